@@ -1,0 +1,191 @@
+"""`user@host:port` to its parts and back, and without its password for logs."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
+
+from tej.errors import InvalidDestination
+
+__all__ = ["Destination", "destination_as_string", "parse_ssh_destination"]
+
+LOCAL = "local:"
+DEFAULT_PORT = 22
+
+# What a ProxyCommand's shell, or an option parser, could take for something else;
+# OpenSSH refuses the same characters.
+UNSAFE = re.compile(r"""[\s\x00-\x1f\x7f'"`$\\;&<>|(){},/@]|^-""")
+SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where jobs run: a host reached over SSH, or this machine (`local:`).
+
+    What is None is left to `~/.ssh/config`, then to the defaults of ssh.  `host` may
+    be an alias from there.  The password is in neither `str()` nor `repr()`.
+    """
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.is_local:
+            return
+        if not self.host or UNSAFE.search(self.host.partition("%")[0]):
+            raise InvalidDestination(f"Invalid host name: {self.host!r}")
+        if ":" in self.host and not _is_ipv6(self.host):
+            raise InvalidDestination(f"Invalid host name: {self.host!r}")
+        if self.user is not None and (not self.user or UNSAFE.search(self.user)):
+            raise InvalidDestination(f"Invalid user name for host {self.host!r}")
+        if self.port is not None and not 0 < self.port < 65536:
+            raise InvalidDestination(
+                f"Invalid port for host {self.host!r}: {self.port}; "
+                "ports go from 1 to 65535"
+            )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether jobs run on this machine, without SSH."""
+        return self.host == LOCAL
+
+    @classmethod
+    def parse(cls, text: str) -> Destination:
+        """Read `[ssh://][user[:password]@]host[:port]`, or `local:`.
+
+        An IPv6 address stands in brackets, or bare if there is no port.  With
+        `ssh://`, special characters in user and password are percent-encoded; without
+        it they are taken as they are.
+        """
+        if text.strip() == LOCAL:
+            return cls(LOCAL)
+        rest = text.strip()
+        scheme = SCHEME.match(rest)
+        if scheme:
+            if scheme[1].lower() != "ssh":
+                raise _invalid(text, f"{scheme[1]}:// is not ssh://")
+            rest = rest[scheme.end() :].removesuffix("/")
+        login, at, address = rest.rpartition("@")
+        if "@" in login:
+            raise _invalid(text, "more than one '@'; write ssh:// and %40 for it")
+        user, password = _login(text, login, decode=bool(scheme)) if at else (None,) * 2
+        host, port = _address(text, address)
+        try:
+            return cls(host, user, port, password)
+        except InvalidDestination as error:
+            raise _invalid(text, str(error)) from None
+
+    @classmethod
+    def from_mapping(cls, parts: Mapping[str, object]) -> Destination:
+        """Read the dictionary that tej 0.6 took in place of a string."""
+        host = parts.get("hostname")
+        if not isinstance(host, str) or not host:
+            raise InvalidDestination("destination dictionary is missing hostname")
+        user, password = parts.get("username"), parts.get("password")
+        port = parts.get("port")
+        try:
+            number = None if port is None else int(str(port))
+        except ValueError:
+            raise InvalidDestination(
+                f"Invalid port for host {host!r}: not a number"
+            ) from None
+        return cls(
+            host,
+            None if user is None else str(user),
+            number,
+            None if password is None else str(password),
+        )
+
+    def __str__(self) -> str:
+        """The destination as it can be typed again, without its password."""
+        if self.is_local:
+            return LOCAL
+        user = "" if self.user is None else quote(self.user, safe="") + "@"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port in (None, DEFAULT_PORT) else f":{self.port}"
+        return f"ssh://{user}{host}{port}"
+
+
+def parse_ssh_destination(destination: str) -> dict[str, str | int]:
+    """The parts of a destination under tej 0.6's names; `username` is always there."""
+    parsed = Destination.parse(destination)
+    user = getpass.getuser() if parsed.user is None else parsed.user
+    parts: dict[str, str | int] = {"hostname": parsed.host, "username": user}
+    if parsed.password is not None:
+        parts["password"] = parsed.password
+    if parsed.port is not None:
+        parts["port"] = parsed.port
+    return parts
+
+
+def destination_as_string(destination: Destination | Mapping[str, object]) -> str:
+    """`ssh://user@host[:port]`; never with the password, unlike tej 0.6."""
+    if isinstance(destination, Destination):
+        return str(destination)
+    return str(Destination.from_mapping(destination))
+
+
+def _login(text: str, login: str, *, decode: bool) -> tuple[str, str | None]:
+    user, colon, password = login.partition(":")
+    if decode:
+        try:
+            user = unquote(user, errors="strict")
+            password = unquote(password, errors="strict")
+        except UnicodeDecodeError:
+            raise _invalid(text, "its percent-encoding is not UTF-8") from None
+    if not user:
+        raise _invalid(text, "there is no user name before '@'")
+    return user, password if colon else None
+
+
+def _address(text: str, address: str) -> tuple[str, int | None]:
+    if address.startswith("["):
+        host, bracket, port = address[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            raise _invalid(text, "write an IPv6 address as [::1] or [::1]:22")
+        port = port.removeprefix(":") if port else ""
+        return host, _port(text, port) if len(address) > len(host) + 2 else None
+    if _is_ipv6(address):
+        return address, None
+    host, colon, port = address.partition(":")
+    if not host:
+        raise _invalid(text, "there is no host name")
+    return host, _port(text, port) if colon else None
+
+
+def _port(text: str, port: str) -> int:
+    # The port is not repeated: it may be a password whose "@host" was forgotten.
+    if not re.fullmatch(r"[0-9]{1,5}", port):
+        raise _invalid(text, "the port has to be a number from 1 to 65535")
+    return int(port)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _invalid(text: str, why: str) -> InvalidDestination:
+    return InvalidDestination(
+        f"Invalid destination {_masked(text)!r}: {why}. "
+        "It should be [user@]host[:port] or local:"
+    )
+
+
+def _masked(text: str) -> str:
+    """The text without anything that could be a password."""
+    scheme = SCHEME.match(text)
+    start = scheme.end() if scheme else 0
+    login, at, address = text[start:].rpartition("@")
+    user, colon, _ = login.partition(":")
+    host = re.sub(r"(?<!\]):(?![0-9]+$)[^\]]*$", ":***", address)
+    return text[:start] + user + (":***" if colon else "") + at + host

@@ -1,0 +1,51 @@
+"""How to run one program on the server: over SSH, or on this machine.
+
+Importing this does not import paramiko; the first use of a server does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tej.destination import Destination
+from tej.transport.base import COMMAND, Completed, Sink, Transport
+from tej.transport.settings import Settings
+
+__all__ = ["COMMAND", "Completed", "Sink", "Transport", "open_transport"]
+
+
+def open_transport(
+    destination: Destination,
+    *,
+    ask: Callable[[str], str] | None = None,
+    accept_new_host_key: bool = False,
+    timeout: float = 30,
+    silence: float = 120,
+    keep_alive: float = 15,
+    config_file: Path | None = None,
+) -> Transport:
+    """The way to a destination.  Nothing is contacted before the first `run`.
+
+    `ask` is given a prompt and returns the secret (a password, a passphrase, a one-time
+    code); without it nobody is asked.  `timeout` is for connecting, and for each step
+    of logging in; `silence` for a run during which no byte goes either way.
+    `config_file` is read instead of the user's and the system's ssh configuration.
+    """
+    if destination.is_local:
+        from tej.transport.local import LocalTransport
+
+        return LocalTransport()
+    from tej.transport.ssh import SshTransport
+
+    return SshTransport(
+        destination,
+        Settings(
+            ask=ask,
+            accept_new_host_key=accept_new_host_key,
+            timeout=timeout,
+            silence=silence,
+            keep_alive=keep_alive,
+            config_file=config_file,
+        ),
+    )

@@ -1,0 +1,77 @@
+"""Which keys to offer, in which order: read from the files, without a passphrase."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import logging
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+logger = logging.getLogger("tej")
+
+OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
+MAGIC = b"openssh-key-v1\0"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A key file."""
+
+    path: Path
+    blob: bytes | None
+    """Its public half as SSH sends it, if it can be told without a passphrase."""
+    encrypted: bool
+    private: bool
+    """False for a public key alone, which picks one of the agent's."""
+
+
+def read_identities(paths: Iterable[Path]) -> list[Identity]:
+    """The files that are there and hold a key."""
+    found = (_read(path) for path in paths)
+    return [identity for identity in found if identity is not None]
+
+
+def _read(path: Path) -> Identity | None:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        logger.debug("%s is not read: %s", path, error.strerror)
+        beside = _public(path.with_name(path.name + ".pub"))
+        return (
+            Identity(path, beside, encrypted=False, private=False) if beside else None
+        )
+    if OPENSSH in text:
+        encrypted, blob = _openssh(text)
+        return Identity(path, blob, encrypted=encrypted, private=True)
+    if "PRIVATE KEY-----" in text:
+        blob = _public(path.with_name(path.name + ".pub"))
+        return Identity(path, blob, encrypted="ENCRYPTED" in text, private=True)
+    blob = _public(path)
+    return Identity(path, blob, encrypted=False, private=False) if blob else None
+
+
+def _public(path: Path) -> bytes | None:
+    with contextlib.suppress(OSError, IndexError, binascii.Error, UnicodeDecodeError):
+        return base64.b64decode(path.read_text(encoding="utf-8").split()[1])
+    return None
+
+
+def _openssh(text: str) -> tuple[bool, bytes | None]:
+    """Whether OpenSSH's own format is encrypted, and the public key at its start."""
+    body = text.partition(OPENSSH)[2].partition("-----")[0]
+    with contextlib.suppress(binascii.Error, struct.error):
+        rest = base64.b64decode(body).removeprefix(MAGIC)
+        cipher, rest = _string(rest)
+        _, rest = _string(rest)
+        _, rest = _string(rest)
+        return cipher != b"none", _string(rest[4:])[0]
+    return False, None
+
+
+def _string(data: bytes) -> tuple[bytes, bytes]:
+    (size,) = struct.unpack(">I", data[:4])
+    return data[4 : 4 + size], data[4 + size :]

@@ -1,0 +1,161 @@
+"""Whether a server's host key is the one that `known_hosts` promises."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import hashlib
+import hmac
+import logging
+import os
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tej.transport.ssh_config import wildcard
+
+logger = logging.getLogger("tej")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A public key: its type, and the bytes that SSH sends."""
+
+    type: str
+    blob: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """Type and SHA256 fingerprint as `ssh-keygen -lf` prints them."""
+        digest = (
+            base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
+        )
+        name = self.type.removeprefix("ssh-").partition("-")[0].upper()
+        return f"{name} key SHA256:{digest}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a known_hosts file that concerns a host."""
+
+    key: Key
+    marker: str
+    """"" or "revoked" or "cert-authority"."""
+    path: Path
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+class Verdict(enum.Enum):
+    """What to think of a key."""
+
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+    CHANGED = "changed"
+    REVOKED = "revoked"
+
+
+def known_name(host: str, port: int, alias: str | None = None) -> str:
+    """The name that a server goes by in known_hosts."""
+    if alias is not None:
+        return alias
+    return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
+
+
+def find(paths: Iterable[Path], name: str) -> list[Entry]:
+    """All lines about a host; files that cannot be read have none."""
+    entries: list[Entry] = []
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            logger.debug("%s is not read: %s", path, error.strerror)
+            continue
+        entries.extend(_entries(path, text, name))
+    return entries
+
+
+def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
+    """The verdict, and the line that it rests on.
+
+    A key of another type than the ones we know is a changed key, too: the server was
+    asked for those first, so it no longer has them.
+    """
+    for entry in entries:
+        if entry.marker == "revoked" and entry.key.blob == key.blob:
+            return Verdict.REVOKED, entry
+    plain = [entry for entry in entries if not entry.marker]
+    for entry in plain:
+        if entry.key.blob == key.blob:
+            return Verdict.KNOWN, entry
+    same_type = [entry for entry in plain if entry.key.type == key.type]
+    for entry in same_type or plain:
+        return Verdict.CHANGED, entry
+    return Verdict.UNKNOWN, None
+
+
+def remember(path: Path, name: str, key: Key, *, hashed: bool = False) -> None:
+    """Append a key, to a file that only its owner may read if it is a new one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    host = _hash(name, os.urandom(20)) if hashed else name
+    line = f"{host} {key.type} {base64.b64encode(key.blob).decode()}\n".encode()
+    try:
+        with path.open("rb") as file:
+            # A last line without its end would swallow ours.
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) not in (b"\n", b""):
+                line = b"\n" + line
+    except OSError:
+        logger.debug("%s is new or empty", path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        file.write(line)
+
+
+def _entries(path: Path, text: str, name: str) -> Iterator[Entry]:
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        marker = words.pop(0)[1:] if words[0].startswith("@") else ""
+        if len(words) < 3 or not _about(words[0], name):
+            continue
+        try:
+            blob = base64.b64decode(words[2])
+        except binascii.Error:
+            logger.debug("%s:%d: not a key", path, number)
+            continue
+        yield Entry(Key(_type(blob) or words[1], blob), marker, path, number)
+
+
+def _type(blob: bytes) -> str:
+    """The type inside a key; the word before it in the file is only a comment."""
+    if len(blob) < 4:
+        return ""
+    (size,) = struct.unpack(">I", blob[:4])
+    return blob[4 : 4 + size].decode("ascii", "replace")
+
+
+def _about(names: str, name: str) -> bool:
+    if names.startswith("|1|"):
+        try:
+            salt = base64.b64decode(names.split("|")[2])
+        except (binascii.Error, IndexError):
+            return False
+        return hmac.compare_digest(names.encode(), _hash(name, salt).encode())
+    found = False
+    for pattern in names.split(","):
+        if wildcard(pattern.removeprefix("!").lower(), name.lower()):
+            if pattern.startswith("!"):
+                return False
+            found = True
+    return found
+
+
+def _hash(name: str, salt: bytes) -> str:
+    digest = hmac.new(salt, name.encode(), "sha1").digest()
+    return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"

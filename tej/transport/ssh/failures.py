@@ -1,0 +1,56 @@
+"""What goes wrong below us, in our own words: the edge at which errors change class."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import paramiko
+
+from tej.errors import AuthenticationFailed, ConnectionFailed
+
+
+def explain(error: BaseException, where: str) -> ConnectionFailed:
+    """Our error for theirs, naming the server and the way out."""
+    if isinstance(error, ConnectionFailed):
+        return error
+    if isinstance(error, paramiko.AuthenticationException):
+        return AuthenticationFailed(f"{where} did not let us in: {error}")
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        return ConnectionFailed(f"{where} and tej have no algorithm in common: {error}")
+    return ConnectionFailed(_words(error, where))
+
+
+def _words(error: BaseException, where: str) -> str:
+    if "protocol banner" in str(error):
+        if not isinstance(error.__context__, TimeoutError):
+            return f"{where} does not answer as an SSH server; is the port right?"
+        error = error.__context__
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        reason = getattr(error, "strerror", "no host has such a name")
+        return (
+            f"{where} cannot be found: {reason}; "
+            "is the name right, or the host in ~/.ssh/config?"
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return f"{where} refuses connections; is sshd running there, on that port?"
+    if isinstance(error, TimeoutError):
+        return f"{where} does not answer in time; is it up, and the network?"
+    if isinstance(error, EOFError):
+        return (
+            f"The connection to {where} was lost; what was asked for may have happened"
+        )
+    reason = error.strerror if isinstance(error, OSError) else None
+    return f"The connection to {where} failed: {reason or error or repr(error)}"
+
+
+@contextlib.contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Turn what paramiko and sockets raise inside into ConnectionFailed."""
+    try:
+        yield
+    except ConnectionFailed:
+        raise
+    except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:
+        raise explain(error, where) from error

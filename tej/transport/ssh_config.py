@@ -1,0 +1,337 @@
+"""What `~/.ssh/config` says about a host, read as OpenSSH reads it.
+
+paramiko's own reader knows no `Include`, and would put what follows one into the wrong
+`Host` block; it also lacks `%%`, comments at the end of a line and environment
+variables.  `ssh -G` is what this one is tested against.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import getpass
+import glob
+import logging
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tej.errors import ConnectionFailed
+
+logger = logging.getLogger("tej")
+
+SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
+MAX_DEPTH = 16
+DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
+GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+
+# What stands in these is one command, spaces, quotes, '#' and all.
+RAW = {"proxycommand"}
+LINE = re.compile(r"""\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*)""")
+# Of a word, which may have several: what is in double quotes, in single ones, in none.
+PIECE = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|((?:[^\s"'\\]|\\.)+)""")
+
+
+@dataclass(frozen=True)
+class HostConfig:
+    """What is known about reaching one host, before its name is looked up."""
+
+    host: str
+    """Its real name or address."""
+    port: int
+    user: str
+    identity_files: tuple[Path, ...]
+    identities_chosen: bool
+    """Whether these files were asked for, rather than being the usual ones."""
+    identities_only: bool
+    proxy_jump: str | None
+    proxy_command: str | None
+    known_hosts_files: tuple[Path, ...]
+    """The user's own; a new key is written to the first."""
+    global_known_hosts_files: tuple[Path, ...]
+    host_key_alias: str | None
+    accept_new_host_key: bool
+    hash_known_hosts: bool
+    address_family: str
+
+    @property
+    def where(self) -> str:
+        """The server as messages call it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.user}@{host}:{self.port}"
+
+
+@dataclass
+class _Lookup:
+    """One reading of the files for one host; the first value of an option counts."""
+
+    given: str
+    user: str | None
+    port: int | None
+    options: dict[str, list[str]] = field(default_factory=dict)
+    identities: list[str] = field(default_factory=list)
+    final: bool = False
+    wants_final: bool = False
+
+    def first(self, option: str) -> str | None:
+        values = self.options.get(option)
+        return values[0] if values else None
+
+    @property
+    def host(self) -> str:
+        name = self.first("hostname")
+        tokens = {"h": self.given}
+        return self.given if name is None else _expand(name, tokens)
+
+    @property
+    def login(self) -> str:
+        return self.user or self.first("user") or getpass.getuser()
+
+    @property
+    def number(self) -> str:
+        return str(self.port or self.first("port") or 22)
+
+    def tokens(self) -> dict[str, str]:
+        """What `%h` and its like stand for."""
+        local = socket.gethostname()
+        return {
+            "h": self.host,
+            "n": self.given,
+            "p": self.number,
+            "r": self.login,
+            "u": getpass.getuser(),
+            "d": str(Path.home()),
+            "l": local,
+            "L": local.partition(".")[0],
+            "k": self.first("hostkeyalias") or self.given,
+            "i": str(os.getuid()) if hasattr(os, "getuid") else "",
+        }
+
+
+def look_up(
+    host: str,
+    user: str | None = None,
+    port: int | None = None,
+    *,
+    config_file: Path | None = None,
+) -> HostConfig:
+    """What the user's and the system's files say; `config_file` replaces both.
+
+    A `user` and a `port` given here go before the files, as on ssh's command line.
+    Raises ConnectionFailed, naming the file, if a value cannot be read.
+    """
+    files = (
+        [(Path.home() / ".ssh/config", Path.home() / ".ssh")]
+        if config_file is None
+        else [(config_file, Path.home() / ".ssh")]
+    )
+    if config_file is None:
+        files.append((SYSTEM_CONFIG, SYSTEM_CONFIG.parent))
+    lookup = _Lookup(host, user, port)
+    for final in (False, True):
+        lookup = replace(lookup, final=final)
+        for path, folder in files:
+            _read(path, folder, lookup, active=True, depth=0)
+        if not lookup.wants_final:
+            break
+        # From the second reading on the name is settled.
+        lookup.options["hostname"] = [lookup.host.replace("%", "%%")]
+    return _result(lookup)
+
+
+def _read(
+    path: Path, folder: Path, lookup: _Lookup, *, active: bool, depth: int
+) -> None:
+    """Apply one file; an Include in a block for other hosts is for other hosts, too."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        logger.debug("%s is not read: %s", path, error.strerror)
+        return
+    outer = active
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            option, values = _split(line)
+        except ValueError as error:
+            raise ConnectionFailed(f"{path}:{number}: {error}") from error
+        if not option or not values:
+            continue
+        if option == "host":
+            active = outer and _matches(lookup.given, values)
+        elif option == "match":
+            active = outer and _match(values, lookup)
+        elif option == "include":
+            if depth >= MAX_DEPTH:
+                raise ConnectionFailed(f"{path}:{number}: too many nested Include")
+            for included in _included(values, folder):
+                _read(included, folder, lookup, active=active, depth=depth + 1)
+        elif active:
+            _set(option, values, lookup, f"{path}:{number}")
+
+
+def _split(line: str) -> tuple[str, list[str]]:
+    found = LINE.match(line)
+    if not found or line.lstrip().startswith("#"):
+        return "", []
+    option, rest = found[1].lower(), found[2].strip()
+    if option in RAW:
+        return option, [rest] if rest else []
+    return option, _words(rest)
+
+
+def _words(text: str) -> list[str]:
+    """The words of a line, without quotes, up to a comment."""
+    words: list[str] = []
+    position, open_word = 0, False
+    while position < len(text):
+        if text[position].isspace():
+            position, open_word = position + 1, False
+            continue
+        if text[position] == "#" and not open_word:
+            break
+        found = PIECE.match(text, position)
+        if not found:
+            raise ValueError(f"unbalanced quotes in {text!r}")
+        inside = next(group for group in found.groups() if group is not None)
+        piece = re.sub(r"\\([\"'\\])", r"\1", inside)
+        if open_word:
+            words[-1] += piece
+        else:
+            words.append(piece)
+        position, open_word = found.end(), True
+    return words
+
+
+def _set(option: str, values: list[str], lookup: _Lookup, where: str) -> None:
+    if option == "identityfile":
+        if values[0] not in lookup.identities:
+            lookup.identities.append(values[0])
+        return
+    if option == "port" and not re.fullmatch(r"[0-9]{1,5}", values[0]):
+        raise ConnectionFailed(f"{where}: {values[0]!r} is not a port number")
+    if option in ("proxyjump", "proxycommand") and (
+        "proxyjump" in lookup.options or "proxycommand" in lookup.options
+    ):
+        # They exclude each other: what comes first of the two counts.
+        return
+    lookup.options.setdefault(option, values)
+
+
+def _included(patterns: Sequence[str], folder: Path) -> Iterator[Path]:
+    for pattern in patterns:
+        path = Path(_expand(pattern, {})).expanduser()
+        # Path.glob takes no absolute pattern.
+        for name in sorted(glob.glob(str(folder / path))):  # noqa: PTH207
+            yield Path(name)
+
+
+def _matches(text: str, patterns: Sequence[str]) -> bool:
+    """Whether a pattern matches and no negated one does."""
+    positive = False
+    for pattern in patterns:
+        negated = pattern.startswith("!")
+        if wildcard(pattern.removeprefix("!"), text):
+            if negated:
+                return False
+            positive = True
+    return positive
+
+
+def wildcard(pattern: str, text: str) -> bool:
+    """Whether `*` and `?` can be filled in; nothing else is special, unlike in glob."""
+    expression = fnmatch.translate(pattern.replace("[", "[[]"))
+    return re.match(expression, text) is not None
+
+
+def _match(words: Sequence[str], lookup: _Lookup) -> bool:
+    """Whether all criteria of a Match line are met; one we do not know is not."""
+    rest = list(words)
+    while rest:
+        criterion, _, argument = rest.pop(0).partition("=")
+        negated, name = criterion.startswith("!"), criterion.lower().removeprefix("!")
+        if name == "all":
+            met = True
+        elif name in ("final", "canonical"):
+            lookup.wants_final |= name == "final"
+            met = lookup.final
+        elif not argument and not rest:
+            return False
+        else:
+            met = _criterion(name, argument or rest.pop(0), lookup)
+        if met == negated:
+            return False
+    return True
+
+
+def _criterion(name: str, argument: str, lookup: _Lookup) -> bool:
+    subjects = {
+        "host": lambda: lookup.host,
+        "originalhost": lambda: lookup.given,
+        "user": lambda: lookup.login,
+        "localuser": getpass.getuser,
+    }
+    if name in subjects:
+        return _matches(subjects[name](), argument.split(","))
+    if name == "exec":
+        shell = os.environ.get("SHELL", "/bin/sh")
+        command = _expand(argument, lookup.tokens())
+        done = subprocess.run(
+            [shell, "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+        return done.returncode == 0
+    logger.debug("ssh configuration: Match %s is not understood", name)
+    return False
+
+
+def _expand(text: str, tokens: Mapping[str, str]) -> str:
+    """Fill in `%h` and its like, and `${VARIABLE}`; leave the ones we do not know."""
+    text = re.sub(
+        r"%(.)", lambda m: "%" if m[1] == "%" else tokens.get(m[1], m[0]), text
+    )
+    return re.sub(r"\$\{(\w+)\}", lambda m: os.environ.get(m[1], m[0]), text)
+
+
+def _result(lookup: _Lookup) -> HostConfig:
+    tokens = lookup.tokens()
+
+    def paths(texts: Sequence[str]) -> tuple[Path, ...]:
+        names = [_expand(text, tokens) for text in texts if text.lower() != "none"]
+        return tuple(Path(name).expanduser() for name in names)
+
+    def yes(option: str) -> bool:
+        return (lookup.first(option) or "no").lower() in ("yes", "true")
+
+    def command(option: str) -> str | None:
+        value = lookup.first(option)
+        none = value is None or value.lower() == "none"
+        return None if none else _expand(str(value), tokens)
+
+    usual = [f"~/.ssh/{name}" for name in DEFAULT_KEYS]
+    strict = (lookup.first("stricthostkeychecking") or "ask").lower()
+    return HostConfig(
+        host=lookup.host,
+        port=int(lookup.number),
+        user=lookup.login,
+        identity_files=paths(lookup.identities or usual),
+        identities_chosen=bool(lookup.identities),
+        identities_only=yes("identitiesonly"),
+        proxy_jump=command("proxyjump"),
+        proxy_command=command("proxycommand"),
+        known_hosts_files=paths(
+            lookup.options.get("userknownhostsfile", KNOWN_HOSTS.split())
+        ),
+        global_known_hosts_files=paths(
+            lookup.options.get("globalknownhostsfile", GLOBAL_KNOWN_HOSTS.split())
+        ),
+        host_key_alias=lookup.first("hostkeyalias"),
+        accept_new_host_key=strict in ("accept-new", "no", "off", "false"),
+        hash_known_hosts=yes("hashknownhosts"),
+        address_family=(lookup.first("addressfamily") or "any").lower(),
+    )
