@@ -1,0 +1,219 @@
+"""A job as one tar stream each way, in constant memory.
+
+Up: GNU format, owner 0, `stage/` with the files, `command`, and `spec` as the last
+member: an archive cut between two members looks whole to `tar`, so what comes last
+tells the server that all of it has come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from tej.errors import DownloadFailed, InvalidJobDirectory
+from tej.job_directory import Entry
+
+CHUNK = 256 * 1024
+"""Bytes handed to the transport at a time."""
+
+Progress = Callable[[int], object]
+"""Told of every piece: how many bytes it has."""
+
+
+def pack(
+    entries: Iterable[Entry], script: str | None, last: Iterable[tuple[str, str]]
+) -> Iterator[bytes]:
+    """The archive of a job in pieces; `last` are the members that end it, name and text.
+
+    Raises InvalidJobDirectory if a file cannot be read, or shrinks while it is.
+    """
+    buffer = _Buffer()
+    stage = tarfile.TarInfo("stage")
+    stage.type, stage.mode = tarfile.DIRTYPE, 0o755
+    buffer.write(_to_bytes(stage))
+    for entry in entries:
+        buffer.write(_header(entry, script))
+        if stat.S_ISREG(entry.stat.st_mode):
+            yield from _content(entry, buffer)
+        if buffer.size >= CHUNK:
+            yield buffer.take()
+    for name, text in last:
+        content = text.encode("utf-8", "surrogateescape")
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(content), 0o644
+        buffer.write(_to_bytes(member) + content + _padding(len(content)))
+    # tar reads records of twenty blocks.
+    end = 2 * tarfile.BLOCKSIZE
+    buffer.write(bytes(end + -(buffer.total + end) % tarfile.RECORDSIZE))
+    yield buffer.take()
+
+
+class _Buffer:
+    """Collects small writes, so that many small files go in few pieces."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.total = 0
+
+    def write(self, data: bytes) -> None:
+        self.parts.append(data)
+        self.size += len(data)
+        self.total += len(data)
+
+    def take(self) -> bytes:
+        data = b"".join(self.parts)
+        self.parts, self.size = [], 0
+        return data
+
+
+def _header(entry: Entry, script: str | None) -> bytes:
+    member = tarfile.TarInfo(f"stage/{entry.path}")
+    member.mtime = int(entry.stat.st_mtime)
+    if entry.is_directory:
+        member.type, member.mode = tarfile.DIRTYPE, 0o755
+    elif entry.is_link:
+        member.type, member.mode = tarfile.SYMTYPE, 0o777
+        member.linkname = os.fsdecode(os.readlink(os.fsencode(entry.source)))
+    else:
+        executable = entry.is_executable or entry.path == script
+        member.mode = 0o755 if executable else 0o644
+        member.size = entry.stat.st_size
+    return _to_bytes(member)
+
+
+def _to_bytes(member: tarfile.TarInfo) -> bytes:
+    return member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % tarfile.BLOCKSIZE)
+
+
+def _content(entry: Entry, buffer: _Buffer) -> Iterator[bytes]:
+    left = entry.stat.st_size
+    try:
+        with entry.source.open("rb", buffering=0) as file:
+            while left:
+                data = file.read(min(left, CHUNK))
+                if not data:
+                    raise InvalidJobDirectory(
+                        f"'{entry.source}' became shorter while it was sent"
+                    )
+                left -= len(data)
+                buffer.write(data)
+                if buffer.size >= CHUNK:
+                    yield buffer.take()
+    except OSError as error:
+        raise InvalidJobDirectory(
+            f"'{entry.source}' cannot be read: {error}"
+        ) from error
+    buffer.write(_padding(entry.stat.st_size))
+
+
+class Unpacker:
+    """Writes the members of a stream below `root`, each where `place` says.
+
+    A file appears under its name when it is whole, never before; one that was there is
+    replaced.  Raises DownloadFailed for what would lead outside of `root`: a name, a
+    link, or a link that is there already.
+    """
+
+    def __init__(self, root: Path, place: Callable[[PurePosixPath], Path]) -> None:
+        self.root = root
+        self.place = place
+        self.written: dict[str, Path] = {}
+        """What was written so far, directories left out, by the name in the archive."""
+
+    def unpack(self, stream: IO[bytes]) -> None:
+        """Read the stream to its end: one archive, or several in a row."""
+        with tarfile.open(
+            fileobj=stream,
+            mode="r|",
+            bufsize=CHUNK,
+            ignore_zeros=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+        ) as archive:
+            for member in archive:
+                try:
+                    self._unpack_member(archive, member)
+                except OSError as error:
+                    raise DownloadFailed(
+                        f"'{member.name}' cannot be written: {error}"
+                    ) from error
+
+    def _unpack_member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        name = PurePosixPath(member.name)
+        if ".." in name.parts or name.is_absolute():
+            raise DownloadFailed(f"The server sent '{member.name}', which is refused")
+        target = self.place(name)
+        self._check_place(target)
+        if member.isdir():
+            target.mkdir(parents=True, exist_ok=True)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.part")
+        try:
+            self._write(archive, member, fresh, target)
+            fresh.replace(target)
+        finally:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+        self.written[str(name)] = target
+
+    def _write(
+        self, archive: tarfile.TarFile, member: tarfile.TarInfo, fresh: Path, target: Path
+    ) -> None:
+        if member.issym():
+            self._check_link(member, target)
+            fresh.symlink_to(member.linkname)
+        elif member.islnk():
+            # Files that share their content on the server are sent once.
+            first = self.written.get(str(PurePosixPath(member.linkname)))
+            if first is None:
+                raise DownloadFailed(f"'{member.name}' belongs to a file not sent")
+            shutil.copy2(first, fresh)
+        elif member.isreg():
+            _copy_content(archive, member, fresh)
+            fresh.chmod(member.mode & 0o755 | 0o600)
+            os.utime(fresh, (member.mtime, member.mtime))
+        else:
+            raise DownloadFailed(f"'{member.name}' is neither a file nor a directory")
+
+    def _check_place(self, target: Path) -> None:
+        try:
+            within = target.parent.resolve().is_relative_to(self.root.resolve())
+        except RuntimeError:  # a circle of links, before Python 3.13
+            within = False
+        if target.name in ("", "..") or not within:
+            raise DownloadFailed(f"'{target}' would be outside of '{self.root}'")
+
+    def _check_link(self, member: tarfile.TarInfo, target: Path) -> None:
+        aim = os.path.normpath(target.parent.resolve() / member.linkname)
+        if not Path(aim).is_relative_to(self.root.resolve()):
+            raise DownloadFailed(
+                f"'{member.name}' is a link to '{member.linkname}', which leads out of "
+                "what is downloaded"
+            )
+
+
+def _copy_content(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, fresh: Path
+) -> None:
+    content = archive.extractfile(member)
+    left = member.size
+    with fresh.open("xb", buffering=0) as file:
+        while left:
+            data = content.read(min(left, CHUNK)) if content is not None else b""
+            if not data:
+                raise EOFError(member.name)
+            file.write(data)
+            left -= len(data)

@@ -1,0 +1,96 @@
+"""The `tej` command, and the one place where errors become words and exit statuses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+
+import click
+
+from tej import errors
+from tej.cli import commands, output
+from tej.version import __version__
+
+EXIT_STATUS: Mapping[type[errors.Error], int] = {
+    errors.JobNotFound: 3,
+    errors.JobAlreadyExists: 4,
+    errors.JobStillRunning: 5,
+}
+"""Of all others: 1.  click's own, for words it does not understand: 2."""
+
+
+class _Tej(click.Group):
+    """Commands in the order in which one meets them, not that of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_Tej,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 done, 1 tej's own error, 2 wrong usage, 3 no such job, "
+    "4 job exists, 5 job still running.",
+)
+@click.version_option(__version__, message="tej version %(version)s")
+@click.option("-v", "--verbose", count=True, help="Say more; twice: everything.")
+def tej(verbose: int) -> None:
+    """Run directories as jobs on a server over SSH, and keep track of them.
+
+    A destination is [user@]host[:port], a name from ~/.ssh/config, or "local:" for this
+    machine.  It can be left out where TEJ_DESTINATION names one.
+    """
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("tej")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+
+
+for command in commands.ALL:
+    tej.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line, and exit with its status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = tej.main(words, prog_name="tej", standalone_mode=False)
+    except click.ClickException as error:
+        _report(words, error.format_message(), "UsageError", error)
+        status = error.exit_code
+    except click.Abort:
+        click.echo("Interrupted", err=True)
+        status = 130
+    except errors.Error as error:
+        _report(words, str(error), type(error).__name__, None)
+        status = exit_status(error)
+    except BrokenPipeError:
+        # Whoever read us has seen enough; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def exit_status(error: errors.Error) -> int:
+    """What a script can tell the errors apart by."""
+    for kind, status in EXIT_STATUS.items():
+        if isinstance(error, kind):
+            return status
+    return 1
+
+
+def _report(
+    words: list[str], message: str, kind: str, usage: click.ClickException | None
+) -> None:
+    if "--json" in words:
+        output.print_json({"error": output.error_as_dict(kind, message)})
+    elif usage is not None:
+        usage.show()
+    else:
+        click.echo(message, err=True)
+
+

@@ -1,0 +1,147 @@
+"""Options that several commands share, and how their destination is found."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import click
+
+from tej.queue import DEFAULT_TEJ_DIR, RemoteQueue
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def on_queue(*arguments: str) -> Callable[[Function], Function]:
+    """For a command on a queue: gives it `queue`, `as_json`, and the words for
+    `arguments`, of which one that ends in "..." takes one or more.
+
+    The destination comes first, unless TEJ_DESTINATION names one and it is left out.
+    """
+    usage = " ".join(["[DESTINATION]", *(name.upper() for name in arguments)])
+
+    def decorate(function: Function) -> Function:
+        @click.argument("words", nargs=-1, metavar=usage)
+        @click.option(
+            "--queue",
+            "queue_path",
+            envvar="TEJ_QUEUE",
+            default=DEFAULT_TEJ_DIR,
+            show_default=True,
+            show_envvar=True,
+            metavar="PATH",
+            help="Directory for tej's files on the server.",
+        )
+        @click.option(
+            "--accept-new-host-key",
+            is_flag=True,
+            help="Trust a server that is not known yet; a changed key never.",
+        )
+        @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+        @functools.wraps(function)
+        def command(
+            words: tuple[str, ...],
+            queue_path: str,
+            accept_new_host_key: bool,
+            runtime: str | None = None,
+            **options: Any,  # noqa: ANN401 (handed through)
+        ) -> Any:  # noqa: ANN401
+            destination, rest = split_words(words, arguments)
+            with RemoteQueue(
+                destination,
+                queue_path,
+                runtime,
+                ask=ask_for_secret if sys.stdin.isatty() else None,
+                accept_new_host_key=accept_new_host_key,
+            ) as queue:
+                names = (name.removesuffix("...").lower() for name in arguments)
+                return function(queue, **dict(zip(names, rest, strict=True)), **options)
+
+        return cast("Function", command)
+
+    return decorate
+
+
+def split_words(
+    words: tuple[str, ...], arguments: tuple[str, ...]
+) -> tuple[str, list[Any]]:
+    """The destination, and a value for each argument."""
+    default = os.environ.get("TEJ_DESTINATION")
+    many = bool(arguments) and arguments[-1].endswith("...")
+    given = len(words) > len(arguments)
+    if many and default and given:
+        given = looks_like_destination(words[0])
+    if given:
+        destination, words = words[0], words[1:]
+    elif default:
+        destination = default
+    else:
+        raise click.UsageError(
+            "Missing argument 'DESTINATION': [user@]host[:port] or local:, "
+            "or set TEJ_DESTINATION"
+            if len(words) < 1 + len(arguments) and not (arguments and words)
+            else f"Missing argument '{arguments[len(words) - 1].upper()}'"
+        )
+    if len(words) < len(arguments):
+        raise click.UsageError(f"Missing argument '{arguments[len(words)].upper()}'")
+    if many:
+        last = len(arguments) - 1
+        return destination, [*words[:last], list(words[last:])]
+    if len(words) > len(arguments):
+        raise click.UsageError(f"Unexpected argument '{words[len(arguments)]}'")
+    return destination, list(words)
+
+
+def looks_like_destination(word: str) -> bool:
+    """Whether a word before file names is meant as a destination."""
+    return "@" in word or word.startswith("ssh://") or word == "local:"
+
+
+def ask_for_secret(prompt: str) -> str:
+    """Ask the person at the terminal, who does not see what is typed."""
+    return cast("str", click.prompt(prompt.rstrip(": "), hide_input=True, err=True))
+
+
+def job_ids(function: Function) -> Function:
+    """`--id`, which may be repeated."""
+    return click.option(
+        "--id",
+        "ids",
+        multiple=True,
+        required=True,
+        metavar="ID",
+        help="Identifier of the job; repeat it for several.",
+    )(function)
+
+
+def job_id(function: Function) -> Function:
+    """`--id`, once."""
+    return click.option(
+        "--id", "id_", required=True, metavar="ID", help="Identifier of the job."
+    )(function)
+
+
+def runtime(function: Function) -> Function:
+    """`--runtime`, for those that may make a queue."""
+    return click.option(
+        "-r",
+        "--runtime",
+        metavar="NAME",
+        help="What runs the jobs, if the queue is made now: 'default' starts them right "
+        "away. By default, what fits the server.",
+    )(function)
+
+
+def grace(function: Function) -> Function:
+    """`--grace`, for those that kill."""
+    return click.option(
+        "--grace",
+        type=click.IntRange(0, 3600),
+        default=10,
+        show_default=True,
+        metavar="SECONDS",
+        help="Time between SIGTERM and SIGKILL.",
+    )(function)

@@ -1,0 +1,116 @@
+"""What the commands print: words for people, lines for pipes, JSON for programs.
+
+stdout has what a script would capture, and with `--json` one document, also if there is
+an error; the rest goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tej.job import JobStatus, format_duration
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+PATIENCE = 1.0
+"""Seconds a transfer may take before a progress bar is worth looking at."""
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """One document on stdout, keys in a stable order, ASCII only."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def error_as_dict(kind: str, message: str) -> dict[str, str]:
+    """An error in JSON: `kind` is the name of its class in Python."""
+    return {"kind": kind, "message": message}
+
+
+def print_list(jobs: Iterable[JobStatus]) -> None:
+    """A table where a person looks; in a pipe a line a job: its id and its state."""
+    if sys.stdout.isatty():
+        _print_table(list(jobs))
+    else:
+        for job in jobs:
+            click.echo(f"{job.job_id} {job.state}")
+
+
+def _print_table(jobs: list[JobStatus]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("job", "state", "exit", "started", "duration", "where", "name"):
+        table.add_column(title, no_wrap=title in ("state", "exit", "duration"))
+    for job in jobs:
+        started = "" if job.started is None else f"{job.started.astimezone():%F %H:%M}"
+        table.add_row(
+            job.job_id,
+            str(job.state),
+            job.result or "",
+            started,
+            "" if job.duration is None else format_duration(job.duration),
+            job.host or "",
+            job.name,
+        )
+    Console().print(table if jobs else "No jobs")
+
+
+class TransferBar:
+    """A progress bar on stderr, for transfers that last, where a person looks.
+
+    Call it with the number of bytes of each piece.
+    """
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        self._label = label
+        self._total = total
+        self._done = 0
+        self._begun = time.monotonic()
+        self._wanted = sys.stderr.isatty()
+        self._bar: Progress | None = None
+
+    def __call__(self, size: int) -> None:
+        self._done += size
+        if not self._wanted or time.monotonic() - self._begun < PATIENCE:
+            return
+        if self._bar is None:
+            self._bar = self._start()
+        self._bar.update(self._bar.task_ids[0], completed=self._done)
+
+    def _start(self) -> Progress:
+        from rich import progress
+        from rich.console import Console
+
+        bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        bar.add_task(self._label, total=self._total)
+        bar.start()
+        return bar
+
+    def __enter__(self) -> TransferBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,234 @@
+"""What is known of a job: its id, its state, and all that the server tells with it."""
+
+from __future__ import annotations
+
+import enum
+import random
+import signal as signals
+import string
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import PurePosixPath
+from typing import Any
+
+from tej.errors import InvalidJobId
+
+JOB_ID_CHARS = frozenset(string.ascii_letters + string.digits + "_-+=@%:.,")
+MAX_JOB_ID = 200
+
+
+class JobState(str, enum.Enum):
+    """What a job is doing, or how it came to its end."""
+
+    CREATED = "created"
+    """Taken in whole, not handed to the runtime yet."""
+    QUEUED = "queued"
+    """Waits for its turn."""
+    RUNNING = "running"
+    """Started, and alive."""
+    FINISHED = "finished"
+    """Its script ended by itself: with an exit code, or by a signal."""
+    KILLED = "killed"
+    """It ended after `kill` was asked."""
+    LOST = "lost"
+    """As far as can be known it will not end; the evidence is in the status."""
+
+    @property
+    def final(self) -> bool:
+        """Whether it stays so.  Only `lost` may yet give way, to an end that the job
+        itself wrote down later."""
+        return self in _FINAL
+
+    def __str__(self) -> str:
+        return self.value
+
+
+_FINAL = frozenset({JobState.FINISHED, JobState.KILLED, JobState.LOST})
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """What the server knows of a job.  Times are the server's, in UTC.
+
+    As in tej 0.6 it unpacks: `status, directory, result = queue.status(job_id)`, where
+    `status` equals "running", "finished", ... and `result` is the exit code as text,
+    None as long as there is none.
+    """
+
+    job_id: str
+    state: JobState
+    directory: PurePosixPath
+    """The job's working directory on the server."""
+    exit_code: int | None = None
+    """0 to 255 if the script exited; None if a signal ended it, or it has not ended."""
+    signal: int | None = None
+    """The signal that ended the script, such as 15 for SIGTERM."""
+    submitted: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    duration: float | None = None
+    """Seconds from the start to the end, or to the moment the server answered."""
+    host: str | None = None
+    """The machine it runs or ran on."""
+    native_id: str | None = None
+    """The runtime's own name for it: a pid, or the scheduler's id."""
+    runtime: str = ""
+    killed_by: str | None = None
+    """Who asked for its end."""
+    evidence: str | None = None
+    """Why it is thought lost."""
+    note: str | None = None
+    """What else should be known, in words."""
+    seen: int | None = None
+    """For a job on another machine than the one that answers: seconds since it last
+    gave a sign of life."""
+    processes_left: int = 0
+    """Processes that outlived the script and still run."""
+    name: str = ""
+    script: str = ""
+    submitter: str = ""
+    signature: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it finished with exit code 0."""
+        return self.state is JobState.FINISHED and self.exit_code == 0
+
+    @property
+    def result(self) -> str | None:
+        """The exit code as text, a signal as 128 more than its number, as shells do."""
+        if self.exit_code is not None:
+            return str(self.exit_code)
+        return None if self.signal is None else str(128 + self.signal)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.state, self.directory, self.result))
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 (a triple of three types)
+        return tuple(self)[index]
+
+    def describe(self) -> str:
+        """The state in a few words, as the command line says them."""
+        if self.state is JobState.RUNNING:
+            words = f"Job is still running ({format_duration(self.duration)})"
+            if self.seen is not None:
+                words += f" on {self.host}, last seen {self.seen} s ago"
+        elif self.state is JobState.FINISHED:
+            words = f"Job is finished ({format_duration(self.duration)}){self._how()}"
+        elif self.state is JobState.KILLED:
+            words = f"Job was killed ({format_duration(self.duration)})"
+            words += f" by {self.killed_by}" if self.killed_by else ""
+        elif self.state is JobState.LOST:
+            words = f"Job is lost: {self.evidence}"
+        else:
+            words = f"Job is {self.state}"
+        return f"{words}; {self.note}" if self.note else words
+
+    def _how(self) -> str:
+        words = f" with exit code {self.exit_code}" if self.exit_code else ""
+        if self.signal is not None:
+            words = f", ended by {signal_name(self.signal)}"
+        if self.processes_left:
+            noun = "process" if self.processes_left == 1 else "processes"
+            words += f", {self.processes_left} {noun} left"
+        return words
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the same keys always, times as ISO 8601, what is unknown as None."""
+        return {
+            "id": self.job_id,
+            "state": self.state.value,
+            "final": self.state.final,
+            "exit_code": self.exit_code,
+            "signal": self.signal,
+            "directory": str(self.directory),
+            "submitted": _iso(self.submitted),
+            "started": _iso(self.started),
+            "ended": _iso(self.ended),
+            "duration": self.duration,
+            "host": self.host,
+            "native_id": self.native_id,
+            "runtime": self.runtime,
+            "killed_by": self.killed_by,
+            "evidence": self.evidence,
+            "note": self.note,
+            "seen": self.seen,
+            "processes_left": self.processes_left,
+            "name": self.name,
+            "script": self.script,
+            "submitter": self.submitter,
+            "signature": self.signature,
+            "labels": dict(self.labels),
+        }
+
+
+def check_job_id(job_id: str) -> str:
+    """The id, if it can be a directory's name on any server.
+
+    Raises InvalidJobId for what is empty, longer than 200 characters, begins with a
+    dash or a dot, or has other characters than letters, digits and `_-+=@%:.,`.
+    """
+    if not isinstance(job_id, str):
+        raise InvalidJobId(f"A job id is a string, not {job_id!r}")
+    if not job_id:
+        raise InvalidJobId("Invalid job identifier '': it is empty")
+    if len(job_id) > MAX_JOB_ID:
+        raise InvalidJobId(
+            f"Invalid job identifier '{job_id[:20]}...': it has {len(job_id)} "
+            f"characters, {MAX_JOB_ID} are allowed"
+        )
+    if job_id[0] in "-.":
+        raise InvalidJobId(
+            f"Invalid job identifier {job_id!r}: it may not begin with '{job_id[0]}'"
+        )
+    for character in job_id:
+        if character not in JOB_ID_CHARS:
+            raise InvalidJobId(
+                f"Invalid job identifier {job_id!r}: {character!r} is not a letter, a "
+                "digit or one of _-+=@%:.,"
+            )
+    return job_id
+
+
+def make_unique_name() -> str:
+    """Ten random letters and digits."""
+    rng = random.SystemRandom()
+    return "".join(rng.choices(string.ascii_lowercase + string.digits, k=10))
+
+
+def make_job_id(directory_name: str, user: str) -> str:
+    """`<directory>_<user>_<unique>`, with what no id may have replaced."""
+    words = "".join(c if c in JOB_ID_CHARS else "_" for c in f"{directory_name}_{user}")
+    words = words.lstrip("-.")[: MAX_JOB_ID - 11]
+    return check_job_id(f"{words or 'job'}_{make_unique_name()}")
+
+
+def format_duration(seconds: float | None) -> str:
+    """0:04, 2:34, 1:30:01: hours only where there are some."""
+    if seconds is None:
+        return "not started"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def signal_name(number: int) -> str:
+    """SIGTERM for 15; signal numbers below 32 are the same on nearly all systems."""
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def from_timestamp(seconds: int | None) -> datetime | None:
+    """A time of the server's, in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()

@@ -1,0 +1,117 @@
+"""When a program is sent again, and when the server's scripts are renewed first."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tej import protocol, runtime
+from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
+from tej.protocol import Outdated, Program, Reply
+from tej.server_log import ServerLogger
+from tej.transport import Transport
+
+logger = logging.getLogger("tej")
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often what the network broke off is tried again, and how long in between.
+
+    The pauses double, from `first` seconds to at most `longest`, each times a random
+    number between a half and one, so that many clients do not come back together.
+    """
+
+    limit: int = 4
+    first: float = 0.5
+    longest: float = 30.0
+
+    def pause(self, tries: int) -> None:
+        """Wait before the next try, `tries` having failed."""
+        seconds = min(self.longest, self.first * 2 ** (tries - 1))
+        time.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311 (no secret)
+
+
+class Exchange:
+    """Programs sent to one queue, and their replies."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        queue: str,
+        version: str,
+        make_logger: Callable[[], ServerLogger],
+        retries: Retries,
+    ) -> None:
+        self.transport = transport
+        self.queue = queue
+        self.version = version
+        self.retries = retries
+        self._make_logger = make_logger
+        self.digest = runtime.built_in().digest
+        """The scripts to be found on the server; "any" once newer ones were seen."""
+
+    def run(
+        self,
+        program: Program,
+        stdin: Iterable[bytes] = (),
+        take: Callable[[bytes], object] | None = None,
+    ) -> Reply:
+        """Send it once, and raise what its exit status means."""
+        reply = Reply(program, take)
+        log = self._make_logger()
+        done = self.transport.run(program.line, stdin, reply)
+        log.append(reply.words_on_stderr(done))
+        log.done()
+        protocol.check(program, reply, done)
+        return reply
+
+    def run_verb(
+        self,
+        make: Callable[[str], Program],
+        take: Callable[[bytes], object] | None = None,
+    ) -> Reply:
+        """Send it, renewing the server's scripts first if they are older than ours."""
+        try:
+            return self.run(make(self.digest), take=take)
+        except Outdated as found:
+            if self.prefer_ours(found.digest, found.version):
+                self.run(protocol.renewal(self.queue, self.version))
+            return self.run(make(self.digest), take=take)
+
+    def prefer_ours(self, digest: str, version: str) -> bool:
+        """Whether our scripts replace those found; if not, we do with those."""
+        if digest != "none" and _parts(version) > _parts(self.version):
+            logger.info("The queue's scripts are newer (%s): using them", version)
+            self.digest = "any"
+            return False
+        return True
+
+    def settle(self, attempt: Callable[[int], Result]) -> Result:
+        """`attempt(tries)` until it is done or refused: a lost connection is normal.
+
+        Only for what may safely be done again, or can tell that it was done before.
+        """
+        tries = 0
+        while True:
+            try:
+                return attempt(tries)
+            except (AuthenticationFailed, HostKeyRejected):
+                raise
+            except ConnectionFailed as error:
+                tries += 1
+                if tries >= self.retries.limit:
+                    raise
+                logger.info("%s; trying again", error)
+                self.retries.pause(tries)
+
+
+def _parts(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]

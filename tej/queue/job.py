@@ -1,0 +1,65 @@
+"""`Job`: a queue and an id, with the same verbs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tej.job import JobStatus
+
+if TYPE_CHECKING:
+    from tej.queue.remote import RemoteQueue
+
+
+class Job:
+    """A job in a queue, by its id.  Holds nothing that could become untrue."""
+
+    def __init__(self, queue: RemoteQueue, job_id: str) -> None:
+        self.queue = queue
+        self.id = job_id
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} in {self.queue!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Job):
+            return NotImplemented
+        return self.id == other.id and self.queue is other.queue
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def status(self) -> JobStatus:
+        """What the server knows of it now; raises JobNotFound."""
+        return self.queue.status(self.id)
+
+    def download(
+        self,
+        files: str | Sequence[str],
+        *,
+        destination: str | os.PathLike[str] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        recursive: bool = True,
+        flatten: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> list[Path]:
+        """Fetch files, as `RemoteQueue.download` does."""
+        return self.queue.download(
+            self.id,
+            files,
+            destination=destination,
+            directory=directory,
+            recursive=recursive,
+            flatten=flatten,
+            progress=progress,
+        )
+
+    def kill(self, *, grace: int = 10) -> JobStatus:
+        """End it, as `RemoteQueue.kill` does."""
+        return self.queue.kill(self.id, grace=grace)
+
+    def delete(self) -> None:
+        """Remove it, as `RemoteQueue.delete` does."""
+        self.queue.delete(self.id)

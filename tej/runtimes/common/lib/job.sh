@@ -1,0 +1,179 @@
+# What several commands do to a job's directory and its processes.
+# shellcheck shell=sh
+# shellcheck disable=SC2034,SC2154 # variables of facts.sh, process.sh and state.sh
+
+# detach SCRIPT ARGUMENTS...: run it in a session of its own, out of this one's reach.
+# What a job inside a job has in its environment must not mark the new one as the old's.
+detach() {
+    (
+        unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
+        trap '' HUP
+        find_refuge
+        if command -v setsid >/dev/null 2>&1; then
+            $refuge setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &
+        else
+            set -m
+            /bin/sh "$@" </dev/null >/dev/null 2>&1 &
+        fi
+    )
+}
+
+# find_refuge: refuge=a command that starts another where logging out does not end it.
+# systemd can be told to end all of a user's processes then (logind.conf,
+# KillUserProcesses); what its user manager runs stays, as long as the user lingers.
+find_refuge() {
+    refuge=''
+    command -v busctl >/dev/null 2>&1 && command -v systemd-run >/dev/null 2>&1 || return 0
+    case $(busctl get-property org.freedesktop.login1 /org/freedesktop/login1 \
+        org.freedesktop.login1.Manager KillUserProcesses 2>/dev/null) in
+        'b true') ;;
+        *) return 0 ;;
+    esac
+    : "${XDG_RUNTIME_DIR:=/run/user/$(id -u)}"
+    export XDG_RUNTIME_DIR
+    loginctl enable-linger >/dev/null 2>&1
+    ! systemd-run --user --scope --quiet true >/dev/null 2>&1 ||
+        refuge='systemd-run --user --scope --quiet'
+}
+
+# make_room PREFIX: room=a new directory in `incoming`, with its owner in it, so that it
+# can be told whether somebody is still at it.
+make_room() {
+    me
+    room=$incoming/$1.$$
+    mkdir "$room" && printf '%s\n' "$who" >"$room/.owner" && return 0
+    rm -rf "$room"
+    return 1
+}
+
+# is_abandoned ROOM: nobody is at it any more.  Of another host's we know only what
+# changes in it.
+is_abandoned() {
+    o_host=''
+    read -r o_host o_boot o_space o_pid o_start 2>/dev/null <"$1/.owner"
+    if [ -n "$o_host" ] && same_host "$o_host" "$o_boot" "$o_space"; then
+        ! is_alive "$o_pid" "$o_start"
+    else
+        [ -z "$(find "$1" -prune -mtime -1 -print 2>/dev/null)" ] &&
+            [ -z "$(find "$1" -mtime -1 -print 2>/dev/null)" ]
+    fi
+}
+
+# remove DIRECTORY: all of it, write-protected directories too.
+remove() {
+    rm -rf "$1" 2>/dev/null && return 0
+    chmod -R u+rwx "$1" 2>/dev/null
+    rm -rf "$1"
+}
+
+# sweep: remove from `incoming` what was given up.
+sweep() {
+    for entry in "$incoming"/*; do
+        [ -d "$entry" ] && is_abandoned "$entry" && remove "$entry" 2>/dev/null
+    done
+    return 0
+}
+
+# put_away ID: take the job out of sight at once, by a rename; room holds it.
+# Returns 1 if it is not there (any more).
+put_away() {
+    make_room "away.$1" || quit 20 "Cannot write to '$incoming'"
+    mv "$jobs/$1" "$room/job" 2>/dev/null && return 0
+    remove "$room"
+    return 1
+}
+
+# stop_processes GRACE: end all of $job's processes, TERM first, KILL after GRACE seconds.
+# Leaves in pids those that are still there: none, if all went well.
+stop_processes() {
+    pids=''
+    [ -n "$started" ] || return 0
+    find_job_processes
+    signal_processes TERM
+    signal_processes CONT
+    wait_for_processes "$1" && return 0
+    signal_processes KILL
+    wait_for_processes 10
+}
+
+# find_job_processes: pids=those of $job, whose facts have been read.
+find_job_processes() {
+    token=${spec#*token=}
+    find_processes "${token%% *}" "$j_pid" "$j_start"
+}
+
+# count_processes: left=how many of $job's processes there are; empty for none.
+count_processes() {
+    left=''
+    find_job_processes
+    for pid in $pids; do left=$((left + 1)); done
+}
+
+# recount: what an ended job had left running may be gone by now, as its own host knows.
+recount() {
+    [ -n "$left" ] && [ -n "$started" ] || return 0
+    # shellcheck disable=SC2086 # fields
+    set -- $native
+    if same_host "${2-}" "${3-}" "${4-}"; then
+        count_processes
+    elif [ "${2-}" = "$host" ] && [ "${3-}" != "$boot" ]; then
+        # Nobody outlives the machine.
+        left=''
+    fi
+}
+
+# signal_processes SIGNAL: to all in pids, and to those of the group they had no time to
+# tell us of.
+signal_processes() {
+    # shellcheck disable=SC2086 # pids
+    [ -z "$pids" ] || kill -s "$1" $pids 2>/dev/null
+    [ -n "$proc" ] || [ -z "$pids" ] || kill -s "$1" -- "-$j_pid" 2>/dev/null
+}
+
+# wait_for_processes SECONDS: 0 as soon as none is left, 1 if some are then.
+wait_for_processes() {
+    rounds=0
+    while find_job_processes && [ -n "$pids" ]; do
+        [ "$rounds" -lt $(($1 * 5)) ] || return 1
+        rounds=$((rounds + 1))
+        nap
+    done
+}
+
+# nap: a fifth of a second, or a whole one where `sleep` takes no fractions.
+nap() {
+    sleep 0.2 2>/dev/null || sleep 1
+}
+
+# wait_for FACT SECONDS: until the job has it, or has ended; 1 if neither by then.
+wait_for() {
+    rounds=0
+    until [ -e "$job/$1" ] || [ -e "$job/finished" ]; do
+        [ "$rounds" -lt $(($2 * 20)) ] || return 1
+        rounds=$((rounds + 1))
+        sleep 0.05 2>/dev/null || sleep 1
+    done
+}
+
+# keep_talking: print an empty word from time to time, so that a long silence means that
+# the connection is dead, not that there is much to do.
+keep_talking() {
+    (
+        pause=''
+        trap '[ -z "$pause" ] || kill "$pause" 2>/dev/null; exit 0' TERM
+        while :; do
+            sleep 15 >/dev/null 2>&1 &
+            pause=$!
+            wait "$pause"
+            printf '\0' || exit
+        done
+    ) &
+    talker=$!
+    trap stop_talking EXIT
+}
+
+stop_talking() {
+    kill "$talker" 2>/dev/null
+    wait "$talker" 2>/dev/null
+    return 0
+}

@@ -1,0 +1,145 @@
+# From a job's facts to its state: nothing is stored that can be derived, and nothing is
+# believed that can be checked.
+# shellcheck shell=sh
+# shellcheck disable=SC2034,SC2154 # variables of facts.sh and process.sh, and for those who source this
+#
+# created   spec, and no native id yet       finished  the script ended by itself
+# queued    waits for its turn               killed    it ended after `kill` was asked
+# running   started, and alive               lost      it will not end, as far as can be known
+
+# find_job ID: job=its directory; 1 if there is none.
+find_job() {
+    id=$1 job=$jobs/$1
+    [ -d "$job" ]
+}
+
+# is_final: the state found will not change.
+is_final() {
+    case $state in finished | killed | lost) ;; *) return 1 ;; esac
+}
+
+# read_facts: state and its details, as far as the job's own facts tell; state=? if they
+# leave it to the runtime to say whether the job is still alive.
+read_facts() {
+    state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
+    by='' grace='' evidence='' note='' seen='' spec='' damage=''
+    [ ! -f "$job/spec" ] || IFS= read -r spec <"$job/spec" || damage=spec
+    case $spec in *' end') ;; *) damage=spec ;; esac
+    read_fact submitted && {
+        read -r submitted s_host s_boot s_space s_pid s_start <"$job/submitted"
+        is_number "$submitted" || damage=submitted submitted=''
+    }
+    read_fact started && {
+        read -r started where j_pid j_start <"$job/started"
+        is_number "$started" || damage=started started=''
+    }
+    read_fact native_id && {
+        IFS= read -r native <"$job/native_id"
+        case $native in *' '*) ;; *) damage=native_id native='' ;; esac
+    }
+    read_fact kill && {
+        read -r kill_time grace by <"$job/kill"
+        is_number "$kill_time" && is_number "$grace" || damage=kill by='' grace=''
+    }
+    read_end && return 0
+    if [ -n "$damage" ] || [ -z "$submitted" ]; then
+        judge_damage
+    elif [ -f "$job/lost" ]; then
+        read -r ended evidence <"$job/lost"
+        state=lost
+    elif [ -z "$native" ]; then
+        judge_starter
+    else
+        state='?'
+    fi
+}
+
+# read_fact FACT: is it there?  One that is empty is damage.
+read_fact() {
+    [ ! -s "$job/$1" ] || return 0
+    [ ! -f "$job/$1" ] || damage=$1
+    return 1
+}
+
+# read_end: state from `finished`; 1 if the job has not written its end.
+read_end() {
+    [ -f "$job/finished" ] || return 1
+    read -r ended how number whose left _ <"$job/finished"
+    case $how in
+        exit | signal | none) ;;
+        *)
+            damage=finished
+            return 1
+            ;;
+    esac
+    if [ "$whose" = killed ]; then state=killed; else state=finished; fi
+    [ "$left" != 0 ] || left=''
+}
+
+# judge_starter: submitted, and nobody has taken the job up: is its starter at it?
+judge_starter() {
+    state=created
+    if same_host "$s_host" "$s_boot" "$s_space"; then
+        is_alive "$s_pid" "$s_start" && return 0
+        # The starter may have done its work while we looked at the facts.
+        [ ! -f "$job/native_id" ] || {
+            state='?'
+            IFS= read -r native <"$job/native_id"
+            return 0
+        }
+    else
+        get_time
+        [ $((now - submitted)) -ge 900 ] || return 0
+    fi
+    lose "the submission broke off on $s_host before the job was started"
+}
+
+# judge_damage: say what is wrong with this one; the others are fine.
+judge_damage() {
+    [ "$damage" != spec ] || [ -f "$job/spec" ] || damage=''
+    if [ -z "$damage" ] && [ -z "$spec" ]; then
+        evidence="not a job of tej: '$job' has no description"
+    else
+        evidence="damaged: its '${damage:-submitted}' is missing or cannot be read"
+    fi
+    state=lost
+    # What still runs is not lost, whatever its papers say.
+    [ -z "$native" ] || {
+        note=$evidence evidence='' state='?'
+    }
+}
+
+# lose EVIDENCE...: the verdict, unless the end has come meanwhile.
+lose() {
+    read_end && return 0
+    get_time
+    state=lost evidence=$* ended=$now
+    [ -f "$job/lost" ] || put lost "$now $evidence" 2>/dev/null
+    return 0
+}
+
+# judge: ask the runtime, if the facts alone do not tell.
+judge() {
+    [ "$state" != '?' ] || runtime_judge
+}
+
+# load_job ID: all of the above for one job; 1 if there is none.
+load_job() {
+    find_job "$1" || return 1
+    read_facts
+    judge
+}
+
+# print_job: its record: words KEY=VALUE, each ended by a NUL; "id" begins one.
+print_job() {
+    printf '%s\0' "id=$id" "state=$state" "spec=$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
+        ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \
+        ${where:+"where=$where"} ${native:+"native=$native"} ${by:+"by=$by"} ${left:+"left=$left"} \
+        ${evidence:+"evidence=$evidence"} ${note:+"note=$note"} ${seen:+"seen=$seen"} "$@"
+}
+
+# print_head: what is true of the whole answer.
+print_head() {
+    get_time
+    printf '%s\0' "queue=$queue" "runtime=$runtime" "now=$now"
+}

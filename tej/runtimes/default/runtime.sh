@@ -1,0 +1,75 @@
+# The default runtime: a job starts at once, on the machine that took it, as a process
+# in a session of its own, with a wrapper outside it that writes down its end.
+# shellcheck shell=sh
+# shellcheck disable=SC2034,SC2154 # variables of common/lib
+
+beat=20    # seconds between two heartbeats of a wrapper
+silent=900 # seconds without one, after which another host gives a job up
+
+# runtime_here: can this machine run jobs this way?
+runtime_here() { :; }
+
+# runtime_start: start $job.  The wrapper writes `native_id` and `started`.
+runtime_start() {
+    detach "$here/wrapper.sh" "$queue" "$id" "$here" "$beat"
+}
+
+# runtime_ask NATIVES: nothing to ask for many jobs at once.
+runtime_ask() { :; }
+
+# runtime_judge: state of a job whose own facts do not tell: is its wrapper alive?
+runtime_judge() {
+    # shellcheck disable=SC2086 # fields
+    set -- $native
+    if ! same_host "$2" "$3" "$4"; then
+        judge_elsewhere "$2" "$3" "$4"
+    elif is_alive "$5" "$6"; then
+        if [ -n "$started" ]; then state=running; else state=created; fi
+    elif [ -n "$started" ] && is_alive "$j_pid" "$j_start"; then
+        state=running
+        note="the wrapper is gone (pid $5), so that the end will not be recorded"
+    else
+        lose "the wrapper (pid $5 on $2) is gone and wrote no end"
+    fi
+}
+
+# judge_elsewhere HOST BOOT SPACE: pids from there say nothing here; the heartbeat does.
+judge_elsewhere() {
+    get_time
+    last=''
+    [ ! -f "$job/heartbeat" ] || read -r last <"$job/heartbeat"
+    is_number "$last" || last=${started:-$submitted}
+    seen=$((now > last ? now - last : 0))
+    where=$1
+    if [ "$1" = "$host" ] && [ "$2" != "$boot" ]; then
+        get_boot_time
+        # A beat after this machine came up is from another machine of the same name.
+        [ -z "$boot_time" ] || [ "$last" -ge "$boot_time" ] || {
+            lose "$host was restarted while the job ran"
+            return
+        }
+    fi
+    if [ "$seen" -ge "$silent" ]; then
+        # Not written down: it may come back.
+        read_end || state=lost evidence="no sign of life from $1 for $seen seconds"
+    elif [ -n "$started" ]; then
+        state=running
+    else
+        state=created
+    fi
+}
+
+# runtime_stop GRACE: end all of $job's processes, and leave in pids what resists.
+# Returns 1 if that is another host's to do: its wrapper looks for `kill` at each beat.
+runtime_stop() {
+    # shellcheck disable=SC2086 # fields
+    set -- "$1" $native
+    same_host "$3" "$4" "$5" || return 1
+    stop_processes "$1"
+    # Without its wrapper nobody would write the end down.
+    [ -n "$pids" ] || is_alive "$6" "$7" || {
+        get_time
+        put_reserved finished "$now none 0 killed 0"
+    }
+    return 0
+}
