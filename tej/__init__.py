@@ -1,9 +1,9 @@
 """Run a directory as a job on a server over SSH, and keep track of it.
 
     queue = tej.RemoteQueue("user@server.example.org")
-    job_id = queue.submit(None, "simulation/", "start.sh")
-    queue.status(job_id)
-    queue.download(job_id, ["results.csv"], directory="out")
+    job = queue.ensure("simulation/", script="start.sh")
+    job.wait()
+    job.download(["results.csv", "plots/*.png"], directory="out")
 """
 
 from tej.destination import destination_as_string, parse_ssh_destination
@@ -27,8 +27,16 @@ from tej.errors import (
     WaitTimeout,
 )
 from tej.job import JobState, JobStatus
-from tej.queue import DEFAULT_TEJ_DIR, Job, RemoteQueue
+from tej.queue import (
+    DEFAULT_TEJ_DIR,
+    Job,
+    JobSpec,
+    RemoteQueue,
+    Retries,
+    as_completed,
+)
 from tej.server_log import ServerLogger
+from tej.signature import signature
 from tej.version import __version__
 
 __all__ = [
@@ -45,6 +53,7 @@ __all__ = [
     "JobAlreadyExists",
     "JobFailed",
     "JobNotFound",
+    "JobSpec",
     "JobState",
     "JobStatus",
     "JobStillRunning",
@@ -53,9 +62,12 @@ __all__ = [
     "QueueLinkBroken",
     "RemoteCommandFailure",
     "RemoteQueue",
+    "Retries",
     "ServerLogger",
     "WaitTimeout",
     "__version__",
+    "as_completed",
     "destination_as_string",
     "parse_ssh_destination",
+    "signature",
 ]

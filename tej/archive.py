@@ -1,7 +1,7 @@
 """A job as one tar stream each way, in constant memory.
 
-Up: GNU format, owner 0, `stage/` with the files, `command`, and `spec` as the last
-member: an archive cut between two members looks whole to `tar`, so what comes last
+Up: GNU format, owner 0; for each job `stage/` with the files, `command`, and `spec` as
+its last member: an archive cut between two members looks whole to `tar`, so what comes last
 tells the server that all of it has come.
 """
 
@@ -13,7 +13,8 @@ import secrets
 import shutil
 import stat
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -27,32 +28,49 @@ Progress = Callable[[int], object]
 """Told of every piece: how many bytes it has."""
 
 
-def pack(
-    entries: Iterable[Entry], script: str | None, last: Iterable[tuple[str, str]]
-) -> Iterator[bytes]:
-    """The archive of a job in pieces; `last` are the members that end it, name and text.
+@dataclass(frozen=True)
+class Parcel:
+    """One job in an archive."""
+
+    name: str
+    """The directory it has there."""
+    entries: Iterable[Entry]
+    script: str | None
+    """The entry that is made executable."""
+    last: Sequence[tuple[str, str]]
+    """The members that end it, name and text."""
+
+
+def pack(parcels: Iterable[Parcel]) -> Iterator[bytes]:
+    """The archive of some jobs, in pieces.
 
     Raises InvalidJobDirectory if a file cannot be read, or shrinks while it is.
     """
     buffer = _Buffer()
-    stage = tarfile.TarInfo("stage")
-    stage.type, stage.mode = tarfile.DIRTYPE, 0o755
-    buffer.write(_to_bytes(stage))
-    for entry in entries:
-        buffer.write(_header(entry, script))
-        if stat.S_ISREG(entry.stat.st_mode):
-            yield from _content(entry, buffer)
-        if buffer.size >= CHUNK:
-            yield buffer.take()
-    for name, text in last:
-        content = text.encode("utf-8", "surrogateescape")
-        member = tarfile.TarInfo(name)
-        member.size, member.mode = len(content), 0o644
-        buffer.write(_to_bytes(member) + content + _padding(len(content)))
+    for parcel in parcels:
+        yield from _pack_one(parcel, buffer)
     # tar reads records of twenty blocks.
     end = 2 * tarfile.BLOCKSIZE
     buffer.write(bytes(end + -(buffer.total + end) % tarfile.RECORDSIZE))
     yield buffer.take()
+
+
+def _pack_one(parcel: Parcel, buffer: _Buffer) -> Iterator[bytes]:
+    for folder in (parcel.name, f"{parcel.name}/stage"):
+        member = tarfile.TarInfo(folder)
+        member.type, member.mode = tarfile.DIRTYPE, 0o755
+        buffer.write(_to_bytes(member))
+    for entry in parcel.entries:
+        buffer.write(_header(entry, parcel))
+        if stat.S_ISREG(entry.stat.st_mode):
+            yield from _content(entry, buffer)
+        if buffer.size >= CHUNK:
+            yield buffer.take()
+    for name, text in parcel.last:
+        content = text.encode("utf-8", "surrogateescape")
+        member = tarfile.TarInfo(f"{parcel.name}/{name}")
+        member.size, member.mode = len(content), 0o644
+        buffer.write(_to_bytes(member) + content + _padding(len(content)))
 
 
 class _Buffer:
@@ -74,16 +92,16 @@ class _Buffer:
         return data
 
 
-def _header(entry: Entry, script: str | None) -> bytes:
-    member = tarfile.TarInfo(f"stage/{entry.path}")
+def _header(entry: Entry, parcel: Parcel) -> bytes:
+    member = tarfile.TarInfo(f"{parcel.name}/stage/{entry.path}")
     member.mtime = int(entry.stat.st_mtime)
     if entry.is_directory:
         member.type, member.mode = tarfile.DIRTYPE, 0o755
     elif entry.is_link:
         member.type, member.mode = tarfile.SYMTYPE, 0o777
-        member.linkname = os.fsdecode(os.readlink(os.fsencode(entry.source)))
+        member.linkname = entry.link_target
     else:
-        executable = entry.is_executable or entry.path == script
+        executable = entry.is_executable or entry.path == parcel.script
         member.mode = 0o755 if executable else 0o644
         member.size = entry.stat.st_size
     return _to_bytes(member)

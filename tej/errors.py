@@ -114,9 +114,32 @@ class JobStillRunning(Error):
 
 
 class JobFailed(Error):
-    """The job ended with a non-zero exit code, by a signal, or is lost."""
+    """The job ended with a non-zero exit code, by a signal, was killed, or is lost.
+
+    `job_id`, `state`, `exit_code`, `signal` and `host` say how and where, as in its
+    status; `stderr` has the last lines it wrote there.
+    """
 
     default = "Job failed"
+
+    def __init__(
+        self,
+        msg: str | None = None,
+        *,
+        job_id: str | None = None,
+        state: str | None = None,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        host: str | None = None,
+        stderr: str = "",
+    ) -> None:
+        super().__init__(msg)
+        self.job_id = job_id
+        self.state = state
+        self.exit_code = exit_code
+        self.signal = signal
+        self.host = host
+        self.stderr = stderr
 
 
 class WaitTimeout(Error, TimeoutError):

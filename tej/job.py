@@ -85,6 +85,8 @@ class JobStatus:
     gave a sign of life."""
     processes_left: int = 0
     """Processes that outlived the script and still run."""
+    attempt: int = 1
+    """How many times it was started, with those put aside to be tried again."""
     name: str = ""
     script: str = ""
     submitter: str = ""
@@ -159,6 +161,7 @@ class JobStatus:
             "note": self.note,
             "seen": self.seen,
             "processes_left": self.processes_left,
+            "attempt": self.attempt,
             "name": self.name,
             "script": self.script,
             "submitter": self.submitter,
@@ -192,6 +195,15 @@ def check_job_id(job_id: str) -> str:
                 f"Invalid job identifier {job_id!r}: {character!r} is not a letter, a "
                 "digit or one of _-+=@%:.,"
             )
+    return job_id
+
+
+def check_job_reference(job_id: str) -> str:
+    """A job id, or ID#N for its N-th attempt; raises InvalidJobId."""
+    base, hash_, number = job_id.partition("#")
+    if hash_ and not (number.isascii() and number.isdigit()):
+        raise InvalidJobId(f"Invalid attempt {job_id!r}: it is written ID#1")
+    check_job_id(base)
     return job_id
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,7 +43,14 @@ class Entry:
 
     @property
     def is_executable(self) -> bool:
-        return bool(self.stat.st_mode & 0o111)
+        if os.name == "posix":
+            return bool(self.stat.st_mode & 0o111)
+        with self.source.open("rb") as file:
+            return file.read(2) == b"#!"
+
+    @property
+    def link_target(self) -> str:
+        return os.fsdecode(os.readlink(os.fsencode(self.source)))
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,10 @@ class Command:
     text: str
     """For /bin/sh, in which leader.sh defines `tej_run`."""
     script: str | None
-    """The file of the job that it starts; it is made executable."""
+    """The file of the job that it starts; it is made executable.  None for a program of
+    the server's."""
+    canonical: str
+    """The same for all ways to write it; this goes into the signature."""
 
 
 class _Ignored(Protocol):
@@ -125,24 +135,35 @@ def find_command(directory: Path, script: str | None) -> Command:
     text = DEFAULT_SCRIPT if script is None else script
     if not text.strip() or "\0" in text:
         raise InvalidJobDirectory(f"{text!r} is not a script, nor a command")
-    if _lies_in(directory, text) and (directory / text).exists():
+    if _lies_in(directory, text):
         _check_script(directory / text)
         name = text.removeprefix("./")
-        return Command(f"tej_run {shlex.quote('./' + name)}", name)
+        run = f"tej_run {shlex.quote('./' + name)}"
+        return Command(run, _file_sent(directory, text), name)
     word = _first_word(text)
-    if _lies_in(directory, word) and (directory / word).is_file():
+    if _lies_in(directory, word) and not (directory / word).is_dir():
         _check_script(directory / word)
         name = word.removeprefix("./")
         rest = text.strip()[len(word) :]
-        # The only command becomes the job; its end is then known to the last signal.
+        # Alone, it becomes the job itself, so that its end is known to the signal.
         run = "" if _CONTROL & set(rest) else "tej_run "
-        return Command(f"{run}./{name}{rest}", name)
+        script_file = _file_sent(directory, word)
+        return Command(f"{run}./{name}{rest}", script_file, name + rest)
     if _looks_like_file(text, word):
         way_out = "" if script is not None else ", or give --script"
         raise InvalidJobDirectory(
             f"There is no script '{word}' in '{directory}': add it{way_out}"
         )
-    return Command(text, None)
+    return Command(text, None, text.strip())
+
+
+def check_sent(command: Command, entries: Iterable[Entry], directory: Path) -> None:
+    """Raise InvalidJobDirectory if the script is not among what is sent."""
+    script = command.script
+    if script is not None and all(entry.path != script for entry in entries):
+        raise InvalidJobDirectory(
+            f"The script '{script}' in '{directory}' is left out by {IGNORE_FILE}"
+        )
 
 
 def _lies_in(directory: Path, name: str) -> bool:
@@ -152,6 +173,23 @@ def _lies_in(directory: Path, name: str) -> bool:
         return os.path.lexists(directory / name)
     except (OSError, ValueError):
         return False
+
+
+def _file_sent(directory: Path, name: str) -> str | None:
+    """The file of the job that a script is in the end, links followed; None if one of
+    them leads to an absolute path, which is the server's to know."""
+    real = (directory / name).resolve()
+    if real.is_relative_to(directory.resolve()):
+        return real.relative_to(directory.resolve()).as_posix()
+    parts = Path(name).parts
+    for count in range(1, len(parts) + 1):
+        path = directory.joinpath(*parts[:count])
+        if path.is_symlink() and os.readlink(path).startswith("/"):
+            return None
+    raise InvalidJobDirectory(
+        f"The script '{directory / name}' is a link to '{real}', which is outside of the "
+        "directory and would not be sent"
+    )
 
 
 def _first_word(text: str) -> str:
@@ -171,7 +209,11 @@ def _looks_like_file(text: str, word: str) -> bool:
 
 def _check_script(script: Path) -> None:
     if not script.is_file():
-        what = "is a directory" if script.is_dir() else "is not a file that can be run"
+        what = "is not a file that can be run"
+        if script.is_dir():
+            what = "is a directory"
+        elif not script.exists():
+            what = f"is a link to '{os.readlink(script)}', which does not exist"
         raise InvalidJobDirectory(f"The script '{script}' {what}")
     try:
         with script.open("rb") as file:

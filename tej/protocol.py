@@ -78,18 +78,18 @@ def verb(
 def submission(
     mode: str,
     queue: str,
-    job_id: str,
-    token: str,
+    jobs: Iterable[tuple[str, str]],
     *,
     digest: str,
     needed: Iterable[str] = (),
 ) -> Program:
-    """`submit` or `ensure`: makes the queue first, where there is none."""
+    """Of jobs, each an id and a token; makes the queue first, where there is none."""
+    words = [word for job in jobs for word in job]
     return program(
         "submit",
         f"open_or_install {command(queue, digest)}\n"
         f"need {command(*needed)}\n"
-        f"set -- {command(mode, job_id, token)}\n"
+        f"set -- {command(mode, *words)}\n"
         '. "$here/commands/submit"',
     )
 
@@ -231,13 +231,16 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
     if done.status == OUTDATED:
         digest, _, version = reply.data.decode("ascii", "replace").strip().partition(" ")
         raise Outdated(digest, version)
-    kind = ERRORS.get(done.status)
+    raise error_of(done.status, words, program.verb)
+
+
+def error_of(status: int, words: str, verb: str) -> errors.Error:
+    """The error that an exit status stands for."""
+    kind = ERRORS.get(status)
     if kind is not None:
-        raise kind(words or None)
-    raise errors.RemoteCommandFailure(
-        words or f"'{program.verb}' failed on the server with status {done.status}",
-        program.verb,
-        done.status,
+        return kind(words or None)
+    return errors.RemoteCommandFailure(
+        words or f"'{verb}' failed on the server with status {status}", verb, status
     )
 
 
@@ -275,7 +278,9 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
     return JobStatus(
         job_id=record["id"],
         state=state,
-        directory=PurePosixPath(head["queue"]) / "jobs" / record["id"] / "stage",
+        directory=PurePosixPath(
+            record.get("job") or f"{head['queue']}/jobs/{record['id']}", "stage"
+        ),
         exit_code=number if how == "exit" else None,
         signal=number if how == "signal" else None,
         submitted=from_timestamp(_integer(record.get("submitted"))),
@@ -290,6 +295,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         note=record.get("note"),
         seen=_integer(record.get("seen")),
         processes_left=_integer(record.get("left")) or 0,
+        attempt=(_integer(record.get("attempts")) or 0) + 1,
         name=spec.get("name", ""),
         script=spec.get("script", ""),
         submitter=spec.get("submitter", ""),

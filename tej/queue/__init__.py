@@ -1,6 +1,16 @@
 """What users hold: a queue on a server, and the jobs in it."""
 
+from tej.queue.completed import as_completed
+from tej.queue.exchange import Retries
 from tej.queue.job import Job
 from tej.queue.remote import DEFAULT_TEJ_DIR, RemoteQueue
+from tej.queue.spec import JobSpec
 
-__all__ = ["DEFAULT_TEJ_DIR", "Job", "RemoteQueue"]
+__all__ = [
+    "DEFAULT_TEJ_DIR",
+    "Job",
+    "JobSpec",
+    "RemoteQueue",
+    "Retries",
+    "as_completed",
+]

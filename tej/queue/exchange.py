@@ -20,6 +20,9 @@ logger = logging.getLogger("tej")
 
 Result = TypeVar("Result")
 
+LASTED = 60.0
+"""Seconds after which a connection that is lost was a good one."""
+
 
 @dataclass(frozen=True)
 class Retries:
@@ -77,14 +80,18 @@ class Exchange:
         self,
         make: Callable[[str], Program],
         take: Callable[[bytes], object] | None = None,
+        stdin: Iterable[bytes] = (),
     ) -> Reply:
-        """Send it, renewing the server's scripts first if they are older than ours."""
+        """Send it, renewing the server's scripts first if they are older than ours.
+
+        `make(digest)` gives the program for the scripts that are to be found there.
+        """
         try:
-            return self.run(make(self.digest), take=take)
+            return self.run(make(self.digest), stdin, take)
         except Outdated as found:
             if self.prefer_ours(found.digest, found.version):
                 self.run(protocol.renewal(self.queue, self.version))
-            return self.run(make(self.digest), take=take)
+            return self.run(make(self.digest), stdin, take)
 
     def prefer_ours(self, digest: str, version: str) -> bool:
         """Whether our scripts replace those found; if not, we do with those."""
@@ -94,20 +101,28 @@ class Exchange:
             return False
         return True
 
-    def settle(self, attempt: Callable[[int], Result]) -> Result:
+    def settle(
+        self,
+        attempt: Callable[[int], Result],
+        patient: Callable[[], bool] = lambda: False,
+    ) -> Result:
         """`attempt(tries)` until it is done or refused: a lost connection is normal.
 
         Only for what may safely be done again, or can tell that it was done before.
+        Gives up after `retries.limit` tries in a row, unless `patient()`.
         """
         tries = 0
         while True:
+            begun = time.monotonic()
             try:
                 return attempt(tries)
             except (AuthenticationFailed, HostKeyRejected):
                 raise
             except ConnectionFailed as error:
+                if time.monotonic() - begun > LASTED:
+                    tries = 0
                 tries += 1
-                if tries >= self.retries.limit:
+                if tries >= self.retries.limit and not patient():
                     raise
                 logger.info("%s; trying again", error)
                 self.retries.pause(tries)

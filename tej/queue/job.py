@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 class Job:
     """A job in a queue, by its id.  Holds nothing that could become untrue."""
 
-    def __init__(self, queue: RemoteQueue, job_id: str) -> None:
+    def __init__(
+        self, queue: RemoteQueue, job_id: str, *, is_new: bool = False
+    ) -> None:
         self.queue = queue
         self.id = job_id
+        self.is_new = is_new
+        """Whether the call that gave this handle has started the job."""
 
     def __repr__(self) -> str:
         return f"<Job {self.id} in {self.queue!r}>"
@@ -34,6 +38,27 @@ class Job:
     def status(self) -> JobStatus:
         """What the server knows of it now; raises JobNotFound."""
         return self.queue.status(self.id)
+
+    def wait(self, timeout: float | None = None) -> JobStatus:
+        """Wait until it has ended; its final status.
+
+        Raises WaitTimeout after `timeout` seconds, and JobNotFound.
+        """
+        return self.queue.wait([self.id], timeout)[self.id]
+
+    def result(self, timeout: float | None = None) -> JobStatus:
+        """Wait for it, as `wait`; raises JobFailed if it has not finished well, with
+        what happened, where, and the last lines of its stderr."""
+        status = self.wait(timeout)
+        if not status.succeeded:
+            raise self.queue.failure(status)
+        return status
+
+    def logs(
+        self, stream: str = "stdout", *, follow: bool = False, tail: int | None = None
+    ) -> Iterator[bytes]:
+        """Its output, as `RemoteQueue.logs` gives it."""
+        return self.queue.logs(self.id, stream, follow=follow, tail=tail)
 
     def download(
         self,

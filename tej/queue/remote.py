@@ -5,34 +5,41 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-import secrets
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tej import archive, protocol, runtime
+from tej import protocol, runtime
 from tej.destination import Destination, destination_as_string
 from tej.errors import (
+    Error,
+    JobFailed,
     JobNotFound,
     JobStillRunning,
     QueueDoesntExist,
+    WaitTimeout,
 )
-from tej.job import JobState, JobStatus, check_job_id, make_job_id
-from tej.job_directory import find_command, scan
+from tej.job import JobState, JobStatus, check_job_id, check_job_reference
 from tej.protocol import Answer, Program, parse_answer, parse_status
-from tej.queue.download import Download
+from tej.queue.download import Download, check_name
 from tej.queue.exchange import Exchange, Retries
 from tej.queue.job import Job
+from tej.queue.logs import STREAMS, Logs, Position, iterate
+from tej.queue.spec import JobSpec, Work
+from tej.queue.submission import Outcome, Submission
+from tej.queue.watcher import Watcher
 from tej.server_log import ServerLogger
-from tej.stream import Dialogue
 from tej.transport import Transport, open_transport
 from tej.version import __version__
 
 DEFAULT_TEJ_DIR = "~/.tej"
 DEFAULT_GRACE = 10
 """Seconds that a job is given to end by itself after SIGTERM, before SIGKILL."""
+FAILURE_LINES = 20
+"""Lines of stderr that go with the error of a failed job."""
 
 logger = logging.getLogger("tej")
 
@@ -111,12 +118,15 @@ class RemoteQueue:
             timeout=timeout,
             silence=silence,
         )
-        self._exchange = Exchange(
+        self._exchange = exchange = Exchange(
             self.transport,
             str(queue),
             __version__,
             self.server_logger,
             retries or Retries(),
+        )
+        self._watcher = Watcher(
+            exchange, lambda digest, ids: self._program("wait", digest, *ids)
         )
 
     def __repr__(self) -> str:
@@ -191,6 +201,7 @@ class RemoteQueue:
         *,
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> str:
         """Send a directory, and start it as a job; returns its id.
@@ -204,65 +215,77 @@ class RemoteQueue:
         again without a second start.  Raises InvalidJobDirectory before anything is
         sent, JobAlreadyExists if the id is taken.
         """
-        folder = Path(directory)
-        title = name if name is not None else folder.resolve().name
-        if job_id is None:
-            job_id = make_job_id(title, self.destination["username"])
-        else:
-            check_job_id(job_id)
-        command = find_command(folder, script)
-        entries = list(scan(folder))
-        token = secrets.token_hex(16)
-        facts = {
-            "name": title,
-            "submitter": submitter(),
-            "script": (script or "start.sh")[: protocol.SCRIPT_SHOWN],
-        }
-        last = [
-            ("command", command.text + "\n"),
-            ("spec", protocol.make_spec(token, facts, labels or {})),
-        ]
+        spec = JobSpec(
+            directory, script, job_id, name, dict(labels or {}), dict(environment or {})
+        )
+        (outcome,) = self._submission("submit", progress).send([self._work(spec)])
+        if outcome.error is not None:
+            raise outcome.error
+        logger.info("Submitted job %s", outcome.job_id)
+        return outcome.job_id
 
-        def pieces() -> Iterator[bytes]:
-            for piece in archive.pack(entries, command.script, last):
-                yield piece
-                if progress is not None:
-                    progress(len(piece))
+    def submit_many(self, specs: Iterable[JobSpec]) -> Iterator[Outcome]:
+        """The same for any number of jobs, many in one round trip.
 
-        self._submit("submit", job_id, token, pieces)
-        logger.info("Submitted job %s", job_id)
-        return job_id
+        Gives an outcome for each, in order; one that failed has its `error`, and does
+        not keep the others from being submitted.
+        """
+        return self._submit_many("submit", specs, signed=False)
 
-    def _submit(
-        self, mode: str, job_id: str, token: str, pieces: Callable[[], Iterator[bytes]]
-    ) -> Answer:
-        def answer(question: str, words: list[bytes]) -> Iterable[bytes]:
-            if question == "install":
-                return self._installation(words)
-            return pieces()
+    def ensure(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        script: str | None = None,
+        job_id: str | None = None,
+        retry: bool = False,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> Job:
+        """The job for this work: started if it does not exist, else found as it is.
 
-        def attempt(_: int) -> Answer:
-            dialogue = Dialogue(answer)
-            program = protocol.submission(
-                mode,
-                str(self.queue),
-                job_id,
-                token,
-                digest=self._exchange.digest,
-                needed=self._needed(),
-            )
-            self._exchange.run(program, dialogue.answers(), dialogue.take)
-            return parse_answer(b"\0".join(dialogue.words))
+        Without `job_id` the signature of the directory, the script and the environment
+        is the id, so that the same work is the same job, whoever asks and from
+        wherever.  It is one question to the server; only a job that is not there is
+        sent.  With `retry` a job that has failed, was killed or is lost is put aside as
+        an attempt (`ID#1`, ...), with its files, and started again.
 
-        return self._exchange.settle(attempt)
+        Raises JobAlreadyExists if `job_id` names a job made from other work.
+        """
+        spec = JobSpec(
+            directory, script, job_id, name, dict(labels or {}), dict(environment or {})
+        )
+        mode = "retry" if retry else "ensure"
+        work = self._work(spec, signed=True)
+        (outcome,) = self._submission(mode, progress).send([work])
+        if outcome.error is not None:
+            raise outcome.error
+        return Job(self, outcome.job_id, is_new=outcome.is_new)
 
-    def _installation(self, words: list[bytes]) -> list[bytes]:
-        have = parse_answer(b"\0".join(words)).head.get("have", "none 0")
-        digest, _, version = have.partition(" ")
-        line = protocol.USE_WHAT_IS_THERE
-        if self._exchange.prefer_ours(digest, version):
-            line = protocol.installation(self.setup_runtime or "auto", __version__)
-        return [line.encode() + b"\n"]
+    def ensure_many(
+        self, specs: Iterable[JobSpec], *, retry: bool = False
+    ) -> Iterator[Outcome]:
+        """The same for any number of jobs, many in one round trip; see `submit_many`."""
+        return self._submit_many("retry" if retry else "ensure", specs, signed=True)
+
+    def _work(self, spec: JobSpec, *, signed: bool = False) -> Work:
+        return Work(spec, self.destination["username"], submitter(), signed=signed)
+
+    def _submit_many(
+        self, mode: str, specs: Iterable[JobSpec], *, signed: bool
+    ) -> Iterator[Outcome]:
+        works = (self._work(spec, signed=signed) for spec in specs)
+        return self._submission(mode).send_all(works)
+
+    def _submission(
+        self, mode: str, progress: Callable[[int], object] | None = None
+    ) -> Submission:
+        runtime_wanted = self.setup_runtime or "auto"
+        return Submission(
+            self._exchange, mode, self._needed(), runtime_wanted, progress
+        )
 
     def _needed(self) -> list[str]:
         return sorted(self.need_runtime or ())
@@ -293,6 +316,95 @@ class RemoteQueue:
         answer = self._ask("status")
         return [parse_status(record, answer.head) for record in answer.jobs]
 
+    def wait(
+        self, job_ids: Iterable[str], timeout: float | None = None
+    ) -> dict[str, JobStatus]:
+        """Wait until all these jobs have ended, well or not; their final statuses.
+
+        Goes on through lost connections, for as long as it takes.  However many threads
+        wait on a queue, one channel serves them all.  Raises JobNotFound if one of them
+        is not there, and WaitTimeout after `timeout` seconds; the jobs go on.
+        """
+        ids = check_job_ids(job_ids)
+        ended: dict[str, JobStatus] = {}
+        for job_id, status in self.as_completed(ids, timeout):
+            ended[job_id] = status
+        return {job_id: ended[job_id] for job_id in ids}
+
+    def as_completed(
+        self, job_ids: Iterable[str], timeout: float | None = None
+    ) -> Iterator[tuple[str, JobStatus]]:
+        """Ids and final statuses, in the order in which the jobs end; see `wait`."""
+        ids = check_job_ids(job_ids)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pending = dict.fromkeys(ids)
+        for job_id, status in self._watcher.ends(ids, deadline):
+            if status is None:
+                raise no_job(job_id)
+            del pending[job_id]
+            yield job_id, status
+        if pending:
+            shown = ", ".join([*pending][:3]) + (", ..." if len(pending) > 3 else "")
+            raise WaitTimeout(
+                f"After {timeout:g} seconds {len(pending)} of {len(ids)} jobs have not "
+                f"ended ({shown}); they go on"
+            )
+
+    def logs(
+        self,
+        job_id: str,
+        stream: str | Sequence[str] = "stdout",
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+    ) -> Iterator[bytes]:
+        """The output of a job, running or not, as bytes, in pieces as they come.
+
+        `stream` is "stdout", "stderr", or a file in the job's directory; `tail` is how
+        many of its last lines.  With `follow` it goes on until the job has ended,
+        resuming by itself where a lost connection broke it off.  Raises JobNotFound.
+        """
+        reader = self.read_logs(job_id, [stream], follow=follow, tail=tail)
+        return (piece.data for piece in iterate(reader))
+
+    def read_logs(
+        self,
+        job_id: str,
+        streams: Iterable[str],
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+    ) -> Logs:
+        """For several files at once; `Logs.read` gives the pieces of each."""
+        check_job_reference(job_id)
+        names = [STREAMS.get(stream) or check_name(stream) for stream in streams]
+
+        def make(digest: str, marker: str, arguments: Sequence[str]) -> Program:
+            words = (marker, str(int(follow)), job_id, *arguments)
+            return self._program("logs", digest, *words)
+
+        positions = [Position(name, tail=tail) for name in names]
+        return Logs(self._exchange, make, positions)
+
+    def failure(self, status: JobStatus) -> JobFailed:
+        """The error for a job that did not end well, with the end of its stderr."""
+        try:
+            pieces = self.logs(status.job_id, "stderr", tail=FAILURE_LINES)
+            stderr = b"".join(pieces).decode("utf-8", "replace").rstrip()
+        except Error as error:
+            stderr = f"(its stderr cannot be had: {error})"
+        where = f" on {status.host}" if status.host else ""
+        words = f"Job '{status.job_id}'{where}: {status.describe()}"
+        return JobFailed(
+            f"{words}\n{stderr}" if stderr else words,
+            job_id=status.job_id,
+            state=status.state.value,
+            exit_code=status.exit_code,
+            signal=status.signal,
+            host=status.host,
+            stderr=stderr,
+        )
+
     def list(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """All jobs as in tej 0.6: pairs of an id and a dictionary, in which "status"
         is the state; the other keys are those of `JobStatus.as_dict`."""
@@ -320,7 +432,7 @@ class RemoteQueue:
         Raises JobNotFound, and DownloadFailed for a file that is not there, and for
         what leads out of the job's directory or out of the one it is to go to.
         """
-        check_job_id(job_id)
+        check_job_reference(job_id)
         names = [files] if isinstance(files, str) else list(files)
         fetch = Download(
             names, destination, directory, recursive=recursive, flatten=flatten
@@ -439,8 +551,8 @@ def submitter() -> str:
 
 
 def check_job_ids(job_ids: Iterable[str]) -> list[str]:
-    """Legal ids, each once."""
-    return list(dict.fromkeys(check_job_id(job_id) for job_id in job_ids))
+    """Legal ids, each once; ID#N is an attempt."""
+    return [*dict.fromkeys(check_job_reference(job_id) for job_id in job_ids)]
 
 
 def no_job(job_id: str) -> JobNotFound:

@@ -74,6 +74,8 @@ class _Lookup:
     port: int | None
     options: dict[str, list[str]] = field(default_factory=dict)
     identities: list[str] = field(default_factory=list)
+    subject: str = ""
+    """The name that Host lines are about."""
     final: bool = False
     wants_final: bool = False
 
@@ -124,22 +126,21 @@ def look_up(
     A `user` and a `port` given here go before the files, as on ssh's command line.
     Raises ConnectionFailed, naming the file, if a value cannot be read.
     """
-    files = (
-        [(Path.home() / ".ssh/config", Path.home() / ".ssh")]
-        if config_file is None
-        else [(config_file, Path.home() / ".ssh")]
-    )
+    folder = Path.home() / ".ssh"
+    files = [(config_file or folder / "config", folder)]
     if config_file is None:
         files.append((SYSTEM_CONFIG, SYSTEM_CONFIG.parent))
-    lookup = _Lookup(host, user, port)
+    lookup = _Lookup(host, user, port, subject=host)
     for final in (False, True):
         lookup = replace(lookup, final=final)
-        for path, folder in files:
-            _read(path, folder, lookup, active=True, depth=0)
+        for path, beside in files:
+            _read(path, beside, lookup, active=True, depth=0)
         if not lookup.wants_final:
             break
-        # From the second reading on the name is settled.
-        lookup.options["hostname"] = [lookup.host.replace("%", "%%")]
+        # In the second reading the name is settled, and Host lines are about it.
+        name = lookup.host.lower()
+        lookup.options["hostname"] = [name.replace("%", "%%")]
+        lookup.subject = name
     return _result(lookup)
 
 
@@ -161,7 +162,7 @@ def _read(
         if not option or not values:
             continue
         if option == "host":
-            active = outer and _matches(lookup.given, values)
+            active = outer and _matches(lookup.subject, values)
         elif option == "match":
             active = outer and _match(values, lookup)
         elif option == "include":
@@ -269,13 +270,15 @@ def _match(words: Sequence[str], lookup: _Lookup) -> bool:
 
 def _criterion(name: str, argument: str, lookup: _Lookup) -> bool:
     subjects = {
-        "host": lambda: lookup.host,
-        "originalhost": lambda: lookup.given,
+        # Unlike a Host line, these two do not care about case.
+        "host": lambda: lookup.host.lower(),
+        "originalhost": lambda: lookup.given.lower(),
         "user": lambda: lookup.login,
         "localuser": getpass.getuser,
     }
     if name in subjects:
-        return _matches(subjects[name](), argument.split(","))
+        patterns = argument.lower() if "host" in name else argument
+        return _matches(subjects[name](), patterns.split(","))
     if name == "exec":
         shell = os.environ.get("SHELL", "/bin/sh")
         command = _expand(argument, lookup.tokens())

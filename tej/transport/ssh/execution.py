@@ -21,6 +21,7 @@ logger = logging.getLogger("tej")
 PIECE = 1 << 18
 PACKET = 32_768 - 64
 """What paramiko puts into one packet; sshd takes no more."""
+IN_DOUBT = "the program may have run or not"
 
 
 class Execution(Process):
@@ -69,7 +70,7 @@ class Execution(Process):
                     return self._channel.recv(PIECE)
             except ConnectionFailed as error:
                 if not isinstance(error.__cause__, TimeoutError):
-                    raise
+                    raise ConnectionFailed(f"{error}; {IN_DOUBT}") from error.__cause__
                 self._check_silence()
 
     def receive_error(self) -> bytes:
@@ -103,7 +104,7 @@ class Execution(Process):
         self._over = True
         with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
             self._channel.close()
-        self._connection.ended(self._channel)
+        self._connection.channels.discard(self._channel)
 
     def _check_silence(self) -> None:
         now = time.monotonic()
@@ -112,15 +113,14 @@ class Execution(Process):
         if now - self._connection.last_received >= self._silence:
             self._connection.close()
         raise ConnectionFailed(
-            f"{self._connection.where} was silent for {self._silence:g} s; "
-            "the program may have run or not"
+            f"{self._connection.where} was silent for {self._silence:g} s; {IN_DOUBT}"
         )
 
     def _no_status(self) -> ConnectionFailed:
         where = self._connection.where
         if not self._connection.alive:
             failure = ConnectionFailed(
-                f"The connection to {where} was lost; the program may have run or not"
+                f"The connection to {where} was lost; {IN_DOUBT}"
             )
             failure.__cause__ = self._connection.why_lost()
         elif not self._channel.event_ready:

@@ -38,9 +38,7 @@ def _words(error: BaseException, where: str) -> str:
     if isinstance(error, TimeoutError):
         return f"{where} does not answer in time; is it up, and the network?"
     if isinstance(error, EOFError):
-        return (
-            f"The connection to {where} was lost; what was asked for may have happened"
-        )
+        return f"The connection to {where} was lost"
     reason = error.strerror if isinstance(error, OSError) else None
     return f"The connection to {where} failed: {reason or error or repr(error)}"
 

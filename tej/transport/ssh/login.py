@@ -15,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from tej.errors import AuthenticationFailed
+from tej.errors import AuthenticationFailed, ConnectionFailed
 from tej.transport.identities import Identity, read_identities
 from tej.transport.settings import Ask, Settings
 from tej.transport.ssh.failures import explained
@@ -28,6 +28,8 @@ TRIES = 3
 TYPING = 600.0
 """Seconds for typing what keyboard-interactive asks for; the server sets its own."""
 MAX_STEPS = 5
+FEW = 3
+"""A server that hangs up after so many tries has had enough; before, it is broken."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class _Login:
                 cause = error
                 if not self.transport.is_active():
                     break
+                if "timeout" in str(error):
+                    raise TimeoutError from error
                 continue
             if not wanted:
                 logger.debug("%s: logged in with %s", self.where, way.label)
@@ -234,12 +238,15 @@ class _Login:
         except paramiko.SSHException as error:
             raise _NotTried(f"{path} cannot be used: {error}") from error
 
-    def _failure(self) -> AuthenticationFailed:
+    def _failure(self) -> ConnectionFailed:
         tried = ", ".join(dict.fromkeys(self.tried)) or "nothing"
+        lost = not self.transport.is_active()
+        if lost and len(self.tried) < FEW:
+            return ConnectionFailed(f"{self.where} hung up at the login (with {tried})")
         words = [f"{self.where} did not let us in. Tried: {tried}."]
         if self.allowed is not None:
             words.append(f"It accepts: {', '.join(sorted(self.allowed))}.")
-        if not self.transport.is_active():
+        if lost:
             words.append(
                 "It hung up; with many keys in the agent, set IdentityFile and "
                 "IdentitiesOnly yes in ~/.ssh/config."

@@ -105,7 +105,7 @@ class SshTransport(Transport):
                     return self._connection, False
                 self._connection.close()
                 self._connection = None
-            from tej.transport.ssh.connection import connect
+            from tej.transport.ssh.connect import connect
 
             self._connection = connect(self._destination, self._settings)
             return self._connection, True

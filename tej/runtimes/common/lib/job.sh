@@ -74,13 +74,51 @@ sweep() {
     return 0
 }
 
-# put_away ID: take the job out of sight at once, by a rename; room holds it.
-# Returns 1 if it is not there (any more).
-put_away() {
-    make_room "away.$1" || quit 20 "Cannot write to '$incoming'"
-    mv "$jobs/$1" "$room/job" 2>/dev/null && return 0
-    remove "$room"
+# claim_removal: the right to move $job away, as it was read: who renames its description
+# has it, which needs no room on the disk.  Should another job have taken its place
+# meanwhile, that one stays.  Returns 1 if it is not there any more, or somebody else is
+# at it.
+claim_removal() {
+    me
+    read_before=$spec taken="$job/.taken $who"
+    if ! mv "$job/spec" "$taken" 2>/dev/null; then
+        [ -d "$job" ] || return 1
+        [ ! -f "$job/spec" ] || quit 20 "Cannot write to '$job'"
+        take_over || return 1
+    fi
+    read_spec
+    [ "$spec" != "$read_before" ] || return 0
+    mv "$taken" "$job/spec"
     return 1
+}
+
+# take_over: the claim of somebody who has not lived to use it.
+take_over() {
+    for item in "$job/.taken "*; do
+        # Without any description, there is nothing to claim it by.
+        [ -f "$item" ] || return 0
+        # shellcheck disable=SC2086 # fields
+        set -- ${item##*/.taken }
+        if same_host "$1" "$2" "$3"; then
+            ! is_alive "$4" "$5" || return 1
+        else
+            [ -n "$(find "$item" -ctime +0 2>/dev/null)" ] || return 1
+        fi
+        mv "$item" "$taken" 2>/dev/null || return 1
+    done
+}
+
+# put_away: take $job out of sight at once, by a rename, to away=where it can be removed.
+# Returns 1 if it is not there any more, or is another one.
+put_away() {
+    claim_removal || return 1
+    away=$incoming/away.$$.${id%'#'*}
+    if ! mv "$job" "$away" 2>/dev/null; then
+        [ ! -d "$job" ] || quit 20 "Cannot write to '$incoming'"
+        return 1
+    fi
+    me
+    printf '%s\n' "$who" 2>/dev/null >"$away/.owner" || :
 }
 
 # stop_processes GRACE: end all of $job's processes, TERM first, KILL after GRACE seconds.

@@ -93,13 +93,13 @@ find_processes() {
     marked="
 $(grep -lsF "TEJ_JOB_TOKEN=$1" $proc/[0-9]*/environ 2>/dev/null)
 "
-    for entry in $proc/[0-9]*; do
-        get_start "${entry##*/}"
+    for item in $proc/[0-9]*; do
+        get_start "${item##*/}"
         [ -n "$start" ] || continue
-        if is_marked "$entry" || { [ "$session" = "$leader" ] && [ "$start" -ge "$3" ]; }; then
-            pids="$pids ${entry##*/}"
+        if is_marked "$item" || { [ "$session" = "$leader" ] && [ "$start" -ge "$3" ]; }; then
+            pids="$pids ${item##*/}"
         else
-            others="$others ${entry##*/}:$parent"
+            others="$others ${item##*/}:$parent"
         fi
     done
     [ -z "$pids" ] || add_children
@@ -117,10 +117,10 @@ add_children() {
     found=1
     while [ -n "$found" ]; do
         found='' rest=''
-        for entry in $others; do
+        for item in $others; do
             case "$pids " in
-                *" ${entry#*:} "*) pids="$pids ${entry%:*}" found=1 ;;
-                *) rest="$rest $entry" ;;
+                *" ${item#*:} "*) pids="$pids ${item%:*}" found=1 ;;
+                *) rest="$rest $item" ;;
             esac
         done
         others=$rest

@@ -7,10 +7,20 @@
 # queued    waits for its turn               killed    it ended after `kill` was asked
 # running   started, and alive               lost      it will not end, as far as can be known
 
-# find_job ID: job=its directory; 1 if there is none.
+# find_job ID: job=its directory; 1 if there is none.  ID#N is the N-th attempt put aside.
 find_job() {
     id=$1 job=$jobs/$1
+    case $1 in
+        *'#'*) job=$queue/attempts/${1%'#'*}/${1##*'#'}/job ;;
+    esac
     [ -d "$job" ]
+}
+
+# count_attempts: attempts=how many of $id were put aside; empty for none.
+count_attempts() {
+    attempts=''
+    [ -d "$queue/attempts/$id" ] || return 0
+    for item in "$queue/attempts/$id"/*/; do attempts=$((attempts + 1)); done
 }
 
 # is_final: the state found will not change.
@@ -23,7 +33,7 @@ is_final() {
 read_facts() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
     by='' grace='' evidence='' note='' seen='' spec='' damage=''
-    [ ! -f "$job/spec" ] || IFS= read -r spec <"$job/spec" || damage=spec
+    read_spec || damage=spec
     case $spec in *' end') ;; *) damage=spec ;; esac
     read_fact submitted && {
         read -r submitted s_host s_boot s_space s_pid s_start <"$job/submitted"
@@ -51,6 +61,18 @@ read_facts() {
         judge_starter
     else
         state='?'
+    fi
+}
+
+# read_spec: spec, also of a job that is being removed; 1 if it is not whole.
+read_spec() {
+    spec=''
+    if [ -f "$job/spec" ]; then
+        IFS= read -r spec <"$job/spec"
+    else
+        for item in "$job/.taken "*; do
+            [ ! -f "$item" ] || IFS= read -r spec <"$item"
+        done
     fi
 }
 
@@ -96,7 +118,7 @@ judge_starter() {
 
 # judge_damage: say what is wrong with this one; the others are fine.
 judge_damage() {
-    [ "$damage" != spec ] || [ -f "$job/spec" ] || damage=''
+    [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
         evidence="not a job of tej: '$job' has no description"
     else
@@ -132,10 +154,13 @@ load_job() {
 
 # print_job: its record: words KEY=VALUE, each ended by a NUL; "id" begins one.
 print_job() {
+    count_attempts
+    [ "$job" = "$jobs/$id" ] || set -- "$@" "job=$job"
     printf '%s\0' "id=$id" "state=$state" "spec=$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
         ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \
         ${where:+"where=$where"} ${native:+"native=$native"} ${by:+"by=$by"} ${left:+"left=$left"} \
-        ${evidence:+"evidence=$evidence"} ${note:+"note=$note"} ${seen:+"seen=$seen"} "$@"
+        ${evidence:+"evidence=$evidence"} ${note:+"note=$note"} ${seen:+"seen=$seen"} \
+        ${attempts:+"attempts=$attempts"} "$@"
 }
 
 # print_head: what is true of the whole answer.

@@ -1,0 +1,57 @@
+"""`as_completed`: handles in the order in which their jobs end, on any queues."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+
+from tej.job import JobStatus
+from tej.queue.job import Job
+from tej.queue.remote import RemoteQueue
+
+
+def as_completed(
+    jobs: Iterable[Job], timeout: float | None = None
+) -> Iterator[tuple[Job, JobStatus]]:
+    """Each job with its final status, as it ends, well or not.
+
+    The jobs may be in several queues; each queue has one channel, however many of its
+    jobs are waited for.  Raises WaitTimeout after `timeout` seconds, and JobNotFound.
+    """
+    by_queue: dict[RemoteQueue, dict[str, Job]] = {}
+    for job in jobs:
+        by_queue.setdefault(job.queue, {})[job.id] = job
+    if len(by_queue) <= 1:
+        for one, handles in by_queue.items():
+            for job_id, status in one.as_completed(handles, timeout):
+                yield handles[job_id], status
+        return
+    yield from _merge(by_queue, timeout)
+
+
+def _merge(
+    by_queue: dict[RemoteQueue, dict[str, Job]], timeout: float | None
+) -> Iterator[tuple[Job, JobStatus]]:
+    told: queue.SimpleQueue[tuple[Job, JobStatus] | BaseException | None]
+    told = queue.SimpleQueue()
+
+    def watch(one: RemoteQueue, handles: dict[str, Job]) -> None:
+        try:
+            for job_id, status in one.as_completed(handles, timeout):
+                told.put((handles[job_id], status))
+            told.put(None)
+        except BaseException as error:  # noqa: BLE001 (raised where it is waited)
+            told.put(error)
+
+    for item in by_queue.items():
+        threading.Thread(target=watch, args=item, daemon=True).start()
+    left = len(by_queue)
+    while left:
+        got = told.get()
+        if isinstance(got, BaseException):
+            raise got
+        if got is None:
+            left -= 1
+        else:
+            yield got

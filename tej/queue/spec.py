@@ -1,0 +1,101 @@
+"""`JobSpec`: what is to be run, before it is a job."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tej import protocol, signature
+from tej.archive import Parcel
+from tej.errors import InvalidJobDirectory
+from tej.job import check_job_id, make_job_id
+from tej.job_directory import Command, Entry, check_sent, find_command, scan
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A directory and how to run it, for `ensure_many` and `submit_many`."""
+
+    directory: str | os.PathLike[str]
+    script: str | None = None
+    """A file of the directory (`start.sh` by default), or a command."""
+    job_id: str | None = None
+    """By default made from the signature (`ensure`), or unique (`submit`)."""
+    name: str | None = None
+    """For people to read; by default what the directory is called."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables the job sees; part of the signature."""
+
+
+class Work:
+    """A `JobSpec` whose directory was read: all that can be wrong with it was found."""
+
+    def __init__(self, spec: JobSpec, user: str, submitter: str, *, signed: bool) -> None:
+        self.spec = spec
+        self.folder = Path(spec.directory)
+        self.command: Command = find_command(self.folder, spec.script)
+        self.entries: list[Entry] = list(scan(self.folder))
+        check_sent(self.command, self.entries, self.folder)
+        check_environment(spec.environment)
+        self.submitter = submitter
+        self.token = secrets.token_hex(16)
+        """Tells the server that a second try is the same submission."""
+        self.signature: str | None = None
+        if signed:
+            self.signature = signature.compute(
+                self.command, self.entries, spec.environment
+            )
+        if spec.job_id is not None:
+            self.job_id = check_job_id(spec.job_id)
+        elif self.signature is not None:
+            self.job_id = signature.make_id(self.signature)
+        else:
+            self.job_id = make_job_id(self.name, user)
+
+    @cached_property
+    def name(self) -> str:
+        """What people call it."""
+        if self.spec.name is not None:
+            return self.spec.name
+        return self.folder.resolve().name
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(entry.stat.st_size for entry in self.entries)
+
+    def parcel(self) -> Parcel:
+        """It, to be packed."""
+        facts = {
+            "name": self.name,
+            "submitter": self.submitter,
+            "script": self.command.canonical[: protocol.SCRIPT_SHOWN],
+            "signature": self.signature or "",
+        }
+        spec = protocol.make_spec(self.token, facts, self.spec.labels)
+        exports = "".join(
+            f"export {name}={shlex.quote(value)}\n"
+            for name, value in self.spec.environment.items()
+        )
+        last = [("command", f"{exports}{self.command.text}\n"), ("spec", spec)]
+        return Parcel(self.token, self.entries, self.command.script, last)
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raise InvalidJobDirectory for what cannot be a variable of the job's."""
+    for name, value in environment.items():
+        if not _VARIABLE.match(name):
+            raise InvalidJobDirectory(f"'{name}' cannot be an environment variable")
+        if name.startswith("TEJ_JOB_"):
+            raise InvalidJobDirectory(f"The variable '{name}' is set by tej itself")
+        if "\0" in value:
+            raise InvalidJobDirectory(f"The variable '{name}' has a NUL in its value")

@@ -1,0 +1,121 @@
+"""How jobs get to the server: asked for first, sent if they are wanted, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tej import archive, protocol
+from tej.errors import Error, JobAlreadyExists
+from tej.job import JobStatus
+from tej.protocol import parse_answer, parse_status
+from tej.queue.exchange import Exchange
+from tej.queue.spec import Work
+from tej.stream import Dialogue
+
+BATCH_JOBS = 100
+BATCH_BYTES = 256 * 1024 * 1024
+"""Limits of what goes in one upload; a larger job goes alone."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job that was to be submitted."""
+
+    job_id: str
+    status: JobStatus | None = None
+    """As of the submission, or as it was found."""
+    is_new: bool = False
+    """This submission has started it."""
+    error: Error | None = None
+
+
+class Submission:
+    """Sends work to one queue, in one MODE of the server's `submit`."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        mode: str,
+        needed: Iterable[str],
+        runtime: str,
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
+        self._exchange = exchange
+        self._mode = mode
+        self._needed = list(needed)
+        self._runtime = runtime
+        self._progress = progress
+
+    def send_all(self, works: Iterable[Work]) -> Iterator[Outcome]:
+        """Send any number, some at a time; the outcomes come in the same order."""
+        batch: list[Work] = []
+        for work in works:
+            if batch and (
+                len(batch) >= BATCH_JOBS
+                or sum(one.size for one in batch) + work.size > BATCH_BYTES
+                or any(one.job_id == work.job_id for one in batch)
+            ):
+                yield from self.send(batch)
+                batch = []
+            batch.append(work)
+        if batch:
+            yield from self.send(batch)
+
+    def send(self, works: Sequence[Work]) -> list[Outcome]:
+        """Send some, in one dialogue.  A lost connection is settled: each job's token
+        tells what an earlier try has done."""
+        words = self._exchange.settle(lambda _: self._converse(works))
+        answer = parse_answer(words)
+        records = {record["id"]: record for record in answer.jobs}
+        return [_outcome(work, records[work.job_id], answer.head) for work in works]
+
+    def _converse(self, works: Sequence[Work]) -> bytes:
+        def answer(question: str, words: list[bytes]) -> Iterable[bytes]:
+            if question == "install":
+                return self._installation(words)
+            wanted = {word[5:].decode() for word in words if word.startswith(b"need=")}
+            return self._pack([work for work in works if work.job_id in wanted])
+
+        dialogue = Dialogue(answer)
+        program = protocol.submission(
+            self._mode,
+            self._exchange.queue,
+            [(work.job_id, work.token) for work in works],
+            digest=self._exchange.digest,
+            needed=self._needed,
+        )
+        self._exchange.run(program, dialogue.answers(), dialogue.take)
+        return b"\0".join(dialogue.words)
+
+    def _pack(self, works: Sequence[Work]) -> Iterator[bytes]:
+        for piece in archive.pack(work.parcel() for work in works):
+            yield piece
+            if self._progress is not None:
+                self._progress(len(piece))
+
+    def _installation(self, words: list[bytes]) -> list[bytes]:
+        have = parse_answer(b"\0".join(words)).head.get("have", "none 0")
+        digest, _, version = have.partition(" ")
+        line = protocol.USE_WHAT_IS_THERE
+        if self._exchange.prefer_ours(digest, version):
+            line = protocol.installation(self._runtime, self._exchange.version)
+        return [line.encode() + b"\n"]
+
+
+def _outcome(
+    work: Work, record: Mapping[str, str], head: Mapping[str, str]
+) -> Outcome:
+    if "error" in record:
+        error = protocol.error_of(int(record["error"]), record.get("words", ""), "submit")
+        return Outcome(work.job_id, error=error)
+    status = parse_status(record, head)
+    is_new = "ours" in record
+    there = status.signature
+    if not is_new and work.signature and there and there != work.signature:
+        error = JobAlreadyExists(
+            f"Job '{work.job_id}' is there, but was made from other files or another "
+            "command: choose another id"
+        )
+        return Outcome(work.job_id, status, error=error)
+    return Outcome(work.job_id, status, is_new)
