@@ -1,9 +1,9 @@
 """Run a directory as a job on a server over SSH, and keep track of it.
 
-    queue = tej.RemoteQueue("user@server.example.org")
-    job = queue.ensure("simulation/", script="start.sh")
-    job.wait()
-    job.download(["results.csv", "plots/*.png"], directory="out")
+queue = tej.RemoteQueue("user@server.example.org")
+job = queue.ensure("simulation/", script="start.sh")
+job.wait()
+job.download(["results.csv", "plots/*.png"], directory="out")
 """
 
 from tej.destination import destination_as_string, parse_ssh_destination

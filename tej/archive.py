@@ -1,8 +1,8 @@
 """A job as one tar stream each way, in constant memory.
 
 Up: GNU format, owner 0; for each job `stage/` with the files, `command`, and `spec` as
-its last member: an archive cut between two members looks whole to `tar`, so what comes last
-tells the server that all of it has come.
+its last member: an archive cut between two members looks whole to `tar`, so what comes
+last tells the server that all of it has come.
 """
 
 from __future__ import annotations
@@ -149,6 +149,7 @@ class Unpacker:
         self.place = place
         self.written: dict[str, Path] = {}
         """What was written so far, directories left out, by the name in the archive."""
+        self._owners: dict[Path, PurePosixPath] = {}
 
     def unpack(self, stream: IO[bytes]) -> None:
         """Read the stream to its end: one archive, or several in a row."""
@@ -173,12 +174,17 @@ class Unpacker:
         if ".." in name.parts or name.is_absolute():
             raise DownloadFailed(f"The server sent '{member.name}', which is refused")
         target = self.place(name)
-        self._check_place(target)
         if member.isdir():
+            self._check_place(target, target)
             target.mkdir(parents=True, exist_ok=True)
             return
+        self._check_place(target, target.parent)
+        if self._owners.setdefault(target, name) != name:
+            raise DownloadFailed(
+                f"'{self._owners[target]}' and '{name}' would both become '{target}'"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.part")
+        fresh = target.with_name(f".tej-{secrets.token_hex(8)}.part")
         try:
             self._write(archive, member, fresh, target)
             fresh.replace(target)
@@ -188,17 +194,23 @@ class Unpacker:
         self.written[str(name)] = target
 
     def _write(
-        self, archive: tarfile.TarFile, member: tarfile.TarInfo, fresh: Path, target: Path
+        self,
+        archive: tarfile.TarFile,
+        member: tarfile.TarInfo,
+        fresh: Path,
+        target: Path,
     ) -> None:
         if member.issym():
-            self._check_link(member, target)
-            fresh.symlink_to(member.linkname)
+            self._make_link(member.name, member.linkname, fresh, target)
         elif member.islnk():
             # Files that share their content on the server are sent once.
             first = self.written.get(str(PurePosixPath(member.linkname)))
             if first is None:
                 raise DownloadFailed(f"'{member.name}' belongs to a file not sent")
-            shutil.copy2(first, fresh)
+            if first.is_symlink():
+                self._make_link(member.name, str(first.readlink()), fresh, target)
+            else:
+                shutil.copy2(first, fresh)
         elif member.isreg():
             _copy_content(archive, member, fresh)
             fresh.chmod(member.mode & 0o755 | 0o600)
@@ -206,21 +218,24 @@ class Unpacker:
         else:
             raise DownloadFailed(f"'{member.name}' is neither a file nor a directory")
 
-    def _check_place(self, target: Path) -> None:
+    def _check_place(self, target: Path, directory: Path) -> None:
         try:
-            within = target.parent.resolve().is_relative_to(self.root.resolve())
+            within = directory.resolve().is_relative_to(self.root.resolve())
         except RuntimeError:  # a circle of links, before Python 3.13
             within = False
-        if target.name in ("", "..") or not within:
+        if not within or target.name == "..":
             raise DownloadFailed(f"'{target}' would be outside of '{self.root}'")
 
-    def _check_link(self, member: tarfile.TarInfo, target: Path) -> None:
-        aim = os.path.normpath(target.parent.resolve() / member.linkname)
-        if not Path(aim).is_relative_to(self.root.resolve()):
+    def _make_link(self, name: str, aim: str, fresh: Path, target: Path) -> None:
+        parts = PurePosixPath(aim).parts
+        ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
+        end = Path(os.path.normpath(target.parent.resolve() / aim))
+        # Behind a name, ".." may go up from anywhere: the name may be a link itself.
+        if ".." in parts[ups:] or not end.is_relative_to(self.root.resolve()):
             raise DownloadFailed(
-                f"'{member.name}' is a link to '{member.linkname}', which leads out of "
-                "what is downloaded"
+                f"'{name}' is a link to '{aim}', which leads out of what is downloaded"
             )
+        fresh.symlink_to(aim)
 
 
 def _copy_content(

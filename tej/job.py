@@ -141,7 +141,7 @@ class JobStatus:
         return words
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: the same keys always, times as ISO 8601, what is unknown as None."""
+        """For JSON: always the same keys, times as ISO 8601, None if unknown."""
         return {
             "id": self.job_id,
             "state": self.state.value,

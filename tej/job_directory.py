@@ -50,7 +50,7 @@ class Entry:
 
     @property
     def link_target(self) -> str:
-        return os.fsdecode(os.readlink(os.fsencode(self.source)))
+        return str(self.source.readlink())
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ def _scan(directory: Path, above: str, ignored: _Ignored | None) -> Iterator[Ent
     except OSError as error:
         raise InvalidJobDirectory(f"'{directory}' cannot be read: {error}") from error
     for item in entries:
-        entry = Entry(above + item.name, Path(item.path), item.stat(follow_symlinks=False))
+        entry = Entry(
+            above + item.name, Path(item.path), item.stat(follow_symlinks=False)
+        )
         slash = "/" if entry.is_directory else ""
         if ignored is not None and ignored.match_file(entry.path + slash):
             continue
@@ -184,11 +186,11 @@ def _file_sent(directory: Path, name: str) -> str | None:
     parts = Path(name).parts
     for count in range(1, len(parts) + 1):
         path = directory.joinpath(*parts[:count])
-        if path.is_symlink() and os.readlink(path).startswith("/"):
+        if path.is_symlink() and path.readlink().is_absolute():
             return None
     raise InvalidJobDirectory(
-        f"The script '{directory / name}' is a link to '{real}', which is outside of the "
-        "directory and would not be sent"
+        f"The script '{directory / name}' is a link to '{real}', which is outside of "
+        "the directory and would not be sent"
     )
 
 
@@ -213,7 +215,7 @@ def _check_script(script: Path) -> None:
         if script.is_dir():
             what = "is a directory"
         elif not script.exists():
-            what = f"is a link to '{os.readlink(script)}', which does not exist"
+            what = f"is a link to '{script.readlink()}', which does not exist"
         raise InvalidJobDirectory(f"The script '{script}' {what}")
     try:
         with script.open("rb") as file:

@@ -112,7 +112,7 @@ def setup(
     )
     text = [_installer_functions(), runtime.sent_script("setup.sh"), what]
     text += [f"link {command(link)}" for link in links]
-    text.append("printf '%s\\0' \"queue=$queue\" \"runtime=$runtime\"")
+    text.append('printf \'%s\\0\' "queue=$queue" "runtime=$runtime"')
     return program("setup", "\n".join(text))
 
 
@@ -179,7 +179,9 @@ class Reply:
     What follows the marker is given to `take`, if there is one, and is kept otherwise.
     """
 
-    def __init__(self, program: Program, take: Callable[[bytes], object] | None = None):
+    def __init__(
+        self, program: Program, take: Callable[[bytes], object] | None = None
+    ) -> None:
         self._marker = b"\n" + program.marker + b"\n"
         self._take = take
         self._noise: bytes | None = b""
@@ -220,7 +222,9 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
     """Raise what the exit status means, in the server's words."""
     words = reply.words_on_stderr(done).decode("utf-8", "replace").strip()
     if not reply.begun:
-        shown = (reply.noise + done.stderr).decode("utf-8", "replace").strip()[-300:] or "nothing"
+        shown = (reply.noise + done.stderr).decode("utf-8", "replace").strip()[
+            -300:
+        ] or "nothing"
         raise errors.RemoteCommandFailure(
             f"The server did not run tej's program, but said: {shown}",
             program.verb,
@@ -229,7 +233,9 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
     if done.status == 0:
         return
     if done.status == OUTDATED:
-        digest, _, version = reply.data.decode("ascii", "replace").strip().partition(" ")
+        digest, _, version = (
+            reply.data.decode("ascii", "replace").strip().partition(" ")
+        )
         raise Outdated(digest, version)
     raise error_of(done.status, words, program.verb)
 

@@ -99,7 +99,9 @@ def _file_digest(entry: Entry) -> str:
             while data := file.read(_CHUNK):
                 digest.update(data)
     except OSError as error:
-        raise InvalidJobDirectory(f"'{entry.source}' cannot be read: {error}") from error
+        raise InvalidJobDirectory(
+            f"'{entry.source}' cannot be read: {error}"
+        ) from error
     return digest.hexdigest()
 
 

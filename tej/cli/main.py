@@ -5,20 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
 
 import click
 
 from tej import errors
-from tej.cli import commands, output
+from tej.cli import following, managing, output, submitting
+from tej.cli.exit_status import INTERRUPTED, exit_status
 from tej.version import __version__
-
-EXIT_STATUS: Mapping[type[errors.Error], int] = {
-    errors.JobNotFound: 3,
-    errors.JobAlreadyExists: 4,
-    errors.JobStillRunning: 5,
-}
-"""Of all others: 1.  click's own, for words it does not understand: 2."""
 
 
 class _Tej(click.Group):
@@ -32,7 +25,7 @@ class _Tej(click.Group):
     cls=_Tej,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 done, 1 tej's own error, 2 wrong usage, 3 no such job, "
-    "4 job exists, 5 job still running.",
+    "4 job exists, 5 job still running; run and wait end as the job did, or with 125.",
 )
 @click.version_option(__version__, message="tej version %(version)s")
 @click.option("-v", "--verbose", count=True, help="Say more; twice: everything.")
@@ -50,7 +43,7 @@ def tej(verbose: int) -> None:
     logger.setLevel(level)
 
 
-for command in commands.ALL:
+for command in (*submitting.ALL, *following.ALL, *managing.ALL):
     tej.add_command(command)
 
 
@@ -64,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = error.exit_code
     except click.Abort:
         click.echo("Interrupted", err=True)
-        status = 130
+        status = INTERRUPTED
     except errors.Error as error:
         _report(words, str(error), type(error).__name__, None)
         status = exit_status(error)
@@ -73,14 +66,6 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def exit_status(error: errors.Error) -> int:
-    """What a script can tell the errors apart by."""
-    for kind, status in EXIT_STATUS.items():
-        if isinstance(error, kind):
-            return status
-    return 1
 
 
 def _report(
@@ -92,5 +77,3 @@ def _report(
         usage.show()
     else:
         click.echo(message, err=True)
-
-

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
 import click
 
+from tej.job import JobState
 from tej.queue import DEFAULT_TEJ_DIR, RemoteQueue
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -102,7 +104,7 @@ def looks_like_destination(word: str) -> bool:
 
 def ask_for_secret(prompt: str) -> str:
     """Ask the person at the terminal, who does not see what is typed."""
-    return cast("str", click.prompt(prompt.rstrip(": "), hide_input=True, err=True))
+    return str(click.prompt(prompt.rstrip(": "), hide_input=True, err=True))
 
 
 def job_ids(function: Function) -> Function:
@@ -130,8 +132,8 @@ def runtime(function: Function) -> Function:
         "-r",
         "--runtime",
         metavar="NAME",
-        help="What runs the jobs, if the queue is made now: 'default' starts them right "
-        "away. By default, what fits the server.",
+        help="What runs the jobs, if the queue is made now: 'default' starts them "
+        "right away. By default, what fits the server.",
     )(function)
 
 
@@ -145,3 +147,96 @@ def grace(function: Function) -> Function:
         metavar="SECONDS",
         help="Time between SIGTERM and SIGKILL.",
     )(function)
+
+
+def script(function: Function) -> Function:
+    """`--script`, for those that start a job."""
+    return click.option(
+        "--script",
+        metavar="FILE|COMMAND",
+        help="File in the directory that is run, or a command.  [default: start.sh]",
+    )(function)
+
+
+def environment(function: Function) -> Function:
+    """`--env`, for those that start a job."""
+    return click.option(
+        "--env",
+        "variables",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A variable the job sees; part of the signature. May be repeated.",
+    )(function)
+
+
+def job_labels(function: Function) -> Function:
+    """`--label`, for those that start a job."""
+    return click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Noted with the job, for `list` to find it. May be repeated.",
+    )(function)
+
+
+def label_filter(function: Function) -> Function:
+    """`--label`, for those that choose jobs."""
+    return click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Only jobs with this label. May be repeated.",
+    )(function)
+
+
+def state_filter(function: Function) -> Function:
+    """`--state`, for those that choose jobs."""
+    return click.option(
+        "--state",
+        "states",
+        multiple=True,
+        type=click.Choice([state.value for state in JobState]),
+        help="Only jobs in this state. May be repeated.",
+    )(function)
+
+
+def parse_pairs(words: Iterable[str], what: str) -> dict[str, str]:
+    """NAME=VALUE words as a dictionary."""
+    pairs = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise click.UsageError(f"A {what} is given as NAME=VALUE, not as '{word}'")
+        pairs[name] = value
+    return pairs
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def duration(text: str) -> timedelta:
+    """30d, 12h, 90m, 45s, 2w."""
+    unit = _UNITS.get(text[-1:])
+    try:
+        if unit is not None:
+            return timedelta(**{unit: float(text[:-1])})
+    except (ValueError, OverflowError):
+        pass
+    raise click.BadParameter(f"'{text}' is not a time like 30d, 12h, 90m or 45s")
+
+
+def moment(text: str) -> datetime:
+    """A time ago, like 3d, or a date or time as in ISO 8601 (local, if it says no
+    zone)."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        pass
+    try:
+        return datetime.now().astimezone() - duration(text)
+    except click.BadParameter:
+        raise click.BadParameter(
+            f"'{text}' is neither a time ago like 3d nor a date like 2026-11-22"
+        ) from None

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tej.errors import Error
 from tej.job import JobStatus, format_duration
 
 if TYPE_CHECKING:
@@ -34,22 +35,47 @@ def error_as_dict(kind: str, message: str) -> dict[str, str]:
     return {"kind": kind, "message": message}
 
 
-def print_list(jobs: Iterable[JobStatus]) -> None:
-    """A table where a person looks; in a pipe a line a job: its id and its state."""
+def as_document(
+    job_id: str,
+    job: JobStatus | None,
+    error: Error | None,
+    more: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """A job in JSON, with the error that concerns it alone, or null."""
+    document: dict[str, Any] = {"id": job_id} if job is None else job.as_dict()
+    document.update(more or {})
+    document["error"] = error and error_as_dict(type(error).__name__, str(error))
+    return document
+
+
+def prefix(ids: tuple[str, ...], job_id: str) -> str:
+    """Which job a line is about, if there are several."""
+    return f"{job_id}: " if len(ids) > 1 else ""
+
+
+def print_list(
+    jobs: Iterable[JobStatus], sizes: Mapping[str, int] | None = None
+) -> None:
+    """A table where a person looks; in a pipe a line a job: its id, its state, and its
+    size in bytes if there are sizes."""
     if sys.stdout.isatty():
-        _print_table(list(jobs))
-    else:
-        for job in jobs:
-            click.echo(f"{job.job_id} {job.state}")
+        _print_table(list(jobs), sizes)
+        return
+    for job in jobs:
+        size = "" if sizes is None else f" {sizes.get(job.job_id, 0)}"
+        click.echo(f"{job.job_id} {job.state}{size}")
 
 
-def _print_table(jobs: list[JobStatus]) -> None:
+def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None:
     from rich.console import Console
+    from rich.filesize import decimal
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("job", "state", "exit", "started", "duration", "where", "name"):
         table.add_column(title, no_wrap=title in ("state", "exit", "duration"))
+    if sizes is not None:
+        table.add_column("size", no_wrap=True, justify="right")
     for job in jobs:
         started = "" if job.started is None else f"{job.started.astimezone():%F %H:%M}"
         table.add_row(
@@ -60,6 +86,7 @@ def _print_table(jobs: list[JobStatus]) -> None:
             "" if job.duration is None else format_duration(job.duration),
             job.host or "",
             job.name,
+            *([] if sizes is None else [decimal(sizes.get(job.job_id, 0))]),
         )
     Console().print(table if jobs else "No jobs")
 

@@ -41,7 +41,7 @@ def _merge(
             for job_id, status in one.as_completed(handles, timeout):
                 told.put((handles[job_id], status))
             told.put(None)
-        except BaseException as error:  # noqa: BLE001 (raised where it is waited)
+        except BaseException as error:
             told.put(error)
 
     for item in by_queue.items():

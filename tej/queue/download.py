@@ -41,7 +41,11 @@ class Download:
         self.destination = None if destination is None else Path(destination)
         if self.destination is not None and self.destination.is_dir():
             # As cp does.
-            self.directory, self.destination, self.flatten = self.destination, None, True
+            self.directory, self.destination, self.flatten = (
+                self.destination,
+                None,
+                True,
+            )
         self._only: PurePosixPath | None = None
 
     @property
@@ -91,7 +95,7 @@ class Download:
         def unpack() -> None:
             try:
                 unpacker.unpack(feed.as_file())
-            except BaseException as error:  # noqa: BLE001 (raised by the other thread)
+            except BaseException as error:
                 errors.append(error)
             finally:
                 feed.close()
@@ -117,8 +121,8 @@ class Download:
         return list(unpacker.written.values())
 
     def _place_checked(self, name: PurePosixPath) -> Path:
-        if not self.recursive and str(name) not in self.patterns:
-            raise DownloadFailed(f"'{name.parent}' is a directory")
+        if not self.recursive and (named := self._named(name)) != name:
+            raise DownloadFailed(f"'{named}' is a directory")
         return self.place(name)
 
 

@@ -39,7 +39,7 @@ class Retries:
     def pause(self, tries: int) -> None:
         """Wait before the next try, `tries` having failed."""
         seconds = min(self.longest, self.first * 2 ** (tries - 1))
-        time.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311 (no secret)
+        time.sleep(seconds * random.uniform(0.5, 1))
 
 
 class Exchange:

@@ -1,4 +1,4 @@
-"""Output of a job as it comes, by byte offset, so that a lost connection costs nothing."""
+"""Output of a job as it comes, by byte offset: a lost connection costs nothing."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class _Frames:
 
 
 class Logs:
-    """Reads files of one job's directory, following them until the job ends if asked."""
+    """Reads files of one job's directory, until the job ends if asked."""
 
     def __init__(
         self,
@@ -105,8 +105,10 @@ class Logs:
         self._begun = False
 
     def read(self, emit: Callable[[Piece], object]) -> None:
-        """Give all pieces to `emit`, in this thread; resumes after lost connections, and
-        once it has begun, with patience."""
+        """Give all pieces to `emit`, in this thread.
+
+        Resumes after lost connections; once it has begun, with patience.
+        """
         self._exchange.settle(
             lambda _: self._read_once(emit), patient=lambda: self._begun
         )
@@ -155,7 +157,7 @@ def iterate(logs: Logs) -> Iterator[Piece]:
             emit(None)
         except _Abandoned:
             return
-        except BaseException as error:  # noqa: BLE001 (raised by the one who reads)
+        except BaseException as error:
             emit(error)
 
     threading.Thread(target=read, name="tej logs", daemon=True).start()

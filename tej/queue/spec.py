@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tej import protocol, signature
+from tej import protocol
 from tej.archive import Parcel
 from tej.errors import InvalidJobDirectory
 from tej.job import check_job_id, make_job_id
 from tej.job_directory import Command, Entry, check_sent, find_command, scan
+from tej.signature import compute, make_id
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -39,7 +40,9 @@ class JobSpec:
 class Work:
     """A `JobSpec` whose directory was read: all that can be wrong with it was found."""
 
-    def __init__(self, spec: JobSpec, user: str, submitter: str, *, signed: bool) -> None:
+    def __init__(
+        self, spec: JobSpec, user: str, submitter: str, *, signed: bool
+    ) -> None:
         self.spec = spec
         self.folder = Path(spec.directory)
         self.command: Command = find_command(self.folder, spec.script)
@@ -51,13 +54,11 @@ class Work:
         """Tells the server that a second try is the same submission."""
         self.signature: str | None = None
         if signed:
-            self.signature = signature.compute(
-                self.command, self.entries, spec.environment
-            )
+            self.signature = compute(self.command, self.entries, spec.environment)
         if spec.job_id is not None:
             self.job_id = check_job_id(spec.job_id)
         elif self.signature is not None:
-            self.job_id = signature.make_id(self.signature)
+            self.job_id = make_id(self.signature)
         else:
             self.job_id = make_job_id(self.name, user)
 

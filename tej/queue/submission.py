@@ -1,4 +1,4 @@
-"""How jobs get to the server: asked for first, sent if they are wanted, many at once."""
+"""How jobs get to the server: asked for first, sent if wanted, many at once."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ class Submission:
         return [line.encode() + b"\n"]
 
 
-def _outcome(
-    work: Work, record: Mapping[str, str], head: Mapping[str, str]
-) -> Outcome:
+def _outcome(work: Work, record: Mapping[str, str], head: Mapping[str, str]) -> Outcome:
     if "error" in record:
-        error = protocol.error_of(int(record["error"]), record.get("words", ""), "submit")
+        error = protocol.error_of(
+            int(record["error"]), record.get("words", ""), "submit"
+        )
         return Outcome(work.job_id, error=error)
     status = parse_status(record, head)
     is_new = "ours" in record

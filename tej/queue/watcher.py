@@ -117,7 +117,7 @@ class Watcher:
                 logger.info("%s; still waiting", error)
                 tries += 1
                 self._exchange.retries.pause(tries)
-            except Exception as error:  # noqa: BLE001 (raised where somebody waits)
+            except Exception as error:
                 self._fail(error)
 
     def _ask_once(self, job_ids: list[str]) -> None:
@@ -159,5 +159,3 @@ class Watcher:
                 waiter.error = error
                 waiter.pending.clear()
             self._changed.notify_all()
-
-

@@ -30,8 +30,8 @@ if logging.getLogger(PARAMIKO_LOG).level == logging.NOTSET:
 # With GCM one pass encrypts and authenticates: twice as fast as CTR and an HMAC.  The
 # others that paramiko has are those that OpenSSH no longer offers.
 CIPHERS = ("-gcm@openssh.com", "-ctr")
-WINDOW = 1 << 24
-"""Bytes on their way to us; OpenSSH's own 2 MB are 20 MB/s at 100 ms."""
+WINDOW = 1 << 23
+"""Bytes on their way to us, and in memory: 80 MB/s at 100 ms.  OpenSSH has 2 MB."""
 MAX_JUMPS = 8
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 

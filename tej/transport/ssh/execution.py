@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tej")
 
-PIECE = 1 << 18
+PIECE = 1 << 21
+"""paramiko moves the rest of its buffer for each piece: small ones cost half the speed
+whenever the sink is slower than the network."""
 PACKET = 32_768 - 64
 """What paramiko puts into one packet; sshd takes no more."""
 IN_DOUBT = "the program may have run or not"

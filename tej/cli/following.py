@@ -1,0 +1,270 @@
+"""The commands that stay with a job: run, wait, logs; and download."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+import click
+
+from tej import errors
+from tej.cli import output
+from tej.cli.exit_status import INTERRUPTED, TEJ_FAILED, of_job
+from tej.cli.options import (
+    environment,
+    grace,
+    job_id,
+    job_ids,
+    job_labels,
+    on_queue,
+    parse_pairs,
+    runtime,
+    script,
+)
+from tej.cli.submitting import size_of
+from tej.job import JobStatus
+from tej.queue import Job, RemoteQueue
+from tej.queue.logs import STREAMS, Piece
+
+
+def or_125(function: Callable[[], int]) -> int:
+    """Its exit status; for tej's own errors one that no job is likely to have."""
+    try:
+        return function()
+    except errors.Error as error:
+        click.echo(str(error), err=True)
+        return TEJ_FAILED
+
+
+@click.command()
+@on_queue("directory")
+@runtime
+@click.option("--id", "id_", metavar="ID", help="Identifier, instead of the signature.")
+@script
+@environment
+@job_labels
+@click.option(
+    "--download",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="File, directory or pattern to fetch at the end; may be repeated.",
+)
+@click.option(
+    "--directory", "target", default=".", metavar="DIR", help="Where they go."
+)
+@click.option("--retry", is_flag=True, help="Start it again if it had failed.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not show the job's output.")
+@click.option(
+    "--kill-on-interrupt", is_flag=True, help="Ctrl-C kills the job; else it goes on."
+)
+@grace
+def run(
+    queue: RemoteQueue,
+    directory: str,
+    id_: str | None,
+    script: str | None,
+    variables: tuple[str, ...],
+    labels: tuple[str, ...],
+    patterns: tuple[str, ...],
+    target: str,
+    retry: bool,
+    quiet: bool,
+    kill_on_interrupt: bool,
+    grace: int,
+    as_json: bool,
+) -> int:
+    """Run a directory as a job, show its output, fetch its results.
+
+    The same work is the same job: if it runs already its output is shown from the
+    beginning, and if it is done its results are fetched, from any machine.  Ends with
+    the job's own exit code, or with 125 if tej itself failed.
+    """
+
+    def follow_through() -> int:
+        with output.TransferBar("Uploading", size_of(directory)) as bar:
+            job = queue.ensure(
+                directory,
+                script=script,
+                job_id=id_,
+                retry=retry,
+                labels=parse_pairs(labels, "label"),
+                environment=parse_pairs(variables, "variable"),
+                progress=bar,
+            )
+        click.echo(
+            f"Job {'submitted as' if job.is_new else 'found'}: {job.id}", err=True
+        )
+        try:
+            status = follow(queue, job.id, show=not (quiet or as_json))
+        except KeyboardInterrupt:
+            return interrupted(job, kill_on_interrupt, grace)
+        click.echo(status.describe(), err=True)
+        written = fetch(job, status, patterns, target)
+        if as_json:
+            more = {"is_new": job.is_new, "files": written}
+            output.print_json(output.as_document(job.id, status, None, more))
+        return of_job(status)
+
+    return or_125(follow_through)
+
+
+def follow(queue: RemoteQueue, job_id: str, *, show: bool) -> JobStatus:
+    """Both outputs to where they belong, until the job has ended."""
+    logs = queue.read_logs(job_id, STREAMS if show else (), follow=True)
+    logs.read(write_piece)
+    if logs.status is not None and logs.status.state.final:
+        return logs.status
+    return queue.job(job_id).wait()
+
+
+def write_piece(piece: Piece) -> None:
+    """A piece of the job's stdout or of a file to stdout, of its stderr to stderr."""
+    stream: BinaryIO = sys.stdout.buffer
+    if piece.name == STREAMS["stderr"]:
+        stream = sys.stderr.buffer
+    stream.write(piece.data)
+    stream.flush()
+
+
+def interrupted(job: Job, kill: bool, grace: int) -> int:
+    """Ctrl-C while following: the job's end, or how to come back."""
+    if kill:
+        click.echo(f"\nKilling job '{job.id}' ...", err=True)
+        click.echo(job.kill(grace=grace).describe(), err=True)
+        return INTERRUPTED
+    place = shlex.join(
+        [job.queue.destination_string, "--queue", str(job.queue.queue), "--id", job.id]
+    )
+    click.echo(
+        f"\nJob '{job.id}' goes on.\n"
+        f"  Its output:  tej logs -f {place}\n"
+        f"  Its end:     tej wait {place}\n"
+        f"  To end it:   tej kill {place}",
+        err=True,
+    )
+    return INTERRUPTED
+
+
+def fetch(
+    job: Job, status: JobStatus, patterns: tuple[str, ...], target: str
+) -> list[str]:
+    """The results; of a job that failed, those that are there."""
+    written: list[str] = []
+    for pattern in patterns:
+        try:
+            with output.TransferBar(f"Downloading {pattern}") as bar:
+                paths = job.download(pattern, directory=target, progress=bar)
+        except errors.DownloadFailed as error:
+            if status.succeeded:
+                raise
+            click.echo(str(error), err=True)
+        else:
+            written += map(str, paths)
+    return written
+
+
+@click.command()
+@on_queue()
+@job_ids
+@click.option("--timeout", type=float, metavar="SECONDS", help="Give up after that.")
+def wait(
+    queue: RemoteQueue, ids: tuple[str, ...], timeout: float | None, as_json: bool
+) -> int:
+    """Wait until jobs have ended.
+
+    Ends with the job's own exit code (of several: the first that is not 0), or with 125
+    if tej itself failed or the time is over.
+    """
+
+    def wait_for_all() -> int:
+        ended: dict[str, JobStatus] = {}
+        for ended_id, status in queue.as_completed(ids, timeout):
+            ended[ended_id] = status
+            if not as_json:
+                click.echo(output.prefix(ids, ended_id) + status.describe())
+        if as_json:
+            jobs = [
+                output.as_document(one, status, None) for one, status in ended.items()
+            ]
+            output.print_json({"jobs": jobs})
+        codes = [of_job(ended[one]) for one in dict.fromkeys(ids)]
+        return next((code for code in codes if code), 0)
+
+    if as_json:
+        return wait_for_all()
+    return or_125(wait_for_all)
+
+
+@click.command()
+@on_queue()
+@job_id
+@click.option("-f", "--follow", "follow_", is_flag=True, help="Until the job ends.")
+@click.option("--stdout", "wanted", flag_value="stdout", help="That alone.")
+@click.option("--stderr", "wanted", flag_value="stderr", help="That alone, to stdout.")
+@click.option("--file", "name", metavar="NAME", help="A file of the job instead.")
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="The last N lines.")
+def logs(
+    queue: RemoteQueue,
+    id_: str,
+    follow_: bool,
+    wanted: str | None,
+    name: str | None,
+    tail: int | None,
+    as_json: bool,
+) -> None:
+    """Show the output of a job, running or not.
+
+    Both its outputs are shown as they come, stderr on stderr.
+    """
+    streams = [name] if name else [wanted] if wanted else list(STREAMS)
+    reader = queue.read_logs(id_, streams, follow=follow_, tail=tail)
+    if as_json:
+        contents: dict[str, bytes] = dict.fromkeys(reader.positions, b"")
+
+        def keep(piece: Piece) -> None:
+            contents[piece.name] += piece.data
+
+        reader.read(keep)
+        texts = {
+            file: data.decode("utf-8", "replace") for file, data in contents.items()
+        }
+        output.print_json({"id": id_, "files": texts})
+    elif len(streams) == 1:
+        reader.read(lambda piece: write_piece(Piece("", piece.data)))
+    else:
+        reader.read(write_piece)
+
+
+@click.command()
+@on_queue("files...")
+@job_id
+@click.option(
+    "--directory",
+    default=".",
+    show_default=True,
+    metavar="DIR",
+    help="Where the files go, each under its path in the job.",
+)
+@click.option("--flatten", is_flag=True, help="Leave the directories of the path out.")
+def download(
+    queue: RemoteQueue,
+    files: list[str],
+    id_: str,
+    directory: str,
+    flatten: bool,
+    as_json: bool,
+) -> None:
+    """Download files, directories or patterns ('plots/*.png') from a job."""
+    with output.TransferBar("Downloading") as bar:
+        written = queue.download(
+            id_, files, directory=directory, flatten=flatten, progress=bar
+        )
+    if as_json:
+        output.print_json({"id": id_, "files": [os.fspath(path) for path in written]})
+
+
+ALL = [run, wait, logs, download]

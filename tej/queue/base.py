@@ -1,0 +1,204 @@
+"""What all verbs of a queue are built on: where it is, and how it is asked."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from tej import protocol, runtime
+from tej.destination import Destination, destination_as_string
+from tej.errors import JobNotFound, QueueDoesntExist
+from tej.job import JobState, check_job_reference
+from tej.protocol import Answer, Program, parse_answer
+from tej.queue.exchange import Exchange, Retries
+from tej.server_log import ServerLogger
+from tej.transport import Transport, open_transport
+from tej.version import __version__
+
+DEFAULT_TEJ_DIR = "~/.tej"
+DEFAULT_GRACE = 10
+"""Seconds that a job is given to end by itself after SIGTERM, before SIGKILL."""
+
+Self = TypeVar("Self", bound="QueueBase")
+
+logger = logging.getLogger("tej")
+
+
+class QueueBase:
+    """The queue itself: made, linked to, removed; its jobs are for its subclasses."""
+
+    JOB_DONE = JobState.FINISHED.value
+    JOB_RUNNING = JobState.RUNNING.value
+    JOB_INCOMPLETE = "incomplete"
+    JOB_CREATED = JobState.CREATED.value
+
+    def __init__(
+        self,
+        destination: str | Mapping[str, Any] | Destination,
+        queue: str | PurePosixPath = DEFAULT_TEJ_DIR,
+        setup_runtime: str | None = None,
+        need_runtime: Iterable[str] | None = None,
+        *,
+        ask: Callable[[str], str] | None = None,
+        accept_new_host_key: bool = False,
+        timeout: float = 30,
+        silence: float = 120,
+        retries: Retries | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        """Name a queue.
+
+        `destination` is `[user[:password]@]host[:port]`, `local:` for this machine, or
+        a dictionary as in tej 0.6.  `queue` is its path there; a relative one starts
+        in the home directory, `~` and `~user` are understood.  `setup_runtime` is what
+        the queue is made with, if there is none yet (by default what fits the
+        server); `need_runtime` are those that are accepted if there is one.
+
+        `ask(prompt)` is called for passwords and passphrases; without it nobody is
+        asked.  `timeout` and `silence` are in seconds: for connecting, and for a server
+        that says nothing while it should.
+        """
+        if isinstance(destination, str):
+            self._destination = Destination.parse(destination)
+        elif isinstance(destination, Destination):
+            self._destination = destination
+        else:
+            self._destination = Destination.from_mapping(destination)
+        if setup_runtime not in (None, "auto", *runtime.BUILT_IN):
+            known = ", ".join(runtime.BUILT_IN)
+            raise ValueError(
+                f"Selected runtime {setup_runtime!r} is unknown; there are: {known}"
+            )
+        self.queue = PurePosixPath(queue)
+        self.setup_runtime = setup_runtime
+        if isinstance(need_runtime, str):
+            need_runtime = [need_runtime]
+        self.need_runtime = None if need_runtime is None else set(need_runtime)
+        self.transport = transport or open_transport(
+            self._destination,
+            ask=ask,
+            accept_new_host_key=accept_new_host_key,
+            timeout=timeout,
+            silence=silence,
+        )
+        self._exchange = Exchange(
+            self.transport,
+            str(queue),
+            __version__,
+            self.server_logger,
+            retries or Retries(),
+        )
+
+    def __repr__(self) -> str:
+        return f"<RemoteQueue {self.queue} on {self.destination_string}>"
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection.  The queue can be used again: it reconnects."""
+        self.transport.close()
+
+    @property
+    def destination(self) -> dict[str, Any]:
+        """The destination's parts, under the names of tej 0.6, without a password."""
+        parts: dict[str, Any] = {
+            "hostname": self._destination.host,
+            "username": self._destination.user or getpass.getuser(),
+        }
+        if self._destination.port is not None:
+            parts["port"] = self._destination.port
+        return parts
+
+    @property
+    def destination_string(self) -> str:
+        """The destination as one string, without its password."""
+        return destination_as_string(self._destination)
+
+    def server_logger(self) -> ServerLogger:
+        """Takes what the server says beside its answers; made anew for every program.
+
+        Override it to show that elsewhere than in the log `tej.server`.
+        """
+        return ServerLogger()
+
+    def setup(
+        self,
+        links: Sequence[str | PurePosixPath] | None = None,
+        force: bool | int = False,
+        only_links: bool = False,
+    ) -> PurePosixPath:
+        """Make the queue, and links to it; returns its absolute path.
+
+        What is there already is kept, and QueueExists is raised.  With `force` a link
+        or a queue without jobs is replaced; with `force=2` also a queue with jobs, if
+        all have ended.  `only_links` makes the links alone.
+        """
+        program = protocol.setup(
+            str(self.queue),
+            self.setup_runtime or "auto",
+            [str(link) for link in links or ()],
+            force=int(force),
+            only_links=only_links,
+            version=__version__,
+        )
+        answer = parse_answer(self._exchange.run(program).data)
+        logger.info("Queue at %s", answer.head["queue"])
+        return PurePosixPath(answer.head["queue"])
+
+    def cleanup(self, kill: bool = False, *, grace: int = DEFAULT_GRACE) -> bool:
+        """Remove the queue, all its jobs, and the links that led to it.
+
+        Raises JobStillRunning, with nothing removed, if some jobs have not ended; with
+        `kill` they are killed first.
+        """
+
+        def attempt(tries: int) -> bool:
+            try:
+                self._answer("cleanup", str(int(kill)), str(int(grace)), submitter())
+            except QueueDoesntExist:
+                if not tries:
+                    raise
+            return True
+
+        return self._exchange.settle(attempt)
+
+    def _ask(self, verb: str, *arguments: str) -> Answer:
+        """A verb that may safely be sent again."""
+        return self._exchange.settle(lambda _: self._answer(verb, *arguments))
+
+    def _answer(self, verb: str, *arguments: str) -> Answer:
+        reply = self._exchange.run_verb(
+            lambda digest: self._program(verb, digest, *arguments)
+        )
+        return parse_answer(reply.data)
+
+    def _program(self, verb: str, digest: str, *arguments: str) -> Program:
+        return protocol.verb(
+            verb, str(self.queue), *arguments, digest=digest, needed=self._needed()
+        )
+
+    def _needed(self) -> list[str]:
+        return sorted(self.need_runtime or ())
+
+
+def submitter() -> str:
+    """Who asks, for people to read: user@host of this machine."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def check_job_ids(job_ids: Iterable[str]) -> list[str]:
+    """Legal ids, each once; ID#N is an attempt."""
+    return [*dict.fromkeys(check_job_reference(job_id) for job_id in job_ids)]
+
+
+def no_job(job_id: str) -> JobNotFound:
+    """In the words of the original."""
+    return JobNotFound(f"No job '{job_id}'")

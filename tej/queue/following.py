@@ -1,0 +1,161 @@
+"""What comes back from jobs: their ends, their output, their files."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from tej.errors import Error, JobFailed, WaitTimeout
+from tej.job import JobStatus, check_job_reference
+from tej.protocol import Program
+from tej.queue.base import QueueBase, check_job_ids, no_job
+from tej.queue.download import Download, check_name
+from tej.queue.logs import STREAMS, Logs, Position, iterate
+from tej.queue.watcher import Watcher
+
+FAILURE_LINES = 20
+"""Lines of stderr that go with the error of a failed job."""
+
+
+class Following(QueueBase):
+    """The verbs wait, logs and download."""
+
+    @cached_property
+    def _watcher(self) -> Watcher:
+        return Watcher(
+            self._exchange, lambda digest, ids: self._program("wait", digest, *ids)
+        )
+
+    def wait(
+        self, job_ids: Iterable[str], timeout: float | None = None
+    ) -> dict[str, JobStatus]:
+        """Wait until all these jobs have ended, well or not; their final statuses.
+
+        Goes on through lost connections, for as long as it takes.  However many threads
+        wait on a queue, one channel serves them all.  Raises JobNotFound if one of them
+        is not there, and WaitTimeout after `timeout` seconds; the jobs go on.
+        """
+        ids = check_job_ids(job_ids)
+        ended: dict[str, JobStatus] = {}
+        for job_id, status in self.as_completed(ids, timeout):
+            ended[job_id] = status
+        return {job_id: ended[job_id] for job_id in ids}
+
+    def as_completed(
+        self, job_ids: Iterable[str], timeout: float | None = None
+    ) -> Iterator[tuple[str, JobStatus]]:
+        """Ids and final statuses, in the order in which the jobs end; see `wait`."""
+        ids = check_job_ids(job_ids)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pending = dict.fromkeys(ids)
+        for job_id, status in self._watcher.ends(ids, deadline):
+            if status is None:
+                raise no_job(job_id)
+            del pending[job_id]
+            yield job_id, status
+        if pending:
+            shown = ", ".join([*pending][:3]) + (", ..." if len(pending) > 3 else "")
+            raise WaitTimeout(
+                f"After {timeout:g} seconds {len(pending)} of {len(ids)} jobs have not "
+                f"ended ({shown}); they go on"
+            )
+
+    def logs(
+        self,
+        job_id: str,
+        stream: str = "stdout",
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+    ) -> Iterator[bytes]:
+        """The output of a job, running or not, as bytes, in pieces as they come.
+
+        `stream` is "stdout", "stderr", or a file in the job's directory; `tail` is how
+        many of its last lines.  With `follow` it goes on until the job has ended,
+        resuming by itself where a lost connection broke it off.  Raises JobNotFound.
+        """
+        reader = self.read_logs(job_id, [stream], follow=follow, tail=tail)
+        return (piece.data for piece in iterate(reader))
+
+    def read_logs(
+        self,
+        job_id: str,
+        streams: Iterable[str],
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+    ) -> Logs:
+        """For several files at once; `Logs.read` gives the pieces of each."""
+        check_job_reference(job_id)
+        names = [STREAMS.get(stream) or check_name(stream) for stream in streams]
+
+        def make(digest: str, marker: str, arguments: Sequence[str]) -> Program:
+            words = (marker, str(int(follow)), job_id, *arguments)
+            return self._program("logs", digest, *words)
+
+        positions = [Position(name, tail=tail) for name in names]
+        return Logs(self._exchange, make, positions)
+
+    def failure(self, status: JobStatus) -> JobFailed:
+        """The error for a job that did not end well, with the end of its stderr."""
+        try:
+            pieces = self.logs(status.job_id, "stderr", tail=FAILURE_LINES)
+            stderr = b"".join(pieces).decode("utf-8", "replace").rstrip()
+        except Error as error:
+            stderr = f"(its stderr cannot be had: {error})"
+        where = f" on {status.host}" if status.host else ""
+        words = f"Job '{status.job_id}'{where}: {status.describe()}"
+        return JobFailed(
+            f"{words}\n{stderr}" if stderr else words,
+            job_id=status.job_id,
+            state=status.state.value,
+            exit_code=status.exit_code,
+            signal=status.signal,
+            host=status.host,
+            stderr=stderr,
+        )
+
+    def download(
+        self,
+        job_id: str,
+        files: str | Sequence[str],
+        *,
+        destination: str | os.PathLike[str] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        recursive: bool = True,
+        flatten: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> list[Path]:
+        """Fetch files and directories from a job, running or not; returns the files.
+
+        A name is a path in the job's directory, with or without the shell's wildcards.
+        Each is kept below `directory` (by default the current one) under its path, or
+        under its last name with `flatten`; or `destination` is the new name of the only
+        one.  A file that is there is replaced, once the new one is whole.
+
+        Raises JobNotFound, and DownloadFailed for a file that is not there, and for
+        what leads out of the job's directory or out of the one it is to go to.
+        """
+        check_job_reference(job_id)
+        names = [files] if isinstance(files, str) else list(files)
+        fetch = Download(
+            names, destination, directory, recursive=recursive, flatten=flatten
+        )
+        if not fetch.patterns:
+            return []
+
+        def attempt(_: int) -> list[Path]:
+            return fetch.run(
+                lambda take: self._exchange.run_verb(
+                    lambda digest: self._program(
+                        "download", digest, job_id, *fetch.patterns
+                    ),
+                    take,
+                ),
+                progress,
+            )
+
+        return self._exchange.settle(attempt)
