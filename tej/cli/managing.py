@@ -196,4 +196,15 @@ def cleanup(
         click.echo(f"{'Would delete' if dry_run else 'Deleted'} job '{job.job_id}'")
 
 
-ALL = [status, list_, kill, delete, cleanup]
+@click.command()
+@on_queue("n")
+def limit(queue: RemoteQueue, n: str, as_json: bool) -> None:
+    """Let at most N jobs of a queue run at once; 0 for as many as there are."""
+    if not n.isdecimal():
+        raise click.UsageError(f"'{n}' is not a number of jobs")
+    queue.limit(int(n))
+    if as_json:
+        output.print_json({"queue": str(queue.queue), "max_running": int(n)})
+
+
+ALL = [status, list_, kill, delete, limit, cleanup]

@@ -38,17 +38,24 @@ from tej.signature import compute, make_id
     count=True,
     help="Replace a link or an empty queue; twice: also one with jobs, if all ended.",
 )
+@click.option(
+    "--max-running",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Let N jobs run at once; the others wait. See also `limit`.",
+)
 def setup(
     queue: RemoteQueue,
     links: tuple[str, ...],
     make_default_link: bool,
     only_links: bool,
     force: int,
+    max_running: int | None,
     as_json: bool,
 ) -> None:
     """Set tej up on a server (optional: the first submission does)."""
     wanted = [*links, *([DEFAULT_TEJ_DIR] if make_default_link else [])]
-    path = queue.setup(wanted, force, only_links)
+    path = queue.setup(wanted, force, only_links, max_running=max_running)
     if as_json:
         output.print_json({"queue": str(path), "links": wanted})
 

@@ -134,12 +134,15 @@ class QueueBase:
         links: Sequence[str | PurePosixPath] | None = None,
         force: bool | int = False,
         only_links: bool = False,
+        *,
+        max_running: int | None = None,
     ) -> PurePosixPath:
         """Make the queue, and links to it; returns its absolute path.
 
         What is there already is kept, and QueueExists is raised.  With `force` a link
         or a queue without jobs is replaced; with `force=2` also a queue with jobs, if
-        all have ended.  `only_links` makes the links alone.
+        all have ended.  `only_links` makes the links alone.  `max_running` is as for
+        `limit`.
         """
         program = protocol.setup(
             str(self.queue),
@@ -151,7 +154,20 @@ class QueueBase:
         )
         answer = parse_answer(self._exchange.run(program).data)
         logger.info("Queue at %s", answer.head["queue"])
+        if max_running is not None:
+            self.limit(max_running)
         return PurePosixPath(answer.head["queue"])
+
+    def limit(self, max_running: int) -> None:
+        """Let at most so many jobs run at once; 0 for as many as there are.
+
+        Those above it wait as `queued`, and are started in the order they came as
+        others end.  The queue has to be there.  Raises QueueExists if its runtime
+        leaves that to a scheduler.
+        """
+        if max_running < 0:
+            raise ValueError(f"max_running is 0 or more, not {max_running}")
+        self._ask("limit", str(int(max_running)))
 
     def cleanup(self, kill: bool = False, *, grace: int = DEFAULT_GRACE) -> bool:
         """Remove the queue, all its jobs, and the links that led to it.

@@ -45,6 +45,8 @@ class Entry:
     """"" or "revoked" or "cert-authority"."""
     path: Path
     line: int
+    elsewhere: bool = False
+    """It is about the host's port 22: good to accept a key, not to call it changed."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}"
@@ -92,8 +94,9 @@ def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
     for entry in plain:
         if entry.key.blob == key.blob:
             return Verdict.KNOWN, entry
-    same_type = [entry for entry in plain if entry.key.type == key.type]
-    for entry in same_type or plain:
+    here = [entry for entry in plain if not entry.elsewhere]
+    same_type = [entry for entry in here if entry.key.type == key.type]
+    for entry in same_type or here:
         return Verdict.CHANGED, entry
     return Verdict.UNKNOWN, None
 

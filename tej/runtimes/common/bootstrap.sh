@@ -30,8 +30,9 @@ begin() {
 # expand PATH: path=PATH with ~ and ~user replaced, and absolute, from $base.
 expand() {
     path=$1
+    # shellcheck disable=SC2088 # a tilde is meant as it stands
     case $path in
-        '~' | '~/'*) path=$tej_home${path#'~'} ;;
+        '~' | '~/'*) path=$tej_home${path#?} ;;
         '~'*)
             tej_user=${path%%/*}
             case $tej_user in
@@ -85,7 +86,7 @@ read_version() {
     if [ ! -f "$queue/version" ]; then
         for path in "$queue"/* "$queue"/.[!.]*; do
             case ${path##*/} in
-                jobs | incoming | scripts | attempts | .version.*) ;;
+                jobs | incoming | scripts | attempts | waiting | running | .version.*) ;;
                 *)
                     [ ! -e "$path" ] && [ ! -h "$path" ] ||
                         quit 12 "'$queue' is not a queue of tej: it holds '${path##*/}'"

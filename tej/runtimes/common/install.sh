@@ -1,7 +1,6 @@
 # Sent when the queue is to be set up, or its scripts renewed; `unpack DIRECTORY`, which
 # writes the scripts, is made by the client and stands in front.
 # shellcheck shell=sh
-# shellcheck disable=SC2034,SC2154 # variables of bootstrap.sh
 
 # install RUNTIME DIGEST VERSION: bring $queue up to DIGEST.  A queue keeps its runtime; a
 # new one gets RUNTIME, or with `auto` the scheduler that is here, or `default`.

@@ -1,6 +1,5 @@
 # leader: the first process of a job, in the job's own session: becomes its command.
 # Gets tej_queue, tej_id and tej_here from the wrapper's environment.
-# shellcheck disable=SC1091,SC2154
 
 queue=$tej_queue id=$tej_id here=$tej_here
 job=$queue/jobs/$id
@@ -21,6 +20,7 @@ IFS= read -r spec <"$job/spec"
 TEJ_JOB_TOKEN=${spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
 TEJ_JOB_ID=$id TEJ_QUEUE=$queue TEJ_JOB_DIR=$job/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
+# shellcheck source=/dev/null
 [ ! -f "$queue/profile" ] || . "$queue/profile"
 
 # tej_run FILE ARGUMENTS...: become that program; where nothing may be executed (a file
@@ -42,4 +42,5 @@ tej_run() {
     esac
     exec /bin/sh "$@"
 }
+# shellcheck source=/dev/null
 . "$job/command"

@@ -1,6 +1,5 @@
 # Sent, with install.sh in front, by the verb `setup`.
 # shellcheck shell=sh
-# shellcheck disable=SC2154 # variables of bootstrap.sh
 
 # setup QUEUE RUNTIME DIGEST VERSION FORCE: make a queue at QUEUE.  What is there stays
 # (exit 13), unless FORCE is 1: that takes the place of a link, or of a queue without

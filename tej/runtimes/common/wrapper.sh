@@ -1,11 +1,10 @@
-# wrapper QUEUE ID HERE BEAT: run one job, from its start to its recorded end.
+# wrapper QUEUE ID HERE RUNTIME: run one job, from its start to its recorded end.
 # Runs detached, outside the job's own session, so that what ends the job does not end
 # the one who has to write it down.
-# shellcheck disable=SC1091,SC2154
 
-queue=$1 id=$2 here=$3 beat=$4
-job=$queue/jobs/$id
-for part in facts process state job; do . "$here/lib/$part.sh"; done
+queue=$1 id=$2 here=$3 runtime=$4
+. "$here/lib/load.sh"
+job=$jobs/$id
 trap '' HUP
 
 # Whoever comes second has nothing to do: a job is started once.
@@ -45,7 +44,9 @@ watcher=$!
 run_job() {
     tej_session='' tej_here=$here tej_queue=$queue tej_id=$id
     ! command -v setsid >/dev/null 2>&1 || tej_session=setsid
+    # shellcheck disable=SC2016,SC2089 # for another shell
     tej_run='exec $tej_session /bin/sh "$tej_here/leader.sh" >/dev/null'
+    # shellcheck disable=SC2090
     export tej_session tej_here tej_queue tej_id tej_run
     run_in_awk
     [ -n "$end" ] || [ -e "$job/started" ] || run_in_shell
@@ -68,7 +69,10 @@ run_in_awk() {
 
 # run_in_shell: a shell that cannot tell by the status says "Terminated" and the like.
 run_in_shell() {
-    words=$({ /bin/sh -c "$tej_run"; } 2>&1; printf '=%s' $?)
+    words=$(
+        { /bin/sh -c "$tej_run"; } 2>&1
+        printf '=%s' $?
+    )
     status=${words##*=}
     if [ "$status" -gt 384 ]; then
         end="signal $((status - 384))"
@@ -100,4 +104,5 @@ until put_reserved finished "$ended" "$end" "$whose" "$left"; do
     [ -d "$job" ] || exit 1
     sleep 5
 done
+runtime_tend
 wait

@@ -1,7 +1,8 @@
 # The default runtime: a job starts at once, on the machine that took it, as a process
 # in a session of its own, with a wrapper outside it that writes down its end.
 # shellcheck shell=sh
-# shellcheck disable=SC2034,SC2154 # variables of common/lib
+
+. "$here/runtimes/default/waiting.sh"
 
 beat=20    # seconds between two heartbeats of a wrapper
 silent=900 # seconds without one, after which another host gives a job up
@@ -9,9 +10,29 @@ silent=900 # seconds without one, after which another host gives a job up
 # runtime_here: can this machine run jobs this way?
 runtime_here() { :; }
 
-# runtime_start: start $job.  The wrapper writes `native_id` and `started`.
+# runtime_start: start $job, or let it wait for its turn.  The wrapper writes `native_id`
+# and `started`.
 runtime_start() {
-    detach "$here/wrapper.sh" "$queue" "$id" "$here" "$beat"
+    if [ -f "$queue/max_running" ]; then
+        enqueue || {
+            why='it cannot be put in line'
+            return 1
+        }
+        start_waiting
+    else
+        launch "$id"
+    fi
+}
+
+# runtime_limit N: let N jobs run at once, and start those that now may.
+runtime_limit() {
+    printf '%s\n' "$1" >"$queue/max_running.$$" &&
+        mv -f "$queue/max_running.$$" "$queue/max_running" && runtime_tend
+}
+
+# runtime_tend: what is to be done from time to time, by whoever is here.
+runtime_tend() {
+    [ ! -d "$queue/waiting" ] || start_waiting
 }
 
 # runtime_ask NATIVES: nothing to ask for many jobs at once.

@@ -14,7 +14,11 @@ from tej.errors import ConnectionFailed, InvalidDestination
 from tej.transport.settings import Settings
 from tej.transport.ssh.connection import Connection
 from tej.transport.ssh.failures import explained
-from tej.transport.ssh.host_key import check_host_key, order_key_types
+from tej.transport.ssh.host_key import (
+    check_host_key,
+    known_entries,
+    order_key_types,
+)
 from tej.transport.ssh.login import log_in
 from tej.transport.ssh.proxy_command import ProxyCommand
 from tej.transport.ssh.wire import SocketLike, Wire
@@ -146,10 +150,11 @@ class _Connector:
         options.ciphers = [
             name for end in CIPHERS for name in options.ciphers if name.endswith(end)
         ]
-        order_key_types(options, config)
+        known = known_entries(config)
+        order_key_types(options, known)
         self._negotiate(transport, config)
         accept = self._settings.accept_new_host_key or config.accept_new_host_key
-        check_host_key(transport, config, accept=accept)
+        check_host_key(transport, config, known, accept=accept)
         log_in(transport, config, self._settings, password)
         transport.set_keepalive(int(self._settings.keep_alive))
         return transport

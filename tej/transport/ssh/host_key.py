@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 
 import paramiko
 
@@ -26,24 +28,27 @@ RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 
 def order_key_types(
-    options: paramiko.transport.SecurityOptions, config: HostConfig
+    options: paramiko.transport.SecurityOptions, entries: Sequence[Entry]
 ) -> None:
     """Ask first for the types we know, else a good server might seem changed."""
-    known = {entry.key.type for entry in _entries(config) if not entry.marker}
+    known = {entry.key.type for entry in entries if not entry.marker}
     if "ssh-rsa" in known:
         known.update(RSA)
     options.key_types = sorted(options.key_types, key=lambda name: name not in known)
 
 
 def check_host_key(
-    transport: paramiko.Transport, config: HostConfig, *, accept: bool
+    transport: paramiko.Transport,
+    config: HostConfig,
+    entries: Sequence[Entry],
+    *,
+    accept: bool,
 ) -> None:
     """Raise HostKeyRejected, unless the key is known or new ones are accepted."""
     where = config.where
     with explained(where):
         theirs = transport.get_remote_server_key()
     key = Key(theirs.get_name(), theirs.asbytes())
-    entries = _entries(config)
     options = transport.get_security_options()
     verdict, entry = judge(
         [e for e in entries if e.marker or _askable(e, options)], key
@@ -66,14 +71,14 @@ def _name(config: HostConfig) -> str:
     return known_name(config.host, config.port, config.host_key_alias)
 
 
-def _entries(config: HostConfig) -> list[Entry]:
+def known_entries(config: HostConfig) -> list[Entry]:
+    """What the user's and the system's known_hosts say about a server."""
     files = [*config.known_hosts_files, *config.global_known_hosts_files]
     entries = find(files, _name(config))
     if config.host_key_alias is None and config.port != 22:
         # As in OpenSSH, the host's key on port 22 will do on another one, too.
         bare = find(files, config.host.lower())
-        plain = [entry for entry in entries if not entry.marker]
-        entries += [entry for entry in bare if entry.marker or not plain]
+        entries += [replace(entry, elsewhere=True) for entry in bare]
     return entries
 
 
@@ -95,7 +100,7 @@ def _accept(config: HostConfig, key: Key) -> None:
             ) from error
 
 
-def _unknown(where: str, config: HostConfig, key: Key, entries: list[Entry]) -> str:
+def _unknown(where: str, config: HostConfig, key: Key, entries: Sequence[Entry]) -> str:
     certified = next((e for e in entries if e.marker == "cert-authority"), None)
     hint = f" (tej does not check host certificates: {certified})" if certified else ""
     return (

@@ -1,10 +1,10 @@
 # What is known of a job: one small file per fact, of one line, written once, by rename.
 # shellcheck shell=sh
-# shellcheck disable=SC2034 # read by those who source this
 #
 #   spec       words KEY=VALUE, percent-encoded, the last one is "end"   the client
 #   submitted  TIME HOST BOOT SPACE PID START   the shell that publishes it
 #   native_id  pid HOST BOOT SPACE PID START, or NAME ID   the wrapper; the scheduler's
+#   queued     TIME                             it waits for its turn
 #   started    TIME HOST PID START              the job's own first process
 #   heartbeat  TIME                             the wrapper, again and again
 #   kill       TIME GRACE BY                    who asks for its end

@@ -1,6 +1,5 @@
 # What several commands do to a job's directory and its processes.
 # shellcheck shell=sh
-# shellcheck disable=SC2034,SC2154 # variables of facts.sh, process.sh and state.sh
 
 # detach SCRIPT ARGUMENTS...: run it in a session of its own, out of this one's reach.
 # What a job inside a job has in its environment must not mark the new one as the old's.

@@ -1,7 +1,6 @@
 # Sourced by every program that runs on a queue: what the commands share.
 # Expects: queue, runtime, here (the folder these scripts are in).
 # shellcheck shell=sh
-# shellcheck disable=SC2154 # set by bootstrap.sh
 
 jobs=$queue/jobs incoming=$queue/incoming
 

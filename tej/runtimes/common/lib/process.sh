@@ -1,7 +1,6 @@
 # Who a process is: a pid means something only with its host, its boot, its pid
 # namespace and its start time.  A zombie is dead.
 # shellcheck shell=sh
-# shellcheck disable=SC2034 # read by those who source this
 #
 # /proc is read with builtins where it is Linux's; elsewhere `ps` is asked.
 
@@ -93,7 +92,7 @@ find_processes() {
     marked="
 $(grep -lsF "TEJ_JOB_TOKEN=$1" $proc/[0-9]*/environ 2>/dev/null)
 "
-    for item in $proc/[0-9]*; do
+    for item in "$proc"/[0-9]*; do
         get_start "${item##*/}"
         [ -n "$start" ] || continue
         if is_marked "$item" || { [ "$session" = "$leader" ] && [ "$start" -ge "$3" ]; }; then

@@ -1,7 +1,6 @@
 # From a job's facts to its state: nothing is stored that can be derived, and nothing is
 # believed that can be checked.
 # shellcheck shell=sh
-# shellcheck disable=SC2034,SC2154 # variables of facts.sh and process.sh, and for those who source this
 #
 # created   spec, and no native id yet       finished  the script ended by itself
 # queued    waits for its turn               killed    it ended after `kill` was asked
@@ -57,6 +56,8 @@ read_facts() {
     elif [ -f "$job/lost" ]; then
         read -r ended evidence <"$job/lost"
         state=lost
+    elif [ -z "$native" ] && [ -f "$job/queued" ]; then
+        state=queued
     elif [ -z "$native" ]; then
         judge_starter
     else
@@ -120,9 +121,9 @@ judge_starter() {
 judge_damage() {
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
-        evidence="not a job of tej: '$job' has no description"
+        evidence="not a job of tej: it has no description"
     else
-        evidence="damaged: its '${damage:-submitted}' is missing or cannot be read"
+        evidence="damaged: its fact ${damage:-submitted} is missing or cannot be read"
     fi
     state=lost
     # What still runs is not lost, whatever its papers say.
