@@ -35,6 +35,7 @@ from tej.queue import (
     Retries,
     as_completed,
 )
+from tej.resources import Resources
 from tej.server_log import ServerLogger
 from tej.signature import signature
 from tej.version import __version__
@@ -62,6 +63,7 @@ __all__ = [
     "QueueLinkBroken",
     "RemoteCommandFailure",
     "RemoteQueue",
+    "Resources",
     "Retries",
     "ServerLogger",
     "WaitTimeout",

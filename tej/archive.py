@@ -1,8 +1,8 @@
 """A job as one tar stream each way, in constant memory.
 
-Up: GNU format, owner 0; for each job `stage/` with the files, `command`, and `spec` as
-its last member: an archive cut between two members looks whole to `tar`, so what comes
-last tells the server that all of it has come.
+Up: GNU format, owner 0; the objects that the server lacks; for each job `stage/` with
+the files, `command`, and `spec` as its last member: an archive cut between two members
+looks whole to `tar`, so what comes last tells the server that all of it has come.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import contextlib
 import os
 import secrets
 import shutil
-import stat
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Protocol
 
 from tej.errors import DownloadFailed, InvalidJobDirectory
 from tej.job_directory import Entry
@@ -26,6 +25,20 @@ CHUNK = 256 * 1024
 
 Progress = Callable[[int], object]
 """Told of every piece: how many bytes it has."""
+
+
+class StoredObject(Protocol):
+    """What of the files is kept on the server under a name made from its content."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    def read(self, chunk: int) -> Iterator[bytes]:
+        """Its content in pieces; raises InvalidJobDirectory if that has changed."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +54,16 @@ class Parcel:
     """The members that end it, name and text."""
 
 
-def pack(parcels: Iterable[Parcel]) -> Iterator[bytes]:
-    """The archive of some jobs, in pieces.
+def pack(
+    parcels: Iterable[Parcel], objects: Iterable[StoredObject] = ()
+) -> Iterator[bytes]:
+    """The archive of some objects and then some jobs, in pieces.
 
-    Raises InvalidJobDirectory if a file cannot be read, or shrinks while it is.
+    Raises InvalidJobDirectory if a file cannot be read, shrinks while it is, or is not
+    what the object was named for any more.
     """
     buffer = _Buffer()
+    yield from _pack_objects(objects, buffer)
     for parcel in parcels:
         yield from _pack_one(parcel, buffer)
     # tar reads records of twenty blocks.
@@ -55,14 +72,29 @@ def pack(parcels: Iterable[Parcel]) -> Iterator[bytes]:
     yield buffer.take()
 
 
-def _pack_one(parcel: Parcel, buffer: _Buffer) -> Iterator[bytes]:
-    for folder in (parcel.name, f"{parcel.name}/stage"):
-        member = tarfile.TarInfo(folder)
-        member.type, member.mode = tarfile.DIRTYPE, 0o755
+def _pack_objects(objects: Iterable[StoredObject], buffer: _Buffer) -> Iterator[bytes]:
+    for index, stored in enumerate(objects):
+        if index == 0:
+            buffer.write(_folder("objects"))
+        member = tarfile.TarInfo(f"objects/{stored.name}")
+        member.size, member.mode = stored.size, 0o644
         buffer.write(_to_bytes(member))
+        for data in stored.read(CHUNK):
+            buffer.write(data)
+            if buffer.size >= CHUNK:
+                yield buffer.take()
+        buffer.write(_padding(stored.size))
+
+
+def _pack_one(parcel: Parcel, buffer: _Buffer) -> Iterator[bytes]:
+    buffer.write(_folder(parcel.name) + _folder(f"{parcel.name}/stage"))
     for entry in parcel.entries:
-        buffer.write(_header(entry, parcel))
-        if stat.S_ISREG(entry.stat.st_mode):
+        executable = entry.is_file and (
+            entry.is_executable or entry.path == parcel.script
+        )
+        name = f"{parcel.name}/stage/{entry.path}"
+        buffer.write(header(entry, name, executable=executable))
+        if entry.is_file:
             yield from _content(entry, buffer)
         if buffer.size >= CHUNK:
             yield buffer.take()
@@ -92,8 +124,9 @@ class _Buffer:
         return data
 
 
-def _header(entry: Entry, parcel: Parcel) -> bytes:
-    member = tarfile.TarInfo(f"{parcel.name}/stage/{entry.path}")
+def header(entry: Entry, name: str, *, executable: bool) -> bytes:
+    """What stands before an entry's content in an archive."""
+    member = tarfile.TarInfo(name)
     member.mtime = int(entry.stat.st_mtime)
     if entry.is_directory:
         member.type, member.mode = tarfile.DIRTYPE, 0o755
@@ -101,9 +134,14 @@ def _header(entry: Entry, parcel: Parcel) -> bytes:
         member.type, member.mode = tarfile.SYMTYPE, 0o777
         member.linkname = entry.link_target
     else:
-        executable = entry.is_executable or entry.path == parcel.script
         member.mode = 0o755 if executable else 0o644
         member.size = entry.stat.st_size
+    return _to_bytes(member)
+
+
+def _folder(name: str) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode = tarfile.DIRTYPE, 0o755
     return _to_bytes(member)
 
 
@@ -164,7 +202,7 @@ class Unpacker:
             for member in archive:
                 try:
                     self._unpack_member(archive, member)
-                except OSError as error:
+                except (OSError, UnicodeEncodeError) as error:
                     raise DownloadFailed(
                         f"'{member.name}' cannot be written: {error}"
                     ) from error

@@ -42,6 +42,10 @@ class Entry:
         return stat.S_ISLNK(self.stat.st_mode)
 
     @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.stat.st_mode)
+
+    @property
     def is_executable(self) -> bool:
         if os.name == "posix":
             return bool(self.stat.st_mode & 0o111)
@@ -77,9 +81,7 @@ def scan(directory: Path) -> Iterator[Entry]:
     patterns) in the directory says.  Raises InvalidJobDirectory for what is not a
     directory, and for sockets, pipes and devices in it.
     """
-    if not directory.is_dir():
-        what = "is not a directory" if directory.exists() else "does not exist"
-        raise InvalidJobDirectory(f"The job directory '{directory}' {what}")
+    _check_directory(directory)
     yield from _scan(directory, "", _ignored(directory))
 
 
@@ -105,6 +107,12 @@ def _scan(directory: Path, above: str, ignored: _Ignored | None) -> Iterator[Ent
         yield entry
         if entry.is_directory:
             yield from _scan(entry.source, entry.path + "/", ignored)
+
+
+def _check_directory(directory: Path) -> None:
+    if not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "does not exist"
+        raise InvalidJobDirectory(f"The job directory '{directory}' {what}")
 
 
 def _ignored(directory: Path) -> _Ignored | None:
@@ -134,6 +142,7 @@ def find_command(directory: Path, script: str | None) -> Command:
     Raises InvalidJobDirectory if the file is missing, is not a file, or has the line
     endings of Windows, with which no server could start it.
     """
+    _check_directory(directory)
     text = DEFAULT_SCRIPT if script is None else script
     if not text.strip() or "\0" in text:
         raise InvalidJobDirectory(f"{text!r} is not a script, nor a command")

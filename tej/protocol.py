@@ -99,39 +99,38 @@ def setup(
     wanted: str,
     links: Sequence[str],
     *,
+    scripts: runtime.Scripts,
     force: int,
     only_links: bool,
     version: str,
 ) -> Program:
     """Make a queue and links to it, or the links alone."""
-    digest = runtime.built_in().digest
     what = (
         f"locate {command(queue)}"
         if only_links
-        else f"setup {command(queue, wanted, digest, version, str(force))}"
+        else f"setup {command(queue, wanted, scripts.digest, version, str(force))}"
     )
-    text = [_installer_functions(), runtime.sent_script("setup.sh"), what]
+    text = [_installer_functions(scripts), runtime.sent_script("setup.sh"), what]
     text += [f"link {command(link)}" for link in links]
     text.append('printf \'%s\\0\' "queue=$queue" "runtime=$runtime"')
     return program("setup", "\n".join(text))
 
 
-def installation(wanted: str, version: str) -> str:
+def installation(wanted: str, scripts: runtime.Scripts, version: str) -> str:
     """The line that answers "ask=install"."""
-    digest = runtime.built_in().digest
     return as_line(
-        f"{_installer_functions()}\ninstall {command(wanted, digest, version)}\n"
+        f"{_installer_functions(scripts)}\n"
+        f"install {command(wanted, scripts.digest, version)}\n"
     )
 
 
-def renewal(queue: str, version: str) -> Program:
+def renewal(queue: str, scripts: runtime.Scripts, version: str) -> Program:
     """Bring the scripts of a queue that is there up to this tej's."""
-    digest = runtime.built_in().digest
     return program(
         "setup",
-        f"{_installer_functions()}\n"
+        f"{_installer_functions(scripts)}\n"
         f"find_queue {command(queue)} && read_version || quit 10\n"
-        f"install {command('auto', digest, version)}",
+        f"install {command('auto', scripts.digest, version)}",
     )
 
 
@@ -139,15 +138,16 @@ USE_WHAT_IS_THERE = ":"
 """The line that answers "ask=install" when the server's scripts are newer."""
 
 
-def _installer_functions() -> str:
+def _installer_functions(scripts: runtime.Scripts) -> str:
     lines = ["unpack() {"]
     folders: set[str] = set()
-    for path, text in runtime.built_in().files.items():
+    for path, text in scripts.files.items():
         folder = str(PurePosixPath(path).parent)
         if folder != "." and folder not in folders:
             folders.add(folder)
-            lines.append(f'mkdir -p "$1"/{folder} || return 1')
-        lines.append(f'printf %s {shlex.quote(text)} >"$1"/{path} || return 1')
+            lines.append(f'mkdir -p "$1"/{shlex.quote(folder)} || return 1')
+        line = f'printf %s {shlex.quote(text)} >"$1"/{shlex.quote(path)} || return 1'
+        lines.append(line)
     return "\n".join([*lines, "}", runtime.sent_script("install.sh")])
 
 

@@ -1,19 +1,25 @@
 """The scripts that run on the server: which files, and what identifies them.
 
 They are data files in `tej/runtimes/`: `common/` has every command once, and a folder
-beside it for each runtime.
+beside it for each runtime.  Other runtimes are folders given by their path, or by an
+entry point in the group `tej.runtimes`; docs/runtimes.md says what is in them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 
 _FOLDER = Path(__file__).with_name("runtimes")
 
-BUILT_IN = ("default",)
+BUILT_IN = ("default", "pbs", "slurm")
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 
 # These are sent with a program; the others are installed.
 _SENT = frozenset({"bootstrap.sh", "install.sh", "setup.sh"})
@@ -39,10 +45,49 @@ def built_in() -> Scripts:
     for name in BUILT_IN:
         for path, text in _read_all(_FOLDER / name).items():
             files[f"runtimes/{name}/{path}"] = text
+    return Scripts(files, _digest(files))
+
+
+def find(wanted: str) -> tuple[str, Scripts]:
+    """The name of a runtime on the server, and the scripts with it among them.
+
+    `wanted` is one that comes with tej, `auto`, a folder, or an entry point's name.
+    Raises ValueError if it is none of these.
+    """
+    if wanted in ("auto", *BUILT_IN):
+        return wanted, built_in()
+    folder = _find_folder(wanted)
+    name = folder.name
+    if not _NAME.match(name) or name in ("auto", "common", *BUILT_IN):
+        raise ValueError(f"A runtime cannot be called {name!r}: rename its folder")
+    own = {f"runtimes/{name}/{path}": text for path, text in _read_all(folder).items()}
+    core = built_in()
+    # The server takes what is before the dot for the scripts that all clients bring.
+    return name, Scripts({**core.files, **own}, f"{core.digest}.{_digest(own)}")
+
+
+def _find_folder(wanted: str) -> Path:
+    folder = Path(wanted).expanduser()
+    if not (folder / "runtime.sh").is_file():
+        found = [p for p in entry_points(group="tej.runtimes") if p.name == wanted]
+        if not found:
+            known = ", ".join(BUILT_IN)
+            raise ValueError(
+                f"Selected runtime {wanted!r} is unknown; there are: {known}, and "
+                "folders with a `runtime.sh` in them"
+            )
+        place = found[0].load()
+        if isinstance(place, ModuleType):
+            place = next(iter(place.__path__))
+        folder = Path(place)
+    return folder.resolve()
+
+
+def _digest(files: dict[str, str]) -> str:
     content = hashlib.sha256()
     for path, text in sorted(files.items()):
         content.update(f"{len(path)} {path} {len(text)} {text}".encode())
-    return Scripts(files, content.hexdigest()[:16])
+    return content.hexdigest()[:16]
 
 
 def sent_script(name: str) -> str:
@@ -55,7 +100,7 @@ def _read_all(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): _read(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".md")
     }
 
 

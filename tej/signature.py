@@ -57,17 +57,40 @@ def make_id(digest: str) -> str:
 
 
 def compute(
-    command: Command, entries: Iterable[Entry], environment: Mapping[str, str]
+    command: Command,
+    entries: Iterable[Entry],
+    environment: Mapping[str, str],
+    contents: Mapping[str, str] | None = None,
 ) -> str:
-    """The same, for a directory that was read already."""
+    """The same, for a directory that was read already; `contents` as `digest_files`
+    gives them, if it was asked before."""
+    ordered = sorted(entries, key=lambda entry: _bytes(entry.path))
+    if contents is None:
+        contents = digest_files(ordered)
     digest = hashlib.sha256()
-    for field in _fields(command, entries, environment):
+    for field in _fields(command, ordered, environment, contents):
         digest.update(b"%d:%b," % (len(field), field))
     return digest.hexdigest()
 
 
+def digest_files(entries: Iterable[Entry]) -> dict[str, str]:
+    """The SHA-256 of each file's content in hex, by the file's path.
+
+    Raises InvalidJobDirectory for a file that cannot be read.
+    """
+    files = [entry for entry in entries if entry.is_file]
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        digests = pool.map(_file_digest, files)
+        return {
+            entry.path: digest for entry, digest in zip(files, digests, strict=True)
+        }
+
+
 def _fields(
-    command: Command, entries: Iterable[Entry], environment: Mapping[str, str]
+    command: Command,
+    ordered: Iterable[Entry],
+    environment: Mapping[str, str],
+    contents: Mapping[str, str],
 ) -> Iterator[bytes]:
     yield b"tej-signature-1"
     yield b"command"
@@ -76,20 +99,16 @@ def _fields(
         yield b"environment"
         yield _bytes(name)
         yield _bytes(value)
-    ordered = sorted(entries, key=lambda entry: _bytes(entry.path))
-    files = [entry for entry in ordered if not (entry.is_directory or entry.is_link)]
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        contents = pool.map(_file_digest, files, chunksize=16)
-        for entry in ordered:
-            if entry.is_directory:
-                yield from (b"directory", _bytes(entry.path), b"")
-            elif entry.is_link:
-                yield from (b"link", _bytes(entry.path), _bytes(entry.link_target))
-            else:
-                executable = entry.is_executable or entry.path == command.script
-                yield b"executable" if executable else b"file"
-                yield _bytes(entry.path)
-                yield next(contents).encode()
+    for entry in ordered:
+        if entry.is_directory:
+            yield from (b"directory", _bytes(entry.path), b"")
+        elif entry.is_link:
+            yield from (b"link", _bytes(entry.path), _bytes(entry.link_target))
+        else:
+            executable = entry.is_executable or entry.path == command.script
+            yield b"executable" if executable else b"file"
+            yield _bytes(entry.path)
+            yield contents[entry.path].encode()
 
 
 def _file_digest(entry: Entry) -> str:

@@ -17,21 +17,12 @@ def completion(context: click.Context, shell: str) -> None:
     In ~/.config/fish/config.fish:
                    tej completion fish | source
     """
-    from click.shell_completion import FishComplete, ShellComplete, ZshComplete
+    from click.shell_completion import get_completion_class
 
-    class Bash(ShellComplete):
-        """click's own runs `bash` to see its version; this one only prints."""
-
-        name = "bash"
-        source_template = _BASH
-
-    kinds: dict[str, type[ShellComplete]] = {
-        "bash": Bash,
-        "zsh": ZshComplete,
-        "fish": FishComplete,
-    }
-    group = context.find_root().command
-    click.echo(kinds[shell](group, {}, "tej", "_TEJ_COMPLETE").source())
+    kind = get_completion_class(shell)
+    if kind is not None:
+        group = context.find_root().command
+        click.echo(kind(group, {}, "tej", "_TEJ_COMPLETE").source())
 
 
 ALL = [completion]

@@ -12,7 +12,7 @@ import click
 
 from tej import errors
 from tej.cli import output
-from tej.cli.exit_status import INTERRUPTED, TEJ_FAILED, of_job
+from tej.cli.exit_status import INTERRUPTED, TEJ_FAILED, exit_status, of_job
 from tej.cli.options import (
     environment,
     grace,
@@ -21,21 +21,24 @@ from tej.cli.options import (
     job_labels,
     on_queue,
     parse_pairs,
+    resources,
     runtime,
     script,
 )
 from tej.cli.submitting import size_of
 from tej.job import JobStatus
 from tej.queue import Job, RemoteQueue
+from tej.queue.base import no_job
 from tej.queue.logs import STREAMS, Piece
+from tej.resources import Resources
 
 
-def or_125(function: Callable[[], int]) -> int:
+def or_125(function: Callable[[], int], as_json: bool) -> int:
     """Its exit status; for tej's own errors one that no job is likely to have."""
     try:
         return function()
     except errors.Error as error:
-        click.echo(str(error), err=True)
+        output.print_error(type(error).__name__, str(error), as_json)
         return TEJ_FAILED
 
 
@@ -45,6 +48,7 @@ def or_125(function: Callable[[], int]) -> int:
 @click.option("--id", "id_", metavar="ID", help="Identifier, instead of the signature.")
 @script
 @environment
+@resources
 @job_labels
 @click.option(
     "--download",
@@ -69,6 +73,8 @@ def run(
     script: str | None,
     variables: tuple[str, ...],
     labels: tuple[str, ...],
+    resources: Resources,
+    login: bool,
     patterns: tuple[str, ...],
     target: str,
     retry: bool,
@@ -93,6 +99,8 @@ def run(
                 retry=retry,
                 labels=parse_pairs(labels, "label"),
                 environment=parse_pairs(variables, "variable"),
+                resources=resources,
+                login=login,
                 progress=bar,
             )
         click.echo(
@@ -109,7 +117,7 @@ def run(
             output.print_json(output.as_document(job.id, status, None, more))
         return of_job(status)
 
-    return or_125(follow_through)
+    return or_125(follow_through, as_json)
 
 
 def follow(queue: RemoteQueue, job_id: str, *, show: bool) -> JobStatus:
@@ -181,6 +189,10 @@ def wait(
     """
 
     def wait_for_all() -> int:
+        # Waiting is patient; what cannot be reached or is not there is said at once.
+        for one, found in queue.statuses(ids).items():
+            if found is None:
+                raise no_job(one)
         ended: dict[str, JobStatus] = {}
         for ended_id, status in queue.as_completed(ids, timeout):
             ended[ended_id] = status
@@ -194,9 +206,7 @@ def wait(
         codes = [of_job(ended[one]) for one in dict.fromkeys(ids)]
         return next((code for code in codes if code), 0)
 
-    if as_json:
-        return wait_for_all()
-    return or_125(wait_for_all)
+    return or_125(wait_for_all, as_json)
 
 
 @click.command()
@@ -241,30 +251,60 @@ def logs(
 
 @click.command()
 @on_queue("files...")
-@job_id
+@job_ids
 @click.option(
     "--directory",
     default=".",
     show_default=True,
     metavar="DIR",
-    help="Where the files go, each under its path in the job.",
+    help="Where the files go, each under its path in the job; those of several jobs "
+    "to DIR/ID.",
 )
 @click.option("--flatten", is_flag=True, help="Leave the directories of the path out.")
 def download(
     queue: RemoteQueue,
     files: list[str],
-    id_: str,
+    ids: tuple[str, ...],
     directory: str,
     flatten: bool,
     as_json: bool,
-) -> None:
-    """Download files, directories or patterns ('plots/*.png') from a job."""
+) -> int:
+    """Download files, directories or patterns ('plots/*.png') from jobs."""
+    if len(set(ids)) > 1:
+        return download_many(queue, files, ids, directory, flatten, as_json)
     with output.TransferBar("Downloading") as bar:
         written = queue.download(
-            id_, files, directory=directory, flatten=flatten, progress=bar
+            ids[0], files, directory=directory, flatten=flatten, progress=bar
         )
     if as_json:
-        output.print_json({"id": id_, "files": [os.fspath(path) for path in written]})
+        output.print_json({"id": ids[0], "files": [*map(os.fspath, written)]})
+    return 0
+
+
+def download_many(
+    queue: RemoteQueue,
+    files: list[str],
+    ids: tuple[str, ...],
+    directory: str,
+    flatten: bool,
+    as_json: bool,
+) -> int:
+    """Of several jobs, each to a directory of its own; the worst exit status."""
+    with output.TransferBar("Downloading") as bar:
+        outcomes = queue.download_many(
+            ids, files, directory=directory, flatten=flatten, progress=bar
+        )
+    documents = []
+    for id_, outcome in outcomes.items():
+        paths = [*map(os.fspath, outcome.files)]
+        more = {"files": paths}
+        documents.append(output.as_document(id_, None, outcome.error, more))
+        if outcome.error is not None and not as_json:
+            click.echo(f"{id_}: {outcome.error}", err=True)
+    if as_json:
+        output.print_json({"jobs": documents})
+    failed = [one.error for one in outcomes.values() if one.error is not None]
+    return max(map(exit_status, failed), default=0)
 
 
 ALL = [run, wait, logs, download]

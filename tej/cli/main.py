@@ -9,7 +9,7 @@ import sys
 import click
 
 from tej import errors
-from tej.cli import following, managing, output, submitting
+from tej.cli import checking, completion, following, managing, output, submitting
 from tej.cli.exit_status import INTERRUPTED, exit_status
 from tej.version import __version__
 
@@ -43,7 +43,13 @@ def tej(verbose: int) -> None:
     logger.setLevel(level)
 
 
-for command in (*submitting.ALL, *following.ALL, *managing.ALL):
+for command in (
+    *submitting.ALL,
+    *following.ALL,
+    *managing.ALL,
+    *checking.ALL,
+    *completion.ALL,
+):
     tej.add_command(command)
 
 

@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from shlex import split
 from typing import Any, TypeVar, cast
 
 import click
 
 from tej.job import JobState
 from tej.queue import DEFAULT_TEJ_DIR, RemoteQueue
+from tej.resources import Resources
+from tej.runtime import find
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -52,6 +55,10 @@ def on_queue(*arguments: str) -> Callable[[Function], Function]:
             **options: Any,  # noqa: ANN401 (handed through)
         ) -> Any:  # noqa: ANN401
             destination, rest = split_words(words, arguments)
+            try:
+                find(runtime or "auto")
+            except ValueError as error:
+                raise click.BadParameter(str(error), param_hint="--runtime") from error
             with RemoteQueue(
                 destination,
                 queue_path,
@@ -131,9 +138,10 @@ def runtime(function: Function) -> Function:
     return click.option(
         "-r",
         "--runtime",
-        metavar="NAME",
-        help="What runs the jobs, if the queue is made now: 'default' starts them "
-        "right away. By default, what fits the server.",
+        metavar="NAME|FOLDER",
+        help="What runs the jobs, if the queue is made now: 'slurm' or 'pbs' hand them "
+        "to a scheduler, 'default' starts them right away; or a folder that is a "
+        "runtime. By default, what fits the server.",
     )(function)
 
 
@@ -178,6 +186,57 @@ def job_labels(function: Function) -> Function:
         metavar="KEY=VALUE",
         help="Noted with the job, for `list` to find it. May be repeated.",
     )(function)
+
+
+def resources(function: Function) -> Function:
+    """What a job asks for, for those that start one: gives `resources` and `login`."""
+
+    @functools.wraps(function)
+    def command(
+        *arguments: Any,  # noqa: ANN401 (handed through)
+        nodes: int | None,
+        cpus: int | None,
+        memory: str | None,
+        gpus: int | None,
+        walltime: str | None,
+        partition: str | None,
+        account: str | None,
+        scheduler_options: tuple[str, ...],
+        **others: Any,  # noqa: ANN401 (handed through)
+    ) -> Any:  # noqa: ANN401
+        try:
+            words = [word for option in scheduler_options for word in split(option)]
+            wanted = Resources(
+                nodes, cpus, memory, gpus, walltime, partition, account, words
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        return function(*arguments, resources=wanted, **others)
+
+    count = click.IntRange(1)
+    for option in (
+        click.option(
+            "--login", is_flag=True, help="Read first what a login shell reads."
+        ),
+        click.option(
+            "--scheduler-option",
+            "scheduler_options",
+            multiple=True,
+            metavar="WORDS",
+            help="For the scheduler's own submit command. May be repeated.",
+        ),
+        click.option("--account", metavar="NAME", help="Whom the job is charged to."),
+        click.option("--partition", metavar="NAME", help="The scheduler's queue."),
+        click.option(
+            "--walltime", metavar="H:M:S", help="End the job after that, or seconds."
+        ),
+        click.option("--gpus", type=count, metavar="N", help="GPUs of each node."),
+        click.option("--memory", metavar="SIZE", help="Memory of each node: 500M, 4G."),
+        click.option("--cpus", type=count, metavar="N", help="CPUs of each node."),
+        click.option("--nodes", type=count, metavar="N", help="Machines to run on."),
+    ):
+        command = option(command)
+    return cast("Function", command)
 
 
 def label_filter(function: Function) -> Function:

@@ -30,6 +30,14 @@ def print_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def print_error(kind: str, message: str, as_json: bool) -> None:
+    """An error, where whoever asked looks for it."""
+    if as_json:
+        print_json({"error": error_as_dict(kind, message)})
+    else:
+        click.echo(message, err=True)
+
+
 def error_as_dict(kind: str, message: str) -> dict[str, str]:
     """An error in JSON: `kind` is the name of its class in Python."""
     return {"kind": kind, "message": message}
@@ -70,10 +78,11 @@ def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None
     from rich.console import Console
     from rich.filesize import decimal
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("job", "state", "exit", "started", "duration", "where", "name"):
-        table.add_column(title, no_wrap=title in ("state", "exit", "duration"))
+        table.add_column(title, no_wrap=title in ("job", "state", "exit", "duration"))
     if sizes is not None:
         table.add_column("size", no_wrap=True, justify="right")
     for job in jobs:
@@ -84,11 +93,20 @@ def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None
             job.result or "",
             started,
             "" if job.duration is None else format_duration(job.duration),
-            job.host or "",
-            job.name,
+            Text(printable(job.host or "")),
+            Text(printable(job.name)),
             *([] if sizes is None else [decimal(sizes.get(job.job_id, 0))]),
         )
-    Console().print(table if jobs else "No jobs")
+    console = Console()
+    # An id that is cut short is of no use: rather a line that is too long.
+    wide = console.options.update(max_width=10_000)
+    console.width = max(console.width, console.measure(table, options=wide).minimum)
+    console.print(table if jobs else "No jobs")
+
+
+def printable(text: str) -> str:
+    """With what a terminal could obey, or could not show, replaced."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class TransferBar:

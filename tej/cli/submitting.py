@@ -12,12 +12,14 @@ from tej.cli.options import (
     job_labels,
     on_queue,
     parse_pairs,
+    resources,
     runtime,
     script,
 )
 from tej.errors import Error
 from tej.job_directory import find_command, scan
 from tej.queue import DEFAULT_TEJ_DIR, RemoteQueue
+from tej.resources import Resources
 from tej.signature import compute, make_id
 
 
@@ -66,6 +68,7 @@ def setup(
 @click.option("--id", "id_", metavar="ID", help="Identifier for the new job.")
 @script
 @environment
+@resources
 @job_labels
 @click.option(
     "--reuse",
@@ -82,6 +85,8 @@ def submit(
     script: str | None,
     variables: tuple[str, ...],
     labels: tuple[str, ...],
+    resources: Resources,
+    login: bool,
     reuse: bool,
     retry: bool,
     as_json: bool,
@@ -98,6 +103,8 @@ def submit(
                 retry=retry,
                 labels=named,
                 environment=exported,
+                resources=resources,
+                login=login,
                 progress=bar,
             )
             new_id, is_new = job.id, job.is_new
@@ -108,6 +115,8 @@ def submit(
                 script,
                 labels=named,
                 environment=exported,
+                resources=resources,
+                login=login,
                 progress=bar,
             )
             is_new = True

@@ -56,7 +56,8 @@ class QueueBase:
         a dictionary as in tej 0.6.  `queue` is its path there; a relative one starts
         in the home directory, `~` and `~user` are understood.  `setup_runtime` is what
         the queue is made with, if there is none yet (by default what fits the
-        server); `need_runtime` are those that are accepted if there is one.
+        server): the name of a runtime, or a folder that is one; `need_runtime` are
+        those that are accepted if there is one.
 
         `ask(prompt)` is called for passwords and passphrases; without it nobody is
         asked.  `timeout` and `silence` are in seconds: for connecting, and for a server
@@ -68,11 +69,7 @@ class QueueBase:
             self._destination = destination
         else:
             self._destination = Destination.from_mapping(destination)
-        if setup_runtime not in (None, "auto", *runtime.BUILT_IN):
-            known = ", ".join(runtime.BUILT_IN)
-            raise ValueError(
-                f"Selected runtime {setup_runtime!r} is unknown; there are: {known}"
-            )
+        self._runtime, scripts = runtime.find(setup_runtime or "auto")
         self.queue = PurePosixPath(queue)
         self.setup_runtime = setup_runtime
         if isinstance(need_runtime, str):
@@ -91,6 +88,7 @@ class QueueBase:
             __version__,
             self.server_logger,
             retries or Retries(),
+            scripts,
         )
 
     def __repr__(self) -> str:
@@ -146,13 +144,15 @@ class QueueBase:
         """
         program = protocol.setup(
             str(self.queue),
-            self.setup_runtime or "auto",
+            self._runtime,
             [str(link) for link in links or ()],
+            scripts=self._exchange.scripts,
             force=int(force),
             only_links=only_links,
             version=__version__,
         )
         answer = parse_answer(self._exchange.run(program).data)
+        warn(answer)
         logger.info("Queue at %s", answer.head["queue"])
         if max_running is not None:
             self.limit(max_running)
@@ -203,6 +203,12 @@ class QueueBase:
 
     def _needed(self) -> list[str]:
         return sorted(self.need_runtime or ())
+
+
+def warn(answer: Answer) -> None:
+    """Log what the server says besides."""
+    if "warning" in answer.head:
+        logger.warning("%s", answer.head["warning"])
 
 
 def submitter() -> str:

@@ -6,17 +6,28 @@ import os
 import posixpath
 import tarfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tej import protocol
 from tej.archive import Unpacker
-from tej.errors import DownloadFailed
-from tej.protocol import Reply
+from tej.errors import DownloadFailed, Error
+from tej.queue.pieces import Pieces, make_marker
 from tej.stream import Feed
 
 
+@dataclass(frozen=True)
+class Downloaded:
+    """What came of one job."""
+
+    files: list[Path]
+    """Those written, also if others could not be had."""
+    error: Error | None = None
+
+
 class Download:
-    """One download: what is asked for, and the place of each file."""
+    """What is asked for of one job, and the place of each file."""
 
     def __init__(
         self,
@@ -82,48 +93,113 @@ class Download:
                 return above
         return name
 
-    def run(
-        self,
-        fetch: Callable[[Callable[[bytes], object]], Reply],
-        progress: Callable[[int], object] | None,
-    ) -> list[Path]:
-        """Call `fetch(sink)` and unpack what it gives the sink."""
-        feed = Feed()
-        unpacker = Unpacker(self.root, self._place_checked)
-        errors: list[BaseException] = []
-
-        def unpack() -> None:
-            try:
-                unpacker.unpack(feed.as_file())
-            except BaseException as error:
-                errors.append(error)
-            finally:
-                feed.close()
-
-        def take(data: bytes) -> None:
-            feed.put(data)
-            if progress is not None:
-                progress(len(data))
-
-        thread = threading.Thread(target=unpack, name="tej download", daemon=True)
-        thread.start()
-        try:
-            fetch(take)
-        finally:
-            feed.put(b"")
-            thread.join()
-        if errors:
-            if isinstance(errors[0], tarfile.TarError | EOFError):
-                raise DownloadFailed(
-                    f"What the server sent is not whole: {errors[0]}"
-                ) from errors[0]
-            raise errors[0]
-        return list(unpacker.written.values())
-
-    def _place_checked(self, name: PurePosixPath) -> Path:
+    def place_checked(self, name: PurePosixPath) -> Path:
+        """The same, but for what is in a directory that is not wanted."""
         if not self.recursive and (named := self._named(name)) != name:
             raise DownloadFailed(f"'{named}' is a directory")
         return self.place(name)
+
+
+class Unpacking:
+    """The files of one job, written in a thread while the stream comes in."""
+
+    def __init__(self, download: Download) -> None:
+        self._feed = Feed()
+        self._unpacker = Unpacker(download.root, download.place_checked)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._unpack, name="tej download", daemon=True
+        )
+        self.put = self._feed.put
+        self._thread.start()
+
+    def _unpack(self) -> None:
+        try:
+            self._unpacker.unpack(self._feed.as_file())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._feed.close()
+
+    def finish(self) -> list[Path]:
+        """The stream is over: the files written.  Raises what went wrong with them."""
+        self._feed.put(b"")
+        self._thread.join()
+        if isinstance(self._error, tarfile.TarError | EOFError):
+            raise DownloadFailed(
+                f"What the server sent is not whole: {self._error}"
+            ) from self._error
+        if self._error is not None:
+            raise self._error
+        return [*self._unpacker.written.values()]
+
+
+class Receiver:
+    """Takes what the server's `download` prints, and keeps the outcome of each job."""
+
+    def __init__(
+        self,
+        downloads: Mapping[str, Download],
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
+        self.marker = make_marker()
+        self.done: dict[str, Downloaded] = {}
+        self._downloads = downloads
+        self._progress = progress
+        self._pieces = Pieces(self.marker, self._begin, self._content)
+        self._job_id = ""
+        self._unpacking: Unpacking | None = None
+        self._status: int | None = None
+        self._words = b""
+
+    @property
+    def arguments(self) -> list[str]:
+        """What the server's `download` is asked for."""
+        words = [self.marker]
+        for job_id, download in self._downloads.items():
+            words += [job_id, str(len(download.patterns)), *download.patterns]
+        return words
+
+    def take(self, data: bytes) -> None:
+        """The transport's sink."""
+        self._pieces(data)
+        if self._progress is not None:
+            self._progress(len(data))
+
+    def _begin(self, header: str) -> None:
+        status, _, job_id = header.partition(" ")
+        if status != "-":
+            self._status = int(status)
+            return
+        self.finish()
+        self._job_id = job_id
+        self._unpacking = Unpacking(self._downloads[job_id])
+
+    def _content(self, data: bytes) -> None:
+        if self._status is not None:
+            self._words += data
+        elif self._unpacking is not None:
+            self._unpacking.put(data)
+
+    def finish(self) -> None:
+        """No more comes of this job."""
+        unpacking, self._unpacking = self._unpacking, None
+        status, self._status = self._status, None
+        words, self._words = self._words, b""
+        if unpacking is None:
+            return
+        files: list[Path] = []
+        error: Error | None = None
+        try:
+            files = unpacking.finish()
+        except Error as failure:
+            error = failure
+        if status:
+            # In its words rather than those of who was left with half an archive.
+            text = words.decode("utf-8", "replace").strip()
+            error = protocol.error_of(status, text, "download")
+        if status is not None:
+            self.done[self._job_id] = Downloaded(files, error)
 
 
 def check_name(name: str) -> str:

@@ -52,13 +52,15 @@ class Exchange:
         version: str,
         make_logger: Callable[[], ServerLogger],
         retries: Retries,
+        scripts: runtime.Scripts,
     ) -> None:
         self.transport = transport
         self.queue = queue
         self.version = version
         self.retries = retries
         self._make_logger = make_logger
-        self.digest = runtime.built_in().digest
+        self.scripts = scripts
+        self.digest = scripts.digest
         """The scripts to be found on the server; "any" once newer ones were seen."""
 
     def run(
@@ -90,7 +92,7 @@ class Exchange:
             return self.run(make(self.digest), stdin, take)
         except Outdated as found:
             if self.prefer_ours(found.digest, found.version):
-                self.run(protocol.renewal(self.queue, self.version))
+                self.run(protocol.renewal(self.queue, self.scripts, self.version))
             return self.run(make(self.digest), stdin, take)
 
     def prefer_ours(self, digest: str, version: str) -> bool:

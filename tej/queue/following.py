@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tej.errors import Error, JobFailed, WaitTimeout
 from tej.job import JobStatus, check_job_reference
 from tej.protocol import Program
 from tej.queue.base import QueueBase, check_job_ids, no_job
-from tej.queue.download import Download, check_name
+from tej.queue.download import Download, Downloaded, Receiver, check_name
 from tej.queue.logs import STREAMS, Logs, Position, iterate
 from tej.queue.watcher import Watcher
 
@@ -144,18 +144,65 @@ class Following(QueueBase):
         fetch = Download(
             names, destination, directory, recursive=recursive, flatten=flatten
         )
-        if not fetch.patterns:
-            return []
+        outcome = self._download({job_id: fetch}, progress)[job_id]
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.files
 
-        def attempt(_: int) -> list[Path]:
-            return fetch.run(
-                lambda take: self._exchange.run_verb(
-                    lambda digest: self._program(
-                        "download", digest, job_id, *fetch.patterns
-                    ),
-                    take,
-                ),
-                progress,
+    def download_many(
+        self,
+        wanted: Mapping[str, str | Sequence[str]] | Iterable[str],
+        files: str | Sequence[str] | None = None,
+        *,
+        directory: str | os.PathLike[str] | None = None,
+        flatten: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> dict[str, Downloaded]:
+        """The same for many jobs, in one round trip: `files` of each of the ids
+        `wanted`, or those that it maps each id to.
+
+        The files of each go to a directory of its own, called like the job, below
+        `directory`.  What fails is in the outcome of its job, and keeps no other back.
+        """
+        if not isinstance(wanted, Mapping):
+            wanted = dict.fromkeys(wanted, files or ())
+        elif files is not None:
+            raise TypeError("'files' is for ids; a mapping has its own")
+        parent = Path("." if directory is None else directory)
+        fetches = {
+            check_job_reference(job_id): Download(
+                [names] if isinstance(names, str) else list(names),
+                None,
+                parent / job_id,
+                recursive=True,
+                flatten=flatten,
             )
+            for job_id, names in wanted.items()
+        }
+        return self._download(fetches, progress)
 
-        return self._exchange.settle(attempt)
+    def _download(
+        self,
+        fetches: Mapping[str, Download],
+        progress: Callable[[int], object] | None,
+    ) -> dict[str, Downloaded]:
+        done = {one: Downloaded([]) for one in fetches if not fetches[one].patterns}
+
+        def attempt(_: int) -> None:
+            left = {one: fetches[one] for one in fetches if one not in done}
+            if not left:
+                return
+            receiver = Receiver(left, progress)
+            try:
+                self._exchange.run_verb(
+                    lambda digest: self._program(
+                        "download", digest, *receiver.arguments
+                    ),
+                    receiver.take,
+                )
+            finally:
+                receiver.finish()
+                done.update(receiver.done)
+
+        self._exchange.settle(attempt)
+        return {job_id: done[job_id] for job_id in fetches}

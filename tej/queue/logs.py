@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import queue
-import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tej import protocol
 from tej.job import JobStatus
 from tej.protocol import Program
 from tej.queue.exchange import Exchange
+from tej.queue.pieces import Pieces, make_marker
 
 STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
 """What they are called in the job's directory."""
@@ -23,7 +23,7 @@ class Position:
 
     name: str
     offset: int | None = None
-    """In bytes; None before anything was."""
+    """In bytes; None before the server was asked."""
     tail: int | None = None
     """Lines from the end where it is to begin."""
 
@@ -36,55 +36,37 @@ class Piece:
     data: bytes
 
 
-@dataclass
-class _Frames:
-    """Cuts what the server's `logs` prints into pieces."""
+class _Reader:
+    """Puts together what the server's `logs` prints."""
 
-    marker: bytes
-    positions: dict[str, Position]
-    emit: Callable[[Piece], object]
-    _unread: bytes = b""
-    _name: str | None = None
-    _at: int = 0
-    record: list[bytes] = field(default_factory=list)
+    def __init__(
+        self, positions: Sequence[Position], emit: Callable[[Piece], object]
+    ) -> None:
+        self.marker = make_marker()
+        self.take = Pieces(self.marker, self._begin, self._content)
+        self.record = b""
+        self._positions = positions
+        self._emit = emit
+        self._position: Position | None = None
+        self._at = 0
 
-    def __call__(self, data: bytes) -> None:
-        self._unread += data
-        while True:
-            before, marker, after = self._unread.partition(self.marker)
-            if not marker:
-                # The beginning of a marker may be at the end.
-                keep = 0 if not data else len(self.marker) - 1
-                safe = max(0, len(before) - keep)
-                self._content(before[:safe])
-                self._unread = before[safe:]
-                return
-            header, newline, rest = after.partition(b"\n")
-            if not newline:
-                if not data:
-                    return
-                self._content(before)
-                self._unread = marker + after
-                return
-            self._content(before)
-            _, offset, name = header.split(b" ", 2)
-            self._at, self._name = int(offset), name.decode("utf-8", "surrogateescape")
-            self._unread = rest
+    def _begin(self, header: str) -> None:
+        self._at, number = map(int, header.split())
+        self._position = self._positions[number - 1] if number else None
+        if self._position is not None and self._position.offset is None:
+            self._position.offset = self._at
 
     def _content(self, data: bytes) -> None:
-        if not data or self._name is None:
+        position = self._position
+        if position is None or position.offset is None:
+            self.record += data
             return
-        if not self._name:
-            self.record.append(data)
-            return
-        position = self.positions[self._name]
         # What was sent twice, since the file grew while it was read.
-        known = self._at if position.offset is None else position.offset
-        new = data[max(0, known - self._at) :]
+        new = data[max(0, position.offset - self._at) :]
         self._at += len(data)
         if new:
             position.offset = self._at
-            self.emit(Piece(self._name, new))
+            self._emit(Piece(position.name, new))
 
 
 class Logs:
@@ -114,12 +96,11 @@ class Logs:
         )
 
     def _read_once(self, emit: Callable[[Piece], object]) -> None:
-        marker = f"tej-{secrets.token_hex(16)}"
-        frames = _Frames(marker.encode(), self.positions, emit)
+        reader = _Reader([*self.positions.values()], emit)
 
         def take(data: bytes) -> None:
             self._begun = self._begun or bool(data)
-            frames(data)
+            reader.take(data)
 
         arguments: list[str] = []
         for position in self.positions.values():
@@ -127,9 +108,9 @@ class Logs:
             tail = "" if position.tail is None else str(position.tail)
             arguments += [position.name, offset, tail]
         self._exchange.run_verb(
-            lambda digest: self._make(digest, marker, arguments), take
+            lambda digest: self._make(digest, reader.marker, arguments), take
         )
-        answer = protocol.parse_answer(b"".join(frames.record))
+        answer = protocol.parse_answer(reader.record)
         self.status = protocol.parse_status(answer.jobs[0], answer.head)
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,9 @@ from tej.archive import Parcel
 from tej.errors import InvalidJobDirectory
 from tej.job import check_job_id, make_job_id
 from tej.job_directory import Command, Entry, check_sent, find_command, scan
-from tej.signature import compute, make_id
+from tej.objects import LARGE, Plan, plan
+from tej.resources import Resources
+from tej.signature import compute, digest_files, make_id
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -35,6 +37,10 @@ class JobSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables the job sees; part of the signature."""
+    resources: Resources | None = None
+    """What it asks for; no part of the signature."""
+    login: bool = False
+    """Read first what a login shell reads, as for sites where `module` needs it."""
 
 
 class Work:
@@ -52,9 +58,14 @@ class Work:
         self.submitter = submitter
         self.token = secrets.token_hex(16)
         """Tells the server that a second try is the same submission."""
+        self.contents: dict[str, str] = {}
+        """The SHA-256 of files, as far as they were asked for."""
         self.signature: str | None = None
         if signed:
-            self.signature = compute(self.command, self.entries, spec.environment)
+            self.contents = digest_files(self.entries)
+            self.signature = compute(
+                self.command, self.entries, spec.environment, self.contents
+            )
         if spec.job_id is not None:
             self.job_id = check_job_id(spec.job_id)
         elif self.signature is not None:
@@ -74,13 +85,26 @@ class Work:
         """Bytes of its files."""
         return sum(entry.stat.st_size for entry in self.entries)
 
-    def parcel(self) -> Parcel:
-        """It, to be packed."""
+    def prepare_plan(self) -> None:
+        """Read the large files, which can take its time, to know their objects."""
+        if not self.contents:
+            large = [one for one in self.entries if one.stat.st_size >= LARGE]
+            self.contents = digest_files(large)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How its files are brought together from objects."""
+        return plan(self.entries, self.command.script, self.contents)
+
+    def parcel(self, inline: Collection[str] | None = None) -> Parcel:
+        """It, to be packed: with all of its files; or, made of objects, with those
+        files alone that the objects named stand for."""
         facts = {
             "name": self.name,
             "submitter": self.submitter,
             "script": self.command.canonical[: protocol.SCRIPT_SHOWN],
             "signature": self.signature or "",
+            "login": "1" if self.spec.login else "",
         }
         spec = protocol.make_spec(self.token, facts, self.spec.labels)
         exports = "".join(
@@ -88,7 +112,20 @@ class Work:
             for name, value in self.spec.environment.items()
         )
         last = [("command", f"{exports}{self.command.text}\n"), ("spec", spec)]
-        return Parcel(self.token, self.entries, self.command.script, last)
+        if wanted := self._resources():
+            last.insert(0, ("resources", wanted))
+        entries = self.entries
+        if inline is not None:
+            entries = self.plan.sent_inline(inline)
+            last.insert(0, ("assembly", self.plan.assembly(without=inline)))
+        return Parcel(self.token, entries, self.command.script, last)
+
+    def _resources(self) -> str:
+        """For the server; with the script, whose first lines may ask for more."""
+        lines = list((self.spec.resources or Resources()).lines())
+        if self.command.script is not None and "\n" not in self.command.script:
+            lines.append(f"script={self.command.script}")
+        return "".join(f"{line}\n" for line in lines)
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

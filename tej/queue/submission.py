@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tej import archive, protocol
 from tej.errors import Error, JobAlreadyExists
 from tej.job import JobStatus
+from tej.objects import HUGE, WORTH_ASKING
 from tej.protocol import parse_answer, parse_status
+from tej.queue.base import warn
 from tej.queue.exchange import Exchange
 from tej.queue.spec import Work
 from tej.stream import Dialogue
@@ -65,8 +68,11 @@ class Submission:
     def send(self, works: Sequence[Work]) -> list[Outcome]:
         """Send some, in one dialogue.  A lost connection is settled: each job's token
         tells what an earlier try has done."""
+        for work in works:
+            work.prepare_plan()
         words = self._exchange.settle(lambda _: self._converse(works))
         answer = parse_answer(words)
+        warn(answer)
         records = {record["id"]: record for record in answer.jobs}
         return [_outcome(work, records[work.job_id], answer.head) for work in works]
 
@@ -74,8 +80,14 @@ class Submission:
         def answer(question: str, words: list[bytes]) -> Iterable[bytes]:
             if question == "install":
                 return self._installation(words)
-            wanted = {word[5:].decode() for word in words if word.startswith(b"need=")}
-            return self._pack([work for work in works if work.job_id in wanted])
+            needed = _values(words, b"need")
+            wanted = [work for work in works if work.job_id in needed]
+            if question == "missing":
+                return self._pack_missing(wanted, _values(words, b"miss"))
+            if sum(work.size for work in wanted) < WORTH_ASKING:
+                return itertools.chain([b"tar\n"], self._pack(wanted))
+            names = dict.fromkeys(name for work in wanted for name in work.plan.objects)
+            return ["".join(f"{name}\n" for name in ["store", *names, ""]).encode()]
 
         dialogue = Dialogue(answer)
         program = protocol.submission(
@@ -89,7 +101,27 @@ class Submission:
         return b"\0".join(dialogue.words)
 
     def _pack(self, works: Sequence[Work]) -> Iterator[bytes]:
-        for piece in archive.pack(work.parcel() for work in works):
+        return self._count(archive.pack(work.parcel() for work in works))
+
+    def _pack_missing(
+        self, works: Sequence[Work], missing: Collection[str]
+    ) -> Iterator[bytes]:
+        """The jobs, made of objects, behind the objects that the server lacks."""
+        lacking = {
+            name: stored
+            for work in works
+            for name, stored in work.plan.objects.items()
+            if name in missing
+        }
+        inline: set[str] = set()
+        if self._mode == "submit" and len(works) == 1:
+            huge = {name for name, one in lacking.items() if one.size >= HUGE}
+            inline = huge - works[0].plan.again
+        kept = [stored for name, stored in lacking.items() if name not in inline]
+        return self._count(archive.pack((one.parcel(inline) for one in works), kept))
+
+    def _count(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
             yield piece
             if self._progress is not None:
                 self._progress(len(piece))
@@ -99,8 +131,16 @@ class Submission:
         digest, _, version = have.partition(" ")
         line = protocol.USE_WHAT_IS_THERE
         if self._exchange.prefer_ours(digest, version):
-            line = protocol.installation(self._runtime, self._exchange.version)
+            line = protocol.installation(
+                self._runtime, self._exchange.scripts, self._exchange.version
+            )
         return [line.encode() + b"\n"]
+
+
+def _values(words: Iterable[bytes], key: bytes) -> set[str]:
+    return {
+        word[len(key) + 1 :].decode() for word in words if word.startswith(key + b"=")
+    }
 
 
 def _outcome(work: Work, record: Mapping[str, str], head: Mapping[str, str]) -> Outcome:

@@ -12,6 +12,7 @@ from tej.queue.base import QueueBase, submitter
 from tej.queue.job import Job
 from tej.queue.spec import JobSpec, Work
 from tej.queue.submission import Outcome, Submission
+from tej.resources import Resources
 
 if TYPE_CHECKING:
     from tej.queue.remote import RemoteQueue
@@ -35,6 +36,8 @@ class Submitting(QueueBase):
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        resources: Resources | None = None,
+        login: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> str:
         """Send a directory, and start it as a job; returns its id.
@@ -44,12 +47,23 @@ class Submitting(QueueBase):
         the server's shell.  The queue is made if it is not there.  `progress` is told
         the bytes of each piece sent.
 
+        `resources` is what it asks for; what the queue's runtime cannot give is an
+        error (RemoteCommandFailure), and nothing is started.  With `login`, what a
+        login shell reads is read first.
+
         The job is there as a whole or not at all; if the reply is lost, it is asked for
         again without a second start.  Raises InvalidJobDirectory before anything is
         sent, JobAlreadyExists if the id is taken.
         """
         spec = JobSpec(
-            directory, script, job_id, name, dict(labels or {}), dict(environment or {})
+            directory,
+            script,
+            job_id,
+            name,
+            dict(labels or {}),
+            dict(environment or {}),
+            resources,
+            login,
         )
         (outcome,) = self._submission("submit", progress).send([self._work(spec)])
         if outcome.error is not None:
@@ -75,6 +89,8 @@ class Submitting(QueueBase):
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        resources: Resources | None = None,
+        login: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> Job:
         """The job for this work: started if it does not exist, else found as it is.
@@ -88,7 +104,14 @@ class Submitting(QueueBase):
         Raises JobAlreadyExists if `job_id` names a job made from other work.
         """
         spec = JobSpec(
-            directory, script, job_id, name, dict(labels or {}), dict(environment or {})
+            directory,
+            script,
+            job_id,
+            name,
+            dict(labels or {}),
+            dict(environment or {}),
+            resources,
+            login,
         )
         mode = "retry" if retry else "ensure"
         work = self._work(spec, signed=True)
@@ -115,7 +138,4 @@ class Submitting(QueueBase):
     def _submission(
         self, mode: str, progress: Callable[[int], object] | None = None
     ) -> Submission:
-        runtime_wanted = self.setup_runtime or "auto"
-        return Submission(
-            self._exchange, mode, self._needed(), runtime_wanted, progress
-        )
+        return Submission(self._exchange, mode, self._needed(), self._runtime, progress)

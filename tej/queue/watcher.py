@@ -65,7 +65,7 @@ class Watcher:
         waiter = _Waiter(job_ids)
         try:
             self._join(waiter)
-            while waiter.pending or waiter.ended:
+            while waiter.pending or waiter.ended or waiter.error:
                 with self._changed:
                     while not (waiter.ended or waiter.error):
                         left = None if deadline is None else deadline - time.monotonic()
@@ -127,7 +127,10 @@ class Watcher:
         def take(data: bytes) -> None:
             nonlocal unread
             if not data:
+                # Should the program be sent again, its words begin anew.
+                unread = b""
                 self._stop.set()
+                return
             *words, unread = (unread + data).split(b"\0")
             answer = protocol.parse_answer(b"\0".join(words))
             head.update(answer.head)
@@ -147,6 +150,8 @@ class Watcher:
 
     def _tell(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:
+            # Told once: who comes to wait for it now has to ask again.
+            self._asked.discard(job_id)
             for waiter in self._waiters:
                 if job_id in waiter.pending:
                     waiter.pending.discard(job_id)

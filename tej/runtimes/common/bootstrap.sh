@@ -86,7 +86,7 @@ read_version() {
     if [ ! -f "$queue/version" ]; then
         for path in "$queue"/* "$queue"/.[!.]*; do
             case ${path##*/} in
-                jobs | incoming | scripts | attempts | waiting | running | .version.*) ;;
+                jobs | incoming | scripts | attempts | waiting | running | scheduler | objects | .version.*) ;;
                 *)
                     [ ! -e "$path" ] && [ ! -h "$path" ] ||
                         quit 12 "'$queue' is not a queue of tej: it holds '${path##*/}'"
@@ -115,7 +115,7 @@ load_queue() {
     here=$queue/scripts/$scripts
     [ -f "$here/lib/load.sh" ] || return 1
     case $1 in
-        any | "${scripts%%.*}") ;;
+        any | "$scripts" | "${scripts%%.*}") ;;
         *) return 1 ;;
     esac
     . "$here/lib/load.sh"

@@ -16,6 +16,7 @@ install() {
             quit 20 "Cannot write to '$queue'"
     done
     install_scripts "$2"
+    carry_over "$2"
     [ -n "$runtime" ] || select_runtime "$1" "$2"
     [ -f "$queue/scripts/$2/runtimes/$runtime/runtime.sh" ] ||
         quit 12 "The queue '$queue' needs the runtime '$runtime', which this tej does not have"
@@ -37,15 +38,48 @@ install_scripts() {
     [ -d "$queue/scripts/$1" ] || quit 20 "Cannot write to '$queue/scripts'"
 }
 
-# select_runtime RUNTIME DIGEST
+# carry_over DIGEST: the runtime of the queue, if this client does not bring it.
+carry_over() {
+    [ -n "$runtime" ] && [ ! -d "$queue/scripts/$1/runtimes/$runtime" ] &&
+        [ -d "$queue/scripts/$scripts/runtimes/$runtime" ] || return 0
+    fresh=$queue/incoming/runtime.$$
+    cp -R "$queue/scripts/$scripts/runtimes/$runtime" "$fresh" &&
+        mv "$fresh" "$queue/scripts/$1/runtimes/$runtime"
+    rm -rf "$fresh"
+}
+
+# select_runtime RUNTIME DIGEST: what is asked for, if it is here; with `auto` the scheduler
+# that is, or `default`.  A scheduler that is installed and does not answer is not chosen,
+# and that is said.
 select_runtime() {
     runtime=$1
-    [ "$runtime" = auto ] || return 0
-    for path in "$queue/scripts/$2"/runtimes/*/runtime.sh; do
-        runtime=${path%/*} runtime=${runtime##*/}
-        [ "$runtime" = default ] || ! (. "$path" && runtime_here) >/dev/null 2>&1 || return 0
-    done
-    runtime=default
+    [ "$runtime" != auto ] || {
+        for path in "$queue/scripts/$2"/runtimes/*/runtime.sh; do
+            runtime=${path%/*} runtime=${runtime##*/}
+            [ "$runtime" != default ] || continue
+            try_runtime "$2" auto && return
+            [ -z "$why" ] || warn "$why: jobs will run without it, under the runtime 'default'"
+        done
+        runtime=default
+        return
+    }
+    [ -f "$queue/scripts/$2/runtimes/$runtime/runtime.sh" ] && ! try_runtime "$2" || return 0
+    [ -n "$why" ] || quit 12 "The runtime '$runtime' cannot be used here: what it needs is not installed"
+    warn "$why"
+}
+
+# try_runtime DIGEST [auto]: is $runtime to be had here?  If not, why=words for what is wrong with
+# it; none if it is just not there.
+try_runtime() {
+    why=$(
+        here=$queue/scripts/$1
+        . "$here/lib/facts.sh" && . "$here/runtimes/$runtime/runtime.sh" && runtime_here "${2-}" 2>/dev/null
+    )
+}
+
+# warn WORDS: to whoever sets the queue up.
+warn() {
+    printf '%s\0' "warning=$*"
 }
 
 # write_version RUNTIME DIGEST VERSION: from here on it is a queue.

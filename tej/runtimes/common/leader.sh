@@ -20,6 +20,15 @@ IFS= read -r spec <"$job/spec"
 TEJ_JOB_TOKEN=${spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
 TEJ_JOB_ID=$id TEJ_QUEUE=$queue TEJ_JOB_DIR=$job/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
+# read_login_files: what a login shell of this kind reads; on some sites `module` is there.
+read_login_files() {
+    for file in /etc/profile "$HOME/.profile"; do
+        # shellcheck source=/dev/null
+        [ ! -r "$file" ] || . "$file"
+    done
+    cd "$job/stage" || exit 125
+}
+case $spec in *' login=1 '*) read_login_files ;; esac
 # shellcheck source=/dev/null
 [ ! -f "$queue/profile" ] || . "$queue/profile"
 

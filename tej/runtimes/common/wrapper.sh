@@ -4,6 +4,7 @@
 
 queue=$1 id=$2 here=$3 runtime=$4
 . "$here/lib/load.sh"
+. "$here/lib/run.sh"
 job=$jobs/$id
 trap '' HUP
 
@@ -18,75 +19,77 @@ fi
 # The heartbeat is for other hosts, to whom this one's pids mean nothing; what they ask
 # for, they write down.
 watch_over() {
-    nap=''
-    trap '[ -z "$nap" ] || kill "$nap" 2>/dev/null; exit 0' TERM
+    nap='' ending='' over=''
+    trap leave TERM
     while is_alive "$1" "$2"; do
-        sleep "$beat" &
+        set_span
+        sleep "$span" &
         nap=$!
         wait "$nap"
+        nap=''
         printf '%s\n' "$(date +%s)" >"$job/heartbeat"
         [ ! -e "$job/kill" ] || [ -e "$job/finished" ] || obey_kill
+        [ "$span" = "$beat" ] || end_in_time
     done
+}
+
+# set_span: span=until the next beat, or until the time limit, if that comes first.
+set_span() {
+    span=$beat
+    [ -n "$r_walltime" ] || return 0
+    rest=$((began + r_walltime - $(date +%s)))
+    [ "$rest" -ge "$beat" ] || span=$((rest > 0 ? rest : 1))
+}
+
+# end_in_time: TERM, some time, KILL, if the time limit was reached, as a scheduler does it.
+end_in_time() {
+    [ $(($(date +%s) - began)) -ge "$r_walltime" ] && [ ! -e "$job/finished" ] || return 0
+    as_clock
+    [ -e "$job/reason" ] || put reason "$(date +%s) limit the time limit of $clock was reached"
+    read_facts
+    end_all 10
 }
 
 # obey_kill: another host has asked for the end; the command does what is done here.
 obey_kill() {
     read_facts
-    [ -z "$grace" ] || stop_processes "$grace"
+    [ -z "$grace" ] || end_all "$grace"
+}
+
+# end_all GRACE: with the script, its other processes, which may need more to end.
+end_all() {
+    ending=1
+    stop_processes "$1"
+    ending=''
+    [ -z "$over" ] || exit 0
+}
+
+# leave: the script is over.
+leave() {
+    over=1
+    [ -z "$nap" ] || kill "$nap" 2>/dev/null
+    [ -n "$ending" ] || exit 0
 }
 
 printf '%s\n' "$(date +%s)" >"$job/heartbeat"
+began=$(date +%s)
+read_resources
 get_start $$
 watch_over $$ "$start" &
 watcher=$!
 
-# run_job: end=`exit N` or `signal N`; empty if nobody saw it.
+# run_job: end=how it ended; empty if nobody saw it.
 run_job() {
-    tej_session='' tej_here=$here tej_queue=$queue tej_id=$id
+    tej_session=''
     ! command -v setsid >/dev/null 2>&1 || tej_session=setsid
-    # shellcheck disable=SC2016,SC2089 # for another shell
-    tej_run='exec $tej_session /bin/sh "$tej_here/leader.sh" >/dev/null'
-    # shellcheck disable=SC2090
-    export tej_session tej_here tej_queue tej_id tej_run
+    prepare_run
     run_in_awk
     [ -n "$end" ] || [ -e "$job/started" ] || run_in_shell
 }
 
-# run_in_awk: most shells cannot tell `exit 143` from a SIGTERM; most awks can: their
-# system() gives 256 or 512 and the signal, in old ones a fraction of 256.  One that gives
-# nothing at all (busybox) runs nothing.
-run_in_awk() {
-    end=$(awk '
-        BEGIN {
-            if (system("kill -s TERM $$") == 0) exit
-            status = system(ENVIRON["tej_run"])
-            if (status != int(status)) print "signal", int((status - int(status)) * 256 + .5) % 128
-            else if (status >= 512) print "signal", status - 512
-            else if (status >= 256) print "signal", status - 256
-            else print "exit", status
-        }' 2>/dev/null)
-}
-
-# run_in_shell: a shell that cannot tell by the status says "Terminated" and the like.
-run_in_shell() {
-    words=$(
-        { /bin/sh -c "$tej_run"; } 2>&1
-        printf '=%s' $?
-    )
-    status=${words##*=}
-    if [ "$status" -gt 384 ]; then
-        end="signal $((status - 384))"
-    elif [ "$status" -gt 256 ]; then
-        end="signal $((status - 256))"
-    elif [ "$status" -gt 128 ] && [ "$words" != "=$status" ]; then
-        end="signal $((status - 128))"
-    else
-        end="exit $status"
-    fi
-}
-
 if [ -e "$job/kill" ]; then end='none 0'; else run_job; fi
 kill "$watcher" 2>/dev/null
+wait "$watcher" 2>/dev/null
 [ -n "$end" ] || exit 1
 
 # What the script left running is counted; `status` looks again, `kill` still reaches it.

@@ -2,6 +2,7 @@
 # in a session of its own, with a wrapper outside it that writes down its end.
 # shellcheck shell=sh
 
+# shellcheck source=waiting.sh
 . "$here/runtimes/default/waiting.sh"
 
 beat=20    # seconds between two heartbeats of a wrapper
@@ -13,6 +14,7 @@ runtime_here() { :; }
 # runtime_start: start $job, or let it wait for its turn.  The wrapper writes `native_id`
 # and `started`.
 runtime_start() {
+    read_resources && note_ignored || return 1
     if [ -f "$queue/max_running" ]; then
         enqueue || {
             why='it cannot be put in line'
@@ -22,6 +24,18 @@ runtime_start() {
     else
         launch "$id"
     fi
+}
+
+# note_ignored: what is asked for and nobody here can give; the wrapper sees to walltime.
+note_ignored() {
+    ignored=''
+    for key in $r_given; do
+        case "$ignored $key" in *" walltime" | *" $key "*) ;; *) ignored="$ignored $key" ;; esac
+    done
+    [ -z "$ignored" ] || put ignored "$ignored" || {
+        why="cannot write to '$job'"
+        return 1
+    }
 }
 
 # runtime_limit N: let N jobs run at once, and start those that now may.
@@ -46,9 +60,14 @@ runtime_judge() {
         judge_elsewhere "$2" "$3" "$4"
     elif is_alive "$5" "$6"; then
         if [ -n "$started" ]; then state=running; else state=created; fi
-    elif [ -n "$started" ] && is_alive "$j_pid" "$j_start"; then
+    elif [ -n "$started" ] && { is_alive "$j_pid" "$j_start" || has_processes; }; then
         state=running
         note="the wrapper is gone (pid $5), so that the end will not be recorded"
+    elif [ -e "$job/kill" ]; then
+        # Without its wrapper nobody else writes down that it came to the end asked for.
+        get_time
+        put_reserved finished "$now none 0 killed 0"
+        read_end
     else
         lose "the wrapper (pid $5 on $2) is gone and wrote no end"
     fi
@@ -87,10 +106,5 @@ runtime_stop() {
     set -- "$1" $native
     same_host "$3" "$4" "$5" || return 1
     stop_processes "$1"
-    # Without its wrapper nobody would write the end down.
-    [ -n "$pids" ] || is_alive "$6" "$7" || {
-        get_time
-        put_reserved finished "$now none 0 killed 0"
-    }
     return 0
 }

@@ -12,10 +12,38 @@
 
 # enqueue: $job waits for its turn.
 enqueue() {
+    ! is_in_line || return 0
     get_time
     came=$((${came:-0} + 1))
+    # Of an earlier job of that name, which would count for ever.
+    rm -f "$queue/running/$id"
+    [ -d "$queue/running" ] || count_those_that_run
     mkdir -p "$queue/waiting" "$queue/running" && put queued "$now" &&
         : >"$queue/waiting/$now.$(printf '%06d' "$came").$id"
+}
+
+# is_in_line: it was put there before, by a try whose reply was lost.
+is_in_line() {
+    [ -e "$job/queued" ] || return 1
+    [ ! -e "$queue/running/$id" ] || return 0
+    for item in "$queue/waiting"/*."$id"; do
+        item=${item##*/} item=${item#*.}
+        [ "${item#*.}" != "$id" ] || return 0
+    done
+    # It may have been moved meanwhile.
+    [ -e "$queue/running/$id" ]
+}
+
+# count_those_that_run: what was started before there was a limit counts, too.
+count_those_that_run() {
+    mkdir -p "$queue/running" || return 1
+    for item in "$jobs"/*/; do
+        [ -d "$item" ] || continue
+        item=${item%/} item=${item##*/}
+        # What nobody has taken up yet is on its way here.
+        [ ! -f "$jobs/$item/native_id" ] || [ -f "$jobs/$item/finished" ] || : >"$queue/running/$item"
+    done
+    return 0
 }
 
 # start_waiting: start as many as the limit allows.  Who finds the lock taken may leave:
@@ -23,10 +51,15 @@ enqueue() {
 start_waiting() {
     [ -d "$queue/waiting" ] || return 0
     while forget_ended && is_room; do
-        take_lock || return 0
+        take_lock "$queue/lock" || return 0
         fill_room
-        rm -f "$queue/lock"
+        ! has_lock || rm -f "$queue/lock"
     done
+}
+
+# has_lock: nobody has taken us for dead and begun to do our work.
+has_lock() {
+    case $(ls -ld "$queue/lock" 2>/dev/null) in *" -> $now $who") ;; *) return 1 ;; esac
 }
 
 # forget_ended: what has ended does not count.
@@ -63,12 +96,12 @@ fill_room() {
     done
     for item in "$queue/waiting"/*; do
         [ -e "$item" ] || continue
-        [ "$max" = 0 ] || [ "$count" -lt "$max" ] || return 0
+        is_room && has_lock || return 0
         next=${item##*/} next=${next#*.} next=${next#*.}
         if [ ! -d "$jobs/$next" ] || [ -e "$jobs/$next/finished" ]; then
             rm -f "$item"
         else
-            mv "$item" "$queue/running/$next" && launch "$next" && count=$((count + 1))
+            mv "$item" "$queue/running/$next" && launch "$next"
         fi
     done
 }
@@ -76,21 +109,4 @@ fill_room() {
 # launch ID
 launch() {
     detach "$here/wrapper.sh" "$queue" "$1" "$here" "$runtime"
-}
-
-# take_lock: 1 if somebody else has it and is alive.
-take_lock() {
-    me
-    get_time
-    ln -s "$now $who" "$queue/lock" 2>/dev/null && return 0
-    holder=$(ls -ld "$queue/lock" 2>/dev/null) || return 1
-    # shellcheck disable=SC2086 # fields
-    set -- ${holder#*" -> "}
-    if same_host "${2-}" "${3-}" "${4-}"; then
-        ! is_alive "${5-}" "${6-}" || return 1
-    else
-        is_number "${1-}" && [ $((now - $1)) -gt 300 ] || return 1
-    fi
-    mv "$queue/lock" "$queue/lock.$$" 2>/dev/null && rm -f "$queue/lock.$$" &&
-        ln -s "$now $who" "$queue/lock" 2>/dev/null
 }

@@ -8,11 +8,13 @@
 #   started    TIME HOST PID START              the job's own first process
 #   heartbeat  TIME                             the wrapper, again and again
 #   kill       TIME GRACE BY                    who asks for its end
-#   finished   TIME exit|signal|none N own|killed LEFT   the wrapper
+#   finished   TIME exit|signal|none N own|killed|ask LEFT   the wrapper
+#   reason     TIME cancelled|limit|other WORDS   who learns why it ended
+#   ignored    WORDS                            the runtime: which resources it cannot give
 #   lost       TIME EVIDENCE                    who finds it so
 #
 # TIME is in seconds since 1970, GRACE in seconds; HOST to START say who a process is
-# (process.sh); LEFT counts the processes that outlived the script.  BY and EVIDENCE
+# (process.sh); `ask` is for an end of which the scheduler knows whose it is; LEFT counts the processes that outlived the script.  BY and EVIDENCE
 # are the rest of the line.
 
 # get_time: now=seconds since 1970; asked once per program.

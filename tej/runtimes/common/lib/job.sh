@@ -9,10 +9,11 @@ detach() {
         trap '' HUP
         find_refuge
         if command -v setsid >/dev/null 2>&1; then
-            $refuge setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &
+            # exec: yash would keep a shell there, and with it our caller's output.
+            exec $refuge setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &
         else
             set -m
-            /bin/sh "$@" </dev/null >/dev/null 2>&1 &
+            exec /bin/sh "$@" </dev/null >/dev/null 2>&1 &
         fi
     )
 }
@@ -49,13 +50,23 @@ make_room() {
 # changes in it.
 is_abandoned() {
     o_host=''
-    read -r o_host o_boot o_space o_pid o_start 2>/dev/null <"$1/.owner"
+    read -r o_host o_boot o_space o_pid o_start 2>/dev/null <"$1/.owner" || read_taker "$1"
     if [ -n "$o_host" ] && same_host "$o_host" "$o_boot" "$o_space"; then
         ! is_alive "$o_pid" "$o_start"
     else
         [ -z "$(find "$1" -prune -mtime -1 -print 2>/dev/null)" ] &&
             [ -z "$(find "$1" -mtime -1 -print 2>/dev/null)" ]
     fi
+}
+
+# read_taker ROOM: the owner, if it is a job that was being removed: who claimed that.
+read_taker() {
+    for item in "$1/.taken "*; do
+        [ -f "$item" ] || continue
+        # shellcheck disable=SC2086 # fields
+        set -- "$1" ${item##*/.taken }
+        [ $# != 6 ] || o_host=$2 o_boot=$3 o_space=$4 o_pid=$5 o_start=$6
+    done
 }
 
 # remove DIRECTORY: all of it, write-protected directories too.
@@ -129,8 +140,7 @@ stop_processes() {
     signal_processes TERM
     signal_processes CONT
     wait_for_processes "$1" && return 0
-    signal_processes KILL
-    wait_for_processes 10
+    wait_for_processes 10 KILL
 }
 
 # find_job_processes: pids=those of $job, whose facts have been read.
@@ -144,6 +154,12 @@ count_processes() {
     left=''
     find_job_processes
     for pid in $pids; do left=$((left + 1)); done
+}
+
+# has_processes: some of $job's are there.
+has_processes() {
+    find_job_processes
+    [ -n "$pids" ]
 }
 
 # recount: what an ended job had left running may be gone by now, as its own host knows.
@@ -167,10 +183,12 @@ signal_processes() {
     [ -n "$proc" ] || [ -z "$pids" ] || kill -s "$1" -- "-$j_pid" 2>/dev/null
 }
 
-# wait_for_processes SECONDS: 0 as soon as none is left, 1 if some are then.
+# wait_for_processes SECONDS [SIGNAL]: 0 as soon as none is left, 1 if some are then.  With
+# SIGNAL they get it whenever they are found: they may have forked since the last time.
 wait_for_processes() {
     rounds=0
     while find_job_processes && [ -n "$pids" ]; do
+        [ $# = 1 ] || signal_processes "$2"
         [ "$rounds" -lt $(($1 * 5)) ] || return 1
         rounds=$((rounds + 1))
         nap
@@ -195,6 +213,8 @@ wait_for() {
 # keep_talking: print an empty word from time to time, so that a long silence means that
 # the connection is dead, not that there is much to do.
 keep_talking() {
+    get_start $$
+    begun=$start
     (
         pause=''
         trap '[ -z "$pause" ] || kill "$pause" 2>/dev/null; exit 0' TERM
@@ -202,7 +222,8 @@ keep_talking() {
             sleep 15 >/dev/null 2>&1 &
             pause=$!
             wait "$pause"
-            printf '\0' || exit
+            # Whom this is for may have been killed: then nobody is at work any more.
+            is_alive $$ "$begun" && printf '\0' || exit
         done
     ) &
     talker=$!

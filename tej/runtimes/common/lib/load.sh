@@ -7,5 +7,8 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/facts.sh"
 . "$here/lib/process.sh"
 . "$here/lib/state.sh"
+. "$here/lib/lock.sh"
 . "$here/lib/job.sh"
+. "$here/lib/resources.sh"
+. "$here/lib/objects.sh"
 . "$here/runtimes/$runtime/runtime.sh"

@@ -56,6 +56,8 @@ read_facts() {
     elif [ -f "$job/lost" ]; then
         read -r ended evidence <"$job/lost"
         state=lost
+    elif [ -z "$native" ] && [ -f "$job/submitting" ]; then
+        state='?'
     elif [ -z "$native" ] && [ -f "$job/queued" ]; then
         state=queued
     elif [ -z "$native" ]; then
@@ -97,6 +99,19 @@ read_end() {
     esac
     if [ "$whose" = killed ]; then state=killed; else state=finished; fi
     [ "$left" != 0 ] || left=''
+    if [ -f "$job/reason" ]; then
+        read_reason
+    elif [ "$whose" = ask ]; then
+        state='?'
+    fi
+}
+
+# read_reason: why it ended, as far as somebody knows.
+read_reason() {
+    read -r _ whose note <"$job/reason"
+    if [ "$whose" = cancelled ]; then
+        state=killed note="not by tej${note:+: $runtime says $note}"
+    fi
 }
 
 # judge_starter: submitted, and nobody has taken the job up: is its starter at it?
@@ -114,7 +129,12 @@ judge_starter() {
         get_time
         [ $((now - submitted)) -ge 900 ] || return 0
     fi
-    lose "the submission broke off on $s_host before the job was started"
+    # Who takes the place of its wrapper first, decides: none can start it any more.  One
+    # that has it needs a moment to say so, unless it died in that very moment.
+    if mkdir "$job/claim" 2>/dev/null || [ ! -d "$job/claim" ] ||
+        [ -n "$(find "$job/claim" -prune -mmin +1 2>/dev/null)" ]; then
+        lose "the submission broke off on $s_host before the job was started"
+    fi
 }
 
 # judge_damage: say what is wrong with this one; the others are fine.
@@ -141,9 +161,25 @@ lose() {
     return 0
 }
 
-# judge: ask the runtime, if the facts alone do not tell.
+# judge: ask the runtime, if the facts alone do not tell.  Who judges many asks for all of
+# them first: then there is an answer.
 judge() {
-    [ "$state" != '?' ] || runtime_judge
+    [ "$state" = '?' ] || return 0
+    runtime_ask "$native"
+    runtime_judge
+}
+
+# ask_for_all ID...: one question to the runtime, about all that have not ended, before
+# each is judged.
+ask_for_all() {
+    natives=''
+    for entry in "$@"; do
+        ! find_job "$entry" || [ ! -f "$job/native_id" ] || [ -e "$job/lost" ] || {
+            IFS= read -r native <"$job/native_id"
+            natives="$natives $native"
+        }
+    done
+    [ -z "$natives" ] || runtime_ask "$natives"
 }
 
 # load_job ID: all of the above for one job; 1 if there is none.
@@ -156,6 +192,10 @@ load_job() {
 # print_job: its record: words KEY=VALUE, each ended by a NUL; "id" begins one.
 print_job() {
     count_attempts
+    [ ! -f "$job/ignored" ] || {
+        read -r ignored <"$job/ignored"
+        note="${note:+$note; }$runtime ignores: $ignored"
+    }
     [ "$job" = "$jobs/$id" ] || set -- "$@" "job=$job"
     printf '%s\0' "id=$id" "state=$state" "spec=$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
         ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \

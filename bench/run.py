@@ -1,0 +1,424 @@
+"""Measure tej against its peers, in one run, and write the table to docs/benchmarks.md.
+
+    python bench/run.py [NAME...]         all measurements, or those named
+
+Times are from whatever machine this is; what means something are the ratios.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+from setting import ROOT, Setting, best, run, seconds, shell
+
+import tej
+
+LATENCY = 0.05
+"""Seconds of round trip on the far line."""
+
+Row = tuple[str, str, str, str]
+"""What, tej, the peer, the ratio (and the aim)."""
+
+TEJ = [sys.executable, "-m", "tej"]
+
+
+def write_job(folder: Path, script: str, files: int = 0, size: int = 0) -> Path:
+    """A job directory with so many files of that size."""
+    folder.mkdir(parents=True)
+    (folder / "start.sh").write_text(f"#!/bin/sh\n{script}\n")
+    for number in range(files):
+        with (folder / f"file{number}").open("wb") as file:
+            for start in range(0, size, 1 << 20):
+                file.write(os.urandom(min(1 << 20, size - start)))
+    return folder
+
+
+def small_files(setting: Setting) -> list[Row]:
+    """Submission of 1,000 files of 2 KB at 50 ms, cold start included."""
+    job = write_job(setting.folder / "small", "true", 1000, 2048)
+    few = write_job(setting.folder / "few", "true", 50, 2048)
+
+    def by_tej() -> None:
+        queue = str(setting.folder / f"q{time.monotonic_ns()}")
+        run(
+            [*TEJ, "submit", "far", "--queue", queue, str(job)],
+            stderr=subprocess.DEVNULL,
+        )
+
+    def by_tar() -> None:
+        target = setting.folder / f"t{time.monotonic_ns()}"
+        ssh = shlex.join(
+            setting.ssh("far", f"mkdir '{target}'; cd '{target}'; tar xf -")
+        )
+        shell(f"tar -C '{job}' -cf - . | {ssh}")
+
+    ours, tar = best(by_tej), best(by_tar)
+    rows = [
+        (
+            "submit 1,000 x 2 KB, 50 ms, cold",
+            f"{ours:.2f} s",
+            f"tar \\| ssh {tar:.2f} s",
+            f"{ours / tar:.2f} (aim: at most 1.5)",
+        ),
+    ]
+    bin_ = setting.peer("tej06")
+    if bin_ is not None:
+        where = f"{setting.sshd.user}@127.0.0.1:{setting.far.port}"
+        queue = str(setting.folder / "q06")
+        setup = [
+            str(bin_ / "tej"),
+            "setup",
+            where,
+            "--queue",
+            queue,
+            "--runtime",
+            "default",
+        ]
+        run(setup)
+        submit = [str(bin_ / "tej"), "submit", where, "--queue", queue, str(few)]
+        old = seconds(lambda: run(submit)) * 1000 / 50
+        rows.append(
+            (
+                "the same",
+                f"{ours:.2f} s",
+                f"tej 0.6 {old:.0f} s (50 files, times 20)",
+                f"1/{old / ours:.0f} (aim: at most 1/50)",
+            )
+        )
+    return rows
+
+
+def large_file(setting: Setting) -> list[Row]:
+    """One file of 500 MB, each way, on loopback."""
+    job = write_job(setting.folder / "large", "true", 1, 500_000_000)
+    queue = setting.queue("near")
+    queue.setup()
+    ids: list[str] = []
+    out = setting.folder / "out"
+    out.mkdir()
+    target = setting.folder / "target"
+    up = shlex.join(
+        setting.ssh("near", f"mkdir -p '{target}'; cd '{target}'; tar xf -")
+    )
+    down = shlex.join(setting.ssh("near", f"cd '{target}'; tar cf - file0"))
+    tar_up = best(lambda: shell(f"tar -C '{job}' -cf - . | {up}"))
+    ours_up = best(lambda: ids.append(queue.submit(None, job)))
+    tar_down = best(lambda: shell(f"{down} | tar -C '{out}' -xf -"))
+    ours_down = best(lambda: queue.download(ids[0], "file0", directory=out))
+    memory = peak_memory(setting, job)
+    queue.cleanup(kill=True)
+    return [
+        (
+            "submit one file of 500 MB",
+            f"{500 / ours_up:.0f} MB/s",
+            f"tar \\| ssh {500 / tar_up:.0f} MB/s",
+            f"{tar_up / ours_up:.2f} (aim: at least 0.8)",
+        ),
+        (
+            "download it",
+            f"{500 / ours_down:.0f} MB/s",
+            f"ssh \\| tar {500 / tar_down:.0f} MB/s",
+            f"{tar_down / ours_down:.2f} (aim: at least 0.8)",
+        ),
+        ("most memory of the client", f"{memory:.0f} MB", "", "(aim: below 100 MB)"),
+    ]
+
+
+def peak_memory(setting: Setting, job: Path) -> float:
+    """Of `tej submit`, in MB."""
+    queue = str(setting.folder / "memory")
+    code = (
+        "import resource, sys; from tej.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    words = [sys.executable, "-c", code, "submit", "near", "--queue", queue, str(job)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return int(done.stderr.split()[-1]) / 1024
+
+
+def status(setting: Setting) -> list[Row]:
+    """A warm status of one job and of 1,000, against one exec."""
+    queue = setting.queue("near")
+    job = write_job(setting.folder / "status", "true")
+    ids = [one.job_id for one in queue.submit_many([tej.JobSpec(job)] * 1000)]
+    queue.wait(ids)
+    exec_ = best(lambda: queue.transport.run("true"), 20)
+    runs = queue.transport.runs  # type: ignore[attr-defined]
+    one = best(lambda: queue.status(ids[0]), 20)
+    trips = (queue.transport.runs - runs) / 20  # type: ignore[attr-defined]
+    many = best(lambda: queue.statuses(ids), 5)
+    known = queue.ensure(job)
+    known.wait()
+    found = best(lambda: queue.ensure(job), 20)
+    queue.cleanup(kill=True)
+    return [
+        (
+            "status of a job, warm",
+            f"{one * 1e3:.1f} ms ({trips:g} exec)",
+            f"exec true {exec_ * 1e3:.1f} ms",
+            f"{one / exec_:.1f}",
+        ),
+        (
+            "status of 1,000 jobs, warm",
+            f"{many * 1e3:.0f} ms (1 exec)",
+            f"exec true {exec_ * 1e3:.1f} ms",
+            f"{many / exec_:.0f}",
+        ),
+        (
+            "ensure of a finished job, warm",
+            f"{found * 1e3:.1f} ms (1 exec)",
+            f"exec true {exec_ * 1e3:.1f} ms",
+            f"{found / exec_:.1f}",
+        ),
+    ]
+
+
+def listing(setting: Setting) -> list[Row]:
+    """`tej list` of 10,000 finished jobs, against `ssh host true`."""
+    queue = setting.queue("near")
+    first = queue.submit("first", write_job(setting.folder / "first", "true"))
+    queue.wait([first])
+    jobs = Path(queue.queue)
+    facts = ("spec", "submitted", "native_id", "started", "finished")
+    content = {fact: (jobs / "jobs/first" / fact).read_bytes() for fact in facts}
+    for number in range(10_000):
+        folder = jobs / f"jobs/job{number}"
+        (folder / "stage").mkdir(parents=True)
+        for fact, data in content.items():
+            (folder / fact).write_bytes(data)
+    words = [*TEJ, "list", "near", "--queue", str(queue.queue)]
+    ours = best(lambda: run(words))
+    ssh = best(lambda: run(setting.ssh("near", "true")))
+    queue.cleanup(kill=True)
+    return [
+        (
+            "list 10,000 finished jobs",
+            f"{ours:.2f} s",
+            f"ssh host true {ssh:.2f} s",
+            f"{ours - ssh:.2f} s more (aim: at most 2)",
+        ),
+    ]
+
+
+def start_up(_: Setting) -> list[Row]:
+    """`tej --help`, against a bare Python."""
+    ours = best(lambda: run([*TEJ, "--help"]), 10)
+    bare = best(lambda: run([sys.executable, "-c", "pass"]), 10)
+    return [
+        (
+            "tej --help",
+            f"{ours * 1e3:.0f} ms",
+            f"python -c pass {bare * 1e3:.0f} ms",
+            f"{(ours - bare) * 1e3:.0f} ms more (aim: at most 150)",
+        ),
+    ]
+
+
+def notice(setting: Setting) -> list[Row]:
+    """From a job's last instant to the return of `wait`; and what waiting costs."""
+    queue = setting.queue("near")
+    job = write_job(setting.folder / "notice", 'sleep "$PAUSE"; date +%s.%N')
+    specs = [
+        tej.JobSpec(
+            job, job_id=f"n{number}", environment={"PAUSE": str(1 + number / 7)}
+        )
+        for number in range(30)
+    ]
+    ids = [one.job_id for one in queue.submit_many(specs)]
+    delays: list[float] = []
+
+    def wait_for(job_id: str) -> None:
+        queue.wait([job_id])
+        now = time.time()
+        delays.append(now - float(b"".join(queue.logs(job_id))))
+
+    threads = [threading.Thread(target=wait_for, args=(job_id,)) for job_id in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    share = cost_of_waiting(queue, setting)
+    queue.cleanup(kill=True, grace=0)
+    return [
+        (
+            "notice of a job's end, median of 30",
+            f"{statistics.median(delays):.2f} s",
+            "",
+            "(aim: below 0.5 s)",
+        ),
+        (
+            "CPU on the server, 100 jobs waited for",
+            f"{share:.2%} of a core",
+            "",
+            "(aim: below 1%)",
+        ),
+    ]
+
+
+def cost_of_waiting(queue: tej.RemoteQueue, setting: Setting, jobs: int = 100) -> float:
+    """The share of a core that the wrappers and the waiting take."""
+    sleeper = write_job(setting.folder / "sleeper", "exec sleep 600")
+    ids = [one.job_id for one in queue.submit_many([tej.JobSpec(sleeper)] * jobs)]
+    threading.Thread(target=_wait_quietly, args=(queue, ids), daemon=True).start()
+    time.sleep(5)
+    before, begun = cpu_of(str(queue.queue)), time.monotonic()
+    time.sleep(60)
+    return (cpu_of(str(queue.queue)) - before) / (time.monotonic() - begun)
+
+
+def _wait_quietly(queue: tej.RemoteQueue, ids: list[str]) -> None:
+    try:
+        queue.wait(ids)
+    except tej.Error:
+        return
+
+
+def cpu_of(mark: str) -> float:
+    """Seconds of CPU of the processes that name a queue, and of children they awaited;
+    the shells that serve a connection name none, and are counted all."""
+    total = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes()
+            if mark.encode() not in words and b'eval "$tej"' not in words:
+                continue
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += sum(map(int, fields[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def thousand_jobs(setting: Setting) -> list[Row]:
+    """1,000 small jobs submitted, awaited and fetched."""
+    job = write_job(setting.folder / "one", "echo done >result")
+    queue = setting.queue("near")
+    queue.setup()
+    started = [0.0]
+
+    def by_tej() -> None:
+        begun = time.perf_counter()
+        ids = [one.job_id for one in queue.submit_many([tej.JobSpec(job)] * 1000)]
+        started[0] = time.perf_counter() - begun
+        queue.wait(ids)
+        queue.download_many(ids, "result", directory=setting.folder / "results")
+
+    ours = seconds(by_tej)
+    queue.cleanup(kill=True)
+    count = 20
+
+    def by_ssh() -> None:
+        for number in range(count):
+            place = f"{setting.folder}/loop{number}"
+            ssh = shlex.join(
+                setting.ssh("near", f"mkdir {place}; cd {place}; tar xf -")
+            )
+            shell(f"tar -C '{job}' -cf - . | {ssh}")
+            run(setting.ssh("near", f"cd {place}; sh start.sh >out 2>err"))
+            run(setting.ssh("near", f"cat {place}/result"))
+
+    loop = seconds(by_ssh) * 1000 / count
+    rows = [
+        ("1,000 jobs started", f"{started[0]:.1f} s", "", "(aim: well under 60 s)"),
+        (
+            "... awaited and fetched too",
+            f"{ours:.1f} s",
+            f"a loop of ssh {loop:.0f} s ({count}, times {1000 // count})",
+            f"1/{loop / ours:.1f}",
+        ),
+    ]
+    bin_ = setting.peer("dpdispatcher")
+    if bin_ is not None:
+        words = [str(bin_ / "python"), str(ROOT / "bench/by_dpdispatcher.py")]
+        arguments = [str(setting.sshd.port), setting.sshd.user, str(count)]
+        place = str(setting.folder / "dp")
+        peer = (
+            seconds(lambda: run([*words, *arguments, place], stderr=subprocess.DEVNULL))
+            * 1000
+            / count
+        )
+        rows.append(
+            (
+                "the same",
+                f"{ours:.1f} s",
+                f"DPDispatcher 1.1 {peer:.0f} s ({count}, times {1000 // count})",
+                f"1/{peer / ours:.1f}",
+            )
+        )
+    return rows
+
+
+def signature(setting: Setting) -> list[Row]:
+    """The signature of 1 GB in 1,000 files, against sha256sum."""
+    job = write_job(setting.folder / "gigabyte", "true", 1000, 1_000_000)
+    ours = best(lambda: tej.signature(job))
+    peer = best(lambda: shell("sha256sum file*", cwd=job))
+    return [
+        (
+            "signature of 1 GB in 1,000 files",
+            f"{ours:.2f} s",
+            f"sha256sum {peer:.2f} s",
+            f"{ours / peer:.2f}",
+        ),
+    ]
+
+
+MEASUREMENTS: dict[str, Callable[[Setting], list[Row]]] = {
+    "start_up": start_up,
+    "small_files": small_files,
+    "large_file": large_file,
+    "status": status,
+    "listing": listing,
+    "notice": notice,
+    "thousand_jobs": thousand_jobs,
+    "signature": signature,
+}
+
+HEAD = """\
+# Benchmarks
+
+Made by `python bench/run.py`, all in one run: {cpus} cores, {system}, Python {python},
+{date}. Each time is the best of several where that is cheap. Another machine has other
+times; the ratios are what is worth comparing.
+
+| what | tej | peer | ratio |
+| --- | --- | --- | --- |
+"""
+
+
+def main(names: list[str]) -> None:
+    """Measure, print as it goes, and write the table if all was measured."""
+    setting = Setting(LATENCY)
+    lines: list[str] = []
+    try:
+        for name in names or MEASUREMENTS:
+            for row in MEASUREMENTS[name](setting):
+                lines.append(f"| {' | '.join(row)} |\n")
+                print(lines[-1], end="", flush=True)
+    finally:
+        setting.close()
+    if not names:
+        head = HEAD.format(
+            cpus=os.cpu_count(),
+            system=platform.system(),
+            python=platform.python_version(),
+            date=date.today().isoformat(),
+        )
+        (ROOT / "docs").mkdir(exist_ok=True)
+        (ROOT / "docs/benchmarks.md").write_text(head + "".join(lines))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

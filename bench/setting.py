@@ -1,0 +1,125 @@
+"""Where the measurements are made: a real sshd on loopback, a line with a delay, a home
+for the clients, and the peers in environments of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from servers.proxy import Proxy  # noqa: E402
+from servers.sshd import Sshd  # noqa: E402
+
+import tej  # noqa: E402
+
+PEERS = {
+    "tej06": ["setuptools<80", "tej==0.6"],
+    "dpdispatcher": ["dpdispatcher==1.1.0"],
+}
+PYTHON_OF_PEERS = "python3.11"
+"""tej 0.6 does not run on newer ones."""
+
+
+class Setting:
+    """Everything that is measured against, until `close`."""
+
+    def __init__(self, latency: float) -> None:
+        self._stack = ExitStack()
+        self.folder = Path(self._stack.enter_context(_folder()))
+        home = self.folder / "server home"
+        home.mkdir()
+        (self.folder / "sshd").mkdir()
+        self.sshd = self._stack.enter_context(Sshd(self.folder / "sshd", home=home))
+        self.far = self._stack.enter_context(
+            Proxy(self.sshd.address, self.sshd.port, latency=latency / 2)
+        )
+        self.home = self._make_home()
+        os.environ["HOME"] = str(self.home)
+        os.environ.pop("SSH_AUTH_SOCK", None)
+
+    def close(self) -> None:
+        """End the server, and remove all that was made."""
+        self._stack.close()
+
+    def _make_home(self) -> Path:
+        ssh = self.folder / "home/.ssh"
+        ssh.mkdir(parents=True, mode=0o700)
+        for suffix in ("", ".pub"):
+            shutil.copy(f"{self.sshd.key}{suffix}", ssh / f"id_ed25519{suffix}")
+        ports = {"near": self.sshd.port, "far": self.far.port}
+        known = [self.sshd.known_as("127.0.0.1", port) for port in ports.values()]
+        (ssh / "known_hosts").write_text(
+            "".join(line.rstrip() + "\n" for line in known)
+        )
+        (ssh / "config").write_text(
+            "".join(
+                f"Host {name}\n  HostName 127.0.0.1\n  Port {port}\n"
+                f"  User {self.sshd.user}\n"
+                for name, port in ports.items()
+            )
+            + f"Host *\n  UserKnownHostsFile {ssh / 'known_hosts'}\n"
+            f"  IdentityFile {ssh / 'id_ed25519'}\n"
+        )
+        return ssh.parent
+
+    def ssh(self, host: str, command: str) -> list[str]:
+        """The words of an ssh command."""
+        return ["ssh", "-F", str(self.home / ".ssh/config"), host, command]
+
+    def queue(self, host: str) -> tej.RemoteQueue:
+        """A queue that is not there yet."""
+        name = f"queue{time.monotonic_ns()}"
+        return tej.RemoteQueue(host, str(self.folder / name))
+
+    def peer(self, name: str) -> Path | None:
+        """The `bin` of a peer's environment, made at first use; None if that fails."""
+        folder = self.folder / name
+        python = shutil.which(PYTHON_OF_PEERS)
+        if python is None:
+            return None
+        if not folder.exists():
+            done = subprocess.run([python, "-m", "venv", str(folder)], check=False)
+            pip = [str(folder / "bin/pip"), "install", "-q", *PEERS[name]]
+            if done.returncode or subprocess.run(pip, check=False).returncode:
+                return None
+        return folder / "bin"
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+    folder = tempfile.mkdtemp(prefix="tej-bench-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def best(work: Callable[[], object], times: int = 3) -> float:
+    """The shortest of several: the least disturbed."""
+    return min(seconds(work) for _ in range(times))
+
+
+def run(words: list[str], **how: object) -> None:
+    """A command, quietly; raises if it fails."""
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, **how)  # type: ignore[call-overload]
+
+
+def shell(line: str, cwd: Path | None = None) -> None:
+    """A line of shell, quietly; raises if it fails."""
+    subprocess.run(line, shell=True, check=True, stdout=subprocess.DEVNULL, cwd=cwd)

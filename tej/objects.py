@@ -1,0 +1,188 @@
+"""What of a job's files the server may have already, cut into objects named by content.
+
+A large file is one object, named by its SHA-256.  Small files, sorted by path, are
+bundled: a bundle is a tar archive, named by its SHA-256 and `.tar`, and ends where the
+hash of a path says so, so that a file that is added, changed or removed changes one
+bundle.  What is sent is only what the server lacks; there, each job gets copies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import tarfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from io import FileIO
+
+from tej.archive import header
+from tej.errors import InvalidJobDirectory
+from tej.job_directory import Entry
+
+WORTH_ASKING = 3 * 1024 * 1024
+"""Bytes of an upload from which it pays to ask what is there."""
+LARGE = 64 * 1024
+"""Bytes from which a file is an object of its own."""
+
+HUGE = 64 * 1024 * 1024
+"""Bytes from which a file that the server lacks is not kept there for others unless
+that is likely to pay: the copy that the job gets takes a noticeable time."""
+
+_BUNDLED = 64
+"""Files that a bundle has on average, and a sixteenth of what it has at most."""
+_BUNDLE_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FileObject:
+    """A large file."""
+
+    name: str
+    entry: Entry
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.entry.stat.st_size
+
+    def read(self, chunk: int) -> Iterator[bytes]:
+        """Its content in pieces; raises InvalidJobDirectory if that has changed."""
+        digest, left = hashlib.sha256(), self.size
+        with _opened(self.entry) as file:
+            while left and (data := file.read(min(left, chunk))):
+                digest.update(data)
+                left -= len(data)
+                yield data
+        if left or digest.hexdigest() != self.name:
+            raise _changed(self.entry)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Some small files."""
+
+    entries: Sequence[Entry]
+    script: str | None
+
+    @cached_property
+    def name(self) -> str:
+        """Its name in the store."""
+        return self._named[0]
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes."""
+        return self._named[1]
+
+    @cached_property
+    def _named(self) -> tuple[str, int]:
+        content = self._content()
+        return hashlib.sha256(content).hexdigest() + ".tar", len(content)
+
+    def read(self, chunk: int) -> Iterator[bytes]:
+        """Its content in pieces; raises InvalidJobDirectory if that has changed."""
+        content = self._content()
+        if hashlib.sha256(content).hexdigest() + ".tar" != self.name:
+            raise _changed(self.entries[0])
+        for start in range(0, len(content), chunk):
+            yield content[start : start + chunk]
+
+    def _content(self) -> bytes:
+        parts: list[bytes] = []
+        for entry in self.entries:
+            executable = entry.is_executable or entry.path == self.script
+            with _opened(entry) as file:
+                data = file.read()
+            if len(data) != entry.stat.st_size:
+                raise _changed(entry)
+            padding = bytes(-len(data) % tarfile.BLOCKSIZE)
+            parts += [header(entry, entry.path, executable=executable), data, padding]
+        size = sum(map(len, parts))
+        end = 2 * tarfile.BLOCKSIZE
+        parts.append(bytes(end + -(size + end) % tarfile.RECORDSIZE))
+        return b"".join(parts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a job's files are brought together from objects."""
+
+    inline: list[Entry]
+    """What is sent as it is: directories and links."""
+    objects: dict[str, FileObject | Bundle]
+    """By name."""
+    lines: list[tuple[str, str]]
+    """The name of an object, and what the server's shell does with it: `file NAME
+    PATH`, `program NAME PATH` or `bundle NAME`."""
+
+    again: set[str]
+    """Objects that stand for several files of the job."""
+
+    def assembly(self, without: Collection[str] = ()) -> str:
+        """All lines but for some objects."""
+        return "".join(f"{line}\n" for name, line in self.lines if name not in without)
+
+    def sent_inline(self, names: Collection[str]) -> list[Entry]:
+        """What is sent as it is, if the files that some objects stand for are too."""
+        return self.inline + [
+            one.entry
+            for name, one in self.objects.items()
+            if name in names and isinstance(one, FileObject)
+        ]
+
+
+def plan(
+    entries: Iterable[Entry], script: str | None, contents: Mapping[str, str]
+) -> Plan:
+    """Cut a job's files into objects; `contents` has the SHA-256 of the large ones."""
+    inline: list[Entry] = []
+    small: list[Entry] = []
+    objects: dict[str, FileObject | Bundle] = {}
+    lines: list[tuple[str, str]] = []
+    again: set[str] = set()
+    for entry in entries:
+        if not entry.is_file:
+            inline.append(entry)
+        elif entry.stat.st_size < LARGE:
+            small.append(entry)
+        else:
+            name = contents[entry.path]
+            if name in objects:
+                again.add(name)
+            objects[name] = FileObject(name, entry)
+            executable = entry.is_executable or entry.path == script
+            verb = "program" if executable else "file"
+            lines.append((name, f"{verb} {name} {shlex.quote('./' + entry.path)}"))
+    for bundle in _bundles(small, script):
+        objects[bundle.name] = bundle
+        lines.append((bundle.name, f"bundle {bundle.name}"))
+    return Plan(inline, objects, lines, again)
+
+
+def _bundles(entries: Iterable[Entry], script: str | None) -> Iterator[Bundle]:
+    bundled: list[Entry] = []
+    size = 0
+    for entry in entries:
+        bundled.append(entry)
+        size += entry.stat.st_size
+        path = entry.path.encode("utf-8", "surrogateescape")
+        ends = int(hashlib.sha256(path).hexdigest()[:4], 16) % _BUNDLED == 0
+        if ends or size >= _BUNDLE_BYTES or len(bundled) >= 16 * _BUNDLED:
+            yield Bundle(bundled, script)
+            bundled, size = [], 0
+    if bundled:
+        yield Bundle(bundled, script)
+
+
+def _opened(entry: Entry) -> FileIO:
+    try:
+        return entry.source.open("rb", buffering=0)
+    except OSError as error:
+        raise InvalidJobDirectory(
+            f"'{entry.source}' cannot be read: {error}"
+        ) from error
+
+
+def _changed(entry: Entry) -> InvalidJobDirectory:
+    return InvalidJobDirectory(f"'{entry.source}' was changed while it was sent")

@@ -1,0 +1,20 @@
+# A lock that whoever died holding it does not keep: a link to who has it.
+# shellcheck shell=sh
+
+# take_lock PATH: 1 if somebody else has it and is alive.
+take_lock() {
+    me
+    get_time
+    lock=$1
+    ln -s "$now $who" "$lock" 2>/dev/null && return 0
+    holder=$(ls -ld "$lock" 2>/dev/null) || return 1
+    # shellcheck disable=SC2086 # fields
+    set -- ${holder#*" -> "}
+    if same_host "${2-}" "${3-}" "${4-}"; then
+        ! is_alive "${5-}" "${6-}" || return 1
+    else
+        is_number "${1-}" && [ $((now - $1)) -gt 300 ] || return 1
+    fi
+    mv "$lock" "$lock.$$" 2>/dev/null && rm -f "$lock.$$" &&
+        ln -s "$now $who" "$lock" 2>/dev/null
+}

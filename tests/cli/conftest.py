@@ -1,0 +1,163 @@
+"""The command line as a user runs it: a process, words, two outputs, an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import Gate, job_directory, no_processes_left, wait_until
+
+import tej
+
+CHECKOUT = Path(tej.__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+class Command:
+    """`tej`, with an environment and a current directory of its own."""
+
+    def __init__(self, home: Path, place: Path) -> None:
+        self.place = place
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("TEJ_")
+        }
+        self.environment |= {
+            "HOME": str(home),
+            "PYTHONPATH": str(CHECKOUT),
+            "PYTHONWARNINGS": "error",
+            "TERM": "xterm",
+        }
+
+    def words(self, *words: object) -> list[str]:
+        return [sys.executable, "-m", "tej", *map(str, words)]
+
+    def __call__(self, *words: object, **environment: str) -> Done:
+        """Run it with its outputs in pipes."""
+        done = subprocess.run(
+            self.words(*words),
+            cwd=self.place,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=200,
+        )
+        result = Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert "Traceback" not in result.stderr, result.stderr
+        return result
+
+    def on_terminal(self, *words: object, columns: int = 80) -> Done:
+        """Run it where a person looks; stdout has both outputs."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        process = subprocess.Popen(
+            self.words(*words),
+            cwd=self.place,
+            env=self.environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        seen = b""
+        # EIO is the end of a terminal.
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 65536):
+                seen += piece
+        os.close(ours)
+        status = process.wait(200)
+        text = seen.decode().replace("\r\n", "\n")
+        assert "Traceback" not in text
+        return Done(status, text, "")
+
+
+@pytest.fixture
+def client(tmp_path: Path, client_home: Path) -> Command:
+    """`tej` for a user who knows the shared server as "server"."""
+    place = tmp_path / "place"
+    place.mkdir()
+    return Command(client_home, place)
+
+
+@pytest.fixture
+def queue_path(tmp_path: Path) -> Iterator[Path]:
+    """Where the queue is; afterwards it is gone, and nothing of it runs."""
+    path = tmp_path / "queue"
+    yield path
+    with contextlib.suppress(tej.Error):
+        tej.RemoteQueue("local:", str(path)).cleanup(kill=True, grace=0)
+    no_processes_left(path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def library(queue_path: Path) -> tej.RemoteQueue:
+    """The same queue, from Python."""
+    return tej.RemoteQueue("local:", queue_path)
+
+
+@pytest.fixture(params=["local:", "server"])
+def destination(request: pytest.FixtureRequest) -> str:
+    """Either kind of server, as a user types it."""
+    return str(request.param)
+
+
+@pytest.fixture
+def job(client: Command) -> Callable[..., Path]:
+    """Makes a job's directory where the command is run: `job(script, files)`."""
+
+    def make(*arguments: object, **options: object) -> Path:
+        return job_directory(client.place, *arguments, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate open")
+
+
+@pytest.fixture
+def waiting(
+    library: tej.RemoteQueue, job: Callable[..., Path], gate: Gate
+) -> Iterator[str]:
+    """The id of a job that runs until the gate opens."""
+    yield library.submit("waiting", job(gate.wait, name="waiting job"))
+    gate.open()
+
+
+@pytest.fixture
+def ended(library: tej.RemoteQueue, job: Callable[..., Path]) -> str:
+    """The id of a job that has ended well."""
+    files = {"results.csv": "a,b\n", "plots/one.png": "ONE", "plots/two.png": "TWO"}
+    directory = job("echo out; echo err >&2", files, name="ended job")
+    job_id = library.submit("ended", directory)
+    wait_until(lambda: library.status(job_id).state.final, "the job has ended")
+    return job_id

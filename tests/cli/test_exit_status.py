@@ -1,0 +1,318 @@
+"""What a script can rely on: statuses, which output says what, and no traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from jobs import wait_until
+from servers.sshd import free_port
+
+import tej
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+Make = Callable[..., Path]
+
+
+# Each status
+
+
+def test_1_for_what_tej_cannot_do(client: Command, queue_path: Path) -> None:
+    done = client("list", "local:", "--queue", queue_path)
+    assert (done.status, done.stdout) == (1, "")
+    assert f"There is no queue at '{queue_path}'" in done.stderr
+
+
+def test_1_for_a_server_that_does_not_answer(client: Command) -> None:
+    done = client("list", f"127.0.0.1:{free_port()}")
+    assert (done.status, done.stdout) == (1, "")
+    assert "127.0.0.1" in done.stderr
+
+
+def test_1_for_a_server_whose_key_is_not_known(client: Command, sshd: object) -> None:
+    config = Path(client.environment["HOME"], ".ssh", "config")
+    config.write_text(config.read_text() + "    StrictHostKeyChecking yes\n")
+    known = Path(client.environment["HOME"], "no known hosts")
+    text = config.read_text().replace(
+        f'UserKnownHostsFile "{sshd.known_hosts}"',  # type: ignore[attr-defined]
+        f'UserKnownHostsFile "{known}"',
+    )
+    config.write_text(text)
+    done = client("list", "server")
+    assert (done.status, done.stdout) == (1, "")
+    assert "SHA256:" in done.stderr
+    assert "--accept-new-host-key" in done.stderr
+
+
+def test_1_for_a_job_directory_that_is_not_there(
+    client: Command, queue_path: Path
+) -> None:
+    done = client("submit", "local:", "--queue", queue_path, "nothing here")
+    assert (done.status, done.stdout) == (1, "")
+    assert "'nothing here' does not exist" in done.stderr
+    assert not queue_path.exists()
+
+
+def test_1_for_a_queue_that_is_there_already(
+    client: Command, queue_path: Path, ended: str
+) -> None:
+    done = client("setup", "local:", "--queue", queue_path)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == "Queue already exists\nUse --force to replace it\n"
+    done = client("setup", "local:", "--queue", queue_path, "--force")
+    assert done.status == 1
+    assert "Use --force twice" in done.stderr
+    assert (
+        client("setup", "local:", "--queue", queue_path, "--force", "--force").status
+        == 0
+    )
+    assert client("list", "local:", "--queue", queue_path).stdout == ""
+
+
+def test_1_for_a_file_that_is_not_there(
+    client: Command, queue_path: Path, ended: str
+) -> None:
+    done = client("download", "local:", "--queue", queue_path, "--id", ended, "absent")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == "There is no 'absent' in job 'ended'\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["nonsense"],
+        ["list"],
+        ["list", "local:", "more"],
+        ["list", "local:", "--nonsense"],
+        ["submit", "local:"],
+        ["submit", "local:", ".", "more"],
+        ["submit", "local:", ".", "--runtime", "quantum"],
+        ["submit", "local:", ".", "--label", "no value"],
+        ["setup", "local:", "--runtime", "quantum"],
+        ["status", "local:"],
+        ["status", "local:", "--id"],
+        ["download", "local:", "--id", "a"],
+        ["download", "local:", "a"],
+        ["kill", "local:", "--id", "a", "--grace", "soon"],
+        ["kill", "local:", "--id", "a", "--grace", "-1"],
+    ],
+)
+def test_2_for_wrong_usage(client: Command, words: list[str]) -> None:
+    done = client(*words)
+    assert (done.status, done.stdout) == (2, "")
+    assert done.stderr
+
+
+@pytest.mark.parametrize("destination", ["a b", "http://host", "a@b@c", "host:x", ""])
+def test_1_for_a_destination_that_cannot_be(client: Command, destination: str) -> None:
+    done = client("list", destination)
+    assert (done.status, done.stdout) == (1, "")
+    assert "nvalid" in done.stderr
+
+
+@pytest.mark.parametrize("job_id", ["", "..", "-rf", "a b", "a/b"])
+@pytest.mark.parametrize("verb", ["status", "kill", "delete"])
+def test_an_id_that_cannot_be_is_refused_without_asking_anybody(
+    client: Command, verb: str, job_id: str
+) -> None:
+    done = client(verb, "host.invalid", f"--id={job_id}")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith("Invalid job identifier")
+
+
+@pytest.mark.parametrize("verb", ["status", "kill", "delete", "download"])
+def test_3_for_no_such_job(
+    client: Command, queue_path: Path, ended: str, verb: str
+) -> None:
+    more = ["file"] if verb == "download" else []
+    done = client(verb, "local:", "--queue", queue_path, "--id", "absent", *more)
+    assert (done.status, done.stdout, done.stderr) == (3, "", "No job 'absent'\n")
+
+
+def test_4_for_a_job_that_is_there_already(
+    client: Command, queue_path: Path, ended: str, job: Make
+) -> None:
+    done = client("submit", "local:", "--queue", queue_path, "--id", ended, job("true"))
+    assert (done.status, done.stdout) == (4, "")
+    assert done.stderr == "Job 'ended' already exists\n"
+
+
+def test_5_for_a_job_that_is_still_running(
+    client: Command, queue_path: Path, waiting: str
+) -> None:
+    done = client("delete", "local:", "--queue", queue_path, "--id", waiting)
+    assert (done.status, done.stdout) == (5, "")
+    assert "Job 'waiting' is not deleted; it is running" in done.stderr
+    done = client("cleanup", "local:", "--queue", queue_path)
+    assert (done.status, done.stdout) == (5, "")
+    assert "still running: waiting" in done.stderr
+    done = client("setup", "local:", "--queue", queue_path, "--force", "--force")
+    assert (done.status, done.stdout) == (5, "")
+
+
+def test_a_status_is_an_answer_even_if_the_job_failed(
+    client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
+) -> None:
+    library.submit("failed", job("exit 7"))
+    wait_until(lambda: library.status("failed").state.final, "the job has ended")
+    done = client("status", "local:", "--queue", queue_path, "--id", "failed")
+    assert done.status == 0
+    assert done.stdout.endswith("with exit code 7\n")
+
+
+# Several ids
+
+
+def test_several_ids_are_each_answered_and_the_worst_is_the_status(
+    client: Command, queue_path: Path, ended: str, waiting: str
+) -> None:
+    ids = ["--id", ended, "--id", "absent", "--id", waiting]
+    done = client("status", "local:", "--queue", queue_path, *ids)
+    assert done.status == 3
+    first, second = done.stdout.splitlines()
+    assert first.startswith("ended: Job is finished")
+    assert second.startswith("waiting: Job is still running")
+    assert done.stderr == "No job 'absent'\n"
+    done = client("delete", "local:", "--queue", queue_path, *ids)
+    assert (done.status, done.stdout) == (5, "Deleted job 'ended'\n")
+    assert done.stderr.startswith("No job 'absent'\nJob 'waiting' is not deleted")
+    done = client("kill", "local:", "--queue", queue_path, *ids)
+    assert (done.status, done.stdout) == (3, "Job 'waiting' killed\n")
+    assert done.stderr == "No job 'ended'\nNo job 'absent'\n"
+
+
+# The environment
+
+
+def test_destination_and_queue_may_come_from_the_environment(
+    client: Command, queue_path: Path, job: Make
+) -> None:
+    job("true", {"file": "content"})
+    own = {"TEJ_DESTINATION": "local:", "TEJ_QUEUE": str(queue_path)}
+    assert client("submit", "--id", "a", "job", **own).stdout == "a\n"
+    wait_until(lambda: client("list", **own).stdout == "a finished\n", "it has ended")
+    assert client("download", "--id", "a", "file", **own).status == 0
+    assert (client.place / "file").read_text() == "content"
+    assert client("download", "--id", "a", "file", "start.sh", **own).status == 0
+    assert client("delete", "--id", "a", **own).stdout == "Deleted job 'a'\n"
+    assert client("cleanup", **own).status == 0
+
+
+def test_what_is_said_wins_over_the_environment(
+    client: Command, queue_path: Path, ended: str
+) -> None:
+    own = {"TEJ_DESTINATION": "host.invalid", "TEJ_QUEUE": "/nowhere/at/all"}
+    done = client("list", "local:", "--queue", queue_path, **own)
+    assert (done.status, done.stdout) == (0, "ended finished\n")
+    done = client(
+        *("download", "local:", "--queue", queue_path, "--id", ended, "_stdout"), **own
+    )
+    assert done.status == 0
+
+
+# Where things are said
+
+
+def test_a_password_in_the_destination_is_never_shown(client: Command) -> None:
+    done = client("-v", "-v", "list", f"me:s3cr3t@127.0.0.1:{free_port()}")
+    assert done.status == 1
+    assert "s3cr3t" not in done.stdout + done.stderr
+
+
+def test_verbose_says_more_on_stderr_alone(
+    client: Command, queue_path: Path, job: Make
+) -> None:
+    done = client(
+        "-v", "submit", "local:", "--queue", queue_path, "--id", "a", job("true")
+    )
+    assert done.stdout == "a\n"
+    assert "Submitted job a" in done.stderr
+
+
+def test_version_is_one_line(client: Command) -> None:
+    done = client("--version")
+    assert (done.status, done.stdout) == (0, f"tej version {tej.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    ["", "setup", "submit", "status", "download", "kill", "delete", "list", "cleanup"],
+)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_verb_explains_itself(client: Command, verb: str, option: str) -> None:
+    done = client(*([verb] if verb else []), option)
+    assert (done.status, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: tej {verb}".rstrip())
+    if verb:
+        for word in ("--queue", "--json", "TEJ_QUEUE", "[DESTINATION]"):
+            assert word in done.stdout
+    else:
+        assert "Exit status: 0 done" in done.stdout
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours(
+    client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
+) -> None:
+    directory = job("true")
+    for number in range(3):
+        library.submit(f"job{number}", directory)
+    process = subprocess.Popen(
+        client.words("list", "local:", "--queue", queue_path, "--json"),
+        env=client.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    words = process.stderr.read()
+    process.wait(100)
+    process.stderr.close()
+    assert words == b""
+
+
+def test_ctrl_c_is_one_word_and_130(client: Command, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        process = subprocess.Popen(
+            client.words("list", f"127.0.0.1:{port}"),
+            env=client.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=100)
+    assert (process.returncode, out) == (130, b"")
+    assert err.strip().splitlines()[-1] == b"Interrupted"
+    assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
+@pytest.mark.parametrize("name", ["café ✓", os.fsdecode(b"latin\xe9"), "new\nline"])
+def test_names_of_all_kinds_can_be_told_in_every_locale(
+    client: Command, queue_path: Path, job: Make, name: str, locale: str
+) -> None:
+    own = {"LC_ALL": locale, "TEJ_QUEUE": str(queue_path)}
+    directory = job("true", {name: "content"}, name=name)
+    done = client("submit", "local:", directory, **own)
+    assert done.status == 0
+    job_id = done.stdout.strip()
+    assert client("list", "local:", "--json", **own).status == 0
+    fetch = ("download", "local:", "--directory", "out", "--id", job_id)
+    assert client(*fetch, name, **own).status == 0
+    assert (client.place / "out" / name).is_file()
+    done = client(*fetch, f"absent {name}", **own)
+    assert done.status == 1
+    assert "absent" in done.stderr

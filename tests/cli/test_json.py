@@ -1,0 +1,219 @@
+"""`--json`: one document on stdout, whatever happens, with keys that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from jobs import wait_until
+
+import tej
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+Make = Callable[..., Path]
+
+JOB_KEYS = [
+    "id",
+    "state",
+    "final",
+    "exit_code",
+    "signal",
+    "directory",
+    "submitted",
+    "started",
+    "ended",
+    "duration",
+    "host",
+    "native_id",
+    "runtime",
+    "killed_by",
+    "evidence",
+    "note",
+    "seen",
+    "processes_left",
+    "attempt",
+    "name",
+    "script",
+    "submitter",
+    "signature",
+    "labels",
+]
+
+
+@pytest.fixture
+def ask(client: Command, queue_path: Path) -> Callable[..., object]:
+    """`ask(verb, words)`: the document; the status is in `ask.status`."""
+
+    def ask_(verb: str, *words: object) -> object:
+        done = client(verb, "local:", "--queue", queue_path, "--json", *words)
+        ask_.status = done.status  # type: ignore[attr-defined]
+        # Words for people do not get in the way of a program.
+        assert done.stderr == ""
+        assert done.stdout.isascii()
+        return done.json
+
+    return ask_
+
+
+def test_setup(ask: Callable[..., dict], queue_path: Path, tmp_path: Path) -> None:
+    link = str(tmp_path / "link")
+    assert ask("setup", "--make-link", link) == {
+        "queue": str(queue_path),
+        "links": [link],
+    }
+
+
+def test_submit(ask: Callable[..., dict], job: Make) -> None:
+    document = ask("submit", "--id", "a", job("true"))
+    assert document["id"] == "a"
+
+
+def test_status_of_a_running_job(ask: Callable[..., dict], waiting: str) -> None:
+    (document,) = ask("status", "--id", waiting)["jobs"]
+    assert list(document)[: len(JOB_KEYS)] == JOB_KEYS
+    assert (document["id"], document["state"], document["final"]) == (
+        waiting,
+        "running",
+        False,
+    )
+    assert (document["exit_code"], document["ended"], document["error"]) == (None,) * 3
+    assert datetime.fromisoformat(document["started"]).tzinfo is not None
+    assert isinstance(document["duration"], float)
+
+
+def test_status_of_a_job_that_has_ended(
+    ask: Callable[..., dict], ended: str, queue_path: Path
+) -> None:
+    (document,) = ask("status", "--id", ended)["jobs"]
+    assert list(document)[: len(JOB_KEYS)] == JOB_KEYS
+    assert (document["state"], document["final"], document["exit_code"]) == (
+        "finished",
+        True,
+        0,
+    )
+    assert document["directory"] == str(queue_path / "jobs" / ended / "stage")
+    assert (document["name"], document["script"]) == ("ended job", "start.sh")
+
+
+def test_status_of_several_jobs_one_of_which_is_not_there(
+    ask: Callable[..., dict], ended: str
+) -> None:
+    first, second = ask("status", "--id", ended, "--id", "absent")["jobs"]
+    assert ask.status == 3  # type: ignore[attr-defined]
+    assert first["error"] is None
+    assert second == {
+        "id": "absent",
+        "error": {"kind": "JobNotFound", "message": "No job 'absent'"},
+    }
+
+
+def test_list(ask: Callable[..., dict], ended: str, waiting: str) -> None:
+    jobs = ask("list")["jobs"]
+    assert [(job["id"], job["state"]) for job in jobs] == [
+        ("ended", "finished"),
+        ("waiting", "running"),
+    ]
+    assert all(list(job)[: len(JOB_KEYS)] == JOB_KEYS for job in jobs)
+
+
+def test_list_of_an_empty_queue(ask: Callable[..., dict]) -> None:
+    ask("setup")
+    assert ask("list") == {"jobs": []}
+
+
+def test_download(ask: Callable[..., dict], ended: str, client: Command) -> None:
+    document = ask("download", "--id", ended, "plots/*.png", "results.csv")
+    assert document["id"] == ended
+    assert sorted(document["files"]) == [
+        "plots/one.png",
+        "plots/two.png",
+        "results.csv",
+    ]
+    assert all((client.place / name).is_file() for name in document["files"])
+
+
+def test_kill(ask: Callable[..., dict], ended: str, waiting: str) -> None:
+    first, second, third = ask(
+        "kill", "--id", waiting, "--id", ended, "--id", "absent"
+    )["jobs"]
+    assert ask.status == 3  # type: ignore[attr-defined]
+    assert (first["state"], first["was"], first["error"]) == ("killed", "running", None)
+    assert (second["state"], second["was"]) == ("finished", "finished")
+    assert third["error"]["kind"] == "JobNotFound"
+
+
+def test_delete(ask: Callable[..., dict], ended: str, waiting: str) -> None:
+    first, second = ask("delete", "--id", ended, "--id", waiting)["jobs"]
+    assert ask.status == 5  # type: ignore[attr-defined]
+    assert (first["id"], first["deleted"], first["error"]) == (ended, True, None)
+    assert second["deleted"] is False
+    assert second["error"]["kind"] == "JobStillRunning"
+
+
+def test_cleanup(ask: Callable[..., dict], ended: str, queue_path: Path) -> None:
+    assert ask("cleanup") == {"queue": str(queue_path), "removed": True}
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "kind"),
+    [
+        (["list"], 1, "QueueDoesntExist"),
+        (["status", "--id", "a"], 1, "QueueDoesntExist"),
+        (["status", "--id", ".."], 1, "InvalidJobId"),
+        (["submit", "absent"], 1, "InvalidJobDirectory"),
+        (["status"], 2, "UsageError"),
+        (["list", "more"], 2, "UsageError"),
+        (["list", "--nonsense"], 2, "UsageError"),
+        (["setup", "--runtime", "quantum"], 2, "UsageError"),
+    ],
+)
+def test_an_error_is_a_document_too(
+    ask: Callable[..., dict], words: list[str], status: int, kind: str
+) -> None:
+    document = ask(*words)
+    assert ask.status == status  # type: ignore[attr-defined]
+    assert list(document) == ["error"]
+    assert list(document["error"]) == ["kind", "message"]
+    assert document["error"]["kind"] == kind
+    assert document["error"]["message"]
+
+
+def test_an_error_of_the_connection_is_a_document_too(client: Command) -> None:
+    done = client("list", "host.invalid", "--json")
+    assert (done.status, done.stderr) == (1, "")
+    assert done.json["error"]["kind"] == "ConnectionFailed"
+
+
+def test_a_job_that_is_there_already_is_a_document_too(
+    ask: Callable[..., dict], ended: str, job: Make
+) -> None:
+    document = ask("submit", "--id", ended, job("true"))
+    assert ask.status == 4  # type: ignore[attr-defined]
+    assert document["error"]["kind"] == "JobAlreadyExists"
+
+
+def test_the_keys_are_those_of_the_library(
+    ask: Callable[..., dict], library: tej.RemoteQueue, ended: str
+) -> None:
+    (document,) = ask("status", "--id", ended)["jobs"]
+    assert {key: document[key] for key in JOB_KEYS} == library.status(ended).as_dict()
+
+
+def test_labels_come_back(ask: Callable[..., dict], job: Make) -> None:
+    ask("submit", "--id", "a", "--label", "owner=é", "--label", "x=a=b c", job("true"))
+    (document,) = ask("status", "--id", "a")["jobs"]
+    assert document["labels"] == {"owner": "é", "x": "a=b c"}
+
+
+def test_a_job_that_was_killed_tells_by_whom(
+    ask: Callable[..., dict], library: tej.RemoteQueue, waiting: str
+) -> None:
+    library.kill(waiting)
+    wait_until(lambda: library.status(waiting).state.final, "it is over")
+    (document,) = ask("status", "--id", waiting)["jobs"]
+    assert "@" in document["killed_by"]

@@ -1,0 +1,144 @@
+"""What a person at a terminal sees, and a pipe does not."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tej
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+Make = Callable[..., Path]
+
+
+def test_a_list_in_a_pipe_is_a_line_a_job(
+    client: Command, queue_path: Path, ended: str, waiting: str
+) -> None:
+    done = client("list", "local:", "--queue", queue_path)
+    assert done.stdout == "ended finished\nwaiting running\n"
+
+
+def test_a_list_on_a_terminal_is_a_table(
+    client: Command, queue_path: Path, ended: str, waiting: str
+) -> None:
+    done = client.on_terminal("list", "local:", "--queue", queue_path, columns=120)
+    head, *rows = [line.split() for line in done.stdout.splitlines() if line.strip()]
+    assert {"job", "state", "started", "duration", "name"} <= {
+        word.replace("\x1b[1m", "").replace("\x1b[0m", "") for word in head
+    }
+    assert [row[:2] for row in rows] == [["ended", "finished"], ["waiting", "running"]]
+
+
+def test_an_empty_list_on_a_terminal_says_so(
+    client: Command, queue_path: Path, library: tej.RemoteQueue
+) -> None:
+    library.setup()
+    assert (
+        client.on_terminal("list", "local:", "--queue", queue_path).stdout
+        == "No jobs\n"
+    )
+
+
+def test_an_id_is_whole_on_a_narrow_terminal(
+    client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
+) -> None:
+    job_id = "simulation_of_something_somebody_1234567890"
+    library.submit(job_id, job("true"), name="a name that takes some room, too")
+    done = client.on_terminal("list", "local:", "--queue", queue_path, columns=60)
+    assert job_id in done.stdout
+
+
+@pytest.mark.parametrize(
+    "name", ["[/bold]", "[red]x", ":smile:", "\x1b[31mred", "new\nline", "\udce9", "é✓"]
+)
+def test_a_name_is_shown_as_it_is_and_does_nothing(
+    client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make, name: str
+) -> None:
+    library.submit("named", job("true"), name=name)
+    done = client.on_terminal("list", "local:", "--queue", queue_path, columns=120)
+    assert done.status == 0
+    assert "\x1b[31m" not in done.stdout
+    assert len([line for line in done.stdout.splitlines() if line.strip()]) == 2
+    if name.isprintable():
+        assert name in done.stdout
+
+
+def test_a_short_transfer_shows_no_bar(
+    client: Command, queue_path: Path, job: Make
+) -> None:
+    job("true", {"data": b"x" * 100_000})
+    done = client.on_terminal(
+        "submit", "local:", "--queue", queue_path, "--id", "a", "job"
+    )
+    assert done.stdout == "Job submitted as:\na\n"
+
+
+SLOW = """
+import sys, time
+from tej.cli import output
+output.PATIENCE = 0.0
+with output.TransferBar("Uploading", 100) as bar:
+    for _ in range(4):
+        bar(25)
+"""
+
+
+def test_a_bar_is_for_a_terminal_alone(client: Command) -> None:
+    words = client.words()
+    done = subprocess.run(
+        [words[0], "-c", SLOW], env=client.environment, capture_output=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_bar_is_shown_for_what_lasts(
+    client: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = client.words()
+    monkeypatch.setattr(client, "words", lambda: [words[0], "-c", SLOW])
+    done = client.on_terminal()
+    assert done.status == 0
+    assert "Uploading" in done.stdout
+
+
+# Shell completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_each_shell(client: Command, shell: str) -> None:
+    done = client("completion", shell)
+    assert done.status == 0
+    assert "_TEJ_COMPLETE" in done.stdout
+    assert f"tej completion {shell}" in client("completion", "--help").stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_takes_what_is_printed_for_it(
+    client: Command, shell: str, require: Callable[[str], None]
+) -> None:
+    require(shell)
+    source = client("completion", shell).stdout
+    done = subprocess.run(
+        [shell, "-n"],
+        input=source,
+        capture_output=True,
+        text=True,
+        env=client.environment,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_bash_completes_commands_and_options(
+    client: Command, require: Callable[[str], None]
+) -> None:
+    require("bash")
+    own = {"_TEJ_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
+    assert client(**own, COMP_WORDS="tej st").stdout == "plain,status\n"
+    own["COMP_CWORD"] = "2"
+    assert "plain,--queue\n" in client(**own, COMP_WORDS="tej status --q").stdout

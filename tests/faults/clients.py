@@ -1,0 +1,125 @@
+"""Clients in processes of their own, which may be stopped, killed and started anew.
+
+    client = Client(where, "queue.submit('a', 'folder')")
+    client.kill()                    # SIGKILL: it has no time for a goodbye
+
+What they run has `tej`, `queue`, and `pause()`, at which they wait for `go_on`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+PREAMBLE = """\
+import sys
+sys.path[:0] = {path!r}
+import tej
+from pathlib import Path
+from tej.destination import Destination
+from tej.transport import open_transport
+
+def pause():
+    print("paused", flush=True)
+    sys.stdin.readline()
+
+transport = open_transport(Destination.parse({destination!r}), config_file={config})
+queue = tej.RemoteQueue({destination!r}, {queue!r}, transport=transport)
+"""
+
+# Before which piece of its upload a client pauses; negative ones count from the end.
+PAUSE_WHILE_UPLOADING = """\
+from tej import archive
+pack = archive.pack
+
+def pack_and_pause(*arguments):
+    pieces = list(pack(*arguments))
+    assert len(pieces) > 5
+    at = {at}
+    yield from pieces[:at]
+    pause()
+    yield from [] if at is None else pieces[at:]
+
+archive.pack = pack_and_pause
+"""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A queue, as any process can find it."""
+
+    destination: str
+    queue: Path
+    config: Path | None = None
+
+
+class Client:
+    """One of them; it is killed at the latest when the `with` ends."""
+
+    def __init__(
+        self, where: Where, lines: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        config = f"Path({str(where.config)!r})" if where.config else None
+        preamble = PREAMBLE.format(
+            path=sys.path,
+            destination=where.destination,
+            queue=str(where.queue),
+            config=config,
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", preamble + lines],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def wait_for_pause(self) -> None:
+        """Until it is at its next `pause()`."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if line != "paused\n":
+            _, words = self.process.communicate(timeout=60)
+            raise AssertionError(f"it does not pause, but says: {line}{words}")
+
+    def go_on(self) -> None:
+        """Let it leave its `pause()`."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        """SIGKILL, and see it gone."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """It is there, and does nothing: a laptop that sleeps."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def finish(self) -> str:
+        """Its output, once it has ended well."""
+        out, words = self.process.communicate(timeout=120)
+        assert self.process.returncode == 0, words
+        return out

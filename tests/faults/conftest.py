@@ -1,0 +1,213 @@
+"""What the fault tests share: queues that are looked after, clients that may die.
+
+After each test nothing of its queues runs any more, whatever it did to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faults.clients import Client, Where
+from faults.machines import Doubles, Host
+from jobs import Gate, job_directory, no_processes_left, wait_until
+from servers.proxy import Proxy
+from servers.sshd import Sshd
+
+import tej
+from tej import runtime
+from tej.destination import Destination
+from tej.queue.exchange import Retries
+from tej.transport import Transport, open_transport
+
+Require = Callable[[str], None]
+SOON = Retries(limit=4, first=0.01, longest=0.05)
+"""As the default, but in no time."""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of one's own, for client and `local:` server."""
+    path = tmp_path / "home"
+    path.mkdir()
+    monkeypatch.setenv("HOME", str(path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return path
+
+
+@pytest.fixture
+def queue_path(tmp_path: Path) -> Iterator[Path]:
+    """Where the test's queue is; nothing is there yet.  It is emptied afterwards."""
+    path = tmp_path / "queue"
+    with looked_after(path):
+        yield path
+
+
+@contextlib.contextmanager
+def looked_after(path: Path) -> Iterator[None]:
+    """Afterwards the queue at `path` is gone, and nothing of it runs."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(tej.Error):
+            tej.RemoteQueue("local:", str(path)).cleanup(kill=True, grace=0)
+        no_processes_left(path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def queue(queue_path: Path) -> tej.RemoteQueue:
+    """On this machine: what breaks is not the way there."""
+    return tej.RemoteQueue("local:", str(queue_path), retries=SOON)
+
+
+@pytest.fixture
+def where(queue_path: Path) -> Where:
+    """The same, for a client in a process of its own."""
+    return Where("local:", queue_path)
+
+
+@pytest.fixture
+def client(where: Where) -> Iterator[Callable[..., Client]]:
+    """Starts one: `client(lines)`, or `client(lines, where)`."""
+    with contextlib.ExitStack() as stack:
+
+        def start(lines: str, there: Where = where, **environment: str) -> Client:
+            return stack.enter_context(Client(there, lines, environment))
+
+        yield start
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """What a job waits at."""
+    return Gate(tmp_path / "gate open")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a job's directory: `job(script, files, name)`."""
+
+    def make(*arguments: object, **options: object) -> Path:
+        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+class Victim:
+    """A job with some megabytes to upload, that notes down each start of itself."""
+
+    id = "victim"
+
+    def __init__(self, folder: Path, wait: str = "") -> None:
+        self.counter = folder / "starts"
+        self.counter.touch()
+        self.data = bytes(range(256)) * 8192
+        self.directory = job_directory(
+            folder,
+            f"echo started >>'{self.counter}'\n{wait}\nwc -c <data; cat last",
+            {"data": self.data, "last": "the last file\n"},
+            name=self.id,
+        )
+
+    @property
+    def starts(self) -> int:
+        """How often it was started."""
+        return len(self.counter.read_text().splitlines())
+
+    def check(self, queue: tej.RemoteQueue) -> None:
+        """It is there, or can be made to be; it has run once, and on all of its files."""
+        with contextlib.suppress(tej.JobAlreadyExists):
+            queue.submit(self.id, self.directory)
+        wait_until(lambda: queue.status(self.id).state.final, "it has ended")
+        status = queue.status(self.id)
+        assert status.succeeded, status
+        stage = Path(status.directory)
+        assert (stage / "data").read_bytes() == self.data
+        assert (stage / "_stdout").read_text().split("\n", 1)[1] == "the last file\n"
+        assert self.starts == 1
+        # What was given up is gone as soon as somebody else comes.
+        queue.submit("next", self.directory, "true")
+        assert list(stage.parent.parent.parent.glob("incoming/*")) == []
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Victim:
+    """A job to which things happen."""
+    return Victim(tmp_path)
+
+
+@pytest.fixture
+def doubles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doubles:
+    """Programs that stand in for the server's own, on `local:`."""
+    made = Doubles(tmp_path / "doubles")
+    monkeypatch.setenv("PATH", made.path)
+    return made
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's scripts with shorter times: a beat of one second, and so on."""
+    scripts = runtime.built_in()
+    shorter = {
+        "runtimes/default/runtime.sh": (("beat=20 ", "beat=1 "), ("silent=900 ", "silent=6 ")),
+        "lib/job.sh": (("sleep 15 ", "sleep 1 "),),
+    }
+    files = dict(scripts.files)
+    for path, changes in shorter.items():
+        for old, new in changes:
+            assert old in files[path]
+            files[path] = files[path].replace(old, new)
+    changed = runtime.Scripts(files, scripts.digest[::-1])
+    monkeypatch.setattr(runtime, "built_in", lambda: changed)
+
+
+@pytest.fixture
+def host(require: Require) -> Iterator[Callable[[str], Host]]:
+    """Another host that shares all disks with this one: `host("login2")`."""
+    for part in ("root", "unshare", "nsenter"):
+        require(part)
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str) -> Host:
+            started = Host(name)
+            stack.callback(started.crash)
+            return started
+
+        yield start
+
+
+@pytest.fixture
+def proxy(sshd: Sshd) -> Iterator[Proxy]:
+    """A network between the client and the shared sshd."""
+    with Proxy(sshd.address, sshd.port) as running:
+        with sshd.known_hosts.open("a") as known_hosts:
+            known_hosts.write(sshd.known_as(sshd.address, running.port))
+        yield running
+
+
+@pytest.fixture
+def through(
+    sshd: Sshd, proxy: Proxy, ssh_config: Path, queue_path: Path
+) -> Iterator[Callable[..., tej.RemoteQueue]]:
+    """Opens a queue behind `proxy`; takes the options of `open_transport`."""
+    opened: list[Transport] = []
+
+    def open_(retries: Retries = SOON, **options: object) -> tej.RemoteQueue:
+        destination = f"{sshd.user}@{sshd.address}:{proxy.port}"
+        transport = open_transport(
+            Destination.parse(destination),
+            config_file=ssh_config,
+            **options,  # type: ignore[arg-type]
+        )
+        opened.append(transport)
+        return tej.RemoteQueue(
+            destination, str(queue_path), transport=transport, retries=retries
+        )
+
+    yield open_
+    for transport in opened:
+        transport.close()

@@ -1,0 +1,168 @@
+"""A client that dies, by SIGKILL, at each step of what it does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faults.clients import PAUSE_WHILE_UPLOADING, Client, Where
+from faults.conftest import Victim
+from jobs import Gate, wait_until
+from servers.sshd import Sshd
+
+import tej
+from tej import JobState
+
+Start = Callable[..., Client]
+
+STEPS = {
+    "before the upload": "0",
+    "early in the upload": "1",
+    "in the middle of the upload": "4",
+    "before the end of the upload": "-1",
+    "after the upload, before the reply": "None",
+}
+
+
+@pytest.fixture(params=["local", "ssh"])
+def anywhere(request: pytest.FixtureRequest, queue_path: Path) -> Where:
+    """A queue on either kind of server, which learn of a client's end in other ways."""
+    if request.param == "local":
+        return Where("local:", queue_path)
+    sshd: Sshd = request.getfixturevalue("sshd")
+    config: Path = request.getfixturevalue("ssh_config")
+    return Where(sshd.destination, queue_path, config)
+
+
+def submission(victim: Victim, at: str) -> str:
+    """What a client runs that pauses at that piece of its upload."""
+    return (
+        PAUSE_WHILE_UPLOADING.format(at=at)
+        + f"queue.submit({victim.id!r}, {str(victim.directory)!r})\n"
+    )
+
+
+def rooms(queue_path: Path) -> list[Path]:
+    """What is on its way in, or out."""
+    return list(queue_path.glob("incoming/*"))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_client_that_dies_while_submitting_leaves_the_id_free_or_the_job_whole(
+    step: str, anywhere: Where, client: Start, victim: Victim, queue: tej.RemoteQueue
+) -> None:
+    dying = client(submission(victim, STEPS[step]), anywhere)
+    dying.wait_for_pause()
+    dying.kill()
+    victim.check(queue)
+
+
+def test_a_client_that_dies_before_its_upload_is_over_starts_nothing(
+    client: Start, victim: Victim, queue: tej.RemoteQueue, queue_path: Path
+) -> None:
+    queue.setup()
+    dying = client(submission(victim, "-1"))
+    dying.wait_for_pause()
+    assert len(rooms(queue_path)) == 1
+    assert queue.jobs() == []
+    dying.kill()
+    wait_until(lambda: rooms(queue_path) == [], "its server has noticed")
+    assert queue.jobs() == []
+    assert victim.starts == 0
+
+
+def test_a_client_that_dies_after_submitting_leaves_the_job_running(
+    client: Start, queue: tej.RemoteQueue, job: Callable[..., Path], gate: Gate
+) -> None:
+    directory = job(f"{gate.wait}; exit 3")
+    dying = client(f"queue.submit('orphan', {str(directory)!r})\npause()")
+    dying.wait_for_pause()
+    dying.kill()
+    assert queue.status("orphan").state is JobState.RUNNING
+    gate.open()
+    wait_until(lambda: queue.status("orphan").state.final, "it has ended")
+    assert queue.status("orphan").exit_code == 3
+
+
+def test_clients_that_die_at_any_instant_never_make_two_jobs_of_one(
+    client: Start, victim: Victim, queue: tej.RemoteQueue
+) -> None:
+    queue.setup()
+    rng = random.Random(3)
+    for _ in range(10):
+        dying = client(
+            f"import time; print('paused', flush=True)\n"
+            f"queue.submit({victim.id!r}, {str(victim.directory)!r})\n"
+        )
+        dying.wait_for_pause()
+        # A time is not awaited here: it is where the axe falls.
+        _wait_at_most(dying, rng.uniform(0, 0.4))
+        dying.kill()
+        found = queue.statuses([victim.id])[victim.id]
+        assert found is None or found.state is not JobState.LOST, found
+    victim.check(queue)
+
+
+def _wait_at_most(client: Client, seconds: float) -> None:
+    import subprocess
+
+    try:
+        client.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def test_a_client_that_dies_while_downloading_leaves_no_half_file_under_its_name(
+    client: Start, queue: tej.RemoteQueue, victim: Victim, tmp_path: Path
+) -> None:
+    queue.submit(victim.id, victim.directory)
+    out = tmp_path / "out"
+    dying = client(
+        f"queue.download({victim.id!r}, 'data', directory={str(out)!r}, "
+        "progress=lambda size: pause())"
+    )
+    dying.wait_for_pause()
+    dying.kill()
+    assert not (out / "data").exists()
+    (path,) = queue.download(victim.id, "data", directory=out)
+    assert path.read_bytes() == victim.data
+
+
+@pytest.mark.parametrize("verb", ["delete", "kill"])
+def test_a_client_that_dies_while_it_deletes_or_kills_leaves_no_half_of_it(
+    verb: str,
+    client: Start,
+    queue: tej.RemoteQueue,
+    job: Callable[..., Path],
+    gate: Gate,
+    queue_path: Path,
+) -> None:
+    """Once asked, the server does it: nothing of it depends on who asked."""
+    rng = random.Random(5)
+    for number in range(5):
+        queue.submit("victim", job("true" if verb == "delete" else gate.wait))
+        if verb == "delete":
+            wait_until(lambda: queue.status("victim").state.final, "it has ended")
+        dying = client(f"print('paused', flush=True)\nqueue.{verb}('victim')")
+        dying.wait_for_pause()
+        _wait_at_most(dying, rng.uniform(0, 0.3) if number else 0)
+        dying.kill()
+        # It has been done, will be, or was never asked for: all are whole.
+        found = queue.statuses(["victim"])["victim"]
+        allowed = {
+            "delete": (None, JobState.FINISHED),
+            "kill": (JobState.RUNNING, JobState.KILLED),
+        }[verb]
+        assert (found and found.state) in allowed
+        if verb == "kill":
+            assert queue.kill("victim", grace=5).state is JobState.KILLED
+        if found is not None:
+            _delete_if_there(queue)
+        assert queue.statuses(["victim"]) == {"victim": None}
+
+
+def _delete_if_there(queue: tej.RemoteQueue) -> None:
+    outcome = queue.delete_many(["victim"])["victim"]
+    assert outcome is None or isinstance(outcome, tej.JobNotFound)

@@ -1,0 +1,220 @@
+"""Facts that are missing, empty or garbled, and things in a queue that are not tej's:
+one job is told as damaged, the others are fine, and `list` never fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jobs import Gate, is_alive, wait_until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+
+WHILE_RUNNING = ("spec", "submitted", "native_id", "started", "heartbeat", "claim", "command")
+AT_THE_END = (*WHILE_RUNNING, "finished")
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": lambda path: shutil.rmtree(path) if path.is_dir() else path.unlink(),
+    "empty": lambda path: _replace(path, b""),
+    "a word": lambda path: _replace(path, b"garbage\n"),
+    "words": lambda path: _replace(path, b"one two three four five six seven\n"),
+    "an octal number": lambda path: _replace(path, b"0899 0899 0899 0899 0899 0899\n"),
+    "a huge number": lambda path: _replace(path, b"9" * 40 + b" 1 1 1 1 1\n"),
+    "a late number": lambda path: _replace(path, b"99999999999999 1 1 1 1 1\n"),
+    "binary": lambda path: _replace(path, bytes(range(256)) * 8),
+    "wildcards": lambda path: _replace(path, b"* /* $(touch pwned) `touch pwned` * *\n"),
+    "a directory": lambda path: _replace(path, None),
+    "no newline": lambda path: _replace(path, path.read_bytes().rstrip()),
+    "half of it": lambda path: _replace(path, path.read_bytes()[: path.stat().st_size // 2]),
+    "twice": lambda path: _replace(path, path.read_bytes() * 2),
+}
+
+
+def _replace(path: Path, content: bytes | None) -> None:
+    DAMAGE["missing"](path)
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+
+
+def is_damaged_fact(path: Path, way: str) -> bool:
+    """Whether that can be done to it: `claim` is a directory."""
+    return path.exists() and (path.is_file() or way in ("missing", "empty", "a word"))
+
+
+@pytest.mark.parametrize("fact", AT_THE_END)
+def test_a_damaged_fact_of_an_ended_job_is_told_of_and_harms_no_other(
+    fact: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    queue.submit("healthy", job("true"))
+    queue.submit("whole", job("true"))
+    for name in ("healthy", "whole"):
+        wait_until(lambda name=name: queue.status(name).state.final, "it has ended")
+    jobs = queue_path / "jobs"
+    for number, (way, damage) in enumerate(DAMAGE.items()):
+        if not is_damaged_fact(jobs / "whole" / fact, way):
+            continue
+        damaged = f"damaged{number}"
+        shutil.copytree(jobs / "whole", jobs / damaged)
+        damage(jobs / damaged / fact)
+    found = {status.job_id: status for status in queue.jobs()}
+    assert set(found) == {path.name for path in jobs.iterdir()}
+    assert found["healthy"].succeeded
+    for job_id, status in found.items():
+        if not status.succeeded:
+            assert status.state in (JobState.LOST, JobState.FINISHED), status
+            assert status.state is JobState.FINISHED or status.evidence, status
+        again = queue.status(job_id)
+        assert again.state is status.state
+        assert queue.kill(job_id).state.final
+        queue.delete(job_id)
+    assert list(jobs.iterdir()) == []
+    assert not list(queue_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize("fact", WHILE_RUNNING)
+def test_a_job_that_runs_is_never_told_as_ended_nor_deleted_whatever_its_facts_say(
+    fact: str, queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("healthy", job("true"))
+    wait_until(lambda: queue.status("healthy").state.final, "it has ended")
+    queue.submit("runs", job(gate.wait, name="runs"))
+    facts = queue_path / "jobs/runs"
+    leader = int((facts / "started").read_text().split()[2])
+    kept = queue_path.parent / "kept"
+    for way, damage in DAMAGE.items():
+        path = facts / fact
+        if not is_damaged_fact(path, way):
+            continue
+        (shutil.copytree if path.is_dir() else shutil.copy2)(path, kept)
+        damage(path)
+        found = {status.job_id: status for status in queue.jobs()}
+        assert found["healthy"].succeeded
+        assert found["runs"].state is not JobState.FINISHED, way
+        with pytest.raises((tej.JobStillRunning, tej.RemoteCommandFailure)):
+            queue.delete("runs")
+        assert facts.exists(), way
+        assert is_alive(leader), way
+        if path.exists():
+            DAMAGE["missing"](path)
+        kept.rename(path)
+        # What was thought of it meanwhile is no verdict of tej's.
+        (facts / "lost").unlink(missing_ok=True)
+    assert queue.status("runs").state is JobState.RUNNING
+    gate.open()
+    wait_until(lambda: queue.status("runs").state.final, "it has ended")
+    assert queue.status("runs").succeeded
+
+
+@pytest.mark.parametrize("fact", ["spec", "submitted", "native_id", "started"])
+def test_a_running_job_with_a_damaged_fact_can_be_killed(
+    fact: str, queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("runs", job(gate.wait))
+    leader = int((queue_path / "jobs/runs/started").read_text().split()[2])
+    _replace(queue_path / "jobs/runs" / fact, b"garbage\n")
+    queue.kill("runs", grace=1)
+    wait_until(lambda: not is_alive(leader), "it is ended")
+    wait_until(lambda: queue.status("runs").state.final, "it is told so")
+    queue.delete("runs")
+
+
+FOREIGN: dict[str, Callable[[Path], object]] = {
+    "empty": lambda jobs: (jobs / "empty").mkdir(),
+    "a copy (1)": lambda jobs: shutil.copytree(jobs / "healthy", jobs / "a copy (1)"),
+    "a file": lambda jobs: (jobs / "a file").write_text("mine"),
+    "wild*": lambda jobs: shutil.copytree(jobs / "healthy", jobs / "wild*"),
+    "-rf": lambda jobs: (jobs / "-rf").mkdir(),
+    "new\nline": lambda jobs: (jobs / "new\nline").mkdir(),
+    "bytes": lambda jobs: os.mkdir(os.fsencode(jobs) + b"/\xff\xfe"),
+    "hash": lambda jobs: (jobs / "a#1").mkdir(),
+    "link": lambda jobs: (jobs / "link").symlink_to("healthy"),
+    "dangling": lambda jobs: (jobs / "dangling").symlink_to("/nowhere"),
+    "tej 0.6": lambda jobs: _old_job(jobs / "old"),
+}
+
+
+def _old_job(path: Path) -> None:
+    path.mkdir()
+    (path / "status").write_text("running 1 2020-01-01\n")
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_is_not_tejs_among_the_jobs_does_not_keep_list_from_working(
+    kind: str, queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("healthy", job(gate.wait))
+    FOREIGN[kind](queue_path / "jobs")
+    found = {status.job_id: status for status in queue.jobs()}
+    assert found["healthy"].state is JobState.RUNNING
+    for options in ([], ["--json"]):
+        listing = subprocess.run(
+            [sys.executable, "-m", "tej", "list", "local:", "--queue", queue_path, *options],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+        )
+        assert listing.returncode == 0, listing.stderr.decode()
+        assert b"healthy" in listing.stdout
+    json.loads(listing.stdout)
+    gate.open()
+    wait_until(lambda: queue.status("healthy").state.final, "it has ended")
+    queue.delete("healthy")
+    if kind == "a file":
+        assert (queue_path / "jobs/a file").read_text() == "mine"
+
+
+def test_a_foreign_directory_with_a_legal_name_is_told_of_and_can_be_deleted(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    queue.setup()
+    (queue_path / "jobs/foreign/deep").mkdir(parents=True)
+    status = queue.status("foreign")
+    assert status.state is JobState.LOST
+    assert "not a job of tej" in (status.evidence or "")
+    with pytest.raises(tej.JobAlreadyExists):
+        queue.submit("foreign", job("true"))
+    queue.delete("foreign")
+    queue.submit("foreign", job("true"))
+
+
+PARTS = ["jobs", "incoming", "scripts", "version", "scripts/*/lib", "scripts/*/commands"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_queue_half_removed_is_repaired_by_the_next_submission(
+    part: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    queue.submit("first", job("true"))
+    wait_until(lambda: queue.status("first").state.final, "it has ended")
+    for path in queue_path.glob(part):
+        DAMAGE["missing"](path)
+    queue.submit("second", job("true"))
+    wait_until(lambda: queue.status("second").state.final, "it has ended")
+    assert queue.status("second").succeeded
+    ids = [status.job_id for status in queue.jobs()]
+    assert ids == (["second"] if part == "jobs" else ["first", "second"])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_queue_half_removed_is_read_or_said_to_be_damaged(
+    part: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    queue.submit("first", job("true"))
+    wait_until(lambda: queue.status("first").state.final, "it has ended")
+    for path in queue_path.glob(part):
+        DAMAGE["missing"](path)
+    for verb in (queue.jobs, lambda: queue.status("first"), lambda: queue.kill("first")):
+        try:
+            verb()
+        except (tej.QueueDoesntExist, tej.JobNotFound):
+            assert part in ("version", "jobs")

@@ -1,0 +1,375 @@
+"""Servers whose disk is full, cannot be written, or may not execute, and on which
+programs are missing or hang: clear errors, and all that still can be done is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faults.conftest import SOON, looked_after
+from faults.machines import Doubles, mounted, remount
+from jobs import Gate, wait_until
+from servers.sshd import Sshd
+from servers.users import Users
+
+import tej
+from tej import JobState
+from tej.destination import Destination
+from tej.queue.exchange import Retries
+from tej.transport import open_transport
+
+Make = Callable[..., Path]
+Require = Callable[[str], None]
+MEGABYTES = 6
+
+
+def on(path: Path) -> tej.RemoteQueue:
+    """A queue at that path of this machine."""
+    return tej.RemoteQueue("local:", str(path), retries=SOON)
+
+
+def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
+    """The status of a job once it has ended."""
+    wait_until(lambda: queue.status(job_id).state.final, f"{job_id} has ended")
+    return queue.status(job_id)
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def disk(
+    request: pytest.FixtureRequest, require: Require, tmp_path: Path
+) -> Iterator[Path]:
+    """A file system of a few megabytes, in memory and on a disk's blocks."""
+    require("root")
+    require("mount")
+    place = tmp_path / "disk"
+    if request.param == "tmpfs":
+        arguments = ["-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", place]
+    else:
+        require("mkfs.ext4")
+        image = tmp_path / "image"
+        with image.open("wb") as file:
+            file.truncate(MEGABYTES << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", image], check=True)
+        arguments = ["-o", "loop", image, place]
+    with mounted(*arguments), looked_after(place / "queue"):
+        yield place
+
+
+def fill(disk: Path) -> None:
+    """To the last byte, and the last block that a directory could have."""
+    for size in (1 << 16, 1 << 10, 1):
+        with contextlib.suppress(OSError), (disk / f"fill{size}").open("wb", 0) as file:
+            while True:
+                file.write(bytes(size))
+
+
+def test_a_submission_for_which_there_is_no_room_fails_and_leaves_nothing(
+    disk: Path, job: Make
+) -> None:
+    queue = on(disk / "queue")
+    queue.setup()
+    before = shutil.disk_usage(disk).used
+    big = job("true", {"big": os.urandom((MEGABYTES + 2) << 20)}, name="big")
+    with pytest.raises(tej.RemoteCommandFailure, match=r"(?i)no space left"):
+        queue.submit("big", big)
+    assert queue.jobs() == []
+    assert list((disk / "queue/incoming").iterdir()) == []
+    assert shutil.disk_usage(disk).used <= before + (64 << 10)
+    queue.submit("small", job("true", name="small"))
+    assert ends(queue, "small").succeeded
+
+
+def test_a_job_that_fills_the_disk_has_its_end_recorded_and_all_verbs_go_on(
+    disk: Path, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    queue = on(disk / "queue")
+    queue.submit("waits", job(gate.wait, name="waits"))
+    queue.submit("ended", job("echo out", name="ended"))
+    assert ends(queue, "ended").succeeded
+    queue.submit("fills", job("cat /dev/zero >big; exit 9", name="fills"))
+    assert ends(queue, "fills").exit_code == 9
+    fill(disk)
+
+    assert queue.status("waits").state is JobState.RUNNING
+    assert {job.job_id for job in queue.jobs()} == {"waits", "ended", "fills"}
+    (path,) = queue.download("ended", "_stdout", directory=tmp_path / "out")
+    assert path.read_text() == "out\n"
+    with pytest.raises(tej.RemoteCommandFailure, match="(?i)no space|cannot"):
+        queue.submit("more", job("true", {"data": os.urandom(1 << 16)}, name="more"))
+    assert queue.kill("waits", grace=2).state is JobState.KILLED
+    assert queue.status("waits").state is JobState.KILLED
+    queue.delete("waits")
+    queue.delete("fills")
+    for path in disk.glob("fill*"):
+        path.unlink()
+    queue.submit("again", job("true", name="again"))
+    assert ends(queue, "again").succeeded
+    assert list((disk / "queue/incoming").iterdir()) == []
+
+
+def test_a_queue_cannot_be_made_on_a_full_disk_and_can_be_when_there_is_room(
+    disk: Path, job: Make
+) -> None:
+    fill(disk)
+    queue = on(disk / "queue")
+    with pytest.raises(tej.RemoteCommandFailure, match="queue"):
+        queue.submit("first", job("true"))
+    for path in disk.glob("fill*"):
+        path.unlink()
+    queue.submit("first", job("true"))
+    assert ends(queue, "first").succeeded
+
+
+@pytest.fixture
+def small_disk(require: Require, tmp_path: Path) -> Iterator[Path]:
+    """One in memory, to be mounted in other ways."""
+    require("root")
+    require("mount")
+    place = tmp_path / "disk"
+    with mounted("-t", "tmpfs", "tmpfs", place):
+        with looked_after(place / "queue"):
+            yield place
+            remount(place, "rw,exec")
+
+
+def test_a_read_only_queue_can_be_read_and_says_why_it_cannot_be_changed(
+    small_disk: Path, job: Make, tmp_path: Path
+) -> None:
+    queue = on(small_disk / "queue")
+    queue.submit("ended", job("echo out"))
+    ends(queue, "ended")
+    remount(small_disk, "ro")
+    assert queue.status("ended").succeeded
+    assert [job.job_id for job in queue.jobs()] == ["ended"]
+    (path,) = queue.download("ended", "_stdout", directory=tmp_path / "out")
+    assert path.read_text() == "out\n"
+    assert queue.kill("ended").succeeded
+    for change in (
+        lambda: queue.submit("new", job("true")),
+        lambda: queue.delete("ended"),
+        queue.cleanup,
+    ):
+        with pytest.raises(tej.RemoteCommandFailure, match=str(small_disk)):
+            change()
+    with pytest.raises(tej.RemoteCommandFailure, match=str(small_disk)):
+        on(small_disk / "other").setup()
+    remount(small_disk, "rw")
+    assert queue.status("ended").succeeded
+    queue.delete("ended")
+
+
+def test_a_job_whose_queue_becomes_read_only_is_told_truthfully_when_it_is_not_any_more(
+    small_disk: Path, job: Make, gate: Gate
+) -> None:
+    queue = on(small_disk / "queue")
+    queue.submit("waits", job(f"exec >/dev/null 2>&1; {gate.wait}; exit 4"))
+    # What is open for writing keeps a disk from becoming read-only.
+    wait_until(lambda: _remounts(small_disk), "it is read-only")
+    gate.open()
+    with pytest.raises(tej.RemoteCommandFailure, match="Cannot write"):
+        queue.kill("waits", grace=0)
+    remount(small_disk, "rw")
+    assert ends(queue, "waits").exit_code == 4
+
+
+def _remounts(place: Path) -> bool:
+    try:
+        remount(place, "ro")
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
+SCRIPTS = {
+    "a script": ("start.sh", "start.sh"),
+    "a script with arguments": ("start.sh a 'b c'", "start.sh"),
+    "a script in a directory": ("bin/run.sh", "bin/run.sh"),
+    "a script in a directory with arguments": ("bin/run.sh a 'b c'", "bin/run.sh"),
+}
+
+
+@pytest.mark.parametrize("kind", SCRIPTS)
+@pytest.mark.parametrize("first", ["#!/bin/sh", "#!/usr/bin/env sh", ""])
+def test_scripts_run_where_nothing_may_be_executed(
+    first: str, kind: str, require: Require, tmp_path: Path, job: Make
+) -> None:
+    require("root")
+    require("mount")
+    script, name = SCRIPTS[kind]
+    place = tmp_path / "disk"
+    text = f"{first}\nprintf '<%s>' \"$@\"; exit 3\n"
+    with mounted("-t", "tmpfs", "-o", "noexec", "tmpfs", place):
+        with looked_after(place / "queue"):
+            queue = on(place / "queue")
+            queue.submit("job", job("true", {name: text}), script)
+            assert ends(queue, "job").exit_code == 3
+            output = Path(queue.status("job").directory, "_stdout").read_text()
+            assert output == ("<a><b c>" if " " in script else "<>")
+
+
+def test_a_program_that_may_not_be_executed_says_so(
+    require: Require, tmp_path: Path, job: Make
+) -> None:
+    require("root")
+    require("mount")
+    place = tmp_path / "disk"
+    program = Path(shutil.which("true") or "/bin/true").read_bytes()
+    with mounted("-t", "tmpfs", "-o", "noexec", "tmpfs", place):
+        with looked_after(place / "queue"):
+            queue = on(place / "queue")
+            queue.submit("job", job("true", {"program": program}), "./program")
+            assert ends(queue, "job").exit_code == 126
+            words = Path(queue.status("job").directory, "_stderr").read_text()
+            assert "noexec" in words
+
+
+@pytest.fixture
+def ordinary(
+    users: Users, tmp_path: Path, require: Require
+) -> Iterator[Callable[[str], tej.RemoteQueue]]:
+    """Opens queues as an ordinary user of the server."""
+    user = users.add()
+    folder = users.folder / "sshd"
+    with Sshd(folder) as sshd, contextlib.ExitStack() as stack:
+
+        def open_(queue: str) -> tej.RemoteQueue:
+            transport = stack.enter_context(
+                open_transport(
+                    Destination.parse(f"{user.name}@{sshd.address}:{sshd.port}"),
+                    config_file=sshd.config(tmp_path),
+                )
+            )
+            return tej.RemoteQueue("server", queue, transport=transport, retries=SOON)
+
+        yield open_
+
+
+def test_a_place_where_one_may_not_write_is_named(
+    ordinary: Callable[[str], tej.RemoteQueue], tmp_path: Path, job: Make
+) -> None:
+    for place in ("/tej-test-queue", "/usr/tej/queue"):
+        with pytest.raises(tej.RemoteCommandFailure, match=place[:5]):
+            ordinary(place).submit("first", job("true"))
+    with pytest.raises((tej.RemoteCommandFailure, tej.QueueExists), match="/root"):
+        ordinary("/root").submit("first", job("true"))
+
+
+def test_a_queue_of_somebody_else_is_left_alone(
+    ordinary: Callable[[str], tej.RemoteQueue], users: Users, job: Make
+) -> None:
+    path = users.folder / "queue of root"
+    with looked_after(path):
+        queue = on(path)
+        queue.submit("ended", job("true"))
+        ends(queue, "ended")
+        stranger = ordinary(str(path))
+        for verb in (
+            stranger.jobs,
+            lambda: stranger.status("ended"),
+            lambda: stranger.submit("new", job("true")),
+            lambda: stranger.delete("ended"),
+            lambda: stranger.kill("ended"),
+            stranger.cleanup,
+        ):
+            with pytest.raises(tej.RemoteCommandFailure, match="queue of root"):
+                verb()
+        path.chmod(0o755)
+        # Readable now, and still not theirs.
+        assert stranger.status("ended").succeeded
+        with pytest.raises(tej.RemoteCommandFailure, match="queue of root"):
+            stranger.submit("new", job("true"))
+        with pytest.raises(tej.RemoteCommandFailure, match="queue of root"):
+            stranger.delete("ended")
+        assert queue.status("ended").succeeded
+
+
+def test_files_that_a_job_made_read_only_are_deleted_with_it(
+    ordinary: Callable[[str], tej.RemoteQueue], job: Make
+) -> None:
+    queue = ordinary("~/queue")
+    script = "mkdir -p a/b; echo x >a/b/c; chmod 400 a/b/c; chmod 000 a/b; chmod 500 a"
+    queue.submit("protected", job(script))
+    assert ends(queue, "protected").succeeded
+    queue.delete("protected")
+    assert queue.jobs() == []
+    queue.submit("protected", job("true"))
+    ends(queue, "protected")
+    queue.cleanup()
+
+
+def test_without_tar_it_is_said_before_anything_is_sent(
+    tmp_path: Path, queue: tej.RemoteQueue, queue_path: Path, job: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue.submit("ended", job("true"))
+    ends(queue, "ended")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for folder in ("/usr/bin", "/bin"):
+        for program in Path(folder).iterdir():
+            if program.name not in ("tar", "bsdtar") and not (tools / program.name).exists():
+                (tools / program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", str(tools))
+    sent: list[int] = []
+    with pytest.raises(tej.RemoteCommandFailure, match="no 'tar'"):
+        queue.submit("new", job("true"), progress=sent.append)
+    assert sent == []
+    assert queue.status("ended").succeeded
+    with pytest.raises(tej.RemoteCommandFailure, match="tar"):
+        queue.download("ended", "_stdout", directory=tmp_path)
+    queue.delete("ended")
+
+
+@pytest.mark.parametrize(
+    ("program", "verb"),
+    [
+        ("tar", lambda queue, job: queue.submit("new", job("true"))),
+        ("mv", lambda queue, job: queue.submit("new", job("true"))),
+        ("mkdir", lambda queue, job: queue.submit("new", job("true"))),
+        ("tar", lambda queue, job: queue.download("ended", "_stdout", directory=job("true"))),
+        ("date", lambda queue, job: queue.jobs()),
+        ("date", lambda queue, job: queue.status("ended")),
+    ],
+    ids=["submit tar", "submit mv", "submit mkdir", "download tar", "list", "status"],
+)
+def test_a_command_that_hangs_is_given_up_when_the_server_was_silent_for_long(
+    program: str,
+    verb: Callable[[tej.RemoteQueue, Make], object],
+    start_sshd: Callable[..., Sshd],
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    tmp_path: Path,
+    job: Make,
+) -> None:
+    """As on a file server that does not answer."""
+    queue.submit("ended", job("echo out"))
+    ends(queue, "ended")
+    doubles = Doubles(tmp_path / "doubles")
+    opened = tmp_path / "it answers again"
+    doubles.add(
+        program,
+        f"until [ -e '{opened}' ]; do sleep 0.1; done; exec \"$real\" \"$@\"",
+    )
+    server = start_sshd(options=[f'SetEnv "PATH={doubles.path}"'])
+    with open_transport(
+        Destination.parse(server.destination),
+        config_file=server.config(tmp_path),
+        silence=1,
+    ) as transport:
+        there = tej.RemoteQueue(
+            server.destination,
+            str(queue_path),
+            transport=transport,
+            retries=Retries(limit=2, first=0.01),
+        )
+        with pytest.raises(tej.ConnectionFailed, match="silent for 1 s"):
+            verb(there, job)
+        assert queue.status("ended").succeeded
+        opened.touch()
+        with contextlib.suppress(tej.JobAlreadyExists):
+            verb(there, job)

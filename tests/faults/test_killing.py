@@ -1,0 +1,184 @@
+"""Kill, where it is hard: what hides, what resists, what has only just begun."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faults.clients import Client
+from faults.machines import Doubles
+from jobs import Gate, is_alive, processes_of, wait_until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+
+DEAF = "trap '' TERM HUP INT"
+# Ways out of the reach of a kill that only knows a pid, or a group.
+HIDES = {
+    "a session of its own": "setsid sh leaf &",
+    "a double fork": "(setsid sh leaf & ) &",
+    "a fork in a fork in a fork": "( ( ( setsid sh leaf & ) & ) & ) &",
+    "a group of its own": "set -m; sh leaf & set +m",
+    "an ignored SIGTERM": f"{DEAF}; sh leaf &",
+    "a session of its own and an ignored SIGTERM": f"( {DEAF}; setsid sh leaf & ) &",
+    "a scrubbed environment": "env -i sh leaf &",
+    "nohup": "nohup sh leaf >/dev/null 2>&1 &",
+}
+
+
+def leaf(job: Make, script: str, gate: Gate) -> Path:
+    """A job whose script starts `sh leaf`, which notes its pid."""
+    text = f"echo $$ >pid.new; mv pid.new pid; {gate.wait}\n"
+    return job(f"PATH=$PATH:/usr/bin:/bin; {script}\n{gate.wait}", {"leaf": text})
+
+
+def pid_of_leaf(queue: tej.RemoteQueue, job_id: str) -> int:
+    """Once it runs."""
+    path = Path(queue.status(job_id).directory, "pid")
+    wait_until(path.exists, "the leaf runs")
+    return int(path.read_text())
+
+
+@pytest.mark.parametrize("way", HIDES)
+def test_kill_reaches_a_process_that_hides(
+    way: str, queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit("hides", leaf(job, HIDES[way], gate))
+    pid = pid_of_leaf(queue, "hides")
+    assert is_alive(pid)
+    status = queue.kill("hides", grace=1)
+    assert (status.state, status.processes_left) == (JobState.KILLED, 0)
+    assert not is_alive(pid)
+
+
+def test_a_process_that_multiplies_is_ended_with_all_that_it_became(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    """Each lives shortly, and has begun the next one before."""
+    hydra = (
+        f"trap '' TERM; [ -e {str(gate.path)!r} ] && exit\n"
+        "n=$(($1 + 1)); [ $n -lt 60 ] || exit\n"
+        "echo $n >head; setsid sh ./hydra $n & sleep 0.2\n"
+    )
+    queue.submit("hydra", job(f"sh ./hydra 0; {gate.wait}", {"hydra": hydra}))
+    head = Path(queue.status("hydra").directory, "head")
+    wait_until(lambda: head.exists() and head.read_text() > "2", "it has begun")
+    status = queue.kill("hydra", grace=0)
+    assert status.state is JobState.KILLED
+    wait_until(lambda: queue.status("hydra").processes_left == 0, "all heads are off")
+    assert processes_of(queue_path) == {}
+
+
+def test_two_clients_that_kill_at_once_both_learn_that_it_is_killed(
+    queue: tej.RemoteQueue, client: Callable[..., Client], job: Make, gate: Gate
+) -> None:
+    queue.submit("victim", job(f"trap '' TERM; {gate.wait}"))
+    code = "pause()\nprint(queue.kill('victim', grace=1).state)"
+    clients = [client(code) for _ in range(2)]
+    for one in clients:
+        one.wait_for_pause()
+    for one in clients:
+        one.go_on()
+    assert [one.finish().strip() for one in clients] == ["killed", "killed"]
+
+
+@pytest.mark.parametrize(
+    ("program", "when"),
+    [
+        ("setsid", {"before": "*wrapper.sh*"}),
+        ("mv", {"before": "*native_id"}),
+        ("mv", {"after": "*native_id"}),
+        ("setsid", {"before": "*leader.sh*"}),
+        ("mv", {"before": "*/started"}),
+        ("mv", {"after": "*/started"}),
+    ],
+)
+def test_a_job_that_is_just_starting_can_be_killed(
+    program: str,
+    when: dict[str, str],
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
+    doubles: Doubles,
+    tmp_path: Path,
+) -> None:
+    """Whichever comes first: it never runs, or it is ended."""
+    queue.setup()
+    hold = doubles.hold(program, **when)
+    directory = job(f"touch '{tmp_path}/ran'; {gate.wait}")
+    submission = threading.Thread(target=lambda: queue.submit("victim", directory))
+    submission.start()
+    hold.wait()
+    killing: list[tej.JobStatus] = []
+    kill = threading.Thread(
+        target=lambda: killing.append(queue.kill("victim", grace=1))
+    )
+    kill.start()
+    asked = [queue_path / "jobs/victim" / fact for fact in ("kill", "finished")]
+    wait_until(lambda: any(path.exists() for path in asked), "the kill has begun")
+    hold.release()
+    submission.join()
+    kill.join()
+    assert killing[0].state is JobState.KILLED
+    assert queue.status("victim").state is JobState.KILLED
+    wait_until(lambda: not processes_of(queue_path), "nothing of it is left")
+
+
+def test_a_job_that_ends_while_it_is_killed_has_one_end(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    for _ in range(6):
+        queue.submit("quick", job("sleep 0.1"))
+        ended = queue.kill("quick", grace=2)
+        assert ended.state in (JobState.KILLED, JobState.FINISHED)
+        assert queue.status("quick") == ended
+        queue.delete("quick")
+
+
+def test_what_outlives_a_lost_script_is_told_and_killed_and_kept_from_deletion(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("lost", leaf(job, "setsid sh leaf &", gate))
+    pid = pid_of_leaf(queue, "lost")
+    facts = queue_path / "jobs/lost"
+    wrapper = int((facts / "native_id").read_text().split()[4])
+    leader = int((facts / "started").read_text().split()[2])
+    for one in (wrapper, leader):
+        signal_and_see(one)
+    status = queue.status("lost")
+    assert is_alive(pid)
+    assert status.state in (JobState.RUNNING, JobState.LOST)
+    assert status.state is JobState.RUNNING or status.processes_left >= 1
+    with pytest.raises(tej.JobStillRunning):
+        queue.delete("lost")
+    queue.kill("lost", grace=1)
+    assert not is_alive(pid)
+    queue.delete("lost")
+
+
+def signal_and_see(pid: int) -> None:
+    """SIGKILL, and see it gone."""
+    import os
+
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), f"{pid} is gone")
+
+
+def test_what_scrubs_its_environment_and_leaves_everything_is_out_of_reach(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    """The documented limit: nothing on a plain server connects it with its job."""
+    script = "(env -i setsid sh leaf &) & sleep 0.1; wait"
+    queue.submit("gone", leaf(job, script, gate))
+    pid = pid_of_leaf(queue, "gone")
+    status = queue.kill("gone", grace=1)
+    assert status.state is JobState.KILLED
+    if is_alive(pid):
+        gate.open()
+        wait_until(lambda: not is_alive(pid), "it has ended by itself")

@@ -1,0 +1,87 @@
+"""Servers that end a user's processes when that user logs out (systemd's
+KillUserProcesses): what survives it is used where there is one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faults.machines import Doubles
+from jobs import wait_until
+
+import tej
+
+Make = Callable[..., Path]
+
+
+class Systemd:
+    """Doubles of systemd's programs; they note down how they were called."""
+
+    def __init__(self, doubles: Doubles, folder: Path) -> None:
+        self.log = folder / "systemd.log"
+        self.log.touch()
+        self._doubles = doubles
+        log = shlex.quote(str(self.log))
+        doubles.add("loginctl", f'echo loginctl "$@" >>{log}')
+        self.set_property("b true")
+        self.set_scope("while [ \"${1#-}\" != \"$1\" ]; do shift; done; exec \"$@\"")
+
+    def set_property(self, value: str) -> None:
+        """What KillUserProcesses is."""
+        self._doubles.add("busctl", f"echo {shlex.quote(value)}")
+
+    def set_scope(self, script: str) -> None:
+        """What systemd-run does."""
+        log = shlex.quote(str(self.log))
+        self._doubles.add("systemd-run", f'echo systemd-run "$@" >>{log}\n{script}')
+
+    @property
+    def calls(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+
+@pytest.fixture
+def systemd(doubles: Doubles, tmp_path: Path) -> Systemd:
+    return Systemd(doubles, tmp_path)
+
+
+def check_a_job(queue: tej.RemoteQueue, job: Make) -> None:
+    """It runs to its end, and that is recorded."""
+    queue.submit("job", job("exit 6"))
+    wait_until(lambda: queue.status("job").state.final, "it has ended")
+    assert queue.status("job").exit_code == 6
+
+
+def test_where_logging_out_ends_all_a_job_is_run_by_the_users_service_manager(
+    queue: tej.RemoteQueue, job: Make, systemd: Systemd
+) -> None:
+    check_a_job(queue, job)
+    assert "loginctl enable-linger" in systemd.calls
+    (call,) = [call for call in systemd.calls if "wrapper.sh" in call]
+    assert call.startswith("systemd-run --user --scope")
+
+
+@pytest.mark.parametrize("value", ["b false", "", "garbage"])
+def test_where_logging_out_ends_nothing_no_service_manager_is_needed(
+    value: str, queue: tej.RemoteQueue, job: Make, systemd: Systemd
+) -> None:
+    systemd.set_property(value)
+    check_a_job(queue, job)
+    assert systemd.calls == []
+
+
+def test_where_the_service_manager_refuses_a_job_is_started_all_the_same(
+    queue: tej.RemoteQueue, job: Make, systemd: Systemd
+) -> None:
+    systemd.set_scope("exit 1")
+    check_a_job(queue, job)
+    assert not any("wrapper.sh" in call for call in systemd.calls)
+
+
+def test_where_there_is_no_systemd_nothing_is_missed(
+    queue: tej.RemoteQueue, job: Make, doubles: Doubles
+) -> None:
+    doubles.add("busctl", "exit 127")
+    check_a_job(queue, job)

@@ -1,0 +1,141 @@
+"""Jobs that will not end, as far as can be known: told with the evidence, and only then."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faults.conftest import Victim
+from faults.machines import Doubles
+from faults.test_shells_that_die import HOPELESS, PUBLISH, doing, shell_of_the_job
+from jobs import Gate, is_alive, processes_of, wait_until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
+
+
+def crash(queue_path: Path, job_id: str) -> None:
+    """SIGKILL for all of a job at once: its wrapper, its script and all the rest."""
+    words = (queue_path / "jobs" / job_id / "native_id").read_text().split()
+    wrapper = int(words[4])
+    os.kill(wrapper, signal.SIGKILL)
+    wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
+    for pid in processes_of(queue_path):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not processes_of(queue_path), "all is gone")
+
+
+def test_a_job_of_which_all_was_killed_is_lost_at_once_and_its_id_can_be_used_again(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("job", job(gate.wait))
+    crash(queue_path, "job")
+    status = queue.status("job")
+    assert status.state is JobState.LOST
+    assert "wrote no end" in (status.evidence or "")
+    assert queue.status("job") == status
+    queue.delete("job")
+    queue.submit("job", job("exit 5"))
+    wait_until(lambda: queue.status("job").state.final, "it has ended")
+    assert queue.status("job").exit_code == 5
+
+
+def restart(facts: Path) -> None:
+    """As it is after a power cut: the same papers, from an earlier boot."""
+    for fact, field in (("submitted", 2), ("native_id", 2)):
+        path = facts / fact
+        if path.exists():
+            words = path.read_text().split()
+            words[field] = OTHER_BOOT
+            path.write_text(" ".join(words) + "\n")
+    if (facts / "heartbeat").exists():
+        (facts / "heartbeat").write_text("1700000000\n")
+
+
+def test_a_machine_that_restarts_while_a_job_runs_loses_it(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("job", job(gate.wait))
+    crash(queue_path, "job")
+    restart(queue_path / "jobs/job")
+    status = queue.status("job")
+    assert status.state is JobState.LOST
+    assert "restarted" in (status.evidence or "")
+    assert queue.kill("job").state is JobState.LOST
+    queue.delete("job")
+
+
+def test_a_machine_that_restarts_before_a_job_is_started_loses_it(
+    queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
+) -> None:
+    queue.setup()
+    hold = doubles.hold("mv", after=PUBLISH)
+    dying = tej.RemoteQueue("local:", str(queue_path), retries=HOPELESS)
+    with doing(lambda: dying.submit(victim.id, victim.directory)) as submission:
+        hold.wait()
+        shell_of_the_job(queue_path)
+        restart(queue_path / "jobs/victim")
+        hold.release()
+    assert isinstance(submission.exception(), tej.ConnectionFailed)
+    facts = queue_path / "jobs/victim/submitted"
+    words = facts.read_text().split()
+    # Another machine of that name might be at it; not for this long.
+    words[0] = str(int(words[0]) - 10_000)
+    facts.write_text(" ".join(words) + "\n")
+    status = queue.status("victim")
+    assert status.state is JobState.LOST
+    assert "before the job was started" in (status.evidence or "")
+    queue.delete("victim")
+    victim.check(queue)
+
+
+@pytest.mark.parametrize("number", [1, 2, 9, 15])
+def test_an_exit_code_above_128_is_told_from_the_signal_it_looks_like(
+    number: int, queue: tej.RemoteQueue, job: Make
+) -> None:
+    queue.submit("code", job(f"exit {128 + number}", name="code"))
+    queue.submit("signal", job(f"kill -{number} $$; sleep 60", name="signal"))
+    for job_id in ("code", "signal"):
+        wait_until(lambda job_id=job_id: queue.status(job_id).state.final, "its end")
+    code, killed = queue.status("code"), queue.status("signal")
+    assert (code.state, code.exit_code, code.signal) == (
+        JobState.FINISHED, 128 + number, None,
+    )
+    assert (killed.state, killed.exit_code, killed.signal) == (
+        JobState.FINISHED, None, number,
+    )
+
+
+def test_a_verdict_does_not_change_until_the_job_itself_says_otherwise(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("job", job(gate.wait))
+    crash(queue_path, "job")
+    verdict = queue.status("job")
+    assert verdict.state is JobState.LOST
+    restart(queue_path / "jobs/job")
+    assert queue.status("job").evidence == verdict.evidence
+    (queue_path / "jobs/job/finished").write_text("1800000000 exit 0 own 0\n")
+    assert queue.status("job").succeeded
+
+
+def test_a_wrapper_whose_number_went_to_a_stranger_is_gone(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("job", job(gate.wait))
+    crash(queue_path, "job")
+    for fact, field in (("native_id", 4), ("started", 2)):
+        path = queue_path / "jobs/job" / fact
+        words = path.read_text().split()
+        words[field] = str(os.getpid())
+        path.write_text(" ".join(words) + "\n")
+    # We are that stranger: had we been taken for the job, nobody would read this.
+    assert queue.status("job").state is JobState.LOST
+    queue.kill("job", grace=0)
+    queue.delete("job")

@@ -1,0 +1,265 @@
+"""The network cut, stalled or gone during each verb: reading verbs are asked again,
+actions are settled, and if all is in vain it is ConnectionFailed, soon."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faults.conftest import SOON, Victim
+from jobs import Gate, wait_until
+from servers.proxy import DOWN, Proxy
+
+import tej
+from tej import JobState
+from tej.queue.exchange import Retries
+from tej.transport import Completed, Transport
+
+Through = Callable[..., tej.RemoteQueue]
+Make = Callable[..., Path]
+
+# The program is some kilobytes, the answer some hundred bytes; more is another way cut.
+UP = (1, 2_000, 6_000)
+DOWN_ = (1, 60, 400)
+CUTS = [*({"up": size} for size in UP), *({"down": size} for size in DOWN_)]
+
+
+@pytest.fixture(autouse=True)
+def _ended_job(queue: tej.RemoteQueue, job: Make) -> None:
+    queue.submit("ended", job("echo out"))
+    wait_until(lambda: queue.status("ended").state.final, "it has ended")
+
+
+@contextlib.contextmanager
+def cut(proxy: Proxy, remote: tej.RemoteQueue, **where: int) -> Iterator[None]:
+    """The connection is open, and breaks there in what is done next."""
+    # Somebody who waits may still be at it, and meet the last cut: this is asked again.
+    remote.status("ended")
+    proxy.cut_after(**where)
+    yield
+    proxy.cut_after(up=None, down=None)
+
+
+READING: dict[str, Callable[[tej.RemoteQueue, Path], object]] = {
+    "status": lambda queue, _: queue.status("ended").exit_code,
+    "statuses": lambda queue, _: [*queue.statuses(["ended", "absent"])],
+    "list": lambda queue, _: [job.job_id for job in queue.jobs()],
+    "download": lambda queue, out: [
+        path.read_text() for path in queue.download("ended", "_stdout", directory=out)
+    ],
+    "wait": lambda queue, _: queue.job("ended").wait().exit_code,
+    "logs": lambda queue, _: list(queue.job("ended").logs()),
+}
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_a_verb_that_reads_is_asked_again_when_the_connection_is_cut(
+    verb: str, through: Through, proxy: Proxy, queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    ask = READING[verb]
+    expected = ask(queue, tmp_path / "expected")
+    remote = through()
+    for where in CUTS:
+        with cut(proxy, remote, **where):
+            assert ask(remote, tmp_path / "out") == expected
+
+
+VERBS: dict[str, Callable[[tej.RemoteQueue, Path], object]] = {
+    **READING,
+    "submit": lambda queue, out: queue.submit("new", out.parent / "job", "true"),
+    "kill": lambda queue, _: queue.kill("ended"),
+    "delete": lambda queue, _: queue.delete("ended"),
+    "cleanup": lambda queue, _: queue.cleanup(),
+    "setup": lambda queue, _: queue.setup(),
+}
+VAIN = Retries(limit=2, first=0.01)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "wait"])
+@pytest.mark.parametrize("fault", ["refused", "stalled"])
+def test_a_verb_fails_clearly_and_soon_when_the_network_is_gone(
+    fault: str, verb: str, through: Through, proxy: Proxy, tmp_path: Path
+) -> None:
+    remote = through(VAIN, timeout=0.5, silence=0.5)
+    if fault == "refused":
+        proxy.refuse()
+        words = "refuses"
+    else:
+        proxy.stall()
+        words = "does not answer"
+    with pytest.raises(tej.ConnectionFailed, match=words) as caught:
+        VERBS[verb](remote, tmp_path / "out")
+    assert caught.value.__cause__ is not None
+    proxy.resume()
+    proxy.accept()
+    if verb != "setup":
+        VERBS[verb](remote, tmp_path / "out")
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "wait"])
+def test_a_verb_ends_soon_when_the_network_stalls_in_the_middle_of_it(
+    verb: str, through: Through, proxy: Proxy, tmp_path: Path
+) -> None:
+    remote = through(VAIN, timeout=0.5, silence=0.5)
+    remote.transport.run("true")
+    proxy.stall()
+    with pytest.raises(tej.ConnectionFailed):
+        VERBS[verb](remote, tmp_path / "out")
+    proxy.resume()
+
+
+def test_a_wait_goes_on_when_the_network_is_back(
+    through: Through, proxy: Proxy, queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    from faults.test_shells_that_die import doing
+
+    queue.submit("slow", job(f"{gate.wait}; exit 7", name="slow"))
+    remote = through(timeout=2, silence=40)
+    with doing(lambda: remote.job("slow").wait()) as wait:
+        proxy.wait_for_bytes(DOWN, 2_000)
+        proxy.refuse()
+        proxy.cut()
+        gate.open()
+        wait_until(lambda: queue.status("slow").state.final, "it has ended")
+        proxy.accept()
+    status = wait.result()
+    assert isinstance(status, tej.JobStatus)
+    assert status.exit_code == 7
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *({"up": size} for size in (1, 6_000, 40_000, 400_000, 2_000_000, 2_095_000)),
+        *({"down": size} for size in (1, 60, 120, 200, 300, 400)),
+    ],
+    ids=str,
+)
+def test_a_submission_that_is_cut_off_anywhere_starts_the_job_once(
+    where: dict[str, int], through: Through, proxy: Proxy, victim: Victim,
+    queue: tej.RemoteQueue,
+) -> None:
+    remote = through()
+    with cut(proxy, remote, **where):
+        assert remote.submit(victim.id, victim.directory) == victim.id
+    victim.check(queue)
+
+
+def test_a_submission_that_is_never_let_through_leaves_nothing_behind(
+    through: Through, proxy: Proxy, victim: Victim, queue: tej.RemoteQueue,
+    queue_path: Path,
+) -> None:
+    remote = through(Retries(limit=3, first=0.01))
+    refusing = through(Retries(limit=1))
+    for half in (refusing, remote):
+        half.transport.run("true")
+        proxy.cut_after(up=500_000)
+        if half is remote:
+            # Nobody comes back.
+            proxy.refuse()
+        with pytest.raises(tej.ConnectionFailed):
+            half.submit(victim.id, victim.directory)
+        wait_until(lambda: not list(queue_path.glob("incoming/*")), "it is given up")
+        assert queue.statuses([victim.id]) == {victim.id: None}
+    assert victim.starts == 0
+    proxy.accept()
+    victim.check(queue)
+
+
+def test_a_kill_whose_reply_is_lost_is_settled(
+    through: Through, proxy: Proxy, queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    remote = through()
+    directory = job(gate.wait, name="waits")
+    for number, where in enumerate(CUTS):
+        queue.submit(f"victim{number}", directory)
+        with cut(proxy, remote, **where):
+            status = remote.kill(f"victim{number}", grace=2)
+        assert status.state is JobState.KILLED
+
+
+def test_a_deletion_whose_reply_is_lost_is_settled(
+    through: Through, proxy: Proxy, queue: tej.RemoteQueue, job: Make
+) -> None:
+    remote = through()
+    directory = job("true", name="quick")
+    for number, where in enumerate(CUTS):
+        job_id = f"victim{number}"
+        queue.submit(job_id, directory)
+        wait_until(lambda: queue.status(f"victim{number}").state.final, "it has ended")
+        with cut(proxy, remote, **where):
+            remote.delete(job_id)
+        assert queue.statuses([job_id]) == {job_id: None}
+
+
+def test_a_download_that_is_cut_off_is_begun_again_and_whole(
+    through: Through, proxy: Proxy, victim: Victim, queue: tej.RemoteQueue,
+    tmp_path: Path,
+) -> None:
+    queue.submit(victim.id, victim.directory)
+    remote = through()
+    for size in (1, 3_000, 700_000, 2_000_000):
+        out = tmp_path / str(size)
+        with cut(proxy, remote, down=size):
+            remote.download(victim.id, ["data", "last"], directory=out)
+        assert (out / "data").read_bytes() == victim.data
+        assert sorted(path.name for path in out.iterdir()) == ["data", "last"]
+
+
+def test_a_download_that_is_never_let_through_leaves_no_half_file(
+    through: Through, proxy: Proxy, victim: Victim, queue: tej.RemoteQueue,
+    tmp_path: Path,
+) -> None:
+    queue.submit(victim.id, victim.directory)
+    remote = through()
+    remote.transport.run("true")
+    proxy.cut_after(down=700_000)
+    proxy.refuse()
+    with pytest.raises(tej.ConnectionFailed):
+        remote.download(victim.id, "data", directory=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+class Unreachable(Transport):
+    """A server that nobody ever reaches."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def run(self, *_: object) -> Completed:
+        self.runs += 1
+        raise tej.ConnectionFailed
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "wait"])
+def test_how_often_it_is_tried_is_the_callers_choice(
+    verb: str, limit: int, tmp_path: Path
+) -> None:
+    transport = Unreachable()
+    retries = Retries(limit=limit, first=0.01)
+    queue = tej.RemoteQueue("nowhere", transport=transport, retries=retries)
+    (tmp_path / "job").mkdir(exist_ok=True)
+    with pytest.raises(tej.ConnectionFailed):
+        VERBS[verb](queue, tmp_path / "out")
+    # Setting up is the one verb that cannot tell what an earlier try has done.
+    assert transport.runs == (1 if verb == "setup" else limit)
+
+
+def test_pauses_between_tries_grow_up_to_a_limit_and_are_never_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    retries = Retries(limit=9, first=1, longest=8)
+    for tries in range(1, 9):
+        retries.pause(tries)
+    for pause, most in zip(pauses, (1, 2, 4, 8, 8, 8, 8, 8), strict=True):
+        assert most / 2 <= pause <= most
+    assert len(set(pauses)) == len(pauses)
+    assert SOON.longest < 1

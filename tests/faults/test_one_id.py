@@ -1,0 +1,107 @@
+"""Many clients with one id, and uploads that are given up or only slow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faults.clients import PAUSE_WHILE_UPLOADING, Client
+from faults.conftest import Victim
+from jobs import Gate, wait_until
+
+import tej
+
+Start = Callable[..., Client]
+CLIENTS = 20
+
+
+@pytest.mark.parametrize("is_set_up", [True, False], ids=["queue", "no queue yet"])
+def test_of_twenty_clients_with_one_id_one_starts_it(
+    is_set_up: bool, queue: tej.RemoteQueue, client: Start, victim: Victim
+) -> None:
+    if is_set_up:
+        queue.setup()
+    code = (
+        f"pause()\ntry: queue.submit({victim.id!r}, {str(victim.directory)!r})\n"
+        "except tej.Error as error: print(type(error).__name__)\n"
+        "else: print('mine')\n"
+    )
+    clients = [client(code) for _ in range(CLIENTS)]
+    for one in clients:
+        one.wait_for_pause()
+    for one in clients:
+        one.go_on()
+    answers = Counter(one.finish().strip() for one in clients)
+    assert answers == {"mine": 1, "JobAlreadyExists": CLIENTS - 1}
+    victim.check(queue)
+
+
+def test_of_twenty_commands_with_one_id_nineteen_exit_with_4(
+    queue: tej.RemoteQueue, queue_path: Path, victim: Victim
+) -> None:
+    command = [sys.executable, "-m", "tej", "submit", "local:", str(victim.directory)]
+    commands = [
+        subprocess.Popen(
+            [*command, "--queue", str(queue_path), "--id", victim.id],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(CLIENTS)
+    ]
+    outputs = [one.communicate(timeout=120) for one in commands]
+    assert sorted(one.returncode for one in commands) == [0] + [4] * (CLIENTS - 1)
+    assert [out for out, _ in outputs if out] == [f"{victim.id}\n"]
+    words = [err for _, err in outputs if "already exists" in err]
+    assert len(words) == CLIENTS - 1
+    assert not any("Traceback" in err for _, err in outputs)
+    victim.check(queue)
+
+
+def test_an_upload_that_is_still_being_sent_is_not_swept(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    client: Start,
+    victim: Victim,
+    job: Callable[..., Path],
+    gate: Gate,
+) -> None:
+    slow = client(
+        PAUSE_WHILE_UPLOADING.format(at="3")
+        + f"queue.submit({victim.id!r}, {str(victim.directory)!r})\n"
+    )
+    slow.wait_for_pause()
+    (room,) = queue_path.glob("incoming/*")
+    # However long it takes: its owner is there.
+    for path in (room, *room.rglob("*")):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    for name in ("one", "two"):
+        queue.submit(name, job("true", name=name))
+    wait_until(lambda: queue.status("two").state.final, "it has ended")
+    queue.delete("two")
+    assert room.exists()
+    assert queue.statuses([victim.id]) == {victim.id: None}
+    slow.go_on()
+    slow.finish()
+    victim.check(queue)
+
+
+def test_an_upload_that_was_given_up_is_swept_by_the_next_submission(
+    queue: tej.RemoteQueue, queue_path: Path, job: Callable[..., Path]
+) -> None:
+    queue.submit("first", job("true"))
+    (queue_path / "incoming/feed.1/stage").mkdir(parents=True)
+    # This boot's, but a process that is not there any more.
+    words = (queue_path / "jobs/first/submitted").read_text().split()[1:]
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    words[3] = str(gone.pid)
+    (queue_path / "incoming/feed.1/.owner").write_text(" ".join(words) + "\n")
+    queue.submit("second", job("true"))
+    assert list(queue_path.glob("incoming/*")) == []

@@ -1,0 +1,264 @@
+"""The server's side of a verb that dies, by SIGKILL, at each step of what it does.
+
+The steps are seen from outside: a directory appears, or a program that a double holds
+up is called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from faults.conftest import Victim
+from faults.machines import Doubles, Hold
+from jobs import Gate, is_alive, processes_of, wait_until
+
+import tej
+from tej import JobState
+from tej.queue.exchange import Retries
+
+Make = Callable[..., Path]
+HOPELESS = Retries(limit=1)
+
+
+@contextlib.contextmanager
+def doing(work: Callable[[], object]) -> Iterator[Future[object]]:
+    """Do it in a thread; the result is there at the end of the `with`."""
+    result: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (for the other thread)
+            result.set_exception(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield result
+    thread.join(120)
+    assert not thread.is_alive(), "it hangs"
+
+
+def kill_shell(owner: Path, field: int = 3) -> None:
+    """End the shell that a fact names: its words are HOST BOOT SPACE PID START."""
+    wait_until(lambda: owner.exists() and owner.read_text().endswith("\n"), str(owner))
+    pid = int(owner.read_text().split()[field])
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), "it is gone")
+
+
+def shell_of_the_room(queue_path: Path) -> None:
+    """SIGKILL for whoever receives an upload."""
+    wait_until(lambda: list(queue_path.glob("incoming/*/.owner")), "there is a room")
+    (owner,) = queue_path.glob("incoming/*/.owner")
+    kill_shell(owner)
+
+
+def shell_of_the_job(queue_path: Path) -> None:
+    """SIGKILL for whoever has published the job."""
+    kill_shell(queue_path / "jobs/victim/submitted", field=4)
+
+
+# Each step: which program is held up, when, and whom to kill then.
+PUBLISH = "*incoming*jobs/victim"
+STEPS: dict[str, tuple[str, dict[str, str], Callable[[Path], None]]] = {
+    "while it unpacks": ("tar", {"before": "*"}, shell_of_the_room),
+    "when all is unpacked": ("tar", {"after": "*"}, shell_of_the_room),
+    "before the job is published": ("mv", {"before": PUBLISH}, shell_of_the_room),
+    "when the job is published": ("mv", {"after": PUBLISH}, shell_of_the_job),
+    "before the wrapper is started": ("setsid", {"before": "*wrapper.sh*"}, shell_of_the_job),
+    "before the wrapper has said who it is": ("mv", {"before": "*native_id"}, shell_of_the_job),
+    "when the wrapper has said who it is": ("mv", {"after": "*native_id"}, shell_of_the_job),
+    "before the script is started": ("setsid", {"before": "*leader.sh*"}, shell_of_the_job),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_server_side_that_dies_while_submitting_is_settled_by_the_client(
+    step: str, queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
+) -> None:
+    queue.setup()
+    program, when, kill = STEPS[step]
+    hold = doubles.hold(program, **when)
+    with doing(lambda: queue.submit(victim.id, victim.directory)) as submission:
+        hold.wait()
+        kill(queue_path)
+        hold.release()
+    assert submission.result() == victim.id
+    victim.check(queue)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_when_both_sides_die_the_id_is_free_or_the_job_is_told_as_what_it_is(
+    step: str, queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
+) -> None:
+    """The client does not come back here; another one finds what they left."""
+    queue.setup()
+    program, when, kill = STEPS[step]
+    hold = doubles.hold(program, **when)
+    dying = tej.RemoteQueue("local:", str(queue_path), retries=HOPELESS)
+    with doing(lambda: dying.submit(victim.id, victim.directory)) as submission:
+        hold.wait()
+        kill(queue_path)
+        # What is told now stays true when the rest goes on.
+        early = queue.statuses([victim.id])[victim.id]
+        hold.release()
+    with pytest.raises(tej.ConnectionFailed):
+        submission.result()
+    wait_until(lambda: not doubles.busy, "what was held up is through")
+    wait_until(lambda: is_settled(queue), "it is final, or not there")
+    found = queue.statuses([victim.id])[victim.id]
+    if early is not None and early.state.final:
+        assert found == early
+    if found is not None and found.state is JobState.LOST:
+        wait_until(lambda: not processes_of(queue_path), "nothing of it is left")
+        assert victim.starts == 0
+        queue.delete(victim.id)
+    victim.check(queue)
+
+
+def is_settled(queue: tej.RemoteQueue) -> bool:
+    """The victim has come to its end, or is not there."""
+    found = queue.statuses([Victim.id])[Victim.id]
+    return found is None or found.state.final
+
+
+def test_a_verdict_is_not_undone_by_the_client_that_comes_back(
+    queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
+) -> None:
+    """Its starter is gone, somebody has looked and said so, and the submission is sent
+    again: then there is one job, whose state is the truth."""
+    queue.setup()
+    hold = doubles.hold("mv", after=PUBLISH)
+    slow = tej.RemoteQueue(
+        "local:", str(queue_path), retries=Retries(limit=2, first=2, longest=2)
+    )
+    with doing(lambda: slow.submit(victim.id, victim.directory)) as submission:
+        hold.wait()
+        shell_of_the_job(queue_path)
+        assert queue.status(victim.id).state is JobState.LOST
+        hold.release()
+    assert submission.result() == victim.id
+    victim.check(queue)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_side_that_dies_while_deleting_leaves_no_half_job(
+    queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
+) -> None:
+    queue.submit(victim.id, victim.directory)
+    wait_until(lambda: queue.status(victim.id).state.final, "it has ended")
+    for program, when in (
+        ("mv", {"before": "*jobs/victim/spec *"}),
+        ("mv", {"after": "*jobs/victim/spec *"}),
+        ("mv", {"before": "*jobs/victim *incoming*"}),
+        ("mv", {"after": "*jobs/victim *incoming*"}),
+        ("rm", {"before": "*incoming/away*"}),
+    ):
+        with contextlib.suppress(tej.JobAlreadyExists):
+            queue.submit(victim.id, victim.directory, "true")
+        wait_until(lambda: queue.status(victim.id).state.final, "it has ended")
+        hold = doubles.hold(program, **when)
+        with doing(lambda: queue.delete(victim.id)) as deletion:
+            hold.wait()
+            kill_caller(hold)
+            found = queue.statuses([victim.id])[victim.id]
+            assert found is None or found.state is JobState.FINISHED
+            hold.release()
+        assert deletion.result() is None
+        doubles.remove(program)
+        hold.forget()
+        assert queue.statuses([victim.id]) == {victim.id: None}
+    queue.submit("next", victim.directory, "true")
+    wait_until(lambda: list(queue_path.glob("incoming/*")) == [], "all is swept", 10)
+
+
+def kill_caller(hold: Hold) -> None:
+    """SIGKILL for the shell that waits for the program that is held up."""
+    pid = hold.shell
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), "it is gone")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("program", "when"),
+    [
+        ("mv", {"before": "*kill"}),
+        ("mv", {"after": "*kill"}),
+        ("grep", {"before": "*TEJ_JOB_TOKEN*"}),
+    ],
+)
+def test_a_server_side_that_dies_while_killing_is_settled_by_the_client(
+    program: str,
+    when: dict[str, str],
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
+    doubles: Doubles,
+) -> None:
+    queue.submit("victim", job(gate.wait))
+    hold = doubles.hold(program, **when)
+    with doing(lambda: queue.kill("victim", grace=5)) as kill:
+        hold.wait()
+        kill_caller(hold)
+        assert queue.status("victim").state in (JobState.RUNNING, JobState.KILLED)
+        hold.release()
+    status = kill.result()
+    assert isinstance(status, tej.JobStatus)
+    assert status.state is JobState.KILLED
+    wait_until(lambda: not processes_of(queue_path), "nothing of it is left")
+
+
+@pytest.mark.parametrize(
+    ("program", "when"),
+    [
+        ("mkdir", {"before": "*incoming/scripts.*"}),
+        ("mkdir", {"after": "*scripts.*commands"}),
+        ("mv", {"before": "*scripts*"}),
+        ("mv", {"after": "*scripts*"}),
+        ("ln", {"before": "*version*"}),
+        ("ln", {"after": "*version*"}),
+    ],
+)
+def test_a_server_side_that_dies_while_setting_up_is_settled_by_the_client(
+    program: str,
+    when: dict[str, str],
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    victim: Victim,
+    doubles: Doubles,
+) -> None:
+    hold = doubles.hold(program, **when)
+    with doing(lambda: queue.submit(victim.id, victim.directory)) as submission:
+        hold.wait()
+        kill_caller(hold)
+        hold.release()
+    assert submission.result() == victim.id
+    # Nobody can tell yet that these scripts have no owner; they go with their age.
+    for half in queue_path.glob("incoming/scripts.*"):
+        shutil.rmtree(half)
+    victim.check(queue)
+
+
+def test_a_server_side_that_dies_while_sending_files_is_asked_again(
+    queue: tej.RemoteQueue, victim: Victim, doubles: Doubles, tmp_path: Path
+) -> None:
+    queue.submit(victim.id, victim.directory)
+    hold = doubles.hold("tar", before="-cf*", after="/")
+    with doing(
+        lambda: queue.download(victim.id, "data", directory=tmp_path / "out")
+    ) as download:
+        hold.wait()
+        kill_caller(hold)
+        hold.release()
+    assert download.result() == [tmp_path / "out/data"]
+    assert (tmp_path / "out/data").read_bytes() == victim.data

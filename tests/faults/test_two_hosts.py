@@ -1,0 +1,147 @@
+"""Two hosts that share a queue, as login nodes with one home do: pids of the one mean
+nothing on the other.  They are namespaces of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faults.machines import Host
+from jobs import Gate, is_alive, wait_until
+
+import tej
+from tej import JobState
+
+Start = Callable[[str], Host]
+Make = Callable[..., Path]
+
+pytestmark = pytest.mark.usefixtures("impatient")
+
+
+@pytest.fixture
+def login2(host: Start, queue_path: Path) -> tej.RemoteQueue:
+    """The queue, from another host than this one."""
+    return tej.RemoteQueue(
+        "local:", str(queue_path), transport=host("login2").transport
+    )
+
+
+def test_another_host_says_where_a_job_runs_and_when_it_was_last_seen(
+    queue: tej.RemoteQueue, login2: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    login2.submit("there", job(gate.wait))
+    status = queue.status("there")
+    assert (status.state, status.host) == (JobState.RUNNING, "login2")
+    assert status.seen is not None
+    assert "on login2, last seen" in status.describe()
+    own = login2.status("there")
+    assert (own.state, own.seen) == (JobState.RUNNING, None)
+    with pytest.raises(tej.JobStillRunning):
+        queue.delete("there")
+    gate.open()
+    wait_until(lambda: queue.status("there").state.final, "it has ended")
+    assert queue.status("there").succeeded
+    queue.delete("there")
+
+
+def test_a_kill_from_another_host_is_obeyed_at_the_next_beat(
+    queue: tej.RemoteQueue, login2: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    login2.submit("there", job(gate.wait))
+    status = queue.kill("there", grace=2)
+    assert (status.state, status.processes_left) == (JobState.KILLED, 0)
+    assert login2.status("there").state is JobState.KILLED
+
+
+def test_a_kill_from_another_host_reaches_what_ignores_it_and_has_left_the_session(
+    queue: tej.RemoteQueue, login2: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    deaf = f"trap '' TERM; echo deaf >deaf\n{gate.wait}\n"
+    script = f"setsid sh ./deaf.sh & {gate.wait}"
+    login2.submit("there", job(script, {"deaf.sh": deaf}))
+    stage = Path(login2.status("there").directory)
+    wait_until((stage / "deaf").exists, "its child ignores SIGTERM")
+    status = queue.kill("there", grace=1)
+    assert (status.state, status.processes_left) == (JobState.KILLED, 0)
+    assert login2.status("there").processes_left == 0
+    login2.delete("there")
+
+
+def test_a_host_never_signals_pids_of_another(
+    queue: tej.RemoteQueue, login2: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    """Both have a process with the recorded number; only one is the job's."""
+    queue.submit("here", job(gate.wait))
+    login2.submit("there", job(gate.wait, name="there"))
+    queue.kill("there", grace=2)
+    assert queue.status("here").state is JobState.RUNNING
+    login2.kill("here", grace=2)
+    assert queue.status("here").state is JobState.KILLED
+
+
+def test_the_jobs_of_a_host_that_is_gone_are_lost_when_it_was_silent_for_long(
+    queue: tej.RemoteQueue,
+    host: Start,
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
+) -> None:
+    login3 = host("login3")
+    there = tej.RemoteQueue("local:", str(queue_path), transport=login3.transport)
+    there.submit("there", job(gate.wait))
+    login3.crash()
+    assert queue.status("there").state is JobState.RUNNING
+    wait_until(lambda: queue.status("there").state.final, "it is given up")
+    status = queue.status("there")
+    assert status.state is JobState.LOST
+    assert "no sign of life from login3" in (status.evidence or "")
+    queue.delete("there")
+
+
+def test_a_silent_host_that_comes_back_is_believed(
+    queue: tej.RemoteQueue,
+    login2: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
+) -> None:
+    login2.submit("there", job(gate.wait))
+    beat = queue_path / "jobs/there/heartbeat"
+    beat.write_text("1700000000\n")
+    assert queue.status("there").state in (JobState.LOST, JobState.RUNNING)
+    gate.open()
+    wait_until(lambda: queue.status("there").succeeded, "its own end is what counts")
+
+
+def test_an_upload_from_another_host_is_not_swept(
+    queue: tej.RemoteQueue, login2: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    queue.submit("first", job("true"))
+    room = queue_path / "incoming/feed.1"
+    room.mkdir()
+    (room / ".owner").write_text("login2 boot space 1 1\n")
+    login2.submit("second", job("true"))
+    queue.submit("third", job("true"))
+    assert room.exists()
+    for path in (room / ".owner", room):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    queue.submit("fourth", job("true"))
+    assert not room.exists()
+
+
+def test_a_restarted_host_of_the_same_name_does_not_take_strangers_for_its_jobs(
+    queue: tej.RemoteQueue, host: Start, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    before = host("login4")
+    there = tej.RemoteQueue("local:", str(queue_path), transport=before.transport)
+    there.submit("there", job(gate.wait))
+    before.crash()
+    after = host("login4")
+    there = tej.RemoteQueue("local:", str(queue_path), transport=after.transport)
+    assert there.status("there").state in (JobState.RUNNING, JobState.LOST)
+    wait_until(lambda: there.status("there").state is JobState.LOST, "it is given up")
+    there.kill("there")
+    assert is_alive(after.pid)
+    there.delete("there")

@@ -1,0 +1,265 @@
+"""Which jobs are meant: labels, filters, orders, sizes, and what is cleaned up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jobs import Gate, wait_until
+
+import tej
+from tej import JobState, JobStatus
+from tej.queue.selection import disposable, select
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def three(local_queue: tej.RemoteQueue, job: Make, gate: Gate) -> None:
+    """Three jobs: "good" and "bad" have ended, in that order; "runs" does."""
+    labels = {"project": "x", "run": "1"}
+    local_queue.submit(
+        "good", job("true", {"data": b"x" * 300_000}, "good"), labels=labels
+    )
+    local_queue.submit("bad", job("exit 2", name="bad"), labels={"project": "x"})
+    local_queue.wait(["good", "bad"])
+    local_queue.submit("runs", job(gate.wait, name="runs"))
+    wait_until(lambda: local_queue.status("runs").state is JobState.RUNNING, "it runs")
+
+
+# Labels
+
+
+def test_labels_come_back_as_they_were_given(queue: tej.RemoteQueue, job: Make) -> None:
+    labels = {"key": "value", "a b=c": "é\n'x' = \"y\"", "empty": "", "end": "end"}
+    handle = queue.ensure(job("true"), labels=labels)
+    assert handle.status().labels == labels
+    assert [one.job_id for one in queue.jobs(labels={"a b=c": labels["a b=c"]})] == [
+        handle.id
+    ]
+    assert queue.jobs(labels={"key": "other"}) == []
+
+
+def test_labels_are_not_part_of_the_signature(
+    command: Command, own: dict[str, str], job: Make
+) -> None:
+    directory = job("true")
+    first = command("submit", directory, "--reuse", "--label", "a=1", **own)
+    second = command("submit", directory, "--reuse", "--label", "a=2", **own)
+    assert first.stdout == second.stdout
+    assert (first.stderr, second.stderr) == ("Job submitted as:\n", "Job found as:\n")
+    assert command("signature", directory, **own).stdout == first.stdout
+
+
+# The list
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], ["bad", "good", "runs"]),
+        (["--state", "finished"], ["bad", "good"]),
+        (["--state", "running", "--state", "killed"], ["runs"]),
+        (["--state", "lost"], []),
+        (["--label", "project=x"], ["bad", "good"]),
+        (["--label", "project=x", "--label", "run=1"], ["good"]),
+        (["--label", "project=y"], []),
+        (["--since", "1h"], ["bad", "good", "runs"]),
+        (["--since", "2099-01-01"], []),
+        (["--sort", "submitted", "--state", "running"], ["runs"]),
+        (["--sort", "state"], ["runs", "bad", "good"]),
+    ],
+)
+def test_the_list_has_what_was_asked_for(
+    command: Command,
+    own: dict[str, str],
+    three: None,
+    options: list[str],
+    expected: list[str],
+) -> None:
+    done = command("list", "--json", *options, **own)
+    assert [document["id"] for document in done.json["jobs"]] == expected
+
+
+def test_a_job_in_json_says_all_there_is_to_say(
+    command: Command, own: dict[str, str], three: None
+) -> None:
+    done = command("list", "--json", **own)
+    bad, good, runs = done.json["jobs"]
+    assert (
+        set(bad)
+        == set(good)
+        == set(runs)
+        == {*JobStatus("a", JobState.CREATED, PurePosixPath("/")).as_dict(), "error"}
+    )
+    assert (bad["state"], bad["exit_code"], bad["final"]) == ("finished", 2, True)
+    assert good["labels"] == {"project": "x", "run": "1"}
+    assert (runs["state"], runs["exit_code"], runs["ended"]) == ("running", None, None)
+    for document in (bad, good):
+        times = [
+            datetime.fromisoformat(document[key])
+            for key in ("submitted", "started", "ended")
+        ]
+        assert times == sorted(times)
+        assert document["duration"] == (times[2] - times[1]).total_seconds()
+        assert document["host"]
+
+
+def test_sizes_are_told_in_bytes(
+    command: Command, own: dict[str, str], three: None, local_queue: tej.RemoteQueue
+) -> None:
+    sizes = local_queue.sizes()
+    assert set(sizes) == {"good", "bad", "runs"}
+    assert 300_000 <= sizes["good"] < 600_000
+    done = command("list", "--sizes", "--state", "finished", **own)
+    assert (
+        done.stdout == f"bad finished {sizes['bad']}\ngood finished {sizes['good']}\n"
+    )
+    documents = command("list", "--sizes", "--json", **own).json["jobs"]
+    assert {one["id"]: one["size"] for one in documents} == local_queue.sizes()
+
+
+@pytest.mark.parametrize(
+    "option", ["--since=soon", "--since=3x", "--sort=size", "--label=x"]
+)
+def test_a_filter_that_cannot_be_is_wrong_usage(
+    command: Command, own: dict[str, str], option: str
+) -> None:
+    done = command("list", option, **own)
+    assert (done.status, done.stdout) == (2, "")
+
+
+# Cleaning up
+
+
+@pytest.mark.parametrize(
+    ("options", "gone"),
+    [
+        (["--older-than", "30d"], []),
+        (["--keep-last", "2"], []),
+        (["--keep-last", "1"], ["good"]),
+        (["--state", "finished"], ["bad", "good"]),
+        (["--state", "running"], []),
+        (["--label", "run=1"], ["good"]),
+        (["--older-than", "0s", "--label", "run=1"], ["good"]),
+    ],
+)
+def test_a_cleanup_deletes_what_fits_never_what_runs(
+    command: Command,
+    own: dict[str, str],
+    three: None,
+    local_queue: tej.RemoteQueue,
+    options: list[str],
+    gone: list[str],
+) -> None:
+    # The seconds that the times are told in.
+    wait_until(
+        lambda: all(
+            one.ended is None
+            or datetime.now(timezone.utc) - one.ended > timedelta(seconds=1)
+            for one in local_queue.jobs()
+        ),
+        "they are older than none",
+    )
+    if "1" in options:
+        # Which of two that ended in the same second is the last is not known.
+        gone = gone if _ended_apart(local_queue) else [*_deleted(command, own, options)]
+    would = command("cleanup", "--dry-run", *options, **own)
+    assert sorted(would.stdout.splitlines()) == [
+        f"Would delete job '{name}'" for name in gone
+    ]
+    assert len(local_queue.jobs()) == 3
+    done = command("cleanup", *options, **own)
+    assert sorted(done.stdout.splitlines()) == [
+        f"Deleted job '{name}'" for name in gone
+    ]
+    left = {"good", "bad", "runs"} - set(gone)
+    assert {one.job_id for one in local_queue.jobs()} == left
+
+
+def _ended_apart(queue: tej.RemoteQueue) -> bool:
+    return queue.status("good").ended != queue.status("bad").ended
+
+
+def _deleted(command: Command, own: dict[str, str], options: list[str]) -> list[str]:
+    said = command("cleanup", "--dry-run", *options, **own).stdout
+    return sorted(re.findall(r"'(\w+)'", said))
+
+
+def test_a_cleanup_in_json_says_what_it_deleted(
+    command: Command, own: dict[str, str], three: None
+) -> None:
+    (would,) = command(
+        "cleanup", "--dry-run", "--label", "run=1", "--json", **own
+    ).json["jobs"]
+    (document,) = command("cleanup", "--label", "run=1", "--json", **own).json["jobs"]
+    assert (would["id"], would["deleted"]) == ("good", False)
+    assert (document["id"], document["deleted"]) == ("good", True)
+
+
+def test_a_cleanup_without_conditions_is_of_the_whole_queue_and_not_while_jobs_run(
+    command: Command,
+    own: dict[str, str],
+    three: None,
+    gate: Gate,
+    local_queue: tej.RemoteQueue,
+) -> None:
+    assert command("cleanup", **own).status == 5
+    assert len(local_queue.jobs()) == 3
+    gate.open()
+    local_queue.wait(["runs"])
+    assert command("cleanup", **own).status == 0
+    with pytest.raises(tej.QueueDoesntExist):
+        local_queue.jobs()
+
+
+# What may be deleted, whatever there is
+
+NOW = datetime(2026, 11, 22, tzinfo=timezone.utc)
+
+
+def some_jobs(ends: list[tuple[JobState, int, int]]) -> list[JobStatus]:
+    return [
+        JobStatus(
+            f"job{number}",
+            state,
+            PurePosixPath("/"),
+            ended=NOW - timedelta(hours=hours) if state.final else None,
+            processes_left=left,
+        )
+        for number, (state, hours, left) in enumerate(ends)
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(JobState), st.integers(0, 100), st.integers(0, 1)),
+        max_size=12,
+    ),
+    st.none() | st.integers(0, 100),
+    st.integers(0, 5),
+)
+def test_what_is_deleted_has_ended_is_old_and_is_not_among_the_last(
+    ends: list[tuple[JobState, int, int]], hours: int | None, keep: int
+) -> None:
+    jobs = some_jobs(ends)
+    older = None if hours is None else timedelta(hours=hours)
+    chosen = disposable(jobs, older_than=older, keep_last=keep, now=NOW)
+    ended = [job for job in jobs if job.state.final and not job.processes_left]
+    kept = [job for job in ended if job not in chosen]
+    assert all(job in ended for job in chosen)
+    assert len(kept) >= min(keep, len(ended))
+    for job in chosen:
+        assert job.ended is not None
+        assert older is None or NOW - job.ended > older
+        assert sum(one.ended >= job.ended for one in kept if one.ended) >= keep
+    assert select(jobs) == jobs

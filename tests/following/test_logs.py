@@ -1,0 +1,368 @@
+"""Output as it comes: every byte, in order, once, whatever the network does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jobs import Gate, wait_until
+from servers.proxy import Proxy
+
+import tej
+from tej.queue.logs import STREAMS, Piece
+from tej.queue.pieces import Pieces, make_marker
+
+if TYPE_CHECKING:
+    from tests.following.conftest import RoundTrips
+
+Make = Callable[..., Path]
+SOON = tej.Retries(limit=4, first=0.01, longest=0.05)
+ALL_BYTES = bytes(range(256)) * 40 + b"\n\0\0\n\r\n\xff"
+
+
+class Reading:
+    """Follows files of a job in a thread of its own."""
+
+    def __init__(self, queue: tej.RemoteQueue, job_id: str, *streams: str) -> None:
+        names = streams or ("stdout",)
+        self.seen = {STREAMS.get(name, name): b"" for name in names}
+        self._reader = queue.read_logs(job_id, names, follow=True)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._reader.read(self._take)
+        except BaseException as error:
+            self._error = error
+
+    def _take(self, piece: Piece) -> None:
+        self.seen[piece.name] += piece.data
+
+    @property
+    def stdout(self) -> bytes:
+        return self.seen["_stdout"]
+
+    def finish(self) -> tej.JobStatus:
+        self._thread.join(90)
+        if self._error is not None:
+            raise self._error
+        assert self._reader.status is not None
+        return self._reader.status
+
+
+# What is there
+
+
+def test_output_comes_byte_by_byte_as_it_was_written(
+    queue: tej.RemoteQueue, job: Make, round_trips: RoundTrips
+) -> None:
+    queue.submit(
+        "binary", job("cat data; cat data >&2; printf end >&2", {"data": ALL_BYTES})
+    )
+    queue.wait(["binary"])
+    round_trips()
+    assert b"".join(queue.logs("binary")) == ALL_BYTES
+    assert b"".join(queue.logs("binary", "stderr")) == ALL_BYTES + b"end"
+    assert round_trips() == 2
+
+
+def test_both_outputs_come_in_one_round_trip(
+    queue: tej.RemoteQueue, job: Make, round_trips: RoundTrips
+) -> None:
+    queue.submit("both", job("echo out; echo err >&2"))
+    queue.wait(["both"])
+    round_trips()
+    pieces: list[Piece] = []
+    reader = queue.read_logs("both", STREAMS)
+    reader.read(pieces.append)
+    assert pieces == [Piece("_stdout", b"out\n"), Piece("_stderr", b"err\n")]
+    assert reader.status is not None
+    assert reader.status.succeeded
+    assert round_trips() == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["results", "deep/er/file", "new\nline", "two words", "-n", "é"]
+)
+def test_any_file_of_the_job_can_be_read(
+    local_queue: tej.RemoteQueue, job: Make, name: str
+) -> None:
+    local_queue.submit("files", job("true", {name: ALL_BYTES}))
+    assert b"".join(local_queue.logs("files", name, follow=True)) == ALL_BYTES
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        (0, b""),
+        (1, b"last"),
+        (2, b"3\nlast"),
+        (4, b"1\n2\n3\nlast"),
+        (9, b"1\n2\n3\nlast"),
+        (None, b"1\n2\n3\nlast"),
+    ],
+)
+def test_the_last_lines_alone(
+    local_queue: tej.RemoteQueue, job: Make, tail: int | None, expected: bytes
+) -> None:
+    local_queue.submit("lines", job("true", {"lines": "1\n2\n3\nlast"}))
+    assert b"".join(local_queue.logs("lines", "lines", tail=tail)) == expected
+
+
+def test_what_a_running_job_has_printed_is_there(
+    queue: tej.RemoteQueue, waiting: str
+) -> None:
+    wait_until(lambda: b"".join(queue.logs(waiting)) == b"begun\n", "it has printed")
+
+
+def test_a_job_that_has_printed_nothing_is_empty(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    queue.submit("silent", job("true"))
+    queue.wait(["silent"])
+    assert [*queue.logs("silent")] == []
+    assert [*queue.logs("silent", follow=True)] == []
+
+
+def test_no_job_and_no_file_are_errors(queue: tej.RemoteQueue, job: Make) -> None:
+    queue.submit("there", job("true", {"folder/file": "x"}))
+    with pytest.raises(tej.JobNotFound, match="No job 'absent'"):
+        b"".join(queue.logs("absent"))
+    with pytest.raises(tej.DownloadFailed, match="There is no 'absent' in job 'there'"):
+        b"".join(queue.logs("there", "absent"))
+    with pytest.raises(
+        tej.DownloadFailed, match="'folder' in job 'there' is a directory"
+    ):
+        b"".join(queue.logs("there", "folder"))
+    with pytest.raises(tej.DownloadFailed, match="leads out of"):
+        queue.logs("there", "../spec")
+
+
+# What is still to come
+
+
+def test_a_line_is_shown_when_it_is_written_not_when_more_comes(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit("slow", job(f"printf 'progress: 50%%'; {gate.wait}; echo ', done'"))
+    reading = Reading(queue, "slow")
+    wait_until(lambda: reading.stdout == b"progress: 50%", "the line is there")
+    gate.open()
+    assert reading.finish().succeeded
+    assert reading.stdout == b"progress: 50%, done\n"
+
+
+def test_following_ends_with_the_job_and_gives_its_status(
+    queue: tej.RemoteQueue, waiting: str, gate: Gate
+) -> None:
+    reading = Reading(queue, waiting, "stdout", "stderr")
+    wait_until(lambda: reading.stdout == b"begun\n", "it is followed")
+    gate.open()
+    assert reading.finish().exit_code == 3
+
+
+def test_a_job_that_ends_at_once_is_followed_to_its_end(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    directory = job("echo all; echo of it >&2")
+    for number in range(3):
+        job_id = queue.submit(f"quick{number}", directory)
+        reading = Reading(queue, job_id, "stdout", "stderr")
+        assert reading.finish().succeeded
+        assert reading.seen == {"_stdout": b"all\n", "_stderr": b"of it\n"}
+
+
+def test_a_file_that_appears_late_is_followed_from_its_beginning(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit(
+        "late", job(f"echo begun; {gate.wait}; mkdir new; echo late >new/file")
+    )
+    reading = Reading(queue, "late", "stdout", "new/file")
+    wait_until(lambda: reading.stdout == b"begun\n", "it is followed")
+    gate.open()
+    assert reading.finish().succeeded
+    assert reading.seen["new/file"] == b"late\n"
+
+
+def test_a_file_that_never_appears_is_told_at_the_end(
+    local_queue: tej.RemoteQueue, waiting_locally: str, gate: Gate
+) -> None:
+    reading = Reading(local_queue, waiting_locally, "stdout", "never")
+    wait_until(lambda: reading.stdout == b"begun\n", "it is followed")
+    gate.open()
+    with pytest.raises(tej.DownloadFailed, match="There is no 'never'"):
+        reading.finish()
+    assert reading.stdout == b"begun\n"
+
+
+@pytest.fixture
+def waiting_locally(local_queue: tej.RemoteQueue, job: Make, gate: Gate) -> str:
+    return local_queue.submit("waiting", job(f"echo begun; {gate.wait}"))
+
+
+def test_a_killed_jobs_output_ends(
+    local_queue: tej.RemoteQueue, waiting_locally: str
+) -> None:
+    reading = Reading(local_queue, waiting_locally)
+    wait_until(lambda: reading.stdout == b"begun\n", "it is followed")
+    local_queue.kill(waiting_locally, grace=5)
+    assert reading.finish().state is tej.JobState.KILLED
+
+
+def test_a_deleted_job_is_told_to_who_follows_it(
+    local_queue: tej.RemoteQueue, job: Make
+) -> None:
+    local_queue.submit("gone", job("true"))
+    local_queue.wait(["gone"])
+    pieces = local_queue.logs("gone", follow=True)
+    local_queue.delete("gone")
+    with pytest.raises(tej.JobNotFound):
+        next(pieces)
+
+
+def test_who_stops_reading_is_let_go(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit("long", job(f"yes | head -n 2000000; {gate.wait}"))
+    pieces = queue.logs("long", follow=True)
+    assert next(pieces).startswith(b"y\ny\n")
+    pieces.close()  # type: ignore[attr-defined]
+    assert queue.status("long").state is tej.JobState.RUNNING
+
+
+# What networks do
+
+COUNT = """
+awk 'BEGIN { for (n = 1; n <= 60000; n++) {
+    print "line", n; if (n % 100 == 0) { print "err", n | "cat >&2" }
+    if (n % 2000 == 0) { fflush(); system("sleep 0.05") } } }'
+"""
+LINES = b"".join(b"line %d\n" % n for n in range(1, 60001))
+ERRORS = b"".join(b"err %d\n" % n for n in range(100, 60001, 100))
+
+
+@pytest.mark.parametrize("after", [3000, 40_000, 150_000])
+def test_nothing_is_lost_or_doubled_when_the_connection_is_cut_again_and_again(
+    through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, after: int
+) -> None:
+    queue = through(SOON)
+    queue.submit("count", job(COUNT))
+    reading = Reading(queue, "count", "stdout", "stderr")
+    for _ in range(4):
+        already = len(reading.stdout)
+        wait_until(
+            lambda: len(reading.stdout) > already or not reading._thread.is_alive(),  # noqa: B023
+            "more has come",
+        )
+        # In the middle of whatever is being sent then.
+        proxy.cut_after(down=after)
+    assert reading.finish().succeeded
+    assert reading.stdout == LINES
+    assert reading.seen["_stderr"] == ERRORS
+    assert proxy.connections > 2
+
+
+def test_following_goes_on_when_the_connection_falls_silent(
+    through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, gate: Gate
+) -> None:
+    queue = through(SOON, silence=1.5, keep_alive=0.3)
+    queue.submit("far", job(f"echo before; {gate.wait}; echo after"))
+    reading = Reading(queue, "far")
+    wait_until(lambda: reading.stdout == b"before\n", "it is followed")
+    proxy.freeze()
+    gate.open()
+    assert reading.finish().succeeded
+    assert reading.stdout == b"before\nafter\n"
+
+
+def test_following_goes_on_when_connections_are_refused_for_a_while(
+    through: Callable[..., tej.RemoteQueue],
+    proxy: Proxy,
+    job: Make,
+    gate: Gate,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = through(SOON)
+    queue.submit("far", job(f"echo before; {gate.wait}; echo after"))
+    reading = Reading(queue, "far")
+    wait_until(lambda: reading.stdout == b"before\n", "it is followed")
+    with caplog.at_level("INFO", "tej"):
+        proxy.refuse()
+        proxy.cut()
+        wait_until(lambda: caplog.text.count("trying again") > 6, "it has tried often")
+    gate.open()
+    proxy.accept()
+    assert reading.finish().succeeded
+    assert reading.stdout == b"before\nafter\n"
+
+
+def test_what_came_while_the_connection_was_gone_is_not_skipped_by_a_tail(
+    through: Callable[..., tej.RemoteQueue],
+    proxy: Proxy,
+    job: Make,
+    gate: Gate,
+    tmp_path: Path,
+) -> None:
+    queue = through(SOON)
+    queue.submit(
+        "far", job(f"echo old; {gate.wait}; echo new; echo >'{tmp_path}/written'")
+    )
+    wait_until(lambda: b"".join(queue.logs("far")) == b"old\n", "it has printed")
+    seen: list[bytes] = []
+    reader = queue.read_logs("far", ["stdout"], follow=True, tail=0)
+    thread = threading.Thread(
+        target=lambda: reader.read(lambda piece: seen.append(piece.data))
+    )
+    thread.start()
+    wait_until(lambda: reader.positions["_stdout"].offset is not None, "it has begun")
+    proxy.refuse()
+    proxy.cut()
+    gate.open()
+    wait_until((tmp_path / "written").exists, "more was printed")
+    proxy.accept()
+    thread.join(60)
+    assert b"".join(seen) == b"new\n"
+
+
+# How the stream is cut
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 99), st.binary(max_size=60)), max_size=6),
+    st.lists(st.integers(1, 50), min_size=1, max_size=20),
+    st.binary(max_size=40),
+    st.integers(0, 40),
+)
+def test_pieces_are_found_however_the_stream_is_cut(
+    pieces: list[tuple[int, bytes]], sizes: list[int], noise: bytes, cut: int
+) -> None:
+    marker = make_marker()
+    # What looks like a marker, and is none.
+    decoy = marker.encode()[:cut]
+    found: list[list[object]] = []
+
+    def content(data: bytes) -> None:
+        found[-1][1] += data  # type: ignore[operator]
+
+    take = Pieces(marker, lambda header: found.append([header, b""]), content)
+    stream = noise + b"".join(
+        b"%b %d\n%b" % (marker.encode(), number, data + decoy)
+        for number, data in pieces
+    )
+    # Cut off in the middle of the next.
+    stream += b"%b %b" % (marker.encode(), b"12" if cut % 2 else b"") if pieces else b""
+    at = 0
+    for size in [*sizes, *[17] * (len(stream) // 17 + 1)]:
+        if data := stream[at : at + size]:
+            take(data)
+        at += size
+    take(b"")
+    assert found == [[str(number), data + decoy] for number, data in pieces]

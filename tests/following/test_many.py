@@ -1,0 +1,343 @@
+"""Many jobs at once: one round trip, each with its own outcome."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from jobs import Gate, is_alive, wait_until
+
+import tej
+from tej import JobState
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+    from tests.faults.clients import Client
+    from tests.following.conftest import RoundTrips
+
+Make = Callable[..., Path]
+NAMES = [f"job{number:02}" for number in range(12)]
+
+
+@pytest.fixture
+def many(queue: tej.RemoteQueue, job: Make) -> list[str]:
+    """Jobs that have ended, each with its id in `results`."""
+    directory = job('echo "$TEJ_JOB_ID" >results; echo x >"only $TEJ_JOB_ID"')
+    specs = (tej.JobSpec(directory, job_id=name) for name in NAMES)
+    outcomes = [*queue.submit_many(specs)]
+    assert [outcome.job_id for outcome in outcomes] == NAMES
+    queue.wait(NAMES)
+    return NAMES
+
+
+@pytest.fixture
+def running(queue: tej.RemoteQueue, job: Make, gate: Gate) -> Iterator[list[str]]:
+    """Jobs that wait at the gate."""
+    directory = job(gate.wait)
+    for outcome in queue.submit_many(
+        tej.JobSpec(directory, job_id=name) for name in NAMES
+    ):
+        assert outcome.error is None
+    yield NAMES
+    gate.open()
+
+
+# Submitted
+
+
+def test_many_are_submitted_in_one_round_trip_and_each_tells_its_outcome(
+    queue: tej.RemoteQueue, job: Make, round_trips: RoundTrips
+) -> None:
+    directory = job("true")
+    queue.submit("taken", directory)
+    round_trips()
+    specs = [tej.JobSpec(directory, job_id=name) for name in ("a", "taken", "b")]
+    a, taken, b = queue.submit_many(specs)
+    assert round_trips() == 1
+    assert isinstance(taken.error, tej.JobAlreadyExists)
+    for outcome in (a, b):
+        assert (outcome.error, outcome.is_new) == (None, True)
+        assert outcome.status is not None
+        assert outcome.status.state in (JobState.RUNNING, JobState.FINISHED)
+    assert set(queue.wait(["a", "taken", "b"])) == {"a", "taken", "b"}
+
+
+def test_many_without_ids_get_one_each(local_queue: tej.RemoteQueue, job: Make) -> None:
+    directory = job("true", name="dir")
+    ids = [one.job_id for one in local_queue.submit_many([tej.JobSpec(directory)] * 3)]
+    assert len(set(ids)) == 3
+    assert all(job_id.startswith("dir_") for job_id in ids)
+
+
+def test_the_same_id_twice_in_one_go_is_refused_the_second_time(
+    local_queue: tej.RemoteQueue, job: Make
+) -> None:
+    spec = tej.JobSpec(job("true"), job_id="a")
+    first, second = local_queue.submit_many([spec, spec])
+    assert first.error is None
+    assert isinstance(second.error, tej.JobAlreadyExists)
+
+
+def test_what_cannot_be_a_job_stops_those_behind_it_before_they_are_sent(
+    local_queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    specs = [tej.JobSpec(job("true"), job_id="a"), tej.JobSpec(tmp_path / "absent")]
+    with pytest.raises(tej.InvalidJobDirectory):
+        [*local_queue.submit_many(specs)]
+
+
+def test_clients_that_submit_the_same_ids_share_them_out(
+    client: Callable[[str], Client],
+    local_queue: tej.RemoteQueue,
+    job: Make,
+    tmp_path: Path,
+) -> None:
+    directory = job(f"echo started >>'{tmp_path}/starts'")
+    lines = (
+        f"folder = {str(directory)!r}\n"
+        "specs = [tej.JobSpec(folder, job_id=f'job{n}') for n in range(10)]\n"
+        "pause()\n"
+        "outcomes = list(queue.submit_many(specs))\n"
+        "refused = [one.error for one in outcomes if not one.is_new]\n"
+        "assert all(isinstance(one, tej.JobAlreadyExists) for one in refused)\n"
+        "print(sum(outcome.is_new for outcome in outcomes))"
+    )
+    clients = [client(lines) for _ in range(3)]
+    for one in clients:
+        one.wait_for_pause()
+    for one in clients:
+        one.go_on()
+    assert sum(int(one.finish()) for one in clients) == 10
+    local_queue.wait([f"job{n}" for n in range(10)])
+    assert len((tmp_path / "starts").read_text().splitlines()) == 10
+
+
+# Asked for, awaited, deleted
+
+
+def test_status_wait_and_delete_of_many_are_one_round_trip_each(
+    queue: tej.RemoteQueue, many: list[str], round_trips: RoundTrips
+) -> None:
+    round_trips()
+    statuses = queue.statuses([*many, "absent"])
+    assert round_trips() == 1
+    assert [*statuses] == [*many, "absent"]
+    assert statuses["absent"] is None
+    assert all(statuses[name].succeeded for name in many)  # type: ignore[union-attr]
+    assert [*queue.wait(many)] == many
+    assert round_trips() == 1
+    gone = queue.delete_many([*many, "absent"])
+    assert round_trips() == 1
+    assert [name for name in many if gone[name] is not None] == []
+    assert isinstance(gone["absent"], tej.JobNotFound)
+    assert queue.jobs() == []
+
+
+# Downloaded
+
+
+def test_files_of_many_come_in_one_round_trip_each_to_its_own_directory(
+    queue: tej.RemoteQueue, many: list[str], round_trips: RoundTrips, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    round_trips()
+    done = queue.download_many(many, ["results", "_stdout"], directory=out)
+    assert round_trips() == 1
+    assert [*done] == many
+    for name in many:
+        assert done[name].error is None
+        assert sorted(done[name].files) == [
+            out / name / "_stdout",
+            out / name / "results",
+        ]
+        assert (out / name / "results").read_text() == f"{name}\n"
+
+
+def test_each_job_may_be_asked_for_files_of_its_own(
+    queue: tej.RemoteQueue, many: list[str], tmp_path: Path
+) -> None:
+    wanted: dict[str, str | list[str]] = {
+        many[0]: f"only {many[0]}",
+        many[1]: [],
+        many[2]: ["res*", "start.sh"],
+    }
+    done = queue.download_many(wanted, directory=tmp_path / "out", flatten=True)
+    out = tmp_path / "out"
+    assert done[many[0]].files == [out / many[0] / f"only {many[0]}"]
+    assert done[many[1]].files == []
+    assert {path.name for path in done[many[2]].files} == {"results", "start.sh"}
+
+
+def test_what_one_job_does_not_have_keeps_no_other_back(
+    queue: tej.RemoteQueue, many: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    wanted = [many[0], "absent", many[1], many[2]]
+    done = queue.download_many(wanted, ["results", f"only {many[1]}"], directory=out)
+    assert isinstance(done["absent"].error, tej.JobNotFound)
+    assert "No job 'absent'" in str(done["absent"].error)
+    for name in (many[0], many[2]):
+        assert isinstance(done[name].error, tej.DownloadFailed)
+        assert f"There is no 'only {many[1]}' in job '{name}'" in str(done[name].error)
+    assert done[many[1]].error is None
+    assert len(done[many[1]].files) == 2
+
+
+def test_what_cannot_be_written_here_is_that_jobs_own_failure(
+    queue: tej.RemoteQueue, many: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (out / many[0] / "results").mkdir(parents=True)
+    done = queue.download_many(many[:3], "results", directory=out)
+    assert isinstance(done[many[0]].error, tej.DownloadFailed)
+    assert [done[name].error for name in many[1:3]] == [None, None]
+
+
+def test_files_for_ids_and_a_mapping_are_not_mixed(
+    local_queue: tej.RemoteQueue,
+) -> None:
+    with pytest.raises(TypeError):
+        local_queue.download_many({"a": "b"}, "c")
+
+
+def test_the_command_line_downloads_from_many(
+    command: Command, local_queue: tej.RemoteQueue, job: Make, queue_path: Path
+) -> None:
+    for name in ("a", "b"):
+        local_queue.submit(name, job(f"echo {name} >results", name=name))
+    local_queue.wait(["a", "b"])
+    words = ["download", "local:", "--queue", queue_path, "--id", "a", "--id", "b"]
+    done = command(*words, "results", "--directory", "out")
+    assert (done.status, done.stdout, done.stderr) == (0, "", "")
+    assert (command.place / "out/b/results").read_text() == "b\n"
+    done = command(*words, "--id", "c", "results", "--json")
+    assert done.status == 3
+    assert done.json == {
+        "jobs": [
+            {"id": "a", "files": ["a/results"], "error": None},
+            {"id": "b", "files": ["b/results"], "error": None},
+            {
+                "id": "c",
+                "files": [],
+                "error": {"kind": "JobNotFound", "message": "No job 'c'"},
+            },
+        ]
+    }
+    done = command(*words, "absent")
+    assert done.status == 1
+    assert done.stderr == "".join(
+        f"{name}: There is no 'absent' in job '{name}'\n" for name in "ab"
+    )
+
+
+# Killed
+
+
+def test_many_are_killed_in_one_round_trip(
+    queue: tej.RemoteQueue, running: list[str], round_trips: RoundTrips
+) -> None:
+    round_trips()
+    outcomes = queue.kill_many([*running, "absent"], grace=30)
+    assert round_trips() == 1
+    assert [*outcomes] == [*running, "absent"]
+    assert outcomes["absent"] is None
+    for name in running:
+        outcome = outcomes[name]
+        assert outcome is not None
+        assert outcome.was is JobState.RUNNING
+        assert outcome.status.state is JobState.KILLED
+        assert outcome.status.signal == signal.SIGTERM
+
+
+def test_many_that_resist_are_all_asked_before_any_is_forced(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    directory = job(f"trap ': >>asked' TERM; echo deaf; {gate.wait}")
+    names = [f"deaf{number}" for number in range(8)]
+    [*local_queue.submit_many(tej.JobSpec(directory, job_id=name) for name in names)]
+    for name in names:
+        wait_until(lambda: [*local_queue.logs(name)], "it is deaf")  # noqa: B023
+    outcomes = local_queue.kill_many(names, grace=3)
+    for outcome in outcomes.values():
+        assert outcome is not None
+        assert outcome.status.state is JobState.KILLED
+        assert outcome.status.signal == signal.SIGKILL
+        assert outcome.status.processes_left == 0
+    asked = [path.stat().st_mtime for path in queue_path.glob("jobs/*/stage/asked")]
+    ended = [path.stat().st_mtime for path in queue_path.glob("jobs/*/finished")]
+    assert len(asked) == len(ended) == len(names)
+    assert max(asked) < min(ended)
+
+
+def test_each_of_many_may_clean_up_while_others_resist(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    tidy = job(
+        f"trap 'echo cleaned; exit 9' TERM; echo ready; {gate.wait}", name="tidy"
+    )
+    deaf = job(f"trap '' TERM; echo ready; {gate.wait}", name="deaf")
+    for name, directory in (("deaf", deaf), ("tidy", tidy)):
+        local_queue.submit(name, directory)
+        wait_until(lambda: [*local_queue.logs(name)] == [b"ready\n"], "its trap is set")  # noqa: B023
+    outcomes = local_queue.kill_many(["deaf", "tidy"], grace=2)
+    killed = outcomes["tidy"]
+    assert killed is not None
+    assert (killed.status.state, killed.status.exit_code) == (JobState.KILLED, 9)
+    assert b"".join(local_queue.logs("tidy")) == b"ready\ncleaned\n"
+    other = outcomes["deaf"]
+    assert other is not None
+    assert other.status.signal == signal.SIGKILL
+
+
+def test_killing_many_reaches_what_finished_ones_left_and_no_stranger(
+    local_queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    queue_path: Path,
+    tmp_path: Path,
+) -> None:
+    leaver = job(
+        f"({gate.wait}) >/dev/null 2>&1 & echo $! >'{tmp_path}/left'", name="leaver"
+    )
+    local_queue.submit("leaver", leaver)
+    local_queue.submit("runs", job(gate.wait, name="runs"))
+    local_queue.submit("lost", job(gate.wait, name="lost"))
+    local_queue.wait(["leaver"])
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
+    ) as stranger:
+        facts = queue_path / "jobs/lost"
+        wait_until((facts / "started").exists, "it has started")
+        # What is left when the machine has given the job's numbers to somebody else.
+        for fact, field in (("native_id", 4), ("started", 2)):
+            words = (facts / fact).read_text().split()
+            os.killpg(int(words[field]), signal.SIGKILL)
+            words[field] = str(stranger.pid)
+            (facts / fact).write_text(" ".join(words) + "\n")
+        outcomes = local_queue.kill_many(["leaver", "runs", "lost"], grace=5)
+        assert stranger.poll() is None
+        stranger.kill()
+    assert [outcome and outcome.was for outcome in outcomes.values()] == [
+        JobState.FINISHED,
+        JobState.RUNNING,
+        JobState.LOST,
+    ]
+    assert not is_alive(int((tmp_path / "left").read_text()))
+    assert local_queue.status("leaver").succeeded
+    assert local_queue.status("leaver").processes_left == 0
+
+
+def test_what_was_killed_before_is_left_alone_with_many(
+    queue: tej.RemoteQueue, running: list[str]
+) -> None:
+    before = queue.kill(running[0], grace=5)
+    outcome = queue.kill_many(running[:2], grace=5)[running[0]]
+    assert outcome is not None
+    assert outcome.was is JobState.KILLED
+    assert outcome.status == before

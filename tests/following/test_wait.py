@@ -1,0 +1,357 @@
+"""Waiting: told when a job ends, over one channel, whatever the network does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from jobs import Gate, end_processes_of, wait_until
+from servers.proxy import Proxy
+
+import tej
+from tej import JobState
+
+if TYPE_CHECKING:
+    from tests.faults.clients import Client
+    from tests.following.conftest import RoundTrips
+
+Make = Callable[..., Path]
+SOON = tej.Retries(limit=4, first=0.01, longest=0.05)
+
+
+class Waiting:
+    """A `wait` in a thread of its own."""
+
+    def __init__(self, wait: Callable[[], object]) -> None:
+        self.result: object = None
+        self._wait = wait
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._wait()
+        except tej.Error as error:
+            self.result = error
+
+    @property
+    def is_over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def finish(self) -> object:
+        self._thread.join(60)
+        assert self.is_over
+        return self.result
+
+
+def run_jobs(queue: tej.RemoteQueue, directory: Path, names: list[str]) -> list[str]:
+    return [
+        one.job_id
+        for one in queue.submit_many(tej.JobSpec(directory, job_id=n) for n in names)
+    ]
+
+
+# The answer
+
+
+def test_wait_gives_the_final_status_of_each_in_the_order_asked(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    queue.submit("good", job("true", name="good"))
+    queue.submit("bad", job("exit 3", name="bad"))
+    ended = queue.wait(["good", "bad", "good"])
+    assert [*ended] == ["good", "bad"]
+    assert ended["good"].succeeded
+    assert ended["bad"].exit_code == 3
+
+
+def test_waiting_for_nothing_asks_nobody(local_queue: tej.RemoteQueue) -> None:
+    assert local_queue.wait([]) == {}
+    assert [*tej.as_completed([])] == []
+
+
+def test_what_has_ended_is_told_in_one_round_trip(
+    queue: tej.RemoteQueue, job: Make, round_trips: RoundTrips
+) -> None:
+    ids = run_jobs(queue, job("true"), ["a", "b", "c"])
+    queue.wait(ids)
+    round_trips()
+    queue.wait(ids)
+    assert round_trips() == 1
+
+
+def test_jobs_come_in_the_order_in_which_they_end(
+    queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    gates = {name: Gate(tmp_path / f"open {name}") for name in ("a", "b", "c")}
+    for name, gate in gates.items():
+        queue.submit(name, job(gate.wait, name=name))
+    seen = []
+    gates["b"].open()
+    for job_id, status in queue.as_completed(gates):
+        seen.append(job_id)
+        assert status.state.final
+        {"b": gates["c"], "c": gates["a"], "a": gates["a"]}[job_id].open()
+    assert seen == ["b", "c", "a"]
+
+
+def test_jobs_of_several_queues_are_awaited_together(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    other = tej.RemoteQueue("local:", str(tmp_path / "other"), "default")
+    try:
+        first = local_queue.ensure(job(gate.wait, name="late"), job_id="late")
+        second = other.ensure(job("true", name="early"), job_id="early")
+        seen = []
+        for handle, status in tej.as_completed([first, second]):
+            assert status.succeeded
+            seen.append(handle)
+            gate.open()
+        assert seen == [second, first]
+    finally:
+        gate.open()
+        other.cleanup(kill=True, grace=0)
+
+
+def test_what_is_not_there_is_said(queue: tej.RemoteQueue, waiting: str) -> None:
+    with pytest.raises(tej.JobNotFound, match="No job 'absent'"):
+        queue.wait([waiting, "absent"])
+
+
+def test_what_is_deleted_while_one_waits_is_said(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    local_queue.submit("short", job(gate.wait))
+    waiting = Waiting(lambda: local_queue.wait(["short"]))
+    other = tej.RemoteQueue("local:", str(local_queue.queue))
+    other.kill("short", grace=0)
+    other.delete("short")
+    result = waiting.finish()
+    # Whichever was seen first: its end, or that it is gone.
+    assert isinstance(result, dict | tej.JobNotFound)
+
+
+def test_the_time_given_is_kept_and_the_job_goes_on(
+    queue: tej.RemoteQueue, waiting: str, gate: Gate
+) -> None:
+    with pytest.raises(
+        tej.WaitTimeout, match=r"1 of 1 jobs have not ended \(waiting\)"
+    ):
+        queue.wait([waiting], timeout=0.2)
+    assert queue.status(waiting).state is JobState.RUNNING
+    with pytest.raises(TimeoutError):
+        queue.job(waiting).wait(timeout=0)
+    gate.open()
+    assert queue.wait([waiting])[waiting].exit_code == 3
+
+
+def test_what_has_ended_is_told_while_others_run(
+    queue: tej.RemoteQueue, waiting: str, job: Make
+) -> None:
+    queue.submit("done", job("true", name="done"))
+    queue.wait(["done"])
+    ends = queue.as_completed([waiting, "done"], timeout=60)
+    assert next(ends)[0] == "done"
+    assert queue.status(waiting).state is JobState.RUNNING
+
+
+def test_a_killed_job_wakes_who_waits_for_it(
+    queue: tej.RemoteQueue, waiting: str
+) -> None:
+    waiter = Waiting(lambda: queue.job(waiting).wait())
+    queue.kill(waiting, grace=5)
+    status = waiter.finish()
+    assert isinstance(status, tej.JobStatus)
+    assert status.state is JobState.KILLED
+
+
+def test_a_lost_job_wakes_who_waits_for_it(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    local_queue.submit("lost", job(gate.wait))
+    wait_until(lambda: local_queue.status("lost").state is JobState.RUNNING, "it runs")
+    # Its processes alone: who waits is one of the queue's, too, and begins afterwards.
+    end_processes_of(queue_path)
+    status = local_queue.wait(["lost"])["lost"]
+    assert status.state is JobState.LOST
+    assert status.evidence
+
+
+# One channel
+
+
+def test_200_threads_wait_over_one_channel(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, round_trips: RoundTrips
+) -> None:
+    ids = run_jobs(queue, job(gate.wait), [f"job{n}" for n in range(5)])
+    round_trips()
+    barrier = threading.Barrier(201)
+
+    def wait(number: int) -> tej.JobStatus:
+        barrier.wait()
+        return queue.job(ids[number % 5]).wait()
+
+    waiting = [Waiting(lambda n=n: wait(n)) for n in range(200)]  # type: ignore[misc]
+    barrier.wait()
+    watchers = [one for one in threading.enumerate() if one.name == "tej wait"]
+    wait_until(lambda: queue._watcher._asked == set(ids), "all are asked for")
+    assert len(watchers) <= 1
+    gate.open()
+    results = [one.finish() for one in waiting]
+    assert all(isinstance(one, tej.JobStatus) and one.succeeded for one in results)
+    # One after the other, as they came; never one each.
+    assert round_trips() < 10
+
+
+def test_who_comes_later_joins_the_channel(
+    queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    gates = [Gate(tmp_path / f"open {n}") for n in range(3)]
+    for number, gate in enumerate(gates):
+        queue.submit(f"job{number}", job(gate.wait, name=f"job{number}"))
+    waiting = []
+    for number in range(3):
+        waiting.append(Waiting(lambda n=number: queue.job(f"job{n}").wait()))  # type: ignore[misc]
+        wait_until(
+            lambda n=number: f"job{n}" in queue._watcher._asked, "it is asked for"
+        )  # type: ignore[misc]
+    assert [one.name for one in threading.enumerate()].count("tej wait") == 1
+    for gate, one in zip(reversed(gates), reversed(waiting), strict=True):
+        assert not one.is_over
+        gate.open()
+        assert isinstance(one.finish(), tej.JobStatus)
+    wait_until(
+        lambda: "tej wait" not in [one.name for one in threading.enumerate()],
+        "nobody waits any more",
+    )
+
+
+def test_who_leaves_does_not_keep_the_others(
+    queue: tej.RemoteQueue, waiting: str, gate: Gate
+) -> None:
+    stays = Waiting(lambda: queue.job(waiting).wait())
+    for _ in range(3):
+        with pytest.raises(tej.WaitTimeout):
+            queue.job(waiting).wait(timeout=0.05)
+    assert not stays.is_over
+    gate.open()
+    status = stays.finish()
+    assert isinstance(status, tej.JobStatus)
+    assert status.exit_code == 3
+
+
+def test_what_fails_for_one_is_not_lost_between_two_of_its_jobs(
+    local_queue: tej.RemoteQueue,
+    job: Make,
+    waiting_locally: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    local_queue.submit("done", job("true", name="done"))
+    ends = local_queue.as_completed([waiting_locally, "done"])
+    assert next(ends)[0] == "done"
+    # While whoever waits is busy with the first, the server becomes unable to answer.
+    local_queue._watcher._fail(tej.RemoteCommandFailure("the disk is full"))
+    with pytest.raises(tej.RemoteCommandFailure, match="the disk is full"):
+        next(ends)
+
+
+@pytest.fixture
+def waiting_locally(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> Iterator[str]:
+    yield local_queue.submit("waiting", job(gate.wait, name="waiting job"))
+    gate.open()
+
+
+# What networks do
+
+
+@pytest.fixture
+def behind(
+    through: Callable[..., tej.RemoteQueue], job: Make, gate: Gate
+) -> tej.RemoteQueue:
+    """A queue behind the proxy, with a job "far" that waits at the gate."""
+    queue = through(SOON)
+    queue.submit("far", job(gate.wait, name="far job"))
+    return queue
+
+
+def wait_behind(queue: tej.RemoteQueue, proxy: Proxy) -> Waiting:
+    """Somebody waits for "far", and the server is at it."""
+    runs = queue.transport.runs  # type: ignore[attr-defined]
+    waiting = Waiting(lambda: queue.job("far").wait())
+    wait_until(lambda: queue.transport.runs > runs, "it is asked for")  # type: ignore[attr-defined]
+    return waiting
+
+
+def test_a_wait_goes_on_when_the_connection_is_cut_again_and_again(
+    behind: tej.RemoteQueue, proxy: Proxy, gate: Gate
+) -> None:
+    waiting = wait_behind(behind, proxy)
+    for _ in range(3):
+        runs = behind.transport.runs  # type: ignore[attr-defined]
+        proxy.cut()
+        wait_until(lambda: behind.transport.runs > runs, "it is asked for again")  # type: ignore[attr-defined] # noqa: B023
+    assert not waiting.is_over
+    gate.open()
+    status = waiting.finish()
+    assert isinstance(status, tej.JobStatus)
+    assert status.succeeded
+
+
+def test_a_wait_goes_on_when_connections_are_refused_for_a_while(
+    behind: tej.RemoteQueue, proxy: Proxy, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting = wait_behind(behind, proxy)
+    with caplog.at_level("INFO", "tej"):
+        proxy.refuse()
+        proxy.cut()
+        # More often than any other verb would try.
+        wait_until(lambda: caplog.text.count("still waiting") > 6, "it has tried often")
+    gate.open()
+    assert not waiting.is_over
+    proxy.accept()
+    status = waiting.finish()
+    assert isinstance(status, tej.JobStatus)
+    assert status.succeeded
+
+
+def test_a_wait_goes_on_when_the_connection_falls_silent(
+    through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, gate: Gate
+) -> None:
+    queue = through(SOON, silence=1.5, keep_alive=0.3)
+    queue.submit("far", job(gate.wait))
+    waiting = wait_behind(queue, proxy)
+    connections = proxy.connections
+    # The laptop sleeps: what is open is dead, and nobody says so.
+    proxy.freeze()
+    gate.open()
+    status = waiting.finish()
+    assert isinstance(status, tej.JobStatus)
+    assert status.succeeded
+    assert proxy.connections > connections
+
+
+def test_a_client_that_dies_while_it_waits_leaves_the_job_to_another(
+    client: Callable[[str], Client],
+    local_queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    tmp_path: Path,
+) -> None:
+    directory = job(f"{gate.wait}; echo 42 >results")
+    doomed = client(
+        f"handle = queue.ensure({str(directory)!r})\npause()\nhandle.wait()"
+    )
+    doomed.wait_for_pause()
+    doomed.go_on()
+    handle = local_queue.ensure(directory)
+    assert not handle.is_new
+    doomed.kill()
+    gate.open()
+    assert handle.wait().succeeded
+    (file,) = handle.download("results", directory=tmp_path / "out")
+    assert file.read_text() == "42\n"

@@ -1,0 +1,112 @@
+"""Job directories, what to wait for, and which processes a queue has: for all tests.
+
+No test waits for a time: jobs wait for a file (`Gate`), tests for a fact (`wait_until`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+LIMIT = 90.0
+"""Seconds after which a fact is not expected any more; on a busy machine, with room."""
+
+
+def wait_until(
+    condition: Callable[[], object], what: str = "it came about", limit: float = LIMIT
+) -> None:
+    """Until the condition holds; fails if it never does."""
+    deadline = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {limit:.0f} s: {what}")
+        time.sleep(0.02)
+
+
+def job_directory(
+    folder: Path,
+    script: str = "echo out; echo err >&2",
+    files: Mapping[str, str | bytes] | None = None,
+    name: str = "job",
+) -> Path:
+    """A directory with a `start.sh` of those lines, and other files by their paths."""
+    directory = folder / name
+    directory.mkdir(parents=True, exist_ok=True)
+    for path, content in {
+        "start.sh": f"#!/bin/sh\n{script}\n",
+        **(files or {}),
+    }.items():
+        target = directory / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data = content.encode() if isinstance(content, str) else content
+        target.write_bytes(data)
+    return directory
+
+
+class Gate:
+    """What a job waits at, and a test opens."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def wait(self) -> str:
+        """A line of shell that goes on when the gate is open."""
+        return f"until [ -e {shlex.quote(str(self.path))} ]; do sleep 0.05; done"
+
+    def open(self) -> None:
+        self.path.touch()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, zombies not counted."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+
+
+def processes_of(queue: str | Path) -> dict[int, str]:
+    """The living processes that belong to a queue, by its path in their command line or
+    in their TEJ_QUEUE."""
+    path = os.fsencode(queue)
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            environ = (entry / "environ").read_bytes().split(b"\0")
+            marks = (b"TEJ_QUEUE=" + path, b"tej_queue=" + path)
+            # Neither pytest nor a client of ours runs jobs.
+            if b"pytest" in b" ".join(words) or b"-m\0tej" in b"\0".join(words):
+                continue
+            if (
+                any(word.startswith(path) for word in words)
+                or any(mark in environ for mark in marks)
+            ) and is_alive(int(entry.name)):
+                found[int(entry.name)] = b" ".join(words).decode("utf-8", "replace")
+    return found
+
+
+def end_processes_of(queue: str | Path) -> None:
+    """The last resort, so that a test which fails leaves nothing behind."""
+    for pid in processes_of(queue):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def no_processes_left(queue: str | Path) -> None:
+    """Assert that nothing of a queue runs any more; what does is ended."""
+    try:
+        wait_until(lambda: not processes_of(queue), f"{queue} has no process left", 30)
+    except AssertionError as error:
+        left = processes_of(queue)
+        end_processes_of(queue)
+        raise AssertionError(f"{error}: {left}") from None

@@ -1,0 +1,133 @@
+"""What is built and installed: all of it, and no more at import than is needed."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+import tej
+
+CHECKOUT = Path(__file__).parents[2]
+RUNTIMES = CHECKOUT / "tej" / "runtimes"
+
+# Too slow to be imported before they are used, or not ours to need.
+LATE = ("paramiko", "rich", "prefect", "luigi")
+
+
+def runtime_files() -> dict[str, bytes]:
+    """What a server is sent, by its path in the distribution."""
+    return {
+        path.relative_to(CHECKOUT).as_posix(): path.read_bytes()
+        for path in RUNTIMES.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def build(target, source, directory):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", directory],
+        cwd=source,
+        check=True,
+        capture_output=True,
+    )
+    (built,) = directory.iterdir()
+    return built
+
+
+def wheel_files(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    return build("sdist", CHECKOUT, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def unpacked(sdist, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("unpacked")
+    subprocess.run(["tar", "-xzf", sdist, "-C", directory], check=True)
+    (top,) = directory.iterdir()
+    return top
+
+
+def test_there_are_runtime_files_and_their_lines_end_in_lf():
+    files = runtime_files()
+    assert {PurePosixPath(name).parts[2] for name in files} >= {"common", "default"}
+    assert [name for name, content in files.items() if b"\r" in content] == []
+
+
+def test_the_wheel_has_every_runtime_file_as_it_is(tmp_path):
+    wheel = wheel_files(build("wheel", CHECKOUT, tmp_path))
+    assert {name: wheel.get(name) for name in runtime_files()} == runtime_files()
+    assert "tej/py.typed" in wheel
+    assert {name.split("/")[0] for name in wheel} == {
+        "tej",
+        f"tej-{tej.__version__}.dist-info",
+    }
+
+
+def test_the_sdist_has_every_runtime_file_as_it_is(unpacked):
+    found = {
+        name: (unpacked / name).read_bytes()
+        for name in runtime_files()
+        if (unpacked / name).is_file()
+    }
+    assert found == runtime_files()
+    assert (unpacked / "LICENSE").is_file()
+
+
+def test_the_sdist_makes_the_same_wheel_as_the_checkout(unpacked, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    from_sdist = wheel_files(build("wheel", unpacked, tmp_path / "a"))
+    assert from_sdist == wheel_files(build("wheel", CHECKOUT, tmp_path / "b"))
+
+
+@pytest.mark.parametrize("statement", ["import tej", "import tej.cli"])
+def test_what_is_slow_is_not_imported_before_it_is_used(statement):
+    code = f"import sys; {statement}; print(*set(sys.modules) & set({LATE!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+
+
+def test_help_does_not_import_what_is_slow():
+    code = f"""
+import sys
+from tej.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    pass
+print(*set(sys.modules) & set({LATE!r}), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("Usage:")
+    assert done.stderr.split() == []
+
+
+def test_all_is_sorted_constants_before_classes_before_the_rest():
+    def key(name):
+        return (not name.isupper(), not name[0].isupper(), name)
+
+    assert tej.__all__ == sorted(tej.__all__, key=key)
+
+
+def test_all_is_exactly_what_is_public():
+    # Submodules are there once imported; they are not what users hold.
+    public = {
+        name
+        for name, value in vars(tej).items()
+        if not name.startswith("_")
+        and not isinstance(value, type(tej))
+        and name not in {"annotations", "TYPE_CHECKING"}
+    }
+    assert public - set(tej.__all__) == set()
+    assert [name for name in tej.__all__ if not hasattr(tej, name)] == []

@@ -1,0 +1,25 @@
+"""Every script that is sent to a server is read without complaint by its shells."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+RUNTIMES = Path(__file__).parents[2] / "tej" / "runtimes"
+SCRIPTS = sorted(
+    path
+    for path in RUNTIMES.rglob("*")
+    if path.is_file() and path.suffix not in {".py", ".pyc", ".md", ".awk"}
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_every_server_script_parses(script, shell):
+    done = subprocess.run(
+        [*shell, "-n", script], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_there_are_server_scripts():
+    assert SCRIPTS

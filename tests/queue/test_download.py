@@ -1,0 +1,573 @@
+"""Files come back whole, where they belong, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Gate, wait_until
+from servers.proxy import Proxy
+from servers.sshd import Sshd
+
+import tej
+from tej.destination import Destination
+from tej.queue.exchange import Retries
+from tej.transport import open_transport
+
+Make = Callable[..., Path]
+
+FILES = {
+    "results.csv": "a,b\n",
+    "plots/one.png": "ONE",
+    "plots/two.png": "TWO",
+    "plots/notes.txt": "notes",
+    "output/deep/log.txt": "log",
+    "two words.txt": "two",
+    "-rf": "dash",
+    "new\nline": "line",
+    "it's": "quote",
+    "[x]": "brackets",
+    "x": "one letter",
+    "star*": "star",
+    "back\\slash": "slash",
+    ".hidden/.file": "hidden",
+    "café ✓": "utf",
+    os.fsdecode(b"latin\xe9"): "latin",
+}
+
+
+@pytest.fixture
+def stored(queue: tej.RemoteQueue, job: Make) -> str:
+    """A job with files of all kinds."""
+    directory = job("true", FILES)
+    (directory / "empty").mkdir()
+    (directory / "empty.txt").touch()
+    job_id = queue.submit("stored", directory)
+    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    return job_id
+
+
+@pytest.fixture
+def stage(queue: tej.RemoteQueue, stored: str) -> Path:
+    return Path(queue.status(stored).directory)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def tree(folder: Path) -> set[str]:
+    return {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()
+    }
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_fetched_by_its_name_whatever_that_is(
+    queue: tej.RemoteQueue, stored: str, out: Path, name: str
+) -> None:
+    assert queue.download(stored, name, directory=out) == [out / name]
+    assert (out / name).read_text() == FILES[name]
+    assert tree(out) == {name}
+
+
+def test_a_file_in_a_sub_directory_keeps_its_path(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    queue.download(stored, ["output/deep/log.txt", "results.csv"], directory=out)
+    assert tree(out) == {"output/deep/log.txt", "results.csv"}
+
+
+def test_without_a_directory_files_go_to_the_current_one(
+    queue: tej.RemoteQueue, stored: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out.mkdir()
+    monkeypatch.chdir(out)
+    assert queue.download(stored, "plots/one.png") == [Path("plots/one.png")]
+    assert tree(out) == {"plots/one.png"}
+
+
+def test_a_directory_is_fetched_with_all_that_is_in_it(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    queue.download(stored, ["plots", "empty", ".hidden/"], directory=out)
+    assert tree(out) == {
+        "plots/one.png",
+        "plots/two.png",
+        "plots/notes.txt",
+        ".hidden/.file",
+    }
+    assert (out / "empty").is_dir()
+
+
+def test_a_dot_is_all_of_it(queue: tej.RemoteQueue, stored: str, out: Path) -> None:
+    queue.download(stored, ".", directory=out)
+    assert tree(out) == {*FILES, "start.sh", "_stdout", "_stderr", "empty.txt"}
+    assert (out / "empty").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("plots/*.png", {"plots/one.png", "plots/two.png"}),
+        ("*/*.png", {"plots/one.png", "plots/two.png"}),
+        ("plots/[ot]*.png", {"plots/one.png", "plots/two.png"}),
+        ("plots/t?o.png", {"plots/two.png"}),
+        ("*.csv", {"results.csv"}),
+        ("two*", {"two words.txt"}),
+        ("_std*", {"_stdout", "_stderr"}),
+        ("p*", {"plots/one.png", "plots/two.png", "plots/notes.txt"}),
+        (".h*", {".hidden/.file"}),
+        ("./plots//one*", {"plots/one.png"}),
+    ],
+)
+def test_a_pattern_is_the_shells(
+    queue: tej.RemoteQueue, stored: str, out: Path, pattern: str, expected: set[str]
+) -> None:
+    queue.download(stored, pattern, directory=out)
+    assert tree(out) == expected
+
+
+@pytest.mark.parametrize("name", ["[x]", "star*", "back\\slash"])
+def test_a_file_whose_name_looks_like_a_pattern_is_itself(
+    queue: tej.RemoteQueue, stored: str, out: Path, name: str
+) -> None:
+    queue.download(stored, name, directory=out)
+    assert tree(out) == {name}
+
+
+@pytest.mark.parametrize(
+    "name", ["absent", "absent/deeper", "*.absent", "plots/*.csv", "results.csv/x"]
+)
+def test_what_is_not_there_is_named_and_nothing_is_written(
+    queue: tej.RemoteQueue, stored: str, out: Path, name: str
+) -> None:
+    with pytest.raises(tej.DownloadFailed) as raised:
+        queue.download(stored, ["results.csv", name], directory=out)
+    assert f"There is no '{name}' in job 'stored'" in str(raised.value)
+    assert not out.exists() or tree(out) == set()
+
+
+def test_no_files_asked_for_are_none(queue: tej.RemoteQueue, stored: str) -> None:
+    assert queue.download(stored, []) == []
+
+
+def test_a_job_that_is_not_there_is_an_error(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    with pytest.raises(tej.JobNotFound, match="No job 'absent'"):
+        queue.download("absent", "x", directory=out)
+
+
+# Where it goes
+
+
+def test_flatten_leaves_the_directories_of_the_path_out(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    queue.download(
+        stored,
+        ["output/deep/log.txt", "plots/*.png", "results.csv"],
+        directory=out,
+        flatten=True,
+    )
+    assert tree(out) == {"log.txt", "one.png", "two.png", "results.csv"}
+
+
+def test_flatten_keeps_what_is_below_a_directory_asked_for(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    queue.download(stored, ["output/deep", "plots"], directory=out, flatten=True)
+    assert tree(out) == {
+        "deep/log.txt",
+        "plots/one.png",
+        "plots/two.png",
+        "plots/notes.txt",
+    }
+
+
+def test_flatten_never_lets_one_file_take_the_place_of_another(
+    queue: tej.RemoteQueue, job: Make, out: Path
+) -> None:
+    queue.submit("twins", job("true", {"a/r.txt": "A", "b/r.txt": "B"}))
+    with pytest.raises(tej.DownloadFailed, match=r"r\.txt"):
+        queue.download("twins", ["a/r.txt", "b/r.txt"], directory=out, flatten=True)
+
+
+def test_destination_is_the_files_new_name(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    out.mkdir()
+    target = out / "renamed.csv"
+    assert queue.download(stored, "results.csv", destination=target) == [target]
+    assert target.read_text() == "a,b\n"
+    assert tree(out) == {"renamed.csv"}
+
+
+def test_destination_may_be_a_directory_that_is_there(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    out.mkdir()
+    queue.download(stored, "plots/one.png", destination=out)
+    assert tree(out) == {"one.png"}
+
+
+def test_destination_is_the_new_name_of_a_directory_too(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    queue.download(stored, "plots", destination=out)
+    assert tree(out) == {"one.png", "two.png", "notes.txt"}
+
+
+def test_destination_is_for_one_file_alone(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    with pytest.raises(ValueError, match="did you mean to use 'directory'"):
+        queue.download(stored, ["results.csv", "x"], destination=out)
+    with pytest.raises(tej.DownloadFailed, match="more than one file"):
+        queue.download(stored, "plots/*.png", destination=out)
+    with pytest.raises(TypeError, match="Only use one"):
+        queue.download(stored, "x", destination=out, directory=out)
+
+
+def test_without_recursive_a_directory_is_refused(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    with pytest.raises(tej.DownloadFailed, match="'plots' is a directory"):
+        queue.download(stored, "plots", directory=out, recursive=False)
+    queue.download(stored, "plots/one.png", directory=out, recursive=False)
+    assert tree(out) == {"plots/one.png"}
+
+
+def test_without_recursive_a_pattern_still_finds_files(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    queue.download(stored, "plots/*.png", directory=out, recursive=False)
+    assert tree(out) == {"plots/one.png", "plots/two.png"}
+
+
+def test_a_file_that_is_there_is_replaced(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    out.mkdir()
+    (out / "results.csv").write_text("old and longer")
+    (out / "results.csv").chmod(0o444)
+    queue.download(stored, "results.csv", directory=out)
+    assert (out / "results.csv").read_text() == "a,b\n"
+
+
+def test_executable_bits_and_times_come_along(
+    queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
+) -> None:
+    os.utime(stage / "results.csv", (1_000_000_000, 1_234_567_890))
+    queue.download(stored, ["start.sh", "results.csv"], directory=out)
+    assert os.access(out / "start.sh", os.X_OK)
+    assert not os.access(out / "results.csv", os.X_OK)
+    assert (out / "results.csv").stat().st_mtime == 1_234_567_890
+
+
+# Links
+
+
+def test_a_link_asked_for_is_followed_and_one_below_a_directory_is_kept(
+    queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
+) -> None:
+    (stage / "latest").symlink_to("results.csv")
+    (stage / "pictures").symlink_to("plots")
+    (stage / "plots" / "best.png").symlink_to("one.png")
+    queue.download(stored, ["latest", "plots"], directory=out)
+    assert not (out / "latest").is_symlink()
+    assert (out / "latest").read_text() == "a,b\n"
+    assert os.readlink(out / "plots" / "best.png") == "one.png"
+    queue.download(stored, "pictures", directory=out / "second")
+    assert (out / "second" / "pictures" / "two.png").read_text() == "TWO"
+
+
+def test_hard_links_come_as_files_of_their_own(
+    queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
+) -> None:
+    (stage / "plots" / "same").hardlink_to(stage / "plots" / "one.png")
+    (stage / "same too").hardlink_to(stage / "plots" / "one.png")
+    queue.download(stored, ["plots", "same too"], directory=out)
+    for name in ("plots/one.png", "plots/same", "same too"):
+        assert (out / name).read_text() == "ONE"
+    assert (out / "plots" / "same").stat().st_nlink == 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../spec", "..", "/etc/hostname", "plots/../../spec", "a/../../b", "", "a\0b"],
+)
+def test_a_name_that_leads_out_of_the_job_is_refused(
+    queue: tej.RemoteQueue, stored: str, out: Path, name: str
+) -> None:
+    with pytest.raises(tej.DownloadFailed):
+        queue.download(stored, name, directory=out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "aim", ["/etc/hostname", "../spec", "../../../version", "/etc"]
+)
+def test_a_link_that_leads_out_of_the_job_is_refused(
+    queue: tej.RemoteQueue, stored: str, stage: Path, out: Path, aim: str
+) -> None:
+    (stage / "way out").symlink_to(aim)
+    with pytest.raises(
+        tej.DownloadFailed, match="'way out' leads out of the directory"
+    ):
+        queue.download(stored, "way out", directory=out)
+    with pytest.raises(tej.DownloadFailed, match="leads out of the directory"):
+        queue.download(stored, "way*", directory=out)
+
+
+def test_a_directory_behind_a_link_that_leads_out_is_refused(
+    queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
+) -> None:
+    (stage / "etc").symlink_to("/etc")
+    with pytest.raises(tej.DownloadFailed, match="leads out of the directory"):
+        queue.download(stored, "etc/hostname", directory=out)
+    with pytest.raises(tej.DownloadFailed, match="leads out of the directory"):
+        queue.download(stored, "etc/host*", directory=out)
+
+
+def test_a_link_that_leads_nowhere_is_named(
+    queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
+) -> None:
+    (stage / "dangling").symlink_to("nowhere")
+    (stage / "circle").symlink_to("circle")
+    for name in ("dangling", "circle"):
+        with pytest.raises(
+            tej.DownloadFailed, match=f"'{name}' in job 'stored' is a link"
+        ):
+            queue.download(stored, name, directory=out)
+
+
+@pytest.mark.parametrize("aim", ["/etc/passwd", "../../../../etc/passwd"])
+def test_a_kept_link_that_would_lead_out_of_the_target_is_refused(
+    queue: tej.RemoteQueue, stored: str, stage: Path, out: Path, aim: str
+) -> None:
+    (stage / "plots" / "trap").symlink_to(aim)
+    with pytest.raises(tej.DownloadFailed, match="trap' is a link to .* leads out"):
+        queue.download(stored, "plots", directory=out)
+    assert not (out / "plots" / "trap").is_symlink()
+
+
+def test_a_link_in_the_target_that_leads_out_of_it_is_not_followed(
+    queue: tej.RemoteQueue, stored: str, out: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    out.mkdir()
+    (out / "plots").symlink_to(elsewhere)
+    (out / "output").symlink_to(tmp_path / "nowhere yet")
+    for name in ("plots/one.png", "output/deep/log.txt"):
+        with pytest.raises(tej.DownloadFailed, match="would be outside of"):
+            queue.download(stored, name, directory=out)
+    assert list(elsewhere.iterdir()) == []
+    assert not (tmp_path / "nowhere yet").exists()
+
+
+def test_a_link_in_the_target_under_the_files_name_is_replaced_not_followed(
+    queue: tej.RemoteQueue, stored: str, out: Path, tmp_path: Path
+) -> None:
+    out.mkdir()
+    (tmp_path / "precious").write_text("precious")
+    (out / "results.csv").symlink_to(tmp_path / "precious")
+    queue.download(stored, "results.csv", directory=out)
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert not (out / "results.csv").is_symlink()
+
+
+def test_a_pipe_is_refused_by_name(
+    queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
+) -> None:
+    os.mkfifo(stage / "plots" / "pipe")
+    with pytest.raises(tej.DownloadFailed, match="pipe"):
+        queue.download(stored, "plots", directory=out)
+
+
+def test_a_target_that_cannot_be_written_is_named(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    out.write_text("a file, not a directory")
+    with pytest.raises(tej.DownloadFailed, match="cannot be written"):
+        queue.download(stored, "results.csv", directory=out)
+
+
+def test_a_directory_in_the_place_of_the_file_stays(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    (out / "results.csv" / "mine").mkdir(parents=True)
+    with pytest.raises(tej.DownloadFailed, match=r"results\.csv' cannot be written"):
+        queue.download(stored, "results.csv", directory=out)
+    assert (out / "results.csv" / "mine").is_dir()
+
+
+# While the job runs, and when the line is cut
+
+
+def test_the_output_of_a_running_job_can_be_fetched(
+    queue: tej.RemoteQueue, waiting: str, out: Path
+) -> None:
+    stage = Path(queue.status(waiting).directory)
+    wait_until(lambda: (stage / "_stdout").read_text(), "it has begun")
+    queue.download(waiting, "_stdout", directory=out)
+    assert (out / "_stdout").read_text() == "begun\n"
+
+
+def test_a_file_that_grows_while_it_is_fetched_comes_as_it_was(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, out: Path
+) -> None:
+    script = f"while [ ! -e '{gate.path}' ]; do echo line; done"
+    queue.submit("talker", job(script))
+    stage = Path(queue.status("talker").directory)
+    wait_until(lambda: (stage / "_stdout").stat().st_size > 100_000, "it has talked")
+    try:
+        for _ in range(5):
+            queue.download("talker", "_stdout", directory=out)
+            assert (out / "_stdout").read_bytes().startswith(b"line\nline\n")
+    finally:
+        gate.open()
+
+
+def test_a_large_file_comes_to_the_byte(
+    queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
+) -> None:
+    content = os.urandom(8_000_003)
+    (stage / "large").write_bytes(content)
+    pieces: list[int] = []
+    queue.download(stored, "large", directory=out, progress=pieces.append)
+    assert (out / "large").read_bytes() == content
+    assert sum(pieces) > 8_000_003
+
+
+def test_several_threads_fetch_over_one_connection(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    errors = []
+
+    def fetch(number: int) -> None:
+        try:
+            queue.download(stored, ".", directory=out / str(number))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=fetch, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len({frozenset(tree(out / str(number))) for number in range(12)}) == 1
+
+
+@pytest.fixture
+def proxy(sshd: Sshd) -> Iterator[Proxy]:
+    with Proxy(sshd.address, sshd.port) as running:
+        names = sshd.known_hosts.read_text()
+        with sshd.known_hosts.open("a") as known_hosts:
+            known_hosts.write(names.replace(str(sshd.port), str(running.port)))
+        yield running
+
+
+@pytest.fixture
+def through(
+    sshd: Sshd, proxy: Proxy, tmp_path: Path
+) -> Iterator[Callable[..., tej.RemoteQueue]]:
+    """A queue on the shared server, reached through a network that can be cut."""
+    destination = f"{sshd.user}@{sshd.address}:{proxy.port}"
+    transport = open_transport(
+        Destination.parse(destination), config_file=sshd.config(tmp_path)
+    )
+
+    def queue(path: Path, **options: object) -> tej.RemoteQueue:
+        return tej.RemoteQueue(destination, path, transport=transport, **options)  # type: ignore[arg-type]
+
+    with transport:
+        yield queue
+
+
+def test_a_stream_that_is_cut_leaves_no_half_file_under_a_final_name(
+    local_queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    out: Path,
+    through: Callable[..., tej.RemoteQueue],
+    proxy: Proxy,
+) -> None:
+    local_queue.submit("large", job("true", {"a": "small", "large": b"x" * 5_000_000}))
+    queue = through(queue_path, retries=Retries(limit=1))
+    assert queue.status("large")
+    proxy.cut_after(down=2_000_000)
+    with pytest.raises(tej.ConnectionFailed):
+        queue.download("large", ["a", "large"], directory=out)
+    assert tree(out) <= {"a"}
+    assert not (out / "large").exists()
+
+
+def test_a_stream_that_is_cut_is_asked_for_again(
+    local_queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    out: Path,
+    through: Callable[..., tej.RemoteQueue],
+    proxy: Proxy,
+) -> None:
+    content = os.urandom(5_000_000)
+    local_queue.submit("large", job("true", {"a": "small", "large": content}))
+    queue = through(queue_path, retries=Retries(first=0.05))
+    assert queue.status("large")
+    proxy.cut_after(down=2_000_000)
+    queue.download("large", ["a", "large"], directory=out)
+    assert (out / "large").read_bytes() == content
+    assert tree(out) == {"a", "large"}
+
+
+def test_an_upload_that_is_cut_is_sent_again_and_the_job_starts_once(
+    local_queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    tmp_path: Path,
+    through: Callable[..., tej.RemoteQueue],
+    proxy: Proxy,
+) -> None:
+    local_queue.setup()
+    runs = tmp_path / "runs"
+    directory = job(f"echo run >>'{runs}'", {"large": os.urandom(3_000_000)})
+    queue = through(queue_path, retries=Retries(first=0.05))
+    queue.jobs()
+    proxy.cut_after(up=1_500_000)
+    assert queue.submit("cut", directory) == "cut"
+    wait_until(lambda: queue.status("cut").state.final, "the job has ended")
+    assert queue.status("cut").succeeded
+    assert runs.read_text() == "run\n"
+    wait_until(lambda: not list(queue_path.glob("incoming/*")), "what was cut is swept")
+
+
+def test_an_upload_that_is_cut_for_good_makes_no_job_and_blocks_no_id(
+    local_queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    through: Callable[..., tej.RemoteQueue],
+    proxy: Proxy,
+) -> None:
+    local_queue.setup()
+    directory = job("true", {"large": os.urandom(3_000_000)})
+    queue = through(queue_path, retries=Retries(limit=1))
+    queue.jobs()
+    proxy.cut_after(up=1_500_000)
+    with pytest.raises(tej.ConnectionFailed):
+        queue.submit("cut", directory)
+    assert local_queue.jobs() == []
+    with pytest.raises(tej.JobNotFound):
+        local_queue.status("cut")
+    local_queue.submit("cut", directory)
+    assert local_queue.status("cut")

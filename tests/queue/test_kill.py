@@ -1,0 +1,360 @@
+"""Killing: all of a job's processes, nobody else's, and the truth about it afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Gate, is_alive, wait_until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+
+
+class Pids:
+    """The pids that a job's processes write to a file, once there are so many."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.touch()
+
+    def __call__(self, count: int) -> list[int]:
+        wait_until(
+            lambda: len(self.path.read_text().splitlines()) >= count,
+            f"{count} pids are known",
+        )
+        return [int(line) for line in self.path.read_text().split()]
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Pids:
+    return Pids(tmp_path / "pids")
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the same user that has nothing to do with jobs."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+def facts(queue_path: Path, job_id: str, name: str) -> Path:
+    return queue_path / "jobs" / job_id / name
+
+
+def test_kill_ends_the_job_and_says_who_asked(
+    queue: tej.RemoteQueue, waiting: str
+) -> None:
+    status = queue.kill(waiting)
+    assert status.state is JobState.KILLED
+    assert status.processes_left == 0
+    assert status.killed_by == status.submitter
+    again = queue.status(waiting)
+    assert again.state is JobState.KILLED
+    assert again.ended == status.ended
+    assert again.describe().startswith("Job was killed (0:")
+
+
+def test_kill_reaches_children_grandchildren_and_those_in_the_background(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, pids: Pids
+) -> None:
+    files = {
+        "note": f"#!/bin/sh\nprintf '%s\\n' $PPID >>'{pids.path}'\n",
+        "leaf": f"#!/bin/sh\n./note\n{gate.wait}\n",
+        "branch": "#!/bin/sh\n./note\n./leaf\ntrue\n",
+    }
+    script = "chmod +x note leaf branch\n./note\n./branch &\n./leaf &\nwait"
+    queue.submit("family", job(script, files))
+    members = pids(4)
+    assert all(map(is_alive, members))
+    queue.kill("family")
+    assert [pid for pid in members if is_alive(pid)] == []
+
+
+def test_kill_stops_a_job_of_one_command(
+    queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    queue.submit("single", job(), "exec sleep 1000")
+    pid = int(
+        Path(queue.status("single").directory.parent, "started").read_text().split()[2]
+    )
+    assert is_alive(pid)
+    assert queue.kill("single").state is JobState.KILLED
+    assert not is_alive(pid)
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        "setsid ./leaf >/dev/null 2>&1 </dev/null &",
+        "(setsid ./leaf &) & wait",
+        "nohup ./leaf >/dev/null 2>&1 &",
+    ],
+)
+def test_kill_reaches_what_left_the_jobs_session(
+    queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    pids: Pids,
+    escape: str,
+) -> None:
+    leaf = f"#!/bin/sh\necho $$ >>'{pids.path}'\n{gate.wait}\n"
+    queue.submit("escape", job(f"chmod +x leaf; {escape}\n{gate.wait}", {"leaf": leaf}))
+    (pid,) = pids(1)
+    assert is_alive(pid)
+    queue.kill("escape")
+    assert not is_alive(pid)
+
+
+def test_a_job_that_ignores_sigterm_gets_sigkill_when_its_grace_is_over(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit("deaf", job(f"trap '' TERM; echo deaf; {gate.wait}"))
+    directory = Path(queue.status("deaf").directory)
+    wait_until(lambda: (directory / "_stdout").read_text() == "deaf\n", "it is deaf")
+    assert queue.kill("deaf", grace=1).state is JobState.KILLED
+
+
+def test_a_job_may_clean_up_when_it_is_killed(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
+    queue.submit("tidy", job(script))
+    output = Path(queue.status("tidy").directory, "_stdout")
+    wait_until(lambda: output.read_text() == "begun\n", "the trap is set")
+    status = queue.kill("tidy", grace=60)
+    assert output.read_text() == "begun\ncleaned\n"
+    assert (status.state, status.exit_code) == (JobState.KILLED, 9)
+
+
+def test_a_stopped_job_can_be_killed(
+    queue: tej.RemoteQueue, waiting: str, queue_path: Path
+) -> None:
+    pid = int(facts(queue_path, waiting, "started").read_text().split()[2])
+    os.kill(pid, signal.SIGSTOP)
+    assert queue.kill(waiting, grace=30).state is JobState.KILLED
+    assert not is_alive(pid)
+
+
+def test_kill_leaves_a_job_alone_that_has_ended(
+    queue: tej.RemoteQueue, ended: str
+) -> None:
+    before = queue.status(ended)
+    after = queue.kill(ended)
+    assert after == before
+    outcome = queue.kill_many([ended])[ended]
+    assert outcome is not None
+    assert outcome.was is JobState.FINISHED
+
+
+def test_killing_no_job_says_so(queue: tej.RemoteQueue, ended: str) -> None:
+    with pytest.raises(tej.JobNotFound, match="No job 'absent'"):
+        queue.kill("absent")
+
+
+def test_several_jobs_are_killed_in_one_go(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    directory = job(gate.wait)
+    for name in ("one", "two"):
+        queue.submit(name, directory)
+    outcomes = queue.kill_many(["one", "absent", "two"])
+    assert list(outcomes) == ["one", "absent", "two"]
+    assert outcomes["absent"] is None
+    for name in ("one", "two"):
+        outcome = outcomes[name]
+        assert outcome is not None
+        assert outcome.was is JobState.RUNNING
+        assert outcome.status.state is JobState.KILLED
+
+
+def test_killed_crashed_and_a_plain_exit_143_are_told_apart(
+    queue: tej.RemoteQueue, job: Make, waiting: str
+) -> None:
+    queue.submit("plain", job("exit 143", name="plain"))
+    queue.submit("crashed", job("kill -s TERM $$", name="crashed"))
+    queue.kill(waiting)
+    wait_until(lambda: all(status.state.final for status in queue.jobs()), "all ended")
+    seen = {
+        status.job_id: (status.state, status.exit_code, status.signal)
+        for status in queue.jobs()
+    }
+    assert seen["plain"] == (JobState.FINISHED, 143, None)
+    assert seen["crashed"] == (JobState.FINISHED, None, 15)
+    assert seen[waiting][0] is JobState.KILLED
+
+
+def test_a_process_that_outlives_the_script_is_reported_and_kill_reaches_it(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, pids: Pids
+) -> None:
+    leaf = f"#!/bin/sh\necho $$ >>'{pids.path}'\n{gate.wait}\n"
+    script = f"chmod +x leaf; ./leaf >/dev/null 2>&1 & until [ -s '{pids.path}' ]; do sleep 0.05; done"
+    queue.submit("leaver", job(script, {"leaf": leaf}))
+    (pid,) = pids(1)
+    wait_until(lambda: queue.status("leaver").state.final, "its script is over")
+    status = queue.status("leaver")
+    assert status.state is JobState.FINISHED
+    assert status.processes_left >= 1
+    assert "left" in status.describe()
+    assert is_alive(pid)
+    with pytest.raises(tej.JobStillRunning, match=r"its processes|kill it first"):
+        queue.delete("leaver")
+    with pytest.raises(tej.JobStillRunning):
+        queue.cleanup()
+    after = queue.kill("leaver")
+    assert not is_alive(pid)
+    assert (after.state, after.exit_code) == (JobState.FINISHED, 0)
+    assert queue.status("leaver").processes_left == 0
+    queue.delete("leaver")
+
+
+def test_what_was_left_over_and_has_ended_is_not_in_the_way(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit("leaver", job(f"({gate.wait}) >/dev/null 2>&1 &"))
+    wait_until(lambda: queue.status("leaver").state.final, "its script is over")
+    assert queue.status("leaver").processes_left >= 1
+    gate.open()
+    wait_until(lambda: queue.status("leaver").processes_left == 0, "nothing is left")
+    queue.delete("leaver")
+
+
+def test_a_job_submitted_by_a_job_is_not_killed_with_it(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    inner = job(gate.wait, name="inner")
+    code = f"import tej; tej.RemoteQueue('local:', {str(queue_path)!r}).submit('inner', {str(inner)!r})"
+    local_queue.submit(
+        "outer",
+        job(
+            f"'{sys.executable}' submit.py && {gate.wait}",
+            {"submit.py": f"import sys; sys.path[:0] = {sys.path!r}\n{code}\n"},
+            name="outer",
+        ),
+    )
+    wait_until(
+        lambda: local_queue.statuses(["inner"])["inner"] is not None, "inner is there"
+    )
+    wait_until(
+        lambda: local_queue.status("inner").state is JobState.RUNNING, "inner runs"
+    )
+    assert local_queue.kill("outer").state is JobState.KILLED
+    assert local_queue.status("inner").state is JobState.RUNNING
+
+
+# A pid is believed only with its start time and its boot
+
+
+def test_a_stranger_with_the_recorded_pid_is_not_taken_for_the_job_nor_killed(
+    queue: tej.RemoteQueue,
+    waiting: str,
+    queue_path: Path,
+    stranger: subprocess.Popen[bytes],
+    gate: Gate,
+) -> None:
+    native = facts(queue_path, waiting, "native_id")
+    started = facts(queue_path, waiting, "started")
+    words, first = native.read_text().split(), started.read_text().split()
+    wrapper, leader = int(words[4]), int(first[2])
+    # What is left when the machine has given both numbers to others.
+    for pid in (wrapper, leader):
+        os.kill(pid, signal.SIGKILL)
+    gate.open()
+    wait_until(lambda: not is_alive(wrapper) and not is_alive(leader), "both are gone")
+    words[4] = first[2] = str(stranger.pid)
+    native.write_text(" ".join(words) + "\n")
+    started.write_text(" ".join(first) + "\n")
+    assert queue.status(waiting).state is JobState.LOST
+    queue.kill(waiting)
+    assert stranger.poll() is None
+    assert is_alive(stranger.pid)
+    queue.delete(waiting)
+    assert is_alive(stranger.pid)
+
+
+def test_a_job_whose_wrapper_died_runs_on_and_can_be_killed(
+    queue: tej.RemoteQueue, waiting: str, queue_path: Path
+) -> None:
+    wrapper = int(facts(queue_path, waiting, "native_id").read_text().split()[4])
+    leader = int(facts(queue_path, waiting, "started").read_text().split()[2])
+    os.kill(wrapper, signal.SIGKILL)
+    wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
+    status = queue.status(waiting)
+    assert status.state is JobState.RUNNING
+    assert "wrapper is gone" in (status.note or "")
+    with pytest.raises(tej.JobStillRunning):
+        queue.delete(waiting)
+    assert queue.kill(waiting).state is JobState.KILLED
+    assert not is_alive(leader)
+    queue.delete(waiting)
+
+
+def test_a_job_whose_wrapper_and_script_died_is_lost_and_can_be_removed(
+    queue: tej.RemoteQueue, waiting: str, queue_path: Path, gate: Gate
+) -> None:
+    wrapper = int(facts(queue_path, waiting, "native_id").read_text().split()[4])
+    leader = int(facts(queue_path, waiting, "started").read_text().split()[2])
+    for pid in (wrapper, leader):
+        os.kill(pid, signal.SIGKILL)
+    gate.open()
+    wait_until(lambda: not is_alive(wrapper) and not is_alive(leader), "both are gone")
+    status = queue.status(waiting)
+    assert status.state is JobState.LOST
+    assert "wrapper" in (status.evidence or "")
+    assert status.describe().startswith("Job is lost: ")
+    assert queue.status(waiting).state is JobState.LOST
+    assert queue.kill(waiting).state is JobState.LOST
+    queue.delete(waiting)
+    assert queue.jobs() == []
+
+
+def test_a_job_of_an_earlier_boot_of_the_machine_is_lost(
+    queue: tej.RemoteQueue, queue_path: Path, ended: str
+) -> None:
+    native = facts(queue_path, ended, "native_id")
+    facts(queue_path, ended, "finished").unlink()
+    words = native.read_text().split()
+    words[2] = "00000000-0000-0000-0000-000000000000"
+    native.write_text(" ".join(words) + "\n")
+    facts(queue_path, ended, "heartbeat").write_text("1000000000\n")
+    status = queue.status(ended)
+    assert status.state is JobState.LOST
+    assert "restarted" in (status.evidence or "")
+    queue.delete(ended)
+
+
+def test_an_end_that_the_job_itself_writes_wins_over_lost(
+    queue: tej.RemoteQueue, queue_path: Path, ended: str
+) -> None:
+    facts(queue_path, ended, "lost").write_text("1700000000 nobody has seen it\n")
+    assert queue.status(ended).succeeded
+
+
+def test_another_host_answers_from_the_heartbeat(
+    queue: tej.RemoteQueue, waiting: str, queue_path: Path
+) -> None:
+    native = facts(queue_path, waiting, "native_id")
+    honest = native.read_text()
+    words = honest.split()
+    words[1] = "login9"
+    native.write_text(" ".join(words) + "\n")
+    status = queue.status(waiting)
+    assert (status.state, status.host) == (JobState.RUNNING, "login9")
+    assert status.seen is not None
+    assert "on login9, last seen" in status.describe()
+    facts(queue_path, waiting, "heartbeat").write_text("1000000000\n")
+    silent = queue.status(waiting)
+    assert silent.state is JobState.LOST
+    assert "login9" in (silent.evidence or "")
+    native.write_text(honest)
+    assert queue.status(waiting).state is JobState.RUNNING

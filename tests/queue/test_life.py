@@ -1,0 +1,427 @@
+"""A job's life: submitted, running, at its end, fetched, deleted."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+
+import pytest
+from jobs import Gate, is_alive, wait_until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+
+
+def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
+    """The status of a job once it has ended."""
+    wait_until(lambda: queue.status(job_id).state.final, f"{job_id} has ended")
+    return queue.status(job_id)
+
+
+def stdout(queue: tej.RemoteQueue, job_id: str, name: str = "_stdout") -> str:
+    """What a job has printed so far."""
+    return Path(queue.status(job_id).directory, name).read_text()
+
+
+# submit
+
+
+def test_submit_makes_the_queue_and_starts_the_job(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    assert not queue_path.exists()
+    assert queue.submit("first", job(gate.wait)) == "first"
+    assert queue.status("first").state is JobState.RUNNING
+
+
+def test_status_tells_the_truth_as_soon_as_submit_returns(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    directory = job("true")
+    for number in range(8):
+        queue.submit(f"quick{number}", directory)
+        state = queue.status(f"quick{number}").state
+        assert state in (JobState.RUNNING, JobState.FINISHED)
+
+
+def test_a_job_without_an_id_is_named_after_its_directory_and_its_user(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    job_id = queue.submit(None, job("true"))
+    user = re.escape(getpass.getuser())
+    assert re.fullmatch(f"job_{user}_[a-z0-9]{{10}}", job_id)
+    assert ends(queue, job_id).name == "job"
+
+
+@pytest.mark.parametrize(
+    "name", ["my job", "a;touch pwned", "$(touch pwned)", "-rf", "é"]
+)
+def test_a_directory_may_be_called_anything(
+    queue: tej.RemoteQueue, job: Make, name: str
+) -> None:
+    job_id = queue.submit(None, job("ls -A", name=name))
+    assert ends(queue, job_id).succeeded
+    assert "pwned" not in stdout(queue, job_id)
+    assert queue.status(job_id).name == name
+
+
+def test_the_current_directory_can_be_submitted_as_a_dot(
+    queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(job("true"))
+    job_id = queue.submit(None, ".")
+    assert job_id.startswith("job_")
+    assert ends(queue, job_id).succeeded
+
+
+def test_an_id_that_is_taken_is_refused_and_the_job_there_is_untouched(
+    queue: tej.RemoteQueue, waiting: str, job: Make
+) -> None:
+    before = queue.status(waiting)
+    with pytest.raises(tej.JobAlreadyExists, match=f"Job '{waiting}' already exists"):
+        queue.submit(waiting, job("echo other", name="other"))
+    after = queue.status(waiting)
+    assert (after.native_id, after.submitted, after.name) == (
+        before.native_id,
+        before.submitted,
+        before.name,
+    )
+    assert stdout(queue, waiting) == "begun\n"
+
+
+def test_an_id_of_full_length_works_and_a_longer_one_is_refused(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    longest = "x" * 200
+    queue.submit(longest, job("true"))
+    assert ends(queue, longest).succeeded
+    queue.delete(longest)
+    with pytest.raises(tej.InvalidJobId, match="201 characters, 200 are allowed"):
+        queue.submit("x" * 201, job("true"))
+
+
+@pytest.mark.parametrize(
+    "job_id", ["", ".", "..", "-rf", "a/b", "a b", "a\nb", "é", "*"]
+)
+@pytest.mark.parametrize(
+    "verb", ["submit", "status", "download", "kill", "delete", "job"]
+)
+def test_an_illegal_id_is_refused_before_anything_is_asked(
+    job_id: str, verb: str, job: Make
+) -> None:
+    queue = tej.RemoteQueue("nobody@host.invalid")
+    more = {"submit": [job()], "download": ["file"]}.get(verb, [])
+    with pytest.raises(tej.InvalidJobId, match="Invalid job identifier"):
+        getattr(queue, verb)(job_id, *more)
+
+
+def test_every_character_that_an_id_may_have_works(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    job_id = "aZ09_-+=@%:.,"
+    queue.submit(job_id, job("echo $TEJ_JOB_ID"))
+    assert ends(queue, job_id).succeeded
+    assert stdout(queue, job_id) == f"{job_id}\n"
+    assert [status.job_id for status in queue.jobs()] == [job_id]
+    queue.delete(job_id)
+    assert queue.jobs() == []
+
+
+def test_labels_and_the_name_are_kept_whatever_is_in_them(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    labels = {"a b": "c=d\n'\"%$", "é": "\udce9", "end": "", "token": "x"}
+    queue.submit("labelled", job("true"), name="a 'name'\n end", labels=labels)
+    status = ends(queue, "labelled")
+    assert status.labels == labels
+    assert status.name == "a 'name'\n end"
+    assert status.submitter == f"{getpass.getuser()}@{socket.gethostname()}"
+    assert status.script == "start.sh"
+
+
+def test_progress_is_told_every_byte_that_is_sent(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    pieces: list[int] = []
+    queue.submit("big", job("true", {"data": b"x" * 3_000_000}), progress=pieces.append)
+    assert sum(pieces) > 3_000_000
+    assert len(pieces) > 5
+    assert sum(pieces) % 10240 == 0
+
+
+# status
+
+
+def test_a_running_job_has_a_start_and_no_end(
+    queue: tej.RemoteQueue, waiting: str
+) -> None:
+    status = queue.status(waiting)
+    assert status.state is JobState.RUNNING
+    assert not status.state.final
+    assert status.started is not None
+    assert abs((datetime.now(timezone.utc) - status.started).total_seconds()) < 300
+    assert status.duration is not None
+    assert (status.ended, status.exit_code, status.signal) == (None, None, None)
+    assert status.host == socket.gethostname()
+    assert is_alive(int(status.native_id or 0))
+    assert status.describe().startswith("Job is still running (0:")
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 77, 126, 143, 255])
+def test_the_exit_code_is_the_scripts_whatever_it_is(
+    queue: tej.RemoteQueue, job: Make, code: int
+) -> None:
+    queue.submit("exits", job(f"exit {code}"))
+    status = ends(queue, "exits")
+    assert (status.state, status.exit_code, status.signal) == (
+        JobState.FINISHED,
+        code,
+        None,
+    )
+    assert status.succeeded == (code == 0)
+    assert status.result == str(code)
+
+
+@pytest.mark.parametrize(("name", "number"), [("TERM", 15), ("KILL", 9), ("SEGV", 11)])
+def test_a_signal_that_ended_the_script_is_told_from_an_exit_code(
+    queue: tej.RemoteQueue, job: Make, name: str, number: int
+) -> None:
+    queue.submit("signalled", job(f"ulimit -c 0; kill -s {name} $$"))
+    status = ends(queue, "signalled")
+    assert (status.state, status.exit_code, status.signal) == (
+        JobState.FINISHED,
+        None,
+        number,
+    )
+    assert not status.succeeded
+    assert status.result == str(128 + number)
+    assert f"ended by SIG{name}" in status.describe()
+
+
+def test_an_ended_job_has_its_times_in_order(
+    queue: tej.RemoteQueue, ended: str
+) -> None:
+    status = queue.status(ended)
+    assert status.submitted is not None
+    assert status.started is not None
+    assert status.ended is not None
+    assert status.submitted <= status.started <= status.ended
+    assert status.duration == (status.ended - status.started).total_seconds()
+
+
+def test_the_status_of_no_job_says_so(queue: tej.RemoteQueue, ended: str) -> None:
+    with pytest.raises(tej.JobNotFound, match="^No job 'absent'$"):
+        queue.status("absent")
+
+
+def test_many_jobs_are_asked_about_in_one_round_trip(
+    queue: tej.RemoteQueue, waiting: str, ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    run = queue.transport.run
+    monkeypatch.setattr(
+        queue.transport, "run", lambda *a, **k: (runs.append(a), run(*a, **k))[1]
+    )
+    found = queue.statuses([ended, "absent", waiting, ended])
+    assert list(found) == [ended, "absent", waiting]
+    assert found["absent"] is None
+    assert found[ended] is not None
+    assert found[waiting] is not None
+    assert (found[ended].state, found[waiting].state) == (
+        JobState.FINISHED,
+        JobState.RUNNING,
+    )
+    assert len(runs) == 1
+    queue.jobs()
+    assert len(runs) == 2
+    assert queue.statuses([]) == {}
+    assert len(runs) == 2
+
+
+def test_a_status_is_only_read_so_that_nothing_grows_with_the_polls(
+    queue: tej.RemoteQueue, queue_path: Path, waiting: str
+) -> None:
+    def sizes() -> dict[str, int]:
+        return {
+            str(path): path.stat().st_size
+            for path in queue_path.rglob("*")
+            if path.name != "heartbeat" and path.is_file()
+        }
+
+    before = sizes()
+    for _ in range(5):
+        queue.status(waiting)
+        queue.jobs()
+    assert sizes() == before
+
+
+def test_a_status_unpacks_into_three_as_it_did(
+    queue: tej.RemoteQueue, ended: str, queue_path: Path
+) -> None:
+    state, directory, result = queue.status(ended)
+    assert state == "finished"
+    assert directory == PurePosixPath(queue_path, "jobs/ended/stage")
+    assert result == "0"
+
+
+# list
+
+
+def test_an_empty_queue_lists_no_job(queue: tej.RemoteQueue) -> None:
+    queue.setup()
+    assert queue.jobs() == []
+    assert list(queue.list()) == []
+
+
+def test_list_tells_of_every_job(
+    queue: tej.RemoteQueue, waiting: str, ended: str
+) -> None:
+    pairs = dict(queue.list())
+    assert {job_id: info["status"] for job_id, info in pairs.items()} == {
+        waiting: "running",
+        ended: "finished",
+    }
+
+
+def test_a_queue_that_is_not_there_is_not_made_by_asking(
+    queue: tej.RemoteQueue, queue_path: Path
+) -> None:
+    for ask in (
+        queue.jobs,
+        lambda: queue.status("a"),
+        lambda: queue.download("a", "b"),
+        lambda: queue.kill("a"),
+        lambda: queue.delete("a"),
+        queue.cleanup,
+    ):
+        with pytest.raises(tej.QueueDoesntExist, match=re.escape(str(queue_path))):
+            ask()
+    assert not queue_path.exists()
+
+
+# delete
+
+
+def test_a_job_that_has_ended_is_deleted_with_its_files(
+    queue: tej.RemoteQueue, queue_path: Path, ended: str
+) -> None:
+    queue.delete(ended)
+    assert list(queue_path.glob("jobs/*")) == []
+    assert list(queue_path.glob("incoming/*")) == []
+    with pytest.raises(tej.JobNotFound):
+        queue.status(ended)
+    with pytest.raises(tej.JobNotFound, match="No job 'ended'"):
+        queue.delete(ended)
+
+
+def test_a_job_that_runs_is_not_deleted(queue: tej.RemoteQueue, waiting: str) -> None:
+    with pytest.raises(tej.JobStillRunning, match="waiting.*kill it first"):
+        queue.delete(waiting)
+    assert queue.status(waiting).state is JobState.RUNNING
+
+
+def test_an_id_is_free_again_once_its_job_is_deleted(
+    queue: tej.RemoteQueue, ended: str, job: Make
+) -> None:
+    queue.delete(ended)
+    queue.submit(ended, job("echo again", name="again"))
+    assert ends(queue, ended).name == "again"
+
+
+def test_several_jobs_are_deleted_in_one_go_each_with_its_own_outcome(
+    queue: tej.RemoteQueue, waiting: str, ended: str
+) -> None:
+    outcome = queue.delete_many([ended, "absent", waiting])
+    assert outcome[ended] is None
+    assert isinstance(outcome["absent"], tej.JobNotFound)
+    assert isinstance(outcome[waiting], tej.JobStillRunning)
+    assert [status.job_id for status in queue.jobs()] == [waiting]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root writes everywhere")
+def test_write_protected_results_can_be_deleted(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    queue.submit("protected", job("mkdir -p a/b; touch a/b/c; chmod 500 a/b a"))
+    ends(queue, "protected")
+    queue.delete("protected")
+    assert queue.jobs() == []
+
+
+# cleanup
+
+
+def test_cleanup_removes_the_queue_with_its_jobs(
+    queue: tej.RemoteQueue, queue_path: Path, ended: str
+) -> None:
+    assert queue.cleanup() is True
+    assert not queue_path.exists()
+
+
+def test_cleanup_works_right_after_setup(
+    queue: tej.RemoteQueue, queue_path: Path
+) -> None:
+    queue.setup()
+    assert queue.cleanup() is True
+    assert not queue_path.exists()
+
+
+def test_cleanup_refuses_while_a_job_runs_and_removes_nothing(
+    queue: tej.RemoteQueue, waiting: str, ended: str
+) -> None:
+    with pytest.raises(
+        tej.JobStillRunning, match="some jobs are still running: waiting"
+    ):
+        queue.cleanup()
+    assert {status.job_id for status in queue.jobs()} == {waiting, ended}
+
+
+def test_cleanup_can_kill_first(
+    queue: tej.RemoteQueue, queue_path: Path, waiting: str
+) -> None:
+    pid = int(Path(queue_path, "jobs", waiting, "started").read_text().split()[2])
+    assert is_alive(pid)
+    assert queue.cleanup(kill=True) is True
+    assert not queue_path.exists()
+    assert not is_alive(pid)
+
+
+def test_cleanup_leaves_what_is_not_tejs(
+    queue: tej.RemoteQueue, queue_path: Path, ended: str
+) -> None:
+    (queue_path / "notes.txt").write_text("mine")
+    queue.cleanup()
+    assert [path.name for path in queue_path.iterdir()] == ["notes.txt"]
+
+
+# objects
+
+
+def test_a_job_object_has_the_same_verbs(
+    queue: tej.RemoteQueue, ended: str, waiting: str, tmp_path: Path
+) -> None:
+    handle = queue.job(ended)
+    assert handle.status().succeeded
+    (path,) = handle.download("_stdout", directory=tmp_path / "out")
+    assert path.read_text() == "out\n"
+    handle.delete()
+    with pytest.raises(tej.JobNotFound):
+        handle.status()
+    assert queue.job(waiting).kill().state is JobState.KILLED
+    assert queue.job(waiting) == queue.job(waiting)
+    assert len({queue.job(waiting), queue.job(waiting), handle}) == 2
+
+
+def test_a_queue_can_be_used_again_after_it_was_closed(
+    queue: tej.RemoteQueue, ended: str
+) -> None:
+    with queue:
+        assert queue.status(ended).succeeded
+    assert queue.status(ended).succeeded

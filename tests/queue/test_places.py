@@ -1,0 +1,579 @@
+"""Where a queue may be, what leads to it, and what is never touched."""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+from jobs import wait_until
+from servers.sshd import Sshd
+from servers.users import Users
+
+import tej
+
+if TYPE_CHECKING:
+    from tests.queue.conftest import Server
+
+Make = Callable[..., Path]
+Watch = Callable[[Path], Path]
+
+ODD_NAMES = [
+    "two  blanks",
+    " leading and trailing ",
+    "it's",
+    'a "quote"',
+    "back\\slash\\n",
+    "dollar $HOME `id` $(id)",
+    "new\nline",
+    "-rf",
+    "*?[a]",
+    "a;b&c|d<e>f",
+    "#hash%percent!",
+    "café ✓",
+    "%s\\0",
+    "~tilde",
+]
+
+
+def snapshot(folder: Path) -> dict[str, object]:
+    """All that is in a folder, its contents included."""
+    return {
+        str(path.relative_to(folder)): (
+            os.readlink(path)
+            if path.is_symlink()
+            else path.read_bytes()
+            if path.is_file()
+            else None
+        )
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def runs_a_job(queue: tej.RemoteQueue, directory: Path) -> PurePosixPath:
+    """A job goes all its way there; returns its stage."""
+    job_id = queue.submit(None, directory)
+    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    status = queue.status(job_id)
+    assert status.succeeded
+    assert [found.job_id for found in queue.jobs()] == [job_id]
+    return status.directory
+
+
+# The path
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_queue_may_be_called_anything(
+    server: Server, tmp_path: Path, job: Make, watch: Watch, name: str
+) -> None:
+    path = watch(tmp_path / "odd" / name / name)
+    queue = server.queue(path)
+    directory = job('pwd -P; printf "%s\\n" "$TEJ_QUEUE"')
+    stage = runs_a_job(queue, directory)
+    assert stage.parts[: len(path.parts)] == path.parts
+    output = Path(stage, "_stdout").read_text()
+    assert output == f"{stage}\n{path}\n"
+    (job_id,) = (status.job_id for status in queue.jobs())
+    (fetched,) = queue.download(job_id, "_stdout", directory=tmp_path / "out")
+    assert fetched.read_text() == output
+    queue.kill(job_id)
+    queue.delete(job_id)
+    assert queue.cleanup()
+    assert not path.exists()
+    assert [found.name for found in path.parent.parent.iterdir()] == [name]
+
+
+def test_a_queue_may_have_a_name_that_is_not_utf8(
+    server: Server, tmp_path: Path, job: Make, watch: Watch
+) -> None:
+    path = watch(tmp_path / os.fsdecode(b"caf\xe9 \xff"))
+    assert runs_a_job(server.queue(path), job("true")) == PurePosixPath(
+        path, "jobs", os.listdir(path / "jobs")[0], "stage"
+    )
+
+
+@pytest.mark.parametrize("form", ["relative", "relative/deeper", "~/tilde", "~/a b/c"])
+def test_a_relative_path_and_a_tilde_start_in_the_home_directory(
+    server: Server, job: Make, watch: Watch, form: str
+) -> None:
+    # The shared server's home outlives the test: each has a place of its own there.
+    own = f"{next(COUNTER)}"
+    text = f"~/{own}/{form[2:]}" if form.startswith("~/") else f"{own}/{form}"
+    path = watch(server.home / own / form.removeprefix("~/"))
+    stage = runs_a_job(server.queue(text), job("true"))
+    assert stage == PurePosixPath(path, "jobs", os.listdir(path / "jobs")[0], "stage")
+
+
+COUNTER = itertools.count()
+
+
+def test_the_default_is_dot_tej_in_the_home_directory(
+    local_server: Server, job: Make, watch: Watch
+) -> None:
+    watch(local_server.home / ".tej")
+    assert runs_a_job(tej.RemoteQueue("local:"), job("true")).is_relative_to(
+        local_server.home / ".tej"
+    )
+
+
+def test_a_tilde_with_a_name_is_that_users_home(
+    server: Server, tmp_path: Path, job: Make, watch: Watch
+) -> None:
+    path = watch(tmp_path / "queue")
+    home = Path(f"~{getpass.getuser()}").expanduser()
+    up = "/".join([".."] * (len(home.parts) - 1))
+    queue = server.queue(f"~{getpass.getuser()}/{up}{path}")
+    assert runs_a_job(queue, job("true")).is_relative_to(path)
+    assert not Path(f"./~{getpass.getuser()}").exists()
+
+
+def test_files_and_set_up_meet_in_another_users_home(
+    server: Server, users: Users, job: Make, watch: Watch
+) -> None:
+    user = users.add()
+    path = watch(user.home / "queue")
+    assert runs_a_job(server.queue(f"~{user.name}/queue"), job("true")).is_relative_to(
+        path
+    )
+
+
+def test_a_user_who_is_not_there_is_named(server: Server) -> None:
+    with pytest.raises(tej.Error, match="There is no user 'nobody-by-that-name'"):
+        server.queue("~nobody-by-that-name/queue").setup()
+
+
+@pytest.mark.parametrize("text", ["~$(touch pwned)", "~`id`/x", "~a b/x", "~;id", "~'"])
+def test_what_follows_a_tilde_is_never_run(server: Server, text: str) -> None:
+    with pytest.raises(tej.Error, match="does not begin with a user's name"):
+        server.queue(text).setup()
+    assert not (server.home / "pwned").exists()
+
+
+@pytest.mark.parametrize("path", ["/", "/dev/null", "/dev/null/queue", "/proc/queue"])
+def test_a_path_that_cannot_be_a_queue_is_refused(server: Server, path: str) -> None:
+    with pytest.raises(tej.Error):
+        server.queue(path).setup()
+    with pytest.raises(tej.Error):
+        server.queue(path).setup(force=2)
+
+
+def test_a_symbolic_link_on_the_way_is_followed(
+    server: Server, tmp_path: Path, job: Make, watch: Watch
+) -> None:
+    path = watch(tmp_path / "real" / "queue")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "alias").symlink_to("real")
+    queue = server.queue(tmp_path / "alias" / "queue")
+    assert runs_a_job(queue, job("true")).parent.name
+    assert path.is_dir()
+
+
+# Links
+
+
+def link(path: Path, to: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"tejdir: " + os.fsencode(str(to)) + b"\n")
+    return path
+
+
+def test_a_link_leads_to_the_queue(
+    server: Server, queue: tej.RemoteQueue, queue_path: Path, ended: str, tmp_path: Path
+) -> None:
+    through = server.queue(link(tmp_path / "link", queue_path))
+    assert through.status(ended).directory.is_relative_to(queue_path)
+    through.delete(ended)
+    assert queue.jobs() == []
+
+
+def test_a_chain_of_links_leads_to_the_queue_and_goes_with_it(
+    server: Server, queue: tej.RemoteQueue, queue_path: Path, ended: str, tmp_path: Path
+) -> None:
+    links = [tmp_path / "links" / f"link {number}" for number in range(5)]
+    aim: Path = queue_path
+    for path in links:
+        link(path, aim)
+        aim = path
+    through = server.queue(aim)
+    assert through.status(ended).succeeded
+    assert through.cleanup()
+    assert not queue_path.exists()
+    assert [path for path in links if path.exists()] == []
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_link_may_lead_anywhere_that_fits_in_a_line(
+    server: Server, tmp_path: Path, job: Make, watch: Watch, name: str
+) -> None:
+    if "\n" in name:
+        pytest.skip("a link is one line")
+    path = watch(tmp_path / "somewhere" / name)
+    server.queue(path).setup()
+    through = server.queue(link(tmp_path / f"link to {name}", path))
+    assert runs_a_job(through, job("true")).is_relative_to(path)
+    through.cleanup()
+    assert not path.exists()
+    assert not (tmp_path / f"link to {name}").exists()
+
+
+def test_a_link_that_is_relative_starts_where_it_is(
+    server: Server, queue_path: Path, queue: tej.RemoteQueue, ended: str, tmp_path: Path
+) -> None:
+    through = server.queue(link(tmp_path / "deep" / "er" / "link", "../../queue"))
+    assert through.status(ended).succeeded
+
+
+def test_a_link_may_begin_with_a_tilde(
+    server: Server, tmp_path: Path, job: Make
+) -> None:
+    queue = server.queue(link(tmp_path / "link", f"~/linked {next(COUNTER)}"))
+    with pytest.raises(tej.QueueLinkBroken, match="does not exist"):
+        queue.submit(None, job("true"))
+
+
+def test_a_link_that_leads_nowhere_is_named_and_nothing_is_made(
+    server: Server, tmp_path: Path, job: Make
+) -> None:
+    aim = tmp_path / "not there"
+    path = link(tmp_path / "link", aim)
+    queue = server.queue(path)
+    for ask in (
+        queue.jobs,
+        queue.setup,
+        queue.cleanup,
+        lambda: queue.submit("a", job("true")),
+        lambda: queue.status("a"),
+        lambda: queue.download("a", "b"),
+    ):
+        with pytest.raises((tej.QueueLinkBroken, tej.QueueExists)) as raised:
+            ask()
+        assert str(path) in str(raised.value)
+    assert not aim.exists()
+    assert path.exists()
+
+
+def test_a_circle_of_links_is_found_out(
+    server: Server, tmp_path: Path, job: Make
+) -> None:
+    names = ["one", "two", "three"]
+    for name, aim in zip(names, [*names[1:], names[0]], strict=True):
+        link(tmp_path / name, tmp_path / aim)
+    queue = server.queue(tmp_path / "one")
+    for ask in (queue.jobs, queue.cleanup, lambda: queue.submit("a", job("true"))):
+        with pytest.raises(tej.QueueLinkBroken, match="leads in a circle"):
+            ask()
+    assert all((tmp_path / name).is_file() for name in names)
+
+
+def test_a_link_to_itself_is_a_circle(server: Server, tmp_path: Path) -> None:
+    queue = server.queue(link(tmp_path / "link", tmp_path / "link"))
+    with pytest.raises(tej.QueueLinkBroken, match="circle"):
+        queue.jobs()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"tejdir:", b"tejdir: ", b"\0\xff", b"notes\n"]
+)
+def test_a_file_that_is_no_link_is_refused_and_stays(
+    server: Server, tmp_path: Path, job: Make, content: bytes
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    queue = server.queue(path)
+    for ask in (
+        queue.jobs,
+        queue.setup,
+        queue.cleanup,
+        lambda: queue.setup(force=2),
+        lambda: queue.submit("a", job("true")),
+    ):
+        with pytest.raises(tej.QueueExists, match=r"not a link to a queue"):
+            ask()
+    assert path.read_bytes() == content
+
+
+# What belongs to others
+
+
+def queue_of_tej_06(path: Path) -> None:
+    """As tej 0.6 leaves it, with a job."""
+    (path / "jobs" / "old_job").mkdir(parents=True)
+    (path / "commands" / "lib").mkdir(parents=True)
+    (path / "version").write_text("0.2\ndefault\n")
+    (path / "commands" / "status").write_text("#!/bin/sh\n")
+    (path / "jobs" / "old_job" / "status").write_text("finished 0\n")
+    (path / "jobs" / "old_job" / "results.txt").write_text("precious\n")
+
+
+def queue_of_a_later_tej(path: Path) -> None:
+    (path / "jobs" / "new_job").mkdir(parents=True)
+    (path / "version").write_text("tej 9\nruntime quantum\nscripts abc 9.0\n")
+
+
+def queue_of_who_knows_whom(path: Path) -> None:
+    path.mkdir()
+    (path / "version").write_text("1.4.2\n")
+
+
+def somebodys_directory(path: Path) -> None:
+    (path / "thesis").mkdir(parents=True)
+    (path / "thesis" / "chapter1.tex").write_text("In the beginning")
+
+
+def directory_with_a_hidden_file(path: Path) -> None:
+    path.mkdir()
+    (path / ".bashrc").write_text("export A=b")
+
+
+def directory_with_a_dangling_link(path: Path) -> None:
+    path.mkdir()
+    (path / "data").symlink_to("/nowhere/at/all")
+
+
+def directory_with_files_named_as_tejs(path: Path) -> None:
+    (path / "commands").mkdir(parents=True)
+    (path / "jobs").mkdir()
+    (path / "jobs" / "offers.txt").write_text("mine")
+
+
+FOREIGN = {
+    "0.6": (queue_of_tej_06, "queue of tej 0.2.*choose another --queue"),
+    "later": (queue_of_a_later_tej, "newer tej"),
+    "unknown": (queue_of_who_knows_whom, "not tej's"),
+    "directory": (somebodys_directory, "not a queue of tej"),
+    "hidden": (directory_with_a_hidden_file, "not a queue of tej"),
+    "dangling": (directory_with_a_dangling_link, "not a queue of tej"),
+    "lookalike": (directory_with_files_named_as_tejs, "not a queue of tej"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_is_not_this_tejs_is_refused_by_every_verb_and_stays_as_it_is(
+    server: Server, tmp_path: Path, job: Make, kind: str
+) -> None:
+    make, words = FOREIGN[kind]
+    path = tmp_path / "theirs"
+    make(path)
+    before = snapshot(path)
+    queue = server.queue(path)
+    directory = job("true")
+    for ask in (
+        queue.setup,
+        lambda: queue.setup(force=1),
+        lambda: queue.setup(force=2),
+        lambda: queue.submit("a", directory),
+        queue.jobs,
+        lambda: list(queue.list()),
+        lambda: queue.status("old_job"),
+        lambda: queue.download("old_job", "results.txt", directory=tmp_path),
+        lambda: queue.kill("old_job"),
+        lambda: queue.delete("old_job"),
+        queue.cleanup,
+        lambda: queue.cleanup(kill=True),
+    ):
+        with pytest.raises(tej.QueueExists, match=words):
+            ask()
+        assert snapshot(path) == before
+    assert sorted(os.listdir(tmp_path / "theirs")) == sorted(os.listdir(path))
+
+
+def test_a_queue_half_made_is_finished_by_the_next_who_comes(
+    server: Server, queue_path: Path, queue: tej.RemoteQueue, job: Make
+) -> None:
+    for part in ("jobs", "incoming", "scripts"):
+        (queue_path / part).mkdir(parents=True)
+        (queue_path / f".version.{part}").write_text("tej 1\n")
+    with pytest.raises(tej.QueueDoesntExist):
+        queue.jobs()
+    assert runs_a_job(queue, job("true"))
+
+
+def test_an_empty_directory_becomes_a_queue(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    queue_path.mkdir()
+    assert runs_a_job(queue, job("true"))
+
+
+# setup
+
+
+def test_setup_makes_an_empty_queue_and_tells_where(
+    queue: tej.RemoteQueue, queue_path: Path
+) -> None:
+    assert queue.setup() == PurePosixPath(queue_path)
+    assert queue.jobs() == []
+    assert (queue_path.stat().st_mode & 0o777) == 0o700
+
+
+def test_setup_leaves_a_queue_that_is_there(
+    queue: tej.RemoteQueue, queue_path: Path, ended: str
+) -> None:
+    before = snapshot(queue_path)
+    with pytest.raises(tej.QueueExists, match="already exists\nUse --force"):
+        queue.setup()
+    assert snapshot(queue_path) == before
+
+
+def test_setup_makes_links(
+    server: Server, queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
+) -> None:
+    places = [tmp_path / "links" / "one link", tmp_path / "an'other"]
+    queue.setup(links=places)
+    for place in places:
+        assert place.read_text() == f"tejdir: {queue_path}\n"
+        assert server.queue(place).jobs() == []
+
+
+def test_setup_makes_links_alone(
+    server: Server, queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "link"
+    queue.setup(links=[str(place)], only_links=True)
+    assert not queue_path.exists()
+    assert place.read_text() == f"tejdir: {queue_path}\n"
+    queue.setup()
+    assert server.queue(place).jobs() == []
+
+
+def test_setup_replaces_a_link_by_a_new_one(
+    server: Server,
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    tmp_path: Path,
+    watch: Watch,
+) -> None:
+    place = link(tmp_path / "link", tmp_path / "old")
+    queue.setup(links=[place])
+    assert place.read_text() == f"tejdir: {queue_path}\n"
+
+
+@pytest.mark.parametrize("force", [0, 1, 2])
+def test_setup_never_makes_a_link_of_something_else(
+    queue: tej.RemoteQueue, tmp_path: Path, force: int
+) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_text("precious")
+    folder.mkdir()
+    for place in (file, folder):
+        with pytest.raises(tej.QueueExists, match="is not a link to a queue"):
+            queue.setup(links=[place], force=force, only_links=True)
+    assert file.read_text() == "precious"
+    assert list(folder.iterdir()) == []
+
+
+def test_setup_does_not_make_a_link_to_itself(
+    queue: tej.RemoteQueue, queue_path: Path
+) -> None:
+    with pytest.raises(tej.QueueExists, match="itself"):
+        queue.setup(links=[queue_path])
+    with pytest.raises(tej.QueueExists):
+        queue.setup(links=[queue_path], force=True)
+
+
+def test_setup_with_force_replaces_a_queue_without_jobs(
+    queue: tej.RemoteQueue, queue_path: Path
+) -> None:
+    queue.setup()
+    (queue_path / "profile").write_text("A=b")
+    queue.setup(force=True)
+    assert queue.jobs() == []
+    assert [path.name for path in queue_path.parent.glob("queue*")] == ["queue"]
+
+
+def test_setup_with_force_keeps_a_queue_with_jobs_until_it_is_said_twice(
+    queue: tej.RemoteQueue, queue_path: Path, ended: str
+) -> None:
+    before = snapshot(queue_path)
+    with pytest.raises(tej.QueueExists, match="holds 1 jobs\nUse --force twice"):
+        queue.setup(force=True)
+    assert snapshot(queue_path) == before
+    queue.setup(force=2)
+    assert queue.jobs() == []
+    assert [path.name for path in queue_path.parent.glob("queue*")] == ["queue"]
+
+
+@pytest.mark.parametrize("force", [1, 2, 3])
+def test_setup_with_force_never_takes_a_queue_from_under_a_running_job(
+    queue: tej.RemoteQueue, waiting: str, force: int
+) -> None:
+    with pytest.raises(tej.JobStillRunning, match="still running: waiting"):
+        queue.setup(force=force)
+    assert queue.status(waiting).state is tej.JobState.RUNNING
+
+
+def test_setup_with_force_takes_the_place_of_a_link_and_leaves_its_queue(
+    server: Server,
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    ended: str,
+    tmp_path: Path,
+    watch: Watch,
+) -> None:
+    place = watch(link(tmp_path / "link", queue_path))
+    through = server.queue(place)
+    with pytest.raises(tej.QueueExists, match=re.escape(f"(links to {queue_path})")):
+        through.setup()
+    assert place.is_file()
+    assert through.setup(force=True) == PurePosixPath(place)
+    assert through.jobs() == []
+    assert queue.status(ended).succeeded
+
+
+def test_setup_with_force_takes_the_place_of_a_broken_link(
+    server: Server, tmp_path: Path, watch: Watch
+) -> None:
+    place = watch(link(tmp_path / "link", tmp_path / "nowhere"))
+    queue = server.queue(place)
+    with pytest.raises(
+        tej.QueueExists, match=re.escape(f"Broken link exists at '{place}'")
+    ):
+        queue.setup()
+    queue.setup(force=True)
+    assert queue.jobs() == []
+
+
+def test_an_unknown_runtime_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(ValueError, match="'quantum' is unknown; there are: default"):
+        tej.RemoteQueue("host.invalid", setup_runtime="quantum")
+
+
+def test_a_queue_of_a_runtime_that_is_not_allowed_is_refused(
+    server: Server, queue: tej.RemoteQueue, queue_path: Path, ended: str, job: Make
+) -> None:
+    picky = server.queue(queue_path, need_runtime=["pbs", "slurm"])
+    for ask in (picky.jobs, lambda: picky.submit("a", job("true"))):
+        with pytest.raises(
+            tej.QueueExists, match="'default', which is not one of those"
+        ):
+            ask()
+    allowed = server.queue(queue_path, need_runtime=["pbs", "default"])
+    assert allowed.status(ended).succeeded
+    assert server.queue(queue_path, need_runtime="default").status(ended).succeeded
+
+
+def test_start_up_files_that_print_do_not_disturb(
+    start_sshd: Callable[..., Sshd], tmp_path: Path, job: Make, watch: Watch
+) -> None:
+    from servers.users import make_noisy
+
+    from tej.destination import Destination
+    from tej.transport import open_transport
+
+    home = tmp_path / "noisy home"
+    home.mkdir()
+    make_noisy(home)
+    sshd = start_sshd(home=home)
+    config = sshd.config(tmp_path)
+    with open_transport(
+        Destination.parse(sshd.destination), config_file=config
+    ) as transport:
+        path = watch(tmp_path / "queue")
+        queue = tej.RemoteQueue(sshd.destination, path, transport=transport)
+        assert runs_a_job(queue, job("true"))

@@ -1,0 +1,300 @@
+"""What is started, and what it finds around itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jobs import wait_until
+
+import tej
+
+Make = Callable[..., Path]
+
+
+def output_of(
+    queue: tej.RemoteQueue, directory: Path, script: str | None = None
+) -> str:
+    """What a job prints, which has to end well."""
+    job_id = queue.submit(None, directory, script)
+    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    status = queue.status(job_id)
+    errors = Path(status.directory, "_stderr").read_text()
+    assert status.succeeded, f"{status}: {errors}"
+    assert errors == ""
+    return Path(status.directory, "_stdout").read_text()
+
+
+ARGUMENTS = '#!/bin/sh\nprintf "[%s]" "$0" "$@"\n'
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "printed"),
+    [
+        (None, "start.sh", "[./start.sh]"),
+        ("start.sh", "start.sh", "[./start.sh]"),
+        ("./start.sh", "start.sh", "[./start.sh]"),
+        ("run", "run", "[./run]"),
+        ("bin/jobinit", "bin/jobinit", "[./bin/jobinit]"),
+        ("my script.sh", "my script.sh", "[./my script.sh]"),
+        ("it's", "it's", "[./it's]"),
+        ("a;b", "a;b", "[./a;b]"),
+        ("$HOME", "$HOME", "[./$HOME]"),
+        ("-n", "-n", "[./-n]"),
+        ("new\nline", "new\nline", "[./new\nline]"),
+        ("été.sh", "été.sh", "[./été.sh]"),
+        ("a\\b", "a\\b", "[./a\\b]"),
+        ("run one 'two words'", "run", "[./run][one][two words]"),
+        ('bin/run -x "$((1 + 1))"', "bin/run", "[./bin/run][-x][2]"),
+        ("./run *.txt", "run", "[./run][*.txt]"),
+        ("  run a", "run", "[./run][a]"),
+    ],
+)
+def test_the_script_may_be_a_file_with_or_without_arguments(
+    queue: tej.RemoteQueue,
+    tmp_path: Path,
+    script: str | None,
+    name: str,
+    printed: str,
+) -> None:
+    directory = tmp_path / "job"
+    (directory / name).parent.mkdir(parents=True)
+    (directory / name).write_text(ARGUMENTS)
+    assert output_of(queue, directory, script) == printed
+
+
+@pytest.mark.parametrize(
+    ("script", "printed"),
+    [
+        ('echo "hi"', "hi\n"),
+        ("cat data | tr a-z A-Z", "CONTENT\n"),
+        ("for i in 1 2; do\n  echo $i\ndone", "1\n2\n"),
+        ("A=b env | grep ^A=", "A=b\n"),
+        ("true; echo 'it'\"'\"'s é'", "it's é\n"),
+        ("[ -f data ] && echo yes", "yes\n"),
+        ("exec cat data", "content\n"),
+        ("/bin/echo absolute", "absolute\n"),
+        ("sh tool first", "[tool][first]"),
+        ("printf '%s\\n' \"a\\\\b\"", "a\\b\n"),
+        ("echo $$ >pid; echo ok", "ok\n"),
+    ],
+)
+def test_the_script_may_be_a_command(
+    queue: tej.RemoteQueue, tmp_path: Path, script: str, printed: str
+) -> None:
+    directory = tmp_path / "job"
+    directory.mkdir()
+    (directory / "data").write_text("content\n")
+    (directory / "tool").write_text(ARGUMENTS)
+    assert output_of(queue, directory, script) == printed
+
+
+def test_a_script_need_not_be_executable(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    directory = tmp_path / "job"
+    directory.mkdir()
+    (directory / "start.sh").write_text("#!/bin/sh\necho ran\n")
+    (directory / "start.sh").chmod(0o600)
+    assert output_of(queue, directory) == "ran\n"
+
+
+def test_a_script_without_a_first_line_is_the_shells(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    directory = tmp_path / "job"
+    directory.mkdir()
+    (directory / "start.sh").write_text("echo plain\n")
+    assert output_of(queue, directory) == "plain\n"
+
+
+def test_a_script_runs_under_what_its_first_line_names(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    directory = tmp_path / "job"
+    directory.mkdir()
+    (directory / "start.sh").write_text("#!/usr/bin/awk -f\nBEGIN { print 6 * 7 }\n")
+    assert output_of(queue, directory) == "42\n"
+
+
+def test_a_script_may_be_a_link_to_a_file_beside_it(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    directory = tmp_path / "job"
+    directory.mkdir()
+    (directory / "real").write_text("#!/bin/sh\necho real\n")
+    (directory / "real").chmod(0o755)
+    (directory / "start.sh").symlink_to("real")
+    assert output_of(queue, directory) == "real\n"
+
+
+def test_a_script_behind_a_linked_directory_is_made_executable(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    directory = tmp_path / "job"
+    (directory / "v2").mkdir(parents=True)
+    (directory / "v2" / "run").write_text("#!/bin/sh\necho v2\n")
+    (directory / "current").symlink_to("v2")
+    assert output_of(queue, directory, "current//run") == "v2\n"
+
+
+def test_a_script_may_be_a_link_to_a_program_of_the_servers(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    directory = tmp_path / "job"
+    directory.mkdir()
+    (directory / "start.sh").symlink_to("/bin/echo")
+    assert output_of(queue, directory, "start.sh hello") == "hello\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (None, r"There is no script 'start\.sh'.*or give --script"),
+        ("run.sh", r"There is no script 'run\.sh'"),
+        ("bin/run --fast", "There is no script 'bin/run'"),
+        ("./run", r"There is no script '\./run'"),
+        ("../escape.sh", "There is no script"),
+        ("sub", "is a directory"),
+        ("dangling", "is a link to 'nowhere', which does not exist"),
+        ("dangling --now", "is a link to 'nowhere', which does not exist"),
+        ("outside", "is outside of the directory and would not be sent"),
+        ("", "is not a script, nor a command"),
+        (" \n", "is not a script, nor a command"),
+        ("a\0b", "is not a script, nor a command"),
+        ("crlf.sh", r"Windows line endings \(CRLF\)"),
+        ("crlf.sh --now", r"Windows line endings \(CRLF\)"),
+    ],
+)
+def test_a_script_that_cannot_start_is_found_before_anything_is_sent(
+    tmp_path: Path, script: str | None, words: str
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "crlf.sh").write_bytes(b"#!/bin/sh\r\necho hi\r\n")
+    (tmp_path.parent / "common.sh").touch()
+    (tmp_path / "outside").symlink_to("../common.sh")
+    with pytest.raises(tej.InvalidJobDirectory, match=words):
+        tej.RemoteQueue("host.invalid").submit("a", tmp_path, script)
+
+
+def test_a_program_that_holds_cr_lf_by_chance_is_not_taken_for_a_script(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    directory = tmp_path / "job"
+    directory.mkdir()
+    binary = Path("/bin/true").read_bytes()
+    (directory / "start.sh").write_bytes(binary + b"\r\n")
+    assert output_of(queue, directory) == ""
+
+
+def test_a_command_that_is_not_there_fails_with_127(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    job_id = queue.submit(None, job(), "no-such-program-anywhere --flag")
+    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    assert queue.status(job_id).exit_code == 127
+
+
+# What the job finds
+
+
+def test_the_job_knows_its_id_its_queue_and_its_directory(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    script = 'printf "%s\\n" "$TEJ_JOB_ID" "$TEJ_QUEUE" "$TEJ_JOB_DIR" "$(pwd -P)"'
+    queue.submit("knows", job(script))
+    wait_until(lambda: queue.status("knows").state.final, "the job has ended")
+    stage = queue_path / "jobs" / "knows" / "stage"
+    assert queue.status("knows").directory == stage
+    assert (stage / "_stdout").read_text().splitlines() == [
+        "knows",
+        str(queue_path),
+        str(stage),
+        str(stage),
+    ]
+
+
+def test_the_environment_has_nothing_else_of_tejs(
+    queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = output_of(
+        queue, job("env | sed -n 's/^\\([Tt][Ee][Jj][A-Za-z_]*\\)=.*/\\1/p' | sort")
+    )
+    assert variables.split() == [
+        "TEJ_JOB_DIR",
+        "TEJ_JOB_ID",
+        "TEJ_JOB_TOKEN",
+        "TEJ_QUEUE",
+    ]
+
+
+def test_standard_input_is_empty(queue: tej.RemoteQueue, job: Make) -> None:
+    assert output_of(queue, job("cat; echo end")) == "end\n"
+
+
+def test_output_and_errors_are_kept_apart(queue: tej.RemoteQueue, ended: str) -> None:
+    stage = Path(queue.status(ended).directory)
+    assert (stage / "_stdout").read_text() == "out\n"
+    assert (stage / "_stderr").read_text() == "err\n"
+
+
+def test_only_the_three_streams_are_open(queue: tej.RemoteQueue, job: Make) -> None:
+    # `ls` itself opens the directory that it reads.
+    numbers = output_of(queue, job("ls /proc/self/fd")).split()
+    assert [int(number) for number in numbers[:3]] == [0, 1, 2]
+    assert len(numbers) <= 4
+
+
+def test_no_signal_is_ignored_but_those_of_a_terminal(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    lines = output_of(queue, job("grep -E '^Sig(Ign|Blk):' /proc/self/status"))
+    masks = {name: int(mask, 16) for name, mask in map(str.split, lines.splitlines())}
+    # HUP, INT and QUIT, as after `nohup ... &`.
+    assert masks["SigIgn:"] & 0x7FFFFFFF & ~0b111 == 0
+    assert masks["SigBlk:"] & 0x7FFFFFFF == 0
+
+
+def test_a_profile_in_the_queue_is_read_before_every_job(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    queue.setup()
+    (queue_path / "profile").write_text("export FROM_PROFILE='a b'\nulimit -c 0\n")
+    directory = job('echo "$FROM_PROFILE"')
+    assert output_of(queue, directory) == "a b\n"
+    (queue_path / "profile").write_text("FROM_PROFILE=second; export FROM_PROFILE\n")
+    assert output_of(queue, directory) == "second\n"
+
+
+def test_a_profile_sees_where_it_is(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    queue.setup()
+    (queue_path / "profile").write_text('echo "$TEJ_JOB_ID in ${PWD##*/}"\n')
+    job_id = queue.submit("profiled", job("true"))
+    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    output = Path(queue.status(job_id).directory, "_stdout").read_text()
+    assert output == "profiled in stage\n"
+
+
+def test_a_profile_that_fails_ends_the_job_and_says_why(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    queue.setup()
+    (queue_path / "profile").write_text("echo no module >&2; exit 9\n")
+    job_id = queue.submit(None, job("echo ran"))
+    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    status = queue.status(job_id)
+    assert status.exit_code == 9
+    assert Path(status.directory, "_stdout").read_text() == ""
+    assert Path(status.directory, "_stderr").read_text() == "no module\n"
+
+
+def test_a_job_can_ask_about_itself_and_find_its_files_private(
+    queue: tej.RemoteQueue, queue_path: Path, ended: str
+) -> None:
+    assert queue_path.stat().st_mode & 0o077 == 0
+    assert os.access(queue_path, os.X_OK)

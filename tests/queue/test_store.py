@@ -1,0 +1,180 @@
+"""The store of what was uploaded before: what is not sent again, and what is never
+shared."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from jobs import job_directory
+
+import tej
+from tej.errors import InvalidJobDirectory
+from tej.objects import FileObject, plan
+
+
+class Sent:
+    """Counts the bytes of uploads."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def __call__(self, size: int) -> None:
+        self.total += size
+
+
+def ensure(
+    queue: tej.RemoteQueue, directory: Path, **how: object
+) -> tuple[tej.Job, int]:
+    """The job, and how many bytes were sent for it."""
+    sent = Sent()
+    job = queue.ensure(directory, progress=sent, **how)  # type: ignore[arg-type]
+    assert job.wait().succeeded
+    return job, sent.total
+
+
+def many_files(folder: Path, count: int = 2000) -> Path:
+    """A job of many small files, whose output is what they hold."""
+    files = {f"dir {n % 20}/it's {n}": os.urandom(2048) for n in range(count)}
+    return job_directory(folder, "cat dir*/* | cksum", files)
+
+
+def test_of_2000_files_with_one_changed_little_more_than_that_one_is_sent(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    directory = many_files(tmp_path)
+    _, first = ensure(queue, directory)
+    changed = directory / "dir 7/it's 7"
+    changed.write_bytes(b"changed")
+    job, second = ensure(queue, directory)
+    assert first > 2000 * 2048
+    assert second < first / 8
+    out = tmp_path / "out"
+    job.download(".", directory=out)
+    for path in directory.rglob("*"):
+        if path.is_file():
+            assert (out / path.relative_to(directory)).read_bytes() == path.read_bytes()
+
+
+def test_a_large_input_that_jobs_share_is_sent_once(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    large = os.urandom(8_000_000)
+    specs = []
+    for number in range(10):
+        script = f"echo {number}; cmp input copy"
+        files = {"input": large, "copy": large}
+        specs.append(tej.JobSpec(job_directory(tmp_path, script, files, f"j{number}")))
+    sent = Sent()
+    work = queue._submission("ensure", sent)
+    outcomes = list(work.send_all(queue._work(spec, signed=True) for spec in specs))
+    assert all(outcome.is_new for outcome in outcomes)
+    ended = queue.wait(outcome.job_id for outcome in outcomes)
+    assert all(status.succeeded for status in ended.values())
+    assert sent.total < 2 * len(large)
+
+
+def test_a_job_that_changes_its_input_in_place_changes_no_other(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    content = os.urandom(4_000_000)
+    spoil = job_directory(tmp_path, "echo x >>input; echo x >>small", name="spoil")
+    use = job_directory(tmp_path, "cksum input small", name="use")
+    for directory in (spoil, use):
+        (directory / "input").write_bytes(content)
+        (directory / "small").write_bytes(b"small")
+    ensure(queue, spoil)
+    job, sent = ensure(queue, use)
+    assert sent < len(content)
+    job.download(["input", "small"], directory=tmp_path / "out")
+    assert (tmp_path / "out/input").read_bytes() == content
+    assert (tmp_path / "out/small").read_bytes() == b"small"
+
+
+def test_executables_of_equal_content_stay_executable_alone(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    program = b"#!/bin/sh\necho I run\n" + b"#" * 4_000_000
+    directory = job_directory(
+        tmp_path, "./program; test ! -x data", {"program": program, "data": program}
+    )
+    (directory / "program").chmod(0o755)
+    job, _ = ensure(queue, directory)
+    assert b"".join(job.logs()) == b"I run\n"
+
+
+def test_an_object_that_was_removed_is_sent_again(
+    queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
+) -> None:
+    content = os.urandom(4_000_000)
+    one = job_directory(tmp_path, "cksum input", {"input": content}, "one")
+    two = job_directory(tmp_path, "cksum ./input", {"input": content}, "two")
+    ensure(queue, one)
+    shutil.rmtree(queue_path / "objects")
+    _, sent = ensure(queue, two)
+    assert sent > len(content)
+
+
+def test_objects_that_no_job_needs_are_swept_when_they_are_old(
+    queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
+) -> None:
+    kept = os.urandom(4_000_000)
+    gone = os.urandom(4_000_000)
+    stays, _ = ensure(queue, job_directory(tmp_path, "wc -c i", {"i": kept}, "stays"))
+    goes, _ = ensure(queue, job_directory(tmp_path, "wc -c i", {"i": gone}, "goes"))
+    objects = [path for path in queue_path.glob("objects/*/*") if path.is_file()]
+    for path in objects:
+        os.utime(path, (0, 0))
+    goes.delete()
+    left = [path for path in objects if path.exists()]
+    assert 0 < len(left) < len(objects)
+    assert stays.status().succeeded
+    assert {path.stat().st_size for path in left} >= {len(kept)}
+
+
+def test_a_file_that_changes_while_it_is_sent_does_not_get_into_the_store(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    directory = job_directory(tmp_path, "true", {"input": os.urandom(4_000_000)})
+    read = FileObject.read
+
+    def change_and_read(self: FileObject, chunk: int) -> object:
+        (directory / "input").write_bytes(os.urandom(4_000_000))
+        return read(self, chunk)
+
+    monkeypatch.setattr(FileObject, "read", change_and_read)
+    with pytest.raises(InvalidJobDirectory, match="was changed while it was sent"):
+        queue.ensure(directory)
+    assert queue.jobs() == []
+    assert not list(queue_path.glob("objects/*/*"))
+
+
+def test_a_plain_submission_of_a_huge_file_is_not_copied_into_the_store(
+    queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
+) -> None:
+    directory = job_directory(tmp_path, "cmp input same", {"input": b""})
+    with (directory / "input").open("wb") as file:
+        file.truncate(70_000_000)
+    shutil.copy(directory / "input", directory / "same")
+    with (directory / "other").open("wb") as file:
+        file.truncate(80_000_000)
+    job_id = queue.submit(None, directory)
+    assert queue.wait([job_id])[job_id].succeeded
+    sizes = {path.stat().st_size for path in queue_path.glob("objects/*/*")}
+    assert 80_000_000 not in sizes
+
+
+def test_a_bundle_ends_where_the_paths_say_so(tmp_path: Path) -> None:
+    from tej.job_directory import scan
+
+    directory = many_files(tmp_path, 500)
+    before = set(plan(scan(directory), None, {}).objects)
+    (directory / "dir 3/new").write_bytes(b"new")
+    after = set(plan(scan(directory), None, {}).objects)
+    assert len(before) > 3
+    assert len(after - before) == 1

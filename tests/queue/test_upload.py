@@ -1,0 +1,441 @@
+"""The directory arrives in its entirety: whatever is in it, and whatever it is called."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Gate, wait_until
+from servers.users import Users
+
+import tej
+
+Make = Callable[..., Path]
+
+ODD_NAMES = [
+    b"two  blanks",
+    b" blank at the ends ",
+    b"new\nline",
+    b"-rf",
+    b"--checkpoint-action=exec=touch pwned",
+    b"caf\xe9 latin1 \xff",
+    "café ✓".encode(),
+    b"quote ' and \" and `id` $(id)",
+    b"back\\slash \\n \\0",
+    b"*?[x]",
+    b"~",
+    b"#hash",
+    b".hidden",
+    b"...",
+    b"command",
+    b"spec",
+    b"x" * 255,
+]
+
+
+def describe(root: Path) -> dict[str, tuple[str, object]]:
+    """What is in a directory: kinds, executable bits, contents and targets."""
+    found: dict[str, tuple[str, object]] = {}
+    for path in root.rglob("*"):
+        name = str(path.relative_to(root))
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            found[name] = ("link", os.readlink(path))
+        elif stat.S_ISDIR(mode):
+            found[name] = ("directory", None)
+        else:
+            found[name] = ("program" if mode & 0o100 else "file", path.read_bytes())
+    return found
+
+
+def sent(queue: tej.RemoteQueue, directory: Path) -> dict[str, tuple[str, object]]:
+    """What has arrived, without what the job made of it."""
+    job_id = queue.submit(None, directory, "true")
+    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    there = describe(Path(queue.status(job_id).directory))
+    assert there.pop("_stdout") == ("file", b"")
+    assert there.pop("_stderr") == ("file", b"")
+    return there
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "folder"
+    path.mkdir()
+    return path
+
+
+def test_an_empty_directory_is_a_job(queue: tej.RemoteQueue, folder: Path) -> None:
+    assert sent(queue, folder) == {}
+
+
+def test_empty_directories_arrive(queue: tej.RemoteQueue, folder: Path) -> None:
+    (folder / "a" / "b" / "c").mkdir(parents=True)
+    (folder / "out").mkdir()
+    assert sent(queue, folder) == describe(folder)
+
+
+def test_symbolic_links_arrive_as_links_dangling_ones_too(
+    queue: tej.RemoteQueue, folder: Path
+) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "file").write_text("content")
+    for name, aim in {
+        "to file": "data/file",
+        "to directory": "data",
+        "dangling": "not there",
+        "absolute": "/etc/hostname",
+        "above": "../../..",
+        "itself": "itself",
+        "odd": "new\nline 'x' \udce9",
+        "long": "d/" * 200 + "x",
+    }.items():
+        (folder / name).symlink_to(aim)
+    (folder / "data" / "back").symlink_to("..")
+    assert sent(queue, folder) == describe(folder)
+
+
+def test_executable_bits_arrive(queue: tej.RemoteQueue, folder: Path) -> None:
+    for mode in (0o644, 0o755, 0o700, 0o600, 0o711, 0o654):
+        path = folder / f"{mode:o}"
+        path.write_text("x")
+        path.chmod(mode)
+    there = sent(queue, folder)
+    assert {name: kind for name, (kind, _) in there.items()} == {
+        "644": "file",
+        "755": "program",
+        "700": "program",
+        "600": "file",
+        "711": "program",
+        "654": "program",
+    }
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_arrive_as_they_are(
+    queue: tej.RemoteQueue, folder: Path, name: bytes
+) -> None:
+    here = os.fsdecode(name)
+    (folder / here).mkdir()
+    (folder / here / here).write_bytes(name)
+    (folder / "plain").write_bytes(b"")
+    assert sent(queue, folder) == describe(folder)
+
+
+def test_long_paths_arrive(queue: tej.RemoteQueue, folder: Path) -> None:
+    deep = folder.joinpath(*["d" * 60] * 20)
+    deep.mkdir(parents=True)
+    (deep / ("f" * 200)).write_text("deep")
+    (folder / ("é" * 110)).write_text("wide")
+    assert sent(queue, folder) == describe(folder)
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 10240, 262143, 262144, 262145])
+def test_contents_arrive_to_the_byte(
+    queue: tej.RemoteQueue, folder: Path, size: int
+) -> None:
+    (folder / "first").write_bytes(os.urandom(size))
+    (folder / "second").write_bytes(os.urandom(size))
+    assert sent(queue, folder) == describe(folder)
+
+
+def test_many_files_arrive(queue: tej.RemoteQueue, folder: Path) -> None:
+    for number in range(1500):
+        (folder / f"{number % 7}").mkdir(exist_ok=True)
+        (folder / f"{number % 7}" / f"{number}").write_bytes(b"x" * number)
+    assert sent(queue, folder) == describe(folder)
+
+
+def test_hard_links_arrive_as_files(queue: tej.RemoteQueue, folder: Path) -> None:
+    (folder / "one").write_text("shared")
+    (folder / "two").hardlink_to(folder / "one")
+    assert sent(queue, folder) == describe(folder)
+
+
+def test_a_sparse_file_arrives(queue: tej.RemoteQueue, folder: Path) -> None:
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(3_000_000)
+    assert sent(queue, folder) == describe(folder)
+
+
+def test_read_only_files_and_directories_arrive_and_are_deleted_again(
+    queue: tej.RemoteQueue, folder: Path, queue_path: Path
+) -> None:
+    (folder / "ro").mkdir()
+    (folder / "ro" / "file").write_text("x")
+    (folder / "ro" / "file").chmod(0o400)
+    (folder / "ro").chmod(0o500)
+    try:
+        job_id = queue.submit(None, folder, "cat ro/file && touch ro/new")
+        wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+        assert queue.status(job_id).succeeded
+        queue.delete(job_id)
+        assert list(queue_path.glob("jobs/*")) == []
+        assert list(queue_path.glob("incoming/*")) == []
+    finally:
+        (folder / "ro").chmod(0o700)
+
+
+def test_the_server_owns_what_arrives(queue: tej.RemoteQueue, folder: Path) -> None:
+    (folder / "file").write_text("x")
+    if os.getuid() == 0:
+        os.chown(folder / "file", 12345, 54321)
+    job_id = queue.submit(None, folder, "true")
+    path = Path(queue.status(job_id).directory, "file")
+    assert path.stat().st_uid == os.getuid()
+
+
+def test_times_of_files_are_kept(queue: tej.RemoteQueue, folder: Path) -> None:
+    (folder / "file").write_text("x")
+    os.utime(folder / "file", (1_000_000_000, 1_234_567_890))
+    job_id = queue.submit(None, folder, "true")
+    assert Path(queue.status(job_id).directory, "file").stat().st_mtime == 1_234_567_890
+
+
+def test_files_called_stdout_and_stderr_do_not_get_in_the_jobs_way(
+    queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("untouched")
+    directory = job("echo output", {"_stderr": "old"})
+    (directory / "_stdout").symlink_to(elsewhere)
+    job_id = queue.submit(None, directory)
+    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    stage = Path(queue.status(job_id).directory)
+    assert (stage / "_stdout").read_text() == "output\n"
+    assert (stage / "_stderr").read_text() == ""
+    assert elsewhere.read_text() == "untouched"
+
+
+# What cannot be sent
+
+
+@pytest.fixture
+def short_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], None]]:
+    """Binds sockets: their paths have to be short."""
+    bound = []
+
+    def bind(name: str) -> None:
+        monkeypatch.chdir(folder)
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(name)
+        bound.append(sock)
+
+    yield bind
+    for sock in bound:
+        sock.close()
+
+
+def test_a_socket_is_named_before_anything_is_sent(
+    folder: Path, short_folder: Callable[[str], None]
+) -> None:
+    (folder / "sub").mkdir()
+    short_folder("sub/my socket")
+    queue = tej.RemoteQueue("host.invalid")
+    with pytest.raises(tej.InvalidJobDirectory, match=r"sub/my socket' is a socket"):
+        queue.submit("a", folder, "true")
+
+
+def test_a_named_pipe_is_named_before_anything_is_sent(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    queue = tej.RemoteQueue("host.invalid")
+    with pytest.raises(tej.InvalidJobDirectory, match=r"pipe' is a named pipe"):
+        queue.submit("a", folder, "true")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root makes devices")
+def test_a_device_is_named_before_anything_is_sent(folder: Path) -> None:
+    try:
+        os.mknod(folder / "zero", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    except OSError:
+        pytest.skip("no device can be made here")
+    queue = tej.RemoteQueue("host.invalid")
+    with pytest.raises(tej.InvalidJobDirectory, match=r"zero' is a device"):
+        queue.submit("a", folder, "true")
+
+
+def test_what_is_ignored_need_not_be_sendable(
+    queue: tej.RemoteQueue, folder: Path
+) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / ".tejignore").write_text("pipe\n")
+    assert set(sent(queue, folder)) == {".tejignore"}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("absent", "does not exist"), ("file", "is not a directory")]
+)
+def test_what_is_no_directory_is_refused_before_anything_is_sent(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    (tmp_path / "file").write_text("x")
+    queue = tej.RemoteQueue("host.invalid")
+    with pytest.raises(tej.InvalidJobDirectory, match=words):
+        queue.submit("a", tmp_path / name, "true")
+
+
+READ_AS_ANOTHER = """
+import os, sys
+sys.path[:0] = {path!r}
+import tej, tej.transport.local, pathspec
+os.setgid(65534)
+os.setuid(65534)
+try:
+    tej.RemoteQueue("local:", {queue!r}).submit("a", {folder!r}, "true")
+except tej.InvalidJobDirectory as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("what", ["secret", "locked"])
+@pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
+def test_what_cannot_be_read_is_named_and_no_job_is_made(
+    users: Users, what: str
+) -> None:
+    folder, queue = users.folder / "folder", users.folder / "queue"
+    (folder / "locked").mkdir(parents=True)
+    (folder / "secret").write_text("x")
+    (folder / "secret").chmod(0o600 if what == "secret" else 0o644)
+    (folder / "locked").chmod(0o700 if what == "locked" else 0o755)
+    queue.mkdir()
+    queue.chmod(0o777)
+    code = READ_AS_ANOTHER.format(path=sys.path, queue=str(queue), folder=str(folder))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={**os.environ, "HOME": str(users.folder)},
+    )
+    assert f"{what}' cannot be read" in done.stdout, done.stderr
+    assert list(queue.glob("jobs/*")) == []
+    assert list(queue.glob("incoming/*")) == []
+
+
+def test_a_file_that_shrinks_while_it_is_sent_makes_no_job(
+    queue: tej.RemoteQueue, folder: Path, queue_path: Path
+) -> None:
+    (folder / "a").write_bytes(b"x" * 600_000)
+    (folder / "log").write_bytes(b"x" * 3_000_000)
+
+    def truncate(_: int) -> None:
+        (folder / "log").write_bytes(b"short")
+
+    with pytest.raises(tej.InvalidJobDirectory, match="log' was changed while"):
+        queue.submit("shrinks", folder, "true", progress=truncate)
+    assert queue.jobs() == []
+    assert list(queue_path.glob("incoming/*")) == []
+
+
+def test_a_file_that_grows_while_it_is_sent_arrives_as_it_was(
+    queue: tej.RemoteQueue, folder: Path
+) -> None:
+    (folder / "a").write_bytes(b"x" * 600_000)
+    (folder / "log").write_bytes(b"y" * 1_000_000)
+
+    def append(_: int) -> None:
+        with (folder / "log").open("ab") as log:
+            log.write(b"more")
+
+    job_id = queue.submit("grows", folder, "true", progress=append)
+    path = Path(queue.status(job_id).directory, "log")
+    assert path.read_bytes() == b"y" * 1_000_000
+
+
+def test_a_file_that_vanishes_before_it_is_sent_is_named_and_no_job_is_made(
+    queue: tej.RemoteQueue, folder: Path, queue_path: Path
+) -> None:
+    (folder / "a").write_bytes(b"x" * 600_000)
+    (folder / "gone").write_bytes(b"y")
+
+    def remove(_: int) -> None:
+        (folder / "gone").unlink(missing_ok=True)
+
+    with pytest.raises(tej.InvalidJobDirectory, match="gone' cannot be read"):
+        queue.submit("vanishes", folder, "true", progress=remove)
+    assert queue.jobs() == []
+    assert list(queue_path.glob("incoming/*")) == []
+
+
+# .tejignore
+
+
+def tree(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if name.endswith("/") else path.write_text(name)
+
+
+def test_tejignore_leaves_out_what_gitignore_would(
+    queue: tej.RemoteQueue, folder: Path
+) -> None:
+    tree(
+        folder,
+        "keep.txt",
+        "debug.log",
+        "keep.log",
+        "sub/other.log",
+        "build/artifact.o",
+        "sub/build/too.o",
+        "sub/data/raw.csv",
+        "top.tmp",
+        "sub/top.tmp",
+        "sp ace ",
+        "é.bak",
+        "empty/",
+    )
+    (folder / ".tejignore").write_text(
+        "# a comment\n*.log\n!keep.log\nbuild/\n/top.tmp\nsub/data/**\n\nsp\\ ace\\ \n*.bak\n"
+    )
+    there = {
+        name for name, (kind, _) in sent(queue, folder).items() if kind != "directory"
+    }
+    assert there == {".tejignore", "keep.txt", "keep.log", "sub/top.tmp"}
+
+
+def test_tejignore_may_leave_itself_out(queue: tej.RemoteQueue, folder: Path) -> None:
+    tree(folder, "a")
+    (folder / ".tejignore").write_text(".tejignore\n")
+    assert set(sent(queue, folder)) == {"a"}
+
+
+def test_a_script_that_is_ignored_is_found_missing_before_anything_is_sent(
+    folder: Path,
+) -> None:
+    tree(folder, "start.sh")
+    (folder / ".tejignore").write_text("*.sh\n")
+    with pytest.raises(tej.InvalidJobDirectory, match="'start.sh'.*left out by"):
+        tej.RemoteQueue("host.invalid").submit("a", folder)
+
+
+def test_a_tejignore_that_cannot_be_read_is_an_error(folder: Path) -> None:
+    (folder / ".tejignore").write_bytes(b"caf\xe9\n")
+    with pytest.raises(tej.InvalidJobDirectory, match="tejignore' cannot be read"):
+        tej.RemoteQueue("host.invalid").submit("a", folder, "true")
+
+
+def test_a_tejignore_with_windows_line_endings_means_the_same(
+    queue: tej.RemoteQueue, folder: Path
+) -> None:
+    tree(folder, "a.log", "b.txt")
+    (folder / ".tejignore").write_bytes(b"*.log\r\n")
+    assert set(sent(queue, folder)) == {".tejignore", "b.txt"}
+
+
+def test_a_job_that_runs_sees_all_of_it_at_once(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    files = {f"data/{number}": str(number) for number in range(200)}
+    job_id = queue.submit(None, job("ls data | wc -l", files))
+    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    output = Path(queue.status(job_id).directory, "_stdout").read_text()
+    assert output.strip() == "200"

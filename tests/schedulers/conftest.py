@@ -1,0 +1,142 @@
+"""What tests of schedulers share: a real Slurm, and queues that use it.
+
+It is started for these tests and stopped after them.  TEJ_TEST_SLURM may hold more
+lines for slurm.conf, such as other ports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Gate, job_directory, no_processes_left, wait_until
+
+import tej
+
+SERVERS = Path(__file__).parents[1] / "servers"
+OPTIONS = ["MinJobAge=60", *os.environ.get("TEJ_TEST_SLURM", "").split()]
+
+
+def run(*words: str | Path, check: bool = True) -> str:
+    """A command's output; it has a minute."""
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
+    return done.stdout
+
+
+def start_slurm() -> None:
+    # Its output to nowhere: the daemons would hold a pipe open.
+    subprocess.run(
+        [SERVERS / "start-slurm", *OPTIONS],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="package")
+def slurm(require: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+    """Two slots of a real Slurm; call it to have it up again."""
+    require("sbatch")
+    require("root")
+    conf = Path("/etc/slurm/slurm.conf")
+    if conf.exists() and "tej tests" not in conf.read_text().partition("\n")[0]:
+        pytest.skip("the Slurm here is somebody's own")
+    start_slurm()
+    try:
+        yield start_slurm
+    finally:
+        subprocess.run(
+            [SERVERS / "stop-slurm", "--purge"], capture_output=True, timeout=120
+        )
+
+
+def empty(path: Path) -> None:
+    """Whatever a test did: its jobs are gone, here and in the scheduler."""
+    with contextlib.suppress(tej.Error):
+        tej.RemoteQueue("local:", str(path)).cleanup(kill=True, grace=0)
+    no_processes_left(path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def queue_path(tmp_path: Path, home: Path) -> Path:
+    return tmp_path / "queue"
+
+
+@pytest.fixture
+def queue(slurm: Callable[[], None], queue_path: Path) -> Iterator[tej.RemoteQueue]:
+    """A queue under Slurm's own commands."""
+    try:
+        yield tej.RemoteQueue("local:", str(queue_path), "slurm")
+    finally:
+        empty(queue_path)
+
+
+@pytest.fixture
+def qsub_queue(
+    slurm: Callable[[], None], require: Callable[[str], None], queue_path: Path
+) -> Iterator[tej.RemoteQueue]:
+    """A queue under Slurm's look-alike of Torque."""
+    require("qsub")
+    try:
+        yield tej.RemoteQueue("local:", str(queue_path), "pbs")
+    finally:
+        empty(queue_path)
+
+
+@pytest.fixture(params=["slurm", "qsub"])
+def either(request: pytest.FixtureRequest) -> tej.RemoteQueue:
+    """What a queue promises is the same with both."""
+    name = "queue" if request.param == "slurm" else "qsub_queue"
+    queue: tej.RemoteQueue = request.getfixturevalue(name)
+    return queue
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate open")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a job's directory: `job(script, files)`."""
+
+    def make(*arguments: object, **options: object) -> Path:
+        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+def until(
+    queue: tej.RemoteQueue, job_id: str, condition: Callable[[tej.JobStatus], object]
+) -> tej.JobStatus:
+    """The status of a job, once it is as wanted."""
+    seen: list[tej.JobStatus] = []
+
+    def look() -> bool:
+        seen.append(queue.status(job_id))
+        return bool(condition(seen[-1]))
+
+    try:
+        wait_until(look, f"job {job_id} is as wanted")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; last: {seen[-1]}") from None
+    return seen[-1]

@@ -1,0 +1,392 @@
+"""Jobs in a real Slurm, by its own commands and by its qsub: their states are true."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Gate, wait_until
+from schedulers.conftest import run, until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+
+
+def fact(queue_path: Path, job_id: str, name: str) -> Path:
+    return queue_path / "jobs" / job_id / name
+
+
+def native_id(queue_path: Path, job_id: str) -> str:
+    return fact(queue_path, job_id, "native_id").read_text().split()[1]
+
+
+def output(queue: tej.RemoteQueue, job_id: str) -> str:
+    return b"".join(queue.logs(job_id)).decode()
+
+
+@pytest.fixture
+def wrapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Path]]:
+    """Puts a script in front of a command of the scheduler: `wrapped(name, lines)`."""
+    folder = tmp_path / "in front"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def wrap(name: str, lines: str) -> Path:
+        calls = folder / f"{name} calls"
+        calls.touch()
+        path = folder / name
+        path.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{calls}'\n{lines}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return calls
+
+    return wrap
+
+
+# From the submission to the end
+
+
+def test_six_jobs_share_two_slots_and_all_end_well(
+    either: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    directory = job(f"echo begun; {gate.wait}; exit 3")
+    specs = [tej.JobSpec(directory, job_id=f"job{number}") for number in range(6)]
+    outcomes = list(either.submit_many(specs))
+    assert [outcome.error for outcome in outcomes] == [None] * 6
+    assert all(
+        outcome.status and outcome.status.state in (JobState.QUEUED, JobState.RUNNING)
+        for outcome in outcomes
+    )
+
+    def count(state: JobState) -> int:
+        return sum(status.state is state for status in either.jobs())
+
+    wait_until(lambda: count(JobState.RUNNING) == 2, "two run")
+    assert count(JobState.QUEUED) == 4
+    queued = either.jobs(states=["queued"])
+    assert all(
+        status.native_id and status.native_id in str(status.note) for status in queued
+    )
+    gate.open()
+    ended = dict(either.as_completed([spec.job_id or "" for spec in specs], 90))
+    assert {(s.state, s.exit_code) for s in ended.values()} == {(JobState.FINISHED, 3)}
+
+
+def test_output_can_be_read_while_the_job_runs(
+    either: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    either.submit("talker", job(f"echo out; echo err >&2; {gate.wait}; echo done"))
+    wait_until(lambda: output(either, "talker") == "out\n", "its output is there")
+    assert either.status("talker").state is JobState.RUNNING
+    assert b"".join(either.logs("talker", "stderr")) == b"err\n"
+    gate.open()
+    assert either.job("talker").wait(90).exit_code == 0
+    assert output(either, "talker") == "out\ndone\n"
+
+
+def test_exit_codes_and_signals_are_told_apart(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    queue.submit("plain", job("exit 143", name="plain"))
+    queue.submit("crashed", job("kill -s TERM $$", name="crashed"))
+    queue.submit("segv", job("kill -s SEGV $$", name="segv"))
+    ended = dict(queue.as_completed(["plain", "crashed", "segv"], 90))
+    assert {
+        job_id: (status.state, status.exit_code, status.signal)
+        for job_id, status in ended.items()
+    } == {
+        "plain": (JobState.FINISHED, 143, None),
+        "crashed": (JobState.FINISHED, None, signal.SIGTERM),
+        "segv": (JobState.FINISHED, None, signal.SIGSEGV),
+    }
+
+
+def test_a_job_that_is_over_before_sbatch_returns_is_finished(
+    queue: tej.RemoteQueue, job: Make, wrapped: Callable[..., Path], queue_path: Path
+) -> None:
+    end = fact(queue_path, "quick", "finished")
+    wrapped(
+        "sbatch", f"/usr/bin/sbatch \"$@\"\nuntil [ -e '{end}' ]; do sleep 0.1; done"
+    )
+    queue.submit("quick", job("exit 4"))
+    status = queue.status("quick")
+    assert (status.state, status.exit_code) == (JobState.FINISHED, 4)
+
+
+def test_what_a_script_leaves_running_ends_with_the_job(
+    either: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    leaf = f"#!/bin/sh\necho $$ >'{tmp_path}/pid'\n{gate.wait}\n"
+    script = (
+        f"chmod +x leaf; ./leaf & until [ -s '{tmp_path}/pid' ]; do sleep 0.1; done"
+    )
+    either.submit("leaver", job(script, {"leaf": leaf}))
+    assert either.job("leaver").wait(90).processes_left == 0
+    either.delete("leaver")
+
+
+# Killed by tej, and by others
+
+
+def test_a_queued_job_that_is_killed_never_runs(
+    either: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    for number in range(2):
+        either.submit(f"holder{number}", job(gate.wait, name="holder"))
+    either.submit("waiting", job(f"touch '{tmp_path}/ran'", name="waiting"))
+    until(either, "waiting", lambda status: status.state is JobState.QUEUED)
+    status = either.kill("waiting")
+    assert status.state is JobState.KILLED
+    gate.open()
+    for number in range(2):
+        either.job(f"holder{number}").wait(90)
+    wait_until(lambda: run("squeue", "-h") == "", "the queue is empty")
+    assert not (tmp_path / "ran").exists()
+    either.delete("waiting")
+
+
+def test_a_running_job_that_is_killed_gets_its_grace(
+    either: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
+    either.submit("tidy", job(script))
+    wait_until(lambda: output(either, "tidy") == "begun\n", "the trap is set")
+    status = either.kill("tidy", grace=60)
+    assert (status.state, status.exit_code) == (JobState.KILLED, 9)
+    assert output(either, "tidy") == "begun\ncleaned\n"
+    assert "by " in status.describe()
+
+
+def test_a_job_that_ignores_sigterm_is_killed_when_its_grace_is_over(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit("deaf", job(f"trap '' TERM; echo deaf; {gate.wait}"))
+    wait_until(lambda: output(queue, "deaf") == "deaf\n", "it is deaf")
+    status = queue.kill("deaf", grace=1)
+    assert (status.state, status.signal) == (JobState.KILLED, signal.SIGKILL)
+    wait_until(lambda: run("squeue", "-h") == "", "the queue is empty")
+
+
+def test_a_running_job_that_somebody_cancels_was_killed_and_not_by_tej(
+    either: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    either.submit("victim", job(f"echo begun; {gate.wait}"))
+    wait_until(lambda: output(either, "victim") == "begun\n", "it runs")
+    run("scancel", native_id(queue_path, "victim"))
+    status = until(either, "victim", lambda status: status.state.final)
+    assert status.state is JobState.KILLED
+    assert status.killed_by is None
+    assert "not by tej" in status.describe()
+
+
+def test_a_queued_job_that_somebody_cancels_was_killed_and_not_by_tej(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    for number in range(2):
+        queue.submit(f"holder{number}", job(gate.wait, name="holder"))
+    queue.submit("victim", job("true", name="victim"))
+    run("scancel", native_id(queue_path, "victim"))
+    status = until(queue, "victim", lambda status: status.state.final)
+    assert status.state is JobState.KILLED
+    assert "not by tej" in status.describe()
+
+
+# What Slurm does to jobs
+
+
+def test_a_job_that_is_put_back_into_the_queue_does_not_run_twice(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path, tmp_path: Path
+) -> None:
+    queue.submit("again", job(f"echo ran >>'{tmp_path}/runs'; {gate.wait}"))
+    wait_until(lambda: (tmp_path / "runs").exists(), "it runs")
+    batch = fact(queue_path, "again", "batch")
+    # As a second run begins: the same script, under the same id.
+    run("env", f"SLURM_JOB_ID={native_id(queue_path, 'again')}", "sh", batch)
+    assert fact(queue_path, "again", "rerun").exists()
+    gate.open()
+    assert queue.job("again").wait(90).exit_code == 0
+    assert (tmp_path / "runs").read_text() == "ran\n"
+
+
+def test_a_job_that_vanished_is_lost_after_two_looks(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    queue.submit("gone", job(f"echo begun; {gate.wait}"))
+    wait_until(lambda: output(queue, "gone") == "begun\n", "it runs")
+    # Nothing of it can write an end.
+    wrapper = run("pgrep", "-f", f"batch.sh {queue_path} gone").split()
+    leader = fact(queue_path, "gone", "started").read_text().split()[2]
+    run("kill", "-9", *wrapper, leader, check=False)
+    missed = fact(queue_path, "gone", "missed")
+    status = until(queue, "gone", lambda _: missed.exists())
+    assert status.state is JobState.RUNNING
+    assert "looking again" in str(status.note)
+    first, *rest = missed.read_text().split()
+    missed.write_text(" ".join([str(int(first) - 60), *rest]) + "\n")
+    status = until(queue, "gone", lambda status: status.state.final)
+    assert status.state is JobState.LOST
+    assert "wrote no end" in str(status.evidence)
+    # What it writes later all the same is the truth.
+    fact(queue_path, "gone", "finished").write_text(
+        f"{int(time.time())} exit 0 own 0\n"
+    )
+    assert queue.status("gone").succeeded
+
+
+def test_a_controller_that_does_not_answer_ends_no_job(
+    queue: tej.RemoteQueue,
+    slurm: Callable[[], None],
+    job: Make,
+    gate: Gate,
+    queue_path: Path,
+) -> None:
+    queue.submit("running", job(f"echo begun; {gate.wait}; exit 5"))
+    wait_until(lambda: output(queue, "running") == "begun\n", "it runs")
+    until(queue, "running", lambda status: status.state is JobState.RUNNING)
+    pid = Path("/run/slurm/slurmctld.pid").read_text().strip()
+    os.kill(int(pid), signal.SIGTERM)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "slurmctld is gone")
+    try:
+        listing = queue_path / "scheduler/listing"
+        listing.unlink(missing_ok=True)
+        status = queue.status("running")
+        assert status.state is JobState.RUNNING
+        assert "does not answer" in str(status.note)
+        assert "last known" in str(status.note)
+        with pytest.raises(tej.RemoteCommandFailure, match="slurm: "):
+            queue.submit("refused", job("true", name="refused"))
+        assert queue.statuses(["refused"]) == {"refused": None}
+        gate.open()
+        status = until(queue, "running", lambda status: status.state.final)
+        assert (status.state, status.exit_code) == (JobState.FINISHED, 5)
+    finally:
+        slurm()
+
+
+# Gently, and once
+
+
+def test_three_hundred_jobs_are_listed_with_one_squeue(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, wrapped: Callable[..., Path]
+) -> None:
+    wrapped("sbatch", '/usr/bin/sbatch -H "$@"')
+    specs = (tej.JobSpec(job("true"), job_id=f"job{n}") for n in range(300))
+    outcomes = list(queue.submit_many(specs))
+    assert [outcome.error for outcome in outcomes if outcome.error] == []
+    calls = wrapped("squeue", 'exec /usr/bin/squeue "$@"')
+    Path(str(queue.queue), "scheduler/listing").unlink(missing_ok=True)
+    jobs = queue.jobs()
+    assert len(jobs) == 300
+    assert {status.state for status in jobs} == {JobState.QUEUED}
+    assert all("JobHeld" in str(status.note) for status in jobs)
+    queue.status("job7")
+    assert len(calls.read_text().splitlines()) == 1
+    run("scancel", "-u", "root")
+
+
+def test_a_job_is_found_again_whose_submission_got_no_reply(
+    queue: tej.RemoteQueue, job: Make, wrapped: Callable[..., Path], tmp_path: Path
+) -> None:
+    calls = wrapped(
+        "sbatch",
+        '/usr/bin/sbatch "$@" >/dev/null; '
+        'echo "sbatch: error: submission failed: Socket timed out" >&2; exit 1',
+    )
+    queue.submit("found", job(f"echo ran >>'{tmp_path}/runs'"))
+    assert queue.job("found").wait(90).exit_code == 0
+    assert len(calls.read_text().splitlines()) == 1
+    assert (tmp_path / "runs").read_text() == "ran\n"
+
+
+def test_a_submission_whose_shell_died_is_found_by_its_name(
+    queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    wrapped: Callable[..., Path],
+    queue_path: Path,
+) -> None:
+    for number in range(2):
+        queue.submit(f"holder{number}", job(gate.wait, name="holder"))
+    # The shell that submits dies before it hears the id.
+    wrapped(
+        "sbatch",
+        '/usr/bin/sbatch "$@" >/dev/null\n'
+        f"read -r _ _ _ _ _ pid _ <'{fact(queue_path, 'found', 'submitting')}'\n"
+        'kill -9 "$pid"',
+    )
+    with pytest.raises(tej.Error):
+        tej.RemoteQueue("local:", str(queue_path), retries=tej.Retries(limit=1)).submit(
+            "found", job("exit 6", name="found")
+        )
+    status = until(queue, "found", lambda status: status.native_id)
+    assert status.state is JobState.QUEUED
+    gate.open()
+    assert queue.job("found").wait(90).exit_code == 6
+
+
+# What a job asks for
+
+
+def test_resources_reach_slurm(
+    either: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    wanted = tej.Resources(
+        nodes=1, cpus=2, memory="100M", walltime="0:05:00", partition="debug"
+    )
+    either.submit("asks", job(gate.wait), resources=wanted)
+    until(either, "asks", lambda status: status.state is JobState.RUNNING)
+    told = run("scontrol", "-o", "show", "job", native_id(queue_path, "asks"))
+    for words in ("NumNodes=1", "NumCPUs=2", "TimeLimit=00:05:00", "Partition=debug"):
+        assert f" {words} " in told
+    assert "MinMemoryNode=100M" in told
+    assert "JobName=tej_ask" in told
+
+
+def test_lines_for_slurm_at_the_top_of_the_script_count(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    script = (
+        "#SBATCH --time=0:07:00\n#SBATCH --cpus-per-task=2\n"
+        f"#SBATCH -o elsewhere\n\n{gate.wait}\n#SBATCH --mem=1G"
+    )
+    queue.submit("asks", job(script), resources=tej.Resources(walltime=180))
+    told = run("scontrol", "-o", "show", "job", native_id(queue_path, "asks"))
+    assert " TimeLimit=00:03:00 " in told, "what is said at submission wins"
+    assert " CPUs/Task=2 " in told
+    assert "elsewhere" not in told
+    assert "1G" not in told
+
+
+def test_what_slurm_refuses_is_an_error_and_nothing_is_left(
+    either: tej.RemoteQueue, job: Make
+) -> None:
+    with pytest.raises(tej.RemoteCommandFailure, match="partition"):
+        either.submit("odd", job(), resources=tej.Resources(partition="nowhere"))
+    assert either.statuses(["odd"]) == {"odd": None}
+    array = job("#SBATCH --array=1-3\ntrue", name="array")
+    if either.setup_runtime == "slurm":
+        with pytest.raises(tej.RemoteCommandFailure, match="array"):
+            either.submit("array", array)
+    assert run("squeue", "-h") == ""
+
+
+def test_a_job_over_its_time_limit_is_finished_and_the_reason_is_told(
+    queue: tej.RemoteQueue, slurm: Callable[[], None], job: Make, queue_path: Path
+) -> None:
+    # Slurm counts in minutes: this is the shortest that there is.
+    queue.submit("slow", job("echo begun; sleep 1000"))
+    wait_until(lambda: output(queue, "slow") == "begun\n", "it runs")
+    job_id = native_id(queue_path, "slow")
+    run("scontrol", "update", f"JobId={job_id}", "TimeLimit=1")
+    status = until(queue, "slow", lambda status: status.state.final)
+    assert status.state is JobState.FINISHED
+    assert status.signal == signal.SIGTERM
+    assert "time limit" in status.describe()

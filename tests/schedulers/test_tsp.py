@@ -1,0 +1,57 @@
+"""The example of a runtime of one's own, with a real task-spooler."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from schedulers.conftest import empty
+
+import tej
+from tej import JobState
+from tej.queue.checking import RuntimeCheck
+
+FOLDER = Path(__file__).parents[2] / "examples/runtimes/tsp"
+
+
+@pytest.fixture
+def queue(
+    require: Callable[[str], None],
+    queue_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tej.RemoteQueue]:
+    require("tsp")
+    monkeypatch.setenv("TS_SOCKET", str(tmp_path / "socket"))
+    try:
+        yield tej.RemoteQueue("local:", str(queue_path), str(FOLDER))
+    finally:
+        empty(queue_path)
+        subprocess.run(["tsp", "-K"], capture_output=True, timeout=10)
+
+
+def test_it_passes_the_check(queue: tej.RemoteQueue) -> None:
+    findings = list(RuntimeCheck(queue).run())
+    assert [finding for finding in findings if finding.complaint] == []
+    assert len(findings) == 9
+
+
+def test_clients_without_it_can_use_the_queue(
+    queue: tej.RemoteQueue, queue_path: Path, job: Callable[..., Path]
+) -> None:
+    queue.submit("first", job("exit 3"))
+    other = tej.RemoteQueue("local:", str(queue_path))
+    assert other.job("first").wait(90).exit_code == 3
+    other.submit("second", job("exit 4"))
+    status = other.job("second").wait(90)
+    assert (status.runtime, status.exit_code) == ("tsp", 4)
+
+
+def test_what_it_cannot_give_is_refused(
+    queue: tej.RemoteQueue, job: Callable[..., Path]
+) -> None:
+    with pytest.raises(tej.RemoteCommandFailure, match="cpus"):
+        queue.submit("asks", job(), resources=tej.Resources(cpus=2))
+    assert queue.jobs(states=[JobState.RUNNING.value]) == []

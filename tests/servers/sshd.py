@@ -1,0 +1,258 @@
+"""A real sshd on a free loopback port, with throw-away keys and a configuration of its
+own: it touches nothing of the machine's and ends with the test.
+
+    with Sshd(folder) as sshd:
+        tej.RemoteQueue(sshd.destination)     # with sshd.config(...) as ssh_config
+
+As root it lets anybody in; as an ordinary user, only that user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+STARTUP = 20.0
+"""Seconds for it to answer; on a busy machine this has taken three."""
+SHUTDOWN = 10.0
+
+CONFIG = """\
+{options}
+Port {port}
+ListenAddress {address}
+{host_keys}
+AuthorizedKeysFile {authorized_keys}
+PidFile none
+StrictModes no
+UsePAM no
+UseDNS no
+PermitRootLogin yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PrintMotd no
+LogLevel VERBOSE
+MaxStartups 200
+{if_known}
+"""
+# Newer ones lock out an address after some failed logins: ours fail on purpose.
+IF_KNOWN = "PerSourcePenalties no"
+
+
+class Sshd:
+    """One running server.  Its parts are attributes, for tests that go further.
+
+    `home` becomes $HOME of what runs there (the working directory stays the real
+    home).  `options` are lines of sshd_config, and go before ours.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        home: Path | None = None,
+        options: Sequence[str] = (),
+        address: str = "127.0.0.1",
+        host_key_types: Sequence[str] = ("ed25519", "rsa"),
+        port: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.address = address
+        self.user = getpass.getuser()
+        self.home = home
+        self.options = list(options)
+        self.host_key_types = tuple(host_key_types)
+        self.port = port or free_port(address)
+        self.key = folder / "id_ed25519"
+        self.authorized_keys = folder / "authorized_keys"
+        self.known_hosts = folder / "known_hosts"
+        self.log = folder / "sshd.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def destination(self) -> str:
+        """As a user would type it."""
+        return f"{self.user}@{self.host}:{self.port}"
+
+    @property
+    def host(self) -> str:
+        """The address, in brackets if it is IPv6."""
+        return f"[{self.address}]" if ":" in self.address else self.address
+
+    def host_key(self, kind: str) -> Path:
+        """The private host key of a type; its public half is beside it."""
+        return self.folder / f"ssh_host_{kind}_key"
+
+    def config(self, folder: Path, extra: str = "") -> Path:
+        """An ssh_config with which a client gets in.  `extra` goes before it."""
+        path = folder / "ssh_config"
+        path.write_text(f"{extra}\n{self.client_options}")
+        return path
+
+    @property
+    def client_options(self) -> str:
+        """What a client needs to know of it, in the words of ssh_config."""
+        return (
+            "Host *\n"
+            f'    IdentityFile "{self.key}"\n'
+            "    IdentitiesOnly yes\n"
+            f'    UserKnownHostsFile "{self.known_hosts}"\n'
+            "    GlobalKnownHostsFile none\n"
+        )
+
+    def known_as(self, address: str, port: int) -> str:
+        """Lines of known_hosts that say that its keys are right for that address."""
+        name = address if port == 22 else f"[{address}]:{port}"
+        keys = [public_half(self.host_key(kind)) for kind in self.host_key_types]
+        return "".join(f"{name} {key.read_text()}" for key in keys)
+
+    def __enter__(self) -> Sshd:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # It runs as root, but what it starts may be anybody's.
+        self.folder.chmod(0o755)
+        self._make_keys()
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        sshd = sshd_path()
+        if os.getuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        config = self.folder / "sshd_config"
+        config.write_text(self._config(IF_KNOWN))
+        check = subprocess.run([sshd, "-t", "-f", config], capture_output=True)
+        if check.returncode != 0:
+            config.write_text(self._config(""))
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sshd, "-D", "-e", "-f", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._wait_until_it_answers()
+
+    def stop(self) -> None:
+        """End it and its connections; jobs that run in sessions of their own stay."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        serving = descendants(process.pid, depth=2)
+        process.terminate()
+        process.wait(SHUTDOWN)
+        _kill(serving)
+
+    def cut(self) -> None:
+        """Break every connection, as a network or a reboot would; go on listening."""
+        if self._process is not None:
+            _kill(descendants(self._process.pid, depth=2))
+
+    def connections(self) -> int:
+        """How many connections there are."""
+        return 0 if self._process is None else len(descendants(self._process.pid))
+
+    def _config(self, if_known: str) -> str:
+        home = [] if self.home is None else [f'SetEnv "HOME={self.home}"']
+        keys = [f"HostKey {self.host_key(kind)}" for kind in self.host_key_types]
+        return CONFIG.format(
+            options="\n".join([*self.options, *home]),
+            port=self.port,
+            address=self.host,
+            host_keys="\n".join(keys),
+            authorized_keys=self.authorized_keys,
+            if_known=if_known,
+        )
+
+    def _make_keys(self) -> None:
+        for kind in self.host_key_types:
+            make_key(self.host_key(kind), kind)
+        make_key(self.key)
+        self.authorized_keys.write_text(public_half(self.key).read_text())
+        self.authorized_keys.chmod(0o644)
+        self.known_hosts.write_text(self.known_as(self.address, self.port))
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + STARTUP
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                break
+            try:
+                with socket.create_connection((self.address, self.port), 1) as sock:
+                    sock.settimeout(5)
+                    if sock.recv(4) == b"SSH-":
+                        return
+            except OSError:
+                time.sleep(0.02)
+        self.stop()
+        raise RuntimeError(f"sshd does not start: {self.log.read_text()}")
+
+
+def sshd_path() -> str | None:
+    """Where sshd is: it wants its whole path, and is not on an ordinary PATH."""
+    return shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
+
+
+def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
+    """Make a key pair, unless there is one; the public half ends in .pub."""
+    if not path.exists():
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", path]
+            + (["-b", "2048"] if kind == "rsa" else []),
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+    return path
+
+
+def public_half(key: Path) -> Path:
+    """The public key beside a private one."""
+    return key.with_name(key.name + ".pub")
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port that nobody listens on just now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.bind((address, 0))
+        return int(sock.getsockname()[1])
+
+
+def descendants(pid: int, depth: int = 1) -> list[int]:
+    """The processes that a process has started, and those that they have.
+
+    Of an sshd: a process for each connection, and the unprivileged half of each.
+    """
+    table = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [tuple(map(int, line.split())) for line in table.splitlines()]
+    found: list[int] = []
+    parents = {pid}
+    for _ in range(depth):
+        parents = {child for child, parent in rows if parent in parents}
+        found += sorted(parents)
+    return found
+
+
+def _kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

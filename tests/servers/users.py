@@ -1,0 +1,96 @@
+"""Throw-away users of this machine, for login shells and passwords.  Only as root.
+
+with Users() as users:
+    user = users.add("/usr/bin/fish")
+    # user.name, user.home; Sshd(users.folder / "sshd") can let them in
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+NOISE = {
+    ".bashrc": 'echo "Welcome to the cluster"; echo "Quota: 99%" >&2\n',
+    ".zshenv": 'echo "Welcome to the cluster"; echo "Quota: 99%" >&2\n',
+    ".cshrc": 'echo "Welcome to the cluster"; sh -c "echo Quota: 99% >&2"\n',
+    ".config/fish/config.fish": 'echo "Welcome to the cluster"; echo Quota >&2\n',
+    ".mkshrc": 'echo "Welcome to the cluster"\n',
+    ".profile": 'echo "Welcome to the cluster"\n',
+    ".ssh/rc": 'echo "Welcome to the cluster"; echo "Quota: 99%" >&2\n',
+}
+"""Start-up files that print, whatever the login shell is; `.ssh/rc` is sshd's own."""
+
+
+def make_noisy(home: Path) -> None:
+    """Write start-up files that print, into a home directory (`Sshd(home=...)`)."""
+    for name, text in NOISE.items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@dataclass(frozen=True)
+class User:
+    """One of them."""
+
+    name: str
+    home: Path
+
+
+class Users:
+    """Adds users, and removes them and their files at the end."""
+
+    def __init__(self) -> None:
+        self._users: list[User] = []
+        self.folder = Path()
+        """Where everybody may read: pytest's own directories are private."""
+
+    def __enter__(self) -> Users:
+        self.folder = Path(tempfile.mkdtemp(prefix="tej-users-"))
+        self.folder.chmod(0o755)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for user in self._users:
+            subprocess.run(
+                ["userdel", "--force", user.name], check=False, capture_output=True
+            )
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add(
+        self,
+        shell: str = "/bin/sh",
+        *,
+        password: str | None = None,
+        noisy: bool = False,
+    ) -> User:
+        """A user with that login shell; without a password, only a key lets in."""
+        name = f"tejtest{os.getpid()}x{len(self._users)}"
+        user = User(name, self.folder / name)
+        user.home.mkdir()
+        if noisy:
+            make_noisy(user.home)
+        subprocess.run(
+            # With "*" nobody has its password; "!" would lock the account.
+            ["useradd", "-M", "-d", user.home, "-s", shell, "-p", "*", name],
+            check=True,
+            capture_output=True,
+        )
+        self._users.append(user)
+        if password is not None:
+            subprocess.run(
+                ["chpasswd"], input=f"{name}:{password}".encode(), check=True
+            )
+        subprocess.run(["chown", "-R", name, user.home], check=True)
+        return user

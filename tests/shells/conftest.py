@@ -1,0 +1,102 @@
+"""A server whose /bin/sh is another shell: in a mount namespace, bound over the real one.
+
+So the installed scripts run as they are, and the jobs, too, with that shell.  Needs root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Gate, job_directory, no_processes_left
+
+import tej
+from tej.transport.base import COMMAND, Completed, Sink
+from tej.transport.conversation import first_line
+from tej.transport.local import LocalTransport
+
+SHELLS = ["dash", "bash", "busybox", "mksh", "yash", "ksh"]
+TOOLS = "busybox with its own tools"
+"""As on Alpine: not only the shell, but tar, awk, grep and all the others."""
+
+
+class ShellTransport(LocalTransport):
+    """This machine, with `shell` as its /bin/sh."""
+
+    def __init__(self, shell: str, path: str | None = None) -> None:
+        super().__init__()
+        inside = f"exec /bin/sh -c {shlex.quote(COMMAND)}"
+        if path is not None:
+            inside = f"PATH={shlex.quote(path)}; export PATH; {inside}"
+        self._begin = shlex.join(
+            ["exec", "unshare", "-m", "bash", "-c"]
+            + [f"mount --bind {shlex.quote(shell)} /bin/sh && {inside}"]
+        )
+
+    def run(
+        self, program: str, stdin: Iterable[bytes] = (), stdout: Sink | None = None
+    ) -> Completed:
+        stdin = itertools.chain([first_line(program)], stdin)
+        return super().run(self._begin, stdin, stdout)
+
+
+@pytest.fixture(scope="session")
+def busybox_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a link for each of its applets."""
+    folder = tmp_path_factory.mktemp("applets")
+    subprocess.run(["busybox", "--install", "-s", folder], check=True)
+    return folder
+
+
+@pytest.fixture(params=[*SHELLS, TOOLS])
+def transport(
+    request: pytest.FixtureRequest, require: Callable[[str], None]
+) -> ShellTransport:
+    require("root")
+    require("unshare")
+    name = request.param.split()[0]
+    require(name)
+    path = None
+    if request.param == TOOLS:
+        # setsid and unshare are needed from outside, and nothing else.
+        path = str(request.getfixturevalue("busybox_tools"))
+    shell = shutil.which(name)
+    assert shell is not None
+    made = ShellTransport(shell, path)
+    if made.run("true").status != 0:
+        pytest.skip("no mount namespace can be made here")
+    return made
+
+
+@pytest.fixture
+def queue(
+    transport: ShellTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tej.RemoteQueue]:
+    """A queue there, at a path that asks for quotes."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "it's a \"queue\" $HOME \\n é"
+    yield tej.RemoteQueue("local:", path, transport=transport)
+    with contextlib.suppress(tej.Error):
+        tej.RemoteQueue("local:", path).cleanup(kill=True, grace=0)
+    no_processes_left(path)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate open")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a job's directory: `job(script, files)`."""
+
+    def make(*arguments: object, **options: object) -> Path:
+        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
+
+    return make

@@ -1,0 +1,214 @@
+"""The server's part keeps its promises whatever its /bin/sh is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jobs import Gate, is_alive, wait_until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+
+
+def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
+    wait_until(lambda: queue.status(job_id).state.final, f"{job_id} has ended")
+    return queue.status(job_id)
+
+
+def test_a_job_goes_all_its_way(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    files = {"a b/é": "content", "-rf": "dash", "new\nline": "line", "empty": ""}
+    tell = 'printf "%s|%s|%s\\n" "$TEJ_JOB_ID" "$TEJ_QUEUE" "$TEJ_JOB_DIR"'
+    script = f"{tell}; cat; {gate.wait}; exit 3"
+    queue.submit("first", job(script, files))
+    status = queue.status("first")
+    assert status.state is JobState.RUNNING
+    with pytest.raises(tej.JobAlreadyExists):
+        queue.submit("first", job("true", name="other"))
+    with pytest.raises(tej.JobStillRunning):
+        queue.delete("first")
+    gate.open()
+    status = ends(queue, "first")
+    assert (status.state, status.exit_code) == (JobState.FINISHED, 3)
+    assert status.processes_left == 0
+    out = tmp_path / "out"
+    queue.download("first", ["a b", "-rf", "new*", "_std*", "empty"], directory=out)
+    assert (out / "a b" / "é").read_text() == "content"
+    assert (out / "-rf").read_text() == "dash"
+    assert (out / "new\nline").read_text() == "line"
+    assert (out / "_stdout").read_text() == (
+        f"first|{queue.queue}|{queue.queue}/jobs/first/stage\n"
+    )
+    assert (out / "_stderr").read_text() == ""
+    assert [found.job_id for found in queue.jobs()] == ["first"]
+    with pytest.raises(tej.DownloadFailed, match="There is no 'absent'"):
+        queue.download("first", "absent", directory=out)
+    assert queue.kill("first").state is JobState.FINISHED
+    queue.delete("first")
+    assert queue.jobs() == []
+    assert queue.cleanup()
+    assert not Path(queue.queue).exists()
+
+
+def test_a_signal_is_told_from_an_exit_code(queue: tej.RemoteQueue, job: Make) -> None:
+    queue.submit("plain", job("exit 143", name="plain"))
+    queue.submit("crashed", job("kill -s TERM $$", name="crashed"))
+    plain, crashed = ends(queue, "plain"), ends(queue, "crashed")
+    assert (plain.exit_code, plain.signal) == (143, None)
+    assert (crashed.exit_code, crashed.signal) == (None, 15)
+
+
+def test_kill_ends_all_of_it(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    pids.touch()
+    leaf = f"#!/bin/sh\ntrap '' TERM\necho $$ >>'{pids}'\n{gate.wait}\n"
+    script = f"chmod +x leaf; ./leaf & ./leaf & echo $$ >>'{pids}'; {gate.wait}"
+    queue.submit("family", job(script, {"leaf": leaf}))
+    wait_until(lambda: len(pids.read_text().split()) == 3, "all have begun")
+    status = queue.kill("family", grace=1)
+    assert (status.state, status.processes_left) == (JobState.KILLED, 0)
+    assert [pid for pid in pids.read_text().split() if is_alive(int(pid))] == []
+    assert queue.status("family").state is JobState.KILLED
+    queue.delete("family")
+
+
+def test_many_are_told_apart(queue: tej.RemoteQueue, job: Make, gate: Gate) -> None:
+    directory, runs = job("true"), job(gate.wait, name="runs")
+    for number in range(3):
+        queue.submit(f"ended{number}", directory)
+    queue.submit("runs", runs)
+    for number in range(3):
+        ends(queue, f"ended{number}")
+    found = queue.statuses(["ended1", "absent", "runs", "ended0"])
+    assert [status and status.state.value for status in found.values()] == [
+        "finished",
+        None,
+        "running",
+        "finished",
+    ]
+    assert [(job_id, info["status"]) for job_id, info in queue.list()] == [
+        ("ended0", "finished"),
+        ("ended1", "finished"),
+        ("ended2", "finished"),
+        ("runs", "running"),
+    ]
+    outcome = queue.delete_many(["ended0", "runs", "absent"])
+    assert outcome["ended0"] is None
+    assert isinstance(outcome["runs"], tej.JobStillRunning)
+    assert isinstance(outcome["absent"], tej.JobNotFound)
+
+
+def test_a_wrapper_that_died_is_noticed(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit("orphan", job(gate.wait))
+    folder = Path(queue.queue, "jobs", "orphan")
+    wrapper = int((folder / "native_id").read_text().split()[4])
+    os.kill(wrapper, signal.SIGKILL)
+    wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
+    assert queue.status("orphan").state is JobState.RUNNING
+    assert queue.kill("orphan", grace=1).state is JobState.KILLED
+
+
+def test_what_outlives_the_script_is_counted_and_killed(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit("leaver", job(f"({gate.wait}) >/dev/null 2>&1 &"))
+    status = ends(queue, "leaver")
+    assert (status.exit_code, status.processes_left >= 1) == (0, True)
+    with pytest.raises(tej.JobStillRunning):
+        queue.delete("leaver")
+    queue.kill("leaver", grace=1)
+    assert queue.status("leaver").processes_left == 0
+    queue.delete("leaver")
+
+
+def test_links_and_set_up(queue: tej.RemoteQueue, job: Make, tmp_path: Path) -> None:
+    link = tmp_path / "link to it"
+    queue.setup(links=[link])
+    with pytest.raises(tej.QueueExists, match="already exists"):
+        queue.setup()
+    through = tej.RemoteQueue("local:", link, transport=queue.transport)
+    through.submit("a", job("true"))
+    assert ends(queue, "a").succeeded
+    with pytest.raises(tej.QueueExists, match="Use --force twice"):
+        queue.setup(force=True)
+    queue.setup(force=2)
+    assert queue.jobs() == []
+    assert through.cleanup()
+    assert not link.exists()
+
+
+def test_a_circle_and_a_foreign_directory_are_refused(
+    queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    (tmp_path / "one").write_text("tejdir: two\n")
+    (tmp_path / "two").write_text(f"tejdir: {tmp_path / 'one'}\n")
+    with pytest.raises(tej.QueueLinkBroken, match="circle"):
+        tej.RemoteQueue("local:", tmp_path / "one", transport=queue.transport).jobs()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / ".file").touch()
+    with pytest.raises(tej.QueueExists, match="not a queue of tej"):
+        tej.RemoteQueue("local:", tmp_path / "theirs", transport=queue.transport).setup()
+    with pytest.raises(tej.Error, match="There is no user"):
+        tej.RemoteQueue("local:", "~no-such-user/x", transport=queue.transport).setup()
+
+
+def test_one_of_many_clients_starts_the_job(
+    queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    directory = job(f"echo run >>'{runs}'")
+    outcomes: list[object] = []
+
+    def submit() -> None:
+        try:
+            outcomes.append(queue.submit("same", directory))
+        except tej.JobAlreadyExists:
+            outcomes.append(None)
+        except BaseException as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=submit) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, outcomes)) == ["None"] * 4 + ["same"]
+    assert ends(queue, "same").succeeded
+    assert runs.read_text() == "run\n"
+
+
+def test_a_profile_is_read(queue: tej.RemoteQueue, job: Make) -> None:
+    queue.setup()
+    Path(queue.queue, "profile").write_text("FROM=profile; export FROM\n")
+    queue.submit("profiled", job("echo $FROM"))
+    status = ends(queue, "profiled")
+    assert Path(status.directory, "_stdout").read_text() == "profile\n"
+
+
+def test_links_in_a_job_are_followed_only_inside(
+    queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    directory = job("true", {"data/file": "content"})
+    (directory / "latest").symlink_to("data/file")
+    (directory / "folder").symlink_to("data")
+    (directory / "out of it").symlink_to("/etc/hostname")
+    queue.submit("linked", directory)
+    ends(queue, "linked")
+    out = tmp_path / "out"
+    queue.download("linked", ["latest", "folder"], directory=out)
+    assert (out / "latest").read_text() == "content"
+    assert (out / "folder" / "file").read_text() == "content"
+    with pytest.raises(tej.DownloadFailed, match="leads out of the directory"):
+        queue.download("linked", "out*", directory=out)

@@ -1,0 +1,334 @@
+"""The signature, against a second implementation that knows its definition alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jobs import job_directory
+
+import tej
+from tej.signature import make_id
+
+DOCS = Path(tej.__file__).parents[1] / "docs" / "signature.md"
+
+
+def defined(
+    folder: Path,
+    command: bytes = b"start.sh",
+    environment: Mapping[bytes, bytes] | None = None,
+) -> str:
+    """Field by field as docs/signature.md says it, with `find`, `sha256sum` and a pipe.
+
+    For a command that is a script of the directory.
+    """
+    fields = [b"tej-signature-1", b"command", command]
+    for name in sorted(environment or {}):
+        fields += [b"environment", name, (environment or {})[name]]
+    found = subprocess.check_output(
+        ["find", ".", "-mindepth", "1", "-printf", r"%P\0%y\0%l\0%m\0"], cwd=folder
+    ).split(b"\0")[:-1]
+    script = command.split(b" ")[0]
+    for path, kind, target, mode in sorted(zip(*[iter(found)] * 4, strict=True)):
+        if kind == b"d":
+            fields += [b"directory", path, b""]
+        elif kind == b"l":
+            fields += [b"link", path, target]
+        else:
+            executable = int(mode, 8) & 0o111 or path == script
+            said = subprocess.check_output(["sha256sum", b"./" + path], cwd=folder)
+            digest = said.lstrip(b"\\")[:64]
+            fields += [b"executable" if executable else b"file", path, digest]
+    netstrings = b"".join(
+        str(len(field)).encode() + b":" + field + b"," for field in fields
+    )
+    return subprocess.check_output(["sha256sum"], input=netstrings)[:64].decode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A directory of all kinds of things."""
+    directory = job_directory(
+        tmp_path,
+        "echo out",
+        {
+            "data": bytes(range(256)) * 5000,
+            "empty": "",
+            "sub/a": "1",
+            "sub.b": "sorts between sub and sub/a",
+            "two words\n": "x",
+            "café": "é",
+            os.fsdecode(b"latin\xe9"): "y",
+            "tool": "#!/bin/sh\n",
+        },
+    )
+    (directory / "tool").chmod(0o755)
+    (directory / "nothing/in here").mkdir(parents=True)
+    (directory / "link").symlink_to("sub/a")
+    (directory / "broken").symlink_to(os.fsdecode(b"/nowh\xe9re"))
+    return directory
+
+
+# It is what its definition says
+
+
+def test_it_is_what_its_definition_says(folder: Path) -> None:
+    assert tej.signature(folder) == defined(folder)
+
+
+@pytest.mark.parametrize("script", ["tool", "./tool", "sub/a", "tool  --option 'x y'"])
+def test_the_command_is_the_script_and_what_follows_it(
+    folder: Path, script: str
+) -> None:
+    expected = defined(folder, script.removeprefix("./").encode())
+    assert tej.signature(folder, script) == expected
+
+
+def test_a_command_of_the_servers_stands_for_itself(folder: Path) -> None:
+    command = "cat data | wc -c"
+    assert tej.signature(folder, f"  {command}\n") == defined(folder, command.encode())
+
+
+def test_the_environment_is_part_of_it_by_name(folder: Path) -> None:
+    environment = {"B": "2", "A": "é\n", "C": ""}
+    expected = defined(
+        folder,
+        environment={
+            key.encode(): value.encode() for key, value in environment.items()
+        },
+    )
+    assert tej.signature(folder, environment=environment) == expected
+    backwards = dict(reversed(environment.items()))
+    assert tej.signature(folder, environment=backwards) == expected
+    assert tej.signature(folder, environment={}) == tej.signature(folder)
+
+
+names = st.binary(min_size=1, max_size=12).filter(
+    lambda name: (
+        not {0, ord("/")} & set(name)
+        and name not in (b".", b"..", b"start.sh", b".tejignore")
+    )
+)
+contents = (
+    st.none()
+    | st.binary(max_size=200)
+    | st.tuples(st.binary(min_size=1, max_size=20).filter(lambda aim: 0 not in aim))
+)
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.dictionaries(names, contents, max_size=6))
+def test_it_is_what_its_definition_says_whatever_the_names_and_contents(
+    tmp_path: Path, things: dict[bytes, bytes | tuple[bytes] | None]
+) -> None:
+    directory = job_directory(tmp_path, name="any")
+    for name, content in things.items():
+        path = directory / os.fsdecode(name)
+        if content is None:
+            path.mkdir()
+        elif isinstance(content, tuple):
+            path.symlink_to(os.fsdecode(content[0]))
+        else:
+            path.write_bytes(content)
+            path.chmod(0o755 if content[:1] > b"\x80" else 0o644)
+    try:
+        assert tej.signature(directory) == defined(directory)
+    finally:
+        shutil.rmtree(directory)
+
+
+# What changes it, and what does not
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "a byte of a file": lambda d: (d / "sub/a").write_bytes(b"2"),
+    "a file's name": lambda d: (d / "sub/a").rename(d / "sub/b"),
+    "a file moved up": lambda d: (d / "sub/a").rename(d / "a"),
+    "a file more": lambda d: (d / "more").touch(),
+    "a file less": lambda d: (d / "empty").unlink(),
+    "an empty directory more": lambda d: (d / "more").mkdir(),
+    "an empty directory less": lambda d: (d / "nothing/in here").rmdir(),
+    "an executable bit": lambda d: (d / "data").chmod(0o744),
+    "no executable bit": lambda d: (d / "tool").chmod(0o644),
+    "a link's aim": lambda d: ((d / "link").unlink(), (d / "link").symlink_to("sub")),
+    "a link that became what it led to": lambda d: (
+        (d / "link").unlink(),
+        (d / "link").write_text("1"),
+    ),
+    "content moved between files": lambda d: (
+        (d / "sub/a").write_bytes(b""),
+        (d / "empty").write_bytes(b"1"),
+    ),
+    "a .tejignore": lambda d: (d / ".tejignore").write_text("# nothing\n"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_other_work_has_another_signature(
+    folder: Path, change: Callable[[Path], object]
+) -> None:
+    before = tej.signature(folder)
+    change(folder)
+    assert tej.signature(folder) != before
+    assert tej.signature(folder) == defined(folder)
+
+
+def test_another_command_or_environment_has_another_signature(folder: Path) -> None:
+    seen = {
+        tej.signature(folder),
+        tej.signature(folder, "tool"),
+        tej.signature(folder, "tool x"),
+        tej.signature(folder, "true"),
+        tej.signature(folder, environment={"A": "B"}),
+        tej.signature(folder, environment={"A": ""}),
+        tej.signature(folder, environment={"AB": ""}),
+    }
+    assert len(seen) == 7
+
+
+SAME: dict[str, Callable[[Path], object]] = {
+    "times": lambda d: os.utime(d / "data", (1, 1)),
+    "permissions to read and write": lambda d: (d / "data").chmod(0o600),
+    "who may execute": lambda d: (d / "tool").chmod(0o700),
+    "the script's executable bit": lambda d: (d / "start.sh").chmod(0o755),
+    "hard links": lambda d: (
+        (d / "empty").unlink(),
+        (d / "spare").touch(),
+        os.link(d / "spare", d / "empty"),
+        (d / "spare").unlink(),
+    ),
+    "a file made anew": lambda d: (
+        (d / "data").rename(d / "old"),
+        shutil.copyfile(d / "old", d / "data"),
+        (d / "old").unlink(),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", SAME.values(), ids=SAME.keys())
+def test_the_same_work_has_the_same_signature(
+    folder: Path, change: Callable[[Path], object]
+) -> None:
+    before = tej.signature(folder)
+    change(folder)
+    assert tej.signature(folder) == before
+
+
+def test_neither_its_name_nor_where_it_is_matters(folder: Path, tmp_path: Path) -> None:
+    before = tej.signature(folder)
+    elsewhere = tmp_path / "else where" / "é"
+    elsewhere.parent.mkdir()
+    shutil.copytree(folder, elsewhere, symlinks=True)
+    assert tej.signature(elsewhere) == before
+    (tmp_path / "by link").symlink_to(elsewhere)
+    assert tej.signature(tmp_path / "by link") == before
+    assert tej.signature(str(elsewhere) + "/") == before
+
+
+def test_how_the_script_is_written_does_not_matter(folder: Path) -> None:
+    same = {
+        tej.signature(folder, script) for script in (None, "start.sh", "./start.sh")
+    }
+    assert len(same) == 1
+
+
+def test_what_tejignore_leaves_out_is_not_there(folder: Path, tmp_path: Path) -> None:
+    (folder / ".tejignore").write_text("*.log\n/sub/\n!keep.log\n")
+    before = tej.signature(folder)
+    (folder / "more.log").write_text("x")
+    (folder / "sub/a").write_text("other")
+    (folder / "nothing/deep.log").write_text("x")
+    assert tej.signature(folder) == before
+    (folder / "keep.log").write_text("x")
+    assert tej.signature(folder) != before
+    # As if it had never been there.
+    copy = tmp_path / "copy"
+    left_out = shutil.ignore_patterns("more.log", "deep.log", "sub")
+    shutil.copytree(folder, copy, symlinks=True, ignore=left_out)
+    assert tej.signature(folder) == defined(copy)
+
+
+def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:
+    directory = job_directory(tmp_path, files={"large": os.urandom(3_500_001)})
+    assert tej.signature(directory) == defined(directory)
+
+
+def test_what_could_not_be_submitted_has_none(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(tej.InvalidJobDirectory):
+        tej.signature(tmp_path / "absent")
+    with pytest.raises(tej.InvalidJobDirectory):
+        tej.signature(folder, "absent.sh")
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(tej.InvalidJobDirectory, match="named pipe"):
+        tej.signature(folder)
+
+
+def test_the_id_is_made_of_its_first_digits(folder: Path) -> None:
+    digest = tej.signature(folder)
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+    assert make_id(digest) == f"sig-{digest[:20]}"
+
+
+# The vectors in the documentation
+
+
+def vector(name: str) -> tuple[str, str]:
+    """The shell commands of one vector, and the signature it has."""
+    text = DOCS.read_text()
+    section = text.split(f"### {name}\n", 1)[1].split("\n### ", 1)[0]
+    (commands,) = re.findall(r"```sh\n(.*?)```", section, re.S)
+    (digest,) = re.findall(r"^`([0-9a-f]{64})`$", section, re.M)
+    return commands, digest
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "environment"),
+    [
+        ("1. One script", None, {}),
+        ("2. Files, directories and links", "./run.sh --fast", {}),
+        (
+            "3. A command and an environment",
+            "wc -l < numbers",
+            {"LC_ALL": "C", "N": "3"},
+        ),
+    ],
+)
+def test_the_vectors_in_the_documentation_hold(
+    tmp_path: Path, name: str, script: str | None, environment: dict[str, str]
+) -> None:
+    commands, digest = vector(name)
+    directory = tmp_path / "vector"
+    directory.mkdir()
+    subprocess.run(["sh", "-euc", commands], cwd=directory, check=True)
+    assert tej.signature(directory, script, environment) == digest
+    # What .tejignore leaves out, as the text says.
+    (directory / "scratch").unlink(missing_ok=True)
+    command = (script or "start.sh").removeprefix("./").encode()
+    encoded = {key.encode(): value.encode() for key, value in environment.items()}
+    assert defined(directory, command, encoded) == digest
+
+
+def test_the_fields_written_out_in_the_documentation_are_those_of_the_first_vector(
+    tmp_path: Path,
+) -> None:
+    section = DOCS.read_text().split("### 1. One script\n", 1)[1]
+    (written,) = re.findall(r"```text\n(.*?)\n```", section.split("\n### ", 1)[0], re.S)
+    said = subprocess.check_output(
+        ["sha256sum"], input=written.replace("\n", "").encode()
+    )
+    assert said[:64].decode() == vector("1. One script")[1]
+
+
+def test_the_id_shown_in_the_documentation_is_right() -> None:
+    (shown,) = re.findall(r"^    (sig-[0-9a-f]{20})$", DOCS.read_text(), re.M)
+    assert shown == make_id(tej.signature(DOCS.parents[1] / "examples" / "primes"))

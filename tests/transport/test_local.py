@@ -1,0 +1,73 @@
+"""`local:` is this machine, with what differs from a server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tej.destination import Destination
+from tej.errors import ConnectionFailed
+from tej.transport import Transport, open_transport
+
+
+@pytest.fixture
+def local() -> Transport:
+    return open_transport(Destination.parse("local:"))
+
+
+def test_the_program_starts_at_home(
+    local: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert local.run("pwd -P").stdout.decode().strip() == str(tmp_path.resolve())
+
+
+def test_a_missing_home_is_no_reason_not_to_run(
+    local: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    assert local.run("pwd").stdout == b"/\n"
+
+
+def test_the_program_has_a_session_of_its_own(local: Transport) -> None:
+    session = int(local.run("ps -o sid= -p $$").stdout)
+    assert session != os.getsid(0)
+
+
+def test_what_is_left_running_with_stderr_open_is_not_waited_for(
+    local: Transport, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    done = local.run(f"sleep 600 >/dev/null & echo $! > '{pid}'; echo said >&2")
+    os.kill(int(pid.read_text()), 9)
+    assert done.stderr == b"said\n"
+
+
+def test_windows_is_told_what_to_do_instead(
+    local: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(ConnectionFailed, match="WSL"):
+        local.run("true")
+
+
+def test_neither_local_nor_ssh_imports_paramiko_before_it_is_used(
+    tmp_path: Path,
+) -> None:
+    program = """
+import sys
+from tej.destination import Destination
+from tej.transport import open_transport
+open_transport(Destination.parse("local:")).run("true")
+ssh = open_transport(Destination.parse("user@server.example.org"))
+print(ssh, "paramiko" in sys.modules)
+"""
+    script = tmp_path / "script.py"
+    script.write_text(program)
+    local = open_transport(Destination.parse("local:"))
+    done = local.run(f"cd '{Path.cwd()}' && PYTHONPATH=. '{sys.executable}' '{script}'")
+    expected = "SshTransport('ssh://user@server.example.org') False\n"
+    assert (done.stdout.decode(), done.stderr.decode()) == (expected, "")

@@ -1,0 +1,373 @@
+"""What a network does to a connection, and what the user is told then."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from servers.proxy import DOWN, UP, Proxy
+from servers.sshd import Sshd, free_port
+
+from tej.errors import AuthenticationFailed, ConnectionFailed
+from tej.transport import Transport
+
+Through = Callable[..., Transport]
+Left = Callable[[], list[str]]
+MEGABYTE = 1 << 20
+FOREVER = "exec yes"
+"""It ends when nobody reads it, and so outlives no test."""
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.size = 0
+        self.ends = 0
+
+    def __call__(self, data: bytes) -> None:
+        self.size += len(data)
+        self.ends += not data
+
+
+def endless() -> Iterator[bytes]:
+    while True:
+        yield bytes(MEGABYTE)
+
+
+def test_a_connection_cut_while_sending_fails_and_is_opened_again(
+    through: Through, proxy: Proxy, no_thread_left: Left
+) -> None:
+    transport, sink = through(), Sink()
+    transport.run("true")
+    proxy.cut_after(up=3_000_000)
+    with pytest.raises(ConnectionFailed, match=f"{proxy.port} was lost") as caught:
+        transport.run("cat >/dev/null", endless(), sink)
+    assert caught.value.__cause__ is not None
+    assert sink.ends == 1
+    assert no_thread_left() == []
+    assert transport.run("printf again").stdout == b"again"
+    assert proxy.connections == 2
+
+
+def test_a_connection_cut_while_receiving_fails_and_is_opened_again(
+    through: Through, proxy: Proxy, no_thread_left: Left
+) -> None:
+    transport, sink = through(), Sink()
+    transport.run("true")
+    proxy.cut_after(down=3_000_000)
+    with pytest.raises(ConnectionFailed, match="was lost"):
+        transport.run(FOREVER, stdout=sink)
+    # What was still in some buffer is lost with the connection.
+    assert sink.size > 0
+    assert sink.ends == 1
+    assert no_thread_left() == []
+    assert transport.run("printf again").stdout == b"again"
+
+
+def test_input_that_waits_for_output_is_told_that_the_connection_is_cut(
+    through: Through, proxy: Proxy, no_thread_left: Left
+) -> None:
+    transport = through()
+    ended = threading.Event()
+
+    def waiting() -> Iterator[bytes]:
+        yield b"hello\n"
+        proxy.cut()
+        ended.wait()
+
+    def sink(data: bytes) -> None:
+        if not data:
+            ended.set()
+
+    with pytest.raises(ConnectionFailed):
+        transport.run("cat", waiting(), sink)
+    assert no_thread_left() == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 40, 700, 1500, 2500, 3500, 5000])
+def test_a_connection_cut_while_logging_in_is_a_failed_connection(
+    size: int, through: Through, proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport, sink = through(timeout=5), Sink()
+    proxy.cut_after(down=size)
+    with pytest.raises(ConnectionFailed, match=str(proxy.port)) as caught:
+        transport.run(f"{FOREVER} >&2", stdout=sink)
+    assert not isinstance(caught.value, AuthenticationFailed)
+    assert caught.value.__cause__ is not None
+    assert sink.ends == 1
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+    assert not any(isinstance(t, threading.Timer) for t in threading.enumerate())
+    assert transport.run("printf again").stdout == b"again"
+
+
+def test_a_stalled_upload_is_given_up(
+    through: Through, proxy: Proxy, no_thread_left: Left
+) -> None:
+    transport, sink = through(silence=1), Sink()
+    transport.run("true")
+
+    def stalling() -> Iterator[bytes]:
+        yield bytes(MEGABYTE)
+        proxy.stall()
+        yield from endless()
+
+    with pytest.raises(ConnectionFailed, match=r"silent for 1 s|lost"):
+        transport.run("cat >/dev/null", stalling(), sink)
+    assert sink.ends == 1
+    assert no_thread_left() == []
+    proxy.resume()
+    assert transport.run("printf again").stdout == b"again"
+
+
+def test_a_stalled_download_is_given_up(
+    through: Through, proxy: Proxy, no_thread_left: Left
+) -> None:
+    transport, sink = through(silence=1), Sink()
+    transport.run("true")
+
+    def stalling(data: bytes) -> None:
+        sink(data)
+        if sink.size > MEGABYTE:
+            proxy.stall()
+
+    with pytest.raises(ConnectionFailed, match=r"silent for 1 s|lost"):
+        transport.run(FOREVER, stdout=stalling)
+    assert sink.ends == 1
+    assert no_thread_left() == []
+    proxy.resume()
+    assert transport.run("printf again").stdout == b"again"
+
+
+def test_a_stall_in_both_directions_at_once_is_given_up(
+    through: Through, proxy: Proxy, no_thread_left: Left
+) -> None:
+    transport, sink = through(silence=1), Sink()
+    transport.run("true")
+
+    def stalling(data: bytes) -> None:
+        sink(data)
+        if sink.size > 5 * MEGABYTE:
+            proxy.stall()
+
+    with pytest.raises(ConnectionFailed):
+        transport.run("cat", endless(), stalling)
+    assert sink.ends == 1
+    assert no_thread_left() == []
+
+
+def test_a_program_that_takes_no_input_is_given_up(
+    connect: Through, sshd: Sshd, no_thread_left: Left
+) -> None:
+    transport = connect(sshd.destination, silence=1)
+    with pytest.raises(ConnectionFailed, match="silent for 1 s"):
+        transport.run("sleep 20", endless())
+    assert no_thread_left() == []
+
+
+def test_a_silent_program_does_not_take_others_down_with_it(
+    connect: Through, sshd: Sshd
+) -> None:
+    transport = connect(sshd.destination, silence=2)
+    results: list[bytes] = []
+    program = "for i in 1 2 3 4 5 6 7 8 9 0; do printf .; sleep 0.5; done"
+    talking = threading.Thread(
+        target=lambda: results.append(transport.run(program).stdout)
+    )
+    talking.start()
+    with pytest.raises(ConnectionFailed, match="silent for 2 s"):
+        transport.run("sleep 20")
+    talking.join()
+    assert results == [b".........."]
+
+
+def test_words_on_stderr_are_no_silence(connect: Through, sshd: Sshd) -> None:
+    transport = connect(sshd.destination, silence=2)
+    done = transport.run("for i in 1 2 3 4 5 6; do sleep 0.5; printf . >&2; done")
+    assert done.stderr == b"......"
+
+
+def test_a_slow_sink_is_not_the_servers_silence(connect: Through, sshd: Sshd) -> None:
+    transport = connect(sshd.destination, silence=1)
+    pause, size = threading.Event(), 0
+
+    def slow(data: bytes) -> None:
+        nonlocal size
+        size += len(data)
+        if data and not pause.is_set():
+            pause.wait(2.5)
+            pause.set()
+
+    transport.run("head -c 20000000 /dev/zero", stdout=slow)
+    assert size == 20_000_000
+
+
+def test_a_server_that_refuses_connections_is_named(connect: Through) -> None:
+    port = free_port()
+    with pytest.raises(ConnectionFailed, match=f"somebody@127.0.0.1:{port} refuses"):
+        connect(f"somebody@127.0.0.1:{port}").run("true")
+
+
+def test_a_server_that_cannot_be_found_is_named(connect: Through) -> None:
+    with pytest.raises(ConnectionFailed, match=r"me@no-such-host\.invalid:22 cannot"):
+        connect("me@no-such-host.invalid").run("true")
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example"])
+def test_a_name_that_no_host_can_have_is_not_found(connect: Through, host: str) -> None:
+    with pytest.raises(ConnectionFailed, match="cannot be found"):
+        connect(host).run("true")
+
+
+@pytest.mark.parametrize(
+    "banner", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"\xff\n"]
+)
+def test_a_server_that_is_no_ssh_server_is_told_apart(
+    connect: Through, banner: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def answer() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.sendall(banner * 3)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ConnectionFailed, match=str(port)):
+            connect(f"127.0.0.1:{port}", timeout=5).run("true")
+        thread.join()
+
+
+def test_a_server_that_says_nothing_is_given_up(
+    through: Through, proxy: Proxy, no_thread_left: Left
+) -> None:
+    transport, sink = through(timeout=1), Sink()
+    proxy.stall()
+    with pytest.raises(ConnectionFailed, match=f"{proxy.port} does not answer"):
+        transport.run("true", stdout=sink)
+    assert sink.ends == 1
+    proxy.resume()
+    assert transport.run("printf again").stdout == b"again"
+
+
+def test_a_server_that_stalls_while_logging_in_is_given_up(
+    through: Through, proxy: Proxy
+) -> None:
+    transport = through(timeout=1)
+    stalled = threading.Thread(
+        target=lambda: (proxy.wait_for_bytes(UP, 1000), proxy.stall())
+    )
+    stalled.start()
+    with pytest.raises(ConnectionFailed, match=str(proxy.port)):
+        transport.run("true")
+    stalled.join()
+    proxy.resume()
+    assert transport.run("printf again").stdout == b"again"
+
+
+def test_a_connection_cut_while_idle_is_opened_again_unnoticed(
+    through: Through, proxy: Proxy
+) -> None:
+    transport = through()
+    transport.run("true")
+    proxy.cut()
+    assert transport.run("printf again").stdout == b"again"
+    assert (proxy.connections, transport.runs) == (2, 2)
+
+
+def test_a_connection_forgotten_while_idle_is_opened_again_unnoticed(
+    through: Through, proxy: Proxy
+) -> None:
+    transport = through(timeout=1)
+    transport.run("true")
+    proxy.freeze()
+    assert transport.run("printf again").stdout == b"again"
+    assert (proxy.connections, transport.runs) == (2, 2)
+
+
+def test_a_server_that_restarts_is_found_again(
+    start_sshd: Callable[..., Sshd], connect: Through
+) -> None:
+    server = start_sshd()
+    transport = connect(server.destination, config_file=server.config(server.folder))
+    transport.run("true")
+    server.stop()
+    with pytest.raises(ConnectionFailed, match="refuses"):
+        transport.run("true")
+    server.start()
+    assert transport.run("printf again").stdout == b"again"
+
+
+def test_eight_programs_at_once_are_the_limit(connect: Through, sshd: Sshd) -> None:
+    """sshd allows ten; with twelve threads none is turned away."""
+    transport = connect(sshd.destination)
+    gate, statuses = threading.Barrier(12), []
+
+    def one() -> None:
+        gate.wait()
+        statuses.append(transport.run("sleep 0.2; exit 3").status)
+
+    threads = [threading.Thread(target=one) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [3] * 12
+
+
+def test_a_server_that_allows_fewer_at_once_is_given_fewer(
+    start_sshd: Callable[..., Sshd], connect: Through
+) -> None:
+    server = start_sshd(options=["MaxSessions 2"])
+    transport = connect(server.destination, config_file=server.config(server.folder))
+    gate, statuses = threading.Barrier(6), []
+
+    def one() -> None:
+        gate.wait()
+        statuses.append(transport.run("sleep 0.2; exit 3").status)
+
+    threads = [threading.Thread(target=one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [3] * 6
+    assert server.connections() == 1
+
+
+def test_a_server_that_allows_no_session_says_so(
+    start_sshd: Callable[..., Sshd], connect: Through
+) -> None:
+    server = start_sshd(options=["MaxSessions 0"])
+    transport = connect(server.destination, config_file=server.config(server.folder))
+    with pytest.raises(ConnectionFailed, match="refuses to open a session"):
+        transport.run("true")
+
+
+def test_an_idle_connection_is_kept_alive(through: Through, proxy: Proxy) -> None:
+    transport = through(keep_alive=1)
+    transport.run("true")
+    proxy.wait_for_bytes(UP, 50)
+    assert transport.run("printf still").stdout == b"still"
+    assert proxy.connections == 1
+
+
+def test_closing_hangs_up(through: Through, proxy: Proxy, sshd: Sshd) -> None:
+    transport = through()
+    transport.run("true")
+    before = proxy.bytes[DOWN]
+    transport.close()
+    assert not any("paramiko" in repr(t) and t.is_alive() for t in _soon_ended())
+    assert proxy.bytes[DOWN] >= before
+
+
+def _soon_ended() -> list[threading.Thread]:
+    """Threads of paramiko's, once those that end by themselves have done so."""
+    threads = [t for t in threading.enumerate() if "paramiko.Transport" in repr(t)]
+    for thread in threads:
+        if "unconnected" in repr(thread):
+            thread.join()
+    return [t for t in threads if "unconnected" in repr(t)]

@@ -1,0 +1,322 @@
+"""Every way to log in, and what is said if none works."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from servers.sshd import Sshd, make_key, public_half
+from servers.users import Users
+
+from tej.errors import AuthenticationFailed
+from tej.transport import Transport
+
+Connect = Callable[..., Transport]
+Start = Callable[..., Sshd]
+
+PASSWORD = "sesame, öffne dich"
+PASSWORDS_ONLY = ["PasswordAuthentication yes", "PubkeyAuthentication no"]
+
+
+class Asked:
+    """Answers prompts, one answer after the other, and keeps the prompts."""
+
+    def __init__(self, *answers: str) -> None:
+        self.prompts: list[str] = []
+        self._answers = list(answers)
+
+    def __call__(self, prompt: str) -> str:
+        self.prompts.append(prompt)
+        return self._answers.pop(0)
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """An ssh-agent of our own, without keys."""
+    socket = tmp_path / "agent"
+    said = subprocess.run(
+        ["ssh-agent", "-s", "-a", socket], check=True, capture_output=True, text=True
+    ).stdout
+    pid = int(said.split("SSH_AGENT_PID=")[1].split(";")[0])
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+    yield socket
+    os.kill(pid, signal.SIGTERM)
+
+
+def add_to_agent(*keys: Path) -> None:
+    for key in keys:
+        subprocess.run(["ssh-add", "-q", key], check=True)
+
+
+def config_with(folder: Path, sshd: Sshd, *lines: str) -> Path:
+    """An ssh_config that knows the server, and nothing of its keys."""
+    path = folder / "ssh_config"
+    files = (f'UserKnownHostsFile "{sshd.known_hosts}"', "GlobalKnownHostsFile none")
+    path.write_text("\n".join([*lines, *files]))
+    return path
+
+
+def allow(sshd: Sshd, key: Path) -> Path:
+    with sshd.authorized_keys.open("a") as keys:
+        keys.write(public_half(key).read_text())
+    return key
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_a_key_file_lets_in(
+    kind: str, sshd: Sshd, connect: Connect, tmp_path: Path
+) -> None:
+    key = allow(sshd, make_key(tmp_path / "key", kind))
+    config = config_with(tmp_path, sshd, f"IdentityFile {key}")
+    assert connect(sshd.destination, config_file=config).run("printf 1").stdout == b"1"
+
+
+@pytest.mark.parametrize("form", ["PEM", "PKCS8", "RFC4716"])
+@pytest.mark.parametrize("passphrase", ["", PASSWORD])
+def test_a_key_file_may_have_any_format_that_openssh_writes(
+    form: str, passphrase: str, sshd: Sshd, connect: Connect, tmp_path: Path
+) -> None:
+    key = allow(sshd, make_key(tmp_path / "key", "rsa"))
+    subprocess.run(
+        ["ssh-keygen", "-q", "-p", "-m", form, "-P", "", "-N", passphrase, "-f", key],
+        check=True,
+        capture_output=True,
+    )
+    config = config_with(tmp_path, sshd, f"IdentityFile {key}")
+    asked = Asked(passphrase)
+    transport = connect(sshd.destination, config_file=config, ask=asked)
+    assert transport.run("printf 1").stdout == b"1"
+    assert len(asked.prompts) == bool(passphrase)
+
+
+def test_the_usual_key_files_are_found(
+    sshd: Sshd, connect: Connect, client_home: Path
+) -> None:
+    make_key(client_home / ".ssh/id_rsa", "rsa")
+    allow(sshd, make_key(client_home / ".ssh/id_ecdsa", "ecdsa"))
+    config = config_with(client_home, sshd)
+    assert connect(sshd.destination, config_file=config).run("printf 1").stdout == b"1"
+
+
+def test_a_passphrase_is_asked_for_until_it_is_right(
+    sshd: Sshd, connect: Connect, tmp_path: Path
+) -> None:
+    key = allow(sshd, make_key(tmp_path / "key", passphrase=PASSWORD))
+    config = config_with(tmp_path, sshd, f"IdentityFile {key}")
+    asked = Asked("wrong", PASSWORD)
+    transport = connect(sshd.destination, config_file=config, ask=asked)
+    assert transport.run("printf 1").stdout == b"1"
+    assert asked.prompts == [f"Passphrase for {key}: "] * 2
+
+
+def test_a_passphrase_is_asked_for_once_per_connection_only(
+    sshd: Sshd, connect: Connect, tmp_path: Path
+) -> None:
+    key = allow(sshd, make_key(tmp_path / "key", passphrase=PASSWORD))
+    config = config_with(tmp_path, sshd, f"IdentityFile {key}")
+    asked = Asked(PASSWORD)
+    transport = connect(sshd.destination, config_file=config, ask=asked)
+    for _ in range(3):
+        transport.run("true")
+
+
+def test_without_anybody_to_ask_an_encrypted_key_is_named(
+    sshd: Sshd, connect: Connect, tmp_path: Path
+) -> None:
+    key = allow(sshd, make_key(tmp_path / "key", passphrase=PASSWORD))
+    config = config_with(tmp_path, sshd, f"IdentityFile {key}")
+    with pytest.raises(AuthenticationFailed, match=r"key has a passphrase .*ssh-add"):
+        connect(sshd.destination, config_file=config).run("true")
+
+
+def test_the_agent_lets_in(
+    sshd: Sshd, connect: Connect, tmp_path: Path, agent: Path
+) -> None:
+    add_to_agent(sshd.key)
+    config = config_with(tmp_path, sshd, f"IdentityFile {tmp_path}/none")
+    assert connect(sshd.destination, config_file=config).run("printf 1").stdout == b"1"
+
+
+def test_a_public_key_picks_one_of_the_agents_many(
+    sshd: Sshd, connect: Connect, tmp_path: Path, agent: Path
+) -> None:
+    others = [make_key(tmp_path / f"other{number}") for number in range(8)]
+    add_to_agent(*others, sshd.key)
+    picked = tmp_path / "picked.pub"
+    picked.write_text(public_half(sshd.key).read_text())
+    config = config_with(tmp_path, sshd, f"IdentityFile {picked}")
+    assert connect(sshd.destination, config_file=config).run("printf 1").stdout == b"1"
+
+
+def test_a_key_file_asked_for_goes_before_the_agents_many(
+    sshd: Sshd, connect: Connect, tmp_path: Path, agent: Path
+) -> None:
+    add_to_agent(*[make_key(tmp_path / f"other{number}") for number in range(8)])
+    config = config_with(tmp_path, sshd, f"IdentityFile {sshd.key}")
+    assert connect(sshd.destination, config_file=config).run("printf 1").stdout == b"1"
+
+
+def test_too_many_keys_in_the_agent_are_explained(
+    sshd: Sshd, connect: Connect, tmp_path: Path, agent: Path
+) -> None:
+    add_to_agent(*[make_key(tmp_path / f"other{number}") for number in range(8)])
+    config = config_with(tmp_path, sshd, f"IdentityFile {tmp_path}/none")
+    with pytest.raises(AuthenticationFailed, match="IdentitiesOnly yes"):
+        connect(sshd.destination, config_file=config).run("true")
+
+
+def test_identities_only_leaves_the_agents_other_keys_alone(
+    sshd: Sshd, connect: Connect, tmp_path: Path, agent: Path
+) -> None:
+    add_to_agent(sshd.key)
+    lines = (f"IdentityFile {make_key(tmp_path / 'other')}", "IdentitiesOnly yes")
+    config = config_with(tmp_path, sshd, *lines)
+    with pytest.raises(AuthenticationFailed, match=r"other\. It accepts: publickey"):
+        connect(sshd.destination, config_file=config).run("true")
+
+
+def test_an_agent_that_is_gone_is_no_error(
+    sshd: Sshd, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
+    assert connect(sshd.destination).run("printf 1").stdout == b"1"
+
+
+def test_nothing_to_offer_is_said_with_what_the_server_accepts(
+    sshd: Sshd, connect: Connect, tmp_path: Path
+) -> None:
+    config = config_with(tmp_path, sshd, f"IdentityFile {tmp_path}/none")
+    wanted = rf"{sshd.port} did not let us in.*nothing.*accepts: publickey"
+    with pytest.raises(AuthenticationFailed, match=wanted):
+        connect(sshd.destination, config_file=config).run("true")
+
+
+@pytest.fixture
+def login(
+    users: Users, start_sshd: Start, connect: Connect, tmp_path: Path
+) -> Callable[..., Transport]:
+    """Opens a transport to a user with a password, at a server with such options."""
+    user = users.add(password=PASSWORD)
+
+    def open_(
+        *options: str,
+        password: str | None = None,
+        ask: Asked | None = None,
+        identity: bool = False,
+    ) -> Transport:
+        server = start_sshd(folder=users.folder / "sshd", options=options)
+        key = server.key if identity else tmp_path / "none"
+        config = config_with(tmp_path, server, f"IdentityFile {key}")
+        secret = "" if password is None else ":" + password.replace(" ", "%20")
+        where = f"ssh://{user.name}{secret}@{server.host}:{server.port}"
+        return connect(where, config_file=config, ask=ask)
+
+    return open_
+
+
+def test_the_password_in_the_destination_lets_in(
+    login: Callable[..., Transport], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("tej.paramiko").setLevel(logging.DEBUG)
+    transport = login(*PASSWORDS_ONLY, password=PASSWORD)
+    try:
+        assert transport.run("printf 1").stdout == b"1"
+    finally:
+        logging.getLogger("tej.paramiko").setLevel(logging.CRITICAL)
+    assert PASSWORD not in caplog.text
+    assert PASSWORD not in repr(transport)
+
+
+def test_a_wrong_password_is_refused_and_never_shown(
+    login: Callable[..., Transport], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(AuthenticationFailed, match="the password given") as caught:
+        login(*PASSWORDS_ONLY, password="not-this-one").run("true")
+    cause: BaseException | None = caught.value
+    while cause is not None:
+        assert "not-this-one" not in str(cause)
+        cause = cause.__cause__ or cause.__context__
+    assert "not-this-one" not in caplog.text
+
+
+def test_a_password_is_asked_for_until_it_is_right(
+    login: Callable[..., Transport],
+) -> None:
+    asked = Asked("wrong", PASSWORD)
+    assert login(*PASSWORDS_ONLY, ask=asked).run("printf 1").stdout == b"1"
+    assert len(asked.prompts) == 2
+    assert asked.prompts[0].startswith("Password for tejtest")
+
+
+def test_three_wrong_passwords_are_enough(login: Callable[..., Transport]) -> None:
+    asked = Asked("wrong", "wronger", "wrongest", PASSWORD)
+    with pytest.raises(AuthenticationFailed, match="a password typed"):
+        login(*PASSWORDS_ONLY, ask=asked).run("true")
+    assert len(asked.prompts) == 3
+
+
+def test_no_password_is_asked_for_if_a_key_will_do(
+    login: Callable[..., Transport],
+) -> None:
+    asked = Asked()
+    transport = login("PasswordAuthentication yes", ask=asked, identity=True)
+    assert transport.run("printf 1").stdout == b"1"
+
+
+def test_a_key_and_then_a_password_may_both_be_wanted(
+    login: Callable[..., Transport],
+) -> None:
+    both = ["PasswordAuthentication yes", "AuthenticationMethods publickey,password"]
+    asked = Asked(PASSWORD)
+    transport = login(*both, ask=asked, identity=True)
+    assert transport.run("printf 1").stdout == b"1"
+    assert len(asked.prompts) == 1
+
+
+PAM = [
+    "UsePAM yes",
+    "KbdInteractiveAuthentication yes",
+    "PubkeyAuthentication no",
+    "PasswordAuthentication no",
+]
+
+
+def test_keyboard_interactive_asks_what_the_server_asks(
+    login: Callable[..., Transport],
+) -> None:
+    asked = Asked(PASSWORD)
+    assert login(*PAM, ask=asked).run("printf 1").stdout == b"1"
+    (prompt,) = asked.prompts
+    assert "Password:" in prompt
+    assert "tejtest" in prompt
+
+
+def test_keyboard_interactive_takes_the_password_in_the_destination(
+    login: Callable[..., Transport],
+) -> None:
+    assert login(*PAM, password=PASSWORD).run("printf 1").stdout == b"1"
+
+
+def test_keyboard_interactive_without_anybody_to_ask_says_what_was_asked(
+    login: Callable[..., Transport],
+) -> None:
+    with pytest.raises(AuthenticationFailed, match="accepts: keyboard-interactive"):
+        login(*PAM).run("true")
+
+
+def test_an_interrupt_at_the_prompt_is_passed_on(
+    login: Callable[..., Transport],
+) -> None:
+    def interrupted(prompt: str) -> str:
+        raise KeyboardInterrupt
+
+    for options in (PASSWORDS_ONLY, PAM):
+        with pytest.raises(KeyboardInterrupt):
+            login(*options, ask=interrupted).run("true")  # type: ignore[arg-type]

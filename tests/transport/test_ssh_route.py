@@ -1,0 +1,283 @@
+"""The ways to a server: aliases, jump hosts, proxy commands, IPv6."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from servers.sshd import Sshd
+
+from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
+from tej.transport import Transport
+
+Connect = Callable[..., Transport]
+Start = Callable[..., Sshd]
+
+NETCAT = """
+import os, socket, sys, threading
+sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+def down():
+    while data := sock.recv(65536):
+        os.write(1, data)
+    os._exit(0)
+threading.Thread(target=down, daemon=True).start()
+while data := os.read(0, 65536):
+    sock.sendall(data)
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, sshd: Sshd) -> Callable[[str], Path]:
+    """Writes an ssh_config whose `target` is the shared server."""
+
+    def write(text: str) -> Path:
+        target = f"Host target\n HostName {sshd.address}\n Port {sshd.port}\n"
+        return sshd.config(tmp_path, f"{text}\n{target}")
+
+    return write
+
+
+@pytest.fixture
+def jump(start_sshd: Start, sshd: Sshd) -> Sshd:
+    """Another server, which the same key opens and the client knows."""
+    return _known(start_sshd(), sshd)
+
+
+def _known(server: Sshd, sshd: Sshd) -> Sshd:
+    server.authorized_keys.write_text(sshd.authorized_keys.read_text())
+    with sshd.known_hosts.open("a") as known_hosts:
+        known_hosts.write(server.known_hosts.read_text())
+    return server
+
+
+def test_an_alias_and_what_is_included_are_honoured(
+    connect: Connect, sshd: Sshd, client_home: Path
+) -> None:
+    folder = client_home / ".ssh/config.d"
+    folder.mkdir()
+    own = client_home / ".ssh/config"
+    (folder / "10-cluster.conf").write_text(own.read_text())
+    own.write_text("Include config.d/*.conf\n")
+    done = connect("server", config_file=None).run('printf %s "$SSH_CONNECTION"')
+    assert done.stdout.decode().endswith(f"{sshd.address} {sshd.port}")
+
+
+def test_the_users_own_configuration_is_read_by_default(
+    connect: Connect, client_home: Path
+) -> None:
+    assert connect("server", config_file=None).run("printf 1").stdout == b"1"
+
+
+def test_user_and_port_of_the_destination_go_before_the_configuration(
+    connect: Connect, config: Callable[[str], Path], sshd: Sshd
+) -> None:
+    wrong = config(f"Host 127.0.0.1\n User nobody\n Port 1\n IdentityFile {sshd.key}")
+    transport = connect(sshd.destination, config_file=wrong)
+    assert transport.run("printf 1").stdout == b"1"
+
+
+def test_a_match_block_is_honoured(
+    connect: Connect, config: Callable[[str], Path], sshd: Sshd
+) -> None:
+    text = (
+        f"Host cluster\n HostName 127.0.0.1\n"
+        f"Match host 127.0.0.1 originalhost cluster\n Port {sshd.port}\nMatch all"
+    )
+    assert connect("cluster", config_file=config(text)).run("printf 1").stdout == b"1"
+
+
+def test_a_jump_host_leads_on(
+    connect: Connect, config: Callable[[str], Path], jump: Sshd, sshd: Sshd
+) -> None:
+    text = f"Host target\n ProxyJump {jump.destination}"
+    transport = connect("target", config_file=config(text))
+    done = transport.run('printf %s "$SSH_CONNECTION"')
+    assert done.stdout.decode().endswith(f" {sshd.port}")
+    assert jump.connections() == 1
+    transport.close()
+
+
+def test_a_megabyte_goes_through_a_jump_host_and_back(
+    connect: Connect, config: Callable[[str], Path], jump: Sshd
+) -> None:
+    text = f"Host target\n ProxyJump {jump.destination}"
+    data = bytes(range(256)) * 40_000
+    transport = connect("target", config_file=config(text))
+    assert transport.run("cat", [data]).stdout == data
+
+
+def test_jump_hosts_may_be_a_chain_of_aliases(
+    connect: Connect,
+    config: Callable[[str], Path],
+    jump: Sshd,
+    start_sshd: Start,
+    sshd: Sshd,
+) -> None:
+    second = _known(start_sshd(), sshd)
+    text = (
+        f"Host first\n HostName 127.0.0.1\n Port {jump.port}\n"
+        f"Host second\n HostName 127.0.0.1\n Port {second.port}\n"
+    )
+    transport = connect(
+        "target",
+        config_file=config(
+            text + "Match originalhost target\n ProxyJump first,second\n"
+        ),
+    )
+    assert transport.run("printf 1").stdout == b"1"
+    assert (jump.connections(), second.connections()) == (1, 1)
+
+
+def test_a_jump_host_may_have_a_jump_host_and_all_may_be_named_at_once(
+    connect: Connect,
+    config: Callable[[str], Path],
+    jump: Sshd,
+    start_sshd: Start,
+    sshd: Sshd,
+) -> None:
+    """`Host *` with ProxyJump: a jump host must not jump over itself."""
+    second = _known(start_sshd(), sshd)
+    text = (
+        f"Host first\n HostName 127.0.0.1\n Port {jump.port}\n"
+        f"Host second\n HostName 127.0.0.1\n Port {second.port}\n ProxyJump first\n"
+        f"Host first\n ProxyJump first\n"
+        f"Host *\n ProxyJump second\n"
+    )
+    transport = connect("target", config_file=config(text))
+    assert transport.run("printf 1").stdout == b"1"
+    assert (jump.connections(), second.connections()) == (1, 1)
+
+
+def test_jump_hosts_in_a_circle_are_an_error(
+    connect: Connect, config: Callable[[str], Path]
+) -> None:
+    text = (
+        "Host one\n HostName 127.0.0.1\n Port 1\n ProxyJump two\n"
+        "Host two\n HostName 127.0.0.1\n Port 2\n ProxyJump one\n"
+    )
+    with pytest.raises(ConnectionFailed, match="circle"):
+        connect("one", config_file=config(text)).run("true")
+
+
+def test_the_jump_hosts_key_is_checked_too(
+    connect: Connect, config: Callable[[str], Path], start_sshd: Start, sshd: Sshd
+) -> None:
+    stranger = start_sshd()
+    stranger.authorized_keys.write_text(sshd.authorized_keys.read_text())
+    text = f"Host target\n ProxyJump {stranger.destination}"
+    with pytest.raises(HostKeyRejected, match=str(stranger.port)):
+        connect("target", config_file=config(text)).run("true")
+
+
+def test_the_password_is_for_the_server_not_for_the_jump_host(
+    connect: Connect, config: Callable[[str], Path], start_sshd: Start, sshd: Sshd
+) -> None:
+    jump = start_sshd(options=["PasswordAuthentication yes"])
+    with sshd.known_hosts.open("a") as known_hosts:
+        known_hosts.write(jump.known_hosts.read_text())
+    text = f"Host target\n ProxyJump {jump.destination}"
+    with pytest.raises(AuthenticationFailed, match=str(jump.port)) as caught:
+        connect("me:secret@target", config_file=config(text)).run("true")
+    assert "Failed password" not in jump.log.read_text()
+    assert "password given" not in str(caught.value)
+
+
+def test_a_target_that_the_jump_host_cannot_reach_is_named(
+    connect: Connect, config: Callable[[str], Path], jump: Sshd
+) -> None:
+    text = f"Host nowhere\n HostName 127.0.0.1\n Port 1\n ProxyJump {jump.destination}"
+    wanted = rf"127\.0\.0\.1:1, through .*:{jump.port}"
+    with pytest.raises(ConnectionFailed, match=wanted):
+        connect("nowhere", config_file=config(text)).run("true")
+
+
+def test_closing_closes_the_jump_hosts_connection(
+    connect: Connect, config: Callable[[str], Path], jump: Sshd
+) -> None:
+    text = f"Host target\n ProxyJump {jump.destination}"
+    transport = connect("target", config_file=config(text))
+    transport.run("true")
+    transport.close()
+    wait_until(lambda: jump.connections() == 0)
+
+
+def test_a_jump_host_that_fails_is_replaced_by_the_next_run(
+    connect: Connect, config: Callable[[str], Path], jump: Sshd
+) -> None:
+    text = f"Host target\n ProxyJump {jump.destination}"
+    transport = connect("target", config_file=config(text))
+    transport.run("true")
+    jump.cut()
+    assert transport.run("printf again").stdout == b"again"
+
+
+def test_a_proxy_command_leads_to_the_server(
+    connect: Connect, config: Callable[[str], Path], tmp_path: Path
+) -> None:
+    netcat = tmp_path / "net cat.py"
+    netcat.write_text(NETCAT)
+    text = f'Host target\n ProxyCommand "{sys.executable}" "{netcat}" %h %p'
+    transport = connect("target", config_file=config(text))
+    data = bytes(range(256)) * 10_000
+    assert transport.run("cat", [data]).stdout == data
+
+
+def test_a_proxy_command_that_fails_is_quoted(
+    connect: Connect, config: Callable[[str], Path]
+) -> None:
+    text = "Host target\n ProxyCommand echo 'no route to %h' >&2; exit 1"
+    with pytest.raises(ConnectionFailed, match=r"no route to 127\.0\.0\.1"):
+        connect("target", config_file=config(text), timeout=10).run("true")
+
+
+def test_a_proxy_command_ends_with_the_connection(
+    connect: Connect, config: Callable[[str], Path], tmp_path: Path
+) -> None:
+    netcat, pid = tmp_path / "netcat.py", tmp_path / "pid"
+    netcat.write_text(NETCAT)
+    command = f"sh -c 'echo $$ >{pid}; exec {sys.executable} {netcat} %h %p'"
+    config_file = config(f"Host target\n ProxyCommand {command}")
+    transport = connect("target", config_file=config_file)
+    transport.run("true")
+    process = Path(f"/proc/{pid.read_text().strip()}")
+    transport.close()
+    assert not process.exists()
+
+
+def test_a_server_is_reached_over_ipv6(
+    connect: Connect, start_sshd: Start, tmp_path: Path
+) -> None:
+    if not _has_ipv6():
+        pytest.skip("no IPv6 here")
+    server = start_sshd(address="::1")
+    config_file = server.config(tmp_path)
+    transport = connect(f"{server.user}@[::1]:{server.port}", config_file=config_file)
+    assert transport.run("printf 1").stdout == b"1"
+    server.known_hosts.write_text("")
+    with pytest.raises(HostKeyRejected, match=rf"\[::1\]:{server.port}"):
+        connect(server.destination, config_file=config_file).run("true")
+
+
+def test_an_address_family_may_be_chosen(
+    connect: Connect, config: Callable[[str], Path]
+) -> None:
+    text = "Host target\n AddressFamily inet6"
+    with pytest.raises(ConnectionFailed, match="cannot be found"):
+        connect("target", config_file=config(text)).run("true")
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def wait_until(fact: Callable[[], bool]) -> None:
+    """Until it is one; pytest's own time-out is the limit."""
+    while not fact():
+        pass
