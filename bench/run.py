@@ -155,9 +155,9 @@ def status(setting: Setting) -> list[Row]:
     ids = [one.job_id for one in queue.submit_many([tej.JobSpec(job)] * 1000)]
     queue.wait(ids)
     exec_ = best(lambda: queue.transport.run("true"), 20)
-    runs = queue.transport.runs  # type: ignore[attr-defined]
+    runs = queue.transport.runs
     one = best(lambda: queue.status(ids[0]), 20)
-    trips = (queue.transport.runs - runs) / 20  # type: ignore[attr-defined]
+    trips = (queue.transport.runs - runs) / 20
     many = best(lambda: queue.statuses(ids), 5)
     known = queue.ensure(job)
     known.wait()

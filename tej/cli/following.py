@@ -27,7 +27,7 @@ from tej.cli.options import (
 )
 from tej.cli.submitting import size_of
 from tej.job import JobStatus
-from tej.queue import Job, RemoteQueue
+from tej.queue import DEFAULT_TEJ_DIR, Job, RemoteQueue
 from tej.queue.base import no_job
 from tej.queue.logs import STREAMS, Piece
 from tej.resources import Resources
@@ -144,9 +144,8 @@ def interrupted(job: Job, kill: bool, grace: int) -> int:
         click.echo(f"\nKilling job '{job.id}' ...", err=True)
         click.echo(job.kill(grace=grace).describe(), err=True)
         return INTERRUPTED
-    place = shlex.join(
-        [job.queue.destination_string, "--queue", str(job.queue.queue), "--id", job.id]
-    )
+    destination = job.queue.destination_string
+    place = shlex.join([destination, *queue_option(job), "--id", job.id])
     click.echo(
         f"\nJob '{job.id}' goes on.\n"
         f"  Its output:  tej logs -f {place}\n"
@@ -155,6 +154,13 @@ def interrupted(job: Job, kill: bool, grace: int) -> int:
         err=True,
     )
     return INTERRUPTED
+
+
+def queue_option(job: Job) -> list[str]:
+    """What a command needs to find the job's queue, if it is not the usual one."""
+    path = str(job.queue.queue)
+    usual = path == DEFAULT_TEJ_DIR and "TEJ_QUEUE" not in os.environ
+    return [] if usual else ["--queue", path]
 
 
 def fetch(

@@ -181,6 +181,10 @@ def cleanup(
         if as_json:
             output.print_json({"queue": str(queue.queue), "removed": True})
         return
+    if kill:
+        raise click.UsageError(
+            "--kill is for the whole queue: what runs is never chosen"
+        )
     chosen = queue.prune(
         older_than=older_than,
         keep_last=keep_last or 0,

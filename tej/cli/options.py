@@ -139,6 +139,7 @@ def runtime(function: Function) -> Function:
         "-r",
         "--runtime",
         metavar="NAME|FOLDER",
+        envvar="TEJ_RUNTIME",
         help="What runs the jobs, if the queue is made now: 'slurm' or 'pbs' hand them "
         "to a scheduler, 'default' starts them right away; or a folder that is a "
         "runtime. By default, what fits the server.",

@@ -37,6 +37,9 @@ class Transport(ABC):
     A process forked off starts without its parent's connection.
     """
 
+    runs: int = 0
+    """How many programs were run so far."""
+
     @abstractmethod
     def run(
         self,

@@ -53,6 +53,8 @@ class Command:
             "PYTHONPATH": str(CHECKOUT),
             "PYTHONWARNINGS": "error",
             "TERM": "xterm",
+            # Whatever scheduler this machine may have, up or down.
+            "TEJ_RUNTIME": "default",
         }
 
     def words(self, *words: object) -> list[str]:

@@ -153,7 +153,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's scripts with shorter times: a beat of one second, and so on."""
     scripts = runtime.built_in()
     shorter = {
-        "runtimes/default/runtime.sh": (("beat=20 ", "beat=1 "), ("silent=900 ", "silent=6 ")),
+        "runtimes/default/runtime.sh": (
+            ("beat=20 ", "beat=1 "),
+            ("silent=900 ", "silent=6 "),
+        ),
         "lib/job.sh": (("sleep 15 ", "sleep 1 "),),
     }
     files = dict(scripts.files)

@@ -131,7 +131,7 @@ class Doubles:
         )
         self.add(
             name,
-            f"trap \"{RM} -f {point.busy}\" EXIT; : >{point.busy}\n"
+            f'trap "{RM} -f {point.busy}" EXIT; : >{point.busy}\n'
             f'case "$*" in {before or "/"}) {wait} ;; esac\n'
             '"$real" "$@"\nstatus=$?\n'
             f'case "$*" in {after or "/"}) {wait} ;; esac\nexit $status',

@@ -19,7 +19,15 @@ from tej import JobState
 
 Make = Callable[..., Path]
 
-WHILE_RUNNING = ("spec", "submitted", "native_id", "started", "heartbeat", "claim", "command")
+WHILE_RUNNING = (
+    "spec",
+    "submitted",
+    "native_id",
+    "started",
+    "heartbeat",
+    "claim",
+    "command",
+)
 AT_THE_END = (*WHILE_RUNNING, "finished")
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -31,10 +39,14 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a huge number": lambda path: _replace(path, b"9" * 40 + b" 1 1 1 1 1\n"),
     "a late number": lambda path: _replace(path, b"99999999999999 1 1 1 1 1\n"),
     "binary": lambda path: _replace(path, bytes(range(256)) * 8),
-    "wildcards": lambda path: _replace(path, b"* /* $(touch pwned) `touch pwned` * *\n"),
+    "wildcards": lambda path: _replace(
+        path, b"* /* $(touch pwned) `touch pwned` * *\n"
+    ),
     "a directory": lambda path: _replace(path, None),
     "no newline": lambda path: _replace(path, path.read_bytes().rstrip()),
-    "half of it": lambda path: _replace(path, path.read_bytes()[: path.stat().st_size // 2]),
+    "half of it": lambda path: _replace(
+        path, path.read_bytes()[: path.stat().st_size // 2]
+    ),
     "twice": lambda path: _replace(path, path.read_bytes() * 2),
 }
 
@@ -159,7 +171,16 @@ def test_what_is_not_tejs_among_the_jobs_does_not_keep_list_from_working(
     assert found["healthy"].state is JobState.RUNNING
     for options in ([], ["--json"]):
         listing = subprocess.run(
-            [sys.executable, "-m", "tej", "list", "local:", "--queue", queue_path, *options],
+            [
+                sys.executable,
+                "-m",
+                "tej",
+                "list",
+                "local:",
+                "--queue",
+                queue_path,
+                *options,
+            ],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
         )
@@ -187,7 +208,14 @@ def test_a_foreign_directory_with_a_legal_name_is_told_of_and_can_be_deleted(
     queue.submit("foreign", job("true"))
 
 
-PARTS = ["jobs", "incoming", "scripts", "version", "scripts/*/lib", "scripts/*/commands"]
+PARTS = [
+    "jobs",
+    "incoming",
+    "scripts",
+    "version",
+    "scripts/*/lib",
+    "scripts/*/commands",
+]
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -213,7 +241,11 @@ def test_a_queue_half_removed_is_read_or_said_to_be_damaged(
     wait_until(lambda: queue.status("first").state.final, "it has ended")
     for path in queue_path.glob(part):
         DAMAGE["missing"](path)
-    for verb in (queue.jobs, lambda: queue.status("first"), lambda: queue.kill("first")):
+    for verb in (
+        queue.jobs,
+        lambda: queue.status("first"),
+        lambda: queue.kill("first"),
+    ):
         try:
             verb()
         except (tej.QueueDoesntExist, tej.JobNotFound):

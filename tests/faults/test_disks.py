@@ -54,7 +54,9 @@ def disk(
         image = tmp_path / "image"
         with image.open("wb") as file:
             file.truncate(MEGABYTES << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", image], check=True)
+        subprocess.run(
+            ["mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", image], check=True
+        )
         arguments = ["-o", "loop", image, place]
     with mounted(*arguments), looked_after(place / "queue"):
         yield place
@@ -131,10 +133,9 @@ def small_disk(require: Require, tmp_path: Path) -> Iterator[Path]:
     require("root")
     require("mount")
     place = tmp_path / "disk"
-    with mounted("-t", "tmpfs", "tmpfs", place):
-        with looked_after(place / "queue"):
-            yield place
-            remount(place, "rw,exec")
+    with mounted("-t", "tmpfs", "tmpfs", place), looked_after(place / "queue"):
+        yield place
+        remount(place, "rw,exec")
 
 
 def test_a_read_only_queue_can_be_read_and_says_why_it_cannot_be_changed(
@@ -303,7 +304,10 @@ def test_files_that_a_job_made_read_only_are_deleted_with_it(
 
 
 def test_without_tar_it_is_said_before_anything_is_sent(
-    tmp_path: Path, queue: tej.RemoteQueue, queue_path: Path, job: Make,
+    tmp_path: Path,
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     queue.submit("ended", job("true"))
@@ -312,7 +316,10 @@ def test_without_tar_it_is_said_before_anything_is_sent(
     tools.mkdir()
     for folder in ("/usr/bin", "/bin"):
         for program in Path(folder).iterdir():
-            if program.name not in ("tar", "bsdtar") and not (tools / program.name).exists():
+            if (
+                program.name not in ("tar", "bsdtar")
+                and not (tools / program.name).exists()
+            ):
                 (tools / program.name).symlink_to(program)
     monkeypatch.setenv("PATH", str(tools))
     sent: list[int] = []
@@ -331,7 +338,12 @@ def test_without_tar_it_is_said_before_anything_is_sent(
         ("tar", lambda queue, job: queue.submit("new", job("true"))),
         ("mv", lambda queue, job: queue.submit("new", job("true"))),
         ("mkdir", lambda queue, job: queue.submit("new", job("true"))),
-        ("tar", lambda queue, job: queue.download("ended", "_stdout", directory=job("true"))),
+        (
+            "tar",
+            lambda queue, job: queue.download(
+                "ended", "_stdout", directory=job("true")
+            ),
+        ),
         ("date", lambda queue, job: queue.jobs()),
         ("date", lambda queue, job: queue.status("ended")),
     ],
@@ -353,7 +365,7 @@ def test_a_command_that_hangs_is_given_up_when_the_server_was_silent_for_long(
     opened = tmp_path / "it answers again"
     doubles.add(
         program,
-        f"until [ -e '{opened}' ]; do sleep 0.1; done; exec \"$real\" \"$@\"",
+        f'until [ -e \'{opened}\' ]; do sleep 0.1; done; exec "$real" "$@"',
     )
     server = start_sshd(options=[f'SetEnv "PATH={doubles.path}"'])
     with open_transport(

@@ -26,7 +26,7 @@ class Systemd:
         log = shlex.quote(str(self.log))
         doubles.add("loginctl", f'echo loginctl "$@" >>{log}')
         self.set_property("b true")
-        self.set_scope("while [ \"${1#-}\" != \"$1\" ]; do shift; done; exec \"$@\"")
+        self.set_scope('while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"')
 
     def set_property(self, value: str) -> None:
         """What KillUserProcesses is."""

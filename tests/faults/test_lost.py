@@ -95,7 +95,7 @@ def test_a_machine_that_restarts_before_a_job_is_started_loses_it(
     victim.check(queue)
 
 
-@pytest.mark.parametrize("number", [1, 2, 9, 15])
+@pytest.mark.parametrize("number", [6, 9, 11, 15])
 def test_an_exit_code_above_128_is_told_from_the_signal_it_looks_like(
     number: int, queue: tej.RemoteQueue, job: Make
 ) -> None:
@@ -105,10 +105,14 @@ def test_an_exit_code_above_128_is_told_from_the_signal_it_looks_like(
         wait_until(lambda job_id=job_id: queue.status(job_id).state.final, "its end")
     code, killed = queue.status("code"), queue.status("signal")
     assert (code.state, code.exit_code, code.signal) == (
-        JobState.FINISHED, 128 + number, None,
+        JobState.FINISHED,
+        128 + number,
+        None,
     )
     assert (killed.state, killed.exit_code, killed.signal) == (
-        JobState.FINISHED, None, number,
+        JobState.FINISHED,
+        None,
+        number,
     )
 
 

@@ -138,7 +138,10 @@ def test_a_wait_goes_on_when_the_network_is_back(
     ids=str,
 )
 def test_a_submission_that_is_cut_off_anywhere_starts_the_job_once(
-    where: dict[str, int], through: Through, proxy: Proxy, victim: Victim,
+    where: dict[str, int],
+    through: Through,
+    proxy: Proxy,
+    victim: Victim,
     queue: tej.RemoteQueue,
 ) -> None:
     remote = through()
@@ -148,7 +151,10 @@ def test_a_submission_that_is_cut_off_anywhere_starts_the_job_once(
 
 
 def test_a_submission_that_is_never_let_through_leaves_nothing_behind(
-    through: Through, proxy: Proxy, victim: Victim, queue: tej.RemoteQueue,
+    through: Through,
+    proxy: Proxy,
+    victim: Victim,
+    queue: tej.RemoteQueue,
     queue_path: Path,
 ) -> None:
     remote = through(Retries(limit=3, first=0.01))
@@ -195,7 +201,10 @@ def test_a_deletion_whose_reply_is_lost_is_settled(
 
 
 def test_a_download_that_is_cut_off_is_begun_again_and_whole(
-    through: Through, proxy: Proxy, victim: Victim, queue: tej.RemoteQueue,
+    through: Through,
+    proxy: Proxy,
+    victim: Victim,
+    queue: tej.RemoteQueue,
     tmp_path: Path,
 ) -> None:
     queue.submit(victim.id, victim.directory)
@@ -209,7 +218,10 @@ def test_a_download_that_is_cut_off_is_begun_again_and_whole(
 
 
 def test_a_download_that_is_never_let_through_leaves_no_half_file(
-    through: Through, proxy: Proxy, victim: Victim, queue: tej.RemoteQueue,
+    through: Through,
+    proxy: Proxy,
+    victim: Victim,
+    queue: tej.RemoteQueue,
     tmp_path: Path,
 ) -> None:
     queue.submit(victim.id, victim.directory)

@@ -36,7 +36,7 @@ def doing(work: Callable[[], object]) -> Iterator[Future[object]]:
     def run() -> None:
         try:
             result.set_result(work())
-        except BaseException as error:  # noqa: BLE001 (for the other thread)
+        except BaseException as error:
             result.set_exception(error)
 
     thread = threading.Thread(target=run)
@@ -73,16 +73,36 @@ STEPS: dict[str, tuple[str, dict[str, str], Callable[[Path], None]]] = {
     "when all is unpacked": ("tar", {"after": "*"}, shell_of_the_room),
     "before the job is published": ("mv", {"before": PUBLISH}, shell_of_the_room),
     "when the job is published": ("mv", {"after": PUBLISH}, shell_of_the_job),
-    "before the wrapper is started": ("setsid", {"before": "*wrapper.sh*"}, shell_of_the_job),
-    "before the wrapper has said who it is": ("mv", {"before": "*native_id"}, shell_of_the_job),
-    "when the wrapper has said who it is": ("mv", {"after": "*native_id"}, shell_of_the_job),
-    "before the script is started": ("setsid", {"before": "*leader.sh*"}, shell_of_the_job),
+    "before the wrapper is started": (
+        "setsid",
+        {"before": "*wrapper.sh*"},
+        shell_of_the_job,
+    ),
+    "before the wrapper has said who it is": (
+        "mv",
+        {"before": "*native_id"},
+        shell_of_the_job,
+    ),
+    "when the wrapper has said who it is": (
+        "mv",
+        {"after": "*native_id"},
+        shell_of_the_job,
+    ),
+    "before the script is started": (
+        "setsid",
+        {"before": "*leader.sh*"},
+        shell_of_the_job,
+    ),
 }
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_server_side_that_dies_while_submitting_is_settled_by_the_client(
-    step: str, queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
+    step: str,
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    victim: Victim,
+    doubles: Doubles,
 ) -> None:
     queue.setup()
     program, when, kill = STEPS[step]
@@ -97,7 +117,11 @@ def test_a_server_side_that_dies_while_submitting_is_settled_by_the_client(
 
 @pytest.mark.parametrize("step", STEPS)
 def test_when_both_sides_die_the_id_is_free_or_the_job_is_told_as_what_it_is(
-    step: str, queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
+    step: str,
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    victim: Victim,
+    doubles: Doubles,
 ) -> None:
     """The client does not come back here; another one finds what they left."""
     queue.setup()

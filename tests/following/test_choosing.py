@@ -206,6 +206,14 @@ def test_a_cleanup_in_json_says_what_it_deleted(
     assert (document["id"], document["deleted"]) == ("good", True)
 
 
+def test_a_cleanup_of_some_jobs_kills_none(
+    command: Command, own: dict[str, str], three: None, local_queue: tej.RemoteQueue
+) -> None:
+    done = command("cleanup", "--kill", "--keep-last", "0", **own)
+    assert (done.status, done.stdout) == (2, "")
+    assert len(local_queue.jobs()) == 3
+
+
 def test_a_cleanup_without_conditions_is_of_the_whole_queue_and_not_while_jobs_run(
     command: Command,
     own: dict[str, str],

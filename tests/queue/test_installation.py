@@ -15,7 +15,7 @@ import pytest
 from jobs import wait_until
 
 import tej
-from tej import protocol, runtime
+from tej import runtime
 from tej.runtime import Scripts
 
 if TYPE_CHECKING:

@@ -262,6 +262,39 @@ def test_a_status_is_only_read_so_that_nothing_grows_with_the_polls(
     assert sizes() == before
 
 
+def test_no_status_fails_while_jobs_begin_and_end(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    directory = job("true")
+    for number in range(6):
+        queue.submit(f"job{number}", directory)
+        while not queue.status(f"job{number}").state.final:
+            assert len(queue.jobs()) == number + 1
+    assert all(status.succeeded for status in queue.jobs())
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_one_damaged_job_is_told_of_removed_and_in_nobodys_way(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    ended: str,
+    job: Make,
+    content: str | None,
+) -> None:
+    damaged = queue_path / "jobs" / "damaged"
+    damaged.mkdir()
+    if content is not None:
+        for fact in ("spec", "submitted", "started", "finished"):
+            (damaged / fact).write_text(content)
+    found = {status.job_id: status for status in queue.jobs()}
+    assert found[ended].succeeded
+    assert found["damaged"].state is JobState.LOST
+    assert queue.kill("damaged").state is JobState.LOST
+    queue.delete("damaged")
+    queue.submit("damaged", job("true", name="again"))
+    assert ends(queue, "damaged").succeeded
+
+
 def test_a_status_unpacks_into_three_as_it_did(
     queue: tej.RemoteQueue, ended: str, queue_path: Path
 ) -> None:

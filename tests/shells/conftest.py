@@ -80,7 +80,7 @@ def queue(
 ) -> Iterator[tej.RemoteQueue]:
     """A queue there, at a path that asks for quotes."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    path = tmp_path / "it's a \"queue\" $HOME \\n é"
+    path = tmp_path / 'it\'s a "queue" $HOME \\n é'
     yield tej.RemoteQueue("local:", path, transport=transport)
     with contextlib.suppress(tej.Error):
         tej.RemoteQueue("local:", path).cleanup(kill=True, grace=0)

@@ -159,7 +159,9 @@ def test_a_circle_and_a_foreign_directory_are_refused(
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / ".file").touch()
     with pytest.raises(tej.QueueExists, match="not a queue of tej"):
-        tej.RemoteQueue("local:", tmp_path / "theirs", transport=queue.transport).setup()
+        tej.RemoteQueue(
+            "local:", tmp_path / "theirs", transport=queue.transport
+        ).setup()
     with pytest.raises(tej.Error, match="There is no user"):
         tej.RemoteQueue("local:", "~no-such-user/x", transport=queue.transport).setup()
 

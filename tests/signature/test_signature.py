@@ -116,11 +116,10 @@ names = st.binary(min_size=1, max_size=12).filter(
         and name not in (b".", b"..", b"start.sh", b".tejignore")
     )
 )
-contents = (
-    st.none()
-    | st.binary(max_size=200)
-    | st.tuples(st.binary(min_size=1, max_size=20).filter(lambda aim: 0 not in aim))
+aims = st.binary(min_size=1, max_size=20).filter(
+    lambda aim: 0 not in aim and os.fsencode(Path(os.fsdecode(aim))) == aim
 )
+contents = st.none() | st.binary(max_size=200) | st.tuples(aims)
 
 
 @settings(
@@ -146,6 +145,15 @@ def test_it_is_what_its_definition_says_whatever_the_names_and_contents(
         assert tej.signature(directory) == defined(directory)
     finally:
         shutil.rmtree(directory)
+
+
+@pytest.mark.xfail(strict=True, reason="Entry.link_target takes a Path's word for it")
+@pytest.mark.parametrize("aim", ["sub/", "./sub", "sub//a", "sub/./a"])
+def test_a_link_leads_where_readlink_says_letter_by_letter(
+    folder: Path, aim: str
+) -> None:
+    os.symlink(aim, folder / "more")
+    assert tej.signature(folder) == defined(folder)
 
 
 # What changes it, and what does not

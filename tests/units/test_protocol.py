@@ -69,7 +69,9 @@ def test_any_words_arrive_in_any_shell(shell: list[str], text: str) -> None:
 @slow
 @given(words=st.lists(texts, max_size=6))
 def test_words_stay_apart(shell: list[str], words: list[str]) -> None:
-    line = as_line(f"set -- {command(*words)}\nfor w in \"$@\"; do printf '%s\\0' \"$w\"; done")
+    line = as_line(
+        f'set -- {command(*words)}\nfor w in "$@"; do printf \'%s\\0\' "$w"; done'
+    )
     done = subprocess.run([*shell, "-c", line], capture_output=True)
     assert done.stdout == b"".join(as_bytes(word) + b"\0" for word in words)
 
@@ -193,7 +195,11 @@ def test_a_status_is_what_the_record_says() -> None:
         "surprise": "from a later tej",
     }
     status = parse_status(record, head)
-    assert (status.state, status.duration, status.name) == (JobState.RUNNING, 100.0, "é")
+    assert (status.state, status.duration, status.name) == (
+        JobState.RUNNING,
+        100.0,
+        "é",
+    )
     assert (status.native_id, str(status.directory)) == ("42", "/q/jobs/a/stage")
     # A clock that went back is no negative time.
     assert parse_status({**record, "started": "2000"}, head).duration == 0.0

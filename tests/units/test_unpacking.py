@@ -94,13 +94,17 @@ def test_what_leads_out_is_refused(root: Path, members: list[Member]) -> None:
 
 
 names = st.lists(st.sampled_from(["a", "b", "c", "..", "."]), min_size=1, max_size=4)
-paths = st.tuples(st.sampled_from(["", "/"]), names).map(lambda p: p[0] + "/".join(p[1]))
+paths = st.tuples(st.sampled_from(["", "/"]), names).map(
+    lambda p: p[0] + "/".join(p[1])
+)
 
 
 @settings(max_examples=200, deadline=None)
 @given(
     members=st.lists(
-        st.tuples(st.sampled_from(["file", "directory", "link", "hard link"]), paths, paths),
+        st.tuples(
+            st.sampled_from(["file", "directory", "link", "hard link"]), paths, paths
+        ),
         max_size=6,
     )
 )
@@ -130,7 +134,9 @@ def test_an_archive_that_is_cut_leaves_no_half_file(root: Path) -> None:
 
 
 def test_several_archives_in_a_row_are_one(root: Path) -> None:
-    data = archive(("file", "a", "1")).getvalue() + archive(("file", "b", "2")).getvalue()
+    data = (
+        archive(("file", "a", "1")).getvalue() + archive(("file", "b", "2")).getvalue()
+    )
     Unpacker(root, lambda name: root / name).unpack(io.BytesIO(data))
     assert sorted(path.name for path in root.iterdir()) == ["a", "b"]
 

@@ -84,14 +84,23 @@ find_processes() {
         if is_alive "$2" "$3"; then pids=$2; fi
         return 0
     }
-    leader=$2 others=''
+    leader=$2 others='' marked=''
+    # What a damaged fact says must not make strangers the job's.
+    is_number "$2" && is_number "$3" && [ "$2" -gt 1 ] || leader=-
     # The number of a session stays taken as long as somebody is in it; if a stranger
     # has it as its pid, the session is the stranger's.
-    get_start "$leader"
-    [ -z "$start" ] || [ "$start" = "$3" ] || leader=-
-    marked="
+    if [ "$leader" != - ]; then
+        get_start "$leader"
+        [ -z "$start" ] || [ "$start" = "$3" ] || leader=-
+    fi
+    case $1 in
+        *[!0-9a-f]* | '') ;;
+        *)
+            [ ${#1} -lt 32 ] || marked="
 $(grep -lsF "TEJ_JOB_TOKEN=$1" $proc/[0-9]*/environ 2>/dev/null)
 "
+            ;;
+    esac
     for item in "$proc"/[0-9]*; do
         get_start "${item##*/}"
         [ -n "$start" ] || continue

@@ -1,0 +1,69 @@
+"""The verbs that take a stream, on a queue that another version of tej has used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tej
+
+VERBS: dict[str, Callable[[tej.RemoteQueue, Path], object]] = {
+    "wait": lambda queue, _: queue.wait(["a"])["a"].exit_code,
+    "logs": lambda queue, _: b"".join(queue.logs("a")),
+    "download": lambda queue, out: [
+        path.read_text() for path in queue.download("a", "_stdout", directory=out)
+    ],
+}
+ANSWERS = {"wait": 0, "logs": b"hello\n", "download": ["hello\n"]}
+
+
+@pytest.fixture
+def used_by(
+    local_queue: tej.RemoteQueue, job: Callable[..., Path], queue_path: Path
+) -> Callable[[str], list[str]]:
+    """`used_by(version)`: the queue, with an ended job, has that version's scripts.
+    Returns what its `version` says of them."""
+
+    def change(version: str) -> list[str]:
+        local_queue.submit("a", job("echo hello"))
+        local_queue.wait(["a"])
+        path = queue_path / "version"
+        protocol, runtime, scripts = path.read_text().splitlines()
+        digest = scripts.split()[1]
+        other = "0" * len(digest)
+        (queue_path / "scripts" / digest).rename(queue_path / "scripts" / other)
+        path.write_text(f"{protocol}\n{runtime}\nscripts {other} {version}\n")
+        return [other, version]
+
+    return change
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_older_scripts_are_renewed_first(
+    local_queue: tej.RemoteQueue,
+    used_by: Callable[[str], list[str]],
+    queue_path: Path,
+    tmp_path: Path,
+    verb: str,
+) -> None:
+    before = used_by("0.0.1")
+    assert VERBS[verb](local_queue, tmp_path / "out") == ANSWERS[verb]
+    assert (queue_path / "version").read_text().split()[-2:] != before
+
+
+@pytest.mark.xfail(
+    strict=True, reason="protocol.check cannot read the version that a sink was given"
+)
+@pytest.mark.parametrize("verb", VERBS)
+def test_newer_scripts_are_used_as_they_are(
+    local_queue: tej.RemoteQueue,
+    used_by: Callable[[str], list[str]],
+    queue_path: Path,
+    tmp_path: Path,
+    verb: str,
+) -> None:
+    before = used_by("99.0")
+    assert VERBS[verb](local_queue, tmp_path / "out") == ANSWERS[verb]
+    assert (queue_path / "version").read_text().split()[-2:] == before
