@@ -238,8 +238,13 @@ def signal_name(number: int) -> str:
 
 
 def from_timestamp(seconds: int | None) -> datetime | None:
-    """A time of the server's, in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+    """A time of the server's, in UTC; None if it cannot be one."""
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def _iso(time: datetime | None) -> str | None:

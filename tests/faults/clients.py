@@ -30,7 +30,7 @@ def pause():
     sys.stdin.readline()
 
 transport = open_transport(Destination.parse({destination!r}), config_file={config})
-queue = tej.RemoteQueue({destination!r}, {queue!r}, transport=transport)
+queue = tej.RemoteQueue({destination!r}, {queue!r}, "default", transport=transport)
 """
 
 # Before which piece of its upload a client pauses; negative ones count from the end.

@@ -53,7 +53,7 @@ def looked_after(path: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(tej.Error):
-            tej.RemoteQueue("local:", str(path)).cleanup(kill=True, grace=0)
+            tej.RemoteQueue("local:", str(path), "default").cleanup(kill=True, grace=0)
         no_processes_left(path)
         shutil.rmtree(path, ignore_errors=True)
 
@@ -61,7 +61,7 @@ def looked_after(path: Path) -> Iterator[None]:
 @pytest.fixture
 def queue(queue_path: Path) -> tej.RemoteQueue:
     """On this machine: what breaks is not the way there."""
-    return tej.RemoteQueue("local:", str(queue_path), retries=SOON)
+    return tej.RemoteQueue("local:", str(queue_path), "default", retries=SOON)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def through(
         )
         opened.append(transport)
         return tej.RemoteQueue(
-            destination, str(queue_path), transport=transport, retries=retries
+            destination, str(queue_path), "default", transport=transport, retries=retries
         )
 
     yield open_

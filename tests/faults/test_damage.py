@@ -59,6 +59,12 @@ def _replace(path: Path, content: bytes | None) -> None:
         path.write_bytes(content)
 
 
+def pid_of_script(facts: Path) -> int:
+    """Of a job's first process, once it has said who it is."""
+    wait_until((facts / "started").exists, "it is started")
+    return int((facts / "started").read_text().split()[2])
+
+
 def is_damaged_fact(path: Path, way: str) -> bool:
     """Whether that can be done to it: `claim` is a directory."""
     return path.exists() and (path.is_file() or way in ("missing", "empty", "a word"))
@@ -102,7 +108,7 @@ def test_a_job_that_runs_is_never_told_as_ended_nor_deleted_whatever_its_facts_s
     wait_until(lambda: queue.status("healthy").state.final, "it has ended")
     queue.submit("runs", job(gate.wait, name="runs"))
     facts = queue_path / "jobs/runs"
-    leader = int((facts / "started").read_text().split()[2])
+    leader = pid_of_script(facts)
     kept = queue_path.parent / "kept"
     for way, damage in DAMAGE.items():
         path = facts / fact
@@ -128,17 +134,25 @@ def test_a_job_that_runs_is_never_told_as_ended_nor_deleted_whatever_its_facts_s
     assert queue.status("runs").succeeded
 
 
+@pytest.mark.parametrize("way", ["missing", "empty", "a word", "half of it"])
 @pytest.mark.parametrize("fact", ["spec", "submitted", "native_id", "started"])
-def test_a_running_job_with_a_damaged_fact_can_be_killed(
-    fact: str, queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+def test_a_running_job_with_a_damaged_fact_can_be_killed_and_no_other_is(
+    fact: str,
+    way: str,
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
 ) -> None:
+    queue.submit("other", job(gate.wait, name="other"))
     queue.submit("runs", job(gate.wait))
-    leader = int((queue_path / "jobs/runs/started").read_text().split()[2])
-    _replace(queue_path / "jobs/runs" / fact, b"garbage\n")
+    leader = pid_of_script(queue_path / "jobs/runs")
+    DAMAGE[way](queue_path / "jobs/runs" / fact)
     queue.kill("runs", grace=1)
-    wait_until(lambda: not is_alive(leader), "it is ended")
+    assert not is_alive(leader)
     wait_until(lambda: queue.status("runs").state.final, "it is told so")
     queue.delete("runs")
+    assert queue.status("other").state is JobState.RUNNING
 
 
 FOREIGN: dict[str, Callable[[Path], object]] = {

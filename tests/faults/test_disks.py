@@ -30,7 +30,7 @@ MEGABYTES = 6
 
 def on(path: Path) -> tej.RemoteQueue:
     """A queue at that path of this machine."""
-    return tej.RemoteQueue("local:", str(path), retries=SOON)
+    return tej.RemoteQueue("local:", str(path), "default", retries=SOON)
 
 
 def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
@@ -245,7 +245,7 @@ def ordinary(
                     config_file=sshd.config(tmp_path),
                 )
             )
-            return tej.RemoteQueue("server", queue, transport=transport, retries=SOON)
+            return tej.RemoteQueue("server", queue, "default", transport=transport, retries=SOON)
 
         yield open_
 
@@ -376,6 +376,7 @@ def test_a_command_that_hangs_is_given_up_when_the_server_was_silent_for_long(
         there = tej.RemoteQueue(
             server.destination,
             str(queue_path),
+            "default",
             transport=transport,
             retries=Retries(limit=2, first=0.01),
         )

@@ -76,7 +76,7 @@ def test_a_machine_that_restarts_before_a_job_is_started_loses_it(
 ) -> None:
     queue.setup()
     hold = doubles.hold("mv", after=PUBLISH)
-    dying = tej.RemoteQueue("local:", str(queue_path), retries=HOPELESS)
+    dying = tej.RemoteQueue("local:", str(queue_path), "default", retries=HOPELESS)
     with doing(lambda: dying.submit(victim.id, victim.directory)) as submission:
         hold.wait()
         shell_of_the_job(queue_path)

@@ -127,7 +127,7 @@ def test_when_both_sides_die_the_id_is_free_or_the_job_is_told_as_what_it_is(
     queue.setup()
     program, when, kill = STEPS[step]
     hold = doubles.hold(program, **when)
-    dying = tej.RemoteQueue("local:", str(queue_path), retries=HOPELESS)
+    dying = tej.RemoteQueue("local:", str(queue_path), "default", retries=HOPELESS)
     with doing(lambda: dying.submit(victim.id, victim.directory)) as submission:
         hold.wait()
         kill(queue_path)
@@ -161,8 +161,7 @@ def test_a_verdict_is_not_undone_by_the_client_that_comes_back(
     again: then there is one job, whose state is the truth."""
     queue.setup()
     hold = doubles.hold("mv", after=PUBLISH)
-    slow = tej.RemoteQueue(
-        "local:", str(queue_path), retries=Retries(limit=2, first=2, longest=2)
+    slow = tej.RemoteQueue("local:", str(queue_path), "default", retries=Retries(limit=2, first=2, longest=2)
     )
     with doing(lambda: slow.submit(victim.id, victim.directory)) as submission:
         hold.wait()

@@ -259,7 +259,7 @@ def test_nothing_is_lost_or_doubled_when_the_connection_is_cut_again_and_again(
     for _ in range(4):
         already = len(reading.stdout)
         wait_until(
-            lambda: len(reading.stdout) > already or not reading._thread.is_alive(),  # noqa: B023
+            lambda: len(reading.stdout) > already or not reading._thread.is_alive(),
             "more has come",
         )
         # In the middle of whatever is being sent then.

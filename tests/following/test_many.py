@@ -262,7 +262,7 @@ def test_many_that_resist_are_all_asked_before_any_is_forced(
     names = [f"deaf{number}" for number in range(8)]
     [*local_queue.submit_many(tej.JobSpec(directory, job_id=name) for name in names)]
     for name in names:
-        wait_until(lambda: [*local_queue.logs(name)], "it is deaf")  # noqa: B023
+        wait_until(lambda: [*local_queue.logs(name)], "it is deaf")
     outcomes = local_queue.kill_many(names, grace=3)
     for outcome in outcomes.values():
         assert outcome is not None
@@ -284,7 +284,7 @@ def test_each_of_many_may_clean_up_while_others_resist(
     deaf = job(f"trap '' TERM; echo ready; {gate.wait}", name="deaf")
     for name, directory in (("deaf", deaf), ("tidy", tidy)):
         local_queue.submit(name, directory)
-        wait_until(lambda: [*local_queue.logs(name)] == [b"ready\n"], "its trap is set")  # noqa: B023
+        wait_until(lambda: [*local_queue.logs(name)] == [b"ready\n"], "its trap is set")
     outcomes = local_queue.kill_many(["deaf", "tidy"], grace=2)
     killed = outcomes["tidy"]
     assert killed is not None

@@ -294,7 +294,7 @@ def test_a_wait_goes_on_when_the_connection_is_cut_again_and_again(
     for _ in range(3):
         runs = behind.transport.runs  # type: ignore[attr-defined]
         proxy.cut()
-        wait_until(lambda: behind.transport.runs > runs, "it is asked for again")  # type: ignore[attr-defined] # noqa: B023
+        wait_until(lambda: behind.transport.runs > runs, "it is asked for again")  # type: ignore[attr-defined]
     assert not waiting.is_over
     gate.open()
     status = waiting.finish()

@@ -32,9 +32,10 @@ put() {
     return 1
 }
 
-# is_number WORD: digits only, and some.
+# is_number WORD: digits only, and some; no more than shells can calculate with, and no
+# leading zero, which some take for octal.
 is_number() {
-    case $1 in '' | *[!0-9]*) return 1 ;; esac
+    case $1 in '' | *[!0-9]* | 0?* | ????????????????*) return 1 ;; esac
 }
 
 # reserve: make room for the end, and for the wish for it, while there is some: a disk that

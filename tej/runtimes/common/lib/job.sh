@@ -134,8 +134,6 @@ put_away() {
 # stop_processes GRACE: end all of $job's processes, TERM first, KILL after GRACE seconds.
 # Leaves in pids those that are still there: none, if all went well.
 stop_processes() {
-    pids=''
-    [ -n "$started" ] || return 0
     find_job_processes
     signal_processes TERM
     signal_processes CONT

@@ -31,7 +31,7 @@ is_final() {
 # leave it to the runtime to say whether the job is still alive.
 read_facts() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
-    by='' grace='' evidence='' note='' seen='' spec='' damage=''
+    by='' grace='' evidence='' note='' seen='' spec='' damage='' j_pid='' j_start=''
     read_spec || damage=spec
     case $spec in *' end') ;; *) damage=spec ;; esac
     read_fact submitted && {
@@ -147,9 +147,12 @@ judge_damage() {
     fi
     state=lost
     # What still runs is not lost, whatever its papers say.
-    [ -z "$native" ] || {
+    if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
-    }
+    elif [ -n "$spec" ] && has_processes; then
+        get_host
+        native="pid $host $boot $space - -" note=$evidence evidence='' state=running
+    fi
 }
 
 # lose EVIDENCE...: the verdict, unless the end has come meanwhile.
@@ -167,6 +170,8 @@ judge() {
     [ "$state" = '?' ] || return 0
     runtime_ask "$native"
     runtime_judge
+    # Whatever its facts are, there is an answer.
+    [ "$state" != '?' ] || state=lost evidence="${note:-its facts contradict each other}" note=''
 }
 
 # ask_for_all ID...: one question to the runtime, about all that have not ended, before
