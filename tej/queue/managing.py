@@ -69,7 +69,12 @@ class Managing(QueueBase):
         "state".  One that is damaged is among them, as lost, and says so.
         """
         answer = self._ask("status")
-        jobs = [parse_status(record, answer.head) for record in answer.jobs]
+        # One without a state was deleted while the list was made.
+        jobs = [
+            parse_status(record, answer.head)
+            for record in answer.jobs
+            if "state" in record
+        ]
         found = select(jobs, states=states, labels=labels, since=since)
         return sorted(found, key=ORDERS[sort])
 

@@ -208,7 +208,11 @@ def through(
         )
         opened.append(transport)
         return tej.RemoteQueue(
-            destination, str(queue_path), "default", transport=transport, retries=retries
+            destination,
+            str(queue_path),
+            "default",
+            transport=transport,
+            retries=retries,
         )
 
     yield open_

@@ -245,7 +245,9 @@ def ordinary(
                     config_file=sshd.config(tmp_path),
                 )
             )
-            return tej.RemoteQueue("server", queue, "default", transport=transport, retries=SOON)
+            return tej.RemoteQueue(
+                "server", queue, "default", transport=transport, retries=SOON
+            )
 
         yield open_
 

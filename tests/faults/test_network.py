@@ -255,7 +255,9 @@ def test_how_often_it_is_tried_is_the_callers_choice(
 ) -> None:
     transport = Unreachable()
     retries = Retries(limit=limit, first=0.01)
-    queue = tej.RemoteQueue("nowhere", setup_runtime="default", transport=transport, retries=retries)
+    queue = tej.RemoteQueue(
+        "nowhere", setup_runtime="default", transport=transport, retries=retries
+    )
     (tmp_path / "job").mkdir(exist_ok=True)
     with pytest.raises(tej.ConnectionFailed):
         VERBS[verb](queue, tmp_path / "out")

@@ -47,7 +47,15 @@ def test_of_twenty_commands_with_one_id_nineteen_exit_with_4(
     command = [sys.executable, "-m", "tej", "submit", "local:", str(victim.directory)]
     commands = [
         subprocess.Popen(
-            [*command, "--queue", str(queue_path), "--id", victim.id, "--runtime", "default"],
+            [
+                *command,
+                "--queue",
+                str(queue_path),
+                "--id",
+                victim.id,
+                "--runtime",
+                "default",
+            ],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -161,7 +161,11 @@ def test_a_verdict_is_not_undone_by_the_client_that_comes_back(
     again: then there is one job, whose state is the truth."""
     queue.setup()
     hold = doubles.hold("mv", after=PUBLISH)
-    slow = tej.RemoteQueue("local:", str(queue_path), "default", retries=Retries(limit=2, first=2, longest=2)
+    slow = tej.RemoteQueue(
+        "local:",
+        str(queue_path),
+        "default",
+        retries=Retries(limit=2, first=2, longest=2),
     )
     with doing(lambda: slow.submit(victim.id, victim.directory)) as submission:
         hold.wait()

@@ -43,7 +43,7 @@ def start_slurm() -> None:
     )
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def slurm(require: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """Two slots of a real Slurm; call it to have it up again."""
     require("sbatch")

@@ -113,7 +113,7 @@ read_version() {
 # the DIGEST this client brings (or are not there): it decides which is newer.
 load_queue() {
     here=$queue/scripts/$scripts
-    [ -f "$here/lib/load.sh" ] || return 1
+    [ -f "$here/lib/load.sh" ] && [ -d "$here/commands" ] || return 1
     case $1 in
         any | "$scripts" | "${scripts%%.*}") ;;
         *) return 1 ;;

@@ -56,7 +56,8 @@ select_runtime() {
     [ "$runtime" != auto ] || {
         for path in "$queue/scripts/$2"/runtimes/*/runtime.sh; do
             runtime=${path%/*} runtime=${runtime##*/}
-            [ "$runtime" != default ] || continue
+            # pbs has only been tried with the qsub of Slurm: who wants it asks for it.
+            case $runtime in default | pbs) continue ;; esac
             try_runtime "$2" auto && return
             [ -z "$why" ] || warn "$why: jobs will run without it, under the runtime 'default'"
         done

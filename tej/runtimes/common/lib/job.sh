@@ -162,7 +162,7 @@ has_processes() {
 
 # recount: what an ended job had left running may be gone by now, as its own host knows.
 recount() {
-    [ -n "$left" ] && [ -n "$started" ] || return 0
+    [ -n "$left" ] || return 0
     # shellcheck disable=SC2086 # fields
     set -- $native
     if same_host "${2-}" "${3-}" "${4-}"; then

@@ -44,7 +44,12 @@ read_facts() {
     }
     read_fact native_id && {
         IFS= read -r native <"$job/native_id"
-        case $native in *' '*) ;; *) damage=native_id native='' ;; esac
+        case $native in
+            'pid '*' '*' '*' '*' '*) ;;
+            'pid '*) damage=native_id native='' ;;
+            *' '*) ;;
+            *) damage=native_id native='' ;;
+        esac
     }
     read_fact kill && {
         read -r kill_time grace by <"$job/kill"
