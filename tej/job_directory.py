@@ -54,7 +54,8 @@ class Entry:
 
     @property
     def link_target(self) -> str:
-        return str(self.source.readlink())
+        # Letter by letter: a Path would make `sub/` and `./sub` the same.
+        return os.readlink(self.source)  # noqa: PTH115
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,10 @@ class Reply:
             self._noise = None if marker else before
         if self._take is None:
             self.parts.append(data)
-        elif data or ended:
+        elif data and not self.parts:
+            # Of what is taken, the beginning: it tells which scripts are outdated.
+            self.parts.append(data[:200])
+        if self._take is not None and (data or ended):
             self._take(data)
 
     @property

@@ -50,6 +50,7 @@ class Watcher:
         self._waiters: list[_Waiter] = []
         self._thread: threading.Thread | None = None
         self._asked: set[str] = set()
+        self._reached = False
         self._stop = threading.Event()
 
     def ends(
@@ -116,7 +117,11 @@ class Watcher:
             except ConnectionFailed as error:
                 logger.info("%s; still waiting", error)
                 tries += 1
-                self._exchange.retries.pause(tries)
+                if not self._reached and tries >= self._exchange.retries.limit:
+                    # It may be a name that is wrong: patience is for what was there.
+                    self._fail(error)
+                else:
+                    self._exchange.retries.pause(tries)
             except Exception as error:
                 self._fail(error)
 
@@ -126,6 +131,7 @@ class Watcher:
 
         def take(data: bytes) -> None:
             nonlocal unread
+            self._reached = self._reached or bool(data)
             if not data:
                 # Should the program be sent again, its words begin anew.
                 unread = b""

@@ -53,9 +53,6 @@ def test_older_scripts_are_renewed_first(
     assert (queue_path / "version").read_text().split()[-2:] != before
 
 
-@pytest.mark.xfail(
-    strict=True, reason="protocol.check cannot read the version that a sink was given"
-)
 @pytest.mark.parametrize("verb", VERBS)
 def test_newer_scripts_are_used_as_they_are(
     local_queue: tej.RemoteQueue,

@@ -165,7 +165,7 @@ recount() {
     [ -n "$left" ] || return 0
     # shellcheck disable=SC2086 # fields
     set -- $native
-    if same_host "${2-}" "${3-}" "${4-}"; then
+    if [ -z "$native" ] || same_host "$2" "$3" "$4"; then
         count_processes
     elif [ "${2-}" = "$host" ] && [ "${3-}" != "$boot" ]; then
         # Nobody outlives the machine.

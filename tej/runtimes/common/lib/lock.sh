@@ -15,6 +15,13 @@ take_lock() {
     else
         is_number "${1-}" && [ $((now - $1)) -gt 300 ] || return 1
     fi
-    mv "$lock" "$lock.$$" 2>/dev/null && rm -f "$lock.$$" &&
-        ln -s "$now $who" "$lock" 2>/dev/null
+    mv "$lock" "$lock.$$" 2>/dev/null || return 1
+    # Meanwhile somebody else may have done the same: then what was moved is theirs.
+    moved=$(ls -ld "$lock.$$" 2>/dev/null)
+    if [ "${moved#*" -> "}" != "${holder#*" -> "}" ]; then
+        mv "$lock.$$" "$lock"
+        return 1
+    fi
+    rm -f "$lock.$$"
+    ln -s "$now $who" "$lock" 2>/dev/null
 }

@@ -130,6 +130,7 @@ judge_starter() {
             IFS= read -r native <"$job/native_id"
             return 0
         }
+        ! runs_without_papers "its fact native_id is missing" || return 0
     else
         get_time
         [ $((now - submitted)) -ge 900 ] || return 0
@@ -154,10 +155,17 @@ judge_damage() {
     # What still runs is not lost, whatever its papers say.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
-    elif [ -n "$spec" ] && has_processes; then
-        get_host
-        native="pid $host $boot $space - -" note=$evidence evidence='' state=running
+    elif runs_without_papers "$evidence"; then
+        evidence=''
     fi
+}
+
+# runs_without_papers NOTE: state=running, if processes of the job are here although
+# nothing says whose they are.
+runs_without_papers() {
+    [ -e "$job/started" ] && [ -n "$spec" ] && has_processes || return 1
+    get_host
+    native="pid $host $boot $space - -" note=$1 state=running
 }
 
 # lose EVIDENCE...: the verdict, unless the end has come meanwhile.
