@@ -78,7 +78,7 @@ class Setting:
     def queue(self, host: str) -> tej.RemoteQueue:
         """A queue that is not there yet."""
         name = f"queue{time.monotonic_ns()}"
-        return tej.RemoteQueue(host, str(self.folder / name))
+        return tej.RemoteQueue(host, str(self.folder / name), "default")
 
     def peer(self, name: str) -> Path | None:
         """The `bin` of a peer's environment, made at first use; None if that fails."""

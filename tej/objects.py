@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import tarfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import FileIO
@@ -26,8 +26,8 @@ LARGE = 64 * 1024
 """Bytes from which a file is an object of its own."""
 
 HUGE = 64 * 1024 * 1024
-"""Bytes from which a file that the server lacks is not kept there for others unless
-that is likely to pay: the copy that the job gets takes a noticeable time."""
+"""Bytes from which a file of a single plain submission is just sent: to read it twice,
+and to copy it on the server, takes a noticeable time."""
 
 _BUNDLED = 64
 """Files that a bundle has on average, and a sixteenth of what it has at most."""
@@ -109,55 +109,41 @@ class Plan:
     """How a job's files are brought together from objects."""
 
     inline: list[Entry]
-    """What is sent as it is: directories and links."""
+    """What is sent as it is: directories, links, and large files not asked about."""
     objects: dict[str, FileObject | Bundle]
     """By name."""
-    lines: list[tuple[str, str]]
-    """The name of an object, and what the server's shell does with it: `file NAME
-    PATH`, `program NAME PATH` or `bundle NAME`."""
-
-    again: set[str]
-    """Objects that stand for several files of the job."""
-
-    def assembly(self, without: Collection[str] = ()) -> str:
-        """All lines but for some objects."""
-        return "".join(f"{line}\n" for name, line in self.lines if name not in without)
-
-    def sent_inline(self, names: Collection[str]) -> list[Entry]:
-        """What is sent as it is, if the files that some objects stand for are too."""
-        return self.inline + [
-            one.entry
-            for name, one in self.objects.items()
-            if name in names and isinstance(one, FileObject)
-        ]
+    assembly: str
+    """Lines for the server's shell: `file NAME PATH`, `program NAME PATH` or
+    `bundle NAME`."""
 
 
 def plan(
     entries: Iterable[Entry], script: str | None, contents: Mapping[str, str]
 ) -> Plan:
-    """Cut a job's files into objects; `contents` has the SHA-256 of the large ones."""
+    """Cut a job's files into objects.
+
+    `contents` has the SHA-256 of large files by their paths; those that are not in it
+    are sent as they are.
+    """
     inline: list[Entry] = []
     small: list[Entry] = []
     objects: dict[str, FileObject | Bundle] = {}
-    lines: list[tuple[str, str]] = []
-    again: set[str] = set()
+    lines: list[str] = []
     for entry in entries:
-        if not entry.is_file:
-            inline.append(entry)
-        elif entry.stat.st_size < LARGE:
+        if entry.is_file and entry.stat.st_size < LARGE:
             small.append(entry)
-        else:
+        elif entry.is_file and entry.path in contents:
             name = contents[entry.path]
-            if name in objects:
-                again.add(name)
             objects[name] = FileObject(name, entry)
             executable = entry.is_executable or entry.path == script
             verb = "program" if executable else "file"
-            lines.append((name, f"{verb} {name} {shlex.quote('./' + entry.path)}"))
+            lines.append(f"{verb} {name} {shlex.quote('./' + entry.path)}")
+        else:
+            inline.append(entry)
     for bundle in _bundles(small, script):
         objects[bundle.name] = bundle
-        lines.append((bundle.name, f"bundle {bundle.name}"))
-    return Plan(inline, objects, lines, again)
+        lines.append(f"bundle {bundle.name}")
+    return Plan(inline, objects, "".join(f"{line}\n" for line in lines))
 
 
 def _bundles(entries: Iterable[Entry], script: str | None) -> Iterator[Bundle]:

@@ -191,7 +191,7 @@ def test_the_functional_tests_of_06(
     destination: str, path: Path, jobdir: Path, gate: Gate, tmp_path: Path
 ) -> None:
     link = tmp_path / "tej 2" / "link"
-    queue = RemoteQueue(destination, str(path))
+    queue = RemoteQueue(destination, str(path), "default")
     queue.setup([str(link)])
     assert link.read_text() == f"tejdir: {path}\n"
     queue.setup(links=[str(tmp_path / "tej 2" / "link2")], only_links=True)
@@ -253,7 +253,7 @@ def test_the_functional_tests_of_06(
 def test_a_command_may_be_the_script(
     destination: str, path: Path, tmp_path: Path
 ) -> None:
-    queue = RemoteQueue(destination, str(path))
+    queue = RemoteQueue(destination, str(path), "default")
     empty = tmp_path / "empty"
     empty.mkdir()
     job_id = queue.submit("command", empty, 'echo "hi"')
@@ -265,7 +265,7 @@ def test_a_command_may_be_the_script(
 def test_a_running_job_can_be_killed_and_the_queue_cleaned_up(
     destination: str, path: Path, jobdir: Path
 ) -> None:
-    queue = RemoteQueue(destination, str(path))
+    queue = RemoteQueue(destination, str(path), "default")
     queue.submit("first", str(jobdir), "start.sh")
     queue.submit("second", str(jobdir), script="start.sh")
     queue.kill("first")
@@ -277,7 +277,7 @@ def test_a_running_job_can_be_killed_and_the_queue_cleaned_up(
 
 
 def test_no_queue_is_an_error_of_its_own(destination: str, path: Path) -> None:
-    queue = RemoteQueue(destination, str(path))
+    queue = RemoteQueue(destination, str(path), "default")
     for ask in (lambda: list(queue.list()), lambda: queue.status("a")):
         with pytest.raises(QueueDoesntExist):
             ask()
@@ -296,7 +296,7 @@ def test_the_server_logger_can_be_overridden(
         def server_logger(self) -> ServerLogger:
             return Logger()
 
-    queue = Queue(destination, str(path))
+    queue = Queue(destination, str(path), "default")
     queue.setup()
     with pytest.raises(tej.QueueExists):
         queue.setup()
@@ -306,7 +306,7 @@ def test_the_server_logger_can_be_overridden(
 def test_the_servers_words_are_logged_by_default(
     destination: str, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    queue = RemoteQueue(destination, str(path))
+    queue = RemoteQueue(destination, str(path), "default")
     queue.setup()
     with (
         caplog.at_level(logging.INFO, logger="tej.server"),
@@ -326,5 +326,7 @@ def test_the_parts_of_a_queue_are_where_they_were(path: Path) -> None:
 def test_a_dictionary_is_a_destination(
     path: Path, sshd: Sshd, client_home: Path, jobdir: Path
 ) -> None:
-    queue = RemoteQueue({"hostname": "server", "username": sshd.user}, str(path))
+    queue = RemoteQueue(
+        {"hostname": "server", "username": sshd.user}, str(path), "default"
+    )
     assert queue.setup() == PurePosixPath(path)

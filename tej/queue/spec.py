@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from tej.archive import Parcel
 from tej.errors import InvalidJobDirectory
 from tej.job import check_job_id, make_job_id
 from tej.job_directory import Command, Entry, check_sent, find_command, scan
-from tej.objects import LARGE, Plan, plan
+from tej.objects import HUGE, LARGE, Plan, plan
 from tej.resources import Resources
 from tej.signature import compute, digest_files, make_id
 
@@ -85,20 +86,22 @@ class Work:
         """Bytes of its files."""
         return sum(entry.stat.st_size for entry in self.entries)
 
-    def prepare_plan(self) -> None:
-        """Read the large files, which can take its time, to know their objects."""
+    def prepare_plan(self, *, huge: bool) -> None:
+        """Read the large files, which can take its time, to know their objects; those
+        that are huge only if that is likely to pay."""
         if not self.contents:
-            large = [one for one in self.entries if one.stat.st_size >= LARGE]
-            self.contents = digest_files(large)
+            limit = math.inf if huge else HUGE
+            self.contents = digest_files(
+                one for one in self.entries if LARGE <= one.stat.st_size < limit
+            )
 
     @cached_property
     def plan(self) -> Plan:
         """How its files are brought together from objects."""
         return plan(self.entries, self.command.script, self.contents)
 
-    def parcel(self, inline: Collection[str] | None = None) -> Parcel:
-        """It, to be packed: with all of its files; or, made of objects, with those
-        files alone that the objects named stand for."""
+    def parcel(self, *, from_objects: bool = False) -> Parcel:
+        """It, to be packed: with all of its files, or what the objects do not hold."""
         facts = {
             "name": self.name,
             "submitter": self.submitter,
@@ -115,9 +118,9 @@ class Work:
         if wanted := self._resources():
             last.insert(0, ("resources", wanted))
         entries = self.entries
-        if inline is not None:
-            entries = self.plan.sent_inline(inline)
-            last.insert(0, ("assembly", self.plan.assembly(without=inline)))
+        if from_objects:
+            entries = self.plan.inline
+            last.insert(0, ("assembly", self.plan.assembly))
         return Parcel(self.token, entries, self.command.script, last)
 
     def _resources(self) -> str:

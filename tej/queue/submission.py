@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tej import archive, protocol
 from tej.errors import Error, JobAlreadyExists
 from tej.job import JobStatus
-from tej.objects import HUGE, WORTH_ASKING
+from tej.objects import WORTH_ASKING
 from tej.protocol import parse_answer, parse_status
 from tej.queue.base import warn
 from tej.queue.exchange import Exchange
@@ -69,7 +69,7 @@ class Submission:
         """Send some, in one dialogue.  A lost connection is settled: each job's token
         tells what an earlier try has done."""
         for work in works:
-            work.prepare_plan()
+            work.prepare_plan(huge=self._mode != "submit" or len(works) > 1)
         words = self._exchange.settle(lambda _: self._converse(works))
         answer = parse_answer(words)
         warn(answer)
@@ -113,12 +113,8 @@ class Submission:
             for name, stored in work.plan.objects.items()
             if name in missing
         }
-        inline: set[str] = set()
-        if self._mode == "submit" and len(works) == 1:
-            huge = {name for name, one in lacking.items() if one.size >= HUGE}
-            inline = huge - works[0].plan.again
-        kept = [stored for name, stored in lacking.items() if name not in inline]
-        return self._count(archive.pack((one.parcel(inline) for one in works), kept))
+        parcels = (work.parcel(from_objects=True) for work in works)
+        return self._count(archive.pack(parcels, lacking.values()))
 
     def _count(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:

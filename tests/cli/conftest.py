@@ -122,7 +122,14 @@ def queue_path(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def library(queue_path: Path) -> tej.RemoteQueue:
     """The same queue, from Python."""
-    return tej.RemoteQueue("local:", queue_path)
+    return tej.RemoteQueue("local:", queue_path, "default")
+
+
+@pytest.fixture
+def plain_queue(library: tej.RemoteQueue, queue_path: Path) -> Path:
+    """A queue of the default runtime, whatever scheduler there may be here."""
+    library.setup()
+    return queue_path
 
 
 @pytest.fixture(params=["local:", "server"])

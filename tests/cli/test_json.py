@@ -62,14 +62,14 @@ def ask(client: Command, queue_path: Path) -> Callable[..., object]:
 
 def test_setup(ask: Callable[..., dict], queue_path: Path, tmp_path: Path) -> None:
     link = str(tmp_path / "link")
-    assert ask("setup", "--make-link", link) == {
+    assert ask("setup", "--runtime", "default", "--make-link", link) == {
         "queue": str(queue_path),
         "links": [link],
     }
 
 
 def test_submit(ask: Callable[..., dict], job: Make) -> None:
-    document = ask("submit", "--id", "a", job("true"))
+    document = ask("submit", "--runtime", "default", "--id", "a", job("true"))
     assert document["id"] == "a"
 
 
@@ -122,7 +122,7 @@ def test_list(ask: Callable[..., dict], ended: str, waiting: str) -> None:
 
 
 def test_list_of_an_empty_queue(ask: Callable[..., dict]) -> None:
-    ask("setup")
+    ask("setup", "--runtime", "default")
     assert ask("list") == {"jobs": []}
 
 
@@ -205,7 +205,18 @@ def test_the_keys_are_those_of_the_library(
 
 
 def test_labels_come_back(ask: Callable[..., dict], job: Make) -> None:
-    ask("submit", "--id", "a", "--label", "owner=é", "--label", "x=a=b c", job("true"))
+    ask(
+        "submit",
+        "--runtime",
+        "default",
+        "--id",
+        "a",
+        "--label",
+        "owner=é",
+        "--label",
+        "x=a=b c",
+        job("true"),
+    )
     (document,) = ask("status", "--id", "a")["jobs"]
     assert document["labels"] == {"owner": "é", "x": "a=b c"}
 

@@ -32,35 +32,35 @@ def test_setup_with_a_queue_a_link_and_a_runtime(
 
 
 def test_submit_prints_the_id_alone_on_stdout(
-    client: Command, destination: str, queue_path: Path, job: Make
+    client: Command, destination: str, plain_queue: Path, job: Make
 ) -> None:
     job("true", name="myjobdir")
-    done = client("submit", destination, "--queue", queue_path, "myjobdir")
+    done = client("submit", destination, "--queue", plain_queue, "myjobdir")
     user = re.escape("root" if destination == "server" else getpass.getuser())
     assert re.fullmatch(rf"myjobdir_{user}_[a-z0-9]+\n", done.stdout)
     assert (done.status, done.stderr) == (0, "Job submitted as:\n")
 
 
 def test_submit_on_a_terminal_shows_both_lines(
-    client: Command, queue_path: Path, job: Make
+    client: Command, plain_queue: Path, job: Make
 ) -> None:
     job("true", name="myjobdir")
     done = client.on_terminal(
-        *("submit", "local:", "--queue", queue_path, "--id", "example_job", "myjobdir")
+        *("submit", "local:", "--queue", plain_queue, "--id", "example_job", "myjobdir")
     )
     assert (done.status, done.stdout) == (0, "Job submitted as:\nexample_job\n")
 
 
 def test_submit_with_an_id_and_a_script(
-    client: Command, destination: str, queue_path: Path, job: Make
+    client: Command, destination: str, plain_queue: Path, job: Make
 ) -> None:
     job("exit 9", {"bin/jobinit": "#!/bin/sh\necho init >ran\n"}, name="myjobdir")
     done = client(
-        *("submit", destination, f"--queue={queue_path}", "--id", "example_job"),
+        *("submit", destination, f"--queue={plain_queue}", "--id", "example_job"),
         *("--script", "bin/jobinit", "myjobdir"),
     )
     assert (done.status, done.stdout) == (0, "example_job\n")
-    ran = queue_path / "jobs" / "example_job" / "stage" / "ran"
+    ran = plain_queue / "jobs" / "example_job" / "stage" / "ran"
     wait_until(ran.exists, "the script has run")
 
 

@@ -70,11 +70,11 @@ def test_a_name_is_shown_as_it_is_and_does_nothing(
 
 
 def test_a_short_transfer_shows_no_bar(
-    client: Command, queue_path: Path, job: Make
+    client: Command, plain_queue: Path, job: Make
 ) -> None:
     job("true", {"data": b"x" * 100_000})
     done = client.on_terminal(
-        "submit", "local:", "--queue", queue_path, "--id", "a", "job"
+        "submit", "local:", "--queue", plain_queue, "--id", "a", "job"
     )
     assert done.stdout == "Job submitted as:\na\n"
 

@@ -34,6 +34,8 @@ class Server:
     def queue(self, path: str | Path, **options: object) -> tej.RemoteQueue:
         """A queue there, over the connection that all tests share."""
         options.setdefault("transport", self.transport)
+        # Whatever scheduler there may be on this machine.
+        options.setdefault("setup_runtime", "default")
         options.setdefault("setup_runtime", "default")
         return tej.RemoteQueue(self.destination, str(path), **options)  # type: ignore[arg-type]
 

@@ -27,7 +27,7 @@ CLIENT = """
 import sys
 sys.path[:0] = {path!r}
 import tej
-queue = tej.RemoteQueue("local:", {queue!r})
+queue = tej.RemoteQueue("local:", {queue!r}, "default")
 sys.stdin.readline()
 for number in range(2):
     queue.submit(sys.argv[1] + str(number), {directory!r})

@@ -117,9 +117,9 @@ def test_the_default_is_dot_tej_in_the_home_directory(
     local_server: Server, job: Make, watch: Watch
 ) -> None:
     watch(local_server.home / ".tej")
-    assert runs_a_job(tej.RemoteQueue("local:"), job("true")).is_relative_to(
-        local_server.home / ".tej"
-    )
+    assert runs_a_job(
+        tej.RemoteQueue("local:", setup_runtime="default"), job("true")
+    ).is_relative_to(local_server.home / ".tej")
 
 
 def test_a_tilde_with_a_name_is_that_users_home(
@@ -575,5 +575,5 @@ def test_start_up_files_that_print_do_not_disturb(
         Destination.parse(sshd.destination), config_file=config
     ) as transport:
         path = watch(tmp_path / "queue")
-        queue = tej.RemoteQueue(sshd.destination, path, transport=transport)
+        queue = tej.RemoteQueue(sshd.destination, path, "default", transport=transport)
         assert runs_a_job(queue, job("true"))

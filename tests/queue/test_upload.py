@@ -289,7 +289,7 @@ import tej, tej.transport.local, pathspec
 os.setgid(65534)
 os.setuid(65534)
 try:
-    tej.RemoteQueue("local:", {queue!r}).submit("a", {folder!r}, "true")
+    tej.RemoteQueue("local:", {queue!r}, "default").submit("a", {folder!r}, "true")
 except tej.InvalidJobDirectory as error:
     print(error)
 """

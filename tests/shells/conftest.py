@@ -81,7 +81,7 @@ def queue(
     """A queue there, at a path that asks for quotes."""
     monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / 'it\'s a "queue" $HOME \\n é'
-    yield tej.RemoteQueue("local:", path, transport=transport)
+    yield tej.RemoteQueue("local:", path, "default", transport=transport)
     with contextlib.suppress(tej.Error):
         tej.RemoteQueue("local:", path).cleanup(kill=True, grace=0)
     no_processes_left(path)

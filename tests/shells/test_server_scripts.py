@@ -138,7 +138,7 @@ def test_links_and_set_up(queue: tej.RemoteQueue, job: Make, tmp_path: Path) -> 
     queue.setup(links=[link])
     with pytest.raises(tej.QueueExists, match="already exists"):
         queue.setup()
-    through = tej.RemoteQueue("local:", link, transport=queue.transport)
+    through = tej.RemoteQueue("local:", link, "default", transport=queue.transport)
     through.submit("a", job("true"))
     assert ends(queue, "a").succeeded
     with pytest.raises(tej.QueueExists, match="Use --force twice"):
@@ -160,10 +160,12 @@ def test_a_circle_and_a_foreign_directory_are_refused(
     (tmp_path / "theirs" / ".file").touch()
     with pytest.raises(tej.QueueExists, match="not a queue of tej"):
         tej.RemoteQueue(
-            "local:", tmp_path / "theirs", transport=queue.transport
+            "local:", tmp_path / "theirs", "default", transport=queue.transport
         ).setup()
     with pytest.raises(tej.Error, match="There is no user"):
-        tej.RemoteQueue("local:", "~no-such-user/x", transport=queue.transport).setup()
+        tej.RemoteQueue(
+            "local:", "~no-such-user/x", "default", transport=queue.transport
+        ).setup()
 
 
 def test_one_of_many_clients_starts_the_job(
