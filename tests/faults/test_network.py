@@ -95,14 +95,15 @@ def test_a_verb_fails_clearly_and_soon_when_the_network_is_gone(
     proxy.resume()
     proxy.accept()
     if verb != "setup":
-        VERBS[verb](remote, tmp_path / "out")
+        # A patient one: a busy machine may take its time.
+        VERBS[verb](through(), tmp_path / "out")
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "wait"])
 def test_a_verb_ends_soon_when_the_network_stalls_in_the_middle_of_it(
     verb: str, through: Through, proxy: Proxy, tmp_path: Path
 ) -> None:
-    remote = through(VAIN, timeout=0.5, silence=0.5)
+    remote = through(VAIN, timeout=30, silence=1)
     remote.transport.run("true")
     proxy.stall()
     with pytest.raises(tej.ConnectionFailed):
