@@ -50,6 +50,16 @@ class Feed(io.RawIOBase):
         return cast("IO[bytes]", io.BufferedReader(self, 1024 * 1024))
 
 
+class LastAnswer:
+    """One after which the program's input ends: it reads to the end of it."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._pieces)
+
+
 class Dialogue:
     """A program that asks on its output, and is answered on its input.
 
@@ -78,4 +88,7 @@ class Dialogue:
     def answers(self) -> Iterator[bytes]:
         """The transport's standard input."""
         while (question := self._questions.get()) is not None:
-            yield from self._answer(question, self.words)
+            answer = self._answer(question, self.words)
+            yield from answer
+            if isinstance(answer, LastAnswer):
+                return

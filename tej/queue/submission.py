@@ -14,7 +14,7 @@ from tej.protocol import parse_answer, parse_status
 from tej.queue.base import warn
 from tej.queue.exchange import Exchange
 from tej.queue.spec import Work
-from tej.stream import Dialogue
+from tej.stream import Dialogue, LastAnswer
 
 BATCH_JOBS = 100
 BATCH_BYTES = 256 * 1024 * 1024
@@ -83,9 +83,11 @@ class Submission:
             needed = _values(words, b"need")
             wanted = [work for work in works if work.job_id in needed]
             if question == "missing":
-                return self._pack_missing(wanted, _values(words, b"miss"))
+                missing = _values(words, b"miss")
+                return LastAnswer(self._pack_missing(wanted, missing))
             if sum(work.size for work in wanted) < WORTH_ASKING:
-                return itertools.chain([b"tar\n"], self._pack(wanted))
+                # busybox's tar does not stop at the archive's end, but at its input's.
+                return LastAnswer(itertools.chain([b"tar\n"], self._pack(wanted)))
             names = dict.fromkeys(name for work in wanted for name in work.plan.objects)
             return ["".join(f"{name}\n" for name in ["store", *names, ""]).encode()]
 

@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tej.stream import Dialogue, Feed
+from tej.stream import Dialogue, Feed, LastAnswer
 
 
 @given(
@@ -80,3 +80,9 @@ def test_a_program_that_ends_without_a_question_ends_the_answers() -> None:
     dialogue.take(b"id=a\0")
     dialogue.take(b"")
     assert list(dialogue.answers()) == []
+
+
+def test_the_input_ends_with_the_last_answer() -> None:
+    dialogue = Dialogue(lambda question, words: LastAnswer([b"one", b"two"]))
+    dialogue.take(b"ask=upload\0ask=never\0")
+    assert list(dialogue.answers()) == [b"one", b"two"]

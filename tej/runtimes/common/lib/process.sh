@@ -40,7 +40,7 @@ get_start() {
         # A process may have blanks, brackets and newlines in its name.
         while IFS= read -r line || [ -n "$line" ]; do stat=$stat$line; done 2>/dev/null <"$proc/$1/stat"
         # shellcheck disable=SC2086 # fields
-        set -- ${stat##*) }
+        set -- ${stat##*') '}
         [ $# -ge 20 ] || return 0
         case $1 in Z | X | x) return 0 ;; esac
         parent=$2 session=$4
