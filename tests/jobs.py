@@ -105,7 +105,7 @@ def end_processes_of(queue: str | Path) -> None:
 def no_processes_left(queue: str | Path) -> None:
     """Assert that nothing of a queue runs any more; what does is ended."""
     try:
-        wait_until(lambda: not processes_of(queue), f"{queue} has no process left", 30)
+        wait_until(lambda: not processes_of(queue), f"{queue} has no process left")
     except AssertionError as error:
         left = processes_of(queue)
         end_processes_of(queue)

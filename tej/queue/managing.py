@@ -44,17 +44,18 @@ class Managing(QueueBase):
         return status
 
     def statuses(self, job_ids: Iterable[str]) -> dict[str, JobStatus | None]:
-        """The same for many jobs, in one round trip; None for those not found."""
+        """The same for many jobs, in one round trip, in the order given; None for those
+        not found."""
         ids = check_job_ids(job_ids)
         if not ids:
             return {}
         answer = self._ask("status", *ids)
-        return {
+        found = {
             record["id"]: parse_status(record, answer.head)
-            if "state" in record
-            else None
             for record in answer.jobs
+            if "state" in record
         }
+        return {job_id: found.get(job_id) for job_id in ids}
 
     def jobs(
         self,
