@@ -36,6 +36,15 @@ def require() -> Require:
     return check
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_slurm() -> Iterator[None]:
+    """Only the tests of schedulers see the Slurm that may be up meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Empty: its commands fail at once, and do not look for a controller.
+        patch.setenv("SLURM_CONF", os.devnull)
+        yield
+
+
 @pytest.fixture(scope="session")
 def sshd(require: Require, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A server for all tests that do it no harm; $HOME there is `sshd.home`."""

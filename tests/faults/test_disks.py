@@ -369,7 +369,7 @@ def test_a_command_that_hangs_is_given_up_when_the_server_was_silent_for_long(
         program,
         f'until [ -e \'{opened}\' ]; do sleep 0.1; done; exec "$real" "$@"',
     )
-    server = start_sshd(options=[f'SetEnv "PATH={doubles.path}"'])
+    server = start_sshd(environment={"PATH": doubles.path})
     with open_transport(
         Destination.parse(server.destination),
         config_file=server.config(tmp_path),

@@ -271,6 +271,9 @@ def test_a_stranger_with_the_recorded_pid_is_not_taken_for_the_job_nor_killed(
         os.kill(pid, signal.SIGKILL)
     gate.open()
     wait_until(lambda: not is_alive(wrapper) and not is_alive(leader), "both are gone")
+    wait_until(
+        lambda: queue.status(waiting).state is JobState.LOST, "its processes are gone"
+    )
     words[4] = first[2] = str(stranger.pid)
     native.write_text(" ".join(words) + "\n")
     started.write_text(" ".join(first) + "\n")

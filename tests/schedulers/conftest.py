@@ -51,13 +51,15 @@ def slurm(require: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     conf = Path("/etc/slurm/slurm.conf")
     if conf.exists() and "tej tests" not in conf.read_text().partition("\n")[0]:
         pytest.skip("the Slurm here is somebody's own")
-    start_slurm()
-    try:
-        yield start_slurm
-    finally:
-        subprocess.run(
-            [SERVERS / "stop-slurm", "--purge"], capture_output=True, timeout=120
-        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SLURM_CONF")
+        start_slurm()
+        try:
+            yield start_slurm
+        finally:
+            subprocess.run(
+                [SERVERS / "stop-slurm", "--purge"], capture_output=True, timeout=120
+            )
 
 
 def empty(path: Path) -> None:

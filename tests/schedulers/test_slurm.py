@@ -17,6 +17,7 @@ import tej
 from tej import JobState
 
 Make = Callable[..., Path]
+pytestmark = pytest.mark.xdist_group("the machine's Slurm")
 
 
 def fact(queue_path: Path, job_id: str, name: str) -> Path:

@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -45,13 +45,16 @@ MaxStartups 200
 """
 # Newer ones lock out an address after some failed logins: ours fail on purpose.
 IF_KNOWN = "PerSourcePenalties no"
+INHERITED = ("SLURM_CONF",)
+"""What decides for a test on this side also decides for what it runs on that."""
 
 
 class Sshd:
     """One running server.  Its parts are attributes, for tests that go further.
 
     `home` becomes $HOME of what runs there (the working directory stays the real
-    home).  `options` are lines of sshd_config, and go before ours.
+    home); `environment` is more for what runs there.  `options` are lines of
+    sshd_config, and go before ours.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Sshd:
         folder: Path,
         *,
         home: Path | None = None,
+        environment: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
         address: str = "127.0.0.1",
         host_key_types: Sequence[str] = ("ed25519", "rsa"),
@@ -68,6 +72,11 @@ class Sshd:
         self.address = address
         self.user = getpass.getuser()
         self.home = home
+        self.environment = {
+            **{name: os.environ[name] for name in INHERITED if name in os.environ},
+            **({} if home is None else {"HOME": str(home)}),
+            **(environment or {}),
+        }
         self.options = list(options)
         self.host_key_types = tuple(host_key_types)
         self.port = port or free_port(address)
@@ -170,10 +179,12 @@ class Sshd:
         return 0 if self._process is None else len(descendants(self._process.pid))
 
     def _config(self, if_known: str) -> str:
-        home = [] if self.home is None else [f'SetEnv "HOME={self.home}"']
+        # One line: sshd takes the first only.
+        words = [f'"{name}={value}"' for name, value in self.environment.items()]
+        set_env = [f"SetEnv {' '.join(words)}"] if words else []
         keys = [f"HostKey {self.host_key(kind)}" for kind in self.host_key_types]
         return CONFIG.format(
-            options="\n".join([*self.options, *home]),
+            options="\n".join([*self.options, *set_env]),
             port=self.port,
             address=self.host,
             host_keys="\n".join(keys),
