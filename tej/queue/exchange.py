@@ -62,6 +62,8 @@ class Exchange:
         self.scripts = scripts
         self.digest = scripts.digest
         """The scripts to be found on the server; "any" once newer ones were seen."""
+        self.reached = False
+        """Whether the server has ever answered: if so, its name is right."""
 
     def run(
         self,
@@ -73,6 +75,7 @@ class Exchange:
         reply = Reply(program, take)
         log = self._make_logger()
         done = self.transport.run(program.line, stdin, reply)
+        self.reached = True
         log.append(reply.words_on_stderr(done))
         log.done()
         protocol.check(program, reply, done)

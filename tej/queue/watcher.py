@@ -50,7 +50,6 @@ class Watcher:
         self._waiters: list[_Waiter] = []
         self._thread: threading.Thread | None = None
         self._asked: set[str] = set()
-        self._reached = False
         self._stop = threading.Event()
 
     def ends(
@@ -117,7 +116,7 @@ class Watcher:
             except ConnectionFailed as error:
                 logger.info("%s; still waiting", error)
                 tries += 1
-                if not self._reached and tries >= self._exchange.retries.limit:
+                if not self._exchange.reached and tries >= self._exchange.retries.limit:
                     # It may be a name that is wrong: patience is for what was there.
                     self._fail(error)
                 else:
@@ -131,8 +130,9 @@ class Watcher:
 
         def take(data: bytes) -> None:
             nonlocal unread
-            self._reached = self._reached or bool(data)
-            if not data:
+            if data:
+                self._exchange.reached = True
+            else:
                 # Should the program be sent again, its words begin anew.
                 unread = b""
                 self._stop.set()

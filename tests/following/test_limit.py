@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -224,6 +225,24 @@ def test_whoever_dies_with_the_lock_does_not_keep_it(
     submit(local_queue, job("true"), "b")
     assert local_queue.wait(["b"])["b"].succeeded
     wait_until(lambda: not (queue_path / "lock").is_symlink(), "the lock is free")
+
+
+def test_a_wrapper_that_died_before_it_said_so_does_not_keep_its_place(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    local_queue.setup(max_running=1)
+    directory = job(gate.wait)
+    submit(local_queue, directory, "a", "b", "c")
+    claim = queue_path / "jobs/b/claim"
+    claim.mkdir()
+    # It is not the time that is waited for, but what a minute's silence means.
+    assert states(local_queue)["b"] == "queued"
+    os.utime(claim, (1_700_000_000, 1_700_000_000))
+    status = local_queue.status("b")
+    assert status.state is JobState.LOST
+    assert "its wrapper died" in (status.note or status.evidence or "")
+    gate.open()
+    assert local_queue.wait(["c"])["c"].succeeded
 
 
 def test_the_command_line_sets_the_limit(

@@ -1,6 +1,8 @@
 """Every script that is sent to a server is read without complaint by its shells."""
 
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,15 @@ def test_every_server_script_parses(script, shell):
         [*shell, "-n", script], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_function_is_defined_twice_since_all_of_lib_is_loaded_at_once():
+    defined = Counter(
+        name
+        for script in (RUNTIMES / "common/lib").iterdir()
+        for name in re.findall(r"^(\w+)\(\)", script.read_text(), re.MULTILINE)
+    )
+    assert [name for name, times in defined.items() if times > 1] == []
 
 
 def test_there_are_server_scripts():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jobs import Gate, is_alive, wait_until
+from jobs import Gate, end_processes_of, is_alive, wait_until
 
 import tej
 from tej import JobState
@@ -104,6 +106,20 @@ def test_many_are_told_apart(queue: tej.RemoteQueue, job: Make, gate: Gate) -> N
     assert outcome["ended0"] is None
     assert isinstance(outcome["runs"], tej.JobStillRunning)
     assert isinstance(outcome["absent"], tej.JobNotFound)
+
+
+def test_a_wrapper_that_died_is_noticed(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit("orphan", job(gate.wait))
+    folder = Path(queue.queue, "jobs", "orphan")
+    wrapper = int((folder / "native_id").read_text().split()[4])
+    os.kill(wrapper, signal.SIGKILL)
+    wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
+    assert queue.status("orphan").state is JobState.RUNNING
+    assert queue.kill("orphan", grace=1).state is JobState.KILLED
+    # Its heartbeat naps to the end of the beat.
+    end_processes_of(queue.queue)
 
 
 def test_what_outlives_the_script_is_counted_and_killed(

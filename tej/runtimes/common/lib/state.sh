@@ -65,6 +65,7 @@ read_facts() {
         state='?'
     elif [ -z "$native" ] && [ -f "$job/queued" ]; then
         state=queued
+        ! claim_is_stale || lose "its wrapper died when it had just taken it up"
     elif [ -z "$native" ]; then
         judge_starter
     else
@@ -135,12 +136,17 @@ judge_starter() {
         get_time
         [ $((now - submitted)) -ge 900 ] || return 0
     fi
-    # Who takes the place of its wrapper first, decides: none can start it any more.  One
-    # that has it needs a moment to say so, unless it died in that very moment.
-    if mkdir "$job/claim" 2>/dev/null || [ ! -d "$job/claim" ] ||
-        [ -n "$(find "$job/claim" -prune -mmin +1 2>/dev/null)" ]; then
+    # Who takes the place of its wrapper first, decides: none can start it any more.
+    if mkdir "$job/claim" 2>/dev/null || [ ! -d "$job/claim" ] || claim_is_stale; then
         lose "the submission broke off on $s_host before the job was started"
     fi
+}
+
+# claim_is_stale: a wrapper has taken it up, and did not say so.  It needs a moment for that,
+# unless it died in that very moment.
+claim_is_stale() {
+    [ -d "$job/claim" ] && [ -n "$(find "$job/claim" -prune -mmin +1 2>/dev/null)" ] &&
+        [ ! -e "$job/native_id" ]
 }
 
 # judge_damage: say what is wrong with this one; the others are fine.
