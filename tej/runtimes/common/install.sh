@@ -56,8 +56,7 @@ select_runtime() {
     [ "$runtime" != auto ] || {
         for path in "$queue/scripts/$2"/runtimes/*/runtime.sh; do
             runtime=${path%/*} runtime=${runtime##*/}
-            # pbs has only been tried with the qsub of Slurm: who wants it asks for it.
-            case $runtime in default | pbs) continue ;; esac
+            [ "$runtime" != default ] || continue
             try_runtime "$2" auto && return
             [ -z "$why" ] || warn "$why: jobs will run without it, under the runtime 'default'"
         done

@@ -55,8 +55,8 @@ scheduler_own_id() { own_id=${PBS_JOBID:-${SLURM_JOB_ID-}}; }
 
 # What one of these has in it that a shell would read, the wrapper would have it read.
 scheduler_options() {
-    case $r_options$r_partition$r_account in
-        *[!A-Za-z0-9_.,:=@%+/'
+    case $dialect$r_options$r_partition$r_account in
+        wrapper*[!A-Za-z0-9_.,:=@%+/'
 '-]*)
             why="a scheduler option with other characters than letters, digits and _.,:=@%+/- is not passed on to qsub"
             return 1

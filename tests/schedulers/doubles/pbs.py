@@ -1,0 +1,304 @@
+"""qsub, qstat, qdel, qsig and qrerun of OpenPBS and Torque, as far as tej meets them.
+
+They answer as the real ones were seen to, and run jobs as processes: `python pbs.py
+COMMAND ARGUMENT...`, with PBS_DOUBLE=DIALECT:FOLDER and in that optionally the files
+`slots` (2), `down` (no answer), `history` (OpenPBS keeps what ended), `slow` (qsub
+replies when the job is over), `mute` (qsub is given up before it replies).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+DIALECT, _, _folder = os.environ["PBS_DOUBLE"].partition(":")
+FOLDER = Path(_folder)
+OPEN = DIALECT == "openpbs"
+KILL_DELAY = 5
+VALUED = "AaceCDhjklmMNopqrSTuvW"
+
+
+@contextlib.contextmanager
+def state() -> Iterator[dict]:
+    """All jobs, by their number; kept when the block ends."""
+    with (FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = FOLDER / "jobs.json"
+        jobs = json.loads(path.read_text()) if path.exists() else {}
+        yield jobs
+        path.write_text(json.dumps(jobs))
+
+
+def full_id(number: str) -> str:
+    return f"{number}.pbs-server"
+
+
+def start_waiting(jobs: dict) -> None:
+    """As many as there are slots for."""
+    slots = FOLDER / "slots"
+    free = int(slots.read_text()) if slots.exists() else 2
+    free -= sum(job["state"] in "RE" for job in jobs.values())
+    for number, job in jobs.items():
+        if free > 0 and job["state"] == "Q":
+            free -= 1
+            job["state"] = "R"
+            # Its end is written by a process that outlives this one.
+            subprocess.Popen(
+                [sys.executable, __file__, "run", number],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+
+def run(number: str) -> None:
+    """The node's part: a session for the job, in a login shell, and its exit status."""
+    with state() as jobs:
+        job = jobs[number]
+    kept = {"PATH", "PBS_DOUBLE"} & set(os.environ)
+    environment = {name: os.environ[name] for name in kept}
+    environment |= {"PBS_JOBID": full_id(number), "HOME": job["home"]}
+    with open(job["output"], "ab") as output:  # noqa: PTH123
+        process = subprocess.Popen(
+            ["/bin/sh", job["script"]],
+            cwd=job["home"],
+            env=environment,
+            umask=0o77,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    with state() as jobs:
+        jobs[number]["pid"] = process.pid
+    try:
+        status = process.wait(walltime(job["options"]))
+    except subprocess.TimeoutExpired:
+        with state() as jobs:
+            # The numbers of the two differ here.
+            jobs[number]["status"] = "-29" if OPEN else "-11"
+        end(number)
+        status = process.wait()
+    with state() as jobs:
+        job = jobs[number]
+        if job["rerun"]:
+            job |= {"rerun": False, "state": "Q", "status": "", "pid": 0}
+            start_waiting(jobs)
+            return
+        job["status"] = job["status"] or str(256 - status if status < 0 else status)
+        if job["deleted"]:
+            job["status"] = "271"
+        job["state"] = "F" if OPEN else "C"
+        start_waiting(jobs)
+
+
+def walltime(options: dict[str, str]) -> float | None:
+    """Seconds, of `-l ...,walltime=H:M:S`."""
+    for word in options.get("l", "").split(","):
+        name, _, value = word.partition("=")
+        if name == "walltime":
+            hours, minutes, seconds = map(int, value.split(":"))
+            return 3600 * hours + 60 * minutes + seconds
+    return None
+
+
+def qsub(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        print("pbs_version = 23.06.06" if OPEN else "Version: 6.1.3\nCommit: abc")
+        return 0
+    options: dict[str, str] = {}
+    while arguments and arguments[0].startswith("-"):
+        letter = arguments.pop(0)[1:]
+        assert letter in VALUED, letter
+        options[letter] = arguments.pop(0)
+    name = options.get("N", "STDIN")
+    legal = set(name) <= set(
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-_."
+    )
+    if not legal or len(name) > (230 if OPEN else 15):
+        print("qsub: illegal -N value", file=sys.stderr)
+        return 2
+    if options.get("q") == "nowhere":
+        print("qsub: Unknown queue", file=sys.stderr)
+        return 170
+    (script,) = arguments
+    with state() as jobs:
+        number = str(len(jobs) + 1)
+        spooled = FOLDER / f"{number}.SC"
+        spooled.write_bytes(Path(script).read_bytes())
+        jobs[number] = {
+            "name": name,
+            "state": "Q",
+            "status": "",
+            "deleted": False,
+            "rerun": False,
+            "pid": 0,
+            "script": str(spooled),
+            "home": os.environ["HOME"],
+            "output": options.get("o", "/dev/null"),
+            "options": options,
+        }
+        start_waiting(jobs)
+    if (FOLDER / "mute").exists():
+        return 124
+    while (FOLDER / "slow").exists():
+        time.sleep(0.05)
+        with state() as jobs:
+            if jobs[number]["state"] in "FC":
+                break
+    print(full_id(number))
+    return 0
+
+
+def qstat(arguments: list[str]) -> int:
+    if arguments[:1] == ["-B"]:
+        print("Server Max Tot Que")
+        return 0
+    history = "-x" in arguments
+    if history and not OPEN:
+        print("<Data></Data>")
+        return 0
+    if history and not (FOLDER / "history").exists():
+        print("qstat: PBS is not configured to maintain job history", file=sys.stderr)
+        return 0
+    wanted = [word for word in arguments if not word.startswith("-")]
+    with state() as jobs:
+        start_waiting(jobs)
+        seen = dict(jobs)
+    answer = 0
+    for word in wanted or [full_id(n) for n, j in seen.items() if j["state"] != "F"]:
+        job = seen.get(word.partition(".")[0])
+        if job is None or (job["state"] == "F" and not (FOLDER / "history").exists()):
+            print(f"qstat: Unknown Job Id {word}", file=sys.stderr)
+            answer = 153
+        elif job["state"] == "F" and not history:
+            print(
+                f"qstat: {word} Job has finished, use -x or -H to obtain historical "
+                "job information",
+                file=sys.stderr,
+            )
+            answer = answer or 35
+        else:
+            show(word, job)
+    return answer
+
+
+def show(job_id: str, job: dict) -> None:
+    print(f"Job Id: {job_id}")
+    print(f"    Job_Name = {job['name']}")
+    print(f"    Job_Owner = user@host\n    job_state = {job['state']}")
+    if job["state"] == "Q":
+        print("    comment = Not Running: Not enough free nodes available")
+    if job["status"]:
+        print(f"    {'Exit_status' if OPEN else 'exit_status'} = {job['status']}")
+    print("    Variable_List = PBS_O_HOME=/root,PBS_O_WORKDIR=/root,\n\tX=\n")
+
+
+def qdel(arguments: list[str]) -> int:
+    answer = 0
+    for word in arguments:
+        with state() as jobs:
+            job = jobs.get(word.partition(".")[0])
+            if job is None or job["state"] in "FC":
+                print(f"qdel: Unknown Job Id {word}", file=sys.stderr)
+                answer = 153
+                continue
+            job["deleted"] = True
+            if job["state"] == "Q":
+                job["state"] = "F" if OPEN else "C"
+                job["status"] = "" if OPEN else "271"
+                continue
+        subprocess.Popen(
+            [sys.executable, __file__, "end", word.partition(".")[0]],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    return answer
+
+
+def qrerun(arguments: list[str]) -> int:
+    (word,) = arguments
+    number = word.partition(".")[0]
+    with state() as jobs:
+        jobs[number]["rerun"] = True
+    end(number)
+    return 0
+
+
+def qsig(arguments: list[str]) -> int:
+    (option, name, word) = arguments
+    assert option == "-s"
+    with state() as jobs:
+        job = jobs.get(word.partition(".")[0])
+    if job is None or job["state"] != "R":
+        print(f"qsig: Request invalid for state of job {word}", file=sys.stderr)
+        return 168
+    signal_session(job["pid"], signal.Signals[name])
+    return 0
+
+
+def signal_session(leader: int, number: signal.Signals) -> bool:
+    """To all of its processes; whether there were any."""
+    found = False
+    # A job that is just starting has none yet, and 0 would be half the machine.
+    if leader <= 1:
+        return found
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader and fields[0] not in "ZX":
+                os.kill(int(entry.name), number)
+                found = True
+    return found
+
+
+def end(number: str) -> None:
+    """TERM, some seconds, KILL."""
+    pid = 0
+    while pid == 0:
+        time.sleep(0.05)
+        with state() as jobs:
+            pid = jobs[number]["pid"]
+    signal_session(pid, signal.SIGTERM)
+    for _ in range(KILL_DELAY * 10):
+        time.sleep(0.1)
+        if not Path(f"/proc/{pid}").exists():
+            break
+    signal_session(pid, signal.SIGKILL)
+
+
+def main() -> int:
+    command, *arguments = sys.argv[1:]
+    with (FOLDER / "calls").open("a") as calls:
+        calls.write(" ".join([command, *arguments]) + "\n")
+    if command in ("run", "end"):
+        {"run": run, "end": end}[command](arguments[0])
+        return 0
+    if (FOLDER / "down").exists() and arguments != ["--version"]:
+        print("Connection refused\npbs: cannot connect to server", file=sys.stderr)
+        return 162 if command == "qsub" else 255
+    programs = {
+        "qsub": qsub,
+        "qstat": qstat,
+        "qdel": qdel,
+        "qsig": qsig,
+        "qrerun": qrerun,
+    }
+    return programs[command](arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""Jobs in OpenPBS and Torque, played by programs that behave as these do (doubles/)."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Gate, wait_until
+from schedulers.conftest import empty, run, until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+DOUBLE = Path(__file__).parent / "doubles/pbs.py"
+
+
+@pytest.fixture(params=["openpbs", "openpbs with history", "torque"])
+def pbs(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The folder of one of them, whose commands are on the PATH."""
+    folder, commands = tmp_path / "pbs", tmp_path / "commands"
+    folder.mkdir()
+    commands.mkdir()
+    for name in ("qsub", "qstat", "qdel", "qsig", "qrerun"):
+        words = shlex.join([sys.executable, str(DOUBLE), name])
+        (commands / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (commands / name).chmod(0o755)
+    # Without those of a real scheduler.
+    for path in Path("/usr/bin").iterdir():
+        name = path.name
+        if name not in ("sbatch", "scontrol", "squeue", "scancel", "sacct"):
+            target = commands / name
+            if not target.exists():
+                target.symlink_to(path)
+    if "history" in request.param:
+        (folder / "history").touch()
+    monkeypatch.setenv("PATH", str(commands))
+    monkeypatch.setenv("PBS_DOUBLE", f"{request.param.split()[0]}:{folder}")
+    return folder
+
+
+@pytest.fixture
+def queue(pbs: Path, queue_path: Path) -> Iterator[tej.RemoteQueue]:
+    try:
+        yield tej.RemoteQueue("local:", str(queue_path), "pbs")
+    finally:
+        empty(queue_path)
+
+
+def output(queue: tej.RemoteQueue, job_id: str) -> str:
+    return b"".join(queue.logs(job_id)).decode()
+
+
+def test_its_dialect_is_noted(
+    queue: tej.RemoteQueue, pbs: Path, queue_path: Path
+) -> None:
+    queue.setup()
+    assert "runtime pbs\n" in (queue_path / "version").read_text()
+    noted = (queue_path / "scheduler/dialect").read_text().strip()
+    assert noted == os.environ["PBS_DOUBLE"].partition(":")[0]
+
+
+def test_a_server_that_does_not_answer_is_not_chosen_and_that_is_said(
+    queue: tej.RemoteQueue,
+    pbs: Path,
+    queue_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (pbs / "down").touch()
+    tej.RemoteQueue("local:", str(queue_path)).setup()
+    assert "runtime default\n" in (queue_path / "version").read_text()
+    assert "does not answer" in caplog.text
+
+
+def test_six_jobs_share_two_slots_and_all_end_well(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate
+) -> None:
+    directory = job(f"echo begun; {gate.wait}; exit 3")
+    specs = [tej.JobSpec(directory, job_id=f"job{number}") for number in range(6)]
+    assert [outcome.error for outcome in queue.submit_many(specs)] == [None] * 6
+
+    def count(state: JobState) -> int:
+        return sum(status.state is state for status in queue.jobs())
+
+    wait_until(lambda: count(JobState.RUNNING) == 2, "two run")
+    queued = queue.jobs(states=["queued"])
+    assert len(queued) == 4
+    wait_until(
+        lambda: all(
+            "Not Running" in str(s.note) for s in queue.jobs(states=["queued"])
+        ),
+        "the reason is told",
+    )
+    gate.open()
+    ended = dict(queue.as_completed([f"job{number}" for number in range(6)], 90))
+    assert {(s.state, s.exit_code) for s in ended.values()} == {(JobState.FINISHED, 3)}
+
+
+def test_jobs_are_asked_about_together(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    specs = (tej.JobSpec(job(gate.wait), job_id=f"job{n}") for n in range(20))
+    assert [outcome.error for outcome in queue.submit_many(specs)] == [None] * 20
+    (queue_path / "scheduler/listing").unlink(missing_ok=True)
+    before = (pbs / "calls").read_text().count("qstat")
+    assert len(queue.jobs()) == 20
+    queue.status("job7")
+    asked = (pbs / "calls").read_text().count("qstat") - before
+    # OpenPBS is asked again if it keeps no history.
+    assert asked <= 2
+
+
+def test_a_job_is_killed_queued_or_running(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
+    for number in range(2):
+        queue.submit(f"job{number}", job(script))
+    queue.submit("queued", job(f"touch '{tmp_path}/ran'", name="queued"))
+    assert queue.kill("queued").state is JobState.KILLED
+    wait_until(lambda: output(queue, "job1") == "begun\n", "the trap is set")
+    status = queue.kill("job1", grace=60)
+    assert (status.state, status.exit_code) == (JobState.KILLED, 9)
+    assert output(queue, "job1") == "begun\ncleaned\n"
+    gate.open()
+    assert queue.job("job0").wait(90).exit_code == 0
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_job_that_somebody_deletes_has_ended_and_not_by_tej(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    queue.submit("victim", job(f"echo begun; {gate.wait}"))
+    wait_until(lambda: output(queue, "victim") == "begun\n", "it runs")
+    native = (queue_path / "jobs/victim/native_id").read_text().split()[1]
+    run("qdel", native)
+    status = until(queue, "victim", lambda status: status.state.final)
+    if (pbs / "history").exists() or "torque" in os.environ["PBS_DOUBLE"]:
+        assert status.state is JobState.KILLED
+        assert "not by tej" in status.describe()
+    else:
+        # Without history, it is the job's word alone.
+        assert (status.state, status.signal) == (JobState.FINISHED, 15)
+
+
+def test_a_server_that_does_not_answer_ends_no_job(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    queue.submit("running", job(f"echo begun; {gate.wait}; exit 5"))
+    wait_until(lambda: output(queue, "running") == "begun\n", "it runs")
+    (pbs / "down").touch()
+    (queue_path / "scheduler/listing").unlink(missing_ok=True)
+    status = queue.status("running")
+    assert status.state is JobState.RUNNING
+    assert "does not answer" in str(status.note)
+    gate.open()
+    assert queue.job("running").wait(90).exit_code == 5
+
+
+def test_a_job_that_is_over_before_qsub_returns_is_finished(
+    queue: tej.RemoteQueue, pbs: Path, job: Make
+) -> None:
+    (pbs / "slow").touch()
+    queue.submit("quick", job("exit 4"))
+    status = queue.status("quick")
+    assert (status.state, status.exit_code) == (JobState.FINISHED, 4)
+
+
+def test_a_job_is_found_again_whose_submission_got_no_reply(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    (pbs / "mute").touch()
+    queue.submit("found", job(f"echo ran >>'{tmp_path}/runs'; {gate.wait}"))
+    gate.open()
+    assert queue.job("found").wait(90).exit_code == 0
+    assert (tmp_path / "runs").read_text() == "ran\n"
+    submitted = [
+        line
+        for line in (pbs / "calls").read_text().splitlines()
+        if line.startswith("qsub -") and "--version" not in line
+    ]
+    assert len(submitted) == 1
+
+
+def test_a_job_that_is_started_again_does_not_run_twice(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    queue.submit("again", job(f"trap '' TERM; echo begun; {gate.wait}"))
+    wait_until(lambda: output(queue, "again") == "begun\n", "it runs")
+    run("qrerun", (queue_path / "jobs/again/native_id").read_text().split()[1])
+    wait_until((queue_path / "jobs/again/rerun").exists, "it was started again")
+    status = until(queue, "again", lambda status: status.state.final)
+    assert status.state is JobState.LOST
+    assert "a second time" in str(status.evidence)
+    assert output(queue, "again") == "begun\n"
+
+
+def test_a_job_over_its_time_limit_is_finished_and_the_reason_is_told(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("endless", job(gate.wait), resources=tej.Resources(walltime="0:00:02"))
+    status = until(queue, "endless", lambda status: status.state.final)
+    assert (status.state, status.signal) == (JobState.FINISHED, 15)
+    if (pbs / "history").exists() or "torque" in os.environ["PBS_DOUBLE"]:
+        assert "time limit" in str(status.note)
+
+
+def test_it_is_found_and_chosen_when_nothing_is_said(
+    pbs: Path, queue_path: Path, home: Path
+) -> None:
+    # What a login shell would find is looked at, too.
+    (home / ".profile").write_text(f"PATH='{os.environ['PATH']}'\n")
+    found = tej.RemoteQueue("local:", str(queue_path))
+    found.setup()
+    assert "runtime pbs\n" in (queue_path / "version").read_text()
+
+
+def test_resources_are_said_in_its_own_words(
+    queue: tej.RemoteQueue, pbs: Path, job: Make
+) -> None:
+    wanted = tej.Resources(
+        nodes=2, cpus=4, memory="1G", gpus=1, walltime="1:30:00", partition="long"
+    )
+    queue.submit("asks", job("true"), resources=wanted)
+    call = next(
+        line
+        for line in (pbs / "calls").read_text().splitlines()
+        if line.startswith("qsub -l")
+    )
+    words = (
+        "nodes=2:ppn=4:gpus=1,mem=2048mb"
+        if "torque" in os.environ["PBS_DOUBLE"]
+        else "select=2:ncpus=4:mem=1024mb:ngpus=1"
+    )
+    assert f"-l {words},walltime=1:30:00" in call
+    assert "-q long" in call
+    with pytest.raises(tej.RemoteCommandFailure, match="Unknown queue"):
+        queue.submit("odd", job(), resources=tej.Resources(partition="nowhere"))
+    assert queue.job("asks").wait(90).succeeded
