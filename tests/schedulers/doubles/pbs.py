@@ -67,7 +67,7 @@ def run(number: str) -> None:
     kept = {"PATH", "PBS_DOUBLE"} & set(os.environ)
     environment = {name: os.environ[name] for name in kept}
     environment |= {"PBS_JOBID": full_id(number), "HOME": job["home"]}
-    with open(job["output"], "ab") as output:  # noqa: PTH123
+    with open(job["output"], "ab") as output:
         process = subprocess.Popen(
             ["/bin/sh", job["script"]],
             cwd=job["home"],
