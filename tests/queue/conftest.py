@@ -36,7 +36,6 @@ class Server:
         options.setdefault("transport", self.transport)
         # Whatever scheduler there may be on this machine.
         options.setdefault("setup_runtime", "default")
-        options.setdefault("setup_runtime", "default")
         return tej.RemoteQueue(self.destination, str(path), **options)  # type: ignore[arg-type]
 
 

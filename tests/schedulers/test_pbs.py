@@ -16,6 +16,7 @@ import tej
 from tej import JobState
 
 Make = Callable[..., Path]
+REAL = ("sbatch", "scontrol", "squeue", "scancel", "sacct")
 DOUBLE = Path(__file__).parent / "doubles/pbs.py"
 
 
@@ -24,23 +25,20 @@ def pbs(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """The folder of one of them, whose commands are on the PATH."""
-    folder, commands = tmp_path / "pbs", tmp_path / "commands"
-    folder.mkdir()
-    commands.mkdir()
+    folder, commands, tools = (tmp_path / n for n in ("pbs", "commands", "tools"))
+    for path in (folder, commands, tools):
+        path.mkdir()
     for name in ("qsub", "qstat", "qdel", "qsig", "qrerun"):
         words = shlex.join([sys.executable, str(DOUBLE), name])
         (commands / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
         (commands / name).chmod(0o755)
     # Without those of a real scheduler.
     for path in Path("/usr/bin").iterdir():
-        name = path.name
-        if name not in ("sbatch", "scontrol", "squeue", "scancel", "sacct"):
-            target = commands / name
-            if not target.exists():
-                target.symlink_to(path)
+        if path.name not in REAL and not (commands / path.name).exists():
+            (tools / path.name).symlink_to(path)
     if "history" in request.param:
         (folder / "history").touch()
-    monkeypatch.setenv("PATH", str(commands))
+    monkeypatch.setenv("PATH", f"{commands}:{tools}")
     monkeypatch.setenv("PBS_DOUBLE", f"{request.param.split()[0]}:{folder}")
     return folder
 
@@ -219,6 +217,24 @@ def test_it_is_found_and_chosen_when_nothing_is_said(
     found = tej.RemoteQueue("local:", str(queue_path))
     found.setup()
     assert "runtime pbs\n" in (queue_path / "version").read_text()
+
+
+def test_it_is_found_where_only_a_login_shell_looks(
+    queue: tej.RemoteQueue,
+    pbs: Path,
+    home: Path,
+    job: Make,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (home / ".profile").write_text(f"PATH='{os.environ['PATH']}'\n")
+    monkeypatch.setenv("PATH", os.environ["PATH"].partition(":")[2])
+    queue.submit("first", job(f"{gate.wait}; exit 3"))
+    # What was found is kept, and not looked for again.
+    (home / ".profile").unlink()
+    assert queue.status("first").runtime == "pbs"
+    gate.open()
+    assert queue.job("first").wait(90).exit_code == 3
 
 
 def test_resources_are_said_in_its_own_words(

@@ -176,10 +176,6 @@ def test_a_job_that_ignores_sigterm_is_killed_when_its_grace_is_over(
     wait_until(lambda: run("squeue", "-h") == "", "the queue is empty")
 
 
-@pytest.mark.xfail(
-    reason="the end that the job writes at SIGTERM can come before Slurm's word",
-    strict=False,
-)
 def test_a_running_job_that_somebody_cancels_was_killed_and_not_by_tej(
     either: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:

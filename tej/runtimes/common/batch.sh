@@ -84,13 +84,14 @@ else
     [ -n "$end" ] || exit 1
 fi
 
-# Whose end it is: if the script was told to end, or was hit by SIGKILL, the scheduler
-# can say why, and is asked by whoever wants to know.
+# Whose end it is: if the script was told to end, or ended as one does that was (which may
+# be known here sooner than that), the scheduler can say why, and is asked by whoever wants
+# to know.
 whose=own
 if [ -e "$job/kill" ]; then
     whose=killed
-elif [ -n "$told" ] || [ "$end" = 'signal 9' ]; then
-    whose=ask
+else
+    case $told$end in 1* | 'signal 9' | 'signal 15' | 'exit 137' | 'exit 143') whose=ask ;; esac
 fi
 # The place was for the script alone; some schedulers leave behind what it left.
 if [ -z "$told" ] && [ -e "$job/started" ]; then

@@ -1,0 +1,52 @@
+"""Runtimes that others bring: folders, and packages that publish them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tej
+from tej import runtime
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that is installed, and brings the runtime `mine`."""
+    site = tmp_path / "site"
+    (site / "theirs/mine").mkdir(parents=True)
+    (site / "theirs/__init__.py").touch()
+    (site / "theirs/mine/__init__.py").touch()
+    (site / "theirs/mine/runtime.sh").write_text(
+        '. "$here/runtimes/default/runtime.sh"\n'
+    )
+    info = site / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[tej.runtimes]\nours = theirs.mine\n")
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+
+
+def test_a_runtime_that_a_package_publishes_is_found_by_its_name(
+    published: None, queue_path: Path, job: Callable[..., Path]
+) -> None:
+    queue = tej.RemoteQueue("local:", str(queue_path), "ours")
+    queue.submit("first", job("exit 3"))
+    status = queue.job("first").wait(90)
+    assert (status.runtime, status.exit_code) == ("mine", 3)
+    queue.cleanup(kill=True)
+
+
+def test_one_that_nobody_knows_is_named_with_those_there_are(queue_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'theirs' is unknown; there are: default"):
+        tej.RemoteQueue("local:", str(queue_path), "theirs").setup()
+
+
+def test_a_folder_that_is_called_like_one_of_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm/runtime.sh").touch()
+    with pytest.raises(ValueError, match="cannot be called 'slurm'"):
+        runtime.find(str(tmp_path / "slurm"))
