@@ -12,9 +12,14 @@ from pathlib import Path
 import pytest
 from jobs import Gate, wait_until
 from schedulers.conftest import run, until
+from servers.sshd import Sshd
+from servers.users import Users
 
 import tej
 from tej import JobState
+from tej.destination import Destination
+from tej.queue.checking import RuntimeCheck
+from tej.transport import open_transport
 
 Make = Callable[..., Path]
 pytestmark = pytest.mark.xdist_group("the machine's Slurm")
@@ -91,6 +96,35 @@ def test_output_can_be_read_while_the_job_runs(
     gate.open()
     assert either.job("talker").wait(90).exit_code == 0
     assert output(either, "talker") == "out\ndone\n"
+
+
+def test_an_ordinary_user_of_a_server_has_jobs_there(
+    slurm: Callable[[], None],
+    users: Users,
+    job: Make,
+    tmp_path: Path,
+) -> None:
+    user = users.add("/bin/bash", noisy=True)
+    gate = Gate(users.folder / "gate open")
+    with (
+        Sshd(users.folder / "sshd") as server,
+        open_transport(
+            Destination.parse(f"{user.name}@{server.host}:{server.port}"),
+            config_file=server.config(tmp_path),
+        ) as transport,
+    ):
+        queue = tej.RemoteQueue(
+            f"{user.name}@{server.host}:{server.port}", transport=transport
+        )
+        try:
+            queue.submit("theirs", job(f"id -un; {gate.wait}; exit 3"))
+            status = until(queue, "theirs", lambda status: status.started)
+            assert (status.state, status.runtime) == (JobState.RUNNING, "slurm")
+            gate.open()
+            assert queue.job("theirs").wait(90).exit_code == 3
+            assert output(queue, "theirs") == f"{user.name}\n"
+        finally:
+            queue.cleanup(kill=True)
 
 
 def test_exit_codes_and_signals_are_told_apart(
@@ -349,6 +383,11 @@ def test_resources_reach_slurm(
         assert f" {words} " in told
     assert "MinMemoryNode=100M" in told
     assert "JobName=tej_ask" in told
+
+
+def test_it_passes_the_check_of_runtimes(either: tej.RemoteQueue) -> None:
+    findings = list(RuntimeCheck(either).run())
+    assert [finding for finding in findings if finding.complaint] == []
 
 
 def test_lines_for_slurm_at_the_top_of_the_script_count(
