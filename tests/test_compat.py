@@ -58,6 +58,17 @@ NAMES = {
         "make_unique_name",
         "parse_ssh_destination",
     ],
+    "tej.utils": [
+        "PY3",
+        "irange",
+        "iteritems",
+        "itervalues",
+        "izip",
+        "listvalues",
+        "shell_escape",
+        "string_types",
+        "unicode_",
+    ],
     "tej.errors": [
         "Error",
         "InvalidDestination",
@@ -70,6 +81,16 @@ NAMES = {
         "RemoteCommandFailure",
     ],
 }
+
+
+def test_words_for_a_shell_are_escaped_as_before() -> None:
+    from tej.utils import shell_escape
+
+    assert shell_escape("a-b/c.d") == "a-b/c.d"
+    assert shell_escape(b"hello world") == '"hello world"'
+    assert shell_escape('a"b$c`d\\e') == '"a\\"b\\$c\\`d\\\\e"'
+    assert shell_escape(PurePosixPath("/a b")) == '"/a b"'
+    assert shell_escape("") == '""'
 
 
 @pytest.mark.parametrize("module", NAMES)
