@@ -209,6 +209,17 @@ def test_a_job_over_its_time_limit_is_finished_and_the_reason_is_told(
         assert "time limit" in str(status.note)
 
 
+@pytest.mark.parametrize("line", ["-J 1-3", "-t 0-4%2", "-t1,2"])
+def test_an_array_is_refused(queue: tej.RemoteQueue, job: Make, line: str) -> None:
+    with pytest.raises(tej.RemoteCommandFailure, match="an array of jobs"):
+        queue.submit("array", job(f"#PBS {line}\ntrue"))
+    with pytest.raises(tej.RemoteCommandFailure, match="waited for"):
+        queue.submit("array", job("#PBS -r n -W umask=022,block=true\ntrue"))
+    assert queue.jobs() == []
+    queue.submit("plain", job("#PBS -N my-job -l walltime=1:00:00\ntrue"))
+    assert queue.job("plain").wait(90).succeeded
+
+
 def test_it_is_found_and_chosen_when_nothing_is_said(
     pbs: Path, queue_path: Path, home: Path
 ) -> None:

@@ -395,7 +395,7 @@ def test_lines_for_slurm_at_the_top_of_the_script_count(
 ) -> None:
     script = (
         "#SBATCH --time=0:07:00\n#SBATCH --cpus-per-task=2\n"
-        f"#SBATCH -o elsewhere\n\n{gate.wait}\n#SBATCH --mem=1G"
+        f"#SBATCH -o elsewhere -J name-1 -t 1-0\n\n{gate.wait}\n#SBATCH --mem=1G"
     )
     queue.submit("asks", job(script), resources=tej.Resources(walltime=180))
     told = run("scontrol", "-o", "show", "job", native_id(queue_path, "asks"))
@@ -411,10 +411,14 @@ def test_what_slurm_refuses_is_an_error_and_nothing_is_left(
     with pytest.raises(tej.RemoteCommandFailure, match="partition"):
         either.submit("odd", job(), resources=tej.Resources(partition="nowhere"))
     assert either.statuses(["odd"]) == {"odd": None}
-    array = job("#SBATCH --array=1-3\ntrue", name="array")
-    if either.setup_runtime == "slurm":
+    for line in ("--array=1-3", "-a 1-3", "-J x -a1,2"):
+        array = job(f"#SBATCH {line}\ntrue", name="array")
         with pytest.raises(tej.RemoteCommandFailure, match="array"):
             either.submit("array", array)
+    if either.setup_runtime == "slurm":
+        wanted = tej.Resources(options=["--array=1-3"])
+        with pytest.raises(tej.RemoteCommandFailure, match="array"):
+            either.submit("array", job(), resources=wanted)
     assert run("squeue", "-h") == ""
 
 

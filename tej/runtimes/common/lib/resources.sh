@@ -54,22 +54,33 @@ find_directives() {
     ' "$job/stage/$r_script" 2>/dev/null)
 }
 
-# check_directives: 1, and why, for what would make something else than one job of it.
+# check_directives: 1, and why, if these or the options would make something else than one
+# job of it.
 check_directives() {
     find_directives
-    case "
-$directives
-" in
-        *' --array'* | *' -a '* | *' -J '*-* | *' -t '[0-9]*-*)
-            why="its script asks for an array of jobs: submit them one by one"
-            return 1
-            ;;
-        *' --wait'* | *' -W
-'* | *'block='[tT]*)
-            why="its script asks to be waited for ('--wait', 'block=true'), which is left to tej"
-            return 1
-            ;;
-    esac
+    set -f
+    # shellcheck disable=SC2086 # words
+    set -- $r_options
+    set +f
+    why=$(printf '%s\n' "$directives" "${directive_marks%% *} $*" | LC_ALL=C awk '
+        # The letter of an array to one of them is a name or a time to the other.
+        function is_array(word, value) {
+            if ($1 == "#SBATCH") return word ~ /^(-a|--array(=|$))/
+            return word ~ /^-[Jt]/ && (length(word) > 2 ? substr(word, 3) : value) ~ /^[0-9]+[-,]/
+        }
+        function is_wait(word, value) {
+            if ($1 == "#SBATCH") return word ~ /^(-W$|--wait$)/
+            return value ~ /(^|,)block=[tT]/
+        }
+        { sub(/[ \t]#.*/, "") }
+        {
+            for (i = 2; i <= NF; i++) {
+                if (is_array($i, $(i + 1))) wrong = "asks for an array of jobs (" $i "): submit them one by one"
+                if (is_wait($i, $(i + 1))) wrong = "asks to be waited for (" $i "), which is left to tej"
+            }
+        }
+        END { if (wrong != "") print "it " wrong }')
+    [ -z "$why" ]
 }
 
 # copy_directives: print them.
