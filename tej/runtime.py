@@ -17,7 +17,7 @@ from types import ModuleType
 
 _FOLDER = Path(__file__).with_name("runtimes")
 
-BUILT_IN = ("default", "pbs", "slurm")
+BUILT_IN = ("default", "pbs", "sge", "slurm")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 

@@ -140,8 +140,8 @@ def runtime(function: Function) -> Function:
         "--runtime",
         metavar="NAME|FOLDER",
         envvar="TEJ_RUNTIME",
-        help="What runs the jobs, if the queue is made now: 'slurm' or 'pbs' hand them "
-        "to a scheduler, 'default' starts them right away; or a folder that is a "
+        help="What runs the jobs, if the queue is made now: 'slurm', 'pbs', 'sge' hand "
+        "them to a scheduler, 'default' starts them right away; or a folder that is a "
         "runtime. By default, what fits the server.",
     )(function)
 

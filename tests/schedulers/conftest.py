@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from jobs import Gate, job_directory, no_processes_left, wait_until
 
 import tej
 
+DOUBLES = Path(__file__).parent / "doubles"
+REAL = ("sbatch", "scontrol", "squeue", "scancel", "sacct", "qsub", "qstat", "qdel")
 SERVERS = Path(__file__).parents[1] / "servers"
 OPTIONS = ["MinJobAge=60", *os.environ.get("TEJ_TEST_SLURM", "").split()]
 
@@ -110,6 +114,29 @@ def either(request: pytest.FixtureRequest) -> tej.RemoteQueue:
     name = "queue" if request.param == "slurm" else "qsub_queue"
     queue: tej.RemoteQueue = request.getfixturevalue(name)
     return queue
+
+
+@pytest.fixture
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Puts the commands of a scheduler that cannot be had on the PATH, without those of
+    a real one: `played(PROGRAM, DIALECT, COMMAND...)` gives the double's folder."""
+
+    def play(program: str, dialect: str, *commands: str) -> Path:
+        folder, ours, tools = (tmp_path / n for n in ("kept", "commands", "tools"))
+        for path in (folder, ours, tools):
+            path.mkdir()
+        for name in commands:
+            words = shlex.join([sys.executable, str(DOUBLES / program), name])
+            (ours / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+            (ours / name).chmod(0o755)
+        for path in Path("/usr/bin").iterdir():
+            if path.name not in (*REAL, *commands):
+                (tools / path.name).symlink_to(path)
+        monkeypatch.setenv("PATH", f"{ours}:{tools}")
+        monkeypatch.setenv("PBS_DOUBLE", f"{dialect}:{folder}")
+        return folder
+
+    return play
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,30 +14,16 @@ import tej
 from tej import JobState
 
 Make = Callable[..., Path]
-REAL = ("sbatch", "scontrol", "squeue", "scancel", "sacct")
-DOUBLE = Path(__file__).parent / "doubles/pbs.py"
+Play = Callable[..., Path]
 
 
 @pytest.fixture(params=["openpbs", "openpbs with history", "torque"])
-def pbs(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def pbs(request: pytest.FixtureRequest, played: Play) -> Path:
     """The folder of one of them, whose commands are on the PATH."""
-    folder, commands, tools = (tmp_path / n for n in ("pbs", "commands", "tools"))
-    for path in (folder, commands, tools):
-        path.mkdir()
-    for name in ("qsub", "qstat", "qdel", "qsig", "qrerun"):
-        words = shlex.join([sys.executable, str(DOUBLE), name])
-        (commands / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-        (commands / name).chmod(0o755)
-    # Without those of a real scheduler.
-    for path in Path("/usr/bin").iterdir():
-        if path.name not in REAL and not (commands / path.name).exists():
-            (tools / path.name).symlink_to(path)
-    if "history" in request.param:
+    dialect, _, history = request.param.partition(" with ")
+    folder = played("pbs.py", dialect, "qsub", "qstat", "qdel", "qsig", "qrerun")
+    if history:
         (folder / "history").touch()
-    monkeypatch.setenv("PATH", f"{commands}:{tools}")
-    monkeypatch.setenv("PBS_DOUBLE", f"{request.param.split()[0]}:{folder}")
     return folder
 
 

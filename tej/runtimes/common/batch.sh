@@ -56,8 +56,26 @@ wind_down() {
     done
 }
 
+# listen: where the scheduler has no SIGTERM to give, `kill` is looked for, and all of the
+# session is told as the others would tell it.
+listen() {
+    until [ -e "$job/kill" ]; do
+        kill -0 $$ 2>/dev/null || return
+        sleep 2
+    done
+    find_job_processes
+    get_start $$
+    ours=$session told_first=''
+    for pid in $pids; do
+        get_start "$pid"
+        [ "$session" != "$ours" ] || told_first="$told_first $pid"
+    done
+    # shellcheck disable=SC2086 # pids
+    kill -s TERM $told_first $$ 2>/dev/null
+}
+
 is_mine || exit 0
-told=''
+told='' listener=''
 trap 'told=1' TERM
 mkdir "$job/claim" 2>/dev/null || leave_to_first
 put native_id "$runtime $own_id" && reserve && printf '%-20s\n' '' >"$job/.end" || exit 1
@@ -77,10 +95,15 @@ else
     } &
     runner=$!
     trap 'told=1' TERM
+    [ -z "${has_no_term-}" ] || {
+        listen &
+        listener=$!
+    }
     until read_outcome || ! kill -0 "$runner" 2>/dev/null; do
         wait "$runner"
         [ -z "$told" ] || wind_down
     done
+    [ -z "$listener" ] || kill "$listener" 2>/dev/null
     [ -n "$end" ] || exit 1
 fi
 

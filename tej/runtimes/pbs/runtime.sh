@@ -31,17 +31,15 @@ scheduler_here() {
     return 2
 }
 
-# find_dialect: dialect=that of this qsub; or words, and 2.
+# find_dialect: dialect=that of this qsub; 1 if it is Grid Engine's, which has a runtime of
+# its own; or words, and 2.
 find_dialect() {
     words=$(patiently qsub --version </dev/null 2>&1)
     case $words in
         *pbs_version*) dialect=openpbs ;;
         *[Vv]ersion:\ [0-9]*) dialect=torque ;;
         *'Unknown option: version'*) dialect=wrapper ;;
-        *'invalid option argument "--version"'*)
-            printf '%s\n' "The qsub here is that of Grid Engine, which tej cannot use"
-            return 2
-            ;;
+        *'invalid option argument "--version"'*) return 1 ;;
         *)
             printf '%s\n' "The qsub here is of an unknown kind, which tej cannot use"
             return 2

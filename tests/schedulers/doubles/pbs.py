@@ -22,6 +22,7 @@ from pathlib import Path
 DIALECT, _, _folder = os.environ["PBS_DOUBLE"].partition(":")
 FOLDER = Path(_folder)
 OPEN = DIALECT == "openpbs"
+SGE = DIALECT == "sge"  # whose commands are in sge.py
 KILL_DELAY = 5
 VALUED = "AaceCDhjklmMNopqrSTuvW"
 
@@ -38,7 +39,7 @@ def state() -> Iterator[dict]:
 
 
 def full_id(number: str) -> str:
-    return f"{number}.pbs-server"
+    return number if SGE else f"{number}.pbs-server"
 
 
 def start_waiting(jobs: dict) -> None:
@@ -66,7 +67,8 @@ def run(number: str) -> None:
         job = jobs[number]
     kept = {"PATH", "PBS_DOUBLE"} & set(os.environ)
     environment = {name: os.environ[name] for name in kept}
-    environment |= {"PBS_JOBID": full_id(number), "HOME": job["home"]}
+    environment |= {"HOME": job["home"]}
+    environment |= {"JOB_ID" if SGE else "PBS_JOBID": full_id(number)}
     with open(job["output"], "ab") as output:
         process = subprocess.Popen(
             ["/bin/sh", job["script"]],
@@ -86,7 +88,11 @@ def run(number: str) -> None:
         with state() as jobs:
             # The numbers of the two differ here.
             jobs[number]["status"] = "-29" if OPEN else "-11"
-        end(number)
+            pid = jobs[number]["pid"]
+        if SGE:
+            signal_session(pid, signal.SIGKILL)
+        else:
+            end(number)
         status = process.wait()
     with state() as jobs:
         job = jobs[number]

@@ -70,6 +70,7 @@ check_directives() {
         }
         function is_wait(word, value) {
             if ($1 == "#SBATCH") return word ~ /^(-W$|--wait$)/
+            if ($1 == "#$") return word == "-sync" && value ~ /^y/
             return value ~ /(^|,)block=[tT]/
         }
         { sub(/[ \t]#.*/, "") }

@@ -127,8 +127,10 @@ judge_gone() {
             settle_cancelled
         elif [ -f "$job/rerun" ]; then
             lose "$runtime has started it a second time, which was not done, and the first run wrote no end"
+        elif [ -n "$reason" ]; then
+            lose "$runtime says $reason, and it wrote no end"
         else
-            lose "$runtime ${reason:+says $reason}${reason:-knows it no more}, and it wrote no end"
+            lose "$runtime knows it no more, and it wrote no end"
         fi
     fi
 }

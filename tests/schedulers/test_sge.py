@@ -1,0 +1,119 @@
+"""Jobs in Grid Engine, played by programs that behave as it does (doubles/)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Gate, wait_until
+from schedulers.conftest import empty, run, until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def sge(played: Callable[..., Path]) -> Path:
+    return played("sge.py", "sge", "qsub", "qstat", "qdel", "qacct", "qconf")
+
+
+@pytest.fixture
+def queue(sge: Path, queue_path: Path) -> Iterator[tej.RemoteQueue]:
+    try:
+        yield tej.RemoteQueue("local:", str(queue_path), "sge")
+    finally:
+        empty(queue_path)
+
+
+def output(queue: tej.RemoteQueue, job_id: str) -> str:
+    return b"".join(queue.logs(job_id)).decode()
+
+
+def test_it_is_found_and_chosen_when_nothing_is_said(
+    sge: Path, queue_path: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (home / ".profile").write_text(f"PATH='{os.environ['PATH']}'\n")
+    found = tej.RemoteQueue("local:", str(queue_path))
+    found.setup()
+    assert "runtime sge\n" in (queue_path / "version").read_text()
+    assert caplog.text == ""
+
+
+def test_the_runtime_of_pbs_is_not_for_it(sge: Path, queue_path: Path) -> None:
+    wrong = tej.RemoteQueue("local:", str(queue_path), "pbs")
+    with pytest.raises(tej.Error, match="'pbs' cannot be used here"):
+        wrong.setup()
+
+
+def test_six_jobs_share_two_slots_and_all_end_well(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    directory = job(f"echo begun; {gate.wait}; exit 3")
+    specs = [tej.JobSpec(directory, job_id=f"job{number}") for number in range(6)]
+    assert [outcome.error for outcome in queue.submit_many(specs)] == [None] * 6
+    wait_until(lambda: len(queue.jobs(states=["running"])) == 2, "two run")
+    assert len(queue.jobs(states=["queued"])) == 4
+    gate.open()
+    ended = dict(queue.as_completed([f"job{number}" for number in range(6)], 90))
+    assert {(s.state, s.exit_code) for s in ended.values()} == {(JobState.FINISHED, 3)}
+
+
+def test_a_job_is_killed_queued_or_running_and_has_its_grace(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
+    for number in range(2):
+        queue.submit(f"job{number}", job(script))
+    queue.submit("queued", job(f"touch '{tmp_path}/ran'", name="queued"))
+    assert queue.kill("queued").state is JobState.KILLED
+    wait_until(lambda: output(queue, "job1") == "begun\n", "the trap is set")
+    status = queue.kill("job1", grace=60)
+    assert (status.state, status.exit_code) == (JobState.KILLED, 9)
+    assert output(queue, "job1") == "begun\ncleaned\n"
+    gate.open()
+    assert queue.job("job0").wait(90).exit_code == 0
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_job_that_somebody_deletes_was_killed_and_not_by_tej(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    queue.submit("victim", job(f"echo begun; {gate.wait}"))
+    wait_until(lambda: output(queue, "victim") == "begun\n", "it runs")
+    run("qdel", (queue_path / "jobs/victim/native_id").read_text().split()[1])
+    status = until(queue, "victim", lambda status: status.state.final)
+    assert status.state is JobState.KILLED
+    assert "not by tej" in status.describe()
+
+
+def test_a_job_is_found_again_whose_submission_got_no_reply(
+    queue: tej.RemoteQueue, sge: Path, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    (sge / "mute").touch()
+    queue.submit("found", job(f"echo ran >>'{tmp_path}/runs'; {gate.wait}"))
+    gate.open()
+    assert queue.job("found").wait(90).exit_code == 0
+    assert (tmp_path / "runs").read_text() == "ran\n"
+
+
+def test_what_only_the_site_has_a_name_for_is_refused_with_the_way_out(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    with pytest.raises(tej.RemoteCommandFailure, match="-pe NAME 4"):
+        queue.submit("asks", job(), resources=tej.Resources(cpus=4))
+    with pytest.raises(tej.RemoteCommandFailure, match="unknown queue"):
+        queue.submit("odd", job(), resources=tej.Resources(partition="nowhere"))
+    with pytest.raises(tej.RemoteCommandFailure, match="an array"):
+        queue.submit("array", job("#$ -t 1-3\ntrue"))
+    with pytest.raises(tej.RemoteCommandFailure, match="waited for"):
+        queue.submit("waits", job("#$ -sync y\ntrue"))
+    assert queue.jobs() == []
+    wanted = tej.Resources(
+        cpus=1, memory="1G", walltime=90, options=["-pe", "smp", "4"]
+    )
+    queue.submit("asks", job(), resources=wanted)
+    assert queue.job("asks").wait(90).succeeded
