@@ -23,6 +23,7 @@ for number in range(int(count)):
             backward_files=["result"],
         )
     )
+Path(folder, "remote").mkdir()
 machine = Machine.load_from_dict(
     {
         "batch_type": "Shell",
@@ -33,11 +34,12 @@ machine = Machine.load_from_dict(
             "hostname": "127.0.0.1",
             "port": int(port),
             "username": user,
+            # For its rsync, which does not look into $HOME.
+            "key_filename": str(Path.home() / ".ssh/id_ed25519"),
             "timeout": 30,
         },
     }
 )
-Path(folder, "remote").mkdir()
 resources = Resources.load_from_dict(
     {
         "number_node": 1,

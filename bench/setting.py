@@ -38,7 +38,11 @@ class Setting:
         home = self.folder / "server home"
         home.mkdir()
         (self.folder / "sshd").mkdir()
-        self.sshd = self._stack.enter_context(Sshd(self.folder / "sshd", home=home))
+        # Peers move files by SFTP.
+        sftp = ["Subsystem sftp internal-sftp"]
+        self.sshd = self._stack.enter_context(
+            Sshd(self.folder / "sshd", home=home, options=sftp)
+        )
         self.far = self._stack.enter_context(
             Proxy(self.sshd.address, self.sshd.port, latency=latency / 2)
         )
