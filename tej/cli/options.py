@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from shlex import split
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import click
 
@@ -41,6 +42,13 @@ def on_queue(*arguments: str) -> Callable[[Function], Function]:
             help="Directory for tej's files on the server.",
         )
         @click.option(
+            "--need-runtime",
+            "needed",
+            multiple=True,
+            metavar="NAME",
+            help="Refuse a queue with another runtime; repeat it for all that will do.",
+        )
+        @click.option(
             "--accept-new-host-key",
             is_flag=True,
             help="Trust a server that is not known yet; a changed key never.",
@@ -50,6 +58,7 @@ def on_queue(*arguments: str) -> Callable[[Function], Function]:
         def command(
             words: tuple[str, ...],
             queue_path: str,
+            needed: tuple[str, ...],
             accept_new_host_key: bool,
             runtime: str | None = None,
             **options: Any,  # noqa: ANN401 (handed through)
@@ -63,6 +72,7 @@ def on_queue(*arguments: str) -> Callable[[Function], Function]:
                 destination,
                 queue_path,
                 runtime,
+                needed or None,
                 ask=ask_for_secret if sys.stdin.isatty() else None,
                 accept_new_host_key=accept_new_host_key,
             ) as queue:
@@ -168,14 +178,50 @@ def script(function: Function) -> Function:
 
 
 def environment(function: Function) -> Function:
-    """`--env`, for those that start a job."""
-    return click.option(
-        "--env",
-        "variables",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="A variable the job sees; part of the signature. May be repeated.",
-    )(function)
+    """`--env` and `--env-file`, for those that start a job: gives `variables`."""
+
+    @functools.wraps(function)
+    def command(
+        *arguments: Any,  # noqa: ANN401 (handed through)
+        variables: tuple[str, ...],
+        variables_file: IO[str] | None,
+        **others: Any,  # noqa: ANN401 (handed through)
+    ) -> Any:  # noqa: ANN401
+        read = () if variables_file is None else read_variables(variables_file)
+        return function(*arguments, variables=(*read, *variables), **others)
+
+    for option in (
+        click.option(
+            "--env-file",
+            "variables_file",
+            type=click.File(encoding="utf-8"),
+            metavar="FILE",
+            help="More of them, as a JSON object of strings; - reads stdin. Arguments "
+            "are seen by all users of this machine, a file need not be.",
+        ),
+        click.option(
+            "--env",
+            "variables",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="A variable the job sees; part of the signature. May be repeated.",
+        ),
+    ):
+        command = option(command)
+    return cast("Function", command)
+
+
+def read_variables(file: IO[str]) -> list[str]:
+    """NAME=VALUE words from a JSON object."""
+    try:
+        values = json.load(file)
+    except ValueError as error:
+        raise click.UsageError(f"--env-file: {file.name} is no JSON: {error}") from None
+    if not isinstance(values, dict) or not all(
+        isinstance(value, str) for value in values.values()
+    ):
+        raise click.UsageError(f"--env-file: {file.name} is no object of strings")
+    return [f"{name}={value}" for name, value in values.items()]
 
 
 def job_labels(function: Function) -> Function:

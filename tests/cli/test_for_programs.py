@@ -1,0 +1,72 @@
+"""What programs need of the command: values that are in no argument, a runtime that is
+the one they know."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tej
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+Make = Callable[..., Path]
+
+
+def submit(client: Command, queue: Path, *words: object, stdin: str) -> dict:
+    line = client.words("submit", "local:", "--queue", queue, "--json", *words)
+    done = subprocess.run(
+        line,
+        cwd=client.place,
+        env=client.environment,
+        input=stdin.encode(),
+        capture_output=True,
+        timeout=200,
+    )
+    return json.loads(done.stdout)
+
+
+def test_variables_come_by_stdin_however_odd(
+    client: Command, library: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    values = {"LARGE": "x" * 100_000, "ODD": "é = 'a'\n$b", "ONE": "1"}
+    script = 'printf "%s|%s|%s" "${#LARGE}" "$ODD" "$ONE" >seen'
+    words = ("--env-file", "-", "--env", "ONE=2", job(script))
+    answer = submit(client, queue_path, *words, stdin=json.dumps(values))
+    handle = library.job(answer["id"])
+    assert handle.wait().succeeded
+    (seen,) = handle.download("seen", directory=client.place)
+    assert seen.read_text() == "100000|é = 'a'\n$b|2"
+
+
+def test_variables_in_a_file_are_signed_as_those_in_arguments_are(
+    client: Command, job: Make
+) -> None:
+    (client.place / "variables").write_text('{"A": "b"}')
+    one = client("signature", job(), "--env", "A=b").stdout
+    assert client("signature", job(), "--env-file", "variables").stdout == one
+
+
+@pytest.mark.parametrize("text", ["A=b", "[]", '{"A": 1}', '{"": "b"}'])
+def test_a_file_that_has_no_variables_is_wrong_usage(
+    client: Command, job: Make, text: str
+) -> None:
+    (client.place / "variables").write_text(text)
+    done = client("signature", job(), "--env-file", "variables")
+    assert done.status == 2
+    assert done.stderr
+
+
+def test_a_queue_with_another_runtime_than_those_needed_is_refused(
+    client: Command, plain_queue: Path
+) -> None:
+    place = ("list", "local:", "--queue", plain_queue)
+    assert client(*place, "--need-runtime", "slurm").status == 1
+    more = ("--need-runtime", "slurm", "--need-runtime", "default")
+    assert client(*place, *more).status == 0
