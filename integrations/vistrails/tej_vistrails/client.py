@@ -1,0 +1,238 @@
+"""How a queue is asked: by the `tej` command, or by the library where that can be had.
+
+Both answer with what `--json` of the command gives (`docs/commands.md`).
+
+Part of what VisTrails loads: Python 2.7 and 3.
+"""
+
+from __future__ import absolute_import, division
+
+import io
+import json
+import os
+import shlex
+import subprocess
+
+from .tables import RESOURCES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+    from .place import Place
+
+    Document = Dict[str, Any]
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+COMMAND_FILE = "command.json"
+"""Beside this file, written by the installation: the words that `tej` is."""
+OUTPUT_LINES = 20
+_NOT_THERE = ("JobNotFound", "QueueDoesntExist")
+
+
+class ClientError(Exception):
+    """What tej answered instead.  `kind` is the name of its error."""
+
+    def __init__(self, kind, message):
+        # type: (str, str) -> None
+        Exception.__init__(self, message)
+        self.kind = kind
+        self.message = message
+
+    @property
+    def may_pass(self):
+        # type: () -> bool
+        """Whether the same question may be answered later, with nothing changed here.
+
+        Not so if the server was there and would not have us."""
+        return self.kind == "ConnectionFailed"
+
+
+class Work(object):
+    """A directory that is to be a job, and what goes with it."""
+
+    def __init__(self, directory, script=None):
+        # type: (str, Optional[str]) -> None
+        self.directory = directory
+        self.script = script
+        self.environment = {}  # type: Dict[str, str]
+        self.labels = {}  # type: Dict[str, str]
+        self.resources = {}  # type: Dict[str, Union[str, int]]
+        self.scheduler_options = []  # type: List[str]
+        self.login = False
+
+
+class CommandClient(object):
+    """Asks with the `tej` command, a process for each question.
+
+    The destination, which may have a password in it, goes there in the environment, and
+    the job's variables by stdin; neither is in the arguments, which everybody may see.
+    """
+
+    def __init__(self, place, command=None):
+        # type: (Place, Optional[Sequence[str]]) -> None
+        self.place = place
+        self.command = list(command or find_command())
+
+    def ensure(self, job_id, work, retry=False):
+        # type: (str, Work, bool) -> bool
+        """Start a job, or find it; whether it is new."""
+        words = ["--id", job_id, "--retry" if retry else "--reuse"]
+        if self.place.setup_runtime:
+            words += ["--runtime", self.place.setup_runtime]
+        if work.script is not None:
+            words += ["--script", work.script]
+        for name in RESOURCES:
+            if name in work.resources:
+                words += ["--" + name, "%s" % work.resources[name]]
+        for option in work.scheduler_options:
+            words += ["--scheduler-option", option]
+        for name in sorted(work.labels):
+            words += ["--label", "%s=%s" % (name, work.labels[name])]
+        if work.login:
+            words.append("--login")
+        stdin = ""
+        if work.environment:
+            words += ["--env-file", "-"]
+            stdin = json.dumps(work.environment)
+        answer = self._ask("submit", words, [work.directory], stdin)
+        return bool(answer["is_new"])
+
+    def status(self, job_id):
+        # type: (str) -> Optional[Document]
+        """What is known of a job; None if it is not there."""
+        try:
+            return self._one(self._ask("status", ["--id", job_id]))
+        except ClientError as error:
+            if error.kind in _NOT_THERE:
+                return None
+            raise
+
+    def wait(self, job_id):
+        # type: (str) -> Document
+        """Its status, when it has ended."""
+        return self._one(self._ask("wait", ["--id", job_id]))
+
+    def download(self, job_id, names, directory):
+        # type: (str, Sequence[str], str) -> List[str]
+        """Fetch files, each to its path below a directory; what was written."""
+        written = []  # type: List[str]
+        for words in _in_calls(names):
+            options = ["--id", job_id, "--directory", directory]
+            written += self._ask("download", options, words)["files"]
+        return written
+
+    def output(self, job_id, stream):
+        # type: (str, str) -> str
+        """The last lines that a job wrote to "stdout" or "stderr"."""
+        options = ["--id", job_id, "--" + stream, "--tail", "%d" % OUTPUT_LINES]
+        files = self._ask("logs", options)["files"]
+        return _native("".join(files.values()))
+
+    def kill(self, job_id):
+        # type: (str) -> Document
+        """End it, if it has not ended; its status."""
+        return self._one(self._ask("kill", ["--id", job_id]))
+
+    def delete(self, job_id):
+        # type: (str) -> None
+        """Remove it with its files; it has to have ended."""
+        self._one(self._ask("delete", ["--id", job_id]))
+
+    def _one(self, answer):
+        # type: (Document) -> Document
+        (document,) = answer["jobs"]
+        _raise(document.get("error"))
+        return dict(document)
+
+    def _ask(self, verb, options, words=(), stdin=""):
+        # type: (str, Sequence[str], Sequence[str], str) -> Document
+        arguments = [verb, "--json", "--queue", self.place.queue]
+        for name in self.place.need_runtime:
+            arguments += ["--need-runtime", name]
+        line = self.command + arguments + list(options) + ["--"] + list(words)
+        environment = dict(os.environ, TEJ_DESTINATION=self.place.destination)
+        try:
+            process = subprocess.Popen(
+                [_native(word) for word in line],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:
+            raise ClientError(
+                "NoCommand",
+                "The command '%s' cannot be started (%s): install this package with "
+                "`python3 -m tej_vistrails install`, or set TEJ_COMMAND"
+                % (self.command[0], error),
+            )
+        stdout, stderr = process.communicate(stdin.encode("utf-8"))
+        try:
+            answer = json.loads(stdout.decode("utf-8"))
+        except ValueError:
+            raise ClientError(
+                "NoAnswer",
+                "`tej %s` ended with status %s and no answer: %s"
+                % (verb, process.returncode, stderr.decode("utf-8", "replace").strip()),
+            )
+        _raise(answer.get("error"))
+        return dict(answer)
+
+
+def _raise(error):
+    # type: (Optional[Mapping[str, str]]) -> None
+    if error:
+        raise ClientError(error["kind"], error["message"])
+
+
+def _native(word):
+    # type: (str) -> str
+    """In Python 2 arguments are bytes."""
+    if str is bytes and not isinstance(word, str):
+        return word.encode("utf-8")
+    return word
+
+
+def _in_calls(names):
+    # type: (Sequence[str]) -> List[List[str]]
+    """File names, for one call each; as a rule one.
+
+    Of several words the command takes the first for a destination if it looks like one.
+    """
+    plain = [name for name in names if "@" not in name and "://" not in name]
+    if len(names) > 1 and (not plain or "local:" in plain):
+        return [[name] for name in names]
+    return [plain + [name for name in names if name not in plain]]
+
+
+def find_command():
+    # type: () -> List[str]
+    """The words to start tej with: TEJ_COMMAND, what was installed, or `tej`."""
+    words = os.environ.get("TEJ_COMMAND")
+    if words:
+        return shlex.split(words)
+    try:
+        with io.open(os.path.join(_HERE, COMMAND_FILE), encoding="utf-8") as file:
+            return [_native(word) for word in json.load(file)]
+    except (IOError, OSError):
+        return ["tej"]
+
+
+_clients = {}  # type: Dict[Tuple[object, ...], Any]
+
+
+def open_client(place):
+    # type: (Place) -> Any
+    """The client for a queue, one for each process."""
+    from .host import IN_VISTRAILS
+
+    key = (os.getpid(),) + place.key
+    if key not in _clients:
+        if IN_VISTRAILS:
+            _clients[key] = CommandClient(place)
+        else:
+            from .library import LibraryClient
+
+            _clients[key] = LibraryClient(place)
+    return _clients[key]

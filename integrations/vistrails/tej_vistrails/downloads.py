@@ -1,0 +1,90 @@
+"""The modules that fetch files from jobs.
+
+Part of what VisTrails loads: Python 2.7 and 3.
+"""
+
+from __future__ import absolute_import, division
+
+import os
+
+from .client import ClientError
+from .host import Module, ModuleError, PathObject, settings
+from .jobs import Job
+from .remote_job import give_up
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Sequence, Tuple
+
+    from .queues import Port
+
+
+class Download(Module):
+    """What fetching has in common."""
+
+    _settings = settings(abstract=True)
+    _input_ports = [("job", Job)]  # type: List[Port]
+
+    def fetch(self, names):
+        # type: (Sequence[str]) -> Tuple[str, List[str]]
+        """A temporary directory, and the files written below it."""
+        job = self.get_input("job")
+        pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_download_")
+        try:
+            return pool.name, job.client.download(job.job_id, names, pool.name)
+        except ClientError as error:
+            give_up(self, error, job)
+
+
+class DownloadFile(Download):
+    """One file of a job, by its path there.  It keeps its name."""
+
+    _settings = settings()
+    _input_ports = [("filename", "(basic:String)")]  # type: List[Port]
+    _output_ports = [("file", "(basic:File)")]  # type: List[Port]
+
+    def compute(self):
+        # type: () -> None
+        name = self.get_input("filename")
+        files = self.fetch([name])[1]
+        if len(files) != 1:
+            raise ModuleError(
+                self,
+                "'%s' is %d files: use DownloadDirectory or DownloadFiles"
+                % (name, len(files)),
+            )
+        self.set_output("file", PathObject(files[0]))
+
+
+class DownloadDirectory(Download):
+    """A directory of a job with all that is in it, by its path there."""
+
+    _settings = settings()
+    _input_ports = [("pathname", "(basic:String)")]  # type: List[Port]
+    _output_ports = [("directory", "(basic:Directory)")]  # type: List[Port]
+
+    def compute(self):
+        # type: () -> None
+        name = self.get_input("pathname")
+        folder = os.path.normpath(os.path.join(self.fetch([name])[0], name))
+        if not os.path.isdir(folder):
+            raise ModuleError(self, "'%s' is a file: use DownloadFile" % name)
+        self.set_output("directory", PathObject(folder))
+
+
+class DownloadFiles(Download):
+    """Several files of a job at once: each value of `filenames` is a path there, or a
+    pattern.  They keep their paths below `directory`."""
+
+    _settings = settings()
+    _input_ports = [("filenames", "(basic:String)")]  # type: List[Port]
+    _output_ports = [
+        ("directory", "(basic:Directory)"),
+        ("files", "(basic:List)"),
+    ]  # type: List[Port]
+
+    def compute(self):
+        # type: () -> None
+        folder, files = self.fetch(self.get_input_list("filenames"))
+        self.set_output("directory", PathObject(folder))
+        self.set_output("files", [PathObject(path) for path in files])

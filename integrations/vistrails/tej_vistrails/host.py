@@ -1,0 +1,163 @@
+"""The names of VisTrails' module API: VisTrails' own if it is there, else our engine's.
+
+Part of what VisTrails loads: Python 2.7 and 3.
+"""
+
+from __future__ import absolute_import, division
+
+import sys
+
+from .description import Connection, Description, ExtraPort, Function, Parameter
+from .description import Module as Described
+from .tables import NEW_BESIDE_THE_WORK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Tuple
+
+    from .engine.monitor import JobMonitor
+
+try:
+    import vistrails.core.modules.vistrails_module  # type: ignore  # noqa: F401
+except ImportError:
+    if sys.version_info[0] < 3:
+        raise ImportError(
+            "VisTrails cannot be imported: this Python has to be the one that it runs "
+            "with; without VisTrails, use Python 3 and `pip install tej[vistrails]`"
+        )
+    IN_VISTRAILS = False
+else:
+    IN_VISTRAILS = True
+
+if TYPE_CHECKING or not IN_VISTRAILS:
+    from .engine.errors import ModuleError, ModuleSuspended
+    from .engine.module import (
+        JobMixin,
+        Module,
+        ModuleSettings,
+        NotCacheable,
+        PathObject,
+        describe,
+        warn,
+    )
+
+    def settings(**options):
+        # type: (Any) -> ModuleSettings
+        """Those of one of our modules."""
+        return ModuleSettings(**options)
+
+    def waits(monitor):
+        # type: (JobMonitor) -> bool
+        """Whether the workflow waits for its jobs; else they suspend it."""
+        return monitor.waits
+
+else:
+    from vistrails.core import debug
+    from vistrails.core.cache.hasher import Hasher
+    from vistrails.core.configuration import get_vistrails_configuration
+    from vistrails.core.modules.basic_modules import PathObject
+    from vistrails.core.modules.config import ModuleSettings
+    from vistrails.core.modules.vistrails_module import (
+        Module,
+        ModuleError,
+        ModuleSuspended,
+        NotCacheable,
+    )
+    from vistrails.core.vistrail.job import JobMixin
+
+    class _Signed(object):
+        """A module of a pipeline, without what is set beside the work."""
+
+        def __init__(self, module):
+            self.module_descriptor = module.module_descriptor
+            self.control_parameters = module.control_parameters
+            self.port_spec_list = module.port_spec_list
+            self.functions = [
+                one for one in module.functions if one.name not in NEW_BESIDE_THE_WORK
+            ]
+
+    def _signature(pipeline, module, constant_hashers):
+        return Hasher.module_signature(_Signed(module), constant_hashers)
+
+    def settings(**options):
+        """Those of one of our modules."""
+        return ModuleSettings(signature=_signature, **options)
+
+    def waits(monitor):
+        """Whether the workflow waits for its jobs; else they suspend it.
+
+        As `JobMonitor.checkJob` decides it, which asks every ten minutes only."""
+        if monitor.currentWorkflow() is None or monitor.callback is not None:
+            return False
+        configuration = get_vistrails_configuration()
+        return bool(configuration.jobCheckInterval and not configuration.jobAutorun)
+
+    def warn(message):
+        """Tell whoever executes the workflow."""
+        debug.warning(message)
+
+    def describe(module):
+        """The pipeline that a module is executed in, and the module's number there."""
+        pipeline = module.moduleInfo["pipeline"]
+        return _described(pipeline), module.moduleInfo["moduleId"]
+
+    def _described(pipeline):
+        description = Description()
+        for number, module in pipeline.modules.items():
+            description.modules[number] = _described_module(module)
+        for one in pipeline.connections.values():
+            description.connections.append(
+                Connection(
+                    one.sourceId, one.source.name, one.destinationId, one.destination.name
+                )
+            )
+        return description
+
+    def _described_module(module):
+        descriptor = module.module_descriptor
+        described = Described(
+            descriptor.name,
+            descriptor.package,
+            descriptor.package_version or "",
+            descriptor.namespace or "",
+            descriptor.version or "",
+        )
+        for function in module.functions:
+            values = [
+                Parameter(
+                    one.type, one.strValue, one.identifier, one.namespace or "", one.name
+                )
+                for one in function.params
+            ]
+            described.functions.append(Function(function.name, values))
+        described.controls = [(one.name, one.value) for one in module.control_parameters]
+        described.extra_ports = [
+            ExtraPort(one.type, one.name, one.sigstring, one.depth)
+            for one in module.port_spec_list
+        ]
+        described.defaults = _defaults(module)
+        return described
+
+    def _defaults(module):
+        defaults = {}  # type: Dict[str, Tuple[str, ...]]
+        for port in module.destinationPorts():
+            values = [item.default for item in port.port_spec_items]
+            if values and None not in values:
+                defaults[port.name] = tuple(values)
+        return defaults
+
+
+__all__ = [
+    "IN_VISTRAILS",
+    "JobMixin",
+    "Module",
+    "ModuleError",
+    "ModuleSettings",
+    "ModuleSuspended",
+    "NotCacheable",
+    "PathObject",
+    "describe",
+    "settings",
+    "waits",
+    "warn",
+]

@@ -1,0 +1,28 @@
+"""The modules, in the order in which VisTrails makes them known.
+
+Part of what VisTrails loads: Python 2.7 and 3.
+"""
+
+from __future__ import absolute_import, division
+
+from .assembly import MakeDirectory
+from .downloads import Download, DownloadDirectory, DownloadFile, DownloadFiles
+from .jobs import BaseSubmitJob, Job, SubmitJob, SubmitShellJob
+from .managing import DeleteJob, KillJob, ManageJob
+from .queues import Queue
+
+_modules = [
+    Queue,
+    Job,
+    BaseSubmitJob,
+    SubmitJob,
+    SubmitShellJob,
+    Download,
+    DownloadFile,
+    DownloadDirectory,
+    DownloadFiles,
+    MakeDirectory,
+    ManageJob,
+    KillJob,
+    DeleteJob,
+]

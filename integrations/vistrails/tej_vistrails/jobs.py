@@ -1,0 +1,360 @@
+"""The modules that start jobs, and the one that looks one up.
+
+What a host's job monitor remembers is only a hint: whether there is a job, and how it
+does, is what the server says, each time.
+
+Part of what VisTrails loads: Python 2.7 and 3.
+"""
+
+from __future__ import absolute_import, division
+
+import io
+import os
+import sys
+
+from .assembly import AssembleDirectoryMixin
+from .client import ClientError, Work
+from .host import (
+    JobMixin,
+    Module,
+    ModuleError,
+    ModuleSuspended,
+    PathObject,
+    describe,
+    settings,
+    warn,
+)
+from .queues import Queue
+from .remote_job import RemoteJob, await_end, exit_code, give_up, why_not_well
+from .signatures import CannotSign, content_signature
+from .tables import CONTENT_DIGITS, RESOURCES, SCHEMES
+
+try:
+    from urllib import unquote as unquote_to_bytes  # type: ignore[attr-defined]
+except ImportError:
+    from urllib.parse import unquote_to_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+    from .client import Document
+    from .queues import Port
+
+JOB = "(org.vistrails.extra.tej:Job)"
+_FALSE = {"optional": True, "defaults": "['False']"}
+_ON_THE_WAY = ("queue", "retry")
+"""Ports that are needed to tell whether the others are."""
+
+
+class Job(Module):
+    """A job that exists, by its id.  Suspends while it runs."""
+
+    _settings = settings()
+    _input_ports = [("id", "(basic:String)"), ("queue", Queue)]  # type: List[Port]
+    _output_ports = [("job", JOB), ("exitcode", "(basic:Integer)")]  # type: List[Port]
+
+    def is_cacheable(self):
+        # type: () -> bool
+        """Only the server knows."""
+        return False
+
+    def compute(self):
+        # type: () -> None
+        job = RemoteJob(self.get_input("queue"), self.get_input("id"))
+        try:
+            status = job.look()
+            if status is None:
+                raise ModuleError(self, "No job '%s' in %r" % (job.job_id, job.queue))
+            if not status["final"]:
+                status = await_end(self, job)
+        except ClientError as error:
+            give_up(self, error, job)
+        check_ended(self, job, status)
+        self.set_output("job", job)
+        self.set_output("exitcode", exit_code(status))
+
+
+class BaseSubmitJob(JobMixin, Module):
+    """A job whose id is the signature of this module and all that leads to it.
+
+    It is started if it does not exist.  While it runs, the workflow waits or suspends.
+    When it has ended, its results can be had.  If it is there already, nothing that
+    leads to this module is executed, but for the queue.
+    """
+
+    _settings = settings(abstract=True)
+    _input_ports = [
+        ("queue", Queue),
+        ("print_error", "(basic:Boolean)", _FALSE),
+        ("fail_on_error", "(basic:Boolean)", _FALSE),
+        ("retry", "(basic:Boolean)", _FALSE),
+        ("environment", "(basic:String)", {"optional": True}),
+        ("labels", "(basic:String)", {"optional": True}),
+        ("nodes", "(basic:Integer)", {"optional": True}),
+        ("cpus", "(basic:Integer)", {"optional": True}),
+        ("memory", "(basic:String)", {"optional": True}),
+        ("gpus", "(basic:Integer)", {"optional": True}),
+        ("walltime", "(basic:String)", {"optional": True}),
+        ("partition", "(basic:String)", {"optional": True}),
+        ("account", "(basic:String)", {"optional": True}),
+        ("scheduler_options", "(basic:String)", {"optional": True}),
+        ("login", "(basic:Boolean)", _FALSE),
+    ]  # type: List[Port]
+    _output_ports = [("job", JOB), ("exitcode", "(basic:Integer)")]  # type: List[Port]
+
+    job = None  # type: Optional[RemoteJob]
+    status = None  # type: Optional[Document]
+    trouble = None  # type: Optional[Exception]
+    starts = False
+
+    def is_cacheable(self):
+        # type: () -> bool
+        """Only the server knows whether the job is still there."""
+        return False
+
+    def make_id(self):
+        # type: () -> str
+        """The job's id, from the signature."""
+        signature = self.signature
+        if not signature:
+            raise ModuleError(self, "The host gave this module no signature")
+        if not isinstance(signature, str):
+            signature = signature.decode("ascii")
+        scheme = self.get_input("queue").scheme
+        if scheme == "content":
+            if signature != signature.lower():
+                raise ModuleError(
+                    self,
+                    "The scheme 'content' cannot see what a loop puts in: use the "
+                    "scheme 'vistrails' for this queue",
+                )
+            try:
+                signature = content_signature(*describe(self))[:CONTENT_DIGITS]
+            except CannotSign as error:
+                raise ModuleError(self, "%s" % error)
+        return SCHEMES[scheme] + signature
+
+    def update_upstream(self):
+        # type: () -> None
+        """What leads here is executed only if the job has to be started."""
+        if self.list_depth > 0:
+            # Of a loop: what it goes through comes from there.
+            super(JobMixin, self).update_upstream()
+            return
+        for port in _ON_THE_WAY:
+            self.update_upstream_port(port)
+        self.job = self.status = self.trouble = None
+        self.starts = False
+        try:
+            self.job = RemoteJob(self.get_input("queue"), self.make_id())
+            self.status = self.job.look()
+            self.starts = self._has_to_start()
+        except (ClientError, ModuleError) as error:
+            # Raised by `compute`, which is where hosts expect it
+            self.trouble = error
+        if self.starts:
+            super(JobMixin, self).update_upstream()
+
+    def compute(self):
+        # type: () -> None
+        if getattr(self, "is_while", False):
+            raise ModuleError(
+                self, "A job in a while-loop would be the same job in every round"
+            )
+        try:
+            if self.trouble is not None:
+                raise self.trouble
+            status = self._follow()
+            self._conclude(status)
+        except ClientError as error:
+            self._keep_record()
+            give_up(self, error, self.job)
+        except ModuleSuspended:
+            raise
+        except ModuleError:
+            self._keep_record()
+            raise
+
+    def work(self):
+        # type: () -> Work
+        """What is to be sent; raises ModuleError."""
+        raise NotImplementedError
+
+    def set_results(self):
+        # type: () -> None
+        """Set the outputs of a job that has ended."""
+        status = self.status
+        if self.job is not None and status is not None:
+            self.set_output("job", self.job)
+            self.set_output("exitcode", exit_code(status))
+
+    def _has_to_start(self):
+        # type: () -> bool
+        if self.status is None:
+            return True
+        if not self.get_input("retry") or why_not_well(self.status) is None:
+            return False
+        # A failure that was waited for is told first, and tried again by the next run.
+        record = self.job_monitor().getJob(self.signature)
+        return bool(self.status["final"]) and (record is None or record.finished)
+
+    def _follow(self):
+        # type: () -> Document
+        """The job's final status; starts it if it has to be."""
+        job = self.job
+        assert job is not None  # noqa: S101 (or there was trouble)
+        status = self.status
+        if self.starts:
+            work = self.work()
+            self._add_options(work)
+            # Before it is asked for: if the answer is lost, it may have been started.
+            self._record(finished=False)
+            try:
+                job.client.ensure(job.job_id, work, bool(self.get_input("retry")))
+            except ClientError as error:
+                if error.kind != "JobAlreadyExists":
+                    raise
+                # Somebody was faster, with files that differ; the id is the identity.
+                warn("tej: %s; taken as it is" % error.message)
+            status = None
+        self._record(finished=False)
+        if status is None or not status["final"]:
+            status = await_end(self, job)
+        return status
+
+    def _conclude(self, status):
+        # type: (Document) -> None
+        job = self.job
+        assert job is not None  # noqa: S101
+        self.status = status
+        self._record(finished=True)
+        check_ended(self, job, status)
+        why = why_not_well(status)
+        if why is not None:
+            stderr = job.standard_error().rstrip()
+            message = "Job '%s' %s" % (job.job_id, why)
+            if self.get_input("print_error"):
+                sys.stderr.write(stderr + "\n")
+            if self.get_input("print_error") or self.get_input("fail_on_error"):
+                raise ModuleError(self, message + ("\n" + stderr if stderr else ""))
+            warn("tej: %s: the workflow goes on" % message)
+        self.set_results()
+
+    def _record(self, finished):
+        # type: (bool) -> None
+        """What the host shows of its jobs, and keeps with the workflow."""
+        if self.job is None:
+            return
+        place = self.job.queue.place
+        parameters = {
+            "destination": place.shown,
+            "queue": place.queue,
+            "job_id": self.job.job_id,
+        }  # type: Dict[str, Any]
+        if finished and self.status is not None and self.status["state"] == "finished":
+            parameters["exitcode"] = exit_code(self.status)
+        monitor = self.job_monitor()
+        monitor.addJob(self.signature, parameters, self.job_name(), finished)
+
+    def _keep_record(self):
+        # type: () -> None
+        """VisTrails takes what was not suspended for finished, and empties its record;
+        one that is marked stays."""
+        record = self.job_monitor().getJob(self.signature)
+        if record is not None and not record.finished:
+            record.mark()
+
+    def _add_options(self, work):
+        # type: (Work) -> None
+        work.environment = self._pairs("environment")
+        work.labels = self._pairs("labels")
+        for name in RESOURCES:
+            value = self.force_get_input(name)
+            if value is not None and value != "":
+                work.resources[name] = value
+        work.scheduler_options = self.force_get_input_list("scheduler_options")
+        work.login = bool(self.get_input("login"))
+
+    def _pairs(self, port):
+        # type: (str) -> Dict[str, str]
+        pairs = {}
+        for text in self.force_get_input_list(port):
+            name, equals, value = text.partition("=")
+            if not name or not equals:
+                raise ModuleError(
+                    self, "The port '%s' takes NAME=VALUE, not '%s'" % (port, text)
+                )
+            pairs[name] = value
+        return pairs
+
+
+class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
+    """A job that is a directory, with files added to it by ports of their names.
+
+    `script` is the file in it that is run, or a command.
+    """
+
+    _settings = settings(
+        configure_widget="vistrails.gui.modules.tuple_configuration:"
+        "TupleConfigurationWidget"
+    )
+    _input_ports = [
+        ("job", "(basic:Directory)", {"optional": True}),
+        ("script", "(basic:String)", {"optional": True, "defaults": "['start.sh']"}),
+    ]  # type: List[Port]
+
+    def work(self):
+        # type: () -> Work
+        base = self.force_get_input("job")
+        if base is None and not self.input_ports_order:
+            raise ModuleError(
+                self, "A job needs a directory on the port 'job', or ports with files"
+            )
+        if base is not None and not os.path.isdir(base.name):
+            raise ModuleError(self, "'%s' is not a directory" % base.name)
+        return Work(self.assemble_directory(base), self.get_input("script"))
+
+
+class SubmitShellJob(BaseSubmitJob):
+    """A job that is a shell script, `source`, written with the URL's percent signs."""
+
+    _settings = settings(
+        configure_widget="%s.widgets:ShellSourceConfigurationWidget"
+        % __name__.rpartition(".")[0]
+    )
+    _input_ports = [("source", "(basic:String)")]  # type: List[Port]
+    _output_ports = [
+        ("stderr", "(basic:File)"),
+        ("stdout", "(basic:File)"),
+    ]  # type: List[Port]
+
+    def work(self):
+        # type: () -> Work
+        pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_shelljob_")
+        directory = os.path.join(pool.name, "SubmitShellJob")
+        os.mkdir(directory)
+        with io.open(os.path.join(directory, "start.sh"), "wb") as script:
+            script.write(unquote_to_bytes(self.get_input("source")))
+        return Work(directory)
+
+    def set_results(self):
+        # type: () -> None
+        super(SubmitShellJob, self).set_results()
+        job = self.job
+        assert job is not None  # noqa: S101
+        pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_shelljobout_")
+        job.client.download(job.job_id, ["_stdout", "_stderr"], pool.name)
+        for port in ("stdout", "stderr"):
+            self.set_output(port, PathObject(os.path.join(pool.name, "_" + port)))
+
+
+def check_ended(module, job, status):
+    # type: (Module, RemoteJob, Document) -> None
+    """Raise ModuleError for a job that did not come to an end of its own."""
+    if status["state"] in ("lost", "killed"):
+        raise ModuleError(
+            module,
+            "Job '%s' %s; set `retry` to start it again, or delete it"
+            % (job.job_id, why_not_well(status)),
+        )

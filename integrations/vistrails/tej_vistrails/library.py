@@ -1,0 +1,101 @@
+"""How a queue is asked from Python 3: by the library, with one connection kept."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tej
+from tej_vistrails.client import OUTPUT_LINES, ClientError, Work
+from tej_vistrails.place import Place
+
+Document = dict[str, Any]
+
+
+class LibraryClient:
+    """The same verbs as `CommandClient` has, and the same answers."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._queue: tej.RemoteQueue | None = None
+
+    @property
+    def queue(self) -> tej.RemoteQueue:
+        """Made on first use, so that what is wrong with its address is an answer."""
+        if self._queue is None:
+            try:
+                self._queue = tej.RemoteQueue(
+                    self.place.destination,
+                    self.place.queue,
+                    self.place.setup_runtime,
+                    self.place.need_runtime or None,
+                )
+            except ValueError as error:
+                raise ClientError("UsageError", str(error)) from error
+        return self._queue
+
+    def ensure(self, job_id: str, work: Work, retry: bool = False) -> bool:
+        """Start a job, or find it; whether it is new."""
+        with _translated():
+            resources: dict[str, Any] = dict(work.resources)
+            if work.scheduler_options:
+                resources["options"] = work.scheduler_options
+            job = self.queue.ensure(
+                work.directory,
+                script=work.script,
+                job_id=job_id,
+                retry=retry,
+                labels=work.labels,
+                environment=work.environment,
+                resources=tej.Resources(**resources),
+                login=work.login,
+            )
+            return job.is_new
+
+    def status(self, job_id: str) -> Document | None:
+        """What is known of a job; None if it is not there."""
+        try:
+            with _translated():
+                return self.queue.status(job_id).as_dict()
+        except ClientError as error:
+            if isinstance(error.__cause__, tej.JobNotFound | tej.QueueDoesntExist):
+                return None
+            raise
+
+    def wait(self, job_id: str) -> Document:
+        """Its status, when it has ended."""
+        with _translated():
+            return self.queue.job(job_id).wait().as_dict()
+
+    def download(self, job_id: str, names: Sequence[str], directory: str) -> list[str]:
+        """Fetch files, each to its path below a directory; what was written."""
+        with _translated():
+            return [
+                str(path)
+                for path in self.queue.download(job_id, names, directory=directory)
+            ]
+
+    def output(self, job_id: str, stream: str) -> str:
+        """The last lines that a job wrote to "stdout" or "stderr"."""
+        with _translated():
+            pieces = self.queue.logs(job_id, stream, tail=OUTPUT_LINES)
+            return b"".join(pieces).decode("utf-8", "replace")
+
+    def kill(self, job_id: str) -> Document:
+        """End it, if it has not ended; its status."""
+        with _translated():
+            return self.queue.kill(job_id).as_dict()
+
+    def delete(self, job_id: str) -> None:
+        """Remove it with its files; it has to have ended."""
+        with _translated():
+            self.queue.delete(job_id)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except tej.Error as error:
+        raise ClientError(type(error).__name__, str(error)) from error

@@ -1,0 +1,72 @@
+"""Where a queue is: what a Queue module says, and all that its jobs are asked with.
+
+Part of what VisTrails loads: Python 2.7 and 3.
+"""
+
+from __future__ import absolute_import, division
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, Tuple
+
+DEFAULT_QUEUE = "~/.tej"
+
+_PARTS = re.compile(
+    r"(?:ssh://)?(?:(?P<user>.*)@)?(?P<host>\[[^]]*\]|[^:]*|.*:.*:.*)(?::(?P<port>\d+))?/?$"
+)
+
+
+class Place(object):
+    """A queue on a server.  Its text and its `shown` are without a password."""
+
+    def __init__(
+        self, destination, queue=DEFAULT_QUEUE, setup_runtime=None, need_runtime=()
+    ):
+        # type: (str, str, Optional[str], Tuple[str, ...]) -> None
+        self.destination = destination
+        self.queue = queue
+        self.setup_runtime = setup_runtime
+        self.need_runtime = need_runtime
+
+    @property
+    def key(self):
+        # type: () -> Tuple[str, str, Optional[str], Tuple[str, ...]]
+        """The same for the same queue asked in the same way."""
+        return self.destination, self.queue, self.setup_runtime, self.need_runtime
+
+    @property
+    def shown(self):
+        # type: () -> str
+        """The destination without its password."""
+        user, at, host = self.destination.rpartition("@")
+        return user.partition(":")[0] + at + host if "://" not in user else self._url()
+
+    def _url(self):
+        # type: () -> str
+        scheme, _, rest = self.destination.partition("://")
+        user, at, host = rest.rpartition("@")
+        return scheme + "://" + user.partition(":")[0] + at + host
+
+    def __repr__(self):
+        # type: () -> str
+        return "<queue %s on %s>" % (self.queue, self.shown)
+
+
+def compose(hostname, username=None, port=None):
+    # type: (str, Optional[str], Optional[int]) -> str
+    """A destination from the ports of a Queue; `hostname` may be a whole one, of which
+    the other two replace the parts."""
+    if username is None and port is None:
+        return hostname
+    match = _PARTS.match(hostname)
+    if match is None:
+        return hostname
+    user = username if username is not None else match.group("user")
+    number = port if port is not None else match.group("port")
+    return "%s%s%s" % (
+        "" if not user else user + "@",
+        match.group("host"),
+        "" if number is None else ":%s" % number,
+    )

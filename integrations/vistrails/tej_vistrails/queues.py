@@ -1,0 +1,79 @@
+"""The module Queue.
+
+Part of what VisTrails loads: Python 2.7 and 3.
+"""
+
+from __future__ import absolute_import, division
+
+from .host import Module, ModuleError, settings
+from .place import Place, compose
+from .tables import SCHEMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Tuple, Union
+
+    Port = Union[Tuple[str, Any], Tuple[str, Any, Dict[str, Any]]]
+
+
+class Queue(Module):
+    """A queue of jobs on a server.
+
+    `hostname` is a host, an alias of ~/.ssh/config, or a whole destination,
+    `[user@]host[:port]`, of which `username` and `port` replace the parts; or `local:`.
+    `queue` is the path there.  `setup_runtime` is what it is made with if it is not
+    there, `need_runtime` a list, with commas, of those that will do if it is.
+
+    `signatures` is how the ids of its jobs are made: `vistrails`, or `content`.
+    """
+
+    _settings = settings()
+    _input_ports = [
+        ("hostname", "(basic:String)"),
+        ("username", "(basic:String)", {"optional": True}),
+        ("port", "(basic:Integer)", {"optional": True, "defaults": "['22']"}),
+        ("queue", "(basic:String)", {"optional": True, "defaults": "['~/.tej']"}),
+        ("setup_runtime", "(basic:String)", {"optional": True}),
+        ("need_runtime", "(basic:String)", {"optional": True}),
+        (
+            "signatures",
+            "(basic:String)",
+            {"optional": True, "defaults": "['vistrails']"},
+        ),
+    ]  # type: List[Port]
+    _output_ports = [
+        ("queue", "(org.vistrails.extra.tej:Queue)")
+    ]  # type: List[Port]
+
+    def compute(self):
+        # type: () -> None
+        scheme = self.get_input("signatures")
+        if scheme not in SCHEMES:
+            raise ModuleError(
+                self, "Signatures are '%s', not '%s'" % ("' or '".join(sorted(SCHEMES)), scheme)
+            )
+        needed = self.force_get_input("need_runtime", "").split(",")
+        place = Place(
+            compose(
+                self.get_input("hostname"),
+                self.force_get_input("username"),
+                self.force_get_input("port"),
+            ),
+            self.get_input("queue"),
+            self.force_get_input("setup_runtime") or None,
+            tuple(sorted(name.strip() for name in needed if name.strip())),
+        )
+        self.set_output("queue", QueueReference(place, scheme))
+
+
+class QueueReference(object):
+    """What a Queue gives to its jobs."""
+
+    def __init__(self, place, scheme):
+        # type: (Place, str) -> None
+        self.place = place
+        self.scheme = scheme
+
+    def __repr__(self):
+        # type: () -> str
+        return repr(self.place)

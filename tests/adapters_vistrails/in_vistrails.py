@@ -1,0 +1,145 @@
+"""Run by the Python 2.7 that real VisTrails lives in: builds and executes workflows.
+
+Takes one request in JSON on stdin, answers with one line of JSON on stdout, the last.
+
+    {"do": "build", "pipeline": {...}, "file": "x.vt"}     -> signatures by name
+    {"do": "execute", "file": "x.vt", "console": true}     -> what became of it
+
+A pipeline is written as for `python -m tej_vistrails`.
+"""
+
+from __future__ import print_function
+
+import json
+import os
+import sys
+
+import vistrails
+import vistrails.core.api
+import vistrails.core.db.action
+from vistrails.core.configuration import get_vistrails_configuration
+from vistrails.core.console_mode import run_and_get_results
+from vistrails.core.db.locator import FileLocator
+from vistrails.core.modules.basic_modules import PathObject
+from vistrails.core.packagemanager import get_package_manager
+
+BASIC = "org.vistrails.vistrails.basic"
+TEJ = "org.vistrails.extra.tej"
+ACTION = vistrails.core.db.action.create_action
+
+
+def text(value):
+    """As VisTrails has it: bytes."""
+    return value.encode("utf-8") if not isinstance(value, bytes) else value
+
+
+class Builder(object):
+    def __init__(self):
+        vistrails.load_package(TEJ)
+        self.vistrail = vistrails.Vistrail()
+        self.controller = self.vistrail.controller
+        self.controller.change_selected_version(0)
+        self.modules = {}
+
+    def perform(self, *operations):
+        action = ACTION(list(operations))
+        self.controller.add_new_action(action)
+        self.controller.perform_action(action)
+
+    def add(self, name, spec):
+        package, type_ = spec["type"].split(":")
+        identifier = TEJ if package == "tej" else BASIC
+        module = self.controller.create_module(identifier, text(type_))
+        self.perform(("add", module))
+        module = self.modules[name] = self.controller.current_pipeline.modules[module.id]
+        for port in spec.get("files", ()):
+            extra = ("input", text(port), "(%s:File)" % BASIC, -1)
+            self.controller.update_ports(module.id, [], [extra])
+            module = self.controller.current_pipeline.modules[module.id]
+            self.modules[name] = module
+        for port, values in spec.get("inputs", {}).items():
+            for value in values if isinstance(values, list) else [values]:
+                function = self.controller.create_function(
+                    module, text(port), [text("%s" % value)]
+                )
+                self.perform(("add", function, module.vtType, module.id))
+
+    def connect(self, source, target):
+        (source, port), (target, target_port) = source.split("."), target.split(".", 1)
+        pipeline = self.controller.current_pipeline
+        connection = self.controller.create_connection(
+            pipeline.modules[self.modules[source].id],
+            text(port),
+            pipeline.modules[self.modules[target].id],
+            text(target_port),
+        )
+        self.perform(("add", connection))
+
+    def names(self):
+        return {
+            name: signature(self.controller.current_pipeline, module.id)
+            for name, module in self.modules.items()
+        }
+
+
+def signature(pipeline, number):
+    return pipeline.subpipeline_signature(number).encode("hex")
+
+
+def build(request):
+    builder = Builder()
+    for name, spec in request["pipeline"]["modules"].items():
+        builder.add(name, spec)
+    for source, target in request["pipeline"]["connections"]:
+        builder.connect(source, target)
+    locator = FileLocator(text(request["file"]))
+    builder.controller.write_vistrail(locator)
+    return {"signatures": builder.names()}
+
+
+def execute(request):
+    get_vistrails_configuration().jobCheckInterval = request.get("interval", 0)
+    locator = FileLocator(text(request["file"]))
+    if request.get("console"):
+        (result,) = run_and_get_results([(locator, None)])
+        pipeline, controller = result.pipeline, None
+    else:
+        loaded = vistrails.load_vistrail(text(request["file"]))
+        loaded.select_latest_version()
+        controller = loaded.controller
+        ((result,), _) = controller.execute_current_workflow()
+        pipeline = controller.current_pipeline
+    modules = pipeline.modules
+    answer = {
+        "errors": {},
+        "suspended": {},
+        "outputs": {},
+        "signatures": {modules[i].name: signature(pipeline, i) for i in modules},
+        "package": get_package_manager().get_package(TEJ).codepath,
+        "version": get_package_manager().get_package(TEJ).version,
+    }
+    for number, error in result.errors.items():
+        answer["errors"][modules[number].name] = error.msg
+    for number, error in result.suspended.items():
+        answer["suspended"][modules[number].name] = error.msg
+    for number, module in result.objects.items():
+        outputs = answer["outputs"].setdefault(modules[number].name, {})
+        for port, value in module.outputPorts.items():
+            if isinstance(value, PathObject) and os.path.isfile(value.name):
+                with open(value.name, "rb") as file:
+                    outputs[port] = file.read().decode("utf-8", "replace")
+            elif isinstance(value, (int, str)):
+                outputs[port] = value
+    return answer
+
+
+def main():
+    request = json.loads(sys.stdin.read())
+    vistrails.core.api.initialize()
+    answer = {"build": build, "execute": execute}[request["do"]](request)
+    print()
+    print(json.dumps(answer))
+    sys.stdout.flush()
+
+
+main()
