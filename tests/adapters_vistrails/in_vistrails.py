@@ -51,7 +51,9 @@ class Builder(object):
         identifier = TEJ if package == "tej" else BASIC
         module = self.controller.create_module(identifier, text(type_))
         self.perform(("add", module))
-        module = self.modules[name] = self.controller.current_pipeline.modules[module.id]
+        module = self.modules[name] = self.controller.current_pipeline.modules[
+            module.id
+        ]
         for port in spec.get("files", ()):
             extra = ("input", text(port), "(%s:File)" % BASIC, -1)
             self.controller.update_ports(module.id, [], [extra])

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from .queues import Port
 
 
-class AssembleDirectoryMixin(object):
+if TYPE_CHECKING:
+    _Mixed = Module
+else:
+    _Mixed = object
+
+
+class AssembleDirectoryMixin(_Mixed):
     """For modules that take files on ports of their own, named like the files.
 
     No module itself: VisTrails wants each to have one base that is one."""
@@ -25,17 +31,10 @@ class AssembleDirectoryMixin(object):
     input_ports_order = ()  # type: Sequence[str]
     """The names of these ports."""
 
-    if TYPE_CHECKING:
-        interpreter = None  # type: Any
-
-        def get_input(self, port):
-            # type: (str) -> Any
-            raise NotImplementedError
-
     def transfer_attrs(self, module):
         # type: (Any) -> None
         """Called by the host with the module as it is in the pipeline."""
-        super(AssembleDirectoryMixin, self).transfer_attrs(module)  # type: ignore[misc]
+        super(AssembleDirectoryMixin, self).transfer_attrs(module)
         self.input_ports_order = [port.name for port in module.input_port_specs]
 
     def assemble_directory(self, base=None):
@@ -43,7 +42,9 @@ class AssembleDirectoryMixin(object):
         """The path of `base` with the files of the ports; a copy, if there are any."""
         if base is not None and not self.input_ports_order:
             return str(base.name)
-        pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_makedirectory_")
+        pool = self.interpreter.filePool.create_directory(
+            prefix="vt_tmp_makedirectory_"
+        )
         # What people read in lists of jobs
         folder = os.path.join(pool.name, type(self).__name__)
         if base is None:

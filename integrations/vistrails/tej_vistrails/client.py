@@ -189,9 +189,7 @@ def _raise(error):
 def _native(word):
     # type: (str) -> str
     """In Python 2 arguments are bytes."""
-    if str is bytes and not isinstance(word, str):
-        return word.encode("utf-8")
-    return word
+    return word if isinstance(word, str) else word.encode("utf-8")
 
 
 def _in_calls(names):
@@ -232,7 +230,7 @@ def open_client(place):
         if IN_VISTRAILS:
             _clients[key] = CommandClient(place)
         else:
-            from .library import LibraryClient
+            from .engine.library import LibraryClient
 
             _clients[key] = LibraryClient(place)
     return _clients[key]

@@ -48,8 +48,9 @@ if TYPE_CHECKING or not IN_VISTRAILS:
 
     def waits(monitor):
         # type: (JobMonitor) -> bool
-        """Whether the workflow waits for its jobs; else they suspend it."""
-        return monitor.waits
+        """Whether modules wait for their jobs: not here, where the pipeline does, so
+        that all of its jobs run meanwhile."""
+        return False
 
 else:
     from vistrails.core import debug
@@ -108,7 +109,10 @@ else:
         for one in pipeline.connections.values():
             description.connections.append(
                 Connection(
-                    one.sourceId, one.source.name, one.destinationId, one.destination.name
+                    one.sourceId,
+                    one.source.name,
+                    one.destinationId,
+                    one.destination.name,
                 )
             )
         return description
@@ -125,12 +129,18 @@ else:
         for function in module.functions:
             values = [
                 Parameter(
-                    one.type, one.strValue, one.identifier, one.namespace or "", one.name
+                    one.type,
+                    one.strValue,
+                    one.identifier,
+                    one.namespace or "",
+                    one.name,
                 )
                 for one in function.params
             ]
             described.functions.append(Function(function.name, values))
-        described.controls = [(one.name, one.value) for one in module.control_parameters]
+        described.controls = [
+            (one.name, one.value) for one in module.control_parameters
+        ]
         described.extra_ports = [
             ExtraPort(one.type, one.name, one.sigstring, one.depth)
             for one in module.port_spec_list

@@ -133,7 +133,7 @@ class BaseSubmitJob(JobMixin, Module):
                 signature = content_signature(*describe(self))[:CONTENT_DIGITS]
             except CannotSign as error:
                 raise ModuleError(self, "%s" % error)
-        return SCHEMES[scheme] + signature
+        return str(SCHEMES[scheme] + signature)
 
     def update_upstream(self):
         # type: () -> None

@@ -41,16 +41,16 @@ class Queue(Module):
             {"optional": True, "defaults": "['vistrails']"},
         ),
     ]  # type: List[Port]
-    _output_ports = [
-        ("queue", "(org.vistrails.extra.tej:Queue)")
-    ]  # type: List[Port]
+    _output_ports = [("queue", "(org.vistrails.extra.tej:Queue)")]  # type: List[Port]
 
     def compute(self):
         # type: () -> None
         scheme = self.get_input("signatures")
         if scheme not in SCHEMES:
             raise ModuleError(
-                self, "Signatures are '%s', not '%s'" % ("' or '".join(sorted(SCHEMES)), scheme)
+                self,
+                "Signatures are '%s', not '%s'"
+                % ("' or '".join(sorted(SCHEMES)), scheme),
             )
         needed = self.force_get_input("need_runtime", "").split(",")
         place = Place(

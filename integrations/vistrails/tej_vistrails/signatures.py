@@ -238,7 +238,9 @@ def _entries(path, name):
             for entry in _entries(os.path.join(path, below), under):
                 yield entry
     else:
-        executable = os.stat(path).st_mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+        executable = os.stat(path).st_mode & (
+            stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+        )
         yield "executable" if executable else "file", name, _digest(path)
 
 

@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """What VisTrails' window shows to edit a module; needs PyQt4, and is only read there.
 
 Part of what VisTrails loads: Python 2.7.

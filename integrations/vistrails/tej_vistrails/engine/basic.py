@@ -1,0 +1,243 @@
+"""The basic modules that pipelines with jobs need, as VisTrails has them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path as LocalPath
+from typing import Any
+
+from tej_vistrails.engine.errors import ModuleError
+from tej_vistrails.engine.module import Module, ModuleSettings, NotCacheable, PathObject
+
+VERSION = "2.1.1"
+"""Of VisTrails' basic package; part of every signature."""
+
+
+class Constant(Module):
+    """A value."""
+
+    _settings = ModuleSettings(abstract=True)
+    _output_ports = [("value_as_string", "(basic:String)")]
+
+    @staticmethod
+    def translate_to_python(text: str) -> Any:  # noqa: ANN401 (of the type it is for)
+        """The value, from what the pipeline has."""
+        return text
+
+    def compute(self) -> None:
+        value = self.get_input("value")
+        self.set_output("value", value)
+        self.set_output("value_as_string", str(value))
+
+
+class String(Constant):
+    """Text."""
+
+    _input_ports = [("value", "(basic:String)")]
+    _output_ports = [("value", "(basic:String)")]
+
+
+class Float(Constant):
+    """A number."""
+
+    _input_ports = [("value", "(basic:Float)")]
+    _output_ports = [("value", "(basic:Float)")]
+
+    @staticmethod
+    def translate_to_python(text: str) -> Any:  # noqa: ANN401
+        return float(text)
+
+
+class Integer(Constant):
+    """A whole number, decimal or `0x...`."""
+
+    _input_ports = [("value", "(basic:Integer)")]
+    _output_ports = [("value", "(basic:Integer)")]
+
+    @staticmethod
+    def translate_to_python(text: str) -> Any:  # noqa: ANN401
+        return int(text, 16) if text.startswith("0x") else int(text)
+
+
+class Boolean(Constant):
+    """`True` or `False`."""
+
+    _input_ports = [("value", "(basic:Boolean)")]
+    _output_ports = [("value", "(basic:Boolean)")]
+
+    @staticmethod
+    def translate_to_python(text: str) -> Any:  # noqa: ANN401
+        return {"true": True, "false": False}[text.lower()]
+
+
+class Path(Constant):
+    """Something on this machine."""
+
+    _input_ports = [("value", "(basic:Path)"), ("name", "(basic:String)")]
+    _output_ports = [("value", "(basic:Path)")]
+
+    @staticmethod
+    def translate_to_python(text: str) -> Any:  # noqa: ANN401
+        return PathObject(text)
+
+    def compute(self) -> None:
+        if self.has_input("value"):
+            name = self.get_input("value").name
+        else:
+            name = self.get_input("name")
+        self.check(name)
+        self.set_output("value", PathObject(name))
+        self.set_output("value_as_string", name)
+
+    def check(self, name: str) -> None:
+        """Raise ModuleError for what is not there."""
+
+
+class File(Path):
+    """A file on this machine."""
+
+    _input_ports = [("value", "(basic:File)")]
+    _output_ports = [("value", "(basic:File)"), ("local_filename", "(basic:String)")]
+
+    def check(self, name: str) -> None:
+        if not LocalPath(name).is_file():
+            raise ModuleError(self, f"File '{name}' does not exist")
+        self.set_output("local_filename", name)
+
+
+class Directory(Path):
+    """A directory on this machine."""
+
+    _input_ports = [("value", "(basic:Directory)")]
+    _output_ports = [("value", "(basic:Directory)")]
+
+    def check(self, name: str) -> None:
+        if not LocalPath(name).is_dir():
+            raise ModuleError(self, f"Directory '{name}' does not exist")
+
+
+class OutputPath(Path):
+    """Where something is to be written on this machine."""
+
+    _input_ports = [("value", "(basic:OutputPath)")]
+    _output_ports = [("value", "(basic:OutputPath)")]
+
+
+class WriteFile(Module):
+    """Text to a temporary file."""
+
+    _input_ports = [
+        ("in_value", "(basic:String)"),
+        ("suffix", "(basic:String)", {"defaults": "['']"}),
+        ("encoding", "(basic:String)"),
+    ]
+    _output_ports = [("out_value", "(basic:File)")]
+
+    def compute(self) -> None:
+        result = self.interpreter.filePool.create_file(suffix=self.get_input("suffix"))
+        encoding = self.force_get_input("encoding", "utf-8")
+        LocalPath(result.name).write_bytes(self.get_input("in_value").encode(encoding))
+        self.set_output("out_value", result)
+
+
+class ReadFile(Module):
+    """A file's text."""
+
+    _input_ports = [("in_value", "(basic:File)"), ("encoding", "(basic:String)")]
+    _output_ports = [("out_value", "(basic:String)")]
+
+    def compute(self) -> None:
+        data = LocalPath(self.get_input("in_value").name).read_bytes()
+        encoding = self.force_get_input("encoding", "utf-8")
+        try:
+            self.set_output("out_value", data.decode(encoding))
+        except UnicodeError as error:
+            raise ModuleError(
+                self, f"The file is not in {encoding}: {error}"
+            ) from error
+
+
+class ConcatenateString(Module):
+    """Up to four texts, one after the other."""
+
+    _input_ports = [(f"str{i}", "(basic:String)") for i in range(1, 5)]
+    _output_ports = [("value", "(basic:String)")]
+
+    def compute(self) -> None:
+        parts = (self.force_get_input(f"str{i}", "") for i in range(1, 5))
+        self.set_output("value", "".join(parts))
+
+
+class StandardOutput(NotCacheable, Module):
+    """Prints a value; of a file, what is in it."""
+
+    _input_ports = [("value", "(basic:Variant)")]
+
+    def compute(self) -> None:
+        value = self.get_input("value")
+        if isinstance(value, PathObject) and LocalPath(value.name).is_file():
+            sys.stdout.flush()
+            with LocalPath(value.name).open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.write(b"\n")
+            sys.stdout.buffer.flush()
+        else:
+            print(value)
+
+
+class FileSink(NotCacheable, Module):
+    """Keeps a file, under a name on this machine."""
+
+    _input_ports = [
+        ("file", "(basic:File)"),
+        ("outputPath", "(basic:OutputPath)"),
+        ("overwrite", "(basic:Boolean)", {"defaults": "['True']"}),
+        ("publishFile", "(basic:Boolean)"),
+    ]
+
+    def compute(self) -> None:
+        target = self.get_input("outputPath").name
+        if not self.get_input("overwrite") and os.path.lexists(target):
+            raise ModuleError(self, f"'{target}' exists, and may not be replaced")
+        shutil.copyfile(self.get_input("file").name, target)
+
+
+class DirectorySink(NotCacheable, Module):
+    """Keeps a directory, under a name on this machine."""
+
+    _input_ports = [
+        ("dir", "(basic:Directory)"),
+        ("outputPath", "(basic:OutputPath)"),
+        ("overwrite", "(basic:Boolean)", {"defaults": "['True']"}),
+    ]
+
+    def compute(self) -> None:
+        target = self.get_input("outputPath").name
+        if os.path.lexists(target):
+            if not self.get_input("overwrite"):
+                raise ModuleError(self, f"'{target}' exists, and may not be replaced")
+            if LocalPath(target).is_dir() and not LocalPath(target).is_symlink():
+                shutil.rmtree(target)
+            else:
+                LocalPath(target).unlink()
+        shutil.copytree(self.get_input("dir").name, target, symlinks=True)
+
+
+MODULES: list[type[Module]] = [
+    String,
+    Float,
+    Integer,
+    Boolean,
+    Path,
+    File,
+    Directory,
+    OutputPath,
+    WriteFile,
+    ReadFile,
+    ConcatenateString,
+    StandardOutput,
+    FileSink,
+    DirectorySink,
+]

@@ -1,0 +1,151 @@
+"""One execution of a pipeline: its modules as they run, and what became of them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tej
+from tej_vistrails.engine import types
+from tej_vistrails.engine.errors import ModuleError, ModuleHadError, ModuleSuspended
+from tej_vistrails.engine.module import Connector, Interpreter, Module, SetValue
+from tej_vistrails.signatures import vistrails_signature
+
+if TYPE_CHECKING:
+    from tej_vistrails.engine.monitor import JobMonitor
+    from tej_vistrails.engine.pipeline import Node, Output, Pipeline
+
+
+class _InPipeline:
+    """A module as `transfer_attrs` is shown it."""
+
+    def __init__(self, node: Node) -> None:
+        self.input_port_specs = [one for one in node.extra if one.type == "input"]
+
+
+class Execution:
+    """Its `errors` and what is `suspended`, by the modules' names.
+
+    Temporary files, which outputs may be, last until it is closed.
+    """
+
+    def __init__(self, pipeline: Pipeline, monitor: JobMonitor) -> None:
+        self.pipeline = pipeline
+        self.directory = tempfile.mkdtemp(prefix="tej_vistrails")
+        self._interpreter = Interpreter(self.directory, monitor)
+        self.modules = {name: self._make(node) for name, node in pipeline.nodes.items()}
+        description = pipeline.description()
+        for name, number in pipeline.numbers().items():
+            module = self.modules[name]
+            module.moduleInfo = {"description": description, "moduleId": number}
+            module.signature = vistrails_signature(description, number)
+        for output, node, port in pipeline.connections:
+            connector = Connector(self.modules[output.node.name], output.port)
+            inputs = self.modules[node.name].inputPorts
+            inputs.setdefault(port, []).append(connector)
+
+    def __enter__(self) -> Execution:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def errors(self) -> dict[str, ModuleError]:
+        """Modules that failed."""
+        return {
+            name: module.failure
+            for name, module in self.modules.items()
+            if module.failure is not None
+            and not isinstance(module.failure, ModuleSuspended | ModuleHadError)
+            and module.failure.module is module
+        }
+
+    @property
+    def suspended(self) -> dict[str, ModuleSuspended]:
+        """Modules that are not ready, as a rule because their job runs."""
+        return {
+            name: module.failure
+            for name, module in self.modules.items()
+            if isinstance(module.failure, ModuleSuspended)
+            and module.failure.module is module
+        }
+
+    @property
+    def completed(self) -> bool:
+        """Whether all of it was done."""
+        return not self.errors and not self.suspended
+
+    def output(self, output: Output) -> Any:  # noqa: ANN401 (what modules exchange)
+        """What a module gave; raises ModuleError if it has not."""
+        module = self.modules[output.node.name]
+        if module.failure is not None:
+            raise module.failure
+        return module.get_output(output.port)
+
+    def text(self, output: Output) -> str:
+        """What is in the file that a module gave, as text."""
+        return Path(self.output(output).name).read_text("utf-8", "replace")
+
+    def run(self) -> None:
+        """Execute what was not done yet, all branches of it."""
+        for module in self.modules.values():
+            if not isinstance(module.failure, ModuleError) or self._is_final(module):
+                continue
+            module.failure = None
+        for node in self.pipeline.sinks():
+            try:
+                self.modules[node.name].update()
+            except ModuleError:
+                # It is with its module.
+                continue
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Until nothing is suspended: execute again whenever a job has ended.
+
+        Goes on through lost connections.  Raises WaitTimeout after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.suspended:
+            jobs = [self._job(error.handle) for error in self.suspended.values()]
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                next(iter(tej.as_completed(jobs, left)))
+            except tej.JobNotFound:
+                # Deleted meanwhile: what has to be done about it is up to its module
+                pass
+            self.run()
+
+    @staticmethod
+    def _job(handle: Any) -> tej.Job:  # noqa: ANN401 (a RemoteJob)
+        job: tej.Job = handle.client.queue.job(handle.job_id)
+        return job
+
+    def _is_final(self, module: Module) -> bool:
+        """Whether it failed by itself, or by what leads to it, and for good."""
+        failure = module.failure
+        while isinstance(failure, ModuleHadError) and failure.module is not module:
+            module, failure = failure.module, failure.module.failure
+        return failure is not None and not isinstance(failure, ModuleSuspended)
+
+    def _make(self, node: Node) -> Module:
+        module = node.type()
+        module.display_name = node.name
+        module.interpreter = self._interpreter
+        module.transfer_attrs(_InPipeline(node))
+        for name, port in node.type.input_ports().items():
+            if port.default is not None:
+                where = f"'{name}' of {node!r}"
+                module.defaults[name] = types.read(port.types, port.default, where)
+        for name, values in node.functions:
+            where = f"'{name}' of {node!r}"
+            value = types.read(node.port(name).types, values, where)
+            module.inputPorts.setdefault(name, []).append(SetValue(value))
+        return module

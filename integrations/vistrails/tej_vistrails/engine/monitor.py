@@ -1,0 +1,102 @@
+"""What is remembered of jobs between executions, in a file that survives restarts.
+
+It is a hint, as in VisTrails: modules ask the server.  Here it is what people see of a
+suspended pipeline, and how a failure that was waited for is told from one that is to be
+tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tej_vistrails.engine.errors import ModuleSuspended, PipelineError
+
+if TYPE_CHECKING:
+    from tej_vistrails.engine.module import Module
+
+
+class Record:
+    """One job."""
+
+    def __init__(
+        self,
+        id: str,
+        parameters: dict[str, Any],
+        name: str = "",
+        start: str | None = None,
+        finished: bool = False,
+    ) -> None:
+        self.id = id
+        self.parameters = parameters
+        self.name = name
+        self.start = start or datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.finished = finished
+
+    def mark(self) -> None:
+        """It has not finished."""
+        self.finished = False
+
+
+class JobMonitor:
+    """The records, by the modules' signatures; in a file, if there is one."""
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.path = None if path is None else Path(path)
+        self.jobs: dict[str, Record] = {}
+        if self.path is not None and self.path.exists():
+            try:
+                found = json.loads(self.path.read_text("utf-8"))["jobs"]
+                self.jobs = {key: Record(**found[key]) for key in found}
+            except (ValueError, KeyError, TypeError) as error:
+                raise PipelineError(
+                    f"'{self.path}' is damaged ({error}): move it away; the jobs "
+                    "themselves are on their servers, and will be found"
+                ) from error
+
+    def getJob(self, id: str) -> Record | None:  # noqa: N802 (VisTrails' names)
+        """The record of a module's job."""
+        return self.jobs.get(id)
+
+    def addJob(  # noqa: N802
+        self,
+        id: str,
+        params: dict[str, Any] | None = None,
+        name: str = "",
+        finished: bool = False,
+    ) -> None:
+        """Note a job, or what is new of it; the time it was first noted stays."""
+        known = self.jobs.get(id)
+        start = None if known is None else known.start
+        self.jobs[id] = Record(id, params or {}, name, start, finished)
+        self.save()
+
+    def deleteJob(self, id: str) -> None:  # noqa: N802
+        """Forget a job."""
+        self.jobs.pop(id, None)
+        self.save()
+
+    def checkJob(self, module: Module, id: str, handle: Any) -> None:  # noqa: ANN401, N802
+        """Suspend the module, unless its job has ended."""
+        if not handle.finished():
+            raise ModuleSuspended(module, "Job is running", handle=handle)
+
+    def save(self) -> None:
+        """Replace the file as a whole; only its owner may read it."""
+        if self.path is None:
+            return
+        text = json.dumps(
+            {"jobs": {key: vars(self.jobs[key]) for key in sorted(self.jobs)}}, indent=2
+        )
+        descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=".jobs")
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+            os.replace(name, self.path)
+        except BaseException:
+            os.unlink(name)
+            raise

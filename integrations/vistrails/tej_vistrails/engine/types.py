@@ -1,0 +1,76 @@
+"""Which types of modules there are, and how values for them are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from tej_vistrails import init, version
+from tej_vistrails.description import BASIC, TEJ
+from tej_vistrails.engine import basic
+from tej_vistrails.engine.errors import PipelineError
+from tej_vistrails.engine.module import Module
+
+VERSIONS = {BASIC: basic.VERSION, TEJ: version}
+"""Of the packages that are known, by their identifiers."""
+SHORT = {"basic": BASIC, "tej": TEJ}
+
+_MODULES: dict[tuple[str, str], type[Module]] = {
+    **{(BASIC, one.__name__): one for one in basic.MODULES},
+    **{(TEJ, one.__name__): one for one in init._modules},
+}
+_CONSTANTS: dict[str, type[basic.Constant]] = {
+    one.__name__: one for one in basic.MODULES if issubclass(one, basic.Constant)
+}
+
+
+def find(package: str, name: str, namespace: str = "") -> type[Module]:
+    """A type of modules; raises PipelineError for one that is not known here."""
+    found = None if namespace else _MODULES.get((package, name))
+    own = None if found is None else vars(found).get("_settings")
+    if found is None or (own is not None and own.abstract):
+        whole = ":".join(filter(None, (package, namespace, name)))
+        known = ", ".join(sorted(name for _, name in _MODULES))
+        raise PipelineError(
+            f"There is no module '{whole}' here, it takes VisTrails; known are: {known}"
+        )
+    return found
+
+
+def find_by_word(word: str) -> tuple[str, type[Module]]:
+    """The package and the type, from `SubmitJob`, `tej:SubmitJob`, or a whole
+    identifier; raises PipelineError."""
+    prefix, colon, name = word.rpartition(":")
+    if colon:
+        package = SHORT.get(prefix, prefix)
+        return package, find(package, name)
+    package = TEJ if (TEJ, name) in _MODULES else BASIC
+    return package, find(package, name)
+
+
+def read(types: Sequence[str], values: Sequence[str], where: str) -> Any:  # noqa: ANN401
+    """The value of a port, from what the pipeline has; raises PipelineError."""
+    if len(types) != len(values):
+        raise PipelineError(f"{where} takes {len(types)} values, not {len(values)}")
+    pairs = zip(types, values, strict=True)
+    found = tuple(_read(type_, value, where) for type_, value in pairs)
+    return found[0] if len(found) == 1 else found
+
+
+def _read(type_: str, value: str, where: str) -> Any:  # noqa: ANN401
+    if type_ not in _CONSTANTS:
+        raise PipelineError(f"{where} is a {type_}: it cannot be set, only connected")
+    try:
+        return _CONSTANTS[type_].translate_to_python(value)
+    except (ValueError, KeyError):
+        raise PipelineError(f"{where} is a {type_}, which {value!r} is not") from None
+
+
+def write(value: object, where: str) -> str:
+    """A value as pipelines have it; raises PipelineError."""
+    if isinstance(value, bool | int | float | str):
+        return str(value)
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
+    raise PipelineError(f"{where} cannot be set to {value!r}")
