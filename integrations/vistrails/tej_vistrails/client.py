@@ -122,10 +122,12 @@ class CommandClient(object):
             written += self._ask("download", options, words)["files"]
         return written
 
-    def output(self, job_id, stream):
-        # type: (str, str) -> str
-        """The last lines that a job wrote to "stdout" or "stderr"."""
-        options = ["--id", job_id, "--" + stream, "--tail", "%d" % OUTPUT_LINES]
+    def output(self, job_id, stream, lines=OUTPUT_LINES):
+        # type: (str, str, Optional[int]) -> str
+        """What a job wrote to "stdout" or "stderr": the last lines, or all of them."""
+        options = ["--id", job_id, "--" + stream]
+        if lines is not None:
+            options += ["--tail", "%d" % lines]
         files = self._ask("logs", options)["files"]
         return _native("".join(files.values()))
 

@@ -68,7 +68,7 @@ class DownloadDirectory(Download):
         name = self.get_input("pathname")
         folder = os.path.normpath(os.path.join(self.fetch([name])[0], name))
         if not os.path.isdir(folder):
-            raise ModuleError(self, "'%s' is a file: use DownloadFile" % name)
+            raise ModuleError(self, "'%s' is no directory of the job" % name)
         self.set_output("directory", PathObject(folder))
 
 

@@ -5,6 +5,7 @@ Part of what VisTrails loads: Python 2.7 and 3.
 
 from __future__ import absolute_import, division
 
+import logging
 import sys
 
 from .description import Connection, Description, ExtraPort, Function, Parameter
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .engine.monitor import JobMonitor
 
 try:
-    import vistrails.core.modules.vistrails_module  # type: ignore  # noqa: F401
+    import vistrails.core.modules.vistrails_module  # type: ignore
 except ImportError:
     if sys.version_info[0] < 3:
         raise ImportError(
@@ -94,8 +95,11 @@ else:
         return bool(configuration.jobCheckInterval and not configuration.jobAutorun)
 
     def warn(message):
-        """Tell whoever executes the workflow."""
+        """Tell whoever executes the workflow: also where VisTrails shows its messages
+        to nobody, as it does without a window."""
         debug.warning(message)
+        if not (logging.getLogger("vistrails").handlers or logging.root.handlers):
+            sys.stderr.write("%s\n" % message)
 
     def describe(module):
         """The pipeline that a module is executed in, and the module's number there."""

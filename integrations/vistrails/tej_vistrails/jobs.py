@@ -203,7 +203,7 @@ class BaseSubmitJob(JobMixin, Module):
         # type: () -> Document
         """The job's final status; starts it if it has to be."""
         job = self.job
-        assert job is not None  # noqa: S101 (or there was trouble)
+        assert job is not None
         status = self.status
         if self.starts:
             work = self.work()
@@ -226,17 +226,17 @@ class BaseSubmitJob(JobMixin, Module):
     def _conclude(self, status):
         # type: (Document) -> None
         job = self.job
-        assert job is not None  # noqa: S101
+        assert job is not None
         self.status = status
         self._record(finished=True)
         check_ended(self, job, status)
         why = why_not_well(status)
         if why is not None:
-            stderr = job.standard_error().rstrip()
             message = "Job '%s' %s" % (job.job_id, why)
             if self.get_input("print_error"):
-                sys.stderr.write(stderr + "\n")
+                sys.stderr.write(job.client.output(job.job_id, "stderr", None))
             if self.get_input("print_error") or self.get_input("fail_on_error"):
+                stderr = job.standard_error().rstrip()
                 raise ModuleError(self, message + ("\n" + stderr if stderr else ""))
             warn("tej: %s: the workflow goes on" % message)
         self.set_results()
@@ -342,7 +342,7 @@ class SubmitShellJob(BaseSubmitJob):
         # type: () -> None
         super(SubmitShellJob, self).set_results()
         job = self.job
-        assert job is not None  # noqa: S101
+        assert job is not None
         pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_shelljobout_")
         job.client.download(job.job_id, ["_stdout", "_stderr"], pool.name)
         for port in ("stdout", "stderr"):

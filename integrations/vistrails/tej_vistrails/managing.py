@@ -36,8 +36,7 @@ class ManageJob(NotCacheable, Module):
         # type: () -> RemoteJob
         """The one that is meant."""
         if self.has_input("job"):
-            job = self.get_input("job")  # type: RemoteJob
-            return job
+            return self.get_input("job")  # type: ignore[no-any-return]
         if not (self.has_input("id") and self.has_input("queue")):
             raise ModuleError(self, "This needs a job, or its `id` and a `queue`")
         return RemoteJob(self.get_input("queue"), self.get_input("id"))

@@ -6,7 +6,7 @@ Part of what VisTrails loads: Python 2.7 and 3.
 from __future__ import absolute_import, division
 
 from .client import ClientError, open_client
-from .host import ModuleError, ModuleSuspended, warn, waits
+from .host import ModuleError, ModuleSuspended, waits, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -132,7 +132,7 @@ def _all(digests):
 
 def _sha1(*parts):
     # type: (Any) -> bytes
-    digest = hashlib.sha1()  # noqa: S324 (VisTrails' choice)
+    digest = hashlib.sha1()
     for part in parts:
         digest.update(_bytes(part))
     return digest.digest()

@@ -17,10 +17,11 @@ RESOURCES = (
 """Ports of a job, options of `tej submit`, and fields of `tej.Resources`."""
 
 NEW_BESIDE_THE_WORK = frozenset(
-    RESOURCES + ("scheduler_options", "login", "labels", "retry", "fail_on_error")
+    RESOURCES
+    + ("scheduler_options", "login", "labels", "retry", "fail_on_error", "signatures")
 )
-"""Ports of a job that change nothing in what it does.  None of them is in a signature,
-so that the same work is the same job; the original package had none of them."""
+"""Ports that change nothing in what a job does.  None of them is in a signature: the
+same work is the same job.  The original package had none of them."""
 
 BESIDE_THE_WORK = NEW_BESIDE_THE_WORK | frozenset(["print_error"])
 """The same with the original's own, which VisTrails' scheme has to count."""

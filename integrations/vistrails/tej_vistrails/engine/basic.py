@@ -50,7 +50,7 @@ class Float(Constant):
         return float(text)
 
 
-class Integer(Constant):
+class Integer(Float):
     """A whole number, decimal or `0x...`."""
 
     _input_ports = [("value", "(basic:Integer)")]

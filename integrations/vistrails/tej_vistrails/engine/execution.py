@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -116,11 +117,9 @@ class Execution:
         while self.suspended:
             jobs = [self._job(error.handle) for error in self.suspended.values()]
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
+            # If one was deleted meanwhile, what is to be done is up to its module.
+            with contextlib.suppress(tej.JobNotFound):
                 next(iter(tej.as_completed(jobs, left)))
-            except tej.JobNotFound:
-                # Deleted meanwhile: what has to be done about it is up to its module
-                pass
             self.run()
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -40,7 +41,8 @@ class LibraryClient:
         with _translated():
             resources: dict[str, Any] = dict(work.resources)
             if work.scheduler_options:
-                resources["options"] = work.scheduler_options
+                words = map(shlex.split, work.scheduler_options)
+                resources["options"] = [word for option in words for word in option]
             job = self.queue.ensure(
                 work.directory,
                 script=work.script,
@@ -76,10 +78,10 @@ class LibraryClient:
                 for path in self.queue.download(job_id, names, directory=directory)
             ]
 
-    def output(self, job_id: str, stream: str) -> str:
-        """The last lines that a job wrote to "stdout" or "stderr"."""
+    def output(self, job_id: str, stream: str, lines: int | None = OUTPUT_LINES) -> str:
+        """What a job wrote to "stdout" or "stderr": the last lines, or all of them."""
         with _translated():
-            pieces = self.queue.logs(job_id, stream, tail=OUTPUT_LINES)
+            pieces = self.queue.logs(job_id, stream, tail=lines)
             return b"".join(pieces).decode("utf-8", "replace")
 
     def kill(self, job_id: str) -> Document:

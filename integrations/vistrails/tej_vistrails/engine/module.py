@@ -167,7 +167,8 @@ class Module:
         except ModuleError as error:
             self.failure = error
             raise
-        except OSError as error:
+        except (OSError, LookupError, ValueError) as error:
+            # What values and files that are not as they should be come to
             self.failure = ModuleError(self, str(error))
             raise self.failure from error
         self.computed = True

@@ -58,11 +58,11 @@ class JobMonitor:
                     "themselves are on their servers, and will be found"
                 ) from error
 
-    def getJob(self, id: str) -> Record | None:  # noqa: N802 (VisTrails' names)
+    def getJob(self, id: str) -> Record | None:
         """The record of a module's job."""
         return self.jobs.get(id)
 
-    def addJob(  # noqa: N802
+    def addJob(
         self,
         id: str,
         params: dict[str, Any] | None = None,
@@ -75,12 +75,12 @@ class JobMonitor:
         self.jobs[id] = Record(id, params or {}, name, start, finished)
         self.save()
 
-    def deleteJob(self, id: str) -> None:  # noqa: N802
+    def deleteJob(self, id: str) -> None:
         """Forget a job."""
         self.jobs.pop(id, None)
         self.save()
 
-    def checkJob(self, module: Module, id: str, handle: Any) -> None:  # noqa: ANN401, N802
+    def checkJob(self, module: Module, id: str, handle: Any) -> None:  # noqa: ANN401
         """Suspend the module, unless its job has ended."""
         if not handle.finished():
             raise ModuleSuspended(module, "Job is running", handle=handle)
@@ -92,11 +92,8 @@ class JobMonitor:
         text = json.dumps(
             {"jobs": {key: vars(self.jobs[key]) for key in sorted(self.jobs)}}, indent=2
         )
-        descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=".jobs")
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            os.replace(name, self.path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=self.path.parent, prefix=".jobs", delete=False
+        ) as file:
+            file.write(text + "\n")
+        Path(file.name).replace(self.path)

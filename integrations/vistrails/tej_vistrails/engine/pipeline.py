@@ -57,7 +57,6 @@ class Node:
         self.type = type_
         self.functions: list[tuple[str, tuple[str, ...]]] = []
         """Ports and what is set on them, as VisTrails writes it."""
-        self.controls: list[tuple[str, str]] = []
         self.extra: list[ExtraPort] = []
 
     def __repr__(self) -> str:
@@ -94,7 +93,6 @@ class Node:
             pairs = zip(names, values, strict=True)
             parameters = [Parameter(name, value) for name, value in pairs]
             module.functions.append(Function(port, parameters))
-        module.controls = list(self.controls)
         module.extra_ports = list(self.extra)
         module.defaults = {
             port.name: port.default
@@ -171,8 +169,15 @@ class Pipeline:
         return node
 
     def connect(self, output: Output, node: Node, port: str) -> None:
-        """Lead an output to an input; raises PipelineError, also for a circle."""
-        node.port(port)
+        """Lead an output to an input.  Raises PipelineError, also for what cannot be
+        read there, and for a circle."""
+        given = output.node.type.output_ports()[output.port].types
+        wanted = node.port(port).types
+        if not types.fits(given, wanted):
+            raise PipelineError(
+                f"'{output.port}' of {output.node!r} is a {', '.join(given)}, '{port}' "
+                f"of {node!r} takes a {', '.join(wanted)}"
+            )
         if self._leads(node, output.node):
             raise PipelineError(
                 f"{output.node!r} and {node!r} would wait for each other"

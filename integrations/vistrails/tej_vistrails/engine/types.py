@@ -58,6 +58,21 @@ def read(types: Sequence[str], values: Sequence[str], where: str) -> Any:  # noq
     return found[0] if len(found) == 1 else found
 
 
+def fits(given: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether a value of these types can be handed to a port of those.
+
+    VisTrails loops over a list where one of its members is wanted; this engine has no
+    loops."""
+    if list(wanted) in (["Variant"], ["Module"]):
+        return True
+    if len(given) != 1 or len(wanted) != 1:
+        return list(given) == list(wanted)
+    one, other = _CONSTANTS.get(given[0]), _CONSTANTS.get(wanted[0])
+    if one is None or other is None:
+        return list(given) == list(wanted)
+    return issubclass(one, other)
+
+
 def _read(type_: str, value: str, where: str) -> Any:  # noqa: ANN401
     if type_ not in _CONSTANTS:
         raise PipelineError(f"{where} is a {type_}: it cannot be set, only connected")

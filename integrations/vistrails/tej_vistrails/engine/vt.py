@@ -69,7 +69,7 @@ def _read(path: str | os.PathLike[str]) -> Element:
             data = Path(path).read_bytes()
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise PipelineError(f"'{where}' cannot be read: {error}") from error
-    # Entities, with which a small file can become a huge one, are nothing VisTrails uses
+    # Entities make a huge file of a small one; VisTrails uses none
     if len(data) > _LARGEST or b"<!ENTITY" in data:
         raise PipelineError(f"'{where}' is no vistrail, or much too large")
     try:
@@ -128,7 +128,7 @@ def _replay(actions: dict[str, Element], number: str) -> dict[Key, Element]:
                 elements.pop((what, change.get("objectId", "")), None)
                 continue
             if what not in _PARTS:
-                raise PipelineError(f"A {what} is nothing this engine knows")
+                raise PipelineError(f"A {what} is nothing it knows")
             if change.tag == "change":
                 elements.pop((what, change.get("oldObjId", "")), None)
             added = change.find(what)
@@ -149,8 +149,8 @@ def _build(make: type[Made], elements: dict[Key, Element]) -> Made:
     for element in _all(elements, "portSpec"):
         nodes[element.get("parent", "")].extra.append(_extra_port(element))
     for element in _all(elements, "controlParameter"):
-        node = nodes[element.get("parent", "")]
-        node.controls.append((element.get("name", ""), element.get("value", "")))
+        name = element.get("name", "")
+        raise PipelineError(f"The control parameter '{name}' is nothing it knows")
     for element in _all(elements, "function", "pos"):
         values = [
             one.get("val", "")

@@ -1,0 +1,186 @@
+"""What the tests of the modules share: queues, pipelines, and real VisTrails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.proxy import Proxy
+from servers.sshd import Sshd
+from tej_vistrails import JobMonitor, Pipeline
+
+import tej
+from tests.adapters_vistrails.environment import CannotMake, find_or_make
+from tests.cli.conftest import gate, queue_path  # noqa: F401
+
+CHECKOUT = Path(tej.__file__).parents[1]
+DRIVER = Path(__file__).with_name("in_vistrails.py")
+Document = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def home(client_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The client's, which knows the shared server as "server"."""
+    for name in ("TEJ_COMMAND", "TEJ_DESTINATION", "TEJ_QUEUE", "TEJ_RUNTIME"):
+        monkeypatch.delenv(name, raising=False)
+    return client_home
+
+
+@pytest.fixture
+def library(queue_path: Path) -> tej.RemoteQueue:  # noqa: F811
+    """The queue of the test, as seen from its server."""
+    return tej.RemoteQueue("local:", queue_path, "default")
+
+
+class Places:
+    """Makes the inputs of a Queue."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, hostname: str = "server", **more: object) -> Document:
+        return {
+            "hostname": hostname,
+            "queue": str(self.path),
+            "setup_runtime": "default",
+            **more,
+        }
+
+
+@pytest.fixture
+def place(queue_path: Path) -> Places:  # noqa: F811
+    """`place()`: the test's queue on the shared server, as a Queue is told of it."""
+    return Places(queue_path)
+
+
+@pytest.fixture
+def shell(place: Places) -> Callable[..., Document]:
+    """`shell(script)`: a pipeline with one SubmitShellJob, as a document."""
+
+    def make(
+        script: str, queue: Mapping[str, object] = {}, **inputs: object
+    ) -> Document:
+        return {
+            "modules": {
+                "queue": {"type": "tej:Queue", "inputs": place(**queue)},
+                "job": {
+                    "type": "tej:SubmitShellJob",
+                    "inputs": {"source": script, **inputs},
+                },
+            },
+            "connections": [["queue.queue", "job.queue"]],
+        }
+
+    return make
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[[Document], Pipeline]:
+    """The pipeline of a document, by way of a file."""
+
+    def load_(document: Document) -> Pipeline:
+        path = tmp_path / "pipeline.json"
+        path.write_text(json.dumps(document))
+        return Pipeline.load(path)
+
+    return load_
+
+
+@pytest.fixture
+def monitor(tmp_path: Path) -> JobMonitor:
+    """Records in a file."""
+    return JobMonitor(tmp_path / "records")
+
+
+@pytest.fixture
+def flaky(sshd: Sshd, home: Path) -> Iterator[Proxy]:
+    """The way to the shared server as "flaky", which can be cut."""
+    with Proxy(sshd.address, sshd.port) as proxy:
+        known = home / ".ssh/known_flaky"
+        known.write_text(sshd.known_as("127.0.0.1", proxy.port))
+        config = home / ".ssh/config"
+        config.write_text(
+            f"Host flaky\n    HostName 127.0.0.1\n    Port {proxy.port}\n"
+            f'    User {sshd.user}\n    UserKnownHostsFile "{known}"\n{config.read_text()}'
+        )
+        yield proxy
+
+
+class VisTrails:
+    """Real VisTrails, a process for each request; see `in_vistrails.py`."""
+
+    def __init__(self, python: Path, home: Path, folder: Path) -> None:
+        self.python = python
+        self.home = home
+        self.folder = folder
+        self.words = ""
+        """What it and the modules wrote, when it was last asked."""
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+            "HOME": str(home),
+            "PYTHONIOENCODING": "utf-8",
+        }
+
+    def install(self) -> None:
+        """Our package, as a user does it."""
+        subprocess.run(
+            [sys.executable, "-m", "tej_vistrails", "install"],
+            env={**self.environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=True,
+            capture_output=True,
+        )
+        # For the command, where tej is not installed but only on pytest's path
+        self.environment["PYTHONPATH"] = str(CHECKOUT)
+
+    def __call__(self, do: str, **request: object) -> Document:
+        done = subprocess.run(
+            [self.python, "-B", DRIVER],
+            input=json.dumps({"do": do, **request}),
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        self.words = done.stdout + done.stderr
+        assert done.returncode == 0, self.words
+        answer: Document = json.loads(done.stdout.rstrip().rpartition("\n")[2])
+        return answer
+
+    def build(self, document: Document, name: str = "workflow.vt") -> Document:
+        return self("build", pipeline=document, file=name)
+
+    def execute(self, name: str = "workflow.vt", **options: object) -> Document:
+        return self("execute", file=name, **options)
+
+
+@pytest.fixture(scope="session")
+def vistrails_python() -> Path:
+    """The python of an environment with VisTrails 2.2.4."""
+    try:
+        return find_or_make()
+    except CannotMake as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI has to have VisTrails: {error}")
+        pytest.skip(f"no VisTrails: {error}")
+
+
+@pytest.fixture
+def stock_vistrails(vistrails_python: Path, home: Path, tmp_path: Path) -> VisTrails:
+    """As it comes, with its own package for tej."""
+    folder = tmp_path / "workflows"
+    folder.mkdir()
+    return VisTrails(vistrails_python, home, folder)
+
+
+@pytest.fixture
+def vistrails(stock_vistrails: VisTrails) -> VisTrails:
+    """With our package installed."""
+    stock_vistrails.install()
+    return stock_vistrails

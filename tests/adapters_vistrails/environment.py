@@ -1,0 +1,98 @@
+"""The Python 2.7 environment that real VisTrails lives in, made once and kept.
+
+It is in the user's cache, and takes half a minute to make, with the network; then it is
+found again.  `TEJ_TEST_VISTRAILS` may name the python of one made by hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+VIRTUALENV = "virtualenv==20.21.1"
+"""The last that makes environments for Python 2.7."""
+VISTRAILS = "vistrails==2.2.4"
+"""Installed without what it declares: most of that is for its window."""
+NEEDED = ("numpy==1.16.6", "scipy==1.2.3", "requests==2.27.1", "usagestats==1.0.1")
+ORIGINAL = ("tej==0.6", "paramiko==2.12.0")
+"""What VisTrails' own package for tej is made for; ours does without."""
+LIMIT = 280
+"""Seconds that a step may take: below those of a test."""
+
+
+HOME = Path.home()
+"""As it was before a test put another one in its place."""
+
+
+class CannotMake(Exception):
+    """Why there is no such environment."""
+
+
+def find_python27() -> Path | None:
+    """A Python 2.7 that runs: on PATH, or one of pyenv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", HOME / ".pyenv"))
+    found = [shutil.which("python2.7"), *pyenv.glob("versions/2.7*/bin/python2.7")]
+    for python in filter(None, found):
+        # One of pyenv's shims is there, and runs only in some places.
+        done = subprocess.run(
+            [python, "-c", "import sys; sys.exit(sys.version_info[:2] != (2, 7))"],
+            capture_output=True,
+        )
+        if done.returncode == 0:
+            return Path(python)
+    return None
+
+
+def find_or_make() -> Path:
+    """The environment's python; raises CannotMake."""
+    given = os.environ.get("TEJ_TEST_VISTRAILS")
+    if given:
+        return Path(given)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or HOME / ".cache")
+    folder = cache / "tej-tests" / "vistrails-2.2.4"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    python = folder / "bin" / "python"
+    with _alone(folder.with_name(f"{folder.name}.lock")):
+        # Written last
+        if not (folder / "complete").exists():
+            _make(folder, python)
+    return python
+
+
+def _make(folder: Path, python: Path) -> None:
+    base = find_python27()
+    if base is None:
+        raise CannotMake("python2.7 is missing")
+    shutil.rmtree(folder, ignore_errors=True)
+    maker = folder / "maker"
+    steps: list[list[str | Path]] = [
+        [sys.executable, "-m", "venv", maker],
+        [maker / "bin/python", "-m", "pip", "install", "-q", VIRTUALENV],
+        [maker / "bin/virtualenv", "-q", "-p", base, folder],
+        [python, "-m", "pip", "install", "-q", "--no-deps", VISTRAILS],
+        [python, "-m", "pip", "install", "-q", *NEEDED, *ORIGINAL],
+    ]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    environment.pop("PYTHONPATH", None)
+    for step in steps:
+        done = subprocess.run(
+            step, env=environment, capture_output=True, text=True, timeout=LIMIT
+        )
+        if done.returncode:
+            words = " ".join(map(str, step))
+            raise CannotMake(f"{words}: {done.stderr.strip()[-500:]}")
+    (folder / "complete").touch()
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Of several processes, one at a time."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
