@@ -1,0 +1,200 @@
+"""Both ways to ask a queue, the command's and the library's: the same answers."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import Gate, job_directory
+from tej_vistrails.client import ClientError, CommandClient, Work, find_command
+from tej_vistrails.engine.library import LibraryClient
+from tej_vistrails.place import Place, compose
+
+import tej
+from tests.adapters_vistrails.conftest import CHECKOUT
+
+pytestmark = pytest.mark.xdist_group("vistrails")
+
+
+@pytest.fixture(params=[CommandClient, LibraryClient])
+def client(
+    request: pytest.FixtureRequest, queue_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """One of each kind, for a queue on the shared server."""
+    monkeypatch.setenv("TEJ_COMMAND", shlex.join([sys.executable, "-m", "tej"]))
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    made = request.param(Place("server", str(queue_path), "default"))
+    yield made
+    if isinstance(made, LibraryClient):
+        made.queue.close()
+
+
+def kind(call: Callable[[], object]) -> str:
+    with pytest.raises(ClientError) as caught:
+        call()
+    assert caught.value.message
+    return caught.value.kind
+
+
+def test_a_job_from_its_start_to_its_end(
+    client: Any, tmp_path: Path, gate: Gate
+) -> None:
+    assert client.status("a") is None
+    work = Work(
+        str(job_directory(tmp_path, f"{gate.wait}; echo o; echo e >&2; exit 3"))
+    )
+    assert client.ensure("a", work) is True
+    assert client.ensure("a", work) is False
+    assert client.status("a")["state"] in ("created", "queued", "running")
+    gate.open()
+    ended = client.wait("a")
+    assert (ended["state"], ended["exit_code"], ended["final"]) == ("finished", 3, True)
+    assert client.output("a", "stdout") == "o\n"
+    assert client.output("a", "stderr") == "e\n"
+    assert client.ensure("a", work, retry=True) is True
+    assert client.wait("a")["attempt"] == 2
+    assert client.kill("a")["state"] == "finished"
+    client.delete("a")
+    assert client.status("a") is None
+
+
+def test_all_that_goes_with_a_job_arrives(
+    client: Any, tmp_path: Path, queue_path: Path
+) -> None:
+    files = {"-run": '#!/bin/sh\nprintf "%s" "$ODD" >seen\n'}
+    work = Work(str(job_directory(tmp_path, files=files)), "sh ./-run")
+    work.environment = {"ODD": "é='a'\n\"$b\"", "LARGE": "x" * 100_000}
+    work.labels = {"odd": "é b=c", "-x": "y"}
+    work.resources = {"nodes": 2, "walltime": "0:10:00", "account": "me"}
+    work.scheduler_options = ["--qos=high --hold"]
+    work.login = True
+    client.ensure("a", work)
+    status = client.wait("a")
+    assert status["exit_code"] == 0
+    assert status["labels"] == work.labels
+    client.download("a", ["seen"], str(tmp_path / "to"))
+    assert (tmp_path / "to/seen").read_text() == work.environment["ODD"]
+    resources = (queue_path / "jobs/a/resources").read_text()
+    assert resources.splitlines() == [
+        "nodes=2",
+        "walltime=600",
+        "account=me",
+        "option=--qos=high",
+        "option=--hold",
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", [["a@b", "local:", "ssh://x"], ["a@b", "plain"], ["-x"], ["a@b"]]
+)
+def test_files_are_fetched_whatever_they_are_called(
+    client: Any, tmp_path: Path, names: list[str]
+) -> None:
+    client.ensure(
+        "a", Work(str(job_directory(tmp_path, files=dict.fromkeys(names, "x"))))
+    )
+    written = client.download("a", names, str(tmp_path / "to"))
+    expected = [str(tmp_path / "to" / name) for name in names]
+    assert sorted(written) == sorted(expected)
+    client.wait("a")
+
+
+def test_errors_have_the_names_that_tej_gives_them(client: Any, tmp_path: Path) -> None:
+    work = Work(str(job_directory(tmp_path)))
+    client.ensure("a", work)
+    client.wait("a")
+    other = Work(str(job_directory(tmp_path, "other", name="other")))
+    assert kind(lambda: client.ensure("a", other)) == "JobAlreadyExists"
+    assert kind(lambda: client.delete("absent")) == "JobNotFound"
+    assert kind(lambda: client.kill("absent")) == "JobNotFound"
+    assert kind(lambda: client.wait("absent")) == "JobNotFound"
+    assert kind(lambda: client.output("absent", "stdout")) == "JobNotFound"
+    fetch = ("a", ["absent"], str(tmp_path))
+    assert kind(lambda: client.download(*fetch)) == "DownloadFailed"
+    missing = Work(str(tmp_path / "absent"))
+    assert kind(lambda: client.ensure("b", missing)) == "InvalidJobDirectory"
+
+
+def test_a_queue_with_another_runtime_than_those_needed_is_refused(
+    client: Any, library: tej.RemoteQueue
+) -> None:
+    library.setup()
+    place = Place("server", str(library.queue), None, ("pbs", "slurm"))
+    picky = type(client)(place)
+    assert kind(lambda: picky.status("a"))
+    fitting = type(client)(
+        Place("server", str(library.queue), None, ("default", "slurm"))
+    )
+    assert fitting.status("a") is None
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"),
+    [
+        ("root@127.0.0.1:1", "ConnectionFailed"),
+        ("host.invalid", "ConnectionFailed"),
+        ("a b@", "InvalidDestination"),
+    ],
+)
+def test_only_a_connection_that_may_come_back_is_one_that_may_pass(
+    client: Any, destination: str, expected: str
+) -> None:
+    far = type(client)(Place(destination))
+    with pytest.raises(ClientError) as caught:
+        far.status("a")
+    assert caught.value.kind == expected
+    assert caught.value.may_pass is (expected == "ConnectionFailed")
+
+
+def test_a_command_that_does_not_answer_is_named(place: object) -> None:
+    silent = CommandClient(Place("server"), ["true"])
+    assert kind(lambda: silent.status("a")) == "NoAnswer"
+    absent = CommandClient(Place("server"), ["/absent/tej"])
+    assert kind(lambda: absent.status("a")) == "NoCommand"
+
+
+def test_the_command_is_the_one_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert find_command() == ["tej"]
+    monkeypatch.setenv("TEJ_COMMAND", "python3 -m 'my tej'")
+    assert find_command() == ["python3", "-m", "my tej"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "destination"),
+    [
+        (("host",), "host"),
+        (("user@host:2222",), "user@host:2222"),
+        (("host", "user"), "user@host"),
+        (("host", None, 2222), "host:2222"),
+        (("user@host", None, 2222), "user@host:2222"),
+        (("ssh://other@host:22", "user", 2222), "user@host:2222"),
+        (("other@host:22", "user"), "user@host:22"),
+        (("[::1]:22", "user"), "user@[::1]:22"),
+        (("[::1]", None, 2222), "[::1]:2222"),
+    ],
+)
+def test_a_destination_is_composed_of_a_queues_ports(
+    parts: tuple[Any, ...], destination: str
+) -> None:
+    assert compose(*parts) == destination
+
+
+@pytest.mark.parametrize(
+    ("destination", "shown"),
+    [
+        ("host", "host"),
+        ("user@host:22", "user@host:22"),
+        ("user:p@ss:w@host:22", "user@host:22"),
+        ("ssh://user:pass@host", "ssh://user@host"),
+    ],
+)
+def test_a_place_is_shown_without_its_password(destination: str, shown: str) -> None:
+    place = Place(destination, "q")
+    assert place.shown == shown
+    assert repr(place) == f"<queue q on {shown}>"

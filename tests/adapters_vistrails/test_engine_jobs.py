@@ -1,0 +1,510 @@
+"""Pipelines whose modules are jobs, on a real sshd: started, awaited, fetched, and what
+happens when something is in the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import Gate
+from servers.proxy import Proxy
+from tej_vistrails import JobMonitor, Pipeline
+
+import tej
+
+Document = dict[str, Any]
+Shell = Callable[..., Document]
+Load = Callable[[Document], Pipeline]
+pytestmark = pytest.mark.xdist_group("vistrails")
+
+
+def job_id(pipeline: Pipeline) -> str:
+    (only,) = pipeline.job_ids().values()
+    return only
+
+
+def text_of(pipeline: Pipeline, execution: Any, port: str = "stdout") -> str:
+    return execution.text(pipeline.nodes["job"][port])
+
+
+def test_a_job_is_started_then_found_running_then_fetched(
+    shell: Shell, load: Load, library: tej.RemoteQueue, gate: Gate, tmp_path: Path
+) -> None:
+    document = shell(f"echo started >>starts; {gate.wait}; echo result\n")
+    records = tmp_path / "records"
+    # Each with what is in the file alone, as a new process has it.
+    for _ in range(2):
+        with load(document).run(JobMonitor(records)) as execution:
+            assert list(execution.suspended) == ["job"]
+            assert not execution.errors
+    gate.open()
+    pipeline = load(document)
+    with pipeline.run(JobMonitor(records), wait=True) as execution:
+        assert execution.completed
+        assert text_of(pipeline, execution) == "result\n"
+        assert execution.output(pipeline.nodes["job"]["exitcode"]) == 0
+    (record,) = JobMonitor(records).jobs.values()
+    assert record.finished
+    assert record.parameters["job_id"] == job_id(pipeline)
+    library.download(job_id(pipeline), "starts", directory=tmp_path)
+    assert (tmp_path / "starts").read_text() == "started\n"
+
+
+def test_who_knows_nothing_of_a_job_finds_it(
+    shell: Shell, load: Load, library: tej.RemoteQueue
+) -> None:
+    pipeline = load(shell("echo once\n"))
+    with pipeline.run(wait=True):
+        pass
+    before = library.status(job_id(pipeline))
+    with pipeline.run() as execution:
+        assert text_of(pipeline, execution) == "once\n"
+    assert library.status(job_id(pipeline)).submitted == before.submitted
+
+
+def test_what_leads_to_a_job_that_is_there_is_not_executed(
+    load: Load, place: Callable[..., Document], tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\ncat numbers >copy\n")
+    pipeline = Pipeline("content")
+    queue = pipeline.add("Queue", **place())
+    text = pipeline.add("String", value="1 2 3")
+    numbers = pipeline.add("WriteFile", in_value=text["value"])
+    file = pipeline.add("File", value=script)
+    job = pipeline.add(
+        "SubmitJob",
+        queue=queue["queue"],
+        files={"numbers": numbers["out_value"], "start.sh": file["value"]},
+    )
+    result = pipeline.add("DownloadFile", job=job["job"], filename="copy")
+    for times, computed in ((1, True), (2, False)):
+        with pipeline.run(wait=True) as execution:
+            assert execution.text(result["file"]) == "1 2 3", times
+            assert execution.modules[numbers.name].computed is computed
+
+
+def test_several_people_at_once_start_it_once(
+    shell: Shell, load: Load, library: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    pipelines = [load(shell("echo $$ >>starts; echo done\n")) for _ in range(5)]
+    seen: list[str] = []
+
+    def execute(pipeline: Pipeline) -> None:
+        with pipeline.run(wait=True) as execution:
+            seen.append(text_of(pipeline, execution))
+
+    threads = [threading.Thread(target=execute, args=(one,)) for one in pipelines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == ["done\n"] * 5
+    library.download(job_id(pipelines[0]), "starts", directory=tmp_path)
+    assert len((tmp_path / "starts").read_text().split()) == 1
+
+
+def test_a_job_deleted_on_the_server_is_started_again(
+    shell: Shell, load: Load, library: tej.RemoteQueue, monitor: JobMonitor
+) -> None:
+    pipeline = load(shell("echo again\n"))
+    with pipeline.run(monitor, wait=True):
+        pass
+    library.delete(job_id(pipeline))
+    with pipeline.run(monitor, wait=True) as execution:
+        assert text_of(pipeline, execution) == "again\n"
+
+
+def test_a_job_deleted_while_it_was_awaited_is_started_again(
+    shell: Shell, load: Load, library: tej.RemoteQueue, monitor: JobMonitor, gate: Gate
+) -> None:
+    pipeline = load(shell(f"{gate.wait}; echo again\n"))
+    with pipeline.run(monitor) as execution:
+        assert execution.suspended
+    library.kill(job_id(pipeline), grace=0)
+    library.delete(job_id(pipeline))
+    gate.open()
+    with pipeline.run(monitor, wait=True) as execution:
+        assert text_of(pipeline, execution) == "again\n"
+
+
+def test_a_broken_connection_suspends_and_keeps_the_record(
+    shell: Shell, load: Load, flaky: Proxy, monitor: JobMonitor, gate: Gate
+) -> None:
+    pipeline = load(shell(f"{gate.wait}; echo back\n", {"hostname": "flaky"}))
+    with pipeline.run(monitor) as execution:
+        assert execution.suspended
+    before = json.loads(monitor.path.read_text())  # type: ignore[union-attr]
+    flaky.refuse()
+    flaky.cut()
+    with pipeline.run(monitor) as execution:
+        assert list(execution.suspended) == ["job"]
+        assert not execution.errors
+    assert json.loads(monitor.path.read_text()) == before  # type: ignore[union-attr]
+    flaky.accept()
+    gate.open()
+    with pipeline.run(monitor, wait=True) as execution:
+        assert text_of(pipeline, execution) == "back\n"
+
+
+def test_a_connection_broken_before_the_start_suspends_and_a_later_run_starts(
+    shell: Shell, load: Load, flaky: Proxy, monitor: JobMonitor
+) -> None:
+    pipeline = load(shell("echo started\n", {"hostname": "flaky"}))
+    flaky.refuse()
+    with pipeline.run(monitor) as execution:
+        assert list(execution.suspended) == ["job"]
+    flaky.accept()
+    with pipeline.run(monitor, wait=True) as execution:
+        assert text_of(pipeline, execution) == "started\n"
+
+
+def test_another_branch_goes_on_when_one_server_cannot_be_reached(
+    shell: Shell,
+    load: Load,
+    place: Callable[..., Document],
+    flaky: Proxy,
+    library: tej.RemoteQueue,
+) -> None:
+    document = shell("echo here\n")
+    document["modules"]["far"] = {"type": "Queue", "inputs": place("flaky")}
+    document["modules"]["other"] = {
+        "type": "SubmitShellJob",
+        "inputs": {"source": "echo there"},
+    }
+    document["connections"].insert(0, ["far.queue", "other.queue"])
+    flaky.refuse()
+    pipeline = load(document)
+    with pipeline.run() as execution:
+        assert "other" in execution.suspended
+    library.wait([pipeline.job_ids()["job"]])
+    with pipeline.run() as execution:
+        assert list(execution.suspended) == ["other"]
+        assert text_of(pipeline, execution) == "here\n"
+
+
+def test_a_server_that_lets_nobody_in_is_an_error_and_keeps_the_record(
+    shell: Shell,
+    load: Load,
+    library: tej.RemoteQueue,
+    monitor: JobMonitor,
+    gate: Gate,
+    home: Path,
+    queue_path: Path,
+) -> None:
+    pipeline = load(shell(f"{gate.wait}\n"))
+    with pipeline.run(monitor) as execution:
+        assert execution.suspended
+    config = home / ".ssh/config"
+    good = config.read_text()
+    config.write_text(good.replace("IdentityFile", "#IdentityFile"))
+    from tej_vistrails import client
+
+    client._clients.clear()
+    with pipeline.run(monitor) as execution:
+        assert list(execution.errors) == ["job"]
+        assert "key" in str(execution.errors["job"])
+    config.write_text(good)
+    client._clients.clear()
+    (record,) = JobMonitor(monitor.path).jobs.values()
+    assert not record.finished
+    assert record.parameters["job_id"] == job_id(pipeline)
+    gate.open()
+    with pipeline.run(monitor, wait=True) as execution:
+        assert execution.completed
+
+
+def test_a_failed_job_is_told_and_its_exit_code_handed_on(
+    shell: Shell, load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    pipeline = load(shell("echo why >&2; exit 3\n"))
+    with pipeline.run(wait=True) as execution:
+        assert execution.output(pipeline.nodes["job"]["exitcode"]) == 3
+        assert text_of(pipeline, execution, "stderr") == "why\n"
+    assert f"'{job_id(pipeline)}' failed with exit code 3" in caplog.text
+
+
+@pytest.mark.parametrize("port", ["fail_on_error", "print_error"])
+def test_a_failed_job_fails_the_module_if_that_is_wanted(
+    shell: Shell, load: Load, port: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = load(shell("echo why >&2; exit 3\n", **{port: True}))
+    with pipeline.run(wait=True) as execution:
+        message = str(execution.errors["job"])
+    assert job_id(pipeline) in message
+    assert message.endswith("failed with exit code 3\nwhy")
+    assert ("why" in capfd.readouterr().err) is (port == "print_error")
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_failed_job_is_tried_again_only_if_that_is_wanted(
+    shell: Shell, load: Load, library: tej.RemoteQueue, gate: Gate, retry: bool
+) -> None:
+    script = f"[ -e '{gate.path}' ] || exit 1; echo well\n"
+    pipeline = load(shell(script, retry=retry))
+    with pipeline.run(wait=True) as execution:
+        assert execution.output(pipeline.nodes["job"]["exitcode"]) == 1
+    gate.open()
+    with pipeline.run(wait=True) as execution:
+        code = execution.output(pipeline.nodes["job"]["exitcode"])
+        assert (code, text_of(pipeline, execution)) == (
+            (0, "well\n") if retry else (1, "")
+        )
+    assert library.status(job_id(pipeline)).attempt == (2 if retry else 1)
+
+
+def test_a_failure_that_was_waited_for_is_told_before_it_is_tried_again(
+    shell: Shell, load: Load, library: tej.RemoteQueue, monitor: JobMonitor, gate: Gate
+) -> None:
+    pipeline = load(shell(f"{gate.wait}; exit 4\n", retry=True, fail_on_error=True))
+    with pipeline.run(monitor) as execution:
+        assert execution.suspended
+    gate.open()
+    library.wait([job_id(pipeline)])
+    with pipeline.run(monitor) as execution:
+        assert "exit code 4" in str(execution.errors["job"])
+    assert library.status(job_id(pipeline)).attempt == 1
+    with pipeline.run(monitor, wait=True) as execution:
+        assert execution.errors
+    assert library.status(job_id(pipeline)).attempt == 2
+
+
+def test_a_killed_job_is_an_error_whatever_is_wanted(
+    shell: Shell, load: Load, library: tej.RemoteQueue, gate: Gate
+) -> None:
+    pipeline = load(shell(f"{gate.wait}\n"))
+    with pipeline.run():
+        pass
+    library.kill(job_id(pipeline), grace=0)
+    with pipeline.run() as execution:
+        assert "was killed by" in str(execution.errors["job"])
+        assert "`retry`" in str(execution.errors["job"])
+
+
+def test_the_environment_and_labels_reach_the_job(
+    shell: Shell, load: Load, library: tej.RemoteQueue
+) -> None:
+    inputs = {"environment": ["ONE=é 1", "TWO=a=b"], "labels": ["project=x", "n=1"]}
+    pipeline = load(shell('echo "$ONE|$TWO"\n', **inputs))
+    with pipeline.run(wait=True) as execution:
+        assert text_of(pipeline, execution) == "é 1|a=b\n"
+    assert library.status(job_id(pipeline)).labels == {"project": "x", "n": "1"}
+
+
+def test_what_is_no_pair_is_refused_before_anything_is_sent(
+    shell: Shell, load: Load, library: tej.RemoteQueue
+) -> None:
+    pipeline = load(shell("true\n", environment="NAME"))
+    with pipeline.run() as execution:
+        assert "takes NAME=VALUE, not 'NAME'" in str(execution.errors["job"])
+    with pytest.raises(tej.QueueDoesntExist):
+        library.status(job_id(pipeline))
+
+
+def test_resources_and_options_reach_the_queue(
+    shell: Shell, load: Load, queue_path: Path
+) -> None:
+    asked = {"nodes": 2, "memory": "1G", "scheduler_options": ["--a b", "--c"]}
+    pipeline = load(shell("true\n", **asked, partition="long"))
+    with pipeline.run(wait=True) as execution:
+        assert execution.completed
+    lines = (
+        (queue_path / "jobs" / job_id(pipeline) / "resources").read_text().split("\n")
+    )
+    wanted = {
+        "nodes=2",
+        "memory=1073741824",
+        "partition=long",
+        "option=--a",
+        "option=b",
+    }
+    assert wanted <= set(lines)
+
+
+def test_a_directory_is_sent_with_the_files_of_the_ports(
+    place: Callable[..., Document], tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "run.sh").write_text("#!/bin/sh\ncat data/* extra >result\n")
+    (base / "run.sh").chmod(0o755)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a").write_text("A")
+    (tmp_path / "x").write_text("X")
+    pipeline = Pipeline()
+    queue = pipeline.add("Queue", **place())
+    directory = pipeline.add("Directory", value=base)
+    data = pipeline.add("Directory", value=folder)
+    extra = pipeline.add("File", value=tmp_path / "x")
+    job = pipeline.add(
+        "SubmitJob",
+        queue=queue["queue"],
+        job=directory["value"],
+        script="run.sh",
+        files={
+            "extra": extra["value"],
+            "data/b": extra["value"],
+            "data/a": data["value"],
+        },
+    )
+    result = pipeline.add("DownloadFile", job=job["job"], filename="result")
+    with pipeline.run(wait=True) as execution:
+        # cat says of the directory that it is one
+        assert execution.text(result["file"]) == "XX"
+    assert not (base / "extra").exists()
+
+
+@pytest.mark.parametrize("name", ["../up", "/root", "a//b", ".", ""])
+def test_a_port_cannot_lead_out_of_the_job(
+    place: Callable[..., Document], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "x").write_text("X")
+    pipeline = Pipeline()
+    queue = pipeline.add("Queue", **place())
+    file = pipeline.add("File", value=tmp_path / "x")
+    pipeline.add("SubmitJob", queue=queue["queue"], files={name: file["value"]})
+    with pipeline.run() as execution:
+        assert f"called '{name}'" in str(execution.errors["SubmitJob"])
+
+
+def test_a_job_of_nothing_is_an_error_that_says_so(
+    place: Callable[..., Document],
+) -> None:
+    pipeline = Pipeline()
+    queue = pipeline.add("Queue", **place())
+    pipeline.add("SubmitJob", queue=queue["queue"])
+    with pipeline.run() as execution:
+        assert "needs a directory" in str(execution.errors["SubmitJob"])
+
+
+@pytest.fixture
+def results(shell: Shell, load: Load) -> Pipeline:
+    """A pipeline whose job has left some files."""
+    script = (
+        "mkdir plots; echo 1 >plots/1.png; echo 2 >plots/2.png; echo t >table.csv\n"
+    )
+    return load(shell(script))
+
+
+def test_files_are_fetched_one_at_a_time_by_directory_or_several_at_once(
+    results: Pipeline,
+) -> None:
+    job = results.nodes["job"]
+    one = results.add("DownloadFile", job=job["job"], filename="table.csv")
+    folder = results.add("DownloadDirectory", job=job["job"], pathname="plots")
+    some = results.add(
+        "DownloadFiles", job=job["job"], filenames=["table.csv", "plots/*.png"]
+    )
+    with results.run(wait=True) as execution:
+        path = Path(execution.output(one["file"]).name)
+        assert (path.name, path.read_text()) == ("table.csv", "t\n")
+        plots = Path(execution.output(folder["directory"]).name)
+        assert sorted(file.name for file in plots.iterdir()) == ["1.png", "2.png"]
+        files = [
+            Path(file.name).read_text() for file in execution.output(some["files"])
+        ]
+        assert sorted(files) == ["1\n", "2\n", "t\n"]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("type_", "port", "name", "words"),
+    [
+        ("DownloadFile", "filename", "absent", "absent"),
+        ("DownloadFile", "filename", "plots/*.png", "is 2 files"),
+        ("DownloadFile", "filename", "../spec", "spec"),
+        ("DownloadFile", "filename", "/etc/passwd", "passwd"),
+        ("DownloadDirectory", "pathname", "table.csv", "is no directory"),
+        ("DownloadDirectory", "pathname", "absent", "absent"),
+        ("DownloadDirectory", "pathname", "plot?", "is no directory"),
+    ],
+)
+def test_what_cannot_be_fetched_is_named(
+    results: Pipeline, type_: str, port: str, name: str, words: str
+) -> None:
+    results.add(type_, job=results.nodes["job"]["job"], **{port: name})
+    with results.run(wait=True) as execution:
+        assert words in str(execution.errors[type_])
+
+
+def test_a_job_can_be_named_by_its_id(
+    shell: Shell, load: Load, gate: Gate, library: tej.RemoteQueue
+) -> None:
+    pipeline = load(shell(f"{gate.wait}; exit 2\n"))
+    with pipeline.run():
+        pass
+    named = Pipeline()
+    queue = named.add("Queue", hostname="local:", queue=library.queue)
+    job = named.add("Job", queue=queue["queue"], id=job_id(pipeline))
+    with named.run() as execution:
+        assert list(execution.suspended) == ["Job"]
+    gate.open()
+    with named.run(wait=True) as execution:
+        assert execution.output(job["exitcode"]) == 2
+
+
+def test_a_job_that_does_not_exist_is_an_error(
+    place: Callable[..., Document], library: tej.RemoteQueue
+) -> None:
+    library.setup()
+    pipeline = Pipeline()
+    queue = pipeline.add("Queue", **place())
+    pipeline.add("Job", queue=queue["queue"], id="absent")
+    with pipeline.run() as execution:
+        assert "No job 'absent'" in str(execution.errors["Job"])
+
+
+def test_a_job_is_killed_and_deleted_by_modules(
+    shell: Shell, load: Load, library: tej.RemoteQueue, place: Callable[..., Document]
+) -> None:
+    pipeline = load(shell("sleep 1000\n"))
+    with pipeline.run():
+        pass
+    ending = Pipeline()
+    queue = ending.add("Queue", **place())
+    kill = ending.add("KillJob", queue=queue["queue"], id=job_id(pipeline))
+    delete = ending.add("DeleteJob", job=kill["job"])
+    with ending.run() as execution:
+        assert execution.output(kill["state"]) == "killed"
+        assert execution.output(delete["deleted"]) is True
+    assert library.jobs() == []
+    with ending.run() as execution:
+        assert "No job" in str(execution.errors["KillJob"])
+
+
+def test_a_password_is_in_no_record_and_in_no_words(
+    shell: Shell, load: Load, monitor: JobMonitor, sshd: Any, gate: Gate
+) -> None:
+    hostname = f"{sshd.user}:s3cret@server"
+    pipeline = load(shell(f"{gate.wait}\n", {"hostname": hostname}))
+    with pipeline.run(monitor) as execution:
+        reference = execution.modules["queue"].outputPorts["queue"]
+        assert "s3cret" not in repr(reference) + str(execution.suspended)
+    assert "s3cret" not in monitor.path.read_text()  # type: ignore[union-attr]
+    assert monitor.path.stat().st_mode & 0o077 == 0  # type: ignore[union-attr]
+    gate.open()
+
+
+def test_by_content_the_same_work_is_one_job_wherever_the_files_are(
+    place: Callable[..., Document], library: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    for number, server in enumerate(["server", "local:"]):
+        script = tmp_path / f"script{number}"
+        script.write_text("echo $$\n")
+        pipeline = Pipeline("content")
+        queue = pipeline.add("Queue", **place(server))
+        file = pipeline.add("File", value=script)
+        pipeline.add(
+            "SubmitJob", queue=queue["queue"], files={"start.sh": file["value"]}
+        )
+        with pipeline.run(wait=True) as execution:
+            assert execution.completed
+    (only,) = library.jobs()
+    assert only.job_id.startswith("vistrails_content_")
