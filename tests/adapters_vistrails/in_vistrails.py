@@ -13,6 +13,7 @@ from __future__ import print_function
 import json
 import os
 import sys
+import urllib
 
 import vistrails
 import vistrails.core.api
@@ -61,6 +62,8 @@ class Builder(object):
             self.modules[name] = module
         for port, values in spec.get("inputs", {}).items():
             for value in values if isinstance(values, list) else [values]:
+                if (type_, port) == ("SubmitShellJob", "source"):
+                    value = urllib.quote(text(value))
                 function = self.controller.create_function(
                     module, text(port), [text("%s" % value)]
                 )
