@@ -12,6 +12,7 @@ from __future__ import print_function
 
 import json
 import os
+import subprocess
 import sys
 import urllib
 
@@ -113,6 +114,9 @@ def execute(request):
         loaded.select_latest_version()
         controller = loaded.controller
         ((result,), _) = controller.execute_current_workflow()
+        for command in request.get("between", ()):
+            subprocess.check_call(command, stdout=sys.stderr)
+            ((result,), _) = controller.execute_current_workflow()
         pipeline = controller.current_pipeline
     modules = pipeline.modules
     answer = {

@@ -307,6 +307,15 @@ def test_what_is_no_pair_is_refused_before_anything_is_sent(
         library.status(job_id(pipeline))
 
 
+def test_a_start_that_was_refused_leaves_no_record(
+    shell: Shell, load: Load, monitor: JobMonitor
+) -> None:
+    pipeline = load(shell("true\n", memory="much"))
+    with pipeline.run(monitor) as execution:
+        assert "'much' is not a size" in str(execution.errors["job"])
+    assert monitor.jobs == {}
+
+
 def test_resources_and_options_reach_the_queue(
     shell: Shell, load: Load, queue_path: Path
 ) -> None:
@@ -332,7 +341,7 @@ def test_a_directory_is_sent_with_the_files_of_the_ports(
 ) -> None:
     base = tmp_path / "base"
     base.mkdir()
-    (base / "run.sh").write_text("#!/bin/sh\ncat data/* extra >result\n")
+    (base / "run.sh").write_text("#!/bin/sh\ncat data/a/* data/b extra >result\n")
     (base / "run.sh").chmod(0o755)
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -356,8 +365,7 @@ def test_a_directory_is_sent_with_the_files_of_the_ports(
     )
     result = pipeline.add("DownloadFile", job=job["job"], filename="result")
     with pipeline.run(wait=True) as execution:
-        # cat says of the directory that it is one
-        assert execution.text(result["file"]) == "XX"
+        assert execution.text(result["file"]) == "AXX"
     assert not (base / "extra").exists()
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tej_vistrails.client import find_command
 from tej_vistrails.engine import installation
 
 import tej
+from tests.adapters_vistrails.conftest import CHECKOUT
 
 Document = dict[str, Any]
 Shell = Callable[..., Document]
@@ -196,6 +197,44 @@ def test_what_somebody_else_has_put_there_stays(
     assert status == 1
     assert "is not from tej" in stderr
     assert (mine / "mine.py").exists()
+
+
+def in_docs(language: str) -> str:
+    """The example in that language."""
+    text = (CHECKOUT / "docs/vistrails.md").read_text("utf-8")
+    return text.split(f"```{language}\n")[1].split("```")[0]
+
+
+@pytest.fixture
+def own_queue(home: Path) -> Iterator[tej.RemoteQueue]:
+    """That in the home of who tries the examples."""
+    queue = tej.RemoteQueue("local:", home / ".tej", "default")
+    queue.setup()
+    yield queue
+    queue.cleanup(kill=True, grace=0)
+
+
+def test_the_example_in_python_works(
+    terminal: Terminal, own_queue: tej.RemoteQueue
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", in_docs("python")],
+        env=terminal.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("hello\n\n", "")
+    assert len(own_queue.jobs()) == 1
+
+
+def test_the_example_in_json_works(
+    terminal: Terminal, own_queue: tej.RemoteQueue
+) -> None:
+    (terminal.folder / "sort.json").write_text(in_docs("json"))
+    _, ids, _ = terminal("ids", "sort.json")
+    assert ids.startswith("vistrails_content_c7ea5")
+    assert terminal("run", "sort.json", "--wait")[:2] == (0, "1\n2\n3\n\n")
+    assert [f"{job.job_id} job\n" for job in own_queue.jobs()] == [ids]
 
 
 def test_what_is_installed_needs_nothing_that_is_not() -> None:

@@ -261,6 +261,19 @@ def test_a_job_deleted_on_the_server_is_started_again(
     assert answer["outputs"]["SubmitShellJob"]["stdout"] == "again\n"
 
 
+def test_a_job_deleted_on_the_server_is_missed_by_the_process_that_has_fetched_it(
+    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
+) -> None:
+    signature = vistrails.build(shell("echo again\n"))["signatures"]["job"]
+    tej_ = [sys.executable, "-m", "tej"]
+    place = ["server", "--queue", str(library.queue), "--id", PREFIX + signature]
+    wait, delete = [*tej_, "wait", *place], [*tej_, "delete", *place]
+    assert vistrails.execute(between=[wait, delete])["errors"] == {}
+    # Started again, or it would not be there
+    (job,) = library.jobs()
+    assert job.job_id == PREFIX + signature
+
+
 def test_of_two_that_start_it_at_once_both_wait_for_the_one_job(
     vistrails: VisTrails,
     shell: Shell,
@@ -321,6 +334,16 @@ def test_text_that_is_more_than_ascii_reaches_the_job(
     vistrails.build(shell("echo 'é ~'; cat <<E\nü\nE\n"))
     answer = vistrails.execute(console=True, interval=600)
     assert answer["outputs"]["SubmitShellJob"]["stdout"] == "é ~\nü\n"
+
+
+def test_words_that_are_more_than_ascii_are_told(
+    vistrails: VisTrails, shell: Shell
+) -> None:
+    vistrails.build(shell("echo 'wéll, no' >&2; exit 1", fail_on_error=True))
+    error = vistrails.execute(console=True, interval=600)["errors"]["SubmitShellJob"]
+    # As far as VisTrails can save it
+    assert error.endswith("failed with exit code 1\nw\\xe9ll, no")
+    assert records(vistrails.folder)
 
 
 def test_jobs_are_killed_and_deleted_by_modules(

@@ -67,6 +67,7 @@ def test_the_wheel_has_every_runtime_file_as_it_is(tmp_path):
     assert {name.split("/")[0] for name in wheel} == {
         "tej",
         f"tej-{tej.__version__}.dist-info",
+        *(folder.name for folder in CHECKOUT.glob("integrations/*/tej_*")),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import absolute_import, division
 import os
 import shutil
 
-from .host import Module, ModuleError, PathObject, settings
+from .host import Module, PathObject, fail, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class AssembleDirectoryMixin(_Mixed):
         # type: (str, str, str) -> None
         parts = name.split("/")
         if not all(parts) or ".." in parts or "." in parts:
-            raise ModuleError(self, "A port cannot be a file called '%s'" % name)
+            raise fail(self, "A port cannot be a file called '%s'" % name)
         target = os.path.join(folder, *parts)
         if not os.path.isdir(os.path.dirname(target)):
             os.makedirs(os.path.dirname(target))
@@ -68,15 +68,15 @@ class AssembleDirectoryMixin(_Mixed):
         elif os.path.isfile(source):
             shutil.copy(source, target)
         else:
-            raise ModuleError(self, "'%s', for '%s', is not there" % (source, name))
+            raise fail(self, "'%s', for '%s', is not there" % (source, name))
 
 
 class MakeDirectory(AssembleDirectoryMixin, Module):
     """A temporary directory with the files of its ports in it."""
 
     _settings = settings(
-        configure_widget="vistrails.gui.modules.tuple_configuration:"
-        "TupleConfigurationWidget"
+        configure_widget="%s.widgets:FilesConfigurationWidget"
+        % __name__.rpartition(".")[0]
     )
     _output_ports = [("directory", "(basic:Directory)")]  # type: List[Port]
 

@@ -129,7 +129,7 @@ class CommandClient(object):
         if lines is not None:
             options += ["--tail", "%d" % lines]
         files = self._ask("logs", options)["files"]
-        return _native("".join(files.values()))
+        return "".join(files.values())
 
     def kill(self, job_id):
         # type: (str) -> Document
@@ -156,7 +156,7 @@ class CommandClient(object):
         environment = dict(os.environ, TEJ_DESTINATION=self.place.destination)
         try:
             process = subprocess.Popen(
-                [_native(word) for word in line],
+                _native(line),
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -171,12 +171,12 @@ class CommandClient(object):
             )
         stdout, stderr = process.communicate(stdin.encode("utf-8"))
         try:
-            answer = json.loads(stdout.decode("utf-8"))
+            answer = _native(json.loads(stdout.decode("utf-8")))
         except ValueError:
             raise ClientError(
                 "NoAnswer",
                 "`tej %s` ended with status %s and no answer: %s"
-                % (verb, process.returncode, stderr.decode("utf-8", "replace").strip()),
+                % (verb, process.returncode, _text(stderr).strip()),
             )
         _raise(answer.get("error"))
         return dict(answer)
@@ -188,10 +188,21 @@ def _raise(error):
         raise ClientError(error["kind"], error["message"])
 
 
-def _native(word):
-    # type: (str) -> str
-    """In Python 2 arguments are bytes."""
-    return word if isinstance(word, str) else word.encode("utf-8")
+def _native(value):
+    # type: (Any) -> Any
+    """With its text as modules have it, which in Python 2 is bytes."""
+    if isinstance(value, dict):
+        return {_native(key): _native(value[key]) for key in value}
+    if isinstance(value, list):
+        return [_native(one) for one in value]
+    if hasattr(value, "encode") and not isinstance(value, str):
+        return value.encode("utf-8")
+    return value
+
+
+def _text(data):
+    # type: (bytes) -> str
+    return data if isinstance(data, str) else data.decode("utf-8", "replace")
 
 
 def _in_calls(names):
@@ -214,7 +225,7 @@ def find_command():
         return shlex.split(words)
     try:
         with io.open(os.path.join(_HERE, COMMAND_FILE), encoding="utf-8") as file:
-            return [_native(word) for word in json.load(file)]
+            return list(_native(json.load(file)))
     except (IOError, OSError):
         return ["tej"]
 

@@ -8,7 +8,7 @@ from __future__ import absolute_import, division
 import os
 
 from .client import ClientError
-from .host import Module, ModuleError, PathObject, settings
+from .host import Module, PathObject, fail, settings
 from .jobs import Job
 from .remote_job import give_up
 
@@ -48,7 +48,7 @@ class DownloadFile(Download):
         name = self.get_input("filename")
         files = self.fetch([name])[1]
         if len(files) != 1:
-            raise ModuleError(
+            raise fail(
                 self,
                 "'%s' is %d files: use DownloadDirectory or DownloadFiles"
                 % (name, len(files)),
@@ -68,7 +68,7 @@ class DownloadDirectory(Download):
         name = self.get_input("pathname")
         folder = os.path.normpath(os.path.join(self.fetch([name])[0], name))
         if not os.path.isdir(folder):
-            raise ModuleError(self, "'%s' is no directory of the job" % name)
+            raise fail(self, "'%s' is no directory of the job" % name)
         self.set_output("directory", PathObject(folder))
 
 

@@ -47,6 +47,16 @@ if TYPE_CHECKING or not IN_VISTRAILS:
         """Those of one of our modules."""
         return ModuleSettings(**options)
 
+    def fail(module, message):
+        # type: (Module, str) -> ModuleError
+        """The error of a module that could not do its part."""
+        return ModuleError(module, message)
+
+    def suspend(module, message, handle):
+        # type: (Module, str, Any) -> ModuleSuspended
+        """That of one that cannot yet; `handle.finished()` says when."""
+        return ModuleSuspended(module, message, handle=handle)
+
     def waits(monitor):
         # type: (JobMonitor) -> bool
         """Whether modules wait for their jobs: not here, where the pipeline does, so
@@ -94,9 +104,24 @@ else:
         configuration = get_vistrails_configuration()
         return bool(configuration.jobCheckInterval and not configuration.jobAutorun)
 
+    def fail(module, message):
+        """The error of a module that could not do its part."""
+        return ModuleError(module, _printable(message))
+
+    def suspend(module, message, handle):
+        """That of one that cannot yet; `handle.finished()` says when."""
+        return ModuleSuspended(module, _printable(message), handle=handle)
+
+    def _printable(message):
+        """VisTrails cannot save a workflow with an error that is more than ASCII."""
+        if isinstance(message, bytes):
+            message = message.decode("utf-8", "replace")
+        return message.encode("ascii", "backslashreplace")
+
     def warn(message):
         """Tell whoever executes the workflow: also where VisTrails shows its messages
         to nobody, as it does without a window."""
+        message = _printable(message)
         debug.warning(message)
         if not (logging.getLogger("vistrails").handlers or logging.root.handlers):
             sys.stderr.write("%s\n" % message)
@@ -171,7 +196,9 @@ __all__ = [
     "NotCacheable",
     "PathObject",
     "describe",
+    "fail",
     "settings",
+    "suspend",
     "waits",
     "warn",
 ]

@@ -21,6 +21,7 @@ from .host import (
     ModuleSuspended,
     PathObject,
     describe,
+    fail,
     settings,
     warn,
 )
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 
 JOB = "(org.vistrails.extra.tej:Job)"
 _FALSE = {"optional": True, "defaults": "['False']"}
-_ON_THE_WAY = ("queue", "retry")
-"""Ports that are needed to tell whether the others are."""
+_NEEDED_ANYHOW = ("queue", "retry", "print_error", "fail_on_error")
+"""Ports that are read also of a job that is not started."""
 
 
 class Job(Module):
@@ -65,7 +66,7 @@ class Job(Module):
         try:
             status = job.look()
             if status is None:
-                raise ModuleError(self, "No job '%s' in %r" % (job.job_id, job.queue))
+                raise fail(self, "No job '%s' in %r" % (job.job_id, job.queue))
             if not status["final"]:
                 status = await_end(self, job)
         except ClientError as error:
@@ -118,13 +119,13 @@ class BaseSubmitJob(JobMixin, Module):
         """The job's id, from the signature."""
         signature = self.signature
         if not signature:
-            raise ModuleError(self, "The host gave this module no signature")
+            raise fail(self, "The host gave this module no signature")
         if not isinstance(signature, str):
             signature = signature.decode("ascii")
         scheme = self.get_input("queue").scheme
         if scheme == "content":
             if signature != signature.lower():
-                raise ModuleError(
+                raise fail(
                     self,
                     "The scheme 'content' cannot see what a loop puts in: use the "
                     "scheme 'vistrails' for this queue",
@@ -132,7 +133,7 @@ class BaseSubmitJob(JobMixin, Module):
             try:
                 signature = content_signature(*describe(self))[:CONTENT_DIGITS]
             except CannotSign as error:
-                raise ModuleError(self, "%s" % error)
+                raise fail(self, "%s" % error)
         return str(SCHEMES[scheme] + signature)
 
     def update_upstream(self):
@@ -142,7 +143,7 @@ class BaseSubmitJob(JobMixin, Module):
             # Of a loop: what it goes through comes from there.
             super(JobMixin, self).update_upstream()
             return
-        for port in _ON_THE_WAY:
+        for port in _NEEDED_ANYHOW:
             self.update_upstream_port(port)
         self.job = self.status = self.trouble = None
         self.starts = False
@@ -159,7 +160,7 @@ class BaseSubmitJob(JobMixin, Module):
     def compute(self):
         # type: () -> None
         if getattr(self, "is_while", False):
-            raise ModuleError(
+            raise fail(
                 self, "A job in a while-loop would be the same job in every round"
             )
         try:
@@ -208,20 +209,29 @@ class BaseSubmitJob(JobMixin, Module):
         if self.starts:
             work = self.work()
             self._add_options(work)
-            # Before it is asked for: if the answer is lost, it may have been started.
-            self._record(finished=False)
-            try:
-                job.client.ensure(job.job_id, work, bool(self.get_input("retry")))
-            except ClientError as error:
-                if error.kind != "JobAlreadyExists":
-                    raise
-                # Somebody was faster, with files that differ; the id is the identity.
-                warn("tej: %s; taken as it is" % error.message)
+            self._start(job, work)
             status = None
         self._record(finished=False)
         if status is None or not status["final"]:
             status = await_end(self, job)
         return status
+
+    def _start(self, job, work):
+        # type: (RemoteJob, Work) -> None
+        monitor = self.job_monitor()
+        known = monitor.getJob(self.signature) is not None
+        # Before it is asked for: if the answer is lost, it may have been started.
+        self._record(finished=False)
+        try:
+            job.client.ensure(job.job_id, work, bool(self.get_input("retry")))
+        except ClientError as error:
+            if error.kind == "JobAlreadyExists":
+                # Somebody was faster, with files that differ; the id is the identity.
+                warn("tej: %s; taken as it is" % error.message)
+                return
+            if not (known or error.may_pass):
+                monitor.deleteJob(self.signature)
+            raise
 
     def _conclude(self, status):
         # type: (Document) -> None
@@ -237,7 +247,7 @@ class BaseSubmitJob(JobMixin, Module):
                 sys.stderr.write(job.client.output(job.job_id, "stderr", None))
             if self.get_input("print_error") or self.get_input("fail_on_error"):
                 stderr = job.standard_error().rstrip()
-                raise ModuleError(self, message + ("\n" + stderr if stderr else ""))
+                raise fail(self, message + ("\n" + stderr if stderr else ""))
             warn("tej: %s: the workflow goes on" % message)
         self.set_results()
 
@@ -282,7 +292,7 @@ class BaseSubmitJob(JobMixin, Module):
         for text in self.force_get_input_list(port):
             name, equals, value = text.partition("=")
             if not name or not equals:
-                raise ModuleError(
+                raise fail(
                     self, "The port '%s' takes NAME=VALUE, not '%s'" % (port, text)
                 )
             pairs[name] = value
@@ -296,8 +306,8 @@ class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
     """
 
     _settings = settings(
-        configure_widget="vistrails.gui.modules.tuple_configuration:"
-        "TupleConfigurationWidget"
+        configure_widget="%s.widgets:FilesConfigurationWidget"
+        % __name__.rpartition(".")[0]
     )
     _input_ports = [
         ("job", "(basic:Directory)", {"optional": True}),
@@ -308,11 +318,11 @@ class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
         # type: () -> Work
         base = self.force_get_input("job")
         if base is None and not self.input_ports_order:
-            raise ModuleError(
+            raise fail(
                 self, "A job needs a directory on the port 'job', or ports with files"
             )
         if base is not None and not os.path.isdir(base.name):
-            raise ModuleError(self, "'%s' is not a directory" % base.name)
+            raise fail(self, "'%s' is not a directory" % base.name)
         return Work(self.assemble_directory(base), self.get_input("script"))
 
 
@@ -353,7 +363,7 @@ def check_ended(module, job, status):
     # type: (Module, RemoteJob, Document) -> None
     """Raise ModuleError for a job that did not come to an end of its own."""
     if status["state"] in ("lost", "killed"):
-        raise ModuleError(
+        raise fail(
             module,
             "Job '%s' %s; set `retry` to start it again, or delete it"
             % (job.job_id, why_not_well(status)),

@@ -6,7 +6,7 @@ Part of what VisTrails loads: Python 2.7 and 3.
 from __future__ import absolute_import, division
 
 from .client import ClientError
-from .host import Module, ModuleError, NotCacheable, settings
+from .host import Module, NotCacheable, fail, settings
 from .jobs import JOB, Job
 from .queues import Queue
 from .remote_job import RemoteJob, give_up
@@ -38,7 +38,7 @@ class ManageJob(NotCacheable, Module):
         if self.has_input("job"):
             return self.get_input("job")  # type: ignore[no-any-return]
         if not (self.has_input("id") and self.has_input("queue")):
-            raise ModuleError(self, "This needs a job, or its `id` and a `queue`")
+            raise fail(self, "This needs a job, or its `id` and a `queue`")
         return RemoteJob(self.get_input("queue"), self.get_input("id"))
 
 

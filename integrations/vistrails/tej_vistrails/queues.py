@@ -5,7 +5,7 @@ Part of what VisTrails loads: Python 2.7 and 3.
 
 from __future__ import absolute_import, division
 
-from .host import Module, ModuleError, settings
+from .host import Module, fail, settings
 from .place import Place, compose
 from .tables import SCHEMES
 
@@ -47,7 +47,7 @@ class Queue(Module):
         # type: () -> None
         scheme = self.get_input("signatures")
         if scheme not in SCHEMES:
-            raise ModuleError(
+            raise fail(
                 self,
                 "Signatures are '%s', not '%s'"
                 % ("' or '".join(sorted(SCHEMES)), scheme),

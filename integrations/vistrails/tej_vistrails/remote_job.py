@@ -6,7 +6,7 @@ Part of what VisTrails loads: Python 2.7 and 3.
 from __future__ import absolute_import, division
 
 from .client import ClientError, open_client
-from .host import ModuleError, ModuleSuspended, waits, warn
+from .host import fail, suspend, waits, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,13 +83,11 @@ def await_end(module, job):
         try:
             job.wait()
         except KeyboardInterrupt:
-            raise ModuleSuspended(
-                module, "Interrupted; job '%s' goes on" % job.job_id, handle=job
-            )
+            raise suspend(module, "Interrupted; job '%s' goes on" % job.job_id, job)
     else:
         monitor.checkJob(module, module.signature, job)
     if job.last is None:
-        raise ModuleError(
+        raise fail(
             module,
             "Job '%s' was deleted on the server meanwhile: execute again to start it "
             "again" % job.job_id,
@@ -104,8 +102,8 @@ def give_up(module, error, job):
     message = "tej: %s" % error.message
     if job is not None and error.may_pass:
         warn(message + "; suspended: execute again when the server can be reached")
-        raise ModuleSuspended(module, message, handle=job)
-    raise ModuleError(module, message)
+        raise suspend(module, message, job)
+    raise fail(module, message)
 
 
 def exit_code(job):

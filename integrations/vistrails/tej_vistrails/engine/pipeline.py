@@ -37,7 +37,6 @@ from tej_vistrails.tables import CONTENT_DIGITS, SCHEMES
 
 _ENCODED = {("SubmitShellJob", "source")}
 """Ports whose text VisTrails writes with percent signs."""
-FILE = f"({BASIC}:File)"
 
 
 class Output:
@@ -102,6 +101,14 @@ class Node:
         return module
 
 
+def _signature(source: Output | None) -> str:
+    """Of a port for a file, or for what a source gives instead, a directory."""
+    types_ = (
+        () if source is None else source.node.type.output_ports()[source.port].types
+    )
+    return f"({BASIC}:{'Directory' if types_ == ('Directory',) else 'File'})"
+
+
 class Pipeline:
     """What is to be executed.
 
@@ -144,9 +151,10 @@ class Pipeline:
         """
         package, found = types.find_by_word(type_)
         node = self.insert(name or self._free_name(found.__name__), package, found)
-        for port in files:
-            node.extra.append(ExtraPort("input", port, FILE))
-        given = {**(files if isinstance(files, Mapping) else {}), **inputs}
+        sources = dict(files) if isinstance(files, Mapping) else dict.fromkeys(files)
+        for port, source in sources.items():
+            node.extra.append(ExtraPort("input", port, _signature(source)))
+        given = {port: one for port, one in sources.items() if one is not None} | inputs
         if found.__name__ == "Queue" and self.signatures is not None:
             given.setdefault("signatures", self.signatures)
         for port, value in given.items():
