@@ -138,20 +138,34 @@ class VisTrails:
         # For the command, where tej is not installed but only on pytest's path
         self.environment["PYTHONPATH"] = str(CHECKOUT)
 
-    def __call__(self, do: str, **request: object) -> Document:
-        done = subprocess.run(
+    def start(self, request: Document) -> subprocess.Popen[str]:
+        """A process in a group of its own, as a terminal makes one."""
+        process = subprocess.Popen(
             [self.python, "-B", DRIVER],
-            input=json.dumps({"do": do, **request}),
             env=self.environment,
             cwd=self.folder,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=200,
+            start_new_session=True,
         )
-        self.words = done.stdout + done.stderr
-        assert done.returncode == 0, self.words
-        answer: Document = json.loads(done.stdout.rstrip().rpartition("\n")[2])
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(request))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def answer(self, process: subprocess.Popen[str]) -> Document:
+        """What it says, when it has ended."""
+        stdout, stderr = process.communicate(timeout=200)
+        self.words = stdout + stderr
+        assert process.returncode == 0, self.words
+        answer: Document = json.loads(stdout.rstrip().rpartition("\n")[2])
         return answer
+
+    def __call__(self, do: str, **request: object) -> Document:
+        return self.answer(self.start({"do": do, **request}))
 
     def build(self, document: Document, name: str = "workflow.vt") -> Document:
         return self("build", pipeline=document, file=name)

@@ -17,8 +17,6 @@ from tej_vistrails.place import Place, compose
 import tej
 from tests.adapters_vistrails.conftest import CHECKOUT
 
-pytestmark = pytest.mark.xdist_group("vistrails")
-
 
 @pytest.fixture(params=[CommandClient, LibraryClient])
 def client(

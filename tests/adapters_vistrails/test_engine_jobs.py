@@ -20,7 +20,6 @@ import tej
 Document = dict[str, Any]
 Shell = Callable[..., Document]
 Load = Callable[[Document], Pipeline]
-pytestmark = pytest.mark.xdist_group("vistrails")
 
 
 def job_id(pipeline: Pipeline) -> str:
@@ -162,6 +161,22 @@ def test_a_connection_broken_before_the_start_suspends_and_a_later_run_starts(
     flaky.accept()
     with pipeline.run(monitor, wait=True) as execution:
         assert text_of(pipeline, execution) == "started\n"
+
+
+def test_waiting_goes_on_through_a_server_that_cannot_be_reached(
+    shell: Shell, load: Load, flaky: Proxy, monitor: JobMonitor
+) -> None:
+    pipeline = load(shell("echo at last\n", {"hostname": "flaky"}))
+    flaky.refuse()
+    with pipeline.run(monitor) as execution:
+        assert execution.suspended
+        waiting = threading.Thread(target=execution.wait)
+        waiting.start()
+        before = flaky.connections
+        flaky.accept()
+        waiting.join()
+        assert flaky.connections > before
+        assert text_of(pipeline, execution) == "at last\n"
 
 
 def test_another_branch_goes_on_when_one_server_cannot_be_reached(
@@ -485,6 +500,18 @@ def test_a_job_is_killed_and_deleted_by_modules(
     assert library.jobs() == []
     with ending.run() as execution:
         assert "No job" in str(execution.errors["KillJob"])
+
+
+def test_a_job_is_deleted_after_what_it_is_to_wait_for(
+    results: Pipeline, library: tej.RemoteQueue
+) -> None:
+    job = results.nodes["job"]
+    file = results.add("DownloadFile", job=job["job"], filename="table.csv")
+    deleted = results.add("DeleteJob", job=job["job"], after=file["file"])
+    with results.run(wait=True) as execution:
+        assert execution.text(file["file"]) == "t\n"
+        assert execution.output(deleted["deleted"]) is True
+    assert library.jobs() == []
 
 
 def test_a_password_is_in_no_record_and_in_no_words(

@@ -22,7 +22,6 @@ from tests.adapters_vistrails.conftest import CHECKOUT
 
 Document = dict[str, Any]
 Shell = Callable[..., Document]
-pytestmark = pytest.mark.xdist_group("vistrails")
 
 
 class Terminal:

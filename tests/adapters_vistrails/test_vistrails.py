@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import zipfile
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from jobs import Gate
+from jobs import Gate, wait_until
 from servers.proxy import Proxy
 from tej_vistrails import JobMonitor, Pipeline
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 Shell = Callable[..., Document]
 PREFIX = "vistrails_module_"
-pytestmark = pytest.mark.xdist_group("vistrails")
 
 
 def records(folder: Path, name: str = "workflow.vt") -> Document:
@@ -84,6 +85,9 @@ def test_a_job_started_by_one_process_is_found_running_by_a_second_and_fetched_b
 def with_files(place: Callable[..., Document], folder: Path) -> Document:
     """A pipeline as VisTrails' example for tej has it: files on ports, a download."""
     (folder / "run.sh").write_text("#!/bin/sh\ncat number >result; ls\n")
+    (folder / "base/one/two").mkdir(parents=True)
+    # In VisTrails' scheme a directory is as new as the newest one in it.
+    os.utime(folder / "base/one/two", (2e9, 2e9))
     return {
         "modules": {
             "queue": {"type": "tej:Queue", "inputs": place()},
@@ -92,6 +96,10 @@ def with_files(place: Callable[..., Document], folder: Path) -> Document:
             "script": {
                 "type": "basic:File",
                 "inputs": {"value": str(folder / "run.sh")},
+            },
+            "base": {
+                "type": "basic:Directory",
+                "inputs": {"value": str(folder / "base")},
             },
             "job": {
                 "type": "tej:SubmitJob",
@@ -111,6 +119,7 @@ def with_files(place: Callable[..., Document], folder: Path) -> Document:
             ["number.value", "file.in_value"],
             ["file.out_value", "job.number"],
             ["script.value", "job.run.sh"],
+            ["base.value", "job.job"],
             ["job.job", "result.job"],
             ["job.job", "some.job"],
             ["result.file", "output.value"],
@@ -190,6 +199,32 @@ def test_console_mode_waits_for_the_end_and_not_for_its_ten_minutes(
     answer = vistrails.execute(console=True, interval=600)
     assert answer["outputs"]["SubmitShellJob"]["stdout"] == "done\n"
     assert "COMPLETED" in vistrails.words
+
+
+def test_ctrl_c_while_console_mode_waits_suspends_and_the_job_goes_on(
+    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue, gate: Gate
+) -> None:
+    signature = vistrails.build(shell(f"{gate.wait}; echo done\n"))["signatures"]["job"]
+    request = {"do": "execute", "file": "workflow.vt", "console": True, "interval": 600}
+    client = vistrails.start(request)
+
+    def waits() -> bool:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = path.read_bytes().split(b"\0")
+                if b"wait" in words and (PREFIX + signature).encode() in words:
+                    return os.getpgid(int(path.parent.name)) == client.pid
+        return False
+
+    wait_until(waits, "VisTrails waits for the job")
+    os.killpg(client.pid, signal.SIGINT)
+    (suspended,) = vistrails.answer(client)["suspended"].values()
+    assert "goes on" in suspended
+    assert library.status(PREFIX + signature).state == "running"
+    assert not records(vistrails.folder)[signature]["finished"]
+    gate.open()
+    answer = vistrails.execute(console=True, interval=600)
+    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "done\n"
 
 
 def test_a_broken_connection_while_resuming_keeps_the_record(
@@ -274,7 +309,7 @@ def test_a_job_deleted_on_the_server_is_missed_by_the_process_that_has_fetched_i
     assert job.job_id == PREFIX + signature
 
 
-def test_of_two_that_start_it_at_once_both_wait_for_the_one_job(
+def test_all_who_start_it_at_once_wait_for_the_one_job(
     vistrails: VisTrails,
     shell: Shell,
     library: tej.RemoteQueue,
@@ -284,27 +319,8 @@ def test_of_two_that_start_it_at_once_both_wait_for_the_one_job(
     signature = vistrails.build(shell(f"echo s >>starts; {gate.wait}\n"))["signatures"][
         "job"
     ]
-    request = json.dumps({"do": "execute", "file": "workflow.vt"})
-    driver = Path(__file__).with_name("in_vistrails.py")
-    clients = [
-        subprocess.Popen(
-            [vistrails.python, "-B", driver],
-            env=vistrails.environment,
-            cwd=vistrails.folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for client in clients:
-        client.stdin.write(request)  # type: ignore[union-attr]
-        client.stdin.close()  # type: ignore[union-attr]
-    for client in clients:
-        answer = json.loads(client.stdout.read().rstrip().rpartition("\n")[2])  # type: ignore[union-attr]
-        client.stdout.close()  # type: ignore[union-attr]
-        client.wait()
+    request = {"do": "execute", "file": "workflow.vt"}
+    for answer in map(vistrails.answer, [vistrails.start(request) for _ in range(3)]):
         assert list(answer["suspended"]) == ["SubmitShellJob"]
         assert answer["errors"] == {}
     gate.open()

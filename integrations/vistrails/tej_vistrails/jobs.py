@@ -18,7 +18,6 @@ from .host import (
     JobMixin,
     Module,
     ModuleError,
-    ModuleSuspended,
     PathObject,
     describe,
     fail,
@@ -143,6 +142,8 @@ class BaseSubmitJob(JobMixin, Module):
             # Of a loop: what it goes through comes from there.
             super(JobMixin, self).update_upstream()
             return
+        # Before anything can go wrong
+        self._keep_record()
         for port in _NEEDED_ANYHOW:
             self.update_upstream_port(port)
         self.job = self.status = self.trouble = None
@@ -169,13 +170,7 @@ class BaseSubmitJob(JobMixin, Module):
             status = self._follow()
             self._conclude(status)
         except ClientError as error:
-            self._keep_record()
             give_up(self, error, self.job)
-        except ModuleSuspended:
-            raise
-        except ModuleError:
-            self._keep_record()
-            raise
 
     def work(self):
         # type: () -> Work

@@ -117,8 +117,8 @@ class Execution:
         while self.suspended:
             jobs = [self._job(error.handle) for error in self.suspended.values()]
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            # If one was deleted meanwhile, what is to be done is up to its module.
-            with contextlib.suppress(tej.JobNotFound):
+            # If one is not there, what is to be done is up to its module.
+            with contextlib.suppress(tej.JobNotFound, tej.QueueDoesntExist):
                 next(iter(tej.as_completed(jobs, left)))
             self.run()
 

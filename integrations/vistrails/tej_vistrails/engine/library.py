@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -29,7 +30,8 @@ class LibraryClient:
                 self._queue = tej.RemoteQueue(
                     self.place.destination,
                     self.place.queue,
-                    self.place.setup_runtime,
+                    # As for the command
+                    self.place.setup_runtime or os.environ.get("TEJ_RUNTIME") or None,
                     self.place.need_runtime or None,
                 )
             except ValueError as error:
