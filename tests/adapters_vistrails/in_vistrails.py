@@ -3,6 +3,8 @@
 Takes one request in JSON on stdin, answers with one line of JSON on stdout, the last.
 
     {"do": "build", "pipeline": {...}, "file": "x.vt"}     -> signatures by name
+    {"do": "edit", "file": "x.vt", "change": {"Queue": {"hostname": "y"}},
+     "delete": ["StandardOutput"], "tag": "z"}             -> signatures by type
     {"do": "execute", "file": "x.vt", "console": true}     -> what became of it
 
 A pipeline is written as for `python -m tej_vistrails`.
@@ -103,6 +105,27 @@ def build(request):
     return {"signatures": builder.names()}
 
 
+def edit(request):
+    loaded = vistrails.load_vistrail(text(request["file"]))
+    loaded.select_latest_version()
+    controller = loaded.controller
+
+    def find(name):
+        (module,) = [
+            one for one in controller.current_pipeline.module_list if one.name == name
+        ]
+        return module
+
+    for name, inputs in request["change"].items():
+        for port, value in inputs.items():
+            controller.update_function(find(name), text(port), [text(value)])
+    controller.delete_module_list([find(name).id for name in request["delete"]])
+    controller.vistrail.set_tag(controller.current_version, text(request["tag"]))
+    controller.write_vistrail(FileLocator(text(request["file"])))
+    pipeline = controller.current_pipeline
+    return {one.name: signature(pipeline, one.id) for one in pipeline.module_list}
+
+
 def execute(request):
     get_vistrails_configuration().jobCheckInterval = request.get("interval", 0)
     locator = FileLocator(text(request["file"]))
@@ -145,7 +168,8 @@ def execute(request):
 def main():
     request = json.loads(sys.stdin.read())
     vistrails.core.api.initialize()
-    answer = {"build": build, "execute": execute}[request["do"]](request)
+    actions = {"build": build, "edit": edit, "execute": execute}
+    answer = actions[request["do"]](request)
     print()
     print(json.dumps(answer))
     sys.stdout.flush()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import zipfile
@@ -15,32 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from jobs import Gate, wait_until
-from servers.proxy import Proxy
+from jobs import Gate
 from tej_vistrails import JobMonitor, Pipeline
 
 import tej
+from tests.adapters_vistrails.looks import PREFIX, records
 
 if TYPE_CHECKING:
     from tests.adapters_vistrails.conftest import VisTrails
 
 Document = dict[str, Any]
 Shell = Callable[..., Document]
-PREFIX = "vistrails_module_"
-
-
-def records(folder: Path, name: str = "workflow.vt") -> Document:
-    """What VisTrails has saved of its jobs."""
-    from xml.etree import ElementTree
-
-    with zipfile.ZipFile(folder / name) as archive:
-        root = ElementTree.fromstring(archive.read("vistrail"))
-    (value,) = (
-        one.get("value", "")
-        for one in root.iter("annotation")
-        if one.get("key") == "__jobs__"
-    )
-    return json.loads(value)["jobs"]
 
 
 def test_a_job_started_by_one_process_is_found_running_by_a_second_and_fetched_by_a_third(
@@ -92,7 +75,8 @@ def with_files(place: Callable[..., Document], folder: Path) -> Document:
         "modules": {
             "queue": {"type": "tej:Queue", "inputs": place()},
             "number": {"type": "basic:String", "inputs": {"value": "1234567890"}},
-            "file": {"type": "basic:WriteFile"},
+            # A default that is set
+            "file": {"type": "basic:WriteFile", "inputs": {"suffix": ""}},
             "script": {
                 "type": "basic:File",
                 "inputs": {"value": str(folder / "run.sh")},
@@ -192,6 +176,32 @@ def test_signatures_are_those_the_package_of_vistrails_gives(
         assert list(ids.values()) == [PREFIX + before[name]["job"]]
 
 
+def test_a_workflow_that_was_edited_is_the_same_in_both_engines(
+    vistrails: VisTrails, shell: Shell
+) -> None:
+    document = shell("one\n")
+    document["modules"]["output"] = {"type": "basic:StandardOutput"}
+    document["connections"].append(["job.stdout", "output.value"])
+    before = set(vistrails.build(document)["signatures"].values())
+    with zipfile.ZipFile(vistrails.folder / "workflow.vt") as archive:
+        version_before = archive.read("vistrail").count(b"</action>")
+    after = vistrails(
+        "edit",
+        file="workflow.vt",
+        change={"Queue": {"hostname": "x"}, "SubmitShellJob": {"source": "two"}},
+        delete=["StandardOutput"],
+        tag="edited",
+    )
+    path = vistrails.folder / "workflow.vt"
+    for version in (None, "edited"):
+        pipeline = Pipeline.load(path, version)
+        found = {node.type.__name__: node for node in pipeline.nodes.values()}
+        assert {name: pipeline.signature(node) for name, node in found.items()} == after
+    # And as it was before.
+    old = Pipeline.load(path, str(version_before))
+    assert {old.signature(node) for node in old.nodes.values()} == before
+
+
 def test_console_mode_waits_for_the_end_and_not_for_its_ten_minutes(
     vistrails: VisTrails, shell: Shell
 ) -> None:
@@ -201,165 +211,12 @@ def test_console_mode_waits_for_the_end_and_not_for_its_ten_minutes(
     assert "COMPLETED" in vistrails.words
 
 
-def test_ctrl_c_while_console_mode_waits_suspends_and_the_job_goes_on(
-    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue, gate: Gate
-) -> None:
-    signature = vistrails.build(shell(f"{gate.wait}; echo done\n"))["signatures"]["job"]
-    request = {"do": "execute", "file": "workflow.vt", "console": True, "interval": 600}
-    client = vistrails.start(request)
-
-    def waits() -> bool:
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                words = path.read_bytes().split(b"\0")
-                if b"wait" in words and (PREFIX + signature).encode() in words:
-                    return os.getpgid(int(path.parent.name)) == client.pid
-        return False
-
-    wait_until(waits, "VisTrails waits for the job")
-    os.killpg(client.pid, signal.SIGINT)
-    (suspended,) = vistrails.answer(client)["suspended"].values()
-    assert "goes on" in suspended
-    assert library.status(PREFIX + signature).state == "running"
-    assert not records(vistrails.folder)[signature]["finished"]
-    gate.open()
-    answer = vistrails.execute(console=True, interval=600)
-    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "done\n"
-
-
-def test_a_broken_connection_while_resuming_keeps_the_record(
-    vistrails: VisTrails, shell: Shell, flaky: Proxy, gate: Gate
-) -> None:
-    document = shell(f"{gate.wait}; echo back\n", {"hostname": "flaky"})
-    signature = vistrails.build(document)["signatures"]["job"]
-    assert vistrails.execute(console=True)["suspended"]
-    before = records(vistrails.folder)
-    assert before[signature]["parameters"]["job_id"] == PREFIX + signature
-    flaky.refuse()
-    flaky.cut()
-    answer = vistrails.execute(console=True)
-    assert list(answer["suspended"]) == ["SubmitShellJob"]
-    assert answer["errors"] == {}
-    assert records(vistrails.folder) == before
-    flaky.accept()
-    gate.open()
-    answer = vistrails.execute(console=True, interval=600)
-    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "back\n"
-    assert records(vistrails.folder)[signature]["finished"]
-
-
-def test_an_error_while_resuming_keeps_the_record(
-    vistrails: VisTrails, shell: Shell, gate: Gate, home: Path
-) -> None:
-    signature = vistrails.build(shell(f"{gate.wait}; echo back\n"))["signatures"]["job"]
-    assert vistrails.execute(console=True)["suspended"]
-    before = records(vistrails.folder)
-    config = home / ".ssh/config"
-    good = config.read_text()
-    config.write_text(good.replace("IdentityFile", "#IdentityFile"))
-    assert "key" in vistrails.execute(console=True)["errors"]["SubmitShellJob"]
-    assert records(vistrails.folder) == before
-    config.write_text(good)
-    gate.open()
-    answer = vistrails.execute(console=True, interval=600)
-    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "back\n"
-    assert records(vistrails.folder)[signature]["finished"]
-
-
-def test_a_record_that_was_emptied_does_no_harm(
-    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
-) -> None:
-    signature = vistrails.build(shell("echo well\n"))["signatures"]["job"]
-    vistrails.execute(console=True)
-    path = vistrails.folder / "workflow.vt"
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    found = records(vistrails.folder)[signature]["parameters"]
-    text = json.dumps(found).replace('"', "&quot;").encode()
-    assert text in members["vistrail"]
-    members["vistrail"] = members["vistrail"].replace(text, b"{}")
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    library.wait([PREFIX + signature])
-    answer = vistrails.execute(console=True)
-    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "well\n"
-
-
-def test_a_job_deleted_on_the_server_is_started_again(
-    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
-) -> None:
-    signature = vistrails.build(shell("echo again\n"))["signatures"]["job"]
-    assert vistrails.execute(console=True, interval=600)["errors"] == {}
-    library.delete(PREFIX + signature)
-    answer = vistrails.execute(console=True, interval=600)
-    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "again\n"
-
-
-def test_a_job_deleted_on_the_server_is_missed_by_the_process_that_has_fetched_it(
-    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
-) -> None:
-    signature = vistrails.build(shell("echo again\n"))["signatures"]["job"]
-    tej_ = [sys.executable, "-m", "tej"]
-    place = ["server", "--queue", str(library.queue), "--id", PREFIX + signature]
-    wait, delete = [*tej_, "wait", *place], [*tej_, "delete", *place]
-    assert vistrails.execute(between=[wait, delete])["errors"] == {}
-    # Started again, or it would not be there
-    (job,) = library.jobs()
-    assert job.job_id == PREFIX + signature
-
-
-def test_all_who_start_it_at_once_wait_for_the_one_job(
-    vistrails: VisTrails,
-    shell: Shell,
-    library: tej.RemoteQueue,
-    gate: Gate,
-    tmp_path: Path,
-) -> None:
-    signature = vistrails.build(shell(f"echo s >>starts; {gate.wait}\n"))["signatures"][
-        "job"
-    ]
-    request = {"do": "execute", "file": "workflow.vt"}
-    for answer in map(vistrails.answer, [vistrails.start(request) for _ in range(3)]):
-        assert list(answer["suspended"]) == ["SubmitShellJob"]
-        assert answer["errors"] == {}
-    gate.open()
-    library.wait([PREFIX + signature])
-    library.download(PREFIX + signature, "starts", directory=tmp_path)
-    assert (tmp_path / "starts").read_text() == "s\n"
-
-
-def test_a_failed_job_is_told_fails_if_wanted_and_is_tried_again(
-    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
-) -> None:
-    signature = vistrails.build(shell("echo why >&2; exit 3\n"))["signatures"]["job"]
-    answer = vistrails.execute(console=True, interval=600)
-    assert answer["outputs"]["SubmitShellJob"]["exitcode"] == 3
-    assert "failed with exit code 3" in vistrails.words
-    strict = shell("echo why >&2; exit 3\n", fail_on_error=True, retry=True)
-    # The same job, by its id.
-    assert vistrails.build(strict, "strict.vt")["signatures"]["job"] == signature
-    answer = vistrails.execute("strict.vt", console=True, interval=600)
-    assert answer["errors"]["SubmitShellJob"].endswith("failed with exit code 3\nwhy")
-    assert library.status(PREFIX + signature).attempt == 2
-
-
 def test_text_that_is_more_than_ascii_reaches_the_job(
     vistrails: VisTrails, shell: Shell
 ) -> None:
     vistrails.build(shell("echo 'é ~'; cat <<E\nü\nE\n"))
     answer = vistrails.execute(console=True, interval=600)
     assert answer["outputs"]["SubmitShellJob"]["stdout"] == "é ~\nü\n"
-
-
-def test_words_that_are_more_than_ascii_are_told(
-    vistrails: VisTrails, shell: Shell
-) -> None:
-    vistrails.build(shell("echo 'wéll, no' >&2; exit 1", fail_on_error=True))
-    error = vistrails.execute(console=True, interval=600)["errors"]["SubmitShellJob"]
-    # As far as VisTrails can save it
-    assert error.endswith("failed with exit code 1\nw\\xe9ll, no")
-    assert records(vistrails.folder)
 
 
 def test_jobs_are_killed_and_deleted_by_modules(
@@ -435,14 +292,6 @@ def test_a_loop_over_scripts_is_a_job_for_each(
     assert printed == {b"one\n", b"two\n"}
     # As the package of VisTrails has named them
     assert all(one == PREFIX + one[len(PREFIX) :].upper() for one in ids)
-
-
-def test_a_tej_that_is_not_there_is_named(vistrails: VisTrails, shell: Shell) -> None:
-    vistrails.environment["TEJ_COMMAND"] = "/absent/tej"
-    vistrails.build(shell("true\n"))
-    error = vistrails.execute()["errors"]["SubmitShellJob"]
-    assert "/absent/tej" in error
-    assert "TEJ_COMMAND" in error
 
 
 def test_the_engine_goes_on_with_what_vistrails_has_started(

@@ -16,6 +16,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .engine import Execution as Execution
+    from .engine import JobMonitor as JobMonitor
+    from .engine import Pipeline as Pipeline
+    from .engine import PipelineError as PipelineError
+
 identifier = "org.vistrails.extra.tej"
 name = "tej"
 version = "0.2"

@@ -1,0 +1,187 @@
+"""The modules in real VisTrails 2.2.4 when something is in the way: what a job fails at,
+a server that cannot be reached, a record that is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs import Gate, wait_until
+from servers.proxy import Proxy
+
+import tej
+from tests.adapters_vistrails.looks import PREFIX, records
+
+if TYPE_CHECKING:
+    from tests.adapters_vistrails.conftest import VisTrails
+
+Document = dict[str, Any]
+Shell = Callable[..., Document]
+
+
+def test_ctrl_c_while_console_mode_waits_suspends_and_the_job_goes_on(
+    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue, gate: Gate
+) -> None:
+    signature = vistrails.build(shell(f"{gate.wait}; echo done\n"))["signatures"]["job"]
+    request = {"do": "execute", "file": "workflow.vt", "console": True, "interval": 600}
+    client = vistrails.start(request)
+
+    def waits() -> bool:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = path.read_bytes().split(b"\0")
+                if b"wait" in words and (PREFIX + signature).encode() in words:
+                    return os.getpgid(int(path.parent.name)) == client.pid
+        return False
+
+    wait_until(waits, "VisTrails waits for the job")
+    os.killpg(client.pid, signal.SIGINT)
+    (suspended,) = vistrails.answer(client)["suspended"].values()
+    assert "goes on" in suspended
+    assert library.status(PREFIX + signature).state == "running"
+    assert not records(vistrails.folder)[signature]["finished"]
+    gate.open()
+    answer = vistrails.execute(console=True, interval=600)
+    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "done\n"
+
+
+def test_a_broken_connection_while_resuming_keeps_the_record(
+    vistrails: VisTrails, shell: Shell, flaky: Proxy, gate: Gate
+) -> None:
+    document = shell(f"{gate.wait}; echo back\n", {"hostname": "flaky"})
+    signature = vistrails.build(document)["signatures"]["job"]
+    assert vistrails.execute(console=True)["suspended"]
+    before = records(vistrails.folder)
+    assert before[signature]["parameters"]["job_id"] == PREFIX + signature
+    flaky.refuse()
+    flaky.cut()
+    answer = vistrails.execute(console=True)
+    assert list(answer["suspended"]) == ["SubmitShellJob"]
+    assert answer["errors"] == {}
+    assert records(vistrails.folder) == before
+    flaky.accept()
+    gate.open()
+    answer = vistrails.execute(console=True, interval=600)
+    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "back\n"
+    assert records(vistrails.folder)[signature]["finished"]
+
+
+def test_an_error_while_resuming_keeps_the_record(
+    vistrails: VisTrails, shell: Shell, gate: Gate, home: Path
+) -> None:
+    signature = vistrails.build(shell(f"{gate.wait}; echo back\n"))["signatures"]["job"]
+    assert vistrails.execute(console=True)["suspended"]
+    before = records(vistrails.folder)
+    config = home / ".ssh/config"
+    good = config.read_text()
+    config.write_text(good.replace("IdentityFile", "#IdentityFile"))
+    assert "key" in vistrails.execute(console=True)["errors"]["SubmitShellJob"]
+    assert records(vistrails.folder) == before
+    config.write_text(good)
+    gate.open()
+    answer = vistrails.execute(console=True, interval=600)
+    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "back\n"
+    assert records(vistrails.folder)[signature]["finished"]
+
+
+def test_a_record_that_was_emptied_does_no_harm(
+    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
+) -> None:
+    signature = vistrails.build(shell("echo well\n"))["signatures"]["job"]
+    vistrails.execute(console=True)
+    path = vistrails.folder / "workflow.vt"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    found = records(vistrails.folder)[signature]["parameters"]
+    text = json.dumps(found).replace('"', "&quot;").encode()
+    assert text in members["vistrail"]
+    members["vistrail"] = members["vistrail"].replace(text, b"{}")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    library.wait([PREFIX + signature])
+    answer = vistrails.execute(console=True)
+    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "well\n"
+
+
+def test_a_job_deleted_on_the_server_is_started_again(
+    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
+) -> None:
+    signature = vistrails.build(shell("echo again\n"))["signatures"]["job"]
+    assert vistrails.execute(console=True, interval=600)["errors"] == {}
+    library.delete(PREFIX + signature)
+    answer = vistrails.execute(console=True, interval=600)
+    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "again\n"
+
+
+def test_a_job_deleted_on_the_server_is_missed_by_the_process_that_has_fetched_it(
+    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
+) -> None:
+    signature = vistrails.build(shell("echo again\n"))["signatures"]["job"]
+    tej_ = [sys.executable, "-m", "tej"]
+    place = ["server", "--queue", str(library.queue), "--id", PREFIX + signature]
+    wait, delete = [*tej_, "wait", *place], [*tej_, "delete", *place]
+    assert vistrails.execute(between=[wait, delete])["errors"] == {}
+    # Started again, or it would not be there
+    (job,) = library.jobs()
+    assert job.job_id == PREFIX + signature
+
+
+def test_all_who_start_it_at_once_wait_for_the_one_job(
+    vistrails: VisTrails,
+    shell: Shell,
+    library: tej.RemoteQueue,
+    gate: Gate,
+    tmp_path: Path,
+) -> None:
+    signature = vistrails.build(shell(f"echo s >>starts; {gate.wait}\n"))["signatures"][
+        "job"
+    ]
+    request = {"do": "execute", "file": "workflow.vt"}
+    for answer in map(vistrails.answer, [vistrails.start(request) for _ in range(3)]):
+        assert list(answer["suspended"]) == ["SubmitShellJob"]
+        assert answer["errors"] == {}
+    gate.open()
+    library.wait([PREFIX + signature])
+    library.download(PREFIX + signature, "starts", directory=tmp_path)
+    assert (tmp_path / "starts").read_text() == "s\n"
+
+
+def test_a_failed_job_is_told_fails_if_wanted_and_is_tried_again(
+    vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
+) -> None:
+    signature = vistrails.build(shell("echo why >&2; exit 3\n"))["signatures"]["job"]
+    answer = vistrails.execute(console=True, interval=600)
+    assert answer["outputs"]["SubmitShellJob"]["exitcode"] == 3
+    assert "failed with exit code 3" in vistrails.words
+    strict = shell("echo why >&2; exit 3\n", fail_on_error=True, retry=True)
+    # The same job, by its id.
+    assert vistrails.build(strict, "strict.vt")["signatures"]["job"] == signature
+    answer = vistrails.execute("strict.vt", console=True, interval=600)
+    assert answer["errors"]["SubmitShellJob"].endswith("failed with exit code 3\nwhy")
+    assert library.status(PREFIX + signature).attempt == 2
+
+
+def test_words_that_are_more_than_ascii_are_told(
+    vistrails: VisTrails, shell: Shell
+) -> None:
+    vistrails.build(shell("echo 'wéll, no' >&2; exit 1", fail_on_error=True))
+    error = vistrails.execute(console=True, interval=600)["errors"]["SubmitShellJob"]
+    # As far as VisTrails can save it
+    assert error.endswith("failed with exit code 1\nw\\xe9ll, no")
+    assert records(vistrails.folder)
+
+
+def test_a_tej_that_is_not_there_is_named(vistrails: VisTrails, shell: Shell) -> None:
+    vistrails.environment["TEJ_COMMAND"] = "/absent/tej"
+    vistrails.build(shell("true\n"))
+    error = vistrails.execute()["errors"]["SubmitShellJob"]
+    assert "/absent/tej" in error
+    assert "TEJ_COMMAND" in error
