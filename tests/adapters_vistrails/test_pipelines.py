@@ -241,7 +241,22 @@ def test_what_a_vistrail_has_and_the_engine_has_not_is_named(tmp_path: Path) -> 
         Pipeline.load(path)
     group = '<action id="1" prevId="0"><add what="group" objectId="1" /></action>'
     path.write_text(vistrail(group))
-    with pytest.raises(PipelineError, match="A group is nothing"):
+    with pytest.raises(PipelineError, match=r"x\.vt', version 1: A group is nothing"):
+        Pipeline.load(path)
+    control = (
+        '<action id="2" prevId="1"><add what="controlParameter" objectId="1" '
+        'parentObjId="1"><controlParameter id="1" name="loop" value="x" /></add></action>'
+    )
+    path.write_text(vistrail(action(1, 0), control))
+    with pytest.raises(PipelineError, match="control parameter 'loop' is nothing"):
+        Pipeline.load(path)
+
+
+def test_a_vistrail_that_is_damaged_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.vt"
+    lost = '<action id="2" prevId="1"><delete what="module" objectId="1" /></action>'
+    path.write_text(vistrail(action(1, 0), lost))
+    with pytest.raises(PipelineError, match="version 2, is damaged"):
         Pipeline.load(path)
 
 

@@ -235,6 +235,16 @@ def test_what_lies_outside_of_the_pipeline_has_no_content() -> None:
         content_signature(description, 0)
 
 
+def test_a_queue_may_lie_outside_of_the_pipeline() -> None:
+    pipeline, job = shell()
+    description = pipeline.description()
+    number = pipeline.numbers()[job.name]
+    inside = content_signature(description, number)
+    (connection,) = description.into(number)
+    description.modules[connection.source] = Module("InputPort", BASIC)
+    assert content_signature(description, number) == inside
+
+
 def test_the_scheme_is_part_of_the_id() -> None:
     ids = []
     for scheme in (None, "vistrails", "content"):

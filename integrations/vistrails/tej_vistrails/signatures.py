@@ -16,8 +16,8 @@ VisTrails cannot hash at all if it is more than ASCII.
 5. for each connection to it, by port: `connection`, the port, the source's port, and
    the same of the source, as 64 hexadecimal digits
 
-Not in it: versions of packages, the Queue and all that leads to it, and the ports that
-change nothing in what the job does (`tables.BESIDE_THE_WORK`).
+Not in it: versions of packages, and the ports that change nothing in what the job does
+(`tables.BESIDE_THE_WORK`), with all that leads to them; the Queue is one of that.
 
 Part of what VisTrails loads: Python 2.7 and 3.
 """
@@ -160,8 +160,6 @@ def _fields(pipeline, number, known):
         )
     for field in ("tej-vistrails-content-1",) + module.kind:
         yield field
-    if module.kind == (TEJ, "", "Queue"):
-        return
     beside = BESIDE_THE_WORK if module.package == TEJ else frozenset()
     by_port = {}  # type: Dict[str, List[Function]]
     for function in module.functions:
@@ -181,18 +179,14 @@ def _fields(pipeline, number, known):
     for extra in sorted(module.extra_ports, key=lambda one: (one.type, one.name)):
         for field in ("port", extra.type, extra.name, "%d" % extra.depth):
             yield field
-    for fields in sorted(_connections(pipeline, number, known)):
-        if fields[0] not in beside:
-            yield "connection"
-            for field in fields:
-                yield field
-
-
-def _connections(pipeline, number, known):
-    # type: (Description, int, Dict[int, str]) -> Iterator[Tuple[str, str, str]]
-    for one in pipeline.into(number):
-        digest = _content(pipeline, one.source, known)
-        yield one.target_port, one.source_port, digest
+    into = [one for one in pipeline.into(number) if one.target_port not in beside]
+    for connection in sorted(
+        (one.target_port, one.source_port, _content(pipeline, one.source, known))
+        for one in into
+    ):
+        yield "connection"
+        for field in connection:
+            yield field
 
 
 def _is_default(module, functions):

@@ -23,7 +23,7 @@ NEW_BESIDE_THE_WORK = frozenset(
 """Ports that change nothing in what a job does.  None of them is in a signature: the
 same work is the same job.  The original package had none of them."""
 
-BESIDE_THE_WORK = NEW_BESIDE_THE_WORK | frozenset(["print_error"])
+BESIDE_THE_WORK = NEW_BESIDE_THE_WORK | frozenset(["print_error", "queue"])
 """The same with the original's own, which VisTrails' scheme has to count."""
 
 SCHEMES = {"vistrails": "vistrails_module_", "content": "vistrails_content_"}

@@ -50,13 +50,13 @@ def load(make: type[Made], path: str | os.PathLike[str], version: str | None) ->
     root = _read(path)
     actions = {one.get("id", ""): one for one in root.iter("action")}
     number = _find_version(root, actions, version, os.fspath(path))
-    elements = _replay(actions, number)
+    where = f"'{os.fspath(path)}', version {number}"
     try:
-        return _build(make, elements)
+        return _build(make, _replay(actions, number))
     except PipelineError as error:
-        raise PipelineError(
-            f"'{os.fspath(path)}', version {number}: {error}"
-        ) from error
+        raise PipelineError(f"{where}: {error}") from error
+    except (KeyError, ValueError) as error:
+        raise PipelineError(f"{where}, is damaged: there is no {error}") from error
 
 
 def _read(path: str | os.PathLike[str]) -> Element:
@@ -128,7 +128,7 @@ def _replay(actions: dict[str, Element], number: str) -> dict[Key, Element]:
                 elements.pop((what, change.get("objectId", "")), None)
                 continue
             if what not in _PARTS:
-                raise PipelineError(f"A {what} is nothing it knows")
+                raise _unknown(f"A {what}")
             if change.tag == "change":
                 elements.pop((what, change.get("oldObjId", "")), None)
             added = change.find(what)
@@ -150,7 +150,7 @@ def _build(make: type[Made], elements: dict[Key, Element]) -> Made:
         nodes[element.get("parent", "")].extra.append(_extra_port(element))
     for element in _all(elements, "controlParameter"):
         name = element.get("name", "")
-        raise PipelineError(f"The control parameter '{name}' is nothing it knows")
+        raise _unknown(f"The control parameter '{name}'")
     for element in _all(elements, "function", "pos"):
         values = [
             one.get("val", "")
@@ -167,6 +167,10 @@ def _build(make: type[Made], elements: dict[Key, Element]) -> Made:
         source, port = ends["source"]
         pipeline.connect(source[port], *ends["destination"])
     return pipeline
+
+
+def _unknown(what: str) -> PipelineError:
+    return PipelineError(f"{what} is nothing this engine knows: it takes VisTrails")
 
 
 def _extra_port(element: Element) -> ExtraPort:
