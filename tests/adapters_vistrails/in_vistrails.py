@@ -4,7 +4,7 @@ Takes one request in JSON on stdin, answers with one line of JSON on stdout, the
 
     {"do": "build", "pipeline": {...}, "file": "x.vt"}     -> signatures by name
     {"do": "edit", "file": "x.vt", "change": {"Queue": {"hostname": "y"}},
-     "delete": ["StandardOutput"], "tag": "z"}             -> signatures by type
+     "delete": ["StandardOutput"], "group": [...], "tag": "z"}  -> signatures by type
     {"do": "execute", "file": "x.vt", "console": true}     -> what became of it
 
 A pipeline is written as for `python -m tej_vistrails`.
@@ -120,6 +120,14 @@ def edit(request):
         for port, value in inputs.items():
             controller.update_function(find(name), text(port), [text(value)])
     controller.delete_module_list([find(name).id for name in request["delete"]])
+    group = [find(name).id for name in request.get("group", ())]
+    if group:
+        within = [
+            one.id
+            for one in controller.current_pipeline.connection_list
+            if one.source.moduleId in group and one.destination.moduleId in group
+        ]
+        controller.create_group(group, within)
     controller.vistrail.set_tag(controller.current_version, text(request["tag"]))
     controller.write_vistrail(FileLocator(text(request["file"])))
     pipeline = controller.current_pipeline

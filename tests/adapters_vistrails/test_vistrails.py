@@ -271,6 +271,31 @@ def test_secrets_are_neither_in_arguments_nor_in_what_is_saved(
 
 
 @pytest.mark.parametrize("scheme", ["vistrails", "content"])
+def test_a_job_in_a_group_is_the_same_job(
+    vistrails: VisTrails,
+    shell: Shell,
+    library: tej.RemoteQueue,
+    gate: Gate,
+    scheme: str,
+) -> None:
+    document = shell(f"{gate.wait}; echo grouped\n", {"signatures": scheme})
+    signature = vistrails.build(document)["signatures"]["job"]
+    (job_id,) = Pipeline.load(vistrails.folder / "workflow.vt").job_ids().values()
+    assert scheme == "content" or job_id == PREFIX + signature
+    everything = ["Queue", "SubmitShellJob"]
+    request = {"file": "workflow.vt", "change": {}, "delete": [], "tag": "grouped"}
+    vistrails("edit", group=everything, **request)
+    assert list(vistrails.execute(console=True)["suspended"]) == ["Group"]
+    assert [job.job_id for job in library.jobs()] == [job_id]
+    gate.open()
+    library.wait([job_id])
+    answer = vistrails.execute(console=True, interval=600)
+    assert answer["errors"] == answer["suspended"] == {}, vistrails.words
+    with pytest.raises(tej.Error, match="A group is nothing this engine knows"):
+        Pipeline.load(vistrails.folder / "workflow.vt")
+
+
+@pytest.mark.parametrize("scheme", ["vistrails", "content"])
 def test_a_loop_over_scripts_is_a_job_for_each(
     vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue, scheme: str
 ) -> None:
