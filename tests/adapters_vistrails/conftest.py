@@ -168,7 +168,10 @@ class VisTrails:
         return self.answer(self.start({"do": do, **request}))
 
     def build(self, document: Document, name: str = "workflow.vt") -> Document:
-        return self("build", pipeline=document, file=name)
+        return self.build_all({name: document})[name]
+
+    def build_all(self, documents: Mapping[str, Document]) -> Document:
+        return self("build", pipelines=documents)
 
     def execute(self, name: str = "workflow.vt", **options: object) -> Document:
         return self("execute", file=name, **options)

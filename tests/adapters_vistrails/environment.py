@@ -1,6 +1,6 @@
 """The Python 2.7 environment that real VisTrails lives in, made once and kept.
 
-It is in the user's cache, and takes half a minute to make, with the network; then it is
+It is in the user's cache, and takes a minute to make, with the network; then it is
 found again.  `TEJ_TEST_VISTRAILS` may name the python of one made by hand.
 """
 

@@ -2,7 +2,7 @@
 
 Takes one request in JSON on stdin, answers with one line of JSON on stdout, the last.
 
-    {"do": "build", "pipeline": {...}, "file": "x.vt"}     -> signatures by name
+    {"do": "build", "pipelines": {"x.vt": {...}}}          -> signatures by name
     {"do": "edit", "file": "x.vt", "change": {"Queue": {"hostname": "y"}},
      "delete": ["StandardOutput"], "group": [...], "tag": "z"}  -> signatures by type
     {"do": "execute", "file": "x.vt", "console": true}     -> what became of it
@@ -95,14 +95,16 @@ def signature(pipeline, number):
 
 
 def build(request):
-    builder = Builder()
-    for name, spec in request["pipeline"]["modules"].items():
-        builder.add(name, spec)
-    for source, target in request["pipeline"]["connections"]:
-        builder.connect(source, target)
-    locator = FileLocator(text(request["file"]))
-    builder.controller.write_vistrail(locator)
-    return {"signatures": builder.names()}
+    answer = {}
+    for path, pipeline in request["pipelines"].items():
+        builder = Builder()
+        for name, spec in pipeline["modules"].items():
+            builder.add(name, spec)
+        for source, target in pipeline["connections"]:
+            builder.connect(source, target)
+        builder.controller.write_vistrail(FileLocator(text(path)))
+        answer[path] = {"signatures": builder.names()}
+    return answer
 
 
 def edit(request):

@@ -279,5 +279,5 @@ def test_a_file_that_is_no_vistrail_is_named(
 
 def test_a_record_that_is_damaged_is_named(tmp_path: Path) -> None:
     (tmp_path / "records").write_text('{"jobs": {"a": 1}}')
-    with pytest.raises(PipelineError, match=r"records' is damaged.*will be found"):
+    with pytest.raises(PipelineError, match=r"records' cannot be read.*will be found"):
         JobMonitor(tmp_path / "records")

@@ -160,13 +160,14 @@ def test_signatures_are_those_the_package_of_vistrails_gives(
     del old["files"]["modules"]["job"]["inputs"]["labels"]
     del old["files"]["modules"]["job"]["inputs"]["environment"]
     old["files"]["connections"].remove(["job.job", "some.job"])
-    before = {}
-    for name, document in old.items():
-        before[name] = stock_vistrails.build(document, f"{name}.vt")["signatures"]
+    files = {f"{name}.vt": document for name, document in old.items()}
+    built = stock_vistrails.build_all(files)
+    before = {name: built[f"{name}.vt"]["signatures"] for name in old}
     stock_vistrails.install()
-    for name, document in old.items():
-        after = stock_vistrails.build(document, f"new-{name}.vt")["signatures"]
-        assert after == before[name]
+    new = {f"new-{name}": document for name, document in files.items()}
+    after = stock_vistrails.build_all(new)
+    for name in old:
+        assert after[f"new-{name}.vt"]["signatures"] == before[name]
         # And a workflow that was made then loads now.
         answer = stock_vistrails.execute(f"{name}.vt")
         assert answer["package"] == "tej_vistrails"

@@ -191,8 +191,6 @@ __all__ = [
     "JobMixin",
     "Module",
     "ModuleError",
-    "ModuleSettings",
-    "ModuleSuspended",
     "NotCacheable",
     "PathObject",
     "describe",

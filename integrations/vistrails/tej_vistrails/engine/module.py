@@ -161,9 +161,6 @@ class Module:
         try:
             self.update_upstream()
             self.compute()
-        except ModuleHadError as error:
-            self.failure = error
-            raise
         except ModuleError as error:
             self.failure = error
             raise

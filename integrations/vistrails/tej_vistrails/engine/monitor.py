@@ -52,9 +52,9 @@ class JobMonitor:
             try:
                 found = json.loads(self.path.read_text("utf-8"))["jobs"]
                 self.jobs = {key: Record(**found[key]) for key in found}
-            except (ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 raise PipelineError(
-                    f"'{self.path}' is damaged ({error}): move it away; the jobs "
+                    f"'{self.path}' cannot be read ({error}): move it away; the jobs "
                     "themselves are on their servers, and will be found"
                 ) from error
 
