@@ -58,8 +58,11 @@ class Builder(object):
         module = self.modules[name] = self.controller.current_pipeline.modules[
             module.id
         ]
-        for port in spec.get("files", ()):
-            extra = ("input", text(port), "(%s:File)" % BASIC, -1)
+        ports = dict.fromkeys(spec.get("files", ()), "File")
+        # Of any type, which only VisTrails can give to a module of such a document
+        ports.update(spec.get("ports", {}))
+        for port, port_type in ports.items():
+            extra = ("input", text(port), text("(%s:%s)" % (BASIC, port_type)), -1)
             self.controller.update_ports(module.id, [], [extra])
             module = self.controller.current_pipeline.modules[module.id]
             self.modules[name] = module

@@ -271,6 +271,39 @@ def test_secrets_are_neither_in_arguments_nor_in_what_is_saved(
         assert secret not in json.dumps(records(vistrails.folder))
 
 
+def test_values_are_put_into_a_script_as_vistrails_does(
+    vistrails: VisTrails, shell: Shell
+) -> None:
+    document = shell("")
+    del document["modules"]["job"]["inputs"]
+    document["modules"] |= {
+        "number": {"type": "basic:Integer", "inputs": {"value": 7}},
+        "word": {"type": "basic:String", "inputs": {"value": "seven"}},
+        "script": {
+            "type": "basic:StringFormat",
+            "ports": {"_0": "Integer", "_1": "String", "what": "String"},
+            "inputs": {"format": "echo {:03d} {:>6} {{}} {what[0]}"},
+        },
+    }
+    document["connections"] += [
+        ["number.value", "script._0"],
+        ["word.value", "script._1"],
+        ["word.value", "script.what"],
+        ["script.value", "job.source"],
+    ]
+    signature = vistrails.build(document)["signatures"]["job"]
+    answer = vistrails.execute(console=True, interval=600)
+    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "007 seven {} s\n"
+    pipeline = Pipeline.load(vistrails.folder / "workflow.vt")
+    assert list(pipeline.job_ids().values()) == [PREFIX + signature]
+    (script,) = (one for name, one in pipeline.nodes.items() if "Format" in name)
+    with pipeline.run() as execution:
+        # Not executed: the job is there.
+        assert not execution.modules[script.name].computed
+        execution.modules[script.name].update()
+        assert execution.output(script["value"]) == "echo 007  seven {} s"
+
+
 @pytest.mark.parametrize("scheme", ["vistrails", "content"])
 def test_a_job_in_a_group_is_the_same_job(
     vistrails: VisTrails,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path as LocalPath
+from string import Formatter
 from typing import Any
 
 from tej_vistrails.engine.errors import ModuleError
@@ -170,6 +172,28 @@ class ConcatenateString(Module):
         self.set_output("value", "".join(parts))
 
 
+class StringFormat(Module):
+    """Text with other values in the places of `{}`, `{name}` and so on, each of which
+    has a port of its own: `_0`, `name`."""
+
+    _input_ports = [("format", "(basic:String)")]
+    _output_ports = [("value", "(basic:String)")]
+
+    def compute(self) -> None:
+        text = self.get_input("format")
+        fields = [
+            field for _, field, _, _ in Formatter().parse(text) if field is not None
+        ]
+        names = [re.split(r"[.[]", field, maxsplit=1)[0] for field in fields]
+        numbered = [int(name) + 1 for name in names if name.isdigit()]
+        count = max([names.count(""), *numbered])
+        values = [self.get_input(f"_{i}") for i in range(count)]
+        named = {
+            name: self.get_input(name) for name in names if name and not name.isdigit()
+        }
+        self.set_output("value", text.format(*values, **named))
+
+
 class StandardOutput(NotCacheable, Module):
     """Prints a value; of a file, what is in it."""
 
@@ -237,6 +261,7 @@ MODULES: list[type[Module]] = [
     WriteFile,
     ReadFile,
     ConcatenateString,
+    StringFormat,
     StandardOutput,
     FileSink,
     DirectorySink,
