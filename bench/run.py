@@ -347,7 +347,14 @@ def thousand_jobs(setting: Setting) -> list[Row]:
         arguments = [str(setting.sshd.port), setting.sshd.user, str(count)]
         place = str(setting.folder / "dp")
         peer = (
-            seconds(lambda: run([*words, *arguments, place], stderr=subprocess.DEVNULL))
+            seconds(
+                lambda: run(
+                    [*words, *arguments, place],
+                    stderr=subprocess.DEVNULL,
+                    # It leaves a log where it is.
+                    cwd=setting.folder,
+                )
+            )
             * 1000
             / count
         )
