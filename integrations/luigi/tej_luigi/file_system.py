@@ -1,0 +1,266 @@
+"""`TejFileSystem`: files on the server, over the connection of a queue."""
+
+from __future__ import annotations
+
+import posixpath
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from luigi.target import (
+    FileAlreadyExists,
+    FileSystem,
+    FileSystemException,
+    MissingParentDirectory,
+    NotADirectory,
+)
+
+from tej.errors import Error, RemoteCommandFailure
+from tej_luigi.config import Place, find_place
+from tej_luigi.queues import open_queue
+
+PIECE = 1 << 18
+
+
+class PathNotFound(Error, FileSystemException):
+    """Nothing is there on the server."""
+
+
+class PathExists(Error, FileAlreadyExists):
+    """Something is there already, and stays."""
+
+
+class PathIsDirectory(Error, FileSystemException):
+    """A directory is where a file was expected."""
+
+
+class PathIsNotADirectory(Error, NotADirectory):
+    """A file is where a directory was expected."""
+
+
+class ParentNotFound(Error, MissingParentDirectory):
+    """The directory that it should be made in is not there."""
+
+
+# The statuses of the scripts below.
+ERRORS: dict[int, type[Error]] = {
+    64: PathNotFound,
+    65: PathExists,
+    66: PathIsDirectory,
+    67: PathIsNotADirectory,
+    68: ParentNotFound,
+}
+
+# Sent in front of each.  A path is relative to the home directory, and `~/` is that.
+COMMON = r"""
+fail() { tej_status=$1; shift; printf '%s\n' "$*" >&2; exit "$tej_status"; }
+place() {
+    case $1 in
+        '~') path=$HOME ;;
+        '~/'*) path=$HOME/${1#'~/'} ;;
+        /*) path=$1 ;;
+        *) path=./$1 ;;
+    esac
+    while :; do
+        case $path in ?*/) path=${path%/} ;; *) break ;; esac
+    done
+}
+there() { [ -e "$1" ] || [ -h "$1" ]; }
+needed() { there "$1" || fail 64 "There is no '$1' on the server"; }
+parent() {
+    case $1 in */*) mkdir -p -- "${1%/*}/" || fail 69 "No directory for '$1'" ;; esac
+}
+place "$1"; from=$path
+"""
+# Move $from to $to, which is not a directory: else it would go into that.
+RENAME = r"""
+[ ! -d "$to" ] || [ -h "$to" ] || fail 66 "'$to' is a directory"
+parent "$to"
+"""
+SCRIPTS = {
+    "exists": 'if [ -e "$from" ]; then echo yes; fi',
+    "isdir": 'if [ -d "$from" ]; then echo yes; fi',
+    "listdir": r"""
+needed "$from"
+[ -d "$from" ] || exit 0
+cd -- "$from" && find . ! -type d -exec printf '%s\0' {} + ||
+    fail 69 "'$from' cannot be listed"
+""",
+    "mkdir": r"""
+if [ -d "$from" ]; then
+    [ "$3" = 0 ] || fail 65 "'$from' is there already"
+    exit 0
+fi
+! there "$from" || fail 67 "'$from' is there, and is no directory"
+if [ "$2" = 1 ]; then mkdir -p -- "$from"; else
+    [ -d "${from%/*}/" ] || fail 68 "There is no '${from%/*}' on the server"
+    mkdir -- "$from"
+fi || [ -d "$from" ] || fail 69 "'$from' cannot be made"
+""",
+    "remove": r"""
+needed "$from"
+if [ -d "$from" ] && [ ! -h "$from" ]; then
+    [ "$2" = 1 ] || fail 66 "'$from' is a directory: recursive=True removes it"
+    rm -rf -- "$from"
+else
+    rm -f -- "$from"
+fi || fail 69 "'$from' cannot be removed"
+""",
+    "move": rf"""
+place "$2"; to=$path
+needed "$from"
+{RENAME}
+mv -f -- "$from" "$to" || fail 69 "'$from' cannot be moved to '$to'"
+""",
+    # A hard link is made or not, whoever comes at the same time; `mv` overwrites.
+    "rename": r"""
+place "$2"; to=$path
+needed "$from"
+! there "$to" || fail 65 "'$to' is there already"
+parent "$to"
+if [ -f "$from" ] && [ ! -h "$from" ] && ln -- "$from" "$to" 2>/dev/null; then
+    rm -f -- "$from"
+    exit
+fi
+! there "$to" || fail 65 "'$to' is there already"
+mv -- "$from" "$to" || fail 69 "'$from' cannot be moved to '$to'"
+""",
+    "copy": rf"""
+place "$2"; to=$path
+needed "$from"
+{RENAME}
+part=$to-luigi-tmp-$3-$$
+trap 'rm -rf -- "$part"' EXIT
+trap 'exit 70' HUP INT TERM
+cp -R -p -- "$from" "$part" && mv -f -- "$part" "$to" ||
+    fail 69 "'$from' cannot be copied to '$to'"
+""",
+    "read": r"""
+needed "$from"
+[ ! -d "$from" ] || fail 66 "'$from' is a directory"
+cat -- "$from" || fail 69 "'$from' cannot be read"
+""",
+    # What is cut on the way ends as well: only what is whole gets its name.
+    "write": rf"""
+to=$from part=$from-luigi-tmp-$3-$$
+{RENAME}
+trap 'rm -f -- "$part"' EXIT
+trap 'exit 70' HUP INT TERM
+cat >"$part" || fail 69 "'$to' cannot be written"
+[ "$(($(wc -c <"$part")))" = "$2" ] || fail 69 "'$to' did not arrive whole"
+mv -f -- "$part" "$to" || fail 69 "'$to' cannot be written"
+""",
+}
+
+
+class TejFileSystem(FileSystem):
+    """The files of a server, as the user that the destination names.
+
+    A path is absolute, or starts in the home directory; `~/` is understood.  Raises
+    tej.Error: ConnectionFailed if the server cannot be reached, which never means that
+    something is not there.
+    """
+
+    def __init__(
+        self,
+        destination: str | None = None,
+        queue: str | None = None,
+        *,
+        place: Place | None = None,
+    ) -> None:
+        self.place = place or find_place(destination, queue)
+
+    def __repr__(self) -> str:
+        return f"<TejFileSystem on {self.place.shown}>"
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or directory; a link counts for what it leads to."""
+        return self._run("exists", path) == b"yes\n"
+
+    def isdir(self, path: str) -> bool:
+        """Whether there is a directory."""
+        return self._run("isdir", path) == b"yes\n"
+
+    def listdir(self, path: str) -> Iterator[str]:
+        """The files below a directory, at any depth; each path begins with `path`.
+
+        Raises PathNotFound.
+        """
+        for name in self._run("listdir", path).split(b"\0"):
+            if name:
+                text = name.decode("utf-8", "surrogateescape")
+                yield posixpath.join(path, text.removeprefix("./"))
+
+    def mkdir(
+        self, path: str, parents: bool = True, raise_if_exists: bool = False
+    ) -> None:
+        """Make a directory, and by default those above it.
+
+        Raises PathExists with `raise_if_exists`, PathIsNotADirectory if a file is
+        there, ParentNotFound without `parents`.
+        """
+        self._run("mkdir", path, str(int(parents)), str(int(raise_if_exists)))
+
+    def remove(
+        self, path: str, recursive: bool = True, skip_trash: bool = True
+    ) -> None:
+        """Remove a file, or a directory with all that is in it; there is no trash.
+
+        Raises PathNotFound, and PathIsDirectory if not `recursive`.
+        """
+        self._run("remove", path, str(int(recursive)), again=False)
+
+    def move(self, path: str, dest: str) -> None:
+        """Rename; a file that is at `dest` is replaced.  Raises PathNotFound, and
+        PathIsDirectory if there is a directory."""
+        self._run("move", path, dest, again=False)
+
+    def rename_dont_move(self, path: str, dest: str) -> None:
+        """Rename; what is at `dest` stays, and PathExists is raised."""
+        self._run("rename", path, dest, again=False)
+
+    def copy(self, path: str, dest: str) -> None:
+        """Copy a file, or a directory with all that is in it; `dest` appears whole."""
+        self._run("copy", path, dest, _unique())
+
+    def download(self, path: str, file: BinaryIO) -> None:
+        """Write what is in a file on the server to an open one here."""
+
+        def take() -> Callable[[bytes], object]:
+            file.seek(0)
+            file.truncate()
+            return file.write
+
+        self._run("read", path, take=take)
+
+    def upload(self, source: Path, path: str) -> None:
+        """Make a file on the server of one here: whole, or not at all."""
+
+        def pieces() -> Iterator[bytes]:
+            with source.open("rb") as file:
+                while piece := file.read(PIECE):
+                    yield piece
+
+        self._run("write", path, str(source.stat().st_size), _unique(), stdin=pieces)
+
+    def _run(
+        self,
+        name: str,
+        *arguments: str,
+        again: bool = True,
+        **options: object,
+    ) -> bytes:
+        queue = open_queue(self.place).queue
+        script = COMMON + SCRIPTS[name]
+        try:
+            return queue.shell(script, *arguments, again=again, **options)  # type: ignore[arg-type]
+        except RemoteCommandFailure as error:
+            kind = ERRORS.get(error.ret or 0)
+            if kind is None:
+                raise
+            raise kind(f"{error} ({self.place.shown})") from None
+
+
+def _unique() -> str:
+    return secrets.token_hex(5)

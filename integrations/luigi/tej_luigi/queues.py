@@ -1,0 +1,60 @@
+"""The queues in use: one connection for each, whatever number of tasks.
+
+A process forked off begins without answers of its parent's; the core sees to it that
+it does not use its connections either.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from tej.queue import RemoteQueue
+from tej_luigi.config import Place, tej
+from tej_luigi.statuses import Statuses
+
+
+class OpenQueue:
+    """A queue, and what is known of its jobs."""
+
+    def __init__(self, queue: RemoteQueue) -> None:
+        self.queue = queue
+        self.statuses = Statuses(queue)
+
+
+_open: dict[tuple[str, str], OpenQueue] = {}
+_lock = threading.Lock()
+
+
+def open_queue(place: Place) -> OpenQueue:
+    """The one for that place; connects on first use."""
+    with _lock:
+        found = _open.get(place.key)
+        if found is None:
+            queue = RemoteQueue(
+                place.destination,
+                place.queue,
+                place.runtime,
+                accept_new_host_key=tej().accept_new_host_key,
+            )
+            found = _open[place.key] = OpenQueue(queue)
+        return found
+
+
+def close_queues() -> None:
+    """Let go of all connections, and forget what was answered."""
+    with _lock:
+        for one in _open.values():
+            one.queue.close()
+        _open.clear()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for one in _open.values():
+        one.statuses = Statuses(one.queue)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
