@@ -21,11 +21,10 @@ from luigi.task_register import Register
 import tej
 from tej_luigi.config import Place
 from tej_luigi.queues import close_queues, open_queue
+from tests.adapters_luigi.tools import Configure
 from tests.queue.conftest import watched
 
 ROOT = Path(__file__).resolve().parents[2]
-
-Configure = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
@@ -102,15 +101,6 @@ def starts(tmp_path: Path) -> Path:
     path = tmp_path / "starts"
     path.touch()
     return path
-
-
-def build(*tasks: luigi.Task, workers: int = 1, **options: object) -> bool:
-    """Run them in this process, with a scheduler of its own; whether all went well."""
-    options = {"local_scheduler": True, "no_lock": True, **options}
-    return bool(luigi.build(list(tasks), workers=workers, **options))
-
-
-Luigi = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture

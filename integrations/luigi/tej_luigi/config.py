@@ -17,7 +17,7 @@ QUEUE = "~/.tej"
 
 
 class tej(luigi.Config):
-    """Section `[tej]` of luigi.cfg or luigi.toml; on the command line `--tej-queue`, ...
+    """Section `[tej]` of luigi.cfg or luigi.toml; as an option `--tej-queue`, ...
 
     What a task says itself goes before; the environment comes after.
     """
