@@ -116,8 +116,8 @@ mv -f -- "$from" "$to" || fail 69 "'$from' cannot be moved to '$to'"
     # A hard link is made or not, whoever comes at the same time; `mv` overwrites.
     "rename": r"""
 place "$2"; to=$path
-needed "$from"
 ! there "$to" || fail 65 "'$to' is there already"
+needed "$from"
 parent "$to"
 if [ -f "$from" ] && [ ! -h "$from" ] && ln -- "$from" "$to" 2>/dev/null; then
     rm -f -- "$from"
