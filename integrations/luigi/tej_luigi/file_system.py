@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import posixpath
 import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from luigi.target import (
@@ -69,7 +69,9 @@ place() {
 there() { [ -e "$1" ] || [ -h "$1" ]; }
 needed() { there "$1" || fail 64 "There is no '$1' on the server"; }
 parent() {
-    case $1 in */*) mkdir -p -- "${1%/*}/" || fail 69 "No directory for '$1'" ;; esac
+    case $1 in
+        */*) mkdir -p -- "${1%/*}/" || fail 69 "There can be no directory for '$1'" ;;
+    esac
 }
 place "$1"; from=$path
 """
@@ -234,15 +236,16 @@ class TejFileSystem(FileSystem):
 
         self._run("read", path, take=take)
 
-    def upload(self, source: Path, path: str) -> None:
-        """Make a file on the server of one here: whole, or not at all."""
+    def upload(self, file: BinaryIO, path: str) -> None:
+        """Make a file on the server of an open one here: whole, or not at all."""
 
         def pieces() -> Iterator[bytes]:
-            with source.open("rb") as file:
-                while piece := file.read(PIECE):
-                    yield piece
+            file.seek(0)
+            while piece := file.read(PIECE):
+                yield piece
 
-        self._run("write", path, str(source.stat().st_size), _unique(), stdin=pieces)
+        size = str(file.seek(0, io.SEEK_END))
+        self._run("write", path, size, _unique(), stdin=pieces)
 
     def _run(
         self,

@@ -6,12 +6,11 @@ import contextlib
 import io
 import os
 import tempfile
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from luigi.format import FileWrapper, Format, get_default_format
-from luigi.target import AtomicLocalFile, FileSystemTarget
+from luigi.target import FileSystemTarget
 
 from tej_luigi.config import Place, find_place
 from tej_luigi.file_system import TejFileSystem
@@ -66,30 +65,28 @@ class TejFileTarget(FileSystemTarget):
         raise ValueError(f"mode must be 'r' or 'w', not {mode!r}")
 
 
-class _Upload(AtomicLocalFile):
-    """A file here, which goes to the server when it is closed."""
+class _Upload(io.BufferedWriter):
+    """A file here, which goes to the server when it is closed.
+
+    It has no name: whatever becomes of this process, nothing is left of it.
+    """
 
     def __init__(self, path: str, file_system: TejFileSystem) -> None:
+        self._path = path
         self._file_system = file_system
-        super().__init__(path)
-
-    def generate_tmp_path(self, path: str) -> str:
-        """For nobody else to read, unlike the file that Luigi would make."""
-        handle, name = tempfile.mkstemp(prefix="tej-luigi-")
-        os.close(handle)
-        return name
+        raw = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with this)
+        super().__init__(raw)
 
     def close(self) -> None:
         """Send it; a second call does nothing."""
-        if not self.closed:
-            try:
-                super().close()
-            finally:
-                self._remove()
-
-    def move_to_final_destination(self) -> None:
-        """Called by `close`."""
-        self._file_system.upload(Path(self.tmp_path), self.path)
+        if self.closed:
+            return
+        try:
+            self.flush()
+            with os.fdopen(os.dup(self.fileno()), "rb") as file:
+                self._file_system.upload(file, self._path)
+        finally:
+            super().close()
 
     def __exit__(
         self,
@@ -109,8 +106,4 @@ class _Upload(AtomicLocalFile):
     def _abandon(self) -> None:
         if not self.closed:
             with contextlib.suppress(Exception):
-                io.BufferedWriter.close(self)
-        self._remove()
-
-    def _remove(self) -> None:
-        Path(self.tmp_path).unlink(missing_ok=True)
+                super().close()
