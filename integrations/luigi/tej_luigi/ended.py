@@ -36,8 +36,11 @@ class TejJobEnded(luigi.ExternalTask):
 
     def complete(self) -> bool:
         """Whether it has ended; raises tej.Error if that cannot be known."""
-        place = self.place
-        status = open_queue(place).statuses.get(self.job_id, place.key, tej().fresh)
+        statuses, key = open_queue(self.place).statuses, self.place.key
+        status = statuses.get(self.job_id, key, tej().fresh)
         if status is None:
+            # Was that asked before the job was started?
+            status = statuses.now(self.job_id, key, tej().fresh)
+        if status is None or status.attempt > self.attempt:
             return True
-        return status.state.final or status.attempt > self.attempt
+        return status.attempt == self.attempt and status.state.final

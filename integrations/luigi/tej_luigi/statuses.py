@@ -86,13 +86,21 @@ class Statuses:
         that is not the same."""
         with self._lock:
             answer = self._good(job_id, fresh)
-        if answer is None:
-            wanted = [job_id, *_others(key)]
-            with self._lock:
-                self._ask(wanted, fresh)
-                answer = self._answers[job_id]
-        answer.told = True
-        return answer.status
+            if answer is not None:
+                answer.told = True
+                return answer.status
+        return self.now(job_id, key, fresh)
+
+    def now(
+        self, job_id: str, key: tuple[str, str], fresh: float
+    ) -> JobStatus | None:
+        """The same, asked for now."""
+        wanted = [job_id, *_others(key)]
+        with self._lock:
+            self._ask(wanted, fresh)
+            answer = self._answers[job_id]
+            answer.told = True
+            return answer.status
 
     def _good(self, job_id: str, fresh: float) -> _Answer | None:
         answer = self._answers.get(job_id)
