@@ -11,6 +11,7 @@ from jobs import Gate, wait_until
 
 import tej
 from tej_luigi.config import Place
+from tests.adapters_luigi.tools import jobs_in
 
 Pipeline = Callable[..., "subprocess.Popen[str]"]
 
@@ -62,16 +63,7 @@ def finish(process: subprocess.Popen[str]) -> str:
     return said
 
 
-def jobs_in(queue: tej.RemoteQueue, state: str) -> int:
-    try:
-        return len(queue.jobs(states=[state]))
-    except tej.QueueDoesntExist:
-        return 0
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(20, []), (5, ["--parallel-scheduling"])]
-)
+@pytest.mark.parametrize(("count", "words"), [(20, []), (5, ["--parallel-scheduling"])])
 def test_jobs_run_side_by_side_in_four_workers_that_yield(
     pipeline: Pipeline,
     queue: tej.RemoteQueue,

@@ -91,9 +91,7 @@ class Statuses:
                 return answer.status
         return self.now(job_id, key, fresh)
 
-    def now(
-        self, job_id: str, key: tuple[str, str], fresh: float
-    ) -> JobStatus | None:
+    def now(self, job_id: str, key: tuple[str, str], fresh: float) -> JobStatus | None:
         """The same, asked for now."""
         wanted = [job_id, *_others(key)]
         with self._lock:

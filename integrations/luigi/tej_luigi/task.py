@@ -17,7 +17,7 @@ import luigi
 from luigi.parameter import ParameterVisibility
 
 from tej.errors import Error, JobStillRunning, WaitTimeout
-from tej.job import JobStatus, check_job_id
+from tej.job import JobState, JobStatus, check_job_id
 from tej.queue import JobSpec
 from tej.resources import Resources
 from tej.signature import make_id, signature
@@ -229,10 +229,15 @@ class TejTask(luigi.Task):
         opened.statuses.put(status)
 
     def may_try_again(self, status: JobStatus) -> bool:
-        """Whether a job that has come to this is to be started again."""
+        """Whether a job that has come to this is to be started again.
+
+        Not one that was killed: somebody has asked for that.
+        """
         retry = tej().retry if self.retry is None else self.retry
         failed = status.state.final and not status.succeeded
-        return failed and status.attempt <= retry
+        return (
+            failed and status.state is not JobState.KILLED and status.attempt <= retry
+        )
 
     def _how_to_wait(self) -> str:
         how = self.wait or tej().wait

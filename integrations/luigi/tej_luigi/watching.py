@@ -34,6 +34,8 @@ tail -n 1 _stdout 2>/dev/null | tail -c 4000 | tr -d '\\000'
 printf '\\0'
 tail -n 1 progress 2>/dev/null | tail -c 100 | tr -d '\\000'
 """
+# Luigi's web page takes a message for HTML once it is updated.
+_HARMLESS = str.maketrans({"<": "\u2039", ">": "\u203a"})
 _PROGRESS = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*(\d+(?:\.\d+)?)|%)?\s*\Z")
 
 
@@ -76,7 +78,7 @@ class Display:
 
     def message(self, text: str) -> None:
         """The task's status message."""
-        self._call(self._message, text)
+        self._call(self._message, text.translate(_HARMLESS))
 
     def progress(self, percent: int | None) -> None:
         """How much of it is done, if that is known."""
@@ -140,16 +142,18 @@ def listening(task: luigi.Task, kill: Callable[[], object]) -> Iterator[None]:
             answer(message)
 
     def answer(message: Any) -> None:
+        words = "Killed"
         if str(message).strip().lower() != KILL:
-            message.respond(f"Only '{KILL}' is understood")
-            return
-        try:
-            kill()
-        except Exception as error:
-            logger.warning("The scheduler's '%s' failed: %s", KILL, error)
-            message.respond(f"It could not be killed: {error}")
+            words = f"Only '{KILL}' is understood"
         else:
-            message.respond("Killed")
+            try:
+                kill()
+            except Exception as error:
+                words = f"It could not be killed: {error}"
+                logger.warning("The scheduler's '%s': %s", KILL, words)
+        # The scheduler may be away.
+        with contextlib.suppress(Exception):
+            message.respond(words)
 
     thread = threading.Thread(target=listen, name="tej messages", daemon=True)
     thread.start()
