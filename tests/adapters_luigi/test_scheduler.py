@@ -104,7 +104,9 @@ class Seen(tej_luigi.TejTask):
     (status,) = queue.jobs()
     assert task["status"] == "RUNNING"
     assert task["status_message"].startswith(f"running on {status.host}")
-    assert task["status_message"].endswith(f"{status.job_id}\nstep \u2039b\u203a21\u2039/b\u203a of 50")
+    assert task["status_message"].endswith(
+        f"{status.job_id}\nstep \u2039b\u203a21\u2039/b\u203a of 50"
+    )
     url = f"http://jobs.example.org/{status.job_id}?on={status.host}"
     wait_until(lambda: luigid.task("Seen")["tracking_url"] == url, "it has a link")
 
