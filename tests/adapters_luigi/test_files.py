@@ -119,6 +119,9 @@ def test_moving_replaces_a_file_and_never_goes_into_a_directory(
     assert (there / "new/deep" / ODD).read_text() == "a"
     with pytest.raises(PathIsDirectory):
         files.move(str(there / "new/deep" / ODD), str(there / "folder"))
+    (there / "link").symlink_to("folder")
+    with pytest.raises(PathIsDirectory):
+        files.move(str(there / "new/deep" / ODD), str(there / "link"))
     for name in ("new/deep", f"new/deep/{ODD}"):
         with pytest.raises(PathExists):
             files.rename_dont_move(str(there / name), str(there / "folder"))

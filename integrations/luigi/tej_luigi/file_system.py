@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.resources
 import io
 import posixpath
 import secrets
@@ -43,7 +45,7 @@ class ParentNotFound(Error, MissingParentDirectory):
     """The directory that it should be made in is not there."""
 
 
-# The statuses of the scripts below.
+# The statuses of files.sh.
 ERRORS: dict[int, type[Error]] = {
     64: PathNotFound,
     65: PathExists,
@@ -52,108 +54,12 @@ ERRORS: dict[int, type[Error]] = {
     68: ParentNotFound,
 }
 
-# Sent in front of each.  A path is relative to the home directory, and `~/` is that.
-COMMON = r"""
-fail() { tej_status=$1; shift; printf '%s\n' "$*" >&2; exit "$tej_status"; }
-place() {
-    case $1 in
-        '~') path=$HOME ;;
-        '~/'*) path=$HOME/${1#'~/'} ;;
-        /*) path=$1 ;;
-        *) path=./$1 ;;
-    esac
-    while :; do
-        case $path in ?*/) path=${path%/} ;; *) break ;; esac
-    done
-}
-there() { [ -e "$1" ] || [ -h "$1" ]; }
-needed() { there "$1" || fail 64 "There is no '$1' on the server"; }
-parent() {
-    case $1 in
-        */*) mkdir -p -- "${1%/*}/" || fail 69 "There can be no directory for '$1'" ;;
-    esac
-}
-place "$1"; from=$path
-"""
-# Move $from to $to, which is not a directory: else it would go into that.
-RENAME = r"""
-[ ! -d "$to" ] || [ -h "$to" ] || fail 66 "'$to' is a directory"
-parent "$to"
-"""
-SCRIPTS = {
-    "exists": 'if [ -e "$from" ]; then echo yes; fi',
-    "isdir": 'if [ -d "$from" ]; then echo yes; fi',
-    "listdir": r"""
-needed "$from"
-[ -d "$from" ] || exit 0
-cd -- "$from" && find . ! -type d -exec printf '%s\0' {} + ||
-    fail 69 "'$from' cannot be listed"
-""",
-    "mkdir": r"""
-if [ -d "$from" ]; then
-    [ "$3" = 0 ] || fail 65 "'$from' is there already"
-    exit 0
-fi
-! there "$from" || fail 67 "'$from' is there, and is no directory"
-if [ "$2" = 1 ]; then mkdir -p -- "$from"; else
-    [ -d "${from%/*}/" ] || fail 68 "There is no '${from%/*}' on the server"
-    mkdir -- "$from"
-fi || [ -d "$from" ] || fail 69 "'$from' cannot be made"
-""",
-    "remove": r"""
-needed "$from"
-if [ -d "$from" ] && [ ! -h "$from" ]; then
-    [ "$2" = 1 ] || fail 66 "'$from' is a directory: recursive=True removes it"
-    rm -rf -- "$from"
-else
-    rm -f -- "$from"
-fi || fail 69 "'$from' cannot be removed"
-""",
-    "move": rf"""
-place "$2"; to=$path
-needed "$from"
-{RENAME}
-mv -f -- "$from" "$to" || fail 69 "'$from' cannot be moved to '$to'"
-""",
-    # A hard link is made or not, whoever comes at the same time; `mv` overwrites.
-    "rename": r"""
-place "$2"; to=$path
-! there "$to" || fail 65 "'$to' is there already"
-needed "$from"
-parent "$to"
-if [ -f "$from" ] && [ ! -h "$from" ] && ln -- "$from" "$to" 2>/dev/null; then
-    rm -f -- "$from"
-    exit
-fi
-! there "$to" || fail 65 "'$to' is there already"
-mv -- "$from" "$to" || fail 69 "'$from' cannot be moved to '$to'"
-""",
-    "copy": rf"""
-place "$2"; to=$path
-needed "$from"
-{RENAME}
-part=$to-luigi-tmp-$3-$$
-trap 'rm -rf -- "$part"' EXIT
-trap 'exit 70' HUP INT TERM
-cp -R -p -- "$from" "$part" && mv -f -- "$part" "$to" ||
-    fail 69 "'$from' cannot be copied to '$to'"
-""",
-    "read": r"""
-needed "$from"
-[ ! -d "$from" ] || fail 66 "'$from' is a directory"
-cat -- "$from" || fail 69 "'$from' cannot be read"
-""",
-    # What is cut on the way ends as well: only what is whole gets its name.
-    "write": rf"""
-to=$from part=$from-luigi-tmp-$3-$$
-{RENAME}
-trap 'rm -f -- "$part"' EXIT
-trap 'exit 70' HUP INT TERM
-cat >"$part" || fail 69 "'$to' cannot be written"
-[ "$(($(wc -c <"$part")))" = "$2" ] || fail 69 "'$to' did not arrive whole"
-mv -f -- "$part" "$to" || fail 69 "'$to' cannot be written"
-""",
-}
+
+@functools.cache
+def _script() -> str:
+    return (
+        importlib.resources.files("tej_luigi").joinpath("files.sh").read_text("utf-8")
+    )
 
 
 class TejFileSystem(FileSystem):
@@ -255,9 +161,9 @@ class TejFileSystem(FileSystem):
         **options: object,
     ) -> bytes:
         queue = open_queue(self.place).queue
-        script = COMMON + SCRIPTS[name]
+        words = (name, *arguments)
         try:
-            return queue.shell(script, *arguments, again=again, **options)  # type: ignore[arg-type]
+            return queue.shell(_script(), *words, again=again, **options)  # type: ignore[arg-type]
         except RemoteCommandFailure as error:
             kind = ERRORS.get(error.ret or 0)
             if kind is None:
