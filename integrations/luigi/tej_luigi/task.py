@@ -106,8 +106,11 @@ class TejTask(luigi.Task):
 
     def status(self) -> JobStatus | None:
         """What the server knows of the job; None if there is none."""
+        return self._status_of(self.job_id)
+
+    def _status_of(self, job_id: str) -> JobStatus | None:
         place = self.place
-        return open_queue(place).statuses.get(self.job_id, place.key, tej().fresh)
+        return open_queue(place).statuses.get(job_id, place.key, tej().fresh)
 
     def output(self) -> dict[str, Any]:
         """`job`, a `TejJobTarget`, and `results`: local targets by the names asked for,
@@ -128,7 +131,7 @@ class TejTask(luigi.Task):
             if self._lacks_input():
                 return False
             raise
-        status = self.status()
+        status = self._status_of(job_id)
         if status is None or not status.succeeded:
             return False
         return self.local_results(job_id).fetched(status)
