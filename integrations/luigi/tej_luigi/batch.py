@@ -7,11 +7,11 @@ from typing import Any
 
 import luigi
 
-from tej.errors import JobFailed
+from tej.errors import ConnectionFailed, JobFailed
 from tej_luigi.config import tej
 from tej_luigi.sweep import Sweep
 from tej_luigi.task import TejTask
-from tej_luigi.watching import Display, listening
+from tej_luigi.watching import Display, listening, lost
 
 SHOWN = 5
 """Failed jobs whose errors are told in full."""
@@ -63,9 +63,12 @@ class TejBatch(luigi.Task):
         sweep.start()
         with listening(self, sweep.kill):
             while sweep.pending:
-                display.message(sweep.describe())
-                display.progress(sweep.percent)
-                sweep.wait(poll)
+                try:
+                    display.message(sweep.describe())
+                    display.progress(sweep.percent)
+                    sweep.wait(poll)
+                except ConnectionFailed as error:
+                    display.message(lost(error, poll))
         display.message(sweep.describe())
         if sweep.errors:
             raise JobFailed(_tell(sweep))

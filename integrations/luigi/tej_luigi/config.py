@@ -75,6 +75,8 @@ class Place:
     destination: str = field(repr=False)
     queue: str
     runtime: str | None = None
+    is_bare: bool = False
+    """Known from what is shown of it: without a password, if there is one."""
 
     @property
     def shown(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import luigi
 
 from tej_luigi.config import Place, tej
-from tej_luigi.queues import open_queue
+from tej_luigi.queues import find_queue
 from tej_luigi.statuses import take_along
 
 
@@ -36,7 +36,8 @@ class TejJobEnded(luigi.ExternalTask):
 
     def complete(self) -> bool:
         """Whether it has ended; raises tej.Error if that cannot be known."""
-        statuses, key = open_queue(self.place).statuses, self.place.key
+        statuses = find_queue(self.destination, self.queue).statuses
+        key = self.place.key
         status = statuses.get(self.job_id, key, tej().fresh)
         if status is None:
             # Was that asked before the job was started?

@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import threading
 
+from tej.errors import InvalidDestination
 from tej.queue import RemoteQueue
-from tej_luigi.config import Place, tej
+from tej_luigi.config import Place, find_place, tej
 from tej_luigi.statuses import Statuses
 
 
 class OpenQueue:
     """A queue, and what is known of its jobs."""
 
-    def __init__(self, queue: RemoteQueue) -> None:
+    def __init__(self, queue: RemoteQueue, place: Place) -> None:
         self.queue = queue
+        self.place = place
         self.statuses = Statuses(queue)
 
 
@@ -30,15 +32,38 @@ def open_queue(place: Place) -> OpenQueue:
     """The one for that place; connects on first use."""
     with _lock:
         found = _open.get(place.key)
-        if found is None:
-            queue = RemoteQueue(
-                place.destination,
-                place.queue,
-                place.runtime,
-                accept_new_host_key=tej().accept_new_host_key,
-            )
-            found = _open[place.key] = OpenQueue(queue)
+        # One that was found again by its name lacks the password.
+        if found is None or found.place.is_bare:
+            found = _open[place.key] = _make(place)
         return found
+
+
+def find_queue(destination: str, queue: str) -> OpenQueue:
+    """The one whose place is shown so: as it was opened here, or as configured."""
+    bare = Place(destination, queue, is_bare=True)
+    with _lock:
+        found = _open.get(bare.key)
+        if found is None:
+            found = _open[bare.key] = _make(_configured(bare) or bare)
+        return found
+
+
+def _configured(bare: Place) -> Place | None:
+    try:
+        place = find_place(queue=bare.queue)
+    except InvalidDestination:
+        return None
+    return place if place.key == bare.key else None
+
+
+def _make(place: Place) -> OpenQueue:
+    queue = RemoteQueue(
+        place.destination,
+        place.queue,
+        place.runtime,
+        accept_new_host_key=tej().accept_new_host_key,
+    )
+    return OpenQueue(queue, place)
 
 
 def close_queues() -> None:

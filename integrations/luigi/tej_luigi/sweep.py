@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tej.errors import Error, JobFailed, JobNotFound, WaitTimeout
+from tej.errors import ConnectionFailed, Error, JobFailed, JobNotFound, WaitTimeout
 from tej.job import JobStatus
 from tej.queue import Job, as_completed
 from tej.queue.submission import Outcome
@@ -67,7 +67,10 @@ class Sweep:
         self._start(self._tasks)
 
     def wait(self, seconds: float) -> None:
-        """Until all have ended, or for so long; then fetch what is done."""
+        """Until all have ended, or for so long; then fetch what is done.
+
+        After ConnectionFailed it may be called again, and goes on where it was.
+        """
         ended: list[tuple[Job, JobStatus]] = []
         try:
             for pair in as_completed(list(self.pending), seconds):
@@ -78,23 +81,33 @@ class Sweep:
             pass
         except JobNotFound:
             self._drop_deleted()
-        again: list[TejTask] = []
+        again: dict[Job, _Awaited] = {}
         good: list[_Good] = []
         for job, status in ended:
-            awaited = self.pending.pop(job)
+            awaited = self.pending[job]
             if status.succeeded:
                 good.append(_Good(job, status, awaited))
             elif awaited.tasks[0].may_try_again(status):
-                again += awaited.tasks
+                again[job] = awaited
             else:
                 self._failed(awaited, self._failure(job, status))
+                del self.pending[job]
         self._fetch(good)
-        self._start(again)
+        self._restart(again)
 
     def kill(self) -> None:
         """End those that have not ended."""
         for opened, ids in self._by_queue().items():
             opened.queue.kill_many(ids)
+
+    def _restart(self, again: Mapping[Job, _Awaited]) -> None:
+        for job in again:
+            del self.pending[job]
+        try:
+            self._start([task for one in again.values() for task in one.tasks])
+        except ConnectionFailed:
+            self.pending.update(again)
+            raise
 
     def _by_queue(self) -> dict[OpenQueue, list[str]]:
         found: dict[OpenQueue, list[str]] = {}
@@ -160,7 +173,8 @@ class Sweep:
                 if not results.fetched(one.status):
                     key = (one.awaited.opened, results.parent)
                     wanted = by_folder.setdefault(key, {})
-                    wanted.setdefault(one.job.id, []).extend(results.patterns)
+                    names = wanted.get(one.job.id, [])
+                    wanted[one.job.id] = [*dict.fromkeys(names + results.patterns)]
         failed: dict[str, Error] = {}
         for (opened, parent), wanted in by_folder.items():
             fetched = opened.queue.download_many(wanted, directory=parent)
@@ -170,6 +184,7 @@ class Sweep:
                 if outcome.error is not None
             )
         for one in good:
+            self.pending.pop(one.job, None)
             if one.job.id in failed:
                 self._failed(one.awaited, failed[one.job.id])
                 continue

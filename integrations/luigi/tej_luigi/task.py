@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import luigi
 from luigi.parameter import ParameterVisibility
+from luigi.worker import worker
 
-from tej.errors import Error, JobStillRunning, WaitTimeout
+from tej.errors import ConnectionFailed, Error, JobStillRunning, WaitTimeout
 from tej.job import JobState, JobStatus, check_job_id
 from tej.queue import JobSpec
 from tej.resources import Resources
@@ -28,7 +30,7 @@ from tej_luigi.queues import OpenQueue, open_queue
 from tej_luigi.rendering import Recipe, render
 from tej_luigi.results import Results
 from tej_luigi.statuses import take_along
-from tej_luigi.watching import Display, describe, listening
+from tej_luigi.watching import Display, describe, listening, lost
 
 if TYPE_CHECKING:
     from tej.queue import RemoteQueue
@@ -182,7 +184,9 @@ class TejTask(luigi.Task):
         opened = open_queue(place)
         status = self._start(opened)
         while not status.state.final:
-            Display(self, self._tracking_url).job(status, opened.queue)
+            Display(self, self._tracking_url).job(
+                status, opened.queue, f"As of {datetime.now():%H:%M:%S}: "
+            )
             shown, queue = place.key
             yield TejJobEnded(
                 job_id=status.job_id,
@@ -211,16 +215,19 @@ class TejTask(luigi.Task):
         poll = tej().poll if self.poll is None else self.poll
         job = queue.job(status.job_id)
         with listening(self, job.kill):
-            while True:
+            while not status.state.final:
                 display.job(status, queue)
                 try:
-                    return job.wait(poll)
+                    status = job.wait(poll)
                 except WaitTimeout:
-                    status = job.status()
-                if status.state.final:
-                    return status
+                    with suppress(ConnectionFailed):
+                        status = job.status()
+                except ConnectionFailed as error:
+                    display.message(lost(error, poll))
+        return status
 
     def _finish(self, opened: OpenQueue, status: JobStatus) -> None:
+        Display(self).message(describe(status))
         if not status.succeeded:
             raise opened.queue.failure(status)
         results = self.local_results(status.job_id)
@@ -334,7 +341,5 @@ class _Signed:
 
 def _comes_back() -> bool:
     """Whether Luigi's worker stays to see what a task waits for."""
-    from luigi.worker import worker
-
     config = worker()
     return bool(config.keep_alive and config.retry_external_tasks)

@@ -7,12 +7,18 @@ import logging
 import queue as queues
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import luigi
 
-from tej.errors import Error
+from tej.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    Error,
+    HostKeyRejected,
+)
 from tej.job import JobStatus, format_duration
 
 if TYPE_CHECKING:
@@ -24,6 +30,8 @@ KILL = "kill"
 """The message of the scheduler's that ends the jobs of a task."""
 LINE = 200
 """Characters of its output that are shown."""
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries to reach a server that was there."""
 LISTENED = 0.2
 """Seconds until a thread that listens for messages sees that it is not needed."""
 
@@ -50,6 +58,18 @@ def describe(status: JobStatus, line: str = "") -> str:
         words += f" for {format_duration(status.duration)}"
     text = f"{words}: {status.job_id}"
     return f"{text}\n{line[-LINE:]}" if line else text
+
+
+def lost(error: ConnectionFailed, seconds: float) -> str:
+    """What is said while there is no connection.  Pauses before the next try.
+
+    Raises the error if no patience can mend it.
+    """
+    if isinstance(error, AuthenticationFailed | HostKeyRejected):
+        raise error
+    logger.warning("%s; the jobs go on, and so does the wait for them", error)
+    time.sleep(min(seconds, LONGEST_PAUSE))
+    return f"No connection, still waiting: {error}"
 
 
 def parse_progress(text: str) -> int | None:
@@ -85,10 +105,10 @@ class Display:
         if percent is not None:
             self._call(self._progress, percent)
 
-    def job(self, status: JobStatus, queue: RemoteQueue) -> None:
+    def job(self, status: JobStatus, queue: RemoteQueue, when: str = "") -> None:
         """All that can be seen of a job that has not ended."""
         line, progress = look(queue, status)
-        self.message(describe(status, line))
+        self.message(when + describe(status, line))
         self.progress(parse_progress(progress))
         if self._template:
             url = self._template.format(
