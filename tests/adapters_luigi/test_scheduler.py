@@ -51,6 +51,9 @@ class Luigid:
 def luigid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Luigid]:
     folder = tmp_path_factory.mktemp("luigid")
     port = free_port()
+    (folder / "luigi.cfg").write_text(
+        "[scheduler]\nretry_delay = 0.5\nprune_on_get_work = true\n"
+    )
     words = [
         sys.executable,
         "-W",
@@ -176,6 +179,37 @@ class Batch(tej_luigi.TejBatch):
     assert "2 of 4 tasks failed" in said
     assert jobs_in(queue, "killed") == 2
     assert jobs_in(queue, "finished") == 2
+
+
+def test_a_task_that_yields_is_resumed_by_the_scheduler(
+    pipeline: Pipeline,
+    luigid: Luigid,
+    central: list[str],
+    queue: tej.RemoteQueue,
+    gate: Gate,
+) -> None:
+    lines = """
+class Yields(tej_luigi.TejTask):
+    inline = "echo half done; " + GATE
+"""
+    worker = {
+        "keep_alive": "true",
+        "retry_external_tasks": "true",
+        "wait_interval": "0.2",
+        "wait_jitter": "0",
+    }
+    process = pipeline(lines, "Yields", *central, worker=worker)
+    wait_until(lambda: luigid.task("TejJobEnded"), "it waits")
+    task = luigid.task("Yields")
+    assert task["status"] == "PENDING"
+    assert "running on" in task["status_message"]
+    assert task["status_message"].startswith("As of ")
+    gate.open()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    task = luigid.task("Yields")
+    assert task["status"] == "DONE"
+    assert task["status_message"].startswith("finished on")
 
 
 def test_nothing_secret_gets_to_the_scheduler_or_the_log(

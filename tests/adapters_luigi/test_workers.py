@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -169,3 +170,35 @@ class Main(luigi.Task):
     said = finish(pipeline(lines, "Main", "--workers", "4", "--local-scheduler"))
     assert "Traceback" not in said
     assert len(queue.jobs(states=["finished"])) == 8
+
+
+def test_two_pipelines_at_once_start_each_job_once(
+    pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
+) -> None:
+    words = ["--count", "4", "--workers", "4", "--local-scheduler", "--no-lock"]
+    both = [pipeline(TASKS, "All", *words) for _ in range(2)]
+    wait_until(lambda: jobs_in(queue, "running") == 4, "all run")
+    gate.open()
+    for process in both:
+        assert "Traceback" not in finish(process)
+    assert len(starts.read_text().split()) == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_pipeline_leaves_its_jobs_running(
+    pipeline: Pipeline,
+    queue: tej.RemoteQueue,
+    gate: Gate,
+    starts: Path,
+    number: signal.Signals,
+) -> None:
+    words = ["--count", "1", "--local-scheduler"]
+    process = pipeline(TASKS, "All", *words)
+    wait_until(lambda: jobs_in(queue, "running") == 1, "it runs")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert jobs_in(queue, "running") == 1
+    gate.open()
+    finish(pipeline(TASKS, "All", *words))
+    assert len(starts.read_text().split()) == 1
