@@ -209,7 +209,7 @@ class Yields(tej_luigi.TejTask):
     assert process.returncode == 0
     task = luigid.task("Yields")
     assert task["status"] == "DONE"
-    assert task["status_message"].startswith("finished on")
+    assert task["status_message"].startswith("Job is finished")
 
 
 def test_nothing_secret_gets_to_the_scheduler_or_the_log(

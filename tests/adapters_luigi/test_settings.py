@@ -121,7 +121,7 @@ def test_an_unknown_way_to_wait_is_an_error(place: Place) -> None:
     class Wrong(Task):
         wait = "sleep"
 
-    with pytest.raises(ValueError, match="yield, block, raise"):
+    with pytest.raises(tej.Error, match="yield, block, raise"):
         Wrong().run()
 
 

@@ -227,7 +227,7 @@ class TejTask(luigi.Task):
         return status
 
     def _finish(self, opened: OpenQueue, status: JobStatus) -> None:
-        Display(self).message(describe(status))
+        Display(self).message(f"{status.describe()}: {status.job_id}")
         if not status.succeeded:
             raise opened.queue.failure(status)
         results = self.local_results(status.job_id)
@@ -245,14 +245,14 @@ class TejTask(luigi.Task):
         """
         retry = tej().retry if self.retry is None else self.retry
         failed = status.state.final and not status.succeeded
-        return (
-            failed and status.state is not JobState.KILLED and status.attempt <= retry
-        )
+        if not failed or status.state is JobState.KILLED:
+            return False
+        return status.attempt <= retry
 
     def _how_to_wait(self) -> str:
         how = self.wait or tej().wait
         if how not in WAITS:
-            raise ValueError(f"`wait` is one of {', '.join(WAITS)}, not {how!r}")
+            raise Error(f"`wait` is one of {', '.join(WAITS)}, not {how!r}")
         return "block" if how == "yield" and not _comes_back() else how
 
     @property
