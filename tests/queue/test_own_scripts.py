@@ -6,7 +6,7 @@ import pytest
 
 import tej
 
-ODD = "it's $HOME \"and\" a\nnew line; \\ *"
+ODD = 'it\'s $HOME "and" a\nnew line; \\ *'
 
 
 def test_a_script_gets_arguments_and_input_as_they_are(queue: tej.RemoteQueue) -> None:
