@@ -6,11 +6,14 @@ import bz2
 import gzip
 import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import luigi.format
 import pytest
+from jobs import wait_until
 from luigi.target import FileAlreadyExists, MissingParentDirectory, NotADirectory
+from servers.proxy import Proxy
 from servers.sshd import Sshd
 
 import tej
@@ -238,3 +241,36 @@ def test_a_target_can_be_sent_to_another_process(place: Place, there: Path) -> N
     again = pickle.loads(pickle.dumps(target))
     assert again.exists()
     assert again.path == target.path
+
+
+@pytest.fixture
+def far(sshd: Sshd, client_home: Path, place: Place) -> Iterator[Proxy]:
+    """The same server behind a network that can be cut; its name is "far"."""
+    with Proxy(sshd.address, sshd.port) as proxy:
+        with sshd.known_hosts.open("a") as known_hosts:
+            known_hosts.write(sshd.known_as(sshd.address, proxy.port))
+        config = client_home / ".ssh/config"
+        config.write_text(
+            f"Host far\n    HostName {sshd.address}\n    Port {proxy.port}\n"
+            f"    User {sshd.user}\n{sshd.client_options}"
+        )
+        yield proxy
+
+
+def test_what_is_cut_on_the_way_arrives_whole_all_the_same(
+    far: Proxy, there: Path
+) -> None:
+    data = os.urandom(5_000_000)
+    target = TejFileTarget(there / "file", luigi.format.Nop, destination="far")
+    assert not target.exists()
+    far.cut_after(up=1_000_000)
+    with target.open("w") as file:
+        file.write(data)
+    assert far.connections == 2
+    assert (there / "file").read_bytes() == data
+    # Of the first try nothing is left, once the server has seen that it is over.
+    wait_until(lambda: [one.name for one in there.iterdir()] == ["file"], "it is gone")
+    far.cut_after(down=1_000_000)
+    with target.open() as file:
+        assert file.read() == data
+    assert far.connections == 3

@@ -14,6 +14,7 @@ from jobs import job_directory
 import tej
 from tej_luigi import TejTask
 from tej_luigi.config import Place, find_place
+from tej_luigi.queues import find_queue, open_queue
 from tej_luigi.watching import parse_progress
 from tests.adapters_luigi.tools import Configure, build
 
@@ -163,3 +164,13 @@ def test_the_core_does_not_import_luigi() -> None:
 
 def test_a_destination_given_twice_is_one_connection(place: Place) -> None:
     assert find_place("me:secret@host").key == find_place("ssh://me@host").key
+
+
+def test_a_queue_is_found_again_by_what_is_shown_of_it(configure: Configure) -> None:
+    configure(tej={"destination": "me:secret@host", "queue": "/q"})
+    # In another process than the one that opened it, only the configuration has it.
+    assert find_queue("ssh://me@host", "/q").place.destination == "me:secret@host"
+    assert find_queue("ssh://me@other", "/q").place.is_bare
+    own = Place("me:known@other", "/q")
+    assert open_queue(own).place is own
+    assert find_queue("ssh://me@other", "/q").place is own
