@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import luigi
 import pytest
+from luigi.task_register import Register
 from luigi.tools.range import RangeDaily
 from servers.sshd import Sshd
 
@@ -94,6 +95,23 @@ def test_a_no_is_told_once_and_then_asked_for_anew(
     assert runs() == 1
     assert tasks[5].complete()
     assert runs() == 0
+
+
+def test_tasks_made_anew_are_asked_for_together_as_well(
+    place: Place, runs: Callable[[], int]
+) -> None:
+    class Echo(TejTask):
+        n = luigi.IntParameter()
+        inline = "echo {{n}}"
+
+    before = [Echo(n=n) for n in range(MANY)]
+    Register.clear_instance_cache()
+    tasks = [Echo(n=n) for n in range(MANY)]
+    assert tasks == before
+    del before
+    runs()
+    assert not any(task.complete() for task in tasks)
+    assert runs() == 1
 
 
 @pytest.mark.filterwarnings("ignore:Parameter .* is not of type:UserWarning")

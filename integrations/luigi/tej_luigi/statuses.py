@@ -33,13 +33,14 @@ class Asking(Protocol):
     def job_id(self) -> str: ...
 
 
-_asking: weakref.WeakSet[Asking] = weakref.WeakSet()
+# By identity: of two tasks that are equal, one may be gone soon.
+_asking: weakref.WeakValueDictionary[int, Asking] = weakref.WeakValueDictionary()
 _naming = threading.local()
 
 
 def take_along(task: Asking) -> None:
     """From now on its job is asked for together with the others."""
-    _asking.add(task)
+    _asking[id(task)] = task
 
 
 def _others(key: tuple[str, str]) -> list[str]:
@@ -50,14 +51,14 @@ def _others(key: tuple[str, str]) -> list[str]:
     _naming.begun = True
     found = []
     try:
-        for task in list(_asking):
+        for task in list(_asking.values()):
             # What is wrong with a task is told when it is asked for itself.
             with contextlib.suppress(Exception):
                 if task.place.key == key:
                     found.append(task.job_id)
     finally:
         _naming.begun = False
-    return found
+    return [*dict.fromkeys(found)]
 
 
 class _Answer:
