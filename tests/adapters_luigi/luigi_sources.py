@@ -43,6 +43,7 @@ def _sources() -> Path:
     mark = hashlib.sha256(str(Path(__file__)).encode()).hexdigest()[:8]
     cache = Path(tempfile.gettempdir()) / f"tej-tests-{os.getuid()}-{mark}"
     cache.mkdir(mode=0o700, exist_ok=True)
+    assert cache.stat().st_uid == os.getuid(), f"{cache} is somebody else's"
     found = cache / f"luigi-{version}"
     if not found.exists():
         with tempfile.TemporaryDirectory(dir=cache) as room:
