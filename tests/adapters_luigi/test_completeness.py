@@ -12,9 +12,9 @@ from luigi.tools.range import RangeDaily
 from servers.sshd import Sshd
 
 import tej
-from tej_luigi import TejBatch, TejFileTarget, TejJobTarget, TejTask, queues
+from tej_luigi import TejBatch, TejFileTarget, TejJobTarget, TejTask
 from tej_luigi.config import Place
-from tej_luigi.statuses import Statuses
+from tej_luigi.queues import open_queue
 from tests.adapters_luigi.tools import Configure, build
 
 MANY = 30
@@ -36,13 +36,7 @@ def make_many(queue: tej.RemoteQueue, inlines: list[str]) -> None:
 
     assert build(Made())
     # As if another machine had: nothing of it is known here.
-    forget(queue)
-
-
-def forget(queue: tej.RemoteQueue) -> None:
-    for one in queues._open.values():
-        if one.queue is queue:
-            one.statuses = Statuses(queue)
+    open_queue(Maker(text="").place).forget()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from luigi.mock import MockTarget
 import tej
 from tej_luigi import TejTask
 from tej_luigi.config import Place
+from tej_luigi.queues import open_queue
 from tests.adapters_luigi.tools import Configure, build
 
 
@@ -276,16 +277,16 @@ def test_luigis_own_retries_start_nothing_unless_asked(
 
 
 def test_a_job_that_is_deleted_is_not_complete(
-    place: Place, queue: tej.RemoteQueue, configure: Configure
+    place: Place, queue: tej.RemoteQueue
 ) -> None:
-    configure(tej={"fresh": "0"})
-
     class Short(TejTask):
         inline = "true"
 
     assert build(Short())
     assert Short().complete()
     queue.delete(Short().job_id)
+    # Believed for a while, and then asked for again.
+    open_queue(place).forget()
     assert not Short().complete()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import luigi
 
-from tej_luigi.config import Place, tej
+from tej_luigi.config import Place
 from tej_luigi.queues import find_queue
 from tej_luigi.statuses import take_along
 
@@ -37,11 +37,10 @@ class TejJobEnded(luigi.ExternalTask):
     def complete(self) -> bool:
         """Whether it has ended; raises tej.Error if that cannot be known."""
         statuses = find_queue(self.destination, self.queue).statuses
-        key = self.place.key
-        status = statuses.get(self.job_id, key, tej().fresh)
+        status = statuses.get(self.job_id)
         if status is None:
             # Was that asked before the job was started?
-            status = statuses.now(self.job_id, key, tej().fresh)
+            status = statuses.now(self.job_id)
         if status is None or status.attempt > self.attempt:
             return True
         return status.attempt == self.attempt and status.state.final

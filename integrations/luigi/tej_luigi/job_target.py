@@ -9,7 +9,7 @@ from luigi.format import Format
 
 from tej.errors import JobNotFound
 from tej.job import JobStatus
-from tej_luigi.config import Place, find_place, tej
+from tej_luigi.config import Place, find_place
 from tej_luigi.file_target import TejFileTarget
 from tej_luigi.queues import open_queue
 
@@ -44,8 +44,7 @@ class TejJobTarget(luigi.Target):
 
     def status(self) -> JobStatus | None:
         """What the server knows of it; None if there is no such job."""
-        statuses = open_queue(self.place).statuses
-        return statuses.get(self.job_id, self.place.key, tej().fresh)
+        return open_queue(self.place).statuses.get(self.job_id)
 
     def file(
         self, path: str | os.PathLike[str], format: Format | None = None

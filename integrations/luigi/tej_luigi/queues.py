@@ -21,7 +21,12 @@ class OpenQueue:
     def __init__(self, queue: RemoteQueue, place: Place) -> None:
         self.queue = queue
         self.place = place
-        self.statuses = Statuses(queue)
+        self._fresh: float = tej().fresh
+        self.forget()
+
+    def forget(self) -> None:
+        """What was answered so far: the next question is asked of the server."""
+        self.statuses = Statuses(self.queue, self.place.key, self._fresh)
 
 
 _open: dict[tuple[str, str], OpenQueue] = {}
@@ -78,7 +83,7 @@ def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
     for one in _open.values():
-        one.statuses = Statuses(one.queue)
+        one.forget()
 
 
 if hasattr(os, "register_at_fork"):

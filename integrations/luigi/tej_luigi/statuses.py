@@ -77,43 +77,43 @@ class _Answer:
 class Statuses:
     """Of one queue, in one process.  Safe to share between threads."""
 
-    def __init__(self, queue: RemoteQueue) -> None:
+    def __init__(self, queue: RemoteQueue, key: tuple[str, str], fresh: float) -> None:
         self._queue = queue
+        self._key = key
+        self._fresh = fresh
         self._lock = threading.Lock()
         self._answers: dict[str, _Answer] = {}
 
-    def get(self, job_id: str, key: tuple[str, str], fresh: float) -> JobStatus | None:
+    def get(self, job_id: str) -> JobStatus | None:
         """The status of a job, None if it is not there.  Raises if there is no answer:
         that is not the same."""
         with self._lock:
-            answer = self._good(job_id, fresh)
+            answer = self._good(job_id)
             if answer is not None:
                 answer.told = True
                 return answer.status
-        return self.now(job_id, key, fresh)
+        return self.now(job_id)
 
-    def now(self, job_id: str, key: tuple[str, str], fresh: float) -> JobStatus | None:
+    def now(self, job_id: str) -> JobStatus | None:
         """The same, asked for now."""
-        wanted = [job_id, *_others(key)]
+        wanted = [job_id, *_others(self._key)]
         with self._lock:
-            self._ask(wanted, fresh)
+            self._ask(wanted)
             answer = self._answers[job_id]
             answer.told = True
             return answer.status
 
-    def _good(self, job_id: str, fresh: float) -> _Answer | None:
+    def _good(self, job_id: str) -> _Answer | None:
         answer = self._answers.get(job_id)
-        return answer if answer is not None and answer.good(fresh) else None
+        return answer if answer is not None and answer.good(self._fresh) else None
 
     def put(self, status: JobStatus) -> None:
         """Known from elsewhere."""
         with self._lock:
             self._answers[status.job_id] = _Answer(status)
 
-    def _ask(self, job_ids: list[str], fresh: float) -> None:
-        wanted = [job_ids[0]] + [
-            one for one in job_ids[1:] if self._good(one, fresh) is None
-        ]
+    def _ask(self, job_ids: list[str]) -> None:
+        wanted = [job_ids[0]] + [one for one in job_ids[1:] if self._good(one) is None]
         try:
             found = self._queue.statuses(wanted)
         except QueueLinkBroken:

@@ -111,8 +111,7 @@ class TejTask(luigi.Task):
         return self._status_of(self.job_id)
 
     def _status_of(self, job_id: str) -> JobStatus | None:
-        place = self.place
-        return open_queue(place).statuses.get(job_id, place.key, tej().fresh)
+        return open_queue(self.place).statuses.get(job_id)
 
     def output(self) -> dict[str, Any]:
         """`job`, a `TejJobTarget`, and `results`: local targets by the names asked for,
