@@ -136,7 +136,8 @@ def pipeline(
         )
         command = [sys.executable, "-W", "ignore", "-m", "luigi"]
         process = subprocess.Popen(
-            [*command, "--module", "pipeline", *words],
+            # Another test may run the same words: Luigi would refuse the second.
+            [*command, "--no-lock", "--module", "pipeline", *words],
             cwd=folder,
             env={
                 **os.environ,

@@ -175,7 +175,7 @@ class Main(luigi.Task):
 def test_two_pipelines_at_once_start_each_job_once(
     pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
 ) -> None:
-    words = ["--count", "4", "--workers", "4", "--local-scheduler", "--no-lock"]
+    words = ["--count", "4", "--workers", "4", "--local-scheduler"]
     both = [pipeline(TASKS, "All", *words) for _ in range(2)]
     wait_until(lambda: jobs_in(queue, "running") == 4, "all run")
     gate.open()
