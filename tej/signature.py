@@ -79,6 +79,9 @@ def digest_files(entries: Iterable[Entry]) -> dict[str, str]:
     Raises InvalidJobDirectory for a file that cannot be read.
     """
     files = [entry for entry in entries if entry.is_file]
+    if len(files) < 2:
+        # Threads would take longer than that.
+        return {entry.path: _file_digest(entry) for entry in files}
     with ThreadPoolExecutor(_WORKERS) as pool:
         digests = pool.map(_file_digest, files)
         return {

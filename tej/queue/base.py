@@ -186,6 +186,35 @@ class QueueBase:
 
         return self._exchange.settle(attempt)
 
+    def shell(
+        self,
+        script: str,
+        *arguments: str,
+        stdin: Callable[[], Iterable[bytes]] = tuple,
+        take: Callable[[], Callable[[bytes], object]] | None = None,
+        again: bool = False,
+    ) -> bytes:
+        """What a script of one's own prints, run by the server's `/bin/sh`.
+
+        For what belongs beside a queue and is no verb: it needs no queue there.  The
+        script is POSIX shell, starts in the home directory and finds `arguments` as
+        $1, ...  `stdin()` gives its input, and `take()` what is called with its output
+        in pieces instead of returning it: they are called anew for each try.  It is
+        sent once, or with `again` as often as the other verbs if the connection is
+        lost.
+
+        Raises RemoteCommandFailure, with the status as `ret` and what it wrote to
+        stderr, if it ends with one that is not 0; those from 64 on are free for it.
+        """
+
+        def attempt(_: int) -> bytes:
+            words = protocol.command(*arguments)
+            program = protocol.program("shell", f"set -- {words}\n{script}")
+            reply = self._exchange.run(program, stdin(), take and take())
+            return b"" if take else reply.data
+
+        return self._exchange.settle(attempt) if again else attempt(0)
+
     def _ask(self, verb: str, *arguments: str) -> Answer:
         """A verb that may safely be sent again."""
         return self._exchange.settle(lambda _: self._answer(verb, *arguments))

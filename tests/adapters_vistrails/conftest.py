@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from servers.proxy import Proxy
 from servers.sshd import Sshd
-from tej_vistrails import JobMonitor, Pipeline
 
 import tej
+from tej_vistrails import JobMonitor, Pipeline
 from tests.adapters_vistrails.environment import CannotMake, find_or_make
 from tests.cli.conftest import gate, queue_path  # noqa: F401
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from jobs import Gate, job_directory
+
+import tej
 from tej_vistrails.client import ClientError, CommandClient, Work, find_command
 from tej_vistrails.engine.library import LibraryClient
 from tej_vistrails.place import Place, compose
-
-import tej
 from tests.adapters_vistrails.conftest import CHECKOUT
 
 

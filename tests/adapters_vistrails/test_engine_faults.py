@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from jobs import Gate
 from servers.proxy import Proxy
-from tej_vistrails import JobMonitor, Pipeline
 
 import tej
+from tej_vistrails import JobMonitor, Pipeline
 from tests.adapters_vistrails.looks import job_id, text_of
 
 Document = dict[str, Any]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tej_vistrails import JobMonitor, Pipeline, PipelineError
 
 Document = dict[str, Any]

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tej_vistrails import Pipeline, PipelineError
 from tej_vistrails.description import (
     BASIC,

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from jobs import Gate, wait_until
-from tej_vistrails.client import find_command
-from tej_vistrails.engine import installation
 
 import tej
+from tej_vistrails.client import find_command
+from tej_vistrails.engine import installation
 from tests.adapters_vistrails.conftest import CHECKOUT
 
 Document = dict[str, Any]

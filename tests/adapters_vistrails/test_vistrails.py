@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from jobs import Gate
-from tej_vistrails import JobMonitor, Pipeline
 
 import tej
+from tej_vistrails import JobMonitor, Pipeline
 from tests.adapters_vistrails.looks import PREFIX, records
 
 if TYPE_CHECKING:

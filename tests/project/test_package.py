@@ -12,6 +12,8 @@ import tej
 CHECKOUT = Path(__file__).parents[2]
 RUNTIMES = CHECKOUT / "tej" / "runtimes"
 
+ADAPTERS = {path.name: path for path in CHECKOUT.glob("integrations/*/tej_*")}
+
 # Too slow to be imported before they are used, or not ours to need.
 LATE = ("paramiko", "rich", "prefect", "luigi")
 
@@ -67,8 +69,20 @@ def test_the_wheel_has_every_runtime_file_as_it_is(tmp_path):
     assert {name.split("/")[0] for name in wheel} == {
         "tej",
         f"tej-{tej.__version__}.dist-info",
-        *(folder.name for folder in CHECKOUT.glob("integrations/*/tej_*")),
+        *ADAPTERS,
     }
+
+
+def test_the_wheel_has_every_file_of_the_adapters_as_it_is(tmp_path):
+    wheel = wheel_files(build("wheel", CHECKOUT, tmp_path))
+    assert ADAPTERS
+    for adapter, folder in ADAPTERS.items():
+        files = {
+            f"{adapter}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and path.suffix != ".pyc"
+        }
+        assert {name: wheel.get(name) for name in files} == files
 
 
 def test_the_sdist_has_every_runtime_file_as_it_is(unpacked):

@@ -1,0 +1,161 @@
+"""Luigi's configuration, a queue behind a real sshd, and Luigi run as a command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import luigi
+import luigi.configuration
+import pytest
+from jobs import Gate
+from luigi.task_register import Register
+
+import tej
+from tej_luigi.config import Place
+from tej_luigi.queues import close_queues, open_queue
+from tests.adapters_luigi.tools import Configure
+from tests.queue.conftest import watched
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def own_luigi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A configuration, task classes and connections of the test's own."""
+    parser = luigi.configuration.LuigiConfigParser
+    monkeypatch.setattr(parser, "_instance", None)
+    monkeypatch.setattr(parser, "_config_paths", [])
+    for name in ("TEJ_DESTINATION", "TEJ_QUEUE", "TEJ_RUNTIME"):
+        monkeypatch.delenv(name, raising=False)
+    place = tmp_path / "pipeline"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    stashed = Register._get_reg()
+    Register.clear_instance_cache()
+    try:
+        yield
+    finally:
+        close_queues()
+        Register._set_reg(stashed)
+        Register.clear_instance_cache()
+
+
+@pytest.fixture
+def configure(own_luigi: None) -> Configure:
+    """Sets what luigi.cfg would: `configure(tej=dict(poll="1"))`."""
+
+    def set_(**sections: dict[str, str]) -> None:
+        config = luigi.configuration.get_config()
+        for section, values in sections.items():
+            for key, value in values.items():
+                config.set(section, key, value)
+
+    return set_
+
+
+@pytest.fixture
+def queue_path(tmp_path: Path) -> Iterator[Path]:
+    """Where the test's queue is; nothing is there yet.  It is emptied afterwards."""
+    path = tmp_path / "queue"
+    with watched(path):
+        yield path
+
+
+@pytest.fixture
+def place(queue_path: Path, client_home: Path, configure: Configure) -> Place:
+    """A queue on the shared sshd, as configured for all tasks."""
+    configure(
+        tej={
+            "destination": "server",
+            "queue": str(queue_path),
+            "runtime": "default",
+            "poll": "0.3",
+        }
+    )
+    return Place("server", str(queue_path), "default")
+
+
+@pytest.fixture
+def queue(place: Place) -> tej.RemoteQueue:
+    """The one that the tasks of this process use."""
+    return open_queue(place).queue
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """What a job waits at."""
+    return Gate(tmp_path / "gate open")
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Path:
+    """Jobs add a line to it as they start: `starts.read_text()`."""
+    path = tmp_path / "starts"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def pipeline(
+    place: Place, tmp_path: Path, starts: Path, gate: Gate
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Runs the tasks in a module as the command `luigi` does.
+
+    `pipeline(lines, "Task", "--n", "1", worker={...})` writes pipeline.py and luigi.cfg
+    and starts it; `START`, `GATE` are known there.
+    """
+    folder = Path.cwd()
+    started: list[subprocess.Popen[str]] = []
+
+    def run(
+        lines: str, *words: str, **sections: dict[str, str]
+    ) -> subprocess.Popen[str]:
+        (folder / "pipeline.py").write_text(
+            f"import luigi\nimport tej_luigi\n"
+            f"START = 'echo $TEJ_JOB_ID >>{starts}'\nGATE = {gate.wait!r}\n{lines}"
+        )
+        config = {
+            "tej": {
+                "destination": "server",
+                "queue": place.queue,
+                "runtime": "default",
+                "poll": "0.3",
+            },
+            **sections,
+        }
+        (folder / "luigi.cfg").write_text(
+            "".join(
+                f"[{section}]\n"
+                + "".join(f"{key} = {value}\n" for key, value in values.items())
+                for section, values in config.items()
+            )
+        )
+        command = [sys.executable, "-W", "ignore", "-m", "luigi"]
+        process = subprocess.Popen(
+            # Another test may run the same words: Luigi would refuse the second.
+            [*command, "--no-lock", "--module", "pipeline", *words],
+            cwd=folder,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(
+                    [str(folder), str(ROOT), str(ROOT / "integrations/luigi")]
+                ),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

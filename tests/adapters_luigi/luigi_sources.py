@@ -1,0 +1,71 @@
+"""Luigi's own tests: they are in its source distribution, not in what is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def own_tests(name: str) -> ModuleType:
+    """The module `test/NAME.py` of the Luigi that is installed.
+
+    Fetched once with pip; without a network the test is skipped on a laptop, and fails
+    on CI.
+    """
+    folder = _sources()
+    # They import `helpers`, which is beside them.
+    sys.path.insert(0, str(folder))
+    try:
+        spec = importlib.util.spec_from_file_location(
+            f"luigi_{name}", folder / f"{name}.py"
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(folder))
+    return module
+
+
+def _sources() -> Path:
+    version = importlib.metadata.version("luigi")
+    mark = hashlib.sha256(str(Path(__file__)).encode()).hexdigest()[:8]
+    cache = Path(tempfile.gettempdir()) / f"tej-tests-{os.getuid()}-{mark}"
+    cache.mkdir(mode=0o700, exist_ok=True)
+    assert cache.stat().st_uid == os.getuid(), f"{cache} is somebody else's"
+    found = cache / f"luigi-{version}"
+    if not found.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as room:
+            _fetch(version, Path(room))
+            # Whole, or not there: several workers may be at it.
+            try:
+                (Path(room) / f"luigi-{version}").rename(found)
+            except OSError:
+                if not found.exists():
+                    raise
+    return found / "test"
+
+
+def _fetch(version: str, room: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--no-binary", "luigi", "--dest", str(room), f"luigi=={version}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    archives = list(room.glob("luigi-*.tar.gz"))
+    if done.returncode or not archives:
+        words = f"Luigi's sources cannot be had: {done.stderr[-500:]}"
+        if os.environ.get("CI"):
+            pytest.fail(words)
+        pytest.skip(words)
+    with tarfile.open(archives[0]) as archive:
+        archive.extractall(room, filter="data")

@@ -1,0 +1,190 @@
+"""Many jobs in one worker slot: what is done stays done when one fails."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import luigi
+import pytest
+from jobs import Gate, wait_until
+
+import tej
+from tej_luigi import TejBatch, TejTask
+from tej_luigi.config import Place
+from tests.adapters_luigi.tools import Configure, build, jobs_in
+
+
+class Square(TejTask):
+    """Its results are those of `inline`, given by the test."""
+
+    n = luigi.IntParameter()
+    script = luigi.Parameter(significant=False)
+    results = ("out",)
+
+    @property
+    def inline(self) -> str:  # type: ignore[override]
+        return f"n={self.n}\n{self.script}"
+
+
+class Squares(TejBatch):
+    count = luigi.IntParameter()
+    script = luigi.Parameter()
+
+    def jobs(self) -> list[Square]:
+        return [Square(n=n, script=self.script) for n in range(self.count)]
+
+
+def read(batch: Squares) -> list[str]:
+    """The results, of those that are here."""
+    found = [Path(one["results"]["out"].path) for one in batch.output()]
+    return [path.read_text().strip() for path in found if path.exists()]
+
+
+def test_many_jobs_are_started_awaited_and_fetched_in_a_few_round_trips(
+    place: Place, queue: tej.RemoteQueue, configure: Configure
+) -> None:
+    configure(tej={"poll": "30"})
+    batch = Squares(count=40, script="echo $((n * n)) >out")
+    assert not batch.complete()
+    assert build(batch)
+    assert batch.complete()
+    assert read(batch) == [str(n * n) for n in range(40)]
+    # Asked for, submitted, waited for, fetched, and a message now and then.
+    assert queue.transport.runs < 15
+    assert build(batch)
+    assert len(queue.jobs()) == 40
+
+
+def test_what_is_done_stays_done_when_one_fails(
+    place: Place, queue: tej.RemoteQueue, tmp_path: Path, starts: Path
+) -> None:
+    script = f"echo $n >>{starts}\n[ $n != 2 ] || [ -e '{tmp_path}/good' ] || {{ echo bad $n >&2; exit 4; }}\necho $n >out"
+    batch = Squares(count=5, script=script)
+    with pytest.raises(tej.JobFailed, match="1 of 5 tasks failed") as caught:
+        batch.run()
+    assert "exit code 4" in str(caught.value)
+    assert "bad 2" in str(caught.value)
+    assert not batch.complete()
+    assert read(batch) == ["0", "1", "3", "4"]
+    assert not build(batch)
+    assert sorted(starts.read_text().split()) == ["0", "1", "2", "3", "4"]
+    (tmp_path / "good").touch()
+    Square.retry = 1
+    try:
+        assert build(batch)
+    finally:
+        Square.retry = None
+    assert sorted(starts.read_text().split()) == ["0", "1", "2", "2", "3", "4"]
+    assert read(batch) == ["0", "1", "2", "3", "4"]
+
+
+def test_jobs_that_fail_while_it_waits_are_started_again_as_often_as_asked(
+    place: Place, starts: Path, gate: Gate
+) -> None:
+    class Twice(Square):
+        retry = 1
+
+    class All(TejBatch):
+        def jobs(self) -> list[Twice]:
+            script = f"echo $n >>{starts}; [ $(grep -c $n {starts}) = 2 ] || exit 1; echo $n >out"
+            return [Twice(n=n, script=script) for n in range(3)]
+
+    assert build(All())
+    assert sorted(starts.read_text().split()) == ["0", "0", "1", "1", "2", "2"]
+
+
+def test_tasks_that_are_the_same_work_share_a_job(
+    place: Place, queue: tej.RemoteQueue
+) -> None:
+    class Same(Square):
+        inline = "echo same >out"  # type: ignore[assignment]
+
+    class All(TejBatch):
+        def jobs(self) -> list[Same]:
+            return [Same(n=n, script="") for n in range(3)]
+
+    assert build(All())
+    assert len(queue.jobs()) == 1
+
+
+def test_a_job_that_cannot_be_sent_keeps_no_other_back(
+    place: Place, tmp_path: Path
+) -> None:
+    class Wrong(Square):
+        directory = str(tmp_path / "nowhere")
+        job_id_is_task_id = True
+
+    class All(TejBatch):
+        def jobs(self) -> list[Square]:
+            return [Wrong(n=1, script=""), Square(n=2, script="echo $n >out")]
+
+    with pytest.raises(tej.JobFailed, match="nowhere"):
+        All().run()
+    assert Square(n=2, script="echo $n >out").complete()
+
+
+def test_a_job_that_somebody_deletes_is_told_of(
+    place: Place, queue: tej.RemoteQueue, gate: Gate
+) -> None:
+    batch = Squares(count=2, script=f"[ $n = 0 ] || {{ {gate.wait}; }}; echo $n >out")
+    caught: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            batch.run()
+        except BaseException as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: jobs_in(queue, "finished") == 1, "one is done")
+    wait_until(lambda: jobs_in(queue, "running") == 1, "one runs")
+    job_id = batch.jobs()[1].job_id
+    queue.kill(job_id)
+    queue.delete(job_id)
+    thread.join()
+    assert isinstance(caught[0], tej.JobFailed)
+    assert "1 of 2" in str(caught[0])
+
+
+def test_jobs_on_several_queues_are_one_batch(
+    place: Place, queue: tej.RemoteQueue, tmp_path: Path, queue_path: Path
+) -> None:
+    class Other(Square):
+        queue = f"{queue_path}/other"
+
+    # In the directory of the first, so that it goes with it.
+    Other.queue = str(queue_path.parent / "queue-2")
+
+    class All(TejBatch):
+        def jobs(self) -> list[Square]:
+            script = "echo $n >out"
+            return [kind(n=1, script=script) for kind in (Square, Other)]
+
+    try:
+        assert build(All())
+        assert len(queue.jobs()) == 1
+        assert len(tej.RemoteQueue("local:", Other.queue).jobs()) == 1
+    finally:
+        tej.RemoteQueue("local:", Other.queue).cleanup(kill=True)
+
+
+def test_a_batch_requires_what_its_jobs_do(place: Place) -> None:
+    class Before(luigi.Task):
+        def output(self) -> luigi.LocalTarget:
+            return luigi.LocalTarget("before")
+
+        def run(self) -> None:
+            Path("before").touch()
+
+    class After(Square):
+        def requires(self) -> luigi.Task:
+            return Before()
+
+    class All(TejBatch):
+        def jobs(self) -> list[Square]:
+            return [After(n=n, script="echo $n >out") for n in range(2)]
+
+    assert All().requires() == [Before()]
+    assert build(All())

@@ -1,0 +1,200 @@
+"""Completeness is one round trip for many tasks, and no answer is never a "no"."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+
+import luigi
+import pytest
+from luigi.task_register import Register
+from luigi.tools.range import RangeDaily
+from servers.sshd import Sshd
+
+import tej
+from tej_luigi import TejBatch, TejFileTarget, TejJobTarget, TejTask
+from tej_luigi.config import Place
+from tej_luigi.queues import open_queue
+from tests.adapters_luigi.tools import Configure, build
+
+MANY = 30
+
+
+def make_many(queue: tej.RemoteQueue, inlines: list[str]) -> None:
+    """Jobs that have finished, as tasks with these scripts would make them."""
+
+    class Maker(TejTask):
+        text = luigi.Parameter()
+
+        @property
+        def inline(self) -> str:  # type: ignore[override]
+            return str(self.text)
+
+    class Made(TejBatch):
+        def jobs(self) -> list[TejTask]:
+            return [Maker(text=text) for text in inlines]
+
+    assert build(Made())
+    # As if another machine had: nothing of it is known here.
+    open_queue(Maker(text="").place).forget()
+
+
+@pytest.fixture
+def runs(queue: tej.RemoteQueue) -> Callable[[], int]:
+    """How many programs were run on the server since it was last called."""
+    last = [queue.transport.runs]
+
+    def count() -> int:
+        before, last[0] = last[0], queue.transport.runs
+        return last[0] - before
+
+    return count
+
+
+def test_many_tasks_are_asked_for_together(
+    place: Place, queue: tej.RemoteQueue, runs: Callable[[], int]
+) -> None:
+    make_many(queue, [f"echo {n}" for n in range(MANY)])
+
+    class Echo(TejTask):
+        n = luigi.IntParameter()
+        inline = "echo {{n}}"
+
+    class All(luigi.WrapperTask):
+        def requires(self) -> list[TejTask]:
+            # As many again that do not exist are not scheduled, and not in the way.
+            return [Echo(n=n) for n in range(MANY)]
+
+    runs()
+    assert build(All())
+    assert runs() == 1
+
+
+def test_a_no_is_told_once_and_then_asked_for_anew(
+    place: Place, queue: tej.RemoteQueue, runs: Callable[[], int]
+) -> None:
+    class Echo(TejTask):
+        n = luigi.IntParameter()
+        inline = "echo {{n}}"
+
+    tasks = [Echo(n=n) for n in range(MANY)]
+    runs()
+    assert not any(task.complete() for task in tasks)
+    assert runs() == 1
+    # Somebody else does it meanwhile.
+    with tasks[5].job_spec() as spec:
+        queue.wait(outcome.job_id for outcome in queue.ensure_many([spec]))
+    runs()
+    assert [task.n for task in tasks if task.complete()] == [5]
+    assert runs() == 1
+    assert tasks[5].complete()
+    assert runs() == 0
+
+
+def test_tasks_made_anew_are_asked_for_together_as_well(
+    place: Place, runs: Callable[[], int]
+) -> None:
+    class Echo(TejTask):
+        n = luigi.IntParameter()
+        inline = "echo {{n}}"
+
+    before = [Echo(n=n) for n in range(MANY)]
+    Register.clear_instance_cache()
+    tasks = [Echo(n=n) for n in range(MANY)]
+    assert tasks == before
+    del before
+    runs()
+    assert not any(task.complete() for task in tasks)
+    assert runs() == 1
+
+
+@pytest.mark.filterwarnings("ignore:Parameter .* is not of type:UserWarning")
+def test_ranges_are_asked_for_in_one_round_trip(
+    place: Place, queue: tej.RemoteQueue, runs: Callable[[], int]
+) -> None:
+    class Daily(TejTask):
+        date = luigi.DateParameter()
+        greeting = luigi.Parameter(default="hello")
+        inline = "echo {{greeting}} {{date}}"
+
+    days = [luigi.DateParameter().parse(f"2026-10-{day:02}") for day in range(1, 31)]
+    make_many(queue, [f"echo hi {day}" for day in days[:10]])
+    runs()
+    given = [{"date": day, "greeting": "hi"} for day in days]
+    assert Daily.bulk_complete(given) == given[:10]
+    assert runs() == 1
+    missing = RangeDaily(
+        of=Daily,
+        of_params={"greeting": "hi"},
+        start=days[0],
+        stop=days[29],
+        now=1793318400,
+        days_back=365,
+        task_limit=100,
+    ).requires()
+    assert sorted(task.date for task in missing) == days[10:29]
+    assert runs() <= 1
+    assert Daily.bulk_complete([(days[0], "hi"), (days[1], "no")]) == [(days[0], "hi")]
+
+
+@pytest.mark.parametrize("broken", ["connection", "key", "link", "foreign"])
+def test_no_answer_is_an_error_and_not_a_no(
+    place: Place,
+    queue_path: object,
+    start_sshd: Callable[..., Sshd],
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+    tmp_path: object,
+) -> None:
+    class Task(TejTask):
+        inline = "true"
+
+    where = {"destination": "server", "queue": str(queue_path)}
+    if broken == "connection":
+        where["destination"] = "nobody@127.0.0.1:1"
+    elif broken == "key":
+        # A server that is there, and lets nobody in.
+        monkeypatch.setenv("HOME", str(tmp_path))
+        where["destination"] = start_sshd().destination
+    elif broken == "link":
+        where["queue"] = f"{queue_path}-link"
+        with open(where["queue"], "w") as file:
+            file.write("tejdir: /no/such/queue\n")
+    else:
+        where["queue"] = "/etc"
+    Task.destination, Task.queue = where["destination"], where["queue"]
+    with pytest.raises(tej.Error):
+        Task.bulk_complete([()])
+    with pytest.raises(tej.Error):
+        TejJobTarget("job", **where).exists()
+    assert not build(Task())
+
+
+def test_a_queue_that_does_not_exist_yet_has_no_complete_jobs(place: Place) -> None:
+    class Task(TejTask):
+        inline = "true"
+
+    assert not Task().complete()
+
+
+def test_a_job_target_is_there_when_the_job_has_finished_well(
+    place: Place, queue: tej.RemoteQueue, configure: Configure
+) -> None:
+    class Task(TejTask):
+        code = luigi.IntParameter()
+        inline = "echo x >file; exit {{code}}"
+
+    for code in (0, 1):
+        with Task(code=code).job_spec() as spec:
+            queue.wait(outcome.job_id for outcome in queue.ensure_many([spec]))
+    good, bad = (TejJobTarget(Task(code=code).job_id) for code in (0, 1))
+    assert good.exists()
+    assert not bad.exists()
+    assert not TejJobTarget("nothing").exists()
+    assert pickle.loads(pickle.dumps(good)).exists()
+    # What a job that failed has left can be read all the same.
+    with bad.file("file").open() as file:
+        assert file.read() == "x\n"
+    with pytest.raises(tej.JobNotFound):
+        TejJobTarget("nothing").file("x")
+    assert isinstance(good.file("file"), TejFileTarget)

@@ -1,0 +1,59 @@
+"""The example pipeline computes what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import tej
+from tej_luigi.config import Place
+from tests.adapters_luigi.fixtures import ROOT
+
+EXAMPLE = ROOT / "examples/luigi"
+
+
+def squared_distance(seed: int, steps: int) -> int:
+    """What walk.awk computes."""
+    state = (seed + 1) * pow(16807, 100, 2147483647) % 2147483647
+    place = 0j
+    for _ in range(steps):
+        state = state * 16807 % 2147483647
+        place += (1, -1, 1j, -1j)[state >> 29]
+    return int(place.real) ** 2 + int(place.imag) ** 2
+
+
+def test_the_example_is_done_once_and_then_found(
+    place: Place, queue: tej.RemoteQueue
+) -> None:
+    words = [sys.executable, "-W", "ignore", "-m", "luigi", "--module", "pipeline"]
+    words += [
+        "Summary",
+        "--walks",
+        "12",
+        "--Walk-steps",
+        "1000",
+        "--local-scheduler",
+        "--no-lock",
+    ]
+    # Luigi tells by its exit status whether all went well.
+    for _ in range(2):
+        subprocess.run(
+            words,
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{EXAMPLE}:{ROOT}:{ROOT}/integrations/luigi",
+                "TEJ_DESTINATION": place.destination,
+                "TEJ_QUEUE": place.queue,
+                "TEJ_RUNTIME": "default",
+            },
+            capture_output=True,
+            check=True,
+            timeout=100,
+        )
+    found = Path("summary-12.csv").read_text()
+    head, row = found.splitlines()
+    assert head == "walks,mean_squared_distance"
+    assert row == f"12,{sum(squared_distance(seed, 1000) for seed in range(12)) / 12}"
+    assert len(queue.jobs(states=["finished"])) == 12

@@ -1,0 +1,276 @@
+"""Files on the server: whole or not there, whatever they are called."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import luigi.format
+import pytest
+from jobs import wait_until
+from luigi.target import FileAlreadyExists, MissingParentDirectory, NotADirectory
+from servers.proxy import Proxy
+from servers.sshd import Sshd
+
+import tej
+from tej_luigi import (
+    PathExists,
+    PathIsDirectory,
+    PathNotFound,
+    TejFileSystem,
+    TejFileTarget,
+)
+from tej_luigi.config import Place
+
+ODD = "-it's a \\ $HOME `x` *\n\u00e9"
+
+
+@pytest.fixture
+def files(place: Place) -> TejFileSystem:
+    return TejFileSystem()
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """A directory on the server, with an odd name."""
+    path = tmp_path / f"there {ODD}"
+    path.mkdir()
+    return path
+
+
+def test_what_is_there_is_told(files: TejFileSystem, there: Path) -> None:
+    (there / ODD).write_text("x")
+    (there / "broken").symlink_to("nowhere")
+    assert files.exists(str(there))
+    assert files.isdir(f"{there}/")
+    assert files.exists(str(there / ODD))
+    assert not files.isdir(str(there / ODD))
+    assert not files.exists(str(there / "no"))
+    assert not files.exists(str(there / "broken"))
+
+
+def test_a_listing_goes_down_and_begins_with_the_path_that_was_given(
+    files: TejFileSystem, there: Path, sshd: Sshd
+) -> None:
+    for name in ("a", f"sub/{ODD}", "sub/sub/b"):
+        (there / name).parent.mkdir(parents=True, exist_ok=True)
+        (there / name).touch()
+    names = {"a", f"sub/{ODD}", "sub/sub/b"}
+    assert {*files.listdir(str(there))} == {f"{there}/{name}" for name in names}
+    assert [*files.listdir(str(there / "a"))] == []
+    with pytest.raises(PathNotFound):
+        [*files.listdir(str(there / "no"))]
+
+
+def test_paths_may_begin_in_the_home_directory(
+    files: TejFileSystem, there: Path, sshd: Sshd
+) -> None:
+    name = f"home-{os.getpid()}-{there.parent.name}"
+    assert sshd.home is not None
+    target = TejFileTarget(f"~/{name}/file")
+    with target.open("w") as file:
+        file.write("x")
+    assert (sshd.home / name / "file").read_text() == "x"
+    assert [*files.listdir(f"~/{name}")] == [f"~/{name}/file"]
+    files.remove(f"~/{name}")
+    assert not (sshd.home / name).exists()
+
+
+def test_directories_are_made(files: TejFileSystem, there: Path) -> None:
+    deep = str(there / "a/b")
+    with pytest.raises(MissingParentDirectory) as caught:
+        files.mkdir(deep, parents=False)
+    assert isinstance(caught.value, tej.Error)
+    files.mkdir(deep)
+    files.mkdir(deep)
+    assert files.isdir(deep)
+    with pytest.raises(FileAlreadyExists):
+        files.mkdir(deep, raise_if_exists=True)
+    (there / "file").touch()
+    with pytest.raises(NotADirectory):
+        files.mkdir(str(there / "file"))
+
+
+def test_removing_takes_a_directory_only_if_it_may(
+    files: TejFileSystem, there: Path
+) -> None:
+    (there / "a/b").mkdir(parents=True)
+    (there / "link").symlink_to(there / "a")
+    with pytest.raises(PathIsDirectory):
+        files.remove(str(there / "a"), recursive=False)
+    files.remove(str(there / "link"))
+    assert (there / "a/b").is_dir()
+    files.remove(str(there / "a"))
+    assert not (there / "a").exists()
+    with pytest.raises(PathNotFound, match="There is no"):
+        files.remove(str(there / "a"))
+
+
+def test_moving_replaces_a_file_and_never_goes_into_a_directory(
+    files: TejFileSystem, there: Path
+) -> None:
+    for name in ("a", "b"):
+        (there / name).write_text(name)
+    (there / "folder").mkdir()
+    files.move(str(there / "a"), str(there / "b"))
+    assert (there / "b").read_text() == "a"
+    files.move(str(there / "b"), str(there / "new/deep" / ODD))
+    assert (there / "new/deep" / ODD).read_text() == "a"
+    with pytest.raises(PathIsDirectory):
+        files.move(str(there / "new/deep" / ODD), str(there / "folder"))
+    (there / "link").symlink_to("folder")
+    with pytest.raises(PathIsDirectory):
+        files.move(str(there / "new/deep" / ODD), str(there / "link"))
+    for name in ("new/deep", f"new/deep/{ODD}"):
+        with pytest.raises(PathExists):
+            files.rename_dont_move(str(there / name), str(there / "folder"))
+    files.rename_dont_move(str(there / "new/deep"), str(there / "other"))
+    assert (there / "other" / ODD).read_text() == "a"
+
+
+def test_a_copy_is_whole_and_leaves_the_first(
+    files: TejFileSystem, there: Path
+) -> None:
+    (there / "a").mkdir()
+    (there / "a/x").write_text("x")
+    files.copy(str(there / "a"), str(there / "new" / ODD))
+    assert (there / "new" / ODD / "x").read_text() == "x"
+    files.copy(str(there / "a/x"), str(there / "y"))
+    assert sorted(one.name for one in there.iterdir()) == ["a", "new", "y"]
+    with pytest.raises(PathIsDirectory):
+        files.copy(str(there / "y"), str(there / "a"))
+    with pytest.raises(PathNotFound):
+        files.copy(str(there / "no"), str(there / "z"))
+
+
+@pytest.mark.parametrize(
+    ("format", "data", "stored"),
+    [
+        (luigi.format.UTF8, "\u00e9\n\u20ac\n", lambda data: data.decode()),
+        (luigi.format.Nop, os.urandom(3_000_000), lambda data: data),
+        (luigi.format.Gzip, b"x\0\n" * 100_000, gzip.decompress),
+        (luigi.format.Bzip2, b"x\0\n" * 1000, bz2.decompress),
+    ],
+    ids=["text", "bytes", "gzip", "bzip2"],
+)
+def test_formats_are_what_luigi_makes_of_them(
+    place: Place, there: Path, format: luigi.format.Format, data: object, stored: object
+) -> None:
+    target = TejFileTarget(there / "file", format=format)
+    with target.open("w") as file:
+        file.write(data)
+    assert stored((there / "file").read_bytes()) == data  # type: ignore[operator]
+    with target.open() as file:
+        assert file.read() == data
+    assert [one.name for one in there.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("format", [None, luigi.format.Nop, luigi.format.Gzip])
+def test_nothing_is_left_by_a_writer_that_fails(
+    place: Place,
+    there: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    format: luigi.format.Format | None,
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(room))
+    (there / "file").write_text("before")
+    target = TejFileTarget(there / "file", format=format)
+
+    def write_and_fail() -> None:
+        with target.open("w") as file:
+            file.write("x" if format is None else b"x")
+            1 / 0  # noqa: B018
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
+    assert (there / "file").read_text() == "before"
+    assert [one.name for one in there.iterdir()] == ["file"]
+    assert not [*room.iterdir()]
+
+
+def test_what_is_written_is_never_under_a_name_on_this_machine(
+    place: Place, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(room))
+    with TejFileTarget(there / "file", format=luigi.format.Nop).open("w") as file:
+        file.write(b"secret")
+        file.flush()
+        assert not [*room.iterdir()]
+
+
+def test_a_file_that_cannot_be_written_is_an_error_that_names_it(
+    place: Place, there: Path, tmp_path: Path
+) -> None:
+    (there / "file").mkdir()
+    writer = TejFileTarget(there / "file").open("w")
+    writer.write("x")
+    with pytest.raises(PathIsDirectory, match="file' is a directory"):
+        writer.close()
+    with pytest.raises(PathIsDirectory):
+        TejFileTarget(there / "file").open()
+    with pytest.raises(PathNotFound):
+        TejFileTarget(there / "no").open()
+    with pytest.raises(ValueError, match="'a'"):
+        TejFileTarget(there / "no").open("a")
+    writer = TejFileTarget("/proc/no such/file").open("w")
+    with pytest.raises(tej.RemoteCommandFailure, match="no directory for"):
+        writer.close()
+
+
+def test_without_a_connection_nothing_is_said_not_to_exist(
+    place: Place, there: Path
+) -> None:
+    target = TejFileTarget(there, destination="nobody@127.0.0.1:1")
+    with pytest.raises(tej.ConnectionFailed):
+        target.exists()
+
+
+def test_a_target_can_be_sent_to_another_process(place: Place, there: Path) -> None:
+    target = TejFileTarget(there / "file")
+    with target.open("w") as file:
+        file.write("x")
+    again = pickle.loads(pickle.dumps(target))
+    assert again.exists()
+    assert again.path == target.path
+
+
+@pytest.fixture
+def far(sshd: Sshd, client_home: Path, place: Place) -> Iterator[Proxy]:
+    """The same server behind a network that can be cut; its name is "far"."""
+    with Proxy(sshd.address, sshd.port) as proxy:
+        with sshd.known_hosts.open("a") as known_hosts:
+            known_hosts.write(sshd.known_as(sshd.address, proxy.port))
+        config = client_home / ".ssh/config"
+        config.write_text(
+            f"Host far\n    HostName {sshd.address}\n    Port {proxy.port}\n"
+            f"    User {sshd.user}\n{sshd.client_options}"
+        )
+        yield proxy
+
+
+def test_what_is_cut_on_the_way_arrives_whole_all_the_same(
+    far: Proxy, there: Path
+) -> None:
+    data = os.urandom(5_000_000)
+    target = TejFileTarget(there / "file", luigi.format.Nop, destination="far")
+    assert not target.exists()
+    far.cut_after(up=1_000_000)
+    with target.open("w") as file:
+        file.write(data)
+    assert far.connections == 2
+    assert (there / "file").read_bytes() == data
+    # Of the first try nothing is left, once the server has seen that it is over.
+    wait_until(lambda: [one.name for one in there.iterdir()] == ["file"], "it is gone")
+    far.cut_after(down=1_000_000)
+    with target.open() as file:
+        assert file.read() == data
+    assert far.connections == 3

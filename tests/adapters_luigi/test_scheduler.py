@@ -1,0 +1,258 @@
+"""What Luigi's central scheduler shows of a job, and how it ends one: a real luigid."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import Gate, wait_until
+from servers.sshd import free_port
+
+import tej
+from tests.adapters_luigi.tools import jobs_in
+
+pytestmark = pytest.mark.xdist_group("luigid")
+
+Pipeline = Callable[..., "subprocess.Popen[str]"]
+
+
+class Luigid:
+    """A running scheduler."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def ask(self, what: str, **arguments: object) -> Any:
+        """What its web page asks, too."""
+        query = urllib.parse.urlencode({"data": json.dumps(arguments)})
+        url = f"http://127.0.0.1:{self.port}/api/{what}?{query}"
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            return json.load(reply)["response"]
+
+    def task(self, family: str) -> dict[str, Any]:
+        """What it shows of the only task of a family; empty if there is none."""
+        for status in ("RUNNING", "PENDING", "FAILED", "DONE"):
+            found = self.ask("task_list", status=status, upstream_status="")
+            for task_id, task in found.items():
+                if task["name"] == family:
+                    return {"task_id": task_id, **task}
+        return {}
+
+
+@pytest.fixture(scope="module")
+def luigid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Luigid]:
+    folder = tmp_path_factory.mktemp("luigid")
+    port = free_port()
+    (folder / "luigi.cfg").write_text(
+        "[scheduler]\nretry_delay = 0.5\nprune_on_get_work = true\n"
+    )
+    words = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        "from luigi.cmdline import luigid; luigid()",
+    ]
+    words += ["--port", str(port), "--address", "127.0.0.1"]
+    words += ["--state-path", str(folder / "state")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
+    server = Luigid(port)
+
+    def answers() -> bool:
+        assert process.poll() is None, (folder / "log").read_text()
+        try:
+            server.ask("task_list", status="DONE", upstream_status="")
+        except OSError:
+            return False
+        return True
+
+    try:
+        wait_until(answers, "luigid answers")
+        yield server
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def central(luigid: Luigid) -> list[str]:
+    """The words that make a pipeline use it."""
+    return ["--scheduler-host", "127.0.0.1", "--scheduler-port", str(luigid.port)]
+
+
+def test_a_running_job_is_seen_and_can_be_killed_from_the_scheduler(
+    pipeline: Pipeline, luigid: Luigid, central: list[str], queue: tej.RemoteQueue
+) -> None:
+    lines = """
+class Seen(tej_luigi.TejTask):
+    wait = "block"
+    retry = 3
+    tracking_url = "http://jobs.example.org/{job_id}?on={host}"
+    inline = "echo 21/50 >progress; echo 'step <b>21</b> of 50'; " + GATE
+"""
+    process = pipeline(lines, "Seen", *central, "--workers", "2")
+    wait_until(
+        lambda: luigid.task("Seen").get("progress_percentage") == 42, "42 percent"
+    )
+    task = luigid.task("Seen")
+    (status,) = queue.jobs()
+    assert task["status"] == "RUNNING"
+    assert task["status_message"].startswith(f"running on {status.host}")
+    assert task["status_message"].endswith(
+        f"{status.job_id}\nstep \u2039b\u203a21\u2039/b\u203a of 50"
+    )
+    url = f"http://jobs.example.org/{status.job_id}?on={status.host}"
+    wait_until(lambda: luigid.task("Seen")["tracking_url"] == url, "it has a link")
+
+    def send(content: str) -> str:
+        worker = luigid.task("Seen")["worker_running"]
+        sent = luigid.ask(
+            "send_scheduler_message",
+            worker=worker,
+            task=task["task_id"],
+            content=content,
+        )
+        answer: list[str] = []
+
+        def answered() -> bool:
+            response = luigid.ask(
+                "get_scheduler_message_response",
+                task_id=task["task_id"],
+                message_id=sent["message_id"],
+            )["response"]
+            answer.append(response or "")
+            return bool(response)
+
+        wait_until(answered, "it answers")
+        return answer[-1]
+
+    assert "kill" in send("hello")
+    assert jobs_in(queue, "running") == 1
+    assert send("kill") == "Killed"
+    said, _ = process.communicate(timeout=60)
+    assert "Job was killed" in said
+    # Somebody wanted that: it is not tried again, whatever `retry` says.
+    (status,) = queue.jobs()
+    assert (status.state, status.attempt) == (tej.JobState.KILLED, 1)
+    assert luigid.task("Seen")["status"] != "DONE"
+
+
+def test_a_batch_is_seen_and_can_be_killed_from_the_scheduler(
+    pipeline: Pipeline, luigid: Luigid, central: list[str], queue: tej.RemoteQueue
+) -> None:
+    lines = """
+class Part(tej_luigi.TejTask):
+    n = luigi.IntParameter()
+    @property
+    def inline(self):
+        return f"echo {self.n}" if self.n < 2 else f"echo {self.n}; {GATE}"
+
+class Batch(tej_luigi.TejBatch):
+    def jobs(self):
+        return [Part(n=n) for n in range(4)]
+"""
+    process = pipeline(lines, "Batch", *central)
+    wait_until(
+        lambda: (
+            luigid.task("Batch").get("status_message") == "4 jobs: 2 done, 2 running"
+        ),
+        "it is half done",
+    )
+    task = luigid.task("Batch")
+    wait_until(lambda: luigid.task("Batch")["progress_percentage"] == 50, "50 percent")
+    luigid.ask(
+        "send_scheduler_message",
+        worker=task["worker_running"],
+        task=task["task_id"],
+        content="kill",
+    )
+    said, _ = process.communicate(timeout=60)
+    assert "2 of 4 tasks failed" in said
+    assert jobs_in(queue, "killed") == 2
+    assert jobs_in(queue, "finished") == 2
+
+
+def test_a_task_that_yields_is_resumed_by_the_scheduler(
+    pipeline: Pipeline,
+    luigid: Luigid,
+    central: list[str],
+    queue: tej.RemoteQueue,
+    gate: Gate,
+) -> None:
+    lines = """
+class Yields(tej_luigi.TejTask):
+    inline = "echo half done; " + GATE
+"""
+    worker = {
+        "keep_alive": "true",
+        "retry_external_tasks": "true",
+        "wait_interval": "0.2",
+        "wait_jitter": "0",
+    }
+    process = pipeline(lines, "Yields", *central, worker=worker)
+    wait_until(lambda: luigid.task("TejJobEnded"), "it waits")
+    task = luigid.task("Yields")
+    assert task["status"] == "PENDING"
+    assert "running on" in task["status_message"]
+    assert task["status_message"].startswith("As of ")
+    gate.open()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    task = luigid.task("Yields")
+    assert task["status"] == "DONE"
+    assert task["status_message"].startswith("Job is finished")
+
+
+def test_nothing_secret_gets_to_the_scheduler_or_the_log(
+    pipeline: Pipeline,
+    luigid: Luigid,
+    central: list[str],
+    queue: tej.RemoteQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    gate: Gate,
+) -> None:
+    lines = """
+class Secret(tej_luigi.TejTask):
+    inline = "echo x; " + GATE
+class After(luigi.Task):
+    def requires(self):
+        return Secret()
+    def run(self):
+        pass
+"""
+    # It is used nowhere: a key lets us in before it is asked for.
+    monkeypatch.setenv("TEJ_SECRET", "hunter2")
+    settings = {
+        "tej": {
+            "destination": f"{os.environ.get('USER', 'root')}:${{TEJ_SECRET}}@server",
+            "queue": str(queue.queue),
+            "runtime": "default",
+            "poll": "0.3",
+        },
+        "worker": {"keep_alive": "true", "retry_external_tasks": "true"},
+        "scheduler": {"retry_delay": "1"},
+        "core": {"log_level": "DEBUG"},
+    }
+    process = pipeline(lines, "After", *central, "--workers", "2", **settings)
+    wait_until(lambda: luigid.task("TejJobEnded"), "it waits")
+    known = json.dumps(
+        [
+            luigid.ask("task_list", status=status, upstream_status="")
+            for status in ("RUNNING", "PENDING", "FAILED", "DONE")
+        ]
+    )
+    process.terminate()
+    said, _ = process.communicate(timeout=60)
+    gate.open()
+    assert "TejJobEnded" in known
+    for words in (known, said, Path("luigi.cfg").read_text()):
+        assert "hunter2" not in words

@@ -1,0 +1,26 @@
+"""How tests of tej_luigi run tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import luigi
+
+import tej
+
+Configure = Callable[..., None]
+"""Sets what luigi.cfg would."""
+
+
+def build(*tasks: luigi.Task, workers: int = 1, **options: object) -> bool:
+    """Run them in this process, with a scheduler of its own; whether all went well."""
+    options = {"local_scheduler": True, "no_lock": True, **options}
+    return bool(luigi.build(list(tasks), workers=workers, **options))
+
+
+def jobs_in(queue: tej.RemoteQueue, state: str) -> int:
+    """How many of its jobs are in that state; there may be no queue yet."""
+    try:
+        return len(queue.jobs(states=[state]))
+    except tej.QueueDoesntExist:
+        return 0

@@ -1,0 +1,30 @@
+"""`shell`: what is no verb, over the connection of a queue that need not be there."""
+
+from __future__ import annotations
+
+import pytest
+
+import tej
+
+ODD = 'it\'s $HOME "and" a\nnew line; \\ *'
+
+
+def test_a_script_gets_arguments_and_input_as_they_are(queue: tej.RemoteQueue) -> None:
+    printed = queue.shell('printf "%s|" "$@"; cat', ODD, "", stdin=lambda: [b"\0x\n"])
+    assert printed == f"{ODD}||".encode() + b"\0x\n"
+    with pytest.raises(tej.QueueDoesntExist):
+        queue.jobs()
+
+
+def test_its_output_is_given_in_pieces_if_asked(queue: tej.RemoteQueue) -> None:
+    pieces: list[bytes] = []
+    assert queue.shell("printf all", take=lambda: pieces.append) == b""
+    assert b"".join(pieces) == b"all"
+
+
+def test_its_failure_is_an_error_with_its_status_and_words(
+    queue: tej.RemoteQueue,
+) -> None:
+    with pytest.raises(tej.RemoteCommandFailure, match="no such luck") as caught:
+        queue.shell("echo no such luck >&2; exit 77")
+    assert caught.value.ret == 77
