@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from prefect.client.orchestration import get_client
 from prefect.exceptions import Abort, MissingContextError, TerminationSignal
 from prefect.logging import get_logger, get_run_logger
-from prefect.states import Cancelled
+from prefect.states import Cancelled, State
 
 import tej
 from tej_prefect.context import Run, current_run
-from tej_prefect.flow_runs import ask, flow_runs
+from tej_prefect.flow_runs import ask, cancelled_here, flow_runs
 from tej_prefect.owners import wanted_by_others
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Custody:
         if cancelled or (flow_run_id is not None and ask(flow_run_id)):
             self._end_jobs()
             if cancelled:
-                self._end_task_run()
+                self._end_runs()
         else:
             self._say_that_they_go_on()
 
@@ -165,19 +165,21 @@ class Custody:
                     ", ".join([*runs][:3]) + (", ..." if len(runs) > 3 else ""),
                 )
 
-    def _end_task_run(self) -> None:
-        """Prefect leaves a task run that is aborted as "Running"."""
-        if self.run.task_run_id is None:
-            return
+    def _end_runs(self) -> None:
+        """Prefect leaves a task run that is aborted as "Running", and a flow run that
+        is no deployment's as "Cancelling": nobody else ends them."""
+        jobs = "are killed" if self._on_cancel == "kill" else "go on"
+        message = f"The flow run was cancelled; its jobs {jobs}"
+        ended: State[None] = Cancelled(message=message)
         try:
             with get_client(sync_client=True) as client:
-                client.set_task_run_state(
-                    self.run.task_run_id,
-                    Cancelled(message="The flow run was cancelled"),
-                    force=True,
-                )
+                if self.run.task_run_id is not None:
+                    client.set_task_run_state(self.run.task_run_id, ended, force=True)
+                if self.run.flow_run_id is not None:
+                    for flow_run in cancelled_here(client, self.run.flow_run_id):
+                        client.set_flow_run_state(flow_run.id, ended, force=True)
         except Exception as error:
-            self.logger.debug("The task run's state is not set: %s", error)
+            self.logger.warning("The run's state is not set: %s", error)
 
 
 def run_logger() -> Logger | LoggerAdapter[Logger]:

@@ -71,6 +71,19 @@ def ask(flow_run_id: UUID) -> bool:
         return False
 
 
+def cancelled_here(client: SyncPrefectClient, flow_run_id: UUID) -> list[FlowRun]:
+    """A flow run that was cancelled and the one that it is a part of, from the inside
+    out: those that have not ended, unless a deployment's runner will end them."""
+    members = family(client, flow_run_id)
+    found = read_all(client, members)
+    runs = [found[one] for one in members if one in found]
+    if any(run.deployment_id is not None for run in runs):
+        return []
+    while runs and runs[-1].state_type not in CANCELLED:
+        runs.pop()
+    return [run for run in runs if run.state is None or not run.state.is_final()]
+
+
 class FlowRuns:
     """The flow runs that this process waits for something in, and which were cancelled.
 

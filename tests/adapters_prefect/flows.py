@@ -1,0 +1,67 @@
+"""Flows that tests run in processes of their own, to cancel or kill them.
+
+python flows.py KIND QUEUE GATE [ON_CANCEL]    runs one
+python flows.py serve                          serves all as deployments "test"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from prefect import flow, serve
+from tej_prefect import TejDestination, TejJob, run_job, run_jobs
+
+
+def waiting(queue: str, gate: str, number: int = 0, on_cancel: str = "kill") -> TejJob:
+    """A job that runs until the gate opens."""
+    return TejJob(
+        destination=TejDestination(
+            destination="local:", queue=queue, runtime="default"
+        ),
+        script=f"echo begun; until [ -e '{gate}' ]; do sleep 0.05; done",
+        environment={"NUMBER": str(number)},
+        results_directory=f"{queue}.results",
+        on_cancel=on_cancel,
+    )
+
+
+@flow
+def direct(queue: str, gate: str, on_cancel: str = "kill") -> None:
+    run_job(waiting(queue, gate, on_cancel=on_cancel))
+
+
+@flow
+def mapped(queue: str, gate: str, on_cancel: str = "kill") -> None:
+    jobs = [waiting(queue, gate, number, on_cancel) for number in range(3)]
+    run_job.map(jobs).result()
+
+
+@flow
+def batch(queue: str, gate: str, on_cancel: str = "kill") -> None:
+    jobs = [waiting(queue, gate, number) for number in range(3)]
+    run_jobs(jobs, on_cancel=on_cancel)
+
+
+@flow
+async def asynchronous(queue: str, gate: str, on_cancel: str = "kill") -> None:
+    jobs = [waiting(queue, gate, number, on_cancel) for number in range(3)]
+    runs = [await job.atrigger() for job in jobs]
+    await asyncio.gather(*(run.await_for_completion() for run in runs))
+
+
+@flow
+def outer(queue: str, gate: str) -> None:
+    direct(queue, gate)
+
+
+FLOWS = {one.name: one for one in (direct, mapped, batch, asynchronous, outer)}
+
+if __name__ == "__main__":
+    kind, *arguments = sys.argv[1:]
+    if kind == "serve":
+        serve(*[one.to_deployment(name="test") for one in FLOWS.values()])
+    elif kind == "asynchronous":
+        asyncio.run(asynchronous(*arguments))
+    else:
+        FLOWS[kind](*arguments)
