@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort, MissingContextError, TerminationSignal
 from prefect.logging import get_logger, get_run_logger
-from prefect.states import Cancelled, State
+from prefect.states import Cancelled
 
 import tej
 from tej_prefect.context import Run, current_run
