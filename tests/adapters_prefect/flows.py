@@ -7,7 +7,11 @@ python flows.py serve                          serves all as deployments "test"
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
+import time
+from pathlib import Path
 
 from prefect import flow, serve
 from tej_prefect import TejDestination, TejJob, run_job, run_jobs
@@ -53,6 +57,17 @@ async def asynchronous(queue: str, gate: str, on_cancel: str = "kill") -> None:
 @flow
 def outer(queue: str, gate: str) -> None:
     direct(queue, gate)
+
+
+@flow
+def work(gate: str = "", crash: bool = False) -> None:
+    """What a worker's job does: it says so, waits for the gate, and may die."""
+    print("at work in", Path.cwd(), flush=True)
+    while gate and not Path(gate).exists():
+        time.sleep(0.05)
+    if crash:
+        os.kill(os.getppid(), signal.SIGKILL)
+        os._exit(9)
 
 
 FLOWS = {one.name: one for one in (direct, mapped, batch, asynchronous, outer)}

@@ -34,6 +34,7 @@ from tej_prefect.tasks import (
     wait_for_job,
 )
 from tej_prefect.template import tej_task, template_task
+from tej_prefect.worker import TejWorker
 
 __all__ = [
     "JobResult",
@@ -41,6 +42,7 @@ __all__ = [
     "TejDestination",
     "TejJob",
     "TejJobRun",
+    "TejWorker",
     "delete_job",
     "fetch_results",
     "kill_job",
