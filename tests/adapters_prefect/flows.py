@@ -14,7 +14,16 @@ import time
 from pathlib import Path
 
 from prefect import flow, serve
-from tej_prefect import TejDestination, TejJob, run_job, run_jobs
+from tej_prefect import (
+    TejDestination,
+    TejJob,
+    fetch_results,
+    kill_jobs_on_cancellation,
+    run_job,
+    run_jobs,
+    submit_job,
+    suspend_until_done,
+)
 
 
 def waiting(queue: str, gate: str, number: int = 0, on_cancel: str = "kill") -> TejJob:
@@ -59,6 +68,28 @@ def outer(queue: str, gate: str) -> None:
     direct(queue, gate)
 
 
+def stored(queue: str, gate: str, block: str, number: int) -> TejJob:
+    """The same at a stored destination."""
+    job = waiting(queue, gate, number)
+    return job.model_copy(update={"destination": TejDestination.load(block)})
+
+
+@flow
+def study(queue: str, gate: str, block: str) -> int:
+    """Waits for its jobs without a process."""
+    runs = [submit_job(stored(queue, gate, block, number)) for number in range(2)]
+    suspend_until_done(runs)
+    return sum(fetch_results(run).succeeded for run in runs)
+
+
+@flow(on_cancellation=[kill_jobs_on_cancellation])
+def hooked(queue: str, gate: str, block: str) -> None:
+    """Does something else than to wait for its job."""
+    submit_job(stored(queue, gate, block, 0))
+    while True:
+        time.sleep(0.1)
+
+
 @flow
 def work(gate: str = "", crash: bool = False) -> None:
     """What a worker's job does: it says so, waits for the gate, and may die."""
@@ -70,7 +101,8 @@ def work(gate: str = "", crash: bool = False) -> None:
         os._exit(9)
 
 
-FLOWS = {one.name: one for one in (direct, mapped, batch, asynchronous, outer)}
+SERVED = (direct, mapped, batch, asynchronous, outer, study, hooked)
+FLOWS = {one.name: one for one in SERVED}
 
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]

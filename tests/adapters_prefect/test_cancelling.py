@@ -76,17 +76,6 @@ def start(prefect_server: str) -> Iterator[Callable[..., Process]]:
         yield start_
 
 
-@pytest.fixture
-def served(prefect_server: str, tmp_path: Path) -> Iterator[Process]:
-    """A process that runs deployments."""
-    with Process(tmp_path / "serve.log", prefect_server, "serve") as process:
-        wait_until(
-            lambda: b"being served" in process.log.read_bytes(),
-            "the deployments are served",
-        )
-        yield process
-
-
 def test_cancelling_a_deployments_run_kills_its_jobs_wherever_it_waits(
     served: Process, case: Callable[[str], Case]
 ) -> None:

@@ -23,7 +23,9 @@ from tej_prefect.destination import TejDestination
 from tej_prefect.job import TejJob
 from tej_prefect.job_run import TejJobRun
 from tej_prefect.result import JobResult
+from tej_prefect.resumer import kill_jobs_on_cancellation, tej_resumer
 from tej_prefect.running import JobsFailed
+from tej_prefect.suspending import suspend_until_done
 from tej_prefect.tasks import (
     delete_job,
     fetch_results,
@@ -46,9 +48,12 @@ __all__ = [
     "delete_job",
     "fetch_results",
     "kill_job",
+    "kill_jobs_on_cancellation",
     "run_job",
     "run_jobs",
     "submit_job",
+    "suspend_until_done",
+    "tej_resumer",
     "tej_task",
     "template_task",
     "wait_for_job",

@@ -31,7 +31,16 @@ PERIOD = 5.0
 class Board:
     """The artifacts of one task run.  Without a flow run there are none."""
 
-    def __init__(self, run: Run, jobs: Iterable[TejJobRun]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        jobs: Iterable[TejJobRun],
+        *,
+        key: str = KEY,
+        about: str | None = None,
+    ) -> None:
+        """`about` is what the table is said to be."""
+        self._key, self._about = key, about
         self._run = run
         self._jobs = list(jobs)
         self._statuses: dict[TejJobRun, tej.JobStatus] = {}
@@ -44,9 +53,10 @@ class Board:
         """Show them: from here on others know that these jobs are wanted."""
         if self._run.flow_run_id is None or not self._jobs:
             return
-        words = f"{len(self._jobs)} tej jobs" if len(self._jobs) > 1 else "tej job"
-        self._table = self._create("table", KEY, self._rows(), words)
-        if len(self._jobs) > 1:
+        count = len(self._jobs)
+        words = self._about or (f"{count} tej jobs" if count > 1 else "tej job")
+        self._table = self._create("table", self._key, self._rows(), words)
+        if count > 1 and self._key == KEY:
             self._bar = self._create("progress", PROGRESS_KEY, 0.0, self._words())
         self._table_due = time.monotonic() + 10 * PERIOD
 
@@ -79,6 +89,8 @@ class Board:
             "seconds": None if status is None else status.duration,
             "host": None if status is None else status.host,
             "place": job.destination.place,
+            "block": job.destination._block_document_name,
+            "on cancel": job.on_cancel,
         }
 
     def _words(self) -> str:

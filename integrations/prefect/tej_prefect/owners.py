@@ -23,6 +23,8 @@ from prefect.client.schemas.objects import Artifact, StateType
 from tej_prefect.flow_runs import family, is_cancelled, read_all
 
 KEY = "tej-jobs"
+AWAITED_KEY = "tej-awaited"
+"""Of the jobs that a suspended flow run waits for."""
 UNDER_WAY = [
     StateType.SCHEDULED,
     StateType.PENDING,
@@ -41,10 +43,14 @@ def wanted_by_others(
     Prefect's client raises if the server does not answer.
     """
     ids = set(job_ids)
+    others = FlowRunFilter(
+        id=FlowRunFilterId(not_any_=[flow_run_id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY)),
+    )
     with get_client(sync_client=True) as client:
         wanted = {
             job_id: artifact.flow_run_id
-            for artifact in _claims(client, flow_run_id)
+            for artifact in artifacts(client, [KEY, AWAITED_KEY], others)
             if artifact.flow_run_id is not None
             for job_id in ids & _jobs_of(artifact, place)
         }
@@ -69,15 +75,15 @@ def _jobs_of(artifact: Artifact, place: str) -> set[str]:
     return {str(row["job"]) for row in rows_of(artifact) if row.get("place") == place}
 
 
-def _claims(client: SyncPrefectClient, flow_run_id: UUID) -> Iterator[Artifact]:
+def artifacts(
+    client: SyncPrefectClient, keys: list[str], flow_runs: FlowRunFilter
+) -> Iterator[Artifact]:
+    """All artifacts of these keys that belong to these flow runs."""
     offset = 0
     while True:
         page = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[KEY])),
-            flow_run_filter=FlowRunFilter(
-                id=FlowRunFilterId(not_any_=[flow_run_id]),
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY)),
-            ),
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)),
+            flow_run_filter=flow_runs,
             limit=PAGE,
             offset=offset,
         )
