@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from prefect import flow, get_run_logger
+
 from tej_prefect import TejDestination, template_task
 
 HERE = Path(__file__).parent

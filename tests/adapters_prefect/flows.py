@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from prefect import flow, serve
+
 from tej_prefect import (
     TejDestination,
     TejJob,

@@ -13,9 +13,9 @@ from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 from servers.sshd import Sshd, make_key, public_half
-from tej_prefect import JobResult, TejDestination, TejJob, TejJobRun
 
 import tej
+from tej_prefect import JobResult, TejDestination, TejJob, TejJobRun
 
 Make = Callable[..., Path]
 

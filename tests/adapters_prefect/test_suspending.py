@@ -8,9 +8,9 @@ import pytest
 from jobs import Gate, wait_until
 from prefect import flow
 from prefect.deployments import run_deployment
-from tej_prefect import TejDestination, TejJob, suspend_until_done, tej_resumer
 
 import tej
+from tej_prefect import TejDestination, TejJob, suspend_until_done, tej_resumer
 from tests.adapters_prefect.processes import (
     Process,
     all_are,

@@ -15,6 +15,8 @@ from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.runtime import flow_run
+
+import tej
 from tej_prefect import (
     JobResult,
     JobsFailed,
@@ -30,8 +32,6 @@ from tej_prefect import (
     template_task,
     wait_for_job,
 )
-
-import tej
 
 Make = Callable[..., Path]
 

@@ -15,11 +15,12 @@ import pytest
 from jobs import Gate, wait_until
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
-from tej_prefect import TejDestination, TejWorker
 
 import tej
+from tej_prefect import TejDestination, TejWorker
 from tests.adapters_prefect.processes import FLOWS, cancel, read, states
 
 BIN = Path(sys.executable).parent
@@ -81,6 +82,41 @@ class Pool:
         return read(flow_run_id)
 
 
+@contextlib.contextmanager
+def made_pool(
+    destination: TejDestination,
+    queue: tej.RemoteQueue,
+    api: str,
+    name: str,
+    folder: Path,
+    **variables: object,
+) -> Iterator[Pool]:
+    """A work pool of that name, for jobs at a destination."""
+    destination.save(name)
+    template = TejWorker.get_default_base_job_template()
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(
+            WorkPoolCreate(name=name, type="tej", base_job_template=template)
+        )
+    flow.from_source(source=str(FLOWS.parent), entrypoint="flows.py:work").deploy(
+        name=name,
+        work_pool_name=name,
+        print_next_steps=False,
+        ignore_warnings=True,
+        job_variables={
+            "destination": name,
+            "setup": f"export PATH='{BIN}':$PATH",
+            **variables,
+        },
+    )
+    made = Pool(name, api, folder / "worker.log", queue)
+    try:
+        yield made
+    finally:
+        for worker in made.workers:
+            worker.stop()
+
+
 @pytest.fixture
 def pool(
     prefect_server: str,
@@ -89,30 +125,8 @@ def pool(
     tmp_path: Path,
     unique: str,
 ) -> Iterator[Pool]:
-    destination.save(unique)
-    from prefect.client.schemas.actions import WorkPoolCreate
-
-    with get_client(sync_client=True) as client:
-        client.create_work_pool(
-            WorkPoolCreate(
-                name=unique,
-                type="tej",
-                base_job_template=TejWorker.get_default_base_job_template(),
-            )
-        )
-    flow.from_source(source=str(FLOWS.parent), entrypoint="flows.py:work").deploy(
-        name=unique,
-        work_pool_name=unique,
-        print_next_steps=False,
-        ignore_warnings=True,
-        job_variables={"destination": unique, "setup": f"export PATH='{BIN}':$PATH"},
-    )
-    made = Pool(unique, prefect_server, tmp_path / "worker.log", queue)
-    try:
+    with made_pool(destination, queue, prefect_server, unique, tmp_path) as made:
         yield made
-    finally:
-        for worker in made.workers:
-            worker.stop()
 
 
 def begun(queue: tej.RemoteQueue, number: int = 1) -> Callable[[], bool]:
