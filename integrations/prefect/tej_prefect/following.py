@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import tej
 from tej_prefect.board import Board
-from tej_prefect.custody import Custody
+from tej_prefect.custody import Custody, run_logger
 from tej_prefect.output import Output
 
 if TYPE_CHECKING:
     from tej_prefect.job import OnCancel
     from tej_prefect.job_run import TejJobRun
+
+RETRY = 15.0
+"""Seconds until a server that went away is tried again."""
 
 Ended = tuple["TejJobRun", tej.JobStatus]
 
@@ -83,11 +86,33 @@ def _ends(
     timeout: float | None,
     meanwhile: Callable[[], object],
 ) -> Iterator[Ended]:
-    """In the order in which they end; handles on the same job one after the other."""
+    """In the order in which they end; handles on the same job one after the other.
+
+    A server that was reached once is waited for as long as it takes.
+    """
     handles: dict[tej.Job, list[TejJobRun]] = {}
     for run in runs:
         handles.setdefault(run.job, []).append(run)
-    meanwhile()
-    for job, status in tej.as_completed(handles, timeout, meanwhile=meanwhile):
-        for run in handles[job]:
-            yield run, status
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while handles:
+        meanwhile()
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            for job, status in tej.as_completed([*handles], left, meanwhile=meanwhile):
+                for run in handles.pop(job):
+                    yield run, status
+        except (tej.AuthenticationFailed, tej.HostKeyRejected):
+            raise
+        except tej.ConnectionFailed as error:
+            if not all(job.queue.transport.runs for job in handles):
+                # It may be a name that is wrong.
+                raise
+            run_logger().warning("%s; still waiting", error)
+            _pause(meanwhile)
+
+
+def _pause(meanwhile: Callable[[], object]) -> None:
+    until = time.monotonic() + RETRY
+    while time.monotonic() < until:
+        time.sleep(1)
+        meanwhile()
