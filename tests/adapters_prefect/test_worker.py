@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
+from servers.sshd import free_port
 
 import tej
 from tej_prefect import TejDestination, TejWorker
@@ -218,3 +219,28 @@ def test_a_restarted_worker_goes_on_with_the_jobs_that_run(
     pool.until(crashing, "Crashed")
     assert len(pool.queue.jobs()) == 2
     assert {job.attempt for job in pool.queue.jobs()} == {1}
+
+
+def test_a_tunnel_leads_to_an_api_that_the_server_cannot_reach(
+    prefect_server: str,
+    destination: TejDestination,
+    queue: tej.RemoteQueue,
+    tmp_path: Path,
+    unique: str,
+    gate: Gate,
+) -> None:
+    port = free_port()
+    with made_pool(
+        destination, queue, prefect_server, unique, tmp_path, tunnel_port=port
+    ) as pool:
+        first = pool.start()
+        flow_run_id = pool.run(gate=str(gate.path))
+        pool.until(flow_run_id, "Running")
+        wait_until(begun(queue), "the flow is at work")
+        (environment,) = Path(destination.queue).glob("jobs/*/stage/environment")
+        assert f"PREFECT_API_URL=http://127.0.0.1:{port}/api" in environment.read_text()
+        first.stop()
+        pool.start()
+        wait_until(lambda: "goes on with job" in pool.log.read_text(), "it is found")
+        gate.open()
+        pool.until(flow_run_id, "Completed")

@@ -7,6 +7,7 @@ prefect worker start --pool hpc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,9 @@ class TejWorker(
             except tej.JobAlreadyExists:
                 logger.info("Job %s is there already", job_id)
 
+        tunnel = configuration.tunnel
+        if tunnel is not None:
+            await in_thread(lambda: queue.transport.tunnel(*tunnel))
         await in_thread(submit)
         identifier = _identify(destination, job_id)
         logger.info("The flow run is job %s at %s", job_id, destination.place)
@@ -148,7 +152,9 @@ class TejWorker(
         queue = destination.get_client()
         flow_runs.watch(flow_run.id)
         try:
-            status = await in_thread(lambda: _wait(queue, job_id, flow_run, logger))
+            status = await in_thread(
+                lambda: _wait(queue, job_id, flow_run, logger, configuration)
+            )
         finally:
             flow_runs.unwatch(flow_run.id)
         identifier = _identify(destination, job_id)
@@ -263,13 +269,22 @@ def _identify(destination: TejDestination, job_id: str) -> str:
 
 
 def _wait(
-    queue: tej.RemoteQueue, job_id: str, flow_run: FlowRun, logger: PrefectLogAdapter
+    queue: tej.RemoteQueue,
+    job_id: str,
+    flow_run: FlowRun,
+    logger: PrefectLogAdapter,
+    configuration: TejWorkerConfiguration,
 ) -> tej.JobStatus | None:
     """Its final status, None if it is gone; for as long as it takes."""
     cancelled_at: float | None = None
+    tunnel = configuration.tunnel
 
     def look() -> None:
         nonlocal cancelled_at
+        if tunnel is not None:
+            # A new connection has none.
+            with contextlib.suppress(tej.ConnectionFailed):
+                queue.transport.tunnel(*tunnel)
         if not flow_runs.is_cancelled(flow_run.id):
             return
         # It is for the flow run's own process to end; this is for when it cannot.

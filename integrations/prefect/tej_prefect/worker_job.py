@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from prefect.workers.base import BaseJobConfiguration, BaseVariables
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 import tej
 
@@ -66,6 +67,15 @@ class TejWorkerVariables(BaseVariables):
             "Prefect's API as the jobs reach it, if it is not the worker's own."
         ),
     )
+    tunnel_port: int | None = Field(
+        default=None,
+        title="Tunnel port",
+        description=(
+            "A free port of the server that the worker makes lead to Prefect's API, "
+            "for servers that cannot reach it; `http` only. With an API URL such as "
+            "`http://login1:PORT/api` it is for other nodes, too, if its sshd allows."
+        ),
+    )
     nodes: int | None = Field(default=None, description="Nodes for each flow run.")
     cpus: int | None = Field(default=None, description="CPUs of each node.")
     memory: str | None = Field(
@@ -97,6 +107,7 @@ class TejWorkerConfiguration(BaseJobConfiguration):
     setup: str = ""
     login: bool = False
     api_url: str | None = None
+    tunnel_port: int | None = None
     nodes: int | None = None
     cpus: int | None = None
     memory: str | None = None
@@ -106,11 +117,25 @@ class TejWorkerConfiguration(BaseJobConfiguration):
     account: str | None = None
     options: list[str] = Field(default_factory=list)
     delete_when_done: bool = False
+    _target: tuple[str, int] | None = PrivateAttr(default=None)
+
+    @property
+    def tunnel(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
+        """Where the server is to listen, and where that leads; None for no tunnel."""
+        if self.tunnel_port is None or self._target is None:
+            return None
+        # All nodes may use it only if they were told of it.
+        return ("" if self.api_url else "localhost", self.tunnel_port), self._target
 
     def prepare_for_flow_run(self, *arguments: Any, **named: Any) -> None:
         """As for all workers, without what is about the worker's own machine."""
         given = dict(self.env)
         super().prepare_for_flow_run(*arguments, **named)
+        own = self.env.get("PREFECT_API_URL")
+        if self.tunnel_port is not None and own:
+            self._target = parse_target(own)
+            path = urlsplit(own).path
+            self.env["PREFECT_API_URL"] = f"http://127.0.0.1:{self.tunnel_port}{path}"
         if self.api_url:
             self.env["PREFECT_API_URL"] = self.api_url
         self.env = {
@@ -147,6 +172,14 @@ class TejWorkerConfiguration(BaseJobConfiguration):
                 SCRIPT.format(setup=self.setup, command=command), encoding="utf-8"
             )
             yield folder
+
+
+def parse_target(url: str) -> tuple[str, int]:
+    """The host and the port of an API; raises ValueError unless it is `http`."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname is None:
+        raise ValueError(f"A tunnel leads to an API at http://HOST:PORT, not to {url}")
+    return parts.hostname, parts.port or 80
 
 
 def _exports(environment: Mapping[str, str | None]) -> str:
