@@ -22,7 +22,7 @@ from servers.sshd import free_port
 
 import tej
 from tej_prefect import TejDestination, TejWorker
-from tests.adapters_prefect.processes import FLOWS, cancel, read, states
+from tests.adapters_prefect.processes import FLOWS, SOON, cancel, read, states
 
 BIN = Path(sys.executable).parent
 SECRET = "sesame-5f1c"
@@ -193,8 +193,10 @@ def test_a_queued_flow_run_is_pending_and_can_be_cancelled(
     wait_until(lambda: read(queued).infrastructure_pid, "its job is known")
     assert read(queued).state_type == "PENDING"
     cancel(queued)
+    wait_until(
+        lambda: sorted(states(pool.queue)) == ["killed", "running"], "killed", SOON
+    )
     pool.until(queued, "Cancelled")
-    wait_until(lambda: sorted(states(pool.queue)) == ["killed", "running"], "killed")
     gate.open()
     pool.until(running, "Completed")
 

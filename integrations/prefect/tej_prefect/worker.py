@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 CANCEL_GRACE = 45.0
 """Seconds in which a cancelled flow run may end by itself before its job is killed."""
+NOT_STARTED = (tej.JobState.CREATED, tej.JobState.QUEUED)
 RETRY = 30.0
 """Seconds until a server that was not reached is asked again."""
 LINES = 30
@@ -276,22 +277,25 @@ def _wait(
     configuration: TejWorkerConfiguration,
 ) -> tej.JobStatus | None:
     """Its final status, None if it is gone; for as long as it takes."""
-    cancelled_at: float | None = None
+    kill_at: float | None = None
     tunnel = configuration.tunnel
 
     def look() -> None:
-        nonlocal cancelled_at
+        nonlocal kill_at
         if tunnel is not None:
             # A new connection has none.
             with contextlib.suppress(tej.ConnectionFailed):
                 queue.transport.tunnel(*tunnel)
         if not flow_runs.is_cancelled(flow_run.id):
             return
-        # It is for the flow run's own process to end; this is for when it cannot.
-        cancelled_at = cancelled_at or time.monotonic()
-        if time.monotonic() > cancelled_at + CANCEL_GRACE:
-            cancelled_at = time.monotonic()
+        now = time.monotonic()
+        if kill_at is None:
+            # One that runs ends by itself, if it can.
+            runs = queue.status(job_id).state not in NOT_STARTED
+            kill_at = now + CANCEL_GRACE if runs else now
+        if now >= kill_at:
             queue.kill_many([job_id])
+            kill_at = now + CANCEL_GRACE
 
     while True:
         try:
