@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +26,23 @@ from tests.adapters_prefect.processes import (
 )
 
 
+@contextlib.contextmanager
+def resumer(api: str) -> Iterator[None]:
+    """`python -m tej_prefect`, as it runs somewhere for ever."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tej_prefect"],
+        env={**os.environ, "PREFECT_API_URL": api},
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def test_a_suspended_flow_run_is_resumed_when_its_jobs_have_ended(
     served: Process,
+    prefect_server: str,
     destination: TejDestination,
     queue: tej.RemoteQueue,
     gate: Gate,
@@ -49,8 +69,8 @@ def test_a_suspended_flow_run_is_resumed_when_its_jobs_have_ended(
     assert all_are(queue, "running")
     gate.open()
     wait_until(lambda: all_are(queue, "finished"), "the jobs have ended")
-    tej_resumer()
-    wait_until(lambda: read(study.id).state_type == "COMPLETED", "it has gone on")
+    with resumer(prefect_server):
+        wait_until(lambda: read(study.id).state_type == "COMPLETED", "it has gone on")
     assert [job.attempt for job in queue.jobs()] == [1, 1]
 
 

@@ -1,8 +1,7 @@
-"""The deployment that resumes flow runs whose jobs have ended.
+"""What resumes the flow runs whose jobs have ended.
 
-    python -m tej_prefect           looks every minute, until it is stopped
-
-Or give the flow `tej_resumer` to a work pool, with a schedule.
+`python -m tej_prefect` does it every minute; or the flow `tej_resumer` is deployed,
+with a schedule: `tej_resumer.serve(name="tej-resumer", interval=60)`.
 """
 
 from __future__ import annotations
