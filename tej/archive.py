@@ -135,6 +135,9 @@ def header(entry: Entry, name: str, *, executable: bool) -> bytes:
         member.linkname = entry.link_target
     else:
         member.mode = 0o755 if executable else 0o644
+        if not entry.stat.st_mode & 0o077:
+            # A secret stays one: on the server, too, it is its owner's alone.
+            member.mode &= 0o700
         member.size = entry.stat.st_size
     return _to_bytes(member)
 

@@ -47,6 +47,8 @@ class QueueBase:
         accept_new_host_key: bool = False,
         timeout: float = 30,
         silence: float = 120,
+        key: str | None = None,
+        known_hosts: str = "",
         retries: Retries | None = None,
         transport: Transport | None = None,
     ) -> None:
@@ -61,7 +63,8 @@ class QueueBase:
 
         `ask(prompt)` is called for passwords and passphrases; without it nobody is
         asked.  `timeout` and `silence` are in seconds: for connecting, and for a server
-        that says nothing while it should.
+        that says nothing while it should.  `key` is the text of a private key, offered
+        in place of all others; `known_hosts` are lines as in the file of that name.
         """
         if isinstance(destination, str):
             self._destination = Destination.parse(destination)
@@ -81,6 +84,8 @@ class QueueBase:
             accept_new_host_key=accept_new_host_key,
             timeout=timeout,
             silence=silence,
+            key=key,
+            known_hosts=known_hosts,
         )
         self._exchange = Exchange(
             self.transport,

@@ -45,13 +45,21 @@ class Following(QueueBase):
         return {job_id: ended[job_id] for job_id in ids}
 
     def as_completed(
-        self, job_ids: Iterable[str], timeout: float | None = None
+        self,
+        job_ids: Iterable[str],
+        timeout: float | None = None,
+        *,
+        meanwhile: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus]]:
-        """Ids and final statuses, in the order in which the jobs end; see `wait`."""
+        """Ids and final statuses, in the order in which the jobs end; see `wait`.
+
+        `meanwhile` is called about once a second by the thread that waits; what it
+        raises ends the wait.
+        """
         ids = check_job_ids(job_ids)
         deadline = None if timeout is None else time.monotonic() + timeout
         pending = dict.fromkeys(ids)
-        for job_id, status in self._watcher.ends(ids, deadline):
+        for job_id, status in self._watcher.ends(ids, deadline, meanwhile):
             if status is None:
                 raise no_job(job_id)
             del pending[job_id]

@@ -23,6 +23,9 @@ logger = logging.getLogger("tej")
 TOGETHER = 0.05
 """Seconds in which those who come to wait are taken together."""
 
+TICK = 1.0
+"""Seconds after which those who wait look around."""
+
 MakeProgram = Callable[[str, list[str]], Program]
 
 
@@ -53,26 +56,33 @@ class Watcher:
         self._stop = threading.Event()
 
     def ends(
-        self, job_ids: Iterable[str], deadline: float | None = None
+        self,
+        job_ids: Iterable[str],
+        deadline: float | None = None,
+        meanwhile: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus | None]]:
         """Each job with its final status as it ends, None if it is not there.
 
         Stops at `deadline` (of `time.monotonic`) with the rest untold.  Goes on through
-        lost connections; raises what no patience can mend.
+        lost connections; raises what no patience can mend, and what `meanwhile` raises.
         """
         if self._pid != os.getpid():
             self._reset()
         waiter = _Waiter(job_ids)
+        due = 0.0
         try:
             self._join(waiter)
             while waiter.pending or waiter.ended or waiter.error:
+                if meanwhile is not None and time.monotonic() >= due:
+                    meanwhile()
+                    due = time.monotonic() + TICK
                 with self._changed:
-                    while not (waiter.ended or waiter.error):
+                    if not (waiter.ended or waiter.error):
                         left = None if deadline is None else deadline - time.monotonic()
                         if left is not None and left <= 0:
                             return
                         # Never for ever in one go: Ctrl-C has to get through.
-                        self._changed.wait(1.0 if left is None else min(left, 1.0))
+                        self._changed.wait(TICK if left is None else min(left, TICK))
                     ended, waiter.ended = waiter.ended, []
                     if not ended and waiter.error:
                         raise waiter.error

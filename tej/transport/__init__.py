@@ -24,6 +24,8 @@ def open_transport(
     silence: float = 120,
     keep_alive: float = 15,
     config_file: Path | None = None,
+    key: str | None = None,
+    known_hosts: str = "",
 ) -> Transport:
     """The way to a destination.  Nothing is contacted before the first `run`.
 
@@ -31,6 +33,8 @@ def open_transport(
     code); without it nobody is asked.  `timeout` is for connecting, and for each step
     of logging in; `silence` for a run during which no byte goes either way.
     `config_file` is read instead of the user's and the system's ssh configuration.
+    `key` is the text of a private key, offered to the destination in place of all
+    others; `known_hosts` are lines as in the file of that name, read before the files.
     """
     if destination.is_local:
         from tej.transport.local import LocalTransport
@@ -47,5 +51,7 @@ def open_transport(
             silence=silence,
             keep_alive=keep_alive,
             config_file=config_file,
+            key=key,
+            known_hosts=known_hosts,
         ),
     )

@@ -58,6 +58,17 @@ class Transport(ABC):
         silent for longer than the time-out: the program may or may not have run.
         """
 
+    def tunnel(  # noqa: B027 (where there is no SSH there is nothing to do)
+        self, listen: tuple[str, int], target: tuple[str, int]
+    ) -> None:
+        """Let what connects to the address `listen` on the server reach `target` here.
+
+        That is for as long as the connection lasts: call it again, now and then, and it
+        comes back with the next one.  `listen` is a host (such as "localhost", or ""
+        for all that the server allows) and a port.  Raises ConnectionFailed if the
+        server does not allow it.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the connection; a later `run` makes a new one."""

@@ -49,9 +49,14 @@ def _read(path: Path) -> Identity | None:
         return Identity(path, blob, encrypted=encrypted, private=True)
     if "PRIVATE KEY-----" in text:
         blob = _public(path.with_name(path.name + ".pub"))
-        return Identity(path, blob, encrypted="ENCRYPTED" in text, private=True)
+        return Identity(path, blob, encrypted=is_encrypted(text), private=True)
     blob = _public(path)
     return Identity(path, blob, encrypted=False, private=False) if blob else None
+
+
+def is_encrypted(key: str) -> bool:
+    """Whether the text of a private key cannot be read without a passphrase."""
+    return _openssh(key)[0] if OPENSSH in key else "ENCRYPTED" in key
 
 
 def _public(path: Path) -> bytes | None:

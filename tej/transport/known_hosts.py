@@ -68,9 +68,10 @@ def known_name(host: str, port: int, alias: str | None = None) -> str:
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
-def find(paths: Iterable[Path], name: str) -> list[Entry]:
-    """All lines about a host; files that cannot be read have none."""
-    entries: list[Entry] = []
+def find(paths: Iterable[Path], name: str, given: str = "") -> list[Entry]:
+    """All lines about a host, of the text given and of files; files that cannot be
+    read have none."""
+    entries = [*_entries(Path("known_hosts given"), given, name)]
     for path in paths:
         try:
             text = path.read_text(encoding="utf-8", errors="replace")

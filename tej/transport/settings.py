@@ -20,3 +20,5 @@ class Settings:
     silence: float = 120
     keep_alive: float = 15
     config_file: Path | None = None
+    key: str | None = field(default=None, repr=False)
+    known_hosts: str = ""

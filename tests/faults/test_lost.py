@@ -11,7 +11,7 @@ import pytest
 from faults.conftest import Victim
 from faults.machines import Doubles
 from faults.test_shells_that_die import HOPELESS, PUBLISH, doing, shell_of_the_job
-from jobs import Gate, is_alive, processes_of, wait_until
+from jobs import Gate, end_processes_of, is_alive, processes_of, wait_until
 
 import tej
 from tej import JobState
@@ -26,8 +26,7 @@ def crash(queue_path: Path, job_id: str) -> None:
     wrapper = int(words[4])
     os.kill(wrapper, signal.SIGKILL)
     wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
-    for pid in processes_of(queue_path):
-        os.kill(pid, signal.SIGKILL)
+    end_processes_of(queue_path)
     wait_until(lambda: not processes_of(queue_path), "all is gone")
 
 

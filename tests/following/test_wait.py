@@ -355,3 +355,25 @@ def test_a_client_that_dies_while_it_waits_leaves_the_job_to_another(
     assert handle.wait().succeeded
     (file,) = handle.download("results", directory=tmp_path / "out")
     assert file.read_text() == "42\n"
+
+
+def test_what_is_called_meanwhile_can_end_the_wait(
+    queue: tej.RemoteQueue, job: Callable[..., Path], gate: Gate
+) -> None:
+    job_id = queue.submit("waiting", job(gate.wait))
+    calls: list[int] = []
+
+    class Enough(Exception):
+        pass
+
+    def meanwhile() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise Enough
+
+    with pytest.raises(Enough):
+        list(queue.as_completed([job_id], meanwhile=meanwhile))
+    assert queue.status(job_id).state == "running"
+    gate.open()
+    ((_, status),) = queue.as_completed([job_id], meanwhile=lambda: calls.append(1))
+    assert status.succeeded

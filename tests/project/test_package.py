@@ -68,6 +68,7 @@ def test_the_wheel_has_every_runtime_file_as_it_is(tmp_path):
     assert "tej/py.typed" in wheel
     assert {name.split("/")[0] for name in wheel} == {
         "tej",
+        "tej_prefect",
         f"tej-{tej.__version__}.dist-info",
         *ADAPTERS,
     }

@@ -311,6 +311,7 @@ def test_a_job_whose_wrapper_and_script_died_is_lost_and_can_be_removed(
         os.kill(pid, signal.SIGKILL)
     gate.open()
     wait_until(lambda: not is_alive(wrapper) and not is_alive(leader), "both are gone")
+    wait_until(lambda: queue.status(waiting).state.final, "what they started is gone")
     status = queue.status(waiting)
     assert status.state is JobState.LOST
     assert "wrapper" in (status.evidence or "")

@@ -117,6 +117,18 @@ def test_executable_bits_arrive(queue: tej.RemoteQueue, folder: Path) -> None:
     }
 
 
+def test_what_only_its_owner_may_read_arrives_so(
+    queue: tej.RemoteQueue, folder: Path
+) -> None:
+    (folder / "secret").write_text("sesame")
+    (folder / "secret").chmod(0o600)
+    (folder / "start.sh").write_text("ls -l secret start.sh | cut -c 1-10")
+    (folder / "start.sh").chmod(0o700)
+    job = queue.ensure(folder)
+    job.wait()
+    assert b"".join(job.logs()).split() == [b"-rw-------", b"-rwx------"]
+
+
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_names_arrive_as_they_are(
     queue: tej.RemoteQueue, folder: Path, name: bytes

@@ -320,3 +320,31 @@ def test_an_interrupt_at_the_prompt_is_passed_on(
     for options in (PASSWORDS_ONLY, PAM):
         with pytest.raises(KeyboardInterrupt):
             login(*options, ask=interrupted).run("true")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("passphrase", ["", "open sesame"])
+def test_the_text_of_a_key_and_the_lines_of_known_hosts_are_enough(
+    connect: Connect, sshd: Sshd, tmp_path: Path, passphrase: str
+) -> None:
+    key = make_key(tmp_path / "a key", passphrase=passphrase)
+    with sshd.authorized_keys.open("a") as authorized:
+        authorized.write(public_half(key).read_text())
+    empty = tmp_path / "nothing is known"
+    empty.write_text("UserKnownHostsFile none\nGlobalKnownHostsFile none\n")
+    ssh = connect(
+        sshd.destination,
+        config_file=empty,
+        key=key.read_text(),
+        known_hosts=sshd.known_hosts.read_text(),
+        ask=lambda prompt: passphrase if prompt.startswith("Passphrase") else "",
+    )
+    assert ssh.run("echo in").stdout == b"in\n"
+
+
+def test_no_other_key_is_offered_than_the_one_given(
+    connect: Connect, sshd: Sshd, tmp_path: Path
+) -> None:
+    stranger = make_key(tmp_path / "stranger")
+    ssh = connect(sshd.destination, key=stranger.read_text())
+    with pytest.raises(AuthenticationFailed, match="Tried: the key given"):
+        ssh.run("echo in")

@@ -82,7 +82,8 @@ class _Connector:
     def connect(self, destination: Destination) -> None:
         config = self._look_up(destination)
         self._connection.where = config.where
-        self._enter(config, self._reach(config, depth=0), destination.password)
+        sock = self._reach(config, depth=0)
+        self._enter(config, sock, destination.password, self._settings.key)
 
     def _look_up(self, destination: Destination) -> HostConfig:
         return look_up(
@@ -106,7 +107,7 @@ class _Connector:
             raise ConnectionFailed(f"{config.where}: too many jump hosts; a circle?")
         sock = self._reach(hops[0], depth + 1)
         for hop, following in zip(hops, [*hops[1:], config], strict=True):
-            sock = self._jump(self._enter(hop, sock, None), hop, following)
+            sock = self._jump(self._enter(hop, sock), hop, following)
         return sock
 
     def _hops(self, config: HostConfig) -> list[HostConfig]:
@@ -134,7 +135,11 @@ class _Connector:
         return channel
 
     def _enter(
-        self, config: HostConfig, sock: SocketLike, password: str | None
+        self,
+        config: HostConfig,
+        sock: SocketLike,
+        password: str | None = None,
+        key: str | None = None,
     ) -> paramiko.Transport:
         """Negotiate, check the host key, log in."""
         wire = Wire(sock, self._settings.silence)
@@ -150,12 +155,12 @@ class _Connector:
         options.ciphers = [
             name for end in CIPHERS for name in options.ciphers if name.endswith(end)
         ]
-        known = known_entries(config)
+        known = known_entries(config, self._settings.known_hosts)
         order_key_types(options, known)
         self._negotiate(transport, config)
         accept = self._settings.accept_new_host_key or config.accept_new_host_key
         check_host_key(transport, config, known, accept=accept)
-        log_in(transport, config, self._settings, password)
+        log_in(transport, config, self._settings, password, key)
         transport.set_keepalive(int(self._settings.keep_alive))
         return transport
 

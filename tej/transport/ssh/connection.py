@@ -13,6 +13,7 @@ from tej.transport.settings import Settings
 from tej.transport.ssh.execution import Execution
 from tej.transport.ssh.failures import explained
 from tej.transport.ssh.proxy_command import ProxyCommand
+from tej.transport.ssh.tunnel import Address, open_tunnel
 from tej.transport.ssh.wire import Wire
 
 
@@ -30,6 +31,7 @@ class Connection:
         self.wires: list[Wire] = []
         self.commands: list[ProxyCommand] = []
         self.channels: set[paramiko.Channel] = set()
+        self.tunnels: set[tuple[Address, Address]] = set()
 
     @property
     def alive(self) -> bool:
@@ -65,6 +67,13 @@ class Connection:
         with explained(self.where):
             _execute(channel, COMMAND)
         return Execution(self, channel, self.settings.silence)
+
+    def tunnel(self, listen: Address, target: Address) -> None:
+        """Let what connects to `listen` on the server reach `target` here."""
+        if (listen, target) not in self.tunnels:
+            with explained(self.where):
+                open_tunnel(self.transports[-1], listen, target)
+            self.tunnels.add((listen, target))
 
     def close(self) -> None:
         """Hang up.  Nothing is waited for, whatever state the network is in."""

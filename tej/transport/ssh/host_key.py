@@ -71,13 +71,14 @@ def _name(config: HostConfig) -> str:
     return known_name(config.host, config.port, config.host_key_alias)
 
 
-def known_entries(config: HostConfig) -> list[Entry]:
-    """What the user's and the system's known_hosts say about a server."""
+def known_entries(config: HostConfig, given: str = "") -> list[Entry]:
+    """What the user's and the system's known_hosts say about a server, behind lines
+    of the same kind that were given."""
     files = [*config.known_hosts_files, *config.global_known_hosts_files]
-    entries = find(files, _name(config))
+    entries = find(files, _name(config), given)
     if config.host_key_alias is None and config.port != 22:
         # As in OpenSSH, the host's key on port 22 will do on another one, too.
-        bare = find(files, config.host.lower())
+        bare = find(files, config.host.lower(), given)
         entries += [replace(entry, elsewhere=True) for entry in bare]
     return entries
 

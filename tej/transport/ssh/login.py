@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import paramiko
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tej.errors import AuthenticationFailed, ConnectionFailed
-from tej.transport.identities import Identity, read_identities
+from tej.transport.identities import Identity, is_encrypted, read_identities
 from tej.transport.settings import Ask, Settings
 from tej.transport.ssh.failures import explained
 from tej.transport.ssh_config import HostConfig
@@ -50,13 +51,15 @@ def log_in(
     config: HostConfig,
     settings: Settings,
     password: str | None,
+    key: str | None = None,
 ) -> None:
-    """Log in with the password given, the agent's keys, key files, what `ask` answers.
+    """Log in with the password given, the key given or else the agent's keys and key
+    files, what `ask` answers.
 
     Raises AuthenticationFailed, saying what was tried and what the server accepts.
     """
     with explained(config.where):
-        _Login(transport, config, settings, password).run()
+        _Login(transport, config, settings, password, key).run()
 
 
 class _Login:
@@ -66,11 +69,13 @@ class _Login:
         config: HostConfig,
         settings: Settings,
         password: str | None,
+        key: str | None,
     ) -> None:
         self.transport = transport
         self.config = config
         self.settings = settings
         self.password = password
+        self.key = key
         self.where = config.where
         self.allowed: set[str] | None = None
         self.tried: list[str] = []
@@ -184,6 +189,9 @@ class _Login:
 
         The order matters: sshd hangs up after six that it does not know.
         """
+        if self.key is not None:
+            yield self._given_way(self.key)
+            return
         files = read_identities(self.config.identity_files)
         ours = {identity.blob for identity in files}
         held = {key.asbytes(): key for key in agent.get_keys()} if agent else {}
@@ -202,41 +210,57 @@ class _Login:
             yield from ready
         yield from (self._file_way(f) for f in loadable if f.encrypted)
 
+    def _given_way(self, key: str) -> _Way:
+        def go() -> Sequence[str]:
+            encrypted = is_encrypted(key)
+            load = partial(_parse_key, f"{key.strip()}\n".encode())
+            return self._offer(self._load("the key given", load, encrypted=encrypted))
+
+        return _Way("publickey", "the key given", go)
+
     def _agent_way(self, key: paramiko.AgentKey) -> _Way:
         label = f"the agent's {key.get_name()} {getattr(key, 'comment', '')}".strip()
         return _Way("publickey", label, lambda: self._offer(key))
 
     def _file_way(self, identity: Identity) -> _Way:
         def go() -> Sequence[str]:
-            return self._offer(self._load(identity))
+            path, encrypted = identity.path, identity.encrypted
+            load = partial(_load_file, path)
+            return self._offer(self._load(str(path), load, encrypted=encrypted))
 
         return _Way("publickey", str(identity.path), go)
 
     def _offer(self, key: paramiko.PKey) -> Sequence[str]:
         return self.transport.auth_publickey(self.config.user, key)
 
-    def _load(self, identity: Identity) -> paramiko.PKey:
-        path, ask = identity.path, self.settings.ask
+    def _load(
+        self,
+        name: str,
+        load: Callable[[str | None], paramiko.PKey],
+        *,
+        encrypted: bool,
+    ) -> paramiko.PKey:
+        ask = self.settings.ask
         try:
-            if not identity.encrypted:
-                return _load(path, None)
+            if not encrypted:
+                return load(None)
             if ask is None:
                 raise _NotTried(
-                    f"{path} has a passphrase and nobody can be asked: use ssh-add"
+                    f"{name} has a passphrase and nobody can be asked: use ssh-add"
                 )
             for _ in range(TRIES):
-                passphrase = ask(f"Passphrase for {path}: ")
+                passphrase = ask(f"Passphrase for {name}: ")
                 if not passphrase:
                     break
                 try:
-                    return _load(path, passphrase)
+                    return load(passphrase)
                 except ValueError:
-                    logger.debug("%s: a wrong passphrase", path)
-            raise _NotTried(f"no right passphrase for {path} was given")
+                    logger.debug("%s: a wrong passphrase", name)
+            raise _NotTried(f"no right passphrase for {name} was given")
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise _NotTried(f"{path} cannot be used: {error}") from error
+            raise _NotTried(f"{name} cannot be used: {error}") from error
         except paramiko.SSHException as error:
-            raise _NotTried(f"{path} cannot be used: {error}") from error
+            raise _NotTried(f"{name} cannot be used: {error}") from error
 
     def _failure(self) -> ConnectionFailed:
         tried = ", ".join(dict.fromkeys(self.tried)) or "nothing"
@@ -303,9 +327,16 @@ def _agent() -> paramiko.Agent | None:
         return None
 
 
-def _load(path: Path, passphrase: str | None) -> paramiko.PKey:
+def _load_file(path: Path, passphrase: str | None) -> paramiko.PKey:
+    key = _parse_key(path.read_bytes(), passphrase)
+    certificate = path.with_name(path.name + "-cert.pub")
+    if certificate.exists():
+        key.load_certificate(str(certificate))
+    return key
+
+
+def _parse_key(data: bytes, passphrase: str | None) -> paramiko.PKey:
     """A private key of any format that OpenSSH writes or reads."""
-    data = path.read_bytes()
     secret = None if passphrase is None else passphrase.encode()
     if b"OPENSSH PRIVATE KEY" in data:
         private = serialization.load_ssh_private_key(data, secret)
@@ -323,9 +354,5 @@ def _load(path: Path, passphrase: str | None) -> paramiko.PKey:
                 serialization.PrivateFormat.OpenSSH,
                 serialization.NoEncryption(),
             )
-            key = make.from_private_key(io.StringIO(text.decode()))
-            certificate = path.with_name(path.name + "-cert.pub")
-            if certificate.exists():
-                key.load_certificate(str(certificate))
-            return key
+            return make.from_private_key(io.StringIO(text.decode()))
     raise ValueError("not a type of key that tej can use")

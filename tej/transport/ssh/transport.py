@@ -65,6 +65,19 @@ class SshTransport(Transport):
         finally:
             output.end()
 
+    def tunnel(self, listen: tuple[str, int], target: tuple[str, int]) -> None:
+        connection, _ = self._connected()
+        try:
+            connection.tunnel(listen, target)
+        except ConnectionFailed as error:
+            if not connection.alive:
+                self._discard(connection)
+                raise
+            raise ConnectionFailed(
+                f"{connection.where} does not listen on {listen[0] or '*'}:{listen[1]} "
+                f"for us: the port is taken, or AllowTcpForwarding is off ({error})"
+            ) from error
+
     def close(self) -> None:
         with self._lock:
             connection, self._connection = self._connection, None

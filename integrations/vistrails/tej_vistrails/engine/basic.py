@@ -24,7 +24,7 @@ class Constant(Module):
     _output_ports = [("value_as_string", "(basic:String)")]
 
     @staticmethod
-    def translate_to_python(text: str) -> Any:  # noqa: ANN401 (of the type it is for)
+    def translate_to_python(text: str) -> Any:
         """The value, from what the pipeline has."""
         return text
 
@@ -48,7 +48,7 @@ class Float(Constant):
     _output_ports = [("value", "(basic:Float)")]
 
     @staticmethod
-    def translate_to_python(text: str) -> Any:  # noqa: ANN401
+    def translate_to_python(text: str) -> Any:
         return float(text)
 
 
@@ -59,7 +59,7 @@ class Integer(Float):
     _output_ports = [("value", "(basic:Integer)")]
 
     @staticmethod
-    def translate_to_python(text: str) -> Any:  # noqa: ANN401
+    def translate_to_python(text: str) -> Any:
         return int(text, 16) if text.startswith("0x") else int(text)
 
 
@@ -70,7 +70,7 @@ class Boolean(Constant):
     _output_ports = [("value", "(basic:Boolean)")]
 
     @staticmethod
-    def translate_to_python(text: str) -> Any:  # noqa: ANN401
+    def translate_to_python(text: str) -> Any:
         return {"true": True, "false": False}[text.lower()]
 
 
@@ -81,7 +81,7 @@ class Path(Constant):
     _output_ports = [("value", "(basic:Path)")]
 
     @staticmethod
-    def translate_to_python(text: str) -> Any:  # noqa: ANN401
+    def translate_to_python(text: str) -> Any:
         return PathObject(text)
 
     def compute(self) -> None:

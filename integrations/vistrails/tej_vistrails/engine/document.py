@@ -41,7 +41,7 @@ def load(make: type[Made], path: str | os.PathLike[str]) -> Made:
     return parse(make, document)
 
 
-def parse(make: type[Made], document: Any) -> Made:  # noqa: ANN401 (JSON)
+def parse(make: type[Made], document: Any) -> Made:
     """The pipeline in a document; raises PipelineError."""
     _check(document, _KEYS, "A pipeline")
     pipeline = make(document.get("signatures"))
@@ -69,7 +69,7 @@ def parse(make: type[Made], document: Any) -> Made:  # noqa: ANN401 (JSON)
     return pipeline
 
 
-def _check(document: Any, keys: set[str], what: str) -> None:  # noqa: ANN401
+def _check(document: Any, keys: set[str], what: str) -> None:
     if not isinstance(document, dict):
         raise PipelineError(f"{what} is an object, not {document!r}")
     for key in document:

@@ -40,7 +40,7 @@ class ModuleSuspended(ModuleError):
     `handle.finished()` says whether that is worth while.
     """
 
-    def __init__(self, module: Module, errormsg: str, handle: Any = None) -> None:  # noqa: ANN401 (VisTrails takes any)
+    def __init__(self, module: Module, errormsg: str, handle: Any = None) -> None:
         super().__init__(module, errormsg)
         self.handle = handle
 

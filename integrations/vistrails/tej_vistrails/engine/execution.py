@@ -84,7 +84,7 @@ class Execution:
         """Whether all of it was done."""
         return not self.errors and not self.suspended
 
-    def output(self, output: Output) -> Any:  # noqa: ANN401 (what modules exchange)
+    def output(self, output: Output) -> Any:
         """What a module gave; raises ModuleError if it has not."""
         module = self.modules[output.node.name]
         if module.failure is not None:
@@ -123,7 +123,7 @@ class Execution:
             self.run()
 
     @staticmethod
-    def _job(handle: Any) -> tej.Job:  # noqa: ANN401 (a RemoteJob)
+    def _job(handle: Any) -> tej.Job:
         job: tej.Job = handle.client.queue.job(handle.job_id)
         return job
 

@@ -68,7 +68,7 @@ class Interpreter:
 class Port:
     """A port as modules declare it: `(name, signature)`, or with options."""
 
-    def __init__(self, name: str, signature: object, options: Any = None) -> None:  # noqa: ANN401 (a dictionary of VisTrails')
+    def __init__(self, name: str, signature: object, options: Any = None) -> None:
         self.name = name
         if isinstance(signature, type):
             self.types: tuple[str, ...] = (signature.__name__,)
@@ -88,7 +88,7 @@ class Connector:
         self.obj = obj
         self.port = port
 
-    def value(self) -> Any:  # noqa: ANN401 (what modules exchange)
+    def value(self) -> Any:
         return self.obj.get_output(self.port)
 
 
@@ -100,7 +100,7 @@ class SetValue:
     def __init__(self, value: object) -> None:
         self._value = value
 
-    def value(self) -> Any:  # noqa: ANN401
+    def value(self) -> Any:
         return self._value
 
 
@@ -145,7 +145,7 @@ class Module:
     def compute(self) -> None:
         """What it does."""
 
-    def transfer_attrs(self, module: Any) -> None:  # noqa: ANN401 (as VisTrails calls it)
+    def transfer_attrs(self, module: Any) -> None:
         """Called with the module as it is in the pipeline, before it is executed."""
 
     def is_cacheable(self) -> bool:
@@ -192,7 +192,7 @@ class Module:
         """Whether something is set or connected; a default is not."""
         return port_name in self.inputPorts
 
-    def get_input(self, port_name: str, allow_default: bool = True) -> Any:  # noqa: ANN401
+    def get_input(self, port_name: str, allow_default: bool = True) -> Any:
         """The value on a port, or its default; raises ModuleError."""
         if port_name in self.inputPorts:
             return self.inputPorts[port_name][0].value()
@@ -200,7 +200,7 @@ class Module:
             return self.defaults[port_name]
         raise ModuleError(self, f"Missing value from port {port_name}")
 
-    def force_get_input(self, port_name: str, default_value: Any = None) -> Any:  # noqa: ANN401
+    def force_get_input(self, port_name: str, default_value: Any = None) -> Any:
         """The value on a port, or this."""
         if not self.has_input(port_name):
             return default_value
@@ -220,7 +220,7 @@ class Module:
         """Give a value to whatever is connected."""
         self.outputPorts[port_name] = value
 
-    def get_output(self, port_name: str) -> Any:  # noqa: ANN401
+    def get_output(self, port_name: str) -> Any:
         """What it gave; raises ModuleError if that is nothing."""
         if port_name not in self.outputPorts:
             raise ModuleError(self, f"output port '{port_name}' not found")

@@ -80,7 +80,7 @@ class JobMonitor:
         self.jobs.pop(id, None)
         self.save()
 
-    def checkJob(self, module: Module, id: str, handle: Any) -> None:  # noqa: ANN401
+    def checkJob(self, module: Module, id: str, handle: Any) -> None:
         """Suspend the module, unless its job has ended."""
         if not handle.finished():
             raise ModuleSuspended(module, "Job is running", handle=handle)

@@ -49,7 +49,7 @@ def find_by_word(word: str) -> tuple[str, type[Module]]:
     return package, find(package, name)
 
 
-def read(types: Sequence[str], values: Sequence[str], where: str) -> Any:  # noqa: ANN401
+def read(types: Sequence[str], values: Sequence[str], where: str) -> Any:
     """The value of a port, from what the pipeline has; raises PipelineError."""
     if len(types) != len(values):
         raise PipelineError(f"{where} takes {len(types)} values, not {len(values)}")
@@ -73,7 +73,7 @@ def fits(given: Sequence[str], wanted: Sequence[str]) -> bool:
     return issubclass(one, other)
 
 
-def _read(type_: str, value: str, where: str) -> Any:  # noqa: ANN401
+def _read(type_: str, value: str, where: str) -> Any:
     if type_ not in _CONSTANTS:
         raise PipelineError(f"{where} is a {type_}: it cannot be set, only connected")
     try:

@@ -1,0 +1,142 @@
+"""What a Prefect flow adds to many jobs: `run_jobs` against the core's own verbs.
+
+    python bench/by_prefect.py [COUNT]        needs tej[prefect]
+
+Prints the lines of a table, and what is said of connections and threads.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
+
+from setting import Setting
+
+import tej
+
+AT_ONCE = 20
+"""Jobs that the queue lets run: the machine that measures is the server, too."""
+
+
+def specs(directory: Path, count: int) -> list[tej.JobSpec]:
+    return [
+        tej.JobSpec(directory, environment={"NUMBER": str(number)})
+        for number in range(count)
+    ]
+
+
+def by_core(queue: tej.RemoteQueue, directory: Path, count: int, out: Path) -> float:
+    """Seconds for starting, waiting and fetching."""
+    begun = time.monotonic()
+    ids = [one.job_id for one in queue.ensure_many(specs(directory, count))]
+    ended = dict(queue.as_completed(ids))
+    files = ["result", "_stdout", "_stderr"]
+    queue.download_many(dict.fromkeys(ended, files), directory=out)
+    return time.monotonic() - begun
+
+
+class Watch:
+    """The most threads, and connections to the server, that there were."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.threads = self.connections = 0
+        self._setting = setting
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(0.25):
+            self.threads = max(self.threads, threading.active_count() - 1)
+            found = self._setting.sshd.connections()
+            self.connections = max(self.connections, found)
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if sys.argv[1:] else 1000
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    setting = Setting(0)
+    os.environ["PREFECT_HOME"] = str(setting.folder / "prefect")
+    from prefect import flow
+    from prefect.testing.utilities import prefect_test_harness
+
+    from tej_prefect import JobResult, TejDestination, TejJob, run_jobs
+
+    directory = setting.folder / "job"
+    directory.mkdir()
+    (directory / "start.sh").write_text("#!/bin/sh\necho $NUMBER >result\n")
+
+    def jobs(path: str) -> list[TejJob]:
+        destination = TejDestination(destination="near", queue=path, runtime="default")
+        return [
+            TejJob(
+                destination=destination,
+                directory=directory,
+                environment={"NUMBER": str(number)},
+                results=["result"],
+                results_directory=setting.folder / "results",
+            )
+            for number in range(count)
+        ]
+
+    @flow
+    def sweep(path: str) -> list[JobResult]:
+        return run_jobs(jobs(path))
+
+    @flow
+    def nothing() -> None: ...
+
+    try:
+        queue = setting.queue("near")
+        queue.setup(max_running=AT_ONCE)
+        core = by_core(queue, directory, count, setting.folder / "core")
+        again = by_core(queue, directory, count, setting.folder / "core again")
+        queue.close()
+        with prefect_test_harness(server_startup_timeout=120):
+            nothing()
+            second = setting.queue("near")
+            second.setup(max_running=AT_ONCE)
+            second.close()
+            with Watch(setting) as watch:
+                begun = time.monotonic()
+                results = sweep(str(second.queue))
+                flow_seconds = time.monotonic() - begun
+            assert [one.path("result").read_text() for one in results] == [
+                f"{number}\n" for number in range(count)
+            ]
+            begun = time.monotonic()
+            assert all(one.found for one in sweep(str(second.queue)))
+            flow_again = time.monotonic() - begun
+            begun = time.monotonic()
+            nothing()
+            empty = time.monotonic() - begun
+    finally:
+        setting.close()
+    print(f"| what | the core's verbs | run_jobs in a flow | more |\n|{' --- |' * 4}")
+    for what, ours, theirs in (
+        (f"{count} jobs started, awaited, fetched", core, flow_seconds),
+        (f"{count} jobs found, fetched", again, flow_again),
+    ):
+        more = theirs - ours
+        print(f"| {what} | {ours:.1f} s | {theirs:.1f} s | {more:.1f} s |")
+    print(f"\nA flow that does nothing takes {empty:.1f} s.")
+    print(
+        f"Connections: {watch.connections}; threads at most: {watch.threads}; "
+        f"memory at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()

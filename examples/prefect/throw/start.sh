@@ -1,0 +1,17 @@
+#!/bin/sh
+# Throws darts at a square, and counts those that hit the circle in it.
+set -eu
+# Made of parameters.j2.
+# shellcheck source=/dev/null
+. ./parameters
+# shellcheck disable=SC2154
+printf '%s\n' "seed $seed: $throws throws"
+awk -v seed="$seed" -v throws="$throws" 'BEGIN {
+    srand(seed)
+    for (i = 0; i < throws; i++) {
+        x = 2 * rand() - 1
+        y = 2 * rand() - 1
+        if (x * x + y * y <= 1) hits++
+    }
+    printf "%d,%d,%d\n", seed, throws, hits
+}' >hits.csv

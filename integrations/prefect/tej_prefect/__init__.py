@@ -1,0 +1,60 @@
+"""tej's jobs in Prefect flows: started, awaited or found, whichever it takes.
+
+from prefect import flow
+from tej_prefect import TejDestination, TejJob, run_job
+
+@flow
+def simulate() -> None:
+    cluster = TejDestination.load("cluster")
+    result = run_job(TejJob(directory="simulation", destination=cluster))
+    print(result.path("results.csv").read_text())
+"""
+
+from __future__ import annotations
+
+try:
+    import prefect  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "tej_prefect needs Prefect 3: pip install 'tej[prefect]'"
+    ) from error
+
+from tej_prefect.destination import TejDestination
+from tej_prefect.job import TejJob
+from tej_prefect.job_run import TejJobRun
+from tej_prefect.result import JobResult
+from tej_prefect.resumer import kill_jobs_on_cancellation, tej_resumer
+from tej_prefect.running import JobsFailed
+from tej_prefect.suspending import suspend_until_done
+from tej_prefect.tasks import (
+    delete_job,
+    fetch_results,
+    kill_job,
+    run_job,
+    run_jobs,
+    submit_job,
+    wait_for_job,
+)
+from tej_prefect.template import tej_task, template_task
+from tej_prefect.worker import TejWorker
+
+__all__ = [
+    "JobResult",
+    "JobsFailed",
+    "TejDestination",
+    "TejJob",
+    "TejJobRun",
+    "TejWorker",
+    "delete_job",
+    "fetch_results",
+    "kill_job",
+    "kill_jobs_on_cancellation",
+    "run_job",
+    "run_jobs",
+    "submit_job",
+    "suspend_until_done",
+    "tej_resumer",
+    "tej_task",
+    "template_task",
+    "wait_for_job",
+]

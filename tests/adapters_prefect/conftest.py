@@ -1,0 +1,139 @@
+"""What the tests of the Prefect adapter share: Prefect's own server on a database of its
+own, started once, and destinations on a real sshd.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from jobs import Gate, job_directory, wait_until
+from servers.sshd import Sshd
+
+# Before Prefect is imported: it tells nobody that it was used.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+
+import tej
+
+if find_spec("prefect") is None and not os.environ.get("CI"):
+    # On a laptop without it; on CI the tests fail.
+    collect_ignore_glob = ["test_*.py"]
+
+from tests.queue.conftest import watched
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Only one worker starts a Prefect server; what Prefect warns of is its own."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("Prefect's server"))
+            item.add_marker(pytest.mark.filterwarnings("default"))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server of Prefect's, for all tests; its address."""
+    home = tmp_path_factory.mktemp("prefect home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(home))
+        from prefect.settings import PREFECT_API_URL
+        from prefect.testing.utilities import prefect_test_harness
+
+        with prefect_test_harness(server_startup_timeout=120):
+            yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def queue_path(tmp_path: Path) -> Iterator[Path]:
+    """Where the test's queue is; afterwards nothing of it is left."""
+    path = tmp_path / "queue"
+    with watched(path):
+        yield path
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A client's home with nothing in it; no agent."""
+    folder = tmp_path / "client home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return folder
+
+
+@pytest.fixture
+def destination(sshd: Sshd, queue_path: Path, home: Path) -> object:
+    """A queue on the shared server, reached with a key that is given as text."""
+    from tej_prefect import TejDestination
+
+    return TejDestination(
+        host=sshd.address,
+        user=sshd.user,
+        port=sshd.port,
+        private_key=sshd.key.read_text(),
+        known_hosts=sshd.known_hosts.read_text(),
+        queue=str(queue_path),
+        runtime="default",
+    )
+
+
+@pytest.fixture
+def local(queue_path: Path) -> object:
+    """A queue on this machine, where the way there makes no difference."""
+    from tej_prefect import TejDestination
+
+    return TejDestination(
+        destination="local:", queue=str(queue_path), runtime="default"
+    )
+
+
+@pytest.fixture
+def queue(queue_path: Path) -> tej.RemoteQueue:
+    """The same queue, looked at without the adapter."""
+    return tej.RemoteQueue("local:", str(queue_path), "default")
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """What a job waits at."""
+    return Gate(tmp_path / "gate open")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a job's directory: `job(script, files)`."""
+
+    def make(*arguments: object, **options: object) -> Path:
+        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses."""
+    return f"test-{uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Where results are put."""
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def served(prefect_server: str, tmp_path: Path) -> Iterator[object]:
+    """A process that runs the deployments of `flows.py`."""
+    from tests.adapters_prefect.processes import Process
+
+    with Process(tmp_path / "serve.log", prefect_server, "serve") as process:
+        wait_until(
+            lambda: b"being served" in process.log.read_bytes(),
+            "the deployments are served",
+        )
+        yield process

@@ -1,0 +1,258 @@
+"""Blocks: as Prefect wants them, stored with their secrets, and good for running jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jobs import Gate, wait_until
+from prefect.blocks.core import Block
+from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
+from pydantic import SecretStr, ValidationError
+from servers.sshd import Sshd, make_key, public_half
+
+import tej
+from tej_prefect import JobResult, TejDestination, TejJob, TejJobRun
+
+Make = Callable[..., Path]
+
+
+class TestDestinationAsPrefectWantsIt(BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        return TejDestination
+
+
+class TestJobAsPrefectWantsIt(BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        return TejJob
+
+
+def test_a_destination_comes_back_from_the_server_with_its_secrets(
+    prefect_server: str, destination: TejDestination, unique: str
+) -> None:
+    destination.save(unique)
+    loaded = TejDestination.load(unique)
+    assert loaded == destination
+    assert loaded.private_key is not None
+    assert "PRIVATE KEY" in loaded.private_key.get_secret_value()
+    for text in (repr(loaded), str(loaded), repr(loaded.get_client())):
+        assert "PRIVATE KEY" not in text
+
+
+def test_a_stored_job_runs(
+    prefect_server: str,
+    destination: TejDestination,
+    job: Make,
+    results: Path,
+    unique: str,
+) -> None:
+    destination.save(unique)
+    TejJob(
+        destination=destination,
+        directory=job("echo $WORD >out.txt; echo said"),
+        environment={"WORD": "hello"},
+        resources=tej.Resources(cpus=1),
+        results=["out.txt"],
+        results_directory=results,
+    ).save(unique)
+    run = TejJob.load(unique).trigger()
+    run.wait_for_completion()
+    result = run.fetch_result()
+    assert isinstance(result, JobResult)
+    assert result.succeeded
+    assert result.path("out.txt").read_text() == "hello\n"
+    assert result.stdout == "said\n"
+    assert result.directory == results / run.job_id
+    # The same work is the same job, whoever asks.
+    again = TejJob.load(unique).trigger()
+    assert again.job_id == run.job_id
+    assert again.found
+    assert not run.found
+
+
+def test_all_of_a_run_has_an_asynchronous_form(
+    destination: TejDestination, job: Make, gate: Gate, results: Path
+) -> None:
+    async def go() -> None:
+        block = TejJob(
+            destination=destination,
+            directory=job(f"echo begun; {gate.wait}; echo done >out"),
+            results=["out"],
+            results_directory=results,
+        )
+        run = await block.atrigger()
+        waiting = asyncio.create_task(run.await_for_completion())
+        while "begun" not in await run.alogs():
+            await asyncio.sleep(0.05)
+        assert (await run.astatus()).state == "running"
+        assert not waiting.done()
+        gate.open()
+        await waiting
+        assert (await run.afetch_result()).path("out").read_text() == "done\n"
+        assert [path.name for path in await run.adownload(["out"])] == ["out"]
+        assert (await run.akill()).state == "finished"
+        await run.adelete()
+        with pytest.raises(tej.JobNotFound):
+            await run.astatus()
+
+    asyncio.run(go())
+
+
+def test_a_run_can_be_asked_killed_and_deleted(
+    local: TejDestination, job: Make, gate: Gate
+) -> None:
+    run = TejJob(destination=local, directory=job(f"echo begun; {gate.wait}")).trigger()
+    wait_until(lambda: "begun" in run.logs(), "the job has begun")
+    assert run.status().state == "running"
+    with pytest.raises(tej.JobStillRunning, match="wait_for_completion"):
+        run.fetch_result()
+    with pytest.raises(tej.JobStillRunning):
+        run.delete()
+    with pytest.raises(tej.WaitTimeout):
+        run.wait_for_completion(timeout=0.1)
+    assert run.kill().state == "killed"
+    with pytest.raises(tej.JobFailed, match="killed"):
+        run.fetch_result()
+    run.delete()
+    with pytest.raises(tej.JobNotFound):
+        run.status()
+
+
+def test_a_script_brings_the_files_it_needs(
+    local: TejDestination, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data/deep").mkdir(parents=True)
+    (tmp_path / "data/deep/one.txt").write_text("1\n")
+    (tmp_path / "data/two.txt").write_text("2\n")
+    (tmp_path / "secret.txt").write_text("not sent\n")
+    monkeypatch.chdir(tmp_path)
+    run = TejJob(
+        destination=local,
+        script="cat data/two.txt data/deep/one.txt; ls",
+        files=["data/**/*.txt"],
+    ).trigger()
+    run.wait_for_completion()
+    assert run.logs().split() == ["2", "1", "_stderr", "_stdout", "data", "start.sh"]
+    with pytest.raises(tej.InvalidJobDirectory, match=r"'nothing/\*' fits no file"):
+        TejJob(destination=local, script="ls", files=["nothing/*"]).trigger()
+    with pytest.raises(tej.InvalidJobDirectory, match="not below"):
+        TejJob(destination=local, script="ls", files=["../x"]).trigger()
+
+
+def test_only_some_files_of_a_directory_are_sent(
+    local: TejDestination, job: Make
+) -> None:
+    directory = job("ls", {"keep.txt": "", "large.bin": ""})
+    run = TejJob(
+        destination=local, directory=directory, files=["start.sh", "*.txt"]
+    ).trigger()
+    run.wait_for_completion()
+    assert "keep.txt" in run.logs()
+    assert "large.bin" not in run.logs()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "either `destination` or `host`"),
+        ({"destination": "a", "host": "b"}, "either `destination` or `host`"),
+        ({"destination": "a", "user": "b"}, "go with `host`"),
+        ({"destination": "me:sesame@host"}, "use `password`"),
+        ({"destination": "not a host"}, "Invalid destination"),
+        ({"host": "a;b"}, "Invalid host name"),
+        ({"host": "a", "port": 0}, "greater than or equal to 1"),
+        ({"host": "a", "key_file": "k", "private_key": "p"}, "either `key_file` or"),
+        ({"host": "a", "host_key_policy": "any"}, "'known' or 'accept-new'"),
+    ],
+)
+def test_a_wrong_destination_says_what_is_wrong(
+    fields: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TejDestination(**fields)
+    assert words in str(caught.value)
+    assert "sesame" not in str(caught.value).replace("me:sesame@host", "")
+
+
+def test_a_wrong_job_says_what_is_wrong(local: TejDestination) -> None:
+    for fields, words in [
+        ({}, "give a `directory`"),
+        ({"script": "ls", "command": "ls"}, "either a `script` or a `command`"),
+        ({"script": "ls", "resources": {"cpus": 0}}, "cannot have 0 as cpus"),
+    ]:
+        with pytest.raises(ValidationError, match=words):
+            TejJob(destination=local, **fields)
+
+
+def test_a_missing_key_file_is_named() -> None:
+    block = TejDestination(host="server.example.org", key_file="/nowhere/key")
+    with pytest.raises(tej.ConnectionFailed, match=r"/nowhere/key.*private_key"):
+        block.get_client()
+
+
+def test_a_passphrase_opens_a_key_file(
+    destination: TejDestination, sshd: Sshd, tmp_path: Path, job: Make
+) -> None:
+    key = make_key(tmp_path / "closed key", passphrase="open sesame")
+    with sshd.authorized_keys.open("a") as authorized:
+        authorized.write(public_half(key).read_text())
+    fields = {"private_key": None, "key_file": key}
+    right = destination.model_copy(
+        update={**fields, "passphrase": SecretStr("open sesame")}
+    )
+    run = TejJob(destination=right, directory=job("echo in")).trigger()
+    run.wait_for_completion()
+    wrong = destination.model_copy(update={**fields, "passphrase": SecretStr("no")})
+    with pytest.raises(tej.AuthenticationFailed) as caught:
+        wrong.get_client().statuses(["x"])
+    assert "passphrase" in str(caught.value)
+
+
+def test_an_unknown_host_key_is_refused_unless_new_ones_are_accepted(
+    destination: TejDestination, job: Make
+) -> None:
+    unknown = destination.model_copy(update={"known_hosts": ""})
+    with pytest.raises(tej.HostKeyRejected):
+        TejJob(destination=unknown, directory=job("echo in")).trigger()
+    accepting = unknown.model_copy(update={"host_key_policy": "accept-new"})
+    TejJob(destination=accepting, directory=job("echo in")).trigger()
+
+
+def test_one_connection_serves_all_who_use_a_destination(
+    destination: TejDestination,
+) -> None:
+    same = TejDestination(**destination.model_dump())
+    assert same.get_client() is destination.get_client()
+    other = destination.model_copy(update={"queue": "~/other"})
+    assert other.get_client() is not destination.get_client()
+
+
+def test_a_handle_on_a_stored_destination_is_pickled_without_its_secrets(
+    prefect_server: str, destination: TejDestination, unique: str, job: Make
+) -> None:
+    destination.save(unique)
+    block = TejJob(destination=TejDestination.load(unique), directory=job("echo hi"))
+    run = block.trigger()
+    data = pickle.dumps(run)
+    assert b"PRIVATE KEY" not in data
+    loaded = pickle.loads(data)
+    assert isinstance(loaded, TejJobRun)
+    loaded.wait_for_completion()
+    assert loaded.logs() == "hi\n"
+
+
+def test_importing_it_without_prefect_names_the_extra(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; sys.modules['prefect'] = None; import tej_prefect"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "pip install 'tej[prefect]'" in done.stderr

@@ -1,0 +1,79 @@
+"""A server that cannot be reached: for a while, and from the start."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jobs import Gate, wait_until
+from prefect import flow
+from servers.sshd import Sshd
+
+import tej
+from tej_prefect import JobResult, TejDestination, TejJob, run_job
+from tests.adapters_prefect.processes import running
+
+Make = Callable[..., Path]
+
+
+def test_a_flow_waits_on_while_the_server_is_away(
+    prefect_server: str,
+    start_sshd: Callable[..., Sshd],
+    home: Path,
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
+    results: Path,
+) -> None:
+    sshd = start_sshd()
+    destination = TejDestination(
+        host=sshd.address,
+        user=sshd.user,
+        port=sshd.port,
+        private_key=sshd.key.read_text(),
+        known_hosts=sshd.known_hosts.read_text(),
+        queue=str(queue_path),
+        runtime="default",
+    )
+
+    @flow
+    def patient() -> JobResult:
+        return run_job(
+            TejJob(
+                destination=destination,
+                directory=job(f"echo begun; {gate.wait}; echo done"),
+                results_directory=results,
+            )
+        )
+
+    found: list[JobResult] = []
+    thread = threading.Thread(target=lambda: found.append(patient()))
+    thread.start()
+    wait_until(running(queue, 1), "the job runs")
+    (one,) = queue.jobs()
+    wait_until(
+        lambda: b"begun" in b"".join(queue.logs(one.job_id)), "the job has begun"
+    )
+    # Whether the wait has begun by now or not.
+    sshd.stop()
+    gate.open()
+    wait_until(lambda: queue.status(one.job_id).succeeded, "it ends meanwhile")
+    assert thread.is_alive()
+    sshd.start()
+    thread.join(60)
+    assert [result.stdout for result in found] == ["begun\ndone\n"]
+
+
+def test_a_server_that_is_not_there_is_an_error_that_says_where(
+    start_sshd: Callable[..., Sshd], home: Path, job: Make
+) -> None:
+    sshd = start_sshd()
+    sshd.stop()
+    destination = TejDestination(
+        host=sshd.address, user="me", port=sshd.port, timeout=5
+    )
+    with pytest.raises(tej.ConnectionFailed, match=f"me@127.0.0.1:{sshd.port}"):
+        run_job.fn(TejJob(destination=destination, directory=job("exit 0")))

@@ -1,0 +1,397 @@
+"""Tasks in flows: started, found or awaited; failures, retries, batches, templates."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from jobs import Gate, wait_until
+from prefect import flow
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.runtime import flow_run
+
+import tej
+from tej_prefect import (
+    JobResult,
+    JobsFailed,
+    TejDestination,
+    TejJob,
+    delete_job,
+    fetch_results,
+    kill_job,
+    run_job,
+    run_jobs,
+    submit_job,
+    tej_task,
+    template_task,
+    wait_for_job,
+)
+
+Make = Callable[..., Path]
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def artifacts_of(flow_run_id: UUID) -> dict[str, list[Artifact]]:
+    """A flow run's artifacts, by their type."""
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id])
+            )
+        )
+    by_type: dict[str, list[Artifact]] = {}
+    for artifact in found:
+        by_type.setdefault(str(artifact.type), []).append(artifact)
+    return by_type
+
+
+def attempts(queue: tej.RemoteQueue) -> dict[str, int]:
+    """How many times each job in a queue was started."""
+    return {job.job_id: job.attempt for job in queue.jobs()}
+
+
+def test_a_job_runs_once_however_often_the_flow_does(
+    destination: TejDestination, queue: tej.RemoteQueue, job: Make, results: Path
+) -> None:
+    ids: list[UUID] = []
+
+    @flow
+    def once() -> JobResult:
+        ids.append(UUID(flow_run.id))
+        return run_job(
+            TejJob(
+                destination=destination,
+                directory=job("echo said; echo 42 >answer.txt"),
+                results=["answer.txt"],
+                results_directory=results,
+            )
+        )
+
+    first, second = once(), once()
+    assert (first.found, second.found) == (False, True)
+    assert second.path("answer.txt").read_text() == "42\n"
+    assert second.stdout == "said\n"
+    assert first.job_id == second.job_id
+    assert attempts(queue) == {first.job_id: 1}
+    assert queue.status(first.job_id).labels["prefect-flow-run"] == str(ids[0])
+    (table,) = artifacts_of(ids[0])["table"]
+    (row,) = json.loads(str(table.data))
+    assert row["job"] == first.job_id
+    assert (row["state"], row["exit code"]) == ("finished", 0)
+    assert row["seconds"] is not None
+    assert row["place"] == destination.place
+
+
+def test_the_single_steps(
+    local: TejDestination, queue: tej.RemoteQueue, job: Make, gate: Gate, results: Path
+) -> None:
+    block = TejJob(
+        destination=local,
+        directory=job(f"{gate.wait}; echo 1 >one"),
+        results=["one"],
+        results_directory=results,
+    )
+    other = TejJob(destination=local, script=f"{gate.wait}; exit 0", name="other")
+
+    @flow
+    def steps() -> JobResult:
+        run, doomed = submit_job(block), submit_job(other)
+        assert kill_job(doomed).state == "killed"
+        delete_job(doomed)
+        gate.open()
+        return fetch_results(wait_for_job(run))
+
+    result = steps()
+    assert result.path("one").read_text() == "1\n"
+    assert [one.job_id for one in queue.jobs()] == [result.job_id]
+
+
+def test_a_failed_job_raises_and_is_started_again_only_if_asked(
+    local: TejDestination, queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    fixed = tmp_path / "fixed"
+    block = TejJob(
+        destination=local,
+        directory=job(f"echo it is broken >&2; [ -e '{fixed}' ] || exit 7"),
+    )
+
+    @flow
+    def failing() -> JobResult:
+        return run_job(block)
+
+    @flow
+    def retried(retry_failed: bool) -> JobResult:
+        fixed.touch()
+        again = run_job.with_options(retries=1, retry_delay_seconds=0)
+        return again(block, retry_failed=retry_failed)
+
+    with pytest.raises(tej.JobFailed) as caught:
+        failing()
+    assert caught.value.exit_code == 7
+    assert "it is broken" in str(caught.value)
+    with pytest.raises(tej.JobFailed, match="exit code 7"):
+        retried(False)
+    assert [*attempts(queue).values()] == [1]
+    assert retried(True).succeeded
+    assert [*attempts(queue).values()] == [2]
+
+
+def test_a_job_that_was_killed_is_started_again_by_a_new_run_but_not_by_a_retry(
+    local: TejDestination, queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    block = TejJob(destination=local, directory=job(gate.wait))
+    run = block.trigger()
+    run.kill()
+    waits: list[int] = []
+
+    @flow
+    def again() -> JobResult:
+        return run_job.with_options(retries=2, retry_delay_seconds=0)(block)
+
+    class KillOnce(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "started at" in record.getMessage():
+                waits.append(1)
+                queue.kill(run.job_id)
+
+    watcher = KillOnce()
+    logging.getLogger("prefect.task_runs").addHandler(watcher)
+    try:
+        with pytest.raises(tej.JobFailed, match="was killed"):
+            again()
+    finally:
+        logging.getLogger("prefect.task_runs").removeHandler(watcher)
+    assert waits == [1]
+    assert attempts(queue) == {run.job_id: 2}
+
+
+def test_many_jobs_in_one_task(
+    destination: TejDestination, queue: tej.RemoteQueue, job: Make, results: Path
+) -> None:
+    directory = job("echo $N; echo $((N * N)) >square; [ $N != 3 ] || exit 5")
+    blocks = [
+        TejJob(
+            destination=destination,
+            directory=directory,
+            environment={"N": str(number)},
+            results=["square"],
+            results_directory=results,
+        )
+        for number in [0, 1, 2, 3, 4, 1]
+    ]
+    ids: list[UUID] = []
+
+    @flow
+    def sweep(**options: bool) -> list[JobResult]:
+        ids.append(UUID(flow_run.id))
+        return run_jobs(blocks, **options)
+
+    with pytest.raises(JobsFailed, match="1 of 6 jobs failed") as caught:
+        sweep()
+    assert "exit code 5" in str(caught.value)
+    for found in (caught.value.results, sweep(raise_on_failure=False)):
+        assert [one.exit_code for one in found] == [0, 0, 0, 5, 0, 0]
+        squares = [one.path("square").read_text() for one in found if one.succeeded]
+        assert squares == ["0\n", "1\n", "4\n", "16\n", "1\n"]
+    assert [*attempts(queue).values()] == [1] * 5
+    shown = artifacts_of(ids[0])
+    (bar,), (table,) = shown["progress"], shown["table"]
+    assert bar.data == 100.0
+    rows = json.loads(str(table.data))
+    assert [row["exit code"] for row in rows] == [0, 0, 0, 5, 0, 0]
+
+
+def test_jobs_of_several_queues_are_one_batch(
+    local: TejDestination, job: Make, tmp_path: Path, results: Path
+) -> None:
+    from tests.queue.conftest import watched
+
+    with watched(tmp_path / "second"):
+        second = local.model_copy(update={"queue": str(tmp_path / "second")})
+        directory = job("echo here")
+
+        @flow
+        def two() -> list[JobResult]:
+            return run_jobs(
+                [
+                    TejJob(
+                        destination=one, directory=directory, results_directory=results
+                    )
+                    for one in (local, second, local)
+                ]
+            )
+
+        places = [one.place for one in two()]
+    assert places == [local.place, second.place, local.place]
+
+
+def test_a_template_is_a_job_for_each_of_its_parameters(
+    local: TejDestination, queue: tej.RemoteQueue, job: Make, results: Path
+) -> None:
+    template = job(
+        "cat input.txt >out; echo $TWICE >>out",
+        {"input.txt.j2": "seed {{ seed }} of {{ name }}\n", "asis.txt": "{{ seed }}"},
+        name="template",
+    )
+    simulate = template_task(
+        template,
+        local,
+        results=["out", "asis.txt"],
+        results_directory=results,
+        environment={"TWICE": "{{ seed * 2 }}"},
+    )
+
+    @flow
+    def sweep() -> list[JobResult]:
+        return simulate.map(seed=range(5), name="x").result()
+
+    found = sweep()
+    outs = [one.path("out").read_text() for one in found]
+    assert outs == [f"seed {seed} of x\n{seed * 2}\n" for seed in range(5)]
+    assert found[0].path("asis.txt").read_text() == "{{ seed }}"
+    assert len({one.job_id for one in found}) == 5
+    assert all(one.found for one in sweep())
+    assert attempts(queue) == {one.job_id: 1 for one in found}
+    (three,) = queue.jobs(labels={"seed": "3"})
+    assert three.job_id == found[3].job_id
+
+
+def test_a_decorated_function_says_which_parameters_there_are(
+    local: TejDestination, job: Make, results: Path
+) -> None:
+    template = job(
+        "exit 0", {"input.txt.j2": "{{ seed }} {{ steps }} {{ more }}\n"}, name="decor"
+    )
+
+    @tej_task(template, local, results=["input.txt"], results_directory=results)
+    def simulate(seed: int, steps: int = 10) -> dict[str, object]:
+        return {"more": seed + steps}
+
+    @flow
+    def sweep() -> list[str]:
+        found = [simulate(1), *simulate.map(seed=[2, 3], steps=20).result()]
+        return [one.path("input.txt").read_text() for one in found]
+
+    assert sweep() == ["1 10 11\n", "2 20 22\n", "3 20 23\n"]
+
+
+def test_a_name_without_a_value_is_an_error_that_names_it(
+    local: TejDestination, job: Make
+) -> None:
+    template = job("exit 0", {"input.txt.j2": "{{ sede }}"})
+    with pytest.raises(tej.InvalidJobDirectory, match=r"'input.txt.j2'.*sede.*seed"):
+        TejJob(destination=local, directory=template, parameters={"seed": 1}).trigger()
+
+
+def test_output_is_in_the_log_as_it_comes(
+    local: TejDestination,
+    job: Make,
+    gate: Gate,
+    caplog: pytest.LogCaptureFixture,
+    results: Path,
+) -> None:
+    block = TejJob(
+        destination=local,
+        directory=job(f"echo first; echo wrong >&2; {gate.wait}; printf last"),
+        results_directory=results,
+    )
+
+    class OpenGate(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "first" in record.getMessage():
+                gate.open()
+
+    opener = OpenGate()
+    logging.getLogger("prefect.task_runs").addHandler(opener)
+    try:
+
+        @flow
+        def talking() -> JobResult:
+            return run_job(block)
+
+        # It would not end if its first words were not seen while it runs.
+        assert talking().stdout == "first\nlast"
+    finally:
+        logging.getLogger("prefect.task_runs").removeHandler(opener)
+    messages = [record.getMessage() for record in caplog.records]
+    for words in ("first", "stderr: wrong", "last"):
+        assert messages.count(words) == 1
+
+
+def test_the_log_takes_so_much_and_the_results_have_all(
+    local: TejDestination, job: Make, caplog: pytest.LogCaptureFixture, results: Path
+) -> None:
+    block = TejJob(
+        destination=local,
+        directory=job("i=0; while [ $i -lt 50000 ]; do echo line $i; i=$((i+1)); done"),
+        results_directory=results,
+    )
+
+    @flow
+    def chatty() -> JobResult:
+        return run_job(block)
+
+    assert chatty().stdout.splitlines()[-1] == "line 49999"
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum(map(len, messages)) < 300_000
+    assert any("More output is not shown" in message for message in messages)
+
+
+def test_it_works_without_any_server_of_prefects(
+    local: TejDestination,
+    job: Make,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("Prefect's server was asked")
+
+    monkeypatch.setattr("tej_prefect.flow_runs.get_client", refuse)
+    monkeypatch.setattr("tej_prefect.board.get_client", refuse)
+    block = TejJob(
+        destination=local, directory=job("echo plain"), results_directory=results
+    )
+    assert run_job.fn(block).stdout == "plain\n"
+    assert [one.stdout for one in run_jobs.fn([block])] == ["plain\n"]
+    run = submit_job.fn(block)
+    assert fetch_results.fn(wait_for_job.fn(run)).found
+    assert "1 found" in caplog.text
+
+
+def test_names_of_task_runs_say_what_they_are_about(
+    local: TejDestination, job: Make, results: Path
+) -> None:
+    template = job("exit 0", name="simulation")
+    simulate = template_task(template, local, results_directory=results)
+    ids: list[UUID] = []
+
+    @flow
+    def named() -> None:
+        ids.append(UUID(flow_run.id))
+        block = TejJob(destination=local, directory=template, results_directory=results)
+        run_job(block)
+        run_jobs([block, block])
+        simulate(seed=3)
+
+    named()
+
+    def names() -> set[str]:
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+        with get_client(sync_client=True) as client:
+            runs = client.read_task_runs(
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids))
+            )
+        assert all("tej" in run.tags for run in runs)
+        return {run.name for run in runs}
+
+    expected = {"run_job simulation", "run_jobs 2", "simulation seed=3"}
+    wait_until(lambda: names() == expected, "the server knows all task runs")

@@ -1,0 +1,248 @@
+"""Flow runs as jobs: over a real sshd, by a real worker, which may die."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from jobs import Gate, wait_until
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from servers.sshd import free_port
+
+import tej
+from tej_prefect import TejDestination, TejWorker
+from tests.adapters_prefect.processes import FLOWS, SOON, cancel, read, states
+
+BIN = Path(sys.executable).parent
+SECRET = "sesame-5f1c"
+
+
+class Worker:
+    """`prefect worker start` in a process of its own."""
+
+    def __init__(self, pool: str, api: str, log: Path) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={
+                    **os.environ,
+                    "PREFECT_API_URL": api,
+                    "PREFECT_API_KEY": SECRET,
+                    "PREFECT_WORKER_QUERY_SECONDS": "1",
+                },
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
+
+
+class Pool:
+    """A work pool, a deployment in it, and its workers."""
+
+    def __init__(self, name: str, api: str, log: Path, queue: tej.RemoteQueue) -> None:
+        self.name, self.api, self.log, self.queue = name, api, log, queue
+        self.workers: list[Worker] = []
+
+    def start(self) -> Worker:
+        worker = Worker(self.name, self.api, self.log)
+        self.workers.append(worker)
+        return worker
+
+    def run(self, **parameters: object) -> UUID:
+        found = run_deployment(f"work/{self.name}", parameters=parameters, timeout=0)
+        assert isinstance(found, FlowRun)
+        return found.id
+
+    def until(self, flow_run_id: UUID, state: str) -> FlowRun:
+        def look() -> bool:
+            return str(read(flow_run_id).state_name) == state
+
+        try:
+            wait_until(look, f"the flow run is {state}")
+        except AssertionError as error:
+            found = read(flow_run_id).state
+            raise AssertionError(f"{error}: {found}\n{self.log.read_text()}") from None
+        return read(flow_run_id)
+
+
+@contextlib.contextmanager
+def made_pool(
+    destination: TejDestination,
+    queue: tej.RemoteQueue,
+    api: str,
+    name: str,
+    folder: Path,
+    **variables: object,
+) -> Iterator[Pool]:
+    """A work pool of that name, for jobs at a destination."""
+    destination.save(name)
+    template = TejWorker.get_default_base_job_template()
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(
+            WorkPoolCreate(name=name, type="tej", base_job_template=template)
+        )
+    flow.from_source(source=str(FLOWS.parent), entrypoint="flows.py:work").deploy(
+        name=name,
+        work_pool_name=name,
+        print_next_steps=False,
+        ignore_warnings=True,
+        job_variables={
+            "destination": name,
+            "setup": f"export PATH='{BIN}':$PATH",
+            **variables,
+        },
+    )
+    made = Pool(name, api, folder / "worker.log", queue)
+    try:
+        yield made
+    finally:
+        for worker in made.workers:
+            worker.stop()
+
+
+@pytest.fixture
+def pool(
+    prefect_server: str,
+    destination: TejDestination,
+    queue: tej.RemoteQueue,
+    tmp_path: Path,
+    unique: str,
+) -> Iterator[Pool]:
+    with made_pool(destination, queue, prefect_server, unique, tmp_path) as made:
+        yield made
+
+
+def begun(queue: tej.RemoteQueue, number: int = 1) -> Callable[[], bool]:
+    """Whether so many jobs have said that they are at work."""
+
+    def look() -> bool:
+        found = [b"".join(queue.logs(job.job_id)) for job in queue.jobs()]
+        return sum(b"at work" in output for output in found) == number
+
+    return look
+
+
+def test_a_flow_run_is_a_job_and_its_secrets_are_its_own(
+    pool: Pool, gate: Gate, queue_path: Path
+) -> None:
+    pool.start()
+    flow_run_id = pool.run(gate=str(gate.path))
+    pool.until(flow_run_id, "Running")
+    wait_until(begun(pool.queue), "the flow is at work")
+    (job,) = pool.queue.jobs()
+    assert job.job_id == f"prefect-{flow_run_id}-0"
+    assert (read(flow_run_id).infrastructure_pid or "").endswith(job.job_id)
+    holders = [
+        path
+        for path in queue_path.rglob("*")
+        if path.is_file() and SECRET.encode() in path.read_bytes()
+    ]
+    (holder,) = holders
+    assert holder.stat().st_mode & 0o777 == 0o600
+    commands = subprocess.run(["ps", "-A", "-o", "args"], capture_output=True).stdout
+    assert SECRET.encode() not in commands
+    gate.open()
+    pool.until(flow_run_id, "Completed")
+    wait_until(lambda: states(pool.queue) == ["finished"], "the job has ended")
+    assert not holder.exists()
+    assert SECRET not in pool.log.read_text()
+
+
+def test_a_flow_run_that_dies_is_crashed_and_one_that_is_cancelled_is_killed(
+    pool: Pool, gate: Gate
+) -> None:
+    pool.start()
+    crashing = pool.run(crash=True)
+    doomed = pool.run(gate=str(gate.path))
+    pool.until(crashing, "Crashed")
+    pool.until(doomed, "Running")
+    cancel(doomed)
+    pool.until(doomed, "Cancelled")
+    wait_until(
+        lambda: not {"running", "queued"} & set(states(pool.queue)), "the jobs are over"
+    )
+
+
+def test_a_queued_flow_run_is_pending_and_can_be_cancelled(
+    pool: Pool, gate: Gate
+) -> None:
+    pool.queue.setup(max_running=1)
+    pool.start()
+    running = pool.run(gate=str(gate.path))
+    pool.until(running, "Running")
+    queued = pool.run()
+    wait_until(lambda: sorted(states(pool.queue)) == ["queued", "running"], "queued")
+    wait_until(lambda: read(queued).infrastructure_pid, "its job is known")
+    assert read(queued).state_type == "PENDING"
+    cancel(queued)
+    wait_until(
+        lambda: sorted(states(pool.queue)) == ["killed", "running"], "killed", SOON
+    )
+    pool.until(queued, "Cancelled")
+    gate.open()
+    pool.until(running, "Completed")
+
+
+def test_a_restarted_worker_goes_on_with_the_jobs_that_run(
+    pool: Pool, gate: Gate
+) -> None:
+    first = pool.start()
+    completing = pool.run(gate=str(gate.path))
+    crashing = pool.run(gate=str(gate.path), crash=True)
+    for flow_run_id in (completing, crashing):
+        pool.until(flow_run_id, "Running")
+    wait_until(begun(pool.queue, 2), "both are at work")
+    first.stop()
+    pool.start()
+    wait_until(
+        lambda: pool.log.read_text().count("goes on with job") == 2, "both are found"
+    )
+    gate.open()
+    pool.until(completing, "Completed")
+    # Nobody but the worker can tell that it died.
+    pool.until(crashing, "Crashed")
+    assert len(pool.queue.jobs()) == 2
+    assert {job.attempt for job in pool.queue.jobs()} == {1}
+
+
+def test_a_tunnel_leads_to_an_api_that_the_server_cannot_reach(
+    prefect_server: str,
+    destination: TejDestination,
+    queue: tej.RemoteQueue,
+    tmp_path: Path,
+    unique: str,
+    gate: Gate,
+) -> None:
+    port = free_port()
+    with made_pool(
+        destination, queue, prefect_server, unique, tmp_path, tunnel_port=port
+    ) as pool:
+        first = pool.start()
+        flow_run_id = pool.run(gate=str(gate.path))
+        pool.until(flow_run_id, "Running")
+        wait_until(begun(queue), "the flow is at work")
+        (environment,) = Path(destination.queue).glob("jobs/*/stage/environment")
+        assert f"PREFECT_API_URL=http://127.0.0.1:{port}/api" in environment.read_text()
+        first.stop()
+        pool.start()
+        wait_until(lambda: "goes on with job" in pool.log.read_text(), "it is found")
+        gate.open()
+        pool.until(flow_run_id, "Completed")
