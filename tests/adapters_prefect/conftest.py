@@ -48,6 +48,12 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield str(PREFECT_API_URL.value())
 
 
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where results go that are not sent elsewhere."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def queue_path(tmp_path: Path) -> Iterator[Path]:
     """Where the test's queue is; afterwards nothing of it is left."""
