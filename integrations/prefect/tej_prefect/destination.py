@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl, SecretStr, model_validator
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 from typing_extensions import Self
 
 import tej
@@ -31,6 +31,9 @@ class TejDestination(CredentialsBlock):
             print(job.job_id, job.describe())
         ```
     """
+
+    # What is wrong may be a secret in the wrong place.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name = "tej Destination"
     _block_type_slug = "tej-destination"
