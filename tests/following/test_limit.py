@@ -199,6 +199,18 @@ def test_when_all_that_ran_was_killed_from_outside_whoever_asks_starts_the_next(
     wait_until((queue_path / "jobs/b/finished").exists, "the next has run")
 
 
+def test_one_that_was_let_in_by_somebody_who_died_then_is_started(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    local_queue.setup(max_running=1)
+    submit(local_queue, job(gate.wait), "a", "b")
+    wait_until(lambda: states(local_queue)["a"] == "running", "the first runs")
+    (waiting,) = (queue_path / "waiting").iterdir()
+    waiting.rename(queue_path / "running/b")
+    gate.open()
+    assert local_queue.wait(["b"])["b"].succeeded
+
+
 def test_an_id_that_is_used_again_does_not_stand_in_its_own_way(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:

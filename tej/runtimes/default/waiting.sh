@@ -50,11 +50,24 @@ count_those_that_run() {
 # who has it looks again after letting it go.
 start_waiting() {
     [ -d "$queue/waiting" ] || return 0
-    while forget_ended && is_room; do
+    rescued=''
+    while forget_ended; do
+        is_room || { [ -z "$rescued" ] && has_stranded; } || return 0
+        rescued=1
         take_lock "$queue/lock" || return 0
         fill_room
         ! has_lock || rm -f "$queue/lock"
     done
+}
+
+# has_stranded: one was moved to those that run, and whoever did that died before it
+# started it, or is just about to.
+has_stranded() {
+    for item in "$queue/running"/*; do
+        [ ! -e "$item" ] || [ -e "$jobs/${item##*/}/native_id" ] ||
+            [ -d "$jobs/${item##*/}/claim" ] || return 0
+    done
+    return 1
 }
 
 # has_lock: nobody has taken us for dead and begun to do our work.

@@ -174,11 +174,11 @@ runs_without_papers() {
     native="pid $host $boot $space - -" note=$1 state=running
 }
 
-# lose EVIDENCE...: the verdict, unless the end has come meanwhile.
+# lose EVIDENCE...: the verdict, unless the end has come meanwhile; and found_lost=1.
 lose() {
     read_end && return 0
     get_time
-    state=lost evidence=$* ended=$now
+    state=lost evidence=$* ended=$now found_lost=1
     [ -f "$job/lost" ] || put lost "$now $evidence" 2>/dev/null
     return 0
 }
