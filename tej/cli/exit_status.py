@@ -16,6 +16,8 @@ OF_ERRORS: Mapping[type[errors.Error], int] = {
 
 INTERRUPTED = 130
 """By Ctrl-C, as shells say it."""
+SIGPIPE = 141
+"""Whoever read the output has gone; as shells say it."""
 TEJ_FAILED = 125
 """Of `run` and `wait`, if it is not the job's own."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -24,6 +25,7 @@ from tej.cli.options import (
     resources,
     runtime,
     script,
+    seconds,
 )
 from tej.cli.submitting import size_of
 from tej.job import JobStatus
@@ -31,6 +33,10 @@ from tej.queue import DEFAULT_TEJ_DIR, Job, RemoteQueue
 from tej.queue.base import no_job
 from tej.queue.logs import STREAMS, Piece
 from tej.resources import Resources
+from tej.signature import make_id, signature
+
+LOOKS = 4
+"""How often a job is looked for whose submission was interrupted."""
 
 
 def or_125(function: Callable[[], int], as_json: bool) -> int:
@@ -91,18 +97,23 @@ def run(
     """
 
     def follow_through() -> int:
-        with output.TransferBar("Uploading", size_of(directory)) as bar:
-            job = queue.ensure(
-                directory,
-                script=script,
-                job_id=id_,
-                retry=retry,
-                labels=parse_pairs(labels, "label"),
-                environment=parse_pairs(variables, "variable"),
-                resources=resources,
-                login=login,
-                progress=bar,
-            )
+        environment = parse_pairs(variables, "variable")
+        try:
+            with output.TransferBar("Uploading", size_of(directory)) as bar:
+                job = queue.ensure(
+                    directory,
+                    script=script,
+                    job_id=id_,
+                    retry=retry,
+                    labels=parse_pairs(labels, "label"),
+                    environment=environment,
+                    resources=resources,
+                    login=login,
+                    progress=bar,
+                )
+        except KeyboardInterrupt:
+            sent = id_ or make_id(signature(directory, script, environment))
+            return interrupted(queue.job(sent), kill_on_interrupt, grace)
         click.echo(
             f"Job {'submitted as' if job.is_new else 'found'}: {job.id}", err=True
         )
@@ -139,7 +150,14 @@ def write_piece(piece: Piece) -> None:
 
 
 def interrupted(job: Job, kill: bool, grace: int) -> int:
-    """Ctrl-C while following: the job's end, or how to come back."""
+    """Ctrl-C: the job's end, or how to come back."""
+    status = look_for(job)
+    if status is None:
+        click.echo(f"\nJob '{job.id}' was not started.", err=True)
+        return INTERRUPTED
+    if status.state.final:
+        click.echo(f"\n{status.describe()}", err=True)
+        return INTERRUPTED
     if kill:
         click.echo(f"\nKilling job '{job.id}' ...", err=True)
         click.echo(job.kill(grace=grace).describe(), err=True)
@@ -154,6 +172,20 @@ def interrupted(job: Job, kill: bool, grace: int) -> int:
         err=True,
     )
     return INTERRUPTED
+
+
+def look_for(job: Job) -> JobStatus | None:
+    """The job's status, None if there is no such job: one whose submission was just
+    broken off may yet be started by what had arrived."""
+    for _ in range(LOOKS):
+        try:
+            found = job.queue.statuses([job.id])[job.id]
+        except errors.QueueDoesntExist:
+            found = None
+        if found is not None:
+            return found
+        time.sleep(0.5)
+    return None
 
 
 def queue_option(job: Job) -> list[str]:
@@ -184,7 +216,7 @@ def fetch(
 @click.command()
 @on_queue()
 @job_ids
-@click.option("--timeout", type=float, metavar="SECONDS", help="Give up after that.")
+@click.option("--timeout", type=seconds, metavar="SECONDS", help="Give up after that.")
 def wait(
     queue: RemoteQueue, ids: tuple[str, ...], timeout: float | None, as_json: bool
 ) -> int:

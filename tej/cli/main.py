@@ -10,7 +10,7 @@ import click
 
 from tej import errors
 from tej.cli import checking, completion, following, managing, output, submitting
-from tej.cli.exit_status import INTERRUPTED, exit_status
+from tej.cli.exit_status import INTERRUPTED, SIGPIPE, TEJ_FAILED, exit_status
 from tej.version import __version__
 
 
@@ -19,6 +19,16 @@ class _Tej(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read us has seen enough; there is nobody left to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return SIGPIPE
+        except OSError as error:
+            raise errors.Error(f"This machine: {error}") from error
 
 
 @click.group(
@@ -66,11 +76,9 @@ def main(arguments: list[str] | None = None) -> None:
         status = INTERRUPTED
     except errors.Error as error:
         _report(words, str(error), type(error).__name__, None)
-        status = exit_status(error)
-    except BrokenPipeError:
-        # Whoever read us has seen enough; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 141
+        # Those that end as the job did say otherwise that it was tej.
+        verb = next((word for word in words if not word.startswith("-")), "")
+        status = TEJ_FAILED if verb in ("run", "wait") else exit_status(error)
     sys.exit(status if isinstance(status, int) else 0)
 
 

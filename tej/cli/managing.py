@@ -159,7 +159,7 @@ def list_(
 )
 @state_filter
 @label_filter
-@click.option("--dry-run", is_flag=True, help="Only say which jobs would be deleted.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 def cleanup(
     queue: RemoteQueue,
     kill: bool,
@@ -176,10 +176,8 @@ def cleanup(
     With --older-than, --keep-last, --state or --label, the queue stays, and only ended
     jobs that fit are deleted.
     """
-    if older_than is None and keep_last is None and not (states or labels or dry_run):
-        queue.cleanup(kill, grace=grace)
-        if as_json:
-            output.print_json({"queue": str(queue.queue), "removed": True})
+    if older_than is None and keep_last is None and not (states or labels):
+        remove_queue(queue, kill, grace, dry_run, as_json)
         return
     if kill:
         raise click.UsageError(
@@ -198,6 +196,33 @@ def cleanup(
         output.print_json({"jobs": documents})
     for job in () if as_json else chosen:
         click.echo(f"{'Would delete' if dry_run else 'Deleted'} job '{job.job_id}'")
+
+
+def remove_queue(
+    queue: RemoteQueue, kill: bool, grace: int, dry_run: bool, as_json: bool
+) -> None:
+    """The queue with all there is in it, or with `dry_run` what that would be."""
+    place = str(queue.queue)
+    if not dry_run:
+        queue.cleanup(kill, grace=grace)
+        if as_json:
+            output.print_json({"queue": place, "removed": True})
+        return
+    jobs = queue.jobs()
+    running = [job.job_id for job in jobs if not job.state.final]
+    if as_json:
+        ids = [job.job_id for job in jobs]
+        output.print_json(
+            {"queue": place, "removed": False, "jobs": ids, "running": running}
+        )
+        return
+    click.echo(f"Would remove the queue '{place}' with its {len(jobs)} jobs")
+    for job_id in running:
+        click.echo(
+            f"Would kill job '{job_id}'"
+            if kill
+            else f"Job '{job_id}' is still running: nothing would be removed"
+        )
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -221,6 +222,11 @@ def read_variables(file: IO[str]) -> list[str]:
         isinstance(value, str) for value in values.values()
     ):
         raise click.UsageError(f"--env-file: {file.name} is no object of strings")
+    for name, value in values.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise click.UsageError(f"--env-file: {name!r} cannot be a variable's name")
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise click.UsageError(f"--env-file: the value of {name} is no text")
     return [f"{name}={value}" for name, value in values.items()]
 
 
@@ -314,7 +320,8 @@ def parse_pairs(words: Iterable[str], what: str) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not name or not equals:
-            raise click.UsageError(f"A {what} is given as NAME=VALUE, not as '{word}'")
+            form = "KEY=VALUE" if what == "label" else "NAME=VALUE"
+            raise click.UsageError(f"A {what} is given as {form}, not as '{word}'")
         pairs[name] = value
     return pairs
 
@@ -322,11 +329,23 @@ def parse_pairs(words: Iterable[str], what: str) -> dict[str, str]:
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+def seconds(text: str) -> float:
+    """A time to wait: 90, 0.5."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not number >= 0:
+        raise click.BadParameter(f"'{text}' is not a number of seconds")
+    return number
+
+
 def duration(text: str) -> timedelta:
     """30d, 12h, 90m, 45s, 2w."""
     unit = _UNITS.get(text[-1:])
     try:
-        if unit is not None:
+        # A stray minus would make everything old enough.
+        if unit is not None and float(text[:-1]) >= 0:
             return timedelta(**{unit: float(text[:-1])})
     except (ValueError, OverflowError):
         pass
@@ -342,7 +361,7 @@ def moment(text: str) -> datetime:
         pass
     try:
         return datetime.now().astimezone() - duration(text)
-    except click.BadParameter:
+    except (click.BadParameter, OverflowError):
         raise click.BadParameter(
             f"'{text}' is neither a time ago like 3d nor a date like 2026-11-22"
         ) from None

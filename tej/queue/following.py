@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tej.errors import Error, JobFailed, WaitTimeout
 from tej.job import JobStatus, check_job_reference
-from tej.protocol import Program
+from tej.protocol import Program, parse_status
 from tej.queue.base import QueueBase, check_job_ids, no_job
 from tej.queue.download import Download, Downloaded, Receiver, check_name
 from tej.queue.logs import STREAMS, Logs, Position, iterate
@@ -57,6 +57,8 @@ class Following(QueueBase):
         raises ends the wait.
         """
         ids = check_job_ids(job_ids)
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
         deadline = None if timeout is None else time.monotonic() + timeout
         pending = dict.fromkeys(ids)
         for job_id, status in self._watcher.ends(ids, deadline, meanwhile):
@@ -64,12 +66,27 @@ class Following(QueueBase):
                 raise no_job(job_id)
             del pending[job_id]
             yield job_id, status
+        # The time may be over before anybody was asked.
+        for status in self._look(pending):
+            if status.state.final:
+                del pending[status.job_id]
+                yield status.job_id, status
         if pending:
             shown = ", ".join([*pending][:3]) + (", ..." if len(pending) > 3 else "")
             raise WaitTimeout(
                 f"After {timeout:g} seconds {len(pending)} of {len(ids)} jobs have not "
                 f"ended ({shown}); they go on"
             )
+
+    def _look(self, job_ids: Iterable[str]) -> list[JobStatus]:
+        ids = [*job_ids]
+        answer = self._ask("status", *ids) if ids else None
+        if answer is None:
+            return []
+        for record in answer.jobs:
+            if "state" not in record:
+                raise no_job(record["id"])
+        return [parse_status(record, answer.head) for record in answer.jobs]
 
     def logs(
         self,

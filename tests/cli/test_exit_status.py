@@ -280,6 +280,64 @@ def test_a_reader_that_goes_away_is_no_error_of_ours(
     assert words == b""
 
 
+def test_141_when_a_reader_has_seen_enough(
+    client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
+) -> None:
+    library.submit("talks", job("yes | head -n 200000"))
+    wait_until(lambda: library.status("talks").state.final, "it has ended")
+    process = subprocess.Popen(
+        client.words("logs", "local:", "--queue", queue_path, "--id", "talks"),
+        env=client.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == b"y\n"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(100) == 141
+
+
+@pytest.mark.parametrize("verb", ["wait", "run"])
+def test_125_when_run_or_wait_cannot_even_begin(
+    client: Command, job: Make, verb: str
+) -> None:
+    rest = ["--id", "any"] if verb == "wait" else [job("true")]
+    done = client(verb, "root@host:99999", *rest)
+    assert (done.status, done.stdout) == (125, "")
+    assert "99999" in done.stderr
+
+
+def test_2_for_times_that_cannot_be_meant(client: Command, queue_path: Path) -> None:
+    own = ("local:", "--queue", queue_path)
+    for words in (
+        ("list", *own, "--since", "-1d"),
+        ("list", *own, "--since", "99999999d"),
+        ("cleanup", *own, "--older-than", "-5d"),
+        ("wait", *own, "--id", "any", "--timeout", "nan"),
+        ("wait", *own, "--id", "any", "--timeout", "-1"),
+    ):
+        done = client(*words)
+        assert done.status == 2, words
+
+
+def test_a_dry_run_of_cleanup_says_what_cleanup_would_do(
+    client: Command, queue_path: Path, ended: str
+) -> None:
+    own = ("local:", "--queue", queue_path)
+    done = client("cleanup", *own, "--dry-run")
+    assert done.stdout == f"Would remove the queue '{queue_path}' with its 1 jobs\n"
+    assert client("cleanup", *own, "--dry-run", "--json").json == {
+        "queue": str(queue_path),
+        "removed": False,
+        "jobs": [ended],
+        "running": [],
+    }
+    assert client("status", *own, "--id", ended).status == 0
+
+
 def test_ctrl_c_is_one_word_and_130(client: Command, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

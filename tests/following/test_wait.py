@@ -377,3 +377,18 @@ def test_what_is_called_meanwhile_can_end_the_wait(
     gate.open()
     ((_, status),) = queue.as_completed([job_id], meanwhile=lambda: calls.append(1))
     assert status.succeeded
+
+
+def test_a_job_that_has_ended_is_told_of_however_short_the_time(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    local_queue.submit("ended", job("exit 3", name="ended"))
+    assert local_queue.job("ended").wait().exit_code == 3
+    assert local_queue.job("ended").wait(0).exit_code == 3
+    local_queue.submit("runs", job(gate.wait))
+    with pytest.raises(tej.WaitTimeout, match="runs"):
+        local_queue.wait(["ended", "runs"], 0)
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="0 or more seconds"):
+            local_queue.job("ended").wait(wrong)
+    gate.open()

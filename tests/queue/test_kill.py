@@ -362,3 +362,21 @@ def test_another_host_answers_from_the_heartbeat(
     assert "login9" in (silent.evidence or "")
     native.write_text(honest)
     assert queue.status(waiting).state is JobState.RUNNING
+
+
+def test_what_an_attempt_put_aside_has_left_running_keeps_it_there(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    directory = job(f"({gate.wait}) >/dev/null 2>&1 & exit 3")
+    local_queue.ensure(directory, job_id="again")
+    wait_until(lambda: local_queue.status("again").state.final, "it has failed")
+    local_queue.ensure(directory, job_id="again", retry=True)
+    wait_until(lambda: local_queue.status("again").state.final, "it has failed again")
+    local_queue.kill("again", grace=0)
+    assert local_queue.status("again#1").processes_left
+    with pytest.raises(tej.JobStillRunning, match="attempt 'again#1'"):
+        local_queue.delete("again")
+    with pytest.raises(tej.JobStillRunning, match="again#1"):
+        local_queue.cleanup()
+    local_queue.kill("again#1", grace=0)
+    local_queue.delete("again")

@@ -9,12 +9,16 @@ import socket
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 from jobs import Gate, is_alive, wait_until
 
 import tej
 from tej import JobState
+
+if TYPE_CHECKING:
+    from tests.queue.conftest import Server
 
 Make = Callable[..., Path]
 
@@ -458,3 +462,15 @@ def test_a_queue_can_be_used_again_after_it_was_closed(
     with queue:
         assert queue.status(ended).succeeded
     assert queue.status(ended).succeeded
+
+
+def test_files_called_like_digits_in_the_home_do_no_harm(
+    local_server: Server, local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    # Whatever is written down of a machine is no pattern for them.
+    for digit in range(10):
+        (local_server.home / str(digit)).touch()
+    local_queue.submit("here", job(gate.wait))
+    status = local_queue.status("here")
+    assert (status.state, status.seen) == (JobState.RUNNING, None)
+    assert local_queue.kill("here", grace=1).state is JobState.KILLED

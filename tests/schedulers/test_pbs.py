@@ -98,6 +98,31 @@ def test_jobs_are_asked_about_together(
     assert asked <= 2
 
 
+def test_each_of_several_is_told_of_when_it_ends(
+    queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    gates = [Gate(tmp_path / f"gate{number}") for number in range(2)]
+    for number, gate in enumerate(gates):
+        queue.submit(f"job{number}", job(gate.wait, name=f"job{number}"))
+    ended = queue.as_completed(["job0", "job1"], 90)
+    for number, gate in enumerate(gates):
+        wait_until(
+            lambda: queue.status(f"job{number}").state is JobState.RUNNING, "it runs"
+        )
+        gate.open()
+        assert next(ended)[0] == f"job{number}"
+
+
+def test_a_job_has_the_grace_that_was_granted(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
+    queue.submit("polite", job(script))
+    wait_until(lambda: output(queue, "polite") == "begun\n", "the trap is set")
+    queue.kill("polite", grace=77)
+    assert (queue_path / "jobs/polite/kill").read_text().split()[1] == "77"
+
+
 def test_a_job_is_killed_queued_or_running(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
@@ -118,6 +143,8 @@ def test_a_job_is_killed_queued_or_running(
 def test_a_job_that_somebody_deletes_has_ended_and_not_by_tej(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
+    # The one that is asked about is not the only one that is listed.
+    queue.submit("other", job(gate.wait, name="other"))
     queue.submit("victim", job(f"echo begun; {gate.wait}"))
     wait_until(lambda: output(queue, "victim") == "begun\n", "it runs")
     native = (queue_path / "jobs/victim/native_id").read_text().split()[1]

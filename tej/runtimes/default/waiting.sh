@@ -56,7 +56,9 @@ start_waiting() {
         rescued=1
         take_lock "$queue/lock" || return 0
         fill_room
+        filled=$?
         ! has_lock || rm -f "$queue/lock"
+        [ "$filled" = 0 ] || return 0
     done
 }
 
@@ -102,8 +104,9 @@ count_in() {
     [ -e "$1" ] || count=0
 }
 
-# fill_room: with the lock.
+# fill_room: with the lock; 1 if what is to be moved cannot be.
 fill_room() {
+    mkdir -p "$queue/running" || return
     for item in "$queue/running"/*; do
         [ ! -e "$item" ] || [ -e "$jobs/${item##*/}/native_id" ] || launch "${item##*/}"
     done
@@ -112,11 +115,13 @@ fill_room() {
         is_room && has_lock || return 0
         next=${item##*/} next=${next#*.} next=${next#*.}
         if [ ! -d "$jobs/$next" ] || [ -e "$jobs/$next/finished" ]; then
-            rm -f "$item"
+            rm -f "$item" || return
         else
-            mv "$item" "$queue/running/$next" && launch "$next"
+            mv "$item" "$queue/running/$next" || return
+            launch "$next"
         fi
     done
+    return 0
 }
 
 # launch ID

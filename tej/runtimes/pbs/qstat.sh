@@ -13,16 +13,15 @@ scheduler_list() {
         rm -f "$fresh.said1" "$fresh.said2"
         return 1
     }
-    read_qstat "$fresh.said1"
-    list_absent "$@"
-    rm -f "$fresh.said1" "$fresh.said2"
+    read_qstat "$fresh.said1" && list_absent "$@" && rm -f "$fresh.said1" "$fresh.said2"
 }
 
 # run_qstat ARGUMENT...: 1 if that was no answer.
 run_qstat() {
     LC_ALL=C patiently qstat "$@" >"$fresh.said1" 2>"$fresh.said2"
     case $? in
-        0 | 35 | 153) ;;
+        # What is written last shows that there was room for all of it.
+        0 | 35 | 153) printf 'end\n' >>"$fresh.said1" ;;
         *) return 1 ;;
     esac
 }
@@ -33,16 +32,16 @@ list_absent() {
     printed="
 $(sed -n 's/^Job Id:[ 	]*\([0-9]*\).*/\1/p' "$fresh.said1")
 "
-    for nid in "$@"; do
-        number=${nid%%[!0-9]*}
+    for one in "$@"; do
+        digits=${one%%[!0-9]*}
         case $printed in *"
-$number
+$digits
 "*) continue ;; esac
         if [ "$dialect" = wrapper ] ||
-            grep -E 'Unknown Job|has finished' "$fresh.said2" | grep -Eq "(^|[^0-9])${number}([^0-9]|\$)"; then
-            printf '%s|unknown||\n' "$nid"
+            grep -E 'Unknown Job|has finished' "$fresh.said2" | grep -Eq "(^|[^0-9])${digits}([^0-9]|\$)"; then
+            printf '%s|unknown||\n' "$one"
         else
-            printf '%s|silent||\n' "$nid"
+            printf '%s|silent||\n' "$one"
         fi
     done
 }

@@ -110,8 +110,7 @@ scheduler_list() {
             if (letters ~ /^h/) words = "held"
             if (letters ~ /^E/) words = "in error: see qstat -j " id
             print id "|" (letters ~ /w|^Rq/ ? "queued" : "running") "|" name "|" words
-        }' "$fresh.said"
-    rm -f "$fresh.said"
+        }' "$fresh.said" && rm -f "$fresh.said"
 }
 
 scheduler_term() { :; }

@@ -54,7 +54,8 @@ scheduler_submit() {
 
 scheduler_list() {
     # Not by ids: one that is gone would make all fail.
-    patiently squeue -h -t all -u "$(id -u)" -o '%i|%T|%r|%j' >"$fresh.said" || {
+    patiently squeue -h -t all -u "$(id -u)" -o '%i|%T|%r|%j' >"$fresh.said" &&
+        printf 'end\n' >>"$fresh.said" || {
         rm -f "$fresh.said"
         return 1
     }
@@ -75,8 +76,10 @@ scheduler_list() {
             if (state[$2] == "queued") said = $3 == "None" ? "" : $3
             # What is not known is alive.
             print $1 "|" (state[$2] == "" ? "running" : state[$2]) "|" $4 "|" said
-        }' "$fresh.said"
-    rm -f "$fresh.said"
+        }
+        # Without it, the disk was full.
+        $0 == "end" { whole = 1 }
+        END { exit !whole }' "$fresh.said" && rm -f "$fresh.said"
 }
 
 scheduler_term() {

@@ -143,8 +143,8 @@ stop_processes() {
 
 # find_job_processes: pids=those of $job, whose facts have been read.
 find_job_processes() {
-    token=${spec#*token=}
-    find_processes "${token%% *}" "$j_pid" "$j_start"
+    mark=${spec#*token=}
+    find_processes "${mark%% *}" "$j_pid" "$j_start"
 }
 
 # count_processes: left=how many of $job's processes there are; empty for none.

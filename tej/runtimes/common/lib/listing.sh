@@ -90,7 +90,7 @@ look_up() {
 # renew_listing: ask, if nobody else is at it; else wait for what they hear.
 renew_listing() {
     mkdir "$queue/scheduler" 2>/dev/null
-    rounds=0
+    rounds=0 unheld=0
     while [ "$rounds" -lt 300 ]; do
         if take_lock "$queue/scheduler/lock"; then
             # Somebody may have asked while we came to it.
@@ -99,11 +99,28 @@ renew_listing() {
             rm -f "$queue/scheduler/lock"
             return
         fi
+        # If nobody has it and it cannot be taken, there is no room for it, or no permission.
+        if [ -h "$queue/scheduler/lock" ]; then
+            unheld=0
+        elif [ "$unheld" = 5 ]; then
+            fall_silent "cannot write to '$queue/scheduler'"
+            return
+        else
+            unheld=$((unheld + 1))
+        fi
         nap
         rounds=$((rounds + 1)) now=''
         load_listing
         [ "$patience" = 0 ] || ! is_answered || return 0
     done
+    fall_silent "somebody else has been asking it for long"
+}
+
+# fall_silent WORDS: nothing is known now, and why.
+fall_silent() {
+    now=''
+    get_time
+    listing=silent silence=$* listed_at=$now
 }
 
 # ask_scheduler: with the lock.  A time before the question, so that what is newer than
@@ -115,12 +132,16 @@ ask_scheduler() {
     scheduler_listed_all || [ -z "$ids" ] || add_listed
     # shellcheck disable=SC2086 # ids
     if scheduler_list $ids >"$fresh.list" 2>"$fresh.words" </dev/null; then
-        { printf '%s answer %s\n' "$asked_at" "$extent" && cat "$fresh.list"; } >"$fresh"
+        { printf '%s answer %s\n' "$asked_at" "$extent" && cat "$fresh.list"; } >"$fresh" 2>/dev/null
     else
         IFS= read -r words <"$fresh.words" || :
         printf '%s silent %s %s\n' "$(date +%s)" "$extent" "$words" >"$fresh"
-    fi
-    mv -f "$fresh" "$queue/scheduler/listing"
+    fi && mv -f "$fresh" "$queue/scheduler/listing" || {
+        # A part of an answer would be taken for one without the rest.
+        rm -f "$fresh" "$fresh.list" "$fresh.words"
+        fall_silent "no room for its answer in '$queue/scheduler'"
+        return
+    }
     rm -f "$fresh.list" "$fresh.words"
     listed_at=0 now=''
     load_listing
@@ -130,9 +151,10 @@ ask_scheduler() {
 add_listed() {
     extent=part
     [ -f "$queue/scheduler/listing" ] || return 0
-    while IFS='|' read -r item kind _; do
-        case $kind in
-            queued | running) ids="$ids $item" ;;
+    while IFS='|' read -r item kind title _; do
+        # Others may have been told of, too.
+        case $kind$title in
+            queuedtej_* | runningtej_*) ids="$ids $item" ;;
         esac
     done <"$queue/scheduler/listing"
     # shellcheck disable=SC2086 # ids, one a line

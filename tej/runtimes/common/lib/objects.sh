@@ -51,13 +51,14 @@ assemble() {
     [ -f "$1/assembly" ] || return 0
     # shellcheck disable=SC2329 # the assembly calls them
     words=$(
+        exec 2>&1
         cd "$1/stage" || exit 1
         file() { locate_object "$1" && cp "$object" "$2" || exit 1; }
         program() { file "$1" "$2" && chmod +x "$2" || exit 1; }
         bundle() { locate_object "$1" && tar -xof "$object" || exit 1; }
         # shellcheck source=/dev/null
         . "$1/assembly"
-    ) 2>&1
+    )
 }
 
 # sweep_objects: once a day, remove what no job was made of, and nobody asked for lately.

@@ -13,7 +13,8 @@ get_host() {
     if [ -n "$proc" ]; then
         read -r host <$proc/sys/kernel/hostname
         read -r boot <$proc/sys/kernel/random/boot_id
-        space=$(readlink $proc/self/ns/pid 2>/dev/null) && space=${space#pid:} || space=-
+        # Without the brackets, which would make it a pattern.
+        space=$(readlink $proc/self/ns/pid 2>/dev/null) && space=${space#*'['} space=${space%']'} || space=-
     else
         host=$(uname -n)
         boot=$(sysctl -n kern.bootsessionuuid 2>/dev/null || sysctl -n kern.boottime 2>/dev/null)
@@ -124,13 +125,13 @@ $1/environ
 add_children() {
     found=1
     while [ -n "$found" ]; do
-        found='' rest=''
+        found='' unrelated=''
         for item in $others; do
             case "$pids " in
                 *" ${item#*:} "*) pids="$pids ${item%:*}" found=1 ;;
-                *) rest="$rest $item" ;;
+                *) unrelated="$unrelated $item" ;;
             esac
         done
-        others=$rest
+        others=$unrelated
     done
 }

@@ -84,13 +84,13 @@ put_first() {
 # which some are random.
 set_name() {
     [ -n "$spec" ] || read_spec
-    token=${spec#*token=} token=${token%% *}
-    nickname='' rest=${id}job
+    job_token=${spec#*token=} job_token=${job_token%% *}
+    nickname='' letters=${id}job
     while [ "${#nickname}" -lt 3 ]; do
-        case $rest in [A-Za-z0-9]*) nickname=$nickname${rest%"${rest#?}"} ;; esac
-        rest=${rest#?}
+        case $letters in [A-Za-z0-9]*) nickname=$nickname${letters%"${letters#?}"} ;; esac
+        letters=${letters#?}
     done
-    nickname=tej_$nickname${token%"${token#???????}"}
+    nickname=tej_$nickname${job_token%"${job_token#???????}"}
 }
 
 # quote WORD: quoted=it, for a shell.
@@ -104,7 +104,7 @@ quote() {
 # write_batch: $job/batch=what the scheduler runs.  It may be run from anywhere.
 write_batch() {
     line='exec /bin/sh'
-    for word in "$here/batch.sh" "$queue" "$id" "$here" "$runtime" "$token"; do
+    for word in "$here/batch.sh" "$queue" "$id" "$here" "$runtime" "$job_token"; do
         quote "$word"
         line="$line $quoted"
     done
@@ -130,6 +130,7 @@ runtime_start() {
     [ ! -f "$job/submitting" ] || { find_submitted && return; }
     read_resources && scheduler_options && check_directives || return 1
     me
+    now=''
     get_time
     write_batch && put submitting "$now $nickname $who" && put queued "$now" || {
         why="cannot write to '$job'"
@@ -159,6 +160,8 @@ hand_over() {
     status=$?
     nid=${reply##*
 }
+    # Slurm may add the cluster's name.
+    nid=${nid%%;*}
     if [ "$status" = 0 ] && is_id "$nid"; then
         rm -f "$job/.said"
         put_first native_id "$runtime $nid"

@@ -80,6 +80,9 @@ judge_submission() {
     if same_host "$s_host" "$s_boot" "$s_space" && is_alive "$s_pid" "$s_start"; then
         return 1
     fi
+    # Of another machine's submission we know only how long it may take.
+    get_time
+    if [ "$s_host" != "$host" ] && [ $((now - s_time)) -lt 900 ]; then return 1; fi
     [ "$listing" = answer ] || {
         keep_last "$runtime does not answer${silence:+ ($silence)}"
         return 1
@@ -93,7 +96,7 @@ judge_submission() {
     is_later "$s_time" && is_second_look "no job of that name ($nickname)" || return 1
     if [ -e "$job/kill" ]; then
         settle_killed
-    elif mkdir "$job/claim" 2>/dev/null; then
+    elif mkdir "$job/claim" 2>/dev/null || claim_is_stale; then
         lose "the submission to $runtime broke off on $s_host, and it has no job of that name"
     fi
     return 1
@@ -118,7 +121,8 @@ judge_gone() {
         return
     }
     if [ -e "$job/kill" ]; then
-        settle_killed
+        # An older answer may be from before it was there.
+        if is_later "$kill_time"; then settle_killed; else keep_last; fi
     elif [ "$says" = cancelled ] && mkdir "$job/claim" 2>/dev/null; then
         settle_cancelled
     elif is_second_look "it no more${reason:+ ($reason)}"; then
@@ -156,6 +160,7 @@ settle_cancelled() {
     put_first reason "$now cancelled $reason"
     put_reserved finished "$now none 0 ask 0"
     read_end
+    state=killed
 }
 
 # judge_end: the script has ended after a SIGTERM, or by a SIGKILL: whose was it?
@@ -183,6 +188,9 @@ judge_end() {
                 *) put_first reason "$now other ${reason:+$runtime: $reason}" ;;
             esac
             read_end
+            # The disk may be full: then it is asked again, and told all the same.
+            [ "$state" != '?' ] || state=finished
+            [ "$says" != cancelled ] || state=killed
             ;;
     esac
 }
