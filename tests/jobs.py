@@ -96,10 +96,16 @@ def processes_of(queue: str | Path) -> dict[int, str]:
 
 
 def end_processes_of(queue: str | Path) -> None:
-    """The last resort, so that a test which fails leaves nothing behind."""
-    for pid in processes_of(queue):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    """SIGKILL for all that a queue has, and for what that has begun meanwhile."""
+
+    def end_all() -> bool:
+        left = processes_of(queue)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not left
+
+    wait_until(end_all, f"{queue} has no process left")
 
 
 def no_processes_left(queue: str | Path) -> None:
