@@ -156,10 +156,15 @@ def command(*words: str) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
 
+ARGUMENT = 60_000
+"""Bytes after which a word for `printf` ends, which in some shells (mksh) is a program:
+Linux takes none above 128 KiB (MAX_ARG_STRLEN, execve(2))."""
+
+
 def as_line(script: str) -> str:
     """A script as one line of ASCII that evaluates it: `read` takes a line, and not
     every shell reads other bytes as they are."""
-    encoded = []
+    encoded, size = [], 0
     for byte in script.encode("utf-8", "surrogateescape"):
         character = chr(byte)
         if character == "\\":
@@ -170,6 +175,10 @@ def as_line(script: str) -> str:
             encoded.append(f"\\0{byte:03o}")
         else:
             encoded.append(character)
+        size += len(encoded[-1])
+        if size > ARGUMENT:
+            encoded.append("'; printf %b '")
+            size = 0
     return f"eval \"$(printf %b '{''.join(encoded)}')\""
 
 

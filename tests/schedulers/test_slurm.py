@@ -430,7 +430,9 @@ def test_a_job_over_its_time_limit_is_finished_and_the_reason_is_told(
     wait_until(lambda: output(queue, "slow") == "begun\n", "it runs")
     job_id = native_id(queue_path, "slow")
     run("scontrol", "update", f"JobId={job_id}", "TimeLimit=1")
-    status = until(queue, "slow", lambda status: status.state.final)
+    # Slurm looks every half minute, and gives it some time.
+    wait_until(lambda: queue.status("slow").state.final, "it was ended", 240)
+    status = queue.status("slow")
     assert status.state is JobState.FINISHED
     assert status.signal == signal.SIGTERM
     assert "time limit" in status.describe()

@@ -270,3 +270,10 @@ def test_an_id_that_is_no_text_is_refused() -> None:
 
 def test_shells_are_here_for_these_tests() -> None:
     assert shutil.which("sh")
+
+
+def test_no_word_of_a_long_program_is_too_long_for_an_argument() -> None:
+    line = as_line("a\\b'é\n" * 60_000)
+    assert len(line) > 1_000_000
+    # MAX_ARG_STRLEN of Linux: mksh's `printf` is a program.
+    assert max(map(len, line.split("'"))) < 131_072
