@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from faults.clients import PAUSE_WHILE_UPLOADING, Client
 from faults.conftest import Victim
+from faults.machines import Doubles
 from jobs import Gate, wait_until
 
 import tej
@@ -113,3 +115,40 @@ def test_an_upload_that_was_given_up_is_swept_by_the_next_submission(
     (queue_path / "incoming/feed.1/.owner").write_text(" ".join(words) + "\n")
     queue.submit("second", job("true"))
     assert list(queue_path.glob("incoming/*")) == []
+
+
+def test_a_retry_that_meets_another_one_gets_what_that_starts(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    doubles: Doubles,
+    job: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """It comes when the other has the right to put the failed job aside, and has not yet."""
+    good = tmp_path / "good"
+    directory = job(f"[ -e '{good}' ]")
+    assert not queue.ensure(directory, job_id="again").wait().succeeded
+    good.touch()
+    hold = doubles.hold("mv", before="*/attempts/*")
+    napped = tmp_path / "napped"
+    doubles.add("sleep", f'[ "$1" != 0.2 ] || : >{napped}\nexec "$real" "$@"')
+    found: list[tej.Job] = []
+
+    def retry() -> None:
+        own = tej.RemoteQueue("local:", str(queue_path))
+        found.append(own.ensure(directory, job_id="again", retry=True))
+
+    threads = [threading.Thread(target=retry) for _ in range(2)]
+    try:
+        threads[0].start()
+        hold.wait()
+        threads[1].start()
+        wait_until(lambda: napped.exists() or found, "the second has met it")
+        assert not found
+    finally:
+        hold.release()
+        for thread in threads:
+            thread.join()
+    assert [one.is_new for one in found].count(True) == 1
+    assert all(one.wait().succeeded for one in found)
+    assert queue.status("again").attempt == 2
