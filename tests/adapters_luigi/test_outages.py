@@ -15,7 +15,7 @@ from servers.sshd import Sshd
 from tej_luigi import TejBatch, TejTask
 from tej_luigi.config import Place
 from tej_luigi.queues import open_queue
-from tests.adapters_luigi.tools import Configure, jobs_in
+from tests.adapters_luigi.tools import Configure
 
 TRIES = 8
 """More than are made for one question."""
@@ -79,7 +79,7 @@ def test_a_wait_goes_through_an_outage(
     thread.start()
     queue = open_queue(Place("fragile", str(queue_path), "default")).queue
     count = 1 if kind == "task" else 2
-    wait_until(lambda: jobs_in(queue, "running") == count, "they run")
+    wait_until(lambda: len(queue._watcher._asked) == count, "they are waited for")
     fragile.stop()
 
     def tries() -> int:
