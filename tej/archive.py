@@ -177,12 +177,17 @@ def _content(entry: Entry, buffer: _Buffer) -> Iterator[bytes]:
     buffer.write(_padding(entry.stat.st_size))
 
 
+class _LeftOut(DownloadFailed):
+    """What cannot be had of one member, and is no reason to do without the others."""
+
+
 class Unpacker:
     """Writes the members of a stream below `root`, each where `place` says.
 
     A file appears under its name when it is whole, never before; one that was there is
     replaced.  Raises DownloadFailed for what would lead outside of `root`: a name, a
-    link, or a link that is there already.
+    link, or a link that is there already.  For a link, and for what is neither a file
+    nor a directory, that is done when all else was written.
     """
 
     def __init__(self, root: Path, place: Callable[[PurePosixPath], Path]) -> None:
@@ -202,13 +207,21 @@ class Unpacker:
             encoding="utf-8",
             errors="surrogateescape",
         ) as archive:
+            left_out: list[str] = []
             for member in archive:
                 try:
                     self._unpack_member(archive, member)
+                except _LeftOut as error:
+                    left_out.append(str(error))
                 except (OSError, UnicodeEncodeError) as error:
                     raise DownloadFailed(
                         f"'{member.name}' cannot be written: {error}"
                     ) from error
+        if left_out:
+            more = f" (and {len(left_out) - 3} more)" if len(left_out) > 3 else ""
+            raise DownloadFailed(
+                f"{'; '.join(left_out[:3])}{more}: all else was fetched"
+            )
 
     def _unpack_member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         name = PurePosixPath(member.name)
@@ -257,7 +270,7 @@ class Unpacker:
             fresh.chmod(member.mode & 0o755 | 0o600)
             os.utime(fresh, (member.mtime, member.mtime))
         else:
-            raise DownloadFailed(f"'{member.name}' is neither a file nor a directory")
+            raise _LeftOut(f"'{member.name}' is neither a file nor a directory")
 
     def _check_place(self, target: Path, directory: Path) -> None:
         try:
@@ -273,7 +286,7 @@ class Unpacker:
         end = Path(os.path.normpath(target.parent.resolve() / aim))
         # Behind a name, ".." may go up from anywhere: the name may be a link itself.
         if ".." in parts[ups:] or not end.is_relative_to(self.root.resolve()):
-            raise DownloadFailed(
+            raise _LeftOut(
                 f"'{name}' is a link to '{aim}', which leads out of what is downloaded"
             )
         fresh.symlink_to(aim)

@@ -121,8 +121,13 @@ class Unpacking:
         finally:
             self._feed.close()
 
-    def finish(self) -> list[Path]:
-        """The stream is over: the files written.  Raises what went wrong with them."""
+    @property
+    def files(self) -> list[Path]:
+        """Those written so far."""
+        return [*self._unpacker.written.values()]
+
+    def finish(self) -> None:
+        """The stream is over.  Raises what went wrong with its files."""
         self._feed.put(b"")
         self._thread.join()
         if isinstance(self._error, tarfile.TarError | EOFError):
@@ -131,7 +136,6 @@ class Unpacking:
             ) from self._error
         if self._error is not None:
             raise self._error
-        return [*self._unpacker.written.values()]
 
 
 class Receiver:
@@ -188,10 +192,9 @@ class Receiver:
         words, self._words = self._words, b""
         if unpacking is None:
             return
-        files: list[Path] = []
         error: Error | None = None
         try:
-            files = unpacking.finish()
+            unpacking.finish()
         except Error as failure:
             error = failure
         if status:
@@ -199,7 +202,7 @@ class Receiver:
             text = words.decode("utf-8", "replace").strip()
             error = protocol.error_of(status, text, "download")
         if status is not None:
-            self.done[self._job_id] = Downloaded(files, error)
+            self.done[self._job_id] = Downloaded(unpacking.files, error)
 
 
 def check_name(name: str) -> str:
