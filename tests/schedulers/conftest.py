@@ -154,6 +154,11 @@ def job(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+def output(queue: tej.RemoteQueue, job_id: str) -> str:
+    """What a job has printed."""
+    return b"".join(queue.logs(job_id)).decode()
+
+
 def until(
     queue: tej.RemoteQueue, job_id: str, condition: Callable[[tej.JobStatus], object]
 ) -> tej.JobStatus:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from jobs import Gate, wait_until
-from schedulers.conftest import empty, run, until
+from schedulers.conftest import empty, output, run, until
 
 import tej
 from tej import JobState
@@ -27,10 +27,6 @@ def queue(sge: Path, queue_path: Path) -> Iterator[tej.RemoteQueue]:
         yield tej.RemoteQueue("local:", str(queue_path), "sge")
     finally:
         empty(queue_path)
-
-
-def output(queue: tej.RemoteQueue, job_id: str) -> str:
-    return b"".join(queue.logs(job_id)).decode()
 
 
 def test_it_is_found_and_chosen_when_nothing_is_said(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from jobs import Gate, wait_until
-from schedulers.conftest import run, until
+from schedulers.conftest import output, run, until
 from servers.sshd import Sshd
 from servers.users import Users
 
@@ -31,10 +31,6 @@ def fact(queue_path: Path, job_id: str, name: str) -> Path:
 
 def native_id(queue_path: Path, job_id: str) -> str:
     return fact(queue_path, job_id, "native_id").read_text().split()[1]
-
-
-def output(queue: tej.RemoteQueue, job_id: str) -> str:
-    return b"".join(queue.logs(job_id)).decode()
 
 
 @pytest.fixture
@@ -208,6 +204,24 @@ def test_a_job_that_ignores_sigterm_is_killed_when_its_grace_is_over(
     status = queue.kill("deaf", grace=1)
     assert (status.state, status.signal) == (JobState.KILLED, signal.SIGKILL)
     wait_until(lambda: run("squeue", "-h") == "", "the queue is empty")
+
+
+def test_of_many_jobs_that_are_killed_all_are_told_first(
+    either: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    told = [tmp_path / f"told {number}" for number in range(2)]
+    both = " && ".join(f"[ -e '{file}' ]" for file in told)
+    for number, file in enumerate(told):
+        # It ends by itself only if the other is told while it still runs.
+        last_words = f"touch '{file}'; until {both}; do sleep 0.1; done; exit 7"
+        script = f'trap "{last_words}" TERM; echo begun; {gate.wait}'
+        either.submit(f"one{number}", job(script, name=f"one{number}"))
+    for number in range(2):
+        wait_until(lambda n=number: output(either, f"one{n}") == "begun\n", "it runs")
+    outcomes = either.kill_many(["one0", "one1"], grace=20)
+    for outcome in outcomes.values():
+        assert outcome is not None
+        assert (outcome.status.state, outcome.status.exit_code) == (JobState.KILLED, 7)
 
 
 def test_a_running_job_that_somebody_cancels_was_killed_and_not_by_tej(

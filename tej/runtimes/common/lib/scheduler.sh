@@ -203,26 +203,47 @@ adopt_by_name() {
     native="$runtime $nid"
 }
 
-# runtime_stop GRACE: what has not begun never will; what runs is told, and given its time.
-runtime_stop() {
-    pids='' nid=${native#* }
+# runtime_tell: what has not begun never will: then 0; what runs is told to end, once.
+# told_NUMBER=when that was, 0 if there is nothing gentler than the end itself.
+runtime_tell() {
+    nid=${native#* }
     [ ! -e "$job/finished" ] || return 0
-    [ -n "$nid" ] || {
-        set_name
-        ask_anew
-        ! adopt_by_name || nid=${native#* }
-    }
     if mkdir "$job/claim" 2>/dev/null; then
         [ -z "$nid" ] || scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
+        now=''
         get_time
         put_reserved finished "$now none 0 killed 0"
         return 0
     fi
     [ -n "$nid" ] || return 1
+    eval "told=\${told_${nid%%[!0-9]*}-}"
+    [ -z "$told" ] || return 1
+    told=0
     if [ "$state" != lost ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
-        ! wait_for finished $(($1 + 5)) || return 0
+        told=$(date +%s)
+    else
+        scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
     fi
-    scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
+    eval "told_${nid%%[!0-9]*}=\$told"
+    return 1
+}
+
+# runtime_stop GRACE: the same, and its end is waited for, whatever it takes.
+runtime_stop() {
+    pids=''
+    [ ! -e "$job/finished" ] || return 0
+    [ -n "$native" ] || {
+        set_name
+        ask_anew
+        adopt_by_name || :
+    }
+    ! runtime_tell || return 0
+    [ -n "$nid" ] || return 1
+    # Of many that were told, all have had the time that the first was waited for.
+    if [ "$told" != 0 ]; then
+        ! wait_for finished $((told + $1 + 5 - $(date +%s))) || return 0
+        scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
+    fi
     [ "$state" = lost ] || wait_for_end "$nid"
 }
 
