@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from typing import BinaryIO
 
 import click
@@ -37,15 +37,6 @@ from tej.signature import make_id, signature
 
 LOOKS = 4
 """How often a job is looked for whose submission was interrupted."""
-
-
-def or_125(function: Callable[[], int], as_json: bool) -> int:
-    """Its exit status; for tej's own errors one that no job is likely to have."""
-    try:
-        return function()
-    except errors.Error as error:
-        output.print_error(type(error).__name__, str(error), as_json)
-        return TEJ_FAILED
 
 
 @click.command()
@@ -96,39 +87,34 @@ def run(
     the job's own exit code, or with 125 if tej itself failed.
     """
 
-    def follow_through() -> int:
-        environment = parse_pairs(variables, "variable")
-        try:
-            with output.TransferBar("Uploading", size_of(directory)) as bar:
-                job = queue.ensure(
-                    directory,
-                    script=script,
-                    job_id=id_,
-                    retry=retry,
-                    labels=parse_pairs(labels, "label"),
-                    environment=environment,
-                    resources=resources,
-                    login=login,
-                    progress=bar,
-                )
-        except KeyboardInterrupt:
-            sent = id_ or make_id(signature(directory, script, environment))
-            return interrupted(queue.job(sent), kill_on_interrupt, grace)
-        click.echo(
-            f"Job {'submitted as' if job.is_new else 'found'}: {job.id}", err=True
-        )
-        try:
-            status = follow(queue, job.id, show=not (quiet or as_json))
-        except KeyboardInterrupt:
-            return interrupted(job, kill_on_interrupt, grace)
-        click.echo(status.describe(), err=True)
-        written = fetch(job, status, patterns, target)
-        if as_json:
-            more = {"is_new": job.is_new, "files": written}
-            output.print_json(output.as_document(job.id, status, None, more))
-        return of_job(status)
-
-    return or_125(follow_through, as_json)
+    environment = parse_pairs(variables, "variable")
+    try:
+        with output.TransferBar("Uploading", size_of(directory)) as bar:
+            job = queue.ensure(
+                directory,
+                script=script,
+                job_id=id_,
+                retry=retry,
+                labels=parse_pairs(labels, "label"),
+                environment=environment,
+                resources=resources,
+                login=login,
+                progress=bar,
+            )
+    except KeyboardInterrupt:
+        sent = id_ or make_id(signature(directory, script, environment))
+        return interrupted(queue.job(sent), kill_on_interrupt, grace)
+    click.echo(f"Job {'submitted as' if job.is_new else 'found'}: {job.id}", err=True)
+    try:
+        status = follow(queue, job.id, show=not (quiet or as_json))
+    except KeyboardInterrupt:
+        return interrupted(job, kill_on_interrupt, grace)
+    click.echo(status.describe(), err=True)
+    written, error = fetch(job, patterns, target)
+    if as_json:
+        more = {"is_new": job.is_new, "files": written}
+        output.print_json(output.as_document(job.id, status, error, more))
+    return of_job(status) or (0 if error is None else TEJ_FAILED)
 
 
 def follow(queue: RemoteQueue, job_id: str, *, show: bool) -> JobStatus:
@@ -196,21 +182,27 @@ def queue_option(job: Job) -> list[str]:
 
 
 def fetch(
-    job: Job, status: JobStatus, patterns: tuple[str, ...], target: str
-) -> list[str]:
-    """The results; of a job that failed, those that are there."""
+    job: Job, patterns: tuple[str, ...], target: str
+) -> tuple[list[str], errors.DownloadFailed | None]:
+    """The results, and what was wrong if not all could be had: one that is missing
+    keeps no other back."""
+
+    def get(*names: str) -> list[str]:
+        with output.TransferBar(f"Downloading {', '.join(names)}") as bar:
+            return [*map(str, job.download(names, directory=target, progress=bar))]
+
+    if len(patterns) > 1:
+        with contextlib.suppress(errors.DownloadFailed):
+            return get(*patterns), None
     written: list[str] = []
+    failure: errors.DownloadFailed | None = None
     for pattern in patterns:
         try:
-            with output.TransferBar(f"Downloading {pattern}") as bar:
-                paths = job.download(pattern, directory=target, progress=bar)
+            written += get(pattern)
         except errors.DownloadFailed as error:
-            if status.succeeded:
-                raise
             click.echo(str(error), err=True)
-        else:
-            written += map(str, paths)
-    return written
+            failure = failure or error
+    return written, failure
 
 
 @click.command()
@@ -226,25 +218,20 @@ def wait(
     if tej itself failed or the time is over.
     """
 
-    def wait_for_all() -> int:
-        # Waiting is patient; what cannot be reached or is not there is said at once.
-        for one, found in queue.statuses(ids).items():
-            if found is None:
-                raise no_job(one)
-        ended: dict[str, JobStatus] = {}
-        for ended_id, status in queue.as_completed(ids, timeout):
-            ended[ended_id] = status
-            if not as_json:
-                click.echo(output.prefix(ids, ended_id) + status.describe())
-        if as_json:
-            jobs = [
-                output.as_document(one, status, None) for one, status in ended.items()
-            ]
-            output.print_json({"jobs": jobs})
-        codes = [of_job(ended[one]) for one in dict.fromkeys(ids)]
-        return next((code for code in codes if code), 0)
-
-    return or_125(wait_for_all, as_json)
+    # Waiting is patient; what cannot be reached or is not there is said at once.
+    for one, found in queue.statuses(ids).items():
+        if found is None:
+            raise no_job(one)
+    ended: dict[str, JobStatus] = {}
+    for ended_id, status in queue.as_completed(ids, timeout):
+        ended[ended_id] = status
+        if not as_json:
+            click.echo(output.prefix(ids, ended_id) + status.describe())
+    if as_json:
+        jobs = [output.as_document(one, status, None) for one, status in ended.items()]
+        output.print_json({"jobs": jobs})
+    codes = [of_job(ended[one]) for one in dict.fromkeys(ids)]
+    return next((code for code in codes if code), 0)
 
 
 @click.command()

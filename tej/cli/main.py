@@ -27,6 +27,9 @@ class _Tej(click.Group):
             # Whoever read us has seen enough; there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SIGPIPE
+        except errors.Error:
+            # Some are also what Python calls an OSError.
+            raise
         except OSError as error:
             raise errors.Error(f"This machine: {error}") from error
 

@@ -23,7 +23,7 @@ from tej.cli.options import (
 from tej.job import JobStatus
 from tej.queue import RemoteQueue
 from tej.queue.base import no_job
-from tej.queue.managing import check_killed
+from tej.queue.managing import Killed, check_killed
 from tej.queue.selection import ORDERS
 
 
@@ -64,8 +64,7 @@ def kill(queue: RemoteQueue, ids: tuple[str, ...], grace: int, as_json: bool) ->
             error: errors.Error | None = no_job(id_)
             words, document = "", output.as_document(id_, None, error)
         else:
-            over = outcome.was.final
-            words = f"Job '{id_}' {'has already completed' if over else 'killed'}"
+            words = f"Job '{id_}' {as_words(outcome)}"
             error = still_running(outcome.status)
             was = {"was": outcome.was.value}
             document = output.as_document(id_, outcome.status, error, was)
@@ -74,6 +73,14 @@ def kill(queue: RemoteQueue, ids: tuple[str, ...], grace: int, as_json: bool) ->
     if as_json:
         output.print_json({"jobs": documents})
     return worst
+
+
+def as_words(outcome: Killed) -> str:
+    """What a kill has done, as in the original."""
+    if not outcome.was.final:
+        return "killed"
+    strays = "; what it had left running was ended" if outcome.strays else ""
+    return f"has already completed{strays}"
 
 
 def still_running(job: JobStatus) -> errors.JobStillRunning | None:

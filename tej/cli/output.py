@@ -30,14 +30,6 @@ def print_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
-def print_error(kind: str, message: str, as_json: bool) -> None:
-    """An error, where whoever asked looks for it."""
-    if as_json:
-        print_json({"error": error_as_dict(kind, message)})
-    else:
-        click.echo(message, err=True)
-
-
 def error_as_dict(kind: str, message: str) -> dict[str, str]:
     """An error in JSON: `kind` is the name of its class in Python."""
     return {"kind": kind, "message": message}

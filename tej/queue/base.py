@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from tej import protocol, runtime
 from tej.destination import Destination, destination_as_string
 from tej.errors import JobNotFound, QueueDoesntExist
-from tej.job import JobState, check_job_reference
-from tej.protocol import Answer, Program, parse_answer
+from tej.job import JobState, JobStatus, check_job_reference
+from tej.protocol import Answer, Program, parse_answer, parse_status
 from tej.queue.exchange import Exchange, Retries
 from tej.server_log import ServerLogger
 from tej.transport import Transport, open_transport
@@ -190,6 +190,20 @@ class QueueBase:
             return True
 
         return self._exchange.settle(attempt)
+
+    def statuses(self, job_ids: Iterable[str]) -> dict[str, JobStatus | None]:
+        """What the server knows of these jobs, in one round trip, in the order given;
+        None for those not found."""
+        ids = check_job_ids(job_ids)
+        if not ids:
+            return {}
+        answer = self._ask("status", *ids)
+        found = {
+            record["id"]: parse_status(record, answer.head)
+            for record in answer.jobs
+            if "state" in record
+        }
+        return {job_id: found.get(job_id) for job_id in ids}
 
     def shell(
         self,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tej.errors import Error, JobFailed, WaitTimeout
 from tej.job import JobStatus, check_job_reference
-from tej.protocol import Program, parse_status
+from tej.protocol import Program
 from tej.queue.base import QueueBase, check_job_ids, no_job
 from tej.queue.download import Download, Downloaded, Receiver, check_name
 from tej.queue.logs import STREAMS, Logs, Position, iterate
@@ -67,26 +67,18 @@ class Following(QueueBase):
             del pending[job_id]
             yield job_id, status
         # The time may be over before anybody was asked.
-        for status in self._look(pending):
+        for job_id, status in self.statuses(pending).items():
+            if status is None:
+                raise no_job(job_id)
             if status.state.final:
-                del pending[status.job_id]
-                yield status.job_id, status
+                del pending[job_id]
+                yield job_id, status
         if pending:
             shown = ", ".join([*pending][:3]) + (", ..." if len(pending) > 3 else "")
             raise WaitTimeout(
                 f"After {timeout:g} seconds {len(pending)} of {len(ids)} jobs have not "
                 f"ended ({shown}); they go on"
             )
-
-    def _look(self, job_ids: Iterable[str]) -> list[JobStatus]:
-        ids = [*job_ids]
-        answer = self._ask("status", *ids) if ids else None
-        if answer is None:
-            return []
-        for record in answer.jobs:
-            if "state" not in record:
-                raise no_job(record["id"])
-        return [parse_status(record, answer.head) for record in answer.jobs]
 
     def logs(
         self,

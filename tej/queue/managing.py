@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from builtins import list as list_
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from tej.queue.base import (
 )
 from tej.queue.selection import ORDERS, disposable, select
 
+logger = logging.getLogger("tej")
+
 
 @dataclass(frozen=True)
 class Killed:
@@ -28,6 +31,8 @@ class Killed:
     was: JobState
     """Its state before: if that is final, there was nothing to kill."""
     status: JobStatus
+    strays: int = 0
+    """How many processes were still there of a job that was over: they got the same."""
 
 
 class Managing(QueueBase):
@@ -42,20 +47,6 @@ class Managing(QueueBase):
         if status is None:
             raise no_job(job_id)
         return status
-
-    def statuses(self, job_ids: Iterable[str]) -> dict[str, JobStatus | None]:
-        """The same for many jobs, in one round trip, in the order given; None for those
-        not found."""
-        ids = check_job_ids(job_ids)
-        if not ids:
-            return {}
-        answer = self._ask("status", *ids)
-        found = {
-            record["id"]: parse_status(record, answer.head)
-            for record in answer.jobs
-            if "state" in record
-        }
-        return {job_id: found.get(job_id) for job_id in ids}
 
     def jobs(
         self,
@@ -139,7 +130,9 @@ class Managing(QueueBase):
         answer = self._ask("kill", str(int(grace)), submitter(), *ids)
         return {
             record["id"]: Killed(
-                JobState(record["was"]), parse_status(record, answer.head)
+                JobState(record["was"]),
+                parse_status(record, answer.head),
+                int(record["strays"]),
             )
             if "state" in record
             else None
@@ -166,6 +159,11 @@ class Managing(QueueBase):
 
         def attempt(tries: int) -> dict[str, JobNotFound | JobStillRunning | None]:
             answer = self._answer("delete", *ids)
+            for record in answer.jobs:
+                if "elsewhere" in record:
+                    logger.warning(
+                        "Job '%s' is deleted; %s", record["id"], record["note"]
+                    )
             # Not there on a second try: the first one has done it.
             return {
                 record["id"]: None
@@ -186,7 +184,7 @@ def check_killed(status: JobStatus) -> None:
     if status.processes_left:
         raise JobStillRunning(
             f"Job '{status.job_id}' has ended, but {status.processes_left} of its "
-            "processes resist SIGKILL"
+            f"processes are left: {status.note or 'they resist SIGKILL'}"
         )
 
 

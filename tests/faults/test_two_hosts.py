@@ -69,6 +69,33 @@ def test_a_kill_from_another_host_reaches_what_ignores_it_and_has_left_the_sessi
     login2.delete("there")
 
 
+def test_what_a_job_left_running_on_another_host_is_told_of(
+    queue: tej.RemoteQueue,
+    login2: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("left", "killed"):
+        script = "setsid sh ./leaf & until [ -e begun ]; do sleep 0.05; done"
+        login2.submit(name, job(script, {"leaf": f"touch begun\n{gate.wait}\n"}))
+        login2.job(name).wait(60)
+        assert queue.status(name).processes_left >= 1
+    with pytest.raises(tej.JobStillRunning, match="what it left running was on login2"):
+        queue.kill("killed")
+    outcome = login2.kill_many(["killed"])["killed"]
+    assert outcome is not None
+    assert (outcome.was, outcome.strays >= 1) == (JobState.FINISHED, True)
+    assert outcome.status.processes_left == 0
+    with pytest.raises(tej.JobStillRunning, match="kill it first"):
+        login2.delete("left")
+    assert caplog.messages == []
+    queue.delete("left")
+    (message,) = caplog.messages
+    assert "'left' is deleted; what it left running was on login2" in message
+    queue.delete("killed")
+
+
 def test_a_host_never_signals_pids_of_another(
     queue: tej.RemoteQueue, login2: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:

@@ -160,8 +160,10 @@ has_processes() {
     [ -n "$pids" ]
 }
 
-# recount: what an ended job had left running may be gone by now, as its own host knows.
+# recount: what an ended job had left running may be gone by now, as its own host knows;
+# elsewhere=that host, if it is not this one.
 recount() {
+    elsewhere=''
     [ -n "$left" ] || return 0
     # shellcheck disable=SC2086 # fields
     set -- $native
@@ -170,6 +172,9 @@ recount() {
     elif [ "${2-}" = "$host" ] && [ "${3-}" != "$boot" ]; then
         # Nobody outlives the machine.
         left=''
+    else
+        elsewhere=$2
+        note="${note:+$note; }what it left running was on $2, and may be gone by now"
     fi
 }
 
