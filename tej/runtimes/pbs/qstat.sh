@@ -1,8 +1,8 @@
-# What the qstat of each dialect says, as lines ID|STATE|NAME|WORDS.
+# What the qstat of OpenPBS or Torque says, as lines ID|STATE|NAME|WORDS.
 # shellcheck shell=sh
 
-# scheduler_list ID...: those; with none, all that are there.
-scheduler_list() {
+# qstat_list ID...: those; with none, all that are there.
+qstat_list() {
     if [ "$dialect" = openpbs ] && [ $# != 0 ]; then
         run_qstat -x -f "$@" && ! grep -q 'not configured to maintain job history' "$fresh.said2" ||
             run_qstat -f "$@"
@@ -37,8 +37,8 @@ $(sed -n 's/^Job Id:[ 	]*\([0-9]*\).*/\1/p' "$fresh.said1")
         case $printed in *"
 $digits
 "*) continue ;; esac
-        if [ "$dialect" = wrapper ] ||
-            grep -E 'Unknown Job|has finished' "$fresh.said2" | grep -Eq "(^|[^0-9])${digits}([^0-9]|\$)"; then
+        if grep -E 'Unknown Job|has finished' "$fresh.said2" |
+            grep -Eq "(^|[^0-9])${digits}([^0-9]|\$)"; then
             printf '%s|unknown||\n' "$one"
         else
             printf '%s|silent||\n' "$one"

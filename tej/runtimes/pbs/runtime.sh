@@ -1,11 +1,14 @@
 # The runtime for PBS: OpenPBS and PBS Pro, Torque, and Slurm's look-alike of Torque.
-# Which of them it is was found out at setup: openpbs, torque or wrapper.
+# Which of them it is was found out at setup: openpbs, torque or wrapper.  Behind the
+# look-alike it is Slurm that is asked.
 # shellcheck shell=sh
 
 # shellcheck source=../common/lib/scheduler.sh
 . "$here/lib/scheduler.sh"
 # shellcheck source=qstat.sh
 . "$here/runtimes/pbs/qstat.sh"
+# shellcheck source=../slurm/slurm.sh
+. "$here/runtimes/slurm/slurm.sh"
 
 read_setup dialect
 dialect=$noted
@@ -22,8 +25,11 @@ scheduler_here() {
     note_setup dialect "$dialect"
     case $dialect in
         wrapper)
-            patiently qstat >/dev/null 2>&1 </dev/null
-            case $? in 0 | 153) return 0 ;; esac
+            slurm_here || {
+                [ $? = 2 ] || printf '%s\n' "The qsub here is Slurm's, whose own commands are missing"
+                return 2
+            }
+            return
             ;;
         *) ! patiently qstat -B >/dev/null 2>&1 </dev/null || return 0 ;;
     esac
@@ -47,7 +53,11 @@ find_dialect() {
     esac
 }
 
-scheduler_listed_all() { return 1; }
+scheduler_listed_all() { [ "$dialect" = wrapper ]; }
+
+scheduler_list() {
+    if [ "$dialect" = wrapper ]; then slurm_list; else qstat_list "$@"; fi
+}
 
 scheduler_own_id() { own_id=${PBS_JOBID:-${SLURM_JOB_ID-}}; }
 
@@ -108,27 +118,19 @@ scheduler_submit() {
 }
 
 scheduler_term() {
-    if command -v qsig >/dev/null 2>&1; then
+    if [ "$dialect" = wrapper ]; then
+        slurm_term "$1"
+    elif command -v qsig >/dev/null 2>&1; then
         patiently qsig -s SIGTERM "$1"
-    elif [ "$dialect" = wrapper ] && command -v scancel >/dev/null 2>&1; then
-        patiently scancel --full -s TERM "$1"
     else
         return 1
     fi
 }
 
 scheduler_cancel() {
-    patiently qdel "$1"
+    if [ "$dialect" = wrapper ]; then slurm_cancel "$1"; else patiently qdel "$1"; fi
 }
 
-# Slurm tells more than its look-alike does.
 scheduler_history() {
-    [ "$dialect" = wrapper ] && command -v scontrol >/dev/null 2>&1 || return 1
-    word=$(patiently scontrol -o show job "$1") || return 1
-    word=${word#*JobState=} word=${word%% *}
-    case $word in
-        CANCELLED) printf '%s|%s\n' cancelled "$word" ;;
-        '' | COMPLETED) return 1 ;;
-        *) printf '%s|%s\n' over "$word" ;;
-    esac
+    [ "$dialect" = wrapper ] && slurm_history "$1"
 }
