@@ -11,8 +11,4 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/job.sh"
 . "$here/lib/resources.sh"
 . "$here/lib/objects.sh"
-
-# What a runtime may leave out.
-runtime_tell() { return 1; }
-
 . "$here/runtimes/$runtime/runtime.sh"
