@@ -58,7 +58,8 @@ class Program:
 def program(verb: str, script: str) -> Program:
     """One whose answer begins behind a marker of its own."""
     marker = f"tej-{secrets.token_hex(16)}"
-    text = f"{runtime.sent_script('bootstrap.sh')}\nbegin {marker}\n{script}\n"
+    parts = [*map(runtime.sent_script, ("lib/environment.sh", "bootstrap.sh"))]
+    text = "\n".join([*parts, f"begin {marker}", script, ""])
     return Program(as_line(text), marker.encode(), verb)
 
 

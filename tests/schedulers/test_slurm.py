@@ -164,6 +164,41 @@ def test_what_a_script_leaves_running_ends_with_the_job(
     either.delete("leaver")
 
 
+def test_what_users_have_told_squeue_and_scancel_is_not_for_us(
+    queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    own = {
+        "SQUEUE_PARTITION": "nowhere",
+        "SQUEUE_STATES": "SUSPENDED",
+        "SCANCEL_INTERACTIVE": "1",
+        "host": "not this one",
+        "job": "a user's",
+    }
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    for number in range(2):
+        queue.submit(f"holder{number}", job(f"env >env; {gate.wait}", name="holder"))
+    queue.submit("waiting", job("true", name="waiting"))
+    status = until(queue, "waiting", lambda status: "Resources" in str(status.note))
+    assert status.state is JobState.QUEUED
+    assert queue.kill("waiting").state is JobState.KILLED
+    until(queue, "holder0", lambda status: status.state is JobState.RUNNING)
+    assert queue.kill("holder1", grace=1).state is JobState.KILLED
+    for name in own:
+        monkeypatch.delenv(name)
+    wait_until(lambda: len(run("squeue", "-h").splitlines()) == 1, "one is left")
+    gate.open()
+    assert queue.job("holder0").wait(90).succeeded
+    queue.download("holder0", "env", directory=tmp_path)
+    found = (tmp_path / "env").read_text().splitlines()
+    assert {f"{name}={value}" for name, value in own.items()} <= {*found}
+    assert not [line for line in found if line.startswith("tej_")]
+
+
 # Killed by tej, and by others
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -20,6 +21,61 @@ Make = Callable[..., Path]
 def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
     wait_until(lambda: queue.status(job_id).state.final, f"{job_id} has ended")
     return queue.status(job_id)
+
+
+def variables_of_ours() -> set[str]:
+    """The names that the server's scripts use."""
+    names: set[str] = set()
+    for path in Path(tej.__file__).with_name("runtimes").rglob("*"):
+        if path.is_file() and path.suffix in ("", ".sh"):
+            text = path.read_text()
+            names.update(re.findall(r"(?:^|[\s;(])([a-z][a-z0-9_]*)=", text))
+            names.update(re.findall(r"for ([a-z][a-z0-9_]*) in", text))
+            for line in re.findall(r"read -r ([a-z0-9_ ]+)", text):
+                names.update(line.split())
+    return {name for name in names if re.match("(?!tej_)[a-z]", name)}
+
+
+def test_variables_that_users_have_are_neither_taken_for_ours_nor_lost(
+    queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    names = {*variables_of_ours(), "TAR_OPTIONS", "QUOTING_STYLE"}
+    assert {"host", "now", "job", "line", "state", "tej"} <= names
+    queue.submit("calm", job("true", name="calm"))
+    calm = ends(queue, "calm")
+    for name in names - {"tej"}:
+        monkeypatch.setenv(name, f"the user's {name}")
+    monkeypatch.setenv("tej", "lost, as no other")
+    monkeypatch.setenv("proxied", "two\nexport host='lines'\n")
+    queue.submit("busy", job(f"env >env; {gate.wait}", name="busy"))
+    status = queue.status("busy")
+    assert (status.state, status.host) == (JobState.RUNNING, calm.host)
+    assert {one.job_id for one in queue.jobs(states=[JobState.RUNNING])} == {"busy"}
+    gate.open()
+    assert queue.job("busy").wait(60).succeeded
+    assert b"".join(queue.logs("busy")) == b""
+    queue.download("busy", "env", directory=tmp_path)
+    found = (tmp_path / "env").read_text().splitlines()
+    for name in names - {"tej"}:
+        assert f"{name}=the user's {name}" in found
+    assert "proxied=two" in found
+    assert not [line for line in found if line.startswith(("tej_", "tej="))]
+    queue.delete("busy")
+
+
+def test_a_command_finds_nothing_of_ours_in_its_shell(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    script = 'set; [ -z "$id$job$queue$line$file$spec" ] || exit 9; command -v put me'
+    queue.submit("curious", job("true"), script=script)
+    assert ends(queue, "curious").exit_code not in (0, 9)
+    seen = b"".join(queue.logs("curious")).decode()
+    ours = {line.partition("=")[0] for line in seen.splitlines()} & variables_of_ours()
+    assert not ours
 
 
 def test_a_job_goes_all_its_way(

@@ -4,6 +4,8 @@
 # shellcheck shell=sh
 
 umask 022
+. "$3/lib/environment.sh"
+hide_environment
 queue=$1 id=$2 here=$3 runtime=$4 token=$5
 unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 . "$here/lib/load.sh"

@@ -18,6 +18,7 @@ quit() {
 
 # begin MARKER: what start-up files have printed so far is not part of the answer.
 begin() {
+    hide_environment
     printf '\n%s\n' "$1"
     printf '\n%s\n' "$1" >&2
     # A handler, not '': what is ignored here would stay ignored in the job.
