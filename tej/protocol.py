@@ -131,6 +131,8 @@ def renewal(queue: str, scripts: runtime.Scripts, version: str) -> Program:
         "setup",
         f"{_installer_functions(scripts)}\n"
         f"find_queue {command(queue)} && read_version || quit 10\n"
+        # Another client may have done it meanwhile.
+        f"load_queue {command(scripts.digest)} || "
         f"install {command('auto', scripts.digest, version)}",
     )
 

@@ -99,7 +99,15 @@ class Managing(QueueBase):
         )
         if dry_run:
             return chosen
-        gone = self.delete_many(job.job_id for job in chosen)
+        # One that took its place since then is not meant.
+        gone = self._delete(
+            {
+                job.job_id: "-"
+                if job.submitted is None
+                else str(int(job.submitted.timestamp()))
+                for job in chosen
+            }
+        )
         return [job for job in chosen if gone[job.job_id] is None]
 
     def list(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -153,12 +161,18 @@ class Managing(QueueBase):
     ) -> dict[str, JobNotFound | JobStillRunning | None]:
         """The same for many jobs, in one round trip: None for each that is gone, else
         the error that `delete` would raise."""
-        ids = check_job_ids(job_ids)
-        if not ids:
+        return self._delete(dict.fromkeys(check_job_ids(job_ids), "-"))
+
+    def _delete(
+        self, submitted: Mapping[str, str]
+    ) -> dict[str, JobNotFound | JobStillRunning | None]:
+        """Those that were submitted then, in seconds since 1970; "-" for whenever."""
+        if not submitted:
             return {}
+        words = [word for pair in submitted.items() for word in pair]
 
         def attempt(tries: int) -> dict[str, JobNotFound | JobStillRunning | None]:
-            answer = self._answer("delete", *ids)
+            answer = self._answer("delete", *words)
             for record in answer.jobs:
                 if "elsewhere" in record:
                     logger.warning(

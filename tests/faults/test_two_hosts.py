@@ -4,11 +4,13 @@ nothing on the other.  They are namespaces of this machine."""
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults.machines import Host
+from faults.machines import Doubles, Host
 from jobs import Gate, is_alive, wait_until
 
 import tej
@@ -16,6 +18,9 @@ from tej import JobState
 
 Start = Callable[[str], Host]
 Make = Callable[..., Path]
+
+SILENT = 6
+"""Seconds after which `impatient` servers give another host up."""
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -127,6 +132,74 @@ def test_the_jobs_of_a_host_that_is_gone_are_lost_when_it_was_silent_for_long(
     assert status.state is JobState.LOST
     assert "no sign of life from login3" in (status.evidence or "")
     queue.delete("there")
+
+
+def wrappers_of(queue_path: Path) -> list[int]:
+    """The pids, here, of those who watch over jobs."""
+    lines = {path: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
+    mine = os.fsencode(queue_path)
+    return [
+        int(path.parent.name)
+        for path, line in lines.items()
+        if b"wrapper.sh" in line and mine in line
+    ]
+
+
+def test_a_job_that_was_given_up_and_goes_on_tells_nothing_of_the_next_try(
+    queue: tej.RemoteQueue,
+    login2: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
+    tmp_path: Path,
+) -> None:
+    old = Gate(tmp_path / "old")
+    directory = job(
+        f"if [ $(uname -n) = login2 ]; then {old.wait}; exit 7; fi; {gate.wait}"
+    )
+    login2.ensure(directory, job_id="twice")
+    wrappers = wrappers_of(queue_path)
+    assert wrappers
+    for pid in wrappers:
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: queue.status("twice").state is JobState.LOST, "it is given up")
+    assert queue.ensure(directory, job_id="twice", retry=True).is_new
+    beat = queue_path / "jobs/twice/heartbeat"
+    native = (queue_path / "jobs/twice/native_id").read_text()
+    old.open()
+    for pid in wrappers:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: queue.status("twice#1").exit_code == 7, "the old one has ended")
+    status = queue.status("twice")
+    assert (status.state, status.exit_code) == (JobState.RUNNING, None)
+    assert (queue_path / "jobs/twice/native_id").read_text() == native
+    assert beat.exists()
+    gate.open()
+    assert queue.job("twice").wait(60).succeeded
+
+
+def test_a_job_that_has_waited_for_long_is_not_lost_in_the_moment_it_begins(
+    queue: tej.RemoteQueue,
+    login2: tej.RemoteQueue,
+    doubles: Doubles,
+    job: Make,
+    gate: Gate,
+    tmp_path: Path,
+) -> None:
+    queue.setup(max_running=1)
+    queue.submit("first", job(gate.wait, name="first"))
+    hold = doubles.hold("mv", after="*/native_id")
+    second = Gate(tmp_path / "second")
+    queue.submit("second", job(second.wait, name="second"))
+    since = time.monotonic()
+    wait_until(lambda: time.monotonic() - since > SILENT + 1, "it has waited for long")
+    gate.open()
+    hold.wait()
+    status = login2.status("second")
+    hold.release()
+    assert not status.state.final, status
+    second.open()
+    assert queue.job("second").wait(60).succeeded
 
 
 def test_a_silent_host_that_comes_back_is_believed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,15 @@ def test_of_2000_files_with_one_changed_little_more_than_that_one_is_sent(
     for path in directory.rglob("*"):
         if path.is_file():
             assert (out / path.relative_to(directory)).read_bytes() == path.read_bytes()
+
+
+def test_what_was_just_sent_is_young_to_whoever_sweeps(
+    queue: tej.RemoteQueue, tmp_path: Path, queue_path: Path
+) -> None:
+    ensure(queue, many_files(tmp_path))
+    objects = [path for path in queue_path.glob("objects/*/*") if path.is_file()]
+    assert objects
+    assert all(time.time() - path.stat().st_mtime < 3600 for path in objects)
 
 
 def test_a_large_input_that_jobs_share_is_sent_once(

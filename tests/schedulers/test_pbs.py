@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -166,6 +167,34 @@ def test_a_server_that_does_not_answer_ends_no_job(
     assert "does not answer" in str(status.note)
     gate.open()
     assert queue.job("running").wait(90).exit_code == 5
+
+
+def test_an_end_that_is_on_file_does_not_wait_for_ever_for_its_cause(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    script = f"trap 'exit 3' TERM; echo begun; {gate.wait}"
+    queue.submit("victim", job(script))
+    wait_until(lambda: output(queue, "victim") == "begun\n", "the trap is set")
+    facts = queue_path / "jobs/victim"
+    (pbs / "down").touch()
+    # As its scheduler would have done before it fell silent.
+    pid = int((facts / "started").read_text().split()[2])
+    os.kill(os.getsid(pid), signal.SIGTERM)
+    os.kill(pid, signal.SIGTERM)
+    wait_until((facts / "finished").exists, "it has ended")
+    assert (facts / "finished").read_text().split()[3] == "ask"
+    (queue_path / "scheduler/listing").unlink(missing_ok=True)
+    status = queue.status("victim")
+    assert status.state is JobState.RUNNING
+    assert "does not say why" in str(status.note)
+    ended, _, rest = (facts / "finished").read_text().partition(" ")
+    (facts / "finished").write_text(f"{int(ended) - 600} {rest}")
+    status = queue.status("victim")
+    assert (status.state, status.exit_code) == (JobState.FINISHED, 3)
+    assert "could not be asked why" in str(status.note)
+    (pbs / "down").unlink()
+    assert queue.status("victim") == status
+    queue.delete("victim")
 
 
 def test_a_job_that_is_over_before_qsub_returns_is_finished(

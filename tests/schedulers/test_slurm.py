@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -281,6 +283,44 @@ def test_a_queued_job_that_somebody_cancels_was_killed_and_not_by_tej(
     status = until(queue, "victim", lambda status: status.state.final)
     assert status.state is JobState.KILLED
     assert "not by tej" in status.describe()
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_that_of_the_next_try(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    wrapped: Callable[..., Path],
+    job: Make,
+    gate: Gate,
+    tmp_path: Path,
+) -> None:
+    """sbatch hangs for the first; that is killed, and tried again, before it answers."""
+    queue.setup()
+    hung, answers = tmp_path / "hung", Gate(tmp_path / "answers")
+    wrapped(
+        "sbatch",
+        f"if mkdir '{hung}' 2>/dev/null; then {answers.wait}; fi\n"
+        'exec /usr/bin/sbatch "$@"',
+    )
+    directory = job(f"echo begun; {gate.wait}")
+
+    def submit() -> None:
+        with contextlib.suppress(tej.Error):
+            tej.RemoteQueue("local:", str(queue_path)).ensure(directory, job_id="twice")
+
+    first = threading.Thread(target=submit)
+    first.start()
+    wait_until(hung.exists, "sbatch hangs")
+    assert queue.kill("twice", grace=0).state is JobState.KILLED
+    assert queue.ensure(directory, job_id="twice", retry=True).is_new
+    true_id = native_id(queue_path, "twice")
+    wait_until(lambda: output(queue, "twice") == "begun\n", "it runs")
+    answers.open()
+    first.join()
+    assert native_id(queue_path, "twice") == true_id
+    assert queue.status("twice").state is JobState.RUNNING
+    wait_until(lambda: run("squeue", "-h", "-o", "%i").split() == [true_id], "no other")
+    gate.open()
+    assert queue.job("twice").wait(90).succeeded
 
 
 # What Slurm does to jobs

@@ -43,7 +43,7 @@ def test_variables_that_users_have_are_neither_taken_for_ours_nor_lost(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    names = {*variables_of_ours(), "TAR_OPTIONS", "QUOTING_STYLE"}
+    names = {*variables_of_ours(), "TAR_OPTIONS", "QUOTING_STYLE", "GREP_OPTIONS"}
     assert {"host", "now", "job", "line", "state", "tej"} <= names
     queue.submit("calm", job("true", name="calm"))
     calm = ends(queue, "calm")

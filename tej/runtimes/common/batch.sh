@@ -10,7 +10,10 @@ queue=$1 id=$2 here=$3 runtime=$4 token=$5
 unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 . "$here/lib/load.sh"
 . "$here/lib/run.sh"
-job=$jobs/$id own_id=''
+# By its path it could become another one, if somebody gives this one up and tries again:
+# where we are goes with it, wherever it is moved.
+cd "$jobs/$id" && job=. || exit 0
+own_id=''
 scheduler_own_id
 me
 
@@ -107,6 +110,13 @@ else
     done
     [ -z "$listener" ] || kill "$listener" 2>/dev/null
     [ -n "$end" ] || exit 1
+fi
+
+# The scheduler may have ended it before that.
+if [ ! -e "$job/started" ] && [ -z "$told" ] && [ ! -e "$job/kill" ]; then
+    read_facts
+    lose "its script could not be started: the shell for it ended with ${end#exit }"
+    exit 1
 fi
 
 # Whose end it is: if the script was told to end, or ended as one does that was (which may

@@ -87,7 +87,7 @@ read_version() {
     if [ ! -f "$queue/version" ]; then
         for path in "$queue"/* "$queue"/.[!.]*; do
             case ${path##*/} in
-                jobs | incoming | scripts | attempts | waiting | running | scheduler | objects | .version.*) ;;
+                jobs | incoming | scripts | attempts | waiting | running | scheduler | objects | closing | .version.*) ;;
                 *)
                     [ ! -e "$path" ] && [ ! -h "$path" ] ||
                         quit 12 "'$queue' is not a queue of tej: it holds '${path##*/}'"

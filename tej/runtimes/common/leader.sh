@@ -1,27 +1,29 @@
 # leader: the first process of a job, in the job's own session: becomes its command.
-# Gets tej_queue, tej_id and tej_here from the wrapper's environment.
+# Gets tej_queue, tej_id and tej_here from the wrapper's environment; begins in the job's
+# directory, which may have been moved, and its place taken by another.
 #
 # The command, and what users have in files that are read before it, shares this shell: it
 # finds nothing of ours but what begins with tej_.
 
-tej_job=$tej_queue/jobs/$tej_id
-cd "$tej_job/stage" || exit 125
+cd stage || exit 125
 # Away with what was uploaded under these names: it could be a link to elsewhere.
 rm -rf _stdout _stderr
 exec </dev/null >_stdout 2>_stderr || exit 125
 (
-    job=$tej_job
+    job=..
     . "$tej_here/lib/facts.sh"
     . "$tej_here/lib/process.sh"
     me
     put started "$(date +%s) ${who%% *} $$ ${start:--}" || exit 125
     # Whoever asked for the end before we were `started` could not see us: see to it here.
     [ ! -e "$job/kill" ] || kill -s TERM $$
+    # Nobody expects it any more.
+    [ ! -e "$job/lost" ] || exit 125
 ) || exit 125
 
-IFS= read -r tej_spec <"$tej_job/spec"
+IFS= read -r tej_spec <../spec
 TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
-TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_job/stage
+TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 . "$tej_here/lib/environment.sh"
 restore_environment
@@ -41,24 +43,26 @@ tej_run() {
             exec $tej_line "$@"
             ;;
         *ELF*)
-            printf "tej: '%s' cannot be run: '%s' is on a file system mounted noexec\n" "$1" "$tej_job" >&2
+            printf "tej: '%s' cannot be run: '%s' is on a file system mounted noexec\n" "$1" "$TEJ_JOB_DIR" >&2
             exit 126
             ;;
     esac
     exec /bin/sh "$@"
 }
 
-# What a login shell of this kind reads; on some sites `module` is there.
+# What a login shell of this kind reads (on some sites `module` is there),
+# and the queue's profile.
+tej_stage=$PWD
 case $tej_spec in
     *' login=1 '*)
         # shellcheck source=/dev/null
         [ ! -r /etc/profile ] || . /etc/profile
         # shellcheck source=/dev/null
         [ ! -r "$HOME/.profile" ] || . "$HOME/.profile"
-        cd "$tej_job/stage" || exit 125
         ;;
 esac
 # shellcheck source=/dev/null
 [ ! -f "$TEJ_QUEUE/profile" ] || . "$TEJ_QUEUE/profile"
+[ "$PWD" = "$tej_stage" ] || cd "$tej_stage" || exit 125
 # shellcheck source=/dev/null
-. "$tej_job/command"
+. ../command

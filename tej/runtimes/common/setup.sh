@@ -39,19 +39,19 @@ Use --force to replace the link"
     fi
     [ "$1" -ge 1 ] || quit 13 "Queue already exists
 Use --force to replace it"
-    jobs_there=0 busy=''
-    load_queue any || load_queue "$2" || :
-    for entry in "$queue"/jobs/*/; do
-        [ -d "$entry" ] || continue
-        entry=${entry%/} jobs_there=$((jobs_there + 1))
-        if command -v load_job >/dev/null && load_job "${entry##*/}" && ! is_final; then
-            busy="$busy $id"
-        fi
-    done
-    [ -z "$busy" ] || quit 5 "The queue '$queue' is not replaced, some jobs are still running:$busy"
-    [ "$jobs_there" = 0 ] || [ "$1" -ge 2 ] ||
+    load_queue any || load_queue "$2" ||
+        quit 12 "The queue '$queue' has lost its scripts, without which its jobs cannot be told of: 'tej list' brings them back"
+    close_queue || quit 20 "The queue '$queue' is being removed by another client"
+    find_unended
+    [ -z "$unended" ] || {
+        reopen_queue
+        quit 5 "The queue '$queue' is not replaced, some jobs are still running:$unended"
+    }
+    [ "$jobs_there" = 0 ] || [ "$1" -ge 2 ] || {
+        reopen_queue
         quit 13 "The queue '$queue' holds $jobs_there jobs
 Use --force twice to delete them with it"
+    }
     aside=$queue.old.$$
     mv "$queue" "$aside" && rm -rf "$aside" || quit 20 "The queue '$queue' cannot be replaced"
 }

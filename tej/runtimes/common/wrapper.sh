@@ -5,12 +5,16 @@
 queue=$1 id=$2 here=$3 runtime=$4
 . "$here/lib/load.sh"
 . "$here/lib/run.sh"
-job=$jobs/$id
 trap '' HUP
 
+# By its path it could become another one, if somebody gives this one up and tries again:
+# where we are goes with it, wherever it is moved.
+cd "$jobs/$id" && job=. || exit 0
 # Whoever comes second has nothing to do: a job is started once.
 mkdir "$job/claim" 2>/dev/null || exit 0
 me
+# Before anybody can ask for it.
+beat_heart
 if ! put native_id "pid $who" || ! reserve; then
     rm -f "$job/native_id"
     exit 1
@@ -27,7 +31,7 @@ watch_over() {
         nap=$!
         wait "$nap"
         nap=''
-        printf '%s\n' "$(date +%s)" >"$job/heartbeat"
+        beat_heart
         [ ! -e "$job/kill" ] || [ -e "$job/finished" ] || obey_kill
         [ "$span" = "$beat" ] || end_in_time
     done
@@ -71,7 +75,6 @@ leave() {
     [ -n "$ending" ] || exit 0
 }
 
-printf '%s\n' "$(date +%s)" >"$job/heartbeat"
 began=$(date +%s)
 read_resources
 get_start $$
@@ -91,6 +94,12 @@ if [ -e "$job/kill" ]; then end='none 0'; else run_job; fi
 kill "$watcher" 2>/dev/null
 wait "$watcher" 2>/dev/null
 [ -n "$end" ] || exit 1
+if [ ! -e "$job/started" ] && [ ! -e "$job/kill" ]; then
+    read_facts
+    lose "its script could not be started: the shell for it ended with ${end#exit }"
+    runtime_tend
+    exit 1
+fi
 
 # What the script left running is counted; `status` looks again, `kill` still reaches it.
 left=0
@@ -104,7 +113,8 @@ ended=$(date +%s)
 # A full disk may keep even a rename from happening; this is the one word that must not
 # be lost, so it is said until it is heard.
 until put_reserved finished "$ended" "$end" "$whose" "$left"; do
-    [ -d "$job" ] || exit 1
+    read_spec
+    [ -n "$spec" ] || exit 1
     sleep 5
 done
 runtime_tend

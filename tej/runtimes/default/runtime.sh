@@ -76,9 +76,12 @@ runtime_judge() {
 # judge_elsewhere HOST BOOT SPACE: pids from there say nothing here; the heartbeat does.
 judge_elsewhere() {
     get_time
-    last=''
-    [ ! -f "$job/heartbeat" ] || read -r last <"$job/heartbeat"
-    is_number "$last" || last=${started:-$submitted}
+    last=${started:-$submitted}
+    [ ! -f "$job/heartbeat" ] || {
+        read -r last <"$job/heartbeat"
+        # It was there a moment ago, and is being written.
+        is_number "$last" || last=$now
+    }
     seen=$((now > last ? now - last : 0))
     where=$1
     if [ "$1" = "$host" ] && [ "$2" != "$boot" ]; then

@@ -18,8 +18,9 @@ enqueue() {
     # Of an earlier job of that name, which would count for ever.
     rm -f "$queue/running/$id"
     [ -d "$queue/running" ] || count_those_that_run
-    mkdir -p "$queue/waiting" "$queue/running" && put queued "$now" &&
-        : >"$queue/waiting/$now.$(printf '%06d' "$came").$id"
+    # First in line, then told so: one that is only told so would wait for ever.
+    mkdir -p "$queue/waiting" "$queue/running" &&
+        : >"$queue/waiting/$now.$(printf '%06d' "$came").$id" && put queued "$now"
 }
 
 # is_in_line: it was put there before, by a try whose reply was lost.

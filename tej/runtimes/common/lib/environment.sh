@@ -25,6 +25,8 @@ hide_environment() {
             # One by one: in some locales `a-z` has capitals in it.
             [abcdefghijklmnopqrstuvwxyz]*) ;;
             GREP_OPTIONS | POSIXLY_CORRECT | QUOTING_STYLE | TAR_OPTIONS) ;;
+            # bash: what its `*` leaves out, and how long its `read` waits.
+            GLOBIGNORE | TMOUT) ;;
             SACCT_* | SBATCH_WAIT | SCANCEL_* | SQUEUE_*) ;;
             *) continue ;;
         esac

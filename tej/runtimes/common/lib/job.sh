@@ -93,7 +93,10 @@ claim_removal() {
     read_before=$spec taken="$job/.taken $who"
     if ! mv "$job/spec" "$taken" 2>/dev/null; then
         [ -d "$job" ] || return 1
-        [ ! -f "$job/spec" ] || quit 20 "Cannot write to '$job'"
+        ! read_spec || [ ! -f "$job/spec" ] || {
+            [ "$spec" != "$read_before" ] || quit 20 "Cannot write to '$job'"
+            return 1
+        }
         take_over || return 1
     fi
     read_spec
@@ -111,6 +114,9 @@ take_over() {
         set -- ${item##*/.taken }
         if same_host "$1" "$2" "$3"; then
             ! is_alive "$4" "$5" || return 1
+        elif [ "$1" = "$host" ] && [ "$2" != "$boot" ]; then
+            # Nobody outlives the machine.
+            :
         else
             [ -n "$(find "$item" -ctime +0 2>/dev/null)" ] || return 1
         fi
@@ -207,7 +213,7 @@ nap() {
 wait_for() {
     rounds=0
     until [ -e "$job/$1" ] || [ -e "$job/finished" ]; do
-        [ "$rounds" -lt $(($2 * 20)) ] || return 1
+        [ -d "$job" ] && [ "$rounds" -lt $(($2 * 20)) ] || return 1
         rounds=$((rounds + 1))
         sleep 0.05 2>/dev/null || sleep 1
     done

@@ -39,6 +39,8 @@ ask_anew() {
 is_answered() {
     get_time
     [ $((now - listed_at)) -lt "$patience" ] || return 1
+    # One that is from the future would stay fresh for too long.
+    [ $((now - listed_at)) -ge -2 ] || return 1
     [ "$listing" = answer ] || return 0
     ! scheduler_listed_all || return 0
     [ -n "$ids" ] || [ "$extent" = whole ] || return 1

@@ -11,4 +11,5 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/job.sh"
 . "$here/lib/resources.sh"
 . "$here/lib/objects.sh"
+. "$here/lib/removal.sh"
 . "$here/runtimes/$runtime/runtime.sh"

@@ -15,29 +15,27 @@ locate_object() {
     object=$store/${1%"${1#??}"}/$1
 }
 
-# exchange: read names up to an empty line, and ask for those that are not there.  The
-# others are touched, so that nobody sweeps them meanwhile.
+# exchange: read names up to an empty line, and ask for those that are not there.  All are
+# touched before, so that nobody sweeps them meanwhile.
 exchange() {
     mkdir -p "$store" || fail 20 "Cannot write to '$queue'"
-    there=''
-    while IFS= read -r name && [ -n "$name" ]; do
-        locate_object "$name"
-        if [ -f "$object" ]; then
-            there="$there $name"
-        else
-            printf '%s\0' "miss=$name"
-        fi
-    done
+    names=''
+    while IFS= read -r name && [ -n "$name" ]; do names="$names $name"; done
     # shellcheck disable=SC2086 # names have no blanks
-    for name in $there; do
+    for name in $names; do
         locate_object "$name"
         printf '%s\n' "$object"
     done | sed 's/./\\&/g' | xargs touch -c 2>/dev/null
+    for name in $names; do
+        locate_object "$name"
+        [ -f "$object" ] || printf '%s\0' "miss=$name"
+    done
     printf '%s\0' "ask=missing"
 }
 
-# keep_objects: from the upload into the store.
+# keep_objects: from the upload into the store, where they are as young as they are.
 keep_objects() {
+    find "$room/objects" -type f -exec touch {} + 2>/dev/null
     for item in "$room/objects"/*; do
         [ -f "$item" ] || continue
         locate_object "${item##*/}"

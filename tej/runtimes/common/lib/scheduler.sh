@@ -23,7 +23,8 @@
 . "$here/lib/listing.sh"
 . "$here/lib/verdict.sh"
 
-second_look=30 # seconds between two answers before a job is given up
+second_look=30    # seconds between two answers before a job is given up
+cause_awaited=120 # seconds that a silent scheduler is waited for to say why a job ended
 
 runtime_here() { scheduler_here "${1-}"; }
 runtime_tend() { :; }
@@ -144,7 +145,15 @@ find_submitted() {
     read_facts
     [ -z "$native" ] || return 0
     read -r _ _ s_host s_boot s_space s_pid s_start <"$job/submitting"
-    ! same_host "$s_host" "$s_boot" "$s_space" || ! is_alive "$s_pid" "$s_start" || return 0
+    if same_host "$s_host" "$s_boot" "$s_space"; then
+        ! is_alive "$s_pid" "$s_start" || return 0
+    else
+        # Who is at it there is given the time that the scheduler is.
+        read -r s_time _ <"$job/submitting"
+        now=''
+        get_time
+        [ $((now - s_time)) -ge 90 ] || return 0
+    fi
     ask_anew
     [ "$listing" = answer ] || return 0
     adopt_by_name
@@ -164,6 +173,16 @@ hand_over() {
     nid=${nid%%;*}
     if [ "$status" = 0 ] && is_id "$nid"; then
         rm -f "$job/.said"
+        # While it was asked, somebody may have killed the job, and begun another one.
+        read_spec
+        case $spec in
+            *"token=$job_token "*) ;;
+            *)
+                scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
+                why="it was taken away while $runtime was asked"
+                return 1
+                ;;
+        esac
         put_first native_id "$runtime $nid"
         return 0
     fi

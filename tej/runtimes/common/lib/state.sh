@@ -57,6 +57,13 @@ read_facts() {
     }
     read_end && return 0
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
+        # It may just have been moved: then all of it is elsewhere, or another one is here.
+        [ -n "${read_twice-}" ] || [ ! -d "$job" ] || {
+            read_twice=1
+            read_facts
+            read_twice=''
+            return 0
+        }
         judge_damage
     elif [ -f "$job/lost" ]; then
         read -r ended evidence <"$job/lost"
@@ -210,7 +217,28 @@ ask_for_all() {
 load_job() {
     find_job "$1" || return 1
     read_facts
+    [ -d "$job" ] || return 1
     judge
+}
+
+# load_again ID WORDS: the same for the job that has those in its description: it may have
+# been put aside since that was read, and another one have its id.  1 if it is gone.
+load_again() {
+    if load_job "$1"; then
+        case $spec in *"$2"*) return 0 ;; esac
+    fi
+    for item in "$queue/attempts/${1%'#'*}"/*/job; do
+        item=${item%/job}
+        load_job "${1%'#'*}#${item##*/}" || continue
+        case $spec in
+            *"$2"*)
+                id=$1
+                return 0
+                ;;
+        esac
+    done
+    id=$1
+    return 1
 }
 
 # print_job: its record: words KEY=VALUE, each ended by a NUL; "id" begins one.

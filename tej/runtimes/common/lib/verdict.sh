@@ -178,7 +178,16 @@ judge_end() {
             keep_last
             note="it has ended, and $runtime is clearing up"
             ;;
-        silent | '') keep_last "it has ended, and $runtime does not say why" ;;
+        silent | '')
+            # Its end is on file: what is not known is only whose that was.
+            if [ $((now - ended)) -lt "$cause_awaited" ]; then
+                keep_last "it has ended, and $runtime does not say why"
+            else
+                put_first reason "$now other $runtime could not be asked why it ended"
+                read_end
+                [ "$state" != '?' ] || state=finished
+            fi
+            ;;
         *)
             ask_history
             get_time

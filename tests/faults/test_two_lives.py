@@ -1,0 +1,223 @@
+"""An id that is used again: what was meant for the one job never reaches the other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from faults.machines import Doubles
+from jobs import Gate, wait_until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+
+
+class Doing(threading.Thread):
+    """Something that another client does meanwhile."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        super().__init__()
+        self.error: BaseException | None = None
+        self._action = action
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._action()
+        except BaseException as error:
+            self.error = error
+
+
+@pytest.fixture
+def other(queue_path: Path) -> tej.RemoteQueue:
+    """Another client."""
+    return tej.RemoteQueue("local:", str(queue_path), "default")
+
+
+@pytest.fixture
+def twice(job: Make, gate: Gate, tmp_path: Path) -> Path:
+    """A job that fails, and when it is tried again waits for the gate and succeeds."""
+    once = tmp_path / "once"
+    return job(
+        f"echo line; [ -e '{once}' ] || {{ touch '{once}'; exit 7; }}; {gate.wait}",
+        name="twice",
+    )
+
+
+def test_a_kill_that_goes_on_does_not_end_what_was_started_again(
+    queue: tej.RemoteQueue,
+    other: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    tmp_path: Path,
+) -> None:
+    deaf, again = Gate(tmp_path / "deaf may go"), tmp_path / "again"
+    victim = job(f"[ -e '{again}' ] || sleep 600; {gate.wait}", name="victim")
+    queue.ensure(victim, job_id="victim")
+    queue.submit("deaf", job(f"trap '' TERM; touch deaf; {deaf.wait}", name="deaf"))
+    begun = Path(queue.status("deaf").directory, "deaf")
+    wait_until(begun.exists, "it is deaf")
+    outcomes: dict[str, object] = {}
+    kill = Doing(
+        lambda: outcomes.update(queue.kill_many(["victim", "deaf"], grace=600))
+    )
+    wait_until(lambda: other.status("victim").state.final, "the first is over")
+    again.touch()
+    assert other.ensure(victim, job_id="victim", retry=True).is_new
+    deaf.open()
+    kill.join()
+    assert kill.error is None
+    told = outcomes["victim"]
+    assert told is not None
+    assert told.status.state is JobState.KILLED  # type: ignore[attr-defined]
+    assert other.status("victim").state is JobState.RUNNING
+    gate.open()
+    assert other.job("victim").wait(60).succeeded
+    assert other.status("victim#1").state is JobState.KILLED
+
+
+@pytest.mark.parametrize("how", ["cleanup", "setup"])
+def test_nothing_is_started_in_a_queue_that_is_being_removed(
+    queue: tej.RemoteQueue,
+    other: tej.RemoteQueue,
+    queue_path: Path,
+    doubles: Doubles,
+    job: Make,
+    tmp_path: Path,
+    how: str,
+) -> None:
+    queue.setup()
+    directory = job(f"touch '{tmp_path}/ran'")
+    if how == "cleanup":
+        hold = doubles.hold("rm", before=f"-rf {queue_path}/jobs")
+        removal = Doing(queue.cleanup)
+    else:
+        hold = doubles.hold("mv", before=f"{queue_path} {queue_path}.old*")
+        removal = Doing(lambda: queue.setup(force=True))
+    try:
+        hold.wait()
+        with pytest.raises(tej.Error, match="the queue is being removed"):
+            other.submit("late", directory)
+    finally:
+        hold.release()
+        removal.join()
+    assert removal.error is None
+    assert queue_path.exists() == (how == "setup")
+    assert not (tmp_path / "ran").exists()
+    other.submit("late", directory)
+    assert other.job("late").wait(60).succeeded
+
+
+def test_a_queue_with_a_job_that_comes_first_is_not_removed(
+    queue: tej.RemoteQueue,
+    other: tej.RemoteQueue,
+    doubles: Doubles,
+    job: Make,
+    gate: Gate,
+) -> None:
+    """It is published before the removal looks, and started after that began."""
+    queue.setup()
+    hold = doubles.hold("setsid", before="*wrapper.sh*")
+    submission = Doing(lambda: other.submit("early", job(gate.wait)))
+    try:
+        hold.wait()
+        with pytest.raises(tej.JobStillRunning, match="early"):
+            queue.cleanup()
+    finally:
+        hold.release()
+        submission.join()
+    assert submission.error is None
+    assert queue.status("early").state is JobState.RUNNING
+    gate.open()
+    assert queue.job("early").wait(60).succeeded
+    queue.submit("next", job("true", name="next"))
+
+
+def test_a_cleanup_by_age_leaves_what_has_taken_the_place_of_an_old_job(
+    queue: tej.RemoteQueue, queue_path: Path, twice: Path, gate: Gate
+) -> None:
+    gate.open()
+
+    class Slow(tej.RemoteQueue):
+        def jobs(self, **criteria: object) -> list[tej.JobStatus]:  # type: ignore[override]
+            found = super().jobs(**criteria)  # type: ignore[arg-type]
+            # It is a day at least until what was asked for comes.
+            assert queue.ensure(twice, job_id="twice", retry=True).wait().succeeded
+            return found
+
+    assert not queue.ensure(twice, job_id="twice").wait().succeeded
+    submitted = queue_path / "jobs/twice/submitted"
+    time, _, who = submitted.read_text().partition(" ")
+    submitted.write_text(f"{int(time) - 60} {who}")
+    slow = Slow("local:", str(queue_path))
+    assert slow.prune(older_than=timedelta(0)) == []
+    assert queue.status("twice").succeeded
+    assert queue.status("twice#1").exit_code == 7
+
+
+def test_a_retry_whose_upload_fails_leaves_the_failed_job_where_it_is(
+    queue: tej.RemoteQueue, doubles: Doubles, twice: Path
+) -> None:
+    queue.ensure(twice, job_id="twice").wait()
+    doubles.add("tar", "cat >/dev/null; echo 'tar: no room' >&2; exit 2")
+    with pytest.raises(tej.Error, match="no room"):
+        queue.ensure(twice, job_id="twice", retry=True)
+    assert queue.status("twice").exit_code == 7
+    assert queue.status("twice").attempt == 1
+    assert not queue.ensure(twice, job_id="twice").is_new
+
+
+def test_output_that_is_followed_ends_with_the_job_that_wrote_it(
+    queue: tej.RemoteQueue,
+    other: tej.RemoteQueue,
+    doubles: Doubles,
+    job: Make,
+    gate: Gate,
+    tmp_path: Path,
+) -> None:
+    first = Gate(tmp_path / "first")
+    directory = job(
+        f"if [ -e '{first.path}' ]; then echo two; {gate.wait}; "
+        f"else echo one; {first.wait}; exit 7; fi"
+    )
+    queue.ensure(directory, job_id="twice")
+    hold = doubles.hold("sleep", before="0.5")
+    pieces: list[bytes] = []
+    logs = queue.read_logs("twice", ["stdout"], follow=True)
+    following = Doing(lambda: logs.read(lambda piece: pieces.append(piece.data)))
+    try:
+        hold.wait()
+        first.open()
+        wait_until(lambda: other.status("twice").state.final, "the first is over")
+        assert other.ensure(directory, job_id="twice", retry=True).is_new
+    finally:
+        hold.release()
+        following.join()
+    assert following.error is None
+    assert logs.status is not None
+    assert (logs.status.exit_code, b"".join(pieces)) == (7, b"one\n")
+    gate.open()
+    assert other.job("twice").wait(60).succeeded
+
+
+def test_a_job_that_is_deleted_while_its_submission_ends_is_told_as_such(
+    queue: tej.RemoteQueue, other: tej.RemoteQueue, doubles: Doubles, job: Make
+) -> None:
+    queue.setup()
+    hold = doubles.hold("rm", before="-rf */incoming/*")
+    submission = Doing(lambda: queue.submit("short", job("true")))
+    try:
+        # The room of its upload: the last thing before its start is looked at.
+        hold.wait()
+        wait_until(lambda: other.status("short").state.final, "it is over")
+        other.delete("short")
+    finally:
+        hold.release()
+        submission.join()
+    assert isinstance(submission.error, tej.JobNotFound)
+    assert "has been deleted since" in str(submission.error)
