@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 
 import luigi
 import pytest
 from jobs import Gate, wait_until
 
 import tej
-from tej_luigi import TejBatch, TejTask
+from tej_luigi import TejBatch, TejTask, sweep
 from tej_luigi.config import Place
 from tests.adapters_luigi.tools import Configure, build, jobs_in
 
@@ -124,6 +126,69 @@ def test_a_job_that_cannot_be_sent_keeps_no_other_back(
     assert Square(n=2, script="echo $n >out").complete()
 
 
+def test_tasks_that_can_be_no_jobs_keep_no_other_back(
+    place: Place, tmp_path: Path, starts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Missing(TejTask):
+        directory = str(tmp_path / "nowhere")
+
+    class Broken(TejTask):
+        inline = "true"
+
+        @property
+        def command(self) -> str:  # type: ignore[override]
+            return {}["absent"]
+
+    class Elsewhere(TejTask):
+        inline = "true"
+        destination = "ssh://"
+
+    class Unfit(TejTask):
+        inline = "true"
+        environment = MappingProxyType({"1": "no name"})
+
+    script = f"echo $n >>{starts}; echo $n >out"
+
+    class All(TejBatch):
+        def jobs(self) -> list[TejTask]:
+            good = [Square(n=n, script=script) for n in range(3)]
+            return [good[0], Missing(), Broken(), good[1], Unfit(), *more, good[2]]
+
+    more: list[TejTask] = [Elsewhere()]
+    monkeypatch.setattr(sweep, "AT_ONCE", 2)
+    with pytest.raises(tej.JobFailed, match="4 of 7 tasks failed") as caught:
+        All().run()
+    assert "nowhere" in str(caught.value)
+    assert "KeyError: 'absent'" in str(caught.value)
+    assert "'1' cannot be an environment variable" in str(caught.value)
+    assert sorted(starts.read_text().split()) == ["0", "1", "2"]
+    # Luigi asks first whether it is complete.
+    more.clear()
+    starts.write_text("")
+    script = f"echo again $n >>{starts}; echo $n >out"
+    assert not build(All())
+    assert len(starts.read_text().splitlines()) == 3
+
+
+def test_a_status_asked_for_after_a_batch_is_that_of_its_end(
+    place: Place, starts: Path
+) -> None:
+    class Third(Square):
+        retry = 2
+
+    script = f"[ $n = 0 ] || {{ echo >>{starts}; [ $(wc -l <{starts}) -ge 3 ]; }}; echo $n >out; exit $n"
+
+    class All(TejBatch):
+        def jobs(self) -> list[Third]:
+            return [Third(n=n, script=script) for n in range(2)]
+
+    batch = All()
+    assert not build(batch)
+    status = batch.jobs()[1].status()
+    assert status is not None
+    assert status.attempt == 3
+
+
 def test_a_job_that_somebody_deletes_is_told_of(
     place: Place, queue: tej.RemoteQueue, gate: Gate
 ) -> None:
@@ -146,6 +211,36 @@ def test_a_job_that_somebody_deletes_is_told_of(
     thread.join()
     assert isinstance(caught[0], tej.JobFailed)
     assert "1 of 2" in str(caught[0])
+
+
+def test_a_job_that_is_deleted_when_its_end_was_told_keeps_no_other_back(
+    place: Place,
+    queue: tej.RemoteQueue,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = Squares(count=3, script=f"[ $n = 2 ] || {{ {gate.wait}; }}; echo $n >out")
+    killed, gone, good = (queue.job(task.job_id) for task in batch.jobs())
+
+    def end_and_delete(
+        jobs: list[tej.Job], seconds: float
+    ) -> Iterator[tuple[tej.Job, tej.JobStatus]]:
+        """As it is if somebody kills and deletes them between two answers."""
+        monkeypatch.setattr(sweep, "as_completed", tej.as_completed)
+        assert {killed, gone} <= set(jobs)
+        queue.kill_many([killed.id, gone.id], grace=0)
+        yield from tej.as_completed([killed])
+        queue.delete_many([killed.id, gone.id])
+        yield from tej.as_completed(jobs)
+
+    monkeypatch.setattr(sweep, "as_completed", end_and_delete)
+    with pytest.raises(tej.JobFailed, match="2 of 3 tasks failed") as caught:
+        batch.run()
+    assert f"'{killed.id}' on" in str(caught.value)
+    assert "was killed" in str(caught.value)
+    assert f"'{gone.id}' was deleted" in str(caught.value)
+    assert good.status().succeeded
+    assert read(batch) == ["2"]
 
 
 def test_jobs_on_several_queues_are_one_batch(

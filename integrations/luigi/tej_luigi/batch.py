@@ -7,7 +7,7 @@ from typing import Any
 
 import luigi
 
-from tej.errors import ConnectionFailed, JobFailed
+from tej.errors import ConnectionFailed, Error, JobAlreadyExists, JobFailed
 from tej_luigi.config import tej
 from tej_luigi.sweep import Sweep
 from tej_luigi.task import TejTask
@@ -50,7 +50,7 @@ class TejBatch(luigi.Task):
                 # They may be made of what is not there yet.
                 return False
             raise
-        return all(task.complete() for task in tasks)
+        return all(_is_complete(task) for task in tasks)
 
     def run(self) -> None:
         """Start what does not exist, wait for all, and fetch what is done.
@@ -71,11 +71,29 @@ class TejBatch(luigi.Task):
                     display.message(lost(error, poll))
         display.message(sweep.describe())
         if sweep.errors:
-            raise JobFailed(_tell(sweep))
+            # Some may be of the task's own making: then it is seen where.
+            raise JobFailed(_tell(sweep)) from next(iter(sweep.errors.values()))
+
+
+def _is_complete(task: TejTask) -> bool:
+    try:
+        return task.complete()
+    except Exception as error:
+        # That it can be no job is told by `run`, which starts the others.
+        if isinstance(error, JobAlreadyExists) or not _can_be_named(task):
+            return False
+        raise
+
+
+def _can_be_named(task: TejTask) -> bool:
+    try:
+        return bool(task.job_id)
+    except Exception:
+        return False
 
 
 def _tell(sweep: Sweep) -> str:
-    shown = [f"{task}: {error}" for task, error in sweep.errors.items()]
+    shown = [f"{task}: {_words(error)}" for task, error in sweep.errors.items()]
     rest = len(shown) - SHOWN
     more = [f"... and {rest} more"] if rest > 0 else []
     head = (
@@ -83,3 +101,10 @@ def _tell(sweep: Sweep) -> str:
         "found by the next run"
     )
     return "\n\n".join([head, *shown[:SHOWN], *more])
+
+
+def _words(error: Exception) -> str:
+    """Those of other libraries may make no sense without what they are."""
+    if isinstance(error, Error):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

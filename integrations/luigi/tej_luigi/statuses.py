@@ -108,9 +108,12 @@ class Statuses:
         return answer if answer is not None and answer.good(self._fresh) else None
 
     def put(self, status: JobStatus) -> None:
-        """Known from elsewhere."""
+        """Known from elsewhere, and newer than what was answered.  If the job has not
+        finished well, it is asked for when somebody wants to know."""
         with self._lock:
-            self._answers[status.job_id] = _Answer(status)
+            self._answers.pop(status.job_id, None)
+            if status.succeeded:
+                self._answers[status.job_id] = _Answer(status)
 
     def _ask(self, job_ids: list[str]) -> None:
         wanted = [job_ids[0]] + [one for one in job_ids[1:] if self._good(one) is None]

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tej.errors import ConnectionFailed, Error, JobFailed, JobNotFound, WaitTimeout
+from tej.errors import (
+    ConnectionFailed,
+    Error,
+    InvalidJobDirectory,
+    InvalidJobId,
+    JobFailed,
+    JobNotFound,
+    WaitTimeout,
+)
 from tej.job import JobStatus
-from tej.queue import Job, as_completed
+from tej.queue import Job, JobSpec, as_completed
+from tej.queue.download import Downloaded
+from tej.queue.spec import Work
 from tej.queue.submission import Outcome
 from tej_luigi.queues import OpenQueue, open_queue
 from tej_luigi.task import TejTask
@@ -46,7 +56,7 @@ class Sweep:
         self.total = len(self._tasks)
         self.pending: dict[Job, _Awaited] = {}
         self.done: list[TejTask] = []
-        self.errors: dict[TejTask, Error] = {}
+        self.errors: dict[TejTask, Exception] = {}
 
     @property
     def percent(self) -> int:
@@ -71,20 +81,21 @@ class Sweep:
 
         After ConnectionFailed it may be called again, and goes on where it was.
         """
-        ended: list[tuple[Job, JobStatus]] = []
+        ended: dict[Job, JobStatus] = {}
         try:
-            for pair in as_completed(list(self.pending), seconds):
-                ended.append(pair)
+            for job, status in as_completed(list(self.pending), seconds):
+                ended[job] = status
                 if len(ended) >= AT_ONCE:
                     break
         except WaitTimeout:
             pass
         except JobNotFound:
-            self._drop_deleted()
+            self._drop_deleted(ended)
         again: dict[Job, _Awaited] = {}
         good: list[_Good] = []
-        for job, status in ended:
+        for job, status in ended.items():
             awaited = self.pending[job]
+            awaited.opened.statuses.put(status)
             if status.succeeded:
                 good.append(_Good(job, status, awaited))
             elif awaited.tasks[0].may_try_again(status):
@@ -118,35 +129,51 @@ class Sweep:
     def _start(self, tasks: Sequence[TejTask]) -> None:
         by_queue: dict[OpenQueue, list[TejTask]] = {}
         for task in tasks:
-            by_queue.setdefault(open_queue(task.place), []).append(task)
+            with self._telling(task):
+                by_queue.setdefault(open_queue(task.place), []).append(task)
         for opened, group in by_queue.items():
             for begin in range(0, len(group), AT_ONCE):
                 outcomes = self._ensure(opened, group[begin : begin + AT_ONCE])
                 self._sort(opened, outcomes)
+
+    @contextmanager
+    def _telling(self, task: TejTask) -> Iterator[None]:
+        """What is wrong with a task is among the errors, and keeps no other back."""
+        try:
+            yield
+        except Exception as error:
+            self.errors[task] = error
 
     def _ensure(
         self, opened: OpenQueue, tasks: Sequence[TejTask]
     ) -> dict[TejTask, Outcome]:
         """What became of each; those that cannot be jobs are among the errors."""
         with ExitStack() as stack:
-            specs = {}
+            specs: dict[TejTask, JobSpec] = {}
             for task in tasks:
-                try:
+                with self._telling(task):
                     specs[task] = stack.enter_context(task.job_spec())
-                except Error as error:
-                    self.errors[task] = error
-            ensured = opened.queue.ensure_many(specs.values())
-            outcomes = dict(zip(specs, ensured, strict=True))
-            again = [
-                task
+            try:
+                outcomes = _ensure_all(opened, specs)
+            except (InvalidJobDirectory, InvalidJobId):
+                # One is wrong; the others that were sent by then will be found.
+                specs = self._possible(specs)
+                outcomes = _ensure_all(opened, specs)
+            again = {
+                task: specs[task]
                 for task, outcome in outcomes.items()
                 if outcome.status is not None and task.may_try_again(outcome.status)
-            ]
-            retried = opened.queue.ensure_many(
-                [specs[task] for task in again], retry=True
-            )
-            outcomes.update(zip(again, retried, strict=True))
-        return outcomes
+            }
+            return outcomes | _ensure_all(opened, again, retry=True)
+
+    def _possible(self, specs: Mapping[TejTask, JobSpec]) -> dict[TejTask, JobSpec]:
+        """Those that can be jobs.  It reads all files, so it is not done beforehand."""
+        possible: dict[TejTask, JobSpec] = {}
+        for task, spec in specs.items():
+            with self._telling(task):
+                Work(spec, "", "", signed=True)
+                possible[task] = spec
+        return possible
 
     def _sort(self, opened: OpenQueue, outcomes: Mapping[TejTask, Outcome]) -> None:
         good: list[_Good] = []
@@ -154,6 +181,7 @@ class Sweep:
             if outcome.error is not None:
                 self.errors[task] = outcome.error
             elif outcome.status is not None:
+                opened.statuses.put(outcome.status)
                 job = opened.queue.job(outcome.job_id)
                 if job in self.pending:
                     self.pending[job].tasks.append(task)
@@ -166,32 +194,40 @@ class Sweep:
         self._fetch(good)
 
     def _fetch(self, good: Sequence[_Good]) -> None:
-        by_folder: dict[tuple[OpenQueue, Path], dict[str, list[str]]] = {}
-        for one in good:
-            for task in one.awaited.tasks:
-                results = task.local_results(one.job.id)
-                if not results.fetched(one.status):
-                    key = (one.awaited.opened, results.parent)
-                    wanted = by_folder.setdefault(key, {})
-                    names = wanted.get(one.job.id, [])
-                    wanted[one.job.id] = [*dict.fromkeys(names + results.patterns)]
-        failed: dict[str, Error] = {}
-        for (opened, parent), wanted in by_folder.items():
-            fetched = opened.queue.download_many(wanted, directory=parent)
-            failed.update(
-                (job_id, outcome.error)
-                for job_id, outcome in fetched.items()
-                if outcome.error is not None
-            )
+        fetched = self._download(good)
         for one in good:
             self.pending.pop(one.job, None)
-            if one.job.id in failed:
-                self._failed(one.awaited, failed[one.job.id])
-                continue
             for task in one.awaited.tasks:
-                task.local_results(one.job.id).note(one.status)
+                outcome = fetched.get(task)
+                if outcome is not None and outcome.error is not None:
+                    self.errors[task] = outcome.error
+                    continue
+                if outcome is not None:
+                    task.local_results(one.job.id).note(one.status, outcome.files)
                 self.done.append(task)
-            one.awaited.opened.statuses.put(one.status)
+
+    @staticmethod
+    def _download(good: Sequence[_Good]) -> dict[TejTask, Downloaded]:
+        """What came of each task's job, for tasks whose results are not here yet."""
+        lacking: dict[TejTask, tuple[OpenQueue, Path, str]] = {}
+        wanted: dict[tuple[OpenQueue, Path], dict[str, list[str]]] = {}
+        for one in good:
+            opened, job_id = one.awaited.opened, one.job.id
+            for task in one.awaited.tasks:
+                results = task.local_results(job_id)
+                if not results.fetched(one.status):
+                    lacking[task] = (opened, results.parent, job_id)
+                    names = wanted.setdefault((opened, results.parent), {})
+                    names.setdefault(job_id, []).extend(results.patterns)
+        fetched = {
+            (opened, parent, job_id): outcome
+            for (opened, parent), names in wanted.items()
+            for job_id, outcome in opened.queue.download_many(
+                {job_id: [*dict.fromkeys(names[job_id])] for job_id in names},
+                directory=parent,
+            ).items()
+        }
+        return {task: fetched[key] for task, key in lacking.items()}
 
     def _failure(self, job: Job, status: JobStatus) -> Error:
         if len(self.errors) < TOLD:
@@ -201,11 +237,19 @@ class Sweep:
     def _failed(self, awaited: _Awaited, error: Error) -> None:
         self.errors.update(dict.fromkeys(awaited.tasks, error))
 
-    def _drop_deleted(self) -> None:
-        """Somebody has deleted some of them meanwhile."""
-        for job, awaited in list(self.pending.items()):
-            if job.queue.statuses([job.id])[job.id] is None:
-                del self.pending[job]
-                self._failed(
-                    awaited, JobNotFound(f"Job '{job.id}' was deleted while it ran")
-                )
+    def _drop_deleted(self, ended: Container[Job]) -> None:
+        """Somebody has deleted some of them meanwhile; if their end was told before
+        that, it still counts."""
+        for opened, ids in self._by_queue().items():
+            for job_id, status in opened.queue.statuses(ids).items():
+                job = opened.queue.job(job_id)
+                if status is None and job not in ended:
+                    error = JobNotFound(f"Job '{job_id}' was deleted while it ran")
+                    self._failed(self.pending.pop(job), error)
+
+
+def _ensure_all(
+    opened: OpenQueue, specs: Mapping[TejTask, JobSpec], *, retry: bool = False
+) -> dict[TejTask, Outcome]:
+    ensured = opened.queue.ensure_many(specs.values(), retry=retry)
+    return dict(zip(specs, ensured, strict=True))

@@ -18,7 +18,13 @@ import luigi
 from luigi.parameter import ParameterVisibility
 from luigi.worker import worker
 
-from tej.errors import ConnectionFailed, Error, JobStillRunning, WaitTimeout
+from tej.errors import (
+    ConnectionFailed,
+    Error,
+    JobAlreadyExists,
+    JobStillRunning,
+    WaitTimeout,
+)
 from tej.job import JobState, JobStatus, check_job_id
 from tej.queue import JobSpec
 from tej.resources import Resources
@@ -135,7 +141,23 @@ class TejTask(luigi.Task):
         status = self._status_of(job_id)
         if status is None or not status.succeeded:
             return False
+        self._check_same_work(status)
         return self.local_results(job_id).fetched(status)
+
+    def _check_same_work(self, status: JobStatus) -> None:
+        """Raise JobAlreadyExists for a job of the same name made from other work, as
+        far as both are known: what the task is made of may be gone by now."""
+        if not self.job_id_is_task_id or status.signature is None:
+            return
+        try:
+            job_id = self._signed.job_id
+        except Exception:
+            return
+        if job_id != make_id(status.signature):
+            raise JobAlreadyExists(
+                f"Job '{status.job_id}' is there, but was made from other files or "
+                "another command: delete it to run what the task is now"
+            )
 
     @classmethod
     def bulk_complete(cls, parameter_tuples: Any) -> list[Any]:
@@ -206,6 +228,7 @@ class TejTask(luigi.Task):
             raise outcome.error
         if outcome.status is None:
             raise Error(f"The server does not tell of job '{outcome.job_id}'")
+        opened.statuses.put(outcome.status)
         return outcome.status
 
     def _watch(self, queue: RemoteQueue, status: JobStatus) -> JobStatus:
@@ -227,15 +250,15 @@ class TejTask(luigi.Task):
 
     def _finish(self, opened: OpenQueue, status: JobStatus) -> None:
         Display(self).message(f"{status.describe()}: {status.job_id}")
+        opened.statuses.put(status)
         if not status.succeeded:
             raise opened.queue.failure(status)
         results = self.local_results(status.job_id)
         if not results.fetched(status):
-            opened.queue.download(
+            files = opened.queue.download(
                 status.job_id, results.patterns, directory=results.folder
             )
-            results.note(status)
-        opened.statuses.put(status)
+            results.note(status, files)
 
     def may_try_again(self, status: JobStatus) -> bool:
         """Whether a job that has come to this is to be started again.

@@ -1,0 +1,152 @@
+"""What was fetched is all there and of one run, or the task is not complete."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import luigi
+import pytest
+
+import tej
+from tej_luigi import TejTask
+from tej_luigi.config import Place
+from tej_luigi.queues import open_queue
+from tej_luigi.results import NOTE
+from tests.adapters_luigi.tools import build
+
+
+class Sheets(TejTask):
+    """Its job leaves the files that are named in `made` when it runs."""
+
+    made = luigi.Parameter(significant=False)
+    results = ("out/*.csv", "all", "f[1].txt")
+
+    @property
+    def inline(self) -> str:  # type: ignore[override]
+        return f"""
+            mkdir -p out all/below all/empty
+            for name in $(cat '{self.made}'); do echo $name >$name; done
+            echo x >'f[1].txt'; echo x >all/below/kept
+        """
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    path = tmp_path / "made"
+    path.write_text("out/a.csv out/b.csv out/c.txt all/one")
+    return path
+
+
+@pytest.fixture
+def task(place: Place, made: Path) -> Sheets:
+    found = Sheets(made=str(made))
+    assert build(found)
+    assert found.complete()
+    return found
+
+
+def names(task: Any, pattern: str) -> list[str]:
+    return [Path(one.path).name for one in task.output()["results"][pattern]]
+
+
+def again(task: Sheets, queue: tej.RemoteQueue) -> None:
+    """Somebody deletes the job; it is started again."""
+    queue.delete(task.job_id)
+    open_queue(task.place).forget()
+    assert not task.complete()
+    assert build(task)
+    assert task.complete()
+
+
+def test_results_are_the_files_that_were_fetched(task: Sheets) -> None:
+    assert names(task, "out/*.csv") == ["a.csv", "b.csv"]
+    folder = Path(task.output()["results"]["all"].path)
+    (folder.parent / "out/mine.csv").touch()
+    assert names(task, "out/*.csv") == ["a.csv", "b.csv"]
+
+
+def test_a_result_called_like_a_pattern_is_had_by_its_name(task: Sheets) -> None:
+    assert names(task, "f[1].txt") == ["f[1].txt"]
+
+
+@pytest.mark.parametrize("name", ["out/a.csv", "all/one", "all/below/kept", "f[1].txt"])
+def test_a_task_with_a_file_that_is_lost_is_not_complete(
+    task: Sheets, name: str
+) -> None:
+    file = Path(task.output()["results"]["all"].path).parent / name
+    file.unlink()
+    assert not task.complete()
+    assert build(task)
+    assert file.exists()
+    assert task.complete()
+
+
+def test_nothing_stays_of_an_earlier_run(
+    task: Sheets, queue: tej.RemoteQueue, made: Path
+) -> None:
+    folder = Path(task.output()["results"]["all"].path)
+    (folder / "mine").touch()
+    made.write_text("out/b.csv out/new.csv all/two")
+    again(task, queue)
+    assert names(task, "out/*.csv") == ["b.csv", "new.csv"]
+    assert sorted(one.name for one in (folder.parent / "out").iterdir()) == [
+        "b.csv",
+        "new.csv",
+    ]
+    # What was not fetched is left alone.
+    assert {one.name for one in folder.iterdir()} == {"below", "empty", "mine", "two"}
+
+
+def test_what_is_behind_a_link_now_is_not_removed(
+    place: Place, queue: tej.RemoteQueue, made: Path
+) -> None:
+    class Linked(Sheets):
+        results = ("all",)
+
+        @property
+        def inline(self) -> str:  # type: ignore[override]
+            return f"mkdir all; cd all; . '{self.made}'"
+
+    made.write_text("mkdir a b; echo 1 >a/x; echo 1 >b/x")
+    task = Linked(made=str(made))
+    assert build(task)
+    folder = Path(task.output()["results"]["all"].path)
+    (folder / "a/x").unlink()
+    (folder / "a").rmdir()
+    made.write_text("mkdir b; echo 2 >b/x; ln -s b a")
+    again(task, queue)
+    assert (folder / "a/x").read_text() == "2\n"
+
+
+def test_tasks_of_one_job_keep_each_others_results(place: Place, made: Path) -> None:
+    class All(Sheets):
+        results = ("all",)
+
+    class Out(Sheets):
+        results = ("out/*",)
+
+    one, other = All(made=str(made)), Out(made=str(made))
+    assert one.job_id == other.job_id
+    assert build(one, other)
+    assert names(other, "out/*") == ["a.csv", "b.csv", "c.txt"]
+    assert one.complete()
+    assert other.complete()
+
+
+def test_a_run_within_the_same_second_is_another(task: Sheets) -> None:
+    status = task.status()
+    assert status is not None
+    results = task.local_results(task.job_id)
+    assert results.fetched(status)
+    assert not results.fetched(dataclasses.replace(status, native_id="0"))
+
+
+def test_a_note_that_leads_elsewhere_is_none(task: Sheets, tmp_path: Path) -> None:
+    note = Path(task.output()["results"]["all"].path).parent / NOTE
+    note.write_text(note.read_text().replace("out/a.csv", "../../../made"))
+    assert not task.complete()
+    assert build(task)
+    assert task.complete()
+    assert (tmp_path / "made").exists()
