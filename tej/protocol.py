@@ -111,7 +111,10 @@ def setup(
         if only_links
         else f"setup {command(queue, wanted, scripts.digest, version, str(force))}"
     )
-    text = [_installer_functions(scripts), runtime.sent_script("setup.sh"), what]
+    text = [_installer_functions(scripts), runtime.sent_script("setup.sh")]
+    # Nothing is made if not all can be.
+    text += [f"check_link {command(link)}" for link in links if link != queue]
+    text.append(what)
     text += [f"link {command(link)}" for link in links]
     text.append('printf \'%s\\0\' "queue=$queue" "runtime=$runtime"')
     return program("setup", "\n".join(text))
@@ -316,7 +319,8 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         note=record.get("note"),
         seen=_integer(record.get("seen")),
         processes_left=_integer(record.get("left")) or 0,
-        attempt=(_integer(record.get("attempts")) or 0) + 1,
+        attempt=_integer(record["id"].partition("#")[2])
+        or (_integer(record.get("attempts")) or 0) + 1,
         name=spec.get("name", ""),
         script=spec.get("script", ""),
         submitter=spec.get("submitter", ""),

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from pathlib import Path
 from typing import BinaryIO
 
 import click
@@ -28,7 +29,7 @@ from tej.cli.options import (
     seconds,
 )
 from tej.cli.submitting import size_of
-from tej.job import JobStatus
+from tej.job import JobState, JobStatus
 from tej.queue import DEFAULT_TEJ_DIR, Job, RemoteQueue
 from tej.queue.base import no_job
 from tej.queue.logs import STREAMS, Piece
@@ -88,8 +89,9 @@ def run(
     """
 
     environment = parse_pairs(variables, "variable")
+    bar = output.TransferBar("Uploading", size_of(directory))
     try:
-        with output.TransferBar("Uploading", size_of(directory)) as bar:
+        with bar:
             job = queue.ensure(
                 directory,
                 script=script,
@@ -102,19 +104,37 @@ def run(
                 progress=bar,
             )
     except KeyboardInterrupt:
+        if not bar.done:
+            click.echo("\nNothing was started", err=True)
+            return INTERRUPTED
         sent = id_ or make_id(signature(directory, script, environment))
-        return interrupted(queue.job(sent), kill_on_interrupt, grace)
+        return interrupted_while_sent(queue.job(sent), kill_on_interrupt, grace)
     click.echo(f"Job {'submitted as' if job.is_new else 'found'}: {job.id}", err=True)
     try:
+        tell_of_delay(job.status())
         status = follow(queue, job.id, show=not (quiet or as_json))
     except KeyboardInterrupt:
         return interrupted(job, kill_on_interrupt, grace)
     click.echo(status.describe(), err=True)
+    if not (job.is_new or status.succeeded or retry):
+        click.echo("It was found as it is; --retry starts it again", err=True)
+    if patterns and Path(target).resolve().is_relative_to(Path(directory).resolve()):
+        click.echo(
+            "Results in the job's own directory make it another job next time: "
+            "give --directory, or name them in .tejignore",
+            err=True,
+        )
     written, error = fetch(job, patterns, target)
     if as_json:
         more = {"is_new": job.is_new, "files": written}
         output.print_json(output.as_document(job.id, status, error, more))
     return of_job(status) or (0 if error is None else TEJ_FAILED)
+
+
+def tell_of_delay(status: JobStatus) -> None:
+    """Why nothing is to be seen yet."""
+    if status.state in (JobState.CREATED, JobState.QUEUED):
+        click.echo(status.describe(), err=True)
 
 
 def follow(queue: RemoteQueue, job_id: str, *, show: bool) -> JobStatus:
@@ -135,15 +155,24 @@ def write_piece(piece: Piece) -> None:
     stream.flush()
 
 
-def interrupted(job: Job, kill: bool, grace: int) -> int:
-    """Ctrl-C: the job's end, or how to come back."""
-    status = look_for(job)
+def interrupted_while_sent(job: Job, kill: bool, grace: int) -> int:
+    """Ctrl-C before it was known whether there is a job."""
+    try:
+        status = look_for(job)
+    except errors.ConnectionFailed as error:
+        click.echo(f"\nWhether it was started cannot be told: {error}", err=True)
+        return interrupted(job, False, grace)
     if status is None:
-        click.echo(f"\nJob '{job.id}' was not started.", err=True)
+        click.echo(f"\nJob '{job.id}' was not started", err=True)
         return INTERRUPTED
     if status.state.final:
         click.echo(f"\n{status.describe()}", err=True)
         return INTERRUPTED
+    return interrupted(job, kill, grace)
+
+
+def interrupted(job: Job, kill: bool, grace: int) -> int:
+    """Ctrl-C: the job's end, or how to come back; for that nobody has to be asked."""
     if kill:
         click.echo(f"\nKilling job '{job.id}' ...", err=True)
         click.echo(job.kill(grace=grace).describe(), err=True)
@@ -151,7 +180,7 @@ def interrupted(job: Job, kill: bool, grace: int) -> int:
     destination = job.queue.destination_string
     place = shlex.join([destination, *queue_option(job), "--id", job.id])
     click.echo(
-        f"\nJob '{job.id}' goes on.\n"
+        f"\nJob '{job.id}' is left as it is.\n"
         f"  Its output:  tej logs -f {place}\n"
         f"  Its end:     tej wait {place}\n"
         f"  To end it:   tej kill {place}",
@@ -223,13 +252,21 @@ def wait(
         if found is None:
             raise no_job(one)
     ended: dict[str, JobStatus] = {}
-    for ended_id, status in queue.as_completed(ids, timeout):
-        ended[ended_id] = status
-        if not as_json:
-            click.echo(output.prefix(ids, ended_id) + status.describe())
+    late: errors.WaitTimeout | None = None
+    try:
+        for ended_id, status in queue.as_completed(ids, timeout):
+            ended[ended_id] = status
+            if not as_json:
+                click.echo(output.prefix(ids, ended_id) + status.describe())
+    except errors.WaitTimeout as error:
+        late = error
     if as_json:
         jobs = [output.as_document(one, status, None) for one, status in ended.items()]
-        output.print_json({"jobs": jobs})
+        why = {} if late is None else {"error": output.error_of(late)}
+        output.print_json({"jobs": jobs, **why})
+    if late is not None:
+        click.echo(str(late), err=True)
+        return TEJ_FAILED
     codes = [of_job(ended[one]) for one in dict.fromkeys(ids)]
     return next((code for code in codes if code), 0)
 

@@ -69,6 +69,7 @@ for command in (
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line, and exit with its status."""
     words = sys.argv[1:] if arguments is None else arguments
+    _open_closed_streams()
     try:
         status = tej.main(words, prog_name="tej", standalone_mode=False)
     except click.ClickException as error:
@@ -85,12 +86,30 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _open_closed_streams() -> None:
+    """Whoever has closed them (`>&-`) does not want to see what goes there; and nothing
+    else must be opened under their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            mode = "w" if number else "r"
+            stream = os.fdopen(number, mode, encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
+
+
 def _report(
     words: list[str], message: str, kind: str, usage: click.ClickException | None
 ) -> None:
-    if "--json" in words:
-        output.print_json({"error": output.error_as_dict(kind, message)})
-    elif usage is not None:
-        usage.show()
-    else:
+    try:
+        if "--json" in words:
+            output.print_json({"error": output.error_as_dict(kind, message)})
+        elif usage is not None:
+            usage.show()
+        else:
+            click.echo(message, err=True)
+    except OSError:
+        # A full disk behind one of them: the exit status still tells.
         click.echo(message, err=True)

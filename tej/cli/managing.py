@@ -30,11 +30,23 @@ from tej.queue.selection import ORDERS
 @click.command()
 @on_queue()
 @job_ids
-def status(queue: RemoteQueue, ids: tuple[str, ...], as_json: bool) -> int:
+@click.option(
+    "--attempts",
+    is_flag=True,
+    help="Also of the attempts that retries have put aside: ID#1, ...",
+)
+def status(
+    queue: RemoteQueue, ids: tuple[str, ...], attempts: bool, as_json: bool
+) -> int:
     """Get the status of jobs."""
     documents = []
     worst = 0
-    for id_, job in queue.statuses(ids).items():
+    found = queue.statuses(ids)
+    if attempts:
+        earlier = [job for id_ in dict.fromkeys(ids) for job in queue.attempts(id_)]
+        found = {**{job.job_id: job for job in earlier}, **found}
+        ids = tuple(found)
+    for id_, job in found.items():
         error = no_job(id_) if job is None else None
         words = "" if job is None else output.prefix(ids, id_) + job.describe()
         worst = max(worst, say(words, error, as_json))
@@ -214,6 +226,8 @@ def remove_queue(
         queue.cleanup(kill, grace=grace)
         if as_json:
             output.print_json({"queue": place, "removed": True})
+        else:
+            click.echo(f"Removed the queue '{place}'", err=True)
         return
     jobs = queue.jobs()
     running = [job.job_id for job in jobs if not job.state.final]

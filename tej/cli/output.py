@@ -35,6 +35,11 @@ def error_as_dict(kind: str, message: str) -> dict[str, str]:
     return {"kind": kind, "message": message}
 
 
+def error_of(error: Error) -> dict[str, str]:
+    """One of tej's own."""
+    return error_as_dict(type(error).__name__, str(error))
+
+
 def as_document(
     job_id: str,
     job: JobStatus | None,
@@ -44,7 +49,7 @@ def as_document(
     """A job in JSON, with the error that concerns it alone, or null."""
     document: dict[str, Any] = {"id": job_id} if job is None else job.as_dict()
     document.update(more or {})
-    document["error"] = error and error_as_dict(type(error).__name__, str(error))
+    document["error"] = error and error_of(error)
     return document
 
 
@@ -110,18 +115,18 @@ class TransferBar:
     def __init__(self, label: str, total: int | None = None) -> None:
         self._label = label
         self._total = total
-        self._done = 0
+        self.done = 0
         self._begun = time.monotonic()
         self._wanted = sys.stderr.isatty()
         self._bar: Progress | None = None
 
     def __call__(self, size: int) -> None:
-        self._done += size
+        self.done += size
         if not self._wanted or time.monotonic() - self._begun < PATIENCE:
             return
         if self._bar is None:
             self._bar = self._start()
-        self._bar.update(self._bar.task_ids[0], completed=self._done)
+        self._bar.update(self._bar.task_ids[0], completed=self.done)
 
     def _start(self) -> Progress:
         from rich import progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import logging
 import socket
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from tej import protocol, runtime
 from tej.destination import Destination, destination_as_string
-from tej.errors import JobNotFound, QueueDoesntExist
+from tej.errors import Error, JobNotFound, QueueDoesntExist, QueueExists
 from tej.job import JobState, JobStatus, check_job_reference
 from tej.protocol import Answer, Program, parse_answer, parse_status
 from tej.queue.exchange import Exchange, Retries
@@ -160,7 +161,13 @@ class QueueBase:
         warn(answer)
         logger.info("Queue at %s", answer.head["queue"])
         if max_running is not None:
-            self.limit(max_running)
+            try:
+                self.limit(max_running)
+            except QueueExists:
+                # Nothing is left of what could not be made as it was wanted.
+                with contextlib.suppress(Error):
+                    self.cleanup()
+                raise
         return PurePosixPath(answer.head["queue"])
 
     def limit(self, max_running: int) -> None:

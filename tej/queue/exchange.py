@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tej import protocol, runtime
-from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
+from tej.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    HostKeyRejected,
+    RemoteCommandFailure,
+)
 from tej.protocol import Outdated, Program, Reply
 from tej.server_log import ServerLogger
 from tej.transport import Transport
@@ -95,8 +100,20 @@ class Exchange:
             return self.run(make(self.digest), stdin, take)
         except Outdated as found:
             if self.prefer_ours(found.digest, found.version):
-                self.run(protocol.renewal(self.queue, self.scripts, self.version))
+                self._renew(found.digest)
             return self.run(make(self.digest), stdin, take)
+
+    def _renew(self, digest: str) -> None:
+        """Bring the scripts there up to ours; where nothing can be written, those that
+        are there have to do."""
+        try:
+            self.run(protocol.renewal(self.queue, self.scripts, self.version))
+        except RemoteCommandFailure as error:
+            if digest == "none":
+                raise
+            why = str(error).splitlines()[-1]
+            logger.warning("Using the scripts that the queue has: %s", why)
+            self.digest = "any"
 
     def prefer_ours(self, digest: str, version: str) -> bool:
         """Whether our scripts replace those found; if not, we do with those."""

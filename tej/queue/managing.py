@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tej.errors import JobNotFound, JobStillRunning
-from tej.job import JobState, JobStatus
+from tej.job import JobState, JobStatus, check_job_id
 from tej.protocol import Answer, parse_status
 from tej.queue.base import (
     DEFAULT_GRACE,
@@ -47,6 +47,20 @@ class Managing(QueueBase):
         if status is None:
             raise no_job(job_id)
         return status
+
+    def attempts(self, job_id: str) -> list_[JobStatus]:
+        """The attempts of a job that were put aside by retries, the oldest first.
+
+        Each has an id like `ID#1`, by which it can be read, downloaded and deleted; a
+        number that was deleted is not used again.
+        """
+        answer = self._ask("status", f"{check_job_id(job_id)}#")
+        found = [
+            parse_status(record, answer.head)
+            for record in answer.jobs
+            if "state" in record
+        ]
+        return sorted(found, key=lambda status: int(status.job_id.rpartition("#")[2]))
 
     def jobs(
         self,

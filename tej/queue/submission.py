@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from tej.stream import Dialogue, LastAnswer
 BATCH_JOBS = 100
 BATCH_BYTES = 256 * 1024 * 1024
 """Limits of what goes in one upload; a larger job goes alone."""
+
+logger = logging.getLogger("tej")
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,12 @@ def _outcome(work: Work, record: Mapping[str, str], head: Mapping[str, str]) -> 
     status = parse_status(record, head)
     is_new = "ours" in record
     there = status.signature
+    if not is_new and work.signature and not there:
+        logger.warning(
+            "Job '%s' was submitted without a signature: whether it is the same work "
+            "cannot be told",
+            work.job_id,
+        )
     if not is_new and work.signature and there and there != work.signature:
         error = JobAlreadyExists(
             f"Job '{work.job_id}' is there, but was made from other files or another "

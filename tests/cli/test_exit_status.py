@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jobs import wait_until
+from jobs import Gate, wait_until
 from servers.sshd import free_port
 
 import tej
@@ -336,6 +337,52 @@ def test_a_dry_run_of_cleanup_says_what_cleanup_would_do(
         "running": [],
     }
     assert client("status", *own, "--id", ended).status == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "</dev/null >&- 2>&-"])
+def test_streams_that_are_closed_are_no_error(
+    client: Command, queue_path: Path, ended: str, closed: str
+) -> None:
+    it = ["--id", ended]
+    for verb, *more in (["status", *it], ["list"], ["logs", *it, "--stdout"]):
+        words = client.words(verb, "local:", "--queue", queue_path, *more)
+        done = subprocess.run(
+            ["sh", "-c", f"{shlex.join(words)} {closed}"],
+            env=client.environment,
+            capture_output=True,
+            timeout=200,
+        )
+        assert (done.returncode, done.stderr) == (0, b""), verb
+
+
+def test_a_full_disk_behind_stdout_is_one_line(
+    client: Command, queue_path: Path, ended: str
+) -> None:
+    words = client.words("list", "local:", "--queue", queue_path, "--json")
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(words)} >/dev/full"],
+        env=client.environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wait_that_is_given_up_tells_what_has_ended(
+    client: Command, queue_path: Path, ended: str, job: Make, gate: Gate
+) -> None:
+    own = ("local:", "--queue", queue_path)
+    client("submit", *own, job(gate.wait, name="waits"), "--id", "waits")
+    done = client(
+        "wait", *own, "--id", ended, "--id", "waits", "--timeout", "1", "--json"
+    )
+    gate.open()
+    assert done.status == 125
+    assert [one["id"] for one in done.json["jobs"]] == [ended]
+    assert done.json["error"]["kind"] == "WaitTimeout"
 
 
 def test_ctrl_c_is_one_word_and_130(client: Command, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from servers.sshd import Sshd
 from servers.users import Users
 
 import tej
-from tej import JobState
+from tej import JobState, runtime
 from tej.destination import Destination
 from tej.queue.exchange import Retries
 from tej.transport import open_transport
@@ -162,6 +162,33 @@ def test_a_read_only_queue_can_be_read_and_says_why_it_cannot_be_changed(
     remount(small_disk, "rw")
     assert queue.status("ended").succeeded
     queue.delete("ended")
+
+
+def test_a_newer_client_makes_do_with_the_scripts_of_a_queue_it_cannot_write_to(
+    small_disk: Path,
+    job: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = on(small_disk / "queue")
+    queue.submit("ended", job("echo out"))
+    ends(queue, "ended")
+    scripts = runtime.built_in()
+    files = {**scripts.files, "lib/newer.sh": "# newer\n"}
+    newer = runtime.Scripts(files, scripts.digest[::-1])
+    monkeypatch.setattr(runtime, "built_in", lambda: newer)
+    remount(small_disk, "ro")
+    client = on(small_disk / "queue")
+    assert client.status("ended").succeeded
+    assert [job.job_id for job in client.jobs()] == ["ended"]
+    (path,) = client.download("ended", "_stdout", directory=tmp_path / "out")
+    assert path.read_text() == "out\n"
+    (message,) = caplog.messages
+    assert "Using the scripts that the queue has" in message
+    remount(small_disk, "rw")
+    on(small_disk / "queue").delete("ended")
+    assert newer.digest in (small_disk / "queue/version").read_text()
 
 
 def test_a_job_whose_queue_becomes_read_only_is_told_truthfully_when_it_is_not_any_more(

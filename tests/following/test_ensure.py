@@ -171,6 +171,27 @@ def test_an_attempt_can_be_deleted_alone_and_goes_with_its_job(
     assert [*queue_path.glob("attempts/*")] == []
 
 
+def test_attempts_are_listed_and_their_numbers_used_once(
+    local_queue: tej.RemoteQueue, failed: tej.Job, job: Make
+) -> None:
+    directory = job(
+        "echo out; echo why >&2; echo partial >results; exit 7", name="failing"
+    )
+    assert local_queue.attempts("failed") == []
+    for number in (1, 2, 3):
+        again = local_queue.ensure(directory, job_id="failed", retry=True).wait()
+        assert again.attempt == number + 1
+    listed = local_queue.attempts("failed")
+    assert [one.job_id for one in listed] == ["failed#1", "failed#2", "failed#3"]
+    assert [(one.exit_code, one.attempt) for one in listed] == [(7, 1), (7, 2), (7, 3)]
+    local_queue.delete("failed#1")
+    local_queue.delete("failed#3")
+    assert local_queue.status("failed").attempt == 4
+    local_queue.ensure(directory, job_id="failed", retry=True).wait()
+    listed = local_queue.attempts("failed")
+    assert [one.job_id for one in listed] == ["failed#2", "failed#4"]
+
+
 def test_a_retry_leaves_what_has_finished_well_or_still_runs(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:

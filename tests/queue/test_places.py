@@ -577,3 +577,30 @@ def test_start_up_files_that_print_do_not_disturb(
         path = watch(tmp_path / "queue")
         queue = tej.RemoteQueue(sshd.destination, path, "default", transport=transport)
         assert runs_a_job(queue, job("true"))
+
+
+def test_a_home_that_is_not_there_is_named_and_nothing_is_made_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "not mounted"))
+    before = set(Path("/").iterdir())
+    for path in ("~/.tej", "queue"):
+        with pytest.raises(tej.RemoteCommandFailure, match="not mounted.*cannot be"):
+            tej.RemoteQueue("local:", path).setup()
+    assert set(Path("/").iterdir()) == before
+    elsewhere = tej.RemoteQueue("local:", str(tmp_path / "queue"), "default")
+    elsewhere.setup()
+    assert elsewhere.jobs() == []
+
+
+def test_a_set_up_whose_link_cannot_be_made_makes_no_queue(
+    queue: tej.RemoteQueue, queue_path: Path, server: Server
+) -> None:
+    home = server.home
+    (home / "mine").write_text("my notes\n")
+    with pytest.raises(tej.QueueExists, match="mine' exists and is not a link"):
+        queue.setup(["~/link", "~/mine"])
+    assert not queue_path.exists()
+    assert not (home / "link").exists()
+    queue.setup(["~/link"])
+    assert (home / "link").read_text() == f"tejdir: {queue_path}\n"

@@ -24,8 +24,8 @@ begin() {
     # A handler, not '': what is ignored here would stay ignored in the job.
     trap : PIPE
     unset CDPATH
-    cd 2>/dev/null || cd / || quit 20 "Cannot enter any directory"
-    tej_home=$PWD
+    tej_home=''
+    if cd 2>/dev/null; then tej_home=$PWD; else cd / || quit 20 "Cannot enter any directory"; fi
 }
 
 # expand PATH: path=PATH with ~ and ~user replaced, and absolute, from $base.
@@ -33,7 +33,11 @@ expand() {
     path=$1
     # shellcheck disable=SC2088 # a tilde is meant as it stands
     case $path in
-        '~' | '~/'*) path=$tej_home${path#?} ;;
+        '~' | '~/'*)
+            base=$tej_home
+            need_base
+            path=$tej_home${path#?}
+            ;;
         '~'*)
             tej_user=${path%%/*}
             case $tej_user in
@@ -44,8 +48,16 @@ expand() {
             path=$tej_dir${path#"$tej_user"}
             ;;
         /*) ;;
-        *) path=$base/$path ;;
+        *)
+            need_base
+            path=$base/$path
+            ;;
     esac
+}
+
+# need_base: a path is not to be had without the home directory.
+need_base() {
+    [ -n "$base" ] || quit 20 "The home directory '${HOME-}' cannot be entered on the server: is it mounted?"
 }
 
 # find_queue PATH: queue=the directory at the end of the links, links=those on the way,

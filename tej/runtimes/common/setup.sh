@@ -56,18 +56,22 @@ Use --force twice to delete them with it"
     mv "$queue" "$aside" && rm -rf "$aside" || quit 20 "The queue '$queue' cannot be replaced"
 }
 
-# link PATH: make PATH a link to the queue; a link that is there is replaced.
-link() {
+# check_link PATH: path=where that is; what is there may be replaced if it is a link.
+check_link() {
     base=$tej_home
     expand "$1"
-    if [ -e "$path" ] || [ -h "$path" ]; then
-        [ "$path" != "$queue" ] || quit 13 "'$path' is the queue itself"
-        [ -f "$path" ] && IFS= read -r tej_line <"$path" || tej_line=''
-        case $tej_line in
-            'tejdir: '*) ;;
-            *) quit 13 "'$path' exists and is not a link to a queue: it stays as it is" ;;
-        esac
-    fi
+    [ -e "$path" ] || [ -h "$path" ] || return 0
+    [ "$path" != "${queue-}" ] || quit 13 "'$path' is the queue itself"
+    [ -f "$path" ] && IFS= read -r tej_line <"$path" || tej_line=''
+    case $tej_line in
+        'tejdir: '*) ;;
+        *) quit 13 "'$path' exists and is not a link to a queue: it stays as it is" ;;
+    esac
+}
+
+# link PATH: make PATH a link to the queue; a link that is there is replaced.
+link() {
+    check_link "$1"
     mkdir -p "${path%/*}/" && printf 'tejdir: %s\n' "$queue" >"$path.$$" && mv -f "$path.$$" "$path" ||
         quit 20 "The link '$path' cannot be written"
 }

@@ -5,13 +5,15 @@ paramiko is imported when the first program is run, not before.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
+import signal
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tej.destination import Destination
@@ -118,7 +120,8 @@ class SshTransport(Transport):
                     return self._connection, False
                 self._connection.close()
                 self._connection = None
-            from tej.transport.ssh.connect import connect
+            with _uninterrupted():
+                from tej.transport.ssh.connect import connect
 
             self._connection = connect(self._destination, self._settings)
             return self._connection, True
@@ -141,6 +144,19 @@ class SshTransport(Transport):
         connection = getattr(self, "_connection", None)
         if connection is not None:
             connection.hang_up()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits: a library that was imported by half stays so for the process."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _transports: weakref.WeakSet[SshTransport] = weakref.WeakSet()

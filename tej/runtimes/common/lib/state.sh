@@ -15,11 +15,11 @@ find_job() {
     [ -d "$job" ]
 }
 
-# count_attempts: attempts=how many of $id were put aside; empty for none.
+# count_attempts: attempts=how many of $id were ever put aside, also if some were deleted;
+# empty for none.
 count_attempts() {
     attempts=''
-    [ -d "$queue/attempts/$id" ] || return 0
-    for item in "$queue/attempts/$id"/*/; do attempts=$((attempts + 1)); done
+    [ ! -f "$queue/attempts/$id/last" ] || read -r attempts <"$queue/attempts/$id/last"
 }
 
 # is_final: the state found will not change.
