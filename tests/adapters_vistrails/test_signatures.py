@@ -157,6 +157,64 @@ def test_other_content_of_the_same_path_and_time_is_another_job(tmp_path: Path) 
     assert with_file(path, "vistrails") == before["vistrails"]
 
 
+WAYS = [
+    *((kind, port, False) for kind in ("File", "Path") for port in ("value", "name")),
+    ("File", "name", True),
+]
+
+
+@pytest.mark.parametrize(("kind", "port", "connected"), WAYS)
+def test_a_file_is_its_content_however_it_is_given(
+    tmp_path: Path, kind: str, port: str, connected: bool
+) -> None:
+    def signature(name: str) -> str:
+        pipeline = Pipeline()
+        queue = pipeline.add("Queue", hostname="h")
+        given: object = tmp_path / name
+        if connected:
+            given = pipeline.add("String", value=given)["value"]
+        path = pipeline.add(kind, **{port: given})
+        text = path["value_as_string"]
+        job = pipeline.add("SubmitJob", queue=queue["queue"], environment=text)
+        return pipeline.signature(job, "content")
+
+    (tmp_path / "one").write_text("same")
+    (tmp_path / "two").write_text("same")
+    assert signature("one") == signature("two")
+    (tmp_path / "two").write_text("else")
+    assert signature("one") != signature("two")
+
+
+def test_a_directory_given_by_its_name_is_what_is_in_it(tmp_path: Path) -> None:
+    def signature() -> str:
+        pipeline = Pipeline()
+        folder = pipeline.add("Directory", name=tmp_path / "job")
+        job = pipeline.add("SubmitJob", job=folder["value"])
+        return pipeline.signature(job, "content")
+
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job/file").write_text("one")
+    before = signature()
+    (tmp_path / "job/file").write_text("two")
+    assert signature() != before
+    (tmp_path / "job/file").write_text("one")
+    assert signature() == before
+
+
+def test_a_name_that_is_put_together_elsewhere_has_no_content(tmp_path: Path) -> None:
+    pipeline = Pipeline()
+    (tmp_path / "file").touch()
+    name = pipeline.add("ConcatenateString", str1=tmp_path, str2="/file")
+    file = pipeline.add("File", name=name["value"])
+    words = "name comes from a module of type ConcatenateString"
+    with pytest.raises(PipelineError, match=words):
+        pipeline.signature(file, "content")
+    # That of another file is known.
+    plain = pipeline.add("File", name=tmp_path / "file")
+    same = pipeline.add("File", name=plain["local_filename"])
+    assert len(pipeline.signature(same, "content")) == 64
+
+
 def test_a_directory_is_all_that_is_in_it(tmp_path: Path) -> None:
     def signature() -> str:
         pipeline = Pipeline()

@@ -122,6 +122,8 @@ def test_a_directory_with_files_from_ports_is_the_same_job_in_both_engines(
     document = with_files(place, tmp_path)
     del document["modules"]["folder"]
     document["modules"]["queue"]["inputs"]["signatures"] = scheme
+    base = document["modules"]["base"]["inputs"]
+    base["name"] = base.pop("value")
     signatures = vistrails.build(document)["signatures"]
     answer = vistrails.execute(console=True, interval=600)
     assert answer["errors"] == answer["suspended"] == {}

@@ -9,12 +9,14 @@ VisTrails cannot hash at all if it is more than ASCII.
 
 1. `tej-vistrails-content-1`, the package's identifier, the namespace, the name
 2. for each port on which something is set, by name: `set`, the port, and the values in
-   their order, each with how many they are; of a File or Directory its content.  A
-   value that is the port's default is as if it were not set.
+   their order, each with how many they are; of a File, Directory or Path its content,
+   also if it is given by its name.  A value that is the port's default is as if it were
+   not set.
 3. for each control parameter, by name: `control`, the name, the value
 4. for each port of this module alone, by type and name: `port`, its type, name, depth
 5. for each connection to it, by port: `connection`, the port, the source's port, and
-   the same of the source, as 64 hexadecimal digits
+   the same of the source, as 64 hexadecimal digits; of a String that is the name of a
+   File, Directory or Path, the content of that
 
 Not in it: versions of packages, and the ports that change nothing in what the job does
 (`tables.BESIDE_THE_WORK`), with all that leads to them; the Queue is one of that.
@@ -29,7 +31,7 @@ import os
 import stat
 import sys
 
-from .description import TEJ
+from .description import BASIC, TEJ
 from .tables import BESIDE_THE_WORK, NEW_BESIDE_THE_WORK
 
 TYPE_CHECKING = False
@@ -43,6 +45,8 @@ _ODD = "strict" if sys.version_info[0] < 3 else "surrogateescape"
 """For what is in file names and no text; Python 2 has it as bytes."""
 _UNSEEN = frozenset(["InputPort", "Group", "Abstraction"])
 """Modules whose meaning lies outside of the pipeline that is looked at."""
+_PATHS = frozenset(["File", "Directory", "Path"])
+"""Types of what is read on this machine; also modules, with a port `name` for it."""
 
 
 class CannotSign(Exception):
@@ -172,7 +176,7 @@ def _fields(pipeline, number, known):
         for function in by_port[port]:
             yield "%d" % len(function.parameters)
             for parameter in function.parameters:
-                yield _value(parameter)
+                yield _value(module, port, parameter)
     for name, value in sorted(module.controls):
         for field in ("control", name, value):
             yield field
@@ -181,7 +185,7 @@ def _fields(pipeline, number, known):
             yield field
     into = [one for one in pipeline.into(number) if one.target_port not in beside]
     for connection in sorted(
-        (one.target_port, one.source_port, _content(pipeline, one.source, known))
+        (one.target_port, one.source_port, _source(pipeline, one, known))
         for one in into
     ):
         yield "connection"
@@ -197,9 +201,37 @@ def _is_default(module, functions):
     return [one.value for one in functions[0].parameters] == list(default)
 
 
-def _value(parameter):
-    # type: (Parameter) -> str
-    return _tree(parameter.value) if parameter.is_path else parameter.value
+def _value(module, port, parameter):
+    # type: (Module, str, Parameter) -> str
+    is_path = parameter.package == BASIC and parameter.type in _PATHS
+    if is_path or _names_path(module, port):
+        return _tree(parameter.value)
+    return parameter.value
+
+
+def _names_path(module, port):
+    # type: (Module, str) -> bool
+    """Whether the text on a port is the name of something on this machine."""
+    return module.package == BASIC and module.name in _PATHS and port == "name"
+
+
+def _source(pipeline, connection, known):
+    # type: (Description, Connection, Dict[int, str]) -> str
+    """What counts of the module that a connection comes from."""
+    source = pipeline.modules[connection.source]
+    target = pipeline.modules[connection.target]
+    # Of one that is a path itself, the content is in its own signature.
+    is_path = source.package == BASIC and source.name in _PATHS
+    if is_path or not _names_path(target, connection.target_port):
+        return _content(pipeline, connection.source, known)
+    is_set = len(source.functions) == 1 and not pipeline.into(connection.source)
+    if source.kind != (BASIC, "", "String") or not is_set:
+        raise CannotSign(
+            "The scheme 'content' cannot tell which file it is whose name comes from a "
+            "module of type %s: set the name itself, or use the scheme 'vistrails'"
+            % source.name
+        )
+    return _tree(source.functions[0].parameters[0].value)
 
 
 def _tree(path):
