@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import Gate
+from jobs import Gate, wait_until
 from servers.proxy import Proxy
 
 import tej
@@ -94,28 +94,86 @@ def test_waiting_goes_on_through_a_server_that_cannot_be_reached(
         assert text_of(pipeline, execution) == "at last\n"
 
 
+@pytest.fixture
+def two_servers(shell: Shell, place: Callable[..., Document]) -> Shell:
+    """`two_servers(script)`: one job on the shared server, another on "flaky"."""
+
+    def make(script: str) -> Document:
+        document = shell(script)
+        document["modules"]["far"] = {"type": "Queue", "inputs": place("flaky")}
+        document["modules"]["other"] = {
+            "type": "SubmitShellJob",
+            "inputs": {"source": "echo there"},
+        }
+        document["connections"].insert(0, ["far.queue", "other.queue"])
+        return document
+
+    return make
+
+
 def test_another_branch_goes_on_when_one_server_cannot_be_reached(
-    shell: Shell,
-    load: Load,
-    place: Callable[..., Document],
-    flaky: Proxy,
-    library: tej.RemoteQueue,
+    two_servers: Shell, load: Load, flaky: Proxy, library: tej.RemoteQueue
 ) -> None:
-    document = shell("echo here\n")
-    document["modules"]["far"] = {"type": "Queue", "inputs": place("flaky")}
-    document["modules"]["other"] = {
-        "type": "SubmitShellJob",
-        "inputs": {"source": "echo there"},
-    }
-    document["connections"].insert(0, ["far.queue", "other.queue"])
     flaky.refuse()
-    pipeline = load(document)
+    pipeline = load(two_servers("echo here\n"))
     with pipeline.run() as execution:
         assert "other" in execution.suspended
     library.wait([pipeline.job_ids()["job"]])
     with pipeline.run() as execution:
         assert list(execution.suspended) == ["other"]
         assert text_of(pipeline, execution) == "here\n"
+
+
+def await_second_thought(
+    caplog: pytest.LogCaptureFixture, waiting: threading.Thread
+) -> None:
+    """Until waiting for the other server was given up, and it was asked once more."""
+
+    def asked_again() -> bool:
+        said = [one for one in caplog.messages if "can be reached" in one]
+        return len(said) > 1 or not waiting.is_alive()
+
+    wait_until(asked_again)
+
+
+def test_other_jobs_are_awaited_when_one_server_cannot_be_reached(
+    two_servers: Shell,
+    load: Load,
+    flaky: Proxy,
+    gate: Gate,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    flaky.refuse()
+    pipeline = load(two_servers(f"{gate.wait}; echo here\n"))
+    with pipeline.run() as execution:
+        assert set(execution.suspended) == {"job", "other"}
+        waiting = threading.Thread(target=execution.wait)
+        waiting.start()
+        await_second_thought(caplog, waiting)
+        assert waiting.is_alive()
+        gate.open()
+        waiting.join()
+        assert list(execution.suspended) == ["other"]
+        assert text_of(pipeline, execution) == "here\n"
+
+
+def test_a_server_that_is_back_while_another_one_is_awaited_gets_its_job(
+    two_servers: Shell,
+    load: Load,
+    flaky: Proxy,
+    gate: Gate,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    flaky.refuse()
+    pipeline = load(two_servers(f"{gate.wait}; echo here\n"))
+    with pipeline.run() as execution:
+        waiting = threading.Thread(target=execution.wait)
+        waiting.start()
+        await_second_thought(caplog, waiting)
+        flaky.accept()
+        gate.open()
+        waiting.join()
+        assert execution.completed
 
 
 def test_a_server_that_lets_nobody_in_is_an_error_and_keeps_the_record(

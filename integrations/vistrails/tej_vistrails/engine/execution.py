@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tempfile
 import time
@@ -111,21 +110,36 @@ class Execution:
     def wait(self, timeout: float | None = None) -> None:
         """Until nothing is suspended: execute again whenever a job has ended.
 
-        Goes on through lost connections.  Raises WaitTimeout after `timeout` seconds.
+        Goes on through lost connections.  What is on a server that cannot be reached
+        at all keeps nothing else back, and is left suspended when only that is left.
+        Raises WaitTimeout after `timeout` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self.suspended:
-            jobs = [self._job(error.handle) for error in self.suspended.values()]
+        jobs = self._jobs()
+        while jobs:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            # If one is not there, what is to be done is up to its module.
-            with contextlib.suppress(tej.JobNotFound, tej.QueueDoesntExist):
+            try:
                 next(iter(tej.as_completed(jobs, left)))
+            except (tej.JobNotFound, tej.QueueDoesntExist):
+                # What is to be done is up to its module.
+                pass
+            except tej.ConnectionFailed:
+                # The modules ask their servers, and say what is wrong.
+                self.run()
+                jobs = self._jobs(reached=True)
+                continue
             self.run()
+            jobs = self._jobs()
 
-    @staticmethod
-    def _job(handle: Any) -> tej.Job:
-        job: tej.Job = handle.client.queue.job(handle.job_id)
-        return job
+    def _jobs(self, *, reached: bool = False) -> list[tej.Job]:
+        """Those that modules are suspended for; or of these only such as their server
+        told of when it was asked last."""
+        handles = [error.handle for error in self.suspended.values()]
+        return [
+            handle.client.queue.job(handle.job_id)
+            for handle in handles
+            if handle.last is not None or not reached
+        ]
 
     def _is_final(self, module: Module) -> bool:
         """Whether it failed by itself, or by what leads to it, and for good."""
