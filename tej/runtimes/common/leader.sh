@@ -1,6 +1,6 @@
 # leader: the first process of a job, in the job's own session: becomes its command.
-# Gets tej_queue, tej_id and tej_here from the wrapper's environment; begins in the job's
-# directory, which may have been moved, and its place taken by another.
+# Gets tej_queue, tej_id, tej_here and tej_host from the wrapper's environment; begins in
+# the job's directory, which may have been moved, and its place taken by another.
 #
 # The command, and what users have in files that are read before it, shares this shell: it
 # finds nothing of ours but what begins with tej_.
@@ -13,6 +13,7 @@ exec </dev/null >_stdout 2>_stderr || exit 125
     job=..
     . "$tej_here/lib/facts.sh"
     . "$tej_here/lib/process.sh"
+    read_host "$tej_host"
     me
     put started "$(date +%s) ${who%% *} $$ ${start:--}" || exit 125
     # Whoever asked for the end before we were `started` could not see us: see to it here.
@@ -28,7 +29,7 @@ export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 . "$tej_here/lib/environment.sh"
 restore_environment
 unset -f hide_environment restore_environment
-unset tej_queue tej_id tej_here tej_run tej_session
+unset tej_queue tej_id tej_here tej_host tej_run tej_session
 
 # tej_run FILE ARGUMENTS...: become that program; where nothing may be executed (a file
 # system mounted noexec), its interpreter can be, with it to read.

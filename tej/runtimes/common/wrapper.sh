@@ -14,7 +14,8 @@ cd "$jobs/$id" && job=. || exit 0
 mkdir "$job/claim" 2>/dev/null || exit 0
 me
 # Before anybody can ask for it.
-beat_heart
+began=$(date +%s)
+beat_heart "$began"
 if ! put native_id "pid $who" || ! reserve; then
     rm -f "$job/native_id"
     exit 1
@@ -31,7 +32,7 @@ watch_over() {
         nap=$!
         wait "$nap"
         nap=''
-        beat_heart
+        beat_heart "$(date +%s)"
         [ ! -e "$job/kill" ] || [ -e "$job/finished" ] || obey_kill
         [ "$span" = "$beat" ] || end_in_time
     done
@@ -75,7 +76,6 @@ leave() {
     [ -n "$ending" ] || exit 0
 }
 
-began=$(date +%s)
 read_resources
 get_start $$
 watch_over $$ "$start" &

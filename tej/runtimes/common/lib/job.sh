@@ -4,10 +4,11 @@
 # detach SCRIPT ARGUMENTS...: run it in a session of its own, out of this one's reach.
 # What a job inside a job has in its environment must not mark the new one as the old's.
 detach() {
+    # Once for all: it is asked for by a command that takes as long as a job's start.
+    [ -n "${refuge+known}" ] || find_refuge
     (
         unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
         trap '' HUP
-        find_refuge
         if command -v setsid >/dev/null 2>&1; then
             # exec: yash would keep a shell there, and with it our caller's output.
             exec $refuge setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &

@@ -23,6 +23,13 @@ get_host() {
     : "${boot:=-}"
 }
 
+# read_host WORDS: the same, as somebody here has found it out.
+read_host() {
+    # shellcheck disable=SC2086 # fields
+    set -- $1
+    host=$1 boot=$2 space=$3
+}
+
 # get_boot_time: boot_time=when this machine came up; empty if it cannot be told.
 get_boot_time() {
     boot_time=''
@@ -85,53 +92,51 @@ find_processes() {
         if is_alive "$2" "$3"; then pids=$2; fi
         return 0
     }
-    leader=$2 others='' marked=''
+    leader=$2
     # What a damaged fact says must not make strangers the job's.
     is_number "$2" && is_number "$3" && [ "$2" -gt 1 ] || leader=-
-    # The number of a session stays taken as long as somebody is in it; if a stranger
-    # has it as its pid, the session is the stranger's.
-    if [ "$leader" != - ]; then
-        get_start "$leader"
-        [ -z "$start" ] || [ "$start" = "$3" ] || leader=-
-    fi
-    case $1 in
-        *[!0-9a-f]* | '') ;;
-        *)
-            [ ${#1} -lt 32 ] || marked="
-$(grep -lsF "TEJ_JOB_TOKEN=$1" $proc/[0-9]*/environ 2>/dev/null)
-"
-            ;;
-    esac
-    for item in "$proc"/[0-9]*; do
-        get_start "${item##*/}"
-        [ -n "$start" ] || continue
-        if is_marked "$item" || { [ "$session" = "$leader" ] && [ "$start" -ge "$3" ]; }; then
-            pids="$pids ${item##*/}"
-        else
-            others="$others ${item##*/}:$parent"
-        fi
-    done
-    [ -z "$pids" ] || add_children
+    find_marked "$1"
+    # One program for all of them: a shell reads a byte at a time.
+    pids=$(cat $proc/[0-9]*/stat 2>/dev/null | awk -v leader="$leader" -v since="$3" -v marked="$marked" '
+        # A process may have blanks, brackets and newlines in its name.
+        {
+            record = record (record == "" ? "" : "\n") $0
+            rest = record
+            sub(/^.*\) /, "", rest)
+            if (split(rest, field, " ") < 20) next
+            pid = record + 0
+            record = ""
+            if (field[1] ~ /[ZXx]/) next
+            parent[pid] = field[2]
+            session[pid] = field[4]
+            start[pid] = field[20]
+        }
+        END {
+            # The number of a session stays taken as long as somebody is in it; if a
+            # stranger has it as its pid, so is the session.
+            if (leader in start && start[leader] != since) leader = "-"
+            count = split(marked, paths, " ")
+            for (i = 1; i <= count; i++) {
+                split(paths[i], part, "/")
+                if (part[3] in start) ours[part[3]] = 1
+            }
+            for (pid in start)
+                if (session[pid] == leader && start[pid] + 0 >= since + 0) ours[pid] = 1
+            do {
+                more = 0
+                for (pid in start)
+                    if (!(pid in ours) && parent[pid] in ours) more = ours[pid] = 1
+            } while (more)
+            for (pid in ours) printf "%s ", pid
+        }')
 }
 
-# is_marked ENTRY: it is in the list that `marked` holds.
-is_marked() {
-    case $marked in *"
-$1/environ
-"*) ;; *) return 1 ;; esac
-}
-
-# add_children: to pids, from others ("PID:PARENT"), until there are no more.
-add_children() {
-    found=1
-    while [ -n "$found" ]; do
-        found='' unrelated=''
-        for item in $others; do
-            case "$pids " in
-                *" ${item#*:} "*) pids="$pids ${item%:*}" found=1 ;;
-                *) unrelated="$unrelated $item" ;;
-            esac
-        done
-        others=$unrelated
-    done
+# find_marked TOKEN: marked=the environments in /proc that it is in.
+find_marked() {
+    marked=''
+    case $1 in *[!0-9a-f]* | '') return ;; esac
+    [ ${#1} -ge 32 ] || return 0
+    # shellcheck disable=SC2046 # a path each
+    set -- $(grep -lsF "TEJ_JOB_TOKEN=$1" $proc/[0-9]*/environ 2>/dev/null)
+    marked=$*
 }

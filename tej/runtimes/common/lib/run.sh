@@ -2,18 +2,21 @@
 # Expects: queue, id, here, and tej_session=what starts it in a session of its own.
 # shellcheck shell=sh
 
-# beat_heart: in place, so that nobody finds it empty, even on a full disk.
+# beat_heart TIME: in place, so that nobody finds it empty, even on a full disk.
 beat_heart() {
-    printf '%s\n' "$(date +%s)" 1<>"$job/heartbeat"
+    printf '%s\n' "$1" 1<>"$job/heartbeat"
 }
 
 # prepare_run: what run_in_awk and run_in_shell run.
 prepare_run() {
     tej_here=$here tej_queue=$queue tej_id=$id
+    # Its own host is the job's: that need not be found out twice.
+    get_host
+    tej_host="$host $boot $space"
     # shellcheck disable=SC2016,SC2089 # for another shell
     tej_run='exec $tej_session /bin/sh "$tej_here/leader.sh" >/dev/null'
     # shellcheck disable=SC2090
-    export tej_session tej_here tej_queue tej_id tej_run
+    export tej_session tej_here tej_queue tej_id tej_host tej_run
 }
 
 # run_in_awk: end=`exit N` or `signal N`; empty if nobody saw it.  Most shells cannot tell
