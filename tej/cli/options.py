@@ -10,14 +10,17 @@ import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from shlex import split
-from typing import IO, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from tej.job import JobState
 from tej.queue import DEFAULT_TEJ_DIR, RemoteQueue
 from tej.resources import Resources
-from tej.runtime import find
+from tej.runtime import BUILT_IN, find
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,7 +34,12 @@ def on_queue(*arguments: str) -> Callable[[Function], Function]:
     usage = " ".join(["[DESTINATION]", *(name.upper() for name in arguments)])
 
     def decorate(function: Function) -> Function:
-        @click.argument("words", nargs=-1, metavar=usage)
+        @click.argument(
+            "words",
+            nargs=-1,
+            metavar=usage,
+            shell_complete=complete_directory if "directory" in arguments else None,
+        )
         @click.option(
             "--queue",
             "queue_path",
@@ -83,6 +91,28 @@ def on_queue(*arguments: str) -> Callable[[Function], Function]:
         return cast("Function", command)
 
     return decorate
+
+
+def complete_directory(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """For a shell: a directory, where there can also be a destination."""
+    from click.shell_completion import CompletionItem
+
+    items = [CompletionItem(incomplete, type="dir")]
+    if "local:".startswith(incomplete):
+        items.append(CompletionItem("local:"))
+    return items
+
+
+def complete_runtime(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """For a shell: a runtime that comes with tej, or a folder that is one."""
+    from click.shell_completion import CompletionItem
+
+    names = [name for name in BUILT_IN if name.startswith(incomplete)]
+    return [*map(CompletionItem, names), CompletionItem(incomplete, type="dir")]
 
 
 def split_words(
@@ -151,6 +181,7 @@ def runtime(function: Function) -> Function:
         "--runtime",
         metavar="NAME|FOLDER",
         envvar="TEJ_RUNTIME",
+        shell_complete=complete_runtime,
         help="What runs the jobs, if the queue is made now: 'slurm', 'pbs', 'sge' hand "
         "them to a scheduler, 'default' starts them right away; or a folder that is a "
         "runtime. By default, what fits the server.",

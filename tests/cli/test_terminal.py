@@ -142,3 +142,6 @@ def test_bash_completes_commands_and_options(
     assert client(**own, COMP_WORDS="tej st").stdout == "plain,status\n"
     own["COMP_CWORD"] = "2"
     assert "plain,--queue\n" in client(**own, COMP_WORDS="tej status --q").stdout
+    own["COMP_CWORD"] = "3"
+    assert "dir,sim\n" in client(**own, COMP_WORDS="tej run server sim").stdout
+    assert "plain,slurm\n" in client(**own, COMP_WORDS="tej setup -r sl").stdout
