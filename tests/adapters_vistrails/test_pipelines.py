@@ -150,6 +150,49 @@ def test_many_ways_through_a_pipeline_take_no_time() -> None:
     assert len(pipeline.signature(last)) == 40
 
 
+def test_values_are_put_into_a_format(load: Callable[[Any], Pipeline]) -> None:
+    pipeline = Pipeline()
+    word = pipeline.add("String", value="seven")
+    text = pipeline.add(
+        "StringFormat",
+        format="{:03d} {} {{}} {what[0]}",
+        _0=7,
+        _1="x",
+        what=word["value"],
+    )
+    with pipeline.run() as execution:
+        assert execution.output(text["value"]) == "007 x {} s"
+    document = {
+        "modules": {
+            "first": {
+                "type": "StringFormat",
+                "inputs": {"format": "<{}{format[0]}{_0}>", "_0": 1.5},
+            },
+            "last": {"type": "StringFormat", "inputs": {"format": "{0}{a}", "a": "b"}},
+        },
+        "connections": [["first.value", "last._0"]],
+    }
+    pipeline = load(document)
+    with pipeline.run() as execution:
+        assert execution.output(pipeline.nodes["last"]["value"]) == "<1.5<1.5>b"
+
+
+def test_what_is_wrong_with_a_format_is_named() -> None:
+    pipeline = Pipeline()
+    with pytest.raises(PipelineError, match="'format' of .*Single '{'"):
+        pipeline.add("StringFormat", format="{")
+    with pytest.raises(PipelineError, match="no input port 'absent'"):
+        pipeline.add("StringFormat", format="{}", absent="x")
+
+
+def test_a_format_may_be_connected() -> None:
+    pipeline = Pipeline()
+    form = pipeline.add("String", value="{a} and {a}")
+    text = pipeline.add("StringFormat", format=form["value"], a=True)
+    with pipeline.run() as execution:
+        assert execution.output(text["value"]) == "True and True"
+
+
 @pytest.mark.parametrize(
     ("document", "words"),
     [
@@ -160,6 +203,33 @@ def test_many_ways_through_a_pipeline_take_no_time() -> None:
         ({"connections": [["a.b", "c.d"]]}, "'a.b' leads to no module"),
         ({"connections": [["a.b"]]}, "is no connection"),
         ({"signatures": "md5"}, "not 'md5'"),
+        ({"signatures": ["content"]}, "'signatures' is text, not "),
+        ({"modules": []}, r"'modules' is an object, not \[\]"),
+        ({"modules": {"a": []}}, r"Module 'a' is an object, not \[\]"),
+        ({"modules": {"a": {"type": 1}}}, "'type' of module 'a' is text, not 1"),
+        (
+            {"modules": {"a": {"type": "String", "inputs": ["value"]}}},
+            "'inputs' of module 'a' is an object, not ",
+        ),
+        (
+            {"modules": {"a": {"type": "SubmitJob", "files": "run.sh"}}},
+            "'files' of module 'a' is a list, not 'run.sh'",
+        ),
+        (
+            {"modules": {"a": {"type": "SubmitJob", "files": [1]}}},
+            "the 'files' of module 'a' is text, not 1",
+        ),
+        (
+            {"modules": {"a": {"type": "String", "inputs": {"files": "x"}}}},
+            "no input port 'files'; it has value",
+        ),
+        (
+            {"modules": {"a": {"type": "String", "inputs": {"value": {}}}}},
+            "'value' of .* cannot be set to {}",
+        ),
+        ({"connections": {}}, "'connections' is a list, not {}"),
+        ({"connections": ["ab"]}, "'ab' is no connection"),
+        ({"connections": [["a.b", 1]]}, "is no connection"),
     ],
 )
 def test_what_is_wrong_with_a_document_is_named(

@@ -181,17 +181,27 @@ class StringFormat(Module):
 
     def compute(self) -> None:
         text = self.get_input("format")
-        fields = [
-            field for _, field, _, _ in Formatter().parse(text) if field is not None
-        ]
-        names = [re.split(r"[.[]", field, maxsplit=1)[0] for field in fields]
-        numbered = [int(name) + 1 for name in names if name.isdigit()]
-        count = max([names.count(""), *numbered])
-        values = [self.get_input(f"_{i}") for i in range(count)]
-        named = {
-            name: self.get_input(name) for name in names if name and not name.isdigit()
-        }
-        self.set_output("value", text.format(*values, **named))
+        values = {port: self.get_input(port) for port in self.placeholders(text)}
+        numbered = [values[f"_{i}"] for i in range(_numbered(text))]
+        self.set_output("value", text.format(*numbered, **values))
+
+    @staticmethod
+    def placeholders(text: str) -> list[str]:
+        """The ports for what stands in a format; raises ValueError."""
+        named = [one for one in _fields(text) if one and not one.isdigit()]
+        return [*dict.fromkeys([*(f"_{i}" for i in range(_numbered(text))), *named])]
+
+
+def _fields(text: str) -> list[str]:
+    """What stands between the braces of a format, without what is taken of it."""
+    found = [field for _, field, _, _ in Formatter().parse(text) if field is not None]
+    return [re.split(r"[.[]", field, maxsplit=1)[0] for field in found]
+
+
+def _numbered(text: str) -> int:
+    names = _fields(text)
+    numbers = [int(name) + 1 for name in names if name.isdigit()]
+    return max([names.count(""), *numbers])
 
 
 class StandardOutput(NotCacheable, Module):

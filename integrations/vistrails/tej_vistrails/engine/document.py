@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Made = TypeVar("Made", bound="Pipeline")
 _KEYS = {"signatures", "modules", "connections"}
 _MODULE_KEYS = {"type", "inputs", "files"}
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "text"}
 
 
 def load(make: type[Made], path: str | os.PathLike[str]) -> Made:
@@ -44,35 +45,46 @@ def load(make: type[Made], path: str | os.PathLike[str]) -> Made:
 def parse(make: type[Made], document: Any) -> Made:
     """The pipeline in a document; raises PipelineError."""
     _check(document, _KEYS, "A pipeline")
-    pipeline = make(document.get("signatures"))
-    modules = document.get("modules", {})
-    for name, module in modules.items():
-        _check(module, _MODULE_KEYS, f"Module '{name}'")
-        if "type" not in module:
-            raise PipelineError(f"Module '{name}' has no type")
-        # Values alone: connections come when all modules are there.
-        pipeline.add(
-            module["type"],
-            name,
-            files=module.get("files", []),
-            **module.get("inputs", {}),
-        )
-    for connection in document.get("connections", []):
-        try:
-            source, target = connection
-        except ValueError:
+    scheme = document.get("signatures")
+    if scheme is not None:
+        _take(scheme, str, "'signatures'")
+    pipeline = make(scheme)
+    for name, module in _take(document.get("modules", {}), dict, "'modules'").items():
+        _add(pipeline, name, module)
+    # Connections come when all modules are there.
+    for connection in _take(document.get("connections", []), list, "'connections'"):
+        if not isinstance(connection, list) or list(map(type, connection)) != [str] * 2:
             raise PipelineError(
                 f"{connection!r} is no connection: it has a source and a target"
-            ) from None
+            )
+        source, target = connection
         node, port = _find(pipeline, source)
         pipeline.connect(node[port], *_find(pipeline, target))
     return pipeline
 
 
+def _add(pipeline: Pipeline, name: str, module: Any) -> None:
+    what = f"Module '{name}'"
+    _check(module, _MODULE_KEYS, what)
+    if "type" not in module:
+        raise PipelineError(f"{what} has no type")
+    files = _take(module.get("files", []), list, f"'files' of module '{name}'")
+    pipeline.add_module(
+        _take(module["type"], str, f"'type' of module '{name}'"),
+        name,
+        [_take(one, str, f"One of the 'files' of module '{name}'") for one in files],
+        _take(module.get("inputs", {}), dict, f"'inputs' of module '{name}'"),
+    )
+
+
+def _take(value: Any, kind: type, what: str) -> Any:
+    if not isinstance(value, kind):
+        raise PipelineError(f"{what} is {_KINDS[kind]}, not {value!r}")
+    return value
+
+
 def _check(document: Any, keys: set[str], what: str) -> None:
-    if not isinstance(document, dict):
-        raise PipelineError(f"{what} is an object, not {document!r}")
-    for key in document:
+    for key in _take(document, dict, what):
         if key not in keys:
             known = ", ".join(sorted(keys))
             raise PipelineError(f"{what} has no '{key}'; it has {known}")

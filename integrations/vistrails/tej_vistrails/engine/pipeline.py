@@ -10,7 +10,7 @@ with pipeline.run(wait=True) as execution:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from tej_vistrails.description import (
@@ -24,6 +24,7 @@ from tej_vistrails.description import (
 )
 from tej_vistrails.description import Module as Described
 from tej_vistrails.engine import types
+from tej_vistrails.engine.basic import StringFormat
 from tej_vistrails.engine.errors import PipelineError
 from tej_vistrails.engine.execution import Execution
 from tej_vistrails.engine.module import Module, Port
@@ -37,6 +38,8 @@ from tej_vistrails.tables import CONTENT_DIGITS, SCHEMES
 
 _ENCODED = {("SubmitShellJob", "source")}
 """Ports whose text VisTrails writes with percent signs."""
+_CONSTANTS = {str: "String", int: "Integer", float: "Float", bool: "Boolean"}
+"""What values are that are set on a port of any type."""
 
 
 class Output:
@@ -109,6 +112,24 @@ def _signature(source: Output | None) -> str:
     return f"({BASIC}:{'Directory' if types_ == ('Directory',) else 'File'})"
 
 
+def _placeholders(node: Node, inputs: Mapping[str, object]) -> list[ExtraPort]:
+    """The ports of a StringFormat: for all that stands in its format, as VisTrails'
+    editor makes them; if that is connected, for all that is given."""
+    names: Iterable[str] = inputs
+    text = inputs.get("format")
+    if isinstance(text, str):
+        try:
+            names = StringFormat.placeholders(text)
+        except ValueError as error:
+            raise PipelineError(f"'format' of {node!r}: {error}") from error
+    ports = []
+    for name in sorted(set(names) - set(node.type.input_ports())):
+        value = inputs.get(name)
+        type_ = _CONSTANTS.get(type(value), "Variant")
+        ports.append(ExtraPort("input", name, f"({BASIC}:{type_})"))
+    return ports
+
+
 class Pipeline:
     """What is to be executed.
 
@@ -147,14 +168,30 @@ class Pipeline:
 
         An input is a value, a list of values for a port that takes several, or an
         output of another module.  `files` are ports of its own, named like the files
-        they are to be.  Raises PipelineError.
+        they are to be.  A StringFormat has ports for what stands in its `format`, `_0`
+        for the first `{}`.  Raises PipelineError.
         """
+        return self.add_module(type_, name, files, inputs)
+
+    def add_module(
+        self,
+        type_: str,
+        name: str | None,
+        files: Mapping[str, Output] | Sequence[str],
+        inputs: Mapping[str, object],
+    ) -> Node:
+        """The same, for inputs of any names."""
         package, found = types.find_by_word(type_)
         node = self.insert(name or self._free_name(found.__name__), package, found)
         sources = dict(files) if isinstance(files, Mapping) else dict.fromkeys(files)
         for port, source in sources.items():
             node.extra.append(ExtraPort("input", port, _signature(source)))
-        given = {port: one for port, one in sources.items() if one is not None} | inputs
+        if found is StringFormat:
+            node.extra += _placeholders(node, inputs)
+        given: dict[str, object] = {
+            port: one for port, one in sources.items() if one is not None
+        }
+        given |= inputs
         if found.__name__ == "Queue" and self.signatures is not None:
             given.setdefault("signatures", self.signatures)
         for port, value in given.items():
