@@ -125,6 +125,10 @@ class JobStatus:
         elif self.state is JobState.KILLED:
             words = f"Job was killed ({format_duration(self.duration)})"
             words += f" by {self.killed_by}" if self.killed_by else ""
+            words += (
+                f" at {self.ended.astimezone():%Y-%m-%d %H:%M:%S}" if self.ended else ""
+            )
+            words += self._how()
         elif self.state is JobState.LOST:
             words = f"Job is lost: {self.evidence}"
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,7 +63,10 @@ def test_kill_ends_the_job_and_says_who_asked(
     again = queue.status(waiting)
     assert again.state is JobState.KILLED
     assert again.ended == status.ended
-    assert again.describe().startswith("Job was killed (0:")
+    assert re.match(
+        r"Job was killed \(0:\d\d\) by \S+@\S+ at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
+        again.describe(),
+    )
 
 
 def test_kill_reaches_children_grandchildren_and_those_in_the_background(
