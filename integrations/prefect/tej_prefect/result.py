@@ -15,7 +15,11 @@ class JobResult(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     job_id: str
-    state: tej.JobState
+    """Empty if it could not even be named."""
+    state: tej.JobState | None = None
+    """None if it was not started, or is gone."""
+    error: str | None = None
+    """What went wrong, in words; None if nothing did."""
     exit_code: int | None = None
     signal: int | None = None
     duration: float | None = None
@@ -33,13 +37,16 @@ class JobResult(BaseModel):
 
     @property
     def succeeded(self) -> bool:
-        """Whether it finished with exit code 0."""
-        return self.state is tej.JobState.FINISHED and self.exit_code == 0
+        """Whether it finished with exit code 0, and was fetched."""
+        finished = self.state is tej.JobState.FINISHED and self.exit_code == 0
+        return finished and self.error is None
 
     def path(self, name: str) -> Path:
-        """A fetched file by its path in the job; raises tej.DownloadFailed."""
+        """A fetched file, or a directory of such, by its path in the job; raises
+        tej.DownloadFailed."""
         path = None if self.directory is None else self.directory / name
-        if path is None or not path.exists():
+        # The directory may have files of an earlier job of that id.
+        if path is None or not any(path in (one, *one.parents) for one in self.files):
             raise tej.DownloadFailed(
                 f"'{name}' of job '{self.job_id}' was not fetched: name it in `results`"
             )
