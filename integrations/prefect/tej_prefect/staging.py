@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tej
-from tej_prefect.rendering import render_directory
+from tej_prefect.rendering import render, render_directory
 
 SCRIPT = "start.sh"
 
@@ -26,7 +26,7 @@ def staged(
     """The directory to be sent: the one given, or one made for this.
 
     With `files`, patterns below `directory` (or below the current one), only these are
-    in it; with `parameters`, its templates are filled in.  Raises
+    in it; with `parameters`, its templates and the script are filled in.  Raises
     tej.InvalidJobDirectory for a pattern that fits nothing, and for a template that
     cannot be filled in.
     """
@@ -45,6 +45,8 @@ def staged(
             for pattern in files:
                 _copy(pattern, source, folder)
         if script is not None:
+            if parameters is not None:
+                script = render(script, parameters, "The script")
             _write_script(folder / SCRIPT, script)
         if parameters is not None:
             render_directory(folder, parameters)
