@@ -58,6 +58,16 @@ def batch(queue: str, gate: str, on_cancel: str = "kill") -> None:
 
 
 @flow
+def as_each_says(queue: str, gate: str, on_cancel: str = "") -> None:
+    """The first job is to be left, unless something else is said for all."""
+    jobs = [
+        waiting(queue, gate, number, on_cancel="kill" if number else "leave")
+        for number in range(3)
+    ]
+    run_jobs(jobs, on_cancel=on_cancel or None)
+
+
+@flow
 async def asynchronous(queue: str, gate: str, on_cancel: str = "kill") -> None:
     jobs = [waiting(queue, gate, number, on_cancel) for number in range(3)]
     runs = [await job.atrigger() for job in jobs]
@@ -95,6 +105,7 @@ def hooked(queue: str, gate: str, block: str) -> None:
 def work(gate: str = "", crash: bool = False) -> None:
     """What a worker's job does: it says so, waits for the gate, and may die."""
     print("at work in", Path.cwd(), flush=True)
+    print("API:", os.environ["PREFECT_API_URL"], flush=True)
     while gate and not Path(gate).exists():
         time.sleep(0.05)
     if crash:
@@ -103,12 +114,12 @@ def work(gate: str = "", crash: bool = False) -> None:
 
 
 SERVED = (direct, mapped, batch, asynchronous, outer, study, hooked)
-FLOWS = {one.name: one for one in SERVED}
+FLOWS = {one.name: one for one in (*SERVED, as_each_says)}
 
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
     if kind == "serve":
-        serve(*[one.to_deployment(name="test") for one in FLOWS.values()])
+        serve(*[one.to_deployment(name="test") for one in SERVED])
     elif kind == "asynchronous":
         asyncio.run(asynchronous(*arguments))
     else:

@@ -183,10 +183,24 @@ def test_a_wrong_job_says_what_is_wrong(local: TejDestination) -> None:
     for fields, words in [
         ({}, "give a `directory`"),
         ({"script": "ls", "command": "ls"}, "either a `script` or a `command`"),
+        ({"script": "ls", "results": ["../x"]}, "not in the job's directory"),
         ({"script": "ls", "resources": {"cpus": 0}}, "cannot have 0 as cpus"),
     ]:
         with pytest.raises(ValidationError, match=words):
             TejJob(destination=local, **fields)
+
+
+def test_what_is_wrong_with_a_job_tells_no_secret() -> None:
+    from tej_prefect.worker_job import TejWorkerConfiguration
+
+    destination = {"host": "h", "password": "s3cret"}
+    for wrong in ({}, {"script": "ls", "on_cancel": "no"}):
+        with pytest.raises(ValidationError) as caught:
+            TejJob(destination=destination, **wrong)
+        assert "s3cret" not in f"{caught.value}{caught.value!r}"
+    with pytest.raises(ValidationError) as caught:
+        TejWorkerConfiguration(env={"PREFECT_API_KEY": "s3cret"})
+    assert "s3cret" not in f"{caught.value}{caught.value!r}"
 
 
 def test_a_missing_key_file_is_named() -> None:

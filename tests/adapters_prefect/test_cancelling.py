@@ -26,7 +26,7 @@ from tests.adapters_prefect.processes import (
 )
 from tests.queue.conftest import watched
 
-KINDS = {"direct": 1, "mapped": 3, "batch": 3, "asynchronous": 3}
+KINDS = {"direct": 1, "mapped": 3, "batch": 3, "asynchronous": 3, "as-each-says": 3}
 
 
 class Case:
@@ -156,6 +156,20 @@ def test_jobs_can_be_left_when_the_run_is_cancelled(
     wait_until(process.ended, "the process ends", SOON)
     assert all_are(one.queue, "running")
     assert "go on at" in process.log.read_text()
+
+
+def test_each_job_of_a_batch_is_killed_or_left_as_it_says(
+    case: Callable[..., Case], start: Callable[..., Process]
+) -> None:
+    cases = {"": case("as-each-says", "each"), "kill": case("as-each-says", "all")}
+    processes = {word: start(one, word) for word, one in cases.items()}
+    for one in cases.values():
+        one.until_it_runs()
+        cancel(flow_run_of(str(one.path)).id)
+    for process in processes.values():
+        wait_until(process.ended, "the process ends", SOON)
+    assert sorted(states(cases[""].queue)) == ["killed", "killed", "running"]
+    assert states(cases["kill"].queue) == ["killed"] * 3
 
 
 def test_a_job_that_two_runs_want_is_killed_when_the_last_one_is_cancelled(

@@ -208,6 +208,137 @@ def test_many_jobs_in_one_task(
     assert [row["exit code"] for row in rows] == [0, 0, 0, 5, 0, 0]
 
 
+def test_one_bad_job_keeps_no_other_from_its_result(
+    local: TejDestination,
+    queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    results: Path,
+    tmp_path: Path,
+) -> None:
+    def block(**fields: object) -> TejJob:
+        base = {"destination": local, "results_directory": results}
+        return TejJob(**{**base, **fields})
+
+    other = TejJob(destination=local, script="echo other work", job_id="taken")
+    other.trigger().wait_for_completion()
+    (tmp_path / "no script").mkdir()
+    deleted = block(script=gate.wait, name="deleted")
+    deleted_id = deleted.trigger().job_id
+    blocks = [
+        block(script="echo 1"),
+        block(directory=tmp_path / "nowhere"),
+        block(directory=tmp_path / "no script"),
+        block(script="echo 4", job_id="taken"),
+        block(script="echo 5 >there", results=["there", "missing"], name="partial"),
+        block(script="echo {{ unknown }}", parameters={}),
+        deleted,
+        block(script=f"{gate.wait}; echo 8"),
+    ]
+
+    class Delete(logging.Handler):
+        """When all were started; only then may the last one end."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if "jobs started" in record.getMessage():
+                queue.kill(deleted_id)
+                queue.delete(deleted_id)
+                gate.open()
+
+    ids: list[UUID] = []
+
+    @flow
+    def sweep(**options: bool) -> list[JobResult]:
+        ids.append(UUID(flow_run.id))
+        return run_jobs(blocks, **options)
+
+    watcher = Delete()
+    logging.getLogger("prefect.task_runs").addHandler(watcher)
+    try:
+        with pytest.raises(JobsFailed, match="6 of 8 jobs failed") as caught:
+            sweep()
+    finally:
+        logging.getLogger("prefect.task_runs").removeHandler(watcher)
+    found = caught.value.results
+    assert [one.succeeded for one in found] == [
+        number in (0, 7) for number in range(len(blocks))
+    ]
+    assert [found[number].stdout for number in (0, 7)] == ["1\n", "8\n"]
+    assert (found[0].error, found[7].error) == (None, None)
+    for number, words in {
+        1: "nowhere",
+        2: "start.sh",
+        3: "made from other files",
+        4: "missing",
+        5: "unknown",
+        6: "deleted",
+    }.items():
+        assert words in str(found[number].error)
+    (table,) = artifacts_of(ids[0])["table"]
+    states = [row["state"] for row in json.loads(str(table.data))]
+    assert states == ["finished", "finished", "deleted", "finished"]
+    again = sweep(raise_on_failure=False)
+    assert [one.succeeded for one in again] == [
+        number in (0, 6, 7) for number in range(len(blocks))
+    ]
+
+
+def test_bad_jobs_in_a_large_batch_are_told_from_good_ones(
+    local: TejDestination, queue: tej.RemoteQueue, results: Path
+) -> None:
+    other = TejJob(destination=local, script="echo other work", job_id="taken")
+    other.trigger()
+    blocks = [
+        TejJob(
+            destination=local,
+            script="exit 0",
+            environment={"N": str(number), **({"no name": ""} if bad else {})},
+            job_id="taken" if number == 40 else None,
+            results_directory=results,
+        )
+        for number in range(103)
+        for bad in [number in (3, 102)]
+    ]
+    found = run_jobs.fn(blocks, raise_on_failure=False)
+    failed = [number for number, one in enumerate(found) if not one.succeeded]
+    assert failed == [3, 40, 102]
+    assert len(queue.jobs()) == 101
+    assert not any(one.found for one in found)
+
+
+def test_jobs_are_announced_before_all_were_sent(
+    local: TejDestination, results: Path
+) -> None:
+    seen: list[dict[str, object]] = []
+
+    class Look:
+        """What is known to others, while the second job is being made."""
+
+        def __str__(self) -> str:
+            (table,) = artifacts_of(UUID(flow_run.id))["table"]
+            seen.extend(json.loads(str(table.data)))
+            return "second"
+
+    first = TejJob(
+        destination=local, script="echo first", results_directory=results, name="first"
+    )
+    second = TejJob(
+        destination=local,
+        script="echo {{ look }}",
+        parameters={"look": Look()},
+        results_directory=results,
+        retry_failed=True,
+    )
+
+    @flow
+    def sweep() -> list[JobResult]:
+        return run_jobs([first, second])
+
+    assert [one.stdout for one in sweep()] == ["first\n", "second\n"]
+    assert [(row["name"], row["place"]) for row in seen] == [("first", local.place)]
+    assert seen[0]["state"] in ("queued", "running", "finished")
+
+
 def test_jobs_of_several_queues_are_one_batch(
     local: TejDestination, job: Make, tmp_path: Path, results: Path
 ) -> None:
@@ -280,6 +411,50 @@ def test_a_decorated_function_says_which_parameters_there_are(
         return [one.path("input.txt").read_text() for one in found]
 
     assert sweep() == ["1 10 11\n", "2 20 22\n", "3 20 23\n"]
+
+
+def test_a_script_is_a_template_too(local: TejDestination) -> None:
+    run = TejJob(
+        destination=local, script="echo seed {{ seed }}", parameters={"seed": 3}
+    ).trigger()
+    run.wait_for_completion()
+    assert run.logs() == "seed 3\n"
+
+
+def test_what_was_not_fetched_is_not_taken_from_an_earlier_job_of_that_id(
+    local: TejDestination, results: Path
+) -> None:
+    block = TejJob(
+        destination=local,
+        script="mkdir plots; echo 1 | tee plots/one >old",
+        job_id="same",
+        results=["old", "plots"],
+        results_directory=results,
+    )
+    first = run_job.fn(block)
+    assert first.path("plots").is_dir()
+    assert first.path("plots/one").read_text() == "1\n"
+    second = run_job.fn(block.model_copy(update={"results": ["plots/*"]}))
+    assert second.path("plots/one").read_text() == "1\n"
+    assert (results / "same/old").exists()
+    with pytest.raises(tej.DownloadFailed, match="'old'"):
+        second.path("old")
+
+
+def test_a_killed_job_is_not_started_again_by_the_retry_of_its_flow(
+    local: TejDestination, queue: tej.RemoteQueue, gate: Gate
+) -> None:
+    block = TejJob(destination=local, script=gate.wait)
+
+    @flow(retries=1)
+    def killing() -> JobResult:
+        run = submit_job(block)
+        kill_job(run)
+        return fetch_results(run)
+
+    with pytest.raises(tej.JobFailed, match="was killed"):
+        killing()
+    assert [*attempts(queue).values()] == [1]
 
 
 def test_a_name_without_a_value_is_an_error_that_names_it(

@@ -16,7 +16,7 @@ class Run:
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
     attempt: int = 1
-    """1, or more if the task run is being retried."""
+    """1, or more if the task run or its flow run is being retried."""
     ending: threading.Event | None = None
     """Set when the task runner stops: by Ctrl-C, a signal, or the flow's end."""
 
@@ -29,16 +29,18 @@ class Run:
 def current_run() -> Run:
     """The run that this thread works for."""
     flow, task = FlowRunContext.get(), TaskRunContext.get()
+    flow_run = None if flow is None else flow.flow_run
+    attempt = 1 if flow_run is None else max(1, flow_run.run_count)
     if task is not None:
         task_run = task.task_run
         return Run(
             task_run.flow_run_id,
             task_run.id,
-            max(1, task_run.run_count),
+            max(attempt, task_run.run_count),
             _ending(flow, task_run.id),
         )
-    if flow is not None and flow.flow_run is not None:
-        return Run(flow.flow_run.id)
+    if flow_run is not None:
+        return Run(flow_run.id, attempt=attempt)
     return Run()
 
 

@@ -25,6 +25,7 @@ from tej_prefect.owners import wanted_by_others
 if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter
 
+    from tej_prefect.destination import TejDestination
     from tej_prefect.job import OnCancel
     from tej_prefect.job_run import TejJobRun
 
@@ -41,29 +42,32 @@ class FlowRunCancelled(Abort):
 class Custody:
     """The jobs that a task or a flow is responsible for while it is in this block.
 
-        with Custody("kill") as custody:
+        with Custody() as custody:
             custody.add(run)
             ...
             custody.check()     # now and then, while waiting
 
     Of the exceptions that leave it only those are looked at that are no `Exception`:
     signals, a cancelled task, Ctrl-C.  They may mean that the flow run was cancelled.
+    Then each job is killed or left, as its handle's `on_cancel` says.
     """
 
-    def __init__(
-        self, on_cancel: OnCancel = "kill", stop: threading.Event | None = None
-    ) -> None:
+    def __init__(self, stop: threading.Event | None = None) -> None:
         self.run: Run = current_run()
-        self.submitting: tej.RemoteQueue | None = None
-        """Where jobs may have been started that were not added yet."""
-        self._on_cancel = on_cancel
+        self.submitting: TejDestination | None = None
+        """Where jobs may have been started that were not added yet, and that are not
+        to be left."""
         self._stop = stop
         self._runs: dict[str, dict[str, TejJobRun]] = {}
         self.logger = run_logger()
 
     def add(self, run: TejJobRun) -> None:
         """Take care of one more."""
-        self._runs.setdefault(run.destination.place, {})[run.job_id] = run
+        runs = self._runs.setdefault(run.destination.place, {})
+        known = runs.get(run.job_id)
+        # Of two that ask for the same job, one may want it left.
+        if known is None or known.on_cancel == "kill":
+            runs[run.job_id] = run
 
     def remove(self, run: TejJobRun) -> None:
         """It has ended."""
@@ -103,10 +107,9 @@ class Custody:
             self._say_that_they_go_on()
 
     def _end_jobs(self) -> None:
-        if self._on_cancel == "leave":
-            self._say_that_they_go_on()
-            return
-        for place, runs in self._runs.items():
+        self._say_that_they_go_on("leave")
+        for place in self._runs:
+            runs = self._with(place, "kill")
             if not runs:
                 continue
             queue = next(iter(runs.values())).destination.get_client()
@@ -149,16 +152,28 @@ class Custody:
             return
         labels = {"prefect-task-run": str(task_run_id)}
         try:
-            jobs = self.submitting.jobs(states=UNENDED, labels=labels)
-            self.submitting.kill_many(job.job_id for job in jobs)
+            queue = self.submitting.get_client()
+            jobs = queue.jobs(states=UNENDED, labels=labels)
+            # What becomes of those that were added is settled: some are left.
+            added = self._runs.get(self.submitting.place, {})
+            queue.kill_many(one.job_id for one in jobs if one.job_id not in added)
         except tej.QueueDoesntExist:
             return
         except tej.Error as error:
             self.logger.warning("Jobs labelled %s may go on: %s", labels, error)
 
-    def _say_that_they_go_on(self) -> None:
-        for place, runs in self._runs.items():
-            if runs:
+    def _with(self, place: str, on_cancel: OnCancel | None) -> dict[str, TejJobRun]:
+        """The jobs at a place, or those of which that is wanted."""
+        runs = self._runs.get(place, {})
+        return {
+            job_id: run
+            for job_id, run in runs.items()
+            if on_cancel in (None, run.on_cancel)
+        }
+
+    def _say_that_they_go_on(self, on_cancel: OnCancel | None = None) -> None:
+        for place in self._runs:
+            if runs := self._with(place, on_cancel):
                 self.logger.info(
                     "%d jobs go on at %s (%s); a new run finds them",
                     len(runs),
@@ -169,8 +184,9 @@ class Custody:
     def _end_runs(self) -> None:
         """Prefect leaves a task run that is aborted as "Running", and a flow run that
         is no deployment's as "Cancelling": nobody else ends them."""
-        jobs = "are killed" if self._on_cancel == "kill" else "go on"
-        message = f"The flow run was cancelled; its jobs {jobs}"
+        left = sum(len(self._with(place, "leave")) for place in self._runs)
+        jobs = f"{left} of its jobs go on" if left else "its jobs are killed"
+        message = f"The flow run was cancelled; {jobs}"
         ended: State[None] = Cancelled(message=message)
         try:
             with get_client(sync_client=True) as client:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from prefect.blocks.abstract import JobBlock
-from pydantic import Field, HttpUrl, model_validator
+from pydantic import ConfigDict, Field, HttpUrl, field_validator, model_validator
 from typing_extensions import Self
 
 import tej
 from tej_prefect.about import DOCUMENTATION, LOGO
-from tej_prefect.context import labels_of_run
+from tej_prefect.board import Board
+from tej_prefect.context import Run, labels_of_run
+from tej_prefect.custody import Custody
 from tej_prefect.destination import TejDestination
 from tej_prefect.job_run import TejJobRun
 from tej_prefect.rendering import render
@@ -43,6 +46,9 @@ class TejJob(JobBlock[JobResult]):
         result = run.fetch_result()
         ```
     """
+
+    # What is wrong may be a destination with a secret in it.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name = "tej Job"
     _block_type_slug = "tej-job"
@@ -102,7 +108,8 @@ class TejJob(JobBlock[JobResult]):
         default=None,
         description=(
             "Values for the directory's templates, which are the files whose names end "
-            "in `.j2`, and for `{{ name }}` in the command and the environment."
+            "in `.j2`, and for `{{ name }}` in the script, the command and the "
+            "environment."
         ),
     )
     job_id: str | None = Field(
@@ -123,10 +130,20 @@ class TejJob(JobBlock[JobResult]):
         default=False,
         title="Retry failed",
         description=(
-            "Whether a job that failed, was killed or is lost is started again when it "
-            "is asked for."
+            "Whether a job that failed or is lost is started again when it is asked "
+            "for. One that was killed, by whomever, always is, but for retries of "
+            "tasks and flows, which do it only with this."
         ),
     )
+
+    @field_validator("results")
+    @classmethod
+    def _check_results(cls, results: list[str]) -> list[str]:
+        for name in results:
+            path = posixpath.normpath(name)
+            if not name or path.startswith(("/", "../")) or path == "..":
+                raise ValueError(f"'{name}' is not in the job's directory")
+        return results
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -173,9 +190,9 @@ class TejJob(JobBlock[JobResult]):
         Raises tej.Error: what is wrong with the directory, the way to the server, or
         what the server cannot do.
         """
-        (run,) = start([self])
-        run.announce()
-        return run
+        with Custody() as custody:
+            # Whoever waits for it says that it is wanted.
+            return start(self, custody, Board(Run()))
 
     def handle(self, job_id: str, *, found: bool = True) -> TejJobRun:
         """A handle on the job of that id, with what this block says of it."""

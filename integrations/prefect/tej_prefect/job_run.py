@@ -100,13 +100,7 @@ class TejJobRun(JobRun[JobResult]):
         log_output: bool = True,
     ) -> tej.JobStatus:
         """The same; returns the final status."""
-        ((_, status),) = follow(
-            [self],
-            on_cancel=self.on_cancel,
-            timeout=timeout,
-            stop=stop,
-            log_output=log_output,
-        )
+        status = follow(self, timeout=timeout, stop=stop, log_output=log_output)
         if not status.succeeded:
             raise self.job.queue.failure(status)
         return status
@@ -123,11 +117,14 @@ class TejJobRun(JobRun[JobResult]):
             raise self.job.queue.failure(status)
         return self.result(status, self.download([*self.results, *OUTPUT]))
 
-    def result(self, status: tej.JobStatus, files: list[Path]) -> JobResult:
-        """A status and fetched files, as a result."""
+    def result(
+        self, status: tej.JobStatus, files: list[Path], error: str | None = None
+    ) -> JobResult:
+        """A status and fetched files, as a result; `error` is what went wrong."""
         return JobResult(
             job_id=self.job_id,
             state=status.state,
+            error=error,
             exit_code=status.exit_code,
             signal=status.signal,
             duration=status.duration,

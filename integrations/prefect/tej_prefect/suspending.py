@@ -51,7 +51,7 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
     run_logger().info("%d of %d jobs have not ended", len(waiting), len(jobs))
     # A key that was used before would be taken for a suspension that is over.
     key = f"{PAUSE_KEY}{uuid4()}"
-    Board(current_run(), jobs, key=AWAITED_KEY, about=key).begin()
+    Board(current_run(), key=AWAITED_KEY, about=key).add(dict.fromkeys(jobs))
     suspend_flow_run(key=key)
 
 

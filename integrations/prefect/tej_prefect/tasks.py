@@ -19,7 +19,7 @@ from tej_prefect.custody import Custody
 from tej_prefect.job import OnCancel, TejJob
 from tej_prefect.job_run import TejJobRun
 from tej_prefect.result import JobResult
-from tej_prefect.running import run_many, run_one
+from tej_prefect.running import as_asked, run_many, run_one
 from tej_prefect.starting import start
 
 TAGS = {"tej"}
@@ -65,7 +65,7 @@ def run_job(
 def run_jobs(
     jobs: Sequence[TejJob],
     *,
-    on_cancel: OnCancel = "kill",
+    on_cancel: OnCancel | None = None,
     retry_failed: bool | None = None,
     timeout: float | None = None,
     log_output: bool = False,
@@ -73,8 +73,10 @@ def run_jobs(
 ) -> list[JobResult]:
     """Run many jobs in one task, over one connection; the results come in order.
 
-    All are awaited, whatever some of them do; then JobsFailed is raised if some have
-    failed, unless `raise_on_failure` is false: each result says how its job ended.
+    What is not given is as each job says.  All are awaited, whatever some of them do;
+    then JobsFailed is raised if some have failed, could not be started or fetched, or
+    are gone, unless `raise_on_failure` is false: each result says how its job ended,
+    or its `error`.
     """
     return run_many(
         jobs,
@@ -89,11 +91,9 @@ def run_jobs(
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def submit_job(job: TejJob, *, retry_failed: bool | None = None) -> TejJobRun:
     """Start a job, or find it, and wait for nothing."""
-    with Custody(job.on_cancel) as custody:
-        (run,) = start([job], custody=custody, retry_failed=retry_failed)
-        run.announce()
-    Board(current_run(), [run]).begin()
-    return run
+    with Custody() as custody:
+        wanted = as_asked(job, retry_failed=retry_failed)
+        return start(wanted, custody, Board(current_run()))
 
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
