@@ -21,7 +21,7 @@ from prefect.deployments import run_deployment
 from servers.sshd import free_port
 
 import tej
-from tej_prefect import TejDestination, TejWorker
+from tej_prefect import TejDestination, TejJob, TejWorker
 from tests.adapters_prefect.processes import FLOWS, SOON, cancel, read, states
 
 BIN = Path(sys.executable).parent
@@ -57,8 +57,16 @@ class Worker:
 class Pool:
     """A work pool, a deployment in it, and its workers."""
 
-    def __init__(self, name: str, api: str, log: Path, queue: tej.RemoteQueue) -> None:
+    def __init__(
+        self,
+        name: str,
+        api: str,
+        log: Path,
+        queue: tej.RemoteQueue,
+        destination: TejDestination,
+    ) -> None:
         self.name, self.api, self.log, self.queue = name, api, log, queue
+        self.destination = destination
         self.workers: list[Worker] = []
 
     def start(self) -> Worker:
@@ -106,11 +114,12 @@ def made_pool(
         ignore_warnings=True,
         job_variables={
             "destination": name,
-            "setup": f"export PATH='{BIN}':$PATH",
+            # What leads to another directory takes no secrets there or back.
+            "setup": f"export PATH='{BIN}':$PATH; cd /",
             **variables,
         },
     )
-    made = Pool(name, api, folder / "worker.log", queue)
+    made = Pool(name, api, folder / "worker.log", queue, destination)
     try:
         yield made
     finally:
@@ -140,29 +149,43 @@ def begun(queue: tej.RemoteQueue, number: int = 1) -> Callable[[], bool]:
     return look
 
 
-def test_a_flow_run_is_a_job_and_its_secrets_are_its_own(
-    pool: Pool, gate: Gate, queue_path: Path
-) -> None:
-    pool.start()
-    flow_run_id = pool.run(gate=str(gate.path))
-    pool.until(flow_run_id, "Running")
-    wait_until(begun(pool.queue), "the flow is at work")
-    (job,) = pool.queue.jobs()
-    assert job.job_id == f"prefect-{flow_run_id}-0"
-    assert (read(flow_run_id).infrastructure_pid or "").endswith(job.job_id)
-    holders = [
+def text_of(queue: tej.RemoteQueue, job_id: str) -> str:
+    """What a job has printed."""
+    return b"".join(queue.logs(job_id)).decode()
+
+
+def holders(folder: Path) -> list[Path]:
+    """The files that have the secret in them."""
+    return [
         path
-        for path in queue_path.rglob("*")
+        for path in folder.rglob("*")
         if path.is_file() and SECRET.encode() in path.read_bytes()
     ]
-    (holder,) = holders
+
+
+def test_a_flow_run_is_a_job_and_its_secrets_are_its_own(
+    pool: Pool, gate: Gate, queue_path: Path, tmp_path: Path
+) -> None:
+    first = Gate(tmp_path / "first gate")
+    pool.queue.setup(max_running=1)
+    before = TejJob(destination=pool.destination, script=first.wait).trigger()
+    pool.start()
+    flow_run_id = pool.run(gate=str(gate.path))
+    job_id = f"prefect-{flow_run_id}-0"
+    wait_until(lambda: "queued" in states(pool.queue), "it is submitted")
+    (holder,) = holders(queue_path)
     assert holder.stat().st_mode & 0o777 == 0o600
+    first.open()
+    before.wait_for_completion()
+    pool.until(flow_run_id, "Running")
+    wait_until(lambda: "at work" in text_of(pool.queue, job_id), "it is at work")
+    assert (read(flow_run_id).infrastructure_pid or "").endswith(job_id)
+    assert holders(queue_path) == []
     commands = subprocess.run(["ps", "-A", "-o", "args"], capture_output=True).stdout
     assert SECRET.encode() not in commands
     gate.open()
     pool.until(flow_run_id, "Completed")
-    wait_until(lambda: states(pool.queue) == ["finished"], "the job has ended")
-    assert not holder.exists()
+    wait_until(lambda: set(states(pool.queue)) == {"finished"}, "the job has ended")
     assert SECRET not in pool.log.read_text()
 
 
@@ -239,8 +262,11 @@ def test_a_tunnel_leads_to_an_api_that_the_server_cannot_reach(
         flow_run_id = pool.run(gate=str(gate.path))
         pool.until(flow_run_id, "Running")
         wait_until(begun(queue), "the flow is at work")
-        (environment,) = Path(destination.queue).glob("jobs/*/stage/environment")
-        assert f"PREFECT_API_URL=http://127.0.0.1:{port}/api" in environment.read_text()
+        (job,) = queue.jobs()
+        wait_until(
+            lambda: f"API: http://127.0.0.1:{port}/api" in text_of(queue, job.job_id),
+            "it uses the tunnel",
+        )
         first.stop()
         pool.start()
         wait_until(lambda: "goes on with job" in pool.log.read_text(), "it is found")

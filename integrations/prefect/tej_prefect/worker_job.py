@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prefect.workers.base import BaseJobConfiguration, BaseVariables
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
 import tej
 
@@ -30,10 +30,12 @@ LOCAL_SETTINGS = (
 
 SCRIPT = """\
 #!/bin/sh
-# Runs a flow run of Prefect's.  Its environment may hold secrets: it goes with the run.
-trap 'rm -f environment' EXIT
-trap 'exit 143' TERM
+# Runs a flow run of Prefect's.  Its environment may hold secrets: it goes before
+# anything else can end the job, or lead to another directory.
 . ./environment
+rm -f ./environment
+# Told to end, it waits for the flow run, which was told, too.
+trap 'exit 143' TERM
 {setup}
 {command}
 """
@@ -41,6 +43,9 @@ trap 'exit 143' TERM
 
 class TejWorkerVariables(BaseVariables):
     """The work pool's form."""
+
+    # What is wrong may hold a secret.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     destination: str = Field(
         default=...,
@@ -102,6 +107,9 @@ class TejWorkerVariables(BaseVariables):
 
 class TejWorkerConfiguration(BaseJobConfiguration):
     """One flow run's, filled in from the form."""
+
+    # The environment has the API's key in it.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     destination: str
     setup: str = ""
