@@ -30,6 +30,7 @@ from tej.cli.options import (
 )
 from tej.cli.submitting import size_of
 from tej.job import JobState, JobStatus
+from tej.job_directory import scan
 from tej.queue import DEFAULT_TEJ_DIR, Job, RemoteQueue
 from tej.queue.base import no_job
 from tej.queue.logs import STREAMS, Piece
@@ -118,17 +119,25 @@ def run(
     click.echo(status.describe(), err=True)
     if not (job.is_new or status.succeeded or retry):
         click.echo("It was found as it is; --retry starts it again", err=True)
-    if patterns and Path(target).resolve().is_relative_to(Path(directory).resolve()):
+    written, error = fetch(job, patterns, target)
+    warn_of_own_results(written, Path(directory).resolve())
+    if as_json:
+        more = {"is_new": job.is_new, "files": written}
+        output.print_json(output.as_document(job.id, status, error, more))
+    return of_job(status) or (0 if error is None else TEJ_FAILED)
+
+
+def warn_of_own_results(written: list[str], directory: Path) -> None:
+    """Those that became a part of what is sent, and of its signature."""
+    results = {Path(name).resolve() for name in written}
+    if not any(one.is_relative_to(directory) for one in results):
+        return
+    if any(entry.source in results for entry in scan(directory)):
         click.echo(
             "Results in the job's own directory make it another job next time: "
             "give --directory, or name them in .tejignore",
             err=True,
         )
-    written, error = fetch(job, patterns, target)
-    if as_json:
-        more = {"is_new": job.is_new, "files": written}
-        output.print_json(output.as_document(job.id, status, error, more))
-    return of_job(status) or (0 if error is None else TEJ_FAILED)
 
 
 def tell_of_delay(status: JobStatus) -> None:

@@ -16,14 +16,14 @@ reopen_queue() {
 # find_unended: unended=the jobs, attempts too, that have not ended or have left something
 # running; jobs_there=how many jobs there are.
 find_unended() {
-    set --
-    for entry in "$jobs"/*/; do
-        entry=${entry%/}
-        [ ! -d "$entry" ] || set -- "$@" "${entry##*/}"
-    done
+    set -- "$jobs"/*/
+    [ -d "$1" ] || set --
     jobs_there=$# unended=''
     ask_for_all "$@"
-    for entry in "$@"; do note_unended "$entry"; done
+    for entry in "$@"; do
+        entry=${entry%/}
+        note_unended "${entry##*/}"
+    done
     for entry in "$queue"/attempts/*/*/; do
         entry=${entry%/}
         attempt=${entry##*/} entry=${entry%/*}

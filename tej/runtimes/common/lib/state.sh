@@ -201,11 +201,12 @@ judge() {
 }
 
 # ask_for_all ID...: one question to the runtime, about all that have not ended, before
-# each is judged.
+# each is judged.  Their directories, with a slash at the end, will do as well.
 ask_for_all() {
     natives=''
     for entry in "$@"; do
-        ! find_job "$entry" || [ ! -f "$job/native_id" ] || [ -e "$job/lost" ] || {
+        entry=${entry%/}
+        ! find_job "${entry##*/}" || [ ! -f "$job/native_id" ] || [ -e "$job/lost" ] || {
             IFS= read -r native <"$job/native_id"
             natives="$natives $native"
         }
