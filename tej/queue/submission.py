@@ -53,10 +53,16 @@ class Submission:
         self._runtime = runtime
         self._progress = progress
 
-    def send_all(self, works: Iterable[Work]) -> Iterator[Outcome]:
-        """Send any number, some at a time; the outcomes come in the same order."""
+    def send_all(self, works: Iterable[Work | Outcome]) -> Iterator[Outcome]:
+        """Send any number, some at a time; the outcomes come in the same order, with
+        those that are known beforehand in their places."""
         batch: list[Work] = []
         for work in works:
+            if isinstance(work, Outcome):
+                yield from self.send(batch) if batch else ()
+                batch = []
+                yield work
+                continue
             if batch and (
                 len(batch) >= BATCH_JOBS
                 or sum(one.size for one in batch) + work.size > BATCH_BYTES

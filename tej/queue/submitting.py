@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
+from tej.errors import InvalidJobDirectory, InvalidJobId
 from tej.job import check_job_id
 from tej.queue.base import QueueBase, submitter
 from tej.queue.job import Job
@@ -132,8 +133,13 @@ class Submitting(QueueBase):
     def _submit_many(
         self, mode: str, specs: Iterable[JobSpec], *, signed: bool
     ) -> Iterator[Outcome]:
-        works = (self._work(spec, signed=signed) for spec in specs)
-        return self._submission(mode).send_all(works)
+        def make(spec: JobSpec) -> Work | Outcome:
+            try:
+                return self._work(spec, signed=signed)
+            except (InvalidJobDirectory, InvalidJobId) as error:
+                return Outcome(spec.job_id or "", error=error)
+
+        return self._submission(mode).send_all(map(make, specs))
 
     def _submission(
         self, mode: str, progress: Callable[[int], object] | None = None

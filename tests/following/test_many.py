@@ -68,6 +68,24 @@ def test_many_are_submitted_in_one_round_trip_and_each_tells_its_outcome(
     assert set(queue.wait(["a", "taken", "b"])) == {"a", "taken", "b"}
 
 
+def test_one_that_cannot_be_a_job_keeps_no_other_back(
+    local_queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    specs = [
+        tej.JobSpec(job("echo first", name="first")),
+        tej.JobSpec(tmp_path / "absent"),
+        tej.JobSpec(job("true", name="bad"), job_id="not / legal"),
+        tej.JobSpec(job("echo last", name="last")),
+    ]
+    for how in (local_queue.submit_many, local_queue.ensure_many):
+        first, absent, illegal, last = how(specs)
+        assert isinstance(absent.error, tej.InvalidJobDirectory)
+        assert isinstance(illegal.error, tej.InvalidJobId)
+        assert (first.is_new, last.is_new) == (True, True)
+        ended = local_queue.wait([first.job_id, last.job_id])
+        assert all(status.succeeded for status in ended.values())
+
+
 def test_many_without_ids_get_one_each(local_queue: tej.RemoteQueue, job: Make) -> None:
     directory = job("true", name="dir")
     ids = [one.job_id for one in local_queue.submit_many([tej.JobSpec(directory)] * 3)]

@@ -11,8 +11,6 @@ from pathlib import Path
 from tej.errors import (
     ConnectionFailed,
     Error,
-    InvalidJobDirectory,
-    InvalidJobId,
     JobFailed,
     JobNotFound,
     WaitTimeout,
@@ -20,7 +18,6 @@ from tej.errors import (
 from tej.job import JobStatus
 from tej.queue import Job, JobSpec, as_completed
 from tej.queue.download import Downloaded
-from tej.queue.spec import Work
 from tej.queue.submission import Outcome
 from tej_luigi.queues import OpenQueue, open_queue
 from tej_luigi.task import TejTask
@@ -153,27 +150,13 @@ class Sweep:
             for task in tasks:
                 with self._telling(task):
                     specs[task] = stack.enter_context(task.job_spec())
-            try:
-                outcomes = _ensure_all(opened, specs)
-            except (InvalidJobDirectory, InvalidJobId):
-                # One is wrong; the others that were sent by then will be found.
-                specs = self._possible(specs)
-                outcomes = _ensure_all(opened, specs)
+            outcomes = _ensure_all(opened, specs)
             again = {
                 task: specs[task]
                 for task, outcome in outcomes.items()
                 if outcome.status is not None and task.may_try_again(outcome.status)
             }
             return outcomes | _ensure_all(opened, again, retry=True)
-
-    def _possible(self, specs: Mapping[TejTask, JobSpec]) -> dict[TejTask, JobSpec]:
-        """Those that can be jobs.  It reads all files, so it is not done beforehand."""
-        possible: dict[TejTask, JobSpec] = {}
-        for task, spec in specs.items():
-            with self._telling(task):
-                Work(spec, "", "", signed=True)
-                possible[task] = spec
-        return possible
 
     def _sort(self, opened: OpenQueue, outcomes: Mapping[TejTask, Outcome]) -> None:
         good: list[_Good] = []

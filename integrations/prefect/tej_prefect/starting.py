@@ -89,7 +89,7 @@ def _ensure(queue: tej.RemoteQueue, jobs: Sequence[TejJob]) -> list[Outcome]:
 
     def ensure(numbers: Sequence[int], *, retry: bool) -> None:
         some = [specs[number] for number in numbers]
-        found = _ensure_each(queue, some, retry=retry)
+        found = queue.ensure_many(some, retry=retry)
         outcomes.update(zip(numbers, found, strict=True))
 
     with contextlib.ExitStack() as stack:
@@ -102,28 +102,6 @@ def _ensure(queue: tej.RemoteQueue, jobs: Sequence[TejJob]) -> list[Outcome]:
         if current_run().attempt == 1:
             ensure([one for one in specs if _was_killed(outcomes[one])], retry=True)
     return [outcomes[number] for number in range(len(jobs))]
-
-
-def _ensure_each(
-    queue: tej.RemoteQueue, specs: Sequence[tej.JobSpec], *, retry: bool
-) -> list[Outcome]:
-    """What becomes of each, whatever is wrong with some of them.
-
-    The core stops at the first directory that cannot be sent, without saying which it
-    is: what is left is tried by halves.
-    """
-    outcomes: list[Outcome] = []
-    try:
-        for outcome in queue.ensure_many(specs, retry=retry):
-            outcomes.append(outcome)
-    except FAULTS as error:
-        left = specs[len(outcomes) :]
-        if len(left) == 1:
-            return [*outcomes, Outcome(left[0].job_id or "", error=error)]
-        half = len(left) // 2
-        for some in (left[:half], left[half:]):
-            outcomes += _ensure_each(queue, some, retry=retry)
-    return outcomes
 
 
 def _was_killed(outcome: Outcome) -> bool:
