@@ -102,14 +102,6 @@ def test_the_same_id_twice_in_one_go_is_refused_the_second_time(
     assert isinstance(second.error, tej.JobAlreadyExists)
 
 
-def test_what_cannot_be_a_job_stops_those_behind_it_before_they_are_sent(
-    local_queue: tej.RemoteQueue, job: Make, tmp_path: Path
-) -> None:
-    specs = [tej.JobSpec(job("true"), job_id="a"), tej.JobSpec(tmp_path / "absent")]
-    with pytest.raises(tej.InvalidJobDirectory):
-        [*local_queue.submit_many(specs)]
-
-
 def test_clients_that_submit_the_same_ids_share_them_out(
     client: Callable[[str], Client],
     local_queue: tej.RemoteQueue,
