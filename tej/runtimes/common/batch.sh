@@ -10,18 +10,10 @@ queue=$1 id=$2 here=$3 runtime=$4 token=$5
 unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 . "$here/lib/load.sh"
 . "$here/lib/run.sh"
-# By its path it could become another one, if somebody gives this one up and tries again:
-# where we are goes with it, wherever it is moved.
-cd "$jobs/$id" && job=. || exit 0
+enter_job || exit 0
 own_id=''
 scheduler_own_id
 me
-
-# is_mine: the job that this was submitted for is still the one of that name.
-is_mine() {
-    read_spec
-    case $spec in *"token=$token "*) ;; *) return 1 ;; esac
-}
 
 # leave_to_first: a job is started once.  The scheduler may start it again, after a node
 # fell silent or by an administrator's word: that is told, and not done.
@@ -79,7 +71,8 @@ listen() {
     kill -s TERM $told_first $$ 2>/dev/null
 }
 
-is_mine || exit 0
+# The job that this was submitted for is still the one of that name.
+has_token "$token" || exit 0
 told='' listener=''
 trap 'told=1' TERM
 mkdir "$job/claim" 2>/dev/null || leave_to_first
@@ -113,11 +106,7 @@ else
 fi
 
 # The scheduler may have ended it before that.
-if [ ! -e "$job/started" ] && [ -z "$told" ] && [ ! -e "$job/kill" ]; then
-    read_facts
-    lose "its script could not be started: the shell for it ended with ${end#exit }"
-    exit 1
-fi
+[ -n "$told" ] || ! has_not_begun || exit 1
 
 # Whose end it is: if the script was told to end, or ended as one does that was (which may
 # be known here sooner than that), the scheduler can say why, and is asked by whoever wants
@@ -135,7 +124,7 @@ if [ -z "$told" ] && [ -e "$job/started" ]; then
     [ -z "$left" ] || stop_processes 2
 fi
 until put_reserved finished "$(date +%s)" "$end" "$whose" 0; do
-    is_mine || exit 1
+    has_token "$token" || exit 1
     sleep 5
 done
 rm -f "$job/.end"

@@ -43,15 +43,11 @@ Use --force to replace it"
         quit 12 "The queue '$queue' has lost its scripts, without which its jobs cannot be told of: 'tej list' brings them back"
     close_queue || quit 20 "The queue '$queue' is being removed by another client"
     find_unended
-    [ -z "$unended" ] || {
-        reopen_queue
-        quit 5 "The queue '$queue' is not replaced, some jobs are still running:$unended"
-    }
-    [ "$jobs_there" = 0 ] || [ "$1" -ge 2 ] || {
-        reopen_queue
-        quit 13 "The queue '$queue' holds $jobs_there jobs
+    [ -z "$unended" ] ||
+        keep_queue 5 "The queue '$queue' is not replaced, some jobs are still running:$unended"
+    [ "$jobs_there" = 0 ] || [ "$1" -ge 2 ] ||
+        keep_queue 13 "The queue '$queue' holds $jobs_there jobs
 Use --force twice to delete them with it"
-    }
     aside=$queue.old.$$
     mv "$queue" "$aside" && rm -rf "$aside" || quit 20 "The queue '$queue' cannot be replaced"
 }

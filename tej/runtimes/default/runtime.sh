@@ -84,7 +84,7 @@ judge_elsewhere() {
     }
     seen=$((now > last ? now - last : 0))
     where=$1
-    if [ "$1" = "$host" ] && [ "$2" != "$boot" ]; then
+    if is_past "$1" "$2"; then
         get_boot_time
         # A beat after this machine came up is from another machine of the same name.
         [ -z "$boot_time" ] || [ "$last" -ge "$boot_time" ] || {

@@ -115,11 +115,8 @@ take_over() {
         set -- ${item##*/.taken }
         if same_host "$1" "$2" "$3"; then
             ! is_alive "$4" "$5" || return 1
-        elif [ "$1" = "$host" ] && [ "$2" != "$boot" ]; then
-            # Nobody outlives the machine.
-            :
         else
-            [ -n "$(find "$item" -ctime +0 2>/dev/null)" ] || return 1
+            is_past "$1" "$2" || [ -n "$(find "$item" -ctime +0 2>/dev/null)" ] || return 1
         fi
         mv "$item" "$taken" 2>/dev/null || return 1
     done
@@ -176,8 +173,7 @@ recount() {
     set -- $native
     if [ -z "$native" ] || same_host "$2" "$3" "$4"; then
         count_processes
-    elif [ "${2-}" = "$host" ] && [ "${3-}" != "$boot" ]; then
-        # Nobody outlives the machine.
+    elif is_past "${2-}" "${3-}"; then
         left=''
     else
         elsewhere=$2

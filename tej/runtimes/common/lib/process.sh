@@ -39,9 +39,9 @@ get_boot_time() {
 }
 
 # get_start PID: start=its start time, empty if there is no such living process;
-# its parent and session with it, where that is cheap.
+# its session with it, where that is cheap.
 get_start() {
-    start='' parent='' session=''
+    start='' session=''
     if [ -n "$proc" ]; then
         [ -r "$proc/$1/stat" ] || return 0
         stat=''
@@ -51,7 +51,7 @@ get_start() {
         set -- ${stat##*') '}
         [ $# -ge 20 ] || return 0
         case $1 in Z | X | x) return 0 ;; esac
-        parent=$2 session=$4
+        session=$4
         shift 19
         start=$1
     else
@@ -72,6 +72,11 @@ is_alive() {
 same_host() {
     get_host
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]
+}
+
+# is_past HOST BOOT: that was this machine before it was restarted; nobody outlives that.
+is_past() {
+    [ "$1" = "$host" ] && [ "$2" != "$boot" ]
 }
 
 # me: who=HOST BOOT SPACE PID START of this shell.

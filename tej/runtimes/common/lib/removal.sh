@@ -8,9 +8,15 @@ close_queue() {
     take_lock "$queue/closing"
 }
 
-# reopen_queue: it stays.
-reopen_queue() {
+# is_closed: by somebody who lives as far as is known, an hour on another host.
+is_closed() {
+    [ -h "$queue/closing" ] && is_locked "$queue/closing" 3600
+}
+
+# keep_queue STATUS WORDS...: it stays, for that reason.
+keep_queue() {
     rm -f "$queue/closing"
+    quit "$@"
 }
 
 # find_unended: unended=the jobs, attempts too, that have not ended or have left something

@@ -2,9 +2,19 @@
 # Expects: queue, id, here, and tej_session=what starts it in a session of its own.
 # shellcheck shell=sh
 
-# beat_heart TIME: in place, so that nobody finds it empty, even on a full disk.
-beat_heart() {
-    printf '%s\n' "$1" 1<>"$job/heartbeat"
+# enter_job: job=its directory, in which we are from here on.  By its path it could become
+# another one, if somebody gives this one up and tries again; where we are goes with it,
+# wherever it is moved.
+enter_job() {
+    cd "$jobs/$id" && job=.
+}
+
+# has_not_begun: what ran it has ended, and its script was never started; nobody wanted
+# that.  Then it is lost.
+has_not_begun() {
+    [ ! -e "$job/started" ] && [ ! -e "$job/kill" ] || return 1
+    read_facts
+    lose "its script could not be started: the shell for it ended with ${end#exit }"
 }
 
 # prepare_run: what run_in_awk and run_in_shell run.

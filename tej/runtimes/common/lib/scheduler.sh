@@ -144,12 +144,11 @@ runtime_start() {
 find_submitted() {
     read_facts
     [ -z "$native" ] || return 0
-    read -r _ _ s_host s_boot s_space s_pid s_start <"$job/submitting"
+    read -r s_time _ s_host s_boot s_space s_pid s_start <"$job/submitting"
     if same_host "$s_host" "$s_boot" "$s_space"; then
         ! is_alive "$s_pid" "$s_start" || return 0
     else
         # Who is at it there is given the time that the scheduler is.
-        read -r s_time _ <"$job/submitting"
         now=''
         get_time
         [ $((now - s_time)) -ge 90 ] || return 0
@@ -174,15 +173,11 @@ hand_over() {
     if [ "$status" = 0 ] && is_id "$nid"; then
         rm -f "$job/.said"
         # While it was asked, somebody may have killed the job, and begun another one.
-        read_spec
-        case $spec in
-            *"token=$job_token "*) ;;
-            *)
-                scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
-                why="it was taken away while $runtime was asked"
-                return 1
-                ;;
-        esac
+        has_token "$job_token" || {
+            scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
+            why="it was taken away while $runtime was asked"
+            return 1
+        }
         put_first native_id "$runtime $nid"
         return 0
     fi

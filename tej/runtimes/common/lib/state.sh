@@ -92,6 +92,12 @@ read_spec() {
     fi
 }
 
+# has_token TOKEN: what is at $job is still what was submitted under it; spec, read anew.
+has_token() {
+    read_spec
+    case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
+}
+
 # read_fact FACT: is it there?  One that is empty is damage.
 read_fact() {
     [ ! -s "$job/$1" ] || return 0
@@ -216,10 +222,15 @@ ask_for_all() {
 
 # load_job ID: all of the above for one job; 1 if there is none.
 load_job() {
+    read_job "$1" || return 1
+    judge
+}
+
+# read_job ID: the same, but with state=? if the runtime has to be asked.
+read_job() {
     find_job "$1" || return 1
     read_facts
-    [ -d "$job" ] || return 1
-    judge
+    [ -d "$job" ]
 }
 
 # load_again ID WORDS: the same for the job that has those in its description: it may have
