@@ -159,16 +159,16 @@ def _outcome(work: Work, record: Mapping[str, str], head: Mapping[str, str]) -> 
     status = parse_status(record, head)
     is_new = "ours" in record
     there = status.signature
-    if not is_new and work.signature and not there:
+    if not is_new and work.signature and there != work.signature:
+        if there:
+            error = JobAlreadyExists(
+                f"Job '{work.job_id}' is there, but was made from other files or "
+                "another command: choose another id"
+            )
+            return Outcome(work.job_id, status, error=error)
         logger.warning(
             "Job '%s' was submitted without a signature: whether it is the same work "
             "cannot be told",
             work.job_id,
         )
-    if not is_new and work.signature and there and there != work.signature:
-        error = JobAlreadyExists(
-            f"Job '{work.job_id}' is there, but was made from other files or another "
-            "command: choose another id"
-        )
-        return Outcome(work.job_id, status, error=error)
     return Outcome(work.job_id, status, is_new)

@@ -8,13 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tej.errors import (
-    ConnectionFailed,
-    Error,
-    JobFailed,
-    JobNotFound,
-    WaitTimeout,
-)
+from tej.errors import ConnectionFailed, Error, JobFailed, JobNotFound, WaitTimeout
 from tej.job import JobStatus
 from tej.queue import Job, JobSpec, as_completed
 from tej.queue.download import Downloaded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from pydantic import ConfigDict, Field, HttpUrl, field_validator, model_validato
 from typing_extensions import Self
 
 import tej
+from tej.queue.download import check_name
 from tej_prefect.about import DOCUMENTATION, LOGO
 from tej_prefect.board import Board
 from tej_prefect.context import Run, labels_of_run
@@ -140,9 +140,10 @@ class TejJob(JobBlock[JobResult]):
     @classmethod
     def _check_results(cls, results: list[str]) -> list[str]:
         for name in results:
-            path = posixpath.normpath(name)
-            if not name or path.startswith(("/", "../")) or path == "..":
-                raise ValueError(f"'{name}' is not in the job's directory")
+            try:
+                check_name(name)
+            except tej.DownloadFailed as error:
+                raise ValueError(f"'{name}' is not in the job's directory") from error
         return results
 
     @model_validator(mode="after")

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 TOGETHER = 100
 """Jobs whose directories are made, and sent, at a time."""
 
-FAULTS = (tej.InvalidJobDirectory, tej.InvalidJobId)
-"""What is wrong with one job, and says nothing about the others."""
-
 
 def start(job: TejJob, custody: Custody, board: Board) -> TejJobRun:
     """A handle on one job; see `start_many`.  Raises the tej.Error that it meets."""
@@ -96,7 +93,7 @@ def _ensure(queue: tej.RemoteQueue, jobs: Sequence[TejJob]) -> list[Outcome]:
         for number, job in enumerate(jobs):
             try:
                 specs[number] = stack.enter_context(job.spec())
-            except (*FAULTS, OSError) as error:
+            except (tej.InvalidJobDirectory, tej.InvalidJobId, OSError) as error:
                 outcomes[number] = Outcome("", error=_as_fault(error))
         ensure([*specs], retry=jobs[0].retry_failed)
         if current_run().attempt == 1:
