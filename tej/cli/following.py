@@ -112,7 +112,7 @@ def run(
         return interrupted_while_sent(queue.job(sent), kill_on_interrupt, grace)
     click.echo(f"Job {'submitted as' if job.is_new else 'found'}: {job.id}", err=True)
     try:
-        tell_of_delay(job.status())
+        tell_of_delay(job.status_then)
         status = follow(queue, job.id, show=not (quiet or as_json))
     except KeyboardInterrupt:
         return interrupted(job, kill_on_interrupt, grace)
@@ -140,9 +140,9 @@ def warn_of_own_results(written: list[str], directory: Path) -> None:
         )
 
 
-def tell_of_delay(status: JobStatus) -> None:
+def tell_of_delay(status: JobStatus | None) -> None:
     """Why nothing is to be seen yet."""
-    if status.state in (JobState.CREATED, JobState.QUEUED):
+    if status is not None and status.state in (JobState.CREATED, JobState.QUEUED):
         click.echo(status.describe(), err=True)
 
 

@@ -17,12 +17,19 @@ class Job:
     """A job in a queue, by its id.  Holds nothing that could become untrue."""
 
     def __init__(
-        self, queue: RemoteQueue, job_id: str, *, is_new: bool = False
+        self,
+        queue: RemoteQueue,
+        job_id: str,
+        *,
+        is_new: bool = False,
+        status_then: JobStatus | None = None,
     ) -> None:
         self.queue = queue
         self.id = job_id
         self.is_new = is_new
         """Whether the call that gave this handle has started the job."""
+        self.status_then = status_then
+        """Its status as of that call, if that has asked; `status` asks anew."""
 
     def __repr__(self) -> str:
         return f"<Job {self.id} in {self.queue!r}>"

@@ -119,7 +119,12 @@ class Submitting(QueueBase):
         (outcome,) = self._submission(mode, progress).send([work])
         if outcome.error is not None:
             raise outcome.error
-        return Job(cast("RemoteQueue", self), outcome.job_id, is_new=outcome.is_new)
+        return Job(
+            cast("RemoteQueue", self),
+            outcome.job_id,
+            is_new=outcome.is_new,
+            status_then=outcome.status,
+        )
 
     def ensure_many(
         self, specs: Iterable[JobSpec], *, retry: bool = False
