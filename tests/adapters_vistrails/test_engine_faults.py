@@ -16,6 +16,7 @@ from servers.proxy import Proxy
 
 import tej
 from tej_vistrails import JobMonitor, Pipeline
+from tej_vistrails.engine.execution import Execution
 from tests.adapters_vistrails.looks import job_id, text_of
 
 Document = dict[str, Any]
@@ -124,16 +125,19 @@ def test_another_branch_goes_on_when_one_server_cannot_be_reached(
         assert text_of(pipeline, execution) == "here\n"
 
 
-def await_second_thought(
-    caplog: pytest.LogCaptureFixture, waiting: threading.Thread
-) -> None:
-    """Until waiting for the other server was given up, and it was asked once more."""
+def begin_to_wait(
+    execution: Execution, caplog: pytest.LogCaptureFixture
+) -> threading.Thread:
+    """A thread that has given up the other server, and asked it once more."""
+    waiting = threading.Thread(target=execution.wait)
+    waiting.start()
 
     def asked_again() -> bool:
         said = [one for one in caplog.messages if "can be reached" in one]
         return len(said) > 1 or not waiting.is_alive()
 
     wait_until(asked_again)
+    return waiting
 
 
 def test_other_jobs_are_awaited_when_one_server_cannot_be_reached(
@@ -147,9 +151,7 @@ def test_other_jobs_are_awaited_when_one_server_cannot_be_reached(
     pipeline = load(two_servers(f"{gate.wait}; echo here\n"))
     with pipeline.run() as execution:
         assert set(execution.suspended) == {"job", "other"}
-        waiting = threading.Thread(target=execution.wait)
-        waiting.start()
-        await_second_thought(caplog, waiting)
+        waiting = begin_to_wait(execution, caplog)
         assert waiting.is_alive()
         gate.open()
         waiting.join()
@@ -167,9 +169,7 @@ def test_a_server_that_is_back_while_another_one_is_awaited_gets_its_job(
     flaky.refuse()
     pipeline = load(two_servers(f"{gate.wait}; echo here\n"))
     with pipeline.run() as execution:
-        waiting = threading.Thread(target=execution.wait)
-        waiting.start()
-        await_second_thought(caplog, waiting)
+        waiting = begin_to_wait(execution, caplog)
         flaky.accept()
         gate.open()
         waiting.join()
