@@ -26,7 +26,9 @@ from tej.errors import (
     RemoteCommandFailure,
     WaitTimeout,
 )
-from tej.job import JobState, JobStatus
+from tej.job.resources import Resources
+from tej.job.signature import signature
+from tej.job.status import JobState, JobStatus
 from tej.queue import (
     DEFAULT_TEJ_DIR,
     Job,
@@ -35,9 +37,7 @@ from tej.queue import (
     Retries,
     as_completed,
 )
-from tej.resources import Resources
-from tej.server_log import ServerLogger
-from tej.signature import signature
+from tej.queue.server_log import ServerLogger
 from tej.version import __version__
 
 __all__ = [

@@ -1,9 +1,9 @@
 """The names of tej 0.6's module, for programs that import them from here."""
 
 from tej.destination import destination_as_string, parse_ssh_destination
-from tej.job import make_unique_name
+from tej.job.status import make_unique_name
 from tej.queue import DEFAULT_TEJ_DIR, RemoteQueue
-from tej.server_log import ServerLogger
+from tej.queue.server_log import ServerLogger
 
 __all__ = [
     "DEFAULT_TEJ_DIR",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tej import errors
-from tej.job import JobState, JobStatus
+from tej.job.status import JobState, JobStatus
 
 OF_ERRORS: Mapping[type[errors.Error], int] = {
     errors.JobNotFound: 3,

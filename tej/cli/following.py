@@ -29,13 +29,13 @@ from tej.cli.options import (
     seconds,
 )
 from tej.cli.submitting import size_of
-from tej.job import JobState, JobStatus
-from tej.job_directory import scan
+from tej.job.directory import scan
+from tej.job.resources import Resources
+from tej.job.signature import make_id, signature
+from tej.job.status import JobState, JobStatus
 from tej.queue import DEFAULT_TEJ_DIR, Job, RemoteQueue
 from tej.queue.base import no_job
 from tej.queue.logs import STREAMS, Piece
-from tej.resources import Resources
-from tej.signature import make_id, signature
 
 LOOKS = 4
 """How often a job is looked for whose submission was interrupted."""

@@ -9,7 +9,14 @@ import sys
 import click
 
 from tej import errors
-from tej.cli import checking, completion, following, managing, output, submitting
+from tej.cli import (
+    completion,
+    following,
+    managing,
+    output,
+    runtime_check,
+    submitting,
+)
 from tej.cli.exit_status import INTERRUPTED, SIGPIPE, TEJ_FAILED, exit_status
 from tej.version import __version__
 
@@ -60,7 +67,7 @@ for command in (
     *submitting.ALL,
     *following.ALL,
     *managing.ALL,
-    *checking.ALL,
+    *runtime_check.ALL,
     *completion.ALL,
 ):
     tej.add_command(command)

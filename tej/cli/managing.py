@@ -20,11 +20,11 @@ from tej.cli.options import (
     parse_pairs,
     state_filter,
 )
-from tej.job import JobStatus
+from tej.job.status import JobStatus
 from tej.queue import RemoteQueue
 from tej.queue.base import no_job
-from tej.queue.managing import Killed, check_killed
-from tej.queue.selection import ORDERS
+from tej.queue.filters import ORDERS
+from tej.queue.management import Killed, check_killed
 
 
 @click.command()

@@ -14,10 +14,10 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from tej.job import JobState
+from tej.job.resources import Resources
+from tej.job.status import JobState
 from tej.queue import DEFAULT_TEJ_DIR, RemoteQueue
-from tej.resources import Resources
-from tej.runtime import BUILT_IN, find
+from tej.server.scripts import BUILT_IN, find_runtime
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -74,7 +74,7 @@ def on_queue(*arguments: str) -> Callable[[Function], Function]:
         ) -> Any:  # noqa: ANN401
             destination, rest = split_words(words, arguments)
             try:
-                find(runtime or "auto")
+                find_runtime(runtime or "auto")
             except ValueError as error:
                 raise click.BadParameter(str(error), param_hint="--runtime") from error
             with RemoteQueue(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tej.errors import Error
-from tej.job import JobStatus, format_duration
+from tej.job.status import JobStatus, format_duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress

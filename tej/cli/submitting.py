@@ -17,10 +17,10 @@ from tej.cli.options import (
     script,
 )
 from tej.errors import Error
-from tej.job_directory import find_command, scan
+from tej.job.directory import find_command, scan
+from tej.job.resources import Resources
+from tej.job.signature import compute, make_id
 from tej.queue import DEFAULT_TEJ_DIR, RemoteQueue
-from tej.resources import Resources
-from tej.signature import compute, make_id
 
 
 @click.command()

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from tej import protocol, runtime
 from tej.destination import Destination, destination_as_string
 from tej.errors import Error, JobNotFound, QueueDoesntExist, QueueExists
-from tej.job import JobState, JobStatus, check_job_reference
-from tej.protocol import Answer, Program, parse_answer, parse_status
-from tej.queue.exchange import Exchange, Retries
-from tej.server_log import ServerLogger
+from tej.job.status import JobState, JobStatus, check_job_reference
+from tej.queue.retry import Exchange, Retries
+from tej.queue.server_log import ServerLogger
+from tej.server.scripts import find_runtime
 from tej.transport import Transport, open_transport
 from tej.version import __version__
+from tej.wire import protocol
+from tej.wire.protocol import Answer, Program, parse_answer, parse_status
 
 DEFAULT_TEJ_DIR = "~/.tej"
 DEFAULT_GRACE = 10
@@ -73,7 +74,7 @@ class QueueBase:
             self._destination = destination
         else:
             self._destination = Destination.from_mapping(destination)
-        self._runtime, scripts = runtime.find(setup_runtime or "auto")
+        self._runtime, scripts = find_runtime(setup_runtime or "auto")
         self.queue = PurePosixPath(queue)
         self.setup_runtime = setup_runtime
         if isinstance(need_runtime, str):

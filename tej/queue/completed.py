@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-from tej.job import JobStatus
+from tej.job.status import JobStatus
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
 from tej.queue.watcher import TICK

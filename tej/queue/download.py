@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tej import protocol
-from tej.archive import Unpacker
 from tej.errors import DownloadFailed, Error
-from tej.queue.pieces import Pieces, make_marker
-from tej.stream import Feed
+from tej.wire import protocol
+from tej.wire.archive import Unpacker
+from tej.wire.framing import Pieces, make_marker
+from tej.wire.stream import Feed
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 
 from tej.errors import Error, JobFailed, WaitTimeout
-from tej.job import JobStatus, check_job_reference
-from tej.protocol import Program
+from tej.job.status import JobStatus, check_job_reference
 from tej.queue.base import QueueBase, check_job_ids, no_job
 from tej.queue.download import Download, Downloaded, Receiver, check_name
 from tej.queue.logs import STREAMS, Logs, Position, iterate
 from tej.queue.watcher import Watcher
+from tej.wire.protocol import Program
 
 FAILURE_LINES = 20
 """Lines of stderr that go with the error of a failed job."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tej.job import JobStatus
+from tej.job.status import JobStatus
 
 if TYPE_CHECKING:
     from tej.queue.remote import RemoteQueue

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tej import protocol
-from tej.job import JobStatus
-from tej.protocol import Program
-from tej.queue.exchange import Exchange
-from tej.queue.pieces import Pieces, make_marker
+from tej.job.status import JobStatus
+from tej.queue.retry import Exchange
+from tej.wire import protocol
+from tej.wire.framing import Pieces, make_marker
+from tej.wire.protocol import Program
 
 STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
 """What they are called in the job's directory."""

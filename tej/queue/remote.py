@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tej.queue.following import Following
-from tej.queue.managing import Managing
+from tej.queue.management import Managing
 from tej.queue.submitting import Submitting
 
 

@@ -7,15 +7,15 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tej import archive, protocol
 from tej.errors import Error, JobAlreadyExists
-from tej.job import JobStatus
-from tej.objects import WORTH_ASKING
-from tej.protocol import parse_answer, parse_status
+from tej.job.status import JobStatus
 from tej.queue.base import warn
-from tej.queue.exchange import Exchange
-from tej.queue.spec import Work
-from tej.stream import Dialogue, LastAnswer
+from tej.queue.retry import Exchange
+from tej.queue.work import Work
+from tej.wire import archive, protocol
+from tej.wire.content_store import WORTH_ASKING
+from tej.wire.protocol import parse_answer, parse_status
+from tej.wire.stream import Dialogue, LastAnswer
 
 BATCH_JOBS = 100
 BATCH_BYTES = 256 * 1024 * 1024

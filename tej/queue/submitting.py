@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 from tej.errors import InvalidJobDirectory, InvalidJobId
-from tej.job import check_job_id
+from tej.job.resources import Resources
+from tej.job.spec import JobSpec
+from tej.job.status import check_job_id
 from tej.queue.base import QueueBase, submitter
 from tej.queue.job import Job
-from tej.queue.spec import JobSpec, Work
 from tej.queue.submission import Outcome, Submission
-from tej.resources import Resources
+from tej.queue.work import Work
 
 if TYPE_CHECKING:
     from tej.queue.remote import RemoteQueue

@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from tej import protocol
 from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
-from tej.job import JobStatus
-from tej.protocol import Outdated, Program
-from tej.queue.exchange import Exchange
+from tej.job.status import JobStatus
+from tej.queue.retry import Exchange
+from tej.wire import protocol
+from tej.wire.protocol import Outdated, Program
 
 logger = logging.getLogger("tej")
 

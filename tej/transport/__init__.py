@@ -40,7 +40,7 @@ def open_transport(
         from tej.transport.local import LocalTransport
 
         return LocalTransport()
-    from tej.transport.ssh import SshTransport
+    from tej.transport.paramiko import SshTransport
 
     return SshTransport(
         destination,

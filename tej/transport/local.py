@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tej.errors import ConnectionFailed
 from tej.transport.base import COMMAND, Completed, Sink, Transport
-from tej.transport.conversation import (
+from tej.transport.process_io import (
     InputClosed,
     Output,
     Process,

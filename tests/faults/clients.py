@@ -35,7 +35,7 @@ queue = tej.RemoteQueue({destination!r}, {queue!r}, "default", transport=transpo
 
 # Before which piece of its upload a client pauses; negative ones count from the end.
 PAUSE_WHILE_UPLOADING = """\
-from tej import archive
+from tej.wire import archive
 pack = archive.pack
 
 def pack_and_pause(*arguments):

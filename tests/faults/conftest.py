@@ -18,9 +18,9 @@ from servers.proxy import Proxy
 from servers.sshd import Sshd
 
 import tej
-from tej import runtime
 from tej.destination import Destination
-from tej.queue.exchange import Retries
+from tej.queue.retry import Retries
+from tej.server.scripts import Scripts, built_in
 from tej.transport import Transport, open_transport
 
 Require = Callable[[str], None]
@@ -151,7 +151,7 @@ def doubles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doubles:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's scripts with shorter times: a beat of one second, and so on."""
-    scripts = runtime.built_in()
+    scripts = built_in()
     shorter = {
         "runtimes/default/runtime.sh": (
             ("beat=20 ", "beat=1 "),
@@ -164,8 +164,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         for old, new in changes:
             assert old in files[path]
             files[path] = files[path].replace(old, new)
-    changed = runtime.Scripts(files, scripts.digest[::-1])
-    monkeypatch.setattr(runtime, "built_in", lambda: changed)
+    changed = Scripts(files, scripts.digest[::-1])
+    monkeypatch.setattr("tej.server.scripts.built_in", lambda: changed)
 
 
 @pytest.fixture

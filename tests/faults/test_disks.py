@@ -18,9 +18,10 @@ from servers.sshd import Sshd
 from servers.users import Users
 
 import tej
-from tej import JobState, runtime
+from tej import JobState
 from tej.destination import Destination
-from tej.queue.exchange import Retries
+from tej.queue.retry import Retries
+from tej.server.scripts import Scripts, built_in
 from tej.transport import open_transport
 
 Make = Callable[..., Path]
@@ -174,10 +175,10 @@ def test_a_newer_client_makes_do_with_the_scripts_of_a_queue_it_cannot_write_to(
     queue = on(small_disk / "queue")
     queue.submit("ended", job("echo out"))
     ends(queue, "ended")
-    scripts = runtime.built_in()
+    scripts = built_in()
     files = {**scripts.files, "lib/newer.sh": "# newer\n"}
-    newer = runtime.Scripts(files, scripts.digest[::-1])
-    monkeypatch.setattr(runtime, "built_in", lambda: newer)
+    newer = Scripts(files, scripts.digest[::-1])
+    monkeypatch.setattr("tej.server.scripts.built_in", lambda: newer)
     remount(small_disk, "ro")
     client = on(small_disk / "queue")
     assert client.status("ended").succeeded

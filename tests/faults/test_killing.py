@@ -90,10 +90,10 @@ def test_two_clients_that_kill_at_once_both_learn_that_it_is_killed(
 @pytest.mark.parametrize(
     ("program", "when"),
     [
-        ("setsid", {"before": "*wrapper.sh*"}),
+        ("setsid", {"before": "*run_detached.sh*"}),
         ("mv", {"before": "*native_id"}),
         ("mv", {"after": "*native_id"}),
-        ("setsid", {"before": "*leader.sh*"}),
+        ("setsid", {"before": "*exec_job.sh*"}),
         ("mv", {"before": "*/started"}),
         ("mv", {"after": "*/started"}),
     ],

@@ -59,7 +59,7 @@ def test_where_logging_out_ends_all_a_job_is_run_by_the_users_service_manager(
 ) -> None:
     check_a_job(queue, job)
     assert "loginctl enable-linger" in systemd.calls
-    (call,) = [call for call in systemd.calls if "wrapper.sh" in call]
+    (call,) = [call for call in systemd.calls if "run_detached.sh" in call]
     assert call.startswith("systemd-run --user --scope")
 
 
@@ -77,7 +77,7 @@ def test_where_the_service_manager_refuses_a_job_is_started_all_the_same(
 ) -> None:
     systemd.set_scope("exit 1")
     check_a_job(queue, job)
-    assert not any("wrapper.sh" in call for call in systemd.calls)
+    assert not any("run_detached.sh" in call for call in systemd.calls)
 
 
 def test_where_there_is_no_systemd_nothing_is_missed(

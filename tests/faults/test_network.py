@@ -14,7 +14,7 @@ from servers.proxy import DOWN, Proxy
 
 import tej
 from tej import JobState
-from tej.queue.exchange import Retries
+from tej.queue.retry import Retries
 from tej.transport import Completed, Transport
 
 Through = Callable[..., tej.RemoteQueue]

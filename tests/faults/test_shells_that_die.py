@@ -22,7 +22,7 @@ from jobs import Gate, is_alive, processes_of, wait_until
 
 import tej
 from tej import JobState
-from tej.queue.exchange import Retries
+from tej.queue.retry import Retries
 
 Make = Callable[..., Path]
 HOPELESS = Retries(limit=1)
@@ -75,7 +75,7 @@ STEPS: dict[str, tuple[str, dict[str, str], Callable[[Path], None]]] = {
     "when the job is published": ("mv", {"after": PUBLISH}, shell_of_the_job),
     "before the wrapper is started": (
         "setsid",
-        {"before": "*wrapper.sh*"},
+        {"before": "*run_detached.sh*"},
         shell_of_the_job,
     ),
     "before the wrapper has said who it is": (
@@ -90,7 +90,7 @@ STEPS: dict[str, tuple[str, dict[str, str], Callable[[Path], None]]] = {
     ),
     "before the script is started": (
         "setsid",
-        {"before": "*leader.sh*"},
+        {"before": "*exec_job.sh*"},
         shell_of_the_job,
     ),
 }

@@ -141,7 +141,7 @@ def wrappers_of(queue_path: Path) -> list[int]:
     return [
         int(path.parent.name)
         for path, line in lines.items()
-        if b"wrapper.sh" in line and mine in line
+        if b"run_detached.sh" in line and mine in line
     ]
 
 

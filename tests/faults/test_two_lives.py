@@ -122,7 +122,7 @@ def test_a_queue_with_a_job_that_comes_first_is_not_removed(
 ) -> None:
     """It is published before the removal looks, and started after that began."""
     queue.setup()
-    hold = doubles.hold("setsid", before="*wrapper.sh*")
+    hold = doubles.hold("setsid", before="*run_detached.sh*")
     submission = Doing(lambda: other.submit("early", job(gate.wait)))
     try:
         hold.wait()

@@ -15,7 +15,7 @@ from servers.proxy import Proxy
 
 import tej
 from tej.queue.logs import STREAMS, Piece
-from tej.queue.pieces import Pieces, make_marker
+from tej.wire.framing import Pieces, make_marker
 
 if TYPE_CHECKING:
     from tests.following.conftest import RoundTrips

@@ -10,7 +10,7 @@ import pytest
 import tej
 
 CHECKOUT = Path(__file__).parents[2]
-RUNTIMES = CHECKOUT / "tej" / "runtimes"
+SERVER = CHECKOUT / "tej" / "server"
 
 ADAPTERS = {path.name: path for path in CHECKOUT.glob("integrations/*/tej_*")}
 
@@ -22,7 +22,7 @@ def runtime_files() -> dict[str, bytes]:
     """What a server is sent, by its path in the distribution."""
     return {
         path.relative_to(CHECKOUT).as_posix(): path.read_bytes()
-        for path in RUNTIMES.rglob("*")
+        for path in SERVER.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 
@@ -58,7 +58,11 @@ def unpacked(sdist, tmp_path_factory):
 
 def test_there_are_runtime_files_and_their_lines_end_in_lf():
     files = runtime_files()
-    assert {PurePosixPath(name).parts[2] for name in files} >= {"common", "default"}
+    assert {PurePosixPath(name).parts[2] for name in files} >= {
+        "commands",
+        "lib",
+        "runtimes",
+    }
     assert [name for name, content in files.items() if b"\r" in content] == []
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-RUNTIMES = Path(__file__).parents[2] / "tej" / "runtimes"
+SERVER = Path(__file__).parents[2] / "tej" / "server"
 SCRIPTS = sorted(
     path
-    for path in RUNTIMES.rglob("*")
+    for path in SERVER.rglob("*")
     if path.is_file() and path.suffix not in {".py", ".pyc", ".md", ".awk"}
 )
 
@@ -26,7 +26,7 @@ def test_every_server_script_parses(script, shell):
 def test_no_function_is_defined_twice_since_all_of_lib_is_loaded_at_once():
     defined = Counter(
         name
-        for script in (RUNTIMES / "common/lib").iterdir()
+        for script in (SERVER / "lib").iterdir()
         for name in re.findall(r"^(\w+)\(\)", script.read_text(), re.MULTILINE)
     )
     assert [name for name, times in defined.items() if times > 1] == []

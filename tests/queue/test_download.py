@@ -14,7 +14,7 @@ from servers.sshd import Sshd
 
 import tej
 from tej.destination import Destination
-from tej.queue.exchange import Retries
+from tej.queue.retry import Retries
 from tej.transport import open_transport
 
 Make = Callable[..., Path]

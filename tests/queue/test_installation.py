@@ -15,8 +15,7 @@ import pytest
 from jobs import wait_until
 
 import tej
-from tej import runtime
-from tej.runtime import Scripts
+from tej.server.scripts import Scripts, built_in
 
 if TYPE_CHECKING:
     from tests.queue.conftest import Server
@@ -51,7 +50,7 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def whole() -> dict[str, bytes]:
-    return {path: text.encode() for path, text in runtime.built_in().files.items()}
+    return {path: text.encode() for path, text in built_in().files.items()}
 
 
 def test_what_is_installed_is_what_this_tej_brings(
@@ -60,7 +59,7 @@ def test_what_is_installed_is_what_this_tej_brings(
     queue.setup()
     assert listing(scripts_of(queue_path)) == whole()
     assert [path.name for path in (queue_path / "scripts").iterdir()] == [
-        runtime.built_in().digest
+        built_in().digest
     ]
     assert list((queue_path / "incoming").iterdir()) == []
     assert sorted(os.listdir(queue_path)) == ["incoming", "jobs", "scripts", "version"]
@@ -113,7 +112,7 @@ def test_many_clients_may_set_a_queue_up_at_once(
         assert Path(status.directory, "ran").read_text() == "ran\n"
     assert listing(scripts_of(queue_path)) == whole()
     assert [path.name for path in (queue_path / "scripts").iterdir()] == [
-        runtime.built_in().digest
+        built_in().digest
     ]
     assert list((queue_path / "incoming").iterdir()) == []
     assert not list(queue_path.glob(".version*"))
@@ -188,7 +187,7 @@ def test_older_scripts_are_renewed_by_the_first_verb(
 ) -> None:
     set_version(queue_path, "0123456789abcdef", "0.7.0.dev1")
     assert queue.status(ended).succeeded
-    assert scripts_of(queue_path).name == runtime.built_in().digest
+    assert scripts_of(queue_path).name == built_in().digest
     assert listing(scripts_of(queue_path)) == whole()
 
 
@@ -197,7 +196,7 @@ def test_older_scripts_are_renewed_by_a_submission(
 ) -> None:
     set_version(queue_path, "0123456789abcdef", "0.0.1")
     assert queue.submit("second", job("true", name="second")) == "second"
-    assert scripts_of(queue_path).name == runtime.built_in().digest
+    assert scripts_of(queue_path).name == built_in().digest
     assert {status.job_id for status in queue.jobs()} == {ended, "second"}
 
 

@@ -13,7 +13,7 @@ from jobs import job_directory
 
 import tej
 from tej.errors import InvalidJobDirectory
-from tej.objects import FileObject, plan
+from tej.wire.content_store import FileObject, plan
 
 
 class Sent:
@@ -180,7 +180,7 @@ def test_a_plain_submission_of_a_huge_file_is_not_copied_into_the_store(
 
 
 def test_a_bundle_ends_where_the_paths_say_so(tmp_path: Path) -> None:
-    from tej.job_directory import scan
+    from tej.job.directory import scan
 
     directory = many_files(tmp_path, 500)
     before = set(plan(scan(directory), None, {}).objects)

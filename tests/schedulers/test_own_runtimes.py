@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tej
-from tej import runtime
+from tej.server.scripts import find_runtime
 
 
 @pytest.fixture
@@ -49,4 +49,4 @@ def test_a_folder_that_is_called_like_one_of_ours_is_refused(tmp_path: Path) -> 
     (tmp_path / "slurm").mkdir()
     (tmp_path / "slurm/runtime.sh").touch()
     with pytest.raises(ValueError, match="cannot be called 'slurm'"):
-        runtime.find(str(tmp_path / "slurm"))
+        find_runtime(str(tmp_path / "slurm"))

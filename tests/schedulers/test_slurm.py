@@ -20,7 +20,7 @@ from servers.users import Users
 import tej
 from tej import JobState
 from tej.destination import Destination
-from tej.queue.checking import RuntimeCheck
+from tej.runtime_check import RuntimeCheck
 from tej.transport import open_transport
 
 Make = Callable[..., Path]
@@ -346,7 +346,7 @@ def test_a_job_that_vanished_is_lost_after_two_looks(
     queue.submit("gone", job(f"echo begun; {gate.wait}"))
     wait_until(lambda: output(queue, "gone") == "begun\n", "it runs")
     # Nothing of it can write an end.
-    wrapper = run("pgrep", "-f", f"batch.sh {queue_path} gone").split()
+    wrapper = run("pgrep", "-f", f"run_in_scheduler.sh {queue_path} gone").split()
     leader = fact(queue_path, "gone", "started").read_text().split()[2]
     run("kill", "-9", *wrapper, leader, check=False)
     missed = fact(queue_path, "gone", "missed")

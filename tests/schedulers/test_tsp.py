@@ -11,7 +11,7 @@ from schedulers.conftest import empty
 
 import tej
 from tej import JobState
-from tej.queue.checking import RuntimeCheck
+from tej.runtime_check import RuntimeCheck
 
 FOLDER = Path(__file__).parents[2] / "examples/runtimes/tsp"
 

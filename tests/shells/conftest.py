@@ -18,8 +18,8 @@ from jobs import Gate, job_directory, no_processes_left
 
 import tej
 from tej.transport.base import COMMAND, Completed, Sink
-from tej.transport.conversation import first_line
 from tej.transport.local import LocalTransport
+from tej.transport.process_io import first_line
 
 SHELLS = ["dash", "bash", "busybox", "mksh", "yash", "ksh"]
 TOOLS = "busybox with its own tools"

@@ -26,7 +26,7 @@ def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
 def variables_of_ours() -> set[str]:
     """The names that the server's scripts use."""
     names: set[str] = set()
-    for path in Path(tej.__file__).with_name("runtimes").rglob("*"):
+    for path in Path(tej.__file__).with_name("server").rglob("*"):
         if path.is_file() and path.suffix in ("", ".sh"):
             text = path.read_text()
             names.update(re.findall(r"(?:^|[\s;(])([a-z][a-z0-9_]*)=", text))

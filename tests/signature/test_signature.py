@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jobs import job_directory
 
 import tej
-from tej.signature import make_id
+from tej.job.signature import make_id
 
 DOCS = Path(tej.__file__).parents[1] / "docs" / "signature.md"
 

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tej
-from tej import protocol
-from tej.job import JOB_ID_CHARS, JobState, check_job_id, make_job_id
-from tej.protocol import (
+from tej.job.status import JOB_ID_CHARS, JobState, check_job_id, make_job_id
+from tej.transport.base import Completed
+from tej.wire import protocol
+from tej.wire.protocol import (
     Program,
     Reply,
     as_line,
@@ -23,7 +24,6 @@ from tej.protocol import (
     parse_spec,
     parse_status,
 )
-from tej.transport.base import Completed
 
 SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
 

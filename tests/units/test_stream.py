@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tej.stream import Dialogue, Feed, LastAnswer
+from tej.wire.stream import Dialogue, Feed, LastAnswer
 
 
 @given(

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tej
-from tej.archive import Unpacker
 from tej.queue.download import Download, check_name
+from tej.wire.archive import Unpacker
 
 Member = tuple[str, str, str]
 """Its kind, its name, and its content or target."""

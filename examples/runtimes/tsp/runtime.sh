@@ -3,7 +3,7 @@
 #
 # It defines what is particular about tsp; all else is in lib/scheduler.sh.
 
-# shellcheck source=../../../tej/runtimes/common/lib/scheduler.sh
+# shellcheck source=../../../tej/server/lib/scheduler.sh
 . "$here/lib/scheduler.sh"
 
 # It is here if it can be run; its server starts by itself.  Never chosen by `auto`.

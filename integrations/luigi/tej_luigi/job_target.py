@@ -8,7 +8,7 @@ import luigi
 from luigi.format import Format
 
 from tej.errors import JobNotFound
-from tej.job import JobStatus
+from tej.job.status import JobStatus
 from tej_luigi.config import Place, find_place
 from tej_luigi.file_target import TejFileTarget
 from tej_luigi.queues import open_queue

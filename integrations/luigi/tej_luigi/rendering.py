@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tej.errors import InvalidJobDirectory
-from tej.job_directory import DEFAULT_SCRIPT, Entry, scan
+from tej.job.directory import DEFAULT_SCRIPT, Entry, scan
 
 _VARIABLE = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import luigi
 
-from tej.job import JobStatus
+from tej.job.status import JobStatus
 
 NOTE = ".tej-results.json"
 """Written when all was fetched: of which run of the job, what was asked for, and which

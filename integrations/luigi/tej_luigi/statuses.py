@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from tej.errors import QueueDoesntExist, QueueLinkBroken
-from tej.job import JobStatus
+from tej.job.status import JobStatus
 
 if TYPE_CHECKING:
     from tej.queue import RemoteQueue

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tej.errors import ConnectionFailed, Error, JobFailed, JobNotFound, WaitTimeout
-from tej.job import JobStatus
+from tej.job.status import JobStatus
 from tej.queue import Job, JobSpec, as_completed
 from tej.queue.download import Downloaded
 from tej.queue.submission import Outcome

@@ -25,10 +25,10 @@ from tej.errors import (
     JobStillRunning,
     WaitTimeout,
 )
-from tej.job import JobState, JobStatus, check_job_id
+from tej.job.resources import Resources
+from tej.job.signature import make_id, signature
+from tej.job.status import JobState, JobStatus, check_job_id
 from tej.queue import JobSpec
-from tej.resources import Resources
-from tej.signature import make_id, signature
 from tej_luigi.config import WAITS, Place, find_place, tej
 from tej_luigi.ended import TejJobEnded
 from tej_luigi.job_target import TejJobTarget

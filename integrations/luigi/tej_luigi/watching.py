@@ -19,7 +19,7 @@ from tej.errors import (
     Error,
     HostKeyRejected,
 )
-from tej.job import JobStatus, format_duration
+from tej.job.status import JobStatus, format_duration
 
 if TYPE_CHECKING:
     from tej.queue import RemoteQueue

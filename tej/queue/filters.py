@@ -1,0 +1,65 @@
+"""Which of many jobs are meant: filters, orders, and what may be cleaned up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from tej.job.status import JobState, JobStatus
+
+_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+
+ORDERS: Mapping[str, Callable[[JobStatus], Any]] = {
+    "id": lambda job: job.job_id,
+    "submitted": lambda job: job.submitted or _LONG_AGO,
+    "started": lambda job: job.started or _LONG_AGO,
+    "ended": lambda job: job.ended or _LONG_AGO,
+    "duration": lambda job: job.duration or 0.0,
+    "state": lambda job: (list(JobState).index(job.state), job.job_id),
+}
+"""What jobs can be sorted by."""
+
+
+def select(
+    jobs: Iterable[JobStatus],
+    *,
+    states: Collection[str] = (),
+    labels: Mapping[str, str] | None = None,
+    since: datetime | None = None,
+) -> list[JobStatus]:
+    """Those in one of the states, with all of the labels, submitted since then."""
+    wanted = (labels or {}).items()
+    return [
+        job
+        for job in jobs
+        if (not states or job.state.value in states)
+        and all(job.labels.get(key) == value for key, value in wanted)
+        and (since is None or (job.submitted is not None and job.submitted >= since))
+    ]
+
+
+def disposable(
+    jobs: Iterable[JobStatus],
+    *,
+    older_than: timedelta | None = None,
+    keep_last: int = 0,
+    states: Collection[str] = (),
+    labels: Mapping[str, str] | None = None,
+    now: datetime | None = None,
+) -> list[JobStatus]:
+    """Those that may be deleted: ended longer ago than `older_than`, but for the
+    `keep_last` that ended last; never one that has not ended, or left processes."""
+    now = now or datetime.now(timezone.utc)
+    ended = [
+        job
+        for job in select(jobs, states=states, labels=labels)
+        if job.state.final and not job.processes_left
+    ]
+    ended.sort(key=ORDERS["ended"], reverse=True)
+    return [
+        job
+        for job in ended[keep_last:]
+        if older_than is None
+        or (job.ended is not None and now - job.ended > older_than)
+    ]

@@ -1,0 +1,162 @@
+"""Puts a runtime through its paces: jobs that end in every way, on their own queue."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tej.errors import Error
+from tej.job.spec import JobSpec
+from tej.job.status import JobState, JobStatus
+from tej.queue.remote import RemoteQueue
+
+PATIENCE = 300.0
+"""Seconds in which a job of a second is expected to be over."""
+
+
+class Complaint(Exception):
+    """What a runtime does wrong."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried."""
+
+    what: str
+    complaint: str | None
+    """What was wrong; None if nothing was."""
+
+
+class RuntimeCheck:
+    """Checks the runtime of a queue that is made for it, and removed afterwards."""
+
+    def __init__(self, queue: RemoteQueue) -> None:
+        self._queue = queue
+        self._folder = Path()
+
+    def run(self) -> Iterator[Finding]:
+        """One finding after the other; what depends on the first stops with it."""
+        with tempfile.TemporaryDirectory() as folder:
+            self._folder = Path(folder)
+            first = self._try("it can be set up", self._set_up)
+            yield first
+            if first.complaint is not None:
+                return
+            try:
+                for what, function in self._checks():
+                    yield self._try(what, function)
+            finally:
+                last = self._try("nothing of it is left", self._remove)
+            yield last
+
+    def _checks(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        yield "a job runs, and its exit code is told", self._exit_code
+        yield "an exit with 143 and an end by SIGTERM are told apart", self._signals
+        yield "several jobs at once end, each with its own exit code", self._several
+        yield "output can be read while the job runs", self._output
+        yield "SIGTERM reaches the script, which has its grace", self._grace
+        yield "SIGKILL follows for one that ignores it", self._deaf
+        yield "a job that was killed can be deleted", self._delete
+
+    @staticmethod
+    def _try(what: str, function: Callable[[], None]) -> Finding:
+        try:
+            function()
+        except (Complaint, Error) as error:
+            return Finding(what, str(error))
+        return Finding(what, None)
+
+    def _set_up(self) -> None:
+        self._queue.setup()
+
+    def _remove(self) -> None:
+        self._queue.cleanup(kill=True, grace=1)
+
+    def _submit(self, job_id: str, script: str) -> None:
+        self._queue.submit(job_id, self._directory(script))
+        if self._queue.status(job_id).state is JobState.LOST:
+            raise Complaint("a job is lost as soon as it is submitted")
+
+    def _directory(self, script: str) -> Path:
+        directory = self._folder / secrets.token_hex(4)
+        directory.mkdir()
+        (directory / "start.sh").write_text(f"#!/bin/sh\n{script}\n")
+        return directory
+
+    def _expect(self, job_id: str, *, code: int | None, signal: int | None) -> None:
+        status = self._queue.job(job_id).wait(PATIENCE)
+        if status.state is not JobState.FINISHED:
+            raise Complaint(f"expected it to finish: {status.describe()}")
+        if (status.exit_code, status.signal) != (code, signal):
+            raise Complaint(
+                f"expected exit code {code} and signal {signal}: {status.describe()}"
+            )
+
+    def _exit_code(self) -> None:
+        self._submit("exit", "echo out; exit 3")
+        self._expect("exit", code=3, signal=None)
+        if not self._queue.status("exit").native_id:
+            raise Complaint("`native_id` is not told")
+        if b"".join(self._queue.logs("exit")) != b"out\n":
+            raise Complaint("its output is not in _stdout")
+
+    def _signals(self) -> None:
+        self._submit("plain", "exit 143")
+        self._submit("signal", "kill -s TERM $$; sleep 10")
+        self._expect("plain", code=143, signal=None)
+        self._expect("signal", code=None, signal=15)
+
+    def _several(self) -> None:
+        specs = [
+            JobSpec(self._directory(f"exit {number}"), job_id=f"job{number}")
+            for number in range(4)
+        ]
+        for outcome in self._queue.submit_many(specs):
+            if outcome.error is not None:
+                raise outcome.error
+        for number in range(4):
+            self._expect(f"job{number}", code=number, signal=None)
+
+    def _output(self) -> None:
+        self._begin("running", "echo begun; sleep 600")
+        status = self._queue.status("running")
+        if status.state is not JobState.RUNNING:
+            raise Complaint(f"expected it to run: {status.describe()}")
+        self._kill("running", grace=5)
+
+    def _grace(self) -> None:
+        wait = "while :; do sleep 1; done"
+        self._begin("tidy", f"trap 'echo cleaned; exit 9' TERM; echo begun; {wait}")
+        self._kill("tidy", grace=60)
+        if b"".join(self._queue.logs("tidy")) != b"begun\ncleaned\n":
+            raise Complaint("its trap for TERM did not run, or not once")
+
+    def _deaf(self) -> None:
+        self._begin("deaf", "trap '' TERM; echo begun; while :; do sleep 1; done")
+        self._kill("deaf", grace=1)
+
+    def _delete(self) -> None:
+        self._queue.delete("deaf")
+
+    def _begin(self, job_id: str, script: str) -> None:
+        self._submit(job_id, script)
+        deadline = time.monotonic() + PATIENCE
+        while b"".join(self._queue.logs(job_id)) != b"begun\n":
+            if time.monotonic() > deadline:
+                raise Complaint("its output does not come while it runs")
+            time.sleep(0.5)
+
+    def _kill(self, job_id: str, *, grace: int) -> JobStatus:
+        status = self._queue.kill(job_id, grace=grace)
+        if status.state is not JobState.KILLED:
+            raise Complaint(f"expected it to be killed: {status.describe()}")
+        return status
+
+
+def check_queue() -> PurePosixPath:
+    """Where the queue for a check is: of no other use, and not there yet."""
+    return PurePosixPath(f"~/.tej-check-{secrets.token_hex(6)}")

@@ -1,0 +1,1 @@
+"""The scripts that run on the server, and how to find them."""

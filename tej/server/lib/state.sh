@@ -1,0 +1,275 @@
+# From a job's facts to its state: nothing is stored that can be derived, and nothing is
+# believed that can be checked.
+# shellcheck shell=sh
+#
+# created   spec, and no native id yet       finished  the script ended by itself
+# queued    waits for its turn               killed    it ended after `kill` was asked
+# running   started, and alive               lost      it will not end, as far as can be known
+
+# find_job ID: job=its directory; 1 if there is none.  ID#N is the N-th attempt put aside.
+find_job() {
+    id=$1 job=$jobs/$1
+    case $1 in
+        *'#'*) job=$queue/attempts/${1%'#'*}/${1##*'#'}/job ;;
+    esac
+    [ -d "$job" ]
+}
+
+# count_attempts: attempts=how many of $id were ever put aside, also if some were deleted;
+# empty for none.
+count_attempts() {
+    attempts=''
+    [ ! -f "$queue/attempts/$id/last" ] || read -r attempts <"$queue/attempts/$id/last"
+}
+
+# is_final: the state found will not change.
+is_final() {
+    case $state in finished | killed | lost) ;; *) return 1 ;; esac
+}
+
+# read_facts: state and its details, as far as the job's own facts tell; state=? if they
+# leave it to the runtime to say whether the job is still alive.
+read_facts() {
+    state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
+    by='' grace='' evidence='' note='' seen='' spec='' damage='' j_pid='' j_start=''
+    read_spec || damage=spec
+    case $spec in *' end') ;; *) damage=spec ;; esac
+    read_fact submitted && {
+        read -r submitted s_host s_boot s_space s_pid s_start <"$job/submitted"
+        is_number "$submitted" || damage=submitted submitted=''
+    }
+    read_fact started && {
+        read -r started where j_pid j_start <"$job/started"
+        is_number "$started" || damage=started started=''
+    }
+    read_fact native_id && {
+        IFS= read -r native <"$job/native_id"
+        case $native in
+            'pid '*' '*' '*' '*' '*) ;;
+            'pid '*) damage=native_id native='' ;;
+            *' '*) ;;
+            *) damage=native_id native='' ;;
+        esac
+    }
+    read_fact kill && {
+        read -r kill_time grace by <"$job/kill"
+        is_number "$kill_time" && is_number "$grace" || damage=kill by='' grace=''
+    }
+    read_end && return 0
+    if [ -n "$damage" ] || [ -z "$submitted" ]; then
+        # It may just have been moved: then all of it is elsewhere, or another one is here.
+        [ -n "${read_twice-}" ] || [ ! -d "$job" ] || {
+            read_twice=1
+            read_facts
+            read_twice=''
+            return 0
+        }
+        judge_damage
+    elif [ -f "$job/lost" ]; then
+        read -r ended evidence <"$job/lost"
+        state=lost
+    elif [ -z "$native" ] && [ -f "$job/submitting" ]; then
+        state='?'
+    elif [ -z "$native" ] && [ -f "$job/queued" ]; then
+        state=queued
+        ! claim_is_stale || mark_lost "its wrapper died when it had just taken it up"
+    elif [ -z "$native" ]; then
+        judge_starter
+    else
+        state='?'
+    fi
+}
+
+# read_spec: spec, also of a job that is being removed; 1 if it is not whole.
+read_spec() {
+    spec=''
+    if [ -f "$job/spec" ]; then
+        IFS= read -r spec <"$job/spec"
+    else
+        for item in "$job/.taken "*; do
+            [ ! -f "$item" ] || IFS= read -r spec <"$item"
+        done
+    fi
+}
+
+# has_token TOKEN: what is at $job is still what was submitted under it; spec, read anew.
+has_token() {
+    read_spec
+    case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
+}
+
+# read_fact FACT: is it there?  One that is empty is damage.
+read_fact() {
+    [ ! -s "$job/$1" ] || return 0
+    [ ! -f "$job/$1" ] || damage=$1
+    return 1
+}
+
+# read_end: state from `finished`; 1 if the job has not written its end.
+read_end() {
+    [ -f "$job/finished" ] || return 1
+    read -r ended how number whose left _ <"$job/finished"
+    case $how in
+        exit | signal | none) ;;
+        *)
+            damage=finished
+            return 1
+            ;;
+    esac
+    if [ "$whose" = killed ]; then state=killed; else state=finished; fi
+    [ "$left" != 0 ] || left=''
+    if [ -f "$job/reason" ]; then
+        read_reason
+    elif [ "$whose" = ask ]; then
+        state='?'
+    fi
+}
+
+# read_reason: why it ended, as far as somebody knows.
+read_reason() {
+    read -r _ whose note <"$job/reason"
+    if [ "$whose" = cancelled ]; then
+        state=killed note="not by tej${note:+: $runtime says $note}"
+    fi
+}
+
+# judge_starter: submitted, and nobody has taken the job up: is its starter at it?
+judge_starter() {
+    state=created
+    if same_host "$s_host" "$s_boot" "$s_space"; then
+        is_alive "$s_pid" "$s_start" && return 0
+        # The starter may have done its work while we looked at the facts.
+        [ ! -f "$job/native_id" ] || {
+            state='?'
+            IFS= read -r native <"$job/native_id"
+            return 0
+        }
+        ! runs_without_papers "its fact native_id is missing" || return 0
+    else
+        get_time
+        [ $((now - submitted)) -ge 900 ] || return 0
+    fi
+    # Who takes the place of its wrapper first, decides: none can start it any more.
+    if mkdir "$job/claim" 2>/dev/null || [ ! -d "$job/claim" ] || claim_is_stale; then
+        mark_lost "the submission broke off on $s_host before the job was started"
+    fi
+}
+
+# claim_is_stale: a wrapper has taken it up, and did not say so.  It needs a moment for that,
+# unless it died in that very moment.
+claim_is_stale() {
+    [ -d "$job/claim" ] && [ -n "$(find "$job/claim" -prune -mmin +1 2>/dev/null)" ] &&
+        [ ! -e "$job/native_id" ]
+}
+
+# judge_damage: say what is wrong with this one; the others are fine.
+judge_damage() {
+    [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
+    if [ -z "$damage" ] && [ -z "$spec" ]; then
+        evidence="not a job of tej: it has no description"
+    else
+        evidence="damaged: its fact ${damage:-submitted} is missing or cannot be read"
+    fi
+    state=lost
+    # What still runs is not lost, whatever its papers say.
+    if [ -n "$native" ]; then
+        note=$evidence evidence='' state='?'
+    elif runs_without_papers "$evidence"; then
+        evidence=''
+    fi
+}
+
+# runs_without_papers NOTE: state=running, if processes of the job are here although
+# nothing says whose they are.
+runs_without_papers() {
+    [ -e "$job/started" ] && [ -n "$spec" ] && has_processes || return 1
+    get_host
+    native="pid $host $boot $space - -" note=$1 state=running
+}
+
+# mark_lost EVIDENCE...: the verdict, unless the end has come meanwhile; and found_lost=1.
+mark_lost() {
+    read_end && return 0
+    get_time
+    state=lost evidence=$* ended=$now found_lost=1
+    [ -f "$job/lost" ] || put lost "$now $evidence" 2>/dev/null
+    return 0
+}
+
+# derive_state: ask the runtime, if the facts alone do not tell.  Who judges many asks for all of
+# them first: then there is an answer.
+derive_state() {
+    [ "$state" = '?' ] || return 0
+    runtime_ask "$native"
+    runtime_derive_state
+    # Whatever its facts are, there is an answer.
+    [ "$state" != '?' ] || state=lost evidence="${note:-its facts contradict each other}" note=''
+}
+
+# ask_for_all ID...: one question to the runtime, about all that have not ended, before
+# each is judged.  Their directories, with a slash at the end, will do as well.
+ask_for_all() {
+    natives=''
+    for entry in "$@"; do
+        entry=${entry%/}
+        ! find_job "${entry##*/}" || [ ! -f "$job/native_id" ] || [ -e "$job/lost" ] || {
+            IFS= read -r native <"$job/native_id"
+            natives="$natives $native"
+        }
+    done
+    [ -z "$natives" ] || runtime_ask "$natives"
+}
+
+# load_job ID: all of the above for one job; 1 if there is none.
+load_job() {
+    read_job "$1" || return 1
+    derive_state
+}
+
+# read_job ID: the same, but with state=? if the runtime has to be asked.
+read_job() {
+    find_job "$1" || return 1
+    read_facts
+    [ -d "$job" ]
+}
+
+# load_again ID WORDS: the same for the job that has those in its description: it may have
+# been put aside since that was read, and another one have its id.  1 if it is gone.
+load_again() {
+    if load_job "$1"; then
+        case $spec in *"$2"*) return 0 ;; esac
+    fi
+    for item in "$queue/attempts/${1%'#'*}"/*/job; do
+        item=${item%/job}
+        load_job "${1%'#'*}#${item##*/}" || continue
+        case $spec in
+            *"$2"*)
+                id=$1
+                return 0
+                ;;
+        esac
+    done
+    id=$1
+    return 1
+}
+
+# print_job: its record: words KEY=VALUE, each ended by a NUL; "id" begins one.
+print_job() {
+    count_attempts
+    [ ! -f "$job/ignored" ] || {
+        read -r ignored <"$job/ignored"
+        note="${note:+$note; }$runtime ignores: $ignored"
+    }
+    [ "$job" = "$jobs/$id" ] || set -- "$@" "job=$job"
+    printf '%s\0' "id=$id" "state=$state" "spec=$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
+        ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \
+        ${where:+"where=$where"} ${native:+"native=$native"} ${by:+"by=$by"} ${left:+"left=$left"} \
+        ${evidence:+"evidence=$evidence"} ${note:+"note=$note"} ${seen:+"seen=$seen"} \
+        ${attempts:+"attempts=$attempts"} "$@"
+}
+
+# print_head: what is true of the whole answer.
+print_head() {
+    get_time
+    printf '%s\0' "queue=$queue" "runtime=$runtime" "now=$now"
+}

@@ -1,0 +1,133 @@
+# The runtime for Grid Engine: SGE, Son of Grid Engine, UGE and their like.
+# shellcheck shell=sh
+#
+# It ends jobs with SIGKILL at once, and has nothing gentler (qdel(1)): so the job itself
+# looks for the wish to end it.  What has ended is in its accounting file alone, some
+# seconds late (qacct(1)).
+
+# shellcheck source=../../lib/scheduler.sh
+. "$here/lib/scheduler.sh"
+
+directive_marks='#$'
+# shellcheck disable=SC2034 # for run_in_scheduler.sh
+has_no_term=1
+
+# Where only login shells have them, its commands are as good as absent without these.
+variables='SGE_ROOT SGE_CELL SGE_CLUSTER_NAME SGE_QMASTER_PORT SGE_EXECD_PORT'
+for variable in $variables; do
+    read_setup "$variable"
+    [ -z "$noted" ] || eval "$variable=\$noted && export $variable"
+done
+
+scheduler_here() {
+    find_program qconf && find_program qsub && find_program qstat || return 1
+    [ -n "${SGE_ROOT-}" ] || find_variables
+    ! patiently qstat >/dev/null 2>&1 </dev/null || return 0
+    printf '%s\n' "Grid Engine is installed, but its master does not answer"
+    return 2
+}
+
+# find_variables: those that a login shell has, kept for later.
+find_variables() {
+    for variable in $variables; do
+        value=$(patiently /bin/sh -lc "printf '\n%s\n' \"\${$variable-}\"" </dev/null 2>/dev/null | tail -n 1)
+        [ -z "$value" ] || {
+            eval "$variable=\$value && export $variable"
+            note_setup "$variable" "$value"
+        }
+    done
+}
+
+scheduler_own_id() { own_id=${JOB_ID-}; }
+
+# What several slots or nodes are called is each site's own.
+scheduler_options() {
+    for key in $r_given; do
+        case $key in
+            nodes | cpus)
+                eval "value=\$r_$key"
+                [ "$value" = 1 ] || {
+                    why="Grid Engine knows '$key' by the name of a parallel environment, which is the site's own: use --scheduler-option '-pe NAME $value'"
+                    return 1
+                }
+                ;;
+            gpus)
+                why="Grid Engine knows 'gpus' by a name that is the site's own: use --scheduler-option '-l NAME=$r_gpus'"
+                return 1
+                ;;
+        esac
+    done
+    options=$r_options
+    [ -z "$r_account" ] || options="-A
+$r_account
+$options"
+    [ -z "$r_partition" ] || options="-q
+$r_partition
+$options"
+    [ -z "$r_walltime" ] || {
+        as_clock
+        options="-l
+h_rt=$clock
+$options"
+    }
+    [ -z "$r_memory" ] || {
+        in_megabytes
+        options="-l
+h_vmem=${megabytes}M
+$options"
+    }
+}
+
+scheduler_submit() {
+    log_file
+    set -f
+    IFS='
+'
+    # shellcheck disable=SC2086 # an option a line
+    set -- $options -terse -N "$1" -r n -m n -S /bin/sh -j y -o "$log"
+    unset IFS
+    set +f
+    patiently qsub "$@" "$job/batch"
+}
+
+# The table cuts names; the document has them whole, an element a line.
+scheduler_list() {
+    patiently qstat -xml -u "$(id -un)" >"$fresh.said" && grep -q '</job_info>' "$fresh.said" || {
+        rm -f "$fresh.said"
+        return 1
+    }
+    awk '
+        function text() {
+            sub(/^[^>]*>/, "")
+            sub(/<.*/, "")
+            return $0
+        }
+        /<JB_job_number>/ { id = text() }
+        /<JB_name>/ { name = text() }
+        /<state>/ { letters = text() }
+        /<\/job_list>/ {
+            words = ""
+            if (letters ~ /^h/) words = "held"
+            if (letters ~ /^E/) words = "in error: see qstat -j " id
+            print id "|" (letters ~ /w|^Rq/ ? "queued" : "running") "|" name "|" words
+        }' "$fresh.said" && rm -f "$fresh.said"
+}
+
+scheduler_term() { :; }
+
+scheduler_cancel() {
+    patiently qdel "$1"
+}
+
+scheduler_history() {
+    command -v qacct >/dev/null 2>&1 || return 1
+    said=$(patiently qacct -j "$1" 2>/dev/null) || return 1
+    code=$(printf '%s\n' "$said" | awk '$1 == "failed" { code = $2 } END { print code }')
+    case $code in
+        '' | 0) return 1 ;;
+        37) printf '%s\n' "over|the time limit or another one was reached" ;;
+        # Killed, after it had begun and not by a limit.
+        100) printf '%s\n' "cancelled|it was deleted or killed" ;;
+        *) printf '%s\n' "over|it failed with code $code, see qacct -j $1" ;;
+    esac
+}

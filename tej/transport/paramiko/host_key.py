@@ -1,0 +1,134 @@
+"""Is it the server we know?  Asked for each one on the way, jump hosts too."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+import paramiko
+
+from tej.errors import HostKeyRejected
+from tej.transport.known_hosts import (
+    Entry,
+    Key,
+    Verdict,
+    find,
+    judge,
+    known_name,
+    remember,
+)
+from tej.transport.paramiko.failures import explained
+from tej.transport.ssh_config import HostConfig
+
+logger = logging.getLogger("tej")
+
+RSA = ("rsa-sha2-512", "rsa-sha2-256")
+
+
+def order_key_types(
+    options: paramiko.transport.SecurityOptions, entries: Sequence[Entry]
+) -> None:
+    """Ask first for the types we know, else a good server might seem changed."""
+    known = {entry.key.type for entry in entries if not entry.marker}
+    if "ssh-rsa" in known:
+        known.update(RSA)
+    options.key_types = sorted(options.key_types, key=lambda name: name not in known)
+
+
+def check_host_key(
+    transport: paramiko.Transport,
+    config: HostConfig,
+    entries: Sequence[Entry],
+    *,
+    accept: bool,
+) -> None:
+    """Raise HostKeyRejected, unless the key is known or new ones are accepted."""
+    where = config.where
+    with explained(where):
+        theirs = transport.get_remote_server_key()
+    key = Key(theirs.get_name(), theirs.asbytes())
+    options = transport.get_security_options()
+    verdict, entry = judge(
+        [e for e in entries if e.marker or _askable(e, options)], key
+    )
+    if verdict is Verdict.KNOWN:
+        return
+    if verdict is Verdict.REVOKED:
+        raise HostKeyRejected(
+            f"{where} has a revoked host key, {key.fingerprint}: {entry}. "
+            "Do not connect; ask the server's administrator"
+        )
+    if verdict is Verdict.CHANGED and entry is not None:
+        raise HostKeyRejected(_changed(where, config, key, entry))
+    if not accept:
+        raise HostKeyRejected(_unknown(where, config, key, entries))
+    _accept(config, key)
+
+
+def _name(config: HostConfig) -> str:
+    return known_name(config.host, config.port, config.host_key_alias)
+
+
+def known_entries(config: HostConfig, given: str = "") -> list[Entry]:
+    """What the user's and the system's known_hosts say about a server, behind lines
+    of the same kind that were given."""
+    files = [*config.known_hosts_files, *config.global_known_hosts_files]
+    entries = find(files, _name(config), given)
+    if config.host_key_alias is None and config.port != 22:
+        # As in OpenSSH, the host's key on port 22 will do on another one, too.
+        bare = find(files, config.host.lower(), given)
+        entries += [replace(entry, elsewhere=True) for entry in bare]
+    return entries
+
+
+def _askable(entry: Entry, options: paramiko.transport.SecurityOptions) -> bool:
+    """Whether paramiko could have asked for that key at all."""
+    return entry.key.type == "ssh-rsa" or entry.key.type in options.key_types
+
+
+def _accept(config: HostConfig, key: Key) -> None:
+    logger.info("New host key accepted for %s: %s", config.host, key.fingerprint)
+    if config.known_hosts_files:
+        path = config.known_hosts_files[0]
+        try:
+            remember(path, _name(config), key, hashed=config.hash_known_hosts)
+        except OSError as error:
+            raise HostKeyRejected(
+                f"The host key of {config.host} cannot be written to {path}: "
+                f"{error.strerror}"
+            ) from error
+
+
+def _unknown(where: str, config: HostConfig, key: Key, entries: Sequence[Entry]) -> str:
+    certified = next((e for e in entries if e.marker == "cert-authority"), None)
+    hint = f" (tej does not check host certificates: {certified})" if certified else ""
+    return (
+        f"The host key of {where} is not known{hint}: {key.fingerprint}. "
+        "Compare it with one from the server's administrator, then accept it: "
+        f"--accept-new-host-key, or {_scan(config, key)}"
+    )
+
+
+def _scan(config: HostConfig, key: Key) -> str:
+    behind = config.proxy_jump or config.proxy_command or config.host_key_alias
+    if behind or not config.known_hosts_files:
+        return (
+            f"ssh -p {config.port} {shlex.quote(f'{config.user}@{config.host}')} true"
+        )
+    kind = key.type.removeprefix("ssh-").partition("-")[0]
+    path = shlex.quote(str(config.known_hosts_files[0]))
+    port = "" if config.port == 22 else f"-p {config.port} "
+    return f"ssh-keyscan -t {kind} {port}{shlex.quote(config.host)} >> {path}"
+
+
+def _changed(where: str, config: HostConfig, key: Key, entry: Entry) -> str:
+    remove = (
+        f"ssh-keygen -f {shlex.quote(str(entry.path))} -R {shlex.quote(_name(config))}"
+    )
+    return (
+        f"THE HOST KEY OF {where} HAS CHANGED. Somebody may be listening, or the "
+        f"server was reinstalled. Expected: {entry.key.fingerprint} ({entry}); "
+        f"got: {key.fingerprint}. If you know that the new one is right: {remove}"
+    )

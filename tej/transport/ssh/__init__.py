@@ -1,5 +1,0 @@
-"""A server reached over SSH.  Only this folder knows paramiko, and imports it late."""
-
-from tej.transport.ssh.transport import SshTransport
-
-__all__ = ["SshTransport"]
