@@ -23,6 +23,7 @@ from tej.errors import (
     QueueDoesntExist,
     QueueExists,
     QueueLinkBroken,
+    QueueNotTrusted,
     RemoteCommandFailure,
     WaitTimeout,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "QueueDoesntExist",
     "QueueExists",
     "QueueLinkBroken",
+    "QueueNotTrusted",
     "RemoteCommandFailure",
     "RemoteQueue",
     "Resources",

@@ -7,6 +7,7 @@
     ├── QueueDoesntExist          there is no queue at that path
     │   └── QueueLinkBroken       ... a link leads nowhere, or in a circle
     ├── QueueExists               something is there already, and stays
+    ├── QueueNotTrusted           other users can write to the queue
     ├── JobNotFound
     ├── JobAlreadyExists
     ├── JobStillRunning
@@ -42,6 +43,7 @@ __all__ = [
     "QueueDoesntExist",
     "QueueExists",
     "QueueLinkBroken",
+    "QueueNotTrusted",
     "RemoteCommandFailure",
     "WaitTimeout",
 ]
@@ -93,6 +95,15 @@ class QueueExists(Error):
     """What is at the queue's path is kept: a queue, another tej's, or not tej's."""
 
     default = "Queue already exists"
+
+
+class QueueNotTrusted(Error):
+    """Other users can change the queue or a link to it, and so run commands as you.
+
+    `RemoteQueue(trust_queue=True)` and `--trust-queue` use it nevertheless.
+    """
+
+    default = "Other users can write to the queue"
 
 
 class JobNotFound(Error):

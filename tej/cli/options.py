@@ -62,6 +62,11 @@ def on_queue(*arguments: str) -> Callable[[Function], Function]:
             is_flag=True,
             help="Trust a server that is not known yet; a changed key never.",
         )
+        @click.option(
+            "--trust-queue",
+            is_flag=True,
+            help="Use a queue that other users can write to: its scripts run as you.",
+        )
         @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
         @functools.wraps(function)
         def command(
@@ -69,6 +74,7 @@ def on_queue(*arguments: str) -> Callable[[Function], Function]:
             queue_path: str,
             needed: tuple[str, ...],
             accept_new_host_key: bool,
+            trust_queue: bool,
             runtime: str | None = None,
             **options: Any,  # noqa: ANN401 (handed through)
         ) -> Any:  # noqa: ANN401
@@ -84,6 +90,7 @@ def on_queue(*arguments: str) -> Callable[[Function], Function]:
                 needed or None,
                 ask=ask_for_secret if sys.stdin.isatty() else None,
                 accept_new_host_key=accept_new_host_key,
+                trust_queue=trust_queue,
             ) as queue:
                 names = (name.removesuffix("...").lower() for name in arguments)
                 return function(queue, **dict(zip(names, rest, strict=True)), **options)

@@ -53,6 +53,7 @@ class QueueBase:
         known_hosts: str = "",
         retries: Retries | None = None,
         transport: Transport | None = None,
+        trust_queue: bool = False,
     ) -> None:
         """Name a queue.
 
@@ -67,6 +68,10 @@ class QueueBase:
         asked.  `timeout` and `silence` are in seconds: for connecting, and for a server
         that says nothing while it should.  `key` is the text of a private key, offered
         in place of all others; `known_hosts` are lines as in the file of that name.
+
+        A queue that other users can write to is refused with QueueNotTrusted: its
+        scripts would run as you.  `trust_queue=True` uses it nevertheless, for a
+        queue that a group shares.
         """
         if isinstance(destination, str):
             self._destination = Destination.parse(destination)
@@ -96,6 +101,7 @@ class QueueBase:
             self.server_logger,
             retries or Retries(),
             scripts,
+            trust_queue=trust_queue,
         )
 
     def __repr__(self) -> str:
@@ -157,6 +163,7 @@ class QueueBase:
             force=int(force),
             only_links=only_links,
             version=__version__,
+            trusted=self._exchange.trust_queue,
         )
         answer = parse_answer(self._exchange.run(program).data)
         warn(answer)
@@ -254,7 +261,12 @@ class QueueBase:
 
     def _program(self, verb: str, digest: str, *arguments: str) -> Program:
         return protocol.verb(
-            verb, str(self.queue), *arguments, digest=digest, needed=self._needed()
+            verb,
+            str(self.queue),
+            *arguments,
+            digest=digest,
+            needed=self._needed(),
+            trusted=self._exchange.trust_queue,
         )
 
     def _needed(self) -> list[str]:

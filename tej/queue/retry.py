@@ -59,7 +59,10 @@ class Exchange:
         make_logger: Callable[[], ServerLogger],
         retries: Retries,
         scripts: Scripts,
+        *,
+        trust_queue: bool = False,
     ) -> None:
+        self.trust_queue = trust_queue
         self.transport = transport
         self.queue = queue
         self.version = version
@@ -108,7 +111,11 @@ class Exchange:
         """Bring the scripts there up to ours; where nothing can be written, those that
         are there have to do."""
         try:
-            self.run(protocol.renewal(self.queue, self.scripts, self.version))
+            self.run(
+                protocol.renewal(
+                    self.queue, self.scripts, self.version, trusted=self.trust_queue
+                )
+            )
         except RemoteCommandFailure as error:
             if digest == "none":
                 raise

@@ -107,6 +107,7 @@ class Submission:
             [(work.job_id, work.token) for work in works],
             digest=self._exchange.digest,
             needed=self._needed,
+            trusted=self._exchange.trust_queue,
         )
         self._exchange.run(program, dialogue.answers(), dialogue.take)
         return b"\0".join(dialogue.words)

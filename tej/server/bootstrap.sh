@@ -5,8 +5,9 @@
 # The exit statuses of all of tej's programs; `protocol` gives them their meaning:
 #   0 answered             10 there is no queue            14 scripts missing or older
 #   3 no such job          11 a link leads nowhere         20 the server can't (disk, ...)
-#   4 there is one already 12 not a queue this tej can use 21 the upload was cut
-#   5 still running        13 there is one already         22 a file is not there
+#   4 there is one already 12 not a queue this tej can use 15 others can write to it
+#   5 still running        13 there is one already         21 the upload was cut
+#                                                          22 a file is not there
 
 # quit STATUS [WORDS...]: the one way out; the words are for people.
 quit() {
@@ -16,8 +17,10 @@ quit() {
     exit "$tej_status"
 }
 
-# begin MARKER: what start-up files have printed so far is not part of the answer.
+# begin MARKER TRUSTED: print the marker; everything before it comes from start-up files.
+# TRUSTED is 1 if the user accepts a queue that other users can write to.
 begin() {
+    trusted=$2
     hide_environment
     printf '\n%s\n' "$1"
     printf '\n%s\n' "$1" >&2

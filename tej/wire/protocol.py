@@ -31,6 +31,7 @@ ERRORS: Mapping[int, type[errors.Error]] = {
     11: errors.QueueLinkBroken,
     12: errors.QueueExists,
     13: errors.QueueExists,
+    15: errors.QueueNotTrusted,
     21: errors.ConnectionFailed,
     22: errors.DownloadFailed,
 }
@@ -56,16 +57,24 @@ class Program:
     verb: str
 
 
-def program(verb: str, script: str) -> Program:
-    """One whose answer begins behind a marker of its own."""
+def program(verb: str, script: str, *, trusted: bool = False) -> Program:
+    """One whose answer begins behind a marker of its own.
+
+    With `trusted` the server uses a queue that other users can write to.
+    """
     marker = f"tej-{secrets.token_hex(16)}"
     parts = [*map(sent_script, ("lib/environment.sh", "bootstrap.sh"))]
-    text = "\n".join([*parts, f"begin {marker}", script, ""])
+    text = "\n".join([*parts, f"begin {marker} {int(trusted)}", script, ""])
     return Program(as_line(text), marker.encode(), verb)
 
 
 def verb(
-    name: str, queue: str, *arguments: str, digest: str, needed: Iterable[str] = ()
+    name: str,
+    queue: str,
+    *arguments: str,
+    digest: str,
+    needed: Iterable[str] = (),
+    trusted: bool = False,
 ) -> Program:
     """A verb that expects a queue."""
     return program(
@@ -74,6 +83,7 @@ def verb(
         f"need {command(*needed)}\n"
         f"set -- {command(*arguments)}\n"
         f'. "$here/commands/{name}"',
+        trusted=trusted,
     )
 
 
@@ -84,6 +94,7 @@ def submission(
     *,
     digest: str,
     needed: Iterable[str] = (),
+    trusted: bool = False,
 ) -> Program:
     """Of jobs, each an id and a token; makes the queue first, where there is none."""
     words = [word for job in jobs for word in job]
@@ -93,6 +104,7 @@ def submission(
         f"need {command(*needed)}\n"
         f"set -- {command(mode, *words)}\n"
         '. "$here/commands/submit"',
+        trusted=trusted,
     )
 
 
@@ -105,6 +117,7 @@ def setup(
     force: int,
     only_links: bool,
     version: str,
+    trusted: bool = False,
 ) -> Program:
     """Make a queue and links to it, or the links alone."""
     what = (
@@ -118,7 +131,7 @@ def setup(
     text.append(what)
     text += [f"link {command(link)}" for link in links]
     text.append('printf \'%s\\0\' "queue=$queue" "runtime=$runtime"')
-    return program("setup", "\n".join(text))
+    return program("setup", "\n".join(text), trusted=trusted)
 
 
 def installation(wanted: str, scripts: Scripts, version: str) -> str:
@@ -129,7 +142,9 @@ def installation(wanted: str, scripts: Scripts, version: str) -> str:
     )
 
 
-def renewal(queue: str, scripts: Scripts, version: str) -> Program:
+def renewal(
+    queue: str, scripts: Scripts, version: str, *, trusted: bool = False
+) -> Program:
     """Bring the scripts of a queue that is there up to this tej's."""
     return program(
         "setup",
@@ -138,6 +153,7 @@ def renewal(queue: str, scripts: Scripts, version: str) -> Program:
         # Another client may have done it meanwhile.
         f"load_queue {command(scripts.digest)} || "
         f"install {command('auto', scripts.digest, version)}",
+        trusted=trusted,
     )
 
 
