@@ -90,7 +90,7 @@ class QueueBase:
             ask=ask,
             accept_new_host_key=accept_new_host_key,
             timeout=timeout,
-            silence=silence,
+            io_timeout=silence,
             key=key,
             known_hosts=known_hosts,
         )

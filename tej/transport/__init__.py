@@ -21,20 +21,20 @@ def open_transport(
     ask: Callable[[str], str] | None = None,
     accept_new_host_key: bool = False,
     timeout: float = 30,
-    silence: float = 120,
+    io_timeout: float = 120,
     keep_alive: float = 15,
     config_file: Path | None = None,
     key: str | None = None,
     known_hosts: str = "",
 ) -> Transport:
-    """The way to a destination.  Nothing is contacted before the first `run`.
+    """Make the transport for a destination.  Nothing is contacted before `run`.
 
-    `ask` is given a prompt and returns the secret (a password, a passphrase, a one-time
-    code); without it nobody is asked.  `timeout` is for connecting, and for each step
-    of logging in; `silence` for a run during which no byte goes either way.
-    `config_file` is read instead of the user's and the system's ssh configuration.
-    `key` is the text of a private key, offered to the destination in place of all
-    others; `known_hosts` are lines as in the file of that name, read before the files.
+    `ask(prompt)` returns a secret (a password, a passphrase, a one-time code); without
+    `ask`, a login that needs one fails.  `timeout` limits connecting and each step of
+    the login, `io_timeout` a run during which no byte moves in either direction.
+    `config_file` replaces the user's and the system's ssh configuration.  `key` is the
+    text of a private key, which is offered instead of all others; `known_hosts` holds
+    lines in the format of that file, which take precedence over the files.
     """
     if destination.is_local:
         from tej.transport.local import LocalTransport
@@ -48,7 +48,7 @@ def open_transport(
             ask=ask,
             accept_new_host_key=accept_new_host_key,
             timeout=timeout,
-            silence=silence,
+            io_timeout=io_timeout,
             keep_alive=keep_alive,
             config_file=config_file,
             key=key,

@@ -17,7 +17,7 @@ class Settings:
     ask: Ask | None = field(default=None, repr=False)
     accept_new_host_key: bool = False
     timeout: float = 30
-    silence: float = 120
+    io_timeout: float = 120
     keep_alive: float = 15
     config_file: Path | None = None
     key: str | None = field(default=None, repr=False)

@@ -401,7 +401,7 @@ def test_a_command_that_hangs_is_given_up_when_the_server_was_silent_for_long(
     with open_transport(
         Destination.parse(server.destination),
         config_file=server.config(tmp_path),
-        silence=1,
+        io_timeout=1,
     ) as transport:
         there = tej.RemoteQueue(
             server.destination,

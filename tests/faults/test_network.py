@@ -82,7 +82,7 @@ VAIN = Retries(limit=2, first=0.01)
 def test_a_verb_fails_clearly_and_soon_when_the_network_is_gone(
     fault: str, verb: str, through: Through, proxy: Proxy, tmp_path: Path
 ) -> None:
-    remote = through(VAIN, timeout=0.5, silence=0.5)
+    remote = through(VAIN, timeout=0.5, io_timeout=0.5)
     if fault == "refused":
         proxy.refuse()
         words = "refuses"
@@ -104,7 +104,7 @@ def test_a_verb_ends_soon_when_the_network_stalls_in_the_middle_of_it(
     verb: str, through: Through, proxy: Proxy, tmp_path: Path
 ) -> None:
     # A busy machine may need some seconds to connect at all.
-    remote = through(Retries(limit=1), timeout=5, silence=1)
+    remote = through(Retries(limit=1), timeout=5, io_timeout=1)
     remote.transport.run("true")
     proxy.stall()
     with pytest.raises(tej.ConnectionFailed):
@@ -118,7 +118,7 @@ def test_a_wait_goes_on_when_the_network_is_back(
     from faults.test_shells_that_die import doing
 
     queue.submit("slow", job(f"{gate.wait}; exit 7", name="slow"))
-    remote = through(timeout=2, silence=40)
+    remote = through(timeout=2, io_timeout=40)
     with doing(lambda: remote.job("slow").wait()) as wait:
         proxy.wait_for_bytes(DOWN, 2_000)
         proxy.refuse()

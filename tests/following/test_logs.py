@@ -273,7 +273,7 @@ def test_nothing_is_lost_or_doubled_when_the_connection_is_cut_again_and_again(
 def test_following_goes_on_when_the_connection_falls_silent(
     through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, gate: Gate
 ) -> None:
-    queue = through(SOON, silence=1.5, keep_alive=0.3)
+    queue = through(SOON, io_timeout=1.5, keep_alive=0.3)
     queue.submit("far", job(f"echo before; {gate.wait}; echo after"))
     reading = Reading(queue, "far")
     wait_until(lambda: reading.stdout == b"before\n", "it is followed")

@@ -322,7 +322,7 @@ def test_a_wait_goes_on_when_connections_are_refused_for_a_while(
 def test_a_wait_goes_on_when_the_connection_falls_silent(
     through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, gate: Gate
 ) -> None:
-    queue = through(SOON, silence=1.5, keep_alive=0.3)
+    queue = through(SOON, io_timeout=1.5, keep_alive=0.3)
     queue.submit("far", job(gate.wait))
     waiting = wait_behind(queue, proxy)
     connections = proxy.connections

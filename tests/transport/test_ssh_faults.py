@@ -105,7 +105,7 @@ def test_a_connection_cut_while_logging_in_is_a_failed_connection(
 def test_a_stalled_upload_is_given_up(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
-    transport, sink = through(silence=1), Sink()
+    transport, sink = through(io_timeout=1), Sink()
     transport.run("true")
 
     def stalling() -> Iterator[bytes]:
@@ -124,7 +124,7 @@ def test_a_stalled_upload_is_given_up(
 def test_a_stalled_download_is_given_up(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
-    transport, sink = through(silence=1), Sink()
+    transport, sink = through(io_timeout=1), Sink()
     transport.run("true")
 
     def stalling(data: bytes) -> None:
@@ -143,7 +143,7 @@ def test_a_stalled_download_is_given_up(
 def test_a_stall_in_both_directions_at_once_is_given_up(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
-    transport, sink = through(silence=1), Sink()
+    transport, sink = through(io_timeout=1), Sink()
     transport.run("true")
 
     def stalling(data: bytes) -> None:
@@ -160,7 +160,7 @@ def test_a_stall_in_both_directions_at_once_is_given_up(
 def test_a_program_that_takes_no_input_is_given_up(
     connect: Through, sshd: Sshd, no_thread_left: Left
 ) -> None:
-    transport = connect(sshd.destination, silence=1)
+    transport = connect(sshd.destination, io_timeout=1)
     with pytest.raises(ConnectionFailed, match="silent for 1 s"):
         transport.run("sleep 20", endless())
     assert no_thread_left() == []
@@ -169,7 +169,7 @@ def test_a_program_that_takes_no_input_is_given_up(
 def test_a_silent_program_does_not_take_others_down_with_it(
     connect: Through, sshd: Sshd
 ) -> None:
-    transport = connect(sshd.destination, silence=2)
+    transport = connect(sshd.destination, io_timeout=2)
     results: list[bytes] = []
     program = "for i in 1 2 3 4 5 6 7 8 9 0; do printf .; sleep 0.5; done"
     talking = threading.Thread(
@@ -183,13 +183,13 @@ def test_a_silent_program_does_not_take_others_down_with_it(
 
 
 def test_words_on_stderr_are_no_silence(connect: Through, sshd: Sshd) -> None:
-    transport = connect(sshd.destination, silence=2)
+    transport = connect(sshd.destination, io_timeout=2)
     done = transport.run("for i in 1 2 3 4 5 6; do sleep 0.5; printf . >&2; done")
     assert done.stderr == b"......"
 
 
 def test_a_slow_sink_is_not_the_servers_silence(connect: Through, sshd: Sshd) -> None:
-    transport = connect(sshd.destination, silence=1)
+    transport = connect(sshd.destination, io_timeout=1)
     pause, size = threading.Event(), 0
 
     def slow(data: bytes) -> None:

@@ -142,7 +142,7 @@ class _Connector:
         key: str | None = None,
     ) -> paramiko.Transport:
         """Negotiate, check the host key, log in."""
-        wire = Wire(sock, self._settings.silence)
+        wire = Wire(sock, self._settings.io_timeout)
         self._connection.wires.append(wire)
         transport = paramiko.Transport(
             cast("socket.socket", wire),

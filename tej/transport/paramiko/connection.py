@@ -63,10 +63,10 @@ class Connection:
                 raise BlockingIOError(str(error)) from error.__cause__
             raise
         self.channels.add(channel)
-        channel.settimeout(min(1.0, self.settings.silence))
+        channel.settimeout(min(1.0, self.settings.io_timeout))
         with explained(self.where):
             _execute(channel, COMMAND)
-        return Execution(self, channel, self.settings.silence)
+        return Execution(self, channel, self.settings.io_timeout)
 
     def tunnel(self, listen: Address, target: Address) -> None:
         """Let what connects to `listen` on the server reach `target` here."""

@@ -30,11 +30,11 @@ class Execution(Process):
     """A program's channel.  It is given up if no byte goes either way for too long."""
 
     def __init__(
-        self, connection: Connection, channel: paramiko.Channel, silence: float
+        self, connection: Connection, channel: paramiko.Channel, io_timeout: float
     ) -> None:
         self._connection = connection
         self._channel = channel
-        self._silence = silence
+        self._io_timeout = io_timeout
         self._over = False
         self._last = time.monotonic()
 
@@ -87,7 +87,7 @@ class Execution(Process):
                 return data
 
     def wait(self) -> int:
-        while not self._channel.status_event.wait(min(1.0, self._silence)):
+        while not self._channel.status_event.wait(min(1.0, self._io_timeout)):
             self._check_silence()
         status = self._channel.exit_status
         if status == -1:
@@ -110,12 +110,13 @@ class Execution(Process):
 
     def _check_silence(self) -> None:
         now = time.monotonic()
-        if now - self._last < self._silence:
+        if now - self._last < self._io_timeout:
             return
-        if now - self._connection.last_received >= self._silence:
+        if now - self._connection.last_received >= self._io_timeout:
             self._connection.close()
         raise ConnectionFailed(
-            f"{self._connection.where} was silent for {self._silence:g} s; {IN_DOUBT}"
+            f"{self._connection.where} was silent for {self._io_timeout:g} s; "
+            f"{IN_DOUBT}"
         )
 
     def _no_status(self) -> ConnectionFailed:

@@ -27,10 +27,10 @@ class Wire:
     makes of that one system call for several packets.
     """
 
-    def __init__(self, inner: SocketLike, silence: float) -> None:
+    def __init__(self, inner: SocketLike, io_timeout: float) -> None:
         self._inner = inner
         self._pid = os.getpid()
-        self._silence = silence
+        self._io_timeout = io_timeout
         self._buffer = memoryview(b"")
         self._stalled_since: float | None = None
         self._closed = False
@@ -54,7 +54,7 @@ class Wire:
             now = time.monotonic()
             if self._stalled_since is None:
                 self._stalled_since = now
-            if now - self._stalled_since > self._silence:
+            if now - self._stalled_since > self._io_timeout:
                 raise ConnectionResetError("the other side takes no data") from None
             raise
         self._stalled_since = None
