@@ -1,20 +1,51 @@
-"""Cuts what a program prints into pieces, at a marker that cannot be in them."""
+"""Framing of replies: words that end with a NUL, and pieces behind a random marker."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
 
+from tej.wire.replies import garbled
+
+WORD_LIMIT = 16 * 1024 * 1024
+"""Bytes of one word."""
+_HEADER_LIMIT = 4096
+"""Bytes of the line behind a marker."""
+
 
 def make_marker() -> str:
-    """One that nothing on the server can have in it."""
+    """A random marker, which cannot occur in any output by chance."""
     return f"tej-{secrets.token_hex(16)}"
 
 
-class Pieces:
-    """A sink: calls `begin` with what stands in the line behind each marker, and
-    `content` with what follows it, as it comes.  What is before the first one is
-    dropped, and so is a marker that is cut off by the end."""
+class WordSplitter:
+    """Splits a stream into words that end with a NUL."""
+
+    def __init__(self) -> None:
+        self._unread: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The words that end in this piece of the stream."""
+        first, *others = data.split(b"\0")
+        self._unread.append(first)
+        self._size += len(first)
+        if self._size > WORD_LIMIT:
+            raise garbled("submit", "a word is too long")
+        if not others:
+            return []
+        words = [b"".join(self._unread), *others[:-1]]
+        self._unread, self._size = [others[-1]], len(others[-1])
+        return words
+
+
+class MarkerSplitter:
+    """Sink that splits a stream at its markers.
+
+    `begin` is called with the rest of the line behind each marker, `content` with the
+    bytes that follow, as they arrive.  Bytes before the first marker are dropped, and
+    so is a marker that the end of the stream cuts off.
+    """
 
     def __init__(
         self,
@@ -33,6 +64,8 @@ class Pieces:
         while True:
             before, marker, after = self._unread.partition(self._marker)
             header, newline, rest = after.partition(b"\n")
+            if len(header) > _HEADER_LIMIT:
+                raise garbled("download", "the line behind a marker is too long")
             if not newline:
                 safe = len(before) if marker else self._safe_length(before)
                 self._content(before[:safe])
@@ -48,8 +81,11 @@ class Pieces:
             self._take(data)
 
     def _safe_length(self, data: bytes) -> int:
-        """The length of `data` without what may be the beginning of a marker."""
+        """The length of `data` without a suffix that may be the start of a marker."""
         for length in range(min(len(self._marker) - 1, len(data)), 0, -1):
             if data.endswith(self._marker[:length]):
                 return len(data) - length
         return len(data)
+
+
+Pieces = MarkerSplitter

@@ -1,4 +1,4 @@
-"""Between a transport, which pushes, and what reads or answers at its own pace."""
+"""Adapters between a transport, which pushes data, and code that reads at its pace."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import queue
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, cast
 
+from tej.wire.framing import WordSplitter
+from tej.wire.replies import REPLY_LIMIT, garbled
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
 class Feed(io.RawIOBase):
-    """A sink on one side, a file on the other: reading waits for what is put.
+    """A bounded pipe between two threads: `put` on one side, a file on the other.
 
-    Bounded: whoever puts waits for whoever reads.  Once closed by the reader, it takes
-    all that comes and keeps nothing.
+    `put` blocks while the pipe is full.  Once the reader has closed it, data that is
+    put is discarded.
     """
 
     def __init__(self, pieces: int = 16) -> None:
@@ -24,9 +27,10 @@ class Feed(io.RawIOBase):
         self._ended = False
 
     def put(self, data: bytes) -> None:
-        """Give a piece; b"" is the end."""
+        """Add a piece; b"" is the end."""
         while not self.closed:
             try:
+                # A reader that fails closes the pipe and reads no more: look again.
                 self._pieces.put(data, timeout=0.2)
             except queue.Full:
                 continue
@@ -46,12 +50,12 @@ class Feed(io.RawIOBase):
         return count
 
     def as_file(self) -> IO[bytes]:
-        """Buffered: a read gets all that it asks for, unless the end comes first."""
+        """A buffered file: `read(n)` returns n bytes unless the end comes first."""
         return cast("IO[bytes]", io.BufferedReader(self, 1024 * 1024))
 
 
 class LastAnswer:
-    """One after which the program's input ends: it reads to the end of it."""
+    """An answer that is followed by the end of the program's input."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
@@ -61,16 +65,18 @@ class LastAnswer:
 
 
 class Dialogue:
-    """A program that asks on its output, and is answered on its input.
+    """Answers the questions that a program prints while it runs.
 
-    Its output are words, each ended by a NUL.  `answer(question, words)` gets the value
-    of each word "ask=...", and the words before it; it returns what to send.
+    The program's output consists of words that end with a NUL.  `answer(question,
+    words)` is called with the value of each word "ask=..." and the words before it; it
+    returns what is sent to the program's input.
     """
 
     def __init__(self, answer: Callable[[str, list[bytes]], Iterable[bytes]]) -> None:
         self._answer = answer
         self._questions: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._unread = b""
+        self._splitter = WordSplitter()
+        self._size = 0
         self.words: list[bytes] = []
 
     def take(self, data: bytes) -> None:
@@ -78,10 +84,12 @@ class Dialogue:
         if not data:
             self._questions.put(None)
             return
-        *words, self._unread = (self._unread + data).split(b"\0")
-        for word in words:
+        self._size += len(data)
+        if self._size > REPLY_LIMIT:
+            raise garbled("submit", "it is too long")
+        for word in self._splitter.feed(data):
             if word.startswith(b"ask="):
-                self._questions.put(word[4:].decode())
+                self._questions.put(word[4:].decode("ascii", "replace"))
             else:
                 self.words.append(word)
 

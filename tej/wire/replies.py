@@ -1,0 +1,204 @@
+"""Replies of the server: where they begin, what they contain, which error they mean.
+
+A reply begins after the program's marker.  It consists of words that end with a NUL:
+`KEY=VALUE`, where `id` begins the record of a job.  `download` and `logs` reply with
+framed bytes instead (see framing).  The exit status is the result.
+
+The server is not trusted to be well-formed: all sizes are bounded, and a malformed
+reply is a RemoteCommandFailure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tej import errors
+from tej.transport.base import Completed
+from tej.wire.requests import Program
+
+ERRORS: Mapping[int, type[errors.Error]] = {
+    3: errors.JobNotFound,
+    4: errors.JobAlreadyExists,
+    5: errors.JobStillRunning,
+    10: errors.QueueDoesntExist,
+    11: errors.QueueLinkBroken,
+    12: errors.QueueExists,
+    13: errors.QueueExists,
+    15: errors.QueueNotTrusted,
+    21: errors.ConnectionFailed,
+    22: errors.DownloadFailed,
+}
+OUTDATED = 14
+"""The queue's scripts are not those of this tej, or are incomplete."""
+
+NOISE_LIMIT = 256 * 1024 * 1024
+"""Bytes that start-up files may print before the reply."""
+NOISE_KEPT = 64 * 1024
+"""Bytes of them that are kept for the error message."""
+REPLY_LIMIT = 256 * 1024 * 1024
+"""Bytes of a reply that is collected in memory."""
+MESSAGE_LIMIT = 8 * 1024
+"""Bytes of the server's error output that are shown."""
+
+
+class Outdated(Exception):
+    """The queue has other scripts: they must be replaced, or used as they are."""
+
+    def __init__(self, digest: str, version: str) -> None:
+        super().__init__(digest)
+        self.digest = digest
+        self.version = version
+
+
+def garbled(verb: str, why: str) -> errors.RemoteCommandFailure:
+    """The error for a reply that no server script of tej would give."""
+    return errors.RemoteCommandFailure(
+        f"The server's reply to '{verb}' cannot be understood: {why}", verb
+    )
+
+
+class Reply:
+    """Sink for the output of a program: separates the reply from what precedes it.
+
+    The reply is passed to `take` if given, and is collected in memory otherwise.
+    """
+
+    def __init__(
+        self, program: Program, take: Callable[[bytes], object] | None = None
+    ) -> None:
+        self._verb = program.verb
+        self._marker = b"\n" + program.marker + b"\n"
+        self._take = take
+        self._noise = bytearray()
+        self._noise_size = 0
+        self.begun = False
+        """Whether the program has replied at all."""
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def __call__(self, data: bytes) -> None:
+        """Accept the next piece of output; b"" is the end."""
+        ended = not data
+        if not self.begun:
+            data = self._after_marker(data)
+        if self._take is None:
+            self._keep(data)
+        elif data and not self._parts:
+            # The beginning is kept as well: it names the scripts if they are outdated.
+            self._parts.append(data[:200])
+        if self._take is not None and (data or ended):
+            self._take(data)
+
+    def _after_marker(self, data: bytes) -> bytes:
+        """Look for the marker in the new bytes and the few before them only: searching
+        all of the noise each time would take quadratic time."""
+        start = max(0, len(self._noise) - len(self._marker) + 1)
+        self._noise += data
+        self._noise_size += len(data)
+        found = self._noise.find(self._marker, start)
+        if found >= 0:
+            self.begun = True
+            rest = bytes(self._noise[found + len(self._marker) :])
+            self._noise.clear()
+            return rest
+        if self._noise_size > NOISE_LIMIT:
+            raise garbled(
+                self._verb,
+                f"start-up files print without end ({shorten(bytes(self._noise))})",
+            )
+        if len(self._noise) > 2 * NOISE_KEPT:
+            del self._noise[:-NOISE_KEPT]
+        return b""
+
+    def _keep(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > REPLY_LIMIT:
+            self._parts = []
+            raise garbled(self._verb, f"it is longer than {REPLY_LIMIT // 1024**2} MiB")
+        self._parts.append(data)
+
+    @property
+    def noise(self) -> bytes:
+        """The end of what was printed while no reply has begun."""
+        return bytes(self._noise)
+
+    @property
+    def data(self) -> bytes:
+        """The reply; only its beginning if it was passed on."""
+        return b"".join(self._parts)
+
+    def words_on_stderr(self, done: Completed) -> bytes:
+        """What the program itself wrote to stderr, without output of start-up files."""
+        _, marker, words = done.stderr.partition(self._marker)
+        return words if marker else done.stderr
+
+
+def check(program: Program, reply: Reply, done: Completed) -> None:
+    """Raise the error that the exit status stands for, with the server's message."""
+    if not reply.begun:
+        shown = shorten(reply.noise + done.stderr, 300) or "nothing"
+        raise errors.RemoteCommandFailure(
+            f"The server did not run tej's program, but said: {shown}",
+            program.verb,
+            done.status,
+        )
+    if done.status == 0:
+        return
+    if done.status == OUTDATED:
+        words = reply.data.decode("ascii", "replace").strip()
+        digest, _, version = words.partition(" ")
+        raise Outdated(digest, version)
+    message = shorten(reply.words_on_stderr(done))
+    raise error_of(done.status, message, program.verb)
+
+
+def shorten(words: bytes, limit: int = MESSAGE_LIMIT) -> str:
+    """The end of a message, as text."""
+    return words.strip()[-limit:].decode("utf-8", "replace").strip()
+
+
+def error_of(status: int, words: str, verb: str) -> errors.Error:
+    """The error that an exit status stands for."""
+    kind = ERRORS.get(status)
+    if kind is not None:
+        return kind(words or None)
+    return errors.RemoteCommandFailure(
+        words or f"'{verb}' failed on the server with status {status}", verb, status
+    )
+
+
+class Record(dict[str, str]):
+    """Values of a reply by their keys.  A missing key is a malformed reply."""
+
+    def __missing__(self, key: str) -> str:
+        job = f" of job '{self['id']}'" if "id" in self else ""
+        raise garbled(self.get("verb", "status"), f"'{key}'{job} is missing")
+
+
+@dataclass
+class Answer:
+    """A parsed reply: values for the whole of it, and one record per job."""
+
+    head: Record = field(default_factory=Record)
+    jobs: list[Record] = field(default_factory=list)
+
+    def job(self, job_id: str) -> Record:
+        """The record of one job; a reply without it is malformed."""
+        for record in self.jobs:
+            if record["id"] == job_id:
+                return record
+        raise garbled("submit", f"job '{job_id}' is missing")
+
+
+def parse_answer(data: bytes) -> Answer:
+    """Parse a reply.  Words that are not KEY=VALUE are skipped."""
+    answer = Answer()
+    for word in data.split(b"\0"):
+        key, equals, value = word.decode("utf-8", "surrogateescape").partition("=")
+        if not equals:
+            continue
+        if key == "id":
+            answer.jobs.append(Record())
+        (answer.jobs[-1] if answer.jobs else answer.head)[key] = value
+    return answer

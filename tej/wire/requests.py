@@ -1,0 +1,192 @@
+"""Requests to the server: each verb as one line of shell, quoted and encoded.
+
+A request is the bootstrap followed by a verb and its arguments.  Its reply begins after
+a random marker, because start-up files may print before the program runs.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+from tej.server.scripts import Scripts, sent_script
+
+
+@dataclass(frozen=True)
+class Program:
+    """One line for the server's shell, with the marker that its reply begins with."""
+
+    line: str = field(repr=False)
+    marker: bytes
+    verb: str
+
+
+def program(verb: str, script: str, *, trusted: bool = False) -> Program:
+    """A program that prints its own random marker before anything else.
+
+    With `trusted` the server uses a queue that other users can write to.
+    """
+    marker = f"tej-{secrets.token_hex(16)}"
+    text = "\n".join([_preamble(), f"begin {marker} {int(trusted)}", script, ""])
+    return Program(as_line(text), marker.encode(), verb)
+
+
+@lru_cache(maxsize=1)
+def _preamble() -> str:
+    return "\n".join(map(sent_script, ("lib/environment.sh", "bootstrap.sh")))
+
+
+def verb(
+    name: str,
+    queue: str,
+    *arguments: str,
+    digest: str,
+    needed: Iterable[str] = (),
+    trusted: bool = False,
+) -> Program:
+    """A verb that requires an existing queue."""
+    return program(
+        name,
+        f"open_queue {command(queue, digest)}\n"
+        f"need {command(*needed)}\n"
+        f"set -- {command(*arguments)}\n"
+        f'. "$here/commands/{name}"',
+        trusted=trusted,
+    )
+
+
+def submission(
+    mode: str,
+    queue: str,
+    jobs: Iterable[tuple[str, str]],
+    *,
+    digest: str,
+    needed: Iterable[str] = (),
+    ask_sparse: bool = False,
+    trusted: bool = False,
+) -> Program:
+    """The verb `submit` for jobs given as pairs of an id and a token.
+
+    The queue is created if there is none.  With `ask_sparse` the reply has `sparse=1`
+    if the server's tar extracts GNU sparse members.
+    """
+    words = [word for job in jobs for word in job]
+    return program(
+        "submit",
+        f"open_or_install {command(queue, digest)}\n"
+        f"need {command(*needed)}\n"
+        f"{_ASK_SPARSE if ask_sparse else ''}"
+        f"set -- {command(mode, *words)}\n"
+        '. "$here/commands/submit"',
+        trusted=trusted,
+    )
+
+
+# busybox refuses sparse members; GNU tar and bsdtar recreate the holes.
+_ASK_SPARSE = """\
+case $(tar --version 2>/dev/null) in
+*'GNU tar'* | *bsdtar*) printf '%s\\0' sparse=1 ;;
+esac
+"""
+
+
+def setup(
+    queue: str,
+    wanted: str,
+    links: Sequence[str],
+    *,
+    scripts: Scripts,
+    force: int,
+    only_links: bool,
+    version: str,
+    trusted: bool = False,
+) -> Program:
+    """Create a queue and links to it, or only the links."""
+    action = (
+        f"locate {command(queue)}"
+        if only_links
+        else f"setup {command(queue, wanted, scripts.digest, version, str(force))}"
+    )
+    text = [_installer_functions(scripts), sent_script("setup.sh")]
+    # All links are checked first, so that nothing is made if one cannot be.
+    text += [f"check_link {command(link)}" for link in links if link != queue]
+    text.append(action)
+    text += [f"link {command(link)}" for link in links]
+    text.append('printf \'%s\\0\' "queue=$queue" "runtime=$runtime"')
+    return program("setup", "\n".join(text), trusted=trusted)
+
+
+def installation(wanted: str, scripts: Scripts, version: str) -> str:
+    """The line that answers "ask=install"."""
+    return as_line(
+        f"{_installer_functions(scripts)}\n"
+        f"install {command(wanted, scripts.digest, version)}\n"
+    )
+
+
+USE_WHAT_IS_THERE = ":"
+"""The line that answers "ask=install" if the installed scripts are newer."""
+
+
+def renewal(
+    queue: str, scripts: Scripts, version: str, *, trusted: bool = False
+) -> Program:
+    """Replace the scripts of an existing queue by those of this tej."""
+    return program(
+        "setup",
+        f"{_installer_functions(scripts)}\n"
+        f"find_queue {command(queue)} && read_version || quit 10\n"
+        # Another client may have replaced them since the reply that asked for this.
+        f"load_queue {command(scripts.digest)} || "
+        f"install {command('auto', scripts.digest, version)}",
+        trusted=trusted,
+    )
+
+
+def _installer_functions(scripts: Scripts) -> str:
+    lines = ["unpack() {"]
+    folders: set[str] = set()
+    for path, text in scripts.files.items():
+        folder = str(PurePosixPath(path).parent)
+        if folder != "." and folder not in folders:
+            folders.add(folder)
+            lines.append(f'mkdir -p "$1"/{shlex.quote(folder)} || return 1')
+        line = f'printf %s {shlex.quote(text)} >"$1"/{shlex.quote(path)} || return 1'
+        lines.append(line)
+    return "\n".join([*lines, "}", sent_script("install.sh")])
+
+
+def command(*words: str) -> str:
+    """The words quoted for the shell.  All quoting happens here."""
+    return " ".join(shlex.quote(word) for word in words)
+
+
+_PIECE = 15_000
+"""Bytes of a script per word of `printf`, each encoded in at most five characters.
+
+Where `printf` is an external program (mksh), Linux accepts no argument longer than
+128 KiB (MAX_ARG_STRLEN, execve(2))."""
+
+_ESCAPES = {
+    **{byte: f"\\0{byte:03o}" for byte in [0, *range(0x7F, 0x100), *b"'\r"]},
+    ord("\\"): "\\\\",
+    ord("\n"): "\\n",
+}
+
+
+def as_line(script: str) -> str:
+    """Encode a script as one line of ASCII that evaluates it.
+
+    `read` takes one line, and some shells change bytes that are not ASCII.
+    """
+    data = script.encode("utf-8", "surrogateescape").decode("latin-1")
+    words = (
+        data[start : start + _PIECE].translate(_ESCAPES)
+        for start in range(0, len(data), _PIECE)
+    )
+    joined = "'; printf %b '".join(words)
+    return f"eval \"$(printf %b '{joined}')\""
