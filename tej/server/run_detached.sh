@@ -1,88 +1,71 @@
-# wrapper QUEUE ID HERE RUNTIME: run one job, from its start to its recorded end.
-# Runs detached, outside the job's own session, so that what ends the job does not end
-# the one who has to write it down.
+# Wrapper of a job of the default runtime: QUEUE ID HERE RUNTIME.  Runs the job's script and
+# records its start, heartbeat and end.  It is outside the job's own session, so that what
+# ends the job does not end the process that has to record it.
 
 queue=$1 id=$2 here=$3 runtime=$4
 . "$here/lib/load.sh"
 . "$here/lib/run.sh"
 trap '' HUP
 
-# keep_heartbeat TIME: in place, so that nobody finds it empty, even on a full disk.
-keep_heartbeat() {
-    printf '%s\n' "$1" 1<>"$job/heartbeat"
-}
-
 enter_job || exit 0
-# Whoever comes second has nothing to do: a job is started once.
+# A job is started once: by the wrapper that makes this directory.
 mkdir "$job/claim" 2>/dev/null || exit 0
 me
-# Before anybody can ask for it.
-began=$(date +%s)
-keep_heartbeat "$began"
+is_wrapper=1
+get_uptime
+began=$uptime
+# The first heartbeat comes before the native id, with which others begin to ask for it.
+write_heartbeat
 if ! put native_id "pid $who" || ! reserve; then
     rm -f "$job/native_id"
     exit 1
 fi
 
-# The heartbeat is for other hosts, to whom this one's pids mean nothing; what they ask
-# for, they write down.
-watch_over() {
-    nap='' ending='' over=''
-    trap leave TERM
-    while is_alive "$1" "$2"; do
-        set_span
-        sleep "$span" &
-        nap=$!
-        wait "$nap"
-        nap=''
-        keep_heartbeat "$(date +%s)"
-        [ ! -e "$job/kill" ] || [ -e "$job/finished" ] || obey_kill
-        [ "$span" = "$beat" ] || end_in_time
-    done
-}
-
-# set_span: span=until the next beat, or until the time limit, if that comes first.
-set_span() {
-    span=$beat
+# before_heartbeat: sleep until the next heartbeat, or until the time limit if that comes
+# first.  The limit counts uptime: nobody's job ends because a clock was set.
+before_heartbeat() {
+    span=$heartbeat_interval
     [ -n "$r_walltime" ] || return 0
-    rest=$((began + r_walltime - $(date +%s)))
-    [ "$rest" -ge "$beat" ] || span=$((rest > 0 ? rest : 1))
+    get_uptime
+    rest=$((began + r_walltime - uptime))
+    [ "$rest" -ge "$span" ] || span=$((rest > 0 ? rest : 1))
 }
 
-# end_in_time: TERM, some time, KILL, if the time limit was reached, as a scheduler does it.
+# after_heartbeat: what other hosts ask for, they write down; here it is done.
+after_heartbeat() {
+    [ ! -e "$job/kill" ] || [ -e "$job/finished" ] || obey_kill
+    [ -z "$r_walltime" ] || end_in_time
+}
+
+# end_in_time: TERM, ten seconds, KILL, if the time limit was reached, as a scheduler does it.
 end_in_time() {
-    [ $(($(date +%s) - began)) -ge "$r_walltime" ] && [ ! -e "$job/finished" ] || return 0
+    get_uptime
+    [ $((uptime - began)) -ge "$r_walltime" ] && [ ! -e "$job/finished" ] || return 0
     as_clock
     [ -e "$job/reason" ] || put reason "$(date +%s) limit the time limit of $clock was reached"
     read_facts
-    end_all 10
+    stop_processes 10
 }
 
-# obey_kill: another host has asked for the end; the command does what is done here.
+# obey_kill: end the script and its other processes, which may outlive the script.
 obey_kill() {
     read_facts
-    [ -z "$grace" ] || end_all "$grace"
+    [ -z "$grace" ] || stop_processes "$grace"
 }
 
-# end_all GRACE: with the script, its other processes, which may need more to end.
-end_all() {
-    ending=1
-    stop_processes "$1"
-    ending=''
-    [ -z "$over" ] || exit 0
-}
-
-# leave: the script is over.
-leave() {
-    over=1
-    [ -z "$nap" ] || kill "$nap" 2>/dev/null
-    [ -n "$ending" ] || exit 0
+# after_wrapper: the wrapper was killed.  Other hosts know of the job by its heartbeat alone,
+# so it goes on while the job has processes.
+after_wrapper() {
+    read_facts
+    [ ! -e "$job/finished" ] && [ -n "$started" ] && has_processes && return 0
+    now=''
+    derive_state
+    runtime_tend
+    return 1
 }
 
 read_resources
-get_start $$
-watch_over $$ "$start" &
-watcher=$!
+start_heartbeat
 
 # run_job: end=how it ended; empty if nobody saw it.
 run_job() {
@@ -94,8 +77,7 @@ run_job() {
 }
 
 if [ -e "$job/kill" ]; then end='none 0'; else run_job; fi
-kill "$watcher" 2>/dev/null
-wait "$watcher" 2>/dev/null
+stop_heartbeat
 [ -n "$end" ] || exit 1
 ! has_not_begun || {
     runtime_tend
@@ -111,11 +93,12 @@ if [ -f "$job/started" ]; then
 fi
 if [ -e "$job/kill" ]; then whose=killed; else whose=own; fi
 ended=$(date +%s)
-# A full disk may keep even a rename from happening; this is the one word that must not
-# be lost, so it is said until it is heard.
+# A full disk may keep even a rename from happening; the end must not be lost, so this is
+# tried until it succeeds.
 until put_reserved finished "$ended" "$end" "$whose" "$left"; do
     read_spec
     [ -n "$spec" ] || exit 1
+    write_heartbeat
     sleep 5
 done
 runtime_tend

@@ -153,11 +153,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's scripts with shorter times: a beat of one second, and so on."""
     scripts = built_in()
     shorter = {
-        "runtimes/default/runtime.sh": (
-            ("beat=20 ", "beat=1 "),
-            ("silent=900 ", "silent=6 "),
+        "lib/heartbeat.sh": (
+            ("heartbeat_interval=20 ", "heartbeat_interval=1 "),
+            ("heartbeat_timeout=900 ", "heartbeat_timeout=6 "),
         ),
-        "lib/job.sh": (("sleep 15 ", "sleep 1 "),),
+        "lib/waiting.sh": (("sleep 15 ", "sleep 1 "),),
     }
     files = dict(scripts.files)
     for path, changes in shorter.items():

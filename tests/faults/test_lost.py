@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clocks import set_age
 from faults.conftest import Victim
 from faults.machines import Doubles
 from faults.test_shells_that_die import HOPELESS, PUBLISH, doing, shell_of_the_job
@@ -36,7 +37,7 @@ def test_a_job_of_which_all_was_killed_is_lost_at_once_and_its_id_can_be_used_ag
     crash(queue_path, "job")
     status = queue.status("job")
     assert status.state is JobState.LOST
-    assert "wrote no end" in (status.evidence or "")
+    assert "recorded no end" in (status.evidence or "")
     assert queue.status("job") == status
     queue.delete("job")
     queue.submit("job", job("exit 5"))
@@ -53,7 +54,7 @@ def restart(facts: Path) -> None:
             words[field] = OTHER_BOOT
             path.write_text(" ".join(words) + "\n")
     if (facts / "heartbeat").exists():
-        (facts / "heartbeat").write_text("1700000000\n")
+        set_age(10**8, facts / "heartbeat")
 
 
 def test_a_machine_that_restarts_while_a_job_runs_loses_it(
@@ -82,10 +83,8 @@ def test_a_machine_that_restarts_before_a_job_is_started_loses_it(
         hold.release()
     assert isinstance(submission.exception(), tej.ConnectionFailed)
     facts = queue_path / "jobs/victim/submitted"
-    words = facts.read_text().split()
     # Another machine of that name might be at it; not for this long.
-    words[0] = str(int(words[0]) - 10_000)
-    facts.write_text(" ".join(words) + "\n")
+    set_age(10_000, facts)
     status = queue.status("victim")
     assert status.state is JobState.LOST
     assert "before the job was started" in (status.evidence or "")

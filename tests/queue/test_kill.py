@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from clocks import fall_silent, pass_time, set_age
 from jobs import Gate, is_alive, wait_until
 
 import tej
@@ -334,7 +335,7 @@ def test_a_job_of_an_earlier_boot_of_the_machine_is_lost(
     words = native.read_text().split()
     words[2] = "00000000-0000-0000-0000-000000000000"
     native.write_text(" ".join(words) + "\n")
-    facts(queue_path, ended, "heartbeat").write_text("1000000000\n")
+    set_age(10**9, facts(queue_path, ended, "heartbeat"))
     status = queue.status(ended)
     assert status.state is JobState.LOST
     assert "restarted" in (status.evidence or "")
@@ -360,10 +361,15 @@ def test_another_host_answers_from_the_heartbeat(
     assert (status.state, status.host) == (JobState.RUNNING, "login9")
     assert status.seen is not None
     assert "on login9, last seen" in status.describe()
-    facts(queue_path, waiting, "heartbeat").write_text("1000000000\n")
+    fall_silent(native.parent)
+    assert queue.status(waiting).state is JobState.RUNNING
+    pass_time(native.parent)
     silent = queue.status(waiting)
     assert silent.state is JobState.LOST
     assert "login9" in (silent.evidence or "")
+    with facts(queue_path, waiting, "heartbeat").open("r+") as heartbeat:
+        heartbeat.write("1000000000\n")
+    assert queue.status(waiting).state is JobState.RUNNING
     native.write_text(honest)
     assert queue.status(waiting).state is JobState.RUNNING
 

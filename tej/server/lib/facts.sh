@@ -1,4 +1,4 @@
-# What is known of a job: one small file per fact, of one line, written once, by rename.
+# Facts of a job: small files of one line, each written once, by rename.
 # shellcheck shell=sh
 #
 #   spec       words KEY=VALUE, percent-encoded, the last one is "end"   the client
@@ -6,12 +6,12 @@
 #   native_id  pid HOST BOOT SPACE PID START, or NAME ID   the wrapper; the scheduler's
 #   queued     TIME                             it waits for its turn
 #   started    TIME HOST PID START              the job's own first process
-#   heartbeat  TIME                             the wrapper, again and again
+#   heartbeat  TIME                             the wrapper, again and again (heartbeat.sh)
 #   kill       TIME GRACE BY                    who asks for its end
 #   finished   TIME exit|signal|none N own|killed|ask LEFT   the wrapper
 #   reason     TIME cancelled|limit|other WORDS   who learns why it ended
 #   ignored    WORDS                            the runtime: which resources it cannot give
-#   lost       TIME EVIDENCE                    who finds it so
+#   lost       TIME EVIDENCE                    who finds it so; TIME of the last sign of life
 #
 # TIME is in seconds since 1970, GRACE in seconds; HOST to START say who a process is
 # (process.sh); `ask` is for an end of which the scheduler knows whose it is; LEFT counts the processes that outlived the script.  BY and EVIDENCE

@@ -1,19 +1,23 @@
-# A lock that whoever died holding it does not keep: a link to who has it.
+# Locks: a symbolic link whose text names the holder, so that a dead holder loses it.
 # shellcheck shell=sh
 
-# is_locked PATH SECONDS: somebody has it (holder=what the link says), and lives as far as
-# is known: SECONDS long, on another host.  2 if it is not there at all.
+# is_locked PATH SECONDS: somebody holds the lock (holder=the text of the link) and is alive
+# as far as is known; on another host, for SECONDS.  2 if there is no such lock.
 is_locked() {
     holder=$(ls -ld "$1" 2>/dev/null) || return 2
-    holder=${holder#*" -> "} patient=$2
+    holder=${holder#*" -> "} lock_path=$1 patient=$2
     # shellcheck disable=SC2086 # fields
     set -- $holder
     if same_host "${2-}" "${3-}" "${4-}"; then
-        is_alive "${5-}" "${6-}"
-    else
-        get_time
-        ! is_number "${1-}" || [ $((now - $1)) -le "$patient" ]
+        check_process "${5-}" "${6-}"
+        [ "$life" = gone ] || return 0
+        return 1
     fi
+    get_age "$lock_path" || {
+        get_time
+        ! is_number "${1-}" || age=$((now - $1))
+    }
+    [ -z "$age" ] || [ "$age" -le "$patient" ]
 }
 
 # take_lock PATH: 1 if somebody else has it and is alive.

@@ -6,6 +6,8 @@
 
 if [ -r /proc/self/stat ]; then proc=/proc; else proc=''; fi
 
+is_wrapper='' # 1 in the one that runs the job's script
+
 # get_host: host, boot, space = this machine, this run of it, this pid namespace.
 get_host() {
     [ -z "${host-}" ] || return 0
@@ -30,12 +32,20 @@ read_host() {
     host=$1 boot=$2 space=$3
 }
 
-# get_boot_time: boot_time=when this machine came up; empty if it cannot be told.
-get_boot_time() {
-    boot_time=''
-    [ -n "$proc" ] || return 0
-    get_time
-    read -r up _ <$proc/uptime && boot_time=$((now - ${up%%.*}))
+# get_uptime: uptime=seconds that go on counting when somebody sets the clock: those since
+# this machine was started; where they cannot be had, the clock's after all.
+get_uptime() {
+    uptime=''
+    if [ -r "$proc/uptime" ]; then
+        read -r uptime _ <"$proc/uptime"
+        uptime=${uptime%%.*}
+    else
+        # The kernels that have this number change it when the clock is set.
+        up_since=$(sysctl -n kern.boottime 2>/dev/null)
+        up_since=${up_since#*sec = } up_since=${up_since%%,*}
+        uptime=$(date +%s)
+        ! is_number "$up_since" || uptime=$((uptime - up_since))
+    fi
 }
 
 # get_start PID: start=its start time, empty if there is no such living process;
@@ -56,16 +66,59 @@ get_start() {
         start=$1
     else
         case $(ps -o stat= -p "$1" 2>/dev/null) in '' | *Z*) return 0 ;; esac
-        # shellcheck disable=SC2046 # one word, whatever the blanks
-        set -- $(LC_ALL=C ps -o lstart= -p "$1" 2>/dev/null)
-        start=$(printf '%s-' "$@")
+        get_ps_start "$1" UTC0
     fi
+}
+
+# get_ps_start PID ZONE: start=its start time by `ps`, as one word.
+get_ps_start() {
+    # shellcheck disable=SC2046 # words
+    set -- $(TZ=$2 LC_ALL=C ps -o lstart= -p "$1" 2>/dev/null)
+    start=''
+    [ $# = 0 ] || start=$(printf '%s-' "$@")
+}
+
+# check_process PID START: life=alive if that very process is there, gone if it is not, and
+# unsure if that cannot be told here.
+check_process() {
+    life=gone
+    get_start "$1"
+    if [ -n "$start" ] && [ "$start" = "$2" ]; then
+        life=alive
+    elif [ -z "$start" ]; then
+        ! may_be_hidden "$1" || life=unsure
+    elif [ "$2" = - ]; then
+        life=unsure
+    elif [ -z "$proc" ]; then
+        # An older tej noted the start time in the time zone of the login.  Some kernels
+        # move all start times when the clock is set: then the number may still be its own.
+        get_ps_start "$1" "${TZ-}"
+        if [ "$start" = "$2" ]; then life=alive; else life=unsure; fi
+    fi
+    return 0
+}
+
+# may_be_hidden PID: a living process of that number may be there though none is seen: /proc
+# hides those of others (hidepid) or is not mounted, and `ps` says nothing.
+may_be_hidden() {
+    if [ -n "$proc" ]; then
+        [ ! -r "$proc/1/stat" ] || return 1
+    else
+        [ -z "$(ps -o stat= -p $$ 2>/dev/null)" ] || return 1
+    fi
+    case $(LC_ALL=C && kill -0 "$1" 2>&1) in '' | *[Pp]ermi*) ;; *) return 1 ;; esac
 }
 
 # is_alive PID START: that very process is there, not another with its number.
 is_alive() {
-    get_start "$1"
-    [ -n "$start" ] && [ "$start" = "$2" ]
+    check_process "$1" "$2"
+    [ "$life" = alive ]
+}
+
+# is_gone PID START: it is known not to be there any more.
+is_gone() {
+    check_process "$1" "$2"
+    [ "$life" = gone ]
 }
 
 # same_host HOST BOOT SPACE: pids from there mean something here.
@@ -74,9 +127,9 @@ same_host() {
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]
 }
 
-# is_past HOST BOOT: that was this machine before it was restarted; nobody outlives that.
+# is_past HOST BOOT: that was this machine before it was restarted, or another of its name.
 is_past() {
-    [ "$1" = "$host" ] && [ "$2" != "$boot" ]
+    [ "$1" = "$host" ] && [ "$2" != - ] && [ "$boot" != - ] && [ "$2" != "$boot" ]
 }
 
 # me: who=HOST BOOT SPACE PID START of this shell.
@@ -94,7 +147,9 @@ me() {
 find_processes() {
     pids=''
     [ -n "$proc" ] || {
-        if is_alive "$2" "$3"; then pids=$2; fi
+        check_process "$2" "$3"
+        # The wrapper has not waited for its own child yet: the number is still that child's.
+        [ "$life" != alive ] && [ "$life$is_wrapper" != unsure1 ] || pids=$2
         return 0
     }
     leader=$2

@@ -1,10 +1,14 @@
-# From a job's facts to its state: nothing is stored that can be derived, and nothing is
-# believed that can be checked.
+# State of a job, derived from its facts (facts.sh), its signs of life (heartbeat.sh) and the
+# word of the runtime, in this order.  No state is stored.
 # shellcheck shell=sh
 #
 # created   spec, and no native id yet       finished  the script ended by itself
 # queued    waits for its turn               killed    it ended after `kill` was asked
-# running   started, and alive               lost      it will not end, as far as can be known
+# running   started, and alive               lost      its outcome can no longer be determined
+#
+# A job with a sign of life is running, whatever else is said: `lost` needs that there is
+# none, and that the runtime or the job's host says that it is gone.  An end that the job
+# has written itself is always believed.
 
 # find_job ID: job=its directory; 1 if there is none.  ID#N is the N-th attempt put aside.
 find_job() {
@@ -31,7 +35,7 @@ is_final() {
 # leave it to the runtime to say whether the job is still alive.
 read_facts() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
-    by='' grace='' evidence='' note='' seen='' spec='' damage='' j_pid='' j_start=''
+    by='' grace='' kill_time='' evidence='' note='' seen='' spec='' damage='' j_pid='' j_start=''
     read_spec || damage=spec
     case $spec in *' end') ;; *) damage=spec ;; esac
     read_fact submitted && {
@@ -53,7 +57,7 @@ read_facts() {
     }
     read_fact kill && {
         read -r kill_time grace by <"$job/kill"
-        is_number "$kill_time" && is_number "$grace" || damage=kill by='' grace=''
+        is_number "$kill_time" && is_number "$grace" || damage=kill by='' grace='' kill_time=''
     }
     read_end && return 0
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
@@ -68,11 +72,15 @@ read_facts() {
     elif [ -f "$job/lost" ]; then
         read -r ended evidence <"$job/lost"
         state=lost
+        # A heartbeat since then: it was given up wrongly, or its host has come back.
+        [ -z "$native" ] || ! [ "$job/heartbeat" -nt "$job/lost" ] 2>/dev/null || {
+            state='?' ended='' note="it was taken for lost ($evidence)" evidence=''
+        }
     elif [ -z "$native" ] && [ -f "$job/submitting" ]; then
         state='?'
     elif [ -z "$native" ] && [ -f "$job/queued" ]; then
         state=queued
-        ! claim_is_stale || mark_lost "its wrapper died when it had just taken it up"
+        ! claim_is_stale || mark_lost "its wrapper died before it started the script"
     elif [ -z "$native" ]; then
         judge_starter
     else
@@ -137,29 +145,27 @@ read_reason() {
 judge_starter() {
     state=created
     if same_host "$s_host" "$s_boot" "$s_space"; then
-        is_alive "$s_pid" "$s_start" && return 0
+        is_gone "$s_pid" "$s_start" || return 0
         # The starter may have done its work while we looked at the facts.
         [ ! -f "$job/native_id" ] || {
             state='?'
             IFS= read -r native <"$job/native_id"
             return 0
         }
-        ! runs_without_papers "its fact native_id is missing" || return 0
+        ! runs_unrecorded "its fact native_id is missing" || return 0
     else
-        get_time
-        [ $((now - submitted)) -ge 900 ] || return 0
+        get_age "$job/submitted" && [ "$age" -ge "$heartbeat_timeout" ] || return 0
     fi
-    # Who takes the place of its wrapper first, decides: none can start it any more.
+    # A wrapper starts the script only if it makes this directory first.
     if mkdir "$job/claim" 2>/dev/null || [ ! -d "$job/claim" ] || claim_is_stale; then
         mark_lost "the submission broke off on $s_host before the job was started"
     fi
 }
 
-# claim_is_stale: a wrapper has taken it up, and did not say so.  It needs a moment for that,
-# unless it died in that very moment.
+# claim_is_stale: a wrapper made its claim and wrote no native id within a minute, which
+# takes a moment: it has died.
 claim_is_stale() {
-    [ -d "$job/claim" ] && [ -n "$(find "$job/claim" -prune -mmin +1 2>/dev/null)" ] &&
-        [ ! -e "$job/native_id" ]
+    [ -d "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -e "$job/native_id" ]
 }
 
 # judge_damage: say what is wrong with this one; the others are fine.
@@ -171,29 +177,44 @@ judge_damage() {
         evidence="damaged: its fact ${damage:-submitted} is missing or cannot be read"
     fi
     state=lost
-    # What still runs is not lost, whatever its papers say.
+    # A damaged fact says nothing about whether the job is alive.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
-    elif runs_without_papers "$evidence"; then
+    elif runs_unrecorded "$evidence"; then
         evidence=''
     fi
 }
 
-# runs_without_papers NOTE: state=running, if processes of the job are here although
-# nothing says whose they are.
-runs_without_papers() {
-    [ -e "$job/started" ] && [ -n "$spec" ] && has_processes || return 1
+# runs_unrecorded NOTE: state=running, if the job has processes here, or a heartbeat from
+# another host, although no fact says who runs it.
+runs_unrecorded() {
+    [ -e "$job/started" ] && [ -n "$spec" ] || return 1
     get_host
-    native="pid $host $boot $space - -" note=$1 state=running
+    if has_processes; then
+        native="pid $host $boot $space - -"
+    elif [ -z "$submitted" ] || same_host "$s_host" "$s_boot" "$s_space" || ! is_beating; then
+        return 1
+    fi
+    note=$1 state=running
 }
 
-# mark_lost EVIDENCE...: the verdict, unless the end has come meanwhile; and found_lost=1.
+# mark_lost EVIDENCE...: state=lost, dated by the job's last sign of life, unless its end was
+# written meanwhile; and found_lost=1.  For jobs that are known to be gone: whoever only
+# suspects it asks `is_beating` before.
 mark_lost() {
     read_end && return 0
-    get_time
-    state=lost evidence=$* ended=$now found_lost=1
-    [ -f "$job/lost" ] || put lost "$now $evidence" 2>/dev/null
+    get_last_sign
+    state=lost evidence=$* ended=$last_sign found_lost=1
+    [ -f "$job/lost" ] || put lost "$ended $evidence" 2>/dev/null
     return 0
+}
+
+# mark_killed: the end of a job that was asked to end, is gone, and could not write it.
+mark_killed() {
+    get_last_sign
+    [ -z "$kill_time" ] || [ "$kill_time" -le "$last_sign" ] || last_sign=$kill_time
+    put_reserved finished "$last_sign none 0 killed 0"
+    read_end
 }
 
 # derive_state: ask the runtime, if the facts alone do not tell.  Who judges many asks for all of

@@ -1,0 +1,43 @@
+# Waits of the commands: for a fact of a job, and keep-alives for a client that waits.
+# shellcheck shell=sh
+
+# nap: a fifth of a second, or a whole one where `sleep` takes no fractions.
+nap() {
+    sleep 0.2 2>/dev/null || sleep 1
+}
+
+# wait_for FACT SECONDS: until the job has it, or has ended; 1 if neither by then.
+wait_for() {
+    rounds=0
+    until [ -e "$job/$1" ] || [ -e "$job/finished" ]; do
+        [ -d "$job" ] && [ "$rounds" -lt $(($2 * 20)) ] || return 1
+        rounds=$((rounds + 1))
+        sleep 0.05 2>/dev/null || sleep 1
+    done
+}
+
+# keep_talking: print an empty word from time to time, so that a long silence means that
+# the connection is dead, not that there is much to do.
+keep_talking() {
+    get_start $$
+    begun=${start:--}
+    (
+        pause=''
+        trap '[ -z "$pause" ] || kill "$pause" 2>/dev/null; exit 0' TERM
+        while :; do
+            sleep 15 >/dev/null 2>&1 &
+            pause=$!
+            wait "$pause"
+            # Whom this is for may have been killed: then nobody is at work any more.
+            ! is_gone $$ "$begun" && printf '\0' || exit
+        done
+    ) &
+    talker=$!
+    trap stop_talking EXIT
+}
+
+stop_talking() {
+    kill "$talker" 2>/dev/null
+    wait "$talker" 2>/dev/null
+    return 0
+}
