@@ -1,15 +1,16 @@
-# Sent in front of every program: mark where the answer begins, find the queue, load
-# what setup installed there.  It has to work where nothing is installed.
+# Bootstrap: sent in front of every program.  It marks the start of the reply, finds the
+# queue and loads the scripts that are installed there.  It also has to work where nothing
+# is installed yet.
 # shellcheck shell=sh
 #
-# The exit statuses of all of tej's programs; `protocol` gives them their meaning:
-#   0 answered             10 there is no queue            14 scripts missing or older
-#   3 no such job          11 a link leads nowhere         20 the server can't (disk, ...)
-#   4 there is one already 12 not a queue this tej can use 15 others can write to it
-#   5 still running        13 there is one already         21 the upload was cut
-#                                                          22 a file is not there
+# Exit statuses of all of tej's programs; wire/protocol.py maps them to errors:
+#   0 success              10 there is no queue            15 other users can write to it
+#   3 no such job          11 a link leads nowhere         20 failure on the server
+#   4 the job exists       12 not usable as a queue        21 the upload was cut
+#   5 still running        13 the queue or file exists     22 no such file
+#                          14 scripts missing or older
 
-# quit STATUS [WORDS...]: the one way out; the words are for people.
+# quit STATUS [WORDS...]: end the program; the words are the error message.
 quit() {
     tej_status=$1
     shift
@@ -20,21 +21,22 @@ quit() {
 # begin MARKER TRUSTED: print the marker; everything before it comes from start-up files.
 # TRUSTED is 1 if the user accepts a queue that other users can write to.
 begin() {
-    trusted=$2
     hide_environment
     printf '\n%s\n' "$1"
     printf '\n%s\n' "$1" >&2
-    # A handler, not '': what is ignored here would stay ignored in the job.
+    marker=$1 trusted=$2
+    # A handler, not '': a signal that is ignored here would stay ignored in the job.
     trap : PIPE
     unset CDPATH
     tej_home=''
-    if cd 2>/dev/null; then tej_home=$PWD; else cd / || quit 20 "Cannot enter any directory"; fi
+    if cd 2>/dev/null; then tej_home=$PWD; else cd / || quit 20 "The server cannot enter '/'"; fi
 }
 
-# expand PATH: path=PATH with ~ and ~user replaced, and absolute, from $base.
+# expand PATH: path=PATH as an absolute path; ~ and ~user are replaced, and a relative path
+# starts in $base.
 expand() {
     path=$1
-    # shellcheck disable=SC2088 # a tilde is meant as it stands
+    # shellcheck disable=SC2088 # a literal tilde
     case $path in
         '~' | '~/'*)
             base=$tej_home
@@ -58,35 +60,47 @@ expand() {
     esac
 }
 
-# need_base: a path is not to be had without the home directory.
+# need_base: quit if the path depends on a home directory that does not exist.
 need_base() {
     [ -n "$base" ] || quit 20 "The home directory '${HOME-}' cannot be entered on the server: is it mounted?"
 }
 
-# find_queue PATH: queue=the directory at the end of the links, links=those on the way,
-# one a line.  Returns 1 if nothing is there.
+# read_link PATH: target=the path that a link file `tejdir: PATH` names.  1 if PATH is not
+# such a file.
+read_link() {
+    [ -f "$1" ] && [ -r "$1" ] || return 1
+    # $(...) strips all newlines at the end, but only the last one is not part of the path.
+    target=$(cat <"$1" && printf .)
+    target=${target%.} target=${target%"$newline"}
+    case $target in
+        'tejdir: '?*) target=${target#'tejdir: '} ;;
+        *) return 1 ;;
+    esac
+}
+
+newline='
+'
+
+# find_queue PATH: queue=the directory at the end of the chain of links; link_1, link_2...
+# =the link files on the way, link_count=their number.  Returns 1 if nothing is there.
 find_queue() {
-    base=$tej_home links='' hops=0 path=''
+    base=$tej_home link_count=0 path=''
     expand "$1"
     while [ ! -d "$path" ]; do
         if [ ! -e "$path" ] && [ ! -h "$path" ]; then
-            [ "$hops" = 0 ] || quit 11 "The link '$link' leads to '$path', which does not exist"
+            [ "$link_count" = 0 ] || quit 11 "The link '$link' leads to '$path', which does not exist"
             queue=$path
             return 1
         fi
         [ -f "$path" ] && [ -r "$path" ] ||
             quit 12 "'$path' is neither a directory nor a link that can be read"
-        hops=$((hops + 1))
-        [ "$hops" -le 40 ] || quit 11 "The link '$1' leads in a circle"
-        link=$path links="$links$path
-"
-        tej_line=$(cat <"$path")
-        case $tej_line in
-            'tejdir: '?*) ;;
-            *) quit 12 "'$path' is a file, and not a link to a queue" ;;
-        esac
+        [ "$link_count" -lt 40 ] || quit 11 "The link '$1' leads in a circle"
+        read_link "$path" || quit 12 "'$path' is a file, and not a link to a queue"
+        check_link_trust "$path"
+        link=$path link_count=$((link_count + 1))
+        eval "link_$link_count=\$path"
         base=${path%/*}
-        expand "${tej_line#tejdir: }"
+        expand "$target"
     done
     queue=$(cd -P "$path" 2>/dev/null && printf '%s/' "$PWD") ||
         quit 20 "The queue '$path' cannot be entered"
@@ -95,22 +109,15 @@ find_queue() {
     return 0
 }
 
-# read_version: protocol, runtime and scripts of the queue; 1 if it is not set up (yet).
-# Quits if what is there belongs to somebody else: nothing of that is touched.
+# read_version: protocol, runtime, scripts, scripts_version of $queue.  Returns 1 if it is
+# not set up yet.  Quits if the directory is not a queue, or other users can write to it.
 read_version() {
-    tej_tag='' protocol='' runtime='' scripts='' scripts_version=''
+    protocol='' runtime='' scripts='' scripts_version=''
     if [ ! -f "$queue/version" ]; then
-        for path in "$queue"/* "$queue"/.[!.]*; do
-            case ${path##*/} in
-                jobs | incoming | scripts | attempts | waiting | running | scheduler | objects | closing | .version.*) ;;
-                *)
-                    [ ! -e "$path" ] && [ ! -h "$path" ] ||
-                        quit 12 "'$queue' is not a queue of tej: it holds '${path##*/}'"
-                    ;;
-            esac
-        done
+        check_unused
         return 1
     fi
+    tej_tag=''
     {
         read -r tej_tag protocol
         read -r _ runtime
@@ -123,10 +130,28 @@ read_version() {
     esac
     [ "$protocol" = 1 ] ||
         quit 12 "'$queue' was set up by a newer tej (protocol $protocol): use that, or choose another --queue"
+    # Both become parts of paths that are sourced.
+    case $runtime/$scripts in
+        *[!A-Za-z0-9_./-]* | */*/* | .* | */.*) quit 12 "'$queue/version' is damaged" ;;
+    esac
+    check_queue_trust
 }
 
-# load_queue DIGEST: source the scripts that the queue uses.  Returns 1 if they are not
-# the DIGEST this client brings (or are not there): it decides which is newer.
+# check_unused: quit if the directory holds anything but the beginnings of a queue.
+check_unused() {
+    for path in "$queue"/* "$queue"/.[!.]*; do
+        case ${path##*/} in
+            jobs | incoming | scripts | attempts | waiting | running | scheduler | objects | closing | .version.*) ;;
+            *)
+                [ ! -e "$path" ] && [ ! -h "$path" ] ||
+                    quit 12 "'$queue' is not a queue of tej: it holds '${path##*/}'"
+                ;;
+        esac
+    done
+}
+
+# load_queue DIGEST: source the scripts that the queue uses.  Returns 1 if they are missing
+# or not the set DIGEST of this client, which decides whose are newer.
 load_queue() {
     here=$queue/scripts/$scripts
     [ -f "$here/lib/load.sh" ] && [ -d "$here/commands" ] || return 1
@@ -137,7 +162,7 @@ load_queue() {
     . "$here/lib/load.sh"
 }
 
-# open_queue PATH DIGEST: what the verbs need that do not make a queue.
+# open_queue PATH DIGEST: find and load an existing queue.
 open_queue() {
     find_queue "$1" || quit 10 "There is no queue at '$queue'"
     read_version || quit 10 "There is no queue at '$queue'"
@@ -147,8 +172,8 @@ open_queue() {
     fi
 }
 
-# open_or_install QUEUE DIGEST: for the verbs that make a queue where there is none.  The
-# client is asked for the installer only when it is needed; it answers with a program.
+# open_or_install QUEUE DIGEST: find and load a queue, or set it up.  The client sends the
+# installer, a second program, only if it is asked for.
 open_or_install() {
     scripts='' scripts_version='' runtime=''
     if find_queue "$1" && read_version && load_queue "$2"; then return; fi
@@ -158,7 +183,7 @@ open_or_install() {
     load_queue any || quit 14
 }
 
-# need RUNTIME...: the queue has to use one of them, if any are named.
+# need RUNTIME...: quit if any runtimes are named and the queue's is not one of them.
 need() {
     [ $# != 0 ] || return 0
     for name in "$@"; do [ "$name" != "$runtime" ] || return 0; done

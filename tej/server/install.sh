@@ -1,20 +1,18 @@
-# Sent when the queue is to be set up, or its scripts renewed; `unpack DIRECTORY`, which
-# writes the scripts, is made by the client and stands in front.
+# Installer: sets a queue up, or replaces its scripts.  Sent when that is needed; the client
+# puts a function `unpack DIRECTORY`, which writes the scripts, in front of it.
 # shellcheck shell=sh
 
-# install RUNTIME DIGEST VERSION: bring $queue up to DIGEST.  A queue keeps its runtime; a
-# new one gets RUNTIME, or with `auto` the scheduler that is here, or `default`.
-# Several clients may do this at once: each step is whole, and who comes second finds it
-# done.
+# install RUNTIME DIGEST VERSION: bring $queue up to DIGEST.  An existing queue keeps its
+# runtime; a new one gets RUNTIME, or with `auto` the scheduler of the server, or `default`.
+# Several clients may install at once: each step is one rename, and whoever comes second
+# finds it done.
 install() {
     parent=${queue%/*}
-    mkdir -p "${parent:-/}" || quit 20 "'${parent:-/}' cannot be made for the queue"
+    mkdir -p "${parent:-/}" || quit 20 "'${parent:-/}', which is to hold the queue, cannot be created"
     mkdir -m 700 "$queue" 2>/dev/null || [ -d "$queue" ] ||
-        quit 20 "The queue '$queue' cannot be made"
-    for part in jobs incoming scripts; do
-        mkdir "$queue/$part" 2>/dev/null || [ -d "$queue/$part" ] ||
-            quit 20 "Cannot write to '$queue'"
-    done
+        quit 20 "The queue '$queue' cannot be created"
+    check_queue_trust
+    make_directories
     install_scripts "$2"
     carry_over "$2"
     [ -n "$runtime" ] || select_runtime "$1" "$2"
@@ -23,14 +21,34 @@ install() {
     write_version "$@"
 }
 
+# make_directories: those of a queue, for this account alone; for the group if the queue is
+# shared with it.
+make_directories() {
+    access=700
+    [ -z "${shared-}" ] || {
+        access=2770
+        case $(ls -ld "$queue/.") in
+            d?????[sS]*) ;;
+            *) quit 12 "'$queue' is writable by its group, but without the setgid bit the files in it would belong to other groups: chmod g+s '$queue'" ;;
+        esac
+    }
+    for part in jobs incoming scripts attempts objects; do
+        mkdir -m "$access" "$queue/$part" 2>/dev/null || [ -d "$queue/$part" ] ||
+            quit 20 "Cannot write to '$queue'"
+    done
+    # A queue of an earlier tej has the modes of its user's umask.
+    [ -n "${shared-}" ] || chmod go-rwx "$queue"/*/ 2>/dev/null
+    return 0
+}
+
 # install_scripts DIGEST
 install_scripts() {
     fresh=$queue/incoming/scripts.$$
     mkdir "$fresh" && unpack "$fresh" || {
         rm -rf "$fresh"
-        quit 20 "The queue '$queue' cannot be set up: nothing can be written there"
+        quit 20 "The queue '$queue' cannot be set up: its scripts cannot be written (is the disk full?)"
     }
-    # What is there under this name and was refused is damaged.
+    # Scripts of this name that were refused are damaged.
     [ ! -d "$queue/scripts/$1" ] || [ "$scripts" != "$1" ] ||
         mv "$queue/scripts/$1" "$queue/incoming/old.$$"
     mv "$fresh" "$queue/scripts/$1" 2>/dev/null
@@ -38,7 +56,7 @@ install_scripts() {
     [ -d "$queue/scripts/$1" ] || quit 20 "Cannot write to '$queue/scripts'"
 }
 
-# carry_over DIGEST: the runtime of the queue, if this client does not bring it.
+# carry_over DIGEST: copy the runtime of the queue if this client does not bring it.
 carry_over() {
     [ -n "$runtime" ] && [ ! -d "$queue/scripts/$1/runtimes/$runtime" ] &&
         [ -d "$queue/scripts/$scripts/runtimes/$runtime" ] || return 0
@@ -48,9 +66,9 @@ carry_over() {
     rm -rf "$fresh"
 }
 
-# select_runtime RUNTIME DIGEST: what is asked for, if it is here; with `auto` the scheduler
-# that is, or `default`.  A scheduler that is installed and does not answer is not chosen,
-# and that is said.
+# select_runtime RUNTIME DIGEST: runtime=RUNTIME if the server has it; with `auto` the
+# scheduler of the server, or `default`.  A scheduler that is installed but does not answer
+# is not chosen, and causes a warning.
 select_runtime() {
     runtime=$1
     [ "$runtime" != auto ] || {
@@ -64,12 +82,12 @@ select_runtime() {
         return
     }
     [ -f "$queue/scripts/$2/runtimes/$runtime/runtime.sh" ] && ! try_runtime "$2" || return 0
-    [ -n "$why" ] || quit 12 "The runtime '$runtime' cannot be used here: what it needs is not installed"
+    [ -n "$why" ] || quit 12 "The runtime '$runtime' cannot be used here: its programs are not installed"
     warn "$why"
 }
 
-# try_runtime DIGEST [auto]: is $runtime to be had here?  If not, why=words for what is wrong with
-# it; none if it is just not there.
+# try_runtime DIGEST [auto]: can $runtime be used here?  If not, why=the reason, empty if its
+# programs are not installed.
 try_runtime() {
     why=$(
         here=$queue/scripts/$1
@@ -77,18 +95,18 @@ try_runtime() {
     )
 }
 
-# warn WORDS: to whoever sets the queue up.
+# warn WORDS: a warning for whoever sets the queue up.
 warn() {
     printf '%s\0' "warning=$*"
 }
 
-# write_version RUNTIME DIGEST VERSION: from here on it is a queue.
+# write_version RUNTIME DIGEST VERSION: make the directory a queue, by one rename.
 write_version() {
     fresh=$queue/.version.$$
     printf 'tej 1\nruntime %s\nscripts %s %s\n' "$runtime" "$2" "$3" >"$fresh" ||
         quit 20 "Cannot write to '$queue'"
-    # A link can be made only once, so that the first one's runtime stays; where there are
-    # no hard links, the last one's does.
+    # A hard link can be made only once, so that the first client's runtime stays; without
+    # hard links, the last one's does.
     if [ -z "$scripts" ] && ln "$fresh" "$queue/version" 2>/dev/null; then
         rm -f "$fresh"
     elif [ -z "$scripts" ] && [ -f "$queue/version" ]; then

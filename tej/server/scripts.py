@@ -22,7 +22,7 @@ BUILT_IN = ("default", "pbs", "sge", "slurm")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 
 # These are sent with a program; the others are installed.
-_SENT = frozenset({"bootstrap.sh", "install.sh", "setup.sh"})
+_SENT = frozenset({"bootstrap.sh", "trust.sh", "install.sh", "setup.sh"})
 
 
 @dataclass(frozen=True)

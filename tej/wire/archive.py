@@ -101,7 +101,7 @@ def _pack_one(parcel: Parcel, buffer: _Buffer) -> Iterator[bytes]:
     for name, text in parcel.last:
         content = text.encode("utf-8", "surrogateescape")
         member = tarfile.TarInfo(f"{parcel.name}/{name}")
-        member.size, member.mode = len(content), 0o644
+        member.size, member.mode = len(content), 0o600
         buffer.write(_to_bytes(member) + content + _padding(len(content)))
 
 

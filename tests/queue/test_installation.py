@@ -62,7 +62,14 @@ def test_what_is_installed_is_what_this_tej_brings(
         built_in().digest
     ]
     assert list((queue_path / "incoming").iterdir()) == []
-    assert sorted(os.listdir(queue_path)) == ["incoming", "jobs", "scripts", "version"]
+    assert sorted(os.listdir(queue_path)) == [
+        "attempts",
+        "incoming",
+        "jobs",
+        "objects",
+        "scripts",
+        "version",
+    ]
 
 
 def test_many_clients_may_set_a_queue_up_at_once(
