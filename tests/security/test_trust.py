@@ -1,0 +1,233 @@
+"""Trust in a queue: nothing that another user could have written is executed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from servers.users import Users
+
+import tej
+from tests.security.conftest import QueueOf, add_to_group, directory_of
+
+if TYPE_CHECKING:
+    from servers.users import User
+
+Make = Callable[..., Path]
+
+
+def scripts_of(queue: Path) -> Path:
+    (scripts,) = (queue / "scripts").iterdir()
+    return scripts
+
+
+@pytest.fixture
+def two(users: Users) -> tuple[User, User]:
+    return users.add(), users.add()
+
+
+def test_queue_of_another_user_is_not_executed(
+    users: Users, two: tuple[User, User], queue_of: QueueOf, job: Make, tmp_path: Path
+) -> None:
+    alice, mallory = two
+    path = directory_of(mallory, users.folder / "q", 0o755)
+    queue_of(mallory, path).setup()
+    trap = directory_of(alice, users.folder / "trap", 0o777)
+    load = scripts_of(path) / "lib/load.sh"
+    load.write_text(f": >'{trap}/sprung'\n{load.read_text()}")
+    for part in (path, *path.rglob("*")):
+        part.chmod(0o755)
+    queue = queue_of(alice, path)
+    for verb in (
+        queue.jobs,
+        lambda: queue.status("a"),
+        lambda: queue.submit("a", job("true")),
+        lambda: queue.kill("a"),
+        lambda: queue.delete("a"),
+        lambda: list(queue.logs("a")),
+        lambda: queue.download("a", "b", directory=tmp_path),
+        lambda: queue.setup(force=2),
+        queue.cleanup,
+    ):
+        with pytest.raises(tej.QueueNotTrusted, match=f"owner {mallory.name}"):
+            verb()
+    assert list(trap.iterdir()) == []
+    assert queue_of(alice, path, trust_queue=True).jobs() == []
+    assert list(trap.iterdir()) == [trap / "sprung"]
+
+
+STRANGER = 54321
+"""A user and a group without a name."""
+
+PARTS = ["", "version", "profile", "scripts", "jobs", "SCRIPTS", "SCRIPTS/lib/load.sh"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("how", ["owner", "group", "others"])
+def test_every_part_must_be_the_accounts_alone(
+    root_queue: tej.RemoteQueue, part: str, how: str
+) -> None:
+    queue = Path(root_queue.queue)
+    (queue / "profile").touch()
+    queue.chmod(0o755)
+    path = queue / part.replace("SCRIPTS", f"scripts/{scripts_of(queue).name}")
+    assert root_queue.jobs() == []
+    if how == "owner":
+        os.chown(path, STRANGER, -1)
+    else:
+        os.chown(path, -1, STRANGER)
+        path.chmod(path.stat().st_mode | (0o020 if how == "group" else 0o002))
+    with pytest.raises(tej.QueueNotTrusted, match="--trust-queue") as caught:
+        root_queue.jobs()
+    assert str(path) in str(caught.value).replace("/'", "'")
+    trusting = tej.RemoteQueue("local:", root_queue.queue, trust_queue=True)
+    assert trusting.jobs() == []
+
+
+def test_modes_in_a_closed_queue_do_not_matter(root_queue: tej.RemoteQueue) -> None:
+    for path in Path(root_queue.queue).rglob("*"):
+        path.chmod(0o777)
+    assert root_queue.jobs() == []
+
+
+def test_profile_may_be_a_link_to_a_trusted_file(
+    root_queue: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    queue, profile = Path(root_queue.queue), tmp_path / "profile"
+    profile.touch()
+    (queue / "profile").symlink_to(profile)
+    queue.chmod(0o755)
+    assert root_queue.jobs() == []
+    profile.chmod(0o666)
+    with pytest.raises(tej.QueueNotTrusted):
+        root_queue.jobs()
+
+
+def test_queue_in_directory_of_everybody_is_refused(
+    users: Users, two: tuple[User, User], queue_of: QueueOf
+) -> None:
+    alice, mallory = two
+    everybody = directory_of(mallory, users.folder / "everybody", 0o777)
+    queue = queue_of(alice, everybody / "deep" / "queue")
+    with pytest.raises(tej.QueueNotTrusted, match="everybody' [(]"):
+        queue.setup()
+    everybody.chmod(0o1777)
+    queue.setup()
+    assert queue.jobs() == []
+
+
+def test_damaged_version_leads_to_no_other_scripts(
+    root_queue: tej.RemoteQueue,
+) -> None:
+    version = Path(root_queue.queue, "version")
+    for line in ("scripts ../../evil 1", "runtime ../../../evil"):
+        kind = line.split()[0]
+        lines = version.read_text().splitlines()
+        version.write_text(
+            "\n".join([line if one.startswith(kind) else one for one in lines]) + "\n"
+        )
+        with pytest.raises(tej.QueueExists, match="damaged"):
+            root_queue.jobs()
+        version.write_text("\n".join(lines) + "\n")
+
+
+# Groups
+
+
+def test_own_private_group_may_write(
+    users: Users, queue_of: QueueOf, job: Make
+) -> None:
+    alice = users.add()
+    path = directory_of(alice, users.folder / "q", 0o775, alice.name)
+    queue = queue_of(alice, path, "002")
+    job_id = queue.submit(None, job("true"))
+    assert queue.wait([job_id])[job_id].succeeded
+    assert queue.cleanup()
+
+
+def test_shared_group_is_refused_at_setup(
+    users: Users, two: tuple[User, User], queue_of: QueueOf, group: str
+) -> None:
+    alice, _ = two
+    add_to_group(alice, group)
+    path = directory_of(alice, users.folder / "q", 0o775, group)
+    with pytest.raises(tej.QueueNotTrusted, match=f"group {group}, mode drwxrwxr-x"):
+        queue_of(alice, path, "002").setup()
+    with pytest.raises(tej.QueueExists, match=r"chmod g\+s"):
+        queue_of(alice, path, "002", trust_queue=True).setup()
+    assert list(path.iterdir()) == []
+
+
+@pytest.mark.parametrize("umask", ["002", "077"])
+def test_trusted_group_queue_works_for_two_users(
+    users: Users,
+    two: tuple[User, User],
+    queue_of: QueueOf,
+    group: str,
+    job: Make,
+    tmp_path: Path,
+    umask: str,
+) -> None:
+    alice, bob = two
+    for user in two:
+        add_to_group(user, group)
+    path = directory_of(alice, users.folder / "q", 0o2775, group)
+    hers = queue_of(alice, path, umask, trust_queue=True)
+    his = queue_of(bob, path, umask, trust_queue=True)
+    hers.setup()
+    files = {"folder/input": os.urandom(4_000_000)}
+    script = "echo hello; mkdir made; : >made/file"
+    for number, queue in enumerate((hers, his)):
+        directory = job(f"{script}; : {number}", files, name=f"job{number}")
+        queue.submit(f"job{number}", directory)
+        assert queue.wait([f"job{number}"])[f"job{number}"].succeeded
+    assert [one.succeeded for one in his.jobs()] == [True, True]
+    assert b"".join(his.logs("job0")) == b"hello\n"
+    his.download("job0", "_stdout", directory=tmp_path / "out")
+    his.delete("job0")
+    hers.delete("job1")
+    assert hers.submit("job2", job("true"))
+    hers.wait(["job2"])
+    assert his.cleanup()
+    assert list(path.parent.glob("q/*")) == []
+
+
+# Links
+
+
+def test_link_of_another_user_is_not_followed(
+    users: Users, two: tuple[User, User], queue_of: QueueOf
+) -> None:
+    alice, mallory = two
+    path = directory_of(alice, users.folder / "hers", 0o700)
+    queue_of(alice, path).setup()
+    shared = directory_of(alice, users.folder / "shared", 0o1777)
+    link = shared / "link"
+    link.write_text(f"tejdir: {path}\n")
+    shutil.chown(link, alice.name)
+    queue = queue_of(alice, link)
+    assert queue.jobs() == []
+    shutil.chown(link, mallory.name)
+    with pytest.raises(tej.QueueNotTrusted, match=f"owner {mallory.name}"):
+        queue.jobs()
+    assert queue_of(alice, link, trust_queue=True).jobs() == []
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_link_that_others_can_replace_is_not_followed(
+    users: Users, two: tuple[User, User], queue_of: QueueOf, mode: int
+) -> None:
+    alice, mallory = two
+    path = directory_of(alice, users.folder / "hers", 0o700)
+    shared = directory_of(alice, users.folder / "shared", mode, mallory.name)
+    with pytest.raises(tej.QueueNotTrusted, match="a link to the queue"):
+        queue_of(alice, path).setup(links=[shared / "link"])
+    link = shared / "link"
+    link.write_text(f"tejdir: {path}\n")
+    shutil.chown(link, alice.name)
+    with pytest.raises(tej.QueueNotTrusted, match="through the link"):
+        queue_of(alice, link).jobs()
