@@ -37,7 +37,9 @@ def program(verb: str, script: str, *, trusted: bool = False) -> Program:
 
 @lru_cache(maxsize=1)
 def _preamble() -> str:
-    return "\n".join(map(sent_script, ("lib/environment.sh", "trust.sh", "bootstrap.sh")))
+    return "\n".join(
+        map(sent_script, ("lib/environment.sh", "trust.sh", "bootstrap.sh"))
+    )
 
 
 def verb(
