@@ -74,7 +74,11 @@ class Host:
     @property
     def transport(self) -> Transport:
         """A way to it; each is a login of its own."""
-        return Within(f"nsenter --target {self.pid} --uts --pid --mount --")
+        return self.login("")
+
+    def login(self, command: str) -> Transport:
+        """A way to it, where `command` starts each program."""
+        return Within(f"nsenter --target {self.pid} --uts --pid --mount -- {command}")
 
     def crash(self) -> None:
         """All that runs there is gone at once."""
@@ -83,6 +87,26 @@ class Host:
         self._unshare.wait()
         if self._unshare.stdout is not None:
             self._unshare.stdout.close()
+
+
+class Clock:
+    """A clock of one's own for the programs that `prefix` starts; by libfaketime."""
+
+    def __init__(self, file: Path, offset: int = 0) -> None:
+        self._file = file
+        self.set(offset)
+        # The dynamic linker replaces $LIB.  The times of files stay the disk's.
+        self.prefix = shlex.join(
+            ["env", "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1"]
+            + ["NO_FAKE_STAT=1", "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1"]
+            + [f"FAKETIME_TIMESTAMP_FILE={file}"]
+        )
+
+    def set(self, offset: int) -> None:
+        """From now on it is that many seconds ahead of the real time."""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(f"{offset:+d}\n")
+        fresh.replace(self._file)
 
 
 # The real one, by its path: in a double of `rm`, `rm` would be itself.

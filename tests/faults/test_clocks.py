@@ -1,0 +1,246 @@
+"""Hosts whose clocks differ or jump, and hosts without a /proc: nothing that runs is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from clocks import pass_time, set_age
+from faults.machines import Clock, Host, Within
+from faults.test_two_hosts import wrappers_of
+from jobs import Gate, is_alive, wait_until
+
+import tej
+from tej import JobState, Resources
+from tej.server.scripts import Scripts, built_in
+
+Start = Callable[[str], Host]
+Make = Callable[..., Path]
+Open = Callable[[str], tej.RemoteQueue]
+HOUR = 3600
+
+
+@pytest.fixture
+def clock(require: Callable[[str], None], tmp_path: Path) -> Clock:
+    """The clock of another login node."""
+    require("faketime")
+    return Clock(tmp_path / "clock")
+
+
+@pytest.fixture
+def login2(host: Start, clock: Clock, queue_path: Path) -> tej.RemoteQueue:
+    """The queue, from a host that has `clock`."""
+    transport = host("login2").login(clock.prefix)
+    return tej.RemoteQueue("local:", str(queue_path), "default", transport=transport)
+
+
+@pytest.fixture
+def facts(queue_path: Path) -> Path:
+    """Where the facts of the job `there` are."""
+    return queue_path / "jobs/there"
+
+
+def beat_of(facts: Path) -> int:
+    return int((facts / "heartbeat").read_text() or 0)
+
+
+@pytest.mark.parametrize("offset", [1200, -1200])
+def test_login_nodes_clocks_twenty_minutes_apart(
+    queue: tej.RemoteQueue,
+    login2: tej.RemoteQueue,
+    clock: Clock,
+    facts: Path,
+    job: Make,
+    gate: Gate,
+    offset: int,
+) -> None:
+    clock.set(offset)
+    directory = job(f"echo >>'{gate.path}.starts'; {gate.wait}")
+    login2.ensure(directory, job_id="there")
+    seen = queue.status("there")
+    assert (seen.state, seen.host) == (JobState.RUNNING, "login2")
+    assert seen.seen is not None
+    assert seen.seen < 900
+    assert not queue.ensure(directory, job_id="there", retry=True).is_new
+    with pytest.raises(tej.JobStillRunning):
+        queue.delete("there")
+    # An upload of the other host, or a claim on its way, has the age that its files have.
+    (facts / "native_id").rename(facts / "hidden")
+    (facts / "started").rename(facts / "begun")
+    assert queue.status("there").state is JobState.CREATED
+    (facts / "begun").rename(facts / "started")
+    (facts / "hidden").rename(facts / "native_id")
+    gate.open()
+    wait_until(lambda: queue.status("there").succeeded, "it has ended")
+    assert len(Path(f"{gate.path}.starts").read_text()) == 1
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+@pytest.mark.usefixtures("impatient")
+def test_clock_that_jumps_ends_no_job(
+    queue: tej.RemoteQueue,
+    login2: tej.RemoteQueue,
+    clock: Clock,
+    facts: Path,
+    job: Make,
+    gate: Gate,
+    jump: int,
+) -> None:
+    limit = Resources(walltime="0:10:00")
+    login2.submit("there", job(gate.wait), resources=limit)
+    login2.submit("short", job(gate.wait), resources=Resources(walltime=4))
+    before = beat_of(facts)
+    clock.set(jump)
+    wait_until(
+        lambda: abs(beat_of(facts) - before - jump) < 600, "its clock has jumped"
+    )
+    for observer in (queue, login2):
+        assert observer.status("there").state is JobState.RUNNING
+    wait_until(lambda: login2.status("short").state.final, "its limit was reached")
+    assert "time limit" in (login2.status("short").note or "")
+    assert queue.status("there").state is JobState.RUNNING
+    gate.open()
+    wait_until(lambda: queue.status("there").succeeded, "it has ended")
+
+
+def test_file_servers_clock_that_jumps_loses_nothing(
+    queue: tej.RemoteQueue, login2: tej.RemoteQueue, facts: Path, job: Make, gate: Gate
+) -> None:
+    login2.submit("there", job(gate.wait))
+    for jump in (HOUR, -HOUR):
+        # What it looks like until the next heartbeat.
+        set_age(jump, facts / "heartbeat")
+        assert queue.status("there").state is JobState.RUNNING
+        pass_time(facts, 60)
+        assert queue.status("there").state is JobState.RUNNING
+    # Long unchanged by the uptime of who looks, it is silent whatever its date.
+    pass_time(facts, 1000)
+    assert queue.status("there").state is JobState.LOST
+    with (facts / "heartbeat").open("r+") as heartbeat:
+        heartbeat.write("1700000000\n")
+    assert queue.status("there").state is JobState.RUNNING
+    gate.open()
+    wait_until(lambda: queue.status("there").succeeded, "it has ended")
+
+
+def test_nothing_is_lost_while_queue_is_unwritable(
+    queue: tej.RemoteQueue, login2: tej.RemoteQueue, facts: Path, job: Make, gate: Gate
+) -> None:
+    login2.submit("there", job(gate.wait))
+    set_age(HOUR, facts / "heartbeat")
+    # A directory in the place of the file stands for a disk that takes nothing.
+    facts.parent.joinpath(".clock").mkdir()
+    for _ in range(2):
+        assert queue.status("there").state is JobState.RUNNING
+        pass_time(facts, 100)
+    gate.open()
+    wait_until(lambda: queue.status("there").succeeded, "it has ended")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_heartbeat_continues_after_wrapper_was_killed(
+    queue: tej.RemoteQueue, login2: tej.RemoteQueue, facts: Path, job: Make, gate: Gate
+) -> None:
+    login2.submit("there", job(gate.wait))
+    wrapper = min(wrappers_of(facts.parent.parent))
+    os.kill(wrapper, signal.SIGKILL)
+    wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
+    before = beat_of(facts)
+    wait_until(lambda: beat_of(facts) > before + 7, "it is seen after the time-out")
+    assert queue.status("there").state is JobState.RUNNING
+    gate.open()
+    wait_until((facts / "lost").exists, "what watched over it has seen its end")
+    ended = int((facts / "lost").read_text().split()[0])
+    status = queue.status("there")
+    assert (status.state, int(status.ended.timestamp())) == (JobState.LOST, ended)
+    assert abs(ended - beat_of(facts)) < 5
+
+
+def test_end_nobody_recorded_has_time_of_last_heartbeat(
+    queue: tej.RemoteQueue, host: Start, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    login3 = host("login3")
+    there = tej.RemoteQueue(
+        "local:", str(queue_path), "default", transport=login3.transport
+    )
+    there.submit("there", job(gate.wait))
+    login3.crash()
+    facts = queue_path / "jobs/there"
+    (facts / "heartbeat").write_text("1700000000\n")
+    set_age(10_000, facts / "heartbeat")
+    assert queue.status("there").state is JobState.RUNNING
+    pass_time(facts)
+    status = queue.status("there")
+    assert status.state is JobState.LOST
+    assert status.ended is not None
+    assert int(status.ended.timestamp()) == 1_700_000_000
+
+
+@pytest.fixture
+def no_proc(require: Callable[[str], None], queue_path: Path) -> tej.RemoteQueue:
+    """The queue, from a login in which /proc is empty, so that `ps` is of no use."""
+    require("root")
+    require("unshare")
+    prefix = "unshare -m sh -c 'mount -t tmpfs none /proc && exec \"$@\"' sh"
+    return tej.RemoteQueue(
+        "local:", str(queue_path), "default", transport=Within(prefix)
+    )
+
+
+@pytest.mark.usefixtures("impatient")
+def test_job_without_proc_is_seen_and_killed(
+    queue: tej.RemoteQueue, no_proc: tej.RemoteQueue, facts: Path, job: Make, gate: Gate
+) -> None:
+    no_proc.submit("there", job(gate.wait))
+    for observer in (no_proc, queue):
+        assert observer.status("there").state is JobState.RUNNING
+        with pytest.raises(tej.JobStillRunning):
+            observer.delete("there")
+    no_proc.submit("ends", job("exit 7"))
+    wait_until(lambda: no_proc.status("ends").exit_code == 7, "it has ended")
+    status = no_proc.kill("there", grace=2)
+    assert (status.state, status.processes_left) == (JobState.KILLED, 0)
+    assert not (facts / "lost").exists()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_job_is_not_lost_for_login_without_proc(
+    queue: tej.RemoteQueue, no_proc: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    queue.submit("here", job(gate.wait))
+    assert no_proc.status("here").state is JobState.RUNNING
+    assert no_proc.kill("here", grace=2).state is JobState.KILLED
+
+
+@pytest.fixture
+def only_ps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Server scripts that know processes by `ps`, as on macOS and the BSDs."""
+    scripts = built_in()
+    files = dict(scripts.files)
+    old = "if [ -r /proc/self/stat ]"
+    assert old in files["lib/process.sh"]
+    files["lib/process.sh"] = files["lib/process.sh"].replace(old, "if false")
+    changed = Scripts(files, scripts.digest[::-1])
+    monkeypatch.setattr("tej.server.scripts.built_in", lambda: changed)
+
+
+@pytest.mark.usefixtures("only_ps")
+def test_ps_in_another_time_zone_sees_same_process(
+    queue: tej.RemoteQueue,
+    facts: Path,
+    job: Make,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    queue.submit("there", job(gate.wait))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    status = queue.status("there")
+    assert (status.state, status.note) == (JobState.RUNNING, None)
+    with pytest.raises(tej.JobStillRunning):
+        queue.delete("there")
+    status = queue.kill("there", grace=2)
+    assert (status.state, status.processes_left) == (JobState.KILLED, 0)
