@@ -218,9 +218,10 @@ def is_killed(mutant: Mutant) -> bool:
             stderr=subprocess.DEVNULL,
             timeout=TIMEOUT,
         )
-        return done.returncode != 0
     except subprocess.TimeoutExpired:
         return True
+    else:
+        return done.returncode != 0
     finally:
         mutant.path.write_bytes(original)
 

@@ -13,8 +13,8 @@ from jobs import Gate, job_directory
 
 import tej
 from tej_vistrails.client import ClientError, CommandClient, Work, find_command
-from tej_vistrails.engine.library import LibraryClient
-from tej_vistrails.place import Place, compose
+from tej_vistrails.library_client import LibraryClient
+from tej_vistrails.queue_address import QueueAddress, compose
 from tests.adapters_vistrails.conftest import CHECKOUT
 
 
@@ -25,7 +25,7 @@ def client(
     """One of each kind, for a queue on the shared server."""
     monkeypatch.setenv("TEJ_COMMAND", shlex.join([sys.executable, "-m", "tej"]))
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    made = request.param(Place("server", str(queue_path), "default"))
+    made = request.param(QueueAddress("server", str(queue_path), "default"))
     yield made
     if isinstance(made, LibraryClient):
         made.queue.close()
@@ -121,11 +121,11 @@ def test_a_queue_with_another_runtime_than_those_needed_is_refused(
     client: Any, library: tej.RemoteQueue
 ) -> None:
     library.setup()
-    place = Place("server", str(library.queue), None, ("pbs", "slurm"))
+    place = QueueAddress("server", str(library.queue), None, ("pbs", "slurm"))
     picky = type(client)(place)
     assert kind(lambda: picky.status("a"))
     fitting = type(client)(
-        Place("server", str(library.queue), None, ("default", "slurm"))
+        QueueAddress("server", str(library.queue), None, ("default", "slurm"))
     )
     assert fitting.status("a") is None
 
@@ -141,7 +141,7 @@ def test_a_queue_with_another_runtime_than_those_needed_is_refused(
 def test_only_a_connection_that_may_come_back_is_one_that_may_pass(
     client: Any, destination: str, expected: str
 ) -> None:
-    far = type(client)(Place(destination))
+    far = type(client)(QueueAddress(destination))
     with pytest.raises(ClientError) as caught:
         far.status("a")
     assert caught.value.kind == expected
@@ -149,9 +149,9 @@ def test_only_a_connection_that_may_come_back_is_one_that_may_pass(
 
 
 def test_a_command_that_does_not_answer_is_named(place: object) -> None:
-    silent = CommandClient(Place("server"), ["true"])
+    silent = CommandClient(QueueAddress("server"), ["true"])
     assert kind(lambda: silent.status("a")) == "NoAnswer"
-    absent = CommandClient(Place("server"), ["/absent/tej"])
+    absent = CommandClient(QueueAddress("server"), ["/absent/tej"])
     assert kind(lambda: absent.status("a")) == "NoCommand"
 
 
@@ -193,6 +193,6 @@ def test_a_destination_is_composed_of_a_queues_ports(
     ],
 )
 def test_a_place_is_shown_without_its_password(destination: str, shown: str) -> None:
-    place = Place(destination, "q")
+    place = QueueAddress(destination, "q")
     assert place.shown == shown
     assert repr(place) == f"<queue q on {shown}>"

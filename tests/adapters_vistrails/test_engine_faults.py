@@ -191,14 +191,14 @@ def test_a_server_that_lets_nobody_in_is_an_error_and_keeps_the_record(
     config = home / ".ssh/config"
     good = config.read_text()
     config.write_text(good.replace("IdentityFile", "#IdentityFile"))
-    from tej_vistrails import client
+    from tej_vistrails import clients
 
-    client._clients.clear()
+    clients._clients.clear()
     with pipeline.run(monitor) as execution:
         assert list(execution.errors) == ["job"]
         assert "key" in str(execution.errors["job"])
     config.write_text(good)
-    client._clients.clear()
+    clients._clients.clear()
     (record,) = JobMonitor(monitor.path).jobs.values()
     assert not record.finished
     assert record.parameters["job_id"] == job_id(pipeline)

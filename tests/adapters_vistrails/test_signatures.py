@@ -18,7 +18,7 @@ from tej_vistrails.description import (
     Module,
     Parameter,
 )
-from tej_vistrails.engine.pipeline import Node
+from tej_vistrails.engine.graph import Node
 from tej_vistrails.signatures import content_signature, vistrails_signature
 
 

@@ -12,27 +12,34 @@ Part of what VisTrails loads: Python 2.7 and 3.
 
 from __future__ import absolute_import, division
 
+from .description import TEJ as identifier
+from .description import TEJ_VERSION as version
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine import Execution as Execution
-    from .engine import JobMonitor as JobMonitor
-    from .engine import Pipeline as Pipeline
-    from .engine import PipelineError as PipelineError
+    from .engine.errors import PipelineError as PipelineError
+    from .engine.execution import Execution as Execution
+    from .engine.monitor import JobMonitor as JobMonitor
+    from .engine.pipeline import Pipeline as Pipeline
 
-identifier = "org.vistrails.extra.tej"
 name = "tej"
-version = "0.2"
 
-_ENGINE = ("Execution", "JobMonitor", "Pipeline", "PipelineError")
+_ENGINE = {
+    "Execution": "execution",
+    "JobMonitor": "monitor",
+    "Pipeline": "pipeline",
+    "PipelineError": "errors",
+}
 
 
 def __getattr__(wanted):
     # type: (str) -> Any
-    """The engine, on first use: VisTrails reads this file and has its own."""
+    """Import the engine on first use: VisTrails reads this file and has its own."""
     if wanted in _ENGINE:
-        from . import engine
+        import importlib
 
-        return getattr(engine, wanted)
+        module = importlib.import_module("%s.engine.%s" % (__name__, _ENGINE[wanted]))
+        return getattr(module, wanted)
     raise AttributeError("module '%s' has no attribute '%s'" % (__name__, wanted))

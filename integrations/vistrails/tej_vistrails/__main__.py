@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 import tej
-from tej_vistrails.engine import Execution, JobMonitor, Pipeline
+from tej_vistrails.engine.execution import Execution
 from tej_vistrails.engine.installation import install as install_package
+from tej_vistrails.engine.monitor import JobMonitor
+from tej_vistrails.engine.pipeline import Pipeline
 
 FAILED, SUSPENDED = 1, 5
 

@@ -8,7 +8,7 @@ from __future__ import absolute_import, division
 import os
 import shutil
 
-from .host import Module, PathObject, fail, settings
+from .vistrails_api import Module, PathObject, fail, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

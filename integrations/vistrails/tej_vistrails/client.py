@@ -13,13 +13,13 @@ import os
 import shlex
 import subprocess
 
-from .tables import RESOURCES
+from .ports import RESOURCES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-    from .place import Place
+    from .queue_address import QueueAddress
 
     Document = Dict[str, Any]
 
@@ -69,17 +69,17 @@ class CommandClient(object):
     the job's variables by stdin; neither is in the arguments, which everybody may see.
     """
 
-    def __init__(self, place, command=None):
-        # type: (Place, Optional[Sequence[str]]) -> None
-        self.place = place
+    def __init__(self, address, command=None):
+        # type: (QueueAddress, Optional[Sequence[str]]) -> None
+        self.address = address
         self.command = list(command or find_command())
 
     def ensure(self, job_id, work, retry=False):
         # type: (str, Work, bool) -> bool
         """Start a job, or find it; whether it is new."""
         words = ["--id", job_id, "--retry" if retry else "--reuse"]
-        if self.place.setup_runtime:
-            words += ["--runtime", self.place.setup_runtime]
+        if self.address.setup_runtime:
+            words += ["--runtime", self.address.setup_runtime]
         if work.script is not None:
             words += ["--script", work.script]
         for name in RESOURCES:
@@ -149,11 +149,11 @@ class CommandClient(object):
 
     def _ask(self, verb, options, words=(), stdin=""):
         # type: (str, Sequence[str], Sequence[str], str) -> Document
-        arguments = [verb, "--json", "--queue", self.place.queue]
-        for name in self.place.need_runtime:
+        arguments = [verb, "--json", "--queue", self.address.queue]
+        for name in self.address.need_runtime:
             arguments += ["--need-runtime", name]
         line = self.command + arguments + list(options) + ["--"] + list(words)
-        environment = dict(os.environ, TEJ_DESTINATION=self.place.destination)
+        environment = dict(os.environ, TEJ_DESTINATION=self.address.destination)
         try:
             process = subprocess.Popen(
                 _native(line),
@@ -228,22 +228,3 @@ def find_command():
             return list(_native(json.load(file)))
     except (IOError, OSError):
         return ["tej"]
-
-
-_clients = {}  # type: Dict[Tuple[object, ...], Any]
-
-
-def open_client(place):
-    # type: (Place) -> Any
-    """The client for a queue, one for each process."""
-    from .host import IN_VISTRAILS
-
-    key = (os.getpid(),) + place.key
-    if key not in _clients:
-        if IN_VISTRAILS:
-            _clients[key] = CommandClient(place)
-        else:
-            from .engine.library import LibraryClient
-
-            _clients[key] = LibraryClient(place)
-    return _clients[key]

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 BASIC = "org.vistrails.vistrails.basic"
 TEJ = "org.vistrails.extra.tej"
+TEJ_VERSION = "0.2"
+"""Version of the package in every signature; not the version of tej."""
 
 
 class Parameter(object):

@@ -8,9 +8,9 @@ from __future__ import absolute_import, division
 import os
 
 from .client import ClientError
-from .host import Module, PathObject, fail, settings
 from .jobs import Job
 from .remote_job import give_up
+from .vistrails_api import Module, PathObject, fail, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

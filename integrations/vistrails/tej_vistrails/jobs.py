@@ -14,7 +14,11 @@ import sys
 
 from .assembly import AssembleDirectoryMixin
 from .client import ClientError, Work
-from .host import (
+from .ports import CONTENT_DIGITS, RESOURCES, SCHEMES
+from .queues import Queue
+from .remote_job import RemoteJob, await_end, exit_code, give_up, why_not_well
+from .signatures import CannotSign, content_signature
+from .vistrails_api import (
     JobMixin,
     Module,
     ModuleError,
@@ -24,10 +28,6 @@ from .host import (
     settings,
     warn,
 )
-from .queues import Queue
-from .remote_job import RemoteJob, await_end, exit_code, give_up, why_not_well
-from .signatures import CannotSign, content_signature
-from .tables import CONTENT_DIGITS, RESOURCES, SCHEMES
 
 try:
     from urllib import unquote as unquote_to_bytes  # type: ignore[attr-defined]
@@ -251,10 +251,10 @@ class BaseSubmitJob(JobMixin, Module):
         """What the host shows of its jobs, and keeps with the workflow."""
         if self.job is None:
             return
-        place = self.job.queue.place
+        address = self.job.queue.address
         parameters = {
-            "destination": place.shown,
-            "queue": place.queue,
+            "destination": address.shown,
+            "queue": address.queue,
             "job_id": self.job.job_id,
         }  # type: Dict[str, Any]
         if finished and self.status is not None and self.status["state"] == "finished":

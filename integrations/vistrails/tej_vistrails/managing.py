@@ -6,10 +6,10 @@ Part of what VisTrails loads: Python 2.7 and 3.
 from __future__ import absolute_import, division
 
 from .client import ClientError
-from .host import Module, NotCacheable, fail, settings
 from .jobs import JOB, Job
 from .queues import Queue
 from .remote_job import RemoteJob, give_up
+from .vistrails_api import Module, NotCacheable, fail, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

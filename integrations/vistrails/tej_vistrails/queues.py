@@ -5,9 +5,9 @@ Part of what VisTrails loads: Python 2.7 and 3.
 
 from __future__ import absolute_import, division
 
-from .host import Module, fail, settings
-from .place import Place, compose
-from .tables import SCHEMES
+from .ports import SCHEMES
+from .queue_address import QueueAddress, compose
+from .vistrails_api import Module, fail, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Queue(Module):
                 % ("' or '".join(sorted(SCHEMES)), scheme),
             )
         needed = self.force_get_input("need_runtime", "").split(",")
-        place = Place(
+        address = QueueAddress(
             compose(
                 self.get_input("hostname"),
                 self.force_get_input("username"),
@@ -63,17 +63,17 @@ class Queue(Module):
             self.force_get_input("setup_runtime") or None,
             tuple(sorted(name.strip() for name in needed if name.strip())),
         )
-        self.set_output("queue", QueueReference(place, scheme))
+        self.set_output("queue", QueueReference(address, scheme))
 
 
 class QueueReference(object):
     """What a Queue gives to its jobs."""
 
-    def __init__(self, place, scheme):
-        # type: (Place, str) -> None
-        self.place = place
+    def __init__(self, address, scheme):
+        # type: (QueueAddress, str) -> None
+        self.address = address
         self.scheme = scheme
 
     def __repr__(self):
         # type: () -> str
-        return repr(self.place)
+        return repr(self.address)

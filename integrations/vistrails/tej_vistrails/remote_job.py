@@ -5,16 +5,17 @@ Part of what VisTrails loads: Python 2.7 and 3.
 
 from __future__ import absolute_import, division
 
-from .client import ClientError, open_client
-from .host import fail, suspend, waits, warn
+from .client import ClientError
+from .clients import open_client
+from .vistrails_api import fail, suspend, waits, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn, Optional
 
     from .client import Document
-    from .host import Module
     from .queues import QueueReference
+    from .vistrails_api import Module
 
 SIGNALLED = 128
 """What shells add to the number of a signal."""
@@ -38,7 +39,7 @@ class RemoteJob(object):
     def client(self):
         # type: () -> Any
         """What the queue is asked with."""
-        return open_client(self.queue.place)
+        return open_client(self.queue.address)
 
     def look(self):
         # type: () -> Optional[Document]

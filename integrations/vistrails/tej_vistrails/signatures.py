@@ -19,7 +19,7 @@ VisTrails cannot hash at all if it is more than ASCII.
    File, Directory or Path, the content of that
 
 Not in it: versions of packages, and the ports that change nothing in what the job does
-(`tables.BESIDE_THE_WORK`), with all that leads to them; the Queue is one of that.
+(`ports.BESIDE_THE_WORK`), with all that leads to them; the Queue is one of that.
 
 Part of what VisTrails loads: Python 2.7 and 3.
 """
@@ -32,7 +32,7 @@ import stat
 import sys
 
 from .description import BASIC, TEJ
-from .tables import BESIDE_THE_WORK, NEW_BESIDE_THE_WORK
+from .ports import BESIDE_THE_WORK, NEW_BESIDE_THE_WORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,13 @@ from pathlib import Path as LocalPath
 from string import Formatter
 from typing import Any
 
-from tej_vistrails.engine.errors import ModuleError
-from tej_vistrails.engine.module import Module, ModuleSettings, NotCacheable, PathObject
+from tej_vistrails.engine.module import (
+    Module,
+    ModuleError,
+    ModuleSettings,
+    NotCacheable,
+    PathObject,
+)
 
 VERSION = "2.1.1"
 """Of VisTrails' basic package; part of every signature."""

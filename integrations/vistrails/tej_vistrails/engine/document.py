@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tej_vistrails.engine.errors import PipelineError
 
 if TYPE_CHECKING:
-    from tej_vistrails.engine.pipeline import Node, Pipeline
+    from tej_vistrails.engine.graph import Graph, Node
 
-Made = TypeVar("Made", bound="Pipeline")
+Made = TypeVar("Made", bound="Graph")
 _KEYS = {"signatures", "modules", "connections"}
 _MODULE_KEYS = {"type", "inputs", "files"}
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "text"}
@@ -63,7 +63,7 @@ def parse(make: type[Made], document: Any) -> Made:
     return pipeline
 
 
-def _add(pipeline: Pipeline, name: str, module: Any) -> None:
+def _add(pipeline: Graph, name: str, module: Any) -> None:
     what = f"Module '{name}'"
     _check(module, _MODULE_KEYS, what)
     if "type" not in module:
@@ -90,7 +90,7 @@ def _check(document: Any, keys: set[str], what: str) -> None:
             raise PipelineError(f"{what} has no '{key}'; it has {known}")
 
 
-def _find(pipeline: Pipeline, word: str) -> tuple[Node, str]:
+def _find(pipeline: Graph, word: str) -> tuple[Node, str]:
     """`module.port`; what comes after the first dot may have dots in it."""
     name, _, port = word.partition(".")
     if name not in pipeline.nodes:

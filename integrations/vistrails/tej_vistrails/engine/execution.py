@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import tej
 from tej_vistrails.engine import types
-from tej_vistrails.engine.errors import ModuleError, ModuleHadError, ModuleSuspended
-from tej_vistrails.engine.module import Connector, Interpreter, Module, SetValue
+from tej_vistrails.engine.module import (
+    Connector,
+    Interpreter,
+    Module,
+    ModuleError,
+    ModuleHadError,
+    ModuleSuspended,
+    SetValue,
+)
 from tej_vistrails.signatures import vistrails_signature
 
 if TYPE_CHECKING:
+    from tej_vistrails.engine.graph import Graph, Node, Output
     from tej_vistrails.engine.monitor import JobMonitor
-    from tej_vistrails.engine.pipeline import Node, Output, Pipeline
 
 
 class _InPipeline:
@@ -32,7 +39,7 @@ class Execution:
     Temporary files, which outputs may be, last until it is closed.
     """
 
-    def __init__(self, pipeline: Pipeline, monitor: JobMonitor) -> None:
+    def __init__(self, pipeline: Graph, monitor: JobMonitor) -> None:
         self.pipeline = pipeline
         self.directory = tempfile.mkdtemp(prefix="tej_vistrails")
         self._interpreter = Interpreter(self.directory, monitor)

@@ -10,15 +10,53 @@ import ast
 import logging
 import tempfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import tej
 from tej_vistrails.description import Description
-from tej_vistrails.engine.errors import ModuleError, ModuleHadError, ModuleSuspended
-
-if TYPE_CHECKING:
-    from tej_vistrails.engine.monitor import JobMonitor
 
 logger = logging.getLogger("tej.vistrails")
+
+
+class ModuleError(tej.Error):
+    """A module failed: `module` is the module, `msg` the reason."""
+
+    default = "A module failed"
+
+    def __init__(self, module: Module, errormsg: str) -> None:
+        super().__init__(errormsg)
+        self.module = module
+        self.msg = errormsg
+
+
+class ModuleSuspended(ModuleError):
+    """A module is not ready: its job runs, or its server cannot be reached.
+
+    Execute the pipeline again later; `handle.finished()` says whether the job has
+    ended.
+    """
+
+    def __init__(self, module: Module, errormsg: str, handle: Any = None) -> None:
+        super().__init__(module, errormsg)
+        self.handle = handle
+
+
+class ModuleHadError(ModuleError):
+    """A module failed or was suspended earlier, and another module needs its result."""
+
+
+class JobRecords(Protocol):
+    """The part of a job monitor that modules call (`JobMonitor` implements it)."""
+
+    def getJob(self, id: str) -> Any: ...
+
+    def addJob(
+        self, id: str, params: Any = None, name: str = "", finished: bool = False
+    ) -> None: ...
+
+    def deleteJob(self, id: str) -> None: ...
+
+    def checkJob(self, module: Module, id: str, handle: Any) -> None: ...
 
 
 class ModuleSettings:
@@ -60,7 +98,7 @@ class FilePool:
 class Interpreter:
     """What executes the modules, as far as they see it."""
 
-    def __init__(self, directory: str, monitor: JobMonitor) -> None:
+    def __init__(self, directory: str, monitor: JobRecords) -> None:
         self.filePool = FilePool(directory)
         self.monitor = monitor
 
@@ -226,9 +264,9 @@ class Module:
             raise ModuleError(self, f"output port '{port_name}' not found")
         return self.outputPorts[port_name]
 
-    def job_monitor(self) -> JobMonitor:
+    def job_monitor(self) -> JobRecords:
         """What keeps the records of jobs."""
-        monitor: JobMonitor = self.interpreter.monitor
+        monitor: JobRecords = self.interpreter.monitor
         return monitor
 
 

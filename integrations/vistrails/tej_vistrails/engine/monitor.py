@@ -12,12 +12,10 @@ import os
 import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tej_vistrails.engine.errors import ModuleSuspended, PipelineError
-
-if TYPE_CHECKING:
-    from tej_vistrails.engine.module import Module
+from tej_vistrails.engine.errors import PipelineError
+from tej_vistrails.engine.module import Module, ModuleSuspended
 
 
 class Record:

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tej_vistrails import init, version
-from tej_vistrails.description import BASIC, TEJ
+from tej_vistrails import init
+from tej_vistrails.description import BASIC, TEJ, TEJ_VERSION
 from tej_vistrails.engine import basic
 from tej_vistrails.engine.errors import PipelineError
 from tej_vistrails.engine.module import Module
 
-VERSIONS = {BASIC: basic.VERSION, TEJ: version}
+VERSIONS = {BASIC: basic.VERSION, TEJ: TEJ_VERSION}
 """Of the packages that are known, by their identifiers."""
 SHORT = {"basic": BASIC, "tej": TEJ}
 

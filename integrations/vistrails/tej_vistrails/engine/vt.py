@@ -20,9 +20,9 @@ from tej_vistrails.engine.errors import PipelineError
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from tej_vistrails.engine.pipeline import Node, Pipeline
+    from tej_vistrails.engine.graph import Graph, Node
 
-Made = TypeVar("Made", bound="Pipeline")
+Made = TypeVar("Made", bound="Graph")
 Key = tuple[str, str]
 """What an element is, and its number."""
 

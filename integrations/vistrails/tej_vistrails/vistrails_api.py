@@ -10,13 +10,13 @@ import sys
 
 from .description import Connection, Description, ExtraPort, Function, Parameter
 from .description import Module as Described
-from .tables import NEW_BESIDE_THE_WORK
+from .ports import NEW_BESIDE_THE_WORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Tuple
 
-    from .engine.monitor import JobMonitor
+    from .engine.module import JobRecords
 
 try:
     import vistrails.core.modules.vistrails_module  # type: ignore
@@ -31,11 +31,12 @@ else:
     IN_VISTRAILS = True
 
 if TYPE_CHECKING or not IN_VISTRAILS:
-    from .engine.errors import ModuleError, ModuleSuspended
     from .engine.module import (
         JobMixin,
         Module,
+        ModuleError,
         ModuleSettings,
+        ModuleSuspended,
         NotCacheable,
         PathObject,
         describe,
@@ -58,7 +59,7 @@ if TYPE_CHECKING or not IN_VISTRAILS:
         return ModuleSuspended(module, message, handle=handle)
 
     def waits(monitor):
-        # type: (JobMonitor) -> bool
+        # type: (JobRecords) -> bool
         """Whether modules wait for their jobs: not here, where the pipeline does, so
         that all of its jobs run meanwhile."""
         return False
@@ -98,7 +99,7 @@ else:
     def waits(monitor):
         """Whether the workflow waits for its jobs; else they suspend it.
 
-        As `JobMonitor.checkJob` decides it, which asks every ten minutes only."""
+        As `JobRecords.checkJob` decides it, which asks every ten minutes only."""
         if monitor.currentWorkflow() is None or monitor.callback is not None:
             return False
         configuration = get_vistrails_configuration()

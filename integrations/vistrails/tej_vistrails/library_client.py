@@ -10,7 +10,7 @@ from typing import Any
 
 import tej
 from tej_vistrails.client import OUTPUT_LINES, ClientError, Work
-from tej_vistrails.place import Place
+from tej_vistrails.queue_address import QueueAddress
 
 Document = dict[str, Any]
 
@@ -18,8 +18,8 @@ Document = dict[str, Any]
 class LibraryClient:
     """The same verbs as `CommandClient` has, and the same answers."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, address: QueueAddress) -> None:
+        self.address = address
         self._queue: tej.RemoteQueue | None = None
 
     @property
@@ -28,11 +28,11 @@ class LibraryClient:
         if self._queue is None:
             try:
                 self._queue = tej.RemoteQueue(
-                    self.place.destination,
-                    self.place.queue,
+                    self.address.destination,
+                    self.address.queue,
                     # As for the command
-                    self.place.setup_runtime or os.environ.get("TEJ_RUNTIME") or None,
-                    self.place.need_runtime or None,
+                    self.address.setup_runtime or os.environ.get("TEJ_RUNTIME") or None,
+                    self.address.need_runtime or None,
                 )
             except ValueError as error:
                 raise ClientError("UsageError", str(error)) from error

@@ -18,7 +18,7 @@ _PARTS = re.compile(
 )
 
 
-class Place(object):
+class QueueAddress(object):
     """A queue on a server.  Its text and its `shown` are without a password."""
 
     def __init__(
