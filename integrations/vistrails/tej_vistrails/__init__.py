@@ -1,13 +1,13 @@
 """VisTrails modules that run jobs with tej: a module's signature is its job's id.
 
-Loads in VisTrails 2.2.4 (Python 2.7), and in the engine beside it (Python 3):
+The package loads in VisTrails 2.2.4 (Python 2.7) and in its own engine (Python 3):
 
     from tej_vistrails import Pipeline
 
-`identifier` and `version` are those of the package that came with VisTrails: both are
-part of every signature, and so of the id of every job there is.
+`identifier` and `version` are the same as in the package that came with VisTrails.
+Both enter every signature, so changing them would change the id of every job.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division

@@ -1,4 +1,4 @@
-"""`python -m tej_vistrails`: pipelines from a terminal, and the way into VisTrails."""
+"""`python -m tej_vistrails`: run pipelines, and install the package into VisTrails."""
 
 from __future__ import annotations
 
@@ -28,27 +28,32 @@ def main() -> None:
 
 _pipeline = click.argument("pipeline", type=click.Path(exists=True, dir_okay=False))
 _version = click.option(
-    "--version", "tag", metavar="TAG|N", help="Of a vistrail; by default the latest."
+    "--version",
+    "tag",
+    metavar="TAG|N",
+    help="Version of a vistrail.  [default: latest]",
 )
 
 
 @main.command()
 @_pipeline
 @_version
-@click.option("--wait", is_flag=True, help="Until all is done; else jobs suspend it.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Wait no longer.")
+@click.option("--wait", is_flag=True, help="Wait until all jobs have ended.")
+@click.option(
+    "--timeout", type=float, metavar="SECONDS", help="Stop waiting after this time."
+)
 @click.option(
     "--jobs",
     metavar="FILE",
-    help="What is remembered of its jobs.  [default: PIPELINE.jobs]",
+    help="File with job records.  [default: PIPELINE.jobs]",
 )
 def run(
     pipeline: str, tag: str | None, wait: bool, timeout: float | None, jobs: str | None
 ) -> int:
-    """Execute PIPELINE (.json, .vt, .xml), or go on with it.
+    """Execute PIPELINE (.json, .vt, .xml), or continue it.
 
-    Ends with 0 if all is done, 1 if a module failed, 5 if jobs are running: execute it
-    again then, now or tomorrow, here or on another machine.
+    Exit status: 0 if everything is done, 1 if a module failed, 5 if jobs are running.
+    Run the command again later, on this or another machine, to continue.
     """
     monitor = JobMonitor(jobs or pipeline + ".jobs")
     loaded = Pipeline.load(pipeline, tag)
@@ -63,7 +68,7 @@ def run(
 
 
 def report(execution: Execution) -> None:
-    """What is not done, on stderr."""
+    """Print failed and suspended modules to stderr."""
     for name, suspended in execution.suspended.items():
         what = f"suspended: {suspended} ({suspended.handle.job_id})"
         click.echo(f"{name}: {what}", err=True)
@@ -88,7 +93,7 @@ def ids(pipeline: str, tag: str | None) -> None:
     help="VisTrails' user packages.  [default: ~/.vistrails/userpackages]",
 )
 def install(directory: Path | None) -> None:
-    """Put the package where VisTrails finds it; again after each update of tej."""
+    """Install the package into VisTrails.  Repeat after each update of tej."""
     click.echo(install_package(directory))
 
 

@@ -1,6 +1,6 @@
-"""A directory put together from another one and from files on ports.
+"""Job directories assembled from a base directory and files on ports.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -24,28 +24,30 @@ else:
 
 
 class AssembleDirectoryMixin(_Mixed):
-    """For modules that take files on ports of their own, named like the files.
+    """Mixin for modules with one extra input port per file, named like the file.
 
-    No module itself: VisTrails wants each to have one base that is one."""
+    It does not inherit from `Module`: VisTrails requires exactly one module base."""
 
     input_ports_order = ()  # type: Sequence[str]
-    """The names of these ports."""
+    """Names of the extra ports."""
 
     def transfer_attrs(self, module):
         # type: (Any) -> None
-        """Called by the host with the module as it is in the pipeline."""
+        """Called by the host with the module as the pipeline describes it."""
         super(AssembleDirectoryMixin, self).transfer_attrs(module)
         self.input_ports_order = [port.name for port in module.input_port_specs]
 
     def assemble_directory(self, base=None):
         # type: (Optional[Any]) -> str
-        """The path of `base` with the files of the ports; a copy, if there are any."""
+        """Return a directory with the files of `base` and of the extra ports.
+
+        This is `base` itself if there are no extra ports, otherwise a copy."""
         if base is not None and not self.input_ports_order:
             return str(base.name)
         pool = self.interpreter.filePool.create_directory(
             prefix="vt_tmp_makedirectory_"
         )
-        # What people read in lists of jobs
+        # The directory's name becomes the job's name in listings.
         folder = os.path.join(pool.name, type(self).__name__)
         if base is None:
             os.mkdir(folder)
@@ -72,7 +74,7 @@ class AssembleDirectoryMixin(_Mixed):
 
 
 class MakeDirectory(AssembleDirectoryMixin, Module):
-    """A temporary directory with the files of its ports in it."""
+    """Create a temporary directory that holds the files on its ports."""
 
     _settings = settings(
         configure_widget="%s.widgets:FilesConfigurationWidget"

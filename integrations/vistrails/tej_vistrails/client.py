@@ -1,8 +1,8 @@
-"""How a queue is asked: by the `tej` command, or by the library where that can be had.
+"""Client that runs the `tej` command, for Pythons that cannot import the library.
 
-Both answer with what `--json` of the command gives (`docs/commands.md`).
+Answers have the form of the command's `--json` output (`docs/commands.md`).
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 COMMAND_FILE = "command.json"
-"""Beside this file, written by the installation: the words that `tej` is."""
+"""File beside this one, written by the installation: the command line of `tej`."""
 OUTPUT_LINES = 20
 _NOT_THERE = ("JobNotFound", "QueueDoesntExist")
 
 
 class ClientError(Exception):
-    """What tej answered instead.  `kind` is the name of its error."""
+    """tej reported an error; `kind` is the name of tej's error class."""
 
     def __init__(self, kind, message):
         # type: (str, str) -> None
@@ -42,14 +42,14 @@ class ClientError(Exception):
     @property
     def may_pass(self):
         # type: () -> bool
-        """Whether the same question may be answered later, with nothing changed here.
+        """Whether the same request may succeed later without a change on this side.
 
-        Not so if the server was there and would not have us."""
+        True for a lost connection, false for a refused login."""
         return self.kind == "ConnectionFailed"
 
 
 class Work(object):
-    """A directory that is to be a job, and what goes with it."""
+    """A job directory with the options for its submission."""
 
     def __init__(self, directory, script=None):
         # type: (str, Optional[str]) -> None
@@ -63,10 +63,11 @@ class Work(object):
 
 
 class CommandClient(object):
-    """Asks with the `tej` command, a process for each question.
+    """Runs the `tej` command, one process per request.
 
-    The destination, which may have a password in it, goes there in the environment, and
-    the job's variables by stdin; neither is in the arguments, which everybody may see.
+    Arguments are visible to all users of the machine.  The destination, which may
+    contain a password, is therefore passed in the environment, and the job's
+    environment variables on stdin.
     """
 
     def __init__(self, address, command=None):
@@ -76,7 +77,7 @@ class CommandClient(object):
 
     def ensure(self, job_id, work, retry=False):
         # type: (str, Work, bool) -> bool
-        """Start a job, or find it; whether it is new."""
+        """Start a job, or find it; return whether it is new."""
         words = ["--id", job_id, "--retry" if retry else "--reuse"]
         if self.address.setup_runtime:
             words += ["--runtime", self.address.setup_runtime]
@@ -100,7 +101,7 @@ class CommandClient(object):
 
     def status(self, job_id):
         # type: (str) -> Optional[Document]
-        """What is known of a job; None if it is not there."""
+        """Return the status of a job; None if it does not exist."""
         try:
             return self._one(self._ask("status", ["--id", job_id]))
         except ClientError as error:
@@ -110,12 +111,12 @@ class CommandClient(object):
 
     def wait(self, job_id):
         # type: (str) -> Document
-        """Its status, when it has ended."""
+        """Wait for the end of a job, and return its status."""
         return self._one(self._ask("wait", ["--id", job_id]))
 
     def download(self, job_id, names, directory):
         # type: (str, Sequence[str], str) -> List[str]
-        """Fetch files, each to its path below a directory; what was written."""
+        """Download files, keeping their paths, and return the paths written."""
         written = []  # type: List[str]
         for words in _in_calls(names):
             options = ["--id", job_id, "--directory", directory]
@@ -124,7 +125,7 @@ class CommandClient(object):
 
     def output(self, job_id, stream, lines=OUTPUT_LINES):
         # type: (str, str, Optional[int]) -> str
-        """What a job wrote to "stdout" or "stderr": the last lines, or all of them."""
+        """Return the last `lines` of "stdout" or "stderr"; None for all of them."""
         options = ["--id", job_id, "--" + stream]
         if lines is not None:
             options += ["--tail", "%d" % lines]
@@ -133,12 +134,12 @@ class CommandClient(object):
 
     def kill(self, job_id):
         # type: (str) -> Document
-        """End it, if it has not ended; its status."""
+        """Kill a job unless it has ended, and return its status."""
         return self._one(self._ask("kill", ["--id", job_id]))
 
     def delete(self, job_id):
         # type: (str) -> None
-        """Remove it with its files; it has to have ended."""
+        """Delete a job that has ended, with its files."""
         self._one(self._ask("delete", ["--id", job_id]))
 
     def _one(self, answer):
@@ -190,7 +191,7 @@ def _raise(error):
 
 def _native(value):
     # type: (Any) -> Any
-    """With its text as modules have it, which in Python 2 is bytes."""
+    """Convert text to `str`, which modules expect; in Python 2 that is bytes."""
     if isinstance(value, dict):
         return {_native(key): _native(value[key]) for key in value}
     if isinstance(value, list):
@@ -207,9 +208,10 @@ def _text(data):
 
 def _in_calls(names):
     # type: (Sequence[str]) -> List[List[str]]
-    """File names, for one call each; as a rule one.
+    """Group file names into calls of the command; usually one call.
 
-    Of several words the command takes the first for a destination if it looks like one.
+    The command takes the first of several words for a destination if it looks like
+    one, so that such a name must not come first.
     """
     plain = [name for name in names if "@" not in name and "://" not in name]
     if len(names) > 1 and (not plain or "local:" in plain):
@@ -219,7 +221,7 @@ def _in_calls(names):
 
 def find_command():
     # type: () -> List[str]
-    """The words to start tej with: TEJ_COMMAND, what was installed, or `tej`."""
+    """Return the command line of tej: TEJ_COMMAND, the installed one, or `tej`."""
     words = os.environ.get("TEJ_COMMAND")
     if words:
         return shlex.split(words)

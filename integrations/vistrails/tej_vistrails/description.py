@@ -1,6 +1,6 @@
-"""A pipeline as data: modules, what is set on their ports, and what leads where.
+"""A pipeline as plain data: modules, values set on ports, and connections.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -16,7 +16,7 @@ TEJ_VERSION = "0.2"
 
 
 class Parameter(object):
-    """A value as VisTrails writes it down, and the type it is read as."""
+    """A value as text, in VisTrails' notation, and its type."""
 
     def __init__(self, type_, value, package=BASIC, namespace="", name=""):
         # type: (str, str, str, str, str) -> None
@@ -29,13 +29,12 @@ class Parameter(object):
     @property
     def is_path(self):
         # type: () -> bool
-        """Whether it names something on this machine."""
+        """Whether the value is a path on this machine."""
         return self.package == BASIC and self.type in ("File", "Directory")
 
 
 class Function(object):
-    """An input port on which something is set: one value, or several for a port that
-    takes several at once."""
+    """Values set on an input port: one, or several for a port with several types."""
 
     def __init__(self, port, parameters):
         # type: (str, Sequence[Parameter]) -> None
@@ -44,7 +43,7 @@ class Function(object):
 
 
 class ExtraPort(object):
-    """A port that this one module has and others of its type have not."""
+    """A port added to one module, beside the ports of its type."""
 
     def __init__(self, type_, name, signature, depth=0):
         # type: (str, str, str, int) -> None
@@ -70,7 +69,7 @@ class Module(object):
         self.controls = []  # type: List[Tuple[str, str]]
         self.extra_ports = []  # type: List[ExtraPort]
         self.defaults = {}  # type: Dict[str, Sequence[str]]
-        """Of its ports, as far as they have one; written as values are."""
+        """Default values by port, in the same notation as values."""
 
     @property
     def kind(self):
@@ -79,7 +78,7 @@ class Module(object):
 
 
 class Connection(object):
-    """From an output port of one module to an input port of another."""
+    """A connection from an output port to an input port."""
 
     def __init__(self, source, source_port, target, target_port):
         # type: (int, str, int, str) -> None
@@ -90,7 +89,7 @@ class Connection(object):
 
 
 class Description(object):
-    """The modules by their numbers, and the connections."""
+    """The modules of a pipeline by number, and their connections."""
 
     def __init__(self):
         # type: () -> None
@@ -99,5 +98,5 @@ class Description(object):
 
     def into(self, target):
         # type: (int) -> List[Connection]
-        """What leads to a module."""
+        """Return the connections that lead to a module."""
         return [one for one in self.connections if one.target == target]

@@ -1,6 +1,6 @@
-"""The modules that fetch files from jobs.
+"""Modules that download files from jobs.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Download(Module):
-    """What fetching has in common."""
+    """Base of the modules that download."""
 
     _settings = settings(abstract=True)
     _input_ports = [("job", Job)]  # type: List[Port]
 
     def fetch(self, names):
         # type: (Sequence[str]) -> Tuple[str, List[str]]
-        """A temporary directory, and the files written below it."""
+        """Download into a temporary directory; return it, and the paths written."""
         job = self.get_input("job")
         pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_download_")
         try:
@@ -37,7 +37,7 @@ class Download(Module):
 
 
 class DownloadFile(Download):
-    """One file of a job, by its path there.  It keeps its name."""
+    """Download one file of a job, by its path in the job.  It keeps its name."""
 
     _settings = settings()
     _input_ports = [("filename", "(basic:String)")]  # type: List[Port]
@@ -57,7 +57,7 @@ class DownloadFile(Download):
 
 
 class DownloadDirectory(Download):
-    """A directory of a job with all that is in it, by its path there."""
+    """Download a directory of a job with its contents, by its path in the job."""
 
     _settings = settings()
     _input_ports = [("pathname", "(basic:String)")]  # type: List[Port]
@@ -73,8 +73,10 @@ class DownloadDirectory(Download):
 
 
 class DownloadFiles(Download):
-    """Several files of a job at once: each value of `filenames` is a path there, or a
-    pattern.  They keep their paths below `directory`."""
+    """Download several files of a job in one request.
+
+    Each value of `filenames` is a path in the job or a pattern.  Files keep their paths
+    below `directory`."""
 
     _settings = settings()
     _input_ports = [("filenames", "(basic:String)")]  # type: List[Port]

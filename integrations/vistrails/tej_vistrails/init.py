@@ -1,6 +1,6 @@
-"""The modules, in the order in which VisTrails makes them known.
+"""The modules in the order in which VisTrails registers them.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division

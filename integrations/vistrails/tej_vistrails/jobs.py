@@ -1,9 +1,9 @@
-"""The modules that start jobs, and the one that looks one up.
+"""Modules that start jobs, and the module that looks up an existing job.
 
-What a host's job monitor remembers is only a hint: whether there is a job, and how it
-does, is what the server says, each time.
+The records of the job monitor are a hint only: existence and state of a job are asked
+of the server each time.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 JOB = "(org.vistrails.extra.tej:Job)"
 _FALSE = {"optional": True, "defaults": "['False']"}
 _NEEDED_ANYHOW = ("queue", "retry", "print_error", "fail_on_error")
-"""Ports that are read also of a job that is not started."""
+"""Ports that are read even if the job does not have to be started."""
 
 
 class Job(Module):
-    """A job that exists, by its id.  Suspends while it runs."""
+    """An existing job, by its id.  The module suspends while the job runs."""
 
     _settings = settings()
     _input_ports = [("id", "(basic:String)"), ("queue", Queue)]  # type: List[Port]
@@ -56,7 +56,7 @@ class Job(Module):
 
     def is_cacheable(self):
         # type: () -> bool
-        """Only the server knows."""
+        """No: the state of the job is on the server."""
         return False
 
     def compute(self):
@@ -76,11 +76,10 @@ class Job(Module):
 
 
 class BaseSubmitJob(JobMixin, Module):
-    """A job whose id is the signature of this module and all that leads to it.
+    """A job whose id is the signature of this module, upstream included.
 
-    It is started if it does not exist.  While it runs, the workflow waits or suspends.
-    When it has ended, its results can be had.  If it is there already, nothing that
-    leads to this module is executed, but for the queue.
+    The job is started if it does not exist.  While it runs, the workflow waits or
+    suspends.  If the job exists, upstream modules are not executed, except the queue.
     """
 
     _settings = settings(abstract=True)
@@ -110,12 +109,12 @@ class BaseSubmitJob(JobMixin, Module):
 
     def is_cacheable(self):
         # type: () -> bool
-        """Only the server knows whether the job is still there."""
+        """No: the state of the job is on the server."""
         return False
 
     def make_id(self):
         # type: () -> str
-        """The job's id, from the signature."""
+        """Return the job's id, made from the signature."""
         signature = self.signature
         if not signature:
             raise fail(self, "The host gave this module no signature")
@@ -137,12 +136,12 @@ class BaseSubmitJob(JobMixin, Module):
 
     def update_upstream(self):
         # type: () -> None
-        """What leads here is executed only if the job has to be started."""
+        """Execute upstream modules only if the job has to be started."""
         if self.list_depth > 0:
-            # Of a loop: what it goes through comes from there.
+            # In a loop, the values to iterate over come from upstream.
             super(JobMixin, self).update_upstream()
             return
-        # Before anything can go wrong
+        # First, since everything below may raise.
         self._keep_record()
         for port in _NEEDED_ANYHOW:
             self.update_upstream_port(port)
@@ -153,7 +152,7 @@ class BaseSubmitJob(JobMixin, Module):
             self.status = self.job.look()
             self.starts = self._has_to_start()
         except (ClientError, ModuleError) as error:
-            # Raised by `compute`, which is where hosts expect it
+            # `compute` raises it: VisTrails expects module errors there.
             self.trouble = error
         if self.starts:
             super(JobMixin, self).update_upstream()
@@ -174,7 +173,7 @@ class BaseSubmitJob(JobMixin, Module):
 
     def work(self):
         # type: () -> Work
-        """What is to be sent; raises ModuleError."""
+        """Return the directory to submit; raises ModuleError."""
         raise NotImplementedError
 
     def set_results(self):
@@ -191,13 +190,13 @@ class BaseSubmitJob(JobMixin, Module):
             return True
         if not self.get_input("retry") or why_not_well(self.status) is None:
             return False
-        # A failure that was waited for is told first, and tried again by the next run.
+        # A new failure is reported first; the next execution retries it.
         record = self.job_monitor().getJob(self.signature)
         return bool(self.status["final"]) and (record is None or record.finished)
 
     def _follow(self):
         # type: () -> Document
-        """The job's final status; starts it if it has to be."""
+        """Start the job if necessary, and return its final status."""
         job = self.job
         assert job is not None
         status = self.status
@@ -215,13 +214,13 @@ class BaseSubmitJob(JobMixin, Module):
         # type: (RemoteJob, Work) -> None
         monitor = self.job_monitor()
         known = monitor.getJob(self.signature) is not None
-        # Before it is asked for: if the answer is lost, it may have been started.
+        # Before the request: if the reply is lost, the job may have started.
         self._record(finished=False)
         try:
             job.client.ensure(job.job_id, work, bool(self.get_input("retry")))
         except ClientError as error:
             if error.kind == "JobAlreadyExists":
-                # Somebody was faster, with files that differ; the id is the identity.
+                # Another client submitted this id first, with other files.
                 warn("tej: %s; taken as it is" % error.message)
                 return
             if not (known or error.may_pass):
@@ -248,7 +247,7 @@ class BaseSubmitJob(JobMixin, Module):
 
     def _record(self, finished):
         # type: (bool) -> None
-        """What the host shows of its jobs, and keeps with the workflow."""
+        """Update the job record, which VisTrails shows and saves with the workflow."""
         if self.job is None:
             return
         address = self.job.queue.address
@@ -264,8 +263,10 @@ class BaseSubmitJob(JobMixin, Module):
 
     def _keep_record(self):
         # type: () -> None
-        """VisTrails takes what was not suspended for finished, and empties its record;
-        one that is marked stays."""
+        """Keep the record of a running job.
+
+        VisTrails clears the record of every module that was not suspended, unless it
+        is marked."""
         record = self.job_monitor().getJob(self.signature)
         if record is not None and not record.finished:
             record.mark()
@@ -295,9 +296,9 @@ class BaseSubmitJob(JobMixin, Module):
 
 
 class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
-    """A job that is a directory, with files added to it by ports of their names.
+    """A job made of a directory and of files on extra ports, named like the files.
 
-    `script` is the file in it that is run, or a command.
+    `script` is the file to run, or a command.
     """
 
     _settings = settings(
@@ -322,7 +323,7 @@ class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
 
 
 class SubmitShellJob(BaseSubmitJob):
-    """A job that is a shell script, `source`, written with the URL's percent signs."""
+    """A job made of a shell script; `source` is percent-encoded."""
 
     _settings = settings(
         configure_widget="%s.widgets:ShellSourceConfigurationWidget"
@@ -356,7 +357,7 @@ class SubmitShellJob(BaseSubmitJob):
 
 def check_ended(module, job, status):
     # type: (Module, RemoteJob, Document) -> None
-    """Raise ModuleError for a job that did not come to an end of its own."""
+    """Raise ModuleError if the job is lost or was killed."""
     if status["state"] in ("lost", "killed"):
         raise fail(
             module,

@@ -1,4 +1,4 @@
-"""How a queue is asked from Python 3: by the library, with one connection kept."""
+"""Client that uses the tej library, with one connection (Python 3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Document = dict[str, Any]
 
 
 class LibraryClient:
-    """The same verbs as `CommandClient` has, and the same answers."""
+    """The methods of `CommandClient`, with the same results."""
 
     def __init__(self, address: QueueAddress) -> None:
         self.address = address
@@ -24,13 +24,13 @@ class LibraryClient:
 
     @property
     def queue(self) -> tej.RemoteQueue:
-        """Made on first use, so that what is wrong with its address is an answer."""
+        """The queue, created on first use: an invalid address is a ClientError."""
         if self._queue is None:
             try:
                 self._queue = tej.RemoteQueue(
                     self.address.destination,
                     self.address.queue,
-                    # As for the command
+                    # The `tej` command reads the same variable.
                     self.address.setup_runtime or os.environ.get("TEJ_RUNTIME") or None,
                     self.address.need_runtime or None,
                 )
@@ -39,7 +39,7 @@ class LibraryClient:
         return self._queue
 
     def ensure(self, job_id: str, work: Work, retry: bool = False) -> bool:
-        """Start a job, or find it; whether it is new."""
+        """Start a job, or find it; return whether it is new."""
         with _translated():
             resources: dict[str, Any] = dict(work.resources)
             if work.scheduler_options:
@@ -58,7 +58,7 @@ class LibraryClient:
             return job.is_new
 
     def status(self, job_id: str) -> Document | None:
-        """What is known of a job; None if it is not there."""
+        """Return the status of a job; None if it does not exist."""
         try:
             with _translated():
                 return self.queue.status(job_id).as_dict()
@@ -68,12 +68,12 @@ class LibraryClient:
             raise
 
     def wait(self, job_id: str) -> Document:
-        """Its status, when it has ended."""
+        """Wait for the end of a job, and return its status."""
         with _translated():
             return self.queue.job(job_id).wait().as_dict()
 
     def download(self, job_id: str, names: Sequence[str], directory: str) -> list[str]:
-        """Fetch files, each to its path below a directory; what was written."""
+        """Download files, keeping their paths, and return the paths written."""
         with _translated():
             return [
                 str(path)
@@ -81,18 +81,18 @@ class LibraryClient:
             ]
 
     def output(self, job_id: str, stream: str, lines: int | None = OUTPUT_LINES) -> str:
-        """What a job wrote to "stdout" or "stderr": the last lines, or all of them."""
+        """Return the last `lines` of "stdout" or "stderr"; None for all of them."""
         with _translated():
             pieces = self.queue.logs(job_id, stream, tail=lines)
             return b"".join(pieces).decode("utf-8", "replace")
 
     def kill(self, job_id: str) -> Document:
-        """End it, if it has not ended; its status."""
+        """Kill a job unless it has ended, and return its status."""
         with _translated():
             return self.queue.kill(job_id).as_dict()
 
     def delete(self, job_id: str) -> None:
-        """Remove it with its files; it has to have ended."""
+        """Delete a job that has ended, with its files."""
         with _translated():
             self.queue.delete(job_id)
 

@@ -1,6 +1,6 @@
-"""The modules that end jobs and remove them.
+"""Modules that kill and delete jobs.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class ManageJob(NotCacheable, Module):
-    """A job, from a module or by its id, to which something is done.
+    """Base of modules that act on a job, given by a module or by its id.
 
-    What is connected to `after` is executed before.
+    Modules connected to `after` are executed first.
     """
 
     _settings = settings(abstract=True)
@@ -34,7 +34,7 @@ class ManageJob(NotCacheable, Module):
 
     def get_job(self):
         # type: () -> RemoteJob
-        """The one that is meant."""
+        """Return the job to act on; raises ModuleError if none is given."""
         if self.has_input("job"):
             return self.get_input("job")  # type: ignore[no-any-return]
         if not (self.has_input("id") and self.has_input("queue")):
@@ -43,9 +43,10 @@ class ManageJob(NotCacheable, Module):
 
 
 class KillJob(ManageJob):
-    """End a job and all of its processes.  One that has ended is left alone.
+    """Kill a job with all of its processes.  A job that has ended is left alone.
 
-    A module that submits a job gives it on when it has ended: name it by its id.
+    A module that submits a job passes it on only after its end, so that a running job
+    has to be named by its id.
     """
 
     _settings = settings()
@@ -63,9 +64,9 @@ class KillJob(ManageJob):
 
 
 class DeleteJob(ManageJob):
-    """Remove a job that has ended, with its files; one that is not there is no error.
+    """Delete a job that has ended, with its files; a missing job is not an error.
 
-    Executing the workflow again starts it again.
+    The next execution of the workflow starts the job again.
     """
 
     _settings = settings()

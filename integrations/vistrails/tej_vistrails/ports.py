@@ -1,6 +1,6 @@
-"""What the modules' ports mean to the job, and how they are called elsewhere.
+"""Groups of ports: resources, and ports that are not part of the signature.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -14,19 +14,19 @@ RESOURCES = (
     "partition",
     "account",
 )
-"""Ports of a job, options of `tej submit`, and fields of `tej.Resources`."""
+"""Resource ports; `tej submit` and `tej.Resources` use the same names."""
 
 NEW_BESIDE_THE_WORK = frozenset(
     RESOURCES
     + ("scheduler_options", "login", "labels", "retry", "fail_on_error", "signatures")
 )
-"""Ports that change nothing in what a job does.  None of them is in a signature: the
-same work is the same job.  The original package had none of them."""
+"""Ports that do not affect the result of a job and are not part of any signature.  The
+original package had none of these ports."""
 
 BESIDE_THE_WORK = NEW_BESIDE_THE_WORK | frozenset(["print_error", "queue"])
-"""The same with the original's own, which VisTrails' scheme has to count."""
+"""The same, and the ports of the original package, which VisTrails' scheme includes."""
 
 SCHEMES = {"vistrails": "vistrails_module_", "content": "vistrails_content_"}
-"""How signatures are made, and what the job ids made of them begin with."""
+"""Signature schemes, with the prefix of the job ids."""
 
 CONTENT_DIGITS = 40

@@ -1,6 +1,6 @@
-"""Where a queue is: what a Queue module says, and all that its jobs are asked with.
+"""Address of a queue: destination, path and runtimes, from the ports of a Queue module.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -19,7 +19,7 @@ _PARTS = re.compile(
 
 
 class QueueAddress(object):
-    """A queue on a server.  Its text and its `shown` are without a password."""
+    """A queue on a server.  `repr` and `shown` do not contain the password."""
 
     def __init__(
         self, destination, queue=DEFAULT_QUEUE, setup_runtime=None, need_runtime=()
@@ -33,13 +33,13 @@ class QueueAddress(object):
     @property
     def key(self):
         # type: () -> Tuple[str, str, Optional[str], Tuple[str, ...]]
-        """The same for the same queue asked in the same way."""
+        """Key that is equal for equal addresses."""
         return self.destination, self.queue, self.setup_runtime, self.need_runtime
 
     @property
     def shown(self):
         # type: () -> str
-        """The destination without its password."""
+        """The destination without the password."""
         user, at, host = self.destination.rpartition("@")
         return user.partition(":")[0] + at + host if "://" not in user else self._url()
 
@@ -56,8 +56,9 @@ class QueueAddress(object):
 
 def compose(hostname, username=None, port=None):
     # type: (str, Optional[str], Optional[int]) -> str
-    """A destination from the ports of a Queue; `hostname` may be a whole one, of which
-    the other two replace the parts."""
+    """Return the destination for the ports of a Queue.
+
+    `hostname` may be a full destination; the other ports replace its parts."""
     if username is None and port is None:
         return hostname
     match = _PARTS.match(hostname)

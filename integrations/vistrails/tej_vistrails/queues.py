@@ -1,6 +1,6 @@
-"""The module Queue.
+"""Queue module: a queue of jobs on a server.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 class Queue(Module):
     """A queue of jobs on a server.
 
-    `hostname` is a host, an alias of ~/.ssh/config, or a whole destination,
-    `[user@]host[:port]`, of which `username` and `port` replace the parts; or `local:`.
-    `queue` is the path there.  `setup_runtime` is what it is made with if it is not
-    there, `need_runtime` a list, with commas, of those that will do if it is.
+    `hostname` is a host, an alias of ~/.ssh/config, `local:`, or a full destination
+    `[user@]host[:port]` whose parts `username` and `port` replace.  `queue` is the path
+    on the server.  A missing queue is created with `setup_runtime`; an existing one
+    must use one of the comma-separated `need_runtime`.
 
-    `signatures` is how the ids of its jobs are made: `vistrails`, or `content`.
+    `signatures` is the scheme for job ids: `vistrails` or `content`.
     """
 
     _settings = settings()
@@ -67,7 +67,7 @@ class Queue(Module):
 
 
 class QueueReference(object):
-    """What a Queue gives to its jobs."""
+    """The output of a Queue module: the address, and the scheme for job ids."""
 
     def __init__(self, address, scheme):
         # type: (QueueAddress, str) -> None

@@ -1,6 +1,6 @@
-"""A job on a server, as modules hand it on and VisTrails keeps an eye on it.
+"""Jobs on a server, as passed between modules and watched by VisTrails.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from .vistrails_api import Module
 
 SIGNALLED = 128
-"""What shells add to the number of a signal."""
+"""Added to a signal's number for the exit status, as shells do."""
 
 
 class RemoteJob(object):
-    """A job, by its queue and its id; what VisTrails calls a JobHandle."""
+    """A job, by its queue and id.  VisTrails calls this a JobHandle."""
 
     def __init__(self, queue, job_id):
         # type: (QueueReference, str) -> None
         self.queue = queue
         self.job_id = job_id
         self.last = None  # type: Optional[Document]
-        """What the server said when it was last asked; None if there is no such job."""
+        """The last known status; None if the job does not exist."""
 
     def __repr__(self):
         # type: () -> str
@@ -38,21 +38,21 @@ class RemoteJob(object):
     @property
     def client(self):
         # type: () -> Any
-        """What the queue is asked with."""
+        """The client of the queue."""
         return open_client(self.queue.address)
 
     def look(self):
         # type: () -> Optional[Document]
-        """Ask the server; raises ClientError."""
+        """Ask the server for the status; raises ClientError."""
         self.last = self.client.status(self.job_id)
         return self.last
 
     def finished(self):
         # type: () -> bool
-        """Whether there is something to be done: it has ended, or it is gone.
+        """Whether the job has ended or was deleted.
 
-        VisTrails takes a job for finished, and forgets it, if this raises: what cannot
-        be known now is "no"."""
+        VisTrails takes the job for finished, and forgets it, if this method raises, so
+        that an error is answered with False."""
         try:
             job = self.look()
         except ClientError as error:
@@ -62,23 +62,25 @@ class RemoteJob(object):
 
     def standard_output(self):
         # type: () -> str
-        """The last lines of it; VisTrails shows them of a job that runs."""
+        """Return the last lines of stdout, which VisTrails shows while the job runs."""
         return str(self.client.output(self.job_id, "stdout"))
 
     def standard_error(self):
         # type: () -> str
-        """The same of its stderr."""
+        """Return the last lines of stderr."""
         return str(self.client.output(self.job_id, "stderr"))
 
     def wait(self):
         # type: () -> None
-        """Until it has ended; raises ClientError."""
+        """Wait for the end of the job; raises ClientError."""
         self.last = self.client.wait(self.job_id)
 
 
 def await_end(module, job):
     # type: (Module, RemoteJob) -> Document
-    """The job's last status: waits, or suspends the module, as the host has it."""
+    """Return the final status of a job.
+
+    Waits, or suspends the module, depending on how the workflow is executed."""
     monitor = module.job_monitor()
     if waits(monitor):
         try:
@@ -98,8 +100,9 @@ def await_end(module, job):
 
 def give_up(module, error, job):
     # type: (Module, ClientError, Optional[RemoteJob]) -> NoReturn
-    """An error of tej's as the host's: a broken connection suspends the module, since
-    the job goes on and can be asked later."""
+    """Raise a tej error as a module error.
+
+    A lost connection suspends the module instead, since the job goes on."""
     message = "tej: %s" % error.message
     if job is not None and error.may_pass:
         warn(message + "; suspended: execute again when the server can be reached")
@@ -109,14 +112,14 @@ def give_up(module, error, job):
 
 def exit_code(job):
     # type: (Document) -> int
-    """Of a job that ended by itself; of a signal, as shells say it."""
+    """Return the exit code; 128 + N for signal N, as shells report it."""
     code = job["exit_code"]
     return int(SIGNALLED + (job["signal"] or 0) if code is None else code)
 
 
 def why_not_well(job):
     # type: (Document) -> Optional[str]
-    """In words; None of a job that finished with 0."""
+    """Describe why a job did not succeed; None if it did."""
     if job["state"] == "lost":
         return "is lost: %s" % job["evidence"]
     if job["state"] == "killed":

@@ -1,27 +1,27 @@
-"""A module and all that leads to it, to the signature that names its job.
+"""Signatures of modules, upstream included; a job's id is made from one.
 
-There are two schemes.  `vistrails` is that of VisTrails itself (its Hasher): SHA-1 over
-plain concatenation, so that a workflow has the ids it always had.  Text is UTF-8, which
-VisTrails cannot hash at all if it is more than ASCII.
+There are two schemes.  `vistrails` is VisTrails' own (its Hasher): SHA-1 over plain
+concatenation.  It keeps the ids of existing workflows.  Text is encoded as UTF-8;
+VisTrails itself cannot hash text beyond ASCII.
 
-`content` is free of its weak points: SHA-256 over fields written as netstrings
-(https://cr.yp.to/proto/netstrings.txt), of a module:
+`content` hashes file contents instead of names and times: SHA-256 over fields written
+as netstrings (https://cr.yp.to/proto/netstrings.txt).  The fields of a module are:
 
 1. `tej-vistrails-content-1`, the package's identifier, the namespace, the name
-2. for each port on which something is set, by name: `set`, the port, and the values in
-   their order, each with how many they are; of a File, Directory or Path its content,
-   also if it is given by its name.  A value that is the port's default is as if it were
-   not set.
+2. for each port with values, sorted by name: `set`, the port, and for each value in
+   order the number of its parameters and the parameters.  A File, Directory or Path
+   counts with its content, even if it is given by name.  A value equal to the port's
+   default counts as not set.
 3. for each control parameter, by name: `control`, the name, the value
-4. for each port of this module alone, by type and name: `port`, its type, name, depth
-5. for each connection to it, by port: `connection`, the port, the source's port, and
-   the same of the source, as 64 hexadecimal digits; of a String that is the name of a
-   File, Directory or Path, the content of that
+4. for each extra port, sorted by type and name: `port`, its type, name and depth
+5. for each incoming connection, sorted by port: `connection`, the port, the source's
+   port, and the source's signature in 64 hexadecimal digits; for a String that names a
+   File, Directory or Path, the digest of its content instead
 
-Not in it: versions of packages, and the ports that change nothing in what the job does
-(`ports.BESIDE_THE_WORK`), with all that leads to them; the Queue is one of that.
+Package versions are not included, nor are ports that do not affect the result
+(`ports.BESIDE_THE_WORK`, the Queue among them) with everything upstream of them.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -42,26 +42,26 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _ODD = "strict" if sys.version_info[0] < 3 else "surrogateescape"
-"""For what is in file names and no text; Python 2 has it as bytes."""
+"""Error handler for file names that are not text; Python 2 has them as bytes."""
 _UNSEEN = frozenset(["InputPort", "Group", "Abstraction"])
-"""Modules whose meaning lies outside of the pipeline that is looked at."""
+"""Modules whose content is outside the pipeline at hand."""
 _PATHS = frozenset(["File", "Directory", "Path"])
-"""Types of what is read on this machine; also modules, with a port `name` for it."""
+"""Types that are paths on this machine; modules of these types have a port `name`."""
 
 
 class CannotSign(Exception):
-    """There is no content signature for this pipeline; the message says why."""
+    """The pipeline has no content signature; the message says why."""
 
 
 def vistrails_signature(pipeline, number):
     # type: (Description, int) -> str
-    """The signature that VisTrails gives a module in its place: 40 hex digits."""
+    """Return the signature that VisTrails gives the module: 40 hexadecimal digits."""
     return "".join("%02x" % byte for byte in bytearray(_subpipeline(pipeline, number)))
 
 
 def content_signature(pipeline, number):
     # type: (Description, int) -> str
-    """The signature by content: 64 hex digits.  Raises CannotSign."""
+    """Return the content signature: 64 hexadecimal digits.  Raises CannotSign."""
     return _content(pipeline, number, {})
 
 
@@ -119,7 +119,7 @@ def _parameter(parameter):
 
 def _modified(path):
     # type: (str) -> int
-    """When a file was changed, or the last of a directory's directories."""
+    """Return a file's modification time, or the latest of a directory's directories."""
     seconds = int(os.path.getmtime(path))
     if os.path.isdir(path):
         for name in os.listdir(path):
@@ -211,16 +211,16 @@ def _value(module, port, parameter):
 
 def _names_path(module, port):
     # type: (Module, str) -> bool
-    """Whether the text on a port is the name of something on this machine."""
+    """Whether the text on a port is a path on this machine."""
     return module.package == BASIC and module.name in _PATHS and port == "name"
 
 
 def _source(pipeline, connection, known):
     # type: (Description, Connection, Dict[int, str]) -> str
-    """What counts of the module that a connection comes from."""
+    """Return the field for the source of a connection."""
     source = pipeline.modules[connection.source]
     target = pipeline.modules[connection.target]
-    # Of one that is a path itself, the content is in its own signature.
+    # A path module's own signature already covers the content.
     is_path = source.package == BASIC and source.name in _PATHS
     if is_path or not _names_path(target, connection.target_port):
         return _content(pipeline, connection.source, known)
@@ -236,7 +236,7 @@ def _source(pipeline, connection, known):
 
 def _tree(path):
     # type: (str) -> str
-    """The content of a file or of a directory with all that is in it."""
+    """Return the digest of a file, or of a directory with its contents."""
     try:
         return _sha256(field for entry in _entries(path, "") for field in entry)
     except (OSError, IOError) as error:
@@ -245,7 +245,7 @@ def _tree(path):
 
 def _sha256(fields):
     # type: (Iterable[Any]) -> str
-    """Of fields as netstrings."""
+    """Return the SHA-256 of fields as netstrings."""
     digest = hashlib.sha256()
     for field in fields:
         data = _bytes(field)

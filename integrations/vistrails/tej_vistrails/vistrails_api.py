@@ -1,6 +1,6 @@
-"""The names of VisTrails' module API: VisTrails' own if it is there, else our engine's.
+"""VisTrails' module API: from VisTrails if it can be imported, else from the engine.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+VisTrails loads this file: Python 2.7 and 3.
 """
 
 from __future__ import absolute_import, division
@@ -45,23 +45,24 @@ if TYPE_CHECKING or not IN_VISTRAILS:
 
     def settings(**options):
         # type: (Any) -> ModuleSettings
-        """Those of one of our modules."""
+        """Return the settings of one of this package's modules."""
         return ModuleSettings(**options)
 
     def fail(module, message):
         # type: (Module, str) -> ModuleError
-        """The error of a module that could not do its part."""
+        """Return the error of a module that failed."""
         return ModuleError(module, message)
 
     def suspend(module, message, handle):
         # type: (Module, str, Any) -> ModuleSuspended
-        """That of one that cannot yet; `handle.finished()` says when."""
+        """Return the error that suspends a module until `handle.finished()`."""
         return ModuleSuspended(module, message, handle=handle)
 
     def waits(monitor):
         # type: (JobRecords) -> bool
-        """Whether modules wait for their jobs: not here, where the pipeline does, so
-        that all of its jobs run meanwhile."""
+        """Whether modules wait for their jobs.
+
+        Never in the engine: the pipeline waits, so that all of its jobs run at once."""
         return False
 
 else:
@@ -79,7 +80,7 @@ else:
     from vistrails.core.vistrail.job import JobMixin
 
     class _Signed(object):
-        """A module of a pipeline, without what is set beside the work."""
+        """A module of a pipeline, without ports that are not part of its signature."""
 
         def __init__(self, module):
             self.module_descriptor = module.module_descriptor
@@ -93,42 +94,42 @@ else:
         return Hasher.module_signature(_Signed(module), constant_hashers)
 
     def settings(**options):
-        """Those of one of our modules."""
+        """Return the settings of one of this package's modules."""
         return ModuleSettings(signature=_signature, **options)
 
     def waits(monitor):
-        """Whether the workflow waits for its jobs; else they suspend it.
+        """Whether the workflow waits for its jobs, or is suspended by them.
 
-        As `JobRecords.checkJob` decides it, which asks every ten minutes only."""
+        The rule is that of VisTrails' `JobMonitor.checkJob`, which itself asks only
+        every ten minutes."""
         if monitor.currentWorkflow() is None or monitor.callback is not None:
             return False
         configuration = get_vistrails_configuration()
         return bool(configuration.jobCheckInterval and not configuration.jobAutorun)
 
     def fail(module, message):
-        """The error of a module that could not do its part."""
+        """Return the error of a module that failed."""
         return ModuleError(module, _printable(message))
 
     def suspend(module, message, handle):
-        """That of one that cannot yet; `handle.finished()` says when."""
+        """Return the error that suspends a module until `handle.finished()`."""
         return ModuleSuspended(module, _printable(message), handle=handle)
 
     def _printable(message):
-        """VisTrails cannot save a workflow with an error that is more than ASCII."""
+        """Return the message in ASCII, since VisTrails cannot save other text."""
         if isinstance(message, bytes):
             message = message.decode("utf-8", "replace")
         return message.encode("ascii", "backslashreplace")
 
     def warn(message):
-        """Tell whoever executes the workflow: also where VisTrails shows its messages
-        to nobody, as it does without a window."""
+        """Log a warning; also print it if VisTrails has no window to show it."""
         message = _printable(message)
         debug.warning(message)
         if not (logging.getLogger("vistrails").handlers or logging.root.handlers):
             sys.stderr.write("%s\n" % message)
 
     def describe(module):
-        """The pipeline that a module is executed in, and the module's number there."""
+        """Return the pipeline that a module belongs to, and its number in it."""
         pipeline = module.moduleInfo["pipeline"]
         return _described(pipeline), module.moduleInfo["moduleId"]
 

@@ -1,7 +1,8 @@
 # mypy: ignore-errors
-"""What VisTrails' window shows to edit a module; needs PyQt4, and is only read there.
+"""Editor widgets for VisTrails' window; they need PyQt4.
 
-Part of what VisTrails loads: Python 2.7.
+
+VisTrails loads this file: Python 2.7.
 """
 
 from __future__ import absolute_import, division
@@ -15,7 +16,7 @@ FILE = "(org.vistrails.vistrails.basic:File)"
 
 
 class ShellSourceConfigurationWidget(SourceConfigurationWidget):
-    """An editor for the script of a SubmitShellJob."""
+    """Editor for the script of a SubmitShellJob."""
 
     def __init__(self, module, controller, parent=None):
         SourceConfigurationWidget.__init__(
@@ -30,7 +31,7 @@ class ShellSourceConfigurationWidget(SourceConfigurationWidget):
 
 
 class FilesConfigurationWidget(StandardModuleConfigurationWidget):
-    """The names of the files for which a module has ports, a line each."""
+    """Editor for the names of extra file ports, one per line."""
 
     def __init__(self, module, controller, parent=None):
         StandardModuleConfigurationWidget.__init__(self, module, controller, parent)
@@ -45,7 +46,7 @@ class FilesConfigurationWidget(StandardModuleConfigurationWidget):
         self.setLayout(layout)
 
     def saveTriggered(self, checked=False):
-        """Give the module the ports that are wanted, and take the others away."""
+        """Add and remove ports of the module as edited."""
         lines = str(self._names.toPlainText()).splitlines()
         wanted = [line.strip() for line in lines if line.strip()]
         current = self._current()

@@ -1,4 +1,4 @@
-"""The basic modules that pipelines with jobs need, as VisTrails has them."""
+"""VisTrails' basic modules, as far as pipelines with jobs need them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tej_vistrails.engine.module import (
 )
 
 VERSION = "2.1.1"
-"""Of VisTrails' basic package; part of every signature."""
+"""Version of VisTrails' basic package; it enters every signature."""
 
 
 class Constant(Module):
-    """A value."""
+    """Base of modules that hold a value."""
 
     _settings = ModuleSettings(abstract=True)
     _output_ports = [("value_as_string", "(basic:String)")]
 
     @staticmethod
     def translate_to_python(text: str) -> Any:
-        """The value, from what the pipeline has."""
+        """Parse a value from VisTrails' notation."""
         return text
 
     def compute(self) -> None:
@@ -40,14 +40,14 @@ class Constant(Module):
 
 
 class String(Constant):
-    """Text."""
+    """A string."""
 
     _input_ports = [("value", "(basic:String)")]
     _output_ports = [("value", "(basic:String)")]
 
 
 class Float(Constant):
-    """A number."""
+    """A floating-point number."""
 
     _input_ports = [("value", "(basic:Float)")]
     _output_ports = [("value", "(basic:Float)")]
@@ -58,7 +58,7 @@ class Float(Constant):
 
 
 class Integer(Float):
-    """A whole number, decimal or `0x...`."""
+    """An integer, decimal or `0x...`."""
 
     _input_ports = [("value", "(basic:Integer)")]
     _output_ports = [("value", "(basic:Integer)")]
@@ -69,7 +69,7 @@ class Integer(Float):
 
 
 class Boolean(Constant):
-    """`True` or `False`."""
+    """A boolean, `True` or `False`."""
 
     _input_ports = [("value", "(basic:Boolean)")]
     _output_ports = [("value", "(basic:Boolean)")]
@@ -80,7 +80,7 @@ class Boolean(Constant):
 
 
 class Path(Constant):
-    """Something on this machine."""
+    """A path on this machine."""
 
     _input_ports = [("value", "(basic:Path)"), ("name", "(basic:String)")]
     _output_ports = [("value", "(basic:Path)")]
@@ -99,7 +99,7 @@ class Path(Constant):
         self.set_output("value_as_string", name)
 
     def check(self, name: str) -> None:
-        """Raise ModuleError for what is not there."""
+        """Raise ModuleError if the path does not exist."""
 
 
 class File(Path):
@@ -126,14 +126,14 @@ class Directory(Path):
 
 
 class OutputPath(Path):
-    """Where something is to be written on this machine."""
+    """A path on this machine to write to."""
 
     _input_ports = [("value", "(basic:OutputPath)")]
     _output_ports = [("value", "(basic:OutputPath)")]
 
 
 class WriteFile(Module):
-    """Text to a temporary file."""
+    """Write a string to a temporary file."""
 
     _input_ports = [
         ("in_value", "(basic:String)"),
@@ -150,7 +150,7 @@ class WriteFile(Module):
 
 
 class ReadFile(Module):
-    """A file's text."""
+    """Read a file as text."""
 
     _input_ports = [("in_value", "(basic:File)"), ("encoding", "(basic:String)")]
     _output_ports = [("out_value", "(basic:String)")]
@@ -167,7 +167,7 @@ class ReadFile(Module):
 
 
 class ConcatenateString(Module):
-    """Up to four texts, one after the other."""
+    """Concatenate up to four strings."""
 
     _input_ports = [(f"str{i}", "(basic:String)") for i in range(1, 5)]
     _output_ports = [("value", "(basic:String)")]
@@ -178,8 +178,8 @@ class ConcatenateString(Module):
 
 
 class StringFormat(Module):
-    """Text with other values in the places of `{}`, `{name}` and so on, each of which
-    has a port of its own: `_0`, `name`."""
+    """Format a string.  Each placeholder has an input port: `_0` for the first `{}`,
+    `name` for `{name}`."""
 
     _input_ports = [("format", "(basic:String)")]
     _output_ports = [("value", "(basic:String)")]
@@ -192,13 +192,13 @@ class StringFormat(Module):
 
     @staticmethod
     def placeholders(text: str) -> list[str]:
-        """The ports for what stands in a format; raises ValueError."""
+        """Return the names of the ports for a format; raises ValueError."""
         named = [one for one in _fields(text) if one and not one.isdigit()]
         return [*dict.fromkeys([*(f"_{i}" for i in range(_numbered(text))), *named])]
 
 
 def _fields(text: str) -> list[str]:
-    """What stands between the braces of a format, without what is taken of it."""
+    """Yield the field names of a format, without attributes and indexes."""
     found = [field for _, field, _, _ in Formatter().parse(text) if field is not None]
     return [re.split(r"[.[]", field, maxsplit=1)[0] for field in found]
 
@@ -210,7 +210,7 @@ def _numbered(text: str) -> int:
 
 
 class StandardOutput(NotCacheable, Module):
-    """Prints a value; of a file, what is in it."""
+    """Print a value, or the contents of a file."""
 
     _input_ports = [("value", "(basic:Variant)")]
 
@@ -227,7 +227,7 @@ class StandardOutput(NotCacheable, Module):
 
 
 class FileSink(NotCacheable, Module):
-    """Keeps a file, under a name on this machine."""
+    """Copy a file to a path on this machine."""
 
     _input_ports = [
         ("file", "(basic:File)"),
@@ -244,7 +244,7 @@ class FileSink(NotCacheable, Module):
 
 
 class DirectorySink(NotCacheable, Module):
-    """Keeps a directory, under a name on this machine."""
+    """Copy a directory to a path on this machine."""
 
     _input_ports = [
         ("dir", "(basic:Directory)"),

@@ -1,4 +1,4 @@
-"""A pipeline in JSON:
+"""Pipelines as JSON documents:
 
     {
       "signatures": "content",
@@ -11,8 +11,8 @@
       "connections": [["queue.queue", "job.queue"], ["script.out_value", "job.run.sh"]]
     }
 
-An input is a value, or a list of values for a port that takes several.  `files` are
-ports that only this module has, named like the files.  `signatures` may be left out.
+An input is a value, or a list of values for a port that takes several.  `files` adds
+input ports to the module, named like the files.  `signatures` is optional.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "text"}
 
 
 def load(make: type[Made], path: str | os.PathLike[str]) -> Made:
-    """The pipeline in a file; raises PipelineError."""
+    """Read a pipeline from a file; raises PipelineError."""
     try:
         document = json.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -43,7 +43,7 @@ def load(make: type[Made], path: str | os.PathLike[str]) -> Made:
 
 
 def parse(make: type[Made], document: Any) -> Made:
-    """The pipeline in a document; raises PipelineError."""
+    """Build a pipeline from a document; raises PipelineError."""
     _check(document, _KEYS, "A pipeline")
     scheme = document.get("signatures")
     if scheme is not None:
@@ -51,7 +51,7 @@ def parse(make: type[Made], document: Any) -> Made:
     pipeline = make(scheme)
     for name, module in _take(document.get("modules", {}), dict, "'modules'").items():
         _add(pipeline, name, module)
-    # Connections come when all modules are there.
+    # Connections refer to modules by name, so all modules are added first.
     for connection in _take(document.get("connections", []), list, "'connections'"):
         if not isinstance(connection, list) or list(map(type, connection)) != [str] * 2:
             raise PipelineError(
@@ -91,7 +91,7 @@ def _check(document: Any, keys: set[str], what: str) -> None:
 
 
 def _find(pipeline: Graph, word: str) -> tuple[Node, str]:
-    """`module.port`; what comes after the first dot may have dots in it."""
+    """Resolve `module.port`.  The port may contain dots, the module's name may not."""
     name, _, port = word.partition(".")
     if name not in pipeline.nodes:
         raise PipelineError(f"'{word}' leads to no module: there is no '{name}'")

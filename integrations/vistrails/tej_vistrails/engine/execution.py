@@ -1,4 +1,4 @@
-"""One execution of a pipeline: its modules as they run, and what became of them."""
+"""One execution of a pipeline: module instances, failures and suspended jobs."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 
 class _InPipeline:
-    """A module as `transfer_attrs` is shown it."""
+    """The view of a module that `transfer_attrs` gets."""
 
     def __init__(self, node: Node) -> None:
         self.input_port_specs = [one for one in node.extra if one.type == "input"]
 
 
 class Execution:
-    """Its `errors` and what is `suspended`, by the modules' names.
+    """An execution with its `errors` and `suspended` modules, by module name.
 
-    Temporary files, which outputs may be, last until it is closed.
+    Temporary files, including outputs, exist until the execution is closed.
     """
 
     def __init__(self, pipeline: Graph, monitor: JobMonitor) -> None:
@@ -61,12 +61,12 @@ class Execution:
         self.close()
 
     def close(self) -> None:
-        """Remove the temporary files."""
+        """Delete the temporary files."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
     def errors(self) -> dict[str, ModuleError]:
-        """Modules that failed."""
+        """Failures by module name."""
         return {
             name: module.failure
             for name, module in self.modules.items()
@@ -77,7 +77,7 @@ class Execution:
 
     @property
     def suspended(self) -> dict[str, ModuleSuspended]:
-        """Modules that are not ready, as a rule because their job runs."""
+        """Suspended modules by name, usually because a job is running."""
         return {
             name: module.failure
             for name, module in self.modules.items()
@@ -87,22 +87,22 @@ class Execution:
 
     @property
     def completed(self) -> bool:
-        """Whether all of it was done."""
+        """Whether no module failed or is suspended."""
         return not self.errors and not self.suspended
 
     def output(self, output: Output) -> Any:
-        """What a module gave; raises ModuleError if it has not."""
+        """Return the value of an output; raises ModuleError if its module failed."""
         module = self.modules[output.node.name]
         if module.failure is not None:
             raise module.failure
         return module.get_output(output.port)
 
     def text(self, output: Output) -> str:
-        """What is in the file that a module gave, as text."""
+        """Return the contents of an output file as text."""
         return Path(self.output(output).name).read_text("utf-8", "replace")
 
     def run(self) -> None:
-        """Execute what was not done yet, all branches of it."""
+        """Execute all modules that are not done, in every branch."""
         for module in self.modules.values():
             if not isinstance(module.failure, ModuleError) or self._is_final(module):
                 continue
@@ -111,14 +111,14 @@ class Execution:
             try:
                 self.modules[node.name].update()
             except ModuleError:
-                # It is with its module.
+                # The module keeps its failure.
                 continue
 
     def wait(self, timeout: float | None = None) -> None:
-        """Until nothing is suspended: execute again whenever a job has ended.
+        """Execute again whenever a job has ended, until no module is suspended.
 
-        Goes on through lost connections.  What is on a server that cannot be reached
-        at all keeps nothing else back, and is left suspended when only that is left.
+        Waiting survives lost connections.  Jobs on a server that cannot be reached do
+        not delay the others; their modules stay suspended when no other is left.
         Raises WaitTimeout after `timeout` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -128,10 +128,10 @@ class Execution:
             try:
                 next(iter(tej.as_completed(jobs, left)))
             except (tej.JobNotFound, tej.QueueDoesntExist):
-                # What is to be done is up to its module.
+                # A deleted job is the module's affair: it may start the job again.
                 pass
             except tej.ConnectionFailed:
-                # The modules ask their servers, and say what is wrong.
+                # Each module asks its own server and reports the error.
                 self.run()
                 jobs = self._jobs(reached=True)
                 continue
@@ -139,8 +139,9 @@ class Execution:
             jobs = self._jobs()
 
     def _jobs(self, *, reached: bool = False) -> list[tej.Job]:
-        """Those that modules are suspended for; or of these only such as their server
-        told of when it was asked last."""
+        """Return the jobs of suspended modules.
+
+        With `reached`, only jobs whose server answered the last request."""
         handles = [error.handle for error in self.suspended.values()]
         return [
             handle.client.queue.job(handle.job_id)
@@ -149,7 +150,7 @@ class Execution:
         ]
 
     def _is_final(self, module: Module) -> bool:
-        """Whether it failed by itself, or by what leads to it, and for good."""
+        """Whether the module, or a module upstream of it, failed for good."""
         failure = module.failure
         while isinstance(failure, ModuleHadError) and failure.module is not module:
             module, failure = failure.module, failure.module.failure

@@ -27,13 +27,13 @@ from tej_vistrails.signatures import (
 )
 
 _ENCODED = {("SubmitShellJob", "source")}
-"""Ports whose text VisTrails writes with percent signs."""
+"""Ports whose text VisTrails percent-encodes."""
 _CONSTANTS = {str: "String", int: "Integer", float: "Float", bool: "Boolean"}
-"""What values are that are set on a port of any type."""
+"""Types of values set on a port that accepts any type."""
 
 
 class Output:
-    """An output port of a module, to be connected."""
+    """An output port of a module."""
 
     def __init__(self, node: Node, port: str) -> None:
         self.node = node
@@ -48,7 +48,7 @@ class Node:
         self.package = package
         self.type = type_
         self.functions: list[tuple[str, tuple[str, ...]]] = []
-        """Ports and what is set on them, as VisTrails writes it."""
+        """Ports and the values set on them, in VisTrails' notation."""
         self.extra: list[ExtraPort] = []
 
     def __repr__(self) -> str:
@@ -60,7 +60,7 @@ class Node:
         return Output(self, port)
 
     def port(self, name: str) -> Port:
-        """An input port; raises PipelineError."""
+        """Return an input port; raises PipelineError if there is none of that name."""
         for extra in self.extra:
             if extra.name == name and extra.type == "input":
                 return Port(extra.name, extra.signature)
@@ -71,12 +71,12 @@ class Node:
         return found
 
     def set(self, port: str, *values: str) -> None:
-        """Set a port to what VisTrails has written; raises PipelineError."""
+        """Set a port to values in VisTrails' notation; raises PipelineError."""
         types.read(self.port(port).types, values, f"'{port}' of {self!r}")
         self.functions.append((port, values))
 
     def described(self) -> Described:
-        """It as data."""
+        """Return the module as plain data."""
         module = Described(
             self.type.__name__, self.package, types.VERSIONS[self.package]
         )
@@ -95,7 +95,7 @@ class Node:
 
 
 def _signature(source: Output | None) -> str:
-    """Of a port for a file, or for what a source gives instead, a directory."""
+    """Return an extra port's signature: Directory if its source is one, else File."""
     types_ = (
         () if source is None else source.node.type.output_ports()[source.port].types
     )
@@ -103,8 +103,10 @@ def _signature(source: Output | None) -> str:
 
 
 def _placeholders(node: Node, inputs: Mapping[str, object]) -> list[ExtraPort]:
-    """The ports of a StringFormat: for all that stands in its format, as VisTrails'
-    editor makes them; if that is connected, for all that is given."""
+    """Return the extra ports of a StringFormat, one per placeholder of its format.
+
+    If the format comes from a connection it is unknown here, and there is a port for
+    each given input instead."""
     names: Iterable[str] = inputs
     text = inputs.get("format")
     if isinstance(text, str):
@@ -147,9 +149,9 @@ class Graph:
         """Add a module: `SubmitJob`, `tej:SubmitJob`, `basic:String`.
 
         An input is a value, a list of values for a port that takes several, or an
-        output of another module.  `files` are ports of its own, named like the files
-        they are to be.  A StringFormat has ports for what stands in its `format`, `_0`
-        for the first `{}`.  Raises PipelineError.
+        output of another module.  `files` adds input ports named like files, with
+        their sources.  A StringFormat has one port per placeholder, `_0` for the first
+        `{}`.  Raises PipelineError.
         """
         return self.add_module(type_, name, files, inputs)
 
@@ -160,7 +162,7 @@ class Graph:
         files: Mapping[str, Output] | Sequence[str],
         inputs: Mapping[str, object],
     ) -> Node:
-        """The same, for inputs of any names."""
+        """Add a module as `add` does; inputs may have any names."""
         package, found = types.find_by_word(type_)
         node = self.insert(name or self._free_name(found.__name__), package, found)
         sources = dict(files) if isinstance(files, Mapping) else dict.fromkeys(files)
@@ -181,21 +183,21 @@ class Graph:
                 else:
                     text = types.write(one, f"'{port}' of {node!r}")
                     if (found.__name__, port) in _ENCODED:
-                        # As Python 2 does it, which VisTrails is written in
+                        # As Python 2 does; the encoded text enters the signature.
                         text = quote(text).replace("~", "%7E")
                     node.set(port, text)
         return node
 
     def insert(self, name: str, package: str, type_: type[Module]) -> Node:
-        """Add a module of which nothing is set yet."""
+        """Add a module without values; raises PipelineError if the name is taken."""
         if name in self.nodes:
             raise PipelineError(f"There are two modules called '{name}'")
         node = self.nodes[name] = Node(name, package, type_)
         return node
 
     def connect(self, output: Output, node: Node, port: str) -> None:
-        """Lead an output to an input.  Raises PipelineError, also for what cannot be
-        read there, and for a circle."""
+        """Connect an output to an input.  Raises PipelineError for a wrong type or a
+        cycle."""
         given = output.node.type.output_ports()[output.port].types
         wanted = node.port(port).types
         if not types.fits(given, wanted):
@@ -210,7 +212,7 @@ class Graph:
         self.connections.append((output, node, port))
 
     def description(self) -> Description:
-        """It as data, modules numbered in the order they were added."""
+        """Return the graph as plain data, modules numbered in the order of addition."""
         numbers = self.numbers()
         description = Description()
         for name, node in self.nodes.items():
@@ -224,11 +226,13 @@ class Graph:
         return description
 
     def numbers(self) -> dict[str, int]:
-        """The modules' numbers, by their names."""
+        """Return the numbers of the modules by name."""
         return {name: number for number, name in enumerate(self.nodes)}
 
     def signature(self, node: Node, scheme: str = "vistrails") -> str:
-        """Of a module and all that leads to it, in hex; raises PipelineError."""
+        """Return the signature of a module, upstream included, in hexadecimal.
+
+        Raises PipelineError if the scheme cannot sign the pipeline."""
         sign = content_signature if scheme == "content" else vistrails_signature
         try:
             return sign(self.description(), self.numbers()[node.name])
@@ -236,7 +240,7 @@ class Graph:
             raise PipelineError(str(error)) from error
 
     def job_ids(self) -> dict[str, str]:
-        """The id that each module's job has, by the modules' names."""
+        """Return the job ids by module name."""
         return {
             node.name: self._job_id(node)
             for node in self.nodes.values()
@@ -254,7 +258,7 @@ class Graph:
         return SCHEMES[scheme] + signature[:digits]
 
     def sinks(self) -> list[Node]:
-        """The modules that lead nowhere: what is executed, with what leads there."""
+        """Return the modules without outgoing connections."""
         sources = {id(output.node) for output, _, _ in self.connections}
         return [node for node in self.nodes.values() if id(node) not in sources]
 
@@ -263,7 +267,7 @@ class Graph:
         return next(name for name in names if name not in self.nodes)
 
     def _leads(self, source: Node, target: Node) -> bool:
-        """Whether there is a way from one module to another."""
+        """Whether a path of connections leads from one module to another."""
         seen: set[str] = set()
         ahead = [source]
         while ahead:

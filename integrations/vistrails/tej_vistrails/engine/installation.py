@@ -1,4 +1,4 @@
-"""The package as a user package of VisTrails: what it loads, and the words for tej."""
+"""Installation as a user package of VisTrails."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ LOADED_BY_VISTRAILS = (
     "ports",
     "widgets",
 )
-"""The files that Python 2.7 reads."""
+"""Modules that VisTrails loads; they have to run in Python 2.7."""
 
 
 def install(directory: Path | None = None) -> Path:
-    """Copy it to VisTrails' user packages; returns where it is.
+    """Copy the package to VisTrails' user packages, and return its directory.
 
-    An earlier copy is replaced; anything else of that name is an error.
+    An earlier copy is replaced.  Raises PipelineError if something else has its name.
     """
     folder = directory or Path.home() / ".vistrails" / "userpackages"
     target = folder / "tej_vistrails"
     if target.exists() and not (target / COMMAND_FILE).exists():
         raise PipelineError(f"'{target}' is there, and is not from tej: move it away")
     folder.mkdir(parents=True, exist_ok=True)
-    # As VisTrails makes it, should it not have been started yet
+    # VisTrails creates this file at its first start, which may not have happened.
     (folder / "__init__.py").touch()
     new = folder / ".tej_vistrails.new"
     shutil.rmtree(new, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""What modules are made of: ports, values on them, and the order of execution.
+"""Base classes of modules: ports, values, order of execution, failures.
 
-The names are those of VisTrails (its `vistrails_module`), so that one source serves
-both; only what a module calls is here.
+Names follow VisTrails' `vistrails_module`, so that one source runs in both.  Only the
+part of that API that modules use is implemented.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class JobRecords(Protocol):
 
 
 class ModuleSettings:
-    """What a host may want to know of a type of modules; of ours, if it is abstract."""
+    """Settings of a module type; the engine reads `abstract` only."""
 
     def __init__(self, *, abstract: bool = False, configure_widget: str = "") -> None:
         self.abstract = abstract
@@ -68,7 +68,7 @@ class ModuleSettings:
 
 
 class PathObject:
-    """A file or a directory on this machine, as a value."""
+    """A value that is a file or a directory on this machine."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -84,19 +84,19 @@ class FilePool:
         self.directory = directory
 
     def create_file(self, suffix: str = "", prefix: str = "vt_tmp") -> PathObject:
-        """An empty file."""
+        """Create an empty file."""
         with tempfile.NamedTemporaryFile(
             suffix=suffix, prefix=prefix, dir=self.directory, delete=False
         ) as file:
             return PathObject(file.name)
 
     def create_directory(self, suffix: str = "", prefix: str = "vt_tmp") -> PathObject:
-        """An empty directory."""
+        """Create an empty directory."""
         return PathObject(tempfile.mkdtemp(suffix, prefix, self.directory))
 
 
 class Interpreter:
-    """What executes the modules, as far as they see it."""
+    """The part of VisTrails' interpreter that modules use."""
 
     def __init__(self, directory: str, monitor: JobRecords) -> None:
         self.filePool = FilePool(directory)
@@ -104,7 +104,7 @@ class Interpreter:
 
 
 class Port:
-    """A port as modules declare it: `(name, signature)`, or with options."""
+    """A port, declared as `(name, signature)` or `(name, signature, options)`."""
 
     def __init__(self, name: str, signature: object, options: Any = None) -> None:
         self.name = name
@@ -120,7 +120,7 @@ class Port:
 
 
 class Connector:
-    """Where a module's input comes from: another module's output."""
+    """An input connected to the output of another module."""
 
     def __init__(self, obj: Module, port: str) -> None:
         self.obj = obj
@@ -131,7 +131,7 @@ class Connector:
 
 
 class SetValue:
-    """Where a module's input comes from: the pipeline itself."""
+    """An input set to a value in the pipeline."""
 
     obj = None
 
@@ -143,7 +143,7 @@ class SetValue:
 
 
 class Module:
-    """The base of all modules."""
+    """Base of all modules."""
 
     _settings = ModuleSettings(abstract=True)
     _input_ports: Any = []
@@ -166,12 +166,12 @@ class Module:
 
     @classmethod
     def input_ports(cls) -> dict[str, Port]:
-        """Those of all modules of this type, inherited ones first."""
+        """Return the input ports of this type, inherited ones first."""
         return {port.name: port for port in cls._ports("_input_ports")}
 
     @classmethod
     def output_ports(cls) -> dict[str, Port]:
-        """The same for what it gives."""
+        """Return the output ports of this type, inherited ones first."""
         return {port.name: port for port in cls._ports("_output_ports")}
 
     @classmethod
@@ -181,17 +181,17 @@ class Module:
                 yield Port(*declared)
 
     def compute(self) -> None:
-        """What it does."""
+        """Do the module's work."""
 
     def transfer_attrs(self, module: Any) -> None:
-        """Called with the module as it is in the pipeline, before it is executed."""
+        """Called before execution with the module as the pipeline describes it."""
 
     def is_cacheable(self) -> bool:
-        """Whether its results may be kept; the engine keeps none."""
+        """Whether results may be cached; the engine caches none."""
         return True
 
     def update(self) -> None:
-        """Execute what leads to it, and then itself; once."""
+        """Execute everything upstream, then the module itself; once."""
         if self.failure is not None:
             raise ModuleHadError(self, self.failure.msg)
         if self.computed:
@@ -203,13 +203,13 @@ class Module:
             self.failure = error
             raise
         except (OSError, LookupError, ValueError) as error:
-            # What values and files that are not as they should be come to
+            # Invalid values and missing files end in one of these.
             self.failure = ModuleError(self, str(error))
             raise self.failure from error
         self.computed = True
 
     def update_upstream(self) -> None:
-        """Execute what leads to it: all of it, also if one is suspended."""
+        """Execute everything upstream.  A suspended module does not stop the others."""
         stopped: ModuleError | None = None
         for port in list(self.inputPorts):
             try:
@@ -221,17 +221,17 @@ class Module:
             raise stopped
 
     def update_upstream_port(self, port_name: str) -> None:
-        """Execute what leads to one port."""
+        """Execute everything upstream of one port."""
         for connector in self.inputPorts.get(port_name, ()):
             if connector.obj is not None:
                 connector.obj.update()
 
     def has_input(self, port_name: str) -> bool:
-        """Whether something is set or connected; a default is not."""
+        """Whether a value is set or connected; a default does not count."""
         return port_name in self.inputPorts
 
     def get_input(self, port_name: str, allow_default: bool = True) -> Any:
-        """The value on a port, or its default; raises ModuleError."""
+        """Return the value or default of a port; raises ModuleError if it has none."""
         if port_name in self.inputPorts:
             return self.inputPorts[port_name][0].value()
         if allow_default and port_name in self.defaults:
@@ -239,39 +239,39 @@ class Module:
         raise ModuleError(self, f"Missing value from port {port_name}")
 
     def force_get_input(self, port_name: str, default_value: Any = None) -> Any:
-        """The value on a port, or this."""
+        """Return the value on a port, or `default_value`."""
         if not self.has_input(port_name):
             return default_value
         return self.get_input(port_name)
 
     def get_input_list(self, port_name: str) -> list[Any]:
-        """All values on a port; raises ModuleError if there is none."""
+        """Return all values on a port; raises ModuleError if there is none."""
         if port_name not in self.inputPorts:
             raise ModuleError(self, f"Missing value from port {port_name}")
         return [connector.value() for connector in self.inputPorts[port_name]]
 
     def force_get_input_list(self, port_name: str) -> list[Any]:
-        """All values on a port."""
+        """Return all values on a port, possibly none."""
         return self.get_input_list(port_name) if self.has_input(port_name) else []
 
     def set_output(self, port_name: str, value: object) -> None:
-        """Give a value to whatever is connected."""
+        """Set the value of an output port."""
         self.outputPorts[port_name] = value
 
     def get_output(self, port_name: str) -> Any:
-        """What it gave; raises ModuleError if that is nothing."""
+        """Return the value of an output port; raises ModuleError if it was not set."""
         if port_name not in self.outputPorts:
             raise ModuleError(self, f"output port '{port_name}' not found")
         return self.outputPorts[port_name]
 
     def job_monitor(self) -> JobRecords:
-        """What keeps the records of jobs."""
+        """Return the monitor that records jobs."""
         monitor: JobRecords = self.interpreter.monitor
         return monitor
 
 
 class NotCacheable:
-    """For modules whose results must not be kept."""
+    """Marks modules whose results must not be cached."""
 
 
 if TYPE_CHECKING:
@@ -281,18 +281,18 @@ else:
 
 
 class JobMixin(_Mixed):
-    """For modules that suspend; here only so that they can be told."""
+    """Marks modules that may suspend, as VisTrails expects."""
 
     def job_name(self) -> str:
-        """For people to read."""
+        """Return the name of the job for people to read."""
         return str(self.display_name)
 
 
 def describe(module: Module) -> tuple[Description, int]:
-    """The pipeline that a module is executed in, and the module's number there."""
+    """Return the pipeline that a module belongs to, and its number in it."""
     return module.moduleInfo["description"], module.moduleInfo["moduleId"]
 
 
 def warn(message: str) -> None:
-    """Tell whoever executes the pipeline."""
+    """Log a warning for the person who executes the pipeline."""
     logger.warning("%s", message)

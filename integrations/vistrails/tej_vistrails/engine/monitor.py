@@ -1,8 +1,8 @@
-"""What is remembered of jobs between executions, in a file that survives restarts.
+"""Job records that survive restarts, in a file.
 
-It is a hint, as in VisTrails: modules ask the server.  Here it is what people see of a
-suspended pipeline, and how a failure that was waited for is told from one that is to be
-tried again.
+The records are a hint, as in VisTrails; the state of a job comes from the server.  They
+show the jobs of a suspended pipeline, and distinguish a new failure, which is reported
+first, from one that is to be retried.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tej_vistrails.engine.module import Module, ModuleSuspended
 
 
 class Record:
-    """One job."""
+    """The record of one job."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class Record:
         self.finished = finished
 
     def mark(self) -> None:
-        """It has not finished."""
+        """Mark the job as not finished."""
         self.finished = False
 
 
 class JobMonitor:
-    """The records, by the modules' signatures; in a file, if there is one."""
+    """Records by module signature, in a file or in memory only."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = None if path is None else Path(path)
@@ -57,7 +57,7 @@ class JobMonitor:
                 ) from error
 
     def getJob(self, id: str) -> Record | None:
-        """The record of a module's job."""
+        """Return the record of a module's job, or None."""
         return self.jobs.get(id)
 
     def addJob(
@@ -67,24 +67,24 @@ class JobMonitor:
         name: str = "",
         finished: bool = False,
     ) -> None:
-        """Note a job, or what is new of it; the time it was first noted stays."""
+        """Add or update the record of a job; its start time does not change."""
         known = self.jobs.get(id)
         start = None if known is None else known.start
         self.jobs[id] = Record(id, params or {}, name, start, finished)
         self.save()
 
     def deleteJob(self, id: str) -> None:
-        """Forget a job."""
+        """Remove the record of a job."""
         self.jobs.pop(id, None)
         self.save()
 
     def checkJob(self, module: Module, id: str, handle: Any) -> None:
-        """Suspend the module, unless its job has ended."""
+        """Raise ModuleSuspended unless the job has ended."""
         if not handle.finished():
             raise ModuleSuspended(module, "Job is running", handle=handle)
 
     def save(self) -> None:
-        """Replace the file as a whole; only its owner may read it."""
+        """Write the file atomically, readable by its owner only."""
         if self.path is None:
             return
         text = json.dumps(

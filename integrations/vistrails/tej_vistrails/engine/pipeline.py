@@ -22,8 +22,10 @@ class Pipeline(Graph):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], version: str | None = None) -> Pipeline:
-        """From a file: `.json`, or a vistrail of VisTrails (`.vt`, `.xml`), of which
-        `version` is a number or a tag, by default the latest.  Raises PipelineError."""
+        """Read a pipeline from a `.json` document or a vistrail (`.vt`, `.xml`).
+
+        `version` is a number or a tag of the vistrail, by default the latest version.
+        Raises PipelineError."""
         if os.fspath(path).endswith(".json"):
             return document.load(cls, path)
         return vt.load(cls, path, version)
@@ -35,10 +37,10 @@ class Pipeline(Graph):
         wait: bool = False,
         timeout: float | None = None,
     ) -> Execution:
-        """Execute it, and once more whenever a job has ended if it shall `wait`.
+        """Execute the pipeline; with `wait`, until no job is running.
 
-        Failures and suspensions are in what it returns.  Raises WaitTimeout after
-        `timeout` seconds; the jobs go on.
+        The returned execution holds failures and suspended modules.  Raises
+        WaitTimeout after `timeout` seconds; the jobs go on.
         """
         execution = Execution(self, monitor or JobMonitor())
         try:

@@ -1,4 +1,4 @@
-"""Which types of modules there are, and how values for them are read."""
+"""Registry of module types, and conversion of values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tej_vistrails.engine.errors import PipelineError
 from tej_vistrails.engine.module import Module
 
 VERSIONS = {BASIC: basic.VERSION, TEJ: TEJ_VERSION}
-"""Of the packages that are known, by their identifiers."""
+"""Versions of the known packages, by identifier."""
 SHORT = {"basic": BASIC, "tej": TEJ}
 
 _MODULES: dict[tuple[str, str], type[Module]] = {
@@ -26,7 +26,7 @@ _CONSTANTS: dict[str, type[basic.Constant]] = {
 
 
 def find(package: str, name: str, namespace: str = "") -> type[Module]:
-    """A type of modules; raises PipelineError for one that is not known here."""
+    """Return a module type; raises PipelineError if the engine does not have it."""
     found = None if namespace else _MODULES.get((package, name))
     own = None if found is None else vars(found).get("_settings")
     if found is None or (own is not None and own.abstract):
@@ -39,8 +39,9 @@ def find(package: str, name: str, namespace: str = "") -> type[Module]:
 
 
 def find_by_word(word: str) -> tuple[str, type[Module]]:
-    """The package and the type, from `SubmitJob`, `tej:SubmitJob`, or a whole
-    identifier; raises PipelineError."""
+    """Return package and type for `SubmitJob`, `tej:SubmitJob` or a full identifier.
+
+    Raises PipelineError if there is none."""
     prefix, colon, name = word.rpartition(":")
     if colon:
         package = SHORT.get(prefix, prefix)
@@ -50,7 +51,7 @@ def find_by_word(word: str) -> tuple[str, type[Module]]:
 
 
 def read(types: Sequence[str], values: Sequence[str], where: str) -> Any:
-    """The value of a port, from what the pipeline has; raises PipelineError."""
+    """Parse the values of a port; raises PipelineError if they do not fit its types."""
     if len(types) != len(values):
         raise PipelineError(f"{where} takes {len(types)} values, not {len(values)}")
     pairs = zip(types, values, strict=True)
@@ -59,10 +60,10 @@ def read(types: Sequence[str], values: Sequence[str], where: str) -> Any:
 
 
 def fits(given: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether a value of these types can be handed to a port of those.
+    """Whether an output of the types `given` can be connected to the types `wanted`.
 
-    VisTrails loops over a list where one of its members is wanted; this engine has no
-    loops."""
+    VisTrails would loop over a list for a port that takes one member; this engine has
+    no loops."""
     if list(wanted) in (["Variant"], ["Module"]):
         return True
     if len(given) != 1 or len(wanted) != 1:
@@ -83,7 +84,7 @@ def _read(type_: str, value: str, where: str) -> Any:
 
 
 def write(value: object, where: str) -> str:
-    """A value as pipelines have it; raises PipelineError."""
+    """Convert a value to VisTrails' notation; raises PipelineError if it has none."""
     if isinstance(value, bool | int | float | str):
         return str(value)
     if isinstance(value, os.PathLike):

@@ -1,8 +1,8 @@
-"""A vistrail of VisTrails: a tree of versions, each a few changes to the one before.
+"""Vistrail files: a tree of versions, each stored as changes to its parent.
 
-A `.vt` file is a zip archive with the XML in its member `vistrail`; it may also be that
-XML by itself.  Of all that is in it, only what a pipeline of known modules needs is
-read; what is not known is named in the error.
+A `.vt` file is a zip archive whose member `vistrail` is XML; an `.xml` file is that XML
+alone.  Only the parts that a pipeline of known modules needs are read.  An unknown part
+is named in the error.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made", bound="Graph")
 Key = tuple[str, str]
-"""What an element is, and its number."""
+"""Kind and number of an element."""
 
 _MEMBER = "vistrail"
 _LARGEST = 64 << 20
-"""Bytes of XML that are read."""
+"""Size limit of the XML, in bytes."""
 _IGNORED = frozenset({"location", "annotation", "plugin_data", "abstractionRef"})
 _PARTS = {
     "module": "",
@@ -39,11 +39,11 @@ _PARTS = {
     "portSpec": "module",
     "controlParameter": "module",
 }
-"""What is read, and what it is a part of."""
+"""Kinds of elements that are read, with the kind of their parent."""
 
 
 def load(make: type[Made], path: str | os.PathLike[str], version: str | None) -> Made:
-    """The pipeline of a version: a number, a tag, or the latest.
+    """Return the pipeline of a version: a number, a tag, or the latest.
 
     Raises PipelineError.
     """
@@ -69,7 +69,7 @@ def _read(path: str | os.PathLike[str]) -> Element:
             data = Path(path).read_bytes()
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise PipelineError(f"'{where}' cannot be read: {error}") from error
-    # Entities make a huge file of a small one; VisTrails uses none
+    # Entities could expand a small file without bound; VisTrails uses none.
     if len(data) > _LARGEST or b"<!ENTITY" in data:
         raise PipelineError(f"'{where}' is no vistrail, or much too large")
     try:
@@ -113,7 +113,7 @@ def _is_pruned(
 
 
 def _replay(actions: dict[str, Element], number: str) -> dict[Key, Element]:
-    """What is there in a version, each with `parent` set to what it is a part of."""
+    """Return the elements of a version; `parent` is the number of each one's parent."""
     chain = []
     while number in actions:
         chain.append(actions[number])
