@@ -32,11 +32,20 @@ from tej.job.signature import signature
 from tej.job.status import JobState, JobStatus
 from tej.queue import (
     DEFAULT_TEJ_DIR,
+    Batch,
+    Downloaded,
     Job,
     JobSpec,
+    Killed,
+    Outcome,
     RemoteQueue,
     Retries,
+    Run,
+    RunResult,
     as_completed,
+    close_shared_queues,
+    run_many,
+    shared_queue,
 )
 from tej.queue.server_log import ServerLogger
 from tej.version import __version__
@@ -44,8 +53,10 @@ from tej.version import __version__
 __all__ = [
     "DEFAULT_TEJ_DIR",
     "AuthenticationFailed",
+    "Batch",
     "ConnectionFailed",
     "DownloadFailed",
+    "Downloaded",
     "Error",
     "HostKeyRejected",
     "InvalidDestination",
@@ -59,6 +70,8 @@ __all__ = [
     "JobState",
     "JobStatus",
     "JobStillRunning",
+    "Killed",
+    "Outcome",
     "QueueDoesntExist",
     "QueueExists",
     "QueueLinkBroken",
@@ -67,11 +80,16 @@ __all__ = [
     "RemoteQueue",
     "Resources",
     "Retries",
+    "Run",
+    "RunResult",
     "ServerLogger",
     "WaitTimeout",
     "__version__",
     "as_completed",
+    "close_shared_queues",
     "destination_as_string",
     "parse_ssh_destination",
+    "run_many",
+    "shared_queue",
     "signature",
 ]

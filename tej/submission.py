@@ -2,7 +2,8 @@
 
 from tej.destination import destination_as_string, parse_ssh_destination
 from tej.job.status import make_unique_name
-from tej.queue import DEFAULT_TEJ_DIR, RemoteQueue
+from tej.queue.connection import DEFAULT_TEJ_DIR
+from tej.queue.remote import RemoteQueue
 from tej.queue.server_log import ServerLogger
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The command line: options in, one call on the queue, words and an exit status out."""
+"""The command line: options in, one call on the queue, text and an exit status out."""
 
 from tej.cli.main import main
 

@@ -1,15 +1,17 @@
-"""The command that teaches a shell to complete the others."""
+"""`tej completion`: completion of commands and options in a shell."""
 
 from __future__ import annotations
 
 import click
 
+from tej.cli.command import command as make_command
 
-@click.command()
+
+@make_command("completion", example='eval "$(tej completion bash)"')
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
-def completion(context: click.Context, shell: str) -> None:
-    """Print what makes a shell complete tej's commands and options.
+def command(context: click.Context, shell: str) -> None:
+    """Print a script that completes tej's commands and options in a shell.
 
     \b
     In ~/.bashrc:  eval "$(tej completion bash)"
@@ -23,6 +25,3 @@ def completion(context: click.Context, shell: str) -> None:
     if kind is not None:
         group = context.find_root().command
         click.echo(kind(group, {}, "tej", "_TEJ_COMPLETE").source())
-
-
-ALL = [completion]

@@ -1,4 +1,4 @@
-"""Exit statuses, by which a script can tell what happened."""
+"""Exit statuses of the commands."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ OF_ERRORS: Mapping[type[errors.Error], int] = {
     errors.JobAlreadyExists: 4,
     errors.JobStillRunning: 5,
 }
-"""Of all others: 1.  click's own, for words it does not understand: 2."""
+"""Exit statuses of errors; all others have 1, and wrong usage has 2 (by click)."""
 
 INTERRUPTED = 130
-"""By Ctrl-C, as shells say it."""
+"""Ctrl-C, as shells report it."""
 SIGPIPE = 141
-"""Whoever read the output has gone; as shells say it."""
+"""The reader of the output has closed it, as shells report it."""
 TEJ_FAILED = 125
-"""Of `run` and `wait`, if it is not the job's own."""
+"""`run` and `wait` failed, as opposed to the job."""
 
 
 def exit_status(error: errors.Error) -> int:
-    """That of an error."""
+    """The exit status of an error."""
     for kind, status in OF_ERRORS.items():
         if isinstance(error, kind):
             return status
@@ -31,8 +31,8 @@ def exit_status(error: errors.Error) -> int:
 
 
 def of_job(status: JobStatus) -> int:
-    """That of a job, as its own shell would have said: its exit code, or 128 and the
-    signal that ended it; 125 if it did not end by itself."""
+    """The exit status of a job: its exit code, or 128 plus the signal that ended it;
+    125 if it is lost, or was killed and has no such status."""
     if status.state is JobState.LOST or status.result is None:
         return TEJ_FAILED
     if status.state is JobState.KILLED and status.exit_code == 0:

@@ -1,76 +1,118 @@
-"""The `tej` command, and the one place where errors become words and exit statuses."""
+"""The `tej` command: finds and runs a command, and reports errors in one place."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 
 import click
 
 from tej import errors
-from tej.cli import (
-    completion,
-    following,
-    managing,
-    output,
-    runtime_check,
-    submitting,
-)
+from tej.cli import output
 from tej.cli.exit_status import INTERRUPTED, SIGPIPE, TEJ_FAILED, exit_status
 from tej.version import __version__
 
+COMMANDS: Mapping[str, Mapping[str, str]] = {
+    "Run": {
+        "run": "Run a directory as a job, print its output, fetch its results.",
+        "submit": "Upload a directory and start it as a job; print the job's id.",
+        "signature": "Print the job id made from the signature of a directory.",
+    },
+    "Watch": {
+        "status": "Print the status of jobs.",
+        "wait": "Wait until jobs have ended.",
+        "logs": "Print the output of a job, running or not.",
+        "list": "List the jobs in the queue.",
+    },
+    "Fetch": {
+        "download": "Download files, directories or patterns from jobs.",
+    },
+    "Manage": {
+        "kill": "Kill running jobs, with all their processes.",
+        "delete": "Delete jobs that have ended, with their files.",
+        "cleanup": "Delete old jobs, or remove the queue.",
+        "limit": "Limit the number of running jobs of a queue.",
+    },
+    "Server": {
+        "setup": "Create a queue on a server (optional).",
+        "runtime-check": "Test a runtime with short jobs on a server.",
+        "completion": "Print a script that completes commands in a shell.",
+    },
+}
+"""The commands in groups, with the lines of `tej --help`.
+
+Each is `command` in the module of its name in `tej.cli`.  Modules are imported when
+their command is used, so that `tej --help` and completion are fast.
+"""
+
 
 class _Tej(click.Group):
-    """Commands in the order in which one meets them, not that of the alphabet."""
+    """A group that imports its commands when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return [name for group in COMMANDS.values() for name in group]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = import_module(f"tej.cli.{cmd_name.replace('-', '_')}")
+        found = module.command
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        for heading, commands in COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl([*commands.items()], col_max=20)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Whoever read us has seen enough; there is nobody left to tell.
+            # The reader of stdout has gone.  Python flushes stdout at exit, and would
+            # report the broken pipe a second time.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SIGPIPE
         except errors.Error:
-            # Some are also what Python calls an OSError.
+            # Some of them are an OSError, too.
             raise
         except OSError as error:
-            raise errors.Error(f"This machine: {error}") from error
+            raise errors.Error(f"Error on this machine: {error}") from error
 
 
 @click.group(
     cls=_Tej,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 done, 1 tej's own error, 2 wrong usage, 3 no such job, "
-    "4 job exists, 5 job still running; run and wait end as the job did, or with 125.",
+    epilog="\b\nExample:\n  tej run user@host simulation/ --download 'results/*.csv'"
+    "\n\nExit status: 0 done, 1 error, 2 wrong usage, 3 no such job, 4 job exists, "
+    "5 job still running; run and wait: that of the job, or 125.",
 )
 @click.version_option(__version__, message="tej version %(version)s")
-@click.option("-v", "--verbose", count=True, help="Say more; twice: everything.")
+@click.option("-v", "--verbose", count=True, help="Log more; twice: everything.")
 def tej(verbose: int) -> None:
     """Run directories as jobs on a server over SSH, and keep track of them.
 
-    A destination is [user@]host[:port], a name from ~/.ssh/config, or "local:" for this
-    machine.  It can be left out where TEJ_DESTINATION names one.
+    A destination is [user@]host[:port], an alias from ~/.ssh/config, or "local:" for
+    this machine.  TEJ_DESTINATION is the default.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_EscapingFormatter("%(levelname)s: %(message)s"))
     logger = logging.getLogger("tej")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
 
 
-for command in (
-    *submitting.ALL,
-    *following.ALL,
-    *managing.ALL,
-    *runtime_check.ALL,
-    *completion.ALL,
-):
-    tej.add_command(command)
+class _EscapingFormatter(logging.Formatter):
+    """A log format for terminals: records contain text from the server."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return output.escape(super().format(record))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -87,15 +129,18 @@ def main(arguments: list[str] | None = None) -> None:
         status = INTERRUPTED
     except errors.Error as error:
         _report(words, str(error), type(error).__name__, None)
-        # Those that end as the job did say otherwise that it was tej.
+        # These return the job's own exit status: a failure of tej has to differ.
         verb = next((word for word in words if not word.startswith("-")), "")
         status = TEJ_FAILED if verb in ("run", "wait") else exit_status(error)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _open_closed_streams() -> None:
-    """Whoever has closed them (`>&-`) does not want to see what goes there; and nothing
-    else must be opened under their numbers."""
+    """Open /dev/null in place of standard streams that the caller has closed (`>&-`).
+
+    Otherwise the first files or sockets that tej opens would get the numbers 0 to 2,
+    and output of libraries would be written into them.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -116,7 +161,7 @@ def _report(
         elif usage is not None:
             usage.show()
         else:
-            click.echo(message, err=True)
+            output.say(message, err=True)
     except OSError:
-        # A full disk behind one of them: the exit status still tells.
-        click.echo(message, err=True)
+        # stdout is on a full disk, for example; the exit status still tells.
+        output.say(message, err=True)

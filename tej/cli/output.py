@@ -1,7 +1,8 @@
-"""What the commands print: words for people, lines for pipes, JSON for programs.
+"""Output of the commands: text for people, lines for pipes, JSON for programs.
 
-stdout has what a script would capture, and with `--json` one document, also if there is
-an error; the rest goes to stderr.
+stdout gets what a script would capture, or with `--json` one document, for errors, too.
+Everything else goes to stderr.  Text from the server is escaped: a terminal must not
+obey what it contains.  Only the output of jobs is printed as it is.
 """
 
 from __future__ import annotations
@@ -10,33 +11,77 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from tej.cli.exit_status import exit_status
 from tej.errors import Error
+from tej.job.directory import scan
 from tej.job.status import JobStatus, format_duration
+from tej.queue.logs import STREAMS, Piece
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 PATIENCE = 1.0
-"""Seconds a transfer may take before a progress bar is worth looking at."""
+"""Seconds before a progress bar appears."""
+
+
+def escape(text: str, keep: str = "\n\t") -> str:
+    """The text with control characters, and what else cannot be shown, as \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one
+        if one.isprintable() or one in keep
+        else one.encode("unicode_escape").decode("ascii")
+        for one in text
+    )
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print text of any number of lines, escaped."""
+    click.echo(escape(text), err=err)
+
+
+def say_line(text: str, *, err: bool = False) -> None:
+    """Print one line; a newline in the text is escaped, too."""
+    click.echo(escape(text, keep=""), err=err)
+
+
+def write_piece(piece: Piece) -> None:
+    """Copy job output as it is: the job's stderr to stderr, all else to stdout."""
+    stream: BinaryIO = sys.stdout.buffer
+    if piece.name == STREAMS["stderr"]:
+        stream = sys.stderr.buffer
+    stream.write(piece.data)
+    stream.flush()
+
+
+def size_of(directory: str) -> int | None:
+    """Bytes in a job directory, for a progress bar; None if it cannot be read."""
+    try:
+        return sum(entry.stat.st_size for entry in scan(Path(directory)))
+    except (Error, OSError):
+        # The submission reports what is wrong.
+        return None
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """One document on stdout, keys in a stable order, ASCII only."""
+    """Print one document to stdout, in ASCII."""
     click.echo(json.dumps(document, indent=2))
 
 
 def error_as_dict(kind: str, message: str) -> dict[str, str]:
-    """An error in JSON: `kind` is the name of its class in Python."""
+    """An error in JSON; `kind` is the name of the Python class."""
     return {"kind": kind, "message": message}
 
 
 def error_of(error: Error) -> dict[str, str]:
-    """One of tej's own."""
+    """A tej.Error in JSON."""
     return error_as_dict(type(error).__name__, str(error))
 
 
@@ -46,29 +91,58 @@ def as_document(
     error: Error | None,
     more: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """A job in JSON, with the error that concerns it alone, or null."""
+    """A job in JSON, with its own error or null."""
     document: dict[str, Any] = {"id": job_id} if job is None else job.as_dict()
     document.update(more or {})
     document["error"] = error and error_of(error)
     return document
 
 
+class JobReport:
+    """Lines or JSON documents of several jobs, and the highest exit status."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._documents: list[dict[str, Any]] = []
+        self._worst = 0
+
+    def add(
+        self,
+        job_id: str,
+        job: JobStatus | None,
+        words: str = "",
+        error: Error | None = None,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
+        """Report one job: `words`, or the error."""
+        self._documents.append(as_document(job_id, job, error, more))
+        if error is not None:
+            self._worst = max(self._worst, exit_status(error))
+        if not self._as_json:
+            say_line(words if error is None else str(error), err=error is not None)
+
+    def finish(self) -> int:
+        """Print the JSON if wanted; returns the exit status."""
+        if self._as_json:
+            print_json({"jobs": self._documents})
+        return self._worst
+
+
 def prefix(ids: tuple[str, ...], job_id: str) -> str:
-    """Which job a line is about, if there are several."""
+    """The job's id in front of a line, if there are several jobs."""
     return f"{job_id}: " if len(ids) > 1 else ""
 
 
 def print_list(
     jobs: Iterable[JobStatus], sizes: Mapping[str, int] | None = None
 ) -> None:
-    """A table where a person looks; in a pipe a line a job: its id, its state, and its
-    size in bytes if there are sizes."""
+    """Print jobs: a table at a terminal, else a line with id, state and size each."""
     if sys.stdout.isatty():
         _print_table(list(jobs), sizes)
         return
     for job in jobs:
         size = "" if sizes is None else f" {sizes.get(job.job_id, 0)}"
-        click.echo(f"{job.job_id} {job.state}{size}")
+        say_line(f"{job.job_id} {job.state}{size}")
 
 
 def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None:
@@ -85,35 +159,32 @@ def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None
     for job in jobs:
         started = "" if job.started is None else f"{job.started.astimezone():%F %H:%M}"
         table.add_row(
-            job.job_id,
+            # Text: rich would interpret markup like [red] in a string.
+            Text(escape(job.job_id, keep="")),
             str(job.state),
             job.result or "",
             started,
             "" if job.duration is None else format_duration(job.duration),
-            Text(printable(job.host or "")),
-            Text(printable(job.name)),
+            Text(escape(job.host or "", keep="")),
+            Text(escape(job.name, keep="")),
             *([] if sizes is None else [decimal(sizes.get(job.job_id, 0))]),
         )
     console = Console()
-    # An id that is cut short is of no use: rather a line that is too long.
+    # An id that is cut short cannot be used: a line that is too long is better.
     wide = console.options.update(max_width=10_000)
     console.width = max(console.width, console.measure(table, options=wide).minimum)
     console.print(table if jobs else "No jobs")
 
 
-def printable(text: str) -> str:
-    """With what a terminal could obey, or could not show, replaced."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 class TransferBar:
-    """A progress bar on stderr, for transfers that last, where a person looks.
+    """Progress bar of a transfer, on stderr if that is a terminal.
 
-    Call it with the number of bytes of each piece.
+    The instance is called with the number of bytes of each piece.  The bar appears when
+    the transfer takes longer than PATIENCE.
     """
 
     def __init__(self, label: str, total: int | None = None) -> None:
-        self._label = label
+        self._label = escape(label, keep="")
         self._total = total
         self.done = 0
         self._begun = time.monotonic()
@@ -133,7 +204,7 @@ class TransferBar:
         from rich.console import Console
 
         bar = progress.Progress(
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
             progress.DownloadColumn(),
             progress.TransferSpeedColumn(),

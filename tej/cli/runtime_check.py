@@ -1,4 +1,4 @@
-"""The command for those who write runtimes: runtime-check."""
+"""`tej runtime-check`: test a runtime on a server."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ import sys
 import click
 
 from tej.cli import output
-from tej.cli.options import ask_for_secret
-from tej.queue import RemoteQueue
+from tej.cli.command import ask_for_secret, host_key_option, json_option
+from tej.cli.command import command as make_command
+from tej.queue.remote import RemoteQueue
 from tej.runtime_check import RuntimeCheck, check_queue
 
 
-@click.command("runtime-check")
+@make_command("runtime-check", example="tej runtime-check ./myruntime lab")
 @click.argument("runtime", metavar="RUNTIME")
 @click.argument("destination")
 @click.option(
-    "--queue", "path", metavar="PATH", help="Where; by default a new place in ~."
+    "--queue", "path", metavar="PATH", help="Path of the queue.  [default: new, in ~]"
 )
-@click.option("--accept-new-host-key", is_flag=True, help="Trust an unknown server.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def runtime_check(
+@host_key_option
+@json_option
+def command(
     runtime: str,
     destination: str,
     path: str | None,
     accept_new_host_key: bool,
     as_json: bool,
 ) -> int:
-    """Put a runtime, a name or a folder, through its paces on a server.
+    """Test a runtime, a name or a folder, with short jobs on a server.
 
-    Makes a queue of its own there, runs some short jobs, and removes it.  Ends with 1
-    if something is wrong.
+    Creates a queue of its own there, and removes it.  The exit status is 1 if a test
+    fails.
     """
     try:
         queue = RemoteQueue(
@@ -49,12 +50,9 @@ def runtime_check(
             if not as_json:
                 words = "ok   " if finding.complaint is None else "WRONG"
                 why = "" if finding.complaint is None else f": {finding.complaint}"
-                click.echo(f"{words} {finding.what}{why}")
+                output.say(f"{words} {finding.what}{why}")
     if as_json:
         output.print_json(
             {"findings": [{"what": f.what, "wrong": f.complaint} for f in findings]}
         )
     return int(any(finding.complaint is not None for finding in findings))
-
-
-ALL = [runtime_check]

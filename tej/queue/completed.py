@@ -1,76 +1,154 @@
-"""`as_completed`: handles in the order in which their jobs end, on any queues."""
+"""`as_completed`: jobs of any number of queues, in the order in which they end."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tej.job.status import JobStatus
-from tej.queue.job import Job
-from tej.queue.remote import RemoteQueue
-from tej.queue.watcher import TICK
+from tej.queue.management import get_statuses
+from tej.queue.remote import Job, RemoteQueue, renamed
+from tej.queue.watcher import TICK, timed_out
+
+End = JobStatus | Exception | None
+"""A final status; None for a job that does not exist; or the error of its queue."""
 
 
 def as_completed(
     jobs: Iterable[Job],
     timeout: float | None = None,
     *,
+    on_tick: Callable[[], object] | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> Iterator[tuple[Job, JobStatus]]:
-    """Each job with its final status, as it ends, well or not.
+    """Each job with its final status, as it ends.
 
-    The jobs may be in several queues; each queue has one channel, however many of its
-    jobs are waited for.  `meanwhile` is called about once a second by the thread that
-    waits; what it raises ends the wait.  Raises WaitTimeout after `timeout` seconds,
-    and JobNotFound.
+    The jobs may be in several queues; each queue has one request for all of its jobs.
+    `on_tick` is called about once a second in the waiting thread; an exception that it
+    raises ends the wait.  `meanwhile` is its deprecated name.  Raises WaitTimeout after
+    `timeout` seconds, and JobNotFound.
     """
-    by_queue: dict[RemoteQueue, dict[str, Job]] = {}
+    if meanwhile is not None:
+        on_tick = renamed("meanwhile", "on_tick", meanwhile)
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
+    pending: dict[RemoteQueue, dict[str, Job]] = {}
     for job in jobs:
-        by_queue.setdefault(job.queue, {})[job.id] = job
-    if len(by_queue) <= 1:
-        for one, handles in by_queue.items():
-            ends = one.as_completed(handles, timeout, meanwhile=meanwhile)
-            for job_id, status in ends:
-                yield handles[job_id], status
-        return
-    yield from _merge(by_queue, timeout, meanwhile)
+        pending.setdefault(job.queue, {})[job.id] = job
+    return _checked(pending, timeout, on_tick)
+
+
+def _checked(
+    pending: dict[RemoteQueue, dict[str, Job]],
+    timeout: float | None,
+    on_tick: Callable[[], object] | None,
+) -> Iterator[tuple[Job, JobStatus]]:
+    total = sum(map(len, pending.values()))
+    deadline = None if timeout is None else time.monotonic() + timeout
+    for one, job_id, end in ends_of(pending, deadline, on_tick):
+        if end is None:
+            raise one.connection.job_not_found(job_id)
+        if isinstance(end, Exception):
+            raise end
+        yield pending[one].pop(job_id), end
+    # A short timeout may be over before the servers were asked at all.
+    for one, jobs in pending.items():
+        for job_id, status in get_statuses(one.connection, [*jobs]).items():
+            if status is None:
+                raise one.connection.job_not_found(job_id)
+            if status.state.final:
+                yield jobs.pop(job_id), status
+    left = [job_id for jobs in pending.values() for job_id in jobs]
+    if left:
+        assert timeout is not None
+        raise timed_out(timeout, left, total)
 
 
 class _Abandoned(Exception):
-    """Nobody waits any more."""
+    """The consumer of the ends has stopped."""
+
+
+def ends_of(
+    pending: Mapping[RemoteQueue, Iterable[str]],
+    deadline: float | None,
+    on_tick: Callable[[], object] | None = None,
+) -> Iterator[tuple[RemoteQueue, str, End]]:
+    """Queue, id and end of each job, as they end; stops silently at `deadline`.
+
+    The error of a queue that cannot be used is reported for each of its pending jobs,
+    and does not affect the other queues.
+    """
+    by_queue = {one: list(ids) for one, ids in pending.items()}
+    by_queue = {one: ids for one, ids in by_queue.items() if ids}
+    if len(by_queue) == 1:
+        # One queue needs no further thread.
+        ((only, ids),) = by_queue.items()
+        yield from _ends_in(only, ids, deadline, on_tick)
+        return
+    yield from _merge(by_queue, deadline, on_tick)
+
+
+def _ends_in(
+    one: RemoteQueue,
+    ids: list[str],
+    deadline: float | None,
+    on_tick: Callable[[], object] | None,
+) -> Iterator[tuple[RemoteQueue, str, End]]:
+    raised: list[BaseException] = []
+
+    def tick() -> None:
+        try:
+            if on_tick is not None:
+                on_tick()
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    left = dict.fromkeys(ids)
+    try:
+        for job_id, status in one.watcher.ends(ids, deadline, tick):
+            del left[job_id]
+            yield one, job_id, status
+    except Exception as error:
+        if error in raised:
+            raise
+        for job_id in left:
+            yield one, job_id, error
 
 
 def _merge(
-    by_queue: dict[RemoteQueue, dict[str, Job]],
-    timeout: float | None,
-    meanwhile: Callable[[], object] | None,
-) -> Iterator[tuple[Job, JobStatus]]:
-    told: queue.SimpleQueue[tuple[Job, JobStatus] | BaseException | None]
-    told = queue.SimpleQueue()
+    by_queue: Mapping[RemoteQueue, list[str]],
+    deadline: float | None,
+    on_tick: Callable[[], object] | None,
+) -> Iterator[tuple[RemoteQueue, str, End]]:
+    """The ends from several queues, each watched by a thread of its own."""
+    Item = tuple[RemoteQueue, str, End] | BaseException | None
+    arrived: queue.SimpleQueue[Item] = queue.SimpleQueue()
     gone = threading.Event()
 
-    def look() -> None:
+    def check() -> None:
         if gone.is_set():
             raise _Abandoned
 
-    def watch(one: RemoteQueue, handles: dict[str, Job]) -> None:
+    def watch(one: RemoteQueue, ids: list[str]) -> None:
         try:
-            for job_id, status in one.as_completed(handles, timeout, meanwhile=look):
-                told.put((handles[job_id], status))
-            told.put(None)
+            for end in _ends_in(one, ids, deadline, check):
+                arrived.put(end)
+            arrived.put(None)
         except BaseException as error:
-            told.put(error)
+            arrived.put(error)
 
     for item in by_queue.items():
         threading.Thread(target=watch, args=item, daemon=True).start()
     left = len(by_queue)
     try:
         while left:
-            if meanwhile is not None:
-                meanwhile()
+            if on_tick is not None:
+                on_tick()
             try:
-                got = told.get(timeout=TICK)
+                got = arrived.get(timeout=TICK)
             except queue.Empty:
                 continue
             if isinstance(got, BaseException):

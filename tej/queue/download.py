@@ -6,11 +6,13 @@ import os
 import posixpath
 import tarfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tej.errors import DownloadFailed, Error
+from tej.job.status import check_job_reference
+from tej.queue.connection import QueueConnection
 from tej.wire import protocol
 from tej.wire.archive import Unpacker
 from tej.wire.framing import Pieces, make_marker
@@ -218,3 +220,81 @@ def check_name(name: str) -> str:
             f"'{name}' leads out of the job's directory, and is not downloaded"
         )
     return path
+
+
+def download(
+    connection: QueueConnection,
+    job_id: str,
+    files: str | Sequence[str],
+    destination: str | os.PathLike[str] | None,
+    directory: str | os.PathLike[str] | None,
+    *,
+    recursive: bool,
+    flatten: bool,
+    progress: Callable[[int], object] | None,
+) -> list[Path]:
+    """Download files of one job; see `RemoteQueue.download`."""
+    check_job_reference(job_id)
+    names = [files] if isinstance(files, str) else list(files)
+    wanted = Download(
+        names, destination, directory, recursive=recursive, flatten=flatten
+    )
+    outcome = receive(connection, {job_id: wanted}, progress)[job_id]
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.files
+
+
+def download_many(
+    connection: QueueConnection,
+    wanted: Mapping[str, str | Sequence[str]] | Iterable[str],
+    files: str | Sequence[str] | None,
+    directory: str | os.PathLike[str] | None,
+    *,
+    flatten: bool,
+    progress: Callable[[int], object] | None,
+) -> dict[str, Downloaded]:
+    """Download files of several jobs; see `RemoteQueue.download_many`."""
+    if not isinstance(wanted, Mapping):
+        wanted = dict.fromkeys(wanted, files or ())
+    elif files is not None:
+        raise TypeError("'files' is for ids; a mapping has its own")
+    parent = Path("." if directory is None else directory)
+    downloads = {
+        check_job_reference(job_id): Download(
+            [names] if isinstance(names, str) else list(names),
+            None,
+            parent / job_id,
+            recursive=True,
+            flatten=flatten,
+        )
+        for job_id, names in wanted.items()
+    }
+    return receive(connection, downloads, progress)
+
+
+def receive(
+    connection: QueueConnection,
+    downloads: Mapping[str, Download],
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Downloaded]:
+    """The outcome of each download; one that is complete is not repeated."""
+    done = {one: Downloaded([]) for one in downloads if not downloads[one].patterns}
+
+    def attempt(_: int) -> None:
+        left = {one: downloads[one] for one in downloads if one not in done}
+        if not left:
+            return
+        receiver = Receiver(left, progress)
+        try:
+            connection.run_verb("download", *receiver.arguments, take=receiver.take)
+        finally:
+            receiver.finish()
+            done.update(receiver.done)
+
+    connection.with_retries(attempt)
+    for job_id, outcome in done.items():
+        if outcome.error is not None:
+            explained = connection.explain(outcome.error)
+            done[job_id] = Downloaded(outcome.files, explained)
+    return {job_id: done[job_id] for job_id in downloads}

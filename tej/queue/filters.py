@@ -1,4 +1,4 @@
-"""Which of many jobs are meant: filters, orders, and what may be cleaned up."""
+"""Filters and sort orders of job lists, and the selection of jobs to prune."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ ORDERS: Mapping[str, Callable[[JobStatus], Any]] = {
     "ended": lambda job: job.ended or _LONG_AGO,
     "duration": lambda job: job.duration or 0.0,
     "state": lambda job: (list(JobState).index(job.state), job.job_id),
+    "name": lambda job: (job.name, job.job_id),
 }
-"""What jobs can be sorted by."""
+"""Sort keys by their names."""
+
+
+def sort_jobs(jobs: Iterable[JobStatus], order: str) -> list[JobStatus]:
+    """The jobs in one of the ORDERS; raises ValueError for another one."""
+    if order not in ORDERS:
+        raise ValueError(f"Cannot sort by {order!r}; use one of {', '.join(ORDERS)}")
+    return sorted(jobs, key=ORDERS[order])
 
 
 def select(
@@ -28,7 +36,7 @@ def select(
     labels: Mapping[str, str] | None = None,
     since: datetime | None = None,
 ) -> list[JobStatus]:
-    """Those in one of the states, with all of the labels, submitted since then."""
+    """The jobs in one of `states`, with all `labels`, submitted at `since` or later."""
     wanted = (labels or {}).items()
     return [
         job
@@ -48,8 +56,11 @@ def disposable(
     labels: Mapping[str, str] | None = None,
     now: datetime | None = None,
 ) -> list[JobStatus]:
-    """Those that may be deleted: ended longer ago than `older_than`, but for the
-    `keep_last` that ended last; never one that has not ended, or left processes."""
+    """The jobs that `prune` deletes: ended longer ago than `older_than`, except the
+    `keep_last` most recently ended.
+
+    Jobs that have not ended, or have processes left, are never among them.
+    """
     now = now or datetime.now(timezone.utc)
     ended = [
         job

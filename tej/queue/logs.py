@@ -1,43 +1,50 @@
-"""Output of a job as it comes, by byte offset: a lost connection costs nothing."""
+"""Job output, read by byte offset: reading resumes after a lost connection."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tej.job.status import JobStatus
-from tej.queue.retry import Exchange
+from tej.errors import Error, JobFailed
+from tej.job.status import JobStatus, check_job_reference
+from tej.queue.connection import QueueConnection
+from tej.queue.download import check_name
 from tej.wire import protocol
 from tej.wire.framing import Pieces, make_marker
-from tej.wire.protocol import Program
 
 STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
-"""What they are called in the job's directory."""
+"""File names of the output streams in the job's directory."""
+
+FAILURE_LINES = 20
+"""Lines of stderr in the error of a failed job."""
+
+LONGEST_LINE = 1 << 20
+"""Bytes after which a line without an end is passed on in parts."""
 
 
 @dataclass
 class Position:
-    """How far one file was read."""
+    """The read position in one file."""
 
     name: str
     offset: int | None = None
-    """In bytes; None before the server was asked."""
+    """In bytes; None before the first answer."""
     tail: int | None = None
-    """Lines from the end where it is to begin."""
+    """Number of last lines to start with; None for the whole file."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some bytes of one file."""
+    """Consecutive bytes of one file."""
 
     name: str
     data: bytes
 
 
 class _Reader:
-    """Puts together what the server's `logs` prints."""
+    """Parser of the output of the server's `logs` command."""
 
     def __init__(
         self, positions: Sequence[Position], emit: Callable[[Piece], object]
@@ -61,7 +68,7 @@ class _Reader:
         if position is None or position.offset is None:
             self.record += data
             return
-        # What was sent twice, since the file grew while it was read.
+        # A file that grows while it is read may be sent twice in part.
         new = data[max(0, position.offset - self._at) :]
         self._at += len(data)
         if new:
@@ -69,29 +76,47 @@ class _Reader:
             self._emit(Piece(position.name, new))
 
 
+def open_logs(
+    connection: QueueConnection,
+    job_id: str,
+    streams: Iterable[str],
+    *,
+    follow: bool,
+    tail: int | None,
+) -> Logs:
+    """A reader of several files; see `RemoteQueue.read_logs`."""
+    check_job_reference(job_id)
+    names = [STREAMS.get(stream) or check_name(stream) for stream in streams]
+    positions = [Position(name, tail=tail) for name in names]
+    return Logs(connection, job_id, positions, follow=follow)
+
+
 class Logs:
-    """Reads files of one job's directory, until the job ends if asked."""
+    """Reader of files in one job's directory, optionally until the job ends."""
 
     def __init__(
         self,
-        exchange: Exchange,
-        make: Callable[[str, str, Sequence[str]], Program],
+        connection: QueueConnection,
+        job_id: str,
         positions: Sequence[Position],
+        *,
+        follow: bool,
     ) -> None:
-        """`make(digest, marker, arguments)` gives the program."""
-        self._exchange = exchange
-        self._make = make
+        self._connection = connection
+        self._job_id = job_id
+        self._follow = follow
         self.positions = {position.name: position for position in positions}
+        """Read positions by file name."""
         self.status: JobStatus | None = None
-        """The job's, once all was read."""
+        """The job's status when all was read."""
         self._begun = False
 
     def read(self, emit: Callable[[Piece], object]) -> None:
-        """Give all pieces to `emit`, in this thread.
+        """Pass all pieces to `emit`, in this thread.
 
-        Resumes after lost connections; once it has begun, with patience.
+        Resumes after lost connections, without limit once any output has arrived.
         """
-        self._exchange.settle(
+        self._connection.with_retries(
             lambda _: self._read_once(emit), patient=lambda: self._begun
         )
 
@@ -107,19 +132,22 @@ class Logs:
             offset = "" if position.offset is None else str(position.offset)
             tail = "" if position.tail is None else str(position.tail)
             arguments += [position.name, offset, tail]
-        self._exchange.run_verb(
-            lambda digest: self._make(digest, reader.marker, arguments), take
-        )
+        words = (reader.marker, str(int(self._follow)), self._job_id, *arguments)
+        self._connection.run_verb("logs", *words, take=take)
         answer = protocol.parse_answer(reader.record)
         self.status = protocol.parse_status(answer.jobs[0], answer.head)
 
 
 class _Abandoned(Exception):
-    """Whoever read the pieces has gone."""
+    """The consumer of the iterator has stopped."""
 
 
 def iterate(logs: Logs) -> Iterator[Piece]:
-    """The pieces as an iterator: they are read in a thread of its own."""
+    """The pieces as an iterator; a background thread reads them.
+
+    The thread cannot be interrupted while it waits for the server, so it is a daemon,
+    and `gone` makes it stop at the next piece when the iterator is closed.
+    """
     pieces: queue.Queue[Piece | BaseException | None] = queue.Queue(64)
     gone = threading.Event()
 
@@ -149,3 +177,50 @@ def iterate(logs: Logs) -> Iterator[Piece]:
             yield piece
     finally:
         gone.set()
+
+
+def split_lines(pieces: Iterable[Piece]) -> Iterator[bytes]:
+    """Lines with their ends; the last one may lack it."""
+    rest = b""
+    for piece in pieces:
+        # A long line in many pieces: only the new bytes are searched for its end.
+        whole, newline, begun = piece.data.rpartition(b"\n")
+        if newline:
+            for line in (rest + whole).split(b"\n"):
+                yield line + b"\n"
+            rest = begun
+        else:
+            rest += begun
+        if len(rest) > LONGEST_LINE:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest
+
+
+def job_failure(
+    connection: QueueConnection, status: JobStatus, *, with_stderr: bool = True
+) -> JobFailed:
+    """The error for a job that did not succeed; see `RemoteQueue.failure`."""
+    stderr = _last_words(connection, status.job_id) if with_stderr else ""
+    where = f" on {status.host}" if status.host else ""
+    words = f"Job '{status.job_id}'{where}: {status.describe()}"
+    return JobFailed(
+        f"{words}\n{stderr}" if stderr else words,
+        job_id=status.job_id,
+        state=status.state.value,
+        exit_code=status.exit_code,
+        signal=status.signal,
+        host=status.host,
+        stderr=stderr,
+    )
+
+
+def _last_words(connection: QueueConnection, job_id: str) -> str:
+    data: list[bytes] = []
+    reader = open_logs(connection, job_id, ["stderr"], follow=False, tail=FAILURE_LINES)
+    try:
+        reader.read(lambda piece: data.append(piece.data))
+    except Error as error:
+        return f"(its stderr could not be read: {error})"
+    return b"".join(data).decode("utf-8", "replace").rstrip()

@@ -1,19 +1,662 @@
-"""`RemoteQueue`: a queue of jobs on a server, and all that can be asked of it."""
+"""`RemoteQueue`, a queue of jobs on a server, and `Job`, a handle on one of them.
+
+The methods hold the documentation; each is one call into the module that does the work.
+"""
 
 from __future__ import annotations
 
-from tej.queue.following import Following
-from tej.queue.management import Managing
-from tej.queue.submitting import Submitting
+import getpass
+import logging
+import os
+import warnings
+from builtins import list as list_
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from tej.destination import Destination, destination_as_string
+from tej.errors import JobFailed, JobNotFound, JobStillRunning
+from tej.job.resources import Resources
+from tej.job.spec import JobSpec
+from tej.job.status import JobState, JobStatus, check_job_id
+from tej.queue import administration, download, filters, logs, management, submission
+from tej.queue.connection import (
+    DEFAULT_GRACE,
+    DEFAULT_TEJ_DIR,
+    QueueConnection,
+    run_script,
+)
+from tej.queue.download import Downloaded
+from tej.queue.logs import Logs
+from tej.queue.management import Killed
+from tej.queue.retry import Retries
+from tej.queue.server_log import ServerLogger
+from tej.queue.submission import Outcome
+from tej.queue.watcher import Watcher
+from tej.server.scripts import find_runtime
+from tej.transport import Transport, open_transport
+
+Self = TypeVar("Self", bound="RemoteQueue")
+
+logger = logging.getLogger("tej")
 
 
-class RemoteQueue(Submitting, Following, Managing):
+class RemoteQueue:
     """A queue of jobs, in a directory on a server.
 
-    Making one stores what is given; the first use connects.  It may be shared between
-    threads, and used in a process forked off: each process has its own connection.
+    The constructor stores its arguments; the first use connects.  Threads may share a
+    queue.  A forked child may use it, too, and opens its own connection.
 
-    All verbs raise ConnectionFailed if the server cannot be reached after some tries,
-    RemoteCommandFailure if it cannot do its part, and QueueExists if what is at the
-    queue's path is not a queue that this tej can use.
+    All verbs raise ConnectionFailed if the server cannot be reached after some
+    attempts, RemoteCommandFailure if a command fails on the server, and QueueExists if
+    the queue's path holds something that this version of tej cannot use.
     """
+
+    JOB_DONE = JobState.FINISHED.value
+    JOB_RUNNING = JobState.RUNNING.value
+    JOB_INCOMPLETE = "incomplete"
+    JOB_CREATED = JobState.CREATED.value
+
+    def __init__(
+        self,
+        destination: str | Mapping[str, Any] | Destination,
+        queue: str | PurePosixPath = DEFAULT_TEJ_DIR,
+        setup_runtime: str | None = None,
+        need_runtime: Iterable[str] | None = None,
+        *,
+        ask: Callable[[str], str] | None = None,
+        accept_new_host_key: bool = False,
+        timeout: float = 30,
+        io_timeout: float = 120,
+        key: str | None = None,
+        known_hosts: str = "",
+        retries: Retries | None = None,
+        transport: Transport | None = None,
+        trust_queue: bool = False,
+        silence: float | None = None,
+    ) -> None:
+        """Name a queue.
+
+        `destination` is `[user[:password]@]host[:port]`, `local:` for this machine, or
+        a dictionary as in tej 0.6.  `queue` is the path on the server, relative to the
+        home directory; `~` and `~user` are expanded.  `setup_runtime` is the runtime of
+        a queue that has to be created: a name, or a folder with a `runtime.sh`; by
+        default the server's scheduler.  `need_runtime` lists the runtimes that an
+        existing queue may have.
+
+        `ask(prompt)` returns a password or passphrase; without it nobody is asked.
+        `timeout` is the time limit in seconds for connecting; `io_timeout` the one for
+        a server that sends nothing during a request.  `key` is the text of a private
+        key, offered instead of all others; `known_hosts` are lines as in the file of
+        that name.  `silence` is the deprecated name of `io_timeout`.
+
+        A queue that other users can write to is refused with QueueNotTrusted, since
+        its scripts would run as you.  `trust_queue` accepts it, for a queue that a
+        group shares.
+        """
+        if isinstance(destination, str):
+            self._destination = Destination.parse(destination)
+        elif isinstance(destination, Destination):
+            self._destination = destination
+        else:
+            self._destination = Destination.from_mapping(destination)
+        if silence is not None:
+            io_timeout = renamed("silence", "io_timeout", silence)
+        if isinstance(need_runtime, str):
+            need_runtime = [need_runtime]
+        runtime, scripts = find_runtime(setup_runtime or "auto")
+        self.queue = PurePosixPath(queue)
+        self.setup_runtime = setup_runtime
+        self.need_runtime = None if need_runtime is None else set(need_runtime)
+        self.transport = transport or open_transport(
+            self._destination,
+            ask=ask,
+            accept_new_host_key=accept_new_host_key,
+            timeout=timeout,
+            io_timeout=io_timeout,
+            key=key,
+            known_hosts=known_hosts,
+        )
+        self.connection = QueueConnection(
+            self.transport,
+            str(queue),
+            self.destination_string,
+            self.destination["username"],
+            runtime,
+            scripts,
+            sorted(self.need_runtime or ()),
+            trust_queue,
+            retries or Retries(),
+            # Looked up for each program: it may be replaced on the instance.
+            lambda: self.server_logger(),
+        )
+        self.watcher = Watcher(self.connection)
+
+    def __repr__(self) -> str:
+        return f"<RemoteQueue {self.queue} on {self.destination_string}>"
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next use opens a new one."""
+        self.transport.close()
+
+    @property
+    def destination(self) -> dict[str, Any]:
+        """The parts of the destination, named as in tej 0.6, without a password."""
+        parts: dict[str, Any] = {
+            "hostname": self._destination.host,
+            "username": self._destination.user or getpass.getuser(),
+        }
+        if self._destination.port is not None:
+            parts["port"] = self._destination.port
+        return parts
+
+    @property
+    def destination_string(self) -> str:
+        """The destination as one string, without a password."""
+        return destination_as_string(self._destination)
+
+    def server_logger(self) -> ServerLogger:
+        """A new logger for the standard error of one program on the server.
+
+        Override it to show that text elsewhere than in the log `tej.server`.
+        """
+        return ServerLogger()
+
+    # The queue.
+
+    def setup(
+        self,
+        links: Sequence[str | PurePosixPath] | None = None,
+        force: bool | int = False,
+        only_links: bool = False,
+        *,
+        max_running: int | None = None,
+    ) -> PurePosixPath:
+        """Create the queue, and links to it; returns its absolute path.
+
+        Raises QueueExists if the path is taken.  `force` replaces a link or a queue
+        without jobs; `force=2` also a queue whose jobs have all ended.  `only_links`
+        creates the links alone.  `max_running` is as for `limit`.
+        """
+        return administration.set_up(
+            self.connection, links or (), int(force), only_links, max_running
+        )
+
+    def limit(self, max_running: int) -> None:
+        """Limit the number of running jobs; 0 removes the limit.
+
+        Further jobs are `queued`, and start in the order of their submission.  Raises
+        QueueDoesntExist, and QueueExists if the queue's runtime is a scheduler.
+        """
+        administration.set_limit(self.connection, max_running)
+
+    def cleanup(self, kill: bool = False, *, grace: int = DEFAULT_GRACE) -> bool:
+        """Remove the queue, all its jobs, and the links that led to it.
+
+        Raises JobStillRunning if a job has not ended, and removes nothing; with `kill`
+        such jobs are killed first.
+        """
+        return administration.remove(self.connection, kill=kill, grace=grace)
+
+    def shell(
+        self,
+        script: str,
+        *arguments: str,
+        stdin: Callable[[], Iterable[bytes]] = tuple,
+        take: Callable[[], Callable[[bytes], object]] | None = None,
+        again: bool = False,
+    ) -> bytes:
+        """Run a POSIX shell script on the server; returns its output.
+
+        No queue is needed.  The script starts in the home directory, with `arguments`
+        as $1, ...  `stdin()` returns the input.  `take()` returns a function that
+        receives the output in pieces.  Both are called once per attempt.  The script is
+        sent once, or with `again` repeated after a lost connection.
+
+        Raises RemoteCommandFailure with the exit status as `ret` and the script's
+        stderr as message if the status is not 0; scripts may use 64 and above.
+        """
+        return run_script(self.connection, script, arguments, stdin, take, again)
+
+    # Submission.
+
+    def job(self, job_id: str) -> Job:
+        """A handle on a job, which need not exist.  Raises InvalidJobId."""
+        return Job(self, check_job_id(job_id))
+
+    def submit(
+        self,
+        job_id: str | None,
+        directory: str | os.PathLike[str],
+        script: str | None = None,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        resources: Resources | None = None,
+        login: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> str:
+        """Upload a directory and start it as a job; returns the job's id.
+
+        The default for `job_id` is `<directory>_<user>_<unique>`.  `script` is a file
+        in the directory (default `start.sh`), optionally with arguments, or a shell
+        command.  The queue is created if necessary.  `resources` go to the queue's
+        runtime, which refuses those that it cannot provide (RemoteCommandFailure).
+        `login` sources the login profile first.  `progress` is called with the number
+        of bytes of each piece sent.
+
+        A job is submitted completely or not at all.  After a lost reply the request is
+        repeated without a second start.  Raises InvalidJobDirectory before anything is
+        sent, and JobAlreadyExists if the id is taken.
+        """
+        spec = JobSpec(
+            directory,
+            script,
+            job_id,
+            name,
+            dict(labels or {}),
+            dict(environment or {}),
+            resources,
+            login,
+        )
+        outcome = submission.submit_one(self.connection, "submit", spec, progress)
+        logger.info("Submitted job %s", outcome.job_id)
+        return outcome.job_id
+
+    def submit_many(self, specs: Iterable[JobSpec]) -> list_[Outcome]:
+        """Submit any number of jobs, about a hundred per round trip.
+
+        Returns one outcome per spec, in order.  A job that could not be submitted has
+        the reason in `error`, and does not affect the others.  A failure of the first
+        request is raised.
+        """
+        return submission.submit_all(self.connection, "submit", specs)
+
+    def ensure(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        script: str | None = None,
+        job_id: str | None = None,
+        retry: bool = False,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        resources: Resources | None = None,
+        login: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> Job:
+        """The job for this work: the existing one, or else a new one.
+
+        The default for `job_id` is the signature of directory, script and environment,
+        so that equal work has the same id, whoever submits it.  The directory is
+        uploaded only if there is no such job.  `retry` restarts a job that failed, was
+        killed or is lost; the failed attempt is archived as `ID#1`, with its files.
+
+        Raises JobAlreadyExists if `job_id` names a job with another signature.
+        """
+        spec = JobSpec(
+            directory,
+            script,
+            job_id,
+            name,
+            dict(labels or {}),
+            dict(environment or {}),
+            resources,
+            login,
+        )
+        mode = "retry" if retry else "ensure"
+        outcome = submission.submit_one(self.connection, mode, spec, progress)
+        return Job(
+            self, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
+        )
+
+    def ensure_many(
+        self, specs: Iterable[JobSpec], *, retry: bool = False
+    ) -> list_[Outcome]:
+        """`ensure` for any number of jobs; see `submit_many` for the outcomes."""
+        mode = "retry" if retry else "ensure"
+        return submission.submit_all(self.connection, mode, specs)
+
+    # Status.
+
+    def status(self, job_id: str) -> JobStatus:
+        """The status of a job; raises JobNotFound.
+
+        It unpacks as in tej 0.6: `status, directory, result = queue.status(job_id)`.
+        """
+        return management.get_status(self.connection, job_id)
+
+    def statuses(self, job_ids: Iterable[str]) -> dict[str, JobStatus | None]:
+        """The statuses of jobs, in one round trip; None for those not found."""
+        return management.get_statuses(self.connection, job_ids)
+
+    def attempts(self, job_id: str) -> list_[JobStatus]:
+        """The archived attempts of a job that was retried, the oldest first.
+
+        Each has an id like `ID#1`, valid for logs, download and delete.  The number of
+        a deleted attempt is not reused.
+        """
+        return management.get_attempts(self.connection, job_id)
+
+    def jobs(
+        self,
+        *,
+        states: Collection[str] = (),
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        sort: str = "id",
+    ) -> list_[JobStatus]:
+        """The jobs in the queue, filtered and sorted.
+
+        Kept are those in one of `states`, with all `labels`, submitted at `since` or
+        later.  `sort` is "id", "name", "submitted", "started", "ended", "duration" or
+        "state".  A damaged job is listed as lost, with the reason.
+        """
+        found = filters.select(
+            management.get_jobs(self.connection),
+            states=states,
+            labels=labels,
+            since=since,
+        )
+        return filters.sort_jobs(found, sort)
+
+    def sizes(self) -> dict[str, int]:
+        """Disk space of each job on the server in bytes, as measured by `du`."""
+        return management.get_sizes(self.connection)
+
+    def list(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """All jobs as in tej 0.6: pairs of an id and a dictionary with the key "status"
+        for the state, and the keys of `JobStatus.as_dict`."""
+        for status in self.jobs():
+            yield status.job_id, {"status": status.state.value, **status.as_dict()}
+
+    # Waiting.
+
+    def wait(
+        self, job_ids: Iterable[str], timeout: float | None = None
+    ) -> dict[str, JobStatus]:
+        """Wait until all these jobs have ended; returns their final statuses.
+
+        Survives lost connections.  All threads that wait on a queue share one request.
+        Raises JobNotFound, and WaitTimeout after `timeout` seconds; the jobs continue.
+        """
+        ids = list(job_ids)
+        ended = dict(self.watcher.as_completed(ids, timeout))
+        return {job_id: ended[job_id] for job_id in dict.fromkeys(ids)}
+
+    def as_completed(
+        self,
+        job_ids: Iterable[str],
+        timeout: float | None = None,
+        *,
+        on_tick: Callable[[], object] | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> Iterator[tuple[str, JobStatus]]:
+        """Ids and final statuses in the order in which jobs end; see `wait`.
+
+        `on_tick` is called about once a second in the waiting thread; an exception that
+        it raises ends the wait.  `meanwhile` is its deprecated name.
+        """
+        if meanwhile is not None:
+            on_tick = renamed("meanwhile", "on_tick", meanwhile)
+        return self.watcher.as_completed(job_ids, timeout, on_tick)
+
+    # Output and files.
+
+    def logs(
+        self,
+        job_id: str,
+        stream: str = "stdout",
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        lines: bool = True,
+    ) -> Iterator[bytes]:
+        """The output of a job as lines of bytes, each with its end.
+
+        `stream` is "stdout", "stderr", or a file in the job's directory.  `tail` limits
+        it to the last lines.  `follow` continues until the job has ended, and survives
+        lost connections.  `lines=False` yields bytes as they arrive.  Raises
+        JobNotFound.
+        """
+        reader = self.read_logs(job_id, [stream], follow=follow, tail=tail)
+        pieces = logs.iterate(reader)
+        if lines:
+            return logs.split_lines(pieces)
+        return (piece.data for piece in pieces)
+
+    def read_logs(
+        self,
+        job_id: str,
+        streams: Iterable[str],
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+    ) -> Logs:
+        """A reader of several files at once; `Logs.read` passes on their pieces."""
+        return logs.open_logs(
+            self.connection, job_id, streams, follow=follow, tail=tail
+        )
+
+    def failure(self, status: JobStatus) -> JobFailed:
+        """The error for a job that did not succeed, with the end of its stderr."""
+        return logs.job_failure(self.connection, status)
+
+    def download(
+        self,
+        job_id: str,
+        files: str | Sequence[str],
+        *,
+        destination: str | os.PathLike[str] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        recursive: bool = True,
+        flatten: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> list_[Path]:
+        """Download files and directories of a job, running or not; returns the files.
+
+        `files` are paths in the job's directory, or shell patterns.  Each is written
+        below `directory` (default: the current one) under the same path, or directly
+        into it with `flatten`; or to `destination`, if it is only one.  An existing
+        file is replaced when the new one is complete.
+
+        Raises JobNotFound, and DownloadFailed for a missing file, and for a path that
+        leaves the job's directory or the local one.
+        """
+        return download.download(
+            self.connection,
+            job_id,
+            files,
+            destination,
+            directory,
+            recursive=recursive,
+            flatten=flatten,
+            progress=progress,
+        )
+
+    def download_many(
+        self,
+        wanted: Mapping[str, str | Sequence[str]] | Iterable[str],
+        files: str | Sequence[str] | None = None,
+        *,
+        directory: str | os.PathLike[str] | None = None,
+        flatten: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> dict[str, Downloaded]:
+        """`download` for many jobs, in one round trip.
+
+        `wanted` are ids, each with the same `files`, or a mapping of ids to files.  The
+        files of a job go to `directory/<id>`.  An error of one job is in its outcome,
+        and does not affect the others.
+        """
+        return download.download_many(
+            self.connection,
+            wanted,
+            files,
+            directory,
+            flatten=flatten,
+            progress=progress,
+        )
+
+    # Kill and delete.
+
+    def kill(self, job_id: str, *, grace: int = DEFAULT_GRACE) -> JobStatus:
+        """Kill a job with all its processes; returns the status afterwards.
+
+        Sends SIGTERM, then SIGKILL after `grace` seconds.  A job that has ended is left
+        alone.  Raises JobNotFound, and JobStillRunning if it survives.
+        """
+        return management.kill(self.connection, job_id, grace)
+
+    def kill_many(
+        self, job_ids: Iterable[str], *, grace: int = DEFAULT_GRACE
+    ) -> dict[str, Killed | None]:
+        """`kill` for many jobs, in one round trip; None for those not found."""
+        return management.kill_many(self.connection, job_ids, grace)
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with its files.
+
+        Raises JobNotFound, and JobStillRunning for one that has to be killed first.
+        """
+        management.delete(self.connection, job_id)
+
+    def delete_many(
+        self, job_ids: Iterable[str]
+    ) -> dict[str, JobNotFound | JobStillRunning | None]:
+        """`delete` for many jobs, in one round trip: the error of each, or None."""
+        return management.delete_many(self.connection, job_ids)
+
+    def prune(
+        self,
+        *,
+        older_than: timedelta | None = None,
+        keep_last: int = 0,
+        states: Collection[str] = (),
+        labels: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+    ) -> list_[JobStatus]:
+        """Delete jobs that ended longer ago than `older_than`, except the `keep_last`
+        most recently ended; returns those deleted.
+
+        Running jobs are never deleted.  `dry_run` deletes nothing.
+        """
+        chosen = filters.disposable(
+            management.get_jobs(self.connection),
+            older_than=older_than,
+            keep_last=keep_last,
+            states=states,
+            labels=labels,
+        )
+        if dry_run:
+            return chosen
+        return management.delete_unchanged(self.connection, chosen)
+
+
+class Job:
+    """A handle on a job: a queue and an id, with the same verbs as the queue.
+
+    It stores no state of the job, so it cannot become outdated.
+    """
+
+    def __init__(
+        self,
+        queue: RemoteQueue,
+        job_id: str,
+        *,
+        is_new: bool = False,
+        status_then: JobStatus | None = None,
+    ) -> None:
+        self.queue = queue
+        self.id = job_id
+        self.is_new = is_new
+        """Whether the call that returned this handle has started the job."""
+        self.status_then = status_then
+        """The status when this handle was returned, if known; see `status`."""
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} in {self.queue!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Job):
+            return NotImplemented
+        return self.id == other.id and self.queue is other.queue
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def status(self) -> JobStatus:
+        """The current status; raises JobNotFound."""
+        return self.queue.status(self.id)
+
+    def wait(self, timeout: float | None = None) -> JobStatus:
+        """Wait until the job has ended; returns its final status.
+
+        Raises WaitTimeout after `timeout` seconds, and JobNotFound.
+        """
+        return self.queue.wait([self.id], timeout)[self.id]
+
+    def result(self, timeout: float | None = None) -> JobStatus:
+        """Wait, and raise JobFailed unless the job has succeeded."""
+        status = self.wait(timeout)
+        if not status.succeeded:
+            raise self.queue.failure(status)
+        return status
+
+    def logs(
+        self,
+        stream: str = "stdout",
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        lines: bool = True,
+    ) -> Iterator[bytes]:
+        """The output as lines of bytes; see `RemoteQueue.logs`."""
+        return self.queue.logs(self.id, stream, follow=follow, tail=tail, lines=lines)
+
+    def download(
+        self,
+        files: str | Sequence[str],
+        *,
+        destination: str | os.PathLike[str] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        recursive: bool = True,
+        flatten: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> list[Path]:
+        """Download files; see `RemoteQueue.download`."""
+        return self.queue.download(
+            self.id,
+            files,
+            destination=destination,
+            directory=directory,
+            recursive=recursive,
+            flatten=flatten,
+            progress=progress,
+        )
+
+    def kill(self, *, grace: int = DEFAULT_GRACE) -> JobStatus:
+        """Kill the job; see `RemoteQueue.kill`."""
+        return self.queue.kill(self.id, grace=grace)
+
+    def delete(self) -> None:
+        """Delete the job; see `RemoteQueue.delete`."""
+        self.queue.delete(self.id)
+
+
+Value = TypeVar("Value")
+
+
+def renamed(old: str, new: str, value: Value) -> Value:
+    """The value of a keyword under its old name, with a deprecation warning."""
+    warnings.warn(f"'{old}' is now called '{new}'", DeprecationWarning, stacklevel=3)
+    return value

@@ -1,4 +1,4 @@
-"""Where words from the server go that are not part of an answer."""
+"""Log of the server's standard error."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 
 
 class ServerLogger:
-    """Takes what the server writes on its standard error, and logs it.
+    """Collects the standard error of one program on the server, and logs it.
 
-    Override `message`, or give `RemoteQueue.server_logger` another one, to show it
-    elsewhere.
+    To show the text elsewhere, override `message`, and return the subclass from
+    `RemoteQueue.server_logger`.
     """
 
     logger = logging.getLogger("tej.server")
@@ -18,16 +18,16 @@ class ServerLogger:
         self.data: list[bytes] = []
 
     def append(self, data: bytes) -> None:
-        """Take a piece, as it comes."""
+        """Add received bytes."""
         self.data.append(data)
 
     def done(self) -> None:
-        """There is no more: hand all to `message`."""
+        """End of the stream: pass the text to `message`."""
         text = b"".join(self.data).decode("utf-8", "replace").rstrip()
         self.data = []
         if text:
             self.message(text)
 
     def message(self, data: str) -> None:
-        """Log at level INFO, to `tej.server`."""
+        """Log the text at level INFO to `tej.server`."""
         self.logger.info(data)

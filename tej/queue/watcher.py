@@ -1,7 +1,7 @@
-"""One channel for all who wait on a queue, however many threads they are in.
+"""Waiting for jobs: one `wait` request per queue serves all waiting threads.
 
-The server's `wait` tells of each job as it ends.  When somebody comes to wait for
-another job, it is ended and begun anew with all ids; when the connection is lost, too.
+The server's `wait` command reports each job as it ends.  The request is restarted with
+all ids when a thread waits for another job, and after a lost connection.
 """
 
 from __future__ import annotations
@@ -12,25 +12,29 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
+from tej.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    HostKeyRejected,
+    WaitTimeout,
+)
 from tej.job.status import JobStatus
-from tej.queue.retry import Exchange
+from tej.queue.connection import QueueConnection, check_job_ids
+from tej.queue.management import get_statuses
 from tej.wire import protocol
-from tej.wire.protocol import Outdated, Program
+from tej.wire.protocol import Outdated
 
 logger = logging.getLogger("tej")
 
-TOGETHER = 0.05
-"""Seconds in which those who come to wait are taken together."""
+GATHER = 0.05
+"""Seconds to collect the ids of several threads before a request is sent."""
 
 TICK = 1.0
-"""Seconds after which those who wait look around."""
-
-MakeProgram = Callable[[str, list[str]], Program]
+"""Seconds between two calls of `on_tick`, and the longest uninterruptible sleep."""
 
 
 class _Waiter:
-    """Somebody who waits for some jobs."""
+    """One call that waits for some jobs, and the ends not delivered to it yet."""
 
     def __init__(self, job_ids: Iterable[str]) -> None:
         self.pending = set(job_ids)
@@ -39,32 +43,64 @@ class _Waiter:
 
 
 class Watcher:
-    """Waits for the ends of jobs in one queue.  Safe to share between threads; a
-    process forked off begins without its parent's waiters."""
+    """Waits for the ends of jobs in one queue; shared by all threads.
 
-    def __init__(self, exchange: Exchange, make: MakeProgram) -> None:
-        self._exchange = exchange
-        self._make = make
+    One background thread runs the `wait` request as long as a waiter is registered.
+    That thread does not exist in a forked child, which therefore starts with its own
+    lock and without its parent's waiters.
+    """
+
+    def __init__(self, connection: QueueConnection) -> None:
+        self._connection = connection
         self._reset()
 
     def _reset(self) -> None:
         self._pid = os.getpid()
+        """The process that the thread and the lock belong to."""
         self._changed = threading.Condition()
         self._waiters: list[_Waiter] = []
         self._thread: threading.Thread | None = None
         self._asked: set[str] = set()
         self._stop = threading.Event()
 
+    def as_completed(
+        self,
+        job_ids: Iterable[str],
+        timeout: float | None = None,
+        on_tick: Callable[[], object] | None = None,
+    ) -> Iterator[tuple[str, JobStatus]]:
+        """Ids and final statuses as jobs end; see `RemoteQueue.as_completed`."""
+        ids = check_job_ids(job_ids)
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pending = dict.fromkeys(ids)
+        for job_id, status in self.ends(ids, deadline, on_tick):
+            if status is None:
+                raise self._connection.job_not_found(job_id)
+            del pending[job_id]
+            yield job_id, status
+        # A short timeout may be over before the server was asked at all.
+        for job_id, status in get_statuses(self._connection, pending).items():
+            if status is None:
+                raise self._connection.job_not_found(job_id)
+            if status.state.final:
+                del pending[job_id]
+                yield job_id, status
+        if pending:
+            assert timeout is not None
+            raise timed_out(timeout, pending, len(ids))
+
     def ends(
         self,
         job_ids: Iterable[str],
         deadline: float | None = None,
-        meanwhile: Callable[[], object] | None = None,
+        on_tick: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus | None]]:
-        """Each job with its final status as it ends, None if it is not there.
+        """Each job with its final status as it ends; None if it does not exist.
 
-        Stops at `deadline` (of `time.monotonic`) with the rest untold.  Goes on through
-        lost connections; raises what no patience can mend, and what `meanwhile` raises.
+        Ends silently at `deadline` (`time.monotonic`).  Survives lost connections;
+        raises permanent errors, and whatever `on_tick` raises.
         """
         if self._pid != os.getpid():
             self._reset()
@@ -73,15 +109,15 @@ class Watcher:
         try:
             self._join(waiter)
             while waiter.pending or waiter.ended or waiter.error:
-                if meanwhile is not None and time.monotonic() >= due:
-                    meanwhile()
+                if on_tick is not None and time.monotonic() >= due:
+                    on_tick()
                     due = time.monotonic() + TICK
                 with self._changed:
                     if not (waiter.ended or waiter.error):
                         left = None if deadline is None else deadline - time.monotonic()
                         if left is not None and left <= 0:
                             return
-                        # Never for ever in one go: Ctrl-C has to get through.
+                        # Python handles Ctrl-C only between two waits.
                         self._changed.wait(TICK if left is None else min(left, TICK))
                     ended, waiter.ended = waiter.ended, []
                     if not ended and waiter.error:
@@ -108,10 +144,10 @@ class Watcher:
                 self._stop.set()
 
     def _watch(self) -> None:
-        """In a thread of its own, as long as anybody waits."""
+        """The background thread: repeats the request while there are waiters."""
         tries = 0
         while True:
-            time.sleep(TOGETHER)
+            time.sleep(GATHER)
             with self._changed:
                 self._asked = {job for one in self._waiters for job in one.pending}
                 self._stop.clear()
@@ -126,11 +162,12 @@ class Watcher:
             except ConnectionFailed as error:
                 logger.info("%s; still waiting", error)
                 tries += 1
-                if not self._exchange.reached and tries >= self._exchange.retries.limit:
-                    # It may be a name that is wrong: patience is for what was there.
+                retries = self._connection.retries
+                if not self._connection.reached and tries >= retries.limit:
+                    # A server that never answered may be a misspelled name.
                     self._fail(error)
                 else:
-                    self._exchange.retries.pause(tries)
+                    retries.pause(tries)
             except Exception as error:
                 self._fail(error)
 
@@ -141,9 +178,9 @@ class Watcher:
         def take(data: bytes) -> None:
             nonlocal unread
             if data:
-                self._exchange.reached = True
+                self._connection.reached = True
             else:
-                # Should the program be sent again, its words begin anew.
+                # The request may be repeated after an upgrade of the scripts.
                 unread = b""
                 self._stop.set()
                 return
@@ -160,13 +197,11 @@ class Watcher:
             self._stop.wait()
             yield from ()
 
-        self._exchange.run_verb(
-            lambda digest: self._make(digest, job_ids), take, until_stopped()
-        )
+        self._connection.run_verb("wait", *job_ids, take=take, stdin=until_stopped())
 
     def _tell(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:
-            # Told once: who comes to wait for it now has to ask again.
+            # The server reports a job once: a later waiter needs a new request.
             self._asked.discard(job_id)
             for waiter in self._waiters:
                 if job_id in waiter.pending:
@@ -180,3 +215,13 @@ class Watcher:
                 waiter.error = error
                 waiter.pending.clear()
             self._changed.notify_all()
+
+
+def timed_out(timeout: float, pending: Iterable[str], total: int) -> WaitTimeout:
+    """The error for jobs that have not ended in time."""
+    ids = list(pending)
+    shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+    return WaitTimeout(
+        f"After {timeout:g} seconds {len(ids)} of {total} jobs have not ended "
+        f"({shown}); they continue to run"
+    )

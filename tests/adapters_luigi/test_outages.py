@@ -79,7 +79,7 @@ def test_a_wait_goes_through_an_outage(
     thread.start()
     queue = open_queue(Place("fragile", str(queue_path), "default")).queue
     count = 1 if kind == "task" else 2
-    wait_until(lambda: len(queue._watcher._asked) == count, "they are waited for")
+    wait_until(lambda: len(queue.watcher._asked) == count, "they are waited for")
     fragile.stop()
 
     def tries() -> int:

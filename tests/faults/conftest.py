@@ -18,8 +18,8 @@ from servers.proxy import Proxy
 from servers.sshd import Sshd
 
 import tej
+from tej import Retries
 from tej.destination import Destination
-from tej.queue.retry import Retries
 from tej.server.scripts import Scripts, built_in
 from tej.transport import Transport, open_transport
 

@@ -18,9 +18,8 @@ from servers.sshd import Sshd
 from servers.users import Users
 
 import tej
-from tej import JobState
+from tej import JobState, Retries
 from tej.destination import Destination
-from tej.queue.retry import Retries
 from tej.server.scripts import Scripts, built_in
 from tej.transport import open_transport
 

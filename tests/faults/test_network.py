@@ -13,8 +13,7 @@ from jobs import Gate, wait_until
 from servers.proxy import DOWN, Proxy
 
 import tej
-from tej import JobState
-from tej.queue.retry import Retries
+from tej import JobState, Retries
 from tej.transport import Completed, Transport
 
 Through = Callable[..., tej.RemoteQueue]

@@ -21,8 +21,7 @@ from faults.machines import Doubles, Hold
 from jobs import Gate, is_alive, processes_of, wait_until
 
 import tej
-from tej import JobState
-from tej.queue.retry import Retries
+from tej import JobState, Retries
 
 Make = Callable[..., Path]
 HOPELESS = Retries(limit=1)

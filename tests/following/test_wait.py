@@ -197,7 +197,7 @@ def test_200_threads_wait_over_one_channel(
     waiting = [Waiting(lambda n=n: wait(n)) for n in range(200)]  # type: ignore[misc]
     barrier.wait()
     watchers = [one for one in threading.enumerate() if one.name == "tej wait"]
-    wait_until(lambda: queue._watcher._asked == set(ids), "all are asked for")
+    wait_until(lambda: queue.watcher._asked == set(ids), "all are asked for")
     assert len(watchers) <= 1
     gate.open()
     results = [one.finish() for one in waiting]
@@ -216,7 +216,7 @@ def test_who_comes_later_joins_the_channel(
     for number in range(3):
         waiting.append(Waiting(lambda n=number: queue.job(f"job{n}").wait()))  # type: ignore[misc]
         wait_until(
-            lambda n=number: f"job{n}" in queue._watcher._asked, "it is asked for"
+            lambda n=number: f"job{n}" in queue.watcher._asked, "it is asked for"
         )  # type: ignore[misc]
     assert [one.name for one in threading.enumerate()].count("tej wait") == 1
     for gate, one in zip(reversed(gates), reversed(waiting), strict=True):
@@ -253,7 +253,7 @@ def test_what_fails_for_one_is_not_lost_between_two_of_its_jobs(
     ends = local_queue.as_completed([waiting_locally, "done"])
     assert next(ends)[0] == "done"
     # While whoever waits is busy with the first, the server becomes unable to answer.
-    local_queue._watcher._fail(tej.RemoteCommandFailure("the disk is full"))
+    local_queue.watcher._fail(tej.RemoteCommandFailure("the disk is full"))
     with pytest.raises(tej.RemoteCommandFailure, match="the disk is full"):
         next(ends)
 
@@ -372,10 +372,10 @@ def test_what_is_called_meanwhile_can_end_the_wait(
             raise Enough
 
     with pytest.raises(Enough):
-        list(queue.as_completed([job_id], meanwhile=meanwhile))
+        list(queue.as_completed([job_id], on_tick=meanwhile))
     assert queue.status(job_id).state == "running"
     gate.open()
-    ((_, status),) = queue.as_completed([job_id], meanwhile=lambda: calls.append(1))
+    ((_, status),) = queue.as_completed([job_id], on_tick=lambda: calls.append(1))
     assert status.succeeded
 
 

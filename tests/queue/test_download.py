@@ -13,8 +13,8 @@ from servers.proxy import Proxy
 from servers.sshd import Sshd
 
 import tej
+from tej import Retries
 from tej.destination import Destination
-from tej.queue.retry import Retries
 from tej.transport import open_transport
 
 Make = Callable[..., Path]

@@ -265,10 +265,10 @@ def test_a_runtime_that_this_tej_does_not_have_is_named(
 def test_scripts_that_fail_half_way_leave_no_queue_behind(
     queue: tej.RemoteQueue, queue_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = queue._exchange.scripts
+    honest = queue.connection.scripts
     # No file can be in a directory that is a file.
     broken = {**honest.files, "version/is/a/file": "x", "version": "x"}
-    monkeypatch.setattr(queue._exchange, "scripts", Scripts(broken, honest.digest))
+    monkeypatch.setattr(queue.connection, "scripts", Scripts(broken, honest.digest))
     with pytest.raises(tej.RemoteCommandFailure, match="cannot be set up"):
         queue.setup()
     assert not (queue_path / "version").exists()

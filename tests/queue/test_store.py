@@ -13,6 +13,7 @@ from jobs import job_directory
 
 import tej
 from tej.errors import InvalidJobDirectory
+from tej.queue.submission import submit_all
 from tej.wire.content_store import FileObject, plan
 
 
@@ -78,8 +79,7 @@ def test_a_large_input_that_jobs_share_is_sent_once(
         files = {"input": large, "copy": large}
         specs.append(tej.JobSpec(job_directory(tmp_path, script, files, f"j{number}")))
     sent = Sent()
-    work = queue._submission("ensure", sent)
-    outcomes = list(work.send_all(queue._work(spec, signed=True) for spec in specs))
+    outcomes = submit_all(queue.connection, "ensure", specs, sent)
     assert all(outcome.is_new for outcome in outcomes)
     ended = queue.wait(outcome.job_id for outcome in outcomes)
     assert all(status.succeeded for status in ended.values())

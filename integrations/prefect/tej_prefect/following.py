@@ -110,7 +110,7 @@ def _ends(
                 for run in handles.pop(job):
                     yield run, error
             missing = False
-            for job, status in tej.as_completed([*handles], left, meanwhile=meanwhile):
+            for job, status in tej.as_completed([*handles], left, on_tick=meanwhile):
                 for run in handles.pop(job):
                     yield run, status
         except (tej.JobNotFound, tej.QueueDoesntExist):

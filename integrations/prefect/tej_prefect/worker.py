@@ -299,7 +299,7 @@ def _wait(
 
     while True:
         try:
-            for _, status in queue.as_completed([job_id], meanwhile=look):
+            for _, status in queue.as_completed([job_id], on_tick=look):
                 return status
         except (tej.JobNotFound, tej.QueueDoesntExist):
             return None

@@ -1,0 +1,218 @@
+"""Command class of the command line: arguments, sections of the help, the queue.
+
+`queue_command` makes a command of a function that takes a `RemoteQueue`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from tej.cli.output import escape
+from tej.queue.connection import DEFAULT_TEJ_DIR
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+SHARED = "Options of all commands"
+
+
+class Option(click.Option):
+    """An option that is listed under a heading of its own in the help."""
+
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401 (those of click.Option)
+        section: str = SHARED,
+        **settings: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self.section = section
+
+
+class Command(click.Command):
+    """A command whose help has its own options first and the shared ones last."""
+
+    def __init__(self, *arguments: Any, example: str = "", **settings: Any) -> None:  # noqa: ANN401
+        settings.setdefault("epilog", f"\b\nExample:\n  {example}")
+        super().__init__(*arguments, **settings)
+        self.example = example
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                is_help = "--help" in parameter.opts
+                heading = SHARED if is_help else getattr(parameter, "section", None)
+                sections.setdefault(heading or "Options", []).append(record)
+        last = sections.pop(SHARED)
+        for heading, records in {**sections, SHARED: last}.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+def command(name: str, example: str) -> Callable[[Callable[..., Any]], Command]:
+    """A command without a queue."""
+    return click.command(name, cls=Command, example=example)
+
+
+def queue_command(
+    name: str, *arguments: str, example: str
+) -> Callable[[Callable[..., Any]], Command]:
+    """A command on a queue: the function gets `queue`, `as_json` and `arguments`.
+
+    An argument that ends in "..." takes one or more words.  The destination comes
+    first, and may be left out if TEJ_DESTINATION names one.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        make = click.command(name, cls=Command, example=example)
+        return make(_on_queue(arguments)(function))
+
+    return decorate
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, cls=Option, help="Print JSON."
+)
+host_key_option = click.option(
+    "--accept-new-host-key",
+    is_flag=True,
+    cls=Option,
+    help="Accept an unknown server; never a changed key.",
+)
+
+
+def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
+    usage = " ".join(["[DESTINATION]", *(name.upper() for name in arguments)])
+
+    def decorate(function: Function) -> Function:
+        @click.argument(
+            "words",
+            nargs=-1,
+            metavar=usage,
+            shell_complete=_complete_directory if "directory" in arguments else None,
+        )
+        @click.option(
+            "--queue",
+            "queue_path",
+            envvar="TEJ_QUEUE",
+            default=DEFAULT_TEJ_DIR,
+            show_default=True,
+            show_envvar=True,
+            metavar="PATH",
+            cls=Option,
+            help="Directory of the queue on the server.",
+        )
+        @click.option(
+            "--need-runtime",
+            "needed",
+            multiple=True,
+            metavar="NAME",
+            cls=Option,
+            help="Refuse a queue with another runtime; may be repeated.",
+        )
+        @host_key_option
+        @click.option(
+            "--trust-queue",
+            is_flag=True,
+            cls=Option,
+            help="Use a queue that other users can write to.",
+        )
+        @json_option
+        @functools.wraps(function)
+        def command(
+            words: tuple[str, ...],
+            queue_path: str,
+            needed: tuple[str, ...],
+            accept_new_host_key: bool,
+            trust_queue: bool,
+            runtime: str | None = None,
+            **options: Any,  # noqa: ANN401 (handed through)
+        ) -> Any:  # noqa: ANN401
+            from tej.queue.remote import RemoteQueue
+            from tej.server.scripts import find_runtime
+
+            destination, rest = split_words(words, arguments)
+            try:
+                find_runtime(runtime or "auto")
+            except ValueError as error:
+                raise click.BadParameter(str(error), param_hint="--runtime") from error
+            with RemoteQueue(
+                destination,
+                queue_path,
+                runtime,
+                needed or None,
+                ask=ask_for_secret if sys.stdin.isatty() else None,
+                accept_new_host_key=accept_new_host_key,
+                trust_queue=trust_queue,
+            ) as queue:
+                names = (name.removesuffix("...").lower() for name in arguments)
+                return function(queue, **dict(zip(names, rest, strict=True)), **options)
+
+        return cast("Function", command)
+
+    return decorate
+
+
+def _complete_directory(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Completion of a word that is a directory or a destination."""
+    from click.shell_completion import CompletionItem
+
+    items = [CompletionItem(incomplete, type="dir")]
+    if "local:".startswith(incomplete):
+        items.append(CompletionItem("local:"))
+    return items
+
+
+def split_words(
+    words: tuple[str, ...], arguments: tuple[str, ...]
+) -> tuple[str, list[Any]]:
+    """The destination, and the value of each argument."""
+    default = os.environ.get("TEJ_DESTINATION")
+    many = bool(arguments) and arguments[-1].endswith("...")
+    given = len(words) > len(arguments)
+    if many and default and given:
+        given = looks_like_destination(words[0])
+    if given:
+        destination, words = words[0], words[1:]
+    elif default:
+        destination = default
+    else:
+        raise click.UsageError(
+            "Missing argument 'DESTINATION': [user@]host[:port] or local:, "
+            "or set TEJ_DESTINATION"
+            if len(words) < 1 + len(arguments) and not (arguments and words)
+            else f"Missing argument '{arguments[len(words) - 1].upper()}'"
+        )
+    if len(words) < len(arguments):
+        raise click.UsageError(f"Missing argument '{arguments[len(words)].upper()}'")
+    if many:
+        last = len(arguments) - 1
+        return destination, [*words[:last], list(words[last:])]
+    if len(words) > len(arguments):
+        raise click.UsageError(f"Unexpected argument '{words[len(arguments)]}'")
+    return destination, list(words)
+
+
+def looks_like_destination(word: str) -> bool:
+    """Whether a word before file names is meant as a destination."""
+    return "@" in word or word.startswith("ssh://") or word == "local:"
+
+
+def ask_for_secret(prompt: str) -> str:
+    """Ask at the terminal, without echo."""
+    return str(click.prompt(escape(prompt.rstrip(": ")), hide_input=True, err=True))

@@ -1,0 +1,73 @@
+"""`tej download`: fetch files of jobs."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from tej.cli import output
+from tej.cli.command import queue_command
+from tej.cli.exit_status import exit_status
+from tej.cli.options import job_ids
+from tej.queue.remote import RemoteQueue
+
+
+@queue_command(
+    "download", "files...", example="tej download lab --id train-1 'plots/*.png'"
+)
+@job_ids
+@click.option(
+    "--directory",
+    default=".",
+    show_default=True,
+    metavar="DIR",
+    help="Write to DIR, under each file's path; for several jobs to DIR/ID.",
+)
+@click.option("--flatten", is_flag=True, help="Write files without their folders.")
+def command(
+    queue: RemoteQueue,
+    files: list[str],
+    ids: tuple[str, ...],
+    directory: str,
+    flatten: bool,
+    as_json: bool,
+) -> int:
+    """Download files, directories or patterns from jobs, running or not.
+
+    Quote patterns: 'plots/*.png' is expanded on the server.
+    """
+    if len(set(ids)) > 1:
+        return download_many(queue, files, ids, directory, flatten, as_json)
+    with output.TransferBar("Downloading") as bar:
+        written = queue.download(
+            ids[0], files, directory=directory, flatten=flatten, progress=bar
+        )
+    if as_json:
+        output.print_json({"id": ids[0], "files": [*map(os.fspath, written)]})
+    return 0
+
+
+def download_many(
+    queue: RemoteQueue,
+    files: list[str],
+    ids: tuple[str, ...],
+    directory: str,
+    flatten: bool,
+    as_json: bool,
+) -> int:
+    """Download from several jobs; returns the highest exit status."""
+    with output.TransferBar("Downloading") as bar:
+        outcomes = queue.download_many(
+            ids, files, directory=directory, flatten=flatten, progress=bar
+        )
+    documents = []
+    for id_, outcome in outcomes.items():
+        more = {"files": [*map(os.fspath, outcome.files)]}
+        documents.append(output.as_document(id_, None, outcome.error, more))
+        if outcome.error is not None and not as_json:
+            output.say(f"{id_}: {outcome.error}", err=True)
+    if as_json:
+        output.print_json({"jobs": documents})
+    failed = [one.error for one in outcomes.values() if one.error is not None]
+    return max(map(exit_status, failed), default=0)

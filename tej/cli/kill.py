@@ -1,0 +1,40 @@
+"""`tej kill`: kill jobs."""
+
+from __future__ import annotations
+
+from tej.cli import output
+from tej.cli.command import queue_command
+from tej.cli.options import grace, job_ids
+from tej.queue.management import Killed, why_alive
+from tej.queue.remote import RemoteQueue
+
+
+@queue_command("kill", example="tej kill lab --id train-1 --grace 60")
+@job_ids
+@grace
+def command(queue: RemoteQueue, ids: tuple[str, ...], grace: int, as_json: bool) -> int:
+    """Kill running jobs, with all their processes.
+
+    Sends SIGTERM to all of them, and SIGKILL after the grace period.
+    """
+    report = output.JobReport(as_json)
+    for id_, outcome in queue.kill_many(ids, grace=grace).items():
+        if outcome is None:
+            report.add(id_, None, error=queue.connection.job_not_found(id_))
+        else:
+            report.add(
+                id_,
+                outcome.status,
+                f"Job '{id_}' {describe(outcome)}",
+                why_alive(outcome.status),
+                {"was": outcome.was.value},
+            )
+    return report.finish()
+
+
+def describe(outcome: Killed) -> str:
+    """The outcome of a kill, in the words of tej 0.6."""
+    if not outcome.was.final:
+        return "killed"
+    strays = "; its remaining processes were killed" if outcome.strays else ""
+    return f"has already completed{strays}"

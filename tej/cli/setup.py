@@ -1,0 +1,56 @@
+"""`tej setup`: create a queue on a server."""
+
+from __future__ import annotations
+
+import click
+
+from tej.cli import output
+from tej.cli.command import queue_command
+from tej.cli.options import runtime
+from tej.queue.connection import DEFAULT_TEJ_DIR
+from tej.queue.remote import RemoteQueue
+
+
+@queue_command("setup", example="tej setup lab --queue /scratch/q --make-link '~/.tej'")
+@runtime
+@click.option(
+    "--make-link",
+    "links",
+    multiple=True,
+    metavar="PATH",
+    help="Create a link to the queue at PATH; may be repeated.",
+)
+@click.option(
+    "--make-default-link",
+    is_flag=True,
+    help=f"Create a link at {DEFAULT_TEJ_DIR}, the default of --queue.",
+)
+@click.option("--only-links", is_flag=True, help="Create the links, but no queue.")
+@click.option(
+    "--force",
+    count=True,
+    help="Replace a link or an empty queue; twice: also one whose jobs have ended.",
+)
+@click.option(
+    "--max-running",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Limit the number of running jobs; see `tej limit`.",
+)
+def command(
+    queue: RemoteQueue,
+    links: tuple[str, ...],
+    make_default_link: bool,
+    only_links: bool,
+    force: int,
+    max_running: int | None,
+    as_json: bool,
+) -> None:
+    """Create a queue on a server (optional: the first submission does).
+
+    Use it for a queue on another disk, with another runtime, or behind a link.
+    """
+    wanted = [*links, *([DEFAULT_TEJ_DIR] if make_default_link else [])]
+    path = queue.setup(wanted, force, only_links, max_running=max_running)
+    if as_json:
+        output.print_json({"queue": str(path), "links": wanted})

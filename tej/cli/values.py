@@ -1,0 +1,82 @@
+"""Parsers of option values: NAME=VALUE pairs, durations, dates, environment files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import IO
+
+import click
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_pairs(words: Iterable[str], what: str) -> dict[str, str]:
+    """NAME=VALUE words as a dictionary."""
+    pairs = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            form = "KEY=VALUE" if what == "label" else "NAME=VALUE"
+            raise click.UsageError(f"A {what} is given as {form}, not as '{word}'")
+        pairs[name] = value
+    return pairs
+
+
+def read_variables(file: IO[str]) -> list[str]:
+    """NAME=VALUE words from a JSON object."""
+    try:
+        values = json.load(file)
+    except ValueError as error:
+        raise click.UsageError(
+            f"--env-file: {file.name} is not JSON: {error}"
+        ) from None
+    if not isinstance(values, dict) or not all(
+        isinstance(value, str) for value in values.values()
+    ):
+        raise click.UsageError(f"--env-file: {file.name} is not an object of strings")
+    for name, value in values.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise click.UsageError(f"--env-file: {name!r} is not a variable name")
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise click.UsageError(f"--env-file: the value of {name} is not text")
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def seconds(text: str) -> float:
+    """A number of seconds: 90, 0.5."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not number >= 0:
+        raise click.BadParameter(f"'{text}' is not a number of seconds")
+    return number
+
+
+def duration(text: str) -> timedelta:
+    """A duration: 30d, 12h, 90m, 45s, 2w."""
+    unit = _UNITS.get(text[-1:])
+    try:
+        # A negative age would match every job.
+        if unit is not None and float(text[:-1]) >= 0:
+            return timedelta(**{unit: float(text[:-1])})
+    except (ValueError, OverflowError):
+        pass
+    raise click.BadParameter(f"'{text}' is not a time like 30d, 12h, 90m or 45s")
+
+
+def moment(text: str) -> datetime:
+    """A time ago, like 3d, or an ISO 8601 date or time (local unless it has a zone)."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        pass
+    try:
+        return datetime.now().astimezone() - duration(text)
+    except (click.BadParameter, OverflowError):
+        raise click.BadParameter(
+            f"'{text}' is neither a time ago like 3d nor a date like 2026-11-22"
+        ) from None

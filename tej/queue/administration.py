@@ -1,0 +1,70 @@
+"""Set-up, job limit and removal of a queue."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from tej.errors import Error, QueueDoesntExist, QueueExists
+from tej.queue.connection import QueueConnection, log_warning, submitter
+from tej.wire import protocol
+from tej.wire.protocol import parse_answer
+
+logger = logging.getLogger("tej")
+
+
+def set_up(
+    connection: QueueConnection,
+    links: Iterable[str | PurePosixPath],
+    force: int,
+    only_links: bool,
+    max_running: int | None,
+) -> PurePosixPath:
+    """Create a queue and links to it; see `RemoteQueue.setup`."""
+    program = protocol.setup(
+        connection.path,
+        connection.runtime,
+        [str(link) for link in links],
+        scripts=connection.scripts,
+        force=force,
+        only_links=only_links,
+        version=connection.version,
+        trusted=connection.trust_queue,
+    )
+    answer = parse_answer(connection.run(program).data)
+    log_warning(answer)
+    logger.info("Queue at %s", answer.head["queue"])
+    if max_running is not None:
+        try:
+            set_limit(connection, max_running)
+        except QueueExists:
+            # The runtime has no such limit: a queue without it was not asked for.
+            with contextlib.suppress(Error):
+                remove(connection, kill=False, grace=0)
+            raise
+    return PurePosixPath(answer.head["queue"])
+
+
+def set_limit(connection: QueueConnection, max_running: int) -> None:
+    """Limit the number of running jobs; see `RemoteQueue.limit`."""
+    if max_running < 0:
+        raise ValueError(f"max_running is 0 or more, not {max_running}")
+    connection.ask("limit", str(int(max_running)))
+
+
+def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
+    """Remove a queue with its jobs and links; see `RemoteQueue.cleanup`."""
+
+    def attempt(failures: int) -> bool:
+        try:
+            words = (str(int(kill)), str(int(grace)), submitter())
+            connection.ask_once("cleanup", *words)
+        except QueueDoesntExist:
+            # After a lost connection: the earlier attempt has removed it.
+            if not failures:
+                raise
+        return True
+
+    return connection.with_retries(attempt)
