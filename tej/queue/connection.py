@@ -166,7 +166,7 @@ class QueueConnection:
             return JobNotFound(f"{message}{self._place}; {self._see('tej list')}")
         if isinstance(error, JobAlreadyExists) and message.endswith("already exists"):
             return JobAlreadyExists(
-                f"{message}{self._place}: choose another id, use `--reuse` "
+                f"{message}{self._place}; choose another id, use `--reuse` "
                 "(`ensure` in Python) to get that job, or delete it first"
             )
         return error
