@@ -1,12 +1,13 @@
-# leader: the first process of a job, in the job's own session: becomes its command.
-# Gets tej_queue, tej_id, tej_here and tej_host from the wrapper's environment; begins in
-# the job's directory, which may have been moved, and its place taken by another.
+# First process of a job, in the job's own session: prepares the environment and becomes the
+# job's command.  Gets tej_queue, tej_id, tej_here and tej_host from the wrapper's
+# environment; begins in the job's directory, which may have been moved, and its path taken
+# by another job.
 #
-# The command, and what users have in files that are read before it, shares this shell: it
-# finds nothing of ours but what begins with tej_.
+# The command, and the start-up files that users have read before it, share this shell:
+# they find no name of tej's in it but what begins with tej_.
 
 cd stage || exit 125
-# Away with what was uploaded under these names: it could be a link to elsewhere.
+# A file uploaded under one of these names could be a link to elsewhere.
 rm -rf _stdout _stderr
 exec </dev/null >_stdout 2>_stderr || exit 125
 (
@@ -16,9 +17,9 @@ exec </dev/null >_stdout 2>_stderr || exit 125
     read_host "$tej_host"
     me
     put started "$(date +%s) ${who%% *} $$ ${start:--}" || exit 125
-    # Whoever asked for the end before we were `started` could not see us: see to it here.
+    # A `kill` that came before `started` was written has found no process to signal.
     [ ! -e "$job/kill" ] || kill -s TERM $$
-    # Nobody expects it any more.
+    # The job was given up, and may have been submitted again since.
     [ ! -e "$job/lost" ] || exit 125
 ) || exit 125
 
@@ -29,10 +30,13 @@ export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 . "$tej_here/lib/environment.sh"
 restore_environment
 unset -f hide_environment restore_environment
-unset tej_queue tej_id tej_here tej_host tej_run tej_session
+unset tej_queue tej_id tej_here tej_host tej_run tej_session tej_signals
+# Python keeps back its output to a file until there are kilobytes of it.
+: "${PYTHONUNBUFFERED=1}"
+export PYTHONUNBUFFERED
 
-# tej_run FILE ARGUMENTS...: become that program; where nothing may be executed (a file
-# system mounted noexec), its interpreter can be, with it to read.
+# tej_run FILE ARGUMENTS...: become that program; on a file system mounted noexec, become its
+# interpreter, which reads it.
 tej_run() {
     [ -x "$1" ] || chmod +x "$1" 2>/dev/null
     [ ! -x "$1" ] || exec "$@"
@@ -51,19 +55,37 @@ tej_run() {
     exec /bin/sh "$@"
 }
 
-# What a login shell of this kind reads (on some sites `module` is there),
-# and the queue's profile.
-tej_stage=$PWD
-case $tej_spec in
-    *' login=1 '*)
+# tej_login: set what the user's login shell would set.  bash, zsh, fish and csh read
+# start-up files that this shell cannot, so such a shell is run, and its variables are taken
+# over.  This shell reads /etc/profile all the same: some sites define `module` there.
+tej_login() {
+    tej_variables=$tej_stage/../.login
+    export tej_variables
+    # shellcheck disable=SC2016 # for another shell
+    tej_print='exec /bin/sh -c '\''export -p >"$tej_variables"'\'
+    case ${SHELL##*/} in
+        bash | zsh | fish) "$SHELL" -l -c "$tej_print" ;;
+        csh | tcsh) printf '%s\n' "$tej_print" | "$SHELL" -l ;;
+    esac
+    # shellcheck source=/dev/null
+    [ ! -r /etc/profile ] || . /etc/profile
+    if [ -s "$tej_variables" ]; then
         # shellcheck source=/dev/null
-        [ ! -r /etc/profile ] || . /etc/profile
+        . "$tej_variables"
+    else
         # shellcheck source=/dev/null
         [ ! -r "$HOME/.profile" ] || . "$HOME/.profile"
-        ;;
-esac
+    fi
+    rm -f "$tej_stage/../.login"
+    unset tej_variables tej_print
+}
+
+tej_stage=$PWD
+case $tej_spec in *' login=1 '*) tej_login ;; esac
+# The queue's profile.
 # shellcheck source=/dev/null
 [ ! -f "$TEJ_QUEUE/profile" ] || . "$TEJ_QUEUE/profile"
 [ "$PWD" = "$tej_stage" ] || cd "$tej_stage" || exit 125
+unset -f tej_login
 # shellcheck source=/dev/null
 . ../command

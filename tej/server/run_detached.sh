@@ -69,8 +69,7 @@ start_heartbeat
 
 # run_job: end=how it ended; empty if nobody saw it.
 run_job() {
-    tej_session=''
-    ! command -v setsid >/dev/null 2>&1 || tej_session=setsid
+    find_session_program
     prepare_run
     run_in_awk
     [ -n "$end" ] || [ -e "$job/started" ] || run_in_shell

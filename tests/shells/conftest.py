@@ -29,9 +29,9 @@ TOOLS = "busybox with its own tools"
 class ShellTransport(LocalTransport):
     """This machine, with `shell` as its /bin/sh."""
 
-    def __init__(self, shell: str, path: str | None = None) -> None:
+    def __init__(self, shell: str, path: str | None = None, prefix: str = "") -> None:
         super().__init__()
-        inside = f"exec /bin/sh -c {shlex.quote(COMMAND)}"
+        inside = f"exec {prefix} /bin/sh -c {shlex.quote(COMMAND)}"
         if path is not None:
             inside = f"PATH={shlex.quote(path)}; export PATH; {inside}"
         self._begin = shlex.join(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from jobs import Gate, end_processes_of, is_alive, wait_until
+from shells.conftest import ShellTransport
 
 import tej
 from tej import JobState
@@ -274,3 +277,31 @@ def test_links_in_a_job_are_followed_only_inside(
     assert (out / "folder" / "file").read_text() == "content"
     with pytest.raises(tej.DownloadFailed, match="leads out of the directory"):
         queue.download("linked", "out*", directory=out)
+
+
+def test_exported_functions_replace_no_tool_of_ours(
+    tmp_path: Path,
+    job: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    require: Callable[[str], None],
+) -> None:
+    for part in ("root", "unshare", "bash"):
+        require(part)
+    tools = "mv rm date mkdir cd tar cat sleep test find typeset quit begin put"
+    words = [f"BASH_FUNC_{name}%%=() {{ echo not {name}; }}" for name in tools.split()]
+    words += ["BASH_FUNC_module%%=() { echo module $1; }"]
+    # The shell that mounts must not have them, nor may it drop them.
+    prefix = shlex.join(["env", *words])
+    transport = ShellTransport(str(shutil.which("bash")), prefix=prefix)
+    path = tmp_path / "queue"
+    queue = tej.RemoteQueue("local:", str(path), "default", transport=transport)
+    queue.setup()
+    directory = job("#!/bin/bash\nmodule load gcc; mv a b; tej_run 2>/dev/null || :")
+    queue.submit("busy", directory)
+    status = ends(queue, "busy")
+    assert status.succeeded, status
+    assert b"".join(queue.logs("busy")) == b"module load\nnot mv\n"
+    queue.download("busy", "start.sh", directory=tmp_path)
+    queue.delete("busy")
+    queue.cleanup()
+    assert not path.exists()

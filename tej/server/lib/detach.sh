@@ -1,16 +1,17 @@
 # Detached processes: start a program in a session of its own, which outlives the login.
 # shellcheck shell=sh
 
-# detach SCRIPT ARGUMENTS...: run it in a session of its own, out of this one's reach.
-# What a job inside a job has in its environment must not mark the new one as the old's.
+# detach SCRIPT ARGUMENTS...: run it in a session of its own, which signals to this one do
+# not reach.  A job that submits a job has a token in its environment; with that the new
+# one's processes would be taken for its own.
 detach() {
-    # Once for all: it is asked for by a command that takes as long as a job's start.
+    # Once per program: the question costs as much as the start of a job.
     [ -n "${refuge+known}" ] || find_refuge
     (
         unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
         trap '' HUP
         if command -v setsid >/dev/null 2>&1; then
-            # exec: yash would keep a shell there, and with it our caller's output.
+            # exec: yash would keep a shell there, and with it the output of our caller open.
             exec $refuge setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &
         else
             set -m
@@ -19,9 +20,9 @@ detach() {
     )
 }
 
-# find_refuge: refuge=a command that starts another where logging out does not end it.
-# systemd can be told to end all of a user's processes then (logind.conf,
-# KillUserProcesses); what its user manager runs stays, as long as the user lingers.
+# find_refuge: refuge=a command that starts another where a logout does not end it.  With
+# KillUserProcesses=yes (logind.conf), systemd ends all processes of a user at the last
+# logout, but those that the user's manager runs, if the user lingers.
 find_refuge() {
     refuge=''
     command -v busctl >/dev/null 2>&1 && command -v systemd-run >/dev/null 2>&1 || return 0

@@ -1,12 +1,37 @@
-# The environment that a program finds is its user's.  What of it would be taken for our own
-# variables, or bends the tools that we ask, is kept aside, and is the job's again when that
-# begins.
+# Environment of the user: variables and functions that would change what tej's own scripts
+# do are set aside, and restored for the job.
 # shellcheck shell=sh
 #
-#   tej_kept        names of variables
-#   tej_kept_NAME   the value of each
+#   tej_kept             names of variables
+#   tej_kept_NAME        the value of each
+#   tej_kept_functions   definitions of functions
 
-# hide_environment: before anything else is done.
+# hide_functions: bash finds functions in its environment.  One called `mv` or `cd` would
+# take the place of what these scripts call.  What is used here cannot be replaced so: a
+# POSIX shell looks for its special builtins first.
+hide_functions() {
+    [ -n "${BASH_VERSION-}" ] || return 0
+    unset -f typeset
+    # shellcheck disable=SC3045 # bash alone comes here
+    tej_names=$(export -f)
+    for tej_name in $tej_names; do
+        case $tej_name in *[!A-Za-z0-9_]* | [0-9]*) continue ;; esac
+        # shellcheck disable=SC3044
+        tej_text=$(typeset -f "$tej_name") || continue
+        tej_kept_functions="${tej_kept_functions-}$tej_text
+export -f $tej_name
+"
+        unset -f "$tej_name"
+        export tej_kept_functions
+    done
+    unset tej_names tej_name tej_text
+}
+
+# At once: what is defined from here on may have the name of such a function.
+hide_functions
+unset -f hide_functions
+
+# hide_environment: set variables aside, before anything else is done.
 hide_environment() {
     # If one of that name was exported, each tool would be handed the text of the program.
     unset tej
@@ -42,12 +67,13 @@ hide_environment() {
     unset tej_name tej_value tej_is_set
 }
 
-# restore_environment: the last thing that is done before the job's own.
+# restore_environment: the last step before the job's own commands.
 restore_environment() {
     for tej_name in ${tej_kept-}; do
         eval "$tej_name=\$tej_kept_$tej_name"
         export "${tej_name?}"
         unset "tej_kept_$tej_name"
     done
-    unset tej_kept tej_name
+    eval "${tej_kept_functions-}"
+    unset tej_kept tej_name tej_kept_functions
 }
