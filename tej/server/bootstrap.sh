@@ -71,14 +71,14 @@ read_link() {
     [ -f "$1" ] && [ -r "$1" ] || return 1
     # $(...) strips all newlines at the end, but only the last one is not part of the path.
     target=$(cat <"$1" && printf .)
-    target=${target%.} target=${target%"$newline"}
+    target=${target%.} target=${target%"$tej_newline"}
     case $target in
         'tejdir: '?*) target=${target#'tejdir: '} ;;
         *) return 1 ;;
     esac
 }
 
-newline='
+tej_newline='
 '
 
 # find_queue PATH: queue=the directory at the end of the chain of links; link_1, link_2...

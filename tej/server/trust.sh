@@ -49,7 +49,7 @@ find_untrusted() {
     )
     # 1: some path vanished meanwhile.  More: nothing was compared.
     [ $? -le 1 ] || quit 20 "'find' failed on the server: who can write to '$queue' is not known"
-    untrusted=${untrusted%%"$newline"*}
+    untrusted=${untrusted%%"$tej_newline"*}
 }
 
 # check_link_trust PATH: quit unless the link file PATH is trusted, and nobody can replace
