@@ -172,6 +172,8 @@ class ConnectionFailed(Error):
     """
 
     default = "Connection to the server failed"
+    permanent = False
+    """Whether a retry is pointless: the host or port is wrong, or the login is mute."""
 
 
 class AuthenticationFailed(ConnectionFailed):

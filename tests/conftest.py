@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from servers.sshd import Sshd, sshd_path
 from servers.users import Users
+
+from tej.transport.openssh_master import stop_master
 
 Require = Callable[[str], None]
 
@@ -43,6 +46,24 @@ def no_slurm() -> Iterator[None]:
         # Empty: its commands fail at once, and do not look for a controller.
         patch.setenv("SLURM_CONF", os.devnull)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ssh_masters() -> Iterator[Path]:
+    """Where tej keeps ssh's ControlMasters in the tests; they end with the tests.
+
+    Tests use paramiko unless they ask for another transport, which keeps them fast.
+    """
+    # A socket's path may have about 100 characters, and pytest's own are longer.
+    folder = Path(tempfile.mkdtemp(prefix="tej-", dir="/tmp"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        patch.setenv("TEJ_TRANSPORT", "paramiko")
+        yield folder
+        for path in folder.glob("tej-*/*"):
+            if path.is_socket():
+                stop_master(path)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,57 +1,113 @@
-"""How to run one program on the server: over SSH, or on this machine.
+"""Transports: how one program runs on the server, over SSH or on this machine.
 
-Importing this does not import paramiko; the first use of a server does.
+`open_transport` chooses among the system's OpenSSH, paramiko and the local shell.
+Importing this package does not import paramiko; its first use does.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from tej.destination import Destination
-from tej.transport.base import COMMAND, Completed, Sink, Transport
+from tej.errors import ConnectionFailed
+from tej.transport.base import Completed, Sink, Transport
 from tej.transport.settings import Settings
+from tej.transport.start import COMMAND
 
-__all__ = ["COMMAND", "Completed", "Sink", "Transport", "open_transport"]
+__all__ = ["COMMAND", "TRANSPORTS", "Completed", "Sink", "Transport", "open_transport"]
+
+TRANSPORTS = ("openssh", "paramiko")
+"""Names accepted by `open_transport`, `--transport` and TEJ_TRANSPORT."""
 
 
 def open_transport(
     destination: Destination,
     *,
+    transport: str | None = None,
     ask: Callable[[str], str] | None = None,
+    terminal: bool = False,
     accept_new_host_key: bool = False,
-    timeout: float = 30,
+    timeout: float | None = None,
     io_timeout: float = 120,
     keep_alive: float = 15,
     config_file: Path | None = None,
     key: str | None = None,
     known_hosts: str = "",
+    persist: str | None = None,
 ) -> Transport:
     """Make the transport for a destination.  Nothing is contacted before `run`.
 
+    `transport` is "openssh" or "paramiko"; by default TEJ_TRANSPORT decides.  If that
+    is unset, the system's `ssh` is used where it exists, unless a password, `key`,
+    `known_hosts`, or an `ask` other than the user's terminal is given: those need
+    paramiko.
+
     `ask(prompt)` returns a secret (a password, a passphrase, a one-time code); without
-    `ask`, a login that needs one fails.  `timeout` limits connecting and each step of
-    the login, `io_timeout` a run during which no byte moves in either direction.
+    `ask`, a login that needs one fails.  `terminal` says that a person is at this
+    process's terminal, where `ssh` may ask by itself.  `timeout` limits connecting and
+    each step of the login (by default ConnectTimeout of the ssh configuration, or 30
+    seconds), `io_timeout` a run during which no byte moves in either direction.
     `config_file` replaces the user's and the system's ssh configuration.  `key` is the
     text of a private key, which is offered instead of all others; `known_hosts` holds
-    lines in the format of that file, which take precedence over the files.
+    lines in the format of that file, which take precedence over the files.  `persist`
+    is how long an unused connection of `ssh` stays open for the next tej, as
+    ControlPersist in ssh_config (by default TEJ_PERSIST, or 60 seconds).
     """
     if destination.is_local:
         from tej.transport.local import LocalTransport
 
         return LocalTransport()
-    from tej.transport.paramiko import SshTransport
-
-    return SshTransport(
-        destination,
-        Settings(
-            ask=ask,
-            accept_new_host_key=accept_new_host_key,
-            timeout=timeout,
-            io_timeout=io_timeout,
-            keep_alive=keep_alive,
-            config_file=config_file,
-            key=key,
-            known_hosts=known_hosts,
-        ),
+    needs_paramiko = bool(destination.password or key or known_hosts) or (
+        ask is not None and not terminal
     )
+    name = _choose(transport or os.environ.get("TEJ_TRANSPORT"), needs_paramiko)
+    settings = Settings(
+        ask=ask,
+        terminal=terminal,
+        accept_new_host_key=accept_new_host_key,
+        timeout=timeout,
+        io_timeout=io_timeout,
+        keep_alive=keep_alive,
+        config_file=config_file,
+        key=key,
+        known_hosts=known_hosts,
+        persist=_persist(persist or os.environ.get("TEJ_PERSIST") or "60"),
+    )
+    if name == "openssh":
+        if destination.password or key or known_hosts:
+            raise ConnectionFailed(
+                "The openssh transport accepts no password, key text or known_hosts "
+                "text: put them into ~/.ssh, or use the paramiko transport"
+            )
+        from tej.transport.openssh import OpensshTransport
+
+        return OpensshTransport(destination, settings)
+    from tej.transport.paramiko import ParamikoTransport
+
+    return ParamikoTransport(destination, settings)
+
+
+def _choose(name: str | None, needs_paramiko: bool) -> str:
+    usable = os.name == "posix" and shutil.which("ssh") is not None
+    if not name:
+        return "openssh" if usable and not needs_paramiko else "paramiko"
+    if name not in TRANSPORTS:
+        raise ValueError(f"transport: {name!r} is not one of {', '.join(TRANSPORTS)}")
+    if name == "openssh" and not usable:
+        # On Windows, ssh has no multiplexing, on which this transport is built.
+        raise ConnectionFailed(
+            "The openssh transport needs the program `ssh` on the PATH, and a POSIX "
+            "system; use the paramiko transport"
+        )
+    return name
+
+
+def _persist(time: str) -> str:
+    text = str(time)
+    if not re.fullmatch(r"([0-9]+[smhdwSMHDW]?)+", text):
+        raise ValueError(f"persist: {text!r} is not a time such as 60, 10m or 8h")
+    return text

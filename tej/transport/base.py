@@ -1,10 +1,4 @@
-"""How to run one program on the server: the interface, and nothing else.
-
-The command sent is always the same constant, which every login shell takes (sh,
-bash, zsh, mksh, tcsh, fish).  The program is the first line of its standard input;
-what follows is the program's own input.  `read` takes one byte at a time from a pipe
-as POSIX asks, so it leaves what follows untouched; `sh -s` would not.
-"""
+"""Transport: the interface through which tej runs one program on a server."""
 
 from __future__ import annotations
 
@@ -13,32 +7,30 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
-COMMAND = "exec /bin/sh -c 'IFS= read -r tej; eval \"$tej\"'"
-
 Sink = Callable[[bytes], object]
-"""Takes what the program prints, in pieces as they come; b"" when there is no more."""
+"""Receives the program's output piece by piece; b"" marks the end."""
 
 
 @dataclass(frozen=True)
 class Completed:
-    """A program that has run to its end."""
+    """The result of a program that has finished."""
 
     status: int
-    """Its exit status, 0 to 255."""
+    """Exit status, 0 to 255."""
     stdout: bytes
-    """What it printed; empty if a sink took it."""
+    """Its output; empty if a sink received it."""
     stderr: bytes
 
 
 class Transport(ABC):
-    """A way to one server, as one user.  Safe to share between threads.
+    """A way to one server, as one user.  Threads may share it.
 
-    It connects on first use, and again on the next use after a connection was lost.
-    A process forked off starts without its parent's connection.
+    A transport connects on first use, and reconnects on the next use after it lost its
+    connection.  A forked process starts without its parent's connection.
     """
 
     runs: int = 0
-    """How many programs were run so far."""
+    """Number of programs started so far."""
 
     @abstractmethod
     def run(
@@ -47,31 +39,31 @@ class Transport(ABC):
         stdin: Iterable[bytes] = (),
         stdout: Sink | None = None,
     ) -> Completed:
-        """Run a program of one line, and wait for its end.
+        """Run a program of one line and wait until it finishes.
 
-        `stdin` is iterated in a thread of its own while the output is read, so it may
-        wait for something that `stdout` is given.  If the program ends before it has
-        read all, the rest is not sent and that is no error.  If iterating raises, the
-        program's input ends there, and the exception is raised when the program ends.
+        A separate thread iterates over `stdin` while the output is read, so `stdin` may
+        wait for something that `stdout` receives.  A program that finishes before it
+        has read all of its input is no error.  If iterating raises an exception, the
+        input ends there, and `run` raises that exception once the program has finished.
 
-        Raises ConnectionFailed if the connection cannot be made, is lost, or is
-        silent for longer than the time-out: the program may or may not have run.
+        Raises ConnectionFailed if the connection cannot be made, is lost, or is idle
+        for longer than the timeout: the program may or may not have run.
         """
 
-    def tunnel(  # noqa: B027 (where there is no SSH there is nothing to do)
+    def tunnel(  # noqa: B027 (a transport without SSH has nothing to forward)
         self, listen: tuple[str, int], target: tuple[str, int]
     ) -> None:
-        """Let what connects to the address `listen` on the server reach `target` here.
+        """Forward connections to `listen` on the server to `target` on this side.
 
-        That is for as long as the connection lasts: call it again, now and then, and it
-        comes back with the next one.  `listen` is a host (such as "localhost", or ""
-        for all that the server allows) and a port.  Raises ConnectionFailed if the
-        server does not allow it.
+        The tunnel lasts as long as the connection; repeated calls restore it on the
+        next connection.  `listen` is a host (such as "localhost", or "" for every
+        address that the server permits) and a port.  Raises ConnectionFailed if the
+        server does not permit it.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the connection; a later `run` makes a new one."""
+        """Release the connection; a later `run` opens a new one."""
 
     def __enter__(self) -> Transport:
         return self

@@ -1,4 +1,4 @@
-"""Which keys to offer, in which order: read from the files, without a passphrase."""
+"""Key files: type, public half and encryption, read without a passphrase."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Identity:
 
     path: Path
     blob: bytes | None
-    """Its public half as SSH sends it, if it can be told without a passphrase."""
+    """Its public half as SSH sends it, if it is readable without a passphrase."""
     encrypted: bool
     private: bool
-    """False for a public key alone, which picks one of the agent's."""
+    """False for a public key alone, which selects a key of the agent."""
 
 
 def read_identities(paths: Iterable[Path]) -> list[Identity]:
-    """The files that are there and hold a key."""
+    """The files that exist and hold a key."""
     found = (_read(path) for path in paths)
     return [identity for identity in found if identity is not None]
 
@@ -39,7 +39,7 @@ def _read(path: Path) -> Identity | None:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        logger.debug("%s is not read: %s", path, error.strerror)
+        logger.debug("%s cannot be read: %s", path, error.strerror)
         beside = _public(path.with_name(path.name + ".pub"))
         return (
             Identity(path, beside, encrypted=False, private=False) if beside else None
@@ -55,7 +55,7 @@ def _read(path: Path) -> Identity | None:
 
 
 def is_encrypted(key: str) -> bool:
-    """Whether the text of a private key cannot be read without a passphrase."""
+    """Whether a private key needs a passphrase."""
     return _openssh(key)[0] if OPENSSH in key else "ENCRYPTED" in key
 
 

@@ -1,4 +1,4 @@
-"""Whether a server's host key is the one that `known_hosts` promises."""
+"""known_hosts: the host keys on record, and the verdict on a server's key."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a known_hosts file that concerns a host."""
+    """A line of a known_hosts file about one host."""
 
     key: Key
     marker: str
@@ -46,14 +46,14 @@ class Entry:
     path: Path
     line: int
     elsewhere: bool = False
-    """It is about the host's port 22: good to accept a key, not to call it changed."""
+    """The line is about port 22: it can accept a key, but not call it changed."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}"
 
 
 class Verdict(enum.Enum):
-    """What to think of a key."""
+    """Result of the check of a key."""
 
     KNOWN = "known"
     UNKNOWN = "unknown"
@@ -62,31 +62,31 @@ class Verdict(enum.Enum):
 
 
 def known_name(host: str, port: int, alias: str | None = None) -> str:
-    """The name that a server goes by in known_hosts."""
+    """The name of a server in known_hosts."""
     if alias is not None:
         return alias
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
 def find(paths: Iterable[Path], name: str, given: str = "") -> list[Entry]:
-    """All lines about a host, of the text given and of files; files that cannot be
-    read have none."""
+    """All lines about a host, in a given text and in files.  Unreadable files count as
+    empty."""
     entries = [*_entries(Path("known_hosts given"), given, name)]
     for path in paths:
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            logger.debug("%s is not read: %s", path, error.strerror)
+            logger.debug("%s cannot be read: %s", path, error.strerror)
             continue
         entries.extend(_entries(path, text, name))
     return entries
 
 
 def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
-    """The verdict, and the line that it rests on.
+    """The verdict on a key, and the line that it is based on.
 
-    A key of another type than the ones we know is a changed key, too: the server was
-    asked for those first, so it no longer has them.
+    A key of an unknown type is a changed key if other types are on record: the server
+    was asked for those first, so it no longer has them.
     """
     for entry in entries:
         if entry.marker == "revoked" and entry.key.blob == key.blob:
@@ -103,13 +103,13 @@ def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
 
 
 def remember(path: Path, name: str, key: Key, *, hashed: bool = False) -> None:
-    """Append a key, to a file that only its owner may read if it is a new one."""
+    """Append a key; a new file is readable by its owner alone."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     host = _hash(name, os.urandom(20)) if hashed else name
     line = f"{host} {key.type} {base64.b64encode(key.blob).decode()}\n".encode()
     try:
         with path.open("rb") as file:
-            # A last line without its end would swallow ours.
+            # A last line without a newline would absorb the new one.
             file.seek(-1, os.SEEK_END)
             if file.read(1) not in (b"\n", b""):
                 line = b"\n" + line

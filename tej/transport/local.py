@@ -1,47 +1,40 @@
-"""This machine as a server, without SSH: what `local:` names."""
+"""Local transport: programs run by this machine's own shell, for `local:`."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 from tej.errors import ConnectionFailed
-from tej.transport.base import COMMAND, Completed, Sink, Transport
-from tej.transport.process_io import (
-    InputClosed,
-    Output,
-    Process,
-    converse,
-    first_line,
-)
+from tej.transport.base import Completed, Sink, Transport
+from tej.transport.pipes import PipeProcess
+from tej.transport.process_io import Output, serve
+from tej.transport.start import COMMAND, Start
 
 logger = logging.getLogger("tej")
 
-PIECE = 1 << 18
-POLL_MS = 100
-"""How soon a thread that waits for a pipe sees that the program is over."""
 GRACE = 1.0
-"""Seconds for a program to clean up once the run was given up."""
+"""Seconds for a program to clean up after its run was given up."""
 
 
 class LocalTransport(Transport):
-    """Runs programs with this machine's `/bin/sh`, as its own user.
+    """Runs programs with this machine's `/bin/sh`, as the current user.
 
-    As with SSH, a program starts in the home directory and in a session of its own:
+    As over SSH, a program starts in the home directory and in a session of its own:
     Ctrl-C at the terminal interrupts tej, not the program.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = ("/bin/sh", "-c", COMMAND)) -> None:
         self.runs = 0
+        self._command = list(command)
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -53,21 +46,21 @@ class LocalTransport(Transport):
         stdin: Iterable[bytes] = (),
         stdout: Sink | None = None,
     ) -> Completed:
-        line = first_line(program)
-        output = Output(stdout)
+        start = Start(program)
+        output = Output(stdout, start)
         try:
-            with _LocalProcess() as process:
-                with self._lock:
-                    self.runs += 1
-                return converse(process, itertools.chain([line], stdin), output)
+            process = _LocalProcess(self._command)
+            with self._lock:
+                self.runs += 1
+            return serve(process, start, stdin, output, "local:")
         finally:
             output.end()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no connection is kept."""
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _popen(command: Sequence[str]) -> subprocess.Popen[bytes]:
     if os.name != "posix" or sys.platform == "win32":
         raise ConnectionFailed(
             "local: needs a POSIX shell, which Windows does not have; "
@@ -76,12 +69,12 @@ def _start() -> subprocess.Popen[bytes]:
     home = Path.home()
     try:
         return subprocess.Popen(
-            ["/bin/sh", "-c", COMMAND],
+            command,
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # sshd, too, makes do with / if there is no home.
+            # sshd, too, falls back to / if the home directory does not exist.
             cwd=home if home.is_dir() else "/",
             start_new_session=True,
         )
@@ -91,86 +84,46 @@ def _start() -> subprocess.Popen[bytes]:
         ) from error
 
 
-class _LocalProcess(Process):
-    def __init__(self) -> None:
-        self._popen = _start()
-        # Popen was given three pipes, so that it has three files.
-        self._stdin, self._stdout, self._stderr = (
-            pipe.fileno()
-            for pipe in (self._popen.stdin, self._popen.stdout, self._popen.stderr)
-            if pipe is not None
+class _LocalProcess(PipeProcess):
+    def __init__(self, command: Sequence[str]) -> None:
+        self._popen = _popen(command)
+        popen = self._popen
+        super().__init__(
+            _detach(popen.stdin), _detach(popen.stdout), _detach(popen.stderr)
         )
-        self._over = threading.Event()
-        # Something the program left running may hold a pipe open: never block on one.
-        for pipe in (self._stdin, self._stdout, self._stderr):
-            os.set_blocking(pipe, False)
+        # The descriptors belong to PipeProcess now.
+        self._popen.stdin = self._popen.stdout = self._popen.stderr = None
 
-    def __enter__(self) -> _LocalProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for pipe in (self._popen.stdin, self._popen.stdout, self._popen.stderr):
-            if pipe is not None:
-                pipe.close()
-
-    def send(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            if self._over.is_set():
-                raise InputClosed
-            try:
-                rest = rest[os.write(self._stdin, rest) :]
-            except BlockingIOError:
-                _ready(self._stdin, select.POLLOUT)
-            except OSError as error:
-                raise InputClosed from error
-
-    def end_input(self) -> None:
-        if self._popen.stdin is not None:
-            self._popen.stdin.close()
-
-    def receive(self) -> bytes:
-        return self._read(self._stdout)
-
-    def receive_error(self) -> bytes:
-        return self._read(self._stderr)
-
-    def _read(self, pipe: int) -> bytes:
-        while True:
-            over = self._over.is_set()
-            try:
-                return os.read(pipe, PIECE)
-            except BlockingIOError:
-                if over:
-                    return b""
-            _ready(pipe, select.POLLIN)
+    def close(self) -> None:
+        self.release()
 
     def wait(self) -> int:
         status = self._popen.wait()
-        self._over.set()
+        self.finished()
         if status < 0:
             raise ConnectionFailed(
                 f"The program on local: was ended by {signal.Signals(-status).name}; "
-                "what it did is unknown"
+                "how much of its work it did is unknown"
             )
         return status
 
     def abort(self, error: BaseException) -> None:
         logger.debug("local: giving up a program: %r", error)
-        # stdin belongs to the thread that sends, which sees this and closes it.
-        self._over.set()
-        if self._popen.stdout is not None:
-            self._popen.stdout.close()
-        for goodbye in (signal.SIGHUP, signal.SIGKILL):
+        # The thread that sends sees this and closes stdin.
+        self.finished()
+        self._close("out")
+        for signal_number in (signal.SIGHUP, signal.SIGKILL):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(GRACE)
                 return
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, goodbye)
+                os.killpg(self._popen.pid, signal_number)
         self._popen.wait()
 
 
-def _ready(pipe: int, event: int) -> None:
-    poll = select.poll()
-    poll.register(pipe, event)
-    poll.poll(POLL_MS)
+def _detach(pipe: IO[bytes] | None) -> int:
+    """A descriptor that outlives its file object."""
+    assert pipe is not None  # Popen was given PIPE three times
+    number = os.dup(pipe.fileno())
+    pipe.close()
+    return number

@@ -1,57 +1,116 @@
-"""A program's three streams served at once, until it ends: the same for any transport.
+"""Process I/O: serves the three streams of a running program, for every transport.
 
-The caller's thread takes stdout, since that is where the caller's sink expects to be
-called; a thread each sends stdin and collects stderr.
+The caller's thread reads stdout, because callers expect their sink to be called in
+their own thread.  Two more threads send stdin and collect stderr.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink
+from tej.transport.start import HINT, NO_PROGRAM, NOTICE, Start
+
+logger = logging.getLogger("tej")
+
+IN_DOUBT = "the program may or may not have run"
 
 
 class InputClosed(Exception):
-    """The program takes no more input; it is free to, and that is no error."""
+    """The program accepts no more input, which is no error."""
+
+
+class IdleTimer:
+    """Time limit for a program whose connection moves no byte in either direction."""
+
+    def __init__(self, where: str, io_timeout: float, start: Start) -> None:
+        self.where = where
+        self.io_timeout = io_timeout
+        self.tick = min(1.0, io_timeout)
+        """Seconds between two calls of `check`."""
+        self._start = start
+        self._begun = self._last = time.monotonic()
+        self._noticed = False
+
+    def moved(self) -> None:
+        """Data has just been sent or received."""
+        self._last = time.monotonic()
+
+    @property
+    def idle(self) -> float:
+        """Seconds since data moved."""
+        return time.monotonic() - self._last
+
+    def check(self) -> None:
+        """Raise ConnectionFailed once the limit is exceeded; warn before that."""
+        self._start.check(self.where)
+        waited = time.monotonic() - self._begun
+        silent = not self._start.ready
+        if silent and waited > NOTICE and not self._noticed:
+            self._noticed = True
+            logger.warning(
+                "%s accepted the login but has not answered for %d s: %s. "
+                "Giving up %g s after the login.",
+                *(self.where, waited, HINT, self.io_timeout),
+            )
+        if silent and waited >= self.io_timeout:
+            error = ConnectionFailed(
+                f"{self.where} accepted the login, then was silent for "
+                f"{self.io_timeout:g} s: {HINT}. Compare: ssh {self.where} true"
+            )
+            # Every attempt would take as long and end the same way.
+            error.permanent = True
+            raise error
+        if self.idle >= self.io_timeout:
+            raise ConnectionFailed(
+                f"{self.where} was silent for {self.io_timeout:g} s; {IN_DOUBT}"
+            )
 
 
 class Process(ABC):
-    """A program that runs, as a transport sees it."""
+    """A running program, as a transport sees it."""
 
     @abstractmethod
     def send(self, data: bytes) -> None:
-        """Give it input; InputClosed if it does not want it, or has ended."""
+        """Write to its stdin; InputClosed if it accepts no input or has finished."""
 
     @abstractmethod
     def end_input(self) -> None:
-        """Let it read end-of-file."""
+        """Close its stdin."""
 
     @abstractmethod
     def receive(self) -> bytes:
-        """Some of what it printed; b"" when there is no more."""
+        """Read some of its stdout; b"" at the end."""
 
     @abstractmethod
     def receive_error(self) -> bytes:
-        """Some of what it said on stderr; b"" when there is no more."""
+        """Read some of its stderr; b"" at the end."""
 
     @abstractmethod
     def wait(self) -> int:
-        """Its exit status.  From then on nothing above blocks for ever."""
+        """Return its exit status.  From then on no method above blocks for ever."""
 
     @abstractmethod
     def abort(self, error: BaseException) -> None:
-        """Give up because of an error: make everything above end soon."""
+        """Give up because of an error: all methods above return soon."""
+
+    def close(self) -> None:  # noqa: B027 (not every process holds descriptors)
+        """Release descriptors; called last, once."""
 
 
 class Output:
-    """Where a program's stdout goes: the caller's sink, or memory."""
+    """Destination of a program's stdout: the caller's sink, or memory."""
 
-    def __init__(self, sink: Sink | None) -> None:
+    def __init__(self, sink: Sink | None, start: Start) -> None:
         self._pieces: list[bytes] = []
         self._sink = self._keep if sink is None else sink
+        self._start = start
         self._ended = False
 
     def _keep(self, data: bytes) -> None:
@@ -59,18 +118,25 @@ class Output:
             self._pieces.append(data)
 
     def take(self, data: bytes) -> None:
-        """Pass on a piece."""
-        self._sink(data)
+        """Pass on what the program itself printed."""
+        data = self._start.strip(data)
+        if data:
+            self._sink(data)
 
     def end(self) -> None:
-        """Tell the sink that there is no more: once, however often it is called."""
+        """Tell the sink that the output is complete: once, on the first call."""
         if not self._ended:
             self._ended = True
-            self._sink(b"")
+            noise = self._start.end()
+            try:
+                if noise:
+                    self._sink(noise)
+            finally:
+                self._sink(b"")
 
     @property
     def kept(self) -> bytes:
-        """All of it, if there was no sink."""
+        """The whole output, if there is no sink."""
         return b"".join(self._pieces)
 
 
@@ -99,7 +165,7 @@ class _Sender(threading.Thread):
         except InputClosed:
             pass
         finally:
-            # A generator cleans up in this thread, not whenever it is collected.
+            # A generator has to clean up in this thread, not when it is collected.
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
@@ -112,7 +178,7 @@ class _Collector(threading.Thread):
         self._pieces: list[bytes] = []
 
     def run(self) -> None:
-        # What breaks here breaks stdout as well, and is reported there.
+        # A failure here is a failure of stdout as well, and is reported there.
         with contextlib.suppress(Exception):
             while piece := self._process.receive_error():
                 self._pieces.append(piece)
@@ -122,16 +188,11 @@ class _Collector(threading.Thread):
         return b"".join(self._pieces)
 
 
-def first_line(program: str) -> bytes:
-    """The program as the line that COMMAND reads; what is not UTF-8 stays as it is."""
-    if "\n" in program:
-        raise ValueError("a program has to be one line")
-    return program.encode("utf-8", "surrogateescape") + b"\n"
-
-
-def converse(process: Process, stdin: Iterable[bytes], output: Output) -> Completed:
-    """Serve the program until it ends.  No thread outlives the call."""
-    sender, collector = _Sender(process, stdin), _Collector(process)
+def serve(
+    process: Process, start: Start, stdin: Iterable[bytes], output: Output, where: str
+) -> Completed:
+    """Serve the program until it finishes.  No thread outlives the call."""
+    sender, collector = _Sender(process, _chain(start, stdin)), _Collector(process)
     sender.start()
     collector.start()
     try:
@@ -139,17 +200,31 @@ def converse(process: Process, stdin: Iterable[bytes], output: Output) -> Comple
             output.take(piece)
         output.end()
         status = process.wait()
+        if status == NO_PROGRAM:
+            start.require(where)
     except BaseException as error:
         process.abort(error)
         raise
     finally:
-        # What stdin yields may be waiting for the end of the output.
+        # The iterator behind stdin may be waiting for the end of the output.
         with contextlib.ExitStack() as stack:
+            stack.callback(process.close)
             stack.callback(collector.join)
             stack.callback(sender.join)
-            # If it has not ended by now there is an error to report, not this one.
+            # Before its end an error is being raised, which this must not replace.
             stack.enter_context(contextlib.suppress(Exception))
             output.end()
     if sender.error is not None:
         raise sender.error
     return Completed(status, output.kept, collector.kept)
+
+
+def _chain(start: Start, stdin: Iterable[bytes]) -> Iterable[bytes]:
+    """The program, then its input; closing it closes the input's generator."""
+    pieces = iter(stdin)
+    try:
+        yield from start.stdin(pieces)
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()

@@ -1,8 +1,8 @@
-"""What `~/.ssh/config` says about a host, read as OpenSSH reads it.
+"""Reader of `~/.ssh/config`, for the paramiko transport.
 
-paramiko's own reader knows no `Include`, and would put what follows one into the wrong
-`Host` block; it also lacks `%%`, comments at the end of a line and environment
-variables.  `ssh -G` is what this one is tested against.
+paramiko's own reader ignores `Include`, and would assign the lines after one to the
+wrong `Host` block; it also lacks `%%`, comments at the end of a line and environment
+variables.  The tests compare this reader with `ssh -G`.
 """
 
 from __future__ import annotations
@@ -29,16 +29,35 @@ DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
-# What stands in these is one command, spaces, quotes, '#' and all.
+AUTHENTICATIONS = {
+    "pubkeyauthentication": "publickey",
+    "passwordauthentication": "password",
+    "kbdinteractiveauthentication": "keyboard-interactive",
+    "challengeresponseauthentication": "keyboard-interactive",
+}
+"""Options that switch a login method off."""
+NOT_HONOURED = {
+    name.lower(): name
+    for names in (
+        "BindAddress BindInterface CanonicalizeHostname Ciphers CASignatureAlgorithms",
+        "GSSAPIAuthentication HostbasedAuthentication HostKeyAlgorithms KexAlgorithms",
+        "KnownHostsCommand MACs PKCS11Provider ProxyUseFdpass",
+        "PubkeyAcceptedAlgorithms SecurityKeyProvider",
+    )
+    for name in names.split()
+}
+"""Options that change how ssh connects, and that the paramiko transport ignores."""
+
+# The value of these is one command, with its spaces, quotes and '#'.
 RAW = {"proxycommand"}
 LINE = re.compile(r"""\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*)""")
-# Of a word, which may have several: what is in double quotes, in single ones, in none.
+# A part of a word: in double quotes, in single quotes, or unquoted.
 PIECE = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|((?:[^\s"'\\]|\\.)+)""")
 
 
 @dataclass(frozen=True)
 class HostConfig:
-    """What is known about reaching one host, before its name is looked up."""
+    """Options for one host, before its name is resolved."""
 
     host: str
     """Its real name or address."""
@@ -46,36 +65,46 @@ class HostConfig:
     user: str
     identity_files: tuple[Path, ...]
     identities_chosen: bool
-    """Whether these files were asked for, rather than being the usual ones."""
+    """Whether the configuration names these files, or they are the default ones."""
     identities_only: bool
     proxy_jump: str | None
     proxy_command: str | None
     known_hosts_files: tuple[Path, ...]
-    """The user's own; a new key is written to the first."""
+    """The user's files; a new key is added to the first."""
     global_known_hosts_files: tuple[Path, ...]
     host_key_alias: str | None
     accept_new_host_key: bool
     hash_known_hosts: bool
     address_family: str
+    connect_timeout: float | None
+    identity_agent: str | None
+    certificate_files: tuple[Path, ...]
+    set_env: tuple[str, ...]
+    preferred_authentications: tuple[str, ...]
+    """Empty: tej's own order."""
+    forbidden_authentications: frozenset[str]
+    unsupported: tuple[str, ...]
+    """Options in the configuration that the paramiko transport does not honour."""
 
     @property
     def where(self) -> str:
-        """The server as messages call it."""
+        """The server as messages name it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.user}@{host}:{self.port}"
 
 
 @dataclass
 class _Lookup:
-    """One reading of the files for one host; the first value of an option counts."""
+    """State while the files are read for one host; an option's first value wins."""
 
     given: str
     user: str | None
     port: int | None
     options: dict[str, list[str]] = field(default_factory=dict)
     identities: list[str] = field(default_factory=list)
+    certificates: list[str] = field(default_factory=list)
     subject: str = ""
-    """The name that Host lines are about."""
+    """The name that Host lines are compared with."""
     final: bool = False
     wants_final: bool = False
 
@@ -98,7 +127,7 @@ class _Lookup:
         return str(self.port or self.first("port") or 22)
 
     def tokens(self) -> dict[str, str]:
-        """What `%h` and its like stand for."""
+        """Values of `%h` and the other tokens."""
         local = socket.gethostname()
         return {
             "h": self.host,
@@ -121,9 +150,9 @@ def look_up(
     *,
     config_file: Path | None = None,
 ) -> HostConfig:
-    """What the user's and the system's files say; `config_file` replaces both.
+    """Read the user's and the system's files; `config_file` replaces both.
 
-    A `user` and a `port` given here go before the files, as on ssh's command line.
+    A `user` and a `port` given here take precedence, as on ssh's command line.
     Raises ConnectionFailed, naming the file, if a value cannot be read.
     """
     folder = Path.home() / ".ssh"
@@ -137,7 +166,7 @@ def look_up(
             _read(path, beside, lookup, active=True, depth=0)
         if not lookup.wants_final:
             break
-        # In the second reading the name is settled, and Host lines are about it.
+        # In the second pass Host lines are compared with the resolved name.
         name = lookup.host.lower()
         lookup.options["hostname"] = [name.replace("%", "%%")]
         lookup.subject = name
@@ -147,7 +176,7 @@ def look_up(
 def _read(
     path: Path, folder: Path, lookup: _Lookup, *, active: bool, depth: int
 ) -> None:
-    """Apply one file; an Include in a block for other hosts is for other hosts, too."""
+    """Apply one file; an Include in a block for other hosts applies to them only."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
@@ -208,16 +237,17 @@ def _words(text: str) -> list[str]:
 
 
 def _set(option: str, values: list[str], lookup: _Lookup, where: str) -> None:
-    if option == "identityfile":
-        if values[0] not in lookup.identities:
-            lookup.identities.append(values[0])
+    if option in ("identityfile", "certificatefile"):
+        files = lookup.identities if option[0] == "i" else lookup.certificates
+        if values[0] not in files:
+            files.append(values[0])
         return
     if option == "port" and not re.fullmatch(r"[0-9]{1,5}", values[0]):
         raise ConnectionFailed(f"{where}: {values[0]!r} is not a port number")
     if option in ("proxyjump", "proxycommand") and (
         "proxyjump" in lookup.options or "proxycommand" in lookup.options
     ):
-        # They exclude each other: what comes first of the two counts.
+        # They exclude each other: the first of the two wins.
         return
     lookup.options.setdefault(option, values)
 
@@ -243,13 +273,13 @@ def _matches(text: str, patterns: Sequence[str]) -> bool:
 
 
 def wildcard(pattern: str, text: str) -> bool:
-    """Whether `*` and `?` can be filled in; nothing else is special, unlike in glob."""
+    """Match with the wildcards `*` and `?` only, unlike glob."""
     expression = fnmatch.translate(pattern.replace("[", "[[]"))
     return re.match(expression, text) is not None
 
 
 def _match(words: Sequence[str], lookup: _Lookup) -> bool:
-    """Whether all criteria of a Match line are met; one we do not know is not."""
+    """Whether all criteria of a Match line are met; an unknown one never is."""
     rest = list(words)
     while rest:
         criterion, _, argument = rest.pop(0).partition("=")
@@ -270,7 +300,7 @@ def _match(words: Sequence[str], lookup: _Lookup) -> bool:
 
 def _criterion(name: str, argument: str, lookup: _Lookup) -> bool:
     subjects = {
-        # Unlike a Host line, these two do not care about case.
+        # Unlike a Host line, these two ignore case.
         "host": lambda: lookup.host.lower(),
         "originalhost": lambda: lookup.given.lower(),
         "user": lambda: lookup.login,
@@ -294,7 +324,7 @@ def _criterion(name: str, argument: str, lookup: _Lookup) -> bool:
 
 
 def _expand(text: str, tokens: Mapping[str, str]) -> str:
-    """Fill in `%h` and its like, and `${VARIABLE}`; leave the ones we do not know."""
+    """Fill in `%h`, other tokens and `${VARIABLE}`; leave unknown ones as they are."""
     text = re.sub(
         r"%(.)", lambda m: "%" if m[1] == "%" else tokens.get(m[1], m[0]), text
     )
@@ -337,4 +367,30 @@ def _result(lookup: _Lookup) -> HostConfig:
         accept_new_host_key=strict in ("accept-new", "no", "off", "false"),
         hash_known_hosts=yes("hashknownhosts"),
         address_family=(lookup.first("addressfamily") or "any").lower(),
+        connect_timeout=_seconds(lookup.first("connecttimeout")),
+        identity_agent=lookup.first("identityagent"),
+        certificate_files=paths(lookup.certificates),
+        set_env=tuple(lookup.options.get("setenv", ())),
+        preferred_authentications=tuple(
+            name
+            for name in (lookup.first("preferredauthentications") or "").split(",")
+            if name
+        ),
+        forbidden_authentications=frozenset(
+            method
+            for option, method in AUTHENTICATIONS.items()
+            if (lookup.first(option) or "yes").lower() in ("no", "false")
+        ),
+        unsupported=tuple(
+            NOT_HONOURED[option] for option in lookup.options if option in NOT_HONOURED
+        ),
     )
+
+
+def _seconds(time: str | None) -> float | None:
+    """A time in ssh's format, such as 30 or 1m30s; None for none."""
+    if time is None or not re.fullmatch(r"(\d+[smhdw]?)+", time.lower()):
+        return None
+    units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    parts = re.findall(r"(\d+)([smhdw]?)", time.lower())
+    return float(sum(int(number) * units[unit] for number, unit in parts)) or None

@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from jobs import wait_until
 
-from tej.destination import Destination
-from tej.transport import COMMAND, Completed, Sink, Transport, open_transport
+from tej.transport import Transport
+from tej.transport.local import LocalTransport
+from tej.transport.start import COMMAND
 
 
-class Within(Transport):
-    """This machine, but every program is run by a command: `nsenter ...`, `su ...`."""
+class Within(LocalTransport):
+    """This machine, but a command runs every program: `nsenter ...`, `su ...`."""
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._inner = open_transport(Destination.parse("local:"))
-
-    def run(
-        self,
-        program: str,
-        stdin: Iterable[bytes] = (),
-        stdout: Sink | None = None,
-    ) -> Completed:
-        line = program.encode("utf-8", "surrogateescape") + b"\n"
-        return self._inner.run(
-            f"exec {self._prefix} {COMMAND.removeprefix('exec ')}",
-            itertools.chain([line], stdin),
-            stdout,
-        )
-
-    def close(self) -> None:
-        self._inner.close()
+        inside = f"exec {prefix} {COMMAND.removeprefix('exec ')}"
+        super().__init__(["/bin/sh", "-c", inside])
 
 
 # It takes in the orphans of its pid namespace, and does nothing else.

@@ -6,20 +6,18 @@ So the installed scripts run as they are, and the jobs, too, with that shell.  N
 from __future__ import annotations
 
 import contextlib
-import itertools
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from jobs import Gate, job_directory, no_processes_left
 
 import tej
-from tej.transport.base import COMMAND, Completed, Sink
 from tej.transport.local import LocalTransport
-from tej.transport.process_io import first_line
+from tej.transport.start import COMMAND
 
 SHELLS = ["dash", "bash", "busybox", "mksh", "yash", "ksh"]
 TOOLS = "busybox with its own tools"
@@ -30,20 +28,11 @@ class ShellTransport(LocalTransport):
     """This machine, with `shell` as its /bin/sh."""
 
     def __init__(self, shell: str, path: str | None = None, prefix: str = "") -> None:
-        super().__init__()
         inside = f"exec {prefix} /bin/sh -c {shlex.quote(COMMAND)}"
         if path is not None:
             inside = f"PATH={shlex.quote(path)}; export PATH; {inside}"
-        self._begin = shlex.join(
-            ["exec", "unshare", "-m", "bash", "-c"]
-            + [f"mount --bind {shlex.quote(shell)} /bin/sh && {inside}"]
-        )
-
-    def run(
-        self, program: str, stdin: Iterable[bytes] = (), stdout: Sink | None = None
-    ) -> Completed:
-        stdin = itertools.chain([first_line(program)], stdin)
-        return super().run(self._begin, stdin, stdout)
+        mount = f"mount --bind {shlex.quote(shell)} /bin/sh && {inside}"
+        super().__init__(["unshare", "-m", "bash", "-c", mount])
 
 
 @pytest.fixture(scope="session")

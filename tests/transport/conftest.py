@@ -1,4 +1,4 @@
-"""What tests of transports share: one over SSH, and the two as one."""
+"""Fixtures of the tests of transports: one over SSH, and all as one."""
 
 from __future__ import annotations
 
@@ -37,18 +37,21 @@ def connect(ssh_config: Path) -> Iterator[Connect]:
         transport.close()
 
 
-@pytest.fixture
-def ssh(connect: Connect, sshd: Sshd) -> Transport:
-    """The shared server, over SSH."""
-    return connect(sshd.destination)
+@pytest.fixture(params=["paramiko", "openssh"])
+def each_ssh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test over both transports that use SSH; returns the transport's name."""
+    monkeypatch.setenv("TEJ_TRANSPORT", request.param)
+    return str(request.param)
 
 
-@pytest.fixture(params=["ssh", "local"])
-def transport(request: pytest.FixtureRequest, connect: Connect) -> Transport:
-    """Either transport: what they promise is the same."""
+@pytest.fixture(params=["paramiko", "openssh", "local"])
+def transport(
+    request: pytest.FixtureRequest, connect: Connect, sshd: Sshd
+) -> Transport:
+    """Each transport: all of them make the same promises."""
     if request.param == "local":
         return connect("local:")
-    return request.getfixturevalue("ssh")
+    return connect(sshd.destination, transport=request.param)
 
 
 @pytest.fixture

@@ -69,5 +69,5 @@ print(ssh, "paramiko" in sys.modules)
     script.write_text(program)
     local = open_transport(Destination.parse("local:"))
     done = local.run(f"cd '{Path.cwd()}' && PYTHONPATH=. '{sys.executable}' '{script}'")
-    expected = "SshTransport('ssh://user@server.example.org') False\n"
+    expected = "ParamikoTransport('ssh://user@server.example.org') False\n"
     assert (done.stdout.decode(), done.stderr.decode()) == (expected, "")

@@ -14,6 +14,8 @@ from servers.sshd import Sshd, free_port
 from tej.errors import AuthenticationFailed, ConnectionFailed
 from tej.transport import Transport
 
+pytestmark = pytest.mark.usefixtures("each_ssh")
+
 Through = Callable[..., Transport]
 Left = Callable[[], list[str]]
 MEGABYTE = 1 << 20
@@ -318,7 +320,7 @@ def test_eight_programs_at_once_are_the_limit(connect: Through, sshd: Sshd) -> N
     assert statuses == [3] * 12
 
 
-def test_a_server_that_allows_fewer_at_once_is_given_fewer(
+def test_fewer_sessions_than_threads_are_no_error(
     start_sshd: Callable[..., Sshd], connect: Through
 ) -> None:
     server = start_sshd(options=["MaxSessions 2"])
@@ -335,7 +337,31 @@ def test_a_server_that_allows_fewer_at_once_is_given_fewer(
     for thread in threads:
         thread.join()
     assert statuses == [3] * 6
-    assert server.connections() == 1
+
+
+def test_waiting_thread_holds_up_nobody_with_one_session(
+    start_sshd: Callable[..., Sshd], connect: Through
+) -> None:
+    server = start_sshd(options=["MaxSessions 1"])
+    transport = connect(server.destination, config_file=server.config(server.folder))
+    begun, end = threading.Event(), threading.Event()
+
+    def until_end() -> Iterator[bytes]:
+        yield b""
+        end.wait()
+
+    waiting = threading.Thread(
+        target=transport.run,
+        args=("echo begun; cat", until_end(), lambda data: begun.set()),
+    )
+    waiting.start()
+    assert begun.wait(20)
+    for _ in range(2):
+        assert transport.run("printf 1").stdout == b"1"
+    assert waiting.is_alive()
+    end.set()
+    waiting.join()
+    assert server.connections() == 2
 
 
 def test_a_server_that_allows_no_session_says_so(

@@ -176,7 +176,9 @@ def test_identities_only_leaves_the_agents_other_keys_alone(
     add_to_agent(sshd.key)
     lines = (f"IdentityFile {make_key(tmp_path / 'other')}", "IdentitiesOnly yes")
     config = config_with(tmp_path, sshd, *lines)
-    with pytest.raises(AuthenticationFailed, match=r"other\. It accepts: publickey"):
+    with pytest.raises(
+        AuthenticationFailed, match=r"other\. The server accepts: publickey"
+    ):
         connect(sshd.destination, config_file=config).run("true")
 
 
@@ -191,7 +193,7 @@ def test_nothing_to_offer_is_said_with_what_the_server_accepts(
     sshd: Sshd, connect: Connect, tmp_path: Path
 ) -> None:
     config = config_with(tmp_path, sshd, f"IdentityFile {tmp_path}/none")
-    wanted = rf"{sshd.port} did not let us in.*nothing.*accepts: publickey"
+    wanted = rf"{sshd.port} did not accept the login.*nothing.*accepts: publickey"
     with pytest.raises(AuthenticationFailed, match=wanted):
         connect(sshd.destination, config_file=config).run("true")
 
@@ -237,7 +239,7 @@ def test_a_wrong_password_is_refused_and_never_shown(
     login: Callable[..., Transport], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with pytest.raises(AuthenticationFailed, match="the password given") as caught:
+    with pytest.raises(AuthenticationFailed, match="the given password") as caught:
         login(*PASSWORDS_ONLY, password="not-this-one").run("true")
     cause: BaseException | None = caught.value
     while cause is not None:
@@ -346,5 +348,5 @@ def test_no_other_key_is_offered_than_the_one_given(
 ) -> None:
     stranger = make_key(tmp_path / "stranger")
     ssh = connect(sshd.destination, key=stranger.read_text())
-    with pytest.raises(AuthenticationFailed, match="Tried: the key given"):
+    with pytest.raises(AuthenticationFailed, match="Tried: the given key"):
         ssh.run("echo in")

@@ -16,6 +16,8 @@ from tej.transport import Transport
 Connect = Callable[..., Transport]
 Start = Callable[..., Sshd]
 
+pytestmark = pytest.mark.usefixtures("each_ssh")
+
 NETCAT = """
 import os, socket, sys, threading
 sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from jobs import wait_until
@@ -12,11 +13,16 @@ from servers.sshd import Sshd, free_port
 from tej.errors import ConnectionFailed
 from tej.transport import Transport
 
+pytestmark = pytest.mark.usefixtures("each_ssh")
+
 
 def test_a_port_of_the_server_leads_here(
-    connect: Callable[..., Transport], sshd: Sshd
+    connect: Callable[..., Transport], sshd: Sshd, tmp_path: Path
 ) -> None:
-    ssh, other = connect(sshd.destination), connect(sshd.destination)
+    ssh = connect(sshd.destination)
+    # Other options, so that ssh's master is another one, too.
+    config_file = sshd.config(tmp_path, "ServerAliveCountMax 7")
+    other = connect(sshd.destination, config_file=config_file)
     with socket.create_server(("127.0.0.1", 0)) as here:
         port = free_port()
         for _ in range(2):
@@ -47,3 +53,23 @@ def test_a_port_of_the_server_leads_here(
             return True
 
         wait_until(is_ours_now)
+
+
+def test_two_tunnels_lead_to_their_own_targets(
+    connect: Callable[..., Transport], sshd: Sshd
+) -> None:
+    ssh = connect(sshd.destination)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as first,
+        socket.create_server(("127.0.0.1", 0)) as second,
+    ):
+        ports = [free_port(), free_port()]
+        for port, target in zip(ports, (first, second), strict=True):
+            ssh.tunnel(("localhost", port), target.getsockname())
+        for port, target in zip(ports, (first, second), strict=True):
+            target.settimeout(10)
+            with socket.create_connection(("127.0.0.1", port), 10) as there:
+                accepted, _ = target.accept()
+                with accepted:
+                    there.sendall(b"ping")
+                    assert accepted.recv(4) == b"ping"

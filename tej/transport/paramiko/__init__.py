@@ -1,5 +1,5 @@
-"""A server reached over SSH.  Only this folder knows paramiko, and imports it late."""
+"""paramiko transport.  No other package of tej imports paramiko, and this one late."""
 
-from tej.transport.paramiko.transport import SshTransport
+from tej.transport.paramiko.transport import ParamikoTransport
 
-__all__ = ["SshTransport"]
+__all__ = ["ParamikoTransport"]

@@ -1,4 +1,4 @@
-"""How to get to a server: through which hosts, with which algorithms, and in."""
+"""Connecting with paramiko: route, algorithms, host key and login, in that order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import paramiko
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed, InvalidDestination
-from tej.transport.paramiko.connection import Connection
+from tej.transport.paramiko.connection import ParamikoConnection
 from tej.transport.paramiko.failures import explained
 from tej.transport.paramiko.host_key import (
     check_host_key,
@@ -26,28 +26,28 @@ from tej.transport.ssh_config import HostConfig, look_up
 
 logger = logging.getLogger("tej")
 
-# Its messages are ours to word: quiet, unless somebody sets this level lower.
+# tej words paramiko's errors itself, so its log is off unless its level is set.
 PARAMIKO_LOG = "tej.paramiko"
 if logging.getLogger(PARAMIKO_LOG).level == logging.NOTSET:
     logging.getLogger(PARAMIKO_LOG).setLevel(logging.CRITICAL)
 
-# With GCM one pass encrypts and authenticates: twice as fast as CTR and an HMAC.  The
-# others that paramiko has are those that OpenSSH no longer offers.
+# GCM encrypts and authenticates in one pass: twice as fast as CTR with an HMAC.
+# paramiko's other ciphers, and MACs with MD5, are no longer offered by OpenSSH.
 CIPHERS = ("-gcm@openssh.com", "-ctr")
 WINDOW = 1 << 23
-"""Bytes on their way to us, and in memory: 80 MB/s at 100 ms.  OpenSSH has 2 MB."""
+"""Bytes in flight, and so in memory: 80 MB/s at 100 ms.  OpenSSH uses 2 MB."""
 MAX_JUMPS = 8
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
 class Packetizer(paramiko.packet.Packetizer):
-    """paramiko's, with two habits less."""
+    """paramiko's packetizer without its early rekeying and its timer thread."""
 
-    # OpenSSH changes keys after twice as much with AES.  paramiko would do so after
-    # 512 MB, and loses the connection if a channel happens to close just then.
+    # OpenSSH rekeys AES after twice as much.  paramiko would rekey after 512 MB, and
+    # loses the connection if a channel closes at that moment.
     REKEY_BYTES = 1 << 35
 
-    # Its own limit is a timer's thread, which keeps Python from exiting.
+    # paramiko limits the handshake by a timer thread, which keeps Python from exiting.
     _deadline: float | None = None
 
     def start_handshake(self, timeout: float) -> None:
@@ -60,9 +60,9 @@ class Packetizer(paramiko.packet.Packetizer):
         self._deadline = None
 
 
-def connect(destination: Destination, settings: Settings) -> Connection:
+def connect(destination: Destination, settings: Settings) -> ParamikoConnection:
     """Connect and log in, through jump hosts if `~/.ssh/config` says so."""
-    connection = Connection(settings)
+    connection = ParamikoConnection(settings)
     try:
         _Connector(connection).connect(destination)
     except BaseException:
@@ -73,17 +73,21 @@ def connect(destination: Destination, settings: Settings) -> Connection:
 
 
 class _Connector:
-    """Fills a connection with what it takes to get to a destination."""
+    """Fills a connection with the transports that lead to a destination."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ParamikoConnection) -> None:
         self._connection = connection
         self._settings = connection.settings
 
     def connect(self, destination: Destination) -> None:
         config = self._look_up(destination)
         self._connection.where = config.where
+        self._connection.timeout = self._timeout(config)
         sock = self._reach(config, depth=0)
         self._enter(config, sock, destination.password, self._settings.key)
+
+    def _timeout(self, config: HostConfig) -> float:
+        return self._settings.connect_timeout(config.connect_timeout)
 
     def _look_up(self, destination: Destination) -> HostConfig:
         return look_up(
@@ -94,7 +98,7 @@ class _Connector:
         )
 
     def _reach(self, config: HostConfig, depth: int) -> SocketLike:
-        """Something that leads to the server's port."""
+        """A socket, or a substitute, that is connected to the server's port."""
         if config.proxy_command:
             command = ProxyCommand(config.proxy_command, config.where)
             self._connection.commands.append(command)
@@ -102,7 +106,7 @@ class _Connector:
         hops = [hop for hop in self._hops(config) if not _same_server(hop, config)]
         if not hops:
             with explained(config.where):
-                return _dial(config, self._settings.timeout)
+                return _dial(config, self._timeout(config))
         if depth == MAX_JUMPS:
             raise ConnectionFailed(f"{config.where}: too many jump hosts; a circle?")
         sock = self._reach(hops[0], depth + 1)
@@ -129,7 +133,7 @@ class _Connector:
                 "direct-tcpip",
                 (following.host, following.port),
                 ("127.0.0.1", 0),
-                timeout=self._settings.timeout,
+                timeout=self._timeout(following),
             )
         self._connection.channels.add(channel)
         return channel
@@ -152,6 +156,7 @@ class _Connector:
         self._connection.transports.append(transport)
         transport.set_log_channel(PARAMIKO_LOG)
         options = transport.get_security_options()
+        options.digests = [name for name in options.digests if "md5" not in name]
         options.ciphers = [
             name for end in CIPHERS for name in options.ciphers if name.endswith(end)
         ]
@@ -165,11 +170,11 @@ class _Connector:
         return transport
 
     def _negotiate(self, transport: paramiko.Transport, config: HostConfig) -> None:
-        timeout = self._settings.timeout
+        timeout = self._timeout(config)
         transport.banner_timeout = transport.handshake_timeout = timeout
         try:
             with explained(config.where):
-                # It counts the banner and the key exchange one by one.
+                # The limit applies to the banner and to the key exchange separately.
                 transport.start_client(timeout=2 * timeout)
                 if not transport.initial_kex_done:
                     raise TimeoutError
@@ -208,5 +213,5 @@ def _dial(config: HostConfig, timeout: float) -> socket.socket:
 
 
 def _same_server(one: HostConfig, other: HostConfig) -> bool:
-    """With `Host *`, a jump host's own configuration tells it to jump over itself."""
+    """With `Host *`, a jump host's own configuration would jump over itself."""
     return (one.host, one.port) == (other.host, other.port)

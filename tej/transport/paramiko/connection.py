@@ -1,4 +1,4 @@
-"""A connection that is open: what can be run on it, and how it ends."""
+"""Open connection of paramiko, with its jump hosts and proxy commands."""
 
 from __future__ import annotations
 
@@ -8,76 +8,70 @@ from typing import Any
 import paramiko
 
 from tej.errors import ConnectionFailed
-from tej.transport.base import COMMAND
 from tej.transport.paramiko.execution import Execution
 from tej.transport.paramiko.failures import explained
 from tej.transport.paramiko.proxy_command import ProxyCommand
-from tej.transport.paramiko.tunnel import Address, open_tunnel
+from tej.transport.paramiko.tunnel import Tunnels
 from tej.transport.paramiko.wire import Wire
-from tej.transport.settings import Settings
+from tej.transport.pool import Address, Connection
+from tej.transport.process_io import IdleTimer
+from tej.transport.settings import TIMEOUT, Settings
+from tej.transport.start import COMMAND, Start
 
 
-class Connection:
-    """A way into a server, and all that it takes: jump hosts, proxy commands.
+class ParamikoConnection(Connection):
+    """A connection to a server, and the connections that it runs through.
 
-    `connect` makes it step by step, so that it can be closed whichever step fails.
+    `connect` fills it step by step, so that it can be closed whichever step fails.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.where = "the server"
         self.settings = settings
+        self.timeout: float = TIMEOUT
         self.transports: list[paramiko.Transport] = []
-        """The jump hosts', from here outwards, and at last the server's own."""
+        """One for each jump host, from here outwards; the server's own is the last."""
         self.wires: list[Wire] = []
         self.commands: list[ProxyCommand] = []
         self.channels: set[paramiko.Channel] = set()
-        self.tunnels: set[tuple[Address, Address]] = set()
+        self._tunnels = Tunnels()
 
     @property
     def alive(self) -> bool:
-        """Whether it is not known to be lost."""
         return self.transports[-1].is_active()
 
     @property
     def last_received(self) -> float:
-        """When a byte last came from the server, by the monotonic clock."""
+        """Time at which the server last sent anything, by the monotonic clock."""
         return self.wires[-1].last_received
 
     def why_lost(self) -> Exception:
-        """What ended it, as paramiko tells."""
+        """The error with which paramiko ended the connection."""
         return self.transports[-1].get_exception() or EOFError("hung up")
 
-    def start(self) -> Execution:
-        """Start a shell that takes its program from stdin.
-
-        Raises BlockingIOError if the server wants no more of them at once.
-        """
+    def start(self, start: Start) -> Execution:
         try:
             with explained(self.where):
-                channel = self.transports[-1].open_session(
-                    timeout=self.settings.timeout
-                )
+                channel = self.transports[-1].open_session(timeout=self.timeout)
         except ConnectionFailed as error:
-            # paramiko says why to one thread only, if two are refused at a time.
+            # If two threads are refused at once, paramiko tells only one the reason.
             if self.alive and "Timeout" not in str(error.__cause__):
                 raise BlockingIOError(str(error)) from error.__cause__
             raise
         self.channels.add(channel)
-        channel.settimeout(min(1.0, self.settings.io_timeout))
+        timer = IdleTimer(self.where, self.settings.io_timeout, start)
+        channel.settimeout(timer.tick)
         with explained(self.where):
             _execute(channel, COMMAND)
-        return Execution(self, channel, self.settings.io_timeout)
+        return Execution(self, channel, timer)
 
     def tunnel(self, listen: Address, target: Address) -> None:
-        """Let what connects to `listen` on the server reach `target` here."""
-        if (listen, target) not in self.tunnels:
-            with explained(self.where):
-                open_tunnel(self.transports[-1], listen, target)
-            self.tunnels.add((listen, target))
+        with explained(self.where):
+            self._tunnels.open(self.transports[-1], listen, target)
 
     def close(self) -> None:
-        """Hang up.  Nothing is waited for, whatever state the network is in."""
-        # From here outwards: what goes through a jump host has no goodbye to wait for.
+        # From here outwards: a connection through a jump host that is gone has nobody
+        # left to wait for.
         for transport in self.transports:
             transport.close()
         self.hang_up()
@@ -85,16 +79,12 @@ class Connection:
             command.close()
 
     def hang_up(self) -> None:
-        """Only close the sockets, for when locks may be held."""
         for wire in self.wires:
             wire.close()
 
     def abandon(self) -> None:
-        """In a child process: make sure that nothing of this touches the server.
-
-        The threads that served the connection are not here, but the locks they held
-        are; and a channel says goodbye when it is collected.
-        """
+        # The parent's threads do not exist here, but the locks that they held do; and
+        # a channel sends a message when it is collected.
         for channel in self.channels:
             channel.lock = threading.Lock()
             channel.closed = True
@@ -104,9 +94,10 @@ class Connection:
 
 
 def _execute(channel: paramiko.Channel, command: str) -> None:
-    """`exec_command`, which would wait for the reply without a limit.
+    """Like `exec_command`, but without its unlimited wait for the reply.
 
-    What follows on the channel is read in order.  A refusal closes the channel.
+    The server reads the channel in order, so input may follow at once.  A refusal
+    closes the channel.
     """
     message = paramiko.Message()
     message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)

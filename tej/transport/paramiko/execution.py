@@ -1,4 +1,4 @@
-"""One program that runs on the server, on a channel of its own."""
+"""Execution: one program on the server, on a paramiko channel of its own."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ import paramiko
 
 from tej.errors import ConnectionFailed
 from tej.transport.paramiko.failures import explained
-from tej.transport.process_io import InputClosed, Process
+from tej.transport.process_io import IN_DOUBT, IdleTimer, InputClosed, Process
 
 if TYPE_CHECKING:
-    from tej.transport.paramiko.connection import Connection
+    from tej.transport.paramiko.connection import ParamikoConnection
 
 logger = logging.getLogger("tej")
 
 PIECE = 1 << 21
-"""paramiko moves the rest of its buffer for each piece: small ones cost half the speed
+"""paramiko moves the rest of its buffer for each piece: small pieces halve the speed
 whenever the sink is slower than the network."""
 PACKET = 32_768 - 64
-"""What paramiko puts into one packet; sshd takes no more."""
-IN_DOUBT = "the program may have run or not"
+"""Bytes that paramiko puts into one packet; sshd accepts no more."""
 
 
 class Execution(Process):
-    """A program's channel.  It is given up if no byte goes either way for too long."""
+    """A program's channel, which is given up after `timer`'s idle time."""
 
     def __init__(
-        self, connection: Connection, channel: paramiko.Channel, io_timeout: float
+        self,
+        connection: ParamikoConnection,
+        channel: paramiko.Channel,
+        timer: IdleTimer,
     ) -> None:
         self._connection = connection
         self._channel = channel
-        self._io_timeout = io_timeout
+        self._timer = timer
         self._over = False
-        self._last = time.monotonic()
 
     def send(self, data: bytes) -> None:
         for start in range(0, len(data), PACKET):
             piece = data[start : start + PACKET]
             while piece:
                 piece = piece[self._send_some(piece) :]
-                self._last = time.monotonic()
+                self._timer.moved()
 
     def _send_some(self, piece: bytes) -> int:
         while not self._over:
             try:
                 sent = self._channel.send(piece)
             except TimeoutError:
-                # Whoever receives decides when it has been too long.
+                # The thread that receives decides when the wait has been too long.
                 continue
             except (paramiko.SSHException, OSError, EOFError) as error:
                 raise InputClosed from error
@@ -64,8 +65,8 @@ class Execution(Process):
             self._channel.shutdown_write()
 
     def receive(self) -> bytes:
-        # A sink may take its time; that is our silence, not the server's.
-        self._last = time.monotonic()
+        # Time that the sink took is not the server's silence.
+        self._timer.moved()
         while True:
             try:
                 with explained(self._connection.where):
@@ -73,7 +74,7 @@ class Execution(Process):
             except ConnectionFailed as error:
                 if not isinstance(error.__cause__, TimeoutError):
                     raise ConnectionFailed(f"{error}; {IN_DOUBT}") from error.__cause__
-                self._check_silence()
+                self._check()
 
     def receive_error(self) -> bytes:
         while True:
@@ -83,12 +84,12 @@ class Execution(Process):
                 if self._over:
                     return b""
             else:
-                self._last = time.monotonic()
+                self._timer.moved()
                 return data
 
     def wait(self) -> int:
-        while not self._channel.status_event.wait(min(1.0, self._io_timeout)):
-            self._check_silence()
+        while not self._channel.status_event.wait(self._timer.tick):
+            self._check()
         status = self._channel.exit_status
         if status == -1:
             raise self._no_status()
@@ -98,7 +99,7 @@ class Execution(Process):
     def abort(self, error: BaseException) -> None:
         logger.debug("%s: giving up a program: %r", self._connection.where, error)
         if not isinstance(error, Exception):
-            # Interrupted: a goodbye on the channel might be stuck behind other data.
+            # Interrupted: closing the channel might wait behind other data.
             self._connection.close()
         self._close()
 
@@ -108,16 +109,15 @@ class Execution(Process):
             self._channel.close()
         self._connection.channels.discard(self._channel)
 
-    def _check_silence(self) -> None:
-        now = time.monotonic()
-        if now - self._last < self._io_timeout:
-            return
-        if now - self._connection.last_received >= self._io_timeout:
-            self._connection.close()
-        raise ConnectionFailed(
-            f"{self._connection.where} was silent for {self._io_timeout:g} s; "
-            f"{IN_DOUBT}"
-        )
+    def _check(self) -> None:
+        try:
+            self._timer.check()
+        except ConnectionFailed:
+            # Other programs go on if the server has sent them anything meanwhile.
+            silence = time.monotonic() - self._connection.last_received
+            if silence >= self._timer.io_timeout:
+                self._connection.close()
+            raise
 
     def _no_status(self) -> ConnectionFailed:
         where = self._connection.where
@@ -130,6 +130,7 @@ class Execution(Process):
             failure = ConnectionFailed(f"{where} refuses to run programs")
         else:
             failure = ConnectionFailed(
-                f"The program on {where} was ended by a signal; what it did is unknown"
+                f"The program on {where} was ended by a signal; how much of its work "
+                "it did is unknown"
             )
         return failure

@@ -1,4 +1,4 @@
-"""What goes wrong below us, in our own words: the edge at which errors change class."""
+"""Translation of errors: paramiko's and the socket's become ConnectionFailed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tej.errors import AuthenticationFailed, ConnectionFailed
 
 
 def explain(error: BaseException, where: str) -> ConnectionFailed:
-    """Our error for theirs, naming the server and the way out."""
+    """The error of tej for one of paramiko, with the server and the way out."""
     if isinstance(error, ConnectionFailed):
         return error
     if isinstance(error, paramiko.AuthenticationException):
-        return AuthenticationFailed(f"{where} did not let us in: {error}")
+        return AuthenticationFailed(f"{where} did not accept the login: {error}")
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return ConnectionFailed(f"{where} and tej have no algorithm in common: {error}")
     return ConnectionFailed(_words(error, where))
@@ -45,7 +45,7 @@ def _words(error: BaseException, where: str) -> str:
 
 @contextlib.contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Turn what paramiko and sockets raise inside into ConnectionFailed."""
+    """Raise ConnectionFailed for the errors of paramiko and sockets inside."""
     try:
         yield
     except ConnectionFailed:

@@ -1,4 +1,4 @@
-"""Is it the server we know?  Asked for each one on the way, jump hosts too."""
+"""Host key check with paramiko, for the server and for each jump host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RSA = ("rsa-sha2-512", "rsa-sha2-256")
 def order_key_types(
     options: paramiko.transport.SecurityOptions, entries: Sequence[Entry]
 ) -> None:
-    """Ask first for the types we know, else a good server might seem changed."""
+    """Prefer the known key types, or a good server might look like a changed one."""
     known = {entry.key.type for entry in entries if not entry.marker}
     if "ssh-rsa" in known:
         known.update(RSA)
@@ -72,19 +72,18 @@ def _name(config: HostConfig) -> str:
 
 
 def known_entries(config: HostConfig, given: str = "") -> list[Entry]:
-    """What the user's and the system's known_hosts say about a server, behind lines
-    of the same kind that were given."""
+    """The lines about a server: those given, then the user's and the system's files."""
     files = [*config.known_hosts_files, *config.global_known_hosts_files]
     entries = find(files, _name(config), given)
     if config.host_key_alias is None and config.port != 22:
-        # As in OpenSSH, the host's key on port 22 will do on another one, too.
+        # As in OpenSSH, the host's key for port 22 is accepted on another port, too.
         bare = find(files, config.host.lower(), given)
         entries += [replace(entry, elsewhere=True) for entry in bare]
     return entries
 
 
 def _askable(entry: Entry, options: paramiko.transport.SecurityOptions) -> bool:
-    """Whether paramiko could have asked for that key at all."""
+    """Whether paramiko supports that type of key."""
     return entry.key.type == "ssh-rsa" or entry.key.type in options.key_types
 
 

@@ -1,11 +1,11 @@
-"""Logging in: every way that the server accepts and the user can provide."""
+"""Authentication with paramiko: keys, agent, password, keyboard-interactive."""
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import io
 import logging
-import os
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tej.errors import AuthenticationFailed, ConnectionFailed
 from tej.transport.identities import Identity, is_encrypted, read_identities
+from tej.transport.paramiko.agent import Agent, AgentKey, agent_keys, open_agent
 from tej.transport.paramiko.failures import explained
 from tej.transport.settings import Ask, Settings
 from tej.transport.ssh_config import HostConfig
@@ -25,17 +26,17 @@ from tej.transport.ssh_config import HostConfig
 logger = logging.getLogger("tej")
 
 TRIES = 3
-"""How often a wrong password or passphrase may be typed again, as with ssh."""
+"""Attempts to type a password or a passphrase, as with ssh."""
 TYPING = 600.0
-"""Seconds for typing what keyboard-interactive asks for; the server sets its own."""
+"""Seconds for typing an answer to keyboard-interactive; servers have their own."""
 MAX_STEPS = 5
 FEW = 3
-"""A server that hangs up after so many tries has had enough; before, it is broken."""
+"""Failed attempts after which a hang-up means MaxAuthTries, not a broken server."""
 
 
 @dataclass(frozen=True)
 class _Way:
-    """One thing to try.  `go` returns what is still wanted: nothing, if we are in."""
+    """One attempt.  `go` returns the methods still wanted; none after a success."""
 
     method: str
     label: str
@@ -43,7 +44,7 @@ class _Way:
 
 
 class _NotTried(Exception):
-    """There is nothing to offer, after all."""
+    """The attempt could not be made: there is nothing to offer."""
 
 
 def log_in(
@@ -53,10 +54,9 @@ def log_in(
     password: str | None,
     key: str | None = None,
 ) -> None:
-    """Log in with the password given, the key given or else the agent's keys and key
-    files, what `ask` answers.
+    """Log in with a password, a key, the agent's keys, key files, or answers of `ask`.
 
-    Raises AuthenticationFailed, saying what was tried and what the server accepts.
+    Raises AuthenticationFailed, with what was tried and what the server accepts.
     """
     with explained(config.where):
         _Login(transport, config, settings, password, key).run()
@@ -77,14 +77,17 @@ class _Login:
         self.password = password
         self.key = key
         self.where = config.where
+        self.timeout = settings.connect_timeout(config.connect_timeout)
         self.allowed: set[str] | None = None
         self.tried: list[str] = []
         self.remarks: list[str] = []
+        self.prompted = False
+        """Whether keyboard-interactive has asked the user anything."""
 
     def run(self) -> None:
-        """Step by step, for servers that want, say, a key and then a code."""
+        """Log in, in several steps if the server wants, say, a key and then a code."""
         done: set[str] = set()
-        agent = _agent()
+        agent = open_agent(self.config.identity_agent)
         try:
             for _ in range(MAX_STEPS):
                 method = self._step(agent, done)
@@ -94,13 +97,17 @@ class _Login:
         finally:
             if agent is not None:
                 agent.close()
-        raise AuthenticationFailed(f"{self.where} wants ever more ways to log in")
+        raise AuthenticationFailed(
+            f"{self.where} demands more than {MAX_STEPS} login methods in a row"
+        )
 
-    def _step(self, agent: paramiko.Agent | None, done: set[str]) -> str | None:
-        """Try until a way works; returns its method if the server wants another one."""
+    def _step(self, agent: Agent | paramiko.Agent | None, done: set[str]) -> str | None:
+        """Try until a way succeeds; returns its method if the server wants another."""
         cause: Exception | None = None
-        for way in self._ways(agent):
+        for way in self._in_order(self._ways(agent)):
             if way.method in done or not self._accepted(way.method):
+                continue
+            if way.method in self.config.forbidden_authentications:
                 continue
             try:
                 wanted = self._try(way)
@@ -125,7 +132,7 @@ class _Login:
         raise self._failure() from cause
 
     def _try(self, way: _Way) -> Sequence[str]:
-        self.transport.auth_timeout = self.settings.timeout
+        self.transport.auth_timeout = self.timeout
         wanted: Sequence[str] = ()
         try:
             wanted = way.go()
@@ -139,18 +146,30 @@ class _Login:
     def _accepted(self, method: str) -> bool:
         return self.allowed is None or method in self.allowed or method == "none"
 
-    def _ways(self, agent: paramiko.Agent | None) -> Iterator[_Way]:
+    def _in_order(self, ways: Iterator[_Way]) -> Iterator[_Way]:
+        """The ways by PreferredAuthentications, if the configuration has it."""
+        preferred = self.config.preferred_authentications
+        if not preferred:
+            yield from ways
+            return
+        listed = [way for way in ways if way.method in (*preferred, "none")]
+        order = [*preferred, "none"]
+        yield from sorted(listed, key=lambda way: order.index(way.method))
+
+    def _ways(self, agent: Agent | paramiko.Agent | None) -> Iterator[_Way]:
         if self.password is not None:
             yield self._password_way(
-                "the password given", lambda _: self.password or ""
+                "the given password", lambda _: self.password or ""
             )
-            yield self._interactive_way("the password given")
+            yield self._interactive_way("the given password")
         yield from self._key_ways(agent)
         if self.settings.ask is not None:
-            asked = len(self.tried)
-            for _ in range(TRIES):
-                yield self._interactive_way("answers typed")
-            if "answers typed" not in self.tried[asked:]:
+            self.prompted = False
+            for attempt in range(TRIES):
+                # Some servers offer this method without a single question.
+                if self.prompted or not attempt:
+                    yield self._interactive_way("answers typed")
+            if not self.prompted:
                 for _ in range(TRIES):
                     yield self._password_way("a password typed", self.settings.ask)
         if self.allowed is None:
@@ -181,20 +200,21 @@ class _Login:
                 if answers.error is not None:
                     raise answers.error
                 self.remarks += answers.unanswered
+                self.prompted |= answers.prompted
 
         return _Way("keyboard-interactive", label, go)
 
-    def _key_ways(self, agent: paramiko.Agent | None) -> Iterator[_Way]:
-        """The agent's and the files' keys, those asked for in the configuration first.
+    def _key_ways(self, agent: Agent | paramiko.Agent | None) -> Iterator[_Way]:
+        """Keys of the agent and of files, those named in the configuration first.
 
-        The order matters: sshd hangs up after six that it does not know.
+        The order matters: sshd hangs up after six keys that it does not know.
         """
         if self.key is not None:
             yield self._given_way(self.key)
             return
         files = read_identities(self.config.identity_files)
         ours = {identity.blob for identity in files}
-        held = {key.asbytes(): key for key in agent.get_keys()} if agent else {}
+        held = {key.blob: key for key in agent_keys(agent)}
         for identity in files:
             if identity.blob is not None and identity.blob in held:
                 yield self._agent_way(held[identity.blob])
@@ -214,18 +234,26 @@ class _Login:
         def go() -> Sequence[str]:
             encrypted = is_encrypted(key)
             load = partial(_parse_key, f"{key.strip()}\n".encode())
-            return self._offer(self._load("the key given", load, encrypted=encrypted))
+            return self._offer(self._load("the given key", load, encrypted=encrypted))
 
-        return _Way("publickey", "the key given", go)
+        return _Way("publickey", "the given key", go)
 
-    def _agent_way(self, key: paramiko.AgentKey) -> _Way:
+    def _agent_way(self, key: AgentKey) -> _Way:
         label = f"the agent's {key.get_name()} {getattr(key, 'comment', '')}".strip()
-        return _Way("publickey", label, lambda: self._offer(key))
+
+        def go() -> Sequence[str]:
+            try:
+                return self._offer(key)
+            finally:
+                if key.refused:
+                    self.remarks.append(f"The agent refused to sign with {label}")
+
+        return _Way("publickey", label, go)
 
     def _file_way(self, identity: Identity) -> _Way:
         def go() -> Sequence[str]:
             path, encrypted = identity.path, identity.encrypted
-            load = partial(_load_file, path)
+            load = partial(_load_file, path, self.config.certificate_files)
             return self._offer(self._load(str(path), load, encrypted=encrypted))
 
         return _Way("publickey", str(identity.path), go)
@@ -256,7 +284,7 @@ class _Login:
                     return load(passphrase)
                 except ValueError:
                     logger.debug("%s: a wrong passphrase", name)
-            raise _NotTried(f"no right passphrase for {name} was given")
+            raise _NotTried(f"no correct passphrase for {name} was given")
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise _NotTried(f"{name} cannot be used: {error}") from error
         except paramiko.SSHException as error:
@@ -266,13 +294,15 @@ class _Login:
         tried = ", ".join(dict.fromkeys(self.tried)) or "nothing"
         lost = not self.transport.is_active()
         if lost and len(self.tried) < FEW:
-            return ConnectionFailed(f"{self.where} hung up at the login (with {tried})")
-        words = [f"{self.where} did not let us in. Tried: {tried}."]
+            return ConnectionFailed(
+                f"{self.where} hung up during the login (with {tried})"
+            )
+        words = [f"{self.where} did not accept the login. Tried: {tried}."]
         if self.allowed is not None:
-            words.append(f"It accepts: {', '.join(sorted(self.allowed))}.")
+            words.append(f"The server accepts: {', '.join(sorted(self.allowed))}.")
         if lost:
             words.append(
-                "It hung up; with many keys in the agent, set IdentityFile and "
+                "The server hung up; with many keys in the agent, set IdentityFile and "
                 "IdentitiesOnly yes in ~/.ssh/config."
             )
         words += [remark + "." for remark in dict.fromkeys(self.remarks)]
@@ -284,7 +314,7 @@ class _Login:
 
 
 class _Answers:
-    """Answers the questions of keyboard-interactive; called in paramiko's thread."""
+    """Answers keyboard-interactive prompts; called in paramiko's thread."""
 
     def __init__(self, where: str, password: str | None, ask: Ask | None) -> None:
         self._where = where
@@ -292,6 +322,7 @@ class _Answers:
         self._ask = ask
         self.error: BaseException | None = None
         self.unanswered: list[str] = []
+        self.prompted = False
 
     def __call__(
         self, title: str, instructions: str, prompts: Sequence[tuple[str, bool]]
@@ -309,30 +340,45 @@ class _Answers:
             return password
         if self._ask is None:
             self.unanswered.append(
-                f"It asked {prompt.strip()!r}, and nobody can answer"
+                f"The server asked {prompt.strip()!r}, and nobody can be asked"
             )
             return ""
-        return self._ask(f"({self._where}) {prompt}")
+        self.prompted = True
+        # The server chooses this text: it must not pass for a question of tej's.
+        return self._ask(f"({self._where}) {_printable(prompt)}")
 
 
-def _agent() -> paramiko.Agent | None:
-    try:
-        if hasattr(socket, "AF_UNIX") and os.name == "posix":
-            # paramiko would leave a socket open if nobody listens.
-            with socket.socket(socket.AF_UNIX) as attempt:
-                attempt.connect(os.environ.get("SSH_AUTH_SOCK", ""))
-        return paramiko.Agent()
-    except (paramiko.SSHException, OSError, EOFError) as error:
-        logger.debug("no ssh agent: %s", error)
-        return None
+def _printable(prompt: str) -> str:
+    """The prompt without control characters, which could redraw the terminal."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "?" for letter in prompt
+    )
 
 
-def _load_file(path: Path, passphrase: str | None) -> paramiko.PKey:
+def _load_file(
+    path: Path, certificates: Sequence[Path], passphrase: str | None
+) -> paramiko.PKey:
+    """A key file, with the certificate beside it or in the configuration."""
     key = _parse_key(path.read_bytes(), passphrase)
-    certificate = path.with_name(path.name + "-cert.pub")
-    if certificate.exists():
-        key.load_certificate(str(certificate))
+    for certificate in (*certificates, path.with_name(path.name + "-cert.pub")):
+        # A certificate belongs to one key, and CertificateFile does not say to which.
+        with contextlib.suppress(OSError, ValueError, paramiko.SSHException):
+            key.load_certificate(str(certificate))
+            if _fields(key) in _certified(certificate):
+                return key
+    key.public_blob = None
     return key
+
+
+def _fields(key: paramiko.PKey) -> bytes:
+    """A public key without its type: the same bytes are inside its certificate."""
+    blob = key.asbytes()
+    return blob[4 + int.from_bytes(blob[:4], "big") :]
+
+
+def _certified(certificate: Path) -> bytes:
+    """The blob of a certificate, which contains the fields of its key."""
+    return base64.b64decode(certificate.read_text(encoding="utf-8").split()[1])
 
 
 def _parse_key(data: bytes, passphrase: str | None) -> paramiko.PKey:

@@ -1,4 +1,4 @@
-"""A program that leads to the server: what ProxyCommand names."""
+"""ProxyCommand: a program whose stdin and stdout lead to the server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tej.errors import ConnectionFailed
 class ProxyCommand:
     """The program, and a socket to its stdin and stdout.
 
-    paramiko's own neither notices that the program has ended nor reads what it says
-    on stderr, which may then block it.
+    paramiko's own class neither notices the end of the program nor reads its stderr,
+    which may then block it.
     """
 
     def __init__(self, command: str, where: str) -> None:
@@ -34,12 +34,12 @@ class ProxyCommand:
             )
 
     def said(self) -> str:
-        """The last of what it printed on stderr."""
+        """The last characters that it printed on stderr."""
         self._stderr.seek(0)
         return self._stderr.read()[-500:].decode("utf-8", "replace").strip()
 
     def close(self) -> None:
-        """End it.  In a child process of ours, leave it alone."""
+        """End the program; a forked child leaves it alone."""
         if os.getpid() != self._pid:
             return
         self.socket.close()

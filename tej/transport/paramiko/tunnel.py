@@ -1,4 +1,4 @@
-"""What connects to a port of the server reaches a port here."""
+"""Tunnels: connections to a port of the server are forwarded to a port on this side."""
 
 from __future__ import annotations
 
@@ -9,38 +9,63 @@ import threading
 
 import paramiko
 
+from tej.transport.pool import Address
+
 logger = logging.getLogger("tej")
 
 PIECE = 1 << 15
-DIALING = 10.0
-"""Seconds for the connection here to come about."""
-
-Address = tuple[str, int]
+CONNECT_TIMEOUT = 10.0
+"""Seconds for the connection to the target on this side."""
 
 
-def open_tunnel(
-    transport: paramiko.Transport, listen: Address, target: Address
-) -> None:
-    """Ask the server to listen; two threads serve each connection that comes.
+class Tunnels:
+    """The ports of one connection that the server forwards."""
 
-    Raises paramiko.SSHException if it does not want to, or the port is taken.
-    """
+    def __init__(self) -> None:
+        self._targets: dict[Address, Address] = {}
+        self._lock = threading.Lock()
 
-    def accept(channel: paramiko.Channel, origin: Address, server: Address) -> None:
-        # Called by the thread that serves the connection: it must not wait.
+    def open(
+        self, transport: paramiko.Transport, listen: Address, target: Address
+    ) -> None:
+        """Ask the server to listen; two threads serve each connection that arrives.
+
+        Raises paramiko.SSHException if the server refuses, or the port is taken.
+        """
+        with self._lock:
+            if listen not in self._targets:
+                transport.request_port_forward(*listen, handler=self._accept)
+            self._targets[listen] = target
+
+    def _accept(
+        self, channel: paramiko.Channel, origin: Address, server: Address
+    ) -> None:
+        # paramiko keeps one handler for all ports of a connection, so the handler has
+        # to find the target by the port that the server names.  It is called by the
+        # thread that serves the connection, and must not block.
+        target = self._target(server)
+        if target is None:
+            logger.warning("A tunnel from port %d has no target here", server[1])
+            channel.close()
+            return
         threading.Thread(
             target=_serve, args=(channel, target), name="tej tunnel", daemon=True
         ).start()
 
-    transport.request_port_forward(*listen, handler=accept)
+    def _target(self, server: Address) -> Address | None:
+        if server in self._targets:
+            return self._targets[server]
+        # Some servers name the address that they listen on, not the one requested.
+        ports = {listen[1]: target for listen, target in self._targets.items()}
+        return ports.get(server[1])
 
 
 def _serve(channel: paramiko.Channel, target: Address) -> None:
     with channel:
         try:
-            here = socket.create_connection(target, DIALING)
+            here = socket.create_connection(target, CONNECT_TIMEOUT)
         except OSError as error:
-            logger.warning("The tunnel leads nowhere: %s:%d: %s", *target, error)
+            logger.warning("Tunnel to %s:%d: cannot connect: %s", *target, error)
             return
         with here:
             here.settimeout(None)
@@ -55,7 +80,7 @@ def _serve(channel: paramiko.Channel, target: Address) -> None:
 def _pump(
     source: paramiko.Channel | socket.socket, sink: paramiko.Channel | socket.socket
 ) -> None:
-    """Until the end of one side, which is passed on."""
+    """Copy until one side ends, and pass the end on."""
     with contextlib.suppress(OSError, EOFError):
         while data := source.recv(PIECE):
             sink.sendall(data)

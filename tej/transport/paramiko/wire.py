@@ -1,4 +1,4 @@
-"""The bytes of one connection: a socket that neither hangs nor outlives a fork."""
+"""Socket wrapper for paramiko: buffered, with a send timeout, closed by a fork."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BUFFER = 1 << 18
 
 
 class SocketLike(Protocol):
-    """A socket, or what paramiko takes for one."""
+    """A socket, or an object that paramiko accepts as one."""
 
     def recv(self, size: int, /) -> bytes: ...
     def send(self, data: bytes, /) -> int: ...
@@ -21,10 +21,10 @@ class SocketLike(Protocol):
 
 
 class Wire:
-    """A socket for paramiko: buffered, with a limit to how long a send may stall.
+    """A socket for paramiko: buffered, with a limit on how long a send may stall.
 
-    paramiko asks for the 16 bytes of a header, then for the rest of a packet; a buffer
-    makes of that one system call for several packets.
+    paramiko reads the 16 bytes of a header, then the rest of a packet; the buffer
+    reduces that to one system call for several packets.
     """
 
     def __init__(self, inner: SocketLike, io_timeout: float) -> None:
@@ -46,7 +46,7 @@ class Wire:
         return data
 
     def send(self, data: bytes) -> int:
-        """As a socket's; paramiko repeats it after a time-out, for ever if it may."""
+        """As a socket's; paramiko repeats it after a timeout, without a limit."""
         self._check_process()
         try:
             sent = self._inner.send(data)
@@ -70,14 +70,14 @@ class Wire:
         return get() if get else ("unknown", 0)
 
     def close(self) -> None:
-        """Hang up; in a child process, only forget."""
+        """Disconnect; in a forked child, only close the copy."""
         self._closed = True
         if isinstance(self._inner, socket.socket) and os.getpid() == self._pid:
-            # A child of ours may hold a copy: closing alone would hang up too late.
+            # A child process may hold a copy: closing alone would not disconnect.
             with contextlib.suppress(OSError):
                 self._inner.shutdown(socket.SHUT_RDWR)
         if isinstance(self._inner, socket.socket) or os.getpid() == self._pid:
-            # A channel of a jump host says goodbye, which fails if that is gone.
+            # A jump host's channel sends a message, which fails if the host is gone.
             with contextlib.suppress(Exception):
                 self._inner.close()
 

@@ -1,0 +1,177 @@
+"""OpenSSH transport: programs over a connection that the system's `ssh` has made.
+
+All of ~/.ssh/config, certificates, hardware keys, Kerberos and two-factor logins work
+as they do for `ssh`, because `ssh` does the login.  tej then talks to that process,
+the ControlMaster, and needs no further login for as long as it lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+
+from tej.errors import ConnectionFailed
+from tej.transport.openssh_master import Master, SshConfig, is_alive, read_config
+from tej.transport.openssh_mux import MuxClient, Refused, make_pipes
+from tej.transport.pipes import PipeProcess
+from tej.transport.pool import Address, Connection, PooledTransport
+from tej.transport.process_io import IN_DOUBT, IdleTimer
+from tej.transport.start import COMMAND, Start
+
+logger = logging.getLogger("tej")
+
+DYING = 0.3
+"""Seconds for a master to end after it has lost its connection."""
+
+
+class OpensshTransport(PooledTransport):
+    """Runs programs on one server, through ControlMasters of `ssh`."""
+
+    _config: SshConfig | None = None
+    _logins = 0
+
+    def _connect(self, number: int) -> MasterConnection:
+        if self._config is None:
+            self._config = read_config(self._destination, self._settings)
+        connection = MasterConnection(Master(self._config, self._settings, number))
+        connection.open(again=self._logins > 0)
+        self._logins += 1
+        return connection
+
+
+class MasterConnection(Connection):
+    """A ControlMaster as a connection of the pool."""
+
+    def __init__(self, master: Master) -> None:
+        self.where = master.config.where
+        self.master = master
+        self._environment = master.config.environment()
+        self._tunnels: dict[Address, Address] = {}
+        self._lost = False
+
+    @property
+    def alive(self) -> bool:
+        return not self._lost
+
+    def open(self, *, again: bool) -> None:
+        """Log in, unless another process or the user has done so."""
+        self.fresh = self.master.ensure(again=again)
+
+    def start(self, start: Start) -> MasterSession:
+        timer = IdleTimer(self.where, self.master.settings.io_timeout, start)
+        ours, theirs = make_pipes()
+        try:
+            mux = MuxClient(str(self.master.path), self.master.timeout)
+            try:
+                mux.open_session(COMMAND, self._environment, theirs)
+            except BaseException:
+                mux.close()
+                raise
+        except Refused as error:
+            self._close_all(ours)
+            raise BlockingIOError(str(error)) from error
+        except BaseException as error:
+            self._close_all(ours)
+            if isinstance(error, OSError):
+                raise self._failure(error) from error
+            raise
+        finally:
+            # The master has copies now; only their end is the end of the program's.
+            self._close_all(theirs)
+        return MasterSession(self, mux, ours, timer)
+
+    def _failure(self, error: OSError) -> ConnectionFailed:
+        self._lost = True
+        reason = error.strerror or str(error)
+        return ConnectionFailed(f"The connection to {self.where} failed: {reason}")
+
+    @staticmethod
+    def _close_all(descriptors: list[int]) -> None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def tunnel(self, listen: Address, target: Address) -> None:
+        try:
+            with MuxClient(str(self.master.path), self.master.timeout) as mux:
+                mux.forward(listen, target)
+        except Refused as error:
+            raise ConnectionFailed(str(error)) from error
+        except OSError as error:
+            raise self._failure(error) from error
+        self._tunnels[listen] = target
+
+    def close(self) -> None:
+        """Stop the tunnels.  The master stays for other processes, for its time."""
+        for listen, target in self._tunnels.items():
+            with (
+                contextlib.suppress(OSError, Refused),
+                MuxClient(str(self.master.path), 1.0) as mux,
+            ):
+                mux.forward(listen, target, close=True)
+        self._tunnels.clear()
+
+    def replace(self) -> None:
+        self.master.replace()
+
+
+class MasterSession(PipeProcess):
+    """One program, whose streams the master connects with this process's pipes."""
+
+    def __init__(
+        self,
+        connection: MasterConnection,
+        mux: MuxClient,
+        pipes: list[int],
+        timer: IdleTimer,
+    ) -> None:
+        stdin, stdout, stderr = pipes
+        super().__init__(stdin, stdout, stderr, timer)
+        self._connection = connection
+        self._mux = mux
+        self._idle = timer
+
+    def wait(self) -> int:
+        while True:
+            try:
+                status = self._mux.exit_status(self._idle.tick)
+            except TimeoutError:
+                self._idle.check()
+                continue
+            except OSError:
+                status = None
+            if status is None:
+                raise self._no_status()
+            self.finished()
+            return status
+
+    def abort(self, error: BaseException) -> None:
+        logger.debug("%s: giving up a program: %r", self._connection.where, error)
+        self.finished()
+        self._mux.close()
+
+    def close(self) -> None:
+        self.finished()
+        self._mux.close()
+        self.release()
+
+    def after_fork(self) -> None:
+        self._mux.forget()
+        super().after_fork()
+
+    def _no_status(self) -> ConnectionFailed:
+        where = self._connection.where
+        # A master that has lost its connection ends within moments; one that goes on
+        # has reported the end of the program without a status.
+        deadline = time.monotonic() + DYING
+        while is_alive(self._connection.master.path):
+            if time.monotonic() > deadline:
+                return ConnectionFailed(
+                    f"The program on {where} was ended by a signal; how much of its "
+                    "work it did is unknown"
+                )
+            time.sleep(0.02)
+        failure = ConnectionFailed(f"The connection to {where} was lost; {IN_DOUBT}")
+        failure.__cause__ = EOFError("ssh has ended")
+        return failure

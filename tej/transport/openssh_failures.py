@@ -1,0 +1,131 @@
+"""Translation of errors: the words of `ssh` become ConnectionFailed, with a way out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
+
+if TYPE_CHECKING:
+    from tej.transport.openssh_master import SshConfig
+
+SHOWN = 400
+OFFERED = re.compile(r"^debug1: (?:Offering public key|Trying private key): (.*)")
+CONTINUE = re.compile(r"^debug1: Authentications that can continue: (.*)")
+DENIED = re.compile(r"Permission denied \(([^)]*)\)")
+HOST_KEY = re.compile(r"^debug1: Server host key: (\S+) (\S+)")
+OFFENDING = re.compile(r"Offending .*key in (.*)")
+
+
+def ssh_words(stderr: bytes) -> str:
+    """The last lines of ssh's stderr without its debug output, on one line."""
+    lines = [
+        "".join(letter if letter.isprintable() else " " for letter in line).strip()
+        for line in stderr.decode("utf-8", "replace").splitlines()
+        if not re.match(r"debug\d: ", line) and not line.startswith("OpenSSH_")
+    ]
+    kept = [line for line in lines if line.strip("@ ")]
+    return " / ".join(kept)[-SHOWN:]
+
+
+def connection_error(
+    config: SshConfig, timeout: float, status: int, stderr: bytes
+) -> ConnectionFailed:
+    """The error for a login that failed with this status and these words."""
+    where = config.where
+    text = stderr.decode("utf-8", "replace").replace("\r", "")
+    words = ssh_words(stderr) or f"ssh ended with status {status}"
+    if "Host key verification failed" in text or "REVOKED HOST KEY" in text:
+        return HostKeyRejected(_host_key(config, text, words))
+    if DENIED.search(text) or "Too many authentication failures" in text:
+        return AuthenticationFailed(_login(config, text, words))
+    error = ConnectionFailed(f"{_reason(where, timeout, status, text)} ssh: {words}")
+    error.permanent = any(
+        sign in text for sign in ("Could not resolve", "Connection refused")
+    )
+    error.__cause__ = OSError(words)
+    return error
+
+
+def _reason(where: str, timeout: float, status: int, text: str) -> str:
+    if "Could not resolve hostname" in text:
+        return (
+            f"{where} cannot be found; is the name right, or the host in ~/.ssh/config?"
+        )
+    if "Connection refused" in text:
+        return f"{where} refuses connections; is sshd running there, on that port?"
+    if status == -1 or "timed out" in text:
+        return f"{where} does not answer in time ({timeout:g} s); is it up?"
+    if "banner" in text or "Protocol mismatch" in text:
+        return f"{where} does not answer as an SSH server; is the port right?"
+    return f"The connection to {where} failed."
+
+
+def _login(config: SshConfig, text: str, words: str) -> str:
+    lines = text.splitlines()
+    offered = [found[1] for line in lines if (found := OFFERED.match(line))]
+    wanted = [found[1] for line in lines if (found := CONTINUE.match(line))]
+    denied = DENIED.search(text)
+    accepts = denied[1] if denied else (wanted[-1] if wanted else "")
+    parts = [f"{config.where} did not accept the login."]
+    if any(line.startswith("debug1:") for line in lines):
+        keys = [" ".join(offer.split()[:4]) for offer in dict.fromkeys(offered)]
+        parts.append(f"Tried: {', '.join(keys) or 'nothing'}.")
+    if accepts:
+        parts.append(f"The server accepts: {accepts}.")
+    if "Too many authentication failures" in text:
+        parts.append(
+            "It hung up after too many keys: set IdentityFile and IdentitiesOnly yes "
+            "for this host in ~/.ssh/config."
+        )
+    elif "agent refused operation" in text or "sign_and_send_pubkey" in text:
+        parts.append("The agent refused to sign: is the hardware key plugged in?")
+    host = shlex.quote(config.command[-1])
+    if {"password", "keyboard-interactive"} & set(accepts.split(",")):
+        parts.append(
+            f"To type a password or a code, run `tej connect {_address(config)}` at a "
+            "terminal, then repeat the command."
+        )
+    else:
+        parts.append(f"Does this work: ssh {host} true ?")
+    return " ".join([*parts, f"ssh: {words}"])
+
+
+def _address(config: SshConfig) -> str:
+    """The destination as the user gave it, from the command that was built of it."""
+    words = list(config.command)
+    host = words[-1]
+    user = f"{words[words.index('-l') + 1]}@" if "-l" in words else ""
+    port = f":{words[words.index('-p') + 1]}" if "-p" in words else ""
+    return shlex.quote(f"{user}{f'[{host}]' if ':' in host else host}{port}")
+
+
+def _host_key(config: SshConfig, text: str, words: str) -> str:
+    where = config.where
+    key = next((m for line in text.splitlines() if (m := HOST_KEY.match(line))), None)
+    theirs = f"{key[1]} {key[2]}" if key else "shown by ssh"
+    name = config.first("hostname").lower()
+    port = config.first("port")
+    known = name if port == "22" else f"[{name}]:{port}"
+    if "REVOKED HOST KEY" in text:
+        return (
+            f"{where} has a revoked host key, {theirs}. Do not connect; ask the "
+            f"server's administrator. ssh: {words}"
+        )
+    if "IDENTIFICATION HAS CHANGED" in text or "DIFFERS" in text:
+        offending = OFFENDING.search(text)
+        path, _, _ = (offending[1] if offending else "").rpartition(":")
+        file = f"-f {shlex.quote(path)} " if path else ""
+        line = f" ({offending[1]})" if offending else ""
+        return (
+            f"THE HOST KEY OF {where} HAS CHANGED{line}. Somebody may be listening, or "
+            f"the server was reinstalled. Got: {theirs}. If you know that the new key "
+            f"is right: ssh-keygen {file}-R {shlex.quote(known)}"
+        )
+    return (
+        f"The host key of {where} is not known: {theirs}. Compare it with one from the "
+        "server's administrator, then accept it: --accept-new-host-key, or "
+        f"`tej connect {_address(config)}` at a terminal. ssh: {words}"
+    )

@@ -1,0 +1,403 @@
+"""ControlMaster: one login of the system's `ssh`, shared by all processes of a user."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tej.destination import Destination
+from tej.errors import ConnectionFailed
+from tej.transport.openssh_failures import connection_error, ssh_words
+from tej.transport.openssh_mux import MuxClient
+from tej.transport.settings import Settings
+
+if sys.platform != "win32":
+    import fcntl
+
+logger = logging.getLogger("tej")
+
+MAX_PATH = 104 - 1 - 17
+"""Longest socket path on BSD and macOS; ssh appends 17 characters while it binds."""
+ALIVE_TIMEOUT = 5.0
+YES = ("yes", "true", "auto", "ask", "autoask")
+KEEP_STDERR = 1 << 16
+
+
+@dataclass(frozen=True)
+class SshConfig:
+    """The configuration of one host as `ssh -G` prints it."""
+
+    command: tuple[str, ...]
+    """`ssh` with the options and the host that it was asked with."""
+    values: dict[str, list[str]]
+
+    def first(self, option: str) -> str:
+        return self.values.get(option, [""])[0]
+
+    @property
+    def where(self) -> str:
+        """The server as messages name it."""
+        host = self.first("hostname")
+        host = f"[{host}]" if ":" in host else host
+        return f"{self.first('user')}@{host}:{self.first('port')}"
+
+    @property
+    def connect_timeout(self) -> float | None:
+        value = self.first("connecttimeout")
+        return float(value) if value.isdigit() and int(value) else None
+
+    @property
+    def user_socket(self) -> Path | None:
+        """The ControlPath of the user's own configuration."""
+        path = self.first("controlpath")
+        return Path(path) if path not in ("", "none") else None
+
+    @property
+    def makes_master(self) -> bool:
+        """Whether `ssh` itself would open a master at that path."""
+        return self.first("controlmaster") in YES
+
+    def environment(self) -> list[str]:
+        """Variables that SendEnv names; the master adds those of SetEnv itself."""
+        import fnmatch
+
+        patterns = [
+            word for value in self.values.get("sendenv", []) for word in value.split()
+        ]
+        return [
+            f"{name}={value}"
+            for name, value in os.environ.items()
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        ]
+
+
+def read_config(destination: Destination, settings: Settings) -> SshConfig:
+    """Ask `ssh` which options apply to a destination."""
+    command = ["ssh", *_files(settings.config_file)]
+    if destination.port is not None:
+        command += ["-p", str(destination.port)]
+    if destination.user is not None:
+        command += ["-l", destination.user]
+    asked = [*command, "-G", "--", destination.host]
+    try:
+        done = subprocess.run(
+            asked, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+    except OSError as error:
+        raise ConnectionFailed(f"Cannot run ssh: {error.strerror}") from error
+    if done.returncode != 0:
+        raise ConnectionFailed(
+            f"{destination}: ssh rejects its configuration: {ssh_words(done.stderr)}"
+        )
+    values: dict[str, list[str]] = {}
+    for line in done.stdout.decode("utf-8", "surrogateescape").splitlines():
+        name, _, value = line.partition(" ")
+        values.setdefault(name, []).append(value)
+    return SshConfig((*command, "--", destination.host), values)
+
+
+def _files(config_file: Path | None) -> list[str]:
+    """-F, if `ssh` would not read the files that this process takes as the user's."""
+    if config_file is not None:
+        return ["-F", str(config_file)]
+    home = Path.home()
+    account = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    if home == account or not (home / ".ssh").is_dir():
+        return []
+    # ssh ignores $HOME: without this, `tej` and `ssh` would differ in a sandbox.
+    folder = home / ".ssh"
+    names = [f"{folder}/known_hosts", f"{folder}/known_hosts2"]
+    lines = [
+        f'Include "{folder}/config"',
+        "Match all",
+        f"    UserKnownHostsFile {' '.join(_quoted(name) for name in names)}",
+    ]
+    for name in ("id_rsa", "id_ecdsa", "id_ed25519"):
+        if (folder / name).exists():
+            lines.append(f"    IdentityFile {_quoted(f'{folder}/{name}')}")
+    lines.append("Include /etc/ssh/ssh_config")
+    text = "\n".join([*lines, ""])
+    path = runtime_directory() / f"config-{_digest(text)}"
+    if not path.exists():
+        # Another process may write the same text at this moment.
+        fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        fresh.write_text(text, encoding="utf-8", errors="surrogateescape")
+        fresh.replace(path)
+    return ["-F", str(path)]
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"'
+
+
+def _digest(text: str) -> str:
+    data = text.encode("utf-8", "surrogateescape")
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def runtime_directory() -> Path:
+    """A directory for sockets that nobody else can read or replace."""
+    candidates = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]
+    error: Exception | None = None
+    for parent in candidates:
+        if not parent or len(parent) > MAX_PATH - 40:
+            continue
+        path = Path(parent) / f"tej-{os.getuid()}"
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+            found = path.lstat()
+        except OSError as failed:
+            error = failed
+            continue
+        private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+        if private and found.st_uid == os.getuid():
+            return path
+        error = PermissionError(f"{path} is not a private directory of this user")
+    raise ConnectionFailed(
+        "No private directory for the sockets of ssh: set XDG_RUNTIME_DIR to one that "
+        f"only you can read ({error})"
+    )
+
+
+def socket_path(config: SshConfig, number: int = 0) -> Path:
+    """Where tej's own master listens: another path for each set of options."""
+    options = "\n".join(
+        [*config.command, *(f"{k} {v}" for k, v in sorted(config.values.items()))]
+    )
+    suffix = f"-{number}" if number else ""
+    return runtime_directory() / f"{_digest(options)}{suffix}"
+
+
+def is_alive(path: Path, timeout: float = ALIVE_TIMEOUT) -> bool:
+    """Whether a master listens at a path, and answers."""
+    try:
+        with MuxClient(str(path), timeout) as mux:
+            mux.pid()
+    except OSError:
+        return False
+    return True
+
+
+def stop_master(path: Path) -> bool:
+    """End the master at a path, if there is one; its sessions end, too."""
+    try:
+        with MuxClient(str(path), ALIVE_TIMEOUT) as mux:
+            mux.terminate()
+            stopped = True
+    except OSError:
+        stopped = False
+    # A master that is dead or stopped leaves its socket behind.
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return stopped
+
+
+_locks: dict[str, threading.Lock] = {}
+_locks_guard = threading.Lock()
+
+
+@contextlib.contextmanager
+def _exclusively(path: Path) -> Iterator[None]:
+    """One thread of one process at a time: all wait for the same login."""
+    with _locks_guard:
+        lock = _locks.setdefault(str(path), threading.Lock())
+    # fcntl's record locks belong to the process, so threads need one of their own; a
+    # forked child does not inherit them, unlike those of flock.
+    with lock, path.with_name(f"{path.name}.lock").open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+
+
+def _after_fork_in_child() -> None:
+    global _locks_guard
+    _locks.clear()
+    _locks_guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class Master:
+    """A master that runs, or that can be started, for one configuration."""
+
+    def __init__(self, config: SshConfig, settings: Settings, number: int = 0) -> None:
+        self.config = config
+        self.settings = settings
+        self.number = number
+        self.timeout = settings.connect_timeout(config.connect_timeout)
+        self.path = socket_path(config, number)
+        self.own = True
+        user_socket = None if number else config.user_socket
+        if user_socket and (config.makes_master or is_alive(user_socket)):
+            self.path, self.own = user_socket, False
+
+    def ensure(self, *, again: bool = False) -> bool:
+        """Make sure that a master runs; True if this call has started it.
+
+        `again` says that a connection was lost, so that a person who has to log in a
+        second time is told why.
+        """
+        if is_alive(self.path):
+            return False
+        # The user's own path may be in a directory where tej creates no files.
+        with _exclusively(socket_path(self.config, self.number)):
+            if is_alive(self.path):
+                return False
+            with contextlib.suppress(OSError):
+                if stat.S_ISSOCK(self.path.lstat().st_mode):
+                    self.path.unlink()
+            self._start(again=again)
+        return True
+
+    def replace(self) -> None:
+        """Give up a master that does not work; a user's own is left alone."""
+        if self.own:
+            stop_master(self.path)
+        else:
+            logger.warning(
+                "The ssh master at %s does not answer: opening another connection",
+                self.path,
+            )
+            self.path, self.own = socket_path(self.config, self.number), True
+
+    def _start(self, *, again: bool) -> None:
+        terminal = self.settings.terminal and not self.number and _has_terminal()
+        where = self.config.where
+        if terminal and again:
+            logger.warning(
+                "The connection to %s was lost: ssh may ask you to log in again", where
+            )
+        command = self._command(terminal=terminal)
+        logger.debug("%s: %s", where, " ".join(command))
+        limit = None if terminal else self.timeout * 2 + 1
+        status, said = _run(command, limit, show=terminal)
+        if status == 0 and is_alive(self.path):
+            logger.debug("%s: logged in; master at %s", where, self.path)
+            return
+        raise connection_error(self.config, self.timeout, status, said)
+
+    def _command(self, *, terminal: bool) -> list[str]:
+        config, settings = self.config, self.settings
+        options = {"ClearAllForwardings": "yes", "ControlPersist": settings.persist}
+        if not self.own and config.first("controlpersist") not in ("", "no", "false"):
+            del options["ControlPersist"]
+        if config.first("remotecommand") not in ("", "none"):
+            options["RemoteCommand"] = "none"
+        if config.first("serveraliveinterval") in ("", "0"):
+            options["ServerAliveInterval"] = str(max(1, int(settings.keep_alive)))
+            options["ServerAliveCountMax"] = "3"
+        options["ConnectTimeout"] = str(max(1, int(self.timeout)))
+        if settings.accept_new_host_key:
+            options["StrictHostKeyChecking"] = "accept-new"
+        if not terminal:
+            options["BatchMode"] = "yes"
+        ssh, *rest = config.command
+        words = [ssh, "-M", "-N", "-f", "-S", str(self.path)]
+        # Without a terminal, the debug output names the keys that were tried.
+        words += [] if terminal else ["-v"]
+        for name, value in options.items():
+            words += ["-o", f"{name}={value}"]
+        return [*words, *rest]
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _run(command: list[str], limit: float | None, *, show: bool) -> tuple[int, bytes]:
+    """Run ssh until it goes to the background; returns its status and its stderr.
+
+    The status is -1 if the limit was exceeded.
+    """
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # In a session of its own, Ctrl-C at the terminal would not end a connection
+        # that others share; but a prompt needs the terminal.
+        start_new_session=not show,
+    ) as process:
+        assert process.stderr is not None
+        relay = _Relay(process.stderr, show=show)
+        try:
+            status = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            status = -1
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        return status, relay.finish()
+
+
+class _Relay(threading.Thread):
+    """Keeps the end of ssh's stderr, and shows it to the user meanwhile.
+
+    The master in the background may hold the pipe open for hours, so its end is not
+    waited for: `finish` collects what is there once the process in front has ended.
+    """
+
+    def __init__(self, stream: IO[bytes], *, show: bool) -> None:
+        super().__init__(name="tej ssh", daemon=True)
+        self._pipe = stream.fileno()
+        self._show = show
+        self._kept = b""
+        self._done = threading.Event()
+        os.set_blocking(self._pipe, False)
+        self.start()
+
+    def run(self) -> None:
+        while not self._done.is_set():
+            if not self._drain():
+                return
+            self._done.wait(0.02)
+        self._drain()
+
+    def _drain(self) -> bool:
+        """Read all there is; False at the end of the stream."""
+        while True:
+            try:
+                data = os.read(self._pipe, 1 << 16)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not data:
+                return False
+            self._kept = (self._kept + data)[-KEEP_STDERR:]
+            if self._show:
+                with contextlib.suppress(OSError):
+                    sys.stderr.write(data.decode("utf-8", "replace"))
+                    sys.stderr.flush()
+
+    def finish(self) -> bytes:
+        self._done.set()
+        self.join()
+        return self._kept
+
+
+def ssh_version() -> str:
+    """What `ssh -V` prints, or "" without an ssh."""
+    if shutil.which("ssh") is None:
+        return ""
+    done = subprocess.run(["ssh", "-V"], capture_output=True, check=False)
+    return ssh_words(done.stderr or done.stdout)

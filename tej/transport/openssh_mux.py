@@ -1,0 +1,182 @@
+"""Client of OpenSSH's multiplexing protocol: sessions and tunnels over one ssh.
+
+An `ssh` that runs as a ControlMaster listens on a socket.  This module asks it for
+sessions and port forwardings, as another `ssh` would, without starting one: the master
+says exactly why it refuses, whether a session began, and how its program ended.  The
+protocol is described in PROTOCOL.mux of OpenSSH; its version 4 is that of 2010.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import time
+from collections.abc import Sequence
+
+HELLO, VERSION = 0x00000001, 4
+NEW_SESSION, ALIVE_CHECK, TERMINATE = 0x10000002, 0x10000004, 0x10000005
+OPEN_FORWARD, CLOSE_FORWARD = 0x10000006, 0x10000007
+REMOTE = 2
+OK, PERMISSION_DENIED, FAILURE = 0x80000001, 0x80000002, 0x80000003
+EXIT_MESSAGE, ALIVE = 0x80000004, 0x80000005
+SESSION_OPENED, REMOTE_PORT, TTY_FAILED = 0x80000006, 0x80000007, 0x80000008
+NO_ESCAPE = 0xFFFFFFFF
+MAX_MESSAGE = 1 << 18
+
+Address = tuple[str, int]
+
+
+class Refused(Exception):
+    """The master is well, and refuses the request; the message is its reason."""
+
+
+class MuxClient:
+    """One connection to a master's socket.  One session at most runs over it.
+
+    All methods raise OSError (TimeoutError, EOFError as ConnectionResetError) if the
+    master is gone or does not answer.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self._deadline = time.monotonic() + timeout
+        self._unread = b""
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.connect(path)
+            self._send(HELLO, _integer(VERSION))
+            self._receive(HELLO)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> MuxClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket.  The master ends the session that runs over it."""
+        with contextlib.suppress(OSError):
+            # A forked child may hold a copy of the descriptor.
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def forget(self) -> None:
+        """Close this process's copy of the socket only."""
+        self._socket.close()
+
+    def pid(self) -> int:
+        """Process id of the master."""
+        self._send(ALIVE_CHECK, _integer(0))
+        return _read_integers(self._receive(ALIVE), 2)[1]
+
+    def terminate(self) -> None:
+        """Make the master exit, with all of its sessions."""
+        self._send(TERMINATE, _integer(0))
+        self._receive(OK)
+
+    def open_session(
+        self, command: str, environment: Sequence[str], streams: Sequence[int]
+    ) -> None:
+        """Run a command on the server, with three descriptors as its streams.
+
+        Returns when the server has opened the session; raises Refused if it does not.
+        """
+        no_terminal_x11_agent_subsystem = _integer(0) * 4
+        body = _integer(0) + _string("") + no_terminal_x11_agent_subsystem
+        body += _integer(NO_ESCAPE) + _string("") + _string(command)
+        self._send(NEW_SESSION, body + b"".join(map(_string, environment)))
+        for stream in streams:
+            socket.send_fds(self._socket, [b"\0"], [stream])
+        self._receive(SESSION_OPENED)
+
+    def exit_status(self, timeout: float) -> int | None:
+        """Exit status of the session's program, or None if there is none.
+
+        Raises TimeoutError if the program has not ended in time.
+        """
+        self._deadline = time.monotonic() + timeout
+        try:
+            while True:
+                kind, body = self._message()
+                if kind == EXIT_MESSAGE:
+                    return _read_integers(body, 2)[1]
+        except ConnectionResetError:
+            return None
+
+    def forward(self, listen: Address, target: Address, *, close: bool = False) -> None:
+        """Forward a port of the server to `target`, or stop forwarding it."""
+        body = _integer(0) + _integer(REMOTE)
+        for host, port in (listen, target):
+            body += _string(host) + _integer(port)
+        self._send(CLOSE_FORWARD if close else OPEN_FORWARD, body)
+        self._receive(OK, REMOTE_PORT)
+
+    def _send(self, kind: int, body: bytes) -> None:
+        message = _integer(kind) + body
+        self._socket.sendall(_integer(len(message)) + message)
+
+    def _receive(self, *wanted: int) -> bytes:
+        while True:
+            kind, body = self._message()
+            if kind in (FAILURE, PERMISSION_DENIED):
+                reason = body[8:] if len(body) > 8 else b"no reason given"
+                raise Refused(reason.decode("utf-8", "replace"))
+            if kind in wanted:
+                return body
+
+    def _message(self) -> tuple[int, bytes]:
+        (size,) = _read_integers(self._bytes(4), 1)
+        if not 4 <= size <= MAX_MESSAGE:
+            raise ConnectionResetError("the socket is not that of an ssh master")
+        message = self._bytes(4 + size)[4:]
+        self._unread = self._unread[4 + size :]
+        return _read_integers(message, 1)[0], message[4:]
+
+    def _bytes(self, size: int) -> bytes:
+        """The next bytes; they stay unread if a timeout interrupts the message."""
+        while len(self._unread) < size:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the ssh master does not answer")
+            self._socket.settimeout(left)
+            data = self._socket.recv(4096)
+            if not data:
+                raise ConnectionResetError("the ssh master closed its socket")
+            self._unread += data
+        return self._unread[:size]
+
+
+def make_pipes() -> tuple[list[int], list[int]]:
+    """Three pipes: this side's ends and the program's, for stdin, stdout and stderr."""
+    ours: list[int] = []
+    theirs: list[int] = []
+    try:
+        for writes in (True, False, False):
+            read, write = os.pipe()
+            ours.append(write if writes else read)
+            theirs.append(read if writes else write)
+    except OSError:
+        for descriptor in (*ours, *theirs):
+            os.close(descriptor)
+        raise
+    return ours, theirs
+
+
+def _integer(number: int) -> bytes:
+    return struct.pack(">I", number)
+
+
+def _string(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogateescape")
+    return _integer(len(data)) + data
+
+
+def _read_integers(data: bytes, count: int) -> tuple[int, ...]:
+    if len(data) < 4 * count:
+        raise ConnectionResetError("the ssh master sent a message that is cut")
+    return struct.unpack(f">{count}I", data[: 4 * count])

@@ -1,0 +1,122 @@
+"""ssh-agent: its socket (IdentityAgent, SSH_AUTH_SOCK) and its keys, for paramiko."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paramiko
+from paramiko.agent import AgentSSH
+
+logger = logging.getLogger("tej")
+
+SIGN_REQUEST = bytes([13])
+SIGN_RESPONSE = 14
+FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
+CERTIFICATE = "-cert-v01@openssh.com"
+
+
+class Agent(AgentSSH):
+    """The agent that listens on a socket of the caller's choice."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(path)
+        except BaseException:
+            # paramiko's own class would leave the socket open.
+            sock.close()
+            raise
+        connect: Any = self._connect  # type: ignore[attr-defined]
+        connect(sock)
+
+    def close(self) -> None:
+        """Close the socket."""
+        close: Any = self._close  # type: ignore[attr-defined]
+        close()
+
+
+@dataclass(frozen=True)
+class _Certificate:
+    """What paramiko sends in place of the key, and as its type."""
+
+    key_type: str
+    key_blob: bytes
+
+
+class AgentKey(paramiko.AgentKey):
+    """An agent's key, which may be a certificate or refuse to sign."""
+
+    refused = False
+    """Whether the agent has refused to sign: a hardware key may be unplugged."""
+
+    def __init__(self, agent: Any, blob: bytes, comment: str) -> None:  # noqa: ANN401
+        super().__init__(agent, blob, comment)
+        if self.get_name().endswith(CERTIFICATE):
+            # paramiko would send the plain key under the certificate's name.
+            certificate: Any = _Certificate(self.get_name(), blob)
+            self.public_blob = certificate
+
+    def sign_ssh_data(  # type: ignore[override]
+        self, data: bytes, algorithm: str | None = None
+    ) -> bytes:
+        """Sign, or return what no server accepts, so that the next key gets its turn.
+
+        paramiko calls this in the thread that serves the connection: an exception
+        there would end the connection, and with it the whole login.
+        """
+        message = paramiko.Message()
+        message.add_byte(SIGN_REQUEST)
+        message.add_string(self.blob)
+        message.add_string(data)
+        message.add_int(FLAGS.get((algorithm or "").removesuffix(CERTIFICATE), 0))
+        try:
+            agent: Any = self.agent
+            kind, answer = agent._send_message(message)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            logger.debug("the agent failed: %s", error)
+            kind = None
+        if kind == SIGN_RESPONSE:
+            return bytes(answer.get_binary())
+        self.refused = True
+        nothing = paramiko.Message()
+        nothing.add_string((algorithm or self.get_name()).removesuffix(CERTIFICATE))
+        nothing.add_string(b"\0" * 64)
+        return nothing.asbytes()
+
+
+def open_agent(identity_agent: str | None) -> Agent | paramiko.Agent | None:
+    """The agent that the configuration or the environment names, if it answers."""
+    if identity_agent is not None and identity_agent.lower() == "none":
+        return None
+    try:
+        if not hasattr(socket, "AF_UNIX") or os.name != "posix":
+            return paramiko.Agent()
+        return Agent(_socket_path(identity_agent))
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        logger.debug("no ssh agent: %s", error)
+        return None
+
+
+def _socket_path(identity_agent: str | None) -> str:
+    if identity_agent is None or identity_agent == "SSH_AUTH_SOCK":
+        return os.environ.get("SSH_AUTH_SOCK", "")
+    if identity_agent.startswith("$") and not identity_agent.startswith("${"):
+        return os.environ.get(identity_agent[1:], "")
+    return str(Path(identity_agent).expanduser())
+
+
+def agent_keys(agent: Agent | paramiko.Agent | None) -> list[AgentKey]:
+    """All keys that the agent holds, certificates first."""
+    if agent is None:
+        return []
+    keys = [
+        AgentKey(key.agent, key.blob, getattr(key, "comment", ""))
+        for key in agent.get_keys()
+    ]
+    return sorted(keys, key=lambda key: not key.get_name().endswith(CERTIFICATE))

@@ -1,0 +1,130 @@
+"""Pipes: a program served through three file descriptors, local or of ssh's master."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import weakref
+
+from tej.transport.process_io import IdleTimer, InputClosed, Process
+
+PIECE = 1 << 18
+POLL = 0.1
+"""Seconds after which a thread that waits for a pipe checks for the program's end."""
+
+
+class PipeProcess(Process):
+    """A program whose stdin, stdout and stderr are pipes held by this process."""
+
+    def __init__(
+        self, stdin: int, stdout: int, stderr: int, timer: IdleTimer | None = None
+    ) -> None:
+        self._pipes: dict[str, int] = {"in": stdin, "out": stdout, "err": stderr}
+        self._timer = timer
+        self._over = threading.Event()
+        # A sender must not close a descriptor, whose number may be reused at once,
+        # while another thread is about to use it.
+        self._lock = threading.Lock()
+        # A descendant of the program may hold a pipe open: never block on one.
+        for pipe in (stdin, stdout, stderr):
+            os.set_blocking(pipe, False)
+        _running.add(self)
+
+    def send(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            if self._over.is_set():
+                raise InputClosed
+            try:
+                sent = self._write(rest)
+            except BlockingIOError:
+                _wait(self._pipes.get("in", -1), select.POLLOUT)
+                continue
+            except OSError as error:
+                raise InputClosed from error
+            rest = rest[sent:]
+            if self._timer is not None:
+                self._timer.moved()
+
+    def _write(self, data: memoryview) -> int:
+        with self._lock:
+            if "in" not in self._pipes:
+                raise InputClosed
+            return os.write(self._pipes["in"], data)
+
+    def end_input(self) -> None:
+        self._close("in")
+
+    def receive(self) -> bytes:
+        if self._timer is not None:
+            # Time that the sink took is not the server's silence.
+            self._timer.moved()
+        return self._read("out")
+
+    def receive_error(self) -> bytes:
+        return self._read("err")
+
+    def _read(self, name: str) -> bytes:
+        while True:
+            over = self._over.is_set()
+            try:
+                with self._lock:
+                    if name not in self._pipes:
+                        return b""
+                    data = os.read(self._pipes[name], PIECE)
+            except BlockingIOError:
+                # Nothing more is coming once the program is over.
+                if over:
+                    return b""
+                _wait(self._pipes.get(name, -1), select.POLLIN)
+            else:
+                if self._timer is not None:
+                    self._timer.moved()
+                return data
+            # The thread that reads stdout enforces the limit for all three streams.
+            if self._timer is not None and name == "out":
+                self._timer.check()
+
+    def finished(self) -> None:
+        """Release the threads that serve the streams: the program is over."""
+        self._over.set()
+
+    def release(self) -> None:
+        """Close all pipes."""
+        for name in ("in", "out", "err"):
+            self._close(name)
+        _running.discard(self)
+
+    def _close(self, name: str) -> None:
+        with self._lock:
+            pipe = self._pipes.pop(name, None)
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                os.close(pipe)
+
+    def after_fork(self) -> None:
+        """In a child: close the copies, or the program would never see end-of-file."""
+        # The parent's lock may have been held by a thread that does not exist here.
+        self._lock = threading.Lock()
+        self._over.set()
+        self.release()
+
+
+def _wait(pipe: int, event: int) -> None:
+    poll = select.poll()
+    poll.register(pipe, event)
+    poll.poll(POLL * 1000)
+
+
+_running: weakref.WeakSet[PipeProcess] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for process in list(_running):
+        process.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

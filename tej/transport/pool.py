@@ -1,0 +1,277 @@
+"""Connection pool: which connection runs a program, and when to connect again.
+
+sshd limits the sessions of a connection (MaxSessions, 10 by default).  A program that
+finds no free session gets a further connection, so that one that waits for hours does
+not hold up another that takes a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+
+from tej.destination import Destination
+from tej.errors import ConnectionFailed
+from tej.transport.base import Completed, Sink, Transport
+from tej.transport.process_io import Output, Process, serve
+from tej.transport.settings import Settings
+from tej.transport.start import ProgramEaten, Start
+
+logger = logging.getLogger("tej")
+
+MAX_SESSIONS = 8
+"""Programs at once on one connection; sshd permits 10 by default."""
+MAX_CONNECTIONS = 4
+PATIENCE = 1.0
+"""Seconds to wait for a free session before a further connection is opened."""
+REFUSED = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Pauses after a refused session: sshd counts one that has ended a little longer."""
+
+Address = tuple[str, int]
+
+
+class Connection(ABC):
+    """An open connection to the server."""
+
+    where: str
+    """The server as error messages name it."""
+    fresh = True
+    """Whether it was made for this use: then its failure is final."""
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """False once the connection is known to be lost."""
+
+    @abstractmethod
+    def start(self, start: Start) -> Process:
+        """Run COMMAND in a new session.
+
+        Raises BlockingIOError if the server permits no further session, and
+        ConnectionFailed if the connection is lost.  No program has run then.
+        """
+
+    @abstractmethod
+    def tunnel(self, listen: Address, target: Address) -> None:
+        """Forward connections to `listen` on the server to `target`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect without waiting, whatever state the network is in."""
+
+    def replace(self) -> None:
+        """Disconnect because it does not work; no other user should meet it."""
+        self.close()
+
+    def hang_up(self) -> None:  # noqa: B027 (not every connection holds a socket)
+        """Disconnect without taking a lock: called by the garbage collector."""
+
+    def abandon(self) -> None:  # noqa: B027 (not every connection needs this)
+        """In a forked child: forget the connection without touching the server."""
+
+
+class _Line:
+    """One connection's place in the pool."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.limit = MAX_SESSIONS
+        self.used = 0
+        self.connection: Connection | None = None
+        # Held while connecting, so that one login serves all threads that wait.
+        self.lock = threading.Lock()
+
+
+class PooledTransport(Transport):
+    """A transport over connections that its threads share."""
+
+    def __init__(self, destination: Destination, settings: Settings) -> None:
+        self.runs = 0
+        self._destination = destination
+        self._settings = settings
+        self._careful = False
+        self._reset()
+        _transports.add(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._destination)!r})"
+
+    def _reset(self) -> None:
+        self._lines = [_Line(0)]
+        self._changed = threading.Condition()
+        self._may_add = True
+
+    @abstractmethod
+    def _connect(self, number: int) -> Connection:
+        """Open connection `number`.  Nobody is asked for a secret unless it is 0."""
+
+    def run(
+        self,
+        program: str,
+        stdin: Iterable[bytes] = (),
+        stdout: Sink | None = None,
+    ) -> Completed:
+        start = Start(program, careful=self._careful)
+        output = Output(stdout, start)
+        try:
+            with self._process(start) as (process, where):
+                return serve(process, start, stdin, output, where)
+        except ProgramEaten:
+            self._careful = True
+            raise
+        finally:
+            output.end()
+
+    def tunnel(self, listen: Address, target: Address) -> None:
+        line = self._lines[0]
+        connection = self._connected(line)
+        try:
+            connection.tunnel(listen, target)
+        except ConnectionFailed as error:
+            if not connection.alive:
+                self._discard(line, connection)
+                raise
+            raise ConnectionFailed(
+                f"{connection.where} refuses to listen on {listen[0] or '*'}:"
+                f"{listen[1]}: the port is taken, or AllowTcpForwarding is off "
+                f"({error})"
+            ) from error
+
+    def close(self) -> None:
+        for line in list(self._lines):
+            with line.lock:
+                connection, line.connection = line.connection, None
+            if connection is not None:
+                connection.close()
+
+    @contextlib.contextmanager
+    def _process(self, start: Start) -> Iterator[tuple[Process, str]]:
+        """A session that waits for its program: nothing has run yet."""
+        pauses = iter(REFUSED)
+        while True:
+            line = self._take()
+            try:
+                started = self._start(line, start)
+                if started is not None:
+                    with self._changed:
+                        self.runs += 1
+                    yield started
+                    return
+                if line.connection is not None:
+                    self._respect_limit(line, pauses)
+            finally:
+                self._give_back(line)
+
+    def _respect_limit(self, line: _Line, pauses: Iterator[float]) -> None:
+        """The server has refused a session: expect no more than there are."""
+        with self._changed:
+            others = line.used - 1
+            if others:
+                line.limit = min(line.limit, others)
+                return
+        pause = next(pauses, None)
+        if pause is None:
+            where = getattr(line.connection, "where", "The server")
+            raise ConnectionFailed(f"{where} refuses to open a session")
+        time.sleep(pause)
+
+    def _start(self, line: _Line, start: Start) -> tuple[Process, str] | None:
+        """None if the server, or this client, permits no session on that line."""
+        while True:
+            try:
+                connection = self._connected(line)
+            except ConnectionFailed as error:
+                if line.number == 0:
+                    raise
+                # The first connection works: wait for one of its sessions instead.
+                logger.debug("no further connection: %s", error)
+                with self._changed:
+                    self._may_add = False
+                    line.limit = 0
+                return None
+            try:
+                process = connection.start(start)
+            except BlockingIOError as error:
+                logger.debug("%s: no further session: %s", connection.where, error)
+                return None
+            except ConnectionFailed as error:
+                fresh = connection.fresh
+                self._discard(line, connection)
+                if fresh:
+                    raise
+                logger.debug("%s: connecting again: %s", connection.where, error)
+                continue
+            connection.fresh = False
+            return process, connection.where
+
+    def _take(self) -> _Line:
+        """Reserve a session, on a further connection if none comes free soon."""
+        with self._changed:
+            while True:
+                if self._changed.wait_for(self._free, self._patience()):
+                    line = next(one for one in self._lines if one.used < one.limit)
+                else:
+                    line = _Line(len(self._lines))
+                    self._lines.append(line)
+                line.used += 1
+                return line
+
+    def _free(self) -> bool:
+        return any(line.used < line.limit for line in self._lines)
+
+    def _patience(self) -> float | None:
+        more = self._may_add and len(self._lines) < MAX_CONNECTIONS
+        return PATIENCE if more else None
+
+    def _give_back(self, line: _Line) -> None:
+        with self._changed:
+            line.used -= 1
+            self._changed.notify()
+
+    def _connected(self, line: _Line) -> Connection:
+        with line.lock:
+            if line.connection is not None:
+                if line.connection.alive:
+                    return line.connection
+                line.connection.replace()
+                line.connection = None
+            line.connection = self._connect(line.number)
+            return line.connection
+
+    def _discard(self, line: _Line, connection: Connection) -> None:
+        with line.lock:
+            if line.connection is connection:
+                line.connection = None
+        connection.replace()
+
+    def _after_fork(self) -> None:
+        """In the child: forget the parent's connections without a word to them."""
+        connections = [line.connection for line in self._lines]
+        self._reset()
+        for connection in connections:
+            if connection is not None:
+                connection.abandon()
+
+    def __del__(self) -> None:
+        # Any lock may be held by the thread in which this happens.
+        for line in getattr(self, "_lines", ()):
+            if line.connection is not None:
+                line.connection.hang_up()
+
+
+_transports: weakref.WeakSet[PooledTransport] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for transport in list(_transports):
+        transport._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

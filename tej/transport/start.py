@@ -1,0 +1,133 @@
+"""Start of a program on the server: the constant command, and the program on stdin.
+
+The command sent is always COMMAND, which every login shell accepts (sh, bash, zsh,
+mksh, tcsh, fish).  The program follows on standard input, as a line that begins with
+"tej "; the rest is the program's own input.  `read` consumes a pipe byte by byte, as
+POSIX requires, so it leaves the rest untouched; `sh -s` would not.
+
+Start-up files run before COMMAND.  They may print (all output before the program's
+token is dropped) and read stdin.  A few empty lines are sent first, for `read` to
+consume.  The command itself follows as a line: a start-up file that replaces the login
+shell (`exec zsh`) leaves a shell that reads its commands from stdin.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+from tej.errors import ConnectionFailed, RemoteCommandFailure
+
+READY = b"tej-ready "
+COMMAND = (
+    'exec /bin/sh -c \'unset -f read printf; printf "tej-ready "; '
+    'while IFS= read -r tej; do case $tej in "tej "*) eval "${tej#tej }"; exit;; '
+    "esac; done; exit 121'"
+)
+NO_PROGRAM = 121
+"""Exit status of COMMAND if its input ended without a program."""
+PRELUDE = b"\n" * 16 + COMMAND.encode() + b"\n"
+"""Lines that are sent before the program, for start-up files to consume."""
+
+NOTICE = 5.0
+"""Seconds without an answer after which a warning says that tej is waiting."""
+EATEN = 5.0
+"""Seconds for the program to begin once /bin/sh runs and the program was sent."""
+MAX_NOISE = 1 << 22
+"""Bytes that start-up files may print."""
+HINT = (
+    "a start-up file there (.bashrc, .profile, .zshenv, .cshrc) may be waiting for "
+    "input or for a file system"
+)
+
+
+class Start:
+    """Progress of one program's start; shared by the threads that serve it."""
+
+    def __init__(self, program: str, *, careful: bool = False) -> None:
+        if "\n" in program:
+            raise ValueError("a program has to be one line")
+        self._token = f"tej-run-{secrets.token_hex(8)} "
+        text = f'tej printf "%s " {self._token}; {program}'
+        # Names that are not UTF-8 travel as the bytes that they are.
+        self._line = text.encode("utf-8", "surrogateescape") + b"\n"
+        self._careful = careful
+        self._unread = b""
+        self._noise = 0
+        self._ready = threading.Event()
+        self._ready_at = self._sent_at = float("inf")
+        self.running = False
+        """Whether the program has begun."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether /bin/sh has begun to read, after all start-up files."""
+        return self._ready_at < float("inf")
+
+    def stdin(self, rest: Iterable[bytes] = ()) -> Iterator[bytes]:
+        """The whole standard input, the program first."""
+        yield PRELUDE
+        if self._careful:
+            # A start-up file may consume whatever is there: the program follows later.
+            self._ready.wait()
+        yield self._line
+        self._sent_at = time.monotonic()
+        yield from rest
+
+    def strip(self, data: bytes) -> bytes:
+        """The part of some output that belongs to the program."""
+        if self.running:
+            return data
+        self._unread += data
+        self._noise += len(data)
+        if READY in self._unread and not self.ready:
+            self._ready_at = time.monotonic()
+            self._ready.set()
+        before, token, after = self._unread.partition(self._token.encode())
+        if token:
+            self.running = True
+            return after
+        if self._noise > MAX_NOISE:
+            raise RemoteCommandFailure(
+                f"The start-up files on the server printed {self._noise} bytes before "
+                "tej's program could begin; make them quiet for non-interactive shells"
+            )
+        self._unread = before[-2000:]
+        return b""
+
+    def end(self) -> bytes:
+        """Release whoever waits; returns the last output if the program never began."""
+        self._ready.set()
+        unread, self._unread = self._unread, b""
+        return b"" if self.running else unread.replace(READY, b"", 1)
+
+    def check(self, where: str) -> None:
+        """Raise ConnectionFailed if a start-up file has consumed the program."""
+        if self.running or not self.ready:
+            return
+        if time.monotonic() - max(self._ready_at, self._sent_at) > EATEN:
+            raise self.eaten(where)
+
+    def require(self, where: str) -> None:
+        """Raise ConnectionFailed if /bin/sh found no program on its input."""
+        if self.ready and not self.running:
+            raise self.eaten(where)
+
+    def eaten(self, where: str) -> ConnectionFailed:
+        """The error for a program that a start-up file read instead of the shell."""
+        return ProgramEaten(
+            f"A start-up file on {where} reads standard input and consumed tej's "
+            "program, which has not run. In start-up files, read only if the shell is "
+            "interactive, or from </dev/null"
+        )
+
+
+class ProgramEaten(ConnectionFailed):
+    """The program never began.  The next attempt sends it after the start-up files."""
+
+
+def first_line(program: str) -> bytes:
+    """All that has to be sent to COMMAND to run a program, before its input."""
+    return b"".join(Start(program).stdin())
