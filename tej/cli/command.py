@@ -93,6 +93,15 @@ host_key_option = click.option(
     help="Accept an unknown server; never a changed key.",
 )
 
+transport_option = click.option(
+    "--transport",
+    type=click.Choice(["openssh", "paramiko"]),
+    envvar="TEJ_TRANSPORT",
+    show_envvar=True,
+    cls=Option,
+    help="SSH client.  [default: openssh where `ssh` exists]",
+)
+
 
 def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
     usage = " ".join(["[DESTINATION]", *(name.upper() for name in arguments)])
@@ -130,6 +139,7 @@ def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
             cls=Option,
             help="Use a queue that other users can write to.",
         )
+        @transport_option
         @json_option
         @functools.wraps(function)
         def command(
@@ -138,6 +148,7 @@ def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
             needed: tuple[str, ...],
             accept_new_host_key: bool,
             trust_queue: bool,
+            transport: str | None,
             runtime: str | None = None,
             **options: Any,  # noqa: ANN401 (handed through)
         ) -> Any:  # noqa: ANN401
@@ -155,6 +166,8 @@ def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
                 runtime,
                 needed or None,
                 ask=ask_for_secret if sys.stdin.isatty() else None,
+                terminal=sys.stdin.isatty(),
+                transport=transport,
                 accept_new_host_key=accept_new_host_key,
                 trust_queue=trust_queue,
             ) as queue:

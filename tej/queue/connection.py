@@ -63,6 +63,8 @@ class QueueConnection:
     """Scripts expected on the server; "any" once newer scripts were found there."""
     reached: bool = False
     """Whether the server has ever answered, which proves that its name is right."""
+    answers: int = 0
+    """Number of programs that have begun to answer."""
 
     def __post_init__(self) -> None:
         self.digest = self.digest or self.scripts.digest
@@ -76,7 +78,10 @@ class QueueConnection:
         """Send a program once; raises the error that its exit status stands for."""
         reply = Reply(program, take)
         log = self.make_logger()
-        done = self.transport.run(program.line, stdin, reply)
+        try:
+            done = self.transport.run(program.line, stdin, reply)
+        finally:
+            self.answers += reply.begun
         self.reached = True
         log.append(reply.words_on_stderr(done))
         log.done()
@@ -129,7 +134,7 @@ class QueueConnection:
         patient: Callable[[], bool] = lambda: False,
     ) -> Result:
         """Call `attempt` under this queue's retry policy."""
-        return with_retries(self.retries, attempt, patient)
+        return with_retries(self.retries, attempt, patient, lambda: self.answers)
 
     def _upgrade(self, digest: str) -> None:
         """Replace the server's scripts by ours; use the old ones if that is denied."""

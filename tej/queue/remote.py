@@ -67,12 +67,14 @@ class RemoteQueue:
         *,
         ask: Callable[[str], str] | None = None,
         accept_new_host_key: bool = False,
-        timeout: float = 30,
+        timeout: float | None = None,
         io_timeout: float = 120,
         key: str | None = None,
         known_hosts: str = "",
         retries: Retries | None = None,
-        transport: Transport | None = None,
+        transport: Transport | str | None = None,
+        terminal: bool = False,
+        persist: str | None = None,
         trust_queue: bool = False,
         silence: float | None = None,
     ) -> None:
@@ -86,10 +88,17 @@ class RemoteQueue:
         existing queue may have.
 
         `ask(prompt)` returns a password or passphrase; without it nobody is asked.
-        `timeout` is the time limit in seconds for connecting; `io_timeout` the one for
+        `timeout` is the time limit in seconds for connecting (by default ConnectTimeout
+        of the ssh configuration, or 30); `io_timeout` the one for
         a server that sends nothing during a request.  `key` is the text of a private
         key, offered instead of all others; `known_hosts` are lines as in the file of
         that name.  `silence` is the deprecated name of `io_timeout`.
+
+        `transport` is "openssh", "paramiko", or a Transport of your own.  By default the
+        system's `ssh` is used where it exists, unless a password, `key`, `known_hosts`
+        or `ask` is given.  `terminal` says that `ssh` may ask at the process's terminal
+        in place of `ask`; `persist` is how long a connection of `ssh` outlives its last
+        use (60 seconds by default; "8h").
 
         A queue that other users can write to is refused with QueueNotTrusted, since
         its scripts would run as you.  `trust_queue` accepts it, for a queue that a
@@ -109,15 +118,20 @@ class RemoteQueue:
         self.queue = PurePosixPath(queue)
         self.setup_runtime = setup_runtime
         self.need_runtime = None if need_runtime is None else set(need_runtime)
-        self.transport = transport or open_transport(
-            self._destination,
-            ask=ask,
-            accept_new_host_key=accept_new_host_key,
-            timeout=timeout,
-            io_timeout=io_timeout,
-            key=key,
-            known_hosts=known_hosts,
-        )
+        if transport is None or isinstance(transport, str):
+            transport = open_transport(
+                self._destination,
+                transport=transport,
+                ask=ask,
+                terminal=terminal,
+                accept_new_host_key=accept_new_host_key,
+                timeout=timeout,
+                io_timeout=io_timeout,
+                key=key,
+                known_hosts=known_hosts,
+                persist=persist,
+            )
+        self.transport = transport
         self.connection = QueueConnection(
             self.transport,
             str(queue),

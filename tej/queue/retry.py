@@ -41,22 +41,26 @@ def with_retries(
     retries: Retries,
     attempt: Callable[[int], Result],
     patient: Callable[[], bool] = lambda: False,
+    answers: Callable[[], int] = lambda: 0,
 ) -> Result:
     """Call `attempt(failures)` until it returns or raises a permanent error.
 
     Only for requests that may be repeated safely, or that recognize their own earlier
     attempt.  Raises ConnectionFailed after `retries.limit` failures in a row, unless
-    `patient()` is true.
+    `patient()` is true.  `answers()` counts the answers that the server has begun: an
+    attempt without one is a failure in a row, however long it took.
     """
     failures = 0
     while True:
-        begun = time.monotonic()
+        begun, before = time.monotonic(), answers()
         try:
             return attempt(failures)
         except (AuthenticationFailed, HostKeyRejected):
             raise
         except ConnectionFailed as error:
-            if time.monotonic() - begun > STABLE:
+            if error.permanent and not (answers() or patient()):
+                raise
+            if time.monotonic() - begun > STABLE and answers() > before:
                 failures = 0
             failures += 1
             if failures >= retries.limit and not patient():

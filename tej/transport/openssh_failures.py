@@ -41,7 +41,12 @@ def connection_error(
         return HostKeyRejected(_host_key(config, text, words))
     if DENIED.search(text) or "Too many authentication failures" in text:
         return AuthenticationFailed(_login(config, text, words))
-    error = ConnectionFailed(f"{_reason(where, timeout, status, text)} ssh: {words}")
+    reason = _reason(where, timeout, status, text)
+    if config.first("proxycommand") not in ("", "none"):
+        # A master's ProxyCommand has /dev/null for its stderr.
+        host = shlex.quote(config.command[-1])
+        reason += f" Its ProxyCommand may say more: ssh {host} true"
+    error = ConnectionFailed(f"{reason} ssh: {words}")
     error.permanent = any(
         sign in text for sign in ("Could not resolve", "Connection refused")
     )

@@ -21,7 +21,8 @@ def test_a_port_of_the_server_leads_here(
 ) -> None:
     ssh = connect(sshd.destination)
     # Other options, so that ssh's master is another one, too.
-    config_file = sshd.config(tmp_path, "ServerAliveCountMax 7")
+    (tmp_path / "other").mkdir()
+    config_file = sshd.config(tmp_path / "other", "ServerAliveCountMax 7")
     other = connect(sshd.destination, config_file=config_file)
     with socket.create_server(("127.0.0.1", 0)) as here:
         port = free_port()
