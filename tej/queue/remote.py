@@ -94,9 +94,9 @@ class RemoteQueue:
         key, offered instead of all others; `known_hosts` are lines as in the file of
         that name.  `silence` is the deprecated name of `io_timeout`.
 
-        `transport` is "openssh", "paramiko", or a Transport of your own.  By default the
-        system's `ssh` is used where it exists, unless a password, `key`, `known_hosts`
-        or `ask` is given.  `terminal` says that `ssh` may ask at the process's terminal
+        `transport` is "openssh", "paramiko", or a Transport of your own.  By default
+        the system's `ssh` is used where it exists, unless a password, `key`,
+        `known_hosts` or `ask` is given.  `terminal` says that `ssh` may ask at the process's terminal
         in place of `ask`; `persist` is how long a connection of `ssh` outlives its last
         use (60 seconds by default; "8h").
 

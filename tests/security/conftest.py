@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import shlex
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,25 +12,17 @@ from jobs import job_directory, no_processes_left
 from servers.users import User, Users
 
 import tej
-from tej.transport.base import COMMAND, Completed, Sink
 from tej.transport.local import LocalTransport
-from tej.transport.process_io import first_line
+from tej.transport.start import COMMAND
 
 
 class UserTransport(LocalTransport):
     """This machine, as another user with a umask of their own."""
 
     def __init__(self, user: User, umask: str) -> None:
-        super().__init__()
         shell = f"umask {umask}; {COMMAND}"
         words = ["env", f"HOME={user.home}", "runuser", "-u", user.name, "--"]
-        self._begin = shlex.join(["exec", *words, "/bin/sh", "-c", shell])
-
-    def run(
-        self, program: str, stdin: Iterable[bytes] = (), stdout: Sink | None = None
-    ) -> Completed:
-        stdin = itertools.chain([first_line(program)], stdin)
-        return super().run(self._begin, stdin, stdout)
+        super().__init__([*words, "/bin/sh", "-c", shell])
 
 
 QueueOf = Callable[..., tej.RemoteQueue]
