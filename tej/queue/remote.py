@@ -96,9 +96,9 @@ class RemoteQueue:
 
         `transport` is "openssh", "paramiko", or a Transport of your own.  By default
         the system's `ssh` is used where it exists, unless a password, `key`,
-        `known_hosts` or `ask` is given.  `terminal` says that `ssh` may ask at the process's terminal
-        in place of `ask`; `persist` is how long a connection of `ssh` outlives its last
-        use (60 seconds by default; "8h").
+        `known_hosts` or `ask` is given.  `terminal` permits `ssh` to ask at the
+        terminal in place of `ask`.  `persist` is how long a connection of `ssh`
+        outlives its last use (60 seconds by default; "8h").
 
         A queue that other users can write to is refused with QueueNotTrusted, since
         its scripts would run as you.  `trust_queue` accepts it, for a queue that a
