@@ -159,30 +159,29 @@ class QueueConnection:
         return True
 
     def job_not_found(self, job_id: str) -> JobNotFound:
-        """The error for an id that is not in the queue; begins with tej 0.6's words."""
-        return JobNotFound(f"No job '{job_id}'{self._place}; {self._see('tej list')}")
+        """The error for an id that is not in the queue; tej 0.6's words come first."""
+        return JobNotFound(f"No job '{job_id}'\n{self._where_to_look()}")
 
     def explain(self, error: Error) -> Error:
         """A server's error about one job, with the queue, and how to resolve it."""
         message = str(error)
-        if "\n" in message or " in queue " in message:
+        if "\n" in message:
             return error
         if isinstance(error, JobNotFound):
-            return JobNotFound(f"{message}{self._place}; {self._see('tej list')}")
-        if isinstance(error, JobAlreadyExists) and message.endswith("already exists"):
+            return JobNotFound(f"{message}\n{self._where_to_look()}")
+        if isinstance(error, JobAlreadyExists):
             return JobAlreadyExists(
-                f"{message}{self._place}; choose another id, use `--reuse` "
-                "(`ensure` in Python) to get that job, or delete it first"
+                f"{message}\nIt is in queue {self.path} on {self.destination}; choose "
+                "another id, use --reuse (`ensure`) to get that job, or delete it"
             )
         return error
 
-    @property
-    def _place(self) -> str:
-        return f" in queue {self.path} on {self.destination}"
-
-    def _see(self, command: str) -> str:
+    def _where_to_look(self) -> str:
         queue = "" if self.path == DEFAULT_TEJ_DIR else f" --queue {self.path}"
-        return f"see `{command} {self.destination}{queue}`"
+        return (
+            f"It is not in queue {self.path} on {self.destination}; "
+            f"`tej list {self.destination}{queue}` shows the jobs there"
+        )
 
 
 def log_warning(answer: Answer) -> None:
