@@ -10,11 +10,18 @@ import getpass
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tej.errors import Error, JobAlreadyExists, JobNotFound, RemoteCommandFailure
+from tej.errors import (
+    ConnectionFailed,
+    Error,
+    JobAlreadyExists,
+    JobNotFound,
+    RemoteCommandFailure,
+)
 from tej.job.status import check_job_reference
 from tej.queue.retry import Retries, with_retries
 from tej.queue.server_log import ServerLogger
@@ -63,11 +70,15 @@ class QueueConnection:
     """Scripts expected on the server; "any" once newer scripts were found there."""
     reached: bool = False
     """Whether the server has ever answered, which proves that its name is right."""
-    answers: int = 0
-    """Number of programs that have begun to answer."""
 
     def __post_init__(self) -> None:
         self.digest = self.digest or self.scripts.digest
+
+    def use_runtime(self, runtime: str, scripts: Scripts) -> None:
+        """Create queues with another runtime from now on."""
+        self.runtime = runtime
+        self.scripts = scripts
+        self.digest = scripts.digest
 
     def run(
         self,
@@ -78,10 +89,25 @@ class QueueConnection:
         """Send a program once; raises the error that its exit status stands for."""
         reply = Reply(program, take)
         log = self.make_logger()
+        begun = last = time.monotonic()
+
+        def receive(data: bytes) -> None:
+            nonlocal last
+            last = time.monotonic()
+            reply(data)
+
+        def send() -> Iterator[bytes]:
+            nonlocal last
+            for data in stdin:
+                yield data
+                last = time.monotonic()
+
         try:
-            done = self.transport.run(program.line, stdin, reply)
-        finally:
-            self.answers += reply.begun
+            done = self.transport.run(program.line, send(), receive)
+        except ConnectionFailed as error:
+            error.lasted = last - begun
+            self.reached |= reply.begun
+            raise
         self.reached = True
         log.append(reply.words_on_stderr(done))
         log.done()
@@ -134,7 +160,7 @@ class QueueConnection:
         patient: Callable[[], bool] = lambda: False,
     ) -> Result:
         """Call `attempt` under this queue's retry policy."""
-        return with_retries(self.retries, attempt, patient, lambda: self.answers)
+        return with_retries(self.retries, attempt, patient, lambda: self.reached)
 
     def _upgrade(self, digest: str) -> None:
         """Replace the server's scripts by ours; use the old ones if that is denied."""
