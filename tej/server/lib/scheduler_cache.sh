@@ -44,7 +44,11 @@ is_answered() {
     [ "$listing" = answer ] || return 0
     ! scheduler_listed_all || return 0
     [ -n "$ids" ] || [ "$extent" = whole ] || return 1
-    for item in $ids; do
+    set -f
+    # shellcheck disable=SC2086 # ids
+    set -- $ids
+    set +f
+    for item in "$@"; do
         look_up "$item" ''
         [ -n "$says" ] || return 1
     done
@@ -132,8 +136,11 @@ ask_scheduler() {
     # Those that were alive are asked about again, so that one answer serves all.
     extent=whole
     scheduler_listed_all || [ -z "$ids" ] || add_listed
+    set -f
     # shellcheck disable=SC2086 # ids
-    if scheduler_list $ids >"$fresh.list" 2>"$fresh.words" </dev/null; then
+    set -- $ids
+    set +f
+    if scheduler_list "$@" >"$fresh.list" 2>"$fresh.words" </dev/null; then
         { printf '%s answer %s\n' "$asked_at" "$extent" && cat "$fresh.list"; } >"$fresh" 2>/dev/null
     else
         IFS= read -r words <"$fresh.words" || :
@@ -159,6 +166,8 @@ add_listed() {
             queuedtej_* | runningtej_*) ids="$ids $item" ;;
         esac
     done <"$queue/scheduler/listing"
+    set -f
     # shellcheck disable=SC2086 # ids, one a line
     ids=$(printf '%s\n' $ids | sort -u)
+    set +f
 }
