@@ -84,9 +84,7 @@ def test_status_of_no_job(
     client: Command, destination: str, queue_path: Path, ended: str
 ) -> None:
     done = client("status", destination, "--queue", queue_path, "--id", "absent_1")
-    first, place = done.stderr.splitlines()
-    assert (done.status, done.stdout, first) == (3, "", "No job 'absent_1'")
-    assert str(queue_path) in place
+    assert (done.status, done.stdout, done.stderr) == (3, "", "No job 'absent_1'\n")
 
 
 def test_download_into_the_current_directory(
@@ -131,9 +129,7 @@ def test_kill_no_job(
     client: Command, destination: str, queue_path: Path, ended: str
 ) -> None:
     done = client("kill", destination, "--queue", queue_path, "--id", "absent")
-    first, place = done.stderr.splitlines()
-    assert (done.status, done.stdout, first) == (3, "", "No job 'absent'")
-    assert str(queue_path) in place
+    assert (done.status, done.stdout, done.stderr) == (3, "", "No job 'absent'\n")
 
 
 def test_delete_a_job(
