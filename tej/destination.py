@@ -1,4 +1,4 @@
-"""`user@host:port` to its parts and back, and without its password for logs."""
+"""Destination: parses `user@host:port`, and prints it without its password."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ __all__ = ["Destination", "destination_as_string", "parse_ssh_destination"]
 LOCAL = "local:"
 DEFAULT_PORT = 22
 
-# What a ProxyCommand's shell, or an option parser, could take for something else;
-# OpenSSH refuses the same characters.
-UNSAFE = re.compile(r"""[\s\x00-\x1f\x7f'"`$\\;&<>|(){},/@]|^-""")
+# Characters with a meaning for the shell of a ProxyCommand or for an option parser;
+# OpenSSH refuses them, too.  '%' is refused because ssh expands %h in a host name.
+UNSAFE_HOST = re.compile(r"""[\s\x00-\x1f\x7f'"`$\\;&<>|(){},/@%]|^-""")
+# A backslash separates a Windows domain from the user, '@' the user from a realm.
+UNSAFE_USER = re.compile(r"""[\s\x00-\x1f\x7f'"`$;&<>|(){},/]|^-|\\$""")
+ZONE = re.compile(r"[A-Za-z0-9._~-]+")
 SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 
@@ -26,8 +29,8 @@ SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 class Destination:
     """Where jobs run: a host reached over SSH, or this machine (`local:`).
 
-    What is None is left to `~/.ssh/config`, then to the defaults of ssh.  `host` may
-    be an alias from there.  The password is in neither `str()` nor `repr()`.
+    `~/.ssh/config`, then ssh's defaults, supply the parts that are None.  `host` may
+    be an alias from there.  Neither `str()` nor `repr()` contains the password.
     """
 
     host: str
@@ -38,11 +41,11 @@ class Destination:
     def __post_init__(self) -> None:
         if self.is_local:
             return
-        if not self.host or UNSAFE.search(self.host.partition("%")[0]):
+        if not _is_ipv6(self.host) and (
+            not self.host or ":" in self.host or UNSAFE_HOST.search(self.host)
+        ):
             raise InvalidDestination(f"Invalid host name: {self.host!r}")
-        if ":" in self.host and not _is_ipv6(self.host):
-            raise InvalidDestination(f"Invalid host name: {self.host!r}")
-        if self.user is not None and (not self.user or UNSAFE.search(self.user)):
+        if self.user is not None and (not self.user or UNSAFE_USER.search(self.user)):
             raise InvalidDestination(f"Invalid user name for host {self.host!r}")
         if self.port is not None and not 0 < self.port < 65536:
             raise InvalidDestination(
@@ -57,11 +60,11 @@ class Destination:
 
     @classmethod
     def parse(cls, text: str) -> Destination:
-        """Read `[ssh://][user[:password]@]host[:port]`, or `local:`.
+        """Parse `[ssh://][user[:password]@]host[:port]`, or `local:`.
 
-        An IPv6 address stands in brackets, or bare if there is no port.  With
-        `ssh://`, special characters in user and password are percent-encoded; without
-        it they are taken as they are.
+        An IPv6 address needs brackets if a port follows.  With `ssh://`, special
+        characters in user and password are percent-encoded; without it they are taken
+        literally.  `DOMAIN\\user@host` and `user@realm@host` are accepted, as by ssh.
         """
         if text.strip() == LOCAL:
             return cls(LOCAL)
@@ -72,7 +75,8 @@ class Destination:
                 raise _invalid(text, f"{scheme[1]}:// is not ssh://")
             rest = rest[scheme.end() :].removesuffix("/")
         login, at, address = rest.rpartition("@")
-        if "@" in login:
+        if "@" in login and (scheme or ":" in login):
+            # The second '@' may belong to a password, and then be part of a message.
             raise _invalid(text, "more than one '@'; write ssh:// and %40 for it")
         user, password = _login(text, login, decode=bool(scheme)) if at else (None,) * 2
         host, port = _address(text, address)
@@ -83,7 +87,7 @@ class Destination:
 
     @classmethod
     def from_mapping(cls, parts: Mapping[str, object]) -> Destination:
-        """Read the dictionary that tej 0.6 took in place of a string."""
+        """Parse the dictionary that tej 0.6 accepted in place of a string."""
         host = parts.get("hostname")
         if not isinstance(host, str) or not host:
             raise InvalidDestination("destination dictionary is missing hostname")
@@ -113,7 +117,7 @@ class Destination:
 
 
 def parse_ssh_destination(destination: str) -> dict[str, str | int]:
-    """The parts of a destination under tej 0.6's names; `username` is always there."""
+    """The parts of a destination, named as in tej 0.6; `username` is always present."""
     parsed = Destination.parse(destination)
     user = getpass.getuser() if parsed.user is None else parsed.user
     parts: dict[str, str | int] = {"hostname": parsed.host, "username": user}
@@ -167,8 +171,11 @@ def _port(text: str, port: str) -> int:
 
 
 def _is_ipv6(host: str) -> bool:
+    address, percent, zone = host.partition("%")
+    if percent and not ZONE.fullmatch(zone):
+        return False
     try:
-        ipaddress.IPv6Address(host)
+        ipaddress.IPv6Address(address)
     except ValueError:
         return False
     return True

@@ -37,6 +37,9 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "limit": "Limit the number of running jobs of a queue.",
     },
     "Server": {
+        "connect": "Log in to a server once, for all commands that follow.",
+        "disconnect": "Close the connection to a server.",
+        "doctor": "Check the connection and the server, step by step.",
         "setup": "Create a queue on a server (optional).",
         "runtime-check": "Test a runtime with short jobs on a server.",
         "completion": "Print a script that completes commands in a shell.",

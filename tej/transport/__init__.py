@@ -75,7 +75,7 @@ def open_transport(
         config_file=config_file,
         key=key,
         known_hosts=known_hosts,
-        persist=_persist(persist or os.environ.get("TEJ_PERSIST") or "60"),
+        persist=check_persist(persist or os.environ.get("TEJ_PERSIST") or "60"),
     )
     if name == "openssh":
         if destination.password or key or known_hosts:
@@ -106,8 +106,10 @@ def _choose(name: str | None, needs_paramiko: bool) -> str:
     return name
 
 
-def _persist(time: str) -> str:
+def check_persist(time: str) -> str:
+    """A time as ControlPersist takes it; raises ValueError for another text."""
     text = str(time)
     if not re.fullmatch(r"([0-9]+[smhdwSMHDW]?)+", text):
         raise ValueError(f"persist: {text!r} is not a time such as 60, 10m or 8h")
-    return text
+    # For ssh, 0 means for ever.
+    return text if re.search(r"[1-9]", text) else "1"

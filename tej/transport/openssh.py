@@ -11,13 +11,29 @@ import contextlib
 import logging
 import os
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
+from tej.destination import Destination
 from tej.errors import ConnectionFailed
-from tej.transport.openssh_master import Master, SshConfig, is_alive, read_config
+from tej.transport.openssh_master import (
+    Master,
+    SshConfig,
+    is_alive,
+    read_config,
+    socket_path,
+    stop_master,
+)
 from tej.transport.openssh_mux import MuxClient, Refused, make_pipes
 from tej.transport.pipes import PipeProcess
-from tej.transport.pool import Address, Connection, PooledTransport
+from tej.transport.pool import (
+    MAX_CONNECTIONS,
+    Address,
+    Connection,
+    PooledTransport,
+)
 from tej.transport.process_io import IN_DOUBT, IdleTimer
+from tej.transport.settings import Settings
 from tej.transport.start import COMMAND, Start
 
 logger = logging.getLogger("tej")
@@ -175,3 +191,50 @@ class MasterSession(PipeProcess):
         failure = ConnectionFailed(f"The connection to {where} was lost; {IN_DOUBT}")
         failure.__cause__ = EOFError("ssh has ended")
         return failure
+
+
+@dataclass(frozen=True)
+class Login:
+    """A connection of `ssh` that all processes of a user share."""
+
+    where: str
+    """user@host:port."""
+    new: bool
+    """Whether this call has logged in; if not, somebody had done so before."""
+    own: bool
+    """False for a master of the user's own ssh configuration."""
+    socket: Path
+    persist: str
+    """How long the connection stays open after its last use, as ControlPersist."""
+
+
+def log_in(destination: Destination, settings: Settings) -> Login:
+    """Log in, for all programs that use the openssh transport from now on.
+
+    Raises ConnectionFailed.
+    """
+    config = read_config(destination, settings)
+    master = Master(config, settings)
+    new = master.ensure()
+    configured = config.first("controlpersist")
+    theirs = not master.own and configured not in ("", "no", "false")
+    persist = configured if theirs else settings.persist
+    return Login(config.where, new, master.own, master.path, persist)
+
+
+def log_out(destination: Destination) -> bool:
+    """End tej's connections to a destination; True if there was one.
+
+    Programs that use them lose their connection.  A master of the user's own ssh
+    configuration is left alone.
+    """
+    config = read_config(destination, Settings())
+    paths = [socket_path(config, number) for number in range(MAX_CONNECTIONS)]
+    stopped = [stop_master(path) for path in paths]
+    return any(stopped)
+
+
+def user_master(destination: Destination) -> Path | None:
+    """The socket of a running master of the user's own configuration."""
+    path = read_config(destination, Settings()).user_socket
+    return path if path is not None and is_alive(path) else None

@@ -1,5 +1,6 @@
-"""A real sshd on a free loopback port, with throw-away keys and a configuration of its
-own: it touches nothing of the machine's and ends with the test.
+"""sshd for tests: a real one on a free loopback port, with keys and files of its own.
+
+It touches nothing of the machine's, and ends with the test.
 
     with Sshd(folder) as sshd:
         tej.RemoteQueue(sshd.destination)     # with sshd.config(...) as ssh_config
@@ -67,6 +68,7 @@ class Sshd:
         address: str = "127.0.0.1",
         host_key_types: Sequence[str] = ("ed25519", "rsa"),
         port: int | None = None,
+        program: Path | None = None,
     ) -> None:
         self.folder = folder
         self.address = address
@@ -80,6 +82,8 @@ class Sshd:
         self.options = list(options)
         self.host_key_types = tuple(host_key_types)
         self.port = port or free_port(address)
+        self.program = program
+        """Another name for sshd: PAM looks for a service of that name."""
         self.key = folder / "id_ed25519"
         self.authorized_keys = folder / "authorized_keys"
         self.known_hosts = folder / "known_hosts"
@@ -141,7 +145,7 @@ class Sshd:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        sshd = sshd_path()
+        sshd = str(self.program or sshd_path())
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         config = self.folder / "sshd_config"

@@ -169,3 +169,33 @@ def test_any_text_is_a_destination_or_refused(text: str) -> None:
         return
     again = Destination.parse(str(destination))
     assert (again.host, again.user) == (destination.host, destination.user)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x%$(touch f)",
+        "x%h",
+        "fe80::1%$(id)",
+        "fe80::1%eth0;id",
+        "::1%\n",
+        "-oProxyCommand=id",
+        "host\nProxyCommand id",
+        "-l@host",
+        "me\\@host",
+        "me;id@host",
+        "me\nx@host",
+    ],
+)
+def test_names_that_openssh_refuses_are_refused(text: str) -> None:
+    with pytest.raises(InvalidDestination):
+        Destination.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "user"), [("DOM\\user@host", "DOM\\user"), ("u@realm@host", "u@realm")]
+)
+def test_users_of_domains_and_realms_are_accepted(text: str, user: str) -> None:
+    found = Destination.parse(text)
+    assert (found.user, found.host) == (user, "host")
+    assert Destination.parse(str(found)) == found

@@ -1,0 +1,74 @@
+"""`tej connect`: log in once, for all commands that follow."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from tej.cli import output
+from tej.cli.command import command as make_command
+from tej.cli.command import host_key_option, json_option, split_words
+from tej.destination import Destination
+
+
+@make_command("connect", example="tej connect lab --persist 8h")
+@click.argument("words", nargs=-1, metavar="[DESTINATION]")
+@click.option(
+    "--persist",
+    metavar="TIME",
+    envvar="TEJ_PERSIST",
+    show_envvar=True,
+    default="8h",
+    show_default=True,
+    help="Close the connection when it was unused for this time: 60, 10m, 8h.",
+)
+@host_key_option
+@json_option
+def command(
+    words: tuple[str, ...], persist: str, accept_new_host_key: bool, as_json: bool
+) -> None:
+    """Log in to a server once, for all commands that follow.
+
+    `ssh` asks for passwords and codes at the terminal.  Every tej of this user then
+    uses the same connection, until it was unused for the time given, or until
+    `tej disconnect`.
+    """
+    from tej.transport import check_persist
+    from tej.transport.openssh import log_in
+    from tej.transport.settings import Settings
+
+    destination = Destination.parse(split_words(words, ())[0])
+    if destination.is_local:
+        raise click.UsageError("local: is this machine: there is nothing to connect to")
+    try:
+        time = check_persist(persist)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--persist") from error
+    settings = Settings(
+        terminal=sys.stdin.isatty() and os.name == "posix",
+        accept_new_host_key=accept_new_host_key,
+        persist=time,
+    )
+    login = log_in(destination, settings)
+    if as_json:
+        output.print_json(
+            {
+                "server": login.where,
+                "new": login.new,
+                "socket": str(login.socket),
+                "persist": login.persist if login.new or not login.own else None,
+            }
+        )
+        return
+    state = "Connected" if login.new else "Already connected"
+    output.say(f"{state} to {login.where}", err=True)
+    if not login.own:
+        output.say("The connection is that of your own ssh configuration", err=True)
+    elif login.new:
+        output.say(
+            f"The connection stays open for {login.persist} after its last use; "
+            "`tej disconnect` closes it.",
+            err=True,
+        )

@@ -1,0 +1,39 @@
+"""`tej disconnect`: close the shared connection to a server."""
+
+from __future__ import annotations
+
+import click
+
+from tej.cli import output
+from tej.cli.command import command as make_command
+from tej.cli.command import json_option, split_words
+from tej.destination import Destination
+
+
+@make_command("disconnect", example="tej disconnect lab")
+@click.argument("words", nargs=-1, metavar="[DESTINATION]")
+@json_option
+def command(words: tuple[str, ...], as_json: bool) -> None:
+    """Close the connection to a server that `tej connect` or another command opened.
+
+    Commands that use it at this moment connect again.  Jobs are not affected.
+    """
+    from tej.transport.openssh import log_out, user_master
+
+    destination = Destination.parse(split_words(words, ())[0])
+    if destination.is_local:
+        raise click.UsageError("local: is this machine: there is no connection")
+    closed = log_out(destination)
+    left = user_master(destination)
+    if as_json:
+        socket = None if left is None else str(left)
+        output.print_json({"closed": closed, "own_master": socket})
+        return
+    if left is not None:
+        output.say(
+            f"Your ssh configuration has a connection of its own at {left}: end it "
+            f"with `ssh -O exit {destination.host}`",
+            err=True,
+        )
+    elif not closed:
+        output.say(f"There is no connection to {destination}", err=True)

@@ -1,0 +1,321 @@
+"""The openssh transport: masters, logins at a terminal, and what only ssh can do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from servers.sshd import Sshd, make_key
+from servers.users import Users
+
+from tej.destination import Destination
+from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
+from tej.transport import Transport, open_transport
+from tej.transport.openssh_master import (
+    read_config,
+    runtime_directory,
+    socket_path,
+    stop_master,
+)
+from tej.transport.openssh_mux import MuxClient
+from tej.transport.settings import Settings
+
+Connect = Callable[..., Transport]
+Start = Callable[..., Sshd]
+
+
+@pytest.fixture(autouse=True)
+def _openssh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEJ_TRANSPORT", "openssh")
+
+
+def master_of(destination: str, config: Path) -> Path:
+    """The socket of the master for a destination."""
+    settings = Settings(config_file=config)
+    return socket_path(read_config(Destination.parse(destination), settings))
+
+
+@pytest.fixture
+def server(start_sshd: Start, tmp_path: Path) -> Iterator[Sshd]:
+    """A server of the test's own, whose ssh_config is `folder`/ssh_config."""
+    server = start_sshd()
+    config = server.config(server.folder)
+    yield server
+    stop_master(master_of(server.destination, config))
+
+
+@pytest.fixture
+def ssh(server: Sshd, connect: Connect) -> Transport:
+    return connect(
+        server.destination, config_file=server.folder / "ssh_config", timeout=2
+    )
+
+
+def pid_of(path: Path) -> int:
+    with MuxClient(str(path), 5) as mux:
+        return mux.pid()
+
+
+def test_processes_share_one_login(server: Sshd, ssh: Transport) -> None:
+    config = server.folder / "ssh_config"
+    for _ in range(3):
+        with open_transport(
+            Destination.parse(server.destination), config_file=config
+        ) as other:
+            assert other.run("printf 1").stdout == b"1"
+    assert ssh.run("printf 1").stdout == b"1"
+    assert server.log.read_text().count("Accepted publickey") == 1
+
+
+def test_exit_status_255_is_the_programs_own(ssh: Transport) -> None:
+    assert ssh.run("exit 255").status == 255
+
+
+def test_killed_master_is_replaced(server: Sshd, ssh: Transport) -> None:
+    ssh.run("true")
+    path = master_of(server.destination, server.folder / "ssh_config")
+    os.kill(pid_of(path), signal.SIGKILL)
+    assert ssh.run("printf again").stdout == b"again"
+
+
+def test_hung_master_is_replaced(server: Sshd, ssh: Transport) -> None:
+    ssh.run("true")
+    path = master_of(server.destination, server.folder / "ssh_config")
+    pid = pid_of(path)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert ssh.run("printf again").stdout == b"again"
+        assert pid_of(path) != pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_master_of_the_users_configuration_is_used(
+    server: Sshd, connect: Connect, ssh_masters: Path
+) -> None:
+    path = ssh_masters / "mine"
+    text = f"ControlMaster auto\nControlPath {path}\nControlPersist 30\n"
+    config = server.config(server.folder, text)
+    address = [f"{server.user}@{server.address}", "-p", str(server.port)]
+    subprocess.run(
+        ["ssh", "-F", config, "-MNf", *address], check=True, capture_output=True
+    )
+    pid = pid_of(path)
+    try:
+        transport = connect(server.destination, config_file=config)
+        assert transport.run("printf 1").stdout == b"1"
+        assert pid_of(path) == pid
+        assert server.connections() == 1
+        assert not master_of(server.destination, config).exists()
+    finally:
+        stop_master(path)
+
+
+def test_sockets_are_private_and_short(server: Sshd) -> None:
+    path = master_of(server.destination, server.folder / "ssh_config")
+    assert runtime_directory().stat().st_mode & 0o777 == 0o700
+    assert len(str(path)) < 104 - 17
+
+
+def test_directory_that_others_can_read_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp/tej-test-absent")
+    monkeypatch.setattr("tempfile.tempdir", "/tmp/tej-test-absent")
+    planted = Path(f"/tmp/tej-{os.getuid()}")
+    if planted.exists():
+        pytest.skip(f"{planted} exists here")
+    planted.symlink_to(tmp_path)
+    try:
+        with pytest.raises(ConnectionFailed, match="private directory"):
+            runtime_directory()
+    finally:
+        planted.unlink()
+
+
+def test_unknown_host_key_is_named(server: Sshd, connect: Connect) -> None:
+    config = server.folder / "stranger"
+    config.write_text("UserKnownHostsFile none\nGlobalKnownHostsFile none\n")
+    with pytest.raises(HostKeyRejected, match=r"not known.*SHA256.*--accept-new"):
+        connect(server.destination, config_file=config).run("true")
+
+
+def test_changed_host_key_is_named(server: Sshd, ssh: Transport) -> None:
+    key = make_key(server.folder / "other").with_suffix(".pub").read_text()
+    server.known_hosts.write_text(f"[{server.address}]:{server.port} {key}")
+    with pytest.raises(HostKeyRejected, match=r"HAS CHANGED.*ssh-keygen -f"):
+        ssh.run("true")
+
+
+def test_refused_login_says_what_was_tried(server: Sshd, ssh: Transport) -> None:
+    server.authorized_keys.write_text("")
+    with pytest.raises(AuthenticationFailed) as caught:
+        ssh.run("true")
+    message = str(caught.value)
+    assert str(server.key) in message
+    assert "The server accepts: publickey" in message
+    assert "Permission denied" in message
+
+
+def test_variables_of_sendenv_and_setenv_arrive(
+    start_sshd: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_sshd(options=["AcceptEnv LC_*"])
+    monkeypatch.setenv("LC_SENT", "two words")
+    config = server.config(server.folder, "SendEnv LC_SENT\nSetEnv LC_SET=blue\n")
+    transport = connect(server.destination, config_file=config)
+    done = transport.run('printf "%s|%s" "$LC_SENT" "$LC_SET"')
+    assert done.stdout == b"two words|blue"
+
+
+CODES = """#!/bin/sh
+# Accepts each one-time code once: PAM passes what the user typed on stdin.
+IFS= read -r code || :
+[ -n "$code" ] && mv "CODES/$code" "CODES/used-$code"
+"""
+
+
+@pytest.fixture
+def two_factor(
+    require: Callable[[str], None], start_sshd: Start, users: Users
+) -> Iterator[Sshd]:
+    """A server that wants a key, and then a code that it accepts once."""
+    require("root")
+    service = f"tejsshd{os.getpid()}"
+    program = users.folder / service
+    program.symlink_to("/usr/sbin/sshd")
+    codes = users.folder / "codes"
+    codes.mkdir()
+    check = users.folder / "check"
+    check.write_text(CODES.replace("CODES", str(codes)))
+    check.chmod(0o755)
+    pam = Path("/etc/pam.d") / service
+    pam.write_text(
+        f"auth required pam_exec.so expose_authtok quiet {check}\n"
+        # pam_exec has no opinion on credentials, and some module has to have one.
+        "auth required pam_permit.so\n"
+        "account required pam_permit.so\nsession required pam_permit.so\n"
+    )
+    try:
+        for code in ("123456", "654321"):
+            (codes / code).touch()
+        yield start_sshd(
+            folder=users.folder / "sshd",
+            program=program,
+            options=[
+                "UsePAM yes",
+                "KbdInteractiveAuthentication yes",
+                "AuthenticationMethods publickey,keyboard-interactive",
+            ],
+        )
+    finally:
+        pam.unlink()
+
+
+def test_two_factor_login_is_asked_for_once(
+    two_factor: Sshd, client_home: Path, tmp_path: Path
+) -> None:
+    import pexpect
+
+    (client_home / ".ssh/config").write_text(
+        f"Host site\n HostName {two_factor.address}\n Port {two_factor.port}\n"
+        f"User {two_factor.user}\n{two_factor.client_options}"
+    )
+    tej = [sys.executable, "-m", "tej"]
+    environment = {**os.environ, "TEJ_QUEUE": str(tmp_path / "queue")}
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*tej, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+
+    # Without a terminal: an error with the way out, no prompt that hangs.
+    refused = call("list", "site")
+    assert refused.returncode == 1
+    assert "tej connect site" in refused.stderr
+    assert "keyboard-interactive" in refused.stderr
+
+    terminal = pexpect.spawn(
+        tej[0], [*tej[1:], "connect", "site"], env=environment, timeout=30
+    )
+    terminal.expect("assword")
+    terminal.sendline("123456")
+    terminal.expect("Connected to")
+    terminal.expect("after its last use")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    try:
+        call("setup", "-r", "default", "site")
+        for _ in range(2):
+            done = call("list", "site")
+            assert (done.returncode, done.stderr) == (0, "")
+        assert two_factor.log.read_text().count("Accepted keyboard-interactive") == 1
+    finally:
+        assert call("disconnect", "site").returncode == 0
+    assert "no connection" in call("disconnect", "site").stderr
+
+
+def test_dropbear_is_a_server_like_any_other(
+    require: Callable[[str], None], users: Users, connect: Connect, tmp_path: Path
+) -> None:
+    require("dropbear")
+    from jobs import wait_until
+    from servers.sshd import free_port
+
+    user = users.add()
+    key = make_key(tmp_path / "key")
+    folder = user.home / ".ssh"
+    folder.mkdir(mode=0o700)
+    (folder / "authorized_keys").write_text(key.with_suffix(".pub").read_text())
+    subprocess.run(["chown", "-R", user.name, folder], check=True)
+    host_key, port = tmp_path / "host", free_port()
+    subprocess.run(
+        ["dropbearkey", "-t", "ed25519", "-f", host_key],
+        check=True,
+        capture_output=True,
+    )
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        f"IdentityFile {key}\nStrictHostKeyChecking accept-new\n"
+        f"UserKnownHostsFile {tmp_path}/known\nGlobalKnownHostsFile none\n"
+    )
+    options = ["-F", "-E", "-r", host_key, "-p", f"127.0.0.1:{port}"]
+    with subprocess.Popen(["dropbear", *options], stderr=subprocess.DEVNULL) as server:
+        try:
+            destination = f"{user.name}@127.0.0.1:{port}"
+            for name in ("openssh", "paramiko"):
+                ssh = connect(destination, config_file=config, transport=name)
+
+                def answers(ssh: Transport = ssh) -> bool:
+                    try:
+                        return ssh.run("cat; exit 3", [b"data"]).stdout == b"data"
+                    except ConnectionFailed:
+                        return False
+
+                wait_until(answers)
+                assert ssh.run("exit 255").status == 255
+                ssh.close()
+            stop_master(master_of(destination, config))
+        finally:
+            server.terminate()
+
+
+def test_threads_log_in_once(server: Sshd, ssh: Transport) -> None:
+    threads = [threading.Thread(target=ssh.run, args=("true",)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.log.read_text().count("Accepted publickey") == 1
