@@ -39,6 +39,7 @@ def command(
             path or check_queue(),
             runtime,
             ask=ask_for_secret if sys.stdin.isatty() else None,
+            terminal=sys.stdin.isatty(),
             accept_new_host_key=accept_new_host_key,
         )
     except ValueError as error:

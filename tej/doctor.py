@@ -1,0 +1,204 @@
+"""Doctor: walks the path to a server step by step, and says where it breaks.
+
+Nothing is changed on the server, and no step contains a secret: the output is meant
+for bug reports.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from tej.destination import Destination
+from tej.errors import AuthenticationFailed, ConnectionFailed, Error, HostKeyRejected
+from tej.queue.remote import RemoteQueue
+from tej.server.scripts import sent_script
+from tej.transport import Transport
+from tej.transport.ssh_config import HostConfig, look_up
+from tej.version import __version__
+
+SLOW_LOGIN = 3.0
+SLOW_CLOCK = 60
+MEGABYTE = 1 << 20
+SAMPLE = 4
+
+
+class State(Enum):
+    """Result of one step."""
+
+    OK = "ok"
+    WARNING = "warning"
+    TROUBLE = "trouble"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finding."""
+
+    name: str
+    state: State
+    text: str
+    way_out: str = ""
+    """How to resolve the trouble."""
+
+
+def examine(queue: RemoteQueue, destination: Destination) -> Iterator[Step]:
+    """Check everything on the way to a server, and the server itself.
+
+    Stops at the first step without which no other can succeed.
+    """
+    yield Step(
+        "tej",
+        State.OK,
+        f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
+    )
+    if not destination.is_local:
+        yield _client(queue.transport)
+        try:
+            config = look_up(destination.host, destination.user, destination.port)
+        except ConnectionFailed as error:
+            yield Step("configuration", State.TROUBLE, str(error))
+            return
+        yield _configuration(config)
+        for step in _network(config):
+            yield step
+            if step.state is State.TROUBLE:
+                return
+    yield from _server(queue)
+
+
+def _client(transport: Transport) -> Step:
+    kind = type(transport).__name__.removesuffix("Transport").lower()
+    if shutil.which("ssh") is None:
+        return Step("ssh", State.WARNING, f"no `ssh` on the PATH; tej uses {kind}")
+    done = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False)
+    agent = "an agent" if os.environ.get("SSH_AUTH_SOCK") else "no agent"
+    version = (done.stderr or done.stdout).strip()
+    return Step("ssh", State.OK, f"{version}; tej uses {kind}; {agent}")
+
+
+def _configuration(config: HostConfig) -> Step:
+    parts = [config.where]
+    if config.proxy_jump:
+        parts.append(f"ProxyJump {config.proxy_jump}")
+    if config.proxy_command:
+        # Its arguments may contain a secret.
+        parts.append(f"ProxyCommand {config.proxy_command.split()[0]} ...")
+    keys = [path.name for path in config.identity_files if path.exists()]
+    parts.append(f"key files: {', '.join(keys) or 'none'}")
+    if config.unsupported:
+        names = ", ".join(config.unsupported)
+        parts.append(f"only the openssh transport honours {names}")
+    return Step("configuration", State.OK, "; ".join(parts))
+
+
+def _network(config: HostConfig) -> Iterator[Step]:
+    if config.proxy_jump or config.proxy_command:
+        yield Step("network", State.OK, "not tested: the way leads through a proxy")
+        return
+    try:
+        found = socket.getaddrinfo(config.host, config.port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        yield Step(
+            "name",
+            State.TROUBLE,
+            f"{config.host} cannot be found: {error}",
+            "check the name, and Host in ~/.ssh/config",
+        )
+        return
+    addresses = ", ".join(dict.fromkeys(str(one[4][0]) for one in found))
+    yield Step("name", State.OK, f"{config.host} is {addresses}")
+    begun = time.monotonic()
+    try:
+        with socket.create_connection((config.host, config.port), 10) as sock:
+            sock.settimeout(10)
+            banner = sock.recv(255).decode("ascii", "replace").strip()
+    except OSError as error:
+        yield Step(
+            "port",
+            State.TROUBLE,
+            f"port {config.port} does not answer: {error}",
+            "is sshd running there, and does a firewall permit the connection?",
+        )
+        return
+    took = time.monotonic() - begun
+    if not banner.startswith("SSH-"):
+        way_out = "is the port right?"
+        yield Step("port", State.TROUBLE, f"no SSH server: {banner[:60]!r}", way_out)
+        return
+    yield Step("port", State.OK, f"{banner} after {took * 1000:.0f} ms")
+
+
+def _server(queue: RemoteQueue) -> Iterator[Step]:
+    begun = time.monotonic()
+    try:
+        done = queue.transport.run("exit 7")
+    except HostKeyRejected as error:
+        yield Step("host key", State.TROUBLE, str(error))
+        return
+    except AuthenticationFailed as error:
+        yield Step("login", State.TROUBLE, str(error))
+        return
+    except ConnectionFailed as error:
+        yield Step("connection", State.TROUBLE, str(error))
+        return
+    took = time.monotonic() - begun
+    yield Step("login", State.OK, f"logged in after {took:.1f} s")
+    if done.status != 7:
+        text = (done.stdout + done.stderr).decode("utf-8", "replace").strip()[-200:]
+        yield Step(
+            "shell", State.TROUBLE, f"the server runs no programs, but says: {text}"
+        )
+        return
+    try:
+        yield from _round_trips(queue.transport, done.stderr)
+        output = queue.shell(sent_script("doctor.sh"), str(queue.queue))
+    except Error as error:
+        yield Step("server", State.TROUBLE, str(error))
+        return
+    yield from map(_parse, output.decode("utf-8", "replace").splitlines())
+
+
+def _round_trips(transport: Transport, noise: bytes) -> Iterator[Step]:
+    times = []
+    for _ in range(3):
+        begun = time.monotonic()
+        transport.run(":")
+        times.append(time.monotonic() - begun)
+    text = f"{min(times) * 1000:.0f} ms for a program"
+    way_out = "make .bashrc, .zshenv or .cshrc fast for shells that are not interactive"
+    slow = min(times) > SLOW_LOGIN
+    state = State.WARNING if slow else State.OK
+    yield Step("round trip", state, text, way_out if slow else "")
+    if noise:
+        yield Step(
+            "start-up files",
+            State.WARNING,
+            f"they print {len(noise)} bytes on stderr, which tej ignores",
+        )
+    begun = time.monotonic()
+    transport.run("cat >/dev/null", [bytes(MEGABYTE)] * SAMPLE)
+    up = SAMPLE / (time.monotonic() - begun)
+    begun = time.monotonic()
+    transport.run(f"head -c {SAMPLE * MEGABYTE} /dev/zero", stdout=len)
+    down = SAMPLE / (time.monotonic() - begun)
+    yield Step("throughput", State.OK, f"{up:.0f} MB/s up, {down:.0f} MB/s down")
+
+
+def _parse(line: str) -> Step:
+    name, _, rest = line.partition("\t")
+    state, _, text = rest.partition("\t")
+    if name == "clock" and text.isdigit():
+        difference = int(text) - round(time.time())
+        late = abs(difference) > SLOW_CLOCK
+        words = f"differs by {difference} s from this machine's"
+        return Step("clock", State.WARNING if late else State.OK, words)
+    known = {one.value for one in State}
+    return Step(name, State(state) if state in known else State.WARNING, text)

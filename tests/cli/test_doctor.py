@@ -1,0 +1,49 @@
+"""`tej doctor`: finds what is wrong on the way, and says nothing secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from servers.sshd import Sshd, free_port
+
+
+def doctor(destination: str, *options: str) -> tuple[int, dict[str, dict[str, str]]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tej", "doctor", destination, "--json", *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TEJ_TRANSPORT": ""},
+    )
+    assert done.stderr == ""
+    steps = json.loads(done.stdout)["steps"]
+    return done.returncode, {step["name"]: step for step in steps}
+
+
+def test_healthy_server_has_no_trouble(sshd: Sshd, client_home: Path) -> None:
+    status, steps = doctor("server", "--queue", "never/made")
+    assert status == 0
+    assert steps["login"]["state"] == steps["home"]["state"] == "ok"
+    assert "does not exist yet" in steps["queue"]["text"]
+    assert sshd.home is not None
+    assert not (sshd.home / "never").exists()
+
+
+def test_closed_port_is_found(client_home: Path) -> None:
+    status, steps = doctor(f"127.0.0.1:{free_port()}")
+    assert status == 1
+    assert steps["port"]["state"] == "trouble"
+    assert "login" not in steps
+
+
+def test_refused_login_is_explained(sshd: Sshd, client_home: Path) -> None:
+    config = client_home / ".ssh/config"
+    text = config.read_text().replace(str(sshd.key), "/nowhere/key")
+    config.write_text(text)
+    status, steps = doctor("server")
+    assert status == 1
+    assert "publickey" in steps["login"]["text"]
