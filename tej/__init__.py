@@ -4,51 +4,53 @@ queue = tej.RemoteQueue("user@server.example.org")
 job = queue.ensure("simulation/", script="start.sh")
 job.wait()
 job.download(["results.csv", "plots/*.png"], directory="out")
+
+Names are imported when they are used first (PEP 562), so that `tej --help` is fast.
 """
 
-from tej.destination import destination_as_string, parse_ssh_destination
-from tej.errors import (
-    AuthenticationFailed,
-    ConnectionFailed,
-    DownloadFailed,
-    Error,
-    HostKeyRejected,
-    InvalidDestination,
-    InvalidJobDirectory,
-    InvalidJobId,
-    JobAlreadyExists,
-    JobFailed,
-    JobNotFound,
-    JobStillRunning,
-    QueueDoesntExist,
-    QueueExists,
-    QueueLinkBroken,
-    QueueNotTrusted,
-    RemoteCommandFailure,
-    WaitTimeout,
-)
-from tej.job.resources import Resources
-from tej.job.signature import signature
-from tej.job.status import JobState, JobStatus
-from tej.queue import (
-    DEFAULT_TEJ_DIR,
-    Batch,
-    Downloaded,
-    Job,
-    JobSpec,
-    Killed,
-    Outcome,
-    RemoteQueue,
-    Retries,
-    Run,
-    RunResult,
-    as_completed,
-    close_shared_queues,
-    run_many,
-    shared_queue,
-)
-from tej.queue.server_log import ServerLogger
-from tej.version import __version__
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tej.destination import destination_as_string, parse_ssh_destination
+    from tej.errors import (
+        AuthenticationFailed,
+        ConnectionFailed,
+        DownloadFailed,
+        Error,
+        HostKeyRejected,
+        InvalidDestination,
+        InvalidJobDirectory,
+        InvalidJobId,
+        JobAlreadyExists,
+        JobFailed,
+        JobNotFound,
+        JobStillRunning,
+        QueueDoesntExist,
+        QueueExists,
+        QueueLinkBroken,
+        QueueNotTrusted,
+        RemoteCommandFailure,
+        WaitTimeout,
+    )
+    from tej.job.resources import Resources
+    from tej.job.signature import make_id, signature
+    from tej.job.spec import JobSpec
+    from tej.job.status import JobState, JobStatus, format_duration
+    from tej.queue.batch import Batch, Run, RunResult, run_many
+    from tej.queue.completed import as_completed
+    from tej.queue.connection import DEFAULT_TEJ_DIR
+    from tej.queue.download import Downloaded
+    from tej.queue.logs import Logs, Piece
+    from tej.queue.management import Killed
+    from tej.queue.remote import Job, RemoteQueue
+    from tej.queue.retry import Retries
+    from tej.queue.server_log import ServerLogger
+    from tej.queue.shared import close_shared_queues, shared_queue
+    from tej.queue.submission import Outcome
+    from tej.version import __version__
 
 __all__ = [
     "DEFAULT_TEJ_DIR",
@@ -71,7 +73,9 @@ __all__ = [
     "JobStatus",
     "JobStillRunning",
     "Killed",
+    "Logs",
     "Outcome",
+    "Piece",
     "QueueDoesntExist",
     "QueueExists",
     "QueueLinkBroken",
@@ -88,8 +92,49 @@ __all__ = [
     "as_completed",
     "close_shared_queues",
     "destination_as_string",
+    "format_duration",
+    "make_id",
     "parse_ssh_destination",
     "run_many",
     "shared_queue",
     "signature",
 ]
+
+_HOMES = {
+    "tej.destination": {"destination_as_string", "parse_ssh_destination"},
+    "tej.job.resources": {"Resources"},
+    "tej.job.signature": {"make_id", "signature"},
+    "tej.job.spec": {"JobSpec"},
+    "tej.job.status": {"JobState", "JobStatus", "format_duration"},
+    "tej.queue.batch": {"Batch", "Run", "RunResult", "run_many"},
+    "tej.queue.completed": {"as_completed"},
+    "tej.queue.connection": {"DEFAULT_TEJ_DIR"},
+    "tej.queue.download": {"Downloaded"},
+    "tej.queue.logs": {"Logs", "Piece"},
+    "tej.queue.management": {"Killed"},
+    "tej.queue.remote": {"Job", "RemoteQueue"},
+    "tej.queue.retry": {"Retries"},
+    "tej.queue.server_log": {"ServerLogger"},
+    "tej.queue.shared": {"close_shared_queues", "shared_queue"},
+    "tej.queue.submission": {"Outcome"},
+    "tej.version": {"__version__"},
+}
+"""The module of each public name that is not an error."""
+
+_SUBMODULES = {"destination", "errors", "job", "queue", "submission", "utils"}
+"""Modules that `import tej` has made available since tej 0.6."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return import_module(f"tej.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'tej' has no attribute {name!r}")
+    home = next((one for one, names in _HOMES.items() if name in names), "tej.errors")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

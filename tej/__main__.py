@@ -1,10 +1,11 @@
-"""The `tej` command; also `python -m tej`, where it is not on the path."""
+"""The `tej` command, also as `python -m tej`."""
 
+import os
 import sys
 
 
 def main() -> None:
-    """Run it.  Ctrl-C is no error, also while there is nobody yet to say so."""
+    """Run the command line; Ctrl-C is reported without a traceback."""
     try:
         from tej.cli import main as run
 
@@ -14,5 +15,22 @@ def main() -> None:
         sys.exit(130)
 
 
+def leave_current_directory() -> None:
+    """Import nothing from the current directory.
+
+    `python -m` puts it first on the path, where a user's `click.py` or `queue.py` would
+    replace the module that tej needs.
+    """
+    if getattr(sys.flags, "safe_path", False) or not sys.path:
+        return
+    try:
+        current = os.getcwd()  # noqa: PTH109 (pathlib would be imported from there)
+    except FileNotFoundError:
+        current = ""
+    if sys.path[0] in ("", current):
+        del sys.path[0]
+
+
 if __name__ == "__main__":
+    leave_current_directory()
     main()

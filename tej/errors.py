@@ -1,26 +1,26 @@
-"""What can go wrong, by who can do something about it.
+"""Errors of tej, ordered by who can act on them.
 
     Error
-    ├── InvalidDestination        the address cannot be read
-    ├── InvalidJobId              the id could not be a directory's name
-    ├── InvalidJobDirectory       what is to be uploaded cannot be a job
-    ├── QueueDoesntExist          there is no queue at that path
-    │   └── QueueLinkBroken       ... a link leads nowhere, or in a circle
-    ├── QueueExists               something is there already, and stays
-    ├── QueueNotTrusted           other users can write to the queue
+    ├── InvalidDestination        the destination cannot be parsed
+    ├── InvalidJobId              the id cannot be a directory name
+    ├── InvalidJobDirectory       the directory cannot be submitted
+    ├── QueueDoesntExist          no queue at that path
+    │   └── QueueLinkBroken       a link to a queue is dangling or circular
+    ├── QueueExists               the path is taken, and was left as it is
+    ├── QueueNotTrusted           other users can change the queue's scripts
     ├── JobNotFound
     ├── JobAlreadyExists
     ├── JobStillRunning
-    ├── JobFailed                 it ended, but not well
-    ├── WaitTimeout               it has not ended in the time given
-    ├── DownloadFailed            a file is not there, or leads elsewhere
-    ├── ConnectionFailed          the network, or the way in
-    │   ├── AuthenticationFailed  ... the server does not let us in
-    │   └── HostKeyRejected       ... it is not the server we know
-    └── RemoteCommandFailure      the server could not do its part
+    ├── JobFailed                 the job ended, but did not succeed
+    ├── WaitTimeout               the job has not ended in time
+    ├── DownloadFailed            a file is missing, or its path is not allowed
+    ├── ConnectionFailed          the network, or the login
+    │   ├── AuthenticationFailed  the server accepts no offered key or password
+    │   └── HostKeyRejected       the server's host key is unknown or has changed
+    └── RemoteCommandFailure      a command failed on the server
 
-Every message names the thing and the way out.  A class has a default message, so
-that it can be raised bare, as in tej 0.6.
+Every message says what failed, on what, why, and what to do.  Each class has a default
+message, so that it can be raised without one, as in tej 0.6.
 """
 
 from __future__ import annotations
@@ -50,28 +50,28 @@ __all__ = [
 
 
 class Error(Exception):
-    """Base class: `except tej.Error` catches all that tej raises by itself."""
+    """Base class of all errors that tej raises."""
 
-    default = "tej could not do that"
+    default = "tej failed"
 
     def __init__(self, msg: str | None = None) -> None:
         super().__init__(self.default if msg is None else msg)
 
 
 class InvalidDestination(Error):
-    """The destination is neither `[user@]host[:port]` nor `local:`."""
+    """The destination is not `[user@]host[:port]` or `local:`."""
 
     default = "Invalid destination"
 
 
 class InvalidJobId(Error, ValueError):
-    """The id could not be a directory's name on every server."""
+    """The id cannot be a directory name on every server."""
 
     default = "Invalid job identifier"
 
 
 class InvalidJobDirectory(Error, ValueError):
-    """The directory cannot be sent or its script cannot run; nothing was sent."""
+    """The directory or its script cannot be submitted; nothing was sent."""
 
     default = "Invalid job directory"
 
@@ -79,20 +79,20 @@ class InvalidJobDirectory(Error, ValueError):
 class QueueDoesntExist(Error):
     """There is no queue at that path on the server.
 
-    `submit`, `ensure` and `setup` make one; the other verbs expect it.
+    `submit`, `ensure` and `setup` create one; the other verbs need it.
     """
 
     default = "Queue doesn't exist on the server"
 
 
 class QueueLinkBroken(QueueDoesntExist):
-    """A link to a queue leads to nothing, or in a circle."""
+    """A link to a queue is dangling or circular."""
 
     default = "Queue link chain is broken"
 
 
 class QueueExists(Error):
-    """What is at the queue's path is kept: a queue, another tej's, or not tej's."""
+    """The path holds a queue, one of another tej version, or something else."""
 
     default = "Queue already exists"
 
@@ -107,28 +107,28 @@ class QueueNotTrusted(Error):
 
 
 class JobNotFound(Error):
-    """No job of that id is in the queue."""
+    """No job in the queue has this id."""
 
     default = "Job not found"
 
 
 class JobAlreadyExists(Error):
-    """The id is taken; the job there was not touched."""
+    """The id is taken; the existing job was not changed."""
 
     default = "Job already exists"
 
 
 class JobStillRunning(Error):
-    """What was asked for has to wait until the job has ended."""
+    """The request is possible only after the job has ended."""
 
     default = "Job is still running"
 
 
 class JobFailed(Error):
-    """The job ended with a non-zero exit code, by a signal, was killed, or is lost.
+    """The job has a non-zero exit code, was ended by a signal or killed, or is lost.
 
-    `job_id`, `state`, `exit_code`, `signal` and `host` say how and where, as in its
-    status; `stderr` has the last lines it wrote there.
+    `job_id`, `state`, `exit_code`, `signal` and `host` are those of its status;
+    `stderr` holds the last lines of its stderr, at most 20 lines and 4 KiB.
     """
 
     default = "Job failed"
@@ -154,22 +154,25 @@ class JobFailed(Error):
 
 
 class WaitTimeout(Error, TimeoutError):
-    """The time given to `wait` is over; the job goes on."""
+    """The timeout of `wait` was reached; the job continues."""
 
-    default = "The job has not ended yet"
+    default = "The job has not ended in time"
 
 
 class DownloadFailed(Error):
-    """A file asked for is not there, or would lead outside of where it belongs."""
+    """A file is missing, or its path leaves the job's or the local directory."""
 
     default = "Download failed"
 
 
 class ConnectionFailed(Error):
-    """The server could not be reached, or the connection was lost on the way.
+    """The server could not be reached, or the connection was lost.
 
-    What was asked for may or may not have happened.  The cause is in `__cause__`.
+    The request may or may not have been executed.  `__cause__` has the reason.
     """
+
+    lasted: float = 0.0
+    """Seconds from the start of the request to the last byte sent or received."""
 
     default = "Connection to the server failed"
     permanent = False
@@ -177,21 +180,21 @@ class ConnectionFailed(Error):
 
 
 class AuthenticationFailed(ConnectionFailed):
-    """The server was reached, but accepts none of the ways offered to log in."""
+    """The server accepts none of the offered keys and passwords."""
 
     default = "Authentication failed"
 
 
 class HostKeyRejected(ConnectionFailed):
-    """The server's host key is unknown or, worse, not the one it had before."""
+    """The server's host key is unknown, or not the one that it had before."""
 
     default = "The server's host key is not trusted"
 
 
 class RemoteCommandFailure(Error):
-    """The server's part failed: its disk is full, a program is missing, ...
+    """A command failed on the server: the disk is full, a program is missing, ...
 
-    `command` is the verb, `ret` the exit status, as in tej 0.6.
+    `command` is the verb and `ret` the exit status, as in tej 0.6.
     """
 
     default = "A command failed on the server"

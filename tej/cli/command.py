@@ -227,5 +227,10 @@ def looks_like_destination(word: str) -> bool:
 
 
 def ask_for_secret(prompt: str) -> str:
-    """Ask at the terminal, without echo."""
-    return str(click.prompt(escape(prompt.rstrip(": ")), hide_input=True, err=True))
+    """Ask at the terminal, without echo.
+
+    Further lines of a prompt begin with a bar: they may come from the server, and must
+    not look like a question of tej's own.
+    """
+    words = escape(prompt.rstrip(": ")).replace("\n", "\n| ")
+    return str(click.prompt(words, hide_input=True, err=True))

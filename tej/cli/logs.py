@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
 import click
 
+from tej import errors
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.exit_status import exit_status
 from tej.cli.options import job_ids
-from tej.queue.logs import STREAMS, Piece
+from tej.queue.logs import STREAMS, Logs, Piece
 from tej.queue.remote import RemoteQueue
+
+CHUNK = 1 << 16
+"""Bytes of output that are in memory at a time."""
 
 
 @queue_command("logs", example="tej logs -f lab --id train-1")
@@ -30,26 +42,85 @@ def command(
     name: str | None,
     tail: int | None,
     as_json: bool,
-) -> None:
-    """Print the output of a job, running or not.
+) -> int:
+    """Print the output of jobs, running or not.
 
-    The job's stdout goes to stdout and its stderr to stderr, as they are.
+    A job's stdout goes to stdout and its stderr to stderr, as they are.  Several jobs
+    are printed one after the other, each after a line with its id on stderr.
     """
-    id_ = ids[-1]
     streams = [name] if name else [wanted] if wanted else list(STREAMS)
-    reader = queue.read_logs(id_, streams, follow=follow, tail=tail)
+    each = list(dict.fromkeys(ids))
+    readers = {
+        one: queue.read_logs(one, streams, follow=follow, tail=tail) for one in each
+    }
+    if len(each) == 1:
+        if as_json:
+            print_json(each[0], readers[each[0]])
+        else:
+            print_output(readers[each[0]])
+        return 0
+    return print_several(readers, as_json)
+
+
+def print_several(readers: dict[str, Logs], as_json: bool) -> int:
+    """Print the output of several jobs; returns the highest exit status."""
+    worst = 0
     if as_json:
-        contents: dict[str, bytes] = dict.fromkeys(reader.positions, b"")
+        click.echo('{"jobs": [')
+    for number, (job_id, reader) in enumerate(readers.items()):
+        try:
+            if as_json:
+                click.echo("," if number else "", nl=False)
+                print_json(job_id, reader, several=True)
+            else:
+                output.say(f"==> {job_id} <==", err=True)
+                print_output(reader)
+        except errors.JobNotFound as error:
+            worst = max(worst, exit_status(error))
+            if as_json:
+                document = output.as_document(job_id, None, error, {"files": None})
+                click.echo(json.dumps(document))
+            else:
+                output.say(str(error), err=True)
+    if as_json:
+        click.echo("]}")
+    return worst
 
-        def keep(piece: Piece) -> None:
-            contents[piece.name] += piece.data
 
-        reader.read(keep)
-        texts = {
-            file: data.decode("utf-8", "replace") for file, data in contents.items()
-        }
-        output.print_json({"id": id_, "files": texts})
-    elif len(streams) == 1:
+def print_output(reader: Logs) -> None:
+    """Copy the output; a single file goes to stdout, whatever it is."""
+    if len(reader.positions) == 1:
         reader.read(lambda piece: output.write_piece(Piece("", piece.data)))
     else:
         reader.read(output.write_piece)
+
+
+def print_json(job_id: str, reader: Logs, *, several: bool = False) -> None:
+    """Print the output as JSON, in constant memory.
+
+    The files arrive alternately, but are values one after the other: each is kept in a
+    temporary file until all have arrived.
+    """
+    with contextlib.ExitStack() as stack:
+        files: dict[str, IO[bytes]] = {
+            name: stack.enter_context(tempfile.TemporaryFile())
+            for name in reader.positions
+        }
+        reader.read(lambda piece: files[piece.name].write(piece.data))
+        click.echo(f'{{"id": {json.dumps(job_id)}, "files": {{', nl=False)
+        for number, (name, file) in enumerate(files.items()):
+            comma = ", " if number else ""
+            click.echo(f'{comma}{json.dumps(name)}: "', nl=False)
+            file.seek(0)
+            for text in decoded(file):
+                click.echo(json.dumps(text)[1:-1], nl=False)
+            click.echo('"', nl=False)
+        click.echo('}, "error": null}' if several else "}}")
+
+
+def decoded(file: IO[bytes]) -> Iterator[str]:
+    """The text of a file in pieces; bytes that are not UTF-8 are replaced."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    while data := file.read(CHUNK):
+        yield decoder.decode(data)
+    yield decoder.decode(b"", final=True)

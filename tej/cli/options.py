@@ -17,7 +17,7 @@ from tej.cli.values import (
     read_variables,
     seconds,
 )
-from tej.job.resources import Resources
+from tej.job.resources import MAIL_EVENTS, Resources
 from tej.job.status import JobState
 from tej.server.scripts import BUILT_IN
 
@@ -143,54 +143,98 @@ def job_labels(function: Function) -> Function:
     )(function)
 
 
+_RESOURCES = (
+    ("--nodes", {"type": click.IntRange(1), "metavar": "N"}, "Number of nodes."),
+    ("--tasks", {"type": click.IntRange(1), "metavar": "N"}, "Number of MPI tasks."),
+    (
+        "--tasks-per-node",
+        {"type": click.IntRange(1), "metavar": "N"},
+        "MPI tasks on each node.",
+    ),
+    (
+        "--cpus",
+        {"type": click.IntRange(1), "metavar": "N"},
+        "CPUs of each task, or of each node if no tasks are given.",
+    ),
+    ("--memory", {"metavar": "SIZE"}, "Memory of each node: 500M, 1.5G."),
+    ("--memory-per-cpu", {"metavar": "SIZE"}, "Memory of each CPU: 500M, 1.5G."),
+    ("--gpus", {"metavar": "[TYPE:]N"}, "GPUs of each node: 2, a100:2."),
+    (
+        "--walltime",
+        {"metavar": "TIME"},
+        "Time limit: H:M:S, 1-12:00:00, 2d, 90m, or seconds.",
+    ),
+    ("--partition", {"metavar": "NAME"}, "Queue or partition of the scheduler."),
+    ("--account", {"metavar": "NAME"}, "Account that the job is charged to."),
+    ("--qos", {"metavar": "NAME"}, "Quality of service."),
+    ("--constraint", {"metavar": "FEATURES"}, "Features that the nodes must have."),
+    ("--reservation", {"metavar": "NAME"}, "Reservation to run in."),
+    ("--exclusive", {"is_flag": True}, "Share the nodes with no other job."),
+    (
+        "--name",
+        {"metavar": "NAME"},
+        "Name of the job in the scheduler.  [default: the directory's]",
+    ),
+    (
+        "--begin",
+        {"metavar": "TIME"},
+        "Earliest start: 2026-11-26T08:00, or a delay such as 2h.",
+    ),
+    (
+        "--priority",
+        {"type": click.INT, "metavar": "N"},
+        "-1024 to 1023; a higher number starts sooner.",
+    ),
+    (
+        "--requeue/--no-requeue",
+        {"default": None},
+        "Run the job again after a preemption or a node failure.  [default: no]",
+    ),
+    ("--mail", {"metavar": "ADDRESS"}, "Address that the scheduler sends mail to."),
+    (
+        "--mail-on",
+        {"multiple": True, "type": click.Choice(MAIL_EVENTS)},
+        "Event that is mailed; may be repeated.  [default: end, fail]",
+    ),
+    (
+        "--module",
+        {"multiple": True, "metavar": "NAME"},
+        "Environment module to load before the job; may be repeated.",
+    ),
+    (
+        "--scheduler-option",
+        {"multiple": True, "metavar": "WORDS"},
+        "Further arguments of the scheduler's submit command; may be repeated.",
+    ),
+)
+
+
 def resources(function: Function) -> Function:
     """Options of the scheduler; gives the command `resources` and `login`."""
+    names = [
+        option.partition("/")[0].removeprefix("--").replace("-", "_")
+        for option, _, _ in _RESOURCES
+    ]
 
     @functools.wraps(function)
-    def command(
-        *arguments: Any,  # noqa: ANN401 (handed through)
-        nodes: int | None,
-        cpus: int | None,
-        memory: str | None,
-        gpus: int | None,
-        walltime: str | None,
-        partition: str | None,
-        account: str | None,
-        scheduler_options: tuple[str, ...],
-        **others: Any,  # noqa: ANN401 (handed through)
-    ) -> Any:  # noqa: ANN401
+    def command(*arguments: Any, **given: Any) -> Any:  # noqa: ANN401 (handed through)
+        wanted = {name: given.pop(name) for name in names}
+        wanted["modules"] = wanted.pop("module")
+        options = wanted.pop("scheduler_option")
         try:
-            words = [word for option in scheduler_options for word in split(option)]
-            wanted = Resources(
-                nodes, cpus, memory, gpus, walltime, partition, account, words
-            )
+            wanted["options"] = [word for text in options for word in split(text)]
+            requested = Resources(**wanted)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        return function(*arguments, resources=wanted, **others)
+        return function(*arguments, resources=requested, **given)
 
     option = functools.partial(click.option, cls=Option, section="Resources")
-    count = click.IntRange(1)
-    for decorate in (
-        option(
-            "--login", is_flag=True, help="Source the login profile before the job."
-        ),
-        option(
-            "--scheduler-option",
-            "scheduler_options",
-            multiple=True,
-            metavar="WORDS",
-            help="Options for the scheduler's submit command; may be repeated.",
-        ),
-        option("--account", metavar="NAME", help="Account that is charged."),
-        option("--partition", metavar="NAME", help="Partition (queue) of the cluster."),
-        option("--walltime", metavar="H:M:S", help="Time limit, as H:M:S or seconds."),
-        option("--gpus", type=count, metavar="N", help="GPUs per node."),
-        option("--memory", metavar="SIZE", help="Memory per node: 500M, 4G."),
-        option("--cpus", type=count, metavar="N", help="CPUs per node."),
-        option("--nodes", type=count, metavar="N", help="Number of nodes."),
-    ):
-        command = decorate(command)
-    return cast("Function", command)
+    for name, parameters, words in reversed(_RESOURCES):
+        command = option(name, help=words, **parameters)(command)
+    login = option(
+        "--login", is_flag=True, help="Source the login profile before the job."
+    )
+    return cast("Function", login(command))
 
 
 def label_filter(function: Function) -> Function:

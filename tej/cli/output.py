@@ -21,10 +21,11 @@ from tej.cli.exit_status import exit_status
 from tej.errors import Error
 from tej.job.directory import scan
 from tej.job.status import JobStatus, format_duration
-from tej.queue.logs import STREAMS, Piece
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from tej.queue.logs import Piece
 
 PATIENCE = 1.0
 """Seconds before a progress bar appears."""
@@ -54,9 +55,8 @@ def say_line(text: str, *, err: bool = False) -> None:
 
 def write_piece(piece: Piece) -> None:
     """Copy job output as it is: the job's stderr to stderr, all else to stdout."""
-    stream: BinaryIO = sys.stdout.buffer
-    if piece.name == STREAMS["stderr"]:
-        stream = sys.stderr.buffer
+    is_stderr = piece.name == "_stderr"
+    stream: BinaryIO = sys.stderr.buffer if is_stderr else sys.stdout.buffer
     stream.write(piece.data)
     stream.flush()
 
@@ -118,8 +118,12 @@ class JobReport:
         self._documents.append(as_document(job_id, job, error, more))
         if error is not None:
             self._worst = max(self._worst, exit_status(error))
-        if not self._as_json:
-            say_line(words if error is None else str(error), err=error is not None)
+        if self._as_json:
+            return
+        if error is None:
+            say_line(words)
+        else:
+            say(str(error), err=True)
 
     def finish(self) -> int:
         """Print the JSON if wanted; returns the exit status."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.exit_status import of_job
 from tej.cli.options import job_ids
+from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 
 
@@ -15,15 +19,31 @@ from tej.queue.remote import RemoteQueue
 @click.option(
     "--attempts", is_flag=True, help="Include the archived attempts ID#1, ID#2, ..."
 )
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "0.6"]),
+    metavar="NAME",
+    default="text",
+    show_default=True,
+    help="Use 0.6 for the words of tej 0.6: running, finished 0, not found.",
+)
 def command(
-    queue: RemoteQueue, ids: tuple[str, ...], attempts: bool, as_json: bool
+    queue: RemoteQueue,
+    ids: tuple[str, ...],
+    attempts: bool,
+    format_: str,
+    as_json: bool,
 ) -> int:
     """Print the status of jobs.
 
     The exit status is 0 if all jobs exist, however they ended.
     """
-    report = output.JobReport(as_json)
     found = queue.statuses(ids)
+    if format_ == "0.6":
+        print_old_words(found)
+        return 0
+    report = output.JobReport(as_json)
     if attempts:
         earlier = [job for id_ in dict.fromkeys(ids) for job in queue.attempts(id_)]
         found = {**{job.job_id: job for job in earlier}, **found}
@@ -34,3 +54,15 @@ def command(
         else:
             report.add(id_, job, output.prefix(ids, id_) + job.describe())
     return report.finish()
+
+
+def print_old_words(found: Mapping[str, JobStatus | None]) -> None:
+    """Print what tej 0.6 printed, for scripts that compare it.
+
+    tej 0.6 knew two states: a job that waits is "running", and a lost one has ended.
+    """
+    for job in found.values():
+        if job is None:
+            output.say("not found")
+        else:
+            output.say(f"finished {of_job(job)}" if job.state.final else "running")

@@ -1,44 +1,85 @@
-"""What a job asks of the machines it runs on, in words that each runtime translates."""
+"""Resources that a job requests: nodes, tasks, memory, time; each runtime translates
+them into the words of its scheduler."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from tej.errors import InvalidJobDirectory
 
-_NAME = re.compile(r"[A-Za-z0-9_.,:@+-]+\Z")
-_SIZE = re.compile(r"(\d+)(?:([KMGTP])(?:i?B)?|B)?\Z", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9_.,:@+/-]+\Z")
+_CONSTRAINT = re.compile(r"[A-Za-z0-9_.,:@+/&|*()\[\]-]+\Z")
+_JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_MODULE = re.compile(r"[A-Za-z0-9_.+/@-]+\Z")
+_GPUS = re.compile(r"(?:([A-Za-z][A-Za-z0-9_.-]*)(?::(\d+))?|(\d+))\Z")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)(?:([KMGTP])(?:i?B)?|(B))\Z", re.IGNORECASE)
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+)\Z")
+_DAYS = re.compile(r"(\d+)-(\d+)(?::(\d+))?(?::(\d+))?\Z")
+_UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z", re.IGNORECASE)
+
+MAIL_EVENTS = ("begin", "end", "fail")
+MAX_JOB_NAME = 64
+PRIORITIES = range(-1024, 1024)
+"""As in `qsub -p` (POSIX)."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job needs; what is not given is left to the scheduler.
+    """The resources that a job requests; the scheduler decides what is left out.
 
-    It is no part of the signature: the same work is the same job, however fast.
-    Raises InvalidJobDirectory for what cannot be meant.
+    Resources are not part of the signature: the same work has the same id, however it
+    is run.  Raises InvalidJobDirectory for values that no scheduler could accept.
     """
 
     nodes: int | None = None
     cpus: int | None = None
-    """Of each node."""
+    """CPUs of each task; of each node, if neither `tasks` nor `tasks_per_node` is
+    given."""
     memory: int | str | None = None
-    """Of each node: bytes, or `500M`, `4G` (of 1024 each)."""
-    gpus: int | None = None
-    """Of each node."""
+    """Memory of each node: bytes, or `500M`, `1.5G` (powers of 1024)."""
+    gpus: int | str | None = None
+    """GPUs of each node: a number, or a type and a number (`a100:2`)."""
     walltime: int | str | None = None
-    """After this the job is ended: seconds, or `H:M:S`."""
+    """Time limit: seconds, or `H:M:S`, `1-12:00:00`, `2d`, `90m`."""
     partition: str | None = None
-    """A queue or partition of the scheduler's."""
+    """Queue or partition of the scheduler."""
     account: str | None = None
-    """Whom it is charged to."""
+    """Account that the job is charged to."""
     options: Sequence[str] = ()
-    """Words for the scheduler's own submit command, as they are."""
+    """Further arguments of the scheduler's submit command."""
+    tasks: int | None = None
+    """Number of tasks (MPI ranks) of the job."""
+    tasks_per_node: int | None = None
+    memory_per_cpu: int | str | None = None
+    """Memory of each CPU, instead of `memory`."""
+    qos: str | None = None
+    constraint: str | None = None
+    """Features that the nodes must have."""
+    reservation: str | None = None
+    exclusive: bool = False
+    """Share the nodes with no other job."""
+    name: str | None = None
+    """Name of the job in the scheduler; by default the directory's."""
+    begin: datetime | str | None = None
+    """Earliest start: a time, or a delay (`2h`).  A time without a zone is the
+    server's."""
+    priority: int | None = None
+    """-1024 to 1023; a higher number starts sooner."""
+    requeue: bool | None = None
+    """Let the scheduler run the job again from the start after a preemption or a node
+    failure.  By default it does not."""
+    mail: str | None = None
+    """Address that the scheduler sends mail to."""
+    mail_on: Sequence[str] = ()
+    """Events that are mailed: `begin`, `end`, `fail`; by default `end` and `fail`."""
+    modules: Sequence[str] = ()
+    """Environment modules that are loaded before the job starts."""
 
     def __post_init__(self) -> None:
-        # Read for what is wrong with it.
+        # Raises for the first value that is wrong.
         list(self.lines())
 
     def __bool__(self) -> bool:
@@ -46,47 +87,167 @@ class Resources:
 
     def lines(self) -> Iterator[str]:
         """KEY=VALUE, as the server reads them (`lib/resources.sh`)."""
-        numbers = {
-            "nodes": self.nodes,
-            "cpus": self.cpus,
-            "memory": None if self.memory is None else parse_size(self.memory),
-            "gpus": self.gpus,
-            "walltime": None if self.walltime is None else parse_clock(self.walltime),
-        }
-        for key, number in numbers.items():
-            if number is not None:
-                if isinstance(number, bool) or number < 1:
-                    raise InvalidJobDirectory(f"A job cannot have {number} as {key}")
-                yield f"{key}={int(number)}"
-        for key, name in (("partition", self.partition), ("account", self.account)):
-            if name is not None:
-                if not _NAME.match(name) or name.startswith("-"):
-                    raise InvalidJobDirectory(f"{name!r} cannot be a {key}")
-                yield f"{key}={name}"
-        if isinstance(self.options, str):
-            raise InvalidJobDirectory("`options` are words: give a list of them")
-        for option in self.options:
+        yield from self._numbers()
+        yield from self._words()
+        yield from self._mail()
+        if self.begin is not None:
+            yield f"begin={format_begin(self.begin)}"
+        if self.exclusive:
+            yield "exclusive=1"
+        if self.requeue is not None:
+            yield f"requeue={int(self.requeue)}"
+        for module in _as_list("modules", self.modules):
+            if not _MODULE.match(module) or module.startswith("-"):
+                raise InvalidJobDirectory(f"{module!r} cannot be the name of a module")
+            yield f"module={module}"
+        for option in _as_list("options", self.options):
             if not option or "\n" in option or "\0" in option:
                 raise InvalidJobDirectory(f"{option!r} cannot be a scheduler's option")
             yield f"option={option}"
 
+    def _numbers(self) -> Iterator[str]:
+        if self.memory is not None and self.memory_per_cpu is not None:
+            raise InvalidJobDirectory(
+                "A job requests `memory` or `memory_per_cpu`, not both"
+            )
+        number, kind = parse_gpus(self.gpus)
+        memory, per_cpu = self.memory, self.memory_per_cpu
+        numbers = {
+            "nodes": self.nodes,
+            "tasks": self.tasks,
+            "tasks_per_node": self.tasks_per_node,
+            "cpus": self.cpus,
+            "memory": None if memory is None else parse_size(memory),
+            "memory_per_cpu": None if per_cpu is None else parse_size(per_cpu),
+            "gpus": number,
+            "walltime": None if self.walltime is None else parse_clock(self.walltime),
+        }
+        for key, value in numbers.items():
+            if value is not None:
+                if isinstance(value, bool) or value < 1:
+                    raise InvalidJobDirectory(f"A job cannot have {value} as {key}")
+                yield f"{key}={int(value)}"
+        if kind:
+            yield f"gpu_type={kind}"
+        if self.priority is not None:
+            if self.priority not in PRIORITIES:
+                raise InvalidJobDirectory(
+                    f"A priority is from -1024 to 1023, not {self.priority}"
+                )
+            yield f"priority={self.priority}"
+
+    def _words(self) -> Iterator[str]:
+        for key, word, form in (
+            ("partition", self.partition, _NAME),
+            ("account", self.account, _NAME),
+            ("qos", self.qos, _NAME),
+            ("constraint", self.constraint, _CONSTRAINT),
+            ("reservation", self.reservation, _NAME),
+            ("name", self.name, _JOB_NAME),
+        ):
+            if word is not None:
+                if not form.match(word) or word.startswith("-"):
+                    raise InvalidJobDirectory(f"{word!r} cannot be a {key}")
+                yield f"{key}={word}"
+        if self.name is not None and len(self.name) > MAX_JOB_NAME:
+            raise InvalidJobDirectory(
+                f"The job name {self.name!r} is longer than {MAX_JOB_NAME} characters"
+            )
+
+    def _mail(self) -> Iterator[str]:
+        events = _as_list("mail_on", self.mail_on)
+        for event in events:
+            if event not in MAIL_EVENTS:
+                raise InvalidJobDirectory(
+                    f"{event!r} is not an event for mail: use {', '.join(MAIL_EVENTS)}"
+                )
+        if self.mail is None:
+            if events:
+                raise InvalidJobDirectory("`mail_on` needs an address in `mail`")
+            return
+        if not _NAME.match(self.mail) or self.mail.startswith("-"):
+            raise InvalidJobDirectory(f"{self.mail!r} cannot be a mail address")
+        yield f"mail={self.mail}"
+        yield f"mail_on={','.join(events or ('end', 'fail'))}"
+
+
+def _as_list(name: str, words: Sequence[str]) -> list[str]:
+    if isinstance(words, str):
+        raise InvalidJobDirectory(f"`{name}` is a list of words, not {words!r}")
+    return list(words)
+
+
+def make_job_name(name: str) -> str:
+    """A name for a scheduler, made from any text: letters, digits, `_`, `.`, `-`."""
+    words = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_.-")
+    return words[:MAX_JOB_NAME] or "job"
+
+
+def parse_gpus(gpus: int | str | None) -> tuple[int | None, str | None]:
+    """How many GPUs, and of which type: `2`, `a100:2`, `a100`."""
+    if gpus is None or isinstance(gpus, int):
+        return gpus, None
+    match = _GPUS.match(gpus.strip())
+    if match is None:
+        raise InvalidJobDirectory(
+            f"{gpus!r} is not a number of GPUs, nor a type and a number like a100:2"
+        )
+    return int(match[2] or match[3] or 1), match[1]
+
 
 def parse_size(size: int | str) -> int:
-    """Bytes: a number of them, or `500M`, `4G`."""
+    """Bytes: a number of them, or `500M`, `1.5G`.
+
+    A text without a unit is refused: Slurm would read it as megabytes, other programs
+    as bytes.
+    """
     if isinstance(size, int):
         return size
-    match = _SIZE.match(size.strip())
+    text = size.strip()
+    match = _SIZE.match(text)
     if match is None:
-        raise InvalidJobDirectory(f"{size!r} is not a size like 500M or 4G")
-    return int(match[1]) << 10 * " KMGTP".index((match[2] or " ").upper())
+        if text.isascii() and text.isdigit():
+            raise InvalidJobDirectory(
+                f"The size {text!r} has no unit: {text}M for megabytes, {text}B for "
+                "bytes"
+            )
+        raise InvalidJobDirectory(f"{size!r} is not a size like 500M or 1.5G")
+    return round(
+        float(match[1]) * (1 << 10 * " KMGTP".index((match[2] or " ").upper()))
+    )
 
 
 def parse_clock(time: int | str) -> int:
-    """Seconds: a number of them, or `H:M:S`, `M:S`."""
+    """Seconds: a number of them, or `H:M:S`, `M:S`, `1-12:00:00`, `2d`, `1h30m`."""
     if isinstance(time, int):
         return time
-    match = _CLOCK.match(time.strip())
-    if match is None:
-        raise InvalidJobDirectory(f"{time!r} is not a time like 1:30:00 or 90")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
+    text = time.strip()
+    if match := _CLOCK.match(text):
+        days, (hours, minutes, seconds) = 0, (int(part or 0) for part in match.groups())
+    elif text and (match := _DAYS.match(text) or _UNITS.match(text)):
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    else:
+        raise InvalidJobDirectory(
+            f"{time!r} is not a time like 1:30:00, 1-12:00:00, 2d, 90m or 90 (seconds)"
+        )
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def format_begin(begin: datetime | str) -> str:
+    """The earliest start, for the server: `@` and seconds since 1970, `+` and seconds
+    from the submission, or `YYYYMMDDhhmmss` by the server's clock."""
+    if isinstance(begin, str):
+        text = begin.strip()
+        try:
+            begin = datetime.fromisoformat(text)
+        except ValueError:
+            try:
+                return f"+{parse_clock(text.removeprefix('+'))}"
+            except InvalidJobDirectory:
+                raise InvalidJobDirectory(
+                    f"{text!r} is neither a time like 2026-11-26T08:00 nor a delay "
+                    "like 2h"
+                ) from None
+    if begin.tzinfo is not None:
+        return f"@{int(begin.timestamp())}"
+    return f"{begin:%Y%m%d%H%M%S}"

@@ -74,6 +74,11 @@ class JobStatus:
     native_id: str | None = None
     """The runtime's own name for it: a pid, or the scheduler's id."""
     runtime: str = ""
+    cut_off: str | None = None
+    """`limit` if the job exceeded its time or memory limit, `other` if it was
+    preempted, its node failed, or it got a SIGTERM that tej did not send; None if it
+    ended by itself.  A job that was cut off has not succeeded, whatever its exit
+    code."""
     killed_by: str | None = None
     """Who asked for its end."""
     evidence: str | None = None
@@ -95,8 +100,9 @@ class JobStatus:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it finished with exit code 0."""
-        return self.state is JobState.FINISHED and self.exit_code == 0
+        """Whether it finished by itself with exit code 0."""
+        finished = self.state is JobState.FINISHED and self.exit_code == 0
+        return finished and self.cut_off is None
 
     @property
     def result(self) -> str | None:
@@ -160,6 +166,7 @@ class JobStatus:
             "host": self.host,
             "native_id": self.native_id,
             "runtime": self.runtime,
+            "cut_off": self.cut_off,
             "killed_by": self.killed_by,
             "evidence": self.evidence,
             "note": self.note,

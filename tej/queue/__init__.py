@@ -1,30 +1,30 @@
-"""A queue on a server, and the jobs in it."""
+"""A queue on a server, and the jobs in it: everything that a user holds.
 
-from tej.job.spec import JobSpec
-from tej.queue.batch import Batch, Run, RunResult, run_many
-from tej.queue.completed import as_completed
-from tej.queue.connection import DEFAULT_TEJ_DIR
-from tej.queue.download import Downloaded
-from tej.queue.management import Killed
-from tej.queue.remote import Job, RemoteQueue
-from tej.queue.retry import Retries
-from tej.queue.shared import close_shared_queues, shared_queue
-from tej.queue.submission import Outcome
+The public names are imported from `tej`.
+"""
 
-__all__ = [
-    "DEFAULT_TEJ_DIR",
-    "Batch",
-    "Downloaded",
-    "Job",
-    "JobSpec",
-    "Killed",
-    "Outcome",
-    "RemoteQueue",
-    "Retries",
-    "Run",
-    "RunResult",
-    "as_completed",
-    "close_shared_queues",
-    "run_many",
-    "shared_queue",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tej.job.spec import JobSpec as JobSpec
+    from tej.queue.completed import as_completed as as_completed
+    from tej.queue.remote import Job as Job
+    from tej.queue.remote import RemoteQueue as RemoteQueue
+
+
+_HOMES = {
+    "Job": "tej.queue.remote",
+    "JobSpec": "tej.job.spec",
+    "RemoteQueue": "tej.queue.remote",
+    "as_completed": "tej.queue.completed",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Also called for submodules, before they are imported.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tej.queue' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -23,6 +23,7 @@ from tej.errors import (
     Error,
     HostKeyRejected,
     JobNotFound,
+    WaitTimeout,
 )
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
@@ -308,6 +309,9 @@ class Batch:
         if isinstance(end, JobStatus):
             for result in results:
                 result.status = end
+                if isinstance(result.error, WaitTimeout):
+                    # Of an earlier call of `wait`.
+                    result.error = None
             if _wants_restart(results[0]):
                 self._to_restart += results
             else:

@@ -10,11 +10,18 @@ import getpass
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tej.errors import Error, JobAlreadyExists, JobNotFound, RemoteCommandFailure
+from tej.errors import (
+    ConnectionFailed,
+    Error,
+    JobAlreadyExists,
+    JobNotFound,
+    RemoteCommandFailure,
+)
 from tej.job.status import check_job_reference
 from tej.queue.retry import Retries, with_retries
 from tej.queue.server_log import ServerLogger
@@ -63,11 +70,15 @@ class QueueConnection:
     """Scripts expected on the server; "any" once newer scripts were found there."""
     reached: bool = False
     """Whether the server has ever answered, which proves that its name is right."""
-    answers: int = 0
-    """Number of programs that have begun to answer."""
 
     def __post_init__(self) -> None:
         self.digest = self.digest or self.scripts.digest
+
+    def use_runtime(self, runtime: str, scripts: Scripts) -> None:
+        """Create queues with another runtime from now on."""
+        self.runtime = runtime
+        self.scripts = scripts
+        self.digest = scripts.digest
 
     def run(
         self,
@@ -78,10 +89,25 @@ class QueueConnection:
         """Send a program once; raises the error that its exit status stands for."""
         reply = Reply(program, take)
         log = self.make_logger()
+        begun = last = time.monotonic()
+
+        def receive(data: bytes) -> None:
+            nonlocal last
+            last = time.monotonic()
+            reply(data)
+
+        def send() -> Iterator[bytes]:
+            nonlocal last
+            for data in stdin:
+                yield data
+                last = time.monotonic()
+
         try:
-            done = self.transport.run(program.line, stdin, reply)
-        finally:
-            self.answers += reply.begun
+            done = self.transport.run(program.line, send(), receive)
+        except ConnectionFailed as error:
+            error.lasted = last - begun
+            self.reached |= reply.begun
+            raise
         self.reached = True
         log.append(reply.words_on_stderr(done))
         log.done()
@@ -134,7 +160,7 @@ class QueueConnection:
         patient: Callable[[], bool] = lambda: False,
     ) -> Result:
         """Call `attempt` under this queue's retry policy."""
-        return with_retries(self.retries, attempt, patient, lambda: self.answers)
+        return with_retries(self.retries, attempt, patient, lambda: self.reached)
 
     def _upgrade(self, digest: str) -> None:
         """Replace the server's scripts by ours; use the old ones if that is denied."""
@@ -159,30 +185,29 @@ class QueueConnection:
         return True
 
     def job_not_found(self, job_id: str) -> JobNotFound:
-        """The error for an id that is not in the queue; begins with tej 0.6's words."""
-        return JobNotFound(f"No job '{job_id}'{self._place}; {self._see('tej list')}")
+        """The error for an id that is not in the queue; tej 0.6's words come first."""
+        return JobNotFound(f"No job '{job_id}'\n{self._where_to_look()}")
 
     def explain(self, error: Error) -> Error:
         """A server's error about one job, with the queue, and how to resolve it."""
         message = str(error)
-        if "\n" in message or " in queue " in message:
+        if "\n" in message:
             return error
         if isinstance(error, JobNotFound):
-            return JobNotFound(f"{message}{self._place}; {self._see('tej list')}")
-        if isinstance(error, JobAlreadyExists) and message.endswith("already exists"):
+            return JobNotFound(f"{message}\n{self._where_to_look()}")
+        if isinstance(error, JobAlreadyExists):
             return JobAlreadyExists(
-                f"{message}{self._place}; choose another id, use `--reuse` "
-                "(`ensure` in Python) to get that job, or delete it first"
+                f"{message}\nIt is in queue {self.path} on {self.destination}; choose "
+                "another id, use --reuse (`ensure`) to get that job, or delete it"
             )
         return error
 
-    @property
-    def _place(self) -> str:
-        return f" in queue {self.path} on {self.destination}"
-
-    def _see(self, command: str) -> str:
+    def _where_to_look(self) -> str:
         queue = "" if self.path == DEFAULT_TEJ_DIR else f" --queue {self.path}"
-        return f"see `{command} {self.destination}{queue}`"
+        return (
+            f"It is not in queue {self.path} on {self.destination}; "
+            f"`tej list {self.destination}{queue}` shows the jobs there"
+        )
 
 
 def log_warning(answer: Answer) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tej.errors import Error, JobFailed
 from tej.job.status import JobStatus, check_job_reference
-from tej.queue.connection import QueueConnection
+from tej.queue.connection import QueueConnection, run_script
 from tej.queue.download import check_name
 from tej.wire import protocol
 from tej.wire.framing import Pieces, make_marker
@@ -18,7 +18,8 @@ STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
 """File names of the output streams in the job's directory."""
 
 FAILURE_LINES = 20
-"""Lines of stderr in the error of a failed job."""
+FAILURE_BYTES = 4096
+"""Limits of the stderr in the error of a failed job."""
 
 LONGEST_LINE = 1 << 20
 """Bytes after which a line without an end is passed on in parts."""
@@ -202,7 +203,7 @@ def job_failure(
     connection: QueueConnection, status: JobStatus, *, with_stderr: bool = True
 ) -> JobFailed:
     """The error for a job that did not succeed; see `RemoteQueue.failure`."""
-    stderr = _last_words(connection, status.job_id) if with_stderr else ""
+    stderr = _end_of_stderr(connection, status) if with_stderr else ""
     where = f" on {status.host}" if status.host else ""
     words = f"Job '{status.job_id}'{where}: {status.describe()}"
     return JobFailed(
@@ -216,11 +217,22 @@ def job_failure(
     )
 
 
-def _last_words(connection: QueueConnection, job_id: str) -> str:
-    data: list[bytes] = []
-    reader = open_logs(connection, job_id, ["stderr"], follow=False, tail=FAILURE_LINES)
+def _end_of_stderr(connection: QueueConnection, status: JobStatus) -> str:
+    """The last lines of a job's stderr, bounded in bytes on the server."""
+    path = str(status.directory / STREAMS["stderr"])
+    script = f'[ ! -f "$1" ] || tail -c {FAILURE_BYTES} -- "$1"'
     try:
-        reader.read(lambda piece: data.append(piece.data))
+        data = run_script(connection, script, [path], tuple, None, again=True)
     except Error as error:
         return f"(its stderr could not be read: {error})"
-    return b"".join(data).decode("utf-8", "replace").rstrip()
+    return last_lines(data, FAILURE_LINES, whole=len(data) < FAILURE_BYTES)
+
+
+def last_lines(data: bytes, count: int, *, whole: bool) -> str:
+    """The last `count` lines, as a terminal shows them: `\\r` overwrites a line."""
+    lines = data.decode("utf-8", "replace").rstrip().split("\n")
+    if not whole and len(lines) > 1:
+        # The first line was cut at its beginning.
+        del lines[0]
+    shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines[-count:]]
+    return "\n".join(shown)

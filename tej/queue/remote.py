@@ -116,7 +116,7 @@ class RemoteQueue:
             need_runtime = [need_runtime]
         runtime, scripts = find_runtime(setup_runtime or "auto")
         self.queue = PurePosixPath(queue)
-        self.setup_runtime = setup_runtime
+        self._setup_runtime = setup_runtime
         self.need_runtime = None if need_runtime is None else set(need_runtime)
         if transport is None or isinstance(transport, str):
             transport = open_transport(
@@ -175,6 +175,17 @@ class RemoteQueue:
     def destination_string(self) -> str:
         """The destination as one string, without a password."""
         return destination_as_string(self._destination)
+
+    @property
+    def setup_runtime(self) -> str | None:
+        """The runtime of a queue that has to be created; may be changed."""
+        return self._setup_runtime
+
+    @setup_runtime.setter
+    def setup_runtime(self, name: str | None) -> None:
+        runtime, scripts = find_runtime(name or "auto")
+        self._setup_runtime = name
+        self.connection.use_runtime(runtime, scripts)
 
     def server_logger(self) -> ServerLogger:
         """A new logger for the standard error of one program on the server.

@@ -16,7 +16,7 @@ logger = logging.getLogger("tej")
 Result = TypeVar("Result")
 
 STABLE = 60.0
-"""Seconds after which an attempt counts as a working connection that was lost later."""
+"""Seconds of traffic after which a lost connection had been a working one."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +41,27 @@ def with_retries(
     retries: Retries,
     attempt: Callable[[int], Result],
     patient: Callable[[], bool] = lambda: False,
-    answers: Callable[[], int] = lambda: 0,
+    reached: Callable[[], bool] = lambda: True,
 ) -> Result:
     """Call `attempt(failures)` until it returns or raises a permanent error.
 
     Only for requests that may be repeated safely, or that recognize their own earlier
     attempt.  Raises ConnectionFailed after `retries.limit` failures in a row, unless
-    `patient()` is true.  `answers()` counts the answers that the server has begun: an
-    attempt without one is a failure in a row, however long it took.
+    `patient()` is true; at once for a wrong name or port, unless the server was
+    `reached()` before.
     """
     failures = 0
     while True:
-        begun, before = time.monotonic(), answers()
         try:
             return attempt(failures)
         except (AuthenticationFailed, HostKeyRejected):
             raise
         except ConnectionFailed as error:
-            if error.permanent and not (answers() or patient()):
+            if error.permanent and not (reached() or patient()):
                 raise
-            if time.monotonic() - begun > STABLE and answers() > before:
+            # Traffic, not time: a server that accepts requests and then says nothing
+            # uses up a long timeout with each of them, and must not be asked for ever.
+            if error.lasted > STABLE:
                 failures = 0
             failures += 1
             if failures >= retries.limit and not patient():

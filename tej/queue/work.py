@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tej.job.directory import Command, Entry, check_sent, find_command, scan
-from tej.job.resources import Resources
+from tej.job.resources import Resources, make_job_name
 from tej.job.signature import compute, digest_files, make_id
 from tej.job.spec import JobSpec, check_environment
 from tej.job.status import check_job_id, make_job_id
@@ -89,8 +89,7 @@ class Work:
             for name, value in self.spec.environment.items()
         )
         last = [("command", f"{exports}{self.command.text}\n"), ("spec", spec)]
-        if wanted := self._resources():
-            last.insert(0, ("resources", wanted))
+        last.insert(0, ("resources", self._resources()))
         entries = self.entries
         if from_objects:
             entries = self.plan.inline
@@ -98,8 +97,20 @@ class Work:
         return Parcel(self.token, entries, self.command.script, last)
 
     def _resources(self) -> str:
-        """For the server; with the script, whose first lines may ask for more."""
+        """The file `resources`; `script` has the directives for the scheduler."""
         lines = list((self.spec.resources or Resources()).lines())
-        if self.command.script is not None and "\n" not in self.command.script:
-            lines.append(f"script={self.command.script}")
+        lines.append(f"default_name={make_job_name(self.name)}")
+        script = self.command.script or self._script_in_command()
+        if script is not None and "\n" not in script:
+            lines.append(f"script={script}")
         return "".join(f"{line}\n" for line in lines)
+
+    def _script_in_command(self) -> str | None:
+        """The file of the job that a command such as `sh start.sh 3` runs."""
+        try:
+            words = shlex.split(self.command.text)
+        except ValueError:
+            return None
+        files = {entry.path for entry in self.entries if entry.is_file}
+        found = (word.removeprefix("./") for word in words)
+        return next((word for word in found if word in files), None)

@@ -44,7 +44,6 @@ tej_run() {
     case $tej_line in
         '#!'*)
             tej_line=${tej_line#??}
-            set -f
             # shellcheck disable=SC2086 # the interpreter, and what it is given
             exec $tej_line "$@"
             ;;
@@ -86,6 +85,21 @@ case $tej_spec in *' login=1 '*) tej_login ;; esac
 # The queue's profile.
 # shellcheck source=/dev/null
 [ ! -f "$TEJ_QUEUE/profile" ] || . "$TEJ_QUEUE/profile"
+# Environment modules: where no profile has defined `module`, from their usual places.
+tej_module=''
+[ ! -f ../resources ] || while IFS='=' read -r tej_key tej_module; do
+    [ "$tej_key" = module ] || continue
+    command -v module >/dev/null 2>&1 || for tej_line in "${MODULESHOME-}/init/sh" "${LMOD_PKG-}/init/sh" \
+        /etc/profile.d/modules.sh /etc/profile.d/lmod.sh; do
+        # shellcheck source=/dev/null
+        [ ! -r "$tej_line" ] || . "$tej_line" </dev/null
+        ! command -v module >/dev/null 2>&1 || break
+    done
+    module load "$tej_module" </dev/null || {
+        printf "tej: the module '%s' cannot be loaded\n" "$tej_module" >&2
+        exit 125
+    }
+done <../resources
 [ "$PWD" = "$tej_stage" ] || cd "$tej_stage" || exit 125
 unset -f tej_login
 # shellcheck source=/dev/null

@@ -1,12 +1,14 @@
-# batch QUEUE ID HERE RUNTIME TOKEN: run one job where a scheduler has put it, from its
-# start to its recorded end.  Stays in the session it was started in, as all that leaves
-# it outlives `qdel`; what ends the job there ends this one too, after a SIGTERM.
+# run_in_scheduler.sh QUEUE ID HERE RUNTIME TOKEN [BY_CLUSTER]: the runner of a job under a
+# scheduler: runs the script, writes the heartbeat, passes signals on, records the end.
+# It stays in the session in which the scheduler started it: processes that leave it would
+# survive `qdel`.
 # shellcheck shell=sh
 
 umask 022
 . "$3/lib/environment.sh"
 hide_environment
-queue=$1 id=$2 here=$3 runtime=$4 token=$5
+# shellcheck disable=SC2034 # by_cluster is for scheduler_own_id
+queue=$1 id=$2 here=$3 runtime=$4 token=$5 by_cluster=${6-}
 unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 . "$here/lib/load.sh"
 . "$here/lib/run.sh"
@@ -15,25 +17,103 @@ own_id=''
 scheduler_own_id
 me
 
-# leave_to_first: a job is started once.  The scheduler may start it again, after a node
-# fell silent or by an administrator's word: that is told, and not done.
-leave_to_first() {
-    [ ! -e "$job/finished" ] || exit 0
+# Signals that a scheduler or its user may send, and that must not end the runner.
+signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU'
+
+# begin_again: the scheduler has started the job a second time.  That is done only if the
+# user wants it (`requeue`), and when the heartbeat of the first run has stopped: a node
+# that the scheduler gave up may still run it.
+begin_again() {
     read_facts
-    [ "$native" != "$runtime $own_id" ] || put rerun "$(date +%s) ${who%% *}"
-    exit 0
+    [ "${native%%;*}" = "$runtime ${own_id%%;*}" ] || exit 0
+    [ ! -e "$job/finished" ] || { [ -e "$job/requeue" ] && [ "$whose" = ask ] && [ ! -e "$job/reason" ]; } || exit 0
+    [ ! -e "$job/kill" ] || exit 0
+    read_beat
+    pulse_then=$pulse
+    [ ! -e "$job/requeue" ] || [ -z "$pulse" ] || [ -e "$job/finished" ] || sleep $((heartbeat_interval + 5))
+    read_beat
+    if [ ! -e "$job/requeue" ] || [ "$pulse" != "$pulse_then" ]; then
+        put rerun "$(date +%s) ${who%% *}"
+        exit 0
+    fi
+    rm -f "$job/finished" "$job/started" "$job/missed" "$job/term" "$job/rerun" "$job/.end"
 }
 
-# read_outcome: end=what the runner has written; 1 if nothing yet.
+# note_native_id: what is there stays if it is the same job: it may name the cluster.
+note_native_id() {
+    native=''
+    [ ! -f "$job/native_id" ] || IFS= read -r native <"$job/native_id"
+    case $native in
+        "$runtime $own_id" | "$runtime $own_id;"*) ;;
+        *) put native_id "$runtime $own_id" ;;
+    esac
+}
+
+# set_submit_directory: scripts begin with `cd $PBS_O_WORKDIR` and the like, and mean the
+# directory they were written for.
+set_submit_directory() {
+    stage=$queue/jobs/$id/stage
+    [ "$runtime" != pbs ] || PBS_O_WORKDIR=$stage
+    for variable in PBS_O_WORKDIR SLURM_SUBMIT_DIR SGE_O_WORKDIR; do
+        eval "[ -z \"\${$variable+set}\" ] || export $variable=\"\$stage\""
+    done
+}
+
+# read_outcome: end=`exit N` or `signal N`, once the script has ended; 1 before that.
 read_outcome() {
     read -r end <"$job/.end"
     [ -n "$end" ]
 }
 
-# wind_down: the scheduler, or `kill` through it, has sent SIGTERM to all of the session.
-# It is passed on to what left that; when the grace that `kill` grants is over, SIGKILL.
+# keep_watch: in the background, write the heartbeat, and note which signals come to all of
+# the session: the script has these, and needs no second one from the runner.
+keep_watch() {
+    nap=''
+    for signal in $signals; do
+        # shellcheck disable=SC2064 # the name of this signal
+        trap ": 2>/dev/null >'$job/.heard.$signal'" "$signal"
+    done
+    trap '[ -z "$nap" ] || kill "$nap" 2>/dev/null; exit 0' ALRM
+    while kill -0 $$ 2>/dev/null; do
+        write_heartbeat
+        sleep "$heartbeat_interval" &
+        nap=$!
+        wait "$nap"
+        kill "$nap" 2>/dev/null
+        # A signal that came just before its `wait` is found only when that returns.
+        kill -s ALRM $$ 2>/dev/null
+    done
+}
+
+# pass_on SIGNAL: to the script, if the scheduler sent it to the runner alone, as Slurm does
+# for `--signal=B:USR1@60`.
+pass_on() {
+    nap
+    if [ -e "$job/.heard.$1" ]; then
+        rm -f "$job/.heard.$1"
+        return
+    fi
+    wait_for started 5 || return 0
+    read -r _ _ leader leader_start _ <"$job/started"
+    ! is_alive "$leader" "$leader_start" || kill -s "$1" "$leader" 2>/dev/null
+}
+
+# take_signals: do what the signals ask for that came since the last time.
+take_signals() {
+    while [ -n "$heard" ]; do
+        pending=$heard heard=''
+        for signal in $pending; do
+            [ "$signal" != TERM ] || wind_down
+            pass_on "$signal"
+        done
+    done
+}
+
+# wind_down: pass SIGTERM on to processes of the job that have left the session, which the
+# scheduler does not reach.
 wind_down() {
-    told_at=$(date +%s)
+    [ -n "$told_at" ] || told_at=$(date +%s)
+    [ -e "$job/kill" ] || put term "$told_at" 2>/dev/null
     find_job_processes
     get_start $$
     ours=$session strays=''
@@ -43,18 +123,19 @@ wind_down() {
     done
     # shellcheck disable=SC2086 # pids
     [ -z "$proc" ] || [ -z "$strays" ] || kill -s TERM $strays 2>/dev/null
-    until read_outcome || ! kill -0 "$runner" 2>/dev/null; do
-        nap
-        [ -e "$job/kill" ] || continue
-        read_facts
-        [ -n "$grace" ] && [ $(($(date +%s) - told_at)) -ge "$grace" ] || continue
-        find_job_processes
-        signal_processes KILL
-    done
 }
 
-# listen: where the scheduler has no SIGTERM to give, `kill` is looked for, and all of the
-# session is told as the others would tell it.
+# end_after_grace: SIGKILL when the grace that `kill` grants is over.
+end_after_grace() {
+    nap
+    read_facts
+    [ -n "$grace" ] && [ $(($(date +%s) - told_at)) -ge "$grace" ] || return 0
+    find_job_processes
+    signal_processes KILL
+}
+
+# listen: where the scheduler has no SIGTERM to send, look for `kill`, and send it to all of
+# the session.
 listen() {
     until [ -e "$job/kill" ]; do
         kill -0 $$ 2>/dev/null || return
@@ -67,58 +148,86 @@ listen() {
         get_start "$pid"
         [ "$session" != "$ours" ] || told_first="$told_first $pid"
     done
+    : 2>/dev/null >"$job/.heard.TERM"
     # shellcheck disable=SC2086 # pids
     kill -s TERM $told_first $$ 2>/dev/null
 }
 
-# The job that this was submitted for is still the one of that name.
-has_token "$token" || exit 0
-told='' listener=''
-trap 'told=1' TERM
-mkdir "$job/claim" 2>/dev/null || leave_to_first
-put native_id "$runtime $own_id" && reserve && printf '%-20s\n' '' >"$job/.end" || exit 1
-
-end=''
-if [ -e "$job/kill" ]; then
-    end='none 0'
-else
+# run_job: run the script until its end is known.
+run_job() {
     tej_session=''
     prepare_run
-    # Ignored, until there is something that can answer it.
-    trap '' TERM
+    # shellcheck disable=SC2086 # Ignored until there is something that can act on them.
+    trap '' $signals
     {
+        for signal in $signals; do trap : "$signal"; done
         run_in_shell
         # Into the room made for it: the disk may be full by now.
         printf '%s\n' "$end" 1<>"$job/.end"
     } &
     runner=$!
-    trap 'told=1' TERM
+    keep_watch >/dev/null 2>&1 &
+    watcher=$!
+    for signal in $signals; do
+        # shellcheck disable=SC2064 # the name of this signal
+        trap "heard=\"\$heard $signal\"" "$signal"
+    done
+    trap : ALRM
     [ -z "${has_no_term-}" ] || {
         listen &
         listener=$!
     }
     until read_outcome || ! kill -0 "$runner" 2>/dev/null; do
-        wait "$runner"
-        [ -z "$told" ] || wind_down
+        if [ -n "$told_at" ] && [ -e "$job/kill" ]; then end_after_grace; else wait "$runner"; fi
+        take_signals
     done
+    # The script may have acted on a SIGTERM before the runner has heard of it.
+    [ -n "$told_at" ] || nap
+    case $heard in *TERM*) take_signals ;; esac
     [ -z "$listener" ] || kill "$listener" 2>/dev/null
+    kill -s ALRM "$watcher" 2>/dev/null
+}
+
+# was_cut_off: the script may not have ended by itself: the scheduler can say so, and is
+# asked by whoever wants to know.
+was_cut_off() {
+    [ -z "$told_at" ] || return 0
+    case $end in 'signal 9' | 'signal 15' | 'exit 137' | 'exit 143') return 0 ;; esac
+    [ -n "$r_walltime" ] && [ $(($(date +%s) - began)) -ge "$r_walltime" ]
+}
+
+# An older submission of the job, which was put aside, has another token.
+has_token "$token" || exit 0
+heard='' told_at='' listener=''
+for signal in $signals; do
+    # shellcheck disable=SC2064 # the name of this signal
+    trap "heard=\"\$heard $signal\"" "$signal"
+done
+mkdir "$job/claim" 2>/dev/null || begin_again
+note_native_id && reserve && printf '%-20s\n' '' >"$job/.end" || exit 1
+
+end='' began=$(date +%s)
+write_heartbeat
+read_resources
+if [ -e "$job/kill" ]; then
+    end='none 0'
+else
+    set_submit_directory
+    run_job
     [ -n "$end" ] || exit 1
 fi
 
-# The scheduler may have ended it before that.
-[ -n "$told" ] || ! has_not_begun || exit 1
+# The scheduler may have ended it before it began.
+[ -n "$told_at" ] || ! has_not_begun || exit 1
 
-# Whose end it is: if the script was told to end, or ended as one does that was (which may
-# be known here sooner than that), the scheduler can say why, and is asked by whoever wants
-# to know.
 whose=own
 if [ -e "$job/kill" ]; then
     whose=killed
-else
-    case $told$end in 1* | 'signal 9' | 'signal 15' | 'exit 137' | 'exit 143') whose=ask ;; esac
+elif was_cut_off; then
+    whose=ask
 fi
-# The place was for the script alone; some schedulers leave behind what it left.
-if [ -z "$told" ] && [ -e "$job/started" ]; then
+# Some schedulers leave processes behind that the script has left.
+if [ -z "$told_at" ] && [ -e "$job/started" ]; then
     read_facts
     count_processes
     [ -z "$left" ] || stop_processes 2
@@ -127,7 +236,7 @@ until put_reserved finished "$(date +%s)" "$end" "$whose" 0; do
     has_token "$token" || exit 1
     sleep 5
 done
-rm -f "$job/.end"
+rm -f "$job/.end" "$job"/.heard.*
 case $end in
     exit*) exit "${end#exit }" ;;
     signal*) exit $((128 + ${end#signal })) ;;

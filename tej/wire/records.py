@@ -47,6 +47,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         host=record.get("where"),
         native_id=_native_id(record.get("native", "")),
         runtime=head.get("runtime", ""),
+        cut_off=record.get("cut_off") if state.final else None,
         killed_by=record.get("by") if state is JobState.KILLED else None,
         evidence=record.get("evidence"),
         note=record.get("note"),

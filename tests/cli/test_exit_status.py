@@ -131,13 +131,22 @@ def test_an_id_that_cannot_be_is_refused_without_asking_anybody(
     assert done.stderr.startswith("Invalid job identifier")
 
 
+def not_in(queue_path: Path) -> str:
+    """The line that tells where a job was looked for, and where to look."""
+    return (
+        f"It is not in queue {queue_path} on local:; "
+        f"`tej list local: --queue {queue_path}` shows the jobs there"
+    )
+
+
 @pytest.mark.parametrize("verb", ["status", "kill", "delete", "download"])
 def test_3_for_no_such_job(
     client: Command, queue_path: Path, ended: str, verb: str
 ) -> None:
     more = ["file"] if verb == "download" else []
     done = client(verb, "local:", "--queue", queue_path, "--id", "absent", *more)
-    assert (done.status, done.stdout, done.stderr) == (3, "", "No job 'absent'\n")
+    assert (done.status, done.stdout) == (3, "")
+    assert done.stderr.splitlines() == ["No job 'absent'", not_in(queue_path)]
 
 
 def test_4_for_a_job_that_is_there_already(
@@ -145,7 +154,9 @@ def test_4_for_a_job_that_is_there_already(
 ) -> None:
     done = client("submit", "local:", "--queue", queue_path, "--id", ended, job("true"))
     assert (done.status, done.stdout) == (4, "")
-    assert done.stderr == "Job 'ended' already exists\n"
+    first, where = done.stderr.splitlines()
+    assert first == "Job 'ended' already exists"
+    assert f"in queue {queue_path} on local:; choose another id" in where
 
 
 def test_5_for_a_job_that_is_still_running(
@@ -183,13 +194,15 @@ def test_several_ids_are_each_answered_and_the_worst_is_the_status(
     first, second = done.stdout.splitlines()
     assert first.startswith("ended: Job is finished")
     assert second.startswith("waiting: Job is still running")
-    assert done.stderr == "No job 'absent'\n"
+    assert done.stderr.splitlines() == ["No job 'absent'", not_in(queue_path)]
     done = client("delete", "local:", "--queue", queue_path, *ids)
     assert (done.status, done.stdout) == (5, "Deleted job 'ended'\n")
-    assert done.stderr.startswith("No job 'absent'\nJob 'waiting' is not deleted")
+    first, _, third = done.stderr.splitlines()
+    assert first == "No job 'absent'"
+    assert third.startswith("Job 'waiting' is not deleted")
     done = client("kill", "local:", "--queue", queue_path, *ids)
     assert (done.status, done.stdout) == (3, "Job 'waiting' killed\n")
-    assert done.stderr == "No job 'ended'\nNo job 'absent'\n"
+    assert done.stderr.splitlines()[::2] == ["No job 'ended'", "No job 'absent'"]
 
 
 # The environment

@@ -192,6 +192,42 @@ def test_a_file_that_appears_late_is_followed_from_its_beginning(
     assert reading.seen["new/file"] == b"late\n"
 
 
+@pytest.mark.parametrize(
+    "rotate",
+    ["mv log log.1", "rm log", "cp log log.1; : >log"],
+    ids=["renamed", "removed", "truncated"],
+)
+def test_rotated_file_is_followed_without_loss(
+    local_queue: tej.RemoteQueue, job: Make, tmp_path: Path, rotate: str
+) -> None:
+    """Lines written just before the rotation come, too, if their file was not cut."""
+    gates = [Gate(tmp_path / f"gate {number}") for number in range(3)]
+    cut = rotate.startswith("cp")
+    last = "" if cut else "echo last of 1 >>log; "
+    third = "3" if cut else "third, which is longer than all before it"
+    script = (
+        f"echo first, a long line >log; {gates[0].wait}; {last}{rotate}; "
+        f"echo second >>log; {gates[1].wait}; {rotate}; "
+        f"echo {third} >>log; {gates[2].wait}"
+    )
+    local_queue.submit("rotates", job(script))
+    reading = Reading(local_queue, "rotates", "log")
+    expected = b"first, a long line\n"
+    for gate, more in zip(gates, (b"second\n", third.encode(), b""), strict=True):
+        wait_until(lambda: expected in reading.seen["log"], "it is followed")
+        gate.open()
+        expected = more
+    assert reading.finish().succeeded
+    lines = reading.seen["log"].decode().splitlines()
+    middle = ["last of 1"] if last else []
+    assert lines == [
+        "first, a long line",
+        *middle,
+        "second",
+        third,
+    ]
+
+
 def test_a_file_that_never_appears_is_told_at_the_end(
     local_queue: tej.RemoteQueue, waiting_locally: str, gate: Gate
 ) -> None:

@@ -221,7 +221,7 @@ def test_an_ended_job_has_its_times_in_order(
 
 
 def test_the_status_of_no_job_says_so(queue: tej.RemoteQueue, ended: str) -> None:
-    with pytest.raises(tej.JobNotFound, match="^No job 'absent'$"):
+    with pytest.raises(tej.JobNotFound, match="^No job 'absent'\n"):
         queue.status("absent")
 
 

@@ -294,7 +294,7 @@ def test_resources_are_said_in_its_own_words(
     call = next(
         line
         for line in (pbs / "calls").read_text().splitlines()
-        if line.startswith("qsub -l")
+        if line.startswith("qsub -") and " -l " in line
     )
     words = (
         "nodes=2:ppn=4:gpus=1,mem=2048mb"

@@ -471,7 +471,7 @@ def test_resources_reach_slurm(
     for words in ("NumNodes=1", "NumCPUs=2", "TimeLimit=00:05:00", "Partition=debug"):
         assert f" {words} " in told
     assert "MinMemoryNode=100M" in told
-    assert "JobName=tej_ask" in told
+    assert "JobName=job " in told
 
 
 def test_it_passes_the_check_of_runtimes(either: tej.RemoteQueue) -> None:
@@ -491,6 +491,7 @@ def test_lines_for_slurm_at_the_top_of_the_script_count(
     assert " TimeLimit=00:03:00 " in told, "what is said at submission wins"
     assert " CPUs/Task=2 " in told
     assert "elsewhere" not in told
+    assert " JobName=name-1 " in told
     assert "1G" not in told
 
 

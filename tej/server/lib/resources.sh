@@ -1,38 +1,55 @@
-# What a job asks for, and what its script says to the scheduler itself.
+# Resources that a job requests, and the directives (#SBATCH, #PBS, #$) of its script.
 # shellcheck shell=sh
 #
-# The file `resources` of a job, which the client writes: lines KEY=VALUE, numbers where
-# they are numbers: nodes, cpus (of each node), memory (of each node, in bytes), gpus (of
-# each node), walltime (in seconds), partition, account, script (the file that is run,
-# below stage/), and any number of `option`, each a word for the scheduler's command.
+# The client writes the file `resources` of a job, one KEY=VALUE a line:
+#
+#   nodes tasks tasks_per_node cpus gpus walltime (seconds) memory memory_per_cpu (bytes)
+#   gpu_type partition account qos constraint reservation name priority mail
+#   mail_on       events, with commas: begin,end,fail
+#   begin         @SECONDS since 1970, +SECONDS from now, or YYYYMMDDhhmmss
+#   exclusive=1   requeue=0|1
+#   option        an argument of the scheduler's submit command; repeated
+#   module        read by exec_job.sh; repeated
+#   default_name  name of the job if neither `name` nor the script gives one
+#   script        file below stage/ whose directives count
 
-# read_resources: r_KEY=VALUE of each, empty if not asked for, r_given=those that were, and
-# r_options=the options, one a line.
+# read_resources: r_KEY=VALUE of each key, empty if not given, and r_options=the options,
+# one a line; r_given=the keys that only a scheduler can provide.  Returns 1 with `why`.
 read_resources() {
-    r_nodes='' r_cpus='' r_memory='' r_gpus='' r_walltime='' r_partition='' r_account=''
-    r_script='' r_options='' r_given=''
+    r_nodes='' r_tasks='' r_tasks_per_node='' r_cpus='' r_gpus='' r_walltime='' r_memory=''
+    r_memory_per_cpu='' r_gpu_type='' r_partition='' r_account='' r_qos='' r_constraint=''
+    r_reservation='' r_name='' r_priority='' r_mail='' r_mail_on='' r_begin=''
+    r_exclusive='' r_requeue='' r_default_name='' r_script='' r_options='' r_given=''
     [ -f "$job/resources" ] || return 0
     while IFS='=' read -r key value; do
         case $key in
-            nodes | cpus | memory | gpus | walltime)
+            nodes | tasks | tasks_per_node | cpus | gpus | walltime | memory | memory_per_cpu)
                 is_number "$value" && [ "$value" != 0 ] || {
                     why="'$value' cannot be the $key of a job"
                     return 1
                 }
                 eval "r_$key=\$value"
                 ;;
-            partition | account | script) eval "r_$key=\$value" ;;
+            default_name | name | script)
+                eval "r_$key=\$value"
+                continue
+                ;;
+            gpu_type | partition | account | qos | constraint | reservation | priority | mail | \
+                mail_on | begin | exclusive | requeue)
+                eval "r_$key=\$value"
+                case $key in gpu_type | mail_on | requeue) continue ;; esac
+                ;;
             option) r_options="$r_options$value
 " key=scheduler-option ;;
             *) continue ;;
         esac
-        [ "$key" = script ] || r_given="$r_given $key"
+        r_given="$r_given $key"
     done <"$job/resources"
 }
 
-# in_megabytes: megabytes=r_memory, rounded up.
+# in_megabytes [BYTES]: megabytes=BYTES (r_memory) rounded up, so that 500K is not 0M.
 in_megabytes() {
-    megabytes=$(((r_memory + 1048575) / 1048576))
+    megabytes=$(((${1:-$r_memory} + 1048575) / 1048576))
 }
 
 # as_clock: clock=r_walltime as H:MM:SS.
@@ -40,8 +57,44 @@ as_clock() {
     clock=$(printf '%d:%02d:%02d' $((r_walltime / 3600)) $((r_walltime / 60 % 60)) $((r_walltime % 60)))
 }
 
-# find_directives: directives=the lines at the top of the job's script that are for the
-# scheduler, those that begin with one of $directive_marks.
+# set_begin: begin=r_begin as YYYYMMDDhhmmss by this host's clock.
+set_begin() {
+    begin=$r_begin
+    case $begin in
+        +*) begin=$(($(date +%s) + ${begin#+})) ;;
+        @*) begin=${begin#@} ;;
+        *) return 0 ;;
+    esac
+    # GNU and busybox; then BSD.
+    begin=$(date -d "@$begin" +%Y%m%d%H%M%S 2>/dev/null || date -r "$begin" +%Y%m%d%H%M%S)
+}
+
+# prepend WORD...: put arguments in front of $options, one a line.
+prepend() {
+    while [ $# -gt 0 ]; do
+        prepended="$prepended$1
+"
+        shift
+    done
+    options=$prepended$options prepended=''
+}
+
+# refuse_resources KEY...: return 1 with `why` if a key is given that the scheduler, called
+# $scheduler, has no word for.
+refuse_resources() {
+    for key in "$@"; do
+        case $key in
+            gpu_type) [ -n "$r_gpu_type" ] || continue ;;
+            *) case " $r_given " in *" $key "*) ;; *) continue ;; esac ;;
+        esac
+        why="$scheduler has no common name for '$key': use --scheduler-option with this site's"
+        return 1
+    done
+}
+
+# find_directives: directives=the lines of the job's script for the scheduler, which begin
+# with one of $directive_marks.  Slurm and PBS read them up to the first command, after
+# indented comments, too; Grid Engine reads the whole file.  PBS allows blanks before them.
 find_directives() {
     directives=''
     [ -n "$r_script" ] && [ -f "$job/stage/$r_script" ] || return 0
@@ -49,42 +102,104 @@ find_directives() {
         BEGIN { count = split(marks, mark, " ") }
         { sub(/\r$/, "") }
         /^[ \t]*$/ { next }
-        !/^#/ { exit }
-        { for (i = 1; i <= count; i++) if (index($0, mark[i] " ") == 1) print }
+        !/^[ \t]*#/ { if (marks == "#$") next; exit }
+        {
+            for (i = 1; i <= count; i++) {
+                line = $0
+                if (mark[i] == "#PBS") sub(/^[ \t]+/, "", line)
+                if (index(line, mark[i]) != 1) continue
+                line = substr(line, length(mark[i]) + 1)
+                if (sub(/^[ \t]+/, " ", line)) print mark[i] line
+            }
+        }
     ' "$job/stage/$r_script" 2>/dev/null)
 }
 
-# check_directives: 1, and why, if these or the options would make something else than one
-# job of it.
+# check_directives: asked=the options in the script and in r_options, as " NAME=VALUE ...";
+# returns 1 with `why` if they ask for an array, or for a submission that waits.
 check_directives() {
     find_directives
     set -f
     # shellcheck disable=SC2086 # words
     set -- $r_options
     set +f
-    why=$(printf '%s\n' "$directives" "${directive_marks%% *} $*" | LC_ALL=C awk '
-        # The letter of an array to one of them is a name or a time to the other.
+    asked=" $(printf '%s\n' "$directives" "${directive_marks%% *} $*" | LC_ALL=C awk '
+        # -a and -t mean an array to one scheduler, a time or a name to another.
         function is_array(word, value) {
-            if ($1 == "#SBATCH") return word ~ /^(-a|--array(=|$))/
-            return word ~ /^-[Jt]/ && (length(word) > 2 ? substr(word, 3) : value) ~ /^[0-9]+[-,]/
+            if ($1 == "#SBATCH") return word ~ /^(-a|--array)$/
+            return word ~ /^-[Jt]$/ && value ~ /^[0-9]+[-,]/
         }
         function is_wait(word, value) {
-            if ($1 == "#SBATCH") return word ~ /^(-W$|--wait$)/
+            if ($1 == "#SBATCH") return word ~ /^(-W|--wait)$/
             if ($1 == "#$") return word == "-sync" && value ~ /^y/
             return value ~ /(^|,)block=[tT]/
         }
         { sub(/[ \t]#.*/, "") }
         {
             for (i = 2; i <= NF; i++) {
-                if (is_array($i, $(i + 1))) wrong = "asks for an array of jobs (" $i "): submit them one by one"
-                if (is_wait($i, $(i + 1))) wrong = "asks to be waited for (" $i "), which is left to tej"
+                if ($i !~ /^-/) continue
+                word = $i
+                value = $(i + 1) ~ /^-/ ? "" : $(i + 1)
+                if (word ~ /^--/ && (at = index(word, "="))) {
+                    value = substr(word, at + 1)
+                    word = substr(word, 1, at - 1)
+                } else if (word ~ /^-[A-Za-z]./ && $1 != "#$") {
+                    value = substr(word, 3)
+                    word = substr(word, 1, 2)
+                }
+                if (is_array(word, value)) wrong = "asks for an array of jobs (" $i "): submit them one by one"
+                if (is_wait(word, value)) wrong = "asks to be waited for (" $i "), which is left to tej"
+                printf "%s=%s ", word, value
             }
         }
-        END { if (wrong != "") print "it " wrong }')
+        END { if (wrong != "") print "\nit " wrong }')"
+    why=''
+    case $asked in *'
+it '*) why=${asked##*
+} ;; esac
     [ -z "$why" ]
 }
 
-# copy_directives: print them.
+# is_asked NAME...: the script or the options have one of these options.
+is_asked() {
+    for word in "$@"; do
+        case $asked in *" $word="*) return 0 ;; esac
+    done
+    return 1
+}
+
+# copy_directives: print the directives, without what the submission replaces: the options
+# in $replaced, and the resources of `#PBS -l` in $replaced_list.
 copy_directives() {
-    [ -z "$directives" ] || printf '%s\n' "$directives"
+    [ -n "$directives" ] || return 0
+    [ -n "$replaced$replaced_list" ] || {
+        printf '%s\n' "$directives"
+        return
+    }
+    printf '%s\n' "$directives" | LC_ALL=C awk -v options=" $replaced " -v list=" $replaced_list " '
+        function keep(value,    parts, count, i, name, kept) {
+            count = split(value, parts, ",")
+            kept = ""
+            for (i = 1; i <= count; i++) {
+                name = parts[i]
+                sub(/=.*/, "", name)
+                if (!index(list, " " name " ")) kept = kept (kept == "" ? "" : ",") parts[i]
+            }
+            return kept
+        }
+        {
+            line = $1
+            for (i = 2; i <= NF; i++) {
+                name = $i
+                sub(/=.*/, "", name)
+                if (index(options, " " name " ")) {
+                    if ($i !~ /=/) i++
+                } else if ($1 == "#PBS" && $i ~ /^-l/) {
+                    value = $i == "-l" ? $(++i) : substr($i, 3)
+                    value = keep(value)
+                    if (value != "") line = line " -l " value
+                } else line = line " " $i
+            }
+            if (line != $1) print line
+        }'
 }

@@ -72,10 +72,11 @@ run_in_awk() {
 }
 
 # run_in_shell: as run_in_awk.  A shell whose status leaves the question open prints
-# "Terminated" or the like.  It survives a SIGTERM to the whole session, which schedulers send.
+# "Terminated" or the like.  It survives the signals ($signals)
+# that schedulers send to the whole session.
 run_in_shell() {
     words=$(
-        trap : TERM
+        for signal in ${signals:-TERM}; do trap : "$signal"; done
         { /bin/sh -c "$tej_run"; } 2>&1
         printf '=%s' $?
     )

@@ -1,30 +1,36 @@
-# What runtimes share that hand jobs to a scheduler: such a `runtime.sh` sources this and
-# says how its scheduler is spoken to.  docs/runtimes.md tells it from its side.
+# Submission, kill and end of jobs under a scheduler.  The `runtime.sh` of a scheduler
+# sources this file and defines the functions below; docs/runtimes.md describes them.
 # shellcheck shell=sh
 #
 #   scheduler_here [auto]     0 it answers, 1 it is not installed, 2 and words: it does not
-#                             answer; `auto`: nobody has asked for it
-#   scheduler_options         options=what $job's resources are there; or `why` and 1
-#   scheduler_submit NAME     hand $job/batch over, with $options; prints the id
-#   scheduler_list [ID...]    print those jobs, maybe more, or all: ID|STATE|NAME|WORDS, STATE one of
-#                             queued, running, over, cancelled, unknown; 0 if it answered
-#   scheduler_listed_all      0 if what is not in its answer is unknown to it
-#   scheduler_term ID         SIGTERM to all of it; 1 if that cannot be had
-#   scheduler_cancel ID       take it out of the queue, or end it
-#   scheduler_history ID      print STATE|WORDS of one that is not listed any more
-#   scheduler_own_id          own_id=the job's id, where it runs
+#                             answer; `auto`: no user has named this runtime
+#   scheduler_options         options=arguments for $job's resources; or `why` and 1
+#   scheduler_submit NAME     submit $job/batch with $options; prints the id
+#   scheduler_list [ID...]    print those jobs, maybe more, or all: ID|STATE|NAME|WORDS; 0 if it
+#                             answered.  STATE: queued, running, stopped (suspended), over, or, if
+#                             it is known how: ended (by itself), limit, cut (node failure,
+#                             preemption, ...), cancelled; or unknown, silent
+#   scheduler_listed_all [ID] 0 if a job that is not in the answer is unknown to the scheduler
+#   scheduler_term ID         SIGTERM to all of the job; 1 if that cannot be had
+#   scheduler_cancel ID       remove it from the queue, or end it; 1 if that failed
+#   scheduler_history ID      print STATE|WORDS of a job that is not listed any more
+#   scheduler_own_id          own_id=the id of the job that this runs in
 #
 # Facts beside those in facts.sh:
 #   submitting TIME NAME HOST BOOT SPACE PID START   before the scheduler is asked
-#   missed     TIME            it was not there, or over, and has written no end
-#   rerun      TIME HOST       it was started a second time
-#   reason     TIME KIND WORDS why it ended: cancelled, limit, other
+#   missed     TIME STATE BEAT  the job was gone, and has written no end
+#   rerun      TIME HOST        the scheduler started it again, and that was not done
+#   requeue    TIME             the user wants a second run if the scheduler makes one
+#   ending     TIME term|cancel how far a kill came
+#   term       TIME             the job's runner got a SIGTERM
+#   reason     TIME KIND WORDS  why it ended: cancelled, limit, cut, other
 
 . "$here/lib/scheduler_cache.sh"
 . "$here/lib/scheduler_state.sh"
 
 second_look=30    # seconds between two answers before a job is given up
 cause_awaited=120 # seconds that a silent scheduler is waited for to say why a job ended
+busy_awaited=60   # seconds in which a submission that the scheduler is too busy for is retried
 
 runtime_here() { scheduler_here "${1-}"; }
 runtime_tend() { :; }
@@ -105,7 +111,11 @@ quote() {
 # write_batch: $job/batch=what the scheduler runs.  It may be run from anywhere.
 write_batch() {
     line='exec /bin/sh'
-    for word in "$here/run_in_scheduler.sh" "$queue" "$id" "$here" "$runtime" "$job_token"; do
+    by_cluster=''
+    [ "$runtime" != slurm ] || {
+        ! is_asked -M --clusters --cluster && [ -z "${SLURM_CLUSTERS-}${SBATCH_CLUSTERS-}" ] || by_cluster=1
+    }
+    for word in "$here/run_in_scheduler.sh" "$queue" "$id" "$here" "$runtime" "$job_token" "$by_cluster"; do
         quote "$word"
         line="$line $quoted"
     done
@@ -113,13 +123,53 @@ write_batch() {
         printf '%s\n' "$line" >>"$job/batch"
 }
 
-# log_file: log=where the scheduler may write what it has to say; only a path that needs
-# no quotes, which some of them mark_lost.
+# log_file: log=the file for messages of the scheduler, named after the submission; only a
+# path that no scheduler takes for a pattern or a host.
 log_file() {
     case $job in
-        *[!A-Za-z0-9_./,+=@:-]*) log=/dev/null ;;
-        *:*) log=/dev/null ;;
-        *) log=$job/scheduler_log ;;
+        *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;;
+        *) log=$job/$nickname.log ;;
+    esac
+}
+
+# split_options, end_split: let unquoted words be split at line ends alone.
+split_options() {
+    set -f
+    IFS='
+'
+}
+end_split() {
+    unset IFS
+    set +f
+}
+
+# name_job: `-N NAME` for a qsub, unless the script gives one.  Torque takes 15 characters,
+# and like Grid Engine no digit as the first.
+name_job() {
+    [ -n "$r_name" ] || ! is_asked -N || return 0
+    name=${r_name:-${r_default_name:-$nickname}}
+    # Without a log, the submission can be found by its name alone.
+    [ -n "$r_name" ] || [ "$log" != /dev/null ] && [ "$runtime" != sge ] || name=$nickname
+    [ "${dialect-}" = openpbs ] || case $name in [0-9]*) name=j$name ;; esac
+    [ "${dialect-}" != torque ] || name=$(printf '%.15s' "$name")
+    prepend -N "$name"
+}
+
+# mail_and_rerun: -M, -m and -r for a qsub, unless the script gives them.
+mail_and_rerun() {
+    if [ -n "$r_mail" ]; then
+        letters=''
+        case $r_mail_on in *begin*) letters=b ;; esac
+        case $r_mail_on in *end*) letters=${letters}e ;; esac
+        case $r_mail_on in *fail*) letters=${letters}a ;; esac
+        prepend -M "$r_mail" -m "$letters"
+    else
+        is_asked -m -M || prepend -m n
+    fi
+    case $r_requeue in
+        1) prepend -r y ;;
+        0) prepend -r n ;;
+        *) is_asked -r || prepend -r n ;;
     esac
 }
 
@@ -129,15 +179,25 @@ runtime_start() {
     native='' options=''
     set_name
     [ ! -f "$job/submitting" ] || { find_submitted && return; }
-    read_resources && scheduler_options && check_directives || return 1
+    log_file
+    replaced='' replaced_list='' prepended=''
+    read_resources && check_directives && scheduler_options || return 1
     me
     now=''
     get_time
-    write_batch && put submitting "$now $nickname $who" && put queued "$now" || {
+    note_requeue && write_batch && put submitting "$now $nickname $who" && put queued "$now" || {
         why="cannot write to '$job'"
         return 1
     }
     hand_over
+}
+
+# note_requeue: the fact `requeue`, if the user wants a second run after a preemption.
+note_requeue() {
+    case $r_requeue$asked in
+        0*) ;;
+        1* | *' --requeue='* | *' -r=y'*) put requeue "$now" ;;
+    esac
 }
 
 # find_submitted: an earlier try has begun: 0 if it was, or may yet be, successful.
@@ -160,7 +220,26 @@ find_submitted() {
 
 # hand_over: 1 if the scheduler has surely not taken it.
 hand_over() {
-    # shellcheck disable=SC2030 # what a job of its own has in its environment is not this one's
+    retry_pause=2 retry_until=$(($(date +%s) + busy_awaited))
+    until submit_once; do
+        is_busy && [ "$(date +%s)" -lt "$retry_until" ] || break
+        # Nothing else is said while this waits: the client must not take that for the end.
+        [ -n "${talker-}" ] || keep_talking
+        sleep "$retry_pause"
+        retry_pause=$((retry_pause < 16 ? retry_pause * 2 : 16))
+    done
+    if [ -n "$nid" ]; then
+        rm -f "$job/.said"
+        adopt_reply
+        return
+    fi
+    rm -f "$job/.said"
+    look_for_submitted
+}
+
+# submit_once: nid=the id in the scheduler's reply, or `why` and 1.
+submit_once() {
+    # shellcheck disable=SC2030 # the environment of a job that submits is not the new job's
     reply=$(
         unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
         scheduler_submit "$nickname" </dev/null 2>"$job/.said"
@@ -168,23 +247,35 @@ hand_over() {
     status=$?
     nid=${reply##*
 }
-    # Slurm may add the cluster's name.
-    nid=${nid%%;*}
-    if [ "$status" = 0 ] && is_id "$nid"; then
-        rm -f "$job/.said"
-        # While it was asked, somebody may have killed the job, and begun another one.
+    [ "$status" != 0 ] || ! is_id "$nid" || return 0
+    nid='' said=$(cat "$job/.said")
+    why="$runtime: ${said:-${reply:-no id in the answer}}"
+    return 1
+}
+
+# is_busy: the scheduler has refused the job for now, by its own words.
+is_busy() {
+    case $why in
+        *emporarily\ u* | *MaxSubmit* | *'ubmit limit'* | *'would exceed'*limit* | *'per-user limit'* | \
+            *'socket temporarily'* | *'too many jobs'* | *'unable to accept job'*) ;;
+        *) return 1 ;;
+    esac
+}
+
+# adopt_reply: native_id from the reply; the job itself may have been quicker.
+adopt_reply() {
+    # While the scheduler was asked, the job may have been killed, and another one begun.
+    if ! has_token "$job_token" || [ -e "$job/finished" ]; then
+        scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
         has_token "$job_token" || {
-            scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
             why="it was taken away while $runtime was asked"
             return 1
         }
-        put_first native_id "$runtime $nid"
-        return 0
     fi
-    said=$(cat "$job/.said")
-    rm -f "$job/.said"
-    why="$runtime: ${said:-${reply:-no id in the answer}}"
-    look_for_submitted
+    put_first native_id "$runtime $nid"
+    # Only the reply knows the cluster.
+    case $nid in *\;*) put native_id "$runtime $nid" ;; esac
+    native="$runtime $nid"
 }
 
 # look_for_submitted: it was refused, or the answer was lost, which is not the same.
@@ -217,34 +308,59 @@ adopt_by_name() {
     native="$runtime $nid"
 }
 
-# runtime_tell: what has not begun never will: then 0; what runs is told to end, once.
-# told_NUMBER=when that was, 0 if there is nothing gentler than the end itself.
+# runtime_tell: 0 if the job is over, or will never begin; else it is asked to end, once.
+# told_KEY=when it got SIGTERM; 0 if it was cancelled at once; `not` if neither was done.
 runtime_tell() {
     nid=${native#* }
     [ ! -e "$job/finished" ] || return 0
     if mkdir "$job/claim" 2>/dev/null; then
-        [ -z "$nid" ] || scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
-        now=''
-        get_time
-        put_reserved finished "$now none 0 killed 0"
-        return 0
+        if [ -z "$nid" ] || cancel_job; then
+            now=''
+            get_time
+            put_reserved finished "$now none 0 killed 0"
+            return 0
+        fi
+        # Left to the job, which looks for `kill` before it begins, and to later looks.
+        rmdir "$job/claim"
     fi
     [ -n "$nid" ] || return 1
-    eval "told=\${told_${nid%%[!0-9]*}-}"
+    set_key "$nid"
+    eval "told=\${told_$key-}"
     [ -z "$told" ] || return 1
-    told=0
-    if [ "$state" != lost ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
-        told=$(date +%s)
-    else
-        scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
-    fi
-    eval "told_${nid%%[!0-9]*}=\$told"
+    ask_to_end || told=not
+    set_key "$nid"
+    eval "told_$key=\$told"
     return 1
 }
 
-# runtime_stop GRACE: the same, and its end is waited for, whatever it takes.
+# ask_to_end: SIGTERM to all of the job, or the end itself where SIGTERM cannot be had: a
+# suspended process does not act on it.  told=the time, or 0; 1 if neither was done.
+ask_to_end() {
+    look_up "$nid" ''
+    if [ "$state" != lost ] && [ "$says" != stopped ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
+        told=$(date +%s)
+        put ending "$told term" 2>/dev/null || :
+    else
+        told=0
+        cancel_job
+    fi
+}
+
+# cancel_job: 1 if the scheduler could not be asked, or refused.
+cancel_job() {
+    refusal=$(scheduler_cancel "$nid" 2>&1 </dev/null) || {
+        # A job that is over cannot be cancelled.
+        ask_anew "$nid"
+        look_up "$nid" ''
+        case $says in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
+    }
+    put ending "$(date +%s) cancel" 2>/dev/null || :
+}
+
+# runtime_stop GRACE: the same, and wait for the end.  refused=1 if the scheduler could not
+# be asked: then waiting is of no use.
 runtime_stop() {
-    pids=''
+    pids='' refused=''
     [ ! -e "$job/finished" ] || return 0
     [ -n "$native" ] || {
         set_name
@@ -253,30 +369,45 @@ runtime_stop() {
     }
     ! runtime_tell || return 0
     [ -n "$nid" ] || return 1
-    # Of many that were told, all have had the time that the first was waited for.
-    if [ "$told" != 0 ]; then
-        ! wait_for finished $((told + $1 + 5 - $(date +%s))) || return 0
-        scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
-    fi
+    case $told in
+        not) ;;
+        0) ;;
+        *)
+            # Of many jobs, all have had the time that the first was waited for.
+            ! wait_for finished $((told + $1 + 5 - $(date +%s))) || return 0
+            cancel_job || told=not
+            ;;
+    esac
+    [ "$told" != not ] || {
+        refused=1
+        return 1
+    }
     [ "$state" = lost ] || wait_for_end "$nid"
 }
 
-# wait_for_end ID: until its end is written, or the scheduler has no more of it.
+# wait_for_end ID: until the job has written its end, or the scheduler says that it is over.
+# A scheduler that does not know the job is believed when the heartbeat has stopped, too.
 wait_for_end() {
-    looks=0
+    looks=0 still=0
+    read_beat
+    pulse_then=$pulse
     while [ "$looks" -lt 12 ]; do
         ! wait_for finished 5 || return 0
-        looks=$((looks + 1))
+        looks=$((looks + 1)) still=$((still + 1))
+        read_beat
+        [ "$pulse" = "$pulse_then" ] || still=0
+        pulse_then=$pulse
         ask_anew "$1"
         look_up "$1" ''
         case $says in
-            over | cancelled | unknown)
-                now=''
-                get_time
-                put_reserved finished "$now none 0 killed 0"
-                return 0
-                ;;
+            over | ended | limit | cut | cancelled) ;;
+            unknown) [ -z "$pulse" ] || [ "$still" -ge 5 ] || continue ;;
+            *) continue ;;
         esac
+        now=''
+        get_time
+        put_reserved finished "$now none 0 killed 0"
+        return 0
     done
     return 1
 }

@@ -1,13 +1,13 @@
-# What the scheduler says of its jobs, asked once for all of them and all who want to
-# know: the answer is kept for some seconds in the queue.
+# Cache of the scheduler's listing: one query serves all jobs and all clients for some
+# seconds.
 # shellcheck shell=sh
 #
 #   scheduler/listing   TIME answer|silent whole|part WORDS; then lines ID|STATE|NAME|WORDS
 #
-# A `whole` one has all of the scheduler's jobs, so that one can be found by its name.
+# A `whole` listing has all of the scheduler's jobs, so that a job can be found by its name.
 
-keep_listing=10 # seconds that an answer is good for
-keep_hasty=3    # ... for who waits for a change that is under way
+keep_listing=10 # seconds that a listing is fresh
+keep_hasty=3    # the same, while a change is under way
 
 listed_at=0 # when the listing in memory was asked for
 listing=''  # answer; or silent, and $silence=why
@@ -35,22 +35,31 @@ ask_anew() {
     renew_listing
 }
 
-# is_answered: the listing in memory is new enough, and about all of $ids.
+# is_answered: the listing in memory is new enough, and covers all of $ids.
 is_answered() {
     get_time
     [ $((now - listed_at)) -lt "$patience" ] || return 1
-    # One that is from the future would stay fresh for too long.
+    # A listing from the future would stay fresh for too long.
     [ $((now - listed_at)) -ge -2 ] || return 1
     [ "$listing" = answer ] || return 0
-    ! scheduler_listed_all || return 0
-    [ -n "$ids" ] || [ "$extent" = whole ] || return 1
-    set -f
-    # shellcheck disable=SC2086 # ids
-    set -- $ids
-    set +f
-    for item in "$@"; do
+    [ -n "$ids" ] || scheduler_listed_all || [ "$extent" = whole ] || return 1
+    for item in $ids; do
+        ! scheduler_listed_all "$item" || continue
         look_up "$item" ''
         [ -n "$says" ] || return 1
+    done
+}
+
+# set_key ID: key=the id as a part of a variable's name: its number, and its cluster.
+set_key() {
+    key=${1%%[!0-9]*}
+    case $1 in *\;*) ;; *) return 0 ;; esac
+    key=${key}_${1#*;}
+    while :; do
+        case $key in
+            *[!A-Za-z0-9_]*) key=${key%%[!A-Za-z0-9_]*}_${key#*[!A-Za-z0-9_]} ;;
+            *) return 0 ;;
+        esac
     done
 }
 
@@ -64,7 +73,8 @@ load_listing() {
         # What is said no more is forgotten: by the number of the listing.
         edition=$((${edition:-0} + 1))
         while IFS='|' read -r item kind title words; do
-            eval "q_${item%%[!0-9]*}=\$edition'|'\$kind'|'\$title'|'\$words"
+            set_key "$item"
+            eval "q_$key=\$edition'|'\$kind'|'\$title'|'\$words"
             case $title in
                 tej_*[!A-Za-z0-9_]*) ;;
                 tej_?*) eval "n_$title=\$item" ;;
@@ -73,23 +83,28 @@ load_listing() {
     } <"$queue/scheduler/listing"
 }
 
-# look_up ID NAME: says=STATE and reason=WORDS of it; a job of another name has only got
-# its number.  says='' if it was not asked about.
+# look_up ID NAME: says=STATE and reason=WORDS of the job.  A job with the name of another
+# submission has its number by chance.  says='' if the listing does not cover the id.
 look_up() {
     says='' reason=''
     [ "$listing" = answer ] || {
         says=silent
         return
     }
-    eval "listed=\${q_${1%%[!0-9]*}-}"
+    set_key "$1"
+    eval "listed=\${q_$key-}"
     case $listed in
         "$edition|"*)
             listed=${listed#*|}
             says=${listed%%|*} listed=${listed#*|}
             reason=${listed#*|} listed=${listed%%|*}
-            [ -z "$2" ] || [ -z "$listed" ] || [ "$listed" = "$2" ] || says=unknown reason=''
+            case $listed in
+                '' | "$2") ;;
+                # Users may rename a job: then its number counts.
+                tej_*) [ -z "$2" ] || says=unknown reason='' ;;
+            esac
             ;;
-        *) ! scheduler_listed_all || says=unknown ;;
+        *) ! scheduler_listed_all "$1" || says=unknown ;;
     esac
 }
 
@@ -133,14 +148,10 @@ fall_silent() {
 # the answer can be told.
 ask_scheduler() {
     fresh=$queue/scheduler/.listing.$$ asked_at=$(date +%s)
-    # Those that were alive are asked about again, so that one answer serves all.
     extent=whole
-    scheduler_listed_all || [ -z "$ids" ] || add_listed
-    set -f
+    [ -z "$ids" ] || add_listed
     # shellcheck disable=SC2086 # ids
-    set -- $ids
-    set +f
-    if scheduler_list "$@" >"$fresh.list" 2>"$fresh.words" </dev/null; then
+    if scheduler_list $ids >"$fresh.list" 2>"$fresh.words" </dev/null; then
         { printf '%s answer %s\n' "$asked_at" "$extent" && cat "$fresh.list"; } >"$fresh" 2>/dev/null
     else
         IFS= read -r words <"$fresh.words" || :
@@ -156,18 +167,16 @@ ask_scheduler() {
     load_listing
 }
 
-# add_listed: extent=part, and to ids what the last answer held and was not over.
+# add_listed: to ids, the jobs of the last listing that were alive and that the scheduler
+# lists only when asked for, so that one answer serves all.  extent=part if there are such.
 add_listed() {
-    extent=part
+    scheduler_listed_all || extent=part
     [ -f "$queue/scheduler/listing" ] || return 0
-    while IFS='|' read -r item kind title _; do
-        # Others may have been told of, too.
-        case $kind$title in
-            queuedtej_* | runningtej_*) ids="$ids $item" ;;
+    while IFS='|' read -r item kind _; do
+        case $kind in
+            queued | running | stopped) scheduler_listed_all "$item" || ids="$ids $item" ;;
         esac
     done <"$queue/scheduler/listing"
-    set -f
     # shellcheck disable=SC2086 # ids, one a line
     ids=$(printf '%s\n' $ids | sort -u)
-    set +f
 }

@@ -1,5 +1,6 @@
-# From a job's facts and the scheduler's word to its state.  The facts win; "not there"
-# is believed when it was said twice, some time apart.
+# State of a job under a scheduler, from the job's facts and the scheduler's answer.  The
+# facts win; that a job is gone is believed after two answers and two looks at its
+# heartbeat, some time apart.
 # shellcheck shell=sh
 
 # runtime_derive_state: state of a job whose own facts do not tell.
@@ -18,18 +19,20 @@ runtime_derive_state() {
     fi
     case $says in
         queued) judge_queued ;;
-        running)
+        running | stopped)
             forget_missed
             state=running
-            # It was put there, and has not told yet.
+            # The scheduler has started it, and its script has not begun.
             [ -n "$started" ] || {
                 state=queued
                 say_where
             }
+            [ "$says" = running ] || note="suspended by $runtime"
             ;;
-        over | cancelled | unknown) judge_gone ;;
+        over | ended | limit | cut | cancelled | unknown) judge_gone ;;
         *) keep_last "$runtime does not answer${silence:+ ($silence)}" ;;
     esac
+    [ ! -e "$job/kill" ] || is_final || pursue_kill
 }
 
 # say_where: note=the scheduler's id and reason.
@@ -37,7 +40,7 @@ say_where() {
     note="$runtime $nid${reason:+: $reason}"
 }
 
-# keep_last [WORDS]: what was known last is still the best answer.
+# keep_last [WORDS]: the last known state is still the best answer.
 keep_last() {
     if [ -n "$started" ]; then
         state=running
@@ -51,18 +54,33 @@ keep_last() {
     how='' number='' ended=''
 }
 
-# is_later TIME: the listing is about what was so after that.
+# is_later TIME: the listing was asked for after that.
 is_later() {
     [ "$listed_at" -gt "${1:-0}" ]
 }
 
-# is_second_look: the same was said before, long enough ago.
+# read_beat: pulse=the last heartbeat of the job; empty if it never had one.
+read_beat() {
+    pulse=''
+    [ ! -f "$job/heartbeat" ] || read -r pulse _ <"$job/heartbeat"
+}
+
+# is_second_look WORDS: the scheduler said the same before, long enough ago, and the job
+# has had no heartbeat since.
 is_second_look() {
+    read_beat
+    pulse_then=''
     if [ -f "$job/missed" ]; then
-        read -r missed _ <"$job/missed"
+        read -r missed _ pulse_then _ <"$job/missed"
+        if [ "$pulse" != "$pulse_then" ]; then
+            put missed "$listed_at $says $pulse" 2>/dev/null
+            keep_last
+            note="$runtime has $1, but the job gives signs of life"
+            return 1
+        fi
         is_number "$missed" && [ $((listed_at - missed)) -ge "$second_look" ] && return 0
     else
-        put missed "$listed_at $says" 2>/dev/null
+        put missed "$listed_at $says $pulse" 2>/dev/null
     fi
     keep_last
     note="$runtime has $1; looking again before it is given up"
@@ -73,14 +91,14 @@ forget_missed() {
     [ ! -e "$job/missed" ] || rm -f "$job/missed"
 }
 
-# judge_submission: nobody has heard an id yet; 0 if one was found.
+# judge_submission: no id is known yet; 0 if one was found.
 judge_submission() {
     read -r s_time _ s_host s_boot s_space s_pid s_start <"$job/submitting"
     keep_last
     if same_host "$s_host" "$s_boot" "$s_space" && is_alive "$s_pid" "$s_start"; then
         return 1
     fi
-    # Of another machine's submission we know only how long it may take.
+    # A submission on another host is given the time that it can take.
     get_time
     if [ "$s_host" != "$host" ] && [ $((now - s_time)) -lt 900 ]; then return 1; fi
     [ "$listing" = answer ] || {
@@ -102,9 +120,15 @@ judge_submission() {
     return 1
 }
 
-# judge_queued: in the queue; one that has started was put back there.
+# judge_queued: in the queue; if it has started before, the scheduler put it back there.
 judge_queued() {
     get_time
+    if [ -e "$job/requeue" ]; then
+        forget_missed
+        keep_last
+        [ -z "$started" ] || state=queued note="$runtime $nid: put back into the queue, to run again from the start"
+        return
+    fi
     if [ -e "$job/claim" ] && is_later "${started:-$now}"; then
         is_second_look "put it back into the queue" || return 0
         mark_lost "$runtime has put it back into its queue after it had started, and a second run is not made${reason:+ ($reason)}"
@@ -114,39 +138,86 @@ judge_queued() {
     keep_last
 }
 
-# judge_gone: over or unknown there, and no end here.
+# judge_gone: over or unknown to the scheduler, and the job has written no end.
 judge_gone() {
     is_later "$submitted" || {
         keep_last
         return
     }
     if [ -e "$job/kill" ]; then
-        # An older answer may be from before it was there.
-        if is_later "$kill_time"; then settle_killed; else keep_last; fi
-    elif [ "$says" = cancelled ] && mkdir "$job/claim" 2>/dev/null; then
-        settle_cancelled
-    elif is_second_look "it no more${reason:+ ($reason)}"; then
-        ask_history
-        if [ "$says" = cancelled ]; then
-            settle_cancelled
-        elif [ -f "$job/rerun" ]; then
-            mark_lost "$runtime has started it a second time, which was not done, and the first run wrote no end"
-        elif [ -n "$reason" ]; then
-            mark_lost "$runtime says $reason, and it wrote no end"
-        else
-            mark_lost "$runtime knows it no more, and it wrote no end"
+        # An answer from before the kill is none about it.
+        if ! is_later "$kill_time"; then
+            keep_last
+        elif [ "$says" != unknown ] || [ ! -e "$job/heartbeat" ] || is_second_look "no such job"; then
+            settle_killed
         fi
+        return
     fi
+    case $says in
+        cancelled | limit)
+            ! mkdir "$job/claim" 2>/dev/null || {
+                settle_cut_off
+                return
+            }
+            ;;
+    esac
+    is_second_look "it no more${reason:+ ($reason)}" || return 0
+    find_cause
+    case $says in
+        cancelled | limit) settle_cut_off ;;
+        *)
+            if [ -f "$job/rerun" ]; then
+                mark_lost "$runtime has started it a second time, which was not done, and the first run wrote no end"
+            elif [ -n "$reason" ]; then
+                mark_lost "$runtime says $reason, and the job recorded no exit status"
+            else
+                mark_lost "$runtime no longer lists the job, and the job recorded no exit status"
+            fi
+            ;;
+    esac
 }
 
-# ask_history: says and reason of one of which the listing tells no more, if something does.
-ask_history() {
-    case $says,$reason in unknown,* | over,) ;; *) return 0 ;; esac
-    listed=$(scheduler_history "$nid" 2>/dev/null </dev/null) && [ -n "$listed" ] || return 0
+# find_cause: says and reason, where the listing does not tell why the job is over: from
+# the scheduler's accounting, or from its messages in the job's log.
+find_cause() {
+    case $says,$reason in
+        unknown,* | over, | over,'exit status '*) ;;
+        *) return 0 ;;
+    esac
+    listed=$(scheduler_history "$nid" 2>/dev/null </dev/null) && [ -n "$listed" ] ||
+        listed=$(cause_in_log) && [ -n "$listed" ] || return 0
     says=${listed%%|*} reason=${listed#*|}
 }
 
-# settle_killed: `kill` was asked for, and it is gone.
+# find_log: log=the messages of the scheduler for $job; 1 if there are none.
+find_log() {
+    for log in "$job"/tej_*.log "$job/scheduler_log"; do
+        [ ! -s "$log" ] || return 0
+    done
+    return 1
+}
+
+# cause_in_log: print STATE|WORDS for a cause that a scheduler names in the job's log.
+cause_in_log() {
+    find_log || return 0
+    LC_ALL=C tail -n 50 "$log" | LC_ALL=C awk '
+        function found(kind, words) {
+            gsub(/[|[:cntrl:]]/, " ", words)
+            state = kind "|" words
+        }
+        /=>> PBS: job killed/ {
+            sub(/.*job killed:? */, "")
+            found(/exceeded|limit/ ? "limit" : "cut", $0)
+        }
+        /DUE TO TIME LIMIT/ { found("limit", "time limit") }
+        /DUE TO PREEMPTION/ { found("cut", "preempted") }
+        /DUE TO NODE FAILURE/ { found("cut", "node failure") }
+        /CANCELLED AT/ && !/DUE TO/ { found("cancelled", "cancelled") }
+        /oom[-_ ]kill|[Oo]ut [Oo]f [Mm]emory|[Ee]xceeded (job|step) memory limit/ { found("limit", "memory limit") }
+        END { if (state != "") print state }'
+}
+
+# settle_killed: `kill` was asked for, and the job is gone.
 settle_killed() {
     get_time
     mkdir "$job/claim" 2>/dev/null
@@ -154,52 +225,101 @@ settle_killed() {
     read_end
 }
 
-# settle_cancelled: somebody else has ended it, and it wrote nothing itself.
-settle_cancelled() {
+# settle_cut_off: a limit or somebody else ended the job, which wrote nothing itself.
+settle_cut_off() {
     get_time
-    put_first reason "$now cancelled $reason"
+    put_first reason "$now $says $runtime: $reason"
     put_reserved finished "$now none 0 ask 0"
     read_end
-    state=killed
 }
 
-# judge_end: the script has ended after a SIGTERM, or by a SIGKILL: whose was it?
+# judge_end: the script has ended, and may have been cut off: the scheduler knows.
 judge_end() {
     get_time
     if ! is_later "$ended" && [ "$listing" = answer ]; then
-        # What is under way is asked after sooner.
+        # A change that is under way is asked after sooner.
         ids=$nid patience=$keep_hasty
         is_answered || renew_listing
         look_up "$nid" "$nickname"
         is_later "$ended" || says=running
     fi
     case $says in
-        running)
+        running | stopped)
             keep_last
             note="it has ended, and $runtime is clearing up"
             ;;
         silent | '')
-            # Its end is on file: what is not known is only whose that was.
+            # The end is on file; only its cause is not known.
             if [ $((now - ended)) -lt "$cause_awaited" ]; then
                 keep_last "it has ended, and $runtime does not say why"
             else
-                put_first reason "$now other $runtime could not be asked why it ended"
-                read_end
-                [ "$state" != '?' ] || state=finished
+                says=unanswered
+                record_cause
+            fi
+            ;;
+        queued)
+            if [ -e "$job/requeue" ]; then
+                keep_last
+                state=queued note="$runtime $nid: put back into the queue, to run again from the start"
+            else
+                record_cause
             fi
             ;;
         *)
-            ask_history
-            get_time
-            case $says in
-                cancelled) put_first reason "$now cancelled $reason" ;;
-                queued) put_first reason "$now other $runtime has put it back into its queue" ;;
-                *) put_first reason "$now other ${reason:+$runtime: $reason}" ;;
-            esac
-            read_end
-            # The disk may be full: then it is asked again, and told all the same.
-            [ "$state" != '?' ] || state=finished
-            [ "$says" != cancelled ] || state=killed
+            find_cause
+            record_cause
             ;;
     esac
+}
+
+# record_cause: write down, once, why the job ended.  A job that got a SIGTERM which tej did
+# not send was cut off, unless the scheduler says that it ended by itself.
+record_cause() {
+    now=''
+    get_time
+    case $says in
+        cancelled | limit | cut) cause="$says $runtime: $reason" ;;
+        queued) cause="other $runtime has put it back into its queue" ;;
+        ended)
+            case $reason in COMPLETED | FAILED) reason='' ;; esac
+            cause="other ${reason:+$runtime: $reason}"
+            ;;
+        *)
+            case $reason in 'exit status '*) reason='' ;; esac
+            if [ -e "$job/term" ] && [ "$says" = unanswered ]; then
+                cause="cut it was sent SIGTERM, and $runtime could not be asked why"
+            elif [ -e "$job/term" ]; then
+                cause="cut it was sent SIGTERM, and $runtime does not say why"
+            elif [ "$says" = unanswered ]; then
+                cause="other $runtime could not be asked why it ended"
+            else
+                cause="other ${reason:+$runtime: $reason}"
+            fi
+            ;;
+    esac
+    put_first reason "$now $cause"
+    read_end
+    [ "$state" = '?' ] || return 0
+    # The disk may be full: the cause is told all the same, and asked for again.
+    state=finished
+    [ "$says" != cancelled ] || state=killed
+}
+
+# pursue_kill: a kill that could not be carried out, or not be waited for: whoever looks at
+# the job does it.  `ending` tells how far it came.
+pursue_kill() {
+    note="asked to end${by:+ by $by}, not ended yet${note:+; $note}"
+    [ "$listing" = answer ] && [ -n "$nid" ] || return 0
+    get_time
+    ending_time=0 ending=''
+    [ ! -f "$job/ending" ] || read -r ending_time ending _ <"$job/ending"
+    case $ending in
+        term) [ $((now - ending_time)) -ge $((${grace:-0} + 10)) ] || return 0 ;;
+        cancel) [ $((now - ending_time)) -ge 60 ] || return 0 ;;
+    esac
+    if [ -n "$ending" ] || [ ! -e "$job/claim" ]; then
+        cancel_job || :
+    else
+        ask_to_end || :
+    fi
 }

@@ -35,7 +35,8 @@ is_final() {
 # leave it to the runtime to say whether the job is still alive.
 read_facts() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
-    by='' grace='' kill_time='' evidence='' note='' seen='' spec='' damage='' j_pid='' j_start=''
+    by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' spec='' damage=''
+    j_pid='' j_start=''
     read_spec || damage=spec
     case $spec in *' end') ;; *) damage=spec ;; esac
     read_fact submitted && {
@@ -133,12 +134,15 @@ read_end() {
     fi
 }
 
-# read_reason: why it ended, as far as somebody knows.
+# read_reason: why it ended, as far as that is known; cut_off=limit, or other, if it did not
+# end by itself.
 read_reason() {
     read -r _ whose note <"$job/reason"
-    if [ "$whose" = cancelled ]; then
-        state=killed note="not by tej${note:+: $runtime says $note}"
-    fi
+    case $whose in
+        cancelled) state=killed cut_off=other note="not by tej${note:+: $note}" ;;
+        limit) cut_off=limit ;;
+        cut) cut_off=other ;;
+    esac
 }
 
 # judge_starter: submitted, and nobody has taken the job up: is its starter at it?
@@ -286,7 +290,7 @@ print_job() {
         ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \
         ${where:+"where=$where"} ${native:+"native=$native"} ${by:+"by=$by"} ${left:+"left=$left"} \
         ${evidence:+"evidence=$evidence"} ${note:+"note=$note"} ${seen:+"seen=$seen"} \
-        ${attempts:+"attempts=$attempts"} "$@"
+        ${attempts:+"attempts=$attempts"} ${cut_off:+"cut_off=$cut_off"} "$@"
 }
 
 # print_head: what is true of the whole answer.

@@ -202,6 +202,9 @@ def show(job_id: str, job: dict) -> None:
     print(f"Job Id: {job_id}")
     print(f"    Job_Name = {job['name']}")
     print(f"    Job_Owner = user@host\n    job_state = {job['state']}")
+    # Long values are wrapped, with a tab.
+    path = f"host:{job['output']}"
+    print(f"    Output_Path = {path[:60]}" + (f"\n\t{path[60:]}" if path[60:] else ""))
     if job["state"] == "Q":
         print("    comment = Not Running: Not enough free nodes available")
     if job["status"]:

@@ -1,7 +1,7 @@
-# What the qstat of OpenPBS or Torque says, as lines ID|STATE|NAME|WORDS.
+# Output of OpenPBS's and Torque's qstat -f, as lines ID|STATE|NAME|WORDS.
 # shellcheck shell=sh
 
-# qstat_list ID...: those; with none, all that are there.
+# qstat_list ID...: these jobs; without an id, all.
 qstat_list() {
     if [ "$dialect" = openpbs ] && [ $# != 0 ]; then
         run_qstat -x -f "$@" && ! grep -q 'not configured to maintain job history' "$fresh.said2" ||
@@ -20,14 +20,14 @@ qstat_list() {
 run_qstat() {
     LC_ALL=C patiently qstat "$@" >"$fresh.said1" 2>"$fresh.said2"
     case $? in
-        # What is written last shows that there was room for all of it.
+        # The last line shows that the disk had room for all of it.
         0 | 35 | 153) printf 'end\n' >>"$fresh.said1" ;;
         *) return 1 ;;
     esac
 }
 
-# list_absent ID...: those that it says it does not know; of one that it says nothing of,
-# nothing is known.
+# list_absent ID...: the ids that qstat calls unknown.  An id that it says nothing of at
+# all is `silent`: nothing is known.
 list_absent() {
     printed="
 $(sed -n 's/^Job Id:[ 	]*\([0-9]*\).*/\1/p' "$fresh.said1")
@@ -46,42 +46,61 @@ $digits
     done
 }
 
-# read_qstat FILE: of each job the first of each attribute, as a variable's value could
-# look like another.
+# read_qstat FILE: one line for each job.  Of each attribute the first counts, since the
+# value of a variable can look like another.  Long lines are wrapped at 80 columns, with a
+# tab: `qstat -w`, which does not wrap, is missing in older versions.
 read_qstat() {
     awk -v dialect="$dialect" '
         function flush() {
             if (id == "") return
             state = "running"
-            if (letter ~ /^[QHWTM]$/) state = "queued"
-            if (letter ~ /^[FXC]$/) {
-                state = "over"
-                comment = why(status)
-                # 256 and the signal: qdel; none: deleted before it ran.
-                if (status == "271" || (letter == "F" && status == "")) {
-                    state = "cancelled"
-                    comment = "deleted"
-                }
-            } else if (state == "running") comment = ""
-            gsub(/\|/, "/", comment)
-            print id "|" state "|" name "|" comment
+            if (value["job_state"] ~ /^[QHWTM]$/) state = "queued"
+            if (value["job_state"] ~ /^[SU]$/) state = "stopped"
+            words = state == "queued" ? value["comment"] : ""
+            if (value["job_state"] ~ /^[FXC]$/) judge_end(value["exit_status"])
+            gsub(/\|/, "/", words)
+            # The path of the log names the submission; the user may choose the name.
+            name = value["output_path"]
+            if (!match(name, /\/tej_[A-Za-z0-9_]+\.log$/)) {
+                name = value["job_name"]
+                if (name !~ /^tej_/) name = ""
+            } else name = substr(name, RSTART + 1, RLENGTH - 5)
+            print id "|" state "|" name "|" words
         }
-        function why(status) {
-            if (status == -29 || (dialect == "torque" && status == -11)) return "the time limit was reached"
-            if (status == -27 || status == -26 || (dialect == "torque" && status == -10)) return "it took more memory than it had"
-            if (status == -28 || (dialect == "torque" && status == -12)) return "its limit of CPU time was reached"
-            if (status == -20 || status == -4) return "its node failed"
-            if (status + 0 < 0) return "exit status " status
-            return ""
+        function judge_end(status) {
+            code = dialect status
+            state = "over"
+            if (code ~ /^(openpbs-29|torque-11)$/) { state = "limit"; words = "time limit" }
+            else if (code ~ /^(openpbs-27|openpbs-26|torque-10)$/) { state = "limit"; words = "memory limit" }
+            else if (code ~ /^(openpbs-28|torque-12)$/) { state = "limit"; words = "limit of CPU time" }
+            else if (status == -20 || status == -4) { state = "cut"; words = "node failure" }
+            else if (status + 0 < 0) words = "exit status " status
+            else if (status == 271 || status == "" || value["substate"] == 91) { state = "cancelled"; words = "deleted" }
+            else if (status == 254) words = "exit status 254: its shell could not be started"
+            else if (status == 265) { state = "cut"; words = "exit status 265: its shell was killed by SIGKILL" }
+            else if (status > 256) { state = "cut"; words = "exit status " status ": its shell was killed by signal " (status - 256) }
+            else { state = "ended"; words = "exit status " status }
+            if (value["comment"] ~ /exceeded/) words = words ": " value["comment"]
         }
         /^Job Id:/ {
             flush()
             id = $3
-            letter = name = status = comment = ""
+            split("", value)
+            last = ""
+            next
         }
-        /^[ \t]+job_state = / { if (letter == "") letter = $3 }
-        /^[ \t]+Job_Name = / { if (name == "") name = $3 }
-        /^[ \t]+[Ee]xit_status = / { if (status == "") status = $3 }
-        /^[ \t]+comment = / { if (comment == "") { comment = $0; sub(/^[^=]*= /, "", comment) } }
+        /^[ \t]+[A-Za-z_][A-Za-z0-9_.]* = / {
+            last = tolower($1)
+            if (last in value) last = ""
+            else {
+                sub(/^[^=]*= /, "")
+                value[last] = $0
+            }
+            next
+        }
+        /^\t/ {
+            sub(/^\t/, "")
+            if (last != "") value[last] = value[last] $0
+        }
         END { flush() }' "$1"
 }

@@ -16,6 +16,7 @@ case $dialect in
     wrapper) directive_marks='#PBS #SBATCH' ;;
     *) directive_marks='#PBS' ;;
 esac
+scheduler=PBS
 
 # scheduler_here HOW: with `auto`, Slurm is left to its own runtime.
 scheduler_here() {
@@ -53,68 +54,134 @@ find_dialect() {
     esac
 }
 
-scheduler_listed_all() { [ "$dialect" = wrapper ]; }
+scheduler_listed_all() { [ "$dialect" = wrapper ] && slurm_listed_all "$@"; }
 
 scheduler_list() {
-    if [ "$dialect" = wrapper ]; then slurm_list; else qstat_list "$@"; fi
+    if [ "$dialect" = wrapper ]; then slurm_list "$@"; else qstat_list "$@"; fi
 }
 
-scheduler_own_id() { own_id=${PBS_JOBID:-${SLURM_JOB_ID-}}; }
+scheduler_own_id() {
+    own_id=${PBS_JOBID-}
+    [ -n "$own_id" ] || slurm_own_id
+}
 
-# What one of these has in it that a shell would read, the wrapper would have it read.
 scheduler_options() {
-    case $dialect$r_options$r_partition$r_account in
+    # The look-alike passes its arguments through a shell.
+    case $dialect$r_options$r_partition$r_account$r_mail in
         wrapper*[!A-Za-z0-9_.,:=@%+/'
 '-]*)
             why="a scheduler option with other characters than letters, digits and _.,:=@%+/- is not passed on to qsub"
             return 1
             ;;
     esac
+    refuse_resources gpu_type qos constraint reservation || return 1
     options=$r_options
-    [ -z "$r_account" ] || options="-A
-$r_account
-$options"
-    [ -z "$r_partition" ] || options="-q
-$r_partition
-$options"
+    [ -z "$r_account" ] || prepend -A "$r_account"
+    [ -z "$r_partition" ] || prepend -q "$r_partition"
+    [ -z "$r_priority" ] || prepend -p "$r_priority"
+    [ -z "$r_begin" ] || {
+        set_begin
+        prepend -a "${begin%??}.${begin#????????????}"
+    }
     list=''
-    [ -z "$r_nodes$r_cpus$r_memory$r_gpus" ] || list_chunks
+    [ -z "$r_nodes$r_tasks$r_tasks_per_node$r_cpus$r_memory$r_memory_per_cpu$r_gpus" ] || {
+        list_chunks || return 1
+        # A request for chunks replaces the script's, of either form.
+        replaced_list='select nodes ncpus ppn procs mem pmem vmem ngpus gpus mpiprocs ompthreads'
+    }
+    [ -z "$r_exclusive" ] || exclude_others || return 1
     [ -z "$r_walltime" ] || {
         as_clock
         list="$list,walltime=$clock"
     }
-    [ -z "$list" ] || options="-l
-${list#,}
-$options"
+    [ -z "$list" ] || prepend -l "${list#,}"
+    mail_and_rerun
+    name_job
 }
 
-# list_chunks: list=what is wanted of the nodes.
+# exclude_others: share the nodes with no other job.
+exclude_others() {
+    case $dialect in
+        openpbs) list="$list,place=excl" replaced_list="$replaced_list place" ;;
+        torque) prepend -n ;;
+        *)
+            why="Slurm's qsub cannot request nodes for one job alone: use --runtime slurm"
+            return 1
+            ;;
+    esac
+}
+
+# list_chunks: list=nodes, CPUs, memory and GPUs, as select= (OpenPBS) or nodes= (Torque).
 list_chunks() {
-    [ -z "$r_memory" ] || in_megabytes
-    if [ "$dialect" = openpbs ]; then
-        list=",select=${r_nodes:-1}:ncpus=${r_cpus:-1}${r_memory:+:mem=${megabytes}mb}${r_gpus:+:ngpus=$r_gpus}"
+    cpus=${r_cpus:-1} list=''
+    if [ -n "$r_tasks_per_node" ]; then
+        nodes=${r_nodes:-$(((${r_tasks:-$r_tasks_per_node} + r_tasks_per_node - 1) / r_tasks_per_node))}
+        add_chunk "$nodes" "$r_tasks_per_node"
+    elif [ -n "$r_tasks" ] && [ -n "$r_nodes" ]; then
+        [ $((r_tasks % r_nodes)) = 0 ] || add_chunk $((r_tasks % r_nodes)) $((r_tasks / r_nodes + 1))
+        [ "$r_tasks" -lt "$r_nodes" ] || add_chunk $((r_nodes - r_tasks % r_nodes)) $((r_tasks / r_nodes))
+    elif [ -n "$r_tasks" ]; then
+        # PBS places each task on its own, so that there is no share of a node to name.
+        [ -z "$r_memory$r_gpus" ] || {
+            why="with tasks, PBS needs the number of nodes to give each its memory or GPUs: add --nodes, or use --memory-per-cpu"
+            return 1
+        }
+        add_chunk "$r_tasks" 1
+    else
+        add_chunk "${r_nodes:-1}" ''
+    fi
+    case $dialect in
+        openpbs) list=",select=${list#+}" ;;
+        *)
+            list=",nodes=${list#+}"
+            [ -z "$r_memory$r_memory_per_cpu" ] || list_memory
+            ;;
+    esac
+}
+
+# add_chunk COUNT TASKS: list=so many nodes with so many tasks each, added.
+add_chunk() {
+    width=$((${2:-1} * cpus))
+    if [ "$dialect" != openpbs ]; then
+        list="$list+$1:ppn=$width${r_gpus:+:gpus=$r_gpus}"
         return
     fi
-    list=",nodes=${r_nodes:-1}:ppn=${r_cpus:-1}${r_gpus:+:gpus=$r_gpus}"
-    [ -z "$r_memory" ] || {
-        # Torque's is for the whole job.
-        [ "$dialect" = wrapper ] || megabytes=$((megabytes * ${r_nodes:-1}))
-        list="$list,mem=${megabytes}mb"
-    }
+    memory=$r_memory
+    [ -z "$r_memory_per_cpu" ] || memory=$((r_memory_per_cpu * width))
+    [ -z "$memory" ] || in_megabytes "$memory"
+    list="$list+$1:ncpus=$width${2:+:mpiprocs=$2${r_cpus:+:ompthreads=$r_cpus}}"
+    list="$list${memory:+:mem=${megabytes}mb}${r_gpus:+:ngpus=$r_gpus}"
+}
+
+# list_memory: Torque counts the memory of the whole job, Slurm's qsub that of a node.
+list_memory() {
+    if [ -n "$r_memory_per_cpu" ]; then
+        in_megabytes "$r_memory_per_cpu"
+        [ "$dialect" = wrapper ] || list="$list,pmem=${megabytes}mb"
+        [ "$dialect" != wrapper ] || list="$list,mem=$((megabytes * ${r_tasks_per_node:-1} * cpus))mb"
+        return
+    fi
+    in_megabytes "$r_memory"
+    [ "$dialect" = wrapper ] || megabytes=$((megabytes * ${r_nodes:-1}))
+    list="$list,mem=${megabytes}mb"
 }
 
 scheduler_submit() {
-    log_file
-    set -f
-    IFS='
-'
+    name_there=$1
+    split_options
     # shellcheck disable=SC2086 # an option a line
-    set -- $options -N "$1" -r n -m n -j oe -o "$log"
-    unset IFS
-    set +f
-    [ "$dialect" = wrapper ] || set -- "$@" -S /bin/sh
-    # A path might have in it what the wrapper's shell would read.
-    cd "$job" && patiently qsub "$@" batch
+    set -- $options -j oe -o "$log"
+    end_split
+    # A path might have in it what the look-alike's shell would read.
+    cd "$job" || return 1
+    case $dialect in
+        wrapper)
+            # The name of the file is shown by squeue; see scheduler_submit of slurm.
+            ln -f batch "$name_there" 2>/dev/null || cp batch "$name_there" || return 1
+            patiently qsub "$@" "$name_there"
+            ;;
+        *) patiently qsub "$@" -S /bin/sh batch ;;
+    esac
 }
 
 scheduler_term() {

@@ -9,6 +9,7 @@
 . "$here/lib/scheduler.sh"
 
 directive_marks='#$'
+scheduler='Grid Engine'
 # shellcheck disable=SC2034 # for run_in_scheduler.sh
 has_no_term=1
 
@@ -40,53 +41,45 @@ find_variables() {
 
 scheduler_own_id() { own_id=${JOB_ID-}; }
 
-# What several slots or nodes are called is each site's own.
+# Slots and GPUs have names that each site chooses.
 scheduler_options() {
-    for key in $r_given; do
-        case $key in
-            nodes | cpus)
-                eval "value=\$r_$key"
-                [ "$value" = 1 ] || {
-                    why="Grid Engine knows '$key' by the name of a parallel environment, which is the site's own: use --scheduler-option '-pe NAME $value'"
-                    return 1
-                }
-                ;;
-            gpus)
-                why="Grid Engine knows 'gpus' by a name that is the site's own: use --scheduler-option '-l NAME=$r_gpus'"
-                return 1
-                ;;
-        esac
+    for key in nodes tasks tasks_per_node cpus; do
+        eval "value=\$r_$key"
+        case $value in '' | 1) continue ;; esac
+        why="Grid Engine requests '$key' through a parallel environment, whose name is the site's: use --scheduler-option '-pe NAME $value'"
+        return 1
     done
+    [ -z "$r_gpus" ] || {
+        why="Grid Engine requests GPUs by a name that is the site's: use --scheduler-option '-l NAME=$r_gpus'"
+        return 1
+    }
+    refuse_resources qos constraint exclusive || return 1
     options=$r_options
-    [ -z "$r_account" ] || options="-A
-$r_account
-$options"
-    [ -z "$r_partition" ] || options="-q
-$r_partition
-$options"
+    [ -z "$r_account" ] || prepend -A "$r_account"
+    [ -z "$r_partition" ] || prepend -q "$r_partition"
+    [ -z "$r_reservation" ] || prepend -ar "$r_reservation"
+    [ -z "$r_priority" ] || prepend -p "$r_priority"
+    [ -z "$r_begin" ] || {
+        set_begin
+        prepend -a "${begin%??}.${begin#????????????}"
+    }
     [ -z "$r_walltime" ] || {
         as_clock
-        options="-l
-h_rt=$clock
-$options"
+        prepend -l "h_rt=$clock"
     }
-    [ -z "$r_memory" ] || {
-        in_megabytes
-        options="-l
-h_vmem=${megabytes}M
-$options"
+    [ -z "$r_memory$r_memory_per_cpu" ] || {
+        in_megabytes "${r_memory:-$r_memory_per_cpu}"
+        prepend -l "h_vmem=${megabytes}M"
     }
+    mail_and_rerun
+    name_job
 }
 
 scheduler_submit() {
-    log_file
-    set -f
-    IFS='
-'
+    split_options
     # shellcheck disable=SC2086 # an option a line
-    set -- $options -terse -N "$1" -r n -m n -S /bin/sh -j y -o "$log"
-    unset IFS
-    set +f
+    set -- $options -terse -S /bin/sh -j y -o "$log"
+    end_split
     patiently qsub "$@" "$job/batch"
 }
 

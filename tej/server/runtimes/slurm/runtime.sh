@@ -7,46 +7,84 @@
 . "$here/runtimes/slurm/slurm.sh"
 
 directive_marks='#SBATCH'
+scheduler=Slurm
 
 scheduler_here() { find_program sbatch && slurm_here; }
-scheduler_list() { slurm_list; }
+scheduler_list() { slurm_list "$@"; }
+scheduler_listed_all() { slurm_listed_all; }
 scheduler_term() { slurm_term "$1"; }
 scheduler_cancel() { slurm_cancel "$1"; }
 scheduler_history() { slurm_history "$1"; }
-scheduler_own_id() { own_id=${SLURM_JOB_ID-}; }
+scheduler_own_id() { slurm_own_id; }
 
 scheduler_options() {
-    set -f
-    IFS='
-'
-    # shellcheck disable=SC2086 # an option a line
-    set -- $r_options
-    unset IFS
-    set +f
-    [ -z "$r_account" ] || set -- "-A" "$r_account" "$@"
-    [ -z "$r_partition" ] || set -- "-p" "$r_partition" "$@"
+    options=$r_options
+    [ -z "$r_account" ] || prepend -A "$r_account"
+    [ -z "$r_partition" ] || prepend -p "$r_partition"
+    [ -z "$r_qos" ] || prepend "--qos=$r_qos"
+    [ -z "$r_constraint" ] || prepend -C "$r_constraint"
+    [ -z "$r_reservation" ] || prepend "--reservation=$r_reservation"
+    [ -z "$r_exclusive" ] || prepend --exclusive
+    [ -z "$r_priority" ] || prepend "--nice=$((-r_priority))"
+    [ -z "$r_mail" ] || slurm_mail
+    [ -z "$r_begin" ] || slurm_begin
     [ -z "$r_walltime" ] || {
         as_clock
-        set -- "-t" "$clock" "$@"
+        prepend -t "$clock"
     }
-    [ -z "$r_gpus" ] || set -- "--gpus-per-node=$r_gpus" "$@"
-    [ -z "$r_memory" ] || {
-        in_megabytes
-        set -- "--mem=${megabytes}M" "$@"
-    }
-    [ -z "$r_cpus" ] || set -- "--ntasks-per-node=1" "-c" "$r_cpus" "$@"
-    [ -z "$r_nodes" ] || set -- "-N" "$r_nodes" "$@"
-    options=$(printf '%s\n' "$@")
+    [ -z "$r_gpus" ] || prepend "--gpus-per-node=${r_gpu_type:+$r_gpu_type:}$r_gpus"
+    slurm_memory
+    [ -z "$r_cpus" ] || prepend -c "$r_cpus"
+    [ -z "$r_tasks_per_node" ] || prepend "--ntasks-per-node=$r_tasks_per_node"
+    [ -z "$r_tasks" ] || prepend -n "$r_tasks"
+    [ -z "$r_nodes" ] || prepend -N "$r_nodes"
+    case $r_requeue in
+        1) prepend --requeue ;;
+        0) prepend --no-requeue ;;
+        *) is_asked --requeue --no-requeue || prepend --no-requeue ;;
+    esac
+    if [ -n "$r_name" ]; then
+        prepend -J "$r_name"
+    else
+        is_asked -J --job-name || prepend -J "${r_default_name:-$nickname}"
+    fi
+}
+
+# slurm_memory: sbatch refuses --mem together with --mem-per-cpu, so that what the script
+# says in the other way is left out.
+slurm_memory() {
+    if [ -n "$r_memory" ]; then
+        in_megabytes "$r_memory"
+        prepend "--mem=${megabytes}M"
+        replaced='--mem-per-cpu --mem-per-gpu'
+    elif [ -n "$r_memory_per_cpu" ]; then
+        in_megabytes "$r_memory_per_cpu"
+        prepend "--mem-per-cpu=${megabytes}M"
+        replaced='--mem --mem-per-gpu'
+    fi
+}
+
+slurm_mail() {
+    events=$(printf '%s' "$r_mail_on" | tr '[:lower:]' '[:upper:]')
+    prepend "--mail-user=$r_mail" "--mail-type=$events"
+}
+
+slurm_begin() {
+    set_begin
+    time=${begin#????????}
+    date=${begin%??????}
+    day=${date#????}
+    prepend "--begin=${date%????}-${day%??}-${day#??}T${time%????}:$(printf '%.2s' "${time#??}"):${time#????}"
 }
 
 scheduler_submit() {
-    log_file
-    set -f
-    IFS='
-'
+    # squeue shows the path of the batch script, which nobody can change: its name tells
+    # this submission from others, when the reply of sbatch is lost.
+    ln -f "$job/batch" "$job/$1" 2>/dev/null || cp "$job/batch" "$job/$1" || return 1
+    name_there=$1
+    split_options
     # shellcheck disable=SC2086 # an option a line
-    set -- $options --parsable -J "$1" --no-requeue -o "$log"
-    unset IFS
-    set +f
-    patiently sbatch "$@" "$job/batch"
+    set -- $options --parsable -o "$log"
+    end_split
+    patiently sbatch "$@" "$job/$name_there"
 }

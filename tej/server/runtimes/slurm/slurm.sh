@@ -1,65 +1,151 @@
-# How Slurm is asked and told: also where jobs are handed to it by its look-alike of qsub,
-# whose qstat and qdel tell less, and in some versions break off (24.11, at the first job
-# that runs).
+# Commands of Slurm, also for jobs that its look-alike of Torque's qsub submitted: the
+# look-alikes of qstat and qdel say less, and some versions fail (24.11: qstat aborts at
+# the first running job).
 # shellcheck shell=sh
+#
+# An id is NUMBER, or NUMBER;CLUSTER for a job on another cluster.
 
 # slurm_here: 0 it answers, 1 it is not installed, 2 and words: it does not answer.
 slurm_here() {
     find_program scontrol && find_program squeue && find_program scancel || return 1
-    # The other commands take long to find out.
+    # squeue and others take ten seconds and more to notice.
     case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) return 0 ;; esac
     printf '%s\n' "Slurm is installed, but its controller does not answer"
     return 2
 }
 
-# slurm_list: all of the user's jobs, as scheduler_list prints them.
+# on_cluster ID COMMAND...: run the command with the job's number as the last argument, on
+# the job's cluster.
+on_cluster() {
+    one=$1 command=$2
+    shift 2
+    case $one in
+        *\;*) patiently "$command" -M "${one#*;}" "$@" "${one%%;*}" ;;
+        *) patiently "$command" "$@" "$one" ;;
+    esac
+}
+
+# slurm_queue [ARGUMENT...]: all of the user's jobs, one a line.  Not by their ids: with
+# one that is gone, squeue fails for all.  The path of the batch script comes last, since
+# job names may contain `|`.
+slurm_queue() {
+    patiently squeue -h -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
+}
+
+# slurm_list ID...: all of the user's jobs here, and on the clusters of these ids.
 slurm_list() {
-    # Not by ids: one that is gone would make all fail.
-    patiently squeue -h -t all -u "$(id -u)" -o '%i|%T|%r|%j' >"$fresh.said" &&
-        printf 'end\n' >>"$fresh.said" || {
-        rm -f "$fresh.said"
-        return 1
-    }
-    awk -F'|' '
+    clusters=''
+    for one in "$@"; do
+        case $one in *\;*) case " $clusters " in *" ${one#*;} "*) ;; *) clusters="$clusters ${one#*;}" ;; esac ;; esac
+    done
+    {
+        slurm_queue && printf 'end\n' &&
+            for cluster in $clusters; do
+                printf 'cluster|%s\n' "$cluster"
+                # Another cluster that does not answer is no reason to know nothing here.
+                slurm_queue -M "$cluster" && printf 'end\n'
+            done
+        :
+    } >"$fresh.said"
+    slurm_read "$fresh.said" "$@" && rm -f "$fresh.said" && return 0
+    rm -f "$fresh.said"
+    return 1
+}
+
+# slurm_listed_all: only the jobs of this cluster are listed without being asked for.
+slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
+
+# slurm_read FILE ID...: scheduler_list's lines.  The parts of a heterogeneous job (5+0,
+# 5+1) and the elements of an array (5_2) are one job here: it runs while one of them does.
+slurm_read() {
+    said_file=$1
+    shift
+    awk -F'|' -v asked="$*" '
         BEGIN {
             count = split("PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD", list, " ")
             for (i = 1; i <= count; i++) state[list[i]] = "queued"
-            count = split("COMPLETED FAILED TIMEOUT NODE_FAIL OUT_OF_MEMORY PREEMPTED BOOT_FAIL DEADLINE REVOKED", list, " ")
-            for (i = 1; i <= count; i++) state[list[i]] = "over"
+            count = split("NODE_FAIL PREEMPTED BOOT_FAIL REVOKED", list, " ")
+            for (i = 1; i <= count; i++) state[list[i]] = "cut"
+            state["COMPLETED"] = state["FAILED"] = "ended"
+            state["TIMEOUT"] = state["DEADLINE"] = state["OUT_OF_MEMORY"] = "limit"
             state["CANCELLED"] = "cancelled"
-            words["TIMEOUT"] = " (the time limit was reached)"
-            words["OUT_OF_MEMORY"] = " (it took more memory than it had)"
-            words["NODE_FAIL"] = " (its node failed)"
-            words["PREEMPTED"] = " (it had to make room for another)"
+            state["SUSPENDED"] = "stopped"
+            words["TIMEOUT"] = " (time limit)"
+            words["DEADLINE"] = " (deadline)"
+            words["OUT_OF_MEMORY"] = " (memory limit)"
+            words["NODE_FAIL"] = " (node failure)"
+            words["PREEMPTED"] = " (preempted)"
+            rank["running"] = 4
+            rank["stopped"] = 3
+            rank["queued"] = 2
         }
-        $1 ~ /^[0-9]+$/ {
-            said = $2 words[$2]
-            if (state[$2] == "queued") said = $3 == "None" ? "" : $3
-            # What is not known is alive.
-            print $1 "|" (state[$2] == "" ? "running" : state[$2]) "|" $4 "|" said
+        $1 == "cluster" { whole[cluster] = ended; cluster = $2; ended = 0; next }
+        $0 == "end" { ended = 1; next }
+        $1 ~ /^[0-9]+([+_].*)?$/ {
+            id = $1
+            sub(/[+_].*/, "", id)
+            if (cluster != "") id = id ";" cluster
+            # An unknown state is that of a living job.
+            now = state[$2] == "" ? "running" : state[$2]
+            if (id in best && rank[now] + 0 <= rank[best[id]] + 0) next
+            if (!(id in best)) order[++jobs] = id
+            best[id] = now
+            said[id] = $2 words[$2]
+            if (now == "queued") said[id] = $3 == "None" ? "" : $3
+            if ($2 == "FAILED" && $3 != "None" && $3 != "NonZeroExitCode") said[id] = $2 " (" $3 ")"
+            name[id] = $4
+            if (match($0, /\/tej_[A-Za-z0-9_]+$/)) name[id] = substr($0, RSTART + 1)
         }
-        # Without it, the disk was full.
-        $0 == "end" { whole = 1 }
-        END { exit !whole }' "$fresh.said" && rm -f "$fresh.said"
+        END {
+            whole[cluster] = ended
+            # Without the last line the disk was full, or squeue failed.
+            if (!whole[""]) exit 1
+            for (i = 1; i <= jobs; i++) print order[i] "|" best[order[i]] "|" name[order[i]] "|" said[order[i]]
+            count = split(asked, ids, " ")
+            for (i = 1; i <= count; i++) {
+                if (split(ids[i], part, ";") < 2 || ids[i] in best) continue
+                print ids[i] "|" (whole[part[2]] ? "unknown" : "silent") "||"
+            }
+        }' "$said_file"
 }
 
 slurm_term() {
-    patiently scancel --full -s TERM "$1"
+    on_cluster "$1" scancel --full -s TERM
 }
 
 slurm_cancel() {
-    patiently scancel "$1"
+    on_cluster "$1" scancel
 }
 
-# slurm_history ID: as scheduler_history.
+# slurm_own_id: own_id=the id that sbatch printed for the job that this runs in.
+slurm_own_id() {
+    own_id=${SLURM_HET_JOB_ID:-${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}}
+    [ -z "${by_cluster-}" ] || own_id="$own_id${SLURM_CLUSTER_NAME:+;$SLURM_CLUSTER_NAME}"
+}
+
+# slurm_history ID: as scheduler_history.  Numbers are used again when a cluster is set up
+# anew: an entry of another user, or from before the submission, is not this job's.
 slurm_history() {
     command -v sacct >/dev/null 2>&1 || return 1
-    word=$(patiently sacct -n -X -P -j "${1%%[!0-9]*}" -o state) || return 1
-    word=${word##*
-}
-    case $word in
-        '') return 1 ;;
-        CANCELLED*) printf '%s|%s\n' cancelled "$word" ;;
-        *) printf '%s|%s\n' over "$word" ;;
-    esac
+    s_time=0
+    [ ! -f "$job/submitting" ] || read -r s_time _ <"$job/submitting"
+    number=${1%%;*}
+    set -- "$1" -n -X -P -o state,user,submit,jobid -j
+    case $1 in *\;*) set -- "$@" -M "${1#*;}" ;; esac
+    shift
+    said=$(SLURM_TIME_FORMAT=%s patiently sacct "$@" "$number") || return 1
+    # Clocks differ, but not by an hour.
+    printf '%s\n' "$said" | awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" '
+        $2 != me || $3 !~ /^[0-9]+$/ || $3 < since { next }
+        { last = $1 }
+        END {
+            if (last == "") exit 1
+            state = "over"
+            if (last ~ /^CANCELLED/) state = "cancelled"
+            if (last ~ /^(COMPLETED|FAILED)/) state = "ended"
+            if (last ~ /^(TIMEOUT|DEADLINE|OUT_OF_MEMORY)/) state = "limit"
+            if (last ~ /^(PREEMPTED|NODE_FAIL|BOOT_FAIL|REVOKED)/) state = "cut"
+            if (last ~ /^(PENDING|RUNNING|REQUEUED|SUSPENDED|COMPLETING)/) exit 1
+            print state "|" last
+        }'
 }

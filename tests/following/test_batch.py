@@ -1,0 +1,265 @@
+"""run_many: jobs from submission to results, with each error in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import Gate, wait_until
+
+import tej
+from tej import JobSpec, Run, RunResult
+
+Make = Callable[..., Path]
+SOON = tej.Retries(limit=2, first=0.01, longest=0.05)
+
+
+@pytest.fixture
+def queues(local_queue: tej.RemoteQueue, tmp_path: Path) -> list[tej.RemoteQueue]:
+    """Two queues on this machine."""
+    other = tej.RemoteQueue("local:", str(tmp_path / "other"), "default")
+    return [local_queue, other]
+
+
+def codes(results: Sequence[RunResult]) -> list[int | None]:
+    return [one.status and one.status.exit_code for one in results]
+
+
+def test_results_of_two_queues_are_in_order(
+    queues: list[tej.RemoteQueue], job: Make, tmp_path: Path
+) -> None:
+    directory = job('echo "$CODE" >result; exit "$CODE"')
+    heard: dict[str, list[Any]] = {"start": [], "end": [], "fetch": []}
+    runs = [
+        Run(
+            queue,
+            JobSpec(directory, environment={"CODE": code}),
+            ["result"],
+            tmp_path / "out",
+            key=code,
+        )
+        for code in ("0", "3")
+        for queue in queues
+    ]
+    runs.insert(1, Run(queues[0], JobSpec(tmp_path / "absent"), ["result"]))
+    results = tej.run_many(
+        runs,
+        on_start=heard["start"].extend,
+        on_end=heard["end"].extend,
+        on_fetch=heard["fetch"].extend,
+    )
+    assert [one.run for one in results] == runs
+    assert codes(results) == [0, None, 0, 3, 3]
+    good = [one for one in results if one.succeeded]
+    assert [path.read_text() for one in good for path in one.files] == ["0\n", "0\n"]
+    kinds = [type(one.error) for one in results]
+    assert kinds == [
+        type(None),
+        tej.InvalidJobDirectory,
+        type(None),
+        tej.JobFailed,
+        tej.JobFailed,
+    ]
+    for what in heard.values():
+        assert sorted(map(id, what)) == sorted(map(id, results))
+
+
+def test_equal_work_is_one_job(local_queue: tej.RemoteQueue, job: Make) -> None:
+    directory = job("echo x >>ran")
+    runs = [Run(local_queue, JobSpec(directory)) for _ in range(3)]
+    results = tej.run_many(runs)
+    assert len({one.job for one in results}) == 1
+    assert [one.is_new for one in results] == [True, False, False]
+    again = tej.run_many(runs)
+    assert all(one.succeeded and not one.is_new for one in again)
+
+
+def test_spec_context_is_left_after_submission(
+    local_queue: tej.RemoteQueue, job: Make
+) -> None:
+    events: list[str] = []
+
+    @contextlib.contextmanager
+    def stage() -> Iterator[JobSpec]:
+        events.append("made")
+        yield JobSpec(job("true"))
+        events.append("left")
+
+    def fail() -> contextlib.AbstractContextManager[JobSpec]:
+        raise KeyError("template")
+
+    good, bad = tej.run_many(
+        [Run(local_queue, stage), Run(local_queue, fail)],
+        on_start=lambda _: events.append("started"),
+    )
+    assert events == ["made", "left", "started"]
+    assert good.succeeded
+    assert isinstance(bad.error, KeyError)
+
+
+def test_failed_job_is_retried_until_the_function_declines(
+    local_queue: tej.RemoteQueue, job: Make
+) -> None:
+    run = Run(
+        local_queue,
+        JobSpec(job("echo out; exit 5")),
+        ["_stdout"],
+        retry=lambda status: status.attempt < 3,
+    )
+    (result,) = tej.run_many([run])
+    assert result.job is not None
+    assert result.status is not None
+    assert (result.status.attempt, result.files) == (3, [])
+    assert len(local_queue.attempts(result.job.id)) == 2
+
+
+def test_cut_during_a_restart_is_no_success(
+    local_queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_many, cuts = local_queue.ensure_many, [0, 0]
+    monkeypatch.setattr(local_queue.connection, "retries", SOON)
+
+    def cut(specs: Any, *, retry: bool = False) -> list[tej.Outcome]:
+        if retry and cuts:
+            cuts.pop()
+            raise tej.ConnectionFailed("cut")
+        return ensure_many(specs, retry=retry)
+
+    monkeypatch.setattr(local_queue, "ensure_many", cut)
+    run = Run(local_queue, JobSpec(job("exit 5")), retry=lambda one: one.attempt < 2)
+    (result,) = tej.run_many([run])
+    assert not cuts
+    assert result.status is not None
+    assert (result.status.attempt, result.succeeded) == (2, False)
+    assert isinstance(result.error, tej.JobFailed)
+
+
+def test_cut_during_the_fetch_is_survived(
+    local_queue: tej.RemoteQueue,
+    job: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    download_many, cuts = local_queue.download_many, [0]
+    monkeypatch.setattr(local_queue.connection, "retries", SOON)
+
+    def cut(*arguments: Any, **options: Any) -> dict[str, tej.Downloaded]:
+        if cuts:
+            cuts.pop()
+            raise tej.ConnectionFailed("cut")
+        return download_many(*arguments, **options)
+
+    monkeypatch.setattr(local_queue, "download_many", cut)
+    run = Run(local_queue, JobSpec(job("echo x >result")), ["result"], tmp_path)
+    (result,) = tej.run_many([run])
+    assert result.succeeded
+    assert result.files[0].read_text() == "x\n"
+
+
+def test_deleted_job_is_an_error_in_its_place(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    def delete(results: Sequence[RunResult]) -> None:
+        local_queue.kill("gone", grace=0)
+        local_queue.delete("gone")
+
+    runs = [
+        Run(local_queue, JobSpec(job("true", name="stays"), job_id="stays")),
+        Run(local_queue, JobSpec(job(gate.wait, name="gone"), job_id="gone")),
+    ]
+    stays, gone = tej.run_many(runs, on_start=delete)
+    assert stays.succeeded
+    assert isinstance(gone.error, tej.JobNotFound)
+
+
+def test_timeout_leaves_the_job_running(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    batch = tej.Batch([Run(local_queue, JobSpec(job(gate.wait)))])
+    (result,) = batch.run(timeout=0.1)
+    assert isinstance(result.error, tej.WaitTimeout)
+    assert batch.count_states()["failed"] == 1
+    gate.open()
+    batch.wait()
+    assert result.succeeded
+
+
+def test_pending_jobs_are_killed_from_another_thread(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    batch = tej.Batch([Run(local_queue, JobSpec(job(gate.wait)))])
+    batch.start()
+    killer = threading.Thread(target=batch.kill)
+    killer.start()
+    (result,) = batch.wait()
+    killer.join()
+    assert result.status is not None
+    assert result.status.state is tej.JobState.KILLED
+
+
+def test_hook_that_raises_ends_the_wait(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop() -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        tej.run_many([Run(local_queue, JobSpec(job(gate.wait)))], on_tick=stop)
+
+
+def test_unusable_queue_does_not_affect_the_other(
+    local_queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a queue")
+    bad = tej.RemoteQueue("local:", str(tmp_path / "file"), "default")
+    spec = JobSpec(job("true"))
+    first, second = tej.run_many([Run(bad, spec), Run(local_queue, spec)])
+    assert isinstance(first.error, tej.Error)
+    assert second.succeeded
+
+
+def test_ensure_many_starts_jobs_without_iteration(
+    local_queue: tej.RemoteQueue, job: Make
+) -> None:
+    local_queue.ensure_many([JobSpec(job("true"), job_id="a")])
+    wait_until(lambda: local_queue.statuses(["a"])["a"], "the job is there")
+
+
+def test_equal_arguments_share_one_queue(tmp_path: Path) -> None:
+    path = str(tmp_path / "queue")
+    one = tej.shared_queue("local:", path, setup_runtime="default")
+    found: list[tej.RemoteQueue] = []
+
+    def find() -> None:
+        found.append(tej.shared_queue("local:", path, setup_runtime="default"))
+
+    threads = [threading.Thread(target=find) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {id(queue) for queue in found} == {id(one)}
+    assert tej.shared_queue("local:", path, need_runtime=["default"]) is not one
+    tej.close_shared_queues()
+    assert tej.shared_queue("local:", path, setup_runtime="default") is not one
+    tej.close_shared_queues()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_fork_while_another_thread_holds_the_cache() -> None:
+    from tej.queue import shared
+
+    with shared._lock:
+        pid = os.fork()
+        if not pid:
+            # Without a new lock in the child this would wait for ever.
+            os._exit(0 if shared._lock.acquire(timeout=5) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

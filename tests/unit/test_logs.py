@@ -1,0 +1,62 @@
+"""Job output: lines from pieces, and the bounded end of stderr."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from tej.cli.logs import decoded
+from tej.queue import logs
+from tej.queue.logs import Piece, last_lines, split_lines
+
+
+def lines_of(*pieces: bytes) -> list[bytes]:
+    return list(split_lines(Piece("_stdout", data) for data in pieces))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([], []),
+        ([b"a\nb\n"], [b"a\n", b"b\n"]),
+        ([b"a\nb", b"c\n"], [b"a\n", b"bc\n"]),
+        ([b"a", b"b", b"\n"], [b"ab\n"]),
+        ([b"\n\n"], [b"\n", b"\n"]),
+        ([b"end"], [b"end"]),
+        ([b"10%\r20%\r", b"done\n"], [b"10%\r20%\rdone\n"]),
+    ],
+)
+def test_lines_do_not_depend_on_pieces(
+    pieces: list[bytes], expected: list[bytes]
+) -> None:
+    assert lines_of(*pieces) == expected
+
+
+def test_endless_line_is_passed_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "LONGEST_LINE", 10)
+    got = lines_of(*[b"x" * 8] * 5)
+    assert b"".join(got) == b"x" * 40
+    assert max(map(len, got)) <= 18
+
+
+def test_last_lines_are_bounded() -> None:
+    data = b"".join(b"line %d\n" % number for number in range(100))
+    assert last_lines(data, 2, whole=True) == "line 98\nline 99"
+
+
+def test_cut_line_is_dropped() -> None:
+    assert last_lines(b"lf a line\nwhole\n", 5, whole=False) == "whole"
+
+
+def test_progress_bar_is_shown_as_a_terminal_would() -> None:
+    assert last_lines(b"10%\r20%\r30%\r\nfailed\r\n", 5, whole=True) == "30%\nfailed"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", "äöü✓".encode() * 50_000, b"\xff\xfe" * 40_000, b"\xe2\x9c"]
+)
+def test_json_text_in_pieces_is_the_whole_text(data: bytes) -> None:
+    text = "".join(json.dumps(one)[1:-1] for one in decoded(io.BytesIO(data)))
+    assert json.loads(f'"{text}"') == data.decode("utf-8", "replace")

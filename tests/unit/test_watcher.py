@@ -1,0 +1,143 @@
+"""One request for all waiting threads, against a server of the test's own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tej import ConnectionFailed, JobState, Retries
+from tej.queue.watcher import Watcher
+
+
+class Server:
+    """The server's `wait`: reports each requested job once it is ended by the test."""
+
+    def __init__(self) -> None:
+        self.retries = Retries(limit=2, first=0.0, longest=0.0)
+        self.reached = False
+        self.asked: queue.Queue[tuple[str, ...]] = queue.Queue()
+        self.failures: list[Exception] = []
+        self._ended: set[str] = set()
+        self._changed = threading.Condition()
+
+    def end(self, *job_ids: str) -> None:
+        with self._changed:
+            self._ended |= set(job_ids)
+            self._changed.notify_all()
+
+    def run_verb(
+        self,
+        verb: str,
+        *job_ids: str,
+        take: Callable[[bytes], object],
+        stdin: Iterable[bytes],
+    ) -> None:
+        self.asked.put(job_ids)
+        if self.failures:
+            raise self.failures.pop()
+        stopped = threading.Event()
+
+        def watch_stdin() -> None:
+            list(stdin)
+            stopped.set()
+            with self._changed:
+                self._changed.notify_all()
+
+        threading.Thread(target=watch_stdin, daemon=True).start()
+        take(b"queue=/q\0")
+        left = set(job_ids)
+        with self._changed:
+            while left and not stopped.is_set():
+                for job_id in sorted(left & self._ended):
+                    take(f"id={job_id}\0state=finished\0how=exit\0number=0\0".encode())
+                    left.discard(job_id)
+                if left:
+                    self._changed.wait(10)
+        take(b"")
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def watcher(server: Server) -> Watcher:
+    connection: Any = server
+    return Watcher(connection)
+
+
+class Waiting(SimpleNamespace):
+    """A thread that waits for jobs."""
+
+    def __init__(self, ends: Iterator[tuple[str, Any]]) -> None:
+        super().__init__(got=[], error=None)
+
+        def run() -> None:
+            try:
+                for job_id, status in ends:
+                    self.got.append((job_id, status.state))
+            except Exception as error:
+                self.error = error
+
+        self.thread = threading.Thread(target=run, daemon=True)
+        self.thread.start()
+
+    def join(self) -> list[tuple[str, JobState]]:
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        got: list[tuple[str, JobState]] = self.got
+        return got
+
+
+def test_second_wait_for_ended_job_is_asked_again(
+    server: Server, watcher: Watcher
+) -> None:
+    other = Waiting(watcher.ends(["long", "short"]))
+    assert server.asked.get(timeout=30) == ("long", "short")
+    server.end("short")
+    # The request goes on for "long", and will not report "short" a second time.
+    again = Waiting(watcher.ends(["short"]))
+    assert again.join() == [("short", JobState.FINISHED)]
+    server.end("long")
+    assert len(other.join()) == 2
+
+
+def test_new_id_restarts_the_request_with_all_ids(
+    server: Server, watcher: Watcher
+) -> None:
+    first = Waiting(watcher.ends(["a"]))
+    assert server.asked.get(timeout=30) == ("a",)
+    second = Waiting(watcher.ends(["b"]))
+    assert server.asked.get(timeout=30) == ("a", "b")
+    server.end("a", "b")
+    assert (len(first.join()), len(second.join())) == (1, 1)
+
+
+def test_lost_connection_is_survived_once_reached(
+    server: Server, watcher: Watcher
+) -> None:
+    server.failures = [ConnectionFailed("lost")] * 5
+    server.reached = True
+    server.end("a")
+    assert Waiting(watcher.ends(["a"])).join() == [("a", JobState.FINISHED)]
+    assert server.asked.qsize() == 6
+
+
+def test_unreachable_server_ends_the_wait(server: Server, watcher: Watcher) -> None:
+    server.failures = [ConnectionFailed("no such host")] * 5
+    waiting = Waiting(watcher.ends(["a"]))
+    assert waiting.join() == []
+    assert isinstance(waiting.error, ConnectionFailed)
+    assert server.asked.qsize() == server.retries.limit
+
+
+def test_expired_deadline_leaves_the_rest_untold(
+    server: Server, watcher: Watcher
+) -> None:
+    assert list(watcher.ends(["a"], deadline=0.0)) == []
