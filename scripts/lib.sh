@@ -1,4 +1,4 @@
-# What quickstart and test share: sourced, with the checkout as the directory.
+# Functions of quickstart and test; sourced with the checkout as current directory.
 # shellcheck shell=sh
 
 say() { printf '%s\n' "$*" >&2; }
@@ -7,7 +7,7 @@ die() {
     exit 1
 }
 
-# as_root COMMAND...: fails, asking nothing, where there is no way to be root.
+# as_root COMMAND...: run it as root; fails without a prompt if that is impossible.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
@@ -17,8 +17,8 @@ as_root() {
 }
 can_be_root() { as_root true 2>/dev/null; }
 
-# apt_install PACKAGE...: all that this release has.  Fails where there is no
-# apt-get, no root, or no network.
+# apt_install PACKAGE...: install the packages that this release has.  Fails without
+# apt-get, root, or a network.
 apt_install() {
     if ! command -v apt-get >/dev/null || ! can_be_root; then
         return 1
@@ -33,8 +33,7 @@ apt_install() {
         return 1
     fi
 }
-# Where `apt-get update` never ran no package is known, and where that was long ago
-# the old ones are; others a release never had.
+# The package lists may be missing or outdated; some packages are not in a release.
 apt_update_and_install() {
     apt_get update -o APT::Update::Error-Mode=any || return
     for package in "$@"; do
@@ -52,9 +51,9 @@ apt_get() {
         -o DPkg::Lock::Timeout=300 "$@" </dev/null >>"$apt_log" 2>&1
 }
 
-# find_python [MODULE]: set python to one that is new enough, and has MODULE.
-# $PYTHON, if set, is the only one looked at.  Asking each to run something
-# leaves out what is only a name, such as the shims of pyenv.
+# find_python [MODULE]: set $python to a Python >= 3.10 with MODULE.  $PYTHON, if
+# set, is the only candidate.  Each candidate is run, since a pyenv shim may be on the
+# path without a Python behind it.
 find_python() {
     newest_first="python3.14 python3.13 python3.12 python3.11 python3.10"
     for python in ${PYTHON:-python3 $newest_first python}; do
@@ -64,20 +63,20 @@ find_python() {
     return 1
 }
 
-# make_environment: .venv, if there is none that works here.
+# make_environment: create .venv, unless a working one exists.
 make_environment() {
     if [ -e .venv/.tej-made ]; then
-        # The programs in it know where it was made: after a move, make it anew
+        # Its programs contain the path where it was created: recreate it after a move.
         [ "$(cat .venv/.tej-made)" != "$PWD" ] || ! has_pip || return 0
         rm -rf .venv
     elif [ -e .venv ]; then
-        has_pip || die ".venv has no pip, and is not from here: please move it away"
+        has_pip || die ".venv has no pip, and was not created by this script: move it away"
         return 0
     fi
 
-    find_python || die "tej needs Python 3.10 or newer: ${PYTHON:-there is none on the PATH}"
+    find_python || die "tej needs Python 3.10 or newer: ${PYTHON:-none found on the PATH}"
     if ! find_python ensurepip; then
-        # Debian and Ubuntu have Python without the half of venv that brings pip
+        # Debian and Ubuntu package the part of venv that installs pip separately.
         find_python
         package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
         apt_install "$package" || :
@@ -90,24 +89,24 @@ make_environment() {
         die "Python's module venv is missing. On Debian and Ubuntu:
     sudo apt install $package"
     fi
-    say "Making a private environment in .venv, with $("$python" -V)"
+    say "Creating a private environment in .venv, with $("$python" -V)"
     mkdir .venv
     printf '%s\n' "$PWD" >.venv/.tej-made
     "$python" -m $module .venv >&2
 }
 has_pip() { .venv/bin/python -m pip --version >/dev/null 2>&1; }
 
-# environment WHAT: .venv with what pip makes of WHAT, which is . or .[dev], that
-# is tej as it stands here and what it needs.
+# environment WHAT: create .venv and install WHAT (. or .[dev]): this checkout of tej,
+# editable, with its dependencies.
 environment() {
     installed=.venv/.tej-installed$1
-    # What is needed stands in pyproject.toml: while that is the same, so is .venv
+    # The dependencies are in pyproject.toml: while it is unchanged, .venv is current.
     wanted="$PWD $(cksum <pyproject.toml)"
     if [ -x .venv/bin/python ] && [ "$(cat "$installed" 2>/dev/null)" = "$wanted" ]; then
         return
     fi
     make_environment
-    say "Installing tej and what it needs into .venv"
+    say "Installing tej and its dependencies into .venv"
     .venv/bin/python -m pip install --quiet --editable "$1" </dev/null
     printf '%s\n' "$wanted" >"$installed"
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from servers.sshd import Sshd, sshd_path
@@ -16,12 +19,61 @@ from tej.transport.openssh_master import stop_master
 
 Require = Callable[[str], None]
 
-# Parts that are not simply a program of that name.
+
+def works(*words: str) -> bool:
+    """Whether a command can be run here, and succeeds."""
+    try:
+        done = subprocess.run(words, capture_output=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def can_mount() -> bool:
+    with tempfile.TemporaryDirectory() as place:
+        if not works("mount", "-t", "tmpfs", "none", place):
+            return False
+        return works("umount", place)
+
+
+def can_use_loop_devices() -> bool:
+    with tempfile.NamedTemporaryFile() as image:
+        image.truncate(1 << 20)
+        # Attached and let go of again at once: a device that exists may be unusable.
+        script = 'device=$(losetup --find --show "$1") && losetup --detach "$device"'
+        return works("sh", "-c", script, "sh", image.name)
+
+
+# Programs that are there, and may be of no use in a container or a chroot; and parts
+# that are not simply a program of that name.
 PARTS: dict[str, Callable[[], bool]] = {
     "root": lambda: hasattr(os, "getuid") and os.getuid() == 0,
     "fork": lambda: hasattr(os, "fork"),
     "sshd": lambda: sshd_path() is not None,
+    "unshare": lambda: works(
+        *("unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "true")
+    ),
+    "mount": can_mount,
+    "mkfs.ext4": lambda: bool(shutil.which("mkfs.ext4")) and can_use_loop_devices(),
 }
+
+REASONS = {
+    "unshare": "namespaces cannot be made here",
+    "mount": "nothing can be mounted here",
+    "mkfs.ext4": "ext4 on a loop device cannot be used here",
+}
+
+
+@functools.cache
+def is_there(part: str) -> bool:
+    return PARTS.get(part, lambda: shutil.which(part) is not None)()
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip the test, or fail it on CI, where every part has to be there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"On CI this is a failure: {reason}")
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +81,8 @@ def require() -> Require:
     """`require("zsh")`: without it the test is skipped on a laptop, and fails on CI."""
 
     def check(part: str) -> None:
-        there = PARTS.get(part, lambda: shutil.which(part) is not None)
-        if there():
-            return
-        if os.environ.get("CI"):
-            pytest.fail(f"CI has to have {part}")
-        pytest.skip(f"{part} is missing")
+        if not is_there(part):
+            unavailable(REASONS.get(part, f"{part} is missing"))
 
     return check
 
