@@ -1,4 +1,4 @@
-"""Puts a runtime through its paces: jobs that end in every way, on their own queue."""
+"""Conformance test of a runtime: runs short jobs that end in every way on a server."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from tej.job.status import JobState, JobStatus
 from tej.queue.remote import RemoteQueue
 
 PATIENCE = 300.0
-"""Seconds in which a job of a second is expected to be over."""
+"""Seconds within which a job of one second has to end."""
 
 
 class Complaint(Exception):
-    """What a runtime does wrong."""
+    """A fault of the runtime."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was tried."""
+    """The result of one test."""
 
     what: str
     complaint: str | None
-    """What was wrong; None if nothing was."""
+    """The fault that was found, or None."""
 
 
 class RuntimeCheck:
-    """Checks the runtime of a queue that is made for it, and removed afterwards."""
+    """Tests the runtime of a queue that is created for this, and removed at the end."""
 
     def __init__(self, queue: RemoteQueue) -> None:
         self._queue = queue
         self._folder = Path()
 
     def run(self) -> Iterator[Finding]:
-        """One finding after the other; what depends on the first stops with it."""
+        """Yield the findings; stops if the queue cannot be created."""
         with tempfile.TemporaryDirectory() as folder:
             self._folder = Path(folder)
-            first = self._try("it can be set up", self._set_up)
+            first = self._try("the queue can be created", self._set_up)
             yield first
             if first.complaint is not None:
                 return
@@ -50,17 +50,17 @@ class RuntimeCheck:
                 for what, function in self._checks():
                     yield self._try(what, function)
             finally:
-                last = self._try("nothing of it is left", self._remove)
+                last = self._try("the queue can be removed", self._remove)
             yield last
 
     def _checks(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        yield "a job runs, and its exit code is told", self._exit_code
-        yield "an exit with 143 and an end by SIGTERM are told apart", self._signals
+        yield "a job runs, and its exit code is reported", self._exit_code
+        yield "exit code 143 and an end by SIGTERM are distinguished", self._signals
         yield "several jobs at once end, each with its own exit code", self._several
         yield "output can be read while the job runs", self._output
-        yield "SIGTERM reaches the script, which has its grace", self._grace
-        yield "SIGKILL follows for one that ignores it", self._deaf
-        yield "a job that was killed can be deleted", self._delete
+        yield "SIGTERM reaches the script, which has the grace period", self._grace
+        yield "SIGKILL ends a job that ignores SIGTERM", self._deaf
+        yield "a killed job can be deleted", self._delete
 
     @staticmethod
     def _try(what: str, function: Callable[[], None]) -> Finding:
@@ -79,7 +79,7 @@ class RuntimeCheck:
     def _submit(self, job_id: str, script: str) -> None:
         self._queue.submit(job_id, self._directory(script))
         if self._queue.status(job_id).state is JobState.LOST:
-            raise Complaint("a job is lost as soon as it is submitted")
+            raise Complaint("a job is lost directly after its submission")
 
     def _directory(self, script: str) -> Path:
         directory = self._folder / secrets.token_hex(4)
@@ -90,7 +90,7 @@ class RuntimeCheck:
     def _expect(self, job_id: str, *, code: int | None, signal: int | None) -> None:
         status = self._queue.job(job_id).wait(PATIENCE)
         if status.state is not JobState.FINISHED:
-            raise Complaint(f"expected it to finish: {status.describe()}")
+            raise Complaint(f"the job did not finish: {status.describe()}")
         if (status.exit_code, status.signal) != (code, signal):
             raise Complaint(
                 f"expected exit code {code} and signal {signal}: {status.describe()}"
@@ -100,9 +100,9 @@ class RuntimeCheck:
         self._submit("exit", "echo out; exit 3")
         self._expect("exit", code=3, signal=None)
         if not self._queue.status("exit").native_id:
-            raise Complaint("`native_id` is not told")
+            raise Complaint("the status has no `native_id`")
         if b"".join(self._queue.logs("exit")) != b"out\n":
-            raise Complaint("its output is not in _stdout")
+            raise Complaint("the output is not in _stdout")
 
     def _signals(self) -> None:
         self._submit("plain", "exit 143")
@@ -125,7 +125,7 @@ class RuntimeCheck:
         self._begin("running", "echo begun; sleep 600")
         status = self._queue.status("running")
         if status.state is not JobState.RUNNING:
-            raise Complaint(f"expected it to run: {status.describe()}")
+            raise Complaint(f"the job does not run: {status.describe()}")
         self._kill("running", grace=5)
 
     def _grace(self) -> None:
@@ -133,7 +133,7 @@ class RuntimeCheck:
         self._begin("tidy", f"trap 'echo cleaned; exit 9' TERM; echo begun; {wait}")
         self._kill("tidy", grace=60)
         if b"".join(self._queue.logs("tidy")) != b"begun\ncleaned\n":
-            raise Complaint("its trap for TERM did not run, or not once")
+            raise Complaint("the trap for SIGTERM ran not at all, or more than once")
 
     def _deaf(self) -> None:
         self._begin("deaf", "trap '' TERM; echo begun; while :; do sleep 1; done")
@@ -147,16 +147,16 @@ class RuntimeCheck:
         deadline = time.monotonic() + PATIENCE
         while b"".join(self._queue.logs(job_id)) != b"begun\n":
             if time.monotonic() > deadline:
-                raise Complaint("its output does not come while it runs")
+                raise Complaint("the output does not arrive while the job runs")
             time.sleep(0.5)
 
     def _kill(self, job_id: str, *, grace: int) -> JobStatus:
         status = self._queue.kill(job_id, grace=grace)
         if status.state is not JobState.KILLED:
-            raise Complaint(f"expected it to be killed: {status.describe()}")
+            raise Complaint(f"the job was not killed: {status.describe()}")
         return status
 
 
 def check_queue() -> PurePosixPath:
-    """Where the queue for a check is: of no other use, and not there yet."""
+    """A new path for the queue of a test."""
     return PurePosixPath(f"~/.tej-check-{secrets.token_hex(6)}")

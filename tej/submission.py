@@ -1,4 +1,4 @@
-"""The names of tej 0.6's module, for programs that import them from here."""
+"""Compatibility with tej 0.6: the names of its module `tej.submission`."""
 
 from tej.destination import destination_as_string, parse_ssh_destination
 from tej.job.status import make_unique_name

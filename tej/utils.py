@@ -1,6 +1,6 @@
-"""The names of tej 0.6's module of helpers, for programs that import them from here.
+"""Compatibility with tej 0.6: the names of its module `tej.utils`.
 
-Those for two versions of Python are what they always were on the newer one.
+The names for both Python 2 and 3 have their values for Python 3.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ itervalues = dict.values
 
 
 def listvalues(mapping: Mapping[object, Value]) -> list[Value]:
-    """The values, as a list."""
+    """The values of a mapping as a list."""
     return list(mapping.values())
 
 
 def shell_escape(word: str | bytes | PathLike[str]) -> str:
-    """The word as a shell takes it, in double quotes if it needs any.
+    """The word quoted for a shell, in double quotes if necessary.
 
-    For a program of one's own `shlex.quote` is the better one.
+    New programs should use `shlex.quote`.
     """
     text = word.decode() if isinstance(word, bytes) else fspath(word)
     if re.fullmatch(r"[\w\-+=/:.,%]+", text, re.ASCII):

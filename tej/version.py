@@ -1,3 +1,3 @@
-"""The version of tej, for the package, `tej --version` and the server's scripts."""
+"""Version of tej: of the package, of `tej --version` and of the server's scripts."""
 
 __version__ = "1.0.0.dev0"

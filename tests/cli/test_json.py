@@ -227,3 +227,16 @@ def test_a_job_that_was_killed_tells_by_whom(
     wait_until(lambda: library.status(waiting).state.final, "it is over")
     (document,) = ask("status", "--id", waiting)["jobs"]
     assert "@" in document["killed_by"]
+
+
+def test_logs_of_several_jobs(
+    ask: Callable[..., dict], ended: str, waiting: str
+) -> None:
+    first, second, third = ask(
+        "logs", "--id", ended, "--id", "absent", "--id", waiting
+    )["jobs"]
+    assert ask.status == 3  # type: ignore[attr-defined]
+    assert (first["id"], third["id"]) == (ended, waiting)
+    assert first["files"].keys() == third["files"].keys() == {"_stdout", "_stderr"}
+    assert first["error"] is None
+    assert (second["files"], second["error"]["kind"]) == (None, "JobNotFound")

@@ -162,3 +162,16 @@ def test_a_whole_life_with_the_queue_in_its_default_place(
     assert client("list", "local:").stdout == ""
     assert client("cleanup", "local:").status == 0
     assert not (Path(client.environment["HOME"]) / ".tej").exists()
+
+
+def test_status_in_the_words_of_tej_0_6(
+    client: Command, queue_path: Path, ended: str, waiting: str
+) -> None:
+    words = ("--format", "0.6", "local:", "--queue", queue_path, "--id")
+    for job_id, shown in [
+        (ended, "finished 0\n"),
+        (waiting, "running\n"),
+        ("absent", "not found\n"),
+    ]:
+        done = client("status", *words, job_id)
+        assert (done.status, done.stdout, done.stderr) == (0, shown, "")
