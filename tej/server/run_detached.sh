@@ -7,13 +7,22 @@ queue=$1 id=$2 here=$3 runtime=$4
 . "$here/lib/run.sh"
 trap '' HUP
 
+# report_failure: this shell ends before the script has begun; most shells do when no process
+# can be started.  So this uses builtins alone.
+report_failure() {
+    [ -e "$job/started" ] || [ -e "$job/finished" ] || [ -e "$job/lost" ] ||
+        printf '%s\n' "${now:-0} its wrapper could not be run: can this account start more processes (ulimit -u)?" >"$job/lost"
+}
+
 enter_job || exit 0
 # A job is started once: by the wrapper that makes this directory.
 mkdir "$job/claim" 2>/dev/null || exit 0
+get_time
 me
 is_wrapper=1
 get_uptime
 began=$uptime
+trap report_failure EXIT
 # The first heartbeat comes before the native id, with which others begin to ask for it.
 write_heartbeat
 if ! put native_id "pid $who" || ! reserve; then
@@ -76,7 +85,9 @@ run_job() {
 }
 
 if [ -e "$job/kill" ]; then end='none 0'; else run_job; fi
+trap - EXIT
 stop_heartbeat
+now=''
 [ -n "$end" ] || exit 1
 ! has_not_begun || {
     runtime_tend

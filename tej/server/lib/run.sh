@@ -14,7 +14,9 @@ enter_job() {
 has_not_begun() {
     [ ! -e "$job/started" ] && [ ! -e "$job/kill" ] || return 1
     read_facts
-    mark_lost "its script could not be started: the shell for it ended with ${end#exit }"
+    said=''
+    [ ! -f "$job/stage/_stderr" ] || IFS= read -r said <"$job/stage/_stderr" || :
+    mark_lost "its script could not be started: the shell for it ended with ${end#exit }: ${said:-can this account start more processes (ulimit -u)?}"
 }
 
 # prepare_run: what run_in_awk and run_in_shell run.

@@ -6,10 +6,11 @@ nap() {
     sleep 0.2 2>/dev/null || sleep 1
 }
 
-# wait_for FACT SECONDS: until the job has it, or has ended; 1 if neither by then.
+# wait_for FACT SECONDS: until the job has the fact, has ended, or could not be started; 1 if
+# none of these by then.
 wait_for() {
     rounds=0
-    until [ -e "$job/$1" ] || [ -e "$job/finished" ]; do
+    until [ -e "$job/$1" ] || [ -e "$job/finished" ] || { [ "$1" != finished ] && [ -e "$job/lost" ]; }; do
         [ -d "$job" ] && [ "$rounds" -lt $(($2 * 20)) ] || return 1
         rounds=$((rounds + 1))
         sleep 0.05 2>/dev/null || sleep 1

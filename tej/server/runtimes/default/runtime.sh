@@ -19,7 +19,10 @@ runtime_start() {
         }
         start_waiting
     else
-        launch "$id"
+        launch "$id" || {
+            why='no process can be started there (ulimit -u)'
+            return 1
+        }
     fi
 }
 

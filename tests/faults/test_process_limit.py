@@ -1,0 +1,64 @@
+"""Accounts that may not start more processes (`ulimit -u`)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faults.machines import Within
+from jobs import job_directory, no_processes_left, wait_until
+
+import tej
+
+USER = 54_321
+"""An account without a name, of which nothing else runs."""
+
+
+@pytest.fixture
+def folder(require: Callable[[str], None]) -> Iterator[Path]:
+    """A directory of that account."""
+    for part in ("root", "setpriv", "prlimit"):
+        require(part)
+    path = Path(tempfile.mkdtemp(prefix="tej-limit-"))
+    os.chown(path, USER, USER)
+    yield path
+    no_processes_left(path)
+    shutil.rmtree(path)
+
+
+def limited(folder: Path, processes: int) -> tej.RemoteQueue:
+    """A queue for a login that may have so many processes at once."""
+    prefix = (
+        f"env HOME={folder} setpriv --reuid={USER} --regid={USER} --clear-groups "
+        f"prlimit --nproc={processes}:{processes} --"
+    )
+    return tej.RemoteQueue(
+        "local:", str(folder / "queue"), "default", transport=Within(prefix)
+    )
+
+
+def test_submission_that_cannot_fork_fails_and_says_why(folder: Path) -> None:
+    free = limited(folder, 1000)
+    free.setup()
+    directory = job_directory(folder)
+    failures = {}
+    for processes in (4, 7, 30):
+        job_id = f"with-{processes}"
+        try:
+            limited(folder, processes).submit(job_id, directory)
+        except tej.RemoteCommandFailure as error:
+            failures[processes] = str(error)
+            with pytest.raises(tej.JobNotFound):
+                free.status(job_id)
+        else:
+            wait_until(lambda job_id=job_id: free.status(job_id).state.final, "its end")
+            assert free.status(job_id).state is tej.JobState.FINISHED
+    assert 4 in failures
+    assert 30 not in failures
+    for words in failures.values():
+        assert "could not be started" in words
+        assert "ulimit -u" in words or "fork" in words
