@@ -85,20 +85,20 @@ def find(paths: Iterable[Path], name: str, given: str = "") -> list[Entry]:
 def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
     """The verdict on a key, and the line that it is based on.
 
-    A key of an unknown type is a changed key if other types are on record: the server
-    was asked for those first, so it no longer has them.
+    As in OpenSSH, a key whose type is not on record is unknown, not changed; and a
+    line about port 22 counts only if no line is about the server's own port.
     """
     for entry in entries:
         if entry.marker == "revoked" and entry.key.blob == key.blob:
             return Verdict.REVOKED, entry
     plain = [entry for entry in entries if not entry.marker]
-    for entry in plain:
+    here = [entry for entry in plain if not entry.elsewhere]
+    for entry in here or plain:
         if entry.key.blob == key.blob:
             return Verdict.KNOWN, entry
-    here = [entry for entry in plain if not entry.elsewhere]
-    same_type = [entry for entry in here if entry.key.type == key.type]
-    for entry in same_type or here:
-        return Verdict.CHANGED, entry
+    for entry in here:
+        if entry.key.type == key.type:
+            return Verdict.CHANGED, entry
     return Verdict.UNKNOWN, None
 
 

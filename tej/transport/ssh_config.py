@@ -40,7 +40,7 @@ NOT_HONOURED = {
     name.lower(): name
     for names in (
         "BindAddress BindInterface CanonicalizeHostname Ciphers CASignatureAlgorithms",
-        "GSSAPIAuthentication HostbasedAuthentication HostKeyAlgorithms KexAlgorithms",
+        "HostbasedAuthentication HostKeyAlgorithms KexAlgorithms",
         "KnownHostsCommand MACs PKCS11Provider ProxyUseFdpass",
         "PubkeyAcceptedAlgorithms SecurityKeyProvider",
     )
@@ -103,6 +103,8 @@ class _Lookup:
     options: dict[str, list[str]] = field(default_factory=dict)
     identities: list[str] = field(default_factory=list)
     certificates: list[str] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)
+    """Options that the user's own files set, and not the system's."""
     subject: str = ""
     """The name that Host lines are compared with."""
     final: bool = False
@@ -249,6 +251,8 @@ def _set(option: str, values: list[str], lookup: _Lookup, where: str) -> None:
     ):
         # They exclude each other: the first of the two wins.
         return
+    if option not in lookup.options and not where.startswith("/etc/"):
+        lookup.chosen.append(option)
     lookup.options.setdefault(option, values)
 
 
@@ -382,7 +386,7 @@ def _result(lookup: _Lookup) -> HostConfig:
             if (lookup.first(option) or "yes").lower() in ("no", "false")
         ),
         unsupported=tuple(
-            NOT_HONOURED[option] for option in lookup.options if option in NOT_HONOURED
+            NOT_HONOURED[option] for option in lookup.chosen if option in NOT_HONOURED
         ),
     )
 

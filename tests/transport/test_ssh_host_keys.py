@@ -184,14 +184,26 @@ def test_the_type_that_is_known_is_asked_for(
     assert reach().run("printf 1").stdout == b"1"
 
 
-def test_a_server_that_lost_the_key_we_know_is_a_changed_one(
+def test_key_of_another_type_is_new_as_for_ssh(
     reach: Connect, start_sshd: Start, known_hosts: Path
 ) -> None:
     server = start_sshd(host_key_types=["rsa"])
     theirs = public_half(make_key(server.folder / "lost")).read_text()
     write(known_hosts, f"{name(server)} {theirs}")
+    with pytest.raises(HostKeyRejected, match="not known"):
+        reach(server).run("true")
+    accepting = reach(server, accept_new_host_key=True)
+    assert accepting.run("printf 1").stdout == b"1"
+
+
+def test_port_22_key_does_not_replace_that_of_the_port(
+    reach: Connect, sshd: Sshd, known_hosts: Path, tmp_path: Path
+) -> None:
+    theirs = public_half(make_key(tmp_path / "other")).read_text()
+    lines = (f"{sshd.address} {public(sshd)}", f"{name(sshd)} {theirs}")
+    write(known_hosts, *lines)
     with pytest.raises(HostKeyRejected, match="HAS CHANGED"):
-        reach(server, accept_new_host_key=True).run("true")
+        reach().run("true")
 
 
 @pytest.mark.parametrize("names", ["{name}", "*", "[127.0.0.*]:*,other"])

@@ -6,10 +6,12 @@ import logging
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from servers.agent import RefusingAgent
 from servers.sshd import Sshd, make_key, public_half
 from servers.users import Users
 
@@ -350,3 +352,107 @@ def test_no_other_key_is_offered_than_the_one_given(
     ssh = connect(sshd.destination, key=stranger.read_text())
     with pytest.raises(AuthenticationFailed, match="Tried: the given key"):
         ssh.run("echo in")
+
+
+def test_agent_that_refuses_to_sign_is_passed_over(
+    sshd: Sshd,
+    connect: Connect,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    each_ssh: str,
+) -> None:
+    """An unplugged hardware key: the server knows it, and it cannot sign."""
+    token = allow(sshd, make_key(tmp_path / "token"))
+    config = config_with(
+        tmp_path, sshd, f"IdentityFile {tmp_path}/token.pub", f"IdentityFile {sshd.key}"
+    )
+    token.unlink()
+    path = Path(tempfile.mkdtemp(prefix="tej-", dir="/tmp")) / "agent"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+    with RefusingAgent(path, [public_half(token)]) as agent:
+        transport = connect(sshd.destination, config_file=config)
+        assert transport.run("printf 1").stdout == b"1"
+        assert agent.refused
+    path.parent.rmdir()
+
+
+def test_key_file_that_others_can_read_is_refused(
+    sshd: Sshd, connect: Connect, tmp_path: Path, each_ssh: str
+) -> None:
+    key = allow(sshd, make_key(tmp_path / "key"))
+    key.chmod(0o644)
+    config = config_with(tmp_path, sshd, f"IdentityFile {key}", "IdentitiesOnly yes")
+    with pytest.raises(AuthenticationFailed, match=r"chmod 600|too open"):
+        connect(sshd.destination, config_file=config).run("true")
+
+
+@pytest.fixture
+def certified(start_sshd: Start, tmp_path: Path) -> Sshd:
+    """A server that trusts an authority for users, and has a certificate of it."""
+    authority = make_key(tmp_path / "authority")
+    server = start_sshd(
+        options=[f"TrustedUserCAKeys {public_half(authority)}", "AcceptEnv LC_*"]
+    )
+    server.authorized_keys.write_text("")
+    return server
+
+
+def sign(tmp_path: Path, key: Path, *options: str) -> Path:
+    """The certificate of a key, signed by the authority."""
+    command = ["ssh-keygen", "-q", "-s", tmp_path / "authority", "-I", "me", *options]
+    subprocess.run([*command, public_half(key)], check=True, capture_output=True)
+    return key.with_name(f"{key.name}-cert.pub")
+
+
+def test_certificate_file_identity_agent_and_setenv_are_honoured(
+    certified: Sshd,
+    connect: Connect,
+    tmp_path: Path,
+    each_ssh: str,
+    agent: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away = tmp_path / "away"
+    away.mkdir()
+    plain = make_key(tmp_path / "plain")
+    moved = away / "certificate.pub"
+    sign(tmp_path, plain, "-n", certified.user).rename(moved)
+    lines = (f"IdentityFile {plain}", f"CertificateFile {moved}", "SetEnv LC_A=blue")
+    config = config_with(tmp_path, certified, *lines)
+    transport = connect(certified.destination, config_file=config)
+    assert transport.run('printf %s "$LC_A"').stdout == b"blue"
+    transport.close()
+
+    # An RSA certificate that only an agent holds, named by IdentityAgent.
+    rsa = make_key(tmp_path / "rsa", "rsa")
+    sign(tmp_path, rsa, "-n", certified.user)
+    add_to_agent(rsa)
+    for name in ("rsa", "rsa-cert.pub", "rsa.pub"):
+        (tmp_path / name).unlink()
+    monkeypatch.delenv("SSH_AUTH_SOCK")
+    lines = (f"IdentityFile {tmp_path}/none", f"IdentityAgent {agent}")
+    (tmp_path / "two").mkdir()
+    config = config_with(tmp_path / "two", certified, *lines)
+    transport = connect(certified.destination, config_file=config)
+    assert transport.run("printf 1").stdout == b"1"
+
+
+def test_host_certificate_is_checked_by_openssh(
+    certified: Sshd, connect: Connect, tmp_path: Path
+) -> None:
+    host = certified.host_key("ed25519")
+    certificate = sign(tmp_path, host, "-h", "-n", certified.address)
+    certified.stop()
+    certified.options.append(f"HostCertificate {certificate}")
+    certified.authorized_keys.write_text(public_half(certified.key).read_text())
+    certified.start()
+    known = tmp_path / "known"
+    authority = public_half(tmp_path / "authority").read_text()
+    known.write_text(f"@cert-authority * {authority}")
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        f"IdentityFile {certified.key}\nUserKnownHostsFile {known}\n"
+        "GlobalKnownHostsFile none\n"
+    )
+    transport = connect(certified.destination, config_file=config, transport="openssh")
+    assert transport.run("printf 1").stdout == b"1"

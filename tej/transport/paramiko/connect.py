@@ -40,6 +40,24 @@ MAX_JUMPS = 8
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
+class Transport(paramiko.Transport):
+    """paramiko's transport, which also knows curve25519 by its standard name.
+
+    Some servers offer the key exchange under that name only.
+    """
+
+    _STANDARD, _OLD = "curve25519-sha256", "curve25519-sha256@libssh.org"
+    if _OLD in paramiko.Transport._kex_info:  # type: ignore[attr-defined]
+        _kex_info = {
+            **paramiko.Transport._kex_info,  # type: ignore[attr-defined]
+            _STANDARD: paramiko.Transport._kex_info[_OLD],  # type: ignore[attr-defined]
+        }
+        _preferred_kex = (
+            _STANDARD,
+            *paramiko.Transport._preferred_kex,  # type: ignore[attr-defined]
+        )
+
+
 class Packetizer(paramiko.packet.Packetizer):
     """paramiko's packetizer without its early rekeying and its timer thread."""
 
@@ -83,6 +101,13 @@ class _Connector:
         config = self._look_up(destination)
         self._connection.where = config.where
         self._connection.timeout = self._timeout(config)
+        self._connection.set_env = config.set_env
+        if config.unsupported:
+            logger.warning(
+                "%s: the paramiko transport ignores %s of the ssh configuration; "
+                "the openssh transport honours it",
+                *(config.where, ", ".join(config.unsupported)),
+            )
         sock = self._reach(config, depth=0)
         self._enter(config, sock, destination.password, self._settings.key)
 
@@ -148,7 +173,7 @@ class _Connector:
         """Negotiate, check the host key, log in."""
         wire = Wire(sock, self._settings.io_timeout)
         self._connection.wires.append(wire)
-        transport = paramiko.Transport(
+        transport = Transport(
             cast("socket.socket", wire),
             default_window_size=WINDOW,
             packetizer_class=Packetizer,

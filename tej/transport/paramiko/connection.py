@@ -29,6 +29,8 @@ class ParamikoConnection(Connection):
         self.where = "the server"
         self.settings = settings
         self.timeout: float = TIMEOUT
+        self.set_env: tuple[str, ...] = ()
+        """Variables of SetEnv in the configuration, as NAME=VALUE."""
         self.transports: list[paramiko.Transport] = []
         """One for each jump host, from here outwards; the server's own is the last."""
         self.wires: list[Wire] = []
@@ -62,7 +64,10 @@ class ParamikoConnection(Connection):
         timer = IdleTimer(self.where, self.settings.io_timeout, start)
         channel.settimeout(timer.tick)
         with explained(self.where):
-            _execute(channel, COMMAND)
+            for variable in self.set_env:
+                name, _, value = variable.partition("=")
+                _request(channel, "env", name, value)
+            _request(channel, "exec", COMMAND, reply=True)
         return Execution(self, channel, timer)
 
     def tunnel(self, listen: Address, target: Address) -> None:
@@ -93,7 +98,9 @@ class ParamikoConnection(Connection):
         self.hang_up()
 
 
-def _execute(channel: paramiko.Channel, command: str) -> None:
+def _request(
+    channel: paramiko.Channel, kind: str, *words: str, reply: bool = False
+) -> None:
     """Like `exec_command`, but without its unlimited wait for the reply.
 
     The server reads the channel in order, so input may follow at once.  A refusal
@@ -102,8 +109,9 @@ def _execute(channel: paramiko.Channel, command: str) -> None:
     message = paramiko.Message()
     message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
     message.add_int(channel.remote_chanid)
-    message.add_string("exec")
-    message.add_boolean(True)
-    message.add_string(command)
+    message.add_string(kind)
+    message.add_boolean(reply)
+    for word in words:
+        message.add_string(word)
     transport: Any = channel.get_transport()
     transport._send_user_message(message)

@@ -102,7 +102,12 @@ def _accept(config: HostConfig, key: Key) -> None:
 
 def _unknown(where: str, config: HostConfig, key: Key, entries: Sequence[Entry]) -> str:
     certified = next((e for e in entries if e.marker == "cert-authority"), None)
-    hint = f" (tej does not check host certificates: {certified})" if certified else ""
+    hint = ""
+    if certified:
+        hint = (
+            f" (the paramiko transport does not check host certificates: {certified}; "
+            "the openssh transport does)"
+        )
     return (
         f"The host key of {where} is not known{hint}: {key.fingerprint}. "
         "Compare it with one from the server's administrator, then accept it: "

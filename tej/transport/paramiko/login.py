@@ -6,6 +6,8 @@ import base64
 import contextlib
 import io
 import logging
+import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -359,6 +361,7 @@ def _load_file(
     path: Path, certificates: Sequence[Path], passphrase: str | None
 ) -> paramiko.PKey:
     """A key file, with the certificate beside it or in the configuration."""
+    _require_private(path)
     key = _parse_key(path.read_bytes(), passphrase)
     for certificate in (*certificates, path.with_name(path.name + "-cert.pub")):
         # A certificate belongs to one key, and CertificateFile does not say to which.
@@ -368,6 +371,18 @@ def _load_file(
                 return key
     key.public_blob = None
     return key
+
+
+def _require_private(path: Path) -> None:
+    """Raise ValueError if other users can read a key file, which ssh refuses, too."""
+    if os.name != "posix":
+        return
+    found = path.stat()
+    if found.st_uid == os.getuid() and found.st_mode & 0o077:
+        raise ValueError(
+            f"other users can read it (mode {found.st_mode & 0o777:04o}): "
+            f"chmod 600 {shlex.quote(str(path))}"
+        )
 
 
 def _fields(key: paramiko.PKey) -> bytes:
