@@ -10,6 +10,7 @@ import pytest
 from servers.sshd import Sshd
 from servers.users import Users, make_noisy
 
+from tej.errors import ConnectionFailed
 from tej.transport import Transport
 
 pytestmark = pytest.mark.usefixtures("each_ssh")
@@ -55,3 +56,53 @@ def test_a_noisy_home_is_noisy(
     transport = connect(server.destination, config_file=server.config(tmp_path))
     done = transport.run('printf "home=%s" ~')
     assert done.stdout == f"home={home}".encode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "read -r answer",
+        "head -n 1 >/dev/null",
+        "exec dash",
+        "exec zsh",
+        "printf() { :; }; read() { :; }; export -f printf read",
+    ],
+)
+def test_start_up_file_may_read_or_replace_the_shell(
+    line: str,
+    start_sshd: Callable[..., Sshd],
+    connect: Callable[..., Transport],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tej.transport.start.EATEN", 0.5)
+    home = tmp_path / "home"
+    home.mkdir()
+    # bash reads this file for sshd, too, if it is its login shell.
+    (home / ".bashrc").write_text(f"{line}\n")
+    server = start_sshd(home=home)
+    transport = connect(server.destination, config_file=server.config(tmp_path))
+    try:
+        done = transport.run(PROGRAM, [b"data"])
+    except ConnectionFailed as error:
+        # The next attempt sends the program after the start-up files.
+        assert "reads standard input" in str(error)  # noqa: PT017
+        done = transport.run(PROGRAM, [b"data"])
+    assert (done.status, done.stdout) == (5, PRINTED)
+
+
+def test_server_silent_after_login_is_an_error(
+    start_sshd: Callable[..., Sshd],
+    connect: Callable[..., Transport],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("tej.transport.process_io.NOTICE", 0.1)
+    server = start_sshd(options=["ForceCommand sleep 30"])
+    config = server.config(tmp_path)
+    transport = connect(server.destination, config_file=config, io_timeout=1)
+    with pytest.raises(ConnectionFailed, match="accepted the login") as caught:
+        transport.run("true")
+    assert caught.value.permanent
+    assert "has not answered" in caplog.text
