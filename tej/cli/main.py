@@ -33,7 +33,9 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "Manage": {
         "kill": "Kill running jobs, with all their processes.",
         "delete": "Delete jobs that have ended, with their files.",
-        "cleanup": "Delete old jobs, or remove the queue.",
+        "prune": "Delete old jobs.",
+        "destroy": "Remove a queue with all its jobs.",
+        "cleanup": "Delete old jobs like prune, or the queue like destroy.",
         "limit": "Limit the number of running jobs of a queue.",
     },
     "Server": {

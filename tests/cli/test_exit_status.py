@@ -165,7 +165,7 @@ def test_5_for_a_job_that_is_still_running(
     done = client("delete", "local:", "--queue", queue_path, "--id", waiting)
     assert (done.status, done.stdout) == (5, "")
     assert "Job 'waiting' is not deleted; it is running" in done.stderr
-    done = client("cleanup", "local:", "--queue", queue_path)
+    done = client("destroy", "local:", "--queue", queue_path, "--yes")
     assert (done.status, done.stdout) == (5, "")
     assert "still running: waiting" in done.stderr
     done = client("setup", "local:", "--queue", queue_path, "--force", "--force")
@@ -219,7 +219,7 @@ def test_destination_and_queue_may_come_from_the_environment(
     assert (client.place / "file").read_text() == "content"
     assert client("download", "--id", "a", "file", "start.sh", **own).status == 0
     assert client("delete", "--id", "a", **own).stdout == "Deleted job 'a'\n"
-    assert client("cleanup", **own).status == 0
+    assert client("cleanup", "--yes", **own).status == 0
 
 
 def test_what_is_said_wins_over_the_environment(

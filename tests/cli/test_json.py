@@ -155,7 +155,7 @@ def test_delete(ask: Callable[..., dict], ended: str, waiting: str) -> None:
 
 
 def test_cleanup(ask: Callable[..., dict], ended: str, queue_path: Path) -> None:
-    assert ask("cleanup") == {"queue": str(queue_path), "removed": True}
+    assert ask("cleanup", "--yes") == {"queue": str(queue_path), "removed": True}
 
 
 @pytest.mark.parametrize(

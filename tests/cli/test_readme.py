@@ -160,7 +160,7 @@ def test_a_whole_life_with_the_queue_in_its_default_place(
     assert (client.place / "results.csv").read_text() == "results\n"
     assert client("delete", "local:", "--id", job_id).status == 0
     assert client("list", "local:").stdout == ""
-    assert client("cleanup", "local:").status == 0
+    assert client("cleanup", "local:", "--yes").status == 0
     assert not (Path(client.environment["HOME"]) / ".tej").exists()
 
 

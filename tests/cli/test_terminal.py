@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pexpect
 import pytest
 
 import tej
@@ -145,3 +146,19 @@ def test_bash_completes_commands_and_options(
     own["COMP_CWORD"] = "3"
     assert "dir,sim\n" in client(**own, COMP_WORDS="tej run server sim").stdout
     assert "plain,slurm\n" in client(**own, COMP_WORDS="tej setup -r sl").stdout
+
+
+def test_destroy_asks_at_a_terminal(
+    client: Command, queue_path: Path, ended: str, library: tej.RemoteQueue
+) -> None:
+    words = [*client.words("destroy", "local:", "--queue", queue_path)]
+    child = pexpect.spawn(
+        words[0], words[1:], env=client.environment, encoding="utf-8", timeout=60
+    )
+    child.expect(r"with 1 job \(.* MB\), results included\? \[y/N\]")
+    child.sendline("")
+    child.expect("Nothing was removed")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 1
+    assert library.status(ended).succeeded

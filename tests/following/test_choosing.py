@@ -221,11 +221,15 @@ def test_a_cleanup_without_conditions_is_of_the_whole_queue_and_not_while_jobs_r
     gate: Gate,
     local_queue: tej.RemoteQueue,
 ) -> None:
-    assert command("cleanup", **own).status == 5
+    for verb in ("cleanup", "destroy"):
+        done = command(verb, **own)
+        assert done.status == 2
+        assert "tej prune" in done.stderr
+    assert command("cleanup", "--yes", **own).status == 5
     assert len(local_queue.jobs()) == 3
     gate.open()
     local_queue.wait(["runs"])
-    assert command("cleanup", **own).status == 0
+    assert command("destroy", "--yes", **own).status == 0
     with pytest.raises(tej.QueueDoesntExist):
         local_queue.jobs()
 
@@ -271,3 +275,15 @@ def test_what_is_deleted_has_ended_is_old_and_is_not_among_the_last(
         assert older is None or NOW - job.ended > older
         assert sum(one.ended >= job.ended for one in kept if one.ended) >= keep
     assert select(jobs) == jobs
+
+
+def test_prune_deletes_nothing_without_a_filter(
+    command: Command, own: dict[str, str], three: None, local_queue: tej.RemoteQueue
+) -> None:
+    done = command("prune", **own)
+    assert (done.status, done.stdout) == (2, "")
+    assert len(local_queue.jobs()) == 3
+    done = command("prune", "--all", **own)
+    assert done.status == 0
+    assert len(done.stdout.splitlines()) == 2
+    assert [job.state for job in local_queue.jobs()] == [JobState.RUNNING]

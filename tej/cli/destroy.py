@@ -1,0 +1,89 @@
+"""`tej destroy`: remove a queue with all its jobs."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from tej.cli import output
+from tej.cli.command import queue_command
+from tej.cli.options import grace
+from tej.queue.remote import RemoteQueue
+
+yes_option = click.option(
+    "-y", "--yes", is_flag=True, help="Do not ask; required in scripts."
+)
+kill_option = click.option(
+    "--kill", is_flag=True, help="Kill running jobs (whole queue only)."
+)
+
+
+@queue_command("destroy", example="tej destroy lab --queue /scratch/q --yes")
+@yes_option
+@click.option("--dry-run", is_flag=True, help="Print what would be removed.")
+@kill_option
+@grace
+def command(
+    queue: RemoteQueue, yes: bool, dry_run: bool, kill: bool, grace: int, as_json: bool
+) -> int:
+    """Remove a queue with all its jobs, and the links that led to it.
+
+    Asks at a terminal, and says what would be lost.
+    """
+    return destroy(queue, yes, dry_run, kill, grace, as_json)
+
+
+def destroy(
+    queue: RemoteQueue, yes: bool, dry_run: bool, kill: bool, grace: int, as_json: bool
+) -> int:
+    """Remove the queue, after a question; returns the exit status."""
+    place = str(queue.queue)
+    if dry_run:
+        print_loss(queue, kill, as_json)
+        return 0
+    if not yes and not is_agreed(queue):
+        output.say("Nothing was removed", err=True)
+        return 1
+    queue.cleanup(kill, grace=grace)
+    if as_json:
+        output.print_json({"queue": place, "removed": True})
+    else:
+        output.say(f"Removed the queue '{place}'", err=True)
+    return 0
+
+
+def is_agreed(queue: RemoteQueue) -> bool:
+    """Ask whether the queue is to be removed; an error where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "This removes the queue with all its jobs and results: add --yes. "
+            "To delete only old jobs, use `tej prune`"
+        )
+    count, size = len(queue.jobs()), sum(queue.sizes().values())
+    noun = "job" if count == 1 else "jobs"
+    question = (
+        f"Remove the queue '{queue.queue}' on {queue.destination_string} with {count} "
+        f"{noun} ({size / 1e6:.1f} MB), results included?"
+    )
+    return click.confirm(output.escape(question), err=True)
+
+
+def print_loss(queue: RemoteQueue, kill: bool, as_json: bool) -> None:
+    """Print what the removal of the queue would delete and kill."""
+    place = str(queue.queue)
+    jobs = queue.jobs()
+    running = [job.job_id for job in jobs if not job.state.final]
+    if as_json:
+        ids = [job.job_id for job in jobs]
+        output.print_json(
+            {"queue": place, "removed": False, "jobs": ids, "running": running}
+        )
+        return
+    output.say(f"Would remove the queue '{place}' with its {len(jobs)} jobs")
+    for job_id in running:
+        output.say_line(
+            f"Would kill job '{job_id}'"
+            if kill
+            else f"Job '{job_id}' is still running: nothing would be removed"
+        )
