@@ -44,6 +44,7 @@ tej_run() {
     case $tej_line in
         '#!'*)
             tej_line=${tej_line#??}
+            set -f
             # shellcheck disable=SC2086 # the interpreter, and what it is given
             exec $tej_line "$@"
             ;;

@@ -27,7 +27,7 @@ check_queue_trust() {
     # If nobody else can enter the queue, only owners matter in it.
     case $(ls -ld "$queue/.") in d???------*) closed=1 ;; esac
     find_untrusted
-    [ -z "$untrusted" ] || refuse_untrusted "$queue/${untrusted#./}" "the queue '$queue'"
+    [ -z "$untrusted" ] || refuse_untrusted "$queue/$untrusted" "the queue '$queue'"
 }
 
 # find_untrusted: untrusted=the first path in the queue that is not trusted, relative to it.
@@ -97,11 +97,10 @@ get_private_group() {
 
 # refuse_untrusted PATH USE: quit, and name who can write to PATH.
 refuse_untrusted() {
-    # Without the dots of a directory above the queue.
+    # `find` wrote it with dots in it.
     case $1 in
-        */..)
-            untrusted=$(cd -P "$1" && printf '%s.' "$PWD") && set -- "${untrusted%.}" "$2"
-            ;;
+        */. | */..) untrusted=$(cd -P "$1" && printf '%s.' "$PWD") && set -- "${untrusted%.}" "$2" ;;
+        *) set -- "$queue/${1#"$queue/./"}" "$2" ;;
     esac
     # Mode, links, owner, group.
     set -f

@@ -114,6 +114,22 @@ def test_a_job_that_fills_the_disk_has_its_end_recorded_and_all_verbs_go_on(
     assert list((disk / "queue/incoming").iterdir()) == []
 
 
+@pytest.mark.parametrize("kilobytes", [12, 24, 40])
+def test_submission_without_room_to_run_is_refused(
+    disk: Path, job: Make, kilobytes: int
+) -> None:
+    queue = on(disk / "queue")
+    queue.setup()
+    reserve = disk / "reserve"
+    reserve.write_bytes(bytes(kilobytes << 10))
+    fill(disk)
+    reserve.unlink()
+    with pytest.raises(tej.RemoteCommandFailure, match="(?i)no space|cannot write"):
+        queue.submit("small", job("true"))
+    assert queue.jobs() == []
+    assert list((disk / "queue/incoming").iterdir()) == []
+
+
 def test_a_queue_cannot_be_made_on_a_full_disk_and_can_be_when_there_is_room(
     disk: Path, job: Make
 ) -> None:

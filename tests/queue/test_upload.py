@@ -319,7 +319,7 @@ def test_what_cannot_be_read_is_named_and_no_job_is_made(
     (folder / "secret").chmod(0o600 if what == "secret" else 0o644)
     (folder / "locked").chmod(0o700 if what == "locked" else 0o755)
     queue.mkdir()
-    queue.chmod(0o777)
+    os.chown(queue, 65534, 65534)
     # The checkout may be where only its owner can read.
     package = shutil.copytree(Path(tej.__file__).parent, users.folder / "python/tej")
     path = [str(package.parent), *sys.path]

@@ -14,6 +14,7 @@ hide_functions() {
     unset -f typeset
     # shellcheck disable=SC3045 # bash alone comes here
     tej_names=$(export -f)
+    set -f
     for tej_name in $tej_names; do
         case $tej_name in *[!A-Za-z0-9_]* | [0-9]*) continue ;; esac
         # shellcheck disable=SC3044
@@ -24,6 +25,7 @@ export -f $tej_name
         unset -f "$tej_name"
         export tej_kept_functions
     done
+    set +f
     unset tej_names tej_name tej_text
 }
 

@@ -188,7 +188,9 @@ shows_life() {
 
 # is_watched_here: this host can see the wrapper of the job; life=what it sees.
 is_watched_here() {
+    set -f
     # shellcheck disable=SC2086 # fields
     set -- $native
+    set +f
     [ "${1-}" = pid ] && same_host "$2" "$3" "$4" && check_process "$5" "$6"
 }

@@ -25,8 +25,10 @@ has_processes() {
 recount() {
     elsewhere=''
     [ -n "$left" ] || return 0
+    set -f
     # shellcheck disable=SC2086 # fields
     set -- $native
+    set +f
     if [ -z "$native" ] || same_host "$2" "$3" "$4"; then
         count_processes
     elif is_past "${2-}" "${3-}"; then

@@ -27,8 +27,10 @@ adopt_claim() {
     for item in "$job/.taken "*; do
         # Without any description, there is nothing to claim it by.
         [ -f "$item" ] || return 0
+        set -f
         # shellcheck disable=SC2086 # fields
         set -- ${item##*/.taken }
+        set +f
         if same_host "$1" "$2" "$3"; then
             is_gone "$4" "$5" || return 1
         else

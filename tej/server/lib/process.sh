@@ -57,8 +57,10 @@ get_start() {
         stat=''
         # A process may have blanks, brackets and newlines in its name.
         while IFS= read -r line || [ -n "$line" ]; do stat=$stat$line; done 2>/dev/null <"$proc/$1/stat"
+        set -f
         # shellcheck disable=SC2086 # fields
         set -- ${stat##*') '}
+        set +f
         [ $# -ge 20 ] || return 0
         case $1 in Z | X | x) return 0 ;; esac
         session=$4
@@ -72,8 +74,10 @@ get_start() {
 
 # get_ps_start PID ZONE: start=its start time by `ps`, as one word.
 get_ps_start() {
+    set -f
     # shellcheck disable=SC2046 # words
     set -- $(TZ=$2 LC_ALL=C ps -o lstart= -p "$1" 2>/dev/null)
+    set +f
     start=''
     [ $# = 0 ] || start=$(printf '%s-' "$@")
 }

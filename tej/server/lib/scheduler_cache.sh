@@ -43,7 +43,11 @@ is_answered() {
     [ $((now - listed_at)) -ge -2 ] || return 1
     [ "$listing" = answer ] || return 0
     [ -n "$ids" ] || scheduler_listed_all || [ "$extent" = whole ] || return 1
-    for item in $ids; do
+    set -f
+    # shellcheck disable=SC2086 # ids
+    set -- $ids
+    set +f
+    for item in "$@"; do
         ! scheduler_listed_all "$item" || continue
         look_up "$item" ''
         [ -n "$says" ] || return 1
@@ -150,8 +154,11 @@ ask_scheduler() {
     fresh=$queue/scheduler/.listing.$$ asked_at=$(date +%s)
     extent=whole
     [ -z "$ids" ] || add_listed
+    set -f
     # shellcheck disable=SC2086 # ids
-    if scheduler_list $ids >"$fresh.list" 2>"$fresh.words" </dev/null; then
+    set -- $ids
+    set +f
+    if scheduler_list "$@" >"$fresh.list" 2>"$fresh.words" </dev/null; then
         { printf '%s answer %s\n' "$asked_at" "$extent" && cat "$fresh.list"; } >"$fresh" 2>/dev/null
     else
         IFS= read -r words <"$fresh.words" || :
@@ -177,6 +184,8 @@ add_listed() {
             queued | running | stopped) scheduler_listed_all "$item" || ids="$ids $item" ;;
         esac
     done <"$queue/scheduler/listing"
+    set -f
     # shellcheck disable=SC2086 # ids, one a line
     ids=$(printf '%s\n' $ids | sort -u)
+    set +f
 }

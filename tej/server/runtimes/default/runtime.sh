@@ -55,8 +55,10 @@ runtime_ask() { :; }
 
 # runtime_derive_state: state of a job whose own facts do not tell.
 runtime_derive_state() {
+    set -f
     # shellcheck disable=SC2086 # fields
     set -- $native
+    set +f
     if ! same_host "$2" "$3" "$4"; then
         derive_state_elsewhere "$2" "$3"
         return
@@ -118,8 +120,10 @@ was_restarted() {
 # runtime_stop GRACE: end all of $job's processes, and leave in pids what resists.  Returns 1
 # if only the job's wrapper can do it, which looks for `kill` at each heartbeat.
 runtime_stop() {
+    set -f
     # shellcheck disable=SC2086 # fields
     set -- "$1" $native
+    set +f
     same_host "$3" "$4" "$5" || return 1
     find_job_processes
     [ -n "$pids" ] || {

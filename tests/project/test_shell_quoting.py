@@ -1,0 +1,129 @@
+"""Quoting in the server's shell: an unquoted expansion is split and globbed, so it is only
+allowed where `set -f` is in force, or for words that are known to be harmless."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+SERVER = Path(__file__).parents[2] / "tej" / "server"
+SCRIPTS = sorted(
+    path
+    for path in SERVER.rglob("*")
+    if path.is_file() and path.suffix not in {".py", ".pyc", ".md", ".awk"}
+)
+
+NUMBERS = {"pids", "strays", "told_first", "caught", "turn"}
+"""Process ids that tej's own awk program has printed."""
+CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"}
+"""Fixed words of the scripts themselves, and names that were checked."""
+GLOBS = {("commands/download", "pattern"), ("lib/process.sh", "(")}
+"""A user's own pattern, expanded on purpose; directories of /proc."""
+
+# A command's words, a for-list or a case... but not an assignment, where nothing is split.
+_EXPANSION = re.compile(r"\$(?:\{(\w+)|(\w+)|\()")
+
+
+def unquoted(line: str, quote: str = "") -> tuple[list[str], str]:
+    """The variables that are expanded outside of quotes in a line, "(" for $(...); and
+    the quote that is open at its end."""
+    found: list[str] = []
+    index = 0
+    while index < len(line):
+        char = line[index]
+        if quote == "'":
+            quote = "" if char == "'" else quote
+        elif char == "\\":
+            index += 1
+        elif char == "'" and not quote:
+            quote = "'"
+        elif char == '"':
+            quote = "" if quote else '"'
+        elif char == "#" and not quote and (index == 0 or line[index - 1] in " \t;"):
+            break
+        elif char == "$":
+            words, index = _expansion(line, index, quote)
+            found += words
+            continue
+        index += 1
+    return found, quote
+
+
+def _expansion(line: str, index: int, quote: str) -> tuple[list[str], int]:
+    """What is unquoted in the expansion that begins there, and where that ends."""
+    match = _EXPANSION.match(line, index)
+    if line.startswith("$((", index):
+        return [], _behind(line, index + 1)
+    if match is None:
+        return [], index + 1
+    is_safe = bool(quote) or _is_assigned(line[:index])
+    if match[0] == "$(":
+        end = _behind(line, index + 1)
+        if line[end - 1] != ")" or line.count("(", index, end) != line.count(
+            ")", index, end
+        ):
+            # It goes on in the next lines, which are looked at like any others.
+            return ([] if is_safe else ["("]), index + 2
+        inside, _ = unquoted(line[index + 2 : end - 1])
+        return inside + ([] if is_safe else ["("]), end
+    end = match.end()
+    if match[1]:
+        end = _behind(line, index + 1, "{}")
+    name, rest = match[1] or match[2], line[match.end(1) : end - 1] if match[1] else ""
+    # ${NAME:+"quoted"} and ${NAME:+word} expand to what is written there.
+    is_safe |= bool(re.match(r':?\+([^$]*$|.*")', rest)) or name.isdigit()
+    return [] if is_safe else [name], end
+
+
+def _behind(line: str, start: int, brackets: str = "()") -> int:
+    """The index behind the bracket that closes the one at `start`."""
+    depth = 0
+    for index in range(start, len(line)):
+        depth += (line[index] == brackets[0]) - (line[index] == brackets[1])
+        if depth == 0:
+            return index + 1
+    return len(line)
+
+
+def _is_assigned(before: str) -> bool:
+    """What stands before is NAME= or the word of a `case`: nothing is split there."""
+    word = re.split(r"[\s;|&]", before)[-1]
+    return bool(
+        re.match(r"[\"']?\w+=", word)
+        or re.search(r"\bcase\s+\S*$", before)
+        or re.search(r"[<>]&?$|[<>]\s*\S*$", before)
+    )
+
+
+def violations(path: Path) -> list[str]:
+    name = path.relative_to(SERVER).as_posix()
+    allowed = NUMBERS | CONSTANTS | {word for file, word in GLOBS if file == name}
+    found, globbing, quote, document = [], True, "", ""
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        text = line.strip()
+        if document or text.startswith("#"):
+            document = "" if text == document else document
+            continue
+        if quote == "" and re.search(r"\bset -f\b", text):
+            globbing = False
+        elif quote == "" and (
+            re.search(r"\bset \+f\b", text) or re.match(r"\w+\(\) [({]", line)
+        ):
+            globbing = True
+        variables, quote = unquoted(line, quote)
+        here = re.search(r"<<(\w+)", line)
+        document = here[1] if here else ""
+        if globbing:
+            wrong = [word for word in variables if word not in allowed]
+            found += [f"{name}:{number}: ${word} in: {text}" for word in wrong]
+    return found
+
+
+def test_no_expansion_is_split_or_globbed() -> None:
+    assert [line for path in SCRIPTS for line in violations(path)] == []
+
+
+def test_the_check_finds_them() -> None:
+    assert unquoted('for link in $links; do rm -f "$link"; done') == (["links"], "")
+    assert unquoted('a=$b "$c" ${d:+"$d"} "$(ls $e)" $(f)') == (["e", "("], "")
+    assert unquoted("print $1 }' $b", "'") == (["b"], "")

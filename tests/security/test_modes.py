@@ -1,0 +1,41 @@
+"""Modes: what a queue holds is its owner's alone, whatever the umask and the directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from servers.users import Users
+
+from tests.security.conftest import QueueOf, directory_of
+
+Make = Callable[..., Path]
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.parametrize("umask", ["000", "022", "077"])
+def test_jobs_are_private_under_every_umask(
+    users: Users, queue_of: QueueOf, job: Make, umask: str
+) -> None:
+    user = users.add()
+    path = directory_of(user, users.folder / "q", 0o755)
+    # Made by an earlier tej, which left the modes to the umask.
+    for part in ("jobs", "incoming", "scripts"):
+        directory_of(user, path / part, 0o755)
+    queue = queue_of(user, path, umask)
+    directory = job("umask; : >made; exit 1", {"input": bytes(4_000_000)})
+    (directory / "input").chmod(0o640)
+    for _ in range(2):
+        ran = queue.ensure(directory, retry=True, environment={"TOKEN": "secret"})
+        ran.wait()
+    for part in ("jobs", "incoming", "attempts", "objects"):
+        assert mode(path / part) == 0o700
+    made = path / "jobs" / ran.id
+    assert mode(made / "command") == mode(made / "spec") == 0o600
+    # The job itself has the user's umask.
+    assert int(b"".join(ran.logs()).split()[0], 8) == int(umask, 8)
+    assert mode(made / "stage/made") == 0o666 & ~int(umask, 8)
