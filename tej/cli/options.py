@@ -132,6 +132,15 @@ def environment(function: Function) -> Function:
     return cast("Function", command)
 
 
+def everything(function: Function) -> Function:
+    """`--everything`, for commands that read a job's directory."""
+    return click.option(
+        "--everything",
+        is_flag=True,
+        help="Also send files of tools: .git, __pycache__, virtual environments, ...",
+    )(function)
+
+
 def job_labels(function: Function) -> Function:
     """`--label`, for commands that start a job."""
     return click.option(

@@ -61,10 +61,11 @@ def write_piece(piece: Piece) -> None:
     stream.flush()
 
 
-def size_of(directory: str) -> int | None:
+def size_of(directory: str, *, everything: bool = False) -> int | None:
     """Bytes in a job directory, for a progress bar; None if it cannot be read."""
     try:
-        return sum(entry.stat.st_size for entry in scan(Path(directory)))
+        entries = scan(Path(directory), everything=everything)
+        return sum(entry.stat.st_size for entry in entries)
     except (Error, OSError):
         # The submission reports what is wrong.
         return None

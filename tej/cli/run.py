@@ -16,6 +16,7 @@ from tej.cli.command import queue_command
 from tej.cli.exit_status import INTERRUPTED, TEJ_FAILED, of_job
 from tej.cli.options import (
     environment,
+    everything,
     grace,
     job_labels,
     parse_pairs,
@@ -66,6 +67,7 @@ LOOKS = 4
 @grace
 @job_labels
 @environment
+@everything
 @resources
 def command(
     queue: RemoteQueue,
@@ -76,6 +78,7 @@ def command(
     labels: tuple[str, ...],
     resources: Resources,
     login: bool,
+    everything: bool,
     patterns: tuple[str, ...],
     target: str,
     retry: bool,
@@ -91,7 +94,9 @@ def command(
     the job, or 125 if tej itself failed.
     """
     environment = parse_pairs(variables, "variable")
-    bar = output.TransferBar("Uploading", output.size_of(directory))
+    bar = output.TransferBar(
+        "Uploading", output.size_of(directory, everything=everything)
+    )
     try:
         with bar:
             job = queue.ensure(
@@ -103,13 +108,16 @@ def command(
                 environment=environment,
                 resources=resources,
                 login=login,
+                everything=everything,
                 progress=bar,
             )
     except KeyboardInterrupt:
         if not bar.done:
             output.say("\nNothing was started", err=True)
             return INTERRUPTED
-        sent = id_ or make_id(signature(directory, script, environment))
+        sent = id_ or make_id(
+            signature(directory, script, environment, everything=everything)
+        )
         return interrupted_while_sent(queue.job(sent), kill_on_interrupt, grace)
     output.say(f"Job {'submitted as' if job.is_new else 'found'}: {job.id}", err=True)
     try:

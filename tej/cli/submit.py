@@ -8,6 +8,7 @@ from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.options import (
     environment,
+    everything,
     job_labels,
     parse_pairs,
     resources,
@@ -32,6 +33,7 @@ from tej.queue.remote import RemoteQueue
 )
 @job_labels
 @environment
+@everything
 @resources
 def command(
     queue: RemoteQueue,
@@ -42,6 +44,7 @@ def command(
     labels: tuple[str, ...],
     resources: Resources,
     login: bool,
+    everything: bool,
     reuse: bool,
     retry: bool,
     as_json: bool,
@@ -52,7 +55,9 @@ def command(
     """
     named = parse_pairs(labels, "label")
     exported = parse_pairs(variables, "variable")
-    with output.TransferBar("Uploading", output.size_of(directory)) as bar:
+    with output.TransferBar(
+        "Uploading", output.size_of(directory, everything=everything)
+    ) as bar:
         if reuse or retry:
             job = queue.ensure(
                 directory,
@@ -63,6 +68,7 @@ def command(
                 environment=exported,
                 resources=resources,
                 login=login,
+                everything=everything,
                 progress=bar,
             )
             job_id, is_new = job.id, job.is_new
@@ -76,6 +82,7 @@ def command(
                 environment=exported,
                 resources=resources,
                 login=login,
+                everything=everything,
                 progress=bar,
             )
     if as_json:

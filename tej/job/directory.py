@@ -1,37 +1,38 @@
-"""What a local directory is as a job: its files, and the script that starts it.
+"""Job directory: lists the files, directories and links that are sent.
 
-All that can be wrong with it is found here, before anything is sent.
+Everything that can be wrong with a directory is found here, before anything is sent.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from tej.errors import InvalidJobDirectory
+from tej.job.ignore import IGNORE_FILE, IgnoreRules, LeftOut
+from tej.job.names import from_local, shorten_path
 
 DEFAULT_SCRIPT = "start.sh"
-IGNORE_FILE = ".tejignore"
-
-# A command of one word is a program of the server's, unless it looks like a file.
-_SHELL_CHARACTERS = frozenset(" \t\n;&|<>()$`\\\"'*?[]#~=%!{}")
-
-_CONTROL = frozenset("\n;&|<>()`$")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file, directory or symbolic link of a job."""
+    """A file, directory or symbolic link of a job, as it was when it was read."""
 
     path: str
-    """Relative, with slashes; bytes that are no UTF-8 as surrogates."""
+    """Relative, with slashes; bytes that are not UTF-8 as surrogate escapes."""
     source: Path
     stat: os.stat_result
+    link_target: str = ""
+    """Of a link: its target, to the letter."""
+    digest: str | None = None
+    """Of a file: the SHA-256 of its content in hex, if the file has been read."""
+    data: bytes | None = None
+    """The content of a small file that has been read; it is not read again."""
 
     @property
     def is_directory(self) -> bool:
@@ -46,196 +47,99 @@ class Entry:
         return stat.S_ISREG(self.stat.st_mode)
 
     @property
+    def size(self) -> int:
+        """Bytes of the file's content."""
+        return self.stat.st_size
+
+    @cached_property
     def is_executable(self) -> bool:
+        """Whether anybody may execute it; on Windows, whether it begins with `#!`."""
         if os.name == "posix":
             return bool(self.stat.st_mode & 0o111)
         with self.source.open("rb") as file:
             return file.read(2) == b"#!"
 
-    @property
-    def link_target(self) -> str:
-        # Letter by letter: a Path would make `sub/` and `./sub` the same.
-        return os.readlink(self.source)  # noqa: PTH115
 
+def scan(
+    directory: Path, *, everything: bool = False, left_out: list[Path] | None = None
+) -> Iterator[Entry]:
+    """All entries that are sent, sorted, each directory before its content.
 
-@dataclass(frozen=True)
-class Command:
-    """How the job is started, seen from its own directory on the server."""
-
-    text: str
-    """For /bin/sh, in which leader.sh defines `tej_run`."""
-    script: str | None
-    """The file of the job that it starts; it is made executable.  None for a program of
-    the server's."""
-    canonical: str
-    """The same for all ways to write it; this goes into the signature."""
-
-
-class _Ignored(Protocol):
-    def match_file(self, file: str) -> bool: ...
-
-
-def scan(directory: Path) -> Iterator[Entry]:
-    """All that is to be sent, directories before what is in them, in sorted order.
-
-    Symbolic links are kept as links.  Left out is what `.tejignore` (gitignore's
-    patterns) in the directory says.  Raises InvalidJobDirectory for what is not a
-    directory, and for sockets, pipes and devices in it.
+    Symbolic links are not followed.  Files that `.tejignore` excludes are skipped, and
+    so are those of tools (see ignore) unless `everything` is set; the latter are added
+    to `left_out`.  Raises InvalidJobDirectory if something cannot be read, and for
+    sockets, pipes and devices.
     """
-    _check_directory(directory)
-    yield from _scan(directory, "", _ignored(directory))
-
-
-def _scan(directory: Path, above: str, ignored: _Ignored | None) -> Iterator[Entry]:
-    try:
-        with os.scandir(directory) as found:
-            entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
-    except OSError as error:
-        raise InvalidJobDirectory(f"'{directory}' cannot be read: {error}") from error
-    for item in entries:
-        entry = Entry(
-            above + item.name, Path(item.path), item.stat(follow_symlinks=False)
-        )
-        slash = "/" if entry.is_directory else ""
-        if ignored is not None and ignored.match_file(entry.path + slash):
+    check_directory(directory)
+    rules = IgnoreRules(directory, everything=everything)
+    # Not recursive: a path may have more parts than Python allows nested calls.
+    pending = [iter(_list(directory))]
+    above = [""]
+    while pending:
+        item = next(pending[-1], None)
+        if item is None:
+            pending.pop()
+            above.pop()
             continue
-        mode = entry.stat.st_mode
-        if not (stat.S_ISREG(mode) or entry.is_directory or entry.is_link):
-            raise InvalidJobDirectory(
-                f"'{entry.source}' is {_kind(mode)}, which cannot be sent: remove it, "
-                f"or name it in {IGNORE_FILE}"
-            )
+        entry = _read_entry(above[-1], item)
+        reason = rules.check(entry.path, entry.source, is_directory=entry.is_directory)
+        if reason is LeftOut.BY_DEFAULT and left_out is not None:
+            left_out.append(entry.source)
+        if reason is not None:
+            continue
+        _check_kind(entry)
         yield entry
         if entry.is_directory:
-            yield from _scan(entry.source, entry.path + "/", ignored)
+            pending.append(iter(_list(entry.source)))
+            above.append(entry.path + "/")
 
 
-def _check_directory(directory: Path) -> None:
+def check_directory(directory: Path) -> None:
+    """Raise InvalidJobDirectory unless this is a directory."""
     if not directory.is_dir():
-        what = "is not a directory" if directory.exists() else "does not exist"
-        raise InvalidJobDirectory(f"The job directory '{directory}' {what}")
+        problem = "is not a directory" if directory.exists() else "does not exist"
+        raise InvalidJobDirectory(f"The job directory '{directory}' {problem}")
 
 
-def _ignored(directory: Path) -> _Ignored | None:
-    try:
-        lines = (directory / IGNORE_FILE).read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidJobDirectory(
-            f"'{directory / IGNORE_FILE}' cannot be read: {error}"
-        ) from error
-    import pathspec
-
-    return pathspec.GitIgnoreSpec.from_lines(lines)
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISSOCK(mode):
-        return "a socket"
-    return "a named pipe" if stat.S_ISFIFO(mode) else "a device"
-
-
-def find_command(directory: Path, script: str | None) -> Command:
-    """The command for `script`: a file of the directory, with or without arguments, or
-    a full command for the server's shell.
-
-    Raises InvalidJobDirectory if the file is missing, is not a file, or has the line
-    endings of Windows, with which no server could start it.
-    """
-    _check_directory(directory)
-    text = DEFAULT_SCRIPT if script is None else script
-    if not text.strip() or "\0" in text:
-        raise InvalidJobDirectory(f"{text!r} is not a script, nor a command")
-    if _lies_in(directory, text):
-        _check_script(directory / text)
-        name = text.removeprefix("./")
-        run = f"tej_run {shlex.quote('./' + name)}"
-        return Command(run, _file_sent(directory, text), name)
-    word = _first_word(text)
-    if _lies_in(directory, word) and not (directory / word).is_dir():
-        _check_script(directory / word)
-        name = word.removeprefix("./")
-        rest = text.strip()[len(word) :]
-        # Alone, it becomes the job itself, so that its end is known to the signal.
-        run = "" if _CONTROL & set(rest) else "tej_run "
-        script_file = _file_sent(directory, word)
-        return Command(f"{run}./{name}{rest}", script_file, name + rest)
-    if _looks_like_file(text, word):
-        way_out = "" if script is not None else ", or give --script"
-        raise InvalidJobDirectory(
-            f"There is no script '{word}' in '{directory}': add it{way_out}"
-        )
-    return Command(text, None, text.strip())
-
-
-def check_sent(command: Command, entries: Iterable[Entry], directory: Path) -> None:
-    """Raise InvalidJobDirectory if the script is not among what is sent."""
-    script = command.script
-    if script is not None and all(entry.path != script for entry in entries):
-        raise InvalidJobDirectory(
-            f"The script '{script}' in '{directory}' is left out by {IGNORE_FILE}"
-        )
-
-
-def _lies_in(directory: Path, name: str) -> bool:
-    if not name or name.startswith("/") or ".." in name.split("/"):
-        return False
-    try:
-        return os.path.lexists(directory / name)
-    except (OSError, ValueError):
-        return False
-
-
-def _file_sent(directory: Path, name: str) -> str | None:
-    """The file of the job that a script is in the end, links followed; None if one of
-    them leads to an absolute path, which is the server's to know."""
-    real = (directory / name).resolve()
-    if real.is_relative_to(directory.resolve()):
-        return real.relative_to(directory.resolve()).as_posix()
-    parts = Path(name).parts
-    for count in range(1, len(parts) + 1):
-        path = directory.joinpath(*parts[:count])
-        if path.is_symlink() and path.readlink().is_absolute():
-            return None
-    raise InvalidJobDirectory(
-        f"The script '{directory / name}' is a link to '{real}', which is outside of "
-        "the directory and would not be sent"
+def unreadable(source: object, error: OSError) -> InvalidJobDirectory:
+    """The error for a file or directory that the system refuses to read."""
+    return InvalidJobDirectory(
+        f"'{shorten_path(source)}' cannot be read: {error.strerror or error}"
     )
 
 
-def _first_word(text: str) -> str:
-    """The word in the place of the command, if it stands there as it is."""
-    word = text.split(None, 1)[0]
-    return "" if _SHELL_CHARACTERS & set(word) else word
-
-
-def _looks_like_file(text: str, word: str) -> bool:
-    if not word:
-        return False
-    alone = text.strip() == word
-    return word.startswith("./") or (
-        not word.startswith("/") and ("/" in word or (alone and "." in word))
-    )
-
-
-def _check_script(script: Path) -> None:
-    if not script.is_file():
-        what = "is not a file that can be run"
-        if script.is_dir():
-            what = "is a directory"
-        elif not script.exists():
-            what = f"is a link to '{script.readlink()}', which does not exist"
-        raise InvalidJobDirectory(f"The script '{script}' {what}")
+def _list(directory: Path) -> list[os.DirEntry[str]]:
     try:
-        with script.open("rb") as file:
-            start = file.read(8192)
+        with os.scandir(directory) as found:
+            return sorted(found, key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
-        raise InvalidJobDirectory(
-            f"The script '{script}' cannot be read: {error}"
-        ) from error
-    if b"\0" not in start and b"\r\n" in start:
-        raise InvalidJobDirectory(
-            f"The script '{script}' has Windows line endings (CRLF), with which the "
-            "server cannot run it: save it with LF"
-        )
+        raise unreadable(directory, error) from error
+
+
+def _read_entry(above: str, item: os.DirEntry[str]) -> Entry:
+    source = Path(item.path)
+    try:
+        status = item.stat(follow_symlinks=False)
+        target = ""
+        if stat.S_ISLNK(status.st_mode):
+            # To the letter: a Path would make `sub/` and `./sub` the same.
+            target = from_local(os.readlink(source))  # noqa: PTH115
+    except OSError as error:
+        # The file may have been removed since its directory was listed.
+        raise unreadable(source, error) from error
+    return Entry(above + from_local(item.name), source, status, target)
+
+
+def _check_kind(entry: Entry) -> None:
+    mode = entry.stat.st_mode
+    if entry.is_file or entry.is_directory or entry.is_link:
+        return
+    kind = "a device"
+    if stat.S_ISSOCK(mode):
+        kind = "a socket"
+    elif stat.S_ISFIFO(mode):
+        kind = "a named pipe"
+    raise InvalidJobDirectory(
+        f"'{entry.source}' is {kind}, which cannot be sent: remove it, or name it in "
+        f"{IGNORE_FILE}"
+    )

@@ -1,4 +1,4 @@
-"""`JobSpec`: what is to be run, before it is a job."""
+"""`JobSpec`: the description of a job before it is submitted."""
 
 from __future__ import annotations
 
@@ -23,22 +23,33 @@ class JobSpec:
     job_id: str | None = None
     """By default made from the signature (`ensure`), or unique (`submit`)."""
     name: str | None = None
-    """For people to read; by default what the directory is called."""
+    """A readable name; by default that of the directory."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables the job sees; part of the signature."""
+    # Values may be secrets: they do not belong into logs and tracebacks.
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Environment variables of the job; part of the signature."""
     resources: Resources | None = None
-    """What it asks for; no part of the signature."""
+    """Resources to request; not part of the signature."""
     login: bool = False
-    """Read first what a login shell reads, as for sites where `module` needs it."""
+    """Source the login profile before the job starts, where `module` needs it."""
+    everything: bool = False
+    """Also send files of tools, such as `.git`, `__pycache__` and virtual
+    environments."""
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """Raise InvalidJobDirectory for what cannot be a variable of the job's."""
+    """Raise InvalidJobDirectory if a job cannot have one of these variables."""
     for name, value in environment.items():
         if not _VARIABLE.match(name):
             raise InvalidJobDirectory(f"'{name}' cannot be an environment variable")
         if name.startswith("TEJ_JOB_"):
             raise InvalidJobDirectory(f"The variable '{name}' is set by tej itself")
         if "\0" in value:
-            raise InvalidJobDirectory(f"The variable '{name}' has a NUL in its value")
+            raise InvalidJobDirectory(f"The value of variable '{name}' contains a NUL")
+        try:
+            value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            # Without the cause, which quotes the value: it may be a secret.
+            raise InvalidJobDirectory(
+                f"The value of variable '{name}' is not text"
+            ) from None

@@ -1,4 +1,4 @@
-"""What is known of a job: its id, its state, and all that the server tells with it."""
+"""Job status: ids, states, and the record of a job that the server reports."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ MAX_JOB_ID = 200
 
 
 class JobState(str, enum.Enum):
-    """What a job is doing, or how it came to its end."""
+    """The state of a job; `final` ones do not change."""
 
     CREATED = "created"
-    """Taken in whole, not handed to the runtime yet."""
+    """Uploaded completely, not handed to the runtime yet."""
     QUEUED = "queued"
-    """Waits for its turn."""
+    """Pending: waits for the scheduler or for a free slot."""
     RUNNING = "running"
-    """Started, and alive."""
+    """Started, and not ended."""
     FINISHED = "finished"
-    """Its script ended by itself: with an exit code, or by a signal."""
+    """The script ended by itself: with an exit code, or by a signal."""
     KILLED = "killed"
-    """It ended after `kill` was asked."""
+    """The job ended after `kill` was requested."""
     LOST = "lost"
-    """As far as can be known it will not end; the evidence is in the status."""
+    """The outcome can no longer be determined; see `evidence`."""
 
     @property
     def final(self) -> bool:
-        """Whether it stays so.  Only `lost` may yet give way, to an end that the job
-        itself wrote down later."""
+        """Whether the state stays.  Only `lost` may change: if the job itself records
+        an end later."""
         return self in _FINAL
 
     def __str__(self) -> str:
@@ -49,11 +49,11 @@ _FINAL = frozenset({JobState.FINISHED, JobState.KILLED, JobState.LOST})
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What the server knows of a job.  Times are the server's, in UTC.
+    """The status of a job as the server reports it.  Times are the server's, in UTC.
 
-    As in tej 0.6 it unpacks: `status, directory, result = queue.status(job_id)`, where
-    `status` equals "running", "finished", ... and `result` is the exit code as text,
-    None as long as there is none.
+    It unpacks as in tej 0.6: `status, directory, result = queue.status(job_id)`, where
+    `status` equals "running", "finished", ... and `result` is the exit code as text, or
+    None without one.
     """
 
     job_id: str
@@ -61,18 +61,18 @@ class JobStatus:
     directory: PurePosixPath
     """The job's working directory on the server."""
     exit_code: int | None = None
-    """0 to 255 if the script exited; None if a signal ended it, or it has not ended."""
+    """0 to 255 if the script exited; None before, and if a signal ended it."""
     signal: int | None = None
     """The signal that ended the script, such as 15 for SIGTERM."""
     submitted: datetime | None = None
     started: datetime | None = None
     ended: datetime | None = None
     duration: float | None = None
-    """Seconds from the start to the end, or to the moment the server answered."""
+    """Seconds from the start to the end, or until the server replied."""
     host: str | None = None
-    """The machine it runs or ran on."""
+    """The machine that the job runs or ran on."""
     native_id: str | None = None
-    """The runtime's own name for it: a pid, or the scheduler's id."""
+    """The id in the runtime: a pid, or the scheduler's job id."""
     runtime: str = ""
     cut_off: str | None = None
     """`limit` if the job exceeded its time or memory limit, `other` if it was
@@ -80,18 +80,18 @@ class JobStatus:
     ended by itself.  A job that was cut off has not succeeded, whatever its exit
     code."""
     killed_by: str | None = None
-    """Who asked for its end."""
+    """The user who requested the kill."""
     evidence: str | None = None
-    """Why it is thought lost."""
+    """Why the job is considered lost."""
     note: str | None = None
-    """What else should be known, in words."""
+    """A remark of the server, for people."""
     seen: int | None = None
-    """For a job on another machine than the one that answers: seconds since it last
-    gave a sign of life."""
+    """For a job on another machine than the one that replied: seconds since its last
+    heartbeat."""
     processes_left: int = 0
-    """Processes that outlived the script and still run."""
+    """Processes that the script left running."""
     attempt: int = 1
-    """How many times it was started, with those put aside to be tried again."""
+    """1 for the first start; retries count on."""
     name: str = ""
     script: str = ""
     submitter: str = ""
@@ -100,13 +100,13 @@ class JobStatus:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it finished by itself with exit code 0."""
+        """Whether the job finished by itself with exit code 0."""
         finished = self.state is JobState.FINISHED and self.exit_code == 0
         return finished and self.cut_off is None
 
     @property
     def result(self) -> str | None:
-        """The exit code as text, a signal as 128 more than its number, as shells do."""
+        """The exit code as text; for a signal 128 plus its number, as shells do."""
         if self.exit_code is not None:
             return str(self.exit_code)
         return None if self.signal is None else str(128 + self.signal)
@@ -121,7 +121,7 @@ class JobStatus:
         return tuple(self)[index]
 
     def describe(self) -> str:
-        """The state in a few words, as the command line says them."""
+        """The state in a few words, as printed by the command line."""
         if self.state is JobState.RUNNING:
             words = f"Job is still running ({format_duration(self.duration)})"
             if self.seen is not None:
@@ -151,7 +151,7 @@ class JobStatus:
         return words
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: always the same keys, times as ISO 8601, None if unknown."""
+        """The status for JSON: fixed keys, times in ISO 8601, None if unknown."""
         return {
             "id": self.job_id,
             "state": self.state.value,
@@ -182,10 +182,10 @@ class JobStatus:
 
 
 def check_job_id(job_id: str) -> str:
-    """The id, if it can be a directory's name on any server.
+    """The id, if it can name a directory on any server.
 
-    Raises InvalidJobId for what is empty, longer than 200 characters, begins with a
-    dash or a dot, or has other characters than letters, digits and `_-+=@%:.,`.
+    Raises InvalidJobId if it is empty, longer than 200 characters, begins with a dash
+    or a dot, or has other characters than letters, digits and `_-+=@%:.,`.
     """
     if not isinstance(job_id, str):
         raise InvalidJobId(f"A job id is a string, not {job_id!r}")
@@ -210,7 +210,7 @@ def check_job_id(job_id: str) -> str:
 
 
 def check_job_reference(job_id: str) -> str:
-    """A job id, or ID#N for its N-th attempt; raises InvalidJobId."""
+    """A job id, or ID#N for an archived attempt; raises InvalidJobId otherwise."""
     base, hash_, number = job_id.partition("#")
     if hash_ and not (number.isascii() and number.isdigit()):
         raise InvalidJobId(f"Invalid attempt {job_id!r}: it is written ID#1")
@@ -225,14 +225,14 @@ def make_unique_name() -> str:
 
 
 def make_job_id(directory_name: str, user: str) -> str:
-    """`<directory>_<user>_<unique>`, with what no id may have replaced."""
+    """`<directory>_<user>_<unique>`; characters that no id may have become `_`."""
     words = "".join(c if c in JOB_ID_CHARS else "_" for c in f"{directory_name}_{user}")
     words = words.lstrip("-.")[: MAX_JOB_ID - 11]
     return check_job_id(f"{words or 'job'}_{make_unique_name()}")
 
 
 def format_duration(seconds: float | None) -> str:
-    """0:04, 2:34, 1:30:01: hours only where there are some."""
+    """0:04, 2:34, 1:30:01: with hours only from one hour on."""
     if seconds is None:
         return "not started"
     minutes, rest = divmod(int(seconds), 60)
@@ -249,7 +249,7 @@ def signal_name(number: int) -> str:
 
 
 def from_timestamp(seconds: int | None) -> datetime | None:
-    """A time of the server's, in UTC; None if it cannot be one."""
+    """A time from seconds since 1970, in UTC; None if out of range."""
     if seconds is None:
         return None
     try:

@@ -12,7 +12,8 @@ from tej.job.status import JobStatus, check_job_reference
 from tej.queue.connection import QueueConnection, run_script
 from tej.queue.download import check_name
 from tej.wire import protocol
-from tej.wire.framing import Pieces, make_marker
+from tej.wire.framing import MarkerSplitter, make_marker
+from tej.wire.protocol import parse_integer
 
 STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
 """File names of the output streams in the job's directory."""
@@ -51,7 +52,7 @@ class _Reader:
         self, positions: Sequence[Position], emit: Callable[[Piece], object]
     ) -> None:
         self.marker = make_marker()
-        self.take = Pieces(self.marker, self._begin, self._content)
+        self.take = MarkerSplitter(self.marker, self._begin, self._content)
         self.record = b""
         self._positions = positions
         self._emit = emit
@@ -59,8 +60,12 @@ class _Reader:
         self._at = 0
 
     def _begin(self, header: str) -> None:
-        self._at, number = map(int, header.split())
-        self._position = self._positions[number - 1] if number else None
+        at, _, number = header.partition(" ")
+        offset, index = parse_integer(at), parse_integer(number)
+        if offset is None or index is None or index > len(self._positions):
+            raise protocol.garbled("logs", f"{header[:40]!r} is no position")
+        self._at = offset
+        self._position = self._positions[index - 1] if index else None
         if self._position is not None and self._position.offset is None:
             self._position.offset = self._at
 
@@ -136,6 +141,8 @@ class Logs:
         words = (reader.marker, str(int(self._follow)), self._job_id, *arguments)
         self._connection.run_verb("logs", *words, take=take)
         answer = protocol.parse_answer(reader.record)
+        if not answer.jobs:
+            raise protocol.garbled("logs", "the job's record is missing")
         self.status = protocol.parse_status(answer.jobs[0], answer.head)
 
 

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from tej.errors import JobNotFound, JobStillRunning
 from tej.job.status import JobState, JobStatus, check_job_id
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
-from tej.wire.protocol import Answer, parse_status
+from tej.wire.protocol import (
+    Answer,
+    only_requested,
+    parse_integer,
+    parse_state,
+    parse_status,
+)
 
 logger = logging.getLogger("tej")
 
@@ -53,13 +59,13 @@ def get_jobs(connection: QueueConnection) -> list[JobStatus]:
 def get_attempts(connection: QueueConnection, job_id: str) -> list[JobStatus]:
     """The archived attempts of a job; see `RemoteQueue.attempts`."""
     found = _parse(connection.ask("status", f"{check_job_id(job_id)}#"))
-    return sorted(found, key=lambda status: int(status.job_id.rpartition("#")[2]))
+    return sorted(found, key=lambda status: status.attempt)
 
 
 def get_sizes(connection: QueueConnection) -> dict[str, int]:
     """Bytes used by each job on the server; see `RemoteQueue.sizes`."""
     return {
-        record["id"]: int(record["size"]) * 1024
+        record["id"]: (parse_integer(record["size"]) or 0) * 1024
         for record in connection.ask("sizes").jobs
     }
 
@@ -82,16 +88,17 @@ def kill_many(
     if not ids:
         return {}
     answer = connection.ask("kill", str(int(grace)), submitter(), *ids)
-    return {
+    found = {
         record["id"]: Killed(
-            JobState(record["was"]),
+            parse_state(record["was"]),
             parse_status(record, answer.head),
-            int(record["strays"]),
+            parse_integer(record["strays"]) or 0,
         )
         if "state" in record
         else None
         for record in answer.jobs
     }
+    return only_requested(found, ids)
 
 
 def why_alive(status: JobStatus) -> JobStillRunning | None:
@@ -151,12 +158,13 @@ def _delete(
             if "elsewhere" in record:
                 logger.warning("Job '%s' is deleted; %s", record["id"], record["note"])
         # A job missing on a second attempt was deleted by the first one.
-        return {
+        found = {
             record["id"]: None
             if "deleted" in record or (failures and "state" not in record)
             else _not_deleted(connection, record, answer)
             for record in answer.jobs
         }
+        return only_requested(found, submitted)
 
     return connection.with_retries(attempt)
 

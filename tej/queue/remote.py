@@ -267,6 +267,7 @@ class RemoteQueue:
         environment: Mapping[str, str] | None = None,
         resources: Resources | None = None,
         login: bool = False,
+        everything: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> str:
         """Upload a directory and start it as a job; returns the job's id.
@@ -275,8 +276,9 @@ class RemoteQueue:
         in the directory (default `start.sh`), optionally with arguments, or a shell
         command.  The queue is created if necessary.  `resources` go to the queue's
         runtime, which refuses those that it cannot provide (RemoteCommandFailure).
-        `login` sources the login profile first.  `progress` is called with the number
-        of bytes of each piece sent.
+        `login` sources the login profile first.  `everything` also sends files of
+        tools, such as `.git`.  `progress` is called with the number of bytes of each
+        piece sent.
 
         A job is submitted completely or not at all.  After a lost reply the request is
         repeated without a second start.  Raises InvalidJobDirectory before anything is
@@ -291,6 +293,7 @@ class RemoteQueue:
             dict(environment or {}),
             resources,
             login,
+            everything,
         )
         outcome = submission.submit_one(self.connection, "submit", spec, progress)
         logger.info("Submitted job %s", outcome.job_id)
@@ -317,6 +320,7 @@ class RemoteQueue:
         environment: Mapping[str, str] | None = None,
         resources: Resources | None = None,
         login: bool = False,
+        everything: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> Job:
         """The job for this work: the existing one, or else a new one.
@@ -337,6 +341,7 @@ class RemoteQueue:
             dict(environment or {}),
             resources,
             login,
+            everything,
         )
         mode = "retry" if retry else "ensure"
         outcome = submission.submit_one(self.connection, mode, spec, progress)

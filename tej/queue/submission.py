@@ -1,4 +1,4 @@
-"""How jobs get to the server: asked for first, sent if wanted, many at once."""
+"""Submission: uploads jobs in batches, or finds those that the queue has already."""
 
 from __future__ import annotations
 
@@ -8,36 +8,38 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from tej.errors import Error, InvalidJobDirectory, InvalidJobId, JobAlreadyExists
+from tej.job.ignore import tree_size
+from tej.job.names import printable
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, log_warning, submitter
 from tej.queue.work import Work
 from tej.wire import archive, protocol
 from tej.wire.content_store import WORTH_ASKING
-from tej.wire.protocol import parse_answer, parse_status
+from tej.wire.protocol import Answer, parse_answer, parse_status
 from tej.wire.stream import Dialogue, LastAnswer
 
 BATCH_JOBS = 100
 BATCH_BYTES = 256 * 1024 * 1024
-"""Limits of what goes in one upload; a larger job goes alone."""
+"""Limits of one upload; a larger job is sent alone."""
 
 logger = logging.getLogger("tej")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one job that was to be submitted."""
+    """The outcome of one submission."""
 
     job_id: str
     status: JobStatus | None = None
-    """As of the submission, or as it was found."""
+    """As of the submission; None if it failed."""
     is_new: bool = False
-    """This submission has started it."""
+    """Whether this submission started the job."""
     error: Error | None = None
 
 
 class Submission:
-    """Sends work to one queue, in one MODE of the server's `submit`."""
+    """Submits jobs to one queue, in one mode: `submit`, `ensure` or `retry`."""
 
     def __init__(
         self,
@@ -92,17 +94,36 @@ class Submission:
         return [Outcome(work.job_id, error=self._error) for work in works]
 
     def send(self, works: Sequence[Work]) -> list[Outcome]:
-        """Send some, in one dialogue.  A lost connection is settled: each job's token
-        tells what an earlier try has done."""
-        for work in works:
-            work.prepare_plan(huge=self._mode != "submit" or len(works) > 1)
-        words = self._connection.with_retries(lambda _: self._converse(works))
-        answer = parse_answer(words)
+        """Send some jobs in one request.
+
+        A job whose files have changed since they were read is refused; the others are
+        sent again without it.  After a lost connection the request is repeated: the
+        token of each job shows the server what an earlier attempt has done.
+        """
+        refused: dict[str, Error] = {}
+        answer = Answer()
+        while left := [work for work in works if work.token not in refused]:
+            try:
+                self._prepare(left)
+                answer = parse_answer(
+                    self._connection.with_retries(lambda _: self._converse(left))
+                )
+                break
+            except InvalidJobDirectory as error:
+                refused |= _find_changed(left, error)
         log_warning(answer)
-        records = {record["id"]: record for record in answer.jobs}
         return [
-            self._outcome(work, records[work.job_id], answer.head) for work in works
+            Outcome(work.job_id, error=refused[work.token])
+            if work.token in refused
+            else self._outcome(work, answer.job(work.job_id), answer.head)
+            for work in works
         ]
+
+    def _prepare(self, works: Sequence[Work]) -> None:
+        """Compute what is needed to ask for objects, if that may happen."""
+        if sum(work.size for work in works) >= WORTH_ASKING:
+            for work in works:
+                work.prepare_plan(huge=self._mode != "submit" or len(works) > 1)
 
     def _converse(self, works: Sequence[Work]) -> bytes:
         def answer(question: str, words: list[bytes]) -> Iterable[bytes]:
@@ -110,12 +131,15 @@ class Submission:
                 return self._installation(words)
             needed = _values(words, b"need")
             wanted = [work for work in works if work.job_id in needed]
+            sparse = b"sparse=1" in words
             if question == "missing":
                 missing = _values(words, b"miss")
-                return LastAnswer(self._pack_missing(wanted, missing))
+                return LastAnswer(self._pack_missing(wanted, missing, sparse))
+            _report_left_out(wanted)
             if sum(work.size for work in wanted) < WORTH_ASKING:
-                # busybox's tar does not stop at the archive's end, but at its input's.
-                return LastAnswer(itertools.chain([b"tar\n"], self._pack(wanted)))
+                # busybox's tar reads to the end of its input, not of the archive.
+                pieces = self._pack(wanted, sparse)
+                return LastAnswer(itertools.chain([b"tar\n"], pieces))
             names = dict.fromkeys(name for work in wanted for name in work.plan.objects)
             return ["".join(f"{name}\n" for name in ["store", *names, ""]).encode()]
 
@@ -126,18 +150,20 @@ class Submission:
             [(work.job_id, work.token) for work in works],
             digest=self._connection.digest,
             needed=self._connection.needed,
+            ask_sparse=any(work.is_sparse for work in works),
             trusted=self._connection.trust_queue,
         )
         self._connection.run(program, dialogue.answers(), dialogue.take)
         return b"\0".join(dialogue.words)
 
-    def _pack(self, works: Sequence[Work]) -> Iterator[bytes]:
-        return self._count(archive.pack(work.parcel() for work in works))
+    def _pack(self, works: Sequence[Work], sparse: bool) -> Iterator[bytes]:
+        parcels = (work.parcel() for work in works)
+        return self._count(archive.pack(parcels, (), sparse))
 
     def _pack_missing(
-        self, works: Sequence[Work], missing: Collection[str]
+        self, works: Sequence[Work], missing: Collection[str], sparse: bool
     ) -> Iterator[bytes]:
-        """The jobs, made of objects, behind the objects that the server lacks."""
+        """The objects that the server lacks, followed by the jobs."""
         lacking = {
             name: stored
             for work in works
@@ -145,7 +171,7 @@ class Submission:
             if name in missing
         }
         parcels = (work.parcel(from_objects=True) for work in works)
-        return self._count(archive.pack(parcels, lacking.values()))
+        return self._count(archive.pack(parcels, lacking.values(), sparse))
 
     def _count(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
@@ -169,30 +195,59 @@ class Submission:
         self, work: Work, record: Mapping[str, str], head: Mapping[str, str]
     ) -> Outcome:
         if "error" in record:
-            error = protocol.error_of(
-                int(record["error"]), record.get("words", ""), "submit"
-            )
+            status = protocol.parse_integer(record["error"]) or 20
+            error = protocol.error_of(status, record.get("words", ""), "submit")
             return Outcome(work.job_id, error=self._connection.explain(error))
-        status = parse_status(record, head)
+        found = parse_status(record, head)
         is_new = "ours" in record
-        there = status.signature
-        if not is_new and work.signature and there != work.signature:
-            if there:
-                error = JobAlreadyExists(
-                    f"Job '{work.job_id}' is there, but was made from other files or "
-                    "another command: choose another id"
-                )
-                return Outcome(work.job_id, status, error=error)
-            logger.warning(
-                "Job '%s' was submitted without a signature: it may be other work",
-                work.job_id,
-            )
-        return Outcome(work.job_id, status, is_new)
+        if is_new or not work.signature or found.signature == work.signature:
+            return Outcome(work.job_id, found, is_new)
+        if found.signature:
+            reason = "was made from other files or another command"
+        else:
+            reason = "was submitted by an older tej, which stored no signature"
+        taken = JobAlreadyExists(
+            f"Job '{work.job_id}' exists, but {reason}: choose another id, or delete "
+            "that job"
+        )
+        return Outcome(work.job_id, found, error=taken)
+
+
+def _find_changed(
+    works: Sequence[Work], error: InvalidJobDirectory
+) -> dict[str, Error]:
+    """The works of an upload that failed with this error whose files have changed.
+
+    All are looked at: a generator may have changed many, and each upload finds one.
+    """
+    if len(works) > 1:
+        found = {work.token: work.find_change() for work in works}
+        if changed := {token: one for token, one in found.items() if one is not None}:
+            return {**changed}
+    return {work.token: error for work in works}
+
+
+def _report_left_out(works: Iterable[Work]) -> None:
+    """Log once per upload which files of tools are not sent, and their size."""
+    left_out = [path for work in works for path in work.left_out]
+    if left_out:
+        names = sorted({path.name for path in left_out})
+        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        size = sum(map(tree_size, left_out)) / 1_000_000
+        logger.warning(
+            "Not sent: %s (files of tools, %.1f MB); --everything (everything=True) or "
+            "a line '!%s' in .tejignore sends them",
+            printable(shown),
+            size,
+            printable(names[0]),
+        )
 
 
 def _values(words: Iterable[bytes], key: bytes) -> set[str]:
     return {
-        word[len(key) + 1 :].decode() for word in words if word.startswith(key + b"=")
+        word[len(key) + 1 :].decode("ascii", "replace")
+        for word in words
+        if word.startswith(key + b"=")
     }
 
 
@@ -203,7 +258,8 @@ def submit_one(
     progress: Callable[[int], object] | None = None,
 ) -> Outcome:
     """Submit one job, or find it; raises the error in its outcome."""
-    work = _read(connection, spec, mode)
+    signed = mode != "submit"
+    work = Work(spec, connection.user, submitter(), signed=signed)
     (outcome,) = Submission(connection, mode, progress).send([work])
     if outcome.error is not None:
         raise outcome.error
@@ -220,12 +276,10 @@ def submit_all(
 
     def read(spec: JobSpec) -> Work | Outcome:
         try:
-            return _read(connection, spec, mode)
+            # Signed in any mode: the directory may change before its batch is sent, as
+            # with a generator that rewrites one directory for each spec.
+            return Work(spec, connection.user, submitter(), signed=True)
         except (InvalidJobDirectory, InvalidJobId) as error:
             return Outcome(spec.job_id or "", error=error)
 
     return list(Submission(connection, mode, progress).send_all(map(read, specs)))
-
-
-def _read(connection: QueueConnection, spec: JobSpec, mode: str) -> Work:
-    return Work(spec, connection.user, submitter(), signed=mode != "submit")

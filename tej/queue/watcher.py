@@ -22,6 +22,7 @@ from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids
 from tej.queue.management import get_statuses
 from tej.wire import protocol
+from tej.wire.framing import WordSplitter
 from tej.wire.protocol import Outdated
 
 logger = logging.getLogger("tej")
@@ -172,20 +173,19 @@ class Watcher:
                 self._fail(error)
 
     def _ask_once(self, job_ids: list[str]) -> None:
-        unread = b""
+        splitter = WordSplitter()
         head: dict[str, str] = {}
 
         def take(data: bytes) -> None:
-            nonlocal unread
+            nonlocal splitter
             if data:
                 self._connection.reached = True
             else:
                 # The request may be repeated after an upgrade of the scripts.
-                unread = b""
+                splitter = WordSplitter()
                 self._stop.set()
                 return
-            *words, unread = (unread + data).split(b"\0")
-            answer = protocol.parse_answer(b"\0".join(words))
+            answer = protocol.parse_answer(b"\0".join(splitter.feed(data)))
             head.update(answer.head)
             for record in answer.jobs:
                 status = None

@@ -8,39 +8,47 @@ import shlex
 from functools import cached_property
 from pathlib import Path
 
-from tej.job.directory import Command, Entry, check_sent, find_command, scan
+from tej.errors import Error, InvalidJobDirectory
+from tej.job.command import Command, check_sent, find_command
+from tej.job.content import check_unchanged, read_files
+from tej.job.directory import Entry, scan
 from tej.job.resources import Resources, make_job_name
-from tej.job.signature import compute, digest_files, make_id
+from tej.job.signature import compute, make_id
 from tej.job.spec import JobSpec, check_environment
 from tej.job.status import check_job_id, make_job_id
-from tej.wire import protocol
-from tej.wire.archive import Parcel
-from tej.wire.content_store import HUGE, LARGE, Plan, plan
+from tej.wire.archive import Parcel, TextMember
+from tej.wire.content_store import HUGE, LARGE, Plan, is_sparse, plan
+from tej.wire.records import SCRIPT_SHOWN, make_spec
 
 
 class Work:
-    """A `JobSpec` whose directory was read: all that can be wrong with it was found."""
+    """A `JobSpec` whose directory has been listed, and read if it is `signed`.
+
+    Raises InvalidJobDirectory for everything that is wrong with the directory.  Files
+    that have been read are compared when they are sent, so that the content sent is the
+    content of the signature.
+    """
 
     def __init__(
         self, spec: JobSpec, user: str, submitter: str, *, signed: bool
     ) -> None:
         self.spec = spec
         self.folder = Path(spec.directory)
-        self.command: Command = find_command(self.folder, spec.script)
-        self.entries: list[Entry] = list(scan(self.folder))
-        check_sent(self.command, self.entries, self.folder)
-        check_environment(spec.environment)
         self.submitter = submitter
         self.token = secrets.token_hex(16)
-        """Tells the server that a second try is the same submission."""
-        self.contents: dict[str, str] = {}
-        """The SHA-256 of files, as far as they were asked for."""
+        """Shows the server that a second attempt is the same submission."""
+        self.left_out: list[Path] = []
+        """Files and folders of tools, which are not sent."""
         self.signature: str | None = None
-        if signed:
-            self.contents = digest_files(self.entries)
-            self.signature = compute(
-                self.command, self.entries, spec.environment, self.contents
-            )
+        check_environment(spec.environment)
+        try:
+            self._read(signed=signed)
+        except (OSError, RuntimeError, UnicodeError, ValueError) as error:
+            if isinstance(error, Error):
+                raise
+            raise InvalidJobDirectory(
+                f"The job directory '{self.folder}' cannot be read: {error}"
+            ) from error
         if spec.job_id is not None:
             self.job_id = check_job_id(spec.job_id)
         elif self.signature is not None:
@@ -48,9 +56,19 @@ class Work:
         else:
             self.job_id = make_job_id(self.name, user)
 
+    def _read(self, *, signed: bool) -> None:
+        self.command: Command = find_command(self.folder, self.spec.script)
+        self.entries: list[Entry] = [
+            *scan(self.folder, everything=self.spec.everything, left_out=self.left_out)
+        ]
+        check_sent(self.command, self.entries, self.folder)
+        if signed:
+            self.entries = read_files(self.entries)
+            self.signature = compute(self.command, self.entries, self.spec.environment)
+
     @cached_property
     def name(self) -> str:
-        """What people call it."""
+        """The name for people."""
         if self.spec.name is not None:
             return self.spec.name
         return self.folder.resolve().name
@@ -58,43 +76,74 @@ class Work:
     @property
     def size(self) -> int:
         """Bytes of its files."""
-        return sum(entry.stat.st_size for entry in self.entries)
+        return sum(entry.size for entry in self.entries if entry.is_file)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether some of its files have holes."""
+        return any(map(is_sparse, self.entries))
+
+    def find_change(self) -> InvalidJobDirectory | None:
+        """The first entry that is not what it was when it was read."""
+        try:
+            for entry in self.entries:
+                check_unchanged(entry)
+        except InvalidJobDirectory as error:
+            return error
+        return None
 
     def prepare_plan(self, *, huge: bool) -> None:
-        """Read the large files, which can take its time, to know their objects; those
-        that are huge only if that is likely to pay."""
-        if not self.contents:
-            limit = math.inf if huge else HUGE
-            self.contents = digest_files(
-                one for one in self.entries if LARGE <= one.stat.st_size < limit
-            )
+        """Read the large files to know their objects; those above HUGE only if `huge`.
+
+        For work that is signed, all files have been read already.
+        """
+        limit = math.inf if huge else HUGE
+        chosen = [one for one in self.entries if LARGE <= one.size < limit]
+        read = {one.path: one for one in read_files(chosen)}
+        self.entries = [read.get(one.path, one) for one in self.entries]
 
     @cached_property
     def plan(self) -> Plan:
-        """How its files are brought together from objects."""
-        return plan(self.entries, self.command.script, self.contents)
+        """How its files are composed of objects."""
+        return plan(self.entries, self.command.script)
 
     def parcel(self, *, from_objects: bool = False) -> Parcel:
-        """It, to be packed: with all of its files, or what the objects do not hold."""
+        """The job to be packed: with all of its files, or only those not in objects."""
+        entries = self.plan.inline if from_objects else self.entries
+
+        def last(sent: list[Entry]) -> list[TextMember]:
+            members = [
+                TextMember("command", f"{self._exports()}{self.command.text}\n"),
+                TextMember("spec", self._description(sent, from_objects=from_objects)),
+            ]
+            members.insert(0, TextMember("resources", self._resources()))
+            if from_objects:
+                members.insert(0, TextMember("assembly", self.plan.assembly))
+            return members
+
+        return Parcel(self.token, entries, self.command.script, last)
+
+    def _description(self, sent: list[Entry], *, from_objects: bool) -> str:
+        if self.signature is not None:
+            digest = self.signature
+        else:
+            # Signed while it was sent: every file has been read just once.
+            stored = self.plan.stored if from_objects else []
+            digest = compute(self.command, [*sent, *stored], self.spec.environment)
         facts = {
             "name": self.name,
             "submitter": self.submitter,
-            "script": self.command.canonical[: protocol.SCRIPT_SHOWN],
-            "signature": self.signature or "",
+            "script": self.command.canonical[:SCRIPT_SHOWN],
+            "signature": digest,
             "login": "1" if self.spec.login else "",
         }
-        spec = protocol.make_spec(self.token, facts, self.spec.labels)
-        exports = "".join(
+        return make_spec(self.token, facts, self.spec.labels)
+
+    def _exports(self) -> str:
+        return "".join(
             f"export {name}={shlex.quote(value)}\n"
             for name, value in self.spec.environment.items()
         )
-        last = [("command", f"{exports}{self.command.text}\n"), ("spec", spec)]
-        last.insert(0, ("resources", self._resources()))
-        entries = self.entries
-        if from_objects:
-            entries = self.plan.inline
-            last.insert(0, ("assembly", self.plan.assembly))
-        return Parcel(self.token, entries, self.command.script, last)
 
     def _resources(self) -> str:
         """The file `resources`; `script` has the directives for the scheduler."""

@@ -5,6 +5,7 @@ from tej.wire.records import (
     make_spec,
     parse_integer,
     parse_spec,
+    parse_state,
     parse_status,
 )
 from tej.wire.replies import (
@@ -17,6 +18,7 @@ from tej.wire.replies import (
     check,
     error_of,
     garbled,
+    only_requested,
     parse_answer,
 )
 from tej.wire.requests import (
@@ -49,9 +51,11 @@ __all__ = [
     "garbled",
     "installation",
     "make_spec",
+    "only_requested",
     "parse_answer",
     "parse_integer",
     "parse_spec",
+    "parse_state",
     "parse_status",
     "program",
     "renewal",

@@ -20,7 +20,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
     """
     record, head = Record(record), Record(head)
     spec, labels = parse_spec(record.get("spec", ""))
-    state = _parse_state(record)
+    state = parse_state(record["state"])
     exit_code, signal = _parse_end(record)
     started, ended = (
         parse_integer(record.get("started")),
@@ -62,11 +62,12 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
     )
 
 
-def _parse_state(record: Record) -> JobState:
+def parse_state(word: str) -> JobState:
+    """A state by its name; raises RemoteCommandFailure if there is no such state."""
     try:
-        return JobState(record["state"])
+        return JobState(word)
     except ValueError:
-        raise garbled("status", f"{record['state'][:40]!r} is not a state") from None
+        raise garbled("status", f"{word[:40]!r} is not a state") from None
 
 
 def _parse_end(record: Record) -> tuple[int | None, int | None]:

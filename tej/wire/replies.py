@@ -10,8 +10,9 @@ reply is a RemoteCommandFailure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tej import errors
 from tej.transport.base import Completed
@@ -31,6 +32,8 @@ ERRORS: Mapping[int, type[errors.Error]] = {
 }
 OUTDATED = 14
 """The queue's scripts are not those of this tej, or are incomplete."""
+
+Value = TypeVar("Value")
 
 NOISE_LIMIT = 256 * 1024 * 1024
 """Bytes that start-up files may print before the reply."""
@@ -174,6 +177,16 @@ class Record(dict[str, str]):
     def __missing__(self, key: str) -> str:
         job = f" of job '{self['id']}'" if "id" in self else ""
         raise garbled(self.get("verb", "status"), f"'{key}'{job} is missing")
+
+
+def only_requested(
+    found: Mapping[str, Value], ids: Collection[str]
+) -> dict[str, Value]:
+    """The results of these jobs; a reply without one of them is malformed."""
+    missing = [job_id for job_id in ids if job_id not in found]
+    if missing:
+        raise garbled("status", f"job '{missing[0]}' is missing")
+    return {job_id: found[job_id] for job_id in ids}
 
 
 @dataclass

@@ -13,6 +13,7 @@ from jobs import job_directory
 import tej
 from tej.errors import InvalidJobDirectory
 from tej.queue.submission import Submission, submit_all
+from tej.wire.archive import Writer
 from tej.wire.content_store import FileObject, plan
 
 
@@ -201,14 +202,14 @@ def test_a_file_that_changes_while_it_is_sent_does_not_get_into_the_store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     directory = job_directory(tmp_path, "true", {"input": os.urandom(4_000_000)})
-    read = FileObject.read
+    pack = FileObject.pack
 
-    def change_and_read(self: FileObject, chunk: int) -> object:
+    def change_and_pack(self: FileObject, writer: Writer) -> object:
         (directory / "input").write_bytes(os.urandom(4_000_000))
-        return read(self, chunk)
+        return pack(self, writer)
 
-    monkeypatch.setattr(FileObject, "read", change_and_read)
-    with pytest.raises(InvalidJobDirectory, match="was changed while it was sent"):
+    monkeypatch.setattr(FileObject, "pack", change_and_pack)
+    with pytest.raises(InvalidJobDirectory, match="input' was changed"):
         queue.ensure(directory)
     assert queue.jobs() == []
     assert not list(queue_path.glob("objects/*/*"))
@@ -233,8 +234,8 @@ def test_a_bundle_ends_where_the_paths_say_so(tmp_path: Path) -> None:
     from tej.job.directory import scan
 
     directory = many_files(tmp_path, 500)
-    before = set(plan(scan(directory), None, {}).objects)
+    before = set(plan(scan(directory), None).objects)
     (directory / "dir 3/new").write_bytes(b"new")
-    after = set(plan(scan(directory), None, {}).objects)
+    after = set(plan(scan(directory), None).objects)
     assert len(before) > 3
     assert len(after - before) == 1

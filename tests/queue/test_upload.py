@@ -16,6 +16,8 @@ from jobs import Gate, wait_until
 from servers.users import Users
 
 import tej
+from tej.queue.submission import Submission
+from tej.queue.work import Work
 
 Make = Callable[..., Path]
 
@@ -345,7 +347,7 @@ def test_a_file_that_shrinks_while_it_is_sent_makes_no_job(
     def truncate(_: int) -> None:
         (folder / "log").write_bytes(b"short")
 
-    with pytest.raises(tej.InvalidJobDirectory, match="log' was changed while"):
+    with pytest.raises(tej.InvalidJobDirectory, match="log' was changed"):
         queue.submit("shrinks", folder, "true", progress=truncate)
     assert queue.jobs() == []
     assert list(queue_path.glob("incoming/*")) == []
@@ -455,3 +457,152 @@ def test_a_job_that_runs_sees_all_of_it_at_once(
     wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
     output = Path(queue.status(job_id).directory, "_stdout").read_text()
     assert output.strip() == "200"
+
+
+# What is signed is what is sent
+
+STORE = 3_500_000
+"""Bytes of a file that makes an upload go through the content store."""
+
+
+@pytest.mark.parametrize("size", [200_000, STORE])
+@pytest.mark.parametrize("name", ["data", "link", "small"])
+def test_change_between_signing_and_sending_starts_nothing(
+    local_queue: tej.RemoteQueue, folder: Path, size: int, name: str
+) -> None:
+    (folder / "data").write_bytes(os.urandom(size))
+    # Beyond what is kept in memory once it was read.
+    for number in range(9):
+        (folder / f"fill{number}").write_bytes(os.urandom(60_000))
+    (folder / "small").write_bytes(b"one")
+    (folder / "link").symlink_to("data")
+    (folder / "zz").write_bytes(os.urandom(60_000))
+    work = Work(tej.JobSpec(folder, "true"), "u", "s", signed=True)
+    assert work.entries[-1].data is None
+    path = folder / ("zz" if name == "small" else name)
+    if name == "link":
+        path.unlink()
+        path.symlink_to("small")
+    else:
+        path.write_bytes(b"y" * path.stat().st_size)
+    submission = Submission(local_queue.connection, "ensure")
+    (outcome,) = submission.send([work])
+    if name == "link":
+        # A link is small: it is sent as it was read.
+        assert outcome.is_new
+        target = os.readlink(Path(outcome.status.directory, "link"))  # type: ignore[union-attr]
+        assert target == "data"
+        return
+    assert isinstance(outcome.error, tej.InvalidJobDirectory)
+    assert f"{path.name}' was changed" in str(outcome.error)
+    assert local_queue.jobs() == []
+
+
+def test_jobs_of_a_rewritten_directory_get_what_was_signed(
+    local_queue: tej.RemoteQueue, folder: Path
+) -> None:
+    (folder / "start.sh").write_text("cat value\n")
+
+    def specs() -> Iterator[tej.JobSpec]:
+        for value in ("1", "2", "3000"):
+            (folder / "value").write_text(value)
+            yield tej.JobSpec(folder)
+
+    for method in (local_queue.ensure_many, local_queue.submit_many):
+        ids = [outcome.job_id for outcome in method(specs())]
+        local_queue.wait(ids)
+        output = [b"".join(local_queue.logs(job_id)) for job_id in ids]
+        assert output == [b"1", b"2", b"3000"]
+
+
+def test_changed_job_does_not_hold_up_the_others_of_its_batch(
+    local_queue: tej.RemoteQueue, folder: Path, job: Make
+) -> None:
+    (folder / "big").write_bytes(os.urandom(400_000))
+    bad = tej.JobSpec(folder, "true")
+    good = [tej.JobSpec(job(f"echo {name}", name=name)) for name in ("one", "two")]
+
+    def specs() -> Iterator[tej.JobSpec]:
+        yield good[0]
+        yield bad
+        (folder / "big").write_bytes(b"changed")
+        yield good[1]
+
+    first, second, third = local_queue.ensure_many(specs())
+    assert first.is_new
+    assert third.is_new
+    assert isinstance(second.error, tej.InvalidJobDirectory)
+    assert "big' was changed" in str(second.error)
+    assert len(local_queue.jobs()) == 2
+
+
+@pytest.mark.parametrize("size", [1000, STORE])
+def test_submit_stores_the_signature_of_what_it_sent(
+    local_queue: tej.RemoteQueue, folder: Path, size: int
+) -> None:
+    (folder / "start.sh").write_text("true\n")
+    (folder / "data").write_bytes(os.urandom(size))
+    local_queue.submit("mine", folder)
+    assert local_queue.status("mine").signature == tej.signature(folder)
+    assert not local_queue.ensure(folder, job_id="mine").is_new
+    (folder / "start.sh").write_text("false\n")
+    with pytest.raises(tej.JobAlreadyExists, match="other files"):
+        local_queue.ensure(folder, job_id="mine")
+
+
+@pytest.mark.parametrize("size", [1000, STORE])
+def test_times_modes_and_holes_arrive(
+    local_queue: tej.RemoteQueue, folder: Path, size: int
+) -> None:
+    (folder / "data").write_bytes(os.urandom(size))
+    (folder / "sub").mkdir()
+    for name, mode in (
+        ("secret", 0o600),
+        ("tool", 0o750),
+        ("sub/it's read only", 0o444),
+    ):
+        (folder / name).write_bytes(os.urandom(70_000))
+        (folder / name).chmod(mode)
+        os.utime(folder / name, (0, 1_577_836_800))
+    with (folder / "holes").open("wb") as file:
+        file.truncate(50_000_000)
+    os.utime(folder / "sub", (0, 1_577_836_800))
+    job_id = local_queue.submit(None, folder, "true")
+    there = Path(local_queue.status(job_id).directory)
+    for path in folder.rglob("*"):
+        arrived = (there / path.relative_to(folder)).stat()
+        assert arrived.st_mode == path.stat().st_mode, path
+        assert int(arrived.st_mtime) == int(path.stat().st_mtime), path
+    assert (there / "holes").stat().st_size == 50_000_000
+    assert (there / "holes").stat().st_blocks * 512 < 1_000_000
+
+
+def test_files_of_tools_are_not_sent_and_that_is_said_once(
+    local_queue: tej.RemoteQueue, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / ".git").mkdir()
+    (folder / ".git/index").write_bytes(b"x" * 2_000_000)
+    (folder / "__pycache__").mkdir()
+    assert sent(local_queue, folder) == {}
+    assert (
+        caplog.text.count("Not sent: .git, __pycache__ (files of tools, 2.0 MB)") == 1
+    )
+    job_id = local_queue.submit(None, folder, "true", everything=True)
+    assert Path(local_queue.status(job_id).directory, ".git/index").exists()
+
+
+def test_unreadable_directory_is_the_outcome_of_its_job(
+    local_queue: tej.RemoteQueue,
+    folder: Path,
+    job: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    for _ in range(24):
+        os.mkdir("d" * 200)
+        os.chdir("d" * 200)
+    specs = [tej.JobSpec(folder, "true"), tej.JobSpec("a\0b"), tej.JobSpec(job("true"))]
+    first, second, third = local_queue.ensure_many(specs)
+    assert isinstance(first.error, tej.InvalidJobDirectory)
+    assert isinstance(second.error, tej.InvalidJobDirectory)
+    assert third.is_new

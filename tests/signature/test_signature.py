@@ -308,6 +308,7 @@ def vector(name: str) -> tuple[str, str]:
             "wc -l < numbers",
             {"LC_ALL": "C", "N": "3"},
         ),
+        ("4. Letters of several bytes", "été.sh --à", {"NOM": "é"}),
     ],
 )
 def test_the_vectors_in_the_documentation_hold(

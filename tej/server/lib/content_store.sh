@@ -79,6 +79,20 @@ assemble() {
         file() { find_object "$1" && cp "$found" "$2" || exit 1; }
         program() { file "$1" "$2" && chmod +x "$2" || exit 1; }
         bundle() { find_object "$1" && tar -xof "$found" || exit 1; }
+        # Like tar, root sets the mode as it is; the umask restricts that of others.
+        mode() {
+            : "${uid:=$(id -u)}"
+            bits=$2
+            [ "$uid" != 0 ] || bits=$1
+            shift 2
+            chmod "$bits" "$@" || exit 1
+        }
+        # A copy has the time of copying; a `touch` without -t leaves that.
+        mtime() {
+            stamp=$1
+            shift
+            TZ=UTC0 touch -t "$stamp" "$@" 2>/dev/null || :
+        }
         # shellcheck source=/dev/null
         . "$1/assembly"
     )

@@ -1,0 +1,163 @@
+"""Command of a job: a script of its directory with arguments, or a shell command."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tej.errors import InvalidJobDirectory
+from tej.job.directory import DEFAULT_SCRIPT, Entry, check_directory, unreadable
+from tej.job.ignore import IGNORE_FILE
+from tej.job.names import from_local, shorten_path
+
+# A command of one word is a program of the server, unless it looks like a file.
+_SHELL_CHARACTERS = frozenset(" \t\n;&|<>()$`\\\"'*?[]#~=%!{}")
+
+_CONTROL = frozenset("\n;&|<>()`$")
+
+
+@dataclass(frozen=True)
+class Command:
+    """How the job is started, from its directory on the server."""
+
+    text: str
+    """For /bin/sh, in which the server defines `tej_run`."""
+    script: str | None
+    """The file of the job that is started, which is made executable; None for a
+    program of the server."""
+    canonical: str
+    """The same for all ways to write the command; part of the signature."""
+
+
+def find_command(directory: Path, script: str | None) -> Command:
+    """The command for `script`: a file of the directory with or without arguments, or a
+    command for the server's shell.
+
+    Raises InvalidJobDirectory if the file is missing, is not a regular file, or starts
+    in a way that no server can run: with Windows line endings or a byte order mark.
+    """
+    check_directory(directory)
+    text = DEFAULT_SCRIPT if script is None else script
+    _check_text(text)
+    if _lies_in(directory, text):
+        _check_script(directory / text)
+        name = from_local(text.removeprefix("./"))
+        run = f"tej_run {shlex.quote('./' + name)}"
+        return Command(run, _file_sent(directory, text), name)
+    word = _first_word(text)
+    if _lies_in(directory, word) and not (directory / word).is_dir():
+        _check_script(directory / word)
+        name = from_local(word.removeprefix("./"))
+        rest = text.strip()[len(word) :]
+        # Without control operators the script replaces the shell, so that signals reach
+        # it and its own end is seen.
+        run = "" if _CONTROL & set(rest) else "tej_run "
+        script_file = _file_sent(directory, word)
+        return Command(f"{run}./{name}{rest}", script_file, name + rest)
+    if _looks_like_file(text, word):
+        way_out = "" if script is not None else ", or give --script"
+        raise InvalidJobDirectory(
+            f"There is no script '{word}' in '{directory}': add it{way_out}"
+        )
+    return Command(text, None, text.strip())
+
+
+def check_sent(command: Command, entries: Iterable[Entry], directory: Path) -> None:
+    """Raise InvalidJobDirectory if the script is not among the entries."""
+    script = command.script
+    if script is not None and all(entry.path != script for entry in entries):
+        raise InvalidJobDirectory(
+            f"The script '{script}' in '{directory}' is left out by {IGNORE_FILE}, or "
+            f"as a tool's: include it with a line '!{script}' in {IGNORE_FILE}"
+        )
+
+
+def _check_text(text: str) -> None:
+    if not text.strip() or "\0" in text:
+        raise InvalidJobDirectory(f"{text!r} is not a script, nor a command")
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InvalidJobDirectory(f"The command {text!r} is not text") from error
+
+
+def _lies_in(directory: Path, name: str) -> bool:
+    if not name or name.startswith("/") or ".." in name.split("/"):
+        return False
+    try:
+        return os.path.lexists(directory / name)
+    except (OSError, ValueError):
+        return False
+
+
+def _file_sent(directory: Path, name: str) -> str | None:
+    """The file that a script is after following links; None if one of them leads to an
+    absolute path, which only the server can check."""
+    real = (directory / name).resolve()
+    if real.is_relative_to(directory.resolve()):
+        return from_local(real.relative_to(directory.resolve()).as_posix())
+    parts = Path(name).parts
+    for count in range(1, len(parts) + 1):
+        path = directory.joinpath(*parts[:count])
+        if path.is_symlink() and path.readlink().is_absolute():
+            return None
+    raise InvalidJobDirectory(
+        f"The script '{directory / name}' is a link to '{real}', which is outside of "
+        "the directory and would not be sent"
+    )
+
+
+def _first_word(text: str) -> str:
+    """The command's first word, or "" if the shell would change it."""
+    word = text.split(None, 1)[0]
+    return "" if _SHELL_CHARACTERS & set(word) else word
+
+
+def _looks_like_file(text: str, word: str) -> bool:
+    if not word:
+        return False
+    alone = text.strip() == word
+    return word.startswith("./") or (
+        not word.startswith("/") and ("/" in word or (alone and "." in word))
+    )
+
+
+def _check_script(script: Path) -> None:
+    if not script.is_file():
+        problem = "is not a file that can be run"
+        if script.is_dir():
+            problem = "is a directory"
+        elif not script.exists():
+            problem = f"is a link to '{script.readlink()}', which does not exist"
+        raise InvalidJobDirectory(f"The script '{script}' {problem}")
+    try:
+        with script.open("rb") as file:
+            start = file.read(8192)
+    except OSError as error:
+        raise unreadable(script, error) from error
+    problem = _problem_with_start(start)
+    if problem:
+        raise InvalidJobDirectory(f"The script '{shorten_path(script)}' {problem}")
+
+
+def _problem_with_start(start: bytes) -> str:
+    """Why no server can run a script that starts like this; "" if one can."""
+    if start.startswith(codecs.BOM_UTF8):
+        return (
+            "begins with a byte order mark (BOM), with which the server does not find "
+            "its first line: save it as UTF-8 without BOM"
+        )
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "is UTF-16 (it begins with a byte order mark, BOM): save it as UTF-8"
+    # Only the first line tells: here-documents may well contain CRLF.
+    line, newline, _ = start.partition(b"\n")
+    if newline and line.endswith(b"\r") and b"\0" not in start:
+        return (
+            "has Windows line endings (CRLF), with which the server cannot run it: "
+            "save it with LF"
+        )
+    return ""

@@ -1,0 +1,209 @@
+"""Content of job files: read once, hashed, compared with an earlier reading, holes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from io import FileIO
+from typing import Any
+
+from tej.errors import InvalidJobDirectory
+from tej.job.directory import Entry, unreadable
+from tej.job.names import from_local, shorten_path
+
+CHUNK = 256 * 1024
+"""Bytes that are read at a time."""
+
+KEPT_FILE = 64 * 1024
+KEPT_JOB = 256 * 1024
+"""Bytes per file and per job whose content is kept in memory once it was read."""
+
+_WORKERS = 4
+"""Threads that hash files: hashing releases the interpreter's lock."""
+
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    # A file that has become a link or a pipe since it was listed is not opened.
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
+
+
+class Content:
+    """An open file of a job.
+
+    `entry` has the size that the file has now, unless its digest is known: then the
+    file must still have the content that was read before.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self._file: FileIO | None = None
+        if entry.data is None:
+            self._file = _open(entry)
+            if entry.digest is None:
+                self.entry = replace(entry, stat=os.fstat(self._file.fileno()))
+
+    def __enter__(self) -> Content:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def segments(self) -> list[tuple[int, int]]:
+        """Offset and length of the parts that are not holes."""
+        size = self.entry.size
+        # Few file systems report fewer blocks than bytes for a file without holes.
+        blocks = getattr(self.entry.stat, "st_blocks", None)
+        if self._file is None or blocks is None or blocks * 512 >= size:
+            return [(0, size)] if size else []
+        return _find_data(self._file.fileno(), size)
+
+    def read(
+        self, segments: Iterable[tuple[int, int]] | None = None
+    ) -> Iterator[bytes]:
+        """The content in pieces, or that of some segments.
+
+        The digest covers all of it.  After the last piece `entry` has the digest.
+        Raises InvalidJobDirectory if the file is shorter than it was or, if its digest
+        was known, has other content.
+        """
+        if self.entry.data is not None:
+            yield self.entry.data
+            return
+        digest = hashlib.sha256()
+        end = 0
+        parts = [(0, self.entry.size)] if segments is None else segments
+        for start, length in parts:
+            _hash_zeros(digest, start - end)
+            for data in self._read_part(start, length):
+                digest.update(data)
+                yield data
+            end = start + length
+        _hash_zeros(digest, self.entry.size - end)
+        found = digest.hexdigest()
+        if self.entry.digest is None:
+            self.entry = replace(self.entry, digest=found)
+        elif self.entry.digest != found:
+            raise changed(self.entry)
+
+    def _read_part(self, start: int, length: int) -> Iterator[bytes]:
+        assert self._file is not None
+        try:
+            self._file.seek(start)
+            while length:
+                data = self._file.read(min(length, CHUNK))
+                if not data:
+                    raise changed(self.entry)
+                length -= len(data)
+                yield data
+        except OSError as error:
+            raise unreadable(self.entry.source, error) from error
+
+
+def read_entry(entry: Entry, *, keep: bool = False) -> Entry:
+    """The entry with its digest, and with its content if `keep` is set."""
+    with Content(entry) as content:
+        pieces = [piece if keep else b"" for piece in content.read()]
+        data = b"".join(pieces) if keep else None
+        return replace(content.entry, data=entry.data if data is None else data)
+
+
+def read_files(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries, with the digest of every file that had none.
+
+    Small files are kept in memory while there is room (see KEPT_JOB): they are sent as
+    they were read, even if they change afterwards.  Raises InvalidJobDirectory for a
+    file that cannot be read.
+    """
+    listed = list(entries)
+    pending: list[tuple[int, Entry, bool]] = []
+    room = KEPT_JOB
+    for index, entry in enumerate(listed):
+        if entry.is_file and entry.digest is None:
+            keep = entry.size <= min(room, KEPT_FILE)
+            room -= entry.size if keep else 0
+            pending.append((index, entry, keep))
+
+    def read(one: tuple[int, Entry, bool]) -> Entry:
+        _, entry, keep = one
+        return read_entry(entry, keep=keep)
+
+    if len(pending) < 2:
+        # Starting threads takes longer than reading one file.
+        found = [read(one) for one in pending]
+    else:
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            found = list(pool.map(read, pending))
+    for (index, _, _), entry in zip(pending, found, strict=True):
+        listed[index] = entry
+    return listed
+
+
+def check_unchanged(entry: Entry) -> None:
+    """Raise InvalidJobDirectory if an entry is not what it was when it was read."""
+    if entry.is_link:
+        try:
+            target = os.readlink(entry.source)  # noqa: PTH115 (to the letter)
+        except OSError as error:
+            raise unreadable(entry.source, error) from error
+        if from_local(target) != entry.link_target:
+            raise changed(entry)
+    elif entry.is_file and entry.digest is not None:
+        read_entry(entry)
+
+
+def changed(entry: Entry) -> InvalidJobDirectory:
+    """The error for a file that is not any more what it was when it was read."""
+    return InvalidJobDirectory(
+        f"'{shorten_path(entry.source)}' was changed while it was sent: nothing was "
+        "started; submit again once the directory is complete"
+    )
+
+
+def _open(entry: Entry) -> FileIO:
+    try:
+        file = FileIO(os.open(entry.source, _FLAGS), "rb")
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise changed(entry) from error
+        raise unreadable(entry.source, error) from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise changed(entry)
+    return file
+
+
+def _find_data(file: int, size: int) -> list[tuple[int, int]]:
+    """The parts of a file between its holes, as the file system reports them."""
+    if not hasattr(os, "SEEK_DATA"):
+        return [(0, size)]
+    found: list[tuple[int, int]] = []
+    end = 0
+    try:
+        while end < size:
+            start = os.lseek(file, end, os.SEEK_DATA)
+            end = min(os.lseek(file, start, os.SEEK_HOLE), size)
+            if start < size:
+                found.append((start, end - start))
+    except OSError as error:
+        # ENXIO: there is no data behind the last hole.  Others: holes are not known.
+        return found if error.errno == errno.ENXIO else [(0, size)]
+    return found
+
+
+_ZEROS = bytes(1024 * 1024)
+
+
+def _hash_zeros(digest: Any, count: int) -> None:  # noqa: ANN401 (hashlib has no type)
+    while count > 0:
+        digest.update(_ZEROS[:count])
+        count -= len(_ZEROS)

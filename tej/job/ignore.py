@@ -1,0 +1,114 @@
+"""Files that are not sent: `.tejignore`, and what tools leave behind.
+
+Version control, byte code, tool caches and virtual environments change without the work
+changing: `git status` rewrites `.git/index`.  They are left out of upload and signature
+unless `.tejignore` includes them (`!.git`) or the job asks for everything.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from pathlib import Path
+from typing import Protocol
+
+from tej.errors import InvalidJobDirectory
+
+IGNORE_FILE = ".tejignore"
+
+TOOL_NAMES = frozenset(
+    {
+        ".git",
+        ".hg",
+        ".svn",
+        "__pycache__",
+        ".ipynb_checkpoints",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".DS_Store",
+    }
+)
+"""Files and folders of tools, at any depth."""
+
+VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
+"""A folder that holds a file of this name is a virtual environment of Python."""
+
+
+class _Result(Protocol):
+    @property
+    def include(self) -> bool | None: ...
+
+
+class _Patterns(Protocol):
+    def check_file(self, file: str) -> _Result: ...
+
+
+class LeftOut(enum.Enum):
+    """Why a file is not sent."""
+
+    BY_USER = "by .tejignore"
+    BY_DEFAULT = "as a tool's"
+
+
+class IgnoreRules:
+    """Decides for one directory what is sent.
+
+    Raises InvalidJobDirectory if `.tejignore` cannot be read or has an invalid line.
+    """
+
+    def __init__(self, directory: Path, *, everything: bool = False) -> None:
+        self._patterns = _read_patterns(directory / IGNORE_FILE)
+        self._everything = everything
+
+    def check(self, path: str, source: Path, *, is_directory: bool) -> LeftOut | None:
+        """Why the file is left out; None if it is sent."""
+        if self._patterns is not None:
+            name = path + "/" if is_directory else path
+            ignored = self._patterns.check_file(name).include
+            if ignored is not None:
+                return LeftOut.BY_USER if ignored else None
+        if self._everything:
+            return None
+        if path.rpartition("/")[2] in TOOL_NAMES:
+            return LeftOut.BY_DEFAULT
+        if is_directory and os.path.lexists(source / VIRTUAL_ENVIRONMENT):
+            return LeftOut.BY_DEFAULT
+        return None
+
+
+def _read_patterns(file: Path) -> _Patterns | None:
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidJobDirectory(f"'{file}' cannot be read: {error}") from error
+    import pathspec
+
+    for number, line in enumerate(lines, 1):
+        try:
+            pathspec.GitIgnoreSpec.from_lines([line])
+        except ValueError as error:
+            raise InvalidJobDirectory(
+                f"Line {number} of '{file}' is not a valid pattern: {line}"
+            ) from error
+    return pathspec.GitIgnoreSpec.from_lines(lines)
+
+
+def tree_size(path: Path) -> int:
+    """Bytes of the files below a path; what cannot be read counts as nothing."""
+    total, pending = 0, [os.fspath(path)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as found:
+                for item in found:
+                    if item.is_dir(follow_symlinks=False):
+                        pending.append(item.path)
+                    else:
+                        total += item.stat(follow_symlinks=False).st_size
+        except NotADirectoryError:
+            total += path.lstat().st_size
+        except OSError:
+            continue
+    return total

@@ -1,0 +1,157 @@
+"""Matches file names against download patterns, as the server's shell expands them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from tej.errors import DownloadFailed
+from tej.job.names import from_local, normalize, other_forms
+
+_CLASSES = {
+    "alpha": r"[^\W\d_]",
+    "digit": r"[0-9]",
+    "alnum": r"[^\W_]",
+    # Which letters are upper case depends on the server's locale.
+    "upper": r"[^\W\d_]",
+    "lower": r"[^\W\d_]",
+    "space": r"\s",
+    "blank": r"[ \t]",
+    "punct": r"[^\w\s]|_",
+    "print": r"[^\x00-\x1f\x7f]",
+    "graph": r"[^\s\x00-\x1f\x7f]",
+    "cntrl": r"[\x00-\x1f\x7f]",
+    "xdigit": r"[0-9A-Fa-f]",
+}
+
+
+class FilePattern:
+    """A path in the job's directory, literal or with the shell's wildcards."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._forms = [text]
+        self._literal = PurePosixPath(normalize(text)).parts
+        self._expressions = [*_translate(normalize(text))]
+        # In a locale of single bytes, `?` stands for one of them.
+        self._by_bytes = [*_translate(_bytes_as_text(text))]
+
+    def matched_part(self, name: PurePosixPath) -> PurePosixPath | None:
+        """The file or directory that the pattern names and that `name` is, or is in."""
+        depth = len(self._literal)
+        if len(name.parts) < depth:
+            return None
+        part = PurePosixPath(*name.parts[:depth])
+        if depth == 0:
+            return part
+        text = normalize(str(part))
+        if PurePosixPath(text).parts == self._literal:
+            return part
+        by_bytes = _bytes_as_text(str(part))
+        if any(one.fullmatch(text) for one in self._expressions) or any(
+            one.fullmatch(by_bytes) for one in self._by_bytes
+        ):
+            return part
+        return None
+
+    def respell(self) -> FilePattern | None:
+        """The same name in another Unicode form; None once all were tried."""
+        for form in other_forms(self.text):
+            if form not in self._forms:
+                other = FilePattern(form)
+                other._forms = [*self._forms, form]
+                return other
+        return None
+
+
+def check_name(name: str) -> str:
+    """A path in the job's directory, without `.` and `..`.
+
+    Raises DownloadFailed for a path that leads out of the directory.
+    """
+    if not name:
+        raise DownloadFailed("'' is not the name of a file")
+    path = posixpath.normpath(name)
+    if path.startswith(("/", "../")) or path == ".." or "\0" in path:
+        raise DownloadFailed(
+            f"'{name}' leads out of the job's directory, and is not downloaded"
+        )
+    return from_local(path)
+
+
+def _bytes_as_text(text: str) -> str:
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    except UnicodeEncodeError:
+        return text
+
+
+def _translate(pattern: str) -> Iterator[re.Pattern[str]]:
+    """Expressions for a pattern: shells differ in whether a backslash quotes."""
+    for quoting in {False, "\\" in pattern}:
+        parts = [_translate_part(part, quoting) for part in pattern.split("/")]
+        yield re.compile("/".join(parts), re.DOTALL)
+
+
+def _translate_part(part: str, quoting: bool) -> str:
+    # No wildcard matches the dot of a hidden file.
+    result = r"(?!\.)" if part[:1] in ("*", "?", "[") else ""
+    index = 0
+    while index < len(part):
+        char = part[index]
+        index += 1
+        if char == "*":
+            result += "[^/]*"
+        elif char == "?":
+            result += "[^/]"
+        elif char == "[" and (bracket := _translate_bracket(part, index)):
+            expression, index = bracket
+            result += expression
+        elif char == "\\" and quoting and index < len(part):
+            result += re.escape(part[index])
+            index += 1
+        else:
+            result += re.escape(char)
+    return result
+
+
+def _translate_bracket(part: str, index: int) -> tuple[str, int] | None:
+    """The expression for what follows "[", and the index behind "]"; None without."""
+    negated = part[index : index + 1] in ("!", "^")
+    index += negated
+    alternatives: list[str] = []
+    first = True
+    while index < len(part):
+        char = part[index]
+        if char == "]" and not first:
+            any_of = "|".join(alternatives)
+            return (f"(?!{any_of})[^/]" if negated else f"(?:{any_of})"), index + 1
+        first = False
+        special = re.compile(r"\[([:=.])(.+?)\1\]").match(part, index)
+        if special:
+            kind, text = special.groups()
+            name = _CLASSES.get(text) if kind == ":" else re.escape(text)
+            alternatives.append(name or "(?!)")
+            index = special.end()
+        elif part[index + 1 : index + 2] == "-" and part[index + 2 : index + 3] not in (
+            "",
+            "]",
+        ):
+            alternatives.append(_translate_range(char, part[index + 2]))
+            index += 3
+        else:
+            alternatives.append(re.escape(char))
+            index += 1
+    return None
+
+
+def _translate_range(low: str, high: str) -> str:
+    if low > high:
+        return "(?!)"
+    expression = f"[{re.escape(low)}-{re.escape(high)}]"
+    # In many locales a range of letters has both cases.
+    if low.isascii() and high.isascii() and low.isalpha() and high.isalpha():
+        return f"(?i:{expression})"
+    return expression

@@ -1,0 +1,390 @@
+"""Downloaded archive: extracts the files of a tar stream, bounded and inside one root.
+
+The archive comes from a server that is not trusted: members that were not asked for,
+that lead out of the root, or that are malformed are refused, and no header can make the
+client use more memory or disk than the stream has bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import secrets
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
+
+from tej.errors import DownloadFailed
+from tej.job.names import is_allowed_on_windows, normalize, printable, to_local
+
+CHUNK = 256 * 1024
+
+EXTENDED_HEADER_LIMIT = 1024 * 1024
+"""Bytes of one extended header: a long name, or pax records."""
+HEADERS_LIMIT = 32 * 1024 * 1024
+"""Bytes of the stream between the content of two members."""
+GLOBAL_RECORDS_LIMIT = 1000
+_FREE_CHECKED = 64 * 1024 * 1024
+"""Bytes of a file from which the free space is looked at before."""
+
+_EMPTY_READS = 100
+"""Reads behind the end of the stream."""
+
+_INVALID_NAME = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ})
+
+_EXTENDED_HEADERS = frozenset(
+    {
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+    }
+)
+
+
+class _LeftOut(Exception):
+    """A member without content that cannot be had, such as a link that leads out."""
+
+
+class _NotWritten(Exception):
+    """A file that cannot be stored under its name; the others can."""
+
+
+class Unpacker:
+    """Writes the members of a stream below `root`, each where `place` says.
+
+    `place(name)` raises DownloadFailed for a member that was not asked for.  A file
+    appears under its name once it is complete, and replaces one that is there.
+
+    Raises DownloadFailed for a malformed archive and for what would lead outside of
+    `root`.  Files whose names cannot be stored here are an error as well, once all
+    others have been written.  `left_out` describes links that lead out of the root,
+    pipes and the like: they are skipped.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        place: Callable[[PurePosixPath], Path],
+        *,
+        windows: bool = os.name == "nt",
+    ) -> None:
+        self.root = root
+        self.place = place
+        self.windows = windows
+        self.written: dict[str, Path] = {}
+        """Files and links written so far, by their names in the archive."""
+        self.left_out: list[str] = []
+        self._not_written: dict[str, str] = {}
+        self._targets = _Targets()
+
+    def unpack(self, stream: IO[bytes]) -> None:
+        """Read the stream to its end: one archive, or several in a row."""
+        reader = _Reader(stream)
+        while member := reader.next():
+            name = PurePosixPath(member.name)
+            try:
+                self._unpack_member(reader, member, name)
+            except _LeftOut as error:
+                self.left_out.append(str(error))
+            except _NotWritten as error:
+                self._not_written[str(name)] = str(error)
+            except (OSError, ValueError) as error:
+                problem = f"'{printable(name)}' cannot be written: {error}"
+                if not _is_invalid_name(error):
+                    raise DownloadFailed(problem) from error
+                self._not_written[str(name)] = problem
+        if self._not_written:
+            problems = [*self._not_written.values()]
+            more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+            raise DownloadFailed(
+                f"{'; '.join(problems[:3])}{more}: all else was fetched"
+            )
+
+    def _unpack_member(
+        self, reader: _Reader, member: tarfile.TarInfo, name: PurePosixPath
+    ) -> None:
+        if ".." in name.parts or name.is_absolute() or "\0" in member.name:
+            raise DownloadFailed(
+                f"The server sent '{printable(name)}', which leads out of the "
+                "directory: it is refused"
+            )
+        target = self.place(name)
+        if self.windows and not all(map(is_allowed_on_windows, name.parts)):
+            raise _NotWritten(f"Windows cannot store the name '{printable(name)}'")
+        if member.isdir():
+            self._check_inside(target, target)
+            target.mkdir(parents=True, exist_ok=True)
+            return
+        self._check_inside(target, target.parent)
+        self._targets.claim(target, str(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(f".tej-{secrets.token_hex(8)}.part")
+        try:
+            self._write(reader, member, fresh, target)
+            fresh.replace(target)
+        finally:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+        self._targets.add(target, str(name))
+        self.written[str(name)] = target
+
+    def _write(
+        self, reader: _Reader, member: tarfile.TarInfo, fresh: Path, target: Path
+    ) -> None:
+        if member.issym():
+            self._make_link(member.name, member.linkname, fresh, target)
+        elif member.islnk():
+            self._copy_link(member, fresh, target)
+        elif member.isreg():
+            _check_room(target, member.size)
+            reader.copy_content(member, fresh)
+            fresh.chmod(member.mode & 0o755 | 0o600)
+            # Times may be beyond what this file system, or time itself, can have.
+            with contextlib.suppress(OverflowError, ValueError, OSError):
+                if math.isfinite(member.mtime):
+                    os.utime(fresh, (member.mtime, member.mtime))
+        else:
+            raise _LeftOut(
+                f"'{printable(member.name)}' is neither a file nor a directory"
+            )
+
+    def _copy_link(self, member: tarfile.TarInfo, fresh: Path, target: Path) -> None:
+        """A hard link: files that share their content are sent once."""
+        first_name = str(PurePosixPath(member.linkname))
+        if first_name in self._not_written:
+            raise _NotWritten(f"'{printable(member.name)}' is a link to '{first_name}'")
+        first = self.written.get(first_name)
+        if first is None:
+            raise DownloadFailed(
+                f"'{printable(member.name)}' belongs to a file that was not sent"
+            )
+        if first.is_symlink():
+            self._make_link(member.name, str(first.readlink()), fresh, target)
+            return
+        _check_room(target, first.stat().st_size)
+        shutil.copy2(first, fresh)
+
+    def _check_inside(self, target: Path, directory: Path) -> None:
+        try:
+            inside = directory.resolve().is_relative_to(self.root.resolve())
+        except RuntimeError:  # a circle of links, before Python 3.13
+            inside = False
+        if not inside or target.name == "..":
+            raise DownloadFailed(
+                f"'{printable(target)}' would be outside of '{self.root}'"
+            )
+
+    def _make_link(self, name: str, aim: str, fresh: Path, target: Path) -> None:
+        parts = PurePosixPath(aim).parts
+        ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
+        local = to_local(aim)
+        end = Path(os.path.normpath(target.parent.resolve() / local))
+        # Behind a name, ".." may lead anywhere: the name may be a link itself.
+        if ".." in parts[ups:] or not end.is_relative_to(self.root.resolve()):
+            raise _LeftOut(
+                f"'{printable(name)}' is a link to '{printable(aim)}', which leads out "
+                "of what is downloaded"
+            )
+        fresh.symlink_to(local)
+
+
+class _Targets:
+    """Files that were written or are there: none takes the place of another.
+
+    On some file systems two names are the same file: `Result.txt` and `result.txt`, or
+    composed and decomposed letters.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[Path, str] = {}
+        self._identities: dict[tuple[int, int], str] = {}
+        self._listings: dict[Path, set[str]] = {}
+
+    def claim(self, target: Path, name: str) -> None:
+        """Raise _NotWritten if the target belongs to another name."""
+        other = self._names.get(target)
+        if other is None:
+            try:
+                status = target.lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            other = self._identities.get((status.st_dev, status.st_ino))
+        if other is None and normalize(target.name) not in self._list(target.parent):
+            raise _NotWritten(
+                f"'{printable(name)}' would replace a file whose name differs in case "
+                f"only in '{target.parent}'"
+            )
+        if other not in (None, name):
+            raise _NotWritten(
+                f"'{printable(other)}' and '{printable(name)}' would both become "
+                f"'{printable(target)}'"
+            )
+
+    def _list(self, directory: Path) -> set[str]:
+        """Names in a directory, read once, as the file system spells them."""
+        if directory not in self._listings:
+            self._listings[directory] = {
+                normalize(path.name) for path in directory.iterdir()
+            }
+        return self._listings[directory]
+
+    def add(self, target: Path, name: str) -> None:
+        """Record a file that was written."""
+        status = target.lstat()
+        self._names[target] = name
+        self._identities[status.st_dev, status.st_ino] = name
+        if target.parent in self._listings:
+            self._listings[target.parent].add(normalize(target.name))
+
+
+class _Member(tarfile.TarInfo):
+    """A header that is checked before tarfile acts on it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        if not buf.strip(b"\0"):
+            # The end of the stream, or a block of zeros at the end of an archive.
+            return super().frombuf(buf, encoding, errors)
+        try:
+            member = super().frombuf(buf, encoding, errors)
+        except tarfile.TarError as error:
+            # tarfile itself would skip the block, and take garbage for no files.
+            raise _invalid(error) from error
+        if member.size < 0:
+            raise _invalid("a size is negative")
+        if member.type in _EXTENDED_HEADERS and member.size > EXTENDED_HEADER_LIMIT:
+            raise _invalid("an extended header is too long")
+        return member
+
+
+class _Reader:
+    """Members of a tar stream; any malformation is DownloadFailed."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._left = HEADERS_LIMIT
+        self._empty_reads = 0
+        self._has_members = False
+        self._archive: tarfile.TarFile | None = None
+
+    def read(self, size: int) -> bytes:
+        """For tarfile: some bytes of the stream, within the limit."""
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if not data:
+            # tarfile skips content by reading, and does not look for the end: with a
+            # size of 2**60 for ever.
+            self._empty_reads += 1
+            if self._empty_reads > _EMPTY_READS:
+                raise DownloadFailed("The server's archive is not complete")
+        if self._left < 0:
+            raise _invalid("a header is too long")
+        return data
+
+    def next(self) -> tarfile.TarInfo | None:
+        """The next member, None at the end."""
+        try:
+            member = self._next()
+        except DownloadFailed:
+            raise
+        except (tarfile.TarError, EOFError) as error:
+            raise DownloadFailed(
+                f"The server's archive is not complete: {error}"
+            ) from error
+        except Exception as error:
+            # tarfile parses numbers and records without checks; all that may be raised
+            # means the same.  This includes RecursionError of nested headers.
+            raise _invalid(error) from error
+        if member is None:
+            if not self._has_members:
+                raise _invalid("it has no members")
+            return None
+        self._has_members = True
+        if member.size < 0:
+            raise _invalid("a size is negative")
+        size = member.size
+        if member.sparse is not None:
+            size = sum(length for _, length in _check_sparse(member))
+        self._left = HEADERS_LIMIT + size
+        return member
+
+    def _next(self) -> tarfile.TarInfo | None:
+        if self._archive is None:
+            self._archive = tarfile.open(  # noqa: SIM115 (the stream is the caller's)
+                fileobj=self,  # type: ignore[call-overload]
+                mode="r|",
+                bufsize=CHUNK,
+                ignore_zeros=True,
+                tarinfo=_Member,
+                encoding="utf-8",
+                errors="surrogateescape",
+            )
+        # tarfile keeps every member, and all global records, for ever.
+        self._archive.members = []  # type: ignore
+        if len(self._archive.pax_headers) > GLOBAL_RECORDS_LIMIT:
+            raise _invalid("too many global records")
+        return self._archive.next()
+
+    def copy_content(self, member: tarfile.TarInfo, fresh: Path) -> None:
+        """Write the content of a file; holes are not written."""
+        assert self._archive is not None
+        segments = [(0, member.size)]
+        if member.sparse is not None:
+            segments = _check_sparse(member)
+        # Not by `extractfile`, which gives holes as zeros: a terabyte takes hours.
+        content = cast("IO[bytes]", self._archive.fileobj)
+        content.seek(member.offset_data)
+        with fresh.open("xb", buffering=0) as file:
+            for start, length in segments:
+                file.seek(start)
+                while length:
+                    try:
+                        data = content.read(min(length, CHUNK))
+                    except tarfile.TarError:
+                        data = b""
+                    if not data:
+                        raise DownloadFailed(
+                            "The server's archive is not complete: it ends within "
+                            f"'{printable(member.name)}'"
+                        )
+                    file.write(data)
+                    length -= len(data)
+            file.truncate(member.size)
+
+
+def _check_sparse(member: tarfile.TarInfo) -> list[tuple[int, int]]:
+    """The segments of a file with holes, in order and within its size."""
+    end = 0
+    listed = cast("list[tuple[int, int]]", member.sparse or [])
+    # Segments of no bytes fill the header, and tell where the last hole ends.
+    segments = [(start, length) for start, length in listed if length]
+    for start, length in segments:
+        if start < end or length < 0 or start + length > member.size:
+            raise _invalid("the map of a sparse file is wrong")
+        end = start + length
+    return segments
+
+
+def _check_room(target: Path, size: int) -> None:
+    """Also for holes: a copy of the file elsewhere could not have them."""
+    if size >= _FREE_CHECKED and size > (free := shutil.disk_usage(target.parent).free):
+        raise DownloadFailed(
+            f"There is no room for '{printable(target)}': it has {size} bytes, {free} "
+            "are free"
+        )
+
+
+def _is_invalid_name(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _INVALID_NAME
+    return isinstance(error, UnicodeEncodeError)
+
+
+def _invalid(why: object) -> DownloadFailed:
+    return DownloadFailed(f"The server's archive is not valid: {why}")

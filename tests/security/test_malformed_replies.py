@@ -1,0 +1,300 @@
+"""Malformed replies and archives: always a `tej.Error`, whatever the server sends.
+
+Nothing here needs a server: a transport that answers with any bytes takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tarfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tej
+from tej.queue.receiver import Download, Receiver
+from tej.transport.base import Completed, Sink, Transport
+from tej.wire.framing import MarkerSplitter, WordSplitter
+from tej.wire.replies import NOISE_KEPT, Reply, parse_answer
+from tej.wire.requests import Program
+
+PROGRAM = Program("line", b"tej-0123456789abcdef", "status")
+MARKER = b"\ntej-0123456789abcdef\n"
+
+
+class Hostile(Transport):
+    """A server that gives one reply to everything."""
+
+    def __init__(self) -> None:
+        self.reply = b""
+        self.status = 0
+        self.marker: bytes | None = None
+
+    def run(
+        self, program: str, stdin: Iterable[bytes] = (), stdout: Sink | None = None
+    ) -> Completed:
+        marker = b"\n" + program.partition("begin ")[2][:36].encode() + b"\n"
+        take = stdout or (lambda data: None)
+        inside = program.partition("download")[2]
+        start = inside.find("tej-")
+        own = inside[start : start + 36].encode()
+        take(marker + self.reply.replace(b"MARKER", own))
+        take(b"")
+        return Completed(self.status, b"", marker + b"words")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def hostile() -> Hostile:
+    return Hostile()
+
+
+@pytest.fixture
+def queue(hostile: Hostile) -> tej.RemoteQueue:
+    return tej.RemoteQueue("host.invalid", transport=hostile)
+
+
+KEYS = ["id", "state", "job", "queue", "runtime", "now", "how", "number", "started"]
+KEYS += ["ended", "spec", "native", "left", "attempts", "was", "strays", "size", "seen"]
+KEYS += ["error", "words", "ours", "deleted", "warning", "submitted", "what"]
+VALUES = [
+    b"",
+    b"a",
+    b"-1",
+    b"nan",
+    b"9" * 5000,
+    b"1e400",
+    b"\xff\xfe",
+    b"running",
+    b"0",
+]
+VALUES += [
+    b"finished",
+    b"lost",
+    b"exit",
+    b"signal",
+    b"256",
+    b"a#9",
+    b"..",
+    b"%",
+    b"%ff",
+]
+VALUES += [b"killed", b"12", b"pid", b"999999999999999", b"\x1b[2J", b"label:=x end"]
+
+words = st.one_of(
+    st.tuples(st.sampled_from(KEYS), st.sampled_from(VALUES)).map(
+        lambda pair: pair[0].encode() + b"=" + pair[1]
+    ),
+    st.just(b"id=a"),
+    st.just(b"queue=/q"),
+    st.binary(max_size=12),
+)
+replies = st.lists(words, max_size=9).map(lambda parts: b"\0".join([*parts, b""]))
+
+VERBS: dict[str, Callable[[tej.RemoteQueue], object]] = {
+    "status": lambda queue: queue.status("a"),
+    "statuses": lambda queue: queue.statuses(["a", "b"]),
+    "jobs": lambda queue: queue.jobs(),
+    "sizes": lambda queue: queue.sizes(),
+    "kill": lambda queue: queue.kill("a"),
+    "delete": lambda queue: queue.delete("a"),
+    "prune": lambda queue: queue.prune(),
+    "logs": lambda queue: b"".join(queue.logs("a")),
+}
+
+many = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@many
+@given(reply=replies, status=st.sampled_from([0, 0, 0, 3, 99, 255]))
+def test_malformed_reply_is_a_tej_error(
+    queue: tej.RemoteQueue, hostile: Hostile, verb: str, reply: bytes, status: int
+) -> None:
+    hostile.reply, hostile.status = reply, status
+    try:
+        VERBS[verb](queue)
+    except tej.Error as error:
+        assert str(error)  # noqa: PT017
+
+
+@settings(many, max_examples=10)
+@given(reply=replies)
+def test_malformed_reply_to_setup_is_a_tej_error(
+    queue: tej.RemoteQueue, hostile: Hostile, reply: bytes
+) -> None:
+    hostile.reply = reply
+    with contextlib.suppress(tej.Error):
+        queue.setup()
+
+
+@many
+@given(data=st.binary(max_size=300))
+def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
+    answer = parse_answer(data)
+    assert all("id" in record for record in answer.jobs)
+    splitter = MarkerSplitter("tej-x", lambda header: None, lambda content: None)
+    splitter(data)
+
+
+# Archives
+
+KINDS = [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE]
+KINDS += [tarfile.GNUTYPE_SPARSE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE]
+KINDS += [tarfile.XGLTYPE, tarfile.FIFOTYPE, b"Z", b"\0", b"V", b"D"]
+
+
+@st.composite
+def archives(draw: Callable[..., object]) -> bytes:
+    """An archive of some members, damaged at some places."""
+    data = bytearray()
+    for _ in range(draw(st.integers(0, 3))):  # type: ignore[call-overload]
+        member = tarfile.TarInfo(draw(st.sampled_from(["a", "b/c", "../x", "/y", ""])))
+        member.type = draw(st.sampled_from(KINDS))
+        member.linkname = draw(st.sampled_from(["a", "..", "/etc", "b/c"]))
+        content = draw(st.binary(max_size=40))
+        member.size = draw(st.sampled_from([len(content), 0, 7, 2**33, 2**60]))
+        data += member.tobuf(tarfile.GNU_FORMAT)
+        if member.type in (tarfile.XHDTYPE, tarfile.XGLTYPE):
+            content = draw(
+                st.sampled_from(
+                    [
+                        b"20 mtime=nan\n",
+                        b"11 size=-5\n",
+                        b"0 x=y\n",
+                        b"99999999999 a=b\n",
+                        b"30 GNU.sparse.map=a,b,c,d\n",
+                        b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n",
+                        b"\xff\xff=\xff\n",
+                    ]
+                )
+            )
+        data += content + bytes(-len(content) % 512)
+    for place, byte in draw(
+        st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=4)
+    ):
+        if place < len(data):
+            data[place] = byte
+            if draw(st.booleans()):
+                _mend(data, place // 512 * 512)
+    return bytes(data) + bytes(draw(st.sampled_from([0, 512, 1024, 10240])))
+
+
+def _mend(data: bytearray, start: int) -> None:
+    """Make the checksum of a damaged header right again."""
+    block = data[start : start + 512]
+    if len(block) == 512:
+        block[148:156] = b" " * 8
+        data[start + 148 : start + 156] = b"%06o\0 " % sum(block)
+
+
+@settings(max_examples=750, deadline=None)
+@given(archive=archives(), status=st.sampled_from(["0", "20", "22", "x", "", "-"]))
+def test_malformed_archive_is_a_tej_error(
+    tmp_path_factory: pytest.TempPathFactory, archive: bytes, status: str
+) -> None:
+    outer = _scratch(tmp_path_factory)
+    root = outer / "root"
+    download = Download(["a", "b"], None, root, recursive=True, flatten=False)
+    receiver = Receiver({"j": download})
+    marker = receiver.marker.encode()
+    from tej.queue.receiver import DownloadAborted
+
+    try:
+        receiver.take(marker + b" - j\n" + archive)
+        receiver.take(marker + f" {status} j\n".encode())
+    except (tej.Error, DownloadAborted):
+        pass
+    finally:
+        receiver.finish()
+    for outcome in receiver.done.values():
+        assert outcome.error is None or isinstance(outcome.error, tej.Error)
+    assert [path for path in outer.iterdir() if path != root] == []
+
+
+def _scratch(factory: pytest.TempPathFactory) -> Path:
+    """One directory for all examples: making thousands takes too long."""
+    base = factory.getbasetemp() / "malformed"
+    base.mkdir(exist_ok=True)
+    return base
+
+
+@pytest.mark.parametrize(
+    "header", ["- other", "0 j", "x j", "- j\x1b", "", "99999999999999999999 j"]
+)
+def test_unexpected_header_is_a_tej_error(tmp_path: Path, header: str) -> None:
+    download = Download(["a"], None, tmp_path, recursive=True, flatten=False)
+    receiver = Receiver({"j": download})
+    with pytest.raises(tej.RemoteCommandFailure):
+        receiver.take(f"{receiver.marker} {header}\n".encode())
+
+
+# Sizes
+
+
+def test_noise_before_the_reply_costs_little_time_and_memory() -> None:
+    reply = Reply(PROGRAM)
+    tracemalloc.start()
+    begun = time.process_time()
+    for _ in range(10_000):
+        reply(b"x" * 1000)
+    seconds = time.process_time() - begun
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Searching all of it each time would take minutes of computing.
+    assert seconds < 30
+    assert peak < 10 * NOISE_KEPT
+    reply(MARKER + b"answer")
+    assert reply.data == b"answer"
+
+
+def feed(sink: Callable[[bytes], object], piece: bytes) -> None:
+    """Pieces without end."""
+    while True:
+        sink(piece)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_endless_reply_is_refused(monkeypatch: pytest.MonkeyPatch, begun: bool) -> None:
+    monkeypatch.setattr("tej.wire.replies.NOISE_LIMIT", 10_000_000)
+    monkeypatch.setattr("tej.wire.replies.REPLY_LIMIT", 10_000_000)
+    reply = Reply(PROGRAM)
+    if begun:
+        reply(MARKER)
+    with pytest.raises(tej.RemoteCommandFailure):
+        feed(reply, b"x" * 100_000)
+
+
+def test_endless_word_is_refused() -> None:
+    splitter = WordSplitter()
+    with pytest.raises(tej.RemoteCommandFailure):
+        feed(splitter.feed, b"x" * 1_000_000)
+
+
+def test_endless_line_behind_a_marker_is_refused() -> None:
+    splitter = MarkerSplitter("tej-x", lambda header: None, lambda content: None)
+    splitter(b"tej-x ")
+    with pytest.raises(tej.RemoteCommandFailure):
+        feed(splitter, b"x" * 1000)
+
+
+def test_long_error_output_is_cut() -> None:
+    from tej.wire.replies import MESSAGE_LIMIT, check
+
+    reply = Reply(PROGRAM)
+    reply(MARKER)
+    done = Completed(20, b"", MARKER + b"x" * 10_000_000)
+    with pytest.raises(tej.RemoteCommandFailure) as raised:
+        check(PROGRAM, reply, done)
+    assert len(str(raised.value)) <= MESSAGE_LIMIT
