@@ -13,10 +13,11 @@ import luigi.configuration
 import pytest
 from jobs import Gate
 from luigi.task_register import Register
+from servers.sshd import Sshd
 
 import tej
-from tej_luigi.config import Place
-from tej_luigi.queues import close_queues, open_queue
+from tej_luigi.config import QueueAddress
+from tej_luigi.connections import close_queues, open_queue
 from tests.adapters_luigi.tools import Configure
 from tests.queue.conftest import watched
 
@@ -31,9 +32,9 @@ def own_luigi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
     monkeypatch.setattr(parser, "_config_paths", [])
     for name in ("TEJ_DESTINATION", "TEJ_QUEUE", "TEJ_RUNTIME"):
         monkeypatch.delenv(name, raising=False)
-    place = tmp_path / "pipeline"
-    place.mkdir()
-    monkeypatch.chdir(place)
+    address = tmp_path / "pipeline"
+    address.mkdir()
+    monkeypatch.chdir(address)
     stashed = Register._get_reg()
     Register.clear_instance_cache()
     try:
@@ -66,7 +67,7 @@ def queue_path(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def place(queue_path: Path, client_home: Path, configure: Configure) -> Place:
+def address(queue_path: Path, client_home: Path, configure: Configure) -> QueueAddress:
     """A queue on the shared sshd, as configured for all tasks."""
     configure(
         tej={
@@ -76,13 +77,19 @@ def place(queue_path: Path, client_home: Path, configure: Configure) -> Place:
             "poll": "0.3",
         }
     )
-    return Place("server", str(queue_path), "default")
+    return QueueAddress("server", str(queue_path), "default")
 
 
 @pytest.fixture
-def queue(place: Place) -> tej.RemoteQueue:
+def queue(address: QueueAddress) -> tej.RemoteQueue:
     """The one that the tasks of this process use."""
-    return open_queue(place).queue
+    return open_queue(address).queue
+
+
+@pytest.fixture
+def logins(sshd: Sshd) -> Callable[[], int]:
+    """Counts the logins at the shared sshd so far, by its log."""
+    return lambda: sshd.log.read_text().count("Accepted publickey")
 
 
 @pytest.fixture
@@ -101,19 +108,23 @@ def starts(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pipeline(
-    place: Place, tmp_path: Path, starts: Path, gate: Gate
+    address: QueueAddress, tmp_path: Path, starts: Path, gate: Gate
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Runs the tasks in a module as the command `luigi` does.
 
     `pipeline(lines, "Task", "--n", "1", worker={...})` writes pipeline.py and luigi.cfg
-    and starts it; `START`, `GATE` are known there.
+    in `folder`, and starts it there; `START`, `GATE` are known in the module.
     """
-    folder = Path.cwd()
+    here = Path.cwd()
     started: list[subprocess.Popen[str]] = []
 
     def run(
-        lines: str, *words: str, **sections: dict[str, str]
+        lines: str,
+        *words: str,
+        folder: Path = here,
+        **sections: dict[str, str],
     ) -> subprocess.Popen[str]:
+        folder.mkdir(exist_ok=True)
         (folder / "pipeline.py").write_text(
             f"import luigi\nimport tej_luigi\n"
             f"START = 'echo $TEJ_JOB_ID >>{starts}'\nGATE = {gate.wait!r}\n{lines}"
@@ -121,7 +132,7 @@ def pipeline(
         config = {
             "tej": {
                 "destination": "server",
-                "queue": place.queue,
+                "queue": address.queue,
                 "runtime": "default",
                 "poll": "0.3",
             },

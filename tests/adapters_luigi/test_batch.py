@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,8 +11,8 @@ import pytest
 from jobs import Gate, wait_until
 
 import tej
-from tej_luigi import TejBatch, TejTask, sweep
-from tej_luigi.config import Place
+from tej_luigi import TejBatch, TejTask
+from tej_luigi.config import QueueAddress
 from tests.adapters_luigi.tools import Configure, build, jobs_in
 
 
@@ -25,7 +24,7 @@ class Square(TejTask):
     results = ("out",)
 
     @property
-    def inline(self) -> str:  # type: ignore[override]
+    def inline(self) -> str:
         return f"n={self.n}\n{self.script}"
 
 
@@ -43,8 +42,8 @@ def read(batch: Squares) -> list[str]:
     return [path.read_text().strip() for path in found if path.exists()]
 
 
-def test_many_jobs_are_started_awaited_and_fetched_in_a_few_round_trips(
-    place: Place, queue: tej.RemoteQueue, configure: Configure
+def test_forty_jobs_cost_few_round_trips(
+    address: QueueAddress, queue: tej.RemoteQueue, configure: Configure
 ) -> None:
     configure(tej={"poll": "30"})
     batch = Squares(count=40, script="echo $((n * n)) >out")
@@ -58,8 +57,8 @@ def test_many_jobs_are_started_awaited_and_fetched_in_a_few_round_trips(
     assert len(queue.jobs()) == 40
 
 
-def test_what_is_done_stays_done_when_one_fails(
-    place: Place, queue: tej.RemoteQueue, tmp_path: Path, starts: Path
+def test_succeeded_jobs_are_kept_when_one_fails(
+    address: QueueAddress, queue: tej.RemoteQueue, tmp_path: Path, starts: Path
 ) -> None:
     script = f"echo $n >>{starts}\n[ $n != 2 ] || [ -e '{tmp_path}/good' ] || {{ echo bad $n >&2; exit 4; }}\necho $n >out"
     batch = Squares(count=5, script=script)
@@ -81,8 +80,8 @@ def test_what_is_done_stays_done_when_one_fails(
     assert read(batch) == ["0", "1", "2", "3", "4"]
 
 
-def test_jobs_that_fail_while_it_waits_are_started_again_as_often_as_asked(
-    place: Place, starts: Path, gate: Gate
+def test_failing_jobs_are_restarted_while_waiting(
+    address: QueueAddress, starts: Path, gate: Gate
 ) -> None:
     class Twice(Square):
         retry = 1
@@ -96,8 +95,39 @@ def test_jobs_that_fail_while_it_waits_are_started_again_as_often_as_asked(
     assert sorted(starts.read_text().split()) == ["0", "0", "1", "1", "2", "2"]
 
 
-def test_tasks_that_are_the_same_work_share_a_job(
-    place: Place, queue: tej.RemoteQueue
+def test_all_failures_are_named_by_reason(address: QueueAddress) -> None:
+    script = "[ $n -gt 1 ] || exit 0; echo log of $n >&2; exit $((n % 2 + 3))"
+
+    class All(TejBatch):
+        def jobs(self) -> list[TejTask]:
+            found = [Square(n=n, script=script) for n in range(16)]
+            return [*found, Lacks()]
+
+    class Lacks(TejTask):
+        directory = "nowhere"
+
+    Square.results = ()
+    try:
+        with pytest.raises(tej.JobFailed, match="15 of 17 tasks failed") as caught:
+            All().run()
+    finally:
+        Square.results = ("out",)
+    said = str(caught.value)
+    for n in range(2, 16):
+        assert f"  Square(n={n}) " in said or f"  Square(n={n}, " in said
+    groups = said.split("\n\n")
+    assert [one.splitlines()[0] for one in groups[1:]] == [
+        "exit code 3: 7 tasks",
+        "exit code 4: 7 tasks",
+        "InvalidJobDirectory",
+    ]
+    assert "log of" in groups[1]
+    assert "log of" in groups[2]
+    assert "nowhere" in groups[3]
+
+
+def test_tasks_with_equal_work_share_a_job(
+    address: QueueAddress, queue: tej.RemoteQueue
 ) -> None:
     class Same(Square):
         inline = "echo same >out"  # type: ignore[assignment]
@@ -110,8 +140,8 @@ def test_tasks_that_are_the_same_work_share_a_job(
     assert len(queue.jobs()) == 1
 
 
-def test_a_job_that_cannot_be_sent_keeps_no_other_back(
-    place: Place, tmp_path: Path
+def test_missing_directory_does_not_affect_other_jobs(
+    address: QueueAddress, tmp_path: Path
 ) -> None:
     class Wrong(Square):
         directory = str(tmp_path / "nowhere")
@@ -126,8 +156,8 @@ def test_a_job_that_cannot_be_sent_keeps_no_other_back(
     assert Square(n=2, script="echo $n >out").complete()
 
 
-def test_tasks_that_can_be_no_jobs_keep_no_other_back(
-    place: Place, tmp_path: Path, starts: Path, monkeypatch: pytest.MonkeyPatch
+def test_invalid_tasks_do_not_affect_other_jobs(
+    address: QueueAddress, tmp_path: Path, starts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Missing(TejTask):
         directory = str(tmp_path / "nowhere")
@@ -136,7 +166,7 @@ def test_tasks_that_can_be_no_jobs_keep_no_other_back(
         inline = "true"
 
         @property
-        def command(self) -> str:  # type: ignore[override]
+        def command(self) -> str:
             return {}["absent"]
 
     class Elsewhere(TejTask):
@@ -155,7 +185,6 @@ def test_tasks_that_can_be_no_jobs_keep_no_other_back(
             return [good[0], Missing(), Broken(), good[1], Unfit(), *more, good[2]]
 
     more: list[TejTask] = [Elsewhere()]
-    monkeypatch.setattr(sweep, "AT_ONCE", 2)
     with pytest.raises(tej.JobFailed, match="4 of 7 tasks failed") as caught:
         All().run()
     assert "nowhere" in str(caught.value)
@@ -170,8 +199,8 @@ def test_tasks_that_can_be_no_jobs_keep_no_other_back(
     assert len(starts.read_text().splitlines()) == 3
 
 
-def test_a_status_asked_for_after_a_batch_is_that_of_its_end(
-    place: Place, starts: Path
+def test_status_after_a_batch_is_the_final_one(
+    address: QueueAddress, starts: Path
 ) -> None:
     class Third(Square):
         retry = 2
@@ -189,8 +218,8 @@ def test_a_status_asked_for_after_a_batch_is_that_of_its_end(
     assert status.attempt == 3
 
 
-def test_a_job_that_somebody_deletes_is_told_of(
-    place: Place, queue: tej.RemoteQueue, gate: Gate
+def test_deleted_job_is_reported(
+    address: QueueAddress, queue: tej.RemoteQueue, gate: Gate
 ) -> None:
     batch = Squares(count=2, script=f"[ $n = 0 ] || {{ {gate.wait}; }}; echo $n >out")
     caught: list[BaseException] = []
@@ -213,38 +242,8 @@ def test_a_job_that_somebody_deletes_is_told_of(
     assert "1 of 2" in str(caught[0])
 
 
-def test_a_job_that_is_deleted_when_its_end_was_told_keeps_no_other_back(
-    place: Place,
-    queue: tej.RemoteQueue,
-    gate: Gate,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    batch = Squares(count=3, script=f"[ $n = 2 ] || {{ {gate.wait}; }}; echo $n >out")
-    killed, gone, good = (queue.job(task.job_id) for task in batch.jobs())
-
-    def end_and_delete(
-        jobs: list[tej.Job], seconds: float
-    ) -> Iterator[tuple[tej.Job, tej.JobStatus]]:
-        """As it is if somebody kills and deletes them between two answers."""
-        monkeypatch.setattr(sweep, "as_completed", tej.as_completed)
-        assert {killed, gone} <= set(jobs)
-        queue.kill_many([killed.id, gone.id], grace=0)
-        yield from tej.as_completed([killed])
-        queue.delete_many([killed.id, gone.id])
-        yield from tej.as_completed(jobs)
-
-    monkeypatch.setattr(sweep, "as_completed", end_and_delete)
-    with pytest.raises(tej.JobFailed, match="2 of 3 tasks failed") as caught:
-        batch.run()
-    assert f"'{killed.id}' on" in str(caught.value)
-    assert "was killed" in str(caught.value)
-    assert f"'{gone.id}' was deleted" in str(caught.value)
-    assert good.status().succeeded
-    assert read(batch) == ["2"]
-
-
-def test_jobs_on_several_queues_are_one_batch(
-    place: Place, queue: tej.RemoteQueue, tmp_path: Path, queue_path: Path
+def test_batch_spans_several_queues(
+    address: QueueAddress, queue: tej.RemoteQueue, tmp_path: Path, queue_path: Path
 ) -> None:
     class Other(Square):
         queue = f"{queue_path}/other"
@@ -265,7 +264,7 @@ def test_jobs_on_several_queues_are_one_batch(
         tej.RemoteQueue("local:", Other.queue).cleanup(kill=True)
 
 
-def test_a_batch_requires_what_its_jobs_do(place: Place) -> None:
+def test_batch_requires_the_requirements_of_jobs(address: QueueAddress) -> None:
     class Before(luigi.Task):
         def output(self) -> luigi.LocalTarget:
             return luigi.LocalTarget("before")

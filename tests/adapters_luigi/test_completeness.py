@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from collections.abc import Callable
 
@@ -13,8 +14,8 @@ from servers.sshd import Sshd
 
 import tej
 from tej_luigi import TejBatch, TejFileTarget, TejJobTarget, TejTask
-from tej_luigi.config import Place
-from tej_luigi.queues import open_queue
+from tej_luigi.config import QueueAddress
+from tej_luigi.connections import open_queue
 from tests.adapters_luigi.tools import Configure, build
 
 MANY = 30
@@ -27,7 +28,7 @@ def make_many(queue: tej.RemoteQueue, inlines: list[str]) -> None:
         text = luigi.Parameter()
 
         @property
-        def inline(self) -> str:  # type: ignore[override]
+        def inline(self) -> str:
             return str(self.text)
 
     class Made(TejBatch):
@@ -36,7 +37,7 @@ def make_many(queue: tej.RemoteQueue, inlines: list[str]) -> None:
 
     assert build(Made())
     # As if another machine had: nothing of it is known here.
-    open_queue(Maker(text="").place).forget()
+    open_queue(Maker(text="").address).forget()
 
 
 @pytest.fixture
@@ -51,8 +52,8 @@ def runs(queue: tej.RemoteQueue) -> Callable[[], int]:
     return count
 
 
-def test_many_tasks_are_asked_for_together(
-    place: Place, queue: tej.RemoteQueue, runs: Callable[[], int]
+def test_scheduling_many_tasks_is_one_round_trip(
+    address: QueueAddress, queue: tej.RemoteQueue, runs: Callable[[], int]
 ) -> None:
     make_many(queue, [f"echo {n}" for n in range(MANY)])
 
@@ -70,29 +71,43 @@ def test_many_tasks_are_asked_for_together(
     assert runs() == 1
 
 
-def test_a_no_is_told_once_and_then_asked_for_anew(
-    place: Place, queue: tej.RemoteQueue, runs: Callable[[], int]
+def test_incomplete_is_not_believed_later(
+    address: QueueAddress, queue: tej.RemoteQueue, runs: Callable[[], int]
 ) -> None:
     class Echo(TejTask):
         n = luigi.IntParameter()
         inline = "echo {{n}}"
 
-    tasks = [Echo(n=n) for n in range(MANY)]
+    class All(TejBatch):
+        def jobs(self) -> list[TejTask]:
+            return [Echo(n=n) for n in range(MANY)]
+
+    tasks = All().jobs()
     runs()
+    # As when Luigi schedules: each is asked for the first time.
     assert not any(task.complete() for task in tasks)
+    assert not All().complete()
     assert runs() == 1
-    # Somebody else does it meanwhile.
-    with tasks[5].job_spec() as spec:
-        queue.wait(outcome.job_id for outcome in queue.ensure_many([spec]))
-    runs()
-    assert [task.n for task in tasks if task.complete()] == [5]
-    assert runs() == 1
+
+    def run_elsewhere(some: list[TejTask]) -> None:
+        with contextlib.ExitStack() as stack:
+            specs = [stack.enter_context(task.job_spec()) for task in some]
+            outcomes = [*queue.ensure_many(specs)]
+        queue.wait(outcome.job_id for outcome in outcomes)
+
+    run_elsewhere(tasks[:6])
+    # This takes along all others, which have not succeeded yet.
     assert tasks[5].complete()
-    assert runs() == 0
+    run_elsewhere(tasks[6:])
+    runs()
+    assert tasks[7].complete()
+    assert All().complete()
+    assert all(task.complete() for task in tasks)
+    assert runs() == 1
 
 
-def test_tasks_made_anew_are_asked_for_together_as_well(
-    place: Place, runs: Callable[[], int]
+def test_recreated_tasks_share_one_request(
+    address: QueueAddress, runs: Callable[[], int]
 ) -> None:
     class Echo(TejTask):
         n = luigi.IntParameter()
@@ -109,8 +124,8 @@ def test_tasks_made_anew_are_asked_for_together_as_well(
 
 
 @pytest.mark.filterwarnings("ignore:Parameter .* is not of type:UserWarning")
-def test_ranges_are_asked_for_in_one_round_trip(
-    place: Place, queue: tej.RemoteQueue, runs: Callable[[], int]
+def test_range_tasks_cost_one_round_trip(
+    address: QueueAddress, queue: tej.RemoteQueue, runs: Callable[[], int]
 ) -> None:
     class Daily(TejTask):
         date = luigi.DateParameter()
@@ -138,8 +153,8 @@ def test_ranges_are_asked_for_in_one_round_trip(
 
 
 @pytest.mark.parametrize("broken", ["connection", "key", "link", "foreign"])
-def test_no_answer_is_an_error_and_not_a_no(
-    place: Place,
+def test_missing_answer_is_an_error(
+    address: QueueAddress,
     queue_path: object,
     start_sshd: Callable[..., Sshd],
     monkeypatch: pytest.MonkeyPatch,
@@ -170,15 +185,15 @@ def test_no_answer_is_an_error_and_not_a_no(
     assert not build(Task())
 
 
-def test_a_queue_that_does_not_exist_yet_has_no_complete_jobs(place: Place) -> None:
+def test_missing_queue_means_not_complete(address: QueueAddress) -> None:
     class Task(TejTask):
         inline = "true"
 
     assert not Task().complete()
 
 
-def test_a_job_target_is_there_when_the_job_has_finished_well(
-    place: Place, queue: tej.RemoteQueue, configure: Configure
+def test_job_target_exists_after_success(
+    address: QueueAddress, queue: tej.RemoteQueue, configure: Configure
 ) -> None:
     class Task(TejTask):
         code = luigi.IntParameter()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import tej
-from tej_luigi.config import Place
+from tej_luigi.config import QueueAddress
 from tests.adapters_luigi.fixtures import ROOT
 
 EXAMPLE = ROOT / "examples/luigi"
@@ -17,15 +17,15 @@ EXAMPLE = ROOT / "examples/luigi"
 def squared_distance(seed: int, steps: int) -> int:
     """What walk.awk computes."""
     state = (seed + 1) * pow(16807, 100, 2147483647) % 2147483647
-    place = 0j
+    address = 0j
     for _ in range(steps):
         state = state * 16807 % 2147483647
-        place += (1, -1, 1j, -1j)[state >> 29]
-    return int(place.real) ** 2 + int(place.imag) ** 2
+        address += (1, -1, 1j, -1j)[state >> 29]
+    return int(address.real) ** 2 + int(address.imag) ** 2
 
 
-def test_the_example_is_done_once_and_then_found(
-    place: Place, queue: tej.RemoteQueue
+def test_example_computes_the_right_summary(
+    address: QueueAddress, queue: tej.RemoteQueue
 ) -> None:
     words = [sys.executable, "-W", "ignore", "-m", "luigi", "--module", "pipeline"]
     words += [
@@ -44,8 +44,8 @@ def test_the_example_is_done_once_and_then_found(
             env={
                 **os.environ,
                 "PYTHONPATH": f"{EXAMPLE}:{ROOT}:{ROOT}/integrations/luigi",
-                "TEJ_DESTINATION": place.destination,
-                "TEJ_QUEUE": place.queue,
+                "TEJ_DESTINATION": address.destination,
+                "TEJ_QUEUE": address.queue,
                 "TEJ_RUNTIME": "default",
             },
             capture_output=True,

@@ -24,13 +24,13 @@ from tej_luigi import (
     TejFileSystem,
     TejFileTarget,
 )
-from tej_luigi.config import Place
+from tej_luigi.config import QueueAddress
 
 ODD = "-it's a \\ $HOME `x` *\n\u00e9"
 
 
 @pytest.fixture
-def files(place: Place) -> TejFileSystem:
+def files(address: QueueAddress) -> TejFileSystem:
     return TejFileSystem()
 
 
@@ -42,7 +42,7 @@ def there(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_there_is_told(files: TejFileSystem, there: Path) -> None:
+def test_exists_and_isdir(files: TejFileSystem, there: Path) -> None:
     (there / ODD).write_text("x")
     (there / "broken").symlink_to("nowhere")
     assert files.exists(str(there))
@@ -53,7 +53,7 @@ def test_what_is_there_is_told(files: TejFileSystem, there: Path) -> None:
     assert not files.exists(str(there / "broken"))
 
 
-def test_a_listing_goes_down_and_begins_with_the_path_that_was_given(
+def test_listdir_is_recursive_below_the_given_path(
     files: TejFileSystem, there: Path, sshd: Sshd
 ) -> None:
     for name in ("a", f"sub/{ODD}", "sub/sub/b"):
@@ -66,7 +66,7 @@ def test_a_listing_goes_down_and_begins_with_the_path_that_was_given(
         [*files.listdir(str(there / "no"))]
 
 
-def test_paths_may_begin_in_the_home_directory(
+def test_relative_paths_start_in_the_home_directory(
     files: TejFileSystem, there: Path, sshd: Sshd
 ) -> None:
     name = f"home-{os.getpid()}-{there.parent.name}"
@@ -80,7 +80,7 @@ def test_paths_may_begin_in_the_home_directory(
     assert not (sshd.home / name).exists()
 
 
-def test_directories_are_made(files: TejFileSystem, there: Path) -> None:
+def test_mkdir_options(files: TejFileSystem, there: Path) -> None:
     deep = str(there / "a/b")
     with pytest.raises(MissingParentDirectory) as caught:
         files.mkdir(deep, parents=False)
@@ -95,7 +95,7 @@ def test_directories_are_made(files: TejFileSystem, there: Path) -> None:
         files.mkdir(str(there / "file"))
 
 
-def test_removing_takes_a_directory_only_if_it_may(
+def test_remove_refuses_directories_unless_recursive(
     files: TejFileSystem, there: Path
 ) -> None:
     (there / "a/b").mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_removing_takes_a_directory_only_if_it_may(
         files.remove(str(there / "a"))
 
 
-def test_moving_replaces_a_file_and_never_goes_into_a_directory(
+def test_move_replaces_files_but_not_directories(
     files: TejFileSystem, there: Path
 ) -> None:
     for name in ("a", "b"):
@@ -132,9 +132,7 @@ def test_moving_replaces_a_file_and_never_goes_into_a_directory(
     assert (there / "other" / ODD).read_text() == "a"
 
 
-def test_a_copy_is_whole_and_leaves_the_first(
-    files: TejFileSystem, there: Path
-) -> None:
+def test_copy_is_whole(files: TejFileSystem, there: Path) -> None:
     (there / "a").mkdir()
     (there / "a/x").write_text("x")
     files.copy(str(there / "a"), str(there / "new" / ODD))
@@ -157,8 +155,12 @@ def test_a_copy_is_whole_and_leaves_the_first(
     ],
     ids=["text", "bytes", "gzip", "bzip2"],
 )
-def test_formats_are_what_luigi_makes_of_them(
-    place: Place, there: Path, format: luigi.format.Format, data: object, stored: object
+def test_luigi_formats(
+    address: QueueAddress,
+    there: Path,
+    format: luigi.format.Format,
+    data: object,
+    stored: object,
 ) -> None:
     target = TejFileTarget(there / "file", format=format)
     with target.open("w") as file:
@@ -170,8 +172,8 @@ def test_formats_are_what_luigi_makes_of_them(
 
 
 @pytest.mark.parametrize("format", [None, luigi.format.Nop, luigi.format.Gzip])
-def test_nothing_is_left_by_a_writer_that_fails(
-    place: Place,
+def test_failed_writer_leaves_nothing(
+    address: QueueAddress,
     there: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -195,8 +197,8 @@ def test_nothing_is_left_by_a_writer_that_fails(
     assert not [*room.iterdir()]
 
 
-def test_what_is_written_is_never_under_a_name_on_this_machine(
-    place: Place, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_writer_has_no_named_local_file(
+    address: QueueAddress, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = tmp_path / "room"
     room.mkdir()
@@ -207,8 +209,8 @@ def test_what_is_written_is_never_under_a_name_on_this_machine(
         assert not [*room.iterdir()]
 
 
-def test_a_file_that_cannot_be_written_is_an_error_that_names_it(
-    place: Place, there: Path, tmp_path: Path
+def test_write_error_names_the_file(
+    address: QueueAddress, there: Path, tmp_path: Path
 ) -> None:
     (there / "file").mkdir()
     writer = TejFileTarget(there / "file").open("w")
@@ -226,15 +228,15 @@ def test_a_file_that_cannot_be_written_is_an_error_that_names_it(
         writer.close()
 
 
-def test_without_a_connection_nothing_is_said_not_to_exist(
-    place: Place, there: Path
+def test_unreachable_server_is_not_a_missing_file(
+    address: QueueAddress, there: Path
 ) -> None:
     target = TejFileTarget(there, destination="nobody@127.0.0.1:1")
     with pytest.raises(tej.ConnectionFailed):
         target.exists()
 
 
-def test_a_target_can_be_sent_to_another_process(place: Place, there: Path) -> None:
+def test_file_target_can_be_pickled(address: QueueAddress, there: Path) -> None:
     target = TejFileTarget(there / "file")
     with target.open("w") as file:
         file.write("x")
@@ -244,7 +246,7 @@ def test_a_target_can_be_sent_to_another_process(place: Place, there: Path) -> N
 
 
 @pytest.fixture
-def far(sshd: Sshd, client_home: Path, place: Place) -> Iterator[Proxy]:
+def far(sshd: Sshd, client_home: Path, address: QueueAddress) -> Iterator[Proxy]:
     """The same server behind a network that can be cut; its name is "far"."""
     with Proxy(sshd.address, sshd.port) as proxy:
         with sshd.known_hosts.open("a") as known_hosts:
@@ -257,9 +259,7 @@ def far(sshd: Sshd, client_home: Path, place: Place) -> Iterator[Proxy]:
         yield proxy
 
 
-def test_what_is_cut_on_the_way_arrives_whole_all_the_same(
-    far: Proxy, there: Path
-) -> None:
+def test_cut_transfer_is_repeated(far: Proxy, there: Path) -> None:
     data = os.urandom(5_000_000)
     target = TejFileTarget(there / "file", luigi.format.Nop, destination="far")
     assert not target.exists()

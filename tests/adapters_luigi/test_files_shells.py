@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tej_luigi.file_system import _script
+from tej_luigi.files import _script
 
 ODD = "-it's a \\ $HOME `x` *"
 
@@ -33,7 +33,7 @@ def files(
     return run
 
 
-def test_a_file_goes_through_its_life(
+def test_file_operations_in_every_shell(
     files: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
 ) -> None:
     def did(*words: str, stdin: bytes = b"") -> bytes:
@@ -58,7 +58,7 @@ def test_a_file_goes_through_its_life(
     assert did("listdir", "~") == b""
 
 
-def test_what_is_refused_has_a_status_and_changes_nothing(
+def test_refusals_have_a_status_in_every_shell(
     files: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
 ) -> None:
     (tmp_path / "folder").mkdir()

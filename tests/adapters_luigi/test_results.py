@@ -11,8 +11,8 @@ import pytest
 
 import tej
 from tej_luigi import TejTask
-from tej_luigi.config import Place
-from tej_luigi.queues import open_queue
+from tej_luigi.config import QueueAddress
+from tej_luigi.connections import open_queue
 from tej_luigi.results import NOTE
 from tests.adapters_luigi.tools import build
 
@@ -24,7 +24,7 @@ class Sheets(TejTask):
     results = ("out/*.csv", "all", "f[1].txt")
 
     @property
-    def inline(self) -> str:  # type: ignore[override]
+    def inline(self) -> str:
         return f"""
             mkdir -p out all/below all/empty
             for name in $(cat '{self.made}'); do echo $name >$name; done
@@ -40,7 +40,7 @@ def made(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def task(place: Place, made: Path) -> Sheets:
+def task(address: QueueAddress, made: Path) -> Sheets:
     found = Sheets(made=str(made))
     assert build(found)
     assert found.complete()
@@ -54,36 +54,33 @@ def names(task: Any, pattern: str) -> list[str]:
 def again(task: Sheets, queue: tej.RemoteQueue) -> None:
     """Somebody deletes the job; it is started again."""
     queue.delete(task.job_id)
-    open_queue(task.place).forget()
+    open_queue(task.address).forget()
     assert not task.complete()
     assert build(task)
     assert task.complete()
 
 
-def test_results_are_the_files_that_were_fetched(task: Sheets) -> None:
+def test_pattern_matches_fetched_files_only(task: Sheets) -> None:
     assert names(task, "out/*.csv") == ["a.csv", "b.csv"]
     folder = Path(task.output()["results"]["all"].path)
     (folder.parent / "out/mine.csv").touch()
     assert names(task, "out/*.csv") == ["a.csv", "b.csv"]
 
 
-def test_a_result_called_like_a_pattern_is_had_by_its_name(task: Sheets) -> None:
+def test_result_may_be_named_like_a_pattern(task: Sheets) -> None:
     assert names(task, "f[1].txt") == ["f[1].txt"]
 
 
 @pytest.mark.parametrize("name", ["out/a.csv", "all/one", "all/below/kept", "f[1].txt"])
-def test_a_task_with_a_file_that_is_lost_is_not_complete(
-    task: Sheets, name: str
-) -> None:
-    file = Path(task.output()["results"]["all"].path).parent / name
-    file.unlink()
-    assert not task.complete()
-    assert build(task)
-    assert file.exists()
+def test_lost_file_is_fetched_when_opened(task: Sheets, name: str) -> None:
+    folder = task.fetch_results()
+    (folder / name).unlink()
     assert task.complete()
+    assert task.output()["results"]["all"].path == str(folder / "all")
+    assert (folder / name).exists()
 
 
-def test_nothing_stays_of_an_earlier_run(
+def test_results_of_earlier_runs_are_removed(
     task: Sheets, queue: tej.RemoteQueue, made: Path
 ) -> None:
     folder = Path(task.output()["results"]["all"].path)
@@ -99,14 +96,14 @@ def test_nothing_stays_of_an_earlier_run(
     assert {one.name for one in folder.iterdir()} == {"below", "empty", "mine", "two"}
 
 
-def test_what_is_behind_a_link_now_is_not_removed(
-    place: Place, queue: tej.RemoteQueue, made: Path
+def test_files_behind_links_are_not_removed(
+    address: QueueAddress, queue: tej.RemoteQueue, made: Path
 ) -> None:
     class Linked(Sheets):
         results = ("all",)
 
         @property
-        def inline(self) -> str:  # type: ignore[override]
+        def inline(self) -> str:
             return f"mkdir all; cd all; . '{self.made}'"
 
     made.write_text("mkdir a b; echo 1 >a/x; echo 1 >b/x")
@@ -120,7 +117,7 @@ def test_what_is_behind_a_link_now_is_not_removed(
     assert (folder / "a/x").read_text() == "2\n"
 
 
-def test_tasks_of_one_job_keep_each_others_results(place: Place, made: Path) -> None:
+def test_tasks_of_one_job_share_results(address: QueueAddress, made: Path) -> None:
     class All(Sheets):
         results = ("all",)
 
@@ -135,18 +132,24 @@ def test_tasks_of_one_job_keep_each_others_results(place: Place, made: Path) -> 
     assert other.complete()
 
 
-def test_a_run_within_the_same_second_is_another(task: Sheets) -> None:
+def test_runs_within_a_second_are_told_apart(task: Sheets) -> None:
     status = task.status()
     assert status is not None
-    results = task.local_results(task.job_id)
-    assert results.fetched(status)
-    assert not results.fetched(dataclasses.replace(status, native_id="0"))
+    results = task.result_files(task.job_id)
+    assert results.is_current(status)
+    assert not results.is_current(dataclasses.replace(status, native_id="0"))
 
 
-def test_a_note_that_leads_elsewhere_is_none(task: Sheets, tmp_path: Path) -> None:
+def test_note_with_outside_paths_is_ignored(task: Sheets, tmp_path: Path) -> None:
     note = Path(task.output()["results"]["all"].path).parent / NOTE
     note.write_text(note.read_text().replace("out/a.csv", "../../../made"))
-    assert not task.complete()
-    assert build(task)
-    assert task.complete()
+    folder = task.fetch_results()
+    assert (folder / "out/a.csv").exists()
     assert (tmp_path / "made").exists()
+
+
+def test_result_targets_are_read_only(task: Sheets) -> None:
+    target = task.output()["results"]["all"]
+    assert isinstance(target, luigi.LocalTarget)
+    with pytest.raises(ValueError, match="read-only"):
+        target.open("w")

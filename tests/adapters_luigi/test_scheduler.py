@@ -89,12 +89,11 @@ def central(luigid: Luigid) -> list[str]:
     return ["--scheduler-host", "127.0.0.1", "--scheduler-port", str(luigid.port)]
 
 
-def test_a_running_job_is_seen_and_can_be_killed_from_the_scheduler(
+def test_scheduler_shows_and_kills_a_job(
     pipeline: Pipeline, luigid: Luigid, central: list[str], queue: tej.RemoteQueue
 ) -> None:
     lines = """
 class Seen(tej_luigi.TejTask):
-    wait = "block"
     retry = 3
     tracking_url = "http://jobs.example.org/{job_id}?on={host}"
     inline = "echo 21/50 >progress; echo 'step <b>21</b> of 50'; " + GATE
@@ -146,7 +145,7 @@ class Seen(tej_luigi.TejTask):
     assert luigid.task("Seen")["status"] != "DONE"
 
 
-def test_a_batch_is_seen_and_can_be_killed_from_the_scheduler(
+def test_scheduler_shows_and_kills_a_batch(
     pipeline: Pipeline, luigid: Luigid, central: list[str], queue: tej.RemoteQueue
 ) -> None:
     lines = """
@@ -181,38 +180,72 @@ class Batch(tej_luigi.TejBatch):
     assert jobs_in(queue, "finished") == 2
 
 
-def test_a_task_that_yields_is_resumed_by_the_scheduler(
+LEVELS = """
+from pathlib import Path
+
+class First(tej_luigi.TejTask):
+    n = luigi.IntParameter()
+    inline = START + "; " + GATE + "; echo {{n}} >out"
+    results = ("out",)
+
+class Second(tej_luigi.TejTask):
+    n = luigi.IntParameter()
+    inline = START + "; echo $(({{value}} * 2)) >out"
+    results = ("out",)
+
+    def requires(self):
+        return First(n=self.n)
+
+    def variables(self):
+        with self.input()["results"]["out"].open() as file:
+            return {"value": file.read().strip()}
+
+class Third(luigi.Task):
+    def requires(self):
+        return [Second(n=n) for n in range(4)]
+
+    def output(self):
+        return luigi.LocalTarget("sum")
+
+    def run(self):
+        found = [Path(one["results"]["out"].path).read_text() for one in self.input()]
+        with self.output().open("w") as file:
+            file.write(str(sum(map(int, found))))
+"""
+
+
+def test_two_workers_with_own_disks_share_a_pipeline(
     pipeline: Pipeline,
     luigid: Luigid,
     central: list[str],
     queue: tej.RemoteQueue,
     gate: Gate,
+    starts: Path,
+    logins: Callable[[], int],
 ) -> None:
-    lines = """
-class Yields(tej_luigi.TejTask):
-    inline = "echo half done; " + GATE
-"""
-    worker = {
-        "keep_alive": "true",
-        "retry_external_tasks": "true",
-        "wait_interval": "0.2",
-        "wait_jitter": "0",
-    }
-    process = pipeline(lines, "Yields", *central, worker=worker)
-    wait_until(lambda: luigid.task("TejJobEnded"), "it waits")
-    task = luigid.task("Yields")
-    assert task["status"] == "PENDING"
-    assert "running on" in task["status_message"]
-    assert task["status_message"].startswith("As of ")
+    worker = {"keep_alive": "true", "wait_interval": "0.2", "wait_jitter": "0"}
+    disks = [Path.cwd() / "a", Path.cwd() / "b"]
+    before = logins()
+    both = [
+        pipeline(LEVELS, "Third", *central, folder=disk, worker=worker)
+        for disk in disks
+    ]
+    # One job for each worker: both have part of the results.
+    wait_until(lambda: jobs_in(queue, "running") == 2, "two run")
     gate.open()
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-    task = luigid.task("Yields")
-    assert task["status"] == "DONE"
-    assert task["status_message"].startswith("Job is finished")
+    for process in both:
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        assert "Traceback" not in said
+        assert "This progress looks :)" in said
+    (found,) = [disk / "sum" for disk in disks if (disk / "sum").exists()]
+    assert found.read_text() == "12"
+    assert len(starts.read_text().split()) == 8
+    # Each worker, and this test.
+    assert logins() - before == 3
 
 
-def test_nothing_secret_gets_to_the_scheduler_or_the_log(
+def test_password_is_not_shown_by_luigi(
     pipeline: Pipeline,
     luigid: Luigid,
     central: list[str],
@@ -243,7 +276,7 @@ class After(luigi.Task):
         "core": {"log_level": "DEBUG"},
     }
     process = pipeline(lines, "After", *central, "--workers", "2", **settings)
-    wait_until(lambda: luigid.task("TejJobEnded"), "it waits")
+    wait_until(lambda: jobs_in(queue, "running"), "it waits")
     known = json.dumps(
         [
             luigid.ask("task_list", status=status, upstream_status="")
@@ -253,6 +286,6 @@ class After(luigi.Task):
     process.terminate()
     said, _ = process.communicate(timeout=60)
     gate.open()
-    assert "TejJobEnded" in known
+    assert "Secret" in known
     for words in (known, said, Path("luigi.cfg").read_text()):
         assert "hunter2" not in words

@@ -13,9 +13,8 @@ from jobs import job_directory
 
 import tej
 from tej_luigi import TejTask
-from tej_luigi.config import Place, find_place
-from tej_luigi.queues import find_queue, open_queue
-from tej_luigi.watching import parse_progress
+from tej_luigi.config import QueueAddress, find_address
+from tej_luigi.display import parse_progress
 from tests.adapters_luigi.tools import Configure, build
 
 
@@ -23,7 +22,7 @@ class Task(TejTask):
     inline = "true"
 
 
-def test_what_a_task_says_goes_before_the_configuration_and_that_before_the_environment(
+def test_task_overrides_configuration_and_environment(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Own(Task):
@@ -33,20 +32,18 @@ def test_what_a_task_says_goes_before_the_configuration_and_that_before_the_envi
     monkeypatch.setenv("TEJ_DESTINATION", "environment")
     monkeypatch.setenv("TEJ_QUEUE", "/environment")
     monkeypatch.setenv("TEJ_RUNTIME", "slurm")
-    assert Task().place == Place("environment", "/environment", "slurm")
+    assert Task().address == QueueAddress("environment", "/environment", "slurm")
     configure(tej={"destination": "configured", "queue": "/configured"})
-    assert Task().place == Place("configured", "/configured", "slurm")
-    assert Own().place == Place("local:", "/own", "slurm")
+    assert Task().address == QueueAddress("configured", "/configured", "slurm")
+    assert Own().address == QueueAddress("local:", "/own", "slurm")
 
 
-def test_without_a_destination_the_error_says_where_to_give_one() -> None:
+def test_missing_destination_error_names_the_settings() -> None:
     with pytest.raises(tej.InvalidDestination, match=r"\[tej\] of luigi.cfg"):
         Task().complete()
 
 
-def test_a_configuration_in_toml_works_as_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_configuration_in_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "luigi.toml").write_text('[tej]\ndestination = "toml"\nretry = 3\n')
     lines = "import luigi, tej_luigi; s = tej_luigi.settings(); print(s.destination, s.retry)"
     monkeypatch.setenv("LUIGI_CONFIG_PARSER", "toml")
@@ -54,7 +51,7 @@ def test_a_configuration_in_toml_works_as_well(
     assert run_python(lines) == "toml 3\n"
 
 
-def test_a_secret_may_come_from_the_environment_and_is_shown_nowhere(
+def test_password_from_environment_is_not_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "luigi.cfg").write_text("[tej]\ndestination = me:${SECRET}@host\n")
@@ -62,17 +59,17 @@ def test_a_secret_may_come_from_the_environment_and_is_shown_nowhere(
     monkeypatch.setenv("SECRET", "hunter2")
     lines = """
 import luigi, tej_luigi
-from tej_luigi.config import find_place
+from tej_luigi.config import find_address
 
 class Task(tej_luigi.TejTask):
     inline = "true"
 
-place = find_place()
-assert place.destination == "me:hunter2@host"
+address = find_address()
+assert address.destination == "me:hunter2@host"
 task = Task()
 target = task.output()["job"]
-print(place, place.key, task, task.task_id, task.to_str_params(), task.job_id)
-print(repr(target), target, target.place, repr(tej_luigi.TejFileTarget("x")))
+print(address, address.key, task, task.task_id, task.to_str_params(), task.job_id)
+print(repr(target), target, target.address, repr(tej_luigi.TejFileTarget("x")))
 print(tej_luigi.settings(), tej_luigi.TejFileSystem())
 """
     said = run_python(lines)
@@ -87,7 +84,7 @@ def run_python(lines: str) -> str:
     return done.stdout
 
 
-def test_settings_are_no_part_of_a_task_or_a_job(place: Place) -> None:
+def test_settings_do_not_change_ids(address: QueueAddress) -> None:
     class Work(Task):
         n = luigi.IntParameter(default=1)
 
@@ -97,7 +94,7 @@ def test_settings_are_no_part_of_a_task_or_a_job(place: Place) -> None:
     assert (Work().task_id, Work().job_id) == before
 
 
-def test_a_task_can_be_sent_to_another_process(place: Place) -> None:
+def test_task_can_be_pickled(address: QueueAddress) -> None:
     task = Task()
     assert build(task)
     again = pickle.loads(pickle.dumps(task))
@@ -105,8 +102,8 @@ def test_a_task_can_be_sent_to_another_process(place: Place) -> None:
     assert again.complete()
 
 
-def test_the_id_is_that_of_the_same_work_on_the_command_line(
-    place: Place, tmp_path: Path
+def test_job_id_equals_the_core_signature(
+    address: QueueAddress, tmp_path: Path
 ) -> None:
     folder = job_directory(tmp_path, "echo hello")
 
@@ -116,14 +113,6 @@ def test_the_id_is_that_of_the_same_work_on_the_command_line(
     assert tej.signature(folder).startswith(Work().job_id.removeprefix("sig-"))
     (folder / "start.sh").write_text("#!/bin/sh\necho other\n")
     assert tej.signature(folder).startswith(Work().job_id.removeprefix("sig-"))
-
-
-def test_an_unknown_way_to_wait_is_an_error(place: Place) -> None:
-    class Wrong(Task):
-        wait = "sleep"
-
-    with pytest.raises(tej.Error, match="yield, block, raise"):
-        Wrong().run()
 
 
 @pytest.mark.parametrize(
@@ -139,13 +128,11 @@ def test_an_unknown_way_to_wait_is_an_error(place: Place) -> None:
         ("-3", None),
     ],
 )
-def test_progress_is_percent_or_a_part_of_a_whole(
-    text: str, percent: int | None
-) -> None:
+def test_progress_is_a_percentage_or_fraction(text: str, percent: int | None) -> None:
     assert parse_progress(text) == percent
 
 
-def test_without_luigi_the_error_names_the_extra() -> None:
+def test_missing_luigi_error_names_the_extra() -> None:
     lines = """
 import sys
 sys.modules["luigi"] = None
@@ -157,20 +144,10 @@ except ImportError as error:
     assert "pip install 'tej[luigi]'" in run_python(lines)
 
 
-def test_the_core_does_not_import_luigi() -> None:
+def test_core_does_not_import_luigi() -> None:
     lines = "import sys, tej, tej.cli; print('luigi' in sys.modules)"
     assert run_python(lines) == "False\n"
 
 
-def test_a_destination_given_twice_is_one_connection(place: Place) -> None:
-    assert find_place("me:secret@host").key == find_place("ssh://me@host").key
-
-
-def test_a_queue_is_found_again_by_what_is_shown_of_it(configure: Configure) -> None:
-    configure(tej={"destination": "me:secret@host", "queue": "/q"})
-    # In another process than the one that opened it, only the configuration has it.
-    assert find_queue("ssh://me@host", "/q").place.destination == "me:secret@host"
-    assert find_queue("ssh://me@other", "/q").place.is_bare
-    own = Place("me:known@other", "/q")
-    assert open_queue(own).place is own
-    assert find_queue("ssh://me@other", "/q").place is own
+def test_destination_spellings_share_one_queue(address: QueueAddress) -> None:
+    assert find_address("me:secret@host").key == find_address("ssh://me@host").key

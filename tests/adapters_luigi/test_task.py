@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import luigi
 import pytest
-from jobs import job_directory
+from jobs import Gate, job_directory
 from luigi.mock import MockTarget
+from luigi.task import flatten
 
 import tej
-from tej_luigi import TejTask
-from tej_luigi.config import Place
-from tej_luigi.queues import open_queue
+from tej_luigi import Optional, TejTask
+from tej_luigi.config import QueueAddress
+from tej_luigi.connections import open_queue
 from tests.adapters_luigi.tools import Configure, build
 
 
@@ -23,8 +25,8 @@ def counting(starts: Path, lines: str = "") -> str:
     return f"echo x >>'{starts}'\n{lines}"
 
 
-def test_a_job_is_started_once_and_its_results_are_fetched(
-    place: Place, queue: tej.RemoteQueue, starts: Path
+def test_job_starts_once_and_results_are_fetched(
+    address: QueueAddress, queue: tej.RemoteQueue, starts: Path
 ) -> None:
     class Square(TejTask):
         n = luigi.IntParameter()
@@ -47,8 +49,8 @@ def test_a_job_is_started_once_and_its_results_are_fetched(
     assert [one.job_id for one in queue.jobs()] == [task.job_id]
 
 
-def test_what_another_machine_has_done_is_only_fetched(
-    place: Place, queue: tej.RemoteQueue, starts: Path, tmp_path: Path
+def test_job_of_another_machine_is_complete(
+    address: QueueAddress, queue: tej.RemoteQueue, starts: Path, tmp_path: Path
 ) -> None:
     folder = job_directory(tmp_path, counting(starts, "echo $1 >out"))
 
@@ -62,17 +64,15 @@ def test_what_another_machine_has_done_is_only_fetched(
     elsewhere.wait()
     task = Found(n=3)
     assert task.job_id == elsewhere.id
-    assert task.output()["job"].exists()
-    # Its results are not here yet.
-    assert not task.complete()
-    assert build(task)
     assert task.complete()
-    assert Path(task.output()["results"]["out"].path).read_text() == "3\n"
+    assert not Path("results").exists()
+    with task.output()["results"]["out"].open() as file:
+        assert file.read() == "3\n"
     assert starts.read_text() == "x\n"
 
 
-def test_files_are_rendered_with_the_parameters_and_the_others_are_not(
-    place: Place, tmp_path: Path
+def test_only_matching_files_are_rendered(
+    address: QueueAddress, tmp_path: Path
 ) -> None:
     folder = job_directory(
         tmp_path,
@@ -103,7 +103,7 @@ def test_files_are_rendered_with_the_parameters_and_the_others_are_not(
     assert (folder / "run.cfg").read_text() == "seed={{seed}} {{ day }}"
 
 
-def test_a_name_that_is_no_variable_is_an_error_that_says_what_is(place: Place) -> None:
+def test_unknown_variable_error_lists_the_known(address: QueueAddress) -> None:
     class Wrong(TejTask):
         seed = luigi.IntParameter()
         inline = "echo {{sede}}"
@@ -112,7 +112,9 @@ def test_a_name_that_is_no_variable_is_an_error_that_says_what_is(place: Place) 
         Wrong(seed=1).complete()
 
 
-def test_a_pattern_that_no_file_has_is_an_error(place: Place, tmp_path: Path) -> None:
+def test_rendered_pattern_without_match_is_an_error(
+    address: QueueAddress, tmp_path: Path
+) -> None:
     class Wrong(TejTask):
         directory = str(job_directory(tmp_path))
         rendered = ("*.conf",)
@@ -121,8 +123,8 @@ def test_a_pattern_that_no_file_has_is_an_error(place: Place, tmp_path: Path) ->
         _ = Wrong().job_id
 
 
-def test_different_work_is_another_job_and_old_results_do_not_count(
-    place: Place, starts: Path, tmp_path: Path
+def test_changed_input_makes_another_job(
+    address: QueueAddress, starts: Path, tmp_path: Path
 ) -> None:
     folder = job_directory(tmp_path, counting(starts, "cp data out"), {"data": "one"})
 
@@ -139,16 +141,14 @@ def test_different_work_is_another_job_and_old_results_do_not_count(
     assert len(starts.read_text().split()) == 2
 
 
-def test_a_job_may_be_named_by_the_tasks_id_and_is_never_taken_for_other_work(
-    place: Place, tmp_path: Path
-) -> None:
+def test_job_named_by_task_id_must_match(address: QueueAddress, tmp_path: Path) -> None:
     class Named(TejTask):
         n = luigi.IntParameter()
         job_id_is_task_id = True
         text = "one"
 
         @property
-        def inline(self) -> str:  # type: ignore[override]
+        def inline(self) -> str:
             return f"echo {self.text}"
 
     task = Named(n=1)
@@ -162,8 +162,8 @@ def test_a_job_may_be_named_by_the_tasks_id_and_is_never_taken_for_other_work(
         task.run()
 
 
-def test_a_directory_made_by_a_required_task_is_waited_for(
-    place: Place, tmp_path: Path
+def test_directory_may_come_from_a_requirement(
+    address: QueueAddress, tmp_path: Path
 ) -> None:
     class Make(luigi.Task):
         def output(self) -> luigi.LocalTarget:
@@ -178,7 +178,7 @@ def test_a_directory_made_by_a_required_task_is_waited_for(
             return Make()
 
         @property
-        def directory(self) -> str:  # type: ignore[override]
+        def directory(self) -> str:
             return str(Path(self.input().path).parent)
 
     task = Use()
@@ -187,9 +187,7 @@ def test_a_directory_made_by_a_required_task_is_waited_for(
     assert task.complete()
 
 
-def test_a_directory_that_is_missing_for_good_is_an_error(
-    place: Place, tmp_path: Path
-) -> None:
+def test_missing_directory_is_an_error(address: QueueAddress, tmp_path: Path) -> None:
     class Missing(TejTask):
         directory = str(tmp_path / "nowhere")
 
@@ -198,7 +196,7 @@ def test_a_directory_that_is_missing_for_good_is_an_error(
     assert not build(Missing())
 
 
-def test_a_job_feeds_tasks_of_every_kind(place: Place) -> None:
+def test_results_feed_other_kinds_of_tasks(address: QueueAddress) -> None:
     class Square(TejTask):
         n = luigi.IntParameter()
         inline = "echo $(({{n}} * {{n}})) >out"
@@ -225,8 +223,8 @@ def test_a_job_feeds_tasks_of_every_kind(place: Place) -> None:
     MockTarget("sum").remove()
 
 
-def test_a_failed_job_raises_with_its_exit_code_and_the_end_of_its_stderr(
-    place: Place, starts: Path
+def test_failed_job_raises_exit_code_and_stderr(
+    address: QueueAddress, starts: Path
 ) -> None:
     class Fails(TejTask):
         inline = counting(starts, "echo why it failed >&2; exit 7")
@@ -240,8 +238,8 @@ def test_a_failed_job_raises_with_its_exit_code_and_the_end_of_its_stderr(
     assert starts.read_text() == "x\n"
 
 
-def test_a_failed_job_is_started_again_as_often_as_asked(
-    place: Place, starts: Path
+def test_failed_job_is_restarted_up_to_retry(
+    address: QueueAddress, starts: Path
 ) -> None:
     class Third(TejTask):
         inline = counting(starts, f"[ $(wc -l <'{starts}') -ge 3 ] || exit 1")
@@ -258,8 +256,8 @@ def test_a_failed_job_is_started_again_as_often_as_asked(
     assert status.attempt == 3
 
 
-def test_luigis_own_retries_start_nothing_unless_asked(
-    place: Place, starts: Path, configure: Configure
+def test_luigi_retries_do_not_restart_jobs(
+    address: QueueAddress, starts: Path, configure: Configure
 ) -> None:
     configure(
         worker={"keep_alive": "true", "wait_interval": "0.1", "wait_jitter": "0"},
@@ -278,8 +276,8 @@ def test_luigis_own_retries_start_nothing_unless_asked(
     assert starts.read_text() == "x\n"
 
 
-def test_a_job_that_is_deleted_is_not_complete(
-    place: Place, queue: tej.RemoteQueue
+def test_deleted_job_is_not_complete(
+    address: QueueAddress, queue: tej.RemoteQueue
 ) -> None:
     class Short(TejTask):
         inline = "true"
@@ -288,32 +286,155 @@ def test_a_job_that_is_deleted_is_not_complete(
     assert Short().complete()
     queue.delete(Short().job_id)
     # Believed for a while, and then asked for again.
-    open_queue(place).forget()
+    open_queue(address).forget()
     assert not Short().complete()
 
 
-def test_a_result_that_the_job_did_not_make_is_an_error_and_no_completeness(
-    place: Place,
-) -> None:
+def test_missing_result_is_an_error(address: QueueAddress) -> None:
     class Lacks(TejTask):
         inline = "true"
         results = ("out",)
 
     with pytest.raises(tej.DownloadFailed, match="out"):
         Lacks().run()
-    assert not Lacks().complete()
+    with pytest.raises(tej.DownloadFailed, match="out"):
+        Lacks().output()["results"]["out"].open()
 
 
-def test_a_result_that_is_lost_here_is_fetched_again(
-    place: Place, starts: Path
-) -> None:
-    class Square(TejTask):
+def test_run_can_be_extended(address: QueueAddress, starts: Path) -> None:
+    class Called(TejTask):
         inline = counting(starts, "echo 1 >out")
         results = ("out",)
+        how = luigi.Parameter(significant=False)
 
-    assert build(Square())
-    Path(Square().output()["results"]["out"].path).unlink()
-    assert not Square().complete()
-    assert build(Square())
-    assert Square().complete()
+        def run(self):
+            if self.how == "yield":
+                yield from super().run()
+            else:
+                super().run()
+            assert super().complete()
+            Path(self.how).touch()
+
+        def complete(self):
+            return Path(self.how).exists()
+
+    class Plain(Called):
+        def run(self):
+            assert inspect.isgenerator(TejTask.run(self))
+            Path(self.how).touch()
+
+    for task in (Called(how="yield"), Plain(how="plain")):
+        assert build(task)
+        assert Path(task.how).exists()
+        assert Path(task.output()["results"]["out"].path).read_text() == "1\n"
     assert starts.read_text() == "x\n"
+
+
+def test_after_fetch_runs_before_results_are_used(address: QueueAddress) -> None:
+    class Sorted(TejTask):
+        inline = "echo b >out; echo a >>out"
+        results = ("out", "o*")
+
+        def after_fetch(self) -> None:
+            assert Path("ready").exists()
+            (path,) = self.output()["results"]["o*"]
+            lines = Path(path.path).read_text().splitlines()
+            Path(path.path).write_text("".join(sorted(lines)))
+
+    with pytest.raises(AssertionError):
+        Sorted().run()
+    # The job has succeeded; only this machine has no usable results yet.
+    assert Sorted().complete()
+    with pytest.raises(AssertionError):
+        Sorted().output()["results"]["out"].open()
+    Path("ready").touch()
+    with Sorted().output()["results"]["out"].open() as file:
+        assert file.read() == "ab"
+
+
+def test_output_exists_before_inputs(address: QueueAddress, tmp_path: Path) -> None:
+    class Make(TejTask):
+        inline = "mkdir made; echo 'echo 2 >out' >made/start.sh"
+        results = ("made",)
+
+    class Use(TejTask):
+        results = ("out", "*.log")
+
+        def requires(self) -> luigi.Task:
+            return Make()
+
+        @property
+        def directory(self) -> str:
+            return self.input()["results"]["made"].path
+
+    task = Use()
+    targets = flatten(task.output())
+    assert [one.exists() for one in targets] == [False] * 3
+    assert "Use" in str(targets)
+    assert not task.complete()
+    with pytest.raises(tej.JobNotFound, match="no job of Make"):
+        task.output()["results"]["out"].open()
+    assert not Path("results").exists()
+
+
+def test_optional_results_may_be_missing(address: QueueAddress) -> None:
+    class Logs(TejTask):
+        n = luigi.IntParameter()
+        inline = "echo x >out; [ {{n}} = 0 ] || echo y >run.log"
+        results = ("out", Optional("*.log"), Optional("plot.png"))
+
+    for n in range(2):
+        assert build(Logs(n=n))
+        found = Logs(n=n).output()["results"]
+        assert [Path(one.path).name for one in found["*.log"]] == ["run.log"][:n]
+        assert found["out"].exists()
+        assert not found["plot.png"].exists()
+
+
+def test_handle_reads_deletes_and_retries(
+    address: QueueAddress, starts: Path, gate: Gate
+) -> None:
+    class Handled(TejTask):
+        inline = counting(starts, f"echo said; [ -e '{gate.path}' ]")
+
+    task = Handled()
+    with pytest.raises(tej.JobFailed):
+        task.run()
+    assert b"".join(
+        one.encode() if isinstance(one, str) else one for one in task.job.logs()
+    ).split() == [b"said"]
+    gate.open()
+    assert task.job.retry().attempt == 2
+    assert task.job.wait().succeeded
+    assert task.complete()
+    task.job.delete()
+    assert not task.complete()
+    assert task.job.retry().attempt == 1
+    task.job.kill()
+
+
+@pytest.mark.parametrize("how", ["task", "configuration"])
+def test_wrong_settings_are_found_before_the_start(
+    address: QueueAddress, queue: tej.RemoteQueue, configure: Configure, how: str
+) -> None:
+    class Wrong(TejTask):
+        inline = "true"
+
+    url, wait = "http://x/{job-id}/{name}", "yield"
+    if how == "task":
+        Wrong.tracking_url = url
+    else:
+        configure(tej={"tracking_url": url})
+    for call in (Wrong().run, Wrong().complete):
+        with pytest.raises(tej.Error, match=r"tracking_url .*\{native_id\}"):
+            call()
+    Wrong.tracking_url = "http://x/{job_id}"
+    if how == "task":
+        Wrong.wait = wait
+    else:
+        configure(tej={"wait": wait})
+    for call in (Wrong().run, Wrong().complete):
+        with pytest.raises(tej.Error, match="'yield' is not supported.*TejBatch"):
+            call()
+    with pytest.raises(tej.QueueDoesntExist):
+        queue.jobs()

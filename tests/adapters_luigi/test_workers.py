@@ -1,4 +1,4 @@
-"""Several worker processes, and the three ways to wait for a job."""
+"""Several worker processes: one connection, jobs started once, results everywhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from jobs import Gate, wait_until
 
 import tej
-from tej_luigi.config import Place
 from tests.adapters_luigi.tools import jobs_in
 
 Pipeline = Callable[..., "subprocess.Popen[str]"]
@@ -19,7 +18,6 @@ Pipeline = Callable[..., "subprocess.Popen[str]"]
 TASKS = """
 class One(tej_luigi.TejTask):
     n = luigi.IntParameter()
-    wait = luigi.Parameter(default="yield", significant=False)
     results = ("out",)
 
     @property
@@ -28,10 +26,9 @@ class One(tej_luigi.TejTask):
 
 class All(luigi.Task):
     count = luigi.IntParameter()
-    wait = luigi.Parameter(default="yield")
 
     def requires(self):
-        return [One(n=n, wait=self.wait) for n in range(self.count)]
+        return [One(n=n) for n in range(self.count)]
 
     def output(self):
         return luigi.LocalTarget("sum")
@@ -45,17 +42,6 @@ class All(luigi.Task):
             file.write(str(total))
 """
 
-STAYS = {
-    "worker": {
-        "keep_alive": "true",
-        "retry_external_tasks": "true",
-        "wait_interval": "0.2",
-        "wait_jitter": "0",
-    },
-    "scheduler": {"retry_delay": "0.5"},
-}
-"""A worker that sees when a job has ended."""
-
 
 def finish(process: subprocess.Popen[str]) -> str:
     """What it said; it has to end well."""
@@ -64,90 +50,52 @@ def finish(process: subprocess.Popen[str]) -> str:
     return said
 
 
-@pytest.mark.parametrize(("count", "words"), [(20, []), (5, ["--parallel-scheduling"])])
-def test_jobs_run_side_by_side_in_four_workers_that_yield(
+def test_workers_share_one_connection(
     pipeline: Pipeline,
     queue: tej.RemoteQueue,
     gate: Gate,
     starts: Path,
-    count: int,
-    words: list[str],
+    logins: Callable[[], int],
 ) -> None:
-    words = ["--count", str(count), "--workers", "4", "--local-scheduler", *words]
-    process = pipeline(TASKS, "All", *words, **STAYS)
-    # None of them can end before all of them run.
-    wait_until(lambda: jobs_in(queue, "running") == count, "all of them run")
+    words = ["--count", "12", "--workers", "6", "--local-scheduler"]
+    before = logins()
+    process = pipeline(TASKS, "All", *words)
+    wait_until(lambda: jobs_in(queue, "running") == 6, "six run")
+    # The queue of this test has logged in, too.
+    assert logins() - before == 2
     gate.open()
     said = finish(process)
-    assert Path("sum").read_text() == str(sum(range(count)))
-    assert len(starts.read_text().split()) == count
+    assert Path("sum").read_text() == str(sum(range(12)))
+    assert len(starts.read_text().split()) == 12
     assert "Traceback" not in said
+    assert logins() - before == 2
 
 
-def test_jobs_in_blocked_workers_run_as_many_as_there_are_workers(
-    pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
+def test_parallel_scheduling(
+    pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate
 ) -> None:
-    # Without keep_alive nobody would come back to a task that yields: it blocks.
-    words = ["--count", "6", "--workers", "3", "--local-scheduler"]
-    process = pipeline(TASKS, "All", *words)
-    wait_until(lambda: jobs_in(queue, "running") == 3, "three run")
     gate.open()
-    said = finish(process)
-    assert Path("sum").read_text() == "15"
-    assert len(starts.read_text().split()) == 6
+    words = ["--count", "3", "--workers", "2", "--parallel-scheduling"]
+    said = finish(pipeline(TASKS, "All", *words, "--local-scheduler"))
     assert "Traceback" not in said
-
-
-def test_tasks_that_raise_are_found_by_the_next_run(
-    pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
-) -> None:
-    words = ["--count", "3", "--wait", "raise", "--workers", "2", "--local-scheduler"]
-    process = pipeline(TASKS, "All", *words)
-    said, _ = process.communicate(timeout=120)
-    assert "not an error, it goes on" in said
-    assert not Path("sum").exists()
-    assert jobs_in(queue, "running") == 3
-    gate.open()
-    queue.wait(job.job_id for job in queue.jobs())
-    finish(pipeline(TASKS, "All", *words))
     assert Path("sum").read_text() == "3"
-    assert len(starts.read_text().split()) == 3
 
 
-def test_a_pipeline_that_dies_is_taken_up_where_its_jobs_are(
+def test_killed_pipeline_is_resumed(
     pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
 ) -> None:
     words = ["--count", "4", "--workers", "4", "--local-scheduler"]
-    process = pipeline(TASKS, "All", *words, **STAYS)
+    process = pipeline(TASKS, "All", *words)
     wait_until(lambda: jobs_in(queue, "running") == 4, "all run")
     process.kill()
     process.communicate()
     assert jobs_in(queue, "running") == 4
     gate.open()
-    finish(pipeline(TASKS, "All", *words, **STAYS))
+    finish(pipeline(TASKS, "All", *words))
     assert len(starts.read_text().split()) == 4
 
 
-def test_a_failed_job_fails_its_task_once_when_workers_yield(
-    pipeline: Pipeline, queue: tej.RemoteQueue, starts: Path, place: Place
-) -> None:
-    lines = """
-class Fails(tej_luigi.TejTask):
-    retry_count = 1
-    retry = luigi.IntParameter(significant=False)
-    inline = START + "; sleep 1; echo because >&2; exit 3"
-"""
-    words = ["Fails", "--retry", "1", "--workers", "2", "--local-scheduler"]
-    process = pipeline(lines, *words, **STAYS)
-    said, _ = process.communicate(timeout=120)
-    assert "exit code 3" in said
-    assert "because" in said
-    assert said.count("JobFailed: Job") == 1
-    # Once, and once again as asked; not by Luigi's own retries.
-    assert len(starts.read_text().split()) == 2
-
-
-def test_a_fork_leaves_the_connection_of_its_parent_alone(
+def test_fork_does_not_harm_the_parents_connection(
     pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate
 ) -> None:
     lines = """
@@ -172,7 +120,7 @@ class Main(luigi.Task):
     assert len(queue.jobs(states=["finished"])) == 8
 
 
-def test_two_pipelines_at_once_start_each_job_once(
+def test_concurrent_pipelines_start_each_job_once(
     pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
 ) -> None:
     words = ["--count", "4", "--workers", "4", "--local-scheduler"]
@@ -185,7 +133,7 @@ def test_two_pipelines_at_once_start_each_job_once(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_pipeline_leaves_its_jobs_running(
+def test_interrupted_pipeline_leaves_jobs_running(
     pipeline: Pipeline,
     queue: tej.RemoteQueue,
     gate: Gate,

@@ -1,4 +1,4 @@
-"""Luigi targets and tasks whose completeness is tej's.
+"""Luigi tasks and targets for jobs on a server: `TejTask`, `TejBatch`, `TejFileTarget`.
 
 class Simulate(TejTask):
     seed = luigi.IntParameter()
@@ -8,27 +8,29 @@ class Simulate(TejTask):
 """
 
 try:
-    import luigi as _luigi  # noqa: F401 (says at once what is missing)
+    import luigi as _luigi  # noqa: F401 (a clear error if it is missing)
 except ImportError as error:
     raise ImportError(
-        "tej_luigi needs Luigi: pip install 'tej[luigi]' (with Python 3.10 to 3.13)"
+        "tej_luigi needs Luigi: pip install 'tej[luigi]' (Python 3.10 to 3.13)"
     ) from error
 
 from tej_luigi.batch import TejBatch
-from tej_luigi.config import tej as settings
-from tej_luigi.ended import TejJobEnded
-from tej_luigi.file_system import (
+from tej_luigi.config import TejConfig as settings
+from tej_luigi.files import (
+    ParentNotFound,
     PathExists,
     PathIsDirectory,
     PathIsNotADirectory,
     PathNotFound,
     TejFileSystem,
 )
-from tej_luigi.file_target import TejFileTarget
-from tej_luigi.job_target import TejJobTarget
+from tej_luigi.results import Optional, TejResultTarget
+from tej_luigi.targets import TejFileTarget, TejJobTarget
 from tej_luigi.task import TejTask
 
 __all__ = [
+    "Optional",
+    "ParentNotFound",
     "PathExists",
     "PathIsDirectory",
     "PathIsNotADirectory",
@@ -36,8 +38,8 @@ __all__ = [
     "TejBatch",
     "TejFileSystem",
     "TejFileTarget",
-    "TejJobEnded",
     "TejJobTarget",
+    "TejResultTarget",
     "TejTask",
     "settings",
 ]

@@ -1,110 +1,103 @@
-"""`TejBatch`: many jobs in one worker slot, with one watcher."""
+"""`TejBatch`: many jobs in one worker slot, with one request that waits for all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import luigi
 
-from tej.errors import ConnectionFailed, Error, JobAlreadyExists, JobFailed
-from tej_luigi.config import tej
-from tej_luigi.sweep import Sweep
+import tej
+from tej import JobAlreadyExists, JobFailed
+from tej_luigi.config import TejConfig
+from tej_luigi.display import Display
+from tej_luigi.job_status import asking
+from tej_luigi.run import JobRun, describe_failures
 from tej_luigi.task import TejTask
-from tej_luigi.watching import Display, listening, lost
-
-SHOWN = 5
-"""Failed jobs whose errors are told in full."""
 
 
 class TejBatch(luigi.Task):
-    """Complete when all of its jobs are.
+    """Runs the jobs of several tasks; complete if the jobs of all have succeeded.
 
-    What is done stays done when one fails: the next run finds it.
+    A failure of one job does not affect the others.
     """
 
-    poll: float | None = None
-    """As in the configuration: seconds between two looks at how far it is."""
+    @property
+    def poll(self) -> float | None:
+        """Seconds between two updates of the status message; default as configured."""
+        return None
 
     accepts_messages = True
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        tej.share_with_children()
+
     def jobs(self) -> Iterable[TejTask]:
-        """The tasks whose jobs these are; they are not run by Luigi themselves."""
-        raise NotImplementedError(f"{self.task_family} has to say what its jobs() are")
+        """The tasks; Luigi does not run them itself."""
+        raise NotImplementedError(f"{self.task_family} has to define jobs()")
 
     def requires(self) -> Any:
-        """What its jobs require."""
+        """The requirements of all tasks."""
         required = (one for task in self.jobs() for one in task.deps())
         return list(dict.fromkeys(required))
 
     def output(self) -> list[Any]:
-        """What its jobs give."""
+        """The outputs of all tasks, in the order of `jobs()`."""
         return [task.output() for task in self.jobs()]
 
     def complete(self) -> bool:
-        """Whether all of its jobs are; raises tej.Error if that cannot be known."""
-        try:
-            tasks = list(self.jobs())
-        except Exception:
-            if any(not task.complete() for task in self.deps()):
-                # They may be made of what is not there yet.
-                return False
-            raise
-        return all(_is_complete(task) for task in tasks)
+        """Whether all jobs have succeeded.
 
-    def run(self) -> None:
-        """Start what does not exist, wait for all, and fetch what is done.
-
-        Raises JobFailed at the end, if some have not finished well.
+        Raises tej.Error if the server gives no answer.
         """
-        sweep = Sweep(self.jobs())
-        display = Display(self)
-        poll = tej().poll if self.poll is None else self.poll
-        sweep.start()
-        with listening(self, sweep.kill):
-            while sweep.pending:
-                try:
-                    display.message(sweep.describe())
-                    display.progress(sweep.percent)
-                    sweep.wait(poll)
-                except ConnectionFailed as error:
-                    display.message(lost(error, poll))
-        display.message(sweep.describe())
-        if sweep.errors:
-            # Some may be of the task's own making: then it is seen where.
-            raise JobFailed(_tell(sweep)) from next(iter(sweep.errors.values()))
+        with asking(self):
+            try:
+                tasks = list(self.jobs())
+            except Exception:
+                if any(not task.complete() for task in self.deps()):
+                    # jobs() may read the output of a required task.
+                    return False
+                raise
+            return all(_is_complete(task) for task in tasks)
+
+    def run(self) -> Generator[Any, Any, None]:
+        """Start the jobs that do not exist, wait for all, and fetch their results.
+
+        Raises JobFailed at the end, with all failures, if there are any.  Like
+        `TejTask.run`, this is done when the returned generator is made.
+        """
+        tasks = list(self.jobs())
+        for task in tasks:
+            task.check_settings()
+        run = JobRun(self, tasks)
+        run.run(TejConfig().poll if self.poll is None else self.poll, _show)
+        if run.errors:
+            # The cause shows where an error in the code of a task was raised.
+            raise JobFailed(describe_failures(run)) from next(iter(run.errors.values()))
+        return (_ for _ in ())
+
+
+def _show(display: Display, run: JobRun) -> None:
+    counts = run.batch.count_states()
+    words = [f"{number} {state}" for state, number in counts.items() if number]
+    total = len(run.tasks)
+    display.message(f"{total} jobs: {', '.join(words) or 'none yet'}")
+    display.progress(100 * (counts["done"] + counts["failed"]) // max(1, total))
 
 
 def _is_complete(task: TejTask) -> bool:
     try:
         return task.complete()
     except Exception as error:
-        # That it can be no job is told by `run`, which starts the others.
-        if isinstance(error, JobAlreadyExists) or not _can_be_named(task):
+        # run() reports a task that cannot be a job, after it has started the others.
+        if isinstance(error, JobAlreadyExists) or not _has_id(task):
             return False
         raise
 
 
-def _can_be_named(task: TejTask) -> bool:
+def _has_id(task: TejTask) -> bool:
     try:
         return bool(task.job_id)
     except Exception:
         return False
-
-
-def _tell(sweep: Sweep) -> str:
-    shown = [f"{task}: {_words(error)}" for task, error in sweep.errors.items()]
-    rest = len(shown) - SHOWN
-    more = [f"... and {rest} more"] if rest > 0 else []
-    head = (
-        f"{len(shown)} of {sweep.total} tasks failed; what is done stays done, and is "
-        "found by the next run"
-    )
-    return "\n\n".join([head, *shown[:SHOWN], *more])
-
-
-def _words(error: Exception) -> str:
-    """Those of other libraries may make no sense without what they are."""
-    if isinstance(error, Error):
-        return str(error)
-    return f"{type(error).__name__}: {error}"

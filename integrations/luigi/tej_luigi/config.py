@@ -1,4 +1,4 @@
-"""What the section `[tej]` of Luigi's configuration, and the environment, say."""
+"""Configuration: the section `[tej]` of luigi.cfg, and the environment variables."""
 
 from __future__ import annotations
 
@@ -10,73 +10,75 @@ import luigi
 from luigi.parameter import ParameterVisibility
 
 from tej.destination import Destination
-from tej.errors import InvalidDestination
+from tej.errors import Error, InvalidDestination
 
-WAITS = ("yield", "block", "raise")
-QUEUE = "~/.tej"
+DEFAULT_QUEUE = "~/.tej"
+URL_FIELDS = ("job_id", "native_id", "host", "queue")
+"""Names that `tracking_url` may contain in braces."""
 
 
-class tej(luigi.Config):
-    """Section `[tej]` of luigi.cfg or luigi.toml; as an option `--tej-queue`, ...
+class TejConfig(luigi.Config):
+    """Section `[tej]` of luigi.cfg or luigi.toml, or options such as `--tej-queue`.
 
-    What a task says itself goes before; the environment comes after.
+    An attribute of a task overrides its setting.  A setting overrides the environment.
     """
 
     destination: Any = luigi.OptionalParameter(
         default=None,
-        # It may hold a password.
+        # The destination may contain a password.
         significant=False,
         visibility=ParameterVisibility.PRIVATE,
-        description="[user@]host[:port] or local:; otherwise $TEJ_DESTINATION",
+        description="[user@]host[:port] or local:; default $TEJ_DESTINATION",
     )
     queue: Any = luigi.OptionalParameter(
         default=None,
-        description=f"the queue's path there; otherwise $TEJ_QUEUE, or {QUEUE}",
+        description=f"path of the queue there; default $TEJ_QUEUE or {DEFAULT_QUEUE}",
     )
     runtime: Any = luigi.OptionalParameter(
         default=None,
-        description="what a queue is made with, if there is none; otherwise "
-        "$TEJ_RUNTIME, or what fits the server",
+        description="runtime of a queue that has to be created; default $TEJ_RUNTIME "
+        "or detected",
     )
-    wait: Any = luigi.ChoiceParameter(
-        choices=WAITS,
-        default="yield",
-        description="what a task does while its job runs",
+    wait: Any = luigi.Parameter(
+        default="block",
+        description="only 'block': a task keeps its worker slot while its job runs",
     )
     poll: Any = luigi.FloatParameter(
         default=10.0,
-        description="seconds between two looks at what a running job prints",
+        description="seconds between two updates of a running task's status message",
     )
     retry: Any = luigi.IntParameter(
-        default=0,
-        description="how often a job that failed is started again; the server counts",
+        default=0, description="maximum number of restarts of a failed or lost job"
     )
     fresh: Any = luigi.FloatParameter(
         default=30.0,
-        description="seconds for which it is believed that a finished job is finished",
+        description="seconds for which the status of a finished job is cached",
     )
     results_directory: Any = luigi.Parameter(
-        default="results", description="where results are fetched to"
+        default="results", description="local directory for fetched results"
     )
     tracking_url: Any = luigi.OptionalParameter(
         default=None,
-        description="shown with a task: {job_id}, {native_id}, {host}, {queue} are "
-        "replaced",
+        description="URL shown with a running task; {job_id}, {native_id}, {host} and "
+        "{queue} are replaced",
     )
     accept_new_host_key: Any = luigi.BoolParameter(
-        default=False, description="accept the key of a server never seen before"
+        default=False, description="accept the host key of an unknown server"
     )
+
+    @classmethod
+    def get_task_family(cls) -> str:
+        """The name of the section, and the prefix of the command-line options."""
+        return "tej"
 
 
 @dataclass(frozen=True)
-class Place:
-    """A queue on a server: what is needed to open it, and what may be shown of it."""
+class QueueAddress:
+    """Destination, path and runtime of a queue; the repr hides the password."""
 
     destination: str = field(repr=False)
     queue: str
     runtime: str | None = None
-    is_bare: bool = False
-    """Known from what is shown of it: without a password, if there is one."""
 
     @property
     def shown(self) -> str:
@@ -85,29 +87,53 @@ class Place:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The same for all ways to name it; no secret is in it."""
+        """Equal for all spellings of the same queue; contains no secret."""
         return self.shown, self.queue
 
 
-def find_place(
+def find_address(
     destination: str | None = None,
     queue: str | None = None,
     runtime: str | None = None,
-) -> Place:
-    """What is given, else what is configured, else what the environment says.
+) -> QueueAddress:
+    """The arguments, completed from the configuration, then from the environment.
 
-    Raises InvalidDestination if there is none.
+    Raises InvalidDestination if there is no destination anywhere.
     """
-    config = tej()
+    config = TejConfig()
     where = destination or config.destination or os.environ.get("TEJ_DESTINATION")
     if not where:
         raise InvalidDestination(
-            "No destination: give one in the section [tej] of luigi.cfg, in "
-            "TEJ_DESTINATION, or as the task's `destination`"
+            "No destination: set it in section [tej] of luigi.cfg, in "
+            "$TEJ_DESTINATION, or as the task's attribute `destination`"
         )
     Destination.parse(where)
-    return Place(
+    return QueueAddress(
         where,
-        str(queue or config.queue or os.environ.get("TEJ_QUEUE") or QUEUE),
+        str(queue or config.queue or os.environ.get("TEJ_QUEUE") or DEFAULT_QUEUE),
         runtime or config.runtime or os.environ.get("TEJ_RUNTIME") or None,
     )
+
+
+def check_wait(wait: object) -> None:
+    """Raise Error for the former values of `wait`, `yield` and `raise`."""
+    if wait not in (None, "block"):
+        raise Error(
+            f"wait = {wait!r} is not supported: a task keeps its worker slot while "
+            "its job runs. Remove the setting; to run more jobs at once, put them into "
+            "a TejBatch or raise --workers (all workers share one connection)"
+        )
+
+
+def check_tracking_url(template: str | None) -> None:
+    """Raise Error for a template that cannot be filled in."""
+    if template is None:
+        return
+    known = ", ".join(f"{{{name}}}" for name in URL_FIELDS)
+    try:
+        template.format_map(dict.fromkeys(URL_FIELDS, ""))
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+        raise Error(
+            f"Cannot fill in tracking_url {template!r} ({error!r}): it may contain "
+            f"{known}; write {{{{ and }}}} for literal braces"
+        ) from error

@@ -1,4 +1,4 @@
-"""A task's work as a directory: rendered with its parameters, or made of a script."""
+"""Template rendering: `{{name}}` in scripts and files, and the job's directory."""
 
 from __future__ import annotations
 
@@ -17,53 +17,83 @@ from pathlib import Path
 
 from tej.errors import InvalidJobDirectory
 from tej.job.directory import DEFAULT_SCRIPT, Entry, scan
+from tej_luigi.shell_quoting import CannotQuote, ShellContext, is_shell
 
-_VARIABLE = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
+_VARIABLE = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *(\| *raw *)?\}\}")
 
 
-def render(text: str, variables: Mapping[str, str], what: str) -> str:
-    """The text with each `{{name}}` replaced.
+def render(text: str, variables: Mapping[str, str], where: str) -> str:
+    """The text with each `{{name}}` replaced by the value of the variable.
 
-    Raises InvalidJobDirectory for a name that is not among the variables.
+    Raises InvalidJobDirectory, which mentions `where`, for an unknown name.
     """
+    return _VARIABLE.sub(lambda match: _value(match, variables, where), text)
 
-    def value(match: re.Match[str]) -> str:
+
+def render_shell(text: str, variables: Mapping[str, str], where: str) -> str:
+    """As `render`, for a shell script: values are quoted, except `{{name | raw}}`.
+
+    Scripts for other interpreters, according to their first line, get values as they
+    are.
+    """
+    if not is_shell(text):
+        return render(text, variables, where)
+    context = ShellContext(text)
+    rendered = []
+    end = 0
+    for match in _VARIABLE.finditer(text):
+        context.read(text[end : match.start()])
+        value = _value(match, variables, where)
+        rendered += [text[end : match.start()], value]
+        end = match.end()
+        if match[2]:
+            context.read(value)
+            continue
         try:
-            return variables[match[1]]
-        except KeyError:
-            known = ", ".join(sorted(variables)) or "none"
+            rendered[-1] = context.quote(value)
+        except CannotQuote as error:
             raise InvalidJobDirectory(
-                f"{what} has {match[0]}, which is no variable of the task (known: "
-                f"{known}): add it in the task's variables()"
+                f"{where}: {match[0]} is {value!r}, which cannot be quoted here "
+                f"({error}); {{{{{match[1]} | raw}}}} inserts it without quoting"
             ) from None
+    return "".join([*rendered, text[end:]])
 
-    return _VARIABLE.sub(value, text)
+
+def _value(match: re.Match[str], variables: Mapping[str, str], where: str) -> str:
+    try:
+        return variables[match[1]]
+    except KeyError:
+        known = ", ".join(sorted(variables)) or "none"
+        raise InvalidJobDirectory(
+            f"{where}: {match[0]} is not a variable of the task (known: {known}); only "
+            "significant, public parameters are, and what the task's variables() adds"
+        ) from None
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a job's directory is made of."""
+    """The parts that a job's directory is made of."""
 
     directory: Path | None
     rendered: Sequence[str]
-    """Patterns of the files in it that are rendered."""
+    """Patterns of the files that are rendered."""
     inline: str | None
     """The text of `start.sh`."""
     variables: Mapping[str, str]
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """The job's directory.  One that was made is removed afterwards.
+        """The job's directory.  A temporary one is removed afterwards.
 
-        Raises InvalidJobDirectory for what cannot be a job.
+        Raises InvalidJobDirectory if the parts make no job.
         """
         if self.directory is None and self.inline is None:
             raise InvalidJobDirectory("The task has neither `directory` nor `inline`")
         if self.directory is not None and not self.rendered and self.inline is None:
             yield self.directory
             return
-        with tempfile.TemporaryDirectory(prefix="tej-luigi-") as made:
-            folder = Path(made)
+        with tempfile.TemporaryDirectory(prefix="tej-luigi-") as temporary:
+            folder = Path(temporary)
             if self.directory is not None:
                 self._copy(self.directory, folder)
             if self.inline is not None:
@@ -85,8 +115,8 @@ class Recipe:
                 _link(entry.source, target)
         if unused:
             raise InvalidJobDirectory(
-                f"No file in '{directory}' is called '{min(unused)}': see the task's "
-                "`rendered`"
+                f"No file in '{directory}' matches '{min(unused)}', a pattern in the "
+                "task's `rendered`"
             )
 
     def _matching(self, path: str) -> set[str]:
@@ -94,11 +124,11 @@ class Recipe:
 
     def _render(self, entry: Entry, target: Path) -> None:
         try:
-            # As bytes: the ends of lines stay as they are.
+            # read_text() would change the ends of lines.
             text = entry.source.read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidJobDirectory(
-                f"'{entry.source}' cannot be rendered: {error}"
+                f"Cannot render '{entry.source}': {error}"
             ) from error
         rendered = render(text, self.variables, f"'{entry.source}'")
         target.write_bytes(rendered.encode())
@@ -111,13 +141,13 @@ class Recipe:
         if not text.endswith("\n"):
             text += "\n"
         target.unlink(missing_ok=True)
-        target.write_bytes(render(text, self.variables, "`inline`").encode())
+        target.write_bytes(render_shell(text, self.variables, "`inline`").encode())
         target.chmod(0o755)
 
     def fingerprint(self) -> tuple[object, ...] | None:
-        """As long as it stays so, what `folder` gives has the same contents.
+        """A value that changes whenever the content of `folder` changes.
 
-        None if that cannot be told: something was changed just now.
+        None if a file was changed so recently that its time may not show a change.
         """
         entries: tuple[object, ...] = ()
         if self.directory is not None:
@@ -130,7 +160,7 @@ class Recipe:
 
 
 RECENT_NS = 2_000_000_000
-"""File systems count time in steps: within one, a change cannot be seen."""
+"""Resolution of the modification times of common file systems, with a margin."""
 
 
 def _is_recent(entry: Entry) -> bool:

@@ -1,4 +1,9 @@
-"""What was fetched of a job: where it is on this machine, and whether it is all."""
+"""Results of a job: targets that fetch when they are opened, and the local cache.
+
+The cache of a job is the directory RESULTS/JOB-ID.  A file `.tej-results.json` in it
+records which attempt of the job the files belong to; they are used only if the server
+reports a success of the very same attempt.
+"""
 
 from __future__ import annotations
 
@@ -6,73 +11,192 @@ import glob
 import json
 import os
 import posixpath
+import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol, overload
 
 import luigi
+from luigi.format import Format
 
 from tej.job.status import JobStatus
 
 NOTE = ".tej-results.json"
-"""Written when all was fetched: of which run of the job, what was asked for, and which
-files came of it."""
 
 
-class Results:
-    """The results of one job in a directory of this machine."""
+class Optional(str):
+    """A name in `results` that the job need not produce: `Optional("*.log")`."""
 
-    def __init__(self, parent: Path, job_id: str, patterns: Sequence[str]) -> None:
-        self.parent = parent
-        self.folder = parent / job_id
-        self.job_id = job_id
+    __slots__ = ()
+
+
+class HasResults(Protocol):
+    """A task whose job has results."""
+
+    def job_succeeded(self) -> bool: ...
+
+    def fetch_results(self) -> Path: ...
+
+
+class TejResultTarget(luigi.LocalTarget):
+    """A result of a job.  `open()` and `path` fetch it to this machine first.
+
+    Both raise tej.Error if the job has not finished with exit code 0.
+    """
+
+    def __init__(
+        self, task: HasResults, name: str, format: Format | None = None
+    ) -> None:
+        self.task = task
+        self.name = name
+        super().__init__(name, format)
+
+    def __str__(self) -> str:
+        # Luigi logs targets; that must not fetch anything.
+        return f"{self.name} of {self.task}"
+
+    def __repr__(self) -> str:
+        return f"<TejResultTarget {self}>"
+
+    @property
+    def path(self) -> str:
+        """The path of the file on this machine, after fetching it if necessary."""
+        return str(self.task.fetch_results() / self.name)
+
+    @path.setter
+    def path(self, value: str) -> None:
+        # Set by the constructor of luigi.LocalTarget.
+        pass
+
+    def exists(self) -> bool:
+        """Whether the job has finished with exit code 0 and has this result."""
+        if not self.task.job_succeeded():
+            return False
+        is_certain = not isinstance(self.name, Optional) and not glob.has_magic(
+            self.name
+        )
+        return is_certain or os.path.lexists(self.path)
+
+    def open(self, mode: str = "r") -> Any:
+        """The file for reading, in the target's format."""
+        if "r" not in mode:
+            raise ValueError(f"{self} is read-only: mode must be 'r', not {mode!r}")
+        return super().open(mode)
+
+
+class ResultList(Sequence[TejResultTarget]):
+    """The results that match a pattern; fetched when the list is first looked at.
+
+    Before the job has succeeded, the only element is a target for the pattern itself,
+    which does not exist.
+    """
+
+    def __init__(self, task: HasResults, pattern: str) -> None:
+        self.task = task
+        self.pattern = pattern
+
+    def __repr__(self) -> str:
+        return f"<ResultList {self.pattern} of {self.task}>"
+
+    def _targets(self) -> list[TejResultTarget]:
+        if not self.task.job_succeeded():
+            return [TejResultTarget(self.task, self.pattern)]
+        names = ResultFiles(self.task.fetch_results(), [self.pattern]).names()
+        return [TejResultTarget(self.task, name) for name in names]
+
+    def __len__(self) -> int:
+        return len(self._targets())
+
+    def __iter__(self) -> Iterator[TejResultTarget]:
+        return iter(self._targets())
+
+    @overload
+    def __getitem__(self, index: int) -> TejResultTarget: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TejResultTarget]: ...
+    def __getitem__(
+        self, index: int | slice
+    ) -> TejResultTarget | list[TejResultTarget]:
+        return self._targets()[index]
+
+
+def result_targets(
+    task: HasResults, patterns: Iterable[str]
+) -> dict[str, TejResultTarget | ResultList]:
+    """A target for each name, and a list for each pattern.  Asks nothing."""
+    return {
+        one: (ResultList if glob.has_magic(one) else TejResultTarget)(task, one)
+        for one in patterns
+    }
+
+
+class ResultFiles:
+    """The local copy of some results of one job."""
+
+    def __init__(self, folder: Path, patterns: Sequence[str]) -> None:
+        self.folder = folder
         self.patterns = list(patterns)
 
-    def targets(self) -> dict[str, luigi.LocalTarget | list[luigi.LocalTarget]]:
-        """By the names asked for: the file; for one with wildcards, those there are."""
-        return {one: self._target(one) for one in self.patterns}
-
-    def _target(self, pattern: str) -> luigi.LocalTarget | list[luigi.LocalTarget]:
-        if not glob.has_magic(pattern):
-            return luigi.LocalTarget(str(self.folder / pattern))
+    def names(self) -> list[str]:
+        """The fetched files and directories that match."""
         noted = [PurePosixPath(one) for one in self._read_note()["fetched"]]
-        # A directory that was fetched is named by the files in it.
-        named = {above for one in noted for above in (one, *one.parents)}
-        found = sorted(one for one in named if _is_named(one, pattern))
-        return [luigi.LocalTarget(str(self.folder / one)) for one in found]
+        # A fetched directory appears in the note only by the files in it.
+        known = {above for one in noted for above in (one, *one.parents)}
+        return sorted(
+            str(one)
+            for one in known
+            if any(_matches(one, pattern) for pattern in self.patterns)
+        )
 
-    def fetched(self, status: JobStatus) -> bool:
-        """Whether all that is asked for is here, and is of that very run."""
+    def is_current(self, status: JobStatus) -> bool:
+        """Whether all of them are here and belong to this attempt of the job."""
         if not self.patterns:
             return True
         note = self._read_note()
         if note["run"] != _run(status) or not set(self.patterns) <= set(note["asked"]):
             return False
-        plain = [one for one in self.patterns if not glob.has_magic(one)]
-        came = [one for one in note["fetched"] if self._asks_for(one)]
+        plain = [
+            one
+            for one in self.patterns
+            if not glob.has_magic(one) and not isinstance(one, Optional)
+        ]
+        came = [one for one in note["fetched"] if self._includes(one)]
         return all(os.path.lexists(self.folder / one) for one in plain + came)
 
-    def note(self, status: JobStatus, files: Iterable[Path]) -> None:
-        """All was fetched: these files.  Others that were fetched before, of another
-        run of the job or by the same patterns, are removed."""
+    def record(
+        self,
+        status: JobStatus,
+        files: Iterable[Path],
+        hook: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Note that these files were fetched, and call `hook`.
+
+        Removes files that were fetched before and are no results any more.  If `hook`
+        raises or the process dies in it, the results will be fetched again.
+        """
         known = self._read_note()
         asked = set(self.patterns)
         fetched = {file.relative_to(self.folder).as_posix() for file in files}
         if known["run"] == _run(status):
             asked |= set(known["asked"])
-            fetched |= {one for one in known["fetched"] if not self._asks_for(one)}
+            fetched |= {one for one in known["fetched"] if not self._includes(one)}
         self._remove(set(known["fetched"]) - fetched)
-        self._write_note(
-            {"run": _run(status), "asked": sorted(asked), "fetched": sorted(fetched)}
-        )
+        note = {"asked": sorted(asked), "fetched": sorted(fetched)}
+        self._write_note({"run": None, **note})
+        hook()
+        self._write_note({"run": _run(status), **note})
 
-    def _asks_for(self, name: str) -> bool:
+    def remove(self) -> None:
+        """Delete the local copy with everything in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _includes(self, name: str) -> bool:
         path = PurePosixPath(name)
         return any(
-            _is_named(one, pattern)
+            _matches(one, pattern)
             for pattern in self.patterns
             for one in (path, *path.parents)
         )
@@ -82,7 +206,7 @@ class Results:
         for name in names:
             path = self.folder / name
             if path.parent.resolve() != top / PurePosixPath(name).parent:
-                # Behind a link is what has another name.
+                # A parent directory is a link now: the file has another name, too.
                 continue
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -103,22 +227,69 @@ class Results:
             found = json.loads((self.folder / NOTE).read_text("utf-8"))
         except (OSError, ValueError):
             return nothing
-        # Else it is not ours: jobs may have written, and we fetched, anything.
+        # A job may produce, and we may fetch, any file of that name.
         is_ours = isinstance(found, dict) and found.keys() == nothing.keys()
         return found if is_ours and all(map(_is_below, found["fetched"])) else nothing
 
 
+PRESENT = """
+# [DIRECTORY COUNT PATTERN...]...: print 1 for each pattern that matches, else 0
+while [ $# -gt 0 ]; do
+    directory=$1 count=$2
+    shift 2
+    while [ "$count" -gt 0 ]; do
+        (
+            cd -- "$directory" || exit
+            [ ! -e "$1" ] && [ ! -h "$1" ] || exit 0
+            IFS=
+            set -- $1
+            eval "last=\\${$#}"
+            [ -e "$last" ] || [ -h "$last" ]
+        ) 2>/dev/null && printf 1 || printf 0
+        shift
+        count=$((count - 1))
+    done
+done
+"""
+
+
+def present_patterns(
+    shell: Callable[..., bytes], wanted: Mapping[str, tuple[JobStatus, Sequence[str]]]
+) -> dict[str, list[str]]:
+    """For each job id the patterns to download: optional ones only if they match.
+
+    Costs a round trip only if there are optional patterns.
+    """
+    optional = {
+        job_id: [one for one in patterns if isinstance(one, Optional)]
+        for job_id, (_, patterns) in wanted.items()
+    }
+    words: list[str] = []
+    for job_id, names in optional.items():
+        if names:
+            words += [str(wanted[job_id][0].directory), str(len(names)), *names]
+    flags = iter(shell(PRESENT, *words, again=True).decode() if words else "")
+    missing = {
+        job_id: {name for name in names if next(flags, "1") == "0"}
+        for job_id, names in optional.items()
+    }
+    return {
+        job_id: [one for one in patterns if one not in missing[job_id]]
+        for job_id, (_, patterns) in wanted.items()
+    }
+
+
 def _is_below(name: object) -> bool:
-    """Whether it is a path that stays in the directory it starts from."""
+    """Whether a path stays in the directory that it is relative to."""
     if not isinstance(name, str):
         return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
 
 
-def _is_named(path: PurePosixPath, pattern: str) -> bool:
-    """Whether a pattern stands for this very path, as shells have it: what has a dot in
-    front has to be asked for with it.  A file may be called like a pattern."""
+def _matches(path: PurePosixPath, pattern: str) -> bool:
+    """Whether the pattern matches as in the shell: a leading dot must be explicit, and
+    a file whose name is the pattern matches."""
     wanted = PurePosixPath(posixpath.normpath(pattern))
     return path == wanted or (
         len(path.parts) == len(wanted.parts)
@@ -130,10 +301,11 @@ def _is_named(path: PurePosixPath, pattern: str) -> bool:
 
 
 def _run(status: JobStatus) -> dict[str, Any]:
-    """What tells one run of a job from another under the same id.
+    """Identifies one attempt of a job.
 
-    Times are in whole seconds, in which a short job is deleted and run again; the
-    runtime's own name for it is another then."""
+    Times have a resolution of a second, in which a short job can be deleted and run
+    again; host and native id tell the two apart.
+    """
     about = status.as_dict()
     times = ("submitted", "started", "ended")
     return {key: about[key] for key in ("id", "attempt", *times, "host", "native_id")}

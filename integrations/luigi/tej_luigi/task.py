@@ -1,92 +1,150 @@
-"""`TejTask`: a job described by a task; complete when the job is, and its results here.
+"""`TejTask`: a Luigi task that is a job on a server; complete if the job succeeded.
 
-What belongs to the job is said by attributes, or properties of the same name, as Luigi
-does for `priority` and the like: so they are never part of a task's id.
+Attributes of the job are properties of the class, like Luigi's own `priority`.  They
+are no parameters, and so no part of the task's id.  A subclass sets them as class
+attributes, or overrides the properties where they depend on parameters.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import luigi
 from luigi.parameter import ParameterVisibility
-from luigi.worker import worker
 
-from tej.errors import (
-    ConnectionFailed,
+import tej
+from tej import (
     Error,
+    Job,
     JobAlreadyExists,
+    JobNotFound,
+    JobSpec,
+    JobState,
+    JobStatus,
     JobStillRunning,
-    WaitTimeout,
+    Resources,
+    signature,
 )
-from tej.job.resources import Resources
-from tej.job.signature import make_id, signature
-from tej.job.status import JobState, JobStatus, check_job_id
-from tej.queue import JobSpec
-from tej_luigi.config import WAITS, Place, find_place, tej
-from tej_luigi.ended import TejJobEnded
-from tej_luigi.job_target import TejJobTarget
-from tej_luigi.queues import OpenQueue, open_queue
-from tej_luigi.rendering import Recipe, render
-from tej_luigi.results import Results
-from tej_luigi.statuses import take_along
-from tej_luigi.watching import Display, describe, listening, lost
+from tej.job.signature import make_id
+from tej.job.status import check_job_id
+from tej_luigi.config import (
+    QueueAddress,
+    TejConfig,
+    check_tracking_url,
+    check_wait,
+    find_address,
+)
+from tej_luigi.connections import open_queue, with_patience
+from tej_luigi.display import Display
+from tej_luigi.job_status import add_to_requests, asking
+from tej_luigi.rendering import Recipe, render, render_shell
+from tej_luigi.results import ResultFiles, result_targets
+from tej_luigi.run import JobRun, wanted_patterns
+from tej_luigi.targets import TaskJobTarget
 
-if TYPE_CHECKING:
-    from tej.queue import RemoteQueue
 
+class JobAttributes(luigi.Task):
+    """The attributes of a `TejTask` that describe its job."""
 
-class TejTask(luigi.Task):
-    """A job on a server: started if it does not exist, awaited if it runs, its results
-    fetched if it is done, whoever asks and from wherever."""
+    @property
+    def directory(self) -> str | os.PathLike[str] | None:
+        """Local directory to upload; a required task may create it."""
+        return None
 
-    directory: str | os.PathLike[str] | None = None
-    """What is sent.  It may be made by a task that this one requires."""
-    rendered: Sequence[str] = ()
-    """Patterns of files in it (`*.in`, `etc/run.cfg`) in which `{{name}}` becomes the
-    value of the task's parameter."""
-    inline: str | None = None
-    """The text of a script, rendered: alone, or as `start.sh` in the directory."""
-    command: str | None = None
-    """A file of the directory (by default `start.sh`), with or without arguments, or a
-    command for the server's shell; rendered."""
-    environment: Mapping[str, str] = {}
-    """Variables the job sees; rendered, and part of what makes it the same work."""
-    results: Sequence[str] = ()
-    """What is fetched: paths in the job's directory, with or without wildcards."""
-    job_resources: Resources | None = None
-    """What it asks of the machine.  (`resources` is Luigi's own.)"""
-    labels: Mapping[str, str] = {}
-    login: bool = False
-    """Read first what a login shell reads."""
-    job_id_is_task_id = False
-    """Name the job by the task's id, not by the signature of the work."""
+    @property
+    def rendered(self) -> Sequence[str]:
+        """Patterns of files in it (`*.in`, `etc/run.cfg`) to replace `{{name}}` in."""
+        return ()
 
-    destination: str | None = None
-    queue: str | None = None
-    runtime: str | None = None
-    wait: str | None = None
-    poll: float | None = None
-    retry: int | None = None
-    results_directory: str | os.PathLike[str] | None = None
-    tracking_url: str | None = None
-    """These are as in the section `[tej]` of the configuration, and go before it."""
+    @property
+    def inline(self) -> str | None:
+        """Text of a script, rendered; the only file, or `start.sh` in the directory."""
+        return None
 
-    accepts_messages = True
+    @property
+    def command(self) -> str | None:
+        """A file of the directory with arguments, or a shell command; rendered.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        take_along(self)
+        Default: `start.sh`.
+        """
+        return None
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Environment variables of the job; the values are rendered."""
+        return {}
+
+    @property
+    def results(self) -> Sequence[str]:
+        """Files to fetch: paths or patterns in the job's directory.
+
+        `Optional(name)` is one that the job need not produce.
+        """
+        return ()
+
+    @property
+    def job_resources(self) -> Resources | None:
+        """Resources to request for the job.  (`resources` is Luigi's own.)"""
+        return None
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels of the job, as for `tej submit`."""
+        return {}
+
+    @property
+    def login(self) -> bool:
+        """Whether the login profile is sourced before the job starts."""
+        return False
+
+    @property
+    def job_id_is_task_id(self) -> bool:
+        """Whether the job is named by the task's id in place of its signature."""
+        return False
+
+    # Settings of the section [tej], for one task.
+
+    @property
+    def destination(self) -> str | None:
+        """See `TejConfig`; None for the configured value, as in all that follow."""
+        return None
+
+    @property
+    def queue(self) -> str | None:
+        return None
+
+    @property
+    def runtime(self) -> str | None:
+        return None
+
+    @property
+    def wait(self) -> str | None:
+        return None
+
+    @property
+    def poll(self) -> float | None:
+        return None
+
+    @property
+    def retry(self) -> int | None:
+        return None
+
+    @property
+    def results_directory(self) -> str | os.PathLike[str] | None:
+        return None
+
+    @property
+    def tracking_url(self) -> str | None:
+        return None
 
     def variables(self) -> Mapping[str, object]:
-        """What `{{name}}` stands for: the parameters that are significant and public,
-        as they are written on the command line.  To be extended."""
+        """Values for `{{name}}`: the significant, public parameters, in the form of the
+        command line.  Subclasses may add others."""
         parameters = dict(self.get_params())
         return {
             name: parameters[name].serialize(value)
@@ -95,58 +153,87 @@ class TejTask(luigi.Task):
             and parameters[name].visibility == ParameterVisibility.PUBLIC
         }
 
-    # What it is, and where.
+
+class TejTask(JobAttributes):
+    """A job: started if it does not exist, awaited if it runs, found if it is done."""
+
+    accepts_messages = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        tej.share_with_children()
+        add_to_requests(self)
+
+    def after_fetch(self) -> None:
+        """Called when the results have been fetched to this machine; does nothing.
+
+        To be overridden.  If it raises, the results are fetched and this is called
+        again, when the task runs again or a result is opened.
+        """
+
+    # Completeness.
 
     @property
-    def place(self) -> Place:
-        """Where the job runs.  Raises InvalidDestination if nothing says so."""
-        return find_place(self.destination, self.queue, self.runtime)
+    def address(self) -> QueueAddress:
+        """The queue of the job.  Raises InvalidDestination if none is configured."""
+        return find_address(self.destination, self.queue, self.runtime)
 
     @property
     def job_id(self) -> str:
-        """The id of its job.
+        """The id of the job.
 
-        Raises InvalidJobDirectory if that is made from a directory which is not there.
+        Raises InvalidJobDirectory if it depends on a directory that does not exist.
         """
         if self.job_id_is_task_id:
             return check_job_id(self.task_id)
         return self._signed.job_id
 
-    def status(self) -> JobStatus | None:
-        """What the server knows of the job; None if there is none."""
-        return self._status_of(self.job_id)
+    @property
+    def job(self) -> TaskJob:
+        """A `tej.Job`: `status()`, `logs()`, `kill()`, `delete()`, `retry()`, ..."""
+        return TaskJob(self)
 
-    def _status_of(self, job_id: str) -> JobStatus | None:
-        return open_queue(self.place).statuses.get(job_id)
+    def status(self) -> JobStatus | None:
+        """The status of the job on the server; None if there is no such job."""
+        return open_queue(self.address).statuses.get(self.job_id)
 
     def output(self) -> dict[str, Any]:
-        """`job`, a `TejJobTarget`, and `results`: local targets by the names asked for,
-        a list of them for each name with wildcards."""
+        """`job`, a `TejJobTarget`, and `results`: a `TejResultTarget` for each name, a
+        list of them for each pattern.  Asks the server nothing."""
         return {
-            "job": TejJobTarget(self.job_id, place=self.place),
-            "results": self.local_results(self.job_id).targets(),
+            "job": TaskJobTarget(self),
+            "results": result_targets(self, self.results),
         }
 
     def complete(self) -> bool:
-        """Whether the job has finished well, and its results are here.
+        """Whether the job has finished with exit code 0.
 
-        Raises tej.Error if that cannot be known: no connection is no "no".
+        Raises tej.Error if the server gives no answer: that is not "no".
         """
+        self.check_settings()
+        with asking(self):
+            return self.job_succeeded()
+
+    def job_succeeded(self) -> bool:
+        """As `complete`, which subclasses may override."""
         try:
             job_id = self.job_id
         except Exception:
-            if self._lacks_input():
+            if any(not task.complete() for task in self.deps()):
+                # The work depends on results that do not exist yet.
                 return False
             raise
-        status = self._status_of(job_id)
+        status = open_queue(self.address).statuses.get(job_id)
         if status is None or not status.succeeded:
             return False
         self._check_same_work(status)
-        return self.local_results(job_id).fetched(status)
+        return True
 
     def _check_same_work(self, status: JobStatus) -> None:
-        """Raise JobAlreadyExists for a job of the same name made from other work, as
-        far as both are known: what the task is made of may be gone by now."""
+        """Raise JobAlreadyExists if the job of this name was made from other work.
+
+        That cannot be checked if what the task is made of has been removed.
+        """
         if not self.job_id_is_task_id or status.signature is None:
             return
         try:
@@ -155,14 +242,16 @@ class TejTask(luigi.Task):
             return
         if job_id != make_id(status.signature):
             raise JobAlreadyExists(
-                f"Job '{status.job_id}' is there, but was made from other files or "
-                "another command: delete it to run what the task is now"
+                f"Job '{status.job_id}' exists, but was made from other files or "
+                "another command; delete it to run the task as it is now"
             )
 
     @classmethod
     def bulk_complete(cls, parameter_tuples: Any) -> list[Any]:
-        """Those of the parameters for which the task is complete, in one round trip;
-        each is a value, a tuple or a dictionary."""
+        """The parameters for which the task is complete, for one round trip.
+
+        Each element is a value, a tuple or a dictionary.
+        """
         tasks: list[tuple[Any, TejTask]] = []
         for given in parameter_tuples:
             if isinstance(given, list | tuple):
@@ -171,154 +260,129 @@ class TejTask(luigi.Task):
                 tasks.append((given, cls(**given)))
             else:
                 tasks.append((given, cls(given)))
-        # All are there now, so that the first question is for all.
-        return [given for given, task in tasks if task.complete()]
+        # All tasks exist before the first request, which therefore includes them all.
+        with asking():
+            return [given for given, task in tasks if task.complete()]
 
-    # What it does.
+    # Running.
 
-    def run(self) -> Generator[TejJobEnded, Any, None] | None:
-        """Start the job, wait for it, or fetch its results: whatever is to be done.
+    def run(self) -> Generator[Any, Any, None]:
+        """Start the job if necessary, wait for it, and fetch its results.
 
-        Raises JobFailed, with its exit code and the end of its stderr, if it has not
-        finished well.
+        All of that is done when the returned generator is made, which is empty: both
+        `super().run()` and `yield from super().run()` run the job.  Raises JobFailed,
+        with the exit code and the end of stderr, if the job does not succeed.
         """
-        how = self._how_to_wait()
-        if how == "yield":
-            return self._run_yielding()
-        opened = open_queue(self.place)
-        status = self._start(opened)
-        while not status.state.final:
-            if how == "raise":
-                raise JobStillRunning(
-                    f"{describe(status)}: not an error, it goes on; Luigi looks again "
-                    "when the task is retried"
-                )
-            status = self._watch(opened.queue, status)
-            if self.may_try_again(status):
-                status = self._start(opened)
-        self._finish(opened, status)
-        return None
+        self.check_settings()
+        run = JobRun(self, [self])
+        run.run(TejConfig().poll if self.poll is None else self.poll, self._show)
+        if run.errors:
+            raise run.errors[self]
+        return (_ for _ in ())
 
-    def _run_yielding(self) -> Generator[TejJobEnded, Any, None]:
-        """Luigi starts it from the top each time: it finds the job that it started."""
-        place = self.place
-        opened = open_queue(place)
-        status = self._start(opened)
-        while not status.state.final:
-            Display(self, self._tracking_url).job(
-                status, opened.queue, f"As of {datetime.now():%H:%M:%S}: "
+    def check_settings(self) -> None:
+        """Raise Error for a wrong setting, before anything is started."""
+        check_wait(TejConfig().wait if self.wait is None else self.wait)
+        check_tracking_url(self._tracking_url)
+
+    def _show(self, display: Display, run: JobRun) -> None:
+        (result,) = run.batch.results
+        if result.job is not None:
+            status = run.status_of(result)
+            if status is not None and not status.state.final:
+                display.job(status, result.job.queue, self._tracking_url)
+
+    def fetch_results(self) -> Path:
+        """Fetch the results, unless they are here; returns the local directory.
+
+        Raises tej.Error if the job has not finished with exit code 0.
+        """
+        files = self.result_files(self.job_id)
+        if getattr(self, "_in_after_fetch", False):
+            return files.folder
+        opened = open_queue(self.address)
+        status = with_patience(opened, self._succeeded_status)
+        if not files.is_current(status):
+            patterns = wanted_patterns(opened, status, files.patterns)
+            fetched = with_patience(
+                opened,
+                lambda: opened.queue.download(
+                    status.job_id, patterns, directory=files.folder
+                ),
             )
-            shown, queue = place.key
-            yield TejJobEnded(
-                job_id=status.job_id,
-                attempt=status.attempt,
-                destination=shown,
-                queue=queue,
-            )
-            status = self._start(opened)
-        self._finish(opened, status)
+            files.record(status, fetched, self.run_after_fetch)
+        return files.folder
 
-    def _start(self, opened: OpenQueue) -> JobStatus:
-        """The job, started if it does not exist, or if it failed and may be retried."""
-        with self.job_spec() as spec:
-            (outcome,) = opened.queue.ensure_many([spec])
-            if outcome.status is not None and self.may_try_again(outcome.status):
-                (outcome,) = opened.queue.ensure_many([spec], retry=True)
-        if outcome.error is not None:
-            raise outcome.error
-        if outcome.status is None:
-            raise Error(f"The server does not tell of job '{outcome.job_id}'")
-        opened.statuses.put(outcome.status)
-        return outcome.status
-
-    def _watch(self, queue: RemoteQueue, status: JobStatus) -> JobStatus:
-        """Its final status, when it has ended; meanwhile, what it does is shown."""
-        display = Display(self, self._tracking_url)
-        poll = tej().poll if self.poll is None else self.poll
-        job = queue.job(status.job_id)
-        with listening(self, job.kill):
-            while not status.state.final:
-                display.job(status, queue)
-                try:
-                    status = job.wait(poll)
-                except WaitTimeout:
-                    with suppress(ConnectionFailed):
-                        status = job.status()
-                except ConnectionFailed as error:
-                    display.message(lost(error, poll))
+    def _succeeded_status(self) -> JobStatus:
+        status = self.status()
+        if status is None:
+            raise JobNotFound(f"There are no results: no {TaskJobTarget(self)}")
+        if not status.state.final:
+            raise JobStillRunning(f"There are no results yet: {status.describe()}")
+        if not status.succeeded:
+            raise self.job.queue.failure(status)
         return status
 
-    def _finish(self, opened: OpenQueue, status: JobStatus) -> None:
-        Display(self).message(f"{status.describe()}: {status.job_id}")
-        opened.statuses.put(status)
-        if not status.succeeded:
-            raise opened.queue.failure(status)
-        results = self.local_results(status.job_id)
-        if not results.fetched(status):
-            files = opened.queue.download(
-                status.job_id, results.patterns, directory=results.folder
-            )
-            results.note(status, files)
+    def run_after_fetch(self) -> None:
+        """Call `after_fetch`; within, the targets of the results fetch nothing."""
+        self._in_after_fetch = True
+        try:
+            self.after_fetch()
+        finally:
+            self._in_after_fetch = False
 
-    def may_try_again(self, status: JobStatus) -> bool:
-        """Whether a job that has come to this is to be started again.
+    def result_files(self, job_id: str) -> ResultFiles:
+        """The local copy of the results."""
+        parent = self.results_directory or TejConfig().results_directory
+        return ResultFiles(Path(parent) / job_id, self.results)
 
-        Not one that was killed: somebody has asked for that.
-        """
-        retry = tej().retry if self.retry is None else self.retry
+    def may_restart(self, status: JobStatus) -> bool:
+        """Whether a job in this state is to be restarted; a killed one is not."""
+        retry = TejConfig().retry if self.retry is None else self.retry
         failed = status.state.final and not status.succeeded
         if not failed or status.state is JobState.KILLED:
             return False
         return status.attempt <= retry
 
-    def _how_to_wait(self) -> str:
-        how = self.wait or tej().wait
-        if how not in WAITS:
-            raise Error(f"`wait` is one of {', '.join(WAITS)}, not {how!r}")
-        return "block" if how == "yield" and not _comes_back() else how
-
     @property
     def _tracking_url(self) -> str | None:
-        return self.tracking_url or tej().tracking_url
+        return self.tracking_url or TejConfig().tracking_url
 
-    # What it is made of.
+    # The work.
 
     @contextmanager
     def job_spec(self) -> Iterator[JobSpec]:
-        """The job to be, as the core takes it; its directory is there within."""
+        """The specification of the job; its directory exists within the context."""
+        values = self._values()
         with self._recipe().folder() as folder:
-            yield self._spec_of(folder)
-
-    def _spec_of(self, folder: Path) -> JobSpec:
-        values = self._variables()
-        return JobSpec(
-            folder,
-            self._command(values),
-            check_job_id(self.task_id) if self.job_id_is_task_id else None,
-            self.task_family,
-            dict(self.labels),
-            self._environment(values),
-            self.job_resources,
-            self.login,
-        )
+            yield JobSpec(
+                folder,
+                self._rendered_command(values),
+                check_job_id(self.task_id) if self.job_id_is_task_id else None,
+                self.task_family,
+                dict(self.labels),
+                self._rendered_environment(values),
+                self.job_resources,
+                self.login,
+            )
 
     def _recipe(self) -> Recipe:
         return Recipe(
             None if self.directory is None else Path(self.directory),
             tuple(self.rendered),
             self.inline,
-            self._variables(),
+            self._values(),
         )
 
-    def _variables(self) -> dict[str, str]:
+    def _values(self) -> dict[str, str]:
         return {name: str(value) for name, value in self.variables().items()}
 
-    def _command(self, values: Mapping[str, str]) -> str | None:
+    def _rendered_command(self, values: Mapping[str, str]) -> str | None:
         if self.command is None:
             return None
-        return render(self.command, values, "`command`")
+        return render_shell(self.command, values, "`command`")
 
-    def _environment(self, values: Mapping[str, str]) -> dict[str, str]:
+    def _rendered_environment(self, values: Mapping[str, str]) -> dict[str, str]:
         return {
             name: render(value, values, f"`environment` of {name}")
             for name, value in self.environment.items()
@@ -328,18 +392,37 @@ class TejTask(luigi.Task):
     def _signed(self) -> _Signed:
         return _Signed(self)
 
-    def local_results(self, job_id: str) -> Results:
-        """Where its results are, or will be, on this machine."""
-        parent = self.results_directory or tej().results_directory
-        return Results(Path(parent), job_id, self.results)
 
-    def _lacks_input(self) -> bool:
-        """Whether what it requires is not there yet: then its work is not known."""
-        return any(not task.complete() for task in self.deps())
+class TaskJob(Job):
+    """The job of a task, as a `tej.Job` that keeps the task's completeness right."""
+
+    def __init__(self, task: TejTask) -> None:
+        self._task = task
+        self._opened = open_queue(task.address)
+        super().__init__(self._opened.queue, task.job_id)
+
+    def delete(self) -> None:
+        """Delete the job and its files on the server; the task is not complete then."""
+        super().delete()
+        self._opened.statuses.forget(self.id)
+
+    def retry(self) -> JobStatus:
+        """Restart the job if it failed, was killed or is lost; start it if missing.
+
+        The failed attempt is kept as ID#N.  Returns the new status at once.
+        """
+        with self._task.job_spec() as spec:
+            (outcome,) = self.queue.ensure_many([spec], retry=True)
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.status is None:
+            raise Error(f"The server did not report the state of job '{self.id}'")
+        self._opened.statuses.put(outcome.status)
+        return outcome.status
 
 
 class _Signed:
-    """A task's signature, computed anew only when its files have changed."""
+    """A task's signature, computed again only if its files have changed."""
 
     def __init__(self, task: TejTask) -> None:
         self._task = task
@@ -350,8 +433,8 @@ class _Signed:
     def job_id(self) -> str:
         recipe = self._task._recipe()
         values = recipe.variables
-        command = self._task._command(values)
-        environment = self._task._environment(values)
+        command = self._task._rendered_command(values)
+        environment = self._task._rendered_environment(values)
         print_ = recipe.fingerprint()
         seen = print_ and (print_, command, tuple(sorted(environment.items())))
         if seen is None or seen != self._seen:
@@ -359,9 +442,3 @@ class _Signed:
                 self._job_id = make_id(signature(folder, command, environment))
             self._seen = seen
         return self._job_id
-
-
-def _comes_back() -> bool:
-    """Whether Luigi's worker stays to see what a task waits for."""
-    config = worker()
-    return bool(config.keep_alive and config.retry_external_tasks)

@@ -1,4 +1,4 @@
-"""A running job as Luigi sees it: what it says, how far it is, and a way to end it."""
+"""Status message, progress, tracking URL and messages of a running task in Luigi."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ import logging
 import queue as queues
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import luigi
 
-from tej.errors import (
-    AuthenticationFailed,
-    ConnectionFailed,
-    Error,
-    HostKeyRejected,
-)
+from tej.errors import Error
 from tej.job.status import JobStatus, format_duration
 
 if TYPE_CHECKING:
@@ -27,28 +21,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger("luigi-interface")
 
 KILL = "kill"
-"""The message of the scheduler's that ends the jobs of a task."""
+"""The scheduler message that kills the jobs of a task."""
 LINE = 200
-"""Characters of its output that are shown."""
-LONGEST_PAUSE = 30.0
-"""Seconds between two tries to reach a server that was there."""
-LISTENED = 0.2
-"""Seconds until a thread that listens for messages sees that it is not needed."""
+"""Characters of the job's last output line that are shown."""
+LISTEN = 0.2
+"""Seconds after which the listening thread checks whether it is still needed."""
 
-# The last line of its output, and of its file `progress`.
+# Print the last line of the job's output and of its file `progress`.
 LOOK = """
 cd -- "$1" 2>/dev/null || exit 0
 tail -n 1 _stdout 2>/dev/null | tail -c 4000 | tr -d '\\000'
 printf '\\0'
 tail -n 1 progress 2>/dev/null | tail -c 100 | tr -d '\\000'
 """
-# Luigi's web page takes a message for HTML once it is updated.
-_HARMLESS = str.maketrans({"<": "\u2039", ">": "\u203a"})
+# Luigi's web page inserts an updated message as HTML.
+_NO_HTML = str.maketrans({"<": "\u2039", ">": "\u203a"})
 _PROGRESS = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*(\d+(?:\.\d+)?)|%)?\s*\Z")
 
 
 def describe(status: JobStatus, line: str = "") -> str:
-    """State, where, how long, and its last words."""
+    """State, host, native id, duration and last output line of a job."""
     words = str(status.state)
     if status.host:
         words += f" on {status.host}"
@@ -60,20 +52,8 @@ def describe(status: JobStatus, line: str = "") -> str:
     return f"{text}\n{line[-LINE:]}" if line else text
 
 
-def lost(error: ConnectionFailed, seconds: float) -> str:
-    """What is said while there is no connection.  Pauses before the next try.
-
-    Raises the error if no patience can mend it.
-    """
-    if isinstance(error, AuthenticationFailed | HostKeyRejected):
-        raise error
-    logger.warning("%s; the jobs go on, and so does the wait for them", error)
-    time.sleep(min(seconds, LONGEST_PAUSE))
-    return f"No connection, still waiting: {error}"
-
-
 def parse_progress(text: str) -> int | None:
-    """Percent, from `42`, `42.5%` or `21/50`; None for anything else."""
+    """Percentage from `42`, `42.5%` or `21/50`; None for other text."""
     match = _PROGRESS.match(text)
     if match is None:
         return None
@@ -86,32 +66,33 @@ def parse_progress(text: str) -> int | None:
 
 
 class Display:
-    """What Luigi shows of a task while it runs; nothing if nobody runs it."""
+    """Shows a running task in Luigi; without a worker it does nothing."""
 
-    def __init__(self, task: luigi.Task, tracking_url: str | None = None) -> None:
+    def __init__(self, task: luigi.Task) -> None:
         self._message: Callable[[str], Any] | None
         self._message = getattr(task, "set_status_message", None)
         self._progress = getattr(task, "set_progress_percentage", None)
         self._url = getattr(task, "set_tracking_url", None)
-        self._template = tracking_url
         self._shown_url: str | None = None
 
     def message(self, text: str) -> None:
-        """The task's status message."""
-        self._call(self._message, text.translate(_HARMLESS))
+        """Set the status message."""
+        self._call(self._message, text.translate(_NO_HTML))
 
     def progress(self, percent: int | None) -> None:
-        """How much of it is done, if that is known."""
+        """Set the progress bar, unless the progress is unknown."""
         if percent is not None:
             self._call(self._progress, percent)
 
-    def job(self, status: JobStatus, queue: RemoteQueue, when: str = "") -> None:
-        """All that can be seen of a job that has not ended."""
+    def job(
+        self, status: JobStatus, queue: RemoteQueue, tracking_url: str | None = None
+    ) -> None:
+        """Show a single job that has not ended."""
         line, progress = look(queue, status)
-        self.message(when + describe(status, line))
+        self.message(describe(status, line))
         self.progress(parse_progress(progress))
-        if self._template:
-            url = self._template.format(
+        if tracking_url:
+            url = tracking_url.format(
                 job_id=status.job_id,
                 native_id=status.native_id or "",
                 host=status.host or "",
@@ -127,16 +108,16 @@ class Display:
         try:
             function(value)
         except Exception as error:
-            # The scheduler may be away; the job is not, and neither is the task.
-            logger.warning("The scheduler could not be told: %s", error)
+            # An unreachable scheduler is no reason to end the wait for a job.
+            logger.warning("Cannot update the task in the scheduler: %s", error)
 
 
 def look(queue: RemoteQueue, status: JobStatus) -> tuple[str, str]:
-    """The last line a job printed, and that of its file `progress`."""
+    """The last line of the job's output, and of its file `progress`."""
     try:
         seen = queue.shell(LOOK, str(status.directory), again=True)
     except Error as error:
-        logger.info("The output of job '%s' cannot be seen: %s", status.job_id, error)
+        logger.info("Cannot read the output of job '%s': %s", status.job_id, error)
         return "", ""
     line, _, progress = seen.decode("utf-8", "replace").partition("\0")
     return line.strip(), progress.strip()
@@ -144,7 +125,7 @@ def look(queue: RemoteQueue, status: JobStatus) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def listening(task: luigi.Task, kill: Callable[[], object]) -> Iterator[None]:
-    """Within, the scheduler's message "kill" calls `kill`."""
+    """Within, the scheduler message "kill" calls `kill`."""
     messages = getattr(task, "scheduler_messages", None)
     if messages is None:
         yield
@@ -154,7 +135,7 @@ def listening(task: luigi.Task, kill: Callable[[], object]) -> Iterator[None]:
     def listen() -> None:
         while not over.is_set():
             try:
-                message = messages.get(timeout=LISTENED)
+                message = messages.get(timeout=LISTEN)
             except queues.Empty:
                 continue
             except (EOFError, OSError, ValueError):
@@ -164,14 +145,14 @@ def listening(task: luigi.Task, kill: Callable[[], object]) -> Iterator[None]:
     def answer(message: Any) -> None:
         words = "Killed"
         if str(message).strip().lower() != KILL:
-            words = f"Only '{KILL}' is understood"
+            words = f"Unknown message; the only one is '{KILL}'"
         else:
             try:
                 kill()
             except Exception as error:
-                words = f"It could not be killed: {error}"
-                logger.warning("The scheduler's '%s': %s", KILL, words)
-        # The scheduler may be away.
+                words = f"Cannot kill the job: {error}"
+                logger.warning("Scheduler message '%s': %s", KILL, words)
+        # The scheduler may be unreachable.
         with contextlib.suppress(Exception):
             message.respond(words)
 

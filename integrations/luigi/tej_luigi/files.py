@@ -1,13 +1,15 @@
-"""`TejFileSystem`: files on the server, over the connection of a queue."""
+"""`TejFileSystem`: files on the server for Luigi, over the queue's connection."""
 
 from __future__ import annotations
 
 import functools
 import importlib.resources
 import io
+import os
 import posixpath
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from luigi.target import (
@@ -19,33 +21,33 @@ from luigi.target import (
 )
 
 from tej.errors import Error, RemoteCommandFailure
-from tej_luigi.config import Place, find_place
-from tej_luigi.queues import open_queue
+from tej_luigi.config import QueueAddress, find_address
+from tej_luigi.connections import open_queue
 
-PIECE = 1 << 18
+CHUNK = 1 << 18
 
 
 class PathNotFound(Error, FileSystemException):
-    """Nothing is there on the server."""
+    """The path does not exist on the server."""
 
 
 class PathExists(Error, FileAlreadyExists):
-    """Something is there already, and stays."""
+    """The path exists already, and was not replaced."""
 
 
 class PathIsDirectory(Error, FileSystemException):
-    """A directory is where a file was expected."""
+    """The path is a directory; a file was expected."""
 
 
 class PathIsNotADirectory(Error, NotADirectory):
-    """A file is where a directory was expected."""
+    """The path is a file; a directory was expected."""
 
 
 class ParentNotFound(Error, MissingParentDirectory):
-    """The directory that it should be made in is not there."""
+    """The parent directory does not exist."""
 
 
-# The statuses of files.sh.
+# Exit statuses of files.sh.
 ERRORS: dict[int, type[Error]] = {
     64: PathNotFound,
     65: PathExists,
@@ -63,11 +65,10 @@ def _script() -> str:
 
 
 class TejFileSystem(FileSystem):
-    """The files of a server, as the user that the destination names.
+    """The files of a server, as seen by the user of the destination.
 
-    A path is absolute, or starts in the home directory; `~/` is understood.  Raises
-    tej.Error: ConnectionFailed if the server cannot be reached, which never means that
-    something is not there.
+    A path is absolute or relative to the home directory; `~/` is expanded.  Methods
+    raise tej.Error.  An unreachable server is ConnectionFailed, never "not found".
     """
 
     def __init__(
@@ -75,23 +76,23 @@ class TejFileSystem(FileSystem):
         destination: str | None = None,
         queue: str | None = None,
         *,
-        place: Place | None = None,
+        address: QueueAddress | None = None,
     ) -> None:
-        self.place = place or find_place(destination, queue)
+        self.address = address or find_address(destination, queue)
 
     def __repr__(self) -> str:
-        return f"<TejFileSystem on {self.place.shown}>"
+        return f"<TejFileSystem on {self.address.shown}>"
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file or directory; a link counts for what it leads to."""
+        """Whether the path exists; a broken symbolic link does not."""
         return self._run("exists", path) == b"yes\n"
 
     def isdir(self, path: str) -> bool:
-        """Whether there is a directory."""
+        """Whether the path is a directory."""
         return self._run("isdir", path) == b"yes\n"
 
     def listdir(self, path: str) -> Iterator[str]:
-        """The files below a directory, at any depth; each path begins with `path`.
+        """The files below a directory, recursively; each begins with `path`.
 
         Raises PathNotFound.
         """
@@ -103,55 +104,74 @@ class TejFileSystem(FileSystem):
     def mkdir(
         self, path: str, parents: bool = True, raise_if_exists: bool = False
     ) -> None:
-        """Make a directory, and by default those above it.
+        """Create a directory, and by default its parents.
 
-        Raises PathExists with `raise_if_exists`, PathIsNotADirectory if a file is
-        there, ParentNotFound without `parents`.
+        Raises PathExists with `raise_if_exists`, PathIsNotADirectory if the path is a
+        file, and ParentNotFound without `parents`.
         """
         self._run("mkdir", path, str(int(parents)), str(int(raise_if_exists)))
 
     def remove(
         self, path: str, recursive: bool = True, skip_trash: bool = True
     ) -> None:
-        """Remove a file, or a directory with all that is in it; there is no trash.
+        """Remove a file, or a directory with its content; there is no trash.
 
         Raises PathNotFound, and PathIsDirectory if not `recursive`.
         """
         self._run("remove", path, str(int(recursive)), again=False)
 
     def move(self, path: str, dest: str) -> None:
-        """Rename; a file that is at `dest` is replaced.  Raises PathNotFound, and
-        PathIsDirectory if there is a directory."""
+        """Rename, replacing a file at `dest`.
+
+        Raises PathNotFound, and PathIsDirectory if `dest` is a directory.
+        """
         self._run("move", path, dest, again=False)
 
     def rename_dont_move(self, path: str, dest: str) -> None:
-        """Rename; what is at `dest` stays, and PathExists is raised."""
+        """Rename; raises PathExists if `dest` exists."""
         self._run("rename", path, dest, again=False)
 
     def copy(self, path: str, dest: str) -> None:
-        """Copy a file, or a directory with all that is in it; `dest` appears whole."""
+        """Copy a file or a directory; `dest` appears as a whole."""
         self._run("copy", path, dest, _unique())
 
-    def download(self, path: str, file: BinaryIO) -> None:
-        """Write what is in a file on the server to an open one here."""
+    def put(self, local_path: str | os.PathLike[str], path: str) -> None:
+        """Upload a local file; it appears at `path` as a whole."""
+        with Path(local_path).open("rb") as file:
+            self.upload(file, path)
 
-        def take() -> Callable[[bytes], object]:
+    def get(self, path: str, local_path: str | os.PathLike[str]) -> None:
+        """Download a file; it appears at `local_path` as a whole."""
+        target = Path(local_path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}-luigi-tmp-{_unique()}")
+        try:
+            with part.open("w+b") as file:
+                self.download(path, file)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def download(self, path: str, file: BinaryIO) -> None:
+        """Write the content of a file on the server to an open local file."""
+
+        def sink() -> Callable[[bytes], object]:
             file.seek(0)
             file.truncate()
             return file.write
 
-        self._run("read", path, take=take)
+        self._run("read", path, take=sink)
 
     def upload(self, file: BinaryIO, path: str) -> None:
-        """Make a file on the server of an open one here: whole, or not at all."""
+        """Write an open local file to the server, as a whole or not at all."""
 
-        def pieces() -> Iterator[bytes]:
+        def chunks() -> Iterator[bytes]:
             file.seek(0)
-            while piece := file.read(PIECE):
-                yield piece
+            while chunk := file.read(CHUNK):
+                yield chunk
 
         size = str(file.seek(0, io.SEEK_END))
-        self._run("write", path, size, _unique(), stdin=pieces)
+        self._run("write", path, size, _unique(), stdin=chunks)
 
     def _run(
         self,
@@ -160,7 +180,7 @@ class TejFileSystem(FileSystem):
         again: bool = True,
         **options: object,
     ) -> bytes:
-        queue = open_queue(self.place).queue
+        queue = open_queue(self.address).queue
         words = (name, *arguments)
         try:
             return queue.shell(_script(), *words, again=again, **options)  # type: ignore[arg-type]
@@ -168,7 +188,7 @@ class TejFileSystem(FileSystem):
             kind = ERRORS.get(error.ret or 0)
             if kind is None:
                 raise
-            raise kind(f"{error} ({self.place.shown})") from None
+            raise kind(f"{error} ({self.address.shown})") from None
 
 
 def _unique() -> str:

@@ -10,7 +10,7 @@ import pytest
 from luigi.format import Format
 
 from tej_luigi import TejFileTarget, TejTask
-from tej_luigi.config import Place
+from tej_luigi.config import QueueAddress
 from tests.adapters_luigi.luigi_sources import own_tests
 from tests.adapters_luigi.tools import build
 
@@ -20,8 +20,8 @@ EXPECTED = 17
 # They do not close all that they open.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_file_target_passes_all_of_luigis_tests(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_file_target_passes_luigis_mixin(
+    address: QueueAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OVERRIDE_SKIP_CI_TESTS", "true")
     mixin = own_tests("target_test").FileSystemTargetTestMixin
@@ -48,7 +48,7 @@ def test_a_file_target_passes_all_of_luigis_tests(
     assert not wrong, "\n".join(words for _, words in wrong)
 
 
-def test_bulk_complete_takes_what_luigis_tests_give_it(place: Place) -> None:
+def test_bulk_complete_passes_luigis_tests(address: QueueAddress) -> None:
     module = own_tests("task_bulk_complete_test")
     letters = module.COMPLETE_TASKS
 

@@ -1,0 +1,191 @@
+"""Run the jobs of tasks: start, wait, fetch.  `TejTask` and `TejBatch` share this."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import luigi
+
+from tej import Batch, ConnectionFailed, Error, JobFailed, JobSpec, JobStatus, RunResult
+from tej import Run as Work
+from tej_luigi.config import QueueAddress
+from tej_luigi.connections import OpenQueue, open_queue, with_patience
+from tej_luigi.display import Display, listening
+from tej_luigi.results import ResultFiles, present_patterns
+
+LONGEST_REPORT = 10
+"""Reasons of failures that are shown with a job's stderr."""
+
+
+class RunsJob(Protocol):
+    """A task with a job."""
+
+    @property
+    def address(self) -> QueueAddress: ...
+
+    def job_spec(self) -> AbstractContextManager[JobSpec]: ...
+
+    def result_files(self, job_id: str) -> ResultFiles: ...
+
+    def may_restart(self, status: JobStatus) -> bool: ...
+
+    def run_after_fetch(self) -> None: ...
+
+
+class JobRun:
+    """The jobs of some tasks, from their start until their results are here."""
+
+    def __init__(self, owner: luigi.Task, tasks: Sequence[RunsJob]) -> None:
+        self._owner = owner
+        self._display = Display(owner)
+        self._opened: dict[RunsJob, OpenQueue] = {}
+        self._fetching: dict[RunsJob, JobStatus] = {}
+        self._due = 0.0
+        self.errors: dict[RunsJob, Exception] = {}
+        self.tasks = list(dict.fromkeys(tasks))
+        self.batch = Batch(
+            [run for task in self.tasks for run in self._works(task)],
+            on_tick=self._tick,
+            on_end=self._on_end,
+            on_fetch=self._on_fetch,
+        )
+
+    def run(self, poll: float, show: Callable[[Display, JobRun], object]) -> None:
+        """Start what does not exist, wait for all, and fetch; fills in `errors`.
+
+        `show` is called every `poll` seconds to update the owner's status message.
+        """
+        self._poll, self._show = poll, show
+        with listening(self._owner, self.batch.kill):
+            for opened in {
+                one.address.key: one for one in self._opened.values()
+            }.values():
+                # A server that is away is waited for before jobs are sent to it.
+                with_patience(opened, opened.statuses.check, self._display.message)
+            self.batch.start()
+            self.batch.wait()
+
+    def _wait_for_servers(self) -> None:
+        """Wait until all servers can be reached, before jobs are sent to them."""
+        queues = {id(one): one for one in self._opened.values()}
+        for opened in queues.values():
+            with_patience(opened, opened.statuses.check, self._display.message)
+
+    def status_of(self, result: RunResult) -> JobStatus | None:
+        """The status of a job now."""
+        if result.job is None:
+            return None
+        return result.job.queue.statuses([result.job.id])[result.job.id]
+
+    def _works(self, task: RunsJob) -> list[Work]:
+        """The job of a task; empty, with an error, if the task has no valid queue."""
+        try:
+            self._opened[task] = opened = open_queue(task.address)
+        except Exception as error:
+            self.errors[task] = error
+            return []
+        return [
+            Work(
+                opened.queue,
+                task.job_spec,
+                results=lambda status: self._missing(task, status),
+                directory=task.result_files("").folder,
+                retry=task.may_restart,
+                key=task,
+            )
+        ]
+
+    def _missing(self, task: RunsJob, status: JobStatus) -> list[str]:
+        """The results that have to be fetched; none if all are here."""
+        files = task.result_files(status.job_id)
+        if files.is_current(status):
+            return []
+        self._fetching[task] = status
+        return wanted_patterns(self._opened[task], status, files.patterns)
+
+    def _tick(self) -> None:
+        if time.monotonic() < self._due:
+            return
+        try:
+            self._show(self._display, self)
+        except ConnectionFailed as error:
+            self._display.message(f"No connection, still waiting: {error}")
+        self._due = time.monotonic() + self._poll
+
+    def _on_end(self, results: Sequence[RunResult]) -> None:
+        for result in results:
+            task: RunsJob = result.run.key
+            if result.status is not None:
+                self._opened[task].statuses.put(result.status)
+
+    def _on_fetch(self, results: Sequence[RunResult]) -> None:
+        for result in results:
+            task: RunsJob = result.run.key
+            status = self._fetching.pop(task, None)
+            if result.error is not None:
+                self.errors[task] = result.error
+            elif status is not None:
+                files = task.result_files(status.job_id)
+                try:
+                    files.record(status, result.files, task.run_after_fetch)
+                except Exception as error:
+                    self.errors[task] = error
+
+
+def wanted_patterns(
+    opened: OpenQueue, status: JobStatus, patterns: Sequence[str]
+) -> list[str]:
+    """The patterns to download: the optional ones only if they match something."""
+    wanted = {status.job_id: (status, patterns)}
+    found = with_patience(opened, lambda: present_patterns(opened.queue.shell, wanted))
+    return found[status.job_id]
+
+
+def describe_failures(run: JobRun) -> str:
+    """All failed tasks by reason, with the exit code and stderr of one job each."""
+    groups: dict[str, list[tuple[RunsJob, Exception]]] = {}
+    for task, error in run.errors.items():
+        groups.setdefault(_reason(error), []).append((task, error))
+    total, failed = len(run.tasks), len(run.errors)
+    lines = [
+        f"{failed} of {total} tasks failed; the next run keeps the {total - failed} "
+        "that succeeded"
+    ]
+    for number, (reason, members) in enumerate(
+        sorted(groups.items(), key=lambda item: -len(item[1]))
+    ):
+        lines += ["", f"{reason}: {len(members)} tasks" if len(members) > 1 else reason]
+        for task, error in members:
+            job_id = getattr(error, "job_id", None)
+            lines.append(f"  {task}" + (f"  job {job_id}" if job_id else ""))
+        if number < LONGEST_REPORT:
+            lines += [f"    {line}" for line in _details(members)]
+    return "\n".join(lines)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, JobFailed) and error.state is not None:
+        if error.signal is not None:
+            return f"{error.state}, signal {error.signal}"
+        if error.exit_code is not None:
+            return f"exit code {error.exit_code}"
+        return error.state
+    return type(error).__name__
+
+
+def _details(members: Sequence[tuple[RunsJob, Exception]]) -> list[str]:
+    """The different messages of a group of errors, or the log of one job in it."""
+    if isinstance(members[0][1], JobFailed):
+        # Only some errors come with stderr, which takes a request each.
+        best = max((error for _, error in members), key=lambda one: len(str(one)))
+        return str(best).splitlines()
+    words = dict.fromkeys(_words(error) for _, error in members)
+    return [line for one in [*words][:LONGEST_REPORT] for line in one.splitlines()]
+
+
+def _words(error: Exception) -> str:
+    # The message of other errors, such as KeyError, may make no sense alone.
+    return str(error) if isinstance(error, Error) else repr(error)
