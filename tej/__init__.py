@@ -48,7 +48,11 @@ if TYPE_CHECKING:
     from tej.queue.remote import Job, RemoteQueue
     from tej.queue.retry import Retries
     from tej.queue.server_log import ServerLogger
-    from tej.queue.shared import close_shared_queues, shared_queue
+    from tej.queue.shared import (
+        close_shared_queues,
+        share_with_children,
+        shared_queue,
+    )
     from tej.queue.submission import Outcome
     from tej.version import __version__
 
@@ -96,6 +100,7 @@ __all__ = [
     "make_id",
     "parse_ssh_destination",
     "run_many",
+    "share_with_children",
     "shared_queue",
     "signature",
 ]
@@ -115,7 +120,11 @@ _HOMES = {
     "tej.queue.remote": {"Job", "RemoteQueue"},
     "tej.queue.retry": {"Retries"},
     "tej.queue.server_log": {"ServerLogger"},
-    "tej.queue.shared": {"close_shared_queues", "shared_queue"},
+    "tej.queue.shared": {
+        "close_shared_queues",
+        "share_with_children",
+        "shared_queue",
+    },
     "tej.queue.submission": {"Outcome"},
     "tej.version": {"__version__"},
 }

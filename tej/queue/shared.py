@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import PurePosixPath
+from types import ModuleType
 from typing import Any
 
 from tej.destination import Destination
@@ -14,6 +15,8 @@ from tej.queue.remote import RemoteQueue
 
 _queues: dict[Hashable, RemoteQueue] = {}
 _lock = threading.Lock()
+_relay: ModuleType | None = None
+"""tej.queue.relay, once `share_with_children` was called."""
 
 
 def shared_queue(
@@ -32,8 +35,27 @@ def shared_queue(
     with _lock:
         found = _queues.get(identity)
         if found is None:
-            found = _queues[identity] = RemoteQueue(destination, queue, **options)
+            found = RemoteQueue(destination, queue, **options)
+            if _relay is not None and _relay.has_parent():
+                found = _relay.relay_queue(found, (destination, queue, options))
+            _queues[identity] = found
         return found
+
+
+def share_with_children() -> None:
+    """Let processes that are forked from now on use the shared queues of this one.
+
+    In them, `shared_queue` returns queues without a connection of their own.  The
+    arguments have to be picklable.
+    """
+    global _relay
+    # Imported here: few programs fork, and it takes a while.
+    from tej.queue import relay
+
+    _relay = relay
+    relay.serve_children(
+        lambda address: shared_queue(address[0], address[1], **address[2])
+    )
 
 
 def close_shared_queues() -> None:
@@ -60,6 +82,8 @@ def _after_fork_in_child() -> None:
     # Another thread of the parent may have held the lock, and does not exist here.
     global _lock
     _lock = threading.Lock()
+    # The queues would connect by themselves; made again, they may use the parent's.
+    _queues.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -75,6 +75,8 @@ def address(queue_path: Path, client_home: Path, configure: Configure) -> QueueA
             "queue": str(queue_path),
             "runtime": "default",
             "poll": "0.3",
+            # Nothing expires on a busy machine.
+            "fresh": "600",
         }
     )
     return QueueAddress("server", str(queue_path), "default")

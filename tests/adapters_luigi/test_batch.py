@@ -38,8 +38,8 @@ class Squares(TejBatch):
 
 def read(batch: Squares) -> list[str]:
     """The results, of those that are here."""
-    found = [Path(one["results"]["out"].path) for one in batch.output()]
-    return [path.read_text().strip() for path in found if path.exists()]
+    found = [one["results"]["out"] for one in batch.output()]
+    return [Path(one.path).read_text().strip() for one in found if one.exists()]
 
 
 def test_forty_jobs_cost_few_round_trips(

@@ -82,6 +82,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+def is_temporary(error: Exception) -> bool:
+    """Whether an error may be gone when the server is back."""
+    return isinstance(error, ConnectionFailed) and not isinstance(
+        error, AuthenticationFailed | HostKeyRejected
+    )
+
+
 def with_patience(
     opened: OpenQueue,
     attempt: Callable[[], Result],

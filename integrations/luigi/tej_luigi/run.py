@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
 import luigi
@@ -12,7 +12,7 @@ import luigi
 from tej import Batch, ConnectionFailed, Error, JobFailed, JobSpec, JobStatus, RunResult
 from tej import Run as Work
 from tej_luigi.config import QueueAddress
-from tej_luigi.connections import OpenQueue, open_queue, with_patience
+from tej_luigi.connections import OpenQueue, is_temporary, open_queue, with_patience
 from tej_luigi.display import Display, listening
 from tej_luigi.results import ResultFiles, present_patterns
 
@@ -46,8 +46,11 @@ class JobRun:
         self._due = 0.0
         self.errors: dict[RunsJob, Exception] = {}
         self.tasks = list(dict.fromkeys(tasks))
-        self.batch = Batch(
-            [run for task in self.tasks for run in self._works(task)],
+        self.batch = self._batch(self.tasks)
+
+    def _batch(self, tasks: Iterable[RunsJob]) -> Batch:
+        return Batch(
+            [run for task in tasks for run in self._works(task)],
             on_tick=self._tick,
             on_end=self._on_end,
             on_fetch=self._on_fetch,
@@ -59,20 +62,26 @@ class JobRun:
         `show` is called every `poll` seconds to update the owner's status message.
         """
         self._poll, self._show = poll, show
-        with listening(self._owner, self.batch.kill):
-            for opened in {
-                one.address.key: one for one in self._opened.values()
-            }.values():
-                # A server that is away is waited for before jobs are sent to it.
-                with_patience(opened, opened.statuses.check, self._display.message)
-            self.batch.start()
-            self.batch.wait()
+        with listening(self._owner, lambda: self.batch.kill()):
+            self.batch.run()
+            # The batch waits and fetches in spite of lost connections, but a server
+            # that is away when it starts is an error of the jobs.
+            while again := self._reachable_again():
+                self.batch = self._batch(again)
+                self.batch.run()
 
-    def _wait_for_servers(self) -> None:
-        """Wait until all servers can be reached, before jobs are sent to them."""
-        queues = {id(one): one for one in self._opened.values()}
-        for opened in queues.values():
-            with_patience(opened, opened.statuses.check, self._display.message)
+    def _reachable_again(self) -> list[RunsJob]:
+        """The tasks that failed for want of a connection, once there is one."""
+        lost = {task for task, error in self.errors.items() if is_temporary(error)}
+        again = []
+        for opened in dict.fromkeys(self._opened[task] for task in lost):
+            tasks = [task for task in lost if self._opened[task] is opened]
+            with suppress(ConnectionFailed):
+                with_patience(opened, opened.statuses.check, self._display.message)
+                again += tasks
+        for task in again:
+            del self.errors[task]
+        return again
 
     def status_of(self, result: RunResult) -> JobStatus | None:
         """The status of a job now."""
@@ -188,4 +197,6 @@ def _details(members: Sequence[tuple[RunsJob, Exception]]) -> list[str]:
 
 def _words(error: Exception) -> str:
     # The message of other errors, such as KeyError, may make no sense alone.
-    return str(error) if isinstance(error, Error) else repr(error)
+    return (
+        str(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}"
+    )

@@ -1,0 +1,305 @@
+"""Relay: processes forked from this one use its connections to the servers.
+
+A forked process cannot use an SSH connection of its parent, and a login per process is
+slow and noticed by servers.  So each fork leaves a socket between the two processes.
+Through it the child asks its parent to run programs on a server and to wait for jobs;
+the parent waits for the jobs of all its children with one request.
+
+Without fork (Windows, the start method "spawn") processes connect by themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tej.errors import Error
+from tej.job.status import JobStatus
+from tej.queue.remote import RemoteQueue
+from tej.queue.watcher import TICK, Watcher
+from tej.transport import Completed, Sink, Transport
+
+Address = tuple[Any, ...]
+"""Whatever `OpenQueue` takes; it is pickled."""
+OpenQueue = Callable[[Address], RemoteQueue]
+
+
+class _Process:
+    """What this process knows about its parent and its children."""
+
+    def __init__(self) -> None:
+        self.open_queue: OpenQueue | None = None
+        self.to_parent: socket.socket | None = None
+        self.to_children: set[socket.socket] = set()
+        # The two ends for a fork under way.  fork() calls the hooks in one thread.
+        self.forking = threading.local()
+
+
+_process = _Process()
+
+
+def serve_children(open_queue: OpenQueue) -> None:
+    """Let processes that are forked from now on use the queues of this one.
+
+    Does nothing in a process that uses those of its parent: its children do so, too.
+    """
+    if _process.to_parent is None:
+        _process.open_queue = open_queue
+
+
+def has_parent() -> bool:
+    """Whether this process can use the connections of its parent."""
+    return _process.to_parent is not None
+
+
+def _before_fork() -> None:
+    if _process.open_queue is not None:
+        _process.forking.ends = socket.socketpair()
+
+
+def _after_fork_in_parent() -> None:
+    ends = _process.forking.__dict__.pop("ends", None)
+    if ends is None:
+        return
+    mine, childs = ends
+    # While the parent had the child's end open, it would not see the child exit.
+    childs.close()
+    _process.to_children.add(mine)
+    threading.Thread(target=_serve, args=(mine,), name="tej relay", daemon=True).start()
+
+
+def _after_fork_in_child() -> None:
+    ends = _process.forking.__dict__.pop("ends", None)
+    # Siblings would not see the parent exit while this process held its ends.
+    for other in _process.to_children:
+        other.close()
+    _process.to_children = set()
+    if ends is not None:
+        parents, _process.to_parent = ends
+        parents.close()
+        _process.open_queue = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
+
+
+# In the parent.
+
+
+def _serve(child: socket.socket) -> None:
+    """Accept the requests of one child; each brings a socket of its own."""
+    try:
+        while True:
+            _, descriptors, _, _ = socket.recv_fds(child, 1, 1)
+            if not descriptors:
+                return
+            threading.Thread(
+                target=_answer,
+                args=(Connection(descriptors[0]),),
+                name="tej relay request",
+                daemon=True,
+            ).start()
+    except OSError:
+        return
+    finally:
+        _process.to_children.discard(child)
+        child.close()
+
+
+def _answer(connection: Connection) -> None:
+    with _hanging_up(connection), suppress(EOFError, OSError):
+        try:
+            kind, address, *arguments = connection.recv()
+            assert _process.open_queue is not None
+            queue = _process.open_queue(address)
+            if kind == "run":
+                _run(connection, queue, *arguments)
+            else:
+                _wait(connection, queue, *arguments)
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception as error:
+            connection.send(("error", _portable(error)))
+        else:
+            connection.send(("done", None))
+
+
+def _run(connection: Connection, queue: RemoteQueue, program: str) -> None:
+    def stdin() -> Iterator[bytes]:
+        with suppress(EOFError):
+            while data := connection.recv_bytes():
+                yield data
+
+    done = queue.transport.run(
+        program, stdin(), lambda data: connection.send(("data", data))
+    )
+    connection.send(("data", done))
+
+
+def _wait(
+    connection: Connection,
+    queue: RemoteQueue,
+    job_ids: list[str],
+    seconds: float | None,
+) -> None:
+    def check_child() -> None:
+        # The child sends nothing more: if there is something, it is the end of file.
+        if connection.poll():
+            raise EOFError
+
+    deadline = None if seconds is None else time.monotonic() + seconds
+    for end in queue.watcher.ends(job_ids, deadline, check_child):
+        connection.send(("data", end))
+
+
+@contextmanager
+def _hanging_up(connection: Connection) -> Iterator[None]:
+    """Finally let the other process, and threads of this one, see the end of file.
+
+    The descriptor is closed only with the last reference: closed at once, its number
+    could be taken by another file while a thread still reads from it.
+    """
+    try:
+        yield
+    finally:
+        with (
+            suppress(OSError),
+            socket.socket(fileno=os.dup(connection.fileno())) as end,
+        ):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def _portable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return Error(f"{type(error).__name__}: {error}")
+    return error
+
+
+# In the child.
+
+
+def _request(*words: object) -> Connection:
+    assert _process.to_parent is not None
+    mine, parents = socket.socketpair()
+    try:
+        socket.send_fds(_process.to_parent, [b"\0"], [parents.fileno()])
+    except OSError as error:
+        mine.close()
+        raise _parent_gone() from error
+    finally:
+        parents.close()
+    connection = Connection(mine.detach())
+    connection.send(words)
+    return connection
+
+
+def _replies(
+    connection: Connection, on_tick: Callable[[], object] | None = None
+) -> Iterator[Any]:
+    """The data that the parent sends; raises the error that it sends."""
+    due = 0.0
+    while True:
+        if on_tick is not None and time.monotonic() >= due:
+            on_tick()
+            due = time.monotonic() + TICK
+        if not connection.poll(TICK):
+            continue
+        try:
+            kind, value = connection.recv()
+        except (EOFError, OSError) as error:
+            raise _parent_gone() from error
+        if kind == "error":
+            raise value
+        if kind == "done":
+            return
+        yield value
+
+
+def _parent_gone() -> Error:
+    # Not a ConnectionFailed: repeating the request cannot help.
+    return Error(
+        "The parent process, whose connection to the server this process used, has "
+        "ended; the jobs continue to run"
+    )
+
+
+class RelayTransport(Transport):
+    """Runs programs over the connection of the parent process."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    def run(
+        self, program: str, stdin: Iterable[bytes] = (), stdout: Sink | None = None
+    ) -> Completed:
+        """Run a program on the server; see `Transport.run`."""
+        output: list[bytes] = []
+        sink = output.append if stdout is None else stdout
+        errors: list[BaseException] = []
+
+        def send() -> None:
+            try:
+                for data in filter(None, stdin):
+                    # The parent hangs up when the program ends before its input.
+                    with suppress(OSError):
+                        connection.send_bytes(data)
+            except BaseException as error:
+                errors.append(error)
+            with suppress(OSError):
+                connection.send_bytes(b"")
+
+        connection = _request("run", self._address, program)
+        with _hanging_up(connection):
+            threading.Thread(target=send, name="tej relay stdin", daemon=True).start()
+            for data in _replies(connection):
+                if isinstance(data, Completed):
+                    done = data
+                else:
+                    sink(data)
+        if errors:
+            raise errors[0]
+        return Completed(done.status, b"".join(output), done.stderr)
+
+    def close(self) -> None:
+        """The connection belongs to the parent and stays open."""
+
+
+class RelayWatcher(Watcher):
+    """Waits for jobs through the parent process."""
+
+    def __init__(self, queue: RemoteQueue, address: Address) -> None:
+        super().__init__(queue.connection)
+        self._address = address
+
+    def ends(
+        self,
+        job_ids: Iterable[str],
+        deadline: float | None = None,
+        on_tick: Callable[[], object] | None = None,
+    ) -> Iterator[tuple[str, JobStatus | None]]:
+        """See `Watcher.ends`."""
+        seconds = None if deadline is None else max(0, deadline - time.monotonic())
+        connection = _request("wait", self._address, list(job_ids), seconds)
+        with _hanging_up(connection):
+            yield from _replies(connection, on_tick)
+
+
+def relay_queue(queue: RemoteQueue, address: Address) -> RemoteQueue:
+    """Let a new queue use the connection that the parent has for `address`."""
+    queue.transport = queue.connection.transport = RelayTransport(address)
+    queue.watcher = RelayWatcher(queue, address)
+    return queue
