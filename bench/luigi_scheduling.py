@@ -105,7 +105,7 @@ def main(count: int) -> None:
             luigi.task_register.Register.clear_instance_cache()
             os.environ["TEJ_DESTINATION"] = where
             taken = schedule(where, lambda: [Job(n=n) for n in range(count)])
-            runs = open_queue(Job(n=0).place).queue.transport.runs
+            runs = open_queue(Job(n=0).address).queue.transport.runs
             print(
                 f"{count} tasks, tej_luigi, {where}: {taken:.2f} s, {runs} round trips"
             )
