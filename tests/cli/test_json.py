@@ -31,6 +31,7 @@ JOB_KEYS = [
     "host",
     "native_id",
     "runtime",
+    "cut_off",
     "killed_by",
     "evidence",
     "note",

@@ -147,12 +147,14 @@ def test_a_job_that_somebody_deletes_has_ended_and_not_by_tej(
     native = (queue_path / "jobs/victim/native_id").read_text().split()[1]
     run("qdel", native)
     status = until(queue, "victim", lambda status: status.state.final)
-    if (pbs / "history").exists() or "torque" in os.environ["PBS_DOUBLE"]:
+    if (pbs / "history").exists():
         assert status.state is JobState.KILLED
         assert "not by tej" in status.describe()
     else:
-        # Without history, it is the job's word alone.
+        # Without history, only the job knows that it got a SIGTERM.
         assert (status.state, status.signal) == (JobState.FINISHED, 15)
+        assert "SIGTERM" in str(status.note)
+    assert (status.cut_off, status.succeeded) == ("other", False)
 
 
 def test_a_server_that_does_not_answer_ends_no_job(
@@ -235,14 +237,35 @@ def test_a_job_that_is_started_again_does_not_run_twice(
     assert output(queue, "again") == "begun\n"
 
 
-def test_a_job_over_its_time_limit_is_finished_and_the_reason_is_told(
+def test_exit_0_after_time_limit_is_no_success(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate
 ) -> None:
-    queue.submit("endless", job(gate.wait), resources=tej.Resources(walltime="0:00:02"))
+    script = f"trap 'exit 0' TERM; {gate.wait}"
+    queue.submit("endless", job(script), resources=tej.Resources(walltime="0:00:02"))
     status = until(queue, "endless", lambda status: status.state.final)
-    assert (status.state, status.signal) == (JobState.FINISHED, 15)
+    assert (status.state, status.exit_code) == (JobState.FINISHED, 0)
+    assert not status.succeeded
     if (pbs / "history").exists() or "torque" in os.environ["PBS_DOUBLE"]:
         assert "time limit" in str(status.note)
+        assert status.cut_off == "limit"
+    else:
+        assert status.cut_off == "other"
+
+
+@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
+def test_grace_holds_below_odd_queue_path(
+    pbs: Path, tmp_path: Path, home: Path, job: Make, gate: Gate
+) -> None:
+    path = tmp_path / "an é path"
+    queue = tej.RemoteQueue("local:", str(path), "pbs")
+    try:
+        script = f"trap 'sleep 0.5; exit 9' TERM; echo begun; {gate.wait}"
+        queue.submit("tidy", job(f"#PBS -l walltime=1:00:00\n{script}"))
+        wait_until(lambda: output(queue, "tidy") == "begun\n", "the trap is set")
+        assert "walltime=1:00:00" in (pbs / "calls").read_text()
+        assert queue.kill("tidy", grace=60).exit_code == 9
+    finally:
+        empty(path)
 
 
 @pytest.mark.parametrize("line", ["-J 1-3", "-t 0-4%2", "-t1,2"])

@@ -70,16 +70,22 @@ def run(number: str) -> None:
     environment |= {"HOME": job["home"]}
     environment |= {"JOB_ID" if SGE else "PBS_JOBID": full_id(number)}
     with open(job["output"], "ab") as output:
+        # A login shell, which reads the path of the script, or the program after `--`.
+        shell = ["/bin/sh"] if SGE else [job["options"].get("S", "/bin/sh")]
+        program = job["program"] or [*shell, *([job["script"]] if SGE else [])]
         process = subprocess.Popen(
-            ["/bin/sh", job["script"]],
+            program,
             cwd=job["home"],
             env=environment,
             umask=0o77,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(f"{job['script']}\n".encode())
     with state() as jobs:
         jobs[number]["pid"] = process.pid
     try:
@@ -94,6 +100,8 @@ def run(number: str) -> None:
         else:
             end(number)
         status = process.wait()
+    # When the top process has ended, nothing of the job stays.
+    signal_session(process.pid, signal.SIGKILL)
     with state() as jobs:
         job = jobs[number]
         if job["rerun"]:
@@ -101,7 +109,7 @@ def run(number: str) -> None:
             start_waiting(jobs)
             return
         job["status"] = job["status"] or str(256 - status if status < 0 else status)
-        if job["deleted"]:
+        if job["deleted"] and status == -signal.SIGTERM:
             job["status"] = "271"
         job["state"] = "F" if OPEN else "C"
         start_waiting(jobs)
@@ -122,8 +130,12 @@ def qsub(arguments: list[str]) -> int:
         print("pbs_version = 23.06.06" if OPEN else "Version: 6.1.3\nCommit: abc")
         return 0
     options: dict[str, str] = {}
+    program: list[str] = []
     while arguments and arguments[0].startswith("-"):
         letter = arguments.pop(0)[1:]
+        if letter == "-":
+            program = arguments
+            break
         assert letter in VALUED, letter
         options[letter] = arguments.pop(0)
     name = options.get("N", "STDIN")
@@ -136,12 +148,16 @@ def qsub(arguments: list[str]) -> int:
     if options.get("q") == "nowhere":
         print("qsub: Unknown queue", file=sys.stderr)
         return 170
-    (script,) = arguments
+    if not set(options.get("S", "")).isdisjoint("'\u00e9"):
+        print("qsub: illegal -S value", file=sys.stderr)
+        return 2
+    script = None if program else arguments[0]
     with state() as jobs:
         number = str(len(jobs) + 1)
         spooled = FOLDER / f"{number}.SC"
-        spooled.write_bytes(Path(script).read_bytes())
+        spooled.write_bytes(b"" if script is None else Path(script).read_bytes())
         jobs[number] = {
+            "program": program,
             "name": name,
             "state": "Q",
             "status": "",
@@ -207,6 +223,9 @@ def show(job_id: str, job: dict) -> None:
     print(f"    Output_Path = {path[:60]}" + (f"\n\t{path[60:]}" if path[60:] else ""))
     if job["state"] == "Q":
         print("    comment = Not Running: Not enough free nodes available")
+    # 91: deleted while it ran; 92: finished.
+    if job["state"] == "F":
+        print(f"    substate = {91 if job['deleted'] else 92}")
     if job["status"]:
         print(f"    {'Exit_status' if OPEN else 'exit_status'} = {job['status']}")
     print("    Variable_List = PBS_O_HOME=/root,PBS_O_WORKDIR=/root,\n\tX=\n")

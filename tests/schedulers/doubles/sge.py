@@ -42,6 +42,7 @@ def qsub(arguments: list[str]) -> int:
         spooled = FOLDER / f"{number}.SC"
         spooled.write_bytes(Path(script).read_bytes())
         jobs[number] = {
+            "program": [],
             "name": options["N"],
             "state": "Q",
             "status": "",

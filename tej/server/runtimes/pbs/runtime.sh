@@ -180,8 +180,30 @@ scheduler_submit() {
             ln -f batch "$name_there" 2>/dev/null || cp batch "$name_there" || return 1
             patiently qsub "$@" "$name_there"
             ;;
-        *) patiently qsub "$@" -S /bin/sh batch ;;
+        *)
+            find_shell
+            case $dialect$shell in
+                openpbs)
+                    # The program itself is the top process; a script's directives do not count
+                    # then, and become arguments.
+                    split_options
+                    # shellcheck disable=SC2046 # an option a line
+                    set -- $(copy_directives | sed 's/^#PBS *//; s/[ 	]#.*//' | tr -s ' 	"' '[\n*]') "$@"
+                    end_split
+                    patiently qsub "$@" -- /bin/sh "$job/batch"
+                    ;;
+                *) patiently qsub "$@" -S "${shell:-/bin/sh}" batch ;;
+            esac
+            ;;
     esac
+}
+
+# find_shell: shell=exec_script.sh, if PBS takes its path and the file may be executed.
+find_shell() {
+    shell=$here/runtimes/pbs/exec_script.sh
+    case $shell in *[!A-Za-z0-9_./,+=@-]*) shell='' ;; esac
+    [ -z "$shell" ] || [ -x "$shell" ] || chmod +x "$shell" 2>/dev/null
+    [ -z "$shell" ] || [ -x "$shell" ] || shell=''
 }
 
 scheduler_term() {

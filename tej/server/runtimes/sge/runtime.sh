@@ -112,13 +112,19 @@ scheduler_cancel() {
     patiently qdel "$1"
 }
 
+# scheduler_history: qacct has an entry for each job that ever had this number: the last one
+# of this user counts.
 scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
     said=$(patiently qacct -j "$1" 2>/dev/null) || return 1
-    code=$(printf '%s\n' "$said" | awk '$1 == "failed" { code = $2 } END { print code }')
+    code=$(printf '%s\n' "$said" | awk -v me="$(id -un)" '
+        $1 == "owner" { owner = $2 }
+        $1 == "failed" && (owner == "" || owner == me) { code = $2 }
+        /^===/ { owner = "" }
+        END { print code }')
     case $code in
         '' | 0) return 1 ;;
-        37) printf '%s\n' "over|the time limit or another one was reached" ;;
+        37) printf '%s\n' "limit|a limit was exceeded (qacct: failed 37)" ;;
         # Killed, after it had begun and not by a limit.
         100) printf '%s\n' "cancelled|it was deleted or killed" ;;
         *) printf '%s\n' "over|it failed with code $code, see qacct -j $1" ;;

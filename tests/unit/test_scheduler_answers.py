@@ -1,0 +1,237 @@
+"""Answers of schedulers, as the server's shell reads them: no scheduler is run."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SERVER = Path(__file__).parents[2] / "tej/server"
+SETUP = """
+queue=$1 here=$2 runtime=$3 id=a job=$1/jobs/a fresh=$1/fresh spec='' token=''
+. "$here/lib/load.sh"
+patiently() { "$@"; }
+nap() { :; }
+cd "$queue"
+"""
+Shell = Callable[..., str]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """Runs lines of shell in which the scripts of a runtime are loaded."""
+    (tmp_path / "jobs/a/stage").mkdir(parents=True)
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "jobs/a/spec").write_text("token=0123456789abcdef end\n")
+
+    def run(lines: str, runtime: str = "slurm") -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-c", SETUP + lines, "sh", tmp_path, SERVER, runtime],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr == ""
+        return done.stdout
+
+    return run
+
+
+# Slurm
+
+
+def test_parts_of_heterogeneous_job_are_one(shell: Shell) -> None:
+    listing = r"""squeue() { printf '%s\n' '5+0|RUNNING|None|x|/q/tej_abc0123' \
+        '5+1|PENDING|None|x|/q/tej_abc0123' '119_[1-2]|PENDING|Priority|renamed|(null)' \
+        '119_0|COMPLETED|None|renamed|(null)'; }
+    slurm_list"""
+    assert shell(listing).splitlines() == [
+        "5|running|tej_abc0123|RUNNING",
+        "119|queued|renamed|Priority",
+    ]
+
+
+def test_job_of_another_cluster_is_asked_for_there(shell: Shell) -> None:
+    listing = r"""squeue() { case "$*" in *'-M gpu2'*) echo '7|RUNNING|None|x|y' ;;
+        *'-M down'*) return 1 ;; esac; }
+    scheduler_list '7;gpu2' '8;gpu2' '9;down'"""
+    assert shell(listing).splitlines() == [
+        "7;gpu2|running|x|RUNNING",
+        "8;gpu2|unknown||",
+        "9;down|silent||",
+    ]
+    cancel = """scancel() { echo "$*"; }; scheduler_cancel '7;gpu2'; scheduler_term 8"""
+    assert shell(cancel) == "-M gpu2 7\n--full -s TERM 8\n"
+
+
+def test_old_accounting_entry_is_not_believed(shell: Shell) -> None:
+    history = r"""printf '100000 x\n' >"$job/submitting"; me=$(id -un)
+    sacct() { printf '%s\n' "CANCELLED by 0|$me|1000|7" "FAILED|stranger|100001|7"; }
+    slurm_history 7 || echo none
+    sacct() { printf '%s\n' "CANCELLED by 0|$me|1000|7" "TIMEOUT|$me|100001|7"; }
+    slurm_history 7"""
+    assert shell(history) == "none\nlimit|TIMEOUT\n"
+
+
+def test_memory_of_500k_is_not_zero_megabytes(shell: Shell) -> None:
+    lines = """printf 'memory=512000\\ncpus=2\\ngpus=2\\ngpu_type=a100\\n' >"$job/resources"
+    read_resources && check_directives && replaced='' prepended='' nickname=x &&
+        scheduler_options && printf '%s' "$options" | tr '\\n' ' '"""
+    words = shell(lines)
+    assert "--mem=1M" in words
+    assert "-c 2" in words
+    assert "--gpus-per-node=a100:2" in words
+    assert "--ntasks-per-node" not in words
+
+
+def test_directives_hold_and_name_is_the_users(shell: Shell) -> None:
+    lines = """printf '%s\\n' '#!/bin/sh' '#SBATCH\t--time=7' '  # indented' \
+        '#SBATCH --requeue -J mine --mem-per-cpu=1G' true '#SBATCH --late' \
+        >"$job/stage/start.sh"
+    printf 'script=start.sh\\ndefault_name=dir\\nmemory=2097152\\n' >"$job/resources"
+    read_resources && check_directives && replaced='' replaced_list='' prepended='' &&
+        scheduler_options && copy_directives && printf '%s' "$options" | tr '\\n' ' '"""
+    assert shell(lines).splitlines() == [
+        "#SBATCH --time=7",
+        "#SBATCH --requeue -J mine",
+        "--mem=2M ",
+    ]
+
+
+# PBS
+
+
+def test_qstat_tells_cause_and_unwraps_lines(shell: Shell) -> None:
+    lines = r"""dialect=openpbs
+    printf '%s\n' 'Job Id: 1.s' '    Job_Name = mine' '    job_state = F' \
+        '    Output_Path = h:/q/jobs/a/tej_a' '	bc0123.log' '    Exit_status = -29' \
+        'Job Id: 2.s' '    Job_Name = x' '    job_state = F' '    Exit_status = 265' \
+        'Job Id: 3.s' '    job_state = Q' '    comment = Not Running: too few' '	 nodes' \
+        'Job Id: 4.s' '    job_state = F' '    Exit_status = 254' >said
+    read_qstat said"""
+    assert shell(lines, "pbs").splitlines() == [
+        "1.s|limit|tej_abc0123|time limit",
+        "2.s|cut||exit status 265: its shell was killed by SIGKILL",
+        "3.s|queued||Not Running: too few nodes",
+        "4.s|over||exit status 254: its shell could not be started",
+    ]
+
+
+def test_id_that_qstat_leaves_out_is_silent(shell: Shell) -> None:
+    lines = r"""dialect=torque
+    qstat() { printf 'Job Id: 1.s\n    job_state = R\n'
+        echo 'qstat: Unknown Job Id 3.s' >&2; return 153; }
+    qstat_list 1.s 2.s 3.s"""
+    assert shell(lines, "pbs").splitlines() == [
+        "1.s|running||",
+        "2.s|silent||",
+        "3.s|unknown||",
+    ]
+
+
+def test_cpus_replace_nodes_of_the_script(shell: Shell) -> None:
+    lines = """dialect=openpbs log=x nickname=n
+    printf '%s\\n' '#PBS -l nodes=1:ppn=2,walltime=5' '#PBS -m abe -N mine' >"$job/stage/s"
+    printf 'script=s\\ncpus=4\\ntasks=5\\nnodes=2\\n' >"$job/resources"
+    read_resources && check_directives && replaced='' replaced_list='' prepended='' &&
+        scheduler_options && copy_directives && printf '%s' "$options" | tr '\\n' ' '"""
+    assert shell(lines, "pbs").splitlines() == [
+        "#PBS -l walltime=5",
+        "#PBS -m abe -N mine",
+        "-r n -l select=1:ncpus=12:mpiprocs=3:ompthreads=4"
+        "+1:ncpus=8:mpiprocs=2:ompthreads=4 ",
+    ]
+
+
+# Whether a job is gone, and how a kill goes on
+
+
+def test_gone_job_is_believed_after_thirty_seconds(shell: Shell) -> None:
+    lines = """says=unknown native='slurm 5' started=1 listed_at=1000
+    is_second_look it || echo first
+    listed_at=1029; is_second_look it || echo soon
+    listed_at=1030; is_second_look it && echo gone
+    forget_missed; is_second_look it || echo seen between"""
+    assert shell(lines) == "first\nsoon\ngone\nseen between\n"
+
+
+def test_job_whose_heart_beats_is_running(shell: Shell) -> None:
+    lines = """says=unknown native='slurm 5' started=1 listed_at=1000 submitted=1
+    echo 1 >"$job/heartbeat"; judge_gone
+    echo 2 >"$job/heartbeat"; listed_at=2000; judge_gone
+    echo "$state: $note"; [ -e "$job/lost" ] || echo kept"""
+    assert shell(lines).splitlines() == [
+        "running: slurm has it no more, but the job gives signs of life",
+        "kept",
+    ]
+
+
+def test_seen_running_job_starts_the_count_anew(shell: Shell) -> None:
+    lines = """echo '1 unknown' >"$job/missed"; native='slurm 5' started=1 listing=answer
+    edition=1 q_5='1|running||RUNNING'; runtime_derive_state
+    echo "$state"; [ -e "$job/missed" ] || echo forgotten"""
+    assert shell(lines) == "running\nforgotten\n"
+
+
+def test_kill_that_slurm_refuses_stays_on_file(shell: Shell) -> None:
+    lines = """native='slurm 5' state=queued; echo '1 10 me' >"$job/kill"
+    scancel() { return 1; }; squeue() { return 1; }
+    runtime_tell || echo not told
+    [ -e "$job/finished" ] || [ -e "$job/claim" ] || echo on file
+    scancel() { echo "cancelled $*" >&3; }
+    listing=answer edition=1 q_5='1|queued||Priority'
+    exec 3>&1; kill_time=1 grace=10 by=me; runtime_derive_state
+    echo "$note"; runtime_derive_state"""
+    assert shell(lines).splitlines() == [
+        "not told",
+        "on file",
+        "cancelled 5",
+        "asked to end by me, not ended yet; slurm 5: Priority",
+    ]
+
+
+def test_late_reply_for_killed_job_is_cancelled(shell: Shell) -> None:
+    lines = """scancel() { echo "cancelled $*" >&3; }; exec 3>&1
+    job_token=0123456789abcdef nid=5; : >"$job/finished"; adopt_reply && cat "$job/native_id"
+    rm "$job/finished" "$job/native_id"; job_token=another; adopt_reply || echo "$why" """
+    assert shell(lines).splitlines() == [
+        "cancelled 5",
+        "slurm 5",
+        "cancelled 5",
+        "it was taken away while slurm was asked",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "answer", "state"),
+    [
+        ("", "limit|x|TIMEOUT", "finished limit slurm: TIMEOUT"),
+        ("", "cut|x|PREEMPTED", "finished other slurm: PREEMPTED"),
+        ("", "ended|x|COMPLETED", "finished - "),
+        ("term", "ended|x|COMPLETED", "finished - "),
+        (
+            "term",
+            "over|x|exit status 0",
+            "finished other it was sent SIGTERM, and slurm does not say why",
+        ),
+        ("", "cancelled|x|CANCELLED", "killed other not by tej: slurm: CANCELLED"),
+    ],
+)
+def test_cause_of_exit_0_is_the_schedulers(
+    shell: Shell, facts: str, answer: str, state: str
+) -> None:
+    lines = f"""echo '1000 exit 0 ask 0' >"$job/finished"; native='slurm 5'
+    for f in {facts}; do echo 1 >"$job/$f"; done; ended=1000 listed_at=2000
+    command() {{ return 1; }}
+    listing=answer edition=1 nickname='' q_5='1|{answer}'; nid=5; look_up 5 ''
+    judge_end; echo "$state ${{cut_off:--}} $note" """
+    assert shell(lines) == f"{state}\n"
+
+
+def test_log_of_pbs_names_the_limit(shell: Shell) -> None:
+    lines = """echo '=>> PBS: job killed: walltime 10 exceeded limit 4' >"$job/tej_x.log"
+    cause_in_log"""
+    assert shell(lines, "pbs") == "limit|walltime 10 exceeded limit 4\n"
