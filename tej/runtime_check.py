@@ -130,8 +130,12 @@ class RuntimeCheck:
 
     def _grace(self) -> None:
         wait = "while :; do sleep 1; done"
-        self._begin("tidy", f"trap 'echo cleaned; exit 9' TERM; echo begun; {wait}")
-        self._kill("tidy", grace=60)
+        # Some schedulers kill the rest as soon as their own shell has ended.
+        script = f"trap 'sleep 1; echo cleaned; exit 9' TERM; echo begun; {wait}"
+        self._begin("tidy", script)
+        status = self._kill("tidy", grace=60)
+        if status.exit_code != 9:
+            raise Complaint(f"expected exit code 9 of its trap: {status.describe()}")
         if b"".join(self._queue.logs("tidy")) != b"begun\ncleaned\n":
             raise Complaint("the trap for SIGTERM ran not at all, or more than once")
 
