@@ -404,7 +404,7 @@ def test_wait_gives_up_after_the_time_given(
     local_queue.submit("a", job(gate.wait))
     done = command("wait", "--id", "a", "--timeout", "0.1", **own)
     assert (done.status, done.stdout) == (125, "")
-    assert "1 of 1 jobs have not ended (a); they go on" in done.stderr
+    assert "1 of 1 jobs have not ended (a); they continue to run" in done.stderr
     done = command("wait", "--id", "a", "--timeout", "0.1", "--json", **own)
     assert (done.status, done.json["error"]["kind"]) == (125, "WaitTimeout")
     gate.open()
