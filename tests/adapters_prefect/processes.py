@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -83,6 +84,7 @@ def all_are(queue: tej.RemoteQueue, state: str) -> bool:
 
 def flow_runs_of(queue: str) -> list[FlowRun]:
     """Those that were given this queue, oldest first."""
+    time.sleep(0.25)
     with get_client(sync_client=True) as client:
         found = client.read_flow_runs(limit=200)
     mine = [one for one in found if one.parameters.get("queue") == queue]
@@ -95,6 +97,8 @@ def flow_run_of(queue: str) -> FlowRun:
 
 
 def read(flow_run_id: UUID) -> FlowRun:
+    # Callers poll: without a pause, the requests take the time that flow runs need.
+    time.sleep(0.25)
     with get_client(sync_client=True) as client:
         return client.read_flow_run(flow_run_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from jobs import wait_until
 from prefect.deployments import run_deployment
 
 import tej
+from tej_prefect.claims import EXPIRY
 from tests.adapters_prefect.processes import (
     SOON,
     Process,
@@ -76,7 +78,7 @@ def start(prefect_server: str) -> Iterator[Callable[..., Process]]:
         yield start_
 
 
-def test_cancelling_a_deployments_run_kills_its_jobs_wherever_it_waits(
+def test_cancelled_deployment_run_kills_its_jobs(
     served: Process, case: Callable[[str], Case]
 ) -> None:
     cases = [case(kind) for kind in ("direct", "mapped", "asynchronous")]
@@ -98,7 +100,7 @@ def test_cancelling_a_deployments_run_kills_its_jobs_wherever_it_waits(
         )
 
 
-def test_cancelling_a_run_that_is_no_deployments_kills_its_jobs_too(
+def test_cancelled_run_without_deployment_kills_its_jobs(
     case: Callable[[str], Case], start: Callable[..., Process]
 ) -> None:
     cases = [case(kind) for kind in ("mapped", "outer")]
@@ -120,7 +122,7 @@ def test_cancelling_a_run_that_is_no_deployments_kills_its_jobs_too(
     wait_until(lambda: task_states(mapped) == {"Cancelled"}, "the tasks are cancelled")
 
 
-def test_an_interrupted_process_leaves_its_jobs_and_a_new_run_finds_them(
+def test_interrupted_process_leaves_jobs_to_next_run(
     case: Callable[..., Case], start: Callable[..., Process]
 ) -> None:
     cases = {
@@ -146,7 +148,7 @@ def test_an_interrupted_process_leaves_its_jobs_and_a_new_run_finds_them(
     assert [job.attempt for job in killed.queue.jobs()] == [1, 1, 1]
 
 
-def test_jobs_can_be_left_when_the_run_is_cancelled(
+def test_on_cancel_leave_keeps_jobs_running(
     case: Callable[[str], Case], start: Callable[..., Process]
 ) -> None:
     one = case("batch")
@@ -155,10 +157,10 @@ def test_jobs_can_be_left_when_the_run_is_cancelled(
     cancel(flow_run_of(str(one.path)).id)
     wait_until(process.ended, "the process ends", SOON)
     assert all_are(one.queue, "running")
-    assert "go on at" in process.log.read_text()
+    assert '0 jobs killed, 3 left running (on_cancel="leave")' in words_of(process)
 
 
-def test_each_job_of_a_batch_is_killed_or_left_as_it_says(
+def test_on_cancel_applies_to_each_job(
     case: Callable[..., Case], start: Callable[..., Process]
 ) -> None:
     cases = {"": case("as-each-says", "each"), "kill": case("as-each-says", "all")}
@@ -172,7 +174,7 @@ def test_each_job_of_a_batch_is_killed_or_left_as_it_says(
     assert states(cases["kill"].queue) == ["killed"] * 3
 
 
-def test_a_job_that_two_runs_want_is_killed_when_the_last_one_is_cancelled(
+def test_shared_job_is_killed_by_last_cancellation(
     case: Callable[[str], Case], start: Callable[..., Process]
 ) -> None:
     one = case("batch")
@@ -182,11 +184,11 @@ def test_a_job_that_two_runs_want_is_killed_when_the_last_one_is_cancelled(
     one.log = one.log.with_name("log of the second")
     second = start(one)
     wait_until(lambda: b"0 jobs started, 3 found" in second.log.read_bytes(), "found")
-    wait_until(lambda: claims(second, one), "the second has said what it wants")
+    wait_until(lambda: len(claim_files(one)) == 2, "the second claims the jobs")
     cancel(first_run.id)
     wait_until(first.ended, "the first ends", SOON)
     assert all_are(one.queue, "running")
-    assert "wants it" in first.log.read_text()
+    assert "0 jobs killed, 3 left running (wanted by flow run" in words_of(first)
     (second_run,) = [
         run for run in flow_runs_of(str(one.path)) if run.id != first_run.id
     ]
@@ -195,9 +197,29 @@ def test_a_job_that_two_runs_want_is_killed_when_the_last_one_is_cancelled(
     wait_until(second.ended, "the second ends", SOON)
 
 
-def claims(process: Process, case: Case) -> bool:
-    """Whether both runs of a case have said which jobs they want."""
-    from tests.adapters_prefect.test_tasks import artifacts_of
+def test_claims_of_dead_process_do_not_count(
+    case: Callable[[str], Case], start: Callable[..., Process]
+) -> None:
+    one = case("batch")
+    crashed = start(one)
+    one.until_it_runs()
+    wait_until(lambda: len(claim_files(one)) == 1, "it claims its jobs")
+    crashed.send(signal.SIGKILL)
+    wait_until(crashed.ended, "the process is dead")
+    (stale,) = claim_files(one)
+    os.utime(stale, times=(stale.stat().st_atime, stale.stat().st_mtime - EXPIRY - 1))
+    again = start(one)
+    wait_until(lambda: len(claim_files(one)) == 2, "the next run claims the jobs")
+    cancel(flow_runs_of(str(one.path))[1].id)
+    wait_until(lambda: all_are(one.queue, "killed"), "jobs killed", SOON)
+    wait_until(again.ended, "the process ends", SOON)
+    assert "The flow run was cancelled: 3 jobs killed" in words_of(again)
 
-    runs = flow_runs_of(str(case.path))
-    return len(runs) == 2 and all("table" in artifacts_of(run.id) for run in runs)
+
+def claim_files(case: Case) -> list[Path]:
+    return [*case.path.glob("claims/[!.]*")]
+
+
+def words_of(process: Process) -> str:
+    """A process's log without line breaks."""
+    return " ".join(process.log.read_text().split())

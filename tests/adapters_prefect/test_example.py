@@ -11,7 +11,7 @@ from tests.adapters_prefect.processes import FLOWS
 SWEEP = FLOWS.parents[2] / "examples/prefect/sweep.py"
 
 
-def test_the_sweep_estimates_pi_and_finds_its_jobs_again(
+def test_example_finds_its_jobs_again(
     prefect_server: str, home: Path, tmp_path: Path
 ) -> None:
     import os

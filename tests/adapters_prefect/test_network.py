@@ -18,7 +18,7 @@ from tests.adapters_prefect.processes import running
 Make = Callable[..., Path]
 
 
-def test_a_flow_waits_on_while_the_server_is_away(
+def test_wait_survives_unreachable_server(
     prefect_server: str,
     start_sshd: Callable[..., Sshd],
     home: Path,
@@ -67,7 +67,7 @@ def test_a_flow_waits_on_while_the_server_is_away(
     assert [result.stdout for result in found] == ["begun\ndone\n"]
 
 
-def test_a_server_that_is_not_there_is_an_error_that_says_where(
+def test_unreachable_server_is_named_in_error(
     start_sshd: Callable[..., Sshd], home: Path, job: Make
 ) -> None:
     sshd = start_sshd()

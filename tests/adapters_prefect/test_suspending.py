@@ -40,7 +40,7 @@ def resumer(api: str) -> Iterator[None]:
         process.wait()
 
 
-def test_a_suspended_flow_run_is_resumed_when_its_jobs_have_ended(
+def test_suspended_run_resumes_when_jobs_end(
     served: Process,
     prefect_server: str,
     destination: TejDestination,
@@ -74,7 +74,7 @@ def test_a_suspended_flow_run_is_resumed_when_its_jobs_have_ended(
     assert [job.attempt for job in queue.jobs()] == [1, 1]
 
 
-def test_cancelling_a_run_that_does_not_wait_kills_its_jobs(
+def test_cancellation_hook_kills_unawaited_jobs(
     served: Process,
     destination: TejDestination,
     queue: tej.RemoteQueue,
@@ -96,7 +96,7 @@ def test_cancelling_a_run_that_does_not_wait_kills_its_jobs(
     wait_until(lambda: all_are(queue, "killed"), "the hook has killed the other")
 
 
-def test_a_destination_that_is_not_stored_is_an_error_that_says_so(
+def test_suspending_needs_a_stored_destination(
     prefect_server: str, local: TejDestination, tmp_path: Path
 ) -> None:
     @flow

@@ -57,7 +57,7 @@ def attempts(queue: tej.RemoteQueue) -> dict[str, int]:
     return {job.job_id: job.attempt for job in queue.jobs()}
 
 
-def test_a_job_runs_once_however_often_the_flow_does(
+def test_repeated_flow_finds_its_job(
     destination: TejDestination, queue: tej.RemoteQueue, job: Make, results: Path
 ) -> None:
     ids: list[UUID] = []
@@ -89,7 +89,7 @@ def test_a_job_runs_once_however_often_the_flow_does(
     assert row["place"] == destination.place
 
 
-def test_the_single_steps(
+def test_single_steps_of_a_job(
     local: TejDestination, queue: tej.RemoteQueue, job: Make, gate: Gate, results: Path
 ) -> None:
     block = TejJob(
@@ -113,7 +113,7 @@ def test_the_single_steps(
     assert [one.job_id for one in queue.jobs()] == [result.job_id]
 
 
-def test_a_failed_job_raises_and_is_started_again_only_if_asked(
+def test_failed_job_restarts_only_with_retry_failed(
     local: TejDestination, queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     fixed = tmp_path / "fixed"
@@ -143,7 +143,7 @@ def test_a_failed_job_raises_and_is_started_again_only_if_asked(
     assert [*attempts(queue).values()] == [2]
 
 
-def test_a_job_that_was_killed_is_started_again_by_a_new_run_but_not_by_a_retry(
+def test_killed_job_restarts_in_new_run_only(
     local: TejDestination, queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     block = TejJob(destination=local, directory=job(gate.wait))
@@ -208,7 +208,7 @@ def test_many_jobs_in_one_task(
     assert [row["exit code"] for row in rows] == [0, 0, 0, 5, 0, 0]
 
 
-def test_one_bad_job_keeps_no_other_from_its_result(
+def test_failures_do_not_affect_other_jobs(
     local: TejDestination,
     queue: tej.RemoteQueue,
     job: Make,
@@ -283,7 +283,7 @@ def test_one_bad_job_keeps_no_other_from_its_result(
     ]
 
 
-def test_bad_jobs_in_a_large_batch_are_told_from_good_ones(
+def test_failures_in_large_batch_are_separate(
     local: TejDestination, queue: tej.RemoteQueue, results: Path
 ) -> None:
     other = TejJob(destination=local, script="echo other work", job_id="taken")
@@ -306,7 +306,7 @@ def test_bad_jobs_in_a_large_batch_are_told_from_good_ones(
     assert not any(one.found for one in found)
 
 
-def test_jobs_are_announced_before_all_were_sent(
+def test_first_jobs_are_shown_before_last_upload(
     local: TejDestination, results: Path
 ) -> None:
     seen: list[dict[str, object]] = []
@@ -339,7 +339,7 @@ def test_jobs_are_announced_before_all_were_sent(
     assert seen[0]["state"] in ("queued", "running", "finished")
 
 
-def test_jobs_of_several_queues_are_one_batch(
+def test_jobs_of_several_queues_in_one_batch(
     local: TejDestination, job: Make, tmp_path: Path, results: Path
 ) -> None:
     from tests.queue.conftest import watched
@@ -363,7 +363,7 @@ def test_jobs_of_several_queues_are_one_batch(
     assert places == [local.place, second.place, local.place]
 
 
-def test_a_template_is_a_job_for_each_of_its_parameters(
+def test_template_makes_one_job_per_parameter(
     local: TejDestination, queue: tej.RemoteQueue, job: Make, results: Path
 ) -> None:
     template = job(
@@ -394,7 +394,7 @@ def test_a_template_is_a_job_for_each_of_its_parameters(
     assert three.job_id == found[3].job_id
 
 
-def test_a_decorated_function_says_which_parameters_there_are(
+def test_decorated_function_defines_the_parameters(
     local: TejDestination, job: Make, results: Path
 ) -> None:
     template = job(
@@ -413,7 +413,7 @@ def test_a_decorated_function_says_which_parameters_there_are(
     assert sweep() == ["1 10 11\n", "2 20 22\n", "3 20 23\n"]
 
 
-def test_a_script_is_a_template_too(local: TejDestination) -> None:
+def test_script_is_rendered_as_template(local: TejDestination) -> None:
     run = TejJob(
         destination=local, script="echo seed {{ seed }}", parameters={"seed": 3}
     ).trigger()
@@ -421,7 +421,7 @@ def test_a_script_is_a_template_too(local: TejDestination) -> None:
     assert run.logs() == "seed 3\n"
 
 
-def test_what_was_not_fetched_is_not_taken_from_an_earlier_job_of_that_id(
+def test_result_ignores_files_of_earlier_job(
     local: TejDestination, results: Path
 ) -> None:
     block = TejJob(
@@ -441,7 +441,7 @@ def test_what_was_not_fetched_is_not_taken_from_an_earlier_job_of_that_id(
         second.path("old")
 
 
-def test_a_killed_job_is_not_started_again_by_the_retry_of_its_flow(
+def test_flow_retry_does_not_restart_killed_job(
     local: TejDestination, queue: tej.RemoteQueue, gate: Gate
 ) -> None:
     block = TejJob(destination=local, script=gate.wait)
@@ -457,15 +457,13 @@ def test_a_killed_job_is_not_started_again_by_the_retry_of_its_flow(
     assert [*attempts(queue).values()] == [1]
 
 
-def test_a_name_without_a_value_is_an_error_that_names_it(
-    local: TejDestination, job: Make
-) -> None:
+def test_missing_template_parameter_is_named(local: TejDestination, job: Make) -> None:
     template = job("exit 0", {"input.txt.j2": "{{ sede }}"})
     with pytest.raises(tej.InvalidJobDirectory, match=r"'input.txt.j2'.*sede.*seed"):
         TejJob(destination=local, directory=template, parameters={"seed": 1}).trigger()
 
 
-def test_output_is_in_the_log_as_it_comes(
+def test_output_is_logged_while_job_runs(
     local: TejDestination,
     job: Make,
     gate: Gate,
@@ -500,7 +498,7 @@ def test_output_is_in_the_log_as_it_comes(
         assert messages.count(words) == 1
 
 
-def test_the_log_takes_so_much_and_the_results_have_all(
+def test_logged_output_is_limited(
     local: TejDestination, job: Make, caplog: pytest.LogCaptureFixture, results: Path
 ) -> None:
     block = TejJob(
@@ -516,10 +514,10 @@ def test_the_log_takes_so_much_and_the_results_have_all(
     assert chatty().stdout.splitlines()[-1] == "line 49999"
     messages = [record.getMessage() for record in caplog.records]
     assert sum(map(len, messages)) < 300_000
-    assert any("More output is not shown" in message for message in messages)
+    assert any("The log shows only the first" in message for message in messages)
 
 
-def test_it_works_without_any_server_of_prefects(
+def test_plain_functions_need_no_prefect_server(
     local: TejDestination,
     job: Make,
     results: Path,
@@ -530,7 +528,8 @@ def test_it_works_without_any_server_of_prefects(
         raise AssertionError("Prefect's server was asked")
 
     monkeypatch.setattr("tej_prefect.flow_runs.get_client", refuse)
-    monkeypatch.setattr("tej_prefect.board.get_client", refuse)
+    monkeypatch.setattr("tej_prefect.artifacts.get_client", refuse)
+    monkeypatch.setattr("tej_prefect.claims.get_client", refuse)
     block = TejJob(
         destination=local, directory=job("echo plain"), results_directory=results
     )
@@ -541,7 +540,7 @@ def test_it_works_without_any_server_of_prefects(
     assert "1 found" in caplog.text
 
 
-def test_names_of_task_runs_say_what_they_are_about(
+def test_task_runs_are_named_by_their_jobs(
     local: TejDestination, job: Make, results: Path
 ) -> None:
     template = job("exit 0", name="simulation")

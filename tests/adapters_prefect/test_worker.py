@@ -1,8 +1,9 @@
-"""Flow runs as jobs: over a real sshd, by a real worker, which may die."""
+"""The worker: flow runs as jobs over a real sshd, by real workers that may die."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -18,10 +19,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
+from prefect.states import Scheduled
 from servers.sshd import free_port
 
 import tej
 from tej_prefect import TejDestination, TejJob, TejWorker
+from tej_prefect.decorators import tej as tej_decorator
 from tests.adapters_prefect.processes import FLOWS, SOON, cancel, read, states
 
 BIN = Path(sys.executable).parent
@@ -44,6 +47,8 @@ class Worker:
                     "PREFECT_API_URL": api,
                     "PREFECT_API_KEY": SECRET,
                     "PREFECT_WORKER_QUERY_SECONDS": "1",
+                    "PREFECT_WORKER_HEARTBEAT_SECONDS": "2",
+                    "PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS": "1",
                 },
                 start_new_session=True,
             )
@@ -110,6 +115,7 @@ def made_pool(
     flow.from_source(source=str(FLOWS.parent), entrypoint="flows.py:work").deploy(
         name=name,
         work_pool_name=name,
+        concurrency_limit=9,
         print_next_steps=False,
         ignore_warnings=True,
         job_variables={
@@ -154,6 +160,15 @@ def text_of(queue: tej.RemoteQueue, job_id: str) -> str:
     return b"".join(queue.logs(job_id)).decode()
 
 
+def lease_expiry(flow_run_id: UUID) -> str:
+    """When the concurrency lease of a flow run expires, as Prefect's server stores it."""
+    state = read(flow_run_id).state
+    assert state is not None
+    lease = state.state_details.deployment_concurrency_lease_id
+    path = Path(os.environ["PREFECT_HOME"], "concurrency_leases", f"{lease}.json")
+    return str(json.loads(path.read_text())["expiration"])
+
+
 def holders(folder: Path) -> list[Path]:
     """The files that have the secret in them."""
     return [
@@ -163,7 +178,7 @@ def holders(folder: Path) -> list[Path]:
     ]
 
 
-def test_a_flow_run_is_a_job_and_its_secrets_are_its_own(
+def test_flow_run_is_a_job_with_private_secrets(
     pool: Pool, gate: Gate, queue_path: Path, tmp_path: Path
 ) -> None:
     first = Gate(tmp_path / "first gate")
@@ -189,13 +204,14 @@ def test_a_flow_run_is_a_job_and_its_secrets_are_its_own(
     assert SECRET not in pool.log.read_text()
 
 
-def test_a_flow_run_that_dies_is_crashed_and_one_that_is_cancelled_is_killed(
-    pool: Pool, gate: Gate
-) -> None:
+def test_dead_run_crashes_and_cancelled_run_is_killed(pool: Pool, gate: Gate) -> None:
     pool.start()
     crashing = pool.run(crash=True)
     doomed = pool.run(gate=str(gate.path))
-    pool.until(crashing, "Crashed")
+    state = pool.until(crashing, "Crashed").state
+    assert state is not None
+    assert "exit code" in str(state.message)
+    assert f"prefect-{crashing}-0 at {pool.destination.place}" in str(state.message)
     pool.until(doomed, "Running")
     cancel(doomed)
     pool.until(doomed, "Cancelled")
@@ -204,9 +220,7 @@ def test_a_flow_run_that_dies_is_crashed_and_one_that_is_cancelled_is_killed(
     )
 
 
-def test_a_queued_flow_run_is_pending_and_can_be_cancelled(
-    pool: Pool, gate: Gate
-) -> None:
+def test_queued_run_keeps_lease_and_can_be_cancelled(pool: Pool, gate: Gate) -> None:
     pool.queue.setup(max_running=1)
     pool.start()
     running = pool.run(gate=str(gate.path))
@@ -215,6 +229,8 @@ def test_a_queued_flow_run_is_pending_and_can_be_cancelled(
     wait_until(lambda: sorted(states(pool.queue)) == ["queued", "running"], "queued")
     wait_until(lambda: read(queued).infrastructure_pid, "its job is known")
     assert read(queued).state_type == "PENDING"
+    before = lease_expiry(queued)
+    wait_until(lambda: lease_expiry(queued) > before, "the worker renews the lease")
     cancel(queued)
     wait_until(
         lambda: sorted(states(pool.queue)) == ["killed", "running"], "killed", SOON
@@ -224,29 +240,80 @@ def test_a_queued_flow_run_is_pending_and_can_be_cancelled(
     pool.until(running, "Completed")
 
 
-def test_a_restarted_worker_goes_on_with_the_jobs_that_run(
-    pool: Pool, gate: Gate
-) -> None:
-    first = pool.start()
+def test_surviving_worker_takes_over_flow_runs(pool: Pool, gate: Gate) -> None:
+    first, survivor = pool.start(), pool.start()
+    wait_until(lambda: pool.log.read_text().count(" started!") == 2, "both workers run")
+    # Stopped, so that the flow runs are the first worker's.
+    survivor.popen.send_signal(signal.SIGSTOP)
     completing = pool.run(gate=str(gate.path))
     crashing = pool.run(gate=str(gate.path), crash=True)
     for flow_run_id in (completing, crashing):
         pool.until(flow_run_id, "Running")
     wait_until(begun(pool.queue, 2), "both are at work")
+    survivor.popen.send_signal(signal.SIGCONT)
     first.stop()
-    pool.start()
     wait_until(
-        lambda: pool.log.read_text().count("goes on with job") == 2, "both are found"
+        lambda: pool.log.read_text().count("takes over job") == 2, "it takes over"
     )
     gate.open()
     pool.until(completing, "Completed")
-    # Nobody but the worker can tell that it died.
+    # Only a worker can find that the process died.
     pool.until(crashing, "Crashed")
     assert len(pool.queue.jobs()) == 2
     assert {job.attempt for job in pool.queue.jobs()} == {1}
 
 
-def test_a_tunnel_leads_to_an_api_that_the_server_cannot_reach(
+def test_run_without_prefect_can_be_retried(
+    prefect_server: str,
+    destination: TejDestination,
+    queue: tej.RemoteQueue,
+    tmp_path: Path,
+    unique: str,
+) -> None:
+    fixed = tmp_path / "fixed"
+    with made_pool(
+        destination,
+        queue,
+        prefect_server,
+        unique,
+        tmp_path,
+        setup=f"[ -e '{fixed}' ] || exit 3; export PATH='{BIN}':$PATH",
+    ) as pool:
+        pool.start()
+        flow_run_id = pool.run()
+        state = pool.until(flow_run_id, "Crashed").state
+        assert state is not None
+        assert "exit code 3" in str(state.message)
+        fixed.touch()
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run_id, Scheduled())
+        pool.until(flow_run_id, "Completed")
+        assert sorted(job.job_id for job in queue.jobs()) == [
+            f"prefect-{flow_run_id}-{number}" for number in (0, 1)
+        ]
+
+
+def test_decorated_flow_sends_its_code(pool: Pool, tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("sent")
+
+    @tej_decorator(
+        work_pool=pool.name,
+        include_files=["data.txt"],
+        include_files_base_dir=tmp_path,
+        destination=pool.name,
+        setup=f"export PATH='{BIN}':$PATH; cd /",
+    )
+    @flow
+    def copy(target: str) -> None:
+        Path(target).write_text(Path("data.txt").read_text())
+
+    # No worker runs: the call itself submits the job.
+    state = copy(str(tmp_path / "copied"), return_state=True)
+    assert state.is_completed(), state
+    assert (tmp_path / "copied").read_text() == "sent"
+
+
+def test_tunnel_survives_a_restarted_worker(
     prefect_server: str,
     destination: TejDestination,
     queue: tej.RemoteQueue,
@@ -269,6 +336,6 @@ def test_a_tunnel_leads_to_an_api_that_the_server_cannot_reach(
         )
         first.stop()
         pool.start()
-        wait_until(lambda: "goes on with job" in pool.log.read_text(), "it is found")
+        wait_until(lambda: "takes over job" in pool.log.read_text(), "it is found")
         gate.open()
         pool.until(flow_run_id, "Completed")

@@ -1,4 +1,7 @@
-"""tej's jobs in Prefect flows: started, awaited or found, whichever it takes.
+"""Prefect integration of tej: blocks, tasks and a worker for jobs on SSH servers.
+
+A job is started if it does not exist, awaited if it runs, and its results are
+downloaded if it has finished.
 
 from prefect import flow
 from tej_prefect import TejDestination, TejJob, run_job
@@ -22,10 +25,13 @@ except ImportError as error:
 from tej_prefect.destination import TejDestination
 from tej_prefect.job import TejJob
 from tej_prefect.job_run import TejJobRun
-from tej_prefect.result import JobResult
-from tej_prefect.resumer import kill_jobs_on_cancellation, tej_resumer
-from tej_prefect.running import JobsFailed
-from tej_prefect.suspending import suspend_until_done
+from tej_prefect.records import JobResult
+from tej_prefect.run import JobsFailed
+from tej_prefect.suspend import (
+    kill_jobs_on_cancellation,
+    suspend_until_done,
+    tej_resumer,
+)
 from tej_prefect.tasks import (
     delete_job,
     fetch_results,
@@ -35,7 +41,7 @@ from tej_prefect.tasks import (
     submit_job,
     wait_for_job,
 )
-from tej_prefect.template import tej_task, template_task
+from tej_prefect.template_task import tej_task, template_task
 from tej_prefect.worker import TejWorker
 
 __all__ = [

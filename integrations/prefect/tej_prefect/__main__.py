@@ -1,20 +1,19 @@
-"""`python -m tej_prefect`: looks every minute for flow runs that can be resumed."""
+"""`python -m tej_prefect`: resumes suspended flow runs whose jobs have ended."""
 
 import time
 
-from tej_prefect.custody import run_logger
-from tej_prefect.resumer import kill_cancelled, resume_done
+from tej_prefect.context import run_logger
+from tej_prefect.suspend import reconcile
 
 INTERVAL = 60
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 def main() -> None:
-    """Until it is interrupted.  Prefect's server may be away for a while."""
+    """Check until interrupted.  If Prefect's API is away, try again later."""
     while True:
         try:
-            resume_done()
-            kill_cancelled()
+            reconcile()
         except Exception as error:
             run_logger().warning("%s; trying again in %d s", error, INTERVAL)
         time.sleep(INTERVAL)

@@ -1,33 +1,47 @@
-"""Which flow run and task run this code is in, if any."""
+"""Run context: the flow run and task run that the calling code belongs to."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
+from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger, get_run_logger
+
+from tej_prefect.internals import cancel_event
+
+if TYPE_CHECKING:
+    from logging import Logger, LoggerAdapter
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of it.  Without a flow run nothing is asked of Prefect's server."""
+    """Ids of the current runs.  Without a flow run, Prefect's API is not called."""
 
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
     attempt: int = 1
-    """1, or more if the task run or its flow run is being retried."""
-    ending: threading.Event | None = None
-    """Set when the task runner stops: by Ctrl-C, a signal, or the flow's end."""
+    """1 for the first attempt; more if the task run or its flow run is a retry."""
+    stop: threading.Event | None = None
+    """Set when the task runner stops: by Ctrl-C, by a signal or at the flow's end."""
 
     @property
-    def is_ending(self) -> bool:
-        """Whether the task runner wants its threads back."""
-        return self.ending is not None and self.ending.is_set()
+    def is_stopping(self) -> bool:
+        """Whether the task runner asks its threads to end."""
+        return self.stop is not None and self.stop.is_set()
 
 
 def current_run() -> Run:
-    """The run that this thread works for."""
+    """The flow run and task run of the calling thread."""
     flow, task = FlowRunContext.get(), TaskRunContext.get()
     flow_run = None if flow is None else flow.flow_run
     attempt = 1 if flow_run is None else max(1, flow_run.run_count)
@@ -37,7 +51,7 @@ def current_run() -> Run:
             task_run.flow_run_id,
             task_run.id,
             max(attempt, task_run.run_count),
-            _ending(flow, task_run.id),
+            cancel_event(flow, task_run.id),
         )
     if flow_run is not None:
         return Run(flow_run.id, attempt=attempt)
@@ -45,14 +59,57 @@ def current_run() -> Run:
 
 
 def labels_of_run() -> dict[str, str]:
-    """By which `tej list` tells which run has started a job."""
+    """Job labels that name the current runs, for `tej list --label`."""
     run = current_run()
     found = {"prefect-flow-run": run.flow_run_id, "prefect-task-run": run.task_run_id}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _ending(flow: FlowRunContext | None, task_run_id: UUID) -> threading.Event | None:
-    # Not public: without it, Ctrl-C waits until the jobs end.
-    events = getattr(getattr(flow, "task_runner", None), "_cancel_events", {})
-    event = events.get(task_run_id)
-    return event if isinstance(event, threading.Event) else None
+def run_logger() -> Logger | LoggerAdapter[Logger]:
+    """The logger of the current run; outside a run, an ordinary logger."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("tej")
+
+
+async def in_thread(
+    function: Callable[[], Result], stop: threading.Event | None = None
+) -> Result:
+    """Call a blocking function in a thread of its own and return its result.
+
+    When the awaiting task is cancelled, `stop` is set and the thread is awaited,
+    because the thread may still have to kill a job.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+    context = copy_context()
+
+    def set_outcome(result: Result | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        try:
+            outcome = (context.run(function), None)
+        except BaseException as error:
+            outcome = (None, error)  # type: ignore[assignment]
+        # The loop may be closed by now: then nobody waits for the outcome.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(set_outcome, *outcome)
+
+    # Not the loop's executor: its few threads would block each other for as long as
+    # jobs run, and asyncio waits for them at exit.
+    threading.Thread(target=run, name="tej call", daemon=True).start()
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        if stop is not None:
+            stop.set()
+            await asyncio.wait([future])
+            future.exception()
+        raise

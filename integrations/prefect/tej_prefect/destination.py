@@ -1,7 +1,8 @@
-"""`TejDestination`: where jobs run, and what it takes to get in."""
+"""`TejDestination`: block with a server's address and credentials."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,19 +11,20 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 from typing_extensions import Self
 
 import tej
-from tej_prefect.about import DOCUMENTATION, LOGO
-from tej_prefect.queues import shared_queue
+
+DOCUMENTATION_URL = "https://github.com/VisTrails/tej"
+LOGO_URL = "https://github.com/VisTrails.png?size=200"
 
 
 class TejDestination(CredentialsBlock):
     """
-    A server that runs jobs, reached over SSH; nothing has to be installed there.
+    A server that runs jobs, reached over SSH; nothing has to be installed on it.
 
-    Whatever is not given is left to `~/.ssh/config` and the SSH agent of the machine
-    that the flow runs on.
+    Missing values come from `~/.ssh/config` and the SSH agent of the machine that the
+    flow runs on.
 
     Example:
-        Load a stored destination, and see what runs there:
+        Load a stored destination and list its jobs:
         ```python
         from tej_prefect import TejDestination
 
@@ -32,81 +34,78 @@ class TejDestination(CredentialsBlock):
         ```
     """
 
-    # What is wrong may be a secret in the wrong place.
+    # A validation error must not show its input: the input may hold a secret.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name = "tej Destination"
     _block_type_slug = "tej-destination"
-    _documentation_url = HttpUrl(DOCUMENTATION)
-    _logo_url = HttpUrl(LOGO)
+    _documentation_url = HttpUrl(DOCUMENTATION_URL)
+    _logo_url = HttpUrl(LOGO_URL)
 
     destination: str | None = Field(
         default=None,
         title="Destination",
         description=(
-            "The server as `[user@]host[:port]`, an alias of `~/.ssh/config`, or "
+            "The server as `[user@]host[:port]`, a host alias of `~/.ssh/config`, or "
             "`local:` for the machine that the flow runs on."
         ),
     )
     host: str | None = Field(
         default=None,
-        description="The server's name or address, in place of a destination.",
+        description="The server's name or address, instead of a destination.",
     )
     user: str | None = Field(default=None, description="The user to log in as.")
     port: int | None = Field(
-        default=None, ge=1, le=65535, description="The port of its SSH server."
+        default=None, ge=1, le=65535, description="The port of the SSH server."
     )
     key_file: Path | None = Field(
         default=None,
         title="Key file",
         description=(
-            "A private key, as a file of the machine that the flow runs on; it is "
-            "offered in place of all others."
+            "A private key file on the machine that the flow runs on; no other key is "
+            "offered."
         ),
     )
     private_key: SecretStr | None = Field(
         default=None,
         title="Private key",
-        description="The text of a private key, in place of a key file.",
+        description="The text of a private key, instead of a key file.",
     )
     passphrase: SecretStr | None = Field(
-        default=None, description="What opens the private key."
+        default=None, description="The passphrase of the private key."
     )
     password: SecretStr | None = Field(
-        default=None, description="A password, for servers that want one."
+        default=None, description="The password, for servers that require one."
     )
     queue: str = Field(
         default=tej.DEFAULT_TEJ_DIR,
         min_length=1,
         description=(
-            "The directory on the server that holds the jobs; made by the first job."
+            "The directory of the jobs on the server; the first job creates it."
         ),
     )
     runtime: str | None = Field(
         default=None,
         description=(
-            "How jobs are run: `slurm`, `pbs`, or `default` for without a scheduler; "
-            "left empty, a new queue takes what fits the server."
+            "How jobs are started: `slurm`, `pbs`, or `default` without a scheduler. "
+            "If empty, a new queue uses the server's scheduler if there is one."
         ),
     )
     host_key_policy: Literal["known", "accept-new"] = Field(
         default="known",
         title="Host key policy",
         description=(
-            "Whether a server whose host key was never seen is refused (`known`) or "
-            "accepted and remembered (`accept-new`); a changed key is always refused."
+            "Whether an unknown host key is refused (`known`) or accepted and stored "
+            "(`accept-new`). A changed host key is always refused."
         ),
     )
     known_hosts: str = Field(
         default="",
         title="Known hosts",
-        description=(
-            "Host keys to trust, as lines of a `known_hosts` file, besides those of "
-            "the machine that the flow runs on."
-        ),
+        description=("Additional trusted host keys, as lines of a `known_hosts` file."),
     )
     timeout: float = Field(
-        default=30, gt=0, description="Seconds to wait for the server when connecting."
+        default=30, gt=0, description="The connection timeout in seconds."
     )
 
     @model_validator(mode="after")
@@ -123,8 +122,8 @@ class TejDestination(CredentialsBlock):
             raise ValueError(str(error)) from None
         if self.destination is not None and "password" in parts:
             raise ValueError(
-                "a password has no place in `destination`, which anybody may read: "
-                "use `password`"
+                "`destination` is stored as plain text and must not contain a "
+                "password: use `password`"
             )
         return self
 
@@ -135,37 +134,40 @@ class TejDestination(CredentialsBlock):
             return parts
         parts = dict(tej.parse_ssh_destination(self.destination))
         if "@" not in self.destination:
-            # Left to ~/.ssh/config.
+            # ~/.ssh/config may name the user.
             parts["username"] = None
         return parts
 
     @property
     def address(self) -> str:
-        """The server, as people know it: `ssh://user@host:port`."""
+        """The server's address: `ssh://user@host:port`."""
         return tej.destination_as_string(self._parts())
 
     @property
     def place(self) -> str:
-        """The server and the queue: what tells two places of jobs apart."""
+        """The server's address and the queue, which identify a set of jobs."""
         return f"{self.address} {self.queue}"
 
     def get_client(self, *_: object, **__: object) -> tej.RemoteQueue:
-        """The queue: one for each destination in a process, whose connection is shared.
+        """The queue, shared by all equal destinations of the process.
 
-        Nothing is contacted before its first use.  Raises tej.ConnectionFailed if the
-        key file cannot be read.
+        No connection is made before the first request.  Raises tej.ConnectionFailed if
+        the key file cannot be read.
         """
-        return shared_queue(
-            self._parts(),
-            key=self._key(),
-            password=_reveal(self.password),
-            passphrase=_reveal(self.passphrase),
-            queue=self.queue,
-            runtime=self.runtime,
-            accept_new_host_key=self.host_key_policy == "accept-new",
-            known_hosts=self.known_hosts,
-            timeout=self.timeout,
-        )
+        passphrase = _reveal(self.passphrase)
+        try:
+            return tej.shared_queue(
+                {**self._parts(), "password": _reveal(self.password)},
+                self.queue,
+                setup_runtime=self.runtime,
+                ask=None if passphrase is None else _Passphrase(passphrase),
+                accept_new_host_key=self.host_key_policy == "accept-new",
+                timeout=self.timeout,
+                key=self._key(),
+                known_hosts=self.known_hosts,
+            )
+        except ValueError as error:
+            raise tej.InvalidDestination(str(error)) from error
 
     def _key(self) -> str | None:
         if self.key_file is None:
@@ -176,12 +178,12 @@ class TejDestination(CredentialsBlock):
         except (OSError, ValueError) as error:
             raise tej.ConnectionFailed(
                 f"The key file {path} cannot be read on this machine ({error}): "
-                "correct `key_file`, or give the key's text as `private_key`"
+                "correct `key_file`, or set `private_key` to the text of the key"
             ) from error
 
 
 def load_destination(name: str) -> TejDestination:
-    """The stored block of that name; raises ValueError if there is none."""
+    """Load a stored block; raises ValueError if there is none of that name."""
     block = TejDestination.load(name, _sync=True)  # type: ignore[call-arg]
     assert isinstance(block, TejDestination)
     return block
@@ -189,3 +191,20 @@ def load_destination(name: str) -> TejDestination:
 
 def _reveal(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
+
+
+@dataclass(frozen=True)
+class _Passphrase:
+    """Answers the prompt for a key's passphrase; equal for equal passphrases."""
+
+    passphrase: str
+
+    def __call__(self, prompt: str) -> str:
+        if prompt.startswith("Passphrase for "):
+            return self.passphrase
+        raise tej.AuthenticationFailed(
+            f"The server asks {prompt.strip()!r}, and nobody can answer in a flow"
+        )
+
+    def __repr__(self) -> str:
+        return "_Passphrase()"

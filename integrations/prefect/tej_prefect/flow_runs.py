@@ -1,7 +1,7 @@
-"""Whether a flow run was cancelled: asked of Prefect's server by one thread.
+"""Flow run states: cancellation polling by one thread per process.
 
-Prefect tells a cancel to the main thread of a deployment's process, and to nobody else:
-tasks that wait in threads, and flows that are no deployments, have to ask.
+Prefect reports a cancellation only to the main thread of a deployment's process.  Tasks
+that wait in other threads, and flows without a deployment, have to poll the API.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectNotFound
 
 logger = logging.getLogger("tej.prefect")
 
 PERIOD = 2.0
-"""Seconds between two questions."""
+"""Seconds between two polls."""
 BATCH = 200
+"""Flow runs that the API returns at most for one request."""
 CANCELLED = frozenset({StateType.CANCELLING, StateType.CANCELLED})
 
 
-def family(client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
-    """A flow run and those that it is a part of, from the inside out."""
+def ancestors(client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
+    """The flow run and its parent flow runs, innermost first."""
     found: list[UUID] = []
     next_id: UUID | None = flow_run_id
     while next_id is not None and next_id not in found:
@@ -37,7 +37,7 @@ def family(client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
 
 
 def read_all(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
-    """Flow runs by their ids; those that are gone are not among them."""
+    """Flow runs by id; deleted flow runs are missing in the result."""
     wanted = [*dict.fromkeys(ids)]
     found: dict[UUID, FlowRun] = {}
     for start in range(0, len(wanted), BATCH):
@@ -46,35 +46,43 @@ def read_all(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowR
     return found
 
 
-def is_cancelled(families: Iterable[UUID], found: Mapping[UUID, FlowRun]) -> bool:
-    """Whether one of these was cancelled, or is just being."""
+def is_cancelled(ids: Iterable[UUID], found: Mapping[UUID, FlowRun]) -> bool:
+    """Whether one of these flow runs is cancelled or being cancelled."""
     return any(
         (one := found.get(flow_run_id)) is not None and one.state_type in CANCELLED
-        for flow_run_id in families
+        for flow_run_id in ids
     )
 
 
-def ask(flow_run_id: UUID) -> bool:
-    """Whether it was cancelled, or what it is a part of; asked now.
+def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
+    """The cancelled ones of a flow run and its parents, by a request to the API.
 
-    A server that does not answer has not said so: False.
+    Empty if the API does not answer: a job is not killed on a guess.
     """
     try:
         with get_client(sync_client=True) as client:
-            members = family(client, flow_run_id)
-            return is_cancelled(members, read_all(client, members))
-    except ObjectNotFound:
-        # Deleted while it ran.
-        return False
+            members = ancestors(client, flow_run_id)
+            found = read_all(client, members)
     except Exception as error:
-        logger.warning("Whether the flow run was cancelled is not known: %s", error)
-        return False
+        # Includes ObjectNotFound: the flow run was deleted while it ran.
+        logger.warning(
+            "The state of flow run %s could not be read from Prefect's API (%s): its "
+            "jobs are left running",
+            flow_run_id,
+            error,
+        )
+        return []
+    return [one for one in members if is_cancelled([one], found)]
 
 
-def cancelled_here(client: SyncPrefectClient, flow_run_id: UUID) -> list[FlowRun]:
-    """A flow run that was cancelled and the one that it is a part of, from the inside
-    out: those that have not ended, unless a deployment's runner will end them."""
-    members = family(client, flow_run_id)
+def cancelled_without_runner(
+    client: SyncPrefectClient, flow_run_id: UUID
+) -> list[FlowRun]:
+    """The flow runs whose state this process has to set to Cancelled, innermost first.
+
+    Empty for a deployment's flow run: its runner sets the state.
+    """
+    members = ancestors(client, flow_run_id)
     found = read_all(client, members)
     runs = [found[one] for one in members if one in found]
     if any(run.deployment_id is not None for run in runs):
@@ -84,10 +92,10 @@ def cancelled_here(client: SyncPrefectClient, flow_run_id: UUID) -> list[FlowRun
     return [run for run in runs if run.state is None or not run.state.is_final()]
 
 
-class FlowRuns:
-    """The flow runs that this process waits for something in, and which were cancelled.
+class CancellationPoller:
+    """Polls the states of the flow runs that this process waits in.
 
-    Its thread runs while somebody watches.
+    The polling thread runs while at least one flow run is watched.
     """
 
     def __init__(self) -> None:
@@ -97,34 +105,35 @@ class FlowRuns:
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._watched: dict[UUID, int] = {}
-        self._families: dict[UUID, list[UUID]] = {}
+        self._ancestors: dict[UUID, list[UUID]] = {}
         self._cancelled: set[UUID] = set()
         self._thread: threading.Thread | None = None
 
     def watch(self, flow_run_id: UUID) -> None:
-        """From now on it is asked about, until `unwatch`."""
+        """Poll this flow run until `unwatch`; calls are counted."""
         if self._pid != os.getpid():
+            # Threads do not survive a fork, and the lock may be held for ever.
             self._reset()
         with self._changed:
             self._watched[flow_run_id] = self._watched.get(flow_run_id, 0) + 1
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._run, name="tej flow runs", daemon=True
+                    target=self._run, name="tej cancellation poller", daemon=True
                 )
                 self._thread.start()
 
     def unwatch(self, flow_run_id: UUID) -> None:
-        """One fewer waits for it."""
+        """Undo one call of `watch`."""
         with self._changed:
             self._watched[flow_run_id] -= 1
             if not self._watched[flow_run_id]:
                 del self._watched[flow_run_id]
-                self._families.pop(flow_run_id, None)
+                self._ancestors.pop(flow_run_id, None)
                 self._cancelled.discard(flow_run_id)
                 self._changed.notify_all()
 
     def is_cancelled(self, flow_run_id: UUID) -> bool:
-        """As it was when last asked."""
+        """Whether the last poll found the flow run or a parent cancelled."""
         return flow_run_id in self._cancelled
 
     def _run(self) -> None:
@@ -136,21 +145,21 @@ class FlowRuns:
                     return
                 watched = [*self._watched]
             try:
-                self._look(watched)
+                self._poll(watched)
             except Exception as error:
-                logger.info("Prefect's server cannot be asked: %s", error)
+                logger.info("Prefect's API did not answer a poll: %s", error)
 
-    def _look(self, watched: Iterable[UUID]) -> None:
+    def _poll(self, watched: Iterable[UUID]) -> None:
         with get_client(sync_client=True) as client:
             for flow_run_id in watched:
-                if flow_run_id not in self._families:
-                    self._families[flow_run_id] = family(client, flow_run_id)
-            families = {one: self._families[one] for one in watched}
-            found = read_all(client, (one for ids in families.values() for one in ids))
-        for flow_run_id, members in families.items():
-            if is_cancelled(members, found):
+                if flow_run_id not in self._ancestors:
+                    self._ancestors[flow_run_id] = ancestors(client, flow_run_id)
+            members = {one: self._ancestors[one] for one in watched}
+            found = read_all(client, (one for ids in members.values() for one in ids))
+        for flow_run_id, ids in members.items():
+            if is_cancelled(ids, found):
                 self._cancelled.add(flow_run_id)
 
 
-flow_runs = FlowRuns()
-"""The process's."""
+poller = CancellationPoller()
+"""The poller of this process."""

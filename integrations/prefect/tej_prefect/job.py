@@ -1,42 +1,36 @@
-"""`TejJob`: what is to be run, and where; triggering it starts or finds the job."""
+"""`TejJob`: block that describes a job; triggering it starts or finds the job."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from prefect.blocks.abstract import JobBlock
 from pydantic import ConfigDict, Field, HttpUrl, field_validator, model_validator
 from typing_extensions import Self
 
 import tej
-from tej.queue.download import check_name
-from tej_prefect.about import DOCUMENTATION, LOGO
-from tej_prefect.board import Board
-from tej_prefect.context import Run, labels_of_run
-from tej_prefect.custody import Custody
-from tej_prefect.destination import TejDestination
+from tej_prefect.artifacts import JobArtifacts
+from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
+from tej_prefect.context import Run, in_thread, labels_of_run
+from tej_prefect.destination import DOCUMENTATION_URL, LOGO_URL, TejDestination
+from tej_prefect.inputs import job_directory, render
 from tej_prefect.job_run import TejJobRun
-from tej_prefect.rendering import render
-from tej_prefect.result import JobResult
-from tej_prefect.staging import staged
-from tej_prefect.starting import start
-from tej_prefect.threads import in_thread
-
-OnCancel = Literal["kill", "leave"]
+from tej_prefect.records import JobResult, OnCancel
+from tej_prefect.run import submit
 
 
 class TejJob(JobBlock[JobResult]):
     """
-    A directory, or a script, that runs as a job on a server.
+    A directory or a script that runs as a job on a server.
 
-    Its id is the signature of its files, command and environment: the same work is the
-    same job, started if it does not exist, and found if it does.
+    The job's id is the signature of its files, command and environment. Equal work is
+    one job: it is started if it does not exist and found if it does.
 
     Example:
-        Load a stored job, run it, and fetch its results:
+        Load a stored job, run it and fetch its results:
         ```python
         from tej_prefect import TejJob
 
@@ -47,92 +41,100 @@ class TejJob(JobBlock[JobResult]):
         ```
     """
 
-    # What is wrong may be a destination with a secret in it.
+    # A validation error must not show its input: a destination may hold a secret.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name = "tej Job"
     _block_type_slug = "tej-job"
-    _documentation_url = HttpUrl(DOCUMENTATION)
-    _logo_url = HttpUrl(LOGO)
+    _documentation_url = HttpUrl(DOCUMENTATION_URL)
+    _logo_url = HttpUrl(LOGO_URL)
 
     destination: TejDestination = Field(
-        default=..., description="The server that runs it."
+        default=..., description="The server that runs the job."
     )
     directory: Path | None = Field(
         default=None,
-        description="The directory that is sent, with the script that is run in it.",
+        description="The directory to upload, which contains the script to run.",
     )
     script: str | None = Field(
         default=None,
-        description="The text of a script for `sh`, or with a `#!` line, in its place.",
+        description=(
+            "The text of a script, instead of a directory with one; run by `sh` unless "
+            "it begins with `#!`."
+        ),
     )
     command: str | None = Field(
         default=None,
         description=(
-            "What is run in the directory: a file of it, with or without arguments, or "
-            "a command for the server's shell; `start.sh` if left empty."
+            "The command to run in the directory: a file of the directory with "
+            "arguments, or a shell command; `start.sh` by default."
         ),
     )
     files: list[str] = Field(
         default_factory=list,
         description=(
-            "Patterns of the files that are sent, if not all of the directory; with a "
-            "script alone, below the current directory."
+            "Patterns of the files to upload, by default the whole directory; without "
+            "a directory, relative to the current one."
         ),
     )
     results: list[str] = Field(
         default_factory=list,
-        description="Patterns of the files that are fetched when the job has ended.",
+        description="Patterns of the files to download when the job has finished.",
     )
     results_directory: Path = Field(
         default=Path("results"),
         title="Results directory",
-        description="Where they are put, in a directory named after the job.",
+        description=(
+            "The local directory for the results; each job gets a subdirectory named "
+            "by its id."
+        ),
     )
     resources: tej.Resources | None = Field(
         default=None,
-        description="Nodes, cpus, memory, walltime and so on, for a scheduler.",
+        description="Nodes, CPUs, memory, time limit and so on, for a scheduler.",
     )
     environment: dict[str, str] = Field(
         default_factory=dict,
-        description="Variables that the job sees; part of what it is, and no secrets.",
+        description=(
+            "Environment variables of the job, which are part of its signature and "
+            "must not be secrets."
+        ),
     )
     labels: dict[str, str] = Field(
         default_factory=dict,
-        description="Words by which `tej list --label` finds it.",
+        description="Labels of the job, for `tej list --label`.",
     )
     name: str | None = Field(
-        default=None, description="What people call it; else the directory's name."
+        default=None, description="A readable name; by default the directory's."
     )
     parameters: dict[str, Any] | None = Field(
         default=None,
         description=(
-            "Values for the directory's templates, which are the files whose names end "
-            "in `.j2`, and for `{{ name }}` in the script, the command and the "
-            "environment."
+            "Values for templates: files whose names end in `.j2`, and `{{ name }}` in "
+            "the script, the command and the environment."
         ),
     )
     job_id: str | None = Field(
         default=None,
         title="Job id",
-        description="An id of one's own, in place of the signature.",
+        description="An id of your own choice, instead of the signature.",
     )
     login: bool = Field(
         default=False,
-        description="Whether what a login shell reads on the server is read first.",
+        description="Whether to source the login profile before the job starts.",
     )
     on_cancel: OnCancel = Field(
         default="kill",
         title="On cancel",
-        description="What becomes of it when the flow run is cancelled.",
+        description="Whether a cancelled flow run kills or leaves the job.",
     )
     retry_failed: bool = Field(
         default=False,
         title="Retry failed",
         description=(
-            "Whether a job that failed or is lost is started again when it is asked "
-            "for. One that was killed, by whomever, always is, but for retries of "
-            "tasks and flows, which do it only with this."
+            "Whether a failed or lost job is started again when it is requested. A "
+            "killed job always is, except by a retry of a task or flow, which needs "
+            "this setting."
         ),
     )
 
@@ -140,31 +142,31 @@ class TejJob(JobBlock[JobResult]):
     @classmethod
     def _check_results(cls, results: list[str]) -> list[str]:
         for name in results:
-            try:
-                check_name(name)
-            except tej.DownloadFailed as error:
-                raise ValueError(f"'{name}' is not in the job's directory") from error
+            path = PurePosixPath(name)
+            if not path.parts or path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"'{name}' is not in the job's directory")
         return results
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.directory is None and self.script is None:
-            raise ValueError("give a `directory`, or the text of a `script`")
+            raise ValueError("give a `directory` or the text of a `script`")
         if self.script is not None and self.command is not None:
             raise ValueError("give either a `script` or a `command`")
         return self
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The job's readable name."""
         if self.name:
             return self.name
         return "script" if self.directory is None else self.directory.resolve().name
 
     @contextlib.contextmanager
     def spec(self) -> Iterator[tej.JobSpec]:
-        """It, for the core; its directory may be a temporary one."""
+        """The job for `tej` itself; its directory may be temporary."""
         values = self.parameters
+        cancel = LEAVE_LABEL if self.on_cancel == "leave" else {}
         command, environment = self.command, self.environment
         if values is not None:
             if command is not None:
@@ -173,30 +175,40 @@ class TejJob(JobBlock[JobResult]):
                 name: render(value, values, f"The variable '{name}'")
                 for name, value in environment.items()
             }
-        with staged(self.directory, self.script, self.files, values) as directory:
+        with job_directory(
+            self.directory, self.script, self.files, values
+        ) as directory:
             yield tej.JobSpec(
                 directory,
                 command,
                 self.job_id,
                 self.title,
-                {**labels_of_run(), **self.labels},
+                {**labels_of_run(), **cancel, **self.labels},
                 environment,
                 self.resources,
                 self.login,
             )
 
     def trigger(self) -> TejJobRun:  # type: ignore[override]
-        """Start it, or find it; returns a handle at once.
+        """Start or find the job and return its handle at once.
 
-        Raises tej.Error: what is wrong with the directory, the way to the server, or
-        what the server cannot do.
+        Raises tej.Error if the directory is invalid or the server cannot be reached or
+        used.
         """
-        with Custody() as custody:
-            # Whoever waits for it says that it is wanted.
-            return start(self, custody, Board(Run()))
+        with CancellationGuard() as guard:
+            # Without artifacts: the call that waits for the job creates them.
+            return submit(self, guard, JobArtifacts(Run()))
+
+    def with_options(
+        self, on_cancel: OnCancel | None = None, retry_failed: bool | None = None
+    ) -> Self:
+        """A copy with these settings; None keeps the block's own."""
+        given = {"on_cancel": on_cancel, "retry_failed": retry_failed}
+        update = {name: value for name, value in given.items() if value is not None}
+        return self.model_copy(update=update) if update else self
 
     def handle(self, job_id: str, *, found: bool = True) -> TejJobRun:
-        """A handle on the job of that id, with what this block says of it."""
+        """The handle of the job with this id, with this block's settings."""
         return TejJobRun(
             self.destination,
             job_id,
@@ -208,5 +220,5 @@ class TejJob(JobBlock[JobResult]):
         )
 
     async def atrigger(self) -> TejJobRun:
-        """`trigger`, for asynchronous flows."""
+        """Asynchronous form of `trigger`."""
         return await in_thread(self.trigger)

@@ -1,6 +1,6 @@
-"""Prefect tasks: one job from beginning to end, many of them, and the single steps.
+"""Prefect tasks: run one job, run many jobs, or take the single steps.
 
-None of them is cached: the job itself is what keeps work from being done twice.
+Prefect caches none of them: the job itself prevents that work is done twice.
 """
 
 from __future__ import annotations
@@ -13,28 +13,27 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
 import tej
-from tej_prefect.board import Board
+from tej_prefect.artifacts import JobArtifacts
+from tej_prefect.cancellation import CancellationGuard
 from tej_prefect.context import current_run
-from tej_prefect.custody import Custody
-from tej_prefect.job import OnCancel, TejJob
+from tej_prefect.job import TejJob
 from tej_prefect.job_run import TejJobRun
-from tej_prefect.result import JobResult
-from tej_prefect.running import as_asked, run_many, run_one
-from tej_prefect.starting import start
+from tej_prefect.records import JobResult, OnCancel
+from tej_prefect.run import JobsFailed, run_many, run_one, submit
 
 TAGS = {"tej"}
 
 
 def name_of_run() -> str:
-    """The task and the job that it is about: `run_job simulation`."""
+    """The names of the task and of its job: `run_job simulation`."""
     parameters = task_run.parameters
-    subject = parameters.get("job") or parameters.get("run")
-    about = getattr(subject, "title", None) or getattr(subject, "name", None)
-    return f"{task_run.task_name} {about or ''}".strip()
+    job = parameters.get("job") or parameters.get("run")
+    name = getattr(job, "title", None) or getattr(job, "name", None)
+    return f"{task_run.task_name} {name or ''}".strip()
 
 
 def name_of_batch() -> str:
-    """The task and how many jobs it is about: `run_jobs 100`."""
+    """The name of the task and the number of its jobs: `run_jobs 100`."""
     return f"{task_run.task_name} {len(task_run.parameters.get('jobs') or ())}"
 
 
@@ -47,18 +46,14 @@ def run_job(
     timeout: float | None = None,
     log_output: bool = True,
 ) -> JobResult:
-    """Run a job, or find it: wait until it has ended, and fetch its results.
+    """Start or find a job, wait until it has finished, and download its results.
 
-    What is not given is as the job says.  Raises tej.JobFailed, with the exit code and
-    the end of stderr, and tej.WaitTimeout after `timeout` seconds, when it goes on.
+    `on_cancel` and `retry_failed` override the job's own settings.  Raises
+    tej.JobFailed with the exit code and the last lines of stderr, and tej.WaitTimeout
+    after `timeout` seconds; the job then goes on.
     """
-    return run_one(
-        job,
-        on_cancel=on_cancel,
-        retry_failed=retry_failed,
-        timeout=timeout,
-        log_output=log_output,
-    )
+    wanted = job.with_options(on_cancel, retry_failed)
+    return run_one(wanted, timeout=timeout, log_output=log_output)
 
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_batch)
@@ -71,36 +66,36 @@ def run_jobs(
     log_output: bool = False,
     raise_on_failure: bool = True,
 ) -> list[JobResult]:
-    """Run many jobs in one task, over one connection; the results come in order.
+    """Run many jobs in one task over one connection; the results come in order.
 
-    What is not given is as each job says.  All are awaited, whatever some of them do;
-    then JobsFailed is raised if some have failed, could not be started or fetched, or
-    are gone, unless `raise_on_failure` is false: each result says how its job ended,
-    or its `error`.
+    `on_cancel` and `retry_failed` override the jobs' own settings.  The task waits for
+    all jobs.  Then it raises JobsFailed if some failed, could not be started or
+    downloaded, or were deleted.  With `raise_on_failure=False` it returns all results,
+    and `error` of each says what went wrong.
     """
-    return run_many(
-        jobs,
-        on_cancel=on_cancel,
-        retry_failed=retry_failed,
+    results = run_many(
+        [job.with_options(on_cancel, retry_failed) for job in jobs],
         timeout=timeout,
         log_output=log_output,
-        raise_on_failure=raise_on_failure,
     )
+    if raise_on_failure and not all(one.succeeded for one in results):
+        raise JobsFailed.of(results)
+    return results
 
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def submit_job(job: TejJob, *, retry_failed: bool | None = None) -> TejJobRun:
-    """Start a job, or find it, and wait for nothing."""
-    with Custody() as custody:
-        wanted = as_asked(job, retry_failed=retry_failed)
-        return start(wanted, custody, Board(current_run()))
+    """Start or find a job without waiting for its end."""
+    with CancellationGuard() as guard:
+        wanted = job.with_options(retry_failed=retry_failed)
+        return submit(wanted, guard, JobArtifacts(current_run()))
 
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def wait_for_job(
     run: TejJobRun, *, timeout: float | None = None, log_output: bool = True
 ) -> TejJobRun:
-    """Wait until a job has ended well; raises as `run_job` does."""
+    """Wait until a job has finished; raises the same errors as `run_job`."""
     run.wait(timeout, log_output=log_output)
     return run
 
@@ -111,9 +106,9 @@ def fetch_results(
     results: Sequence[str] | None = None,
     directory: Path | None = None,
 ) -> JobResult:
-    """Fetch the results of a job that has ended well, and its output.
+    """Download the results and the output of a finished job.
 
-    `results` and `directory` are in place of what the job says.
+    `results` and `directory` override the job's own settings.
     """
     wanted = TejJobRun(
         run.destination,
@@ -128,11 +123,11 @@ def fetch_results(
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def kill_job(run: TejJobRun) -> tej.JobStatus:
-    """End a job and all of its processes; one that has ended is left alone."""
+    """Kill a job and all its processes; a job that has ended stays as it is."""
     return run.kill()
 
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def delete_job(run: TejJobRun) -> None:
-    """Remove a job that has ended, with its files on the server."""
+    """Remove an ended job and its files from the server."""
     run.delete()

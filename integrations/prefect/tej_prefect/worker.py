@@ -1,4 +1,4 @@
-"""A worker of type `tej`: a work pool whose flow runs are jobs on a server.
+"""Worker of type `tej`: runs each flow run of a work pool as a job on a server.
 
 prefect work-pool create --type tej hpc
 prefect worker start --pool hpc
@@ -7,10 +7,12 @@ prefect worker start --pool hpc
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
 
+import anyio
 import anyio.abc
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -19,42 +21,51 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 import tej
-from tej_prefect.about import DOCUMENTATION, LOGO
-from tej_prefect.destination import TejDestination
-from tej_prefect.flow_runs import CANCELLED, flow_runs
-from tej_prefect.threads import in_thread
-from tej_prefect.worker_job import TejWorkerConfiguration, TejWorkerVariables
+from tej_prefect.bundle import with_bundle_steps
+from tej_prefect.context import in_thread
+from tej_prefect.destination import DOCUMENTATION_URL, LOGO_URL, TejDestination
+from tej_prefect.flow_runs import CANCELLED, poller
+from tej_prefect.internals import WORKER_NAME_LABEL
+from tej_prefect.suspend import reconcile
+from tej_prefect.worker_configuration import TejWorkerConfiguration, TejWorkerVariables
+from tej_prefect.worker_job import (
+    FLOW_RUN_LABEL,
+    RETRY,
+    log_output,
+    submit,
+    wait,
+    warn_if_unreachable,
+)
 
-if TYPE_CHECKING:
-    from prefect.logging.loggers import PrefectLogAdapter
-
-UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-CANCEL_GRACE = 45.0
-"""Seconds in which a cancelled flow run may end by itself before its job is killed."""
-NOT_STARTED = (tej.JobState.CREATED, tej.JobState.QUEUED)
-RETRY = 30.0
-"""Seconds until a server that was not reached is asked again."""
-LINES = 30
-"""Lines of a failed job's output that go to the flow run's log."""
-LABEL = "prefect-flow-run"
+RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "60"))
+"""Seconds between two reconciliations."""
+LEASE = 300.0
+"""Seconds for which a concurrency lease is renewed, as Prefect's engine does."""
+MISSED_HEARTBEATS = 3
+"""Missed heartbeats after which another worker counts as dead, as for Prefect."""
+UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+SUBMIT_PATIENCE = 600.0
+"""Seconds for which a submission is retried while the server cannot be reached."""
+PAGE = 200
 
 
 class TejWorkerResult(BaseWorkerResult):
-    """How the job of a flow run has ended."""
+    """The end of a flow run's job."""
 
 
 class TejWorker(
     BaseWorker[TejWorkerConfiguration, TejWorkerVariables, TejWorkerResult]
 ):
-    """Runs flow runs as jobs: directly on a server, or through its scheduler.
+    """Runs flow runs as jobs, directly on a server or through its scheduler.
 
-    A job's id is made from its flow run's, so that no flow run is started twice; when
-    the worker starts, it finds the jobs that another one has left running.
+    The job's id contains the flow run's id, so that no flow run is started twice.
+    Every minute the worker reconciles jobs and flow runs: it takes over the flow runs
+    of dead workers, and renews the concurrency leases of pending ones.
     """
 
     type = "tej"
@@ -62,17 +73,45 @@ class TejWorker(
     job_configuration_variables = TejWorkerVariables
     _display_name = "tej"
     _description = (
-        "Run flows as jobs on a server reached over SSH: directly, or through Slurm or "
-        "PBS. Nothing has to be installed there but Prefect itself."
+        "Run flows as jobs on a server over SSH: directly, or through Slurm or PBS. "
+        "Only Prefect itself has to be installed on the server."
     )
-    _documentation_url = DOCUMENTATION
-    _logo_url = LOGO
+    _documentation_url = DOCUMENTATION_URL
+    _logo_url = LOGO_URL
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._followed: set[UUID] = set()
+        """Flow runs whose jobs this worker waits for or is submitting."""
+        self._pending: set[UUID] = set()
+        """Pending flow runs of other workers at the last reconciliation."""
+        self._reconciling = anyio.CancelScope()
+        self._is_service = False
+
+    @property
+    def work_pool(self) -> WorkPool:
+        """The work pool, which needs no storage for the code of decorated flows."""
+        return with_bundle_steps(super().work_pool)
+
+    async def start(self, *arguments: Any, **options: Any) -> None:
+        """Start like all workers, and reconcile while running."""
+        self._is_service = True
+        await super().start(*arguments, **options)
 
     async def setup(self) -> None:
-        """As for all workers; then the jobs that run already are looked for."""
+        """Set up like all workers."""
         await super().setup()
         assert self._runs_task_group is not None
-        self._runs_task_group.start_soon(self._recover_all)
+        self._reconciling = anyio.CancelScope()
+        # A worker that a decorated flow makes for itself must not take over other flow
+        # runs: the flow would wait for them.
+        if self._is_service:
+            self._runs_task_group.start_soon(self._reconcile_forever)
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Stop reconciling, and tear down like all workers."""
+        self._reconciling.cancel()
+        await super().teardown(*exc_info)
 
     async def run(
         self,
@@ -80,38 +119,30 @@ class TejWorker(
         configuration: TejWorkerConfiguration,
         task_status: anyio.abc.TaskStatus[Any] | None = None,
     ) -> TejWorkerResult:
-        """Submit a flow run as a job, or find it, and wait for its end.
+        """Submit a pending flow run as a job, and wait until the job has ended.
 
-        Raises tej.Error if it cannot be submitted.
+        A job that exists and has not ended is found, not started again.  A job that
+        has ended belongs to an earlier attempt, since the flow run is pending: a new
+        job is started.  Raises tej.Error if the job cannot be submitted.
         """
-        job_id = f"prefect-{flow_run.id}-{flow_run.run_count}"
-        logger = self.get_flow_run_logger(flow_run)
-        destination = await _load(configuration.destination)
-        queue = destination.get_client()
-
-        def submit() -> None:
-            try:
-                with configuration.directory() as directory:
-                    queue.submit(
-                        job_id,
-                        directory,
-                        name=configuration.name or flow_run.name,
-                        labels={LABEL: str(flow_run.id)},
-                        resources=configuration.resources,
-                        login=configuration.login,
-                    )
-            except tej.JobAlreadyExists:
-                logger.info("Job %s is there already", job_id)
-
-        tunnel = configuration.tunnel
-        if tunnel is not None:
-            await in_thread(lambda: queue.transport.tunnel(*tunnel))
-        await in_thread(submit)
-        identifier = _identify(destination, job_id)
-        logger.info("The flow run is job %s at %s", job_id, destination.place)
-        if task_status is not None:
-            task_status.started(identifier)
-        return await self._follow(flow_run, configuration, destination, job_id)
+        self._followed.add(flow_run.id)
+        try:
+            await self._renew_lease(flow_run.id)
+            destination = await _load(configuration.destination)
+            logger = self.get_flow_run_logger(flow_run)
+            warn_if_unreachable(configuration, destination, logger)
+            job_id = await self._submit(flow_run, configuration, destination)
+            identifier = _identify(destination, job_id)
+            logger.info("The flow run is job %s at %s", job_id, destination.place)
+            if task_status is not None:
+                task_status.started(identifier)
+            else:
+                await self.client.update_flow_run(
+                    flow_run.id, infrastructure_pid=identifier
+                )
+            return await self._follow(flow_run, configuration, destination, job_id)
+        finally:
+            self._followed.discard(flow_run.id)
 
     async def kill_infrastructure(
         self,
@@ -119,13 +150,16 @@ class TejWorker(
         configuration: TejWorkerConfiguration,
         grace_seconds: int = 30,
     ) -> None:
-        """End a flow run's job.  Raises InfrastructureNotFound if it is not there, and
-        InfrastructureNotAvailable if this work pool's jobs are elsewhere."""
+        """Kill a flow run's job.
+
+        Raises InfrastructureNotFound if the job does not exist or has ended, and
+        InfrastructureNotAvailable if the job is at another destination.
+        """
         destination = await _load(configuration.destination)
         place, _, job_id = infrastructure_pid.rpartition(":")
         if place != destination.place:
             raise InfrastructureNotAvailable(
-                f"Job '{job_id}' is at {place}, and this work pool's jobs are at "
+                f"Job '{job_id}' is at {place}, and this work pool's destination is "
                 f"{destination.place}"
             )
         queue = destination.get_client()
@@ -138,8 +172,33 @@ class TejWorker(
         found = killed[job_id]
         if found is None or found.was.final:
             raise InfrastructureNotFound(
-                f"Job '{job_id}' is not at {place}, or has ended"
+                f"Job '{job_id}' at {place} does not exist or has ended"
             )
+
+    async def _submit(
+        self,
+        flow_run: FlowRun,
+        configuration: TejWorkerConfiguration,
+        destination: TejDestination,
+    ) -> str:
+        """Start or find the job of a pending flow run; returns the job's id."""
+        logger = self.get_flow_run_logger(flow_run)
+        until = time.monotonic() + SUBMIT_PATIENCE
+        while True:
+            try:
+                return await in_thread(
+                    lambda: submit(
+                        destination.get_client(), flow_run, configuration, logger
+                    )
+                )
+            except (tej.AuthenticationFailed, tej.HostKeyRejected):
+                raise
+            except tej.ConnectionFailed as error:
+                current = await self.client.read_flow_run(flow_run.id)
+                if time.monotonic() > until or current.state_type in CANCELLED:
+                    raise
+                logger.warning("%s; trying again in %d s", error, RETRY)
+                await asyncio.sleep(RETRY)
 
     async def _follow(
         self,
@@ -148,66 +207,132 @@ class TejWorker(
         destination: TejDestination,
         job_id: str,
     ) -> TejWorkerResult:
-        """Wait until a job ends, and say how in the words of Prefect."""
+        """Wait until a job has ended, and set the flow run's state if needed."""
         logger = self.get_flow_run_logger(flow_run)
         queue = destination.get_client()
-        flow_runs.watch(flow_run.id)
+        poller.watch(flow_run.id)
         try:
             status = await in_thread(
-                lambda: _wait(queue, job_id, flow_run, logger, configuration)
+                lambda: wait(queue, job_id, flow_run, logger, configuration)
             )
         finally:
-            flow_runs.unwatch(flow_run.id)
+            poller.unwatch(flow_run.id)
         identifier = _identify(destination, job_id)
-        if status is None:
-            logger.error("Job %s was deleted at %s", job_id, destination.place)
-            return TejWorkerResult(status_code=1, identifier=identifier)
-        logger.info("Job %s: %s", job_id, status.describe())
-        code = 1 if status.result is None else int(status.result)
-        if status.state is not tej.JobState.FINISHED:
-            code = code or 1
+        words = "the job was deleted" if status is None else status.describe()
+        message = f"Job {job_id} at {destination.place}: {words}"
+        logger.info("%s", message)
         state = (await self.client.read_flow_run(flow_run.id)).state_type
         if state in CANCELLED:
             if state is StateType.CANCELLING:
-                await self._mark_flow_run_as_cancelled(
-                    flow_run, {"message": f"Job {job_id}: {status.describe()}"}
-                )
+                await self._mark_flow_run_as_cancelled(flow_run, {"message": message})
             return TejWorkerResult(status_code=0, identifier=identifier)
-        if code == 0 and state in (StateType.RUNNING, StateType.PENDING):
-            logger.error("Job %s has ended, and the flow run has not", job_id)
-            code = 1
-        if code:
-            await in_thread(lambda: _show_output(queue, job_id, logger))
-        elif configuration.delete_when_done:
-            await in_thread(lambda: queue.delete_many([job_id]))
+        ended_early = state in (StateType.RUNNING, StateType.PENDING)
+        if status is not None and status.succeeded and not ended_early:
+            if configuration.delete_when_done:
+                await in_thread(lambda: queue.delete_many([job_id]))
+            return TejWorkerResult(status_code=0, identifier=identifier)
+        if status is not None:
+            await in_thread(lambda: log_output(queue, job_id, logger))
+        if ended_early:
+            # Before the base class does it, whose message knows only the exit code.
+            await self._propose_crashed_state(flow_run, message)
+        # Prefect explains codes from 125 on in the log as a container's exit codes.
+        code = 0 if status is None else int(status.result or 0)
+        code = code if 0 < code < 125 else 1
         return TejWorkerResult(status_code=code, identifier=identifier)
 
-    async def _recover_all(self) -> None:
-        """Go on with flow runs of this work pool that another worker has begun."""
-        while True:
-            try:
-                found = await self.client.read_flow_runs(
-                    flow_run_filter=FlowRunFilter(
-                        state=FlowRunFilterState(
-                            type=FlowRunFilterStateType(any_=UNDER_WAY)
-                        )
-                    ),
-                    work_pool_filter=WorkPoolFilter(
-                        name=WorkPoolFilterName(any_=[self._work_pool_name])
-                    ),
-                )
-                break
-            except Exception as error:
-                self._logger.warning("Running jobs are not known yet: %s", error)
-                await asyncio.sleep(RETRY)
-        assert self._runs_task_group is not None
-        for flow_run in found:
-            if flow_run.id not in self._submitting_flow_run_ids:
-                self._runs_task_group.start_soon(self._recover, flow_run)
+    async def _reconcile_forever(self) -> None:
+        with self._reconciling:
+            while True:
+                try:
+                    await self._reconcile()
+                    await in_thread(reconcile)
+                except Exception as error:
+                    # The API may be away for a while.
+                    self._logger.warning("Reconciliation failed: %s", error)
+                await asyncio.sleep(RECONCILE)
 
-    async def _recover(self, flow_run: FlowRun) -> None:
+    async def _reconcile(self) -> None:
+        """Take over flow runs that no live worker follows, and renew leases."""
+        assert self._runs_task_group is not None
+        found = await self._unended_flow_runs()
+        others = await self._live_workers() if found else set()
+        seen, self._pending = self._pending, set()
+        for flow_run in found:
+            if flow_run.id in self._followed | self._submitting_flow_run_ids:
+                if flow_run.state_type is StateType.PENDING:
+                    await self._renew_lease(flow_run.id)
+            elif flow_run.labels.get(WORKER_NAME_LABEL) not in others:
+                if flow_run.state_type is StateType.PENDING and flow_run.id not in seen:
+                    # A live worker may have begun and not yet labelled the flow run.
+                    self._pending.add(flow_run.id)
+                    continue
+                self._followed.add(flow_run.id)
+                self._runs_task_group.start_soon(self._take_over, flow_run)
+
+    async def _unended_flow_runs(self) -> list[FlowRun]:
+        found: list[FlowRun] = []
+        while True:
+            page = await self.client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(
+                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNENDED))
+                ),
+                work_pool_filter=WorkPoolFilter(
+                    name=WorkPoolFilterName(any_=[self._work_pool_name])
+                ),
+                limit=PAGE,
+                offset=len(found),
+            )
+            found += page
+            if len(page) < PAGE:
+                return found
+
+    async def _live_workers(self) -> set[str]:
+        """The names of other workers of the pool whose heartbeats are recent.
+
+        The times of all heartbeats come from the API's clock: the newest one stands
+        for the present time, since this worker has a heartbeat, too.
+        """
+        workers = await self.client.read_workers_for_work_pool(self._work_pool_name)
+        beats = {
+            one.name: (one.last_heartbeat_time, one.heartbeat_interval_seconds or 30)
+            for one in workers
+            if one.last_heartbeat_time is not None
+        }
+        newest = max((beat for beat, _ in beats.values()), default=None)
+        return {
+            name
+            for name, (beat, interval) in beats.items()
+            if newest is not None
+            and name != self.name
+            and (newest - beat).total_seconds() < MISSED_HEARTBEATS * interval
+        }
+
+    async def _renew_lease(self, flow_run_id: UUID) -> None:
+        """Renew the deployment's concurrency lease of a pending flow run.
+
+        Prefect renews the lease only while the flow itself runs.  A lease that expires
+        while the job waits in a scheduler's queue would cancel the flow run.
+        """
+        try:
+            state = (await self.client.read_flow_run(flow_run_id)).state
+            lease = state and state.state_details.deployment_concurrency_lease_id
+            if lease:
+                await self.client.renew_concurrency_lease(lease, LEASE)
+        except Exception as error:
+            self._logger.warning(
+                "The concurrency lease of flow run %s was not renewed: %s",
+                flow_run_id,
+                error,
+            )
+
+    async def _take_over(self, flow_run: FlowRun) -> None:
+        """Go on with a flow run that another worker, or an earlier one, has begun."""
         logger = self.get_flow_run_logger(flow_run)
         try:
+            await self.client.update_flow_run_labels(
+                flow_run.id, {WORKER_NAME_LABEL: self.name}
+            )
             configuration = await self.job_configuration.resolve_for_flow_run(
                 flow_run,
                 client=self.client,
@@ -217,105 +342,38 @@ class TejWorker(
             )
             destination = await _load(configuration.destination)
             if flow_run.state_type is StateType.PENDING:
-                # It may have been submitted, or not: to submit it finds out.
-                result = await self._submit_again(flow_run, configuration, destination)
+                # The other worker may or may not have submitted the job.
+                logger.info("Worker %r takes over the pending flow run", self.name)
+                await self.run(flow_run, configuration)
             else:
                 job_id = await self._find(flow_run, destination)
-                logger.info("Worker %r goes on with job %s", self.name, job_id)
-                result = await self._follow(
-                    flow_run, configuration, destination, job_id
-                )
+                logger.info("Worker %r takes over job %s", self.name, job_id)
+                await self._follow(flow_run, configuration, destination, job_id)
         except Exception:
-            logger.exception("The flow run's job cannot be followed")
-            return
-        if result.status_code != 0:
-            await self._propose_crashed_state(
-                flow_run, f"Its job has ended with status {result.status_code}"
-            )
-
-    async def _submit_again(
-        self,
-        flow_run: FlowRun,
-        configuration: TejWorkerConfiguration,
-        destination: TejDestination,
-    ) -> TejWorkerResult:
-        job_id = f"prefect-{flow_run.id}-{flow_run.run_count}"
-        await self.client.update_flow_run(
-            flow_run.id, infrastructure_pid=_identify(destination, job_id)
-        )
-        return await self.run(flow_run, configuration)
+            # The next reconciliation tries again.
+            logger.exception("Worker %r cannot take over the flow run", self.name)
+        finally:
+            self._followed.discard(flow_run.id)
 
     async def _find(self, flow_run: FlowRun, destination: TejDestination) -> str:
-        """The id of the job that a flow run is."""
+        """The id of a flow run's job."""
         if flow_run.infrastructure_pid:
             return flow_run.infrastructure_pid.rpartition(":")[2]
         queue = destination.get_client()
-        labels = {LABEL: str(flow_run.id)}
+        labels = {FLOW_RUN_LABEL: str(flow_run.id)}
         jobs = await in_thread(lambda: queue.jobs(labels=labels, sort="submitted"))
         if not jobs:
-            raise tej.JobNotFound(f"No job at {destination.place} has {labels}")
+            raise tej.JobNotFound(f"No job with the label {labels} in {queue!r}")
         return jobs[-1].job_id
 
 
 async def _load(name: str) -> TejDestination:
-    """The destination block of that name; raises ValueError if there is none."""
+    """Load a destination block; raises ValueError if there is none of that name."""
     block = await TejDestination.aload(name)
     assert isinstance(block, TejDestination)
     return block
 
 
 def _identify(destination: TejDestination, job_id: str) -> str:
-    """What Prefect keeps to find the job again."""
+    """The `infrastructure_pid` by which Prefect knows the job."""
     return f"{destination.place}:{job_id}"
-
-
-def _wait(
-    queue: tej.RemoteQueue,
-    job_id: str,
-    flow_run: FlowRun,
-    logger: PrefectLogAdapter,
-    configuration: TejWorkerConfiguration,
-) -> tej.JobStatus | None:
-    """Its final status, None if it is gone; for as long as it takes."""
-    kill_at: float | None = None
-    tunnel = configuration.tunnel
-
-    def look() -> None:
-        nonlocal kill_at
-        if tunnel is not None:
-            # A new connection has none.
-            with contextlib.suppress(tej.ConnectionFailed):
-                queue.transport.tunnel(*tunnel)
-        if not flow_runs.is_cancelled(flow_run.id):
-            return
-        now = time.monotonic()
-        if kill_at is None:
-            # One that runs ends by itself, if it can.
-            runs = queue.status(job_id).state not in NOT_STARTED
-            kill_at = now + CANCEL_GRACE if runs else now
-        if now >= kill_at:
-            queue.kill_many([job_id])
-            kill_at = now + CANCEL_GRACE
-
-    while True:
-        try:
-            for _, status in queue.as_completed([job_id], on_tick=look):
-                return status
-        except (tej.JobNotFound, tej.QueueDoesntExist):
-            return None
-        except tej.ConnectionFailed as error:
-            logger.warning("%s; trying again in %d s", error, RETRY)
-            time.sleep(RETRY)
-
-
-def _show_output(
-    queue: tej.RemoteQueue, job_id: str, logger: PrefectLogAdapter
-) -> None:
-    for stream in ("stdout", "stderr"):
-        try:
-            data = b"".join(queue.logs(job_id, stream, tail=LINES))
-        except tej.Error as error:
-            logger.warning("The job's output is not to be had: %s", error)
-            return
-        if text := data.decode("utf-8", "replace").strip():
-            logger.error("The job's %s ends with:\n%s", stream, text)

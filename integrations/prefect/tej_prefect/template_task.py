@@ -1,4 +1,4 @@
-"""Job directories as templates: a task whose parameters are filled into the job."""
+"""Template tasks: Prefect tasks whose parameters are rendered into a job directory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from prefect.runtime import task_run
 
 import tej
 from tej_prefect.destination import TejDestination, load_destination
-from tej_prefect.job import OnCancel, TejJob
-from tej_prefect.result import JobResult
-from tej_prefect.running import run_one
+from tej_prefect.job import TejJob
+from tej_prefect.records import JobResult, OnCancel
+from tej_prefect.run import run_one
 from tej_prefect.tasks import TAGS
 
 LONGEST = 60
-"""Characters of the parameters that are shown in a name."""
+"""Characters of the parameters in the name of a task run."""
 
 
 def template_task(
@@ -40,7 +40,7 @@ def template_task(
     log_output: bool = True,
     **task_options: Any,
 ) -> Task[..., JobResult]:
-    """A task that takes any parameters by name, and runs the template with them.
+    """Make a task that takes keyword parameters and runs the template with them.
 
         simulate = template_task("simulate/", "cluster", results=["out.csv"])
 
@@ -48,10 +48,10 @@ def template_task(
         def sweep() -> None:
             results = simulate.map(seed=range(100)).result()
 
-    In files whose names end in `.j2`, in `command` and in the values of `environment`,
-    `{{ seed }}` stands for the parameter `seed`.  `destination` is a block, or the name
-    of one that is loaded when the task runs.  Other options are those of
-    `prefect.task`, such as `retries`.
+    `{{ seed }}` is replaced by the parameter `seed` in files whose names end in `.j2`,
+    in `command` and in the values of `environment`.  `destination` is a block, or the
+    name of a block that is loaded when the task runs.  Other options, such as
+    `retries`, are passed to `prefect.task`.
     """
 
     def run(**parameters: Any) -> JobResult:
@@ -83,13 +83,13 @@ def template_task(
 def tej_task(
     directory: str | Path, destination: TejDestination | str, **options: Any
 ) -> Callable[[Callable[..., Any]], Task[..., JobResult]]:
-    """The same as a decorator, for parameters with names, types and defaults.
+    """Like `template_task`, as a decorator of a function with typed parameters.
 
         @tej_task("simulate/", "cluster", results=["out.csv"])
         def simulate(seed: int, steps: int = 1000) -> dict[str, object] | None:
             return {"title": f"run {seed}"}
 
-    What the function returns, if it does, are values besides its parameters.
+    The function may return a dictionary of additional values.
     """
     known = inspect.signature(template_task).parameters
     for_task = {key: value for key, value in options.items() if key not in known}
@@ -122,7 +122,7 @@ def _as_task(
 
 
 def _name_of_run() -> str:
-    """`simulate seed=3`: what Prefect's pages call it."""
+    """The name of a task run: `simulate seed=3`."""
     parameters = _flat(task_run.parameters)
     words = " ".join(f"{name}={value}" for name, value in parameters.items())
     shown = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
@@ -130,7 +130,7 @@ def _name_of_run() -> str:
 
 
 def _flat(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """As they were given: Prefect keeps those of `**parameters` under that name."""
+    """Parameters by name: Prefect keeps keyword parameters in one dictionary."""
     inner = parameters.get("parameters")
     if isinstance(inner, Mapping) and len(parameters) == 1:
         return inner
@@ -138,7 +138,7 @@ def _flat(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _as_labels(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Those that are short, so that `tej list --label seed=3` finds the job."""
+    """Short parameters as labels, so that `tej list --label seed=3` finds the job."""
     return {
         name: str(value)
         for name, value in parameters.items()

@@ -1,0 +1,192 @@
+"""Artifacts of a run on Prefect's pages: a table of its jobs and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+)
+from prefect.client.schemas.objects import Artifact
+
+import tej
+from tej_prefect.context import Run, run_logger
+from tej_prefect.internals import stored_name
+from tej_prefect.records import JobRecord
+
+JOBS_KEY = "tej-jobs"
+AWAITED_KEY = "tej-awaited"
+"""Key of the table of jobs that a suspended flow run waits for."""
+PROGRESS_KEY = "tej-progress"
+PERIOD = 5.0
+"""Seconds between two updates of the progress bar."""
+TABLE_PERIOD = 50.0
+"""Seconds between two updates of the table."""
+PENDING = (tej.JobState.CREATED, tej.JobState.QUEUED)
+PAGE = 200
+
+Row = dict[str, object]
+
+
+class JobArtifacts:
+    """The artifacts of one run; without a flow run, nothing is shown."""
+
+    def __init__(
+        self, run: Run, *, key: str = JOBS_KEY, description: str | None = None
+    ) -> None:
+        self._run = run
+        self._key, self._description = key, description
+        self._known: dict[JobRecord, tej.JobStatus | None] = {}
+        self._deleted: set[JobRecord] = set()
+        self._table: UUID | None = None
+        self._bar: UUID | None = None
+        self._data = ""
+        self._ended = 0
+        self._shown = -1
+        self._due = self._table_due = 0.0
+
+    def add(self, jobs: Mapping[JobRecord, tej.JobStatus | None]) -> None:
+        """Show more jobs, with their last known status."""
+        self._known |= jobs
+        if self._run.flow_run_id is None or not self._known:
+            return
+        self._table_due = time.monotonic() + TABLE_PERIOD
+        if self._table is None:
+            self._table = self._create("table", self._key, self._rows(), self._title())
+        else:
+            self._update_table(self._table)
+
+    def add_progress(self) -> None:
+        """Show a progress bar if there are several jobs."""
+        if self._run.flow_run_id is not None and len(self._known) > 1:
+            self._bar = self._create("progress", PROGRESS_KEY, 0.0, self._places())
+
+    def set_end(self, job: JobRecord, end: tej.JobStatus | tej.Error) -> None:
+        """Record a job's final status, or the error that says it was deleted."""
+        if isinstance(end, tej.Error):
+            self._deleted.add(job)
+        else:
+            self._known[job] = end
+        self._ended += 1
+
+    def update(self, *, last: bool = False) -> None:
+        """Send changes to Prefect's API, at most once in `PERIOD` seconds."""
+        now = time.monotonic()
+        if now < self._due and not last:
+            return
+        self._due = now + PERIOD
+        if self._bar is not None and self._ended != self._shown:
+            share = 100.0 * self._ended / len(self._known)
+            self._change(self._bar, ArtifactUpdate(data=share))
+        self._shown = self._ended
+        if self._table is not None and (last or now >= self._table_due):
+            self._table_due = now + TABLE_PERIOD
+            if not last:
+                self._poll_pending()
+            self._update_table(self._table)
+
+    def _poll_pending(self) -> None:
+        """Read the states of pending jobs, in one round trip for each queue."""
+        groups: dict[tej.RemoteQueue, dict[str, JobRecord]] = {}
+        for job, status in self._known.items():
+            if job not in self._deleted and (status is None or status.state in PENDING):
+                queue = job.destination.get_client()
+                groups.setdefault(queue, {})[job.job_id] = job
+        for queue, jobs in groups.items():
+            try:
+                statuses = queue.statuses(jobs)
+            except tej.Error as error:
+                # The wait, which runs at the same time, reports the error.
+                run_logger().debug("The states of jobs were not read: %s", error)
+                continue
+            self._known |= {jobs[one]: status for one, status in statuses.items()}
+
+    def _update_table(self, table: UUID) -> None:
+        data = json.dumps(self._rows())
+        if data != self._data:
+            self._change(table, ArtifactUpdate(data=data, description=self._title()))
+        self._data = data
+
+    def _title(self) -> str:
+        count = len(self._known)
+        return self._description or (f"{count} tej jobs" if count > 1 else "tej job")
+
+    def _rows(self) -> list[Row]:
+        return [self._row(job, status) for job, status in self._known.items()]
+
+    def _row(self, job: JobRecord, status: tej.JobStatus | None) -> Row:
+        state = "unknown" if status is None else status.state.value
+        return {
+            "job": job.job_id,
+            "name": job.name,
+            "state": "deleted" if job in self._deleted else state,
+            "exit code": None if status is None else status.exit_code,
+            "seconds": None if status is None else status.duration,
+            "host": None if status is None else status.host,
+            "place": job.destination.place,
+            "block": stored_name(job.destination),
+            "on cancel": job.on_cancel,
+        }
+
+    def _places(self) -> str:
+        counts = Counter(job.destination.place for job in self._known)
+        return "; ".join(
+            f"{number} jobs at {place}" for place, number in counts.items()
+        )
+
+    def _create(self, kind: str, key: str, data: object, title: str) -> UUID | None:
+        artifact = ArtifactCreate(
+            type=kind,
+            key=key,
+            description=title,
+            data=json.dumps(data) if kind == "table" else data,
+            flow_run_id=self._run.flow_run_id,
+            task_run_id=self._run.task_run_id,
+        )
+        try:
+            with get_client(sync_client=True) as client:
+                return client.create_artifact(artifact).id
+        except Exception as error:
+            # An artifact is for people to look at; the jobs go on without it.
+            run_logger().warning("The artifact %r was not created: %s", key, error)
+            return None
+
+    def _change(self, artifact_id: UUID, change: ArtifactUpdate) -> None:
+        try:
+            with get_client(sync_client=True) as client:
+                client.update_artifact(artifact_id, change)
+        except Exception as error:
+            run_logger().info("An artifact was not updated: %s", error)
+
+
+def read_artifacts(
+    client: SyncPrefectClient, keys: list[str], flow_runs: FlowRunFilter
+) -> Iterator[Artifact]:
+    """The artifacts with these keys of these flow runs."""
+    offset = 0
+    while True:
+        page = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)),
+            flow_run_filter=flow_runs,
+            limit=PAGE,
+            offset=offset,
+        )
+        yield from page
+        if len(page) < PAGE:
+            return
+        offset += PAGE
+
+
+def rows_of(artifact: Artifact) -> list[Row]:
+    """The rows of a table artifact."""
+    data = artifact.data
+    rows = json.loads(data) if isinstance(data, str) else data
+    return [row for row in rows or [] if isinstance(row, dict)]

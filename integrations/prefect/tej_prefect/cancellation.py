@@ -1,0 +1,272 @@
+"""Cancellation: kills or leaves jobs when the run that waits for them is stopped.
+
+The jobs of a cancelled flow run are killed, unless other flow runs want them.  The jobs
+of a process that crashed or was interrupted go on, and its next attempt finds them.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import Abort, TerminationSignal
+from prefect.states import Cancelled
+
+import tej
+from tej_prefect.claims import claims, wanted_by_others
+from tej_prefect.context import Run, current_run, run_logger
+from tej_prefect.destination import TejDestination
+from tej_prefect.flow_runs import (
+    cancelled_ancestors,
+    cancelled_without_runner,
+    poller,
+)
+from tej_prefect.records import JobRecord
+
+UNENDED = ("created", "queued", "running")
+LEAVE_LABEL = {"on-cancel": "leave"}
+"""Label of jobs that a cancellation leaves running."""
+
+
+class FlowRunCancelled(Abort):
+    """The flow run was cancelled while it waited for a job.
+
+    Prefect ends the run that raises this and does not change the run's state.
+    """
+
+
+@dataclass
+class KillCounts:
+    """Numbers of jobs by what a cancellation did to them."""
+
+    killed: int = 0
+    left: int = 0
+    unreachable: int = 0
+    stopping: int = 0
+    """Jobs that were told to stop and had not ended when the server answered."""
+    reasons: dict[str, None] = field(default_factory=dict)
+    """Why jobs were left."""
+
+    def __str__(self) -> str:
+        words = [f"{self.killed} jobs killed"]
+        if self.stopping:
+            words.append(f"{self.stopping} told to stop")
+        if self.left:
+            shown = "; ".join([*self.reasons][:3])
+            words.append(f"{self.left} left running ({shown})")
+        if self.unreachable:
+            words.append(f"{self.unreachable} unreachable and perhaps still running")
+        return ", ".join(words)
+
+    def leave(self, number: int, reason: str) -> None:
+        """Count jobs that are left running."""
+        self.left += number
+        if number:
+            self.reasons[reason] = None
+
+
+def kill_unclaimed(
+    queue: tej.RemoteQueue,
+    job_ids: Iterable[str],
+    cancelled: Collection[UUID],
+    counts: KillCounts,
+) -> None:
+    """Kill these jobs, except those that flow runs outside of `cancelled` want.
+
+    If it is not known whether others want the jobs, they are left.
+    """
+    logger = run_logger()
+    ids = [*job_ids]
+    try:
+        statuses = queue.statuses(ids)
+        running = {
+            job_id: status
+            for job_id, status in statuses.items()
+            if status is not None and not status.state.final
+        }
+        if not running:
+            return
+        stage = str(next(iter(running.values())).directory)
+        try:
+            others = wanted_by_others(queue, stage, cancelled)
+        except Exception as error:
+            if isinstance(error, tej.Error):
+                raise
+            # A job that others wait for must not be killed on a guess.
+            logger.warning("Prefect's API did not say who wants the jobs: %s", error)
+            counts.leave(len(running), "Prefect's API did not say who wants them")
+            return
+        for job_id in running.keys() & others.keys():
+            logger.info("Job %s is left running: %s", job_id, others[job_id])
+            counts.leave(1, f"wanted by {others[job_id]}")
+        ours = [job_id for job_id in running if job_id not in others]
+        for job_id, killed in queue.kill_many(ours).items():
+            if killed is not None and not killed.was.final:
+                logger.info("Job %s: %s", job_id, killed.status.describe())
+                counts.killed += killed.status.state.final
+                counts.stopping += not killed.status.state.final
+    except tej.QueueDoesntExist:
+        return
+    except tej.Error as error:
+        logger.warning(
+            "Jobs at %r could not be killed: %s (%s)", queue, error, ", ".join(ids)
+        )
+        counts.unreachable += len(ids)
+
+
+class CancellationGuard:
+    """A block of code that is responsible for jobs.
+
+        with CancellationGuard() as guard:
+            guard.add({record: status})
+            ...
+            guard.check()     # while waiting, about once a second
+
+    Only signals, cancellation and Ctrl-C trigger it: an ordinary `Exception` leaves all
+    jobs as they are.  If Prefect says that the flow run is cancelled, each job is
+    killed or left, as its `on_cancel` says.
+    """
+
+    def __init__(self, stop: threading.Event | None = None) -> None:
+        self.run: Run = current_run()
+        self.logger = run_logger()
+        self.submitting: TejDestination | None = None
+        """A destination to which jobs are being submitted: jobs may have started whose
+        ids are not known here yet."""
+        self._stop = stop
+        self._jobs: dict[str, dict[str, JobRecord]] = {}
+
+    def add(self, jobs: Mapping[JobRecord, tej.JobStatus | None]) -> None:
+        """Take responsibility for jobs, and claim them for the flow run."""
+        stages: dict[tej.RemoteQueue, str] = {}
+        ids: dict[tej.RemoteQueue, list[str]] = {}
+        for record, status in jobs.items():
+            at_place = self._jobs.setdefault(record.destination.place, {})
+            known = at_place.get(record.job_id)
+            # If one of two requests for the same job says "leave", the job is left.
+            if known is None or known.on_cancel == "kill":
+                at_place[record.job_id] = record
+            queue = record.destination.get_client()
+            ids.setdefault(queue, []).append(record.job_id)
+            if status is not None:
+                stages[queue] = str(status.directory)
+        if self.run.flow_run_id is not None:
+            for queue, stage in stages.items():
+                claims.add(self.run.flow_run_id, queue, stage, ids[queue])
+
+    def remove(self, record: JobRecord) -> None:
+        """Give up responsibility for a job that has ended."""
+        self._jobs.get(record.destination.place, {}).pop(record.job_id, None)
+
+    def check(self) -> None:
+        """Raise FlowRunCancelled if the flow run was cancelled, and TerminationSignal
+        if the calling thread is to end."""
+        flow_run_id = self.run.flow_run_id
+        if flow_run_id is not None and poller.is_cancelled(flow_run_id):
+            raise FlowRunCancelled("The flow run was cancelled")
+        if self.run.is_stopping or (self._stop is not None and self._stop.is_set()):
+            raise TerminationSignal(signal.SIGTERM)
+
+    def __enter__(self) -> CancellationGuard:
+        if self.run.flow_run_id is not None:
+            poller.watch(self.run.flow_run_id)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        flow_run_id = self.run.flow_run_id
+        if flow_run_id is not None:
+            poller.unwatch(flow_run_id)
+        if error is None or isinstance(error, Exception):
+            return
+        # SIGTERM may mean that the flow run was cancelled or that the machine shuts
+        # down: only Prefect's API can tell.
+        cancelled = [] if flow_run_id is None else cancelled_ancestors(flow_run_id)
+        if isinstance(error, FlowRunCancelled) and flow_run_id and not cancelled:
+            cancelled = [flow_run_id]
+        if flow_run_id is None or not cancelled:
+            self._log_left_jobs()
+            return
+        # Before the claims of others are read: of two runs that are cancelled at the
+        # same time, at least one finds no claim of the other and kills the jobs.
+        claims.withdraw(flow_run_id)
+        counts = self._kill_jobs(cancelled)
+        self.logger.info("The flow run was cancelled: %s", counts)
+        if isinstance(error, FlowRunCancelled):
+            self._set_cancelled(counts)
+
+    def _kill_jobs(self, cancelled: list[UUID]) -> KillCounts:
+        counts = KillCounts()
+        for records in self._jobs.values():
+            left = [one for one in records.values() if one.on_cancel == "leave"]
+            counts.leave(len(left), 'on_cancel="leave"')
+            ids = [one.job_id for one in records.values() if one.on_cancel == "kill"]
+            if ids:
+                queue = records[ids[0]].destination.get_client()
+                kill_unclaimed(queue, ids, cancelled, counts)
+        self._kill_unknown(cancelled, counts)
+        return counts
+
+    def _kill_unknown(self, cancelled: list[UUID], counts: KillCounts) -> None:
+        """Kill jobs of this task run whose submission was interrupted."""
+        task_run_id = self.run.task_run_id
+        if self.submitting is None or task_run_id is None:
+            return
+        labels = {"prefect-task-run": str(task_run_id)}
+        try:
+            queue = self.submitting.get_client()
+            jobs = queue.jobs(states=UNENDED, labels=labels)
+        except tej.QueueDoesntExist:
+            return
+        except tej.Error as error:
+            self.logger.warning("Jobs labelled %s may go on: %s", labels, error)
+            return
+        known = self._jobs.get(self.submitting.place, {})
+        ids = [
+            one.job_id
+            for one in jobs
+            if one.job_id not in known and not LEAVE_LABEL.items() <= one.labels.items()
+        ]
+        kill_unclaimed(queue, ids, cancelled, counts)
+
+    def _log_left_jobs(self) -> None:
+        for place, records in self._jobs.items():
+            if records:
+                shown = ", ".join([*records][:3]) + (
+                    ", ..." if len(records) > 3 else ""
+                )
+                self.logger.info(
+                    "%d jobs go on at %s (%s); the next run finds them",
+                    len(records),
+                    place,
+                    shown,
+                )
+
+    def _set_cancelled(self, counts: KillCounts) -> None:
+        """Set the final states that Prefect leaves open.
+
+        Prefect leaves an aborted task run as "Running", and a flow run without a
+        deployment as "Cancelling".
+        """
+        ended: State[None] = Cancelled(message=f"The flow run was cancelled: {counts}")
+        try:
+            with get_client(sync_client=True) as client:
+                if self.run.task_run_id is not None:
+                    client.set_task_run_state(self.run.task_run_id, ended, force=True)
+                if self.run.flow_run_id is not None:
+                    for flow_run in cancelled_without_runner(
+                        client, self.run.flow_run_id
+                    ):
+                        client.set_flow_run_state(flow_run.id, ended, force=True)
+        except Exception as error:
+            self.logger.warning("The run was not set to Cancelled: %s", error)

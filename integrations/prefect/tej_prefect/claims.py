@@ -1,0 +1,300 @@
+"""Claims: the flow runs that want a job, on the job's server, with a heartbeat.
+
+A claim is a file `claims/NAME` in the queue.  It names a flow run, its parents and the
+jobs they want, and its modification time is the heartbeat: a thread of the flow's
+process rewrites the file every `PERIOD` seconds.  A claim without a heartbeat for
+`EXPIRY` seconds belongs to a dead process and does not count.  The claim of a suspended
+flow run has no process and no heartbeat; Prefect's API tells whether it still counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tarfile
+import threading
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from prefect.client.orchestration import get_client
+
+import tej
+from tej_prefect.flow_runs import CANCELLED, ancestors, logger, read_all
+
+PERIOD = 30.0
+"""Seconds between two heartbeats."""
+EXPIRY = 180.0
+"""Seconds without a heartbeat after which a claim does not count."""
+ANSWER = 10.0
+"""Seconds that `add` waits until the claim is on the server."""
+SUSPENDED = "suspended-"
+"""First letters of the names of suspended flow runs' claims."""
+
+# $1 is the working directory of a job, from which the queue is found: the queue's own
+# path may be a link.  A claim appears whole, by rename.
+_WRITE = """
+queue=${1%/jobs/*}
+[ -d "$queue/jobs" ] || exit 0
+umask 077
+mkdir -p "$queue/claims" && cat >"$queue/claims/.new-$2" &&
+    mv -f "$queue/claims/.new-$2" "$queue/claims/$2"
+"""
+_REMOVE = 'rm -f "${1%/jobs/*}/claims/$2"'
+# tar prints modification times, which no other POSIX tool does.  Ages are differences
+# to the time of `.now`, so that only the clock of the server's file system counts.
+_READ = """
+cd "${1%/jobs/*}/claims" 2>/dev/null || exit 0
+find . -type f ! -name 'suspended-*' -mtime +1 -exec rm -f {} +
+find . -type f -mtime +90 -exec rm -f {} +
+: >.now && printf . >.now
+tar cf - . 2>/dev/null
+exit 0
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The jobs that a flow run wants, as the server knows them."""
+
+    flow_runs: tuple[UUID, ...]
+    """The flow run and its parents, innermost first."""
+    jobs: frozenset[str]
+    age: float
+    """Seconds since the last heartbeat."""
+    suspended: bool
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process, or Prefect's API, stands for the claim."""
+        return self.suspended or self.age < EXPIRY
+
+    def __str__(self) -> str:
+        how = "suspended" if self.suspended else f"last seen {self.age:.0f} s ago"
+        return f"flow run {self.flow_runs[0]} ({how})"
+
+
+def read_claims(queue: tej.RemoteQueue, stage: str) -> list[Claim]:
+    """All claims in the queue of the job with this working directory."""
+    data = queue.shell(_READ, stage, again=True)
+    claims: dict[str, tuple[bytes, float]] = {}
+    now = 0.0
+    # A file that is renamed meanwhile may cut the archive: its claim is read next time.
+    with (
+        contextlib.suppress(tarfile.ReadError),
+        tarfile.open(fileobj=io.BytesIO(data)) as archive,
+    ):
+        for member in archive:
+            name = member.name.rpartition("/")[2]
+            content = archive.extractfile(member) if member.isfile() else None
+            if name == ".now":
+                now = float(member.mtime)
+            elif content is not None and not name.startswith("."):
+                claims[name] = content.read(), float(member.mtime)
+    found = (_parse(name, *claims[name], now) for name in claims)
+    return [one for one in found if one is not None]
+
+
+def _parse(name: str, content: bytes, written: float, now: float) -> Claim | None:
+    try:
+        fields = json.loads(content)
+        flow_runs = tuple(UUID(one) for one in fields["flow_runs"])
+        jobs = frozenset(map(str, fields["jobs"]))
+    except (ValueError, KeyError, TypeError):
+        logger.debug("Claim %s is not readable", name)
+        return None
+    if not flow_runs:
+        return None
+    return Claim(flow_runs, jobs, now - written, name.startswith(SUSPENDED))
+
+
+def wanted_by_others(
+    queue: tej.RemoteQueue, stage: str, cancelled: Collection[UUID]
+) -> dict[str, Claim]:
+    """The jobs that are wanted by flow runs outside of the `cancelled` ones.
+
+    A flow run that has ended or is cancelled wants nothing.  A flow run that Prefect's
+    API does not know uses another API, and its claim counts.  Raises what Prefect's
+    client raises if the API does not answer.
+    """
+    others = [
+        claim
+        for claim in read_claims(queue, stage)
+        if claim.is_live and not set(cancelled) & set(claim.flow_runs)
+    ]
+    if not others:
+        return {}
+    with get_client(sync_client=True) as client:
+        found = read_all(client, (one for claim in others for one in claim.flow_runs))
+    ended = {
+        flow_run_id
+        for flow_run_id, one in found.items()
+        if one.state is not None
+        and (one.state.is_final() or one.state_type in CANCELLED)
+    }
+    return {
+        job_id: claim
+        for claim in others
+        if not ended & set(claim.flow_runs)
+        for job_id in claim.jobs
+    }
+
+
+def claim_suspended(
+    queue: tej.RemoteQueue, stage: str, flow_run_id: UUID, job_ids: Iterable[str]
+) -> None:
+    """Claim jobs for a flow run that is about to be suspended, without a heartbeat."""
+    with get_client(sync_client=True) as client:
+        members = ancestors(client, flow_run_id)
+    _write(queue, stage, f"{SUSPENDED}{flow_run_id}", members, job_ids)
+
+
+def unclaim_suspended(queue: tej.RemoteQueue, stage: str, flow_run_id: UUID) -> None:
+    """Remove the claim of a suspended flow run."""
+    queue.shell(_REMOVE, stage, f"{SUSPENDED}{flow_run_id}", again=True)
+
+
+def _write(
+    queue: tej.RemoteQueue,
+    stage: str,
+    name: str,
+    flow_runs: Sequence[UUID],
+    job_ids: Iterable[str],
+) -> None:
+    words = {"flow_runs": [str(one) for one in flow_runs], "jobs": [*job_ids]}
+    data = json.dumps(words).encode()
+    queue.shell(_WRITE, stage, name, stdin=lambda: [data], again=True)
+
+
+@dataclass(eq=False)
+class _Own:
+    """A claim of this process."""
+
+    queue: tej.RemoteQueue
+    stage: str
+    flow_run_id: UUID
+    name: str = field(default_factory=lambda: uuid4().hex)
+    jobs: dict[str, None] = field(default_factory=dict)
+    flow_runs: list[UUID] = field(default_factory=list)
+    changed: int = 0
+    """Number of the latest change, and of the latest one on the server."""
+    written: int = 0
+    due: float = 0.0
+
+
+class Claims:
+    """The claims of this process, which one thread writes and keeps alive.
+
+    A claim lasts until its flow run has ended or is withdrawn.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._own: dict[tuple[UUID, tej.RemoteQueue], _Own] = {}
+        self._thread: threading.Thread | None = None
+
+    def add(
+        self,
+        flow_run_id: UUID,
+        queue: tej.RemoteQueue,
+        stage: str,
+        job_ids: Collection[str],
+    ) -> None:
+        """Claim more jobs; returns when the server knows, or after some seconds."""
+        if self._pid != os.getpid():
+            # Threads do not survive a fork, and the lock may be held for ever.
+            self._reset()
+        with self._changed:
+            key = (flow_run_id, queue)
+            own = self._own.setdefault(key, _Own(queue, stage, flow_run_id))
+            if not set(job_ids) <= set(own.jobs):
+                own.jobs |= dict.fromkeys(job_ids)
+                own.changed += 1
+            number = own.changed
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="tej claims", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
+            # Calls of many threads share one request: the thread writes what has been
+            # added up to then.
+            self._changed.wait_for(
+                lambda: own.written >= number or self._own.get(key) is not own, ANSWER
+            )
+
+    def withdraw(self, flow_run_id: UUID) -> None:
+        """Remove all claims of a flow run."""
+        with self._changed:
+            gone = [one for one in self._own.values() if one.flow_run_id == flow_run_id]
+            for own in gone:
+                del self._own[own.flow_run_id, own.queue]
+            self._changed.notify_all()
+        for own in gone:
+            try:
+                own.queue.shell(_REMOVE, own.stage, own.name, again=True)
+            except tej.Error as error:
+                # Without a heartbeat the claim expires.
+                logger.info("A claim at %r was not removed: %s", own.queue, error)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if not self._own:
+                    self._thread = None
+                    return
+                now = time.monotonic()
+                due = [
+                    one
+                    for one in self._own.values()
+                    if one.due <= now or one.changed > one.written
+                ]
+                if not due:
+                    self._changed.wait(min(one.due for one in self._own.values()) - now)
+                    continue
+                batch = [(one, one.changed, [*one.jobs]) for one in due]
+            for own, number, job_ids in batch:
+                self._beat(own, number, job_ids)
+
+    def _beat(self, own: _Own, number: int, job_ids: list[str]) -> None:
+        try:
+            if self._has_ended(own):
+                self.withdraw(own.flow_run_id)
+                return
+            _write(own.queue, own.stage, own.name, own.flow_runs, job_ids)
+        except tej.Error as error:
+            logger.info("A claim at %r was not written: %s", own.queue, error)
+        with self._changed:
+            # A failed write is repeated with the next heartbeat.
+            own.written = number
+            own.due = time.monotonic() + PERIOD
+            removed = self._own.get((own.flow_run_id, own.queue)) is not own
+            self._changed.notify_all()
+        if removed:
+            # Withdrawn while it was being written.
+            with contextlib.suppress(tej.Error):
+                own.queue.shell(_REMOVE, own.stage, own.name)
+
+    def _has_ended(self, own: _Own) -> bool:
+        """Whether the flow run has ended; False if Prefect's API does not answer."""
+        try:
+            with get_client(sync_client=True) as client:
+                if not own.flow_runs:
+                    own.flow_runs = ancestors(client, own.flow_run_id)
+                run = read_all(client, [own.flow_run_id]).get(own.flow_run_id)
+        except Exception as error:
+            logger.info("Prefect's API did not answer the heartbeat: %s", error)
+            own.flow_runs = own.flow_runs or [own.flow_run_id]
+            return False
+        return run is None or run.state is None or run.state.is_final()
+
+
+claims = Claims()
+"""The claims of this process."""

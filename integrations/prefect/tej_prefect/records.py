@@ -1,0 +1,121 @@
+"""Records of a job: `JobRecord` says which job it is, `JobResult` how the job ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+import tej
+from tej_prefect.destination import TejDestination
+
+OnCancel = Literal["kill", "leave"]
+OUTPUT_FILES = ("_stdout", "_stderr")
+
+
+@dataclass(eq=False)
+class JobRecord:
+    """A job by its destination and id, and how this flow treats the job.
+
+    Two records of the same job are different: they compare by identity.
+    """
+
+    destination: TejDestination
+    job_id: str
+    name: str = ""
+    results: Sequence[str] = ()
+    results_directory: Path = Path("results")
+    on_cancel: OnCancel = "kill"
+    found: bool = True
+    """Whether the job existed before the call that returned this record."""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.job_id
+        self.results = list(self.results)
+
+    @property
+    def job(self) -> tej.Job:
+        """The job's handle in `tej` itself."""
+        return self.destination.get_client().job(self.job_id)
+
+    def result(
+        self, status: tej.JobStatus, files: list[Path], error: str | None = None
+    ) -> JobResult:
+        """Combine a final status and downloaded files into a result."""
+        directory = (self.results_directory / self.job_id).absolute()
+        return JobResult(
+            job_id=self.job_id,
+            name=self.name,
+            state=status.state,
+            error=error,
+            exit_code=status.exit_code,
+            signal=status.signal,
+            duration=status.duration,
+            host=status.host,
+            place=self.destination.place,
+            found=self.found,
+            directory=directory if files else None,
+            files=[path.absolute() for path in files],
+        )
+
+
+class JobResult(BaseModel):
+    """A finished job and its downloaded files."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    """Empty if the job failed before it had an id."""
+    name: str = ""
+    """The job's readable name."""
+    state: tej.JobState | None = None
+    """None if the job was not started or was deleted."""
+    error: str | None = None
+    """The reason of the failure; None after success."""
+    exit_code: int | None = None
+    signal: int | None = None
+    duration: float | None = None
+    """Run time in seconds."""
+    host: str | None = None
+    """The machine that ran the job."""
+    place: str
+    """The destination and its queue."""
+    found: bool = False
+    """Whether the job existed before it was requested."""
+    directory: Path | None = None
+    """The local directory of the downloaded files."""
+    files: list[Path] = []
+    """The downloaded files, stdout and stderr among them."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job ended with exit code 0 and its results were downloaded."""
+        finished = self.state is tej.JobState.FINISHED and self.exit_code == 0
+        return finished and self.error is None
+
+    def path(self, name: str) -> Path:
+        """A downloaded file or directory, by its path in the job.
+
+        Raises tej.DownloadFailed if it was not downloaded.
+        """
+        path = None if self.directory is None else self.directory / name
+        # The directory may contain files of an earlier job with the same id.
+        if path is None or not any(path in (one, *one.parents) for one in self.files):
+            raise tej.DownloadFailed(
+                f"'{name}' of job '{self.job_id}' was not downloaded: add it to "
+                "`results`"
+            )
+        return path
+
+    @property
+    def stdout(self) -> str:
+        """The job's stdout; raises tej.DownloadFailed if it was not downloaded."""
+        return self.path("_stdout").read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """The job's stderr; raises tej.DownloadFailed if it was not downloaded."""
+        return self.path("_stderr").read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,232 @@
+"""Suspend and resume: flow runs that wait for long jobs without a process.
+
+`suspend_until_done` ends the flow's process.  A program that runs all the time, which
+is a worker of type `tej` or `python -m tej_prefect`, calls `reconcile` every minute: it
+resumes flow runs whose jobs have ended, and kills jobs of cancelled ones.  A resumed
+flow begins at its top and finds its jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta, timezone
+from uuid import UUID, uuid4
+
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import Artifact, FlowRun, StateType
+from prefect.exceptions import NotPausedError
+from prefect.flow_runs import resume_flow_run, suspend_flow_run
+
+import tej
+from tej_prefect.artifacts import (
+    AWAITED_KEY,
+    JOBS_KEY,
+    JobArtifacts,
+    Row,
+    read_artifacts,
+    rows_of,
+)
+from tej_prefect.cancellation import KillCounts, kill_unclaimed
+from tej_prefect.claims import claim_suspended, unclaim_suspended
+from tej_prefect.context import current_run, run_logger
+from tej_prefect.destination import load_destination
+from tej_prefect.flow_runs import read_all
+from tej_prefect.internals import stored_name
+from tej_prefect.job_run import TejJobRun
+
+PAUSE_KEY = "tej-"
+"""First letters of the keys of our suspensions."""
+RECENT = timedelta(days=1)
+"""Age of a cancellation after which the jobs are not looked for any more."""
+
+_killed: set[UUID] = set()
+"""Cancelled flow runs whose jobs this process has dealt with."""
+
+
+def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
+    """Suspend the flow run until these jobs have ended; return if they have.
+
+        @flow
+        def study() -> None:
+            runs = [submit_job(job) for job in jobs]
+            suspend_until_done(runs)
+            results = [fetch_results(run) for run in runs]
+
+    Call it in the body of a flow that runs as a deployment.  The code before the call
+    runs again when the flow run is resumed, so it should consist of this package's
+    tasks or be cheap.  Raises ValueError if a destination is not a stored block,
+    because the program that resumes the flow run could not find it.
+    """
+    jobs = [runs] if isinstance(runs, TejJobRun) else list(runs)
+    for job in jobs:
+        if stored_name(job.destination) is None:
+            raise ValueError(
+                f"The destination {job.destination.place} is not a stored block, so "
+                "the flow run could not be resumed: call TejDestination(...).save(NAME)"
+                ", and then TejDestination.load(NAME)"
+            )
+    flow_run_id = current_run().flow_run_id
+    running = 0
+    stages: dict[tej.RemoteQueue, str] = {}
+    by_queue: dict[tej.RemoteQueue, list[TejJobRun]] = {}
+    for job in jobs:
+        by_queue.setdefault(job.destination.get_client(), []).append(job)
+    for queue, some in by_queue.items():
+        statuses = queue.statuses(job.job_id for job in some)
+        for job in some:
+            status = statuses[job.job_id]
+            if status is None:
+                raise tej.JobNotFound(
+                    f"Job '{job.job_id}' not found at {job.destination.place}"
+                )
+            stages[queue] = str(status.directory)
+            running += not status.state.final
+    if not running:
+        for queue, stage in stages.items():
+            if flow_run_id is not None:
+                unclaim_suspended(queue, stage, flow_run_id)
+        return
+    run_logger().info("Suspending until %d of %d jobs have ended", running, len(jobs))
+    # Prefect takes a key that was used before for a suspension that is over.
+    key = f"{PAUSE_KEY}{uuid4()}"
+    JobArtifacts(current_run(), key=AWAITED_KEY, description=key).add(
+        dict.fromkeys(jobs)
+    )
+    if flow_run_id is not None:
+        for queue, some in by_queue.items():
+            ids = [job.job_id for job in some]
+            claim_suspended(queue, stages[queue], flow_run_id, ids)
+    suspend_flow_run(key=key)
+
+
+@flow(name="tej-resumer")
+def tej_resumer() -> None:
+    """Resume suspended flow runs whose jobs have ended, and kill jobs of cancelled
+    ones.  For deployments with a schedule; `python -m tej_prefect` does the same."""
+    reconcile()
+
+
+def reconcile() -> None:
+    """Resume suspended flow runs whose jobs have ended, and kill jobs of flow runs that
+    were cancelled while they were suspended."""
+    _resume_done()
+    _kill_cancelled()
+
+
+def _resume_done() -> None:
+    logger = run_logger()
+    awaited = [
+        (flow_run, rows_of(artifact))
+        for flow_run, artifact in _awaited(StateType.PAUSED)
+        if flow_run.state is not None
+        and flow_run.state.state_details.pause_key == artifact.description
+    ]
+    ended = _ended(row for _, rows in awaited for row in rows)
+    for flow_run, rows in awaited:
+        if all(_name(row) in ended for row in rows):
+            try:
+                resume_flow_run(flow_run.id)
+            except NotPausedError:
+                # Another worker was faster.
+                continue
+            logger.info("Flow run %r is resumed: its jobs have ended", flow_run.name)
+
+
+def _kill_cancelled() -> None:
+    since = datetime.now(timezone.utc) - RECENT
+    for flow_run, artifact in _awaited(StateType.CANCELLED):
+        state = flow_run.state
+        if state is None or state.timestamp < since or flow_run.id in _killed:
+            continue
+        if not _kill_rows(flow_run.id, rows_of(artifact)).unreachable:
+            _killed.add(flow_run.id)
+
+
+def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) -> None:
+    """Cancellation hook for flows that do not wait for all their jobs all the time.
+
+        @flow(on_cancellation=[kill_jobs_on_cancellation])
+
+    Kills the jobs that the flow run has started at stored destinations.
+    """
+    with get_client(sync_client=True) as client:
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+        found = [*read_artifacts(client, [JOBS_KEY, AWAITED_KEY], mine)]
+    _kill_rows(flow_run.id, [row for one in found for row in rows_of(one)])
+
+
+def _kill_rows(flow_run_id: UUID, rows: Iterable[Row]) -> KillCounts:
+    """Kill a cancelled flow run's jobs, except those that other flow runs want."""
+    logger = run_logger()
+    counts = KillCounts()
+    by_block: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.get("on cancel") != "kill":
+            counts.leave(1, 'on_cancel="leave"')
+        elif not row.get("block"):
+            counts.leave(1, "the destination is not a stored block")
+        else:
+            by_block.setdefault(str(row["block"]), {})[str(row["job"])] = None
+    for block, job_ids in by_block.items():
+        try:
+            queue = load_destination(block).get_client()
+        except (tej.Error, ValueError) as error:
+            logger.warning("Block %r cannot be used: %s", block, error)
+            counts.unreachable += len(job_ids)
+            continue
+        kill_unclaimed(queue, job_ids, [flow_run_id], counts)
+    logger.info("Flow run %s was cancelled: %s", flow_run_id, counts)
+    return counts
+
+
+def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
+    """Flow runs in this state with the newest table of the jobs they wait for."""
+    wanted = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state]))
+    )
+    with get_client(sync_client=True) as client:
+        newest: dict[UUID, Artifact] = {}
+        for artifact in read_artifacts(client, [AWAITED_KEY], wanted):
+            flow_run_id = artifact.flow_run_id
+            if flow_run_id is None:
+                continue
+            before = newest.get(flow_run_id)
+            if before is None or str(before.created) < str(artifact.created):
+                newest[flow_run_id] = artifact
+        found = read_all(client, newest)
+    return [(found[one], newest[one]) for one in newest if one in found]
+
+
+def _ended(rows: Iterable[Row]) -> set[tuple[str, str]]:
+    """Block and id of the jobs that have ended or were deleted.
+
+    The states of all jobs at a destination are one round trip.
+    """
+    by_block: dict[str, set[str]] = {}
+    for row in rows:
+        block, job_id = _name(row)
+        by_block.setdefault(block, set()).add(job_id)
+    ended: set[tuple[str, str]] = set()
+    for block, job_ids in by_block.items():
+        try:
+            statuses = load_destination(block).get_client().statuses(job_ids)
+        except (tej.Error, ValueError) as error:
+            run_logger().warning("The jobs at block %r are not known: %s", block, error)
+            continue
+        ended |= {
+            (block, job_id)
+            for job_id, status in statuses.items()
+            if status is None or status.state.final
+        }
+    return ended
+
+
+def _name(row: Row) -> tuple[str, str]:
+    return str(row.get("block")), str(row.get("job"))

@@ -1,0 +1,228 @@
+"""Worker configuration: the work pool's variables, and the directory of a flow run."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from prefect.workers.base import BaseJobConfiguration, BaseVariables
+from pydantic import ConfigDict, Field, PrivateAttr
+
+import tej
+from tej_prefect.bundle import copy_bundle
+
+LOCAL_SETTINGS = (
+    "PREFECT_HOME",
+    "PREFECT_PROFILES_PATH",
+    "PREFECT_LOCAL_STORAGE_PATH",
+    "PREFECT_RESULTS_LOCAL_STORAGE_PATH",
+    "PREFECT_MEMO_STORE_PATH",
+    "PREFECT_LOGGING_SETTINGS_PATH",
+    "PREFECT_LOGGING_CONFIG_PATH",
+    "PREFECT_SERVER_",
+    "PREFECT_UI_",
+)
+"""Settings that describe the worker's own machine and are not passed to jobs."""
+
+SCRIPT = """\
+#!/bin/sh
+# Runs a Prefect flow run.  The environment file may hold secrets: it is removed before
+# the setup lines can end the job or change the directory.
+. ./environment
+rm -f ./environment
+TEJ_STAGE=$PWD
+# SIGTERM goes to the whole group: the shell waits until the flow run has ended.
+trap 'exit 143' TERM
+{setup}
+{command}
+"""
+
+
+class TejWorkerVariables(BaseVariables):
+    """Variables of the work pool's job template."""
+
+    # A validation error must not show its input: the input may hold a secret.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    destination: str = Field(
+        default=...,
+        description="The name of the tej Destination block whose server runs the jobs.",
+    )
+    setup: str = Field(
+        default="",
+        description=(
+            "Shell commands that make Prefect available on the server, such as `module "
+            "load python` and `. ~/venv/bin/activate`."
+        ),
+    )
+    login: bool = Field(
+        default=False,
+        description=(
+            "Whether to source the login profile before `setup`, as some sites need "
+            "for `module`."
+        ),
+    )
+    api_url: str | None = Field(
+        default=None,
+        title="API URL",
+        description=(
+            "The URL of Prefect's API as seen from the jobs; by default the worker's."
+        ),
+    )
+    tunnel_port: int | None = Field(
+        default=None,
+        title="Tunnel port",
+        description=(
+            "A free port on the server that the worker forwards to Prefect's API, for "
+            "servers that cannot reach the API; `http` only. Compute nodes can use it "
+            "with an API URL such as `http://login1:PORT/api` if sshd allows it."
+        ),
+    )
+    nodes: int | None = Field(default=None, description="Nodes for each flow run.")
+    cpus: int | None = Field(default=None, description="CPUs of each node.")
+    memory: str | None = Field(
+        default=None, description="Memory of each node, such as `4G`."
+    )
+    gpus: int | None = Field(default=None, description="GPUs of each node.")
+    walltime: str | None = Field(
+        default=None, description="The time limit, as `H:M:S` or seconds."
+    )
+    partition: str | None = Field(
+        default=None, description="The scheduler's partition or queue."
+    )
+    account: str | None = Field(default=None, description="The account to charge.")
+    options: list[str] = Field(
+        default_factory=list,
+        description="Additional options for the scheduler's submit command.",
+    )
+    delete_when_done: bool = Field(
+        default=False,
+        title="Delete when done",
+        description="Whether to delete the jobs of flow runs that succeeded.",
+    )
+
+
+class TejWorkerConfiguration(BaseJobConfiguration):
+    """The configuration of one flow run."""
+
+    # A validation error must not show the environment, which holds the API key.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    destination: str
+    setup: str = ""
+    login: bool = False
+    api_url: str | None = None
+    tunnel_port: int | None = None
+    nodes: int | None = None
+    cpus: int | None = None
+    memory: str | None = None
+    gpus: int | None = None
+    walltime: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    options: list[str] = Field(default_factory=list)
+    delete_when_done: bool = False
+    _target: tuple[str, int] | None = PrivateAttr(default=None)
+    _given_labels: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def tunnel(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
+        """Listening address on the server, and API address; None without a tunnel."""
+        if self.tunnel_port is None or self._target is None:
+            return None
+        # Other machines may connect only if an API URL tells the jobs to.
+        return ("" if self.api_url else "localhost", self.tunnel_port), self._target
+
+    def prepare_for_flow_run(self, *arguments: Any, **named: Any) -> None:
+        """Prepare the environment, without settings of the worker's own machine."""
+        given = dict(self.env)
+        self._given_labels = dict(self.labels)
+        super().prepare_for_flow_run(*arguments, **named)
+        own = self.env.get("PREFECT_API_URL")
+        if self.tunnel_port is not None and own:
+            self._target = parse_target(own)
+            path = urlsplit(own).path
+            self.env["PREFECT_API_URL"] = f"http://127.0.0.1:{self.tunnel_port}{path}"
+        if self.api_url:
+            self.env["PREFECT_API_URL"] = self.api_url
+        self.env = {
+            name: value
+            for name, value in self.env.items()
+            if name in given or not name.startswith(LOCAL_SETTINGS)
+        }
+
+    @property
+    def job_labels(self) -> dict[str, str]:
+        """The labels that the work pool or deployment has set."""
+        return self._given_labels
+
+    @property
+    def unreachable_url(self) -> str | None:
+        """The API's URL if it leads from the job to the job's own machine."""
+        url = self.env.get("PREFECT_API_URL") or ""
+        host = urlsplit(url).hostname or ""
+        return url if is_loopback(host) and self.tunnel_port is None else None
+
+    @property
+    def resources(self) -> tej.Resources:
+        """Raises tej.InvalidJobDirectory for an invalid value."""
+        return tej.Resources(
+            nodes=self.nodes,
+            cpus=self.cpus,
+            memory=self.memory,
+            gpus=self.gpus,
+            walltime=self.walltime,
+            partition=self.partition,
+            account=self.account,
+            options=self.options,
+        )
+
+    @contextlib.contextmanager
+    def directory(self) -> Iterator[Path]:
+        """The directory to upload.
+
+        The environment is in a file that only its owner can read, locally and on the
+        server, and is part of neither the job's id nor its command.
+        """
+        with tempfile.TemporaryDirectory(prefix="tej-") as made:
+            folder = Path(made)
+            environment = folder / "environment"
+            environment.touch(0o600)
+            environment.write_text(_exports(self.env), encoding="utf-8")
+            command = self.command or self._base_flow_run_command()
+            if copy_bundle(command, folder):
+                # The setup lines may have changed the directory.
+                command = f'cd "$TEJ_STAGE" && {command}'
+            (folder / "start.sh").write_text(
+                SCRIPT.format(setup=self.setup, command=command), encoding="utf-8"
+            )
+            yield folder
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means the machine itself."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def parse_target(url: str) -> tuple[str, int]:
+    """Host and port of an API; raises ValueError unless the URL is `http`."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname is None:
+        raise ValueError(
+            f"A tunnel needs an API at http://HOST:PORT, and the API is at {url}: "
+            "remove `tunnel_port` or use an `http` address"
+        )
+    return parts.hostname, parts.port or 80
+
+
+def _exports(environment: Mapping[str, str | None]) -> str:
+    return "".join(
+        f"export {name}={shlex.quote(value)}\n"
+        for name, value in environment.items()
+        if value is not None
+    )

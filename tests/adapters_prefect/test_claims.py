@@ -1,0 +1,58 @@
+"""Claims on the job's server: written, aged and read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+import tej
+from tej_prefect import claims
+from tej_prefect.claims import EXPIRY, claim_suspended, read_claims, unclaim_suspended
+
+
+def test_claims_are_read_with_their_ages(
+    queue: tej.RemoteQueue, queue_path: Path, job: object
+) -> None:
+    run = queue.ensure(job("exit 0"))  # type: ignore[operator]
+    stage = str(run.status().directory)
+    assert read_claims(queue, stage) == []
+    ids = [uuid4(), uuid4(), uuid4()]
+    for name, flow_run_id in zip(("live", "stale", "suspended-1"), ids, strict=True):
+        claims._write(queue, stage, name, [flow_run_id], [run.id])
+    (queue_path / "claims/broken").write_text("{")
+    for name in ("stale", "suspended-1"):
+        path = queue_path / "claims" / name
+        os.utime(path, times=(0, path.stat().st_mtime - EXPIRY - 1))
+    found = {claim.flow_runs[0]: claim for claim in read_claims(queue, stage)}
+    assert [found[one].is_live for one in ids] == [True, False, True]
+    assert {claim.jobs for claim in found.values()} == {frozenset([run.id])}
+    run.wait()
+    assert queue.cleanup()
+    assert not queue_path.exists()
+
+
+def test_suspended_claim_is_made_and_removed(
+    prefect_server: str, queue: tej.RemoteQueue, job: object
+) -> None:
+    from prefect import flow
+    from prefect.runtime import flow_run
+
+    run = queue.ensure(job("exit 0"))  # type: ignore[operator]
+    stage = str(run.status().directory)
+
+    @flow
+    def suspended() -> None:
+        from uuid import UUID
+
+        flow_run_id = UUID(flow_run.id)
+        claim_suspended(queue, stage, flow_run_id, [run.id])
+        (claim,) = read_claims(queue, stage)
+        assert claim.suspended
+        assert claim.flow_runs == (flow_run_id,)
+        assert claims.wanted_by_others(queue, stage, []) == {run.id: claim}
+        assert claims.wanted_by_others(queue, stage, [flow_run_id]) == {}
+        unclaim_suspended(queue, stage, flow_run_id)
+        assert read_claims(queue, stage) == []
+
+    suspended()

@@ -1,0 +1,21 @@
+"""Private parts of Prefect that are used: all of them exist in this Prefect."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from tej_prefect.internals import PRIVATE_NAMES
+
+
+@pytest.mark.parametrize("owner", PRIVATE_NAMES)
+def test_private_names_of_prefect_exist(owner: type) -> None:
+    # Attributes of instances are found by their assignment in the source.
+    source = inspect.getsource(owner)
+    missing = [
+        name
+        for name in PRIVATE_NAMES[owner]
+        if not hasattr(owner, name) and f"self.{name}" not in source
+    ]
+    assert missing == []
