@@ -164,7 +164,8 @@ class Watcher:
                 logger.info("%s; still waiting", error)
                 tries += 1
                 retries = self._connection.retries
-                if not self._connection.reached and tries >= retries.limit:
+                hopeless = error.permanent or tries >= retries.limit
+                if hopeless and not self._connection.reached:
                     # A server that never answered may be a misspelled name.
                     self._fail(error)
                 else:

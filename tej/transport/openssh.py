@@ -16,14 +16,8 @@ from pathlib import Path
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
-from tej.transport.openssh_master import (
-    Master,
-    SshConfig,
-    is_alive,
-    read_config,
-    socket_path,
-    stop_master,
-)
+from tej.transport.openssh_config import SshConfig, read_config
+from tej.transport.openssh_master import Master, is_alive, socket_path, stop_master
 from tej.transport.openssh_mux import MuxClient, Refused, make_pipes
 from tej.transport.pipes import PipeProcess
 from tej.transport.pool import (

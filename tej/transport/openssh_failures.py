@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
 
 if TYPE_CHECKING:
-    from tej.transport.openssh_master import SshConfig
+    from tej.transport.openssh_config import SshConfig
 
 SHOWN = 400
 OFFERED = re.compile(r"^debug1: (?:Offering public key|Trying private key): (.*)")

@@ -17,12 +17,8 @@ from servers.users import Users
 from tej.destination import Destination
 from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
 from tej.transport import Transport, open_transport
-from tej.transport.openssh_master import (
-    read_config,
-    runtime_directory,
-    socket_path,
-    stop_master,
-)
+from tej.transport.openssh_config import read_config, runtime_directory
+from tej.transport.openssh_master import socket_path, stop_master
 from tej.transport.openssh_mux import MuxClient
 from tej.transport.settings import Settings
 

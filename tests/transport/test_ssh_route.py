@@ -184,7 +184,7 @@ def test_the_password_is_for_the_server_not_for_the_jump_host(
     with pytest.raises(AuthenticationFailed, match=str(jump.port)) as caught:
         connect("me:secret@target", config_file=config(text)).run("true")
     assert "Failed password" not in jump.log.read_text()
-    assert "password given" not in str(caught.value)
+    assert "given password" not in str(caught.value)
 
 
 def test_a_target_that_the_jump_host_cannot_reach_is_named(

@@ -19,7 +19,12 @@ def explain(error: BaseException, where: str) -> ConnectionFailed:
         return AuthenticationFailed(f"{where} did not accept the login: {error}")
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return ConnectionFailed(f"{where} and tej have no algorithm in common: {error}")
-    return ConnectionFailed(_words(error, where))
+    failed = ConnectionFailed(_words(error, where))
+    # Unless the server has answered before, its name or its port is wrong.
+    failed.permanent = isinstance(
+        error, (socket.gaierror, UnicodeError, ConnectionRefusedError)
+    )
+    return failed
 
 
 def _words(error: BaseException, where: str) -> str:

@@ -1,0 +1,157 @@
+"""Configuration of the openssh transport: `ssh -G`, and the directory for sockets."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import pwd
+import stat
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from tej.destination import Destination
+from tej.errors import ConnectionFailed
+from tej.transport.openssh_failures import ssh_words
+from tej.transport.settings import Settings
+
+MAX_PATH = 104 - 1 - 17
+"""Longest socket path on BSD and macOS; ssh appends 17 characters while it binds."""
+YES = ("yes", "true", "auto", "ask", "autoask")
+
+
+@dataclass(frozen=True)
+class SshConfig:
+    """The configuration of one host as `ssh -G` prints it."""
+
+    command: tuple[str, ...]
+    """`ssh` with the options and the host that it was asked with."""
+    values: dict[str, list[str]]
+
+    def first(self, option: str) -> str:
+        return self.values.get(option, [""])[0]
+
+    @property
+    def where(self) -> str:
+        """The server as messages name it."""
+        host = self.first("hostname")
+        host = f"[{host}]" if ":" in host else host
+        return f"{self.first('user')}@{host}:{self.first('port')}"
+
+    @property
+    def connect_timeout(self) -> float | None:
+        value = self.first("connecttimeout")
+        return float(value) if value.isdigit() and int(value) else None
+
+    @property
+    def user_socket(self) -> Path | None:
+        """The ControlPath of the user's own configuration."""
+        path = self.first("controlpath")
+        return Path(path) if path not in ("", "none") else None
+
+    @property
+    def makes_master(self) -> bool:
+        """Whether `ssh` itself would open a master at that path."""
+        return self.first("controlmaster") in YES
+
+    def environment(self) -> list[str]:
+        """Variables that SendEnv names; the master adds those of SetEnv itself."""
+        patterns = [
+            word for value in self.values.get("sendenv", []) for word in value.split()
+        ]
+        return [
+            f"{name}={value}"
+            for name, value in os.environ.items()
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        ]
+
+
+def read_config(destination: Destination, settings: Settings) -> SshConfig:
+    """Ask `ssh` which options apply to a destination."""
+    command = ["ssh", *_files(settings.config_file)]
+    if destination.port is not None:
+        command += ["-p", str(destination.port)]
+    if destination.user is not None:
+        command += ["-l", destination.user]
+    asked = [*command, "-G", "--", destination.host]
+    try:
+        done = subprocess.run(
+            asked, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+    except OSError as error:
+        raise ConnectionFailed(f"Cannot run ssh: {error.strerror}") from error
+    if done.returncode != 0:
+        raise ConnectionFailed(
+            f"{destination}: ssh rejects its configuration: {ssh_words(done.stderr)}"
+        )
+    values: dict[str, list[str]] = {}
+    for line in done.stdout.decode("utf-8", "surrogateescape").splitlines():
+        name, _, value = line.partition(" ")
+        values.setdefault(name, []).append(value)
+    return SshConfig((*command, "--", destination.host), values)
+
+
+def _files(config_file: Path | None) -> list[str]:
+    """-F, if `ssh` would not read the files that this process takes as the user's."""
+    if config_file is not None:
+        return ["-F", str(config_file)]
+    home = Path.home()
+    account = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    if home == account or not (home / ".ssh").is_dir():
+        return []
+    # ssh ignores $HOME: without this, `tej` and `ssh` would differ in a sandbox.
+    folder = home / ".ssh"
+    names = [f"{folder}/known_hosts", f"{folder}/known_hosts2"]
+    lines = [
+        f'Include "{folder}/config"',
+        "Match all",
+        f"    UserKnownHostsFile {' '.join(_quoted(name) for name in names)}",
+    ]
+    for name in ("id_rsa", "id_ecdsa", "id_ed25519"):
+        if (folder / name).exists():
+            lines.append(f"    IdentityFile {_quoted(f'{folder}/{name}')}")
+    lines.append("Include /etc/ssh/ssh_config")
+    text = "\n".join([*lines, ""])
+    path = runtime_directory() / f"config-{digest(text)}"
+    if not path.exists():
+        # Another process may write the same text at this moment.
+        fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        fresh.write_text(text, encoding="utf-8", errors="surrogateescape")
+        fresh.replace(path)
+    return ["-F", str(path)]
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"'
+
+
+def digest(text: str) -> str:
+    data = text.encode("utf-8", "surrogateescape")
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def runtime_directory() -> Path:
+    """A directory for sockets that nobody else can read or replace."""
+    candidates = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]
+    error: Exception | None = None
+    for parent in candidates:
+        if not parent or len(parent) > MAX_PATH - 40:
+            continue
+        path = Path(parent) / f"tej-{os.getuid()}"
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+            found = path.lstat()
+        except OSError as failed:
+            error = failed
+            continue
+        private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+        if private and found.st_uid == os.getuid():
+            return path
+        error = PermissionError(f"{path} is not a private directory of this user")
+    raise ConnectionFailed(
+        "No private directory for the sockets of ssh: set XDG_RUNTIME_DIR to one that "
+        f"only you can read ({error})"
+    )
