@@ -130,6 +130,46 @@ def test_a_job_that_is_just_starting_can_be_killed(
     wait_until(lambda: not processes_of(queue_path), "nothing of it is left")
 
 
+def test_kill_before_started_leaves_nothing_running(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
+    doubles: Doubles,
+    tmp_path: Path,
+) -> None:
+    """Whoever killed it then could see no process of it, and has gone away."""
+    queue.setup()
+    hold = doubles.hold("mv", before="*/started")
+    directory = job(f"touch '{tmp_path}/ran'; {gate.wait}")
+    submission = threading.Thread(target=lambda: queue.submit("victim", directory))
+    submission.start()
+    hold.wait()
+    (queue_path / "jobs/victim/kill").write_text("1700000000 1 somebody\n")
+    hold.release()
+    submission.join()
+    wait_until((queue_path / "jobs/victim/finished").exists, "it has ended")
+    assert queue.status("victim").state is JobState.KILLED
+    assert not (tmp_path / "ran").exists()
+
+
+def test_kill_grants_the_whole_grace_time(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, doubles: Doubles, tmp_path: Path
+) -> None:
+    """Five seconds are 25 pauses of `kill`; here they take no time."""
+    queue.setup()
+    queue.submit("deaf", job(f"trap '' TERM; echo $$ >'{tmp_path}/pid'; {gate.wait}"))
+    wait_until((tmp_path / "pid").exists, "it ignores SIGTERM")
+    doubles.add(
+        "sleep",
+        'case $1 in 0.2) ;; *) exec "$real" "$@" ;; esac\n'
+        f"cd '{tmp_path}' && echo >>pauses\n"
+        '[ "$(wc -l <pauses)" != 24 ] || ! kill -0 "$(cat pid)" || : >lives',
+    )
+    assert queue.kill("deaf", grace=5).state is JobState.KILLED
+    assert (tmp_path / "lives").exists()
+
+
 def test_a_job_that_ends_while_it_is_killed_has_one_end(
     queue: tej.RemoteQueue, job: Make
 ) -> None:

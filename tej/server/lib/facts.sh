@@ -14,8 +14,8 @@
 #   lost       TIME EVIDENCE                    who finds it so; TIME of the last sign of life
 #
 # TIME is in seconds since 1970, GRACE in seconds; HOST to START say who a process is
-# (process.sh); `ask` is for an end of which the scheduler knows whose it is; LEFT counts the processes that outlived the script.  BY and EVIDENCE
-# are the rest of the line.
+# (process.sh); `ask` marks an end whose cause only the scheduler knows; LEFT counts the
+# processes that outlived the script.  BY and EVIDENCE are the rest of the line.
 
 # get_time: now=seconds since 1970; asked once per program.
 get_time() {
@@ -38,13 +38,13 @@ is_number() {
     case $1 in '' | *[!0-9]* | 0?* | ????????????????*) return 1 ;; esac
 }
 
-# reserve: make room for the end, and for the wish for it, while there is some: a disk that
-# fills up later can hide neither.
+# reserve: allocate disk space for `finished` and `kill` while there is some, so that they can
+# be written on a disk that is full.
 reserve() {
     printf '%-60s\n' '' >"$job/.finished" && printf '%-250s\n' '' >"$job/.kill"
 }
 
-# put_reserved FACT WORDS...: write it into the room kept for it.  The first one counts.
+# put_reserved FACT WORDS...: write it into the space kept for it.  The first one counts.
 put_reserved() {
     [ ! -e "$job/$1" ] || return 0
     if [ -f "$job/.$1" ]; then

@@ -1,8 +1,8 @@
-# Uploads under way, in `incoming`: who works on each, and garbage collection of the rest.
+# Uploads under way, in `incoming`: the owner of each, and garbage collection of the rest.
 # shellcheck shell=sh
 
-# make_room PREFIX: room=a new directory in `incoming`, with its owner in it, so that it
-# can be told whether somebody is still at it.
+# make_room PREFIX: room=a new directory in `incoming`, with a file that names its owner, so
+# that others can tell whether it is still in use.
 make_room() {
     me
     room=$incoming/$1.$$
@@ -11,8 +11,8 @@ make_room() {
     return 1
 }
 
-# is_abandoned ROOM: nobody is at it any more.  Of another host's we know only what
-# changes in it.
+# is_abandoned ROOM: its owner is gone.  A room of another host is in use as long as something
+# in it is younger than a day.
 is_abandoned() {
     o_host=''
     read -r o_host o_boot o_space o_pid o_start 2>/dev/null <"$1/.owner" || read_taker "$1"
@@ -24,7 +24,7 @@ is_abandoned() {
     fi
 }
 
-# read_taker ROOM: the owner, if it is a job that was being removed: who claimed that.
+# read_taker ROOM: the owner of a job that was being removed, who is named by the claim.
 read_taker() {
     for item in "$1/.taken "*; do
         [ -f "$item" ] || continue
@@ -36,14 +36,14 @@ read_taker() {
     done
 }
 
-# remove DIRECTORY: all of it, write-protected directories too.
+# remove DIRECTORY: with write-protected directories in it.
 remove() {
     rm -rf "$1" 2>/dev/null && return 0
     chmod -R u+rwx "$1" 2>/dev/null
     rm -rf "$1"
 }
 
-# collect_garbage: remove from `incoming` what was given up.
+# collect_garbage: remove abandoned uploads.
 collect_garbage() {
     for entry in "$incoming"/*; do
         [ -d "$entry" ] && is_abandoned "$entry" && remove "$entry" 2>/dev/null

@@ -1,7 +1,7 @@
 # A job's processes: find, count, signal and stop them.
 # shellcheck shell=sh
 
-# find_job_processes: pids=those of $job, whose facts have been read.
+# find_job_processes: pids=the processes of $job, whose facts have been read.
 find_job_processes() {
     mark=${spec#*token=}
     find_processes "${mark%% *}" "$j_pid" "$j_start"
@@ -14,7 +14,7 @@ count_processes() {
     for pid in $pids; do left=$((left + 1)); done
 }
 
-# has_processes: some of $job's are there.
+# has_processes: the job has processes on this host.
 has_processes() {
     find_job_processes
     [ -n "$pids" ]
@@ -39,8 +39,8 @@ recount() {
     fi
 }
 
-# stop_processes GRACE: end all of $job's processes, TERM first, KILL after GRACE seconds.
-# Leaves in pids those that are still there: none, if all went well.
+# stop_processes GRACE: end all processes of $job, by SIGTERM and, after GRACE seconds, SIGKILL.
+# pids=those that are left.
 stop_processes() {
     find_job_processes
     signal_processes TERM
@@ -49,16 +49,16 @@ stop_processes() {
     wait_for_processes 10 KILL
 }
 
-# signal_processes SIGNAL: to all in pids, and to those of the group they had no time to
-# tell us of.
+# signal_processes SIGNAL: to all in pids; without /proc, which shows the others, to the
+# process group, too.
 signal_processes() {
     # shellcheck disable=SC2086 # pids
     [ -z "$pids" ] || kill -s "$1" $pids 2>/dev/null
     [ -n "$proc" ] || [ -z "$pids" ] || kill -s "$1" -- "-$j_pid" 2>/dev/null
 }
 
-# wait_for_processes SECONDS [SIGNAL]: 0 as soon as none is left, 1 if some are then.  With
-# SIGNAL they get it whenever they are found: they may have forked since the last time.
+# wait_for_processes SECONDS [SIGNAL]: 0 as soon as none is left, 1 if some are left then.  They
+# get SIGNAL each time that they are found, since they may have forked since the last time.
 wait_for_processes() {
     rounds=0
     while find_job_processes && [ -n "$pids" ]; do

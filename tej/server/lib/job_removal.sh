@@ -1,10 +1,9 @@
-# Removal of a job: the claim that one client has on it, and the move out of `jobs`.
+# Removal of a job: the claim of one client on it, and the move out of `jobs`.
 # shellcheck shell=sh
 
-# claim_removal: the right to move $job away, as it was read: who renames its description
-# has it, which needs no room on the disk.  Should another job have taken its place
-# meanwhile, that one stays.  Returns 1 if it is not there any more, or somebody else is
-# at it.
+# claim_removal: get the right to move $job away, by renaming its description, which needs no
+# room on the disk.  A job that has taken its id since it was read stays.  Returns 1 if the
+# job is gone, or another client has the claim.
 claim_removal() {
     me
     read_before=$spec taken="$job/.taken $who"
@@ -22,10 +21,10 @@ claim_removal() {
     return 1
 }
 
-# adopt_claim: the claim of somebody who has not lived to use it.
+# adopt_claim: take over the claim of a client that died before it used it.
 adopt_claim() {
     for item in "$job/.taken "*; do
-        # Without any description, there is nothing to claim it by.
+        # Without a description there is nothing to claim the job by.
         [ -f "$item" ] || return 0
         set -f
         # shellcheck disable=SC2086 # fields
@@ -40,8 +39,8 @@ adopt_claim() {
     done
 }
 
-# trash_job: take $job out of sight at once, by a rename, to away=where it can be removed.
-# Returns 1 if it is not there any more, or is another one.
+# trash_job: move $job by a rename to away=a directory in `incoming`, from which it can be
+# removed in peace.  Returns 1 if it is gone, or its id belongs to another job.
 trash_job() {
     claim_removal || return 1
     away=$incoming/away.$$.${id%'#'*}

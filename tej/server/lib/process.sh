@@ -1,8 +1,8 @@
-# Who a process is: a pid means something only with its host, its boot, its pid
-# namespace and its start time.  A zombie is dead.
+# Processes: a process is identified by its host, boot, pid namespace, pid and start time.  A
+# zombie is dead.
 # shellcheck shell=sh
 #
-# /proc is read with builtins where it is Linux's; elsewhere `ps` is asked.
+# On Linux /proc is read with builtins; elsewhere `ps` is asked.
 
 if [ -r /proc/self/stat ]; then proc=/proc; else proc=''; fi
 
@@ -25,7 +25,7 @@ get_host() {
     : "${boot:=-}"
 }
 
-# read_host WORDS: the same, as somebody here has found it out.
+# read_host WORDS: the same, from the words that another process on this host has passed on.
 read_host() {
     # shellcheck disable=SC2086 # fields
     set -- $1
@@ -143,11 +143,10 @@ me() {
     who="$host $boot $space $$ ${start:--}"
 }
 
-# find_processes TOKEN LEADER START: pids=the living processes of a job: whoever has its
-# token in the environment it began with, wherever it went; whoever is in the session of
-# its first process; and the children of all these.  Who has scrubbed its environment,
-# left the session and lost its parent is out of sight.
-# Without /proc: the first process, and with it its group.
+# find_processes TOKEN LEADER START: pids=the living processes of a job: those that have its
+# token in the environment that they were started with, those in the session of its first
+# process, and the children of all these.  A process that has cleared its environment, left
+# the session and lost its parent is not found.  Without /proc: the first process alone.
 find_processes() {
     pids=''
     [ -n "$proc" ] || {
@@ -195,7 +194,7 @@ find_processes() {
         }')
 }
 
-# find_marked TOKEN: marked=the environments in /proc that it is in.
+# find_marked TOKEN: marked=the files in /proc of environments that contain it.
 find_marked() {
     marked=''
     case $1 in *[!0-9a-f]* | '') return ;; esac

@@ -1,4 +1,4 @@
-# Waits of the commands: for a fact of a job, and keep-alives for a client that waits.
+# Waiting for a fact of a job, and keep-alives for a client that waits for an answer.
 # shellcheck shell=sh
 
 # nap: a fifth of a second, or a whole one where `sleep` takes no fractions.
@@ -17,8 +17,8 @@ wait_for() {
     done
 }
 
-# keep_talking: print an empty word from time to time, so that a long silence means that
-# the connection is dead, not that there is much to do.
+# keep_talking: print an empty word every 15 seconds, so that the client can tell a command
+# that takes long from a dead connection.
 keep_talking() {
     get_start $$
     begun=${start:--}
@@ -29,7 +29,7 @@ keep_talking() {
             sleep 15 >/dev/null 2>&1 &
             pause=$!
             wait "$pause"
-            # Whom this is for may have been killed: then nobody is at work any more.
+            # The command itself may have been killed.
             ! is_gone $$ "$begun" && printf '\0' || exit
         done
     ) &
