@@ -10,7 +10,7 @@
 # none, and that the runtime or the job's host says that it is gone.  An end that the job
 # has written itself is always believed.
 
-# find_job ID: job=its directory; 1 if there is none.  ID#N is the N-th attempt put aside.
+# find_job ID: job=its directory; 1 if there is none.  ID#N is the N-th archived attempt.
 find_job() {
     id=$1 job=$jobs/$1
     case $1 in
@@ -19,20 +19,20 @@ find_job() {
     [ -d "$job" ]
 }
 
-# count_attempts: attempts=how many of $id were ever put aside, also if some were deleted;
-# empty for none.
+# count_attempts: attempts=the number of attempts of $id that were ever archived, deleted ones
+# included; empty for none.
 count_attempts() {
     attempts=''
     [ ! -f "$queue/attempts/$id/last" ] || read -r attempts <"$queue/attempts/$id/last"
 }
 
-# is_final: the state found will not change.
+# is_final: $state is one that does not change.
 is_final() {
     case $state in finished | killed | lost) ;; *) return 1 ;; esac
 }
 
-# read_facts: state and its details, as far as the job's own facts tell; state=? if they
-# leave it to the runtime to say whether the job is still alive.
+# read_facts: state and its details by the job's own facts; state=? if the runtime has to say
+# whether the job is alive.
 read_facts() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
     by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' spec='' damage=''
@@ -62,7 +62,7 @@ read_facts() {
     }
     read_end && return 0
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
-        # It may just have been moved: then all of it is elsewhere, or another one is here.
+        # It may just have been moved: then nothing is here, or another job.
         [ -n "${read_twice-}" ] || [ ! -d "$job" ] || {
             read_twice=1
             read_facts
@@ -89,7 +89,7 @@ read_facts() {
     fi
 }
 
-# read_spec: spec, also of a job that is being removed; 1 if it is not whole.
+# read_spec: spec=the job's description, also while the job is being removed; 1 if incomplete.
 read_spec() {
     spec=''
     if [ -f "$job/spec" ]; then
@@ -101,20 +101,20 @@ read_spec() {
     fi
 }
 
-# has_token TOKEN: what is at $job is still what was submitted under it; spec, read anew.
+# has_token TOKEN: $job is still the job that was submitted with TOKEN; reads spec again.
 has_token() {
     read_spec
     case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
 }
 
-# read_fact FACT: is it there?  One that is empty is damage.
+# read_fact FACT: is it there?  An empty one is damaged.
 read_fact() {
     [ ! -s "$job/$1" ] || return 0
     [ ! -f "$job/$1" ] || damage=$1
     return 1
 }
 
-# read_end: state from `finished`; 1 if the job has not written its end.
+# read_end: state by `finished`; 1 if no end is written.
 read_end() {
     [ -f "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
@@ -145,12 +145,12 @@ read_reason() {
     esac
 }
 
-# judge_starter: submitted, and nobody has taken the job up: is its starter at it?
+# judge_starter: state of a job without a wrapper: is the shell that submits it alive?
 judge_starter() {
     state=created
     if same_host "$s_host" "$s_boot" "$s_space"; then
         is_gone "$s_pid" "$s_start" || return 0
-        # The starter may have done its work while we looked at the facts.
+        # It may have started the wrapper since the facts were read.
         [ ! -f "$job/native_id" ] || {
             state='?'
             IFS= read -r native <"$job/native_id"
@@ -172,7 +172,7 @@ claim_is_stale() {
     [ -d "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -e "$job/native_id" ]
 }
 
-# judge_damage: say what is wrong with this one; the others are fine.
+# judge_damage: state of a job with a damaged fact, with the name of the fact.
 judge_damage() {
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
@@ -221,18 +221,18 @@ mark_killed() {
     read_end
 }
 
-# derive_state: ask the runtime, if the facts alone do not tell.  Who judges many asks for all of
-# them first: then there is an answer.
+# derive_state: ask the runtime, if the facts alone do not tell.  For many jobs, call
+# `ask_for_all` before: one question for all.
 derive_state() {
     [ "$state" = '?' ] || return 0
     runtime_ask "$native"
     runtime_derive_state
-    # Whatever its facts are, there is an answer.
+    # A runtime that says nothing leaves no state.
     [ "$state" != '?' ] || state=lost evidence="${note:-its facts contradict each other}" note=''
 }
 
-# ask_for_all ID...: one question to the runtime, about all that have not ended, before
-# each is judged.  Their directories, with a slash at the end, will do as well.
+# ask_for_all ID...: ask the runtime once about all jobs that have not ended.  Takes their
+# directories, with a slash at the end, as well.
 ask_for_all() {
     natives=''
     for entry in "$@"; do
@@ -245,21 +245,21 @@ ask_for_all() {
     [ -z "$natives" ] || runtime_ask "$natives"
 }
 
-# load_job ID: all of the above for one job; 1 if there is none.
+# load_job ID: state and details of one job; 1 if there is none.
 load_job() {
     read_job "$1" || return 1
     derive_state
 }
 
-# read_job ID: the same, but with state=? if the runtime has to be asked.
+# read_job ID: as load_job, but state=? if the runtime has to be asked.
 read_job() {
     find_job "$1" || return 1
     read_facts
     [ -d "$job" ]
 }
 
-# load_again ID WORDS: the same for the job that has those in its description: it may have
-# been put aside since that was read, and another one have its id.  1 if it is gone.
+# load_again ID WORDS: as load_job, for the job with WORDS in its description, which may have been
+# archived since, and its id be used by another one.  1 if it is gone.
 load_again() {
     if load_job "$1"; then
         case $spec in *"$2"*) return 0 ;; esac
@@ -278,7 +278,7 @@ load_again() {
     return 1
 }
 
-# print_job: its record: words KEY=VALUE, each ended by a NUL; "id" begins one.
+# print_job: its record: words KEY=VALUE, each ended by a NUL; the first is "id".
 print_job() {
     count_attempts
     [ ! -f "$job/ignored" ] || {
@@ -293,7 +293,7 @@ print_job() {
         ${attempts:+"attempts=$attempts"} ${cut_off:+"cut_off=$cut_off"} "$@"
 }
 
-# print_head: what is true of the whole answer.
+# print_head: words that hold for the whole answer.
 print_head() {
     get_time
     printf '%s\0' "queue=$queue" "runtime=$runtime" "now=$now"

@@ -1,29 +1,29 @@
-# A limit on the jobs that run at once, without a daemon: those above it wait in
-# `waiting`, in the order they came; whoever ends a job, or asks for one, starts the next.
+# Job limit of a queue, without a daemon: jobs above the limit wait in `waiting`, in the order
+# they came; a wrapper at its end, or any client that uses the queue, starts the next.
 # shellcheck shell=sh
 #
 #   max_running              the limit
-#   waiting/TIME.COUNT.ID    one that waits
-#   running/ID               one that counts
-#   lock                     a link to who moves them from here to there
+#   waiting/TIME.COUNT.ID    a job that waits
+#   running/ID               a job that counts
+#   lock                     held while jobs move from `waiting` to `running`
 #
-# Whoever dies on the way loses nothing: what is in `running` and was never started is
-# started by the next one, once, since a wrapper claims its job.
+# A process that dies while it moves a job loses nothing: the next one starts what is in
+# `running` and was never started.  It is started once, since a wrapper claims its job.
 
-# enqueue: $job waits for its turn.
+# enqueue: put $job on the waiting list.
 enqueue() {
     ! is_in_line || return 0
     get_time
     came=$((${came:-0} + 1))
-    # Of an earlier job of that name, which would count for ever.
+    # An entry of an earlier job of that id would count for ever.
     rm -f "$queue/running/$id"
     [ -d "$queue/running" ] || count_those_that_run
-    # First in line, then told so: one that is only told so would wait for ever.
+    # The list before the fact: a job with the fact alone would wait for ever.
     mkdir -p "$queue/waiting" "$queue/running" &&
         : >"$queue/waiting/$now.$(printf '%06d' "$came").$id" && put queued "$now"
 }
 
-# is_in_line: it was put there before, by a try whose reply was lost.
+# is_in_line: an earlier request, whose reply was lost, has put $job on the list.
 is_in_line() {
     [ -e "$job/queued" ] || return 1
     [ ! -e "$queue/running/$id" ] || return 0
@@ -31,24 +31,24 @@ is_in_line() {
         item=${item##*/} item=${item#*.}
         [ "${item#*.}" != "$id" ] || return 0
     done
-    # It may have been moved meanwhile.
+    # It may just have been moved.
     [ -e "$queue/running/$id" ]
 }
 
-# count_those_that_run: what was started before there was a limit counts, too.
+# count_those_that_run: jobs that were started before there was a limit count, too.
 count_those_that_run() {
     mkdir -p "$queue/running" || return 1
     for item in "$jobs"/*/; do
         [ -d "$item" ] || continue
         item=${item%/} item=${item##*/}
-        # What nobody has taken up yet is on its way here.
+        # A job without a native id is being submitted, and comes to the list itself.
         [ ! -f "$jobs/$item/native_id" ] || [ -f "$jobs/$item/finished" ] || : >"$queue/running/$item"
     done
     return 0
 }
 
-# start_waiting: start as many as the limit allows.  Who finds the lock taken may leave:
-# who has it looks again after letting it go.
+# start_waiting: start as many as the limit allows.  A process that finds the lock taken may
+# leave: the holder looks again after it has released the lock.
 start_waiting() {
     [ -d "$queue/waiting" ] || return 0
     rescued=''
@@ -63,8 +63,8 @@ start_waiting() {
     done
 }
 
-# has_stranded: one was moved to those that run, and whoever did that died before it
-# started it, or is just about to.
+# has_stranded: a job in `running` was not started: the process that moved it has died, or is
+# about to start it.
 has_stranded() {
     for item in "$queue/running"/*; do
         [ ! -e "$item" ] || [ -e "$jobs/${item##*/}/native_id" ] ||
@@ -73,21 +73,21 @@ has_stranded() {
     return 1
 }
 
-# has_lock: nobody has taken us for dead and begun to do our work.
+# has_lock: the lock is still ours; no other process took us for dead.
 has_lock() {
     case $(ls -ld "$queue/lock" 2>/dev/null) in *" -> $now $who") ;; *) return 1 ;; esac
 }
 
-# forget_ended: what has ended does not count.
+# forget_ended: jobs that have ended no longer count.
 forget_ended() {
     for item in "$queue/running"/*; do
         [ -e "$item" ] || continue
-        # A subshell: the job in hand stays in hand.
+        # In a subshell, to keep the variables of the job in hand.
         (load_job "${item##*/}" && ! is_final) || rm -f "$item"
     done
 }
 
-# is_room: somebody waits, and fewer run than may.
+# is_room: a job waits, and fewer run than the limit allows.
 is_room() {
     max=0
     [ ! -f "$queue/max_running" ] || read -r max <"$queue/max_running"
@@ -98,14 +98,14 @@ is_room() {
     [ "$max" = 0 ] || [ "$count" -lt "$max" ]
 }
 
-# count_in DIRECTORY: count=how many are in it.
+# count_in DIRECTORY: count=the number of its entries.
 count_in() {
     set -- "$queue/$1"/*
     count=$#
     [ -e "$1" ] || count=0
 }
 
-# fill_room: with the lock; 1 if what is to be moved cannot be.
+# fill_room: start jobs up to the limit, with the lock; 1 if an entry cannot be moved.
 fill_room() {
     mkdir -p "$queue/running" || return
     for item in "$queue/running"/*; do
@@ -125,7 +125,7 @@ fill_room() {
     return 0
 }
 
-# launch ID
+# launch ID: start the wrapper of a job; 1 if no process can be started.
 launch() {
     detach "$here/run_detached.sh" "$queue" "$1" "$here" "$runtime"
 }
