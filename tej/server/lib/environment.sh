@@ -54,7 +54,7 @@ hide_environment() {
             GREP_OPTIONS | POSIXLY_CORRECT | QUOTING_STYLE | TAR_OPTIONS) ;;
             # bash: what its `*` leaves out, and how long its `read` waits.
             GLOBIGNORE | TMOUT) ;;
-            SACCT_* | SBATCH_WAIT | SCANCEL_* | SQUEUE_*) ;;
+            SACCT_* | SBATCH_ARRAY_INX | SBATCH_WAIT | SCANCEL_* | SQUEUE_*) ;;
             *) continue ;;
         esac
         # A line of a value may look like the name of another.
