@@ -16,9 +16,15 @@ SCRIPTS = sorted(
 NUMBERS = {"pids", "strays", "told_first", "caught", "turn"}
 """Process ids that tej's own awk program has printed."""
 CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"}
+CONSTANTS |= {"signals", "pending"}
 """Fixed words of the scripts themselves, and names that were checked."""
 GLOBS = {("commands/download", "pattern"), ("lib/process.sh", "(")}
-"""A user's own pattern, expanded on purpose; directories of /proc."""
+GLOBS |= {
+    (f"runtimes/{name}/runtime.sh", "options") for name in ("pbs", "sge", "slurm")
+}
+GLOBS |= {("lib/resources.sh", "directives"), ("lib/resources.sh", "directive_marks")}
+"""A user's own pattern, expanded on purpose; directories of /proc; options, one a line
+between `split_options` and `end_split`; words that are quoted within $( )."""
 
 # A command's words, a for-list or a case... but not an assignment, where nothing is split.
 _EXPANSION = re.compile(r"\$(?:\{(\w+)|(\w+)|\()")

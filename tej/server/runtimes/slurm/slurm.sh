@@ -40,12 +40,13 @@ slurm_list() {
     done
     {
         slurm_queue && printf 'end\n' &&
-            for cluster in $clusters; do
-                printf 'cluster|%s\n' "$cluster"
-                # Another cluster that does not answer is no reason to know nothing here.
-                slurm_queue -M "$cluster" && printf 'end\n'
-            done
-        :
+            set -f && for cluster in $clusters; do
+            set +f
+            printf 'cluster|%s\n' "$cluster"
+            # Another cluster that does not answer is no reason to know nothing here.
+            slurm_queue -M "$cluster" && printf 'end\n'
+        done
+        set +f
     } >"$fresh.said"
     slurm_read "$fresh.said" "$@" && rm -f "$fresh.said" && return 0
     rm -f "$fresh.said"
