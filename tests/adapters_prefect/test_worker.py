@@ -24,7 +24,6 @@ from servers.sshd import free_port
 
 import tej
 from tej_prefect import TejDestination, TejJob, TejWorker
-from tej_prefect.decorators import tej as tej_decorator
 from tests.adapters_prefect.processes import FLOWS, SOON, cancel, read, states
 
 BIN = Path(sys.executable).parent
@@ -291,26 +290,6 @@ def test_run_without_prefect_can_be_retried(
         assert sorted(job.job_id for job in queue.jobs()) == [
             f"prefect-{flow_run_id}-{number}" for number in (0, 1)
         ]
-
-
-def test_decorated_flow_sends_its_code(pool: Pool, tmp_path: Path) -> None:
-    (tmp_path / "data.txt").write_text("sent")
-
-    @tej_decorator(
-        work_pool=pool.name,
-        include_files=["data.txt"],
-        include_files_base_dir=tmp_path,
-        destination=pool.name,
-        setup=f"export PATH='{BIN}':$PATH; cd /",
-    )
-    @flow
-    def copy(target: str) -> None:
-        Path(target).write_text(Path("data.txt").read_text())
-
-    # No worker runs: the call itself submits the job.
-    state = copy(str(tmp_path / "copied"), return_state=True)
-    assert state.is_completed(), state
-    assert (tmp_path / "copied").read_text() == "sent"
 
 
 def test_tunnel_survives_a_restarted_worker(

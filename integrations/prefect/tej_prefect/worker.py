@@ -21,12 +21,11 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 import tej
-from tej_prefect.bundle import with_bundle_steps
 from tej_prefect.context import in_thread
 from tej_prefect.destination import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.flow_runs import CANCELLED, poller
@@ -88,11 +87,6 @@ class TejWorker(
         self._reconciling = anyio.CancelScope()
         self._is_service = False
 
-    @property
-    def work_pool(self) -> WorkPool:
-        """The work pool, which needs no storage for the code of decorated flows."""
-        return with_bundle_steps(super().work_pool)
-
     async def start(self, *arguments: Any, **options: Any) -> None:
         """Start like all workers, and reconcile while running."""
         self._is_service = True
@@ -103,8 +97,8 @@ class TejWorker(
         await super().setup()
         assert self._runs_task_group is not None
         self._reconciling = anyio.CancelScope()
-        # A worker that a decorated flow makes for itself must not take over other flow
-        # runs: the flow would wait for them.
+        # A worker that a program makes to submit its own flow must not take over other
+        # flow runs: the program would wait for them.
         if self._is_service:
             self._runs_task_group.start_soon(self._reconcile_forever)
 

@@ -14,7 +14,6 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables
 from pydantic import ConfigDict, Field, PrivateAttr
 
 import tej
-from tej_prefect.bundle import copy_bundle
 
 LOCAL_SETTINGS = (
     "PREFECT_HOME",
@@ -35,7 +34,6 @@ SCRIPT = """\
 # the setup lines can end the job or change the directory.
 . ./environment
 rm -f ./environment
-TEJ_STAGE=$PWD
 # SIGTERM goes to the whole group: the shell waits until the flow run has ended.
 trap 'exit 143' TERM
 {setup}
@@ -195,9 +193,6 @@ class TejWorkerConfiguration(BaseJobConfiguration):
             environment.touch(0o600)
             environment.write_text(_exports(self.env), encoding="utf-8")
             command = self.command or self._base_flow_run_command()
-            if copy_bundle(command, folder):
-                # The setup lines may have changed the directory.
-                command = f'cd "$TEJ_STAGE" && {command}'
             (folder / "start.sh").write_text(
                 SCRIPT.format(setup=self.setup, command=command), encoding="utf-8"
             )
