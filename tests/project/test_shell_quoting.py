@@ -22,6 +22,7 @@ GLOBS = {("commands/download", "pattern"), ("lib/process.sh", "(")}
 GLOBS |= {
     (f"runtimes/{name}/runtime.sh", "options") for name in ("pbs", "sge", "slurm")
 }
+GLOBS |= {("runtimes/pbs/runtime.sh", "(")}
 GLOBS |= {("lib/resources.sh", "directives"), ("lib/resources.sh", "directive_marks")}
 """A user's own pattern, expanded on purpose; directories of /proc; options, one a line
 between `split_options` and `end_split`; words that are quoted within $( )."""
