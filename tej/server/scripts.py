@@ -21,22 +21,22 @@ BUILT_IN = ("default", "pbs", "sge", "slurm")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 
-# These are sent with a program; the others are installed.
-_SENT = frozenset({"bootstrap.sh", "trust.sh", "install.sh", "setup.sh"})
+# Sent with a program; all other scripts are installed.
+_SENT = frozenset({"bootstrap.sh", "trust.sh", "install.sh", "setup.sh", "doctor.sh"})
 
 
 @dataclass(frozen=True)
 class Scripts:
-    """What setup installs on a server, by the path below the scripts' directory."""
+    """A set of scripts to install on a server, by their path in its directory."""
 
     files: dict[str, str]
     digest: str
-    """Names this set of files; the queue's `version` says which set it uses."""
+    """The name of this set; a queue's `version` says which set it uses."""
 
 
 @lru_cache(maxsize=1)
 def built_in() -> Scripts:
-    """All scripts that come with tej, with its own runtimes."""
+    """All scripts that tej installs, with its own runtimes."""
     files = {
         path: text for path, text in _read_all(_FOLDER).items() if path not in _SENT
     }
@@ -86,7 +86,7 @@ def _digest(files: dict[str, str]) -> str:
 
 
 def sent_script(name: str) -> str:
-    """One that goes with the program, without its comments and blank lines."""
+    """A script that is sent with a program, without its comments and blank lines."""
     lines = (line.strip() for line in _read(_FOLDER / name).splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("#"))
 

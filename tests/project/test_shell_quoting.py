@@ -15,61 +15,64 @@ SCRIPTS = sorted(
 
 NUMBERS = {"pids", "strays", "told_first", "caught", "turn"}
 """Process ids that tej's own awk program has printed."""
-CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"}
-CONSTANTS |= {"signals", "pending"}
-"""Fixed words of the scripts themselves, and names that were checked."""
-GLOBS = {("commands/download", "pattern"), ("lib/process.sh", "(")}
-GLOBS |= {
-    (f"runtimes/{name}/runtime.sh", "options") for name in ("pbs", "sge", "slurm")
+CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"} | {
+    "signals",
+    "clusters",
 }
-GLOBS |= {("runtimes/pbs/runtime.sh", "(")}
-GLOBS |= {("lib/resources.sh", "directives"), ("lib/resources.sh", "directive_marks")}
-"""A user's own pattern, expanded on purpose; directories of /proc; options, one a line
-between `split_options` and `end_split`; words that are quoted within $( )."""
+"""Fixed words of the scripts themselves, and names that were checked."""
+PLACES = {
+    ("commands/download", "pattern"),  # a user's own pattern, expanded on purpose
+    ("lib/process.sh", "("),  # directories of /proc
+    ("run_in_scheduler.sh", "pending"),  # names of signals
+}
 
 # A command's words, a for-list or a case... but not an assignment, where nothing is split.
 _EXPANSION = re.compile(r"\$(?:\{(\w+)|(\w+)|\()")
 
 
-def unquoted(line: str, quote: str = "") -> tuple[list[str], str]:
+def unquoted(line: str, state: str = "") -> tuple[list[str], str]:
     """The variables that are expanded outside of quotes in a line, "(" for $(...); and
-    the quote that is open at its end."""
+    the quotes and brackets that are open at its end."""
     found: list[str] = []
     index = 0
     while index < len(line):
-        char = line[index]
-        if quote == "'":
-            quote = "" if char == "'" else quote
+        char, top = line[index], state[-1:]
+        if top == "'":
+            state = state[:-1] if char == "'" else state
         elif char == "\\":
             index += 1
-        elif char == "'" and not quote:
-            quote = "'"
+        elif char == "'" and top != '"':
+            state += "'"
         elif char == '"':
-            quote = "" if quote else '"'
-        elif char == "#" and not quote and (index == 0 or line[index - 1] in " \t;"):
+            state = state[:-1] if top == '"' else state + '"'
+        elif char == ")" and top == "(":
+            state = state[:-1]
+        elif char == "#" and top != '"' and (index == 0 or line[index - 1] in " \t;"):
             break
         elif char == "$":
-            words, index = _expansion(line, index, quote)
-            found += words
+            words, end = _expansion(line, index, top == '"')
+            # It goes on in the next lines, and has quotes of its own.
+            if end == index + 2 and line.startswith("$(", index):
+                state += "("
+            found, index = found + words, end
             continue
         index += 1
-    return found, quote
+    return found, state
 
 
-def _expansion(line: str, index: int, quote: str) -> tuple[list[str], int]:
+def _expansion(line: str, index: int, is_quoted: bool) -> tuple[list[str], int]:
     """What is unquoted in the expansion that begins there, and where that ends."""
     match = _EXPANSION.match(line, index)
     if line.startswith("$((", index):
         return [], _behind(line, index + 1)
     if match is None:
         return [], index + 1
-    is_safe = bool(quote) or _is_assigned(line[:index])
+    is_safe = is_quoted or _is_assigned(line[:index])
     if match[0] == "$(":
         end = _behind(line, index + 1)
         if line[end - 1] != ")" or line.count("(", index, end) != line.count(
             ")", index, end
         ):
-            # It goes on in the next lines, which are looked at like any others.
             return ([] if is_safe else ["("]), index + 2
         inside, _ = unquoted(line[index + 2 : end - 1])
         return inside + ([] if is_safe else ["("]), end
@@ -104,20 +107,21 @@ def _is_assigned(before: str) -> bool:
 
 def violations(path: Path) -> list[str]:
     name = path.relative_to(SERVER).as_posix()
-    allowed = NUMBERS | CONSTANTS | {word for file, word in GLOBS if file == name}
-    found, globbing, quote, document = [], True, "", ""
+    allowed = NUMBERS | CONSTANTS | {word for file, word in PLACES if file == name}
+    found, globbing, state, document = [], True, "", ""
     for number, line in enumerate(path.read_text().splitlines(), 1):
         text = line.strip()
         if document or text.startswith("#"):
             document = "" if text == document else document
             continue
-        if quote == "" and re.search(r"\bset -f\b", text):
+        if state in ("", "(") and re.search(r"\bset -f\b|^split_options$", text):
             globbing = False
-        elif quote == "" and (
-            re.search(r"\bset \+f\b", text) or re.match(r"\w+\(\) [({]", line)
+        elif state in ("", "(") and (
+            re.search(r"\bset \+f\b|^end_split$", text)
+            or re.match(r"\w+\(\) [({]", line)
         ):
             globbing = True
-        variables, quote = unquoted(line, quote)
+        variables, state = unquoted(line, state)
         here = re.search(r"<<(\w+)", line)
         document = here[1] if here else ""
         if globbing:
