@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,14 @@ def test_path_beyond_path_max_is_an_error(
 
 def test_many_nested_directories_are_listed(folder: Path) -> None:
     deep = str(folder)
-    for _ in range(1200):
-        deep += "/d"
-        os.mkdir(deep)
-    assert len(paths(folder)) == 1201
+    try:
+        for _ in range(1200):
+            deep += "/d"
+            os.mkdir(deep)
+        assert len(paths(folder)) == 1201
+    finally:
+        # pytest's own removal is recursive, and would fail in later runs.
+        subprocess.run(["rm", "-rf", folder], check=True)
 
 
 def test_file_that_vanishes_during_the_walk_is_named(
