@@ -1,16 +1,17 @@
-# Bootstrap: sent in front of every program.  It marks the start of the reply, finds the
-# queue and loads the scripts that are installed there.  It also has to work where nothing
-# is installed yet.
+# Bootstrap: the code that is sent in front of every program. The bootstrap marks the
+# start of the reply, finds the queue and loads the scripts installed in the queue. The
+# bootstrap must also work on a server where nothing is installed yet.
 # shellcheck shell=sh
 #
-# Exit statuses of all of tej's programs; wire/protocol.py maps them to errors:
-#   0 success              10 there is no queue            15 other users can write to it
-#   3 no such job          11 a link leads nowhere         20 failure on the server
-#   4 the job exists       12 not usable as a queue        21 the upload was cut
-#   5 still running        13 the queue or file exists     22 no such file
-#                          14 scripts missing or older
+# Exit statuses of all tej programs; wire/protocol.py maps them to errors:
+#   0 success              10 no queue                   15 other users can write to the queue
+#   3 no such job          11 broken link                20 failure on the server
+#   4 job already exists   12 not usable as a queue      21 upload cut off
+#   5 job still running    13 queue or file exists       22 no such file
+#                          14 scripts missing or outdated
 
-# quit STATUS [WORDS...]: end the program; the words are the error message.
+# quit STATUS [MESSAGE...]: print the error message, if any, to stderr and exit with
+# STATUS.
 quit() {
     tej_status=$1
     shift
@@ -18,21 +19,23 @@ quit() {
     exit "$tej_status"
 }
 
-# begin MARKER TRUSTED: print the marker; everything before it comes from start-up files.
-# TRUSTED is 1 if the user accepts a queue that other users can write to.
+# begin MARKER TRUSTED: print the marker on stdout and stderr. The client discards all
+# output before the marker: login start-up files may print anything. TRUSTED is 1 if the
+# user accepts a queue that other users can write to.
 begin() {
     hide_environment
     printf '\n%s\n' "$1"
     printf '\n%s\n' "$1" >&2
     marker=$1 trusted=$2
-    # A handler, not '': a signal that is ignored here would stay ignored in the job.
+    # SIGPIPE gets a handler instead of '': a signal ignored here would stay ignored in
+    # the job.
     trap : PIPE
     unset CDPATH
     tej_home=''
     if cd 2>/dev/null; then tej_home=$PWD; else cd / || quit 20 "The server cannot enter '/'"; fi
 }
 
-# expand PATH: path=PATH as an absolute path; ~ and ~user are replaced, and a relative path
+# expand PATH: set path to PATH as an absolute path. Replaces ~ and ~user. A relative PATH
 # starts in $base.
 expand() {
     path=$1
@@ -60,16 +63,17 @@ expand() {
     esac
 }
 
-# need_base: quit if the path depends on a home directory that does not exist.
+# need_base: quit if PATH depends on a home directory that cannot be entered.
 need_base() {
     [ -n "$base" ] || quit 20 "The home directory '${HOME-}' cannot be entered on the server: is it mounted?"
 }
 
-# read_link PATH: target=the path that a link file `tejdir: PATH` names.  1 if PATH is not
-# such a file.
+# read_link PATH: set target to the path named by the link file PATH (`tejdir: TARGET`).
+# Returns 1 if PATH is not a link file.
 read_link() {
     [ -f "$1" ] && [ -r "$1" ] || return 1
-    # $(...) strips all newlines at the end, but only the last one is not part of the path.
+    # $(...) strips all trailing newlines, but only the last newline is not part of the
+    # path. The final dot protects the others.
     target=$(cat <"$1" && printf .)
     target=${target%.} target=${target%"$tej_newline"}
     case $target in
@@ -81,8 +85,9 @@ read_link() {
 tej_newline='
 '
 
-# find_queue PATH: queue=the directory at the end of the chain of links; link_1, link_2...
-# =the link files on the way, link_count=their number.  Returns 1 if nothing is there.
+# find_queue PATH: follow the chain of link files from PATH to the queue. Sets queue=its
+# directory, link_1, link_2, ...=the link files followed, link_count=their number. Returns
+# 1 if nothing exists at the end of the chain.
 find_queue() {
     base=$tej_home link_count=0 path=''
     expand "$1"
@@ -109,8 +114,9 @@ find_queue() {
     return 0
 }
 
-# read_version: protocol, runtime, scripts, scripts_version of $queue.  Returns 1 if it is
-# not set up yet.  Quits if the directory is not a queue, or other users can write to it.
+# read_version: read $queue/version. Sets protocol, runtime, scripts, scripts_version.
+# Returns 1 if the queue is not set up yet. Quits if the directory is not a queue or if
+# other users can write to the queue.
 read_version() {
     protocol='' runtime='' scripts='' scripts_version=''
     if [ ! -f "$queue/version" ]; then
@@ -130,14 +136,14 @@ read_version() {
     esac
     [ "$protocol" = 1 ] ||
         quit 12 "'$queue' was set up by a newer tej (protocol $protocol): use that, or choose another --queue"
-    # Both become parts of paths that are sourced.
+    # The runtime and the scripts are parts of paths that are sourced.
     case $runtime/$scripts in
         *[!A-Za-z0-9_./-]* | */*/* | .* | */.*) quit 12 "'$queue/version' is damaged" ;;
     esac
     check_queue_trust
 }
 
-# check_unused: quit if the directory holds anything but the beginnings of a queue.
+# check_unused: quit if the directory holds anything except parts of an unfinished queue.
 check_unused() {
     for path in "$queue"/* "$queue"/.[!.]*; do
         case ${path##*/} in
@@ -150,8 +156,9 @@ check_unused() {
     done
 }
 
-# load_queue DIGEST: source the scripts that the queue uses.  Returns 1 if they are missing
-# or not the set DIGEST of this client, which decides whose are newer.
+# load_queue DIGEST: source the scripts that the queue uses. Returns 1 if the scripts are
+# missing, or if DIGEST is not `any` and names another set of scripts; the client then
+# decides which set is newer.
 load_queue() {
     here=$queue/scripts/$scripts
     [ -f "$here/lib/load.sh" ] && [ -d "$here/commands" ] || return 1
@@ -162,7 +169,7 @@ load_queue() {
     . "$here/lib/load.sh"
 }
 
-# open_queue PATH DIGEST: find and load an existing queue.
+# open_queue PATH DIGEST: find and load an existing queue. Quits if there is none.
 open_queue() {
     find_queue "$1" || quit 10 "There is no queue at '$queue'"
     read_version || quit 10 "There is no queue at '$queue'"
@@ -172,8 +179,8 @@ open_queue() {
     fi
 }
 
-# open_or_install QUEUE DIGEST: find and load a queue, or set it up.  The client sends the
-# installer, a second program, only if it is asked for.
+# open_or_install QUEUE DIGEST: find and load the queue, or set the queue up. The client
+# sends the installer as a second program, only when asked for it.
 open_or_install() {
     scripts='' scripts_version='' runtime=''
     if find_queue "$1" && read_version && load_queue "$2"; then return; fi
@@ -183,7 +190,8 @@ open_or_install() {
     load_queue any || quit 14
 }
 
-# need RUNTIME...: quit if any runtimes are named and the queue's is not one of them.
+# need RUNTIME...: quit if the runtime of the queue is not one of these. Without
+# arguments, any runtime is accepted.
 need() {
     [ $# != 0 ] || return 0
     for name in "$@"; do [ "$name" != "$runtime" ] || return 0; done

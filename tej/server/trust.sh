@@ -1,18 +1,18 @@
-# Trust: refuse a queue, a link or a profile that another user could have written, because
-# its scripts would run as this account (git's safe.directory does this for repositories).
-# Sent with every program: the check comes before anything of the queue is executed.
+# Trust checks: refuse a queue, link or profile that another user could have written,
+# because its scripts would run as this account (compare git's safe.directory). Sent with
+# every program: the check runs before any script of the queue.
 # shellcheck shell=sh
 #
 # A path is trusted if it belongs to this account or to root, and neither its group nor
-# others can write to it.  A group of which this account is the only member is no danger:
-# many systems give every user such a group, and a umask of 002.
+# other users can write to it. Write permission for a group whose only member is this
+# account is harmless: many systems give every user such a group, and a umask of 002.
 #
-# `find` makes the comparisons: `stat` has no portable options, and one process compares
-# all paths.  `-L` looks at the target of a symbolic link; a broken one (a lock) shows its
-# own mode, 777, and only its owner counts.
+# `find` makes the comparisons: `stat` has no portable options, and one `find` process
+# checks all paths. `-L` checks the target of a symbolic link. A lock is a broken symbolic
+# link: its own mode is 777, so only its owner is checked.
 
-# check_queue_trust: quit unless $queue, all directly in it, and its scripts are trusted,
-# and not everybody can rename the directories above it.
+# check_queue_trust: quit unless $queue, its direct entries and its scripts are trusted,
+# and no directory above $queue can be renamed by every user.
 check_queue_trust() {
     [ "$trusted" = 0 ] || {
         share_with_group
@@ -22,16 +22,18 @@ check_queue_trust() {
     private='' closed=''
     find_untrusted
     [ -n "$untrusted" ] || return 0
-    # These questions cost processes, and are left to the rare case.
+    # The group lookup costs processes, so it runs only if the first check fails.
     get_private_group
-    # If nobody else can enter the queue, only owners matter in it.
+    # If no other user can enter the queue, modes inside the queue do not matter, only
+    # owners.
     case $(ls -ld "$queue/.") in d???------*) closed=1 ;; esac
     find_untrusted
     [ -z "$untrusted" ] || refuse_untrusted "$queue/$untrusted" "the queue '$queue'"
 }
 
-# find_untrusted: untrusted=the first path in the queue that is not trusted, relative to it.
-# With `private` that group may write; with `closed` all modes in the queue are passed over.
+# find_untrusted: set untrusted to the first path in the queue that is not trusted,
+# relative to the queue. The group $private may write. If $closed is set, modes inside the
+# queue are ignored.
 find_untrusted() {
     above=.. rest=${queue%/*}
     set --
@@ -47,13 +49,13 @@ find_untrusted() {
             ${closed:+-name} ${closed:+/} ! -type l \
             \( -perm -0002 -o -perm -0020 ${private:+! -group "$private"} \) \) \) -print 2>/dev/null
     )
-    # 1: some path vanished meanwhile.  More: nothing was compared.
+    # Status 1: a path vanished during the search. Higher: `find` did not run.
     [ $? -le 1 ] || quit 20 "'find' failed on the server: who can write to '$queue' is not known"
     untrusted=${untrusted%%"$tej_newline"*}
 }
 
-# check_link_trust PATH: quit unless the link file PATH is trusted, and nobody can replace
-# it: its directory is trusted, or has the sticky bit.
+# check_link_trust PATH: quit unless the link file PATH is trusted and no other user can
+# replace it, because its directory is trusted or has the sticky bit.
 check_link_trust() {
     [ "$trusted" = 0 ] || return 0
     get_account
@@ -67,7 +69,8 @@ check_link_trust() {
     [ -z "$untrusted" ] || refuse_untrusted "$1" "the link '$1'"
 }
 
-# check_directory_trust PATH FOR: quit if others can replace the files in that directory.
+# check_directory_trust PATH USE: quit if other users can replace files in the directory
+# PATH. USE describes the file for the error message.
 check_directory_trust() {
     [ "$trusted" = 0 ] || return 0
     get_account
@@ -80,13 +83,14 @@ check_directory_trust() {
     [ -z "$untrusted" ] || refuse_untrusted "$1" "$2"
 }
 
-# get_account: account=the number of this account.
+# get_account: set account to the numeric user id of this account.
 get_account() {
     [ -n "${account-}" ] || account=$(id -u) || quit 20 "'id' failed on the server"
 }
 
-# get_private_group: private=the number of the account's primary group if it is the
-# account's own: it has the account's name and, where that can be asked, no members.
+# get_private_group: set private to the numeric id of the account's primary group, if the
+# group has the account's name and no other members. If `getent` is missing, the name
+# decides.
 get_private_group() {
     private=''
     [ "$(id -gn 2>/dev/null)" = "$(id -un 2>/dev/null)" ] || return 0
@@ -95,14 +99,15 @@ get_private_group() {
     esac
 }
 
-# refuse_untrusted PATH USE: quit, and name who can write to PATH.
+# refuse_untrusted PATH USE: quit with a message that names the owner, group and mode of
+# PATH.
 refuse_untrusted() {
-    # `find` wrote it with dots in it.
+    # `find` prints paths that may end in `/.` or `/..`.
     case $1 in
         */. | */..) untrusted=$(cd -P "$1" && printf '%s.' "$PWD") && set -- "${untrusted%.}" "$2" ;;
         *) set -- "$queue/${1#"$queue/./"}" "$2" ;;
     esac
-    # Mode, links, owner, group.
+    # The fields of `ls -l`: mode, links, owner, group.
     set -f
     # shellcheck disable=SC2046 # fields
     set -- "$1" "$2" $(ls -ldL "$1" 2>/dev/null)
@@ -111,8 +116,8 @@ refuse_untrusted() {
 Trust them with --trust-queue (trust_queue=True), or make it yours alone: chmod go-w"
 }
 
-# share_with_group: if $queue is a directory that its group may write to, let the group
-# write to all that is made in it.
+# share_with_group: if the group can write to $queue, set shared=1 and a umask that lets
+# the group write to all new files.
 share_with_group() {
     shared=''
     case $(ls -ld "$queue/.") in
