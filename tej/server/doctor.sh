@@ -1,13 +1,14 @@
-# Diagnosis of the server for `tej doctor`: prints NAME, tab, STATE, tab, TEXT per line.
-# $1 is the queue's path.  Nothing on the server is changed.
+# Diagnosis of the server for `tej doctor`: prints one line NAME, tab, STATE, tab, TEXT
+# per check. $1 is the path of the queue. Changes nothing on the server.
 # shellcheck shell=sh
 
-# report NAME STATE TEXT: STATE is ok, warning or trouble.
+# report NAME STATE TEXT: print the result of a check. STATE is ok, warning or trouble.
 report() {
     printf '%s\t%s\t%s\n' "$1" "$2" "$3"
 }
 
-# limited COMMAND...: run it, for ten seconds at most where there is a `timeout`.
+# limited COMMAND...: run the command with a timeout of ten seconds, if `timeout` is
+# installed.
 limited() {
     if command -v timeout >/dev/null 2>&1; then timeout 10 "$@"; else "$@"; fi
 }

@@ -1,11 +1,12 @@
-# Installer: sets a queue up, or replaces its scripts.  Sent when that is needed; the client
-# puts a function `unpack DIRECTORY`, which writes the scripts, in front of it.
+# Installer: sets up a queue, or replaces the scripts of a queue. The client sends the
+# installer only when asked, preceded by a function `unpack DIRECTORY` that writes the
+# scripts.
 # shellcheck shell=sh
 
-# install RUNTIME DIGEST VERSION: bring $queue up to DIGEST.  An existing queue keeps its
-# runtime; a new one gets RUNTIME, or with `auto` the scheduler of the server, or `default`.
-# Several clients may install at once: each step is one rename, and whoever comes second
-# finds it done.
+# install RUNTIME DIGEST VERSION: install the set of scripts DIGEST in $queue. An existing
+# queue keeps its runtime. A new queue gets RUNTIME; if RUNTIME is `auto`, the queue gets
+# the scheduler of the server, or else `default`. Several clients may install at the same
+# time: each step is a single rename, and the second client finds the step done.
 install() {
     parent=${queue%/*}
     mkdir -p "${parent:-/}" || quit 20 "'${parent:-/}', which is to hold the queue, cannot be created"
@@ -21,8 +22,8 @@ install() {
     write_version "$@"
 }
 
-# make_directories: those of a queue, for this account alone; for the group if the queue is
-# shared with it.
+# make_directories: create the directories of the queue, accessible to this account only,
+# or also to the group if the queue is shared with the group.
 make_directories() {
     access=700
     [ -z "${shared-}" ] || {
@@ -36,19 +37,22 @@ make_directories() {
         mkdir -m "$access" "$queue/$part" 2>/dev/null || [ -d "$queue/$part" ] ||
             quit 20 "Cannot write to '$queue'"
     done
-    # A queue of an earlier tej has the modes of its user's umask.
+    # Directories that an earlier tej created got their modes from the user's umask.
     [ -n "${shared-}" ] || chmod go-rwx "$queue"/*/ 2>/dev/null
     return 0
 }
 
-# install_scripts DIGEST
+# install_scripts DIGEST: write the scripts to scripts/DIGEST. If another client has
+# installed DIGEST already, `mv` moves the new directory into the existing one, where it
+# is removed.
 install_scripts() {
     fresh=$queue/incoming/scripts.$$
     mkdir "$fresh" && unpack "$fresh" || {
         rm -rf "$fresh"
         quit 20 "The queue '$queue' cannot be set up: its scripts cannot be written (is the disk full?)"
     }
-    # Scripts of this name that were refused are damaged.
+    # The queue uses DIGEST already, but the installed copy was rejected: the copy is
+    # damaged.
     [ ! -d "$queue/scripts/$1" ] || [ "$scripts" != "$1" ] ||
         mv "$queue/scripts/$1" "$queue/incoming/old.$$"
     mv "$fresh" "$queue/scripts/$1" 2>/dev/null
@@ -56,7 +60,8 @@ install_scripts() {
     [ -d "$queue/scripts/$1" ] || quit 20 "Cannot write to '$queue/scripts'"
 }
 
-# carry_over DIGEST: copy the runtime of the queue if this client does not bring it.
+# carry_over DIGEST: copy the queue's runtime from the old scripts, if the new scripts
+# lack it.
 carry_over() {
     [ -n "$runtime" ] && [ ! -d "$queue/scripts/$1/runtimes/$runtime" ] &&
         [ -d "$queue/scripts/$scripts/runtimes/$runtime" ] || return 0
@@ -66,9 +71,10 @@ carry_over() {
     rm -rf "$fresh"
 }
 
-# select_runtime RUNTIME DIGEST: runtime=RUNTIME if the server has it; with `auto` the
-# scheduler of the server, or `default`.  A scheduler that is installed but does not answer
-# is not chosen, and causes a warning.
+# select_runtime RUNTIME DIGEST: set runtime to RUNTIME if the server supports it. If
+# RUNTIME is `auto`, set runtime to the scheduler of the server, or else to `default`.
+# With `auto`, a scheduler that is installed but does not answer is skipped with a
+# warning.
 select_runtime() {
     runtime=$1
     [ "$runtime" != auto ] || {
@@ -86,8 +92,9 @@ select_runtime() {
     warn "$why"
 }
 
-# try_runtime DIGEST [auto]: can $runtime be used here?  If not, why=the reason, empty if its
-# programs are not installed.
+# try_runtime DIGEST [auto]: check whether the server supports $runtime. Returns nonzero
+# if not, and sets why=the reason; why is empty if the scheduler's programs are not
+# installed.
 try_runtime() {
     why=$(
         here=$queue/scripts/$1
@@ -95,18 +102,19 @@ try_runtime() {
     )
 }
 
-# warn WORDS: a warning for whoever sets the queue up.
+# warn MESSAGE...: send a warning to the client.
 warn() {
     printf '%s\0' "warning=$*"
 }
 
-# write_version RUNTIME DIGEST VERSION: make the directory a queue, by one rename.
+# write_version RUNTIME DIGEST VERSION: write $queue/version, which makes the directory a
+# queue. The file appears complete, by `ln` or `mv`.
 write_version() {
     fresh=$queue/.version.$$
     printf 'tej 1\nruntime %s\nscripts %s %s\n' "$runtime" "$2" "$3" >"$fresh" ||
         quit 20 "Cannot write to '$queue'"
-    # A hard link can be made only once, so that the first client's runtime stays; without
-    # hard links, the last one's does.
+    # `ln` fails if the file exists, so the runtime of the first client wins. On a file
+    # system without hard links, the runtime of the last client wins.
     if [ -z "$scripts" ] && ln "$fresh" "$queue/version" 2>/dev/null; then
         rm -f "$fresh"
     elif [ -z "$scripts" ] && [ -f "$queue/version" ]; then

@@ -1,9 +1,10 @@
-# Setup: makes a queue and links to it.  Sent by the verb `setup`, behind install.sh.
+# Setup of a queue: creates a queue and links to it. The command `setup` sends this file
+# after install.sh.
 # shellcheck shell=sh
 
-# setup QUEUE RUNTIME DIGEST VERSION FORCE: make a queue at QUEUE.  An existing one is kept
-# (exit 13), unless FORCE is 1: then a link, or a queue without jobs, is replaced; or 2:
-# also a queue whose jobs have all ended.
+# setup QUEUE RUNTIME DIGEST VERSION FORCE: create a queue at QUEUE. If FORCE is 0, an
+# existing link or queue is kept (exit 13). FORCE 1 replaces a link or a queue without
+# jobs. FORCE 2 also replaces a queue whose jobs have all ended.
 setup() {
     replace_broken_link "$1" "$5"
     scripts='' runtime=''
@@ -15,7 +16,8 @@ setup() {
     load_queue any || quit 14
 }
 
-# replace_broken_link QUEUE FORCE: remove a link that leads nowhere, with FORCE.
+# replace_broken_link QUEUE FORCE: remove a broken link at QUEUE if FORCE is at least 1.
+# Quits if FORCE is 0.
 replace_broken_link() {
     (find_queue "$1") >/dev/null 2>&1
     [ $? = 11 ] || return 0
@@ -26,7 +28,7 @@ Use --force to replace it"
     rm -f "$path" || quit 20 "The link '$path' cannot be removed"
 }
 
-# make_way FORCE DIGEST: remove the link or the queue at the path of the new queue.
+# make_way FORCE DIGEST: remove the existing link or queue at the path of the new queue.
 make_way() {
     if [ "$link_count" -gt 0 ]; then
         [ "$1" -ge 1 ] || quit 13 "Queue already exists (links to $queue)
@@ -50,8 +52,9 @@ Use --force twice to delete them with it"
     mv "$queue" "$aside" && rm -rf "$aside" || quit 20 "The queue '$queue' cannot be replaced"
 }
 
-# check_link PATH: path=its absolute path.  Quits if a file is there that is not a link, or
-# if other users could replace the link later.
+# check_link PATH: check that a link may be written at PATH. Sets path=PATH as an absolute
+# path. Quits if PATH exists and is not a link file, or if other users could replace the
+# link later.
 check_link() {
     base=$tej_home
     expand "$1"
@@ -63,12 +66,13 @@ check_link() {
     check_link_trust "$path"
 }
 
-# link PATH: make PATH a link to the queue, or replace a link that is there.
+# link PATH: create a link file at PATH that leads to the queue, or replace an existing
+# link.
 #
-# In /tmp anybody may put a file, or a link to one of ours, at a name that they can guess.
-# So the file is written in a directory of a random name, which `mkdir` makes or fails, and
-# is then moved by `ln` or `mv`: neither follows what is at the new name, and `ln` fails if
-# something is.
+# In /tmp, any user can create a file, or a symbolic link to a file of ours, under a name
+# that is easy to guess. Therefore the link is first written in a new directory with a
+# random name; `mkdir` fails if that name exists. The link is then moved by `ln` or `mv`:
+# neither follows a symbolic link at PATH, and `ln` fails if PATH exists.
 link() {
     check_link "$1"
     fresh=${path%/*}/.tej-$marker
@@ -81,9 +85,9 @@ link() {
         quit 20 "The link '$path' cannot be written"
 }
 
-# move_link: from $fresh/link to $path.
+# move_link: move $fresh/link to $path.
 move_link() {
-    # To a directory, both would move into it.
+    # If $path is a directory, `ln` and `mv` would put the link inside it.
     [ ! -d "$path" ] || return 1
     if [ -e "$path" ] || [ -h "$path" ]; then
         mv -f "$fresh/link" "$path"
@@ -93,7 +97,8 @@ move_link() {
     fi
 }
 
-# locate QUEUE: queue=its absolute path; it need not exist if only links are made.
+# locate QUEUE: set queue to QUEUE as an absolute path. The queue need not exist if only
+# links are created.
 locate() {
     base=$tej_home
     expand "$1"
