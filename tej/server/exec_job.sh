@@ -1,13 +1,14 @@
-# First process of a job, in the job's own session: prepares the environment and becomes the
-# job's command.  Gets tej_queue, tej_id, tej_here and tej_host from the wrapper's
-# environment; begins in the job's directory, which may have been moved, and its path taken
-# by another job.
+# First process of a job, in the session of the job: prepares the environment, then
+# becomes the job's command. The wrapper passes tej_queue, tej_id, tej_here and tej_host
+# in the environment. The working directory is the job's directory. Use relative paths:
+# the directory may be archived, and its old path may then belong to another job.
 #
-# The command, and the start-up files that users have read before it, share this shell:
-# they find no name of tej's in it but what begins with tej_.
+# The job's command and the user's start-up files run in this shell. To avoid name
+# clashes, all variables and functions of tej that they can see begin with tej_, apart
+# from the exported TEJ_* variables.
 
 cd stage || exit 125
-# A file uploaded under one of these names could be a link to elsewhere.
+# A file uploaded as _stdout or _stderr could be a symbolic link to another file.
 rm -rf _stdout _stderr
 exec </dev/null >_stdout 2>_stderr || exit 125
 (
@@ -17,9 +18,9 @@ exec </dev/null >_stdout 2>_stderr || exit 125
     read_host "$tej_host"
     me
     put started "$(date +%s) ${who%% *} $$ ${start:--}" || exit 125
-    # A `kill` that came before `started` was written has found no process to signal.
+    # A `kill` that ran before `started` was written found no process to signal.
     [ ! -e "$job/kill" ] || kill -s TERM $$
-    # The job was given up, and may have been submitted again since.
+    # The job was marked lost, and its id may have been submitted again since.
     [ ! -e "$job/lost" ] || exit 125
 ) || exit 125
 
@@ -31,12 +32,12 @@ export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 restore_environment
 unset -f hide_environment restore_environment
 unset tej_queue tej_id tej_here tej_host tej_run tej_session tej_signals
-# Python keeps back its output to a file until there are kilobytes of it.
+# Python holds back several kilobytes of output when stdout is a file.
 : "${PYTHONUNBUFFERED=1}"
 export PYTHONUNBUFFERED
 
-# tej_run FILE ARGUMENTS...: become that program; on a file system mounted noexec, become its
-# interpreter, which reads it.
+# tej_run FILE ARGUMENTS...: become FILE. If FILE cannot be executed because the file
+# system is mounted noexec, become its interpreter instead.
 tej_run() {
     [ -x "$1" ] || chmod +x "$1" 2>/dev/null
     [ ! -x "$1" ] || exec "$@"
@@ -56,9 +57,10 @@ tej_run() {
     exec /bin/sh "$@"
 }
 
-# tej_login: set what the user's login shell would set.  bash, zsh, fish and csh read
-# start-up files that this shell cannot, so such a shell is run, and its variables are taken
-# over.  This shell reads /etc/profile all the same: some sites define `module` there.
+# tej_login: set the environment that the user's login shell would set. This shell cannot
+# read the start-up files of bash, zsh, fish and csh. Therefore the login shell is run,
+# and the variables that it exports are imported. This shell also reads /etc/profile,
+# because some sites define the function `module` there.
 tej_login() {
     tej_variables=$tej_stage/../.login
     export tej_variables
@@ -83,10 +85,10 @@ tej_login() {
 
 tej_stage=$PWD
 case $tej_spec in *' login=1 '*) tej_login ;; esac
-# The queue's profile.
+# The profile of the queue.
 # shellcheck source=/dev/null
 [ ! -f "$TEJ_QUEUE/profile" ] || . "$TEJ_QUEUE/profile"
-# Environment modules: where no profile has defined `module`, from their usual places.
+# Environment modules: if no profile has defined `module`, source its usual init files.
 tej_module=''
 [ ! -f ../resources ] || while IFS='=' read -r tej_key tej_module; do
     [ "$tej_key" = module ] || continue

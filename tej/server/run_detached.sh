@@ -1,21 +1,22 @@
-# Wrapper of a job of the default runtime: QUEUE ID HERE RUNTIME.  Runs the job's script and
-# records its start, heartbeat and end.  It is outside the job's own session, so that what
-# ends the job does not end the process that has to record it.
+# Wrapper of a job under the default runtime: run_detached.sh QUEUE ID HERE RUNTIME. Runs
+# the job's script and records its start, heartbeat and exit status. The wrapper stays
+# outside the job's session: a signal to that session must not end the process that
+# records the end.
 
 queue=$1 id=$2 here=$3 runtime=$4
 . "$here/lib/load.sh"
 . "$here/lib/run.sh"
 trap '' HUP
 
-# report_failure: this shell ends before the script has begun; most shells do when no process
-# can be started.  So this uses builtins alone.
+# report_failure: EXIT trap for a shell that ends before the script has started. Most
+# shells exit when fork fails, so this function uses builtins only.
 report_failure() {
     [ -e "$job/started" ] || [ -e "$job/finished" ] || [ -e "$job/lost" ] ||
         printf '%s\n' "${now:-0} its wrapper could not be run: can this account start more processes (ulimit -u)?" >"$job/lost"
 }
 
 enter_job || exit 0
-# A job is started once: by the wrapper that makes this directory.
+# Creating the directory `claim` is atomic: only one wrapper can start the job.
 mkdir "$job/claim" 2>/dev/null || exit 0
 get_time
 me
@@ -23,15 +24,16 @@ is_wrapper=1
 get_uptime
 began=$uptime
 trap report_failure EXIT
-# The first heartbeat comes before the native id, with which others begin to ask for it.
+# Write the heartbeat before `native_id`: once the job has a native id, clients check its
+# heartbeat.
 write_heartbeat
 if ! put native_id "pid $who" || ! reserve; then
     rm -f "$job/native_id"
     exit 1
 fi
 
-# before_heartbeat: sleep until the next heartbeat, or until the time limit if that comes
-# first.  The limit counts uptime: nobody's job ends because a clock was set.
+# before_heartbeat: set span to the seconds until the next heartbeat or, if earlier, until
+# the time limit. The limit is measured in uptime: setting the clock must not end a job.
 before_heartbeat() {
     span=$heartbeat_interval
     [ -n "$r_walltime" ] || return 0
@@ -40,13 +42,15 @@ before_heartbeat() {
     [ "$rest" -ge "$span" ] || span=$((rest > 0 ? rest : 1))
 }
 
-# after_heartbeat: what other hosts ask for, they write down; here it is done.
+# after_heartbeat: act on a `kill` requested from another host, and enforce the time
+# limit.
 after_heartbeat() {
     [ ! -e "$job/kill" ] || [ -e "$job/finished" ] || obey_kill
     [ -z "$r_walltime" ] || end_in_time
 }
 
-# end_in_time: TERM, ten seconds, KILL, if the time limit was reached, as a scheduler does it.
+# end_in_time: if the time limit is reached, send SIGTERM and, ten seconds later, SIGKILL,
+# as a scheduler does.
 end_in_time() {
     get_uptime
     [ $((uptime - began)) -ge "$r_walltime" ] && [ ! -e "$job/finished" ] || return 0
@@ -56,14 +60,15 @@ end_in_time() {
     stop_processes 10
 }
 
-# obey_kill: end the script and its other processes, which may outlive the script.
+# obey_kill: stop all processes of the job; some may outlive the script.
 obey_kill() {
     read_facts
     [ -z "$grace" ] || stop_processes "$grace"
 }
 
-# after_wrapper: the wrapper was killed.  Other hosts know of the job by its heartbeat alone,
-# so it goes on while the job has processes.
+# after_wrapper: the wrapper was killed. Returns 0, which continues the heartbeat, while
+# the job has processes: other hosts see only the heartbeat. Otherwise derives the state
+# of the job and returns 1.
 after_wrapper() {
     read_facts
     [ ! -e "$job/finished" ] && [ -n "$started" ] && has_processes && return 0
@@ -76,7 +81,8 @@ after_wrapper() {
 read_resources
 start_heartbeat
 
-# run_job: end=how it ended; empty if nobody saw it.
+# run_job: run the job's script. Sets end=`exit N` or `signal N`; end is empty if the exit
+# status is unknown.
 run_job() {
     find_session_program
     prepare_run
@@ -94,7 +100,8 @@ now=''
     exit 1
 }
 
-# What the script left running is counted; `status` looks again, `kill` still reaches it.
+# Count the processes that the script left running. `status` counts them again later, and
+# `kill` can still signal them.
 left=0
 if [ -f "$job/started" ]; then
     read_facts
@@ -103,8 +110,8 @@ if [ -f "$job/started" ]; then
 fi
 if [ -e "$job/kill" ]; then whose=killed; else whose=own; fi
 ended=$(date +%s)
-# A full disk may keep even a rename from happening; the end must not be lost, so this is
-# tried until it succeeds.
+# On a full disk even a rename can fail. Retry until `finished` is written, because the
+# exit status must not be lost.
 until put_reserved finished "$ended" "$end" "$whose" "$left"; do
     read_spec
     [ -n "$spec" ] || exit 1

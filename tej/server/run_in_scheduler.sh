@@ -1,7 +1,7 @@
-# run_in_scheduler.sh QUEUE ID HERE RUNTIME TOKEN [BY_CLUSTER]: the runner of a job under a
-# scheduler: runs the script, writes the heartbeat, passes signals on, records the end.
-# It stays in the session in which the scheduler started it: processes that leave it would
-# survive `qdel`.
+# Wrapper of a job under a scheduler ("the runner"): run_in_scheduler.sh QUEUE ID HERE
+# RUNTIME TOKEN [BY_CLUSTER]. Runs the job's script, writes the heartbeat, forwards
+# signals and records the exit status. The runner and the script stay in the session that
+# the scheduler created: a process outside it would survive `qdel`.
 # shellcheck shell=sh
 
 umask 022
@@ -17,12 +17,13 @@ own_id=''
 scheduler_own_id
 me
 
-# Signals that a scheduler or its user may send, and that must not end the runner.
+# Signals that a scheduler or its user may send. None of them may end the runner.
 signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU'
 
-# begin_again: the scheduler has started the job a second time.  That is done only if the
-# user wants it (`requeue`), and when the heartbeat of the first run has stopped: a node
-# that the scheduler gave up may still run it.
+# begin_again: the scheduler has started the job a second time. Allow the second run only
+# if the user requested it (`requeue`) and the heartbeat of the first run has stopped;
+# exit otherwise. The first run may still be active on a node that the scheduler has given
+# up.
 begin_again() {
     read_facts
     [ "${native%%;*}" = "$runtime ${own_id%%;*}" ] || exit 0
@@ -39,7 +40,8 @@ begin_again() {
     rm -f "$job/finished" "$job/started" "$job/missed" "$job/term" "$job/rerun" "$job/.end"
 }
 
-# note_native_id: what is there stays if it is the same job: it may name the cluster.
+# note_native_id: write the fact native_id. An existing fact for the same scheduler id is
+# kept, because it may also name the cluster.
 note_native_id() {
     native=''
     [ ! -f "$job/native_id" ] || IFS= read -r native <"$job/native_id"
@@ -49,8 +51,8 @@ note_native_id() {
     esac
 }
 
-# set_submit_directory: scripts begin with `cd $PBS_O_WORKDIR` and the like, and mean the
-# directory they were written for.
+# set_submit_directory: set $PBS_O_WORKDIR and the like to the job's directory. Scripts
+# written for a scheduler begin with `cd $PBS_O_WORKDIR` and expect their own directory.
 set_submit_directory() {
     stage=$queue/jobs/$id/stage
     [ "$runtime" != pbs ] || PBS_O_WORKDIR=$stage
@@ -59,14 +61,16 @@ set_submit_directory() {
     done
 }
 
-# read_outcome: end=`exit N` or `signal N`, once the script has ended; 1 before that.
+# read_outcome: set end to `exit N` or `signal N`. Returns 1 if the script has not ended
+# yet.
 read_outcome() {
     read -r end <"$job/.end"
     [ -n "$end" ]
 }
 
-# keep_watch: in the background, write the heartbeat, and note which signals come to all of
-# the session: the script has these, and needs no second one from the runner.
+# keep_watch: in the background, write the heartbeat and record each signal that was sent
+# to the whole session (.heard.SIGNAL). The script has received such a signal directly, so
+# the runner must not forward it.
 keep_watch() {
     nap=''
     for signal in $signals; do
@@ -80,13 +84,15 @@ keep_watch() {
         nap=$!
         wait "$nap"
         kill "$nap" 2>/dev/null
-        # A signal that came just before its `wait` is found only when that returns.
+        # A signal that reaches the runner just before its `wait` is handled only when
+        # `wait` returns. SIGALRM makes `wait` return.
         kill -s ALRM $$ 2>/dev/null
     done
 }
 
-# pass_on SIGNAL: to the script, if the scheduler sent it to the runner alone, as Slurm does
-# for `--signal=B:USR1@60`.
+# pass_on SIGNAL: forward SIGNAL to the script, unless the whole session received it.
+# Slurm signals the runner alone for `--signal=B:USR1@60`. The pause gives keep_watch time
+# to record the signal.
 pass_on() {
     nap
     if [ -e "$job/.heard.$1" ]; then
@@ -98,7 +104,7 @@ pass_on() {
     ! is_alive "$leader" "$leader_start" || kill -s "$1" "$leader" 2>/dev/null
 }
 
-# take_signals: do what the signals ask for that came since the last time.
+# take_signals: handle the signals received since the last call.
 take_signals() {
     while [ -n "$heard" ]; do
         pending=$heard heard=''
@@ -109,8 +115,8 @@ take_signals() {
     done
 }
 
-# wind_down: pass SIGTERM on to processes of the job that have left the session, which the
-# scheduler does not reach.
+# wind_down: handle SIGTERM. Record its time, and forward it to the processes of the job
+# that have left the session, which the scheduler does not reach.
 wind_down() {
     [ -n "$told_at" ] || told_at=$(date +%s)
     [ -e "$job/kill" ] || put term "$told_at" 2>/dev/null
@@ -125,7 +131,7 @@ wind_down() {
     [ -z "$proc" ] || [ -z "$strays" ] || kill -s TERM $strays 2>/dev/null
 }
 
-# end_after_grace: SIGKILL when the grace that `kill` grants is over.
+# end_after_grace: send SIGKILL when the grace period of `kill` is over.
 end_after_grace() {
     nap
     read_facts
@@ -134,8 +140,8 @@ end_after_grace() {
     signal_processes KILL
 }
 
-# listen: where the scheduler has no SIGTERM to send, look for `kill`, and send it to all of
-# the session.
+# listen: in the background, poll for the fact `kill`, then send SIGTERM to the whole
+# session. Used for a scheduler that cannot send SIGTERM.
 listen() {
     until [ -e "$job/kill" ]; do
         kill -0 $$ 2>/dev/null || return
@@ -153,7 +159,7 @@ listen() {
     kill -s TERM $told_first $$ 2>/dev/null
 }
 
-# run_job: run the script until its end is known.
+# run_job: run the script until its exit status is known. Sets end.
 run_job() {
     tej_session=''
     prepare_run
@@ -162,7 +168,8 @@ run_job() {
     {
         for signal in $signals; do trap : "$signal"; done
         run_in_shell
-        # Into the room made for it: the disk may be full by now.
+        # The space was allocated in advance, because the disk may be full now. `1<>`
+        # opens the file without truncating it.
         printf '%s\n' "$end" 1<>"$job/.end"
     } &
     runner=$!
@@ -181,22 +188,22 @@ run_job() {
         if [ -n "$told_at" ] && [ -e "$job/kill" ]; then end_after_grace; else wait "$runner"; fi
         take_signals
     done
-    # The script may have acted on a SIGTERM before the runner has heard of it.
+    # The script may have ended on a SIGTERM before the runner handles its own.
     [ -n "$told_at" ] || nap
     case $heard in *TERM*) take_signals ;; esac
     [ -z "$listener" ] || kill "$listener" 2>/dev/null
     kill -s ALRM "$watcher" 2>/dev/null
 }
 
-# was_cut_off: the script may not have ended by itself: the scheduler can say so, and is
-# asked by whoever wants to know.
+# was_cut_off: check whether the scheduler may have ended the script. If so, `finished`
+# records `ask`, and clients ask the scheduler for the cause.
 was_cut_off() {
     [ -z "$told_at" ] || return 0
     case $end in 'signal 9' | 'signal 15' | 'exit 137' | 'exit 143') return 0 ;; esac
     [ -n "$r_walltime" ] && [ $(($(date +%s) - began)) -ge "$r_walltime" ]
 }
 
-# An older submission of the job, which was put aside, has another token.
+# If the token differs, this runner belongs to an earlier submission that was archived.
 has_token "$token" || exit 0
 heard='' told_at='' listener=''
 for signal in $signals; do
@@ -217,7 +224,7 @@ else
     [ -n "$end" ] || exit 1
 fi
 
-# The scheduler may have ended it before it began.
+# If the scheduler sent SIGTERM before the script started, the job is not lost.
 [ -n "$told_at" ] || ! has_not_begun || exit 1
 
 whose=own
@@ -226,7 +233,7 @@ if [ -e "$job/kill" ]; then
 elif was_cut_off; then
     whose=ask
 fi
-# Some schedulers leave processes behind that the script has left.
+# Stop the processes that the script left running, because some schedulers do not.
 if [ -z "$told_at" ] && [ -e "$job/started" ]; then
     read_facts
     count_processes
