@@ -1,18 +1,19 @@
-# Content store: uploaded files by their SHA-256, and bundles (tar archives) of small files,
-# so that the same content is sent once.  A job gets copies, which it may change; its file
-# `assembly` lists the objects it was made from.
+# Content store: uploaded files, named by their SHA-256 digest, and bundles (tar archives)
+# of small files, so that each content is uploaded once. A job gets copies, which it may
+# change. The job's file `assembly` lists the objects it was made from.
 # shellcheck shell=sh
 #
 #   objects/AB/ABCD...        a file
 #   objects/AB/ABCD....tar    a bundle
 #
-# An object stays as long as the assembly of a job or of an attempt has it.  Deletions run
-# beside uploads: so an upload uses nothing of the store itself, but hard links (`held`) in
-# its own directory, and its objects enter the store when its jobs are in place.
+# An object stays in the store while the assembly of any job or archived attempt lists it.
+# Deletions run concurrently with uploads. Therefore an upload never uses an object in the
+# store directly: it hard-links the object into its own directory (`held`), and moves its
+# objects into the store only after its jobs are published.
 
 store=$queue/objects
 
-# locate_object NAME: object=its path in the store.
+# locate_object NAME: set object to the path of the object in the store.
 locate_object() {
     case $1 in
         *[!0-9a-f.tr]* | '' | .*) quit 20 "'$1' is not the name of an object" ;;
@@ -20,8 +21,8 @@ locate_object() {
     object=$store/${1%"${1#??}"}/$1
 }
 
-# exchange_objects: read names up to an empty line, hold the objects that the store has, and
-# ask for the others.
+# exchange_objects: read object names from stdin up to an empty line, hold the objects
+# that the store has, and ask the client for the others.
 exchange_objects() {
     mkdir -p "$store" "$room/held" || fail 20 "Cannot write to '$queue'"
     names=''
@@ -38,7 +39,7 @@ exchange_objects() {
     printf '%s\0' "ask=missing"
 }
 
-# hold_objects: link those of $names that are in the store to $room/held, many at a time.
+# hold_objects: link each object of $names that the store has to $room/held, 200 per `ln`.
 hold_objects() {
     set -f
     set --
@@ -54,18 +55,19 @@ hold_objects() {
     [ $# = 0 ] || hold "$@"
 }
 
-# hold PATH...: one that cannot be linked nor copied, or was just removed, is sent again.
+# hold PATH...: link these objects to $room/held. An object that cannot be linked or
+# copied, or was just removed, is uploaded again.
 hold() {
     ln "$@" "$room/held/" 2>/dev/null && return 0
-    # Some file systems have no hard links.
+    # Fall back to copies: some file systems have no hard links.
     for object in "$@"; do
         held=$room/held/${object##*/}
         [ -f "$held" ] || cp "$object" "$held" 2>/dev/null || rm -f "$held"
     done
 }
 
-# assemble JOB: create the files of its stage, as its assembly says.  Returns 1, with words,
-# if that fails.
+# assemble JOB: create the files of JOB/stage as listed in JOB/assembly. Returns nonzero
+# and sets words=the error message on failure.
 assemble() {
     [ -f "$1/assembly" ] || return 0
     # shellcheck disable=SC2329 # called by the assembly
@@ -79,7 +81,8 @@ assemble() {
         file() { find_object "$1" && cp "$found" "$2" || exit 1; }
         program() { file "$1" "$2" && chmod +x "$2" || exit 1; }
         bundle() { find_object "$1" && tar -xof "$found" || exit 1; }
-        # Like tar, root sets the mode as it is; the umask restricts that of others.
+        # As in tar, root applies the mode unchanged ($1), and other users apply the mode
+        # reduced by the umask ($2, symbolic).
         mode() {
             : "${uid:=$(id -u)}"
             bits=$2
@@ -87,7 +90,7 @@ assemble() {
             shift 2
             chmod "$bits" "$@" || exit 1
         }
-        # A copy has the time of copying; a `touch` without -t leaves that.
+        # A copy is dated by the time of copying, and stays so if `touch` has no -t.
         mtime() {
             stamp=$1
             shift
@@ -98,8 +101,8 @@ assemble() {
     )
 }
 
-# store_objects: move the upload's objects into the store, once its jobs are in place.  What
-# was held is put back if a deletion has removed it from the store meanwhile.
+# store_objects: move the uploaded objects into the store, after the jobs are published.
+# An object in `held` is put back if a concurrent deletion has removed it from the store.
 store_objects() {
     for item in "$room/objects"/* "$room/held"/*; do
         [ -f "$item" ] || continue
@@ -110,9 +113,10 @@ store_objects() {
     done
 }
 
-# collect_unused_objects: remove the objects that no job and no attempt was made from.
-# The store is listed first: an object that enters it later is not looked at, and one that
-# is there has its job in place.  `jobs` before `attempts`: a retry moves jobs that way.
+# collect_unused_objects: remove the objects that no job and no archived attempt lists.
+# The store is listed before the assemblies: an object added later is not considered, and
+# the jobs of an object already there are published. `jobs` is read before `attempts`,
+# because a retry moves jobs in that direction.
 collect_unused_objects() (
     cd "$queue" && [ -d objects ] || return 0
     {

@@ -1,17 +1,18 @@
-# Detached processes: start a program in a session of its own, which outlives the login.
+# Detached processes: start a program in a new session that survives the logout.
 # shellcheck shell=sh
 
-# detach SCRIPT ARGUMENTS...: run it in a session of its own, which signals to this one do
-# not reach.  A job that submits a job has a token in its environment; with that the new
-# one's processes would be taken for its own.
+# detach SCRIPT ARGUMENTS...: run SCRIPT in the background in a new session, out of reach
+# of signals to this one. The TEJ_JOB_* variables are unset: if a job submits another job,
+# the new job's processes must not carry the token of the first.
 detach() {
-    # Once per program: the question costs as much as the start of a job.
+    # Once per program, because the check costs as much as starting a job.
     [ -n "${refuge+known}" ] || find_refuge
     (
         unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
         trap '' HUP
         if command -v setsid >/dev/null 2>&1; then
-            # exec: yash would keep a shell there, and with it the output of our caller open.
+            # `exec`, because yash would otherwise keep a shell, which keeps the caller's
+            # stdout open.
             exec $refuge setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &
         else
             set -m
@@ -20,9 +21,9 @@ detach() {
     )
 }
 
-# find_refuge: refuge=a command that starts another where a logout does not end it.  With
-# KillUserProcesses=yes (logind.conf), systemd ends all processes of a user at the last
-# logout, but those that the user's manager runs, if the user lingers.
+# find_refuge: set refuge to a command prefix that protects a process from being killed at
+# logout. With KillUserProcesses=yes (logind.conf), systemd kills all processes of a user
+# at the last logout, except those under the user's service manager if the user lingers.
 find_refuge() {
     refuge=''
     command -v busctl >/dev/null 2>&1 && command -v systemd-run >/dev/null 2>&1 || return 0

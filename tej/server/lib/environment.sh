@@ -1,14 +1,14 @@
-# Environment of the user: variables and functions that would change what tej's own scripts
-# do are set aside, and restored for the job.
+# Environment of the user: set aside the variables and functions that would change the
+# behavior of tej's own scripts, and restore them for the job.
 # shellcheck shell=sh
 #
-#   tej_kept             names of variables
-#   tej_kept_NAME        the value of each
-#   tej_kept_functions   definitions of functions
+#   tej_kept             names of the variables
+#   tej_kept_NAME        value of the variable NAME
+#   tej_kept_functions   definitions of the functions
 
-# hide_functions: bash finds functions in its environment.  One called `mv` or `cd` would
-# take the place of what these scripts call.  What is used here cannot be replaced so: a
-# POSIX shell looks for its special builtins first.
+# hide_functions: set exported functions aside. bash imports functions from the
+# environment, and a function called `mv` or `cd` would replace the command. This code
+# itself is safe in POSIX mode, where special builtins take precedence over functions.
 hide_functions() {
     [ -n "${BASH_VERSION-}" ] || return 0
     unset -f typeset
@@ -29,13 +29,14 @@ export -f $tej_name
     unset tej_names tej_name tej_text
 }
 
-# At once: what is defined from here on may have the name of such a function.
+# Called at once: a function defined below may have the name of an imported function.
 hide_functions
 unset -f hide_functions
 
-# hide_environment: set variables aside, before anything else is done.
+# hide_environment: set the variables aside, before any other command runs.
 hide_environment() {
-    # If one of that name was exported, each tool would be handed the text of the program.
+    # An exported variable `tej` would pass the text of the program to every child
+    # process.
     unset tej
     set -f
     IFS='
@@ -49,15 +50,16 @@ hide_environment() {
         tej_name=${tej_name%%=*}
         case $tej_name in
             '' | *[!A-Za-z0-9_]* | tej_* | *_proxy) continue ;;
-            # One by one: in some locales `a-z` has capitals in it.
+            # Listed one by one, because `a-z` includes capitals in some locales.
             [abcdefghijklmnopqrstuvwxyz]*) ;;
             GREP_OPTIONS | POSIXLY_CORRECT | QUOTING_STYLE | TAR_OPTIONS) ;;
-            # bash: what its `*` leaves out, and how long its `read` waits.
+            # bash: GLOBIGNORE hides files from `*`, TMOUT sets a timeout for `read`.
             GLOBIGNORE | TMOUT) ;;
             SACCT_* | SBATCH_ARRAY_INX | SBATCH_WAIT | SCANCEL_* | SQUEUE_*) ;;
             *) continue ;;
         esac
-        # A line of a value may look like the name of another.
+        # A continuation line of a multi-line value may look like another variable: skip
+        # it if unset.
         eval "tej_value=\${$tej_name-} tej_is_set=\${$tej_name+1}"
         [ -z "$tej_is_set" ] || {
             eval "tej_kept_$tej_name=\$tej_value"
@@ -69,7 +71,7 @@ hide_environment() {
     unset tej_name tej_value tej_is_set
 }
 
-# restore_environment: the last step before the job's own commands.
+# restore_environment: restore the variables and functions, just before the job's command.
 restore_environment() {
     for tej_name in ${tej_kept-}; do
         eval "$tej_name=\$tej_kept_$tej_name"
