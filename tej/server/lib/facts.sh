@@ -1,28 +1,31 @@
-# Facts of a job: small files of one line, each written once, by rename.
+# Facts of a job: files of one line each, written once and published by a rename.
 # shellcheck shell=sh
 #
+#   FACT       CONTENT                          WRITTEN BY
 #   spec       words KEY=VALUE, percent-encoded, the last one is "end"   the client
-#   submitted  TIME HOST BOOT SPACE PID START   the shell that publishes it
-#   native_id  pid HOST BOOT SPACE PID START, or NAME ID   the wrapper; the scheduler's
-#   queued     TIME                             it waits for its turn
-#   started    TIME HOST PID START              the job's own first process
-#   heartbeat  TIME                             the wrapper, again and again (heartbeat.sh)
-#   kill       TIME GRACE BY                    who asks for its end
+#   submitted  TIME HOST BOOT SPACE PID START   the shell that publishes the job
+#   native_id  pid HOST BOOT SPACE PID START    the wrapper; under a scheduler: NAME ID
+#   queued     TIME                             the runtime, when the job has to wait
+#   started    TIME HOST PID START              the first process of the job
+#   heartbeat  TIME                             the wrapper, periodically (heartbeat.sh)
+#   kill       TIME GRACE BY                    the client that kills the job
 #   finished   TIME exit|signal|none N own|killed|ask LEFT   the wrapper
-#   reason     TIME cancelled|limit|other WORDS   who learns why it ended
-#   ignored    WORDS                            the runtime: which resources it cannot give
-#   lost       TIME EVIDENCE                    who finds it so; TIME of the last sign of life
+#   reason     TIME cancelled|limit|other WORDS   any process that learns why the job ended
+#   ignored    WORDS                            the runtime: requested resources it ignores
+#   lost       TIME EVIDENCE                    any process that finds the job lost
 #
-# TIME is in seconds since 1970, GRACE in seconds; HOST to START say who a process is
-# (process.sh); `ask` marks an end whose cause only the scheduler knows; LEFT counts the
-# processes that outlived the script.  BY and EVIDENCE are the rest of the line.
+# TIME is in seconds since 1970; in `lost` it is the time of the last sign of life. GRACE
+# is in seconds. HOST, BOOT, SPACE, PID and START identify a process (process.sh). `ask`
+# means that only the scheduler knows why the job ended. LEFT counts the processes that
+# outlived the script. BY, WORDS and EVIDENCE extend to the end of the line.
 
-# get_time: now=seconds since 1970; asked once per program.
+# get_time: set now to the seconds since 1970. The clock is read once per program, unless
+# now is reset.
 get_time() {
     [ -n "${now-}" ] || now=$(date +%s)
 }
 
-# put FACT WORDS...: write it whole or not at all.  Returns 1 if that fails.
+# put FACT WORDS...: write the fact atomically, by a rename. Returns 1 on failure.
 put() {
     fact_name=$1
     shift
@@ -32,19 +35,21 @@ put() {
     return 1
 }
 
-# is_number WORD: digits only, and some; no more than shells can calculate with, and no
-# leading zero, which some take for octal.
+# is_number WORD: check that WORD is a decimal number that shell arithmetic can handle. A
+# leading zero is refused, because some shells read it as octal.
 is_number() {
     case $1 in '' | *[!0-9]* | 0?* | ????????????????*) return 1 ;; esac
 }
 
-# reserve: allocate disk space for `finished` and `kill` while there is some, so that they can
-# be written on a disk that is full.
+# reserve: allocate disk space for `finished` and `kill` in advance, so that they can be
+# written when the disk is full.
 reserve() {
     printf '%-60s\n' '' >"$job/.finished" && printf '%-250s\n' '' >"$job/.kill"
 }
 
-# put_reserved FACT WORDS...: write it into the space kept for it.  The first one counts.
+# put_reserved FACT WORDS...: write the fact into the space that `reserve` allocated. An
+# existing fact is kept: the first writer wins. `1<>` opens the file without truncating
+# it.
 put_reserved() {
     [ ! -e "$job/$1" ] || return 0
     if [ -f "$job/.$1" ]; then

@@ -1,21 +1,22 @@
-# Heartbeat and other signs of life: is a job alive, whatever a listing or another host says?
+# Heartbeat of a job, and other signs of life: check whether a job is alive.
 # shellcheck shell=sh
 #
-# Whoever runs a job's script (run_detached.sh, run_in_scheduler.sh) writes the fact
-# `heartbeat` every $heartbeat_interval seconds.  Readers never compare the clocks of two
-# hosts: they compare two times that the same file system has given to two files, or look
-# twice at the heartbeat, some time of their own uptime apart.
+# The wrapper of a job (run_detached.sh, run_in_scheduler.sh) writes the fact `heartbeat`
+# every $heartbeat_interval seconds. Readers never compare the clocks of two hosts.
+# Instead, readers compare the modification times of two files on the same file system, or
+# check the heartbeat twice and measure the time between the two checks in uptime.
 
 heartbeat_interval=20 # seconds between two heartbeats
-heartbeat_timeout=900 # seconds without a heartbeat, after which a silent host's job is lost
+heartbeat_timeout=900 # age of the heartbeat, in seconds, at which an unreachable job is lost
 
-# write_heartbeat: in place, so that no reader finds the file empty, even on a full disk.
+# write_heartbeat: record the current time in the job's heartbeat file. The file is
+# overwritten in place (`1<>`): a reader never sees it empty, even if the disk is full.
 write_heartbeat() {
     printf '%s\n' "$(date +%s)" 1<>"$job/heartbeat"
 }
 
-# start_heartbeat: write the heartbeat in the background for as long as this shell lives;
-# heart=the background process.
+# start_heartbeat: start a background process that writes the heartbeat while this shell
+# lives. Sets heart=its pid.
 start_heartbeat() {
     get_start $$
     write_heartbeat
@@ -23,33 +24,35 @@ start_heartbeat() {
     heart=$!
 }
 
-# stop_heartbeat: returns when the heartbeat's process, and what it had begun, is over.
+# stop_heartbeat: stop the background process and wait until it has exited.
 stop_heartbeat() {
     kill "$heart" 2>/dev/null
     wait "$heart" 2>/dev/null
 }
 
-# Hooks for whoever keeps the heartbeat; redefine what differs.
-# before_heartbeat: span=seconds until the next heartbeat.
+# Hooks that the wrapper may redefine:
+# before_heartbeat: set span to the seconds until the next heartbeat.
 before_heartbeat() { span=$heartbeat_interval; }
-# after_heartbeat: what else is due from time to time.
+# after_heartbeat: do other periodic work.
 after_heartbeat() { :; }
-# after_wrapper: the shell that began it was killed; 0 if the heartbeat has to go on.
+# after_wrapper: called when the wrapper was killed. Returns 0 to continue the heartbeat.
 after_wrapper() { return 1; }
 
-# keep_heartbeat PID START: until that process is gone or sends SIGTERM.  Work that a hook
-# has begun is finished before.
+# keep_heartbeat PID START: write the heartbeat until that process is gone, or this
+# process receives SIGTERM. A hook that is running at a SIGTERM is completed first.
 keep_heartbeat() {
     nap='' in_hook='' stopped=''
     trap leave_heartbeat TERM
     while :; do
         before_heartbeat
-        # In the background: a shell delays its traps until a foreground command ends.
+        # `sleep` runs in the background, because a shell delays its traps until a
+        # foreground command ends.
         sleep "$span" &
         nap=$!
         wait "$nap"
         nap=''
-        # Before it is written: a heartbeat says that the job was alive at that time.
+        # Check the wrapper before writing: a heartbeat asserts that the job was alive at
+        # that time.
         ! is_gone "$1" "$2" || after_wrapper || exit 0
         write_heartbeat
         in_hook=1
@@ -65,9 +68,9 @@ leave_heartbeat() {
     [ -n "$in_hook" ] || exit 0
 }
 
-# is_beating [SECONDS]: the job has written a heartbeat in that time ($heartbeat_timeout, if
-# none is given), or that cannot be told; seen=how many seconds ago the last one was.
-# Returns 1 if it has fallen silent, or has never had a heartbeat.
+# is_beating [SECONDS]: check whether the job has written a heartbeat within SECONDS
+# (default $heartbeat_timeout). Sets seen=the age of the last heartbeat in seconds. Returns
+# 1 if the heartbeat has stopped or never started, and 0 if its age is unknown.
 is_beating() {
     seen=''
     [ -f "$job/heartbeat" ] || return 1
@@ -77,10 +80,10 @@ is_beating() {
     return "$silent"
 }
 
-# is_stale FACT SECONDS: the job's file was not written for that long, as sure as can be
-# known; age=for how many seconds, or empty.  A clock that was set forward makes each file
-# look old and one that was set back makes each look new; so the file has to be found
-# unchanged a second time, later by the uptime of this host.
+# is_stale FACT SECONDS: check that the fact was not written for SECONDS. Sets age=its age
+# in seconds, or empty. A clock set forward makes every file look old, and a clock set
+# back makes every file look new. Therefore the file must be found unchanged by a second
+# check, later by the uptime of this host.
 is_stale() {
     get_age "$job/$1"
     case $age in
@@ -91,19 +94,20 @@ is_stale() {
             ;;
         *)
             [ "$age" -ge "$2" ] || return 1
-            # NFS clients show a file as it was up to a minute ago.
+            # NFS clients cache file attributes for up to a minute.
             confirm_stale "$1" $((heartbeat_interval * 4))
             ;;
     esac
 }
 
-# confirm_stale FACT SECONDS: this host has found the file as it is now that long ago.
+# confirm_stale FACT SECONDS: check that this host first saw the present version of the
+# file at least SECONDS ago. The first check is recorded in a file `.look.FACT.HOST`.
 confirm_stale() {
     get_host
     get_uptime
     look=$job/.look.$1.$host
     version="$file_time $boot"
-    # Where no file time can be had, a heartbeat still has another text each time.
+    # If file times are unavailable, the content of the heartbeat identifies the version.
     [ "$1" != heartbeat ] || [ -n "$file_time" ] || read -r version <"$job/heartbeat"
     if [ -f "$look" ] && read -r looked version_then <"$look" && is_number "$looked" &&
         [ "$version_then" = "$version" ] && [ "$looked" -le "$uptime" ]; then
@@ -114,9 +118,9 @@ confirm_stale() {
     fi
 }
 
-# get_age PATH: file_time=when the file was written, by its file system's clock; age=how
-# many seconds ago, by the same clock; negative if the clock was set back; both empty if they
-# cannot be told.
+# get_age PATH: set file_time to the modification time of the file, and age to its age in
+# seconds, both by the clock of the file system. age is negative if the clock was set
+# back. Sets age='' and returns 1 if a time is unavailable.
 get_age() {
     age=''
     get_file_time "$1"
@@ -126,8 +130,9 @@ get_age() {
     age=$((disk_time - file_time))
 }
 
-# get_disk_time: disk_time=now, by the clock that dates the queue's files; empty if nothing
-# can be written there: then the heartbeats cannot be, either.
+# get_disk_time: set disk_time to the current time of the clock that dates the queue's
+# files. disk_time is empty if no file can be written; then no heartbeat can be written,
+# either.
 get_disk_time() {
     get_time
     [ "${disk_time_at-}" != "$now" ] || return 0
@@ -139,7 +144,8 @@ get_disk_time() {
     file_time=$wanted_time
 }
 
-# get_file_time PATH: file_time=when it was last written; empty if no program can say.
+# get_file_time PATH: set file_time to the modification time of the file. Returns 1 if no
+# program can report it.
 get_file_time() {
     file_time=''
     for file_clock in ${file_clock:-gnu bsd date perl}; do
@@ -155,8 +161,8 @@ get_file_time() {
     return 1
 }
 
-# get_last_sign: last_sign=the time, by the job's own host, at which it was last known to be
-# alive: for ends that nobody has written down.
+# get_last_sign: set last_sign to the last time at which the job was known to be alive, by
+# the clock of the job's host. Used to date an end that was never recorded.
 get_last_sign() {
     last_sign=${started:-$submitted}
     [ ! -f "$job/heartbeat" ] || {
@@ -167,8 +173,9 @@ get_last_sign() {
     [ -n "$last_sign" ] || last_sign=$now
 }
 
-# shows_life: something of the job whose facts were read is alive, or may be, whatever its
-# state is; sign=words for what.  Nothing may remove or replace the job then.
+# shows_life: check whether any part of the job is or may be alive, whatever the job's
+# state. Expects the job's facts. Sets sign=a description for messages. A job that shows
+# life must not be removed or replaced.
 shows_life() {
     sign=''
     if has_processes; then
@@ -186,7 +193,7 @@ shows_life() {
     [ -n "$sign" ]
 }
 
-# is_watched_here: this host can see the wrapper of the job; life=what it sees.
+# is_watched_here: check whether this host can see the job's wrapper. Sets life as check_process does.
 is_watched_here() {
     set -f
     # shellcheck disable=SC2086 # fields

@@ -1,13 +1,13 @@
-# Waiting for a fact of a job, and keep-alives for a client that waits for an answer.
+# Waiting for a fact of a job, and keep-alives for a waiting client.
 # shellcheck shell=sh
 
-# nap: a fifth of a second, or a whole one where `sleep` takes no fractions.
+# nap: sleep for 0.2 seconds, or for one second if `sleep` takes no fractions.
 nap() {
     sleep 0.2 2>/dev/null || sleep 1
 }
 
-# wait_for FACT SECONDS: until the job has the fact, has ended, or could not be started; 1 if
-# none of these by then.
+# wait_for FACT SECONDS: wait until the job has the fact, has finished, or is lost.
+# Returns 1 after SECONDS, or if the job is gone.
 wait_for() {
     rounds=0
     until [ -e "$job/$1" ] || [ -e "$job/finished" ] || { [ "$1" != finished ] && [ -e "$job/lost" ]; }; do
@@ -17,8 +17,8 @@ wait_for() {
     done
 }
 
-# keep_talking: print an empty word every 15 seconds, so that the client can tell a command
-# that takes long from a dead connection.
+# keep_talking: print an empty word every 15 seconds, so that the client can tell a slow
+# command from a dead connection. Sets talker=the pid of the background process.
 keep_talking() {
     get_start $$
     begun=${start:--}
@@ -29,7 +29,7 @@ keep_talking() {
             sleep 15 >/dev/null 2>&1 &
             pause=$!
             wait "$pause"
-            # The command itself may have been killed.
+            # Stop if the command was killed: its EXIT trap did not run then.
             ! is_gone $$ "$begun" && printf '\0' || exit
         done
     ) &
