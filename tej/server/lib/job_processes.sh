@@ -1,27 +1,29 @@
-# A job's processes: find, count, signal and stop them.
+# Processes of a job: find, count, signal and stop them.
 # shellcheck shell=sh
 
-# find_job_processes: pids=the processes of $job, whose facts have been read.
+# find_job_processes: set pids to the processes of $job. Expects the job's facts.
 find_job_processes() {
     mark=${spec#*token=}
     find_processes "${mark%% *}" "$j_pid" "$j_start"
 }
 
-# count_processes: left=how many of $job's processes there are; empty for none.
+# count_processes: set left to the number of processes of $job, or to '' if there are
+# none.
 count_processes() {
     left=''
     find_job_processes
     for pid in $pids; do left=$((left + 1)); done
 }
 
-# has_processes: the job has processes on this host.
+# has_processes: check whether the job has processes on this host.
 has_processes() {
     find_job_processes
     [ -n "$pids" ]
 }
 
-# recount: what an ended job had left running may be gone by now, as its own host knows;
-# elsewhere=that host, if it is not this one.
+# recount: update left, the number of processes that outlived the job's script: some may
+# have exited since. Only the job's own host can count them; on any other host, sets
+# elsewhere=the job's host.
 recount() {
     elsewhere=''
     [ -n "$left" ] || return 0
@@ -39,8 +41,9 @@ recount() {
     fi
 }
 
-# stop_processes GRACE: end all processes of $job, by SIGTERM and, after GRACE seconds, SIGKILL.
-# pids=those that are left.
+# stop_processes GRACE: stop all processes of $job with SIGTERM and, after GRACE seconds,
+# SIGKILL. Sets pids=the processes that remain. SIGCONT lets a stopped process handle
+# SIGTERM.
 stop_processes() {
     find_job_processes
     signal_processes TERM
@@ -49,16 +52,17 @@ stop_processes() {
     wait_for_processes 10 KILL
 }
 
-# signal_processes SIGNAL: to all in pids; without /proc, which shows the others, to the
-# process group, too.
+# signal_processes SIGNAL: signal the processes in pids. Without /proc, which shows the
+# other processes, also signal the job's process group.
 signal_processes() {
     # shellcheck disable=SC2086 # pids
     [ -z "$pids" ] || kill -s "$1" $pids 2>/dev/null
     [ -n "$proc" ] || [ -z "$pids" ] || kill -s "$1" -- "-$j_pid" 2>/dev/null
 }
 
-# wait_for_processes SECONDS [SIGNAL]: 0 as soon as none is left, 1 if some are left then.  They
-# get SIGNAL each time that they are found, since they may have forked since the last time.
+# wait_for_processes SECONDS [SIGNAL]: wait until the job has no processes. Returns 1 if
+# some remain after SECONDS. SIGNAL is sent in every round, because a process may fork
+# between two rounds.
 wait_for_processes() {
     rounds=0
     while find_job_processes && [ -n "$pids" ]; do

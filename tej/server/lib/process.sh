@@ -1,21 +1,21 @@
-# Processes: a process is identified by its host, boot, pid namespace, pid and start time.  A
-# zombie is dead.
+# Processes: a process is identified by its host, boot, pid namespace, pid and start time.
+# A zombie counts as dead.
 # shellcheck shell=sh
 #
-# On Linux /proc is read with builtins; elsewhere `ps` is asked.
+# On Linux, /proc is read with builtins. Other systems use `ps`.
 
 if [ -r /proc/self/stat ]; then proc=/proc; else proc=''; fi
 
-is_wrapper='' # 1 in the one that runs the job's script
+is_wrapper='' # 1 in the wrapper that started the job
 
-# get_host: host, boot, space = this machine, this run of it, this pid namespace.
+# get_host: set host, boot and space to the host name, the boot id and the pid namespace.
 get_host() {
     [ -z "${host-}" ] || return 0
     boot='' space=-
     if [ -n "$proc" ]; then
         read -r host <$proc/sys/kernel/hostname
         read -r boot <$proc/sys/kernel/random/boot_id
-        # Without the brackets, which would make it a pattern.
+        # Strip the brackets of `pid:[N]`, which are a pattern in the shell.
         space=$(readlink $proc/self/ns/pid 2>/dev/null) && space=${space#*'['} space=${space%']'} || space=-
     else
         host=$(uname -n)
@@ -25,22 +25,23 @@ get_host() {
     : "${boot:=-}"
 }
 
-# read_host WORDS: the same, from the words that another process on this host has passed on.
+# read_host WORDS: set host, boot and space from WORDS, passed on by a process on this
+# host.
 read_host() {
     # shellcheck disable=SC2086 # fields
     set -- $1
     host=$1 boot=$2 space=$3
 }
 
-# get_uptime: uptime=seconds that go on counting when somebody sets the clock: those since
-# this machine was started; where they cannot be had, the clock's after all.
+# get_uptime: set uptime to the seconds since this host was booted, which setting the
+# clock does not change. If the boot time is unknown, uptime is the time of the clock.
 get_uptime() {
     uptime=''
     if [ -r "$proc/uptime" ]; then
         read -r uptime _ <"$proc/uptime"
         uptime=${uptime%%.*}
     else
-        # The kernels that have this number change it when the clock is set.
+        # A kernel with kern.boottime adjusts it when the clock is set.
         up_since=$(sysctl -n kern.boottime 2>/dev/null)
         up_since=${up_since#*sec = } up_since=${up_since%%,*}
         uptime=$(date +%s)
@@ -48,14 +49,14 @@ get_uptime() {
     fi
 }
 
-# get_start PID: start=its start time, empty if there is no such living process;
-# its session with it, where that is cheap.
+# get_start PID: set start to the start time of the process, or to '' if no live process
+# has this pid. With /proc, also sets session=its session id.
 get_start() {
     start='' session=''
     if [ -n "$proc" ]; then
         [ -r "$proc/$1/stat" ] || return 0
         stat=''
-        # A process may have blanks, brackets and newlines in its name.
+        # A process name may contain blanks, brackets and newlines.
         while IFS= read -r line || [ -n "$line" ]; do stat=$stat$line; done 2>/dev/null <"$proc/$1/stat"
         set -f
         # shellcheck disable=SC2086 # fields
@@ -72,7 +73,7 @@ get_start() {
     fi
 }
 
-# get_ps_start PID ZONE: start=its start time by `ps`, as one word.
+# get_ps_start PID ZONE: set start to the start time reported by `ps`, as one word.
 get_ps_start() {
     set -f
     # shellcheck disable=SC2046 # words
@@ -82,8 +83,8 @@ get_ps_start() {
     [ $# = 0 ] || start=$(printf '%s-' "$@")
 }
 
-# check_process PID START: life=alive if that very process is there, gone if it is not, and
-# unsure if that cannot be told here.
+# check_process PID START: set life to `alive` if the process with this pid and start time
+# exists, `gone` if it does not, and `unsure` if this host cannot tell.
 check_process() {
     life=gone
     get_start "$1"
@@ -94,16 +95,17 @@ check_process() {
     elif [ "$2" = - ]; then
         life=unsure
     elif [ -z "$proc" ]; then
-        # An older tej noted the start time in the time zone of the login.  Some kernels
-        # move all start times when the clock is set: then the number may still be its own.
+        # An older tej recorded the start time in the login's time zone. Some kernels
+        # shift all start times when the clock is set; the pid may then still belong to
+        # the same process.
         get_ps_start "$1" "${TZ-}"
         if [ "$start" = "$2" ]; then life=alive; else life=unsure; fi
     fi
     return 0
 }
 
-# may_be_hidden PID: a living process of that number may be there though none is seen: /proc
-# hides those of others (hidepid) or is not mounted, and `ps` says nothing.
+# may_be_hidden PID: check whether a live process with this pid may exist although none is
+# visible: /proc is mounted with hidepid or not at all, or `ps` reports nothing.
 may_be_hidden() {
     if [ -n "$proc" ]; then
         [ ! -r "$proc/1/stat" ] || return 1
@@ -113,55 +115,58 @@ may_be_hidden() {
     case $(LC_ALL=C && kill -0 "$1" 2>&1) in '' | *[Pp]ermi*) ;; *) return 1 ;; esac
 }
 
-# is_alive PID START: that very process is there, not another with its number.
+# is_alive PID START: check that the process exists and that its pid was not reused.
 is_alive() {
     check_process "$1" "$2"
     [ "$life" = alive ]
 }
 
-# is_gone PID START: it is known not to be there any more.
+# is_gone PID START: check that the process is known to be gone.
 is_gone() {
     check_process "$1" "$2"
     [ "$life" = gone ]
 }
 
-# same_host HOST BOOT SPACE: pids from there mean something here.
+# same_host HOST BOOT SPACE: check that pids recorded there are valid in this process.
 same_host() {
     get_host
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]
 }
 
-# is_past HOST BOOT: that was this machine before it was restarted, or another of its name.
+# is_past HOST BOOT: check that HOST was restarted after BOOT, or is another machine with
+# the name of this host.
 is_past() {
     [ "$1" = "$host" ] && [ "$2" != - ] && [ "$boot" != - ] && [ "$2" != "$boot" ]
 }
 
-# me: who=HOST BOOT SPACE PID START of this shell.
+# me: set who to HOST BOOT SPACE PID START of this shell.
 me() {
     get_host
     get_start $$
     who="$host $boot $space $$ ${start:--}"
 }
 
-# find_processes TOKEN LEADER START: pids=the living processes of a job: those that have its
-# token in the environment that they were started with, those in the session of its first
-# process, and the children of all these.  A process that has cleared its environment, left
-# the session and lost its parent is not found.  Without /proc: the first process alone.
+# find_processes TOKEN LEADER START: set pids to the live processes of a job: the
+# processes with the job's token in their initial environment, the processes in the
+# session of LEADER (the first process of the job), and all descendants of both. A process
+# is missed if it has cleared its environment, left the session and lost its parent.
+# Without /proc, only LEADER is found.
 find_processes() {
     pids=''
     [ -n "$proc" ] || {
         check_process "$2" "$3"
-        # The wrapper has not waited for its own child yet: the number is still that child's.
+        # The wrapper has not yet waited for its child, so the pid cannot have been
+        # reused.
         [ "$life" != alive ] && [ "$life$is_wrapper" != unsure1 ] || pids=$2
         return 0
     }
     leader=$2
-    # What a damaged fact says must not make strangers the job's.
+    # A damaged fact must not make unrelated processes part of the job.
     is_number "$2" && is_number "$3" && [ "$2" -gt 1 ] || leader=-
     find_marked "$1"
-    # One program for all of them: a shell reads a byte at a time.
+    # One awk for all processes, because a shell reads one byte at a time.
     pids=$(cat $proc/[0-9]*/stat 2>/dev/null | awk -v leader="$leader" -v since="$3" -v marked="$marked" '
-        # A process may have blanks, brackets and newlines in its name.
+        # A process name may contain blanks, brackets and newlines.
         {
             record = record (record == "" ? "" : "\n") $0
             rest = record
@@ -175,8 +180,8 @@ find_processes() {
             start[pid] = field[20]
         }
         END {
-            # The number of a session stays taken as long as somebody is in it; if a
-            # stranger has it as its pid, so is the session.
+            # The kernel does not reuse a pid while it is a session id. If an unrelated
+            # process has the pid of the leader, the session is unrelated, too.
             if (leader in start && start[leader] != since) leader = "-"
             count = split(marked, paths, " ")
             for (i = 1; i <= count; i++) {
@@ -194,7 +199,7 @@ find_processes() {
         }')
 }
 
-# find_marked TOKEN: marked=the files in /proc of environments that contain it.
+# find_marked TOKEN: set marked to the files /proc/PID/environ that contain the token.
 find_marked() {
     marked=''
     case $1 in *[!0-9a-f]* | '') return ;; esac

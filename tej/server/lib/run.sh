@@ -1,16 +1,16 @@
-# Running a job's script, and telling an exit code from a signal at its end.
-# Expects: queue, id, here, and tej_session=the command that starts the script in a session
-# of its own, or nothing.
+# Execution of a job's script, and its result: exit code or signal. Expects: queue, id,
+# here, and tej_session=the command that starts a program in a new session, or ''.
 # shellcheck shell=sh
 
-# enter_job: job=. in the job's directory.  Its path may lead to another job later, if this
-# one is put aside for a retry; the working directory follows the move.
+# enter_job: enter the job's directory and set job=. (the working directory). If the job
+# is archived for a retry, its path may belong to another job, but the working directory
+# follows the move.
 enter_job() {
     cd "$jobs/$id" && job=.
 }
 
-# has_not_begun: the shell for the script has ended without starting it, and nobody has
-# asked for that: then the job is lost.
+# has_not_begun: check whether the shell for the script ended without starting the script,
+# and nobody requested `kill`. If so, mark the job lost.
 has_not_begun() {
     [ ! -e "$job/started" ] && [ ! -e "$job/kill" ] || return 1
     read_facts
@@ -19,10 +19,10 @@ has_not_begun() {
     mark_lost "its script could not be started: the shell for it ended with ${end#exit }: ${said:-can this account start more processes (ulimit -u)?}"
 }
 
-# prepare_run: what run_in_awk and run_in_shell run.
+# prepare_run: export the variables that run_in_awk, run_in_shell and exec_job.sh use.
 prepare_run() {
     tej_here=$here tej_queue=$queue tej_id=$id
-    # exec_job.sh runs on the same host and need not find it out again.
+    # exec_job.sh runs on the same host and need not look it up again.
     get_host
     tej_host="$host $boot $space"
     find_signal_reset
@@ -32,35 +32,36 @@ prepare_run() {
     export tej_signals tej_session tej_here tej_queue tej_id tej_host tej_run
 }
 
-# find_signal_reset: tej_signals=a command that starts another with the default actions of
-# SIGINT and SIGQUIT.  A shell ignores both for what it runs in the background, and POSIX
-# forbids shells to undo that.
+# find_signal_reset: set tej_signals to a command prefix that resets SIGINT and SIGQUIT to
+# their default actions. A shell ignores both signals in background commands, and POSIX
+# forbids a shell to reset a signal that was ignored on entry.
 find_signal_reset() {
     tej_signals=''
     if env --default-signal=INT,QUIT true 2>/dev/null; then
         tej_signals='env --default-signal=INT,QUIT'
     elif command -v perl >/dev/null 2>&1; then
-        # No blanks: it is split into words.
+        # No blanks within the perl code: the prefix is split into words.
         # shellcheck disable=SC2016 # perl's variables
         tej_signals='perl -e $SIG{INT}=$SIG{QUIT}=DEFAULT;exec@ARGV'
     fi
 }
 
-# find_session_program: tej_session=a command that starts another in a session of its own;
-# empty if there is none.
+# find_session_program: set tej_session to a command prefix that starts a program in a new
+# session, or to '' if the host has none.
 find_session_program() {
     tej_session=''
     if command -v setsid >/dev/null 2>&1; then
         tej_session=setsid
     elif command -v perl >/dev/null 2>&1; then
-        # macOS and the BSDs have no setsid, and perl does.
+        # macOS and the BSDs have no `setsid` command, but perl can call setsid(2).
         tej_session='perl -MPOSIX=setsid -e setsid;exec@ARGV'
     fi
 }
 
-# run_in_awk: end=`exit N` or `signal N`; empty if the end was not seen.  Most shells report
-# `exit 143` and a SIGTERM alike; most awks do not: their system() returns 256 or 512 plus
-# the signal, old ones a fraction of 256.  An awk that cannot tell (busybox) runs nothing.
+# run_in_awk: run the script. Sets end=`exit N` or `signal N`; end is empty if the result
+# is unknown. Most shells report `exit 143` and a SIGTERM alike, but most awks do not:
+# system() returns 256 or 512 plus the signal number, or a fraction of 256 in old
+# versions. An awk that cannot tell the two apart (busybox) does not run the script.
 run_in_awk() {
     end=$(awk '
         BEGIN {
@@ -73,8 +74,8 @@ run_in_awk() {
         }' 2>/dev/null)
 }
 
-# run_in_shell: as run_in_awk.  A shell whose status leaves the question open prints
-# "Terminated" or the like.  It survives the signals ($signals)
+# run_in_shell: like run_in_awk, by a shell. If the status alone is ambiguous, a message
+# such as "Terminated" indicates a signal. The subshell survives the signals ($signals)
 # that schedulers send to the whole session.
 run_in_shell() {
     words=$(
