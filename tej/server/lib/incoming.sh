@@ -1,8 +1,9 @@
-# Uploads under way, in `incoming`: the owner of each, and garbage collection of the rest.
+# Incoming directory of uploads: the owner of each upload, and garbage collection.
 # shellcheck shell=sh
 
-# make_room PREFIX: room=a new directory in `incoming`, with a file that names its owner, so
-# that others can tell whether it is still in use.
+# make_room PREFIX: create a directory in `incoming`. Sets room=its path. The file
+# `.owner` identifies this process, so that other clients can tell whether the directory
+# is in use.
 make_room() {
     me
     room=$incoming/$1.$$
@@ -11,8 +12,8 @@ make_room() {
     return 1
 }
 
-# is_abandoned ROOM: its owner is gone.  A room of another host is in use as long as something
-# in it is younger than a day.
+# is_abandoned ROOM: check that the owner of the directory is gone. A directory from
+# another host counts as in use while any file in it is younger than a day.
 is_abandoned() {
     o_host=''
     read -r o_host o_boot o_space o_pid o_start 2>/dev/null <"$1/.owner" || read_taker "$1"
@@ -24,7 +25,8 @@ is_abandoned() {
     fi
 }
 
-# read_taker ROOM: the owner of a job that was being removed, who is named by the claim.
+# read_taker ROOM: read the owner from the name of a claim (`.taken ...`), for a job whose
+# removal was interrupted.
 read_taker() {
     for item in "$1/.taken "*; do
         [ -f "$item" ] || continue
@@ -36,14 +38,14 @@ read_taker() {
     done
 }
 
-# remove DIRECTORY: with write-protected directories in it.
+# remove DIRECTORY: remove a tree that may contain write-protected directories.
 remove() {
     rm -rf "$1" 2>/dev/null && return 0
     chmod -R u+rwx "$1" 2>/dev/null
     rm -rf "$1"
 }
 
-# collect_garbage: remove abandoned uploads.
+# collect_garbage: remove abandoned uploads and removals.
 collect_garbage() {
     for entry in "$incoming"/*; do
         [ -d "$entry" ] && is_abandoned "$entry" && remove "$entry" 2>/dev/null

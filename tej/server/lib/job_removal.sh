@@ -1,9 +1,9 @@
-# Removal of a job: the claim of one client on it, and the move out of `jobs`.
+# Removal of a job: one client claims the job, then moves it out of `jobs`.
 # shellcheck shell=sh
 
-# claim_removal: get the right to move $job away, by renaming its description, which needs no
-# room on the disk.  A job that has taken its id since it was read stays.  Returns 1 if the
-# job is gone, or another client has the claim.
+# claim_removal: claim $job by renaming its `spec`, which works even on a full disk. A job
+# that was submitted under the same id since $spec was read is left alone. Returns 1 if
+# the job is gone or another client holds the claim.
 claim_removal() {
     me
     read_before=$spec taken="$job/.taken $who"
@@ -21,10 +21,11 @@ claim_removal() {
     return 1
 }
 
-# adopt_claim: take over the claim of a client that died before it used it.
+# adopt_claim: take over the claim of a client that died. Returns 1 if its holder may be
+# alive.
 adopt_claim() {
     for item in "$job/.taken "*; do
-        # Without a description there is nothing to claim the job by.
+        # A job without a description has no claim to take over.
         [ -f "$item" ] || return 0
         set -f
         # shellcheck disable=SC2086 # fields
@@ -39,8 +40,9 @@ adopt_claim() {
     done
 }
 
-# trash_job: move $job by a rename to away=a directory in `incoming`, from which it can be
-# removed in peace.  Returns 1 if it is gone, or its id belongs to another job.
+# trash_job: claim $job and move it into `incoming` by a rename. Sets away=its new path,
+# from which the caller removes it. Returns 1 if the job is gone, or if another job has
+# its id.
 trash_job() {
     claim_removal || return 1
     away=$incoming/away.$$.${id%'#'*}

@@ -1,8 +1,10 @@
-# Locks: a symbolic link whose text names the holder, so that a dead holder loses it.
+# Locks: a lock is a symbolic link whose target names the holder, so that the lock of a
+# dead process can be broken.
 # shellcheck shell=sh
 
-# is_locked PATH SECONDS: somebody holds the lock (holder=the text of the link) and is alive
-# as far as is known; on another host, for SECONDS.  2 if there is no such lock.
+# is_locked PATH SECONDS: check whether the lock is held by a live process. Sets
+# holder=the text of the link. A holder on another host counts as live for SECONDS.
+# Returns 1 if the holder is dead, 2 if the lock does not exist.
 is_locked() {
     holder=$(ls -ld "$1" 2>/dev/null) || return 2
     holder=${holder#*" -> "} lock_path=$1 patient=$2
@@ -22,7 +24,8 @@ is_locked() {
     [ -z "$age" ] || [ "$age" -le "$patient" ]
 }
 
-# take_lock PATH: 1 if somebody else has it and is alive.
+# take_lock PATH: acquire the lock, or break the lock of a dead holder. Returns 1 if
+# another process holds the lock.
 take_lock() {
     me
     get_time
@@ -30,7 +33,8 @@ take_lock() {
     ln -s "$now $who" "$lock" 2>/dev/null && return 0
     is_locked "$lock" 300
     [ $? = 1 ] && mv "$lock" "$lock.$$" 2>/dev/null || return 1
-    # Meanwhile somebody else may have done the same: then what was moved is theirs.
+    # Race: another process may have broken the lock and acquired it before this `mv`.
+    # Then the link that was moved is that process's lock: put it back.
     moved=$(ls -ld "$lock.$$" 2>/dev/null)
     if [ "${moved#*" -> "}" != "$holder" ]; then
         mv "$lock.$$" "$lock"

@@ -1,26 +1,28 @@
-# Removal of a queue or a job: what must not be removed, because it may still run.
+# Removal of a queue: close the queue, and find the jobs that must not be removed because
+# they may still run.
 # shellcheck shell=sh
 
-# close_queue: from now on no job is started.  Returns 1 if another client removes the queue.
-# A submission publishes its job first and then looks for this; a removal looks for jobs
-# after it has made this.
+# close_queue: close the queue to new jobs. Returns 1 if another client is removing the
+# queue. A submission publishes its job before it checks for `closing`. A removal creates
+# `closing` before it looks for jobs. Therefore one of the two always sees the other.
 close_queue() {
     take_lock "$queue/closing"
 }
 
-# is_closed: by a client that is alive; for one of another host, that is assumed for an hour.
+# is_closed: check whether a live client is removing the queue. A client on another host
+# counts as live for an hour.
 is_closed() {
     [ -h "$queue/closing" ] && is_locked "$queue/closing" 3600
 }
 
-# keep_queue STATUS WORDS...: end the removal, and say why.
+# keep_queue STATUS MESSAGE...: abandon the removal and quit with the message.
 keep_queue() {
     rm -f "$queue/closing"
     quit "$@"
 }
 
-# find_unended: unended=the jobs and attempts that have not ended or left something running;
-# jobs_there=how many jobs there are.
+# find_unended: set unended to the jobs and attempts that have not ended or have left
+# processes running, and jobs_there to the number of jobs.
 find_unended() {
     set -- "$jobs"/*/
     [ -d "$1" ] || set --
@@ -38,16 +40,16 @@ find_unended() {
     done
 }
 
-# note_unended ID
+# note_unended ID: add the job to unended if it has not ended or has processes.
 note_unended() {
     load_job "$1" || return 0
     recount
     is_final && [ -z "$left" ] && ! has_sign_of_life || unended="$unended $id"
 }
 
-# has_sign_of_life: something of the job loaded is alive, or may be, whatever its state is;
-# sign=what.  One look at all processes serves any number of jobs; only where no end was
-# written, each job needs a look of its own.
+# has_sign_of_life: check whether any part of the loaded job is or may be alive, whatever
+# the job's state. Sets sign=a description for messages. All processes are searched once
+# for all jobs. Only a job without a recorded end is then checked individually.
 has_sign_of_life() {
     [ -n "${live_tokens+known}" ] || find_live_tokens
     mark=${spec#*token=} sign=''
@@ -61,7 +63,8 @@ has_sign_of_life() {
     [ ! -f "$job/finished" ] && shows_life
 }
 
-# find_live_tokens: live_tokens=a line for each process of this host that belongs to a job.
+# find_live_tokens: set live_tokens to the job tokens of all processes on this host, one a
+# line.
 find_live_tokens() {
     live_tokens=''
     [ -z "$proc" ] || live_tokens=$(
