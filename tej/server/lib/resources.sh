@@ -1,20 +1,22 @@
-# Resources that a job requests, and the directives (#SBATCH, #PBS, #$) of its script.
+# Resources that a job requests, and the directives (#SBATCH, #PBS, #$) in the job's
+# script.
 # shellcheck shell=sh
 #
-# The client writes the file `resources` of a job, one KEY=VALUE a line:
+# The client writes the file `resources` of a job, one KEY=VALUE per line:
 #
 #   nodes tasks tasks_per_node cpus gpus walltime (seconds) memory memory_per_cpu (bytes)
 #   gpu_type partition account qos constraint reservation name priority mail
-#   mail_on       events, with commas: begin,end,fail
+#   mail_on       comma-separated events: begin,end,fail
 #   begin         @SECONDS since 1970, +SECONDS from now, or YYYYMMDDhhmmss
 #   exclusive=1   requeue=0|1
-#   option        an argument of the scheduler's submit command; repeated
-#   module        read by exec_job.sh; repeated
-#   default_name  name of the job if neither `name` nor the script gives one
-#   script        file below stage/ whose directives count
+#   option        an argument of the scheduler's submit command; repeatable
+#   module        environment module, loaded by exec_job.sh; repeatable
+#   default_name  name of the job if neither `name` nor the script sets one
+#   script        path below stage/ of the script whose directives are read
 
-# read_resources: r_KEY=VALUE of each key, empty if not given, and r_options=the options,
-# one a line; r_given=the keys that only a scheduler can provide.  Returns 1 with `why`.
+# read_resources: read the job's resources. Sets r_KEY=VALUE for each key, r_options=the
+# options, one per line, and r_given=the keys that only a scheduler can satisfy. An absent
+# key is set to ''. Returns 1 and sets why if a value is invalid.
 read_resources() {
     r_nodes='' r_tasks='' r_tasks_per_node='' r_cpus='' r_gpus='' r_walltime='' r_memory=''
     r_memory_per_cpu='' r_gpu_type='' r_partition='' r_account='' r_qos='' r_constraint=''
@@ -47,17 +49,18 @@ read_resources() {
     done <"$job/resources"
 }
 
-# in_megabytes [BYTES]: megabytes=BYTES (r_memory) rounded up, so that 500K is not 0M.
+# in_megabytes [BYTES]: set megabytes to BYTES (default r_memory), rounded up so that 500K
+# is not 0M.
 in_megabytes() {
     megabytes=$(((${1:-$r_memory} + 1048575) / 1048576))
 }
 
-# as_clock: clock=r_walltime as H:MM:SS.
+# as_clock: set clock to r_walltime as H:MM:SS.
 as_clock() {
     clock=$(printf '%d:%02d:%02d' $((r_walltime / 3600)) $((r_walltime / 60 % 60)) $((r_walltime % 60)))
 }
 
-# set_begin: begin=r_begin as YYYYMMDDhhmmss by this host's clock.
+# set_begin: set begin to r_begin as YYYYMMDDhhmmss in the local time of this host.
 set_begin() {
     begin=$r_begin
     case $begin in
@@ -65,11 +68,11 @@ set_begin() {
         @*) begin=${begin#@} ;;
         *) return 0 ;;
     esac
-    # GNU and busybox; then BSD.
+    # `date -d` is for GNU and busybox, `date -r` for BSD.
     begin=$(date -d "@$begin" +%Y%m%d%H%M%S 2>/dev/null || date -r "$begin" +%Y%m%d%H%M%S)
 }
 
-# prepend WORD...: put arguments in front of $options, one a line.
+# prepend WORD...: insert arguments at the front of $options, one per line.
 prepend() {
     while [ $# -gt 0 ]; do
         prepended="$prepended$1
@@ -79,8 +82,8 @@ prepend() {
     options=$prepended$options prepended=''
 }
 
-# refuse_resources KEY...: return 1 with `why` if a key is given that the scheduler, called
-# $scheduler, has no word for.
+# refuse_resources KEY...: return 1 and set why if the job requests one of these keys, for
+# which the scheduler $scheduler has no standard option.
 refuse_resources() {
     for key in "$@"; do
         case $key in
@@ -92,9 +95,10 @@ refuse_resources() {
     done
 }
 
-# find_directives: directives=the lines of the job's script for the scheduler, which begin
-# with one of $directive_marks.  Slurm and PBS read them up to the first command, after
-# indented comments, too; Grid Engine reads the whole file.  PBS allows blanks before them.
+# find_directives: set directives to the scheduler directives of the job's script: the
+# lines that begin with one of $directive_marks. Slurm and PBS read directives up to the
+# first command, also after indented comments. Grid Engine reads the whole file. PBS
+# allows blanks before a directive.
 find_directives() {
     directives=''
     [ -n "$r_script" ] && [ -f "$job/stage/$r_script" ] || return 0
@@ -115,8 +119,9 @@ find_directives() {
     ' "$job/stage/$r_script" 2>/dev/null)
 }
 
-# check_directives: asked=the options in the script and in r_options, as " NAME=VALUE ...";
-# returns 1 with `why` if they ask for an array, or for a submission that waits.
+# check_directives: set asked to the options in the script and in r_options, in the form "
+# NAME=VALUE ...". Returns 1 and sets why if an option requests an array job or a
+# submission that waits for the job.
 check_directives() {
     find_directives
     set -f
@@ -124,7 +129,8 @@ check_directives() {
     set -- $r_options
     set +f
     asked=" $(printf '%s\n' "$directives" "${directive_marks%% *} $*" | LC_ALL=C awk '
-        # -a and -t mean an array to one scheduler, a time or a name to another.
+        # -a and -t request an array from one scheduler, and set a time or a name for
+        # another.
         function is_array(word, value) {
             if ($1 == "#SBATCH") return word ~ /^(-a|--array)$/
             return word ~ /^-[Jt]$/ && value ~ /^[0-9]+[-,]/
@@ -160,7 +166,8 @@ it '*) why=${asked##*
     [ -z "$why" ]
 }
 
-# is_asked NAME...: the script or the options have one of these options.
+# is_asked NAME...: check whether the script or the job's options contain one of these
+# options.
 is_asked() {
     for word in "$@"; do
         case $asked in *" $word="*) return 0 ;; esac
@@ -168,8 +175,8 @@ is_asked() {
     return 1
 }
 
-# copy_directives: print the directives, without what the submission replaces: the options
-# in $replaced, and the resources of `#PBS -l` in $replaced_list.
+# copy_directives: print the directives, except those that the submission overrides: the
+# options in $replaced, and the `#PBS -l` resources in $replaced_list.
 copy_directives() {
     [ -n "$directives" ] || return 0
     [ -n "$replaced$replaced_list" ] || {
