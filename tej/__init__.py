@@ -5,7 +5,7 @@ job = queue.ensure("simulation/", script="start.sh")
 job.wait()
 job.download(["results.csv", "plots/*.png"], directory="out")
 
-Names are imported when they are used first (PEP 562), so that `tej --help` is fast.
+Each name is imported on first use (PEP 562), which keeps `tej --help` fast.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ _HOMES = {
 """The module of each public name that is not an error."""
 
 _SUBMODULES = {"destination", "errors", "job", "queue", "submission", "utils"}
-"""Modules that `import tej` has made available since tej 0.6."""
+"""Submodules that `import tej` makes available as attributes, as in tej 0.6."""
 
 
 def __getattr__(name: str) -> object:

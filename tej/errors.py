@@ -1,4 +1,4 @@
-"""Errors of tej, ordered by who can act on them.
+"""Exceptions of tej, all derived from `Error`.
 
     Error
     ├── InvalidDestination        the destination cannot be parsed
@@ -20,7 +20,7 @@
     └── RemoteCommandFailure      a command failed on the server
 
 Every message says what failed, on what, why, and what to do.  Each class has a default
-message, so that it can be raised without one, as in tej 0.6.
+message and can be raised without arguments, as in tej 0.6.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class InvalidDestination(Error):
 
 
 class InvalidJobId(Error, ValueError):
-    """The id cannot be a directory name on every server."""
+    """The job id cannot be a directory name on every server."""
 
     default = "Invalid job identifier"
 
@@ -79,7 +79,8 @@ class InvalidJobDirectory(Error, ValueError):
 class QueueDoesntExist(Error):
     """There is no queue at that path on the server.
 
-    `submit`, `ensure` and `setup` create one; the other verbs need it.
+    `submit`, `ensure` and `setup` create the queue; all other requests need an existing
+    one.
     """
 
     default = "Queue doesn't exist on the server"
@@ -92,7 +93,7 @@ class QueueLinkBroken(QueueDoesntExist):
 
 
 class QueueExists(Error):
-    """The path holds a queue, one of another tej version, or something else."""
+    """The path holds a queue, a queue of another tej version, or something else."""
 
     default = "Queue already exists"
 
@@ -100,7 +101,7 @@ class QueueExists(Error):
 class QueueNotTrusted(Error):
     """Other users can change the queue or a link to it, and so run commands as you.
 
-    `RemoteQueue(trust_queue=True)` and `--trust-queue` use it nevertheless.
+    `RemoteQueue(trust_queue=True)` and `--trust-queue` allow the use of such a queue.
     """
 
     default = "Other users can write to the queue"
@@ -113,7 +114,7 @@ class JobNotFound(Error):
 
 
 class JobAlreadyExists(Error):
-    """The id is taken; the existing job was not changed."""
+    """The job id is taken; the existing job was not changed."""
 
     default = "Job already exists"
 
@@ -127,8 +128,8 @@ class JobStillRunning(Error):
 class JobFailed(Error):
     """The job has a non-zero exit code, was ended by a signal or killed, or is lost.
 
-    `job_id`, `state`, `exit_code`, `signal` and `host` are those of its status;
-    `stderr` holds the last lines of its stderr, at most 20 lines and 4 KiB.
+    `job_id`, `state`, `exit_code`, `signal` and `host` have the values of the job's
+    status.  `stderr` has the last lines of its stderr, at most 20 lines and 4 KiB.
     """
 
     default = "Job failed"
@@ -154,7 +155,7 @@ class JobFailed(Error):
 
 
 class WaitTimeout(Error, TimeoutError):
-    """The timeout of `wait` was reached; the job continues."""
+    """The timeout of `wait` was reached; the job continues to run."""
 
     default = "The job has not ended in time"
 
@@ -168,7 +169,7 @@ class DownloadFailed(Error):
 class ConnectionFailed(Error):
     """The server could not be reached, or the connection was lost.
 
-    The request may or may not have been executed.  `__cause__` has the reason.
+    The request may or may not have been executed.  `__cause__` is the original error.
     """
 
     lasted: float = 0.0
@@ -176,7 +177,8 @@ class ConnectionFailed(Error):
 
     default = "Connection to the server failed"
     permanent = False
-    """Whether a retry is pointless: the host or port is wrong, or the login is mute."""
+    """Whether a retry is pointless: the host or port is wrong, or the server accepts
+    the login but never answers."""
 
 
 class AuthenticationFailed(ConnectionFailed):

@@ -1,5 +1,7 @@
-"""Resources that a job requests: nodes, tasks, memory, time; each runtime translates
-them into the words of its scheduler."""
+"""Resources that a job requests from the scheduler: nodes, tasks, memory, time limit.
+
+The runtime on the server translates them into the options of its scheduler.
+"""
 
 from __future__ import annotations
 
@@ -23,70 +25,71 @@ _UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z", re.IGNORE
 MAIL_EVENTS = ("begin", "end", "fail")
 MAX_JOB_NAME = 64
 PRIORITIES = range(-1024, 1024)
-"""As in `qsub -p` (POSIX)."""
+"""Range of `priority`, as in `qsub -p` (POSIX)."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """The resources that a job requests; the scheduler decides what is left out.
+    """The resources that a job requests; the scheduler's defaults apply to the others.
 
-    Resources are not part of the signature: the same work has the same id, however it
-    is run.  Raises InvalidJobDirectory for values that no scheduler could accept.
+    Resources are not part of the signature: the same work has the same id, whatever
+    resources it requests.  The constructor raises InvalidJobDirectory for a value that
+    no scheduler could accept.
     """
 
     nodes: int | None = None
     cpus: int | None = None
-    """CPUs of each task; of each node, if neither `tasks` nor `tasks_per_node` is
-    given."""
+    """CPUs per task; per node, if neither `tasks` nor `tasks_per_node` is given."""
     memory: int | str | None = None
-    """Memory of each node: bytes, or `500M`, `1.5G` (powers of 1024)."""
+    """Memory per node: a number of bytes, or `500M`, `1.5G` (powers of 1024)."""
     gpus: int | str | None = None
-    """GPUs of each node: a number, or a type and a number (`a100:2`)."""
+    """GPUs per node: a number, or a type and a number (`a100:2`)."""
     walltime: int | str | None = None
-    """Time limit: seconds, or `H:M:S`, `1-12:00:00`, `2d`, `90m`."""
+    """Time limit: a number of seconds, or `H:M:S`, `1-12:00:00`, `2d`, `90m`."""
     partition: str | None = None
     """Queue or partition of the scheduler."""
     account: str | None = None
     """Account that the job is charged to."""
     options: Sequence[str] = ()
-    """Further arguments of the scheduler's submit command."""
+    """Further arguments for the scheduler's submit command."""
     tasks: int | None = None
-    """Number of tasks (MPI ranks) of the job."""
+    """Number of tasks (MPI ranks) in the job."""
     tasks_per_node: int | None = None
     memory_per_cpu: int | str | None = None
-    """Memory of each CPU, instead of `memory`."""
+    """Memory per CPU, in the same format; instead of `memory`."""
     qos: str | None = None
     constraint: str | None = None
     """Features that the nodes must have."""
     reservation: str | None = None
     exclusive: bool = False
-    """Share the nodes with no other job."""
+    """Do not share the nodes with other jobs."""
     name: str | None = None
-    """Name of the job in the scheduler; by default the directory's."""
+    """Name of the job in the scheduler; by default the name of the job."""
     begin: datetime | str | None = None
-    """Earliest start: a time, or a delay (`2h`).  A time without a zone is the
-    server's."""
+    """Earliest start: a time, or a delay such as `2h`.
+
+    A time without a zone is in the server's zone."""
     priority: int | None = None
-    """-1024 to 1023; a higher number starts sooner."""
+    """Priority, from -1024 to 1023; a job with a higher number starts sooner."""
     requeue: bool | None = None
-    """Let the scheduler run the job again from the start after a preemption or a node
-    failure.  By default it does not."""
+    """Whether the scheduler restarts the job from the beginning after a preemption or a
+    node failure.  By default it does not."""
     mail: str | None = None
     """Address that the scheduler sends mail to."""
     mail_on: Sequence[str] = ()
-    """Events that are mailed: `begin`, `end`, `fail`; by default `end` and `fail`."""
+    """Events that cause a mail: `begin`, `end`, `fail`; by default `end` and `fail`."""
     modules: Sequence[str] = ()
-    """Environment modules that are loaded before the job starts."""
+    """Environment modules to load before the job starts."""
 
     def __post_init__(self) -> None:
-        # Raises for the first value that is wrong.
+        # Formatting the lines raises InvalidJobDirectory for the first invalid value.
         list(self.lines())
 
     def __bool__(self) -> bool:
         return self != Resources()
 
     def lines(self) -> Iterator[str]:
-        """KEY=VALUE, as the server reads them (`lib/resources.sh`)."""
+        """Yield KEY=VALUE lines, as the server's `lib/resources.sh` reads them."""
         yield from self._numbers()
         yield from self._words()
         yield from self._mail()
@@ -178,13 +181,16 @@ def _as_list(name: str, words: Sequence[str]) -> list[str]:
 
 
 def make_job_name(name: str) -> str:
-    """A name for a scheduler, made from any text: letters, digits, `_`, `.`, `-`."""
+    """Convert any text to a job name that schedulers accept.
+
+    The name consists of ASCII letters, digits, `_`, `.` and `-`.
+    """
     words = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_.-")
     return words[:MAX_JOB_NAME] or "job"
 
 
 def parse_gpus(gpus: int | str | None) -> tuple[int | None, str | None]:
-    """How many GPUs, and of which type: `2`, `a100:2`, `a100`."""
+    """Return the number and the type of GPUs in `2`, `a100:2` or `a100`."""
     if gpus is None or isinstance(gpus, int):
         return gpus, None
     match = _GPUS.match(gpus.strip())
@@ -196,10 +202,10 @@ def parse_gpus(gpus: int | str | None) -> tuple[int | None, str | None]:
 
 
 def parse_size(size: int | str) -> int:
-    """Bytes: a number of them, or `500M`, `1.5G`.
+    """Convert a size to bytes: a number of bytes, or a text such as `500M` or `1.5G`.
 
-    A text without a unit is refused: Slurm would read it as megabytes, other programs
-    as bytes.
+    A text without a unit is refused, because Slurm would read it as megabytes and other
+    programs as bytes.
     """
     if isinstance(size, int):
         return size
@@ -218,7 +224,10 @@ def parse_size(size: int | str) -> int:
 
 
 def parse_clock(time: int | str) -> int:
-    """Seconds: a number of them, or `H:M:S`, `M:S`, `1-12:00:00`, `2d`, `1h30m`."""
+    """Convert a time to seconds.
+
+    The time is a number of seconds, or `H:M:S`, `M:S`, `1-12:00:00`, `2d`, `1h30m`.
+    """
     if isinstance(time, int):
         return time
     text = time.strip()
@@ -234,8 +243,11 @@ def parse_clock(time: int | str) -> int:
 
 
 def format_begin(begin: datetime | str) -> str:
-    """The earliest start, for the server: `@` and seconds since 1970, `+` and seconds
-    from the submission, or `YYYYMMDDhhmmss` by the server's clock."""
+    """Format the earliest start for the server.
+
+    The result is `@` and seconds since 1970, `+` and seconds from the submission, or
+    `YYYYMMDDhhmmss` by the server's clock.
+    """
     if isinstance(begin, str):
         text = begin.strip()
         try:

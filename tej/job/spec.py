@@ -1,4 +1,4 @@
-"""`JobSpec`: the description of a job before it is submitted."""
+"""`JobSpec`, the description of a job to submit; check of environment variables."""
 
 from __future__ import annotations
 
@@ -15,30 +15,34 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A directory and how to run it, for `ensure_many` and `submit_many`."""
+    """A directory and how to run it: the input of `submit_many` and `ensure_many`."""
 
     directory: str | os.PathLike[str]
     script: str | None = None
-    """A file of the directory (`start.sh` by default), or a command."""
+    """File in the directory, optionally with arguments, or a shell command.
+
+    The default is `start.sh`."""
     job_id: str | None = None
-    """By default made from the signature (`ensure`), or unique (`submit`)."""
+    """Id of the job.  The default is made from the signature by `ensure_many`, and is
+    unique in `submit_many`."""
     name: str | None = None
-    """A readable name; by default that of the directory."""
+    """Readable name; by default the name of the directory."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    # Values may be secrets: they do not belong into logs and tracebacks.
+    # Kept out of repr(), and so out of logs and tracebacks: values may be secrets.
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Environment variables of the job; part of the signature."""
     resources: Resources | None = None
     """Resources to request; not part of the signature."""
     login: bool = False
-    """Source the login profile before the job starts, where `module` needs it."""
+    """Source the login profile before the job starts; some servers need this for
+    `module`."""
     everything: bool = False
-    """Also send files of tools, such as `.git`, `__pycache__` and virtual
-    environments."""
+    """Also send the files of development tools, such as `.git`, `__pycache__` and
+    virtual environments."""
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """Raise InvalidJobDirectory if a job cannot have one of these variables."""
+    """Raise InvalidJobDirectory for a variable whose name or value is not allowed."""
     for name, value in environment.items():
         if not _VARIABLE.match(name):
             raise InvalidJobDirectory(f"'{name}' cannot be an environment variable")
@@ -49,7 +53,7 @@ def check_environment(environment: Mapping[str, str]) -> None:
         try:
             value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
-            # Without the cause, which quotes the value: it may be a secret.
+            # The cause is dropped because it quotes the value, which may be a secret.
             raise InvalidJobDirectory(
                 f"The value of variable '{name}' is not text"
             ) from None

@@ -1,4 +1,4 @@
-"""Job status: ids, states, and the record of a job that the server reports."""
+"""Job status and job states, as the server reports them; job ids and their syntax."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ MAX_JOB_ID = 200
 
 
 class JobState(str, enum.Enum):
-    """The state of a job; `final` ones do not change."""
+    """The state of a job; a final state does not change (see `final`)."""
 
     CREATED = "created"
-    """Uploaded completely, not handed to the runtime yet."""
+    """Uploaded completely, but not yet passed to the runtime."""
     QUEUED = "queued"
-    """Pending: waits for the scheduler or for a free slot."""
+    """Pending: waiting for the scheduler or for a free slot."""
     RUNNING = "running"
-    """Started, and not ended."""
+    """Started, but not yet ended."""
     FINISHED = "finished"
-    """The script ended by itself: with an exit code, or by a signal."""
+    """The script ended, with an exit code or by a signal, and the job was not killed."""
     KILLED = "killed"
-    """The job ended after `kill` was requested."""
+    """The job ended after a `kill`, or was cancelled in the scheduler."""
     LOST = "lost"
     """The outcome can no longer be determined; see `evidence`."""
 
     @property
     def final(self) -> bool:
-        """Whether the state stays.  Only `lost` may change: if the job itself records
-        an end later."""
+        """Whether the job has ended: the state is finished, killed or lost.
+
+        Of the final states only `lost` may change, if the job records its end later.
+        """
         return self in _FINAL
 
     def __str__(self) -> str:
@@ -49,11 +51,11 @@ _FINAL = frozenset({JobState.FINISHED, JobState.KILLED, JobState.LOST})
 
 @dataclass(frozen=True)
 class JobStatus:
-    """The status of a job as the server reports it.  Times are the server's, in UTC.
+    """The status of a job as the server reports it.
 
-    It unpacks as in tej 0.6: `status, directory, result = queue.status(job_id)`, where
-    `status` equals "running", "finished", ... and `result` is the exit code as text, or
-    None without one.
+    Times are in UTC, by the server's clock.  The status unpacks as in tej 0.6:
+    `status, directory, result = queue.status(job_id)`.  Here `status` equals "running",
+    "finished", ... and `result` is the exit code as text, or None.
     """
 
     job_id: str
@@ -61,37 +63,40 @@ class JobStatus:
     directory: PurePosixPath
     """The job's working directory on the server."""
     exit_code: int | None = None
-    """0 to 255 if the script exited; None before, and if a signal ended it."""
+    """Exit code of the script, 0 to 255.
+
+    None if the script has not exited, or was ended by a signal."""
     signal: int | None = None
-    """The signal that ended the script, such as 15 for SIGTERM."""
+    """Number of the signal that ended the script, such as 15 for SIGTERM."""
     submitted: datetime | None = None
     started: datetime | None = None
     ended: datetime | None = None
     duration: float | None = None
-    """Seconds from the start to the end, or until the server replied."""
+    """Seconds from the start to the end; for a running job, seconds since the start."""
     host: str | None = None
-    """The machine that the job runs or ran on."""
+    """Host name of the machine that the job runs or ran on."""
     native_id: str | None = None
-    """The id in the runtime: a pid, or the scheduler's job id."""
+    """Id of the job in its runtime: a process id, or the scheduler's job id."""
     runtime: str = ""
     cut_off: str | None = None
-    """`limit` if the job exceeded its time or memory limit, `other` if it was
-    preempted, its node failed, or it got a SIGTERM that tej did not send; None if it
-    ended by itself.  A job that was cut off has not succeeded, whatever its exit
-    code."""
+    """Reason why the job was cut off, or None.
+
+    `limit`: the job exceeded its time or memory limit.  `other`: the job was preempted
+    or cancelled, its node failed, or the job got a SIGTERM that tej did not send.  A
+    job that was cut off has not succeeded, whatever its exit code."""
     killed_by: str | None = None
-    """The user who requested the kill."""
+    """User who requested the kill."""
     evidence: str | None = None
-    """Why the job is considered lost."""
+    """Reason why the job is considered lost."""
     note: str | None = None
-    """A remark of the server, for people."""
+    """Remark of the server, for people to read."""
     seen: int | None = None
-    """For a job on another machine than the one that replied: seconds since its last
-    heartbeat."""
+    """Seconds since the job's last heartbeat; None if the job runs on the machine that
+    replied."""
     processes_left: int = 0
-    """Processes that the script left running."""
+    """Number of processes that the script left running."""
     attempt: int = 1
-    """1 for the first start; retries count on."""
+    """Number of the attempt: 1 for the first start, 2 after one retry, ..."""
     name: str = ""
     script: str = ""
     submitter: str = ""
@@ -100,13 +105,13 @@ class JobStatus:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job finished by itself with exit code 0."""
+        """Whether the job finished with exit code 0 and was not cut off."""
         finished = self.state is JobState.FINISHED and self.exit_code == 0
         return finished and self.cut_off is None
 
     @property
     def result(self) -> str | None:
-        """The exit code as text; for a signal 128 plus its number, as shells do."""
+        """The exit code as text; after a signal, 128 plus its number, as in a shell."""
         if self.exit_code is not None:
             return str(self.exit_code)
         return None if self.signal is None else str(128 + self.signal)
@@ -121,7 +126,7 @@ class JobStatus:
         return tuple(self)[index]
 
     def describe(self) -> str:
-        """The state in a few words, as printed by the command line."""
+        """Return a sentence about the state, as the command line prints it."""
         if self.state is JobState.RUNNING:
             words = f"Job is still running ({format_duration(self.duration)})"
             if self.seen is not None:
@@ -151,7 +156,10 @@ class JobStatus:
         return words
 
     def as_dict(self) -> dict[str, Any]:
-        """The status for JSON: fixed keys, times in ISO 8601, None if unknown."""
+        """Return the status for JSON, with fixed keys.
+
+        Times are in ISO 8601; unknown values are None.
+        """
         return {
             "id": self.job_id,
             "state": self.state.value,
@@ -182,10 +190,10 @@ class JobStatus:
 
 
 def check_job_id(job_id: str) -> str:
-    """The id, if it can name a directory on any server.
+    """Return the id if it is valid: a name that any server accepts for a directory.
 
-    Raises InvalidJobId if it is empty, longer than 200 characters, begins with a dash
-    or a dot, or has other characters than letters, digits and `_-+=@%:.,`.
+    Raises InvalidJobId if the id is empty, is longer than 200 characters, begins with a
+    dash or a dot, or has characters other than ASCII letters, digits and `_-+=@%:.,`.
     """
     if not isinstance(job_id, str):
         raise InvalidJobId(f"A job id is a string, not {job_id!r}")
@@ -210,7 +218,10 @@ def check_job_id(job_id: str) -> str:
 
 
 def check_job_reference(job_id: str) -> str:
-    """A job id, or ID#N for an archived attempt; raises InvalidJobId otherwise."""
+    """Return the text if it is a job id, or ID#N for an archived attempt.
+
+    Raises InvalidJobId otherwise.
+    """
     base, hash_, number = job_id.partition("#")
     if hash_ and not (number.isascii() and number.isdigit()):
         raise InvalidJobId(f"Invalid attempt {job_id!r}: it is written ID#1")
@@ -219,20 +230,23 @@ def check_job_reference(job_id: str) -> str:
 
 
 def make_unique_name() -> str:
-    """Ten random letters and digits."""
+    """Return ten random lower-case letters and digits."""
     rng = random.SystemRandom()
     return "".join(rng.choices(string.ascii_lowercase + string.digits, k=10))
 
 
 def make_job_id(directory_name: str, user: str) -> str:
-    """`<directory>_<user>_<unique>`; characters that no id may have become `_`."""
+    """Return a new id, `<directory>_<user>_<unique>`.
+
+    Characters that are not allowed in an id are replaced by `_`.
+    """
     words = "".join(c if c in JOB_ID_CHARS else "_" for c in f"{directory_name}_{user}")
     words = words.lstrip("-.")[: MAX_JOB_ID - 11]
     return check_job_id(f"{words or 'job'}_{make_unique_name()}")
 
 
 def format_duration(seconds: float | None) -> str:
-    """0:04, 2:34, 1:30:01: with hours only from one hour on."""
+    """Format seconds as M:SS, or H:MM:SS from one hour on; "not started" for None."""
     if seconds is None:
         return "not started"
     minutes, rest = divmod(int(seconds), 60)
@@ -241,7 +255,10 @@ def format_duration(seconds: float | None) -> str:
 
 
 def signal_name(number: int) -> str:
-    """SIGTERM for 15; signal numbers below 32 are the same on nearly all systems."""
+    """Return the name of a signal, such as SIGTERM for 15.
+
+    The name is that of this system.  Nearly all systems use the same numbers below 32.
+    """
     try:
         return signals.Signals(number).name
     except ValueError:
@@ -249,7 +266,7 @@ def signal_name(number: int) -> str:
 
 
 def from_timestamp(seconds: int | None) -> datetime | None:
-    """A time from seconds since 1970, in UTC; None if out of range."""
+    """Convert seconds since 1970 to a time in UTC; None if they are out of range."""
     if seconds is None:
         return None
     try:

@@ -1,8 +1,8 @@
-"""`run_many`: start jobs on any number of queues, wait for them, fetch their results.
+"""`run_many`: submit jobs to any number of queues, wait for them, fetch their results.
 
-The command line and the adapters for workflow engines share this loop.  Each job has
-one `RunResult`; whatever goes wrong with a job is its `error`, and does not affect the
-others.
+The command line and the adapters for workflow engines share this loop.  Each run has
+one `RunResult`.  A failure of one job is stored in the `error` of its result, and does
+not affect the other jobs.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ from tej.queue.submission import Outcome
 from tej.queue.watcher import TICK, timed_out
 
 GROUP = 100
-"""Jobs that are prepared and submitted, or fetched, at a time."""
+"""Number of jobs that are prepared and submitted, or fetched, at a time."""
 
 FAILURES_WITH_STDERR = 5
-"""Failed jobs whose error includes the end of their stderr, one request for each."""
+"""Number of failed jobs whose error includes the end of their stderr.
+
+Each of them costs a request."""
 
 logger = logging.getLogger("tej")
 
@@ -47,46 +49,54 @@ Retry = bool | Callable[[JobStatus], bool]
 
 @dataclass(eq=False)
 class Run:
-    """A job for `run_many`: what to run, where, and which results to fetch."""
+    """A job for `run_many`: its queue, the work, and the results to fetch."""
 
     queue: RemoteQueue
     spec: Spec
-    """The work, or a function that returns a context manager with it.  Within that
-    context the directory has to exist; it is left when the job has been submitted."""
+    """The work, or a function that returns a context manager for it.
+
+    The job directory has to exist inside that context, which is left when the job has
+    been submitted."""
     results: Sequence[str] | Callable[[JobStatus], Sequence[str]] = ()
-    """Files and patterns to fetch, or a function of the final status."""
+    """Files and patterns to fetch, or a function that returns them for a final
+    status."""
     directory: str | PathLike[str] = "."
-    """Parent of the directory, named like the job, that the results are written to."""
+    """Local directory for the results, which are written to `directory/<job id>`."""
     retry: Retry = False
-    """Whether a job that failed, was killed or is lost is restarted, if it is found so.
-    A function is also asked again each time the job fails during the wait."""
+    """Whether to restart a job that is found to have failed, been killed or lost.
+
+    A function decides this for a status.  It is also called whenever the job fails
+    during the wait."""
     fetch_failed: bool = False
-    """Fetch the results of a job that did not succeed, too."""
+    """Whether to fetch the results of a job that did not succeed, too."""
     key: Any = None
-    """Anything that the caller wants to find in the result."""
+    """Any value of the caller's, to identify the run in its result."""
 
 
 @dataclass(eq=False)
 class RunResult:
-    """The outcome of one `Run`, filled in step by step."""
+    """The outcome of one `Run`, updated while the batch proceeds."""
 
     run: Run
     job: Job | None = None
-    """None if the job could not be submitted."""
+    """Handle on the job; None if the job could not be submitted."""
     is_new: bool = False
-    """Whether this call has started the job."""
+    """Whether this batch started the job."""
     status: JobStatus | None = None
-    """The last known status; the final one if the job has ended."""
+    """The last known status; the final status if the job has ended."""
     files: list[Path] = field(default_factory=list)
-    """Results written on this machine."""
+    """Paths of the results that were written on this machine."""
     error: Exception | None = None
-    """The reason why the job was not started, did not succeed (JobFailed), was deleted
-    (JobNotFound), did not end in time (WaitTimeout), or could not be fetched.  An error
-    that is not a tej.Error was raised by the function `spec` or `results`."""
+    """The reason why the job was not submitted, did not succeed (JobFailed), was
+    deleted (JobNotFound) or did not end in time (WaitTimeout), or why its results could
+    not be fetched.
+
+    An error that is not a tej.Error was raised by the function `spec` or `results`, or
+    by the local file system."""
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job has succeeded and its results are here."""
+        """Whether the job succeeded and nothing else failed."""
         return self.error is None and self.status is not None and self.status.succeeded
 
 
@@ -103,11 +113,12 @@ def run_many(
     on_end: Observer | None = None,
     on_fetch: Observer | None = None,
 ) -> list[RunResult]:
-    """Start the jobs, or find them; wait until all have ended; fetch their results.
+    """Submit or find the jobs, wait until all have ended, and fetch their results.
 
-    Returns one result per run, in order.  Equal work is one job.  Survives lost
-    connections while it waits and fetches.  After `timeout` seconds the jobs that have
-    not ended get a WaitTimeout, and continue to run.  See `Batch` for the hooks.
+    Returns one result per run, in order.  Runs of equal work share one job.  Waiting
+    and fetching continue after a lost connection.  After `timeout` seconds, each job
+    that has not ended gets a WaitTimeout as its error, and continues to run.  See
+    `Batch` for the hooks `on_...`.
     """
     return Batch(
         runs,
@@ -125,7 +136,7 @@ class _Fetches:
     def __init__(self) -> None:
         self.results: list[RunResult] = []
         self.wanted: dict[str, list[str]] = {}
-        """Patterns by job id: those of all runs of the same job."""
+        """Patterns of all runs of the same job, by job id."""
 
     def add(self, result: RunResult, patterns: Iterable[str]) -> None:
         assert result.job is not None
@@ -135,15 +146,17 @@ class _Fetches:
 
 
 class Batch:
-    """Several jobs from submission to results; `run` does all, in three steps.
+    """Several jobs from submission to results; `run` is `start`, then `wait`.
 
-    The hooks are called in the thread of `run`, and end it if they raise:
+    The hooks are called in the thread of `run`, and an exception that a hook raises
+    ends `run`:
 
-    - `on_submit(results)` before a group of jobs of one queue is submitted;
-    - `on_start(results)` when their jobs exist, or cannot be submitted (`error`);
+    - `on_submit(results)` before a group of jobs is submitted to one queue;
+    - `on_start(results)` when these jobs have been submitted or found, or could not be
+      (see `error`);
     - `on_tick()` about once a second while waiting;
-    - `on_end(results)` when jobs have ended, were deleted or cannot be awaited;
-    - `on_fetch(results)` when nothing more will happen to them.
+    - `on_end(results)` when jobs have ended, were deleted, or cannot be waited for;
+    - `on_fetch(results)` when the results are complete: fetched, or not to be fetched.
     """
 
     def __init__(
@@ -157,9 +170,9 @@ class Batch:
         on_fetch: Observer | None = None,
     ) -> None:
         self.results = [RunResult(run) for run in runs]
-        """One for each run, in order."""
+        """One result for each run, in order."""
         self.pending: dict[Job, list[RunResult]] = {}
-        """Jobs that have not ended, with the results of equal work."""
+        """Jobs that have not ended, each with the results of all its runs."""
         self._on_submit = on_submit or _nothing
         self._on_start = on_start or _nothing
         self._on_tick = on_tick
@@ -172,7 +185,7 @@ class Batch:
         self._due = 0.0
 
     def run(self, timeout: float | None = None) -> list[RunResult]:
-        """`start` and `wait`."""
+        """Call `start`, then `wait`; returns the results."""
         self.start()
         return self.wait(timeout)
 
@@ -190,13 +203,13 @@ class Batch:
                 if failed is None:
                     failed = self._submit(queue, some, retry=retry)
                 else:
-                    # A server that cannot be used is not tried for each group.
+                    # A queue that failed is not tried again for each further group.
                     _fail(some, failed)
                 self._started(some)
         self._fetch()
 
     def wait(self, timeout: float | None = None) -> list[RunResult]:
-        """Wait until all jobs have ended, and fetch their results as they end.
+        """Wait until all jobs have ended, and fetch the results of each when it ends.
 
         May be called again after a timeout or an exception.
         """
@@ -225,7 +238,10 @@ class Batch:
             queue.kill_many(ids)
 
     def count_states(self) -> Counter[str]:
-        """Number of jobs by state, "done" and "failed"; one round trip per queue."""
+        """Count the jobs: "done", "failed", and the state of each pending job.
+
+        This takes one round trip per queue.
+        """
         counts = Counter(
             "done" if one.succeeded else "failed"
             for one in self.results
@@ -238,7 +254,8 @@ class Batch:
 
     def _by_queue(self) -> dict[RemoteQueue, list[str]]:
         found: dict[RemoteQueue, list[str]] = {}
-        # A copy: `kill` and `count_states` may run in other threads.
+        # A copy, because `kill` and `count_states` may be called from other threads
+        # while `wait` changes the dictionary.
         for job in list(self.pending):
             found.setdefault(job.queue, []).append(job.id)
         return found
@@ -246,7 +263,7 @@ class Batch:
     def _tick(self) -> None:
         if self._on_tick is not None:
             self._on_tick()
-        # Results are fetched during a long wait, too, but several at a time.
+        # Fetching at each tick, not at each end, fetches several jobs in one request.
         self._fetch()
 
     # Submission.
@@ -254,7 +271,7 @@ class Batch:
     def _submit(
         self, queue: RemoteQueue, group: Sequence[RunResult], *, retry: bool
     ) -> Error | None:
-        """Submit one group; returns the error of a queue that cannot be used."""
+        """Submit one group; returns the error if the queue cannot be used."""
         with ExitStack() as stack:
             specs: dict[RunResult, JobSpec] = {}
             for result in group:
@@ -286,7 +303,7 @@ class Batch:
             _apply(result, queue, outcome)
 
     def _started(self, group: Sequence[RunResult]) -> None:
-        """Sort submitted jobs into those to await, to fetch, and the others."""
+        """Sort submitted jobs: pending, ended with results to fetch, or failed."""
         self._on_start(group)
         over: list[RunResult] = []
         for result in group:
@@ -310,7 +327,7 @@ class Batch:
             for result in results:
                 result.status = end
                 if isinstance(result.error, WaitTimeout):
-                    # Of an earlier call of `wait`.
+                    # An earlier call of `wait` reached its timeout.
                     result.error = None
             if _wants_restart(results[0]):
                 self._to_restart += results
@@ -322,7 +339,7 @@ class Batch:
         self._on_fetch(results)
 
     def _finish(self, results: Sequence[RunResult], status: JobStatus) -> None:
-        """Note the end of one job, and what is to be fetched from it."""
+        """Record the end of one job, and whether its results are to be fetched."""
         if not status.succeeded:
             self._failures += 1
             job = results[0].job
@@ -343,7 +360,7 @@ class Batch:
             self._on_fetch(over)
 
     def _restart(self) -> None:
-        """Restart failed jobs; after a lost connection they stay to be restarted."""
+        """Restart failed jobs; after a lost connection, try again later."""
         if not self._to_restart or time.monotonic() < self._due:
             return
         waiting, self._to_restart = self._to_restart, []
@@ -367,7 +384,7 @@ class Batch:
     # Results.
 
     def _fetch(self) -> None:
-        """Fetch results of ended jobs, in one round trip per queue and directory."""
+        """Fetch results of ended jobs, in one request per queue and directory."""
         if not self._to_fetch or time.monotonic() < self._due:
             return
         waiting, self._to_fetch = self._to_fetch, []
@@ -408,7 +425,7 @@ class Batch:
             self._on_fetch(over)
 
     def _postpone(self, queue: RemoteQueue, error: Exception) -> None:
-        """Log a lost connection, and pause requests longer each time."""
+        """Log a lost connection, and pause all requests; the pauses grow (backoff)."""
         self._tries += 1
         retries = queue.connection.retries
         pause = min(retries.longest, retries.first * 2**self._tries)
@@ -434,7 +451,7 @@ class Batch:
 
 
 def _nothing(_: Sequence[RunResult]) -> None:
-    """No hook."""
+    """Default hook: do nothing."""
 
 
 def _open(stack: ExitStack, spec: Spec) -> JobSpec:
@@ -461,7 +478,10 @@ def _wants_restart(result: RunResult) -> bool:
 
 
 def _patterns(result: RunResult) -> list[str]:
-    """The files to fetch; an exception of the caller's function is the job's error."""
+    """Return the files to fetch.
+
+    An exception of the caller's function becomes the error of the job.
+    """
     wanted = result.run.results
     if not callable(wanted):
         return [*wanted]
@@ -479,7 +499,7 @@ def _fail(results: Iterable[RunResult], error: Exception) -> None:
 
 
 def _fail_unless_failed(results: Iterable[RunResult], error: Exception) -> None:
-    """The first error of a job is the one that matters."""
+    """Store an error, but keep an earlier one: the first error is the cause."""
     _fail([one for one in results if one.error is None], error)
 
 

@@ -1,4 +1,4 @@
-"""Downloads: the verb `download` for one job or many."""
+"""Download of files from one job or many."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ def receive(
     downloads: Mapping[str, Download],
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Downloaded]:
-    """The outcome of each download; one that is complete is not repeated."""
+    """Return the outcome of each download.
+
+    After a lost connection, only the downloads that are not complete are repeated.
+    """
     done = {one: Downloaded([]) for one in downloads if not downloads[one].patterns}
 
     def request(receiver: Receiver) -> None:

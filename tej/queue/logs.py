@@ -1,4 +1,7 @@
-"""Job output, read by byte offset: reading resumes after a lost connection."""
+"""Logs: the output of a job, read by byte offset.
+
+After a lost connection, reading resumes at the last offset.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
 
 FAILURE_LINES = 20
 FAILURE_BYTES = 4096
-"""Limits of the stderr in the error of a failed job."""
+"""Limits for the part of stderr that the error of a failed job includes."""
 
 LONGEST_LINE = 1 << 20
-"""Bytes after which a line without an end is passed on in parts."""
+"""Length in bytes from which a line is passed on in parts."""
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Position:
 
     name: str
     offset: int | None = None
-    """In bytes; None before the first answer."""
+    """Offset in bytes of the next byte to read; None before the first reply."""
     tail: int | None = None
     """Number of last lines to start with; None for the whole file."""
 
@@ -74,7 +77,7 @@ class _Reader:
         if position is None or position.offset is None:
             self.record += data
             return
-        # A file that grows while it is read may be sent twice in part.
+        # The server may send a part of a growing file twice: skip what was passed on.
         new = data[max(0, position.offset - self._at) :]
         self._at += len(data)
         if new:
@@ -90,7 +93,7 @@ def open_logs(
     follow: bool,
     tail: int | None,
 ) -> Logs:
-    """A reader of several files; see `RemoteQueue.read_logs`."""
+    """Return a reader of several files; see `RemoteQueue.read_logs`."""
     check_job_reference(job_id)
     names = [STREAMS.get(stream) or check_name(stream) for stream in streams]
     positions = [Position(name, tail=tail) for name in names]
@@ -98,7 +101,7 @@ def open_logs(
 
 
 class Logs:
-    """Reader of files in one job's directory, optionally until the job ends."""
+    """Reader of files in one job's directory, optionally until the job has ended."""
 
     def __init__(
         self,
@@ -114,13 +117,14 @@ class Logs:
         self.positions = {position.name: position for position in positions}
         """Read positions by file name."""
         self.status: JobStatus | None = None
-        """The job's status when all was read."""
+        """Status of the job when the files had been read; None before."""
         self._begun = False
 
     def read(self, emit: Callable[[Piece], object]) -> None:
-        """Pass all pieces to `emit`, in this thread.
+        """Pass all content to `emit`, piece by piece, in this thread.
 
-        Resumes after lost connections, without limit once any output has arrived.
+        Resumes after a lost connection; the number of retries is unlimited once any
+        data has arrived.  An exception raised by `emit` ends the reading.
         """
         self._connection.with_retries(
             lambda _: self._read_once(emit), patient=lambda: self._begun
@@ -147,14 +151,14 @@ class Logs:
 
 
 class _Abandoned(Exception):
-    """The consumer of the iterator has stopped."""
+    """The iterator was closed before its end."""
 
 
 def iterate(logs: Logs) -> Iterator[Piece]:
-    """The pieces as an iterator; a background thread reads them.
+    """Yield the pieces that a background thread reads.
 
-    The thread cannot be interrupted while it waits for the server, so it is a daemon,
-    and `gone` makes it stop at the next piece when the iterator is closed.
+    The thread cannot be interrupted while it waits for the server.  It is therefore a
+    daemon thread, and stops at the next piece after the iterator has been closed.
     """
     pieces: queue.Queue[Piece | BaseException | None] = queue.Queue(64)
     gone = threading.Event()
@@ -188,10 +192,14 @@ def iterate(logs: Logs) -> Iterator[Piece]:
 
 
 def split_lines(pieces: Iterable[Piece]) -> Iterator[bytes]:
-    """Lines with their ends; the last one may lack it."""
+    """Yield lines with their line ends, which the last line may lack.
+
+    A line longer than LONGEST_LINE is yielded in parts.
+    """
     rest = b""
     for piece in pieces:
-        # A long line in many pieces: only the new bytes are searched for its end.
+        # Only the new piece is searched for a line end: searching all of a long line
+        # for each of its pieces would take quadratic time.
         whole, newline, begun = piece.data.rpartition(b"\n")
         if newline:
             for line in (rest + whole).split(b"\n"):
@@ -209,7 +217,7 @@ def split_lines(pieces: Iterable[Piece]) -> Iterator[bytes]:
 def job_failure(
     connection: QueueConnection, status: JobStatus, *, with_stderr: bool = True
 ) -> JobFailed:
-    """The error for a job that did not succeed; see `RemoteQueue.failure`."""
+    """Return the error for a job that did not succeed; see `RemoteQueue.failure`."""
     stderr = _end_of_stderr(connection, status) if with_stderr else ""
     where = f" on {status.host}" if status.host else ""
     words = f"Job '{status.job_id}'{where}: {status.describe()}"
@@ -225,7 +233,7 @@ def job_failure(
 
 
 def _end_of_stderr(connection: QueueConnection, status: JobStatus) -> str:
-    """The last lines of a job's stderr, bounded in bytes on the server."""
+    """Return the last lines of a job's stderr; the server sends a limited size."""
     path = str(status.directory / STREAMS["stderr"])
     script = f'[ ! -f "$1" ] || tail -c {FAILURE_BYTES} -- "$1"'
     try:
@@ -236,10 +244,13 @@ def _end_of_stderr(connection: QueueConnection, status: JobStatus) -> str:
 
 
 def last_lines(data: bytes, count: int, *, whole: bool) -> str:
-    """The last `count` lines, as a terminal shows them: `\\r` overwrites a line."""
+    """Return the last `count` lines as a terminal shows them: `\\r` restarts a line.
+
+    `whole` says that `data` begins at the beginning of a line.
+    """
     lines = data.decode("utf-8", "replace").rstrip().split("\n")
     if not whole and len(lines) > 1:
-        # The first line was cut at its beginning.
+        # The beginning of the first line is missing.
         del lines[0]
     shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines[-count:]]
     return "\n".join(shown)

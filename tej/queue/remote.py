@@ -1,6 +1,6 @@
-"""`RemoteQueue`, a queue of jobs on a server, and `Job`, a handle on one of them.
+"""`RemoteQueue`, a queue of jobs on a server, and `Job`, a handle on one job.
 
-The methods hold the documentation; each is one call into the module that does the work.
+Each method is documented here and calls the module that implements it.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ logger = logging.getLogger("tej")
 class RemoteQueue:
     """A queue of jobs, in a directory on a server.
 
-    The constructor stores its arguments; the first use connects.  Threads may share a
-    queue.  A forked child may use it, too, and opens its own connection.
+    The constructor only stores its arguments; the first request connects.  Threads may
+    share a queue.  A forked child may use the queue of its parent; the child then opens
+    a connection of its own.
 
-    All verbs raise ConnectionFailed if the server cannot be reached after some
-    attempts, RemoteCommandFailure if a command fails on the server, and QueueExists if
-    the queue's path holds something that this version of tej cannot use.
+    All requests raise ConnectionFailed if the server cannot be reached after several
+    attempts (see `Retries`), RemoteCommandFailure if a command fails on the server, and
+    QueueExists if the queue's path holds something that this version of tej cannot use.
     """
 
     JOB_DONE = JobState.FINISHED.value
@@ -78,31 +79,34 @@ class RemoteQueue:
         trust_queue: bool = False,
         silence: float | None = None,
     ) -> None:
-        """Name a queue.
+        """Create a handle on a queue; the server is not contacted yet.
 
         `destination` is `[user[:password]@]host[:port]`, `local:` for this machine, or
-        a dictionary as in tej 0.6.  `queue` is the path on the server, relative to the
-        home directory; `~` and `~user` are expanded.  `setup_runtime` is the runtime of
-        a queue that has to be created: a name, or a folder with a `runtime.sh`; by
-        default the server's scheduler.  `need_runtime` lists the runtimes that an
-        existing queue may have.
+        a dictionary as in tej 0.6.  `queue` is a path on the server; a relative path
+        starts at the home directory, and `~` and `~user` are expanded.  `setup_runtime`
+        is the runtime for a new queue: a name, or a folder with a `runtime.sh`.  By
+        default it is the server's scheduler, if there is one.  `need_runtime` lists the
+        runtimes that are accepted in an existing queue.
 
-        `ask(prompt)` returns a password or passphrase; without it nobody is asked.
-        `timeout` is the time limit in seconds for connecting (by default ConnectTimeout
-        of the ssh configuration, or 30); `io_timeout` the one for
-        a server that sends nothing during a request.  `key` is the text of a private
-        key, offered instead of all others; `known_hosts` are lines as in the file of
-        that name.  `silence` is the deprecated name of `io_timeout`.
+        `ask(prompt)` returns a password, a passphrase or a code; without `ask`, a login
+        that needs one fails.  `timeout` is the time limit in seconds for connecting
+        (default: ConnectTimeout of the ssh configuration, or 30).  `io_timeout` is the
+        time in seconds that a request may go on without any data.  `key` is the text of
+        a private key, which is offered instead of all others.  `known_hosts` holds
+        lines in the format of the known_hosts file.  `silence` is the deprecated name
+        of `io_timeout`.
 
-        `transport` is "openssh", "paramiko", or a Transport of your own.  By default
-        the system's `ssh` is used where it exists, unless a password, `key`,
+        `transport` is "openssh", "paramiko", or a `Transport` of your own.  By default
+        the system's `ssh` is used if it is installed, unless a password, `key`,
         `known_hosts` or `ask` is given.  `terminal` permits `ssh` to ask at the
-        terminal in place of `ask`.  `persist` is how long a connection of `ssh`
-        outlives its last use (60 seconds by default; "8h").
+        terminal in place of `ask`.  `persist` is how long an unused connection of `ssh`
+        stays open, such as "8h" (default: 60 seconds).
 
-        A queue that other users can write to is refused with QueueNotTrusted, since
-        its scripts would run as you.  `trust_queue` accepts it, for a queue that a
-        group shares.
+        Requests raise QueueNotTrusted if other users can write to the queue, since its
+        scripts would run as you.  `trust_queue` accepts such a queue, for example one
+        that a group shares.
+
+        Raises InvalidDestination for `destination`, and ValueError for other arguments.
         """
         if isinstance(destination, str):
             self._destination = Destination.parse(destination)
@@ -142,7 +146,7 @@ class RemoteQueue:
             sorted(self.need_runtime or ()),
             trust_queue,
             retries or Retries(),
-            # Looked up for each program: it may be replaced on the instance.
+            # Looked up for each program: callers may replace `server_logger` later.
             lambda: self.server_logger(),
         )
         self.watcher = Watcher(self.connection)
@@ -178,7 +182,7 @@ class RemoteQueue:
 
     @property
     def setup_runtime(self) -> str | None:
-        """The runtime of a queue that has to be created; may be changed."""
+        """The runtime for a new queue; may be changed."""
         return self._setup_runtime
 
     @setup_runtime.setter
@@ -188,9 +192,10 @@ class RemoteQueue:
         self.connection.use_runtime(runtime, scripts)
 
     def server_logger(self) -> ServerLogger:
-        """A new logger for the standard error of one program on the server.
+        """Return a new logger for the standard error of one program on the server.
 
-        Override it to show that text elsewhere than in the log `tej.server`.
+        Override this method to send that text elsewhere than to the logger
+        `tej.server`.
         """
         return ServerLogger()
 
@@ -204,11 +209,12 @@ class RemoteQueue:
         *,
         max_running: int | None = None,
     ) -> PurePosixPath:
-        """Create the queue, and links to it; returns its absolute path.
+        """Create the queue and links to it; returns the queue's absolute path.
 
-        Raises QueueExists if the path is taken.  `force` replaces a link or a queue
-        without jobs; `force=2` also a queue whose jobs have all ended.  `only_links`
-        creates the links alone.  `max_running` is as for `limit`.
+        `links` are paths on the server.  Raises QueueExists if the path is taken.
+        `force=True` replaces a link, or a queue without jobs; `force=2` also replaces a
+        queue whose jobs have all ended.  `only_links` creates the links but no queue.
+        `max_running` limits the number of running jobs, like `limit`.
         """
         return administration.set_up(
             self.connection, links or (), int(force), only_links, max_running
@@ -218,15 +224,17 @@ class RemoteQueue:
         """Limit the number of running jobs; 0 removes the limit.
 
         Further jobs are `queued`, and start in the order of their submission.  Raises
-        QueueDoesntExist, and QueueExists if the queue's runtime is a scheduler.
+        QueueDoesntExist, QueueExists if the queue's runtime is a scheduler, and
+        ValueError for a negative number.
         """
         administration.set_limit(self.connection, max_running)
 
     def cleanup(self, kill: bool = False, *, grace: int = DEFAULT_GRACE) -> bool:
         """Remove the queue, all its jobs, and the links that led to it.
 
-        Raises JobStillRunning if a job has not ended, and removes nothing; with `kill`
-        such jobs are killed first.
+        Raises QueueDoesntExist.  Raises JobStillRunning, and removes nothing, if a job
+        has not ended.  `kill` kills such jobs first, by SIGTERM and after `grace`
+        seconds by SIGKILL.  Always returns True.
         """
         return administration.remove(self.connection, kill=kill, grace=grace)
 
@@ -242,18 +250,22 @@ class RemoteQueue:
 
         No queue is needed.  The script starts in the home directory, with `arguments`
         as $1, ...  `stdin()` returns the input.  `take()` returns a function that
-        receives the output in pieces.  Both are called once per attempt.  The script is
-        sent once, or with `again` repeated after a lost connection.
+        receives the output in pieces; `shell` then returns b"".  Both are called once
+        per attempt.  After a lost connection the script is run again only if `again` is
+        set; otherwise ConnectionFailed is raised.
 
-        Raises RemoteCommandFailure with the exit status as `ret` and the script's
-        stderr as message if the status is not 0; scripts may use 64 and above.
+        Raises RemoteCommandFailure if the exit status is not 0: `ret` is the status,
+        and the message is the script's stderr.  Statuses below 64 are reserved for tej.
         """
         return run_script(self.connection, script, arguments, stdin, take, again)
 
     # Submission.
 
     def job(self, job_id: str) -> Job:
-        """A handle on a job, which need not exist.  Raises InvalidJobId."""
+        """Return a handle on a job, without a check that the job exists.
+
+        Raises InvalidJobId.
+        """
         return Job(self, check_job_id(job_id))
 
     def submit(
@@ -274,15 +286,15 @@ class RemoteQueue:
 
         The default for `job_id` is `<directory>_<user>_<unique>`.  `script` is a file
         in the directory (default `start.sh`), optionally with arguments, or a shell
-        command.  The queue is created if necessary.  `resources` go to the queue's
-        runtime, which refuses those that it cannot provide (RemoteCommandFailure).
-        `login` sources the login profile first.  `everything` also sends files of
-        tools, such as `.git`.  `progress` is called with the number of bytes of each
-        piece sent.
+        command.  The queue is created if necessary.  `resources` are passed to the
+        queue's runtime; RemoteCommandFailure is raised if the runtime cannot provide
+        them.  `login` sources the login profile before the job starts.  `everything`
+        also sends the files of development tools, such as `.git`.  `progress` is called
+        with the number of bytes of each piece sent.
 
-        A job is submitted completely or not at all.  After a lost reply the request is
-        repeated without a second start.  Raises InvalidJobDirectory before anything is
-        sent, and JobAlreadyExists if the id is taken.
+        A job is submitted completely or not at all.  If the reply is lost, the request
+        is repeated; this never starts the job twice.  Raises InvalidJobDirectory before
+        anything is sent, InvalidJobId, and JobAlreadyExists if the id is taken.
         """
         spec = JobSpec(
             directory,
@@ -302,9 +314,10 @@ class RemoteQueue:
     def submit_many(self, specs: Iterable[JobSpec]) -> list_[Outcome]:
         """Submit any number of jobs, about a hundred per round trip.
 
-        Returns one outcome per spec, in order.  A job that could not be submitted has
-        the reason in `error`, and does not affect the others.  A failure of the first
-        request is raised.
+        Returns one outcome per spec, in order.  The outcome of a job that could not be
+        submitted has the reason in `error`; the other jobs are not affected.  An error
+        of the first request is raised; an error of a later request is the outcome of
+        all remaining jobs.
         """
         return submission.submit_all(self.connection, "submit", specs)
 
@@ -323,14 +336,16 @@ class RemoteQueue:
         everything: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> Job:
-        """The job for this work: the existing one, or else a new one.
+        """Return the existing job for this work, or submit a new one.
 
-        The default for `job_id` is the signature of directory, script and environment,
-        so that equal work has the same id, whoever submits it.  The directory is
-        uploaded only if there is no such job.  `retry` restarts a job that failed, was
-        killed or is lost; the failed attempt is archived as `ID#1`, with its files.
+        The default for `job_id` is made from the signature of directory, script and
+        environment, so that equal work has the same id, whoever submits it.  The
+        directory is uploaded only if no such job exists.  `retry` restarts a job that
+        failed, was killed or is lost; the failed attempt is archived as `ID#1`, with
+        its files.  The other arguments are those of `submit`.
 
-        Raises JobAlreadyExists if `job_id` names a job with another signature.
+        Raises JobAlreadyExists if the job `job_id` has another signature, and the
+        errors of `submit`.
         """
         spec = JobSpec(
             directory,
@@ -359,21 +374,22 @@ class RemoteQueue:
     # Status.
 
     def status(self, job_id: str) -> JobStatus:
-        """The status of a job; raises JobNotFound.
+        """Return the status of a job; raises JobNotFound.
 
-        It unpacks as in tej 0.6: `status, directory, result = queue.status(job_id)`.
+        The status unpacks as in tej 0.6:
+        `status, directory, result = queue.status(job_id)`.
         """
         return management.get_status(self.connection, job_id)
 
     def statuses(self, job_ids: Iterable[str]) -> dict[str, JobStatus | None]:
-        """The statuses of jobs, in one round trip; None for those not found."""
+        """Return the status of each job, in one round trip; None if it is not found."""
         return management.get_statuses(self.connection, job_ids)
 
     def attempts(self, job_id: str) -> list_[JobStatus]:
-        """The archived attempts of a job that was retried, the oldest first.
+        """Return the archived attempts of a job that was retried, oldest first.
 
-        Each has an id like `ID#1`, valid for logs, download and delete.  The number of
-        a deleted attempt is not reused.
+        Each attempt has an id like `ID#1`, which `logs`, `download` and `delete`
+        accept.  The number of a deleted attempt is not reused.
         """
         return management.get_attempts(self.connection, job_id)
 
@@ -385,11 +401,12 @@ class RemoteQueue:
         since: datetime | None = None,
         sort: str = "id",
     ) -> list_[JobStatus]:
-        """The jobs in the queue, filtered and sorted.
+        """Return the jobs in the queue, filtered and sorted.
 
-        Kept are those in one of `states`, with all `labels`, submitted at `since` or
-        later.  `sort` is "id", "name", "submitted", "started", "ended", "duration" or
-        "state".  A damaged job is listed as lost, with the reason.
+        A job is returned if it is in one of `states`, has all `labels`, and was
+        submitted at `since` or later; by default all jobs are.  `sort` is "id", "name",
+        "submitted", "started", "ended", "duration" or "state".  A job with damaged
+        files is listed as lost, with the reason.
         """
         found = filters.select(
             management.get_jobs(self.connection),
@@ -400,12 +417,15 @@ class RemoteQueue:
         return filters.sort_jobs(found, sort)
 
     def sizes(self) -> dict[str, int]:
-        """Disk space of each job on the server in bytes, as measured by `du`."""
+        """Return the disk space of each job in bytes, as `du` on the server reports."""
         return management.get_sizes(self.connection)
 
     def list(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """All jobs as in tej 0.6: pairs of an id and a dictionary with the key "status"
-        for the state, and the keys of `JobStatus.as_dict`."""
+        """Yield all jobs as in tej 0.6: pairs of an id and a dictionary.
+
+        The dictionary has the state under "status", and the keys of
+        `JobStatus.as_dict`.
+        """
         for status in self.jobs():
             yield status.job_id, {"status": status.state.value, **status.as_dict()}
 
@@ -416,8 +436,9 @@ class RemoteQueue:
     ) -> dict[str, JobStatus]:
         """Wait until all these jobs have ended; returns their final statuses.
 
-        Survives lost connections.  All threads that wait on a queue share one request.
-        Raises JobNotFound, and WaitTimeout after `timeout` seconds; the jobs continue.
+        The wait continues after a lost connection.  All threads that wait for jobs of
+        this queue share one request.  Raises JobNotFound, and WaitTimeout after
+        `timeout` seconds; after a timeout the jobs continue to run.
         """
         ids = list(job_ids)
         ended = dict(self.watcher.as_completed(ids, timeout))
@@ -431,10 +452,11 @@ class RemoteQueue:
         on_tick: Callable[[], object] | None = None,
         meanwhile: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus]]:
-        """Ids and final statuses in the order in which jobs end; see `wait`.
+        """Yield each id with its final status, in the order in which the jobs end.
 
-        `on_tick` is called about once a second in the waiting thread; an exception that
-        it raises ends the wait.  `meanwhile` is its deprecated name.
+        The wait is that of `wait`.  `on_tick` is called about once a second in the
+        waiting thread; an exception raised by `on_tick` ends the wait.  `meanwhile` is
+        its deprecated name.
         """
         if meanwhile is not None:
             on_tick = renamed("meanwhile", "on_tick", meanwhile)
@@ -451,12 +473,12 @@ class RemoteQueue:
         tail: int | None = None,
         lines: bool = True,
     ) -> Iterator[bytes]:
-        """The output of a job as lines of bytes, each with its end.
+        """Yield the output of a job as lines of bytes, including their line ends.
 
-        `stream` is "stdout", "stderr", or a file in the job's directory.  `tail` limits
-        it to the last lines.  `follow` continues until the job has ended, and survives
-        lost connections.  `lines=False` yields bytes as they arrive.  Raises
-        JobNotFound.
+        `stream` is "stdout", "stderr", or a file in the job's directory.  `tail` is the
+        number of last lines to start with; by default the whole file is read.  `follow`
+        continues until the job has ended, also after a lost connection.  `lines=False`
+        yields bytes as they arrive.  Raises JobNotFound.
         """
         reader = self.read_logs(job_id, [stream], follow=follow, tail=tail)
         pieces = logs.iterate(reader)
@@ -472,13 +494,19 @@ class RemoteQueue:
         follow: bool = False,
         tail: int | None = None,
     ) -> Logs:
-        """A reader of several files at once; `Logs.read` passes on their pieces."""
+        """Return a reader of several files at once; the arguments are those of `logs`.
+
+        `Logs.read` passes the content to a callback, in pieces.
+        """
         return logs.open_logs(
             self.connection, job_id, streams, follow=follow, tail=tail
         )
 
     def failure(self, status: JobStatus) -> JobFailed:
-        """The error for a job that did not succeed, with the end of its stderr."""
+        """Return the error for a job that did not succeed.
+
+        The error includes the last lines of the job's stderr.
+        """
         return logs.job_failure(self.connection, status)
 
     def download(
@@ -492,15 +520,18 @@ class RemoteQueue:
         flatten: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> list_[Path]:
-        """Download files and directories of a job, running or not; returns the files.
+        """Download files and directories of a job, running or not.
 
-        `files` are paths in the job's directory, or shell patterns.  Each is written
-        below `directory` (default: the current one) under the same path, or directly
-        into it with `flatten`; or to `destination`, if it is only one.  An existing
-        file is replaced when the new one is complete.
+        Returns the paths of the files that were written.  `files` are paths in the
+        job's directory, or shell patterns.  Each is written below `directory` (default:
+        the current directory) under the same path, or with `flatten` directly into
+        `directory`.  A single file or directory can be written to `destination`
+        instead.  An existing file is replaced once the new one is complete.
+        `progress` is called with the number of bytes of each piece received.
 
-        Raises JobNotFound, and DownloadFailed for a missing file, and for a path that
-        leaves the job's directory or the local one.
+        Raises JobNotFound, and DownloadFailed for a missing file, for a directory if
+        `recursive` is False, and for a path that leaves the job's or the local
+        directory.
         """
         return download.download(
             self.connection,
@@ -522,11 +553,12 @@ class RemoteQueue:
         flatten: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> dict[str, Downloaded]:
-        """`download` for many jobs, in one round trip.
+        """`download` for many jobs, in one round trip; returns one outcome per job.
 
-        `wanted` are ids, each with the same `files`, or a mapping of ids to files.  The
-        files of a job go to `directory/<id>`.  An error of one job is in its outcome,
-        and does not affect the others.
+        `wanted` is a sequence of ids, which all use `files`, or a mapping from ids to
+        files.  The files of a job are written to `directory/<id>`.  The outcome of a
+        job whose download failed has the reason in `error`; the other jobs are not
+        affected.
         """
         return download.download_many(
             self.connection,
@@ -542,28 +574,34 @@ class RemoteQueue:
     def kill(self, job_id: str, *, grace: int = DEFAULT_GRACE) -> JobStatus:
         """Kill a job with all its processes; returns the status afterwards.
 
-        Sends SIGTERM, then SIGKILL after `grace` seconds.  A job that has ended is left
-        alone.  Raises JobNotFound, and JobStillRunning if it survives.
+        Sends SIGTERM, then SIGKILL after `grace` seconds.  A job that has ended is not
+        changed.  Raises JobNotFound, and JobStillRunning if the job survives.
         """
         return management.kill(self.connection, job_id, grace)
 
     def kill_many(
         self, job_ids: Iterable[str], *, grace: int = DEFAULT_GRACE
     ) -> dict[str, Killed | None]:
-        """`kill` for many jobs, in one round trip; None for those not found."""
+        """`kill` for many jobs, in one round trip.
+
+        Returns the outcome of each job; None if the job is not found.
+        """
         return management.kill_many(self.connection, job_ids, grace)
 
     def delete(self, job_id: str) -> None:
-        """Delete a job that has ended, with its files.
+        """Delete a job that has ended, with its files and archived attempts.
 
-        Raises JobNotFound, and JobStillRunning for one that has to be killed first.
+        Raises JobNotFound, and JobStillRunning if the job has not ended.
         """
         management.delete(self.connection, job_id)
 
     def delete_many(
         self, job_ids: Iterable[str]
     ) -> dict[str, JobNotFound | JobStillRunning | None]:
-        """`delete` for many jobs, in one round trip: the error of each, or None."""
+        """`delete` for many jobs, in one round trip.
+
+        Returns the error of each job; None if the job was deleted.
+        """
         return management.delete_many(self.connection, job_ids)
 
     def prune(
@@ -575,10 +613,13 @@ class RemoteQueue:
         labels: Mapping[str, str] | None = None,
         dry_run: bool = False,
     ) -> list_[JobStatus]:
-        """Delete jobs that ended longer ago than `older_than`, except the `keep_last`
-        most recently ended; returns those deleted.
+        """Delete old jobs: those that ended longer ago than `older_than`.
 
-        Running jobs are never deleted.  `dry_run` deletes nothing.
+        Returns the status that each deleted job had.
+        Only jobs in one of `states` and with all `labels` are considered; the
+        `keep_last` most recently ended of these jobs are kept.  A job that has not
+        ended, or has left processes running, is never deleted.  `dry_run` returns the
+        jobs without deleting them.
         """
         chosen = filters.disposable(
             management.get_jobs(self.connection),
@@ -593,9 +634,9 @@ class RemoteQueue:
 
 
 class Job:
-    """A handle on a job: a queue and an id, with the same verbs as the queue.
+    """A handle on a job: a queue and an id, with the queue's methods for one job.
 
-    It stores no state of the job, so it cannot become outdated.
+    Every method asks the server: the handle does not cache the job's state.
     """
 
     def __init__(
@@ -609,9 +650,9 @@ class Job:
         self.queue = queue
         self.id = job_id
         self.is_new = is_new
-        """Whether the call that returned this handle has started the job."""
+        """Whether the call that returned this handle started the job."""
         self.status_then = status_then
-        """The status when this handle was returned, if known; see `status`."""
+        """The status at the time this handle was returned, if known."""
 
     def __repr__(self) -> str:
         return f"<Job {self.id} in {self.queue!r}>"
@@ -625,7 +666,7 @@ class Job:
         return hash(self.id)
 
     def status(self) -> JobStatus:
-        """The current status; raises JobNotFound."""
+        """Return the current status; raises JobNotFound."""
         return self.queue.status(self.id)
 
     def wait(self, timeout: float | None = None) -> JobStatus:
@@ -636,7 +677,7 @@ class Job:
         return self.queue.wait([self.id], timeout)[self.id]
 
     def result(self, timeout: float | None = None) -> JobStatus:
-        """Wait, and raise JobFailed unless the job has succeeded."""
+        """Wait like `wait`, but raise JobFailed if the job did not succeed."""
         status = self.wait(timeout)
         if not status.succeeded:
             raise self.queue.failure(status)
@@ -650,7 +691,7 @@ class Job:
         tail: int | None = None,
         lines: bool = True,
     ) -> Iterator[bytes]:
-        """The output as lines of bytes; see `RemoteQueue.logs`."""
+        """Yield the output as lines of bytes; see `RemoteQueue.logs`."""
         return self.queue.logs(self.id, stream, follow=follow, tail=tail, lines=lines)
 
     def download(
@@ -687,6 +728,6 @@ Value = TypeVar("Value")
 
 
 def renamed(old: str, new: str, value: Value) -> Value:
-    """The value of a keyword under its old name, with a deprecation warning."""
+    """Return the value of a deprecated keyword, after a warning with the new name."""
     warnings.warn(f"'{old}' is now called '{new}'", DeprecationWarning, stacklevel=3)
     return value
