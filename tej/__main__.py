@@ -1,11 +1,11 @@
-"""The `tej` command, also as `python -m tej`."""
+"""Entry point of the `tej` command and of `python -m tej`."""
 
 import os
 import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C is reported without a traceback."""
+    """Run the command line; Ctrl-C prints no traceback, and exits with status 130."""
     try:
         from tej.cli import main as run
 
@@ -16,9 +16,9 @@ def main() -> None:
 
 
 def leave_current_directory() -> None:
-    """Import nothing from the current directory.
+    """Remove the current directory from the module search path.
 
-    `python -m` puts it first on the path, where a user's `click.py` or `queue.py` would
+    `python -m` puts it first, so that a user's `click.py` or `queue.py` there would
     replace the module that tej needs.
     """
     if getattr(sys.flags, "safe_path", False) or not sys.path:

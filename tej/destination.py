@@ -1,4 +1,4 @@
-"""Destination: parses `user@host:port`, and prints it without its password."""
+"""Destination of a connection: parses `user@host:port`, prints it without password."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Destination", "destination_as_string", "parse_ssh_destination"]
 LOCAL = "local:"
 DEFAULT_PORT = 22
 
-# Characters with a meaning for the shell of a ProxyCommand or for an option parser;
+# Characters that are special to the shell of a ProxyCommand or to an option parser.
 # OpenSSH refuses them, too.  '%' is refused because ssh expands %h in a host name.
 UNSAFE_HOST = re.compile(r"""[\s\x00-\x1f\x7f'"`$\\;&<>|(){},/@%]|^-""")
 # A backslash separates a Windows domain from the user, '@' the user from a realm.
@@ -27,10 +27,11 @@ SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 @dataclass(frozen=True)
 class Destination:
-    """Where jobs run: a host reached over SSH, or this machine (`local:`).
+    """The machine that jobs run on: a host reached over SSH, or this one (`local:`).
 
-    `~/.ssh/config`, then ssh's defaults, supply the parts that are None.  `host` may
-    be an alias from there.  Neither `str()` nor `repr()` contains the password.
+    Parts that are None are taken from `~/.ssh/config`, or else from ssh's defaults.
+    `host` may be an alias from `~/.ssh/config`.  Neither `str()` nor `repr()` contains
+    the password.  Raises InvalidDestination.
     """
 
     host: str
@@ -62,9 +63,10 @@ class Destination:
     def parse(cls, text: str) -> Destination:
         """Parse `[ssh://][user[:password]@]host[:port]`, or `local:`.
 
-        An IPv6 address needs brackets if a port follows.  With `ssh://`, special
-        characters in user and password are percent-encoded; without it they are taken
-        literally.  `DOMAIN\\user@host` and `user@realm@host` are accepted, as by ssh.
+        An IPv6 address needs brackets if a port follows.  With `ssh://`, user and
+        password are percent-decoded; without `ssh://`, they are taken literally.
+        `DOMAIN\\user@host` and `user@realm@host` are accepted, as by ssh.  Raises
+        InvalidDestination.
         """
         if text.strip() == LOCAL:
             return cls(LOCAL)
@@ -76,7 +78,8 @@ class Destination:
             rest = rest[scheme.end() :].removesuffix("/")
         login, at, address = rest.rpartition("@")
         if "@" in login and (scheme or ":" in login):
-            # The second '@' may belong to a password, and then be part of a message.
+            # One '@' may belong to the password, of which a part would then be taken
+            # for the host name, and appear in messages.
             raise _invalid(text, "more than one '@'; write ssh:// and %40 for it")
         user, password = _login(text, login, decode=bool(scheme)) if at else (None,) * 2
         host, port = _address(text, address)
@@ -107,7 +110,7 @@ class Destination:
         )
 
     def __str__(self) -> str:
-        """The destination as it can be typed again, without its password."""
+        """Return the destination in a form that `parse` accepts, without password."""
         if self.is_local:
             return LOCAL
         user = "" if self.user is None else quote(self.user, safe="") + "@"
@@ -117,7 +120,10 @@ class Destination:
 
 
 def parse_ssh_destination(destination: str) -> dict[str, str | int]:
-    """The parts of a destination, named as in tej 0.6; `username` is always present."""
+    """Return the parts of a destination, with the keys of tej 0.6.
+
+    `username` is always present.  Raises InvalidDestination.
+    """
     parsed = Destination.parse(destination)
     user = getpass.getuser() if parsed.user is None else parsed.user
     parts: dict[str, str | int] = {"hostname": parsed.host, "username": user}
@@ -129,7 +135,7 @@ def parse_ssh_destination(destination: str) -> dict[str, str | int]:
 
 
 def destination_as_string(destination: Destination | Mapping[str, object]) -> str:
-    """`ssh://user@host[:port]`; never with the password, unlike tej 0.6."""
+    """Return `ssh://user@host[:port]`; unlike in tej 0.6, without the password."""
     if isinstance(destination, Destination):
         return str(destination)
     return str(Destination.from_mapping(destination))
@@ -164,7 +170,8 @@ def _address(text: str, address: str) -> tuple[str, int | None]:
 
 
 def _port(text: str, port: str) -> int:
-    # The port is not repeated: it may be a password whose "@host" was forgotten.
+    # The message does not repeat the port, which may be a password: in `user:password`,
+    # "@host" was forgotten.
     if not re.fullmatch(r"[0-9]{1,5}", port):
         raise _invalid(text, "the port has to be a number from 1 to 65535")
     return int(port)
@@ -189,7 +196,7 @@ def _invalid(text: str, why: str) -> InvalidDestination:
 
 
 def _masked(text: str) -> str:
-    """The text without anything that could be a password."""
+    """Return the text with everything that could be a password replaced by `***`."""
     scheme = SCHEME.match(text)
     start = scheme.end() if scheme else 0
     login, at, address = text[start:].rpartition("@")

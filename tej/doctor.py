@@ -1,7 +1,7 @@
-"""Doctor: walks the path to a server step by step, and says where it breaks.
+"""Diagnosis of a connection (`tej doctor`): checks each step from here to the server.
 
-Nothing is changed on the server, and no step contains a secret: the output is meant
-for bug reports.
+Nothing is changed on the server.  The output contains no secrets and can be pasted into
+bug reports.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """One finding."""
+    """One step of the diagnosis, with its result."""
 
     name: str
     state: State
     text: str
     way_out: str = ""
-    """How to resolve the trouble."""
+    """Advice on how to resolve the problem."""
 
 
 def examine(queue: RemoteQueue, destination: Destination) -> Iterator[Step]:
-    """Check everything on the way to a server, and the server itself.
+    """Check the configuration, the network, the login, and the server itself.
 
-    Stops at the first step without which no other can succeed.
+    Stops at the first failed step that all further steps depend on.
     """
     yield Step(
         "tej",
@@ -89,7 +89,7 @@ def _configuration(config: HostConfig) -> Step:
     if config.proxy_jump:
         parts.append(f"ProxyJump {config.proxy_jump}")
     if config.proxy_command:
-        # Its arguments may contain a secret.
+        # Only the program is shown: the arguments may contain a secret.
         parts.append(f"ProxyCommand {config.proxy_command.split()[0]} ...")
     keys = [path.name for path in config.identity_files if path.exists()]
     parts.append(f"key files: {', '.join(keys) or 'none'}")

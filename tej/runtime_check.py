@@ -1,4 +1,4 @@
-"""Conformance test of a runtime: runs short jobs that end in every way on a server."""
+"""Conformance test of a runtime: runs short jobs on a server, one for each outcome."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tej.job.status import JobState, JobStatus
 from tej.queue.remote import RemoteQueue
 
 PATIENCE = 300.0
-"""Seconds within which a job of one second has to end."""
+"""Time limit in seconds for a job that runs about one second."""
 
 
 class Complaint(Exception):
-    """A fault of the runtime."""
+    """The runtime has a fault."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,21 @@ class Finding:
 
     what: str
     complaint: str | None
-    """The fault that was found, or None."""
+    """The fault that was found; None if the test passed."""
 
 
 class RuntimeCheck:
-    """Tests the runtime of a queue that is created for this, and removed at the end."""
+    """Tests a runtime in a queue that is created for the test and removed after it."""
 
     def __init__(self, queue: RemoteQueue) -> None:
         self._queue = queue
         self._folder = Path()
 
     def run(self) -> Iterator[Finding]:
-        """Yield the findings; stops if the queue cannot be created."""
+        """Run the tests and yield their results.
+
+        Stops after the first result if the queue cannot be created.
+        """
         with tempfile.TemporaryDirectory() as folder:
             self._folder = Path(folder)
             first = self._try("the queue can be created", self._set_up)
@@ -130,7 +133,7 @@ class RuntimeCheck:
 
     def _grace(self) -> None:
         wait = "while :; do sleep 1; done"
-        # Some schedulers kill the rest as soon as their own shell has ended.
+        # Some schedulers kill all remaining processes as soon as their own shell ends.
         script = f"trap 'sleep 1; echo cleaned; exit 9' TERM; echo begun; {wait}"
         self._begin("tidy", script)
         status = self._kill("tidy", grace=60)
@@ -162,5 +165,5 @@ class RuntimeCheck:
 
 
 def check_queue() -> PurePosixPath:
-    """A new path for the queue of a test."""
+    """Return a new, random path for the queue of a test."""
     return PurePosixPath(f"~/.tej-check-{secrets.token_hex(6)}")

@@ -1,6 +1,6 @@
 """Compatibility with tej 0.6: the names of its module `tej.utils`.
 
-The names for both Python 2 and 3 have their values for Python 3.
+The names that differed between Python 2 and 3 have their Python 3 values.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ itervalues = dict.values
 
 
 def listvalues(mapping: Mapping[object, Value]) -> list[Value]:
-    """The values of a mapping as a list."""
+    """Return the values of a mapping as a list."""
     return list(mapping.values())
 
 
 def shell_escape(word: str | bytes | PathLike[str]) -> str:
-    """The word quoted for a shell, in double quotes if necessary.
+    """Quote a word for a shell, in double quotes if necessary.
 
     New programs should use `shlex.quote`.
     """

@@ -28,7 +28,7 @@ class JobState(str, enum.Enum):
     RUNNING = "running"
     """Started, but not yet ended."""
     FINISHED = "finished"
-    """The script ended, with an exit code or by a signal, and the job was not killed."""
+    """The script ended, with an exit code or by a signal, without a kill."""
     KILLED = "killed"
     """The job ended after a `kill`, or was cancelled in the scheduler."""
     LOST = "lost"

@@ -1,6 +1,6 @@
-"""A queue on a server, and the jobs in it: everything that a user holds.
+"""Queue on a server, and its jobs: submission, status, logs, download, kill, delete.
 
-The public names are imported from `tej`.
+Import the public names from `tej`, not from this package.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # Also called for submodules, before they are imported.
+    # Python also calls this for submodules that are not imported yet.
     if name not in _HOMES:
         raise AttributeError(f"module 'tej.queue' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""Set-up, job limit and removal of a queue."""
+"""Administration of a queue: setup, limit of running jobs, removal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def set_up(
         try:
             set_limit(connection, max_running)
         except QueueExists:
-            # The runtime has no such limit: a queue without it was not asked for.
+            # The runtime has no such limit.  A queue without the limit is not what the
+            # caller asked for, so remove it again.
             with contextlib.suppress(Error):
                 remove(connection, kill=False, grace=0)
             raise
@@ -62,7 +63,8 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
             words = (str(int(kill)), str(int(grace)), submitter())
             connection.ask_once("cleanup", *words)
         except QueueDoesntExist:
-            # After a lost connection: the earlier attempt has removed it.
+            # After a retry, the queue was removed by an earlier attempt whose reply was
+            # lost.
             if not failures:
                 raise
         return True

@@ -1,4 +1,4 @@
-"""`as_completed`: jobs of any number of queues, in the order in which they end."""
+"""`as_completed`: waits for jobs of several queues, in the order in which they end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tej.queue.remote import Job, RemoteQueue, renamed
 from tej.queue.watcher import TICK, timed_out
 
 End = JobStatus | Exception | None
-"""A final status; None for a job that does not exist; or the error of its queue."""
+"""Final status of a job, None if the job does not exist, or the error of its queue."""
 
 
 def as_completed(
@@ -23,12 +23,12 @@ def as_completed(
     on_tick: Callable[[], object] | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> Iterator[tuple[Job, JobStatus]]:
-    """Each job with its final status, as it ends.
+    """Yield each job with its final status, in the order in which the jobs end.
 
-    The jobs may be in several queues; each queue has one request for all of its jobs.
-    `on_tick` is called about once a second in the waiting thread; an exception that it
-    raises ends the wait.  `meanwhile` is its deprecated name.  Raises WaitTimeout after
-    `timeout` seconds, and JobNotFound.
+    The jobs may be in several queues; one request per queue waits for all of its jobs.
+    `on_tick` is called about once a second in the waiting thread; an exception raised
+    by `on_tick` ends the wait.  `meanwhile` is its deprecated name.  Raises WaitTimeout
+    after `timeout` seconds, and JobNotFound.
     """
     if meanwhile is not None:
         on_tick = renamed("meanwhile", "on_tick", meanwhile)
@@ -53,7 +53,7 @@ def _checked(
         if isinstance(end, Exception):
             raise end
         yield pending[one].pop(job_id), end
-    # A short timeout may be over before the servers were asked at all.
+    # A short timeout may expire before the first reply: ask once more.
     for one, jobs in pending.items():
         for job_id, status in get_statuses(one.connection, [*jobs]).items():
             if status is None:
@@ -67,7 +67,7 @@ def _checked(
 
 
 class _Abandoned(Exception):
-    """The consumer of the ends has stopped."""
+    """The iterator was closed; raised to end the threads that wait."""
 
 
 def ends_of(
@@ -75,15 +75,16 @@ def ends_of(
     deadline: float | None,
     on_tick: Callable[[], object] | None = None,
 ) -> Iterator[tuple[RemoteQueue, str, End]]:
-    """Queue, id and end of each job, as they end; stops silently at `deadline`.
+    """Yield queue, id and `End` of each job, in the order in which the jobs end.
 
-    The error of a queue that cannot be used is reported for each of its pending jobs,
-    and does not affect the other queues.
+    Returns without an error at `deadline` (a value of `time.monotonic`).  If a queue
+    fails, its error is the `End` of each of its pending jobs; the other queues are not
+    affected.
     """
     by_queue = {one: list(ids) for one, ids in pending.items()}
     by_queue = {one: ids for one, ids in by_queue.items() if ids}
     if len(by_queue) == 1:
-        # One queue needs no further thread.
+        # For one queue, this thread is enough.
         ((only, ids),) = by_queue.items()
         yield from _ends_in(only, ids, deadline, on_tick)
         return
@@ -123,7 +124,7 @@ def _merge(
     deadline: float | None,
     on_tick: Callable[[], object] | None,
 ) -> Iterator[tuple[RemoteQueue, str, End]]:
-    """The ends from several queues, each watched by a thread of its own."""
+    """Yield the ends from several queues; each queue has its own waiting thread."""
     Item = tuple[RemoteQueue, str, End] | BaseException | None
     arrived: queue.SimpleQueue[Item] = queue.SimpleQueue()
     gone = threading.Event()

@@ -1,6 +1,6 @@
-"""Connection to one queue: sends requests, and upgrades the server's scripts.
+"""Connection to one queue: sends requests, and upgrades the scripts on the server.
 
-Every module that implements a verb takes a `QueueConnection`.  None of them knows
+The modules that implement the requests take a `QueueConnection`, and do not import
 `RemoteQueue`.
 """
 
@@ -42,10 +42,10 @@ Result = TypeVar("Result")
 
 @dataclass(eq=False)
 class QueueConnection:
-    """Transport, path and options of one queue, and the requests sent to it.
+    """Transport, path and options of one queue; sends the requests to it.
 
-    Threads may share an instance: the transport serializes what has to be, and the two
-    attributes that change (`digest`, `reached`) only ever move one way.
+    Threads may share an instance without a lock: the transport has its own locks, and a
+    request changes only `digest` (to "any") and `reached` (to True), never back.
     """
 
     transport: Transport
@@ -56,26 +56,29 @@ class QueueConnection:
     user: str
     """User name on the server, for the ids of new jobs."""
     runtime: str
-    """Runtime of a queue that is created by a request."""
+    """Runtime for a new queue."""
     scripts: Scripts
     """Server scripts of this version of tej."""
     needed: list[str] = field(default_factory=list)
-    """Runtimes that an existing queue may have; empty for any."""
+    """Runtimes that are accepted in an existing queue; empty for any."""
     trust_queue: bool = False
-    """Use a queue that other users can write to."""
+    """Whether to use a queue that other users can write to."""
     retries: Retries = field(default_factory=Retries)
     make_logger: Callable[[], ServerLogger] = ServerLogger
     version: str = __version__
     digest: str = ""
-    """Scripts expected on the server; "any" once newer scripts were found there."""
+    """Digest of the scripts that the server must have.
+
+    It becomes "any" if the server has newer scripts, or older ones that cannot be
+    replaced."""
     reached: bool = False
-    """Whether the server has ever answered, which proves that its name is right."""
+    """Whether the server has ever replied, so that its name and port are right."""
 
     def __post_init__(self) -> None:
         self.digest = self.digest or self.scripts.digest
 
     def use_runtime(self, runtime: str, scripts: Scripts) -> None:
-        """Create queues with another runtime from now on."""
+        """Change the runtime for new queues."""
         self.runtime = runtime
         self.scripts = scripts
         self.digest = scripts.digest
@@ -86,7 +89,7 @@ class QueueConnection:
         stdin: Iterable[bytes] = (),
         take: Callable[[bytes], object] | None = None,
     ) -> Reply:
-        """Send a program once; raises the error that its exit status stands for."""
+        """Run a program on the server once; raises the error for its exit status."""
         reply = Reply(program, take)
         log = self.make_logger()
         begun = last = time.monotonic()
@@ -124,9 +127,10 @@ class QueueConnection:
         take: Callable[[bytes], object] | None = None,
         stdin: Iterable[bytes] = (),
     ) -> Reply:
-        """Send a verb once, after an upgrade of the server's scripts if they are older.
+        """Send a verb once; if the server's scripts are outdated, upgrade and resend.
 
-        `stdin` must not be consumed by a server that finds its scripts outdated.
+        `stdin` is passed to both requests: the server must not read from it before it
+        has checked its scripts.
         """
 
         def program() -> Program:
@@ -147,11 +151,11 @@ class QueueConnection:
             return self.run(program(), stdin, take)
 
     def ask(self, verb: str, *arguments: str) -> Answer:
-        """Send a verb that may be repeated safely, with retries; its parsed answer."""
+        """Send a verb that may safely be repeated, with retries; returns its answer."""
         return self.with_retries(lambda _: self.ask_once(verb, *arguments))
 
     def ask_once(self, verb: str, *arguments: str) -> Answer:
-        """Send a verb without retries; its parsed answer."""
+        """Send a verb without retries; returns its answer, parsed."""
         return parse_answer(self.run_verb(verb, *arguments).data)
 
     def with_retries(
@@ -163,7 +167,7 @@ class QueueConnection:
         return with_retries(self.retries, attempt, patient, lambda: self.reached)
 
     def _upgrade(self, digest: str) -> None:
-        """Replace the server's scripts by ours; use the old ones if that is denied."""
+        """Replace the server's scripts by ours; if that fails, use the old ones."""
         try:
             program = protocol.renewal(
                 self.path, self.scripts, self.version, trusted=self.trust_queue
@@ -177,7 +181,10 @@ class QueueConnection:
             self.digest = "any"
 
     def prefer_ours(self, digest: str, version: str) -> bool:
-        """Whether our scripts replace those found on the server."""
+        """Whether to replace the scripts on the server: they are missing or not newer.
+
+        Newer scripts are accepted from then on.
+        """
         if digest != "none" and _parts(version) > _parts(self.version):
             logger.info("Using the newer scripts (%s) of queue %s", version, self.path)
             self.digest = "any"
@@ -185,11 +192,14 @@ class QueueConnection:
         return True
 
     def job_not_found(self, job_id: str) -> JobNotFound:
-        """The error for an id that is not in the queue; tej 0.6's words come first."""
+        """Return the error for an id that is not in the queue.
+
+        The first line of its message is that of tej 0.6.
+        """
         return JobNotFound(f"No job '{job_id}'\n{self._where_to_look()}")
 
     def explain(self, error: Error) -> Error:
-        """A server's error about one job, with the queue, and how to resolve it."""
+        """Add the queue, and how to resolve it, to a server's error about one job."""
         message = str(error)
         if "\n" in message:
             return error
@@ -211,18 +221,21 @@ class QueueConnection:
 
 
 def log_warning(answer: Answer) -> None:
-    """Log the warning in a server's answer, if there is one."""
+    """Log the warning that an answer of the server contains, if any."""
     if "warning" in answer.head:
         logger.warning("%s", answer.head["warning"])
 
 
 def submitter() -> str:
-    """user@host of this machine, recorded with jobs and kills for people to read."""
+    """Return user@host of this client; jobs and kills are recorded with it."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def check_job_ids(job_ids: Iterable[str]) -> list[str]:
-    """The valid ids, without duplicates; `ID#N` is an attempt.  Raises InvalidJobId."""
+    """Return the ids without duplicates; raises InvalidJobId for an invalid one.
+
+    `ID#N`, an archived attempt, is valid.
+    """
     return [*dict.fromkeys(check_job_reference(job_id) for job_id in job_ids)]
 
 

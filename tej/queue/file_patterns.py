@@ -1,4 +1,4 @@
-"""Matches file names against download patterns, as the server's shell expands them."""
+"""File patterns (globs) of a download, matched as the server's shell expands them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CLASSES = {
     "alpha": r"[^\W\d_]",
     "digit": r"[0-9]",
     "alnum": r"[^\W_]",
-    # Which letters are upper case depends on the server's locale.
+    # Any letter: the server's locale decides which letters are upper case.
     "upper": r"[^\W\d_]",
     "lower": r"[^\W\d_]",
     "space": r"\s",
@@ -28,18 +28,21 @@ _CLASSES = {
 
 
 class FilePattern:
-    """A path in the job's directory, literal or with the shell's wildcards."""
+    """A path in the job's directory, with or without shell wildcards."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._forms = [text]
         self._literal = PurePosixPath(normalize(text)).parts
         self._expressions = [*_translate(normalize(text))]
-        # In a locale of single bytes, `?` stands for one of them.
+        # In a single-byte locale, `?` matches one byte of a UTF-8 name.
         self._by_bytes = [*_translate(_bytes_as_text(text))]
 
     def matched_part(self, name: PurePosixPath) -> PurePosixPath | None:
-        """The file or directory that the pattern names and that `name` is, or is in."""
+        """Return the file or directory that matches: `name`, or a directory above it.
+
+        None if the pattern does not match.
+        """
         depth = len(self._literal)
         if len(name.parts) < depth:
             return None
@@ -57,7 +60,7 @@ class FilePattern:
         return None
 
     def respell(self) -> FilePattern | None:
-        """The same name in another Unicode form; None once all were tried."""
+        """Return the pattern in another Unicode form; None once all were tried."""
         for form in other_forms(self.text):
             if form not in self._forms:
                 other = FilePattern(form)
@@ -67,7 +70,7 @@ class FilePattern:
 
 
 def check_name(name: str) -> str:
-    """A path in the job's directory, without `.` and `..`.
+    """Normalize a path in the job's directory: remove `.` and `..`.
 
     Raises DownloadFailed for a path that leads out of the directory.
     """
@@ -89,14 +92,17 @@ def _bytes_as_text(text: str) -> str:
 
 
 def _translate(pattern: str) -> Iterator[re.Pattern[str]]:
-    """Expressions for a pattern: shells differ in whether a backslash quotes."""
+    """Yield regular expressions for a pattern.
+
+    A pattern with a backslash has two: only in some shells does a backslash quote.
+    """
     for quoting in {False, "\\" in pattern}:
         parts = [_translate_part(part, quoting) for part in pattern.split("/")]
         yield re.compile("/".join(parts), re.DOTALL)
 
 
 def _translate_part(part: str, quoting: bool) -> str:
-    # No wildcard matches the dot of a hidden file.
+    # A wildcard does not match the leading dot of a hidden file.
     result = r"(?!\.)" if part[:1] in ("*", "?", "[") else ""
     index = 0
     while index < len(part):
@@ -118,7 +124,10 @@ def _translate_part(part: str, quoting: bool) -> str:
 
 
 def _translate_bracket(part: str, index: int) -> tuple[str, int] | None:
-    """The expression for what follows "[", and the index behind "]"; None without."""
+    """Translate a bracket expression; `index` is the position after "[".
+
+    Returns the regular expression and the position after "]"; None if there is no "]".
+    """
     negated = part[index : index + 1] in ("!", "^")
     index += negated
     alternatives: list[str] = []
@@ -151,7 +160,7 @@ def _translate_range(low: str, high: str) -> str:
     if low > high:
         return "(?!)"
     expression = f"[{re.escape(low)}-{re.escape(high)}]"
-    # In many locales a range of letters has both cases.
+    # In many locales a range of letters includes both cases.
     if low.isascii() and high.isascii() and low.isalpha() and high.isalpha():
         return f"(?i:{expression})"
     return expression

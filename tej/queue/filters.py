@@ -19,11 +19,11 @@ ORDERS: Mapping[str, Callable[[JobStatus], Any]] = {
     "state": lambda job: (list(JobState).index(job.state), job.job_id),
     "name": lambda job: (job.name, job.job_id),
 }
-"""Sort keys by their names."""
+"""Sort key functions by the name of the order."""
 
 
 def sort_jobs(jobs: Iterable[JobStatus], order: str) -> list[JobStatus]:
-    """The jobs in one of the ORDERS; raises ValueError for another one."""
+    """Return the jobs sorted by one of ORDERS; raises ValueError for another order."""
     if order not in ORDERS:
         raise ValueError(f"Cannot sort by {order!r}; use one of {', '.join(ORDERS)}")
     return sorted(jobs, key=ORDERS[order])
@@ -36,7 +36,10 @@ def select(
     labels: Mapping[str, str] | None = None,
     since: datetime | None = None,
 ) -> list[JobStatus]:
-    """The jobs in one of `states`, with all `labels`, submitted at `since` or later."""
+    """Return the jobs in one of `states`, with all `labels`, submitted since `since`.
+
+    An empty filter, or None, accepts all jobs.
+    """
     wanted = (labels or {}).items()
     return [
         job
@@ -56,10 +59,9 @@ def disposable(
     labels: Mapping[str, str] | None = None,
     now: datetime | None = None,
 ) -> list[JobStatus]:
-    """The jobs that `prune` deletes: ended longer ago than `older_than`, except the
-    `keep_last` most recently ended.
+    """Return the jobs that `prune` deletes; see `RemoteQueue.prune`.
 
-    Jobs that have not ended, or have processes left, are never among them.
+    A job that has not ended, or has left processes running, is never returned.
     """
     now = now or datetime.now(timezone.utc)
     ended = [

@@ -1,4 +1,4 @@
-"""Status, list, kill, delete and prune: requests about jobs in the queue."""
+"""Requests about existing jobs: status, list, kill, delete and prune."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Killed:
     """The outcome of `kill_many` for one job."""
 
     was: JobState
-    """The state before; nothing was killed if that is final."""
+    """State before the kill; if it is final, the job was not killed."""
     status: JobStatus
-    """The state afterwards."""
+    """Status after the kill."""
     strays: int = 0
-    """Processes that a finished job had left running; they were killed, too."""
+    """Number of processes that an ended job had left running, and that were killed."""
 
 
 def get_statuses(
     connection: QueueConnection, job_ids: Iterable[str]
 ) -> dict[str, JobStatus | None]:
-    """The statuses of these jobs; see `RemoteQueue.statuses`."""
+    """Return the status of each job; see `RemoteQueue.statuses`."""
     ids = check_job_ids(job_ids)
     if not ids:
         return {}
@@ -44,7 +44,7 @@ def get_statuses(
 
 
 def get_status(connection: QueueConnection, job_id: str) -> JobStatus:
-    """The status of one job; raises JobNotFound."""
+    """Return the status of one job; raises JobNotFound."""
     status = get_statuses(connection, [job_id])[job_id]
     if status is None:
         raise connection.job_not_found(job_id)
@@ -52,18 +52,18 @@ def get_status(connection: QueueConnection, job_id: str) -> JobStatus:
 
 
 def get_jobs(connection: QueueConnection) -> list[JobStatus]:
-    """The statuses of all jobs in the queue."""
+    """Return the status of every job in the queue."""
     return [*_parse(connection.ask("status"))]
 
 
 def get_attempts(connection: QueueConnection, job_id: str) -> list[JobStatus]:
-    """The archived attempts of a job; see `RemoteQueue.attempts`."""
+    """Return the archived attempts of a job; see `RemoteQueue.attempts`."""
     found = _parse(connection.ask("status", f"{check_job_id(job_id)}#"))
     return sorted(found, key=lambda status: status.attempt)
 
 
 def get_sizes(connection: QueueConnection) -> dict[str, int]:
-    """Bytes used by each job on the server; see `RemoteQueue.sizes`."""
+    """Return the disk space of each job in bytes; see `RemoteQueue.sizes`."""
     return {
         record["id"]: (parse_integer(record["size"]) or 0) * 1024
         for record in connection.ask("sizes").jobs
@@ -102,7 +102,7 @@ def kill_many(
 
 
 def why_alive(status: JobStatus) -> JobStillRunning | None:
-    """The error for a job that still runs after it was killed, or None."""
+    """Return the error for a job that still runs after a kill; None if it ended."""
     if not status.state.final:
         return JobStillRunning(
             f"Job '{status.job_id}' on {status.host} was asked to end and still runs; "
@@ -117,7 +117,7 @@ def why_alive(status: JobStatus) -> JobStillRunning | None:
 
 
 def delete(connection: QueueConnection, job_id: str) -> None:
-    """Delete one job; raises what `delete_many` returns for it."""
+    """Delete one job; raises the error that `delete_many` returns for the job."""
     if error := delete_many(connection, [job_id])[job_id]:
         raise error
 
@@ -132,7 +132,10 @@ def delete_many(
 def delete_unchanged(
     connection: QueueConnection, jobs: Iterable[JobStatus]
 ) -> list[JobStatus]:
-    """Delete jobs, but none that was submitted anew since its status was read."""
+    """Delete jobs, except those that were submitted again since their status was read.
+
+    Returns the jobs that were deleted.
+    """
     chosen = list(jobs)
     submitted = {
         job.job_id: "-"
@@ -147,7 +150,10 @@ def delete_unchanged(
 def _delete(
     connection: QueueConnection, submitted: Mapping[str, str]
 ) -> dict[str, JobNotFound | JobStillRunning | None]:
-    """Delete jobs by id and time of submission (seconds since 1970; "-" for any)."""
+    """Delete jobs, given by id and time of submission (seconds since 1970, or "-").
+
+    The server deletes a job only if it was submitted at that time; "-" stands for any.
+    """
     if not submitted:
         return {}
     words = [word for pair in submitted.items() for word in pair]
@@ -157,7 +163,8 @@ def _delete(
         for record in answer.jobs:
             if "elsewhere" in record:
                 logger.warning("Job '%s' is deleted; %s", record["id"], record["note"])
-        # A job missing on a second attempt was deleted by the first one.
+        # A job that is missing after a retry was deleted by an earlier attempt, whose
+        # reply was lost.
         found = {
             record["id"]: None
             if "deleted" in record or (failures and "state" not in record)
@@ -180,7 +187,10 @@ def _not_deleted(
 
 
 def _parse(answer: Answer) -> Iterator[JobStatus]:
-    """The statuses in an answer; a record without state is a job deleted meanwhile."""
+    """Yield the statuses in an answer.
+
+    A record without a state is skipped: the job was deleted in the meantime.
+    """
     for record in answer.jobs:
         if "state" in record:
             yield parse_status(record, answer.head)

@@ -1,4 +1,4 @@
-"""Receives the server's `download` reply: where files go, and what became of them."""
+"""Receiver of a download: extracts the files from the server's reply, job by job."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ class Downloaded:
     """The outcome of a download from one job."""
 
     files: list[Path]
-    """Files that were written, even if others could not be had."""
+    """Files that were written, also if others could not be downloaded."""
     error: Error | None = None
 
 
 class DownloadAborted(Exception):
-    """The rest of the stream is of no use; other jobs have to be asked for again."""
+    """A job's download failed, and the rest of the stream is given up.
+
+    The remaining jobs have to be requested again.
+    """
 
 
 class Download:
-    """The files requested of one job, and the place of each."""
+    """The files requested from one job, and their local paths."""
 
     def __init__(
         self,
@@ -60,7 +63,7 @@ class Download:
         self.directory = Path("." if directory is None else directory)
         self.destination = None if destination is None else Path(destination)
         if self.destination is not None and self.destination.is_dir():
-            # As cp does.
+            # Like cp, write into an existing directory.
             self.directory, self.destination, self.flatten = (
                 self.destination,
                 None,
@@ -70,19 +73,19 @@ class Download:
 
     @property
     def patterns(self) -> list[str]:
-        """The requested names as the server gets them."""
+        """The requested names and patterns, as sent to the server."""
         return [request.text for request in self._requests]
 
     @property
     def root(self) -> Path:
-        """Nothing is written outside of it."""
+        """The directory outside of which nothing is written."""
         return self.directory if self.destination is None else self.destination.parent
 
     def respell(self, message: str) -> bool:
-        """Ask for a name that the server did not find in its other Unicode form.
+        """Replace the name that the server did not find by another Unicode form of it.
 
-        `é` is one character or two, and the server compares bytes.  Returns whether
-        there is a form that was not tried.
+        `é` may be one code point or two, and the server compares names as bytes.
+        Returns whether there was a form that has not been tried.
         """
         for index, request in enumerate(self._requests):
             if f"There is no '{request.text}' in job" in message and (
@@ -93,9 +96,9 @@ class Download:
         return False
 
     def place(self, name: PurePosixPath) -> Path:
-        """Where a member of the archive is written.
+        """Return the local path for a member of the archive.
 
-        Raises DownloadFailed if it was not requested.
+        Raises DownloadFailed if the member was not requested.
         """
         requested = self._requested_part(name)
         if self.destination is not None:
@@ -110,7 +113,7 @@ class Download:
         return self.directory / _local(name)
 
     def _requested_part(self, name: PurePosixPath) -> PurePosixPath:
-        """The requested file or directory that this member is, or is in."""
+        """Return the requested file or directory that contains this member."""
         parts = [part for one in self._requests if (part := one.matched_part(name))]
         if not parts:
             raise DownloadFailed(
@@ -120,7 +123,7 @@ class Download:
         return max(parts, key=lambda part: len(part.parts))
 
     def place_checked(self, name: PurePosixPath) -> Path:
-        """As `place`, but refuses what is in a directory unless `recursive`."""
+        """Like `place`, but raise DownloadFailed for a directory unless `recursive`."""
         if not self.recursive and (requested := self._requested_part(name)) != name:
             raise DownloadFailed(f"'{printable(requested)}' is a directory")
         return self.place(name)
@@ -131,7 +134,11 @@ def _local(name: PurePosixPath) -> Path:
 
 
 class Unpacking:
-    """Extracts the files of one job in a thread while the stream arrives."""
+    """Extracts the files of one job in a thread, while the stream arrives.
+
+    A thread is needed because the transport pushes data into `put`, while the tar
+    reader pulls it.
+    """
 
     def __init__(self, download: Download) -> None:
         self._feed = Feed()
@@ -149,26 +156,27 @@ class Unpacking:
         except BaseException as error:
             self._error = error
         finally:
-            # From here on `put` discards its data: nobody waits for this thread.
+            # Closing makes `put` discard further data.  Otherwise it would block the
+            # receiving thread once the pipe is full, since nothing reads it any more.
             self._feed.close()
 
     @property
     def files(self) -> list[Path]:
-        """Files written so far."""
+        """The files written so far."""
         return [*self._unpacker.written.values()]
 
     @property
     def left_out(self) -> list[str]:
-        """Why links and pipes were skipped."""
+        """One message for each link or pipe that was skipped."""
         return self._unpacker.left_out
 
     @property
     def has_failed(self) -> bool:
-        """Whether the rest of the stream is of no use."""
+        """Whether the extraction has failed: further data is useless."""
         return self._error is not None
 
     def finish(self) -> None:
-        """End the stream.  Raises the error that ended the extraction."""
+        """End the stream; raises the error of the extraction, if it failed."""
         self._feed.put(b"")
         self._thread.join()
         if self._error is not None:
@@ -176,7 +184,7 @@ class Unpacking:
 
 
 class Receiver:
-    """Sink for the server's `download` reply; keeps the outcome of each job."""
+    """Sink for the server's `download` reply; collects the outcome of each job."""
 
     def __init__(
         self,
@@ -186,7 +194,7 @@ class Receiver:
         self.marker = make_marker()
         self.done: dict[str, Downloaded] = {}
         self.has_respelled = False
-        """Whether a name has to be asked for again in another form."""
+        """Whether a name has to be requested again in another Unicode form."""
         self._downloads = downloads
         self._progress = progress
         self._splitter = MarkerSplitter(self.marker, self._begin, self._content)
@@ -198,17 +206,17 @@ class Receiver:
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments of the server's `download`."""
+        """The arguments for the server's `download`."""
         words = [self.marker]
         for job_id, download in self._downloads.items():
             words += [job_id, str(len(download.patterns)), *download.patterns]
         return words
 
     def take(self, data: bytes) -> None:
-        """The transport's sink.
+        """Take data of the reply; this is the transport's sink.
 
-        Raises DownloadAborted once a job has failed for good: what follows of it would
-        be received for nothing, and need never end.
+        Raises DownloadAborted once the extraction of a job has failed.  The rest of
+        that job's data is useless, and a malicious server could send it without end.
         """
         self._splitter(data)
         if self._progress is not None:
@@ -234,13 +242,14 @@ class Receiver:
         elif self._unpacking is not None:
             self._unpacking.put(data)
             if self._unpacking.has_failed:
-                # The error of the extraction is the outcome, as if the job had ended.
+                # `finish` takes the error of the extraction as the job's outcome; it
+                # records one only if there is a status.
                 self._status = 0
                 self.finish()
                 raise DownloadAborted
 
     def finish(self) -> None:
-        """End the current job, and keep its outcome."""
+        """Finish the current job, and record its outcome."""
         unpacking, self._unpacking = self._unpacking, None
         status, self._status = self._status, None
         message, self._message = self._message, b""
@@ -252,7 +261,8 @@ class Receiver:
         except Error as failure:
             error = failure
         if status:
-            # The server knows better than the extraction why its archive is cut off.
+            # The server's error replaces that of the extraction, which only knows that
+            # the archive is incomplete.
             text = message.decode("utf-8", "surrogateescape").strip()
             if status == 22 and self._downloads[self._job_id].respell(text):
                 self.has_respelled = True
@@ -271,9 +281,9 @@ def receive_all(
     request: Callable[[Receiver], object],
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Request the jobs that are not in `done` until all of them are.
+    """Request jobs until `done` has the outcome of each.
 
-    `request(receiver)` asks for `receiver.arguments` and gives the reply to
+    `request(receiver)` sends `receiver.arguments` and passes the reply to
     `receiver.take`.
     """
     while left := {one: downloads[one] for one in downloads if one not in done}:

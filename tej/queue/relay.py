@@ -1,11 +1,12 @@
-"""Relay: processes forked from this one use its connections to the servers.
+"""Relay: forked processes use the server connections of their parent process.
 
-A forked process cannot use an SSH connection of its parent, and a login per process is
-slow and noticed by servers.  So each fork leaves a socket between the two processes.
-Through it the child asks its parent to run programs on a server and to wait for jobs;
-the parent waits for the jobs of all its children with one request.
+A forked process cannot use its parent's SSH connection directly, since two processes
+would use one encrypted stream.  One login per process would be slow, and many servers
+limit the rate of logins.  Therefore each fork creates a pair of connected sockets, over
+which the child asks its parent to run programs on a server and to wait for jobs.  The
+parent waits for the jobs of all its children in one request.
 
-Without fork (Windows, the start method "spawn") processes connect by themselves.
+A process that is not forked (Windows, start method "spawn") makes its own connections.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ from tej.queue.watcher import TICK, Watcher
 from tej.transport import Completed, Sink, Transport
 
 Address = tuple[Any, ...]
-"""Whatever `OpenQueue` takes; it is pickled."""
+"""Argument of `OpenQueue`; it is pickled, and sent to the parent."""
 OpenQueue = Callable[[Address], RemoteQueue]
 
 
 class _Process:
-    """What this process knows about its parent and its children."""
+    """The sockets of this process to its parent and to its children."""
 
     def __init__(self) -> None:
         self.open_queue: OpenQueue | None = None
         self.to_parent: socket.socket | None = None
         self.to_children: set[socket.socket] = set()
-        # The two ends for a fork under way.  fork() calls the hooks in one thread.
+        # The socket pair of a fork in progress.  Thread-local, since several threads
+        # may fork at once, and all hooks of one fork run in the forking thread.
         self.forking = threading.local()
 
 
@@ -46,9 +48,10 @@ _process = _Process()
 
 
 def serve_children(open_queue: OpenQueue) -> None:
-    """Let processes that are forked from now on use the queues of this one.
+    """Let processes that are forked from now on use the queues of this process.
 
-    Does nothing in a process that uses those of its parent: its children do so, too.
+    Does nothing in a process that itself uses the queues of its parent: its children
+    inherit its socket to that parent.
     """
     if _process.to_parent is None:
         _process.open_queue = open_queue
@@ -69,7 +72,8 @@ def _after_fork_in_parent() -> None:
     if ends is None:
         return
     mine, childs = ends
-    # While the parent had the child's end open, it would not see the child exit.
+    # If the parent kept the child's end open, it would never read end-of-file when the
+    # child exits.
     childs.close()
     _process.to_children.add(mine)
     threading.Thread(target=_serve, args=(mine,), name="tej relay", daemon=True).start()
@@ -77,7 +81,8 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     ends = _process.forking.__dict__.pop("ends", None)
-    # Siblings would not see the parent exit while this process held its ends.
+    # The parent's ends for other children are inherited.  If this process kept them
+    # open, those children would not read end-of-file when the parent exits.
     for other in _process.to_children:
         other.close()
     _process.to_children = set()
@@ -99,7 +104,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _serve(child: socket.socket) -> None:
-    """Accept the requests of one child; each brings a socket of its own."""
+    """Accept the requests of one child; each request brings its own socket."""
     try:
         while True:
             _, descriptors, _, _ = socket.recv_fds(child, 1, 1)
@@ -155,7 +160,8 @@ def _wait(
     seconds: float | None,
 ) -> None:
     def check_child() -> None:
-        # The child sends nothing more: if there is something, it is the end of file.
+        # The child sends nothing after its request, so anything to read is end-of-file:
+        # the child has stopped waiting or has exited.
         if connection.poll():
             raise EOFError
 
@@ -166,10 +172,11 @@ def _wait(
 
 @contextmanager
 def _hanging_up(connection: Connection) -> Iterator[None]:
-    """Finally let the other process, and threads of this one, see the end of file.
+    """Shut the socket down at the end of the context.
 
-    The descriptor is closed only with the last reference: closed at once, its number
-    could be taken by another file while a thread still reads from it.
+    The other process and the threads of this process then read end-of-file.  The
+    descriptor itself stays open until the last reference is gone.  If it were closed
+    here, the system could reuse its number while a thread still reads from it.
     """
     try:
         yield
@@ -210,7 +217,7 @@ def _request(*words: object) -> Connection:
 def _replies(
     connection: Connection, on_tick: Callable[[], object] | None = None
 ) -> Iterator[Any]:
-    """The data that the parent sends; raises the error that it sends."""
+    """Yield the data that the parent sends; raises the error that the parent sends."""
     due = 0.0
     while True:
         if on_tick is not None and time.monotonic() >= due:
@@ -230,7 +237,7 @@ def _replies(
 
 
 def _parent_gone() -> Error:
-    # Not a ConnectionFailed: repeating the request cannot help.
+    # Not a ConnectionFailed, which would be retried: the parent does not come back.
     return Error(
         "The parent process, whose connection to the server this process used, has "
         "ended; the jobs continue to run"
@@ -254,7 +261,8 @@ class RelayTransport(Transport):
         def send() -> None:
             try:
                 for data in filter(None, stdin):
-                    # The parent hangs up when the program ends before its input.
+                    # The parent closes the socket if the program finishes without
+                    # reading all of its input, which is no error.
                     with suppress(OSError):
                         connection.send_bytes(data)
             except BaseException as error:
@@ -275,7 +283,7 @@ class RelayTransport(Transport):
         return Completed(done.status, b"".join(output), done.stderr)
 
     def close(self) -> None:
-        """The connection belongs to the parent and stays open."""
+        """Do nothing: the connection belongs to the parent, and stays open."""
 
 
 class RelayWatcher(Watcher):
@@ -291,7 +299,7 @@ class RelayWatcher(Watcher):
         deadline: float | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus | None]]:
-        """See `Watcher.ends`."""
+        """Yield each job with its final status; see `Watcher.ends`."""
         seconds = None if deadline is None else max(0, deadline - time.monotonic())
         connection = _request("wait", self._address, list(job_ids), seconds)
         with _hanging_up(connection):
@@ -299,7 +307,7 @@ class RelayWatcher(Watcher):
 
 
 def relay_queue(queue: RemoteQueue, address: Address) -> RemoteQueue:
-    """Let a new queue use the connection that the parent has for `address`."""
+    """Make a new queue use the parent's connection for `address`; returns the queue."""
     queue.transport = queue.connection.transport = RelayTransport(address)
     queue.watcher = RelayWatcher(queue, address)
     return queue

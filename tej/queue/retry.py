@@ -16,15 +16,16 @@ logger = logging.getLogger("tej")
 Result = TypeVar("Result")
 
 STABLE = 60.0
-"""Seconds of traffic after which a lost connection had been a working one."""
+"""Seconds of traffic after which a lost connection counts as one that had worked."""
 
 
 @dataclass(frozen=True)
 class Retries:
-    """Number of attempts per request, and the pauses between them.
+    """Number of attempts per request, and the pauses between them (backoff).
 
-    The pauses double from `first` to at most `longest` seconds.  Each is multiplied by
-    a random number between 0.5 and 1, so that many clients do not return at once.
+    The pauses double from `first` to at most `longest` seconds.  Each pause is
+    multiplied by a random number between 0.5 and 1 (jitter), so that many clients do
+    not retry at the same moment.
     """
 
     limit: int = 4
@@ -32,7 +33,7 @@ class Retries:
     longest: float = 30.0
 
     def pause(self, tries: int) -> None:
-        """Sleep before the next attempt, after `tries` failures in a row."""
+        """Sleep before the next attempt, after `tries` consecutive failures."""
         seconds = min(self.longest, self.first * 2 ** (tries - 1))
         time.sleep(seconds * random.uniform(0.5, 1))
 
@@ -45,10 +46,12 @@ def with_retries(
 ) -> Result:
     """Call `attempt(failures)` until it returns or raises a permanent error.
 
-    Only for requests that may be repeated safely, or that recognize their own earlier
-    attempt.  Raises ConnectionFailed after `retries.limit` failures in a row, unless
-    `patient()` is true; at once for a wrong name or port, unless the server was
-    `reached()` before.
+    Use this only for requests that may safely be repeated, or that recognize their own
+    earlier attempt.  Returns the value of `attempt`.
+
+    Raises ConnectionFailed after `retries.limit` consecutive failures, unless
+    `patient()` is true.  An error that a retry cannot cure, such as an unknown host, is
+    raised at once, unless `patient()` is true or the server was `reached()` before.
     """
     failures = 0
     while True:
@@ -59,8 +62,9 @@ def with_retries(
         except ConnectionFailed as error:
             if error.permanent and not (reached() or patient()):
                 raise
-            # Traffic, not time: a server that accepts requests and then says nothing
-            # uses up a long timeout with each of them, and must not be asked for ever.
+            # A connection that carried data for long enough resets the counter.  The
+            # elapsed time would not do: a server that accepts requests and then sends
+            # nothing would use up a long timeout each time, and be retried forever.
             if error.lasted > STABLE:
                 failures = 0
             failures += 1

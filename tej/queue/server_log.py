@@ -1,4 +1,4 @@
-"""Log of the server's standard error."""
+"""Logging of the standard error of programs on the server (logger `tej.server`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import logging
 class ServerLogger:
     """Collects the standard error of one program on the server, and logs it.
 
-    To show the text elsewhere, override `message`, and return the subclass from
-    `RemoteQueue.server_logger`.
+    To show the text elsewhere, override `message` in a subclass, and return an instance
+    of the subclass from `RemoteQueue.server_logger`.
     """
 
     logger = logging.getLogger("tej.server")
@@ -22,12 +22,12 @@ class ServerLogger:
         self.data.append(data)
 
     def done(self) -> None:
-        """End of the stream: pass the text to `message`."""
+        """Pass the text to `message`; called at the end of the stream."""
         text = b"".join(self.data).decode("utf-8", "replace").rstrip()
         self.data = []
         if text:
             self.message(text)
 
     def message(self, data: str) -> None:
-        """Log the text at level INFO to `tej.server`."""
+        """Log the text to `tej.server`, at level INFO."""
         self.logger.info(data)

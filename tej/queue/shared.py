@@ -1,4 +1,4 @@
-"""Cache of queues: one connection per destination, queue and options in a process."""
+"""Cache of `RemoteQueue` objects: callers with equal arguments share a connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tej.queue.remote import RemoteQueue
 _queues: dict[Hashable, RemoteQueue] = {}
 _lock = threading.Lock()
 _relay: ModuleType | None = None
-"""tej.queue.relay, once `share_with_children` was called."""
+"""Module tej.queue.relay; None until `share_with_children` is called."""
 
 
 def shared_queue(
@@ -24,12 +24,12 @@ def shared_queue(
     queue: str | PurePosixPath = DEFAULT_TEJ_DIR,
     **options: Any,  # noqa: ANN401 (those of RemoteQueue)
 ) -> RemoteQueue:
-    """The `RemoteQueue` for these arguments: the existing one, or a new one.
+    """Return the `RemoteQueue` for these arguments, created on the first call.
 
-    All callers with equal arguments share one queue, and so one connection; another
-    password, key or option is another queue.  `options` are those of `RemoteQueue`;
-    they have to be hashable, lists and dictionaries excepted.  Threads may call this at
-    the same time, and forked children, too.
+    All callers in a process with equal arguments share one queue, and so one
+    connection.  A different password, key or other option makes a different queue.
+    `options` are those of `RemoteQueue`; each must be hashable, or be a collection.
+    This function may be called from several threads, and in forked children.
     """
     identity = (_freeze(destination), str(queue), _freeze(options))
     with _lock:
@@ -43,13 +43,13 @@ def shared_queue(
 
 
 def share_with_children() -> None:
-    """Let processes that are forked from now on use the shared queues of this one.
+    """Let processes that are forked from now on use this process's connections.
 
-    In them, `shared_queue` returns queues without a connection of their own.  The
-    arguments have to be picklable.
+    In such a child, `shared_queue` returns a queue that sends its requests through the
+    parent.  The arguments of `shared_queue` must be picklable there.
     """
     global _relay
-    # Imported here: few programs fork, and it takes a while.
+    # Imported here because the import is slow and few programs need it.
     from tej.queue import relay
 
     _relay = relay
@@ -59,7 +59,7 @@ def share_with_children() -> None:
 
 
 def close_shared_queues() -> None:
-    """Close the connections of all shared queues, and forget the queues."""
+    """Close the connections of all shared queues, and empty the cache."""
     with _lock:
         closing = list(_queues.values())
         _queues.clear()
@@ -79,10 +79,12 @@ def _freeze(value: object) -> Hashable:
 
 
 def _after_fork_in_child() -> None:
-    # Another thread of the parent may have held the lock, and does not exist here.
+    # A thread of the parent may have held the lock during the fork.  That thread does
+    # not exist in the child, so nothing would ever release the lock.
     global _lock
     _lock = threading.Lock()
-    # The queues would connect by themselves; made again, they may use the parent's.
+    # Inherited queues would open their own connections.  Queues that are created again
+    # can use the parent's.
     _queues.clear()
 
 

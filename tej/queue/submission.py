@@ -1,4 +1,4 @@
-"""Submission: uploads jobs in batches, or finds those that the queue has already."""
+"""Submission of jobs in batches: uploads new jobs, and finds existing ones."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tej.wire.stream import Dialogue, LastAnswer
 
 BATCH_JOBS = 100
 BATCH_BYTES = 256 * 1024 * 1024
-"""Limits of one upload; a larger job is sent alone."""
+"""Limits of one upload; a larger job is uploaded alone."""
 
 logger = logging.getLogger("tej")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one submission."""
+    """The outcome of the submission of one job."""
 
     job_id: str
     status: JobStatus | None = None
-    """As of the submission; None if it failed."""
+    """Status right after the submission; None if the submission failed."""
     is_new: bool = False
-    """Whether this submission started the job."""
+    """Whether this submission started the job, rather than finding it."""
     error: Error | None = None
 
 
@@ -51,15 +51,16 @@ class Submission:
         self._mode = mode
         self._progress = progress
         self._begun = False
-        """Whether a batch was sent."""
+        """Whether a batch has been sent."""
         self._error: Error | None = None
-        """The error that ended a later batch."""
+        """Error of a batch after the first; no further batch is sent then."""
 
     def send_all(self, works: Iterable[Work | Outcome]) -> Iterator[Outcome]:
         """Send any number of jobs in batches; yields the outcomes in the same order.
 
-        Raises the error of the first batch.  That of a later batch becomes the outcome
-        of its jobs and of all that follow, since earlier jobs have been started.
+        Raises the error of the first batch.  The error of a later batch becomes the
+        outcome of its jobs and of all further jobs.  It is not raised, because the
+        caller needs the outcomes of the jobs that have been started.
         """
         batch: list[Work] = []
         for work in works:
@@ -96,9 +97,10 @@ class Submission:
     def send(self, works: Sequence[Work]) -> list[Outcome]:
         """Send some jobs in one request.
 
-        A job whose files have changed since they were read is refused; the others are
-        sent again without it.  After a lost connection the request is repeated: the
-        token of each job shows the server what an earlier attempt has done.
+        If the files of a job have changed since they were read, its outcome is an
+        InvalidJobDirectory, and the other jobs are sent again without it.  After a lost
+        connection the request is repeated.  The token of each job lets the server
+        recognize a job that an earlier attempt has submitted.
         """
         refused: dict[str, Error] = {}
         answer = Answer()
@@ -120,7 +122,7 @@ class Submission:
         ]
 
     def _prepare(self, works: Sequence[Work]) -> None:
-        """Compute what is needed to ask for objects, if that may happen."""
+        """Compute the object names of large uploads, to ask which are missing."""
         if sum(work.size for work in works) >= WORTH_ASKING:
             for work in works:
                 work.prepare_plan(huge=self._mode != "submit" or len(works) > 1)
@@ -137,7 +139,8 @@ class Submission:
                 return LastAnswer(self._pack_missing(wanted, missing, sparse))
             _report_left_out(wanted)
             if sum(work.size for work in wanted) < WORTH_ASKING:
-                # busybox's tar reads to the end of its input, not of the archive.
+                # LastAnswer closes stdin: busybox's tar reads to the end of its input,
+                # not only to the end of the archive.
                 pieces = self._pack(wanted, sparse)
                 return LastAnswer(itertools.chain([b"tar\n"], pieces))
             names = dict.fromkeys(name for work in wanted for name in work.plan.objects)
@@ -163,7 +166,7 @@ class Submission:
     def _pack_missing(
         self, works: Sequence[Work], missing: Collection[str], sparse: bool
     ) -> Iterator[bytes]:
-        """The objects that the server lacks, followed by the jobs."""
+        """Yield the archive: the objects that the server lacks, then the jobs."""
         lacking = {
             name: stored
             for work in works
@@ -216,9 +219,10 @@ class Submission:
 def _find_changed(
     works: Sequence[Work], error: InvalidJobDirectory
 ) -> dict[str, Error]:
-    """The works of an upload that failed with this error whose files have changed.
+    """Return the jobs whose files have changed, with an error for each.
 
-    All are looked at: a generator may have changed many, and each upload finds one.
+    `error` is that of the failed upload, which reports only the first changed job.  All
+    jobs are checked here, so that one more upload is enough even if many have changed.
     """
     if len(works) > 1:
         found = {work.token: work.find_change() for work in works}
@@ -228,7 +232,7 @@ def _find_changed(
 
 
 def _report_left_out(works: Iterable[Work]) -> None:
-    """Log once per upload which files of tools are not sent, and their size."""
+    """Log one warning with the files of tools that are not sent, and their size."""
     left_out = [path for work in works for path in work.left_out]
     if left_out:
         names = sorted({path.name for path in left_out})
@@ -257,7 +261,7 @@ def submit_one(
     spec: JobSpec,
     progress: Callable[[int], object] | None = None,
 ) -> Outcome:
-    """Submit one job, or find it; raises the error in its outcome."""
+    """Submit one job, or find it; raises the error if it could not be submitted."""
     signed = mode != "submit"
     work = Work(spec, connection.user, submitter(), signed=signed)
     (outcome,) = Submission(connection, mode, progress).send([work])
@@ -276,8 +280,9 @@ def submit_all(
 
     def read(spec: JobSpec) -> Work | Outcome:
         try:
-            # Signed in any mode: the directory may change before its batch is sent, as
-            # with a generator that rewrites one directory for each spec.
+            # Signed in every mode, so that a changed file is noticed: `specs` may be a
+            # generator that rewrites one directory for each spec, and the batch is sent
+            # only after several specs.
             return Work(spec, connection.user, submitter(), signed=True)
         except (InvalidJobDirectory, InvalidJobId) as error:
             return Outcome(spec.job_id or "", error=error)

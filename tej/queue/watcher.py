@@ -1,7 +1,7 @@
 """Waiting for jobs: one `wait` request per queue serves all waiting threads.
 
-The server's `wait` command reports each job as it ends.  The request is restarted with
-all ids when a thread waits for another job, and after a lost connection.
+The server's `wait` command reports each job when it ends.  The request is restarted
+with all ids when a thread starts to wait for another job, and after a lost connection.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from tej.wire.protocol import Outdated
 logger = logging.getLogger("tej")
 
 GATHER = 0.05
-"""Seconds to collect the ids of several threads before a request is sent."""
+"""Seconds in which the ids of several threads are collected for one request."""
 
 TICK = 1.0
-"""Seconds between two calls of `on_tick`, and the longest uninterruptible sleep."""
+"""Seconds between two calls of `on_tick`; also the longest uninterruptible wait."""
 
 
 class _Waiter:
-    """One call that waits for some jobs, and the ends not delivered to it yet."""
+    """A call that waits for some jobs, with the ends not yet delivered to it."""
 
     def __init__(self, job_ids: Iterable[str]) -> None:
         self.pending = set(job_ids)
@@ -44,11 +44,11 @@ class _Waiter:
 
 
 class Watcher:
-    """Waits for the ends of jobs in one queue; shared by all threads.
+    """Waits for jobs in one queue; shared by all threads.
 
-    One background thread runs the `wait` request as long as a waiter is registered.
-    That thread does not exist in a forked child, which therefore starts with its own
-    lock and without its parent's waiters.
+    One background thread sends the `wait` request as long as a waiter is registered.
+    A forked child does not have that thread, and may have inherited a locked lock.  It
+    therefore starts again with a new lock and without waiters (`_reset`).
     """
 
     def __init__(self, connection: QueueConnection) -> None:
@@ -57,7 +57,7 @@ class Watcher:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        """The process that the thread and the lock belong to."""
+        """Id of the process that the thread and the lock belong to."""
         self._changed = threading.Condition()
         self._waiters: list[_Waiter] = []
         self._thread: threading.Thread | None = None
@@ -70,7 +70,7 @@ class Watcher:
         timeout: float | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus]]:
-        """Ids and final statuses as jobs end; see `RemoteQueue.as_completed`."""
+        """Yield ids and final statuses; see `RemoteQueue.as_completed`."""
         ids = check_job_ids(job_ids)
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
@@ -81,7 +81,7 @@ class Watcher:
                 raise self._connection.job_not_found(job_id)
             del pending[job_id]
             yield job_id, status
-        # A short timeout may be over before the server was asked at all.
+        # A short timeout may expire before the first reply: ask once more.
         for job_id, status in get_statuses(self._connection, pending).items():
             if status is None:
                 raise self._connection.job_not_found(job_id)
@@ -98,10 +98,11 @@ class Watcher:
         deadline: float | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus | None]]:
-        """Each job with its final status as it ends; None if it does not exist.
+        """Yield each job with its final status when it ends.
 
-        Ends silently at `deadline` (`time.monotonic`).  Survives lost connections;
-        raises permanent errors, and whatever `on_tick` raises.
+        The status is None if the job does not exist.  Returns without an error at
+        `deadline` (a value of `time.monotonic`).  The wait continues after a lost
+        connection.  Raises permanent errors, and any exception of `on_tick`.
         """
         if self._pid != os.getpid():
             self._reset()
@@ -118,7 +119,8 @@ class Watcher:
                         left = None if deadline is None else deadline - time.monotonic()
                         if left is not None and left <= 0:
                             return
-                        # Python handles Ctrl-C only between two waits.
+                        # A timed wait, since Python handles Ctrl-C only between two
+                        # waits, and because of `on_tick`.
                         self._changed.wait(TICK if left is None else min(left, TICK))
                     ended, waiter.ended = waiter.ended, []
                     if not ended and waiter.error:
@@ -145,7 +147,7 @@ class Watcher:
                 self._stop.set()
 
     def _watch(self) -> None:
-        """The background thread: repeats the request while there are waiters."""
+        """Repeat the request while there are waiters; runs in the background thread."""
         tries = 0
         while True:
             time.sleep(GATHER)
@@ -166,7 +168,7 @@ class Watcher:
                 retries = self._connection.retries
                 hopeless = error.permanent or tries >= retries.limit
                 if hopeless and not self._connection.reached:
-                    # A server that never answered may be a misspelled name.
+                    # The server has never replied: its name may be misspelled.
                     self._fail(error)
                 else:
                     retries.pause(tries)
@@ -182,7 +184,8 @@ class Watcher:
             if data:
                 self._connection.reached = True
             else:
-                # The request may be repeated after an upgrade of the scripts.
+                # The end of a reply.  The request may be repeated after an upgrade of
+                # the scripts, and then needs a new splitter.
                 splitter = WordSplitter()
                 self._stop.set()
                 return
@@ -202,7 +205,8 @@ class Watcher:
 
     def _tell(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:
-            # The server reports a job once: a later waiter needs a new request.
+            # A request reports each job once, so a later waiter for this job needs a
+            # new request.
             self._asked.discard(job_id)
             for waiter in self._waiters:
                 if job_id in waiter.pending:
@@ -219,7 +223,7 @@ class Watcher:
 
 
 def timed_out(timeout: float, pending: Iterable[str], total: int) -> WaitTimeout:
-    """The error for jobs that have not ended in time."""
+    """Return the error for jobs that have not ended in time."""
     ids = list(pending)
     shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
     return WaitTimeout(

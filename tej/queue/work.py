@@ -1,4 +1,4 @@
-"""A job read from its directory and ready to be uploaded."""
+"""Job to upload: a `JobSpec` with the content of its directory, id and signature."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tej.wire.records import SCRIPT_SHOWN, make_spec
 
 
 class Work:
-    """A `JobSpec` whose directory has been listed, and read if it is `signed`.
+    """A `JobSpec` whose directory has been listed.
 
-    Raises InvalidJobDirectory for everything that is wrong with the directory.  Files
-    that have been read are compared when they are sent, so that the content sent is the
-    content of the signature.
+    If it is `signed`, all files are also read, to compute the signature.  Each file is
+    compared when it is sent, so that the content sent is the content of the signature.
+    Raises InvalidJobDirectory if the directory cannot be submitted, and InvalidJobId.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class Work:
         self.folder = Path(spec.directory)
         self.submitter = submitter
         self.token = secrets.token_hex(16)
-        """Shows the server that a second attempt is the same submission."""
+        """Random token by which the server recognizes a repeated submission."""
         self.left_out: list[Path] = []
-        """Files and folders of tools, which are not sent."""
+        """Files and folders of development tools, which are not sent."""
         self.signature: str | None = None
         check_environment(spec.environment)
         try:
@@ -68,23 +68,23 @@ class Work:
 
     @cached_property
     def name(self) -> str:
-        """The name for people."""
+        """The readable name: that of the spec, or else the directory's."""
         if self.spec.name is not None:
             return self.spec.name
         return self.folder.resolve().name
 
     @property
     def size(self) -> int:
-        """Bytes of its files."""
+        """Total size of the files in bytes."""
         return sum(entry.size for entry in self.entries if entry.is_file)
 
     @property
     def is_sparse(self) -> bool:
-        """Whether some of its files have holes."""
+        """Whether some of the files are sparse: have holes worth not sending."""
         return any(map(is_sparse, self.entries))
 
     def find_change(self) -> InvalidJobDirectory | None:
-        """The first entry that is not what it was when it was read."""
+        """Return the error for the first entry that has changed since it was read."""
         try:
             for entry in self.entries:
                 check_unchanged(entry)
@@ -93,9 +93,10 @@ class Work:
         return None
 
     def prepare_plan(self, *, huge: bool) -> None:
-        """Read the large files to know their objects; those above HUGE only if `huge`.
+        """Read the large files, whose objects are named by their content.
 
-        For work that is signed, all files have been read already.
+        Files of HUGE bytes or more are read only if `huge` is set.  If the job is
+        signed, all files have been read already.
         """
         limit = math.inf if huge else HUGE
         chosen = [one for one in self.entries if LARGE <= one.size < limit]
@@ -104,11 +105,14 @@ class Work:
 
     @cached_property
     def plan(self) -> Plan:
-        """How its files are composed of objects."""
+        """How the files are composed of objects of the content store."""
         return plan(self.entries, self.command.script)
 
     def parcel(self, *, from_objects: bool = False) -> Parcel:
-        """The job to be packed: with all of its files, or only those not in objects."""
+        """Return the job for the archive.
+
+        It has all files, or with `from_objects` only the files that are not in objects.
+        """
         entries = self.plan.inline if from_objects else self.entries
 
         def last(sent: list[Entry]) -> list[TextMember]:
@@ -127,7 +131,8 @@ class Work:
         if self.signature is not None:
             digest = self.signature
         else:
-            # Signed while it was sent: every file has been read just once.
+            # `sent` has the digests computed during the upload, so that each file is
+            # read only once.
             stored = self.plan.stored if from_objects else []
             digest = compute(self.command, [*sent, *stored], self.spec.environment)
         facts = {
@@ -146,7 +151,10 @@ class Work:
         )
 
     def _resources(self) -> str:
-        """The file `resources`; `script` has the directives for the scheduler."""
+        """Return the content of the file `resources`.
+
+        The line `script` names the file that may hold directives for the scheduler.
+        """
         lines = list((self.spec.resources or Resources()).lines())
         lines.append(f"default_name={make_job_name(self.name)}")
         script = self.command.script or self._script_in_command()
@@ -155,7 +163,7 @@ class Work:
         return "".join(f"{line}\n" for line in lines)
 
     def _script_in_command(self) -> str | None:
-        """The file of the job that a command such as `sh start.sh 3` runs."""
+        """Return the job's file that a command such as `sh start.sh 3` runs, if any."""
         try:
             words = shlex.split(self.command.text)
         except ValueError:

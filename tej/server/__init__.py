@@ -1,1 +1,1 @@
-"""The scripts that run on the server, and how to find them."""
+"""Scripts that run on the server; `scripts.py` reads them for upload."""

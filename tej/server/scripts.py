@@ -1,8 +1,8 @@
-"""Server scripts: which files are sent or installed, and the digest that names a set.
+"""Server scripts: reads the shell scripts to send or install, and finds runtimes.
 
-The scripts are data files beside this module: the shell of every command, and a folder
-in `runtimes/` for each runtime.  Third-party runtimes are folders given by their path,
-or by an entry point in the group `tej.runtimes`; docs/runtimes.md describes them.
+The scripts are data files beside this module: one for each command, and a folder in
+`runtimes/` for each runtime.  A third-party runtime is a folder given by its path, or
+by an entry point in the group `tej.runtimes`; see docs/runtimes.md.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ BUILT_IN = ("default", "pbs", "sge", "slurm")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 
-# Sent with a program; all other scripts are installed.
+# These scripts are sent with a program; all others are installed in the queue.
 _SENT = frozenset({"bootstrap.sh", "trust.sh", "install.sh", "setup.sh", "doctor.sh"})
 
 
 @dataclass(frozen=True)
 class Scripts:
-    """A set of scripts to install on a server, by their path in its directory."""
+    """A set of scripts to install on a server: their texts, by relative path."""
 
     files: dict[str, str]
     digest: str
-    """The name of this set; a queue's `version` says which set it uses."""
+    """Hash of the set; the file `version` of a queue has that of its scripts."""
 
 
 @lru_cache(maxsize=1)
 def built_in() -> Scripts:
-    """All scripts that tej installs, with its own runtimes."""
+    """Return all scripts that tej installs, including the built-in runtimes."""
     files = {
         path: text for path, text in _read_all(_FOLDER).items() if path not in _SENT
     }
@@ -44,10 +44,11 @@ def built_in() -> Scripts:
 
 
 def find_runtime(wanted: str) -> tuple[str, Scripts]:
-    """The name of a runtime on the server, and the scripts with it among them.
+    """Return the name of a runtime on the server, and the scripts that include it.
 
-    `wanted` is one that comes with tej, `auto`, a folder, or an entry point's name.
-    Raises ValueError if it is none of these.
+    `wanted` is the name of a built-in runtime, `auto`, the path of a folder, or the
+    name of an entry point.  Raises ValueError if it is none of these, or if the name of
+    the folder is not allowed.
     """
     if wanted in ("auto", *BUILT_IN):
         return wanted, built_in()
@@ -57,7 +58,8 @@ def find_runtime(wanted: str) -> tuple[str, Scripts]:
         raise ValueError(f"A runtime cannot be called {name!r}: rename its folder")
     own = {f"runtimes/{name}/{path}": text for path, text in _read_all(folder).items()}
     core = built_in()
-    # The server takes what is before the dot for the scripts that all clients bring.
+    # A client without this runtime has only the digest before the dot.  The server
+    # accepts it as well, since the core scripts are the same.
     return name, Scripts({**core.files, **own}, f"{core.digest}.{_digest(own)}")
 
 
@@ -86,7 +88,7 @@ def _digest(files: dict[str, str]) -> str:
 
 
 def sent_script(name: str) -> str:
-    """A script that is sent with a program, without its comments and blank lines."""
+    """Return a script to send with a program, without comments and blank lines."""
     lines = (line.strip() for line in _read(_FOLDER / name).splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("#"))
 
