@@ -1,36 +1,39 @@
-# Submission, kill and end of jobs under a scheduler.  The `runtime.sh` of a scheduler
+# Submission and kill of jobs under a scheduler. The `runtime.sh` of each scheduler
 # sources this file and defines the functions below; docs/runtimes.md describes them.
 # shellcheck shell=sh
 #
-#   scheduler_here [auto]     0 it answers, 1 it is not installed, 2 and words: it does not
-#                             answer; `auto`: no user has named this runtime
-#   scheduler_options         options=arguments for $job's resources; or `why` and 1
-#   scheduler_submit NAME     submit $job/batch with $options; prints the id
-#   scheduler_list [ID...]    print those jobs, maybe more, or all: ID|STATE|NAME|WORDS; 0 if it
-#                             answered.  STATE: queued, running, stopped (suspended), over, or, if
-#                             it is known how: ended (by itself), limit, cut (node failure,
-#                             preemption, ...), cancelled; or unknown, silent
-#   scheduler_listed_all [ID] 0 if a job that is not in the answer is unknown to the scheduler
-#   scheduler_term ID         SIGTERM to all of the job; 1 if that cannot be had
-#   scheduler_cancel ID       remove it from the queue, or end it; 1 if that failed
-#   scheduler_history ID      print STATE|WORDS of a job that is not listed any more
-#   scheduler_own_id          own_id=the id of the job that this runs in
+#   scheduler_here [auto]     returns 0 if the scheduler answers, 1 if it is not installed; 2,
+#                             with a message, if it does not answer. `auto`: the user has not
+#                             named this runtime
+#   scheduler_options         set options to the arguments for $job's resources; or set why and
+#                             return 1
+#   scheduler_submit NAME     submit $job/batch with $options; print the scheduler's id
+#   scheduler_list [ID...]    print ID|STATE|NAME|WORDS for these jobs (more are allowed), or
+#                             for all jobs; return 1 if the scheduler did not answer. STATE:
+#                             queued, running, stopped (suspended), over (ended somehow), ended
+#                             (by itself), limit, cut (node failure, preemption, ...),
+#                             cancelled, unknown or silent (no information)
+#   scheduler_listed_all [ID] return 0 if a job missing from that list is unknown to the scheduler
+#   scheduler_term ID         send SIGTERM to all processes of the job; return 1 if unsupported
+#   scheduler_cancel ID       dequeue or end the job; return 1 on failure
+#   scheduler_history ID      print STATE|WORDS of a job that is no longer listed
+#   scheduler_own_id          set own_id to the id of the job that this code runs in
 #
-# Facts beside those in facts.sh:
-#   submitting TIME NAME HOST BOOT SPACE PID START   before the scheduler is asked
-#   missed     TIME STATE BEAT  the job was gone, and has written no end
-#   rerun      TIME HOST        the scheduler started it again, and that was not done
-#   requeue    TIME             the user wants a second run if the scheduler makes one
-#   ending     TIME term|cancel how far a kill came
-#   term       TIME             the job's runner got a SIGTERM
-#   reason     TIME KIND WORDS  why it ended: cancelled, limit, cut, other
+# Facts in addition to those in facts.sh:
+#   submitting TIME NAME HOST BOOT SPACE PID START   written before the job is submitted
+#   missed     TIME STATE BEAT  the job was gone and had recorded no end
+#   rerun      TIME HOST        the scheduler started the job again, and the wrapper refused
+#   requeue    TIME             the user allows a second run by the scheduler
+#   ending     TIME term|cancel the last step of a kill
+#   term       TIME             the job's wrapper received a SIGTERM
+#   reason     TIME KIND WORDS  why the job ended: cancelled, limit, cut, other
 
 . "$here/lib/scheduler_cache.sh"
 . "$here/lib/scheduler_state.sh"
 
-second_look=30    # seconds between two answers before a job is given up
-cause_awaited=120 # seconds that a silent scheduler is waited for to say why a job ended
-busy_awaited=60   # seconds in which a submission that the scheduler is too busy for is retried
+second_look=30    # minimum seconds between the two answers that are needed to give up a job
+cause_awaited=120 # seconds to wait for a silent scheduler to report why a job ended
+busy_awaited=60   # seconds for which a submission is retried while the scheduler is too busy
 
 runtime_here() { scheduler_here "${1-}"; }
 runtime_tend() { :; }
@@ -39,14 +42,15 @@ scheduler_term() { return 1; }
 scheduler_history() { return 1; }
 scheduler_options() { options=''; }
 
-# patiently COMMAND...: with an end, where that can be had: a server that hangs lets its
-# clients hang.
+# patiently COMMAND...: run the command with a timeout, if `timeout` is installed: the
+# client commands of a scheduler hang while its server hangs.
 patiently() {
     if command -v timeout >/dev/null 2>&1; then timeout 60 "$@"; else "$@"; fi
 }
 
-# find_program NAME: is it to be had?  Where PATH is set for login shells only, what it
-# needs is kept for later.
+# find_program NAME: check that the program is installed. If only login shells have it on
+# their PATH, its directory is added to PATH and recorded for later. Returns 1 if not
+# found.
 find_program() {
     ! command -v "$1" >/dev/null 2>&1 || return 0
     dir=$(patiently /bin/sh -lc "command -v $1" </dev/null 2>/dev/null | tail -n 1)
@@ -55,13 +59,13 @@ find_program() {
     note_setup path "$dir"
 }
 
-# note_setup NAME WORDS: keep what was found out about the scheduler.
+# note_setup NAME WORDS: record a property of the scheduler.
 note_setup() {
     mkdir "$queue/scheduler" 2>/dev/null
     printf '%s\n' "$2" >"$queue/scheduler/.$1.$$" && mv -f "$queue/scheduler/.$1.$$" "$queue/scheduler/$1"
 }
 
-# read_setup NAME: noted=it, or nothing.
+# read_setup NAME: set noted to the recorded property, or to ''.
 read_setup() {
     noted=''
     [ ! -f "$queue/scheduler/$1" ] || IFS= read -r noted <"$queue/scheduler/$1"
@@ -70,15 +74,16 @@ read_setup() {
 read_setup path
 [ -z "$noted" ] || PATH=$PATH:$noted
 
-# is_id WORD: a scheduler's, not words of an error.
+# is_id WORD: check that WORD is the id of a scheduler's job and not part of an error
+# message.
 is_id() {
     case $1 in [0-9]*) ;; *) return 1 ;; esac
     case $1 in *[!A-Za-z0-9._\;-]*) return 1 ;; esac
     case ${1%%[.;]*} in *[!0-9]*) return 1 ;; esac
 }
 
-# put_first FACT WORDS: as `put`, but what is there stays: the job itself may have been
-# quicker than the scheduler's reply.
+# put_first FACT WORDS: like put, but an existing fact is kept: the job may have written
+# the fact before the scheduler's reply arrived.
 put_first() {
     [ ! -e "$job/$1" ] || return 0
     printf '%s\n' "$2" >"$job/.$1.$$" || return 1
@@ -87,8 +92,8 @@ put_first() {
     [ -e "$job/$1" ]
 }
 
-# set_name: nickname=$job's for the scheduler: 14 characters that all of them allow, of
-# which some are random.
+# set_name: set nickname to the name of $job under the scheduler: 14 characters that every
+# scheduler allows. Seven of them are random.
 set_name() {
     [ -n "$spec" ] || read_spec
     job_token=${spec#*token=} job_token=${job_token%% *}
@@ -100,7 +105,7 @@ set_name() {
     nickname=tej_$nickname${job_token%"${job_token#???????}"}
 }
 
-# quote WORD: quoted=it, for a shell.
+# quote WORD: set quoted to WORD, quoted for a shell.
 quote() {
     case $1 in
         *\'*) quoted=$(printf '%s=' "$1" | sed "s/'/'\\\\''/g") quoted="'${quoted%=}'" ;;
@@ -108,7 +113,8 @@ quote() {
     esac
 }
 
-# write_batch: $job/batch=what the scheduler runs.  It may be run from anywhere.
+# write_batch: write $job/batch, the batch script. It uses absolute paths only, so that it
+# runs from any directory.
 write_batch() {
     line='exec /bin/sh'
     by_cluster=''
@@ -123,8 +129,8 @@ write_batch() {
         printf '%s\n' "$line" >>"$job/batch"
 }
 
-# log_file: log=the file for messages of the scheduler, named after the submission; only a
-# path that no scheduler takes for a pattern or a host.
+# log_file: set log to the file for the scheduler's messages, named after the submission.
+# log is /dev/null if a scheduler could read the path as a pattern or a host name.
 log_file() {
     case $job in
         *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;;
@@ -132,7 +138,7 @@ log_file() {
     esac
 }
 
-# split_options, end_split: let unquoted words be split at line ends alone.
+# split_options, end_split: switch word splitting to newlines only, and back.
 split_options() {
     set -f
     IFS='
@@ -143,19 +149,19 @@ end_split() {
     set +f
 }
 
-# name_job: `-N NAME` for a qsub, unless the script gives one.  Torque takes 15 characters,
-# and like Grid Engine no digit as the first.
+# name_job: add `-N NAME` to the options of a qsub, unless the script sets a name. Torque
+# accepts 15 characters. Torque and Grid Engine refuse a leading digit.
 name_job() {
     [ -n "$r_name" ] || ! is_asked -N || return 0
     name=${r_name:-${r_default_name:-$nickname}}
-    # Without a log, the submission can be found by its name alone.
+    # If no log path identifies the submission (always so in Grid Engine), the name must.
     [ -n "$r_name" ] || [ "$log" != /dev/null ] && [ "$runtime" != sge ] || name=$nickname
     [ "${dialect-}" = openpbs ] || case $name in [0-9]*) name=j$name ;; esac
     [ "${dialect-}" != torque ] || name=$(printf '%.15s' "$name")
     prepend -N "$name"
 }
 
-# mail_and_rerun: -M, -m and -r for a qsub, unless the script gives them.
+# mail_and_rerun: add -M, -m and -r to the options of a qsub, unless the script sets them.
 mail_and_rerun() {
     if [ -n "$r_mail" ]; then
         letters=''
@@ -173,8 +179,9 @@ mail_and_rerun() {
     esac
 }
 
-# runtime_start: hand $job over.  That it is being done is written down first, so that
-# it can be found by its name if nobody lives to hear the answer.
+# runtime_start: submit $job to the scheduler. The submission is recorded in `submitting`
+# first, so that the job can be found by its name if this client dies before the reply.
+# Returns 1 and sets why on failure.
 runtime_start() {
     native='' options=''
     set_name
@@ -192,7 +199,8 @@ runtime_start() {
     hand_over
 }
 
-# note_requeue: the fact `requeue`, if the user wants a second run after a preemption.
+# note_requeue: write the fact `requeue` if the user wants a second run after a
+# preemption.
 note_requeue() {
     case $r_requeue$asked in
         0*) ;;
@@ -200,7 +208,8 @@ note_requeue() {
     esac
 }
 
-# find_submitted: an earlier try has begun: 0 if it was, or may yet be, successful.
+# find_submitted: look for an earlier submission of this job. Returns 0 if the submission
+# succeeded or may still succeed.
 find_submitted() {
     read_facts
     [ -z "$native" ] || return 0
@@ -208,7 +217,7 @@ find_submitted() {
     if same_host "$s_host" "$s_boot" "$s_space"; then
         ! is_alive "$s_pid" "$s_start" || return 0
     else
-        # Who is at it there is given the time that the scheduler is.
+        # A client on another host may still be waiting for the scheduler's reply.
         now=''
         get_time
         [ $((now - s_time)) -ge 90 ] || return 0
@@ -218,12 +227,13 @@ find_submitted() {
     adopt_by_name
 }
 
-# hand_over: 1 if the scheduler has surely not taken it.
+# hand_over: submit the job, with retries while the scheduler is busy. Returns 1 if the
+# scheduler has certainly not accepted the job.
 hand_over() {
     retry_pause=2 retry_until=$(($(date +%s) + busy_awaited))
     until submit_once; do
         is_busy && [ "$(date +%s)" -lt "$retry_until" ] || break
-        # Nothing else is said while this waits: the client must not take that for the end.
+        # Keep-alives: without them, the client takes a long retry for a dead connection.
         [ -n "${talker-}" ] || keep_talking
         sleep "$retry_pause"
         retry_pause=$((retry_pause < 16 ? retry_pause * 2 : 16))
@@ -237,7 +247,7 @@ hand_over() {
     look_for_submitted
 }
 
-# submit_once: nid=the id in the scheduler's reply, or `why` and 1.
+# submit_once: submit the job. Sets nid=the id in the reply; or sets why and returns 1.
 submit_once() {
     # shellcheck disable=SC2030 # the environment of a job that submits is not the new job's
     reply=$(
@@ -253,7 +263,7 @@ submit_once() {
     return 1
 }
 
-# is_busy: the scheduler has refused the job for now, by its own words.
+# is_busy: check whether the error message of the scheduler means a temporary refusal.
 is_busy() {
     case $why in
         *emporarily\ u* | *MaxSubmit* | *'ubmit limit'* | *'would exceed'*limit* | *'per-user limit'* | \
@@ -262,9 +272,10 @@ is_busy() {
     esac
 }
 
-# adopt_reply: native_id from the reply; the job itself may have been quicker.
+# adopt_reply: write native_id from the reply, unless the job has written it already.
 adopt_reply() {
-    # While the scheduler was asked, the job may have been killed, and another one begun.
+    # During the submission, a client may have killed the job or submitted another with
+    # its id.
     if ! has_token "$job_token" || [ -e "$job/finished" ]; then
         scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
         has_token "$job_token" || {
@@ -273,12 +284,13 @@ adopt_reply() {
         }
     fi
     put_first native_id "$runtime $nid"
-    # Only the reply knows the cluster.
+    # Only the reply names the cluster.
     case $nid in *\;*) put native_id "$runtime $nid" ;; esac
     native="$runtime $nid"
 }
 
-# look_for_submitted: it was refused, or the answer was lost, which is not the same.
+# look_for_submitted: after a reply without an id, look for the job by its name: the
+# scheduler refused the job, or the reply was lost. Returns 1 if the job was refused.
 look_for_submitted() {
     looks=0
     while :; do
@@ -292,7 +304,7 @@ look_for_submitted() {
     is_in_doubt
 }
 
-# is_in_doubt: the reply to a submission leaves open whether it came through.
+# is_in_doubt: check whether the reply leaves open that the scheduler accepted the job.
 is_in_doubt() {
     case "$status $why" in
         124* | *imed\ out* | *'no id in the answer') ;;
@@ -300,7 +312,8 @@ is_in_doubt() {
     esac
 }
 
-# adopt_by_name: native=that of the job that has $nickname there; 1 if none has.
+# adopt_by_name: write native_id of the listed job named $nickname. Sets native. Returns 1
+# if no such job is listed.
 adopt_by_name() {
     eval "nid=\${n_$nickname-}"
     [ -n "$nid" ] || return 1
@@ -308,8 +321,9 @@ adopt_by_name() {
     native="$runtime $nid"
 }
 
-# runtime_tell: 0 if the job is over, or will never begin; else it is asked to end, once.
-# told_KEY=when it got SIGTERM; 0 if it was cancelled at once; `not` if neither was done.
+# runtime_tell: ask the job to end, once. Returns 0 if the job has ended or will never
+# begin. Otherwise sets told_KEY: the time of the SIGTERM, 0 if the job was cancelled at
+# once, or `not` if both failed.
 runtime_tell() {
     nid=${native#* }
     [ ! -e "$job/finished" ] || return 0
@@ -320,7 +334,8 @@ runtime_tell() {
             put_reserved finished "$now none 0 killed 0"
             return 0
         fi
-        # Left to the job, which looks for `kill` before it begins, and to later looks.
+        # Leave the kill to the wrapper, which checks for `kill` before it starts the
+        # script, and to later requests of clients.
         rmdir "$job/claim"
     fi
     [ -n "$nid" ] || return 1
@@ -333,8 +348,9 @@ runtime_tell() {
     return 1
 }
 
-# ask_to_end: SIGTERM to all of the job, or the end itself where SIGTERM cannot be had: a
-# suspended process does not act on it.  told=the time, or 0; 1 if neither was done.
+# ask_to_end: send SIGTERM to the job. If that is not possible, or the job is suspended
+# and would not handle the signal, cancel the job. Sets told=the time, or 0 if cancelled.
+# Returns 1 if both failed.
 ask_to_end() {
     look_up "$nid" ''
     if [ "$state" != lost ] && [ "$says" != stopped ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
@@ -346,10 +362,10 @@ ask_to_end() {
     fi
 }
 
-# cancel_job: 1 if the scheduler could not be asked, or refused.
+# cancel_job: cancel the job. Returns 1 if the scheduler did not answer or refused.
 cancel_job() {
     refusal=$(scheduler_cancel "$nid" 2>&1 </dev/null) || {
-        # A job that is over cannot be cancelled.
+        # Cancelling a job that is already over fails, and counts as success.
         ask_anew "$nid"
         look_up "$nid" ''
         case $says in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
@@ -357,8 +373,9 @@ cancel_job() {
     put ending "$(date +%s) cancel" 2>/dev/null || :
 }
 
-# runtime_stop GRACE: the same, and wait for the end.  refused=1 if the scheduler could not
-# be asked: then waiting is of no use.
+# runtime_stop GRACE: like runtime_tell, then wait for the end of the job. Returns 1 if
+# the end was not seen. Sets refused=1 if the scheduler could not be asked, so that
+# waiting is useless.
 runtime_stop() {
     pids='' refused=''
     [ ! -e "$job/finished" ] || return 0
@@ -373,7 +390,8 @@ runtime_stop() {
         not) ;;
         0) ;;
         *)
-            # Of many jobs, all have had the time that the first was waited for.
+            # Grace periods overlap: with many jobs, this one had its SIGTERM before the
+            # wait for others.
             ! wait_for finished $((told + $1 + 5 - $(date +%s))) || return 0
             cancel_job || told=not
             ;;
@@ -385,8 +403,8 @@ runtime_stop() {
     [ "$state" = lost ] || wait_for_end "$nid"
 }
 
-# wait_for_end ID: until the job has written its end, or the scheduler says that it is over.
-# A scheduler that does not know the job is believed when the heartbeat has stopped, too.
+# wait_for_end ID: wait until the job has recorded its end, or the scheduler reports its
+# end. If the scheduler does not know the job, its heartbeat must also have stopped.
 wait_for_end() {
     looks=0 still=0
     read_beat

@@ -1,20 +1,20 @@
-# Cache of the scheduler's listing: one query serves all jobs and all clients for some
-# seconds.
+# Cache of the scheduler's job list: for some seconds, one query serves all jobs and
+# clients.
 # shellcheck shell=sh
 #
 #   scheduler/listing   TIME answer|silent whole|part WORDS; then lines ID|STATE|NAME|WORDS
 #
-# A `whole` listing has all of the scheduler's jobs, so that a job can be found by its name.
+# A `whole` listing contains all jobs of the scheduler, so a job can be found by its name.
 
-keep_listing=10 # seconds that a listing is fresh
-keep_hasty=3    # the same, while a change is under way
+keep_listing=10 # seconds for which a listing is fresh
+keep_hasty=3    # the same, while the state of a job is about to change
 
-listed_at=0 # when the listing in memory was asked for
-listing=''  # answer; or silent, and $silence=why
-extent=''   # whole, or part
+listed_at=0 # time of the query for the listing in memory
+listing=''  # answer; or silent, with $silence=the reason
+extent=''   # whole or part
 
-# runtime_ask NATIVES: have an answer about them all ("RUNTIME ID RUNTIME ID ..."); without
-# any, about all there are.
+# runtime_ask NATIVES: provide a listing that covers these jobs ("RUNTIME ID RUNTIME ID
+# ..."). Without jobs, the listing covers all jobs.
 runtime_ask() {
     ids=''
     # shellcheck disable=SC2086 # words
@@ -29,17 +29,17 @@ runtime_ask() {
     is_answered || renew_listing
 }
 
-# ask_anew [ID]: the same, with an answer of this moment.
+# ask_anew [ID]: like runtime_ask, but with a new query.
 ask_anew() {
     ids=$* patience=0 now=''
     renew_listing
 }
 
-# is_answered: the listing in memory is new enough, and covers all of $ids.
+# is_answered: check that the listing in memory is fresh and covers all of $ids.
 is_answered() {
     get_time
     [ $((now - listed_at)) -lt "$patience" ] || return 1
-    # A listing from the future would stay fresh for too long.
+    # A listing dated in the future would stay fresh for too long.
     [ $((now - listed_at)) -ge -2 ] || return 1
     [ "$listing" = answer ] || return 0
     [ -n "$ids" ] || scheduler_listed_all || [ "$extent" = whole ] || return 1
@@ -54,7 +54,7 @@ is_answered() {
     done
 }
 
-# set_key ID: key=the id as a part of a variable's name: its number, and its cluster.
+# set_key ID: set key to the id as part of a variable name: its number and its cluster.
 set_key() {
     key=${1%%[!0-9]*}
     case $1 in *\;*) ;; *) return 0 ;; esac
@@ -67,14 +67,15 @@ set_key() {
     done
 }
 
-# load_listing: what is in the file, into variables q_NUMBER and n_NAME.
+# load_listing: read the file `listing` into variables q_KEY and n_NAME.
 load_listing() {
     [ -f "$queue/scheduler/listing" ] || return 0
     {
         read -r time kind extent words
         [ "$time" != "$listed_at" ] || return 0
         listed_at=$time listing=$kind silence=$words
-        # What is said no more is forgotten: by the number of the listing.
+        # Entries of older listings become invalid, because each entry starts with its
+        # edition.
         edition=$((${edition:-0} + 1))
         while IFS='|' read -r item kind title words; do
             set_key "$item"
@@ -87,8 +88,9 @@ load_listing() {
     } <"$queue/scheduler/listing"
 }
 
-# look_up ID NAME: says=STATE and reason=WORDS of the job.  A job with the name of another
-# submission has its number by chance.  says='' if the listing does not cover the id.
+# look_up ID NAME: set says=STATE and reason=WORDS of the job. If the listed job has the
+# name of another submission, its id was reused, and says=unknown. says=silent if the
+# scheduler did not answer, '' if the listing does not cover the id.
 look_up() {
     says='' reason=''
     [ "$listing" = answer ] || {
@@ -104,7 +106,7 @@ look_up() {
             reason=${listed#*|} listed=${listed%%|*}
             case $listed in
                 '' | "$2") ;;
-                # Users may rename a job: then its number counts.
+                # Users may rename a job: then the id decides.
                 tej_*) [ -z "$2" ] || says=unknown reason='' ;;
             esac
             ;;
@@ -112,19 +114,21 @@ look_up() {
     esac
 }
 
-# renew_listing: ask, if nobody else is at it; else wait for what they hear.
+# renew_listing: query the scheduler, or wait for the answer if another client is
+# querying.
 renew_listing() {
     mkdir "$queue/scheduler" 2>/dev/null
     rounds=0 unheld=0
     while [ "$rounds" -lt 300 ]; do
         if take_lock "$queue/scheduler/lock"; then
-            # Somebody may have asked while we came to it.
+            # Another client may have renewed the listing while this one waited for the
+            # lock.
             [ "$patience" = 0 ] || load_listing
             is_answered || ask_scheduler
             rm -f "$queue/scheduler/lock"
             return
         fi
-        # If nobody has it and it cannot be taken, there is no room for it, or no permission.
+        # If the lock is free but cannot be created, the disk is full or not writable.
         if [ -h "$queue/scheduler/lock" ]; then
             unheld=0
         elif [ "$unheld" = 5 ]; then
@@ -141,15 +145,16 @@ renew_listing() {
     fall_silent "somebody else has been asking it for long"
 }
 
-# fall_silent WORDS: nothing is known now, and why.
+# fall_silent MESSAGE: record in memory that the scheduler's state is unknown, and why.
 fall_silent() {
     now=''
     get_time
     listing=silent silence=$* listed_at=$now
 }
 
-# ask_scheduler: with the lock.  A time before the question, so that what is newer than
-# the answer can be told.
+# ask_scheduler: query the scheduler and write the listing. The caller holds the lock. The
+# listing gets the time before the query, so that facts newer than the answer are
+# recognized.
 ask_scheduler() {
     fresh=$queue/scheduler/.listing.$$ asked_at=$(date +%s)
     extent=whole
@@ -164,7 +169,7 @@ ask_scheduler() {
         IFS= read -r words <"$fresh.words" || :
         printf '%s silent %s %s\n' "$(date +%s)" "$extent" "$words" >"$fresh"
     fi && mv -f "$fresh" "$queue/scheduler/listing" || {
-        # A part of an answer would be taken for one without the rest.
+        # A truncated listing would look as if the missing jobs were gone.
         rm -f "$fresh" "$fresh.list" "$fresh.words"
         fall_silent "no room for its answer in '$queue/scheduler'"
         return
@@ -174,8 +179,8 @@ ask_scheduler() {
     load_listing
 }
 
-# add_listed: to ids, the jobs of the last listing that were alive and that the scheduler
-# lists only when asked for, so that one answer serves all.  extent=part if there are such.
+# add_listed: add to ids the live jobs of the last listing that the scheduler lists only
+# by id, so that one query covers all clients. Sets extent=part if the scheduler does so.
 add_listed() {
     scheduler_listed_all || extent=part
     [ -f "$queue/scheduler/listing" ] || return 0

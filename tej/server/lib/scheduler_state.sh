@@ -1,9 +1,9 @@
-# State of a job under a scheduler, from the job's facts and the scheduler's answer.  The
-# facts win; that a job is gone is believed after two answers and two looks at its
+# State of a job under a scheduler, from the job's facts and the scheduler's answer. The
+# facts take precedence. A job counts as gone only after two answers and two checks of its
 # heartbeat, some time apart.
 # shellcheck shell=sh
 
-# runtime_derive_state: state of a job whose own facts do not tell.
+# runtime_derive_state: derive the state of a job whose own facts do not determine it.
 runtime_derive_state() {
     set_name
     nid=''
@@ -22,7 +22,7 @@ runtime_derive_state() {
         running | stopped)
             forget_missed
             state=running
-            # The scheduler has started it, and its script has not begun.
+            # The scheduler has started the job, but its script has not begun.
             [ -n "$started" ] || {
                 state=queued
                 say_where
@@ -35,12 +35,12 @@ runtime_derive_state() {
     [ ! -e "$job/kill" ] || is_final || pursue_kill
 }
 
-# say_where: note=the scheduler's id and reason.
+# say_where: set note to the scheduler's id of the job and reason.
 say_where() {
     note="$runtime $nid${reason:+: $reason}"
 }
 
-# keep_last [WORDS]: the last known state is still the best answer.
+# keep_last [NOTE]: set state to the last known state.
 keep_last() {
     if [ -n "$started" ]; then
         state=running
@@ -54,19 +54,20 @@ keep_last() {
     how='' number='' ended=''
 }
 
-# is_later TIME: the listing was asked for after that.
+# is_later TIME: check that the listing was queried after TIME.
 is_later() {
     [ "$listed_at" -gt "${1:-0}" ]
 }
 
-# read_beat: pulse=the last heartbeat of the job; empty if it never had one.
+# read_beat: set pulse to the last heartbeat of the job, or to '' if there is none.
 read_beat() {
     pulse=''
     [ ! -f "$job/heartbeat" ] || read -r pulse _ <"$job/heartbeat"
 }
 
-# is_second_look WORDS: the scheduler said the same before, long enough ago, and the job
-# has had no heartbeat since.
+# is_second_look WORDS: check that the scheduler has given the same answer before, at
+# least $second_look seconds ago, and that the heartbeat has not changed since. Otherwise
+# records this answer in `missed`, keeps the last known state and returns 1.
 is_second_look() {
     read_beat
     pulse_then=''
@@ -91,14 +92,15 @@ forget_missed() {
     [ ! -e "$job/missed" ] || rm -f "$job/missed"
 }
 
-# judge_submission: no id is known yet; 0 if one was found.
+# judge_submission: derive the state of a job without a scheduler id. Returns 0 if the id
+# was found, and 1 if state is set.
 judge_submission() {
     read -r s_time _ s_host s_boot s_space s_pid s_start <"$job/submitting"
     keep_last
     if same_host "$s_host" "$s_boot" "$s_space" && is_alive "$s_pid" "$s_start"; then
         return 1
     fi
-    # A submission on another host is given the time that it can take.
+    # A submission on another host may still be in progress.
     get_time
     if [ "$s_host" != "$host" ] && [ $((now - s_time)) -lt 900 ]; then return 1; fi
     [ "$listing" = answer ] || {
@@ -120,7 +122,8 @@ judge_submission() {
     return 1
 }
 
-# judge_queued: in the queue; if it has started before, the scheduler put it back there.
+# judge_queued: derive the state of a queued job. If the job has started before, the
+# scheduler has requeued it.
 judge_queued() {
     get_time
     if [ -e "$job/requeue" ]; then
@@ -138,14 +141,15 @@ judge_queued() {
     keep_last
 }
 
-# judge_gone: over or unknown to the scheduler, and the job has written no end.
+# judge_gone: derive the state of a job that is over or unknown to the scheduler, but has
+# recorded no end.
 judge_gone() {
     is_later "$submitted" || {
         keep_last
         return
     }
     if [ -e "$job/kill" ]; then
-        # An answer from before the kill is none about it.
+        # The listing is older than the kill and says nothing about its effect.
         if ! is_later "$kill_time"; then
             keep_last
         elif [ "$says" != unknown ] || [ ! -e "$job/heartbeat" ] || is_second_look "no such job"; then
@@ -177,7 +181,7 @@ judge_gone() {
     esac
 }
 
-# find_cause: says and reason, where the listing does not tell why the job is over: from
+# find_cause: if the listing does not tell why the job is over, set says and reason from
 # the scheduler's accounting, or from its messages in the job's log.
 find_cause() {
     case $says,$reason in
@@ -189,7 +193,7 @@ find_cause() {
     says=${listed%%|*} reason=${listed#*|}
 }
 
-# find_log: log=the messages of the scheduler for $job; 1 if there are none.
+# find_log: set log to the file with the scheduler's messages for $job. Returns 1 if none.
 find_log() {
     for log in "$job"/tej_*.log "$job/scheduler_log"; do
         [ ! -s "$log" ] || return 0
@@ -197,7 +201,7 @@ find_log() {
     return 1
 }
 
-# cause_in_log: print STATE|WORDS for a cause that a scheduler names in the job's log.
+# cause_in_log: print STATE|WORDS for the cause that the scheduler names in the job's log.
 cause_in_log() {
     find_log || return 0
     LC_ALL=C tail -n 50 "$log" | LC_ALL=C awk '
@@ -217,7 +221,7 @@ cause_in_log() {
         END { if (state != "") print state }'
 }
 
-# settle_killed: `kill` was asked for, and the job is gone.
+# settle_killed: record the end of a job that is gone after a `kill`.
 settle_killed() {
     get_time
     mkdir "$job/claim" 2>/dev/null
@@ -225,7 +229,8 @@ settle_killed() {
     read_end
 }
 
-# settle_cut_off: a limit or somebody else ended the job, which wrote nothing itself.
+# settle_cut_off: record the end of a job that was ended by a limit or another user and
+# recorded nothing itself.
 settle_cut_off() {
     get_time
     put_first reason "$now $says $runtime: $reason"
@@ -233,11 +238,12 @@ settle_cut_off() {
     read_end
 }
 
-# judge_end: the script has ended, and may have been cut off: the scheduler knows.
+# judge_end: derive the state of a job whose script has ended and may have been cut off:
+# ask the scheduler for the cause.
 judge_end() {
     get_time
     if ! is_later "$ended" && [ "$listing" = answer ]; then
-        # A change that is under way is asked after sooner.
+        # The state is about to change, so use a fresher listing.
         ids=$nid patience=$keep_hasty
         is_answered || renew_listing
         look_up "$nid" "$nickname"
@@ -249,7 +255,7 @@ judge_end() {
             note="it has ended, and $runtime is clearing up"
             ;;
         silent | '')
-            # The end is on file; only its cause is not known.
+            # The end is recorded, but its cause is unknown.
             if [ $((now - ended)) -lt "$cause_awaited" ]; then
                 keep_last "it has ended, and $runtime does not say why"
             else
@@ -272,8 +278,8 @@ judge_end() {
     esac
 }
 
-# record_cause: write down, once, why the job ended.  A job that got a SIGTERM which tej did
-# not send was cut off, unless the scheduler says that it ended by itself.
+# record_cause: write the fact `reason`, once. A job that received a SIGTERM which tej did
+# not send was cut off, unless the scheduler reports that the job ended by itself.
 record_cause() {
     now=''
     get_time
@@ -300,13 +306,13 @@ record_cause() {
     put_first reason "$now $cause"
     read_end
     [ "$state" = '?' ] || return 0
-    # The disk may be full: the cause is told all the same, and asked for again.
+    # If the disk is full, report the cause now and ask for it again next time.
     state=finished
     [ "$says" != cancelled ] || state=killed
 }
 
-# pursue_kill: a kill that could not be carried out, or not be waited for: whoever looks at
-# the job does it.  `ending` tells how far it came.
+# pursue_kill: retry a kill that failed or was not completed. Any client that reads the
+# job's state does this. The fact `ending` records the last step.
 pursue_kill() {
     note="asked to end${by:+ by $by}, not ended yet${note:+; $note}"
     [ "$listing" = answer ] && [ -n "$nid" ] || return 0
