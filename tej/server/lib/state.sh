@@ -1,16 +1,17 @@
-# State of a job, derived from its facts (facts.sh), its signs of life (heartbeat.sh) and the
-# word of the runtime, in this order.  No state is stored.
+# State of a job, derived from its facts (facts.sh), its signs of life (heartbeat.sh) and
+# the answer of the runtime, in this order. No state is stored.
 # shellcheck shell=sh
 #
-# created   spec, and no native id yet       finished  the script ended by itself
-# queued    waits for its turn               killed    it ended after `kill` was asked
-# running   started, and alive               lost      its outcome can no longer be determined
+#   created   has a spec, but no native id   finished  the script ended by itself
+#   queued    waits to start                 killed    ended after `kill` was requested
+#   running   started, and alive             lost      outcome can no longer be determined
 #
-# A job with a sign of life is running, whatever else is said: `lost` needs that there is
-# none, and that the runtime or the job's host says that it is gone.  An end that the job
-# has written itself is always believed.
+# A job with a sign of life is running, whatever any other source reports. A job is `lost`
+# if it shows no sign of life and the runtime or the job's host reports that it is gone.
+# An end that the job has recorded itself is always believed.
 
-# find_job ID: job=its directory; 1 if there is none.  ID#N is the N-th archived attempt.
+# find_job ID: set job to the directory of the job. Returns 1 if the job does not exist.
+# ID#N is the N-th archived attempt.
 find_job() {
     id=$1 job=$jobs/$1
     case $1 in
@@ -19,20 +20,20 @@ find_job() {
     [ -d "$job" ]
 }
 
-# count_attempts: attempts=the number of attempts of $id that were ever archived, deleted ones
-# included; empty for none.
+# count_attempts: set attempts to the number of attempts of $id ever archived, including
+# deleted ones, or to '' if there are none.
 count_attempts() {
     attempts=''
     [ ! -f "$queue/attempts/$id/last" ] || read -r attempts <"$queue/attempts/$id/last"
 }
 
-# is_final: $state is one that does not change.
+# is_final: check that $state can no longer change.
 is_final() {
     case $state in finished | killed | lost) ;; *) return 1 ;; esac
 }
 
-# read_facts: state and its details by the job's own facts; state=? if the runtime has to say
-# whether the job is alive.
+# read_facts: set state and its details from the job's facts. Sets state=? if the runtime
+# must tell whether the job is alive.
 read_facts() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
     by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' spec='' damage=''
@@ -62,7 +63,8 @@ read_facts() {
     }
     read_end && return 0
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
-        # It may just have been moved: then nothing is here, or another job.
+        # The directory may have been moved since: then it is gone, or belongs to another
+        # job. Read the facts again.
         [ -n "${read_twice-}" ] || [ ! -d "$job" ] || {
             read_twice=1
             read_facts
@@ -73,7 +75,8 @@ read_facts() {
     elif [ -f "$job/lost" ]; then
         read -r ended evidence <"$job/lost"
         state=lost
-        # A heartbeat since then: it was given up wrongly, or its host has come back.
+        # A heartbeat newer than `lost`: the job was given up wrongly, or its host has
+        # come back.
         [ -z "$native" ] || ! [ "$job/heartbeat" -nt "$job/lost" ] 2>/dev/null || {
             state='?' ended='' note="it was taken for lost ($evidence)" evidence=''
         }
@@ -89,7 +92,8 @@ read_facts() {
     fi
 }
 
-# read_spec: spec=the job's description, also while the job is being removed; 1 if incomplete.
+# read_spec: set spec to the job's description, also while the job is being removed.
+# Returns 1 if the description is incomplete.
 read_spec() {
     spec=''
     if [ -f "$job/spec" ]; then
@@ -101,20 +105,20 @@ read_spec() {
     fi
 }
 
-# has_token TOKEN: $job is still the job that was submitted with TOKEN; reads spec again.
+# has_token TOKEN: check that $job is the job submitted with TOKEN. Reads spec again.
 has_token() {
     read_spec
     case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
 }
 
-# read_fact FACT: is it there?  An empty one is damaged.
+# read_fact FACT: check that the fact exists. An empty fact is damaged.
 read_fact() {
     [ ! -s "$job/$1" ] || return 0
     [ ! -f "$job/$1" ] || damage=$1
     return 1
 }
 
-# read_end: state by `finished`; 1 if no end is written.
+# read_end: set state from the fact `finished`. Returns 1 if no end is recorded.
 read_end() {
     [ -f "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
@@ -134,7 +138,7 @@ read_end() {
     fi
 }
 
-# read_reason: why it ended, as far as that is known; cut_off=limit, or other, if it did not
+# read_reason: read why the job ended. Sets cut_off=`limit` or `other` if the job did not
 # end by itself.
 read_reason() {
     read -r _ whose note <"$job/reason"
@@ -145,12 +149,13 @@ read_reason() {
     esac
 }
 
-# judge_starter: state of a job without a wrapper: is the shell that submits it alive?
+# judge_starter: derive the state of a job without a native id: check whether the shell
+# that submits the job is alive.
 judge_starter() {
     state=created
     if same_host "$s_host" "$s_boot" "$s_space"; then
         is_gone "$s_pid" "$s_start" || return 0
-        # It may have started the wrapper since the facts were read.
+        # The shell may have started the wrapper since the facts were read.
         [ ! -f "$job/native_id" ] || {
             state='?'
             IFS= read -r native <"$job/native_id"
@@ -160,19 +165,21 @@ judge_starter() {
     else
         get_age "$job/submitted" && [ "$age" -ge "$heartbeat_timeout" ] || return 0
     fi
-    # A wrapper starts the script only if it makes this directory first.
+    # A wrapper must create `claim` before it starts the script: if this client creates
+    # it, no wrapper can start the job.
     if mkdir "$job/claim" 2>/dev/null || [ ! -d "$job/claim" ] || claim_is_stale; then
         mark_lost "the submission broke off on $s_host before the job was started"
     fi
 }
 
-# claim_is_stale: a wrapper made its claim and wrote no native id within a minute, which
-# takes a moment: it has died.
+# claim_is_stale: check whether a wrapper created `claim` but no native id within a
+# minute. Both take a moment, so the wrapper has died.
 claim_is_stale() {
     [ -d "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -e "$job/native_id" ]
 }
 
-# judge_damage: state of a job with a damaged fact, with the name of the fact.
+# judge_damage: derive the state of a job with a damaged fact. The evidence names the
+# fact.
 judge_damage() {
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
@@ -181,7 +188,7 @@ judge_damage() {
         evidence="damaged: its fact ${damage:-submitted} is missing or cannot be read"
     fi
     state=lost
-    # A damaged fact says nothing about whether the job is alive.
+    # A damaged fact does not tell whether the job is alive.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
     elif runs_unrecorded "$evidence"; then
@@ -189,8 +196,8 @@ judge_damage() {
     fi
 }
 
-# runs_unrecorded NOTE: state=running, if the job has processes here, or a heartbeat from
-# another host, although no fact says who runs it.
+# runs_unrecorded NOTE: check whether the job has processes on this host, or a heartbeat
+# from another host, although no fact identifies its wrapper. If so, sets state=running.
 runs_unrecorded() {
     [ -e "$job/started" ] && [ -n "$spec" ] || return 1
     get_host
@@ -202,9 +209,9 @@ runs_unrecorded() {
     note=$1 state=running
 }
 
-# mark_lost EVIDENCE...: state=lost, dated by the job's last sign of life, unless its end was
-# written meanwhile; and found_lost=1.  For jobs that are known to be gone: whoever only
-# suspects it asks `is_beating` before.
+# mark_lost EVIDENCE...: set state=lost, dated by the job's last sign of life, and
+# found_lost=1, unless the job's end was recorded meanwhile. Only for jobs known to be
+# gone: a caller that only suspects so must check `is_beating` first.
 mark_lost() {
     read_end && return 0
     get_last_sign
@@ -213,7 +220,8 @@ mark_lost() {
     return 0
 }
 
-# mark_killed: the end of a job that was asked to end, is gone, and could not write it.
+# mark_killed: record the end of a job that is gone after a `kill` and did not record its
+# end.
 mark_killed() {
     get_last_sign
     [ -z "$kill_time" ] || [ "$kill_time" -le "$last_sign" ] || last_sign=$kill_time
@@ -221,18 +229,18 @@ mark_killed() {
     read_end
 }
 
-# derive_state: ask the runtime, if the facts alone do not tell.  For many jobs, call
-# `ask_for_all` before: one question for all.
+# derive_state: ask the runtime for the state if the facts do not determine it. For many
+# jobs, call `ask_for_all` first, which asks the runtime once for all.
 derive_state() {
     [ "$state" = '?' ] || return 0
     runtime_ask "$native"
     runtime_derive_state
-    # A runtime that says nothing leaves no state.
+    # The runtime did not set a state.
     [ "$state" != '?' ] || state=lost evidence="${note:-its facts contradict each other}" note=''
 }
 
-# ask_for_all ID...: ask the runtime once about all jobs that have not ended.  Takes their
-# directories, with a slash at the end, as well.
+# ask_for_all ID...: ask the runtime once about all jobs that have not ended. An ID may
+# also be the path of a job's directory with a trailing slash.
 ask_for_all() {
     natives=''
     for entry in "$@"; do
@@ -245,21 +253,22 @@ ask_for_all() {
     [ -z "$natives" ] || runtime_ask "$natives"
 }
 
-# load_job ID: state and details of one job; 1 if there is none.
+# load_job ID: set the state and details of a job. Returns 1 if the job does not exist.
 load_job() {
     read_job "$1" || return 1
     derive_state
 }
 
-# read_job ID: as load_job, but state=? if the runtime has to be asked.
+# read_job ID: like load_job, but sets state=? if the runtime has to be asked.
 read_job() {
     find_job "$1" || return 1
     read_facts
     [ -d "$job" ]
 }
 
-# load_again ID WORDS: as load_job, for the job with WORDS in its description, which may have been
-# archived since, and its id be used by another one.  1 if it is gone.
+# load_again ID WORDS: like load_job, for the job whose description contains WORDS. The
+# job may have been archived since, and its id may belong to another job. Returns 1 if the
+# job is gone.
 load_again() {
     if load_job "$1"; then
         case $spec in *"$2"*) return 0 ;; esac
@@ -278,7 +287,8 @@ load_again() {
     return 1
 }
 
-# print_job: its record: words KEY=VALUE, each ended by a NUL; the first is "id".
+# print_job [WORD...]: print the job's record: words KEY=VALUE, each terminated by a NUL.
+# The first key is "id".
 print_job() {
     count_attempts
     [ ! -f "$job/ignored" ] || {
@@ -293,7 +303,7 @@ print_job() {
         ${attempts:+"attempts=$attempts"} ${cut_off:+"cut_off=$cut_off"} "$@"
 }
 
-# print_head: words that hold for the whole answer.
+# print_head: print the words that apply to the whole reply.
 print_head() {
     get_time
     printf '%s\0' "queue=$queue" "runtime=$runtime" "now=$now"
