@@ -1,15 +1,15 @@
-# Default runtime: a job starts at once, on the host that took it, as a process in a session
-# of its own, with a wrapper outside that session that records its end.
+# Default runtime: starts a job at once on the submission host, in a new session. A
+# wrapper outside that session records the end of the job.
 # shellcheck shell=sh
 
 # shellcheck source=job_limit.sh
 . "$here/runtimes/default/job_limit.sh"
 
-# runtime_here: can this machine run jobs this way?
+# runtime_here: check that this host can run jobs; always true.
 runtime_here() { :; }
 
-# runtime_start: start $job, or put it on the waiting list.  The wrapper writes `native_id`
-# and `started`.
+# runtime_start: start $job, or put it on the waiting list. The wrapper writes `native_id`
+# and `started`. Returns 1 and sets why on failure.
 runtime_start() {
     read_resources && note_ignored || return 1
     if [ -f "$queue/max_running" ]; then
@@ -26,8 +26,8 @@ runtime_start() {
     fi
 }
 
-# note_ignored: note the resources that this runtime cannot give; the wrapper enforces
-# the walltime.
+# note_ignored: record the requested resources that this runtime ignores. The wrapper
+# enforces the walltime.
 note_ignored() {
     ignored=''
     for key in $r_given; do
@@ -39,21 +39,21 @@ note_ignored() {
     }
 }
 
-# runtime_limit N: let N jobs run at once, and start those that now may.
+# runtime_limit N: set the job limit to N, and start the jobs that may now run.
 runtime_limit() {
     printf '%s\n' "$1" >"$queue/max_running.$$" &&
         mv -f "$queue/max_running.$$" "$queue/max_running" && runtime_tend
 }
 
-# runtime_tend: periodic work, done by whoever uses the queue.
+# runtime_tend: periodic work, done by every client that uses the queue.
 runtime_tend() {
     [ ! -d "$queue/waiting" ] || start_waiting
 }
 
-# runtime_ask NATIVES: nothing to ask for many jobs at once.
+# runtime_ask NATIVES: nothing to do, because no scheduler has to be queried.
 runtime_ask() { :; }
 
-# runtime_derive_state: state of a job whose own facts do not tell.
+# runtime_derive_state: derive the state of a job whose own facts do not determine it.
 runtime_derive_state() {
     set -f
     # shellcheck disable=SC2086 # fields
@@ -70,7 +70,7 @@ runtime_derive_state() {
         state=running
         note="${note:+$note; }the wrapper is gone (pid $5), so that the end will not be recorded"
     elif check_process "$5" "$6" && [ "$life" = unsure ]; then
-        # Without a /proc or `ps` that can be read, the heartbeat has to do.
+        # If neither /proc nor `ps` can be read, the heartbeat decides.
         if is_beating; then set_alive; else mark_silent "$2"; fi
     elif [ -e "$job/kill" ]; then
         mark_killed
@@ -79,17 +79,19 @@ runtime_derive_state() {
     fi
 }
 
-# set_alive: state of a job whose wrapper is alive.
+# set_alive: set the state of a job whose wrapper is alive.
 set_alive() {
     if [ -n "$started" ]; then state=running; else state=created; fi
 }
 
-# mark_silent HOST: the job's host cannot be asked, and has sent no heartbeat for long.
+# mark_silent HOST: mark lost a job whose host cannot be asked and whose heartbeat has
+# stopped.
 mark_silent() {
     mark_lost "no sign of life from $1 for ${seen:-$heartbeat_timeout} seconds"
 }
 
-# derive_state_elsewhere HOST BOOT: pids of another host say nothing here; the heartbeat does.
+# derive_state_elsewhere HOST BOOT: derive the state of a job on another host from its
+# heartbeat. Its pids mean nothing on this host.
 derive_state_elsewhere() {
     where=$1
     if is_past "$1" "$2" && was_restarted && ! has_processes; then
@@ -101,7 +103,7 @@ derive_state_elsewhere() {
     fi
 }
 
-# is_silent: no heartbeat for long, also if the file itself was removed.
+# is_silent: check that the heartbeat has stopped, even if the heartbeat file was removed.
 is_silent() {
     if [ -f "$job/heartbeat" ]; then
         ! is_beating
@@ -110,15 +112,15 @@ is_silent() {
     fi
 }
 
-# was_restarted: this host was started after the last heartbeat.  One that is newer came
-# from another machine of the same name.
+# was_restarted: check that this host was booted after the job's last heartbeat. A newer
+# heartbeat comes from another machine with the same name.
 was_restarted() {
     get_uptime
     get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]
 }
 
-# runtime_stop GRACE: end all of $job's processes, and leave in pids what resists.  Returns 1
-# if only the job's wrapper can do it, which looks for `kill` at each heartbeat.
+# runtime_stop GRACE: stop all processes of $job. Sets pids=the processes that remain.
+# Returns 1 if only the job's wrapper can do this; it checks for `kill` at each heartbeat.
 runtime_stop() {
     set -f
     # shellcheck disable=SC2086 # fields

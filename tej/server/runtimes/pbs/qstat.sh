@@ -1,7 +1,7 @@
-# Output of OpenPBS's and Torque's qstat -f, as lines ID|STATE|NAME|WORDS.
+# Parser of `qstat -f` of OpenPBS and Torque: prints lines ID|STATE|NAME|WORDS.
 # shellcheck shell=sh
 
-# qstat_list ID...: these jobs; without an id, all.
+# qstat_list ID...: list these jobs; without an id, list all jobs.
 qstat_list() {
     if [ "$dialect" = openpbs ] && [ $# != 0 ]; then
         run_qstat -x -f "$@" && ! grep -q 'not configured to maintain job history' "$fresh.said2" ||
@@ -16,18 +16,18 @@ qstat_list() {
     read_qstat "$fresh.said1" && list_absent "$@" && rm -f "$fresh.said1" "$fresh.said2"
 }
 
-# run_qstat ARGUMENT...: 1 if that was no answer.
+# run_qstat ARGUMENT...: run qstat. Returns 1 if the server did not answer.
 run_qstat() {
     LC_ALL=C patiently qstat "$@" >"$fresh.said1" 2>"$fresh.said2"
     case $? in
-        # The last line shows that the disk had room for all of it.
+        # The line `end` shows that the disk had room for the whole output.
         0 | 35 | 153) printf 'end\n' >>"$fresh.said1" ;;
         *) return 1 ;;
     esac
 }
 
-# list_absent ID...: the ids that qstat calls unknown.  An id that it says nothing of at
-# all is `silent`: nothing is known.
+# list_absent ID...: print a line for each id missing from the output: `unknown` if qstat
+# calls the id unknown, or `silent` if qstat does not mention the id.
 list_absent() {
     printed="
 $(sed -n 's/^Job Id:[ 	]*\([0-9]*\).*/\1/p' "$fresh.said1")
@@ -46,9 +46,10 @@ $digits
     done
 }
 
-# read_qstat FILE: one line for each job.  Of each attribute the first counts, since the
-# value of a variable can look like another.  Long lines are wrapped at 80 columns, with a
-# tab: `qstat -w`, which does not wrap, is missing in older versions.
+# read_qstat FILE: print one line per job. The first occurrence of an attribute counts,
+# because the value of a variable may look like an attribute. qstat wraps lines at 80
+# columns and continues them after a tab; older versions lack `qstat -w`, which does not
+# wrap.
 read_qstat() {
     awk -v dialect="$dialect" '
         function flush() {
@@ -59,7 +60,7 @@ read_qstat() {
             words = state == "queued" ? value["comment"] : ""
             if (value["job_state"] ~ /^[FXC]$/) judge_end(value["exit_status"])
             gsub(/\|/, "/", words)
-            # The path of the log names the submission; the user may choose the name.
+            # The log path identifies the submission, since users may choose the job name.
             name = value["output_path"]
             if (!match(name, /\/tej_[A-Za-z0-9_]+\.log$/)) {
                 name = value["job_name"]

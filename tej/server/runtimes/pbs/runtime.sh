@@ -1,6 +1,6 @@
-# The runtime for PBS: OpenPBS and PBS Pro, Torque, and Slurm's look-alike of Torque.
-# Which of them it is was found out at setup: openpbs, torque or wrapper.  Behind the
-# look-alike it is Slurm that is asked.
+# PBS runtime: OpenPBS and PBS Pro, Torque, and Slurm's wrappers of the Torque commands.
+# Setup records the kind in `dialect`: openpbs, torque or wrapper. With `wrapper`, all
+# queries go to Slurm's own commands.
 # shellcheck shell=sh
 
 # shellcheck source=../../lib/scheduler.sh
@@ -18,7 +18,7 @@ case $dialect in
 esac
 scheduler=PBS
 
-# scheduler_here HOW: with `auto`, Slurm is left to its own runtime.
+# scheduler_here HOW: with `auto`, a host with Slurm is left to the Slurm runtime.
 scheduler_here() {
     find_program qsub && find_program qstat || return 1
     [ "${1-}" != auto ] || ! find_program sbatch || return 1
@@ -38,8 +38,8 @@ scheduler_here() {
     return 2
 }
 
-# find_dialect: dialect=that of this qsub; 1 if it is Grid Engine's, which has a runtime of
-# its own; or words, and 2.
+# find_dialect: set dialect to the kind of this qsub. Returns 1 for the qsub of Grid
+# Engine, which has its own runtime. For an unknown qsub, prints a message and returns 2.
 find_dialect() {
     words=$(patiently qsub --version </dev/null 2>&1)
     case $words in
@@ -66,7 +66,7 @@ scheduler_own_id() {
 }
 
 scheduler_options() {
-    # The look-alike passes its arguments through a shell.
+    # Slurm's wrapper passes its arguments through a shell.
     case $dialect$r_options$r_partition$r_account$r_mail in
         wrapper*[!A-Za-z0-9_.,:=@%+/'
 '-]*)
@@ -86,7 +86,8 @@ scheduler_options() {
     list=''
     [ -z "$r_nodes$r_tasks$r_tasks_per_node$r_cpus$r_memory$r_memory_per_cpu$r_gpus" ] || {
         list_chunks || return 1
-        # A request for chunks replaces the script's, of either form.
+        # These resources replace both forms (select and nodes) in the script's
+        # directives.
         replaced_list='select nodes ncpus ppn procs mem pmem vmem ngpus gpus mpiprocs ompthreads'
     }
     [ -z "$r_exclusive" ] || exclude_others || return 1
@@ -99,7 +100,7 @@ scheduler_options() {
     name_job
 }
 
-# exclude_others: share the nodes with no other job.
+# exclude_others: request nodes for this job alone.
 exclude_others() {
     case $dialect in
         openpbs) list="$list,place=excl" replaced_list="$replaced_list place" ;;
@@ -111,7 +112,8 @@ exclude_others() {
     esac
 }
 
-# list_chunks: list=nodes, CPUs, memory and GPUs, as select= (OpenPBS) or nodes= (Torque).
+# list_chunks: set list to nodes, CPUs, memory and GPUs: select= (OpenPBS) or nodes=
+# (Torque).
 list_chunks() {
     cpus=${r_cpus:-1} list=''
     if [ -n "$r_tasks_per_node" ]; then
@@ -121,7 +123,8 @@ list_chunks() {
         [ $((r_tasks % r_nodes)) = 0 ] || add_chunk $((r_tasks % r_nodes)) $((r_tasks / r_nodes + 1))
         [ "$r_tasks" -lt "$r_nodes" ] || add_chunk $((r_nodes - r_tasks % r_nodes)) $((r_tasks / r_nodes))
     elif [ -n "$r_tasks" ]; then
-        # PBS places each task on its own, so that there is no share of a node to name.
+        # PBS places each task separately, so a node's share of memory or GPUs is
+        # undefined.
         [ -z "$r_memory$r_gpus" ] || {
             why="with tasks, PBS needs the number of nodes to give each its memory or GPUs: add --nodes, or use --memory-per-cpu"
             return 1
@@ -139,7 +142,7 @@ list_chunks() {
     esac
 }
 
-# add_chunk COUNT TASKS: list=so many nodes with so many tasks each, added.
+# add_chunk COUNT TASKS: add COUNT nodes with TASKS tasks each to list.
 add_chunk() {
     width=$((${2:-1} * cpus))
     if [ "$dialect" != openpbs ]; then
@@ -153,7 +156,8 @@ add_chunk() {
     list="$list${memory:+:mem=${megabytes}mb}${r_gpus:+:ngpus=$r_gpus}"
 }
 
-# list_memory: Torque counts the memory of the whole job, Slurm's qsub that of a node.
+# list_memory: add the memory to list. Torque counts memory per job, Slurm's wrapper per
+# node.
 list_memory() {
     if [ -n "$r_memory_per_cpu" ]; then
         in_megabytes "$r_memory_per_cpu"
@@ -172,11 +176,13 @@ scheduler_submit() {
     # shellcheck disable=SC2086 # an option a line
     set -- $options -j oe -o "$log"
     end_split
-    # A path might have in it what the look-alike's shell would read.
+    # Slurm's wrapper passes the path through a shell, so use a relative path without
+    # special characters.
     cd "$job" || return 1
     case $dialect in
         wrapper)
-            # The name of the file is shown by squeue; see scheduler_submit of slurm.
+            # squeue shows the name of the file; see scheduler_submit of the Slurm
+            # runtime.
             ln -f batch "$name_there" 2>/dev/null || cp batch "$name_there" || return 1
             patiently qsub "$@" "$name_there"
             ;;
@@ -184,8 +190,8 @@ scheduler_submit() {
             find_shell
             case $dialect$shell in
                 openpbs)
-                    # The program itself is the top process; a script's directives do not count
-                    # then, and become arguments.
+                    # With `-- PROGRAM`, the program is the top process of the job. qsub
+                    # then ignores directives in the script, so they become arguments.
                     split_options
                     # shellcheck disable=SC2046 # an option a line
                     set -- $(copy_directives | sed 's/^#PBS *//; s/[ 	]#.*//' | tr -s ' 	"' '[\n*]') "$@"
@@ -198,7 +204,8 @@ scheduler_submit() {
     esac
 }
 
-# find_shell: shell=exec_script.sh, if PBS takes its path and the file may be executed.
+# find_shell: set shell to exec_script.sh, or to '' if PBS cannot take its path or the
+# file is not executable.
 find_shell() {
     shell=$here/runtimes/pbs/exec_script.sh
     case $shell in *[!A-Za-z0-9_./,+=@-]*) shell='' ;; esac

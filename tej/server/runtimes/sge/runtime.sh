@@ -1,9 +1,9 @@
-# The runtime for Grid Engine: SGE, Son of Grid Engine, UGE and their like.
+# Grid Engine runtime: SGE, Son of Grid Engine, UGE and compatible schedulers.
 # shellcheck shell=sh
 #
-# It ends jobs with SIGKILL at once, and has nothing gentler (qdel(1)): so the job itself
-# looks for the wish to end it.  What has ended is in its accounting file alone, some
-# seconds late (qacct(1)).
+# Grid Engine kills a job with SIGKILL, without a warning signal (qdel(1)). Therefore the
+# job's wrapper polls for the fact `kill`. A job that has ended appears in the accounting
+# file only, some seconds late (qacct(1)).
 
 # shellcheck source=../../lib/scheduler.sh
 . "$here/lib/scheduler.sh"
@@ -13,7 +13,8 @@ scheduler='Grid Engine'
 # shellcheck disable=SC2034 # for run_in_scheduler.sh
 has_no_term=1
 
-# Where only login shells have them, its commands are as good as absent without these.
+# If only login shells set these variables, the commands need the values recorded at
+# setup.
 variables='SGE_ROOT SGE_CELL SGE_CLUSTER_NAME SGE_QMASTER_PORT SGE_EXECD_PORT'
 for variable in $variables; do
     read_setup "$variable"
@@ -28,7 +29,7 @@ scheduler_here() {
     return 2
 }
 
-# find_variables: those that a login shell has, kept for later.
+# find_variables: read the variables from a login shell, and record them for later.
 find_variables() {
     for variable in $variables; do
         value=$(patiently /bin/sh -lc "printf '\n%s\n' \"\${$variable-}\"" </dev/null 2>/dev/null | tail -n 1)
@@ -41,7 +42,8 @@ find_variables() {
 
 scheduler_own_id() { own_id=${JOB_ID-}; }
 
-# Slots and GPUs have names that each site chooses.
+# scheduler_options: nodes, CPUs and GPUs are refused, because each site names them
+# differently.
 scheduler_options() {
     for key in nodes tasks tasks_per_node cpus; do
         eval "value=\$r_$key"
@@ -83,7 +85,8 @@ scheduler_submit() {
     patiently qsub "$@" "$job/batch"
 }
 
-# The table cuts names; the document has them whole, an element a line.
+# scheduler_list: parses XML, because the table of qstat truncates job names. The XML has
+# one element per line.
 scheduler_list() {
     patiently qstat -xml -u "$(id -un)" >"$fresh.said" && grep -q '</job_info>' "$fresh.said" || {
         rm -f "$fresh.said"
@@ -112,8 +115,8 @@ scheduler_cancel() {
     patiently qdel "$1"
 }
 
-# scheduler_history: qacct has an entry for each job that ever had this number: the last one
-# of this user counts.
+# scheduler_history: qacct prints an entry for every job that ever had this id. The last
+# entry of this user counts.
 scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
     said=$(patiently qacct -j "$1" 2>/dev/null) || return 1
@@ -125,7 +128,7 @@ scheduler_history() {
     case $code in
         '' | 0) return 1 ;;
         37) printf '%s\n' "limit|a limit was exceeded (qacct: failed 37)" ;;
-        # Killed, after it had begun and not by a limit.
+        # The job was killed after it had begun, and not by a limit.
         100) printf '%s\n' "cancelled|it was deleted or killed" ;;
         *) printf '%s\n' "over|it failed with code $code, see qacct -j $1" ;;
     esac

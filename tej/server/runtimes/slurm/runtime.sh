@@ -1,4 +1,4 @@
-# The runtime for Slurm: sbatch, squeue, scancel; sacct where there is accounting.
+# Slurm runtime: sbatch, squeue and scancel; also sacct if accounting is enabled.
 # shellcheck shell=sh
 
 # shellcheck source=../../lib/scheduler.sh
@@ -50,8 +50,8 @@ scheduler_options() {
     fi
 }
 
-# slurm_memory: sbatch refuses --mem together with --mem-per-cpu, so that what the script
-# says in the other way is left out.
+# slurm_memory: sbatch refuses --mem together with --mem-per-cpu. Therefore the
+# conflicting directives of the script are dropped.
 slurm_memory() {
     if [ -n "$r_memory" ]; then
         in_megabytes "$r_memory"
@@ -78,8 +78,8 @@ slurm_begin() {
 }
 
 scheduler_submit() {
-    # squeue shows the path of the batch script, which nobody can change: its name tells
-    # this submission from others, when the reply of sbatch is lost.
+    # squeue shows the path of the batch script, which users cannot change. The file name
+    # identifies this submission if the reply of sbatch is lost.
     ln -f "$job/batch" "$job/$1" 2>/dev/null || cp "$job/batch" "$job/$1" || return 1
     name_there=$1
     split_options

@@ -1,21 +1,23 @@
-# Commands of Slurm, also for jobs that its look-alike of Torque's qsub submitted: the
-# look-alikes of qstat and qdel say less, and some versions fail (24.11: qstat aborts at
-# the first running job).
+# Slurm commands, also used for jobs submitted by Slurm's wrapper of Torque's qsub.
+# Slurm's wrappers of qstat and qdel report less, and some versions fail (24.11: qstat
+# aborts at the first running job).
 # shellcheck shell=sh
 #
 # An id is NUMBER, or NUMBER;CLUSTER for a job on another cluster.
 
-# slurm_here: 0 it answers, 1 it is not installed, 2 and words: it does not answer.
+# slurm_here: returns 0 if Slurm answers, 1 if Slurm is not installed; 2, with a message,
+# if Slurm does not answer.
 slurm_here() {
     find_program scontrol && find_program squeue && find_program scancel || return 1
-    # squeue and others take ten seconds and more to notice.
+    # `scontrol ping` fails fast; squeue takes ten seconds or more if the controller is
+    # down.
     case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) return 0 ;; esac
     printf '%s\n' "Slurm is installed, but its controller does not answer"
     return 2
 }
 
-# on_cluster ID COMMAND...: run the command with the job's number as the last argument, on
-# the job's cluster.
+# on_cluster ID COMMAND...: run the command on the job's cluster, with the job's number as
+# the last argument.
 on_cluster() {
     one=$1 command=$2
     shift 2
@@ -25,14 +27,15 @@ on_cluster() {
     esac
 }
 
-# slurm_queue [ARGUMENT...]: all of the user's jobs, one a line.  Not by their ids: with
-# one that is gone, squeue fails for all.  The path of the batch script comes last, since
-# job names may contain `|`.
+# slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. A query by ids
+# would fail for all of them if one job is gone. The path of the batch script comes last,
+# because job names may contain `|`.
 slurm_queue() {
     patiently squeue -h -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
 }
 
-# slurm_list ID...: all of the user's jobs here, and on the clusters of these ids.
+# slurm_list ID...: list all jobs of the user on this cluster and on the clusters of these
+# ids.
 slurm_list() {
     clusters=''
     for one in "$@"; do
@@ -43,7 +46,8 @@ slurm_list() {
             set -f && for cluster in $clusters; do
             set +f
             printf 'cluster|%s\n' "$cluster"
-            # Another cluster that does not answer is no reason to know nothing here.
+            # If another cluster does not answer, the jobs of this cluster are listed
+            # nevertheless.
             slurm_queue -M "$cluster" && printf 'end\n'
         done
         set +f
@@ -53,11 +57,12 @@ slurm_list() {
     return 1
 }
 
-# slurm_listed_all: only the jobs of this cluster are listed without being asked for.
+# slurm_listed_all: only jobs of this cluster are listed without their ids.
 slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 
-# slurm_read FILE ID...: scheduler_list's lines.  The parts of a heterogeneous job (5+0,
-# 5+1) and the elements of an array (5_2) are one job here: it runs while one of them does.
+# slurm_read FILE ID...: print the lines of scheduler_list. The components of a
+# heterogeneous job (5+0, 5+1) and the tasks of a job array (5_2) count as one job, which
+# runs while one of them runs.
 slurm_read() {
     said_file=$1
     shift
@@ -86,7 +91,7 @@ slurm_read() {
             id = $1
             sub(/[+_].*/, "", id)
             if (cluster != "") id = id ";" cluster
-            # An unknown state is that of a living job.
+            # A job in an unknown state counts as running.
             now = state[$2] == "" ? "running" : state[$2]
             if (id in best && rank[now] + 0 <= rank[best[id]] + 0) next
             if (!(id in best)) order[++jobs] = id
@@ -99,7 +104,7 @@ slurm_read() {
         }
         END {
             whole[cluster] = ended
-            # Without the last line the disk was full, or squeue failed.
+            # If the last line is missing, the disk was full or squeue failed.
             if (!whole[""]) exit 1
             for (i = 1; i <= jobs; i++) print order[i] "|" best[order[i]] "|" name[order[i]] "|" said[order[i]]
             count = split(asked, ids, " ")
@@ -118,14 +123,15 @@ slurm_cancel() {
     on_cluster "$1" scancel
 }
 
-# slurm_own_id: own_id=the id that sbatch printed for the job that this runs in.
+# slurm_own_id: set own_id to the id that sbatch printed for the job that this code runs
+# in.
 slurm_own_id() {
     own_id=${SLURM_HET_JOB_ID:-${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}}
     [ -z "${by_cluster-}" ] || own_id="$own_id${SLURM_CLUSTER_NAME:+;$SLURM_CLUSTER_NAME}"
 }
 
-# slurm_history ID: as scheduler_history.  Numbers are used again when a cluster is set up
-# anew: an entry of another user, or from before the submission, is not this job's.
+# slurm_history ID: implements scheduler_history. Job numbers restart when a cluster is
+# reinstalled: an entry of another user, or from before the submission, is not this job.
 slurm_history() {
     command -v sacct >/dev/null 2>&1 || return 1
     s_time=0
@@ -135,7 +141,7 @@ slurm_history() {
     case $1 in *\;*) set -- "$@" -M "${1#*;}" ;; esac
     shift
     said=$(SLURM_TIME_FORMAT=%s patiently sacct "$@" "$number") || return 1
-    # Clocks differ, but not by an hour.
+    # Clocks may differ by up to an hour.
     printf '%s\n' "$said" | awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" '
         $2 != me || $3 !~ /^[0-9]+$/ || $3 < since { next }
         { last = $1 }
