@@ -6,20 +6,23 @@ import fnmatch
 import hashlib
 import os
 import pwd
+import re
 import stat
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
-from tej.transport.openssh_failures import ssh_words
 from tej.transport.settings import Settings
 
 MAX_PATH = 104 - 1 - 17
 """Longest socket path on BSD and macOS; ssh appends 17 characters while it binds."""
+WORDS_SHOWN = 400
+"""Characters of ssh's stderr that error messages show."""
 YES = ("yes", "true", "auto", "ask", "autoask")
 
 
@@ -76,22 +79,55 @@ def read_config(destination: Destination, settings: Settings) -> SshConfig:
         command += ["-p", str(destination.port)]
     if destination.user is not None:
         command += ["-l", destination.user]
-    asked = [*command, "-G", "--", destination.host]
+    words = (*command, "--", destination.host)
+    return SshConfig(words, _ask(words, str(destination)))
+
+
+def _ask(words: Sequence[str], where: str) -> dict[str, list[str]]:
     try:
         done = subprocess.run(
-            asked, stdin=subprocess.DEVNULL, capture_output=True, check=False
+            [words[0], "-G", *words[1:]],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
         )
     except OSError as error:
         raise ConnectionFailed(f"Cannot run ssh: {error.strerror}") from error
     if done.returncode != 0:
         raise ConnectionFailed(
-            f"{destination}: ssh rejects its configuration: {ssh_words(done.stderr)}"
+            f"{where}: ssh rejects its configuration: {ssh_words(done.stderr)}"
         )
     values: dict[str, list[str]] = {}
     for line in done.stdout.decode("utf-8", "surrogateescape").splitlines():
         name, _, value = line.partition(" ")
         values.setdefault(name, []).append(value)
-    return SshConfig((*command, "--", destination.host), values)
+    return values
+
+
+def check_jumps(config: SshConfig) -> None:
+    """Raise ConnectionFailed if ProxyJump leads in a circle.
+
+    `ssh` does not notice a circle of several hosts: it starts processes without end.
+    """
+    chain = [config.command[-1]]
+    files = config.command[1 : config.command.index("--")]
+    files = files[:2] if files[:1] == ("-F",) else ()
+    jump = config.first("proxyjump")
+    while jump not in ("", "none"):
+        # Only the first jump host uses its own ProxyJump; the others get one from ssh.
+        host = jump.partition(",")[0].removeprefix("ssh://").rpartition("@")[2]
+        if host.startswith("["):
+            host = host[1:].partition("]")[0]
+        elif host.count(":") == 1:
+            host = host.partition(":")[0]
+        if host in chain:
+            circle = " -> ".join([*chain, host])
+            raise ConnectionFailed(
+                f"{config.where}: ProxyJump leads in a circle: {circle}. Correct it in "
+                "~/.ssh/config."
+            )
+        chain.append(host)
+        jump = _ask(("ssh", *files, "--", host), host).get("proxyjump", [""])[0]
 
 
 def _files(config_file: Path | None) -> list[str]:
@@ -155,3 +191,14 @@ def runtime_directory() -> Path:
         "No private directory for the sockets of ssh: set XDG_RUNTIME_DIR to one that "
         f"only you can read ({error})"
     )
+
+
+def ssh_words(stderr: bytes) -> str:
+    """The last lines of ssh's stderr without its debug output, on one line."""
+    lines = [
+        "".join(letter if letter.isprintable() else " " for letter in line).strip()
+        for line in stderr.decode("utf-8", "replace").splitlines()
+        if not re.match(r"debug\d: ", line) and not line.startswith("OpenSSH_")
+    ]
+    kept = [line for line in lines if line.strip("@ ")]
+    return " / ".join(kept)[-WORDS_SHOWN:]

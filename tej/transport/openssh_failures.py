@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING
 
 from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
+from tej.transport.openssh_config import SshConfig, ssh_words
 
-if TYPE_CHECKING:
-    from tej.transport.openssh_config import SshConfig
-
-SHOWN = 400
 OFFERED = re.compile(r"^debug1: (?:Offering public key|Trying private key): (.*)")
 CONTINUE = re.compile(r"^debug1: Authentications that can continue: (.*)")
 DENIED = re.compile(r"Permission denied \(([^)]*)\)")
 HOST_KEY = re.compile(r"^debug1: Server host key: (\S+) (\S+)")
 OFFENDING = re.compile(r"Offending .*key in (.*)")
-
-
-def ssh_words(stderr: bytes) -> str:
-    """The last lines of ssh's stderr without its debug output, on one line."""
-    lines = [
-        "".join(letter if letter.isprintable() else " " for letter in line).strip()
-        for line in stderr.decode("utf-8", "replace").splitlines()
-        if not re.match(r"debug\d: ", line) and not line.startswith("OpenSSH_")
-    ]
-    kept = [line for line in lines if line.strip("@ ")]
-    return " / ".join(kept)[-SHOWN:]
 
 
 def connection_error(

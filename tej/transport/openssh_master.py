@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -13,7 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tej.transport.openssh_config import SshConfig, digest, runtime_directory
+from tej.transport.openssh_config import (
+    SshConfig,
+    check_jumps,
+    digest,
+    runtime_directory,
+)
 from tej.transport.openssh_failures import connection_error
 from tej.transport.openssh_mux import MuxClient
 from tej.transport.settings import Settings
@@ -130,6 +136,7 @@ class Master:
             self.path, self.own = socket_path(self.config, self.number), True
 
     def _start(self, *, again: bool) -> None:
+        check_jumps(self.config)
         terminal = self.settings.terminal and not self.number and _has_terminal()
         where = self.config.where
         if terminal and again:
@@ -199,9 +206,18 @@ def _run(command: list[str], limit: float | None, *, show: bool) -> tuple[int, b
             status = -1
         finally:
             if process.poll() is None:
-                process.kill()
-                process.wait()
+                _kill(process, group=not show)
         return status, relay.finish()
+
+
+def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
+    """Kill ssh with its ProxyCommand, which would otherwise outlive it."""
+    if group:
+        # The process leads its own session, so its pid is the number of the group.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 class _Relay(threading.Thread):

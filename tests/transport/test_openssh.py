@@ -315,3 +315,13 @@ def test_threads_log_in_once(server: Sshd, ssh: Transport) -> None:
     for thread in threads:
         thread.join()
     assert server.log.read_text().count("Accepted publickey") == 1
+
+
+def test_jump_hosts_in_a_circle_start_no_ssh(connect: Connect, tmp_path: Path) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        "Host one\n HostName 127.0.0.1\n Port 1\n ProxyJump two\n"
+        "Host two\n HostName 127.0.0.1\n Port 2\n ProxyJump one\n"
+    )
+    with pytest.raises(ConnectionFailed, match="circle: one -> two -> one"):
+        connect("one", config_file=config).run("true")

@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import paramiko
 
 from tej.errors import ConnectionFailed
 from tej.transport.paramiko.failures import explained
 from tej.transport.process_io import IN_DOUBT, IdleTimer, InputClosed, Process
-
-if TYPE_CHECKING:
-    from tej.transport.paramiko.connection import ParamikoConnection
 
 logger = logging.getLogger("tej")
 
@@ -25,12 +22,29 @@ PACKET = 32_768 - 64
 """Bytes that paramiko puts into one packet; sshd accepts no more."""
 
 
+class ChannelOwner(Protocol):
+    """The connection of a channel, as far as an execution uses it."""
+
+    where: str
+    channels: set[paramiko.Channel]
+
+    @property
+    def alive(self) -> bool: ...
+
+    @property
+    def last_received(self) -> float: ...
+
+    def why_lost(self) -> Exception: ...
+
+    def close(self) -> None: ...
+
+
 class Execution(Process):
     """A program's channel, which is given up after `timer`'s idle time."""
 
     def __init__(
         self,
-        connection: ParamikoConnection,
+        connection: ChannelOwner,
         channel: paramiko.Channel,
         timer: IdleTimer,
     ) -> None:
