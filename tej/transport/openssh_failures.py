@@ -12,6 +12,7 @@ OFFERED = re.compile(r"^debug1: (?:Offering public key|Trying private key): (.*)
 CONTINUE = re.compile(r"^debug1: Authentications that can continue: (.*)")
 DENIED = re.compile(r"Permission denied \(([^)]*)\)")
 HOST_KEY = re.compile(r"^debug1: Server host key: (\S+) (\S+)")
+AUTHENTICATING = re.compile(r"^debug1: Authenticating to (\S+):(\d+) as '(.*)'")
 OFFENDING = re.compile(r"Offending .*key in (.*)")
 
 
@@ -19,14 +20,13 @@ def connection_error(
     config: SshConfig, timeout: float, status: int, stderr: bytes
 ) -> ConnectionFailed:
     """The error for a login that failed with this status and these words."""
-    where = config.where
     text = stderr.decode("utf-8", "replace").replace("\r", "")
     words = ssh_words(stderr) or f"ssh ended with status {status}"
     if "Host key verification failed" in text or "REVOKED HOST KEY" in text:
         return HostKeyRejected(_host_key(config, text, words))
     if DENIED.search(text) or "Too many authentication failures" in text:
         return AuthenticationFailed(_login(config, text, words))
-    reason = _reason(where, timeout, status, text)
+    reason = _reason(config, timeout, status, text)
     if config.first("proxycommand") not in ("", "none"):
         # A master's ProxyCommand has /dev/null for its stderr.
         host = shlex.quote(config.command[-1])
@@ -39,7 +39,11 @@ def connection_error(
     return error
 
 
-def _reason(where: str, timeout: float, status: int, text: str) -> str:
+def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
+    where = config.where
+    if "stdio forwarding failed" in text:
+        jump = config.first("proxyjump")
+        return f"The connection to {where}, through {jump}, failed."
     if "Could not resolve hostname" in text:
         return (
             f"{where} cannot be found; is the name right, or the host in ~/.ssh/config?"
@@ -94,10 +98,17 @@ def _address(config: SshConfig) -> str:
 
 def _host_key(config: SshConfig, text: str, words: str) -> str:
     where = config.where
-    key = next((m for line in text.splitlines() if (m := HOST_KEY.match(line))), None)
-    theirs = f"{key[1]} {key[2]}" if key else "shown by ssh"
     name = config.first("hostname").lower()
     port = config.first("port")
+    theirs = "shown by ssh"
+    # A jump host's ssh writes to the same stderr: the last server before the failure
+    # is the one whose key was refused.
+    for line in text.partition("Host key verification failed")[0].splitlines():
+        if server := AUTHENTICATING.match(line):
+            name, port = server[1], server[2]
+            where = f"{server[3]}@{f'[{name}]' if ':' in name else name}:{port}"
+        elif key := HOST_KEY.match(line):
+            theirs = f"{key[1]} {key[2]}"
     known = name if port == "22" else f"[{name}]:{port}"
     if "REVOKED HOST KEY" in text:
         return (
