@@ -19,9 +19,9 @@ quit() {
     exit "$tej_status"
 }
 
-# begin MARKER TRUSTED: print the marker on stdout and stderr. The client discards all
-# output before the marker: login start-up files may print anything. TRUSTED is 1 if the
-# user accepts a queue that other users can write to.
+# begin MARKER TRUSTED: print the marker on stdout and stderr, and enter the home
+# directory. The client discards all output before the marker: login start-up files may
+# print anything. TRUSTED is 1 if the user accepts a queue that other users can write to.
 begin() {
     hide_environment
     printf '\n%s\n' "$1"
@@ -63,7 +63,7 @@ expand() {
     esac
 }
 
-# need_base: quit if PATH depends on a home directory that cannot be entered.
+# need_base: quit if a path depends on a home directory that cannot be entered.
 need_base() {
     [ -n "$base" ] || quit 20 "The home directory '${HOME-}' cannot be entered on the server: is it mounted?"
 }

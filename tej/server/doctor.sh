@@ -86,7 +86,7 @@ if command -v qsub >/dev/null 2>&1; then
 fi
 [ -n "$found" ] || report scheduler ok "none found: jobs start at once"
 
-# shellcheck disable=SC2088 # a tilde is meant as it stands
+# shellcheck disable=SC2088 # a literal tilde
 case $1 in
     '~') queue=$home ;;
     '~/'*) queue=$home/${1#??} ;;
@@ -100,7 +100,7 @@ elif [ -f "$queue/version" ]; then
     jobs=0 uploads=0
     for path in "$queue"/jobs/*; do [ ! -d "$path" ] || jobs=$((jobs + 1)); done
     for path in "$queue"/incoming/*; do [ ! -d "$path" ] || uploads=$((uploads + 1)); done
-    # shellcheck disable=SC2012 # one directory, whose owner is the third word
+    # shellcheck disable=SC2012 # one directory; field 3 is the owner
     owner=$(ls -ld "$queue" | awk '{ print $3 }')
     size=$(limited du -sk "$queue" 2>/dev/null | awk '{ print int($1 / 1024) }')
     report queue ok "$queue of $owner, ${version% }, $jobs jobs, ${size:-?} MB, $uploads unfinished uploads"

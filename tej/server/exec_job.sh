@@ -1,7 +1,8 @@
 # First process of a job, in the session of the job: prepares the environment, then
 # becomes the job's command. The wrapper passes tej_queue, tej_id, tej_here and tej_host
-# in the environment. The working directory is the job's directory. Use relative paths:
-# the directory may be archived, and its old path may then belong to another job.
+# in the environment. The working directory is the job's directory, and paths are
+# relative: the directory may be archived, and its old path may then belong to another
+# job.
 #
 # The job's command and the user's start-up files run in this shell. To avoid name
 # clashes, all variables and functions of tej that they can see begin with tej_, apart
@@ -46,7 +47,7 @@ tej_run() {
         '#!'*)
             tej_line=${tej_line#??}
             set -f
-            # shellcheck disable=SC2086 # the interpreter, and what it is given
+            # shellcheck disable=SC2086 # the interpreter and its arguments
             exec $tej_line "$@"
             ;;
         *ELF*)
@@ -64,7 +65,7 @@ tej_run() {
 tej_login() {
     tej_variables=$tej_stage/../.login
     export tej_variables
-    # shellcheck disable=SC2016 # for another shell
+    # shellcheck disable=SC2016 # expanded by another shell
     tej_print='exec /bin/sh -c '\''export -p >"$tej_variables"'\'
     case ${SHELL##*/} in
         bash | zsh | fish) "$SHELL" -l -c "$tej_print" ;;
@@ -85,7 +86,7 @@ tej_login() {
 
 tej_stage=$PWD
 case $tej_spec in *' login=1 '*) tej_login ;; esac
-# The profile of the queue.
+# Source the profile of the queue.
 # shellcheck source=/dev/null
 [ ! -f "$TEJ_QUEUE/profile" ] || . "$TEJ_QUEUE/profile"
 # Environment modules: if no profile has defined `module`, source its usual init files.

@@ -108,7 +108,7 @@ warn() {
 }
 
 # write_version RUNTIME DIGEST VERSION: write $queue/version, which makes the directory a
-# queue. The file appears complete, by `ln` or `mv`.
+# queue. The file appears in one step, by `ln` or `mv`.
 write_version() {
     fresh=$queue/.version.$$
     printf 'tej 1\nruntime %s\nscripts %s %s\n' "$runtime" "$2" "$3" >"$fresh" ||

@@ -7,7 +7,7 @@
 umask 022
 . "$3/lib/environment.sh"
 hide_environment
-# shellcheck disable=SC2034 # by_cluster is for scheduler_own_id
+# shellcheck disable=SC2034 # by_cluster is used by scheduler_own_id
 queue=$1 id=$2 here=$3 runtime=$4 token=$5 by_cluster=${6-}
 unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 . "$here/lib/load.sh"
@@ -163,7 +163,7 @@ listen() {
 run_job() {
     tej_session=''
     prepare_run
-    # shellcheck disable=SC2086 # Ignored until there is something that can act on them.
+    # shellcheck disable=SC2086 # Ignored until handlers are installed.
     trap '' $signals
     {
         for signal in $signals; do trap : "$signal"; done

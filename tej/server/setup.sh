@@ -1,5 +1,5 @@
-# Setup of a queue: creates a queue and links to it. The command `setup` sends this file
-# after install.sh.
+# Setup of a queue: creates a queue and links to it. `tej setup` sends this file after
+# install.sh.
 # shellcheck shell=sh
 
 # setup QUEUE RUNTIME DIGEST VERSION FORCE: create a queue at QUEUE. If FORCE is 0, an

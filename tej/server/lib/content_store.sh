@@ -115,8 +115,8 @@ store_objects() {
 
 # collect_unused_objects: remove the objects that no job and no archived attempt lists.
 # The store is listed before the assemblies: an object added later is not considered, and
-# the jobs of an object already there are published. `jobs` is read before `attempts`,
-# because a retry moves jobs in that direction.
+# an object listed here has its jobs published. `jobs` is read before `attempts`, because
+# a retry moves jobs in that direction.
 collect_unused_objects() (
     cd "$queue" && [ -d objects ] || return 0
     {

@@ -12,7 +12,7 @@
 hide_functions() {
     [ -n "${BASH_VERSION-}" ] || return 0
     unset -f typeset
-    # shellcheck disable=SC3045 # bash alone comes here
+    # shellcheck disable=SC3045 # only bash gets here
     tej_names=$(export -f)
     set -f
     for tej_name in $tej_names; do
@@ -41,7 +41,7 @@ hide_environment() {
     set -f
     IFS='
 '
-    # shellcheck disable=SC2046 # a line each
+    # shellcheck disable=SC2046 # one variable per line
     set -- $(export -p)
     unset IFS
     set +f
@@ -58,8 +58,8 @@ hide_environment() {
             SACCT_* | SBATCH_ARRAY_INX | SBATCH_WAIT | SCANCEL_* | SQUEUE_*) ;;
             *) continue ;;
         esac
-        # A continuation line of a multi-line value may look like another variable: skip
-        # it if unset.
+        # A continuation line of a multi-line value may look like a variable: skip names
+        # that are not set.
         eval "tej_value=\${$tej_name-} tej_is_set=\${$tej_name+1}"
         [ -z "$tej_is_set" ] || {
             eval "tej_kept_$tej_name=\$tej_value"

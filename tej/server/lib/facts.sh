@@ -1,18 +1,18 @@
 # Facts of a job: files of one line each, written once and published by a rename.
 # shellcheck shell=sh
 #
-#   FACT       CONTENT                          WRITTEN BY
-#   spec       words KEY=VALUE, percent-encoded, the last one is "end"   the client
-#   submitted  TIME HOST BOOT SPACE PID START   the shell that publishes the job
-#   native_id  pid HOST BOOT SPACE PID START    the wrapper; under a scheduler: NAME ID
-#   queued     TIME                             the runtime, when the job has to wait
-#   started    TIME HOST PID START              the first process of the job
-#   heartbeat  TIME                             the wrapper, periodically (heartbeat.sh)
-#   kill       TIME GRACE BY                    the client that kills the job
+#   FACT       CONTENT                                       WRITTEN BY
+#   spec       KEY=VALUE words, percent-encoded, then "end"  the client
+#   submitted  TIME HOST BOOT SPACE PID START                the shell that publishes the job
+#   native_id  pid HOST BOOT SPACE PID START, or NAME ID     the wrapper; a scheduler's runtime
+#   queued     TIME                                          the runtime, if the job must wait
+#   started    TIME HOST PID START                           the first process of the job
+#   heartbeat  TIME                                          the wrapper, periodically
+#   kill       TIME GRACE BY                                 the client that kills the job
 #   finished   TIME exit|signal|none N own|killed|ask LEFT   the wrapper
-#   reason     TIME cancelled|limit|other WORDS   any process that learns why the job ended
-#   ignored    WORDS                            the runtime: requested resources it ignores
-#   lost       TIME EVIDENCE                    any process that finds the job lost
+#   reason     TIME cancelled|limit|other WORDS              a process that learns the cause
+#   ignored    WORDS                                         the runtime: ignored resources
+#   lost       TIME EVIDENCE                                 a process that finds the job lost
 #
 # TIME is in seconds since 1970; in `lost` it is the time of the last sign of life. GRACE
 # is in seconds. HOST, BOOT, SPACE, PID and START identify a process (process.sh). `ask`

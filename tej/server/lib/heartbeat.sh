@@ -62,6 +62,7 @@ keep_heartbeat() {
     done
 }
 
+# leave_heartbeat: SIGTERM trap of keep_heartbeat: exit at once, or after the running hook.
 leave_heartbeat() {
     stopped=1
     [ -z "$nap" ] || kill "$nap" 2>/dev/null
@@ -193,7 +194,8 @@ shows_life() {
     [ -n "$sign" ]
 }
 
-# is_watched_here: check whether this host can see the job's wrapper. Sets life as check_process does.
+# is_watched_here: check whether this host can see the job's wrapper. Sets life as
+# check_process does.
 is_watched_here() {
     set -f
     # shellcheck disable=SC2086 # fields

@@ -52,8 +52,8 @@ stop_processes() {
     wait_for_processes 10 KILL
 }
 
-# signal_processes SIGNAL: signal the processes in pids. Without /proc, which shows the
-# other processes, also signal the job's process group.
+# signal_processes SIGNAL: signal the processes in pids. Without /proc, pids holds only
+# the first process of the job, so the signal is also sent to the job's process group.
 signal_processes() {
     # shellcheck disable=SC2086 # pids
     [ -z "$pids" ] || kill -s "$1" $pids 2>/dev/null

@@ -204,7 +204,7 @@ find_marked() {
     marked=''
     case $1 in *[!0-9a-f]* | '') return ;; esac
     [ ${#1} -ge 32 ] || return 0
-    # shellcheck disable=SC2046 # a path each
+    # shellcheck disable=SC2046 # paths
     set -- $(grep -lsF "TEJ_JOB_TOKEN=$1" $proc/[0-9]*/environ 2>/dev/null)
     marked=$*
 }

@@ -40,7 +40,7 @@ find_unended() {
     done
 }
 
-# note_unended ID: add the job to unended if it has not ended or has processes.
+# note_unended ID: add the job to unended if the job has not ended or has processes.
 note_unended() {
     load_job "$1" || return 0
     recount
@@ -63,8 +63,8 @@ has_sign_of_life() {
     [ ! -f "$job/finished" ] && shows_life
 }
 
-# find_live_tokens: set live_tokens to the job tokens of all processes on this host, one a
-# line.
+# find_live_tokens: set live_tokens to the job tokens of all processes on this host, one
+# per line.
 find_live_tokens() {
     live_tokens=''
     [ -z "$proc" ] || live_tokens=$(

@@ -119,9 +119,9 @@ find_directives() {
     ' "$job/stage/$r_script" 2>/dev/null)
 }
 
-# check_directives: set asked to the options in the script and in r_options, in the form "
-# NAME=VALUE ...". Returns 1 and sets why if an option requests an array job or a
-# submission that waits for the job.
+# check_directives: set asked to the options in the script and in r_options, as words
+# NAME=VALUE, each followed by a blank. Returns 1 and sets why if an option requests an
+# array job or a submission that waits for the job.
 check_directives() {
     find_directives
     set -f

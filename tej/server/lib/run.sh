@@ -1,5 +1,6 @@
-# Execution of a job's script, and its result: exit code or signal. Expects: queue, id,
-# here, and tej_session=the command that starts a program in a new session, or ''.
+# Execution of a job's script, and its result: exit code or signal.
+# Expects: queue, id, here, and tej_session=the command that starts a program in a new
+# session, or ''.
 # shellcheck shell=sh
 
 # enter_job: enter the job's directory and set job=. (the working directory). If the job
@@ -26,7 +27,7 @@ prepare_run() {
     get_host
     tej_host="$host $boot $space"
     find_signal_reset
-    # shellcheck disable=SC2016,SC2089 # for another shell
+    # shellcheck disable=SC2016,SC2089 # expanded by another shell
     tej_run='exec $tej_signals $tej_session /bin/sh "$tej_here/exec_job.sh" >/dev/null'
     # shellcheck disable=SC2090
     export tej_signals tej_session tej_here tej_queue tej_id tej_host tej_run

@@ -22,7 +22,7 @@
 # Facts in addition to those in facts.sh:
 #   submitting TIME NAME HOST BOOT SPACE PID START   written before the job is submitted
 #   missed     TIME STATE BEAT  the job was gone and had recorded no end
-#   rerun      TIME HOST        the scheduler started the job again, and the wrapper refused
+#   rerun      TIME HOST        the scheduler restarted the job, and the wrapper refused to run it
 #   requeue    TIME             the user allows a second run by the scheduler
 #   ending     TIME term|cancel the last step of a kill
 #   term       TIME             the job's wrapper received a SIGTERM
@@ -154,7 +154,8 @@ end_split() {
 name_job() {
     [ -n "$r_name" ] || ! is_asked -N || return 0
     name=${r_name:-${r_default_name:-$nickname}}
-    # If no log path identifies the submission (always so in Grid Engine), the name must.
+    # Without a log path, and always in Grid Engine, a lost submission is found by its
+    # name.
     [ -n "$r_name" ] || [ "$log" != /dev/null ] && [ "$runtime" != sge ] || name=$nickname
     [ "${dialect-}" = openpbs ] || case $name in [0-9]*) name=j$name ;; esac
     [ "${dialect-}" != torque ] || name=$(printf '%.15s' "$name")
@@ -249,7 +250,7 @@ hand_over() {
 
 # submit_once: submit the job. Sets nid=the id in the reply; or sets why and returns 1.
 submit_once() {
-    # shellcheck disable=SC2030 # the environment of a job that submits is not the new job's
+    # shellcheck disable=SC2030 # the new job must not inherit these variables
     reply=$(
         unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
         scheduler_submit "$nickname" </dev/null 2>"$job/.said"

@@ -190,7 +190,7 @@ add_listed() {
         esac
     done <"$queue/scheduler/listing"
     set -f
-    # shellcheck disable=SC2086 # ids, one a line
+    # shellcheck disable=SC2086 # ids
     ids=$(printf '%s\n' $ids | sort -u)
     set +f
 }

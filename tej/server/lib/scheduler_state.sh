@@ -88,6 +88,7 @@ is_second_look() {
     return 1
 }
 
+# forget_missed: remove the fact `missed`, because the scheduler lists the job again.
 forget_missed() {
     [ ! -e "$job/missed" ] || rm -f "$job/missed"
 }

@@ -210,8 +210,8 @@ runs_unrecorded() {
 }
 
 # mark_lost EVIDENCE...: set state=lost, dated by the job's last sign of life, and
-# found_lost=1, unless the job's end was recorded meanwhile. Only for jobs known to be
-# gone: a caller that only suspects so must check `is_beating` first.
+# found_lost=1, unless the job's end was recorded meanwhile. The job must be known to be
+# gone: a caller that is not sure checks `is_beating` first.
 mark_lost() {
     read_end && return 0
     get_last_sign

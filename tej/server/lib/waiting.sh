@@ -37,6 +37,7 @@ keep_talking() {
     trap stop_talking EXIT
 }
 
+# stop_talking: stop the keep-alives.
 stop_talking() {
     kill "$talker" 2>/dev/null
     wait "$talker" 2>/dev/null

@@ -45,12 +45,12 @@ runtime_limit() {
         mv -f "$queue/max_running.$$" "$queue/max_running" && runtime_tend
 }
 
-# runtime_tend: periodic work, done by every client that uses the queue.
+# runtime_tend: do periodic work. Called by every client that uses the queue.
 runtime_tend() {
     [ ! -d "$queue/waiting" ] || start_waiting
 }
 
-# runtime_ask NATIVES: nothing to do, because no scheduler has to be queried.
+# runtime_ask NATIVES: does nothing, because there is no scheduler to query.
 runtime_ask() { :; }
 
 # runtime_derive_state: derive the state of a job whose own facts do not determine it.

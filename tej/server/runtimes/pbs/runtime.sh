@@ -173,7 +173,7 @@ list_memory() {
 scheduler_submit() {
     name_there=$1
     split_options
-    # shellcheck disable=SC2086 # an option a line
+    # shellcheck disable=SC2086 # one option per line
     set -- $options -j oe -o "$log"
     end_split
     # Slurm's wrapper passes the path through a shell, so use a relative path without
@@ -193,7 +193,7 @@ scheduler_submit() {
                     # With `-- PROGRAM`, the program is the top process of the job. qsub
                     # then ignores directives in the script, so they become arguments.
                     split_options
-                    # shellcheck disable=SC2046 # an option a line
+                    # shellcheck disable=SC2046 # one option per line
                     set -- $(copy_directives | sed 's/^#PBS *//; s/[ 	]#.*//' | tr -s ' 	"' '[\n*]') "$@"
                     end_split
                     patiently qsub "$@" -- /bin/sh "$job/batch"

@@ -10,7 +10,7 @@
 
 directive_marks='#$'
 scheduler='Grid Engine'
-# shellcheck disable=SC2034 # for run_in_scheduler.sh
+# shellcheck disable=SC2034 # used by run_in_scheduler.sh
 has_no_term=1
 
 # If only login shells set these variables, the commands need the values recorded at
@@ -79,7 +79,7 @@ scheduler_options() {
 
 scheduler_submit() {
     split_options
-    # shellcheck disable=SC2086 # an option a line
+    # shellcheck disable=SC2086 # one option per line
     set -- $options -terse -S /bin/sh -j y -o "$log"
     end_split
     patiently qsub "$@" "$job/batch"

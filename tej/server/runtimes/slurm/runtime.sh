@@ -83,7 +83,7 @@ scheduler_submit() {
     ln -f "$job/batch" "$job/$1" 2>/dev/null || cp "$job/batch" "$job/$1" || return 1
     name_there=$1
     split_options
-    # shellcheck disable=SC2086 # an option a line
+    # shellcheck disable=SC2086 # one option per line
     set -- $options --parsable -o "$log"
     end_split
     patiently sbatch "$@" "$job/$name_there"

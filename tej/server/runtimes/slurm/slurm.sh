@@ -141,7 +141,7 @@ slurm_history() {
     case $1 in *\;*) set -- "$@" -M "${1#*;}" ;; esac
     shift
     said=$(SLURM_TIME_FORMAT=%s patiently sacct "$@" "$number") || return 1
-    # Clocks may differ by up to an hour.
+    # Allow for clocks that differ by up to an hour.
     printf '%s\n' "$said" | awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" '
         $2 != me || $3 !~ /^[0-9]+$/ || $3 < since { next }
         { last = $1 }
