@@ -1,7 +1,7 @@
-"""Transports: how one program runs on the server, over SSH or on this machine.
+"""Transports: run programs on the server, over SSH or on this machine.
 
-`open_transport` chooses among the system's OpenSSH, paramiko and the local shell.
-Importing this package does not import paramiko; its first use does.
+`open_transport` chooses between the system's OpenSSH, paramiko and the local shell.
+paramiko is imported on its first use, not together with this package.
 """
 
 from __future__ import annotations
@@ -39,23 +39,24 @@ def open_transport(
     known_hosts: str = "",
     persist: str | None = None,
 ) -> Transport:
-    """Make the transport for a destination.  Nothing is contacted before `run`.
+    """Create the transport for a destination; the server is not contacted before `run`.
 
-    `transport` is "openssh" or "paramiko"; by default TEJ_TRANSPORT decides.  If that
-    is unset, the system's `ssh` is used where it exists, unless a password, `key`,
-    `known_hosts`, or an `ask` other than the user's terminal is given: those need
-    paramiko.
+    `transport` is "openssh" or "paramiko"; the default is the value of TEJ_TRANSPORT.
+    If that is unset, the system's `ssh` is used if it is installed.  paramiko is used
+    otherwise, and for a password, `key`, `known_hosts`, or an `ask` other than the
+    user's terminal, which `ssh` does not accept.
 
     `ask(prompt)` returns a secret (a password, a passphrase, a one-time code); without
-    `ask`, a login that needs one fails.  `terminal` says that a person is at this
-    process's terminal, where `ssh` may ask by itself.  `timeout` limits connecting and
-    each step of the login (by default ConnectTimeout of the ssh configuration, or 30
-    seconds), `io_timeout` a run during which no byte moves in either direction.
+    `ask`, a login that needs one fails.  `terminal` permits `ssh` to ask at the
+    terminal of this process.  `timeout` limits connecting, and each step of the login,
+    in seconds (default: ConnectTimeout of the ssh configuration, or 30).  `io_timeout`
+    is the time in seconds that a program may run without a byte sent or received.
+
     `config_file` replaces the user's and the system's ssh configuration.  `key` is the
-    text of a private key, which is offered instead of all others; `known_hosts` holds
-    lines in the format of that file, which take precedence over the files.  `persist`
-    is how long an unused connection of `ssh` stays open for the next tej, as
-    ControlPersist in ssh_config (by default TEJ_PERSIST, or 60 seconds).
+    text of a private key, which is offered instead of all others.  `known_hosts` holds
+    lines in the format of the known_hosts file, which take precedence over the files.
+    `persist` is how long an unused connection of `ssh` stays open, in the format of
+    ControlPersist in ssh_config (default: TEJ_PERSIST, or 60 seconds).
     """
     if destination.is_local:
         from tej.transport.local import LocalTransport
@@ -98,7 +99,7 @@ def _choose(name: str | None, needs_paramiko: bool) -> str:
     if name not in TRANSPORTS:
         raise ValueError(f"transport: {name!r} is not one of {', '.join(TRANSPORTS)}")
     if name == "openssh" and not usable:
-        # On Windows, ssh has no multiplexing, on which this transport is built.
+        # The transport needs ssh's multiplexing, which does not exist on Windows.
         raise ConnectionFailed(
             "The openssh transport needs the program `ssh` on the PATH, and a POSIX "
             "system; use the paramiko transport"
@@ -107,9 +108,9 @@ def _choose(name: str | None, needs_paramiko: bool) -> str:
 
 
 def check_persist(time: str) -> str:
-    """A time as ControlPersist takes it; raises ValueError for another text."""
+    """Return a time in the format of ControlPersist; raises ValueError if invalid."""
     text = str(time)
     if not re.fullmatch(r"([0-9]+[smhdwSMHDW]?)+", text):
         raise ValueError(f"persist: {text!r} is not a time such as 60, 10m or 8h")
-    # For ssh, 0 means for ever.
+    # For ssh, 0 means no limit; here it means the shortest time.
     return text if re.search(r"[1-9]", text) else "1"

@@ -1,4 +1,4 @@
-"""Transport: the interface through which tej runs one program on a server."""
+"""`Transport`: the interface through which tej runs programs on a server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 Sink = Callable[[bytes], object]
-"""Receives the program's output piece by piece; b"" marks the end."""
+"""Function that is called with each piece of the output, and with b"" at the end."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,16 @@ class Completed:
     status: int
     """Exit status, 0 to 255."""
     stdout: bytes
-    """Its output; empty if a sink received it."""
+    """Standard output of the program; empty if a sink received it."""
     stderr: bytes
 
 
 class Transport(ABC):
-    """A way to one server, as one user.  Threads may share it.
+    """Runs programs on one server, as one user.  Threads may share a transport.
 
-    A transport connects on first use, and reconnects on the next use after it lost its
-    connection.  A forked process starts without its parent's connection.
+    A transport connects on its first use.  After its connection is lost, it connects
+    again on its next use.  In a forked child it starts without a connection, since the
+    child must not use that of its parent.
     """
 
     runs: int = 0
@@ -41,13 +42,13 @@ class Transport(ABC):
     ) -> Completed:
         """Run a program of one line and wait until it finishes.
 
-        A separate thread iterates over `stdin` while the output is read, so `stdin` may
-        wait for something that `stdout` receives.  A program that finishes before it
-        has read all of its input is no error.  If iterating raises an exception, the
-        input ends there, and `run` raises that exception once the program has finished.
+        `stdin` is iterated over in a separate thread while the output is read, so it
+        may wait for data that `stdout` receives.  A program that finishes before it has
+        read all of its input is no error.  If iterating raises an exception, the input
+        ends there, and `run` raises that exception once the program has finished.
 
         Raises ConnectionFailed if the connection cannot be made, is lost, or is idle
-        for longer than the timeout: the program may or may not have run.
+        for longer than `io_timeout`.  The program may or may not have run then.
         """
 
     def tunnel(  # noqa: B027 (a transport without SSH has nothing to forward)
@@ -55,10 +56,10 @@ class Transport(ABC):
     ) -> None:
         """Forward connections to `listen` on the server to `target` on this side.
 
-        The tunnel lasts as long as the connection; repeated calls restore it on the
-        next connection.  `listen` is a host (such as "localhost", or "" for every
-        address that the server permits) and a port.  Raises ConnectionFailed if the
-        server does not permit it.
+        The tunnel exists as long as the connection to the server; call this again to
+        restore the tunnel on the next connection.  `listen` is a host and a port; the
+        host "" stands for every address that the server permits.  Raises
+        ConnectionFailed if the server does not permit the tunnel.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Key files: type, public half and encryption, read without a passphrase."""
+"""Private key files of SSH: public key and encryption, read without a passphrase."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Identity:
 
     path: Path
     blob: bytes | None
-    """Its public half as SSH sends it, if it is readable without a passphrase."""
+    """The public key as SSH sends it; None if reading it needs a passphrase."""
     encrypted: bool
     private: bool
-    """False for a public key alone, which selects a key of the agent."""
+    """False for a public key file, which selects a key of the agent."""
 
 
 def read_identities(paths: Iterable[Path]) -> list[Identity]:
-    """The files that exist and hold a key."""
+    """Read the files that exist and hold a key; others are skipped."""
     found = (_read(path) for path in paths)
     return [identity for identity in found if identity is not None]
 
@@ -66,7 +66,7 @@ def _public(path: Path) -> bytes | None:
 
 
 def _openssh(text: str) -> tuple[bool, bytes | None]:
-    """Whether OpenSSH's own format is encrypted, and the public key at its start."""
+    """Parse OpenSSH's own format: whether it is encrypted, and the public key."""
     body = text.partition(OPENSSH)[2].partition("-----")[0]
     with contextlib.suppress(binascii.Error, struct.error):
         rest = base64.b64decode(body).removeprefix(MAGIC)

@@ -1,4 +1,4 @@
-"""known_hosts: the host keys on record, and the verdict on a server's key."""
+"""known_hosts files: reads the known host keys, and checks a server's key."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ logger = logging.getLogger("tej")
 
 @dataclass(frozen=True)
 class Key:
-    """A public key: its type, and the bytes that SSH sends."""
+    """A public key: its type, and its bytes as SSH sends them."""
 
     type: str
     blob: bytes
 
     @property
     def fingerprint(self) -> str:
-        """Type and SHA256 fingerprint as `ssh-keygen -lf` prints them."""
+        """The type and the SHA256 fingerprint, as `ssh-keygen -lf` prints them."""
         digest = (
             base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
         )
@@ -46,14 +46,16 @@ class Entry:
     path: Path
     line: int
     elsewhere: bool = False
-    """The line is about port 22: it can accept a key, but not call it changed."""
+    """Whether the line is about port 22, while the server uses another port.
+
+    Such a line can make a key known, but never changed."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}"
 
 
 class Verdict(enum.Enum):
-    """Result of the check of a key."""
+    """Result of the check of a host key."""
 
     KNOWN = "known"
     UNKNOWN = "unknown"
@@ -62,15 +64,17 @@ class Verdict(enum.Enum):
 
 
 def known_name(host: str, port: int, alias: str | None = None) -> str:
-    """The name of a server in known_hosts."""
+    """Return the name of a server in known_hosts: host, [host]:port, or the alias."""
     if alias is not None:
         return alias
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
 def find(paths: Iterable[Path], name: str, given: str = "") -> list[Entry]:
-    """All lines about a host, in a given text and in files.  Unreadable files count as
-    empty."""
+    """Return all lines about a host: those in `given`, then those in the files.
+
+    A file that cannot be read counts as empty.
+    """
     entries = [*_entries(Path("known_hosts given"), given, name)]
     for path in paths:
         try:
@@ -83,10 +87,10 @@ def find(paths: Iterable[Path], name: str, given: str = "") -> list[Entry]:
 
 
 def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
-    """The verdict on a key, and the line that it is based on.
+    """Check a host key; returns the result, and the line that it is based on.
 
-    As in OpenSSH, a key whose type is not on record is unknown, not changed; and a
-    line about port 22 counts only if no line is about the server's own port.
+    As in OpenSSH, a key is unknown, not changed, if the lines have no key of its type.
+    A line about port 22 counts only if no line is about the server's own port.
     """
     for entry in entries:
         if entry.marker == "revoked" and entry.key.blob == key.blob:
@@ -103,13 +107,13 @@ def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
 
 
 def remember(path: Path, name: str, key: Key, *, hashed: bool = False) -> None:
-    """Append a key; a new file is readable by its owner alone."""
+    """Append a key to a file; a new file can be read only by its owner."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     host = _hash(name, os.urandom(20)) if hashed else name
     line = f"{host} {key.type} {base64.b64encode(key.blob).decode()}\n".encode()
     try:
         with path.open("rb") as file:
-            # A last line without a newline would absorb the new one.
+            # If the last line has no newline, the new line would be appended to it.
             file.seek(-1, os.SEEK_END)
             if file.read(1) not in (b"\n", b""):
                 line = b"\n" + line
@@ -137,7 +141,7 @@ def _entries(path: Path, text: str, name: str) -> Iterator[Entry]:
 
 
 def _type(blob: bytes) -> str:
-    """The type inside a key; the word before it in the file is only a comment."""
+    """Return the type inside a key; the type before the key in the file is ignored."""
     if len(blob) < 4:
         return ""
     (size,) = struct.unpack(">I", blob[:4])

@@ -1,4 +1,4 @@
-"""Local transport: programs run by this machine's own shell, for `local:`."""
+"""Local transport: runs programs with the shell of this machine, for `local:`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tej.transport.start import COMMAND, Start
 logger = logging.getLogger("tej")
 
 GRACE = 1.0
-"""Seconds for a program to clean up after its run was given up."""
+"""Seconds that a program has to exit after each step of `abort`."""
 
 
 class LocalTransport(Transport):
@@ -74,7 +74,7 @@ def _popen(command: Sequence[str]) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # sshd, too, falls back to / if the home directory does not exist.
+            # Like sshd, fall back to / if the home directory does not exist.
             cwd=home if home.is_dir() else "/",
             start_new_session=True,
         )
@@ -91,7 +91,7 @@ class _LocalProcess(PipeProcess):
         super().__init__(
             _detach(popen.stdin), _detach(popen.stdout), _detach(popen.stderr)
         )
-        # The descriptors belong to PipeProcess now.
+        # PipeProcess owns the descriptors: Popen must not close them, too.
         self._popen.stdin = self._popen.stdout = self._popen.stderr = None
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class _LocalProcess(PipeProcess):
 
     def abort(self, error: BaseException) -> None:
         logger.debug("local: giving up a program: %r", error)
-        # The thread that sends sees this and closes stdin.
+        # This wakes the thread that sends, which then closes stdin.
         self.finished()
         self._close("out")
         for signal_number in (signal.SIGHUP, signal.SIGKILL):
@@ -122,7 +122,7 @@ class _LocalProcess(PipeProcess):
 
 
 def _detach(pipe: IO[bytes] | None) -> int:
-    """A descriptor that outlives its file object."""
+    """Close the file object, but keep its descriptor open as a duplicate."""
     assert pipe is not None  # Popen was given PIPE three times
     number = os.dup(pipe.fileno())
     pipe.close()

@@ -1,8 +1,8 @@
-"""OpenSSH transport: programs over a connection that the system's `ssh` has made.
+"""OpenSSH transport: runs programs over a connection of the system's `ssh`.
 
-All of ~/.ssh/config, certificates, hardware keys, Kerberos and two-factor logins work
-as they do for `ssh`, because `ssh` does the login.  tej then talks to that process,
-the ControlMaster, and needs no further login for as long as it lives.
+`ssh` does the login, so all of ~/.ssh/config, certificates, hardware keys, Kerberos and
+two-factor logins work as usual.  The `ssh` process then runs as a ControlMaster: tej
+opens sessions through its socket, without further logins, as long as it runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tej.transport.start import COMMAND, Start
 logger = logging.getLogger("tej")
 
 DYING = 0.3
-"""Seconds for a master to end after it has lost its connection."""
+"""Seconds within which a master exits after it has lost its connection."""
 
 
 class OpensshTransport(PooledTransport):
@@ -66,7 +66,7 @@ class MasterConnection(Connection):
         return not self._lost
 
     def open(self, *, again: bool) -> None:
-        """Log in, unless another process or the user has done so."""
+        """Log in, unless a master that another process or the user started runs."""
         self.fresh = self.master.ensure(again=again)
 
     def start(self, start: Start) -> MasterSession:
@@ -88,7 +88,8 @@ class MasterConnection(Connection):
                 raise self._failure(error) from error
             raise
         finally:
-            # The master has copies now; only their end is the end of the program's.
+            # The master has its own copies of these descriptors.  While ours were open,
+            # this process would not read end-of-file when the master closes its copies.
             self._close_all(theirs)
         return MasterSession(self, mux, ours, timer)
 
@@ -113,7 +114,7 @@ class MasterConnection(Connection):
         self._tunnels[listen] = target
 
     def close(self) -> None:
-        """Stop the tunnels.  The master stays for other processes, for its time."""
+        """Stop the tunnels.  The master stays for other processes (ControlPersist)."""
         for listen, target in self._tunnels.items():
             with (
                 contextlib.suppress(OSError, Refused),
@@ -127,7 +128,7 @@ class MasterConnection(Connection):
 
 
 class MasterSession(PipeProcess):
-    """One program, whose streams the master connects with this process's pipes."""
+    """One program, whose streams the master connects to pipes of this process."""
 
     def __init__(
         self,
@@ -172,8 +173,8 @@ class MasterSession(PipeProcess):
 
     def _no_status(self) -> ConnectionFailed:
         where = self._connection.where
-        # A master that has lost its connection ends within moments; one that goes on
-        # has reported the end of the program without a status.
+        # A master that has lost its connection exits within DYING seconds.  If it
+        # continues to run, the connection works and the program has no exit status.
         deadline = time.monotonic() + DYING
         while is_alive(self._connection.master.path):
             if time.monotonic() > deadline:
@@ -192,18 +193,18 @@ class Login:
     """A connection of `ssh` that all processes of a user share."""
 
     where: str
-    """user@host:port."""
+    """The server as user@host:port."""
     new: bool
-    """Whether this call has logged in; if not, somebody had done so before."""
+    """Whether this call logged in; False if a connection existed already."""
     own: bool
-    """False for a master of the user's own ssh configuration."""
+    """Whether tej started the master; False for one of the user's ssh configuration."""
     socket: Path
     persist: str
-    """How long the connection stays open after its last use, as ControlPersist."""
+    """How long the unused connection stays open, in the format of ControlPersist."""
 
 
 def log_in(destination: Destination, settings: Settings) -> Login:
-    """Log in, for all programs that use the openssh transport from now on.
+    """Log in, so that all processes of this user can use the connection from now on.
 
     Raises ConnectionFailed.
     """
@@ -217,10 +218,10 @@ def log_in(destination: Destination, settings: Settings) -> Login:
 
 
 def log_out(destination: Destination) -> bool:
-    """End tej's connections to a destination; True if there was one.
+    """Close tej's connections to a destination; returns whether there was one.
 
-    Programs that use them lose their connection.  A master of the user's own ssh
-    configuration is left alone.
+    Running programs lose their connection.  A master of the user's own ssh
+    configuration is not stopped.
     """
     config = read_config(destination, Settings())
     paths = [socket_path(config, number) for number in range(MAX_CONNECTIONS)]
@@ -229,6 +230,6 @@ def log_out(destination: Destination) -> bool:
 
 
 def user_master(destination: Destination) -> Path | None:
-    """The socket of a running master of the user's own configuration."""
+    """Return the socket of a master of the user's own ssh configuration, if it runs."""
     path = read_config(destination, Settings()).user_socket
     return path if path is not None and is_alive(path) else None

@@ -31,7 +31,7 @@ class SshConfig:
     """The configuration of one host as `ssh -G` prints it."""
 
     command: tuple[str, ...]
-    """`ssh` with the options and the host that it was asked with."""
+    """`ssh` with the options and the host for which it printed the configuration."""
     values: dict[str, list[str]]
 
     def first(self, option: str) -> str:
@@ -39,7 +39,7 @@ class SshConfig:
 
     @property
     def where(self) -> str:
-        """The server as messages name it."""
+        """The server as user@host:port, for messages."""
         host = self.first("hostname")
         host = f"[{host}]" if ":" in host else host
         return f"{self.first('user')}@{host}:{self.first('port')}"
@@ -57,11 +57,14 @@ class SshConfig:
 
     @property
     def makes_master(self) -> bool:
-        """Whether `ssh` itself would open a master at that path."""
+        """Whether the configuration lets `ssh` start a master (ControlMaster)."""
         return self.first("controlmaster") in YES
 
     def environment(self) -> list[str]:
-        """Variables that SendEnv names; the master adds those of SetEnv itself."""
+        """Return the variables that SendEnv names, as NAME=VALUE.
+
+        The master adds the variables of SetEnv by itself.
+        """
         patterns = [
             word for value in self.values.get("sendenv", []) for word in value.split()
         ]
@@ -73,7 +76,7 @@ class SshConfig:
 
 
 def read_config(destination: Destination, settings: Settings) -> SshConfig:
-    """Ask `ssh` which options apply to a destination."""
+    """Ask `ssh` which options apply to a destination; raises ConnectionFailed."""
     command = ["ssh", *_files(settings.config_file)]
     if destination.port is not None:
         command += ["-p", str(destination.port)]
@@ -131,14 +134,15 @@ def check_jumps(config: SshConfig) -> None:
 
 
 def _files(config_file: Path | None) -> list[str]:
-    """-F, if `ssh` would not read the files that this process takes as the user's."""
+    """Return the option -F if `ssh` would not read the user's files by itself."""
     if config_file is not None:
         return ["-F", str(config_file)]
     home = Path.home()
     account = Path(pwd.getpwuid(os.getuid()).pw_dir)
     if home == account or not (home / ".ssh").is_dir():
         return []
-    # ssh ignores $HOME: without this, `tej` and `ssh` would differ in a sandbox.
+    # ssh ignores $HOME and reads the home directory of the account.  If $HOME is
+    # another directory, as in a sandbox, ssh gets a file that includes those in $HOME.
     folder = home / ".ssh"
     names = [f"{folder}/known_hosts", f"{folder}/known_hosts2"]
     lines = [
@@ -153,7 +157,8 @@ def _files(config_file: Path | None) -> list[str]:
     text = "\n".join([*lines, ""])
     path = runtime_directory() / f"config-{digest(text)}"
     if not path.exists():
-        # Another process may write the same text at this moment.
+        # Other processes and threads may write the same text now, so each writes its
+        # own file and renames it.
         fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
         fresh.write_text(text, encoding="utf-8", errors="surrogateescape")
         fresh.replace(path)
@@ -170,7 +175,10 @@ def digest(text: str) -> str:
 
 
 def runtime_directory() -> Path:
-    """A directory for sockets that nobody else can read or replace."""
+    """Return a directory for sockets that only this user can access.
+
+    Raises ConnectionFailed if there is none.
+    """
     candidates = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]
     error: Exception | None = None
     for parent in candidates:

@@ -1,4 +1,4 @@
-"""Translation of errors: the words of `ssh` become ConnectionFailed, with a way out."""
+"""Error messages of `ssh`, translated to ConnectionFailed with advice for the user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OFFENDING = re.compile(r"Offending .*key in (.*)")
 def connection_error(
     config: SshConfig, timeout: float, status: int, stderr: bytes
 ) -> ConnectionFailed:
-    """The error for a login that failed with this status and these words."""
+    """Return the error for a failed login, from ssh's exit status and stderr."""
     text = stderr.decode("utf-8", "replace").replace("\r", "")
     words = ssh_words(stderr) or f"ssh ended with status {status}"
     if "Host key verification failed" in text or "REVOKED HOST KEY" in text:
@@ -28,7 +28,7 @@ def connection_error(
         return AuthenticationFailed(_login(config, text, words))
     reason = _reason(config, timeout, status, text)
     if config.first("proxycommand") not in ("", "none"):
-        # A master's ProxyCommand has /dev/null for its stderr.
+        # The stderr of a master's ProxyCommand is /dev/null, so its message is lost.
         host = shlex.quote(config.command[-1])
         reason += f" Its ProxyCommand may say more: ssh {host} true"
     error = ConnectionFailed(f"{reason} ssh: {words}")
@@ -88,7 +88,7 @@ def _login(config: SshConfig, text: str, words: str) -> str:
 
 
 def _address(config: SshConfig) -> str:
-    """The destination as the user gave it, from the command that was built of it."""
+    """Return the destination as the user gave it, from the ssh command."""
     words = list(config.command)
     host = words[-1]
     user = f"{words[words.index('-l') + 1]}@" if "-l" in words else ""

@@ -1,4 +1,4 @@
-"""ControlMaster: one login of the system's `ssh`, shared by all processes of a user."""
+"""ControlMaster: starts the system's `ssh` as a connection shared between processes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEEP_STDERR = 1 << 16
 
 
 def socket_path(config: SshConfig, number: int = 0) -> Path:
-    """Where tej's own master listens: another path for each set of options."""
+    """Return the socket path of tej's own master; each set of options has another."""
     options = "\n".join(
         [*config.command, *(f"{k} {v}" for k, v in sorted(config.values.items()))]
     )
@@ -43,7 +43,7 @@ def socket_path(config: SshConfig, number: int = 0) -> Path:
 
 
 def is_alive(path: Path, timeout: float = ALIVE_TIMEOUT) -> bool:
-    """Whether a master listens at a path, and answers."""
+    """Whether a master listens at a path and answers within `timeout` seconds."""
     try:
         with MuxClient(str(path), timeout) as mux:
             mux.pid()
@@ -53,14 +53,14 @@ def is_alive(path: Path, timeout: float = ALIVE_TIMEOUT) -> bool:
 
 
 def stop_master(path: Path) -> bool:
-    """End the master at a path, if there is one; its sessions end, too."""
+    """Stop the master at a path, with its sessions; returns whether it was stopped."""
     try:
         with MuxClient(str(path), ALIVE_TIMEOUT) as mux:
             mux.terminate()
             stopped = True
     except OSError:
         stopped = False
-    # A master that is dead or stopped leaves its socket behind.
+    # A master that crashed or is suspended leaves its socket behind.
     with contextlib.suppress(OSError):
         path.unlink()
     return stopped
@@ -72,11 +72,14 @@ _locks_guard = threading.Lock()
 
 @contextlib.contextmanager
 def _exclusively(path: Path) -> Iterator[None]:
-    """One thread of one process at a time: all wait for the same login."""
+    """Hold a lock for a master's path, so that only one thread or process logs in.
+
+    The others wait here, and then use the same connection.
+    """
     with _locks_guard:
         lock = _locks.setdefault(str(path), threading.Lock())
-    # fcntl's record locks belong to the process, so threads need one of their own; a
-    # forked child does not inherit them, unlike those of flock.
+    # A record lock of fcntl belongs to the process, so threads need a lock of their
+    # own.  flock is not used, because a forked child would inherit its lock.
     with lock, path.with_name(f"{path.name}.lock").open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         yield
@@ -93,7 +96,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Master:
-    """A master that runs, or that can be started, for one configuration."""
+    """The ControlMaster for one configuration, which is started if necessary."""
 
     def __init__(self, config: SshConfig, settings: Settings, number: int = 0) -> None:
         self.config = config
@@ -107,14 +110,15 @@ class Master:
             self.path, self.own = user_socket, False
 
     def ensure(self, *, again: bool = False) -> bool:
-        """Make sure that a master runs; True if this call has started it.
+        """Make sure that a master runs; returns whether this call started it.
 
-        `again` says that a connection was lost, so that a person who has to log in a
-        second time is told why.
+        `again` says that an earlier connection was lost.  A warning then explains why
+        `ssh` asks the user to log in again.  Raises ConnectionFailed.
         """
         if is_alive(self.path):
             return False
-        # The user's own path may be in a directory where tej creates no files.
+        # The lock file is beside tej's own socket, even for a master of the user's
+        # configuration: tej creates no files in the user's directory.
         with _exclusively(socket_path(self.config, self.number)):
             if is_alive(self.path):
                 return False
@@ -125,7 +129,10 @@ class Master:
         return True
 
     def replace(self) -> None:
-        """Give up a master that does not work; a user's own is left alone."""
+        """Give up a master that does not work, and use a new one from now on.
+
+        A master of the user's own configuration is not stopped.
+        """
         if self.own:
             stop_master(self.path)
         else:
@@ -169,7 +176,8 @@ class Master:
             options["BatchMode"] = "yes"
         ssh, *rest = config.command
         words = [ssh, "-M", "-N", "-f", "-S", str(self.path)]
-        # Without a terminal, the debug output names the keys that were tried.
+        # The error message is made from the debug output, which names the keys that
+        # were tried.  At a terminal, the user would see that output.
         words += [] if terminal else ["-v"]
         for name, value in options.items():
             words += ["-o", f"{name}={value}"]
@@ -194,8 +202,9 @@ def _run(command: list[str], limit: float | None, *, show: bool) -> tuple[int, b
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        # In a session of its own, Ctrl-C at the terminal would not end a connection
-        # that others share; but a prompt needs the terminal.
+        # In its own session, ssh does not get the SIGINT of Ctrl-C, which would end a
+        # connection that other processes share.  To prompt, it needs our session's
+        # terminal.
         start_new_session=not show,
     ) as process:
         assert process.stderr is not None
@@ -221,10 +230,11 @@ def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
 
 
 class _Relay(threading.Thread):
-    """Keeps the end of ssh's stderr, and shows it to the user meanwhile.
+    """Thread that keeps the last part of ssh's stderr, and optionally shows it.
 
-    The master in the background may hold the pipe open for hours, so its end is not
-    waited for: `finish` collects what is there once the process in front has ended.
+    The master in the background inherits the pipe and may keep it open for hours.  This
+    thread therefore does not wait for end-of-file: `finish` reads the data that is
+    available when the foreground process has exited.
     """
 
     def __init__(self, stream: IO[bytes], *, show: bool) -> None:
@@ -244,7 +254,7 @@ class _Relay(threading.Thread):
         self._drain()
 
     def _drain(self) -> bool:
-        """Read all there is; False at the end of the stream."""
+        """Read all data that is available; returns False at the end of the stream."""
         while True:
             try:
                 data = os.read(self._pipe, 1 << 16)

@@ -1,9 +1,10 @@
-"""Client of OpenSSH's multiplexing protocol: sessions and tunnels over one ssh.
+"""Client of OpenSSH's multiplexing protocol: sessions and tunnels over one `ssh`.
 
-An `ssh` that runs as a ControlMaster listens on a socket.  This module asks it for
-sessions and port forwardings, as another `ssh` would, without starting one: the master
-says exactly why it refuses, whether a session began, and how its program ended.  The
-protocol is described in PROTOCOL.mux of OpenSSH; its version 4 is that of 2010.
+An `ssh` that runs as a ControlMaster listens on a socket.  This module requests
+sessions and port forwardings over that socket, as another `ssh` process would.  Without
+such a process, tej learns from the master why a request is refused, whether a session
+was opened, and how its program ended.  The protocol is version 4, described in
+PROTOCOL.mux of OpenSSH and unchanged since 2010.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ Address = tuple[str, int]
 
 
 class Refused(Exception):
-    """The master is well, and refuses the request; the message is its reason."""
+    """The master works, but refuses the request; the message is its reason."""
 
 
 class MuxClient:
-    """One connection to a master's socket.  One session at most runs over it.
+    """One connection to a master's socket, for at most one session.
 
-    All methods raise OSError (TimeoutError, EOFError as ConnectionResetError) if the
-    master is gone or does not answer.
+    All methods raise OSError if the master has exited (ConnectionResetError) or does
+    not answer in time (TimeoutError).
     """
 
     def __init__(self, path: str, timeout: float) -> None:
@@ -61,16 +62,17 @@ class MuxClient:
     def close(self) -> None:
         """Close the socket.  The master ends the session that runs over it."""
         with contextlib.suppress(OSError):
-            # A forked child may hold a copy of the descriptor.
+            # A forked child may have a copy of the descriptor, and closing ours alone
+            # would not disconnect.
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def forget(self) -> None:
-        """Close this process's copy of the socket only."""
+        """Close this process's copy of the descriptor, without disconnecting."""
         self._socket.close()
 
     def pid(self) -> int:
-        """Process id of the master."""
+        """Return the process id of the master."""
         self._send(ALIVE_CHECK, _integer(0))
         return _read_integers(self._receive(ALIVE), 2)[1]
 
@@ -84,7 +86,8 @@ class MuxClient:
     ) -> None:
         """Run a command on the server, with three descriptors as its streams.
 
-        Returns when the server has opened the session; raises Refused if it does not.
+        Returns when the server has opened the session; raises Refused if the session is
+        not permitted.
         """
         no_terminal_x11_agent_subsystem = _integer(0) * 4
         body = _integer(0) + _string("") + no_terminal_x11_agent_subsystem
@@ -95,9 +98,9 @@ class MuxClient:
         self._receive(SESSION_OPENED)
 
     def exit_status(self, timeout: float) -> int | None:
-        """Exit status of the session's program, or None if there is none.
+        """Return the exit status of the program; None if it ended without a status.
 
-        Raises TimeoutError if the program has not ended in time.
+        Raises TimeoutError if the program has not ended within `timeout` seconds.
         """
         self._deadline = time.monotonic() + timeout
         try:
@@ -138,7 +141,10 @@ class MuxClient:
         return _read_integers(message, 1)[0], message[4:]
 
     def _bytes(self, size: int) -> bytes:
-        """The next bytes; they stay unread if a timeout interrupts the message."""
+        """Return the next bytes without consuming them.
+
+        If a timeout interrupts a message, the next call thus starts at its beginning.
+        """
         while len(self._unread) < size:
             left = self._deadline - time.monotonic()
             if left <= 0:
@@ -152,7 +158,7 @@ class MuxClient:
 
 
 def make_pipes() -> tuple[list[int], list[int]]:
-    """Three pipes: this side's ends and the program's, for stdin, stdout and stderr."""
+    """Create pipes for stdin, stdout and stderr: our ends, and the program's ends."""
     ours: list[int] = []
     theirs: list[int] = []
     try:

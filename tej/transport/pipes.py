@@ -1,4 +1,4 @@
-"""Pipes: a program served through three file descriptors, local or of ssh's master."""
+"""Pipes: a process with its stdin, stdout and stderr as non-blocking descriptors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tej.transport.process_io import IdleTimer, InputClosed, Process
 
 PIECE = 1 << 18
 POLL = 0.1
-"""Seconds after which a thread that waits for a pipe checks for the program's end."""
+"""Seconds that a thread waits for a pipe before it checks whether the program ended."""
 
 
 class PipeProcess(Process):
-    """A program whose stdin, stdout and stderr are pipes held by this process."""
+    """A program whose stdin, stdout and stderr are pipes of this process."""
 
     def __init__(
         self, stdin: int, stdout: int, stderr: int, timer: IdleTimer | None = None
@@ -24,10 +24,11 @@ class PipeProcess(Process):
         self._pipes: dict[str, int] = {"in": stdin, "out": stdout, "err": stderr}
         self._timer = timer
         self._over = threading.Event()
-        # A sender must not close a descriptor, whose number may be reused at once,
-        # while another thread is about to use it.
+        # Held to close or use a descriptor: if one thread closed it while another was
+        # about to use it, the number might already belong to another file.
         self._lock = threading.Lock()
-        # A descendant of the program may hold a pipe open: never block on one.
+        # Non-blocking, because a descendant of the program may keep a pipe open after
+        # the program has ended, and a blocking read would then never return.
         for pipe in (stdin, stdout, stderr):
             os.set_blocking(pipe, False)
         _running.add(self)
@@ -59,7 +60,7 @@ class PipeProcess(Process):
 
     def receive(self) -> bytes:
         if self._timer is not None:
-            # Time that the sink took is not the server's silence.
+            # The time that the sink took must not count as idle time of the server.
             self._timer.moved()
         return self._read("out")
 
@@ -75,7 +76,7 @@ class PipeProcess(Process):
                         return b""
                     data = os.read(self._pipes[name], PIECE)
             except BlockingIOError:
-                # Nothing more is coming once the program is over.
+                # The pipe is empty and the program has ended: there is no more data.
                 if over:
                     return b""
                 _wait(self._pipes.get(name, -1), select.POLLIN)
@@ -83,12 +84,12 @@ class PipeProcess(Process):
                 if self._timer is not None:
                     self._timer.moved()
                 return data
-            # The thread that reads stdout enforces the limit for all three streams.
+            # Only the thread that reads stdout checks the limit, for all three streams.
             if self._timer is not None and name == "out":
                 self._timer.check()
 
     def finished(self) -> None:
-        """Release the threads that serve the streams: the program is over."""
+        """Record that the program has ended, which ends the threads on its streams."""
         self._over.set()
 
     def release(self) -> None:
@@ -105,8 +106,12 @@ class PipeProcess(Process):
                 os.close(pipe)
 
     def after_fork(self) -> None:
-        """In a child: close the copies, or the program would never see end-of-file."""
-        # The parent's lock may have been held by a thread that does not exist here.
+        """Close this child's copies of the pipes, after a fork.
+
+        While the child kept the copy of stdin open, the program would not read
+        end-of-file when the parent closes its own.
+        """
+        # A new lock: a thread that does not exist in the child may hold the old one.
         self._lock = threading.Lock()
         self._over.set()
         self.release()

@@ -1,8 +1,8 @@
-"""Connection pool: which connection runs a program, and when to connect again.
+"""Connection pool: chooses a connection for each program, and reconnects.
 
-sshd limits the sessions of a connection (MaxSessions, 10 by default).  A program that
-finds no free session gets a further connection, so that one that waits for hours does
-not hold up another that takes a moment.
+sshd limits the sessions of a connection (MaxSessions, 10 by default).  If all sessions
+are in use, a further connection is opened, so that programs that run for hours do not
+delay a short one.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from tej.transport.start import ProgramEaten, Start
 logger = logging.getLogger("tej")
 
 MAX_SESSIONS = 8
-"""Programs at once on one connection; sshd permits 10 by default."""
+"""Maximum number of sessions per connection; sshd permits 10 by default."""
 MAX_CONNECTIONS = 4
 PATIENCE = 1.0
 """Seconds to wait for a free session before a further connection is opened."""
 REFUSED = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Pauses after a refused session: sshd counts one that has ended a little longer."""
+"""Pauses in seconds after a refused session.
+
+sshd counts a session for a short time after it has ended."""
 
 Address = tuple[str, int]
 
@@ -40,9 +42,12 @@ class Connection(ABC):
     """An open connection to the server."""
 
     where: str
-    """The server as error messages name it."""
+    """Name of the server in messages."""
     fresh = True
-    """Whether it was made for this use: then its failure is final."""
+    """Whether the connection has just been made, and has not been used yet.
+
+    The failure of such a connection is final; after the failure of an older one, the
+    transport connects again."""
 
     @property
     @abstractmethod
@@ -54,7 +59,7 @@ class Connection(ABC):
         """Run COMMAND in a new session.
 
         Raises BlockingIOError if the server permits no further session, and
-        ConnectionFailed if the connection is lost.  No program has run then.
+        ConnectionFailed if the connection is lost.  In both cases no program has run.
         """
 
     @abstractmethod
@@ -63,33 +68,37 @@ class Connection(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Disconnect without waiting, whatever state the network is in."""
+        """Disconnect without waiting for the network."""
 
     def replace(self) -> None:
-        """Disconnect because it does not work; no other user should meet it."""
+        """Disconnect because the connection does not work; nobody may use it again."""
         self.close()
 
     def hang_up(self) -> None:  # noqa: B027 (not every connection holds a socket)
-        """Disconnect without taking a lock: called by the garbage collector."""
+        """Disconnect without taking a lock; called by the garbage collector."""
 
     def abandon(self) -> None:  # noqa: B027 (not every connection needs this)
-        """In a forked child: forget the connection without touching the server."""
+        """Drop the connection in a forked child, without sending anything.
+
+        The parent still uses the connection.
+        """
 
 
 class _Line:
-    """One connection's place in the pool."""
+    """A slot of the pool: one connection, with the number of its sessions."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.limit = MAX_SESSIONS
         self.used = 0
         self.connection: Connection | None = None
-        # Held while connecting, so that one login serves all threads that wait.
+        # Held while connecting: other threads wait for the lock and then use the same
+        # connection, instead of logging in as well.
         self.lock = threading.Lock()
 
 
 class PooledTransport(Transport):
-    """A transport over connections that its threads share."""
+    """A transport with a pool of connections, which its threads share."""
 
     def __init__(self, destination: Destination, settings: Settings) -> None:
         self.runs = 0
@@ -109,7 +118,7 @@ class PooledTransport(Transport):
 
     @abstractmethod
     def _connect(self, number: int) -> Connection:
-        """Open connection `number`.  Nobody is asked for a secret unless it is 0."""
+        """Open connection `number`; only number 0 may ask the user for a secret."""
 
     def run(
         self,
@@ -152,7 +161,7 @@ class PooledTransport(Transport):
 
     @contextlib.contextmanager
     def _process(self, start: Start) -> Iterator[tuple[Process, str]]:
-        """A session that waits for its program: nothing has run yet."""
+        """Open a session for one program; nothing has run in it yet."""
         pauses = iter(REFUSED)
         while True:
             line = self._take()
@@ -169,7 +178,11 @@ class PooledTransport(Transport):
                 self._give_back(line)
 
     def _respect_limit(self, line: _Line, pauses: Iterator[float]) -> None:
-        """The server has refused a session: expect no more than there are."""
+        """Lower the limit of a connection to its open sessions, after a refusal.
+
+        If it has no other session, sleep instead; raises ConnectionFailed after several
+        refusals.
+        """
         with self._changed:
             others = line.used - 1
             if others:
@@ -182,14 +195,18 @@ class PooledTransport(Transport):
         time.sleep(pause)
 
     def _start(self, line: _Line, start: Start) -> tuple[Process, str] | None:
-        """None if the server, or this client, permits no session on that line."""
+        """Start a session on a connection; None if the server permits no further one.
+
+        Also None if the connection cannot be made, but another one exists.
+        """
         while True:
             try:
                 connection = self._connected(line)
             except ConnectionFailed as error:
                 if line.number == 0:
                     raise
-                # The first connection works: wait for one of its sessions instead.
+                # Only the further connection failed: wait for a session of an existing
+                # connection, and open no more connections.
                 logger.debug("no further connection: %s", error)
                 with self._changed:
                     self._may_add = False
@@ -211,7 +228,7 @@ class PooledTransport(Transport):
             return process, connection.where
 
     def _take(self) -> _Line:
-        """Reserve a session, on a further connection if none comes free soon."""
+        """Reserve a session; if none is free within PATIENCE, add a connection."""
         with self._changed:
             while True:
                 if self._changed.wait_for(self._free, self._patience()):
@@ -251,7 +268,10 @@ class PooledTransport(Transport):
         connection.replace()
 
     def _after_fork(self) -> None:
-        """In the child: forget the parent's connections without a word to them."""
+        """Drop the parent's connections in a forked child, without using them.
+
+        The locks are made anew, since threads of the parent may have held them.
+        """
         connections = [line.connection for line in self._lines]
         self._reset()
         for connection in connections:
@@ -259,7 +279,8 @@ class PooledTransport(Transport):
                 connection.abandon()
 
     def __del__(self) -> None:
-        # Any lock may be held by the thread in which this happens.
+        # The garbage collector may call this in a thread that holds any lock, so taking
+        # one here could deadlock.
         for line in getattr(self, "_lines", ()):
             if line.connection is not None:
                 line.connection.hang_up()

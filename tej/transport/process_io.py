@@ -1,7 +1,8 @@
-"""Process I/O: serves the three streams of a running program, for every transport.
+"""Process I/O: sends stdin to a running program, and receives its stdout and stderr.
 
-The caller's thread reads stdout, because callers expect their sink to be called in
-their own thread.  Two more threads send stdin and collect stderr.
+All transports use this module.  The caller's thread reads stdout, because callers
+expect their sink to be called in their own thread.  Two further threads send stdin and
+collect stderr, so that no stream blocks another.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ IN_DOUBT = "the program may or may not have run"
 
 
 class InputClosed(Exception):
-    """The program accepts no more input, which is no error."""
+    """The program accepts no more input; `serve` does not treat this as an error."""
 
 
 class IdleTimer:
-    """Time limit for a program whose connection moves no byte in either direction."""
+    """Idle timeout: limits the time in which no byte is sent to or by a program."""
 
     def __init__(self, where: str, io_timeout: float, start: Start) -> None:
         self.where = where
@@ -39,16 +40,19 @@ class IdleTimer:
         self._noticed = False
 
     def moved(self) -> None:
-        """Data has just been sent or received."""
+        """Restart the timer: data has just been sent or received."""
         self._last = time.monotonic()
 
     @property
     def idle(self) -> float:
-        """Seconds since data moved."""
+        """Seconds since data was last sent or received."""
         return time.monotonic() - self._last
 
     def check(self) -> None:
-        """Raise ConnectionFailed once the limit is exceeded; warn before that."""
+        """Raise ConnectionFailed if the limit is exceeded.
+
+        A warning is logged earlier if start-up files on the server seem to hang.
+        """
         self._start.check(self.where)
         waited = time.monotonic() - self._begun
         silent = not self._start.ready
@@ -64,7 +68,7 @@ class IdleTimer:
                 f"{self.where} accepted the login, then was silent for "
                 f"{self.io_timeout:g} s: {HINT}. Compare: ssh {self.where} true"
             )
-            # Every attempt would take as long and end the same way.
+            # Not retried: every attempt would take as long and fail in the same way.
             error.permanent = True
             raise error
         if self.idle >= self.io_timeout:
@@ -74,31 +78,31 @@ class IdleTimer:
 
 
 class Process(ABC):
-    """A running program, as a transport sees it."""
+    """A running program, as each transport implements it."""
 
     @abstractmethod
     def send(self, data: bytes) -> None:
-        """Write to its stdin; InputClosed if it accepts no input or has finished."""
+        """Write to stdin; raises InputClosed if the program accepts no more input."""
 
     @abstractmethod
     def end_input(self) -> None:
-        """Close its stdin."""
+        """Close stdin of the program."""
 
     @abstractmethod
     def receive(self) -> bytes:
-        """Read some of its stdout; b"" at the end."""
+        """Return some data from stdout; b"" at the end."""
 
     @abstractmethod
     def receive_error(self) -> bytes:
-        """Read some of its stderr; b"" at the end."""
+        """Return some data from stderr; b"" at the end."""
 
     @abstractmethod
     def wait(self) -> int:
-        """Return its exit status.  From then on no method above blocks for ever."""
+        """Wait for the exit status.  Afterwards, all methods above return soon."""
 
     @abstractmethod
     def abort(self, error: BaseException) -> None:
-        """Give up because of an error: all methods above return soon."""
+        """Give the program up after an error.  All methods above then return soon."""
 
     def close(self) -> None:  # noqa: B027 (not every process holds descriptors)
         """Release descriptors; called last, once."""
@@ -118,13 +122,13 @@ class Output:
             self._pieces.append(data)
 
     def take(self, data: bytes) -> None:
-        """Pass on what the program itself printed."""
+        """Pass data to the sink, without the output of start-up files."""
         data = self._start.strip(data)
         if data:
             self._sink(data)
 
     def end(self) -> None:
-        """Tell the sink that the output is complete: once, on the first call."""
+        """Pass b"" to the sink, which marks the end; further calls do nothing."""
         if not self._ended:
             self._ended = True
             noise = self._start.end()
@@ -165,7 +169,8 @@ class _Sender(threading.Thread):
         except InputClosed:
             pass
         finally:
-            # A generator has to clean up in this thread, not when it is collected.
+            # Close a generator here: its cleanup must run in this thread, now, and not
+            # whenever the garbage collector finds it.
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
@@ -178,7 +183,8 @@ class _Collector(threading.Thread):
         self._pieces: list[bytes] = []
 
     def run(self) -> None:
-        # A failure here is a failure of stdout as well, and is reported there.
+        # Suppressed here, because the thread that reads stdout meets and reports the
+        # same failure.
         with contextlib.suppress(Exception):
             while piece := self._process.receive_error():
                 self._pieces.append(piece)
@@ -191,7 +197,7 @@ class _Collector(threading.Thread):
 def serve(
     process: Process, start: Start, stdin: Iterable[bytes], output: Output, where: str
 ) -> Completed:
-    """Serve the program until it finishes.  No thread outlives the call."""
+    """Serve the program until it finishes.  All threads end before this returns."""
     sender, collector = _Sender(process, _chain(start, stdin)), _Collector(process)
     sender.start()
     collector.start()
@@ -206,12 +212,14 @@ def serve(
         process.abort(error)
         raise
     finally:
-        # The iterator behind stdin may be waiting for the end of the output.
+        # `output.end` comes first: the iterator for stdin may wait for the end of the
+        # output, and `sender.join` would never return.
         with contextlib.ExitStack() as stack:
             stack.callback(process.close)
             stack.callback(collector.join)
             stack.callback(sender.join)
-            # Before its end an error is being raised, which this must not replace.
+            # If the output has not ended yet, an error is being raised.  An exception
+            # of the sink must not replace that error.
             stack.enter_context(contextlib.suppress(Exception))
             output.end()
     if sender.error is not None:
@@ -220,7 +228,7 @@ def serve(
 
 
 def _chain(start: Start, stdin: Iterable[bytes]) -> Iterable[bytes]:
-    """The program, then its input; closing it closes the input's generator."""
+    """Yield the program and then its input; closing this closes the input, too."""
     pieces = iter(stdin)
     try:
         yield from start.stdin(pieces)

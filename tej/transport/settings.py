@@ -1,4 +1,4 @@
-"""Settings: what a caller may choose about a connection."""
+"""Settings of a connection: timeouts, keys, prompts, host keys."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Ask = Callable[[str], str]
-"""Receives a prompt, returns the secret that the user types."""
+"""Function that takes a prompt and returns the secret that the user types."""
 
 TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of `open_transport`, which explains each."""
+    """The options of `open_transport`; see there for each of them."""
 
     ask: Ask | None = field(default=None, repr=False)
     terminal: bool = False
     accept_new_host_key: bool = False
     timeout: float | None = None
-    """None: ConnectTimeout of the ssh configuration, or else 30 s."""
+    """Seconds; None for ConnectTimeout of the ssh configuration, or else 30."""
     io_timeout: float = 120
     keep_alive: float = 15
     config_file: Path | None = None
@@ -29,5 +29,5 @@ class Settings:
     persist: str = "60"
 
     def connect_timeout(self, configured: float | None) -> float:
-        """Seconds for connecting, given the ConnectTimeout of the configuration."""
+        """Return the time limit in seconds; `configured` is ConnectTimeout, if set."""
         return self.timeout or configured or TIMEOUT

@@ -1,8 +1,8 @@
 """Reader of `~/.ssh/config`, for the paramiko transport.
 
-paramiko's own reader ignores `Include`, and would assign the lines after one to the
-wrong `Host` block; it also lacks `%%`, comments at the end of a line and environment
-variables.  The tests compare this reader with `ssh -G`.
+paramiko's own reader ignores `Include`, and assigns the lines after an `Include` to the
+wrong `Host` block.  It also does not support `%%`, comments at the end of a line, and
+environment variables.  The tests compare this reader with `ssh -G`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ AUTHENTICATIONS = {
     "kbdinteractiveauthentication": "keyboard-interactive",
     "challengeresponseauthentication": "keyboard-interactive",
 }
-"""Options that switch a login method off."""
+"""Options that can disable a login method."""
 NOT_HONOURED = {
     name.lower(): name
     for names in (
@@ -46,9 +46,9 @@ NOT_HONOURED = {
     )
     for name in names.split()
 }
-"""Options that change how ssh connects, and that the paramiko transport ignores."""
+"""Options that affect how ssh connects, but that the paramiko transport ignores."""
 
-# The value of these is one command, with its spaces, quotes and '#'.
+# The value of such an option is a command, in which spaces, quotes and '#' are kept.
 RAW = {"proxycommand"}
 LINE = re.compile(r"""\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*)""")
 # A part of a word: in double quotes, in single quotes, or unquoted.
@@ -57,15 +57,15 @@ PIECE = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|((?:[^\s"'\\]|\\.
 
 @dataclass(frozen=True)
 class HostConfig:
-    """Options for one host, before its name is resolved."""
+    """The options that apply to one host."""
 
     host: str
-    """Its real name or address."""
+    """Host name or address to connect to (HostName)."""
     port: int
     user: str
     identity_files: tuple[Path, ...]
     identities_chosen: bool
-    """Whether the configuration names these files, or they are the default ones."""
+    """Whether the configuration names these files; False for the default files."""
     identities_only: bool
     proxy_jump: str | None
     proxy_command: str | None
@@ -81,21 +81,24 @@ class HostConfig:
     certificate_files: tuple[Path, ...]
     set_env: tuple[str, ...]
     preferred_authentications: tuple[str, ...]
-    """Empty: tej's own order."""
+    """Login methods in their order; empty for tej's own order."""
     forbidden_authentications: frozenset[str]
     unsupported: tuple[str, ...]
     """Options in the configuration that the paramiko transport does not honour."""
 
     @property
     def where(self) -> str:
-        """The server as messages name it."""
+        """Name of the server in messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.user}@{host}:{self.port}"
 
 
 @dataclass
 class _Lookup:
-    """State while the files are read for one host; an option's first value wins."""
+    """State while the files are read for one host.
+
+    The first value of an option applies.
+    """
 
     given: str
     user: str | None
@@ -104,9 +107,9 @@ class _Lookup:
     identities: list[str] = field(default_factory=list)
     certificates: list[str] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
-    """Options that the user's own files set, and not the system's."""
+    """Options that were set in the user's own files, not in the system's."""
     subject: str = ""
-    """The name that Host lines are compared with."""
+    """Name that Host lines are compared with."""
     final: bool = False
     wants_final: bool = False
 
@@ -129,7 +132,7 @@ class _Lookup:
         return str(self.port or self.first("port") or 22)
 
     def tokens(self) -> dict[str, str]:
-        """Values of `%h` and the other tokens."""
+        """Return the values of `%h` and the other tokens."""
         local = socket.gethostname()
         return {
             "h": self.host,
@@ -152,10 +155,11 @@ def look_up(
     *,
     config_file: Path | None = None,
 ) -> HostConfig:
-    """Read the user's and the system's files; `config_file` replaces both.
+    """Return the options for a host from the user's and the system's files.
 
-    A `user` and a `port` given here take precedence, as on ssh's command line.
-    Raises ConnectionFailed, naming the file, if a value cannot be read.
+    `config_file` replaces these files.  A `user` and a `port` given here take
+    precedence, as on ssh's command line.  Raises ConnectionFailed, with the name of the
+    file, for an invalid value.
     """
     folder = Path.home() / ".ssh"
     files = [(config_file or folder / "config", folder)]
@@ -178,7 +182,10 @@ def look_up(
 def _read(
     path: Path, folder: Path, lookup: _Lookup, *, active: bool, depth: int
 ) -> None:
-    """Apply one file; an Include in a block for other hosts applies to them only."""
+    """Read one file.
+
+    An Include inside a Host block applies only to the hosts of that block.
+    """
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
@@ -216,7 +223,7 @@ def _split(line: str) -> tuple[str, list[str]]:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a line, without quotes, up to a comment."""
+    """Split a line into words, without quotes and without a comment at the end."""
     words: list[str] = []
     position, open_word = 0, False
     while position < len(text):
@@ -249,7 +256,7 @@ def _set(option: str, values: list[str], lookup: _Lookup, where: str) -> None:
     if option in ("proxyjump", "proxycommand") and (
         "proxyjump" in lookup.options or "proxycommand" in lookup.options
     ):
-        # They exclude each other: the first of the two wins.
+        # ProxyJump and ProxyCommand exclude each other: the first of them applies.
         return
     if option not in lookup.options and not where.startswith("/etc/"):
         lookup.chosen.append(option)
@@ -259,13 +266,13 @@ def _set(option: str, values: list[str], lookup: _Lookup, where: str) -> None:
 def _included(patterns: Sequence[str], folder: Path) -> Iterator[Path]:
     for pattern in patterns:
         path = Path(_expand(pattern, {})).expanduser()
-        # Path.glob takes no absolute pattern.
+        # Path.glob does not accept an absolute pattern.
         for name in sorted(glob.glob(str(folder / path))):  # noqa: PTH207
             yield Path(name)
 
 
 def _matches(text: str, patterns: Sequence[str]) -> bool:
-    """Whether a pattern matches and no negated one does."""
+    """Whether a pattern matches the text, and no negated pattern does."""
     positive = False
     for pattern in patterns:
         negated = pattern.startswith("!")
@@ -277,13 +284,13 @@ def _matches(text: str, patterns: Sequence[str]) -> bool:
 
 
 def wildcard(pattern: str, text: str) -> bool:
-    """Match with the wildcards `*` and `?` only, unlike glob."""
+    """Whether a pattern matches; unlike in glob, only `*` and `?` are wildcards."""
     expression = fnmatch.translate(pattern.replace("[", "[[]"))
     return re.match(expression, text) is not None
 
 
 def _match(words: Sequence[str], lookup: _Lookup) -> bool:
-    """Whether all criteria of a Match line are met; an unknown one never is."""
+    """Whether all criteria of a Match line are met; an unknown criterion is not."""
     rest = list(words)
     while rest:
         criterion, _, argument = rest.pop(0).partition("=")
@@ -304,7 +311,7 @@ def _match(words: Sequence[str], lookup: _Lookup) -> bool:
 
 def _criterion(name: str, argument: str, lookup: _Lookup) -> bool:
     subjects = {
-        # Unlike a Host line, these two ignore case.
+        # Unlike a Host line, `host` and `originalhost` ignore case.
         "host": lambda: lookup.host.lower(),
         "originalhost": lambda: lookup.given.lower(),
         "user": lambda: lookup.login,
@@ -328,7 +335,7 @@ def _criterion(name: str, argument: str, lookup: _Lookup) -> bool:
 
 
 def _expand(text: str, tokens: Mapping[str, str]) -> str:
-    """Fill in `%h`, other tokens and `${VARIABLE}`; leave unknown ones as they are."""
+    """Replace `%h`, other tokens and `${VARIABLE}`; unknown ones are not changed."""
     text = re.sub(
         r"%(.)", lambda m: "%" if m[1] == "%" else tokens.get(m[1], m[0]), text
     )
@@ -392,7 +399,7 @@ def _result(lookup: _Lookup) -> HostConfig:
 
 
 def _seconds(time: str | None) -> float | None:
-    """A time in ssh's format, such as 30 or 1m30s; None for none."""
+    """Convert a time in ssh's format, such as 30 or 1m30s, to seconds."""
     if time is None or not re.fullmatch(r"(\d+[smhdw]?)+", time.lower()):
         return None
     units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

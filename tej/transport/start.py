@@ -1,14 +1,15 @@
-"""Start of a program on the server: the constant command, and the program on stdin.
+"""Start of a program on the server: a constant command, and the program on stdin.
 
-The command sent is always COMMAND, which every login shell accepts (sh, bash, zsh,
-mksh, tcsh, fish).  The program follows on standard input, as a line that begins with
-"tej "; the rest is the program's own input.  `read` consumes a pipe byte by byte, as
-POSIX requires, so it leaves the rest untouched; `sh -s` would not.
+The command is always COMMAND, which every login shell accepts (sh, bash, zsh, mksh,
+tcsh, fish).  The program follows on standard input, as a line that begins with "tej ".
+The rest of standard input is the program's own input.  COMMAND reads the line with
+`read`, which consumes a pipe byte by byte, as POSIX requires, and so leaves the rest
+unread; `sh -s` would read ahead.
 
-Start-up files run before COMMAND.  They may print (all output before the program's
-token is dropped) and read stdin.  A few empty lines are sent first, for `read` to
-consume.  The command itself follows as a line: a start-up file that replaces the login
-shell (`exec zsh`) leaves a shell that reads its commands from stdin.
+Start-up files of the login shell run before COMMAND.  They may print: all output before
+the program's token is dropped.  They may also read from stdin; therefore some empty
+lines are sent first.  Then COMMAND is sent as a line, too: if a start-up file replaces
+the login shell (`exec zsh`), the new shell reads its commands from stdin.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ PRELUDE = b"\n" * 16 + COMMAND.encode() + b"\n"
 """Lines that are sent before the program, for start-up files to consume."""
 
 NOTICE = 5.0
-"""Seconds without an answer after which a warning says that tej is waiting."""
+"""Seconds without an answer until a warning is logged."""
 EATEN = 5.0
-"""Seconds for the program to begin once /bin/sh runs and the program was sent."""
+"""Seconds for the program to begin, once /bin/sh runs and the program was sent."""
 MAX_NOISE = 1 << 22
-"""Bytes that start-up files may print."""
+"""Maximum number of bytes that start-up files may print."""
 HINT = (
     "a start-up file there (.bashrc, .profile, .zshenv, .cshrc) may be waiting for "
     "input or for a file system"
@@ -51,7 +52,7 @@ class Start:
             raise ValueError("a program has to be one line")
         self._token = f"tej-run-{secrets.token_hex(8)} "
         text = f'tej printf "%s " {self._token}; {program}'
-        # Names that are not UTF-8 travel as the bytes that they are.
+        # surrogateescape keeps the bytes of file names that are not UTF-8.
         self._line = text.encode("utf-8", "surrogateescape") + b"\n"
         self._careful = careful
         self._unread = b""
@@ -63,21 +64,22 @@ class Start:
 
     @property
     def ready(self) -> bool:
-        """Whether /bin/sh has begun to read, after all start-up files."""
+        """Whether all start-up files have ended and /bin/sh reads its input."""
         return self._ready_at < float("inf")
 
     def stdin(self, rest: Iterable[bytes] = ()) -> Iterator[bytes]:
-        """The whole standard input, the program first."""
+        """Yield the standard input: the prelude, the program, and its own input."""
         yield PRELUDE
         if self._careful:
-            # A start-up file may consume whatever is there: the program follows later.
+            # A start-up file may read all input that is available, so the program is
+            # sent only after the start-up files have ended.
             self._ready.wait()
         yield self._line
         self._sent_at = time.monotonic()
         yield from rest
 
     def strip(self, data: bytes) -> bytes:
-        """The part of some output that belongs to the program."""
+        """Return the part of some output that the program itself printed."""
         if self.running:
             return data
         self._unread += data
@@ -98,7 +100,10 @@ class Start:
         return b""
 
     def end(self) -> bytes:
-        """Release whoever waits; returns the last output if the program never began."""
+        """End the start: release the thread that waits to send the program.
+
+        Returns the last output of start-up files if the program never began, else b"".
+        """
         self._ready.set()
         unread, self._unread = self._unread, b""
         return b"" if self.running else unread.replace(READY, b"", 1)
@@ -116,7 +121,7 @@ class Start:
             raise self.eaten(where)
 
     def eaten(self, where: str) -> ConnectionFailed:
-        """The error for a program that a start-up file read instead of the shell."""
+        """Return the error for a program that a start-up file consumed."""
         return ProgramEaten(
             f"A start-up file on {where} reads standard input and consumed tej's "
             "program, which has not run. In start-up files, read only if the shell is "
@@ -125,9 +130,12 @@ class Start:
 
 
 class ProgramEaten(ConnectionFailed):
-    """The program never began.  The next attempt sends it after the start-up files."""
+    """A start-up file consumed the program, which has not run.
+
+    The next attempt sends the program only after the start-up files have ended.
+    """
 
 
 def first_line(program: str) -> bytes:
-    """All that has to be sent to COMMAND to run a program, before its input."""
+    """Return the data to send to COMMAND to run a program, without its input."""
     return b"".join(Start(program).stdin())

@@ -1,4 +1,4 @@
-"""paramiko transport.  No other package of tej imports paramiko, and this one late."""
+"""paramiko transport: the only package of tej that imports paramiko, on first use."""
 
 from tej.transport.paramiko.transport import ParamikoTransport
 

@@ -1,4 +1,4 @@
-"""ssh-agent: its socket (IdentityAgent, SSH_AUTH_SOCK) and its keys, for paramiko."""
+"""ssh-agent for paramiko: its socket (IdentityAgent, SSH_AUTH_SOCK) and its keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CERTIFICATE = "-cert-v01@openssh.com"
 
 
 class Agent(AgentSSH):
-    """The agent that listens on a socket of the caller's choice."""
+    """Client of the agent that listens on a given socket."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -29,46 +29,47 @@ class Agent(AgentSSH):
         try:
             sock.connect(path)
         except BaseException:
-            # paramiko's own class would leave the socket open.
+            # Closed here, because paramiko's own class leaves the socket open.
             sock.close()
             raise
         connect: Any = self._connect  # type: ignore[attr-defined]
         connect(sock)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket to the agent."""
         close: Any = self._close  # type: ignore[attr-defined]
         close()
 
 
 @dataclass(frozen=True)
 class _Certificate:
-    """What paramiko sends in place of the key, and as its type."""
+    """A certificate, in the form in which paramiko sends it instead of a key."""
 
     key_type: str
     key_blob: bytes
 
 
 class AgentKey(paramiko.AgentKey):
-    """An agent's key, which may be a certificate or refuse to sign."""
+    """A key or certificate of the agent, which may refuse to sign with it."""
 
     refused = False
-    """Whether the agent has refused to sign: a hardware key may be unplugged."""
+    """Whether the agent has refused to sign, for example with an unplugged key."""
 
     def __init__(self, agent: Any, blob: bytes, comment: str) -> None:  # noqa: ANN401
         super().__init__(agent, blob, comment)
         if self.get_name().endswith(CERTIFICATE):
-            # paramiko would send the plain key under the certificate's name.
+            # Without this, paramiko sends the plain key under the certificate's name.
             certificate: Any = _Certificate(self.get_name(), blob)
             self.public_blob = certificate
 
     def sign_ssh_data(  # type: ignore[override]
         self, data: bytes, algorithm: str | None = None
     ) -> bytes:
-        """Sign, or return what no server accepts, so that the next key gets its turn.
+        """Sign the data; if the agent refuses, return an invalid signature.
 
-        paramiko calls this in the thread that serves the connection: an exception
-        there would end the connection, and with it the whole login.
+        The server then rejects this key, and the next key is tried.  An exception would
+        end the whole login, because paramiko calls this in the thread that serves the
+        connection.
         """
         message = paramiko.Message()
         message.add_byte(SIGN_REQUEST)
@@ -91,7 +92,7 @@ class AgentKey(paramiko.AgentKey):
 
 
 def open_agent(identity_agent: str | None) -> Agent | paramiko.Agent | None:
-    """The agent that the configuration or the environment names, if it answers."""
+    """Return the agent that the configuration or environment names, if it answers."""
     if identity_agent is not None and identity_agent.lower() == "none":
         return None
     try:
@@ -112,7 +113,7 @@ def _socket_path(identity_agent: str | None) -> str:
 
 
 def agent_keys(agent: Agent | paramiko.Agent | None) -> list[AgentKey]:
-    """All keys that the agent holds, certificates first."""
+    """Return all keys of the agent, certificates first."""
     if agent is None:
         return []
     keys = [

@@ -1,4 +1,4 @@
-"""Connecting with paramiko: route, algorithms, host key and login, in that order."""
+"""Connecting with paramiko: socket or jump host, algorithms, host key, login."""
 
 from __future__ import annotations
 
@@ -26,24 +26,26 @@ from tej.transport.ssh_config import HostConfig, look_up
 
 logger = logging.getLogger("tej")
 
-# tej words paramiko's errors itself, so its log is off unless its level is set.
+# paramiko's log is disabled unless the user sets its level: tej reports its errors.
 PARAMIKO_LOG = "tej.paramiko"
 if logging.getLogger(PARAMIKO_LOG).level == logging.NOTSET:
     logging.getLogger(PARAMIKO_LOG).setLevel(logging.CRITICAL)
 
-# GCM encrypts and authenticates in one pass: twice as fast as CTR with an HMAC.
-# paramiko's other ciphers, and MACs with MD5, are no longer offered by OpenSSH.
+# GCM encrypts and authenticates in one pass, twice as fast as CTR with an HMAC.
+# OpenSSH no longer offers paramiko's other ciphers, nor MACs with MD5.
 CIPHERS = ("-gcm@openssh.com", "-ctr")
 WINDOW = 1 << 23
-"""Bytes in flight, and so in memory: 80 MB/s at 100 ms.  OpenSSH uses 2 MB."""
+"""Window size: bytes in flight, and thus in memory.
+
+8 MiB allow 80 MB/s at a round-trip time of 100 ms.  OpenSSH uses 2 MB."""
 MAX_JUMPS = 8
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
 class Transport(paramiko.Transport):
-    """paramiko's transport, which also knows curve25519 by its standard name.
+    """paramiko's transport, with the standard name of the key exchange curve25519.
 
-    Some servers offer the key exchange under that name only.
+    Some servers offer this key exchange under the standard name only.
     """
 
     _STANDARD, _OLD = "curve25519-sha256", "curve25519-sha256@libssh.org"
@@ -61,11 +63,12 @@ class Transport(paramiko.Transport):
 class Packetizer(paramiko.packet.Packetizer):
     """paramiko's packetizer without its early rekeying and its timer thread."""
 
-    # OpenSSH rekeys AES after twice as much.  paramiko would rekey after 512 MB, and
-    # loses the connection if a channel closes at that moment.
+    # OpenSSH rekeys AES after twice this amount.  By default paramiko rekeys after
+    # 512 MB, and loses the connection if a channel closes during that.
     REKEY_BYTES = 1 << 35
 
-    # paramiko limits the handshake by a timer thread, which keeps Python from exiting.
+    # Replaces paramiko's timer thread for the handshake, which keeps Python from
+    # exiting.
     _deadline: float | None = None
 
     def start_handshake(self, timeout: float) -> None:
@@ -79,7 +82,10 @@ class Packetizer(paramiko.packet.Packetizer):
 
 
 def connect(destination: Destination, settings: Settings) -> ParamikoConnection:
-    """Connect and log in, through jump hosts if `~/.ssh/config` says so."""
+    """Connect and log in, through the jump hosts that `~/.ssh/config` names.
+
+    Raises ConnectionFailed.
+    """
     connection = ParamikoConnection(settings)
     try:
         _Connector(connection).connect(destination)
@@ -91,7 +97,7 @@ def connect(destination: Destination, settings: Settings) -> ParamikoConnection:
 
 
 class _Connector:
-    """Fills a connection with the transports that lead to a destination."""
+    """Opens the transports of a connection: those of jump hosts, then the server's."""
 
     def __init__(self, connection: ParamikoConnection) -> None:
         self._connection = connection
@@ -123,7 +129,7 @@ class _Connector:
         )
 
     def _reach(self, config: HostConfig, depth: int) -> SocketLike:
-        """A socket, or a substitute, that is connected to the server's port."""
+        """Return a socket, or an object like one, connected to the server's port."""
         if config.proxy_command:
             command = ProxyCommand(config.proxy_command, config.where)
             self._connection.commands.append(command)
@@ -170,7 +176,7 @@ class _Connector:
         password: str | None = None,
         key: str | None = None,
     ) -> paramiko.Transport:
-        """Negotiate, check the host key, log in."""
+        """Negotiate algorithms, check the host key, and log in."""
         wire = Wire(sock, self._settings.io_timeout)
         self._connection.wires.append(wire)
         transport = Transport(
@@ -199,7 +205,8 @@ class _Connector:
         transport.banner_timeout = transport.handshake_timeout = timeout
         try:
             with explained(config.where):
-                # The limit applies to the banner and to the key exchange separately.
+                # Twice the limit, which applies to the banner and to the key exchange
+                # separately.
                 transport.start_client(timeout=2 * timeout)
                 if not transport.initial_kex_done:
                     raise TimeoutError
@@ -214,7 +221,7 @@ class _Connector:
 
 
 def _dial(config: HostConfig, timeout: float) -> socket.socket:
-    """Connect to the first of the host's addresses that answers."""
+    """Connect to the host, at the first of its addresses that answers."""
     family = FAMILIES.get(config.address_family, socket.AF_UNSPEC)
     error: OSError = OSError("no address")
     for found in socket.getaddrinfo(
@@ -238,5 +245,9 @@ def _dial(config: HostConfig, timeout: float) -> socket.socket:
 
 
 def _same_server(one: HostConfig, other: HostConfig) -> bool:
-    """With `Host *`, a jump host's own configuration would jump over itself."""
+    """Whether both are the same server.
+
+    A ProxyJump in `Host *` also applies to the jump host itself, which must not be
+    reached through itself.
+    """
     return (one.host, one.port) == (other.host, other.port)

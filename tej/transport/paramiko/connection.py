@@ -1,4 +1,4 @@
-"""Open connection of paramiko, with its jump hosts and proxy commands."""
+"""Connection made by paramiko, with its jump hosts and proxy commands."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from tej.transport.start import COMMAND, Start
 
 
 class ParamikoConnection(Connection):
-    """A connection to a server, and the connections that it runs through.
+    """A connection to a server, with the connections to its jump hosts.
 
-    `connect` fills it step by step, so that it can be closed whichever step fails.
+    `connect` adds each part as soon as it is open, so that `close` closes all open
+    parts whichever step fails.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -32,7 +33,7 @@ class ParamikoConnection(Connection):
         self.set_env: tuple[str, ...] = ()
         """Variables of SetEnv in the configuration, as NAME=VALUE."""
         self.transports: list[paramiko.Transport] = []
-        """One for each jump host, from here outwards; the server's own is the last."""
+        """Transports to the jump hosts, nearest first, and then to the server."""
         self.wires: list[Wire] = []
         self.commands: list[ProxyCommand] = []
         self.channels: set[paramiko.Channel] = set()
@@ -44,11 +45,11 @@ class ParamikoConnection(Connection):
 
     @property
     def last_received(self) -> float:
-        """Time at which the server last sent anything, by the monotonic clock."""
+        """Time (`time.monotonic`) at which the server last sent any data."""
         return self.wires[-1].last_received
 
     def why_lost(self) -> Exception:
-        """The error with which paramiko ended the connection."""
+        """Return the error with which paramiko ended the connection."""
         return self.transports[-1].get_exception() or EOFError("hung up")
 
     def start(self, start: Start) -> Execution:
@@ -56,7 +57,8 @@ class ParamikoConnection(Connection):
             with explained(self.where):
                 channel = self.transports[-1].open_session(timeout=self.timeout)
         except ConnectionFailed as error:
-            # If two threads are refused at once, paramiko tells only one the reason.
+            # Any error but a timeout is a refusal, if the connection is alive: when two
+            # threads are refused at once, paramiko gives the reason to only one.
             if self.alive and "Timeout" not in str(error.__cause__):
                 raise BlockingIOError(str(error)) from error.__cause__
             raise
@@ -75,8 +77,8 @@ class ParamikoConnection(Connection):
             self._tunnels.open(self.transports[-1], listen, target)
 
     def close(self) -> None:
-        # From here outwards: a connection through a jump host that is gone has nobody
-        # left to wait for.
+        # The nearest jump host is closed first: a transport that runs through it then
+        # has no peer left, and closing it does not wait.
         for transport in self.transports:
             transport.close()
         self.hang_up()
@@ -88,8 +90,9 @@ class ParamikoConnection(Connection):
             wire.close()
 
     def abandon(self) -> None:
-        # The parent's threads do not exist here, but the locks that they held do; and
-        # a channel sends a message when it is collected.
+        # The parent's threads do not exist in the child, but a lock that they held is
+        # still locked.  A channel that is not marked as closed would send a message
+        # over the parent's connection when it is garbage-collected.
         for channel in self.channels:
             channel.lock = threading.Lock()
             channel.closed = True
@@ -101,10 +104,10 @@ class ParamikoConnection(Connection):
 def _request(
     channel: paramiko.Channel, kind: str, *words: str, reply: bool = False
 ) -> None:
-    """Like `exec_command`, but without its unlimited wait for the reply.
+    """Send a channel request like `exec_command`, but do not wait for the reply.
 
-    The server reads the channel in order, so input may follow at once.  A refusal
-    closes the channel.
+    `exec_command` waits without a limit.  Input may follow at once, since the server
+    reads the channel in order.  If the server refuses, the channel is closed.
     """
     message = paramiko.Message()
     message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)

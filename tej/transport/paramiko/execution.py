@@ -1,4 +1,4 @@
-"""Execution: one program on the server, on a paramiko channel of its own."""
+"""Execution of one program on the server, on its own paramiko channel."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from tej.transport.process_io import IN_DOUBT, IdleTimer, InputClosed, Process
 logger = logging.getLogger("tej")
 
 PIECE = 1 << 21
-"""paramiko moves the rest of its buffer for each piece: small pieces halve the speed
-whenever the sink is slower than the network."""
+"""Bytes read at a time.
+
+paramiko moves the rest of its buffer after each read.  If the sink is slower than the
+network, the buffer is full, and small reads halve the speed."""
 PACKET = 32_768 - 64
-"""Bytes that paramiko puts into one packet; sshd accepts no more."""
+"""Maximum number of bytes that paramiko puts into one packet, and sshd accepts."""
 
 
 class ChannelOwner(Protocol):
@@ -40,7 +42,7 @@ class ChannelOwner(Protocol):
 
 
 class Execution(Process):
-    """A program's channel, which is given up after `timer`'s idle time."""
+    """A program on a channel; `timer` limits its idle time."""
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class Execution(Process):
             try:
                 sent = self._channel.send(piece)
             except TimeoutError:
-                # The thread that receives decides when the wait has been too long.
+                # Try again: only the thread that reads stdout enforces the idle limit.
                 continue
             except (paramiko.SSHException, OSError, EOFError) as error:
                 raise InputClosed from error
@@ -79,7 +81,7 @@ class Execution(Process):
             self._channel.shutdown_write()
 
     def receive(self) -> bytes:
-        # Time that the sink took is not the server's silence.
+        # The time that the sink took must not count as idle time of the server.
         self._timer.moved()
         while True:
             try:
@@ -113,7 +115,8 @@ class Execution(Process):
     def abort(self, error: BaseException) -> None:
         logger.debug("%s: giving up a program: %r", self._connection.where, error)
         if not isinstance(error, Exception):
-            # Interrupted: closing the channel might wait behind other data.
+            # Ctrl-C or similar: close the whole connection, because closing only the
+            # channel might wait until other data has been sent.
             self._connection.close()
         self._close()
 
@@ -127,7 +130,8 @@ class Execution(Process):
         try:
             self._timer.check()
         except ConnectionFailed:
-            # Other programs go on if the server has sent them anything meanwhile.
+            # Close the connection only if the server has sent nothing at all: other
+            # programs may still be using it.
             silence = time.monotonic() - self._connection.last_received
             if silence >= self._timer.io_timeout:
                 self._connection.close()

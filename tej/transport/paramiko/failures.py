@@ -1,4 +1,4 @@
-"""Translation of errors: paramiko's and the socket's become ConnectionFailed."""
+"""Errors of paramiko and of sockets, translated to ConnectionFailed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tej.errors import AuthenticationFailed, ConnectionFailed
 
 
 def explain(error: BaseException, where: str) -> ConnectionFailed:
-    """The error of tej for one of paramiko, with the server and the way out."""
+    """Translate an error of paramiko or a socket; adds the server and some advice."""
     if isinstance(error, ConnectionFailed):
         return error
     if isinstance(error, paramiko.AuthenticationException):
@@ -20,7 +20,8 @@ def explain(error: BaseException, where: str) -> ConnectionFailed:
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return ConnectionFailed(f"{where} and tej have no algorithm in common: {error}")
     failed = ConnectionFailed(_words(error, where))
-    # Unless the server has answered before, its name or its port is wrong.
+    # These errors mean a wrong host name or port, unless the server has answered
+    # before, which the caller checks.
     failed.permanent = isinstance(
         error, (socket.gaierror, UnicodeError, ConnectionRefusedError)
     )
@@ -50,7 +51,7 @@ def _words(error: BaseException, where: str) -> str:
 
 @contextlib.contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Raise ConnectionFailed for the errors of paramiko and sockets inside."""
+    """Context manager that translates errors of paramiko and sockets."""
     try:
         yield
     except ConnectionFailed:

@@ -1,4 +1,4 @@
-"""Host key check with paramiko, for the server and for each jump host."""
+"""Host key verification with paramiko, for the server and for each jump host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ RSA = ("rsa-sha2-512", "rsa-sha2-256")
 def order_key_types(
     options: paramiko.transport.SecurityOptions, entries: Sequence[Entry]
 ) -> None:
-    """Prefer the known key types, or a good server might look like a changed one."""
+    """Prefer the key types that known_hosts has for the server.
+
+    With another type, the server's key would not be found in known_hosts.
+    """
     known = {entry.key.type for entry in entries if not entry.marker}
     if "ssh-rsa" in known:
         known.update(RSA)
@@ -44,7 +47,7 @@ def check_host_key(
     *,
     accept: bool,
 ) -> None:
-    """Raise HostKeyRejected, unless the key is known or new ones are accepted."""
+    """Raise HostKeyRejected unless the key is known, or is new and may be accepted."""
     where = config.where
     with explained(where):
         theirs = transport.get_remote_server_key()
@@ -72,18 +75,18 @@ def _name(config: HostConfig) -> str:
 
 
 def known_entries(config: HostConfig, given: str = "") -> list[Entry]:
-    """The lines about a server: those given, then the user's and the system's files."""
+    """Return the known_hosts lines about a server, from `given` and from the files."""
     files = [*config.known_hosts_files, *config.global_known_hosts_files]
     entries = find(files, _name(config), given)
     if config.host_key_alias is None and config.port != 22:
-        # As in OpenSSH, the host's key for port 22 is accepted on another port, too.
+        # As in OpenSSH, the key of port 22 is accepted on another port of the host.
         bare = find(files, config.host.lower(), given)
         entries += [replace(entry, elsewhere=True) for entry in bare]
     return entries
 
 
 def _askable(entry: Entry, options: paramiko.transport.SecurityOptions) -> bool:
-    """Whether paramiko supports that type of key."""
+    """Whether paramiko supports the key type of a line."""
     return entry.key.type == "ssh-rsa" or entry.key.type in options.key_types
 
 

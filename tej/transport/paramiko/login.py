@@ -28,17 +28,20 @@ from tej.transport.ssh_config import HostConfig
 logger = logging.getLogger("tej")
 
 TRIES = 3
-"""Attempts to type a password or a passphrase, as with ssh."""
+"""Number of attempts to type a password or a passphrase, as with ssh."""
 TYPING = 600.0
-"""Seconds for typing an answer to keyboard-interactive; servers have their own."""
+"""Seconds for typing an answer to keyboard-interactive; servers have limits, too."""
 MAX_STEPS = 5
 FEW = 3
-"""Failed attempts after which a hang-up means MaxAuthTries, not a broken server."""
+"""Number of failed attempts after which a disconnect is taken for MaxAuthTries."""
 
 
 @dataclass(frozen=True)
 class _Way:
-    """One attempt.  `go` returns the methods still wanted; none after a success."""
+    """One authentication attempt.
+
+    `go` returns the methods that the server requires in addition; empty if logged in.
+    """
 
     method: str
     label: str
@@ -46,7 +49,7 @@ class _Way:
 
 
 class _NotTried(Exception):
-    """The attempt could not be made: there is nothing to offer."""
+    """The attempt was skipped, because there is nothing to offer."""
 
 
 def log_in(
@@ -58,7 +61,7 @@ def log_in(
 ) -> None:
     """Log in with a password, a key, the agent's keys, key files, or answers of `ask`.
 
-    Raises AuthenticationFailed, with what was tried and what the server accepts.
+    Raises AuthenticationFailed, which lists the attempts and the accepted methods.
     """
     with explained(config.where):
         _Login(transport, config, settings, password, key).run()
@@ -84,10 +87,10 @@ class _Login:
         self.tried: list[str] = []
         self.remarks: list[str] = []
         self.prompted = False
-        """Whether keyboard-interactive has asked the user anything."""
+        """Whether keyboard-interactive has asked the user a question."""
 
     def run(self) -> None:
-        """Log in, in several steps if the server wants, say, a key and then a code."""
+        """Log in, in several steps if the server requires, say, a key and a code."""
         done: set[str] = set()
         agent = open_agent(self.config.identity_agent)
         try:
@@ -104,7 +107,11 @@ class _Login:
         )
 
     def _step(self, agent: Agent | paramiko.Agent | None, done: set[str]) -> str | None:
-        """Try until a way succeeds; returns its method if the server wants another."""
+        """Try until an attempt succeeds.
+
+        Returns None if this completes the login.  Returns the method of the attempt if
+        the server requires another method in addition.
+        """
         cause: Exception | None = None
         for way in self._in_order(self._ways(agent)):
             if way.method in done or not self._accepted(way.method):
@@ -149,7 +156,7 @@ class _Login:
         return self.allowed is None or method in self.allowed or method == "none"
 
     def _in_order(self, ways: Iterator[_Way]) -> Iterator[_Way]:
-        """The ways by PreferredAuthentications, if the configuration has it."""
+        """Sort the attempts by PreferredAuthentications, if that option is set."""
         preferred = self.config.preferred_authentications
         if not preferred:
             yield from ways
@@ -168,7 +175,7 @@ class _Login:
         if self.settings.ask is not None:
             self.prompted = False
             for attempt in range(TRIES):
-                # Some servers offer this method without a single question.
+                # Some servers offer this method but ask no question: do not repeat it.
                 if self.prompted or not attempt:
                     yield self._interactive_way("answers typed")
             if not self.prompted:
@@ -207,9 +214,9 @@ class _Login:
         return _Way("keyboard-interactive", label, go)
 
     def _key_ways(self, agent: Agent | paramiko.Agent | None) -> Iterator[_Way]:
-        """Keys of the agent and of files, those named in the configuration first.
+        """Yield keys of the agent and of files, those named in the configuration first.
 
-        The order matters: sshd hangs up after six keys that it does not know.
+        The order matters, because sshd disconnects after six failed attempts.
         """
         if self.key is not None:
             yield self._given_way(self.key)
@@ -316,7 +323,7 @@ class _Login:
 
 
 class _Answers:
-    """Answers keyboard-interactive prompts; called in paramiko's thread."""
+    """Answers keyboard-interactive prompts; paramiko calls this in its own thread."""
 
     def __init__(self, where: str, password: str | None, ask: Ask | None) -> None:
         self._where = where
@@ -346,12 +353,12 @@ class _Answers:
             )
             return ""
         self.prompted = True
-        # The server chooses this text: it must not pass for a question of tej's.
+        # The prompt is the server's text.  The prefix shows the user who is asking.
         return self._ask(f"({self._where}) {_printable(prompt)}")
 
 
 def _printable(prompt: str) -> str:
-    """The prompt without control characters, which could redraw the terminal."""
+    """Remove control characters from a prompt: they could redraw the terminal."""
     return "".join(
         letter if letter.isprintable() or letter == "\n" else "?" for letter in prompt
     )
@@ -360,11 +367,11 @@ def _printable(prompt: str) -> str:
 def _load_file(
     path: Path, certificates: Sequence[Path], passphrase: str | None
 ) -> paramiko.PKey:
-    """A key file, with the certificate beside it or in the configuration."""
+    """Load a key file, with its certificate from the configuration or beside it."""
     _require_private(path)
     key = _parse_key(path.read_bytes(), passphrase)
     for certificate in (*certificates, path.with_name(path.name + "-cert.pub")):
-        # A certificate belongs to one key, and CertificateFile does not say to which.
+        # CertificateFile does not say to which key a certificate belongs: compare.
         with contextlib.suppress(OSError, ValueError, paramiko.SSHException):
             key.load_certificate(str(certificate))
             if _fields(key) in _certified(certificate):
@@ -374,7 +381,7 @@ def _load_file(
 
 
 def _require_private(path: Path) -> None:
-    """Raise ValueError if other users can read a key file, which ssh refuses, too."""
+    """Raise ValueError if other users can read a key file; ssh refuses it, too."""
     if os.name != "posix":
         return
     found = path.stat()
@@ -386,18 +393,18 @@ def _require_private(path: Path) -> None:
 
 
 def _fields(key: paramiko.PKey) -> bytes:
-    """A public key without its type: the same bytes are inside its certificate."""
+    """Return a public key without its type; its certificate contains these bytes."""
     blob = key.asbytes()
     return blob[4 + int.from_bytes(blob[:4], "big") :]
 
 
 def _certified(certificate: Path) -> bytes:
-    """The blob of a certificate, which contains the fields of its key."""
+    """Return the binary content of a certificate file."""
     return base64.b64decode(certificate.read_text(encoding="utf-8").split()[1])
 
 
 def _parse_key(data: bytes, passphrase: str | None) -> paramiko.PKey:
-    """A private key of any format that OpenSSH writes or reads."""
+    """Parse a private key in any format that OpenSSH reads or writes."""
     secret = None if passphrase is None else passphrase.encode()
     if b"OPENSSH PRIVATE KEY" in data:
         private = serialization.load_ssh_private_key(data, secret)

@@ -1,4 +1,4 @@
-"""ProxyCommand: a program whose stdin and stdout lead to the server."""
+"""ProxyCommand: runs a program whose stdin and stdout are connected to the server."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tej.errors import ConnectionFailed
 
 
 class ProxyCommand:
-    """The program, and a socket to its stdin and stdout.
+    """The program, with a socket connected to its stdin and stdout.
 
-    paramiko's own class neither notices the end of the program nor reads its stderr,
-    which may then block it.
+    paramiko's own class does not notice the end of the program.  It also does not read
+    the program's stderr, so that a program that writes much to stderr would block.
     """
 
     def __init__(self, command: str, where: str) -> None:
@@ -34,12 +34,12 @@ class ProxyCommand:
             )
 
     def said(self) -> str:
-        """The last characters that it printed on stderr."""
+        """Return the last characters that the program wrote to stderr."""
         self._stderr.seek(0)
         return self._stderr.read()[-500:].decode("utf-8", "replace").strip()
 
     def close(self) -> None:
-        """End the program; a forked child leaves it alone."""
+        """Stop the program; in a forked child, leave it to the parent."""
         if os.getpid() != self._pid:
             return
         self.socket.close()

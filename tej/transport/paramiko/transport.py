@@ -1,6 +1,6 @@
-"""paramiko transport: programs over connections that paramiko makes.
+"""paramiko transport: runs programs over connections made by paramiko.
 
-paramiko is imported when the first program is run, not before.
+paramiko is imported when the first program is run, since the import is slow.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 class ParamikoTransport(PooledTransport):
-    """Runs programs on one server, as its login shell's user."""
+    """Runs programs on one server over SSH, with paramiko."""
 
     def _connect(self, number: int) -> ParamikoConnection:
         with _uninterrupted():
             from tej.transport.paramiko.connect import connect
 
-        # A further connection must not ask the user a second time.
+        # Only the first connection may ask the user for a secret.
         settings = replace(self._settings, ask=None) if number else self._settings
         return connect(self._destination, settings)
 
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Delay Ctrl-C: a module interrupted during its import stays broken."""
+    """Delay Ctrl-C, because an import that is interrupted leaves a broken module."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

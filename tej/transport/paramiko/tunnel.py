@@ -1,4 +1,4 @@
-"""Tunnels: connections to a port of the server are forwarded to a port on this side."""
+"""Tunnels: port forwarding from the server to this side, with paramiko."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ logger = logging.getLogger("tej")
 
 PIECE = 1 << 15
 CONNECT_TIMEOUT = 10.0
-"""Seconds for the connection to the target on this side."""
+"""Time limit in seconds for connecting to the target on this side."""
 
 
 class Tunnels:
-    """The ports of one connection that the server forwards."""
+    """The forwarded ports of one connection, each with its target."""
 
     def __init__(self) -> None:
         self._targets: dict[Address, Address] = {}
@@ -28,9 +28,9 @@ class Tunnels:
     def open(
         self, transport: paramiko.Transport, listen: Address, target: Address
     ) -> None:
-        """Ask the server to listen; two threads serve each connection that arrives.
+        """Ask the server to listen; two threads serve each incoming connection.
 
-        Raises paramiko.SSHException if the server refuses, or the port is taken.
+        Raises paramiko.SSHException if the server refuses or the port is taken.
         """
         with self._lock:
             if listen not in self._targets:
@@ -40,9 +40,9 @@ class Tunnels:
     def _accept(
         self, channel: paramiko.Channel, origin: Address, server: Address
     ) -> None:
-        # paramiko keeps one handler for all ports of a connection, so the handler has
-        # to find the target by the port that the server names.  It is called by the
-        # thread that serves the connection, and must not block.
+        # paramiko has one handler for all ports of a connection, so the handler has to
+        # find the target by the port that the server names.  The handler must not
+        # block: it runs in the thread that serves the whole connection.
         target = self._target(server)
         if target is None:
             logger.warning("A tunnel from port %d has no target here", server[1])
@@ -55,7 +55,8 @@ class Tunnels:
     def _target(self, server: Address) -> Address | None:
         if server in self._targets:
             return self._targets[server]
-        # Some servers name the address that they listen on, not the one requested.
+        # Some servers name the address that they listen on instead of the requested
+        # one: compare only the ports.
         ports = {listen[1]: target for listen, target in self._targets.items()}
         return ports.get(server[1])
 
@@ -80,7 +81,7 @@ def _serve(channel: paramiko.Channel, target: Address) -> None:
 def _pump(
     source: paramiko.Channel | socket.socket, sink: paramiko.Channel | socket.socket
 ) -> None:
-    """Copy until one side ends, and pass the end on."""
+    """Copy data from one side until its end, then close the other side for writing."""
     with contextlib.suppress(OSError, EOFError):
         while data := source.recv(PIECE):
             sink.sendall(data)

@@ -1,4 +1,4 @@
-"""Socket wrapper for paramiko: buffered, with a send timeout, closed by a fork."""
+"""Socket wrapper for paramiko: buffered reads, a send timeout, no use after a fork."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BUFFER = 1 << 18
 
 
 class SocketLike(Protocol):
-    """A socket, or an object that paramiko accepts as one."""
+    """A socket, or an object that paramiko accepts in place of one."""
 
     def recv(self, size: int, /) -> bytes: ...
     def send(self, data: bytes, /) -> int: ...
@@ -21,10 +21,11 @@ class SocketLike(Protocol):
 
 
 class Wire:
-    """A socket for paramiko: buffered, with a limit on how long a send may stall.
+    """A socket for paramiko, with buffered reads and a time limit for a stalled send.
 
-    paramiko reads the 16 bytes of a header, then the rest of a packet; the buffer
-    reduces that to one system call for several packets.
+    paramiko reads the 16 bytes of a header, then the rest of a packet.  With the
+    buffer, one system call reads several packets.  In a forked child the object counts
+    as closed, since the parent uses the connection.
     """
 
     def __init__(self, inner: SocketLike, io_timeout: float) -> None:
@@ -37,7 +38,7 @@ class Wire:
         self.last_received = time.monotonic()
 
     def recv(self, size: int) -> bytes:
-        """As a socket's."""
+        """Like `socket.recv`, but buffered."""
         if not self._buffer:
             self._check_process()
             self._buffer = memoryview(self._inner.recv(BUFFER))
@@ -46,7 +47,10 @@ class Wire:
         return data
 
     def send(self, data: bytes) -> int:
-        """As a socket's; paramiko repeats it after a timeout, without a limit."""
+        """Like `socket.send`, with a time limit.
+
+        paramiko repeats a send that timed out, without a limit of its own.
+        """
         self._check_process()
         try:
             sent = self._inner.send(data)
@@ -61,23 +65,25 @@ class Wire:
         return sent
 
     def settimeout(self, seconds: float | None) -> None:
-        """As a socket's."""
+        """Like `socket.settimeout`."""
         self._inner.settimeout(seconds)
 
     def getpeername(self) -> object:
-        """As a socket's."""
+        """Like `socket.getpeername`; a placeholder if the inner object has no name."""
         get = getattr(self._inner, "getpeername", None)
         return get() if get else ("unknown", 0)
 
     def close(self) -> None:
-        """Disconnect; in a forked child, only close the copy."""
+        """Disconnect; in a forked child, only close the child's copy of the socket."""
         self._closed = True
         if isinstance(self._inner, socket.socket) and os.getpid() == self._pid:
-            # A child process may hold a copy: closing alone would not disconnect.
+            # A child process may have a copy of the socket, and closing ours alone
+            # would not disconnect.
             with contextlib.suppress(OSError):
                 self._inner.shutdown(socket.SHUT_RDWR)
         if isinstance(self._inner, socket.socket) or os.getpid() == self._pid:
-            # A jump host's channel sends a message, which fails if the host is gone.
+            # Closing the channel of a jump host sends a message, which fails if the
+            # connection to that host is lost.
             with contextlib.suppress(Exception):
                 self._inner.close()
 
