@@ -1,7 +1,7 @@
 """Prefect integration of tej: blocks, tasks and a worker for jobs on SSH servers.
 
-A job is started if it does not exist, awaited if it runs, and its results are
-downloaded if it has finished.
+A flow starts a job that does not exist, waits for a running job, and downloads the
+results of a finished job.
 
 from prefect import flow
 from tej_prefect import TejDestination, TejJob, run_job

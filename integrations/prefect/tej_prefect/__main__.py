@@ -10,7 +10,7 @@ INTERVAL = 60
 
 
 def main() -> None:
-    """Check until interrupted.  If Prefect's API is away, try again later."""
+    """Check until interrupted.  If Prefect's API does not answer, try again later."""
     while True:
         try:
             reconcile()

@@ -1,4 +1,4 @@
-"""Artifacts of a run on Prefect's pages: a table of its jobs and a progress bar."""
+"""Prefect artifacts of a run: a table of its jobs and a progress bar."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Row = dict[str, object]
 
 
 class JobArtifacts:
-    """The artifacts of one run; without a flow run, nothing is shown."""
+    """The artifacts of one run.  Without a flow run, no artifact is created."""
 
     def __init__(
         self, run: Run, *, key: str = JOBS_KEY, description: str | None = None
@@ -155,7 +155,7 @@ class JobArtifacts:
             with get_client(sync_client=True) as client:
                 return client.create_artifact(artifact).id
         except Exception as error:
-            # An artifact is for people to look at; the jobs go on without it.
+            # An artifact is only for display: the jobs continue without it.
             run_logger().warning("The artifact %r was not created: %s", key, error)
             return None
 

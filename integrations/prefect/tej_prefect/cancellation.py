@@ -1,7 +1,7 @@
 """Cancellation: kills or leaves jobs when the run that waits for them is stopped.
 
-The jobs of a cancelled flow run are killed, unless other flow runs want them.  The jobs
-of a process that crashed or was interrupted go on, and its next attempt finds them.
+The jobs of a cancelled flow run are killed, unless other flow runs want them.  If a
+process crashes or is interrupted, its jobs continue, and the next attempt finds them.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ class FlowRunCancelled(Abort):
 
 @dataclass
 class KillCounts:
-    """Numbers of jobs by what a cancellation did to them."""
+    """Numbers of jobs that a cancellation killed, left running or could not reach."""
 
     killed: int = 0
     left: int = 0
     unreachable: int = 0
     stopping: int = 0
-    """Jobs that were told to stop and had not ended when the server answered."""
+    """Jobs that were asked to stop and had not ended when the server answered."""
     reasons: dict[str, None] = field(default_factory=dict)
-    """Why jobs were left."""
+    """Reasons why jobs were left running."""
 
     def __str__(self) -> str:
         words = [f"{self.killed} jobs killed"]
@@ -77,9 +77,9 @@ def kill_unclaimed(
     cancelled: Collection[UUID],
     counts: KillCounts,
 ) -> None:
-    """Kill these jobs, except those that flow runs outside of `cancelled` want.
+    """Kill these jobs, except jobs that flow runs outside of `cancelled` want.
 
-    If it is not known whether others want the jobs, they are left.
+    If the claims of other flow runs are not known, all jobs are left running.
     """
     logger = run_logger()
     ids = [*job_ids]
@@ -98,7 +98,7 @@ def kill_unclaimed(
         except Exception as error:
             if isinstance(error, tej.Error):
                 raise
-            # A job that others wait for must not be killed on a guess.
+            # Another flow run may want the jobs.
             logger.warning("Prefect's API did not say who wants the jobs: %s", error)
             counts.leave(len(running), "Prefect's API did not say who wants them")
             return
@@ -121,7 +121,7 @@ def kill_unclaimed(
 
 
 class CancellationGuard:
-    """A block of code that is responsible for jobs.
+    """Context manager that is responsible for jobs while a run waits for them.
 
         with CancellationGuard() as guard:
             guard.add({record: status})
@@ -137,8 +137,8 @@ class CancellationGuard:
         self.run: Run = current_run()
         self.logger = run_logger()
         self.submitting: TejDestination | None = None
-        """A destination to which jobs are being submitted: jobs may have started whose
-        ids are not known here yet."""
+        """Destination of a submission in progress: jobs may have started there before
+        their ids are known here."""
         self._stop = stop
         self._jobs: dict[str, dict[str, JobRecord]] = {}
 
@@ -166,7 +166,7 @@ class CancellationGuard:
 
     def check(self) -> None:
         """Raise FlowRunCancelled if the flow run was cancelled, and TerminationSignal
-        if the calling thread is to end."""
+        if the calling thread must end."""
         flow_run_id = self.run.flow_run_id
         if flow_run_id is not None and poller.is_cancelled(flow_run_id):
             raise FlowRunCancelled("The flow run was cancelled")
@@ -190,15 +190,15 @@ class CancellationGuard:
         if error is None or isinstance(error, Exception):
             return
         # SIGTERM may mean that the flow run was cancelled or that the machine shuts
-        # down: only Prefect's API can tell.
+        # down.  Only Prefect's API knows the difference.
         cancelled = [] if flow_run_id is None else cancelled_ancestors(flow_run_id)
         if isinstance(error, FlowRunCancelled) and flow_run_id and not cancelled:
             cancelled = [flow_run_id]
         if flow_run_id is None or not cancelled:
             self._log_left_jobs()
             return
-        # Before the claims of others are read: of two runs that are cancelled at the
-        # same time, at least one finds no claim of the other and kills the jobs.
+        # Withdraw the claims before reading the claims of others: if two runs are
+        # cancelled at the same time, at least one finds no claim and kills the jobs.
         claims.withdraw(flow_run_id)
         counts = self._kill_jobs(cancelled)
         self.logger.info("The flow run was cancelled: %s", counts)
@@ -253,7 +253,7 @@ class CancellationGuard:
                 )
 
     def _set_cancelled(self, counts: KillCounts) -> None:
-        """Set the final states that Prefect leaves open.
+        """Set the final states that Prefect does not set.
 
         Prefect leaves an aborted task run as "Running", and a flow run without a
         deployment as "Cancelling".

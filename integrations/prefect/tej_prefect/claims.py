@@ -1,10 +1,10 @@
-"""Claims: the flow runs that want a job, on the job's server, with a heartbeat.
+"""Claims on shared jobs: files on the server that name the flow runs which want a job.
 
 A claim is a file `claims/NAME` in the queue.  It names a flow run, its parents and the
 jobs they want, and its modification time is the heartbeat: a thread of the flow's
 process rewrites the file every `PERIOD` seconds.  A claim without a heartbeat for
 `EXPIRY` seconds belongs to a dead process and does not count.  The claim of a suspended
-flow run has no process and no heartbeat; Prefect's API tells whether it still counts.
+flow run has no process and no heartbeat; Prefect's API decides whether it counts.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ PERIOD = 30.0
 EXPIRY = 180.0
 """Seconds without a heartbeat after which a claim does not count."""
 ANSWER = 10.0
-"""Seconds that `add` waits until the claim is on the server."""
+"""Maximum time in seconds that `add` waits until the claim is on the server."""
 SUSPENDED = "suspended-"
-"""First letters of the names of suspended flow runs' claims."""
+"""Prefix of the names of claims of suspended flow runs."""
 
-# $1 is the working directory of a job, from which the queue is found: the queue's own
-# path may be a link.  A claim appears whole, by rename.
+# $1 is the working directory of a job.  The queue is found from this directory, since
+# the queue's own path may be a link.  A claim file is complete when it is renamed.
 _WRITE = """
 queue=${1%/jobs/*}
 [ -d "$queue/jobs" ] || exit 0
@@ -44,8 +44,8 @@ mkdir -p "$queue/claims" && cat >"$queue/claims/.new-$2" &&
     mv -f "$queue/claims/.new-$2" "$queue/claims/$2"
 """
 _REMOVE = 'rm -f "${1%/jobs/*}/claims/$2"'
-# tar prints modification times, which no other POSIX tool does.  Ages are differences
-# to the time of `.now`, so that only the clock of the server's file system counts.
+# tar is the only POSIX tool that prints exact modification times.  The age of a claim
+# is the difference to the time of `.now`, so that only the file system's clock matters.
 _READ = """
 cd "${1%/jobs/*}/claims" 2>/dev/null || exit 0
 find . -type f ! -name 'suspended-*' -mtime +1 -exec rm -f {} +
@@ -69,7 +69,7 @@ class Claim:
 
     @property
     def is_live(self) -> bool:
-        """Whether a process, or Prefect's API, stands for the claim."""
+        """Whether the claim has a recent heartbeat or a suspended flow run."""
         return self.suspended or self.age < EXPIRY
 
     def __str__(self) -> str:
@@ -82,7 +82,8 @@ def read_claims(queue: tej.RemoteQueue, stage: str) -> list[Claim]:
     data = queue.shell(_READ, stage, again=True)
     claims: dict[str, tuple[bytes, float]] = {}
     now = 0.0
-    # A file that is renamed meanwhile may cut the archive: its claim is read next time.
+    # A file that is renamed during the read may truncate the archive.  Its claim is
+    # read next time.
     with (
         contextlib.suppress(tarfile.ReadError),
         tarfile.open(fileobj=io.BytesIO(data)) as archive,
@@ -114,11 +115,11 @@ def _parse(name: str, content: bytes, written: float, now: float) -> Claim | Non
 def wanted_by_others(
     queue: tej.RemoteQueue, stage: str, cancelled: Collection[UUID]
 ) -> dict[str, Claim]:
-    """The jobs that are wanted by flow runs outside of the `cancelled` ones.
+    """The jobs that flow runs outside of `cancelled` want, with their claims.
 
-    A flow run that has ended or is cancelled wants nothing.  A flow run that Prefect's
-    API does not know uses another API, and its claim counts.  Raises what Prefect's
-    client raises if the API does not answer.
+    The claim of a flow run that has ended or is cancelled does not count.  A flow run
+    that Prefect's API does not know uses another API, and its claim counts.  Raises
+    the errors of Prefect's client if the API does not answer.
     """
     others = [
         claim
@@ -180,15 +181,15 @@ class _Own:
     jobs: dict[str, None] = field(default_factory=dict)
     flow_runs: list[UUID] = field(default_factory=list)
     changed: int = 0
-    """Number of the latest change, and of the latest one on the server."""
+    """Number of the latest change; `written` is the latest change on the server."""
     written: int = 0
     due: float = 0.0
 
 
 class Claims:
-    """The claims of this process, which one thread writes and keeps alive.
+    """The claims of this process.  One thread writes and renews them.
 
-    A claim lasts until its flow run has ended or is withdrawn.
+    A claim lasts until its flow run has ended or `withdraw` is called.
     """
 
     def __init__(self) -> None:
@@ -207,7 +208,7 @@ class Claims:
         stage: str,
         job_ids: Collection[str],
     ) -> None:
-        """Claim more jobs; returns when the server knows, or after some seconds."""
+        """Claim more jobs; returns when they are claimed, or after `ANSWER` seconds."""
         if self._pid != os.getpid():
             # Threads do not survive a fork, and the lock may be held for ever.
             self._reset()
@@ -224,8 +225,8 @@ class Claims:
                 )
                 self._thread.start()
             self._changed.notify_all()
-            # Calls of many threads share one request: the thread writes what has been
-            # added up to then.
+            # The calls of many threads share one request: the thread writes all jobs
+            # that were added before.
             self._changed.wait_for(
                 lambda: own.written >= number or self._own.get(key) is not own, ANSWER
             )
@@ -278,7 +279,7 @@ class Claims:
             removed = self._own.get((own.flow_run_id, own.queue)) is not own
             self._changed.notify_all()
         if removed:
-            # Withdrawn while it was being written.
+            # The claim was withdrawn during the write.
             with contextlib.suppress(tej.Error):
                 own.queue.shell(_REMOVE, own.stage, own.name)
 

@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Run:
-    """Ids of the current runs.  Without a flow run, Prefect's API is not called."""
+    """Ids of the current runs.  Without a flow run, Prefect's API is not used."""
 
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
@@ -98,12 +98,12 @@ async def in_thread(
             outcome = (context.run(function), None)
         except BaseException as error:
             outcome = (None, error)  # type: ignore[assignment]
-        # The loop may be closed by now: then nobody waits for the outcome.
+        # If the loop is closed, no task waits for the outcome.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(set_outcome, *outcome)
 
-    # Not the loop's executor: its few threads would block each other for as long as
-    # jobs run, and asyncio waits for them at exit.
+    # The loop's executor is not used: it has few threads, which would be blocked for as
+    # long as jobs run, and asyncio waits for these threads at exit.
     threading.Thread(target=run, name="tej call", daemon=True).start()
     try:
         return await asyncio.shield(future)

@@ -183,7 +183,7 @@ class TejDestination(CredentialsBlock):
 
 
 def load_destination(name: str) -> TejDestination:
-    """Load a stored block; raises ValueError if there is none of that name."""
+    """Load a stored block; raises ValueError if no block has this name."""
     block = TejDestination.load(name, _sync=True)  # type: ignore[call-arg]
     assert isinstance(block, TejDestination)
     return block

@@ -1,7 +1,7 @@
 """Flow run states: cancellation polling by one thread per process.
 
 Prefect reports a cancellation only to the main thread of a deployment's process.  Tasks
-that wait in other threads, and flows without a deployment, have to poll the API.
+in other threads and flows without a deployment have to poll the API.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ logger = logging.getLogger("tej.prefect")
 PERIOD = 2.0
 """Seconds between two polls."""
 BATCH = 200
-"""Flow runs that the API returns at most for one request."""
+"""Maximum number of flow runs in one reply of the API."""
 CANCELLED = frozenset({StateType.CANCELLING, StateType.CANCELLED})
 
 
@@ -55,9 +55,9 @@ def is_cancelled(ids: Iterable[UUID], found: Mapping[UUID, FlowRun]) -> bool:
 
 
 def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
-    """The cancelled ones of a flow run and its parents, by a request to the API.
+    """The cancelled flow runs among a flow run and its parents, read from the API.
 
-    Empty if the API does not answer: a job is not killed on a guess.
+    Empty if the API does not answer, so that no job is killed by mistake.
     """
     try:
         with get_client(sync_client=True) as client:
@@ -93,7 +93,7 @@ def cancelled_without_runner(
 
 
 class CancellationPoller:
-    """Polls the states of the flow runs that this process waits in.
+    """Polls the states of the flow runs that wait for jobs in this process.
 
     The polling thread runs while at least one flow run is watched.
     """
@@ -110,7 +110,7 @@ class CancellationPoller:
         self._thread: threading.Thread | None = None
 
     def watch(self, flow_run_id: UUID) -> None:
-        """Poll this flow run until `unwatch`; calls are counted."""
+        """Poll this flow run until `unwatch` was called as often as `watch`."""
         if self._pid != os.getpid():
             # Threads do not survive a fork, and the lock may be held for ever.
             self._reset()
@@ -133,7 +133,7 @@ class CancellationPoller:
                 self._changed.notify_all()
 
     def is_cancelled(self, flow_run_id: UUID) -> bool:
-        """Whether the last poll found the flow run or a parent cancelled."""
+        """Whether a poll has found the flow run or a parent cancelled."""
         return flow_run_id in self._cancelled
 
     def _run(self) -> None:

@@ -1,7 +1,7 @@
-"""Private parts of Prefect that this package depends on, all named in one place.
+"""Private names of Prefect that this package uses.
 
-A test compares `PRIVATE_NAMES` with the installed Prefect, so that a release which
-removes one of them fails in that test and not in somebody's flow.
+A test compares `PRIVATE_NAMES` with the installed Prefect.  If a release of Prefect
+removes one of these names, the test fails before a user's flow does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PRIVATE_NAMES: dict[type, tuple[str, ...]] = {
         "_work_pool_name",
     ),
 }
-"""Private names by the class that has them."""
+"""Private names of each class."""
 
 WORKER_NAME_LABEL = "prefect.worker.name"
 """Label of a flow run with the name of the worker that submitted the run."""

@@ -1,4 +1,4 @@
-"""`TejJob`: block that describes a job; triggering it starts or finds the job."""
+"""`TejJob`: block that describes a job; `trigger` starts or finds the job."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class TejJob(JobBlock[JobResult]):
 
     @contextlib.contextmanager
     def spec(self) -> Iterator[tej.JobSpec]:
-        """The job for `tej` itself; its directory may be temporary."""
+        """The specification of the job for `tej`; its directory may be temporary."""
         values = self.parameters
         cancel = LEAVE_LABEL if self.on_cancel == "leave" else {}
         command, environment = self.command, self.environment
@@ -196,13 +196,13 @@ class TejJob(JobBlock[JobResult]):
         used.
         """
         with CancellationGuard() as guard:
-            # Without artifacts: the call that waits for the job creates them.
+            # `Run()` shows no artifacts: the call that waits for the job creates them.
             return submit(self, guard, JobArtifacts(Run()))
 
     def with_options(
         self, on_cancel: OnCancel | None = None, retry_failed: bool | None = None
     ) -> Self:
-        """A copy with these settings; None keeps the block's own."""
+        """A copy with these settings; None keeps the setting of the block."""
         given = {"on_cancel": on_cancel, "retry_failed": retry_failed}
         update = {name: value for name, value in given.items() if value is not None}
         return self.model_copy(update=update) if update else self

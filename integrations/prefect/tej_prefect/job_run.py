@@ -1,4 +1,4 @@
-"""`TejJobRun`: handle of one job, with its status, output, results and end."""
+"""`TejJobRun`: handle of one job, for its status, output, results and removal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TejJobRun(JobRecord, JobRun[JobResult]):
         return f"<TejJobRun {self.job_id} at {self.destination.place}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle a stored destination by its name: task results hold no secrets."""
+        """Pickle a stored destination as its name, to keep secrets out of results."""
         state = dict(vars(self))
         block = stored_name(self.destination)
         if block is not None:
@@ -92,8 +92,8 @@ class TejJobRun(JobRecord, JobRun[JobResult]):
     ) -> list[Path]:
         """Download files of a running or ended job.
 
-        The default of `directory` is `results_directory` and the job's id.  Raises
-        tej.DownloadFailed if a file does not exist.
+        `directory` defaults to the subdirectory of `results_directory` with the job's
+        id.  Raises tej.DownloadFailed if a file does not exist.
         """
         folder = directory or self.results_directory / self.job_id
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Records of a job: `JobRecord` says which job it is, `JobResult` how the job ended."""
+"""Job records: `JobRecord` identifies a job, and `JobResult` describes its end."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OUTPUT_FILES = ("_stdout", "_stderr")
 
 @dataclass(eq=False)
 class JobRecord:
-    """A job by its destination and id, and how this flow treats the job.
+    """Destination and id of a job, and the settings of this flow for the job.
 
-    Two records of the same job are different: they compare by identity.
+    Records compare by identity: two records of the same job are different.
     """
 
     destination: TejDestination
@@ -38,7 +38,7 @@ class JobRecord:
 
     @property
     def job(self) -> tej.Job:
-        """The job's handle in `tej` itself."""
+        """The `tej.Job` of this record."""
         return self.destination.get_client().job(self.job_id)
 
     def result(

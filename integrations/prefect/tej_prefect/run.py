@@ -1,7 +1,7 @@
 """Run jobs: submit or find them, wait for them and download their results.
 
-The loop itself is `tej.Batch`; this module connects it with the run's log, artifacts
-and cancellation.
+`tej.Batch` contains the loop.  This module connects the batch with the run's log,
+artifacts and cancellation.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tej_prefect.records import OUTPUT_FILES, JobRecord, JobResult, OnCancel
 from tej_prefect.wait import Outputs
 
 SHOWN = 3
-"""Failed jobs that `JobsFailed` shows with their errors."""
+"""Number of failed jobs that `JobsFailed` shows with their errors."""
 
 Record = TypeVar("Record", bound=JobRecord, covariant=True)
 
 
 class JobLike(Protocol[Record]):
-    """A job that can be run: the part of `TejJob` that this module needs."""
+    """Interface of a job: the part of `TejJob` that this module uses."""
 
     results: list[str]
     results_directory: Path
@@ -39,7 +39,7 @@ class JobLike(Protocol[Record]):
         """The job's readable name."""
 
     def spec(self) -> AbstractContextManager[tej.JobSpec]:
-        """The job for `tej` itself; its directory may be temporary."""
+        """The specification of the job for `tej`; its directory may be temporary."""
 
     def handle(self, job_id: str, *, found: bool = True) -> Record:
         """The record of the job with this id."""
@@ -72,7 +72,7 @@ class JobsFailed(tej.JobFailed):
 
 
 class _Batch(Generic[Record]):
-    """Jobs of one guard, from submission to results."""
+    """A `tej.Batch` with a cancellation guard and artifacts."""
 
     def __init__(
         self,
@@ -110,11 +110,11 @@ class _Batch(Generic[Record]):
         )
 
     def _wants_restart(self, status: tej.JobStatus) -> bool:
-        """Whether to restart a job that was found.
+        """Whether to restart an existing job.
 
-        A killed job is restarted unless this run is a retry: a flow that is run anew
-        after a cancellation wants its jobs.  A job that is killed during the wait is
-        not restarted.
+        A killed job is restarted unless this run is a retry, since a new flow run after
+        a cancellation wants its jobs.  A job that is killed during the wait is not
+        restarted.
         """
         killed = status.state is tej.JobState.KILLED
         return killed and self._submitting and self._guard.run.attempt == 1
@@ -139,8 +139,8 @@ class _Batch(Generic[Record]):
             record = job.handle(one.job.id, found=not one.is_new)
             self.records[one] = record
             known[record] = one.status
-        # Before the next group is sent, which may take long: other flow runs may be
-        # cancelled in that time and must see that these jobs are wanted.
+        # Claim the jobs before the next group is submitted, which may take long.  If
+        # another flow run is cancelled in that time, it must find this claim.
         self._guard.add(known)
         self._guard.submitting = None
         self._artifacts.add(known)
@@ -196,7 +196,7 @@ def run_many(
     timeout: float | None = None,
     log_output: bool = False,
 ) -> list[JobResult]:
-    """Run many jobs and return their results in order, whether they succeed or not."""
+    """Run many jobs and return all results, failed ones included, in order."""
     ran = _run(jobs, timeout, log_output=log_output, log_counts=True)
     return [result for _, result in ran]
 
@@ -228,7 +228,7 @@ def _run(
 
 
 def _result(core: tej.RunResult, record: JobRecord | None) -> JobResult:
-    """The core's result for users of this package."""
+    """Convert a result of `tej.Batch` into a `JobResult`."""
     job: JobLike[JobRecord] = core.run.key
     error = None if core.error is None else str(core.error)
     deleted = isinstance(core.error, tej.JobNotFound | tej.QueueDoesntExist)

@@ -1,9 +1,9 @@
 """Suspend and resume: flow runs that wait for long jobs without a process.
 
-`suspend_until_done` ends the flow's process.  A program that runs all the time, which
-is a worker of type `tej` or `python -m tej_prefect`, calls `reconcile` every minute: it
-resumes flow runs whose jobs have ended, and kills jobs of cancelled ones.  A resumed
-flow begins at its top and finds its jobs.
+`suspend_until_done` ends the flow's process.  A worker of type `tej`, or the program
+`python -m tej_prefect`, calls `reconcile` every minute, which resumes flow runs whose
+jobs have ended and kills jobs of cancelled flow runs.  A resumed flow starts from its
+beginning and finds its jobs.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ from tej_prefect.internals import stored_name
 from tej_prefect.job_run import TejJobRun
 
 PAUSE_KEY = "tej-"
-"""First letters of the keys of our suspensions."""
+"""Prefix of the pause keys of this module."""
 RECENT = timedelta(days=1)
-"""Age of a cancellation after which the jobs are not looked for any more."""
+"""Age after which a cancellation is ignored."""
 
 _killed: set[UUID] = set()
-"""Cancelled flow runs whose jobs this process has dealt with."""
+"""Cancelled flow runs whose jobs this process has killed or left running."""
 
 
 def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
-    """Suspend the flow run until these jobs have ended; return if they have.
+    """Suspend the flow run until these jobs have ended; return at once if they have.
 
         @flow
         def study() -> None:
@@ -59,10 +59,10 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
             suspend_until_done(runs)
             results = [fetch_results(run) for run in runs]
 
-    Call it in the body of a flow that runs as a deployment.  The code before the call
-    runs again when the flow run is resumed, so it should consist of this package's
-    tasks or be cheap.  Raises ValueError if a destination is not a stored block,
-    because the program that resumes the flow run could not find it.
+    Call this function in the body of a flow that runs as a deployment.  The code before
+    the call runs again when the flow run is resumed, so that code should consist of
+    this package's tasks or be cheap.  Raises ValueError if a destination is not a
+    stored block, because the program that resumes the flow run could not load it.
     """
     jobs = [runs] if isinstance(runs, TejJobRun) else list(runs)
     for job in jobs:
@@ -94,7 +94,7 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
                 unclaim_suspended(queue, stage, flow_run_id)
         return
     run_logger().info("Suspending until %d of %d jobs have ended", running, len(jobs))
-    # Prefect takes a key that was used before for a suspension that is over.
+    # A new key: Prefect treats a suspension with a used key as already resumed.
     key = f"{PAUSE_KEY}{uuid4()}"
     JobArtifacts(current_run(), key=AWAITED_KEY, description=key).add(
         dict.fromkeys(jobs)
@@ -109,7 +109,7 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
 @flow(name="tej-resumer")
 def tej_resumer() -> None:
     """Resume suspended flow runs whose jobs have ended, and kill jobs of cancelled
-    ones.  For deployments with a schedule; `python -m tej_prefect` does the same."""
+    flow runs, like `python -m tej_prefect`.  Deploy this flow with a schedule."""
     reconcile()
 
 
@@ -134,7 +134,7 @@ def _resume_done() -> None:
             try:
                 resume_flow_run(flow_run.id)
             except NotPausedError:
-                # Another worker was faster.
+                # Another worker has resumed the flow run.
                 continue
             logger.info("Flow run %r is resumed: its jobs have ended", flow_run.name)
 
@@ -150,7 +150,7 @@ def _kill_cancelled() -> None:
 
 
 def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) -> None:
-    """Cancellation hook for flows that do not wait for all their jobs all the time.
+    """Cancellation hook for flows that do not always wait for all their jobs.
 
         @flow(on_cancellation=[kill_jobs_on_cancellation])
 
@@ -163,7 +163,7 @@ def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) ->
 
 
 def _kill_rows(flow_run_id: UUID, rows: Iterable[Row]) -> KillCounts:
-    """Kill a cancelled flow run's jobs, except those that other flow runs want."""
+    """Kill a cancelled flow run's jobs, except jobs that other flow runs want."""
     logger = run_logger()
     counts = KillCounts()
     by_block: dict[str, dict[str, None]] = {}
@@ -207,7 +207,7 @@ def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
 def _ended(rows: Iterable[Row]) -> set[tuple[str, str]]:
     """Block and id of the jobs that have ended or were deleted.
 
-    The states of all jobs at a destination are one round trip.
+    The states of all jobs at a destination cost one round trip.
     """
     by_block: dict[str, set[str]] = {}
     for row in rows:

@@ -1,6 +1,6 @@
-"""Prefect tasks: run one job, run many jobs, or take the single steps.
+"""Prefect tasks: run one job, run many jobs, or perform single steps.
 
-Prefect caches none of them: the job itself prevents that work is done twice.
+Prefect does not cache these tasks, because the job itself prevents duplicate work.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run_job(
 
     `on_cancel` and `retry_failed` override the job's own settings.  Raises
     tej.JobFailed with the exit code and the last lines of stderr, and tej.WaitTimeout
-    after `timeout` seconds; the job then goes on.
+    after `timeout` seconds; the job then continues.
     """
     wanted = job.with_options(on_cancel, retry_failed)
     return run_one(wanted, timeout=timeout, log_output=log_output)
@@ -66,12 +66,12 @@ def run_jobs(
     log_output: bool = False,
     raise_on_failure: bool = True,
 ) -> list[JobResult]:
-    """Run many jobs in one task over one connection; the results come in order.
+    """Run many jobs in one task over one connection; return the results in order.
 
     `on_cancel` and `retry_failed` override the jobs' own settings.  The task waits for
     all jobs.  Then it raises JobsFailed if some failed, could not be started or
-    downloaded, or were deleted.  With `raise_on_failure=False` it returns all results,
-    and `error` of each says what went wrong.
+    downloaded, or were deleted.  With `raise_on_failure=False` it returns all results;
+    the attribute `error` of a result has the reason of a failure.
     """
     results = run_many(
         [job.with_options(on_cancel, retry_failed) for job in jobs],

@@ -20,7 +20,7 @@ from tej_prefect.run import run_one
 from tej_prefect.tasks import TAGS
 
 LONGEST = 60
-"""Characters of the parameters in the name of a task run."""
+"""Maximum length of the parameters in the name of a task run."""
 
 
 def template_task(
@@ -40,7 +40,7 @@ def template_task(
     log_output: bool = True,
     **task_options: Any,
 ) -> Task[..., JobResult]:
-    """Make a task that takes keyword parameters and runs the template with them.
+    """Make a task that renders its keyword parameters into a template and runs it.
 
         simulate = template_task("simulate/", "cluster", results=["out.csv"])
 

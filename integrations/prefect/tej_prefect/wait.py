@@ -72,13 +72,13 @@ def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
         return None
     except tej.ConnectionFailed:
         if not queue.transport.runs:
-            # Never reached: the address may be wrong.
+            # The server was never reached, so its address may be wrong.
             raise
         return None
 
 
 class Outputs:
-    """The output of several jobs, for the log of the guard's run."""
+    """Copies the output of several jobs to the log of the guard's run."""
 
     def __init__(self, guard: CancellationGuard) -> None:
         self._guard = guard

@@ -44,9 +44,9 @@ from tej_prefect.worker_job import (
 RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "60"))
 """Seconds between two reconciliations."""
 LEASE = 300.0
-"""Seconds for which a concurrency lease is renewed, as Prefect's engine does."""
+"""Duration of a renewed concurrency lease in seconds, as in Prefect's engine."""
 MISSED_HEARTBEATS = 3
-"""Missed heartbeats after which another worker counts as dead, as for Prefect."""
+"""Missed heartbeats after which a worker counts as dead, as in Prefect itself."""
 UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 SUBMIT_PATIENCE = 600.0
 """Seconds for which a submission is retried while the server cannot be reached."""
@@ -54,7 +54,7 @@ PAGE = 200
 
 
 class TejWorkerResult(BaseWorkerResult):
-    """The end of a flow run's job."""
+    """Result of a flow run's job."""
 
 
 class TejWorker(
@@ -88,22 +88,22 @@ class TejWorker(
         self._is_service = False
 
     async def start(self, *arguments: Any, **options: Any) -> None:
-        """Start like all workers, and reconcile while running."""
+        """Start the worker as a service, which reconciles while it runs."""
         self._is_service = True
         await super().start(*arguments, **options)
 
     async def setup(self) -> None:
-        """Set up like all workers."""
+        """Set up the worker, and start the reconciliation of a service."""
         await super().setup()
         assert self._runs_task_group is not None
         self._reconciling = anyio.CancelScope()
-        # A worker that a program makes to submit its own flow must not take over other
-        # flow runs: the program would wait for them.
+        # A program may create a worker to submit its own flow.  Such a worker must not
+        # take over other flow runs, because the program would wait for them.
         if self._is_service:
             self._runs_task_group.start_soon(self._reconcile_forever)
 
     async def teardown(self, *exc_info: Any) -> None:
-        """Stop reconciling, and tear down like all workers."""
+        """Stop the reconciliation, and tear down the worker."""
         self._reconciling.cancel()
         await super().teardown(*exc_info)
 
@@ -115,8 +115,8 @@ class TejWorker(
     ) -> TejWorkerResult:
         """Submit a pending flow run as a job, and wait until the job has ended.
 
-        A job that exists and has not ended is found, not started again.  A job that
-        has ended belongs to an earlier attempt, since the flow run is pending: a new
+        A job that exists and has not ended is used, not started again.  Since the flow
+        run is pending, a job that has ended belongs to an earlier attempt, and a new
         job is started.  Raises tej.Error if the job cannot be submitted.
         """
         self._followed.add(flow_run.id)
@@ -242,7 +242,7 @@ class TejWorker(
                     await self._reconcile()
                     await in_thread(reconcile)
                 except Exception as error:
-                    # The API may be away for a while.
+                    # The API may be temporarily unavailable.
                     self._logger.warning("Reconciliation failed: %s", error)
                 await asyncio.sleep(RECONCILE)
 
@@ -258,7 +258,7 @@ class TejWorker(
                     await self._renew_lease(flow_run.id)
             elif flow_run.labels.get(WORKER_NAME_LABEL) not in others:
                 if flow_run.state_type is StateType.PENDING and flow_run.id not in seen:
-                    # A live worker may have begun and not yet labelled the flow run.
+                    # A live worker may be submitting it and not have labelled it yet.
                     self._pending.add(flow_run.id)
                     continue
                 self._followed.add(flow_run.id)
@@ -284,8 +284,8 @@ class TejWorker(
     async def _live_workers(self) -> set[str]:
         """The names of other workers of the pool whose heartbeats are recent.
 
-        The times of all heartbeats come from the API's clock: the newest one stands
-        for the present time, since this worker has a heartbeat, too.
+        All heartbeat times come from the API's clock.  The newest heartbeat serves as
+        the current time, since this worker sends heartbeats, too.
         """
         workers = await self.client.read_workers_for_work_pool(self._work_pool_name)
         beats = {
@@ -321,7 +321,7 @@ class TejWorker(
             )
 
     async def _take_over(self, flow_run: FlowRun) -> None:
-        """Go on with a flow run that another worker, or an earlier one, has begun."""
+        """Continue a flow run that another or an earlier worker has started."""
         logger = self.get_flow_run_logger(flow_run)
         try:
             await self.client.update_flow_run_labels(
@@ -362,7 +362,7 @@ class TejWorker(
 
 
 async def _load(name: str) -> TejDestination:
-    """Load a destination block; raises ValueError if there is none of that name."""
+    """Load a destination block; raises ValueError if no block has this name."""
     block = await TejDestination.aload(name)
     assert isinstance(block, TejDestination)
     return block

@@ -1,4 +1,4 @@
-"""Worker configuration: the work pool's variables, and the directory of a flow run."""
+"""Worker configuration: variables of the work pool, and the job of a flow run."""
 
 from __future__ import annotations
 
@@ -161,14 +161,14 @@ class TejWorkerConfiguration(BaseJobConfiguration):
 
     @property
     def unreachable_url(self) -> str | None:
-        """The API's URL if it leads from the job to the job's own machine."""
+        """The API's URL if it is a loopback address and there is no tunnel."""
         url = self.env.get("PREFECT_API_URL") or ""
         host = urlsplit(url).hostname or ""
         return url if is_loopback(host) and self.tunnel_port is None else None
 
     @property
     def resources(self) -> tej.Resources:
-        """Raises tej.InvalidJobDirectory for an invalid value."""
+        """The requested resources; raises tej.InvalidJobDirectory if one is invalid."""
         return tej.Resources(
             nodes=self.nodes,
             cpus=self.cpus,
@@ -185,7 +185,7 @@ class TejWorkerConfiguration(BaseJobConfiguration):
         """The directory to upload.
 
         The environment is in a file that only its owner can read, locally and on the
-        server, and is part of neither the job's id nor its command.
+        server.  It is part of neither the job's id nor its command.
         """
         with tempfile.TemporaryDirectory(prefix="tej-") as made:
             folder = Path(made)
@@ -200,7 +200,7 @@ class TejWorkerConfiguration(BaseJobConfiguration):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address means the machine itself."""
+    """Whether a host name or address is that of the loopback interface."""
     return host in ("localhost", "::1") or host.startswith("127.")
 
 

@@ -1,4 +1,4 @@
-"""Job of a flow run: its submission, its wait and its output, for the worker."""
+"""Jobs of flow runs, for the worker: submission, wait, and log output."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def submit(
 ) -> str:
     """Start or find the job of a pending flow run; returns the job's id.
 
-    Several workers may call this for the same flow run: one of them starts the job.  A
-    job that has ended belongs to an earlier attempt, since the flow run is pending.
+    If several workers call this for the same flow run, one of them starts the job.
+    Since the flow run is pending, a job that has ended belongs to an earlier attempt.
     """
     if configuration.tunnel is not None:
         queue.transport.tunnel(*configuration.tunnel)
@@ -89,7 +89,7 @@ def wait(
     logger: PrefectLogAdapter,
     configuration: TejWorkerConfiguration,
 ) -> tej.JobStatus | None:
-    """The job's final status, None if it was deleted; waits without a limit."""
+    """Wait without a limit for the job's final status; None if it was deleted."""
     kill_at: float | None = None
     tunnel = configuration.tunnel
 
