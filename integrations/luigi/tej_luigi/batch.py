@@ -17,14 +17,14 @@ from tej_luigi.task import TejTask
 
 
 class TejBatch(luigi.Task):
-    """Runs the jobs of several tasks; complete if the jobs of all have succeeded.
+    """Runs the jobs of several tasks; complete if all jobs have succeeded.
 
     A failure of one job does not affect the others.
     """
 
     @property
     def poll(self) -> float | None:
-        """Seconds between two updates of the status message; default as configured."""
+        """Seconds between two updates of the status message; None: as configured."""
         return None
 
     accepts_messages = True
@@ -34,7 +34,7 @@ class TejBatch(luigi.Task):
         tej.share_with_children()
 
     def jobs(self) -> Iterable[TejTask]:
-        """The tasks; Luigi does not run them itself."""
+        """The tasks of the batch, which Luigi does not run itself."""
         raise NotImplementedError(f"{self.task_family} has to define jobs()")
 
     def requires(self) -> Any:
@@ -49,7 +49,7 @@ class TejBatch(luigi.Task):
     def complete(self) -> bool:
         """Whether all jobs have succeeded.
 
-        Raises tej.Error if the server gives no answer.
+        Raises tej.Error if the server does not answer.
         """
         with asking(self):
             try:
@@ -62,10 +62,10 @@ class TejBatch(luigi.Task):
             return all(_is_complete(task) for task in tasks)
 
     def run(self) -> Generator[Any, Any, None]:
-        """Start the jobs that do not exist, wait for all, and fetch their results.
+        """Start the jobs that do not exist, wait for all jobs, and fetch the results.
 
-        Raises JobFailed at the end, with all failures, if there are any.  Like
-        `TejTask.run`, this is done when the returned generator is made.
+        Raises JobFailed with all failures after all jobs have ended.  As in
+        `TejTask.run`, the returned generator is empty.
         """
         tasks = list(self.jobs())
         for task in tasks:
@@ -73,7 +73,7 @@ class TejBatch(luigi.Task):
         run = JobRun(self, tasks)
         run.run(TejConfig().poll if self.poll is None else self.poll, _show)
         if run.errors:
-            # The cause shows where an error in the code of a task was raised.
+            # The traceback of the cause shows an error in the code of a task.
             raise JobFailed(describe_failures(run)) from next(iter(run.errors.values()))
         return (_ for _ in ())
 
@@ -90,7 +90,7 @@ def _is_complete(task: TejTask) -> bool:
     try:
         return task.complete()
     except Exception as error:
-        # run() reports a task that cannot be a job, after it has started the others.
+        # run() reports an invalid task after it has started the jobs of the others.
         if isinstance(error, JobAlreadyExists) or not _has_id(task):
             return False
         raise

@@ -68,7 +68,7 @@ class TejConfig(luigi.Config):
 
     @classmethod
     def get_task_family(cls) -> str:
-        """The name of the section, and the prefix of the command-line options."""
+        """The name of the section and prefix of the command-line options."""
         return "tej"
 
 
@@ -87,7 +87,7 @@ class QueueAddress:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Equal for all spellings of the same queue; contains no secret."""
+        """Key that is equal for all spellings of the same queue; contains no secret."""
         return self.shown, self.queue
 
 
@@ -98,7 +98,7 @@ def find_address(
 ) -> QueueAddress:
     """The arguments, completed from the configuration, then from the environment.
 
-    Raises InvalidDestination if there is no destination anywhere.
+    Raises InvalidDestination if no destination is set.
     """
     config = TejConfig()
     where = destination or config.destination or os.environ.get("TEJ_DESTINATION")
@@ -116,7 +116,7 @@ def find_address(
 
 
 def check_wait(wait: object) -> None:
-    """Raise Error for the former values of `wait`, `yield` and `raise`."""
+    """Raise Error for `yield` and `raise`, former values of `wait`."""
     if wait not in (None, "block"):
         raise Error(
             f"wait = {wait!r} is not supported: a task keeps its worker slot while "

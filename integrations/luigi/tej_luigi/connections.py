@@ -1,4 +1,4 @@
-"""The queues in use by this process: one connection and one status cache for each."""
+"""Open queues of this process, each with one connection and one status cache."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ logger = logging.getLogger("luigi-interface")
 Result = TypeVar("Result")
 
 FEW = 3
-"""Attempts to reach a server that has never answered; each one is several logins."""
+"""Attempts to reach a server that has never answered; each makes several logins."""
 LONGEST_PAUSE = 30.0
-"""Seconds between two attempts to reach a server that has answered before."""
+"""Maximum pause in seconds between two attempts to reach a server."""
 
 
 class OpenQueue:
-    """A queue, and the statuses of its jobs."""
+    """A queue with a cache of the statuses of its jobs."""
 
     def __init__(self, address: QueueAddress) -> None:
         self.address = address
@@ -51,7 +51,7 @@ class OpenQueue:
 _open: dict[tuple[str, str], OpenQueue] = {}
 _lock = threading.Lock()
 _reached: set[tuple[str, str]] = set()
-"""Queues whose servers have answered, this process or its parent."""
+"""Queues whose servers have answered this process or its parent."""
 
 
 def open_queue(address: QueueAddress) -> OpenQueue:
@@ -71,8 +71,8 @@ def close_queues() -> None:
 
 
 def _after_fork_in_child() -> None:
-    # Another thread of the parent may have held the lock.  The statuses may have
-    # changed when the child looks at them.
+    # Another thread of the parent may hold the lock.  The parent's statuses may be
+    # outdated when the child uses them.
     global _lock
     _lock = threading.Lock()
     _open.clear()
@@ -83,7 +83,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def is_temporary(error: Exception) -> bool:
-    """Whether an error may be gone when the server is back."""
+    """Whether an error may disappear when the server can be reached again."""
     return isinstance(error, ConnectionFailed) and not isinstance(
         error, AuthenticationFailed | HostKeyRejected
     )
@@ -94,10 +94,11 @@ def with_patience(
     attempt: Callable[[], Result],
     tell: Callable[[str], object] = lambda text: None,
 ) -> Result:
-    """Repeat `attempt` while the server cannot be reached, as a wait for jobs does.
+    """Repeat `attempt` while the server cannot be reached.
 
-    A server that has never answered gets few attempts: its name may be wrong.  `tell`
-    gets a text for the user before each pause.  A refused login is raised.
+    A server that has never answered gets only `FEW` attempts, since its name may be
+    wrong.  A refused login is raised at once.  `tell` is called with a message for the
+    user before each pause.
     """
     tries = 0
     while True:

@@ -1,4 +1,4 @@
-"""Status message, progress, tracking URL and messages of a running task in Luigi."""
+"""Display of a running task in Luigi: status, progress, tracking URL, messages."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ logger = logging.getLogger("luigi-interface")
 KILL = "kill"
 """The scheduler message that kills the jobs of a task."""
 LINE = 200
-"""Characters of the job's last output line that are shown."""
+"""Maximum length of the job's last output line in the status message."""
 LISTEN = 0.2
-"""Seconds after which the listening thread checks whether it is still needed."""
+"""Seconds between two checks of the listening thread for its end."""
 
 # Print the last line of the job's output and of its file `progress`.
 LOOK = """
@@ -66,7 +66,7 @@ def parse_progress(text: str) -> int | None:
 
 
 class Display:
-    """Shows a running task in Luigi; without a worker it does nothing."""
+    """Shows a running task in Luigi.  Without a Luigi worker, nothing is shown."""
 
     def __init__(self, task: luigi.Task) -> None:
         self._message: Callable[[str], Any] | None
@@ -108,7 +108,7 @@ class Display:
         try:
             function(value)
         except Exception as error:
-            # An unreachable scheduler is no reason to end the wait for a job.
+            # An unreachable scheduler must not end the wait for a job.
             logger.warning("Cannot update the task in the scheduler: %s", error)
 
 
@@ -125,7 +125,7 @@ def look(queue: RemoteQueue, status: JobStatus) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def listening(task: luigi.Task, kill: Callable[[], object]) -> Iterator[None]:
-    """Within, the scheduler message "kill" calls `kill`."""
+    """Context in which the scheduler message "kill" calls `kill`."""
     messages = getattr(task, "scheduler_messages", None)
     if messages is None:
         yield

@@ -1,4 +1,4 @@
-"""`TejFileSystem`: files on the server for Luigi, over the queue's connection."""
+"""`TejFileSystem`: Luigi file system of the server, over the queue's connection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PathNotFound(Error, FileSystemException):
 
 
 class PathExists(Error, FileAlreadyExists):
-    """The path exists already, and was not replaced."""
+    """The path exists already and was not replaced."""
 
 
 class PathIsDirectory(Error, FileSystemException):
@@ -132,16 +132,16 @@ class TejFileSystem(FileSystem):
         self._run("rename", path, dest, again=False)
 
     def copy(self, path: str, dest: str) -> None:
-        """Copy a file or a directory; `dest` appears as a whole."""
+        """Copy a file or a directory; `dest` appears when it is complete."""
         self._run("copy", path, dest, _unique())
 
     def put(self, local_path: str | os.PathLike[str], path: str) -> None:
-        """Upload a local file; it appears at `path` as a whole."""
+        """Upload a local file; it appears at `path` when it is complete."""
         with Path(local_path).open("rb") as file:
             self.upload(file, path)
 
     def get(self, path: str, local_path: str | os.PathLike[str]) -> None:
-        """Download a file; it appears at `local_path` as a whole."""
+        """Download a file; it appears at `local_path` when it is complete."""
         target = Path(local_path)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}-luigi-tmp-{_unique()}")
@@ -163,7 +163,7 @@ class TejFileSystem(FileSystem):
         self._run("read", path, take=sink)
 
     def upload(self, file: BinaryIO, path: str) -> None:
-        """Write an open local file to the server, as a whole or not at all."""
+        """Write an open local file to the server, completely or not at all."""
 
         def chunks() -> Iterator[bytes]:
             file.seek(0)

@@ -4,9 +4,9 @@ Luigi calls `complete()` for one task at a time.  The first request to the serve
 includes the jobs of all tasks that exist in this process, so that scheduling a
 thousand tasks costs one round trip.
 
-A success is cached for some seconds.  Any other status may be answered from the cache
-only while tasks are scheduled; before a task runs, Luigi calls `complete()` again, and
-answers of the past are not used any more (see `asking`).
+A success is cached for some seconds.  Any other status is taken from the cache only
+while tasks are scheduled.  Before a task runs, Luigi calls `complete()` again, and this
+call makes a new request (see `asking`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def add_to_requests(task: HasJob) -> None:
 
 
 def _job_ids(key: tuple[str, str]) -> list[str]:
-    """The jobs of all tasks in one queue whose ids can be computed yet."""
+    """Ids of the jobs of all tasks in one queue, if they can be computed already."""
     if getattr(_thread, "naming", False):
         # Computing an id may need the status of another task's job.
         return []
@@ -69,11 +69,11 @@ def _job_ids(key: tuple[str, str]) -> list[str]:
 
 @contextlib.contextmanager
 def asking(task: object = None) -> Iterator[None]:
-    """The time of a call of `complete()`, nested calls included.
+    """Context of a call of `complete()` and of the calls within it.
 
-    The first call for a `task` happens while Luigi schedules it, and may be answered
-    from the cache.  Later calls happen before a task runs.  Luigi skips or fails that
-    task if a requirement is incomplete, and so does not believe old answers.
+    The first call for a `task` happens while Luigi schedules the task, and may use the
+    cache.  Later calls happen before a task runs.  They make a new request, because
+    Luigi skips or fails the task if a requirement is incomplete.
     """
     if is_asking():
         yield
@@ -89,7 +89,7 @@ def asking(task: object = None) -> Iterator[None]:
 
 
 def is_asking() -> bool:
-    """Whether this thread is in a call of `complete()`, or computes ids for one."""
+    """Whether this thread is in a call of `complete()` or computes ids for the call."""
     return getattr(_thread, "since", None) is not None
 
 
@@ -119,8 +119,8 @@ class StatusCache:
     def get(self, job_id: str) -> JobStatus | None:
         """The status of a job, or None if the job does not exist.
 
-        A status other than success is requested, except within `asking`.  Raises
-        tej.Error if the server gives no answer.
+        Outside of `asking`, only a success is taken from the cache.  Raises tej.Error
+        if the server does not answer.
         """
         since = _thread.since if is_asking() else time.monotonic()
         with self._lock:
@@ -152,7 +152,7 @@ class StatusCache:
                 self._answers[status.job_id] = _Answer(status, time.monotonic())
 
     def forget(self, job_id: str) -> None:
-        """Request the status of this job anew next time."""
+        """Remove a job from the cache, so that its status is requested again."""
         with self._lock:
             self._answers.pop(job_id, None)
 

@@ -25,16 +25,15 @@ _VARIABLE = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *(\| *raw *)?\}\}")
 def render(text: str, variables: Mapping[str, str], where: str) -> str:
     """The text with each `{{name}}` replaced by the value of the variable.
 
-    Raises InvalidJobDirectory, which mentions `where`, for an unknown name.
+    Raises InvalidJobDirectory, with `where` in the message, for an unknown name.
     """
     return _VARIABLE.sub(lambda match: _value(match, variables, where), text)
 
 
 def render_shell(text: str, variables: Mapping[str, str], where: str) -> str:
-    """As `render`, for a shell script: values are quoted, except `{{name | raw}}`.
+    """Like `render`, for a shell script: values are quoted, except `{{name | raw}}`.
 
-    Scripts for other interpreters, according to their first line, get values as they
-    are.
+    If the first line of a script names another interpreter, values are not quoted.
     """
     if not is_shell(text):
         return render(text, variables, where)
@@ -72,7 +71,7 @@ def _value(match: re.Match[str], variables: Mapping[str, str], where: str) -> st
 
 @dataclass(frozen=True)
 class Recipe:
-    """The parts that a job's directory is made of."""
+    """The parts from which a job's directory is built."""
 
     directory: Path | None
     rendered: Sequence[str]
@@ -83,9 +82,9 @@ class Recipe:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """The job's directory.  A temporary one is removed afterwards.
+        """The job's directory.  A temporary directory is removed afterwards.
 
-        Raises InvalidJobDirectory if the parts make no job.
+        Raises InvalidJobDirectory if parts are missing or cannot be rendered.
         """
         if self.directory is None and self.inline is None:
             raise InvalidJobDirectory("The task has neither `directory` nor `inline`")
@@ -124,7 +123,7 @@ class Recipe:
 
     def _render(self, entry: Entry, target: Path) -> None:
         try:
-            # read_text() would change the ends of lines.
+            # read_text() would change line ends.
             text = entry.source.read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidJobDirectory(
@@ -147,7 +146,8 @@ class Recipe:
     def fingerprint(self) -> tuple[object, ...] | None:
         """A value that changes whenever the content of `folder` changes.
 
-        None if a file was changed so recently that its time may not show a change.
+        None if a file was changed so recently that another change might not change its
+        modification time.
         """
         entries: tuple[object, ...] = ()
         if self.directory is not None:
@@ -186,5 +186,5 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
-        # Another file system, or one without hard links.
+        # The target is on another file system, or hard links are not supported.
         shutil.copy2(source, target)

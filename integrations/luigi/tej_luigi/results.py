@@ -1,8 +1,8 @@
-"""Results of a job: targets that fetch when they are opened, and the local cache.
+"""Results of a job: targets that fetch files when opened, and the local cache.
 
-The cache of a job is the directory RESULTS/JOB-ID.  A file `.tej-results.json` in it
-records which attempt of the job the files belong to; they are used only if the server
-reports a success of the very same attempt.
+The cache of a job is the directory RESULTS/JOB-ID.  The file `.tej-results.json` in
+this directory records to which attempt of the job the files belong.  The files are used
+only if the server reports that the same attempt has succeeded.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class TejResultTarget(luigi.LocalTarget):
         super().__init__(name, format)
 
     def __str__(self) -> str:
-        # Luigi logs targets; that must not fetch anything.
+        # Luigi logs targets, and logging must not fetch files.
         return f"{self.name} of {self.task}"
 
     def __repr__(self) -> str:
@@ -68,7 +68,7 @@ class TejResultTarget(luigi.LocalTarget):
 
     @path.setter
     def path(self, value: str) -> None:
-        # Set by the constructor of luigi.LocalTarget.
+        # The constructor of luigi.LocalTarget sets the path.
         pass
 
     def exists(self) -> bool:
@@ -88,7 +88,7 @@ class TejResultTarget(luigi.LocalTarget):
 
 
 class ResultList(Sequence[TejResultTarget]):
-    """The results that match a pattern; fetched when the list is first looked at.
+    """The results that match a pattern; fetched when the list is first read.
 
     Before the job has succeeded, the only element is a target for the pattern itself,
     which does not exist.
@@ -126,7 +126,7 @@ class ResultList(Sequence[TejResultTarget]):
 def result_targets(
     task: HasResults, patterns: Iterable[str]
 ) -> dict[str, TejResultTarget | ResultList]:
-    """A target for each name, and a list for each pattern.  Asks nothing."""
+    """A target for each name, and a list for each pattern.  Makes no request."""
     return {
         one: (ResultList if glob.has_magic(one) else TejResultTarget)(task, one)
         for one in patterns
@@ -141,7 +141,7 @@ class ResultFiles:
         self.patterns = list(patterns)
 
     def names(self) -> list[str]:
-        """The fetched files and directories that match."""
+        """The fetched files and directories that match the patterns."""
         noted = [PurePosixPath(one) for one in self._read_note()["fetched"]]
         # A fetched directory appears in the note only by the files in it.
         known = {above for one in noted for above in (one, *one.parents)}
@@ -152,7 +152,7 @@ class ResultFiles:
         )
 
     def is_current(self, status: JobStatus) -> bool:
-        """Whether all of them are here and belong to this attempt of the job."""
+        """Whether all results are here and belong to this attempt of the job."""
         if not self.patterns:
             return True
         note = self._read_note()
@@ -172,10 +172,10 @@ class ResultFiles:
         files: Iterable[Path],
         hook: Callable[[], object] = lambda: None,
     ) -> None:
-        """Note that these files were fetched, and call `hook`.
+        """Record that these files were fetched, and call `hook`.
 
-        Removes files that were fetched before and are no results any more.  If `hook`
-        raises or the process dies in it, the results will be fetched again.
+        Removes files that were fetched before and are no longer results.  If `hook`
+        raises or the process dies during `hook`, the results will be fetched again.
         """
         known = self._read_note()
         asked = set(self.patterns)
@@ -190,7 +190,7 @@ class ResultFiles:
         self._write_note({"run": _run(status), **note})
 
     def remove(self) -> None:
-        """Delete the local copy with everything in it."""
+        """Delete the local directory with all files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _includes(self, name: str) -> bool:
@@ -206,7 +206,7 @@ class ResultFiles:
         for name in names:
             path = self.folder / name
             if path.parent.resolve() != top / PurePosixPath(name).parent:
-                # A parent directory is a link now: the file has another name, too.
+                # A parent directory is a link now, and leads to another directory.
                 continue
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -227,7 +227,7 @@ class ResultFiles:
             found = json.loads((self.folder / NOTE).read_text("utf-8"))
         except (OSError, ValueError):
             return nothing
-        # A job may produce, and we may fetch, any file of that name.
+        # The file may be a result of the job with the same name.
         is_ours = isinstance(found, dict) and found.keys() == nothing.keys()
         return found if is_ours and all(map(_is_below, found["fetched"])) else nothing
 
@@ -256,9 +256,9 @@ done
 def present_patterns(
     shell: Callable[..., bytes], wanted: Mapping[str, tuple[JobStatus, Sequence[str]]]
 ) -> dict[str, list[str]]:
-    """For each job id the patterns to download: optional ones only if they match.
+    """The patterns to download for each job id; optional ones only if they match.
 
-    Costs a round trip only if there are optional patterns.
+    A request is made only if there are optional patterns.
     """
     optional = {
         job_id: [one for one in patterns if isinstance(one, Optional)]
@@ -280,7 +280,7 @@ def present_patterns(
 
 
 def _is_below(name: object) -> bool:
-    """Whether a path stays in the directory that it is relative to."""
+    """Whether a path is relative and stays in its directory."""
     if not isinstance(name, str):
         return False
     path = PurePosixPath(name)
@@ -288,8 +288,8 @@ def _is_below(name: object) -> bool:
 
 
 def _matches(path: PurePosixPath, pattern: str) -> bool:
-    """Whether the pattern matches as in the shell: a leading dot must be explicit, and
-    a file whose name is the pattern matches."""
+    """Whether the pattern matches as in the shell: it must contain a leading dot, and
+    also matches a file with the same name as the pattern."""
     wanted = PurePosixPath(posixpath.normpath(pattern))
     return path == wanted or (
         len(path.parts) == len(wanted.parts)
@@ -301,10 +301,10 @@ def _matches(path: PurePosixPath, pattern: str) -> bool:
 
 
 def _run(status: JobStatus) -> dict[str, Any]:
-    """Identifies one attempt of a job.
+    """Values that identify one attempt of a job.
 
-    Times have a resolution of a second, in which a short job can be deleted and run
-    again; host and native id tell the two apart.
+    Times have a resolution of one second, and a short job can be deleted and run again
+    within a second.  The host and native id distinguish the two runs.
     """
     about = status.as_dict()
     times = ("submitted", "started", "ended")

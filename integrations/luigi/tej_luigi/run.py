@@ -1,4 +1,4 @@
-"""Run the jobs of tasks: start, wait, fetch.  `TejTask` and `TejBatch` share this."""
+"""Run the jobs of tasks: start, wait and fetch, for `TejTask` and `TejBatch`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tej_luigi.display import Display, listening
 from tej_luigi.results import ResultFiles, present_patterns
 
 LONGEST_REPORT = 10
-"""Reasons of failures that are shown with a job's stderr."""
+"""Maximum number of failure reasons that are reported with a job's stderr."""
 
 
 class RunsJob(Protocol):
@@ -36,7 +36,7 @@ class RunsJob(Protocol):
 
 
 class JobRun:
-    """The jobs of some tasks, from their start until their results are here."""
+    """The jobs of some tasks, from the start until the results are fetched."""
 
     def __init__(self, owner: luigi.Task, tasks: Sequence[RunsJob]) -> None:
         self._owner = owner
@@ -57,21 +57,21 @@ class JobRun:
         )
 
     def run(self, poll: float, show: Callable[[Display, JobRun], object]) -> None:
-        """Start what does not exist, wait for all, and fetch; fills in `errors`.
+        """Start missing jobs, wait for all, and fetch the results; fills in `errors`.
 
         `show` is called every `poll` seconds to update the owner's status message.
         """
         self._poll, self._show = poll, show
         with listening(self._owner, lambda: self.batch.kill()):
             self.batch.run()
-            # The batch waits and fetches in spite of lost connections, but a server
-            # that is away when it starts is an error of the jobs.
+            # While the batch waits and fetches, it retries lost connections.  If a
+            # server is unreachable when the jobs are started, the jobs have errors.
             while again := self._reachable_again():
                 self.batch = self._batch(again)
                 self.batch.run()
 
     def _reachable_again(self) -> list[RunsJob]:
-        """The tasks that failed for want of a connection, once there is one."""
+        """Wait for unreachable servers; returns the tasks to run again."""
         lost = {task for task, error in self.errors.items() if is_temporary(error)}
         again = []
         for opened in dict.fromkeys(self._opened[task] for task in lost):
@@ -84,13 +84,13 @@ class JobRun:
         return again
 
     def status_of(self, result: RunResult) -> JobStatus | None:
-        """The status of a job now."""
+        """The current status of a job; None if there is no job."""
         if result.job is None:
             return None
         return result.job.queue.statuses([result.job.id])[result.job.id]
 
     def _works(self, task: RunsJob) -> list[Work]:
-        """The job of a task; empty, with an error, if the task has no valid queue."""
+        """The job of a task; empty, with an entry in `errors`, for an invalid queue."""
         try:
             self._opened[task] = opened = open_queue(task.address)
         except Exception as error:
@@ -108,7 +108,7 @@ class JobRun:
         ]
 
     def _missing(self, task: RunsJob, status: JobStatus) -> list[str]:
-        """The results that have to be fetched; none if all are here."""
+        """Patterns of the results to fetch; empty if all are here."""
         files = task.result_files(status.job_id)
         if files.is_current(status):
             return []
@@ -147,7 +147,7 @@ class JobRun:
 def wanted_patterns(
     opened: OpenQueue, status: JobStatus, patterns: Sequence[str]
 ) -> list[str]:
-    """The patterns to download: the optional ones only if they match something."""
+    """The patterns to download; optional patterns only if they match a file."""
     wanted = {status.job_id: (status, patterns)}
     found = with_patience(opened, lambda: present_patterns(opened.queue.shell, wanted))
     return found[status.job_id]
@@ -188,7 +188,7 @@ def _reason(error: Exception) -> str:
 def _details(members: Sequence[tuple[RunsJob, Exception]]) -> list[str]:
     """The different messages of a group of errors, or the log of one job in it."""
     if isinstance(members[0][1], JobFailed):
-        # Only some errors come with stderr, which takes a request each.
+        # Only some errors include stderr, because each stderr costs a request.
         best = max((error for _, error in members), key=lambda one: len(str(one)))
         return str(best).splitlines()
     words = dict.fromkeys(_words(error) for _, error in members)
@@ -196,7 +196,7 @@ def _details(members: Sequence[tuple[RunsJob, Exception]]) -> list[str]:
 
 
 def _words(error: Exception) -> str:
-    # The message of other errors, such as KeyError, may make no sense alone.
+    # The message of other errors, such as KeyError, may be unclear without the class.
     return (
         str(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}"
     )

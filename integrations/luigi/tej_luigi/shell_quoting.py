@@ -1,8 +1,8 @@
-"""Quoting of values that are inserted into shell scripts, by where they are inserted.
+"""Shell quoting of values that are inserted into scripts.
 
-A value is a plain word, part of a quoted string, or text of a here-document, and each
-needs another quoting: `'{{name}}'` with shell quotes around the value would end the
-string.  So the script is read up to the place, as far as quoting is concerned.
+The quoting depends on the position of the value: a plain word, part of a quoted string,
+or text of a here-document.  For example, quotes around the value in `'{{name}}'` would
+end the string.  So the script is parsed up to the value, as far as quoting requires.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SHELL = re.compile(r"#!\s*(\S*/env\s+(-S\s+)?)?\S*sh\b")
 
 
 class CannotQuote(ValueError):
-    """The place in the script takes no value with special characters."""
+    """A value with special characters cannot be quoted at this position."""
 
 
 def is_shell(script: str) -> bool:
@@ -25,21 +25,21 @@ def is_shell(script: str) -> bool:
 
 
 class ShellContext:
-    """Reads a script piece by piece, and quotes values for the place reached."""
+    """Parses a script piece by piece, and quotes values for the current position."""
 
     def __init__(self, script: str) -> None:
         self._script = script
-        # Innermost last: "" for plain text, or the quote that is open.
+        # Open contexts, innermost last: "" for plain text, or the quote character.
         self._open = [""]
         self._heredocs: list[tuple[str, bool]] = []
-        """Here-documents of this line: delimiter, and whether it is quoted."""
+        """Here-documents of this line: the delimiter, and whether it is quoted."""
         self._body: tuple[str, bool] | None = None
         self._line = ""
         """The current line of a here-document."""
         self._word_starts = True
 
     def read(self, text: str) -> None:
-        """Go on to the end of a piece of the script."""
+        """Parse the next piece of the script."""
         at = 0
         while at < len(text):
             if self._body is not None:
@@ -48,7 +48,7 @@ class ShellContext:
                 at = self._read_code(text, at)
 
     def quote(self, value: str) -> str:
-        """The value as it has to be written here.  Raises CannotQuote."""
+        """The value, quoted for the current position.  Raises CannotQuote."""
         self._word_starts = False
         if self._body is not None:
             return self._quote_in_body(value)
@@ -90,7 +90,7 @@ class ShellContext:
         self._word_starts = True
 
     def _read_code(self, text: str, at: int) -> int:
-        """Read one character, or a group of them; returns where to go on."""
+        """Parse one or several characters; returns the position of the next one."""
         here, inner = text[at], self._open[-1]
         starts, self._word_starts = self._word_starts, here in " \t\n;&|()"
         if inner == "'":

@@ -48,7 +48,7 @@ class TejJobTarget(luigi.Target):
     def exists(self) -> bool:
         """Whether the job has finished with exit code 0.
 
-        Raises tej.Error if the server gives no answer.
+        Raises tej.Error if the server does not answer.
         """
         status = self.status()
         return status is not None and status.succeeded
@@ -82,7 +82,7 @@ class HasJob(Protocol):
 
 
 class TaskJobTarget(TejJobTarget):
-    """The job of a task, whose id may depend on inputs that do not exist yet."""
+    """The job of a task; its id may depend on inputs that do not exist yet."""
 
     def __init__(self, task: HasJob) -> None:
         super().__init__("", address=task.address)
@@ -94,19 +94,19 @@ class TaskJobTarget(TejJobTarget):
         return self._task.job_id
 
     def __str__(self) -> str:
-        # Luigi logs targets, also those whose id is not known yet.
+        # Luigi logs targets even if the job's id is not known yet.
         return f"job of {self._task} in {self.address.queue} on {self.address.shown}"
 
     def exists(self) -> bool:
-        """Whether the job has finished with exit code 0; False without an input."""
+        """Whether the job has finished with exit code 0; False if inputs are missing."""
         return self._task.job_succeeded()
 
 
 class TejFileTarget(FileSystemTarget):
     """A file on the server; its path is absolute or relative to the home directory.
 
-    A reader downloads the file first.  A writer uploads the file when it is closed; it
-    appears under its name as a whole or not at all.  Raises tej.Error like
+    A reader downloads the file first.  A writer uploads the file when it is closed; the
+    file appears completely or not at all.  Methods raise tej.Error, as in
     `TejFileSystem`.
     """
 
@@ -195,7 +195,7 @@ class _Upload(io.BufferedWriter):
             self._discard()
 
     def __del__(self) -> None:
-        # Collected without close(): the content may be incomplete.
+        # Garbage-collected without close(): the content may be incomplete.
         self._discard()
 
     def _discard(self) -> None:

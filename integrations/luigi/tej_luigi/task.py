@@ -1,8 +1,8 @@
 """`TejTask`: a Luigi task that is a job on a server; complete if the job succeeded.
 
 Attributes of the job are properties of the class, like Luigi's own `priority`.  They
-are no parameters, and so no part of the task's id.  A subclass sets them as class
-attributes, or overrides the properties where they depend on parameters.
+are not parameters, so they are not part of the task's id.  A subclass sets them as
+class attributes, or overrides the properties if they depend on parameters.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ class JobAttributes(luigi.Task):
 
     @property
     def rendered(self) -> Sequence[str]:
-        """Patterns of files in it (`*.in`, `etc/run.cfg`) to replace `{{name}}` in."""
+        """Patterns of files in the directory (`*.in`) that are rendered as templates."""
         return ()
 
     @property
     def inline(self) -> str | None:
-        """Text of a script, rendered; the only file, or `start.sh` in the directory."""
+        """Template of a script: the only file, or `start.sh` in the directory."""
         return None
 
     @property
     def command(self) -> str | None:
-        """A file of the directory with arguments, or a shell command; rendered.
+        """Template of a file of the directory with arguments, or of a shell command.
 
         Default: `start.sh`.
         """
@@ -83,13 +83,13 @@ class JobAttributes(luigi.Task):
     def results(self) -> Sequence[str]:
         """Files to fetch: paths or patterns in the job's directory.
 
-        `Optional(name)` is one that the job need not produce.
+        `Optional(name)` marks a file that the job need not produce.
         """
         return ()
 
     @property
     def job_resources(self) -> Resources | None:
-        """Resources to request for the job.  (`resources` is Luigi's own.)"""
+        """Resources to request for the job (Luigi has its own `resources`)."""
         return None
 
     @property
@@ -104,14 +104,14 @@ class JobAttributes(luigi.Task):
 
     @property
     def job_id_is_task_id(self) -> bool:
-        """Whether the job is named by the task's id in place of its signature."""
+        """Whether the job's id is the task's id instead of the signature."""
         return False
 
-    # Settings of the section [tej], for one task.
+    # Overrides of settings of the section [tej] for one task; see `TejConfig`.
 
     @property
     def destination(self) -> str | None:
-        """See `TejConfig`; None for the configured value, as in all that follow."""
+        """None keeps the configured value; this is true for all these settings."""
         return None
 
     @property
@@ -143,7 +143,7 @@ class JobAttributes(luigi.Task):
         return None
 
     def variables(self) -> Mapping[str, object]:
-        """Values for `{{name}}`: the significant, public parameters, in the form of the
+        """Values for `{{name}}`: the significant, public parameters, as written on the
         command line.  Subclasses may add others."""
         parameters = dict(self.get_params())
         return {
@@ -155,7 +155,7 @@ class JobAttributes(luigi.Task):
 
 
 class TejTask(JobAttributes):
-    """A job: started if it does not exist, awaited if it runs, found if it is done."""
+    """Task that starts its job or finds it, waits for it, and fetches its results."""
 
     accepts_messages = True
 
@@ -165,10 +165,10 @@ class TejTask(JobAttributes):
         add_to_requests(self)
 
     def after_fetch(self) -> None:
-        """Called when the results have been fetched to this machine; does nothing.
+        """Hook for subclasses, called when results have been fetched to this machine.
 
-        To be overridden.  If it raises, the results are fetched and this is called
-        again, when the task runs again or a result is opened.
+        If the hook raises, the results are fetched and the hook is called again when
+        the task runs again or a result is opened.
         """
 
     # Completeness.
@@ -182,7 +182,7 @@ class TejTask(JobAttributes):
     def job_id(self) -> str:
         """The id of the job.
 
-        Raises InvalidJobDirectory if it depends on a directory that does not exist.
+        Raises InvalidJobDirectory if the job's directory does not exist.
         """
         if self.job_id_is_task_id:
             return check_job_id(self.task_id)
@@ -198,8 +198,8 @@ class TejTask(JobAttributes):
         return open_queue(self.address).statuses.get(self.job_id)
 
     def output(self) -> dict[str, Any]:
-        """`job`, a `TejJobTarget`, and `results`: a `TejResultTarget` for each name, a
-        list of them for each pattern.  Asks the server nothing."""
+        """`job`, a `TejJobTarget`, and `results`, a `TejResultTarget` for each name and
+        a list of them for each pattern.  Makes no request."""
         return {
             "job": TaskJobTarget(self),
             "results": result_targets(self, self.results),
@@ -208,14 +208,14 @@ class TejTask(JobAttributes):
     def complete(self) -> bool:
         """Whether the job has finished with exit code 0.
 
-        Raises tej.Error if the server gives no answer: that is not "no".
+        Raises tej.Error if the server does not answer, since the result is unknown.
         """
         self.check_settings()
         with asking(self):
             return self.job_succeeded()
 
     def job_succeeded(self) -> bool:
-        """As `complete`, which subclasses may override."""
+        """Whether the job has succeeded, even if a subclass overrides `complete`."""
         try:
             job_id = self.job_id
         except Exception:
@@ -230,9 +230,9 @@ class TejTask(JobAttributes):
         return True
 
     def _check_same_work(self, status: JobStatus) -> None:
-        """Raise JobAlreadyExists if the job of this name was made from other work.
+        """Raise JobAlreadyExists if the job with this id was made from other work.
 
-        That cannot be checked if what the task is made of has been removed.
+        The check is skipped if the task's files have been removed.
         """
         if not self.job_id_is_task_id or status.signature is None:
             return
@@ -248,7 +248,7 @@ class TejTask(JobAttributes):
 
     @classmethod
     def bulk_complete(cls, parameter_tuples: Any) -> list[Any]:
-        """The parameters for which the task is complete, for one round trip.
+        """The parameters for which the task is complete, with one round trip.
 
         Each element is a value, a tuple or a dictionary.
         """
@@ -260,7 +260,7 @@ class TejTask(JobAttributes):
                 tasks.append((given, cls(**given)))
             else:
                 tasks.append((given, cls(given)))
-        # All tasks exist before the first request, which therefore includes them all.
+        # All tasks are created before the first request, so that it includes them all.
         with asking():
             return [given for given, task in tasks if task.complete()]
 
@@ -269,9 +269,9 @@ class TejTask(JobAttributes):
     def run(self) -> Generator[Any, Any, None]:
         """Start the job if necessary, wait for it, and fetch its results.
 
-        All of that is done when the returned generator is made, which is empty: both
-        `super().run()` and `yield from super().run()` run the job.  Raises JobFailed,
-        with the exit code and the end of stderr, if the job does not succeed.
+        All of this happens before the method returns an empty generator, so a subclass
+        may call `super().run()` or `yield from super().run()`.  Raises JobFailed, with
+        the exit code and the end of stderr, if the job does not succeed.
         """
         self.check_settings()
         run = JobRun(self, [self])
@@ -281,7 +281,7 @@ class TejTask(JobAttributes):
         return (_ for _ in ())
 
     def check_settings(self) -> None:
-        """Raise Error for a wrong setting, before anything is started."""
+        """Raise Error for an invalid setting."""
         check_wait(TejConfig().wait if self.wait is None else self.wait)
         check_tracking_url(self._tracking_url)
 
@@ -293,7 +293,7 @@ class TejTask(JobAttributes):
                 display.job(status, result.job.queue, self._tracking_url)
 
     def fetch_results(self) -> Path:
-        """Fetch the results, unless they are here; returns the local directory.
+        """Fetch missing results; returns the local directory of the results.
 
         Raises tej.Error if the job has not finished with exit code 0.
         """
@@ -324,7 +324,7 @@ class TejTask(JobAttributes):
         return status
 
     def run_after_fetch(self) -> None:
-        """Call `after_fetch`; within, the targets of the results fetch nothing."""
+        """Call `after_fetch`; during the call, result targets fetch nothing."""
         self._in_after_fetch = True
         try:
             self.after_fetch()
@@ -337,7 +337,7 @@ class TejTask(JobAttributes):
         return ResultFiles(Path(parent) / job_id, self.results)
 
     def may_restart(self, status: JobStatus) -> bool:
-        """Whether a job in this state is to be restarted; a killed one is not."""
+        """Whether to restart a job with this status; a killed job is not restarted."""
         retry = TejConfig().retry if self.retry is None else self.retry
         failed = status.state.final and not status.succeeded
         if not failed or status.state is JobState.KILLED:
@@ -348,7 +348,7 @@ class TejTask(JobAttributes):
     def _tracking_url(self) -> str | None:
         return self.tracking_url or TejConfig().tracking_url
 
-    # The work.
+    # The job and its id.
 
     @contextmanager
     def job_spec(self) -> Iterator[JobSpec]:
@@ -394,7 +394,7 @@ class TejTask(JobAttributes):
 
 
 class TaskJob(Job):
-    """The job of a task, as a `tej.Job` that keeps the task's completeness right."""
+    """`tej.Job` of a task, whose methods also update the task's status cache."""
 
     def __init__(self, task: TejTask) -> None:
         self._task = task
@@ -402,7 +402,7 @@ class TaskJob(Job):
         super().__init__(self._opened.queue, task.job_id)
 
     def delete(self) -> None:
-        """Delete the job and its files on the server; the task is not complete then."""
+        """Delete the job and its files on the server; the task is then incomplete."""
         super().delete()
         self._opened.statuses.forget(self.id)
 
