@@ -1,8 +1,7 @@
-"""Random walks as jobs on a server, and how far they got on average.
+"""Luigi pipeline of random walks: each walk is a job on a server.
 
-A walk's configuration is rendered with its seed; each walk is a job; what they found
-is fetched and reduced to one line.  The mean squared distance of a random walk is its
-number of steps.
+The configuration of a walk is rendered with its seed.  The results of all walks are
+fetched and reduced to their mean squared distance, which is about the number of steps.
 
     luigi --module pipeline Summary --walks 20 --local-scheduler --tej-destination HOST
 """
@@ -20,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 class Walk(TejTask):
-    """One walk: a job of its own."""
+    """A random walk, which runs as one job."""
 
     seed = luigi.IntParameter()
     steps = luigi.IntParameter(default=2000)
@@ -31,7 +30,7 @@ class Walk(TejTask):
 
 
 class Walks(TejBatch):
-    """All of them, in one slot of Luigi's."""
+    """All walks, in one worker slot."""
 
     walks = luigi.IntParameter()
 
@@ -40,7 +39,7 @@ class Walks(TejBatch):
 
 
 class Summary(luigi.Task):
-    """Their mean squared distance from where they began."""
+    """The mean squared distance of all walks from their start."""
 
     walks = luigi.IntParameter(default=20)
 

@@ -1,8 +1,8 @@
-"""Estimates pi: throws darts in many jobs on a server, and counts the hits.
+"""Prefect flow that estimates pi: many jobs throw darts at random and count the hits.
 
     python sweep.py [DESTINATION]     user@server.example.org; by default this machine
 
-Each seed is a job.  Run it again: all jobs are found, and none is started.
+Each seed is a job.  A second run finds all jobs and starts none.
 """
 
 import sys

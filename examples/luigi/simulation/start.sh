@@ -1,6 +1,6 @@
 #!/bin/sh
-# A random walk on a grid: where it is after so many steps.  Writes end.csv, and in
-# `progress` how far it is.
+# Random walk on a grid.  Writes the position after the last step to end.csv, and the
+# number of finished steps to `progress`.
 set -eu
 . ./walk.cfg
 awk -v seed="$seed" -v steps="$steps" -f walk.awk >end.csv.part

@@ -1,5 +1,5 @@
-# Lehmer's generator with Park and Miller's numbers, which every awk computes exactly;
-# its own rand() differs from one awk to the next.
+# Lehmer random number generator with the parameters of Park and Miller, which every awk
+# computes exactly; the results of rand() depend on the awk.
 function next_number() {
     state = (state * 16807) % 2147483647
     return state
@@ -7,11 +7,11 @@ function next_number() {
 
 BEGIN {
     state = seed + 1
-    # Its first numbers tell too much about the seed.
+    # Drop the first numbers, which depend too much on the seed.
     for (i = 0; i < 100; i++) next_number()
     x = y = 0
     for (step = 1; step <= steps; step++) {
-        # Its high digits: the low ones are less random.
+        # Use the high digits, which are more random than the low digits.
         way = int(next_number() / 536870912)
         if (way == 0) x++
         else if (way == 1) x--

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Throws darts at a square, and counts those that hit the circle in it.
+# Throws darts at a square at random, and counts the hits of the inscribed circle.
 set -eu
-# Made of parameters.j2.
+# The file is rendered from parameters.j2.
 # shellcheck source=/dev/null
 . ./parameters
 # shellcheck disable=SC2154

@@ -1,17 +1,17 @@
-# A runtime for task-spooler (`tsp`): one machine, and its jobs one after the other.
+# Runtime for task-spooler (`tsp`), which runs the jobs of one machine one after the other.
 # shellcheck shell=sh
 #
-# It defines what is particular about tsp; all else is in lib/scheduler.sh.
+# This file defines only the calls of `tsp`; lib/scheduler.sh does the rest.
 
 # shellcheck source=../../../tej/server/lib/scheduler.sh
 . "$here/lib/scheduler.sh"
 
-# It is here if it can be run; its server starts by itself.  Never chosen by `auto`.
+# Available if `tsp` is installed: its server starts by itself.  `auto` never chooses tsp.
 scheduler_here() {
     [ "${1-}" != auto ] && find_program tsp
 }
 
-# What it cannot give is refused, rather than ignored.
+# Resource requests are refused, because tsp would ignore them.
 scheduler_options() {
     options=''
     [ -z "$r_given" ] || {
@@ -22,12 +22,12 @@ scheduler_options() {
 
 directive_marks=''
 
-# The label is the name by which it can be found again.
+# The label contains the name, so that scheduler.sh can find the job by its name.
 scheduler_submit() {
     patiently tsp -n -L "$1" /bin/sh "$job/batch"
 }
 
-# tsp lists all it has: "ID STATE OUTPUT [LEVEL TIMES] [NAME]COMMAND".
+# tsp lists all jobs, one a line: "ID STATE OUTPUT [LEVEL TIMES] [NAME]COMMAND".
 scheduler_list() {
     patiently tsp -l >"$fresh.said" || {
         rm -f "$fresh.said"
@@ -42,13 +42,13 @@ scheduler_list() {
     rm -f "$fresh.said"
 }
 
-# A job is told of nothing but its label.
+# tsp passes no id to a job, so the job finds its id by its label.
 scheduler_own_id() {
     set_name
     own_id=$(tsp -l | awk -v name="[$nickname]" 'index($0, name) { print $1 }')
 }
 
-# SIGTERM goes to the process group.
+# `tsp -k` sends SIGTERM to the process group of the job.
 scheduler_term() {
     patiently tsp -k "$1"
 }
@@ -57,7 +57,7 @@ scheduler_cancel() {
     patiently tsp -r "$1" || patiently tsp -k "$1"
 }
 
-# runtime_limit N: so many slots; tsp has no word for "as many as there are".
+# runtime_limit N: set the number of slots.  0 removes the limit, which tsp cannot express.
 runtime_limit() {
     patiently tsp -S "$(($1 == 0 ? 1000 : $1))" >/dev/null
 }

@@ -1,16 +1,16 @@
-# files ACTION PATH [...]: what a file system of Luigi's is asked for, on the server.
-# A path is relative to the home directory, and `~/` is that too.
-#   exists PATH, isdir PATH    prints "yes", or nothing
-#   listdir PATH               the files below it, each ended by a NUL, relative to it
-#   mkdir PATH PARENTS EXISTS  with those above it; EXISTS=1: there must be none yet
-#   remove PATH RECURSIVE
-#   move FROM TO               what is at TO is replaced
-#   rename FROM TO             what is at TO stays
-#   copy FROM TO UNIQUE
-#   read PATH
-#   write PATH SIZE UNIQUE     from stdin
-# exit: 64 nothing is there, 65 something is there, 66 a directory is there, 67 no
-# directory is there, 68 what is above it is missing, 69 it did not work, 70 given up
+# File operations on the server for Luigi's file system: ACTION PATH [ARGUMENT...].
+# PATH is absolute or relative to the home directory; a leading `~/` is the home directory.
+#   exists PATH, isdir PATH    print "yes" or nothing
+#   listdir PATH               print the files below PATH, relative to PATH, NUL-terminated
+#   mkdir PATH PARENTS EXISTS  PARENTS=1: create parents, too; EXISTS=1: fail if PATH exists
+#   remove PATH RECURSIVE      RECURSIVE=1: remove a directory with its content
+#   move FROM TO               replace a file at TO
+#   rename FROM TO             fail if TO exists
+#   copy FROM TO UNIQUE        UNIQUE: part of the name of the temporary file
+#   read PATH                  print the file
+#   write PATH SIZE UNIQUE     write SIZE bytes from stdin
+# exit: 64 path does not exist, 65 path exists, 66 path is a directory, 67 path is not a
+# directory, 68 parent directory does not exist, 69 operation failed, 70 ended by a signal
 # shellcheck shell=sh
 
 fail() {
@@ -20,9 +20,9 @@ fail() {
     exit "$files_status"
 }
 
-# place PATH: path=it, for commands to take as no option.
+# place PATH: path=PATH with `~` expanded, in a form that no command takes as an option.
 place() {
-    # shellcheck disable=SC2088 # a tilde is meant as it stands
+    # shellcheck disable=SC2088 # a literal tilde
     case $1 in
         '~') path=$HOME ;;
         '~/'*) path=$HOME/${1#'~/'} ;;
@@ -37,24 +37,24 @@ place() {
     done
 }
 
-# there PATH: also a link that leads nowhere.
+# there PATH: return 0 if the path exists, even as a broken symbolic link.
 there() { [ -e "$1" ] || [ -h "$1" ]; }
 needed() { there "$1" || fail 64 "There is no '$1' on the server"; }
 
-# make_room PATH: for it to be made.
+# make_room PATH: create the parent directories of a path.
 make_room() {
     case $1 in
         */*) mkdir -p -- "${1%/*}/" || fail 69 "There can be no directory for '$1'" ;;
     esac
 }
 
-# replaceable PATH: not a directory, since `mv` would go into that.
+# replaceable PATH: fail if the path is a directory, since `mv` would move a file into it.
 replaceable() {
     [ ! -d "$1" ] || fail 66 "'$1' is a directory"
     make_room "$1"
 }
 
-# in_part PATH UNIQUE: part=a name beside it, under which nothing is left.
+# in_part PATH UNIQUE: part=a temporary name in the same directory, removed at exit.
 in_part() {
     part=$1-luigi-tmp-$2-$$
     trap 'rm -rf -- "$part"' EXIT
@@ -87,7 +87,7 @@ files_rename() {
     ! there "$to" || fail 65 "'$to' is there already"
     needed "$from"
     make_room "$to"
-    # A hard link is made or not, whoever comes at the same time; `mv` overwrites.
+    # `ln` never replaces a file that another process creates at this moment; `mv` does.
     if [ -f "$from" ] && [ ! -h "$from" ] && ln -- "$from" "$to" 2>/dev/null; then
         rm -f -- "$from"
         return
@@ -109,7 +109,7 @@ files_write() {
     replaceable "$from"
     in_part "$from" "$2"
     cat >"$part" || fail 69 "'$from' cannot be written"
-    # What is cut on the way ends as well: only what is whole gets its name.
+    # stdin also ends if the connection is lost: rename the file only if it is complete.
     [ "$(($(wc -c <"$part")))" = "$1" ] || fail 69 "'$from' did not arrive whole"
     mv -f -- "$part" "$from" || fail 69 "'$from' cannot be written"
 }

@@ -98,7 +98,7 @@ class TaskJobTarget(TejJobTarget):
         return f"job of {self._task} in {self.address.queue} on {self.address.shown}"
 
     def exists(self) -> bool:
-        """Whether the job has finished with exit code 0; False if inputs are missing."""
+        """Whether the job has finished with exit code 0; False if it lacks an input."""
         return self._task.job_succeeded()
 
 

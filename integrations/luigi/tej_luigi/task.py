@@ -58,7 +58,7 @@ class JobAttributes(luigi.Task):
 
     @property
     def rendered(self) -> Sequence[str]:
-        """Patterns of files in the directory (`*.in`) that are rendered as templates."""
+        """Patterns of template files in the directory: `*.in`, `etc/run.cfg`."""
         return ()
 
     @property
