@@ -76,7 +76,7 @@ def run_logger() -> Logger | LoggerAdapter[Logger]:
 async def in_thread(
     function: Callable[[], Result], stop: threading.Event | None = None
 ) -> Result:
-    """Call a blocking function in a thread of its own and return its result.
+    """Call a blocking function in a new thread and return its result.
 
     When the awaiting task is cancelled, `stop` is set and the thread is awaited,
     because the thread may still have to kill a job.

@@ -48,8 +48,7 @@ class JobLike(Protocol[Record]):
 class JobsFailed(tej.JobFailed):
     """Some of many jobs failed, were not started or could not be downloaded.
 
-    `results` has the results of all jobs in order, with the files of the successful
-    ones.
+    `results` has the results of all jobs in order, with the files of successful jobs.
     """
 
     def __init__(

@@ -120,8 +120,8 @@ class _LimitReached(Exception):
 class JobOutput:
     """Copies one job's output to a log, up to a limit.
 
-    The jobs of a queue take turns, so that at most `READERS` channels read output,
-    whatever the number of jobs and of waiting threads.
+    The jobs of a queue take turns, so that at most `READERS` channels read output, for
+    any number of jobs and waiting threads.
     """
 
     def __init__(

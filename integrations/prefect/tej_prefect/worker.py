@@ -228,7 +228,7 @@ class TejWorker(
         if status is not None:
             await in_thread(lambda: log_output(queue, job_id, logger))
         if ended_early:
-            # Before the base class does it, whose message knows only the exit code.
+            # Set the state here: the message of the base class has only the exit code.
             await self._propose_crashed_state(flow_run, message)
         # Prefect explains codes from 125 on in the log as a container's exit codes.
         code = 0 if status is None else int(status.result or 0)

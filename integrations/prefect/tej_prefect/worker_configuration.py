@@ -133,7 +133,7 @@ class TejWorkerConfiguration(BaseJobConfiguration):
         """Listening address on the server, and API address; None without a tunnel."""
         if self.tunnel_port is None or self._target is None:
             return None
-        # Other machines may connect only if an API URL tells the jobs to.
+        # Other machines may connect only if `api_url` is set.
         return ("" if self.api_url else "localhost", self.tunnel_port), self._target
 
     def prepare_for_flow_run(self, *arguments: Any, **named: Any) -> None:
