@@ -48,7 +48,8 @@ make_room() {
     esac
 }
 
-# replaceable PATH: fail if the path is a directory, since `mv` would move a file into it.
+# replaceable PATH: fail if the path is a directory, into which `mv` would move a file; else
+# create the parent directories.
 replaceable() {
     [ ! -d "$1" ] || fail 66 "'$1' is a directory"
     make_room "$1"
