@@ -1,1 +1,1 @@
-"""A job before it is on any server: what to run, what it needs, what identifies it."""
+"""Job description on the client: specification, resources, files, signature, status."""

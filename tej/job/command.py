@@ -1,4 +1,4 @@
-"""Command of a job: a script of its directory with arguments, or a shell command."""
+"""Command of a job: a script in its directory with arguments, or a shell command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tej.job.directory import DEFAULT_SCRIPT, Entry, check_directory, unreadable
 from tej.job.ignore import IGNORE_FILE
 from tej.job.names import from_local, shorten_path
 
-# A command of one word is a program of the server, unless it looks like a file.
+# A first word with one of these characters is changed by the shell, so it cannot be
+# compared with the files of the job.
 _SHELL_CHARACTERS = frozenset(" \t\n;&|<>()$`\\\"'*?[]#~=%!{}")
 
 _CONTROL = frozenset("\n;&|<>()`$")
@@ -22,23 +23,24 @@ _CONTROL = frozenset("\n;&|<>()`$")
 
 @dataclass(frozen=True)
 class Command:
-    """How the job is started, from its directory on the server."""
+    """The command that starts the job, in its directory on the server."""
 
     text: str
-    """For /bin/sh, in which the server defines `tej_run`."""
+    """Command for /bin/sh, in which the server defines the function `tej_run`."""
     script: str | None
-    """The file of the job that is started, which is made executable; None for a
-    program of the server."""
+    """File of the job that is started, and is made executable for that; None if the
+    command is a program on the server."""
     canonical: str
-    """The same for all ways to write the command; part of the signature."""
+    """Canonical form of the command, which is part of the signature."""
 
 
 def find_command(directory: Path, script: str | None) -> Command:
-    """The command for `script`: a file of the directory with or without arguments, or a
-    command for the server's shell.
+    """Return the command for `script`.
 
-    Raises InvalidJobDirectory if the file is missing, is not a regular file, or starts
-    in a way that no server can run: with Windows line endings or a byte order mark.
+    `script` is a file in the directory, with or without arguments, or a command for the
+    server's shell.  Raises InvalidJobDirectory if the file is missing, is not a regular
+    file, or cannot run on any server: if it has Windows line endings or begins with a
+    byte order mark.
     """
     check_directory(directory)
     text = DEFAULT_SCRIPT if script is None else script
@@ -53,8 +55,9 @@ def find_command(directory: Path, script: str | None) -> Command:
         _check_script(directory / word)
         name = from_local(word.removeprefix("./"))
         rest = text.strip()[len(word) :]
-        # Without control operators the script replaces the shell, so that signals reach
-        # it and its own end is seen.
+        # `tej_run` replaces the shell by the script, so that the script receives the
+        # signals and its own exit status is recorded.  A command with control operators
+        # needs the shell.
         run = "" if _CONTROL & set(rest) else "tej_run "
         script_file = _file_sent(directory, word)
         return Command(f"{run}./{name}{rest}", script_file, name + rest)
@@ -95,8 +98,11 @@ def _lies_in(directory: Path, name: str) -> bool:
 
 
 def _file_sent(directory: Path, name: str) -> str | None:
-    """The file that a script is after following links; None if one of them leads to an
-    absolute path, which only the server can check."""
+    """Return the file that a script is after following links.
+
+    None if a link leads to an absolute path, which only the server can check.  Raises
+    InvalidJobDirectory if a relative link leads out of the directory.
+    """
     real = (directory / name).resolve()
     if real.is_relative_to(directory.resolve()):
         return from_local(real.relative_to(directory.resolve()).as_posix())
@@ -112,7 +118,7 @@ def _file_sent(directory: Path, name: str) -> str | None:
 
 
 def _first_word(text: str) -> str:
-    """The command's first word, or "" if the shell would change it."""
+    """Return the first word of a command; "" if the shell would change that word."""
     word = text.split(None, 1)[0]
     return "" if _SHELL_CHARACTERS & set(word) else word
 
@@ -145,7 +151,7 @@ def _check_script(script: Path) -> None:
 
 
 def _problem_with_start(start: bytes) -> str:
-    """Why no server can run a script that starts like this; "" if one can."""
+    """Return why a script that begins like this cannot run on any server, or ""."""
     if start.startswith(codecs.BOM_UTF8):
         return (
             "begins with a byte order mark (BOM), with which the server does not find "
@@ -153,7 +159,7 @@ def _problem_with_start(start: bytes) -> str:
         )
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "is UTF-16 (it begins with a byte order mark, BOM): save it as UTF-8"
-    # Only the first line tells: here-documents may well contain CRLF.
+    # Only the first line is checked, because a here-document may contain CRLF.
     line, newline, _ = start.partition(b"\n")
     if newline and line.endswith(b"\r") and b"\0" not in start:
         return (

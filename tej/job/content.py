@@ -1,4 +1,4 @@
-"""Content of job files: read once, hashed, compared with an earlier reading, holes."""
+"""Content of job files: reading, hashing, change detection, holes of sparse files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from tej.job.directory import Entry, unreadable
 from tej.job.names import from_local, shorten_path
 
 CHUNK = 256 * 1024
-"""Bytes that are read at a time."""
+"""Number of bytes to read at a time."""
 
 KEPT_FILE = 64 * 1024
 KEPT_JOB = 256 * 1024
-"""Bytes per file and per job whose content is kept in memory once it was read."""
+"""Maximum sizes of a file, and of all files of a job, to keep in memory once read."""
 
 _WORKERS = 4
-"""Threads that hash files: hashing releases the interpreter's lock."""
+"""Number of threads that hash files; hashing releases the GIL."""
 
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
-    # A file that has become a link or a pipe since it was listed is not opened.
+    # These flags refuse a file that has become a link since it was listed, and do not
+    # block on a file that has become a pipe.
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_CLOEXEC", 0)
@@ -39,8 +40,8 @@ _FLAGS = (
 class Content:
     """An open file of a job.
 
-    `entry` has the size that the file has now, unless its digest is known: then the
-    file must still have the content that was read before.
+    If the digest of the entry is known, the file must still have that content.
+    Otherwise `entry` is updated with the current size of the file.
     """
 
     def __init__(self, entry: Entry) -> None:
@@ -59,9 +60,9 @@ class Content:
             self._file.close()
 
     def segments(self) -> list[tuple[int, int]]:
-        """Offset and length of the parts that are not holes."""
+        """Return offset and length of each part that is not a hole."""
         size = self.entry.size
-        # Few file systems report fewer blocks than bytes for a file without holes.
+        # On nearly all file systems, a file without holes has as many blocks as bytes.
         blocks = getattr(self.entry.stat, "st_blocks", None)
         if self._file is None or blocks is None or blocks * 512 >= size:
             return [(0, size)] if size else []
@@ -70,11 +71,11 @@ class Content:
     def read(
         self, segments: Iterable[tuple[int, int]] | None = None
     ) -> Iterator[bytes]:
-        """The content in pieces, or that of some segments.
+        """Yield the content in pieces; with `segments`, the content of these only.
 
-        The digest covers all of it.  After the last piece `entry` has the digest.
-        Raises InvalidJobDirectory if the file is shorter than it was or, if its digest
-        was known, has other content.
+        The bytes outside the segments must be zeros.  After the last piece, `entry` has
+        the digest of the whole content.  Raises InvalidJobDirectory if the file is
+        shorter than `entry` says, or if its digest was known and differs.
         """
         if self.entry.data is not None:
             yield self.entry.data
@@ -110,7 +111,7 @@ class Content:
 
 
 def read_entry(entry: Entry, *, keep: bool = False) -> Entry:
-    """The entry with its digest, and with its content if `keep` is set."""
+    """Read a file; returns its entry with the digest, and the content if `keep`."""
     with Content(entry) as content:
         pieces = [piece if keep else b"" for piece in content.read()]
         data = b"".join(pieces) if keep else None
@@ -118,11 +119,11 @@ def read_entry(entry: Entry, *, keep: bool = False) -> Entry:
 
 
 def read_files(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries, with the digest of every file that had none.
+    """Read all files without a digest; returns the entries with the digests.
 
-    Small files are kept in memory while there is room (see KEPT_JOB): they are sent as
-    they were read, even if they change afterwards.  Raises InvalidJobDirectory for a
-    file that cannot be read.
+    Small files are kept in memory, up to KEPT_JOB bytes in total, and are sent as they
+    were read, even if they change afterwards.  Raises InvalidJobDirectory for a file
+    that cannot be read.
     """
     listed = list(entries)
     pending: list[tuple[int, Entry, bool]] = []
@@ -138,7 +139,7 @@ def read_files(entries: Iterable[Entry]) -> list[Entry]:
         return read_entry(entry, keep=keep)
 
     if len(pending) < 2:
-        # Starting threads takes longer than reading one file.
+        # Starting threads takes longer than reading a single file.
         found = [read(one) for one in pending]
     else:
         with ThreadPoolExecutor(_WORKERS) as pool:
@@ -149,7 +150,7 @@ def read_files(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def check_unchanged(entry: Entry) -> None:
-    """Raise InvalidJobDirectory if an entry is not what it was when it was read."""
+    """Raise InvalidJobDirectory if a file or link has changed since it was read."""
     if entry.is_link:
         try:
             target = os.readlink(entry.source)  # noqa: PTH115 (to the letter)
@@ -162,7 +163,7 @@ def check_unchanged(entry: Entry) -> None:
 
 
 def changed(entry: Entry) -> InvalidJobDirectory:
-    """The error for a file that is not any more what it was when it was read."""
+    """Return the error for a file that has changed since it was read."""
     return InvalidJobDirectory(
         f"'{shorten_path(entry.source)}' was changed while it was sent: nothing was "
         "started; submit again once the directory is complete"
@@ -183,7 +184,7 @@ def _open(entry: Entry) -> FileIO:
 
 
 def _find_data(file: int, size: int) -> list[tuple[int, int]]:
-    """The parts of a file between its holes, as the file system reports them."""
+    """Return offset and length of each part between holes, from the file system."""
     if not hasattr(os, "SEEK_DATA"):
         return [(0, size)]
     found: list[tuple[int, int]] = []
@@ -195,7 +196,8 @@ def _find_data(file: int, size: int) -> list[tuple[int, int]]:
             if start < size:
                 found.append((start, end - start))
     except OSError as error:
-        # ENXIO: there is no data behind the last hole.  Others: holes are not known.
+        # ENXIO means that no data follows.  After any other error, the holes are not
+        # known.
         return found if error.errno == errno.ENXIO else [(0, size)]
     return found
 

@@ -1,6 +1,6 @@
 """Job directory: lists the files, directories and links that are sent.
 
-Everything that can be wrong with a directory is found here, before anything is sent.
+All checks of the directory are done here, before anything is sent.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ DEFAULT_SCRIPT = "start.sh"
 
 @dataclass(frozen=True)
 class Entry:
-    """A file, directory or symbolic link of a job, as it was when it was read."""
+    """A file, directory or symbolic link of a job, as it was when it was listed."""
 
     path: str
-    """Relative, with slashes; bytes that are not UTF-8 as surrogate escapes."""
+    """Relative path with slashes; bytes that are not UTF-8 are surrogate escapes."""
     source: Path
     stat: os.stat_result
     link_target: str = ""
-    """Of a link: its target, to the letter."""
+    """Target of a link, exactly as stored."""
     digest: str | None = None
-    """Of a file: the SHA-256 of its content in hex, if the file has been read."""
+    """SHA-256 of a file's content in hex, if the file has been read."""
     data: bytes | None = None
-    """The content of a small file that has been read; it is not read again."""
+    """Content of a small file that has been read, and is not read again."""
 
     @property
     def is_directory(self) -> bool:
@@ -48,12 +48,12 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes of the file's content."""
+        """Size of the file in bytes."""
         return self.stat.st_size
 
     @cached_property
     def is_executable(self) -> bool:
-        """Whether anybody may execute it; on Windows, whether it begins with `#!`."""
+        """Whether any user may execute the file; on Windows, if it begins with `#!`."""
         if os.name == "posix":
             return bool(self.stat.st_mode & 0o111)
         with self.source.open("rb") as file:
@@ -63,16 +63,16 @@ class Entry:
 def scan(
     directory: Path, *, everything: bool = False, left_out: list[Path] | None = None
 ) -> Iterator[Entry]:
-    """All entries that are sent, sorted, each directory before its content.
+    """Yield all entries that are sent, sorted, each directory before its content.
 
-    Symbolic links are not followed.  Files that `.tejignore` excludes are skipped, and
-    so are those of tools (see ignore) unless `everything` is set; the latter are added
-    to `left_out`.  Raises InvalidJobDirectory if something cannot be read, and for
-    sockets, pipes and devices.
+    Symbolic links are not followed.  Files that `.tejignore` excludes are skipped.
+    Files of tools (see `job/ignore.py`) are skipped unless `everything` is set; they
+    are added to `left_out`.  Raises InvalidJobDirectory for a file that cannot be read,
+    and for sockets, pipes and devices.
     """
     check_directory(directory)
     rules = IgnoreRules(directory, everything=everything)
-    # Not recursive: a path may have more parts than Python allows nested calls.
+    # Not recursive, because a path may have more parts than Python's recursion limit.
     pending = [iter(_list(directory))]
     above = [""]
     while pending:
@@ -95,14 +95,14 @@ def scan(
 
 
 def check_directory(directory: Path) -> None:
-    """Raise InvalidJobDirectory unless this is a directory."""
+    """Raise InvalidJobDirectory if the path is not a directory."""
     if not directory.is_dir():
         problem = "is not a directory" if directory.exists() else "does not exist"
         raise InvalidJobDirectory(f"The job directory '{directory}' {problem}")
 
 
 def unreadable(source: object, error: OSError) -> InvalidJobDirectory:
-    """The error for a file or directory that the system refuses to read."""
+    """Return the error for a file or directory that cannot be read."""
     return InvalidJobDirectory(
         f"'{shorten_path(source)}' cannot be read: {error.strerror or error}"
     )
@@ -122,7 +122,7 @@ def _read_entry(above: str, item: os.DirEntry[str]) -> Entry:
         status = item.stat(follow_symlinks=False)
         target = ""
         if stat.S_ISLNK(status.st_mode):
-            # To the letter: a Path would make `sub/` and `./sub` the same.
+            # os.readlink keeps the exact text; Path would turn `./sub/` into `sub`.
             target = from_local(os.readlink(source))  # noqa: PTH115
     except OSError as error:
         # The file may have been removed since its directory was listed.

@@ -1,8 +1,9 @@
-"""Files that are not sent: `.tejignore`, and what tools leave behind.
+"""Ignored files: files that are not sent, by `.tejignore` or as files of tools.
 
-Version control, byte code, tool caches and virtual environments change without the work
-changing: `git status` rewrites `.git/index`.  They are left out of upload and signature
-unless `.tejignore` includes them (`!.git`) or the job asks for everything.
+Version control, byte code, tool caches and virtual environments change although the
+work stays the same: `git status`, for example, rewrites `.git/index`.  They are not
+part of the upload and the signature, unless `.tejignore` includes them (`!.git`) or the
+job has `everything` set.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ TOOL_NAMES = frozenset(
         ".DS_Store",
     }
 )
-"""Files and folders of tools, at any depth."""
+"""Names of files and folders of tools, ignored at any depth."""
 
 VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
-"""A folder that holds a file of this name is a virtual environment of Python."""
+"""Name of the file that marks a folder as a virtual environment of Python."""
 
 
 class _Result(Protocol):
@@ -45,14 +46,14 @@ class _Patterns(Protocol):
 
 
 class LeftOut(enum.Enum):
-    """Why a file is not sent."""
+    """Reason why a file is not sent."""
 
     BY_USER = "by .tejignore"
     BY_DEFAULT = "as a tool's"
 
 
 class IgnoreRules:
-    """Decides for one directory what is sent.
+    """Rules that decide which files of one job directory are sent.
 
     Raises InvalidJobDirectory if `.tejignore` cannot be read or has an invalid line.
     """
@@ -62,7 +63,7 @@ class IgnoreRules:
         self._everything = everything
 
     def check(self, path: str, source: Path, *, is_directory: bool) -> LeftOut | None:
-        """Why the file is left out; None if it is sent."""
+        """Return the reason why a file is not sent; None if it is sent."""
         if self._patterns is not None:
             name = path + "/" if is_directory else path
             ignored = self._patterns.check_file(name).include
@@ -97,7 +98,10 @@ def _read_patterns(file: Path) -> _Patterns | None:
 
 
 def tree_size(path: Path) -> int:
-    """Bytes of the files below a path; what cannot be read counts as nothing."""
+    """Return the size in bytes of all files below a path.
+
+    Directories that cannot be read are skipped.
+    """
     total, pending = 0, [os.fspath(path)]
     while pending:
         try:

@@ -1,8 +1,8 @@
-"""File names as bytes: locale encodings, Unicode normal forms, names Windows refuses.
+"""File names: encodings, Unicode normal forms, and names that Windows does not allow.
 
-On the wire, in signatures and in `Entry.path`, a name is the bytes of the file system
-decoded as UTF-8, with surrogate escapes for other bytes.  Python decodes the same bytes
-by the locale, which differs where the locale is not UTF-8, such as in Latin-1.
+On the wire, in signatures and in `Entry.path`, a name consists of the file system's
+bytes, decoded as UTF-8 with surrogate escapes for other bytes.  Python decodes the same
+bytes by the locale; the result differs if the locale is not UTF-8, such as Latin-1.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ _RESERVED = re.compile(
 
 
 def from_local(name: str) -> str:
-    """A name of this machine's file system, in the form sent on the wire."""
+    """Convert a name of this machine's file system to the form sent on the wire."""
     if sys.getfilesystemencoding().lower() == "utf-8":
         return name
     return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def to_local(name: str) -> str:
-    """The name for this machine's file system of a name from the wire."""
+    """Convert a name from the wire to the form of this machine's file system."""
     if sys.getfilesystemencoding().lower() == "utf-8":
         return name
     return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def normalize(name: str) -> str:
-    """The same for all names that look alike: composed and decomposed letters."""
+    """Return the NFC form, which is equal for composed and decomposed letters."""
     return unicodedata.normalize("NFC", name)
 
 
 def other_forms(name: str) -> list[str]:
-    """Other spellings of a name that look the same; none for ASCII."""
+    """Return the other Unicode normal forms of a name; none for ASCII."""
     if name.isascii():
         return []
     forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
@@ -45,7 +45,7 @@ def other_forms(name: str) -> list[str]:
 
 
 def is_allowed_on_windows(part: str) -> bool:
-    """Whether Windows can store a file under this name: one part of a path."""
+    """Whether Windows allows this file name, which is one part of a path."""
     return not (
         part.endswith((".", " "))
         or any(char < " " or char in '<>:"/\\|?*' for char in part)
@@ -54,13 +54,13 @@ def is_allowed_on_windows(part: str) -> bool:
 
 
 def shorten_path(path: object) -> str:
-    """A path for a message: without the middle, if it is very long."""
+    """Return a path for a message; the middle of a very long path is left out."""
     text = str(path)
     return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
 
 
 def printable(name: object) -> str:
-    """A name for a message: control characters and invalid bytes are escaped."""
+    """Return a name for a message; control characters and invalid bytes are escaped."""
     return "".join(char if char.isprintable() else _escape(char) for char in str(name))
 
 

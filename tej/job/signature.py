@@ -5,19 +5,20 @@ The signature is the SHA-256 of a sequence of fields, each written as a netstrin
 colon, the bytes, a comma.  The fields are, in this order:
 
 1. `tej-signature-1`
-2. `command`, and the command: the script's path in the directory without a leading
-   `./` and the rest of the command line; or the full command.  UTF-8, without leading
-   and trailing white space.
-3. for each environment variable, sorted by name: `environment`, the name, the value
-4. for each entry of the directory, sorted by the bytes of its path: its kind, its path
-   from the directory with `/` between the names, and its content:
-   `directory` (content empty), `link` (content: its target), `file` or
-   `executable` (content: the SHA-256 of its bytes as 64 lower-case hex digits)
+2. `command`, then the command: the path of the script in the directory, without a
+   leading `./`, and the rest of the command line; or else the whole shell command.  It
+   is UTF-8, without leading and trailing white space.
+3. For each environment variable, sorted by name: `environment`, the name, the value.
+4. For each entry of the directory, sorted by the bytes of its path: its kind, its
+   relative path with `/` between the names, and its content.  The kinds are `directory`
+   (the content is empty), `link` (the content is the target), and `file` or
+   `executable` (the content is the SHA-256 of the file as 64 lower-case hex digits).
 
-A file is executable if anybody may execute it, or if the command starts it; on Windows,
-which has no such permission, if it begins with `#!`.  Only entries that are sent count
-(see ignore).  The directory's name, times, owners, labels, resources and the server do
-not count.  `docs/signature.md` has test vectors.
+A file is executable if any user may execute it, or if it is the script that the command
+starts.  On Windows, which has no such permission, a file is executable if it begins
+with `#!`.  Only files that are sent are part of the signature (see `job/ignore.py`).
+The directory's name, times, owners, labels, resources and the server are not part of
+it.  `docs/signature.md` has test vectors.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def signature(
     *,
     everything: bool = False,
 ) -> str:
-    """The signature of a job: 64 hex digits.
+    """Return the signature of a job: 64 hex digits.
 
-    With `everything` also the files of tools count, such as `.git`.  Raises
-    InvalidJobDirectory for a directory that could not be submitted.
+    `everything` includes the files of development tools, such as `.git`.  Raises
+    InvalidJobDirectory for a directory that cannot be submitted.
     """
     folder = Path(directory)
     entries = scan(folder, everything=everything)
@@ -53,14 +54,14 @@ def signature(
 
 
 def make_id(digest: str) -> str:
-    """The job id that belongs to a signature."""
+    """Return the job id for a signature."""
     return ID_PREFIX + digest[:ID_DIGITS]
 
 
 def compute(
     command: Command, entries: Iterable[Entry], environment: Mapping[str, str]
 ) -> str:
-    """The signature of entries that are already listed; reads files without digest."""
+    """Return the signature of listed entries; files without a digest are read."""
     ordered = sorted(read_files(entries), key=lambda entry: _bytes(entry.path))
     digest = hashlib.sha256()
     for field in _fields(command, ordered, environment):

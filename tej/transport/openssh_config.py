@@ -202,7 +202,7 @@ def runtime_directory() -> Path:
 
 
 def ssh_words(stderr: bytes) -> str:
-    """The last lines of ssh's stderr without its debug output, on one line."""
+    """Return the last lines of ssh's stderr without debug output, as one line."""
     lines = [
         "".join(letter if letter.isprintable() else " " for letter in line).strip()
         for line in stderr.decode("utf-8", "replace").splitlines()

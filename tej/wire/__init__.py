@@ -1,1 +1,1 @@
-"""What goes over a connection: requests, replies and archives.  No I/O of its own."""
+"""Wire format: requests, replies and archives, without any network I/O."""

@@ -1,8 +1,9 @@
-"""Upload archive: jobs and stored objects as one tar stream, in constant memory.
+"""Upload archive: writes jobs and stored objects as one tar stream.
 
-GNU format, owner 0: first the objects that the server lacks, then for each job `stage/`
-with its files, `command`, and `spec` as the last member.  `tar` does not notice an
-archive that ends between two members, so the last member shows that it is complete.
+The archive has the GNU format and is written in constant memory.  First come the
+objects that the server lacks.  Each job follows as a directory with `stage/`, which
+holds its files, then `command`, and `spec` as the last member.  Since `tar` does not
+notice an archive that ends between two members, `spec` shows that a job is complete.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from tej.job.directory import Entry
 
 _FIRST_SEGMENTS = 4
 _MORE_SEGMENTS = 21
-"""Segments that a sparse header and each block after it describe."""
+"""Numbers of segments in a sparse header, and in each block after the header."""
 
 
 @dataclass(frozen=True)
 class TextMember:
-    """A small file of tej's own."""
+    """A small text file that tej adds to a job."""
 
     name: str
     text: str
@@ -35,16 +36,17 @@ class Parcel:
     """One job in an archive."""
 
     name: str
-    """The directory that the job has in the archive."""
+    """Name of the job's directory in the archive."""
     entries: Iterable[Entry]
     script: str | None
-    """The entry that is made executable."""
+    """Path of the entry that is made executable."""
     last: Callable[[list[Entry]], Sequence[TextMember]]
-    """Called with the entries as they were sent, gives the members that follow."""
+    """Function that takes the entries as sent, with digests, and returns the members
+    that follow."""
 
 
 class StoredObject(Protocol):
-    """Content that the server keeps under a name derived from it."""
+    """An object of the content store: its name is derived from its content."""
 
     def pack(self, writer: Writer) -> Iterator[bytes]:
         """Write the object as a member of `objects/`."""
@@ -55,11 +57,11 @@ def pack(
     objects: Iterable[StoredObject] = (),
     sparse: bool = False,
 ) -> Iterator[bytes]:
-    """The archive of some objects and some jobs, in pieces.
+    """Yield the archive of objects and jobs, in pieces.
 
-    With `sparse` the holes of files are not sent; the server's tar has to know the GNU
-    format of sparse files.  Raises InvalidJobDirectory if a file cannot be read, or
-    differs from what it was when its digest was computed.
+    `sparse` leaves out the holes of files; the server's tar must then support GNU
+    sparse files.  Raises InvalidJobDirectory if a file cannot be read, or has changed
+    since its digest was computed.
     """
     writer = Writer(sparse=sparse)
     for index, stored in enumerate(objects):
@@ -86,12 +88,12 @@ def _pack_job(parcel: Parcel, writer: Writer) -> Iterator[bytes]:
             yield from writer.full_pieces()
     for member in parcel.last(sent):
         content = member.text.encode("utf-8", "surrogateescape")
-        # The variables in `command` may be secrets.
+        # Readable only by the owner, because variables in `command` may be secrets.
         writer.data(f"{parcel.name}/{member.name}", content, 0o600)
 
 
 class Writer:
-    """Collects an archive, and gives it away in pieces of a useful size."""
+    """Collects the data of an archive, to return pieces of at least CHUNK bytes."""
 
     def __init__(self, *, sparse: bool = False) -> None:
         self._sparse = sparse
@@ -105,12 +107,12 @@ class Writer:
         self._total += len(data)
 
     def full_pieces(self) -> Iterator[bytes]:
-        """What has been collected, once it is enough for the transport."""
+        """Yield the collected data, if it has at least CHUNK bytes."""
         if self._size >= CHUNK:
             yield self._take()
 
     def finish(self) -> bytes:
-        """The end of the archive; tar reads records of twenty blocks."""
+        """Return the rest of the archive, padded to a record of twenty blocks."""
         end = 2 * tarfile.BLOCKSIZE
         self.write(bytes(end + -(self._total + end) % tarfile.RECORDSIZE))
         return self._take()
@@ -121,13 +123,13 @@ class Writer:
         return data
 
     def folder(self, name: str) -> None:
-        """A directory of tej's own."""
+        """Add a directory that is not part of a job."""
         member = tarfile.TarInfo(name)
         member.type, member.mode = tarfile.DIRTYPE, 0o755
         self.write(_to_bytes(member))
 
     def data(self, name: str, content: bytes, mode: int = 0o644) -> None:
-        """A member whose content is in memory."""
+        """Add a file whose content is in memory."""
         member = tarfile.TarInfo(name)
         member.size, member.mode = len(content), mode
         self.write(_to_bytes(member) + content + padding(len(content)))
@@ -140,7 +142,7 @@ class Writer:
         executable: bool = False,
         mode: int | None = None,
     ) -> Generator[bytes, None, Entry]:
-        """A file of a job, in pieces; returns the entry with its digest."""
+        """Add a file of a job; yields full pieces, returns its entry with digest."""
         with Content(entry) as content:
             member = _describe(content.entry, name, executable=executable)
             if mode is not None:
@@ -160,15 +162,15 @@ class Writer:
 
 
 def header(entry: Entry, name: str, *, executable: bool = False) -> bytes:
-    """The block in front of an entry's content."""
+    """Return the header of an entry, which precedes its content."""
     return _to_bytes(_describe(entry, name, executable=executable))
 
 
 def permissions(entry: Entry, *, executable: bool) -> int:
-    """The mode of an entry on the server, before the server's umask.
+    """Return the mode of an entry on the server, before the umask is applied.
 
-    The owner can read every file and write into every directory: tej has to put files
-    there, and to remove the job again.
+    The owner may read every file and write to every directory, because tej has to
+    create files in the job and to remove the job.
     """
     if os.name != "posix":
         known = entry.is_directory or executable or entry.is_executable
@@ -200,7 +202,7 @@ def _to_bytes(member: tarfile.TarInfo) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """Zeros that fill the last block."""
+    """Return the zeros that fill the last block of a file."""
     return bytes(-size % tarfile.BLOCKSIZE)
 
 
@@ -212,14 +214,14 @@ def _saves_space(segments: Sequence[tuple[int, int]], size: int) -> bool:
 def _sparse_header(
     member: tarfile.TarInfo, segments: Sequence[tuple[int, int]]
 ) -> bytes:
-    """The header of a file with holes, in the format of old GNU tar (type S).
+    """Return the header of a sparse file, in the old GNU format (type S).
 
     See "Storing Sparse Files" in the manual of GNU tar.
     """
     real_size = member.size
     listed = [*segments]
     if sum(listed[-1] if listed else (0, 0)) < real_size:
-        # A segment of no bytes tells where the last hole ends.
+        # An empty segment marks the end of a hole at the end of the file.
         listed.append((real_size, 0))
     member.size = sum(length for _, length in segments)
     member.type = tarfile.GNUTYPE_SPARSE
@@ -229,7 +231,7 @@ def _sparse_header(
     fields = _segment_fields(first, _FIRST_SEGMENTS) + bytes([bool(rest)])
     fields += _number(real_size)
     blocks[base + 386 : base + 386 + len(fields)] = fields
-    # The checksum counts its own field as blanks.
+    # The checksum is computed with its own field filled with spaces.
     blocks[base + 148 : base + 156] = b" " * 8
     blocks[base + 148 : base + 155] = b"%06o\0" % sum(blocks[base:])
     while rest:
@@ -245,7 +247,7 @@ def _segment_fields(segments: Sequence[tuple[int, int]], count: int) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    """A field of twelve bytes: octal, or from 8 GiB on binary (GNU)."""
+    """Format a number as twelve bytes: in octal, or from 8 GiB in binary (GNU)."""
     if value < 8**11:
         return b"%011o\0" % value
     return b"\x80" + value.to_bytes(11, "big")

@@ -1,9 +1,9 @@
-"""Content store: files as objects named by content, sent only where they are missing.
+"""Content store (cache) for uploads: objects named by their content, sent only once.
 
-A large file is one object, named by its SHA-256.  Small files, sorted by path, are
-bundled: a bundle is a tar archive, named by its SHA-256 and `.tar`.  A bundle ends
-where the hash of a path says so, so that one changed, added or removed file changes one
-bundle.  On the server each job gets copies of its objects.
+A large file is one object, named by its SHA-256.  Small files are sorted by path and
+bundled; a bundle is a tar archive, named by its SHA-256 and `.tar`.  The hash of a path
+decides whether a bundle ends after that file.  A file that is changed, added or removed
+therefore changes only one bundle.  On the server each job gets copies of its objects.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ from tej.job.directory import Entry
 from tej.wire.archive import Writer, header, padding, permissions
 
 WORTH_ASKING = 3 * 1024 * 1024
-"""Bytes of an upload from which it pays to ask what the server has."""
+"""Minimum size in bytes of an upload that asks the server for missing objects.
+
+For a smaller upload the round trip takes longer than it saves."""
 LARGE = 64 * 1024
-"""Bytes from which a file is an object of its own."""
+"""Minimum size in bytes of a file that is an object of its own."""
 
 HUGE = 64 * 1024 * 1024
-"""Bytes from which a file of a single plain submission is just sent: reading it twice
-and copying it on the server would take a noticeable time."""
+"""Minimum size in bytes of a file that a `submit` of one job sends without asking.
+
+To ask, the file would have to be read twice, and copied on the server."""
 
 _BUNDLED = 64
-"""Files per bundle on average; sixteen times as many at most."""
+"""Average number of files per bundle; the maximum is sixteen times as many."""
 _BUNDLE_BYTES = 2 * 1024 * 1024
 
 _PATHS_PER_LINE = 200
@@ -39,7 +42,7 @@ _OBJECT_MODE = 0o644
 
 @dataclass(frozen=True)
 class FileObject:
-    """A large file.  Its mode and time belong to the job, see `Plan.assembly`."""
+    """A large file.  Its mode and time are not part of it, see `Plan.assembly`."""
 
     name: str
     entry: Entry
@@ -51,7 +54,7 @@ class FileObject:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Some small files."""
+    """Several small files in one tar archive."""
 
     name: str
     entries: Sequence[Entry]
@@ -65,23 +68,24 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the files of a job are composed of objects."""
+    """The division of a job's files into objects, and how the server joins them."""
 
     inline: list[Entry]
-    """Entries that are sent as they are: directories, links, files without digest."""
+    """Entries that are sent with the job: directories, links, files without digest."""
     stored: list[Entry]
     """Entries that are in objects, with their digests."""
     objects: Mapping[str, FileObject | Bundle]
-    """By name."""
+    """Objects by name."""
     assembly: str
-    """Lines for the server's shell: `file NAME PATH`, `bundle NAME`, and then for files
-    that are objects `mode OCTAL SYMBOLIC PATH...` and `mtime STAMP PATH...`."""
+    """Commands for the server's shell, one per line: `file NAME PATH` and `bundle NAME`
+    copy objects; `mode OCTAL SYMBOLIC PATH...` and `mtime STAMP PATH...` set modes and
+    times."""
 
 
 def plan(entries: Iterable[Entry], script: str | None) -> Plan:
     """Divide a job's files into objects.
 
-    Large files without digest are sent as they are; small ones are read.
+    Large files without a digest are sent with the job.  Small files are read.
     """
     inline: list[Entry] = []
     small: list[Entry] = []
@@ -103,7 +107,7 @@ def plan(entries: Iterable[Entry], script: str | None) -> Plan:
         stored += bundle.entries
         lines.append(f"bundle {bundle.name}")
     lines += _mode_lines(large, script)
-    # Putting a file into a directory changes the time of that.
+    # Times of directories are set last, since adding a file changes them.
     lines += _time_lines([*large, *(entry for entry in inline if entry.is_directory)])
     return Plan(inline, stored, objects, "".join(f"{line}\n" for line in lines))
 
@@ -129,13 +133,14 @@ def _make_bundle(entries: Sequence[Entry], script: str | None) -> Bundle:
         for entry in entries
     ]
     name = hashlib.sha256(_bundle(read, script)).hexdigest() + ".tar"
-    # Content that was read only for this is read again if it has to be sent.
+    # Content that was read only to name the bundle is not kept in memory: it is read
+    # again if the bundle has to be sent.
     kept = [replace(new, data=old.data) for new, old in zip(read, entries, strict=True)]
     return Bundle(name, kept, script)
 
 
 def _bundle(entries: Iterable[Entry], script: str | None) -> bytes:
-    """The archive of some files; raises InvalidJobDirectory if one has changed."""
+    """Return the archive of some files; raises InvalidJobDirectory for changed ones."""
     parts: list[bytes] = []
     for entry in entries:
         with Content(entry) as content:
@@ -150,8 +155,11 @@ def _bundle(entries: Iterable[Entry], script: str | None) -> bytes:
 
 
 def _mode_lines(entries: Iterable[Entry], script: str | None) -> Iterator[str]:
-    """Like tar, the server's root ignores its umask and takes the octal mode; others
-    take the symbolic one, which their umask restricts."""
+    """Yield the lines that set the modes of files.
+
+    Each has two modes.  As with tar, root ignores its umask and applies the octal mode;
+    other users apply the symbolic mode, which their umask restricts.
+    """
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         mode = permissions(entry, executable=entry.path == script)
@@ -161,7 +169,7 @@ def _mode_lines(entries: Iterable[Entry], script: str | None) -> Iterator[str]:
 
 
 def _symbolic(mode: int) -> str:
-    """A mode for chmod: without u, g or o in front, the umask applies."""
+    """Return a symbolic mode for chmod, in the form to which the umask applies."""
     words = ["=rwx"]
     for who, shift in (("u", 6), ("g", 3), ("o", 0)):
         missing = "".join(
@@ -188,7 +196,7 @@ def _time_lines(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def _grouped_lines(verb: str, groups: Mapping[str, Sequence[Entry]]) -> Iterator[str]:
-    """A line for many paths at once: each costs the server a process."""
+    """Yield lines with many paths each: every line costs the server a process."""
     for words, entries in groups.items():
         for start in range(0, len(entries), _PATHS_PER_LINE):
             paths = map(_quoted, entries[start : start + _PATHS_PER_LINE])
@@ -200,7 +208,7 @@ def _quoted(entry: Entry) -> str:
 
 
 def is_sparse(entry: Entry) -> bool:
-    """Whether a file seems to have holes that are worth not sending."""
+    """Whether a file seems to have holes of more than CHUNK bytes in total."""
     blocks = getattr(entry.stat, "st_blocks", None)
     return (
         blocks is not None

@@ -1,8 +1,8 @@
-"""Downloaded archive: extracts the files of a tar stream, bounded and inside one root.
+"""Extraction of a downloaded tar stream, safely inside one directory.
 
-The archive comes from a server that is not trusted: members that were not asked for,
-that lead out of the root, or that are malformed are refused, and no header can make the
-client use more memory or disk than the stream has bytes.
+The server is not trusted.  Members that were not requested, lead out of the directory,
+or are malformed are refused.  No header can make the client use more memory or disk
+space than the stream has bytes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from tej.job.names import is_allowed_on_windows, normalize, printable, to_local
 CHUNK = 256 * 1024
 
 EXTENDED_HEADER_LIMIT = 1024 * 1024
-"""Bytes of one extended header: a long name, or pax records."""
+"""Maximum size in bytes of one extended header: a long name, or pax records."""
 HEADERS_LIMIT = 32 * 1024 * 1024
-"""Bytes of the stream between the content of two members."""
+"""Maximum number of bytes in the stream between the contents of two members."""
 GLOBAL_RECORDS_LIMIT = 1000
 _FREE_CHECKED = 64 * 1024 * 1024
-"""Bytes of a file from which the free space is looked at before."""
+"""Minimum size in bytes of a file for which the free disk space is checked first."""
 
 _EMPTY_READS = 100
-"""Reads behind the end of the stream."""
+"""Maximum number of reads after the end of the stream."""
 
 _INVALID_NAME = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ})
 
@@ -48,23 +48,24 @@ _EXTENDED_HEADERS = frozenset(
 
 
 class _LeftOut(Exception):
-    """A member without content that cannot be had, such as a link that leads out."""
+    """The member is skipped, such as a pipe, or a link that leads out of the root."""
 
 
 class _NotWritten(Exception):
-    """A file that cannot be stored under its name; the others can."""
+    """The file cannot be stored under its name; other files are not affected."""
 
 
 class Unpacker:
-    """Writes the members of a stream below `root`, each where `place` says.
+    """Writes the members of a tar stream below `root`.
 
-    `place(name)` raises DownloadFailed for a member that was not asked for.  A file
-    appears under its name once it is complete, and replaces one that is there.
+    `place(name)` returns the local path of a member, and raises DownloadFailed for a
+    member that was not requested.  A file appears under its name once it is complete,
+    and then replaces an existing file.
 
-    Raises DownloadFailed for a malformed archive and for what would lead outside of
-    `root`.  Files whose names cannot be stored here are an error as well, once all
-    others have been written.  `left_out` describes links that lead out of the root,
-    pipes and the like: they are skipped.
+    Raises DownloadFailed for a malformed archive, and for a path outside of `root`.
+    Also raises DownloadFailed for files whose names cannot be stored here, after all
+    other files have been written.  Links that lead out of the root, pipes and the like
+    are skipped and described in `left_out`.
     """
 
     def __init__(
@@ -78,13 +79,13 @@ class Unpacker:
         self.place = place
         self.windows = windows
         self.written: dict[str, Path] = {}
-        """Files and links written so far, by their names in the archive."""
+        """Paths of the files and links written so far, by name in the archive."""
         self.left_out: list[str] = []
         self._not_written: dict[str, str] = {}
         self._targets = _Targets()
 
     def unpack(self, stream: IO[bytes]) -> None:
-        """Read the stream to its end: one archive, or several in a row."""
+        """Extract the stream to its end: one archive, or several in sequence."""
         reader = _Reader(stream)
         while member := reader.next():
             name = PurePosixPath(member.name)
@@ -145,7 +146,7 @@ class Unpacker:
             _check_room(target, member.size)
             reader.copy_content(member, fresh)
             fresh.chmod(member.mode & 0o755 | 0o600)
-            # Times may be beyond what this file system, or time itself, can have.
+            # The server may send a time that this file system cannot store.
             with contextlib.suppress(OverflowError, ValueError, OSError):
                 if math.isfinite(member.mtime):
                     os.utime(fresh, (member.mtime, member.mtime))
@@ -155,7 +156,7 @@ class Unpacker:
             )
 
     def _copy_link(self, member: tarfile.TarInfo, fresh: Path, target: Path) -> None:
-        """A hard link: files that share their content are sent once."""
+        """Copy the target of a hard link: the server sends hard-linked files once."""
         first_name = str(PurePosixPath(member.linkname))
         if first_name in self._not_written:
             raise _NotWritten(f"'{printable(member.name)}' is a link to '{first_name}'")
@@ -185,7 +186,7 @@ class Unpacker:
         ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
         local = to_local(aim)
         end = Path(os.path.normpath(target.parent.resolve() / local))
-        # Behind a name, ".." may lead anywhere: the name may be a link itself.
+        # A ".." after a name may lead anywhere, because the name may itself be a link.
         if ".." in parts[ups:] or not end.is_relative_to(self.root.resolve()):
             raise _LeftOut(
                 f"'{printable(name)}' is a link to '{printable(aim)}', which leads out "
@@ -195,10 +196,10 @@ class Unpacker:
 
 
 class _Targets:
-    """Files that were written or are there: none takes the place of another.
+    """Written files; prevents two members from becoming the same file.
 
     On some file systems two names are the same file: `Result.txt` and `result.txt`, or
-    composed and decomposed letters.
+    names with composed and decomposed letters.
     """
 
     def __init__(self) -> None:
@@ -207,7 +208,7 @@ class _Targets:
         self._listings: dict[Path, set[str]] = {}
 
     def claim(self, target: Path, name: str) -> None:
-        """Raise _NotWritten if the target belongs to another name."""
+        """Raise _NotWritten if the target is the file of another name."""
         other = self._names.get(target)
         if other is None:
             try:
@@ -227,7 +228,7 @@ class _Targets:
             )
 
     def _list(self, directory: Path) -> set[str]:
-        """Names in a directory, read once, as the file system spells them."""
+        """Return the names in a directory as the file system has them, read once."""
         if directory not in self._listings:
             self._listings[directory] = {
                 normalize(path.name) for path in directory.iterdir()
@@ -235,7 +236,7 @@ class _Targets:
         return self._listings[directory]
 
     def add(self, target: Path, name: str) -> None:
-        """Record a file that was written."""
+        """Record a written file."""
         status = target.lstat()
         self._names[target] = name
         self._identities[status.st_dev, status.st_ino] = name
@@ -244,7 +245,7 @@ class _Targets:
 
 
 class _Member(tarfile.TarInfo):
-    """A header that is checked before tarfile acts on it."""
+    """A member whose header is checked before tarfile acts on it."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
@@ -254,7 +255,8 @@ class _Member(tarfile.TarInfo):
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.TarError as error:
-            # tarfile itself would skip the block, and take garbage for no files.
+            # Without this, tarfile skips an invalid block, and would take a stream of
+            # garbage for an empty archive.
             raise _invalid(error) from error
         if member.size < 0:
             raise _invalid("a size is negative")
@@ -264,7 +266,10 @@ class _Member(tarfile.TarInfo):
 
 
 class _Reader:
-    """Members of a tar stream; any malformation is DownloadFailed."""
+    """Reader of the members of a tar stream.
+
+    Raises DownloadFailed for a malformed stream.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -274,12 +279,12 @@ class _Reader:
         self._archive: tarfile.TarFile | None = None
 
     def read(self, size: int) -> bytes:
-        """For tarfile: some bytes of the stream, within the limit."""
+        """Return bytes of the stream, within the limit; tarfile calls this."""
         data = self._stream.read(size)
         self._left -= len(data)
         if not data:
-            # tarfile skips content by reading, and does not look for the end: with a
-            # size of 2**60 for ever.
+            # tarfile skips content by reading, without a check for the end: a member
+            # with a size of 2**60 would make it read forever.
             self._empty_reads += 1
             if self._empty_reads > _EMPTY_READS:
                 raise DownloadFailed("The server's archive is not complete")
@@ -288,7 +293,7 @@ class _Reader:
         return data
 
     def next(self) -> tarfile.TarInfo | None:
-        """The next member, None at the end."""
+        """Return the next member; None at the end."""
         try:
             member = self._next()
         except DownloadFailed:
@@ -298,8 +303,8 @@ class _Reader:
                 f"The server's archive is not complete: {error}"
             ) from error
         except Exception as error:
-            # tarfile parses numbers and records without checks; all that may be raised
-            # means the same.  This includes RecursionError of nested headers.
+            # tarfile parses numbers and records without checks, so any exception means
+            # an invalid archive.  Nested headers raise RecursionError, for example.
             raise _invalid(error) from error
         if member is None:
             if not self._has_members:
@@ -325,19 +330,21 @@ class _Reader:
                 encoding="utf-8",
                 errors="surrogateescape",
             )
-        # tarfile keeps every member, and all global records, for ever.
+        # tarfile keeps all members and global records in memory: drop the members, and
+        # limit the records.
         self._archive.members = []  # type: ignore
         if len(self._archive.pax_headers) > GLOBAL_RECORDS_LIMIT:
             raise _invalid("too many global records")
         return self._archive.next()
 
     def copy_content(self, member: tarfile.TarInfo, fresh: Path) -> None:
-        """Write the content of a file; holes are not written."""
+        """Write the content of a member to a new file; holes stay holes."""
         assert self._archive is not None
         segments = [(0, member.size)]
         if member.sparse is not None:
             segments = _check_sparse(member)
-        # Not by `extractfile`, which gives holes as zeros: a terabyte takes hours.
+        # `extractfile` is not used, because it returns the zeros of holes: a hole of a
+        # terabyte would take hours.
         content = cast("IO[bytes]", self._archive.fileobj)
         content.seek(member.offset_data)
         with fresh.open("xb", buffering=0) as file:
@@ -359,10 +366,10 @@ class _Reader:
 
 
 def _check_sparse(member: tarfile.TarInfo) -> list[tuple[int, int]]:
-    """The segments of a file with holes, in order and within its size."""
+    """Return the segments of a sparse file; checks their order and the file's size."""
     end = 0
     listed = cast("list[tuple[int, int]]", member.sparse or [])
-    # Segments of no bytes fill the header, and tell where the last hole ends.
+    # Empty segments fill the header, or mark the end of the last hole.
     segments = [(start, length) for start, length in listed if length]
     for start, length in segments:
         if start < end or length < 0 or start + length > member.size:
@@ -372,7 +379,10 @@ def _check_sparse(member: tarfile.TarInfo) -> list[tuple[int, int]]:
 
 
 def _check_room(target: Path, size: int) -> None:
-    """Also for holes: a copy of the file elsewhere could not have them."""
+    """Raise DownloadFailed if the disk has no room for a file.
+
+    Holes count as well: other copies of the file may not be able to have holes.
+    """
     if size >= _FREE_CHECKED and size > (free := shutil.disk_usage(target.parent).free):
         raise DownloadFailed(
             f"There is no room for '{printable(target)}': it has {size} bytes, {free} "

@@ -1,4 +1,4 @@
-"""Framing of replies: words that end with a NUL, and pieces behind a random marker."""
+"""Framing of replies: words that end with a NUL, and data after random markers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from tej.wire.replies import garbled
 
 WORD_LIMIT = 16 * 1024 * 1024
-"""Bytes of one word."""
+"""Maximum size of a word in bytes."""
 _HEADER_LIMIT = 4096
-"""Bytes of the line behind a marker."""
+"""Maximum size in bytes of the line after a marker."""
 
 
 def make_marker() -> str:
-    """A random marker, which cannot occur in any output by chance."""
+    """Return a random marker, which does not occur in any output by chance."""
     return f"tej-{secrets.token_hex(16)}"
 
 
@@ -26,7 +26,7 @@ class WordSplitter:
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The words that end in this piece of the stream."""
+        """Add a piece of the stream; returns the words that end in it."""
         first, *others = data.split(b"\0")
         self._unread.append(first)
         self._size += len(first)
@@ -42,9 +42,9 @@ class WordSplitter:
 class MarkerSplitter:
     """Sink that splits a stream at its markers.
 
-    `begin` is called with the rest of the line behind each marker, `content` with the
-    bytes that follow, as they arrive.  Bytes before the first marker are dropped, and
-    so is a marker that the end of the stream cuts off.
+    `begin` is called with the rest of the line after each marker.  `content` is called
+    with the bytes that follow, as they arrive.  Bytes before the first marker are
+    dropped, and so is an incomplete marker at the end of the stream.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class MarkerSplitter:
             self._take(data)
 
     def _safe_length(self, data: bytes) -> int:
-        """The length of `data` without a suffix that may be the start of a marker."""
+        """Return the length of `data` without an end that may begin a marker."""
         for length in range(min(len(self._marker) - 1, len(data)), 0, -1):
             if data.endswith(self._marker[:length]):
                 return len(data) - length

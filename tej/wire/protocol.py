@@ -1,4 +1,4 @@
-"""The protocol between client and server: requests, replies and records."""
+"""Protocol between client and server: the names of requests, replies and records."""
 
 from tej.wire.records import (
     SCRIPT_SHOWN,

@@ -1,4 +1,4 @@
-"""Records of jobs: their status as the server reports it, their description as sent."""
+"""Records of jobs: parses status records of the server, writes job descriptions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tej.job.status import JobState, JobStatus, from_timestamp
 from tej.wire.replies import Record, garbled
 
 SCRIPT_SHOWN = 300
-"""Characters of a command that its description keeps."""
+"""Maximum number of characters of the command in a job's description."""
 
 
 def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatus:
-    """The status of a job from its record, as the server's `print_job` writes it.
+    """Parse the record of a job, as written by the server's function `print_job`.
 
     Raises RemoteCommandFailure if the record is malformed; unknown keys are ignored.
     """
@@ -63,7 +63,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
 
 
 def parse_state(word: str) -> JobState:
-    """A state by its name; raises RemoteCommandFailure if there is no such state."""
+    """Return the state with this name; raises RemoteCommandFailure if there is none."""
     try:
         return JobState(word)
     except ValueError:
@@ -71,7 +71,7 @@ def parse_state(word: str) -> JobState:
 
 
 def _parse_end(record: Record) -> tuple[int | None, int | None]:
-    """The exit code and the signal; at most one of them is known."""
+    """Return the exit code and the signal, of which at least one is None."""
     how, number = record.get("how"), parse_integer(record.get("number"))
     if how not in ("exit", "signal") or number is None:
         return None, None
@@ -81,7 +81,10 @@ def _parse_end(record: Record) -> tuple[int | None, int | None]:
 
 
 def _native_id(native: str) -> str | None:
-    """The default runtime writes `pid HOST BOOT SPACE PID START`, others `NAME ID`."""
+    """Return the id from a record's `native`.
+
+    The default runtime writes `pid HOST BOOT SPACE PID START`, schedulers `NAME ID`.
+    """
     words = native.split()
     if len(words) >= 5 and words[0] == "pid":
         return words[4]
@@ -89,16 +92,16 @@ def _native_id(native: str) -> str | None:
 
 
 def parse_integer(word: str | None) -> int | None:
-    """A decimal number of at most 15 digits, else None."""
+    """Parse a decimal number of at most 15 digits; None for any other word."""
     if word and len(word) <= 15 and word.isascii() and word.isdigit():
         return int(word)
     return None
 
 
 def make_spec(token: str, facts: Mapping[str, str], labels: Mapping[str, str]) -> str:
-    """Write the description of a job: one line.
+    """Return the description of a job as one line.
 
-    Its last word, `end`, tells the server that the line is complete.
+    The last word, `end`, shows the server that the line is complete.
     """
     words = [f"token={token}"]
     words += [f"{key}={_encode(value)}" for key, value in facts.items() if value]
@@ -107,7 +110,7 @@ def make_spec(token: str, facts: Mapping[str, str], labels: Mapping[str, str]) -
 
 
 def parse_spec(spec: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The facts and the labels of a description; unknown words are skipped."""
+    """Return the facts and the labels in a description; unknown words are skipped."""
     facts, labels = {}, {}
     for word in spec.split():
         key, equals, value = word.partition("=")

@@ -1,11 +1,11 @@
-"""Replies of the server: where they begin, what they contain, which error they mean.
+"""Replies of the server: parses them, and maps exit statuses to errors.
 
-A reply begins after the program's marker.  It consists of words that end with a NUL:
-`KEY=VALUE`, where `id` begins the record of a job.  `download` and `logs` reply with
-framed bytes instead (see framing).  The exit status is the result.
+A reply begins after the program's marker.  It consists of words `KEY=VALUE`, each ended
+by a NUL; the key `id` begins the record of a job.  `download` and `logs` reply with
+framed bytes instead (see `wire/framing.py`).  The exit status is the result.
 
-The server is not trusted to be well-formed: all sizes are bounded, and a malformed
-reply is a RemoteCommandFailure.
+The server is not trusted: all sizes are limited, and a malformed reply raises
+RemoteCommandFailure.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ ERRORS: Mapping[int, type[errors.Error]] = {
     22: errors.DownloadFailed,
 }
 OUTDATED = 14
-"""The queue's scripts are not those of this tej, or are incomplete."""
+"""Exit status: the queue's scripts are not those of this tej, or are incomplete."""
 
 Value = TypeVar("Value")
 
 NOISE_LIMIT = 256 * 1024 * 1024
-"""Bytes that start-up files may print before the reply."""
+"""Maximum number of bytes that start-up files may print before the reply."""
 NOISE_KEPT = 64 * 1024
-"""Bytes of them that are kept for the error message."""
+"""Number of these bytes that are kept for the error message."""
 REPLY_LIMIT = 256 * 1024 * 1024
-"""Bytes of a reply that is collected in memory."""
+"""Maximum size in bytes of a reply that is collected in memory."""
 MESSAGE_LIMIT = 8 * 1024
-"""Bytes of the server's error output that are shown."""
+"""Maximum number of bytes of the server's stderr in an error message."""
 
 
 class Outdated(Exception):
-    """The queue has other scripts: they must be replaced, or used as they are."""
+    """The queue has other scripts, which the client must replace or accept."""
 
     def __init__(self, digest: str, version: str) -> None:
         super().__init__(digest)
@@ -55,14 +55,14 @@ class Outdated(Exception):
 
 
 def garbled(verb: str, why: str) -> errors.RemoteCommandFailure:
-    """The error for a reply that no server script of tej would give."""
+    """Return the error for a malformed reply."""
     return errors.RemoteCommandFailure(
         f"The server's reply to '{verb}' cannot be understood: {why}", verb
     )
 
 
 class Reply:
-    """Sink for the output of a program: separates the reply from what precedes it.
+    """Sink for the output of a program; drops the output before the reply.
 
     The reply is passed to `take` if given, and is collected in memory otherwise.
     """
@@ -76,26 +76,30 @@ class Reply:
         self._noise = bytearray()
         self._noise_size = 0
         self.begun = False
-        """Whether the program has replied at all."""
+        """Whether the reply has begun."""
         self._parts: list[bytes] = []
         self._size = 0
 
     def __call__(self, data: bytes) -> None:
-        """Accept the next piece of output; b"" is the end."""
+        """Take the next piece of output; b"" marks the end."""
         ended = not data
         if not self.begun:
             data = self._after_marker(data)
         if self._take is None:
             self._keep(data)
         elif data and not self._parts:
-            # The beginning is kept as well: it names the scripts if they are outdated.
+            # The beginning is kept, too: if the scripts are outdated, the reply is the
+            # name of the server's scripts.
             self._parts.append(data[:200])
         if self._take is not None and (data or ended):
             self._take(data)
 
     def _after_marker(self, data: bytes) -> bytes:
-        """Look for the marker in the new bytes and the few before them only: searching
-        all of the noise each time would take quadratic time."""
+        """Find the marker; returns the data after it, or b"" if it is not found.
+
+        Only the new bytes and a few before them are searched.  A search of all earlier
+        output for each piece would take quadratic time.
+        """
         start = max(0, len(self._noise) - len(self._marker) + 1)
         self._noise += data
         self._noise_size += len(data)
@@ -123,22 +127,22 @@ class Reply:
 
     @property
     def noise(self) -> bytes:
-        """The end of what was printed while no reply has begun."""
+        """The last part of the output before the reply; b"" once the reply began."""
         return bytes(self._noise)
 
     @property
     def data(self) -> bytes:
-        """The reply; only its beginning if it was passed on."""
+        """The reply; only its beginning if the reply was passed to `take`."""
         return b"".join(self._parts)
 
     def words_on_stderr(self, done: Completed) -> bytes:
-        """What the program itself wrote to stderr, without output of start-up files."""
+        """Return the program's own stderr, without the output of start-up files."""
         _, marker, words = done.stderr.partition(self._marker)
         return words if marker else done.stderr
 
 
 def check(program: Program, reply: Reply, done: Completed) -> None:
-    """Raise the error that the exit status stands for, with the server's message."""
+    """Raise the error for the exit status, with the server's message; 0 is none."""
     if not reply.begun:
         shown = shorten(reply.noise + done.stderr, 300) or "nothing"
         raise errors.RemoteCommandFailure(
@@ -157,12 +161,12 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
 
 
 def shorten(words: bytes, limit: int = MESSAGE_LIMIT) -> str:
-    """The end of a message, as text."""
+    """Return the end of a message, decoded."""
     return words.strip()[-limit:].decode("utf-8", "replace").strip()
 
 
 def error_of(status: int, words: str, verb: str) -> errors.Error:
-    """The error that an exit status stands for."""
+    """Return the error for an exit status."""
     kind = ERRORS.get(status)
     if kind is not None:
         return kind(words or None)
@@ -172,7 +176,7 @@ def error_of(status: int, words: str, verb: str) -> errors.Error:
 
 
 class Record(dict[str, str]):
-    """Values of a reply by their keys.  A missing key is a malformed reply."""
+    """Values of a reply by key; a missing key raises RemoteCommandFailure."""
 
     def __missing__(self, key: str) -> str:
         job = f" of job '{self['id']}'" if "id" in self else ""
@@ -182,7 +186,10 @@ class Record(dict[str, str]):
 def only_requested(
     found: Mapping[str, Value], ids: Collection[str]
 ) -> dict[str, Value]:
-    """The results of these jobs; a reply without one of them is malformed."""
+    """Return the results of these jobs only, in the order of `ids`.
+
+    Raises RemoteCommandFailure if one is missing.
+    """
     missing = [job_id for job_id in ids if job_id not in found]
     if missing:
         raise garbled("status", f"job '{missing[0]}' is missing")
@@ -191,13 +198,13 @@ def only_requested(
 
 @dataclass
 class Answer:
-    """A parsed reply: values for the whole of it, and one record per job."""
+    """A parsed reply: general values (`head`), and one record per job."""
 
     head: Record = field(default_factory=Record)
     jobs: list[Record] = field(default_factory=list)
 
     def job(self, job_id: str) -> Record:
-        """The record of one job; a reply without it is malformed."""
+        """Return the record of a job; raises RemoteCommandFailure if there is none."""
         for record in self.jobs:
             if record["id"] == job_id:
                 return record
@@ -205,7 +212,7 @@ class Answer:
 
 
 def parse_answer(data: bytes) -> Answer:
-    """Parse a reply.  Words that are not KEY=VALUE are skipped."""
+    """Parse a reply; words that are not KEY=VALUE are skipped."""
     answer = Answer()
     for word in data.split(b"\0"):
         key, equals, value = word.decode("utf-8", "surrogateescape").partition("=")

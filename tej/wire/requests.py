@@ -1,7 +1,7 @@
-"""Requests to the server: each verb as one line of shell, quoted and encoded.
+"""Requests to the server: builds one line of shell for each verb, quoted and encoded.
 
-A request is the bootstrap followed by a verb and its arguments.  Its reply begins after
-a random marker, because start-up files may print before the program runs.
+A request is the bootstrap script, followed by a verb and its arguments.  The reply
+begins after a random marker, because start-up files may print before the program runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tej.server.scripts import Scripts, sent_script
 
 @dataclass(frozen=True)
 class Program:
-    """One line for the server's shell, with the marker that its reply begins with."""
+    """One line for the server's shell, and the marker at the start of its reply."""
 
     line: str = field(repr=False)
     marker: bytes
@@ -26,9 +26,9 @@ class Program:
 
 
 def program(verb: str, script: str, *, trusted: bool = False) -> Program:
-    """A program that prints its own random marker before anything else.
+    """Return a program for a script; the program first prints its random marker.
 
-    With `trusted` the server uses a queue that other users can write to.
+    `trusted` lets the server use a queue that other users can write to.
     """
     marker = f"tej-{secrets.token_hex(16)}"
     text = "\n".join([_preamble(), f"begin {marker} {int(trusted)}", script, ""])
@@ -50,7 +50,7 @@ def verb(
     needed: Iterable[str] = (),
     trusted: bool = False,
 ) -> Program:
-    """A verb that requires an existing queue."""
+    """Return the request for a verb that needs an existing queue."""
     return program(
         name,
         f"open_queue {command(queue, digest)}\n"
@@ -71,10 +71,10 @@ def submission(
     ask_sparse: bool = False,
     trusted: bool = False,
 ) -> Program:
-    """The verb `submit` for jobs given as pairs of an id and a token.
+    """Return the request `submit` for jobs, given as pairs of an id and a token.
 
-    The queue is created if there is none.  With `ask_sparse` the reply has `sparse=1`
-    if the server's tar extracts GNU sparse members.
+    The queue is created if it does not exist.  With `ask_sparse`, the reply has
+    `sparse=1` if the server's tar can extract GNU sparse files.
     """
     words = [word for job in jobs for word in job]
     return program(
@@ -88,7 +88,7 @@ def submission(
     )
 
 
-# busybox refuses sparse members; GNU tar and bsdtar recreate the holes.
+# GNU tar and bsdtar extract sparse files with their holes; busybox refuses them.
 _ASK_SPARSE = """\
 case $(tar --version 2>/dev/null) in
 *'GNU tar'* | *bsdtar*) printf '%s\\0' sparse=1 ;;
@@ -107,14 +107,14 @@ def setup(
     version: str,
     trusted: bool = False,
 ) -> Program:
-    """Create a queue and links to it, or only the links."""
+    """Return the request that creates a queue and links to it, or only the links."""
     action = (
         f"locate {command(queue)}"
         if only_links
         else f"setup {command(queue, wanted, scripts.digest, version, str(force))}"
     )
     text = [_installer_functions(scripts), sent_script("setup.sh")]
-    # All links are checked first, so that nothing is made if one cannot be.
+    # All links are checked first, so that nothing is created if one is not possible.
     text += [f"check_link {command(link)}" for link in links if link != queue]
     text.append(action)
     text += [f"link {command(link)}" for link in links]
@@ -123,7 +123,7 @@ def setup(
 
 
 def installation(wanted: str, scripts: Scripts, version: str) -> str:
-    """The line that answers "ask=install"."""
+    """Return the answer to "ask=install" that installs these scripts."""
     return as_line(
         f"{_installer_functions(scripts)}\n"
         f"install {command(wanted, scripts.digest, version)}\n"
@@ -131,18 +131,18 @@ def installation(wanted: str, scripts: Scripts, version: str) -> str:
 
 
 USE_WHAT_IS_THERE = ":"
-"""The line that answers "ask=install" if the installed scripts are newer."""
+"""Answer to "ask=install" that accepts the installed scripts, which are newer."""
 
 
 def renewal(
     queue: str, scripts: Scripts, version: str, *, trusted: bool = False
 ) -> Program:
-    """Replace the scripts of an existing queue by those of this tej."""
+    """Return the request that replaces the scripts of a queue by those of this tej."""
     return program(
         "setup",
         f"{_installer_functions(scripts)}\n"
         f"find_queue {command(queue)} && read_version || quit 10\n"
-        # Another client may have replaced them since the reply that asked for this.
+        # Another client may have replaced the scripts in the meantime.
         f"load_queue {command(scripts.digest)} || "
         f"install {command('auto', scripts.digest, version)}",
         trusted=trusted,
@@ -163,15 +163,15 @@ def _installer_functions(scripts: Scripts) -> str:
 
 
 def command(*words: str) -> str:
-    """The words quoted for the shell.  All quoting happens here."""
+    """Return the words quoted for the shell; all requests are quoted here."""
     return " ".join(shlex.quote(word) for word in words)
 
 
 _PIECE = 15_000
-"""Bytes of a script per word of `printf`, each encoded in at most five characters.
+"""Number of bytes of a script in one argument of `printf`.
 
-Where `printf` is an external program (mksh), Linux accepts no argument longer than
-128 KiB (MAX_ARG_STRLEN, execve(2))."""
+Each byte takes at most five characters.  If `printf` is an external program (mksh),
+Linux accepts no argument longer than 128 KiB (MAX_ARG_STRLEN, execve(2))."""
 
 _ESCAPES = {
     **{byte: f"\\0{byte:03o}" for byte in [0, *range(0x7F, 0x100), *b"'\r"]},
@@ -181,9 +181,10 @@ _ESCAPES = {
 
 
 def as_line(script: str) -> str:
-    """Encode a script as one line of ASCII that evaluates it.
+    """Encode a script as one line of ASCII that evaluates the script.
 
-    `read` takes one line, and some shells change bytes that are not ASCII.
+    The server reads one line with `read`, and some shells change bytes that are not
+    ASCII.
     """
     data = script.encode("utf-8", "surrogateescape").decode("latin-1")
     words = (

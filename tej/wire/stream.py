@@ -1,4 +1,4 @@
-"""Adapters between a transport, which pushes data, and code that reads at its pace."""
+"""Stream adapters between a transport, which pushes data, and code that pulls it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Feed(io.RawIOBase):
-    """A bounded pipe between two threads: `put` on one side, a file on the other.
+    """A bounded pipe between two threads: one calls `put`, the other reads a file.
 
-    `put` blocks while the pipe is full.  Once the reader has closed it, data that is
-    put is discarded.
+    `put` blocks while the pipe is full.  After the reader has closed the pipe, `put`
+    discards its data.
     """
 
     def __init__(self, pieces: int = 16) -> None:
@@ -27,10 +27,11 @@ class Feed(io.RawIOBase):
         self._ended = False
 
     def put(self, data: bytes) -> None:
-        """Add a piece; b"" is the end."""
+        """Add a piece; b"" marks the end."""
         while not self.closed:
             try:
-                # A reader that fails closes the pipe and reads no more: look again.
+                # A timeout, because a reader that fails closes the pipe without reading
+                # the rest: check again whether it is closed.
                 self._pieces.put(data, timeout=0.2)
             except queue.Full:
                 continue
@@ -50,12 +51,12 @@ class Feed(io.RawIOBase):
         return count
 
     def as_file(self) -> IO[bytes]:
-        """A buffered file: `read(n)` returns n bytes unless the end comes first."""
+        """Return a buffered file, whose `read(n)` returns n bytes except at the end."""
         return cast("IO[bytes]", io.BufferedReader(self, 1024 * 1024))
 
 
 class LastAnswer:
-    """An answer that is followed by the end of the program's input."""
+    """The last answer: the program's input ends after it."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
@@ -67,9 +68,9 @@ class LastAnswer:
 class Dialogue:
     """Answers the questions that a program prints while it runs.
 
-    The program's output consists of words that end with a NUL.  `answer(question,
-    words)` is called with the value of each word "ask=..." and the words before it; it
-    returns what is sent to the program's input.
+    The program's output consists of words that end with a NUL.  For each word
+    "ask=QUESTION", `answer(question, words)` is called with the question and all words
+    before it.  `answer` returns the data to send to the program's input.
     """
 
     def __init__(self, answer: Callable[[str, list[bytes]], Iterable[bytes]]) -> None:
@@ -80,7 +81,7 @@ class Dialogue:
         self.words: list[bytes] = []
 
     def take(self, data: bytes) -> None:
-        """The transport's sink."""
+        """Take output of the program; this is the transport's sink."""
         if not data:
             self._questions.put(None)
             return
@@ -94,7 +95,7 @@ class Dialogue:
                 self.words.append(word)
 
     def answers(self) -> Iterator[bytes]:
-        """The transport's standard input."""
+        """Yield the answers; this is the transport's standard input."""
         while (question := self._questions.get()) is not None:
             answer = self._answer(question, self.words)
             yield from answer
