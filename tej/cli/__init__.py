@@ -1,4 +1,4 @@
-"""The command line: options in, one call on the queue, text and an exit status out."""
+"""Command line of tej: one module per command, over the Python API."""
 
 from tej.cli.main import main
 

@@ -1,6 +1,6 @@
-"""Command class of the command line: arguments, sections of the help, the queue.
+"""Base of the commands: decorators and classes for click, with help in sections.
 
-`queue_command` makes a command of a function that takes a `RemoteQueue`.
+`queue_command` turns a function that takes a `RemoteQueue` into a command.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHARED = "Options of all commands"
 
 
 class Option(click.Option):
-    """An option that is listed under a heading of its own in the help."""
+    """An option with the heading of its section in the help."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help has its own options first and the shared ones last."""
+    """A command whose help lists its own options first, and the shared ones last."""
 
     def __init__(self, *arguments: Any, example: str = "", **settings: Any) -> None:  # noqa: ANN401
         settings.setdefault("epilog", f"\b\nExample:\n  {example}")
@@ -63,17 +63,18 @@ class Command(click.Command):
 
 
 def command(name: str, example: str) -> Callable[[Callable[..., Any]], Command]:
-    """A command without a queue."""
+    """Decorator for a command that does not use a queue."""
     return click.command(name, cls=Command, example=example)
 
 
 def queue_command(
     name: str, *arguments: str, example: str
 ) -> Callable[[Callable[..., Any]], Command]:
-    """A command on a queue: the function gets `queue`, `as_json` and `arguments`.
+    """Decorator for a command on a queue.
 
-    An argument that ends in "..." takes one or more words.  The destination comes
-    first, and may be left out if TEJ_DESTINATION names one.
+    The function gets `queue`, `as_json`, and each of `arguments`.  An argument that
+    ends in "..." takes one or more words.  The destination precedes the arguments, and
+    may be left out if TEJ_DESTINATION is set.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
@@ -182,7 +183,7 @@ def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
 def _complete_directory(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Completion of a word that is a directory or a destination."""
+    """Complete a word that is a directory or a destination."""
     from click.shell_completion import CompletionItem
 
     items = [CompletionItem(incomplete, type="dir")]
@@ -194,7 +195,7 @@ def _complete_directory(
 def split_words(
     words: tuple[str, ...], arguments: tuple[str, ...]
 ) -> tuple[str, list[Any]]:
-    """The destination, and the value of each argument."""
+    """Split the words of a command into the destination and the arguments."""
     default = os.environ.get("TEJ_DESTINATION")
     many = bool(arguments) and arguments[-1].endswith("...")
     given = len(words) > len(arguments)
@@ -222,15 +223,15 @@ def split_words(
 
 
 def looks_like_destination(word: str) -> bool:
-    """Whether a word before file names is meant as a destination."""
+    """Whether the word before file names looks like a destination."""
     return "@" in word or word.startswith("ssh://") or word == "local:"
 
 
 def ask_for_secret(prompt: str) -> str:
-    """Ask at the terminal, without echo.
+    """Ask for a secret at the terminal, without echo.
 
-    Further lines of a prompt begin with a bar: they may come from the server, and must
-    not look like a question of tej's own.
+    Each further line of a prompt begins with a bar.  Such a line may come from the
+    server, and must not look like a question of tej itself.
     """
     words = escape(prompt.rstrip(": ")).replace("\n", "\n| ")
     return str(click.prompt(words, hide_input=True, err=True))

@@ -1,4 +1,4 @@
-"""`tej connect`: log in once, for all commands that follow."""
+"""`tej connect`: log in once, and share the connection between commands."""
 
 from __future__ import annotations
 

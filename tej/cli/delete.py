@@ -1,4 +1,4 @@
-"""`tej delete`: delete ended jobs."""
+"""`tej delete`: delete jobs that have ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tej download`: fetch files of jobs."""
+"""`tej download`: download files of jobs."""
 
 from __future__ import annotations
 

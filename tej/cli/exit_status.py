@@ -1,4 +1,4 @@
-"""Exit statuses of the commands."""
+"""Exit statuses of the commands, for errors and for jobs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ OF_ERRORS: Mapping[type[errors.Error], int] = {
     errors.JobAlreadyExists: 4,
     errors.JobStillRunning: 5,
 }
-"""Exit statuses of errors; all others have 1, and wrong usage has 2 (by click)."""
+"""Exit statuses by error class.
+
+All other errors have the status 1, and wrong usage has 2 (from click)."""
 
 INTERRUPTED = 130
-"""Ctrl-C, as shells report it."""
+"""Exit status after Ctrl-C, as in a shell."""
 SIGPIPE = 141
-"""The reader of the output has closed it, as shells report it."""
+"""Exit status if the reader of the output has closed the pipe, as in a shell."""
 LIMIT_REACHED = 124
-"""Of `run` and `wait`, if the job exceeded a limit; as timeout(1) says it."""
+"""Exit status of `run` and `wait` if the job exceeded a limit, as from timeout(1)."""
 TEJ_FAILED = 125
-"""`run` and `wait` failed, as opposed to the job."""
+"""Exit status of `run` and `wait` if tej failed, in contrast to the job."""
 
 
 def exit_status(error: errors.Error) -> int:
-    """The exit status of an error."""
+    """Return the exit status for an error."""
     for kind, status in OF_ERRORS.items():
         if isinstance(error, kind):
             return status
@@ -33,9 +35,12 @@ def exit_status(error: errors.Error) -> int:
 
 
 def of_job(status: JobStatus) -> int:
-    """The exit status of a job: its exit code, or 128 plus the signal that ended it;
-    124 if it exceeded a limit; 125 if it was cut off otherwise, is lost, or was killed
-    and has no such status."""
+    """Return the exit status of `run` and `wait` for a job that has ended.
+
+    This is the job's exit code, or 128 plus the number of the signal that ended it.  It
+    is 124 if the job exceeded a limit.  It is 125 if the job was cut off for another
+    reason, is lost, has no exit code, or was killed but exited with 0.
+    """
     if status.cut_off is not None:
         return LIMIT_REACHED if status.cut_off == "limit" else TEJ_FAILED
     if status.state is JobState.LOST or status.result is None:

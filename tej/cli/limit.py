@@ -1,4 +1,4 @@
-"""`tej limit`: the number of jobs that run at once."""
+"""`tej limit`: limit the number of running jobs."""
 
 from __future__ import annotations
 

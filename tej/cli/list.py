@@ -1,4 +1,4 @@
-"""`tej list`: the jobs in a queue."""
+"""`tej list`: list the jobs in a queue."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tej.queue.logs import STREAMS, Logs, Piece
 from tej.queue.remote import RemoteQueue
 
 CHUNK = 1 << 16
-"""Bytes of output that are in memory at a time."""
+"""Number of bytes of the output to read at a time."""
 
 
 @queue_command("logs", example="tej logs -f lab --id train-1")
@@ -88,7 +88,7 @@ def print_several(readers: dict[str, Logs], as_json: bool) -> int:
 
 
 def print_output(reader: Logs) -> None:
-    """Copy the output; a single file goes to stdout, whatever it is."""
+    """Copy the output to stdout and stderr; a single file always goes to stdout."""
     if len(reader.positions) == 1:
         reader.read(lambda piece: output.write_piece(Piece("", piece.data)))
     else:
@@ -98,8 +98,8 @@ def print_output(reader: Logs) -> None:
 def print_json(job_id: str, reader: Logs, *, several: bool = False) -> None:
     """Print the output as JSON, in constant memory.
 
-    The files arrive alternately, but are values one after the other: each is kept in a
-    temporary file until all have arrived.
+    The pieces of several files arrive interleaved, but JSON needs one value after the
+    other.  Each file is therefore written to a temporary file first.
     """
     with contextlib.ExitStack() as stack:
         files: dict[str, IO[bytes]] = {
@@ -119,7 +119,7 @@ def print_json(job_id: str, reader: Logs, *, several: bool = False) -> None:
 
 
 def decoded(file: IO[bytes]) -> Iterator[str]:
-    """The text of a file in pieces; bytes that are not UTF-8 are replaced."""
+    """Yield the text of a file in pieces; invalid UTF-8 is replaced."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while data := file.read(CHUNK):
         yield decoder.decode(data)

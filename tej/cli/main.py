@@ -1,4 +1,4 @@
-"""The `tej` command: finds and runs a command, and reports errors in one place."""
+"""Main program of the command line: runs a command, and reports all errors."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "completion": "Print a script that completes commands in a shell.",
     },
 }
-"""The commands in groups, with the lines of `tej --help`.
+"""The commands in groups, with their lines in `tej --help`.
 
-Each is `command` in the module of its name in `tej.cli`.  Modules are imported when
-their command is used, so that `tej --help` and completion are fast.
+Each command is the function `command` in the module `tej.cli.NAME`.  A module is
+imported only when its command is used, so that `tej --help` and completion are fast.
 """
 
 
 class _Tej(click.Group):
-    """A group that imports its commands when they are used."""
+    """A click group that imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for group in COMMANDS.values() for name in group]
@@ -79,12 +79,12 @@ class _Tej(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # The reader of stdout has gone.  Python flushes stdout at exit, and would
-            # report the broken pipe a second time.
+            # The reader of stdout has closed the pipe.  Python flushes stdout at exit
+            # and would report the broken pipe again, so stdout becomes /dev/null.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SIGPIPE
         except errors.Error:
-            # Some of them are an OSError, too.
+            # Raised unchanged: some errors of tej are also an OSError.
             raise
         except OSError as error:
             raise errors.Error(f"Error on this machine: {error}") from error
@@ -114,14 +114,17 @@ def tej(verbose: int) -> None:
 
 
 class _EscapingFormatter(logging.Formatter):
-    """A log format for terminals: records contain text from the server."""
+    """A log formatter that escapes control characters.
+
+    Log records contain text from the server, which must not control the terminal.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         return output.escape(super().format(record))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line, and exit with its status."""
+    """Run the command line, and exit with the status of the command."""
     words = sys.argv[1:] if arguments is None else arguments
     _open_closed_streams()
     try:
@@ -134,7 +137,8 @@ def main(arguments: list[str] | None = None) -> None:
         status = INTERRUPTED
     except errors.Error as error:
         _report(words, str(error), type(error).__name__, None)
-        # These return the job's own exit status: a failure of tej has to differ.
+        # `run` and `wait` exit with the status of the job, so a failure of tej itself
+        # needs a status of its own.
         verb = next((word for word in words if not word.startswith("-")), "")
         status = TEJ_FAILED if verb in ("run", "wait") else exit_status(error)
     sys.exit(status if isinstance(status, int) else 0)
@@ -143,8 +147,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _open_closed_streams() -> None:
     """Open /dev/null in place of standard streams that the caller has closed (`>&-`).
 
-    Otherwise the first files or sockets that tej opens would get the numbers 0 to 2,
-    and output of libraries would be written into them.
+    Otherwise the first files or sockets that tej opens would get the descriptors 0 to
+    2, and output to stdout or stderr would be written to them.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -168,5 +172,6 @@ def _report(
         else:
             output.say(message, err=True)
     except OSError:
-        # stdout is on a full disk, for example; the exit status still tells.
+        # stdout cannot be written, for example because the disk is full.  The message
+        # goes to stderr, and the exit status still shows the error.
         output.say(message, err=True)

@@ -46,7 +46,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def complete_runtime(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Completion of a runtime: a name, or a folder."""
+    """Complete a runtime: a name or a folder."""
     from click.shell_completion import CompletionItem
 
     names = [name for name in BUILT_IN if name.startswith(incomplete)]
@@ -54,7 +54,7 @@ def complete_runtime(
 
 
 def job_ids(function: Function) -> Function:
-    """`--id`, which may be repeated."""
+    """Decorator that adds `--id`, which may be repeated."""
     return click.option(
         "--id",
         "ids",
@@ -66,7 +66,7 @@ def job_ids(function: Function) -> Function:
 
 
 def runtime(function: Function) -> Function:
-    """`--runtime`, for commands that may create a queue."""
+    """Decorator that adds `--runtime`, for commands that may create a queue."""
     return click.option(
         "-r",
         "--runtime",
@@ -79,7 +79,7 @@ def runtime(function: Function) -> Function:
 
 
 def grace(function: Function) -> Function:
-    """`--grace`, for commands that kill."""
+    """Decorator that adds `--grace`, for commands that kill jobs."""
     return click.option(
         "--grace",
         type=click.IntRange(0, 3600),
@@ -91,7 +91,7 @@ def grace(function: Function) -> Function:
 
 
 def script(function: Function) -> Function:
-    """`--script`, for commands that start a job."""
+    """Decorator that adds `--script`, for commands that start a job."""
     return click.option(
         "--script",
         metavar="FILE|COMMAND",
@@ -100,7 +100,10 @@ def script(function: Function) -> Function:
 
 
 def environment(function: Function) -> Function:
-    """`--env` and `--env-file`, for commands that start a job: gives `variables`."""
+    """Decorator that adds `--env` and `--env-file`, for commands that start a job.
+
+    The command gets both as `variables`.
+    """
 
     @functools.wraps(function)
     def command(
@@ -133,7 +136,7 @@ def environment(function: Function) -> Function:
 
 
 def everything(function: Function) -> Function:
-    """`--everything`, for commands that read a job's directory."""
+    """Decorator that adds `--everything`, for commands that read a job directory."""
     return click.option(
         "--everything",
         is_flag=True,
@@ -142,7 +145,7 @@ def everything(function: Function) -> Function:
 
 
 def job_labels(function: Function) -> Function:
-    """`--label`, for commands that start a job."""
+    """Decorator that adds `--label NAME=VALUE`, for commands that start a job."""
     return click.option(
         "--label",
         "labels",
@@ -219,7 +222,10 @@ _RESOURCES = (
 
 
 def resources(function: Function) -> Function:
-    """Options of the scheduler; gives the command `resources` and `login`."""
+    """Decorator that adds the scheduler's options.
+
+    The command gets them as `resources` and `login`.
+    """
     names = [
         option.partition("/")[0].removeprefix("--").replace("-", "_")
         for option, _, _ in _RESOURCES
@@ -247,7 +253,7 @@ def resources(function: Function) -> Function:
 
 
 def label_filter(function: Function) -> Function:
-    """`--label`, for commands that select jobs."""
+    """Decorator that adds `--label` as a filter, for commands that select jobs."""
     return click.option(
         "--label",
         "labels",
@@ -258,7 +264,7 @@ def label_filter(function: Function) -> Function:
 
 
 def state_filter(function: Function) -> Function:
-    """`--state`, for commands that select jobs."""
+    """Decorator that adds `--state` as a filter, for commands that select jobs."""
     return click.option(
         "--state",
         "states",

@@ -1,8 +1,9 @@
 """Output of the commands: text for people, lines for pipes, JSON for programs.
 
-stdout gets what a script would capture, or with `--json` one document, for errors, too.
-Everything else goes to stderr.  Text from the server is escaped: a terminal must not
-obey what it contains.  Only the output of jobs is printed as it is.
+The result of a command goes to stdout, and all other messages go to stderr.  With
+`--json`, stdout gets one JSON document, also for an error.  Text from the server is
+escaped, because control characters in it could manipulate the terminal.  Only the
+output of jobs is printed unchanged.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
     from tej.queue.logs import Piece
 
 PATIENCE = 1.0
-"""Seconds before a progress bar appears."""
+"""Seconds until a progress bar appears."""
 
 
 def escape(text: str, keep: str = "\n\t") -> str:
-    """The text with control characters, and what else cannot be shown, as \\x1b."""
+    """Escape control and other unprintable characters, such as ESC as \\x1b.
+
+    The characters in `keep` are not escaped.
+    """
     if text.isprintable():
         return text
     return "".join(
@@ -44,17 +48,17 @@ def escape(text: str, keep: str = "\n\t") -> str:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print text of any number of lines, escaped."""
+    """Print text of one or more lines, escaped."""
     click.echo(escape(text), err=err)
 
 
 def say_line(text: str, *, err: bool = False) -> None:
-    """Print one line; a newline in the text is escaped, too."""
+    """Print one line, escaped; a newline in the text is also escaped."""
     click.echo(escape(text, keep=""), err=err)
 
 
 def write_piece(piece: Piece) -> None:
-    """Copy job output as it is: the job's stderr to stderr, all else to stdout."""
+    """Print job output unchanged: the job's stderr to stderr, other files to stdout."""
     is_stderr = piece.name == "_stderr"
     stream: BinaryIO = sys.stderr.buffer if is_stderr else sys.stdout.buffer
     stream.write(piece.data)
@@ -62,27 +66,30 @@ def write_piece(piece: Piece) -> None:
 
 
 def size_of(directory: str, *, everything: bool = False) -> int | None:
-    """Bytes in a job directory, for a progress bar; None if it cannot be read."""
+    """Return the size of a job directory in bytes, for a progress bar.
+
+    None if the directory cannot be read.
+    """
     try:
         entries = scan(Path(directory), everything=everything)
         return sum(entry.stat.st_size for entry in entries)
     except (Error, OSError):
-        # The submission reports what is wrong.
+        # No error here: the submission will report the problem.
         return None
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print one document to stdout, in ASCII."""
+    """Print one JSON document to stdout, in ASCII."""
     click.echo(json.dumps(document, indent=2))
 
 
 def error_as_dict(kind: str, message: str) -> dict[str, str]:
-    """An error in JSON; `kind` is the name of the Python class."""
+    """Return an error for JSON; `kind` is the name of the Python class."""
     return {"kind": kind, "message": message}
 
 
 def error_of(error: Error) -> dict[str, str]:
-    """A tej.Error in JSON."""
+    """Return a tej.Error for JSON."""
     return error_as_dict(type(error).__name__, str(error))
 
 
@@ -92,7 +99,7 @@ def as_document(
     error: Error | None,
     more: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """A job in JSON, with its own error or null."""
+    """Return a job for JSON, with its own error or null."""
     document: dict[str, Any] = {"id": job_id} if job is None else job.as_dict()
     document.update(more or {})
     document["error"] = error and error_of(error)
@@ -100,7 +107,7 @@ def as_document(
 
 
 class JobReport:
-    """Lines or JSON documents of several jobs, and the highest exit status."""
+    """Report on several jobs as lines or JSON; keeps the highest exit status."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -115,7 +122,7 @@ class JobReport:
         error: Error | None = None,
         more: Mapping[str, object] | None = None,
     ) -> None:
-        """Report one job: `words`, or the error."""
+        """Report one job, with `words` or with its error."""
         self._documents.append(as_document(job_id, job, error, more))
         if error is not None:
             self._worst = max(self._worst, exit_status(error))
@@ -127,21 +134,21 @@ class JobReport:
             say(str(error), err=True)
 
     def finish(self) -> int:
-        """Print the JSON if wanted; returns the exit status."""
+        """Print the JSON document, if requested; returns the exit status."""
         if self._as_json:
             print_json({"jobs": self._documents})
         return self._worst
 
 
 def prefix(ids: tuple[str, ...], job_id: str) -> str:
-    """The job's id in front of a line, if there are several jobs."""
+    """Return the job's id as the prefix of a line; "" if there is only one job."""
     return f"{job_id}: " if len(ids) > 1 else ""
 
 
 def print_list(
     jobs: Iterable[JobStatus], sizes: Mapping[str, int] | None = None
 ) -> None:
-    """Print jobs: a table at a terminal, else a line with id, state and size each."""
+    """Print jobs as a table at a terminal, else as lines with id, state and size."""
     if sys.stdout.isatty():
         _print_table(list(jobs), sizes)
         return
@@ -164,7 +171,7 @@ def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None
     for job in jobs:
         started = "" if job.started is None else f"{job.started.astimezone():%F %H:%M}"
         table.add_row(
-            # Text: rich would interpret markup like [red] in a string.
+            # A Text, because rich interprets markup such as [red] in a string.
             Text(escape(job.job_id, keep="")),
             str(job.state),
             job.result or "",
@@ -175,17 +182,17 @@ def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None
             *([] if sizes is None else [decimal(sizes.get(job.job_id, 0))]),
         )
     console = Console()
-    # An id that is cut short cannot be used: a line that is too long is better.
+    # The table may be wider than the terminal: a truncated id would be useless.
     wide = console.options.update(max_width=10_000)
     console.width = max(console.width, console.measure(table, options=wide).minimum)
     console.print(table if jobs else "No jobs")
 
 
 class TransferBar:
-    """Progress bar of a transfer, on stderr if that is a terminal.
+    """Progress bar of a transfer, shown on stderr if that is a terminal.
 
-    The instance is called with the number of bytes of each piece.  The bar appears when
-    the transfer takes longer than PATIENCE.
+    Call the instance with the number of bytes of each piece.  The bar appears when the
+    transfer takes longer than PATIENCE seconds.
     """
 
     def __init__(self, label: str, total: int | None = None) -> None:

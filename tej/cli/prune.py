@@ -17,7 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def prune_options(function: Function) -> Function:
-    """The filters of `prune` and `cleanup`, and `--dry-run`."""
+    """Decorator that adds the filters of `prune` and `cleanup`, and `--dry-run`."""
     for decorate in (
         click.option("--dry-run", is_flag=True, help="Print what would be deleted."),
         label_filter,
@@ -73,7 +73,7 @@ def prune(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Delete the jobs, and print them."""
+    """Delete the jobs, and print their ids."""
     jobs = queue.prune(
         older_than=older_than,
         keep_last=keep_last or 0,

@@ -1,4 +1,4 @@
-"""`tej run`: a job from upload to results, with its output on the terminal."""
+"""`tej run`: run a job, print its output, and download its results."""
 
 from __future__ import annotations
 
@@ -137,13 +137,13 @@ def command(
 
 
 def print_delay(status: JobStatus | None) -> None:
-    """Print why there is no output yet."""
+    """Print why there is no output yet, if the job has not started."""
     if status is not None and status.state in (JobState.CREATED, JobState.QUEUED):
         output.say_line(status.describe(), err=True)
 
 
 def follow(job: Job, *, show: bool) -> JobStatus:
-    """Print both output streams until the job has ended; its final status."""
+    """Print both output streams until the job has ended; returns its final status."""
     logs = job.queue.read_logs(job.id, STREAMS if show else (), follow=True)
     logs.read(output.write_piece)
     if logs.status is not None and logs.status.state.final:
@@ -152,7 +152,7 @@ def follow(job: Job, *, show: bool) -> JobStatus:
 
 
 def warn_of_own_results(written: list[str], directory: Path) -> None:
-    """Warn of fetched files that change the signature of the job's directory."""
+    """Warn if downloaded results change the signature of the job's directory."""
     results = {Path(name).resolve() for name in written}
     if not any(one.is_relative_to(directory) for one in results):
         return
@@ -165,7 +165,10 @@ def warn_of_own_results(written: list[str], directory: Path) -> None:
 
 
 def interrupted_while_sent(job: Job, kill: bool, grace: int) -> int:
-    """Ctrl-C during the submission, when it is unknown whether there is a job."""
+    """Handle Ctrl-C during the submission, when the job may or may not exist.
+
+    Returns the exit status.
+    """
     try:
         status = look_for(job)
     except errors.ConnectionFailed as error:
@@ -181,7 +184,10 @@ def interrupted_while_sent(job: Job, kill: bool, grace: int) -> int:
 
 
 def look_for(job: Job) -> JobStatus | None:
-    """The job's status, or None; waits for a submission that still takes effect."""
+    """Return the job's status; None if there is no such job.
+
+    Several attempts are made, because the interrupted submission may still complete.
+    """
     for _ in range(LOOKS):
         try:
             found = job.queue.statuses([job.id])[job.id]
@@ -194,7 +200,10 @@ def look_for(job: Job) -> JobStatus | None:
 
 
 def interrupted(job: Job, kill: bool, grace: int) -> int:
-    """Ctrl-C: kill the job, or print the commands that come back to it."""
+    """Handle Ctrl-C: kill the job, or print the commands to continue with it.
+
+    Returns the exit status.
+    """
     if kill:
         output.say(f"\nKilling job '{job.id}' ...", err=True)
         output.say_line(job.kill(grace=grace).describe(), err=True)
@@ -212,7 +221,7 @@ def interrupted(job: Job, kill: bool, grace: int) -> int:
 
 
 def queue_option(job: Job) -> list[str]:
-    """The --queue option that other commands need for this job, if any."""
+    """Return the --queue option that other commands need for this job, if any."""
     path = str(job.queue.queue)
     usual = path == DEFAULT_TEJ_DIR and "TEJ_QUEUE" not in os.environ
     return [] if usual else ["--queue", path]
@@ -221,7 +230,10 @@ def queue_option(job: Job) -> list[str]:
 def fetch(
     job: Job, patterns: tuple[str, ...], target: str
 ) -> tuple[list[str], errors.DownloadFailed | None]:
-    """The results, and the first error; a missing file does not affect the others."""
+    """Download the results; returns the written paths, and the first error or None.
+
+    A missing file does not affect the others.
+    """
 
     def get(*names: str) -> list[str]:
         with output.TransferBar(f"Downloading {', '.join(names)}") as bar:

@@ -1,4 +1,4 @@
-"""`tej signature`: the id that a directory has as a job."""
+"""`tej signature`: print the job id made from the signature of a directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tej status`: the status of jobs."""
+"""`tej status`: print the status of jobs."""
 
 from __future__ import annotations
 
@@ -57,9 +57,10 @@ def command(
 
 
 def print_old_words(found: Mapping[str, JobStatus | None]) -> None:
-    """Print what tej 0.6 printed, for scripts that compare it.
+    """Print the words of tej 0.6, for scripts that compare them.
 
-    tej 0.6 knew two states: a job that waits is "running", and a lost one has ended.
+    tej 0.6 had only two states.  A pending job is printed as "running", and a lost job
+    as finished.
     """
     for job in found.values():
         if job is None:

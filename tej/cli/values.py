@@ -14,7 +14,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def parse_pairs(words: Iterable[str], what: str) -> dict[str, str]:
-    """NAME=VALUE words as a dictionary."""
+    """Parse NAME=VALUE words; returns a dictionary."""
     pairs = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -26,7 +26,7 @@ def parse_pairs(words: Iterable[str], what: str) -> dict[str, str]:
 
 
 def read_variables(file: IO[str]) -> list[str]:
-    """NAME=VALUE words from a JSON object."""
+    """Read a JSON object; returns NAME=VALUE words."""
     try:
         values = json.load(file)
     except ValueError as error:
@@ -46,7 +46,7 @@ def read_variables(file: IO[str]) -> list[str]:
 
 
 def seconds(text: str) -> float:
-    """A number of seconds: 90, 0.5."""
+    """Parse a number of seconds, such as 90 or 0.5."""
     try:
         number = float(text)
     except ValueError:
@@ -57,10 +57,10 @@ def seconds(text: str) -> float:
 
 
 def duration(text: str) -> timedelta:
-    """A duration: 30d, 12h, 90m, 45s, 2w."""
+    """Parse a duration, such as 30d, 12h, 90m, 45s or 2w."""
     unit = _UNITS.get(text[-1:])
     try:
-        # A negative age would match every job.
+        # Negative durations are refused: as an age they would match every job.
         if unit is not None and float(text[:-1]) >= 0:
             return timedelta(**{unit: float(text[:-1])})
     except (ValueError, OverflowError):
@@ -69,7 +69,10 @@ def duration(text: str) -> timedelta:
 
 
 def moment(text: str) -> datetime:
-    """A time ago, like 3d, or an ISO 8601 date or time (local unless it has a zone)."""
+    """Parse a point in time: an age such as 3d, or an ISO 8601 date or time.
+
+    A time without a zone is local.
+    """
     try:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:

@@ -26,7 +26,8 @@ def command(
     The exit status is that of the job (of several: the first that is not 0), or 125 if
     tej itself failed or the timeout was reached.
     """
-    # Waiting survives lost connections: a wrong name or id has to be found before.
+    # Checked before the wait, which retries after connection failures: a wrong id or
+    # host name is thus reported at once.
     for one, found in queue.statuses(ids).items():
         if found is None:
             raise queue.connection.job_not_found(one)
