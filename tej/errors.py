@@ -188,13 +188,13 @@ class AuthenticationFailed(ConnectionFailed):
 
 
 class HostKeyRejected(ConnectionFailed):
-    """The server's host key is unknown, or not the one that it had before."""
+    """The server's host key is unknown, revoked, or has changed."""
 
     default = "The server's host key is not trusted"
 
 
 class RemoteCommandFailure(Error):
-    """A command failed on the server: the disk is full, a program is missing, ...
+    """A command failed on the server, for example because the disk is full.
 
     `command` is the verb and `ret` the exit status, as in tej 0.6.
     """

@@ -32,8 +32,8 @@ def command(
 ) -> int:
     """Delete old jobs with a filter, like `tej prune`.
 
-    Without a filter, remove the queue, like `tej destroy`: this asks at a terminal, and
-    needs --yes in a script.
+    Without a filter, remove the queue like `tej destroy`, which asks for confirmation
+    at a terminal and needs --yes in a script.
     """
     if older_than is None and keep_last is None and not (states or labels):
         return destroy(queue, yes, dry_run, kill, grace, as_json)

@@ -31,9 +31,9 @@ def command(
 ) -> None:
     """Log in to a server once, for all commands that follow.
 
-    `ssh` asks for passwords and codes at the terminal.  Every tej of this user then
-    uses the same connection, until it was unused for the time given, or until
-    `tej disconnect`.
+    `ssh` asks for passwords and codes at the terminal.  All tej commands of this user
+    then share the connection, until it has been unused for the given time or
+    `tej disconnect` closes it.
     """
     from tej.transport import check_persist
     from tej.transport.openssh import log_in

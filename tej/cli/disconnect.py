@@ -16,7 +16,7 @@ from tej.destination import Destination
 def command(words: tuple[str, ...], as_json: bool) -> None:
     """Close the connection to a server that `tej connect` or another command opened.
 
-    Commands that use it at this moment connect again.  Jobs are not affected.
+    Commands that are using the connection connect again.  Jobs are not affected.
     """
     from tej.transport.openssh import log_out, user_master
 

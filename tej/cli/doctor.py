@@ -13,8 +13,8 @@ MARKS = {"ok": "ok     ", "warning": "note   ", "trouble": "TROUBLE"}
 def command(queue: RemoteQueue, as_json: bool) -> int:
     """Check the connection and the server, step by step; nothing is changed.
 
-    The exit status is 1 if a step finds trouble.  The output contains no secrets: paste
-    it into bug reports.
+    The exit status is 1 if a step fails.  The output contains no secrets and can be
+    pasted into bug reports.
     """
     from tej.destination import Destination
     from tej.doctor import State, examine

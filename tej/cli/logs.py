@@ -45,8 +45,8 @@ def command(
 ) -> int:
     """Print the output of jobs, running or not.
 
-    A job's stdout goes to stdout and its stderr to stderr, as they are.  Several jobs
-    are printed one after the other, each after a line with its id on stderr.
+    A job's stdout is copied to stdout and its stderr to stderr, unchanged.  Several
+    jobs are printed one after the other, each after a line with its id on stderr.
     """
     streams = [name] if name else [wanted] if wanted else list(STREAMS)
     each = list(dict.fromkeys(ids))

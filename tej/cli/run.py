@@ -89,9 +89,9 @@ def command(
 ) -> int:
     """Run a directory as a job, print its output, fetch its results.
 
-    Equal work is the same job: a running job is followed from the beginning, and the
-    results of a finished one are fetched, from any machine.  The exit status is that of
-    the job, or 125 if tej itself failed.
+    If a job for the same work exists, it is not started again: a running job is
+    followed from the beginning, and the results of a finished job are fetched, from any
+    machine.  The exit status is that of the job, or 125 if tej itself failed.
     """
     environment = parse_pairs(variables, "variable")
     bar = output.TransferBar(

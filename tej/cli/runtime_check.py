@@ -30,8 +30,8 @@ def command(
 ) -> int:
     """Test a runtime, a name or a folder, with short jobs on a server.
 
-    Creates a queue of its own there, and removes it.  The exit status is 1 if a test
-    fails.
+    The tests use a new queue, which is removed afterwards.  The exit status is 1 if a
+    test fails.
     """
     try:
         queue = RemoteQueue(

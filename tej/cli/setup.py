@@ -46,9 +46,9 @@ def command(
     max_running: int | None,
     as_json: bool,
 ) -> None:
-    """Create a queue on a server (optional: the first submission does).
+    """Create a queue on a server (optional: the first submission also creates it).
 
-    Use it for a queue on another disk, with another runtime, or behind a link.
+    Use this for a queue on another disk, with another runtime, or behind a link.
     """
     wanted = [*links, *([DEFAULT_TEJ_DIR] if make_default_link else [])]
     path = queue.setup(wanted, force, only_links, max_running=max_running)

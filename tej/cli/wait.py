@@ -23,8 +23,8 @@ def command(
 ) -> int:
     """Wait until jobs have ended.
 
-    The exit status is that of the job (of several: the first that is not 0), or 125 if
-    tej itself failed or the timeout was reached.
+    The exit status is that of the job; for several jobs, the first that is not 0.  It
+    is 125 if tej itself failed or the timeout was reached.
     """
     # Checked before the wait, which retries after connection failures: a wrong id or
     # host name is thus reported at once.

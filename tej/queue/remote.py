@@ -91,10 +91,10 @@ class RemoteQueue:
         `ask(prompt)` returns a password, a passphrase or a code; without `ask`, a login
         that needs one fails.  `timeout` is the time limit in seconds for connecting
         (default: ConnectTimeout of the ssh configuration, or 30).  `io_timeout` is the
-        time in seconds that a request may go on without any data.  `key` is the text of
-        a private key, which is offered instead of all others.  `known_hosts` holds
-        lines in the format of the known_hosts file.  `silence` is the deprecated name
-        of `io_timeout`.
+        time limit in seconds for a request that neither sends nor receives data.  `key`
+        is the text of a private key, which is offered instead of all others.
+        `known_hosts` holds lines in the format of the known_hosts file.  `silence` is
+        the deprecated name of `io_timeout`.
 
         `transport` is "openssh", "paramiko", or a `Transport` of your own.  By default
         the system's `ssh` is used if it is installed, unless a password, `key`,
@@ -166,7 +166,10 @@ class RemoteQueue:
 
     @property
     def destination(self) -> dict[str, Any]:
-        """The parts of the destination, named as in tej 0.6, without a password."""
+        """The parts of the destination as in tej 0.6, without a password.
+
+        The keys are "hostname", "username" and, if it is known, "port".
+        """
         parts: dict[str, Any] = {
             "hostname": self._destination.host,
             "username": self._destination.user or getpass.getuser(),

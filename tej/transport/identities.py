@@ -19,7 +19,7 @@ MAGIC = b"openssh-key-v1\0"
 
 @dataclass(frozen=True)
 class Identity:
-    """A key file."""
+    """A key file of SSH, private or public."""
 
     path: Path
     blob: bytes | None

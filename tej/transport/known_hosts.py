@@ -42,7 +42,7 @@ class Entry:
 
     key: Key
     marker: str
-    """"" or "revoked" or "cert-authority"."""
+    """Marker of the line: "revoked", "cert-authority", or "" without one."""
     path: Path
     line: int
     elsewhere: bool = False

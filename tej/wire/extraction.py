@@ -174,7 +174,7 @@ class Unpacker:
     def _check_inside(self, target: Path, directory: Path) -> None:
         try:
             inside = directory.resolve().is_relative_to(self.root.resolve())
-        except RuntimeError:  # a circle of links, before Python 3.13
+        except RuntimeError:  # circular links, before Python 3.13
             inside = False
         if not inside or target.name == "..":
             raise DownloadFailed(
