@@ -63,10 +63,11 @@ class Run:
     directory: str | PathLike[str] = "."
     """Local directory for the results, which are written to `directory/<job id>`."""
     retry: Retry = False
-    """Whether to restart a job that is found to have failed, been killed or lost.
+    """Whether to restart a job that failed, was killed or is lost.
 
-    A function decides this for a status.  It is also called whenever the job fails
-    during the wait."""
+    True restarts a job that is in such a state when it is found at submission.  A
+    function is called with the status and decides; it is also called each time the job
+    fails during the wait."""
     fetch_failed: bool = False
     """Whether to fetch the results of a job that did not succeed, too."""
     key: Any = None

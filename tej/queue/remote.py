@@ -106,7 +106,11 @@ class RemoteQueue:
         scripts would run as you.  `trust_queue` accepts such a queue, for example one
         that a group shares.
 
-        Raises InvalidDestination for `destination`, and ValueError for other arguments.
+        `accept_new_host_key` adds an unknown host key to known_hosts instead of
+        refusing it.  `retries` is the retry policy for lost connections.
+
+        Raises InvalidDestination for an invalid `destination`, and ValueError for
+        another invalid argument.
         """
         if isinstance(destination, str):
             self._destination = Destination.parse(destination)
