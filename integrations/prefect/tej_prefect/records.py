@@ -53,6 +53,7 @@ class JobRecord:
             error=error,
             exit_code=status.exit_code,
             signal=status.signal,
+            cut_off=status.cut_off,
             duration=status.duration,
             host=status.host,
             place=self.destination.place,
@@ -77,6 +78,8 @@ class JobResult(BaseModel):
     """The reason of the failure; None after success."""
     exit_code: int | None = None
     signal: int | None = None
+    cut_off: str | None = None
+    """The limit or event that cut the job off, as `JobStatus.cut_off`."""
     duration: float | None = None
     """Run time in seconds."""
     host: str | None = None
@@ -92,9 +95,9 @@ class JobResult(BaseModel):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job ended with exit code 0 and its results were downloaded."""
+        """Whether the job ended by itself with exit code 0 and was downloaded."""
         finished = self.state is tej.JobState.FINISHED and self.exit_code == 0
-        return finished and self.error is None
+        return finished and self.cut_off is None and self.error is None
 
     def path(self, name: str) -> Path:
         """A downloaded file or directory, by its path in the job.

@@ -156,7 +156,7 @@ name_job() {
     name=${r_name:-${r_default_name:-$nickname}}
     # Without a log path, and always in Grid Engine, a lost submission is found by its
     # name.
-    [ -n "$r_name" ] || [ "$log" != /dev/null ] && [ "$runtime" != sge ] || name=$nickname
+    [ -n "$r_name" ] || { [ "$log" != /dev/null ] && [ "$runtime" != sge ]; } || name=$nickname
     [ "${dialect-}" = openpbs ] || case $name in [0-9]*) name=j$name ;; esac
     [ "${dialect-}" != torque ] || name=$(printf '%.15s' "$name")
     prepend -N "$name"
