@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tej.queue.connection import DEFAULT_TEJ_DIR
     from tej.queue.download import Downloaded
     from tej.queue.logs import Logs, Piece
-    from tej.queue.management import Killed
+    from tej.queue.management import DiskUsage, Killed
     from tej.queue.remote import Job, RemoteQueue
     from tej.queue.retry import Retries
     from tej.queue.server_log import ServerLogger
@@ -61,6 +61,7 @@ __all__ = [
     "AuthenticationFailed",
     "Batch",
     "ConnectionFailed",
+    "DiskUsage",
     "DownloadFailed",
     "Downloaded",
     "Error",
@@ -116,7 +117,7 @@ _HOMES = {
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},
     "tej.queue.download": {"Downloaded"},
     "tej.queue.logs": {"Logs", "Piece"},
-    "tej.queue.management": {"Killed"},
+    "tej.queue.management": {"DiskUsage", "Killed"},
     "tej.queue.remote": {"Job", "RemoteQueue"},
     "tej.queue.retry": {"Retries"},
     "tej.queue.server_log": {"ServerLogger"},

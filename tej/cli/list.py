@@ -30,7 +30,9 @@ from tej.queue.remote import RemoteQueue
     show_default=True,
     help=f"Sort by {', '.join(ORDERS)}.",
 )
-@click.option("--sizes", is_flag=True, help="Print the disk space of each job, too.")
+@click.option(
+    "--sizes", is_flag=True, help="Print the disk space of each job, and totals."
+)
 def command(
     queue: RemoteQueue,
     states: tuple[str, ...],
@@ -43,7 +45,8 @@ def command(
     """List the jobs in the queue: a table at a terminal, else one line per job."""
     wanted = parse_pairs(labels, "label")
     jobs = queue.jobs(states=states, labels=wanted, since=since, sort=sort)
-    room = queue.sizes() if sizes else None
+    usage = queue.disk_usage() if sizes else None
+    room = None if usage is None else usage.jobs
     if as_json:
         documents = [
             output.as_document(
@@ -54,6 +57,15 @@ def command(
             )
             for job in jobs
         ]
-        output.print_json({"jobs": documents})
+        document: dict[str, object] = {"jobs": documents}
+        if usage is not None:
+            document["disk_usage"] = {
+                "total": usage.total,
+                "store": usage.store,
+                "attempts": usage.attempts,
+            }
+        output.print_json(document)
     else:
         output.print_list(jobs, room)
+        if usage is not None:
+            output.print_totals(usage)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from tej.queue.logs import Piece
+    from tej.queue.management import DiskUsage
 
 PATIENCE = 1.0
 """Seconds until a progress bar appears."""
@@ -186,6 +187,17 @@ def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None
     wide = console.options.update(max_width=10_000)
     console.width = max(console.width, console.measure(table, options=wide).minimum)
     console.print(table if jobs else "No jobs")
+
+
+def print_totals(usage: DiskUsage) -> None:
+    """Print the disk usage of a queue to stderr, beside the list of its jobs."""
+    from rich.filesize import decimal
+
+    say(
+        f"Total {decimal(usage.total)}, of which the content store "
+        f"{decimal(usage.store)} and archived attempts {decimal(usage.attempts)}",
+        err=True,
+    )
 
 
 class TransferBar:

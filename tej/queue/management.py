@@ -62,12 +62,33 @@ def get_attempts(connection: QueueConnection, job_id: str) -> list[JobStatus]:
     return sorted(found, key=lambda status: status.attempt)
 
 
-def get_sizes(connection: QueueConnection) -> dict[str, int]:
-    """Return the disk space of each job in bytes; see `RemoteQueue.sizes`."""
-    return {
-        record["id"]: (parse_integer(record["size"]) or 0) * 1024
-        for record in connection.ask("sizes").jobs
-    }
+@dataclass(frozen=True)
+class DiskUsage:
+    """Disk space that a queue uses on the server, in bytes, as `du` reports it."""
+
+    total: int
+    """The whole queue, tej's own scripts included."""
+    store: int
+    """The content store: files kept so that later uploads can reuse them."""
+    attempts: int
+    """Archived attempts of all jobs."""
+    jobs: dict[str, int]
+    """Each job's directory, by job id."""
+
+
+def get_disk_usage(connection: QueueConnection) -> DiskUsage:
+    """Return the disk usage of the queue; see `RemoteQueue.disk_usage`."""
+
+    def in_bytes(record: Mapping[str, str], key: str) -> int:
+        return (parse_integer(record.get(key)) or 0) * 1024
+
+    answer = connection.ask("sizes")
+    return DiskUsage(
+        total=in_bytes(answer.head, "total"),
+        store=in_bytes(answer.head, "store"),
+        attempts=in_bytes(answer.head, "attempts"),
+        jobs={record["id"]: in_bytes(record, "size") for record in answer.jobs},
+    )
 
 
 def kill(connection: QueueConnection, job_id: str, grace: int) -> JobStatus:

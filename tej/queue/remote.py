@@ -29,7 +29,7 @@ from tej.queue.connection import (
 )
 from tej.queue.download import Downloaded
 from tej.queue.logs import Logs
-from tej.queue.management import Killed
+from tej.queue.management import DiskUsage, Killed
 from tej.queue.retry import Retries
 from tej.queue.server_log import ServerLogger
 from tej.queue.submission import Outcome
@@ -425,7 +425,11 @@ class RemoteQueue:
 
     def sizes(self) -> dict[str, int]:
         """Return the disk space of each job in bytes, as `du` on the server reports."""
-        return management.get_sizes(self.connection)
+        return self.disk_usage().jobs
+
+    def disk_usage(self) -> DiskUsage:
+        """Return the disk space of the queue, its content store and its jobs."""
+        return management.get_disk_usage(self.connection)
 
     def list(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield all jobs as in tej 0.6: pairs of an id and a dictionary.

@@ -124,8 +124,13 @@ def test_sizes_are_told_in_bytes(
     assert (
         done.stdout == f"bad finished {sizes['bad']}\ngood finished {sizes['good']}\n"
     )
-    documents = command("list", "--sizes", "--json", **own).json["jobs"]
-    assert {one["id"]: one["size"] for one in documents} == local_queue.sizes()
+    document = command("list", "--sizes", "--json", **own).json
+    sizes_in_json = {one["id"]: one["size"] for one in document["jobs"]}
+    assert sizes_in_json == local_queue.sizes()
+    usage = local_queue.disk_usage()
+    assert document["disk_usage"]["total"] == usage.total >= sum(sizes.values())
+    assert document["disk_usage"]["store"] == usage.store
+    assert "Total " in done.stderr
 
 
 @pytest.mark.parametrize(
