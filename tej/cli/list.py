@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import click
@@ -9,7 +11,9 @@ import click
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.options import label_filter, moment, parse_pairs, state_filter
+from tej.job.status import JobStatus, format_duration
 from tej.queue.filters import ORDERS
+from tej.queue.management import DiskUsage
 from tej.queue.remote import RemoteQueue
 
 
@@ -66,6 +70,60 @@ def command(
             }
         output.print_json(document)
     else:
-        output.print_list(jobs, room)
+        print_list(jobs, room)
         if usage is not None:
-            output.print_totals(usage)
+            print_totals(usage)
+
+
+def print_list(
+    jobs: Iterable[JobStatus], sizes: Mapping[str, int] | None = None
+) -> None:
+    """Print jobs as a table at a terminal, else as lines with id, state and size."""
+    if sys.stdout.isatty():
+        _print_table(list(jobs), sizes)
+        return
+    for job in jobs:
+        size = "" if sizes is None else f" {sizes.get(job.job_id, 0)}"
+        output.say_line(f"{job.job_id} {job.state}{size}")
+
+
+def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None:
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("job", "state", "exit", "started", "duration", "where", "name"):
+        table.add_column(title, no_wrap=title in ("job", "state", "exit", "duration"))
+    if sizes is not None:
+        table.add_column("size", no_wrap=True, justify="right")
+    for job in jobs:
+        started = "" if job.started is None else f"{job.started.astimezone():%F %H:%M}"
+        table.add_row(
+            # A Text, because rich interprets markup such as [red] in a string.
+            Text(output.escape(job.job_id, keep="")),
+            str(job.state),
+            job.result or "",
+            started,
+            "" if job.duration is None else format_duration(job.duration),
+            Text(output.escape(job.host or "", keep="")),
+            Text(output.escape(job.name, keep="")),
+            *([] if sizes is None else [decimal(sizes.get(job.job_id, 0))]),
+        )
+    console = Console()
+    # The table may be wider than the terminal: a truncated id would be useless.
+    wide = console.options.update(max_width=10_000)
+    console.width = max(console.width, console.measure(table, options=wide).minimum)
+    console.print(table if jobs else "No jobs")
+
+
+def print_totals(usage: DiskUsage) -> None:
+    """Print the disk usage of a queue to stderr, beside the list of its jobs."""
+    from rich.filesize import decimal
+
+    output.say(
+        f"Total {decimal(usage.total)}, of which the content store "
+        f"{decimal(usage.store)} and archived attempts {decimal(usage.attempts)}",
+        err=True,
+    )

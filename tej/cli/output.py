@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,13 +21,12 @@ import click
 from tej.cli.exit_status import exit_status
 from tej.errors import Error
 from tej.job.directory import scan
-from tej.job.status import JobStatus, format_duration
+from tej.job.status import JobStatus
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from tej.queue.logs import Piece
-    from tej.queue.management import DiskUsage
 
 PATIENCE = 1.0
 """Seconds until a progress bar appears."""
@@ -144,60 +143,6 @@ class JobReport:
 def prefix(ids: tuple[str, ...], job_id: str) -> str:
     """Return the job's id as the prefix of a line; "" if there is only one job."""
     return f"{job_id}: " if len(ids) > 1 else ""
-
-
-def print_list(
-    jobs: Iterable[JobStatus], sizes: Mapping[str, int] | None = None
-) -> None:
-    """Print jobs as a table at a terminal, else as lines with id, state and size."""
-    if sys.stdout.isatty():
-        _print_table(list(jobs), sizes)
-        return
-    for job in jobs:
-        size = "" if sizes is None else f" {sizes.get(job.job_id, 0)}"
-        say_line(f"{job.job_id} {job.state}{size}")
-
-
-def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None:
-    from rich.console import Console
-    from rich.filesize import decimal
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("job", "state", "exit", "started", "duration", "where", "name"):
-        table.add_column(title, no_wrap=title in ("job", "state", "exit", "duration"))
-    if sizes is not None:
-        table.add_column("size", no_wrap=True, justify="right")
-    for job in jobs:
-        started = "" if job.started is None else f"{job.started.astimezone():%F %H:%M}"
-        table.add_row(
-            # A Text, because rich interprets markup such as [red] in a string.
-            Text(escape(job.job_id, keep="")),
-            str(job.state),
-            job.result or "",
-            started,
-            "" if job.duration is None else format_duration(job.duration),
-            Text(escape(job.host or "", keep="")),
-            Text(escape(job.name, keep="")),
-            *([] if sizes is None else [decimal(sizes.get(job.job_id, 0))]),
-        )
-    console = Console()
-    # The table may be wider than the terminal: a truncated id would be useless.
-    wide = console.options.update(max_width=10_000)
-    console.width = max(console.width, console.measure(table, options=wide).minimum)
-    console.print(table if jobs else "No jobs")
-
-
-def print_totals(usage: DiskUsage) -> None:
-    """Print the disk usage of a queue to stderr, beside the list of its jobs."""
-    from rich.filesize import decimal
-
-    say(
-        f"Total {decimal(usage.total)}, of which the content store "
-        f"{decimal(usage.store)} and archived attempts {decimal(usage.attempts)}",
-        err=True,
-    )
 
 
 class TransferBar:
