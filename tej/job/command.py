@@ -14,8 +14,8 @@ from tej.job.directory import DEFAULT_SCRIPT, Entry, check_directory, unreadable
 from tej.job.ignore import IGNORE_FILE
 from tej.job.names import from_local, shorten_path
 
-# A first word with one of these characters is changed by the shell, so it cannot be
-# compared with the files of the job.
+# The shell changes a first word that has one of these characters, so tej cannot compare
+# the word with the file names of the job.
 _SHELL_CHARACTERS = frozenset(" \t\n;&|<>()$`\\\"'*?[]#~=%!{}")
 
 _CONTROL = frozenset("\n;&|<>()`$")
@@ -28,19 +28,19 @@ class Command:
     text: str
     """Command for /bin/sh, in which the server defines the function `tej_run`."""
     script: str | None
-    """File of the job that is started, and is made executable for that; None if the
-    command is a program on the server."""
+    """Path of the job's file that the command starts, and that is made executable.
+
+    None if the command starts a program that is installed on the server."""
     canonical: str
     """Canonical form of the command, which is part of the signature."""
 
 
 def find_command(directory: Path, script: str | None) -> Command:
-    """Return the command for `script`.
+    """Return the command that starts `script`.
 
     `script` is a file in the directory, with or without arguments, or a command for the
     server's shell.  Raises InvalidJobDirectory if the file is missing, is not a regular
-    file, or cannot run on any server: if it has Windows line endings or begins with a
-    byte order mark.
+    file, has Windows line endings, or begins with a byte order mark.
     """
     check_directory(directory)
     text = DEFAULT_SCRIPT if script is None else script
@@ -56,8 +56,8 @@ def find_command(directory: Path, script: str | None) -> Command:
         name = from_local(word.removeprefix("./"))
         rest = text.strip()[len(word) :]
         # `tej_run` replaces the shell by the script, so that the script receives the
-        # signals and its own exit status is recorded.  A command with control operators
-        # needs the shell.
+        # signals and its own exit status is recorded.  `tej_run` is left out of a
+        # command with control operators, because the shell has to interpret them.
         run = "" if _CONTROL & set(rest) else "tej_run "
         script_file = _file_sent(directory, word)
         return Command(f"{run}./{name}{rest}", script_file, name + rest)
@@ -70,7 +70,7 @@ def find_command(directory: Path, script: str | None) -> Command:
 
 
 def check_sent(command: Command, entries: Iterable[Entry], directory: Path) -> None:
-    """Raise InvalidJobDirectory if the script is not among the entries."""
+    """Raise InvalidJobDirectory if the command's script is not in `entries`."""
     script = command.script
     if script is not None and all(entry.path != script for entry in entries):
         raise InvalidJobDirectory(
@@ -98,10 +98,10 @@ def _lies_in(directory: Path, name: str) -> bool:
 
 
 def _file_sent(directory: Path, name: str) -> str | None:
-    """Return the file that a script is after following links.
+    """Return the path of the file that a script's symbolic links lead to.
 
-    None if a link leads to an absolute path, which only the server can check.  Raises
-    InvalidJobDirectory if a relative link leads out of the directory.
+    Returns None if a link leads to an absolute path, because only the server can check
+    that path.  Raises InvalidJobDirectory if a relative link leads out of `directory`.
     """
     real = (directory / name).resolve()
     if real.is_relative_to(directory.resolve()):
@@ -118,7 +118,7 @@ def _file_sent(directory: Path, name: str) -> str | None:
 
 
 def _first_word(text: str) -> str:
-    """Return the first word of a command; "" if the shell would change that word."""
+    """Return the first word of a command, or "" if the shell would change that word."""
     word = text.split(None, 1)[0]
     return "" if _SHELL_CHARACTERS & set(word) else word
 
@@ -151,7 +151,7 @@ def _check_script(script: Path) -> None:
 
 
 def _problem_with_start(start: bytes) -> str:
-    """Return why a script that begins like this cannot run on any server, or ""."""
+    """Return why a script that begins with `start` cannot run; "" if it can run."""
     if start.startswith(codecs.BOM_UTF8):
         return (
             "begins with a byte order mark (BOM), with which the server does not find "

@@ -21,16 +21,16 @@ CHUNK = 256 * 1024
 
 KEPT_FILE = 64 * 1024
 KEPT_JOB = 256 * 1024
-"""Maximum sizes of a file, and of all files of a job, to keep in memory once read."""
+"""Maximum sizes in bytes of a file, and of all files of a job, that stay in memory."""
 
 _WORKERS = 4
-"""Number of threads that hash files; hashing releases the GIL."""
+"""Number of threads that hash files in parallel, since hashing releases the GIL."""
 
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
-    # These flags refuse a file that has become a link since it was listed, and do not
-    # block on a file that has become a pipe.
+    # O_NOFOLLOW refuses a file that was replaced by a link after it was listed.
+    # O_NONBLOCK prevents that opening a file that was replaced by a pipe blocks.
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_CLOEXEC", 0)
@@ -40,8 +40,8 @@ _FLAGS = (
 class Content:
     """An open file of a job.
 
-    If the digest of the entry is known, the file must still have that content.
-    Otherwise `entry` is updated with the current size of the file.
+    If the entry has a digest, the content of the file must still match the digest.
+    If the entry has no digest, `entry` is updated with the current size of the file.
     """
 
     def __init__(self, entry: Entry) -> None:
@@ -60,9 +60,10 @@ class Content:
             self._file.close()
 
     def segments(self) -> list[tuple[int, int]]:
-        """Return offset and length of each part that is not a hole."""
+        """Return offset and length of each part of the file that is not a hole."""
         size = self.entry.size
-        # On nearly all file systems, a file without holes has as many blocks as bytes.
+        # On nearly all file systems, the blocks of a file without holes have at least
+        # as many bytes as the file.
         blocks = getattr(self.entry.stat, "st_blocks", None)
         if self._file is None or blocks is None or blocks * 512 >= size:
             return [(0, size)] if size else []
@@ -71,11 +72,12 @@ class Content:
     def read(
         self, segments: Iterable[tuple[int, int]] | None = None
     ) -> Iterator[bytes]:
-        """Yield the content in pieces; with `segments`, the content of these only.
+        """Yield the content in pieces; if `segments` is given, only these segments.
 
         The bytes outside the segments must be zeros.  After the last piece, `entry` has
         the digest of the whole content.  Raises InvalidJobDirectory if the file is
-        shorter than `entry` says, or if its digest was known and differs.
+        shorter than the size in `entry`, or if the content differs from a digest that
+        `entry` already had.
         """
         if self.entry.data is not None:
             yield self.entry.data
@@ -111,7 +113,7 @@ class Content:
 
 
 def read_entry(entry: Entry, *, keep: bool = False) -> Entry:
-    """Read a file; returns its entry with the digest, and the content if `keep`."""
+    """Read a file; returns its entry with the digest, and with the data if `keep`."""
     with Content(entry) as content:
         pieces = [piece if keep else b"" for piece in content.read()]
         data = b"".join(pieces) if keep else None
@@ -119,11 +121,11 @@ def read_entry(entry: Entry, *, keep: bool = False) -> Entry:
 
 
 def read_files(entries: Iterable[Entry]) -> list[Entry]:
-    """Read all files without a digest; returns the entries with the digests.
+    """Read all files whose entries have no digest; returns all entries with digests.
 
-    Small files are kept in memory, up to KEPT_JOB bytes in total, and are sent as they
-    were read, even if they change afterwards.  Raises InvalidJobDirectory for a file
-    that cannot be read.
+    The content of small files stays in memory, up to KEPT_JOB bytes in total.  This
+    content is sent even if the file changes afterwards.  Raises InvalidJobDirectory if
+    a file cannot be read.
     """
     listed = list(entries)
     pending: list[tuple[int, Entry, bool]] = []
@@ -184,7 +186,7 @@ def _open(entry: Entry) -> FileIO:
 
 
 def _find_data(file: int, size: int) -> list[tuple[int, int]]:
-    """Return offset and length of each part between holes, from the file system."""
+    """Return offset and length of the parts that the file system reports as data."""
     if not hasattr(os, "SEEK_DATA"):
         return [(0, size)]
     found: list[tuple[int, int]] = []
@@ -196,8 +198,8 @@ def _find_data(file: int, size: int) -> list[tuple[int, int]]:
             if start < size:
                 found.append((start, end - start))
     except OSError as error:
-        # ENXIO means that no data follows.  After any other error, the holes are not
-        # known.
+        # ENXIO means that only a hole follows.  After any other error, the whole file
+        # is read, because its holes are not known.
         return found if error.errno == errno.ENXIO else [(0, size)]
     return found
 

@@ -1,6 +1,6 @@
 """Job directory: lists the files, directories and links that are sent.
 
-All checks of the directory are done here, before anything is sent.
+This module checks the whole directory before tej sends anything to the server.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ class Entry:
     """A file, directory or symbolic link of a job, as it was when it was listed."""
 
     path: str
-    """Relative path with slashes; bytes that are not UTF-8 are surrogate escapes."""
+    """Path relative to the job directory, with slashes.
+
+    Bytes that are not UTF-8 are represented by surrogate escapes."""
     source: Path
     stat: os.stat_result
     link_target: str = ""
-    """Target of a link, exactly as stored."""
+    """Target of a symbolic link, exactly as `readlink` returns it."""
     digest: str | None = None
     """SHA-256 of a file's content in hex, if the file has been read."""
     data: bytes | None = None
-    """Content of a small file that has been read, and is not read again."""
+    """Content of a small file that was read; None for a file that is read when sent."""
 
     @property
     def is_directory(self) -> bool:
@@ -53,7 +55,7 @@ class Entry:
 
     @cached_property
     def is_executable(self) -> bool:
-        """Whether any user may execute the file; on Windows, if it begins with `#!`."""
+        """Whether the file has an executable bit or, on Windows, begins with `#!`."""
         if os.name == "posix":
             return bool(self.stat.st_mode & 0o111)
         with self.source.open("rb") as file:
@@ -66,13 +68,14 @@ def scan(
     """Yield all entries that are sent, sorted, each directory before its content.
 
     Symbolic links are not followed.  Files that `.tejignore` excludes are skipped.
-    Files of tools (see `job/ignore.py`) are skipped unless `everything` is set; they
-    are added to `left_out`.  Raises InvalidJobDirectory for a file that cannot be read,
-    and for sockets, pipes and devices.
+    Files of tools (see `job/ignore.py`) are skipped unless `everything` is set; skipped
+    files of tools are added to `left_out`.  Raises InvalidJobDirectory if a file or
+    directory cannot be read, or if an entry is a socket, a pipe or a device.
     """
     check_directory(directory)
     rules = IgnoreRules(directory, everything=everything)
-    # Not recursive, because a path may have more parts than Python's recursion limit.
+    # A loop instead of a recursive function, because a path may have more parts than
+    # Python's recursion limit.
     pending = [iter(_list(directory))]
     above = [""]
     while pending:
@@ -122,7 +125,7 @@ def _read_entry(above: str, item: os.DirEntry[str]) -> Entry:
         status = item.stat(follow_symlinks=False)
         target = ""
         if stat.S_ISLNK(status.st_mode):
-            # os.readlink keeps the exact text; Path would turn `./sub/` into `sub`.
+            # os.readlink returns the exact text; Path would turn `./sub/` into `sub`.
             target = from_local(os.readlink(source))  # noqa: PTH115
     except OSError as error:
         # The file may have been removed since its directory was listed.

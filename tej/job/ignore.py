@@ -1,9 +1,9 @@
 """Ignored files: files that are not sent, by `.tejignore` or as files of tools.
 
-Version control, byte code, tool caches and virtual environments change although the
-work stays the same: `git status`, for example, rewrites `.git/index`.  They are not
-part of the upload and the signature, unless `.tejignore` includes them (`!.git`) or the
-job has `everything` set.
+Files of version control, byte code, caches of tools and virtual environments change
+although the work of the job stays the same: `git status`, for example, rewrites
+`.git/index`.  Files of tools are therefore not part of the upload and the signature,
+unless `.tejignore` includes them (`!.git`) or `everything` is set for the job.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOOL_NAMES = frozenset(
         ".DS_Store",
     }
 )
-"""Names of files and folders of tools, ignored at any depth."""
+"""Names of files and folders of tools; tej ignores them at any depth."""
 
 VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 """Name of the file that marks a folder as a virtual environment of Python."""
@@ -63,7 +63,7 @@ class IgnoreRules:
         self._everything = everything
 
     def check(self, path: str, source: Path, *, is_directory: bool) -> LeftOut | None:
-        """Return the reason why a file is not sent; None if it is sent."""
+        """Return the reason why a file is not sent, or None if the file is sent."""
         if self._patterns is not None:
             name = path + "/" if is_directory else path
             ignored = self._patterns.check_file(name).include
@@ -98,7 +98,7 @@ def _read_patterns(file: Path) -> _Patterns | None:
 
 
 def tree_size(path: Path) -> int:
-    """Return the size in bytes of all files below a path.
+    """Return the total size in bytes of all files below a path.
 
     Directories that cannot be read are skipped.
     """

@@ -1,8 +1,9 @@
 """File names: encodings, Unicode normal forms, and names that Windows does not allow.
 
 On the wire, in signatures and in `Entry.path`, a name consists of the file system's
-bytes, decoded as UTF-8 with surrogate escapes for other bytes.  Python decodes the same
-bytes by the locale; the result differs if the locale is not UTF-8, such as Latin-1.
+bytes, decoded as UTF-8 with surrogate escapes for bytes that are not UTF-8.  Python
+decodes file names by the encoding of the locale, which may be Latin-1, for example.
+Names are therefore converted by `from_local` and `to_local`.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ def to_local(name: str) -> str:
 
 
 def normalize(name: str) -> str:
-    """Return the NFC form, which is equal for composed and decomposed letters."""
+    """Return the Unicode form NFC of a name.
+
+    Names that differ only in composed and decomposed letters have the same NFC form.
+    """
     return unicodedata.normalize("NFC", name)
 
 
 def other_forms(name: str) -> list[str]:
-    """Return the other Unicode normal forms of a name; none for ASCII."""
+    """Return the Unicode forms NFC and NFD of a name, as far as they differ from it."""
     if name.isascii():
         return []
     forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
@@ -45,7 +49,7 @@ def other_forms(name: str) -> list[str]:
 
 
 def is_allowed_on_windows(part: str) -> bool:
-    """Whether Windows allows this file name, which is one part of a path."""
+    """Return whether Windows allows `part` as a file name; `part` has no slashes."""
     return not (
         part.endswith((".", " "))
         or any(char < " " or char in '<>:"/\\|?*' for char in part)
@@ -54,13 +58,13 @@ def is_allowed_on_windows(part: str) -> bool:
 
 
 def shorten_path(path: object) -> str:
-    """Return a path for a message; the middle of a very long path is left out."""
+    """Return a path as text for a message, without the middle of a very long path."""
     text = str(path)
     return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
 
 
 def printable(name: object) -> str:
-    """Return a name for a message; control characters and invalid bytes are escaped."""
+    """Return a name for a message; escapes control characters and invalid bytes."""
     return "".join(char if char.isprintable() else _escape(char) for char in str(name))
 
 

@@ -1,6 +1,6 @@
 """Resources that a job requests from the scheduler: nodes, tasks, memory, time limit.
 
-The runtime on the server translates them into the options of its scheduler.
+The runtime on the server translates the resources into options of its scheduler.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z", re.IGNORE
 MAIL_EVENTS = ("begin", "end", "fail")
 MAX_JOB_NAME = 64
 PRIORITIES = range(-1024, 1024)
-"""Range of `priority`, as in `qsub -p` (POSIX)."""
+"""Allowed values of `priority`, as POSIX defines them for `qsub -p`."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """The resources that a job requests; the scheduler's defaults apply to the others.
+    """The resources that a job requests from the scheduler.
 
-    Resources are not part of the signature: the same work has the same id, whatever
-    resources it requests.  The constructor raises InvalidJobDirectory for a value that
-    no scheduler could accept.
+    The scheduler's default applies to each resource that is None.  Resources are not
+    part of the signature: two jobs that differ only in resources have the same id.  The
+    constructor raises InvalidJobDirectory if no scheduler could accept a value.
     """
 
     nodes: int | None = None
     cpus: int | None = None
-    """CPUs per task; per node, if neither `tasks` nor `tasks_per_node` is given."""
+    """CPUs per task, or per node if neither `tasks` nor `tasks_per_node` is given."""
     memory: int | str | None = None
     """Memory per node: a number of bytes, or `500M`, `1.5G` (powers of 1024)."""
     gpus: int | str | None = None
@@ -56,24 +56,25 @@ class Resources:
     """Number of tasks (MPI ranks) in the job."""
     tasks_per_node: int | None = None
     memory_per_cpu: int | str | None = None
-    """Memory per CPU, in the same format; instead of `memory`."""
+    """Memory per CPU, in the format of `memory`; only one of the two may be given."""
     qos: str | None = None
     constraint: str | None = None
     """Features that the nodes must have."""
     reservation: str | None = None
     exclusive: bool = False
-    """Do not share the nodes with other jobs."""
+    """Whether the nodes of this job must not run other jobs at the same time."""
     name: str | None = None
     """Name of the job in the scheduler; by default the name of the job."""
     begin: datetime | str | None = None
-    """Earliest start: a time, or a delay such as `2h`.
+    """Earliest start of the job: a time, or a delay such as `2h`.
 
-    A time without a zone is in the server's zone."""
+    A time without a time zone is in the server's time zone."""
     priority: int | None = None
     """Priority, from -1024 to 1023; a job with a higher number starts sooner."""
     requeue: bool | None = None
-    """Whether the scheduler restarts the job from the beginning after a preemption or a
-    node failure.  By default it does not."""
+    """Whether the scheduler restarts the job after a preemption or a node failure.
+
+    By default the scheduler does not restart the job."""
     mail: str | None = None
     """Address that the scheduler sends mail to."""
     mail_on: Sequence[str] = ()

@@ -5,9 +5,10 @@ The signature is the SHA-256 of a sequence of fields, each written as a netstrin
 colon, the bytes, a comma.  The fields are, in this order:
 
 1. `tej-signature-1`
-2. `command`, then the command: the path of the script in the directory, without a
-   leading `./`, and the rest of the command line; or else the whole shell command.  It
-   is UTF-8, without leading and trailing white space.
+2. `command`, then the command in UTF-8.  If the command starts a script in the
+   directory, this is the path of the script without a leading `./`, followed by the
+   rest of the command line.  Otherwise it is the whole shell command, without leading
+   and trailing white space.
 3. For each environment variable, sorted by name: `environment`, the name, the value.
 4. For each entry of the directory, sorted by the bytes of its path: its kind, its
    relative path with `/` between the names, and its content.  The kinds are `directory`
@@ -46,7 +47,7 @@ def signature(
     """Return the signature of a job: 64 hex digits.
 
     `everything` includes the files of development tools, such as `.git`.  Raises
-    InvalidJobDirectory for a directory that cannot be submitted.
+    InvalidJobDirectory if the directory cannot be submitted.
     """
     folder = Path(directory)
     entries = scan(folder, everything=everything)
@@ -54,14 +55,17 @@ def signature(
 
 
 def make_id(digest: str) -> str:
-    """Return the job id for a signature."""
+    """Return the job id that is made from a signature, such as `sig-683eedf3...`."""
     return ID_PREFIX + digest[:ID_DIGITS]
 
 
 def compute(
     command: Command, entries: Iterable[Entry], environment: Mapping[str, str]
 ) -> str:
-    """Return the signature of listed entries; files without a digest are read."""
+    """Return the signature of a command, entries and an environment.
+
+    The files of entries without a digest are read.
+    """
     ordered = sorted(read_files(entries), key=lambda entry: _bytes(entry.path))
     digest = hashlib.sha256()
     for field in _fields(command, ordered, environment):

@@ -1,4 +1,4 @@
-"""`JobSpec`, the description of a job to submit; check of environment variables."""
+"""Job specification: `JobSpec` describes a job to submit; checks its environment."""
 
 from __future__ import annotations
 
@@ -23,26 +23,29 @@ class JobSpec:
 
     The default is `start.sh`."""
     job_id: str | None = None
-    """Id of the job.  The default is made from the signature by `ensure_many`, and is
-    unique in `submit_many`."""
+    """Id of the job.
+
+    By default, `ensure_many` makes the id from the signature, and `submit_many` makes a
+    new unique id."""
     name: str | None = None
-    """Readable name; by default the name of the directory."""
+    """Name of the job for people to read; by default the name of the directory."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    # Kept out of repr(), and so out of logs and tracebacks: values may be secrets.
+    # repr() omits the environment, because values may be secret and logs use repr().
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Environment variables of the job; part of the signature."""
     resources: Resources | None = None
     """Resources to request; not part of the signature."""
     login: bool = False
-    """Source the login profile before the job starts; some servers need this for
-    `module`."""
+    """Whether the login profile is sourced before the job starts.
+
+    On some servers, the command `module` exists only after that."""
     everything: bool = False
-    """Also send the files of development tools, such as `.git`, `__pycache__` and
-    virtual environments."""
+    """Whether files of development tools are sent as well, such as `.git`,
+    `__pycache__` and virtual environments."""
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """Raise InvalidJobDirectory for a variable whose name or value is not allowed."""
+    """Raise InvalidJobDirectory if the name or value of a variable is not allowed."""
     for name, value in environment.items():
         if not _VARIABLE.match(name):
             raise InvalidJobDirectory(f"'{name}' cannot be an environment variable")
@@ -53,7 +56,8 @@ def check_environment(environment: Mapping[str, str]) -> None:
         try:
             value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
-            # The cause is dropped because it quotes the value, which may be a secret.
+            # `from None` hides the UnicodeEncodeError, because its message quotes the
+            # value, which may be a secret.
             raise InvalidJobDirectory(
                 f"The value of variable '{name}' is not text"
             ) from None

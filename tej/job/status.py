@@ -19,26 +19,27 @@ MAX_JOB_ID = 200
 
 
 class JobState(str, enum.Enum):
-    """The state of a job; a final state does not change (see `final`)."""
+    """The state of a job."""
 
     CREATED = "created"
-    """Uploaded completely, but not yet passed to the runtime."""
+    """The job was uploaded completely, but was not yet passed to the runtime."""
     QUEUED = "queued"
-    """Pending: waiting for the scheduler or for a free slot."""
+    """The job waits for the scheduler or for a free slot of the queue."""
     RUNNING = "running"
-    """Started, but not yet ended."""
+    """The job has started, but has not ended."""
     FINISHED = "finished"
-    """The script ended, with an exit code or by a signal, without a kill."""
+    """The script exited or was ended by a signal, and nobody requested a `kill`."""
     KILLED = "killed"
     """The job ended after a `kill`, or was cancelled in the scheduler."""
     LOST = "lost"
-    """The outcome can no longer be determined; see `evidence`."""
+    """The outcome of the job is unknown; `JobStatus.evidence` has the reason."""
 
     @property
     def final(self) -> bool:
         """Whether the job has ended: the state is finished, killed or lost.
 
-        Of the final states only `lost` may change, if the job records its end later.
+        A final state does not change, with one exception: a job that is `lost` may
+        record its end later, which changes its state.
         """
         return self in _FINAL
 
@@ -53,9 +54,10 @@ _FINAL = frozenset({JobState.FINISHED, JobState.KILLED, JobState.LOST})
 class JobStatus:
     """The status of a job as the server reports it.
 
-    Times are in UTC, by the server's clock.  The status unpacks as in tej 0.6:
-    `status, directory, result = queue.status(job_id)`.  Here `status` equals "running",
-    "finished", ... and `result` is the exit code as text, or None.
+    Times are in UTC, by the server's clock.  A JobStatus unpacks to three values as in
+    tej 0.6: `status, directory, result = queue.status(job_id)`.  Of these values,
+    `status` equals "running", "finished", ..., and `result` is the exit code as text,
+    or None.
     """
 
     job_id: str
@@ -65,14 +67,15 @@ class JobStatus:
     exit_code: int | None = None
     """Exit code of the script, 0 to 255.
 
-    None if the script has not exited, or was ended by a signal."""
+    The exit code is None if the script has not ended, or was ended by a signal."""
     signal: int | None = None
     """Number of the signal that ended the script, such as 15 for SIGTERM."""
     submitted: datetime | None = None
     started: datetime | None = None
     ended: datetime | None = None
     duration: float | None = None
-    """Seconds from the start to the end; for a running job, seconds since the start."""
+    """Seconds from the start to the end of the job; seconds since the start if the job
+    is running."""
     host: str | None = None
     """Host name of the machine that the job runs or ran on."""
     native_id: str | None = None
@@ -91,8 +94,9 @@ class JobStatus:
     note: str | None = None
     """Remark of the server, for people to read."""
     seen: int | None = None
-    """Seconds since the job's last heartbeat; None if the job runs on the machine that
-    replied."""
+    """Seconds since the job's last heartbeat.
+
+    None if the job runs on the machine that reported this status."""
     processes_left: int = 0
     """Number of processes that the script left running."""
     attempt: int = 1
@@ -111,7 +115,11 @@ class JobStatus:
 
     @property
     def result(self) -> str | None:
-        """The exit code as text; after a signal, 128 plus its number, as in a shell."""
+        """The exit code as text.
+
+        If a signal ended the script, the result is 128 plus the signal's number, as in
+        a shell.
+        """
         if self.exit_code is not None:
             return str(self.exit_code)
         return None if self.signal is None else str(128 + self.signal)
@@ -126,7 +134,7 @@ class JobStatus:
         return tuple(self)[index]
 
     def describe(self) -> str:
-        """Return a sentence about the state, as the command line prints it."""
+        """Return a sentence about the state, as the command `tej status` prints it."""
         if self.state is JobState.RUNNING:
             words = f"Job is still running ({format_duration(self.duration)})"
             if self.seen is not None:
@@ -156,7 +164,7 @@ class JobStatus:
         return words
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the status for JSON, with fixed keys.
+        """Return the status as a dictionary for JSON, which always has the same keys.
 
         Times are in ISO 8601; unknown values are None.
         """
@@ -190,7 +198,7 @@ class JobStatus:
 
 
 def check_job_id(job_id: str) -> str:
-    """Return the id if it is valid: a name that any server accepts for a directory.
+    """Return the id if it is valid, so that any server accepts it as a directory name.
 
     Raises InvalidJobId if the id is empty, is longer than 200 characters, begins with a
     dash or a dot, or has characters other than ASCII letters, digits and `_-+=@%:.,`.
@@ -218,9 +226,9 @@ def check_job_id(job_id: str) -> str:
 
 
 def check_job_reference(job_id: str) -> str:
-    """Return the text if it is a job id, or ID#N for an archived attempt.
+    """Return `job_id` if it is a job id, or ID#N, which means an archived attempt.
 
-    Raises InvalidJobId otherwise.
+    Raises InvalidJobId if the text has neither form.
     """
     base, hash_, number = job_id.partition("#")
     if hash_ and not (number.isascii() and number.isdigit()):
@@ -246,7 +254,7 @@ def make_job_id(directory_name: str, user: str) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Format seconds as M:SS, or H:MM:SS from one hour on; "not started" for None."""
+    """Format a duration as M:SS or H:MM:SS; returns "not started" for None."""
     if seconds is None:
         return "not started"
     minutes, rest = divmod(int(seconds), 60)
@@ -257,7 +265,8 @@ def format_duration(seconds: float | None) -> str:
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGTERM for 15.
 
-    The name is that of this system.  Nearly all systems use the same numbers below 32.
+    The name is the one that this machine has for the number.  A server may use another
+    number for the same signal, but nearly all systems agree on the common signals.
     """
     try:
         return signals.Signals(number).name
@@ -266,7 +275,7 @@ def signal_name(number: int) -> str:
 
 
 def from_timestamp(seconds: int | None) -> datetime | None:
-    """Convert seconds since 1970 to a time in UTC; None if they are out of range."""
+    """Convert seconds since 1970 to a time in UTC; returns None if out of range."""
     if seconds is None:
         return None
     try:

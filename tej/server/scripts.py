@@ -1,8 +1,8 @@
 """Server scripts: reads the shell scripts to send or install, and finds runtimes.
 
 The scripts are data files beside this module: one for each command, and a folder in
-`runtimes/` for each runtime.  A third-party runtime is a folder given by its path, or
-by an entry point in the group `tej.runtimes`; see docs/runtimes.md.
+`runtimes/` for each runtime.  A third-party runtime is a folder, which is given by its
+path or by an entry point in the group `tej.runtimes`; see docs/runtimes.md.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ BUILT_IN = ("default", "pbs", "sge", "slurm")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 
-# These scripts are sent with a program; all others are installed in the queue.
+# tej sends these scripts as part of a request; it installs all others in the queue.
 _SENT = frozenset({"bootstrap.sh", "trust.sh", "install.sh", "setup.sh", "doctor.sh"})
 
 
 @dataclass(frozen=True)
 class Scripts:
-    """A set of scripts to install on a server: their texts, by relative path."""
+    """A set of scripts to install on a server: the text of each, by relative path."""
 
     files: dict[str, str]
     digest: str
-    """Hash of the set; the file `version` of a queue has that of its scripts."""
+    """Hash of all scripts; a queue's file `version` has the hash of its scripts."""
 
 
 @lru_cache(maxsize=1)
@@ -44,11 +44,11 @@ def built_in() -> Scripts:
 
 
 def find_runtime(wanted: str) -> tuple[str, Scripts]:
-    """Return the name of a runtime on the server, and the scripts that include it.
+    """Return the name of a runtime on the server, and the scripts to install for it.
 
     `wanted` is the name of a built-in runtime, `auto`, the path of a folder, or the
-    name of an entry point.  Raises ValueError if it is none of these, or if the name of
-    the folder is not allowed.
+    name of an entry point.  Raises ValueError if there is no such runtime, or if its
+    folder has a name that is not allowed.
     """
     if wanted in ("auto", *BUILT_IN):
         return wanted, built_in()
@@ -58,8 +58,8 @@ def find_runtime(wanted: str) -> tuple[str, Scripts]:
         raise ValueError(f"A runtime cannot be called {name!r}: rename its folder")
     own = {f"runtimes/{name}/{path}": text for path, text in _read_all(folder).items()}
     core = built_in()
-    # A client without this runtime has only the digest before the dot.  The server
-    # accepts it as well, since the core scripts are the same.
+    # A client without this runtime sends only the digest before the dot.  The server
+    # accepts that digest as well, since the core scripts are the same.
     return name, Scripts({**core.files, **own}, f"{core.digest}.{_digest(own)}")
 
 
@@ -88,7 +88,7 @@ def _digest(files: dict[str, str]) -> str:
 
 
 def sent_script(name: str) -> str:
-    """Return a script to send with a program, without comments and blank lines."""
+    """Return a script to send in a request, without comments and blank lines."""
     lines = (line.strip() for line in _read(_FOLDER / name).splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("#"))
 

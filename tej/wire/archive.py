@@ -1,9 +1,10 @@
 """Upload archive: writes jobs and stored objects as one tar stream.
 
-The archive has the GNU format and is written in constant memory.  First come the
-objects that the server lacks.  Each job follows as a directory with `stage/`, which
-holds its files, then `command`, and `spec` as the last member.  Since `tar` does not
-notice an archive that ends between two members, `spec` shows that a job is complete.
+The archive has the GNU format and is written in constant memory.  The archive begins
+with the objects that the server does not have.  Each job follows as a directory with
+the folder `stage/` for the job's files, then `command`, and `spec` as the last member.
+`tar` does not report an error if an archive ends between two members.  The server
+therefore treats a job as complete only if it has received `spec`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MORE_SEGMENTS = 21
 
 @dataclass(frozen=True)
 class TextMember:
-    """A small text file that tej adds to a job."""
+    """A small text file that tej adds to a job, such as `command`."""
 
     name: str
     text: str
@@ -39,17 +40,17 @@ class Parcel:
     """Name of the job's directory in the archive."""
     entries: Iterable[Entry]
     script: str | None
-    """Path of the entry that is made executable."""
+    """Path of the entry that is made executable, or None."""
     last: Callable[[list[Entry]], Sequence[TextMember]]
-    """Function that takes the entries as sent, with digests, and returns the members
-    that follow."""
+    """Function that takes the entries that were sent, with their digests, and returns
+    the text files to add after the entries."""
 
 
 class StoredObject(Protocol):
-    """An object of the content store: its name is derived from its content."""
+    """An object of the content store, whose name is derived from its content."""
 
     def pack(self, writer: Writer) -> Iterator[bytes]:
-        """Write the object as a member of `objects/`."""
+        """Write the object as a member of `objects/`; yields full pieces."""
 
 
 def pack(
@@ -57,11 +58,11 @@ def pack(
     objects: Iterable[StoredObject] = (),
     sparse: bool = False,
 ) -> Iterator[bytes]:
-    """Yield the archive of objects and jobs, in pieces.
+    """Yield an archive of `objects` and the jobs in `parcels`, in pieces.
 
-    `sparse` leaves out the holes of files; the server's tar must then support GNU
-    sparse files.  Raises InvalidJobDirectory if a file cannot be read, or has changed
-    since its digest was computed.
+    If `sparse` is true, the archive does not contain the holes of files; the server's
+    tar must then support GNU sparse files.  Raises InvalidJobDirectory if a file cannot
+    be read, or has changed since its digest was computed.
     """
     writer = Writer(sparse=sparse)
     for index, stored in enumerate(objects):
@@ -88,12 +89,16 @@ def _pack_job(parcel: Parcel, writer: Writer) -> Iterator[bytes]:
             yield from writer.full_pieces()
     for member in parcel.last(sent):
         content = member.text.encode("utf-8", "surrogateescape")
-        # Readable only by the owner, because variables in `command` may be secrets.
+        # Only the owner may read the file, because `command` contains environment
+        # variables, which may be secrets.
         writer.data(f"{parcel.name}/{member.name}", content, 0o600)
 
 
 class Writer:
-    """Collects the data of an archive, to return pieces of at least CHUNK bytes."""
+    """Collects the data of an archive and returns it in pieces of at least CHUNK bytes.
+
+    Only the last piece may be smaller.
+    """
 
     def __init__(self, *, sparse: bool = False) -> None:
         self._sparse = sparse
@@ -107,12 +112,12 @@ class Writer:
         self._total += len(data)
 
     def full_pieces(self) -> Iterator[bytes]:
-        """Yield the collected data, if it has at least CHUNK bytes."""
+        """Yield the data collected so far, if it has at least CHUNK bytes."""
         if self._size >= CHUNK:
             yield self._take()
 
     def finish(self) -> bytes:
-        """Return the rest of the archive, padded to a record of twenty blocks."""
+        """Return the rest of the archive, with zeros that fill its last tar record."""
         end = 2 * tarfile.BLOCKSIZE
         self.write(bytes(end + -(self._total + end) % tarfile.RECORDSIZE))
         return self._take()
@@ -123,13 +128,13 @@ class Writer:
         return data
 
     def folder(self, name: str) -> None:
-        """Add a directory that is not part of a job."""
+        """Add a directory that tej itself creates, such as `stage/`."""
         member = tarfile.TarInfo(name)
         member.type, member.mode = tarfile.DIRTYPE, 0o755
         self.write(_to_bytes(member))
 
     def data(self, name: str, content: bytes, mode: int = 0o644) -> None:
-        """Add a file whose content is in memory."""
+        """Add a file with the given content."""
         member = tarfile.TarInfo(name)
         member.size, member.mode = len(content), mode
         self.write(_to_bytes(member) + content + padding(len(content)))
@@ -142,7 +147,7 @@ class Writer:
         executable: bool = False,
         mode: int | None = None,
     ) -> Generator[bytes, None, Entry]:
-        """Add a file of a job; yields full pieces, returns its entry with digest."""
+        """Add a file of a job; yields full pieces, returns the entry with a digest."""
         with Content(entry) as content:
             member = _describe(content.entry, name, executable=executable)
             if mode is not None:
@@ -162,7 +167,7 @@ class Writer:
 
 
 def header(entry: Entry, name: str, *, executable: bool = False) -> bytes:
-    """Return the header of an entry, which precedes its content."""
+    """Return the tar header of an entry; the content of the entry has to follow."""
     return _to_bytes(_describe(entry, name, executable=executable))
 
 
@@ -202,7 +207,7 @@ def _to_bytes(member: tarfile.TarInfo) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """Return the zeros that fill the last block of a file."""
+    """Return the zeros that fill the last tar block of a file of `size` bytes."""
     return bytes(-size % tarfile.BLOCKSIZE)
 
 
@@ -214,9 +219,9 @@ def _saves_space(segments: Sequence[tuple[int, int]], size: int) -> bool:
 def _sparse_header(
     member: tarfile.TarInfo, segments: Sequence[tuple[int, int]]
 ) -> bytes:
-    """Return the header of a sparse file, in the old GNU format (type S).
+    """Return the tar header of a sparse file, in the old GNU format (type S).
 
-    See "Storing Sparse Files" in the manual of GNU tar.
+    The section "Storing Sparse Files" in the manual of GNU tar describes the format.
     """
     real_size = member.size
     listed = [*segments]
@@ -231,7 +236,7 @@ def _sparse_header(
     fields = _segment_fields(first, _FIRST_SEGMENTS) + bytes([bool(rest)])
     fields += _number(real_size)
     blocks[base + 386 : base + 386 + len(fields)] = fields
-    # The checksum is computed with its own field filled with spaces.
+    # While the checksum is computed, the field for the checksum must contain spaces.
     blocks[base + 148 : base + 156] = b" " * 8
     blocks[base + 148 : base + 155] = b"%06o\0" % sum(blocks[base:])
     while rest:
@@ -247,7 +252,7 @@ def _segment_fields(segments: Sequence[tuple[int, int]], count: int) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    """Format a number as twelve bytes: in octal, or from 8 GiB in binary (GNU)."""
+    """Format a number as twelve bytes: octal below 8 GiB, GNU's binary form above."""
     if value < 8**11:
         return b"%011o\0" % value
     return b"\x80" + value.to_bytes(11, "big")

@@ -1,9 +1,9 @@
 """Content store (cache) for uploads: objects named by their content, sent only once.
 
-A large file is one object, named by its SHA-256.  Small files are sorted by path and
-bundled; a bundle is a tar archive, named by its SHA-256 and `.tar`.  The hash of a path
-decides whether a bundle ends after that file.  A file that is changed, added or removed
-therefore changes only one bundle.  On the server each job gets copies of its objects.
+A large file is one object, whose name is its SHA-256.  Small files are sorted by path
+and bundled.  A bundle is a tar archive, whose name is its SHA-256 and `.tar`.  The hash
+of a file's path determines whether a bundle ends after the file, so that changing,
+adding or removing a file affects few bundles.  The server copies objects to each job.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from tej.job.directory import Entry
 from tej.wire.archive import Writer, header, padding, permissions
 
 WORTH_ASKING = 3 * 1024 * 1024
-"""Minimum size in bytes of an upload that asks the server for missing objects.
+"""Minimum size in bytes of an upload before which tej asks which objects are missing.
 
-For a smaller upload the round trip takes longer than it saves."""
+For a smaller upload, the additional round trip would cost more time than it saves."""
 LARGE = 64 * 1024
 """Minimum size in bytes of a file that is an object of its own."""
 
 HUGE = 64 * 1024 * 1024
-"""Minimum size in bytes of a file that a `submit` of one job sends without asking.
+"""Minimum size in bytes of a file that `submit` of one job sends without an object.
 
-To ask, the file would have to be read twice, and copied on the server."""
+As an object, the file would be read twice, and copied on the server."""
 
 _BUNDLED = 64
 """Average number of files per bundle; the maximum is sixteen times as many."""
@@ -42,7 +42,10 @@ _OBJECT_MODE = 0o644
 
 @dataclass(frozen=True)
 class FileObject:
-    """A large file.  Its mode and time are not part of it, see `Plan.assembly`."""
+    """A large file.
+
+    The object has no mode and time; commands in `Plan.assembly` set them in the job.
+    """
 
     name: str
     entry: Entry
@@ -68,24 +71,27 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Plan:
-    """The division of a job's files into objects, and how the server joins them."""
+    """The division of a job's files into objects, and the commands that join them."""
 
     inline: list[Entry]
-    """Entries that are sent with the job: directories, links, files without digest."""
+    """Entries that are sent with the job: directories, links, and large files that have
+    no digest."""
     stored: list[Entry]
-    """Entries that are in objects, with their digests."""
+    """Entries of files whose content is in objects; each has its digest."""
     objects: Mapping[str, FileObject | Bundle]
-    """Objects by name."""
+    """The objects of the job, by name."""
     assembly: str
-    """Commands for the server's shell, one per line: `file NAME PATH` and `bundle NAME`
-    copy objects; `mode OCTAL SYMBOLIC PATH...` and `mtime STAMP PATH...` set modes and
-    times."""
+    """Commands for the server's shell, one per line.
+
+    `file NAME PATH` and `bundle NAME` copy objects to the job.  `mode OCTAL SYMBOLIC
+    PATH...` sets the modes of files, and `mtime STAMP PATH...` sets their times."""
 
 
 def plan(entries: Iterable[Entry], script: str | None) -> Plan:
     """Divide a job's files into objects.
 
-    Large files without a digest are sent with the job.  Small files are read.
+    Large files without a digest are sent with the job, and not as objects.  Small files
+    are read, because the name of a bundle is a hash of its content.
     """
     inline: list[Entry] = []
     small: list[Entry] = []
@@ -107,7 +113,7 @@ def plan(entries: Iterable[Entry], script: str | None) -> Plan:
         stored += bundle.entries
         lines.append(f"bundle {bundle.name}")
     lines += _mode_lines(large, script)
-    # Times of directories are set last, since adding a file changes them.
+    # The time of a directory is set last, since adding a file to it changes its time.
     lines += _time_lines([*large, *(entry for entry in inline if entry.is_directory)])
     return Plan(inline, stored, objects, "".join(f"{line}\n" for line in lines))
 
@@ -133,14 +139,17 @@ def _make_bundle(entries: Sequence[Entry], script: str | None) -> Bundle:
         for entry in entries
     ]
     name = hashlib.sha256(_bundle(read, script)).hexdigest() + ".tar"
-    # Content that was read only to name the bundle is not kept in memory: it is read
-    # again if the bundle has to be sent.
+    # Content that was read only to compute the bundle's name is not kept in memory.  If
+    # the server needs the bundle, the files are read again.
     kept = [replace(new, data=old.data) for new, old in zip(read, entries, strict=True)]
     return Bundle(name, kept, script)
 
 
 def _bundle(entries: Iterable[Entry], script: str | None) -> bytes:
-    """Return the archive of some files; raises InvalidJobDirectory for changed ones."""
+    """Return a tar archive of some files.
+
+    Raises InvalidJobDirectory if a file has changed since its digest was computed.
+    """
     parts: list[bytes] = []
     for entry in entries:
         with Content(entry) as content:
@@ -157,8 +166,9 @@ def _bundle(entries: Iterable[Entry], script: str | None) -> bytes:
 def _mode_lines(entries: Iterable[Entry], script: str | None) -> Iterator[str]:
     """Yield the lines that set the modes of files.
 
-    Each has two modes.  As with tar, root ignores its umask and applies the octal mode;
-    other users apply the symbolic mode, which their umask restricts.
+    Each line has an octal and a symbolic mode.  As with tar, the root user applies the
+    octal mode without its umask.  Other users apply the symbolic mode, which their
+    umask restricts.
     """
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -169,7 +179,7 @@ def _mode_lines(entries: Iterable[Entry], script: str | None) -> Iterator[str]:
 
 
 def _symbolic(mode: int) -> str:
-    """Return a symbolic mode for chmod, in the form to which the umask applies."""
+    """Return a symbolic mode for chmod, in a form that the umask restricts."""
     words = ["=rwx"]
     for who, shift in (("u", 6), ("g", 3), ("o", 0)):
         missing = "".join(
@@ -196,7 +206,7 @@ def _time_lines(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def _grouped_lines(verb: str, groups: Mapping[str, Sequence[Entry]]) -> Iterator[str]:
-    """Yield lines with many paths each: every line costs the server a process."""
+    """Yield lines with many paths each: the server starts a process for each line."""
     for words, entries in groups.items():
         for start in range(0, len(entries), _PATHS_PER_LINE):
             paths = map(_quoted, entries[start : start + _PATHS_PER_LINE])
@@ -208,7 +218,7 @@ def _quoted(entry: Entry) -> str:
 
 
 def is_sparse(entry: Entry) -> bool:
-    """Whether a file seems to have holes of more than CHUNK bytes in total."""
+    """Return whether a file seems to have holes of more than CHUNK bytes in total."""
     blocks = getattr(entry.stat, "st_blocks", None)
     return (
         blocks is not None

@@ -1,8 +1,8 @@
 """Extraction of a downloaded tar stream, safely inside one directory.
 
-The server is not trusted.  Members that were not requested, lead out of the directory,
-or are malformed are refused.  No header can make the client use more memory or disk
-space than the stream has bytes.
+The server is not trusted.  The extraction refuses members that were not requested, lead
+out of the directory, or are malformed.  A header cannot make the client use much more
+memory or disk space than the server has sent bytes.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ CHUNK = 256 * 1024
 EXTENDED_HEADER_LIMIT = 1024 * 1024
 """Maximum size in bytes of one extended header: a long name, or pax records."""
 HEADERS_LIMIT = 32 * 1024 * 1024
-"""Maximum number of bytes in the stream between the contents of two members."""
+"""Maximum number of bytes of all headers between the contents of two members."""
 GLOBAL_RECORDS_LIMIT = 1000
 _FREE_CHECKED = 64 * 1024 * 1024
-"""Minimum size in bytes of a file for which the free disk space is checked first."""
+"""Minimum size in bytes of a file before which the free disk space is checked."""
 
 _EMPTY_READS = 100
-"""Maximum number of reads after the end of the stream."""
+"""Maximum number of times that tarfile may read after the end of the stream."""
 
 _INVALID_NAME = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ})
 
@@ -48,24 +48,24 @@ _EXTENDED_HEADERS = frozenset(
 
 
 class _LeftOut(Exception):
-    """The member is skipped, such as a pipe, or a link that leads out of the root."""
+    """A member is skipped: for example, it is a pipe, or a link that leads out."""
 
 
 class _NotWritten(Exception):
-    """The file cannot be stored under its name; other files are not affected."""
+    """A file cannot be stored under its name; the other files are still written."""
 
 
 class Unpacker:
     """Writes the members of a tar stream below `root`.
 
-    `place(name)` returns the local path of a member, and raises DownloadFailed for a
-    member that was not requested.  A file appears under its name once it is complete,
+    `place(name)` returns the local path of a member, and raises DownloadFailed if the
+    member was not requested.  A file appears under its name only when it is complete,
     and then replaces an existing file.
 
-    Raises DownloadFailed for a malformed archive, and for a path outside of `root`.
-    Also raises DownloadFailed for files whose names cannot be stored here, after all
-    other files have been written.  Links that lead out of the root, pipes and the like
-    are skipped and described in `left_out`.
+    Raises DownloadFailed if the archive is malformed, or if a path is outside of
+    `root`.  Also raises DownloadFailed if this machine cannot store the name of a file,
+    but only after all other files have been written.  Links that lead out of `root`,
+    pipes and devices are skipped, and `left_out` has a message about each of them.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Unpacker:
         self.place = place
         self.windows = windows
         self.written: dict[str, Path] = {}
-        """Paths of the files and links written so far, by name in the archive."""
+        """Local paths of the files and links written so far, by name in the archive."""
         self.left_out: list[str] = []
         self._not_written: dict[str, str] = {}
         self._targets = _Targets()
@@ -156,7 +156,10 @@ class Unpacker:
             )
 
     def _copy_link(self, member: tarfile.TarInfo, fresh: Path, target: Path) -> None:
-        """Copy the target of a hard link: the server sends hard-linked files once."""
+        """Copy the file that a hard link refers to.
+
+        The server sends the content of hard-linked files only once.
+        """
         first_name = str(PurePosixPath(member.linkname))
         if first_name in self._not_written:
             raise _NotWritten(f"'{printable(member.name)}' is a link to '{first_name}'")
@@ -196,10 +199,10 @@ class Unpacker:
 
 
 class _Targets:
-    """Written files; prevents two members from becoming the same file.
+    """Files written so far; used to prevent two members from becoming the same file.
 
-    On some file systems two names are the same file: `Result.txt` and `result.txt`, or
-    names with composed and decomposed letters.
+    On some file systems, two names refer to the same file if they differ only in case,
+    like `Result.txt` and `result.txt`, or in composed and decomposed letters.
     """
 
     def __init__(self) -> None:
@@ -208,7 +211,7 @@ class _Targets:
         self._listings: dict[Path, set[str]] = {}
 
     def claim(self, target: Path, name: str) -> None:
-        """Raise _NotWritten if the target is the file of another name."""
+        """Raise _NotWritten if `target` is a file with a name other than `name`."""
         other = self._names.get(target)
         if other is None:
             try:
@@ -228,7 +231,7 @@ class _Targets:
             )
 
     def _list(self, directory: Path) -> set[str]:
-        """Return the names in a directory as the file system has them, read once."""
+        """Return the names in a directory, as NFC; reads each directory only once."""
         if directory not in self._listings:
             self._listings[directory] = {
                 normalize(path.name) for path in directory.iterdir()
@@ -236,7 +239,7 @@ class _Targets:
         return self._listings[directory]
 
     def add(self, target: Path, name: str) -> None:
-        """Record a written file."""
+        """Record that the member `name` has been written to `target`."""
         status = target.lstat()
         self._names[target] = name
         self._identities[status.st_dev, status.st_ino] = name
@@ -245,18 +248,18 @@ class _Targets:
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose header is checked before tarfile acts on it."""
+    """A member whose header is checked before tarfile uses the header."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
         if not buf.strip(b"\0"):
-            # The end of the stream, or a block of zeros at the end of an archive.
+            # The stream has ended, or the block of zeros marks the end of an archive.
             return super().frombuf(buf, encoding, errors)
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.TarError as error:
-            # Without this, tarfile skips an invalid block, and would take a stream of
-            # garbage for an empty archive.
+            # tarfile skips a block for which frombuf raises TarError, and would accept
+            # a stream of random bytes as an empty archive.
             raise _invalid(error) from error
         if member.size < 0:
             raise _invalid("a size is negative")
@@ -266,10 +269,7 @@ class _Member(tarfile.TarInfo):
 
 
 class _Reader:
-    """Reader of the members of a tar stream.
-
-    Raises DownloadFailed for a malformed stream.
-    """
+    """Reads the members of a tar stream; raises DownloadFailed if it is malformed."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -279,12 +279,15 @@ class _Reader:
         self._archive: tarfile.TarFile | None = None
 
     def read(self, size: int) -> bytes:
-        """Return bytes of the stream, within the limit; tarfile calls this."""
+        """Return the next bytes of the stream; tarfile calls this method.
+
+        Raises DownloadFailed if the headers are too long.
+        """
         data = self._stream.read(size)
         self._left -= len(data)
         if not data:
-            # tarfile skips content by reading, without a check for the end: a member
-            # with a size of 2**60 would make it read forever.
+            # tarfile skips content by reading, and does not check for the end of the
+            # stream: it would read forever if a member had a size of 2**60 bytes.
             self._empty_reads += 1
             if self._empty_reads > _EMPTY_READS:
                 raise DownloadFailed("The server's archive is not complete")
@@ -293,7 +296,7 @@ class _Reader:
         return data
 
     def next(self) -> tarfile.TarInfo | None:
-        """Return the next member; None at the end."""
+        """Return the next member, or None at the end of the stream."""
         try:
             member = self._next()
         except DownloadFailed:
@@ -303,8 +306,8 @@ class _Reader:
                 f"The server's archive is not complete: {error}"
             ) from error
         except Exception as error:
-            # tarfile parses numbers and records without checks, so any exception means
-            # an invalid archive.  Nested headers raise RecursionError, for example.
+            # tarfile parses numbers and records without checks, so an invalid archive
+            # may cause any exception: nested headers, for example, a RecursionError.
             raise _invalid(error) from error
         if member is None:
             if not self._has_members:
@@ -330,21 +333,21 @@ class _Reader:
                 encoding="utf-8",
                 errors="surrogateescape",
             )
-        # tarfile keeps all members and global records in memory: drop the members, and
-        # limit the records.
+        # tarfile stores all members and global records in memory: delete the stored
+        # members, and limit the number of global records.
         self._archive.members = []  # type: ignore
         if len(self._archive.pax_headers) > GLOBAL_RECORDS_LIMIT:
             raise _invalid("too many global records")
         return self._archive.next()
 
     def copy_content(self, member: tarfile.TarInfo, fresh: Path) -> None:
-        """Write the content of a member to a new file; holes stay holes."""
+        """Write the content of a member to a new file, with the holes of the member."""
         assert self._archive is not None
         segments = [(0, member.size)]
         if member.sparse is not None:
             segments = _check_sparse(member)
-        # `extractfile` is not used, because it returns the zeros of holes: a hole of a
-        # terabyte would take hours.
+        # `extractfile` is not used, because it returns holes as zeros: writing a hole
+        # of a terabyte as zeros would take hours.
         content = cast("IO[bytes]", self._archive.fileobj)
         content.seek(member.offset_data)
         with fresh.open("xb", buffering=0) as file:
@@ -366,10 +369,13 @@ class _Reader:
 
 
 def _check_sparse(member: tarfile.TarInfo) -> list[tuple[int, int]]:
-    """Return the segments of a sparse file; checks their order and the file's size."""
+    """Return the segments of a sparse file that are not empty.
+
+    Raises DownloadFailed if segments overlap or lie outside of the file.
+    """
     end = 0
     listed = cast("list[tuple[int, int]]", member.sparse or [])
-    # Empty segments fill the header, or mark the end of the last hole.
+    # Empty segments only fill the header, or mark the end of the last hole.
     segments = [(start, length) for start, length in listed if length]
     for start, length in segments:
         if start < end or length < 0 or start + length > member.size:
@@ -379,9 +385,9 @@ def _check_sparse(member: tarfile.TarInfo) -> list[tuple[int, int]]:
 
 
 def _check_room(target: Path, size: int) -> None:
-    """Raise DownloadFailed if the disk has no room for a file.
+    """Raise DownloadFailed if the disk has not enough free space for a file.
 
-    Holes count as well: other copies of the file may not be able to have holes.
+    `size` includes the holes of the file, because copies of the file may have no holes.
     """
     if size >= _FREE_CHECKED and size > (free := shutil.disk_usage(target.parent).free):
         raise DownloadFailed(

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from tej.wire.replies import garbled
 
 WORD_LIMIT = 16 * 1024 * 1024
-"""Maximum size of a word in bytes."""
+"""Maximum size in bytes of a word in a reply."""
 _HEADER_LIMIT = 4096
 """Maximum size in bytes of the line after a marker."""
 
 
 def make_marker() -> str:
-    """Return a random marker, which does not occur in any output by chance."""
+    """Return a marker so random that no other output contains it by chance."""
     return f"tej-{secrets.token_hex(16)}"
 
 
@@ -26,7 +26,7 @@ class WordSplitter:
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Add a piece of the stream; returns the words that end in it."""
+        """Add a piece of the stream; returns the words that end in this piece."""
         first, *others = data.split(b"\0")
         self._unread.append(first)
         self._size += len(first)
@@ -42,9 +42,9 @@ class WordSplitter:
 class MarkerSplitter:
     """Sink that splits a stream at its markers.
 
-    `begin` is called with the rest of the line after each marker.  `content` is called
-    with the bytes that follow, as they arrive.  Bytes before the first marker are
-    dropped, and so is an incomplete marker at the end of the stream.
+    `begin` is called after each marker, with the rest of the marker's line.  `content`
+    is called with the bytes after that line, as they arrive.  The splitter drops all
+    bytes before the first marker, and an incomplete marker at the end of the stream.
     """
 
     def __init__(
@@ -81,7 +81,9 @@ class MarkerSplitter:
             self._take(data)
 
     def _safe_length(self, data: bytes) -> int:
-        """Return the length of `data` without an end that may begin a marker."""
+        """Return the length of `data` without its last bytes if they may be the
+        beginning of a marker.
+        """
         for length in range(min(len(self._marker) - 1, len(data)), 0, -1):
             if data.endswith(self._marker[:length]):
                 return len(data) - length

@@ -1,4 +1,4 @@
-"""Records of jobs: parses status records of the server, writes job descriptions."""
+"""Records of jobs: parses the server's status records, and writes job descriptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ SCRIPT_SHOWN = 300
 def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatus:
     """Parse the record of a job, as written by the server's function `print_job`.
 
-    Raises RemoteCommandFailure if the record is malformed; unknown keys are ignored.
+    `head` has the values of the reply that apply to all jobs.  Unknown keys are
+    ignored.  Raises RemoteCommandFailure if the record is malformed.
     """
     record, head = Record(record), Record(head)
     spec, labels = parse_spec(record.get("spec", ""))
@@ -63,7 +64,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
 
 
 def parse_state(word: str) -> JobState:
-    """Return the state with this name; raises RemoteCommandFailure if there is none."""
+    """Return the state called `word`; raises RemoteCommandFailure if it is unknown."""
     try:
         return JobState(word)
     except ValueError:
@@ -71,7 +72,7 @@ def parse_state(word: str) -> JobState:
 
 
 def _parse_end(record: Record) -> tuple[int | None, int | None]:
-    """Return the exit code and the signal, of which at least one is None."""
+    """Return the exit code and the signal of a job; at least one of the two is None."""
     how, number = record.get("how"), parse_integer(record.get("number"))
     if how not in ("exit", "signal") or number is None:
         return None, None
@@ -81,9 +82,10 @@ def _parse_end(record: Record) -> tuple[int | None, int | None]:
 
 
 def _native_id(native: str) -> str | None:
-    """Return the id from a record's `native`.
+    """Return the process id or the scheduler's job id from a record's `native`.
 
-    The default runtime writes `pid HOST BOOT SPACE PID START`, schedulers `NAME ID`.
+    The default runtime writes `pid HOST BOOT SPACE PID START`; the runtimes of
+    schedulers write `NAME ID`.
     """
     words = native.split()
     if len(words) >= 5 and words[0] == "pid":
@@ -92,7 +94,7 @@ def _native_id(native: str) -> str | None:
 
 
 def parse_integer(word: str | None) -> int | None:
-    """Parse a decimal number of at most 15 digits; None for any other word."""
+    """Parse a decimal number of at most 15 digits; returns None for any other word."""
     if word and len(word) <= 15 and word.isascii() and word.isdigit():
         return int(word)
     return None
@@ -101,7 +103,7 @@ def parse_integer(word: str | None) -> int | None:
 def make_spec(token: str, facts: Mapping[str, str], labels: Mapping[str, str]) -> str:
     """Return the description of a job as one line.
 
-    The last word, `end`, shows the server that the line is complete.
+    The line ends with the word `end`, by which the server checks that it is complete.
     """
     words = [f"token={token}"]
     words += [f"{key}={_encode(value)}" for key, value in facts.items() if value]
@@ -110,7 +112,10 @@ def make_spec(token: str, facts: Mapping[str, str], labels: Mapping[str, str]) -
 
 
 def parse_spec(spec: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the facts and the labels in a description; unknown words are skipped."""
+    """Return the facts and the labels of a job from its description.
+
+    Words without an equals sign are skipped.
+    """
     facts, labels = {}, {}
     for word in spec.split():
         key, equals, value = word.partition("=")

@@ -1,8 +1,9 @@
 """Replies of the server: parses them, and maps exit statuses to errors.
 
-A reply begins after the program's marker.  It consists of words `KEY=VALUE`, each ended
-by a NUL; the key `id` begins the record of a job.  `download` and `logs` reply with
-framed bytes instead (see `wire/framing.py`).  The exit status is the result.
+A reply begins after the marker of its request.  A reply consists of words `KEY=VALUE`,
+each of which ends with a NUL; the key `id` begins the record of a job.  The replies to
+`download` and `logs` consist of framed bytes instead (see `wire/framing.py`).  The exit
+status shows whether the request succeeded.
 
 The server is not trusted: all sizes are limited, and a malformed reply raises
 RemoteCommandFailure.
@@ -31,14 +32,15 @@ ERRORS: Mapping[int, type[errors.Error]] = {
     22: errors.DownloadFailed,
 }
 OUTDATED = 14
-"""Exit status: the queue's scripts are not those of this tej, or are incomplete."""
+"""Exit status of a request if the queue's scripts are incomplete, or differ from those
+of this tej."""
 
 Value = TypeVar("Value")
 
 NOISE_LIMIT = 256 * 1024 * 1024
 """Maximum number of bytes that start-up files may print before the reply."""
 NOISE_KEPT = 64 * 1024
-"""Number of these bytes that are kept for the error message."""
+"""Number of bytes before the reply that are kept in memory for the error message."""
 REPLY_LIMIT = 256 * 1024 * 1024
 """Maximum size in bytes of a reply that is collected in memory."""
 MESSAGE_LIMIT = 8 * 1024
@@ -46,7 +48,10 @@ MESSAGE_LIMIT = 8 * 1024
 
 
 class Outdated(Exception):
-    """The queue has other scripts, which the client must replace or accept."""
+    """The scripts of the queue differ from the client's.
+
+    The client must replace or accept the scripts of the queue.
+    """
 
     def __init__(self, digest: str, version: str) -> None:
         super().__init__(digest)
@@ -62,9 +67,10 @@ def garbled(verb: str, why: str) -> errors.RemoteCommandFailure:
 
 
 class Reply:
-    """Sink for the output of a program; drops the output before the reply.
+    """Sink for the output of a request; drops the output before the reply.
 
-    The reply is passed to `take` if given, and is collected in memory otherwise.
+    If `take` is given, the reply is passed to `take`.  Otherwise the reply is collected
+    in memory.
     """
 
     def __init__(
@@ -81,24 +87,24 @@ class Reply:
         self._size = 0
 
     def __call__(self, data: bytes) -> None:
-        """Take the next piece of output; b"" marks the end."""
+        """Process the next piece of output; b"" marks the end of the output."""
         ended = not data
         if not self.begun:
             data = self._after_marker(data)
         if self._take is None:
             self._keep(data)
         elif data and not self._parts:
-            # The beginning is kept, too: if the scripts are outdated, the reply is the
-            # name of the server's scripts.
+            # The first bytes are also kept here: if the exit status is OUTDATED, the
+            # reply consists of the digest and version of the server's scripts.
             self._parts.append(data[:200])
         if self._take is not None and (data or ended):
             self._take(data)
 
     def _after_marker(self, data: bytes) -> bytes:
-        """Find the marker; returns the data after it, or b"" if it is not found.
+        """Return the data after the marker, or b"" if the marker has not come yet.
 
-        Only the new bytes and a few before them are searched.  A search of all earlier
-        output for each piece would take quadratic time.
+        Only the new bytes and a few bytes before them are searched, because searching
+        all earlier output for each piece would take quadratic time.
         """
         start = max(0, len(self._noise) - len(self._marker) + 1)
         self._noise += data
@@ -127,22 +133,25 @@ class Reply:
 
     @property
     def noise(self) -> bytes:
-        """The last part of the output before the reply; b"" once the reply began."""
+        """The last part of the output before the reply; b"" if the reply has begun."""
         return bytes(self._noise)
 
     @property
     def data(self) -> bytes:
-        """The reply; only its beginning if the reply was passed to `take`."""
+        """The reply, or only its beginning if the reply was passed to `take`."""
         return b"".join(self._parts)
 
     def words_on_stderr(self, done: Completed) -> bytes:
-        """Return the program's own stderr, without the output of start-up files."""
+        """Return the stderr of the request, without the output of start-up files."""
         _, marker, words = done.stderr.partition(self._marker)
         return words if marker else done.stderr
 
 
 def check(program: Program, reply: Reply, done: Completed) -> None:
-    """Raise the error for the exit status, with the server's message; 0 is none."""
+    """Raise the error for the exit status, with the server's message.
+
+    Returns if the exit status is 0 and the reply has begun.
+    """
     if not reply.begun:
         shown = shorten(reply.noise + done.stderr, 300) or "nothing"
         raise errors.RemoteCommandFailure(
@@ -161,12 +170,12 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
 
 
 def shorten(words: bytes, limit: int = MESSAGE_LIMIT) -> str:
-    """Return the end of a message, decoded."""
+    """Decode a message of the server, and return at most `limit` bytes from its end."""
     return words.strip()[-limit:].decode("utf-8", "replace").strip()
 
 
 def error_of(status: int, words: str, verb: str) -> errors.Error:
-    """Return the error for an exit status."""
+    """Return the error for an exit status, with the server's message `words`."""
     kind = ERRORS.get(status)
     if kind is not None:
         return kind(words or None)
@@ -186,9 +195,9 @@ class Record(dict[str, str]):
 def only_requested(
     found: Mapping[str, Value], ids: Collection[str]
 ) -> dict[str, Value]:
-    """Return the results of these jobs only, in the order of `ids`.
+    """Return the results of the jobs in `ids`, in that order, and no other results.
 
-    Raises RemoteCommandFailure if one is missing.
+    Raises RemoteCommandFailure if the result of a job is missing.
     """
     missing = [job_id for job_id in ids if job_id not in found]
     if missing:
@@ -198,13 +207,13 @@ def only_requested(
 
 @dataclass
 class Answer:
-    """A parsed reply: general values (`head`), and one record per job."""
+    """A parsed reply: `head` with values for the whole reply, and a record per job."""
 
     head: Record = field(default_factory=Record)
     jobs: list[Record] = field(default_factory=list)
 
     def job(self, job_id: str) -> Record:
-        """Return the record of a job; raises RemoteCommandFailure if there is none."""
+        """Return the record of a job; raises RemoteCommandFailure if it is missing."""
         for record in self.jobs:
             if record["id"] == job_id:
                 return record

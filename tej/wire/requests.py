@@ -1,7 +1,8 @@
-"""Requests to the server: builds one line of shell for each verb, quoted and encoded.
+"""Requests to the server: builds a quoted and encoded line of shell for each request.
 
-A request is the bootstrap script, followed by a verb and its arguments.  The reply
-begins after a random marker, because start-up files may print before the program runs.
+A request consists of the bootstrap script, a verb and the arguments of the verb.  Since
+start-up files may print text before the request runs, the reply begins after a random
+marker.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tej.server.scripts import Scripts, sent_script
 
 @dataclass(frozen=True)
 class Program:
-    """One line for the server's shell, and the marker at the start of its reply."""
+    """A request as one line for the server's shell, and the marker before its reply."""
 
     line: str = field(repr=False)
     marker: bytes
@@ -26,9 +27,9 @@ class Program:
 
 
 def program(verb: str, script: str, *, trusted: bool = False) -> Program:
-    """Return a program for a script; the program first prints its random marker.
+    """Return a program that prints a random marker and then runs a script.
 
-    `trusted` lets the server use a queue that other users can write to.
+    If `trusted` is true, the server may use a queue that other users can write to.
     """
     marker = f"tej-{secrets.token_hex(16)}"
     text = "\n".join([_preamble(), f"begin {marker} {int(trusted)}", script, ""])
@@ -73,8 +74,8 @@ def submission(
 ) -> Program:
     """Return the request `submit` for jobs, given as pairs of an id and a token.
 
-    The queue is created if it does not exist.  With `ask_sparse`, the reply has
-    `sparse=1` if the server's tar can extract GNU sparse files.
+    The request creates the queue if it does not exist.  If `ask_sparse` is true, the
+    reply contains `sparse=1` if the server's tar can extract GNU sparse files.
     """
     words = [word for job in jobs for word in job]
     return program(
@@ -88,7 +89,7 @@ def submission(
     )
 
 
-# GNU tar and bsdtar extract sparse files with their holes; busybox refuses them.
+# GNU tar and bsdtar extract sparse files with their holes; tar of busybox fails.
 _ASK_SPARSE = """\
 case $(tar --version 2>/dev/null) in
 *'GNU tar'* | *bsdtar*) printf '%s\\0' sparse=1 ;;
@@ -107,14 +108,17 @@ def setup(
     version: str,
     trusted: bool = False,
 ) -> Program:
-    """Return the request that creates a queue and links to it, or only the links."""
+    """Return the request that creates a queue and links to the queue.
+
+    If `only_links` is true, the queue must exist, and only the links are created.
+    """
     action = (
         f"locate {command(queue)}"
         if only_links
         else f"setup {command(queue, wanted, scripts.digest, version, str(force))}"
     )
     text = [_installer_functions(scripts), sent_script("setup.sh")]
-    # All links are checked first, so that nothing is created if one is not possible.
+    # All links are checked first, so that nothing is created if a link is impossible.
     text += [f"check_link {command(link)}" for link in links if link != queue]
     text.append(action)
     text += [f"link {command(link)}" for link in links]
@@ -123,7 +127,7 @@ def setup(
 
 
 def installation(wanted: str, scripts: Scripts, version: str) -> str:
-    """Return the answer to "ask=install" that installs these scripts."""
+    """Return the reply to "ask=install" that makes the server install `scripts`."""
     return as_line(
         f"{_installer_functions(scripts)}\n"
         f"install {command(wanted, scripts.digest, version)}\n"
@@ -131,13 +135,13 @@ def installation(wanted: str, scripts: Scripts, version: str) -> str:
 
 
 USE_WHAT_IS_THERE = ":"
-"""Answer to "ask=install" that accepts the installed scripts, which are newer."""
+"""Reply to "ask=install" that accepts the installed scripts, which are newer."""
 
 
 def renewal(
     queue: str, scripts: Scripts, version: str, *, trusted: bool = False
 ) -> Program:
-    """Return the request that replaces the scripts of a queue by those of this tej."""
+    """Return the request that replaces the scripts of a queue by `scripts`."""
     return program(
         "setup",
         f"{_installer_functions(scripts)}\n"
@@ -163,15 +167,15 @@ def _installer_functions(scripts: Scripts) -> str:
 
 
 def command(*words: str) -> str:
-    """Return the words quoted for the shell; all requests are quoted here."""
+    """Quote each word for the shell, and join the words with spaces."""
     return " ".join(shlex.quote(word) for word in words)
 
 
 _PIECE = 15_000
-"""Number of bytes of a script in one argument of `printf`.
+"""Maximum number of bytes of a script in one argument of `printf`.
 
-Each byte takes at most five characters.  If `printf` is an external program (mksh),
-Linux accepts no argument longer than 128 KiB (MAX_ARG_STRLEN, execve(2))."""
+Encoding turns each byte into at most five characters.  If `printf` is an external
+program (mksh), Linux accepts no argument longer than 128 KiB (MAX_ARG_STRLEN)."""
 
 _ESCAPES = {
     **{byte: f"\\0{byte:03o}" for byte in [0, *range(0x7F, 0x100), *b"'\r"]},
@@ -183,8 +187,8 @@ _ESCAPES = {
 def as_line(script: str) -> str:
     """Encode a script as one line of ASCII that evaluates the script.
 
-    The server reads one line with `read`, and some shells change bytes that are not
-    ASCII.
+    The line has only ASCII, because the server reads it with the shell's `read`, which
+    changes other bytes in some shells.
     """
     data = script.encode("utf-8", "surrogateescape").decode("latin-1")
     words = (

@@ -1,4 +1,4 @@
-"""Stream adapters between a transport, which pushes data, and code that pulls it."""
+"""Stream adapters: pass data that a transport pushes to code that reads from a file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Feed(io.RawIOBase):
-    """A bounded pipe between two threads: one calls `put`, the other reads a file.
+    """A bounded pipe between two threads: one calls `put`, the other calls `read`.
 
-    `put` blocks while the pipe is full.  After the reader has closed the pipe, `put`
+    `put` blocks while the pipe is full.  When the reader has closed the pipe, `put`
     discards its data.
     """
 
@@ -27,11 +27,11 @@ class Feed(io.RawIOBase):
         self._ended = False
 
     def put(self, data: bytes) -> None:
-        """Add a piece; b"" marks the end."""
+        """Add a piece of data to the pipe; b"" marks the end of the data."""
         while not self.closed:
             try:
-                # A timeout, because a reader that fails closes the pipe without reading
-                # the rest: check again whether it is closed.
+                # If the reader fails, it closes the pipe and reads no more.  After a
+                # timeout, the loop checks again whether the pipe is closed.
                 self._pieces.put(data, timeout=0.2)
             except queue.Full:
                 continue
@@ -51,12 +51,12 @@ class Feed(io.RawIOBase):
         return count
 
     def as_file(self) -> IO[bytes]:
-        """Return a buffered file, whose `read(n)` returns n bytes except at the end."""
+        """Return a buffered file, whose `read(n)` returns n bytes until the end."""
         return cast("IO[bytes]", io.BufferedReader(self, 1024 * 1024))
 
 
 class LastAnswer:
-    """The last answer: the program's input ends after it."""
+    """The last reply to a question, after which the program's input ends."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
@@ -66,11 +66,11 @@ class LastAnswer:
 
 
 class Dialogue:
-    """Answers the questions that a program prints while it runs.
+    """Replies to the questions that a program prints while it runs.
 
     The program's output consists of words that end with a NUL.  For each word
     "ask=QUESTION", `answer(question, words)` is called with the question and all words
-    before it.  `answer` returns the data to send to the program's input.
+    before the question.  `answer` returns the data to send to the program's input.
     """
 
     def __init__(self, answer: Callable[[str, list[bytes]], Iterable[bytes]]) -> None:
@@ -81,7 +81,7 @@ class Dialogue:
         self.words: list[bytes] = []
 
     def take(self, data: bytes) -> None:
-        """Take output of the program; this is the transport's sink."""
+        """Process output of the program; this method is the sink of the transport."""
         if not data:
             self._questions.put(None)
             return
@@ -95,7 +95,7 @@ class Dialogue:
                 self.words.append(word)
 
     def answers(self) -> Iterator[bytes]:
-        """Yield the answers; this is the transport's standard input."""
+        """Yield the replies; this iterator is the program's standard input."""
         while (question := self._questions.get()) is not None:
             answer = self._answer(question, self.words)
             yield from answer
