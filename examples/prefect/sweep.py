@@ -2,7 +2,8 @@
 
     python sweep.py [DESTINATION]     user@server.example.org; by default this machine
 
-Each seed is a job.  A second run finds all jobs and starts none.
+The flow starts one job for each seed.  A second run of the script finds all jobs on
+the server and starts no job.
 """
 
 import sys

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Throws darts at a square at random, and counts the hits of the inscribed circle.
 set -eu
-# The file is rendered from parameters.j2.
+# The file `parameters` is rendered from parameters.j2 before the job starts.
 # shellcheck source=/dev/null
 . ./parameters
 # shellcheck disable=SC2154

@@ -6,11 +6,15 @@ from tej_prefect.context import run_logger
 from tej_prefect.suspend import reconcile
 
 INTERVAL = 60
-"""Seconds between two checks."""
+"""Seconds between two checks of the suspended flow runs."""
 
 
 def main() -> None:
-    """Check until interrupted.  If Prefect's API does not answer, try again later."""
+    """Resume suspended flow runs whose jobs have ended, until Ctrl-C.
+
+    If a check fails because Prefect's API does not reply, the next check is made after
+    `INTERVAL` seconds.
+    """
     while True:
         try:
             reconcile()

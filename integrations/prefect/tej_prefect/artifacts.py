@@ -37,7 +37,10 @@ Row = dict[str, object]
 
 
 class JobArtifacts:
-    """The artifacts of one run.  Without a flow run, no artifact is created."""
+    """Creates and updates the artifacts of one run.
+
+    Outside of a flow run, no artifact is created.
+    """
 
     def __init__(
         self, run: Run, *, key: str = JOBS_KEY, description: str | None = None
@@ -54,7 +57,7 @@ class JobArtifacts:
         self._due = self._table_due = 0.0
 
     def add(self, jobs: Mapping[JobRecord, tej.JobStatus | None]) -> None:
-        """Show more jobs, with their last known status."""
+        """Add jobs, with their last known statuses, to the table."""
         self._known |= jobs
         if self._run.flow_run_id is None or not self._known:
             return
@@ -65,12 +68,12 @@ class JobArtifacts:
             self._update_table(self._table)
 
     def add_progress(self) -> None:
-        """Show a progress bar if there are several jobs."""
+        """Create the progress bar if there are several jobs."""
         if self._run.flow_run_id is not None and len(self._known) > 1:
             self._bar = self._create("progress", PROGRESS_KEY, 0.0, self._places())
 
     def set_end(self, job: JobRecord, end: tej.JobStatus | tej.Error) -> None:
-        """Record a job's final status, or the error that says it was deleted."""
+        """Record a job's final status, or the error raised because it was deleted."""
         if isinstance(end, tej.Error):
             self._deleted.add(job)
         else:
@@ -78,7 +81,10 @@ class JobArtifacts:
         self._ended += 1
 
     def update(self, *, last: bool = False) -> None:
-        """Send changes to Prefect's API, at most once in `PERIOD` seconds."""
+        """Send changed artifacts to Prefect's API, at most once in `PERIOD` seconds.
+
+        If `last` is true, the changes are sent without regard to the time.
+        """
         now = time.monotonic()
         if now < self._due and not last:
             return
@@ -94,7 +100,7 @@ class JobArtifacts:
             self._update_table(self._table)
 
     def _poll_pending(self) -> None:
-        """Read the states of pending jobs, in one round trip for each queue."""
+        """Read the states of pending jobs, with one request to each queue."""
         groups: dict[tej.RemoteQueue, dict[str, JobRecord]] = {}
         for job, status in self._known.items():
             if job not in self._deleted and (status is None or status.state in PENDING):
@@ -104,7 +110,7 @@ class JobArtifacts:
             try:
                 statuses = queue.statuses(jobs)
             except tej.Error as error:
-                # The wait, which runs at the same time, reports the error.
+                # The request that waits for the jobs reports the same error.
                 run_logger().debug("The states of jobs were not read: %s", error)
                 continue
             self._known |= {jobs[one]: status for one, status in statuses.items()}
@@ -155,7 +161,7 @@ class JobArtifacts:
             with get_client(sync_client=True) as client:
                 return client.create_artifact(artifact).id
         except Exception as error:
-            # An artifact is only for display: the jobs continue without it.
+            # The jobs do not need the artifact, so the error is only logged.
             run_logger().warning("The artifact %r was not created: %s", key, error)
             return None
 
@@ -170,7 +176,7 @@ class JobArtifacts:
 def read_artifacts(
     client: SyncPrefectClient, keys: list[str], flow_runs: FlowRunFilter
 ) -> Iterator[Artifact]:
-    """The artifacts with these keys of these flow runs."""
+    """Yield the artifacts of the selected flow runs that have one of the keys."""
     offset = 0
     while True:
         page = client.read_artifacts(
@@ -186,7 +192,7 @@ def read_artifacts(
 
 
 def rows_of(artifact: Artifact) -> list[Row]:
-    """The rows of a table artifact."""
+    """Return the rows of a table artifact."""
     data = artifact.data
     rows = json.loads(data) if isinstance(data, str) else data
     return [row for row in rows or [] if isinstance(row, dict)]

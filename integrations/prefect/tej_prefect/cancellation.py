@@ -1,7 +1,8 @@
-"""Cancellation: kills or leaves jobs when the run that waits for them is stopped.
+"""Cancellation: kills jobs, or leaves them running, when their flow run is stopped.
 
-The jobs of a cancelled flow run are killed, unless other flow runs want them.  If a
-process crashes or is interrupted, its jobs continue, and the next attempt finds them.
+The jobs of a cancelled flow run are killed, unless other flow runs have claimed the
+same jobs.  If the process of a flow run crashes or is interrupted, its jobs continue to
+run, and the next attempt of the flow run finds the jobs.
 """
 
 from __future__ import annotations
@@ -37,19 +38,19 @@ LEAVE_LABEL = {"on-cancel": "leave"}
 class FlowRunCancelled(Abort):
     """The flow run was cancelled while it waited for a job.
 
-    Prefect ends the run that raises this and does not change the run's state.
+    When a run raises this exception, Prefect ends the run without changing its state.
     """
 
 
 @dataclass
 class KillCounts:
-    """Numbers of jobs that a cancellation killed, left running or could not reach."""
+    """Counts the jobs that a cancellation killed, left running or could not reach."""
 
     killed: int = 0
     left: int = 0
     unreachable: int = 0
     stopping: int = 0
-    """Jobs that were asked to stop and had not ended when the server answered."""
+    """Jobs that received a signal, but had not ended when the server replied."""
     reasons: dict[str, None] = field(default_factory=dict)
     """Reasons why jobs were left running."""
 
@@ -65,7 +66,7 @@ class KillCounts:
         return ", ".join(words)
 
     def leave(self, number: int, reason: str) -> None:
-        """Count jobs that are left running."""
+        """Count jobs that are left running for this reason."""
         self.left += number
         if number:
             self.reasons[reason] = None
@@ -77,9 +78,9 @@ def kill_unclaimed(
     cancelled: Collection[UUID],
     counts: KillCounts,
 ) -> None:
-    """Kill these jobs, except jobs that flow runs outside of `cancelled` want.
+    """Kill the jobs, except those that flow runs outside of `cancelled` have claimed.
 
-    If the claims of other flow runs are not known, all jobs are left running.
+    If the claims of other flow runs cannot be read, all jobs are left running.
     """
     logger = run_logger()
     ids = [*job_ids]
@@ -98,7 +99,7 @@ def kill_unclaimed(
         except Exception as error:
             if isinstance(error, tej.Error):
                 raise
-            # Another flow run may want the jobs.
+            # Another flow run may have claimed the jobs, so no job is killed.
             logger.warning("Prefect's API did not say who wants the jobs: %s", error)
             counts.leave(len(running), "Prefect's API did not say who wants them")
             return
@@ -121,35 +122,35 @@ def kill_unclaimed(
 
 
 class CancellationGuard:
-    """Context manager that is responsible for jobs while a run waits for them.
+    """Context manager that kills a run's jobs if the run is cancelled while it waits.
 
         with CancellationGuard() as guard:
             guard.add({record: status})
             ...
             guard.check()     # while waiting, about once a second
 
-    Only signals, cancellation and Ctrl-C trigger it: an ordinary `Exception` leaves all
-    jobs as they are.  If Prefect says that the flow run is cancelled, each job is
-    killed or left, as its `on_cancel` says.
+    The guard acts only after a signal, a cancellation or Ctrl-C.  After an ordinary
+    `Exception`, all jobs continue to run.  If Prefect's API reports that the flow run
+    is cancelled, each job whose `on_cancel` is "kill" is killed.
     """
 
     def __init__(self, stop: threading.Event | None = None) -> None:
         self.run: Run = current_run()
         self.logger = run_logger()
         self.submitting: TejDestination | None = None
-        """Destination of a submission in progress: jobs may have started there before
-        their ids are known here."""
+        """Destination of a submission in progress.  Jobs may have started at this
+        destination although the server has not yet replied with their ids."""
         self._stop = stop
         self._jobs: dict[str, dict[str, JobRecord]] = {}
 
     def add(self, jobs: Mapping[JobRecord, tej.JobStatus | None]) -> None:
-        """Take responsibility for jobs, and claim them for the flow run."""
+        """Add jobs to kill after a cancellation, and claim them for the flow run."""
         stages: dict[tej.RemoteQueue, str] = {}
         ids: dict[tej.RemoteQueue, list[str]] = {}
         for record, status in jobs.items():
             at_place = self._jobs.setdefault(record.destination.place, {})
             known = at_place.get(record.job_id)
-            # If one of two requests for the same job says "leave", the job is left.
+            # If the same job is added with "kill" and with "leave", "leave" applies.
             if known is None or known.on_cancel == "kill":
                 at_place[record.job_id] = record
             queue = record.destination.get_client()
@@ -161,7 +162,7 @@ class CancellationGuard:
                 claims.add(self.run.flow_run_id, queue, stage, ids[queue])
 
     def remove(self, record: JobRecord) -> None:
-        """Give up responsibility for a job that has ended."""
+        """Remove a job that has ended, so that a cancellation does not kill it."""
         self._jobs.get(record.destination.place, {}).pop(record.job_id, None)
 
     def check(self) -> None:
@@ -189,16 +190,17 @@ class CancellationGuard:
             poller.unwatch(flow_run_id)
         if error is None or isinstance(error, Exception):
             return
-        # SIGTERM may mean that the flow run was cancelled or that the machine shuts
-        # down.  Only Prefect's API knows the difference.
+        # Prefect's API must be read, because SIGTERM is sent when the flow run is
+        # cancelled and also when the machine shuts down.
         cancelled = [] if flow_run_id is None else cancelled_ancestors(flow_run_id)
         if isinstance(error, FlowRunCancelled) and flow_run_id and not cancelled:
             cancelled = [flow_run_id]
         if flow_run_id is None or not cancelled:
             self._log_left_jobs()
             return
-        # Withdraw the claims before reading the claims of others: if two runs are
-        # cancelled at the same time, at least one finds no claim and kills the jobs.
+        # Withdraw this flow run's claims before reading the claims of other flow runs.
+        # If two flow runs are cancelled at the same time, at least one of the two then
+        # finds no other claim and kills the jobs.
         claims.withdraw(flow_run_id)
         counts = self._kill_jobs(cancelled)
         self.logger.info("The flow run was cancelled: %s", counts)
@@ -218,7 +220,10 @@ class CancellationGuard:
         return counts
 
     def _kill_unknown(self, cancelled: list[UUID], counts: KillCounts) -> None:
-        """Kill jobs of this task run whose submission was interrupted."""
+        """Kill this task run's jobs whose ids are unknown after a cut-off submission.
+
+        The jobs are found by the label with the id of the task run.
+        """
         task_run_id = self.run.task_run_id
         if self.submitting is None or task_run_id is None:
             return
@@ -253,10 +258,10 @@ class CancellationGuard:
                 )
 
     def _set_cancelled(self, counts: KillCounts) -> None:
-        """Set the final states that Prefect does not set.
+        """Set the task run and flow runs without a deployment to the state Cancelled.
 
-        Prefect leaves an aborted task run as "Running", and a flow run without a
-        deployment as "Cancelling".
+        Prefect itself leaves an aborted task run in the state Running, and a cancelled
+        flow run without a deployment in the state Cancelling.
         """
         ended: State[None] = Cancelled(message=f"The flow run was cancelled: {counts}")
         try:

@@ -1,10 +1,11 @@
-"""Claims on shared jobs: files on the server that name the flow runs which want a job.
+"""Claims on shared jobs: files on the server that record which flow runs use a job.
 
-A claim is a file `claims/NAME` in the queue.  It names a flow run, its parents and the
-jobs they want, and its modification time is the heartbeat: a thread of the flow's
-process rewrites the file every `PERIOD` seconds.  A claim without a heartbeat for
-`EXPIRY` seconds belongs to a dead process and does not count.  The claim of a suspended
-flow run has no process and no heartbeat; Prefect's API decides whether it counts.
+A claim is a file `claims/NAME` in the queue.  The file contains the ids of a flow run,
+of its parents and of their jobs.  A thread of the flow's process rewrites the file
+every `PERIOD` seconds, and each rewrite is a heartbeat.  If a claim had no heartbeat
+for `EXPIRY` seconds, its process is considered dead, and the claim is ignored.  The
+claim of a suspended flow run has no process and no heartbeat, so the claim is ignored
+only if Prefect's API reports that the flow run has ended or is cancelled.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from tej_prefect.flow_runs import CANCELLED, ancestors, logger, read_all
 PERIOD = 30.0
 """Seconds between two heartbeats."""
 EXPIRY = 180.0
-"""Seconds without a heartbeat after which a claim does not count."""
+"""Seconds without a heartbeat after which a claim is ignored."""
 ANSWER = 10.0
 """Maximum time in seconds that `add` waits until the claim is on the server."""
 SUSPENDED = "suspended-"
 """Prefix of the names of claims of suspended flow runs."""
 
-# $1 is the working directory of a job.  The queue is found from this directory, since
-# the queue's own path may be a link.  A claim file is complete when it is renamed.
+# $1 is the working directory of a job.  The path of the queue is derived from $1,
+# because the configured path of the queue may be a link.  A claim is written to a
+# temporary file and then renamed, so that no incomplete claim can be read.
 _WRITE = """
 queue=${1%/jobs/*}
 [ -d "$queue/jobs" ] || exit 0
@@ -44,8 +46,9 @@ mkdir -p "$queue/claims" && cat >"$queue/claims/.new-$2" &&
     mv -f "$queue/claims/.new-$2" "$queue/claims/$2"
 """
 _REMOVE = 'rm -f "${1%/jobs/*}/claims/$2"'
-# tar is the only POSIX tool that prints exact modification times.  The age of a claim
-# is the difference to the time of `.now`, so that only the file system's clock matters.
+# tar is used because its output contains exact modification times.  The age of a claim
+# is the modification time of `.now` minus that of the claim's file, so that both times
+# come from the clock of the file system.
 _READ = """
 cd "${1%/jobs/*}/claims" 2>/dev/null || exit 0
 find . -type f ! -name 'suspended-*' -mtime +1 -exec rm -f {} +
@@ -58,7 +61,7 @@ exit 0
 
 @dataclass(frozen=True)
 class Claim:
-    """The jobs that a flow run wants, as the server knows them."""
+    """The jobs that a flow run has claimed, as read from a file on the server."""
 
     flow_runs: tuple[UUID, ...]
     """The flow run and its parents, innermost first."""
@@ -69,7 +72,7 @@ class Claim:
 
     @property
     def is_live(self) -> bool:
-        """Whether the claim has a recent heartbeat or a suspended flow run."""
+        """Whether the claim has a recent heartbeat or is for a suspended flow run."""
         return self.suspended or self.age < EXPIRY
 
     def __str__(self) -> str:
@@ -78,12 +81,12 @@ class Claim:
 
 
 def read_claims(queue: tej.RemoteQueue, stage: str) -> list[Claim]:
-    """All claims in the queue of the job with this working directory."""
+    """Return all claims in the queue of the job whose working directory is `stage`."""
     data = queue.shell(_READ, stage, again=True)
     claims: dict[str, tuple[bytes, float]] = {}
     now = 0.0
-    # A file that is renamed during the read may truncate the archive.  Its claim is
-    # read next time.
+    # The archive may be truncated if a claim file is renamed while tar reads it.  The
+    # missing claims are read by the next call.
     with (
         contextlib.suppress(tarfile.ReadError),
         tarfile.open(fileobj=io.BytesIO(data)) as archive,
@@ -115,11 +118,11 @@ def _parse(name: str, content: bytes, written: float, now: float) -> Claim | Non
 def wanted_by_others(
     queue: tej.RemoteQueue, stage: str, cancelled: Collection[UUID]
 ) -> dict[str, Claim]:
-    """The jobs that flow runs outside of `cancelled` want, with their claims.
+    """Return the claims of flow runs outside of `cancelled`, by the ids of their jobs.
 
-    The claim of a flow run that has ended or is cancelled does not count.  A flow run
-    that Prefect's API does not know uses another API, and its claim counts.  Raises
-    the errors of Prefect's client if the API does not answer.
+    The claim of a flow run that has ended or is cancelled is ignored.  If Prefect's API
+    does not know a flow run, the flow run probably uses another API, so its claim is
+    valid.  Raises the errors of Prefect's client if the API does not reply.
     """
     others = [
         claim
@@ -147,7 +150,7 @@ def wanted_by_others(
 def claim_suspended(
     queue: tej.RemoteQueue, stage: str, flow_run_id: UUID, job_ids: Iterable[str]
 ) -> None:
-    """Claim jobs for a flow run that is about to be suspended, without a heartbeat."""
+    """Claim jobs for a flow run that will be suspended; the claim has no heartbeat."""
     with get_client(sync_client=True) as client:
         members = ancestors(client, flow_run_id)
     _write(queue, stage, f"{SUSPENDED}{flow_run_id}", members, job_ids)
@@ -172,7 +175,7 @@ def _write(
 
 @dataclass(eq=False)
 class _Own:
-    """A claim of this process."""
+    """A claim that this process writes and renews."""
 
     queue: tej.RemoteQueue
     stage: str
@@ -181,15 +184,15 @@ class _Own:
     jobs: dict[str, None] = field(default_factory=dict)
     flow_runs: list[UUID] = field(default_factory=list)
     changed: int = 0
-    """Number of the latest change; `written` is the latest change on the server."""
+    """Number of changes of this claim; `written` is how many of them were sent."""
     written: int = 0
     due: float = 0.0
 
 
 class Claims:
-    """The claims of this process.  One thread writes and renews them.
+    """Writes and renews the claims of this process, in one thread.
 
-    A claim lasts until its flow run has ended or `withdraw` is called.
+    A claim is renewed until its flow run has ended or `withdraw` is called.
     """
 
     def __init__(self) -> None:
@@ -208,9 +211,13 @@ class Claims:
         stage: str,
         job_ids: Collection[str],
     ) -> None:
-        """Claim more jobs; returns when they are claimed, or after `ANSWER` seconds."""
+        """Add jobs to the flow run's claim on this queue.
+
+        Returns when the claim was sent to the server, or after `ANSWER` seconds.
+        """
         if self._pid != os.getpid():
-            # Threads do not survive a fork, and the lock may be held for ever.
+            # After a fork the thread does not exist in this process, and the lock may
+            # be locked by a thread of the parent process.
             self._reset()
         with self._changed:
             key = (flow_run_id, queue)
@@ -225,8 +232,8 @@ class Claims:
                 )
                 self._thread.start()
             self._changed.notify_all()
-            # The calls of many threads share one request: the thread writes all jobs
-            # that were added before.
+            # If many threads call `add` at once, one request writes the jobs of all of
+            # these calls.
             self._changed.wait_for(
                 lambda: own.written >= number or self._own.get(key) is not own, ANSWER
             )
@@ -242,7 +249,7 @@ class Claims:
             try:
                 own.queue.shell(_REMOVE, own.stage, own.name, again=True)
             except tej.Error as error:
-                # Without a heartbeat the claim expires.
+                # The file remains, but its claim expires without heartbeats.
                 logger.info("A claim at %r was not removed: %s", own.queue, error)
 
     def _run(self) -> None:
@@ -273,18 +280,18 @@ class Claims:
         except tej.Error as error:
             logger.info("A claim at %r was not written: %s", own.queue, error)
         with self._changed:
-            # A failed write is repeated with the next heartbeat.
+            # After an error, too, the claim is written again at the next heartbeat.
             own.written = number
             own.due = time.monotonic() + PERIOD
             removed = self._own.get((own.flow_run_id, own.queue)) is not own
             self._changed.notify_all()
         if removed:
-            # The claim was withdrawn during the write.
+            # The claim was withdrawn during the write, so its file must be removed.
             with contextlib.suppress(tej.Error):
                 own.queue.shell(_REMOVE, own.stage, own.name)
 
     def _has_ended(self, own: _Own) -> bool:
-        """Whether the flow run has ended; False if Prefect's API does not answer."""
+        """Return whether the flow run has ended; False if the API does not reply."""
         try:
             with get_client(sync_client=True) as client:
                 if not own.flow_runs:

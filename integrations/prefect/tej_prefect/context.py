@@ -25,23 +25,24 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Run:
-    """Ids of the current runs.  Without a flow run, Prefect's API is not used."""
+    """Ids of the current flow run and task run; an id is None outside of such a run."""
 
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
     attempt: int = 1
-    """1 for the first attempt; more if the task run or its flow run is a retry."""
+    """Number of the attempt: greater than 1 if the task run or flow run is a retry."""
     stop: threading.Event | None = None
-    """Set when the task runner stops: by Ctrl-C, by a signal or at the flow's end."""
+    """Event that is set when the task runner stops: after Ctrl-C, after a signal or
+    at the end of the flow."""
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the task runner asks its threads to end."""
+        """Whether the task runner has requested that its threads end."""
         return self.stop is not None and self.stop.is_set()
 
 
 def current_run() -> Run:
-    """The flow run and task run of the calling thread."""
+    """Return the flow run and task run of the calling thread."""
     flow, task = FlowRunContext.get(), TaskRunContext.get()
     flow_run = None if flow is None else flow.flow_run
     attempt = 1 if flow_run is None else max(1, flow_run.run_count)
@@ -59,14 +60,14 @@ def current_run() -> Run:
 
 
 def labels_of_run() -> dict[str, str]:
-    """Job labels that name the current runs, for `tej list --label`."""
+    """Return job labels with the ids of the current runs, for `tej list --label`."""
     run = current_run()
     found = {"prefect-flow-run": run.flow_run_id, "prefect-task-run": run.task_run_id}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
 def run_logger() -> Logger | LoggerAdapter[Logger]:
-    """The logger of the current run; outside a run, an ordinary logger."""
+    """Return the logger of the current run, or an ordinary logger outside of a run."""
     try:
         return get_run_logger()
     except MissingContextError:
@@ -78,8 +79,8 @@ async def in_thread(
 ) -> Result:
     """Call a blocking function in a new thread and return its result.
 
-    When the awaiting task is cancelled, `stop` is set and the thread is awaited,
-    because the thread may still have to kill a job.
+    If the calling task is cancelled and `stop` is not None, `stop` is set and the end
+    of the thread is awaited, because the thread may still have to kill a job.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
@@ -98,12 +99,12 @@ async def in_thread(
             outcome = (context.run(function), None)
         except BaseException as error:
             outcome = (None, error)  # type: ignore[assignment]
-        # If the loop is closed, no task waits for the outcome.
+        # RuntimeError means that the loop is closed: no task waits for the outcome.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(set_outcome, *outcome)
 
-    # The loop's executor is not used: it has few threads, which would be blocked for as
-    # long as jobs run, and asyncio waits for these threads at exit.
+    # The loop's executor is not used, because its few threads would be blocked while
+    # jobs run, and because asyncio waits for the executor's threads at exit.
     threading.Thread(target=run, name="tej call", daemon=True).start()
     try:
         return await asyncio.shield(future)

@@ -34,7 +34,7 @@ class TejDestination(CredentialsBlock):
         ```
     """
 
-    # A validation error must not show its input: the input may hold a secret.
+    # A validation error must not show its input, which may contain a secret.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name = "tej Destination"
@@ -134,7 +134,7 @@ class TejDestination(CredentialsBlock):
             return parts
         parts = dict(tej.parse_ssh_destination(self.destination))
         if "@" not in self.destination:
-            # ~/.ssh/config may name the user.
+            # ~/.ssh/config may set the user.
             parts["username"] = None
         return parts
 
@@ -149,7 +149,7 @@ class TejDestination(CredentialsBlock):
         return f"{self.address} {self.queue}"
 
     def get_client(self, *_: object, **__: object) -> tej.RemoteQueue:
-        """The queue, shared by all equal destinations of the process.
+        """Return the queue; equal destinations of a process share one queue.
 
         No connection is made before the first request.  Raises tej.ConnectionFailed if
         the key file cannot be read.
@@ -183,7 +183,7 @@ class TejDestination(CredentialsBlock):
 
 
 def load_destination(name: str) -> TejDestination:
-    """Load a stored block; raises ValueError if no block has this name."""
+    """Load a stored block; raise ValueError if no block has this name."""
     block = TejDestination.load(name, _sync=True)  # type: ignore[call-arg]
     assert isinstance(block, TejDestination)
     return block
@@ -195,7 +195,10 @@ def _reveal(secret: SecretStr | None) -> str | None:
 
 @dataclass(frozen=True)
 class _Passphrase:
-    """Answers the prompt for a key's passphrase; equal for equal passphrases."""
+    """Callable that returns the passphrase of a private key when SSH prompts for it.
+
+    Two instances with the same passphrase are equal, so that queues can be shared.
+    """
 
     passphrase: str
 

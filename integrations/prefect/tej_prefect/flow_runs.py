@@ -1,7 +1,7 @@
 """Flow run states: cancellation polling by one thread per process.
 
-Prefect reports a cancellation only to the main thread of a deployment's process.  Tasks
-in other threads and flows without a deployment have to poll the API.
+Prefect reports a cancellation only to the main thread of a deployment's process.
+Therefore tasks in other threads and flows without a deployment have to poll the API.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from prefect.client.schemas.objects import FlowRun, StateType
 logger = logging.getLogger("tej.prefect")
 
 PERIOD = 2.0
-"""Seconds between two polls."""
+"""Seconds between two polls of Prefect's API."""
 BATCH = 200
 """Maximum number of flow runs in one reply of the API."""
 CANCELLED = frozenset({StateType.CANCELLING, StateType.CANCELLED})
 
 
 def ancestors(client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
-    """The flow run and its parent flow runs, innermost first."""
+    """Return the ids of the flow run and its parent flow runs, innermost first."""
     found: list[UUID] = []
     next_id: UUID | None = flow_run_id
     while next_id is not None and next_id not in found:
@@ -37,7 +37,7 @@ def ancestors(client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
 
 
 def read_all(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
-    """Flow runs by id; deleted flow runs are missing in the result."""
+    """Read flow runs from the API, by id; the result has no deleted flow runs."""
     wanted = [*dict.fromkeys(ids)]
     found: dict[UUID, FlowRun] = {}
     for start in range(0, len(wanted), BATCH):
@@ -47,7 +47,7 @@ def read_all(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowR
 
 
 def is_cancelled(ids: Iterable[UUID], found: Mapping[UUID, FlowRun]) -> bool:
-    """Whether one of these flow runs is cancelled or being cancelled."""
+    """Return whether a flow run in `ids` is cancelled or being cancelled."""
     return any(
         (one := found.get(flow_run_id)) is not None and one.state_type in CANCELLED
         for flow_run_id in ids
@@ -55,16 +55,16 @@ def is_cancelled(ids: Iterable[UUID], found: Mapping[UUID, FlowRun]) -> bool:
 
 
 def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
-    """The cancelled flow runs among a flow run and its parents, read from the API.
+    """Return which of a flow run and its parents are cancelled, as read from the API.
 
-    Empty if the API does not answer, so that no job is killed by mistake.
+    The list is empty if the API does not reply, so that no job is killed by mistake.
     """
     try:
         with get_client(sync_client=True) as client:
             members = ancestors(client, flow_run_id)
             found = read_all(client, members)
     except Exception as error:
-        # Includes ObjectNotFound: the flow run was deleted while it ran.
+        # The error may be ObjectNotFound, if the flow run was deleted while it ran.
         logger.warning(
             "The state of flow run %s could not be read from Prefect's API (%s): its "
             "jobs are left running",
@@ -78,9 +78,10 @@ def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
 def cancelled_without_runner(
     client: SyncPrefectClient, flow_run_id: UUID
 ) -> list[FlowRun]:
-    """The flow runs whose state this process has to set to Cancelled, innermost first.
+    """Return the flow runs that this process must set to Cancelled, innermost first.
 
-    Empty for a deployment's flow run: its runner sets the state.
+    The list is empty for a flow run of a deployment, because Prefect's runner sets the
+    state of that flow run.
     """
     members = ancestors(client, flow_run_id)
     found = read_all(client, members)
@@ -110,9 +111,13 @@ class CancellationPoller:
         self._thread: threading.Thread | None = None
 
     def watch(self, flow_run_id: UUID) -> None:
-        """Poll this flow run until `unwatch` was called as often as `watch`."""
+        """Poll this flow run until `unwatch` was called as often as `watch`.
+
+        The polling thread is started if it does not run.
+        """
         if self._pid != os.getpid():
-            # Threads do not survive a fork, and the lock may be held for ever.
+            # After a fork the thread does not exist in this process, and the lock may
+            # be locked by a thread of the parent process.
             self._reset()
         with self._changed:
             self._watched[flow_run_id] = self._watched.get(flow_run_id, 0) + 1
@@ -123,7 +128,7 @@ class CancellationPoller:
                 self._thread.start()
 
     def unwatch(self, flow_run_id: UUID) -> None:
-        """Undo one call of `watch`."""
+        """Undo one call of `watch`; after the last, the flow run is not polled."""
         with self._changed:
             self._watched[flow_run_id] -= 1
             if not self._watched[flow_run_id]:
@@ -133,7 +138,7 @@ class CancellationPoller:
                 self._changed.notify_all()
 
     def is_cancelled(self, flow_run_id: UUID) -> bool:
-        """Whether a poll has found the flow run or a parent cancelled."""
+        """Return whether the flow run or a parent was cancelled at the last poll."""
         return flow_run_id in self._cancelled
 
     def _run(self) -> None:
@@ -162,4 +167,4 @@ class CancellationPoller:
 
 
 poller = CancellationPoller()
-"""The poller of this process."""
+"""The only cancellation poller of this process."""

@@ -31,12 +31,15 @@ def job_directory(
     files: Sequence[str],
     parameters: Mapping[str, object] | None,
 ) -> Iterator[Path]:
-    """The directory to upload: `directory` itself, or a temporary copy.
+    """Yield the directory to upload.
 
-    `files` are patterns relative to `directory` (or to the current directory); only
-    matching files are copied.  With `parameters`, templates and the script are
-    rendered.  Raises tej.InvalidJobDirectory if a pattern matches nothing or a template
-    cannot be rendered.
+    Yield `directory` itself if it can be uploaded as it is.  Otherwise yield a
+    temporary directory, which is removed when the context ends.
+
+    `files` are patterns relative to `directory`, or to the current directory if
+    `directory` is None; only matching files are copied.  If `parameters` is not None,
+    templates and the script are rendered.  Raises tej.InvalidJobDirectory if a pattern
+    matches no file or a template cannot be rendered.
     """
     source = (directory or Path()).expanduser()
     if script is None and not files and parameters is None:
@@ -62,9 +65,10 @@ def job_directory(
 
 
 def render(text: str, parameters: Mapping[str, object], where: str) -> str:
-    """Render a Jinja template.
+    """Return the Jinja template `text` with its parameters filled in.
 
-    Raises tej.InvalidJobDirectory, which names `where`, if a parameter is missing.
+    Raises tej.InvalidJobDirectory, with `where` in the message, if a parameter is
+    missing or the template is invalid.
     """
     try:
         return _jinja.from_string(text).render(parameters)
@@ -76,7 +80,10 @@ def render(text: str, parameters: Mapping[str, object], where: str) -> str:
 
 
 def _render_directory(folder: Path, parameters: Mapping[str, object]) -> None:
-    """Replace each `NAME.j2` by the rendered `NAME`, with the same permissions."""
+    """Replace each file `NAME.j2` by the rendered file `NAME`.
+
+    `NAME` has the same permissions as `NAME.j2`.
+    """
     for template in sorted(folder.rglob(f"*{TEMPLATE_SUFFIX}")):
         if template.is_symlink() or not template.is_file():
             continue
@@ -86,7 +93,7 @@ def _render_directory(folder: Path, parameters: Mapping[str, object]) -> None:
             raise tej.InvalidJobDirectory(
                 f"{where} cannot be rendered: '{target.name}' exists already"
             )
-        # surrogateescape keeps bytes that are not UTF-8 as they are.
+        # With surrogateescape, bytes that are not UTF-8 are copied unchanged.
         text = template.read_bytes().decode("utf-8", "surrogateescape")
         rendered = render(text, parameters, where)
         target.write_bytes(rendered.encode("utf-8", "surrogateescape"))

@@ -27,23 +27,24 @@ PRIVATE_NAMES: dict[type, tuple[str, ...]] = {
         "_work_pool_name",
     ),
 }
-"""Private names of each class."""
+"""For each class of Prefect, the private names that this package uses."""
 
 WORKER_NAME_LABEL = "prefect.worker.name"
 """Label of a flow run with the name of the worker that submitted the run."""
 
 
 def stored_name(block: Block) -> str | None:
-    """The name under which a block was saved or loaded; None for an unsaved block."""
+    """Return the name under which a block is stored; None for an unsaved block."""
     return block._block_document_name
 
 
 def cancel_event(
     flow: FlowRunContext | None, task_run_id: UUID
 ) -> threading.Event | None:
-    """The event that the thread task runner sets when it stops the task run.
+    """Return the event that the thread task runner sets when it stops the task run.
 
-    Without this event, Ctrl-C would wait until the jobs end.
+    A task that waits for jobs checks this event.  Otherwise the flow would end after
+    Ctrl-C only when its jobs have ended.
     """
     events = getattr(getattr(flow, "task_runner", None), "_cancel_events", {})
     event = events.get(task_run_id)

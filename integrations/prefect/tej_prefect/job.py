@@ -26,8 +26,9 @@ class TejJob(JobBlock[JobResult]):
     """
     A directory or a script that runs as a job on a server.
 
-    The job's id is the signature of its files, command and environment. Equal work is
-    one job: it is started if it does not exist and found if it does.
+    The job's id is the signature of its files, command and environment. If a job with
+    this signature exists on the server, `trigger` finds the job and does not start it
+    again.
 
     Example:
         Load a stored job, run it and fetch its results:
@@ -41,7 +42,7 @@ class TejJob(JobBlock[JobResult]):
         ```
     """
 
-    # A validation error must not show its input: a destination may hold a secret.
+    # A validation error must not show its input: a destination may contain a secret.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name = "tej Job"
@@ -164,7 +165,7 @@ class TejJob(JobBlock[JobResult]):
 
     @contextlib.contextmanager
     def spec(self) -> Iterator[tej.JobSpec]:
-        """The specification of the job for `tej`; its directory may be temporary."""
+        """Yield the specification of the job; its directory may be temporary."""
         values = self.parameters
         cancel = LEAVE_LABEL if self.on_cancel == "leave" else {}
         command, environment = self.command, self.environment
@@ -192,23 +193,24 @@ class TejJob(JobBlock[JobResult]):
     def trigger(self) -> TejJobRun:  # type: ignore[override]
         """Start or find the job and return its handle at once.
 
-        Raises tej.Error if the directory is invalid or the server cannot be reached or
-        used.
+        Raises tej.Error if the directory is invalid, the server cannot be reached or
+        the job cannot be started.
         """
         with CancellationGuard() as guard:
-            # `Run()` shows no artifacts: the call that waits for the job creates them.
+            # `Run()` disables artifacts here, because the method that waits for the
+            # job creates artifacts.
             return submit(self, guard, JobArtifacts(Run()))
 
     def with_options(
         self, on_cancel: OnCancel | None = None, retry_failed: bool | None = None
     ) -> Self:
-        """A copy with these settings; None keeps the setting of the block."""
+        """Return a copy of the block with the arguments that are not None."""
         given = {"on_cancel": on_cancel, "retry_failed": retry_failed}
         update = {name: value for name, value in given.items() if value is not None}
         return self.model_copy(update=update) if update else self
 
     def handle(self, job_id: str, *, found: bool = True) -> TejJobRun:
-        """The handle of the job with this id, with this block's settings."""
+        """Return a handle of the job with this id, with the block's settings."""
         return TejJobRun(
             self.destination,
             job_id,

@@ -1,4 +1,4 @@
-"""`TejJobRun`: handle of one job, for its status, output, results and removal."""
+"""`TejJobRun`: handle that reads, awaits, downloads, kills or deletes one job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tej_prefect.wait import wait_for_one
 
 @dataclass(eq=False, repr=False)
 class TejJobRun(JobRecord, JobRun[JobResult]):
-    """A job on a server.  The handle has no connection and no state of its own.
+    """Handle of a job on a server.  The handle stores no connection and no job state.
 
     Each method has an asynchronous form with the prefix `a`.  All methods raise
     tej.ConnectionFailed if the server cannot be reached after some attempts, and
@@ -31,7 +31,10 @@ class TejJobRun(JobRecord, JobRun[JobResult]):
         return f"<TejJobRun {self.job_id} at {self.destination.place}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle a stored destination as its name, to keep secrets out of results."""
+        """Return the state to pickle, with the name instead of a stored destination.
+
+        Therefore persisted results contain no secrets of a stored destination.
+        """
         state = dict(vars(self))
         block = stored_name(self.destination)
         if block is not None:
@@ -48,13 +51,15 @@ class TejJobRun(JobRecord, JobRun[JobResult]):
         return self.job.status()
 
     def wait_for_completion(self, timeout: float | None = None) -> None:  # type: ignore[override]
-        """Wait until the job has finished; its output goes to the run's log.
+        """Wait until the job has finished, and copy the job's output to the run's log.
 
-        Reconnects after a lost connection.  If the flow run is cancelled, the job is
-        killed unless `on_cancel` is "leave" or another flow run wants the job.
+        The method reconnects if the connection is lost.  If the flow run is cancelled,
+        the job is killed unless `on_cancel` is "leave" or another flow run has claimed
+        the job.
 
-        Raises tej.JobFailed with the exit code and the last lines of stderr, and
-        tej.WaitTimeout after `timeout` seconds.
+        Raises tej.JobFailed, with the exit code and the last lines of stderr, if the
+        job fails.  Raises tej.WaitTimeout if the job has not ended after `timeout`
+        seconds.
         """
         self.wait(timeout)
 
@@ -65,7 +70,7 @@ class TejJobRun(JobRecord, JobRun[JobResult]):
         stop: threading.Event | None = None,
         log_output: bool = True,
     ) -> tej.JobStatus:
-        """Like `wait_for_completion`; returns the final status."""
+        """Wait like `wait_for_completion`, and return the job's final status."""
         status = wait_for_one(self, timeout=timeout, stop=stop, log_output=log_output)
         if not status.succeeded:
             raise self.job.queue.failure(status)
@@ -74,8 +79,8 @@ class TejJobRun(JobRecord, JobRun[JobResult]):
     def fetch_result(self) -> JobResult:  # type: ignore[override]
         """Download the results and the output of a finished job.
 
-        Raises tej.JobFailed if the job did not succeed, and tej.JobStillRunning if it
-        has not ended.
+        Raises tej.JobFailed if the job did not succeed, and tej.JobStillRunning if the
+        job has not ended.
         """
         status = self.status()
         if not status.state.final:
@@ -100,15 +105,16 @@ class TejJobRun(JobRecord, JobRun[JobResult]):
         return self.job.download(list(patterns), directory=folder)
 
     def logs(self, stream: str = "stdout", *, tail: int | None = None) -> str:
-        """The output so far, or its last `tail` lines.
+        """Return the job's output so far, or its last `tail` lines.
 
-        `stream` is "stdout", "stderr" or the name of a file of the job.
+        `stream` is "stdout", "stderr" or the path of another file in the job's
+        directory.
         """
         pieces = self.job.logs(stream, tail=tail)
         return b"".join(pieces).decode("utf-8", "replace")
 
     def kill(self) -> tej.JobStatus:
-        """Kill the job; a job that has ended stays as it is."""
+        """Kill the job if it has not ended, and return its status."""
         return self.job.kill()
 
     def delete(self) -> None:

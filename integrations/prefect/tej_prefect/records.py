@@ -20,7 +20,7 @@ OUTPUT_FILES = ("_stdout", "_stderr")
 class JobRecord:
     """Destination and id of a job, and the settings of this flow for the job.
 
-    Records compare by identity: two records of the same job are different.
+    Records are compared by identity, so two records of the same job are not equal.
     """
 
     destination: TejDestination
@@ -44,7 +44,7 @@ class JobRecord:
     def result(
         self, status: tej.JobStatus, files: list[Path], error: str | None = None
     ) -> JobResult:
-        """Combine a final status and downloaded files into a result."""
+        """Return a `JobResult` with the final status and the downloaded files."""
         directory = (self.results_directory / self.job_id).absolute()
         return JobResult(
             job_id=self.job_id,
@@ -69,17 +69,17 @@ class JobResult(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     job_id: str
-    """Empty if the job failed before it had an id."""
+    """The id of the job; empty if an error occurred before the id was computed."""
     name: str = ""
     """The job's readable name."""
     state: tej.JobState | None = None
-    """None if the job was not started or was deleted."""
+    """The final state; None if the job was not started or was deleted."""
     error: str | None = None
-    """The reason of the failure; None after success."""
+    """The reason of the failure; None if the job succeeded."""
     exit_code: int | None = None
     signal: int | None = None
     cut_off: str | None = None
-    """The limit or event that cut the job off, as `JobStatus.cut_off`."""
+    """The limit or event that ended the job early, as in `JobStatus.cut_off`."""
     duration: float | None = None
     """Run time in seconds."""
     host: str | None = None
@@ -87,7 +87,7 @@ class JobResult(BaseModel):
     place: str
     """The destination and its queue."""
     found: bool = False
-    """Whether the job existed before it was requested."""
+    """Whether the job existed already when the flow requested it."""
     directory: Path | None = None
     """The local directory of the downloaded files."""
     files: list[Path] = []
@@ -95,14 +95,15 @@ class JobResult(BaseModel):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job ended by itself with exit code 0 and was downloaded."""
+        """Whether the job ended by itself with exit code 0 and no error occurred."""
         finished = self.state is tej.JobState.FINISHED and self.exit_code == 0
         return finished and self.cut_off is None and self.error is None
 
     def path(self, name: str) -> Path:
-        """A downloaded file or directory, by its path in the job.
+        """Return the local path of a file or directory of the job.
 
-        Raises tej.DownloadFailed if it was not downloaded.
+        `name` is the path in the job's directory.  Raises tej.DownloadFailed if the
+        file was not downloaded.
         """
         path = None if self.directory is None else self.directory / name
         # The directory may contain files of an earlier job with the same id.
@@ -115,10 +116,10 @@ class JobResult(BaseModel):
 
     @property
     def stdout(self) -> str:
-        """The job's stdout; raises tej.DownloadFailed if it was not downloaded."""
+        """The job's stdout; raises tej.DownloadFailed if stdout was not downloaded."""
         return self.path("_stdout").read_text(encoding="utf-8", errors="replace")
 
     @property
     def stderr(self) -> str:
-        """The job's stderr; raises tej.DownloadFailed if it was not downloaded."""
+        """The job's stderr; raises tej.DownloadFailed if stderr was not downloaded."""
         return self.path("_stderr").read_text(encoding="utf-8", errors="replace")

@@ -1,7 +1,7 @@
-"""Run jobs: submit or find them, wait for them and download their results.
+"""Run jobs: start or find the jobs, wait for their ends and download their results.
 
-`tej.Batch` contains the loop.  This module connects the batch with the run's log,
-artifacts and cancellation.
+`tej.Batch` contains the loop that submits and awaits jobs.  This module connects the
+batch with the log, the artifacts and the cancellation of a Prefect run.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ class JobLike(Protocol[Record]):
         """The job's readable name."""
 
     def spec(self) -> AbstractContextManager[tej.JobSpec]:
-        """The specification of the job for `tej`; its directory may be temporary."""
+        """Yield the specification of the job; its directory may be temporary."""
 
     def handle(self, job_id: str, *, found: bool = True) -> Record:
-        """The record of the job with this id."""
+        """Return a record of the job with this id."""
 
 
 class JobsFailed(tej.JobFailed):
     """Some of many jobs failed, were not started or could not be downloaded.
 
-    `results` has the results of all jobs in order, with the files of successful jobs.
+    The attribute `results` contains the results of all jobs, in the order of the jobs.
+    The results of successful jobs include their downloaded files.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class JobsFailed(tej.JobFailed):
 
     @classmethod
     def of(cls, results: Sequence[JobResult]) -> JobsFailed:
-        """The error for these results, with the reasons of the first failures."""
+        """Return an error for these results, with the reasons of the first failures."""
         failed = [one for one in results if not one.succeeded]
         lines = [f"{len(failed)} of {len(results)} jobs failed:"]
         lines += [f"{one.name}: {one.error}" for one in failed[:SHOWN]]
@@ -109,11 +110,11 @@ class _Batch(Generic[Record]):
         )
 
     def _wants_restart(self, status: tej.JobStatus) -> bool:
-        """Whether to restart an existing job.
+        """Return whether to restart an existing job.
 
-        A killed job is restarted unless this run is a retry, since a new flow run after
-        a cancellation wants its jobs.  A job that is killed during the wait is not
-        restarted.
+        A killed job is restarted if the task run and flow run are in their first
+        attempt, because a new flow run after a cancellation needs its jobs.  A job that
+        is killed while the flow waits for the job is not restarted.
         """
         killed = status.state is tej.JobState.KILLED
         return killed and self._submitting and self._guard.run.attempt == 1
@@ -138,8 +139,9 @@ class _Batch(Generic[Record]):
             record = job.handle(one.job.id, found=not one.is_new)
             self.records[one] = record
             known[record] = one.status
-        # Claim the jobs before the next group is submitted, which may take long.  If
-        # another flow run is cancelled in that time, it must find this claim.
+        # Claim the jobs before the next group is submitted, because the submission may
+        # take long.  If another flow run is cancelled during the submission, it then
+        # finds the claim and does not kill the jobs.
         self._guard.add(known)
         self._guard.submitting = None
         self._artifacts.add(known)
@@ -167,7 +169,7 @@ class _Batch(Generic[Record]):
 def submit(
     job: JobLike[Record], guard: CancellationGuard, artifacts: JobArtifacts
 ) -> Record:
-    """Start or find one job; raises the error that prevents it."""
+    """Start or find one job; raise the batch's error if the job cannot be started."""
     batch = _Batch([job], guard, artifacts, results=False)
     batch.core.start()
     (result,) = batch.core.results
@@ -182,7 +184,7 @@ def submit(
 def run_one(
     job: JobLike[Record], *, timeout: float | None = None, log_output: bool = True
 ) -> JobResult:
-    """Run one job and return its result; raises tej.JobFailed if it fails."""
+    """Run one job and return its result; raise tej.JobFailed if the job fails."""
     ((core, result),) = _run([job], timeout, log_output=log_output)
     if core.error is not None:
         raise core.error
@@ -195,7 +197,10 @@ def run_many(
     timeout: float | None = None,
     log_output: bool = False,
 ) -> list[JobResult]:
-    """Run many jobs and return all results, failed ones included, in order."""
+    """Run many jobs and return all results, including those of failed jobs.
+
+    The results are in the order of the jobs.
+    """
     ran = _run(jobs, timeout, log_output=log_output, log_counts=True)
     return [result for _, result in ran]
 

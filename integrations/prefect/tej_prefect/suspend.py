@@ -1,9 +1,9 @@
 """Suspend and resume: flow runs that wait for long jobs without a process.
 
 `suspend_until_done` ends the flow's process.  A worker of type `tej`, or the program
-`python -m tej_prefect`, calls `reconcile` every minute, which resumes flow runs whose
-jobs have ended and kills jobs of cancelled flow runs.  A resumed flow starts from its
-beginning and finds its jobs.
+`python -m tej_prefect`, calls `reconcile` every minute.  `reconcile` resumes suspended
+flow runs whose jobs have ended, and kills the jobs of flow runs that were cancelled
+while suspended.  A resumed flow starts from its beginning and finds its jobs.
 """
 
 from __future__ import annotations
@@ -44,14 +44,16 @@ from tej_prefect.job_run import TejJobRun
 PAUSE_KEY = "tej-"
 """Prefix of the pause keys of this module."""
 RECENT = timedelta(days=1)
-"""Age after which a cancellation is ignored."""
+"""Age after which `reconcile` ignores the cancellation of a flow run."""
 
 _killed: set[UUID] = set()
-"""Cancelled flow runs whose jobs this process has killed or left running."""
+"""Cancelled flow runs whose jobs this process has already killed or left running."""
 
 
 def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
-    """Suspend the flow run until these jobs have ended; return at once if they have.
+    """Suspend the flow run until the jobs have ended.
+
+    If all jobs have ended already, the function returns at once.
 
         @flow
         def study() -> None:
@@ -59,10 +61,12 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
             suspend_until_done(runs)
             results = [fetch_results(run) for run in runs]
 
-    Call this function in the body of a flow that runs as a deployment.  The code before
-    the call runs again when the flow run is resumed, so that code should consist of
-    this package's tasks or be cheap.  Raises ValueError if a destination is not a
-    stored block, because the program that resumes the flow run could not load it.
+    Call this function in the body of a flow that runs as a deployment.  When the flow
+    run is resumed, the code before the call of `suspend_until_done` runs again.
+    Therefore that code should only call this package's tasks or be fast.
+
+    Raises ValueError if a destination is not a stored block, because the program that
+    resumes the flow run can load only stored blocks.
     """
     jobs = [runs] if isinstance(runs, TejJobRun) else list(runs)
     for job in jobs:
@@ -94,7 +98,8 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
                 unclaim_suspended(queue, stage, flow_run_id)
         return
     run_logger().info("Suspending until %d of %d jobs have ended", running, len(jobs))
-    # A new key: Prefect treats a suspension with a used key as already resumed.
+    # Each suspension needs a new key, because Prefect treats a suspension with a used
+    # key as already resumed.
     key = f"{PAUSE_KEY}{uuid4()}"
     JobArtifacts(current_run(), key=AWAITED_KEY, description=key).add(
         dict.fromkeys(jobs)
@@ -109,13 +114,19 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
 @flow(name="tej-resumer")
 def tej_resumer() -> None:
     """Resume suspended flow runs whose jobs have ended, and kill jobs of cancelled
-    flow runs, like `python -m tej_prefect`.  Deploy this flow with a schedule."""
+    flow runs.
+
+    The flow does once what `python -m tej_prefect` repeats every minute, so deploy the
+    flow with a schedule.
+    """
     reconcile()
 
 
 def reconcile() -> None:
-    """Resume suspended flow runs whose jobs have ended, and kill jobs of flow runs that
-    were cancelled while they were suspended."""
+    """Resume suspended flow runs whose jobs have ended.
+
+    Also kill the jobs of flow runs that were cancelled while they were suspended.
+    """
     _resume_done()
     _kill_cancelled()
 
@@ -134,7 +145,7 @@ def _resume_done() -> None:
             try:
                 resume_flow_run(flow_run.id)
             except NotPausedError:
-                # Another worker has resumed the flow run.
+                # Another worker has already resumed the flow run.
                 continue
             logger.info("Flow run %r is resumed: its jobs have ended", flow_run.name)
 
@@ -150,11 +161,12 @@ def _kill_cancelled() -> None:
 
 
 def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) -> None:
-    """Cancellation hook for flows that do not always wait for all their jobs.
+    """Kill the jobs of a cancelled flow run whose destinations are stored blocks.
 
         @flow(on_cancellation=[kill_jobs_on_cancellation])
 
-    Kills the jobs that the flow run has started at stored destinations.
+    Use this hook for a flow that starts jobs with `submit_job` and does not always wait
+    for their ends.
     """
     with get_client(sync_client=True) as client:
         mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
@@ -163,7 +175,7 @@ def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) ->
 
 
 def _kill_rows(flow_run_id: UUID, rows: Iterable[Row]) -> KillCounts:
-    """Kill a cancelled flow run's jobs, except jobs that other flow runs want."""
+    """Kill a cancelled flow run's jobs, except those claimed by other flow runs."""
     logger = run_logger()
     counts = KillCounts()
     by_block: dict[str, dict[str, None]] = {}
@@ -187,7 +199,10 @@ def _kill_rows(flow_run_id: UUID, rows: Iterable[Row]) -> KillCounts:
 
 
 def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
-    """Flow runs in this state with the newest table of the jobs they wait for."""
+    """Return the flow runs in this state that have a table of awaited jobs.
+
+    Each flow run is returned with the newest of its tables.
+    """
     wanted = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state]))
     )
@@ -205,9 +220,9 @@ def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
 
 
 def _ended(rows: Iterable[Row]) -> set[tuple[str, str]]:
-    """Block and id of the jobs that have ended or were deleted.
+    """Return the block names and ids of the jobs that have ended or were deleted.
 
-    The states of all jobs at a destination cost one round trip.
+    One request to each destination reads the states of all its jobs.
     """
     by_block: dict[str, set[str]] = {}
     for row in rows:

@@ -1,6 +1,7 @@
 """Prefect tasks: run one job, run many jobs, or perform single steps.
 
-Prefect does not cache these tasks, because the job itself prevents duplicate work.
+Prefect's cache is disabled for these tasks, because tej itself finds a job that exists
+and does not start the job again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ TAGS = {"tej"}
 
 
 def name_of_run() -> str:
-    """The names of the task and of its job: `run_job simulation`."""
+    """Return the names of the task and of its job, such as `run_job simulation`."""
     parameters = task_run.parameters
     job = parameters.get("job") or parameters.get("run")
     name = getattr(job, "title", None) or getattr(job, "name", None)
@@ -33,7 +34,7 @@ def name_of_run() -> str:
 
 
 def name_of_batch() -> str:
-    """The name of the task and the number of its jobs: `run_jobs 100`."""
+    """Return the name of the task and the number of its jobs: `run_jobs 100`."""
     return f"{task_run.task_name} {len(task_run.parameters.get('jobs') or ())}"
 
 
@@ -48,9 +49,11 @@ def run_job(
 ) -> JobResult:
     """Start or find a job, wait until it has finished, and download its results.
 
-    `on_cancel` and `retry_failed` override the job's own settings.  Raises
-    tej.JobFailed with the exit code and the last lines of stderr, and tej.WaitTimeout
-    after `timeout` seconds; the job then continues.
+    `on_cancel` and `retry_failed` override the job's own settings.
+
+    Raises tej.JobFailed, with the exit code and the last lines of stderr, if the job
+    fails.  Raises tej.WaitTimeout if the job has not ended after `timeout` seconds; the
+    job continues to run.
     """
     wanted = job.with_options(on_cancel, retry_failed)
     return run_one(wanted, timeout=timeout, log_output=log_output)
@@ -68,10 +71,12 @@ def run_jobs(
 ) -> list[JobResult]:
     """Run many jobs in one task over one connection; return the results in order.
 
-    `on_cancel` and `retry_failed` override the jobs' own settings.  The task waits for
-    all jobs.  Then it raises JobsFailed if some failed, could not be started or
-    downloaded, or were deleted.  With `raise_on_failure=False` it returns all results;
-    the attribute `error` of a result has the reason of a failure.
+    `on_cancel` and `retry_failed` override the jobs' own settings.
+
+    The task waits for all jobs.  If some jobs failed, could not be started or
+    downloaded, or were deleted, the task then raises JobsFailed.  With
+    `raise_on_failure=False` the task returns all results instead.  The result of a
+    failed job has the reason in its attribute `error`.
     """
     results = run_many(
         [job.with_options(on_cancel, retry_failed) for job in jobs],
@@ -85,7 +90,7 @@ def run_jobs(
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def submit_job(job: TejJob, *, retry_failed: bool | None = None) -> TejJobRun:
-    """Start or find a job without waiting for its end."""
+    """Start or find a job, and return its handle without waiting for its end."""
     with CancellationGuard() as guard:
         wanted = job.with_options(retry_failed=retry_failed)
         return submit(wanted, guard, JobArtifacts(current_run()))
@@ -95,7 +100,7 @@ def submit_job(job: TejJob, *, retry_failed: bool | None = None) -> TejJobRun:
 def wait_for_job(
     run: TejJobRun, *, timeout: float | None = None, log_output: bool = True
 ) -> TejJobRun:
-    """Wait until a job has finished; raises the same errors as `run_job`."""
+    """Wait until a job has finished; raise the same errors as `run_job`."""
     run.wait(timeout, log_output=log_output)
     return run
 
@@ -123,7 +128,7 @@ def fetch_results(
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def kill_job(run: TejJobRun) -> tej.JobStatus:
-    """Kill a job and all its processes; a job that has ended stays as it is."""
+    """Kill a job with all its processes if it has not ended; return its status."""
     return run.kill()
 
 

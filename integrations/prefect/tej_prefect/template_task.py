@@ -49,9 +49,9 @@ def template_task(
             results = simulate.map(seed=range(100)).result()
 
     `{{ seed }}` is replaced by the parameter `seed` in files whose names end in `.j2`,
-    in `command` and in the values of `environment`.  `destination` is a block, or the
-    name of a block that is loaded when the task runs.  Other options, such as
-    `retries`, are passed to `prefect.task`.
+    in `command` and in the values of `environment`.  `destination` is a block or the
+    name of a stored block.  A stored block is loaded when the task runs.  Options that
+    are not listed here, such as `retries`, are passed to `prefect.task`.
     """
 
     def run(**parameters: Any) -> JobResult:
@@ -83,13 +83,16 @@ def template_task(
 def tej_task(
     directory: str | Path, destination: TejDestination | str, **options: Any
 ) -> Callable[[Callable[..., Any]], Task[..., JobResult]]:
-    """Like `template_task`, as a decorator of a function with typed parameters.
+    """Return a decorator that makes a template task from a function.
+
+    The parameters of the function are the parameters of the task.
 
         @tej_task("simulate/", "cluster", results=["out.csv"])
         def simulate(seed: int, steps: int = 1000) -> dict[str, object] | None:
             return {"title": f"run {seed}"}
 
-    The function may return a dictionary of additional values.
+    The function may return a dictionary of additional values for the template.  The
+    arguments of `tej_task` are those of `template_task`.
     """
     known = inspect.signature(template_task).parameters
     for_task = {key: value for key, value in options.items() if key not in known}
@@ -122,7 +125,7 @@ def _as_task(
 
 
 def _name_of_run() -> str:
-    """The name of a task run: `simulate seed=3`."""
+    """Return the name of a task run, such as `simulate seed=3`."""
     parameters = _flat(task_run.parameters)
     words = " ".join(f"{name}={value}" for name, value in parameters.items())
     shown = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
@@ -130,7 +133,10 @@ def _name_of_run() -> str:
 
 
 def _flat(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Parameters by name: Prefect keeps keyword parameters in one dictionary."""
+    """Return the parameters of a task run by name.
+
+    Prefect stores the parameters of `**parameters` in one dictionary with this name.
+    """
     inner = parameters.get("parameters")
     if isinstance(inner, Mapping) and len(parameters) == 1:
         return inner
@@ -138,7 +144,7 @@ def _flat(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _as_labels(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Short parameters as labels, so that `tej list --label seed=3` finds the job."""
+    """Return the short parameters as labels, for `tej list --label seed=3`."""
     return {
         name: str(value)
         for name, value in parameters.items()

@@ -1,4 +1,4 @@
-"""Wait for a job: its final status, its output in the run's log, and cancellation."""
+"""Wait for a job until it has ended, and copy its output to the log of the run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 STREAMS = {"_stdout": "stdout", "_stderr": "stderr"}
 OUTPUT_LIMIT = 256 * 1024
-"""Bytes of one job's output in the log: each record is a row in Prefect's database."""
+"""Maximum number of bytes of one job's output in the log.
+
+The output is limited because each log record is a row in Prefect's database.
+"""
 OUTPUT_PERIOD = 2.0
 """Seconds between two reads of one job's output."""
 READERS = 2
-"""Channels of a queue that read output at the same time."""
+"""Maximum number of channels of a queue that read output at the same time."""
 
 
 def wait_for_one(
@@ -32,9 +35,10 @@ def wait_for_one(
     stop: threading.Event | None = None,
     log_output: bool = True,
 ) -> tej.JobStatus:
-    """Wait for a job and return its final status, successful or not.
+    """Wait until a job has ended, and return its final status even if it failed.
 
-    Raises WaitTimeout, JobNotFound and FlowRunCancelled.
+    Raises WaitTimeout after `timeout` seconds, JobNotFound if the job does not exist,
+    and FlowRunCancelled if the flow run is cancelled.
     """
     queue = record.destination.get_client()
     with CancellationGuard(stop) as guard:
@@ -72,7 +76,7 @@ def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
         return None
     except tej.ConnectionFailed:
         if not queue.transport.runs:
-            # The server was never reached, so its address may be wrong.
+            # The address may be wrong, because the server was never reached.
             raise
         return None
 
@@ -85,24 +89,25 @@ class Outputs:
         self._outputs: dict[JobRecord, JobOutput] = {}
 
     def add(self, records: Iterable[JobRecord], *, with_names: bool = False) -> None:
-        """Log the output of these jobs, too."""
+        """Add jobs whose output is copied to the log."""
         for record in records:
             prefix = f"{record.name}: " if with_names else ""
             output = JobOutput(record.job, self._guard.logger, prefix)
             self._outputs[record] = output
 
     def read(self) -> None:
-        """Log new output of as many jobs as can be read in about a second."""
+        """Log the new output of jobs until about a second has passed."""
         begun = time.monotonic()
         for record in [*self._outputs]:
             self._outputs[record].read()
-            # Rotate: the next call begins with the jobs that this one did not reach.
+            # Move the job to the end, so that the next call starts with the jobs whose
+            # output this call did not read.
             self._outputs[record] = self._outputs.pop(record)
             if time.monotonic() - begun > 1:
                 return
 
     def finish(self, record: JobRecord) -> None:
-        """Log the last output of a job that has ended."""
+        """Log the rest of the output of a job that has ended."""
         output = self._outputs.pop(record, None)
         if output is not None:
             output.read(last=True)
@@ -114,14 +119,14 @@ _turns_lock = threading.Lock()
 
 
 class _LimitReached(Exception):
-    """The log has `OUTPUT_LIMIT` bytes of the job's output."""
+    """The log contains `OUTPUT_LIMIT` bytes of the job's output already."""
 
 
 class JobOutput:
-    """Copies one job's output to a log, up to a limit.
+    """Copies one job's output to a log, up to `OUTPUT_LIMIT` bytes.
 
-    The jobs of a queue take turns, so that at most `READERS` channels read output, for
-    any number of jobs and waiting threads.
+    A semaphore of the queue ensures that at most `READERS` channels read output at the
+    same time, for any number of jobs and waiting threads.
     """
 
     def __init__(
@@ -137,9 +142,10 @@ class JobOutput:
         self._due = 0.0
 
     def read(self, *, last: bool = False) -> None:
-        """Log new output if the job has its turn.
+        """Log the new output of the job if the queue's semaphore is free.
 
-        `last` waits for the turn and also logs a line without a line end.
+        If `last` is true, the method waits for the semaphore, and also logs a last line
+        without a line end.
         """
         if not self._left or (time.monotonic() < self._due and not last):
             return
@@ -159,7 +165,7 @@ class JobOutput:
         except _LimitReached:
             last = True
         except tej.Error as error:
-            # The wait, which runs at the same time, reports the error.
+            # The request that waits for the job reports the same error.
             self._logger.debug("The job's output was not read: %s", error)
         finally:
             self._turn.release()

@@ -46,7 +46,10 @@ RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "
 LEASE = 300.0
 """Duration of a renewed concurrency lease in seconds, as in Prefect's engine."""
 MISSED_HEARTBEATS = 3
-"""Missed heartbeats after which a worker counts as dead, as in Prefect itself."""
+"""Number of missed heartbeats after which a worker is considered dead.
+
+Prefect itself uses the same number.
+"""
 UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 SUBMIT_PATIENCE = 600.0
 """Seconds for which a submission is retried while the server cannot be reached."""
@@ -63,8 +66,8 @@ class TejWorker(
     """Runs flow runs as jobs, directly on a server or through its scheduler.
 
     The job's id contains the flow run's id, so that no flow run is started twice.
-    Every minute the worker reconciles jobs and flow runs: it takes over the flow runs
-    of dead workers, and renews the concurrency leases of pending ones.
+    Every minute the worker takes over the flow runs of workers that have died, and
+    renews the concurrency leases of pending flow runs.
     """
 
     type = "tej"
@@ -81,14 +84,14 @@ class TejWorker(
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._followed: set[UUID] = set()
-        """Flow runs whose jobs this worker waits for or is submitting."""
+        """Flow runs whose jobs this worker is submitting or waiting for."""
         self._pending: set[UUID] = set()
-        """Pending flow runs of other workers at the last reconciliation."""
+        """Pending flow runs without a live worker at the last reconciliation."""
         self._reconciling = anyio.CancelScope()
         self._is_service = False
 
     async def start(self, *arguments: Any, **options: Any) -> None:
-        """Start the worker as a service, which reconciles while it runs."""
+        """Start the worker as a service, which calls `_reconcile` periodically."""
         self._is_service = True
         await super().start(*arguments, **options)
 
@@ -97,8 +100,9 @@ class TejWorker(
         await super().setup()
         assert self._runs_task_group is not None
         self._reconciling = anyio.CancelScope()
-        # A program may create a worker to submit its own flow.  Such a worker must not
-        # take over other flow runs, because the program would wait for them.
+        # A program may create a worker to submit its own flow.  The program's worker
+        # must not take over other flow runs, because the program would wait for their
+        # ends.
         if self._is_service:
             self._runs_task_group.start_soon(self._reconcile_forever)
 
@@ -115,9 +119,10 @@ class TejWorker(
     ) -> TejWorkerResult:
         """Submit a pending flow run as a job, and wait until the job has ended.
 
-        A job that exists and has not ended is used, not started again.  Since the flow
-        run is pending, a job that has ended belongs to an earlier attempt, and a new
-        job is started.  Raises tej.Error if the job cannot be submitted.
+        If the flow run's job exists and has not ended, the method waits for that job.
+        If the job has ended, it belongs to an earlier attempt, because the flow run is
+        pending.  In this case a new job is started.  Raises tej.Error if the job cannot
+        be submitted.
         """
         self._followed.add(flow_run.id)
         try:
@@ -175,7 +180,7 @@ class TejWorker(
         configuration: TejWorkerConfiguration,
         destination: TejDestination,
     ) -> str:
-        """Start or find the job of a pending flow run; returns the job's id."""
+        """Start or find the job of a pending flow run, and return the job's id."""
         logger = self.get_flow_run_logger(flow_run)
         until = time.monotonic() + SUBMIT_PATIENCE
         while True:
@@ -201,7 +206,10 @@ class TejWorker(
         destination: TejDestination,
         job_id: str,
     ) -> TejWorkerResult:
-        """Wait until a job has ended, and set the flow run's state if needed."""
+        """Wait until a job has ended, and set the flow run's state if necessary.
+
+        The state is set if the flow was being cancelled or had not ended by itself.
+        """
         logger = self.get_flow_run_logger(flow_run)
         queue = destination.get_client()
         poller.watch(flow_run.id)
@@ -228,9 +236,11 @@ class TejWorker(
         if status is not None:
             await in_thread(lambda: log_output(queue, job_id, logger))
         if ended_early:
-            # Set the state here: the message of the base class has only the exit code.
+            # The base class would set the same state, but with only the exit code in
+            # the message.
             await self._propose_crashed_state(flow_run, message)
-        # Prefect explains codes from 125 on in the log as a container's exit codes.
+        # Codes from 125 on are not returned, because Prefect logs an explanation of
+        # such codes that is true only for containers.
         code = 0 if status is None else int(status.result or 0)
         code = code if 0 < code < 125 else 1
         return TejWorkerResult(status_code=code, identifier=identifier)
@@ -242,12 +252,12 @@ class TejWorker(
                     await self._reconcile()
                     await in_thread(reconcile)
                 except Exception as error:
-                    # The API may be temporarily unavailable.
+                    # The API may be temporarily unavailable, so try again later.
                     self._logger.warning("Reconciliation failed: %s", error)
                 await asyncio.sleep(RECONCILE)
 
     async def _reconcile(self) -> None:
-        """Take over flow runs that no live worker follows, and renew leases."""
+        """Take over flow runs without a live worker, and renew leases."""
         assert self._runs_task_group is not None
         found = await self._unended_flow_runs()
         others = await self._live_workers() if found else set()
@@ -258,7 +268,8 @@ class TejWorker(
                     await self._renew_lease(flow_run.id)
             elif flow_run.labels.get(WORKER_NAME_LABEL) not in others:
                 if flow_run.state_type is StateType.PENDING and flow_run.id not in seen:
-                    # A live worker may be submitting it and not have labelled it yet.
+                    # A live worker may be submitting the flow run, and may not have
+                    # set the worker's label yet.
                     self._pending.add(flow_run.id)
                     continue
                 self._followed.add(flow_run.id)
@@ -282,10 +293,10 @@ class TejWorker(
                 return found
 
     async def _live_workers(self) -> set[str]:
-        """The names of other workers of the pool whose heartbeats are recent.
+        """Return the names of other workers of the pool whose heartbeats are recent.
 
-        All heartbeat times come from the API's clock.  The newest heartbeat serves as
-        the current time, since this worker sends heartbeats, too.
+        All heartbeat times come from the API's clock.  The time of the newest heartbeat
+        is used as the current time, because this worker also sends heartbeats.
         """
         workers = await self.client.read_workers_for_work_pool(self._work_pool_name)
         beats = {
@@ -321,7 +332,7 @@ class TejWorker(
             )
 
     async def _take_over(self, flow_run: FlowRun) -> None:
-        """Continue a flow run that another or an earlier worker has started."""
+        """Continue a flow run that another worker or an earlier process has started."""
         logger = self.get_flow_run_logger(flow_run)
         try:
             await self.client.update_flow_run_labels(
@@ -344,13 +355,16 @@ class TejWorker(
                 logger.info("Worker %r takes over job %s", self.name, job_id)
                 await self._follow(flow_run, configuration, destination, job_id)
         except Exception:
-            # The next reconciliation tries again.
+            # The next call of `_reconcile` tries to take over the flow run again.
             logger.exception("Worker %r cannot take over the flow run", self.name)
         finally:
             self._followed.discard(flow_run.id)
 
     async def _find(self, flow_run: FlowRun, destination: TejDestination) -> str:
-        """The id of a flow run's job."""
+        """Return the id of a flow run's job.
+
+        Raises JobNotFound if no job has the label of the flow run.
+        """
         if flow_run.infrastructure_pid:
             return flow_run.infrastructure_pid.rpartition(":")[2]
         queue = destination.get_client()
@@ -362,12 +376,12 @@ class TejWorker(
 
 
 async def _load(name: str) -> TejDestination:
-    """Load a destination block; raises ValueError if no block has this name."""
+    """Load a destination block; raise ValueError if no block has this name."""
     block = await TejDestination.aload(name)
     assert isinstance(block, TejDestination)
     return block
 
 
 def _identify(destination: TejDestination, job_id: str) -> str:
-    """The `infrastructure_pid` by which Prefect knows the job."""
+    """Return the job's identifier, which Prefect stores as `infrastructure_pid`."""
     return f"{destination.place}:{job_id}"

@@ -44,7 +44,7 @@ trap 'exit 143' TERM
 class TejWorkerVariables(BaseVariables):
     """Variables of the work pool's job template."""
 
-    # A validation error must not show its input: the input may hold a secret.
+    # A validation error must not show its input, which may contain a secret.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     destination: str = Field(
@@ -106,9 +106,9 @@ class TejWorkerVariables(BaseVariables):
 
 
 class TejWorkerConfiguration(BaseJobConfiguration):
-    """The configuration of one flow run."""
+    """The values of the work pool's variables for one flow run."""
 
-    # A validation error must not show the environment, which holds the API key.
+    # A validation error must not show the environment, which contains the API key.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     destination: str
@@ -130,14 +130,14 @@ class TejWorkerConfiguration(BaseJobConfiguration):
 
     @property
     def tunnel(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
-        """Listening address on the server, and API address; None without a tunnel."""
+        """The tunnel's address on the server, and the API's; None without a tunnel."""
         if self.tunnel_port is None or self._target is None:
             return None
-        # Other machines may connect only if `api_url` is set.
+        # The tunnel accepts connections from other machines only if `api_url` is set.
         return ("" if self.api_url else "localhost", self.tunnel_port), self._target
 
     def prepare_for_flow_run(self, *arguments: Any, **named: Any) -> None:
-        """Prepare the environment, without settings of the worker's own machine."""
+        """Set the job's environment, without settings of the worker's own machine."""
         given = dict(self.env)
         self._given_labels = dict(self.labels)
         super().prepare_for_flow_run(*arguments, **named)
@@ -156,19 +156,19 @@ class TejWorkerConfiguration(BaseJobConfiguration):
 
     @property
     def job_labels(self) -> dict[str, str]:
-        """The labels that the work pool or deployment has set."""
+        """The labels from the work pool or deployment, without Prefect's own labels."""
         return self._given_labels
 
     @property
     def unreachable_url(self) -> str | None:
-        """The API's URL if it is a loopback address and there is no tunnel."""
+        """The API's URL if it is a loopback address without a tunnel; else None."""
         url = self.env.get("PREFECT_API_URL") or ""
         host = urlsplit(url).hostname or ""
         return url if is_loopback(host) and self.tunnel_port is None else None
 
     @property
     def resources(self) -> tej.Resources:
-        """The requested resources; raises tej.InvalidJobDirectory if one is invalid."""
+        """The requested resources; raises tej.InvalidJobDirectory if any is invalid."""
         return tej.Resources(
             nodes=self.nodes,
             cpus=self.cpus,
@@ -182,10 +182,10 @@ class TejWorkerConfiguration(BaseJobConfiguration):
 
     @contextlib.contextmanager
     def directory(self) -> Iterator[Path]:
-        """The directory to upload.
+        """Yield the directory to upload, which is removed when the context ends.
 
         The environment is in a file that only its owner can read, locally and on the
-        server.  It is part of neither the job's id nor its command.
+        server.  The environment is part of neither the job's id nor its command.
         """
         with tempfile.TemporaryDirectory(prefix="tej-") as made:
             folder = Path(made)
@@ -200,12 +200,12 @@ class TejWorkerConfiguration(BaseJobConfiguration):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is that of the loopback interface."""
+    """Return whether a host name or address belongs to the loopback interface."""
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def parse_target(url: str) -> tuple[str, int]:
-    """Host and port of an API; raises ValueError unless the URL is `http`."""
+    """Return host and port of an API; raise ValueError if the URL is not `http`."""
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname is None:
         raise ValueError(

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from prefect.logging.loggers import PrefectLogAdapter
 
 CANCEL_GRACE = 45.0
-"""Seconds that a cancelled flow run has to end before its job is killed."""
+"""Seconds after which the job of a cancelled flow run is killed if it has not ended."""
 NOT_STARTED = (tej.JobState.CREATED, tej.JobState.QUEUED)
 RETRY = 30.0
 """Seconds between two attempts to reach a server."""
 OUTPUT_LINES = 30
-"""Lines of a failed job's output in the flow run's log."""
+"""Number of lines of a failed job's output that are copied to the flow run's log."""
 FLOW_RUN_LABEL = "prefect-flow-run"
 
 
@@ -33,10 +33,11 @@ def submit(
     configuration: TejWorkerConfiguration,
     logger: PrefectLogAdapter,
 ) -> str:
-    """Start or find the job of a pending flow run; returns the job's id.
+    """Start or find the job of a pending flow run, and return the job's id.
 
-    If several workers call this for the same flow run, one of them starts the job.
-    Since the flow run is pending, a job that has ended belongs to an earlier attempt.
+    If several workers call this function for the same flow run, only one worker starts
+    the job.  If the flow run has a job that has ended, the job belongs to an earlier
+    attempt, because the flow run is pending.  In this case a new job is started.
     """
     if configuration.tunnel is not None:
         queue.transport.tunnel(*configuration.tunnel)
@@ -71,7 +72,7 @@ def warn_if_unreachable(
     destination: TejDestination,
     logger: PrefectLogAdapter,
 ) -> None:
-    """Log a warning if jobs cannot reach Prefect's API at its local address."""
+    """Log a warning if the API's address is local and jobs run on another machine."""
     url = configuration.unreachable_url
     if url and not is_loopback(urlsplit(destination.address).hostname or "localhost"):
         logger.warning(
@@ -89,21 +90,25 @@ def wait(
     logger: PrefectLogAdapter,
     configuration: TejWorkerConfiguration,
 ) -> tej.JobStatus | None:
-    """Wait without a limit for the job's final status; None if it was deleted."""
+    """Wait until the job has ended, and return its final status.
+
+    Return None if the job was deleted.  The waiting time is not limited.
+    """
     kill_at: float | None = None
     tunnel = configuration.tunnel
 
     def on_tick() -> None:
         nonlocal kill_at
         if tunnel is not None:
-            # A new connection has no tunnel.
+            # The tunnel must be opened again after each reconnection.
             with contextlib.suppress(tej.ConnectionFailed):
                 queue.transport.tunnel(*tunnel)
         if not poller.is_cancelled(flow_run.id):
             return
         now = time.monotonic()
         if kill_at is None:
-            # A running flow ends by itself, and its cancellation hooks run.
+            # A running job is not killed at once, so that the flow can end by itself
+            # and call its cancellation hooks.
             runs = queue.status(job_id).state not in NOT_STARTED
             kill_at = now + CANCEL_GRACE if runs else now
         if now >= kill_at:
