@@ -1,13 +1,15 @@
-"""VisTrails modules that run jobs with tej: a module's signature is its job's id.
+"""VisTrails modules that run jobs with tej; a job's id contains its module's signature.
 
-The package loads in VisTrails 2.2.4 (Python 2.7) and in its own engine (Python 3):
+The package runs in VisTrails 2.2.4 (Python 2.7) and in its own engine (Python 3).  In
+the engine, a program starts with:
 
     from tej_vistrails import Pipeline
 
-`identifier` and `version` are the same as in the package that came with VisTrails.
-Both enter every signature, so changing them would change the id of every job.
+`identifier` and `version` are the same as in the package that VisTrails includes.
+`identifier` and `version` are part of every signature, so changing one of them would
+change the id of every job.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -36,7 +38,7 @@ _ENGINE = {
 
 def __getattr__(wanted):
     # type: (str) -> Any
-    """Import the engine on first use: VisTrails reads this file and has its own."""
+    """Import the engine at its first use, because VisTrails does not need the engine."""
     if wanted in _ENGINE:
         import importlib
 

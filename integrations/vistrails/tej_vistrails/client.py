@@ -1,8 +1,8 @@
-"""Client that runs the `tej` command, for Pythons that cannot import the library.
+"""Client that runs the `tej` command, for Pythons that cannot import the tej library.
 
-Answers have the form of the command's `--json` output (`docs/commands.md`).
+The methods return the objects that `tej` prints with `--json` (`docs/commands.md`).
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 COMMAND_FILE = "command.json"
-"""File beside this one, written by the installation: the command line of `tej`."""
+"""Name of the file in this directory to which `install` writes tej's command line."""
 OUTPUT_LINES = 20
 _NOT_THERE = ("JobNotFound", "QueueDoesntExist")
 
@@ -42,14 +42,14 @@ class ClientError(Exception):
     @property
     def may_pass(self):
         # type: () -> bool
-        """Whether the same request may succeed later without a change on this side.
+        """Return True if the connection was lost: the same request may succeed later.
 
-        True for a lost connection, false for a refused login."""
+        Return False for all other errors, such as a refused login."""
         return self.kind == "ConnectionFailed"
 
 
 class Work(object):
-    """A job directory with the options for its submission."""
+    """The directory of a job to submit, and the options of `tej submit` for it."""
 
     def __init__(self, directory, script=None):
         # type: (str, Optional[str]) -> None
@@ -63,11 +63,11 @@ class Work(object):
 
 
 class CommandClient(object):
-    """Runs the `tej` command, one process per request.
+    """Client of one queue that starts a process of the `tej` command per request.
 
-    Arguments are visible to all users of the machine.  The destination, which may
-    contain a password, is therefore passed in the environment, and the job's
-    environment variables on stdin.
+    All users of the machine can see the arguments of a process.  The destination may
+    contain a password, so the client passes it in the environment.  It passes the
+    job's environment variables on stdin.
     """
 
     def __init__(self, address, command=None):
@@ -77,7 +77,7 @@ class CommandClient(object):
 
     def ensure(self, job_id, work, retry=False):
         # type: (str, Work, bool) -> bool
-        """Start a job, or find it; return whether it is new."""
+        """Start a job unless it exists; return True if a job was started."""
         words = ["--id", job_id, "--retry" if retry else "--reuse"]
         if self.address.setup_runtime:
             words += ["--runtime", self.address.setup_runtime]
@@ -101,7 +101,7 @@ class CommandClient(object):
 
     def status(self, job_id):
         # type: (str) -> Optional[Document]
-        """Return the status of a job; None if it does not exist."""
+        """Return the status of a job, or None if the job does not exist."""
         try:
             return self._one(self._ask("status", ["--id", job_id]))
         except ClientError as error:
@@ -111,12 +111,12 @@ class CommandClient(object):
 
     def wait(self, job_id):
         # type: (str) -> Document
-        """Wait for the end of a job, and return its status."""
+        """Wait until a job has ended, and return its status."""
         return self._one(self._ask("wait", ["--id", job_id]))
 
     def download(self, job_id, names, directory):
         # type: (str, Sequence[str], str) -> List[str]
-        """Download files, keeping their paths, and return the paths written."""
+        """Download files of a job below `directory`; return the paths written."""
         written = []  # type: List[str]
         for words in _in_calls(names):
             options = ["--id", job_id, "--directory", directory]
@@ -125,7 +125,9 @@ class CommandClient(object):
 
     def output(self, job_id, stream, lines=OUTPUT_LINES):
         # type: (str, str, Optional[int]) -> str
-        """Return the last `lines` of "stdout" or "stderr"; None for all of them."""
+        """Return the last `lines` lines of `stream`; all lines if `lines` is None.
+
+        `stream` is "stdout" or "stderr"."""
         options = ["--id", job_id, "--" + stream]
         if lines is not None:
             options += ["--tail", "%d" % lines]
@@ -134,12 +136,12 @@ class CommandClient(object):
 
     def kill(self, job_id):
         # type: (str) -> Document
-        """Kill a job unless it has ended, and return its status."""
+        """Kill a job unless the job has ended, and return the job's status."""
         return self._one(self._ask("kill", ["--id", job_id]))
 
     def delete(self, job_id):
         # type: (str) -> None
-        """Delete a job that has ended, with its files."""
+        """Delete a job that has ended, including its files."""
         self._one(self._ask("delete", ["--id", job_id]))
 
     def _one(self, answer):
@@ -191,7 +193,9 @@ def _raise(error):
 
 def _native(value):
     # type: (Any) -> Any
-    """Convert text to `str`, which modules expect; in Python 2 that is bytes."""
+    """Return `value` with all text converted to `str`, the type that modules expect.
+
+    In Python 2, JSON text is `unicode`, and `str` is a byte string."""
     if isinstance(value, dict):
         return {_native(key): _native(value[key]) for key in value}
     if isinstance(value, list):
@@ -208,10 +212,10 @@ def _text(data):
 
 def _in_calls(names):
     # type: (Sequence[str]) -> List[List[str]]
-    """Group file names into calls of the command; usually one call.
+    """Return lists of file names, one list per call of `tej download`.
 
-    The command takes the first of several words for a destination if it looks like
-    one, so that such a name must not come first.
+    If the first of several arguments looks like a destination, `tej` uses it as the
+    destination.  A file name that looks like a destination must therefore not be first.
     """
     plain = [name for name in names if "@" not in name and "://" not in name]
     if len(names) > 1 and (not plain or "local:" in plain):
@@ -221,7 +225,7 @@ def _in_calls(names):
 
 def find_command():
     # type: () -> List[str]
-    """Return the command line of tej: TEJ_COMMAND, the installed one, or `tej`."""
+    """Return tej's command line: TEJ_COMMAND, that in COMMAND_FILE, or `tej`."""
     words = os.environ.get("TEJ_COMMAND")
     if words:
         return shlex.split(words)

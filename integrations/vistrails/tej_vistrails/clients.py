@@ -1,6 +1,8 @@
-"""One client per queue and process: the `tej` command in VisTrails, else the library.
+"""Creation of clients: one client per process and queue address.
 
-Part of what VisTrails loads: Python 2.7 and 3.
+In VisTrails, a client runs the `tej` command; in the engine, it uses the tej library.
+
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -21,14 +23,16 @@ _clients = {}  # type: Dict[Tuple[object, ...], Any]
 
 def open_client(address):
     # type: (QueueAddress) -> Any
-    """The client for a queue.  A forked process gets clients of its own, since two
-    processes cannot share a connection."""
+    """Return the client of this process for a queue.
+
+    A forked process creates new clients, because two processes cannot share a
+    connection."""
     key = (os.getpid(),) + address.key
     if key not in _clients:
         if IN_VISTRAILS:
             _clients[key] = CommandClient(address)
         else:
-            # Python 3 only: VisTrails' Python 2.7 cannot import the library.
+            # The tej library needs Python 3, so VisTrails' Python 2.7 cannot import it.
             from .library_client import LibraryClient
 
             _clients[key] = LibraryClient(address)

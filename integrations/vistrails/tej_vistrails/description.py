@@ -1,6 +1,6 @@
-"""A pipeline as plain data: modules, values set on ports, and connections.
+"""Classes that describe a pipeline: modules, values set on ports, and connections.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 BASIC = "org.vistrails.vistrails.basic"
 TEJ = "org.vistrails.extra.tej"
 TEJ_VERSION = "0.2"
-"""Version of the package in every signature; not the version of tej."""
+"""Version of the package `tej_vistrails`, part of every signature; tej's differs."""
 
 
 class Parameter(object):
-    """A value as text, in VisTrails' notation, and its type."""
+    """A value in VisTrails' text notation, and the type of the value."""
 
     def __init__(self, type_, value, package=BASIC, namespace="", name=""):
         # type: (str, str, str, str, str) -> None
@@ -29,12 +29,12 @@ class Parameter(object):
     @property
     def is_path(self):
         # type: () -> bool
-        """Whether the value is a path on this machine."""
+        """Return True if the value is a path on this machine."""
         return self.package == BASIC and self.type in ("File", "Directory")
 
 
 class Function(object):
-    """Values set on an input port: one, or several for a port with several types."""
+    """An input port, and one value for each of the types that the port takes."""
 
     def __init__(self, port, parameters):
         # type: (str, Sequence[Parameter]) -> None
@@ -43,7 +43,7 @@ class Function(object):
 
 
 class ExtraPort(object):
-    """A port added to one module, beside the ports of its type."""
+    """A port that one module has in addition to the ports of its module type."""
 
     def __init__(self, type_, name, signature, depth=0):
         # type: (str, str, str, int) -> None
@@ -69,7 +69,7 @@ class Module(object):
         self.controls = []  # type: List[Tuple[str, str]]
         self.extra_ports = []  # type: List[ExtraPort]
         self.defaults = {}  # type: Dict[str, Sequence[str]]
-        """Default values by port, in the same notation as values."""
+        """Default values by port name, in VisTrails' text notation."""
 
     @property
     def kind(self):
@@ -98,5 +98,5 @@ class Description(object):
 
     def into(self, target):
         # type: (int) -> List[Connection]
-        """Return the connections that lead to a module."""
+        """Return the connections whose target is the module number `target`."""
         return [one for one in self.connections if one.target == target]

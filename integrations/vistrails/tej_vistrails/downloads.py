@@ -1,6 +1,6 @@
 """Modules that download files from jobs.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Download(Module):
-    """Base of the modules that download."""
+    """Base of the modules that download files from a job."""
 
     _settings = settings(abstract=True)
     _input_ports = [("job", Job)]  # type: List[Port]
 
     def fetch(self, names):
         # type: (Sequence[str]) -> Tuple[str, List[str]]
-        """Download into a temporary directory; return it, and the paths written."""
+        """Download files; return the temporary directory and the paths written."""
         job = self.get_input("job")
         pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_download_")
         try:
@@ -37,7 +37,7 @@ class Download(Module):
 
 
 class DownloadFile(Download):
-    """Download one file of a job, by its path in the job.  It keeps its name."""
+    """Download one file of a job; `filename` is the path of the file in the job."""
 
     _settings = settings()
     _input_ports = [("filename", "(basic:String)")]  # type: List[Port]
@@ -57,7 +57,7 @@ class DownloadFile(Download):
 
 
 class DownloadDirectory(Download):
-    """Download a directory of a job with its contents, by its path in the job."""
+    """Download a directory of a job; `pathname` is the path of the directory."""
 
     _settings = settings()
     _input_ports = [("pathname", "(basic:String)")]  # type: List[Port]
@@ -75,8 +75,8 @@ class DownloadDirectory(Download):
 class DownloadFiles(Download):
     """Download several files of a job in one request.
 
-    Each value of `filenames` is a path in the job or a pattern.  Files keep their paths
-    below `directory`."""
+    Each value of `filenames` is a path in the job or a pattern.  The path of a file
+    below `directory` is its path in the job."""
 
     _settings = settings()
     _input_ports = [("filenames", "(basic:String)")]  # type: List[Port]

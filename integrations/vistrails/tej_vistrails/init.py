@@ -1,6 +1,6 @@
-"""The modules in the order in which VisTrails registers them.
+"""List of this package's modules, in the order in which VisTrails registers them.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division

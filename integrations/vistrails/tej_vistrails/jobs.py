@@ -1,9 +1,9 @@
 """Modules that start jobs, and the module that looks up an existing job.
 
-The records of the job monitor are a hint only: existence and state of a job are asked
-of the server each time.
+VisTrails' job records may be outdated.  Each execution therefore requests the status of
+the job from the server.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -44,11 +44,13 @@ if TYPE_CHECKING:
 JOB = "(org.vistrails.extra.tej:Job)"
 _FALSE = {"optional": True, "defaults": "['False']"}
 _NEEDED_ANYHOW = ("queue", "retry", "print_error", "fail_on_error")
-"""Ports that are read even if the job does not have to be started."""
+"""Ports that `BaseSubmitJob` reads even if it does not have to start the job."""
 
 
 class Job(Module):
-    """An existing job, by its id.  The module suspends while the job runs."""
+    """Module that returns an existing job, given its id.
+
+    The module is suspended while the job runs."""
 
     _settings = settings()
     _input_ports = [("id", "(basic:String)"), ("queue", Queue)]  # type: List[Port]
@@ -56,7 +58,7 @@ class Job(Module):
 
     def is_cacheable(self):
         # type: () -> bool
-        """No: the state of the job is on the server."""
+        """Return False, because the state of the job on the server may change."""
         return False
 
     def compute(self):
@@ -76,10 +78,12 @@ class Job(Module):
 
 
 class BaseSubmitJob(JobMixin, Module):
-    """A job whose id is the signature of this module, upstream included.
+    """Base of the modules that start a job if the job does not exist.
 
-    The job is started if it does not exist.  While it runs, the workflow waits or
-    suspends.  If the job exists, upstream modules are not executed, except the queue.
+    The job's id contains the signature of this module and of its upstream modules.
+    While the job runs, the workflow waits or is suspended.  If the job exists, upstream
+    modules are not executed, except those connected to the ports `queue`, `retry`,
+    `print_error` and `fail_on_error`.
     """
 
     _settings = settings(abstract=True)
@@ -109,12 +113,12 @@ class BaseSubmitJob(JobMixin, Module):
 
     def is_cacheable(self):
         # type: () -> bool
-        """No: the state of the job is on the server."""
+        """Return False, because the state of the job on the server may change."""
         return False
 
     def make_id(self):
         # type: () -> str
-        """Return the job's id, made from the signature."""
+        """Return the job's id: a prefix for the scheme, and the module's signature."""
         signature = self.signature
         if not signature:
             raise fail(self, "The host gave this module no signature")
@@ -136,12 +140,12 @@ class BaseSubmitJob(JobMixin, Module):
 
     def update_upstream(self):
         # type: () -> None
-        """Execute upstream modules only if the job has to be started."""
+        """Execute all upstream modules only if the job has to be started."""
         if self.list_depth > 0:
             # In a loop, the values to iterate over come from upstream.
             super(JobMixin, self).update_upstream()
             return
-        # First, since everything below may raise.
+        # The record is marked first, because the statements below may raise.
         self._keep_record()
         for port in _NEEDED_ANYHOW:
             self.update_upstream_port(port)
@@ -152,7 +156,7 @@ class BaseSubmitJob(JobMixin, Module):
             self.status = self.job.look()
             self.starts = self._has_to_start()
         except (ClientError, ModuleError) as error:
-            # `compute` raises it: VisTrails expects module errors there.
+            # VisTrails expects errors in `compute`, so `compute` raises this error.
             self.trouble = error
         if self.starts:
             super(JobMixin, self).update_upstream()
@@ -173,12 +177,12 @@ class BaseSubmitJob(JobMixin, Module):
 
     def work(self):
         # type: () -> Work
-        """Return the directory to submit; raises ModuleError."""
+        """Return the job directory and options to submit.  Raises ModuleError."""
         raise NotImplementedError
 
     def set_results(self):
         # type: () -> None
-        """Set the outputs of a job that has ended."""
+        """Set the output ports after the job has ended."""
         status = self.status
         if self.job is not None and status is not None:
             self.set_output("job", self.job)
@@ -190,13 +194,14 @@ class BaseSubmitJob(JobMixin, Module):
             return True
         if not self.get_input("retry") or why_not_well(self.status) is None:
             return False
-        # A new failure is reported first; the next execution retries it.
+        # If the record shows a running job, the failure is new: this execution reports
+        # the failure, and the next execution starts the job again.
         record = self.job_monitor().getJob(self.signature)
         return bool(self.status["final"]) and (record is None or record.finished)
 
     def _follow(self):
         # type: () -> Document
-        """Start the job if necessary, and return its final status."""
+        """Start the job if necessary, wait for its end, and return its final status."""
         job = self.job
         assert job is not None
         status = self.status
@@ -214,13 +219,14 @@ class BaseSubmitJob(JobMixin, Module):
         # type: (RemoteJob, Work) -> None
         monitor = self.job_monitor()
         known = monitor.getJob(self.signature) is not None
-        # Before the request: if the reply is lost, the job may have started.
+        # The record is written before the request, because the job may have started
+        # even if the reply is lost.
         self._record(finished=False)
         try:
             job.client.ensure(job.job_id, work, bool(self.get_input("retry")))
         except ClientError as error:
             if error.kind == "JobAlreadyExists":
-                # Another client submitted this id first, with other files.
+                # Another client has started a job with this id and other files.
                 warn("tej: %s; taken as it is" % error.message)
                 return
             if not (known or error.may_pass):
@@ -247,7 +253,7 @@ class BaseSubmitJob(JobMixin, Module):
 
     def _record(self, finished):
         # type: (bool) -> None
-        """Update the job record, which VisTrails shows and saves with the workflow."""
+        """Add or update the job record, which VisTrails shows and saves."""
         if self.job is None:
             return
         address = self.job.queue.address
@@ -263,10 +269,9 @@ class BaseSubmitJob(JobMixin, Module):
 
     def _keep_record(self):
         # type: () -> None
-        """Keep the record of a running job.
+        """Mark the record of a running job so that VisTrails keeps the record.
 
-        VisTrails clears the record of every module that was not suspended, unless it
-        is marked."""
+        VisTrails deletes unmarked records of all modules that are not suspended."""
         record = self.job_monitor().getJob(self.signature)
         if record is not None and not record.finished:
             record.mark()
@@ -296,9 +301,10 @@ class BaseSubmitJob(JobMixin, Module):
 
 
 class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
-    """A job made of a directory and of files on extra ports, named like the files.
+    """Module that submits a directory and the files on its extra ports as a job.
 
-    `script` is the file to run, or a command.
+    Each extra port has the name of its file in the job.  `script` is the file to run,
+    or a command.
     """
 
     _settings = settings(
@@ -323,7 +329,10 @@ class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
 
 
 class SubmitShellJob(BaseSubmitJob):
-    """A job made of a shell script; `source` is percent-encoded."""
+    """Module that submits a shell script as a job.
+
+    `source` is the percent-encoded text of the script.
+    """
 
     _settings = settings(
         configure_widget="%s.widgets:ShellSourceConfigurationWidget"
@@ -357,7 +366,7 @@ class SubmitShellJob(BaseSubmitJob):
 
 def check_ended(module, job, status):
     # type: (Module, RemoteJob, Document) -> None
-    """Raise ModuleError if the job is lost or was killed."""
+    """Raise ModuleError if the job was killed or is lost."""
     if status["state"] in ("lost", "killed"):
         raise fail(
             module,

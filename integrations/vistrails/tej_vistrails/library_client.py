@@ -1,4 +1,4 @@
-"""Client that uses the tej library, with one connection (Python 3)."""
+"""Client of one queue that uses the tej library and one connection (Python 3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Document = dict[str, Any]
 
 
 class LibraryClient:
-    """The methods of `CommandClient`, with the same results."""
+    """Client that has the methods of `CommandClient` and returns the same objects."""
 
     def __init__(self, address: QueueAddress) -> None:
         self.address = address
@@ -24,13 +24,15 @@ class LibraryClient:
 
     @property
     def queue(self) -> tej.RemoteQueue:
-        """The queue, created on first use: an invalid address is a ClientError."""
+        """Return the queue, created at the first use.
+
+        Raises ClientError if the address is invalid."""
         if self._queue is None:
             try:
                 self._queue = tej.RemoteQueue(
                     self.address.destination,
                     self.address.queue,
-                    # The `tej` command reads the same variable.
+                    # The `tej` command also uses TEJ_RUNTIME as the default.
                     self.address.setup_runtime or os.environ.get("TEJ_RUNTIME") or None,
                     self.address.need_runtime or None,
                 )
@@ -39,7 +41,7 @@ class LibraryClient:
         return self._queue
 
     def ensure(self, job_id: str, work: Work, retry: bool = False) -> bool:
-        """Start a job, or find it; return whether it is new."""
+        """Start a job unless it exists; return True if a job was started."""
         with _translated():
             resources: dict[str, Any] = dict(work.resources)
             if work.scheduler_options:
@@ -58,7 +60,7 @@ class LibraryClient:
             return job.is_new
 
     def status(self, job_id: str) -> Document | None:
-        """Return the status of a job; None if it does not exist."""
+        """Return the status of a job, or None if the job does not exist."""
         try:
             with _translated():
                 return self.queue.status(job_id).as_dict()
@@ -68,12 +70,12 @@ class LibraryClient:
             raise
 
     def wait(self, job_id: str) -> Document:
-        """Wait for the end of a job, and return its status."""
+        """Wait until a job has ended, and return its status."""
         with _translated():
             return self.queue.job(job_id).wait().as_dict()
 
     def download(self, job_id: str, names: Sequence[str], directory: str) -> list[str]:
-        """Download files, keeping their paths, and return the paths written."""
+        """Download files of a job below `directory`; return the paths written."""
         with _translated():
             return [
                 str(path)
@@ -81,18 +83,20 @@ class LibraryClient:
             ]
 
     def output(self, job_id: str, stream: str, lines: int | None = OUTPUT_LINES) -> str:
-        """Return the last `lines` of "stdout" or "stderr"; None for all of them."""
+        """Return the last `lines` lines of `stream`; all lines if `lines` is None.
+
+        `stream` is "stdout" or "stderr"."""
         with _translated():
             pieces = self.queue.logs(job_id, stream, tail=lines)
             return b"".join(pieces).decode("utf-8", "replace")
 
     def kill(self, job_id: str) -> Document:
-        """Kill a job unless it has ended, and return its status."""
+        """Kill a job unless the job has ended, and return the job's status."""
         with _translated():
             return self.queue.kill(job_id).as_dict()
 
     def delete(self, job_id: str) -> None:
-        """Delete a job that has ended, with its files."""
+        """Delete a job that has ended, including its files."""
         with _translated():
             self.queue.delete(job_id)
 

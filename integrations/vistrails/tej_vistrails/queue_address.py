@@ -1,6 +1,6 @@
-"""Address of a queue: destination, path and runtimes, from the ports of a Queue module.
+"""Addresses of queues, made from the values on the ports of Queue modules.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -19,7 +19,9 @@ _PARTS = re.compile(
 
 
 class QueueAddress(object):
-    """A queue on a server.  `repr` and `shown` do not contain the password."""
+    """The destination, path and runtimes of a queue.
+
+    `repr` and `shown` do not contain the password of the destination."""
 
     def __init__(
         self, destination, queue=DEFAULT_QUEUE, setup_runtime=None, need_runtime=()
@@ -33,13 +35,13 @@ class QueueAddress(object):
     @property
     def key(self):
         # type: () -> Tuple[str, str, Optional[str], Tuple[str, ...]]
-        """Key that is equal for equal addresses."""
+        """Return a dictionary key; two equal addresses have equal keys."""
         return self.destination, self.queue, self.setup_runtime, self.need_runtime
 
     @property
     def shown(self):
         # type: () -> str
-        """The destination without the password."""
+        """Return the destination without its password."""
         user, at, host = self.destination.rpartition("@")
         return user.partition(":")[0] + at + host if "://" not in user else self._url()
 
@@ -56,9 +58,9 @@ class QueueAddress(object):
 
 def compose(hostname, username=None, port=None):
     # type: (str, Optional[str], Optional[int]) -> str
-    """Return the destination for the ports of a Queue.
+    """Return the destination for the values on the ports of a Queue module.
 
-    `hostname` may be a full destination; the other ports replace its parts."""
+    `hostname` may be a full destination; `username` and `port` replace its parts."""
     if username is None and port is None:
         return hostname
     match = _PARTS.match(hostname)

@@ -1,27 +1,31 @@
-"""Signatures of modules, upstream included; a job's id is made from one.
+"""Signatures of modules.  The id of a job contains the signature of its module.
 
-There are two schemes.  `vistrails` is VisTrails' own (its Hasher): SHA-1 over plain
-concatenation.  It keeps the ids of existing workflows.  Text is encoded as UTF-8;
-VisTrails itself cannot hash text beyond ASCII.
+The signature of a module covers the module and its upstream modules.  There are two
+schemes.  The scheme `vistrails` computes what VisTrails' Hasher computes: SHA-1 over
+concatenated text.  With `vistrails`, the jobs of existing workflows have the same ids
+as before.  This file encodes text as UTF-8; VisTrails itself hashes only ASCII text.
 
-`content` hashes file contents instead of names and times: SHA-256 over fields written
-as netstrings (https://cr.yp.to/proto/netstrings.txt).  The fields of a module are:
+The scheme `content` hashes the contents of files instead of their names and
+modification times.  The signature is the SHA-256 of fields written as netstrings
+(https://cr.yp.to/proto/netstrings.txt).  The fields of a module are:
 
 1. `tej-vistrails-content-1`, the package's identifier, the namespace, the name
 2. for each port with values, sorted by name: `set`, the port, and for each value in
-   order the number of its parameters and the parameters.  A File, Directory or Path
-   counts with its content, even if it is given by name.  A value equal to the port's
-   default counts as not set.
-3. for each control parameter, by name: `control`, the name, the value
+   order the number of its parameters and the parameters.  The digest of the
+   content replaces the path of a File, Directory or Path.  A value equal to the port's
+   default is left out.
+3. for each control parameter, sorted by name: `control`, the name, the value
 4. for each extra port, sorted by type and name: `port`, its type, name and depth
 5. for each incoming connection, sorted by port: `connection`, the port, the source's
-   port, and the source's signature in 64 hexadecimal digits; for a String that names a
-   File, Directory or Path, the digest of its content instead
+   port, and the source's signature in 64 hexadecimal digits.  If the source is a String
+   connected to the port `name` of a File, Directory or Path, the digest of that path's
+   content replaces the signature
 
-Package versions are not included, nor are ports that do not affect the result
-(`ports.BESIDE_THE_WORK`, the Queue among them) with everything upstream of them.
+`content` does not include package versions.  It also does not include the ports that
+do not affect a job's result (`ports.BESIDE_THE_WORK`), such as `queue`, or the modules
+upstream of these ports.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -42,26 +46,28 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _ODD = "strict" if sys.version_info[0] < 3 else "surrogateescape"
-"""Error handler for file names that are not text; Python 2 has them as bytes."""
+"""Error handler for encoding; in Python 3, a file name may contain invalid text."""
 _UNSEEN = frozenset(["InputPort", "Group", "Abstraction"])
-"""Modules whose content is outside the pipeline at hand."""
+"""Types of modules whose content is not part of the pipeline that is signed."""
 _PATHS = frozenset(["File", "Directory", "Path"])
-"""Types that are paths on this machine; modules of these types have a port `name`."""
+"""Types of modules whose value is a path on this machine; they have a port `name`."""
 
 
 class CannotSign(Exception):
-    """The pipeline has no content signature; the message says why."""
+    """The content signature cannot be computed; the message contains the reason."""
 
 
 def vistrails_signature(pipeline, number):
     # type: (Description, int) -> str
-    """Return the signature that VisTrails gives the module: 40 hexadecimal digits."""
+    """Return the module's signature as VisTrails computes it: 40 hexadecimal digits."""
     return "".join("%02x" % byte for byte in bytearray(_subpipeline(pipeline, number)))
 
 
 def content_signature(pipeline, number):
     # type: (Description, int) -> str
-    """Return the content signature: 64 hexadecimal digits.  Raises CannotSign."""
+    """Return the module's content signature: 64 hexadecimal digits.
+
+    Raises CannotSign."""
     return _content(pipeline, number, {})
 
 
@@ -119,7 +125,9 @@ def _parameter(parameter):
 
 def _modified(path):
     # type: (str) -> int
-    """Return a file's modification time, or the latest of a directory's directories."""
+    """Return the modification time of a file or directory, in whole seconds.
+
+    For a directory, return the latest time of the directory and its subdirectories."""
     seconds = int(os.path.getmtime(path))
     if os.path.isdir(path):
         for name in os.listdir(path):
@@ -211,16 +219,18 @@ def _value(module, port, parameter):
 
 def _names_path(module, port):
     # type: (Module, str) -> bool
-    """Whether the text on a port is a path on this machine."""
+    """Return True if the value of the port is a path on this machine."""
     return module.package == BASIC and module.name in _PATHS and port == "name"
 
 
 def _source(pipeline, connection, known):
     # type: (Description, Connection, Dict[int, str]) -> str
-    """Return the field for the source of a connection."""
+    """Return the field of a connection that identifies its source.
+
+    The field is a signature or, for the name of a file, the digest of the file."""
     source = pipeline.modules[connection.source]
     target = pipeline.modules[connection.target]
-    # A path module's own signature already covers the content.
+    # The signature of a File, Directory or Path already covers the content.
     is_path = source.package == BASIC and source.name in _PATHS
     if is_path or not _names_path(target, connection.target_port):
         return _content(pipeline, connection.source, known)
@@ -236,7 +246,7 @@ def _source(pipeline, connection, known):
 
 def _tree(path):
     # type: (str) -> str
-    """Return the digest of a file, or of a directory with its contents."""
+    """Return the digest of a file, or of a directory and everything in it."""
     try:
         return _sha256(field for entry in _entries(path, "") for field in entry)
     except (OSError, IOError) as error:
@@ -245,7 +255,7 @@ def _tree(path):
 
 def _sha256(fields):
     # type: (Iterable[Any]) -> str
-    """Return the SHA-256 of fields as netstrings."""
+    """Return the SHA-256 of the fields, each written as a netstring."""
     digest = hashlib.sha256()
     for field in fields:
         data = _bytes(field)
