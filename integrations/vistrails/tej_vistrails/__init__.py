@@ -1,7 +1,7 @@
 """VisTrails modules that run jobs with tej; a job's id contains its module's signature.
 
-The package runs in VisTrails 2.2.4 (Python 2.7) and in its own engine (Python 3).  In
-the engine, a program starts with:
+The package runs in VisTrails 2.2.4 (Python 2.7) and in its own engine (Python 3).  A
+Python program without VisTrails imports the engine like this:
 
     from tej_vistrails import Pipeline
 
@@ -38,7 +38,7 @@ _ENGINE = {
 
 def __getattr__(wanted):
     # type: (str) -> Any
-    """Import the engine at its first use, because VisTrails does not need the engine."""
+    """Import the engine at its first use, since VisTrails does not need the engine."""
     if wanted in _ENGINE:
         import importlib
 

@@ -68,7 +68,7 @@ def run(
 
 
 def report(execution: Execution) -> None:
-    """Print failed and suspended modules to stderr."""
+    """Print the failed and the suspended modules of an execution to stderr."""
     for name, suspended in execution.suspended.items():
         what = f"suspended: {suspended} ({suspended.handle.job_id})"
         click.echo(f"{name}: {what}", err=True)
@@ -98,7 +98,7 @@ def install(directory: Path | None) -> None:
 
 
 def start() -> None:
-    """Run the command line, and exit with its status."""
+    """Run the command, and exit with the command's exit status."""
     try:
         status = main(prog_name="python -m tej_vistrails", standalone_mode=False)
     except click.ClickException as error:

@@ -1,6 +1,6 @@
-"""Job directories assembled from a base directory and files on ports.
+"""Modules that assemble a job directory from a base directory and files on ports.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -24,30 +24,34 @@ else:
 
 
 class AssembleDirectoryMixin(_Mixed):
-    """Mixin for modules with one extra input port per file, named like the file.
+    """Mixin for modules that have an extra input port, named like the file, per file.
 
-    It does not inherit from `Module`: VisTrails requires exactly one module base."""
+    The mixin does not inherit from `Module`, because VisTrails requires that a module
+    class has exactly one base class that is a module."""
 
     input_ports_order = ()  # type: Sequence[str]
-    """Names of the extra ports."""
+    """Names of the extra ports of this module."""
 
     def transfer_attrs(self, module):
         # type: (Any) -> None
-        """Called by the host with the module as the pipeline describes it."""
+        """Read the names of the extra ports from `module`, the pipeline's description.
+
+        VisTrails and the engine call this method before they execute the module."""
         super(AssembleDirectoryMixin, self).transfer_attrs(module)
         self.input_ports_order = [port.name for port in module.input_port_specs]
 
     def assemble_directory(self, base=None):
         # type: (Optional[Any]) -> str
-        """Return a directory with the files of `base` and of the extra ports.
+        """Return the path of a directory with the files of `base` and the extra ports.
 
-        This is `base` itself if there are no extra ports, otherwise a copy."""
+        Without extra ports, return the path of `base`; otherwise, copy all files to
+        a temporary directory."""
         if base is not None and not self.input_ports_order:
             return str(base.name)
         pool = self.interpreter.filePool.create_directory(
             prefix="vt_tmp_makedirectory_"
         )
-        # The directory's name becomes the job's name in listings.
+        # `tej list` shows the name of this directory as the name of the job.
         folder = os.path.join(pool.name, type(self).__name__)
         if base is None:
             os.mkdir(folder)
@@ -74,7 +78,7 @@ class AssembleDirectoryMixin(_Mixed):
 
 
 class MakeDirectory(AssembleDirectoryMixin, Module):
-    """Create a temporary directory that holds the files on its ports."""
+    """Create a temporary directory that contains the files on the module's ports."""
 
     _settings = settings(
         configure_widget="%s.widgets:FilesConfigurationWidget"

@@ -1,6 +1,6 @@
 """Modules that kill and delete jobs.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class ManageJob(NotCacheable, Module):
-    """Base of modules that act on a job, given by a module or by its id.
+    """Base of modules that act on a job, given by its ports `job`, or `id` and `queue`.
 
-    Modules connected to `after` are executed first.
+    Modules connected to the port `after` are executed before this module.
     """
 
     _settings = settings(abstract=True)
@@ -34,7 +34,7 @@ class ManageJob(NotCacheable, Module):
 
     def get_job(self):
         # type: () -> RemoteJob
-        """Return the job to act on; raises ModuleError if none is given."""
+        """Return the job to act on.  Raises ModuleError if the ports specify no job."""
         if self.has_input("job"):
             return self.get_input("job")  # type: ignore[no-any-return]
         if not (self.has_input("id") and self.has_input("queue")):
@@ -43,10 +43,10 @@ class ManageJob(NotCacheable, Module):
 
 
 class KillJob(ManageJob):
-    """Kill a job with all of its processes.  A job that has ended is left alone.
+    """Kill all processes of a job.  A job that has already ended does not change.
 
-    A module that submits a job passes it on only after its end, so that a running job
-    has to be named by its id.
+    A module that submits a job sets its output `job` only when the job has ended, so
+    a running job must be specified by `id` and `queue`.
     """
 
     _settings = settings()
@@ -64,9 +64,11 @@ class KillJob(ManageJob):
 
 
 class DeleteJob(ManageJob):
-    """Delete a job that has ended, with its files; a missing job is not an error.
+    """Delete a job that has ended, including its files.
 
-    The next execution of the workflow starts the job again.
+    If the job does not exist, the output `deleted` is False.
+
+    The next execution of the job's workflow starts the job again.
     """
 
     _settings = settings()

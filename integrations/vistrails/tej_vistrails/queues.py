@@ -1,6 +1,6 @@
-"""Queue module: a queue of jobs on a server.
+"""The module Queue, which specifies a queue of jobs on a server.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 class Queue(Module):
-    """A queue of jobs on a server.
+    """Module that specifies a queue of jobs on a server.
 
     `hostname` is a host, an alias of ~/.ssh/config, `local:`, or a full destination
-    `[user@]host[:port]` whose parts `username` and `port` replace.  `queue` is the path
-    on the server.  A missing queue is created with `setup_runtime`; an existing one
-    must use one of the comma-separated `need_runtime`.
+    `[user@]host[:port]`.  The ports `username` and `port` replace these parts of
+    `hostname`.  `queue` is the path of the queue on the server.  If the queue does not
+    exist, the first job creates it with the runtime `setup_runtime`.  If the queue
+    exists, its runtime must be one of the comma-separated names in `need_runtime`.
 
-    `signatures` is the scheme for job ids: `vistrails` or `content`.
+    `signatures` is the signature scheme for job ids: `vistrails` or `content`.
     """
 
     _settings = settings()
@@ -67,7 +68,7 @@ class Queue(Module):
 
 
 class QueueReference(object):
-    """The output of a Queue module: the address, and the scheme for job ids."""
+    """Output of a Queue module: the queue's address and the scheme for job ids."""
 
     def __init__(self, address, scheme):
         # type: (QueueAddress, str) -> None

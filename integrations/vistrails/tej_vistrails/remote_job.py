@@ -1,6 +1,6 @@
-"""Jobs on a server, as passed between modules and watched by VisTrails.
+"""Job handles, which modules pass to each other and whose end VisTrails detects.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from .vistrails_api import Module
 
 SIGNALLED = 128
-"""Added to a signal's number for the exit status, as shells do."""
+"""Number that a shell adds to the number of a signal to form the exit status."""
 
 
 class RemoteJob(object):
-    """A job, by its queue and id.  VisTrails calls this a JobHandle."""
+    """A job on a server, given by queue and id; VisTrails uses it as a JobHandle."""
 
     def __init__(self, queue, job_id):
         # type: (QueueReference, str) -> None
         self.queue = queue
         self.job_id = job_id
         self.last = None  # type: Optional[Document]
-        """The last known status; None if the job does not exist."""
+        """Status in the last reply; None if there was no reply or no such job."""
 
     def __repr__(self):
         # type: () -> str
@@ -38,21 +38,23 @@ class RemoteJob(object):
     @property
     def client(self):
         # type: () -> Any
-        """The client of the queue."""
+        """Return the client of the job's queue."""
         return open_client(self.queue.address)
 
     def look(self):
         # type: () -> Optional[Document]
-        """Ask the server for the status; raises ClientError."""
+        """Request the job's status from the server.
+
+        Returns None if the job does not exist.  Raises ClientError."""
         self.last = self.client.status(self.job_id)
         return self.last
 
     def finished(self):
         # type: () -> bool
-        """Whether the job has ended or was deleted.
+        """Return True if the job has ended or was deleted.
 
-        VisTrails takes the job for finished, and forgets it, if this method raises, so
-        that an error is answered with False."""
+        Return False if the request fails.  If this method raised the error, VisTrails
+        would treat the job as finished and would not check the job again."""
         try:
             job = self.look()
         except ClientError as error:
@@ -62,25 +64,26 @@ class RemoteJob(object):
 
     def standard_output(self):
         # type: () -> str
-        """Return the last lines of stdout, which VisTrails shows while the job runs."""
+        """Return the last lines of the job's stdout; VisTrails shows the lines."""
         return str(self.client.output(self.job_id, "stdout"))
 
     def standard_error(self):
         # type: () -> str
-        """Return the last lines of stderr."""
+        """Return the last lines of the job's stderr."""
         return str(self.client.output(self.job_id, "stderr"))
 
     def wait(self):
         # type: () -> None
-        """Wait for the end of the job; raises ClientError."""
+        """Wait until the job has ended.  Raises ClientError."""
         self.last = self.client.wait(self.job_id)
 
 
 def await_end(module, job):
     # type: (Module, RemoteJob) -> Document
-    """Return the final status of a job.
+    """Return the final status of a job, which may not have ended yet.
 
-    Waits, or suspends the module, depending on how the workflow is executed."""
+    If `waits` returns True, wait until the job has ended.  Otherwise, suspend the
+    module if the job is still running."""
     monitor = module.job_monitor()
     if waits(monitor):
         try:
@@ -100,9 +103,9 @@ def await_end(module, job):
 
 def give_up(module, error, job):
     # type: (Module, ClientError, Optional[RemoteJob]) -> NoReturn
-    """Raise a tej error as a module error.
+    """Raise the ModuleError that corresponds to `error`.
 
-    A lost connection suspends the module instead, since the job goes on."""
+    If the connection was lost, raise ModuleSuspended, because the job still runs."""
     message = "tej: %s" % error.message
     if job is not None and error.may_pass:
         warn(message + "; suspended: execute again when the server can be reached")
@@ -112,14 +115,14 @@ def give_up(module, error, job):
 
 def exit_code(job):
     # type: (Document) -> int
-    """Return the exit code; 128 + N for signal N, as shells report it."""
+    """Return a job's exit code, or 128 + N if signal N ended the job."""
     code = job["exit_code"]
     return int(SIGNALLED + (job["signal"] or 0) if code is None else code)
 
 
 def why_not_well(job):
     # type: (Document) -> Optional[str]
-    """Describe why a job did not succeed; None if it did."""
+    """Return why a job did not succeed, or None if the job succeeded."""
     if job["state"] == "lost":
         return "is lost: %s" % job["evidence"]
     if job["state"] == "killed":

@@ -2,8 +2,9 @@
 
 The signature of a module covers the module and its upstream modules.  There are two
 schemes.  The scheme `vistrails` computes what VisTrails' Hasher computes: SHA-1 over
-concatenated text.  With `vistrails`, the jobs of existing workflows have the same ids
-as before.  This file encodes text as UTF-8; VisTrails itself hashes only ASCII text.
+concatenated text.  With `vistrails`, the job ids of a workflow are the same as with
+the tej package that VisTrails includes.  This file encodes text as UTF-8, whereas
+VisTrails can only hash ASCII text.
 
 The scheme `content` hashes the contents of files instead of their names and
 modification times.  The signature is the SHA-256 of fields written as netstrings
@@ -21,9 +22,9 @@ modification times.  The signature is the SHA-256 of fields written as netstring
    connected to the port `name` of a File, Directory or Path, the digest of that path's
    content replaces the signature
 
-`content` does not include package versions.  It also does not include the ports that
-do not affect a job's result (`ports.BESIDE_THE_WORK`), such as `queue`, or the modules
-upstream of these ports.
+`content` does not include package versions.  Ports that do not affect a job's result
+(`ports.BESIDE_THE_WORK`), such as `queue`, and the modules upstream of such ports are
+not included either.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
@@ -50,7 +51,7 @@ _ODD = "strict" if sys.version_info[0] < 3 else "surrogateescape"
 _UNSEEN = frozenset(["InputPort", "Group", "Abstraction"])
 """Types of modules whose content is not part of the pipeline that is signed."""
 _PATHS = frozenset(["File", "Directory", "Path"])
-"""Types of modules whose value is a path on this machine; they have a port `name`."""
+"""Types of modules that have a port `name` and whose value is a path."""
 
 
 class CannotSign(Exception):

@@ -1,6 +1,6 @@
-"""VisTrails' module API: from VisTrails if it can be imported, else from the engine.
+"""VisTrails' module API, imported from VisTrails if possible, else from the engine.
 
-VisTrails loads this file: Python 2.7 and 3.
+VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division
@@ -45,24 +45,24 @@ if TYPE_CHECKING or not IN_VISTRAILS:
 
     def settings(**options):
         # type: (Any) -> ModuleSettings
-        """Return the settings of one of this package's modules."""
+        """Return VisTrails' ModuleSettings for a module type of this package."""
         return ModuleSettings(**options)
 
     def fail(module, message):
         # type: (Module, str) -> ModuleError
-        """Return the error of a module that failed."""
+        """Return the ModuleError to raise if `module` failed."""
         return ModuleError(module, message)
 
     def suspend(module, message, handle):
         # type: (Module, str, Any) -> ModuleSuspended
-        """Return the error that suspends a module until `handle.finished()`."""
+        """Return the error to raise to suspend `module` until `handle.finished()`."""
         return ModuleSuspended(module, message, handle=handle)
 
     def waits(monitor):
         # type: (JobRecords) -> bool
-        """Whether modules wait for their jobs.
+        """Return False: in the engine, a module never waits for its own job.
 
-        Never in the engine: the pipeline waits, so that all of its jobs run at once."""
+        `Execution.wait` waits for all jobs instead, so that the jobs run at once."""
         return False
 
 else:
@@ -80,7 +80,7 @@ else:
     from vistrails.core.vistrail.job import JobMixin
 
     class _Signed(object):
-        """A module of a pipeline, without ports that are not part of its signature."""
+        """A copy of a module that has only the functions that its signature covers."""
 
         def __init__(self, module):
             self.module_descriptor = module.module_descriptor
@@ -94,42 +94,42 @@ else:
         return Hasher.module_signature(_Signed(module), constant_hashers)
 
     def settings(**options):
-        """Return the settings of one of this package's modules."""
+        """Return VisTrails' ModuleSettings for a module type of this package."""
         return ModuleSettings(signature=_signature, **options)
 
     def waits(monitor):
-        """Whether the workflow waits for its jobs, or is suspended by them.
+        """Return True if a module waits for its job, False if the job suspends it.
 
-        The rule is that of VisTrails' `JobMonitor.checkJob`, which itself asks only
-        every ten minutes."""
+        The condition is the same as in VisTrails' `JobMonitor.checkJob`, which checks
+        a job only every ten minutes when it waits."""
         if monitor.currentWorkflow() is None or monitor.callback is not None:
             return False
         configuration = get_vistrails_configuration()
         return bool(configuration.jobCheckInterval and not configuration.jobAutorun)
 
     def fail(module, message):
-        """Return the error of a module that failed."""
+        """Return the ModuleError to raise if `module` failed."""
         return ModuleError(module, _printable(message))
 
     def suspend(module, message, handle):
-        """Return the error that suspends a module until `handle.finished()`."""
+        """Return the error to raise to suspend `module` until `handle.finished()`."""
         return ModuleSuspended(module, _printable(message), handle=handle)
 
     def _printable(message):
-        """Return the message in ASCII, since VisTrails cannot save other text."""
+        """Return the message in ASCII, because VisTrails cannot save non-ASCII text."""
         if isinstance(message, bytes):
             message = message.decode("utf-8", "replace")
         return message.encode("ascii", "backslashreplace")
 
     def warn(message):
-        """Log a warning; also print it if VisTrails has no window to show it."""
+        """Log a warning.  If VisTrails has no log handler, also print it to stderr."""
         message = _printable(message)
         debug.warning(message)
         if not (logging.getLogger("vistrails").handlers or logging.root.handlers):
             sys.stderr.write("%s\n" % message)
 
     def describe(module):
-        """Return the pipeline that a module belongs to, and its number in it."""
+        """Return a description of the module's pipeline, and the module's number."""
         pipeline = module.moduleInfo["pipeline"]
         return _described(pipeline), module.moduleInfo["moduleId"]
 

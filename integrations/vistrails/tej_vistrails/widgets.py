@@ -1,8 +1,7 @@
 # mypy: ignore-errors
-"""Editor widgets for VisTrails' window; they need PyQt4.
+"""Configuration widgets for the window of VisTrails; the widgets need PyQt4.
 
-
-VisTrails loads this file: Python 2.7.
+VisTrails loads this file, so it must run in Python 2.7.
 """
 
 from __future__ import absolute_import, division
@@ -16,7 +15,7 @@ FILE = "(org.vistrails.vistrails.basic:File)"
 
 
 class ShellSourceConfigurationWidget(SourceConfigurationWidget):
-    """Editor for the script of a SubmitShellJob."""
+    """Widget that edits the script of a SubmitShellJob module."""
 
     def __init__(self, module, controller, parent=None):
         SourceConfigurationWidget.__init__(
@@ -31,7 +30,7 @@ class ShellSourceConfigurationWidget(SourceConfigurationWidget):
 
 
 class FilesConfigurationWidget(StandardModuleConfigurationWidget):
-    """Editor for the names of extra file ports, one per line."""
+    """Widget that edits the names of a module's extra file ports, one per line."""
 
     def __init__(self, module, controller, parent=None):
         StandardModuleConfigurationWidget.__init__(self, module, controller, parent)
@@ -46,7 +45,7 @@ class FilesConfigurationWidget(StandardModuleConfigurationWidget):
         self.setLayout(layout)
 
     def saveTriggered(self, checked=False):
-        """Add and remove ports of the module as edited."""
+        """Add and remove ports of the module to match the names in the widget."""
         lines = str(self._names.toPlainText()).splitlines()
         wanted = [line.strip() for line in lines if line.strip()]
         current = self._current()

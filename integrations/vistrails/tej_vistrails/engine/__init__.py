@@ -1,1 +1,1 @@
-"""An engine for pipelines of these modules, with VisTrails' API and signatures."""
+"""Engine that executes pipelines without VisTrails but with VisTrails' signatures."""

@@ -1,4 +1,4 @@
-"""VisTrails' basic modules, as far as pipelines with jobs need them."""
+"""The basic modules of VisTrails that pipelines with jobs need."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tej_vistrails.engine.module import (
 )
 
 VERSION = "2.1.1"
-"""Version of VisTrails' basic package; it enters every signature."""
+"""Version of VisTrails' basic package, part of its modules' `vistrails` signatures."""
 
 
 class Constant(Module):
-    """Base of modules that hold a value."""
+    """Base of modules whose only output is a constant value."""
 
     _settings = ModuleSettings(abstract=True)
     _output_ports = [("value_as_string", "(basic:String)")]
 
     @staticmethod
     def translate_to_python(text: str) -> Any:
-        """Parse a value from VisTrails' notation."""
+        """Return the value that `text` represents in VisTrails' notation."""
         return text
 
     def compute(self) -> None:
@@ -40,14 +40,14 @@ class Constant(Module):
 
 
 class String(Constant):
-    """A string."""
+    """Module that outputs a string."""
 
     _input_ports = [("value", "(basic:String)")]
     _output_ports = [("value", "(basic:String)")]
 
 
 class Float(Constant):
-    """A floating-point number."""
+    """Module that outputs a floating-point number."""
 
     _input_ports = [("value", "(basic:Float)")]
     _output_ports = [("value", "(basic:Float)")]
@@ -58,7 +58,7 @@ class Float(Constant):
 
 
 class Integer(Float):
-    """An integer, decimal or `0x...`."""
+    """Module that outputs an integer, written in decimal or as `0x...`."""
 
     _input_ports = [("value", "(basic:Integer)")]
     _output_ports = [("value", "(basic:Integer)")]
@@ -69,7 +69,7 @@ class Integer(Float):
 
 
 class Boolean(Constant):
-    """A boolean, `True` or `False`."""
+    """Module that outputs a boolean, written as `True` or `False`."""
 
     _input_ports = [("value", "(basic:Boolean)")]
     _output_ports = [("value", "(basic:Boolean)")]
@@ -80,7 +80,7 @@ class Boolean(Constant):
 
 
 class Path(Constant):
-    """A path on this machine."""
+    """Module that outputs a path on this machine."""
 
     _input_ports = [("value", "(basic:Path)"), ("name", "(basic:String)")]
     _output_ports = [("value", "(basic:Path)")]
@@ -99,11 +99,11 @@ class Path(Constant):
         self.set_output("value_as_string", name)
 
     def check(self, name: str) -> None:
-        """Raise ModuleError if the path does not exist."""
+        """Raise ModuleError if the module type requires that the path exists."""
 
 
 class File(Path):
-    """A file on this machine."""
+    """Module that outputs a file on this machine."""
 
     _input_ports = [("value", "(basic:File)")]
     _output_ports = [("value", "(basic:File)"), ("local_filename", "(basic:String)")]
@@ -115,7 +115,7 @@ class File(Path):
 
 
 class Directory(Path):
-    """A directory on this machine."""
+    """Module that outputs a directory on this machine."""
 
     _input_ports = [("value", "(basic:Directory)")]
     _output_ports = [("value", "(basic:Directory)")]
@@ -126,14 +126,14 @@ class Directory(Path):
 
 
 class OutputPath(Path):
-    """A path on this machine to write to."""
+    """Module that outputs a path on this machine to which another module writes."""
 
     _input_ports = [("value", "(basic:OutputPath)")]
     _output_ports = [("value", "(basic:OutputPath)")]
 
 
 class WriteFile(Module):
-    """Write a string to a temporary file."""
+    """Module that writes a string to a temporary file."""
 
     _input_ports = [
         ("in_value", "(basic:String)"),
@@ -150,7 +150,7 @@ class WriteFile(Module):
 
 
 class ReadFile(Module):
-    """Read a file as text."""
+    """Module that reads a text file and outputs the text as a string."""
 
     _input_ports = [("in_value", "(basic:File)"), ("encoding", "(basic:String)")]
     _output_ports = [("out_value", "(basic:String)")]
@@ -167,7 +167,7 @@ class ReadFile(Module):
 
 
 class ConcatenateString(Module):
-    """Concatenate up to four strings."""
+    """Module that concatenates up to four strings."""
 
     _input_ports = [(f"str{i}", "(basic:String)") for i in range(1, 5)]
     _output_ports = [("value", "(basic:String)")]
@@ -178,8 +178,10 @@ class ConcatenateString(Module):
 
 
 class StringFormat(Module):
-    """Format a string.  Each placeholder has an input port: `_0` for the first `{}`,
-    `name` for `{name}`."""
+    """Module that replaces placeholders in a string by the values of input ports.
+
+    The input port for the first `{}` is `_0`, and the input port for `{name}` is
+    `name`."""
 
     _input_ports = [("format", "(basic:String)")]
     _output_ports = [("value", "(basic:String)")]
@@ -192,13 +194,15 @@ class StringFormat(Module):
 
     @staticmethod
     def placeholders(text: str) -> list[str]:
-        """Return the names of the ports for a format; raises ValueError."""
+        """Return the names of the ports for the placeholders in `text`.
+
+        Raises ValueError if `text` is not a valid format string."""
         named = [one for one in _fields(text) if one and not one.isdigit()]
         return [*dict.fromkeys([*(f"_{i}" for i in range(_numbered(text))), *named])]
 
 
 def _fields(text: str) -> list[str]:
-    """Yield the field names of a format, without attributes and indexes."""
+    """Return the field names in a format string, without attributes and indexes."""
     found = [field for _, field, _, _ in Formatter().parse(text) if field is not None]
     return [re.split(r"[.[]", field, maxsplit=1)[0] for field in found]
 
@@ -210,7 +214,7 @@ def _numbered(text: str) -> int:
 
 
 class StandardOutput(NotCacheable, Module):
-    """Print a value, or the contents of a file."""
+    """Module that prints a value, or the contents of a file."""
 
     _input_ports = [("value", "(basic:Variant)")]
 
@@ -227,7 +231,7 @@ class StandardOutput(NotCacheable, Module):
 
 
 class FileSink(NotCacheable, Module):
-    """Copy a file to a path on this machine."""
+    """Module that copies a file to a path on this machine."""
 
     _input_ports = [
         ("file", "(basic:File)"),
@@ -244,7 +248,7 @@ class FileSink(NotCacheable, Module):
 
 
 class DirectorySink(NotCacheable, Module):
-    """Copy a directory to a path on this machine."""
+    """Module that copies a directory to a path on this machine."""
 
     _input_ports = [
         ("dir", "(basic:Directory)"),

@@ -1,4 +1,4 @@
-"""Pipelines as JSON documents:
+"""Reading of pipelines from JSON documents.  An example of such a document:
 
     {
       "signatures": "content",
@@ -11,8 +11,8 @@
       "connections": [["queue.queue", "job.queue"], ["script.out_value", "job.run.sh"]]
     }
 
-An input is a value, or a list of values for a port that takes several.  `files` adds
-input ports to the module, named like the files.  `signatures` is optional.
+Each of the `inputs` is a value, or a list of values if the port takes several values.
+`files` adds an input port for each named file to the module.  `signatures` is optional.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "text"}
 
 
 def load(make: type[Made], path: str | os.PathLike[str]) -> Made:
-    """Read a pipeline from a file; raises PipelineError."""
+    """Return the pipeline in a JSON file.  Raises PipelineError for an invalid file."""
     try:
         document = json.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -43,7 +43,7 @@ def load(make: type[Made], path: str | os.PathLike[str]) -> Made:
 
 
 def parse(make: type[Made], document: Any) -> Made:
-    """Build a pipeline from a document; raises PipelineError."""
+    """Return the pipeline in a document.  Raises PipelineError for an invalid document."""
     _check(document, _KEYS, "A pipeline")
     scheme = document.get("signatures")
     if scheme is not None:
@@ -91,7 +91,9 @@ def _check(document: Any, keys: set[str], what: str) -> None:
 
 
 def _find(pipeline: Graph, word: str) -> tuple[Node, str]:
-    """Resolve `module.port`.  The port may contain dots, the module's name may not."""
+    """Return the module and the port named by `word`, in the form `module.port`.
+
+    The name of the port may contain dots; the name of the module must not."""
     name, _, port = word.partition(".")
     if name not in pipeline.nodes:
         raise PipelineError(f"'{word}' leads to no module: there is no '{name}'")

@@ -1,4 +1,4 @@
-"""`PipelineError`: the pipeline cannot be executed by this engine."""
+"""Class `PipelineError`: the engine cannot load or execute a pipeline."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import tej
 
 
 class PipelineError(tej.Error):
-    """The description of a pipeline is invalid, or names something unknown."""
+    """A pipeline is invalid, or contains something that the engine does not support."""
 
     default = "Invalid pipeline"

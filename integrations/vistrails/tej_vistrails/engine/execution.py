@@ -1,4 +1,4 @@
-"""One execution of a pipeline: module instances, failures and suspended jobs."""
+"""Class `Execution`: one execution of a pipeline."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 
 class _InPipeline:
-    """The view of a module that `transfer_attrs` gets."""
+    """The argument of `transfer_attrs`: a module's extra input ports."""
 
     def __init__(self, node: Node) -> None:
         self.input_port_specs = [one for one in node.extra if one.type == "input"]
 
 
 class Execution:
-    """An execution with its `errors` and `suspended` modules, by module name.
+    """One execution of a pipeline: its modules, outputs and failures.
 
-    Temporary files, including outputs, exist until the execution is closed.
+    Temporary files, including output files, exist until `close` is called.
     """
 
     def __init__(self, pipeline: Graph, monitor: JobMonitor) -> None:
@@ -61,12 +61,12 @@ class Execution:
         self.close()
 
     def close(self) -> None:
-        """Delete the temporary files."""
+        """Delete the temporary files of this execution."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
     def errors(self) -> dict[str, ModuleError]:
-        """Failures by module name."""
+        """Return the errors of failed modules, by module name."""
         return {
             name: module.failure
             for name, module in self.modules.items()
@@ -77,7 +77,9 @@ class Execution:
 
     @property
     def suspended(self) -> dict[str, ModuleSuspended]:
-        """Suspended modules by name, usually because a job is running."""
+        """Return the errors that suspended modules, by module name.
+
+        A module is usually suspended because its job is running."""
         return {
             name: module.failure
             for name, module in self.modules.items()
@@ -87,22 +89,26 @@ class Execution:
 
     @property
     def completed(self) -> bool:
-        """Whether no module failed or is suspended."""
+        """Return True if no module failed and no module is suspended."""
         return not self.errors and not self.suspended
 
     def output(self, output: Output) -> Any:
-        """Return the value of an output; raises ModuleError if its module failed."""
+        """Return the value of an output.
+
+        Raises ModuleError if the module of the output failed or is suspended."""
         module = self.modules[output.node.name]
         if module.failure is not None:
             raise module.failure
         return module.get_output(output.port)
 
     def text(self, output: Output) -> str:
-        """Return the contents of an output file as text."""
+        """Return the text in the file that is the value of an output."""
         return Path(self.output(output).name).read_text("utf-8", "replace")
 
     def run(self) -> None:
-        """Execute all modules that are not done, in every branch."""
+        """Execute all modules that have neither succeeded nor failed.
+
+        A failure in one branch of the pipeline does not stop the other branches."""
         for module in self.modules.values():
             if not isinstance(module.failure, ModuleError) or self._is_final(module):
                 continue
@@ -111,15 +117,16 @@ class Execution:
             try:
                 self.modules[node.name].update()
             except ModuleError:
-                # The module keeps its failure.
+                # The error is stored in the `failure` of the module.
                 continue
 
     def wait(self, timeout: float | None = None) -> None:
-        """Execute again whenever a job has ended, until no module is suspended.
+        """Execute the pipeline after the end of each job until no module is suspended.
 
-        Waiting survives lost connections.  Jobs on a server that cannot be reached do
-        not delay the others; their modules stay suspended when no other is left.
-        Raises WaitTimeout after `timeout` seconds.
+        If the connection to a server is lost, the wait for jobs on other servers goes
+        on.  When only jobs on unreachable servers remain, the method returns and the
+        modules of those jobs stay suspended.  Raises WaitTimeout after `timeout`
+        seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         jobs = self._jobs()
@@ -128,10 +135,10 @@ class Execution:
             try:
                 next(iter(tej.as_completed(jobs, left)))
             except (tej.JobNotFound, tej.QueueDoesntExist):
-                # A deleted job is the module's affair: it may start the job again.
+                # When the module is executed again, the module handles the deleted job.
                 pass
             except tej.ConnectionFailed:
-                # Each module asks its own server and reports the error.
+                # `run` executes suspended modules; each one connects to its own server.
                 self.run()
                 jobs = self._jobs(reached=True)
                 continue
@@ -141,7 +148,8 @@ class Execution:
     def _jobs(self, *, reached: bool = False) -> list[tej.Job]:
         """Return the jobs of suspended modules.
 
-        With `reached`, only jobs whose server answered the last request."""
+        If `reached` is True, omit the jobs whose server did not reply to the last
+        request."""
         handles = [error.handle for error in self.suspended.values()]
         return [
             handle.client.queue.job(handle.job_id)
@@ -150,7 +158,7 @@ class Execution:
         ]
 
     def _is_final(self, module: Module) -> bool:
-        """Whether the module, or a module upstream of it, failed for good."""
+        """Return True if `module` or a module upstream failed and was not suspended."""
         failure = module.failure
         while isinstance(failure, ModuleHadError) and failure.module is not module:
             module, failure = failure.module, failure.module.failure

@@ -1,4 +1,4 @@
-"""The graph of a pipeline: modules, the values set on their ports, and connections."""
+"""Class `Graph`: a pipeline's modules, the values of their ports, and connections."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from tej_vistrails.signatures import (
 )
 
 _ENCODED = {("SubmitShellJob", "source")}
-"""Ports whose text VisTrails percent-encodes."""
+"""Ports whose text VisTrails percent-encodes, with their module type."""
 _CONSTANTS = {str: "String", int: "Integer", float: "Float", bool: "Boolean"}
-"""Types of values set on a port that accepts any type."""
+"""Type of a StringFormat's port for each Python type of the port's value."""
 
 
 class Output:
-    """An output port of a module."""
+    """An output port of one module in a pipeline."""
 
     def __init__(self, node: Node, port: str) -> None:
         self.node = node
@@ -41,14 +41,14 @@ class Output:
 
 
 class Node:
-    """A module in a pipeline."""
+    """A module in a pipeline, with the values set on its ports."""
 
     def __init__(self, name: str, package: str, type_: type[Module]) -> None:
         self.name = name
         self.package = package
         self.type = type_
         self.functions: list[tuple[str, tuple[str, ...]]] = []
-        """Ports and the values set on them, in VisTrails' notation."""
+        """Pairs of a port and the values set on that port, in VisTrails' notation."""
         self.extra: list[ExtraPort] = []
 
     def __repr__(self) -> str:
@@ -60,7 +60,9 @@ class Node:
         return Output(self, port)
 
     def port(self, name: str) -> Port:
-        """Return an input port; raises PipelineError if there is none of that name."""
+        """Return the input port called `name`.
+
+        Raises PipelineError if the module has no such input port."""
         for extra in self.extra:
             if extra.name == name and extra.type == "input":
                 return Port(extra.name, extra.signature)
@@ -71,12 +73,14 @@ class Node:
         return found
 
     def set(self, port: str, *values: str) -> None:
-        """Set a port to values in VisTrails' notation; raises PipelineError."""
+        """Set a port to values in VisTrails' notation.
+
+        Raises PipelineError if the values do not have the types of the port."""
         types.read(self.port(port).types, values, f"'{port}' of {self!r}")
         self.functions.append((port, values))
 
     def described(self) -> Described:
-        """Return the module as plain data."""
+        """Return a description of the module, as signatures need it."""
         module = Described(
             self.type.__name__, self.package, types.VERSIONS[self.package]
         )
@@ -95,7 +99,9 @@ class Node:
 
 
 def _signature(source: Output | None) -> str:
-    """Return an extra port's signature: Directory if its source is one, else File."""
+    """Return the type of an extra port, in the notation of port signatures.
+
+    The type is Directory if the source outputs a Directory, otherwise File."""
     types_ = (
         () if source is None else source.node.type.output_ports()[source.port].types
     )
@@ -105,8 +111,8 @@ def _signature(source: Output | None) -> str:
 def _placeholders(node: Node, inputs: Mapping[str, object]) -> list[ExtraPort]:
     """Return the extra ports of a StringFormat, one per placeholder of its format.
 
-    If the format comes from a connection it is unknown here, and there is a port for
-    each given input instead."""
+    If the port `format` is connected, the placeholders are not known yet.  In that
+    case, return a port for each of `inputs`."""
     names: Iterable[str] = inputs
     text = inputs.get("format")
     if isinstance(text, str):
@@ -123,10 +129,10 @@ def _placeholders(node: Node, inputs: Mapping[str, object]) -> list[ExtraPort]:
 
 
 class Graph:
-    """Modules and connections, checked as they are added.
+    """A pipeline's modules and connections, which are checked when they are added.
 
-    `signatures` is the scheme for job ids: `vistrails`, as VisTrails computes them, or
-    `content`.  It is set on each Queue.
+    `signatures` is the scheme for job ids, `vistrails` or `content`.  `add` sets the
+    port `signatures` of each Queue to this scheme unless the port is set explicitly.
     """
 
     def __init__(self, signatures: str | None = None) -> None:
@@ -146,12 +152,14 @@ class Graph:
         files: Mapping[str, Output] | Sequence[str] = (),
         **inputs: object,
     ) -> Node:
-        """Add a module: `SubmitJob`, `tej:SubmitJob`, `basic:String`.
+        """Add a module and return it.
 
-        An input is a value, a list of values for a port that takes several, or an
-        output of another module.  `files` adds input ports named like files, with
-        their sources.  A StringFormat has one port per placeholder, `_0` for the first
-        `{}`.  Raises PipelineError.
+        `type_` is a module type such as `SubmitJob`, `tej:SubmitJob` or `basic:String`.
+        Each of `inputs` is a value, an output of another module, or a list of these if
+        the port takes several values.  `files` adds an input port per file; the keys
+        are the file names and the values are the outputs to connect.  A StringFormat
+        has one port per placeholder, for example `_0` for the first `{}`.  Raises
+        PipelineError if the module or one of its inputs is invalid.
         """
         return self.add_module(type_, name, files, inputs)
 
@@ -162,7 +170,7 @@ class Graph:
         files: Mapping[str, Output] | Sequence[str],
         inputs: Mapping[str, object],
     ) -> Node:
-        """Add a module as `add` does; inputs may have any names."""
+        """Add a module like `add`, but accept any text as the name of an input."""
         package, found = types.find_by_word(type_)
         node = self.insert(name or self._free_name(found.__name__), package, found)
         sources = dict(files) if isinstance(files, Mapping) else dict.fromkeys(files)
@@ -183,21 +191,24 @@ class Graph:
                 else:
                     text = types.write(one, f"'{port}' of {node!r}")
                     if (found.__name__, port) in _ENCODED:
-                        # As Python 2 does; the encoded text enters the signature.
+                        # The signature contains this text, encoded as in Python 2.
                         text = quote(text).replace("~", "%7E")
                     node.set(port, text)
         return node
 
     def insert(self, name: str, package: str, type_: type[Module]) -> Node:
-        """Add a module without values; raises PipelineError if the name is taken."""
+        """Add a module without inputs.
+
+        Raises PipelineError if another module has the same name."""
         if name in self.nodes:
             raise PipelineError(f"There are two modules called '{name}'")
         node = self.nodes[name] = Node(name, package, type_)
         return node
 
     def connect(self, output: Output, node: Node, port: str) -> None:
-        """Connect an output to an input.  Raises PipelineError for a wrong type or a
-        cycle."""
+        """Connect an output to the input port `port` of a module.
+
+        Raises PipelineError if the types differ or the connection closes a cycle."""
         given = output.node.type.output_ports()[output.port].types
         wanted = node.port(port).types
         if not types.fits(given, wanted):
@@ -212,7 +223,7 @@ class Graph:
         self.connections.append((output, node, port))
 
     def description(self) -> Description:
-        """Return the graph as plain data, modules numbered in the order of addition."""
+        """Return a description of the pipeline, as signatures need it."""
         numbers = self.numbers()
         description = Description()
         for name, node in self.nodes.items():
@@ -226,13 +237,13 @@ class Graph:
         return description
 
     def numbers(self) -> dict[str, int]:
-        """Return the numbers of the modules by name."""
+        """Return the modules' numbers by module name, in the order of addition."""
         return {name: number for number, name in enumerate(self.nodes)}
 
     def signature(self, node: Node, scheme: str = "vistrails") -> str:
-        """Return the signature of a module, upstream included, in hexadecimal.
+        """Return the signature of a module and its upstream modules, in hexadecimal.
 
-        Raises PipelineError if the scheme cannot sign the pipeline."""
+        Raises PipelineError if `scheme` cannot compute a signature."""
         sign = content_signature if scheme == "content" else vistrails_signature
         try:
             return sign(self.description(), self.numbers()[node.name])
@@ -240,7 +251,7 @@ class Graph:
             raise PipelineError(str(error)) from error
 
     def job_ids(self) -> dict[str, str]:
-        """Return the job ids by module name."""
+        """Return the ids of the pipeline's jobs, by module name."""
         return {
             node.name: self._job_id(node)
             for node in self.nodes.values()
@@ -258,7 +269,7 @@ class Graph:
         return SCHEMES[scheme] + signature[:digits]
 
     def sinks(self) -> list[Node]:
-        """Return the modules without outgoing connections."""
+        """Return the modules whose outputs are not connected to another module."""
         sources = {id(output.node) for output, _, _ in self.connections}
         return [node for node in self.nodes.values() if id(node) not in sources]
 
@@ -267,7 +278,7 @@ class Graph:
         return next(name for name in names if name not in self.nodes)
 
     def _leads(self, source: Node, target: Node) -> bool:
-        """Whether a path of connections leads from one module to another."""
+        """Return True if a path of connections leads from `source` to `target`."""
         seen: set[str] = set()
         ahead = [source]
         while ahead:

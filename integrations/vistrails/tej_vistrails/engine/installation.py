@@ -1,4 +1,4 @@
-"""Installation as a user package of VisTrails."""
+"""Installation of `tej_vistrails` as a user package of VisTrails."""
 
 from __future__ import annotations
 
@@ -29,20 +29,22 @@ LOADED_BY_VISTRAILS = (
     "ports",
     "widgets",
 )
-"""Modules that VisTrails loads; they have to run in Python 2.7."""
+"""Modules that VisTrails loads; these modules must run in Python 2.7."""
 
 
 def install(directory: Path | None = None) -> Path:
-    """Copy the package to VisTrails' user packages, and return its directory.
+    """Copy the package to VisTrails' user packages; return the path of the copy.
 
-    An earlier copy is replaced.  Raises PipelineError if something else has its name.
+    Replaces an earlier copy.  Raises PipelineError if `tej_vistrails` in that directory
+    is not such a copy.
     """
     folder = directory or Path.home() / ".vistrails" / "userpackages"
     target = folder / "tej_vistrails"
     if target.exists() and not (target / COMMAND_FILE).exists():
         raise PipelineError(f"'{target}' is there, and is not from tej: move it away")
     folder.mkdir(parents=True, exist_ok=True)
-    # VisTrails creates this file at its first start, which may not have happened.
+    # VisTrails creates this file when it is first started, but perhaps no user has
+    # started VisTrails yet.
     (folder / "__init__.py").touch()
     new = folder / ".tej_vistrails.new"
     shutil.rmtree(new, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Base classes of modules: ports, values, order of execution, failures.
+"""Base classes of modules: ports, values, order of execution, and failures.
 
-Names follow VisTrails' `vistrails_module`, so that one source runs in both.  Only the
-part of that API that modules use is implemented.
+The names are the same as in VisTrails' `vistrails_module`, so that the same modules run
+in VisTrails and in the engine.  The engine only has the names that modules use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = logging.getLogger("tej.vistrails")
 
 
 class ModuleError(tej.Error):
-    """A module failed: `module` is the module, `msg` the reason."""
+    """The module `module` failed for the reason in `msg`."""
 
     default = "A module failed"
 
@@ -30,9 +30,9 @@ class ModuleError(tej.Error):
 
 
 class ModuleSuspended(ModuleError):
-    """A module is not ready: its job runs, or its server cannot be reached.
+    """A module is suspended: its job is running, or the job's server is unreachable.
 
-    Execute the pipeline again later; `handle.finished()` says whether the job has
+    Execute the pipeline again later.  `handle.finished()` returns True if the job has
     ended.
     """
 
@@ -42,11 +42,11 @@ class ModuleSuspended(ModuleError):
 
 
 class ModuleHadError(ModuleError):
-    """A module failed or was suspended earlier, and another module needs its result."""
+    """A module failed or was suspended, so a module that needs its output failed too."""
 
 
 class JobRecords(Protocol):
-    """The part of a job monitor that modules call (`JobMonitor` implements it)."""
+    """Methods of a job monitor that modules call; `JobMonitor` implements them."""
 
     def getJob(self, id: str) -> Any: ...
 
@@ -60,7 +60,7 @@ class JobRecords(Protocol):
 
 
 class ModuleSettings:
-    """Settings of a module type; the engine reads `abstract` only."""
+    """Settings of a module type; the engine only uses the setting `abstract`."""
 
     def __init__(self, *, abstract: bool = False, configure_widget: str = "") -> None:
         self.abstract = abstract
@@ -68,7 +68,7 @@ class ModuleSettings:
 
 
 class PathObject:
-    """A value that is a file or a directory on this machine."""
+    """Value of a port that is a file or a directory on this machine."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -78,25 +78,25 @@ class PathObject:
 
 
 class FilePool:
-    """Temporary files of one execution."""
+    """Directory for the temporary files of one execution."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
 
     def create_file(self, suffix: str = "", prefix: str = "vt_tmp") -> PathObject:
-        """Create an empty file."""
+        """Create an empty temporary file, and return it."""
         with tempfile.NamedTemporaryFile(
             suffix=suffix, prefix=prefix, dir=self.directory, delete=False
         ) as file:
             return PathObject(file.name)
 
     def create_directory(self, suffix: str = "", prefix: str = "vt_tmp") -> PathObject:
-        """Create an empty directory."""
+        """Create an empty temporary directory, and return it."""
         return PathObject(tempfile.mkdtemp(suffix, prefix, self.directory))
 
 
 class Interpreter:
-    """The part of VisTrails' interpreter that modules use."""
+    """Attributes of VisTrails' interpreter that modules use."""
 
     def __init__(self, directory: str, monitor: JobRecords) -> None:
         self.filePool = FilePool(directory)
@@ -104,7 +104,7 @@ class Interpreter:
 
 
 class Port:
-    """A port, declared as `(name, signature)` or `(name, signature, options)`."""
+    """Port that a module declares as `(name, signature)`, optionally with options."""
 
     def __init__(self, name: str, signature: object, options: Any = None) -> None:
         self.name = name
@@ -120,7 +120,7 @@ class Port:
 
 
 class Connector:
-    """An input connected to the output of another module."""
+    """Input that is connected to an output port of another module."""
 
     def __init__(self, obj: Module, port: str) -> None:
         self.obj = obj
@@ -131,7 +131,7 @@ class Connector:
 
 
 class SetValue:
-    """An input set to a value in the pipeline."""
+    """Input whose value is set in the pipeline."""
 
     obj = None
 
@@ -143,7 +143,7 @@ class SetValue:
 
 
 class Module:
-    """Base of all modules."""
+    """Base class of all modules."""
 
     _settings = ModuleSettings(abstract=True)
     _input_ports: Any = []
@@ -151,7 +151,7 @@ class Module:
 
     is_while = False
     list_depth = 0
-    """The engine has no loops."""
+    """Depth of loops around the module; always 0, since the engine has no loops."""
 
     def __init__(self) -> None:
         self.inputPorts: dict[str, list[Connector | SetValue]] = {}
@@ -166,12 +166,12 @@ class Module:
 
     @classmethod
     def input_ports(cls) -> dict[str, Port]:
-        """Return the input ports of this type, inherited ones first."""
+        """Return the input ports of this module type, inherited ports first."""
         return {port.name: port for port in cls._ports("_input_ports")}
 
     @classmethod
     def output_ports(cls) -> dict[str, Port]:
-        """Return the output ports of this type, inherited ones first."""
+        """Return the output ports of this module type, inherited ports first."""
         return {port.name: port for port in cls._ports("_output_ports")}
 
     @classmethod
@@ -181,17 +181,19 @@ class Module:
                 yield Port(*declared)
 
     def compute(self) -> None:
-        """Do the module's work."""
+        """Compute the outputs of the module from its inputs."""
 
     def transfer_attrs(self, module: Any) -> None:
-        """Called before execution with the module as the pipeline describes it."""
+        """Read attributes from `module`, the pipeline's description of this module.
+
+        VisTrails and the engine call this method before they execute the module."""
 
     def is_cacheable(self) -> bool:
-        """Whether results may be cached; the engine caches none."""
+        """Return True if the outputs may be cached.  The engine caches no outputs."""
         return True
 
     def update(self) -> None:
-        """Execute everything upstream, then the module itself; once."""
+        """Execute all upstream modules and then this module, if not done before."""
         if self.failure is not None:
             raise ModuleHadError(self, self.failure.msg)
         if self.computed:
@@ -203,13 +205,16 @@ class Module:
             self.failure = error
             raise
         except (OSError, LookupError, ValueError) as error:
-            # Invalid values and missing files end in one of these.
+            # Invalid values and missing files raise one of these exceptions.
             self.failure = ModuleError(self, str(error))
             raise self.failure from error
         self.computed = True
 
     def update_upstream(self) -> None:
-        """Execute everything upstream.  A suspended module does not stop the others."""
+        """Execute all upstream modules.
+
+        If one upstream module is suspended, the other upstream modules are executed
+        before the error is raised."""
         stopped: ModuleError | None = None
         for port in list(self.inputPorts):
             try:
@@ -221,17 +226,19 @@ class Module:
             raise stopped
 
     def update_upstream_port(self, port_name: str) -> None:
-        """Execute everything upstream of one port."""
+        """Execute all modules upstream of one input port."""
         for connector in self.inputPorts.get(port_name, ()):
             if connector.obj is not None:
                 connector.obj.update()
 
     def has_input(self, port_name: str) -> bool:
-        """Whether a value is set or connected; a default does not count."""
+        """Return True if the port is set or connected.  Defaults are ignored."""
         return port_name in self.inputPorts
 
     def get_input(self, port_name: str, allow_default: bool = True) -> Any:
-        """Return the value or default of a port; raises ModuleError if it has none."""
+        """Return the value or the default value of a port.
+
+        Raises ModuleError if the port has neither."""
         if port_name in self.inputPorts:
             return self.inputPorts[port_name][0].value()
         if allow_default and port_name in self.defaults:
@@ -239,19 +246,19 @@ class Module:
         raise ModuleError(self, f"Missing value from port {port_name}")
 
     def force_get_input(self, port_name: str, default_value: Any = None) -> Any:
-        """Return the value on a port, or `default_value`."""
+        """Return the value of a port, or `default_value` if no value is given."""
         if not self.has_input(port_name):
             return default_value
         return self.get_input(port_name)
 
     def get_input_list(self, port_name: str) -> list[Any]:
-        """Return all values on a port; raises ModuleError if there is none."""
+        """Return all values of a port.  Raises ModuleError if the port has no value."""
         if port_name not in self.inputPorts:
             raise ModuleError(self, f"Missing value from port {port_name}")
         return [connector.value() for connector in self.inputPorts[port_name]]
 
     def force_get_input_list(self, port_name: str) -> list[Any]:
-        """Return all values on a port, possibly none."""
+        """Return all values of a port; an empty list if the port has no value."""
         return self.get_input_list(port_name) if self.has_input(port_name) else []
 
     def set_output(self, port_name: str, value: object) -> None:
@@ -259,19 +266,21 @@ class Module:
         self.outputPorts[port_name] = value
 
     def get_output(self, port_name: str) -> Any:
-        """Return the value of an output port; raises ModuleError if it was not set."""
+        """Return the value of an output port.
+
+        Raises ModuleError if the port has no value."""
         if port_name not in self.outputPorts:
             raise ModuleError(self, f"output port '{port_name}' not found")
         return self.outputPorts[port_name]
 
     def job_monitor(self) -> JobRecords:
-        """Return the monitor that records jobs."""
+        """Return the monitor that stores the job records."""
         monitor: JobRecords = self.interpreter.monitor
         return monitor
 
 
 class NotCacheable:
-    """Marks modules whose results must not be cached."""
+    """Mixin that marks a module whose outputs must not be cached."""
 
 
 if TYPE_CHECKING:
@@ -281,18 +290,18 @@ else:
 
 
 class JobMixin(_Mixed):
-    """Marks modules that may suspend, as VisTrails expects."""
+    """Mixin that VisTrails requires in modules that may be suspended."""
 
     def job_name(self) -> str:
-        """Return the name of the job for people to read."""
+        """Return the name of the job that is shown to the user."""
         return str(self.display_name)
 
 
 def describe(module: Module) -> tuple[Description, int]:
-    """Return the pipeline that a module belongs to, and its number in it."""
+    """Return a description of the module's pipeline, and the module's number."""
     return module.moduleInfo["description"], module.moduleInfo["moduleId"]
 
 
 def warn(message: str) -> None:
-    """Log a warning for the person who executes the pipeline."""
+    """Log a warning for the user who executes the pipeline."""
     logger.warning("%s", message)

@@ -1,8 +1,8 @@
-"""Job records that survive restarts, in a file.
+"""Job records, optionally stored in a file.
 
-The records are a hint, as in VisTrails; the state of a job comes from the server.  They
-show the jobs of a suspended pipeline, and distinguish a new failure, which is reported
-first, from one that is to be retried.
+The records may be outdated, so modules request the state of a job from the server.  The
+records list the jobs of a suspended pipeline.  The records also show whether the
+failure of a job is new.  A new failure is reported before `retry` starts the job again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tej_vistrails.engine.module import Module, ModuleSuspended
 
 
 class Record:
-    """The record of one job."""
+    """Record of the job of one module."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class Record:
         self.finished = finished
 
     def mark(self) -> None:
-        """Mark the job as not finished."""
+        """Mark the job of this record as not finished."""
         self.finished = False
 
 
 class JobMonitor:
-    """Records by module signature, in a file or in memory only."""
+    """Job records by module signature, stored in a file if `path` is given."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = None if path is None else Path(path)
@@ -57,7 +57,7 @@ class JobMonitor:
                 ) from error
 
     def getJob(self, id: str) -> Record | None:
-        """Return the record of a module's job, or None."""
+        """Return the record for a module's signature, or None if there is no record."""
         return self.jobs.get(id)
 
     def addJob(
@@ -67,7 +67,7 @@ class JobMonitor:
         name: str = "",
         finished: bool = False,
     ) -> None:
-        """Add or update the record of a job; its start time does not change."""
+        """Add or replace the record of a job, without changing its start time."""
         known = self.jobs.get(id)
         start = None if known is None else known.start
         self.jobs[id] = Record(id, params or {}, name, start, finished)
@@ -84,7 +84,7 @@ class JobMonitor:
             raise ModuleSuspended(module, "Job is running", handle=handle)
 
     def save(self) -> None:
-        """Write the file atomically, readable by its owner only."""
+        """Write the records to the file atomically, readable only by its owner."""
         if self.path is None:
             return
         text = json.dumps(

@@ -1,4 +1,4 @@
-"""`Pipeline`: a graph of modules that can be loaded from a file and executed.
+"""Class `Pipeline`: a graph of modules that is executed.  An example of its use:
 
 pipeline = Pipeline()
 queue = pipeline.add("Queue", hostname="user@server.example.org")
@@ -18,14 +18,14 @@ from tej_vistrails.engine.monitor import JobMonitor
 
 
 class Pipeline(Graph):
-    """A graph of modules that can be loaded from a file and executed."""
+    """A graph of modules that can be loaded from a file and that can be executed."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], version: str | None = None) -> Pipeline:
         """Read a pipeline from a `.json` document or a vistrail (`.vt`, `.xml`).
 
-        `version` is a number or a tag of the vistrail, by default the latest version.
-        Raises PipelineError."""
+        `version` is a version number or a tag of a vistrail; the default is the latest
+        version.  Raises PipelineError if the pipeline cannot be read."""
         if os.fspath(path).endswith(".json"):
             return document.load(cls, path)
         return vt.load(cls, path, version)
@@ -37,10 +37,10 @@ class Pipeline(Graph):
         wait: bool = False,
         timeout: float | None = None,
     ) -> Execution:
-        """Execute the pipeline; with `wait`, until no job is running.
+        """Execute the pipeline.  If `wait` is True, wait until no job is running.
 
-        The returned execution holds failures and suspended modules.  Raises
-        WaitTimeout after `timeout` seconds; the jobs go on.
+        The returned execution has the attributes `errors` and `suspended`.  Raises
+        WaitTimeout after `timeout` seconds, but does not stop the jobs.
         """
         execution = Execution(self, monitor or JobMonitor())
         try:

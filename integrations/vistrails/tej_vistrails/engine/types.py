@@ -1,4 +1,4 @@
-"""Registry of module types, and conversion of values."""
+"""Registry of the engine's module types, and conversion of port values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tej_vistrails.engine.errors import PipelineError
 from tej_vistrails.engine.module import Module
 
 VERSIONS = {BASIC: basic.VERSION, TEJ: TEJ_VERSION}
-"""Versions of the known packages, by identifier."""
+"""Versions of the packages in the engine, by package identifier."""
 SHORT = {"basic": BASIC, "tej": TEJ}
 
 _MODULES: dict[tuple[str, str], type[Module]] = {
@@ -26,7 +26,7 @@ _CONSTANTS: dict[str, type[basic.Constant]] = {
 
 
 def find(package: str, name: str, namespace: str = "") -> type[Module]:
-    """Return a module type; raises PipelineError if the engine does not have it."""
+    """Return a module type.  Raises PipelineError if the engine has no such type."""
     found = None if namespace else _MODULES.get((package, name))
     own = None if found is None else vars(found).get("_settings")
     if found is None or (own is not None and own.abstract):
@@ -39,9 +39,10 @@ def find(package: str, name: str, namespace: str = "") -> type[Module]:
 
 
 def find_by_word(word: str) -> tuple[str, type[Module]]:
-    """Return package and type for `SubmitJob`, `tej:SubmitJob` or a full identifier.
+    """Return the package and the module type that `word` specifies.
 
-    Raises PipelineError if there is none."""
+    `word` is a type such as `SubmitJob`, optionally after a package and a colon, such
+    as `tej:SubmitJob`.  Raises PipelineError if the engine has no such type."""
     prefix, colon, name = word.rpartition(":")
     if colon:
         package = SHORT.get(prefix, prefix)
@@ -51,7 +52,9 @@ def find_by_word(word: str) -> tuple[str, type[Module]]:
 
 
 def read(types: Sequence[str], values: Sequence[str], where: str) -> Any:
-    """Parse the values of a port; raises PipelineError if they do not fit its types."""
+    """Return the value of a port, parsed from VisTrails' notation.
+
+    Raises PipelineError if the values do not have the types of the port."""
     if len(types) != len(values):
         raise PipelineError(f"{where} takes {len(types)} values, not {len(values)}")
     pairs = zip(types, values, strict=True)
@@ -60,10 +63,10 @@ def read(types: Sequence[str], values: Sequence[str], where: str) -> Any:
 
 
 def fits(given: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether an output of the types `given` can be connected to the types `wanted`.
+    """Return True if an output of types `given` may be connected to types `wanted`.
 
-    VisTrails would loop over a list for a port that takes one member; this engine has
-    no loops."""
+    A list cannot be connected to a port that takes one element of the list.  VisTrails
+    executes such a module in a loop, but the engine has no loops."""
     if list(wanted) in (["Variant"], ["Module"]):
         return True
     if len(given) != 1 or len(wanted) != 1:
@@ -84,7 +87,9 @@ def _read(type_: str, value: str, where: str) -> Any:
 
 
 def write(value: object, where: str) -> str:
-    """Convert a value to VisTrails' notation; raises PipelineError if it has none."""
+    """Return a value in VisTrails' notation.
+
+    Raises PipelineError if the notation cannot represent the value."""
     if isinstance(value, bool | int | float | str):
         return str(value)
     if isinstance(value, os.PathLike):

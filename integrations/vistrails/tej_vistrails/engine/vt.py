@@ -1,8 +1,10 @@
-"""Vistrail files: a tree of versions, each stored as changes to its parent.
+"""Reading of pipelines from vistrail files.
 
-A `.vt` file is a zip archive whose member `vistrail` is XML; an `.xml` file is that XML
-alone.  Only the parts that a pipeline of known modules needs are read.  An unknown part
-is named in the error.
+A vistrail contains a tree of versions; each version is stored as changes to its parent.
+
+A `.vt` file is a zip archive that contains the XML file `vistrail`; an `.xml` file is
+only that XML file.  The engine reads the elements of modules that it supports.  If a
+pipeline contains an unsupported element, the error message describes the element.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made", bound="Graph")
 Key = tuple[str, str]
-"""Kind and number of an element."""
+"""Kind and number of an XML element that is part of a pipeline."""
 
 _MEMBER = "vistrail"
 _LARGEST = 64 << 20
-"""Size limit of the XML, in bytes."""
+"""Maximum size of the XML file, in bytes."""
 _IGNORED = frozenset({"location", "annotation", "plugin_data", "abstractionRef"})
 _PARTS = {
     "module": "",
@@ -39,13 +41,14 @@ _PARTS = {
     "portSpec": "module",
     "controlParameter": "module",
 }
-"""Kinds of elements that are read, with the kind of their parent."""
+"""Kinds of XML elements that are read, and the kind of each one's parent."""
 
 
 def load(make: type[Made], path: str | os.PathLike[str], version: str | None) -> Made:
-    """Return the pipeline of a version: a number, a tag, or the latest.
+    """Return the pipeline of a version of a vistrail.
 
-    Raises PipelineError.
+    `version` is a number, a tag, or None for the latest version.  Raises PipelineError
+    if the pipeline cannot be read.
     """
     root = _read(path)
     actions = {one.get("id", ""): one for one in root.iter("action")}
@@ -69,7 +72,8 @@ def _read(path: str | os.PathLike[str]) -> Element:
             data = Path(path).read_bytes()
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise PipelineError(f"'{where}' cannot be read: {error}") from error
-    # Entities could expand a small file without bound; VisTrails uses none.
+    # XML entities can expand a small file to an unlimited size.  VisTrails writes no
+    # entities.
     if len(data) > _LARGEST or b"<!ENTITY" in data:
         raise PipelineError(f"'{where}' is no vistrail, or much too large")
     try:
@@ -113,7 +117,9 @@ def _is_pruned(
 
 
 def _replay(actions: dict[str, Element], number: str) -> dict[Key, Element]:
-    """Return the elements of a version; `parent` is the number of each one's parent."""
+    """Return the elements of a version after all changes.
+
+    The attribute `parent` of an element is the number of the parent element."""
     chain = []
     while number in actions:
         chain.append(actions[number])
