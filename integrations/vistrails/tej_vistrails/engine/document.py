@@ -43,7 +43,9 @@ def load(make: type[Made], path: str | os.PathLike[str]) -> Made:
 
 
 def parse(make: type[Made], document: Any) -> Made:
-    """Return the pipeline in a document.  Raises PipelineError for an invalid document."""
+    """Return the pipeline that a JSON document describes.
+
+    Raises PipelineError if the document is invalid."""
     _check(document, _KEYS, "A pipeline")
     scheme = document.get("signatures")
     if scheme is not None:

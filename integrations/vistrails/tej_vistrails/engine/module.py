@@ -42,7 +42,7 @@ class ModuleSuspended(ModuleError):
 
 
 class ModuleHadError(ModuleError):
-    """A module failed or was suspended, so a module that needs its output failed too."""
+    """`module`, whose output another module needs, failed or was suspended earlier."""
 
 
 class JobRecords(Protocol):
