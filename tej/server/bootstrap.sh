@@ -20,15 +20,16 @@ quit() {
 }
 
 # begin MARKER TRUSTED: print the marker on stdout and stderr, and enter the home
-# directory. The client discards all output before the marker: login start-up files may
-# print anything. TRUSTED is 1 if the user accepts a queue that other users can write to.
+# directory. The client discards all output before the marker, because login start-up
+# files may print text. TRUSTED is 1 if the user accepts a queue that other users can
+# write to.
 begin() {
     hide_environment
     printf '\n%s\n' "$1"
     printf '\n%s\n' "$1" >&2
     marker=$1 trusted=$2
-    # SIGPIPE gets a handler instead of '': a signal ignored here would stay ignored in
-    # the job.
+    # SIGPIPE gets an empty handler. If the bootstrap ignored SIGPIPE (trap ''), the job
+    # would ignore SIGPIPE, too.
     trap : PIPE
     unset CDPATH
     tej_home=''
@@ -68,12 +69,13 @@ need_base() {
     [ -n "$base" ] || quit 20 "The home directory '${HOME-}' cannot be entered on the server: is it mounted?"
 }
 
-# read_link PATH: set target to the path named by the link file PATH (`tejdir: TARGET`).
-# Returns 1 if PATH is not a link file.
+# read_link PATH: set target to the path that the link file PATH contains (`tejdir:
+# TARGET`). Returns 1 if PATH is not a link file.
 read_link() {
     [ -f "$1" ] && [ -r "$1" ] || return 1
-    # $(...) strips all trailing newlines, but only the last newline is not part of the
-    # path. The final dot protects the others.
+    # $(...) strips all trailing newlines of the file, but the path itself may end in
+    # newlines. Therefore a dot is appended, and removed below together with the last
+    # newline.
     target=$(cat <"$1" && printf .)
     target=${target%.} target=${target%"$tej_newline"}
     case $target in
@@ -85,9 +87,10 @@ read_link() {
 tej_newline='
 '
 
-# find_queue PATH: follow the chain of link files from PATH to the queue. Sets queue=its
-# directory, link_1, link_2, ...=the link files followed, link_count=their number. Returns
-# 1 if nothing exists at the end of the chain.
+# find_queue PATH: follow the chain of link files from PATH to the queue. Sets queue to
+# the directory of the queue, link_1, link_2, ... to the link files in the chain, and
+# link_count to the number of link files. Returns 1 if nothing exists at the end of the
+# chain.
 find_queue() {
     base=$tej_home link_count=0 path=''
     expand "$1"
@@ -136,14 +139,15 @@ read_version() {
     esac
     [ "$protocol" = 1 ] ||
         quit 12 "'$queue' was set up by a newer tej (protocol $protocol): use that, or choose another --queue"
-    # The runtime and the scripts are parts of paths that are sourced.
+    # $runtime and $scripts become parts of the paths of sourced files.
     case $runtime/$scripts in
         *[!A-Za-z0-9_./-]* | */*/* | .* | */.*) quit 12 "'$queue/version' is damaged" ;;
     esac
     check_queue_trust
 }
 
-# check_unused: quit if the directory holds anything except parts of an unfinished queue.
+# check_unused: quit if the directory $queue contains files that do not belong to an
+# unfinished queue.
 check_unused() {
     for path in "$queue"/* "$queue"/.[!.]*; do
         case ${path##*/} in
@@ -156,9 +160,9 @@ check_unused() {
     done
 }
 
-# load_queue DIGEST: source the scripts that the queue uses. Returns 1 if the scripts are
-# missing, or if DIGEST is not `any` and names another set of scripts; the client then
-# decides which set is newer.
+# load_queue DIGEST: source the scripts that the queue uses. Returns 1 if the scripts
+# are missing, or if DIGEST is neither `any` nor the digest of the installed scripts. In
+# the second case the client decides which of the two sets is newer.
 load_queue() {
     here=$queue/scripts/$scripts
     [ -f "$here/lib/load.sh" ] && [ -d "$here/commands" ] || return 1
@@ -169,7 +173,8 @@ load_queue() {
     . "$here/lib/load.sh"
 }
 
-# open_queue PATH DIGEST: find and load an existing queue. Quits if there is none.
+# open_queue PATH DIGEST: find the queue at PATH and load its scripts. Quits if no queue
+# exists at PATH.
 open_queue() {
     find_queue "$1" || quit 10 "There is no queue at '$queue'"
     read_version || quit 10 "There is no queue at '$queue'"
@@ -179,8 +184,9 @@ open_queue() {
     fi
 }
 
-# open_or_install QUEUE DIGEST: find and load the queue, or set the queue up. The client
-# sends the installer as a second program, only when asked for it.
+# open_or_install QUEUE DIGEST: find the queue and load its scripts. If the queue does
+# not exist or its scripts are outdated, request the installer from the client and run
+# it.
 open_or_install() {
     scripts='' scripts_version='' runtime=''
     if find_queue "$1" && read_version && load_queue "$2"; then return; fi
@@ -190,8 +196,8 @@ open_or_install() {
     load_queue any || quit 14
 }
 
-# need RUNTIME...: quit if the runtime of the queue is not one of these. Without
-# arguments, any runtime is accepted.
+# need RUNTIME...: quit if the queue's runtime is not in the list RUNTIME... If the list
+# is empty, every runtime is accepted.
 need() {
     [ $# != 0 ] || return 0
     for name in "$@"; do [ "$name" != "$runtime" ] || return 0; done

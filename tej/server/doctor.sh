@@ -1,5 +1,5 @@
 # Diagnosis of the server for `tej doctor`: prints one line NAME, tab, STATE, tab, TEXT
-# per check. $1 is the path of the queue. Changes nothing on the server.
+# per check. $1 is the path of the queue. The diagnosis changes nothing on the server.
 # shellcheck shell=sh
 
 # report NAME STATE TEXT: print the result of a check. STATE is ok, warning or trouble.
@@ -7,8 +7,8 @@ report() {
     printf '%s\t%s\t%s\n' "$1" "$2" "$3"
 }
 
-# limited COMMAND...: run the command with a timeout of ten seconds, if `timeout` is
-# installed.
+# limited COMMAND...: run the command. If `timeout` is installed, the command has a time
+# limit of ten seconds.
 limited() {
     if command -v timeout >/dev/null 2>&1; then timeout 10 "$@"; else "$@"; fi
 }

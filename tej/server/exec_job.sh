@@ -1,12 +1,11 @@
 # First process of a job, in the session of the job: prepares the environment, then
 # becomes the job's command. The wrapper passes tej_queue, tej_id, tej_here and tej_host
-# in the environment. The working directory is the job's directory, and paths are
-# relative: the directory may be archived, and its old path may then belong to another
-# job.
+# in the environment. The working directory is the job's directory. Paths are relative,
+# because a retry can move the directory, and another job can then have its old path.
 #
 # The job's command and the user's start-up files run in this shell. To avoid name
-# clashes, all variables and functions of tej that they can see begin with tej_, apart
-# from the exported TEJ_* variables.
+# clashes, the names of all variables and functions of tej in this shell begin with tej_
+# or TEJ_.
 
 cd stage || exit 125
 # A file uploaded as _stdout or _stderr could be a symbolic link to another file.
@@ -19,9 +18,11 @@ exec </dev/null >_stdout 2>_stderr || exit 125
     read_host "$tej_host"
     me
     put started "$(date +%s) ${who%% *} $$ ${start:--}" || exit 125
-    # A `kill` that ran before `started` was written found no process to signal.
+    # If a client killed the job before `started` was written, the client found no
+    # process to signal. Therefore this shell signals itself.
     [ ! -e "$job/kill" ] || kill -s TERM $$
-    # The job was marked lost, and its id may have been submitted again since.
+    # If the job was marked lost, another job may have been submitted with the same id.
+    # Therefore the lost job is not started.
     [ ! -e "$job/lost" ] || exit 125
 ) || exit 125
 
@@ -33,12 +34,12 @@ export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 restore_environment
 unset -f hide_environment restore_environment
 unset tej_queue tej_id tej_here tej_host tej_run tej_session tej_signals
-# Python holds back several kilobytes of output when stdout is a file.
+# Python buffers several kilobytes of output if stdout is a file.
 : "${PYTHONUNBUFFERED=1}"
 export PYTHONUNBUFFERED
 
-# tej_run FILE ARGUMENTS...: become FILE. If FILE cannot be executed because the file
-# system is mounted noexec, become its interpreter instead.
+# tej_run FILE ARGUMENTS...: replace this shell by FILE (`exec`). If the file system is
+# mounted noexec, replace this shell by the interpreter of FILE.
 tej_run() {
     [ -x "$1" ] || chmod +x "$1" 2>/dev/null
     [ ! -x "$1" ] || exec "$@"
@@ -89,7 +90,8 @@ case $tej_spec in *' login=1 '*) tej_login ;; esac
 # Source the profile of the queue.
 # shellcheck source=/dev/null
 [ ! -f "$TEJ_QUEUE/profile" ] || . "$TEJ_QUEUE/profile"
-# Environment modules: if no profile has defined `module`, source its usual init files.
+# Load the environment modules. If no profile has defined the command `module`, source
+# the usual init files of the modules system.
 tej_module=''
 [ ! -f ../resources ] || while IFS='=' read -r tej_key tej_module; do
     [ "$tej_key" = module ] || continue

@@ -1,12 +1,13 @@
 # Installer: sets up a queue, or replaces the scripts of a queue. The client sends the
-# installer only when asked, preceded by a function `unpack DIRECTORY` that writes the
-# scripts.
+# installer only if the server requests it. Before the installer, the client sends a
+# function `unpack DIRECTORY` that writes the scripts.
 # shellcheck shell=sh
 
-# install RUNTIME DIGEST VERSION: install the set of scripts DIGEST in $queue. An existing
-# queue keeps its runtime. A new queue gets RUNTIME; if RUNTIME is `auto`, the queue gets
-# the scheduler of the server, or else `default`. Several clients may install at the same
-# time: each step is a single rename, and the second client finds the step done.
+# install RUNTIME DIGEST VERSION: install the set of scripts DIGEST in $queue. An
+# existing queue keeps its runtime. A new queue gets RUNTIME. If RUNTIME is `auto`, a
+# new queue gets the runtime of the server's scheduler, or `default` if the server has
+# no scheduler. Several clients may install scripts at the same time, because each step
+# of the installation is a single rename.
 install() {
     parent=${queue%/*}
     mkdir -p "${parent:-/}" || quit 20 "'${parent:-/}', which is to hold the queue, cannot be created"
@@ -22,8 +23,8 @@ install() {
     write_version "$@"
 }
 
-# make_directories: create the directories of the queue, accessible to this account only,
-# or also to the group if the queue is shared with the group.
+# make_directories: create the directories of the queue with mode 700, or with mode 2770
+# if the queue is shared with a group.
 make_directories() {
     access=700
     [ -z "${shared-}" ] || {
@@ -37,22 +38,23 @@ make_directories() {
         mkdir -m "$access" "$queue/$part" 2>/dev/null || [ -d "$queue/$part" ] ||
             quit 20 "Cannot write to '$queue'"
     done
-    # Directories that an earlier tej created got their modes from the user's umask.
+    # Earlier versions of tej created directories with the modes that the user's umask
+    # allows.
     [ -n "${shared-}" ] || chmod go-rwx "$queue"/*/ 2>/dev/null
     return 0
 }
 
 # install_scripts DIGEST: write the scripts to scripts/DIGEST. If another client has
-# installed DIGEST already, `mv` moves the new directory into the existing one, where it
-# is removed.
+# already installed DIGEST, `mv` moves the new directory into the existing directory,
+# and the new directory is removed there.
 install_scripts() {
     fresh=$queue/incoming/scripts.$$
     mkdir "$fresh" && unpack "$fresh" || {
         rm -rf "$fresh"
         quit 20 "The queue '$queue' cannot be set up: its scripts cannot be written (is the disk full?)"
     }
-    # The queue uses DIGEST already, but the installed copy was rejected: the copy is
-    # damaged.
+    # If the queue already uses DIGEST, the installed scripts could not be loaded, so
+    # they are damaged. Move the damaged scripts away.
     [ ! -d "$queue/scripts/$1" ] || [ "$scripts" != "$1" ] ||
         mv "$queue/scripts/$1" "$queue/incoming/old.$$"
     mv "$fresh" "$queue/scripts/$1" 2>/dev/null
@@ -60,8 +62,8 @@ install_scripts() {
     [ -d "$queue/scripts/$1" ] || quit 20 "Cannot write to '$queue/scripts'"
 }
 
-# carry_over DIGEST: copy the queue's runtime from the old scripts, if the new scripts
-# lack it.
+# carry_over DIGEST: copy the queue's runtime from the old scripts if the new scripts do
+# not contain this runtime.
 carry_over() {
     [ -n "$runtime" ] && [ ! -d "$queue/scripts/$1/runtimes/$runtime" ] &&
         [ -d "$queue/scripts/$scripts/runtimes/$runtime" ] || return 0
@@ -72,9 +74,9 @@ carry_over() {
 }
 
 # select_runtime RUNTIME DIGEST: set runtime to RUNTIME if the server supports it. If
-# RUNTIME is `auto`, set runtime to the scheduler of the server, or else to `default`.
-# With `auto`, a scheduler that is installed but does not answer is skipped with a
-# warning.
+# RUNTIME is `auto`, set runtime to the runtime of the server's scheduler, or to
+# `default` if the server has no scheduler. If a scheduler is installed but does not
+# answer, `auto` skips this scheduler and prints a warning.
 select_runtime() {
     runtime=$1
     [ "$runtime" != auto ] || {
@@ -92,9 +94,9 @@ select_runtime() {
     warn "$why"
 }
 
-# try_runtime DIGEST [auto]: check whether the server supports $runtime. Returns nonzero
-# if not, and sets why=the reason; why is empty if the scheduler's programs are not
-# installed.
+# try_runtime DIGEST [auto]: check whether the server supports $runtime. If the server
+# does not support $runtime, returns nonzero and sets why to the reason. If the
+# scheduler's programs are not installed, why is empty.
 try_runtime() {
     why=$(
         here=$queue/scripts/$1
@@ -107,14 +109,15 @@ warn() {
     printf '%s\0' "warning=$*"
 }
 
-# write_version RUNTIME DIGEST VERSION: write $queue/version, which makes the directory a
-# queue. The file appears in one step, by `ln` or `mv`.
+# write_version RUNTIME DIGEST VERSION: write $queue/version, which makes the directory
+# a queue. `ln` or `mv` creates the file in one step.
 write_version() {
     fresh=$queue/.version.$$
     printf 'tej 1\nruntime %s\nscripts %s %s\n' "$runtime" "$2" "$3" >"$fresh" ||
         quit 20 "Cannot write to '$queue'"
-    # `ln` fails if the file exists, so the runtime of the first client wins. On a file
-    # system without hard links, the runtime of the last client wins.
+    # `ln` fails if the file exists. Therefore, if several clients create the queue, the
+    # queue gets the runtime of the first client. On a file system without hard links,
+    # the queue gets the runtime of the last client.
     if [ -z "$scripts" ] && ln "$fresh" "$queue/version" 2>/dev/null; then
         rm -f "$fresh"
     elif [ -z "$scripts" ] && [ -f "$queue/version" ]; then

@@ -1,7 +1,7 @@
-# Wrapper of a job under the default runtime: run_detached.sh QUEUE ID HERE RUNTIME. Runs
-# the job's script and records its start, heartbeat and exit status. The wrapper stays
-# outside the job's session: a signal to that session must not end the process that
-# records the end.
+# Wrapper of a job under the default runtime: run_detached.sh QUEUE ID HERE RUNTIME. The
+# wrapper runs the job's script and records its start, heartbeat and exit status. The
+# wrapper runs outside the job's session, so that a signal to the job's session does not
+# end the wrapper.
 
 queue=$1 id=$2 here=$3 runtime=$4
 . "$here/lib/load.sh"
@@ -16,7 +16,8 @@ report_failure() {
 }
 
 enter_job || exit 0
-# Creating the directory `claim` is atomic: only one wrapper can start the job.
+# Only one wrapper can start the job, because `mkdir` is atomic and only one wrapper can
+# create the directory `claim`.
 mkdir "$job/claim" 2>/dev/null || exit 0
 get_time
 me
@@ -32,8 +33,9 @@ if ! put native_id "pid $who" || ! reserve; then
     exit 1
 fi
 
-# before_heartbeat: set span to the seconds until the next heartbeat or, if earlier, until
-# the time limit. The limit is measured in uptime: setting the clock must not end a job.
+# before_heartbeat: set span to the seconds until the next heartbeat or, if earlier,
+# until the time limit. The time limit is measured in uptime, because a change of the
+# clock must not end a job.
 before_heartbeat() {
     span=$heartbeat_interval
     [ -n "$r_walltime" ] || return 0
@@ -60,15 +62,16 @@ end_in_time() {
     stop_processes 10
 }
 
-# obey_kill: stop all processes of the job; some may outlive the script.
+# obey_kill: stop all processes of the job, including processes that outlive the script.
 obey_kill() {
     read_facts
     [ -z "$grace" ] || stop_processes "$grace"
 }
 
-# after_wrapper: the wrapper was killed. Returns 0, which continues the heartbeat, while
-# the job has processes: other hosts see only the heartbeat. Otherwise derives the state
-# of the job and returns 1.
+# after_wrapper: called by the heartbeat process when the wrapper was killed. Returns 0
+# if the job still has processes: then the heartbeat continues, because other hosts see
+# only the heartbeat. If the job has no processes, derives the state of the job and
+# returns 1.
 after_wrapper() {
     read_facts
     [ ! -e "$job/finished" ] && [ -n "$started" ] && has_processes && return 0

@@ -2,9 +2,10 @@
 # install.sh.
 # shellcheck shell=sh
 
-# setup QUEUE RUNTIME DIGEST VERSION FORCE: create a queue at QUEUE. If FORCE is 0, an
-# existing link or queue is kept (exit 13). FORCE 1 replaces a link or a queue without
-# jobs. FORCE 2 also replaces a queue whose jobs have all ended.
+# setup QUEUE RUNTIME DIGEST VERSION FORCE: create a queue at QUEUE. If FORCE is 0,
+# setup quits with status 13 if a link or a queue exists at QUEUE. If FORCE is 1, setup
+# replaces a link, or a queue without jobs. If FORCE is 2, setup also replaces a queue
+# whose jobs have all ended.
 setup() {
     replace_broken_link "$1" "$5"
     scripts='' runtime=''
@@ -17,7 +18,7 @@ setup() {
 }
 
 # replace_broken_link QUEUE FORCE: remove a broken link at QUEUE if FORCE is at least 1.
-# Quits if FORCE is 0.
+# Quits if the link is broken and FORCE is 0.
 replace_broken_link() {
     (find_queue "$1") >/dev/null 2>&1
     [ $? = 11 ] || return 0
@@ -52,9 +53,9 @@ Use --force twice to delete them with it"
     mv "$queue" "$aside" && rm -rf "$aside" || quit 20 "The queue '$queue' cannot be replaced"
 }
 
-# check_link PATH: check that a link may be written at PATH. Sets path=PATH as an absolute
-# path. Quits if PATH exists and is not a link file, or if other users could replace the
-# link later.
+# check_link PATH: quit unless a link may be written at PATH. Sets path to PATH as an
+# absolute path. The link may not be written if PATH exists and is not a link file, or
+# if other users could replace the link later.
 check_link() {
     base=$tej_home
     expand "$1"
@@ -69,10 +70,11 @@ check_link() {
 # link PATH: create a link file at PATH that leads to the queue, or replace an existing
 # link.
 #
-# In /tmp, any user can create a file, or a symbolic link to a file of ours, under a name
-# that is easy to guess. Therefore the link is first written in a new directory with a
-# random name; `mkdir` fails if that name exists. The link is then moved by `ln` or `mv`:
-# neither follows a symbolic link at PATH, and `ln` fails if PATH exists.
+# In /tmp, an attacker can create a file, or a symbolic link to a file of this account,
+# under a name that is easy to guess. Therefore the link is first written in a new
+# directory with a random name; `mkdir` fails if that name exists. Then `ln` or `mv`
+# moves the link to PATH. Neither program follows a symbolic link at PATH, and `ln`
+# fails if PATH exists.
 link() {
     check_link "$1"
     fresh=${path%/*}/.tej-$marker
@@ -87,7 +89,7 @@ link() {
 
 # move_link: move $fresh/link to $path.
 move_link() {
-    # If $path is a directory, `ln` and `mv` would put the link inside it.
+    # If $path is a directory, `ln` and `mv` would create the link inside $path.
     [ ! -d "$path" ] || return 1
     if [ -e "$path" ] || [ -h "$path" ]; then
         mv -f "$fresh/link" "$path"
@@ -97,8 +99,8 @@ move_link() {
     fi
 }
 
-# locate QUEUE: set queue to QUEUE as an absolute path. The queue need not exist if only
-# links are created.
+# locate QUEUE: set queue to QUEUE as an absolute path. `locate` does not check whether
+# the queue exists.
 locate() {
     base=$tej_home
     expand "$1"

@@ -1,18 +1,20 @@
 # Trust checks: refuse a queue, link or profile that another user could have written,
-# because its scripts would run as this account (compare git's safe.directory). Sent with
-# every program: the check runs before any script of the queue.
+# because its scripts would run as this account (compare git's safe.directory). The
+# client sends this file with every program, so that the check runs before any script of
+# the queue.
 # shellcheck shell=sh
 #
 # A path is trusted if it belongs to this account or to root, and neither its group nor
 # other users can write to it. Write permission for a group whose only member is this
 # account is harmless: many systems give every user such a group, and a umask of 002.
 #
-# `find` makes the comparisons: `stat` has no portable options, and one `find` process
-# checks all paths. `-L` checks the target of a symbolic link. A lock is a broken symbolic
-# link: its own mode is 777, so only its owner is checked.
+# The checks use `find`, because the options of `stat` are not portable, and because one
+# `find` process can check all paths. With `-L`, `find` checks the target of a symbolic
+# link. A lock file is a broken symbolic link. Only its owner is checked, because the
+# mode of every symbolic link is 777.
 
-# check_queue_trust: quit unless $queue, its direct entries and its scripts are trusted,
-# and no directory above $queue can be renamed by every user.
+# check_queue_trust: quit if $queue, a direct entry of $queue, or the installed scripts
+# are not trusted. Also quits if all users can rename a directory above $queue.
 check_queue_trust() {
     [ "$trusted" = 0 ] || {
         share_with_group
@@ -22,18 +24,19 @@ check_queue_trust() {
     private='' closed=''
     find_untrusted
     [ -n "$untrusted" ] || return 0
-    # The group lookup costs processes, so it runs only if the first check fails.
+    # The group lookup starts several processes. Therefore the lookup runs only if the
+    # first check fails.
     get_private_group
-    # If no other user can enter the queue, modes inside the queue do not matter, only
-    # owners.
+    # If no other user can enter the queue, only the owners of the files are checked and
+    # not their modes.
     case $(ls -ld "$queue/.") in d???------*) closed=1 ;; esac
     find_untrusted
     [ -z "$untrusted" ] || refuse_untrusted "$queue/$untrusted" "the queue '$queue'"
 }
 
 # find_untrusted: set untrusted to the first path in the queue that is not trusted,
-# relative to the queue. The group $private may write. If $closed is set, modes inside the
-# queue are ignored.
+# relative to the queue. Write permission of the group $private is accepted. If $closed
+# is set, only owners are checked inside the queue.
 find_untrusted() {
     above=.. rest=${queue%/*}
     set --
@@ -49,13 +52,15 @@ find_untrusted() {
             ${closed:+-name} ${closed:+/} ! -type l \
             \( -perm -0002 -o -perm -0020 ${private:+! -group "$private"} \) \) \) -print 2>/dev/null
     )
-    # Status 1: a path vanished during the search. Higher: `find` did not run.
+    # `find` returns 1 if a path vanished during the search, and more than 1 if `find`
+    # could not be run.
     [ $? -le 1 ] || quit 20 "'find' failed on the server: who can write to '$queue' is not known"
     untrusted=${untrusted%%"$tej_newline"*}
 }
 
-# check_link_trust PATH: quit unless the link file PATH is trusted and no other user can
-# replace it, because its directory is trusted or has the sticky bit.
+# check_link_trust PATH: quit if the link file PATH is not trusted, or if other users
+# can replace the link file because its directory is neither trusted nor has the sticky
+# bit.
 check_link_trust() {
     [ "$trusted" = 0 ] || return 0
     get_account
@@ -88,9 +93,9 @@ get_account() {
     [ -n "${account-}" ] || account=$(id -u) || quit 20 "'id' failed on the server"
 }
 
-# get_private_group: set private to the numeric id of the account's primary group, if the
-# group has the account's name and no other members. If `getent` is missing, the name
-# decides.
+# get_private_group: set private to the numeric id of the account's primary group if the
+# group has the same name as the account and no other members. If `getent` is missing,
+# only the name is compared.
 get_private_group() {
     private=''
     [ "$(id -gn 2>/dev/null)" = "$(id -un 2>/dev/null)" ] || return 0
@@ -99,15 +104,15 @@ get_private_group() {
     esac
 }
 
-# refuse_untrusted PATH USE: quit with a message that names the owner, group and mode of
-# PATH.
+# refuse_untrusted PATH USE: quit with an error message that contains the owner, group
+# and mode of PATH.
 refuse_untrusted() {
-    # `find` prints paths that may end in `/.` or `/..`.
+    # `find` may print a path that ends in `/.` or `/..`.
     case $1 in
         */. | */..) untrusted=$(cd -P "$1" && printf '%s.' "$PWD") && set -- "${untrusted%.}" "$2" ;;
         *) set -- "$queue/${1#"$queue/./"}" "$2" ;;
     esac
-    # The fields of `ls -l`: mode, links, owner, group.
+    # The first fields of the output of `ls -l` are mode, links, owner and group.
     set -f
     # shellcheck disable=SC2046 # fields
     set -- "$1" "$2" $(ls -ldL "$1" 2>/dev/null)
