@@ -1,7 +1,8 @@
 # Wrapper of a job under a scheduler ("the runner"): run_in_scheduler.sh QUEUE ID HERE
-# RUNTIME TOKEN [BY_CLUSTER]. Runs the job's script, writes the heartbeat, forwards
-# signals and records the exit status. The runner and the script stay in the session that
-# the scheduler created: a process outside it would survive `qdel`.
+# RUNTIME TOKEN [BY_CLUSTER]. The runner executes the job's script, writes the
+# heartbeat, forwards signals and records the exit status. The runner and the script
+# stay in the session that the scheduler created, because a process outside this session
+# would survive `qdel`.
 # shellcheck shell=sh
 
 umask 022
@@ -20,10 +21,9 @@ me
 # Signals that a scheduler or its user may send. None of them may end the runner.
 signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU'
 
-# begin_again: the scheduler has started the job a second time. Allow the second run only
-# if the user requested it (`requeue`) and the heartbeat of the first run has stopped;
-# exit otherwise. The first run may still be active on a node that the scheduler has given
-# up.
+# begin_again: called if the scheduler has started the job a second time. Exits unless
+# the user requested a second run (`requeue`) and the heartbeat of the first run has
+# stopped. The first run may still be active on a node that the scheduler cannot reach.
 begin_again() {
     read_facts
     [ "${native%%;*}" = "$runtime ${own_id%%;*}" ] || exit 0
@@ -40,8 +40,8 @@ begin_again() {
     rm -f "$job/finished" "$job/started" "$job/missed" "$job/term" "$job/rerun" "$job/.end"
 }
 
-# note_native_id: write the fact native_id. An existing fact for the same scheduler id is
-# kept, because it may also name the cluster.
+# note_native_id: write the fact native_id. If native_id already contains the same
+# scheduler id, the fact is not changed, because it may also contain the cluster.
 note_native_id() {
     native=''
     [ ! -f "$job/native_id" ] || IFS= read -r native <"$job/native_id"
@@ -51,8 +51,9 @@ note_native_id() {
     esac
 }
 
-# set_submit_directory: set $PBS_O_WORKDIR and the like to the job's directory. Scripts
-# written for a scheduler begin with `cd $PBS_O_WORKDIR` and expect their own directory.
+# set_submit_directory: set $PBS_O_WORKDIR, $SLURM_SUBMIT_DIR and $SGE_O_WORKDIR to the
+# stage of the job. Many scripts for a scheduler begin with `cd $PBS_O_WORKDIR`, and
+# expect to enter the directory of the script.
 set_submit_directory() {
     stage=$queue/jobs/$id/stage
     [ "$runtime" != pbs ] || PBS_O_WORKDIR=$stage
@@ -61,16 +62,16 @@ set_submit_directory() {
     done
 }
 
-# read_outcome: set end to `exit N` or `signal N`. Returns 1 if the script has not ended
-# yet.
+# read_outcome: set end to the result of the script, `exit N` or `signal N`. Returns 1
+# if the script has not ended yet.
 read_outcome() {
     read -r end <"$job/.end"
     [ -n "$end" ]
 }
 
-# keep_watch: in the background, write the heartbeat and record each signal that was sent
-# to the whole session (.heard.SIGNAL). The script has received such a signal directly, so
-# the runner must not forward it.
+# keep_watch: a background process that writes the heartbeat, and records each signal
+# that was sent to the whole session in a file .heard.SIGNAL. The runner must not
+# forward a recorded signal, because the script has received the signal directly.
 keep_watch() {
     nap=''
     for signal in $signals; do
@@ -90,9 +91,9 @@ keep_watch() {
     done
 }
 
-# pass_on SIGNAL: forward SIGNAL to the script, unless the whole session received it.
-# Slurm signals the runner alone for `--signal=B:USR1@60`. The pause gives keep_watch time
-# to record the signal.
+# pass_on SIGNAL: forward SIGNAL to the script, unless the whole session received
+# SIGNAL. For example, Slurm sends the signal of `--signal=B:USR1@60` to the runner
+# only. pass_on first sleeps, so that keep_watch has time to record the signal.
 pass_on() {
     nap
     if [ -e "$job/.heard.$1" ]; then
@@ -104,7 +105,8 @@ pass_on() {
     ! is_alive "$leader" "$leader_start" || kill -s "$1" "$leader" 2>/dev/null
 }
 
-# take_signals: handle the signals received since the last call.
+# take_signals: handle the signals that the runner has received since the last call of
+# take_signals.
 take_signals() {
     while [ -n "$heard" ]; do
         pending=$heard heard=''
@@ -115,8 +117,9 @@ take_signals() {
     done
 }
 
-# wind_down: handle SIGTERM. Record its time, and forward it to the processes of the job
-# that have left the session, which the scheduler does not reach.
+# wind_down: handle SIGTERM. Records the time of the SIGTERM, and sends SIGTERM to all
+# processes of the job that have left the session, because the scheduler does not signal
+# these processes.
 wind_down() {
     [ -n "$told_at" ] || told_at=$(date +%s)
     [ -e "$job/kill" ] || put term "$told_at" 2>/dev/null
@@ -140,8 +143,9 @@ end_after_grace() {
     signal_processes KILL
 }
 
-# listen: in the background, poll for the fact `kill`, then send SIGTERM to the whole
-# session. Used for a scheduler that cannot send SIGTERM.
+# listen: a background process that waits for the fact `kill`, and then sends SIGTERM to
+# all processes in the session. The runner starts `listen` only if the scheduler cannot
+# send SIGTERM.
 listen() {
     until [ -e "$job/kill" ]; do
         kill -0 $$ 2>/dev/null || return
@@ -159,7 +163,8 @@ listen() {
     kill -s TERM $told_first $$ 2>/dev/null
 }
 
-# run_job: run the script until its exit status is known. Sets end.
+# run_job: run the job's script and wait until the exit status is known. Sets end to
+# `exit N` or `signal N`.
 run_job() {
     tej_session=''
     prepare_run
@@ -168,8 +173,8 @@ run_job() {
     {
         for signal in $signals; do trap : "$signal"; done
         run_in_shell
-        # The space was allocated in advance, because the disk may be full now. `1<>`
-        # opens the file without truncating it.
+        # The disk may be full now. Therefore the runner has allocated the space of .end
+        # in advance, and `1<>` opens .end without truncating the file.
         printf '%s\n' "$end" 1<>"$job/.end"
     } &
     runner=$!
@@ -188,22 +193,25 @@ run_job() {
         if [ -n "$told_at" ] && [ -e "$job/kill" ]; then end_after_grace; else wait "$runner"; fi
         take_signals
     done
-    # The script may have ended on a SIGTERM before the runner handles its own.
+    # If the session received a SIGTERM, the script may end before the runner has
+    # handled the SIGTERM. Therefore wait a moment.
     [ -n "$told_at" ] || nap
     case $heard in *TERM*) take_signals ;; esac
     [ -z "$listener" ] || kill "$listener" 2>/dev/null
     kill -s ALRM "$watcher" 2>/dev/null
 }
 
-# was_cut_off: check whether the scheduler may have ended the script. If so, `finished`
-# records `ask`, and clients ask the scheduler for the cause.
+# was_cut_off: check whether the scheduler may have ended the script. If the scheduler
+# may have ended the script, `finished` contains `ask`, and clients ask the scheduler
+# for the cause.
 was_cut_off() {
     [ -z "$told_at" ] || return 0
     case $end in 'signal 9' | 'signal 15' | 'exit 137' | 'exit 143') return 0 ;; esac
     [ -n "$r_walltime" ] && [ $(($(date +%s) - began)) -ge "$r_walltime" ]
 }
 
-# If the token differs, this runner belongs to an earlier submission that was archived.
+# If the job has another token, this runner belongs to an earlier submission with the
+# same id.
 has_token "$token" || exit 0
 heard='' told_at='' listener=''
 for signal in $signals; do
@@ -224,7 +232,8 @@ else
     [ -n "$end" ] || exit 1
 fi
 
-# If the scheduler sent SIGTERM before the script started, the job is not lost.
+# If the script has not started, the job is marked lost, unless the scheduler sent
+# SIGTERM before the start.
 [ -n "$told_at" ] || ! has_not_begun || exit 1
 
 whose=own
@@ -233,7 +242,8 @@ if [ -e "$job/kill" ]; then
 elif was_cut_off; then
     whose=ask
 fi
-# Stop the processes that the script left running, because some schedulers do not.
+# Stop the processes that the script left running, because some schedulers do not stop
+# these processes.
 if [ -z "$told_at" ] && [ -e "$job/started" ]; then
     read_facts
     count_processes
