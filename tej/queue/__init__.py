@@ -24,7 +24,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # Python also calls this for submodules that are not imported yet.
+    # Python calls `__getattr__` also for submodules that are not imported yet.
     if name not in _HOMES:
         raise AttributeError(f"module 'tej.queue' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

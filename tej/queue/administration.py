@@ -22,7 +22,7 @@ def set_up(
     only_links: bool,
     max_running: int | None,
 ) -> PurePosixPath:
-    """Create a queue and links to it; see `RemoteQueue.setup`."""
+    """Create a queue and links to the queue; see `RemoteQueue.setup`."""
     program = protocol.setup(
         connection.path,
         connection.runtime,
@@ -40,8 +40,8 @@ def set_up(
         try:
             set_limit(connection, max_running)
         except QueueExists:
-            # The runtime has no such limit.  A queue without the limit is not what the
-            # caller asked for, so remove it again.
+            # The runtime cannot limit the number of running jobs.  The caller did not
+            # ask for a queue without a limit, so remove the new queue again.
             with contextlib.suppress(Error):
                 remove(connection, kill=False, grace=0)
             raise
@@ -63,8 +63,8 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
             words = (str(int(kill)), str(int(grace)), submitter())
             connection.ask_once("cleanup", *words)
         except QueueDoesntExist:
-            # After a retry, the queue was removed by an earlier attempt whose reply was
-            # lost.
+            # If the request was repeated, the first request may have removed the queue,
+            # although its reply was lost.
             if not failures:
                 raise
         return True

@@ -1,8 +1,8 @@
 """`run_many`: submit jobs to any number of queues, wait for them, fetch their results.
 
-The command line and the adapters for workflow engines share this loop.  Each run has
-one `RunResult`.  A failure of one job is stored in the `error` of its result, and does
-not affect the other jobs.
+The adapter for Prefect uses the class `Batch` of this module.  Each `Run`
+has one `RunResult`.  If a job fails, the error is stored in the `error` of its
+`RunResult`, and the other jobs continue.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from tej.queue.submission import Outcome
 from tej.queue.watcher import TICK, timed_out
 
 GROUP = 100
-"""Number of jobs that are prepared and submitted, or fetched, at a time."""
+"""Number of jobs that are prepared and submitted in one request, or whose results are
+fetched in one request."""
 
 FAILURES_WITH_STDERR = 5
 """Number of failed jobs whose error includes the end of their stderr.
 
-Each of them costs a request."""
+The number is limited because each stderr costs a request."""
 
 logger = logging.getLogger("tej")
 
@@ -49,55 +50,56 @@ Retry = bool | Callable[[JobStatus], bool]
 
 @dataclass(eq=False)
 class Run:
-    """A job for `run_many`: its queue, the work, and the results to fetch."""
+    """A job for `run_many`: its queue, its `JobSpec`, and the results to fetch."""
 
     queue: RemoteQueue
     spec: Spec
-    """The work, or a function that returns a context manager for it.
+    """The `JobSpec` of the job, or a function that returns a context manager for it.
 
-    The job directory has to exist inside that context, which is left when the job has
-    been submitted."""
+    The job directory has to exist only inside the context.  The context is left after
+    the job has been submitted."""
     results: Sequence[str] | Callable[[JobStatus], Sequence[str]] = ()
-    """Files and patterns to fetch, or a function that returns them for a final
-    status."""
+    """Files and patterns to fetch, or a function that returns them when it is called
+    with the final status of the job."""
     directory: str | PathLike[str] = "."
     """Local directory for the results, which are written to `directory/<job id>`."""
     retry: Retry = False
     """Whether to restart a job that failed, was killed or is lost.
 
-    True restarts a job that is in such a state when it is found at submission.  A
-    function is called with the status and decides; it is also called each time the job
-    fails during the wait."""
+    If `retry` is True, the job is restarted if it is in one of these states when it is
+    submitted.  If `retry` is a function, it is called with the status and returns
+    whether to restart the job.  The function is also called each time the job fails
+    during the wait."""
     fetch_failed: bool = False
-    """Whether to fetch the results of a job that did not succeed, too."""
+    """Whether to fetch the results also if the job did not succeed."""
     key: Any = None
-    """Any value of the caller's, to identify the run in its result."""
+    """Any value by which the caller identifies this run in its result."""
 
 
 @dataclass(eq=False)
 class RunResult:
-    """The outcome of one `Run`, updated while the batch proceeds."""
+    """The outcome of one `Run`; `Batch` updates it while the jobs run."""
 
     run: Run
     job: Job | None = None
-    """Handle on the job; None if the job could not be submitted."""
+    """Handle on the job, or None if the job could not be submitted."""
     is_new: bool = False
     """Whether this batch started the job."""
     status: JobStatus | None = None
-    """The last known status; the final status if the job has ended."""
+    """The last known status of the job; the final status if the job has ended."""
     files: list[Path] = field(default_factory=list)
-    """Paths of the results that were written on this machine."""
+    """Local paths of the result files that were written."""
     error: Exception | None = None
-    """The reason why the job was not submitted, did not succeed (JobFailed), was
-    deleted (JobNotFound) or did not end in time (WaitTimeout), or why its results could
-    not be fetched.
+    """The error of the job, or None if there is none.
 
-    An error that is not a tej.Error was raised by the function `spec` or `results`, or
-    by the local file system."""
+    The error says why the job was not submitted, why it did not succeed (JobFailed),
+    that it was deleted (JobNotFound), that it did not end in time (WaitTimeout), or why
+    its results could not be fetched.  An error that is not a tej.Error was raised by
+    the function `spec` or `results`, or by the local file system."""
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job succeeded and nothing else failed."""
+        """Whether the job succeeded and its results were fetched without an error."""
         return self.error is None and self.status is not None and self.status.succeeded
 
 
@@ -116,10 +118,11 @@ def run_many(
 ) -> list[RunResult]:
     """Submit or find the jobs, wait until all have ended, and fetch their results.
 
-    Returns one result per run, in order.  Runs of equal work share one job.  Waiting
-    and fetching continue after a lost connection.  After `timeout` seconds, each job
-    that has not ended gets a WaitTimeout as its error, and continues to run.  See
-    `Batch` for the hooks `on_...`.
+    Returns one `RunResult` per `Run`, in the same order.  Runs with the same signature
+    share one job.  If a connection is lost, tej reconnects, and continues to wait and
+    to fetch.  After `timeout` seconds, each job that has not ended gets a WaitTimeout
+    as its error; the job itself continues to run.  The hooks `on_...` are documented in
+    `Batch`.
     """
     return Batch(
         runs,
@@ -132,12 +135,12 @@ def run_many(
 
 
 class _Fetches:
-    """Results to fetch from one queue to one directory."""
+    """Results that one request fetches from one queue to one local directory."""
 
     def __init__(self) -> None:
         self.results: list[RunResult] = []
         self.wanted: dict[str, list[str]] = {}
-        """Patterns of all runs of the same job, by job id."""
+        """For each job id, the patterns of all runs that share the job."""
 
     def add(self, result: RunResult, patterns: Iterable[str]) -> None:
         assert result.job is not None
@@ -147,17 +150,20 @@ class _Fetches:
 
 
 class Batch:
-    """Several jobs from submission to results; `run` is `start`, then `wait`.
+    """Several jobs, from their submission to their results.
 
-    The hooks are called in the thread of `run`, and an exception that a hook raises
-    ends `run`:
+    `run` calls `start`, and then `wait`.  The hooks are called in the thread that calls
+    `run`.  If a hook raises an exception, `run` ends with that exception.  The hooks
+    are:
 
-    - `on_submit(results)` before a group of jobs is submitted to one queue;
-    - `on_start(results)` when these jobs have been submitted or found, or could not be
-      (see `error`);
-    - `on_tick()` about once a second while waiting;
-    - `on_end(results)` when jobs have ended, were deleted, or cannot be waited for;
-    - `on_fetch(results)` when the results are complete: fetched, or not to be fetched.
+    - `on_submit(results)`: called before a group of jobs is submitted to one queue;
+    - `on_start(results)`: called after `on_submit`, when each job of the group has
+      been submitted or found, or could not be submitted (see `RunResult.error`);
+    - `on_tick()`: called about once a second while `wait` waits for jobs;
+    - `on_end(results)`: called when jobs have ended, were deleted, or cannot be waited
+      for;
+    - `on_fetch(results)`: called when the results of jobs have been fetched, or will
+      not be fetched.
     """
 
     def __init__(
@@ -171,9 +177,9 @@ class Batch:
         on_fetch: Observer | None = None,
     ) -> None:
         self.results = [RunResult(run) for run in runs]
-        """One result for each run, in order."""
+        """One `RunResult` for each `Run`, in the same order."""
         self.pending: dict[Job, list[RunResult]] = {}
-        """Jobs that have not ended, each with the results of all its runs."""
+        """For each job that has not ended, the results of its runs."""
         self._on_submit = on_submit or _nothing
         self._on_start = on_start or _nothing
         self._on_tick = on_tick
@@ -186,12 +192,12 @@ class Batch:
         self._due = 0.0
 
     def run(self, timeout: float | None = None) -> list[RunResult]:
-        """Call `start`, then `wait`; returns the results."""
+        """Call `start`, then `wait`, and return the results."""
         self.start()
         return self.wait(timeout)
 
     def start(self) -> None:
-        """Submit the jobs that do not exist, and find the others."""
+        """Submit the jobs that do not exist yet, and find the jobs that exist."""
         groups: dict[tuple[RemoteQueue, bool], list[RunResult]] = {}
         for result in self.results:
             key = (result.run.queue, result.run.retry is True)
@@ -204,15 +210,16 @@ class Batch:
                 if failed is None:
                     failed = self._submit(queue, some, retry=retry)
                 else:
-                    # A queue that failed is not tried again for each further group.
+                    # If one group cannot be submitted to a queue, no request is sent
+                    # for the further groups of that queue.
                     _fail(some, failed)
                 self._started(some)
         self._fetch()
 
     def wait(self, timeout: float | None = None) -> list[RunResult]:
-        """Wait until all jobs have ended, and fetch the results of each when it ends.
+        """Wait until all jobs have ended, and fetch the results of ended jobs.
 
-        May be called again after a timeout or an exception.
+        `wait` may be called again after a timeout or an exception.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.pending or self._to_restart or self._to_fetch:
@@ -234,14 +241,15 @@ class Batch:
         return self.results
 
     def kill(self) -> None:
-        """Kill the pending jobs; safe to call from another thread."""
+        """Kill the jobs that have not ended; `kill` may be called from any thread."""
         for queue, ids in self._by_queue().items():
             queue.kill_many(ids)
 
     def count_states(self) -> Counter[str]:
-        """Count the jobs: "done", "failed", and the state of each pending job.
+        """Return the number of "done" and "failed" jobs, and of other jobs by state.
 
-        This takes one round trip per queue.
+        The states of the jobs that have not ended are requested with one round trip per
+        queue.
         """
         counts = Counter(
             "done" if one.succeeded else "failed"
@@ -255,8 +263,8 @@ class Batch:
 
     def _by_queue(self) -> dict[RemoteQueue, list[str]]:
         found: dict[RemoteQueue, list[str]] = {}
-        # A copy, because `kill` and `count_states` may be called from other threads
-        # while `wait` changes the dictionary.
+        # `list` makes a copy, because `kill` and `count_states` may be called from
+        # other threads while `wait` changes the dictionary `pending`.
         for job in list(self.pending):
             found.setdefault(job.queue, []).append(job.id)
         return found
@@ -264,7 +272,8 @@ class Batch:
     def _tick(self) -> None:
         if self._on_tick is not None:
             self._on_tick()
-        # Fetching at each tick, not at each end, fetches several jobs in one request.
+        # The results are fetched at each tick, and not when each job ends, because one
+        # request can then fetch the results of several jobs.
         self._fetch()
 
     # Submission.
@@ -272,7 +281,7 @@ class Batch:
     def _submit(
         self, queue: RemoteQueue, group: Sequence[RunResult], *, retry: bool
     ) -> Error | None:
-        """Submit one group; returns the error if the queue cannot be used."""
+        """Submit one group of jobs; return an error if the queue cannot be used."""
         with ExitStack() as stack:
             specs: dict[RunResult, JobSpec] = {}
             for result in group:
@@ -328,7 +337,8 @@ class Batch:
             for result in results:
                 result.status = end
                 if isinstance(result.error, WaitTimeout):
-                    # An earlier call of `wait` reached its timeout.
+                    # The WaitTimeout is from an earlier call of `wait`, and the job has
+                    # ended since then.
                     result.error = None
             if _wants_restart(results[0]):
                 self._to_restart += results
@@ -340,7 +350,7 @@ class Batch:
         self._on_fetch(results)
 
     def _finish(self, results: Sequence[RunResult], status: JobStatus) -> None:
-        """Record the end of one job, and whether its results are to be fetched."""
+        """Record the end of one job, and whether its results must be fetched."""
         if not status.succeeded:
             self._failures += 1
             job = results[0].job
@@ -361,7 +371,7 @@ class Batch:
             self._on_fetch(over)
 
     def _restart(self) -> None:
-        """Restart failed jobs; after a lost connection, try again later."""
+        """Restart failed jobs; if the connection is lost, try again later."""
         if not self._to_restart or time.monotonic() < self._due:
             return
         waiting, self._to_restart = self._to_restart, []
@@ -385,7 +395,7 @@ class Batch:
     # Results.
 
     def _fetch(self) -> None:
-        """Fetch results of ended jobs, in one request per queue and directory."""
+        """Fetch the results of jobs that have ended."""
         if not self._to_fetch or time.monotonic() < self._due:
             return
         waiting, self._to_fetch = self._to_fetch, []
@@ -426,7 +436,7 @@ class Batch:
             self._on_fetch(over)
 
     def _postpone(self, queue: RemoteQueue, error: Exception) -> None:
-        """Log a lost connection, and pause all requests; the pauses grow (backoff)."""
+        """Log a lost connection, and delay all requests by a growing pause."""
         self._tries += 1
         retries = queue.connection.retries
         pause = min(retries.longest, retries.first * 2**self._tries)
@@ -452,7 +462,7 @@ class Batch:
 
 
 def _nothing(_: Sequence[RunResult]) -> None:
-    """Default hook: do nothing."""
+    """Do nothing; this is the default of the hooks."""
 
 
 def _open(stack: ExitStack, spec: Spec) -> JobSpec:
@@ -479,9 +489,10 @@ def _wants_restart(result: RunResult) -> bool:
 
 
 def _patterns(result: RunResult) -> list[str]:
-    """Return the files to fetch.
+    """Return the names and patterns of the files to fetch.
 
-    An exception of the caller's function becomes the error of the job.
+    If the caller's function `results` raises an exception, the exception becomes the
+    error of the job.
     """
     wanted = result.run.results
     if not callable(wanted):
@@ -500,7 +511,10 @@ def _fail(results: Iterable[RunResult], error: Exception) -> None:
 
 
 def _fail_unless_failed(results: Iterable[RunResult], error: Exception) -> None:
-    """Store an error, but keep an earlier one: the first error is the cause."""
+    """Store an error in each result that has no error yet.
+
+    An earlier error is not replaced, because it is the cause of the later error.
+    """
     _fail([one for one in results if one.error is None], error)
 
 

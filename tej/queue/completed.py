@@ -13,7 +13,8 @@ from tej.queue.remote import Job, RemoteQueue, renamed
 from tej.queue.watcher import TICK, timed_out
 
 End = JobStatus | Exception | None
-"""Final status of a job, None if the job does not exist, or the error of its queue."""
+"""The final status of a job, None if the job does not exist, or the exception that
+ended the wait for its queue."""
 
 
 def as_completed(
@@ -25,10 +26,11 @@ def as_completed(
 ) -> Iterator[tuple[Job, JobStatus]]:
     """Yield each job with its final status, in the order in which the jobs end.
 
-    The jobs may be in several queues; one request per queue waits for all of its jobs.
-    `on_tick` is called about once a second in the waiting thread; an exception raised
-    by `on_tick` ends the wait.  `meanwhile` is its deprecated name.  Raises WaitTimeout
-    after `timeout` seconds, and JobNotFound.
+    The jobs may be in several queues.  One request per queue waits for all jobs in the
+    queue.  `on_tick` is called about once a second in the thread that waits.  If
+    `on_tick` raises an exception, the wait ends with that exception.  `meanwhile` is
+    the deprecated name of `on_tick`.  Raises WaitTimeout after `timeout` seconds, and
+    JobNotFound if a job does not exist.
     """
     if meanwhile is not None:
         on_tick = renamed("meanwhile", "on_tick", meanwhile)
@@ -53,7 +55,8 @@ def _checked(
         if isinstance(end, Exception):
             raise end
         yield pending[one].pop(job_id), end
-    # A short timeout may expire before the first reply: ask once more.
+    # A short timeout may expire before the server's first reply.  The status of the
+    # remaining jobs is therefore requested once more.
     for one, jobs in pending.items():
         for job_id, status in get_statuses(one.connection, [*jobs]).items():
             if status is None:
@@ -67,7 +70,7 @@ def _checked(
 
 
 class _Abandoned(Exception):
-    """The iterator was closed; raised to end the threads that wait."""
+    """Raised in the waiting threads to end them after the iterator has been closed."""
 
 
 def ends_of(
@@ -75,16 +78,16 @@ def ends_of(
     deadline: float | None,
     on_tick: Callable[[], object] | None = None,
 ) -> Iterator[tuple[RemoteQueue, str, End]]:
-    """Yield queue, id and `End` of each job, in the order in which the jobs end.
+    """Yield the queue, the id and the `End` of each job, in the order of the ends.
 
-    Returns without an error at `deadline` (a value of `time.monotonic`).  If a queue
-    fails, its error is the `End` of each of its pending jobs; the other queues are not
-    affected.
+    If `deadline` (a value of `time.monotonic`) is reached, the iterator ends without an
+    error.  If the wait for a queue fails, the exception is the `End` of each pending
+    job in that queue.  The wait for the other queues then continues.
     """
     by_queue = {one: list(ids) for one, ids in pending.items()}
     by_queue = {one: ids for one, ids in by_queue.items() if ids}
     if len(by_queue) == 1:
-        # For one queue, this thread is enough.
+        # If there is only one queue, no further thread is necessary.
         ((only, ids),) = by_queue.items()
         yield from _ends_in(only, ids, deadline, on_tick)
         return
@@ -124,7 +127,7 @@ def _merge(
     deadline: float | None,
     on_tick: Callable[[], object] | None,
 ) -> Iterator[tuple[RemoteQueue, str, End]]:
-    """Yield the ends from several queues; each queue has its own waiting thread."""
+    """Yield the ends of jobs in several queues, with one waiting thread per queue."""
     Item = tuple[RemoteQueue, str, End] | BaseException | None
     arrived: queue.SimpleQueue[Item] = queue.SimpleQueue()
     gone = threading.Event()

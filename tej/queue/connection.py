@@ -1,7 +1,7 @@
 """Connection to one queue: sends requests, and upgrades the scripts on the server.
 
-The modules that implement the requests take a `QueueConnection`, and do not import
-`RemoteQueue`.
+The modules in `tej.queue` that implement the requests take a `QueueConnection` as an
+argument.  They do not import `RemoteQueue`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tej.wire.protocol import Answer, Outdated, Program, Reply, parse_answer
 
 DEFAULT_TEJ_DIR = "~/.tej"
 DEFAULT_GRACE = 10
-"""Seconds between SIGTERM and SIGKILL."""
+"""Default number of seconds between SIGTERM and SIGKILL."""
 
 logger = logging.getLogger("tej")
 
@@ -42,43 +42,46 @@ Result = TypeVar("Result")
 
 @dataclass(eq=False)
 class QueueConnection:
-    """Transport, path and options of one queue; sends the requests to it.
+    """Transport, path and options of one queue; sends requests to the queue.
 
-    Threads may share an instance without a lock: the transport has its own locks, and a
-    request changes only `digest` (to "any") and `reached` (to True), never back.
+    Several threads may use one instance without a lock, because the transport has its
+    own locks.  A request changes only two attributes: it sets `digest` to "any", or
+    `reached` to True.
     """
 
     transport: Transport
     path: str
     """Path of the queue on the server, as the user wrote it."""
     destination: str
-    """Destination without a password, for messages."""
+    """Destination without the password, for use in messages."""
     user: str
-    """User name on the server, for the ids of new jobs."""
+    """User name on the server, for use in the ids of new jobs."""
     runtime: str
-    """Runtime for a new queue."""
+    """Runtime with which a new queue is created."""
     scripts: Scripts
     """Server scripts of this version of tej."""
     needed: list[str] = field(default_factory=list)
-    """Runtimes that are accepted in an existing queue; empty for any."""
+    """Runtimes that are accepted in an existing queue; if the list is empty, every
+    runtime is accepted."""
     trust_queue: bool = False
     """Whether to use a queue that other users can write to."""
     retries: Retries = field(default_factory=Retries)
     make_logger: Callable[[], ServerLogger] = ServerLogger
     version: str = __version__
     digest: str = ""
-    """Digest of the scripts that the server must have.
+    """Digest that the scripts on the server must have.
 
-    It becomes "any" if the server has newer scripts, or older ones that cannot be
-    replaced."""
+    `digest` becomes "any" if the server has newer scripts, or has older scripts that
+    cannot be replaced."""
     reached: bool = False
-    """Whether the server has ever replied, so that its name and port are right."""
+    """Whether the server has replied at least once, which proves that its host name and
+    port are right."""
 
     def __post_init__(self) -> None:
         self.digest = self.digest or self.scripts.digest
 
     def use_runtime(self, runtime: str, scripts: Scripts) -> None:
-        """Change the runtime for new queues."""
+        """Change the runtime with which new queues are created."""
         self.runtime = runtime
         self.scripts = scripts
         self.digest = scripts.digest
@@ -89,7 +92,11 @@ class QueueConnection:
         stdin: Iterable[bytes] = (),
         take: Callable[[bytes], object] | None = None,
     ) -> Reply:
-        """Run a program on the server once; raises the error for its exit status."""
+        """Run a program on the server once, and return its reply.
+
+        Raises the error that corresponds to the program's exit status, if the status is
+        not 0.
+        """
         reply = Reply(program, take)
         log = self.make_logger()
         begun = last = time.monotonic()
@@ -127,10 +134,11 @@ class QueueConnection:
         take: Callable[[bytes], object] | None = None,
         stdin: Iterable[bytes] = (),
     ) -> Reply:
-        """Send a verb once; if the server's scripts are outdated, upgrade and resend.
+        """Send a request without retries, and return the reply.
 
-        `stdin` is passed to both requests: the server must not read from it before it
-        has checked its scripts.
+        If the server reports outdated scripts, they are upgraded, and the request is
+        sent again.  `stdin` is passed to both requests, so the server must not read its
+        standard input before it has checked its scripts.
         """
 
         def program() -> Program:
@@ -151,11 +159,14 @@ class QueueConnection:
             return self.run(program(), stdin, take)
 
     def ask(self, verb: str, *arguments: str) -> Answer:
-        """Send a verb that may safely be repeated, with retries; returns its answer."""
+        """Send a request, with retries, and return the parsed reply.
+
+        Use this method only for a verb that may safely be repeated.
+        """
         return self.with_retries(lambda _: self.ask_once(verb, *arguments))
 
     def ask_once(self, verb: str, *arguments: str) -> Answer:
-        """Send a verb without retries; returns its answer, parsed."""
+        """Send a request without retries, and return the parsed reply."""
         return parse_answer(self.run_verb(verb, *arguments).data)
 
     def with_retries(
@@ -163,11 +174,14 @@ class QueueConnection:
         attempt: Callable[[int], Result],
         patient: Callable[[], bool] = lambda: False,
     ) -> Result:
-        """Call `attempt` under this queue's retry policy."""
+        """Call `attempt` until it succeeds, as the queue's retry policy permits."""
         return with_retries(self.retries, attempt, patient, lambda: self.reached)
 
     def _upgrade(self, digest: str) -> None:
-        """Replace the server's scripts by ours; if that fails, use the old ones."""
+        """Replace the scripts on the server by those of this version of tej.
+
+        If older scripts on the server cannot be replaced, they are used unchanged.
+        """
         try:
             program = protocol.renewal(
                 self.path, self.scripts, self.version, trusted=self.trust_queue
@@ -181,9 +195,11 @@ class QueueConnection:
             self.digest = "any"
 
     def prefer_ours(self, digest: str, version: str) -> bool:
-        """Whether to replace the scripts on the server: they are missing or not newer.
+        """Return whether to replace the scripts on the server.
 
-        Newer scripts are accepted from then on.
+        The scripts are replaced if they are missing, or if they are not newer than this
+        version of tej.  If they are newer, `digest` is set to "any", so that later
+        requests accept them.
         """
         if digest != "none" and _parts(version) > _parts(self.version):
             logger.info("Using the newer scripts (%s) of queue %s", version, self.path)
@@ -192,14 +208,18 @@ class QueueConnection:
         return True
 
     def job_not_found(self, job_id: str) -> JobNotFound:
-        """Return the error for an id that is not in the queue.
+        """Return the error for a job id that is not in the queue.
 
-        The first line of its message is that of tej 0.6.
+        The first line of the error message is the same as in tej 0.6.
         """
         return JobNotFound(f"No job '{job_id}'\n{self._where_to_look()}")
 
     def explain(self, error: Error) -> Error:
-        """Add the queue, and how to resolve it, to a server's error about one job."""
+        """Return `error` with the queue's path and advice added to its message.
+
+        Only JobNotFound and JobAlreadyExists are extended; any other error is returned
+        unchanged.
+        """
         message = str(error)
         if "\n" in message:
             return error
@@ -221,20 +241,20 @@ class QueueConnection:
 
 
 def log_warning(answer: Answer) -> None:
-    """Log the warning that an answer of the server contains, if any."""
+    """Log the warning in the server's reply, if there is one."""
     if "warning" in answer.head:
         logger.warning("%s", answer.head["warning"])
 
 
 def submitter() -> str:
-    """Return user@host of this client; jobs and kills are recorded with it."""
+    """Return user@host of this client; the server stores it with jobs and kills."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def check_job_ids(job_ids: Iterable[str]) -> list[str]:
-    """Return the ids without duplicates; raises InvalidJobId for an invalid one.
+    """Return the job ids without duplicates; raise InvalidJobId if an id is invalid.
 
-    `ID#N`, an archived attempt, is valid.
+    The id of an archived attempt, `ID#N`, is valid.
     """
     return [*dict.fromkeys(check_job_reference(job_id) for job_id in job_ids)]
 

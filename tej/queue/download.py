@@ -70,9 +70,10 @@ def receive(
     downloads: Mapping[str, Download],
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Downloaded]:
-    """Return the outcome of each download.
+    """Request the downloads, and return the outcome of each download.
 
-    After a lost connection, only the downloads that are not complete are repeated.
+    After a lost connection, only the downloads that are not complete are requested
+    again.
     """
     done = {one: Downloaded([]) for one in downloads if not downloads[one].patterns}
 

@@ -14,7 +14,8 @@ _CLASSES = {
     "alpha": r"[^\W\d_]",
     "digit": r"[0-9]",
     "alnum": r"[^\W_]",
-    # Any letter: the server's locale decides which letters are upper case.
+    # Both classes match any letter, because the server's locale decides which letters
+    # are upper case.
     "upper": r"[^\W\d_]",
     "lower": r"[^\W\d_]",
     "space": r"\s",
@@ -28,20 +29,21 @@ _CLASSES = {
 
 
 class FilePattern:
-    """A path in the job's directory, with or without shell wildcards."""
+    """A path in the job's directory, which may contain shell wildcards."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._forms = [text]
         self._literal = PurePosixPath(normalize(text)).parts
         self._expressions = [*_translate(normalize(text))]
-        # In a single-byte locale, `?` matches one byte of a UTF-8 name.
+        # The pattern is also matched byte by byte, because in a single-byte locale `?`
+        # matches one byte of a UTF-8 name.
         self._by_bytes = [*_translate(_bytes_as_text(text))]
 
     def matched_part(self, name: PurePosixPath) -> PurePosixPath | None:
-        """Return the file or directory that matches: `name`, or a directory above it.
+        """Return `name`, or the directory above `name`, that matches the pattern.
 
-        None if the pattern does not match.
+        Returns None if neither `name` nor a directory above it matches the pattern.
         """
         depth = len(self._literal)
         if len(name.parts) < depth:
@@ -60,7 +62,7 @@ class FilePattern:
         return None
 
     def respell(self) -> FilePattern | None:
-        """Return the pattern in another Unicode form; None once all were tried."""
+        """Return the pattern in another Unicode form; None if all forms were tried."""
         for form in other_forms(self.text):
             if form not in self._forms:
                 other = FilePattern(form)
@@ -70,9 +72,9 @@ class FilePattern:
 
 
 def check_name(name: str) -> str:
-    """Normalize a path in the job's directory: remove `.` and `..`.
+    """Return a path in the job's directory without `.` and `..`.
 
-    Raises DownloadFailed for a path that leads out of the directory.
+    Raises DownloadFailed if the path leads out of the job's directory.
     """
     if not name:
         raise DownloadFailed("'' is not the name of a file")
@@ -92,9 +94,10 @@ def _bytes_as_text(text: str) -> str:
 
 
 def _translate(pattern: str) -> Iterator[re.Pattern[str]]:
-    """Yield regular expressions for a pattern.
+    """Yield one or two regular expressions that are equivalent to a shell pattern.
 
-    A pattern with a backslash has two: only in some shells does a backslash quote.
+    A pattern with a backslash has two regular expressions, because the backslash quotes
+    the next character in some shells, and is an ordinary character in other shells.
     """
     for quoting in {False, "\\" in pattern}:
         parts = [_translate_part(part, quoting) for part in pattern.split("/")]
@@ -124,9 +127,9 @@ def _translate_part(part: str, quoting: bool) -> str:
 
 
 def _translate_bracket(part: str, index: int) -> tuple[str, int] | None:
-    """Translate a bracket expression; `index` is the position after "[".
+    """Return the regular expression for a bracket expression, and the index after "]".
 
-    Returns the regular expression and the position after "]"; None if there is no "]".
+    `index` is the index of the character after "[".  Returns None if "]" is missing.
     """
     negated = part[index : index + 1] in ("!", "^")
     index += negated

@@ -19,11 +19,11 @@ ORDERS: Mapping[str, Callable[[JobStatus], Any]] = {
     "state": lambda job: (list(JobState).index(job.state), job.job_id),
     "name": lambda job: (job.name, job.job_id),
 }
-"""Sort key functions by the name of the order."""
+"""The sort key function of each sort order, by the name of the order."""
 
 
 def sort_jobs(jobs: Iterable[JobStatus], order: str) -> list[JobStatus]:
-    """Return the jobs sorted by one of ORDERS; raises ValueError for another order."""
+    """Return the jobs in the sort order `order`; raise ValueError if it is unknown."""
     if order not in ORDERS:
         raise ValueError(f"Cannot sort by {order!r}; use one of {', '.join(ORDERS)}")
     return sorted(jobs, key=ORDERS[order])
@@ -36,9 +36,10 @@ def select(
     labels: Mapping[str, str] | None = None,
     since: datetime | None = None,
 ) -> list[JobStatus]:
-    """Return the jobs in one of `states`, with all `labels`, submitted since `since`.
+    """Return the jobs that match all filters.
 
-    An empty filter, or None, accepts all jobs.
+    A job matches if its state is in `states`, if it has all `labels`, and if it was
+    submitted at `since` or later.  A filter that is empty or None matches every job.
     """
     wanted = (labels or {}).items()
     return [

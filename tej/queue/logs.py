@@ -1,6 +1,7 @@
 """Logs: the output of a job, read by byte offset.
 
-After a lost connection, reading resumes at the last offset.
+After a lost connection, reading resumes at the offset of the first byte that was not
+received.
 """
 
 from __future__ import annotations
@@ -23,21 +24,24 @@ STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
 
 FAILURE_LINES = 20
 FAILURE_BYTES = 4096
-"""Limits for the part of stderr that the error of a failed job includes."""
+"""The error of a failed job includes at most FAILURE_LINES lines and FAILURE_BYTES
+bytes of stderr."""
 
 LONGEST_LINE = 1 << 20
-"""Length in bytes from which a line is passed on in parts."""
+"""Maximum length of a line in bytes; a longer line is passed on in parts."""
 
 
 @dataclass
 class Position:
-    """The read position in one file."""
+    """The position up to which one file has been read."""
 
     name: str
     offset: int | None = None
-    """Offset in bytes of the next byte to read; None before the first reply."""
+    """Offset in bytes of the next byte to read, or None before the server's first
+    reply."""
     tail: int | None = None
-    """Number of last lines to start with; None for the whole file."""
+    """Number of lines before the end of the file at which reading starts, or None to
+    read the whole file."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class _Reader:
         if position is None or position.offset is None:
             self.record += data
             return
-        # The server may send a part of a growing file twice: skip what was passed on.
+        # The server may send a part of a growing file twice.  Therefore skip the bytes
+        # that were passed on before.
         new = data[max(0, position.offset - self._at) :]
         self._at += len(data)
         if new:
@@ -101,7 +106,7 @@ def open_logs(
 
 
 class Logs:
-    """Reader of files in one job's directory, optionally until the job has ended."""
+    """Reader of files in one job's directory; can follow them until the job ends."""
 
     def __init__(
         self,
@@ -115,16 +120,18 @@ class Logs:
         self._job_id = job_id
         self._follow = follow
         self.positions = {position.name: position for position in positions}
-        """Read positions by file name."""
+        """The read position in each file, by file name."""
         self.status: JobStatus | None = None
-        """Status of the job when the files had been read; None before."""
+        """Status of the job at the time when the files had been read completely; None
+        before that time."""
         self._begun = False
 
     def read(self, emit: Callable[[Piece], object]) -> None:
-        """Pass all content to `emit`, piece by piece, in this thread.
+        """Read the files, and pass their content to `emit` in pieces, in this thread.
 
-        Resumes after a lost connection; the number of retries is unlimited once any
-        data has arrived.  An exception raised by `emit` ends the reading.
+        After a lost connection, reading resumes where it stopped.  Once any data has
+        arrived, the number of retries is unlimited.  If `emit` raises an exception, the
+        reading ends with that exception.
         """
         self._connection.with_retries(
             lambda _: self._read_once(emit), patient=lambda: self._begun
@@ -151,14 +158,15 @@ class Logs:
 
 
 class _Abandoned(Exception):
-    """The iterator was closed before its end."""
+    """Raised in the reading thread if the iterator was closed before its end."""
 
 
 def iterate(logs: Logs) -> Iterator[Piece]:
     """Yield the pieces that a background thread reads.
 
-    The thread cannot be interrupted while it waits for the server.  It is therefore a
-    daemon thread, and stops at the next piece after the iterator has been closed.
+    The thread cannot be interrupted while it waits for the server.  The thread is
+    therefore a daemon thread, and ends when it reads the next piece after the iterator
+    has been closed.
     """
     pieces: queue.Queue[Piece | BaseException | None] = queue.Queue(64)
     gone = threading.Event()
@@ -192,14 +200,15 @@ def iterate(logs: Logs) -> Iterator[Piece]:
 
 
 def split_lines(pieces: Iterable[Piece]) -> Iterator[bytes]:
-    """Yield lines with their line ends, which the last line may lack.
+    """Yield the lines in `pieces`, including their line ends.
 
-    A line longer than LONGEST_LINE is yielded in parts.
+    The last line may have no line end.  A line that is longer than LONGEST_LINE bytes
+    is yielded in parts.
     """
     rest = b""
     for piece in pieces:
-        # Only the new piece is searched for a line end: searching all of a long line
-        # for each of its pieces would take quadratic time.
+        # Only the new piece is searched for a line end.  If the whole of a long line
+        # were searched again for each new piece, the search would take quadratic time.
         whole, newline, begun = piece.data.rpartition(b"\n")
         if newline:
             for line in (rest + whole).split(b"\n"):
@@ -233,7 +242,7 @@ def job_failure(
 
 
 def _end_of_stderr(connection: QueueConnection, status: JobStatus) -> str:
-    """Return the last lines of a job's stderr; the server sends a limited size."""
+    """Return the last lines of a job's stderr, of which at most 4 KiB are requested."""
     path = str(status.directory / STREAMS["stderr"])
     script = f'[ ! -f "$1" ] || tail -c {FAILURE_BYTES} -- "$1"'
     try:
@@ -244,13 +253,15 @@ def _end_of_stderr(connection: QueueConnection, status: JobStatus) -> str:
 
 
 def last_lines(data: bytes, count: int, *, whole: bool) -> str:
-    """Return the last `count` lines as a terminal shows them: `\\r` restarts a line.
+    """Return the last `count` lines of `data`, as a terminal shows them.
 
-    `whole` says that `data` begins at the beginning of a line.
+    In a line with `\\r`, only the text after the last `\\r` is returned, because a
+    terminal overwrites the text before.  `whole` is true if `data` starts at the
+    beginning of a line.
     """
     lines = data.decode("utf-8", "replace").rstrip().split("\n")
     if not whole and len(lines) > 1:
-        # The beginning of the first line is missing.
+        # The first line is deleted, because its beginning is missing in `data`.
         del lines[0]
     shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines[-count:]]
     return "\n".join(shown)

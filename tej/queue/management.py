@@ -25,11 +25,12 @@ class Killed:
     """The outcome of `kill_many` for one job."""
 
     was: JobState
-    """State before the kill; if it is final, the job was not killed."""
+    """State of the job before the kill; if this state is final, the job was not killed.
+    """
     status: JobStatus
-    """Status after the kill."""
+    """Status of the job after the kill."""
     strays: int = 0
-    """Number of processes that an ended job had left running, and that were killed."""
+    """Number of processes that were killed although their job had ended before."""
 
 
 def get_statuses(
@@ -44,7 +45,7 @@ def get_statuses(
 
 
 def get_status(connection: QueueConnection, job_id: str) -> JobStatus:
-    """Return the status of one job; raises JobNotFound."""
+    """Return the status of one job; raise JobNotFound if the job does not exist."""
     status = get_statuses(connection, [job_id])[job_id]
     if status is None:
         raise connection.job_not_found(job_id)
@@ -67,13 +68,13 @@ class DiskUsage:
     """Disk space that a queue uses on the server, in bytes, as `du` reports it."""
 
     total: int
-    """The whole queue, tej's own scripts included."""
+    """Size of the whole queue, which includes the scripts of tej."""
     store: int
-    """The content store: files kept so that later uploads can reuse them."""
+    """Size of the content store, which holds files for reuse by later uploads."""
     attempts: int
-    """Archived attempts of all jobs."""
+    """Total size of the archived attempts of all jobs."""
     jobs: dict[str, int]
-    """Each job's directory, by job id."""
+    """Size of each job's directory, by job id."""
 
 
 def get_disk_usage(connection: QueueConnection) -> DiskUsage:
@@ -104,7 +105,7 @@ def kill(connection: QueueConnection, job_id: str, grace: int) -> JobStatus:
 def kill_many(
     connection: QueueConnection, job_ids: Iterable[str], grace: int
 ) -> dict[str, Killed | None]:
-    """Kill jobs; see `RemoteQueue.kill_many`."""
+    """Kill several jobs; see `RemoteQueue.kill_many`."""
     ids = check_job_ids(job_ids)
     if not ids:
         return {}
@@ -123,7 +124,7 @@ def kill_many(
 
 
 def why_alive(status: JobStatus) -> JobStillRunning | None:
-    """Return the error for a job that still runs after a kill; None if it ended."""
+    """Return the error for a job that still runs after a kill, or None if it ended."""
     if not status.state.final:
         return JobStillRunning(
             f"Job '{status.job_id}' on {status.host} was asked to end and still runs; "
@@ -138,7 +139,7 @@ def why_alive(status: JobStatus) -> JobStillRunning | None:
 
 
 def delete(connection: QueueConnection, job_id: str) -> None:
-    """Delete one job; raises the error that `delete_many` returns for the job."""
+    """Delete one job; raise JobNotFound or JobStillRunning if it is not deleted."""
     if error := delete_many(connection, [job_id])[job_id]:
         raise error
 
@@ -146,16 +147,16 @@ def delete(connection: QueueConnection, job_id: str) -> None:
 def delete_many(
     connection: QueueConnection, job_ids: Iterable[str]
 ) -> dict[str, JobNotFound | JobStillRunning | None]:
-    """Delete jobs; see `RemoteQueue.delete_many`."""
+    """Delete several jobs; see `RemoteQueue.delete_many`."""
     return _delete(connection, dict.fromkeys(check_job_ids(job_ids), "-"))
 
 
 def delete_unchanged(
     connection: QueueConnection, jobs: Iterable[JobStatus]
 ) -> list[JobStatus]:
-    """Delete jobs, except those that were submitted again since their status was read.
+    """Delete jobs, except jobs that were submitted again since their status was read.
 
-    Returns the jobs that were deleted.
+    Returns the status of each job that was deleted.
     """
     chosen = list(jobs)
     submitted = {
@@ -171,9 +172,10 @@ def delete_unchanged(
 def _delete(
     connection: QueueConnection, submitted: Mapping[str, str]
 ) -> dict[str, JobNotFound | JobStillRunning | None]:
-    """Delete jobs, given by id and time of submission (seconds since 1970, or "-").
+    """Delete the jobs in `submitted`, which maps a job id to a time of submission.
 
-    The server deletes a job only if it was submitted at that time; "-" stands for any.
+    The time of submission is in seconds since 1970.  The server deletes a job only if
+    it was submitted at that time, or if the time of submission is "-".
     """
     if not submitted:
         return {}
@@ -184,8 +186,8 @@ def _delete(
         for record in answer.jobs:
             if "elsewhere" in record:
                 logger.warning("Job '%s' is deleted; %s", record["id"], record["note"])
-        # A job that is missing after a retry was deleted by an earlier attempt, whose
-        # reply was lost.
+        # If the request was repeated, a job that does not exist was deleted by an
+        # earlier request whose reply was lost.
         found = {
             record["id"]: None
             if "deleted" in record or (failures and "state" not in record)
@@ -208,9 +210,9 @@ def _not_deleted(
 
 
 def _parse(answer: Answer) -> Iterator[JobStatus]:
-    """Yield the statuses in an answer.
+    """Yield the status of each job in the server's reply.
 
-    A record without a state is skipped: the job was deleted in the meantime.
+    A record without a state is skipped, because the job was deleted in the meantime.
     """
     for record in answer.jobs:
         if "state" in record:

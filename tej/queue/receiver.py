@@ -1,4 +1,4 @@
-"""Receiver of a download: extracts the files from the server's reply, job by job."""
+"""Receiver of a download: extracts the files of each job from the server's reply."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ class Downloaded:
     """The outcome of a download from one job."""
 
     files: list[Path]
-    """Files that were written, also if others could not be downloaded."""
+    """Paths of the files that were written, also if other files could not be
+    downloaded."""
     error: Error | None = None
 
 
 class DownloadAborted(Exception):
-    """A job's download failed, and the rest of the stream is given up.
+    """Raised if one job's download failed, so that the rest of the reply is not read.
 
-    The remaining jobs have to be requested again.
+    The downloads of the remaining jobs have to be requested again.
     """
 
 
@@ -63,7 +64,8 @@ class Download:
         self.directory = Path("." if directory is None else directory)
         self.destination = None if destination is None else Path(destination)
         if self.destination is not None and self.destination.is_dir():
-            # Like cp, write into an existing directory.
+            # If the destination is an existing directory, the files are written into
+            # that directory, as by cp.
             self.directory, self.destination, self.flatten = (
                 self.destination,
                 None,
@@ -73,19 +75,20 @@ class Download:
 
     @property
     def patterns(self) -> list[str]:
-        """The requested names and patterns, as sent to the server."""
+        """Names and patterns of the requested files, as they are sent."""
         return [request.text for request in self._requests]
 
     @property
     def root(self) -> Path:
-        """The directory outside of which nothing is written."""
+        """The local directory that contains all files that may be written."""
         return self.directory if self.destination is None else self.destination.parent
 
     def respell(self, message: str) -> bool:
-        """Replace the name that the server did not find by another Unicode form of it.
+        """Replace a file name that the server did not find by another Unicode form.
 
-        `é` may be one code point or two, and the server compares names as bytes.
-        Returns whether there was a form that has not been tried.
+        Returns False if all Unicode forms of the name have been tried.  A letter such
+        as `é` may be one code point or two code points, and the server compares names
+        as bytes.
         """
         for index, request in enumerate(self._requests):
             if f"There is no '{request.text}' in job" in message and (
@@ -96,7 +99,7 @@ class Download:
         return False
 
     def place(self, name: PurePosixPath) -> Path:
-        """Return the local path for a member of the archive.
+        """Return the local path for a member of the archive that the server sends.
 
         Raises DownloadFailed if the member was not requested.
         """
@@ -113,7 +116,7 @@ class Download:
         return self.directory / _local(name)
 
     def _requested_part(self, name: PurePosixPath) -> PurePosixPath:
-        """Return the requested file or directory that contains this member."""
+        """Return the requested file or directory that contains the member `name`."""
         parts = [part for one in self._requests if (part := one.matched_part(name))]
         if not parts:
             raise DownloadFailed(
@@ -123,7 +126,11 @@ class Download:
         return max(parts, key=lambda part: len(part.parts))
 
     def place_checked(self, name: PurePosixPath) -> Path:
-        """Like `place`, but raise DownloadFailed for a directory unless `recursive`."""
+        """Return the local path like `place`, but check `recursive`.
+
+        Raises DownloadFailed if `recursive` is not set and the member is inside a
+        requested directory.
+        """
         if not self.recursive and (requested := self._requested_part(name)) != name:
             raise DownloadFailed(f"'{printable(requested)}' is a directory")
         return self.place(name)
@@ -134,10 +141,10 @@ def _local(name: PurePosixPath) -> Path:
 
 
 class Unpacking:
-    """Extracts the files of one job in a thread, while the stream arrives.
+    """Extracts the files of one job in a thread, while the server's reply arrives.
 
-    A thread is needed because the transport pushes data into `put`, while the tar
-    reader pulls it.
+    A thread is necessary because the transport calls `put` with each piece of data,
+    while the tar reader calls `read` when it needs data.
     """
 
     def __init__(self, download: Download) -> None:
@@ -156,27 +163,28 @@ class Unpacking:
         except BaseException as error:
             self._error = error
         finally:
-            # Closing makes `put` discard further data.  Otherwise it would block the
-            # receiving thread once the pipe is full, since nothing reads it any more.
+            # After `close`, `put` discards all further data.  Without `close`, `put`
+            # would block the receiving thread once the pipe is full, because no thread
+            # reads from the pipe any more.
             self._feed.close()
 
     @property
     def files(self) -> list[Path]:
-        """The files written so far."""
+        """Local paths of the files that have been written so far."""
         return [*self._unpacker.written.values()]
 
     @property
     def left_out(self) -> list[str]:
-        """One message for each link or pipe that was skipped."""
+        """One message for each link or pipe that was not extracted."""
         return self._unpacker.left_out
 
     @property
     def has_failed(self) -> bool:
-        """Whether the extraction has failed: further data is useless."""
+        """Whether the extraction has failed, so that further data is useless."""
         return self._error is not None
 
     def finish(self) -> None:
-        """End the stream; raises the error of the extraction, if it failed."""
+        """Wait until the extraction has ended, and raise its error if it failed."""
         self._feed.put(b"")
         self._thread.join()
         if self._error is not None:
@@ -184,7 +192,7 @@ class Unpacking:
 
 
 class Receiver:
-    """Sink for the server's `download` reply; collects the outcome of each job."""
+    """Sink for the server's reply to `download`; collects the outcome of each job."""
 
     def __init__(
         self,
@@ -194,7 +202,7 @@ class Receiver:
         self.marker = make_marker()
         self.done: dict[str, Downloaded] = {}
         self.has_respelled = False
-        """Whether a name has to be requested again in another Unicode form."""
+        """Whether a file name has to be requested again in another Unicode form."""
         self._downloads = downloads
         self._progress = progress
         self._splitter = MarkerSplitter(self.marker, self._begin, self._content)
@@ -206,17 +214,17 @@ class Receiver:
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments for the server's `download`."""
+        """The arguments of the request `download`."""
         words = [self.marker]
         for job_id, download in self._downloads.items():
             words += [job_id, str(len(download.patterns)), *download.patterns]
         return words
 
     def take(self, data: bytes) -> None:
-        """Take data of the reply; this is the transport's sink.
+        """Process a piece of the server's reply, which the transport passes to `take`.
 
         Raises DownloadAborted once the extraction of a job has failed.  The rest of
-        that job's data is useless, and a malicious server could send it without end.
+        that job's data is useless, and a malicious server could send endless data.
         """
         self._splitter(data)
         if self._progress is not None:
@@ -242,14 +250,14 @@ class Receiver:
         elif self._unpacking is not None:
             self._unpacking.put(data)
             if self._unpacking.has_failed:
-                # `finish` takes the error of the extraction as the job's outcome; it
-                # records one only if there is a status.
+                # `finish` records the error of the extraction as the outcome of the
+                # job, but only if `_status` is set.
                 self._status = 0
                 self.finish()
                 raise DownloadAborted
 
     def finish(self) -> None:
-        """Finish the current job, and record its outcome."""
+        """End the download of the current job, and record its outcome."""
         unpacking, self._unpacking = self._unpacking, None
         status, self._status = self._status, None
         message, self._message = self._message, b""
@@ -261,8 +269,8 @@ class Receiver:
         except Error as failure:
             error = failure
         if status:
-            # The server's error replaces that of the extraction, which only knows that
-            # the archive is incomplete.
+            # The server's error replaces the error of the extraction, because the
+            # extraction fails only with the message that the archive is incomplete.
             text = message.decode("utf-8", "surrogateescape").strip()
             if status == 22 and self._downloads[self._job_id].respell(text):
                 self.has_respelled = True
@@ -281,10 +289,10 @@ def receive_all(
     request: Callable[[Receiver], object],
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Request jobs until `done` has the outcome of each.
+    """Request the downloads until `done` contains the outcome of each job.
 
-    `request(receiver)` sends `receiver.arguments` and passes the reply to
-    `receiver.take`.
+    `request(receiver)` must send `receiver.arguments` to the server, and pass the reply
+    to `receiver.take`.
     """
     while left := {one: downloads[one] for one in downloads if one not in done}:
         receiver = Receiver(left, progress)

@@ -1,12 +1,14 @@
 """Relay: forked processes use the server connections of their parent process.
 
-A forked process cannot use its parent's SSH connection directly, since two processes
-would use one encrypted stream.  One login per process would be slow, and many servers
-limit the rate of logins.  Therefore each fork creates a pair of connected sockets, over
-which the child asks its parent to run programs on a server and to wait for jobs.  The
-parent waits for the jobs of all its children in one request.
+A forked process cannot use its parent's SSH connection directly, because two processes
+cannot write to the same encrypted stream.  A login for each forked process would be
+slow, and many servers limit the rate of logins.  Therefore each fork creates a pair of
+connected sockets.  Over these sockets the child process requests that its parent runs
+programs on a server and waits for jobs.  One request of the parent waits for the jobs
+of all its child processes.
 
-A process that is not forked (Windows, start method "spawn") makes its own connections.
+A child process that is not forked (on Windows, or with the start method "spawn") opens
+its own connections.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from tej.queue.watcher import TICK, Watcher
 from tej.transport import Completed, Sink, Transport
 
 Address = tuple[Any, ...]
-"""Argument of `OpenQueue`; it is pickled, and sent to the parent."""
+"""Argument of `OpenQueue`, which the child process pickles and sends to its parent."""
 OpenQueue = Callable[[Address], RemoteQueue]
 
 
@@ -39,8 +41,9 @@ class _Process:
         self.open_queue: OpenQueue | None = None
         self.to_parent: socket.socket | None = None
         self.to_children: set[socket.socket] = set()
-        # The socket pair of a fork in progress.  Thread-local, since several threads
-        # may fork at once, and all hooks of one fork run in the forking thread.
+        # `forking` holds the socket pair of a fork in progress.  `forking` is
+        # thread-local because several threads may fork at once, and because all hooks
+        # of one fork run in the thread that forks.
         self.forking = threading.local()
 
 
@@ -48,17 +51,17 @@ _process = _Process()
 
 
 def serve_children(open_queue: OpenQueue) -> None:
-    """Let processes that are forked from now on use the queues of this process.
+    """Let processes that are forked after this call use the queues of this process.
 
-    Does nothing in a process that itself uses the queues of its parent: its children
-    inherit its socket to that parent.
+    In a process that itself uses the queues of its parent, this function does nothing,
+    because the children of this process inherit its socket to that parent.
     """
     if _process.to_parent is None:
         _process.open_queue = open_queue
 
 
 def has_parent() -> bool:
-    """Whether this process can use the connections of its parent."""
+    """Return whether this process can use the connections of its parent."""
     return _process.to_parent is not None
 
 
@@ -72,8 +75,8 @@ def _after_fork_in_parent() -> None:
     if ends is None:
         return
     mine, childs = ends
-    # If the parent kept the child's end open, it would never read end-of-file when the
-    # child exits.
+    # If the parent did not close the child's end of the socket pair, the parent would
+    # never read end-of-file when the child exits.
     childs.close()
     _process.to_children.add(mine)
     threading.Thread(target=_serve, args=(mine,), name="tej relay", daemon=True).start()
@@ -81,8 +84,9 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     ends = _process.forking.__dict__.pop("ends", None)
-    # The parent's ends for other children are inherited.  If this process kept them
-    # open, those children would not read end-of-file when the parent exits.
+    # This process has inherited the sockets that connect its parent to other children.
+    # If this process did not close these sockets, the other children would not read
+    # end-of-file when the parent exits.
     for other in _process.to_children:
         other.close()
     _process.to_children = set()
@@ -100,11 +104,11 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-# In the parent.
+# Functions that run in the parent process.
 
 
 def _serve(child: socket.socket) -> None:
-    """Accept the requests of one child; each request brings its own socket."""
+    """Accept the requests of one child process; each request uses its own socket."""
     try:
         while True:
             _, descriptors, _, _ = socket.recv_fds(child, 1, 1)
@@ -160,8 +164,9 @@ def _wait(
     seconds: float | None,
 ) -> None:
     def check_child() -> None:
-        # The child sends nothing after its request, so anything to read is end-of-file:
-        # the child has stopped waiting or has exited.
+        # The child sends no data after its request.  If the socket is readable, the
+        # child has therefore closed the socket, because it has stopped waiting or has
+        # exited.
         if connection.poll():
             raise EOFError
 
@@ -174,9 +179,10 @@ def _wait(
 def _hanging_up(connection: Connection) -> Iterator[None]:
     """Shut the socket down at the end of the context.
 
-    The other process and the threads of this process then read end-of-file.  The
-    descriptor itself stays open until the last reference is gone.  If it were closed
-    here, the system could reuse its number while a thread still reads from it.
+    After the shutdown, the other process and the threads of this process read
+    end-of-file.  The file descriptor stays open until no object refers to it.  If the
+    descriptor were closed here, the system could reuse its number while a thread still
+    reads from it.
     """
     try:
         yield
@@ -196,7 +202,7 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-# In the child.
+# Functions and classes that run in the child process.
 
 
 def _request(*words: object) -> Connection:
@@ -217,7 +223,7 @@ def _request(*words: object) -> Connection:
 def _replies(
     connection: Connection, on_tick: Callable[[], object] | None = None
 ) -> Iterator[Any]:
-    """Yield the data that the parent sends; raises the error that the parent sends."""
+    """Yield the data that the parent sends; if the parent sends an error, raise it."""
     due = 0.0
     while True:
         if on_tick is not None and time.monotonic() >= due:
@@ -237,7 +243,8 @@ def _replies(
 
 
 def _parent_gone() -> Error:
-    # Not a ConnectionFailed, which would be retried: the parent does not come back.
+    # The error is not a ConnectionFailed, because a ConnectionFailed causes retries,
+    # and a parent process that has ended cannot reply.
     return Error(
         "The parent process, whose connection to the server this process used, has "
         "ended; the jobs continue to run"
@@ -245,7 +252,7 @@ def _parent_gone() -> Error:
 
 
 class RelayTransport(Transport):
-    """Runs programs over the connection of the parent process."""
+    """Runs programs on the server over the connection of the parent process."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -261,8 +268,9 @@ class RelayTransport(Transport):
         def send() -> None:
             try:
                 for data in filter(None, stdin):
-                    # The parent closes the socket if the program finishes without
-                    # reading all of its input, which is no error.
+                    # If the program on the server finishes before it has read all of
+                    # its input, the parent closes the socket.  The OSError that follows
+                    # is therefore ignored.
                     with suppress(OSError):
                         connection.send_bytes(data)
             except BaseException as error:
@@ -283,11 +291,11 @@ class RelayTransport(Transport):
         return Completed(done.status, b"".join(output), done.stderr)
 
     def close(self) -> None:
-        """Do nothing: the connection belongs to the parent, and stays open."""
+        """Do nothing, because the connection belongs to the parent and stays open."""
 
 
 class RelayWatcher(Watcher):
-    """Waits for jobs through the parent process."""
+    """Waits for jobs by a request to the parent process."""
 
     def __init__(self, queue: RemoteQueue, address: Address) -> None:
         super().__init__(queue.connection)
@@ -307,7 +315,7 @@ class RelayWatcher(Watcher):
 
 
 def relay_queue(queue: RemoteQueue, address: Address) -> RemoteQueue:
-    """Make a new queue use the parent's connection for `address`; returns the queue."""
+    """Make `queue` use the connection of the parent process, and return `queue`."""
     queue.transport = queue.connection.transport = RelayTransport(address)
     queue.watcher = RelayWatcher(queue, address)
     return queue
