@@ -1,8 +1,8 @@
 """`run_many`: submit jobs to any number of queues, wait for them, fetch their results.
 
-The adapter for Prefect uses the class `Batch` of this module.  Each `Run`
-has one `RunResult`.  If a job fails, the error is stored in the `error` of its
-`RunResult`, and the other jobs continue.
+The adapter for Prefect uses the class `Batch` of this module.  Each `Run` has one
+`RunResult`.  If a job fails, the error is stored in the `error` of its `RunResult`, and
+the other jobs continue.
 """
 
 from __future__ import annotations

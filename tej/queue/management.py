@@ -25,8 +25,7 @@ class Killed:
     """The outcome of `kill_many` for one job."""
 
     was: JobState
-    """State of the job before the kill; if this state is final, the job was not killed.
-    """
+    """State of the job before the kill; if it is final, the job was not killed."""
     status: JobStatus
     """Status of the job after the kill."""
     strays: int = 0

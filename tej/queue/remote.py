@@ -1,6 +1,7 @@
 """`RemoteQueue`, a queue of jobs on a server, and `Job`, a handle on one job.
 
-Each method is documented here and calls the module that implements it.
+The methods of both classes contain the documentation.  Each method calls the module
+that implements the request.
 """
 
 from __future__ import annotations
@@ -45,13 +46,14 @@ logger = logging.getLogger("tej")
 class RemoteQueue:
     """A queue of jobs, in a directory on a server.
 
-    The constructor only stores its arguments; the first request connects.  Threads may
-    share a queue.  A forked child may use the queue of its parent; the child then opens
-    a connection of its own.
+    The constructor only stores its arguments.  The connection is opened by the first
+    request.  Several threads may use the same `RemoteQueue`.  A forked child process
+    may use the `RemoteQueue` of its parent; the child then opens its own connection.
 
     All requests raise ConnectionFailed if the server cannot be reached after several
-    attempts (see `Retries`), RemoteCommandFailure if a command fails on the server, and
-    QueueExists if the queue's path holds something that this version of tej cannot use.
+    attempts (see `Retries`), and RemoteCommandFailure if a command fails on the server.
+    They raise QueueExists if the queue's path contains something that this version of
+    tej cannot use.
     """
 
     JOB_DONE = JobState.FINISHED.value
@@ -79,38 +81,41 @@ class RemoteQueue:
         trust_queue: bool = False,
         silence: float | None = None,
     ) -> None:
-        """Create a handle on a queue; the server is not contacted yet.
+        """Create a handle on a queue; no connection to the server is opened yet.
 
         `destination` is `[user[:password]@]host[:port]`, `local:` for this machine, or
-        a dictionary as in tej 0.6.  `queue` is a path on the server; a relative path
+        a dictionary as in tej 0.6.  `queue` is a path on the server.  A relative path
         starts at the home directory, and `~` and `~user` are expanded.  `setup_runtime`
-        is the runtime for a new queue: a name, or a folder with a `runtime.sh`.  By
-        default it is the server's scheduler, if there is one.  `need_runtime` lists the
-        runtimes that are accepted in an existing queue.
+        is the runtime with which a new queue is created: a name, or a folder with a
+        `runtime.sh`. By default, the runtime is that of the server's scheduler if the
+        server has one. `need_runtime` lists the runtimes that are accepted in an
+        existing queue.
 
-        `ask(prompt)` returns a password, a passphrase or a code; without `ask`, a login
-        that needs one fails.  `timeout` is the time limit in seconds for connecting
-        (default: ConnectTimeout of the ssh configuration, or 30).  `io_timeout` is the
-        time limit in seconds for a request that neither sends nor receives data.  `key`
-        is the text of a private key, which is offered instead of all others.
-        `known_hosts` holds lines in the format of the known_hosts file.  `silence` is
-        the deprecated name of `io_timeout`.
+        `ask(prompt)` must return the password, passphrase or code for which `prompt`
+        asks. Without `ask`, a login that needs a password fails.  `timeout` is the time
+        limit in seconds for connecting (default: ConnectTimeout of the ssh
+        configuration, or 30). `io_timeout` is the time limit in seconds for a request
+        that neither sends nor receives data.  `silence` is the deprecated name of
+        `io_timeout`.  `key` is the text of a private key.  If `key` is given, no other
+        key is offered to the server. `known_hosts` is text in the format of the
+        known_hosts file.
 
-        `transport` is "openssh", "paramiko", or a `Transport` of your own.  By default
-        the system's `ssh` is used if it is installed, unless a password, `key`,
-        `known_hosts` or `ask` is given.  `terminal` permits `ssh` to ask at the
-        terminal in place of `ask`.  `persist` is how long an unused connection of `ssh`
-        stays open, such as "8h" (default: 60 seconds).
+        `transport` is "openssh", "paramiko", or a `Transport` object.  By default, the
+        system's `ssh` is used if it is installed, unless a password, `key`,
+        `known_hosts` or `ask` is given.  If `terminal` is true, `ssh` may prompt for
+        passwords at the terminal instead of calling `ask`.  `persist` is the time after
+        which `ssh` closes an unused connection, such as "8h" (default: 60 seconds).
 
-        Requests raise QueueNotTrusted if other users can write to the queue, since its
-        scripts would run as you.  `trust_queue` accepts such a queue, for example one
-        that a group shares.
+        If other users can write to the queue, requests raise QueueNotTrusted, because
+        these users could run commands with your permissions.  `trust_queue` accepts
+        such a queue, for example a queue that a group shares.
 
-        `accept_new_host_key` adds an unknown host key to known_hosts instead of
-        refusing it.  `retries` is the retry policy for lost connections.
+        If `accept_new_host_key` is true, an unknown host key is added to known_hosts,
+        and the connection is accepted.  `retries` is the retry policy for lost
+        connections.
 
-        Raises InvalidDestination for an invalid `destination`, and ValueError for
-        another invalid argument.
+        Raises InvalidDestination if `destination` is invalid, and ValueError if another
+        argument is invalid.
         """
         if isinstance(destination, str):
             self._destination = Destination.parse(destination)
@@ -150,7 +155,8 @@ class RemoteQueue:
             sorted(self.need_runtime or ()),
             trust_queue,
             retries or Retries(),
-            # Looked up for each program: callers may replace `server_logger` later.
+            # The method `server_logger` is looked up again for each program, because
+            # the caller may replace it later.
             lambda: self.server_logger(),
         )
         self.watcher = Watcher(self.connection)
@@ -165,14 +171,15 @@ class RemoteQueue:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the next use opens a new one."""
+        """Close the connection; the next request opens a new connection."""
         self.transport.close()
 
     @property
     def destination(self) -> dict[str, Any]:
-        """The parts of the destination as in tej 0.6, without a password.
+        """The parts of the destination as in tej 0.6, without the password.
 
-        The keys are "hostname", "username" and, if it is known, "port".
+        The keys of the dictionary are "hostname", "username" and, if the port is known,
+        "port".
         """
         parts: dict[str, Any] = {
             "hostname": self._destination.host,
@@ -184,12 +191,12 @@ class RemoteQueue:
 
     @property
     def destination_string(self) -> str:
-        """The destination as one string, without a password."""
+        """The destination as one string, without the password."""
         return destination_as_string(self._destination)
 
     @property
     def setup_runtime(self) -> str | None:
-        """The runtime for a new queue; may be changed."""
+        """The runtime with which a new queue is created; a caller may change it."""
         return self._setup_runtime
 
     @setup_runtime.setter
@@ -201,8 +208,7 @@ class RemoteQueue:
     def server_logger(self) -> ServerLogger:
         """Return a new logger for the standard error of one program on the server.
 
-        Override this method to send that text elsewhere than to the logger
-        `tej.server`.
+        Override this method if the standard error must not be logged to `tej.server`.
         """
         return ServerLogger()
 
@@ -216,12 +222,13 @@ class RemoteQueue:
         *,
         max_running: int | None = None,
     ) -> PurePosixPath:
-        """Create the queue and links to it; returns the queue's absolute path.
+        """Create the queue and links to the queue; return the queue's absolute path.
 
-        `links` are paths on the server.  Raises QueueExists if the path is taken.
-        `force=True` replaces a link, or a queue without jobs; `force=2` also replaces a
-        queue whose jobs have all ended.  `only_links` creates the links but no queue.
-        `max_running` limits the number of running jobs, like `limit`.
+        `links` are paths on the server.  QueueExists is raised if the queue's path
+        exists already.  `force=True` replaces a link, or a queue without jobs.
+        `force=2` also replaces a queue in which all jobs have ended.  `only_links`
+        creates the links but no queue.  `max_running` limits the number of running
+        jobs; see `limit`.
         """
         return administration.set_up(
             self.connection, links or (), int(force), only_links, max_running
@@ -230,18 +237,19 @@ class RemoteQueue:
     def limit(self, max_running: int) -> None:
         """Limit the number of running jobs; 0 removes the limit.
 
-        Further jobs are `queued`, and start in the order of their submission.  Raises
-        QueueDoesntExist, QueueExists if the queue's runtime is a scheduler, and
-        ValueError for a negative number.
+        Jobs above the limit are `queued`, and start in the order of their submission.
+        Raises QueueDoesntExist if there is no queue, QueueExists if the queue's runtime
+        is a scheduler, and ValueError if `max_running` is negative.
         """
         administration.set_limit(self.connection, max_running)
 
     def cleanup(self, kill: bool = False, *, grace: int = DEFAULT_GRACE) -> bool:
-        """Remove the queue, all its jobs, and the links that led to it.
+        """Remove the queue, all its jobs, and the links to the queue; return True.
 
-        Raises QueueDoesntExist.  Raises JobStillRunning, and removes nothing, if a job
-        has not ended.  `kill` kills such jobs first, by SIGTERM and after `grace`
-        seconds by SIGKILL.  Always returns True.
+        Raises QueueDoesntExist if there is no queue.  If a job has not ended,
+        JobStillRunning is raised, and nothing is removed.  If `kill` is true, jobs that
+        have not ended are killed first: SIGTERM is sent, and after `grace` seconds
+        SIGKILL.
         """
         return administration.remove(self.connection, kill=kill, grace=grace)
 
@@ -253,25 +261,27 @@ class RemoteQueue:
         take: Callable[[], Callable[[bytes], object]] | None = None,
         again: bool = False,
     ) -> bytes:
-        """Run a POSIX shell script on the server; returns its output.
+        """Run a POSIX shell script on the server; return its output.
 
-        No queue is needed.  The script starts in the home directory, with `arguments`
-        as $1, ...  `stdin()` returns the input.  `take()` returns a function that
-        receives the output in pieces; `shell` then returns b"".  Both are called once
-        per attempt.  After a lost connection the script is run again only if `again` is
-        set; otherwise ConnectionFailed is raised.
+        The script needs no queue on the server.  The script starts in the home
+        directory, and its parameters $1, $2, ... are `arguments`.  `stdin()` must
+        return the script's input.  If `take` is given, `take()` must return a function
+        that receives the output in pieces, and `shell` returns b"".  `stdin` and `take`
+        are called once per attempt. After a lost connection, the script is run again
+        only if `again` is set; otherwise ConnectionFailed is raised.
 
-        Raises RemoteCommandFailure if the exit status is not 0: `ret` is the status,
-        and the message is the script's stderr.  Statuses below 64 are reserved for tej.
+        If the exit status of the script is not 0, RemoteCommandFailure is raised.  The
+        attribute `ret` of this exception is the exit status, and its message is the
+        script's stderr.  Exit statuses below 64 are reserved for tej.
         """
         return run_script(self.connection, script, arguments, stdin, take, again)
 
     # Submission.
 
     def job(self, job_id: str) -> Job:
-        """Return a handle on a job, without a check that the job exists.
+        """Return a handle on a job; whether the job exists is not checked.
 
-        Raises InvalidJobId.
+        Raises InvalidJobId if the id is invalid.
         """
         return Job(self, check_job_id(job_id))
 
@@ -289,19 +299,21 @@ class RemoteQueue:
         everything: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> str:
-        """Upload a directory and start it as a job; returns the job's id.
+        """Upload a directory and start it as a job; return the job's id.
 
-        The default for `job_id` is `<directory>_<user>_<unique>`.  `script` is a file
-        in the directory (default `start.sh`), optionally with arguments, or a shell
-        command.  The queue is created if necessary.  `resources` are passed to the
-        queue's runtime; RemoteCommandFailure is raised if the runtime cannot provide
-        them.  `login` sources the login profile before the job starts.  `everything`
-        also sends the files of development tools, such as `.git`.  `progress` is called
-        with the number of bytes of each piece sent.
+        By default, `job_id` is `<directory>_<user>_<unique>`.  `script` is a file in
+        the directory (default `start.sh`), optionally with arguments, or a shell
+        command.  The queue is created if it does not exist.  `resources` are passed to
+        the queue's runtime.  If the runtime cannot provide the resources,
+        RemoteCommandFailure is raised. `login` sources the login profile before the job
+        starts.  `everything` also uploads the files of development tools, such as
+        `.git`.  `progress` is called with the number of bytes of each piece that is
+        sent.
 
-        A job is submitted completely or not at all.  If the reply is lost, the request
-        is repeated; this never starts the job twice.  Raises InvalidJobDirectory before
-        anything is sent, InvalidJobId, and JobAlreadyExists if the id is taken.
+        A job is submitted completely or not at all.  If the server's reply is lost, the
+        request is repeated, but the job is never started twice.  InvalidJobDirectory
+        and InvalidJobId are raised before any data is sent.  JobAlreadyExists is raised
+        if the queue already has a job with this id.
         """
         spec = JobSpec(
             directory,
@@ -321,10 +333,10 @@ class RemoteQueue:
     def submit_many(self, specs: Iterable[JobSpec]) -> list_[Outcome]:
         """Submit any number of jobs, about a hundred per round trip.
 
-        Returns one outcome per spec, in order.  The outcome of a job that could not be
-        submitted has the reason in `error`; the other jobs are not affected.  An error
-        of the first request is raised; an error of a later request is the outcome of
-        all remaining jobs.
+        Returns one `Outcome` per `JobSpec`, in the same order.  If a job could not be
+        submitted, the reason is in the `error` of its `Outcome`, and the other jobs are
+        submitted.  If the first request fails, its error is raised.  If a later request
+        fails, its error is stored in the `Outcome` of all remaining jobs.
         """
         return submission.submit_all(self.connection, "submit", specs)
 
@@ -343,16 +355,17 @@ class RemoteQueue:
         everything: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> Job:
-        """Return the existing job for this work, or submit a new one.
+        """Return the existing job with the same signature, or submit a new job.
 
-        The default for `job_id` is made from the signature of directory, script and
-        environment, so that equal work has the same id, whoever submits it.  The
-        directory is uploaded only if no such job exists.  `retry` restarts a job that
-        failed, was killed or is lost; the failed attempt is archived as `ID#1`, with
-        its files.  The other arguments are those of `submit`.
+        By default, `job_id` is made from the signature of the directory, the script and
+        the environment.  The same directory, script and environment therefore have the
+        same job id, whichever user submits the job.  The directory is uploaded only if
+        no job with this id exists.  `retry` restarts a job that failed, was killed or
+        is lost.  The failed attempt is archived with its files as `ID#1`.  The other
+        arguments are documented in `submit`.
 
-        Raises JobAlreadyExists if the job `job_id` has another signature, and the
-        errors of `submit`.
+        Raises JobAlreadyExists if the job `job_id` has another signature.  The other
+        exceptions are documented in `submit`.
         """
         spec = JobSpec(
             directory,
@@ -374,29 +387,33 @@ class RemoteQueue:
     def ensure_many(
         self, specs: Iterable[JobSpec], *, retry: bool = False
     ) -> list_[Outcome]:
-        """`ensure` for any number of jobs; see `submit_many` for the outcomes."""
+        """Like `ensure`, but for any number of jobs; return one `Outcome` per job."""
         mode = "retry" if retry else "ensure"
         return submission.submit_all(self.connection, mode, specs)
 
     # Status.
 
     def status(self, job_id: str) -> JobStatus:
-        """Return the status of a job; raises JobNotFound.
+        """Return the status of a job; raise JobNotFound if the job does not exist.
 
-        The status unpacks as in tej 0.6:
-        `status, directory, result = queue.status(job_id)`.
+        As in tej 0.6, the status can be unpacked: `status, directory, result =
+        queue.status(job_id)`.
         """
         return management.get_status(self.connection, job_id)
 
     def statuses(self, job_ids: Iterable[str]) -> dict[str, JobStatus | None]:
-        """Return the status of each job, in one round trip; None if it is not found."""
+        """Return the status of each job, or None if it does not exist.
+
+        One round trip is enough for all jobs.
+        """
         return management.get_statuses(self.connection, job_ids)
 
     def attempts(self, job_id: str) -> list_[JobStatus]:
-        """Return the archived attempts of a job that was retried, oldest first.
+        """Return the archived attempts of a job that was restarted, oldest first.
 
-        Each attempt has an id like `ID#1`, which `logs`, `download` and `delete`
-        accept.  The number of a deleted attempt is not reused.
+        Each archived attempt has an id like `ID#1`, which is a valid id for `logs`,
+        `download` and `delete`.  If an archived attempt is deleted, its number is not
+        used again.
         """
         return management.get_attempts(self.connection, job_id)
 
@@ -408,12 +425,12 @@ class RemoteQueue:
         since: datetime | None = None,
         sort: str = "id",
     ) -> list_[JobStatus]:
-        """Return the jobs in the queue, filtered and sorted.
+        """Return the jobs in the queue that match all filters, in sorted order.
 
-        A job is returned if it is in one of `states`, has all `labels`, and was
-        submitted at `since` or later; by default all jobs are.  `sort` is "id", "name",
-        "submitted", "started", "ended", "duration" or "state".  A job with damaged
-        files is listed as lost, with the reason.
+        A job matches if its state is in `states`, if it has all `labels`, and if it was
+        submitted at `since` or later.  By default, all jobs match.  `sort` is "id",
+        "name", "submitted", "started", "ended", "duration" or "state".  If the files of
+        a job are damaged, its state is `lost`, and the reason is in its status.
         """
         found = filters.select(
             management.get_jobs(self.connection),
@@ -428,13 +445,13 @@ class RemoteQueue:
         return self.disk_usage().jobs
 
     def disk_usage(self) -> DiskUsage:
-        """Return the disk space of the queue, its content store and its jobs."""
+        """Return the disk space that the queue, its content store and its jobs use."""
         return management.get_disk_usage(self.connection)
 
     def list(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield all jobs as in tej 0.6: pairs of an id and a dictionary.
+        """Yield an id and a dictionary for each job, as in tej 0.6.
 
-        The dictionary has the state under "status", and the keys of
+        The dictionary contains the job's state under the key "status", and the keys of
         `JobStatus.as_dict`.
         """
         for status in self.jobs():
@@ -445,11 +462,12 @@ class RemoteQueue:
     def wait(
         self, job_ids: Iterable[str], timeout: float | None = None
     ) -> dict[str, JobStatus]:
-        """Wait until all these jobs have ended; returns their final statuses.
+        """Wait until all jobs in `job_ids` have ended; return their final statuses.
 
-        The wait continues after a lost connection.  All threads that wait for jobs of
-        this queue share one request.  Raises JobNotFound, and WaitTimeout after
-        `timeout` seconds; after a timeout the jobs continue to run.
+        If the connection is lost, the wait continues over a new connection.  One
+        request waits for the jobs of all threads that use this `RemoteQueue`.  Raises
+        JobNotFound if a job does not exist.  WaitTimeout is raised after `timeout`
+        seconds, and the jobs continue to run.
         """
         ids = list(job_ids)
         ended = dict(self.watcher.as_completed(ids, timeout))
@@ -463,11 +481,12 @@ class RemoteQueue:
         on_tick: Callable[[], object] | None = None,
         meanwhile: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus]]:
-        """Yield each id with its final status, in the order in which the jobs end.
+        """Yield each job id with the final status, in the order in which the jobs end.
 
-        The wait is that of `wait`.  `on_tick` is called about once a second in the
-        waiting thread; an exception raised by `on_tick` ends the wait.  `meanwhile` is
-        its deprecated name.
+        Lost connections, threads and errors are handled as by `wait`.  `on_tick` is
+        called about once a second in the thread that waits.  If `on_tick` raises an
+        exception, the wait ends with that exception.  `meanwhile` is the deprecated
+        name of `on_tick`.
         """
         if meanwhile is not None:
             on_tick = renamed("meanwhile", "on_tick", meanwhile)
@@ -487,9 +506,10 @@ class RemoteQueue:
         """Yield the output of a job as lines of bytes, including their line ends.
 
         `stream` is "stdout", "stderr", or a file in the job's directory.  `tail` is the
-        number of last lines to start with; by default the whole file is read.  `follow`
-        continues until the job has ended, also after a lost connection.  `lines=False`
-        yields bytes as they arrive.  Raises JobNotFound.
+        number of lines before the end of the file at which reading starts.  Without
+        `tail`, the whole file is read.  If `follow` is true, reading continues until
+        the job has ended, also after a lost connection.  If `lines` is False, the bytes
+        are yielded as they arrive.  Raises JobNotFound if the job does not exist.
         """
         reader = self.read_logs(job_id, [stream], follow=follow, tail=tail)
         pieces = logs.iterate(reader)
@@ -505,9 +525,10 @@ class RemoteQueue:
         follow: bool = False,
         tail: int | None = None,
     ) -> Logs:
-        """Return a reader of several files at once; the arguments are those of `logs`.
+        """Return a reader of several files of one job.
 
-        `Logs.read` passes the content to a callback, in pieces.
+        The arguments are documented in `logs`.  `Logs.read` passes the content of the
+        files to a callback function, in pieces.
         """
         return logs.open_logs(
             self.connection, job_id, streams, follow=follow, tail=tail
@@ -531,18 +552,20 @@ class RemoteQueue:
         flatten: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> list_[Path]:
-        """Download files and directories of a job, running or not.
+        """Download files and directories of a job; the job may still be running.
 
-        Returns the paths of the files that were written.  `files` are paths in the
-        job's directory, or shell patterns.  Each is written below `directory` (default:
-        the current directory) under the same path, or with `flatten` directly into
-        `directory`.  A single file or directory can be written to `destination`
-        instead.  An existing file is replaced once the new one is complete.
-        `progress` is called with the number of bytes of each piece received.
+        Returns the local paths of the files that were written.  `files` are paths in
+        the job's directory, or shell patterns.  Each file is written to `directory`
+        (default: the current directory) under its path in the job's directory.  If
+        `flatten` is true, each file is written to `directory` under its name only.  If
+        a single file or directory is requested, `destination` can be its local path.
+        An existing local file is replaced after the new file has been received
+        completely.  `progress` is called with the number of bytes of each piece that is
+        received.
 
-        Raises JobNotFound, and DownloadFailed for a missing file, for a directory if
-        `recursive` is False, and for a path that leaves the job's or the local
-        directory.
+        Raises JobNotFound if the job does not exist.  Raises DownloadFailed if a file
+        is missing, if `recursive` is False and a directory is requested, or if a path
+        leads out of the job's directory or the local directory.
         """
         return download.download(
             self.connection,
@@ -564,12 +587,12 @@ class RemoteQueue:
         flatten: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> dict[str, Downloaded]:
-        """`download` for many jobs, in one round trip; returns one outcome per job.
+        """Like `download`, but for many jobs in one round trip; one outcome per job.
 
-        `wanted` is a sequence of ids, which all use `files`, or a mapping from ids to
-        files.  The files of a job are written to `directory/<id>`.  The outcome of a
-        job whose download failed has the reason in `error`; the other jobs are not
-        affected.
+        `wanted` is a sequence of job ids, for which the same `files` are downloaded, or
+        a mapping from job ids to files.  The files of a job are written to
+        `directory/<id>`. If the download of a job fails, the reason is in the `error`
+        of its outcome, and the other downloads continue.
         """
         return download.download_many(
             self.connection,
@@ -583,35 +606,38 @@ class RemoteQueue:
     # Kill and delete.
 
     def kill(self, job_id: str, *, grace: int = DEFAULT_GRACE) -> JobStatus:
-        """Kill a job with all its processes; returns the status afterwards.
+        """Kill a job with all its processes; return the status after the kill.
 
-        Sends SIGTERM, then SIGKILL after `grace` seconds.  A job that has ended is not
-        changed.  Raises JobNotFound, and JobStillRunning if the job survives.
+        SIGTERM is sent first, and SIGKILL after `grace` seconds.  A job that has ended
+        is not changed.  Raises JobNotFound if the job does not exist, and
+        JobStillRunning if the job still runs after the kill.
         """
         return management.kill(self.connection, job_id, grace)
 
     def kill_many(
         self, job_ids: Iterable[str], *, grace: int = DEFAULT_GRACE
     ) -> dict[str, Killed | None]:
-        """`kill` for many jobs, in one round trip.
+        """Like `kill`, but for many jobs in one round trip.
 
-        Returns the outcome of each job; None if the job is not found.
+        Returns a dictionary with the outcome of each job, or None if a job does not
+        exist.
         """
         return management.kill_many(self.connection, job_ids, grace)
 
     def delete(self, job_id: str) -> None:
         """Delete a job that has ended, with its files and archived attempts.
 
-        Raises JobNotFound, and JobStillRunning if the job has not ended.
+        Raises JobNotFound if the job does not exist, and JobStillRunning if it has not
+        ended.
         """
         management.delete(self.connection, job_id)
 
     def delete_many(
         self, job_ids: Iterable[str]
     ) -> dict[str, JobNotFound | JobStillRunning | None]:
-        """`delete` for many jobs, in one round trip.
+        """Like `delete`, but for many jobs in one round trip.
 
-        Returns the error of each job; None if the job was deleted.
+        Returns a dictionary with the error of each job, or None if a job was deleted.
         """
         return management.delete_many(self.connection, job_ids)
 
@@ -624,13 +650,13 @@ class RemoteQueue:
         labels: Mapping[str, str] | None = None,
         dry_run: bool = False,
     ) -> list_[JobStatus]:
-        """Delete old jobs: those that ended longer ago than `older_than`.
+        """Delete the jobs that ended longer ago than `older_than`.
 
-        Returns the status that each deleted job had.
-        Only jobs in one of `states` and with all `labels` are considered; the
-        `keep_last` most recently ended of these jobs are kept.  A job that has not
-        ended, or has left processes running, is never deleted.  `dry_run` returns the
-        jobs without deleting them.
+        Without `older_than`, jobs of any age are deleted.  Returns the status of each
+        deleted job before its deletion.  Only jobs in one of `states` and with all
+        `labels` are deleted.  Of these jobs, the `keep_last` jobs that ended last are
+        not deleted.  A job that has not ended, or has left processes running, is never
+        deleted.  If `dry_run` is true, the jobs are returned but not deleted.
         """
         chosen = filters.disposable(
             management.get_jobs(self.connection),
@@ -645,9 +671,10 @@ class RemoteQueue:
 
 
 class Job:
-    """A handle on a job: a queue and an id, with the queue's methods for one job.
+    """A handle on a job, with the methods of `RemoteQueue` for one job.
 
-    Every method asks the server: the handle does not cache the job's state.
+    Each method sends a request to the server, because the handle does not cache the
+    job's state.
     """
 
     def __init__(
@@ -661,9 +688,9 @@ class Job:
         self.queue = queue
         self.id = job_id
         self.is_new = is_new
-        """Whether the call that returned this handle started the job."""
+        """Whether the job was started by the call that returned this handle."""
         self.status_then = status_then
-        """The status at the time this handle was returned, if known."""
+        """The job's status when this handle was returned; None if it is unknown."""
 
     def __repr__(self) -> str:
         return f"<Job {self.id} in {self.queue!r}>"
@@ -677,13 +704,14 @@ class Job:
         return hash(self.id)
 
     def status(self) -> JobStatus:
-        """Return the current status; raises JobNotFound."""
+        """Return the current status; raise JobNotFound if the job does not exist."""
         return self.queue.status(self.id)
 
     def wait(self, timeout: float | None = None) -> JobStatus:
-        """Wait until the job has ended; returns its final status.
+        """Wait until the job has ended; return its final status.
 
-        Raises WaitTimeout after `timeout` seconds, and JobNotFound.
+        Raises WaitTimeout after `timeout` seconds, and JobNotFound if the job does not
+        exist.
         """
         return self.queue.wait([self.id], timeout)[self.id]
 
@@ -702,7 +730,7 @@ class Job:
         tail: int | None = None,
         lines: bool = True,
     ) -> Iterator[bytes]:
-        """Yield the output as lines of bytes; see `RemoteQueue.logs`."""
+        """Yield the output of the job as lines of bytes; see `RemoteQueue.logs`."""
         return self.queue.logs(self.id, stream, follow=follow, tail=tail, lines=lines)
 
     def download(
@@ -715,7 +743,7 @@ class Job:
         flatten: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> list[Path]:
-        """Download files; see `RemoteQueue.download`."""
+        """Download files of the job; see `RemoteQueue.download`."""
         return self.queue.download(
             self.id,
             files,
@@ -739,6 +767,6 @@ Value = TypeVar("Value")
 
 
 def renamed(old: str, new: str, value: Value) -> Value:
-    """Return the value of a deprecated keyword, after a warning with the new name."""
+    """Return `value`, after a warning that keyword `old` is now called `new`."""
     warnings.warn(f"'{old}' is now called '{new}'", DeprecationWarning, stacklevel=3)
     return value

@@ -16,16 +16,17 @@ logger = logging.getLogger("tej")
 Result = TypeVar("Result")
 
 STABLE = 60.0
-"""Seconds of traffic after which a lost connection counts as one that had worked."""
+"""Number of seconds; if a connection carried data for longer before it was lost,
+earlier failures are no longer counted."""
 
 
 @dataclass(frozen=True)
 class Retries:
-    """Number of attempts per request, and the pauses between them (backoff).
+    """Number of attempts per request, and the pauses between the attempts (backoff).
 
     The pauses double from `first` to at most `longest` seconds.  Each pause is
-    multiplied by a random number between 0.5 and 1 (jitter), so that many clients do
-    not retry at the same moment.
+    multiplied by a random number between 0.5 and 1 (jitter), because otherwise many
+    clients would retry at the same moment.
     """
 
     limit: int = 4
@@ -33,7 +34,7 @@ class Retries:
     longest: float = 30.0
 
     def pause(self, tries: int) -> None:
-        """Sleep before the next attempt, after `tries` consecutive failures."""
+        """Sleep before the next attempt, after `tries` failures in succession."""
         seconds = min(self.longest, self.first * 2 ** (tries - 1))
         time.sleep(seconds * random.uniform(0.5, 1))
 
@@ -44,14 +45,15 @@ def with_retries(
     patient: Callable[[], bool] = lambda: False,
     reached: Callable[[], bool] = lambda: True,
 ) -> Result:
-    """Call `attempt(failures)` until it returns or raises a permanent error.
+    """Call `attempt(failures)` until it succeeds or a retry is useless.
 
-    Use this only for requests that may safely be repeated, or that recognize their own
-    earlier attempt.  Returns the value of `attempt`.
+    Use this function only for a request that may safely be repeated, or that recognizes
+    that an earlier attempt has succeeded.  Returns the value that `attempt` returns.
 
-    Raises ConnectionFailed after `retries.limit` consecutive failures, unless
-    `patient()` is true.  An error that a retry cannot cure, such as an unknown host, is
-    raised at once, unless `patient()` is true or the server was `reached()` before.
+    Raises ConnectionFailed after `retries.limit` failures in succession, except if
+    `patient()` returns true.  Some errors, such as an unknown host, are permanent.  A
+    permanent error is raised without a retry if neither `patient()` nor `reached()`
+    returns true.  `reached()` returns whether the server has ever replied.
     """
     failures = 0
     while True:
@@ -62,9 +64,11 @@ def with_retries(
         except ConnectionFailed as error:
             if error.permanent and not (reached() or patient()):
                 raise
-            # A connection that carried data for long enough resets the counter.  The
-            # elapsed time would not do: a server that accepts requests and then sends
-            # nothing would use up a long timeout each time, and be retried forever.
+            # If the connection carried data for longer than STABLE seconds before it
+            # was lost, earlier failures are no longer counted.  The time until the
+            # failure would be a wrong measure: if a server accepts requests and then
+            # sends no data, each attempt takes until a long timeout, and the request
+            # would be retried forever.
             if error.lasted > STABLE:
                 failures = 0
             failures += 1

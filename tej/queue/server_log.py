@@ -8,8 +8,8 @@ import logging
 class ServerLogger:
     """Collects the standard error of one program on the server, and logs it.
 
-    To show the text elsewhere, override `message` in a subclass, and return an instance
-    of the subclass from `RemoteQueue.server_logger`.
+    To send the text to another place, override `message` in a subclass, and return an
+    instance of the subclass from `RemoteQueue.server_logger`.
     """
 
     logger = logging.getLogger("tej.server")
@@ -18,16 +18,16 @@ class ServerLogger:
         self.data: list[bytes] = []
 
     def append(self, data: bytes) -> None:
-        """Add received bytes."""
+        """Store a received piece of the standard error."""
         self.data.append(data)
 
     def done(self) -> None:
-        """Pass the text to `message`; called at the end of the stream."""
+        """Pass the collected text to `message` at the end of the program."""
         text = b"".join(self.data).decode("utf-8", "replace").rstrip()
         self.data = []
         if text:
             self.message(text)
 
     def message(self, data: str) -> None:
-        """Log the text to `tej.server`, at level INFO."""
+        """Log the text to the logger `tej.server`, at level INFO."""
         self.logger.info(data)

@@ -16,7 +16,7 @@ from tej.queue.remote import RemoteQueue
 _queues: dict[Hashable, RemoteQueue] = {}
 _lock = threading.Lock()
 _relay: ModuleType | None = None
-"""Module tej.queue.relay; None until `share_with_children` is called."""
+"""The module tej.queue.relay, or None if `share_with_children` was not called."""
 
 
 def shared_queue(
@@ -24,12 +24,13 @@ def shared_queue(
     queue: str | PurePosixPath = DEFAULT_TEJ_DIR,
     **options: Any,  # noqa: ANN401 (those of RemoteQueue)
 ) -> RemoteQueue:
-    """Return the `RemoteQueue` for these arguments, created on the first call.
+    """Return the `RemoteQueue` for these arguments, which the first call creates.
 
-    All callers in a process with equal arguments share one queue, and so one
-    connection.  A different password, key or other option makes a different queue.
-    `options` are those of `RemoteQueue`; each must be hashable, or be a collection.
-    This function may be called from several threads, and in forked children.
+    If several callers in a process pass equal arguments, they share one `RemoteQueue`,
+    and therefore one connection.  If the password, the key or another option is
+    different, another `RemoteQueue` is returned.  `options` are the options of
+    `RemoteQueue`; each option must be hashable, or be a collection.  This function may
+    be called from several threads, and in forked child processes.
     """
     identity = (_freeze(destination), str(queue), _freeze(options))
     with _lock:
@@ -43,13 +44,15 @@ def shared_queue(
 
 
 def share_with_children() -> None:
-    """Let processes that are forked from now on use this process's connections.
+    """Let processes that are forked after this call use the same connections.
 
-    In such a child, `shared_queue` returns a queue that sends its requests through the
-    parent.  The arguments of `shared_queue` must be picklable there.
+    In such a child process, `shared_queue` returns a `RemoteQueue` that sends its
+    requests through the parent process.  In the child, the arguments of `shared_queue`
+    must be picklable.
     """
     global _relay
-    # Imported here because the import is slow and few programs need it.
+    # `relay` is imported here and not at the top of the file, because the import is
+    # slow and few programs need `relay`.
     from tej.queue import relay
 
     _relay = relay
@@ -79,12 +82,12 @@ def _freeze(value: object) -> Hashable:
 
 
 def _after_fork_in_child() -> None:
-    # A thread of the parent may have held the lock during the fork.  That thread does
-    # not exist in the child, so nothing would ever release the lock.
+    # A thread of the parent may have locked `_lock` during the fork.  That thread does
+    # not exist in the child process, so no thread would ever release the lock.
     global _lock
     _lock = threading.Lock()
-    # Inherited queues would open their own connections.  Queues that are created again
-    # can use the parent's.
+    # Queues that this process has inherited would open new connections.  After the
+    # cache is emptied, new queues are created that use the connections of the parent.
     _queues.clear()
 
 

@@ -21,7 +21,8 @@ from tej.wire.stream import Dialogue, LastAnswer
 
 BATCH_JOBS = 100
 BATCH_BYTES = 256 * 1024 * 1024
-"""Limits of one upload; a larger job is uploaded alone."""
+"""One upload contains at most BATCH_JOBS jobs and BATCH_BYTES bytes; a job with more
+bytes is uploaded alone."""
 
 logger = logging.getLogger("tej")
 
@@ -32,9 +33,9 @@ class Outcome:
 
     job_id: str
     status: JobStatus | None = None
-    """Status right after the submission; None if the submission failed."""
+    """Status of the job right after its submission; None if that failed."""
     is_new: bool = False
-    """Whether this submission started the job, rather than finding it."""
+    """Whether this submission started the job; False if the job existed before."""
     error: Error | None = None
 
 
@@ -51,16 +52,18 @@ class Submission:
         self._mode = mode
         self._progress = progress
         self._begun = False
-        """Whether a batch has been sent."""
+        """Whether a batch has been submitted successfully."""
         self._error: Error | None = None
-        """Error of a batch after the first; no further batch is sent then."""
+        """Error of a later batch than the first; after this error, no further batch is
+        sent."""
 
     def send_all(self, works: Iterable[Work | Outcome]) -> Iterator[Outcome]:
-        """Send any number of jobs in batches; yields the outcomes in the same order.
+        """Send any number of jobs in batches; yield the outcomes in the same order.
 
-        Raises the error of the first batch.  The error of a later batch becomes the
-        outcome of its jobs and of all further jobs.  It is not raised, because the
-        caller needs the outcomes of the jobs that have been started.
+        If the first batch fails, its error is raised.  If a later batch fails, its
+        error becomes the outcome of its jobs and of all jobs after it.  The error of a
+        later batch is not raised, because the caller needs the outcomes of the jobs
+        that were started.
         """
         batch: list[Work] = []
         for work in works:
@@ -95,12 +98,12 @@ class Submission:
         return [Outcome(work.job_id, error=self._error) for work in works]
 
     def send(self, works: Sequence[Work]) -> list[Outcome]:
-        """Send some jobs in one request.
+        """Send some jobs in one request, and return one outcome per job.
 
-        If the files of a job have changed since they were read, its outcome is an
-        InvalidJobDirectory, and the other jobs are sent again without it.  After a lost
-        connection the request is repeated.  The token of each job lets the server
-        recognize a job that an earlier attempt has submitted.
+        If the files of a job have changed since they were read, the outcome of this job
+        is an InvalidJobDirectory, and the other jobs are sent again without this job.
+        After a lost connection, the request is repeated.  The token of each job lets
+        the server recognize a job that an earlier attempt has submitted.
         """
         refused: dict[str, Error] = {}
         answer = Answer()
@@ -122,7 +125,11 @@ class Submission:
         ]
 
     def _prepare(self, works: Sequence[Work]) -> None:
-        """Compute the object names of large uploads, to ask which are missing."""
+        """If the upload is large, compute its object names in the content store.
+
+        With these names the client can request the list of objects that the server
+        lacks.
+        """
         if sum(work.size for work in works) >= WORTH_ASKING:
             for work in works:
                 work.prepare_plan(huge=self._mode != "submit" or len(works) > 1)
@@ -139,8 +146,9 @@ class Submission:
                 return LastAnswer(self._pack_missing(wanted, missing, sparse))
             _report_left_out(wanted)
             if sum(work.size for work in wanted) < WORTH_ASKING:
-                # LastAnswer closes stdin: busybox's tar reads to the end of its input,
-                # not only to the end of the archive.
+                # LastAnswer closes the standard input of the program, because busybox's
+                # tar reads to the end of its input, and not only to the end of the
+                # archive.
                 pieces = self._pack(wanted, sparse)
                 return LastAnswer(itertools.chain([b"tar\n"], pieces))
             names = dict.fromkeys(name for work in wanted for name in work.plan.objects)
@@ -166,7 +174,7 @@ class Submission:
     def _pack_missing(
         self, works: Sequence[Work], missing: Collection[str], sparse: bool
     ) -> Iterator[bytes]:
-        """Yield the archive: the objects that the server lacks, then the jobs."""
+        """Yield the archive: the objects that the server lacks, and then the jobs."""
         lacking = {
             name: stored
             for work in works
@@ -219,10 +227,11 @@ class Submission:
 def _find_changed(
     works: Sequence[Work], error: InvalidJobDirectory
 ) -> dict[str, Error]:
-    """Return the jobs whose files have changed, with an error for each.
+    """Return an error for each job whose files have changed, by the token of the job.
 
-    `error` is that of the failed upload, which reports only the first changed job.  All
-    jobs are checked here, so that one more upload is enough even if many have changed.
+    `error` is the error of the failed upload, which names only the first changed job.
+    All jobs are checked here.  One further upload is therefore enough, even if the
+    files of several jobs have changed.
     """
     if len(works) > 1:
         found = {work.token: work.find_change() for work in works}
@@ -232,7 +241,7 @@ def _find_changed(
 
 
 def _report_left_out(works: Iterable[Work]) -> None:
-    """Log one warning with the files of tools that are not sent, and their size."""
+    """Log one warning with the names and size of files that are not uploaded."""
     left_out = [path for work in works for path in work.left_out]
     if left_out:
         names = sorted({path.name for path in left_out})
@@ -261,7 +270,7 @@ def submit_one(
     spec: JobSpec,
     progress: Callable[[int], object] | None = None,
 ) -> Outcome:
-    """Submit one job, or find it; raises the error if it could not be submitted."""
+    """Submit one job, or find the existing job; raise its error, if any."""
     signed = mode != "submit"
     work = Work(spec, connection.user, submitter(), signed=signed)
     (outcome,) = Submission(connection, mode, progress).send([work])
@@ -280,9 +289,10 @@ def submit_all(
 
     def read(spec: JobSpec) -> Work | Outcome:
         try:
-            # Signed in every mode, so that a changed file is noticed: `specs` may be a
-            # generator that rewrites one directory for each spec, and the batch is sent
-            # only after several specs.
+            # The signature is computed in every mode, because it reveals a file that
+            # changes before it is sent.  `specs` may be a generator that rewrites one
+            # directory for each JobSpec, and a batch is sent only after several
+            # JobSpecs have been generated.
             return Work(spec, connection.user, submitter(), signed=True)
         except (InvalidJobDirectory, InvalidJobId) as error:
             return Outcome(spec.job_id or "", error=error)

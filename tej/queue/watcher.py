@@ -1,7 +1,8 @@
-"""Waiting for jobs: one `wait` request per queue serves all waiting threads.
+"""Waiting for jobs: one `wait` request per queue waits for the jobs of all threads.
 
-The server's `wait` command reports each job when it ends.  The request is restarted
-with all ids when a thread starts to wait for another job, and after a lost connection.
+The server's `wait` command reports each job when the job ends.  If a thread starts to
+wait for another job, or if the connection is lost, the request is sent again with the
+ids of all pending jobs.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from tej.wire.protocol import Outdated
 logger = logging.getLogger("tej")
 
 GATHER = 0.05
-"""Seconds in which the ids of several threads are collected for one request."""
+"""Seconds in which the job ids of several threads are collected for one request."""
 
 TICK = 1.0
-"""Seconds between two calls of `on_tick`; also the longest uninterruptible wait."""
+"""Number of seconds between two calls of `on_tick`; also the longest time for which a
+wait cannot be interrupted."""
 
 
 class _Waiter:
-    """A call that waits for some jobs, with the ends not yet delivered to it."""
+    """One thread's wait for some jobs, with their ends to report."""
 
     def __init__(self, job_ids: Iterable[str]) -> None:
         self.pending = set(job_ids)
@@ -44,11 +46,12 @@ class _Waiter:
 
 
 class Watcher:
-    """Waits for jobs in one queue; shared by all threads.
+    """Waits for jobs in one queue; all threads of the process share one instance.
 
-    One background thread sends the `wait` request as long as a waiter is registered.
-    A forked child does not have that thread, and may have inherited a locked lock.  It
-    therefore starts again with a new lock and without waiters (`_reset`).
+    One background thread sends the `wait` request as long as a thread waits for a job.
+    A forked child process does not have the background thread, and may have inherited a
+    lock that no thread releases.  The child therefore creates a new lock and starts
+    without waiting threads (`_reset`).
     """
 
     def __init__(self, connection: QueueConnection) -> None:
@@ -57,7 +60,7 @@ class Watcher:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        """Id of the process that the thread and the lock belong to."""
+        """Id of the process to which the background thread and the lock belong."""
         self._changed = threading.Condition()
         self._waiters: list[_Waiter] = []
         self._thread: threading.Thread | None = None
@@ -70,7 +73,7 @@ class Watcher:
         timeout: float | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus]]:
-        """Yield ids and final statuses; see `RemoteQueue.as_completed`."""
+        """Yield job ids with final statuses; see `RemoteQueue.as_completed`."""
         ids = check_job_ids(job_ids)
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
@@ -81,7 +84,8 @@ class Watcher:
                 raise self._connection.job_not_found(job_id)
             del pending[job_id]
             yield job_id, status
-        # A short timeout may expire before the first reply: ask once more.
+        # A short timeout may expire before the server's first reply.  The status of the
+        # remaining jobs is therefore requested once more.
         for job_id, status in get_statuses(self._connection, pending).items():
             if status is None:
                 raise self._connection.job_not_found(job_id)
@@ -98,11 +102,12 @@ class Watcher:
         deadline: float | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus | None]]:
-        """Yield each job with its final status when it ends.
+        """Yield each job id with the final status when the job ends.
 
-        The status is None if the job does not exist.  Returns without an error at
-        `deadline` (a value of `time.monotonic`).  The wait continues after a lost
-        connection.  Raises permanent errors, and any exception of `on_tick`.
+        If a job does not exist, None is yielded instead of its status.  At `deadline`
+        (a value of `time.monotonic`) the iterator ends without an error.  After a lost
+        connection, the wait continues over a new connection.  Raises an error that a
+        retry cannot resolve, and any exception that `on_tick` raises.
         """
         if self._pid != os.getpid():
             self._reset()
@@ -119,8 +124,8 @@ class Watcher:
                         left = None if deadline is None else deadline - time.monotonic()
                         if left is not None and left <= 0:
                             return
-                        # A timed wait, since Python handles Ctrl-C only between two
-                        # waits, and because of `on_tick`.
+                        # The wait has a time limit, because Python handles Ctrl-C only
+                        # between two waits, and because `on_tick` must be called.
                         self._changed.wait(TICK if left is None else min(left, TICK))
                     ended, waiter.ended = waiter.ended, []
                     if not ended and waiter.error:
@@ -147,7 +152,10 @@ class Watcher:
                 self._stop.set()
 
     def _watch(self) -> None:
-        """Repeat the request while there are waiters; runs in the background thread."""
+        """Send the `wait` request as long as a thread waits for a job.
+
+        This method runs in the background thread.
+        """
         tries = 0
         while True:
             time.sleep(GATHER)
@@ -168,7 +176,7 @@ class Watcher:
                 retries = self._connection.retries
                 hopeless = error.permanent or tries >= retries.limit
                 if hopeless and not self._connection.reached:
-                    # The server has never replied: its name may be misspelled.
+                    # The server has never replied, so its host name may be misspelled.
                     self._fail(error)
                 else:
                     retries.pause(tries)
@@ -184,8 +192,9 @@ class Watcher:
             if data:
                 self._connection.reached = True
             else:
-                # The end of a reply.  The request may be repeated after an upgrade of
-                # the scripts, and then needs a new splitter.
+                # Empty data is the end of a reply.  If the server's scripts are
+                # upgraded, the request is sent again, and its reply needs a new
+                # splitter.
                 splitter = WordSplitter()
                 self._stop.set()
                 return
@@ -205,8 +214,8 @@ class Watcher:
 
     def _tell(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:
-            # A request reports each job once, so a later waiter for this job needs a
-            # new request.
+            # One request reports each job only once.  If another thread waits for this
+            # job later, a new request is necessary.
             self._asked.discard(job_id)
             for waiter in self._waiters:
                 if job_id in waiter.pending:
@@ -223,7 +232,7 @@ class Watcher:
 
 
 def timed_out(timeout: float, pending: Iterable[str], total: int) -> WaitTimeout:
-    """Return the error for jobs that have not ended in time."""
+    """Return the WaitTimeout for jobs that have not ended within the timeout."""
     ids = list(pending)
     shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
     return WaitTimeout(

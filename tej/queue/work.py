@@ -24,9 +24,10 @@ from tej.wire.records import SCRIPT_SHOWN, make_spec
 class Work:
     """A `JobSpec` whose directory has been listed.
 
-    If it is `signed`, all files are also read, to compute the signature.  Each file is
-    compared when it is sent, so that the content sent is the content of the signature.
-    Raises InvalidJobDirectory if the directory cannot be submitted, and InvalidJobId.
+    If `signed` is true, the content of all files is also read to compute the signature.
+    Each file is checked again when it is sent, so that exactly the content in the
+    signature is sent.  Raises InvalidJobDirectory if the directory cannot be submitted,
+    and InvalidJobId if the id is invalid.
     """
 
     def __init__(
@@ -38,7 +39,8 @@ class Work:
         self.token = secrets.token_hex(16)
         """Random token by which the server recognizes a repeated submission."""
         self.left_out: list[Path] = []
-        """Files and folders of development tools, which are not sent."""
+        """Files and folders of development tools, such as `.git`, which are not
+        uploaded."""
         self.signature: str | None = None
         check_environment(spec.environment)
         try:
@@ -68,23 +70,23 @@ class Work:
 
     @cached_property
     def name(self) -> str:
-        """The readable name: that of the spec, or else the directory's."""
+        """The name of the job in the JobSpec, or else the name of the directory."""
         if self.spec.name is not None:
             return self.spec.name
         return self.folder.resolve().name
 
     @property
     def size(self) -> int:
-        """Total size of the files in bytes."""
+        """Total size in bytes of the files in the job directory."""
         return sum(entry.size for entry in self.entries if entry.is_file)
 
     @property
     def is_sparse(self) -> bool:
-        """Whether some of the files are sparse: have holes worth not sending."""
+        """Whether the job has sparse files, whose holes need not be sent."""
         return any(map(is_sparse, self.entries))
 
     def find_change(self) -> InvalidJobDirectory | None:
-        """Return the error for the first entry that has changed since it was read."""
+        """Return the error for the first file changed since it was read, or None."""
         try:
             for entry in self.entries:
                 check_unchanged(entry)
@@ -93,10 +95,10 @@ class Work:
         return None
 
     def prepare_plan(self, *, huge: bool) -> None:
-        """Read the large files, whose objects are named by their content.
+        """Read the large files, because their digests are their object names.
 
-        Files of HUGE bytes or more are read only if `huge` is set.  If the job is
-        signed, all files have been read already.
+        Files of HUGE bytes or more are read only if `huge` is true.  If the job is
+        signed, all files have been read before.
         """
         limit = math.inf if huge else HUGE
         chosen = [one for one in self.entries if LARGE <= one.size < limit]
@@ -105,13 +107,14 @@ class Work:
 
     @cached_property
     def plan(self) -> Plan:
-        """How the files are composed of objects of the content store."""
+        """The plan for composing the files of objects in the content store."""
         return plan(self.entries, self.command.script)
 
     def parcel(self, *, from_objects: bool = False) -> Parcel:
-        """Return the job for the archive.
+        """Return the job as a part of the archive.
 
-        It has all files, or with `from_objects` only the files that are not in objects.
+        The returned part contains all files.  If `from_objects` is true, it contains
+        only the files that are not composed of objects in the content store.
         """
         entries = self.plan.inline if from_objects else self.entries
 
@@ -131,8 +134,8 @@ class Work:
         if self.signature is not None:
             digest = self.signature
         else:
-            # `sent` has the digests computed during the upload, so that each file is
-            # read only once.
+            # `sent` contains the digests that were computed during the upload.  Each
+            # file is therefore read only once.
             stored = self.plan.stored if from_objects else []
             digest = compute(self.command, [*sent, *stored], self.spec.environment)
         facts = {
@@ -153,7 +156,8 @@ class Work:
     def _resources(self) -> str:
         """Return the content of the file `resources`.
 
-        The line `script` names the file that may hold directives for the scheduler.
+        The line `script=` contains the name of the job's file in which the scheduler's
+        directives may be.
         """
         lines = list((self.spec.resources or Resources()).lines())
         lines.append(f"default_name={make_job_name(self.name)}")
@@ -163,7 +167,7 @@ class Work:
         return "".join(f"{line}\n" for line in lines)
 
     def _script_in_command(self) -> str | None:
-        """Return the job's file that a command such as `sh start.sh 3` runs, if any."""
+        """Return the job's file that a command like `sh start.sh 3` runs, or None."""
         try:
             words = shlex.split(self.command.text)
         except ValueError:
