@@ -129,10 +129,10 @@ _HOMES = {
     "tej.queue.submission": {"Outcome"},
     "tej.version": {"__version__"},
 }
-"""The module of each public name that is not an error."""
+"""The public names in each module, except for the errors in `tej.errors`."""
 
 _SUBMODULES = {"destination", "errors", "job", "queue", "submission", "utils"}
-"""Submodules that `import tej` makes available as attributes, as in tej 0.6."""
+"""Submodules that are attributes of `tej` after `import tej`, as in tej 0.6."""
 
 
 def __getattr__(name: str) -> object:

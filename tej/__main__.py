@@ -5,7 +5,10 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C prints no traceback, and exits with status 130."""
+    """Run the command line.
+
+    After Ctrl-C, no traceback is printed, and the exit status is 130.
+    """
     try:
         from tej.cli import main as run
 
@@ -18,8 +21,9 @@ def main() -> None:
 def leave_current_directory() -> None:
     """Remove the current directory from the module search path.
 
-    `python -m` puts it first, so that a user's `click.py` or `queue.py` there would
-    replace the module that tej needs.
+    `python -m` inserts the current directory at the start of the module search path.  A
+    file such as `click.py` or `queue.py` in the current directory would then replace
+    the module that tej needs.
     """
     if getattr(sys.flags, "safe_path", False) or not sys.path:
         return

@@ -16,10 +16,12 @@ __all__ = ["Destination", "destination_as_string", "parse_ssh_destination"]
 LOCAL = "local:"
 DEFAULT_PORT = 22
 
-# Characters that are special to the shell of a ProxyCommand or to an option parser.
-# OpenSSH refuses them, too.  '%' is refused because ssh expands %h in a host name.
+# A host name must not contain characters that are special to the shell of a
+# ProxyCommand or to an option parser.  OpenSSH also refuses these characters.  '%' is
+# refused because ssh expands %h in a host name.
 UNSAFE_HOST = re.compile(r"""[\s\x00-\x1f\x7f'"`$\\;&<>|(){},/@%]|^-""")
-# A backslash separates a Windows domain from the user, '@' the user from a realm.
+# In a login name, a backslash separates a Windows domain from the user, and '@'
+# separates the user from a realm.  Both characters are therefore accepted.
 UNSAFE_USER = re.compile(r"""[\s\x00-\x1f\x7f'"`$;&<>|(){},/]|^-|\\$""")
 ZONE = re.compile(r"[A-Za-z0-9._~-]+")
 SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
@@ -27,11 +29,12 @@ SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 @dataclass(frozen=True)
 class Destination:
-    """The machine that jobs run on: a host reached over SSH, or this one (`local:`).
+    """The machine on which jobs run: a host reached over SSH, or this one (`local:`).
 
-    Parts that are None are taken from `~/.ssh/config`, or else from ssh's defaults.
-    `host` may be an alias from `~/.ssh/config`.  Neither `str()` nor `repr()` contains
-    the password.  Raises InvalidDestination.
+    A part that is None is taken from `~/.ssh/config`, or else from the defaults of ssh.
+    `host` may be an alias from `~/.ssh/config`.  `str()` and `repr()` of a destination
+    do not contain the password.  The constructor raises InvalidDestination if a part is
+    invalid.
     """
 
     host: str
@@ -63,10 +66,10 @@ class Destination:
     def parse(cls, text: str) -> Destination:
         """Parse `[ssh://][user[:password]@]host[:port]`, or `local:`.
 
-        An IPv6 address needs brackets if a port follows.  With `ssh://`, user and
-        password are percent-decoded; without `ssh://`, they are taken literally.
+        An IPv6 address needs brackets if a port follows.  With `ssh://`, the user and
+        the password are percent-decoded; without `ssh://`, they are used unchanged.
         `DOMAIN\\user@host` and `user@realm@host` are accepted, as by ssh.  Raises
-        InvalidDestination.
+        InvalidDestination if `text` is not a destination.
         """
         if text.strip() == LOCAL:
             return cls(LOCAL)
@@ -78,8 +81,8 @@ class Destination:
             rest = rest[scheme.end() :].removesuffix("/")
         login, at, address = rest.rpartition("@")
         if "@" in login and (scheme or ":" in login):
-            # One '@' may belong to the password, of which a part would then be taken
-            # for the host name, and appear in messages.
+            # One '@' may belong to the password.  A part of the password would then be
+            # used as the host name, and appear in messages.
             raise _invalid(text, "more than one '@'; write ssh:// and %40 for it")
         user, password = _login(text, login, decode=bool(scheme)) if at else (None,) * 2
         host, port = _address(text, address)
@@ -90,7 +93,10 @@ class Destination:
 
     @classmethod
     def from_mapping(cls, parts: Mapping[str, object]) -> Destination:
-        """Parse the dictionary that tej 0.6 accepted in place of a string."""
+        """Parse a dictionary, which tej 0.6 accepted instead of a string.
+
+        Raises InvalidDestination if a part is missing or invalid.
+        """
         host = parts.get("hostname")
         if not isinstance(host, str) or not host:
             raise InvalidDestination("destination dictionary is missing hostname")
@@ -120,9 +126,10 @@ class Destination:
 
 
 def parse_ssh_destination(destination: str) -> dict[str, str | int]:
-    """Return the parts of a destination, with the keys of tej 0.6.
+    """Return the parts of a destination as a dictionary, with the keys of tej 0.6.
 
-    `username` is always present.  Raises InvalidDestination.
+    The key `username` is always present.  Raises InvalidDestination if `destination` is
+    not a destination.
     """
     parsed = Destination.parse(destination)
     user = getpass.getuser() if parsed.user is None else parsed.user
@@ -170,8 +177,8 @@ def _address(text: str, address: str) -> tuple[str, int | None]:
 
 
 def _port(text: str, port: str) -> int:
-    # The message does not repeat the port, which may be a password: in `user:password`,
-    # "@host" was forgotten.
+    # The message does not contain the port, because the port may be a password: in
+    # `user:password`, the part "@host" may be missing.
     if not re.fullmatch(r"[0-9]{1,5}", port):
         raise _invalid(text, "the port has to be a number from 1 to 65535")
     return int(port)
@@ -196,7 +203,7 @@ def _invalid(text: str, why: str) -> InvalidDestination:
 
 
 def _masked(text: str) -> str:
-    """Return the text with everything that could be a password replaced by `***`."""
+    """Return the text with each part that could be a password replaced by `***`."""
     scheme = SCHEME.match(text)
     start = scheme.end() if scheme else 0
     login, at, address = text[start:].rpartition("@")

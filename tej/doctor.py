@@ -1,7 +1,7 @@
 """Diagnosis of a connection (`tej doctor`): checks each step from here to the server.
 
-Nothing is changed on the server.  The output contains no secrets and can be pasted into
-bug reports.
+The diagnosis changes nothing on the server.  Its output contains no secrets and can be
+pasted into bug reports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SAMPLE = 4
 
 
 class State(Enum):
-    """Result of one step."""
+    """Result of one step of the diagnosis."""
 
     OK = "ok"
     WARNING = "warning"
@@ -50,9 +50,10 @@ class Step:
 
 
 def examine(queue: RemoteQueue, destination: Destination) -> Iterator[Step]:
-    """Check the configuration, the network, the login, and the server itself.
+    """Check the configuration, the network, the login and the server, step by step.
 
-    Stops at the first failed step that all further steps depend on.
+    Yields the result of each step.  The diagnosis stops at the first failed step that
+    all further steps depend on.
     """
     yield Step(
         "tej",
@@ -89,7 +90,8 @@ def _configuration(config: HostConfig) -> Step:
     if config.proxy_jump:
         parts.append(f"ProxyJump {config.proxy_jump}")
     if config.proxy_command:
-        # Only the program is shown: the arguments may contain a secret.
+        # Only the name of the program is shown, because its arguments may contain a
+        # secret.
         parts.append(f"ProxyCommand {config.proxy_command.split()[0]} ...")
     keys = [path.name for path in config.identity_files if path.exists()]
     parts.append(f"key files: {', '.join(keys) or 'none'}")

@@ -19,8 +19,9 @@
     │   └── HostKeyRejected       the server's host key is unknown or has changed
     └── RemoteCommandFailure      a command failed on the server
 
-Every message says what failed, on what, why, and what to do.  Each class has a default
-message and can be raised without arguments, as in tej 0.6.
+Each error message says which action failed, on which object, why, and how to resolve
+the problem.  Each class has a default message and can be raised without arguments, as
+in tej 0.6.
 """
 
 from __future__ import annotations
@@ -77,10 +78,10 @@ class InvalidJobDirectory(Error, ValueError):
 
 
 class QueueDoesntExist(Error):
-    """There is no queue at that path on the server.
+    """There is no queue at the given path on the server.
 
-    `submit`, `ensure` and `setup` create the queue; all other requests need an existing
-    one.
+    `submit`, `ensure` and `setup` create a queue that does not exist.  All other
+    requests raise QueueDoesntExist.
     """
 
     default = "Queue doesn't exist on the server"
@@ -93,7 +94,10 @@ class QueueLinkBroken(QueueDoesntExist):
 
 
 class QueueExists(Error):
-    """The path holds a queue, a queue of another tej version, or something else."""
+    """A queue cannot be created or used because of the present content of its path.
+
+    The path contains a queue, a queue of another tej version, or other files.
+    """
 
     default = "Queue already exists"
 
@@ -101,7 +105,8 @@ class QueueExists(Error):
 class QueueNotTrusted(Error):
     """Other users can change the queue or a link to it, and so run commands as you.
 
-    `RemoteQueue(trust_queue=True)` and `--trust-queue` allow the use of such a queue.
+    `RemoteQueue(trust_queue=True)` and the option `--trust-queue` permit the use of a
+    queue that other users can change.
     """
 
     default = "Other users can write to the queue"
@@ -114,13 +119,13 @@ class JobNotFound(Error):
 
 
 class JobAlreadyExists(Error):
-    """The job id is taken; the existing job was not changed."""
+    """A job with this id exists already; the existing job was not changed."""
 
     default = "Job already exists"
 
 
 class JobStillRunning(Error):
-    """The request is possible only after the job has ended."""
+    """The request is possible only for a job that has ended."""
 
     default = "Job is still running"
 
@@ -128,8 +133,8 @@ class JobStillRunning(Error):
 class JobFailed(Error):
     """The job has a non-zero exit code, was ended by a signal or killed, or is lost.
 
-    `job_id`, `state`, `exit_code`, `signal` and `host` have the values of the job's
-    status.  `stderr` has the last lines of its stderr, at most 20 lines and 4 KiB.
+    `job_id`, `state`, `exit_code`, `signal` and `host` are the values in the job's
+    status.  `stderr` is the end of the job's stderr, at most 20 lines and 4 KiB.
     """
 
     default = "Job failed"
@@ -155,13 +160,13 @@ class JobFailed(Error):
 
 
 class WaitTimeout(Error, TimeoutError):
-    """The timeout of `wait` was reached; the job continues to run."""
+    """The job did not end within the timeout of `wait`; the job continues to run."""
 
     default = "The job has not ended in time"
 
 
 class DownloadFailed(Error):
-    """A file is missing, or its path leaves the job's or the local directory."""
+    """A file is missing, or its path leads out of the job's or the local directory."""
 
     default = "Download failed"
 
@@ -169,7 +174,8 @@ class DownloadFailed(Error):
 class ConnectionFailed(Error):
     """The server could not be reached, or the connection was lost.
 
-    The request may or may not have been executed.  `__cause__` is the original error.
+    It is unknown whether the server has executed the request.  `__cause__` is the
+    original error.
     """
 
     lasted: float = 0.0
@@ -177,8 +183,8 @@ class ConnectionFailed(Error):
 
     default = "Connection to the server failed"
     permanent = False
-    """Whether a retry is pointless: the host or port is wrong, or the server accepts
-    the login but never answers."""
+    """Whether a retry is useless, because the host or port is wrong, or because the
+    server accepts the login but never replies."""
 
 
 class AuthenticationFailed(ConnectionFailed):
@@ -196,7 +202,7 @@ class HostKeyRejected(ConnectionFailed):
 class RemoteCommandFailure(Error):
     """A command failed on the server, for example because the disk is full.
 
-    `command` is the verb and `ret` the exit status, as in tej 0.6.
+    As in tej 0.6, `command` is the verb of the request, and `ret` is the exit status.
     """
 
     default = "A command failed on the server"

@@ -15,33 +15,33 @@ from tej.job.status import JobState, JobStatus
 from tej.queue.remote import RemoteQueue
 
 PATIENCE = 300.0
-"""Time limit in seconds for a job that runs about one second."""
+"""Time limit in seconds for a job that normally runs about one second."""
 
 
 class Complaint(Exception):
-    """The runtime has a fault."""
+    """Raised by a test that finds a fault of the runtime."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one test."""
+    """The result of one test of a runtime."""
 
     what: str
     complaint: str | None
-    """The fault that was found; None if the test passed."""
+    """The fault that the test found, or None if the test passed."""
 
 
 class RuntimeCheck:
-    """Tests a runtime in a queue that is created for the test and removed after it."""
+    """Tests a runtime in a new queue, which is removed after the tests."""
 
     def __init__(self, queue: RemoteQueue) -> None:
         self._queue = queue
         self._folder = Path()
 
     def run(self) -> Iterator[Finding]:
-        """Run the tests and yield their results.
+        """Run the tests and yield the result of each test.
 
-        Stops after the first result if the queue cannot be created.
+        If the queue cannot be created, only the first result is yielded.
         """
         with tempfile.TemporaryDirectory() as folder:
             self._folder = Path(folder)
@@ -133,7 +133,8 @@ class RuntimeCheck:
 
     def _grace(self) -> None:
         wait = "while :; do sleep 1; done"
-        # Some schedulers kill all remaining processes as soon as their own shell ends.
+        # The trap takes one second, because some schedulers kill all remaining
+        # processes as soon as the scheduler's own shell ends.
         script = f"trap 'sleep 1; echo cleaned; exit 9' TERM; echo begun; {wait}"
         self._begin("tidy", script)
         status = self._kill("tidy", grace=60)
@@ -165,5 +166,5 @@ class RuntimeCheck:
 
 
 def check_queue() -> PurePosixPath:
-    """Return a new, random path for the queue of a test."""
+    """Return a new, random path for a queue in which a runtime is tested."""
     return PurePosixPath(f"~/.tej-check-{secrets.token_hex(6)}")

@@ -1,4 +1,4 @@
-"""Compatibility with tej 0.6: the names of its module `tej.submission`."""
+"""Names of the module `tej.submission` of tej 0.6, for compatibility."""
 
 from tej.destination import destination_as_string, parse_ssh_destination
 from tej.job.status import make_unique_name

@@ -1,6 +1,6 @@
-"""Compatibility with tej 0.6: the names of its module `tej.utils`.
+"""Names of the module `tej.utils` of tej 0.6, for compatibility.
 
-The names that differed between Python 2 and 3 have their Python 3 values.
+Names that had different values in Python 2 and Python 3 have their Python 3 values.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def listvalues(mapping: Mapping[object, Value]) -> list[Value]:
 
 
 def shell_escape(word: str | bytes | PathLike[str]) -> str:
-    """Quote a word for a shell, in double quotes if necessary.
+    """Return a word quoted for a shell, in double quotes if necessary.
 
-    New programs should use `shlex.quote`.
+    New programs should use `shlex.quote` instead.
     """
     text = word.decode() if isinstance(word, bytes) else fspath(word)
     if re.fullmatch(r"[\w\-+=/:.,%]+", text, re.ASCII):

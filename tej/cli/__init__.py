@@ -1,4 +1,4 @@
-"""Command line of tej: one module per command, over the Python API."""
+"""Command line of tej: one module per command; each command calls the Python API."""
 
 from tej.cli.main import main
 

@@ -1,4 +1,4 @@
-"""`tej cleanup`: `prune` with a filter, `destroy` without one."""
+"""`tej cleanup`: works like `prune` with a filter, and like `destroy` without one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Base of the commands: decorators and classes for click, with help in sections.
 
-`queue_command` turns a function that takes a `RemoteQueue` into a command.
+The decorator `queue_command` makes a command of a function that takes a `RemoteQueue`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHARED = "Options of all commands"
 
 
 class Option(click.Option):
-    """An option with the heading of its section in the help."""
+    """A command-line option that stores the heading of its section in the help."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help lists its own options first, and the shared ones last."""
+    """A command whose help lists its own options first, and the common options last."""
 
     def __init__(self, *arguments: Any, example: str = "", **settings: Any) -> None:  # noqa: ANN401
         settings.setdefault("epilog", f"\b\nExample:\n  {example}")
@@ -63,18 +63,19 @@ class Command(click.Command):
 
 
 def command(name: str, example: str) -> Callable[[Callable[..., Any]], Command]:
-    """Decorator for a command that does not use a queue."""
+    """Return a decorator for a command that does not use a queue."""
     return click.command(name, cls=Command, example=example)
 
 
 def queue_command(
     name: str, *arguments: str, example: str
 ) -> Callable[[Callable[..., Any]], Command]:
-    """Decorator for a command on a queue.
+    """Return a decorator for a command on a queue.
 
-    The function gets `queue`, `as_json`, and each of `arguments`.  An argument that
-    ends in "..." takes one or more words.  The destination precedes the arguments, and
-    may be left out if TEJ_DESTINATION is set.
+    The decorated function is called with `queue`, `as_json`, and a parameter for each
+    name in `arguments`.  An argument whose name ends in "..." accepts one or more
+    words.  On the command line, the destination precedes the arguments.  The
+    destination may be left out if the environment variable TEJ_DESTINATION is set.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
@@ -183,7 +184,7 @@ def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
 def _complete_directory(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete a word that is a directory or a destination."""
+    """Return the shell completions for a word that is a directory or a destination."""
     from click.shell_completion import CompletionItem
 
     items = [CompletionItem(incomplete, type="dir")]
@@ -195,7 +196,11 @@ def _complete_directory(
 def split_words(
     words: tuple[str, ...], arguments: tuple[str, ...]
 ) -> tuple[str, list[Any]]:
-    """Split the words of a command into the destination and the arguments."""
+    """Return the destination and the list of arguments in the words of a command line.
+
+    Raises click.UsageError if the destination or an argument is missing, or if there
+    are too many words.
+    """
     default = os.environ.get("TEJ_DESTINATION")
     many = bool(arguments) and arguments[-1].endswith("...")
     given = len(words) > len(arguments)
@@ -223,15 +228,15 @@ def split_words(
 
 
 def looks_like_destination(word: str) -> bool:
-    """Whether the word before file names looks like a destination."""
+    """Return whether a word looks like a destination, and not like a file name."""
     return "@" in word or word.startswith("ssh://") or word == "local:"
 
 
 def ask_for_secret(prompt: str) -> str:
-    """Ask for a secret at the terminal, without echo.
+    """Prompt for a secret at the terminal without echo, and return the secret.
 
-    Each further line of a prompt begins with a bar.  Such a line may come from the
-    server, and must not look like a question of tej itself.
+    The second and each later line of the prompt starts with a bar, because the text may
+    come from the server, and must not look like a prompt of tej itself.
     """
     words = escape(prompt.rstrip(": ")).replace("\n", "\n| ")
     return str(click.prompt(words, hide_input=True, err=True))

@@ -37,7 +37,7 @@ def command(
 def destroy(
     queue: RemoteQueue, yes: bool, dry_run: bool, kill: bool, grace: int, as_json: bool
 ) -> int:
-    """Remove the queue after a confirmation; returns the exit status."""
+    """Remove the queue after a confirmation by the user; return the exit status."""
     place = str(queue.queue)
     if dry_run:
         print_loss(queue, kill, as_json)
@@ -54,7 +54,10 @@ def destroy(
 
 
 def is_agreed(queue: RemoteQueue) -> bool:
-    """Ask the user to confirm the removal; an error if there is no terminal."""
+    """Prompt for a confirmation of the removal, and return whether the user agrees.
+
+    Raises click.UsageError if standard input is not a terminal.
+    """
     if not sys.stdin.isatty():
         raise click.UsageError(
             "This removes the queue with all its jobs and results: add --yes. "
@@ -70,7 +73,7 @@ def is_agreed(queue: RemoteQueue) -> bool:
 
 
 def print_loss(queue: RemoteQueue, kill: bool, as_json: bool) -> None:
-    """Print which jobs the removal of the queue would delete and kill."""
+    """Print which jobs would be deleted, and which would be killed, by the removal."""
     place = str(queue.queue)
     jobs = queue.jobs()
     running = [job.job_id for job in jobs if not job.state.final]

@@ -56,7 +56,7 @@ def download_many(
     flatten: bool,
     as_json: bool,
 ) -> int:
-    """Download from several jobs; returns the highest exit status."""
+    """Download files from several jobs; return the highest exit status."""
     with output.TransferBar("Downloading") as bar:
         outcomes = queue.download_many(
             ids, files, directory=directory, flatten=flatten, progress=bar

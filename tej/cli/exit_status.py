@@ -12,18 +12,19 @@ OF_ERRORS: Mapping[type[errors.Error], int] = {
     errors.JobAlreadyExists: 4,
     errors.JobStillRunning: 5,
 }
-"""Exit statuses by error class.
+"""The exit status of each error class that has its own exit status.
 
-All other errors have the status 1, and wrong usage has 2 (from click)."""
+The exit status of every other error is 1.  The exit status of wrong usage is 2, which
+is set by click."""
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as in a shell."""
 SIGPIPE = 141
-"""Exit status if the reader of the output has closed the pipe, as in a shell."""
+"""Exit status if the program that reads the output has closed the pipe."""
 LIMIT_REACHED = 124
 """Exit status of `run` and `wait` if the job exceeded a limit, as from timeout(1)."""
 TEJ_FAILED = 125
-"""Exit status of `run` and `wait` if tej failed, in contrast to the job."""
+"""Exit status of `run` and `wait` if tej itself failed, and not the job."""
 
 
 def exit_status(error: errors.Error) -> int:
@@ -37,9 +38,10 @@ def exit_status(error: errors.Error) -> int:
 def of_job(status: JobStatus) -> int:
     """Return the exit status of `run` and `wait` for a job that has ended.
 
-    This is the job's exit code, or 128 plus the number of the signal that ended it.  It
-    is 124 if the job exceeded a limit.  It is 125 if the job was cut off for another
-    reason, is lost, has no exit code, or was killed but exited with 0.
+    The exit status is the job's exit code, or 128 plus the number of the signal that
+    ended the job.  The exit status is 124 if the job exceeded a limit.  The exit status
+    is 125 if the job was cut off for another reason, is lost, has no exit code, or was
+    killed but exited with 0.
     """
     if status.cut_off is not None:
         return LIMIT_REACHED if status.cut_off == "limit" else TEJ_FAILED

@@ -33,7 +33,7 @@ def command(queue: RemoteQueue, ids: tuple[str, ...], grace: int, as_json: bool)
 
 
 def describe(outcome: Killed) -> str:
-    """Return the outcome of a kill as a sentence, with the words of tej 0.6."""
+    """Return the message for the outcome of a kill, in the words of tej 0.6."""
     if not outcome.was.final:
         return "killed"
     strays = "; its remaining processes were killed" if outcome.strays else ""

@@ -78,7 +78,10 @@ def command(
 def print_list(
     jobs: Iterable[JobStatus], sizes: Mapping[str, int] | None = None
 ) -> None:
-    """Print jobs as a table at a terminal, else as lines with id, state and size."""
+    """Print the jobs as a table, or as lines with id, state and size.
+
+    The table is printed if stdout is a terminal.
+    """
     if sys.stdout.isatty():
         _print_table(list(jobs), sizes)
         return
@@ -101,7 +104,8 @@ def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None
     for job in jobs:
         started = "" if job.started is None else f"{job.started.astimezone():%F %H:%M}"
         table.add_row(
-            # A Text, because rich interprets markup such as [red] in a string.
+            # The id is passed as a Text, because rich would interpret markup such as
+            # [red] in a string.
             Text(output.escape(job.job_id, keep="")),
             str(job.state),
             job.result or "",
@@ -112,14 +116,15 @@ def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None
             *([] if sizes is None else [decimal(sizes.get(job.job_id, 0))]),
         )
     console = Console()
-    # The table may be wider than the terminal: a truncated id would be useless.
+    # The table may be wider than the terminal, because a truncated job id would be
+    # useless.
     wide = console.options.update(max_width=10_000)
     console.width = max(console.width, console.measure(table, options=wide).minimum)
     console.print(table if jobs else "No jobs")
 
 
 def print_totals(usage: DiskUsage) -> None:
-    """Print the disk usage of a queue to stderr, beside the list of its jobs."""
+    """Print the disk usage of a queue to stderr, after the list of its jobs."""
     from rich.filesize import decimal
 
     output.say(

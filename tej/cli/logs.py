@@ -20,7 +20,7 @@ from tej.queue.logs import STREAMS, Logs, Piece
 from tej.queue.remote import RemoteQueue
 
 CHUNK = 1 << 16
-"""Number of bytes of the output to read at a time."""
+"""Number of bytes of a job's output that are read at a time."""
 
 
 @queue_command("logs", example="tej logs -f lab --id train-1")
@@ -63,7 +63,7 @@ def command(
 
 
 def print_several(readers: dict[str, Logs], as_json: bool) -> int:
-    """Print the output of several jobs; returns the highest exit status."""
+    """Print the output of several jobs; return the highest exit status."""
     worst = 0
     if as_json:
         click.echo('{"jobs": [')
@@ -88,7 +88,11 @@ def print_several(readers: dict[str, Logs], as_json: bool) -> int:
 
 
 def print_output(reader: Logs) -> None:
-    """Copy the output to stdout and stderr; a single file always goes to stdout."""
+    """Copy the output of a job to stdout and stderr.
+
+    If only one file is requested, the file is copied to stdout, even if it is the job's
+    stderr.
+    """
     if len(reader.positions) == 1:
         reader.read(lambda piece: output.write_piece(Piece("", piece.data)))
     else:
@@ -96,10 +100,11 @@ def print_output(reader: Logs) -> None:
 
 
 def print_json(job_id: str, reader: Logs, *, several: bool = False) -> None:
-    """Print the output as JSON, in constant memory.
+    """Print the output of a job as JSON, in constant memory.
 
-    The pieces of several files arrive interleaved, but JSON needs one value after the
-    other.  Each file is therefore written to a temporary file first.
+    The pieces of several files arrive alternately, but in JSON the content of each file
+    must be complete before the next file.  Each file is therefore written to a
+    temporary file first.
     """
     with contextlib.ExitStack() as stack:
         files: dict[str, IO[bytes]] = {
@@ -119,7 +124,7 @@ def print_json(job_id: str, reader: Logs, *, several: bool = False) -> None:
 
 
 def decoded(file: IO[bytes]) -> Iterator[str]:
-    """Yield the text of a file in pieces; invalid UTF-8 is replaced."""
+    """Yield the text of a file in pieces, with invalid UTF-8 replaced."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while data := file.read(CHUNK):
         yield decoder.decode(data)

@@ -47,15 +47,14 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "completion": "Print a script that completes commands in a shell.",
     },
 }
-"""The commands in groups, with their lines in `tej --help`.
+"""The commands in groups, with their lines in the output of `tej --help`.
 
 Each command is the function `command` in the module `tej.cli.NAME`.  A module is
-imported only when its command is used, so that `tej --help` and completion are fast.
-"""
+imported only when its command is used, so that `tej --help` and completion are fast."""
 
 
 class _Tej(click.Group):
-    """A click group that imports a command when it is used."""
+    """A click group that imports the module of a command when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for group in COMMANDS.values() for name in group]
@@ -79,12 +78,14 @@ class _Tej(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # The reader of stdout has closed the pipe.  Python flushes stdout at exit
-            # and would report the broken pipe again, so stdout becomes /dev/null.
+            # The program that reads stdout has closed the pipe.  Python flushes stdout
+            # at exit and would report the broken pipe again, so stdout is redirected to
+            # /dev/null.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SIGPIPE
         except errors.Error:
-            # Raised unchanged: some errors of tej are also an OSError.
+            # Errors of tej are raised unchanged.  They need a clause of their own,
+            # because some errors of tej are also an OSError.
             raise
         except OSError as error:
             raise errors.Error(f"Error on this machine: {error}") from error
@@ -137,8 +138,8 @@ def main(arguments: list[str] | None = None) -> None:
         status = INTERRUPTED
     except errors.Error as error:
         _report(words, str(error), type(error).__name__, None)
-        # `run` and `wait` exit with the status of the job, so a failure of tej itself
-        # needs a status of its own.
+        # `run` and `wait` return the exit status of the job, so a failure of tej itself
+        # must have an exit status of its own.
         verb = next((word for word in words if not word.startswith("-")), "")
         status = TEJ_FAILED if verb in ("run", "wait") else exit_status(error)
     sys.exit(status if isinstance(status, int) else 0)
@@ -147,8 +148,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _open_closed_streams() -> None:
     """Open /dev/null in place of standard streams that the caller has closed (`>&-`).
 
-    Otherwise the first files or sockets that tej opens would get the descriptors 0 to
-    2, and output to stdout or stderr would be written to them.
+    If these streams stayed closed, the first files or sockets that tej opens would get
+    the file descriptors 0 to 2, and output to stdout or stderr would be written to
+    them.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -172,6 +174,6 @@ def _report(
         else:
             output.say(message, err=True)
     except OSError:
-        # stdout cannot be written, for example because the disk is full.  The message
-        # goes to stderr, and the exit status still shows the error.
+        # Writing to stdout failed, for example because the disk is full.  The message
+        # is printed to stderr, and the exit status still indicates the error.
         output.say(message, err=True)

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Command-line options that several commands have."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def complete_runtime(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete a runtime: a name or a folder."""
+    """Return the shell completions for a runtime, which is a name or a folder."""
     from click.shell_completion import CompletionItem
 
     names = [name for name in BUILT_IN if name.startswith(incomplete)]
@@ -54,7 +54,7 @@ def complete_runtime(
 
 
 def job_ids(function: Function) -> Function:
-    """Decorator that adds `--id`, which may be repeated."""
+    """Add the option `--id`, which may be repeated, to a command."""
     return click.option(
         "--id",
         "ids",
@@ -66,7 +66,7 @@ def job_ids(function: Function) -> Function:
 
 
 def runtime(function: Function) -> Function:
-    """Decorator that adds `--runtime`, for commands that may create a queue."""
+    """Add the option `--runtime` to a command that may create a queue."""
     return click.option(
         "-r",
         "--runtime",
@@ -79,7 +79,7 @@ def runtime(function: Function) -> Function:
 
 
 def grace(function: Function) -> Function:
-    """Decorator that adds `--grace`, for commands that kill jobs."""
+    """Add the option `--grace` to a command that kills jobs."""
     return click.option(
         "--grace",
         type=click.IntRange(0, 3600),
@@ -91,7 +91,7 @@ def grace(function: Function) -> Function:
 
 
 def script(function: Function) -> Function:
-    """Decorator that adds `--script`, for commands that start a job."""
+    """Add the option `--script` to a command that starts a job."""
     return click.option(
         "--script",
         metavar="FILE|COMMAND",
@@ -100,9 +100,9 @@ def script(function: Function) -> Function:
 
 
 def environment(function: Function) -> Function:
-    """Decorator that adds `--env` and `--env-file`, for commands that start a job.
+    """Add the options `--env` and `--env-file` to a command that starts a job.
 
-    The command gets both as `variables`.
+    The values of both options are passed to the command as `variables`.
     """
 
     @functools.wraps(function)
@@ -136,7 +136,7 @@ def environment(function: Function) -> Function:
 
 
 def everything(function: Function) -> Function:
-    """Decorator that adds `--everything`, for commands that read a job directory."""
+    """Add the option `--everything` to a command that reads a job directory."""
     return click.option(
         "--everything",
         is_flag=True,
@@ -145,7 +145,7 @@ def everything(function: Function) -> Function:
 
 
 def job_labels(function: Function) -> Function:
-    """Decorator that adds `--label NAME=VALUE`, for commands that start a job."""
+    """Add the option `--label KEY=VALUE` to a command that starts a job."""
     return click.option(
         "--label",
         "labels",
@@ -222,9 +222,9 @@ _RESOURCES = (
 
 
 def resources(function: Function) -> Function:
-    """Decorator that adds the scheduler's options.
+    """Add the options of the scheduler to a command that starts a job.
 
-    The command gets them as `resources` and `login`.
+    The values of these options are passed to the command as `resources` and `login`.
     """
     names = [
         option.partition("/")[0].removeprefix("--").replace("-", "_")
@@ -253,7 +253,7 @@ def resources(function: Function) -> Function:
 
 
 def label_filter(function: Function) -> Function:
-    """Decorator that adds `--label` as a filter, for commands that select jobs."""
+    """Add the filter `--label` to a command that selects jobs."""
     return click.option(
         "--label",
         "labels",
@@ -264,7 +264,7 @@ def label_filter(function: Function) -> Function:
 
 
 def state_filter(function: Function) -> Function:
-    """Decorator that adds `--state` as a filter, for commands that select jobs."""
+    """Add the filter `--state` to a command that selects jobs."""
     return click.option(
         "--state",
         "states",

@@ -1,9 +1,9 @@
 """Output of the commands: text for people, lines for pipes, JSON for programs.
 
-The result of a command goes to stdout, and all other messages go to stderr.  With
-`--json`, stdout gets one JSON document, also for an error.  Text from the server is
-escaped, because control characters in it could manipulate the terminal.  Only the
-output of jobs is printed unchanged.
+The result of a command is printed to stdout, and all other messages are printed to
+stderr.  With `--json`, one JSON document is printed to stdout, even if the command
+fails.  Control characters in text from the server are escaped, because they could
+manipulate the terminal.  Only the output of jobs is printed unchanged.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from tej.queue.logs import Piece
 
 PATIENCE = 1.0
-"""Seconds until a progress bar appears."""
+"""Number of seconds after which a progress bar appears."""
 
 
 def escape(text: str, keep: str = "\n\t") -> str:
-    """Escape control and other unprintable characters, such as ESC as \\x1b.
+    """Return `text` with each unprintable character escaped, such as ESC as `\\x1b`.
 
     The characters in `keep` are not escaped.
     """
@@ -48,17 +48,20 @@ def escape(text: str, keep: str = "\n\t") -> str:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print text of one or more lines, escaped."""
+    """Print text that may have several lines, with control characters escaped."""
     click.echo(escape(text), err=err)
 
 
 def say_line(text: str, *, err: bool = False) -> None:
-    """Print one line, escaped; a newline in the text is also escaped."""
+    """Print one line with control characters escaped; newlines are also escaped."""
     click.echo(escape(text, keep=""), err=err)
 
 
 def write_piece(piece: Piece) -> None:
-    """Print job output unchanged: the job's stderr to stderr, other files to stdout."""
+    """Print a piece of a job's output unchanged.
+
+    The job's stderr is printed to stderr, and all other files are printed to stdout.
+    """
     is_stderr = piece.name == "_stderr"
     stream: BinaryIO = sys.stderr.buffer if is_stderr else sys.stdout.buffer
     stream.write(piece.data)
@@ -68,13 +71,13 @@ def write_piece(piece: Piece) -> None:
 def size_of(directory: str, *, everything: bool = False) -> int | None:
     """Return the size of a job directory in bytes, for a progress bar.
 
-    None if the directory cannot be read.
+    Returns None if the directory cannot be read.
     """
     try:
         entries = scan(Path(directory), everything=everything)
         return sum(entry.stat.st_size for entry in entries)
     except (Error, OSError):
-        # No error here: the submission will report the problem.
+        # No error is raised here, because the submission will report the same problem.
         return None
 
 
@@ -84,12 +87,12 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def error_as_dict(kind: str, message: str) -> dict[str, str]:
-    """Return an error for JSON; `kind` is the name of the Python class."""
+    """Return a JSON object for an error; `kind` is the name of the Python class."""
     return {"kind": kind, "message": message}
 
 
 def error_of(error: Error) -> dict[str, str]:
-    """Return a tej.Error for JSON."""
+    """Return a JSON object for a tej.Error."""
     return error_as_dict(type(error).__name__, str(error))
 
 
@@ -99,7 +102,7 @@ def as_document(
     error: Error | None,
     more: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """Return a job for JSON, with its own error or null."""
+    """Return a JSON object for a job, with the error of this job or null."""
     document: dict[str, Any] = {"id": job_id} if job is None else job.as_dict()
     document.update(more or {})
     document["error"] = error and error_of(error)
@@ -107,7 +110,7 @@ def as_document(
 
 
 class JobReport:
-    """Report on several jobs as lines or JSON; keeps the highest exit status."""
+    """Report on several jobs as lines or JSON; stores the highest exit status."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -122,7 +125,7 @@ class JobReport:
         error: Error | None = None,
         more: Mapping[str, object] | None = None,
     ) -> None:
-        """Report one job, with `words` or with its error."""
+        """Report one job: print `words`, or the error if there is one."""
         self._documents.append(as_document(job_id, job, error, more))
         if error is not None:
             self._worst = max(self._worst, exit_status(error))
@@ -134,22 +137,22 @@ class JobReport:
             say(str(error), err=True)
 
     def finish(self) -> int:
-        """Print the JSON document, if requested; returns the exit status."""
+        """Print the JSON document if `--json` is given; return the exit status."""
         if self._as_json:
             print_json({"jobs": self._documents})
         return self._worst
 
 
 def prefix(ids: tuple[str, ...], job_id: str) -> str:
-    """Return the job's id as the prefix of a line; "" if there is only one job."""
+    """Return the id of a job as the prefix of a line; "" if `ids` has only one id."""
     return f"{job_id}: " if len(ids) > 1 else ""
 
 
 class TransferBar:
-    """Progress bar of a transfer, shown on stderr if that is a terminal.
+    """Progress bar of a transfer, which is shown if stderr is a terminal.
 
-    Call the instance with the number of bytes of each piece.  The bar appears when the
-    transfer takes longer than PATIENCE seconds.
+    Call the instance with the number of bytes of each piece that is transferred.  The
+    bar appears if the transfer takes longer than PATIENCE seconds.
     """
 
     def __init__(self, label: str, total: int | None = None) -> None:

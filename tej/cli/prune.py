@@ -17,7 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def prune_options(function: Function) -> Function:
-    """Decorator that adds the filters of `prune` and `cleanup`, and `--dry-run`."""
+    """Add the filters of `prune` and `cleanup`, and `--dry-run`, to a command."""
     for decorate in (
         click.option("--dry-run", is_flag=True, help="Print what would be deleted."),
         label_filter,
@@ -73,7 +73,7 @@ def prune(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Delete the jobs, and print their ids."""
+    """Delete the jobs that match the filters, and print the ids of these jobs."""
     jobs = queue.prune(
         older_than=older_than,
         keep_last=keep_last or 0,

@@ -33,7 +33,7 @@ from tej.queue.logs import STREAMS
 from tej.queue.remote import Job, RemoteQueue
 
 LOOKS = 4
-"""Number of status requests for a job whose submission was interrupted."""
+"""Maximum number of status requests for a job whose submission was interrupted."""
 
 
 @queue_command(
@@ -137,13 +137,13 @@ def command(
 
 
 def print_delay(status: JobStatus | None) -> None:
-    """Print why there is no output yet, if the job has not started."""
+    """Print why the job has no output yet, if the job has not started."""
     if status is not None and status.state in (JobState.CREATED, JobState.QUEUED):
         output.say_line(status.describe(), err=True)
 
 
 def follow(job: Job, *, show: bool) -> JobStatus:
-    """Print both output streams until the job has ended; returns its final status."""
+    """Print stdout and stderr of the job until the job has ended; return its status."""
     logs = job.queue.read_logs(job.id, STREAMS if show else (), follow=True)
     logs.read(output.write_piece)
     if logs.status is not None and logs.status.state.final:
@@ -152,7 +152,7 @@ def follow(job: Job, *, show: bool) -> JobStatus:
 
 
 def warn_of_own_results(written: list[str], directory: Path) -> None:
-    """Warn if downloaded results change the signature of the job's directory."""
+    """Print a warning if downloaded results change the signature of the job."""
     results = {Path(name).resolve() for name in written}
     if not any(one.is_relative_to(directory) for one in results):
         return
@@ -165,9 +165,9 @@ def warn_of_own_results(written: list[str], directory: Path) -> None:
 
 
 def interrupted_while_sent(job: Job, kill: bool, grace: int) -> int:
-    """Handle Ctrl-C during the submission, when the job may or may not exist.
+    """Handle Ctrl-C during the submission, when it is unknown whether the job exists.
 
-    Returns the exit status.
+    Returns the exit status of the command.
     """
     try:
         status = look_for(job)
@@ -184,9 +184,10 @@ def interrupted_while_sent(job: Job, kill: bool, grace: int) -> int:
 
 
 def look_for(job: Job) -> JobStatus | None:
-    """Return the job's status; None if there is no such job.
+    """Return the job's status, or None if the job does not exist.
 
-    Several attempts are made, because the interrupted submission may still complete.
+    The status is requested several times, because the interrupted submission may still
+    be completed on the server.
     """
     for _ in range(LOOKS):
         try:
@@ -200,9 +201,9 @@ def look_for(job: Job) -> JobStatus | None:
 
 
 def interrupted(job: Job, kill: bool, grace: int) -> int:
-    """Handle Ctrl-C: kill the job, or print the commands to continue with it.
+    """Handle Ctrl-C: kill the job, or print the commands to continue with the job.
 
-    Returns the exit status.
+    Returns the exit status of the command.
     """
     if kill:
         output.say(f"\nKilling job '{job.id}' ...", err=True)
@@ -221,7 +222,7 @@ def interrupted(job: Job, kill: bool, grace: int) -> int:
 
 
 def queue_option(job: Job) -> list[str]:
-    """Return the --queue option that other commands need for this job, if any."""
+    """Return the option --queue for other commands on this job, if it is needed."""
     path = str(job.queue.queue)
     usual = path == DEFAULT_TEJ_DIR and "TEJ_QUEUE" not in os.environ
     return [] if usual else ["--queue", path]
@@ -230,9 +231,9 @@ def queue_option(job: Job) -> list[str]:
 def fetch(
     job: Job, patterns: tuple[str, ...], target: str
 ) -> tuple[list[str], errors.DownloadFailed | None]:
-    """Download the results; returns the written paths, and the first error or None.
+    """Download the results; return the local paths, and the first error or None.
 
-    A missing file does not affect the others.
+    If a file is missing, the other files are still downloaded.
     """
 
     def get(*names: str) -> list[str]:

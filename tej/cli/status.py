@@ -57,10 +57,10 @@ def command(
 
 
 def print_old_words(found: Mapping[str, JobStatus | None]) -> None:
-    """Print the words of tej 0.6, for scripts that compare them.
+    """Print the statuses in the words of tej 0.6, for scripts that compare these words.
 
-    tej 0.6 had only two states.  A pending job is printed as "running", and a lost job
-    as finished.
+    tej 0.6 had only two states.  A pending job is therefore printed as "running", and a
+    lost job as "finished".
     """
     for job in found.values():
         if job is None:

@@ -14,7 +14,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def parse_pairs(words: Iterable[str], what: str) -> dict[str, str]:
-    """Parse NAME=VALUE words; returns a dictionary."""
+    """Return a dictionary of the names and values in words of the form NAME=VALUE."""
     pairs = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -26,7 +26,7 @@ def parse_pairs(words: Iterable[str], what: str) -> dict[str, str]:
 
 
 def read_variables(file: IO[str]) -> list[str]:
-    """Read a JSON object; returns NAME=VALUE words."""
+    """Read a JSON object from a file, and return words of the form NAME=VALUE."""
     try:
         values = json.load(file)
     except ValueError as error:
@@ -46,7 +46,7 @@ def read_variables(file: IO[str]) -> list[str]:
 
 
 def seconds(text: str) -> float:
-    """Parse a number of seconds, such as 90 or 0.5."""
+    """Return the number of seconds in `text`, such as 90 or 0.5."""
     try:
         number = float(text)
     except ValueError:
@@ -57,10 +57,11 @@ def seconds(text: str) -> float:
 
 
 def duration(text: str) -> timedelta:
-    """Parse a duration, such as 30d, 12h, 90m, 45s or 2w."""
+    """Return the duration in `text`, such as 30d, 12h, 90m, 45s or 2w."""
     unit = _UNITS.get(text[-1:])
     try:
-        # Negative durations are refused: as an age they would match every job.
+        # Negative durations are refused, because every job is older than a negative
+        # age.
         if unit is not None and float(text[:-1]) >= 0:
             return timedelta(**{unit: float(text[:-1])})
     except (ValueError, OverflowError):
@@ -69,9 +70,9 @@ def duration(text: str) -> timedelta:
 
 
 def moment(text: str) -> datetime:
-    """Parse a point in time: an age such as 3d, or an ISO 8601 date or time.
+    """Return the point in time for an age such as 3d, or an ISO 8601 date or time.
 
-    A time without a zone is local.
+    A time without a time zone is a local time.
     """
     try:
         return datetime.fromisoformat(text).astimezone()

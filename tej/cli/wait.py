@@ -26,8 +26,8 @@ def command(
     The exit status is that of the job; for several jobs, the first that is not 0.  It
     is 125 if tej itself failed or the timeout was reached.
     """
-    # Checked before the wait, which retries after connection failures: a wrong id or
-    # host name is thus reported at once.
+    # The jobs are checked before the wait, because the wait retries after connection
+    # failures.  A wrong job id or host name is therefore reported at once.
     for one, found in queue.statuses(ids).items():
         if found is None:
             raise queue.connection.job_not_found(one)
