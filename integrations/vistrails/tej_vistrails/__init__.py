@@ -6,8 +6,8 @@ Python program without VisTrails imports the engine like this:
     from tej_vistrails import Pipeline
 
 `identifier` and `version` are the same as in the package that VisTrails includes.
-`identifier` and `version` are part of every signature, so changing one of them would
-change the id of every job.
+`identifier` and `version` are part of every signature with the scheme `vistrails`, so
+another `identifier` or `version` would change the ids of all jobs.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """

@@ -50,10 +50,10 @@ _version = click.option(
 def run(
     pipeline: str, tag: str | None, wait: bool, timeout: float | None, jobs: str | None
 ) -> int:
-    """Execute PIPELINE (.json, .vt, .xml), or continue it.
+    """Execute PIPELINE (.json, .vt, .xml), or continue its execution.
 
-    Exit status: 0 if everything is done, 1 if a module failed, 5 if jobs are running.
-    Run the command again later, on this or another machine, to continue.
+    Exit status: 0 if all modules succeeded, 1 if one failed, 5 if jobs are running.
+    If jobs are running, run the command again later, on this or another machine.
     """
     monitor = JobMonitor(jobs or pipeline + ".jobs")
     loaded = Pipeline.load(pipeline, tag)
@@ -93,7 +93,7 @@ def ids(pipeline: str, tag: str | None) -> None:
     help="VisTrails' user packages.  [default: ~/.vistrails/userpackages]",
 )
 def install(directory: Path | None) -> None:
-    """Install the package into VisTrails.  Repeat after each update of tej."""
+    """Install the package into VisTrails.  Run the command after each update of tej."""
     click.echo(install_package(directory))
 
 

@@ -24,7 +24,7 @@ else:
 
 
 class AssembleDirectoryMixin(_Mixed):
-    """Mixin for modules that have an extra input port, named like the file, per file.
+    """Mixin for modules with an extra input port per file, named like the file.
 
     The mixin does not inherit from `Module`, because VisTrails requires that a module
     class has exactly one base class that is a module."""
@@ -34,8 +34,9 @@ class AssembleDirectoryMixin(_Mixed):
 
     def transfer_attrs(self, module):
         # type: (Any) -> None
-        """Read the names of the extra ports from `module`, the pipeline's description.
+        """Store the names of this module's extra ports.
 
+        `module` is the description of this module in the pipeline.
         VisTrails and the engine call this method before they execute the module."""
         super(AssembleDirectoryMixin, self).transfer_attrs(module)
         self.input_ports_order = [port.name for port in module.input_port_specs]
@@ -44,8 +45,8 @@ class AssembleDirectoryMixin(_Mixed):
         # type: (Optional[Any]) -> str
         """Return the path of a directory with the files of `base` and the extra ports.
 
-        Without extra ports, return the path of `base`; otherwise, copy all files to
-        a temporary directory."""
+        If the module has no extra ports, return the path of `base` itself.  Otherwise,
+        copy all files to a temporary directory and return its path."""
         if base is not None and not self.input_ports_order:
             return str(base.name)
         pool = self.interpreter.filePool.create_directory(

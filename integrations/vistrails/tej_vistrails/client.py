@@ -31,7 +31,7 @@ _NOT_THERE = ("JobNotFound", "QueueDoesntExist")
 
 
 class ClientError(Exception):
-    """tej reported an error; `kind` is the name of tej's error class."""
+    """A request to tej failed; `kind` is the name of tej's error class."""
 
     def __init__(self, kind, message):
         # type: (str, str) -> None
@@ -49,7 +49,7 @@ class ClientError(Exception):
 
 
 class Work(object):
-    """The directory of a job to submit, and the options of `tej submit` for it."""
+    """The directory of a job to submit, and the job's options for `tej submit`."""
 
     def __init__(self, directory, script=None):
         # type: (str, Optional[str]) -> None
@@ -63,11 +63,11 @@ class Work(object):
 
 
 class CommandClient(object):
-    """Client of one queue that starts a process of the `tej` command per request.
+    """Client of one queue that runs the `tej` command once per request.
 
     All users of the machine can see the arguments of a process.  The destination may
-    contain a password, so the client passes it in the environment.  It passes the
-    job's environment variables on stdin.
+    contain a password, so the client passes the destination in the environment.  The
+    client passes the job's environment variables on stdin.
     """
 
     def __init__(self, address, command=None):
@@ -225,7 +225,10 @@ def _in_calls(names):
 
 def find_command():
     # type: () -> List[str]
-    """Return tej's command line: TEJ_COMMAND, that in COMMAND_FILE, or `tej`."""
+    """Return tej's command line.
+
+    The command line is the value of TEJ_COMMAND, the contents of COMMAND_FILE, or
+    `tej`."""
     words = os.environ.get("TEJ_COMMAND")
     if words:
         return shlex.split(words)

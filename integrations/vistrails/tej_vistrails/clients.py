@@ -1,6 +1,6 @@
 """Creation of clients: one client per process and queue address.
 
-In VisTrails, a client runs the `tej` command; in the engine, it uses the tej library.
+In VisTrails, clients run the `tej` command.  In the engine, clients use the library.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 BASIC = "org.vistrails.vistrails.basic"
 TEJ = "org.vistrails.extra.tej"
 TEJ_VERSION = "0.2"
-"""Version of the package `tej_vistrails`, part of every signature; tej's differs."""
+"""Version of the package in `vistrails` signatures; this is not the version of tej."""
 
 
 class Parameter(object):

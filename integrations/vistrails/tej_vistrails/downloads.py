@@ -27,7 +27,9 @@ class Download(Module):
 
     def fetch(self, names):
         # type: (Sequence[str]) -> Tuple[str, List[str]]
-        """Download files; return the temporary directory and the paths written."""
+        """Download files of the job to a temporary directory.
+
+        Returns the path of the directory and the paths of the files."""
         job = self.get_input("job")
         pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_download_")
         try:

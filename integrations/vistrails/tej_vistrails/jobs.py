@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 JOB = "(org.vistrails.extra.tej:Job)"
 _FALSE = {"optional": True, "defaults": "['False']"}
 _NEEDED_ANYHOW = ("queue", "retry", "print_error", "fail_on_error")
-"""Ports that `BaseSubmitJob` reads even if it does not have to start the job."""
+"""Ports that `BaseSubmitJob` reads even if the job does not have to be started."""
 
 
 class Job(Module):

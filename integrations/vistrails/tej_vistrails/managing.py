@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class ManageJob(NotCacheable, Module):
-    """Base of modules that act on a job, given by its ports `job`, or `id` and `queue`.
+    """Base of modules that kill or delete a job.
+
+    The port `job`, or the ports `id` and `queue`, specify the job.
 
     Modules connected to the port `after` are executed before this module.
     """
@@ -43,7 +45,7 @@ class ManageJob(NotCacheable, Module):
 
 
 class KillJob(ManageJob):
-    """Kill all processes of a job.  A job that has already ended does not change.
+    """Kill all processes of a job.  If the job has already ended, nothing happens.
 
     A module that submits a job sets its output `job` only when the job has ended, so
     a running job must be specified by `id` and `queue`.

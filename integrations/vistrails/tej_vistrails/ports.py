@@ -20,7 +20,7 @@ NEW_BESIDE_THE_WORK = frozenset(
     RESOURCES
     + ("scheduler_options", "login", "labels", "retry", "fail_on_error", "signatures")
 )
-"""New ports that do not affect a job's result and are not part of any signature.
+"""Ports that do not affect a job's result and are not part of any signature.
 
 The tej package that VisTrails includes does not have these ports."""
 

@@ -35,7 +35,7 @@ class QueueAddress(object):
     @property
     def key(self):
         # type: () -> Tuple[str, str, Optional[str], Tuple[str, ...]]
-        """Return a dictionary key; two equal addresses have equal keys."""
+        """Return this address as a dictionary key; equal addresses have equal keys."""
         return self.destination, self.queue, self.setup_runtime, self.need_runtime
 
     @property

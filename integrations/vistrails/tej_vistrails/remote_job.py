@@ -43,7 +43,7 @@ class RemoteJob(object):
 
     def look(self):
         # type: () -> Optional[Document]
-        """Request the job's status from the server.
+        """Request the job's status from the server, and return the status.
 
         Returns None if the job does not exist.  Raises ClientError."""
         self.last = self.client.status(self.job_id)
@@ -64,7 +64,7 @@ class RemoteJob(object):
 
     def standard_output(self):
         # type: () -> str
-        """Return the last lines of the job's stdout; VisTrails shows the lines."""
+        """Return the last lines of the job's stdout for VisTrails' job window."""
         return str(self.client.output(self.job_id, "stdout"))
 
     def standard_error(self):
@@ -80,7 +80,7 @@ class RemoteJob(object):
 
 def await_end(module, job):
     # type: (Module, RemoteJob) -> Document
-    """Return the final status of a job, which may not have ended yet.
+    """Return the final status of a job, or suspend the module.
 
     If `waits` returns True, wait until the job has ended.  Otherwise, suspend the
     module if the job is still running."""

@@ -45,7 +45,7 @@ if TYPE_CHECKING or not IN_VISTRAILS:
 
     def settings(**options):
         # type: (Any) -> ModuleSettings
-        """Return VisTrails' ModuleSettings for a module type of this package."""
+        """Return the ModuleSettings of a module type of this package."""
         return ModuleSettings(**options)
 
     def fail(module, message):
@@ -94,14 +94,14 @@ else:
         return Hasher.module_signature(_Signed(module), constant_hashers)
 
     def settings(**options):
-        """Return VisTrails' ModuleSettings for a module type of this package."""
+        """Return the ModuleSettings of a module type of this package."""
         return ModuleSettings(signature=_signature, **options)
 
     def waits(monitor):
         """Return True if a module waits for its job, False if the job suspends it.
 
-        The condition is the same as in VisTrails' `JobMonitor.checkJob`, which checks
-        a job only every ten minutes when it waits."""
+        The condition is the same as in VisTrails' `JobMonitor.checkJob`, but
+        `checkJob` requests the status of a job only every ten minutes."""
         if monitor.currentWorkflow() is None or monitor.callback is not None:
             return False
         configuration = get_vistrails_configuration()
@@ -122,7 +122,7 @@ else:
         return message.encode("ascii", "backslashreplace")
 
     def warn(message):
-        """Log a warning.  If VisTrails has no log handler, also print it to stderr."""
+        """Log a warning.  If VisTrails has no log handler, also print to stderr."""
         message = _printable(message)
         debug.warning(message)
         if not (logging.getLogger("vistrails").handlers or logging.root.handlers):

@@ -23,7 +23,7 @@ VERSION = "2.1.1"
 
 
 class Constant(Module):
-    """Base of modules whose only output is a constant value."""
+    """Base of modules that output a constant value."""
 
     _settings = ModuleSettings(abstract=True)
     _output_ports = [("value_as_string", "(basic:String)")]

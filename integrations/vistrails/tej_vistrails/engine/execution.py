@@ -121,7 +121,7 @@ class Execution:
                 continue
 
     def wait(self, timeout: float | None = None) -> None:
-        """Execute the pipeline after the end of each job until no module is suspended.
+        """Wait until no module is suspended; execute the pipeline whenever a job ends.
 
         If the connection to a server is lost, the wait for jobs on other servers goes
         on.  When only jobs on unreachable servers remain, the method returns and the
@@ -138,7 +138,7 @@ class Execution:
                 # When the module is executed again, the module handles the deleted job.
                 pass
             except tej.ConnectionFailed:
-                # `run` executes suspended modules; each one connects to its own server.
+                # `run` executes all suspended modules, which connect to their servers.
                 self.run()
                 jobs = self._jobs(reached=True)
                 continue

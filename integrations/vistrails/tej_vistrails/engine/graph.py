@@ -27,7 +27,7 @@ from tej_vistrails.signatures import (
 )
 
 _ENCODED = {("SubmitShellJob", "source")}
-"""Ports whose text VisTrails percent-encodes, with their module type."""
+"""Pairs of a module type and a port whose text VisTrails percent-encodes."""
 _CONSTANTS = {str: "String", int: "Integer", float: "Float", bool: "Boolean"}
 """Type of a StringFormat's port for each Python type of the port's value."""
 
@@ -80,7 +80,7 @@ class Node:
         self.functions.append((port, values))
 
     def described(self) -> Described:
-        """Return a description of the module, as signatures need it."""
+        """Return a description of the module for computing signatures."""
         module = Described(
             self.type.__name__, self.package, types.VERSIONS[self.package]
         )
@@ -223,7 +223,7 @@ class Graph:
         self.connections.append((output, node, port))
 
     def description(self) -> Description:
-        """Return a description of the pipeline, as signatures need it."""
+        """Return a description of the pipeline for computing signatures."""
         numbers = self.numbers()
         description = Description()
         for name, node in self.nodes.items():

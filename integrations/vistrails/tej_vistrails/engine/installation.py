@@ -35,8 +35,8 @@ LOADED_BY_VISTRAILS = (
 def install(directory: Path | None = None) -> Path:
     """Copy the package to VisTrails' user packages; return the path of the copy.
 
-    Replaces an earlier copy.  Raises PipelineError if `tej_vistrails` in that directory
-    is not such a copy.
+    Replaces an earlier copy.  Raises PipelineError if the user packages contain another
+    package that is called `tej_vistrails`.
     """
     folder = directory or Path.home() / ".vistrails" / "userpackages"
     target = folder / "tej_vistrails"
