@@ -1,7 +1,8 @@
 """Transports: run programs on the server, over SSH or on this machine.
 
 `open_transport` chooses between the system's OpenSSH, paramiko and the local shell.
-paramiko is imported on its first use, not together with this package.
+The import of this package does not import paramiko; only the first use of paramiko
+does.
 """
 
 from __future__ import annotations
@@ -42,21 +43,22 @@ def open_transport(
     """Create the transport for a destination; the server is not contacted before `run`.
 
     `transport` is "openssh" or "paramiko"; the default is the value of TEJ_TRANSPORT.
-    If that is unset, the system's `ssh` is used if it is installed.  paramiko is used
-    otherwise, and for a password, `key`, `known_hosts`, or an `ask` other than the
-    user's terminal, which `ssh` does not accept.
+    If TEJ_TRANSPORT is unset, the default is "openssh" if `ssh` is installed.  Because
+    `ssh` accepts no password, no `key`, no `known_hosts` and no `ask` other than the
+    terminal, the default is "paramiko" if one of these is given.
 
-    `ask(prompt)` returns a secret (a password, a passphrase, a one-time code); without
-    `ask`, a login that needs one fails.  `terminal` permits `ssh` to ask at the
-    terminal of this process.  `timeout` limits connecting, and each step of the login,
-    in seconds (default: ConnectTimeout of the ssh configuration, or 30).  `io_timeout`
-    is the time in seconds that a program may run without a byte sent or received.
+    `ask(prompt)` returns a secret (a password, a passphrase, a one-time code).  Without
+    `ask`, a login that requires a secret fails.  `terminal` permits `ssh` to prompt at
+    the terminal of this process.  `timeout` is the time limit in seconds for connecting
+    and for each step of the login (default: ConnectTimeout of the ssh configuration, or
+    30).  `io_timeout` is the time limit in seconds for a program that neither sends nor
+    receives a byte.
 
     `config_file` replaces the user's and the system's ssh configuration.  `key` is the
-    text of a private key, which is offered instead of all others.  `known_hosts` holds
-    lines in the format of the known_hosts file, which take precedence over the files.
-    `persist` is how long an unused connection of `ssh` stays open, in the format of
-    ControlPersist in ssh_config (default: TEJ_PERSIST, or 60 seconds).
+    text of a private key, which is offered instead of all other keys.  `known_hosts` is
+    text in the format of a known_hosts file, and takes precedence over the files.
+    `persist` is the time for which an unused connection of `ssh` stays open, in the
+    format of ControlPersist in ssh_config (default: TEJ_PERSIST, or 60 seconds).
     """
     if destination.is_local:
         from tej.transport.local import LocalTransport
@@ -108,9 +110,12 @@ def _choose(name: str | None, needs_paramiko: bool) -> str:
 
 
 def check_persist(time: str) -> str:
-    """Return a time in the format of ControlPersist; raises ValueError if invalid."""
+    """Return a time in the format of ControlPersist.
+
+    Raises ValueError if `time` does not have this format.
+    """
     text = str(time)
     if not re.fullmatch(r"([0-9]+[smhdwSMHDW]?)+", text):
         raise ValueError(f"persist: {text!r} is not a time such as 60, 10m or 8h")
-    # For ssh, 0 means no limit; here it means the shortest time.
+    # ssh interprets 0 as no limit; tej interprets 0 as the shortest time.
     return text if re.search(r"[1-9]", text) else "1"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 Sink = Callable[[bytes], object]
-"""Function that is called with each piece of the output, and with b"" at the end."""
+"""Function that is called with each piece of a program's output, and then with b""."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Completed:
 class Transport(ABC):
     """Runs programs on one server, as one user.  Threads may share a transport.
 
-    A transport connects on its first use.  After its connection is lost, it connects
-    again on its next use.  In a forked child it starts without a connection, since the
-    child must not use that of its parent.
+    A transport connects on its first use.  If its connection is lost, the transport
+    connects again on its next use.  In a forked child, a transport starts without a
+    connection, since the child must not use the connection of its parent.
     """
 
     runs: int = 0
@@ -40,15 +40,17 @@ class Transport(ABC):
         stdin: Iterable[bytes] = (),
         stdout: Sink | None = None,
     ) -> Completed:
-        """Run a program of one line and wait until it finishes.
+        """Run a program of one line and wait until the program finishes.
 
-        `stdin` is iterated over in a separate thread while the output is read, so it
-        may wait for data that `stdout` receives.  A program that finishes before it has
-        read all of its input is no error.  If iterating raises an exception, the input
-        ends there, and `run` raises that exception once the program has finished.
+        A separate thread iterates over `stdin` while the output is read, so the
+        iterator may wait for data that `stdout` receives.  It is not an error if the
+        program finishes before it has read all of its input.  If the iterator raises an
+        exception, the input ends, and `run` raises the exception when the program has
+        finished.
 
         Raises ConnectionFailed if the connection cannot be made, is lost, or is idle
-        for longer than `io_timeout`.  The program may or may not have run then.
+        for longer than `io_timeout`.  After this error, the program may or may not have
+        run.
         """
 
     def tunnel(  # noqa: B027 (a transport without SSH has nothing to forward)
@@ -56,7 +58,7 @@ class Transport(ABC):
     ) -> None:
         """Forward connections to `listen` on the server to `target` on this side.
 
-        The tunnel exists as long as the connection to the server; call this again to
+        The tunnel ends with the connection to the server; call `tunnel` again to
         restore the tunnel on the next connection.  `listen` is a host and a port; the
         host "" stands for every address that the server permits.  Raises
         ConnectionFailed if the server does not permit the tunnel.
@@ -64,7 +66,7 @@ class Transport(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release the connection; a later `run` opens a new one."""
+        """Close the connection; a later call of `run` opens a new connection."""
 
     def __enter__(self) -> Transport:
         return self

@@ -23,14 +23,15 @@ class Identity:
 
     path: Path
     blob: bytes | None
-    """The public key as SSH sends it; None if reading it needs a passphrase."""
+    """The public key as SSH sends it; None if the key cannot be read from the file, or
+    from a `.pub` file beside it, without a passphrase."""
     encrypted: bool
     private: bool
-    """False for a public key file, which selects a key of the agent."""
+    """Whether the file has a private key; a public key only selects the agent's key."""
 
 
 def read_identities(paths: Iterable[Path]) -> list[Identity]:
-    """Read the files that exist and hold a key; others are skipped."""
+    """Read key files; skips files that do not exist or contain no key."""
     found = (_read(path) for path in paths)
     return [identity for identity in found if identity is not None]
 
@@ -55,7 +56,7 @@ def _read(path: Path) -> Identity | None:
 
 
 def is_encrypted(key: str) -> bool:
-    """Whether a private key needs a passphrase."""
+    """Return whether the private key in the text `key` needs a passphrase."""
     return _openssh(key)[0] if OPENSSH in key else "ENCRYPTED" in key
 
 
@@ -66,7 +67,10 @@ def _public(path: Path) -> bytes | None:
 
 
 def _openssh(text: str) -> tuple[bool, bytes | None]:
-    """Parse OpenSSH's own format: whether it is encrypted, and the public key."""
+    """Parse a private key in OpenSSH's own format.
+
+    Returns whether the key is encrypted, and the public key.
+    """
     body = text.partition(OPENSSH)[2].partition("-----")[0]
     with contextlib.suppress(binascii.Error, struct.error):
         rest = base64.b64decode(body).removeprefix(MAGIC)

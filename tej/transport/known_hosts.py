@@ -1,4 +1,4 @@
-"""known_hosts files: reads the known host keys, and checks a server's key."""
+"""known_hosts files: reads known host keys, and checks the key of a server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Key:
 
     @property
     def fingerprint(self) -> str:
-        """The type and the SHA256 fingerprint, as `ssh-keygen -lf` prints them."""
+        """The type and the SHA256 fingerprint of the key, such as `ED25519 key
+        SHA256:...`."""
         digest = (
             base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
         )
@@ -46,9 +47,10 @@ class Entry:
     path: Path
     line: int
     elsewhere: bool = False
-    """Whether the line is about port 22, while the server uses another port.
+    """Whether the line is about port 22, although the server uses another port.
 
-    Such a line can make a key known, but never changed."""
+    If the key in such a line differs from the server's key, the server's key is
+    considered unknown, and not changed."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}"
@@ -64,16 +66,20 @@ class Verdict(enum.Enum):
 
 
 def known_name(host: str, port: int, alias: str | None = None) -> str:
-    """Return the name of a server in known_hosts: host, [host]:port, or the alias."""
+    """Return the name of a server in known_hosts files.
+
+    The name is `alias` if given.  Otherwise it is the host for port 22, and [host]:port
+    for any other port.
+    """
     if alias is not None:
         return alias
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
 def find(paths: Iterable[Path], name: str, given: str = "") -> list[Entry]:
-    """Return all lines about a host: those in `given`, then those in the files.
+    """Return all lines about the host `name`, first from `given`, then from the files.
 
-    A file that cannot be read counts as empty.
+    Files that cannot be read are skipped.
     """
     entries = [*_entries(Path("known_hosts given"), given, name)]
     for path in paths:
@@ -87,10 +93,11 @@ def find(paths: Iterable[Path], name: str, given: str = "") -> list[Entry]:
 
 
 def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
-    """Check a host key; returns the result, and the line that it is based on.
+    """Check a host key; returns the result, and the line that determines the result.
 
-    As in OpenSSH, a key is unknown, not changed, if the lines have no key of its type.
-    A line about port 22 counts only if no line is about the server's own port.
+    As in OpenSSH, a key is considered unknown, and not changed, if no line has a key of
+    the same type.  Lines about port 22 are used only if no line is about the port of
+    the server.
     """
     for entry in entries:
         if entry.marker == "revoked" and entry.key.blob == key.blob:
@@ -107,13 +114,16 @@ def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
 
 
 def remember(path: Path, name: str, key: Key, *, hashed: bool = False) -> None:
-    """Append a key to a file; a new file can be read only by its owner."""
+    """Append a host key to a known_hosts file.
+
+    If the file does not exist, it is created so that only its owner can read it.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     host = _hash(name, os.urandom(20)) if hashed else name
     line = f"{host} {key.type} {base64.b64encode(key.blob).decode()}\n".encode()
     try:
         with path.open("rb") as file:
-            # If the last line has no newline, the new line would be appended to it.
+            # Add a newline first if the last line of the file does not end with one.
             file.seek(-1, os.SEEK_END)
             if file.read(1) not in (b"\n", b""):
                 line = b"\n" + line
@@ -141,7 +151,10 @@ def _entries(path: Path, text: str, name: str) -> Iterator[Entry]:
 
 
 def _type(blob: bytes) -> str:
-    """Return the type inside a key; the type before the key in the file is ignored."""
+    """Return the key type that the key itself contains.
+
+    The type in the line of the known_hosts file may be wrong.
+    """
     if len(blob) < 4:
         return ""
     (size,) = struct.unpack(">I", blob[:4])

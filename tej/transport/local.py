@@ -22,7 +22,7 @@ from tej.transport.start import COMMAND, Start
 logger = logging.getLogger("tej")
 
 GRACE = 1.0
-"""Seconds that a program has to exit after each step of `abort`."""
+"""Seconds that `abort` waits for the program to exit after each signal."""
 
 
 class LocalTransport(Transport):
@@ -57,7 +57,7 @@ class LocalTransport(Transport):
             output.end()
 
     def close(self) -> None:
-        """Do nothing: no connection is kept."""
+        """Do nothing, because a local transport has no connection."""
 
 
 def _popen(command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -74,7 +74,7 @@ def _popen(command: Sequence[str]) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # Like sshd, fall back to / if the home directory does not exist.
+            # Like sshd, start in / if the home directory does not exist.
             cwd=home if home.is_dir() else "/",
             start_new_session=True,
         )
@@ -91,7 +91,7 @@ class _LocalProcess(PipeProcess):
         super().__init__(
             _detach(popen.stdin), _detach(popen.stdout), _detach(popen.stderr)
         )
-        # PipeProcess owns the descriptors: Popen must not close them, too.
+        # PipeProcess closes the descriptors, so Popen must not close them as well.
         self._popen.stdin = self._popen.stdout = self._popen.stderr = None
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class _LocalProcess(PipeProcess):
 
     def abort(self, error: BaseException) -> None:
         logger.debug("local: giving up a program: %r", error)
-        # This wakes the thread that sends, which then closes stdin.
+        # `finished` ends the thread that sends stdin, which then closes stdin.
         self.finished()
         self._close("out")
         for signal_number in (signal.SIGHUP, signal.SIGKILL):
@@ -122,7 +122,7 @@ class _LocalProcess(PipeProcess):
 
 
 def _detach(pipe: IO[bytes] | None) -> int:
-    """Close the file object, but keep its descriptor open as a duplicate."""
+    """Close a file object; returns a duplicate of its descriptor, which stays open."""
     assert pipe is not None  # Popen was given PIPE three times
     number = os.dup(pipe.fileno())
     pipe.close()

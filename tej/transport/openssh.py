@@ -1,8 +1,9 @@
 """OpenSSH transport: runs programs over a connection of the system's `ssh`.
 
 `ssh` does the login, so all of ~/.ssh/config, certificates, hardware keys, Kerberos and
-two-factor logins work as usual.  The `ssh` process then runs as a ControlMaster: tej
-opens sessions through its socket, without further logins, as long as it runs.
+two-factor logins work as usual.  After the login, the `ssh` process runs in the
+background as a ControlMaster.  As long as the ControlMaster runs, tej opens sessions
+through its socket, without further logins.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tej.transport.start import COMMAND, Start
 logger = logging.getLogger("tej")
 
 DYING = 0.3
-"""Seconds within which a master exits after it has lost its connection."""
+"""Seconds within which a ControlMaster exits after its connection was lost."""
 
 
 class OpensshTransport(PooledTransport):
@@ -66,7 +67,7 @@ class MasterConnection(Connection):
         return not self._lost
 
     def open(self, *, again: bool) -> None:
-        """Log in, unless a master that another process or the user started runs."""
+        """Log in, unless another process has already started the ControlMaster."""
         self.fresh = self.master.ensure(again=again)
 
     def start(self, start: Start) -> MasterSession:
@@ -88,8 +89,9 @@ class MasterConnection(Connection):
                 raise self._failure(error) from error
             raise
         finally:
-            # The master has its own copies of these descriptors.  While ours were open,
-            # this process would not read end-of-file when the master closes its copies.
+            # The ControlMaster has copies of the descriptors in `theirs`.  As long as
+            # this process had them open, too, it would not read end-of-file when the
+            # ControlMaster closes its copies.
             self._close_all(theirs)
         return MasterSession(self, mux, ours, timer)
 
@@ -114,7 +116,10 @@ class MasterConnection(Connection):
         self._tunnels[listen] = target
 
     def close(self) -> None:
-        """Stop the tunnels.  The master stays for other processes (ControlPersist)."""
+        """Stop the tunnels of this process.
+
+        The ControlMaster continues to run for other processes (see ControlPersist).
+        """
         for listen, target in self._tunnels.items():
             with (
                 contextlib.suppress(OSError, Refused),
@@ -128,7 +133,7 @@ class MasterConnection(Connection):
 
 
 class MasterSession(PipeProcess):
-    """One program, whose streams the master connects to pipes of this process."""
+    """One program, whose streams the ControlMaster connects to this process's pipes."""
 
     def __init__(
         self,
@@ -173,8 +178,9 @@ class MasterSession(PipeProcess):
 
     def _no_status(self) -> ConnectionFailed:
         where = self._connection.where
-        # A master that has lost its connection exits within DYING seconds.  If it
-        # continues to run, the connection works and the program has no exit status.
+        # A ControlMaster exits within DYING seconds after its connection was lost.  If
+        # the ControlMaster still runs, the connection works, and the program had no
+        # exit status because a signal ended it.
         deadline = time.monotonic() + DYING
         while is_alive(self._connection.master.path):
             if time.monotonic() > deadline:
@@ -195,18 +201,20 @@ class Login:
     where: str
     """The server as user@host:port."""
     new: bool
-    """Whether this call logged in; False if a connection existed already."""
+    """Whether `log_in` logged in; False if a connection existed already."""
     own: bool
-    """Whether tej started the master; False for one of the user's ssh configuration."""
+    """Whether tej chose the ControlMaster's socket; False if the user's ssh
+    configuration did (ControlPath)."""
     socket: Path
     persist: str
-    """How long the unused connection stays open, in the format of ControlPersist."""
+    """Time for which the unused connection stays open, in the format of
+    ControlPersist."""
 
 
 def log_in(destination: Destination, settings: Settings) -> Login:
     """Log in, so that all processes of this user can use the connection from now on.
 
-    Raises ConnectionFailed.
+    Raises ConnectionFailed if the login fails.
     """
     config = read_config(destination, settings)
     master = Master(config, settings)
@@ -218,9 +226,9 @@ def log_in(destination: Destination, settings: Settings) -> Login:
 
 
 def log_out(destination: Destination) -> bool:
-    """Close tej's connections to a destination; returns whether there was one.
+    """Close tej's connections to a destination; returns whether any was closed.
 
-    Running programs lose their connection.  A master of the user's own ssh
+    Running programs lose their connection.  A ControlMaster of the user's own ssh
     configuration is not stopped.
     """
     config = read_config(destination, Settings())
@@ -230,6 +238,9 @@ def log_out(destination: Destination) -> bool:
 
 
 def user_master(destination: Destination) -> Path | None:
-    """Return the socket of a master of the user's own ssh configuration, if it runs."""
+    """Return the socket of the ControlMaster of the user's own ssh configuration.
+
+    Returns None if the configuration sets no ControlPath, or if no ControlMaster runs.
+    """
     path = read_config(destination, Settings()).user_socket
     return path if path is not None and is_alive(path) else None

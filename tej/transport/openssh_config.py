@@ -1,4 +1,4 @@
-"""Configuration of the openssh transport: `ssh -G`, and the directory for sockets."""
+"""Configuration of the openssh transport: runs `ssh -G`, finds a socket directory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ from tej.errors import ConnectionFailed
 from tej.transport.settings import Settings
 
 MAX_PATH = 104 - 1 - 17
-"""Longest socket path on BSD and macOS; ssh appends 17 characters while it binds."""
+"""Maximum length of a socket path.
+
+BSD and macOS permit 103 characters, and `ssh` appends 17 characters while it creates
+the socket."""
 WORDS_SHOWN = 400
-"""Characters of ssh's stderr that error messages show."""
+"""Maximum number of characters of ssh's stderr in an error message."""
 YES = ("yes", "true", "auto", "ask", "autoask")
 
 
@@ -31,7 +34,7 @@ class SshConfig:
     """The configuration of one host as `ssh -G` prints it."""
 
     command: tuple[str, ...]
-    """`ssh` with the options and the host for which it printed the configuration."""
+    """The command line of `ssh` for this host, with its options, but without `-G`."""
     values: dict[str, list[str]]
 
     def first(self, option: str) -> str:
@@ -57,13 +60,13 @@ class SshConfig:
 
     @property
     def makes_master(self) -> bool:
-        """Whether the configuration lets `ssh` start a master (ControlMaster)."""
+        """Whether the option ControlMaster makes `ssh` start a ControlMaster."""
         return self.first("controlmaster") in YES
 
     def environment(self) -> list[str]:
-        """Return the variables that SendEnv names, as NAME=VALUE.
+        """Return the environment variables that match SendEnv, as NAME=VALUE.
 
-        The master adds the variables of SetEnv by itself.
+        The ControlMaster itself adds the variables of SetEnv.
         """
         patterns = [
             word for value in self.values.get("sendenv", []) for word in value.split()
@@ -76,7 +79,10 @@ class SshConfig:
 
 
 def read_config(destination: Destination, settings: Settings) -> SshConfig:
-    """Ask `ssh` which options apply to a destination; raises ConnectionFailed."""
+    """Run `ssh -G` and return the options that apply to a destination.
+
+    Raises ConnectionFailed if `ssh` cannot be run or rejects its configuration.
+    """
     command = ["ssh", *_files(settings.config_file)]
     if destination.port is not None:
         command += ["-p", str(destination.port)]
@@ -110,14 +116,15 @@ def _ask(words: Sequence[str], where: str) -> dict[str, list[str]]:
 def check_jumps(config: SshConfig) -> None:
     """Raise ConnectionFailed if ProxyJump leads in a circle.
 
-    `ssh` does not notice a circle of several hosts: it starts processes without end.
+    `ssh` does not detect a circle of several hosts, and starts processes without end.
     """
     chain = [config.command[-1]]
     files = config.command[1 : config.command.index("--")]
     files = files[:2] if files[:1] == ("-F",) else ()
     jump = config.first("proxyjump")
     while jump not in ("", "none"):
-        # Only the first jump host uses its own ProxyJump; the others get one from ssh.
+        # Only the first jump host uses the ProxyJump of its own configuration; ssh
+        # reaches each of the others through the jump host before it.
         host = jump.partition(",")[0].removeprefix("ssh://").rpartition("@")[2]
         if host.startswith("["):
             host = host[1:].partition("]")[0]
@@ -134,7 +141,7 @@ def check_jumps(config: SshConfig) -> None:
 
 
 def _files(config_file: Path | None) -> list[str]:
-    """Return the option -F if `ssh` would not read the user's files by itself."""
+    """Return the option -F with a file, or [] if ssh itself finds the right files."""
     if config_file is not None:
         return ["-F", str(config_file)]
     home = Path.home()
@@ -142,7 +149,8 @@ def _files(config_file: Path | None) -> list[str]:
     if home == account or not (home / ".ssh").is_dir():
         return []
     # ssh ignores $HOME and reads the home directory of the account.  If $HOME is
-    # another directory, as in a sandbox, ssh gets a file that includes those in $HOME.
+    # another directory, as in a sandbox, tej passes ssh a file that includes the
+    # configuration in $HOME.
     folder = home / ".ssh"
     names = [f"{folder}/known_hosts", f"{folder}/known_hosts2"]
     lines = [
@@ -157,8 +165,8 @@ def _files(config_file: Path | None) -> list[str]:
     text = "\n".join([*lines, ""])
     path = runtime_directory() / f"config-{digest(text)}"
     if not path.exists():
-        # Other processes and threads may write the same text now, so each writes its
-        # own file and renames it.
+        # Other processes and threads may write the same file now, so each of them
+        # writes a file with a name of its own and then renames that file.
         fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
         fresh.write_text(text, encoding="utf-8", errors="surrogateescape")
         fresh.replace(path)
@@ -177,7 +185,8 @@ def digest(text: str) -> str:
 def runtime_directory() -> Path:
     """Return a directory for sockets that only this user can access.
 
-    Raises ConnectionFailed if there is none.
+    The directory is created if necessary.  Raises ConnectionFailed if no such directory
+    can be created.
     """
     candidates = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]
     error: Exception | None = None

@@ -28,7 +28,8 @@ def connection_error(
         return AuthenticationFailed(_login(config, text, words))
     reason = _reason(config, timeout, status, text)
     if config.first("proxycommand") not in ("", "none"):
-        # The stderr of a master's ProxyCommand is /dev/null, so its message is lost.
+        # For a ControlMaster, ssh connects the stderr of the ProxyCommand to /dev/null,
+        # so the message of the ProxyCommand is lost.
         host = shlex.quote(config.command[-1])
         reason += f" Its ProxyCommand may say more: ssh {host} true"
     error = ConnectionFailed(f"{reason} ssh: {words}")
@@ -88,7 +89,7 @@ def _login(config: SshConfig, text: str, words: str) -> str:
 
 
 def _address(config: SshConfig) -> str:
-    """Return the destination as the user gave it, from the ssh command."""
+    """Return the destination as user@host:port, with the parts that the user gave."""
     words = list(config.command)
     host = words[-1]
     user = f"{words[words.index('-l') + 1]}@" if "-l" in words else ""
@@ -101,8 +102,8 @@ def _host_key(config: SshConfig, text: str, words: str) -> str:
     name = config.first("hostname").lower()
     port = config.first("port")
     theirs = "shown by ssh"
-    # A jump host's ssh writes to the same stderr: the last server before the failure
-    # is the one whose key was refused.
+    # The `ssh` for a jump host writes to the same stderr.  The rejected key is that of
+    # the server that stderr mentions last before the failure.
     for line in text.partition("Host key verification failed")[0].splitlines():
         if server := AUTHENTICATING.match(line):
             name, port = server[1], server[2]

@@ -1,4 +1,4 @@
-"""ControlMaster: starts the system's `ssh` as a connection shared between processes."""
+"""ControlMaster: starts an `ssh` process whose connection several processes share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ KEEP_STDERR = 1 << 16
 
 
 def socket_path(config: SshConfig, number: int = 0) -> Path:
-    """Return the socket path of tej's own master; each set of options has another."""
+    """Return the socket path of tej's own ControlMaster.
+
+    The path contains a hash of the ssh options, so that a connection is shared only
+    between processes with the same options.
+    """
     options = "\n".join(
         [*config.command, *(f"{k} {v}" for k, v in sorted(config.values.items()))]
     )
@@ -43,7 +47,7 @@ def socket_path(config: SshConfig, number: int = 0) -> Path:
 
 
 def is_alive(path: Path, timeout: float = ALIVE_TIMEOUT) -> bool:
-    """Whether a master listens at a path and answers within `timeout` seconds."""
+    """Return whether a ControlMaster at `path` replies within `timeout` seconds."""
     try:
         with MuxClient(str(path), timeout) as mux:
             mux.pid()
@@ -53,14 +57,17 @@ def is_alive(path: Path, timeout: float = ALIVE_TIMEOUT) -> bool:
 
 
 def stop_master(path: Path) -> bool:
-    """Stop the master at a path, with its sessions; returns whether it was stopped."""
+    """Stop the ControlMaster at `path` and its sessions.
+
+    Returns False if no ControlMaster replied.
+    """
     try:
         with MuxClient(str(path), ALIVE_TIMEOUT) as mux:
             mux.terminate()
             stopped = True
     except OSError:
         stopped = False
-    # A master that crashed or is suspended leaves its socket behind.
+    # A ControlMaster that crashed or is suspended does not remove its socket.
     with contextlib.suppress(OSError):
         path.unlink()
     return stopped
@@ -72,14 +79,14 @@ _locks_guard = threading.Lock()
 
 @contextlib.contextmanager
 def _exclusively(path: Path) -> Iterator[None]:
-    """Hold a lock for a master's path, so that only one thread or process logs in.
+    """Lock the path of a ControlMaster, so that only one thread or process logs in.
 
-    The others wait here, and then use the same connection.
+    Other threads and processes wait for the lock, and then use the same connection.
     """
     with _locks_guard:
         lock = _locks.setdefault(str(path), threading.Lock())
-    # A record lock of fcntl belongs to the process, so threads need a lock of their
-    # own.  flock is not used, because a forked child would inherit its lock.
+    # A lock of fcntl belongs to a whole process, so the threads of a process need an
+    # additional lock.  flock is not used, because a forked child would inherit it.
     with lock, path.with_name(f"{path.name}.lock").open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         yield
@@ -96,7 +103,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Master:
-    """The ControlMaster for one configuration, which is started if necessary."""
+    """The ControlMaster for one ssh configuration; `ensure` starts it if necessary."""
 
     def __init__(self, config: SshConfig, settings: Settings, number: int = 0) -> None:
         self.config = config
@@ -110,15 +117,15 @@ class Master:
             self.path, self.own = user_socket, False
 
     def ensure(self, *, again: bool = False) -> bool:
-        """Make sure that a master runs; returns whether this call started it.
+        """Start the ControlMaster if it does not run; returns whether it was started.
 
-        `again` says that an earlier connection was lost.  A warning then explains why
-        `ssh` asks the user to log in again.  Raises ConnectionFailed.
+        If `again` is true, an earlier connection was lost, and a warning explains why
+        `ssh` prompts the user again.  Raises ConnectionFailed if the login fails.
         """
         if is_alive(self.path):
             return False
-        # The lock file is beside tej's own socket, even for a master of the user's
-        # configuration: tej creates no files in the user's directory.
+        # The lock file is always in tej's own directory, because tej must not create
+        # files beside a ControlPath of the user's configuration.
         with _exclusively(socket_path(self.config, self.number)):
             if is_alive(self.path):
                 return False
@@ -129,9 +136,10 @@ class Master:
         return True
 
     def replace(self) -> None:
-        """Give up a master that does not work, and use a new one from now on.
+        """Use a new ControlMaster from now on, because the current one does not work.
 
-        A master of the user's own configuration is not stopped.
+        The current ControlMaster is stopped, unless it belongs to the user's own
+        configuration.
         """
         if self.own:
             stop_master(self.path)
@@ -176,8 +184,9 @@ class Master:
             options["BatchMode"] = "yes"
         ssh, *rest = config.command
         words = [ssh, "-M", "-N", "-f", "-S", str(self.path)]
-        # The error message is made from the debug output, which names the keys that
-        # were tried.  At a terminal, the user would see that output.
+        # With -v, ssh prints debug output, from which the error message gets the keys
+        # that were tried.  At a terminal, the user would see this output, so -v is left
+        # out.
         words += [] if terminal else ["-v"]
         for name, value in options.items():
             words += ["-o", f"{name}={value}"]
@@ -193,18 +202,18 @@ def _has_terminal() -> bool:
 
 
 def _run(command: list[str], limit: float | None, *, show: bool) -> tuple[int, bytes]:
-    """Run ssh until it goes to the background; returns its status and its stderr.
+    """Run ssh until it goes to the background; returns its exit status and its stderr.
 
-    The status is -1 if the limit was exceeded.
+    The status is -1 if ssh took longer than `limit` seconds and was killed.
     """
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        # In its own session, ssh does not get the SIGINT of Ctrl-C, which would end a
-        # connection that other processes share.  To prompt, it needs our session's
-        # terminal.
+        # In a session of its own, ssh does not receive the SIGINT of Ctrl-C, which
+        # would end a connection that other processes share.  If ssh may prompt, it has
+        # to stay in the session of this process, which has the terminal.
         start_new_session=not show,
     ) as process:
         assert process.stderr is not None
@@ -220,9 +229,9 @@ def _run(command: list[str], limit: float | None, *, show: bool) -> tuple[int, b
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
-    """Kill ssh with its ProxyCommand, which would otherwise outlive it."""
+    """Kill ssh; if `group`, also its ProxyCommand, which would otherwise run on."""
     if group:
-        # The process leads its own session, so its pid is the number of the group.
+        # ssh leads a session of its own, so its pid is the id of its process group.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
@@ -230,11 +239,11 @@ def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
 
 
 class _Relay(threading.Thread):
-    """Thread that keeps the last part of ssh's stderr, and optionally shows it.
+    """Thread that collects the last part of ssh's stderr, and shows it if `show`.
 
-    The master in the background inherits the pipe and may keep it open for hours.  This
-    thread therefore does not wait for end-of-file: `finish` reads the data that is
-    available when the foreground process has exited.
+    The ControlMaster in the background inherits the pipe and may keep the pipe open for
+    hours.  The thread therefore does not wait for end-of-file.  When the foreground
+    process has exited, `finish` reads the data that is available and ends the thread.
     """
 
     def __init__(self, stream: IO[bytes], *, show: bool) -> None:
@@ -254,7 +263,7 @@ class _Relay(threading.Thread):
         self._drain()
 
     def _drain(self) -> bool:
-        """Read all data that is available; returns False at the end of the stream."""
+        """Read all data that is available; returns False at the end of stderr."""
         while True:
             try:
                 data = os.read(self._pipe, 1 << 16)

@@ -1,10 +1,10 @@
 """Client of OpenSSH's multiplexing protocol: sessions and tunnels over one `ssh`.
 
 An `ssh` that runs as a ControlMaster listens on a socket.  This module requests
-sessions and port forwardings over that socket, as another `ssh` process would.  Without
-such a process, tej learns from the master why a request is refused, whether a session
-was opened, and how its program ended.  The protocol is version 4, described in
-PROTOCOL.mux of OpenSSH and unchanged since 2010.
+sessions and port forwardings over that socket, in place of a second `ssh` process.  A
+second `ssh` process would hide why a request was refused, whether a session was opened,
+and how its program ended.  The protocol is version 4, described in PROTOCOL.mux of
+OpenSSH and unchanged since 2010.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Address = tuple[str, int]
 
 
 class Refused(Exception):
-    """The master works, but refuses the request; the message is its reason."""
+    """The ControlMaster works, but refuses a request for the reason in the message."""
 
 
 class MuxClient:
-    """One connection to a master's socket, for at most one session.
+    """One connection to the socket of a ControlMaster, for at most one session.
 
-    All methods raise OSError if the master has exited (ConnectionResetError) or does
-    not answer in time (TimeoutError).
+    All methods raise ConnectionResetError or another OSError if the ControlMaster has
+    exited, and TimeoutError if it does not reply in time.
     """
 
     def __init__(self, path: str, timeout: float) -> None:
@@ -60,24 +60,24 @@ class MuxClient:
         self.close()
 
     def close(self) -> None:
-        """Close the socket.  The master ends the session that runs over it."""
+        """Close the socket, upon which the ControlMaster ends this client's session."""
         with contextlib.suppress(OSError):
-            # A forked child may have a copy of the descriptor, and closing ours alone
-            # would not disconnect.
+            # `shutdown` disconnects even if a forked child has a copy of the
+            # descriptor; `close` alone would not.
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def forget(self) -> None:
-        """Close this process's copy of the descriptor, without disconnecting."""
+        """Close this process's copy of the socket, without ending the connection."""
         self._socket.close()
 
     def pid(self) -> int:
-        """Return the process id of the master."""
+        """Return the process id of the ControlMaster."""
         self._send(ALIVE_CHECK, _integer(0))
         return _read_integers(self._receive(ALIVE), 2)[1]
 
     def terminate(self) -> None:
-        """Make the master exit, with all of its sessions."""
+        """Make the ControlMaster exit, which ends all of its sessions."""
         self._send(TERMINATE, _integer(0))
         self._receive(OK)
 
@@ -86,8 +86,8 @@ class MuxClient:
     ) -> None:
         """Run a command on the server, with three descriptors as its streams.
 
-        Returns when the server has opened the session; raises Refused if the session is
-        not permitted.
+        Returns when the server has opened the session.  Raises Refused if the server or
+        the ControlMaster does not permit the session.
         """
         no_terminal_x11_agent_subsystem = _integer(0) * 4
         body = _integer(0) + _string("") + no_terminal_x11_agent_subsystem
@@ -98,9 +98,11 @@ class MuxClient:
         self._receive(SESSION_OPENED)
 
     def exit_status(self, timeout: float) -> int | None:
-        """Return the exit status of the program; None if it ended without a status.
+        """Return the exit status of the program.
 
-        Raises TimeoutError if the program has not ended within `timeout` seconds.
+        Returns None if the ControlMaster closed the socket without an exit status, for
+        example because a signal ended the program or the connection was lost.  Raises
+        TimeoutError if the program has not ended within `timeout` seconds.
         """
         self._deadline = time.monotonic() + timeout
         try:
@@ -112,7 +114,7 @@ class MuxClient:
             return None
 
     def forward(self, listen: Address, target: Address, *, close: bool = False) -> None:
-        """Forward a port of the server to `target`, or stop forwarding it."""
+        """Forward a port of the server to `target`; if `close`, stop the forwarding."""
         body = _integer(0) + _integer(REMOTE)
         for host, port in (listen, target):
             body += _string(host) + _integer(port)
@@ -141,9 +143,10 @@ class MuxClient:
         return _read_integers(message, 1)[0], message[4:]
 
     def _bytes(self, size: int) -> bytes:
-        """Return the next bytes without consuming them.
+        """Return the next `size` bytes, which stay in the buffer.
 
-        If a timeout interrupts a message, the next call thus starts at its beginning.
+        If a timeout interrupts the reading of a message, the next call can therefore
+        read the message from its beginning.
         """
         while len(self._unread) < size:
             left = self._deadline - time.monotonic()
@@ -158,7 +161,10 @@ class MuxClient:
 
 
 def make_pipes() -> tuple[list[int], list[int]]:
-    """Create pipes for stdin, stdout and stderr: our ends, and the program's ends."""
+    """Create pipes for stdin, stdout and stderr.
+
+    Returns the three ends for this process, and the three ends for the program.
+    """
     ours: list[int] = []
     theirs: list[int] = []
     try:

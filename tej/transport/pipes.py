@@ -1,4 +1,4 @@
-"""Pipes: a process with its stdin, stdout and stderr as non-blocking descriptors."""
+"""Pipes: a running program with stdin, stdout and stderr as non-blocking pipes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tej.transport.process_io import IdleTimer, InputClosed, Process
 
 PIECE = 1 << 18
 POLL = 0.1
-"""Seconds that a thread waits for a pipe before it checks whether the program ended."""
+"""Seconds that a thread waits for a pipe until it checks whether the program ended."""
 
 
 class PipeProcess(Process):
@@ -24,11 +24,12 @@ class PipeProcess(Process):
         self._pipes: dict[str, int] = {"in": stdin, "out": stdout, "err": stderr}
         self._timer = timer
         self._over = threading.Event()
-        # Held to close or use a descriptor: if one thread closed it while another was
-        # about to use it, the number might already belong to another file.
+        # A thread locks this to close or use a descriptor.  Without the lock, a thread
+        # might use the number of a descriptor that another thread has closed, and that
+        # already belongs to another file.
         self._lock = threading.Lock()
-        # Non-blocking, because a descendant of the program may keep a pipe open after
-        # the program has ended, and a blocking read would then never return.
+        # The pipes are non-blocking, because a descendant of the program may keep a
+        # pipe open after the program has ended: a blocking read would never return.
         for pipe in (stdin, stdout, stderr):
             os.set_blocking(pipe, False)
         _running.add(self)
@@ -60,7 +61,8 @@ class PipeProcess(Process):
 
     def receive(self) -> bytes:
         if self._timer is not None:
-            # The time that the sink took must not count as idle time of the server.
+            # Restart the timer, because the time that the caller's sink took must not
+            # count as idle time of the server.
             self._timer.moved()
         return self._read("out")
 
@@ -76,7 +78,7 @@ class PipeProcess(Process):
                         return b""
                     data = os.read(self._pipes[name], PIECE)
             except BlockingIOError:
-                # The pipe is empty and the program has ended: there is no more data.
+                # If the pipe is empty and the program has ended, no more data follows.
                 if over:
                     return b""
                 _wait(self._pipes.get(name, -1), select.POLLIN)
@@ -84,12 +86,12 @@ class PipeProcess(Process):
                 if self._timer is not None:
                     self._timer.moved()
                 return data
-            # Only the thread that reads stdout checks the limit, for all three streams.
+            # The thread that reads stdout checks the idle limit for all three streams.
             if self._timer is not None and name == "out":
                 self._timer.check()
 
     def finished(self) -> None:
-        """Record that the program has ended, which ends the threads on its streams."""
+        """Record that the program has ended, upon which its stream threads end."""
         self._over.set()
 
     def release(self) -> None:
@@ -106,12 +108,12 @@ class PipeProcess(Process):
                 os.close(pipe)
 
     def after_fork(self) -> None:
-        """Close this child's copies of the pipes, after a fork.
+        """Close the copies of the pipes in a forked child.
 
-        While the child kept the copy of stdin open, the program would not read
-        end-of-file when the parent closes its own.
+        As long as the child had its copy of stdin open, the program would not read
+        end-of-file when the parent closes stdin.
         """
-        # A new lock: a thread that does not exist in the child may hold the old one.
+        # Create a new lock, because a thread of the parent may have locked the old one.
         self._lock = threading.Lock()
         self._over.set()
         self.release()

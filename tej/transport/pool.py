@@ -1,8 +1,8 @@
 """Connection pool: chooses a connection for each program, and reconnects.
 
 sshd limits the sessions of a connection (MaxSessions, 10 by default).  If all sessions
-are in use, a further connection is opened, so that programs that run for hours do not
-delay a short one.
+are in use, the pool opens a further connection, so that a short program does not wait
+for programs that run for hours.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ MAX_SESSIONS = 8
 """Maximum number of sessions per connection; sshd permits 10 by default."""
 MAX_CONNECTIONS = 4
 PATIENCE = 1.0
-"""Seconds to wait for a free session before a further connection is opened."""
+"""Seconds that a program waits for a free session until a connection is added."""
 REFUSED = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Pauses in seconds after a refused session.
+"""Pauses in seconds after sshd refused a session; sshd is asked again after each pause.
 
-sshd counts a session for a short time after it has ended."""
+When a session has ended, sshd includes it in MaxSessions for a short time."""
 
 Address = tuple[str, int]
 
@@ -44,15 +44,15 @@ class Connection(ABC):
     where: str
     """Name of the server in messages."""
     fresh = True
-    """Whether the connection has just been made, and has not been used yet.
+    """Whether the connection has been made, but no program has been started over it.
 
-    The failure of such a connection is final; after the failure of an older one, the
-    transport connects again."""
+    If a fresh connection fails, the transport raises an error.  If a connection that is
+    not fresh fails, the transport connects again."""
 
     @property
     @abstractmethod
     def alive(self) -> bool:
-        """False once the connection is known to be lost."""
+        """Whether the connection may work; False if it is known to be lost."""
 
     @abstractmethod
     def start(self, start: Start) -> Process:
@@ -71,16 +71,19 @@ class Connection(ABC):
         """Disconnect without waiting for the network."""
 
     def replace(self) -> None:
-        """Disconnect because the connection does not work; nobody may use it again."""
+        """Disconnect because the connection does not work.
+
+        No process may use the connection again.
+        """
         self.close()
 
     def hang_up(self) -> None:  # noqa: B027 (not every connection holds a socket)
-        """Disconnect without taking a lock; called by the garbage collector."""
+        """Disconnect without locking; the garbage collector may call this method."""
 
     def abandon(self) -> None:  # noqa: B027 (not every connection needs this)
-        """Drop the connection in a forked child, without sending anything.
+        """Release the connection in a forked child, without sending any data.
 
-        The parent still uses the connection.
+        The parent process continues to use the connection.
         """
 
 
@@ -92,13 +95,13 @@ class _Line:
         self.limit = MAX_SESSIONS
         self.used = 0
         self.connection: Connection | None = None
-        # Held while connecting: other threads wait for the lock and then use the same
-        # connection, instead of logging in as well.
+        # A thread locks this while it connects.  Other threads wait for the lock and
+        # then use the same connection, instead of logging in as well.
         self.lock = threading.Lock()
 
 
 class PooledTransport(Transport):
-    """A transport with a pool of connections, which its threads share."""
+    """A transport with a pool of connections, which all threads share."""
 
     def __init__(self, destination: Destination, settings: Settings) -> None:
         self.runs = 0
@@ -161,7 +164,7 @@ class PooledTransport(Transport):
 
     @contextlib.contextmanager
     def _process(self, start: Start) -> Iterator[tuple[Process, str]]:
-        """Open a session for one program; nothing has run in it yet."""
+        """Open a session in which COMMAND waits for a program."""
         pauses = iter(REFUSED)
         while True:
             line = self._take()
@@ -178,10 +181,10 @@ class PooledTransport(Transport):
                 self._give_back(line)
 
     def _respect_limit(self, line: _Line, pauses: Iterator[float]) -> None:
-        """Lower the limit of a connection to its open sessions, after a refusal.
+        """Lower the session limit of a connection after the server refused a session.
 
-        If it has no other session, sleep instead; raises ConnectionFailed after several
-        refusals.
+        The new limit is the number of open sessions.  If the connection has no open
+        session, sleep instead; after several refusals, raise ConnectionFailed.
         """
         with self._changed:
             others = line.used - 1
@@ -195,9 +198,10 @@ class PooledTransport(Transport):
         time.sleep(pause)
 
     def _start(self, line: _Line, start: Start) -> tuple[Process, str] | None:
-        """Start a session on a connection; None if the server permits no further one.
+        """Start a session on the connection of `line`.
 
-        Also None if the connection cannot be made, but another one exists.
+        Returns None if the server permits no further session on this connection.  Also
+        returns None if this connection cannot be made, but another connection exists.
         """
         while True:
             try:
@@ -205,8 +209,8 @@ class PooledTransport(Transport):
             except ConnectionFailed as error:
                 if line.number == 0:
                     raise
-                # Only the further connection failed: wait for a session of an existing
-                # connection, and open no more connections.
+                # Other connections exist, since this is not the first.  Wait for a
+                # session on one of them, and open no more connections.
                 logger.debug("no further connection: %s", error)
                 with self._changed:
                     self._may_add = False
@@ -228,7 +232,10 @@ class PooledTransport(Transport):
             return process, connection.where
 
     def _take(self) -> _Line:
-        """Reserve a session; if none is free within PATIENCE, add a connection."""
+        """Reserve a session and return the connection's slot.
+
+        If no session becomes free within PATIENCE seconds, add a connection.
+        """
         with self._changed:
             while True:
                 if self._changed.wait_for(self._free, self._patience()):
@@ -268,9 +275,10 @@ class PooledTransport(Transport):
         connection.replace()
 
     def _after_fork(self) -> None:
-        """Drop the parent's connections in a forked child, without using them.
+        """Release the parent's connections in a forked child, without using them.
 
-        The locks are made anew, since threads of the parent may have held them.
+        All locks are replaced by new locks, since a thread of the parent may have
+        locked the old ones.
         """
         connections = [line.connection for line in self._lines]
         self._reset()
@@ -279,8 +287,8 @@ class PooledTransport(Transport):
                 connection.abandon()
 
     def __del__(self) -> None:
-        # The garbage collector may call this in a thread that holds any lock, so taking
-        # one here could deadlock.
+        # The garbage collector may call `__del__` in a thread that has locked any lock,
+        # so that waiting for a lock could deadlock.
         for line in getattr(self, "_lines", ()):
             if line.connection is not None:
                 line.connection.hang_up()

@@ -1,8 +1,8 @@
 """Process I/O: sends stdin to a running program, and receives its stdout and stderr.
 
-All transports use this module.  The caller's thread reads stdout, because callers
-expect their sink to be called in their own thread.  Two further threads send stdin and
-collect stderr, so that no stream blocks another.
+All transports use this module.  The caller's thread reads stdout, so that the caller's
+sink is called in the caller's own thread.  Two further threads send stdin and collect
+stderr, so that no stream blocks another.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ IN_DOUBT = "the program may or may not have run"
 
 
 class InputClosed(Exception):
-    """The program accepts no more input; `serve` does not treat this as an error."""
+    """The program accepts no more input, which `serve` does not treat as an error."""
 
 
 class IdleTimer:
-    """Idle timeout: limits the time in which no byte is sent to or by a program."""
+    """Idle timeout: limits the time in which a program sends and receives no byte."""
 
     def __init__(self, where: str, io_timeout: float, start: Start) -> None:
         self.where = where
@@ -40,7 +40,7 @@ class IdleTimer:
         self._noticed = False
 
     def moved(self) -> None:
-        """Restart the timer: data has just been sent or received."""
+        """Restart the timer, because data has just been sent or received."""
         self._last = time.monotonic()
 
     @property
@@ -49,9 +49,9 @@ class IdleTimer:
         return time.monotonic() - self._last
 
     def check(self) -> None:
-        """Raise ConnectionFailed if the limit is exceeded.
+        """Raise ConnectionFailed if no data was sent or received for too long.
 
-        A warning is logged earlier if start-up files on the server seem to hang.
+        Before that, log a warning if start-up files on the server seem to hang.
         """
         self._start.check(self.where)
         waited = time.monotonic() - self._begun
@@ -68,7 +68,8 @@ class IdleTimer:
                 f"{self.where} accepted the login, then was silent for "
                 f"{self.io_timeout:g} s: {HINT}. Compare: ssh {self.where} true"
             )
-            # Not retried: every attempt would take as long and fail in the same way.
+            # tej does not retry after a permanent error: each attempt would take as
+            # long as this one and fail in the same way.
             error.permanent = True
             raise error
         if self.idle >= self.io_timeout:
@@ -78,7 +79,7 @@ class IdleTimer:
 
 
 class Process(ABC):
-    """A running program, as each transport implements it."""
+    """A running program; each transport has a subclass."""
 
     @abstractmethod
     def send(self, data: bytes) -> None:
@@ -98,14 +99,22 @@ class Process(ABC):
 
     @abstractmethod
     def wait(self) -> int:
-        """Wait for the exit status.  Afterwards, all methods above return soon."""
+        """Wait until the program ends; returns its exit status.
+
+        When `wait` has returned, calls of `send` and `receive` in other threads end
+        soon.
+        """
 
     @abstractmethod
     def abort(self, error: BaseException) -> None:
-        """Give the program up after an error.  All methods above then return soon."""
+        """Stop waiting for the program after an error.
+
+        When `abort` has returned, calls of `send` and `receive` in other threads end
+        soon.
+        """
 
     def close(self) -> None:  # noqa: B027 (not every process holds descriptors)
-        """Release descriptors; called last, once."""
+        """Close the descriptors; `serve` calls this once, as the last method."""
 
 
 class Output:
@@ -122,13 +131,16 @@ class Output:
             self._pieces.append(data)
 
     def take(self, data: bytes) -> None:
-        """Pass data to the sink, without the output of start-up files."""
+        """Pass data to the sink, except for the output of start-up files."""
         data = self._start.strip(data)
         if data:
             self._sink(data)
 
     def end(self) -> None:
-        """Pass b"" to the sink, which marks the end; further calls do nothing."""
+        """Pass b"" to the sink to mark the end of the output.
+
+        Only the first call has an effect.
+        """
         if not self._ended:
             self._ended = True
             noise = self._start.end()
@@ -140,7 +152,7 @@ class Output:
 
     @property
     def kept(self) -> bytes:
-        """The whole output, if there is no sink."""
+        """The whole output if the caller gave no sink, else b""."""
         return b"".join(self._pieces)
 
 
@@ -169,8 +181,8 @@ class _Sender(threading.Thread):
         except InputClosed:
             pass
         finally:
-            # Close a generator here: its cleanup must run in this thread, now, and not
-            # whenever the garbage collector finds it.
+            # If stdin is a generator, close it here, so that its cleanup runs in this
+            # thread and not later in the garbage collector.
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
@@ -183,8 +195,8 @@ class _Collector(threading.Thread):
         self._pieces: list[bytes] = []
 
     def run(self) -> None:
-        # Suppressed here, because the thread that reads stdout meets and reports the
-        # same failure.
+        # Errors are suppressed, because the thread that reads stdout gets and raises
+        # the same error.
         with contextlib.suppress(Exception):
             while piece := self._process.receive_error():
                 self._pieces.append(piece)
@@ -197,7 +209,10 @@ class _Collector(threading.Thread):
 def serve(
     process: Process, start: Start, stdin: Iterable[bytes], output: Output, where: str
 ) -> Completed:
-    """Serve the program until it finishes.  All threads end before this returns."""
+    """Send and receive the data of a program until the program finishes.
+
+    All threads that `serve` starts end before `serve` returns.
+    """
     sender, collector = _Sender(process, _chain(start, stdin)), _Collector(process)
     sender.start()
     collector.start()
@@ -212,14 +227,14 @@ def serve(
         process.abort(error)
         raise
     finally:
-        # `output.end` comes first: the iterator for stdin may wait for the end of the
-        # output, and `sender.join` would never return.
+        # `output.end` runs before `sender.join`: the iterator for stdin may wait for
+        # the end of the output, and `sender.join` would never return.
         with contextlib.ExitStack() as stack:
             stack.callback(process.close)
             stack.callback(collector.join)
             stack.callback(sender.join)
-            # If the output has not ended yet, an error is being raised.  An exception
-            # of the sink must not replace that error.
+            # If the output has not ended yet, the program failed and its error is being
+            # raised.  An exception of the sink must not replace that error.
             stack.enter_context(contextlib.suppress(Exception))
             output.end()
     if sender.error is not None:
@@ -228,7 +243,10 @@ def serve(
 
 
 def _chain(start: Start, stdin: Iterable[bytes]) -> Iterable[bytes]:
-    """Yield the program and then its input; closing this closes the input, too."""
+    """Yield the program and then its input.
+
+    If this generator is closed, it closes the iterator for the input as well.
+    """
     pieces = iter(stdin)
     try:
         yield from start.stdin(pieces)

@@ -7,20 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Ask = Callable[[str], str]
-"""Function that takes a prompt and returns the secret that the user types."""
+"""Function that takes a prompt and returns the secret that the user enters."""
 
 TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of `open_transport`; see there for each of them."""
+    """The options of a connection, which `open_transport` documents."""
 
     ask: Ask | None = field(default=None, repr=False)
     terminal: bool = False
     accept_new_host_key: bool = False
     timeout: float | None = None
-    """Seconds; None for ConnectTimeout of the ssh configuration, or else 30."""
+    """Time limit for connecting in seconds.
+
+    None means ConnectTimeout of the ssh configuration, or 30 if that is not set."""
     io_timeout: float = 120
     keep_alive: float = 15
     config_file: Path | None = None
@@ -29,5 +31,8 @@ class Settings:
     persist: str = "60"
 
     def connect_timeout(self, configured: float | None) -> float:
-        """Return the time limit in seconds; `configured` is ConnectTimeout, if set."""
+        """Return the time limit for connecting in seconds.
+
+        `configured` is ConnectTimeout of the ssh configuration, or None.
+        """
         return self.timeout or configured or TIMEOUT

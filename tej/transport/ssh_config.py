@@ -1,8 +1,9 @@
 """Reader of `~/.ssh/config`, for the paramiko transport.
 
-paramiko's own reader ignores `Include`, and assigns the lines after an `Include` to the
-wrong `Host` block.  It also does not support `%%`, comments at the end of a line, and
-environment variables.  The tests compare this reader with `ssh -G`.
+paramiko's own reader is not used, because it ignores `Include` and assigns the lines
+after an `Include` to the wrong `Host` block.  paramiko's reader also does not support
+`%%`, comments at the end of a line, and environment variables.  The tests compare the
+reader in this module with `ssh -G`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ AUTHENTICATIONS = {
     "kbdinteractiveauthentication": "keyboard-interactive",
     "challengeresponseauthentication": "keyboard-interactive",
 }
-"""Options that can disable a login method."""
+"""Options that can disable a login method, with the method's name in SSH."""
 NOT_HONOURED = {
     name.lower(): name
     for names in (
@@ -48,10 +49,10 @@ NOT_HONOURED = {
 }
 """Options that affect how ssh connects, but that the paramiko transport ignores."""
 
-# The value of such an option is a command, in which spaces, quotes and '#' are kept.
+# The value of these options is a command, in which spaces, quotes and '#' are kept.
 RAW = {"proxycommand"}
 LINE = re.compile(r"""\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*)""")
-# A part of a word: in double quotes, in single quotes, or unquoted.
+# Matches a part of a word, which is in double quotes, in single quotes, or unquoted.
 PIECE = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|((?:[^\s"'\\]|\\.)+)""")
 
 
@@ -65,12 +66,12 @@ class HostConfig:
     user: str
     identity_files: tuple[Path, ...]
     identities_chosen: bool
-    """Whether the configuration names these files; False for the default files."""
+    """Whether `identity_files` are set in the configuration; False for the default."""
     identities_only: bool
     proxy_jump: str | None
     proxy_command: str | None
     known_hosts_files: tuple[Path, ...]
-    """The user's files; a new key is added to the first."""
+    """The user's known_hosts files; a new host key is added to the first of them."""
     global_known_hosts_files: tuple[Path, ...]
     host_key_alias: str | None
     accept_new_host_key: bool
@@ -81,10 +82,11 @@ class HostConfig:
     certificate_files: tuple[Path, ...]
     set_env: tuple[str, ...]
     preferred_authentications: tuple[str, ...]
-    """Login methods in their order; empty for tej's own order."""
+    """Login methods in the order of PreferredAuthentications; empty if not set."""
     forbidden_authentications: frozenset[str]
     unsupported: tuple[str, ...]
-    """Options in the configuration that the paramiko transport does not honour."""
+    """Options that are set in the user's files, but that the paramiko transport
+    ignores."""
 
     @property
     def where(self) -> str:
@@ -95,9 +97,9 @@ class HostConfig:
 
 @dataclass
 class _Lookup:
-    """State while the files are read for one host.
+    """Options found so far while the configuration files are read for one host.
 
-    The first value of an option applies.
+    If an option occurs several times, its first value applies.
     """
 
     given: str
@@ -107,9 +109,9 @@ class _Lookup:
     identities: list[str] = field(default_factory=list)
     certificates: list[str] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
-    """Options that were set in the user's own files, not in the system's."""
+    """Options that are set in the user's own files, and not only in the system's."""
     subject: str = ""
-    """Name that Host lines are compared with."""
+    """Host name that the patterns in Host lines are compared with."""
     final: bool = False
     wants_final: bool = False
 
@@ -132,7 +134,7 @@ class _Lookup:
         return str(self.port or self.first("port") or 22)
 
     def tokens(self) -> dict[str, str]:
-        """Return the values of `%h` and the other tokens."""
+        """Return the value of each token, such as `h` for `%h`."""
         local = socket.gethostname()
         return {
             "h": self.host,
@@ -155,11 +157,11 @@ def look_up(
     *,
     config_file: Path | None = None,
 ) -> HostConfig:
-    """Return the options for a host from the user's and the system's files.
+    """Return the options for a host from the user's and the system's ssh configuration.
 
-    `config_file` replaces these files.  A `user` and a `port` given here take
-    precedence, as on ssh's command line.  Raises ConnectionFailed, with the name of the
-    file, for an invalid value.
+    `config_file` replaces both configurations.  `user` and `port` take precedence over
+    the configuration, as on ssh's command line.  Raises ConnectionFailed if a value is
+    invalid; the message contains the file and the line.
     """
     folder = Path.home() / ".ssh"
     files = [(config_file or folder / "config", folder)]
@@ -172,7 +174,7 @@ def look_up(
             _read(path, beside, lookup, active=True, depth=0)
         if not lookup.wants_final:
             break
-        # In the second pass Host lines are compared with the resolved name.
+        # In the second pass, Host lines are compared with the name set by HostName.
         name = lookup.host.lower()
         lookup.options["hostname"] = [name.replace("%", "%%")]
         lookup.subject = name
@@ -182,9 +184,10 @@ def look_up(
 def _read(
     path: Path, folder: Path, lookup: _Lookup, *, active: bool, depth: int
 ) -> None:
-    """Read one file.
+    """Read one configuration file and add its options to `lookup`.
 
-    An Include inside a Host block applies only to the hosts of that block.
+    If `active` is false, no option of the file applies, because the file is included
+    in a Host block for other hosts.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
@@ -223,7 +226,7 @@ def _split(line: str) -> tuple[str, list[str]]:
 
 
 def _words(text: str) -> list[str]:
-    """Split a line into words, without quotes and without a comment at the end."""
+    """Split a line into words; removes quotes, and a comment at the end of the line."""
     words: list[str] = []
     position, open_word = 0, False
     while position < len(text):
@@ -256,7 +259,7 @@ def _set(option: str, values: list[str], lookup: _Lookup, where: str) -> None:
     if option in ("proxyjump", "proxycommand") and (
         "proxyjump" in lookup.options or "proxycommand" in lookup.options
     ):
-        # ProxyJump and ProxyCommand exclude each other: the first of them applies.
+        # If both ProxyJump and ProxyCommand are set, only the first one applies.
         return
     if option not in lookup.options and not where.startswith("/etc/"):
         lookup.chosen.append(option)
@@ -272,7 +275,7 @@ def _included(patterns: Sequence[str], folder: Path) -> Iterator[Path]:
 
 
 def _matches(text: str, patterns: Sequence[str]) -> bool:
-    """Whether a pattern matches the text, and no negated pattern does."""
+    """Return whether a pattern matches the text, and no negated pattern matches it."""
     positive = False
     for pattern in patterns:
         negated = pattern.startswith("!")
@@ -284,13 +287,16 @@ def _matches(text: str, patterns: Sequence[str]) -> bool:
 
 
 def wildcard(pattern: str, text: str) -> bool:
-    """Whether a pattern matches; unlike in glob, only `*` and `?` are wildcards."""
+    """Return whether a pattern of ssh matches, with the wildcards `*` and `?` only."""
     expression = fnmatch.translate(pattern.replace("[", "[[]"))
     return re.match(expression, text) is not None
 
 
 def _match(words: Sequence[str], lookup: _Lookup) -> bool:
-    """Whether all criteria of a Match line are met; an unknown criterion is not."""
+    """Return whether all criteria of a Match line are met.
+
+    A criterion that this reader does not know is treated as not met.
+    """
     rest = list(words)
     while rest:
         criterion, _, argument = rest.pop(0).partition("=")
@@ -311,7 +317,7 @@ def _match(words: Sequence[str], lookup: _Lookup) -> bool:
 
 def _criterion(name: str, argument: str, lookup: _Lookup) -> bool:
     subjects = {
-        # Unlike a Host line, `host` and `originalhost` ignore case.
+        # The criteria `host` and `originalhost` ignore case, unlike a Host line.
         "host": lambda: lookup.host.lower(),
         "originalhost": lambda: lookup.given.lower(),
         "user": lambda: lookup.login,
@@ -335,7 +341,10 @@ def _criterion(name: str, argument: str, lookup: _Lookup) -> bool:
 
 
 def _expand(text: str, tokens: Mapping[str, str]) -> str:
-    """Replace `%h`, other tokens and `${VARIABLE}`; unknown ones are not changed."""
+    """Replace `%h`, other tokens and `${VARIABLE}` by their values.
+
+    Unknown tokens and variables are not changed.
+    """
     text = re.sub(
         r"%(.)", lambda m: "%" if m[1] == "%" else tokens.get(m[1], m[0]), text
     )
@@ -399,7 +408,10 @@ def _result(lookup: _Lookup) -> HostConfig:
 
 
 def _seconds(time: str | None) -> float | None:
-    """Convert a time in ssh's format, such as 30 or 1m30s, to seconds."""
+    """Convert a time in ssh's format, such as 30 or 1m30s, to seconds.
+
+    Returns None if the time is not set, is zero, or has another format.
+    """
     if time is None or not re.fullmatch(r"(\d+[smhdw]?)+", time.lower()):
         return None
     units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

@@ -1,15 +1,16 @@
-"""Start of a program on the server: a constant command, and the program on stdin.
+"""Start of a program on the server: runs COMMAND, and sends the program on stdin.
 
-The command is always COMMAND, which every login shell accepts (sh, bash, zsh, mksh,
-tcsh, fish).  The program follows on standard input, as a line that begins with "tej ".
-The rest of standard input is the program's own input.  COMMAND reads the line with
-`read`, which consumes a pipe byte by byte, as POSIX requires, and so leaves the rest
-unread; `sh -s` would read ahead.
+COMMAND is always the same, and every login shell accepts it (sh, bash, zsh, mksh, tcsh,
+fish).  The program follows on standard input, as a line that begins with "tej ".  The
+rest of standard input is the program's own input.  COMMAND reads the program's line
+with `read`, which must not read beyond the end of the line (POSIX).  `sh -s` is not
+used, because it would also read a part of the program's own input.
 
-Start-up files of the login shell run before COMMAND.  They may print: all output before
-the program's token is dropped.  They may also read from stdin; therefore some empty
-lines are sent first.  Then COMMAND is sent as a line, too: if a start-up file replaces
-the login shell (`exec zsh`), the new shell reads its commands from stdin.
+Start-up files of the login shell run before COMMAND.  Since start-up files may print
+text, tej drops all output before the program's token.  Since start-up files may read
+from stdin, tej sends some empty lines first.  tej then sends COMMAND as a line as well:
+if a start-up file replaces the login shell (`exec zsh`), the new shell reads its
+commands from stdin.
 """
 
 from __future__ import annotations
@@ -28,16 +29,17 @@ COMMAND = (
     "esac; done; exit 121'"
 )
 NO_PROGRAM = 121
-"""Exit status of COMMAND if its input ended without a program."""
+"""Exit status of COMMAND if its standard input ended without a program."""
 PRELUDE = b"\n" * 16 + COMMAND.encode() + b"\n"
-"""Lines that are sent before the program, for start-up files to consume."""
+"""Lines that tej sends before the program: empty lines for start-up files that read
+standard input, and COMMAND for a shell that replaces the login shell."""
 
 NOTICE = 5.0
-"""Seconds without an answer until a warning is logged."""
+"""Seconds after the login until a warning is logged if /bin/sh has not started."""
 EATEN = 5.0
-"""Seconds for the program to begin, once /bin/sh runs and the program was sent."""
+"""Maximum number of seconds between sending the program and its first output."""
 MAX_NOISE = 1 << 22
-"""Maximum number of bytes that start-up files may print."""
+"""Maximum number of bytes that start-up files may print before the program."""
 HINT = (
     "a start-up file there (.bashrc, .profile, .zshenv, .cshrc) may be waiting for "
     "input or for a file system"
@@ -45,7 +47,7 @@ HINT = (
 
 
 class Start:
-    """Progress of one program's start; shared by the threads that serve it."""
+    """State of the start of one program; the threads of `serve` share this object."""
 
     def __init__(self, program: str, *, careful: bool = False) -> None:
         if "\n" in program:
@@ -60,7 +62,7 @@ class Start:
         self._ready = threading.Event()
         self._ready_at = self._sent_at = float("inf")
         self.running = False
-        """Whether the program has begun."""
+        """Whether the program has started to run."""
 
     @property
     def ready(self) -> bool:
@@ -68,7 +70,7 @@ class Start:
         return self._ready_at < float("inf")
 
     def stdin(self, rest: Iterable[bytes] = ()) -> Iterator[bytes]:
-        """Yield the standard input: the prelude, the program, and its own input."""
+        """Yield the prelude, the program, and the program's own input `rest`."""
         yield PRELUDE
         if self._careful:
             # A start-up file may read all input that is available, so the program is
@@ -79,7 +81,7 @@ class Start:
         yield from rest
 
     def strip(self, data: bytes) -> bytes:
-        """Return the part of some output that the program itself printed."""
+        """Return the part of the output `data` that the program itself printed."""
         if self.running:
             return data
         self._unread += data
@@ -100,28 +102,32 @@ class Start:
         return b""
 
     def end(self) -> bytes:
-        """End the start: release the thread that waits to send the program.
+        """Wake the thread that waits to send the program, because the output has ended.
 
-        Returns the last output of start-up files if the program never began, else b"".
+        Returns the last output of start-up files if the program has not started to run,
+        else b"".
         """
         self._ready.set()
         unread, self._unread = self._unread, b""
         return b"" if self.running else unread.replace(READY, b"", 1)
 
     def check(self, where: str) -> None:
-        """Raise ConnectionFailed if a start-up file has consumed the program."""
+        """Raise ConnectionFailed if a start-up file seems to have read the program."""
         if self.running or not self.ready:
             return
         if time.monotonic() - max(self._ready_at, self._sent_at) > EATEN:
             raise self.eaten(where)
 
     def require(self, where: str) -> None:
-        """Raise ConnectionFailed if /bin/sh found no program on its input."""
+        """Raise ConnectionFailed if /bin/sh has started, but the program has not.
+
+        `serve` calls this when COMMAND has exited with the status NO_PROGRAM.
+        """
         if self.ready and not self.running:
             raise self.eaten(where)
 
     def eaten(self, where: str) -> ConnectionFailed:
-        """Return the error for a program that a start-up file consumed."""
+        """Return the error for a program that a start-up file has read from stdin."""
         return ProgramEaten(
             f"A start-up file on {where} reads standard input and consumed tej's "
             "program, which has not run. In start-up files, read only if the shell is "
@@ -130,12 +136,13 @@ class Start:
 
 
 class ProgramEaten(ConnectionFailed):
-    """A start-up file consumed the program, which has not run.
+    """A start-up file has read the program from stdin, so the program has not run.
 
-    The next attempt sends the program only after the start-up files have ended.
+    At the next attempt, the transport sends the program only after all start-up files
+    have ended.
     """
 
 
 def first_line(program: str) -> bytes:
-    """Return the data to send to COMMAND to run a program, without its input."""
+    """Return the data to send to COMMAND to run a program that has no input."""
     return b"".join(Start(program).stdin())

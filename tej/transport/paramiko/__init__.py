@@ -1,4 +1,4 @@
-"""paramiko transport: the only package of tej that imports paramiko, on first use."""
+"""paramiko transport: SSH in Python; no other package of tej imports paramiko."""
 
 from tej.transport.paramiko.transport import ParamikoTransport
 

@@ -1,4 +1,4 @@
-"""ssh-agent for paramiko: its socket (IdentityAgent, SSH_AUTH_SOCK) and its keys."""
+"""ssh-agent for paramiko: finds the agent's socket, and uses the agent's keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CERTIFICATE = "-cert-v01@openssh.com"
 
 
 class Agent(AgentSSH):
-    """Client of the agent that listens on a given socket."""
+    """Client of an ssh agent that listens on the socket `path`."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Agent(AgentSSH):
         try:
             sock.connect(path)
         except BaseException:
-            # Closed here, because paramiko's own class leaves the socket open.
+            # Close the socket here, because paramiko's own class would leave it open.
             sock.close()
             raise
         connect: Any = self._connect  # type: ignore[attr-defined]
@@ -43,22 +43,24 @@ class Agent(AgentSSH):
 
 @dataclass(frozen=True)
 class _Certificate:
-    """A certificate, in the form in which paramiko sends it instead of a key."""
+    """A certificate, with the attributes that paramiko reads to send it."""
 
     key_type: str
     key_blob: bytes
 
 
 class AgentKey(paramiko.AgentKey):
-    """A key or certificate of the agent, which may refuse to sign with it."""
+    """A key or certificate of the agent; the agent may refuse to sign with the key."""
 
     refused = False
-    """Whether the agent has refused to sign, for example with an unplugged key."""
+    """Whether the agent has refused to sign, for example because a hardware key is
+    unplugged."""
 
     def __init__(self, agent: Any, blob: bytes, comment: str) -> None:  # noqa: ANN401
         super().__init__(agent, blob, comment)
         if self.get_name().endswith(CERTIFICATE):
-            # Without this, paramiko sends the plain key under the certificate's name.
+            # Without `public_blob`, paramiko would send the plain key with the type of
+            # the certificate.
             certificate: Any = _Certificate(self.get_name(), blob)
             self.public_blob = certificate
 
@@ -67,9 +69,9 @@ class AgentKey(paramiko.AgentKey):
     ) -> bytes:
         """Sign the data; if the agent refuses, return an invalid signature.
 
-        The server then rejects this key, and the next key is tried.  An exception would
-        end the whole login, because paramiko calls this in the thread that serves the
-        connection.
+        The server rejects an invalid signature, and the next key is tried.  Raising an
+        exception would end the whole login, because paramiko calls this method in the
+        thread that serves the connection.
         """
         message = paramiko.Message()
         message.add_byte(SIGN_REQUEST)
@@ -92,7 +94,10 @@ class AgentKey(paramiko.AgentKey):
 
 
 def open_agent(identity_agent: str | None) -> Agent | paramiko.Agent | None:
-    """Return the agent that the configuration or environment names, if it answers."""
+    """Return the agent that IdentityAgent or SSH_AUTH_SOCK selects.
+
+    Returns None if IdentityAgent is "none", or if no agent can be reached.
+    """
     if identity_agent is not None and identity_agent.lower() == "none":
         return None
     try:
@@ -113,7 +118,7 @@ def _socket_path(identity_agent: str | None) -> str:
 
 
 def agent_keys(agent: Agent | paramiko.Agent | None) -> list[AgentKey]:
-    """Return all keys of the agent, certificates first."""
+    """Return all keys of the agent, with certificates before plain keys."""
     if agent is None:
         return []
     keys = [

@@ -1,4 +1,4 @@
-"""Connecting with paramiko: socket or jump host, algorithms, host key, login."""
+"""Connecting with paramiko: opens a socket, checks the host key, and logs in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from tej.transport.ssh_config import HostConfig, look_up
 
 logger = logging.getLogger("tej")
 
-# paramiko's log is disabled unless the user sets its level: tej reports its errors.
+# paramiko's log is disabled unless the user sets a level for it, because tej itself
+# reports the errors of paramiko.
 PARAMIKO_LOG = "tej.paramiko"
 if logging.getLogger(PARAMIKO_LOG).level == logging.NOTSET:
     logging.getLogger(PARAMIKO_LOG).setLevel(logging.CRITICAL)
@@ -35,9 +36,9 @@ if logging.getLogger(PARAMIKO_LOG).level == logging.NOTSET:
 # OpenSSH no longer offers paramiko's other ciphers, nor MACs with MD5.
 CIPHERS = ("-gcm@openssh.com", "-ctr")
 WINDOW = 1 << 23
-"""Window size: bytes in flight, and thus in memory.
+"""Window size: maximum number of bytes in flight, which may have to be held in memory.
 
-8 MiB allow 80 MB/s at a round-trip time of 100 ms.  OpenSSH uses 2 MB."""
+A window of 8 MiB allows 80 MB/s at a round-trip time of 100 ms.  OpenSSH uses 2 MB."""
 MAX_JUMPS = 8
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
@@ -63,12 +64,12 @@ class Transport(paramiko.Transport):
 class Packetizer(paramiko.packet.Packetizer):
     """paramiko's packetizer without its early rekeying and its timer thread."""
 
-    # OpenSSH rekeys AES after twice this amount.  By default paramiko rekeys after
-    # 512 MB, and loses the connection if a channel closes during that.
+    # OpenSSH rekeys AES after twice this number of bytes.  By default, paramiko rekeys
+    # after 512 MB, and loses the connection if a channel closes during the rekeying.
     REKEY_BYTES = 1 << 35
 
-    # Replaces paramiko's timer thread for the handshake, which keeps Python from
-    # exiting.
+    # `_deadline` replaces paramiko's timer thread for the handshake, because that
+    # thread delays the exit of Python.
     _deadline: float | None = None
 
     def start_handshake(self, timeout: float) -> None:
@@ -82,9 +83,9 @@ class Packetizer(paramiko.packet.Packetizer):
 
 
 def connect(destination: Destination, settings: Settings) -> ParamikoConnection:
-    """Connect and log in, through the jump hosts that `~/.ssh/config` names.
+    """Connect and log in, through the jump hosts in `~/.ssh/config`.
 
-    Raises ConnectionFailed.
+    Raises ConnectionFailed if the connection or the login fails.
     """
     connection = ParamikoConnection(settings)
     try:
@@ -97,7 +98,7 @@ def connect(destination: Destination, settings: Settings) -> ParamikoConnection:
 
 
 class _Connector:
-    """Opens the transports of a connection: those of jump hosts, then the server's."""
+    """Opens the transports of a connection: to the jump hosts, then to the server."""
 
     def __init__(self, connection: ParamikoConnection) -> None:
         self._connection = connection
@@ -129,7 +130,7 @@ class _Connector:
         )
 
     def _reach(self, config: HostConfig, depth: int) -> SocketLike:
-        """Return a socket, or an object like one, connected to the server's port."""
+        """Return a socket, or an object like a socket, connected to the server."""
         if config.proxy_command:
             command = ProxyCommand(config.proxy_command, config.where)
             self._connection.commands.append(command)
@@ -176,7 +177,7 @@ class _Connector:
         password: str | None = None,
         key: str | None = None,
     ) -> paramiko.Transport:
-        """Negotiate algorithms, check the host key, and log in."""
+        """Negotiate algorithms over `sock`, check the host key, and log in."""
         wire = Wire(sock, self._settings.io_timeout)
         self._connection.wires.append(wire)
         transport = Transport(
@@ -205,8 +206,8 @@ class _Connector:
         transport.banner_timeout = transport.handshake_timeout = timeout
         try:
             with explained(config.where):
-                # Twice the limit, which applies to the banner and to the key exchange
-                # separately.
+                # The time limit applies to the banner and to the key exchange
+                # separately, so both together may take twice as long.
                 transport.start_client(timeout=2 * timeout)
                 if not transport.initial_kex_done:
                     raise TimeoutError
@@ -221,7 +222,10 @@ class _Connector:
 
 
 def _dial(config: HostConfig, timeout: float) -> socket.socket:
-    """Connect to the host, at the first of its addresses that answers."""
+    """Connect to the first address of the host that accepts a connection.
+
+    Raises the error of the last address if no address accepts a connection.
+    """
     family = FAMILIES.get(config.address_family, socket.AF_UNSPEC)
     error: OSError = OSError("no address")
     for found in socket.getaddrinfo(
@@ -245,7 +249,7 @@ def _dial(config: HostConfig, timeout: float) -> socket.socket:
 
 
 def _same_server(one: HostConfig, other: HostConfig) -> bool:
-    """Whether both are the same server.
+    """Return whether both configurations have the same host and port.
 
     A ProxyJump in `Host *` also applies to the jump host itself, which must not be
     reached through itself.

@@ -22,8 +22,8 @@ from tej.transport.start import COMMAND, Start
 class ParamikoConnection(Connection):
     """A connection to a server, with the connections to its jump hosts.
 
-    `connect` adds each part as soon as it is open, so that `close` closes all open
-    parts whichever step fails.
+    `connect` adds each socket, transport and command as soon as it is open.  If a later
+    step fails, `close` therefore closes all that are open.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -45,7 +45,7 @@ class ParamikoConnection(Connection):
 
     @property
     def last_received(self) -> float:
-        """Time (`time.monotonic`) at which the server last sent any data."""
+        """Time stamp (`time.monotonic`) of the last data that the server sent."""
         return self.wires[-1].last_received
 
     def why_lost(self) -> Exception:
@@ -57,8 +57,9 @@ class ParamikoConnection(Connection):
             with explained(self.where):
                 channel = self.transports[-1].open_session(timeout=self.timeout)
         except ConnectionFailed as error:
-            # Any error but a timeout is a refusal, if the connection is alive: when two
-            # threads are refused at once, paramiko gives the reason to only one.
+            # If the connection is alive, any error except a timeout means that the
+            # server refused the session.  The reason is not checked, because paramiko
+            # passes it to only one thread if two threads are refused at once.
             if self.alive and "Timeout" not in str(error.__cause__):
                 raise BlockingIOError(str(error)) from error.__cause__
             raise
@@ -77,8 +78,8 @@ class ParamikoConnection(Connection):
             self._tunnels.open(self.transports[-1], listen, target)
 
     def close(self) -> None:
-        # The nearest jump host is closed first: a transport that runs through it then
-        # has no peer left, and closing it does not wait.
+        # The transport to the nearest jump host is closed first.  The transports that
+        # run through this jump host are then disconnected, so closing them is fast.
         for transport in self.transports:
             transport.close()
         self.hang_up()
@@ -90,9 +91,10 @@ class ParamikoConnection(Connection):
             wire.close()
 
     def abandon(self) -> None:
-        # The parent's threads do not exist in the child, but a lock that they held is
-        # still locked.  A channel that is not marked as closed would send a message
-        # over the parent's connection when it is garbage-collected.
+        # The parent's threads do not exist in the child, but the locks that they had
+        # locked are still locked.  The channels are marked as closed, because otherwise
+        # the garbage collector would make them send a message over the parent's
+        # connection.
         for channel in self.channels:
             channel.lock = threading.Lock()
             channel.closed = True
@@ -106,8 +108,9 @@ def _request(
 ) -> None:
     """Send a channel request like `exec_command`, but do not wait for the reply.
 
-    `exec_command` waits without a limit.  Input may follow at once, since the server
-    reads the channel in order.  If the server refuses, the channel is closed.
+    `exec_command` waits for the reply without a time limit.  The program's input may
+    follow the request at once, since the server reads the channel in order.  If the
+    server refuses the request, paramiko closes the channel.
     """
     message = paramiko.Message()
     message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)

@@ -1,4 +1,4 @@
-"""Execution of one program on the server, on its own paramiko channel."""
+"""Execution of one program on the server, over a paramiko channel of its own."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tej.transport.process_io import IN_DOUBT, IdleTimer, InputClosed, Process
 logger = logging.getLogger("tej")
 
 PIECE = 1 << 21
-"""Bytes read at a time.
+"""Maximum number of bytes to read at a time.
 
-paramiko moves the rest of its buffer after each read.  If the sink is slower than the
-network, the buffer is full, and small reads halve the speed."""
+paramiko moves the rest of its buffer after each read.  If the caller's sink is slower
+than the network, the buffer is full, and small reads would halve the speed."""
 PACKET = 32_768 - 64
-"""Maximum number of bytes that paramiko puts into one packet, and sshd accepts."""
+"""Maximum number of bytes of data in one packet, for both paramiko and sshd."""
 
 
 class ChannelOwner(Protocol):
-    """The connection of a channel, as far as an execution uses it."""
+    """The attributes of a connection that an Execution uses."""
 
     where: str
     channels: set[paramiko.Channel]
@@ -42,7 +42,7 @@ class ChannelOwner(Protocol):
 
 
 class Execution(Process):
-    """A program on a channel; `timer` limits its idle time."""
+    """A program that runs over a channel; `timer` limits the program's idle time."""
 
     def __init__(
         self,
@@ -67,7 +67,8 @@ class Execution(Process):
             try:
                 sent = self._channel.send(piece)
             except TimeoutError:
-                # Try again: only the thread that reads stdout enforces the idle limit.
+                # Try again without a limit, because the thread that reads stdout
+                # enforces the idle timeout.
                 continue
             except (paramiko.SSHException, OSError, EOFError) as error:
                 raise InputClosed from error
@@ -81,7 +82,8 @@ class Execution(Process):
             self._channel.shutdown_write()
 
     def receive(self) -> bytes:
-        # The time that the sink took must not count as idle time of the server.
+        # Restart the timer, because the time that the caller's sink took must not count
+        # as idle time of the server.
         self._timer.moved()
         while True:
             try:
@@ -115,8 +117,8 @@ class Execution(Process):
     def abort(self, error: BaseException) -> None:
         logger.debug("%s: giving up a program: %r", self._connection.where, error)
         if not isinstance(error, Exception):
-            # Ctrl-C or similar: close the whole connection, because closing only the
-            # channel might wait until other data has been sent.
+            # After Ctrl-C, for example, close the whole connection, because closing
+            # only the channel might wait until other data has been sent.
             self._connection.close()
         self._close()
 
@@ -130,8 +132,8 @@ class Execution(Process):
         try:
             self._timer.check()
         except ConnectionFailed:
-            # Close the connection only if the server has sent nothing at all: other
-            # programs may still be using it.
+            # Close the connection only if the server has sent no data at all during
+            # `io_timeout`: otherwise other programs may still use the connection.
             silence = time.monotonic() - self._connection.last_received
             if silence >= self._timer.io_timeout:
                 self._connection.close()

@@ -12,7 +12,10 @@ from tej.errors import AuthenticationFailed, ConnectionFailed
 
 
 def explain(error: BaseException, where: str) -> ConnectionFailed:
-    """Translate an error of paramiko or a socket; adds the server and some advice."""
+    """Translate an error of paramiko or of a socket to ConnectionFailed.
+
+    The message contains the server `where` and advice for the user.
+    """
     if isinstance(error, ConnectionFailed):
         return error
     if isinstance(error, paramiko.AuthenticationException):
@@ -20,8 +23,8 @@ def explain(error: BaseException, where: str) -> ConnectionFailed:
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return ConnectionFailed(f"{where} and tej have no algorithm in common: {error}")
     failed = ConnectionFailed(_words(error, where))
-    # These errors mean a wrong host name or port, unless the server has answered
-    # before, which the caller checks.
+    # These errors usually mean that the host name or port is wrong.  If the server has
+    # replied before, the cause is another one, which the caller has to check.
     failed.permanent = isinstance(
         error, (socket.gaierror, UnicodeError, ConnectionRefusedError)
     )
@@ -51,7 +54,7 @@ def _words(error: BaseException, where: str) -> str:
 
 @contextlib.contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Context manager that translates errors of paramiko and sockets."""
+    """Translate errors of paramiko and sockets that are raised in the `with` block."""
     try:
         yield
     except ConnectionFailed:

@@ -30,9 +30,9 @@ RSA = ("rsa-sha2-512", "rsa-sha2-256")
 def order_key_types(
     options: paramiko.transport.SecurityOptions, entries: Sequence[Entry]
 ) -> None:
-    """Prefer the key types that known_hosts has for the server.
+    """Prefer the key types of the server's keys in known_hosts.
 
-    With another type, the server's key would not be found in known_hosts.
+    Otherwise the server might send a key of a type that is not in known_hosts.
     """
     known = {entry.key.type for entry in entries if not entry.marker}
     if "ssh-rsa" in known:
@@ -47,7 +47,11 @@ def check_host_key(
     *,
     accept: bool,
 ) -> None:
-    """Raise HostKeyRejected unless the key is known, or is new and may be accepted."""
+    """Check the host key of the server with known_hosts.
+
+    Raises HostKeyRejected if the key is revoked or has changed.  If the key is unknown,
+    adds it to known_hosts if `accept` is true, and raises HostKeyRejected otherwise.
+    """
     where = config.where
     with explained(where):
         theirs = transport.get_remote_server_key()
@@ -79,14 +83,14 @@ def known_entries(config: HostConfig, given: str = "") -> list[Entry]:
     files = [*config.known_hosts_files, *config.global_known_hosts_files]
     entries = find(files, _name(config), given)
     if config.host_key_alias is None and config.port != 22:
-        # As in OpenSSH, the key of port 22 is accepted on another port of the host.
+        # As in OpenSSH, the key for port 22 is also accepted for other ports of a host.
         bare = find(files, config.host.lower(), given)
         entries += [replace(entry, elsewhere=True) for entry in bare]
     return entries
 
 
 def _askable(entry: Entry, options: paramiko.transport.SecurityOptions) -> bool:
-    """Whether paramiko supports the key type of a line."""
+    """Return whether paramiko supports the key type of a known_hosts line."""
     return entry.key.type == "ssh-rsa" or entry.key.type in options.key_types
 
 

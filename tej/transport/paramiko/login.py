@@ -1,4 +1,4 @@
-"""Authentication with paramiko: keys, agent, password, keyboard-interactive."""
+"""Login with paramiko: by keys, the agent, a password, or keyboard-interactive."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ from tej.transport.ssh_config import HostConfig
 logger = logging.getLogger("tej")
 
 TRIES = 3
-"""Number of attempts to type a password or a passphrase, as with ssh."""
+"""Number of times that the user is prompted for a password, as by ssh."""
 TYPING = 600.0
-"""Seconds for typing an answer to keyboard-interactive; servers have limits, too."""
+"""Time limit in seconds for the user's reply to a keyboard-interactive prompt."""
 MAX_STEPS = 5
 FEW = 3
-"""Number of failed attempts after which a disconnect is taken for MaxAuthTries."""
+"""Minimum number of failed attempts before a disconnect that MaxAuthTries explains."""
 
 
 @dataclass(frozen=True)
 class _Way:
     """One authentication attempt.
 
-    `go` returns the methods that the server requires in addition; empty if logged in.
+    `go` returns the methods that the server requires in addition, or an empty sequence
+    if the login is complete.
     """
 
     method: str
@@ -49,7 +50,7 @@ class _Way:
 
 
 class _NotTried(Exception):
-    """The attempt was skipped, because there is nothing to offer."""
+    """An attempt was skipped, because no password or passphrase is available."""
 
 
 def log_in(
@@ -59,9 +60,10 @@ def log_in(
     password: str | None,
     key: str | None = None,
 ) -> None:
-    """Log in with a password, a key, the agent's keys, key files, or answers of `ask`.
+    """Log in with `password`, `key`, the agent's keys, key files, or replies of `ask`.
 
-    Raises AuthenticationFailed, which lists the attempts and the accepted methods.
+    Raises AuthenticationFailed if the login fails; the message lists the attempts and
+    the methods that the server accepts.
     """
     with explained(config.where):
         _Login(transport, config, settings, password, key).run()
@@ -87,10 +89,10 @@ class _Login:
         self.tried: list[str] = []
         self.remarks: list[str] = []
         self.prompted = False
-        """Whether keyboard-interactive has asked the user a question."""
+        """Whether a keyboard-interactive attempt has prompted the user."""
 
     def run(self) -> None:
-        """Log in, in several steps if the server requires, say, a key and a code."""
+        """Log in, in several steps if the server requires several login methods."""
         done: set[str] = set()
         agent = open_agent(self.config.identity_agent)
         try:
@@ -107,10 +109,10 @@ class _Login:
         )
 
     def _step(self, agent: Agent | paramiko.Agent | None, done: set[str]) -> str | None:
-        """Try until an attempt succeeds.
+        """Run the authentication attempts until an attempt succeeds.
 
-        Returns None if this completes the login.  Returns the method of the attempt if
-        the server requires another method in addition.
+        Returns None if the login is then complete.  Returns the method of the attempt
+        if the server requires another method in addition.
         """
         cause: Exception | None = None
         for way in self._in_order(self._ways(agent)):
@@ -175,7 +177,8 @@ class _Login:
         if self.settings.ask is not None:
             self.prompted = False
             for attempt in range(TRIES):
-                # Some servers offer this method but ask no question: do not repeat it.
+                # Some servers offer keyboard-interactive but send no prompt.  In that
+                # case, do not repeat the attempt.
                 if self.prompted or not attempt:
                     yield self._interactive_way("answers typed")
             if not self.prompted:
@@ -214,9 +217,10 @@ class _Login:
         return _Way("keyboard-interactive", label, go)
 
     def _key_ways(self, agent: Agent | paramiko.Agent | None) -> Iterator[_Way]:
-        """Yield keys of the agent and of files, those named in the configuration first.
+        """Yield attempts with the keys of the agent and of key files.
 
-        The order matters, because sshd disconnects after six failed attempts.
+        Keys that the configuration selects come first, because sshd disconnects after
+        six failed attempts.
         """
         if self.key is not None:
             yield self._given_way(self.key)
@@ -323,7 +327,7 @@ class _Login:
 
 
 class _Answers:
-    """Answers keyboard-interactive prompts; paramiko calls this in its own thread."""
+    """Replies to keyboard-interactive prompts; called in a thread of paramiko."""
 
     def __init__(self, where: str, password: str | None, ask: Ask | None) -> None:
         self._where = where
@@ -353,12 +357,13 @@ class _Answers:
             )
             return ""
         self.prompted = True
-        # The prompt is the server's text.  The prefix shows the user who is asking.
+        # The prompt is text of the server.  The prefix shows the user which server
+        # sent the prompt.
         return self._ask(f"({self._where}) {_printable(prompt)}")
 
 
 def _printable(prompt: str) -> str:
-    """Remove control characters from a prompt: they could redraw the terminal."""
+    """Replace control characters in a prompt, which could redraw the terminal."""
     return "".join(
         letter if letter.isprintable() or letter == "\n" else "?" for letter in prompt
     )
@@ -367,11 +372,15 @@ def _printable(prompt: str) -> str:
 def _load_file(
     path: Path, certificates: Sequence[Path], passphrase: str | None
 ) -> paramiko.PKey:
-    """Load a key file, with its certificate from the configuration or beside it."""
+    """Load a private key file, and its certificate if there is one.
+
+    The certificate is one of `certificates`, or is in a file beside the key file.
+    """
     _require_private(path)
     key = _parse_key(path.read_bytes(), passphrase)
     for certificate in (*certificates, path.with_name(path.name + "-cert.pub")):
-        # CertificateFile does not say to which key a certificate belongs: compare.
+        # A file of CertificateFile may belong to another key, so compare the public key
+        # with the one in the certificate.
         with contextlib.suppress(OSError, ValueError, paramiko.SSHException):
             key.load_certificate(str(certificate))
             if _fields(key) in _certified(certificate):
@@ -381,7 +390,7 @@ def _load_file(
 
 
 def _require_private(path: Path) -> None:
-    """Raise ValueError if other users can read a key file; ssh refuses it, too."""
+    """Raise ValueError if other users can read a key file, as ssh does."""
     if os.name != "posix":
         return
     found = path.stat()
@@ -393,7 +402,7 @@ def _require_private(path: Path) -> None:
 
 
 def _fields(key: paramiko.PKey) -> bytes:
-    """Return a public key without its type; its certificate contains these bytes."""
+    """Return the bytes of a public key that its certificate contains as well."""
     blob = key.asbytes()
     return blob[4 + int.from_bytes(blob[:4], "big") :]
 

@@ -12,10 +12,10 @@ from tej.errors import ConnectionFailed
 
 
 class ProxyCommand:
-    """The program, with a socket connected to its stdin and stdout.
+    """The program of a ProxyCommand, with a socket connected to its stdin and stdout.
 
-    paramiko's own class does not notice the end of the program.  It also does not read
-    the program's stderr, so that a program that writes much to stderr would block.
+    paramiko's own class is not used: it does not notice the end of the program, and
+    does not read stderr, so that a program that writes much to stderr would block.
     """
 
     def __init__(self, command: str, where: str) -> None:
@@ -34,12 +34,12 @@ class ProxyCommand:
             )
 
     def said(self) -> str:
-        """Return the last characters that the program wrote to stderr."""
+        """Return the last 500 bytes that the program wrote to stderr, as text."""
         self._stderr.seek(0)
         return self._stderr.read()[-500:].decode("utf-8", "replace").strip()
 
     def close(self) -> None:
-        """Stop the program; in a forked child, leave it to the parent."""
+        """Stop the program; do nothing in a forked child, since the parent uses it."""
         if os.getpid() != self._pid:
             return
         self.socket.close()

@@ -24,14 +24,17 @@ class ParamikoTransport(PooledTransport):
         with _uninterrupted():
             from tej.transport.paramiko.connect import connect
 
-        # Only the first connection may ask the user for a secret.
+        # Only the first connection may prompt the user for a secret.
         settings = replace(self._settings, ask=None) if number else self._settings
         return connect(self._destination, settings)
 
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Delay Ctrl-C, because an import that is interrupted leaves a broken module."""
+    """Delay Ctrl-C during the `with` block.
+
+    An import that Ctrl-C interrupted would leave a broken module behind.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -19,7 +19,7 @@ CONNECT_TIMEOUT = 10.0
 
 
 class Tunnels:
-    """The forwarded ports of one connection, each with its target."""
+    """The ports of the server that one connection forwards, each with its target."""
 
     def __init__(self) -> None:
         self._targets: dict[Address, Address] = {}
@@ -28,9 +28,10 @@ class Tunnels:
     def open(
         self, transport: paramiko.Transport, listen: Address, target: Address
     ) -> None:
-        """Ask the server to listen; two threads serve each incoming connection.
+        """Request that the server listens on `listen` and forwards to `target`.
 
-        Raises paramiko.SSHException if the server refuses or the port is taken.
+        Two threads serve each forwarded connection.  Raises paramiko.SSHException if
+        the server refuses the request, or if the port is in use.
         """
         with self._lock:
             if listen not in self._targets:
@@ -41,8 +42,8 @@ class Tunnels:
         self, channel: paramiko.Channel, origin: Address, server: Address
     ) -> None:
         # paramiko has one handler for all ports of a connection, so the handler has to
-        # find the target by the port that the server names.  The handler must not
-        # block: it runs in the thread that serves the whole connection.
+        # find the target by the port in the server's message.  The handler must not
+        # block, because it runs in the thread that serves the whole connection.
         target = self._target(server)
         if target is None:
             logger.warning("A tunnel from port %d has no target here", server[1])
@@ -55,8 +56,8 @@ class Tunnels:
     def _target(self, server: Address) -> Address | None:
         if server in self._targets:
             return self._targets[server]
-        # Some servers name the address that they listen on instead of the requested
-        # one: compare only the ports.
+        # Some servers send the address that they listen on instead of the requested
+        # address, so compare only the ports.
         ports = {listen[1]: target for listen, target in self._targets.items()}
         return ports.get(server[1])
 
@@ -81,7 +82,7 @@ def _serve(channel: paramiko.Channel, target: Address) -> None:
 def _pump(
     source: paramiko.Channel | socket.socket, sink: paramiko.Channel | socket.socket
 ) -> None:
-    """Copy data from one side until its end, then close the other side for writing."""
+    """Copy all data from `source` to `sink`, then close `sink` for writing."""
     with contextlib.suppress(OSError, EOFError):
         while data := source.recv(PIECE):
             sink.sendall(data)

@@ -1,4 +1,4 @@
-"""Socket wrapper for paramiko: buffered reads, a send timeout, no use after a fork."""
+"""Socket wrapper for paramiko: buffers reads, and limits the time of sends."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class SocketLike(Protocol):
 class Wire:
     """A socket for paramiko, with buffered reads and a time limit for a stalled send.
 
-    paramiko reads the 16 bytes of a header, then the rest of a packet.  With the
-    buffer, one system call reads several packets.  In a forked child the object counts
-    as closed, since the parent uses the connection.
+    paramiko reads the 16 bytes of a header, then the rest of a packet.  Because of the
+    buffer, one system call reads several packets.  In a forked child, reads and sends
+    raise ConnectionResetError, since the parent uses the connection.
     """
 
     def __init__(self, inner: SocketLike, io_timeout: float) -> None:
@@ -38,7 +38,7 @@ class Wire:
         self.last_received = time.monotonic()
 
     def recv(self, size: int) -> bytes:
-        """Like `socket.recv`, but buffered."""
+        """Receive at most `size` bytes like `socket.recv`, but from a buffer."""
         if not self._buffer:
             self._check_process()
             self._buffer = memoryview(self._inner.recv(BUFFER))
@@ -47,9 +47,10 @@ class Wire:
         return data
 
     def send(self, data: bytes) -> int:
-        """Like `socket.send`, with a time limit.
+        """Send data like `socket.send`.
 
-        paramiko repeats a send that timed out, without a limit of its own.
+        If no data can be sent for `io_timeout` seconds, raise ConnectionResetError:
+        after a TimeoutError, paramiko would repeat the send without a limit.
         """
         self._check_process()
         try:
@@ -65,11 +66,14 @@ class Wire:
         return sent
 
     def settimeout(self, seconds: float | None) -> None:
-        """Like `socket.settimeout`."""
+        """Set the timeout of the inner socket, like `socket.settimeout`."""
         self._inner.settimeout(seconds)
 
     def getpeername(self) -> object:
-        """Like `socket.getpeername`; a placeholder if the inner object has no name."""
+        """Return the peer's address like `socket.getpeername`.
+
+        Returns a placeholder if the inner object does not know its peer.
+        """
         get = getattr(self._inner, "getpeername", None)
         return get() if get else ("unknown", 0)
 
@@ -77,13 +81,13 @@ class Wire:
         """Disconnect; in a forked child, only close the child's copy of the socket."""
         self._closed = True
         if isinstance(self._inner, socket.socket) and os.getpid() == self._pid:
-            # A child process may have a copy of the socket, and closing ours alone
-            # would not disconnect.
+            # `shutdown` disconnects even if a child process has a copy of the socket;
+            # `close` alone would not.
             with contextlib.suppress(OSError):
                 self._inner.shutdown(socket.SHUT_RDWR)
         if isinstance(self._inner, socket.socket) or os.getpid() == self._pid:
-            # Closing the channel of a jump host sends a message, which fails if the
-            # connection to that host is lost.
+            # Closing a channel through a jump host sends a message, which fails if the
+            # connection to the jump host is lost.
             with contextlib.suppress(Exception):
                 self._inner.close()
 
