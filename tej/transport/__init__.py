@@ -43,9 +43,10 @@ def open_transport(
     """Create the transport for a destination; the server is not contacted before `run`.
 
     `transport` is "openssh" or "paramiko"; the default is the value of TEJ_TRANSPORT.
-    If TEJ_TRANSPORT is unset, the default is "openssh" if `ssh` is installed.  Because
-    `ssh` accepts no password, no `key`, no `known_hosts` and no `ask` other than the
-    terminal, the default is "paramiko" if one of these is given.
+    If TEJ_TRANSPORT is unset, the default is "openssh" if `ssh` is installed, and
+    "paramiko" otherwise.  The default is also "paramiko" if a password, `key`,
+    `known_hosts`, or an `ask` other than the terminal is given, because tej cannot pass
+    them to `ssh`.
 
     `ask(prompt)` returns a secret (a password, a passphrase, a one-time code).  Without
     `ask`, a login that requires a secret fails.  `terminal` permits `ssh` to prompt at

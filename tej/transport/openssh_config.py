@@ -185,8 +185,8 @@ def digest(text: str) -> str:
 def runtime_directory() -> Path:
     """Return a directory for sockets that only this user can access.
 
-    The directory is created if necessary.  Raises ConnectionFailed if no such directory
-    can be created.
+    The directory is created if it does not exist.  Raises ConnectionFailed if no
+    private directory can be created.
     """
     candidates = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]
     error: Exception | None = None

@@ -229,7 +229,7 @@ def _run(command: list[str], limit: float | None, *, show: bool) -> tuple[int, b
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
-    """Kill ssh; if `group`, also its ProxyCommand, which would otherwise run on."""
+    """Kill ssh; if `group` is true, also kill the ProxyCommand that ssh started."""
     if group:
         # ssh leads a session of its own, so its pid is the id of its process group.
         with contextlib.suppress(ProcessLookupError):

@@ -114,7 +114,10 @@ class MuxClient:
             return None
 
     def forward(self, listen: Address, target: Address, *, close: bool = False) -> None:
-        """Forward a port of the server to `target`; if `close`, stop the forwarding."""
+        """Forward the port `listen` of the server to `target`.
+
+        If `close` is true, stop the forwarding instead.
+        """
         body = _integer(0) + _integer(REMOTE)
         for host, port in (listen, target):
             body += _string(host) + _integer(port)

@@ -31,9 +31,9 @@ MAX_CONNECTIONS = 4
 PATIENCE = 1.0
 """Seconds that a program waits for a free session until a connection is added."""
 REFUSED = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Pauses in seconds after sshd refused a session; sshd is asked again after each pause.
+"""Pauses in seconds before a session that sshd refused is requested again.
 
-When a session has ended, sshd includes it in MaxSessions for a short time."""
+When a session has ended, sshd counts it towards MaxSessions for a short time."""
 
 Address = tuple[str, int]
 
@@ -121,7 +121,7 @@ class PooledTransport(Transport):
 
     @abstractmethod
     def _connect(self, number: int) -> Connection:
-        """Open connection `number`; only number 0 may ask the user for a secret."""
+        """Open connection `number`; only number 0 may prompt the user for a secret."""
 
     def run(
         self,
@@ -164,7 +164,7 @@ class PooledTransport(Transport):
 
     @contextlib.contextmanager
     def _process(self, start: Start) -> Iterator[tuple[Process, str]]:
-        """Open a session in which COMMAND waits for a program."""
+        """Open a session for one program, and yield its process and its server."""
         pauses = iter(REFUSED)
         while True:
             line = self._take()

@@ -91,11 +91,11 @@ class Process(ABC):
 
     @abstractmethod
     def receive(self) -> bytes:
-        """Return some data from stdout; b"" at the end."""
+        """Return some data from stdout, or b"" at the end of stdout."""
 
     @abstractmethod
     def receive_error(self) -> bytes:
-        """Return some data from stderr; b"" at the end."""
+        """Return some data from stderr, or b"" at the end of stderr."""
 
     @abstractmethod
     def wait(self) -> int:

@@ -49,7 +49,7 @@ NOT_HONOURED = {
 }
 """Options that affect how ssh connects, but that the paramiko transport ignores."""
 
-# The value of these options is a command, in which spaces, quotes and '#' are kept.
+# The value of an option in RAW is a command, which may contain spaces, quotes and '#'.
 RAW = {"proxycommand"}
 LINE = re.compile(r"""\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*)""")
 # Matches a part of a word, which is in double quotes, in single quotes, or unquoted.

@@ -54,7 +54,7 @@ class Start:
             raise ValueError("a program has to be one line")
         self._token = f"tej-run-{secrets.token_hex(8)} "
         text = f'tej printf "%s " {self._token}; {program}'
-        # surrogateescape keeps the bytes of file names that are not UTF-8.
+        # surrogateescape restores the bytes of file names that are not UTF-8.
         self._line = text.encode("utf-8", "surrogateescape") + b"\n"
         self._careful = careful
         self._unread = b""

@@ -21,7 +21,7 @@ from tej.job.directory import Entry
 from tej.wire.archive import Writer, header, padding, permissions
 
 WORTH_ASKING = 3 * 1024 * 1024
-"""Minimum size in bytes of an upload before which tej asks which objects are missing.
+"""Minimum size in bytes of an upload for which tej requests a list of missing objects.
 
 For a smaller upload, the additional round trip would cost more time than it saves."""
 LARGE = 64 * 1024

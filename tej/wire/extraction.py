@@ -231,7 +231,10 @@ class _Targets:
             )
 
     def _list(self, directory: Path) -> set[str]:
-        """Return the names in a directory, as NFC; reads each directory only once."""
+        """Return the names in a directory in the form NFC.
+
+        Each directory is read from the file system only once.
+        """
         if directory not in self._listings:
             self._listings[directory] = {
                 normalize(path.name) for path in directory.iterdir()

@@ -1,4 +1,4 @@
-"""Protocol between client and server: the names of requests, replies and records."""
+"""Protocol between client and server: collects the functions of the wire format."""
 
 from tej.wire.records import (
     SCRIPT_SHOWN,

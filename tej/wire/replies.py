@@ -94,8 +94,8 @@ class Reply:
         if self._take is None:
             self._keep(data)
         elif data and not self._parts:
-            # The first bytes are also kept here: if the exit status is OUTDATED, the
-            # reply consists of the digest and version of the server's scripts.
+            # Store the first bytes even if `take` is given: if the exit status is
+            # OUTDATED, they are the digest and version of the server's scripts.
             self._parts.append(data[:200])
         if self._take is not None and (data or ended):
             self._take(data)

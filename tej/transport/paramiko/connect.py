@@ -36,7 +36,7 @@ if logging.getLogger(PARAMIKO_LOG).level == logging.NOTSET:
 # OpenSSH no longer offers paramiko's other ciphers, nor MACs with MD5.
 CIPHERS = ("-gcm@openssh.com", "-ctr")
 WINDOW = 1 << 23
-"""Window size: maximum number of bytes in flight, which may have to be held in memory.
+"""Window size: maximum number of bytes that the server sends before tej reads them.
 
 A window of 8 MiB allows 80 MB/s at a round-trip time of 100 ms.  OpenSSH uses 2 MB."""
 MAX_JUMPS = 8

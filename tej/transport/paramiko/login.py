@@ -33,7 +33,8 @@ TYPING = 600.0
 """Time limit in seconds for the user's reply to a keyboard-interactive prompt."""
 MAX_STEPS = 5
 FEW = 3
-"""Minimum number of failed attempts before a disconnect that MaxAuthTries explains."""
+"""Minimum number of failed attempts after which tej assumes that sshd disconnected
+because of MaxAuthTries."""
 
 
 @dataclass(frozen=True)
