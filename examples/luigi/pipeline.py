@@ -1,7 +1,8 @@
 """Luigi pipeline of random walks: each walk is a job on a server.
 
-The configuration of a walk is rendered with its seed.  The results of all walks are
-fetched and reduced to their mean squared distance, which is about the number of steps.
+The file walk.cfg of each job is rendered with the seed of the walk.  The task Summary
+fetches the results of all walks and computes their mean squared distance, which is
+about the number of steps.
 
     luigi --module pipeline Summary --walks 20 --local-scheduler --tej-destination HOST
 """
@@ -19,7 +20,7 @@ HERE = Path(__file__).parent
 
 
 class Walk(TejTask):
-    """A random walk, which runs as one job."""
+    """Runs one random walk as a job."""
 
     seed = luigi.IntParameter()
     steps = luigi.IntParameter(default=2000)
@@ -30,7 +31,7 @@ class Walk(TejTask):
 
 
 class Walks(TejBatch):
-    """All walks, in one worker slot."""
+    """Runs the jobs of all walks in one worker slot."""
 
     walks = luigi.IntParameter()
 
@@ -39,7 +40,7 @@ class Walks(TejBatch):
 
 
 class Summary(luigi.Task):
-    """The mean squared distance of all walks from their start."""
+    """Writes the mean squared distance of all walks from their start to a file."""
 
     walks = luigi.IntParameter(default=20)
 

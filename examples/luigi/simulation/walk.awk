@@ -1,5 +1,5 @@
-# Lehmer random number generator with the parameters of Park and Miller, which every awk
-# computes exactly; the results of rand() depend on the awk.
+# Lehmer random number generator with the parameters of Park and Miller.  It is used in
+# place of rand() because every implementation of awk computes the same numbers.
 function next_number() {
     state = (state * 16807) % 2147483647
     return state
@@ -7,11 +7,11 @@ function next_number() {
 
 BEGIN {
     state = seed + 1
-    # Drop the first numbers, which depend too much on the seed.
+    # Skip the first random numbers, which depend too much on the seed.
     for (i = 0; i < 100; i++) next_number()
     x = y = 0
     for (step = 1; step <= steps; step++) {
-        # Use the high digits, which are more random than the low digits.
+        # Use the high digits of the number, which are more random than the low digits.
         way = int(next_number() / 536870912)
         if (way == 0) x++
         else if (way == 1) x--

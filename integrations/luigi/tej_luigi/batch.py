@@ -1,4 +1,4 @@
-"""`TejBatch`: many jobs in one worker slot, with one request that waits for all."""
+"""`TejBatch`: runs many jobs in one worker slot, and waits for them in one request."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from tej_luigi.task import TejTask
 
 
 class TejBatch(luigi.Task):
-    """Runs the jobs of several tasks; complete if all jobs have succeeded.
+    """Task that runs the jobs of several tasks; complete if all jobs have succeeded.
 
-    A failure of one job does not affect the others.
+    If one job fails, the other jobs continue to run.
     """
 
     @property
     def poll(self) -> float | None:
-        """Seconds between two updates of the status message; None: as configured."""
+        """Seconds between two updates of the status message.
+
+        If `poll` is None, the value of the configuration is used.
+        """
         return None
 
     accepts_messages = True
@@ -34,29 +37,30 @@ class TejBatch(luigi.Task):
         tej.share_with_children()
 
     def jobs(self) -> Iterable[TejTask]:
-        """The tasks of the batch, which Luigi does not run itself."""
+        """Return the tasks of the batch, which Luigi does not run itself."""
         raise NotImplementedError(f"{self.task_family} has to define jobs()")
 
     def requires(self) -> Any:
-        """The requirements of all tasks."""
+        """Return the requirements of all tasks in the batch."""
         required = (one for task in self.jobs() for one in task.deps())
         return list(dict.fromkeys(required))
 
     def output(self) -> list[Any]:
-        """The outputs of all tasks, in the order of `jobs()`."""
+        """Return the outputs of all tasks in the batch, in the order of `jobs()`."""
         return [task.output() for task in self.jobs()]
 
     def complete(self) -> bool:
-        """Whether all jobs have succeeded.
+        """Return whether all jobs have succeeded.
 
-        Raises tej.Error if the server does not answer.
+        Raises tej.Error if the server does not reply.
         """
         with asking(self):
             try:
                 tasks = list(self.jobs())
             except Exception:
                 if any(not task.complete() for task in self.deps()):
-                    # jobs() may read the output of a required task.
+                    # jobs() may have failed because it reads the output of a required
+                    # task that is not complete.
                     return False
                 raise
             return all(_is_complete(task) for task in tasks)
@@ -64,8 +68,8 @@ class TejBatch(luigi.Task):
     def run(self) -> Generator[Any, Any, None]:
         """Start the jobs that do not exist, wait for all jobs, and fetch the results.
 
-        Raises JobFailed with all failures after all jobs have ended.  As in
-        `TejTask.run`, the returned generator is empty.
+        If jobs fail, raises JobFailed with a report of all failures after all jobs have
+        ended.  The returned generator is empty, as in `TejTask.run`.
         """
         tasks = list(self.jobs())
         for task in tasks:
@@ -73,7 +77,7 @@ class TejBatch(luigi.Task):
         run = JobRun(self, tasks)
         run.run(TejConfig().poll if self.poll is None else self.poll, _show)
         if run.errors:
-            # The traceback of the cause shows an error in the code of a task.
+            # `from` adds a traceback, which is useful if the code of a task is wrong.
             raise JobFailed(describe_failures(run)) from next(iter(run.errors.values()))
         return (_ for _ in ())
 
@@ -90,7 +94,8 @@ def _is_complete(task: TejTask) -> bool:
     try:
         return task.complete()
     except Exception as error:
-        # run() reports an invalid task after it has started the jobs of the others.
+        # An invalid task is reported by run(), after the jobs of all other tasks have
+        # been started.
         if isinstance(error, JobAlreadyExists) or not _has_id(task):
             return False
         raise

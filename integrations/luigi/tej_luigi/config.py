@@ -18,14 +18,15 @@ URL_FIELDS = ("job_id", "native_id", "host", "queue")
 
 
 class TejConfig(luigi.Config):
-    """Section `[tej]` of luigi.cfg or luigi.toml, or options such as `--tej-queue`.
+    """Settings from the section `[tej]` of luigi.cfg or luigi.toml.
 
-    An attribute of a task overrides its setting.  A setting overrides the environment.
+    Each setting is also a command-line option, such as `--tej-queue`.  The attributes
+    of a task override the settings, and the settings override environment variables.
     """
 
     destination: Any = luigi.OptionalParameter(
         default=None,
-        # The destination may contain a password.
+        # The parameter is private, because the destination may contain a password.
         significant=False,
         visibility=ParameterVisibility.PRIVATE,
         description="[user@]host[:port] or local:; default $TEJ_DESTINATION",
@@ -68,7 +69,7 @@ class TejConfig(luigi.Config):
 
     @classmethod
     def get_task_family(cls) -> str:
-        """The name of the section and prefix of the command-line options."""
+        """Return the name of the section, which is also the prefix of the options."""
         return "tej"
 
 
@@ -87,7 +88,7 @@ class QueueAddress:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Key that is equal for all spellings of the same queue; contains no secret."""
+        """Destination without password, and path, which identify the queue."""
         return self.shown, self.queue
 
 
@@ -96,9 +97,10 @@ def find_address(
     queue: str | None = None,
     runtime: str | None = None,
 ) -> QueueAddress:
-    """The arguments, completed from the configuration, then from the environment.
+    """Return the address of a queue.
 
-    Raises InvalidDestination if no destination is set.
+    If an argument is None, its value is read from the configuration, or else from an
+    environment variable.  Raises InvalidDestination if no destination is set.
     """
     config = TejConfig()
     where = destination or config.destination or os.environ.get("TEJ_DESTINATION")
@@ -116,7 +118,7 @@ def find_address(
 
 
 def check_wait(wait: object) -> None:
-    """Raise Error for `yield` and `raise`, former values of `wait`."""
+    """Raise Error if the setting `wait` is not "block" (or None for the default)."""
     if wait not in (None, "block"):
         raise Error(
             f"wait = {wait!r} is not supported: a task keeps its worker slot while "
@@ -126,7 +128,7 @@ def check_wait(wait: object) -> None:
 
 
 def check_tracking_url(template: str | None) -> None:
-    """Raise Error for a template that cannot be filled in."""
+    """Raise Error if the template of a tracking URL contains unknown names."""
     if template is None:
         return
     known = ", ".join(f"{{{name}}}" for name in URL_FIELDS)

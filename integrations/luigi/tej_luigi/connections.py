@@ -20,7 +20,10 @@ logger = logging.getLogger("luigi-interface")
 Result = TypeVar("Result")
 
 FEW = 3
-"""Attempts to reach a server that has never answered; each makes several logins."""
+"""Number of attempts to reach a server that has never replied.
+
+Each attempt makes several logins.
+"""
 LONGEST_PAUSE = 30.0
 """Maximum pause in seconds between two attempts to reach a server."""
 
@@ -39,7 +42,7 @@ class OpenQueue:
         self.forget()
 
     def forget(self) -> None:
-        """Empty the status cache."""
+        """Remove all statuses from the cache."""
         self.statuses = StatusCache(
             self.queue,
             self.address.key,
@@ -51,11 +54,14 @@ class OpenQueue:
 _open: dict[tuple[str, str], OpenQueue] = {}
 _lock = threading.Lock()
 _reached: set[tuple[str, str]] = set()
-"""Queues whose servers have answered this process or its parent."""
+"""Queues whose servers have replied to this process or to its parent process."""
 
 
 def open_queue(address: QueueAddress) -> OpenQueue:
-    """The queue at that address; it connects on first use."""
+    """Return the open queue at this address.
+
+    The connection is made when the queue is first used.
+    """
     tej.share_with_children()
     with _lock:
         if address.key not in _open:
@@ -64,15 +70,15 @@ def open_queue(address: QueueAddress) -> OpenQueue:
 
 
 def close_queues() -> None:
-    """Close all connections, and empty the caches."""
+    """Close all connections, and remove all cached statuses."""
     with _lock:
         _open.clear()
         tej.close_shared_queues()
 
 
 def _after_fork_in_child() -> None:
-    # Another thread of the parent may hold the lock.  The parent's statuses may be
-    # outdated when the child uses them.
+    # The lock is replaced because another thread of the parent process may have locked
+    # it.  The queues are removed because their cached statuses may be outdated.
     global _lock
     _lock = threading.Lock()
     _open.clear()
@@ -83,7 +89,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def is_temporary(error: Exception) -> bool:
-    """Whether an error may disappear when the server can be reached again."""
+    """Return whether the error is a lost connection that may be restored later."""
     return isinstance(error, ConnectionFailed) and not isinstance(
         error, AuthenticationFailed | HostKeyRejected
     )
@@ -94,11 +100,12 @@ def with_patience(
     attempt: Callable[[], Result],
     tell: Callable[[str], object] = lambda text: None,
 ) -> Result:
-    """Repeat `attempt` while the server cannot be reached.
+    """Call `attempt` until the server can be reached, and return its result.
 
-    A server that has never answered gets only `FEW` attempts, since its name may be
-    wrong.  A refused login is raised at once.  `tell` is called with a message for the
-    user before each pause.
+    If the server has never replied, only `FEW` attempts are made, because the name of
+    the server may be wrong.  If the login is refused, or if Luigi calls `complete()`,
+    the error is raised at once.  Before each pause, `tell` is called with a message for
+    the user.
     """
     tries = 0
     while True:

@@ -1,4 +1,7 @@
-"""Display of a running task in Luigi: status, progress, tracking URL, messages."""
+"""Display of a running task in Luigi, and messages from Luigi's scheduler.
+
+The display consists of a status message, a progress bar and a tracking URL.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ KILL = "kill"
 LINE = 200
 """Maximum length of the job's last output line in the status message."""
 LISTEN = 0.2
-"""Seconds between two checks of the listening thread for its end."""
+"""Seconds after which the listening thread checks whether it must end."""
 
 # Print the last line of the job's output and of its file `progress`.
 LOOK = """
@@ -34,13 +37,13 @@ tail -n 1 _stdout 2>/dev/null | tail -c 4000 | tr -d '\\000'
 printf '\\0'
 tail -n 1 progress 2>/dev/null | tail -c 100 | tr -d '\\000'
 """
-# Luigi's web page inserts an updated message as HTML.
+# Angle brackets are replaced because Luigi's web page inserts the message as HTML.
 _NO_HTML = str.maketrans({"<": "\u2039", ">": "\u203a"})
 _PROGRESS = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*(\d+(?:\.\d+)?)|%)?\s*\Z")
 
 
 def describe(status: JobStatus, line: str = "") -> str:
-    """State, host, native id, duration and last output line of a job."""
+    """Return the state, host, native id, duration and last output line of a job."""
     words = str(status.state)
     if status.host:
         words += f" on {status.host}"
@@ -53,7 +56,10 @@ def describe(status: JobStatus, line: str = "") -> str:
 
 
 def parse_progress(text: str) -> int | None:
-    """Percentage from `42`, `42.5%` or `21/50`; None for other text."""
+    """Return the percentage in a text such as `42`, `42.5%` or `21/50`.
+
+    Return None if the text has another form.
+    """
     match = _PROGRESS.match(text)
     if match is None:
         return None
@@ -66,7 +72,7 @@ def parse_progress(text: str) -> int | None:
 
 
 class Display:
-    """Shows a running task in Luigi.  Without a Luigi worker, nothing is shown."""
+    """Shows a running task in Luigi; does nothing if no Luigi worker runs the task."""
 
     def __init__(self, task: luigi.Task) -> None:
         self._message: Callable[[str], Any] | None
@@ -80,14 +86,14 @@ class Display:
         self._call(self._message, text.translate(_NO_HTML))
 
     def progress(self, percent: int | None) -> None:
-        """Set the progress bar, unless the progress is unknown."""
+        """Set the progress bar; do nothing if `percent` is None."""
         if percent is not None:
             self._call(self._progress, percent)
 
     def job(
         self, status: JobStatus, queue: RemoteQueue, tracking_url: str | None = None
     ) -> None:
-        """Show a single job that has not ended."""
+        """Show the status, output, progress and tracking URL of a job."""
         line, progress = look(queue, status)
         self.message(describe(status, line))
         self.progress(parse_progress(progress))
@@ -108,12 +114,13 @@ class Display:
         try:
             function(value)
         except Exception as error:
-            # An unreachable scheduler must not end the wait for a job.
+            # The error is only logged: while the scheduler is unreachable, the task
+            # must continue to wait for its job.
             logger.warning("Cannot update the task in the scheduler: %s", error)
 
 
 def look(queue: RemoteQueue, status: JobStatus) -> tuple[str, str]:
-    """The last line of the job's output, and of its file `progress`."""
+    """Return the last lines of the job's output and of its file `progress`."""
     try:
         seen = queue.shell(LOOK, str(status.directory), again=True)
     except Error as error:
@@ -125,7 +132,7 @@ def look(queue: RemoteQueue, status: JobStatus) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def listening(task: luigi.Task, kill: Callable[[], object]) -> Iterator[None]:
-    """Context in which the scheduler message "kill" calls `kill`."""
+    """Call `kill` if the scheduler message "kill" arrives while the context is open."""
     messages = getattr(task, "scheduler_messages", None)
     if messages is None:
         yield
@@ -152,7 +159,7 @@ def listening(task: luigi.Task, kill: Callable[[], object]) -> Iterator[None]:
             except Exception as error:
                 words = f"Cannot kill the job: {error}"
                 logger.warning("Scheduler message '%s': %s", KILL, words)
-        # The scheduler may be unreachable.
+        # The reply is lost if the scheduler is unreachable.
         with contextlib.suppress(Exception):
             message.respond(words)
 

@@ -1,4 +1,7 @@
-"""`TejFileSystem`: Luigi file system of the server, over the queue's connection."""
+"""`TejFileSystem`: Luigi file system for the files of a server.
+
+The file system uses the connection of the queue.
+"""
 
 from __future__ import annotations
 
@@ -32,22 +35,22 @@ class PathNotFound(Error, FileSystemException):
 
 
 class PathExists(Error, FileAlreadyExists):
-    """The path exists already and was not replaced."""
+    """The target path exists already and was not replaced."""
 
 
 class PathIsDirectory(Error, FileSystemException):
-    """The path is a directory; a file was expected."""
+    """The path is a directory, but the operation needs a file."""
 
 
 class PathIsNotADirectory(Error, NotADirectory):
-    """The path is a file; a directory was expected."""
+    """The path is a file, but the operation needs a directory."""
 
 
 class ParentNotFound(Error, MissingParentDirectory):
-    """The parent directory does not exist."""
+    """The parent directory of the path does not exist on the server."""
 
 
-# Exit statuses of files.sh.
+# Error classes by the exit statuses of files.sh.
 ERRORS: dict[int, type[Error]] = {
     64: PathNotFound,
     65: PathExists,
@@ -65,10 +68,11 @@ def _script() -> str:
 
 
 class TejFileSystem(FileSystem):
-    """The files of a server, as seen by the user of the destination.
+    """Accesses the files of a server with the permissions of the destination's user.
 
-    A path is absolute or relative to the home directory; `~/` is expanded.  Methods
-    raise tej.Error.  An unreachable server is ConnectionFailed, never "not found".
+    A path is absolute or relative to the home directory, and may begin with `~/`.  All
+    methods raise tej.Error.  If the server cannot be reached, they raise
+    ConnectionFailed, so an unreachable server never looks like a missing file.
     """
 
     def __init__(
@@ -84,17 +88,17 @@ class TejFileSystem(FileSystem):
         return f"<TejFileSystem on {self.address.shown}>"
 
     def exists(self, path: str) -> bool:
-        """Whether the path exists; a broken symbolic link does not."""
+        """Return whether the path exists; False for a broken symbolic link."""
         return self._run("exists", path) == b"yes\n"
 
     def isdir(self, path: str) -> bool:
-        """Whether the path is a directory."""
+        """Return whether the path is a directory."""
         return self._run("isdir", path) == b"yes\n"
 
     def listdir(self, path: str) -> Iterator[str]:
-        """The files below a directory, recursively; each begins with `path`.
+        """Yield the paths of all files below a directory, each with the prefix `path`.
 
-        Raises PathNotFound.
+        Raises PathNotFound if the directory does not exist.
         """
         for name in self._run("listdir", path).split(b"\0"):
             if name:
@@ -104,44 +108,48 @@ class TejFileSystem(FileSystem):
     def mkdir(
         self, path: str, parents: bool = True, raise_if_exists: bool = False
     ) -> None:
-        """Create a directory, and by default its parents.
+        """Create a directory, and its parent directories if `parents` is true.
 
-        Raises PathExists with `raise_if_exists`, PathIsNotADirectory if the path is a
-        file, and ParentNotFound without `parents`.
+        Raises PathExists if the directory exists and `raise_if_exists` is true.  Raises
+        PathIsNotADirectory if the path is a file.  Raises ParentNotFound if the parent
+        directory does not exist and `parents` is false.
         """
         self._run("mkdir", path, str(int(parents)), str(int(raise_if_exists)))
 
     def remove(
         self, path: str, recursive: bool = True, skip_trash: bool = True
     ) -> None:
-        """Remove a file, or a directory with its content; there is no trash.
+        """Remove a file, or a directory with its content.
 
-        Raises PathNotFound, and PathIsDirectory if not `recursive`.
+        `skip_trash` has no effect, because there is no trash.  Raises PathNotFound if
+        the path does not exist.  Raises PathIsDirectory if the path is a directory and
+        `recursive` is false.
         """
         self._run("remove", path, str(int(recursive)), again=False)
 
     def move(self, path: str, dest: str) -> None:
-        """Rename, replacing a file at `dest`.
+        """Rename a file or a directory, and replace the file `dest` if it exists.
 
-        Raises PathNotFound, and PathIsDirectory if `dest` is a directory.
+        Raises PathNotFound if `path` does not exist, and PathIsDirectory if `dest` is a
+        directory.
         """
         self._run("move", path, dest, again=False)
 
     def rename_dont_move(self, path: str, dest: str) -> None:
-        """Rename; raises PathExists if `dest` exists."""
+        """Rename a file or a directory; raise PathExists if `dest` exists."""
         self._run("rename", path, dest, again=False)
 
     def copy(self, path: str, dest: str) -> None:
-        """Copy a file or a directory; `dest` appears when it is complete."""
+        """Copy a file or a directory; `dest` is created when the copy is complete."""
         self._run("copy", path, dest, _unique())
 
     def put(self, local_path: str | os.PathLike[str], path: str) -> None:
-        """Upload a local file; it appears at `path` when it is complete."""
+        """Upload a local file; `path` is created when the upload is complete."""
         with Path(local_path).open("rb") as file:
             self.upload(file, path)
 
     def get(self, path: str, local_path: str | os.PathLike[str]) -> None:
-        """Download a file; it appears at `local_path` when it is complete."""
+        """Download a file; `local_path` is created when the download is complete."""
         target = Path(local_path)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}-luigi-tmp-{_unique()}")
@@ -163,7 +171,7 @@ class TejFileSystem(FileSystem):
         self._run("read", path, take=sink)
 
     def upload(self, file: BinaryIO, path: str) -> None:
-        """Write an open local file to the server, completely or not at all."""
+        """Upload an open local file; `path` is created when the upload is complete."""
 
         def chunks() -> Iterator[bytes]:
             file.seek(0)

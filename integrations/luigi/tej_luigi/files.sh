@@ -1,16 +1,18 @@
 # File operations on the server for Luigi's file system: ACTION PATH [ARGUMENT...].
-# PATH is absolute or relative to the home directory; a leading `~/` is the home directory.
-#   exists PATH, isdir PATH    print "yes" or nothing
+# PATH is absolute or relative to the home directory, and may begin with `~/`.
+#   exists PATH, isdir PATH    print "yes" if PATH exists or is a directory, else nothing
 #   listdir PATH               print the files below PATH, relative to PATH, NUL-terminated
-#   mkdir PATH PARENTS EXISTS  PARENTS=1: create parents, too; EXISTS=1: fail if PATH exists
+#   mkdir PATH PARENTS EXISTS  PARENTS=1: also create parent directories;
+#                              EXISTS=1: fail if PATH exists
 #   remove PATH RECURSIVE      RECURSIVE=1: remove a directory with its content
 #   move FROM TO               replace a file at TO
 #   rename FROM TO             fail if TO exists
 #   copy FROM TO UNIQUE        UNIQUE: part of the name of the temporary file
-#   read PATH                  print the file
-#   write PATH SIZE UNIQUE     write SIZE bytes from stdin
-# exit: 64 path does not exist, 65 path exists, 66 path is a directory, 67 path is not a
-# directory, 68 parent directory does not exist, 69 operation failed, 70 ended by a signal
+#   read PATH                  print the content of the file
+#   write PATH SIZE UNIQUE     write SIZE bytes from stdin to the file
+# Exit statuses: 64 path does not exist, 65 path exists, 66 path is a directory, 67 path is
+# not a directory, 68 parent directory does not exist, 69 operation failed, 70 ended by a
+# signal.
 # shellcheck shell=sh
 
 fail() {
@@ -20,7 +22,8 @@ fail() {
     exit "$files_status"
 }
 
-# place PATH: path=PATH with `~` expanded, in a form that no command takes as an option.
+# place PATH: set the variable `path` to PATH with `~` expanded.  A relative path gets the
+# prefix `./`, so that no command reads the path as an option.
 place() {
     # shellcheck disable=SC2088 # a literal tilde
     case $1 in
@@ -48,14 +51,15 @@ make_room() {
     esac
 }
 
-# replaceable PATH: fail if the path is a directory, into which `mv` would move a file; else
-# create the parent directories.
+# replaceable PATH: create the parent directories of a path.  Fail if the path itself is a
+# directory, because `mv` would then move the file into this directory.
 replaceable() {
     [ ! -d "$1" ] || fail 66 "'$1' is a directory"
     make_room "$1"
 }
 
-# in_part PATH UNIQUE: part=a temporary name in the same directory, removed at exit.
+# in_part PATH UNIQUE: set the variable `part` to a temporary name in the same directory.
+# The temporary file is removed when the script exits.
 in_part() {
     part=$1-luigi-tmp-$2-$$
     trap 'rm -rf -- "$part"' EXIT
@@ -88,7 +92,8 @@ files_rename() {
     ! there "$to" || fail 65 "'$to' is there already"
     needed "$from"
     make_room "$to"
-    # `ln` never replaces a file that another process creates at this moment; `mv` does.
+    # `ln` is used in place of `mv`, because `mv` would replace a file that another process
+    # has just created.
     if [ -f "$from" ] && [ ! -h "$from" ] && ln -- "$from" "$to" 2>/dev/null; then
         rm -f -- "$from"
         return
@@ -110,7 +115,8 @@ files_write() {
     replaceable "$from"
     in_part "$from" "$2"
     cat >"$part" || fail 69 "'$from' cannot be written"
-    # stdin also ends if the connection is lost: rename the file only if it is complete.
+    # Rename the file only if it is complete, because stdin also ends if the connection is
+    # lost.
     [ "$(($(wc -c <"$part")))" = "$1" ] || fail 69 "'$from' did not arrive whole"
     mv -f -- "$part" "$from" || fail 69 "'$from' cannot be written"
 }

@@ -1,12 +1,13 @@
-"""Cache of job statuses: one request for all tasks, and no stale "not complete".
+"""Cache of job statuses, which reads the statuses of all tasks in one request.
 
 Luigi calls `complete()` for one task at a time.  The first request to the server
-includes the jobs of all tasks that exist in this process, so that scheduling a
-thousand tasks costs one round trip.
+includes the jobs of all tasks that exist in this process, so that Luigi can schedule a
+thousand tasks after one round trip.
 
-A success is cached for some seconds.  Any other status is taken from the cache only
-while tasks are scheduled.  Before a task runs, Luigi calls `complete()` again, and this
-call makes a new request (see `asking`).
+The status of a successful job is cached for some seconds.  Any other status is taken
+from the cache only while Luigi schedules tasks.  Before a task runs, Luigi calls
+`complete()` again.  Then a new request is made (see `asking`), so that the status of an
+unsuccessful job is never outdated.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ class HasJob(Protocol):
     def job_id(self) -> str: ...
 
 
-# Keyed by identity: two equal tasks may exist, and either may be collected first.
+# The key is id(task), because equal tasks may exist and be collected separately.
 _tasks: weakref.WeakValueDictionary[int, HasJob] = weakref.WeakValueDictionary()
 _thread = threading.local()
-"""`since`: see `asking`.  `naming`: whether ids of other tasks are being computed."""
+"""State of the calling thread: the attributes `since` and `naming`.
+
+`since` is the minimum time of usable cached replies (see `asking`).  `naming` is true
+while the thread computes the job ids of all tasks.
+"""
 
 
 def add_to_requests(task: HasJob) -> None:
@@ -49,16 +54,20 @@ def add_to_requests(task: HasJob) -> None:
 
 
 def _job_ids(key: tuple[str, str]) -> list[str]:
-    """Ids of the jobs of all tasks in one queue, if they can be computed already."""
+    """Return the ids of the jobs of all tasks in one queue.
+
+    A task is left out if the id of its job cannot be computed yet.
+    """
     if getattr(_thread, "naming", False):
-        # Computing an id may need the status of another task's job.
+        # Prevent recursion: to compute an id, the thread may have called `get` again.
         return []
     since = getattr(_thread, "since", None)
     _thread.naming, _thread.since = True, 0.0
     found = []
     try:
         for task in list(_tasks.values()):
-            # An invalid task is reported by its own complete().
+            # Errors are ignored here, because complete() of the invalid task raises
+            # the same error.
             with contextlib.suppress(Exception):
                 if task.address.key == key:
                     found.append(task.job_id)
@@ -69,11 +78,12 @@ def _job_ids(key: tuple[str, str]) -> list[str]:
 
 @contextlib.contextmanager
 def asking(task: object = None) -> Iterator[None]:
-    """Context of a call of `complete()` and of the calls within it.
+    """Set which cached statuses a call of `complete()` may use, while it runs.
 
-    The first call for a `task` happens while Luigi schedules the task, and may use the
-    cache.  Later calls happen before a task runs.  They make a new request, because
-    Luigi skips or fails the task if a requirement is incomplete.
+    Luigi calls `complete()` of a `task` first when it schedules the task, and this call
+    may use all cached statuses.  Luigi calls `complete()` again before a task runs.
+    Later calls make a new request for a job that has not succeeded, because Luigi skips
+    or fails a task if a requirement is incomplete.
     """
     if is_asking():
         yield
@@ -89,7 +99,7 @@ def asking(task: object = None) -> Iterator[None]:
 
 
 def is_asking() -> bool:
-    """Whether this thread is in a call of `complete()` or computes ids for the call."""
+    """Return whether this thread executes `complete()` or computes all job ids."""
     return getattr(_thread, "since", None) is not None
 
 
@@ -100,7 +110,7 @@ class _Answer:
 
 
 class StatusCache:
-    """The statuses of the jobs in one queue.  Safe to share between threads."""
+    """Caches the statuses of the jobs in one queue; threads may share the cache."""
 
     def __init__(
         self,
@@ -117,10 +127,10 @@ class StatusCache:
         self._answers: dict[str, _Answer] = {}
 
     def get(self, job_id: str) -> JobStatus | None:
-        """The status of a job, or None if the job does not exist.
+        """Return the status of a job, or None if the job does not exist.
 
-        Outside of `asking`, only a success is taken from the cache.  Raises tej.Error
-        if the server does not answer.
+        Outside of the context `asking`, a status is taken from the cache only if the
+        job has succeeded.  Raises tej.Error if the server does not reply.
         """
         since = _thread.since if is_asking() else time.monotonic()
         with self._lock:
@@ -145,14 +155,14 @@ class StatusCache:
         self._on_answer()
 
     def put(self, status: JobStatus) -> None:
-        """Store a status that came with another reply, if it is a success."""
+        """Store the status if the job has succeeded, else remove the cached status."""
         with self._lock:
             self._answers.pop(status.job_id, None)
             if status.succeeded:
                 self._answers[status.job_id] = _Answer(status, time.monotonic())
 
     def forget(self, job_id: str) -> None:
-        """Remove a job from the cache, so that its status is requested again."""
+        """Remove a job's status from the cache, so that it is requested again."""
         with self._lock:
             self._answers.pop(job_id, None)
 
@@ -165,7 +175,7 @@ class StatusCache:
         except QueueLinkBroken:
             raise
         except QueueDoesntExist:
-            # The first job creates the queue.
+            # No job exists yet, because the first job creates the queue.
             found = dict.fromkeys(wanted)
         self._on_answer()
         for job_id, status in found.items():

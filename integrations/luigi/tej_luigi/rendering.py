@@ -23,17 +23,18 @@ _VARIABLE = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *(\| *raw *)?\}\}")
 
 
 def render(text: str, variables: Mapping[str, str], where: str) -> str:
-    """The text with each `{{name}}` replaced by the value of the variable.
+    """Return the text with each `{{name}}` replaced by the value of the variable.
 
-    Raises InvalidJobDirectory, with `where` in the message, for an unknown name.
+    Raises InvalidJobDirectory, with `where` in the message, if a variable is unknown.
     """
     return _VARIABLE.sub(lambda match: _value(match, variables, where), text)
 
 
 def render_shell(text: str, variables: Mapping[str, str], where: str) -> str:
-    """Like `render`, for a shell script: values are quoted, except `{{name | raw}}`.
+    """Return the shell script with each `{{name}}` replaced by the quoted value.
 
-    If the first line of a script names another interpreter, values are not quoted.
+    The value of `{{name | raw}}` is not quoted.  If the first line of the script is
+    `#!` with an interpreter that is not a shell, no value is quoted.
     """
     if not is_shell(text):
         return render(text, variables, where)
@@ -71,20 +72,22 @@ def _value(match: re.Match[str], variables: Mapping[str, str], where: str) -> st
 
 @dataclass(frozen=True)
 class Recipe:
-    """The parts from which a job's directory is built."""
+    """Builds a job's directory from a local directory, templates and a script."""
 
     directory: Path | None
     rendered: Sequence[str]
-    """Patterns of the files that are rendered."""
+    """Patterns of the files in `directory` that are rendered."""
     inline: str | None
-    """The text of `start.sh`."""
+    """The template of the script `start.sh`; None if there is no such script."""
     variables: Mapping[str, str]
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """The job's directory.  A temporary directory is removed afterwards.
+        """Yield the job's directory.
 
-        Raises InvalidJobDirectory if parts are missing or cannot be rendered.
+        Yield `directory` itself if nothing must be rendered.  Otherwise yield a
+        temporary copy, which is removed when the context ends.  Raises
+        InvalidJobDirectory if files are missing or cannot be rendered.
         """
         if self.directory is None and self.inline is None:
             raise InvalidJobDirectory("The task has neither `directory` nor `inline`")
@@ -123,7 +126,7 @@ class Recipe:
 
     def _render(self, entry: Entry, target: Path) -> None:
         try:
-            # read_text() would change line ends.
+            # read_text() is not used because it would change line ends.
             text = entry.source.read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidJobDirectory(
@@ -144,10 +147,10 @@ class Recipe:
         target.chmod(0o755)
 
     def fingerprint(self) -> tuple[object, ...] | None:
-        """A value that changes whenever the content of `folder` changes.
+        """Return a value that changes whenever the content of `folder` changes.
 
-        None if a file was changed so recently that another change might not change its
-        modification time.
+        Return None if a file was modified so recently that its modification time might
+        stay the same when the file is modified again.
         """
         entries: tuple[object, ...] = ()
         if self.directory is not None:
@@ -160,7 +163,10 @@ class Recipe:
 
 
 RECENT_NS = 2_000_000_000
-"""Resolution of the modification times of common file systems, with a margin."""
+"""Nanoseconds for which a modified file is considered recent.
+
+This time is longer than the resolution of modification times on common file systems.
+"""
 
 
 def _is_recent(entry: Entry) -> bool:
@@ -186,5 +192,6 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
-        # The target is on another file system, or hard links are not supported.
+        # The file is copied if it is on another file system than the target, or if hard
+        # links are not supported.
         shutil.copy2(source, target)

@@ -1,8 +1,9 @@
-"""Results of a job: targets that fetch files when opened, and the local cache.
+"""Results of a job: targets that fetch files when opened, and a cache on this machine.
 
-The cache of a job is the directory RESULTS/JOB-ID.  The file `.tej-results.json` in
-this directory records to which attempt of the job the files belong.  The files are used
-only if the server reports that the same attempt has succeeded.
+The cache of a job's results is the directory RESULTS/JOB-ID.  The file
+`.tej-results.json` in the cache directory records which attempt of the job produced the
+files.  Cached files are used only if the server reports that the same attempt of the
+job has succeeded.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ NOTE = ".tej-results.json"
 
 
 class Optional(str):
-    """A name in `results` that the job need not produce: `Optional("*.log")`."""
+    """Marks a path or pattern in `results` as optional: `Optional("*.log")`.
+
+    If the job does not produce an optional result, no error is raised.
+    """
 
     __slots__ = ()
 
@@ -42,9 +46,10 @@ class HasResults(Protocol):
 
 
 class TejResultTarget(luigi.LocalTarget):
-    """A result of a job.  `open()` and `path` fetch it to this machine first.
+    """A result file of a job.
 
-    Both raise tej.Error if the job has not finished with exit code 0.
+    `open()` and `path` fetch the job's results to this machine if necessary.  Both
+    raise tej.Error if the job has not finished with exit code 0.
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class TejResultTarget(luigi.LocalTarget):
         super().__init__(name, format)
 
     def __str__(self) -> str:
-        # Luigi logs targets, and logging must not fetch files.
+        # `path` is not used here: Luigi logs targets, and logging must not fetch files.
         return f"{self.name} of {self.task}"
 
     def __repr__(self) -> str:
@@ -63,16 +68,16 @@ class TejResultTarget(luigi.LocalTarget):
 
     @property
     def path(self) -> str:
-        """The path of the file on this machine, after fetching it if necessary."""
+        """The path of the file on this machine; fetches the results if necessary."""
         return str(self.task.fetch_results() / self.name)
 
     @path.setter
     def path(self, value: str) -> None:
-        # The constructor of luigi.LocalTarget sets the path.
+        # The constructor of luigi.LocalTarget sets `path`; this value is ignored.
         pass
 
     def exists(self) -> bool:
-        """Whether the job has finished with exit code 0 and has this result."""
+        """Return whether the job has finished with exit code 0 and has this result."""
         if not self.task.job_succeeded():
             return False
         is_certain = not isinstance(self.name, Optional) and not glob.has_magic(
@@ -81,17 +86,17 @@ class TejResultTarget(luigi.LocalTarget):
         return is_certain or os.path.lexists(self.path)
 
     def open(self, mode: str = "r") -> Any:
-        """The file for reading, in the target's format."""
+        """Open the file for reading, in the target's format."""
         if "r" not in mode:
             raise ValueError(f"{self} is read-only: mode must be 'r', not {mode!r}")
         return super().open(mode)
 
 
 class ResultList(Sequence[TejResultTarget]):
-    """The results that match a pattern; fetched when the list is first read.
+    """List of the results that match a pattern, which are fetched when it is read.
 
-    Before the job has succeeded, the only element is a target for the pattern itself,
-    which does not exist.
+    Before the job has succeeded, the list contains one target that does not exist, and
+    whose name is the pattern.
     """
 
     def __init__(self, task: HasResults, pattern: str) -> None:
@@ -126,7 +131,10 @@ class ResultList(Sequence[TejResultTarget]):
 def result_targets(
     task: HasResults, patterns: Iterable[str]
 ) -> dict[str, TejResultTarget | ResultList]:
-    """A target for each name, and a list for each pattern.  Makes no request."""
+    """Return a target for each file name, and a list of targets for each pattern.
+
+    The function makes no request to the server.
+    """
     return {
         one: (ResultList if glob.has_magic(one) else TejResultTarget)(task, one)
         for one in patterns
@@ -134,16 +142,16 @@ def result_targets(
 
 
 class ResultFiles:
-    """The local copy of some results of one job."""
+    """Manages the copy of one job's results on this machine."""
 
     def __init__(self, folder: Path, patterns: Sequence[str]) -> None:
         self.folder = folder
         self.patterns = list(patterns)
 
     def names(self) -> list[str]:
-        """The fetched files and directories that match the patterns."""
+        """Return the fetched files and directories that match the patterns."""
         noted = [PurePosixPath(one) for one in self._read_note()["fetched"]]
-        # A fetched directory appears in the note only by the files in it.
+        # The note contains only files: a fetched directory is a parent of its files.
         known = {above for one in noted for above in (one, *one.parents)}
         return sorted(
             str(one)
@@ -152,7 +160,7 @@ class ResultFiles:
         )
 
     def is_current(self, status: JobStatus) -> bool:
-        """Whether all results are here and belong to this attempt of the job."""
+        """Return whether all results exist locally and belong to this attempt."""
         if not self.patterns:
             return True
         note = self._read_note()
@@ -174,8 +182,9 @@ class ResultFiles:
     ) -> None:
         """Record that these files were fetched, and call `hook`.
 
-        Removes files that were fetched before and are no longer results.  If `hook`
-        raises or the process dies during `hook`, the results will be fetched again.
+        Files that were fetched before and are no longer results are removed.  If `hook`
+        raises an exception or the process ends during `hook`, the results will be
+        fetched again.
         """
         known = self._read_note()
         asked = set(self.patterns)
@@ -190,7 +199,7 @@ class ResultFiles:
         self._write_note({"run": _run(status), **note})
 
     def remove(self) -> None:
-        """Delete the local directory with all files."""
+        """Delete the local directory of the results with all its files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _includes(self, name: str) -> bool:
@@ -206,7 +215,7 @@ class ResultFiles:
         for name in names:
             path = self.folder / name
             if path.parent.resolve() != top / PurePosixPath(name).parent:
-                # A parent directory is a link now, and leads to another directory.
+                # The file is skipped because one of its parent directories is a link.
                 continue
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -227,7 +236,7 @@ class ResultFiles:
             found = json.loads((self.folder / NOTE).read_text("utf-8"))
         except (OSError, ValueError):
             return nothing
-        # The file may be a result of the job with the same name.
+        # The job may have produced a result with the same name as the note.
         is_ours = isinstance(found, dict) and found.keys() == nothing.keys()
         return found if is_ours and all(map(_is_below, found["fetched"])) else nothing
 
@@ -256,9 +265,10 @@ done
 def present_patterns(
     shell: Callable[..., bytes], wanted: Mapping[str, tuple[JobStatus, Sequence[str]]]
 ) -> dict[str, list[str]]:
-    """The patterns to download for each job id; optional ones only if they match.
+    """Return the patterns to download for each job id.
 
-    A request is made only if there are optional patterns.
+    An optional pattern is included only if it matches a file.  If all patterns are
+    required, no request is made.
     """
     optional = {
         job_id: [one for one in patterns if isinstance(one, Optional)]
@@ -280,7 +290,7 @@ def present_patterns(
 
 
 def _is_below(name: object) -> bool:
-    """Whether a path is relative and stays in its directory."""
+    """Return whether the path is relative and does not contain `..`."""
     if not isinstance(name, str):
         return False
     path = PurePosixPath(name)
@@ -288,8 +298,11 @@ def _is_below(name: object) -> bool:
 
 
 def _matches(path: PurePosixPath, pattern: str) -> bool:
-    """Whether the pattern matches as in the shell: it must contain a leading dot, and
-    also matches a file with the same name as the pattern."""
+    """Return whether the shell would expand the pattern to this path.
+
+    A pattern matches a name with a leading dot only if the pattern has a leading dot,
+    too.  A pattern also matches a file with exactly the same name as the pattern.
+    """
     wanted = PurePosixPath(posixpath.normpath(pattern))
     return path == wanted or (
         len(path.parts) == len(wanted.parts)
@@ -301,10 +314,11 @@ def _matches(path: PurePosixPath, pattern: str) -> bool:
 
 
 def _run(status: JobStatus) -> dict[str, Any]:
-    """Values that identify one attempt of a job.
+    """Return values that identify one attempt of a job.
 
-    Times have a resolution of one second, and a short job can be deleted and run again
-    within a second.  The host and native id distinguish the two runs.
+    The times alone are not enough: their resolution is one second, and a short job can
+    be deleted and run again within a second.  In this case the host and native id
+    distinguish the two runs.
     """
     about = status.as_dict()
     times = ("submitted", "started", "ended")

@@ -1,4 +1,4 @@
-"""Run the jobs of tasks: start, wait and fetch, for `TejTask` and `TejBatch`."""
+"""Run the jobs of a `TejTask` or `TejBatch`: start, await and fetch them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RunsJob(Protocol):
 
 
 class JobRun:
-    """The jobs of some tasks, from the start until the results are fetched."""
+    """Starts the jobs of some tasks, waits for the jobs and fetches their results."""
 
     def __init__(self, owner: luigi.Task, tasks: Sequence[RunsJob]) -> None:
         self._owner = owner
@@ -57,21 +57,22 @@ class JobRun:
         )
 
     def run(self, poll: float, show: Callable[[Display, JobRun], object]) -> None:
-        """Start missing jobs, wait for all, and fetch the results; fills in `errors`.
+        """Start missing jobs, wait for all jobs, and fetch the results.
 
-        `show` is called every `poll` seconds to update the owner's status message.
+        The errors are stored in `errors`.  `show` is called every `poll` seconds to
+        update the status message of the owner.
         """
         self._poll, self._show = poll, show
         with listening(self._owner, lambda: self.batch.kill()):
             self.batch.run()
-            # While the batch waits and fetches, it retries lost connections.  If a
-            # server is unreachable when the jobs are started, the jobs have errors.
+            # The batch reconnects by itself while it waits and fetches.  Jobs that
+            # were not started because a server was unreachable must be run again.
             while again := self._reachable_again():
                 self.batch = self._batch(again)
                 self.batch.run()
 
     def _reachable_again(self) -> list[RunsJob]:
-        """Wait for unreachable servers; returns the tasks to run again."""
+        """Wait until unreachable servers reply, and return the tasks to run again."""
         lost = {task for task, error in self.errors.items() if is_temporary(error)}
         again = []
         for opened in dict.fromkeys(self._opened[task] for task in lost):
@@ -84,13 +85,17 @@ class JobRun:
         return again
 
     def status_of(self, result: RunResult) -> JobStatus | None:
-        """The current status of a job; None if there is no job."""
+        """Return the current status of a job; None if the job does not exist."""
         if result.job is None:
             return None
         return result.job.queue.statuses([result.job.id])[result.job.id]
 
     def _works(self, task: RunsJob) -> list[Work]:
-        """The job of a task; empty, with an entry in `errors`, for an invalid queue."""
+        """Return a list with the job of a task.
+
+        If the queue of the task is invalid, the list is empty and the error is stored
+        in `errors`.
+        """
         try:
             self._opened[task] = opened = open_queue(task.address)
         except Exception as error:
@@ -108,7 +113,7 @@ class JobRun:
         ]
 
     def _missing(self, task: RunsJob, status: JobStatus) -> list[str]:
-        """Patterns of the results to fetch; empty if all are here."""
+        """Return the patterns of the results to fetch; empty if all exist locally."""
         files = task.result_files(status.job_id)
         if files.is_current(status):
             return []
@@ -147,14 +152,20 @@ class JobRun:
 def wanted_patterns(
     opened: OpenQueue, status: JobStatus, patterns: Sequence[str]
 ) -> list[str]:
-    """The patterns to download; optional patterns only if they match a file."""
+    """Return the patterns to download.
+
+    An optional pattern is included only if it matches a file of the job.
+    """
     wanted = {status.job_id: (status, patterns)}
     found = with_patience(opened, lambda: present_patterns(opened.queue.shell, wanted))
     return found[status.job_id]
 
 
 def describe_failures(run: JobRun) -> str:
-    """All failed tasks by reason, with the exit code and stderr of one job each."""
+    """Return a report of all failed tasks, grouped by the reason of the failure.
+
+    Each group has the exit code, and the stderr of one job.
+    """
     groups: dict[str, list[tuple[RunsJob, Exception]]] = {}
     for task, error in run.errors.items():
         groups.setdefault(_reason(error), []).append((task, error))
@@ -186,9 +197,13 @@ def _reason(error: Exception) -> str:
 
 
 def _details(members: Sequence[tuple[RunsJob, Exception]]) -> list[str]:
-    """The different messages of a group of errors, or the log of one job in it."""
+    """Return the different messages of a group of errors.
+
+    For failed jobs, return the longest message, which includes the stderr of a job.
+    """
     if isinstance(members[0][1], JobFailed):
-        # Only some errors include stderr, because each stderr costs a request.
+        # Only some error messages include stderr, because tej needs a request to read
+        # the stderr of each job.
         best = max((error for _, error in members), key=lambda one: len(str(one)))
         return str(best).splitlines()
     words = dict.fromkeys(_words(error) for _, error in members)
@@ -196,7 +211,8 @@ def _details(members: Sequence[tuple[RunsJob, Exception]]) -> list[str]:
 
 
 def _words(error: Exception) -> str:
-    # The message of other errors, such as KeyError, may be unclear without the class.
+    # The class is added because the message of an error that does not come from tej,
+    # such as KeyError, may be unclear without the class.
     return (
         str(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}"
     )

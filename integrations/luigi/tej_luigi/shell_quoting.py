@@ -1,8 +1,9 @@
 """Shell quoting of values that are inserted into scripts.
 
-The quoting depends on the position of the value: a plain word, part of a quoted string,
-or text of a here-document.  For example, quotes around the value in `'{{name}}'` would
-end the string.  So the script is parsed up to the value, as far as quoting requires.
+The quoting depends on the position of the value, which may be a plain word, part of a
+quoted string, or text of a here-document.  For example, in `'{{name}}'` the value is
+already in a quoted string, and quotes around the value would end this string.  To find
+the position, `ShellContext` parses the script up to the value.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class CannotQuote(ValueError):
 
 
 def is_shell(script: str) -> bool:
-    """Whether a script is for a shell, by its first line."""
+    """Return whether the first line of a script is for a shell or has no `#!`."""
     return not script.startswith("#!") or bool(_SHELL.match(script))
 
 
@@ -29,10 +30,13 @@ class ShellContext:
 
     def __init__(self, script: str) -> None:
         self._script = script
-        # Open contexts, innermost last: "" for plain text, or the quote character.
+        # Stack of open contexts: "" for plain text, "#" for a comment, or the quote.
         self._open = [""]
         self._heredocs: list[tuple[str, bool]] = []
-        """Here-documents of this line: the delimiter, and whether it is quoted."""
+        """Here-documents that start in the current line of the script.
+
+        Each entry is the delimiter, and whether the delimiter is quoted.
+        """
         self._body: tuple[str, bool] | None = None
         self._line = ""
         """The current line of a here-document."""
@@ -48,7 +52,10 @@ class ShellContext:
                 at = self._read_code(text, at)
 
     def quote(self, value: str) -> str:
-        """The value, quoted for the current position.  Raises CannotQuote."""
+        """Return the value, quoted for the current position.
+
+        Raises CannotQuote if the value cannot be quoted at this position.
+        """
         self._word_starts = False
         if self._body is not None:
             return self._quote_in_body(value)
@@ -82,7 +89,11 @@ class ShellContext:
         return end + 1
 
     def _has_line(self, delimiter: str) -> bool:
-        """Whether `<<` can begin a here-document; else it is a shift operator."""
+        """Return whether a line of the script consists of the delimiter.
+
+        If no such line exists, `<<` does not start a here-document: it is the shift
+        operator.
+        """
         return any(line.strip("\t") == delimiter for line in self._script.splitlines())
 
     def _next_body(self) -> None:
@@ -90,7 +101,7 @@ class ShellContext:
         self._word_starts = True
 
     def _read_code(self, text: str, at: int) -> int:
-        """Parse one or several characters; returns the position of the next one."""
+        """Parse at least one character, and return the position after it."""
         here, inner = text[at], self._open[-1]
         starts, self._word_starts = self._word_starts, here in " \t\n;&|()"
         if inner == "'":

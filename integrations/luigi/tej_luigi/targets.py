@@ -21,7 +21,10 @@ from tej_luigi.files import TejFileSystem
 
 
 class TejJobTarget(luigi.Target):
-    """A job in a queue; exists if the job has finished with exit code 0."""
+    """A job in a queue.
+
+    The target exists if the job has finished with exit code 0.
+    """
 
     def __init__(
         self,
@@ -46,21 +49,24 @@ class TejJobTarget(luigi.Target):
         return f"<TejJobTarget {self}>"
 
     def exists(self) -> bool:
-        """Whether the job has finished with exit code 0.
+        """Return whether the job has finished with exit code 0.
 
-        Raises tej.Error if the server does not answer.
+        Raises tej.Error if the server does not reply.
         """
         status = self.status()
         return status is not None and status.succeeded
 
     def status(self) -> JobStatus | None:
-        """The status of the job on the server; None if there is no such job."""
+        """Return the status of the job on the server; None if no such job exists."""
         return open_queue(self.address).statuses.get(self.job_id)
 
     def file(
         self, path: str | os.PathLike[str], format: Format | None = None
     ) -> TejFileTarget:
-        """A file in the job's directory on the server.  Raises JobNotFound."""
+        """Return a target for a file in the job's directory on the server.
+
+        Raises JobNotFound if the job does not exist.
+        """
         status = self.status()
         if status is None:
             raise JobNotFound(f"There is no {self}")
@@ -82,7 +88,10 @@ class HasJob(Protocol):
 
 
 class TaskJobTarget(TejJobTarget):
-    """The job of a task; its id may depend on inputs that do not exist yet."""
+    """The job of a task.
+
+    The id of the job may depend on inputs of the task that do not exist yet.
+    """
 
     def __init__(self, task: HasJob) -> None:
         super().__init__("", address=task.address)
@@ -90,24 +99,28 @@ class TaskJobTarget(TejJobTarget):
 
     @property
     def job_id(self) -> str:
-        """The id of the job; raises if the task's inputs do not exist yet."""
+        """The id of the job; raises an error if the task's inputs do not exist yet."""
         return self._task.job_id
 
     def __str__(self) -> str:
-        # Luigi logs targets even if the job's id is not known yet.
+        # The text does not contain the job's id, because Luigi logs targets even if the
+        # id cannot be computed yet.
         return f"job of {self._task} in {self.address.queue} on {self.address.shown}"
 
     def exists(self) -> bool:
-        """Whether the job has finished with exit code 0; False if it lacks an input."""
+        """Return whether the job has finished with exit code 0.
+
+        Return False if the task needs an input that does not exist yet.
+        """
         return self._task.job_succeeded()
 
 
 class TejFileTarget(FileSystemTarget):
     """A file on the server; its path is absolute or relative to the home directory.
 
-    A reader downloads the file first.  A writer uploads the file when it is closed; the
-    file appears completely or not at all.  Methods raise tej.Error, as in
-    `TejFileSystem`.
+    A reader downloads the file before reading.  A writer uploads the file when the
+    writer is closed, and the file is created on the server when the upload is complete.
+    Methods raise tej.Error, as in `TejFileSystem`.
     """
 
     def __init__(
@@ -132,15 +145,15 @@ class TejFileTarget(FileSystemTarget):
         return TejFileSystem(address=self.address)
 
     def open(self, mode: str = "r") -> Any:
-        """Open for reading ("r") or writing ("w"), in the target's format.
+        """Open the file for reading ("r") or writing ("w"), in the target's format.
 
-        Raises PathNotFound if there is no file to read.
+        Raises PathNotFound if a file opened for reading does not exist.
         """
         kind = mode.replace("b", "").replace("t", "")
         if kind == "w":
             return self.format.pipe_writer(_Upload(self.path, self.fs))
         if kind == "r":
-            # Formats such as Gzip need a file descriptor: they start a process.
+            # Formats such as Gzip start a process, which needs a file descriptor.
             file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the reader)
             try:
                 self.fs.download(self.path, file)
@@ -152,18 +165,18 @@ class TejFileTarget(FileSystemTarget):
         raise ValueError(f"mode must be 'r' or 'w', not {mode!r}")
 
     def put(self, local_path: str | os.PathLike[str]) -> None:
-        """Upload a local file."""
+        """Upload a local file to the path of the target."""
         self.fs.put(local_path, self.path)
 
     def get(self, local_path: str | os.PathLike[str]) -> None:
-        """Download to a local file."""
+        """Download the target's file to a local path."""
         self.fs.get(self.path, local_path)
 
 
 class _Upload(io.BufferedWriter):
     """A local temporary file that is uploaded when it is closed.
 
-    The file has no name, so nothing is left if the process dies.
+    The temporary file has no name, so no file is left if the process dies.
     """
 
     def __init__(self, path: str, file_system: TejFileSystem) -> None:
@@ -173,7 +186,7 @@ class _Upload(io.BufferedWriter):
         super().__init__(raw)
 
     def close(self) -> None:
-        """Upload the file; a second call does nothing."""
+        """Upload and close the file; do nothing if the file is closed already."""
         if self.closed:
             return
         try:
@@ -195,7 +208,8 @@ class _Upload(io.BufferedWriter):
             self._discard()
 
     def __del__(self) -> None:
-        # Garbage-collected without close(): the content may be incomplete.
+        # If the writer is garbage-collected without close(), nothing is uploaded,
+        # because the content may be incomplete.
         self._discard()
 
     def _discard(self) -> None:

@@ -1,8 +1,9 @@
-"""`TejTask`: a Luigi task that is a job on a server; complete if the job succeeded.
+"""`TejTask`: a Luigi task that runs as a job on a server.
 
-Attributes of the job are properties of the class, like Luigi's own `priority`.  They
-are not parameters, so they are not part of the task's id.  A subclass sets them as
-class attributes, or overrides the properties if they depend on parameters.
+The attributes that describe the job are properties of the class, like Luigi's own
+`priority`.  The attributes are not parameters, so they are not part of the task's id.
+A subclass sets an attribute as a class attribute, or overrides the property if its
+value depends on parameters.
 """
 
 from __future__ import annotations
@@ -53,24 +54,28 @@ class JobAttributes(luigi.Task):
 
     @property
     def directory(self) -> str | os.PathLike[str] | None:
-        """Local directory to upload; a required task may create it."""
+        """Local directory to upload; a required task may create the directory."""
         return None
 
     @property
     def rendered(self) -> Sequence[str]:
-        """Patterns of template files in the directory: `*.in`, `etc/run.cfg`."""
+        """Patterns of template files in the directory, such as `*.in`."""
         return ()
 
     @property
     def inline(self) -> str | None:
-        """Template of a script: the only file, or `start.sh` in the directory."""
+        """Template of the script `start.sh`.
+
+        Without `directory`, this script is the only file of the job.
+        """
         return None
 
     @property
     def command(self) -> str | None:
-        """Template of a file of the directory with arguments, or of a shell command.
+        """Template of the command that the job runs.
 
-        Default: `start.sh`.
+        The command is a file of the directory with arguments, or a shell command.  If
+        the value is None, the job runs `start.sh`.
         """
         return None
 
@@ -81,20 +86,21 @@ class JobAttributes(luigi.Task):
 
     @property
     def results(self) -> Sequence[str]:
-        """Files to fetch: paths or patterns in the job's directory.
+        """Paths or patterns of the files to fetch from the job's directory.
 
-        `Optional(name)` marks a file that the job need not produce.
+        `Optional(name)` marks a file as optional: if the job does not produce this
+        file, no error is raised.
         """
         return ()
 
     @property
     def job_resources(self) -> Resources | None:
-        """Resources to request for the job (Luigi has its own `resources`)."""
+        """Resources to request for the job, in contrast to Luigi's own `resources`."""
         return None
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """Labels of the job, as for `tej submit`."""
+        """Labels of the job, like the option `--label` of `tej submit`."""
         return {}
 
     @property
@@ -107,11 +113,15 @@ class JobAttributes(luigi.Task):
         """Whether the job's id is the task's id instead of the signature."""
         return False
 
-    # Overrides of settings of the section [tej] for one task; see `TejConfig`.
+    # The following properties override settings of `TejConfig` for one task.
 
     @property
     def destination(self) -> str | None:
-        """None keeps the configured value; this is true for all these settings."""
+        """Destination of the job; overrides the setting `destination` of `TejConfig`.
+
+        If this property, or any of the seven properties below it, is None, the
+        configured value is used.
+        """
         return None
 
     @property
@@ -143,8 +153,11 @@ class JobAttributes(luigi.Task):
         return None
 
     def variables(self) -> Mapping[str, object]:
-        """Values for `{{name}}`: the significant, public parameters, as written on the
-        command line.  Subclasses may add others."""
+        """Return the values that replace `{{name}}` in templates, by name.
+
+        The default values are the significant, public parameters of the task, in the
+        form of the command line.  Subclasses may add other values.
+        """
         parameters = dict(self.get_params())
         return {
             name: parameters[name].serialize(value)
@@ -155,7 +168,10 @@ class JobAttributes(luigi.Task):
 
 
 class TejTask(JobAttributes):
-    """Task that starts its job or finds it, waits for it, and fetches its results."""
+    """Task that starts or finds its job, waits for its end, and fetches its results.
+
+    The task is complete if the job has finished with exit code 0.
+    """
 
     accepts_messages = True
 
@@ -165,17 +181,20 @@ class TejTask(JobAttributes):
         add_to_requests(self)
 
     def after_fetch(self) -> None:
-        """Hook for subclasses, called when results have been fetched to this machine.
+        """Process results that have been fetched to this machine (for subclasses).
 
-        If the hook raises, the results are fetched and the hook is called again when
-        the task runs again or a result is opened.
+        If the method raises an exception, the results are fetched again, and the method
+        is called again, when the task next runs or a result is opened.
         """
 
     # Completeness.
 
     @property
     def address(self) -> QueueAddress:
-        """The queue of the job.  Raises InvalidDestination if none is configured."""
+        """The address of the job's queue.
+
+        Raises InvalidDestination if no destination is configured.
+        """
         return find_address(self.destination, self.queue, self.runtime)
 
     @property
@@ -190,37 +209,46 @@ class TejTask(JobAttributes):
 
     @property
     def job(self) -> TaskJob:
-        """A `tej.Job`: `status()`, `logs()`, `kill()`, `delete()`, `retry()`, ..."""
+        """The job as a `tej.Job`, with methods such as `status()` and `kill()`."""
         return TaskJob(self)
 
     def status(self) -> JobStatus | None:
-        """The status of the job on the server; None if there is no such job."""
+        """Return the status of the job on the server; None if no such job exists."""
         return open_queue(self.address).statuses.get(self.job_id)
 
     def output(self) -> dict[str, Any]:
-        """`job`, a `TejJobTarget`, and `results`, a `TejResultTarget` for each name and
-        a list of them for each pattern.  Makes no request."""
+        """Return a dictionary with the targets of the job and of its results.
+
+        The value of "job" is a `TejJobTarget`.  The value of "results" is a dictionary
+        with a `TejResultTarget` for each name, and a list of such targets for each
+        pattern.  The method makes no request to the server.
+        """
         return {
             "job": TaskJobTarget(self),
             "results": result_targets(self, self.results),
         }
 
     def complete(self) -> bool:
-        """Whether the job has finished with exit code 0.
+        """Return whether the job has finished with exit code 0.
 
-        Raises tej.Error if the server does not answer, since the result is unknown.
+        Raises tej.Error if the server does not reply, because the state of the job is
+        then unknown.
         """
         self.check_settings()
         with asking(self):
             return self.job_succeeded()
 
     def job_succeeded(self) -> bool:
-        """Whether the job has succeeded, even if a subclass overrides `complete`."""
+        """Return whether the job has finished with exit code 0.
+
+        Subclasses may override `complete`, but not this method.
+        """
         try:
             job_id = self.job_id
         except Exception:
             if any(not task.complete() for task in self.deps()):
-                # The work depends on results that do not exist yet.
+                # The job's id cannot be computed yet, because the job needs the output
+                # of a required task that is not complete.
                 return False
             raise
         status = open_queue(self.address).statuses.get(job_id)
@@ -230,9 +258,10 @@ class TejTask(JobAttributes):
         return True
 
     def _check_same_work(self, status: JobStatus) -> None:
-        """Raise JobAlreadyExists if the job with this id was made from other work.
+        """Raise JobAlreadyExists if the job was started with another signature.
 
-        The check is skipped if the task's files have been removed.
+        The check is skipped if the task's files have been removed, because the
+        signature of the task then cannot be computed.
         """
         if not self.job_id_is_task_id or status.signature is None:
             return
@@ -248,9 +277,10 @@ class TejTask(JobAttributes):
 
     @classmethod
     def bulk_complete(cls, parameter_tuples: Any) -> list[Any]:
-        """The parameters for which the task is complete, with one round trip.
+        """Return those parameters for which the task is complete.
 
-        Each element is a value, a tuple or a dictionary.
+        Each element of `parameter_tuples` is a value, a tuple or a dictionary.  One
+        request to the server reads the statuses of all jobs.
         """
         tasks: list[tuple[Any, TejTask]] = []
         for given in parameter_tuples:
@@ -260,18 +290,20 @@ class TejTask(JobAttributes):
                 tasks.append((given, cls(**given)))
             else:
                 tasks.append((given, cls(given)))
-        # All tasks are created before the first request, so that it includes them all.
+        # All tasks are created before the first request, so that the request includes
+        # the jobs of all tasks.
         with asking():
             return [given for given, task in tasks if task.complete()]
 
     # Running.
 
     def run(self) -> Generator[Any, Any, None]:
-        """Start the job if necessary, wait for it, and fetch its results.
+        """Start the job if necessary, wait until it has ended, and fetch its results.
 
-        All of this happens before the method returns an empty generator, so a subclass
-        may call `super().run()` or `yield from super().run()`.  Raises JobFailed, with
-        the exit code and the end of stderr, if the job does not succeed.
+        The method returns an empty generator after the results have been fetched.
+        Therefore a subclass may call `super().run()` or `yield from super().run()`.
+        Raises JobFailed, with the exit code and the end of stderr, if the job does not
+        succeed.
         """
         self.check_settings()
         run = JobRun(self, [self])
@@ -281,7 +313,7 @@ class TejTask(JobAttributes):
         return (_ for _ in ())
 
     def check_settings(self) -> None:
-        """Raise Error for an invalid setting."""
+        """Raise Error if the setting `wait` or `tracking_url` is invalid."""
         check_wait(TejConfig().wait if self.wait is None else self.wait)
         check_tracking_url(self._tracking_url)
 
@@ -293,7 +325,7 @@ class TejTask(JobAttributes):
                 display.job(status, result.job.queue, self._tracking_url)
 
     def fetch_results(self) -> Path:
-        """Fetch missing results; returns the local directory of the results.
+        """Fetch missing results, and return the local directory of the results.
 
         Raises tej.Error if the job has not finished with exit code 0.
         """
@@ -324,7 +356,10 @@ class TejTask(JobAttributes):
         return status
 
     def run_after_fetch(self) -> None:
-        """Call `after_fetch`; during the call, result targets fetch nothing."""
+        """Call `after_fetch`.
+
+        If `after_fetch` opens result targets, these targets do not fetch again.
+        """
         self._in_after_fetch = True
         try:
             self.after_fetch()
@@ -332,12 +367,16 @@ class TejTask(JobAttributes):
             self._in_after_fetch = False
 
     def result_files(self, job_id: str) -> ResultFiles:
-        """The local copy of the results."""
+        """Return an object that manages the local copy of the job's results."""
         parent = self.results_directory or TejConfig().results_directory
         return ResultFiles(Path(parent) / job_id, self.results)
 
     def may_restart(self, status: JobStatus) -> bool:
-        """Whether to restart a job with this status; a killed job is not restarted."""
+        """Return whether to restart a job with this status.
+
+        A failed or lost job is restarted if the setting `retry` allows another attempt.
+        A killed job is not restarted.
+        """
         retry = TejConfig().retry if self.retry is None else self.retry
         failed = status.state.final and not status.succeeded
         if not failed or status.state is JobState.KILLED:
@@ -352,7 +391,10 @@ class TejTask(JobAttributes):
 
     @contextmanager
     def job_spec(self) -> Iterator[JobSpec]:
-        """The specification of the job; its directory exists within the context."""
+        """Yield the specification of the job.
+
+        The directory of the job may be removed when the context ends.
+        """
         values = self._values()
         with self._recipe().folder() as folder:
             yield JobSpec(
@@ -394,7 +436,7 @@ class TejTask(JobAttributes):
 
 
 class TaskJob(Job):
-    """`tej.Job` of a task, whose methods also update the task's status cache."""
+    """A `tej.Job` whose methods also update the status cache of the task's queue."""
 
     def __init__(self, task: TejTask) -> None:
         self._task = task
@@ -402,14 +444,19 @@ class TaskJob(Job):
         super().__init__(self._opened.queue, task.job_id)
 
     def delete(self) -> None:
-        """Delete the job and its files on the server; the task is then incomplete."""
+        """Delete the job and its files on the server.
+
+        Afterwards the task is not complete.
+        """
         super().delete()
         self._opened.statuses.forget(self.id)
 
     def retry(self) -> JobStatus:
-        """Restart the job if it failed, was killed or is lost; start it if missing.
+        """Restart the job if it failed, was killed or is lost.
 
-        The failed attempt is kept as ID#N.  Returns the new status at once.
+        If the job does not exist, the job is started.  A failed attempt stays on the
+        server with the id ID#N.  The method returns the new status without waiting for
+        the end of the job.
         """
         with self._task.job_spec() as spec:
             (outcome,) = self.queue.ensure_many([spec], retry=True)
@@ -422,7 +469,11 @@ class TaskJob(Job):
 
 
 class _Signed:
-    """A task's signature, computed again only if its files have changed."""
+    """Computes a task's job id from its signature, and caches the id.
+
+    The signature is computed again only if the files, the command or the environment
+    of the task have changed.
+    """
 
     def __init__(self, task: TejTask) -> None:
         self._task = task
