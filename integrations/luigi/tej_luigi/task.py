@@ -119,8 +119,8 @@ class JobAttributes(luigi.Task):
     def destination(self) -> str | None:
         """Destination of the job; overrides the setting `destination` of `TejConfig`.
 
-        If this property, or any of the seven properties below it, is None, the
-        configured value is used.
+        If the value is None, the configured value is used.  The same rule applies to
+        `queue`, `runtime` and the other settings below.
         """
         return None
 
@@ -241,7 +241,8 @@ class TejTask(JobAttributes):
     def job_succeeded(self) -> bool:
         """Return whether the job has finished with exit code 0.
 
-        Subclasses may override `complete`, but not this method.
+        Targets call this method and not `complete`, because subclasses may override
+        `complete`.
         """
         try:
             job_id = self.job_id
