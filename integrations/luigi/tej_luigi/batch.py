@@ -1,4 +1,4 @@
-"""`TejBatch`: runs many jobs in one worker slot, and waits for them in one request."""
+"""`TejBatch`: runs many jobs in one worker slot, and awaits all jobs in one request."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from tej_luigi.task import TejTask
 
 
 class TejBatch(luigi.Task):
-    """Task that runs the jobs of several tasks; complete if all jobs have succeeded.
+    """Luigi task that runs the jobs of several tasks.
 
-    If one job fails, the other jobs continue to run.
+    The batch is complete if all jobs have succeeded.  If one job fails, the other jobs
+    continue to run.
     """
 
     @property
@@ -59,8 +60,8 @@ class TejBatch(luigi.Task):
                 tasks = list(self.jobs())
             except Exception:
                 if any(not task.complete() for task in self.deps()):
-                    # jobs() may have failed because it reads the output of a required
-                    # task that is not complete.
+                    # jobs() may have failed because jobs() reads the output of a
+                    # required task that is not complete.
                     return False
                 raise
             return all(_is_complete(task) for task in tasks)

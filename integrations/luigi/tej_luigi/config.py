@@ -1,4 +1,4 @@
-"""Configuration: the section `[tej]` of luigi.cfg, and the environment variables."""
+"""Reads the configuration: the section `[tej]` of luigi.cfg, and the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tej.errors import Error, InvalidDestination
 
 DEFAULT_QUEUE = "~/.tej"
 URL_FIELDS = ("job_id", "native_id", "host", "queue")
-"""Names that `tracking_url` may contain in braces."""
+"""Names that the setting `tracking_url` may contain in braces."""
 
 
 class TejConfig(luigi.Config):

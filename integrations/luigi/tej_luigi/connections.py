@@ -58,7 +58,7 @@ _reached: set[tuple[str, str]] = set()
 
 
 def open_queue(address: QueueAddress) -> OpenQueue:
-    """Return the open queue at this address.
+    """Return the open queue at `address`.
 
     The connection is made when the queue is first used.
     """
@@ -77,8 +77,8 @@ def close_queues() -> None:
 
 
 def _after_fork_in_child() -> None:
-    # The lock is replaced because another thread of the parent process may have locked
-    # it.  The queues are removed because their cached statuses may be outdated.
+    # The lock is replaced because a thread of the parent process may have locked the
+    # old lock.  The queues are removed because their cached statuses may be outdated.
     global _lock
     _lock = threading.Lock()
     _open.clear()

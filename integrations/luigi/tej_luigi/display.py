@@ -28,7 +28,7 @@ KILL = "kill"
 LINE = 200
 """Maximum length of the job's last output line in the status message."""
 LISTEN = 0.2
-"""Seconds after which the listening thread checks whether it must end."""
+"""Seconds between two checks whether the thread that receives messages must end."""
 
 # Print the last line of the job's output and of its file `progress`.
 LOOK = """
@@ -114,8 +114,8 @@ class Display:
         try:
             function(value)
         except Exception as error:
-            # The error is only logged: while the scheduler is unreachable, the task
-            # must continue to wait for its job.
+            # The error is only logged, because the task must continue to wait for its
+            # job while Luigi's scheduler is unreachable.
             logger.warning("Cannot update the task in the scheduler: %s", error)
 
 

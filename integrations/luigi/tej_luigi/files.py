@@ -88,7 +88,7 @@ class TejFileSystem(FileSystem):
         return f"<TejFileSystem on {self.address.shown}>"
 
     def exists(self, path: str) -> bool:
-        """Return whether the path exists; False for a broken symbolic link."""
+        """Return whether the path exists and is not a broken symbolic link."""
         return self._run("exists", path) == b"yes\n"
 
     def isdir(self, path: str) -> bool:

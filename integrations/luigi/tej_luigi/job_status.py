@@ -80,10 +80,10 @@ def _job_ids(key: tuple[str, str]) -> list[str]:
 def asking(task: object = None) -> Iterator[None]:
     """Set which cached statuses a call of `complete()` may use, while it runs.
 
-    Luigi calls `complete()` of a `task` first when it schedules the task, and this call
-    may use all cached statuses.  Luigi calls `complete()` again before a task runs.
-    Later calls make a new request for a job that has not succeeded, because Luigi skips
-    or fails a task if a requirement is incomplete.
+    Luigi first calls `complete()` of a `task` when Luigi schedules the task.  The first
+    call may use all cached statuses.  Luigi calls `complete()` again before a task
+    runs.  The later calls make a new request for a job that has not succeeded, because
+    Luigi skips or fails a task if a requirement is incomplete.
     """
     if is_asking():
         yield
@@ -162,7 +162,7 @@ class StatusCache:
                 self._answers[status.job_id] = _Answer(status, time.monotonic())
 
     def forget(self, job_id: str) -> None:
-        """Remove a job's status from the cache, so that it is requested again."""
+        """Remove a job's status from the cache; the next `get` makes a new request."""
         with self._lock:
             self._answers.pop(job_id, None)
 

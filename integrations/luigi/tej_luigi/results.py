@@ -1,4 +1,4 @@
-"""Results of a job: targets that fetch files when opened, and a cache on this machine.
+"""Targets that fetch the results of a job when opened, and a cache on this machine.
 
 The cache of a job's results is the directory RESULTS/JOB-ID.  The file
 `.tej-results.json` in the cache directory records which attempt of the job produced the
@@ -73,11 +73,11 @@ class TejResultTarget(luigi.LocalTarget):
 
     @path.setter
     def path(self, value: str) -> None:
-        # The constructor of luigi.LocalTarget sets `path`; this value is ignored.
+        # The constructor of luigi.LocalTarget sets `path`, but the value is ignored.
         pass
 
     def exists(self) -> bool:
-        """Return whether the job has finished with exit code 0 and has this result."""
+        """Return whether the job has succeeded and the file is among its results."""
         if not self.task.job_succeeded():
             return False
         is_certain = not isinstance(self.name, Optional) and not glob.has_magic(
@@ -93,7 +93,7 @@ class TejResultTarget(luigi.LocalTarget):
 
 
 class ResultList(Sequence[TejResultTarget]):
-    """List of the results that match a pattern, which are fetched when it is read.
+    """List of the results that match a pattern; fetched when the list is first read.
 
     Before the job has succeeded, the list contains one target that does not exist, and
     whose name is the pattern.
@@ -160,7 +160,7 @@ class ResultFiles:
         )
 
     def is_current(self, status: JobStatus) -> bool:
-        """Return whether all results exist locally and belong to this attempt."""
+        """Return whether all results of the attempt `status` exist on this machine."""
         if not self.patterns:
             return True
         note = self._read_note()
@@ -180,7 +180,7 @@ class ResultFiles:
         files: Iterable[Path],
         hook: Callable[[], object] = lambda: None,
     ) -> None:
-        """Record that these files were fetched, and call `hook`.
+        """Record in `.tej-results.json` that `files` were fetched, and call `hook`.
 
         Files that were fetched before and are no longer results are removed.  If `hook`
         raises an exception or the process ends during `hook`, the results will be

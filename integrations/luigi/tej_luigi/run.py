@@ -1,4 +1,4 @@
-"""Run the jobs of a `TejTask` or `TejBatch`: start, await and fetch them."""
+"""Start and await the jobs of a `TejTask` or `TejBatch`, and fetch their results."""
 
 from __future__ import annotations
 
@@ -65,8 +65,9 @@ class JobRun:
         self._poll, self._show = poll, show
         with listening(self._owner, lambda: self.batch.kill()):
             self.batch.run()
-            # The batch reconnects by itself while it waits and fetches.  Jobs that
-            # were not started because a server was unreachable must be run again.
+            # A lost connection is restored by the batch while the batch waits and
+            # fetches.  Jobs that were not started because a server was unreachable
+            # must be run again.
             while again := self._reachable_again():
                 self.batch = self._batch(again)
                 self.batch.run()

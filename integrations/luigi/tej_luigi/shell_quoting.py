@@ -91,8 +91,8 @@ class ShellContext:
     def _has_line(self, delimiter: str) -> bool:
         """Return whether a line of the script consists of the delimiter.
 
-        If no such line exists, `<<` does not start a here-document: it is the shift
-        operator.
+        If no line consists of the delimiter, `<<` is the shift operator and does not
+        start a here-document.
         """
         return any(line.strip("\t") == delimiter for line in self._script.splitlines())
 

@@ -291,8 +291,8 @@ class TejTask(JobAttributes):
                 tasks.append((given, cls(**given)))
             else:
                 tasks.append((given, cls(given)))
-        # All tasks are created before the first request, so that the request includes
-        # the jobs of all tasks.
+        # All tasks are created before the first request to the server, so that this
+        # request includes the jobs of all tasks.
         with asking():
             return [given for given, task in tasks if task.complete()]
 
@@ -373,7 +373,7 @@ class TejTask(JobAttributes):
         return ResultFiles(Path(parent) / job_id, self.results)
 
     def may_restart(self, status: JobStatus) -> bool:
-        """Return whether to restart a job with this status.
+        """Return whether to restart a job whose status is `status`.
 
         A failed or lost job is restarted if the setting `retry` allows another attempt.
         A killed job is not restarted.

@@ -73,7 +73,7 @@ class JobArtifacts:
             self._bar = self._create("progress", PROGRESS_KEY, 0.0, self._places())
 
     def set_end(self, job: JobRecord, end: tej.JobStatus | tej.Error) -> None:
-        """Record a job's final status, or the error raised because it was deleted."""
+        """Record a job's final status, or the error if the job was deleted."""
         if isinstance(end, tej.Error):
             self._deleted.add(job)
         else:

@@ -1,4 +1,4 @@
-"""Cancellation: kills jobs, or leaves them running, when their flow run is stopped.
+"""Kills the jobs of a cancelled flow run, or leaves the jobs running.
 
 The jobs of a cancelled flow run are killed, unless other flow runs have claimed the
 same jobs.  If the process of a flow run crashes or is interrupted, its jobs continue to
@@ -66,7 +66,7 @@ class KillCounts:
         return ", ".join(words)
 
     def leave(self, number: int, reason: str) -> None:
-        """Count jobs that are left running for this reason."""
+        """Add `number` to the count of jobs that are left running, with the reason."""
         self.left += number
         if number:
             self.reasons[reason] = None
@@ -122,7 +122,7 @@ def kill_unclaimed(
 
 
 class CancellationGuard:
-    """Context manager that kills a run's jobs if the run is cancelled while it waits.
+    """Context manager that kills a run's jobs if the run is cancelled in the context.
 
         with CancellationGuard() as guard:
             guard.add({record: status})
@@ -162,7 +162,7 @@ class CancellationGuard:
                 claims.add(self.run.flow_run_id, queue, stage, ids[queue])
 
     def remove(self, record: JobRecord) -> None:
-        """Remove a job that has ended, so that a cancellation does not kill it."""
+        """Remove a job that has ended, because a cancellation must not kill the job."""
         self._jobs.get(record.destination.place, {}).pop(record.job_id, None)
 
     def check(self) -> None:

@@ -184,7 +184,7 @@ class _Own:
     jobs: dict[str, None] = field(default_factory=dict)
     flow_runs: list[UUID] = field(default_factory=list)
     changed: int = 0
-    """Number of changes of this claim; `written` is how many of them were sent."""
+    """Number of changes of the claim; `written` is the number of changes sent."""
     written: int = 0
     due: float = 0.0
 
@@ -232,8 +232,8 @@ class Claims:
                 )
                 self._thread.start()
             self._changed.notify_all()
-            # If many threads call `add` at once, one request writes the jobs of all of
-            # these calls.
+            # If many threads call `add` at once, one request writes the jobs of all
+            # calls.
             self._changed.wait_for(
                 lambda: own.written >= number or self._own.get(key) is not own, ANSWER
             )

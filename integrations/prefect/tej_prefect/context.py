@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Run:
-    """Ids of the current flow run and task run; an id is None outside of such a run."""
+    """Ids of the current flow run and task run; None outside of a flow or task."""
 
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None

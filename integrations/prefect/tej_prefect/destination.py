@@ -18,7 +18,7 @@ LOGO_URL = "https://github.com/VisTrails.png?size=200"
 
 class TejDestination(CredentialsBlock):
     """
-    A server that runs jobs, reached over SSH; nothing has to be installed on it.
+    A server that runs jobs and is reached over SSH. The server needs no installation.
 
     Missing values come from `~/.ssh/config` and the SSH agent of the machine that the
     flow runs on.

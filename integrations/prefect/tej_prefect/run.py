@@ -140,8 +140,8 @@ class _Batch(Generic[Record]):
             self.records[one] = record
             known[record] = one.status
         # Claim the jobs before the next group is submitted, because the submission may
-        # take long.  If another flow run is cancelled during the submission, it then
-        # finds the claim and does not kill the jobs.
+        # take long.  If another flow run is cancelled during the submission, the other
+        # flow run then finds the claim and does not kill the jobs.
         self._guard.add(known)
         self._guard.submitting = None
         self._artifacts.add(known)

@@ -1,4 +1,4 @@
-"""Suspend and resume: flow runs that wait for long jobs without a process.
+"""Suspend flow runs, which then wait for long jobs without a process, and resume them.
 
 `suspend_until_done` ends the flow's process.  A worker of type `tej`, or the program
 `python -m tej_prefect`, calls `reconcile` every minute.  `reconcile` resumes suspended
@@ -63,7 +63,7 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
 
     Call this function in the body of a flow that runs as a deployment.  When the flow
     run is resumed, the code before the call of `suspend_until_done` runs again.
-    Therefore that code should only call this package's tasks or be fast.
+    Therefore the code before the call should only call this package's tasks or be fast.
 
     Raises ValueError if a destination is not a stored block, because the program that
     resumes the flow run can load only stored blocks.
@@ -199,7 +199,7 @@ def _kill_rows(flow_run_id: UUID, rows: Iterable[Row]) -> KillCounts:
 
 
 def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
-    """Return the flow runs in this state that have a table of awaited jobs.
+    """Return the flow runs in the state `state` that have a table of awaited jobs.
 
     Each flow run is returned with the newest of its tables.
     """

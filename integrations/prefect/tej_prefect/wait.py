@@ -35,7 +35,7 @@ def wait_for_one(
     stop: threading.Event | None = None,
     log_output: bool = True,
 ) -> tej.JobStatus:
-    """Wait until a job has ended, and return its final status even if it failed.
+    """Wait until a job has ended, and return its final status even if the job failed.
 
     Raises WaitTimeout after `timeout` seconds, JobNotFound if the job does not exist,
     and FlowRunCancelled if the flow run is cancelled.

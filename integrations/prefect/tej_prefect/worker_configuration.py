@@ -161,7 +161,10 @@ class TejWorkerConfiguration(BaseJobConfiguration):
 
     @property
     def unreachable_url(self) -> str | None:
-        """The API's URL if it is a loopback address without a tunnel; else None."""
+        """The API's URL if jobs on another machine cannot reach the URL; else None.
+
+        Jobs cannot reach a loopback address without a tunnel.
+        """
         url = self.env.get("PREFECT_API_URL") or ""
         host = urlsplit(url).hostname or ""
         return url if is_loopback(host) and self.tunnel_port is None else None
