@@ -73,7 +73,7 @@ def is_agreed(queue: RemoteQueue) -> bool:
 
 
 def print_loss(queue: RemoteQueue, kill: bool, as_json: bool) -> None:
-    """Print which jobs would be deleted, and which would be killed, by the removal."""
+    """Print which jobs the removal of the queue would delete and kill."""
     place = str(queue.queue)
     jobs = queue.jobs()
     running = [job.job_id for job in jobs if not job.state.final]

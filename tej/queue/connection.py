@@ -44,9 +44,9 @@ Result = TypeVar("Result")
 class QueueConnection:
     """Transport, path and options of one queue; sends requests to the queue.
 
-    Several threads may use one instance without a lock, because the transport has its
-    own locks.  A request changes only two attributes: it sets `digest` to "any", or
-    `reached` to True.
+    Several threads may use one `QueueConnection` without a lock, because the transport
+    has its own locks.  A request changes only two attributes: it sets `digest` to
+    "any", or `reached` to True.
     """
 
     transport: Transport
@@ -198,8 +198,8 @@ class QueueConnection:
         """Return whether to replace the scripts on the server.
 
         The scripts are replaced if they are missing, or if they are not newer than this
-        version of tej.  If they are newer, `digest` is set to "any", so that later
-        requests accept them.
+        version of tej.  If the server's scripts are newer, `digest` is set to "any", so
+        that later requests accept the newer scripts.
         """
         if digest != "none" and _parts(version) > _parts(self.version):
             logger.info("Using the newer scripts (%s) of queue %s", version, self.path)

@@ -29,7 +29,7 @@ class Killed:
     status: JobStatus
     """Status of the job after the kill."""
     strays: int = 0
-    """Number of processes that were killed although their job had ended before."""
+    """Number of processes of an ended job that still ran, and that were killed."""
 
 
 def get_statuses(

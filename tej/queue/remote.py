@@ -52,8 +52,8 @@ class RemoteQueue:
 
     All requests raise ConnectionFailed if the server cannot be reached after several
     attempts (see `Retries`), and RemoteCommandFailure if a command fails on the server.
-    They raise QueueExists if the queue's path contains something that this version of
-    tej cannot use.
+    All requests raise QueueExists if the queue's path contains something that this
+    version of tej cannot use.
     """
 
     JOB_DONE = JobState.FINISHED.value
@@ -87,17 +87,17 @@ class RemoteQueue:
         a dictionary as in tej 0.6.  `queue` is a path on the server.  A relative path
         starts at the home directory, and `~` and `~user` are expanded.  `setup_runtime`
         is the runtime with which a new queue is created: a name, or a folder with a
-        `runtime.sh`. By default, the runtime is that of the server's scheduler if the
-        server has one. `need_runtime` lists the runtimes that are accepted in an
-        existing queue.
+        `runtime.sh`.  By default, the runtime is that of the server's scheduler if the
+        server has a scheduler.  `need_runtime` lists the runtimes that are accepted in
+        an existing queue.
 
-        `ask(prompt)` must return the password, passphrase or code for which `prompt`
-        asks. Without `ask`, a login that needs a password fails.  `timeout` is the time
-        limit in seconds for connecting (default: ConnectTimeout of the ssh
-        configuration, or 30). `io_timeout` is the time limit in seconds for a request
+        `ask(prompt)` must return the password, passphrase or code for which the server
+        prompts.  Without `ask`, a login that needs a password fails.  `timeout` is the
+        time limit in seconds for connecting (default: ConnectTimeout of the ssh
+        configuration, or 30).  `io_timeout` is the time limit in seconds for a request
         that neither sends nor receives data.  `silence` is the deprecated name of
         `io_timeout`.  `key` is the text of a private key.  If `key` is given, no other
-        key is offered to the server. `known_hosts` is text in the format of the
+        key is offered to the server.  `known_hosts` is text in the format of the
         known_hosts file.
 
         `transport` is "openssh", "paramiko", or a `Transport` object.  By default, the
@@ -107,8 +107,8 @@ class RemoteQueue:
         which `ssh` closes an unused connection, such as "8h" (default: 60 seconds).
 
         If other users can write to the queue, requests raise QueueNotTrusted, because
-        these users could run commands with your permissions.  `trust_queue` accepts
-        such a queue, for example a queue that a group shares.
+        these users could run commands with your permissions.  `trust_queue` accepts a
+        queue that other users can write to, for example a queue that a group shares.
 
         If `accept_new_host_key` is true, an unknown host key is added to known_hosts,
         and the connection is accepted.  `retries` is the retry policy for lost
@@ -267,7 +267,7 @@ class RemoteQueue:
         directory, and its parameters $1, $2, ... are `arguments`.  `stdin()` must
         return the script's input.  If `take` is given, `take()` must return a function
         that receives the output in pieces, and `shell` returns b"".  `stdin` and `take`
-        are called once per attempt. After a lost connection, the script is run again
+        are called once per attempt.  After a lost connection, the script is run again
         only if `again` is set; otherwise ConnectionFailed is raised.
 
         If the exit status of the script is not 0, RemoteCommandFailure is raised.  The
@@ -305,8 +305,8 @@ class RemoteQueue:
         the directory (default `start.sh`), optionally with arguments, or a shell
         command.  The queue is created if it does not exist.  `resources` are passed to
         the queue's runtime.  If the runtime cannot provide the resources,
-        RemoteCommandFailure is raised. `login` sources the login profile before the job
-        starts.  `everything` also uploads the files of development tools, such as
+        RemoteCommandFailure is raised.  `login` sources the login profile before the
+        job starts.  `everything` also uploads the files of development tools, such as
         `.git`.  `progress` is called with the number of bytes of each piece that is
         sent.
 
@@ -387,7 +387,7 @@ class RemoteQueue:
     def ensure_many(
         self, specs: Iterable[JobSpec], *, retry: bool = False
     ) -> list_[Outcome]:
-        """Like `ensure`, but for any number of jobs; return one `Outcome` per job."""
+        """Find or submit many jobs, like `ensure`; return one `Outcome` per job."""
         mode = "retry" if retry else "ensure"
         return submission.submit_all(self.connection, mode, specs)
 
@@ -587,11 +587,11 @@ class RemoteQueue:
         flatten: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> dict[str, Downloaded]:
-        """Like `download`, but for many jobs in one round trip; one outcome per job.
+        """Download files of many jobs in one round trip; return one outcome per job.
 
         `wanted` is a sequence of job ids, for which the same `files` are downloaded, or
         a mapping from job ids to files.  The files of a job are written to
-        `directory/<id>`. If the download of a job fails, the reason is in the `error`
+        `directory/<id>`.  If the download of a job fails, the reason is in the `error`
         of its outcome, and the other downloads continue.
         """
         return download.download_many(
@@ -617,7 +617,7 @@ class RemoteQueue:
     def kill_many(
         self, job_ids: Iterable[str], *, grace: int = DEFAULT_GRACE
     ) -> dict[str, Killed | None]:
-        """Like `kill`, but for many jobs in one round trip.
+        """Kill many jobs like `kill`, in one round trip.
 
         Returns a dictionary with the outcome of each job, or None if a job does not
         exist.
@@ -635,7 +635,7 @@ class RemoteQueue:
     def delete_many(
         self, job_ids: Iterable[str]
     ) -> dict[str, JobNotFound | JobStillRunning | None]:
-        """Like `delete`, but for many jobs in one round trip.
+        """Delete many jobs like `delete`, in one round trip.
 
         Returns a dictionary with the error of each job, or None if a job was deleted.
         """

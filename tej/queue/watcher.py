@@ -37,7 +37,7 @@ wait cannot be interrupted."""
 
 
 class _Waiter:
-    """One thread's wait for some jobs, with their ends to report."""
+    """One thread that waits for jobs, and the ends not yet reported to the thread."""
 
     def __init__(self, job_ids: Iterable[str]) -> None:
         self.pending = set(job_ids)
@@ -46,12 +46,12 @@ class _Waiter:
 
 
 class Watcher:
-    """Waits for jobs in one queue; all threads of the process share one instance.
+    """Waits for jobs in one queue; all threads of the process share one `Watcher`.
 
     One background thread sends the `wait` request as long as a thread waits for a job.
     A forked child process does not have the background thread, and may have inherited a
-    lock that no thread releases.  The child therefore creates a new lock and starts
-    without waiting threads (`_reset`).
+    lock that no thread releases.  The child process therefore creates a new lock and
+    starts without waiting threads (`_reset`).
     """
 
     def __init__(self, connection: QueueConnection) -> None:
