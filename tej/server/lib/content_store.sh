@@ -1,19 +1,21 @@
-# Content store: uploaded files, named by their SHA-256 digest, and bundles (tar archives)
-# of small files, so that each content is uploaded once. A job gets copies, which it may
-# change. The job's file `assembly` lists the objects it was made from.
+# Content store: uploaded files, and bundles (tar archives) of small files. The name of
+# an object is the SHA-256 digest of its content, so that each content is uploaded only
+# once. A job gets copies of the objects, because the job may change its files. The
+# job's file `assembly` lists the objects that the job was assembled from.
 # shellcheck shell=sh
 #
 #   objects/AB/ABCD...        a file
 #   objects/AB/ABCD....tar    a bundle
 #
-# An object stays in the store while the assembly of any job or archived attempt lists it.
-# Deletions run concurrently with uploads. Therefore an upload never uses an object in the
-# store directly: it hard-links the object into its own directory (`held`), and moves its
-# objects into the store only after its jobs are published.
+# An object stays in the store while the assembly of any job or archived attempt lists
+# it. Deletions run concurrently with uploads. Therefore an upload never uses an object
+# in the store directly. The upload creates a hard link to the object in its own
+# directory `held`. An upload moves its new objects into the store only after its jobs
+# are published.
 
 store=$queue/objects
 
-# locate_object NAME: set object to the path of the object in the store.
+# locate_object NAME: set object to the path of the object NAME in the store.
 locate_object() {
     case $1 in
         *[!0-9a-f.tr]* | '' | .*) quit 20 "'$1' is not the name of an object" ;;
@@ -21,8 +23,8 @@ locate_object() {
     object=$store/${1%"${1#??}"}/$1
 }
 
-# exchange_objects: read object names from stdin up to an empty line, hold the objects
-# that the store has, and ask the client for the others.
+# exchange_objects: read object names from stdin up to an empty line. Links the objects
+# that the store contains to $room/held, and requests the other objects from the client.
 exchange_objects() {
     mkdir -p "$store" "$room/held" || fail 20 "Cannot write to '$queue'"
     names=''
@@ -39,7 +41,8 @@ exchange_objects() {
     printf '%s\0' "ask=missing"
 }
 
-# hold_objects: link each object of $names that the store has to $room/held, 200 per `ln`.
+# hold_objects: link each object in $names that the store contains to $room/held, with
+# one `ln` for up to 200 objects.
 hold_objects() {
     set -f
     set --
@@ -55,19 +58,19 @@ hold_objects() {
     [ $# = 0 ] || hold "$@"
 }
 
-# hold PATH...: link these objects to $room/held. An object that cannot be linked or
-# copied, or was just removed, is uploaded again.
+# hold PATH...: link the objects at PATH... to $room/held. If an object was just
+# removed, or cannot be linked or copied, the client uploads the object again.
 hold() {
     ln "$@" "$room/held/" 2>/dev/null && return 0
-    # Fall back to copies: some file systems have no hard links.
+    # Copy the objects if `ln` fails, because some file systems have no hard links.
     for object in "$@"; do
         held=$room/held/${object##*/}
         [ -f "$held" ] || cp "$object" "$held" 2>/dev/null || rm -f "$held"
     done
 }
 
-# assemble JOB: create the files of JOB/stage as listed in JOB/assembly. Returns nonzero
-# and sets words=the error message on failure.
+# assemble JOB: create the files in JOB/stage from the objects that JOB/assembly lists.
+# On failure, returns nonzero and sets words to the error message.
 assemble() {
     [ -f "$1/assembly" ] || return 0
     # shellcheck disable=SC2329 # called by the assembly
@@ -90,7 +93,8 @@ assemble() {
             shift 2
             chmod "$bits" "$@" || exit 1
         }
-        # A copy is dated by the time of copying, and stays so if `touch` has no -t.
+        # If `touch` does not support -t, the modification time of the file is the time
+        # of copying.
         mtime() {
             stamp=$1
             shift
@@ -101,8 +105,9 @@ assemble() {
     )
 }
 
-# store_objects: move the uploaded objects into the store, after the jobs are published.
-# An object in `held` is put back if a concurrent deletion has removed it from the store.
+# store_objects: move the uploaded objects into the store. Called after the jobs are
+# published. If a concurrent deletion has removed an object from the store, the object
+# is moved from `held` back into the store.
 store_objects() {
     for item in "$room/objects"/* "$room/held"/*; do
         [ -f "$item" ] || continue
@@ -114,9 +119,10 @@ store_objects() {
 }
 
 # collect_unused_objects: remove the objects that no job and no archived attempt lists.
-# The store is listed before the assemblies: an object added later is not considered, and
-# an object listed here has its jobs published. `jobs` is read before `attempts`, because
-# a retry moves jobs in that direction.
+# The objects are listed before the assemblies are read. Therefore the jobs of every
+# listed object are already published, and an object that is added later is not removed.
+# `jobs` is read before `attempts`, because a retry moves a job from `jobs` to
+# `attempts`.
 collect_unused_objects() (
     cd "$queue" && [ -d objects ] || return 0
     {

@@ -1,18 +1,20 @@
 # Detached processes: start a program in a new session that survives the logout.
 # shellcheck shell=sh
 
-# detach SCRIPT ARGUMENTS...: run SCRIPT in the background in a new session, out of reach
-# of signals to this one. The TEJ_JOB_* variables are unset: if a job submits another job,
-# the new job's processes must not carry the token of the first.
+# detach SCRIPT ARGUMENTS...: run SCRIPT in the background in a new session, so that
+# signals to the present session do not reach SCRIPT. The TEJ_JOB_* variables are unset:
+# if a job submits another job, the environment of the new job must not contain the
+# token of the first job.
 detach() {
-    # Once per program, because the check costs as much as starting a job.
+    # find_refuge is called only once per program, because it takes as long as the start
+    # of a job.
     [ -n "${refuge+known}" ] || find_refuge
     (
         unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
         trap '' HUP
         if command -v setsid >/dev/null 2>&1; then
-            # `exec`, because yash would otherwise keep a shell, which keeps the caller's
-            # stdout open.
+            # `exec` replaces the subshell. Without `exec`, yash would run an additional
+            # shell, which would keep the caller's stdout open.
             exec $refuge setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &
         else
             set -m
@@ -21,9 +23,10 @@ detach() {
     )
 }
 
-# find_refuge: set refuge to a command prefix that protects a process from being killed at
-# logout. With KillUserProcesses=yes (logind.conf), systemd kills all processes of a user
-# at the last logout, except those under the user's service manager if the user lingers.
+# find_refuge: set refuge to a command prefix that protects a process from being killed
+# at logout. With KillUserProcesses=yes (logind.conf), systemd kills all processes of a
+# user at the last logout. If lingering is enabled for the user, the processes under the
+# user's service manager are not killed.
 find_refuge() {
     refuge=''
     command -v busctl >/dev/null 2>&1 && command -v systemd-run >/dev/null 2>&1 || return 0

@@ -1,14 +1,16 @@
-# Environment of the user: set aside the variables and functions that would change the
-# behavior of tej's own scripts, and restore them for the job.
+# Environment of the user: hide the exported variables and functions that would change
+# the behavior of tej's own scripts, and restore the variables and functions for the
+# job.
 # shellcheck shell=sh
 #
 #   tej_kept             names of the variables
 #   tej_kept_NAME        value of the variable NAME
 #   tej_kept_functions   definitions of the functions
 
-# hide_functions: set exported functions aside. bash imports functions from the
-# environment, and a function called `mv` or `cd` would replace the command. This code
-# itself is safe in POSIX mode, where special builtins take precedence over functions.
+# hide_functions: save and unset all exported functions. bash imports functions from the
+# environment, and an imported function `mv` or `cd` would replace the command of that
+# name. hide_functions uses special builtins such as `unset` and `export`, which take
+# precedence over functions in POSIX mode.
 hide_functions() {
     [ -n "${BASH_VERSION-}" ] || return 0
     unset -f typeset
@@ -29,11 +31,13 @@ export -f $tej_name
     unset tej_names tej_name tej_text
 }
 
-# Called at once: a function defined below may have the name of an imported function.
+# hide_functions is called here, because a function that is defined below may have the
+# same name as an imported function.
 hide_functions
 unset -f hide_functions
 
-# hide_environment: set the variables aside, before any other command runs.
+# hide_environment: save and unset the variables that would change the behavior of tej's
+# scripts. Must be called before any other command.
 hide_environment() {
     # An exported variable `tej` would pass the text of the program to every child
     # process.
@@ -50,16 +54,18 @@ hide_environment() {
         tej_name=${tej_name%%=*}
         case $tej_name in
             '' | *[!A-Za-z0-9_]* | tej_* | *_proxy) continue ;;
-            # Listed one by one, because `a-z` includes capitals in some locales.
+            # The letters are listed one by one, because the range `a-z` includes
+            # capital letters in some locales.
             [abcdefghijklmnopqrstuvwxyz]*) ;;
             GREP_OPTIONS | POSIXLY_CORRECT | QUOTING_STYLE | TAR_OPTIONS) ;;
-            # bash: GLOBIGNORE hides files from `*`, TMOUT sets a timeout for `read`.
+            # In bash, GLOBIGNORE hides files from `*`, and TMOUT sets a timeout for
+            # `read`.
             GLOBIGNORE | TMOUT) ;;
             SACCT_* | SBATCH_ARRAY_INX | SBATCH_WAIT | SCANCEL_* | SQUEUE_*) ;;
             *) continue ;;
         esac
-        # A continuation line of a multi-line value may look like a variable: skip names
-        # that are not set.
+        # The output of `export -p` contains values of several lines, and a line of a
+        # value may look like a variable. Therefore skip names that are not set.
         eval "tej_value=\${$tej_name-} tej_is_set=\${$tej_name+1}"
         [ -z "$tej_is_set" ] || {
             eval "tej_kept_$tej_name=\$tej_value"
@@ -71,7 +77,8 @@ hide_environment() {
     unset tej_name tej_value tej_is_set
 }
 
-# restore_environment: restore the variables and functions, just before the job's command.
+# restore_environment: restore the hidden variables and functions. Called just before
+# the job's command runs.
 restore_environment() {
     for tej_name in ${tej_kept-}; do
         eval "$tej_name=\$tej_kept_$tej_name"

@@ -19,13 +19,13 @@
 # means that only the scheduler knows why the job ended. LEFT counts the processes that
 # outlived the script. BY, WORDS and EVIDENCE extend to the end of the line.
 
-# get_time: set now to the seconds since 1970. The clock is read once per program, unless
-# now is reset.
+# get_time: set now to the seconds since 1970. The clock is read only if now is empty.
 get_time() {
     [ -n "${now-}" ] || now=$(date +%s)
 }
 
-# put FACT WORDS...: write the fact atomically, by a rename. Returns 1 on failure.
+# put FACT WORDS...: write the fact FACT atomically, by a rename. Returns 1 if the fact
+# cannot be written.
 put() {
     fact_name=$1
     shift
@@ -41,15 +41,15 @@ is_number() {
     case $1 in '' | *[!0-9]* | 0?* | ????????????????*) return 1 ;; esac
 }
 
-# reserve: allocate disk space for `finished` and `kill` in advance, so that they can be
-# written when the disk is full.
+# reserve: allocate disk space for the facts `finished` and `kill`, so that both facts
+# can be written when the disk is full.
 reserve() {
     printf '%-60s\n' '' >"$job/.finished" && printf '%-250s\n' '' >"$job/.kill"
 }
 
-# put_reserved FACT WORDS...: write the fact into the space that `reserve` allocated. An
-# existing fact is kept: the first writer wins. `1<>` opens the file without truncating
-# it.
+# put_reserved FACT WORDS...: write the fact into the disk space that `reserve`
+# allocated. If the fact already exists, it is not changed. `1<>` opens the file without
+# truncating it.
 put_reserved() {
     [ ! -e "$job/$1" ] || return 0
     if [ -f "$job/.$1" ]; then

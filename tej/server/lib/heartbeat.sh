@@ -1,22 +1,24 @@
 # Heartbeat of a job, and other signs of life: check whether a job is alive.
 # shellcheck shell=sh
 #
-# The wrapper of a job (run_detached.sh, run_in_scheduler.sh) writes the fact `heartbeat`
-# every $heartbeat_interval seconds. Readers never compare the clocks of two hosts.
-# Instead, readers compare the modification times of two files on the same file system, or
-# check the heartbeat twice and measure the time between the two checks in uptime.
+# The wrapper of a job (run_detached.sh, run_in_scheduler.sh) writes the fact
+# `heartbeat` every $heartbeat_interval seconds. Readers never compare the clocks of two
+# hosts. Instead, readers compare the modification times of two files on the same file
+# system. Otherwise, readers check the heartbeat twice, and measure the time between the
+# two checks in uptime.
 
 heartbeat_interval=20 # seconds between two heartbeats
 heartbeat_timeout=900 # age of the heartbeat, in seconds, at which an unreachable job is lost
 
 # write_heartbeat: record the current time in the job's heartbeat file. The file is
-# overwritten in place (`1<>`): a reader never sees it empty, even if the disk is full.
+# overwritten in place (`1<>`), so that the heartbeat file is never empty, even if the
+# disk is full.
 write_heartbeat() {
     printf '%s\n' "$(date +%s)" 1<>"$job/heartbeat"
 }
 
 # start_heartbeat: start a background process that writes the heartbeat while this shell
-# lives. Sets heart=its pid.
+# lives. Sets heart to the pid of the background process.
 start_heartbeat() {
     get_start $$
     write_heartbeat
@@ -38,8 +40,9 @@ after_heartbeat() { :; }
 # after_wrapper: called when the wrapper was killed. Returns 0 to continue the heartbeat.
 after_wrapper() { return 1; }
 
-# keep_heartbeat PID START: write the heartbeat until that process is gone, or this
-# process receives SIGTERM. A hook that is running at a SIGTERM is completed first.
+# keep_heartbeat PID START: write the heartbeat until the process PID is gone, or until
+# keep_heartbeat receives SIGTERM. If a hook is running when SIGTERM arrives, the hook
+# is completed first.
 keep_heartbeat() {
     nap='' in_hook='' stopped=''
     trap leave_heartbeat TERM
@@ -51,8 +54,8 @@ keep_heartbeat() {
         nap=$!
         wait "$nap"
         nap=''
-        # Check the wrapper before writing: a heartbeat asserts that the job was alive at
-        # that time.
+        # Check the wrapper before the heartbeat is written, because a heartbeat means
+        # that the job was alive at that time.
         ! is_gone "$1" "$2" || after_wrapper || exit 0
         write_heartbeat
         in_hook=1
@@ -62,7 +65,8 @@ keep_heartbeat() {
     done
 }
 
-# leave_heartbeat: SIGTERM trap of keep_heartbeat: exit at once, or after the running hook.
+# leave_heartbeat: SIGTERM trap of keep_heartbeat. Exits at once, or after the hook if a
+# hook is running.
 leave_heartbeat() {
     stopped=1
     [ -z "$nap" ] || kill "$nap" 2>/dev/null
@@ -70,8 +74,9 @@ leave_heartbeat() {
 }
 
 # is_beating [SECONDS]: check whether the job has written a heartbeat within SECONDS
-# (default $heartbeat_timeout). Sets seen=the age of the last heartbeat in seconds. Returns
-# 1 if the heartbeat has stopped or never started, and 0 if its age is unknown.
+# (default $heartbeat_timeout). Sets seen to the age of the last heartbeat in seconds.
+# Returns 1 if the heartbeat has stopped or never started. Returns 0 if the age of the
+# heartbeat is unknown.
 is_beating() {
     seen=''
     [ -f "$job/heartbeat" ] || return 1
@@ -81,10 +86,11 @@ is_beating() {
     return "$silent"
 }
 
-# is_stale FACT SECONDS: check that the fact was not written for SECONDS. Sets age=its age
-# in seconds, or empty. A clock set forward makes every file look old, and a clock set
-# back makes every file look new. Therefore the file must be found unchanged by a second
-# check, later by the uptime of this host.
+# is_stale FACT SECONDS: check that the fact FACT was not written for SECONDS. Sets age
+# to the age of the fact in seconds, or to '' if the age is unknown. If the clock is set
+# forward, every file seems old, and if the clock is set back, every file seems new.
+# Therefore a fact is stale only if a second check finds the fact unchanged. The time
+# between the two checks is measured in uptime.
 is_stale() {
     get_age "$job/$1"
     case $age in
@@ -101,8 +107,9 @@ is_stale() {
     esac
 }
 
-# confirm_stale FACT SECONDS: check that this host first saw the present version of the
-# file at least SECONDS ago. The first check is recorded in a file `.look.FACT.HOST`.
+# confirm_stale FACT SECONDS: check that this host first read the present version of the
+# fact at least SECONDS ago. The file `.look.FACT.HOST` records the uptime of the first
+# check.
 confirm_stale() {
     get_host
     get_uptime
@@ -119,9 +126,10 @@ confirm_stale() {
     fi
 }
 
-# get_age PATH: set file_time to the modification time of the file, and age to its age in
-# seconds, both by the clock of the file system. age is negative if the clock was set
-# back. Sets age='' and returns 1 if a time is unavailable.
+# get_age PATH: set file_time to the modification time of the file PATH, and age to the
+# age of PATH in seconds. Both use the clock of the file system. age is negative if the
+# clock was set back. Sets age to '' and returns 1 if the modification time or the
+# current time is unavailable.
 get_age() {
     age=''
     get_file_time "$1"
@@ -132,8 +140,8 @@ get_age() {
 }
 
 # get_disk_time: set disk_time to the current time of the clock that dates the queue's
-# files. disk_time is empty if no file can be written; then no heartbeat can be written,
-# either.
+# files. If no file can be written in the queue, sets disk_time to ''. In this case no
+# heartbeat can be written, either.
 get_disk_time() {
     get_time
     [ "${disk_time_at-}" != "$now" ] || return 0
@@ -145,8 +153,8 @@ get_disk_time() {
     file_time=$wanted_time
 }
 
-# get_file_time PATH: set file_time to the modification time of the file. Returns 1 if no
-# program can report it.
+# get_file_time PATH: set file_time to the modification time of the file PATH. Returns 1
+# if no program can report the modification time.
 get_file_time() {
     file_time=''
     for file_clock in ${file_clock:-gnu bsd date perl}; do
@@ -162,8 +170,9 @@ get_file_time() {
     return 1
 }
 
-# get_last_sign: set last_sign to the last time at which the job was known to be alive, by
-# the clock of the job's host. Used to date an end that was never recorded.
+# get_last_sign: set last_sign to the last time at which the job was known to be alive,
+# by the clock of the job's host. If the end of a job was not recorded, last_sign is
+# used as the time of the end.
 get_last_sign() {
     last_sign=${started:-$submitted}
     [ ! -f "$job/heartbeat" ] || {
@@ -174,9 +183,10 @@ get_last_sign() {
     [ -n "$last_sign" ] || last_sign=$now
 }
 
-# shows_life: check whether any part of the job is or may be alive, whatever the job's
-# state. Expects the job's facts. Sets sign=a description for messages. A job that shows
-# life must not be removed or replaced.
+# shows_life: check whether a process of the job is or may be alive, independent of the
+# job's state. The job's facts must have been read before. Sets sign to a description of
+# the sign of life for messages. A job with a sign of life must not be removed or
+# replaced.
 shows_life() {
     sign=''
     if has_processes; then
@@ -194,8 +204,8 @@ shows_life() {
     [ -n "$sign" ]
 }
 
-# is_watched_here: check whether this host can see the job's wrapper. Sets life as
-# check_process does.
+# is_watched_here: check whether the job's wrapper runs on this host under the default
+# runtime. Sets life to the result of check_process for the wrapper.
 is_watched_here() {
     set -f
     # shellcheck disable=SC2086 # fields

@@ -1,9 +1,9 @@
 # Incoming directory of uploads: the owner of each upload, and garbage collection.
 # shellcheck shell=sh
 
-# make_room PREFIX: create a directory in `incoming`. Sets room=its path. The file
-# `.owner` identifies this process, so that other clients can tell whether the directory
-# is in use.
+# make_room PREFIX: create a directory in `incoming`. Sets room to the path of the
+# directory. The file `.owner` in the directory identifies this process, so that other
+# clients can check whether the directory is in use.
 make_room() {
     me
     room=$incoming/$1.$$
@@ -12,8 +12,9 @@ make_room() {
     return 1
 }
 
-# is_abandoned ROOM: check that the owner of the directory is gone. A directory from
-# another host counts as in use while any file in it is younger than a day.
+# is_abandoned ROOM: check that the process that created the directory ROOM is gone. If
+# the process ran on another host, ROOM counts as in use if a file in ROOM is younger
+# than a day.
 is_abandoned() {
     o_host=''
     read -r o_host o_boot o_space o_pid o_start 2>/dev/null <"$1/.owner" || read_taker "$1"
@@ -25,8 +26,9 @@ is_abandoned() {
     fi
 }
 
-# read_taker ROOM: read the owner from the name of a claim (`.taken ...`), for a job whose
-# removal was interrupted.
+# read_taker ROOM: set o_host, o_boot, o_space, o_pid and o_start from the name of a
+# claim (`.taken ...`) in ROOM. A claim exists in ROOM if the removal of a job was
+# interrupted.
 read_taker() {
     for item in "$1/.taken "*; do
         [ -f "$item" ] || continue
@@ -38,14 +40,16 @@ read_taker() {
     done
 }
 
-# remove DIRECTORY: remove a tree that may contain write-protected directories.
+# remove DIRECTORY: remove the tree DIRECTORY, which may contain write-protected
+# directories.
 remove() {
     rm -rf "$1" 2>/dev/null && return 0
     chmod -R u+rwx "$1" 2>/dev/null
     rm -rf "$1"
 }
 
-# collect_garbage: remove abandoned uploads and removals.
+# collect_garbage: remove the directories of interrupted uploads and interrupted
+# removals from `incoming`.
 collect_garbage() {
     for entry in "$incoming"/*; do
         [ -d "$entry" ] && is_abandoned "$entry" && remove "$entry" 2>/dev/null

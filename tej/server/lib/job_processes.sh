@@ -1,7 +1,8 @@
 # Processes of a job: find, count, signal and stop them.
 # shellcheck shell=sh
 
-# find_job_processes: set pids to the processes of $job. Expects the job's facts.
+# find_job_processes: set pids to the pids of all processes of $job. The job's facts
+# must have been read before.
 find_job_processes() {
     mark=${spec#*token=}
     find_processes "${mark%% *}" "$j_pid" "$j_start"
@@ -21,9 +22,9 @@ has_processes() {
     [ -n "$pids" ]
 }
 
-# recount: update left, the number of processes that outlived the job's script: some may
-# have exited since. Only the job's own host can count them; on any other host, sets
-# elsewhere=the job's host.
+# recount: set left to the number of processes that outlived the job's script and still
+# run. Only the job's own host can count these processes. On any other host, sets
+# elsewhere to the name of the job's host.
 recount() {
     elsewhere=''
     [ -n "$left" ] || return 0
@@ -41,9 +42,9 @@ recount() {
     fi
 }
 
-# stop_processes GRACE: stop all processes of $job with SIGTERM and, after GRACE seconds,
-# SIGKILL. Sets pids=the processes that remain. SIGCONT lets a stopped process handle
-# SIGTERM.
+# stop_processes GRACE: stop all processes of $job with SIGTERM and, after GRACE
+# seconds, SIGKILL. Sets pids to the processes that remain. SIGCONT is sent as well,
+# because a stopped process cannot handle SIGTERM.
 stop_processes() {
     find_job_processes
     signal_processes TERM
@@ -52,8 +53,9 @@ stop_processes() {
     wait_for_processes 10 KILL
 }
 
-# signal_processes SIGNAL: signal the processes in pids. Without /proc, pids holds only
-# the first process of the job, so the signal is also sent to the job's process group.
+# signal_processes SIGNAL: send SIGNAL to the processes in pids. Without /proc, pids
+# contains only the first process of the job. Therefore SIGNAL is also sent to the job's
+# process group.
 signal_processes() {
     # shellcheck disable=SC2086 # pids
     [ -z "$pids" ] || kill -s "$1" $pids 2>/dev/null
@@ -61,8 +63,8 @@ signal_processes() {
 }
 
 # wait_for_processes SECONDS [SIGNAL]: wait until the job has no processes. Returns 1 if
-# some remain after SECONDS. SIGNAL is sent in every round, because a process may fork
-# between two rounds.
+# processes of the job remain after SECONDS. SIGNAL is sent every 0.2 seconds, because a
+# process may fork between two signals.
 wait_for_processes() {
     rounds=0
     while find_job_processes && [ -n "$pids" ]; do

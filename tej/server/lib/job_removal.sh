@@ -1,9 +1,9 @@
 # Removal of a job: one client claims the job, then moves it out of `jobs`.
 # shellcheck shell=sh
 
-# claim_removal: claim $job by renaming its `spec`, which works even on a full disk. A job
-# that was submitted under the same id since $spec was read is left alone. Returns 1 if
-# the job is gone or another client holds the claim.
+# claim_removal: claim $job for removal by renaming the job's `spec`, because a rename
+# works even on a full disk. Returns 1 if the job is gone, if another client has claimed
+# it, or if another job was submitted with the same id after $spec was read.
 claim_removal() {
     me
     read_before=$spec taken="$job/.taken $who"
@@ -21,11 +21,11 @@ claim_removal() {
     return 1
 }
 
-# adopt_claim: take over the claim of a client that died. Returns 1 if its holder may be
-# alive.
+# adopt_claim: take over the claim of a client that has died. Returns 1 if the client
+# that made the claim may be alive.
 adopt_claim() {
     for item in "$job/.taken "*; do
-        # A job without a description has no claim to take over.
+        # If the job has neither a `spec` nor a claim, no claim has to be taken over.
         [ -f "$item" ] || return 0
         set -f
         # shellcheck disable=SC2086 # fields
@@ -40,9 +40,9 @@ adopt_claim() {
     done
 }
 
-# trash_job: claim $job and move it into `incoming` by a rename. Sets away=its new path,
-# from which the caller removes it. Returns 1 if the job is gone, or if another job has
-# its id.
+# trash_job: claim $job and move it into `incoming` by a rename. Sets away to the new
+# path of the job; the caller must remove the directory $away. Returns 1 if the job is
+# gone, or if another job has the same id now.
 trash_job() {
     claim_removal || return 1
     away=$incoming/away.$$.${id%'#'*}

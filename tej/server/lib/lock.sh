@@ -1,10 +1,10 @@
-# Locks: a lock is a symbolic link whose target names the holder, so that the lock of a
-# dead process can be broken.
+# Locks: a lock is a symbolic link. The target of the link identifies the process that
+# holds the lock, so that the lock of a dead process can be removed.
 # shellcheck shell=sh
 
-# is_locked PATH SECONDS: check whether the lock is held by a live process. Sets
-# holder=the text of the link. A holder on another host counts as live for SECONDS.
-# Returns 1 if the holder is dead, 2 if the lock does not exist.
+# is_locked PATH SECONDS: check whether a live process holds the lock PATH. Sets holder
+# to the target of the link. If the process runs on another host, it counts as live for
+# SECONDS. Returns 1 if the process is dead, and 2 if the lock does not exist.
 is_locked() {
     holder=$(ls -ld "$1" 2>/dev/null) || return 2
     holder=${holder#*" -> "} lock_path=$1 patient=$2
@@ -24,8 +24,8 @@ is_locked() {
     [ -z "$age" ] || [ "$age" -le "$patient" ]
 }
 
-# take_lock PATH: acquire the lock, or break the lock of a dead holder. Returns 1 if
-# another process holds the lock.
+# take_lock PATH: acquire the lock PATH. If a dead process holds the lock, the lock is
+# removed first. Returns 1 if another process holds the lock.
 take_lock() {
     me
     get_time
@@ -33,8 +33,8 @@ take_lock() {
     ln -s "$now $who" "$lock" 2>/dev/null && return 0
     is_locked "$lock" 300
     [ $? = 1 ] && mv "$lock" "$lock.$$" 2>/dev/null || return 1
-    # Race: another process may have broken the lock and acquired it before this `mv`.
-    # Then the link that was moved is that process's lock: put it back.
+    # Another process may have removed and acquired the lock before this `mv`. In this
+    # case `mv` has moved the lock of the other process: move it back.
     moved=$(ls -ld "$lock.$$" 2>/dev/null)
     if [ "${moved#*" -> "}" != "$holder" ]; then
         mv "$lock.$$" "$lock"

@@ -2,7 +2,8 @@
 # A zombie counts as dead.
 # shellcheck shell=sh
 #
-# On Linux, /proc is read with builtins. Other systems use `ps`.
+# On Linux, these functions read /proc with shell builtins. On other systems, these
+# functions run `ps`.
 
 if [ -r /proc/self/stat ]; then proc=/proc; else proc=''; fi
 
@@ -25,23 +26,25 @@ get_host() {
     : "${boot:=-}"
 }
 
-# read_host WORDS: set host, boot and space from WORDS, passed on by a process on this
-# host.
+# read_host WORDS: set host, boot and space from WORDS, which another process on this
+# host has determined.
 read_host() {
     # shellcheck disable=SC2086 # fields
     set -- $1
     host=$1 boot=$2 space=$3
 }
 
-# get_uptime: set uptime to the seconds since this host was booted, which setting the
-# clock does not change. If the boot time is unknown, uptime is the time of the clock.
+# get_uptime: set uptime to the seconds since this host was booted. A change of the
+# clock does not change uptime. If the boot time is unknown, sets uptime to the seconds
+# since 1970.
 get_uptime() {
     uptime=''
     if [ -r "$proc/uptime" ]; then
         read -r uptime _ <"$proc/uptime"
         uptime=${uptime%%.*}
     else
-        # A kernel with kern.boottime adjusts it when the clock is set.
+        # If the clock is set, a kernel with kern.boottime adjusts kern.boottime as
+        # well.
         up_since=$(sysctl -n kern.boottime 2>/dev/null)
         up_since=${up_since#*sec = } up_since=${up_since%%,*}
         uptime=$(date +%s)
@@ -50,7 +53,8 @@ get_uptime() {
 }
 
 # get_start PID: set start to the start time of the process, or to '' if no live process
-# has this pid. With /proc, also sets session=its session id.
+# has this pid. If /proc is available, also sets session to the session id of the
+# process.
 get_start() {
     start='' session=''
     if [ -n "$proc" ]; then
@@ -83,8 +87,9 @@ get_ps_start() {
     [ $# = 0 ] || start=$(printf '%s-' "$@")
 }
 
-# check_process PID START: set life to `alive` if the process with this pid and start time
-# exists, `gone` if it does not, and `unsure` if this host cannot tell.
+# check_process PID START: set life to `alive` if the process with this pid and start
+# time exists, to `gone` if the process does not exist, and to `unsure` if this host
+# cannot determine whether the process exists.
 check_process() {
     life=gone
     get_start "$1"
@@ -96,16 +101,17 @@ check_process() {
         life=unsure
     elif [ -z "$proc" ]; then
         # An older tej recorded the start time in the login's time zone. Some kernels
-        # shift all start times when the clock is set; the pid may then still belong to
-        # the same process.
+        # shift all start times when the clock is set. Therefore the process may be the
+        # same although the start times differ.
         get_ps_start "$1" "${TZ-}"
         if [ "$start" = "$2" ]; then life=alive; else life=unsure; fi
     fi
     return 0
 }
 
-# may_be_hidden PID: check whether a live process with this pid may exist although none is
-# visible: /proc is mounted with hidepid or not at all, or `ps` reports nothing.
+# may_be_hidden PID: check whether a live process PID may exist although this host does
+# not show it. A process can be hidden if /proc is mounted with hidepid, or if `ps`
+# prints nothing.
 may_be_hidden() {
     if [ -n "$proc" ]; then
         [ ! -r "$proc/1/stat" ] || return 1
@@ -127,19 +133,20 @@ is_gone() {
     [ "$life" = gone ]
 }
 
-# same_host HOST BOOT SPACE: check that pids recorded there are valid in this process.
+# same_host HOST BOOT SPACE: check that this process has the same host, boot and pid
+# namespace, so that pids recorded there are valid here.
 same_host() {
     get_host
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]
 }
 
-# is_past HOST BOOT: check that HOST was restarted after BOOT, or is another machine with
-# the name of this host.
+# is_past HOST BOOT: check that HOST is the name of this host, but BOOT is another boot.
+# Then either this host was restarted, or another machine has the same name.
 is_past() {
     [ "$1" = "$host" ] && [ "$2" != - ] && [ "$boot" != - ] && [ "$2" != "$boot" ]
 }
 
-# me: set who to HOST BOOT SPACE PID START of this shell.
+# me: set who to the words HOST BOOT SPACE PID START that identify this shell.
 me() {
     get_host
     get_start $$
@@ -148,15 +155,15 @@ me() {
 
 # find_processes TOKEN LEADER START: set pids to the live processes of a job: the
 # processes with the job's token in their initial environment, the processes in the
-# session of LEADER (the first process of the job), and all descendants of both. A process
-# is missed if it has cleared its environment, left the session and lost its parent.
-# Without /proc, only LEADER is found.
+# session of LEADER (the first process of the job), and all descendants of both. A
+# process is missed if it has cleared its environment, left the session and lost its
+# parent. Without /proc, only the process LEADER is found.
 find_processes() {
     pids=''
     [ -n "$proc" ] || {
         check_process "$2" "$3"
-        # The wrapper has not yet waited for its child, so the pid cannot have been
-        # reused.
+        # If this shell is the wrapper, it has not yet waited for its child, so that the
+        # pid of the child cannot have been reused.
         [ "$life" != alive ] && [ "$life$is_wrapper" != unsure1 ] || pids=$2
         return 0
     }
@@ -164,7 +171,8 @@ find_processes() {
     # A damaged fact must not make unrelated processes part of the job.
     is_number "$2" && is_number "$3" && [ "$2" -gt 1 ] || leader=-
     find_marked "$1"
-    # One awk for all processes, because a shell reads one byte at a time.
+    # One awk reads all files /proc/PID/stat, because the shell builtin `read` is slow:
+    # it reads one byte at a time.
     pids=$(cat $proc/[0-9]*/stat 2>/dev/null | awk -v leader="$leader" -v since="$3" -v marked="$marked" '
         # A process name may contain blanks, brackets and newlines.
         {
@@ -199,7 +207,8 @@ find_processes() {
         }')
 }
 
-# find_marked TOKEN: set marked to the files /proc/PID/environ that contain the token.
+# find_marked TOKEN: set marked to the paths of all files /proc/PID/environ that contain
+# TOKEN.
 find_marked() {
     marked=''
     case $1 in *[!0-9a-f]* | '') return ;; esac

@@ -1,21 +1,23 @@
-# Removal of a queue: close the queue, and find the jobs that must not be removed because
-# they may still run.
+# Removal of a queue: close the queue to new jobs, and find the jobs that may still run.
+# A queue with such jobs must not be removed.
 # shellcheck shell=sh
 
 # close_queue: close the queue to new jobs. Returns 1 if another client is removing the
-# queue. A submission publishes its job before it checks for `closing`. A removal creates
-# `closing` before it looks for jobs. Therefore one of the two always sees the other.
+# queue. A submission publishes its job before it checks for `closing`. A removal
+# creates `closing` before it looks for jobs. Therefore either the submission finds
+# `closing`, or the removal finds the job.
 close_queue() {
     take_lock "$queue/closing"
 }
 
-# is_closed: check whether a live client is removing the queue. A client on another host
-# counts as live for an hour.
+# is_closed: check whether a live client is removing the queue. If the client runs on
+# another host, it counts as live for an hour.
 is_closed() {
     [ -h "$queue/closing" ] && is_locked "$queue/closing" 3600
 }
 
-# keep_queue STATUS MESSAGE...: abandon the removal and quit with the message.
+# keep_queue STATUS MESSAGE...: open the queue to new jobs again and quit with the
+# message.
 keep_queue() {
     rm -f "$queue/closing"
     quit "$@"
@@ -40,16 +42,18 @@ find_unended() {
     done
 }
 
-# note_unended ID: add the job to unended if the job has not ended or has processes.
+# note_unended ID: add ID to unended if the job has not ended, or if processes of the
+# job still run.
 note_unended() {
     load_job "$1" || return 0
     recount
     is_final && [ -z "$left" ] && ! has_sign_of_life || unended="$unended $id"
 }
 
-# has_sign_of_life: check whether any part of the loaded job is or may be alive, whatever
-# the job's state. Sets sign=a description for messages. All processes are searched once
-# for all jobs. Only a job without a recorded end is then checked individually.
+# has_sign_of_life: check whether a process of the loaded job is or may be alive,
+# independent of the job's state. Sets sign to a description of the sign of life for
+# messages. One search reads the tokens of all processes on this host, for all jobs. If
+# no process has the job's token, a job without a recorded end is checked individually.
 has_sign_of_life() {
     [ -n "${live_tokens+known}" ] || find_live_tokens
     mark=${spec#*token=} sign=''

@@ -4,14 +4,15 @@
 # shellcheck shell=sh
 
 # enter_job: enter the job's directory and set job=. (the working directory). If the job
-# is archived for a retry, its path may belong to another job, but the working directory
-# follows the move.
+# is archived for a retry, another job may have its old path, but the working directory
+# is still the directory of the archived job.
 enter_job() {
     cd "$jobs/$id" && job=.
 }
 
-# has_not_begun: check whether the shell for the script ended without starting the script,
-# and nobody requested `kill`. If so, mark the job lost.
+# has_not_begun: check whether the shell for the script ended without starting the
+# script, although no client requested a kill. If this is the case, marks the job as
+# lost.
 has_not_begun() {
     [ ! -e "$job/started" ] && [ ! -e "$job/kill" ] || return 1
     read_facts
@@ -23,7 +24,8 @@ has_not_begun() {
 # prepare_run: export the variables that run_in_awk, run_in_shell and exec_job.sh use.
 prepare_run() {
     tej_here=$here tej_queue=$queue tej_id=$id
-    # exec_job.sh runs on the same host and need not look it up again.
+    # exec_job.sh runs on the same host. Therefore the host name, boot and pid namespace
+    # are passed to exec_job.sh in tej_host.
     get_host
     tej_host="$host $boot $space"
     find_signal_reset
@@ -41,14 +43,14 @@ find_signal_reset() {
     if env --default-signal=INT,QUIT true 2>/dev/null; then
         tej_signals='env --default-signal=INT,QUIT'
     elif command -v perl >/dev/null 2>&1; then
-        # No blanks within the perl code: the prefix is split into words.
+        # The perl code must not contain blanks, because the prefix is split into words.
         # shellcheck disable=SC2016 # perl's variables
         tej_signals='perl -e $SIG{INT}=$SIG{QUIT}=DEFAULT;exec@ARGV'
     fi
 }
 
-# find_session_program: set tej_session to a command prefix that starts a program in a new
-# session, or to '' if the host has none.
+# find_session_program: set tej_session to a command prefix that starts a program in a
+# new session, or to '' if neither `setsid` nor `perl` is installed.
 find_session_program() {
     tej_session=''
     if command -v setsid >/dev/null 2>&1; then
@@ -59,10 +61,11 @@ find_session_program() {
     fi
 }
 
-# run_in_awk: run the script. Sets end=`exit N` or `signal N`; end is empty if the result
-# is unknown. Most shells report `exit 143` and a SIGTERM alike, but most awks do not:
-# system() returns 256 or 512 plus the signal number, or a fraction of 256 in old
-# versions. An awk that cannot tell the two apart (busybox) does not run the script.
+# run_in_awk: run the script. Sets end to `exit N` or `signal N`, or to '' if the result
+# is unknown. Most shells report the same status for `exit 143` and a SIGTERM. Most awks
+# report different results: after a signal, system() returns 256 or 512 plus the signal
+# number, or the signal number divided by 256 in old versions. If awk reports the same
+# result for an exit code and a signal (busybox), run_in_awk does not run the script.
 run_in_awk() {
     end=$(awk '
         BEGIN {
@@ -75,9 +78,10 @@ run_in_awk() {
         }' 2>/dev/null)
 }
 
-# run_in_shell: like run_in_awk, by a shell. If the status alone is ambiguous, a message
-# such as "Terminated" indicates a signal. The subshell survives the signals ($signals)
-# that schedulers send to the whole session.
+# run_in_shell: run the script in a shell. Sets end to `exit N` or `signal N`. If the
+# status can mean an exit code or a signal, a message of the shell such as "Terminated"
+# indicates a signal. The subshell has empty traps for $signals, because schedulers send
+# these signals to the whole session.
 run_in_shell() {
     words=$(
         for signal in ${signals:-TERM}; do trap : "$signal"; done

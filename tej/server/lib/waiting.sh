@@ -6,8 +6,8 @@ nap() {
     sleep 0.2 2>/dev/null || sleep 1
 }
 
-# wait_for FACT SECONDS: wait until the job has the fact, has finished, or is lost.
-# Returns 1 after SECONDS, or if the job is gone.
+# wait_for FACT SECONDS: wait until the job has the fact FACT, has finished, or is lost.
+# Returns 1 if SECONDS have passed, or if the job was removed.
 wait_for() {
     rounds=0
     until [ -e "$job/$1" ] || [ -e "$job/finished" ] || { [ "$1" != finished ] && [ -e "$job/lost" ]; }; do
@@ -17,8 +17,9 @@ wait_for() {
     done
 }
 
-# keep_talking: print an empty word every 15 seconds, so that the client can tell a slow
-# command from a dead connection. Sets talker=the pid of the background process.
+# keep_talking: start a background process that prints an empty word every 15 seconds,
+# so that the client can distinguish a slow command from a dead connection. Sets talker
+# to the pid of the background process.
 keep_talking() {
     get_start $$
     begun=${start:--}
@@ -29,7 +30,8 @@ keep_talking() {
             sleep 15 >/dev/null 2>&1 &
             pause=$!
             wait "$pause"
-            # Stop if the command was killed: its EXIT trap did not run then.
+            # Exit if the command was killed, because a killed command does not run its
+            # EXIT trap.
             ! is_gone $$ "$begun" && printf '\0' || exit
         done
     ) &
@@ -37,7 +39,7 @@ keep_talking() {
     trap stop_talking EXIT
 }
 
-# stop_talking: stop the keep-alives.
+# stop_talking: stop the background process of keep_talking.
 stop_talking() {
     kill "$talker" 2>/dev/null
     wait "$talker" 2>/dev/null
