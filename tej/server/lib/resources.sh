@@ -14,9 +14,10 @@
 #   default_name  name of the job if neither `name` nor the script sets one
 #   script        path below stage/ of the script whose directives are read
 
-# read_resources: read the job's resources. Sets r_KEY=VALUE for each key, r_options=the
-# options, one per line, and r_given=the keys that only a scheduler can satisfy. An absent
-# key is set to ''. Returns 1 and sets why if a value is invalid.
+# read_resources: read the file `resources` of the job. Sets r_KEY to the value of each
+# KEY, or to '' if KEY is absent. Sets r_options to the options, one per line, and
+# r_given to the keys that only a scheduler can satisfy. Returns 1 and sets why if a
+# value is invalid.
 read_resources() {
     r_nodes='' r_tasks='' r_tasks_per_node='' r_cpus='' r_gpus='' r_walltime='' r_memory=''
     r_memory_per_cpu='' r_gpu_type='' r_partition='' r_account='' r_qos='' r_constraint=''
@@ -49,18 +50,19 @@ read_resources() {
     done <"$job/resources"
 }
 
-# in_megabytes [BYTES]: set megabytes to BYTES (default r_memory), rounded up so that 500K
-# is not 0M.
+# in_megabytes [BYTES]: set megabytes to BYTES (default r_memory) in units of 1048576
+# bytes, rounded up.
 in_megabytes() {
     megabytes=$(((${1:-$r_memory} + 1048575) / 1048576))
 }
 
-# as_clock: set clock to r_walltime as H:MM:SS.
+# as_clock: set clock to r_walltime in the format H:MM:SS.
 as_clock() {
     clock=$(printf '%d:%02d:%02d' $((r_walltime / 3600)) $((r_walltime / 60 % 60)) $((r_walltime % 60)))
 }
 
-# set_begin: set begin to r_begin as YYYYMMDDhhmmss in the local time of this host.
+# set_begin: set begin to r_begin in the format YYYYMMDDhhmmss, in the local time of
+# this host.
 set_begin() {
     begin=$r_begin
     case $begin in
@@ -68,7 +70,7 @@ set_begin() {
         @*) begin=${begin#@} ;;
         *) return 0 ;;
     esac
-    # `date -d` is for GNU and busybox, `date -r` for BSD.
+    # GNU and busybox need `date -d`; BSD needs `date -r`.
     begin=$(date -d "@$begin" +%Y%m%d%H%M%S 2>/dev/null || date -r "$begin" +%Y%m%d%H%M%S)
 }
 
@@ -82,8 +84,8 @@ prepend() {
     options=$prepended$options prepended=''
 }
 
-# refuse_resources KEY...: return 1 and set why if the job requests one of these keys, for
-# which the scheduler $scheduler has no standard option.
+# refuse_resources KEY...: return 1 and set why if the job requests a resource in KEY...
+# The scheduler has no standard option for these resources.
 refuse_resources() {
     for key in "$@"; do
         case $key in
@@ -97,7 +99,7 @@ refuse_resources() {
 
 # find_directives: set directives to the scheduler directives of the job's script: the
 # lines that begin with one of $directive_marks. Slurm and PBS read directives up to the
-# first command, also after indented comments. Grid Engine reads the whole file. PBS
+# first command of the script. Grid Engine reads directives in the whole script. PBS
 # allows blanks before a directive.
 find_directives() {
     directives=''
@@ -129,8 +131,8 @@ check_directives() {
     set -- $r_options
     set +f
     asked=" $(printf '%s\n' "$directives" "${directive_marks%% *} $*" | LC_ALL=C awk '
-        # -a and -t request an array from one scheduler, and set a time or a name for
-        # another.
+        # With one scheduler, the options -a and -t request a job array. With another
+        # scheduler, the same options have a different meaning.
         function is_array(word, value) {
             if ($1 == "#SBATCH") return word ~ /^(-a|--array)$/
             return word ~ /^-[Jt]$/ && value ~ /^[0-9]+[-,]/
@@ -166,8 +168,8 @@ it '*) why=${asked##*
     [ -z "$why" ]
 }
 
-# is_asked NAME...: check whether the script or the job's options contain one of these
-# options.
+# is_asked NAME...: check whether the script's directives or r_options contain an option
+# in NAME...
 is_asked() {
     for word in "$@"; do
         case $asked in *" $word="*) return 0 ;; esac
@@ -175,8 +177,9 @@ is_asked() {
     return 1
 }
 
-# copy_directives: print the directives, except those that the submission overrides: the
-# options in $replaced, and the `#PBS -l` resources in $replaced_list.
+# copy_directives: print the directives of the script without the options in $replaced
+# and without the `#PBS -l` resources in $replaced_list, because the submission
+# overrides these options and resources.
 copy_directives() {
     [ -n "$directives" ] || return 0
     [ -n "$replaced$replaced_list" ] || {

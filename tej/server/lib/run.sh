@@ -64,8 +64,8 @@ find_session_program() {
 # run_in_awk: run the script. Sets end to `exit N` or `signal N`, or to '' if the result
 # is unknown. Most shells report the same status for `exit 143` and a SIGTERM. Most awks
 # report different results: after a signal, system() returns 256 or 512 plus the signal
-# number, or the signal number divided by 256 in old versions. If awk reports the same
-# result for an exit code and a signal (busybox), run_in_awk does not run the script.
+# number, or the signal number divided by 256 in old versions. If awk does not report
+# signals (busybox), run_in_awk does not run the script.
 run_in_awk() {
     end=$(awk '
         BEGIN {

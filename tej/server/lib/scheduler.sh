@@ -42,15 +42,16 @@ scheduler_term() { return 1; }
 scheduler_history() { return 1; }
 scheduler_options() { options=''; }
 
-# patiently COMMAND...: run the command with a timeout, if `timeout` is installed: the
-# client commands of a scheduler hang while its server hangs.
+# patiently COMMAND...: run the command. If `timeout` is installed, the command has a
+# time limit of 60 seconds, because the client commands of a scheduler hang if the
+# scheduler's server hangs.
 patiently() {
     if command -v timeout >/dev/null 2>&1; then timeout 60 "$@"; else "$@"; fi
 }
 
-# find_program NAME: check that the program is installed. If only login shells have it on
-# their PATH, its directory is added to PATH and recorded for later. Returns 1 if not
-# found.
+# find_program NAME: check that the program NAME is installed. If only login shells have
+# NAME on their PATH, adds its directory to PATH and records the directory in the queue.
+# Returns 1 if NAME is not installed.
 find_program() {
     ! command -v "$1" >/dev/null 2>&1 || return 0
     dir=$(patiently /bin/sh -lc "command -v $1" </dev/null 2>/dev/null | tail -n 1)
@@ -59,13 +60,15 @@ find_program() {
     note_setup path "$dir"
 }
 
-# note_setup NAME WORDS: record a property of the scheduler.
+# note_setup NAME WORDS: record WORDS as the property NAME of the scheduler, in the
+# queue's directory `scheduler`.
 note_setup() {
     mkdir "$queue/scheduler" 2>/dev/null
     printf '%s\n' "$2" >"$queue/scheduler/.$1.$$" && mv -f "$queue/scheduler/.$1.$$" "$queue/scheduler/$1"
 }
 
-# read_setup NAME: set noted to the recorded property, or to ''.
+# read_setup NAME: set noted to the recorded property NAME of the scheduler, or to '' if
+# NAME was not recorded.
 read_setup() {
     noted=''
     [ ! -f "$queue/scheduler/$1" ] || IFS= read -r noted <"$queue/scheduler/$1"
@@ -82,8 +85,8 @@ is_id() {
     case ${1%%[.;]*} in *[!0-9]*) return 1 ;; esac
 }
 
-# put_first FACT WORDS: like put, but an existing fact is kept: the job may have written
-# the fact before the scheduler's reply arrived.
+# put_first FACT WORDS: write the fact FACT if it does not exist. FACT may exist
+# already, because the job can write the fact before the scheduler's reply arrives.
 put_first() {
     [ ! -e "$job/$1" ] || return 0
     printf '%s\n' "$2" >"$job/.$1.$$" || return 1
@@ -92,8 +95,8 @@ put_first() {
     [ -e "$job/$1" ]
 }
 
-# set_name: set nickname to the name of $job under the scheduler: 14 characters that every
-# scheduler allows. Seven of them are random.
+# set_name: set nickname to the name of $job under the scheduler. The name has 14
+# characters, which every scheduler allows. Seven of the characters are random.
 set_name() {
     [ -n "$spec" ] || read_spec
     job_token=${spec#*token=} job_token=${job_token%% *}
@@ -105,7 +108,7 @@ set_name() {
     nickname=tej_$nickname${job_token%"${job_token#???????}"}
 }
 
-# quote WORD: set quoted to WORD, quoted for a shell.
+# quote WORD: set quoted to WORD in single quotes for a shell.
 quote() {
     case $1 in
         *\'*) quoted=$(printf '%s=' "$1" | sed "s/'/'\\\\''/g") quoted="'${quoted%=}'" ;;
@@ -113,8 +116,8 @@ quote() {
     esac
 }
 
-# write_batch: write $job/batch, the batch script. It uses absolute paths only, so that it
-# runs from any directory.
+# write_batch: write the batch script $job/batch. The batch script contains only
+# absolute paths, so that the scheduler can run it in any directory.
 write_batch() {
     line='exec /bin/sh'
     by_cluster=''
@@ -129,8 +132,8 @@ write_batch() {
         printf '%s\n' "$line" >>"$job/batch"
 }
 
-# log_file: set log to the file for the scheduler's messages, named after the submission.
-# log is /dev/null if a scheduler could read the path as a pattern or a host name.
+# log_file: set log to the path of the file for the scheduler's messages. If a scheduler
+# could interpret the path as a pattern or a host name, sets log to /dev/null.
 log_file() {
     case $job in
         *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;;
@@ -138,7 +141,8 @@ log_file() {
     esac
 }
 
-# split_options, end_split: switch word splitting to newlines only, and back.
+# split_options: make the shell split words only at newlines. end_split: restore the
+# default word splitting.
 split_options() {
     set -f
     IFS='
@@ -149,20 +153,22 @@ end_split() {
     set +f
 }
 
-# name_job: add `-N NAME` to the options of a qsub, unless the script sets a name. Torque
-# accepts 15 characters. Torque and Grid Engine refuse a leading digit.
+# name_job: add `-N NAME` to the options of qsub, unless the script sets a name. Torque
+# accepts names of up to 15 characters. Torque and Grid Engine refuse a name with a
+# leading digit.
 name_job() {
     [ -n "$r_name" ] || ! is_asked -N || return 0
     name=${r_name:-${r_default_name:-$nickname}}
-    # Without a log path, and always in Grid Engine, a lost submission is found by its
-    # name.
+    # If log is /dev/null, or if the scheduler is Grid Engine, tej can find a job after
+    # a lost reply only by the job's name. Therefore the name must be $nickname.
     [ -n "$r_name" ] || { [ "$log" != /dev/null ] && [ "$runtime" != sge ]; } || name=$nickname
     [ "${dialect-}" = openpbs ] || case $name in [0-9]*) name=j$name ;; esac
     [ "${dialect-}" != torque ] || name=$(printf '%.15s' "$name")
     prepend -N "$name"
 }
 
-# mail_and_rerun: add -M, -m and -r to the options of a qsub, unless the script sets them.
+# mail_and_rerun: add -M, -m and -r to the options of qsub, unless the script sets these
+# options.
 mail_and_rerun() {
     if [ -n "$r_mail" ]; then
         letters=''
@@ -180,9 +186,9 @@ mail_and_rerun() {
     esac
 }
 
-# runtime_start: submit $job to the scheduler. The submission is recorded in `submitting`
-# first, so that the job can be found by its name if this client dies before the reply.
-# Returns 1 and sets why on failure.
+# runtime_start: submit $job to the scheduler. The fact `submitting` is written before
+# the submission. If this client dies before it receives the scheduler's reply, other
+# clients find the job by the name in `submitting`. Returns 1 and sets why on failure.
 runtime_start() {
     native='' options=''
     set_name
@@ -200,8 +206,8 @@ runtime_start() {
     hand_over
 }
 
-# note_requeue: write the fact `requeue` if the user wants a second run after a
-# preemption.
+# note_requeue: write the fact `requeue` if the user has allowed the scheduler to run
+# the job a second time.
 note_requeue() {
     case $r_requeue$asked in
         0*) ;;
@@ -209,8 +215,8 @@ note_requeue() {
     esac
 }
 
-# find_submitted: look for an earlier submission of this job. Returns 0 if the submission
-# succeeded or may still succeed.
+# find_submitted: check whether an earlier submission of $job to the scheduler
+# succeeded. Returns 0 if the earlier submission succeeded or may still succeed.
 find_submitted() {
     read_facts
     [ -z "$native" ] || return 0
@@ -228,13 +234,14 @@ find_submitted() {
     adopt_by_name
 }
 
-# hand_over: submit the job, with retries while the scheduler is busy. Returns 1 if the
-# scheduler has certainly not accepted the job.
+# hand_over: submit the job to the scheduler, and retry the submission while the
+# scheduler is busy. Returns 1 if the scheduler has certainly not accepted the job.
 hand_over() {
     retry_pause=2 retry_until=$(($(date +%s) + busy_awaited))
     until submit_once; do
         is_busy && [ "$(date +%s)" -lt "$retry_until" ] || break
-        # Keep-alives: without them, the client takes a long retry for a dead connection.
+        # Without keep-alives, the client would close the connection during a long
+        # retry.
         [ -n "${talker-}" ] || keep_talking
         sleep "$retry_pause"
         retry_pause=$((retry_pause < 16 ? retry_pause * 2 : 16))
@@ -248,7 +255,8 @@ hand_over() {
     look_for_submitted
 }
 
-# submit_once: submit the job. Sets nid=the id in the reply; or sets why and returns 1.
+# submit_once: submit the job once. Sets nid to the id in the scheduler's reply. If the
+# reply contains no id, sets why to the error message and returns 1.
 submit_once() {
     # shellcheck disable=SC2030 # the new job must not inherit these variables
     reply=$(
@@ -264,7 +272,8 @@ submit_once() {
     return 1
 }
 
-# is_busy: check whether the error message of the scheduler means a temporary refusal.
+# is_busy: check whether the error message in $why means that the scheduler may accept
+# the job later.
 is_busy() {
     case $why in
         *emporarily\ u* | *MaxSubmit* | *'ubmit limit'* | *'would exceed'*limit* | *'per-user limit'* | \
@@ -273,10 +282,11 @@ is_busy() {
     esac
 }
 
-# adopt_reply: write native_id from the reply, unless the job has written it already.
+# adopt_reply: write the fact native_id with the id in the scheduler's reply. If the job
+# was killed or removed during the submission, cancels the job.
 adopt_reply() {
-    # During the submission, a client may have killed the job or submitted another with
-    # its id.
+    # During the submission, another client may have killed the job, or removed it and
+    # submitted another job with the same id.
     if ! has_token "$job_token" || [ -e "$job/finished" ]; then
         scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
         has_token "$job_token" || {
@@ -285,13 +295,15 @@ adopt_reply() {
         }
     fi
     put_first native_id "$runtime $nid"
-    # Only the reply names the cluster.
+    # The scheduler's reply may contain the cluster of the job, which native_id may lack
+    # if the job has written native_id.
     case $nid in *\;*) put native_id "$runtime $nid" ;; esac
     native="$runtime $nid"
 }
 
-# look_for_submitted: after a reply without an id, look for the job by its name: the
-# scheduler refused the job, or the reply was lost. Returns 1 if the job was refused.
+# look_for_submitted: search the scheduler's list for the job's name. Called if the
+# scheduler's reply contained no id: either the scheduler refused the job, or the reply
+# was lost. Returns 1 if the scheduler refused the job.
 look_for_submitted() {
     looks=0
     while :; do
@@ -305,7 +317,8 @@ look_for_submitted() {
     is_in_doubt
 }
 
-# is_in_doubt: check whether the reply leaves open that the scheduler accepted the job.
+# is_in_doubt: check whether the scheduler may have accepted the job although its reply
+# contained no id.
 is_in_doubt() {
     case "$status $why" in
         124* | *imed\ out* | *'no id in the answer') ;;
@@ -313,8 +326,9 @@ is_in_doubt() {
     esac
 }
 
-# adopt_by_name: write native_id of the listed job named $nickname. Sets native. Returns 1
-# if no such job is listed.
+# adopt_by_name: if the scheduler lists a job with the name $nickname, write the id of
+# this job to the fact native_id. Returns 1 if the scheduler lists no job with this
+# name.
 adopt_by_name() {
     eval "nid=\${n_$nickname-}"
     [ -n "$nid" ] || return 1
@@ -322,9 +336,10 @@ adopt_by_name() {
     native="$runtime $nid"
 }
 
-# runtime_tell: ask the job to end, once. Returns 0 if the job has ended or will never
-# begin. Otherwise sets told_KEY: the time of the SIGTERM, 0 if the job was cancelled at
-# once, or `not` if both failed.
+# runtime_tell: request the end of the job, once per program. Returns 0 if the job has
+# ended or will never start. Otherwise returns 1, and sets told_KEY to the time of the
+# SIGTERM, to 0 if the job was cancelled without SIGTERM, or to `not` if neither was
+# possible.
 runtime_tell() {
     nid=${native#* }
     [ ! -e "$job/finished" ] || return 0
@@ -335,8 +350,9 @@ runtime_tell() {
             put_reserved finished "$now none 0 killed 0"
             return 0
         fi
-        # Leave the kill to the wrapper, which checks for `kill` before it starts the
-        # script, and to later requests of clients.
+        # If the scheduler did not cancel the job, `claim` is removed. Then the wrapper,
+        # which checks for `kill` before it starts the script, or a later request of a
+        # client completes the kill.
         rmdir "$job/claim"
     fi
     [ -n "$nid" ] || return 1
@@ -349,9 +365,10 @@ runtime_tell() {
     return 1
 }
 
-# ask_to_end: send SIGTERM to the job. If that is not possible, or the job is suspended
-# and would not handle the signal, cancel the job. Sets told=the time, or 0 if cancelled.
-# Returns 1 if both failed.
+# ask_to_end: send SIGTERM to the job through the scheduler. If the scheduler cannot
+# send SIGTERM, or if the job is suspended and would not handle SIGTERM, cancels the
+# job. Sets told to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1
+# if the job could not be cancelled.
 ask_to_end() {
     look_up "$nid" ''
     if [ "$state" != lost ] && [ "$says" != stopped ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
@@ -366,7 +383,8 @@ ask_to_end() {
 # cancel_job: cancel the job. Returns 1 if the scheduler did not answer or refused.
 cancel_job() {
     refusal=$(scheduler_cancel "$nid" 2>&1 </dev/null) || {
-        # Cancelling a job that is already over fails, and counts as success.
+        # If the job is already over, the scheduler reports an error, but cancel_job
+        # returns 0.
         ask_anew "$nid"
         look_up "$nid" ''
         case $says in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
@@ -375,8 +393,8 @@ cancel_job() {
 }
 
 # runtime_stop GRACE: like runtime_tell, then wait for the end of the job. Returns 1 if
-# the end was not seen. Sets refused=1 if the scheduler could not be asked, so that
-# waiting is useless.
+# the end of the job was not found in time. Sets refused to 1 if the scheduler did not
+# accept the kill, so that the caller does not wait for the end.
 runtime_stop() {
     pids='' refused=''
     [ ! -e "$job/finished" ] || return 0
@@ -391,8 +409,8 @@ runtime_stop() {
         not) ;;
         0) ;;
         *)
-            # Grace periods overlap: with many jobs, this one had its SIGTERM before the
-            # wait for others.
+            # If many jobs are killed, all of them receive SIGTERM before the first
+            # wait. Therefore the grace period is counted from the SIGTERM.
             ! wait_for finished $((told + $1 + 5 - $(date +%s))) || return 0
             cancel_job || told=not
             ;;
@@ -404,8 +422,9 @@ runtime_stop() {
     [ "$state" = lost ] || wait_for_end "$nid"
 }
 
-# wait_for_end ID: wait until the job has recorded its end, or the scheduler reports its
-# end. If the scheduler does not know the job, its heartbeat must also have stopped.
+# wait_for_end ID: wait until the job has recorded its end, or until the scheduler
+# reports that the job has ended. If the scheduler does not know the job, also waits
+# until the job's heartbeat has stopped.
 wait_for_end() {
     looks=0 still=0
     read_beat

@@ -1,10 +1,11 @@
-# Cache of the scheduler's job list: for some seconds, one query serves all jobs and
-# clients.
+# Cache of the scheduler's job list. The result of one query is used for all jobs and by
+# all clients for some seconds.
 # shellcheck shell=sh
 #
 #   scheduler/listing   TIME answer|silent whole|part WORDS; then lines ID|STATE|NAME|WORDS
 #
-# A `whole` listing contains all jobs of the scheduler, so a job can be found by its name.
+# A `whole` listing contains all jobs of the user, so that a job can be found by its
+# name. A `part` listing contains only the jobs whose ids were queried.
 
 keep_listing=10 # seconds for which a listing is fresh
 keep_hasty=3    # the same, while the state of a job is about to change
@@ -13,8 +14,8 @@ listed_at=0 # time of the query for the listing in memory
 listing=''  # answer; or silent, with $silence=the reason
 extent=''   # whole or part
 
-# runtime_ask NATIVES: provide a listing that covers these jobs ("RUNTIME ID RUNTIME ID
-# ..."). Without jobs, the listing covers all jobs.
+# runtime_ask NATIVES: load or query a listing that contains the jobs in NATIVES
+# ("RUNTIME ID RUNTIME ID ..."). If NATIVES is empty, the listing contains all jobs.
 runtime_ask() {
     ids=''
     # shellcheck disable=SC2086 # words
@@ -29,17 +30,19 @@ runtime_ask() {
     is_answered || renew_listing
 }
 
-# ask_anew [ID]: like runtime_ask, but with a new query.
+# ask_anew [ID]: like runtime_ask, but always query the scheduler.
 ask_anew() {
     ids=$* patience=0 now=''
     renew_listing
 }
 
-# is_answered: check that the listing in memory is fresh and covers all of $ids.
+# is_answered: check that the listing in memory is fresh and contains the states of all
+# jobs in $ids.
 is_answered() {
     get_time
     [ $((now - listed_at)) -lt "$patience" ] || return 1
-    # A listing dated in the future would stay fresh for too long.
+    # If the time of the listing is in the future, the listing is not used, because it
+    # would count as fresh for too long.
     [ $((now - listed_at)) -ge -2 ] || return 1
     [ "$listing" = answer ] || return 0
     [ -n "$ids" ] || scheduler_listed_all || [ "$extent" = whole ] || return 1
@@ -54,7 +57,8 @@ is_answered() {
     done
 }
 
-# set_key ID: set key to the id as part of a variable name: its number and its cluster.
+# set_key ID: set key to the number and the cluster in ID, converted to a valid part of
+# a variable name.
 set_key() {
     key=${1%%[!0-9]*}
     case $1 in *\;*) ;; *) return 0 ;; esac
@@ -74,8 +78,8 @@ load_listing() {
         read -r time kind extent words
         [ "$time" != "$listed_at" ] || return 0
         listed_at=$time listing=$kind silence=$words
-        # Entries of older listings become invalid, because each entry starts with its
-        # edition.
+        # Each entry starts with the edition of its listing. Therefore the entries of
+        # older listings become invalid when the edition changes.
         edition=$((${edition:-0} + 1))
         while IFS='|' read -r item kind title words; do
             set_key "$item"
@@ -88,9 +92,10 @@ load_listing() {
     } <"$queue/scheduler/listing"
 }
 
-# look_up ID NAME: set says=STATE and reason=WORDS of the job. If the listed job has the
-# name of another submission, its id was reused, and says=unknown. says=silent if the
-# scheduler did not answer, '' if the listing does not cover the id.
+# look_up ID NAME: set says to the STATE and reason to the WORDS of the job in the
+# listing. If the listed job has the name of another submission, the scheduler has
+# reused the id, and says is `unknown`. If the scheduler did not answer, says is
+# `silent`. If the listing does not contain the state of the job, says is ''.
 look_up() {
     says='' reason=''
     [ "$listing" = answer ] || {
@@ -106,7 +111,8 @@ look_up() {
             reason=${listed#*|} listed=${listed%%|*}
             case $listed in
                 '' | "$2") ;;
-                # Users may rename a job: then the id decides.
+                # Users may rename a job. If the listed name is not a name that tej has
+                # given, only the id is compared.
                 tej_*) [ -z "$2" ] || says=unknown reason='' ;;
             esac
             ;;
@@ -114,8 +120,8 @@ look_up() {
     esac
 }
 
-# renew_listing: query the scheduler, or wait for the answer if another client is
-# querying.
+# renew_listing: query the scheduler. If another client is querying the scheduler, waits
+# for the listing of the other client.
 renew_listing() {
     mkdir "$queue/scheduler" 2>/dev/null
     rounds=0 unheld=0
@@ -128,7 +134,8 @@ renew_listing() {
             rm -f "$queue/scheduler/lock"
             return
         fi
-        # If the lock is free but cannot be created, the disk is full or not writable.
+        # If no client holds the lock but the lock cannot be created, the disk is full
+        # or not writable.
         if [ -h "$queue/scheduler/lock" ]; then
             unheld=0
         elif [ "$unheld" = 5 ]; then
@@ -145,16 +152,17 @@ renew_listing() {
     fall_silent "somebody else has been asking it for long"
 }
 
-# fall_silent MESSAGE: record in memory that the scheduler's state is unknown, and why.
+# fall_silent MESSAGE: replace the listing in memory by `silent`, which means that the
+# states of all jobs are unknown. MESSAGE is the reason.
 fall_silent() {
     now=''
     get_time
     listing=silent silence=$* listed_at=$now
 }
 
-# ask_scheduler: query the scheduler and write the listing. The caller holds the lock. The
-# listing gets the time before the query, so that facts newer than the answer are
-# recognized.
+# ask_scheduler: query the scheduler and write the listing. The caller holds the lock.
+# The time of the listing is the time just before the query, so that facts that are
+# newer than the listing are recognized.
 ask_scheduler() {
     fresh=$queue/scheduler/.listing.$$ asked_at=$(date +%s)
     extent=whole
@@ -169,7 +177,8 @@ ask_scheduler() {
         IFS= read -r words <"$fresh.words" || :
         printf '%s silent %s %s\n' "$(date +%s)" "$extent" "$words" >"$fresh"
     fi && mv -f "$fresh" "$queue/scheduler/listing" || {
-        # A truncated listing would look as if the missing jobs were gone.
+        # The listing is not stored if it is truncated, because the missing jobs would
+        # be reported as gone.
         rm -f "$fresh" "$fresh.list" "$fresh.words"
         fall_silent "no room for its answer in '$queue/scheduler'"
         return
@@ -179,8 +188,9 @@ ask_scheduler() {
     load_listing
 }
 
-# add_listed: add to ids the live jobs of the last listing that the scheduler lists only
-# by id, so that one query covers all clients. Sets extent=part if the scheduler does so.
+# add_listed: if the scheduler lists jobs only by id, add the live jobs of the last
+# listing to ids, so that one query serves all clients. In this case also sets extent to
+# `part`.
 add_listed() {
     scheduler_listed_all || extent=part
     [ -f "$queue/scheduler/listing" ] || return 0

@@ -1,6 +1,7 @@
-# State of a job under a scheduler, from the job's facts and the scheduler's answer. The
-# facts take precedence. A job counts as gone only after two answers and two checks of its
-# heartbeat, some time apart.
+# State of a job under a scheduler. The state is derived from the job's facts and the
+# scheduler's list of jobs. The facts take precedence over the list. A job counts as
+# gone only if two queries of the scheduler, some time apart, show that it is gone, and
+# its heartbeat has not changed between the two queries.
 # shellcheck shell=sh
 
 # runtime_derive_state: derive the state of a job whose own facts do not determine it.
@@ -22,7 +23,8 @@ runtime_derive_state() {
         running | stopped)
             forget_missed
             state=running
-            # The scheduler has started the job, but its script has not begun.
+            # If the scheduler has started the job but the script has not started yet,
+            # the state is `queued`.
             [ -n "$started" ] || {
                 state=queued
                 say_where
@@ -35,12 +37,13 @@ runtime_derive_state() {
     [ ! -e "$job/kill" ] || is_final || pursue_kill
 }
 
-# say_where: set note to the scheduler's id of the job and reason.
+# say_where: set note to the runtime, the scheduler's id of the job, and the reason for
+# which the job waits.
 say_where() {
     note="$runtime $nid${reason:+: $reason}"
 }
 
-# keep_last [NOTE]: set state to the last known state.
+# keep_last [NOTE]: set state to the last known state of the job, and note to NOTE.
 keep_last() {
     if [ -n "$started" ]; then
         state=running
@@ -54,7 +57,7 @@ keep_last() {
     how='' number='' ended=''
 }
 
-# is_later TIME: check that the listing was queried after TIME.
+# is_later TIME: check that the scheduler was queried for the listing after TIME.
 is_later() {
     [ "$listed_at" -gt "${1:-0}" ]
 }
@@ -65,9 +68,10 @@ read_beat() {
     [ ! -f "$job/heartbeat" ] || read -r pulse _ <"$job/heartbeat"
 }
 
-# is_second_look WORDS: check that the scheduler has given the same answer before, at
-# least $second_look seconds ago, and that the heartbeat has not changed since. Otherwise
-# records this answer in `missed`, keeps the last known state and returns 1.
+# is_second_look WORDS: check that an earlier query, at least $second_look seconds ago,
+# also found that the job is gone (fact `missed`), and that the heartbeat has not
+# changed since the earlier query. Otherwise writes the state that the scheduler reports
+# to the fact `missed`, sets state to the last known state of the job, and returns 1.
 is_second_look() {
     read_beat
     pulse_then=''
@@ -93,8 +97,9 @@ forget_missed() {
     [ ! -e "$job/missed" ] || rm -f "$job/missed"
 }
 
-# judge_submission: derive the state of a job without a scheduler id. Returns 0 if the id
-# was found, and 1 if state is set.
+# judge_submission: derive the state of a job whose scheduler id is not recorded.
+# Returns 0 if the scheduler lists the job under its name. Otherwise sets state and
+# returns 1.
 judge_submission() {
     read -r s_time _ s_host s_boot s_space s_pid s_start <"$job/submitting"
     keep_last
@@ -123,8 +128,8 @@ judge_submission() {
     return 1
 }
 
-# judge_queued: derive the state of a queued job. If the job has started before, the
-# scheduler has requeued it.
+# judge_queued: derive the state of a job that the scheduler reports as queued. If the
+# job has already started, the scheduler has put it back into its queue.
 judge_queued() {
     get_time
     if [ -e "$job/requeue" ]; then
@@ -142,15 +147,16 @@ judge_queued() {
     keep_last
 }
 
-# judge_gone: derive the state of a job that is over or unknown to the scheduler, but has
-# recorded no end.
+# judge_gone: derive the state of a job that has recorded no end, although the scheduler
+# reports that the job is over or unknown.
 judge_gone() {
     is_later "$submitted" || {
         keep_last
         return
     }
     if [ -e "$job/kill" ]; then
-        # The listing is older than the kill and says nothing about its effect.
+        # If the listing is older than the kill, it does not show the effect of the
+        # kill.
         if ! is_later "$kill_time"; then
             keep_last
         elif [ "$says" != unknown ] || [ ! -e "$job/heartbeat" ] || is_second_look "no such job"; then
@@ -182,8 +188,8 @@ judge_gone() {
     esac
 }
 
-# find_cause: if the listing does not tell why the job is over, set says and reason from
-# the scheduler's accounting, or from its messages in the job's log.
+# find_cause: if the listing does not contain why the job is over, set says and reason
+# from the scheduler's accounting, or from the scheduler's messages in the job's log.
 find_cause() {
     case $says,$reason in
         unknown,* | over, | over,'exit status '*) ;;
@@ -194,7 +200,8 @@ find_cause() {
     says=${listed%%|*} reason=${listed#*|}
 }
 
-# find_log: set log to the file with the scheduler's messages for $job. Returns 1 if none.
+# find_log: set log to the file with the scheduler's messages for $job. Returns 1 if
+# there are no messages.
 find_log() {
     for log in "$job"/tej_*.log "$job/scheduler_log"; do
         [ ! -s "$log" ] || return 0
@@ -202,7 +209,8 @@ find_log() {
     return 1
 }
 
-# cause_in_log: print STATE|WORDS for the cause that the scheduler names in the job's log.
+# cause_in_log: print STATE|WORDS for the cause of the job's end in the scheduler's
+# messages in the job's log.
 cause_in_log() {
     find_log || return 0
     LC_ALL=C tail -n 50 "$log" | LC_ALL=C awk '
@@ -222,7 +230,7 @@ cause_in_log() {
         END { if (state != "") print state }'
 }
 
-# settle_killed: record the end of a job that is gone after a `kill`.
+# settle_killed: write the fact `finished` for a job that is gone after a kill.
 settle_killed() {
     get_time
     mkdir "$job/claim" 2>/dev/null
@@ -230,8 +238,8 @@ settle_killed() {
     read_end
 }
 
-# settle_cut_off: record the end of a job that was ended by a limit or another user and
-# recorded nothing itself.
+# settle_cut_off: write the facts `reason` and `finished` for a job that was ended by a
+# limit or by another user, and whose wrapper has not recorded the end.
 settle_cut_off() {
     get_time
     put_first reason "$now $says $runtime: $reason"
@@ -239,12 +247,13 @@ settle_cut_off() {
     read_end
 }
 
-# judge_end: derive the state of a job whose script has ended and may have been cut off:
-# ask the scheduler for the cause.
+# judge_end: derive the state of a job whose script has ended. If the scheduler may have
+# ended the script, the listing is checked for the cause.
 judge_end() {
     get_time
     if ! is_later "$ended" && [ "$listing" = answer ]; then
-        # The state is about to change, so use a fresher listing.
+        # The listing is older than the end of the script. Therefore use a listing that
+        # is at most $keep_hasty seconds old.
         ids=$nid patience=$keep_hasty
         is_answered || renew_listing
         look_up "$nid" "$nickname"
@@ -256,7 +265,8 @@ judge_end() {
             note="it has ended, and $runtime is clearing up"
             ;;
         silent | '')
-            # The end is recorded, but its cause is unknown.
+            # The end of the job is recorded, but the scheduler has not reported the
+            # cause of the end.
             if [ $((now - ended)) -lt "$cause_awaited" ]; then
                 keep_last "it has ended, and $runtime does not say why"
             else
@@ -279,8 +289,9 @@ judge_end() {
     esac
 }
 
-# record_cause: write the fact `reason`, once. A job that received a SIGTERM which tej did
-# not send was cut off, unless the scheduler reports that the job ended by itself.
+# record_cause: write the fact `reason` if it does not exist. If the job received a
+# SIGTERM that tej did not send, the job was cut off, unless the scheduler reports that
+# the job ended by itself.
 record_cause() {
     now=''
     get_time
@@ -307,13 +318,15 @@ record_cause() {
     put_first reason "$now $cause"
     read_end
     [ "$state" = '?' ] || return 0
-    # If the disk is full, report the cause now and ask for it again next time.
+    # If `reason` could not be written because the disk is full, the cause is reported
+    # now, and determined again at the next request.
     state=finished
     [ "$says" != cancelled ] || state=killed
 }
 
-# pursue_kill: retry a kill that failed or was not completed. Any client that reads the
-# job's state does this. The fact `ending` records the last step.
+# pursue_kill: retry a kill that failed or was not completed. Every client that reads
+# the job's state calls pursue_kill. The fact `ending` contains the last step of the
+# kill.
 pursue_kill() {
     note="asked to end${by:+ by $by}, not ended yet${note:+; $note}"
     [ "$listing" = answer ] && [ -n "$nid" ] || return 0

@@ -1,17 +1,20 @@
-# State of a job, derived from its facts (facts.sh), its signs of life (heartbeat.sh) and
-# the answer of the runtime, in this order. No state is stored.
+# State of a job. The state is not stored, but derived at each request from the job's
+# facts (facts.sh), the job's signs of life (heartbeat.sh), and the runtime, in this
+# order.
 # shellcheck shell=sh
 #
 #   created   has a spec, but no native id   finished  the script ended by itself
 #   queued    waits to start                 killed    ended after `kill` was requested
 #   running   started, and alive             lost      outcome can no longer be determined
 #
-# A job with a sign of life is running, whatever any other source reports. A job is `lost`
-# if it shows no sign of life and the runtime or the job's host reports that it is gone.
-# An end that the job has recorded itself is always believed.
+# A job with a sign of life is running, even if another source reports that the job is
+# gone. A job is `lost` if it shows no sign of life and the runtime or the job's host
+# reports that it is gone. If the job's wrapper has recorded the end of the job, this
+# end takes precedence over all other sources.
 
-# find_job ID: set job to the directory of the job. Returns 1 if the job does not exist.
-# ID#N is the N-th archived attempt.
+# find_job ID: set id to ID, and job to the directory of the job. Returns 1 if the job
+# does not exist. If ID has the form NAME#N, it identifies the N-th archived attempt of
+# the job NAME.
 find_job() {
     id=$1 job=$jobs/$1
     case $1 in
@@ -20,8 +23,8 @@ find_job() {
     [ -d "$job" ]
 }
 
-# count_attempts: set attempts to the number of attempts of $id ever archived, including
-# deleted ones, or to '' if there are none.
+# count_attempts: set attempts to the number of attempts of $id that were archived,
+# including deleted attempts, or to '' if no attempt was archived.
 count_attempts() {
     attempts=''
     [ ! -f "$queue/attempts/$id/last" ] || read -r attempts <"$queue/attempts/$id/last"
@@ -32,8 +35,8 @@ is_final() {
     case $state in finished | killed | lost) ;; *) return 1 ;; esac
 }
 
-# read_facts: set state and its details from the job's facts. Sets state=? if the runtime
-# must tell whether the job is alive.
+# read_facts: set state and the other variables of the job from the job's facts. Sets
+# state to `?` if the runtime must check whether the job is alive.
 read_facts() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
     by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' spec='' damage=''
@@ -63,8 +66,8 @@ read_facts() {
     }
     read_end && return 0
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
-        # The directory may have been moved since: then it is gone, or belongs to another
-        # job. Read the facts again.
+        # The job's directory may have been moved while the facts were read, and another
+        # job may have its path now. Therefore read the facts again.
         [ -n "${read_twice-}" ] || [ ! -d "$job" ] || {
             read_twice=1
             read_facts
@@ -75,8 +78,8 @@ read_facts() {
     elif [ -f "$job/lost" ]; then
         read -r ended evidence <"$job/lost"
         state=lost
-        # A heartbeat newer than `lost`: the job was given up wrongly, or its host has
-        # come back.
+        # If the heartbeat is newer than `lost`, the job is alive: the fact `lost` was
+        # wrong, or the job's host responds again.
         [ -z "$native" ] || ! [ "$job/heartbeat" -nt "$job/lost" ] 2>/dev/null || {
             state='?' ended='' note="it was taken for lost ($evidence)" evidence=''
         }
@@ -92,8 +95,8 @@ read_facts() {
     fi
 }
 
-# read_spec: set spec to the job's description, also while the job is being removed.
-# Returns 1 if the description is incomplete.
+# read_spec: set spec to the content of the job's `spec`, or of the renamed `spec` if
+# the job is being removed. Returns 1 if the last line of the file is incomplete.
 read_spec() {
     spec=''
     if [ -f "$job/spec" ]; then
@@ -111,7 +114,8 @@ has_token() {
     case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
 }
 
-# read_fact FACT: check that the fact exists. An empty fact is damaged.
+# read_fact FACT: check that the fact FACT exists and is not empty. If FACT is empty,
+# sets damage to FACT.
 read_fact() {
     [ ! -s "$job/$1" ] || return 0
     [ ! -f "$job/$1" ] || damage=$1
@@ -138,8 +142,8 @@ read_end() {
     fi
 }
 
-# read_reason: read why the job ended. Sets cut_off=`limit` or `other` if the job did not
-# end by itself.
+# read_reason: read the fact `reason`, which contains why the job ended. If the job did
+# not end by itself, sets cut_off to `limit` or `other`.
 read_reason() {
     read -r _ whose note <"$job/reason"
     case $whose in
@@ -149,13 +153,13 @@ read_reason() {
     esac
 }
 
-# judge_starter: derive the state of a job without a native id: check whether the shell
-# that submits the job is alive.
+# judge_starter: derive the state of a job without a native id. The job is lost if the
+# shell that submitted the job is gone.
 judge_starter() {
     state=created
     if same_host "$s_host" "$s_boot" "$s_space"; then
         is_gone "$s_pid" "$s_start" || return 0
-        # The shell may have started the wrapper since the facts were read.
+        # The submitting shell may have started the wrapper after the facts were read.
         [ ! -f "$job/native_id" ] || {
             state='?'
             IFS= read -r native <"$job/native_id"
@@ -165,21 +169,22 @@ judge_starter() {
     else
         get_age "$job/submitted" && [ "$age" -ge "$heartbeat_timeout" ] || return 0
     fi
-    # A wrapper must create `claim` before it starts the script: if this client creates
-    # it, no wrapper can start the job.
+    # A wrapper must create `claim` before it starts the script. If this client creates
+    # `claim`, no wrapper can start the job any more.
     if mkdir "$job/claim" 2>/dev/null || [ ! -d "$job/claim" ] || claim_is_stale; then
         mark_lost "the submission broke off on $s_host before the job was started"
     fi
 }
 
-# claim_is_stale: check whether a wrapper created `claim` but no native id within a
-# minute. Both take a moment, so the wrapper has died.
+# claim_is_stale: check whether `claim` is at least a minute old and the job still has
+# no native id. A wrapper writes the native id immediately after it creates `claim`, so
+# that in this case the wrapper has died.
 claim_is_stale() {
     [ -d "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -e "$job/native_id" ]
 }
 
-# judge_damage: derive the state of a job with a damaged fact. The evidence names the
-# fact.
+# judge_damage: derive the state of a job with a damaged fact. Sets evidence to a
+# message that contains the name of the damaged fact.
 judge_damage() {
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
@@ -188,7 +193,7 @@ judge_damage() {
         evidence="damaged: its fact ${damage:-submitted} is missing or cannot be read"
     fi
     state=lost
-    # A damaged fact does not tell whether the job is alive.
+    # A job with a damaged fact may still be alive.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
     elif runs_unrecorded "$evidence"; then
@@ -197,7 +202,8 @@ judge_damage() {
 }
 
 # runs_unrecorded NOTE: check whether the job has processes on this host, or a heartbeat
-# from another host, although no fact identifies its wrapper. If so, sets state=running.
+# from another host, although no fact identifies its wrapper. If the job has processes
+# or a heartbeat, sets state to `running` and note to NOTE.
 runs_unrecorded() {
     [ -e "$job/started" ] && [ -n "$spec" ] || return 1
     get_host
@@ -209,9 +215,10 @@ runs_unrecorded() {
     note=$1 state=running
 }
 
-# mark_lost EVIDENCE...: set state=lost, dated by the job's last sign of life, and
-# found_lost=1, unless the job's end was recorded meanwhile. The job must be known to be
-# gone: a caller that is not sure checks `is_beating` first.
+# mark_lost EVIDENCE...: set state to `lost` and ended to the time of the job's last
+# sign of life, and write the fact `lost`. If the end of the job was recorded meanwhile,
+# sets state to the recorded end instead. The caller must have checked that the job is
+# gone.
 mark_lost() {
     read_end && return 0
     get_last_sign
@@ -220,8 +227,8 @@ mark_lost() {
     return 0
 }
 
-# mark_killed: record the end of a job that is gone after a `kill` and did not record its
-# end.
+# mark_killed: write the fact `finished` for a job that is gone after a kill and whose
+# wrapper has not recorded the end.
 mark_killed() {
     get_last_sign
     [ -z "$kill_time" ] || [ "$kill_time" -le "$last_sign" ] || last_sign=$kill_time
@@ -229,18 +236,20 @@ mark_killed() {
     read_end
 }
 
-# derive_state: ask the runtime for the state if the facts do not determine it. For many
-# jobs, call `ask_for_all` first, which asks the runtime once for all.
+# derive_state: if the facts do not determine the state of the job, let the runtime
+# derive the state. For many jobs, call `ask_for_all` first, which queries the runtime
+# once for all jobs.
 derive_state() {
     [ "$state" = '?' ] || return 0
     runtime_ask "$native"
     runtime_derive_state
-    # The runtime did not set a state.
+    # If the runtime has not set a state, the facts contradict each other.
     [ "$state" != '?' ] || state=lost evidence="${note:-its facts contradict each other}" note=''
 }
 
-# ask_for_all ID...: ask the runtime once about all jobs that have not ended. An ID may
-# also be the path of a job's directory with a trailing slash.
+# ask_for_all ID...: query the runtime once for all jobs in ID... that have a native id
+# and are not lost. An ID may also be the path of a job's directory with a trailing
+# slash.
 ask_for_all() {
     natives=''
     for entry in "$@"; do
@@ -253,22 +262,25 @@ ask_for_all() {
     [ -z "$natives" ] || runtime_ask "$natives"
 }
 
-# load_job ID: set the state and details of a job. Returns 1 if the job does not exist.
+# load_job ID: set state and the other variables of the job ID. Returns 1 if the job
+# does not exist.
 load_job() {
     read_job "$1" || return 1
     derive_state
 }
 
-# read_job ID: like load_job, but sets state=? if the runtime has to be asked.
+# read_job ID: like load_job, but sets state to `?` if the runtime must derive the
+# state.
 read_job() {
     find_job "$1" || return 1
     read_facts
     [ -d "$job" ]
 }
 
-# load_again ID WORDS: like load_job, for the job whose description contains WORDS. The
-# job may have been archived since, and its id may belong to another job. Returns 1 if the
-# job is gone.
+# load_again ID WORDS: like load_job, but load the job or archived attempt of ID whose
+# `spec` contains WORDS. A caller that returns to a job uses load_again, because the job
+# may have been archived and another job may have its id. Returns 1 if no such job
+# exists.
 load_again() {
     if load_job "$1"; then
         case $spec in *"$2"*) return 0 ;; esac
@@ -303,7 +315,7 @@ print_job() {
         ${attempts:+"attempts=$attempts"} ${cut_off:+"cut_off=$cut_off"} "$@"
 }
 
-# print_head: print the words that apply to the whole reply.
+# print_head: print the first words of a reply: the queue, the runtime and the time.
 print_head() {
     get_time
     printf '%s\0' "queue=$queue" "runtime=$runtime" "now=$now"

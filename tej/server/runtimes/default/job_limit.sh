@@ -1,6 +1,6 @@
-# Job limit of a queue, without a daemon: jobs above the limit wait in `waiting`, in the
-# order of submission. A wrapper that ends, or any client that uses the queue, starts the
-# next job.
+# Job limit of a queue. Jobs above the limit wait in the directory `waiting`, in the
+# order of submission. The next waiting job is started by a wrapper that ends, or by any
+# client that uses the queue, so that no daemon is needed.
 # shellcheck shell=sh
 #
 #   max_running              the limit
@@ -8,23 +8,27 @@
 #   running/ID               a job that counts towards the limit
 #   lock                     held while jobs move from `waiting` to `running`
 #
-# If a process dies while it moves a job, the next process starts the jobs in `running`
-# that were never started. A job is started only once, because its wrapper claims the job.
+# If a process dies while it moves a job to `running`, the next process that calls
+# start_waiting starts the jobs in `running` that were not started. A job is started
+# only once, because its wrapper claims the job.
 
 # enqueue: put $job on the waiting list.
 enqueue() {
     ! is_in_line || return 0
     get_time
     came=$((${came:-0} + 1))
-    # Remove the entry of an earlier job with this id, which would count forever.
+    # Remove the entry of an earlier job with the same id, because the entry would count
+    # towards the limit forever.
     rm -f "$queue/running/$id"
     [ -d "$queue/running" ] || count_those_that_run
-    # Write the list before the fact: a job that only has the fact would wait forever.
+    # Write the entry in `waiting` before the fact `queued`, because a job with the fact
+    # but without the entry would wait forever.
     mkdir -p "$queue/waiting" "$queue/running" &&
         : >"$queue/waiting/$now.$(printf '%06d' "$came").$id" && put queued "$now"
 }
 
-# is_in_line: check whether an earlier request, whose reply was lost, has enqueued $job.
+# is_in_line: check whether $job is already in `waiting` or `running`, because the
+# client has repeated a request whose reply was lost.
 is_in_line() {
     [ -e "$job/queued" ] || return 1
     [ ! -e "$queue/running/$id" ] || return 0
@@ -49,8 +53,9 @@ count_those_that_run() {
     return 0
 }
 
-# start_waiting: start as many jobs as the limit allows. A process that finds the lock
-# taken returns at once: the holder checks again after it has released the lock.
+# start_waiting: start as many waiting jobs as the limit allows. If another process
+# holds the lock, returns at once, because the other process checks for waiting jobs
+# again after it has released the lock.
 start_waiting() {
     [ -d "$queue/waiting" ] || return 0
     rescued=''
@@ -65,8 +70,8 @@ start_waiting() {
     done
 }
 
-# has_stranded: check whether a job in `running` was not started. The process that moved
-# the job has died, or is about to start it.
+# has_stranded: check whether a job in `running` was not started. Either the process
+# that moved the job has died, or the process is about to start the job.
 has_stranded() {
     for item in "$queue/running"/*; do
         [ ! -e "$item" ] || [ -e "$jobs/${item##*/}/native_id" ] ||
@@ -75,8 +80,8 @@ has_stranded() {
     return 1
 }
 
-# has_lock: check that this process still holds the lock. Another process that took this
-# one for dead may have broken the lock.
+# has_lock: check that this process still holds the lock. Another process may have
+# removed the lock if it considered this process dead.
 has_lock() {
     case $(ls -ld "$queue/lock" 2>/dev/null) in *" -> $now $who") ;; *) return 1 ;; esac
 }
@@ -85,7 +90,8 @@ has_lock() {
 forget_ended() {
     for item in "$queue/running"/*; do
         [ -e "$item" ] || continue
-        # A subshell keeps the variables of the current job.
+        # load_job runs in a subshell, so that it does not change the variables of the
+        # current job.
         (load_job "${item##*/}" && ! is_final) || rm -f "$item"
     done
 }
@@ -108,8 +114,8 @@ count_in() {
     [ -e "$1" ] || count=0
 }
 
-# fill_room: start jobs up to the limit. The caller holds the lock. Returns nonzero if an
-# entry cannot be moved.
+# fill_room: start waiting jobs until the limit is reached. The caller must hold the
+# lock. Returns nonzero if an entry cannot be moved or removed.
 fill_room() {
     mkdir -p "$queue/running" || return
     for item in "$queue/running"/*; do
@@ -129,7 +135,8 @@ fill_room() {
     return 0
 }
 
-# launch ID: start the wrapper of a job. Returns nonzero if fork fails.
+# launch ID: start the wrapper of the job ID. Returns nonzero if no process can be
+# started.
 launch() {
     detach "$here/run_detached.sh" "$queue" "$1" "$here" "$runtime"
 }

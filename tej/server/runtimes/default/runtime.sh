@@ -26,8 +26,8 @@ runtime_start() {
     fi
 }
 
-# note_ignored: record the requested resources that this runtime ignores. The wrapper
-# enforces the walltime.
+# note_ignored: write the requested resources that this runtime ignores to the fact
+# `ignored`. The walltime is not ignored, because the wrapper enforces it.
 note_ignored() {
     ignored=''
     for key in $r_given; do
@@ -45,15 +45,16 @@ runtime_limit() {
         mv -f "$queue/max_running.$$" "$queue/max_running" && runtime_tend
 }
 
-# runtime_tend: do periodic work. Called by every client that uses the queue.
+# runtime_tend: start waiting jobs if the job limit allows. Called by every client that
+# uses the queue.
 runtime_tend() {
     [ ! -d "$queue/waiting" ] || start_waiting
 }
 
-# runtime_ask NATIVES: does nothing, because there is no scheduler to query.
+# runtime_ask NATIVES: do nothing, because this runtime has no scheduler to query.
 runtime_ask() { :; }
 
-# runtime_derive_state: derive the state of a job whose own facts do not determine it.
+# runtime_derive_state: set state if the facts of the job do not determine the state.
 runtime_derive_state() {
     set -f
     # shellcheck disable=SC2086 # fields
@@ -70,7 +71,8 @@ runtime_derive_state() {
         state=running
         note="${note:+$note; }the wrapper is gone (pid $5), so that the end will not be recorded"
     elif check_process "$5" "$6" && [ "$life" = unsure ]; then
-        # If neither /proc nor `ps` can be read, the heartbeat decides.
+        # If neither /proc nor `ps` shows whether the wrapper is alive, the state
+        # depends on the heartbeat.
         if is_beating; then set_alive; else mark_silent "$2"; fi
     elif [ -e "$job/kill" ]; then
         mark_killed
@@ -84,14 +86,15 @@ set_alive() {
     if [ -n "$started" ]; then state=running; else state=created; fi
 }
 
-# mark_silent HOST: mark lost a job whose host cannot be asked and whose heartbeat has
-# stopped.
+# mark_silent HOST: mark a job as lost, because its heartbeat has stopped and the
+# processes on HOST cannot be checked.
 mark_silent() {
     mark_lost "no sign of life from $1 for ${seen:-$heartbeat_timeout} seconds"
 }
 
-# derive_state_elsewhere HOST BOOT: derive the state of a job on another host from its
-# heartbeat. Its pids mean nothing on this host.
+# derive_state_elsewhere HOST BOOT: set state from the heartbeat of a job that runs on
+# another host. The processes of the job cannot be checked, because its pids are not
+# valid on this host.
 derive_state_elsewhere() {
     where=$1
     if is_past "$1" "$2" && was_restarted && ! has_processes; then
@@ -103,7 +106,8 @@ derive_state_elsewhere() {
     fi
 }
 
-# is_silent: check that the heartbeat has stopped, even if the heartbeat file was removed.
+# is_silent: check that the job's heartbeat has stopped. If the heartbeat file was
+# removed, the age of native_id is checked instead.
 is_silent() {
     if [ -f "$job/heartbeat" ]; then
         ! is_beating
@@ -112,15 +116,17 @@ is_silent() {
     fi
 }
 
-# was_restarted: check that this host was booted after the job's last heartbeat. A newer
-# heartbeat comes from another machine with the same name.
+# was_restarted: check that this host was booted after the job's last heartbeat. If the
+# heartbeat is newer than the boot of this host, the job runs on another machine with
+# the same name.
 was_restarted() {
     get_uptime
     get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]
 }
 
-# runtime_stop GRACE: stop all processes of $job. Sets pids=the processes that remain.
-# Returns 1 if only the job's wrapper can do this; it checks for `kill` at each heartbeat.
+# runtime_stop GRACE: stop all processes of $job. Sets pids to the processes that
+# remain. Returns 1 if only the job's wrapper can stop the processes. The wrapper checks
+# for the fact `kill` at each heartbeat.
 runtime_stop() {
     set -f
     # shellcheck disable=SC2086 # fields

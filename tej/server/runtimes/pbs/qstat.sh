@@ -1,7 +1,8 @@
 # Parser of `qstat -f` of OpenPBS and Torque: prints lines ID|STATE|NAME|WORDS.
 # shellcheck shell=sh
 
-# qstat_list ID...: list these jobs; without an id, list all jobs.
+# qstat_list [ID...]: print a line for each job in ID..., or for all jobs if no ID is
+# given.
 qstat_list() {
     if [ "$dialect" = openpbs ] && [ $# != 0 ]; then
         run_qstat -x -f "$@" && ! grep -q 'not configured to maintain job history' "$fresh.said2" ||
@@ -16,7 +17,7 @@ qstat_list() {
     read_qstat "$fresh.said1" && list_absent "$@" && rm -f "$fresh.said1" "$fresh.said2"
 }
 
-# run_qstat ARGUMENT...: run qstat. Returns 1 if the server did not answer.
+# run_qstat ARGUMENT...: run qstat. Returns 1 if the PBS server did not answer.
 run_qstat() {
     LC_ALL=C patiently qstat "$@" >"$fresh.said1" 2>"$fresh.said2"
     case $? in
@@ -26,8 +27,9 @@ run_qstat() {
     esac
 }
 
-# list_absent ID...: print a line for each id missing from the output: `unknown` if qstat
-# calls the id unknown, or `silent` if qstat does not mention the id.
+# list_absent ID...: print a line for each ID that is missing from the output of qstat.
+# The state is `unknown` if an error message of qstat reports the ID as unknown, and
+# `silent` if no error message contains the ID.
 list_absent() {
     printed="
 $(sed -n 's/^Job Id:[ 	]*\([0-9]*\).*/\1/p' "$fresh.said1")
@@ -46,10 +48,10 @@ $digits
     done
 }
 
-# read_qstat FILE: print one line per job. The first occurrence of an attribute counts,
-# because the value of a variable may look like an attribute. qstat wraps lines at 80
-# columns and continues them after a tab; older versions lack `qstat -w`, which does not
-# wrap.
+# read_qstat FILE: print one line for each job in FILE, the output of `qstat -f`. Only
+# the first line of each attribute is used, because a line in the job's environment may
+# look like an attribute. qstat wraps lines at 80 columns, and a continuation line
+# starts with a tab. Older versions have no option -w, which prevents the wrapping.
 read_qstat() {
     awk -v dialect="$dialect" '
         function flush() {

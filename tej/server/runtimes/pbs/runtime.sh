@@ -1,6 +1,6 @@
 # PBS runtime: OpenPBS and PBS Pro, Torque, and Slurm's wrappers of the Torque commands.
-# Setup records the kind in `dialect`: openpbs, torque or wrapper. With `wrapper`, all
-# queries go to Slurm's own commands.
+# The setup of the queue records the kind of PBS as the property `dialect`: openpbs,
+# torque or wrapper. If the dialect is `wrapper`, all queries use Slurm's own commands.
 # shellcheck shell=sh
 
 # shellcheck source=../../lib/scheduler.sh
@@ -18,7 +18,8 @@ case $dialect in
 esac
 scheduler=PBS
 
-# scheduler_here HOW: with `auto`, a host with Slurm is left to the Slurm runtime.
+# scheduler_here [auto]: check whether PBS is installed and answers. With `auto`,
+# returns 1 if Slurm is installed, because the runtime `slurm` then takes precedence.
 scheduler_here() {
     find_program qsub && find_program qstat || return 1
     [ "${1-}" != auto ] || ! find_program sbatch || return 1
@@ -38,8 +39,9 @@ scheduler_here() {
     return 2
 }
 
-# find_dialect: set dialect to the kind of this qsub. Returns 1 for the qsub of Grid
-# Engine, which has its own runtime. For an unknown qsub, prints a message and returns 2.
+# find_dialect: set dialect to the kind of the installed qsub. Returns 1 if the qsub
+# belongs to Grid Engine, which has its own runtime. If the kind of the qsub is unknown,
+# prints a message and returns 2.
 find_dialect() {
     words=$(patiently qsub --version </dev/null 2>&1)
     case $words in
@@ -100,7 +102,7 @@ scheduler_options() {
     name_job
 }
 
-# exclude_others: request nodes for this job alone.
+# exclude_others: request that no other job runs on the nodes of this job (--exclusive).
 exclude_others() {
     case $dialect in
         openpbs) list="$list,place=excl" replaced_list="$replaced_list place" ;;
@@ -112,8 +114,8 @@ exclude_others() {
     esac
 }
 
-# list_chunks: set list to nodes, CPUs, memory and GPUs: select= (OpenPBS) or nodes=
-# (Torque).
+# list_chunks: set list to the requested nodes, CPUs, memory and GPUs, as select=... for
+# OpenPBS and as nodes=... for the other dialects.
 list_chunks() {
     cpus=${r_cpus:-1} list=''
     if [ -n "$r_tasks_per_node" ]; then
@@ -142,7 +144,8 @@ list_chunks() {
     esac
 }
 
-# add_chunk COUNT TASKS: add COUNT nodes with TASKS tasks each to list.
+# add_chunk COUNT TASKS: add a request for COUNT nodes, with TASKS tasks on each node,
+# to list.
 add_chunk() {
     width=$((${2:-1} * cpus))
     if [ "$dialect" != openpbs ]; then
@@ -156,8 +159,8 @@ add_chunk() {
     list="$list${memory:+:mem=${megabytes}mb}${r_gpus:+:ngpus=$r_gpus}"
 }
 
-# list_memory: add the memory to list. Torque counts memory per job, Slurm's wrapper per
-# node.
+# list_memory: add the requested memory to list. For Torque, `mem` is the memory of the
+# whole job. For Slurm's wrapper, `mem` is the memory of each node.
 list_memory() {
     if [ -n "$r_memory_per_cpu" ]; then
         in_megabytes "$r_memory_per_cpu"
@@ -204,8 +207,8 @@ scheduler_submit() {
     esac
 }
 
-# find_shell: set shell to exec_script.sh, or to '' if PBS cannot take its path or the
-# file is not executable.
+# find_shell: set shell to the path of exec_script.sh, or to '' if PBS does not accept
+# the path or the file cannot be made executable.
 find_shell() {
     shell=$here/runtimes/pbs/exec_script.sh
     case $shell in *[!A-Za-z0-9_./,+=@-]*) shell='' ;; esac

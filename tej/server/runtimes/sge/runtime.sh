@@ -1,9 +1,9 @@
 # Grid Engine runtime: SGE, Son of Grid Engine, UGE and compatible schedulers.
 # shellcheck shell=sh
 #
-# Grid Engine kills a job with SIGKILL, without a warning signal (qdel(1)). Therefore the
-# job's wrapper polls for the fact `kill`. A job that has ended appears in the accounting
-# file only, some seconds late (qacct(1)).
+# Grid Engine kills a job with SIGKILL, without a warning signal (qdel(1)). Therefore
+# the job's wrapper polls for the fact `kill`. A job that has ended is listed only in
+# the accounting file (qacct(1)), and only after some seconds.
 
 # shellcheck source=../../lib/scheduler.sh
 . "$here/lib/scheduler.sh"
@@ -13,8 +13,8 @@ scheduler='Grid Engine'
 # shellcheck disable=SC2034 # used by run_in_scheduler.sh
 has_no_term=1
 
-# If only login shells set these variables, the commands need the values recorded at
-# setup.
+# If only login shells set these variables, read the values that were recorded at the
+# setup of the queue, because the commands of Grid Engine need them.
 variables='SGE_ROOT SGE_CELL SGE_CLUSTER_NAME SGE_QMASTER_PORT SGE_EXECD_PORT'
 for variable in $variables; do
     read_setup "$variable"
@@ -29,7 +29,8 @@ scheduler_here() {
     return 2
 }
 
-# find_variables: read the variables from a login shell, and record them for later.
+# find_variables: read the variables of Grid Engine from a login shell, and record the
+# values in the queue.
 find_variables() {
     for variable in $variables; do
         value=$(patiently /bin/sh -lc "printf '\n%s\n' \"\${$variable-}\"" </dev/null 2>/dev/null | tail -n 1)
@@ -42,8 +43,8 @@ find_variables() {
 
 scheduler_own_id() { own_id=${JOB_ID-}; }
 
-# scheduler_options: nodes, CPUs and GPUs are refused, because each site names them
-# differently.
+# scheduler_options: refuse requests for nodes, CPUs and GPUs, because each Grid Engine
+# site uses different names for these resources.
 scheduler_options() {
     for key in nodes tasks tasks_per_node cpus; do
         eval "value=\$r_$key"
@@ -85,8 +86,9 @@ scheduler_submit() {
     patiently qsub "$@" "$job/batch"
 }
 
-# scheduler_list: parses XML, because the table of qstat truncates job names. The XML has
-# one element per line.
+# scheduler_list: print a line for each job of the user. The XML output of qstat is
+# used, because the table of qstat truncates job names. The XML output has one element
+# per line.
 scheduler_list() {
     patiently qstat -xml -u "$(id -un)" >"$fresh.said" && grep -q '</job_info>' "$fresh.said" || {
         rm -f "$fresh.said"
@@ -115,8 +117,9 @@ scheduler_cancel() {
     patiently qdel "$1"
 }
 
-# scheduler_history: qacct prints an entry for every job that ever had this id. The last
-# entry of this user counts.
+# scheduler_history ID: print STATE|WORDS from the accounting entry of the job. qacct
+# prints an entry for every job that ever had this id; the last entry of this user is
+# used.
 scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
     said=$(patiently qacct -j "$1" 2>/dev/null) || return 1
@@ -128,7 +131,7 @@ scheduler_history() {
     case $code in
         '' | 0) return 1 ;;
         37) printf '%s\n' "limit|a limit was exceeded (qacct: failed 37)" ;;
-        # The job was killed after it had begun, and not by a limit.
+        # Code 100: the job was killed while it ran, and the cause was not a limit.
         100) printf '%s\n' "cancelled|it was deleted or killed" ;;
         *) printf '%s\n' "over|it failed with code $code, see qacct -j $1" ;;
     esac

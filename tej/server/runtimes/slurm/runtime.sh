@@ -50,8 +50,8 @@ scheduler_options() {
     fi
 }
 
-# slurm_memory: sbatch refuses --mem together with --mem-per-cpu. Therefore the
-# conflicting directives of the script are dropped.
+# slurm_memory: add --mem or --mem-per-cpu to the options. sbatch refuses the two
+# options together. Therefore conflicting directives of the script are removed.
 slurm_memory() {
     if [ -n "$r_memory" ]; then
         in_megabytes "$r_memory"

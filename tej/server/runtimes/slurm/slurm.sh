@@ -1,23 +1,24 @@
-# Slurm commands, also used for jobs submitted by Slurm's wrapper of Torque's qsub.
-# Slurm's wrappers of qstat and qdel report less, and some versions fail (24.11: qstat
-# aborts at the first running job).
+# Functions that call Slurm's commands. The PBS runtime uses these functions, too, if
+# qsub is Slurm's wrapper, because Slurm's wrappers of qstat and qdel report less than
+# Slurm's own commands. Some versions of the wrappers fail: in Slurm 24.11, qstat aborts
+# at the first running job.
 # shellcheck shell=sh
 #
-# An id is NUMBER, or NUMBER;CLUSTER for a job on another cluster.
+# The id of a job is NUMBER, or NUMBER;CLUSTER if the job is on another cluster.
 
-# slurm_here: returns 0 if Slurm answers, 1 if Slurm is not installed; 2, with a message,
-# if Slurm does not answer.
+# slurm_here: return 0 if Slurm answers, and 1 if Slurm is not installed. If Slurm is
+# installed but does not answer, prints a message and returns 2.
 slurm_here() {
     find_program scontrol && find_program squeue && find_program scancel || return 1
-    # `scontrol ping` fails fast; squeue takes ten seconds or more if the controller is
-    # down.
+    # If the controller is down, `scontrol ping` fails at once, but squeue needs ten
+    # seconds or more to fail.
     case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) return 0 ;; esac
     printf '%s\n' "Slurm is installed, but its controller does not answer"
     return 2
 }
 
-# on_cluster ID COMMAND...: run the command on the job's cluster, with the job's number as
-# the last argument.
+# on_cluster ID COMMAND...: run COMMAND for the cluster of the job ID, with the number
+# of the job as the last argument.
 on_cluster() {
     one=$1 command=$2
     shift 2
@@ -27,15 +28,15 @@ on_cluster() {
     esac
 }
 
-# slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. A query by ids
-# would fail for all of them if one job is gone. The path of the batch script comes last,
-# because job names may contain `|`.
+# slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. squeue is not
+# called with ids, because it prints no jobs at all if one of the ids no longer exists.
+# The path of the batch script is the last field, because job names may contain `|`.
 slurm_queue() {
     patiently squeue -h -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
 }
 
-# slurm_list ID...: list all jobs of the user on this cluster and on the clusters of these
-# ids.
+# slurm_list ID...: print a line for each job of the user on this cluster and on the
+# clusters of the jobs ID...
 slurm_list() {
     clusters=''
     for one in "$@"; do
@@ -57,12 +58,14 @@ slurm_list() {
     return 1
 }
 
-# slurm_listed_all: only jobs of this cluster are listed without their ids.
+# slurm_listed_all [ID]: return 0 if the job ID is on this cluster. Jobs on other
+# clusters are listed only if their ids are passed to slurm_list.
 slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 
-# slurm_read FILE ID...: print the lines of scheduler_list. The components of a
-# heterogeneous job (5+0, 5+1) and the tasks of a job array (5_2) count as one job, which
-# runs while one of them runs.
+# slurm_read FILE ID...: convert the output of squeue in FILE to the lines that
+# scheduler_list prints. The components of a heterogeneous job (5+0, 5+1) count as one
+# job, and so do the tasks of a job array (5_2). This job runs if at least one component
+# or task runs.
 slurm_read() {
     said_file=$1
     shift
@@ -123,15 +126,16 @@ slurm_cancel() {
     on_cluster "$1" scancel
 }
 
-# slurm_own_id: set own_id to the id that sbatch printed for the job that this code runs
-# in.
+# slurm_own_id: set own_id to the id of the job in which this function runs. The id has
+# the same format as in the output of sbatch.
 slurm_own_id() {
     own_id=${SLURM_HET_JOB_ID:-${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}}
     [ -z "${by_cluster-}" ] || own_id="$own_id${SLURM_CLUSTER_NAME:+;$SLURM_CLUSTER_NAME}"
 }
 
-# slurm_history ID: implements scheduler_history. Job numbers restart when a cluster is
-# reinstalled: an entry of another user, or from before the submission, is not this job.
+# slurm_history ID: print STATE|WORDS of the job from Slurm's accounting. If a cluster
+# is reinstalled, job numbers start from 1 again. Therefore entries of other users, and
+# entries from before the submission, are ignored.
 slurm_history() {
     command -v sacct >/dev/null 2>&1 || return 1
     s_time=0
