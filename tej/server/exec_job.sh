@@ -59,10 +59,10 @@ tej_run() {
     exec /bin/sh "$@"
 }
 
-# tej_login: set the environment that the user's login shell would set. This shell cannot
-# read the start-up files of bash, zsh, fish and csh. Therefore the login shell is run,
-# and the variables that it exports are imported. This shell also reads /etc/profile,
-# because some sites define the function `module` there.
+# tej_login: set the environment that the user's login shell would set. /bin/sh cannot
+# read the start-up files of bash, zsh, fish and csh. Therefore tej_login runs the login
+# shell, and imports the variables that the login shell exports. tej_login also sources
+# /etc/profile, because some sites define the function `module` there.
 tej_login() {
     tej_variables=$tej_stage/../.login
     export tej_variables

@@ -4,8 +4,8 @@
 # The wrapper of a job (run_detached.sh, run_in_scheduler.sh) writes the fact
 # `heartbeat` every $heartbeat_interval seconds. Readers never compare the clocks of two
 # hosts. Instead, readers compare the modification times of two files on the same file
-# system. Otherwise, readers check the heartbeat twice, and measure the time between the
-# two checks in uptime.
+# system. If file times are not reliable, readers check the heartbeat twice, and measure
+# the time between the two checks in uptime.
 
 heartbeat_interval=20 # seconds between two heartbeats
 heartbeat_timeout=900 # age of the heartbeat, in seconds, at which an unreachable job is lost
@@ -127,9 +127,9 @@ confirm_stale() {
 }
 
 # get_age PATH: set file_time to the modification time of the file PATH, and age to the
-# age of PATH in seconds. Both use the clock of the file system. age is negative if the
-# clock was set back. Sets age to '' and returns 1 if the modification time or the
-# current time is unavailable.
+# age of PATH in seconds. Both values use the clock of the file system. age is negative
+# if the clock was set back. Sets age to '' and returns 1 if the modification time or
+# the current time is unavailable.
 get_age() {
     age=''
     get_file_time "$1"

@@ -4,7 +4,7 @@
 
 # close_queue: close the queue to new jobs. Returns 1 if another client is removing the
 # queue. A submission publishes its job before it checks for `closing`. A removal
-# creates `closing` before it looks for jobs. Therefore either the submission finds
+# creates `closing` before it searches for jobs. Therefore either the submission finds
 # `closing`, or the removal finds the job.
 close_queue() {
     take_lock "$queue/closing"

@@ -4,7 +4,7 @@
 #
 #   scheduler_here [auto]     returns 0 if the scheduler answers, 1 if it is not installed; 2,
 #                             with a message, if it does not answer. `auto`: the user has not
-#                             named this runtime
+#                             selected this runtime by name
 #   scheduler_options         set options to the arguments for $job's resources; or set why and
 #                             return 1
 #   scheduler_submit NAME     submit $job/batch with $options; print the scheduler's id
@@ -380,7 +380,8 @@ ask_to_end() {
     fi
 }
 
-# cancel_job: cancel the job. Returns 1 if the scheduler did not answer or refused.
+# cancel_job: cancel the job through the scheduler. Returns 1 if the scheduler did not
+# answer or refused to cancel the job.
 cancel_job() {
     refusal=$(scheduler_cancel "$nid" 2>&1 </dev/null) || {
         # If the job is already over, the scheduler reports an error, but cancel_job

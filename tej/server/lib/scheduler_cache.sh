@@ -160,9 +160,9 @@ fall_silent() {
     listing=silent silence=$* listed_at=$now
 }
 
-# ask_scheduler: query the scheduler and write the listing. The caller holds the lock.
-# The time of the listing is the time just before the query, so that facts that are
-# newer than the listing are recognized.
+# ask_scheduler: query the scheduler and write the listing. The caller must hold the
+# lock of the listing. The time of the listing is the time just before the query, so
+# that facts that are newer than the listing are recognized.
 ask_scheduler() {
     fresh=$queue/scheduler/.listing.$$ asked_at=$(date +%s)
     extent=whole

@@ -108,7 +108,8 @@ read_spec() {
     fi
 }
 
-# has_token TOKEN: check that $job is the job submitted with TOKEN. Reads spec again.
+# has_token TOKEN: check that $job is the job submitted with TOKEN. Reads the file
+# `spec` again before the check.
 has_token() {
     read_spec
     case $spec in *"token=$1 "*) ;; *) return 1 ;; esac

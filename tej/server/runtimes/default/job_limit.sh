@@ -6,7 +6,7 @@
 #   max_running              the limit
 #   waiting/TIME.COUNT.ID    a waiting job
 #   running/ID               a job that counts towards the limit
-#   lock                     held while jobs move from `waiting` to `running`
+#   lock                     locked while jobs move from `waiting` to `running`
 #
 # If a process dies while it moves a job to `running`, the next process that calls
 # start_waiting starts the jobs in `running` that were not started. A job is started

@@ -88,8 +88,8 @@ scheduler_options() {
     list=''
     [ -z "$r_nodes$r_tasks$r_tasks_per_node$r_cpus$r_memory$r_memory_per_cpu$r_gpus" ] || {
         list_chunks || return 1
-        # These resources replace both forms (select and nodes) in the script's
-        # directives.
+        # The resources in replaced_list are removed from the script's directives, in
+        # both forms (select=... and nodes=...).
         replaced_list='select nodes ncpus ppn procs mem pmem vmem ngpus gpus mpiprocs ompthreads'
     }
     [ -z "$r_exclusive" ] || exclude_others || return 1

@@ -64,8 +64,8 @@ slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 
 # slurm_read FILE ID...: convert the output of squeue in FILE to the lines that
 # scheduler_list prints. The components of a heterogeneous job (5+0, 5+1) count as one
-# job, and so do the tasks of a job array (5_2). This job runs if at least one component
-# or task runs.
+# job, and so do the tasks of a job array (5_2). A heterogeneous job or a job array is
+# running if at least one component or task is running.
 slurm_read() {
     said_file=$1
     shift
