@@ -4,8 +4,8 @@
 # The wrapper of a job (run_detached.sh, run_in_scheduler.sh) writes the fact
 # `heartbeat` every $heartbeat_interval seconds. Readers never compare the clocks of two
 # hosts. Instead, readers compare the modification times of two files on the same file
-# system. If file times are not reliable, readers check the heartbeat twice, and measure
-# the time between the two checks in uptime.
+# system. If a heartbeat seems too old, readers check the heartbeat a second time, and
+# measure the time between the two checks in uptime.
 
 heartbeat_interval=20 # seconds between two heartbeats
 heartbeat_timeout=900 # age of the heartbeat, in seconds, at which an unreachable job is lost
