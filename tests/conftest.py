@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +19,10 @@ from servers.users import Users
 from tej.transport.openssh_master import stop_master
 
 Require = Callable[[str], None]
+
+# nohup and background commands of a shell start with SIGINT ignored, and children would
+# inherit that: tests that press Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def works(*words: str) -> bool:

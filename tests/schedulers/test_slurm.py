@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from clocks import fall_silent, pass_time
 from jobs import Gate, wait_until
 from schedulers.conftest import output, run, until
 from servers.sshd import Sshd
@@ -349,6 +350,9 @@ def test_a_job_that_vanished_is_lost_after_two_looks(
     wrapper = run("pgrep", "-f", f"run_in_scheduler.sh {queue_path} gone").split()
     leader = fact(queue_path, "gone", "started").read_text().split()[2]
     run("kill", "-9", *wrapper, leader, check=False)
+    fall_silent(queue_path / "jobs/gone")
+    assert queue.status("gone").state is JobState.RUNNING
+    pass_time(queue_path / "jobs/gone")
     missed = fact(queue_path, "gone", "missed")
     status = until(queue, "gone", lambda _: missed.exists())
     assert status.state is JobState.RUNNING
