@@ -14,6 +14,9 @@ install() {
     mkdir -m 700 "$queue" 2>/dev/null || [ -d "$queue" ] ||
         quit 20 "The queue '$queue' cannot be created"
     check_queue_trust
+    find_replaceable
+    [ -z "$replaceable" ] ||
+        warn "every user can replace the queue: '$replaceable' is writable by all and has no sticky bit"
     make_directories
     install_scripts "$2"
     carry_over "$2"

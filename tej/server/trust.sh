@@ -14,7 +14,7 @@
 # mode of every symbolic link is 777.
 
 # check_queue_trust: quit if $queue, a direct entry of $queue, or the installed scripts
-# are not trusted. Also quits if all users can rename a directory above $queue.
+# are not trusted.
 check_queue_trust() {
     [ "$trusted" = 0 ] || {
         share_with_group
@@ -38,24 +38,32 @@ check_queue_trust() {
 # relative to the queue. Write permission of the group $private is accepted. If $closed
 # is set, only owners are checked inside the queue.
 find_untrusted() {
+    set --
+    [ -z "$scripts" ] || [ ! -d "$queue/scripts/$scripts" ] || set -- "scripts/$scripts"
+    untrusted=$(
+        cd "$queue" && find -L . "$@" \( -path . -o -path 'scripts/*' -o -prune \) \( \
+            ! -user "$account" ! -user 0 -o \
+            ${closed:+-name} ${closed:+/} ! -type l \
+            \( -perm -0002 -o -perm -0020 ${private:+! -group "$private"} \) \) -print 2>/dev/null
+    )
+    # `find` returns 1 if a path vanished during the search, and more than 1 if `find`
+    # could not be run.
+    [ $? -le 1 ] || quit 20 "'find' failed on the server: who can write to '$queue' is not known"
+    untrusted=${untrusted%%"$tej_newline"*}
+}
+
+# find_replaceable: set replaceable to a directory above $queue in which every user can
+# rename the next directory down, and so replace the queue; empty if there is none.
+find_replaceable() {
     above=.. rest=${queue%/*}
     set --
     while [ -n "$rest" ]; do
         set -- "$@" "$above"
         above=$above/.. rest=${rest%/*}
     done
-    [ -z "$scripts" ] || [ ! -d "$queue/scripts/$scripts" ] || set -- "$@" "scripts/$scripts"
-    untrusted=$(
-        cd "$queue" && find -L . "$@" \( -path . -o -path 'scripts/*' -o -prune \) \( \
-            \( -path .. -o -path '*/..' \) -perm -0002 ! -perm -1000 -o \
-            ! -path .. ! -path '*/..' \( ! -user "$account" ! -user 0 -o \
-            ${closed:+-name} ${closed:+/} ! -type l \
-            \( -perm -0002 -o -perm -0020 ${private:+! -group "$private"} \) \) \) -print 2>/dev/null
-    )
-    # `find` returns 1 if a path vanished during the search, and more than 1 if `find`
-    # could not be run.
-    [ $? -le 1 ] || quit 20 "'find' failed on the server: who can write to '$queue' is not known"
-    untrusted=${untrusted%%"$tej_newline"*}
+    replaceable=$(cd "$queue" && find "$@" "$above" -prune -perm -0002 ! -perm -1000 -print 2>/dev/null)
+    replaceable=${replaceable%%"$tej_newline"*}
+    [ -z "$replaceable" ] || replaceable=$(cd -P "$queue/$replaceable" 2>/dev/null && pwd)
 }
 
 # check_link_trust PATH: quit if the link file PATH is not trusted, or if other users
@@ -107,9 +115,9 @@ get_private_group() {
 # refuse_untrusted PATH USE: quit with an error message that contains the owner, group
 # and mode of PATH.
 refuse_untrusted() {
-    # `find` may print a path that ends in `/.` or `/..`.
+    # `find` may print a path that ends in `/.`.
     case $1 in
-        */. | */..) untrusted=$(cd -P "$1" && printf '%s.' "$PWD") && set -- "${untrusted%.}" "$2" ;;
+        */.) untrusted=$(cd -P "$1" && printf '%s.' "$PWD") && set -- "${untrusted%.}" "$2" ;;
         *) set -- "$queue/${1#"$queue/./"}" "$2" ;;
     esac
     # The first fields of the output of `ls -l` are mode, links, owner and group.

@@ -107,17 +107,20 @@ def test_profile_may_be_a_link_to_a_trusted_file(
         root_queue.jobs()
 
 
-def test_queue_in_directory_of_everybody_is_refused(
-    users: Users, two: tuple[User, User], queue_of: QueueOf
+def test_setup_warns_of_a_replaceable_queue(
+    users: Users,
+    two: tuple[User, User],
+    queue_of: QueueOf,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     alice, mallory = two
     everybody = directory_of(mallory, users.folder / "everybody", 0o777)
-    queue = queue_of(alice, everybody / "deep" / "queue")
-    with pytest.raises(tej.QueueNotTrusted, match="everybody' [(]"):
-        queue.setup()
+    queue_of(alice, everybody / "deep" / "queue").setup()
+    assert "everybody' is writable by all" in caplog.text
+    caplog.clear()
     everybody.chmod(0o1777)
-    queue.setup()
-    assert queue.jobs() == []
+    queue_of(alice, everybody / "other").setup()
+    assert caplog.text == ""
 
 
 def test_damaged_version_leads_to_no_other_scripts(
