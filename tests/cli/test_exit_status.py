@@ -114,7 +114,7 @@ def test_2_for_wrong_usage(client: Command, words: list[str]) -> None:
     assert done.stderr
 
 
-@pytest.mark.parametrize("destination", ["a b", "http://host", "a@b@c", "host:x", ""])
+@pytest.mark.parametrize("destination", ["a b", "http://host", "me@x%y", "host:x", ""])
 def test_1_for_a_destination_that_cannot_be(client: Command, destination: str) -> None:
     done = client("list", destination)
     assert (done.status, done.stdout) == (1, "")
