@@ -140,7 +140,7 @@ def everything(function: Function) -> Function:
     return click.option(
         "--everything",
         is_flag=True,
-        help="Also send files of tools: .git, __pycache__, virtual environments",
+        help="Also send files of tools: .git, __pycache__, virtual environments.",
     )(function)
 
 
