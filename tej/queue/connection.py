@@ -156,7 +156,14 @@ class QueueConnection:
         except Outdated as found:
             if self.prefer_ours(found.digest, found.version):
                 self._upgrade(found.digest)
+        try:
             return self.run(program(), stdin, take)
+        except Outdated as found:
+            raise RemoteCommandFailure(
+                f"The scripts of queue {self.path} are damaged, or another client "
+                "replaced them at this moment: repeat the command",
+                verb,
+            ) from found
 
     def ask(self, verb: str, *arguments: str) -> Answer:
         """Send a request, with retries, and return the parsed reply.

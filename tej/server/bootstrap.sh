@@ -165,6 +165,8 @@ check_unused() {
 # the second case the client decides which of the two sets is newer.
 load_queue() {
     here=$queue/scripts/$scripts
+    [ ! -d "$queue/scripts" ] || [ -x "$queue/scripts" ] ||
+        quit 20 "The queue '$queue' is private to another user: choose another --queue"
     [ -f "$here/lib/load.sh" ] && [ -d "$here/commands" ] || return 1
     case $1 in
         any | "$scripts" | "${scripts%%.*}") ;;

@@ -325,8 +325,8 @@ def test_a_queue_of_somebody_else_is_left_alone(
             with pytest.raises(tej.RemoteCommandFailure, match="queue of root"):
                 verb()
         path.chmod(0o755)
-        # Readable now, and still not theirs.
-        assert stranger.status("ended").succeeded
+        with pytest.raises(tej.RemoteCommandFailure, match="private to another user"):
+            stranger.status("ended")
         with pytest.raises(tej.RemoteCommandFailure, match="queue of root"):
             stranger.submit("new", job("true"))
         with pytest.raises(tej.RemoteCommandFailure, match="queue of root"):

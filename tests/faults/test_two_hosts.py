@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,24 +83,27 @@ def test_what_a_job_left_running_on_another_host_is_told_of(
     gate: Gate,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    here = socket.gethostname()
     for name in ("left", "killed"):
         script = "setsid sh ./leaf & until [ -e begun ]; do sleep 0.05; done"
-        login2.submit(name, job(script, {"leaf": f"touch begun\n{gate.wait}\n"}))
-        login2.job(name).wait(60)
-        assert queue.status(name).processes_left >= 1
-    with pytest.raises(tej.JobStillRunning, match="what it left running was on login2"):
-        queue.kill("killed")
-    outcome = login2.kill_many(["killed"])["killed"]
+        queue.submit(name, job(script, {"leaf": f"touch begun\n{gate.wait}\n"}))
+        queue.job(name).wait(60)
+        assert login2.status(name).processes_left >= 1
+    with pytest.raises(
+        tej.JobStillRunning, match=f"what it left running was on {here}"
+    ):
+        login2.kill("killed")
+    outcome = queue.kill_many(["killed"])["killed"]
     assert outcome is not None
     assert (outcome.was, outcome.strays >= 1) == (JobState.FINISHED, True)
     assert outcome.status.processes_left == 0
     with pytest.raises(tej.JobStillRunning, match="kill it first"):
-        login2.delete("left")
+        queue.delete("left")
     assert caplog.messages == []
-    queue.delete("left")
+    login2.delete("left")
     (message,) = caplog.messages
-    assert "'left' is deleted; what it left running was on login2" in message
-    queue.delete("killed")
+    assert f"'left' is deleted; what it left running was on {here}" in message
+    login2.delete("killed")
 
 
 def test_a_host_never_signals_pids_of_another(
@@ -156,27 +160,27 @@ def test_a_job_that_was_given_up_and_goes_on_tells_nothing_of_the_next_try(
 ) -> None:
     old = Gate(tmp_path / "old")
     directory = job(
-        f"if [ $(uname -n) = login2 ]; then {old.wait}; exit 7; fi; {gate.wait}"
+        f"if [ $(uname -n) != login2 ]; then {old.wait}; exit 7; fi; {gate.wait}"
     )
-    login2.ensure(directory, job_id="twice")
+    queue.ensure(directory, job_id="twice")
     wrappers = wrappers_of(queue_path)
     assert wrappers
     for pid in wrappers:
         os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: queue.status("twice").state is JobState.LOST, "it is given up")
-    assert queue.ensure(directory, job_id="twice", retry=True).is_new
+    wait_until(lambda: login2.status("twice").state is JobState.LOST, "it is given up")
+    assert login2.ensure(directory, job_id="twice", retry=True).is_new
     beat = queue_path / "jobs/twice/heartbeat"
     native = (queue_path / "jobs/twice/native_id").read_text()
     old.open()
     for pid in wrappers:
         os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: queue.status("twice#1").exit_code == 7, "the old one has ended")
-    status = queue.status("twice")
+    wait_until(lambda: login2.status("twice#1").exit_code == 7, "the old one has ended")
+    status = login2.status("twice")
     assert (status.state, status.exit_code) == (JobState.RUNNING, None)
     assert (queue_path / "jobs/twice/native_id").read_text() == native
     assert beat.exists()
     gate.open()
-    assert queue.job("twice").wait(60).succeeded
+    assert login2.job("twice").wait(60).succeeded
 
 
 def test_a_job_that_has_waited_for_long_is_not_lost_in_the_moment_it_begins(

@@ -191,7 +191,7 @@ shows_life() {
     sign=''
     if has_processes; then
         sign="processes of it run on $host"
-    elif [ -f "$job/finished" ]; then
+    elif [ -f "$job/finished" ] || ended_with_boot; then
         return 1
     elif is_watched_here; then
         case $life in
@@ -202,6 +202,24 @@ shows_life() {
         sign="it was seen${where:+ on $where}${seen:+ $seen seconds ago}"
     fi
     [ -n "$sign" ]
+}
+
+# was_restarted: check that this host was booted after the job's last heartbeat. If the
+# heartbeat is newer than the boot of this host, the job runs on another machine with
+# the same name.
+was_restarted() {
+    get_uptime
+    get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]
+}
+
+# ended_with_boot: check that the job ran on this machine before the machine was
+# restarted. No process survives a restart.
+ended_with_boot() {
+    set -f
+    # shellcheck disable=SC2086 # fields
+    set -- $native
+    set +f
+    [ "${1-}" = pid ] && is_past "$2" "$3" && was_restarted
 }
 
 # is_watched_here: check whether the job's wrapper runs on this host under the default

@@ -143,6 +143,7 @@ same_host() {
 # is_past HOST BOOT: check that HOST is the name of this host, but BOOT is another boot.
 # Then either this host was restarted, or another machine has the same name.
 is_past() {
+    get_host
     [ "$1" = "$host" ] && [ "$2" != - ] && [ "$boot" != - ] && [ "$2" != "$boot" ]
 }
 

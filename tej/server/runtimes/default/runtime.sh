@@ -116,14 +116,6 @@ is_silent() {
     fi
 }
 
-# was_restarted: check that this host was booted after the job's last heartbeat. If the
-# heartbeat is newer than the boot of this host, the job runs on another machine with
-# the same name.
-was_restarted() {
-    get_uptime
-    get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]
-}
-
 # runtime_stop GRACE: stop all processes of $job. Sets pids to the processes that
 # remain. Returns 1 if only the job's wrapper can stop the processes. The wrapper checks
 # for the fact `kill` at each heartbeat.
