@@ -361,7 +361,7 @@ def test_a_job_that_vanished_is_lost_after_two_looks(
     missed.write_text(" ".join([str(int(first) - 60), *rest]) + "\n")
     status = until(queue, "gone", lambda status: status.state.final)
     assert status.state is JobState.LOST
-    assert "wrote no end" in str(status.evidence)
+    assert "recorded no exit status" in str(status.evidence)
     # What it writes later all the same is the truth.
     fact(queue_path, "gone", "finished").write_text(
         f"{int(time.time())} exit 0 own 0\n"
