@@ -11,6 +11,7 @@ import pytest
 import tej
 from tej.cli import main, output
 from tej.cli.command import ask_for_secret
+from tej.cli.list import _print_table, print_list
 from tej.cli.main import tej as group
 from tej.queue.logs import Piece
 
@@ -65,15 +66,15 @@ def test_list_with_hostile_ids_is_harmless(
 ) -> None:
     state, place = tej.JobState.RUNNING, PurePosixPath("/q")
     jobs = [tej.JobStatus(EVIL, state, place, host=EVIL, name=EVIL)]
-    output.print_list(jobs)
+    print_list(jobs)
     assert_harmless(capsys.readouterr().out)
-    output._print_table(jobs, None)
+    _print_table(jobs, None)
     assert_harmless(capsys.readouterr().out)
 
 
 def test_markup_in_ids_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     state, place = tej.JobState.RUNNING, PurePosixPath("/q")
-    output._print_table([tej.JobStatus("[red]a", state, place, name="[/b]")], None)
+    _print_table([tej.JobStatus("[red]a", state, place, name="[/b]")], None)
     shown = capsys.readouterr().out
     assert "[red]a" in shown
     assert "[/b]" in shown
