@@ -17,6 +17,10 @@ install() {
     find_replaceable
     [ -z "$replaceable" ] ||
         warn "every user can replace the queue: '$replaceable' is writable by all and has no sticky bit"
+    # With a umask of 000 or 002, other users could write to the new files, and the next
+    # check would refuse the queue. The job gets the user's own umask.
+    mask=$(umask)
+    [ -n "${shared-}" ] || umask go-w
     make_directories
     install_scripts "$2"
     carry_over "$2"
@@ -24,6 +28,7 @@ install() {
     [ -f "$queue/scripts/$2/runtimes/$runtime/runtime.sh" ] ||
         quit 12 "The queue '$queue' needs the runtime '$runtime', which this tej does not have"
     write_version "$@"
+    umask "$mask"
 }
 
 # make_directories: create the directories of the queue with mode 700, or with mode 2770
