@@ -6,6 +6,7 @@ received.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -187,7 +188,9 @@ def iterate(logs: Logs) -> Iterator[Piece]:
         except _Abandoned:
             return
         except BaseException as error:
-            emit(error)
+            # If the iterator is closed, nobody is left to whom to report the error.
+            with contextlib.suppress(_Abandoned):
+                emit(error)
 
     threading.Thread(target=read, name="tej logs", daemon=True).start()
     try:

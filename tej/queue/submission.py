@@ -293,7 +293,8 @@ def submit_all(
             # changes before it is sent.  `specs` may be a generator that rewrites one
             # directory for each JobSpec, and a batch is sent only after several
             # JobSpecs have been generated.
-            return Work(spec, connection.user, submitter(), signed=True)
+            new_id = mode == "submit"
+            return Work(spec, connection.user, submitter(), signed=True, new_id=new_id)
         except (InvalidJobDirectory, InvalidJobId) as error:
             return Outcome(spec.job_id or "", error=error)
 

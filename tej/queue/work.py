@@ -26,12 +26,19 @@ class Work:
 
     If `signed` is true, the content of all files is also read to compute the signature.
     Each file is checked again when it is sent, so that exactly the content in the
-    signature is sent.  Raises InvalidJobDirectory if the directory cannot be submitted,
-    and InvalidJobId if the id is invalid.
+    signature is sent.  If `new_id` is true, a job without an id gets a new unique id
+    instead of the id made from its signature.  Raises InvalidJobDirectory if the
+    directory cannot be submitted, and InvalidJobId if the id is invalid.
     """
 
     def __init__(
-        self, spec: JobSpec, user: str, submitter: str, *, signed: bool
+        self,
+        spec: JobSpec,
+        user: str,
+        submitter: str,
+        *,
+        signed: bool,
+        new_id: bool = False,
     ) -> None:
         self.spec = spec
         self.folder = Path(spec.directory)
@@ -53,7 +60,7 @@ class Work:
             ) from error
         if spec.job_id is not None:
             self.job_id = check_job_id(spec.job_id)
-        elif self.signature is not None:
+        elif self.signature is not None and not new_id:
             self.job_id = make_id(self.signature)
         else:
             self.job_id = make_job_id(self.name, user)

@@ -269,7 +269,7 @@ def test_who_stops_reading_is_let_go(
 ) -> None:
     queue.submit("long", job(f"yes | head -n 2000000; {gate.wait}"))
     pieces = queue.logs("long", follow=True)
-    assert next(pieces).startswith(b"y\ny\n")
+    assert next(pieces) == b"y\n"
     pieces.close()  # type: ignore[attr-defined]
     assert queue.status("long").state is tej.JobState.RUNNING
 
