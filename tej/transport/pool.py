@@ -118,6 +118,8 @@ class PooledTransport(Transport):
         self._lines = [_Line(0)]
         self._changed = threading.Condition()
         self._may_add = True
+        self._proven = False
+        """Whether a connection to the server has been made."""
 
     @abstractmethod
     def _connect(self, number: int) -> Connection:
@@ -265,7 +267,13 @@ class PooledTransport(Transport):
                     return line.connection
                 line.connection.replace()
                 line.connection = None
-            line.connection = self._connect(line.number)
+            try:
+                line.connection = self._connect(line.number)
+            except ConnectionFailed as error:
+                # An earlier connection has proved that the host and port are right.
+                error.permanent = error.permanent and not self._proven
+                raise
+            self._proven = True
             return line.connection
 
     def _discard(self, line: _Line, connection: Connection) -> None:
