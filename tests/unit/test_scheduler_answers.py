@@ -120,6 +120,18 @@ def test_qstat_tells_cause_and_unwraps_lines(shell: Shell) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("dialect", "state"), [("openpbs", "ended"), ("torque", "over")]
+)
+def test_exit_status_of_torque_names_no_cause(
+    shell: Shell, dialect: str, state: str
+) -> None:
+    lines = rf"""dialect={dialect}
+    printf '%s\n' 'Job Id: 1.s' '    job_state = C' '    exit_status = 143' >said
+    read_qstat said"""
+    assert shell(lines, "pbs") == f"1.s|{state}||exit status 143\n"
+
+
 def test_id_that_qstat_leaves_out_is_silent(shell: Shell) -> None:
     lines = r"""dialect=torque
     qstat() { printf 'Job Id: 1.s\n    job_state = R\n'

@@ -82,7 +82,12 @@ read_qstat() {
             else if (status == 254) words = "exit status 254: its shell could not be started"
             else if (status == 265) { state = "cut"; words = "exit status 265: its shell was killed by SIGKILL" }
             else if (status > 256) { state = "cut"; words = "exit status " status ": its shell was killed by signal " (status - 256) }
-            else { state = "ended"; words = "exit status " status }
+            else {
+                # Torque reports the same for a job that ended by itself and for a job
+                # that qdel ended and whose runner still exited.
+                if (dialect != "torque") state = "ended"
+                words = "exit status " status
+            }
             if (value["comment"] ~ /exceeded/) words = words ": " value["comment"]
         }
         /^Job Id:/ {
