@@ -39,14 +39,16 @@ if TYPE_CHECKING:
     from tej.job.signature import make_id, signature
     from tej.job.spec import JobSpec
     from tej.job.status import JobState, JobStatus, format_duration
-    from tej.queue.batch import Batch, Run, RunResult, run_many
+    from tej.queue.batch import Batch, run_many
     from tej.queue.completed import as_completed
     from tej.queue.connection import DEFAULT_TEJ_DIR
     from tej.queue.download import Downloaded
+    from tej.queue.job import Job
     from tej.queue.logs import Logs, Piece
     from tej.queue.management import DiskUsage, Killed
-    from tej.queue.remote import Job, RemoteQueue
+    from tej.queue.remote import RemoteQueue
     from tej.queue.retry import Retries
+    from tej.queue.run import Run, RunResult
     from tej.queue.server_log import ServerLogger
     from tej.queue.shared import (
         close_shared_queues,
@@ -112,14 +114,16 @@ _HOMES = {
     "tej.job.signature": {"make_id", "signature"},
     "tej.job.spec": {"JobSpec"},
     "tej.job.status": {"JobState", "JobStatus", "format_duration"},
-    "tej.queue.batch": {"Batch", "Run", "RunResult", "run_many"},
+    "tej.queue.batch": {"Batch", "run_many"},
     "tej.queue.completed": {"as_completed"},
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},
     "tej.queue.download": {"Downloaded"},
     "tej.queue.logs": {"Logs", "Piece"},
     "tej.queue.management": {"DiskUsage", "Killed"},
-    "tej.queue.remote": {"Job", "RemoteQueue"},
+    "tej.queue.job": {"Job"},
+    "tej.queue.remote": {"RemoteQueue"},
     "tej.queue.retry": {"Retries"},
+    "tej.queue.run": {"Run", "RunResult"},
     "tej.queue.server_log": {"ServerLogger"},
     "tej.queue.shared": {
         "close_shared_queues",

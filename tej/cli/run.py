@@ -29,8 +29,9 @@ from tej.job.resources import Resources
 from tej.job.signature import make_id, signature
 from tej.job.status import JobState, JobStatus
 from tej.queue.connection import DEFAULT_TEJ_DIR
+from tej.queue.job import Job
 from tej.queue.logs import STREAMS
-from tej.queue.remote import Job, RemoteQueue
+from tej.queue.remote import RemoteQueue
 
 LOOKS = 4
 """Maximum number of status requests for a job whose submission was interrupted."""
@@ -142,7 +143,7 @@ def print_delay(status: JobStatus | None) -> None:
         output.say_line(status.describe(), err=True)
 
 
-def follow(job: Job, *, show: bool) -> JobStatus:
+def follow(job: Job[RemoteQueue], *, show: bool) -> JobStatus:
     """Print stdout and stderr of the job until the job has ended; return its status."""
     logs = job.queue.read_logs(job.id, STREAMS if show else (), follow=True)
     logs.read(output.write_piece)
@@ -164,7 +165,7 @@ def warn_of_own_results(written: list[str], directory: Path) -> None:
         )
 
 
-def interrupted_while_sent(job: Job, kill: bool, grace: int) -> int:
+def interrupted_while_sent(job: Job[RemoteQueue], kill: bool, grace: int) -> int:
     """Handle Ctrl-C during the submission, when it is unknown whether the job exists.
 
     Returns the exit status of the command.
@@ -183,7 +184,7 @@ def interrupted_while_sent(job: Job, kill: bool, grace: int) -> int:
     return interrupted(job, kill, grace)
 
 
-def look_for(job: Job) -> JobStatus | None:
+def look_for(job: Job[RemoteQueue]) -> JobStatus | None:
     """Return the job's status, or None if the job does not exist.
 
     The status is requested several times, because the interrupted submission may still
@@ -200,7 +201,7 @@ def look_for(job: Job) -> JobStatus | None:
     return None
 
 
-def interrupted(job: Job, kill: bool, grace: int) -> int:
+def interrupted(job: Job[RemoteQueue], kill: bool, grace: int) -> int:
     """Handle Ctrl-C: kill the job, or print the commands to continue with the job.
 
     Returns the exit status of the command.
@@ -221,7 +222,7 @@ def interrupted(job: Job, kill: bool, grace: int) -> int:
     return INTERRUPTED
 
 
-def queue_option(job: Job) -> list[str]:
+def queue_option(job: Job[RemoteQueue]) -> list[str]:
     """Return the option --queue for other commands on this job, if it is needed."""
     path = str(job.queue.queue)
     usual = path == DEFAULT_TEJ_DIR and "TEJ_QUEUE" not in os.environ
@@ -229,7 +230,7 @@ def queue_option(job: Job) -> list[str]:
 
 
 def fetch(
-    job: Job, patterns: tuple[str, ...], target: str
+    job: Job[RemoteQueue], patterns: tuple[str, ...], target: str
 ) -> tuple[list[str], errors.DownloadFailed | None]:
     """Download the results; return the local paths, and the first error or None.
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tej.job.spec import JobSpec as JobSpec
     from tej.queue.completed import as_completed as as_completed
-    from tej.queue.remote import Job as Job
+    from tej.queue.job import Job as Job
     from tej.queue.remote import RemoteQueue as RemoteQueue
 
 
 _HOMES = {
-    "Job": "tej.queue.remote",
+    "Job": "tej.queue.job",
     "JobSpec": "tej.job.spec",
     "RemoteQueue": "tej.queue.remote",
     "as_completed": "tej.queue.completed",

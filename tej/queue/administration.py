@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 
 from tej.errors import Error, QueueDoesntExist, QueueExists
 from tej.queue.connection import QueueConnection, log_warning, submitter
-from tej.wire import protocol
-from tej.wire.protocol import parse_answer
+from tej.wire import requests
+from tej.wire.replies import parse_answer
 
 logger = logging.getLogger("tej")
 
@@ -23,7 +23,7 @@ def set_up(
     max_running: int | None,
 ) -> PurePosixPath:
     """Create a queue and links to the queue; see `RemoteQueue.setup`."""
-    program = protocol.setup(
+    program = requests.setup(
         connection.path,
         connection.runtime,
         [str(link) for link in links],

@@ -7,103 +7,40 @@ the other jobs continue.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
-from os import PathLike
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
 
 from tej.errors import (
-    AuthenticationFailed,
     ConnectionFailed,
     Error,
-    HostKeyRejected,
     JobNotFound,
     WaitTimeout,
 )
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.completed import ends_of
+from tej.queue.fetch_results import Pause, ResultFetcher, is_temporary
+from tej.queue.job import Job
 from tej.queue.logs import job_failure
-from tej.queue.remote import Job, RemoteQueue
+from tej.queue.remote import RemoteQueue
+from tej.queue.run import (
+    GROUP,
+    Observer,
+    Run,
+    RunResult,
+    Spec,
+    fail,
+    fail_unless_failed,
+)
 from tej.queue.submission import Outcome
 from tej.queue.watcher import TICK, timed_out
-
-GROUP = 100
-"""Number of jobs that are prepared and submitted in one request, or whose results are
-fetched in one request."""
 
 FAILURES_WITH_STDERR = 5
 """Number of failed jobs whose error includes the end of their stderr.
 
 The number is limited because each stderr costs a request."""
-
-logger = logging.getLogger("tej")
-
-Spec = JobSpec | Callable[[], AbstractContextManager[JobSpec]]
-Retry = bool | Callable[[JobStatus], bool]
-
-
-@dataclass(eq=False)
-class Run:
-    """A job for `run_many`: its queue, its `JobSpec`, and the results to fetch."""
-
-    queue: RemoteQueue
-    spec: Spec
-    """The `JobSpec` of the job, or a function that returns a context manager for it.
-
-    The job directory has to exist only inside the context.  The context is left after
-    the job has been submitted."""
-    results: Sequence[str] | Callable[[JobStatus], Sequence[str]] = ()
-    """Files and patterns to fetch, or a function that returns them when it is called
-    with the final status of the job."""
-    directory: str | PathLike[str] = "."
-    """Local directory for the results, which are written to `directory/<job id>`."""
-    retry: Retry = False
-    """Whether to restart a job that failed, was killed or is lost.
-
-    If `retry` is True, the job is restarted if it is in one of these states when it is
-    submitted.  If `retry` is a function, it is called with the status and returns
-    whether to restart the job.  The function is also called each time the job fails
-    during the wait."""
-    fetch_failed: bool = False
-    """Whether to fetch the results also if the job did not succeed."""
-    key: Any = None
-    """Any value by which the caller identifies this run in its result."""
-
-
-@dataclass(eq=False)
-class RunResult:
-    """The outcome of one `Run`; `Batch` updates it while the jobs run."""
-
-    run: Run
-    job: Job | None = None
-    """Handle on the job, or None if the job could not be submitted."""
-    is_new: bool = False
-    """Whether this batch started the job."""
-    status: JobStatus | None = None
-    """The last known status of the job; the final status if the job has ended."""
-    files: list[Path] = field(default_factory=list)
-    """Local paths of the result files that were written."""
-    error: Exception | None = None
-    """The error of the job, or None if there is none.
-
-    The error says why the job was not submitted, why it did not succeed (JobFailed),
-    that it was deleted (JobNotFound), that it did not end in time (WaitTimeout), or why
-    its results could not be fetched.  An error that is not a tej.Error was raised by
-    the function `spec` or `results`, or by the local file system."""
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the job succeeded and its results were fetched without an error."""
-        return self.error is None and self.status is not None and self.status.succeeded
-
-
-Observer = Callable[[Sequence[RunResult]], object]
 
 
 def run_many(
@@ -132,21 +69,6 @@ def run_many(
         on_end=on_end,
         on_fetch=on_fetch,
     ).run(timeout)
-
-
-class _Fetches:
-    """Results that one request fetches from one queue to one local directory."""
-
-    def __init__(self) -> None:
-        self.results: list[RunResult] = []
-        self.wanted: dict[str, list[str]] = {}
-        """For each job id, the patterns of all runs that share the job."""
-
-    def add(self, result: RunResult, patterns: Iterable[str]) -> None:
-        assert result.job is not None
-        self.results.append(result)
-        known = self.wanted.setdefault(result.job.id, [])
-        known += [one for one in patterns if one not in known]
 
 
 class Batch:
@@ -178,7 +100,7 @@ class Batch:
     ) -> None:
         self.results = [RunResult(run) for run in runs]
         """One `RunResult` for each `Run`, in the same order."""
-        self.pending: dict[Job, list[RunResult]] = {}
+        self.pending: dict[Job[RemoteQueue], list[RunResult]] = {}
         """For each job that has not ended, the results of its runs."""
         self._on_submit = on_submit or _nothing
         self._on_start = on_start or _nothing
@@ -186,10 +108,9 @@ class Batch:
         self._on_end = on_end or _nothing
         self._on_fetch = on_fetch or _nothing
         self._to_restart: list[RunResult] = []
-        self._to_fetch: list[RunResult] = []
+        self._pause = Pause()
+        self._fetcher = ResultFetcher(self._pause, self._on_fetch)
         self._failures = 0
-        self._tries = 0
-        self._due = 0.0
 
     def run(self, timeout: float | None = None) -> list[RunResult]:
         """Call `start`, then `wait`, and return the results."""
@@ -212,9 +133,9 @@ class Batch:
                 else:
                     # If one group cannot be submitted to a queue, no request is sent
                     # for the further groups of that queue.
-                    _fail(some, failed)
+                    fail(some, failed)
                 self._started(some)
-        self._fetch()
+        self._fetcher.fetch()
 
     def wait(self, timeout: float | None = None) -> list[RunResult]:
         """Wait until all jobs have ended, and fetch the results of ended jobs.
@@ -222,7 +143,7 @@ class Batch:
         `wait` may be called again after a timeout or an exception.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self.pending or self._to_restart or self._to_fetch:
+        while self.pending or self._to_restart or self._fetcher.pending:
             if self.pending and not self._to_restart:
                 by_queue = self._by_queue()
                 for queue, job_id, end in ends_of(by_queue, deadline, self._tick):
@@ -232,11 +153,11 @@ class Batch:
             else:
                 self._tick()
             self._restart()
-            self._fetch()
+            self._fetcher.fetch()
             if deadline is not None and time.monotonic() >= deadline:
                 self._give_up(timeout or 0)
                 break
-            if self._to_restart or (self._to_fetch and not self.pending):
+            if self._to_restart or (self._fetcher.pending and not self.pending):
                 time.sleep(TICK)
         return self.results
 
@@ -274,7 +195,7 @@ class Batch:
             self._on_tick()
         # The results are fetched at each tick, and not when each job ends, because one
         # request can then fetch the results of several jobs.
-        self._fetch()
+        self._fetcher.fetch()
 
     # Submission.
 
@@ -298,7 +219,7 @@ class Batch:
                 }
                 self._ensure(queue, again, retry=True)
             except Error as error:
-                _fail([one for one in specs if one.job is None], error)
+                fail([one for one in specs if one.job is None], error)
                 return error
         return None
 
@@ -331,7 +252,7 @@ class Batch:
 
     # Ends.
 
-    def _ended(self, job: Job, end: JobStatus | Exception | None) -> None:
+    def _ended(self, job: Job[RemoteQueue], end: JobStatus | Exception | None) -> None:
         results = self.pending.pop(job)
         if isinstance(end, JobStatus):
             for result in results:
@@ -345,7 +266,7 @@ class Batch:
             else:
                 self._finish(results, end)
             return
-        _fail(results, end or _deleted(job))
+        fail(results, end or _deleted(job))
         self._on_end(results)
         self._on_fetch(results)
 
@@ -356,7 +277,7 @@ class Batch:
             job = results[0].job
             assert job is not None
             detailed = self._failures <= FAILURES_WITH_STDERR
-            _fail(
+            fail(
                 results,
                 job_failure(job.queue.connection, status, with_stderr=detailed),
             )
@@ -364,7 +285,7 @@ class Batch:
         over = []
         for result in results:
             if status.succeeded or result.run.fetch_failed:
-                self._to_fetch.append(result)
+                self._fetcher.pending.append(result)
             else:
                 over.append(result)
         if over:
@@ -372,7 +293,7 @@ class Batch:
 
     def _restart(self) -> None:
         """Restart failed jobs; if the connection is lost, try again later."""
-        if not self._to_restart or time.monotonic() < self._due:
+        if not self._to_restart or not self._pause.is_over:
             return
         waiting, self._to_restart = self._to_restart, []
         groups: dict[RemoteQueue, list[RunResult]] = {}
@@ -383,8 +304,8 @@ class Batch:
                 result.job = None
             self._on_submit(group)
             error = self._submit(queue, group, retry=True)
-            if error is not None and _is_temporary(error):
-                self._postpone(queue, error)
+            if error is not None and is_temporary(error):
+                self._pause.start(queue, error)
                 for result in group:
                     if result.error is error:
                         result.error = None
@@ -392,68 +313,17 @@ class Batch:
                 group = [one for one in group if one.job is not None]
             self._started(group)
 
-    # Results.
-
-    def _fetch(self) -> None:
-        """Fetch the results of jobs that have ended."""
-        if not self._to_fetch or time.monotonic() < self._due:
-            return
-        waiting, self._to_fetch = self._to_fetch, []
-        for begin in range(0, len(waiting), GROUP):
-            self._fetch_some(waiting[begin : begin + GROUP])
-
-    def _fetch_some(self, waiting: Sequence[RunResult]) -> None:
-        groups: dict[tuple[RemoteQueue, Path], _Fetches] = {}
-        over: list[RunResult] = []
-        for result in waiting:
-            patterns = _patterns(result)
-            if not patterns:
-                over.append(result)
-                continue
-            key = (result.run.queue, Path(result.run.directory))
-            groups.setdefault(key, _Fetches()).add(result, patterns)
-        for (queue, directory), fetches in groups.items():
-            try:
-                directory.mkdir(parents=True, exist_ok=True)
-                fetched = queue.download_many(fetches.wanted, directory=directory)
-            except (Error, OSError) as error:
-                if _is_temporary(error):
-                    self._postpone(queue, error)
-                    self._to_fetch += fetches.results
-                else:
-                    _fail_unless_failed(fetches.results, error)
-                    over += fetches.results
-                continue
-            self._tries = 0
-            for result in fetches.results:
-                assert result.job is not None
-                outcome = fetched[result.job.id]
-                result.files = outcome.files
-                if outcome.error is not None:
-                    _fail_unless_failed([result], outcome.error)
-                over.append(result)
-        if over:
-            self._on_fetch(over)
-
-    def _postpone(self, queue: RemoteQueue, error: Exception) -> None:
-        """Log a lost connection, and delay all requests by a growing pause."""
-        self._tries += 1
-        retries = queue.connection.retries
-        pause = min(retries.longest, retries.first * 2**self._tries)
-        self._due = time.monotonic() + pause
-        logger.warning("%s; trying again in %.0f s", error, pause)
-
     def _give_up(self, timeout: float) -> None:
         total = len(self.results)
         late = [one for same in self.pending.values() for one in same]
         late += self._to_restart
         ids = [one.job.id if one.job else "" for one in late]
         if late:
-            _fail(late, timed_out(timeout, ids, total))
+            fail(late, timed_out(timeout, ids, total))
             self._on_end(late)
-        if self._to_fetch:
-            missing, self._to_fetch = self._to_fetch, []
-            _fail_unless_failed(
+        if self._fetcher.pending:
+            missing, self._fetcher.pending = self._fetcher.pending, []
+            fail_unless_failed(
                 missing, ConnectionFailed("The results could not be fetched in time")
             )
             late += missing
@@ -488,43 +358,7 @@ def _wants_restart(result: RunResult) -> bool:
     return status.state.final and not status.succeeded and retry(status)
 
 
-def _patterns(result: RunResult) -> list[str]:
-    """Return the names and patterns of the files to fetch.
-
-    If the caller's function `results` raises an exception, the exception becomes the
-    error of the job.
-    """
-    wanted = result.run.results
-    if not callable(wanted):
-        return [*wanted]
-    assert result.status is not None
-    try:
-        return [*wanted(result.status)]
-    except Exception as error:
-        _fail_unless_failed([result], error)
-        return []
-
-
-def _fail(results: Iterable[RunResult], error: Exception) -> None:
-    for result in results:
-        result.error = error
-
-
-def _fail_unless_failed(results: Iterable[RunResult], error: Exception) -> None:
-    """Store an error in each result that has no error yet.
-
-    An earlier error is not replaced, because it is the cause of the later error.
-    """
-    _fail([one for one in results if one.error is None], error)
-
-
-def _is_temporary(error: Exception) -> bool:
-    return isinstance(error, ConnectionFailed) and not isinstance(
-        error, AuthenticationFailed | HostKeyRejected
-    )
-
-
-def _deleted(job: Job) -> JobNotFound:
+def _deleted(job: Job[RemoteQueue]) -> JobNotFound:
     return JobNotFound(
         f"Job '{job.id}' was deleted before it ended, from {job.queue!r}"
     )

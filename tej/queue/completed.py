@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tej.job.status import JobStatus
+from tej.queue.job import Job
 from tej.queue.management import get_statuses
-from tej.queue.remote import Job, RemoteQueue, renamed
+from tej.queue.remote import RemoteQueue, renamed
 from tej.queue.watcher import TICK, timed_out
 
 End = JobStatus | Exception | None
@@ -18,12 +19,12 @@ ended the wait for its queue."""
 
 
 def as_completed(
-    jobs: Iterable[Job],
+    jobs: Iterable[Job[RemoteQueue]],
     timeout: float | None = None,
     *,
     on_tick: Callable[[], object] | None = None,
     meanwhile: Callable[[], object] | None = None,
-) -> Iterator[tuple[Job, JobStatus]]:
+) -> Iterator[tuple[Job[RemoteQueue], JobStatus]]:
     """Yield each job with its final status, in the order in which the jobs end.
 
     The jobs may be in several queues.  One request per queue waits for all jobs in the
@@ -36,17 +37,17 @@ def as_completed(
         on_tick = renamed("meanwhile", "on_tick", meanwhile)
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
-    pending: dict[RemoteQueue, dict[str, Job]] = {}
+    pending: dict[RemoteQueue, dict[str, Job[RemoteQueue]]] = {}
     for job in jobs:
         pending.setdefault(job.queue, {})[job.id] = job
     return _checked(pending, timeout, on_tick)
 
 
 def _checked(
-    pending: dict[RemoteQueue, dict[str, Job]],
+    pending: dict[RemoteQueue, dict[str, Job[RemoteQueue]]],
     timeout: float | None,
     on_tick: Callable[[], object] | None,
-) -> Iterator[tuple[Job, JobStatus]]:
+) -> Iterator[tuple[Job[RemoteQueue], JobStatus]]:
     total = sum(map(len, pending.values()))
     deadline = None if timeout is None else time.monotonic() + timeout
     for one, job_id, end in ends_of(pending, deadline, on_tick):

@@ -28,8 +28,9 @@ from tej.queue.server_log import ServerLogger
 from tej.server.scripts import Scripts
 from tej.transport import Transport
 from tej.version import __version__
-from tej.wire import protocol
-from tej.wire.protocol import Answer, Outdated, Program, Reply, parse_answer
+from tej.wire import replies, requests
+from tej.wire.replies import Answer, Outdated, Reply, parse_answer
+from tej.wire.requests import Program
 
 DEFAULT_TEJ_DIR = "~/.tej"
 DEFAULT_GRACE = 10
@@ -122,7 +123,7 @@ class QueueConnection:
         log.append(reply.words_on_stderr(done))
         log.done()
         try:
-            protocol.check(program, reply, done)
+            replies.check(program, reply, done)
         except (JobNotFound, JobAlreadyExists) as error:
             raise self.explain(error) from None
         return reply
@@ -142,7 +143,7 @@ class QueueConnection:
         """
 
         def program() -> Program:
-            return protocol.verb(
+            return requests.verb(
                 verb,
                 self.path,
                 *arguments,
@@ -190,7 +191,7 @@ class QueueConnection:
         If older scripts on the server cannot be replaced, they are used unchanged.
         """
         try:
-            program = protocol.renewal(
+            program = requests.renewal(
                 self.path, self.scripts, self.version, trusted=self.trust_queue
             )
             self.run(program)
@@ -277,8 +278,8 @@ def run_script(
     """Run a shell script on the server; see `RemoteQueue.shell`."""
 
     def attempt(_: int) -> bytes:
-        words = protocol.command(*arguments)
-        program = protocol.program("shell", f"set -- {words}\n{script}")
+        words = requests.command(*arguments)
+        program = requests.program("shell", f"set -- {words}\n{script}")
         reply = connection.run(program, stdin(), take and take())
         return b"" if take else reply.data
 

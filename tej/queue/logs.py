@@ -16,9 +16,9 @@ from tej.errors import Error, JobFailed
 from tej.job.status import JobStatus, check_job_reference
 from tej.queue.connection import QueueConnection, run_script
 from tej.queue.download import check_name
-from tej.wire import protocol
 from tej.wire.framing import MarkerSplitter, make_marker
-from tej.wire.protocol import parse_integer
+from tej.wire.records import parse_integer, parse_status
+from tej.wire.replies import garbled, parse_answer
 
 STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
 """File names of the output streams in the job's directory."""
@@ -71,7 +71,7 @@ class _Reader:
         at, _, number = header.partition(" ")
         offset, index = parse_integer(at), parse_integer(number)
         if offset is None or index is None or index > len(self._positions):
-            raise protocol.garbled("logs", f"{header[:40]!r} is no position")
+            raise garbled("logs", f"{header[:40]!r} is no position")
         self._at = offset
         self._position = self._positions[index - 1] if index else None
         if self._position is not None and self._position.offset is None:
@@ -152,10 +152,27 @@ class Logs:
             arguments += [position.name, offset, tail]
         words = (reader.marker, str(int(self._follow)), self._job_id, *arguments)
         self._connection.run_verb("logs", *words, take=take)
-        answer = protocol.parse_answer(reader.record)
+        answer = parse_answer(reader.record)
         if not answer.jobs:
-            raise protocol.garbled("logs", "the job's record is missing")
-        self.status = protocol.parse_status(answer.jobs[0], answer.head)
+            raise garbled("logs", "the job's record is missing")
+        self.status = parse_status(answer.jobs[0], answer.head)
+
+
+def read_stream(
+    connection: QueueConnection,
+    job_id: str,
+    stream: str,
+    *,
+    follow: bool,
+    tail: int | None,
+    lines: bool,
+) -> Iterator[bytes]:
+    """Yield the content of one file, as lines or pieces; see `RemoteQueue.logs`."""
+    reader = open_logs(connection, job_id, [stream], follow=follow, tail=tail)
+    pieces = iterate(reader)
+    if lines:
+        return split_lines(pieces)
+    return (piece.data for piece in pieces)
 
 
 class _Abandoned(Exception):

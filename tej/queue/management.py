@@ -9,13 +9,8 @@ from dataclasses import dataclass
 from tej.errors import JobNotFound, JobStillRunning
 from tej.job.status import JobState, JobStatus, check_job_id
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
-from tej.wire.protocol import (
-    Answer,
-    only_requested,
-    parse_integer,
-    parse_state,
-    parse_status,
-)
+from tej.wire.records import parse_integer, parse_state, parse_status
+from tej.wire.replies import Answer, only_requested
 
 logger = logging.getLogger("tej")
 

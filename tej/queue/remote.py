@@ -1,7 +1,7 @@
-"""`RemoteQueue`, a queue of jobs on a server, and `Job`, a handle on one job.
+"""`RemoteQueue`: a queue of jobs on a server.
 
-The methods of both classes contain the documentation.  Each method calls the module
-that implements the request.
+The methods contain the documentation.  Each method calls the module that implements the
+request.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tej.queue.connection import (
     run_script,
 )
 from tej.queue.download import Downloaded
+from tej.queue.job import Job
 from tej.queue.logs import Logs
 from tej.queue.management import DiskUsage, Killed
 from tej.queue.retry import Retries
@@ -278,7 +279,7 @@ class RemoteQueue:
 
     # Submission.
 
-    def job(self, job_id: str) -> Job:
+    def job(self: Self, job_id: str) -> Job[Self]:
         """Return a handle on a job; whether the job exists is not checked.
 
         Raises InvalidJobId if the id is invalid.
@@ -315,18 +316,9 @@ class RemoteQueue:
         and InvalidJobId are raised before any data is sent.  JobAlreadyExists is raised
         if the queue already has a job with this id.
         """
-        spec = JobSpec(
-            directory,
-            script,
-            job_id,
-            name,
-            dict(labels or {}),
-            dict(environment or {}),
-            resources,
-            login,
-            everything,
-        )
-        outcome = submission.submit_one(self.connection, "submit", spec, progress)
+        what = (directory, script, job_id, name, labels, environment)
+        how = (resources, login, everything, progress)
+        outcome = self._submit_one("submit", *what, *how)
         logger.info("Submitted job %s", outcome.job_id)
         return outcome.job_id
 
@@ -341,7 +333,7 @@ class RemoteQueue:
         return submission.submit_all(self.connection, "submit", specs)
 
     def ensure(
-        self,
+        self: Self,
         directory: str | os.PathLike[str],
         *,
         script: str | None = None,
@@ -354,7 +346,7 @@ class RemoteQueue:
         login: bool = False,
         everything: bool = False,
         progress: Callable[[int], object] | None = None,
-    ) -> Job:
+    ) -> Job[Self]:
         """Return the existing job with the same signature, or submit a new job.
 
         By default, `job_id` is made from the signature of the directory, the script and
@@ -367,6 +359,27 @@ class RemoteQueue:
         Raises JobAlreadyExists if the job `job_id` has another signature.  The other
         exceptions are documented in `submit`.
         """
+        what = (directory, script, job_id, name, labels, environment)
+        how = (resources, login, everything, progress)
+        outcome = self._submit_one("retry" if retry else "ensure", *what, *how)
+        return Job(
+            self, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
+        )
+
+    def _submit_one(
+        self,
+        mode: str,
+        directory: str | os.PathLike[str],
+        script: str | None,
+        job_id: str | None,
+        name: str | None,
+        labels: Mapping[str, str] | None,
+        environment: Mapping[str, str] | None,
+        resources: Resources | None,
+        login: bool,
+        everything: bool,
+        progress: Callable[[int], object] | None,
+    ) -> Outcome:
         spec = JobSpec(
             directory,
             script,
@@ -378,11 +391,7 @@ class RemoteQueue:
             login,
             everything,
         )
-        mode = "retry" if retry else "ensure"
-        outcome = submission.submit_one(self.connection, mode, spec, progress)
-        return Job(
-            self, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
-        )
+        return submission.submit_one(self.connection, mode, spec, progress)
 
     def ensure_many(
         self, specs: Iterable[JobSpec], *, retry: bool = False
@@ -469,9 +478,7 @@ class RemoteQueue:
         JobNotFound if a job does not exist.  WaitTimeout is raised after `timeout`
         seconds, and the jobs continue to run.
         """
-        ids = list(job_ids)
-        ended = dict(self.watcher.as_completed(ids, timeout))
-        return {job_id: ended[job_id] for job_id in dict.fromkeys(ids)}
+        return self.watcher.wait(job_ids, timeout)
 
     def as_completed(
         self,
@@ -511,11 +518,9 @@ class RemoteQueue:
         the job has ended, also after a lost connection.  If `lines` is False, the bytes
         are yielded as they arrive.  Raises JobNotFound if the job does not exist.
         """
-        reader = self.read_logs(job_id, [stream], follow=follow, tail=tail)
-        pieces = logs.iterate(reader)
-        if lines:
-            return logs.split_lines(pieces)
-        return (piece.data for piece in pieces)
+        return logs.read_stream(
+            self.connection, job_id, stream, follow=follow, tail=tail, lines=lines
+        )
 
     def read_logs(
         self,
@@ -668,99 +673,6 @@ class RemoteQueue:
         if dry_run:
             return chosen
         return management.delete_unchanged(self.connection, chosen)
-
-
-class Job:
-    """A handle on a job, with the methods of `RemoteQueue` for one job.
-
-    Each method sends a request to the server, because the handle does not cache the
-    job's state.
-    """
-
-    def __init__(
-        self,
-        queue: RemoteQueue,
-        job_id: str,
-        *,
-        is_new: bool = False,
-        status_then: JobStatus | None = None,
-    ) -> None:
-        self.queue = queue
-        self.id = job_id
-        self.is_new = is_new
-        """Whether the job was started by the call that returned this handle."""
-        self.status_then = status_then
-        """The job's status when this handle was returned; None if it is unknown."""
-
-    def __repr__(self) -> str:
-        return f"<Job {self.id} in {self.queue!r}>"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Job):
-            return NotImplemented
-        return self.id == other.id and self.queue is other.queue
-
-    def __hash__(self) -> int:
-        return hash(self.id)
-
-    def status(self) -> JobStatus:
-        """Return the current status; raise JobNotFound if the job does not exist."""
-        return self.queue.status(self.id)
-
-    def wait(self, timeout: float | None = None) -> JobStatus:
-        """Wait until the job has ended; return its final status.
-
-        Raises WaitTimeout after `timeout` seconds, and JobNotFound if the job does not
-        exist.
-        """
-        return self.queue.wait([self.id], timeout)[self.id]
-
-    def result(self, timeout: float | None = None) -> JobStatus:
-        """Wait like `wait`, but raise JobFailed if the job did not succeed."""
-        status = self.wait(timeout)
-        if not status.succeeded:
-            raise self.queue.failure(status)
-        return status
-
-    def logs(
-        self,
-        stream: str = "stdout",
-        *,
-        follow: bool = False,
-        tail: int | None = None,
-        lines: bool = True,
-    ) -> Iterator[bytes]:
-        """Yield the output of the job as lines of bytes; see `RemoteQueue.logs`."""
-        return self.queue.logs(self.id, stream, follow=follow, tail=tail, lines=lines)
-
-    def download(
-        self,
-        files: str | Sequence[str],
-        *,
-        destination: str | os.PathLike[str] | None = None,
-        directory: str | os.PathLike[str] | None = None,
-        recursive: bool = True,
-        flatten: bool = False,
-        progress: Callable[[int], object] | None = None,
-    ) -> list[Path]:
-        """Download files of the job; see `RemoteQueue.download`."""
-        return self.queue.download(
-            self.id,
-            files,
-            destination=destination,
-            directory=directory,
-            recursive=recursive,
-            flatten=flatten,
-            progress=progress,
-        )
-
-    def kill(self, *, grace: int = DEFAULT_GRACE) -> JobStatus:
-        """Kill the job; see `RemoteQueue.kill`."""
-        return self.queue.kill(self.id, grace=grace)
-
-    def delete(self) -> None:
-        """Delete the job; see `RemoteQueue.delete`."""
-        self.queue.delete(self.id)
 
 
 Value = TypeVar("Value")

@@ -14,9 +14,10 @@ from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, log_warning, submitter
 from tej.queue.work import Work
-from tej.wire import archive, protocol
+from tej.wire import archive, requests
 from tej.wire.content_store import WORTH_ASKING
-from tej.wire.protocol import Answer, parse_answer, parse_status
+from tej.wire.records import parse_integer, parse_status
+from tej.wire.replies import Answer, error_of, parse_answer
 from tej.wire.stream import Dialogue, LastAnswer
 
 BATCH_JOBS = 100
@@ -155,7 +156,7 @@ class Submission:
             return ["".join(f"{name}\n" for name in ["store", *names, ""]).encode()]
 
         dialogue = Dialogue(answer)
-        program = protocol.submission(
+        program = requests.submission(
             self._mode,
             self._connection.path,
             [(work.job_id, work.token) for work in works],
@@ -193,9 +194,9 @@ class Submission:
     def _installation(self, words: list[bytes]) -> list[bytes]:
         have = parse_answer(b"\0".join(words)).head.get("have", "none 0")
         digest, _, version = have.partition(" ")
-        line = protocol.USE_WHAT_IS_THERE
+        line = requests.USE_WHAT_IS_THERE
         if self._connection.prefer_ours(digest, version):
-            line = protocol.installation(
+            line = requests.installation(
                 self._connection.runtime,
                 self._connection.scripts,
                 self._connection.version,
@@ -206,8 +207,8 @@ class Submission:
         self, work: Work, record: Mapping[str, str], head: Mapping[str, str]
     ) -> Outcome:
         if "error" in record:
-            status = protocol.parse_integer(record["error"]) or 20
-            error = protocol.error_of(status, record.get("words", ""), "submit")
+            status = parse_integer(record["error"]) or 20
+            error = error_of(status, record.get("words", ""), "submit")
             return Outcome(work.job_id, error=self._connection.explain(error))
         found = parse_status(record, head)
         is_new = "ours" in record

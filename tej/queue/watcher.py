@@ -22,9 +22,9 @@ from tej.errors import (
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids
 from tej.queue.management import get_statuses
-from tej.wire import protocol
 from tej.wire.framing import WordSplitter
-from tej.wire.protocol import Outdated
+from tej.wire.records import parse_status
+from tej.wire.replies import Outdated, parse_answer
 
 logger = logging.getLogger("tej")
 
@@ -95,6 +95,14 @@ class Watcher:
         if pending:
             assert timeout is not None
             raise timed_out(timeout, pending, len(ids))
+
+    def wait(
+        self, job_ids: Iterable[str], timeout: float | None = None
+    ) -> dict[str, JobStatus]:
+        """Return the final status of each job; see `RemoteQueue.wait`."""
+        ids = list(job_ids)
+        ended = dict(self.as_completed(ids, timeout))
+        return {job_id: ended[job_id] for job_id in dict.fromkeys(ids)}
 
     def ends(
         self,
@@ -198,12 +206,12 @@ class Watcher:
                 splitter = WordSplitter()
                 self._stop.set()
                 return
-            answer = protocol.parse_answer(b"\0".join(splitter.feed(data)))
+            answer = parse_answer(b"\0".join(splitter.feed(data)))
             head.update(answer.head)
             for record in answer.jobs:
                 status = None
                 if "state" in record:
-                    status = protocol.parse_status(record, head)
+                    status = parse_status(record, head)
                 self._tell(record["id"], status)
 
         def until_stopped() -> Iterator[bytes]:

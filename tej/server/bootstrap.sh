@@ -3,7 +3,7 @@
 # bootstrap must also work on a server where nothing is installed yet.
 # shellcheck shell=sh
 #
-# Exit statuses of all tej programs; wire/protocol.py maps them to errors:
+# Exit statuses of all tej programs; wire/replies.py maps them to errors:
 #   0 success              10 no queue                   15 other users can write to the queue
 #   3 no such job          11 broken link                20 failure on the server
 #   4 job already exists   12 not usable as a queue      21 upload cut off

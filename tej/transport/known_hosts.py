@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tej.transport.ssh_config import wildcard
+from tej.transport.ssh_config_file import wildcard
 
 logger = logging.getLogger("tej")
 

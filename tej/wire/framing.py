@@ -88,6 +88,3 @@ class MarkerSplitter:
             if data.endswith(self._marker[:length]):
                 return len(data) - length
         return len(data)
-
-
-Pieces = MarkerSplitter

@@ -15,7 +15,7 @@ from servers.proxy import Proxy
 
 import tej
 from tej.queue.logs import STREAMS, Piece
-from tej.wire.framing import Pieces, make_marker
+from tej.wire.framing import MarkerSplitter, make_marker
 
 if TYPE_CHECKING:
     from tests.following.conftest import RoundTrips
@@ -388,7 +388,7 @@ def test_pieces_are_found_however_the_stream_is_cut(
     def content(data: bytes) -> None:
         found[-1][1] += data  # type: ignore[operator]
 
-    take = Pieces(marker, lambda header: found.append([header, b""]), content)
+    take = MarkerSplitter(marker, lambda header: found.append([header, b""]), content)
     stream = noise + b"".join(
         b"%b %d\n%b" % (marker.encode(), number, data + decoy)
         for number, data in pieces

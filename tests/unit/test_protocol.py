@@ -9,11 +9,6 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-import tej
-from tej.job.status import JOB_ID_CHARS, JobState, check_job_id, make_job_id
-from tej.transport.base import Completed
-from tej.wire import protocol
 from tej.wire.protocol import (
     Program,
     Reply,
@@ -24,6 +19,11 @@ from tej.wire.protocol import (
     parse_spec,
     parse_status,
 )
+
+import tej
+from tej.job.status import JOB_ID_CHARS, JobState, check_job_id, make_job_id
+from tej.transport.base import Completed
+from tej.wire import protocol
 
 SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
 

@@ -28,6 +28,7 @@ from tej import (
     JobState,
     JobStatus,
     JobStillRunning,
+    RemoteQueue,
     Resources,
     signature,
 )
@@ -436,7 +437,7 @@ class TejTask(JobAttributes):
         return _Signed(self)
 
 
-class TaskJob(Job):
+class TaskJob(Job[RemoteQueue]):
     """A `tej.Job` whose methods also update the status cache of the task's queue."""
 
     def __init__(self, task: TejTask) -> None:

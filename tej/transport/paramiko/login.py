@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import io
 import logging
-import os
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tej.errors import AuthenticationFailed, ConnectionFailed
 from tej.transport.identities import Identity, is_encrypted, read_identities
 from tej.transport.paramiko.agent import Agent, AgentKey, agent_keys, open_agent
 from tej.transport.paramiko.failures import explained
+from tej.transport.paramiko.private_key import load_file, parse_key
+from tej.transport.paramiko.prompts import PromptReplies
 from tej.transport.settings import Ask, Settings
 from tej.transport.ssh_config import HostConfig
 
@@ -204,7 +198,7 @@ class _Login:
 
     def _interactive_way(self, label: str) -> _Way:
         def go() -> Sequence[str]:
-            answers = _Answers(self.where, self.password, self.settings.ask)
+            answers = PromptReplies(self.where, self.password, self.settings.ask)
             if self.settings.ask is not None:
                 self.transport.auth_timeout = TYPING
             try:
@@ -247,7 +241,7 @@ class _Login:
     def _given_way(self, key: str) -> _Way:
         def go() -> Sequence[str]:
             encrypted = is_encrypted(key)
-            load = partial(_parse_key, f"{key.strip()}\n".encode())
+            load = partial(parse_key, f"{key.strip()}\n".encode())
             return self._offer(self._load("the given key", load, encrypted=encrypted))
 
         return _Way("publickey", "the given key", go)
@@ -267,7 +261,7 @@ class _Login:
     def _file_way(self, identity: Identity) -> _Way:
         def go() -> Sequence[str]:
             path, encrypted = identity.path, identity.encrypted
-            load = partial(_load_file, path, self.config.certificate_files)
+            load = partial(load_file, path, self.config.certificate_files)
             return self._offer(self._load(str(path), load, encrypted=encrypted))
 
         return _Way("publickey", str(identity.path), go)
@@ -325,112 +319,3 @@ class _Login:
             f"{self.config.user}@{self.config.host} true ?"
         )
         return AuthenticationFailed(" ".join(words))
-
-
-class _Answers:
-    """Replies to keyboard-interactive prompts; called in a thread of paramiko."""
-
-    def __init__(self, where: str, password: str | None, ask: Ask | None) -> None:
-        self._where = where
-        self._password = password
-        self._ask = ask
-        self.error: BaseException | None = None
-        self.unanswered: list[str] = []
-        self.prompted = False
-
-    def __call__(
-        self, title: str, instructions: str, prompts: Sequence[tuple[str, bool]]
-    ) -> list[str]:
-        try:
-            head = "".join(f"{t.strip()}\n" for t in (title, instructions) if t.strip())
-            return [self._answer(head + text, echo) for text, echo in prompts]
-        except BaseException as error:
-            self.error = error
-            return []
-
-    def _answer(self, prompt: str, echo: bool) -> str:
-        if self._password is not None and not echo:
-            password, self._password = self._password, None
-            return password
-        if self._ask is None:
-            self.unanswered.append(
-                f"The server asked {prompt.strip()!r}, and nobody can be asked"
-            )
-            return ""
-        self.prompted = True
-        # The prompt is text of the server.  The prefix shows the user which server
-        # sent the prompt.
-        return self._ask(f"({self._where}) {_printable(prompt)}")
-
-
-def _printable(prompt: str) -> str:
-    """Replace control characters in a prompt, which could redraw the terminal."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else "?" for letter in prompt
-    )
-
-
-def _load_file(
-    path: Path, certificates: Sequence[Path], passphrase: str | None
-) -> paramiko.PKey:
-    """Load a private key file, and its certificate if there is one.
-
-    The certificate is one of `certificates`, or is in a file beside the key file.
-    """
-    _require_private(path)
-    key = _parse_key(path.read_bytes(), passphrase)
-    for certificate in (*certificates, path.with_name(path.name + "-cert.pub")):
-        # A file of CertificateFile may belong to another key, so compare the public key
-        # with the one in the certificate.
-        with contextlib.suppress(OSError, ValueError, paramiko.SSHException):
-            key.load_certificate(str(certificate))
-            if _fields(key) in _certified(certificate):
-                return key
-    key.public_blob = None
-    return key
-
-
-def _require_private(path: Path) -> None:
-    """Raise ValueError if other users can read a key file, as ssh does."""
-    if os.name != "posix":
-        return
-    found = path.stat()
-    if found.st_uid == os.getuid() and found.st_mode & 0o077:
-        raise ValueError(
-            f"other users can read it (mode {found.st_mode & 0o777:04o}): "
-            f"chmod 600 {shlex.quote(str(path))}"
-        )
-
-
-def _fields(key: paramiko.PKey) -> bytes:
-    """Return the bytes of a public key that its certificate contains as well."""
-    blob = key.asbytes()
-    return blob[4 + int.from_bytes(blob[:4], "big") :]
-
-
-def _certified(certificate: Path) -> bytes:
-    """Return the binary content of a certificate file."""
-    return base64.b64decode(certificate.read_text(encoding="utf-8").split()[1])
-
-
-def _parse_key(data: bytes, passphrase: str | None) -> paramiko.PKey:
-    """Parse a private key in any format that OpenSSH reads or writes."""
-    secret = None if passphrase is None else passphrase.encode()
-    if b"OPENSSH PRIVATE KEY" in data:
-        private = serialization.load_ssh_private_key(data, secret)
-    else:
-        private = serialization.load_pem_private_key(data, secret)  # type: ignore[assignment]
-    kinds: list[tuple[type, type[paramiko.PKey]]] = [
-        (rsa.RSAPrivateKey, paramiko.RSAKey),
-        (ec.EllipticCurvePrivateKey, paramiko.ECDSAKey),
-        (ed25519.Ed25519PrivateKey, paramiko.Ed25519Key),
-    ]
-    for kind, make in kinds:
-        if isinstance(private, kind):
-            text = private.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.OpenSSH,
-                serialization.NoEncryption(),
-            )
-            return make.from_private_key(io.StringIO(text.decode()))
-    raise ValueError("not a type of key that tej can use")

@@ -1,0 +1,81 @@
+"""Private keys for paramiko: from files with certificates, and from text."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import paramiko
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+
+def load_file(
+    path: Path, certificates: Sequence[Path], passphrase: str | None
+) -> paramiko.PKey:
+    """Load a private key file, and its certificate if there is one.
+
+    The certificate is one of `certificates`, or is in a file beside the key file.
+    """
+    _require_private(path)
+    key = parse_key(path.read_bytes(), passphrase)
+    for certificate in (*certificates, path.with_name(path.name + "-cert.pub")):
+        # A file of CertificateFile may belong to another key, so compare the public key
+        # with the one in the certificate.
+        with contextlib.suppress(OSError, ValueError, paramiko.SSHException):
+            key.load_certificate(str(certificate))
+            if _fields(key) in _certified(certificate):
+                return key
+    key.public_blob = None
+    return key
+
+
+def _require_private(path: Path) -> None:
+    """Raise ValueError if other users can read a key file, as ssh does."""
+    if os.name != "posix":
+        return
+    found = path.stat()
+    if found.st_uid == os.getuid() and found.st_mode & 0o077:
+        raise ValueError(
+            f"other users can read it (mode {found.st_mode & 0o777:04o}): "
+            f"chmod 600 {shlex.quote(str(path))}"
+        )
+
+
+def _fields(key: paramiko.PKey) -> bytes:
+    """Return the bytes of a public key that its certificate contains as well."""
+    blob = key.asbytes()
+    return blob[4 + int.from_bytes(blob[:4], "big") :]
+
+
+def _certified(certificate: Path) -> bytes:
+    """Return the binary content of a certificate file."""
+    return base64.b64decode(certificate.read_text(encoding="utf-8").split()[1])
+
+
+def parse_key(data: bytes, passphrase: str | None) -> paramiko.PKey:
+    """Parse a private key in any format that OpenSSH reads or writes."""
+    secret = None if passphrase is None else passphrase.encode()
+    if b"OPENSSH PRIVATE KEY" in data:
+        private = serialization.load_ssh_private_key(data, secret)
+    else:
+        private = serialization.load_pem_private_key(data, secret)  # type: ignore[assignment]
+    kinds: list[tuple[type, type[paramiko.PKey]]] = [
+        (rsa.RSAPrivateKey, paramiko.RSAKey),
+        (ec.EllipticCurvePrivateKey, paramiko.ECDSAKey),
+        (ed25519.Ed25519PrivateKey, paramiko.Ed25519Key),
+    ]
+    for kind, make in kinds:
+        if isinstance(private, kind):
+            text = private.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.OpenSSH,
+                serialization.NoEncryption(),
+            )
+            return make.from_private_key(io.StringIO(text.decode()))
+    raise ValueError("not a type of key that tej can use")
