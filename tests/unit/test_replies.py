@@ -1,0 +1,117 @@
+"""Replies: the marker, exit statuses, and records of jobs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tej
+from tej.transport.base import Completed
+from tej.wire import replies
+from tej.wire.replies import Reply, parse_answer
+from tej.wire.requests import Program
+
+PROGRAM = Program("line", b"tej-0123456789abcdef", "status")
+MARKER = b"\ntej-0123456789abcdef\n"
+
+
+def feed(reply: Reply, data: bytes, cuts: list[int]) -> None:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for begin, end in zip(edges, edges[1:], strict=False):
+        if begin != end:
+            reply(data[begin:end])
+    reply(b"")
+
+
+@given(
+    noise=st.binary(max_size=100),
+    answer=st.binary(max_size=100),
+    cuts=st.lists(st.integers(0, 300), max_size=8),
+)
+def test_reply_is_found_in_pieces_of_any_size(
+    noise: bytes, answer: bytes, cuts: list[int]
+) -> None:
+    reply = Reply(PROGRAM)
+    feed(reply, noise + MARKER + answer, cuts)
+    assert reply.begun
+    assert reply.data == answer
+    assert reply.noise == b""
+
+
+@given(answer=st.binary(max_size=100), cuts=st.lists(st.integers(0, 300), max_size=8))
+def test_sink_gets_the_reply_and_one_end(answer: bytes, cuts: list[int]) -> None:
+    taken: list[bytes] = []
+    feed(Reply(PROGRAM, taken.append), b"motd" + MARKER + answer, cuts)
+    assert b"".join(taken) == answer
+    assert taken[-1] == b""
+    assert taken.count(b"") == 1
+
+
+@given(noise=st.binary(max_size=100), cut=st.integers(0, len(MARKER) - 1))
+def test_incomplete_marker_begins_no_reply(noise: bytes, cut: int) -> None:
+    reply = Reply(PROGRAM)
+    feed(reply, noise + MARKER[:cut], [])
+    if MARKER not in noise + MARKER[:cut]:
+        assert not reply.begun
+        assert reply.data == b""
+        assert reply.noise == noise + MARKER[:cut]
+
+
+def test_stderr_before_the_marker_is_dropped() -> None:
+    reply = Reply(PROGRAM)
+    done = Completed(3, b"", b"Quota: 99%\n" + MARKER + b"No job 'a'\n")
+    assert reply.words_on_stderr(done) == b"No job 'a'\n"
+
+
+def check(status: int, out: bytes = MARKER, err: bytes = b"") -> None:
+    reply = Reply(PROGRAM)
+    reply(out)
+    replies.check(PROGRAM, reply, Completed(status, b"", err))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (3, tej.JobNotFound),
+        (4, tej.JobAlreadyExists),
+        (5, tej.JobStillRunning),
+        (10, tej.QueueDoesntExist),
+        (11, tej.QueueLinkBroken),
+        (12, tej.QueueExists),
+        (13, tej.QueueExists),
+        (20, tej.RemoteCommandFailure),
+        (21, tej.ConnectionFailed),
+        (22, tej.DownloadFailed),
+        (127, tej.RemoteCommandFailure),
+    ],
+)
+def test_exit_status_selects_the_class_of_error(
+    status: int, kind: type[tej.Error]
+) -> None:
+    with pytest.raises(tej.Error, match="^the words$") as raised:
+        check(status, err=MARKER + b"the words\n")
+    assert type(raised.value) is kind
+
+
+def test_output_without_a_marker_is_in_the_error() -> None:
+    with pytest.raises(tej.RemoteCommandFailure, match="This account is disabled"):
+        check(1, out=b"This account is disabled\n")
+    with pytest.raises(tej.RemoteCommandFailure, match="said: nothing"):
+        check(0, out=b"")
+
+
+def test_status_0_raises_no_error() -> None:
+    check(0, err=b"noise")
+
+
+@given(data=st.binary(max_size=300))
+def test_any_bytes_can_be_parsed(data: bytes) -> None:
+    answer = parse_answer(data)
+    assert isinstance(answer.jobs, list)
+
+
+def test_key_id_begins_a_record() -> None:
+    answer = parse_answer(b"queue=/q=1\0noise\0new=x\0id=a\0state=running\0k=\0id=b\0")
+    assert answer.head == {"queue": "/q=1", "new": "x"}
+    assert answer.jobs == [{"id": "a", "state": "running", "k": ""}, {"id": "b"}]

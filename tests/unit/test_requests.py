@@ -1,0 +1,66 @@
+"""Requests: quoting and encoding of words, checked with real shells."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tej.wire.requests import as_line, command
+
+SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
+
+# Any bytes but NUL, as Python decodes them: bytes that are not UTF-8 are surrogates.
+texts = st.binary(max_size=200).map(
+    lambda data: data.replace(b"\0", b"").decode("utf-8", "surrogateescape")
+)
+slow = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def as_bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, require: Callable[[str], None]) -> list[str]:
+    words: list[str] = SHELLS[request.param]
+    require(words[0])
+    return words
+
+
+@slow
+@given(text=texts)
+def test_shells_decode_any_text(shell: list[str], text: str) -> None:
+    line = as_line(f"printf %s {command(text)}\n")
+    assert "\n" not in line
+    assert line.isascii()
+    done = subprocess.run(
+        [*shell, "-c", 'IFS= read -r tej; eval "$tej"'],
+        input=as_bytes(line) + b"\nrest",
+        capture_output=True,
+    )
+    assert (done.stdout, done.stderr) == (as_bytes(text), b"")
+
+
+@slow
+@given(words=st.lists(texts, max_size=6))
+def test_shells_receive_words_separately(shell: list[str], words: list[str]) -> None:
+    line = as_line(
+        f'set -- {command(*words)}\nfor w in "$@"; do printf \'%s\\0\' "$w"; done'
+    )
+    done = subprocess.run([*shell, "-c", line], capture_output=True)
+    assert done.stdout == b"".join(as_bytes(word) + b"\0" for word in words)
+
+
+def test_long_program_has_only_short_words() -> None:
+    line = as_line("a\\b'é\n" * 60_000)
+    assert len(line) > 1_000_000
+    # MAX_ARG_STRLEN of Linux: mksh's `printf` is a program.
+    assert max(map(len, line.split("'"))) < 131_072
