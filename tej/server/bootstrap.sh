@@ -122,10 +122,7 @@ find_queue() {
 # other users can write to the queue.
 read_version() {
     protocol='' runtime='' scripts='' scripts_version=''
-    if [ ! -f "$queue/version" ]; then
-        check_unused
-        return 1
-    fi
+    [ -f "$queue/version" ] || ! check_unused || return 1
     tej_tag=''
     {
         read -r tej_tag protocol
@@ -147,14 +144,15 @@ read_version() {
 }
 
 # check_unused: quit if the directory $queue contains files that do not belong to an
-# unfinished queue.
+# unfinished queue. Returns 1 if another client has finished the queue meanwhile.
 check_unused() {
     for path in "$queue"/* "$queue"/.[!.]*; do
         case ${path##*/} in
             jobs | incoming | scripts | attempts | waiting | running | scheduler | objects | closing | .version.*) ;;
             *)
-                [ ! -e "$path" ] && [ ! -h "$path" ] ||
-                    quit 12 "'$queue' is not a queue of tej: it holds '${path##*/}'"
+                [ -e "$path" ] || [ -h "$path" ] || continue
+                [ ! -f "$queue/version" ] || return 1
+                quit 12 "'$queue' is not a queue of tej: it holds '${path##*/}'"
                 ;;
         esac
     done

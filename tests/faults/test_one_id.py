@@ -66,6 +66,12 @@ def test_of_twenty_commands_with_one_id_nineteen_exit_with_4(
         for _ in range(CLIENTS)
     ]
     outputs = [one.communicate(timeout=120) for one in commands]
+    failures = [
+        f"{one.returncode}: {err}"
+        for one, (_, err) in zip(commands, outputs, strict=True)
+        if one.returncode not in (0, 4)
+    ]
+    assert failures == []
     assert sorted(one.returncode for one in commands) == [0] + [4] * (CLIENTS - 1)
     assert [out for out, _ in outputs if out] == [f"{victim.id}\n"]
     words = [err for _, err in outputs if "already exists" in err]

@@ -53,6 +53,19 @@ def whole() -> dict[str, bytes]:
     return {path: text.encode() for path, text in built_in().files.items()}
 
 
+def test_queue_finished_by_another_client_is_accepted(
+    local_queue: tej.RemoteQueue, queue_path: Path
+) -> None:
+    local_queue.setup()
+    # A client found no `version`. Before its next check, another client wrote `version`.
+    bootstrap = Path(tej.__file__).parent / "server/bootstrap.sh"
+    code = '. "$1"; queue=$2; check_unused; printf "%s" "$?"'
+    done = subprocess.run(
+        ["sh", "-c", code, "sh", bootstrap, queue_path], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("1", "")
+
+
 def test_what_is_installed_is_what_this_tej_brings(
     queue: tej.RemoteQueue, queue_path: Path
 ) -> None:

@@ -374,15 +374,33 @@ def test_another_host_answers_from_the_heartbeat(
     assert queue.status(waiting).state is JobState.RUNNING
 
 
-def test_what_an_attempt_put_aside_has_left_running_keeps_it_there(
+def test_retry_is_refused_while_processes_are_left(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     directory = job(f"({gate.wait}) >/dev/null 2>&1 & exit 3")
     local_queue.ensure(directory, job_id="again")
     wait_until(lambda: local_queue.status("again").state.final, "it has failed")
-    local_queue.ensure(directory, job_id="again", retry=True)
-    wait_until(lambda: local_queue.status("again").state.final, "it has failed again")
+    with pytest.raises(tej.JobStillRunning, match="processes of it run"):
+        local_queue.ensure(directory, job_id="again", retry=True)
     local_queue.kill("again", grace=0)
+    job = local_queue.ensure(directory, job_id="again", retry=True)
+    assert job.status().attempt == 2
+    wait_until(lambda: job.status().state.final, "it has failed again")
+    job.kill(grace=0)
+
+
+def test_attempt_with_processes_left_is_not_removed(
+    local_queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    local_queue.ensure(job(f"({gate.wait}) >/dev/null 2>&1 & exit 3"), job_id="again")
+    wait_until(lambda: local_queue.status("again").state.final, "it has failed")
+    # Earlier versions of tej archived an attempt although its processes still ran.
+    attempts = queue_path / "attempts/again"
+    (attempts / "1").mkdir(parents=True)
+    (attempts / "last").write_text("1\n")
+    (queue_path / "jobs/again").rename(attempts / "1/job")
+    local_queue.submit("again", job("exit 3"))
+    wait_until(lambda: local_queue.status("again").state.final, "it has failed again")
     assert local_queue.status("again#1").processes_left
     with pytest.raises(tej.JobStillRunning, match="attempt 'again#1'"):
         local_queue.delete("again")

@@ -11,6 +11,7 @@ As root it lets anybody in; as an ordinary user, only that user.
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import os
 import shutil
@@ -66,7 +67,7 @@ class Sshd:
         environment: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
         address: str = "127.0.0.1",
-        host_key_types: Sequence[str] = ("ed25519", "rsa"),
+        host_key_types: Sequence[str] = ("ed25519",),
         port: int | None = None,
         program: Path | None = None,
     ) -> None:
@@ -149,10 +150,7 @@ class Sshd:
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         config = self.folder / "sshd_config"
-        config.write_text(self._config(IF_KNOWN))
-        check = subprocess.run([sshd, "-t", "-f", config], capture_output=True)
-        if check.returncode != 0:
-            config.write_text(self._config(""))
+        config.write_text(self._config(IF_KNOWN if knows_penalties(sshd) else ""))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sshd, "-D", "-e", "-f", str(config)],
@@ -223,6 +221,14 @@ class Sshd:
 def sshd_path() -> str | None:
     """Where sshd is: it wants its whole path, and is not on an ordinary PATH."""
     return shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
+
+
+@functools.cache
+def knows_penalties(sshd: str) -> bool:
+    """Return whether this sshd accepts the option in IF_KNOWN."""
+    command = [sshd, "-T", "-f", os.devnull, "-o", IF_KNOWN.replace(" ", "=")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return "onfiguration option" not in done.stderr
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
