@@ -143,6 +143,26 @@ end_after_grace() {
     signal_processes KILL
 }
 
+# end_leftovers: end the processes that the script left running on this node, because
+# some schedulers do not end these processes. Sets left to the number of processes that
+# remain. If these processes have received SIGTERM, they have the rest of the grace
+# period.
+end_leftovers() {
+    left=''
+    [ -e "$job/started" ] || return 0
+    read_facts
+    if [ -n "$told_at" ]; then
+        rest=$((told_at + ${grace:-5} - $(date +%s)))
+        # The script may have started a process between the search for its processes and
+        # their SIGKILL. Therefore SIGKILL is repeated.
+        wait_for_processes $((rest > 0 ? rest : 0)) || wait_for_processes 10 KILL
+    else
+        find_job_processes
+        [ -z "$pids" ] || stop_processes 2
+    fi
+    count_pids
+}
+
 # listen: a background process that waits for the fact `kill`, and then sends SIGTERM to
 # all processes in the session. The runner starts `listen` only if the scheduler cannot
 # send SIGTERM.
@@ -242,17 +262,14 @@ if [ -e "$job/kill" ]; then
 elif was_cut_off; then
     whose=ask
 fi
-# Stop the processes that the script left running, because some schedulers do not stop
-# these processes.
-if [ -z "$told_at" ] && [ -e "$job/started" ]; then
-    read_facts
-    count_processes
-    [ -z "$left" ] || stop_processes 2
-fi
-until put_reserved finished "$(date +%s)" "$end" "$whose" 0; do
+# If the scheduler sends SIGTERM, SIGKILL follows. Therefore the end is recorded first.
+left=''
+[ "$whose" = ask ] || end_leftovers
+until put_reserved finished "$(date +%s)" "$end" "$whose" "${left:-0}"; do
     has_token "$token" || exit 1
     sleep 5
 done
+[ "$whose" != ask ] || end_leftovers
 rm -f "$job/.end" "$job"/.heard.*
 case $end in
     exit*) exit "${end#exit }" ;;

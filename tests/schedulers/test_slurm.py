@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from clocks import fall_silent, pass_time
-from jobs import Gate, wait_until
+from jobs import Gate, is_alive, wait_until
 from schedulers.conftest import output, run, until
 from servers.sshd import Sshd
 from servers.users import Users
@@ -242,6 +243,50 @@ def test_a_job_that_ignores_sigterm_is_killed_when_its_grace_is_over(
     status = queue.kill("deaf", grace=1)
     assert (status.state, status.signal) == (JobState.KILLED, signal.SIGKILL)
     wait_until(lambda: run("squeue", "-h") == "", "the queue is empty")
+
+
+def test_kill_leaves_no_process_of_a_forking_job(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    # The script starts processes between each search for processes and its SIGKILL.
+    forks = "trap '' TERM; echo begun; while :; do sleep 60 & sleep 0.02; done"
+    queue.submit("forks", job(forks))
+    wait_until(lambda: output(queue, "forks") == "begun\n", "it runs")
+    assert queue.kill("forks", grace=0).state is JobState.KILLED
+    queue.delete("forks")
+
+
+def test_second_kill_ends_remaining_processes(
+    queue: tej.RemoteQueue, job: Make, queue_path: Path
+) -> None:
+    queue.submit("over", job("true"))
+    assert queue.job("over").wait(90).succeeded
+    spec = fact(queue_path, "over", "spec").read_text()
+    token = spec.partition(" token=")[2].split()[0]
+    with subprocess.Popen(["sleep", "60"], env={"TEJ_JOB_TOKEN": token}) as left:
+        with pytest.raises(tej.JobStillRunning, match="processes of it run"):
+            queue.delete("over")
+        queue.kill("over", grace=0)
+        assert left.wait(60) < 0
+    queue.delete("over")
+
+
+def test_job_without_wrapper_is_killed_as_requested(
+    queue: tej.RemoteQueue, job: Make, queue_path: Path
+) -> None:
+    # The script survives its wrapper, and Slurm reports that the job is over.
+    queue.submit("orphan", job("echo begun; sleep 60"))
+    wait_until(lambda: output(queue, "orphan") == "begun\n", "it runs")
+    wrapper = run("pgrep", "-f", f"run_in_scheduler.sh {queue_path} orphan").split()
+    run("kill", "-9", *wrapper, check=False)
+    script = int(fact(queue_path, "orphan", "started").read_text().split()[2])
+    over = ("squeue", "-h", "-t", "running,completing")
+    wait_until(lambda: run(*over) == "", "Slurm has ended the job")
+    assert is_alive(script)
+    fact(queue_path, "orphan", "kill").write_text(f"{int(time.time()) - 60} 0 me\n")
+    (queue_path / "scheduler/listing").unlink(missing_ok=True)
+    until(queue, "orphan", lambda status: status.state is JobState.KILLED)
+    assert not is_alive(script)
 
 
 def test_of_many_jobs_that_are_killed_all_are_told_first(

@@ -1,18 +1,29 @@
 # Processes of a job: find, count, signal and stop them.
 # shellcheck shell=sh
 
-# find_job_processes: set pids to the pids of all processes of $job. The job's facts
-# must have been read before.
+# find_job_processes: set pids to the pids of all processes of $job on this host. The
+# job's facts must have been read before. If the script runs on another host, its pid is
+# not valid on this host, and only the job's token identifies processes of the job.
 find_job_processes() {
     mark=${spec#*token=}
-    find_processes "${mark%% *}" "$j_pid" "$j_start"
+    get_host
+    if [ "${where:-$host}" = "$host" ]; then
+        find_processes "${mark%% *}" "$j_pid" "$j_start"
+    else
+        find_processes "${mark%% *}" - -
+    fi
 }
 
 # count_processes: set left to the number of processes of $job, or to '' if there are
 # none.
 count_processes() {
-    left=''
     find_job_processes
+    count_pids
+}
+
+# count_pids: set left to the number of pids in $pids, or to '' if $pids is empty.
+count_pids() {
+    left=''
     for pid in $pids; do left=$((left + 1)); done
 }
 
@@ -28,11 +39,14 @@ has_processes() {
 recount() {
     elsewhere=''
     [ -n "$left" ] || return 0
+    get_host
     set -f
     # shellcheck disable=SC2086 # fields
     set -- $native
     set +f
-    if [ -z "$native" ] || same_host "$2" "$3" "$4"; then
+    # The native id of a job under a scheduler does not contain the host of the job.
+    [ "${1-}" = pid ] || set -- '' "${where:-$host}" "$boot" "$space"
+    if same_host "$2" "$3" "$4"; then
         count_processes
     elif is_past "${2-}" "${3-}"; then
         left=''

@@ -155,8 +155,8 @@ me() {
 }
 
 # find_processes TOKEN LEADER START: set pids to the live processes of a job: the
-# processes with the job's token in their initial environment, the processes in the
-# session of LEADER (the first process of the job), and all descendants of both. A
+# processes with the job's token in their initial environment, LEADER (the first process
+# of the job), the processes in the session of LEADER, and all descendants of these. A
 # process is missed if it has cleared its environment, left the session and lost its
 # parent. Without /proc, only the process LEADER is found.
 find_processes() {
@@ -192,6 +192,8 @@ find_processes() {
             # The kernel does not reuse a pid while it is a session id. If an unrelated
             # process has the pid of the leader, the session is unrelated, too.
             if (leader in start && start[leader] != since) leader = "-"
+            # Under a scheduler, LEADER is not the leader of its session.
+            if (leader in start) ours[leader] = 1
             count = split(marked, paths, " ")
             for (i = 1; i <= count; i++) {
                 split(paths[i], part, "/")

@@ -444,9 +444,7 @@ wait_for_end() {
             *) continue ;;
         esac
         now=''
-        get_time
-        put_reserved finished "$now none 0 killed 0"
-        return 0
+        ! settle_killed || return 0
     done
     return 1
 }

@@ -230,8 +230,15 @@ cause_in_log() {
         END { if (state != "") print state }'
 }
 
-# settle_killed: write the fact `finished` for a job that is gone after a kill.
+# settle_killed: write the fact `finished` for a job that is gone after a kill. Processes
+# of the job that run on this host are killed first, because a scheduler does not find
+# all processes of a job. Returns 1 if such processes remain.
 settle_killed() {
+    wait_for_processes 5 KILL || {
+        keep_last
+        note="$runtime has ended the job, but processes of it run on $host"
+        return 1
+    }
     get_time
     mkdir "$job/claim" 2>/dev/null
     put_reserved finished "$now none 0 killed 0"
