@@ -32,6 +32,9 @@ CHUNK = 1 << 16
 )
 @click.option("--file", "name", metavar="NAME", help="Print a file of the job instead.")
 @click.option(
+    "--scheduler", is_flag=True, help="Print the scheduler's messages about the job."
+)
+@click.option(
     "--tail", type=click.IntRange(0), metavar="N", help="Start with the last N lines."
 )
 def command(
@@ -40,6 +43,7 @@ def command(
     follow: bool,
     wanted: str | None,
     name: str | None,
+    scheduler: bool,
     tail: int | None,
     as_json: bool,
 ) -> int:
@@ -47,7 +51,13 @@ def command(
 
     A job's stdout is copied to stdout and its stderr to stderr, unchanged.  Several
     jobs are printed one after the other, each after a line with its id on stderr.
+    With --scheduler, the scheduler's log of the job and its entry in the accounting
+    are printed instead, which show why the scheduler ended a job.
     """
+    if scheduler:
+        if follow or wanted or name or tail is not None:
+            raise click.UsageError("--scheduler cannot be combined with other options")
+        return print_scheduler_logs(queue, list(dict.fromkeys(ids)), as_json)
     streams = [name] if name else [wanted] if wanted else list(STREAMS)
     each = list(dict.fromkeys(ids))
     readers = {
@@ -84,6 +94,35 @@ def print_several(readers: dict[str, Logs], as_json: bool) -> int:
                 output.say(str(error), err=True)
     if as_json:
         click.echo("]}")
+    return worst
+
+
+def print_scheduler_logs(queue: RemoteQueue, ids: list[str], as_json: bool) -> int:
+    """Print the scheduler's messages about jobs; return the highest exit status."""
+    documents: list[dict[str, object]] = []
+    worst = 0
+    for job_id in ids:
+        try:
+            text = queue.scheduler_log(job_id).decode("utf-8", "replace").rstrip("\n")
+        except errors.JobNotFound as error:
+            if len(ids) == 1:
+                raise
+            worst = max(worst, exit_status(error))
+            more: dict[str, object] = {"scheduler": None}
+            documents.append(output.as_document(job_id, None, error, more))
+            words, is_error = str(error), True
+        else:
+            more = {"scheduler": text}
+            documents.append(output.as_document(job_id, None, None, more))
+            is_error = not text
+            words = text or f"The scheduler has no messages about job '{job_id}'"
+        if not as_json:
+            if len(ids) > 1:
+                output.say(f"==> {job_id} <==", err=True)
+            output.say(words, err=is_error)
+    if as_json:
+        one = {key: documents[0][key] for key in ("id", "scheduler")}
+        output.print_json(one if len(ids) == 1 else {"jobs": documents})
     return worst
 
 

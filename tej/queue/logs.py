@@ -243,15 +243,27 @@ def split_lines(pieces: Iterable[Piece]) -> Iterator[bytes]:
         yield rest
 
 
+def scheduler_log(connection: QueueConnection, job_id: str) -> bytes:
+    """Return the scheduler's messages; see `RemoteQueue.scheduler_log`."""
+    check_job_reference(job_id)
+    reply = connection.with_retries(
+        lambda _: connection.run_verb("scheduler_log", job_id)
+    )
+    # While the scheduler is slow, the server sends NUL bytes as keep-alives.
+    return reply.data.replace(b"\0", b"")
+
+
 def job_failure(
     connection: QueueConnection, status: JobStatus, *, with_stderr: bool = True
 ) -> JobFailed:
     """Return the error for a job that did not succeed; see `RemoteQueue.failure`."""
-    stderr = _end_of_stderr(connection, status) if with_stderr else ""
+    stderr = messages = ""
+    if with_stderr:
+        stderr, messages = _last_words(connection, status)
     where = f" on {status.host}" if status.host else ""
     words = f"Job '{status.job_id}'{where}: {status.describe()}"
     return JobFailed(
-        f"{words}\n{stderr}" if stderr else words,
+        "\n".join(part for part in (words, stderr, messages) if part),
         job_id=status.job_id,
         state=status.state.value,
         exit_code=status.exit_code,
@@ -261,14 +273,30 @@ def job_failure(
     )
 
 
-def _end_of_stderr(connection: QueueConnection, status: JobStatus) -> str:
-    """Return the last lines of a job's stderr, of which at most 4 KiB are requested."""
-    path = str(status.directory / STREAMS["stderr"])
-    script = f'[ ! -f "$1" ] || tail -c {FAILURE_BYTES} -- "$1"'
+def _last_words(connection: QueueConnection, status: JobStatus) -> tuple[str, str]:
+    """Return the last lines of a job's stderr, and of the scheduler's messages.
+
+    At most 4 KiB of each are requested.
+    """
+    path = str(status.directory)
     try:
-        data = run_script(connection, script, [path], tuple, None, again=True)
+        data = run_script(connection, _LAST_WORDS, [path], tuple, None, again=True)
     except Error as error:
-        return f"(its stderr could not be read: {error})"
+        return f"(its stderr could not be read: {error})", ""
+    stderr, _, messages = data.rpartition(b"\0")
+    return _end(stderr), _end(messages)
+
+
+# The scheduler writes only its own messages to the log file of a job.
+_LAST_WORDS = f"""\
+for file in "$1/{STREAMS["stderr"]}" "$1"/../tej_*.log; do
+    [ "$file" = "$1/{STREAMS["stderr"]}" ] || printf '\\0'
+    [ ! -f "$file" ] || tail -c {FAILURE_BYTES} -- "$file"
+done
+"""
+
+
+def _end(data: bytes) -> str:
     return last_lines(data, FAILURE_LINES, whole=len(data) < FAILURE_BYTES)
 
 

@@ -539,10 +539,20 @@ class RemoteQueue:
             self.connection, job_id, streams, follow=follow, tail=tail
         )
 
+    def scheduler_log(self, job_id: str) -> bytes:
+        """Return the scheduler's messages about a job, and its entry in the accounting.
+
+        The accounting is the output of `sacct`, `qstat -f`, `tracejob` or `qacct`,
+        depending on the scheduler.  Raises QueueExists if the queue's runtime has no
+        scheduler, and JobNotFound if the job does not exist.
+        """
+        return logs.scheduler_log(self.connection, job_id)
+
     def failure(self, status: JobStatus) -> JobFailed:
         """Return the error for a job that did not succeed.
 
-        The error includes the last lines of the job's stderr.
+        The error includes the last lines of the job's stderr, and of the messages that
+        a scheduler has written about the job.
         """
         return logs.job_failure(self.connection, status)
 

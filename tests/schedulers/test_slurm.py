@@ -262,7 +262,7 @@ def test_second_kill_ends_remaining_processes(
     queue.submit("over", job("true"))
     assert queue.job("over").wait(90).succeeded
     spec = fact(queue_path, "over", "spec").read_text()
-    token = spec.partition(" token=")[2].split()[0]
+    token = spec.partition("token=")[2].split()[0]
     with subprocess.Popen(["sleep", "60"], env={"TEJ_JOB_TOKEN": token}) as left:
         with pytest.raises(tej.JobStillRunning, match="processes of it run"):
             queue.delete("over")
@@ -317,6 +317,11 @@ def test_a_running_job_that_somebody_cancels_was_killed_and_not_by_tej(
     assert status.state is JobState.KILLED
     assert status.killed_by is None
     assert "not by tej" in status.describe()
+    # The messages of the scheduler are in its log, and in the error.
+    assert "CANCELLED AT" in str(either.failure(status))
+    report = either.scheduler_log("victim").decode()
+    assert "CANCELLED AT" in report
+    assert "JobState=CANCELLED" in report
 
 
 def test_a_queued_job_that_somebody_cancels_was_killed_and_not_by_tej(

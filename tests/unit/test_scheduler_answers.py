@@ -247,3 +247,31 @@ def test_log_of_pbs_names_the_limit(shell: Shell) -> None:
     lines = """echo '=>> PBS: job killed: walltime 10 exceeded limit 4' >"$job/tej_x.log"
     cause_in_log"""
     assert shell(lines, "pbs") == "limit|walltime 10 exceeded limit 4\n"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "id_", "commands"),
+    [
+        ("slurm", "7;gpu2", "sacct -M gpu2 7|scontrol -M gpu2 7"),
+        ("pbs", "7.host", "qstat -f 7.host|tracejob -n 7"),
+        ("sge", "7", "qacct -j 7"),
+    ],
+)
+def test_scheduler_log_contains_messages_and_accounting(
+    shell: Shell, runtime: str, id_: str, commands: str
+) -> None:
+    """The id of the job is the last argument of each command."""
+    lines = f"""printf '{runtime} {id_}\n' >"$job/native_id"
+    printf 'exceeded walltime\n' >"$job/tej_a.log"
+    keep_talking() {{ :; }}; stop_talking() {{ :; }}
+    sacct() {{ echo "sacct $1 $2 $(for word; do :; done; echo "$word")"; }}
+    scontrol() {{ echo "scontrol $1 $2 $(for word; do :; done; echo "$word")"; }}
+    tracejob() {{ echo "tracejob $1 $2"; }}
+    qacct() {{ echo "qacct $*"; }}
+    qstat() {{ case $1 in -x | -j) return 1 ;; esac; echo "qstat $*"; }}
+    dialect=openpbs
+    set -- a
+    . "$here/commands/scheduler_log"
+    """
+    said = [line for line in shell(lines, runtime).splitlines() if "==>" not in line]
+    assert said == ["exceeded walltime", *commands.split("|")]

@@ -17,6 +17,8 @@
 #   scheduler_term ID         send SIGTERM to all processes of the job; return 1 if unsupported
 #   scheduler_cancel ID       dequeue or end the job; return 1 on failure
 #   scheduler_history ID      print STATE|WORDS of a job that is no longer listed
+#   scheduler_report ID       print the scheduler's reports about the job with print_report
+#                             (commands/scheduler_log)
 #   scheduler_own_id          set own_id to the id of the job that this code runs in
 #
 # Facts in addition to those in facts.sh:
@@ -40,6 +42,7 @@ runtime_tend() { :; }
 scheduler_listed_all() { :; }
 scheduler_term() { return 1; }
 scheduler_history() { return 1; }
+scheduler_report() { :; }
 scheduler_options() { options=''; }
 
 # patiently COMMAND...: run the command. If `timeout` is installed, the command has a

@@ -230,6 +230,19 @@ scheduler_cancel() {
     if [ "$dialect" = wrapper ]; then slurm_cancel "$1"; else patiently qdel "$1"; fi
 }
 
+scheduler_report() {
+    case $dialect in
+        wrapper)
+            slurm_report "$1"
+            return
+            ;;
+        openpbs) print_report 'qstat -x -f' patiently qstat -x -f "$1" ;;
+        *) false ;;
+    esac || print_report 'qstat -f' patiently qstat -f "$1"
+    # tracejob reads the log files of PBS, which are readable on some sites.
+    ! command -v tracejob >/dev/null 2>&1 || print_report tracejob patiently tracejob -n 7 "${1%%.*}"
+}
+
 scheduler_history() {
     [ "$dialect" = wrapper ] && slurm_history "$1"
 }

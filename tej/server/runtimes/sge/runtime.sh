@@ -136,3 +136,7 @@ scheduler_history() {
         *) printf '%s\n' "over|it failed with code $code, see qacct -j $1" ;;
     esac
 }
+
+scheduler_report() {
+    print_report 'qstat -j' patiently qstat -j "$1" || print_report 'qacct -j' patiently qacct -j "$1"
+}

@@ -160,3 +160,11 @@ slurm_history() {
             print state "|" last
         }'
 }
+
+# slurm_report ID: print the entries of the job in Slurm's accounting and in the memory of
+# Slurm's controller, which forgets a job some minutes after its end.
+slurm_report() {
+    print_report sacct on_cluster "$1" sacct -D -o \
+        'jobid%-18,jobname%-20,state%-24,exitcode,elapsed,timelimit,reqmem,maxrss,nodelist%-24' -j
+    print_report 'scontrol show job' on_cluster "$1" scontrol show job
+}
