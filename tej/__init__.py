@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tej.job.signature import make_id, signature
     from tej.job.spec import JobSpec
     from tej.job.status import JobState, JobStatus, format_duration
+    from tej.queue.administration import QueueInfo
     from tej.queue.batch import Batch, run_many
     from tej.queue.completed import as_completed
     from tej.queue.connection import DEFAULT_TEJ_DIR
@@ -85,6 +86,7 @@ __all__ = [
     "Piece",
     "QueueDoesntExist",
     "QueueExists",
+    "QueueInfo",
     "QueueLinkBroken",
     "QueueNotTrusted",
     "RemoteCommandFailure",
@@ -119,6 +121,7 @@ _HOMES = {
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},
     "tej.queue.download": {"Downloaded"},
     "tej.queue.logs": {"Logs", "Piece"},
+    "tej.queue.administration": {"QueueInfo"},
     "tej.queue.management": {"DiskUsage", "Killed"},
     "tej.queue.job": {"Job"},
     "tej.queue.remote": {"RemoteQueue"},

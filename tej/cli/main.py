@@ -13,6 +13,7 @@ import click
 from tej import errors
 from tej.cli import output
 from tej.cli.exit_status import INTERRUPTED, SIGPIPE, TEJ_FAILED, exit_status
+from tej.queue.server_log import NOTICE
 from tej.version import __version__
 
 COMMANDS: Mapping[str, Mapping[str, str]] = {
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "prune": "Delete old jobs.",
         "destroy": "Remove a queue with all its jobs.",
         "cleanup": "Delete old jobs like prune, or the queue like destroy.",
+        "queue": "Print the path, the runtime and the limit of a queue.",
         "limit": "Limit the number of running jobs of a queue.",
     },
     "Server": {
@@ -106,7 +108,7 @@ def tej(verbose: int) -> None:
     A destination is [user@]host[:port], an alias from ~/.ssh/config, or "local:" for
     this machine.  TEJ_DESTINATION is the default.
     """
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    level = (NOTICE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = logging.StreamHandler()
     handler.setFormatter(_EscapingFormatter("%(levelname)s: %(message)s"))
     logger = logging.getLogger("tej")
@@ -121,7 +123,9 @@ class _EscapingFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        return output.escape(super().format(record))
+        is_notice = record.levelno == NOTICE
+        text = record.getMessage() if is_notice else super().format(record)
+        return output.escape(text)
 
 
 def main(arguments: list[str] | None = None) -> None:

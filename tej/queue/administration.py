@@ -5,14 +5,28 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tej.errors import Error, QueueDoesntExist, QueueExists
 from tej.queue.connection import QueueConnection, log_warning, submitter
 from tej.wire import requests
+from tej.wire.records import parse_integer
 from tej.wire.replies import parse_answer
 
 logger = logging.getLogger("tej")
+
+
+@dataclass(frozen=True)
+class QueueInfo:
+    """The properties of a queue, as the server reports them."""
+
+    path: PurePosixPath
+    """Absolute path of the queue on the server."""
+    runtime: str
+    """Name of the queue's runtime, such as "default" or "slurm"."""
+    max_running: int | None
+    """Maximum number of running jobs, or None if there is no limit."""
 
 
 def set_up(
@@ -53,6 +67,13 @@ def set_limit(connection: QueueConnection, max_running: int) -> None:
     if max_running < 0:
         raise ValueError(f"max_running is 0 or more, not {max_running}")
     connection.ask("limit", str(int(max_running)))
+
+
+def get_info(connection: QueueConnection) -> QueueInfo:
+    """Return the properties of the queue; see `RemoteQueue.info`."""
+    head = connection.ask("queue").head
+    limit = parse_integer(head.get("max_running"))
+    return QueueInfo(PurePosixPath(head["queue"]), head["runtime"], limit or None)
 
 
 def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:

@@ -24,7 +24,7 @@ from tej.errors import (
 )
 from tej.job.status import check_job_reference
 from tej.queue.retry import Retries, with_retries
-from tej.queue.server_log import ServerLogger
+from tej.queue.server_log import NOTICE, ServerLogger
 from tej.server.scripts import Scripts
 from tej.transport import Transport
 from tej.version import __version__
@@ -249,9 +249,11 @@ class QueueConnection:
 
 
 def log_warning(answer: Answer) -> None:
-    """Log the warning in the server's reply, if there is one."""
+    """Log the warning and the notice in the server's reply, if there are any."""
     if "warning" in answer.head:
         logger.warning("%s", answer.head["warning"])
+    if "notice" in answer.head:
+        logger.log(NOTICE, "%s", answer.head["notice"])
 
 
 def submitter() -> str:

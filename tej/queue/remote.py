@@ -22,6 +22,7 @@ from tej.job.resources import Resources
 from tej.job.spec import JobSpec
 from tej.job.status import JobState, JobStatus, check_job_id
 from tej.queue import administration, download, filters, logs, management, submission
+from tej.queue.administration import QueueInfo
 from tej.queue.connection import (
     DEFAULT_GRACE,
     DEFAULT_TEJ_DIR,
@@ -243,6 +244,13 @@ class RemoteQueue:
         is a scheduler, and ValueError if `max_running` is negative.
         """
         administration.set_limit(self.connection, max_running)
+
+    def info(self) -> QueueInfo:
+        """Return the queue's absolute path, its runtime and its limit of running jobs.
+
+        Raises QueueDoesntExist if there is no queue.
+        """
+        return administration.get_info(self.connection)
 
     def cleanup(self, kill: bool = False, *, grace: int = DEFAULT_GRACE) -> bool:
         """Remove the queue, all its jobs, and the links to the queue; return True.

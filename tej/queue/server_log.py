@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 
+NOTICE = logging.INFO + 5
+"""Log level of notices, which the commands print like warnings, but without a level."""
+
 
 class ServerLogger:
     """Collects the standard error of one program on the server, and logs it.

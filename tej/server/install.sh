@@ -91,7 +91,10 @@ select_runtime() {
         for path in "$queue/scripts/$2"/runtimes/*/runtime.sh; do
             runtime=${path%/*} runtime=${runtime##*/}
             [ "$runtime" != default ] || continue
-            try_runtime "$2" auto && return
+            ! try_runtime "$2" auto || {
+                notify_of_scheduler
+                return
+            }
             [ -z "$why" ] || warn "$why: jobs will run without it, under the runtime 'default'"
         done
         runtime=default
@@ -100,6 +103,18 @@ select_runtime() {
     [ -f "$queue/scripts/$2/runtimes/$runtime/runtime.sh" ] && ! try_runtime "$2" || return 0
     [ -n "$why" ] || quit 12 "The runtime '$runtime' cannot be used here: its programs are not installed"
     warn "$why"
+}
+
+# notify_of_scheduler: notify the client that the new queue submits its jobs to a
+# scheduler, because the user has not selected a runtime.
+notify_of_scheduler() {
+    case $runtime in
+        slurm) words=Slurm ;;
+        pbs) words=PBS ;;
+        sge) words='Grid Engine' ;;
+        *) words="the runtime '$runtime'" ;;
+    esac
+    printf '%s\0' "notice=using $words; --runtime default runs without it"
 }
 
 # try_runtime DIGEST [auto]: check whether the server supports $runtime. If the server

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,14 +31,20 @@ def queue(sge: Path, queue_path: Path) -> Iterator[tej.RemoteQueue]:
         empty(queue_path)
 
 
-def test_it_is_found_and_chosen_when_nothing_is_said(
-    sge: Path, queue_path: Path, home: Path, caplog: pytest.LogCaptureFixture
+def test_scheduler_found_by_itself_is_told_once(
+    sge: Path, queue_path: Path, home: Path
 ) -> None:
     (home / ".profile").write_text(f"PATH='{os.environ['PATH']}'\n")
-    found = tej.RemoteQueue("local:", str(queue_path))
-    found.setup()
-    assert "runtime sge\n" in (queue_path / "version").read_text()
-    assert caplog.text == ""
+
+    def tej_command(verb: str) -> tuple[str, str]:
+        words = [sys.executable, "-m", "tej", verb, "local:", "--queue", queue_path]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        return done.stdout, done.stderr
+
+    words = "using Grid Engine; --runtime default runs without it\n"
+    assert tej_command("setup") == ("", words)
+    shown = f"Queue: {queue_path}\nRuntime: sge\nLimit: none\n"
+    assert tej_command("queue") == (shown, "")
 
 
 def test_the_runtime_of_pbs_is_not_for_it(sge: Path, queue_path: Path) -> None:
