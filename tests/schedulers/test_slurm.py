@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from clocks import fall_silent, pass_time
-from jobs import Gate, is_alive, wait_until
+from jobs import Gate, end_processes_of, is_alive, wait_until
 from schedulers.conftest import output, run, until
 from servers.sshd import Sshd
 from servers.users import Users
@@ -287,6 +287,7 @@ def test_job_without_wrapper_is_killed_as_requested(
     (queue_path / "scheduler/listing").unlink(missing_ok=True)
     until(queue, "orphan", lambda status: status.state is JobState.KILLED)
     assert not is_alive(script)
+    end_processes_of(queue_path)  # a `sleep` of the killed wrapper
 
 
 def test_of_many_jobs_that_are_killed_all_are_told_first(
