@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tej.destination import destination_as_string, parse_ssh_destination
     from tej.errors import (
+        AmbiguousJob,
         AuthenticationFailed,
         ConnectionFailed,
         DownloadFailed,
         Error,
         HostKeyRejected,
+        InvalidConfiguration,
         InvalidDestination,
         InvalidJobDirectory,
         InvalidJobId,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_TEJ_DIR",
+    "AmbiguousJob",
     "AuthenticationFailed",
     "Batch",
     "ConnectionFailed",
@@ -69,6 +72,7 @@ __all__ = [
     "Downloaded",
     "Error",
     "HostKeyRejected",
+    "InvalidConfiguration",
     "InvalidDestination",
     "InvalidJobDirectory",
     "InvalidJobId",

@@ -2,6 +2,7 @@
 
     Error
     ├── InvalidDestination        the destination cannot be parsed
+    ├── InvalidConfiguration      a configuration file has an error
     ├── InvalidJobId              the id cannot be a directory name
     ├── InvalidJobDirectory       the directory cannot be submitted
     ├── QueueDoesntExist          no queue at that path
@@ -9,6 +10,7 @@
     ├── QueueExists               the path is taken, and was left as it is
     ├── QueueNotTrusted           other users can change the queue's scripts
     ├── JobNotFound
+    ├── AmbiguousJob              a prefix or a name means several jobs
     ├── JobAlreadyExists
     ├── JobStillRunning
     ├── JobFailed                 the job ended, but did not succeed
@@ -29,11 +31,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "AmbiguousJob",
     "AuthenticationFailed",
     "ConnectionFailed",
     "DownloadFailed",
     "Error",
     "HostKeyRejected",
+    "InvalidConfiguration",
     "InvalidDestination",
     "InvalidJobDirectory",
     "InvalidJobId",
@@ -63,6 +67,12 @@ class InvalidDestination(Error):
     """The destination is not `[user@]host[:port]` or `local:`."""
 
     default = "Invalid destination"
+
+
+class InvalidConfiguration(Error, ValueError):
+    """A configuration file has an error, or lacks the requested profile."""
+
+    default = "Invalid configuration"
 
 
 class InvalidJobId(Error, ValueError):
@@ -116,6 +126,12 @@ class JobNotFound(Error):
     """No job in the queue has this id."""
 
     default = "Job not found"
+
+
+class AmbiguousJob(Error):
+    """A prefix of an id, or a name, means several jobs."""
+
+    default = "Several jobs match"
 
 
 class JobAlreadyExists(Error):

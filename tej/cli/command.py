@@ -6,22 +6,29 @@ The decorator `queue_command` makes a command of a function that takes a `Remote
 from __future__ import annotations
 
 import functools
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from tej.cli.output import escape
+from tej.cli.words import Context, is_ssh_alias, split_words
 from tej.queue.connection import DEFAULT_TEJ_DIR
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from tej.config import Profile, Setting
+    from tej.queue.remote import RemoteQueue
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 SHARED = "Options of all commands"
+
+SELECTING = ("ids", "all_", "failed", "running", "states", "labels", "since")
+"""Parameters of the options that select jobs; see `job_selection.py`."""
 
 
 class Option(click.Option):
@@ -73,9 +80,10 @@ def queue_command(
     """Return a decorator for a command on a queue.
 
     The decorated function is called with `queue`, `as_json`, and a parameter for each
-    name in `arguments`.  An argument whose name ends in "..." accepts one or more
-    words.  On the command line, the destination precedes the arguments.  The
-    destination may be left out if the environment variable TEJ_DESTINATION is set.
+    name in `arguments`.  `[directory]` is optional, and `[jobs...]` and `[files...]`
+    accept any number of words (see `split_words`).  On the command line, the
+    destination precedes the arguments.  The destination may be left out if a profile or
+    the environment variable TEJ_DESTINATION names one.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
@@ -105,6 +113,78 @@ transport_option = click.option(
 )
 
 
+profile_option = click.option(
+    "-p",
+    "--profile",
+    "profile_name",
+    metavar="NAME",
+    cls=Option,
+    help="Profile in the configuration files.  [env var: TEJ_PROFILE]",
+)
+
+
+def find_profile(
+    words: tuple[str, ...],
+    arguments: tuple[str, ...] = (),
+    *,
+    name: str | None = None,
+    given: Mapping[str, Any] | None = None,
+    selects_jobs: bool = False,
+) -> tuple[Profile, list[str]]:
+    """Return the settings in effect for a command line, and its words.
+
+    `name` and `given` are the profile and the settings that the options give.  If the
+    destination on the command line is the name of a profile, that profile is used.
+    """
+    from tej import config
+
+    files = config.load()
+    settings = dict(given or {})
+    profile = files.resolve(name, settings)
+    context = Context(
+        profile.get("destination") is not None, files.profiles, selects_jobs
+    )
+    destination, rest = split_words(words, arguments, context)
+    if destination is None:
+        return profile, rest
+    if name is None and destination in files.profiles:
+        check_profile_word(destination, files.profiles[destination])
+        return files.resolve(destination, settings), rest
+    return files.resolve(name, {**settings, "destination": destination}), rest
+
+
+def check_profile_word(word: str, settings: Mapping[str, Setting]) -> None:
+    """Raise click.UsageError if a destination is a profile and another ssh alias."""
+    target = settings.get("destination")
+    if (target is None or target.value != word) and is_ssh_alias(word):
+        raise click.UsageError(
+            f"'{word}' is a profile, and a Host of the ssh configuration: write "
+            f"-p {word} for the profile, or ssh://{word} for the host"
+        )
+
+
+def settings_on_command_line(context: click.Context) -> dict[str, Any]:
+    """Return the settings that the options of a command give, by their keys.
+
+    A value that click took from an environment variable is left out, because the
+    environment has another rank than the command line (see `Config.resolve`).
+    """
+    names = {"queue_path": "queue", "runtime": "runtime", "transport": "transport"}
+    names |= {"trust_queue": "trust_queue", "persist": "persist"}
+    return {
+        key: context.params[name]
+        for name, key in names.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def current_profile() -> Profile:
+    """Return the settings in effect for the command that is running."""
+    profile = click.get_current_context().obj
+    assert profile is not None
+    return cast("Profile", profile)
+
+
 def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
     usage = " ".join(["[DESTINATION]", *(name.upper() for name in arguments)])
 
@@ -113,18 +193,17 @@ def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
             "words",
             nargs=-1,
             metavar=usage,
-            shell_complete=_complete_directory if "directory" in arguments else None,
+            shell_complete=_complete_directory if "[directory]" in arguments else None,
         )
+        @profile_option
         @click.option(
             "--queue",
             "queue_path",
             envvar="TEJ_QUEUE",
-            default=DEFAULT_TEJ_DIR,
-            show_default=True,
             show_envvar=True,
             metavar="PATH",
             cls=Option,
-            help="Directory of the queue on the server.",
+            help=f"Directory of the queue on the server.  [default: {DEFAULT_TEJ_DIR}]",
         )
         @click.option(
             "--need-runtime",
@@ -146,39 +225,80 @@ def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
         @functools.wraps(function)
         def command(
             words: tuple[str, ...],
-            queue_path: str,
+            profile_name: str | None,
             needed: tuple[str, ...],
             accept_new_host_key: bool,
-            trust_queue: bool,
-            transport: str | None,
-            runtime: str | None = None,
             **options: Any,  # noqa: ANN401 (handed through)
         ) -> Any:  # noqa: ANN401
-            from tej.queue.remote import RemoteQueue
-            from tej.server.scripts import find_runtime
-
-            destination, rest = split_words(words, arguments)
-            try:
-                find_runtime(runtime or "auto")
-            except ValueError as error:
-                raise click.BadParameter(str(error), param_hint="--runtime") from error
-            with RemoteQueue(
-                destination,
-                queue_path,
-                runtime,
-                needed or None,
-                ask=ask_for_secret if sys.stdin.isatty() else None,
-                terminal=sys.stdin.isatty(),
-                transport=transport,
-                accept_new_host_key=accept_new_host_key,
-                trust_queue=trust_queue,
+            context = click.get_current_context()
+            context.obj, rest = find_profile(
+                words,
+                arguments,
+                name=profile_name,
+                given=settings_on_command_line(context),
+                selects_jobs=any(options.get(name) for name in SELECTING),
+            )
+            for name in ("queue_path", "transport", "trust_queue"):
+                options.pop(name)
+            # Only a command that may create a queue has the option --runtime.
+            creates = "runtime" in options
+            options.pop("runtime", None)
+            with open_queue(
+                context.obj, needed, accept_new_host_key, creates=creates
             ) as queue:
-                names = (name.removesuffix("...").lower() for name in arguments)
-                return function(queue, **dict(zip(names, rest, strict=True)), **options)
+                return function(queue, **name_words(arguments, rest), **options)
 
         return cast("Function", command)
 
     return decorate
+
+
+def open_queue(
+    profile: Profile,
+    needed: tuple[str, ...],
+    accept_new_host_key: bool,
+    *,
+    creates: bool,
+) -> RemoteQueue:
+    """Return the queue of the settings in effect.
+
+    The runtime in the settings is used only if the command may create a queue.
+    """
+    from tej.queue.remote import RemoteQueue
+    from tej.server.scripts import find_runtime
+
+    options = profile.options()
+    runtime = options.pop("setup_runtime", None) if creates else None
+    options.pop("setup_runtime", None)
+    try:
+        find_runtime(runtime or "auto")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--runtime") from error
+    return RemoteQueue(
+        profile.get("destination"),
+        setup_runtime=runtime,
+        need_runtime=needed or None,
+        ask=ask_for_secret if sys.stdin.isatty() else None,
+        terminal=sys.stdin.isatty(),
+        accept_new_host_key=accept_new_host_key,
+        **options,
+    )
+
+
+OMITTED = {"directory": "."}
+"""The value of each optional word that is left out."""
+
+
+def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
+    """Return the words of a command by the names of the function's parameters."""
+    named: dict[str, Any] = {}
+    for position, argument in enumerate(arguments):
+        name = argument.strip("[].")
+        if argument.endswith("...]"):
+            named[name] = words[position:]
+        else:
+            named[name] = words[position] if position < len(words) else OMITTED[name]
+    return named
 
 
 def _complete_directory(
@@ -191,45 +311,6 @@ def _complete_directory(
     if "local:".startswith(incomplete):
         items.append(CompletionItem("local:"))
     return items
-
-
-def split_words(
-    words: tuple[str, ...], arguments: tuple[str, ...]
-) -> tuple[str, list[Any]]:
-    """Return the destination and the list of arguments in the words of a command line.
-
-    Raises click.UsageError if the destination or an argument is missing, or if there
-    are too many words.
-    """
-    default = os.environ.get("TEJ_DESTINATION")
-    many = bool(arguments) and arguments[-1].endswith("...")
-    given = len(words) > len(arguments)
-    if many and default and given:
-        given = looks_like_destination(words[0])
-    if given:
-        destination, words = words[0], words[1:]
-    elif default:
-        destination = default
-    else:
-        raise click.UsageError(
-            "Missing argument 'DESTINATION': [user@]host[:port] or local:, "
-            "or set TEJ_DESTINATION"
-            if len(words) < 1 + len(arguments) and not (arguments and words)
-            else f"Missing argument '{arguments[len(words) - 1].upper()}'"
-        )
-    if len(words) < len(arguments):
-        raise click.UsageError(f"Missing argument '{arguments[len(words)].upper()}'")
-    if many:
-        last = len(arguments) - 1
-        return destination, [*words[:last], list(words[last:])]
-    if len(words) > len(arguments):
-        raise click.UsageError(f"Unexpected argument '{words[len(arguments)]}'")
-    return destination, list(words)
-
-
-def looks_like_destination(word: str) -> bool:
-    """Return whether a word looks like a destination, and not like a file name."""
-    return "@" in word or word.startswith("ssh://") or word == "local:"
 
 
 def ask_for_secret(prompt: str) -> str:

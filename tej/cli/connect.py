@@ -9,25 +9,37 @@ import click
 
 from tej.cli import output
 from tej.cli.command import command as make_command
-from tej.cli.command import host_key_option, json_option, split_words
+from tej.cli.command import (
+    find_profile,
+    host_key_option,
+    json_option,
+    profile_option,
+    settings_on_command_line,
+)
 from tej.destination import Destination
+
+PERSIST = "8h"
 
 
 @make_command("connect", example="tej connect lab --persist 8h")
 @click.argument("words", nargs=-1, metavar="[DESTINATION]")
+@profile_option
 @click.option(
     "--persist",
     metavar="TIME",
     envvar="TEJ_PERSIST",
     show_envvar=True,
-    default="8h",
-    show_default=True,
-    help="Close the connection when it was unused for this time: 60, 10m, 8h.",
+    help="Close the connection when it was unused for this time: 60, 10m, 8h.  "
+    f"[default: {PERSIST}]",
 )
 @host_key_option
 @json_option
 def command(
-    words: tuple[str, ...], persist: str, accept_new_host_key: bool, as_json: bool
+    words: tuple[str, ...],
+    profile_name: str | None,
+    persist: str | None,
+    accept_new_host_key: bool,
+    as_json: bool,
 ) -> None:
     """Log in to a server once, for all commands that follow.
 
@@ -39,11 +51,13 @@ def command(
     from tej.transport.openssh import log_in
     from tej.transport.settings import Settings
 
-    destination = Destination.parse(split_words(words, ())[0])
+    given = settings_on_command_line(click.get_current_context())
+    profile, _ = find_profile(words, name=profile_name, given=given)
+    destination = Destination.parse(profile.get("destination"))
     if destination.is_local:
         raise click.UsageError("local: is this machine: there is nothing to connect to")
     try:
-        time = check_persist(persist)
+        time = check_persist(profile.get("persist") or PERSIST)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--persist") from error
     settings = Settings(

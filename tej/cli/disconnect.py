@@ -6,21 +6,23 @@ import click
 
 from tej.cli import output
 from tej.cli.command import command as make_command
-from tej.cli.command import json_option, split_words
+from tej.cli.command import find_profile, json_option, profile_option
 from tej.destination import Destination
 
 
 @make_command("disconnect", example="tej disconnect lab")
 @click.argument("words", nargs=-1, metavar="[DESTINATION]")
+@profile_option
 @json_option
-def command(words: tuple[str, ...], as_json: bool) -> None:
+def command(words: tuple[str, ...], profile_name: str | None, as_json: bool) -> None:
     """Close the connection to a server that `tej connect` or another command opened.
 
     Commands that are using the connection connect again.  Jobs are not affected.
     """
     from tej.transport.openssh import log_out, user_master
 
-    destination = Destination.parse(split_words(words, ())[0])
+    profile, _ = find_profile(words, name=profile_name)
+    destination = Destination.parse(profile.get("destination"))
     if destination.is_local:
         raise click.UsageError("local: is this machine: there is no connection")
     closed = log_out(destination)

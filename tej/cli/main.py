@@ -40,6 +40,10 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "queue": "Print the path, the runtime and the limit of a queue.",
         "limit": "Limit the number of running jobs of a queue.",
     },
+    "Configure": {
+        "init": "Add a profile to a configuration file.",
+        "config": "Print the settings in effect, and their sources.",
+    },
     "Server": {
         "connect": "Log in to a server once, for all commands that follow.",
         "disconnect": "Close the connection to a server.",
@@ -106,7 +110,8 @@ def tej(verbose: int) -> None:
     """Run directories as jobs on a server over SSH, and keep track of them.
 
     A destination is [user@]host[:port], an alias from ~/.ssh/config, or "local:" for
-    this machine.  TEJ_DESTINATION is the default.
+    this machine.  A profile in tej.toml or ~/.config/tej/config.toml names the default;
+    so does TEJ_DESTINATION.
     """
     level = (NOTICE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = logging.StreamHandler()

@@ -38,7 +38,7 @@ LOOKS = 4
 
 
 @queue_command(
-    "run", "directory", example="tej run lab simulation/ --download 'results/*.csv'"
+    "run", "[directory]", example="tej run lab simulation/ --download 'results/*.csv'"
 )
 @click.option(
     "--id", "id_", metavar="ID", help="Id of the job.  [default: the signature]"

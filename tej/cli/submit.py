@@ -19,7 +19,9 @@ from tej.job.resources import Resources
 from tej.queue.remote import RemoteQueue
 
 
-@queue_command("submit", "directory", example="tej submit lab simulation/ --id train-1")
+@queue_command(
+    "submit", "[directory]", example="tej submit lab simulation/ --id train-1"
+)
 @click.option(
     "--id", "id_", metavar="ID", help="Id of the new job.  [default: a unique one]"
 )

@@ -17,7 +17,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from tej.destination import Destination, destination_as_string
-from tej.errors import JobFailed, JobNotFound, JobStillRunning
+from tej.errors import (
+    InvalidConfiguration,
+    JobFailed,
+    JobNotFound,
+    JobStillRunning,
+)
 from tej.job.resources import Resources
 from tej.job.spec import JobSpec
 from tej.job.status import JobState, JobStatus, check_job_id
@@ -162,6 +167,36 @@ class RemoteQueue:
             lambda: self.server_logger(),
         )
         self.watcher = Watcher(self.connection)
+
+    @classmethod
+    def from_profile(
+        cls: type[Self],
+        name: str | None = None,
+        **options: Any,  # noqa: ANN401 (those of the constructor)
+    ) -> Self:
+        """Return the queue of a profile in the configuration files.
+
+        Without `name`, the profile is that of TEJ_PROFILE, or else the default profile.
+        The files are `~/.config/tej/config.toml`, and `tej.toml` in the current
+        directory or above it.  `options` are arguments of the constructor, which take
+        precedence over the profile.  Raises InvalidConfiguration if a file has an
+        error, or if there is no such profile or no destination in the profile.
+        """
+        from tej import config
+
+        keys = {"destination", "queue", "transport", "persist", "trust_queue"}
+        given = {key: options.pop(key) for key in keys & options.keys()}
+        if "setup_runtime" in options:
+            given["runtime"] = options.pop("setup_runtime")
+        profile = config.load().resolve(name, given)
+        if profile.get("destination") is None:
+            raise InvalidConfiguration(
+                "No profile is given, and the configuration files name no default; "
+                "`tej config` shows them"
+                if profile.name is None
+                else f"Profile '{profile.name.value}' has no destination"
+            )
+        return cls(profile.get("destination"), **profile.options(), **options)
 
     def __repr__(self) -> str:
         return f"<RemoteQueue {self.queue} on {self.destination_string}>"
@@ -438,20 +473,23 @@ class RemoteQueue:
         self,
         *,
         states: Collection[str] = (),
+        failed: bool = False,
         labels: Mapping[str, str] | None = None,
         since: datetime | None = None,
         sort: str = "id",
     ) -> list_[JobStatus]:
         """Return the jobs in the queue that match all filters, in sorted order.
 
-        A job matches if its state is in `states`, if it has all `labels`, and if it was
-        submitted at `since` or later.  By default, all jobs match.  `sort` is "id",
+        A job matches if its state is in `states` or if it failed and `failed` is true,
+        if it has all `labels`, and if it was submitted at `since` or later.  By
+        default, all jobs match.  `sort` is "id",
         "name", "submitted", "started", "ended", "duration" or "state".  If the files of
         a job are damaged, its state is `lost`, and the reason is in its status.
         """
         found = filters.select(
             management.get_jobs(self.connection),
             states=states,
+            failed=failed,
             labels=labels,
             since=since,
         )
@@ -656,11 +694,13 @@ class RemoteQueue:
         management.delete(self.connection, job_id)
 
     def delete_many(
-        self, job_ids: Iterable[str]
+        self, job_ids: Iterable[str | JobStatus]
     ) -> dict[str, JobNotFound | JobStillRunning | None]:
         """Delete many jobs like `delete`, in one round trip.
 
-        Returns a dictionary with the error of each job, or None if a job was deleted.
+        A job that is given as a JobStatus is deleted only if it was not submitted again
+        since.  Returns a dictionary with the error of each job by its id, or None if a
+        job was deleted.
         """
         return management.delete_many(self.connection, job_ids)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tej.transport.ssh_config_file import Lookup, expand, read_file
+from tej.transport.ssh_config_file import Lookup, expand, read_aliases, read_file
 
 SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -102,6 +102,14 @@ def look_up(
         lookup.options["hostname"] = [name.replace("%", "%%")]
         lookup.subject = name
     return _result(lookup)
+
+
+def host_aliases() -> set[str]:
+    """Return the aliases in the user's and the system's ssh configuration."""
+    folder = Path.home() / ".ssh"
+    return read_aliases(
+        [(folder / "config", folder), (SYSTEM_CONFIG, SYSTEM_CONFIG.parent)]
+    )
 
 
 def _result(lookup: Lookup) -> HostConfig:

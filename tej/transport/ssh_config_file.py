@@ -16,7 +16,7 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,6 +119,36 @@ def read_file(
                 read_file(included, folder, lookup, active=active, depth=depth + 1)
         elif active:
             _set(option, values, lookup, f"{path}:{number}")
+
+
+def read_aliases(files: Iterable[tuple[Path, Path]]) -> set[str]:
+    """Return the host names without wildcards in the `Host` lines of some files.
+
+    Each file is given with the directory at which the paths of its `Include` lines
+    start.  Files that cannot be read and lines that cannot be parsed are skipped.
+    """
+    pending = list(files)
+    aliases: set[str] = set()
+    seen: set[Path] = set()
+    while pending:
+        path, folder = pending.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            lines = path.read_text("utf-8", "surrogateescape").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            try:
+                option, values = _split(line)
+                if option == "include":
+                    pending += [(one, folder) for one in _included(values, folder)]
+            except (ValueError, ConnectionFailed):
+                continue
+            if option == "host":
+                aliases.update(one for one in values if not set(one) & set("*?!"))
+    return aliases
 
 
 def _split(line: str) -> tuple[str, list[str]]:

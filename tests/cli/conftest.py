@@ -46,7 +46,7 @@ class Command:
         self.environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("TEJ_")
+            if not name.startswith(("TEJ_", "XDG_CONFIG_"))
         }
         self.environment |= {
             "HOME": str(home),

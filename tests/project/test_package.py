@@ -15,7 +15,7 @@ SERVER = CHECKOUT / "tej" / "server"
 ADAPTERS = {path.name: path for path in CHECKOUT.glob("integrations/*/tej_*")}
 
 # Too slow to be imported before they are used, or not ours to need.
-LATE = ("paramiko", "rich", "prefect", "luigi")
+LATE = ("paramiko", "rich", "prefect", "luigi", "tomllib", "tomli", "tej.config.files")
 
 
 def runtime_files() -> dict[str, bytes]:

@@ -1,0 +1,146 @@
+"""Words of a command line: tells the destination apart from jobs, files, directories.
+
+The destination is the first word, and may be left out if a profile or TEJ_DESTINATION
+names one.  A first word that could be the destination or something else is an error
+that lists the ways out.  docs/configuration.md describes the rules for users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+MISSING = (
+    "Missing argument 'DESTINATION': [user@]host[:port] or local:, or set "
+    "TEJ_DESTINATION, or create a profile with `tej init`"
+)
+
+
+@dataclass(frozen=True)
+class Context:
+    """The facts that decide whether the first word is the destination."""
+
+    has_default: bool
+    """Whether a profile or TEJ_DESTINATION names a destination."""
+    profiles: Collection[str] = ()
+    """Names of the profiles; as the destination, such a name selects the profile."""
+    selects_jobs: bool = False
+    """Whether an option, such as --id or --failed, selects the jobs."""
+
+    def is_known_host(self, word: str) -> bool:
+        """Return whether a word is a profile or an alias in the ssh configuration."""
+        return word in self.profiles or is_ssh_alias(word)
+
+    def ambiguous(self, word: str, other: str, way: str) -> click.UsageError:
+        """Return the error for a word that is the destination or `other`.
+
+        `way` is how to write the word if the word is `other`.
+        """
+        host = f"-p {word}" if word in self.profiles else f"ssh://{word}"
+        return click.UsageError(
+            f"'{word}' could be the destination or {other}: write {host} for the "
+            f"destination, or {way} for {other}"
+        )
+
+
+def is_ssh_alias(word: str) -> bool:
+    """Return whether `word` is a host in the ssh configuration, without wildcards."""
+    # The module is imported here, because few commands need the ssh configuration.
+    from tej.transport.ssh_config import host_aliases
+
+    return word in host_aliases()
+
+
+def looks_like_destination(word: str) -> bool:
+    """Return whether a word has the form of a destination, such as user@host.
+
+    `@` and `@2` are jobs, and a bare host name has the same form as a job or a file.
+    """
+    return word.find("@") > 0 or word.startswith("ssh://") or word == "local:"
+
+
+def split_words(
+    words: tuple[str, ...], arguments: tuple[str, ...], context: Context
+) -> tuple[str | None, list[str]]:
+    """Return the destination, or None if it was left out, and the other words.
+
+    `arguments` are the names of the other words: `n` is required, `[directory]` is
+    optional, and `[jobs...]` and `[files...]` accept any number of words.  Raises
+    click.UsageError if the destination or an argument is missing, if there are too many
+    words, or if the first word could be the destination or something else.
+    """
+    kind = arguments[-1] if arguments else ""
+    if kind == "[directory]":
+        is_first = _is_first_before_directory(words, context)
+    elif kind == "[jobs...]":
+        is_first = _is_first_before_jobs(words, context)
+    elif kind == "[files...]":
+        is_first = _is_first_before_files(words, context)
+    else:
+        is_first = len(words) > len(arguments)
+    destination = words[0] if is_first else None
+    rest = list(words[1:] if is_first else words)
+    if destination is None and not context.has_default:
+        if words and len(words) == len(arguments):
+            raise click.UsageError(f"Missing argument '{arguments[-1].upper()}'")
+        raise click.UsageError(MISSING)
+    required = [name for name in arguments if not name.startswith("[")]
+    if len(rest) < len(required):
+        raise click.UsageError(f"Missing argument '{required[len(rest)].upper()}'")
+    if not kind.endswith("...]") and len(rest) > len(arguments):
+        raise click.UsageError(f"Unexpected argument '{rest[len(arguments)]}'")
+    return destination, rest
+
+
+def _is_first_before_directory(words: tuple[str, ...], context: Context) -> bool:
+    """Return whether the first of the words [DESTINATION] [DIRECTORY] is the former."""
+    if len(words) != 1:
+        return len(words) > 1
+    (word,) = words
+    is_directory = Path(word).is_dir()
+    if not is_directory:
+        # A mistyped directory is reported as a missing directory, and not as a host.
+        return (
+            looks_like_destination(word)
+            or not context.has_default
+            or context.is_known_host(word)
+        )
+    if context.is_known_host(word) or looks_like_destination(word):
+        raise context.ambiguous(word, "the directory", f"DESTINATION {word}")
+    if not context.has_default:
+        raise click.UsageError(f"{MISSING}; '{word}' is a directory")
+    return False
+
+
+def _is_first_before_jobs(words: tuple[str, ...], context: Context) -> bool:
+    """Return whether the first of the words [DESTINATION] [JOBS...] is the former."""
+    if context.selects_jobs:
+        if len(words) > 1:
+            raise click.UsageError(
+                f"'{words[1]}' cannot be combined with an option that selects jobs, "
+                "such as --id or --failed"
+            )
+        return bool(words)
+    if not words:
+        return False
+    if not context.has_default or looks_like_destination(words[0]):
+        return True
+    if context.is_known_host(words[0]):
+        raise context.ambiguous(words[0], "a job", f"--id {words[0]}")
+    return False
+
+
+def _is_first_before_files(words: tuple[str, ...], context: Context) -> bool:
+    """Return whether the first of the words [DESTINATION] [FILES...] is the former."""
+    if not words:
+        return False
+    if not context.has_default or looks_like_destination(words[0]):
+        return True
+    if context.is_known_host(words[0]):
+        if context.selects_jobs:
+            raise context.ambiguous(words[0], "a file", f"./{words[0]}")
+        raise context.ambiguous(words[0], "a job", f"--id {words[0]}")
+    return False

@@ -1,0 +1,143 @@
+"""Profile: the settings in effect, with the source of each setting."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tej.config.keys import nearest
+from tej.errors import InvalidConfiguration
+
+COMMAND_LINE = "command line"
+
+VARIABLES: Mapping[str, str] = {
+    "destination": "TEJ_DESTINATION",
+    "queue": "TEJ_QUEUE",
+    "runtime": "TEJ_RUNTIME",
+    "transport": "TEJ_TRANSPORT",
+    "persist": "TEJ_PERSIST",
+}
+"""The environment variable of each setting that has one."""
+PROFILE_VARIABLE = "TEJ_PROFILE"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value, and the file, the environment variable or the option that sets it."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The settings of a profile, or of the command line if `name` is None."""
+
+    name: Setting | None
+    settings: Mapping[str, Setting]
+    """The settings by key; a key in a table is written `resources.cpus`."""
+
+    def get(self, key: str) -> Any:  # noqa: ANN401 (the type depends on the key)
+        """Return the value of a key, or None if the key is not set."""
+        setting = self.settings.get(key)
+        return None if setting is None else setting.value
+
+    def table(self, name: str) -> dict[str, Any]:
+        """Return the keys and values of a table, such as `resources`."""
+        prefix = f"{name}."
+        return {
+            key.removeprefix(prefix): setting.value
+            for key, setting in self.settings.items()
+            if key.startswith(prefix)
+        }
+
+    def options(self) -> dict[str, Any]:
+        """Return keyword arguments of `RemoteQueue` for the settings that are set."""
+        names = {"runtime": "setup_runtime"}
+        keys = ("queue", "runtime", "transport", "persist", "trust_queue")
+        return {
+            names.get(key, key): self.get(key)
+            for key in keys
+            if self.get(key) is not None
+        }
+
+
+@dataclass(frozen=True)
+class Config:
+    """The merged content of the user's file and the project's file."""
+
+    user_file: Path
+    files: tuple[Path, ...] = ()
+    """The files that exist."""
+    default: Setting | None = None
+    """The name of the default profile."""
+    profiles: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+
+    def find(self, name: Setting) -> Profile:
+        """Return a profile; raise InvalidConfiguration if the profile is missing."""
+        if name.value not in self.profiles:
+            where = " or ".join(map(str, self.files or [self.user_file]))
+            hint = nearest(name.value, self.profiles)
+            raise InvalidConfiguration(
+                f"There is no profile '{name.value}' in {where}{hint}; "
+                "`tej init` creates one"
+            )
+        return Profile(name, self.profiles[name.value])
+
+    def resolve(
+        self,
+        name: str | None = None,
+        given: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Profile:
+        """Return the settings in effect.
+
+        `name` and `given` are the profile and the settings on the command line.  A
+        setting is taken from the command line, else from the environment, else from the
+        profile.  The values of a profile named on the command line take precedence over
+        the environment.  If a destination is given but no profile is named, the default
+        profile is not used, because its queue belongs to another server.
+        """
+        environ = os.environ if environ is None else environ
+        explicit = {
+            key: Setting(value, COMMAND_LINE) for key, value in (given or {}).items()
+        }
+        variables = {
+            key: Setting(environ[variable], variable)
+            for key, variable in VARIABLES.items()
+            if environ.get(variable)
+        }
+        chosen = None
+        if name is not None:
+            chosen = Setting(name, COMMAND_LINE)
+        elif environ.get(PROFILE_VARIABLE):
+            chosen = Setting(environ[PROFILE_VARIABLE], PROFILE_VARIABLE)
+        elif "destination" not in explicit and "destination" not in variables:
+            chosen = self.default
+        stored = {} if chosen is None else self.find(chosen).settings
+        layers = (
+            [variables, stored, explicit] if name else [stored, variables, explicit]
+        )
+        merged: dict[str, Setting] = {}
+        for layer in layers:
+            merged.update(layer)
+        return Profile(chosen, _without_misplaced_trust(merged))
+
+
+def _without_misplaced_trust(settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Return the settings, without a `trust_queue` that was set for another queue.
+
+    `trust_queue` in the user's file applies only to the destination and the queue in
+    the user's file.  Otherwise, a project's file or an environment variable could
+    direct tej to an untrusted queue, whose scripts would then be executed.
+    """
+    trust = settings.get("trust_queue")
+    if trust is None or trust.source == COMMAND_LINE:
+        return dict(settings)
+    place = [settings[key] for key in ("destination", "queue") if key in settings]
+    if all(one.source == trust.source for one in place):
+        return dict(settings)
+    return {key: value for key, value in settings.items() if key != "trust_queue"}

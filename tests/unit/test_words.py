@@ -1,0 +1,85 @@
+"""Which word of a command line is the destination."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from tej.cli import words
+from tej.cli.words import Context, split_words
+
+JOBS, FILES, DIRECTORY = ("[jobs...]",), ("[files...]",), ("[directory]",)
+NONE, WITH_DEFAULT = Context(False), Context(True, {"lab": {}})
+SELECTED, SELECTED_WITH_DEFAULT = Context(False, (), True), Context(True, ["lab"], True)
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    """The ssh configuration has the host `alias`; the directory has `alias`, `sim`."""
+    monkeypatch.setattr(words, "is_ssh_alias", lambda word: word == "alias")
+    monkeypatch.chdir(str(tmp_path))
+    for name in ("alias", "sim"):
+        (tmp_path / name).mkdir()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "context", "given", "expected"),
+    [
+        ((), NONE, "host", ("host", [])),
+        ((), WITH_DEFAULT, "", (None, [])),
+        (("n",), WITH_DEFAULT, "4", (None, ["4"])),
+        (("n",), WITH_DEFAULT, "alias 4", ("alias", ["4"])),
+        (JOBS, NONE, "host a b", ("host", ["a", "b"])),
+        (JOBS, NONE, "host", ("host", [])),
+        (JOBS, SELECTED, "host", ("host", [])),
+        (JOBS, SELECTED_WITH_DEFAULT, "alias", ("alias", [])),
+        (JOBS, SELECTED_WITH_DEFAULT, "", (None, [])),
+        (JOBS, WITH_DEFAULT, "", (None, [])),
+        (JOBS, WITH_DEFAULT, "@ @2 a", (None, ["@", "@2", "a"])),
+        (JOBS, WITH_DEFAULT, "me@host a", ("me@host", ["a"])),
+        (JOBS, WITH_DEFAULT, "local: a", ("local:", ["a"])),
+        (JOBS, WITH_DEFAULT, "ssh://lab a", ("ssh://lab", ["a"])),
+        (FILES, SELECTED, "host *.csv", ("host", ["*.csv"])),
+        (FILES, SELECTED_WITH_DEFAULT, "a.csv b", (None, ["a.csv", "b"])),
+        (FILES, SELECTED_WITH_DEFAULT, "me@host b", ("me@host", ["b"])),
+        (FILES, WITH_DEFAULT, "train out", (None, ["train", "out"])),
+        (DIRECTORY, NONE, "host sim", ("host", ["sim"])),
+        (DIRECTORY, NONE, "host", ("host", [])),
+        (DIRECTORY, WITH_DEFAULT, "", (None, [])),
+        (DIRECTORY, WITH_DEFAULT, "sim", (None, ["sim"])),
+        (DIRECTORY, WITH_DEFAULT, "absent", (None, ["absent"])),
+        (DIRECTORY, WITH_DEFAULT, "lab", ("lab", [])),
+        (DIRECTORY, WITH_DEFAULT, "local:", ("local:", [])),
+    ],
+)
+def test_first_word_is_told_apart(
+    arguments: tuple[str, ...],
+    context: Context,
+    given: str,
+    expected: tuple[str | None, list[str]],
+) -> None:
+    assert split_words(tuple(given.split()), arguments, context) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "context", "given", "message"),
+    [
+        (JOBS, WITH_DEFAULT, "alias", "write ssh://alias .* or --id alias"),
+        (JOBS, WITH_DEFAULT, "lab a", "write -p lab .* or --id lab for a job"),
+        (FILES, SELECTED_WITH_DEFAULT, "alias b", r"or \./alias for a file"),
+        (FILES, WITH_DEFAULT, "alias b", "or --id alias for a job"),
+        (DIRECTORY, WITH_DEFAULT, "alias", "or DESTINATION alias for the directory"),
+        (DIRECTORY, NONE, "sim", "'DESTINATION'.*'sim' is a directory"),
+        (DIRECTORY, NONE, "host sim more", "Unexpected argument 'more'"),
+        (JOBS, SELECTED, "host a", "'a' cannot be combined with an option"),
+        (JOBS, NONE, "", "Missing argument 'DESTINATION'"),
+        (("n",), NONE, "4", "Missing argument 'N'"),
+        (("n",), WITH_DEFAULT, "", "Missing argument 'N'"),
+        ((), NONE, "host more", "Unexpected argument 'more'"),
+    ],
+)
+def test_unclear_words_are_an_error(
+    arguments: tuple[str, ...], context: Context, given: str, message: str
+) -> None:
+    with pytest.raises(click.UsageError, match=message):
+        split_words(tuple(given.split()), arguments, context)
