@@ -2,18 +2,68 @@
 
 from __future__ import annotations
 
+import sys
+
+import click
+
 from tej.cli import output
 from tej.cli.command import queue_command
-from tej.cli.options import job_ids
+from tej.cli.destroy import yes_option
+from tej.cli.job_selection import SelectedJobs, job_selection
+from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 
 
-@queue_command("delete", example="tej delete lab --id train-1")
-@job_ids
-def command(queue: RemoteQueue, ids: tuple[str, ...], as_json: bool) -> int:
-    """Delete jobs that have ended, with their files and archived attempts."""
+def has_ended(job: JobStatus) -> bool:
+    """Return whether a job has ended and has left no processes."""
+    return job.state.final and not job.processes_left
+
+
+@queue_command("delete", "[jobs...]", example="tej delete train-1")
+@job_selection(only=has_ended)
+@yes_option
+@click.pass_context
+def command(
+    context: click.Context,
+    queue: RemoteQueue,
+    jobs: SelectedJobs,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Delete jobs that have ended, with their files and archived attempts.
+
+    Filters select only jobs that have ended.  With --all, asks for confirmation at a
+    terminal, and needs --yes in a script.
+    """
+    if context.params["all_"] and not yes and not is_agreed(queue, len(jobs.ids)):
+        output.say("Nothing was deleted", err=True)
+        return 1
     report = output.JobReport(as_json)
-    for id_, error in queue.delete_many(ids).items():
+    # A job that was submitted again since it was found did not match the filters.
+    found = jobs.statuses.values() if jobs.by_filter else jobs.ids
+    for id_, error in queue.delete_many(found).items():
         gone = {"deleted": error is None}
         report.add(id_, None, f"Deleted job '{id_}'", error, gone)
+    if jobs.skipped and not as_json:
+        output.say(
+            f"Jobs that match but have not ended, and are kept: {jobs.skipped}",
+            err=True,
+        )
     return report.finish()
+
+
+def is_agreed(queue: RemoteQueue, count: int) -> bool:
+    """Prompt for a confirmation of `--all`, and return whether the user agrees.
+
+    Raises click.UsageError if standard input is not a terminal.
+    """
+    noun = "job" if count == 1 else "jobs"
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"This deletes {count} ended {noun} with all results: add --yes"
+        )
+    question = (
+        f"Delete {count} ended {noun} of queue '{queue.queue}' on "
+        f"{queue.destination_string}, results included?"
+    )
+    return click.confirm(output.escape(question), err=True)

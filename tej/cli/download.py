@@ -7,16 +7,16 @@ import os
 import click
 
 from tej.cli import output
-from tej.cli.command import queue_command
+from tej.cli.command import current_profile, queue_command
 from tej.cli.exit_status import exit_status
-from tej.cli.options import job_ids
+from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.queue.remote import RemoteQueue
 
 
 @queue_command(
-    "download", "files...", example="tej download lab --id train-1 'plots/*.png'"
+    "download", "[files...]", example="tej download train-1 'plots/*.png' notes.txt"
 )
-@job_ids
+@job_selection(latest=True, before_files=True)
 @click.option(
     "--directory",
     default=".",
@@ -28,16 +28,24 @@ from tej.queue.remote import RemoteQueue
 def command(
     queue: RemoteQueue,
     files: list[str],
-    ids: tuple[str, ...],
+    jobs: SelectedJobs,
     directory: str,
     flatten: bool,
     as_json: bool,
 ) -> int:
     """Download files, directories or patterns from jobs, running or not.
 
-    Quote patterns: 'plots/*.png' is expanded on the server.
+    The first word is the job, unless an option selects the jobs.  Without files, the
+    results in the profile are fetched; without a job, those of the latest job of this
+    project.  Quote patterns: 'plots/*.png' is expanded on the server.
     """
-    if len(set(ids)) > 1:
+    ids = jobs.ids
+    files = files or list(current_profile().get("results") or ())
+    if not files:
+        raise click.UsageError(
+            "Missing argument 'FILES...': give files, or set `results` in the profile"
+        )
+    if len(set(ids)) > 1 or jobs.by_filter:
         return download_many(queue, files, ids, directory, flatten, as_json)
     with output.TransferBar("Downloading") as bar:
         written = queue.download(

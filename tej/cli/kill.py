@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from tej.cli import output
 from tej.cli.command import queue_command
-from tej.cli.options import grace, job_ids
+from tej.cli.job_selection import SelectedJobs, job_selection
+from tej.cli.options import grace
+from tej.job.status import JobStatus
 from tej.queue.management import Killed, why_alive
 from tej.queue.remote import RemoteQueue
 
 
-@queue_command("kill", example="tej kill lab --id train-1 --grace 60")
-@job_ids
+def can_be_killed(job: JobStatus) -> bool:
+    """Return whether a job has not ended, or has left processes running."""
+    return not job.state.final or job.processes_left > 0
+
+
+@queue_command("kill", "[jobs...]", example="tej kill train-1 --grace 60")
+@job_selection(only=can_be_killed)
 @grace
-def command(queue: RemoteQueue, ids: tuple[str, ...], grace: int, as_json: bool) -> int:
+def command(queue: RemoteQueue, jobs: SelectedJobs, grace: int, as_json: bool) -> int:
     """Kill running jobs, with all their processes.
 
-    Sends SIGTERM to all of them, and SIGKILL after the grace period.
+    Sends SIGTERM to all of them, and SIGKILL after the grace period.  Filters select
+    only jobs that have not ended, or have left processes running.
     """
     report = output.JobReport(as_json)
-    for id_, outcome in queue.kill_many(ids, grace=grace).items():
+    for id_, outcome in queue.kill_many(jobs.ids, grace=grace).items():
         if outcome is None:
             report.add(id_, None, error=queue.connection.job_not_found(id_))
         else:

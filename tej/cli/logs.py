@@ -15,7 +15,7 @@ from tej import errors
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.exit_status import exit_status
-from tej.cli.options import job_ids
+from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.queue.logs import STREAMS, Logs, Piece
 from tej.queue.remote import RemoteQueue
 
@@ -23,8 +23,8 @@ CHUNK = 1 << 16
 """Number of bytes of a job's output that are read at a time."""
 
 
-@queue_command("logs", example="tej logs -f lab --id train-1")
-@job_ids
+@queue_command("logs", "[jobs...]", example="tej logs -f train-1")
+@job_selection(latest=True)
 @click.option("-f", "--follow", is_flag=True, help="Continue until the job has ended.")
 @click.option("--stdout", "wanted", flag_value="stdout", help="Print stdout only.")
 @click.option(
@@ -39,7 +39,7 @@ CHUNK = 1 << 16
 )
 def command(
     queue: RemoteQueue,
-    ids: tuple[str, ...],
+    jobs: SelectedJobs,
     follow: bool,
     wanted: str | None,
     name: str | None,
@@ -47,7 +47,7 @@ def command(
     tail: int | None,
     as_json: bool,
 ) -> int:
-    """Print the output of jobs, running or not.
+    """Print the output of jobs; without a job, of the latest job of this project.
 
     A job's stdout is copied to stdout and its stderr to stderr, unchanged.  Several
     jobs are printed one after the other, each after a line with its id on stderr.
@@ -59,11 +59,13 @@ def command(
             raise click.UsageError("--scheduler cannot be combined with other options")
         return print_scheduler_logs(queue, list(dict.fromkeys(ids)), as_json)
     streams = [name] if name else [wanted] if wanted else list(STREAMS)
-    each = list(dict.fromkeys(ids))
+    each = list(dict.fromkeys(jobs.ids))
     readers = {
         one: queue.read_logs(one, streams, follow=follow, tail=tail) for one in each
     }
-    if len(each) == 1:
+    if len(each) == 1 and not jobs.by_filter:
+        if jobs.was_searched and not as_json:
+            output.say_line(f"==> {each[0]} <==", err=True)
         if as_json:
             print_json(each[0], readers[each[0]])
         else:

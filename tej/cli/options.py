@@ -28,7 +28,6 @@ __all__ = [
     "duration",
     "environment",
     "grace",
-    "job_ids",
     "job_labels",
     "label_filter",
     "moment",
@@ -51,18 +50,6 @@ def complete_runtime(
 
     names = [name for name in BUILT_IN if name.startswith(incomplete)]
     return [*map(CompletionItem, names), CompletionItem(incomplete, type="dir")]
-
-
-def job_ids(function: Function) -> Function:
-    """Add the option `--id`, which may be repeated, to a command."""
-    return click.option(
-        "--id",
-        "ids",
-        multiple=True,
-        required=True,
-        metavar="ID",
-        help="Id of the job; may be repeated.",
-    )(function)
 
 
 def runtime(function: Function) -> Function:

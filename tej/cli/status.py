@@ -9,13 +9,13 @@ import click
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.exit_status import of_job
-from tej.cli.options import job_ids
+from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 
 
-@queue_command("status", example="tej status lab --id train-1")
-@job_ids
+@queue_command("status", "[jobs...]", example="tej status train-1")
+@job_selection(latest=True)
 @click.option(
     "--attempts", is_flag=True, help="Include the archived attempts ID#1, ID#2, ..."
 )
@@ -30,15 +30,16 @@ from tej.queue.remote import RemoteQueue
 )
 def command(
     queue: RemoteQueue,
-    ids: tuple[str, ...],
+    jobs: SelectedJobs,
     attempts: bool,
     format_: str,
     as_json: bool,
 ) -> int:
-    """Print the status of jobs.
+    """Print the status of jobs; without a job, of the latest job of this project.
 
     The exit status is 0 if all jobs exist, however they ended.
     """
+    ids = jobs.ids
     found = queue.statuses(ids)
     if format_ == "0.6":
         print_old_words(found)
@@ -52,7 +53,8 @@ def command(
         if job is None:
             report.add(id_, None, error=queue.connection.job_not_found(id_))
         else:
-            report.add(id_, job, output.prefix(ids, id_) + job.describe())
+            prefix = output.prefix(ids, id_) or jobs.prefix(id_)
+            report.add(id_, job, prefix + job.describe())
     return report.finish()
 
 

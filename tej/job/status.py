@@ -114,6 +114,11 @@ class JobStatus:
         return finished and self.cut_off is None
 
     @property
+    def failed(self) -> bool:
+        """Whether the job has ended without success."""
+        return self.state.final and not self.succeeded
+
+    @property
     def result(self) -> str | None:
         """The exit code as text.
 

@@ -33,19 +33,25 @@ def select(
     jobs: Iterable[JobStatus],
     *,
     states: Collection[str] = (),
+    failed: bool = False,
     labels: Mapping[str, str] | None = None,
     since: datetime | None = None,
 ) -> list[JobStatus]:
     """Return the jobs that match all filters.
 
-    A job matches if its state is in `states`, if it has all `labels`, and if it was
-    submitted at `since` or later.  A filter that is empty or None matches every job.
+    A job matches if its state is in `states` or if it failed and `failed` is true, if
+    it has all `labels`, and if it was submitted at `since` or later.  A filter that is
+    empty, False or None matches every job.
     """
     wanted = (labels or {}).items()
     return [
         job
         for job in jobs
-        if (not states or job.state.value in states)
+        if (
+            not (states or failed)
+            or job.state.value in states
+            or (failed and job.failed)
+        )
         and all(job.labels.get(key) == value for key, value in wanted)
         and (since is None or (job.submitted is not None and job.submitted >= since))
     ]

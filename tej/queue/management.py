@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tej.errors import JobNotFound, JobStillRunning
-from tej.job.status import JobState, JobStatus, check_job_id
+from tej.job.status import (
+    JobState,
+    JobStatus,
+    check_job_id,
+    check_job_reference,
+)
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
 from tej.wire.records import parse_integer, parse_state, parse_status
 from tej.wire.replies import Answer, only_requested
@@ -139,10 +144,18 @@ def delete(connection: QueueConnection, job_id: str) -> None:
 
 
 def delete_many(
-    connection: QueueConnection, job_ids: Iterable[str]
+    connection: QueueConnection, jobs: Iterable[str | JobStatus]
 ) -> dict[str, JobNotFound | JobStillRunning | None]:
     """Delete several jobs; see `RemoteQueue.delete_many`."""
-    return _delete(connection, dict.fromkeys(check_job_ids(job_ids), "-"))
+    submitted: dict[str, str] = {}
+    for job in jobs:
+        if isinstance(job, str):
+            submitted[check_job_reference(job)] = "-"
+        elif job.submitted is None:
+            submitted[job.job_id] = "-"
+        else:
+            submitted[job.job_id] = str(int(job.submitted.timestamp()))
+    return _delete(connection, submitted)
 
 
 def delete_unchanged(
@@ -153,13 +166,7 @@ def delete_unchanged(
     Returns the status of each job that was deleted.
     """
     chosen = list(jobs)
-    submitted = {
-        job.job_id: "-"
-        if job.submitted is None
-        else str(int(job.submitted.timestamp()))
-        for job in chosen
-    }
-    errors = _delete(connection, submitted)
+    errors = delete_many(connection, chosen)
     return [job for job in chosen if errors[job.job_id] is None]
 
 

@@ -1,0 +1,246 @@
+"""Jobs that a command works on: named by words or --id, or selected by filters.
+
+The decorator `job_selection` adds the options to a command, finds the jobs with at most
+one request, and passes them to the command as `jobs`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from tej.cli import output
+from tej.cli.command import Option
+from tej.cli.values import moment, parse_pairs
+from tej.errors import JobNotFound
+from tej.job.status import JobState, JobStatus
+from tej.queue.job_search import find_job, newest_first
+
+if TYPE_CHECKING:
+    from tej.queue.remote import RemoteQueue
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+HOW_TO_NAME = (
+    "Give a job: its id, the start of its id, its name, or @ for the latest job; or "
+    "select jobs with --failed, --running, --state, --label, --since or --all"
+)
+
+
+@dataclass(frozen=True)
+class SelectedJobs:
+    """The jobs that a command works on."""
+
+    ids: tuple[str, ...]
+    statuses: Mapping[str, JobStatus] = field(default_factory=dict)
+    """Status of each job when it was found; empty if the jobs were given by --id."""
+    by_filter: bool = False
+    """Whether a filter, such as --failed, selected the jobs."""
+    skipped: int = 0
+    """Number of jobs that match the filters, but that the command cannot work on."""
+    was_searched: bool = False
+    """Whether a word other than the id of the job was given, or no word at all."""
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the output has the form for several jobs."""
+        return self.by_filter or len(self.ids) > 1
+
+    def prefix(self, job_id: str) -> str:
+        """Return the id as the prefix of a line; "" if the user gave this one id."""
+        return f"{job_id}: " if self.is_list or self.was_searched else ""
+
+
+def _option(*names: str, **settings: Any) -> Callable[[Function], Function]:  # noqa: ANN401
+    return click.option(*names, cls=Option, section="Selection of jobs", **settings)
+
+
+OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    _option(
+        "--id",
+        "ids",
+        multiple=True,
+        metavar="ID",
+        help="Id of the job; may be repeated.",
+    ),
+    _option("--failed", is_flag=True, help="Jobs that ended without success."),
+    _option("--running", is_flag=True, help="Jobs in the state running."),
+    _option(
+        "--state",
+        "states",
+        multiple=True,
+        type=click.Choice([state.value for state in JobState]),
+        metavar="STATE",
+        help="Jobs in this state; may be repeated.",
+    ),
+    _option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Only jobs with this label; may be repeated.",
+    ),
+    _option(
+        "--since",
+        type=moment,
+        metavar="WHEN",
+        help="Only jobs submitted since WHEN: 3d, 12h, 2026-11-22.",
+    ),
+    _option("--all", "all_", is_flag=True, help="All jobs of the queue."),
+)
+
+
+def job_selection(
+    *,
+    latest: bool = False,
+    before_files: bool = False,
+    only: Callable[[JobStatus], bool] = lambda job: True,
+) -> Callable[[Function], Function]:
+    """Return a decorator that passes the selected jobs to a command as `jobs`.
+
+    If `latest` is true and no job is given, the latest job of the current project is
+    used.  If `before_files` is true, the job is the first of the words `files`, unless
+    an option selects the jobs.  Filters select only jobs for which `only` returns true.
+    If no job matches the filters, the command is not called.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def command(queue: RemoteQueue, **given: Any) -> Any:  # noqa: ANN401 (any exit)
+            filters = {name: given.pop(name) for name in FILTERS}
+            if any(filters.values()):
+                if given["ids"]:
+                    raise click.UsageError("--id cannot be combined with filters")
+                jobs = _filter_jobs(queue, only, **filters)
+                if not jobs.ids:
+                    return _report_none(jobs, as_json=given["as_json"])
+            elif given["ids"]:
+                jobs = SelectedJobs(given["ids"])
+            else:
+                words = given["files"][:1] if before_files else given["jobs"]
+                if before_files:
+                    given["files"] = given["files"][1:]
+                jobs = _find_jobs(queue, words, latest=latest)
+            given.pop("ids")
+            return function(queue, **{**given, "jobs": jobs})
+
+        for option in reversed(OPTIONS):
+            command = option(command)
+        return cast("Function", command)
+
+    return decorate
+
+
+FILTERS = ("failed", "running", "states", "labels", "since", "all_")
+"""Parameters of the options that filter jobs."""
+
+
+def _filter_jobs(
+    queue: RemoteQueue,
+    only: Callable[[JobStatus], bool],
+    *,
+    failed: bool,
+    running: bool,
+    states: tuple[str, ...],
+    labels: tuple[str, ...],
+    since: Any,  # noqa: ANN401 (a datetime or None)
+    all_: bool,
+) -> SelectedJobs:
+    """Return the jobs that match all filters.
+
+    --failed, --running and --state together select the jobs that match one of them.
+    """
+    if all_ and (failed or running or states or labels or since):
+        raise click.UsageError("--all cannot be combined with other filters")
+    if running:
+        states = (*states, JobState.RUNNING.value)
+    found = queue.jobs(
+        states=states,
+        failed=failed,
+        labels=parse_pairs(labels, "label"),
+        since=since,
+    )
+    chosen = {job.job_id: job for job in newest_first(found) if only(job)}
+    return SelectedJobs(tuple(chosen), chosen, True, len(found) - len(chosen))
+
+
+def _report_none(jobs: SelectedJobs, *, as_json: bool) -> int:
+    if as_json:
+        output.print_json({"jobs": []})
+    elif jobs.skipped:
+        output.say(
+            f"Nothing to do: {jobs.skipped} jobs match, but not in a suitable state",
+            err=True,
+        )
+    else:
+        output.say("No job matches", err=True)
+    return 0
+
+
+def _find_jobs(
+    queue: RemoteQueue, words: Iterable[str], *, latest: bool
+) -> SelectedJobs:
+    """Return the jobs that the words mean.
+
+    Raises JobNotFound or AmbiguousJob if a word does not mean exactly one job.
+    """
+    words = list(words)
+    if not words and not latest:
+        raise click.UsageError(HOW_TO_NAME)
+    jobs = newest_first(queue.jobs())
+    if not words:
+        latest_job = _latest_of_project(queue, jobs)
+        one = {latest_job.job_id: latest_job}
+        return SelectedJobs(tuple(one), one, was_searched=True)
+    found: dict[str, JobStatus] = {}
+    for word in words:
+        base, hash_, attempt = word.partition("#")
+        job = find_job(base, jobs)
+        if job is None:
+            raise _not_found(queue, word)
+        found[job.job_id + hash_ + attempt] = job
+    return SelectedJobs(tuple(found), found, was_searched=list(found) != words)
+
+
+def _not_found(queue: RemoteQueue, word: str) -> JobNotFound:
+    error = queue.connection.job_not_found(word)
+    return JobNotFound(
+        f"{error}; if '{word}' is a destination, write ssh://{word}"
+        if word.replace("-", "").replace(".", "").isalnum()
+        else str(error)
+    )
+
+
+def _latest_of_project(queue: RemoteQueue, jobs: list[JobStatus]) -> JobStatus:
+    """Return the latest job whose name is that of a directory of this project.
+
+    By default, the name of a job is the name of its directory.
+    """
+    names = project_names()
+    for job in jobs:
+        if job.name in names:
+            return job
+    raise JobNotFound(
+        f"No job of the directory '{Path.cwd().name}' is in queue {queue.queue} on "
+        f"{queue.destination_string}; give a job, or @ for the latest job of the queue"
+    )
+
+
+def project_names() -> set[str]:
+    """Return the names that jobs of this project have.
+
+    They are the names of the current directory, of the directory with the project's
+    file, and of the directories directly in these two.
+    """
+    from tej.config import find_project_file
+
+    file = find_project_file()
+    places = {Path.cwd(), Path.cwd() if file is None else file.parent}
+    return {place.name for place in places} | {
+        child.name for place in places for child in place.iterdir() if child.is_dir()
+    }
