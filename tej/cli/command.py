@@ -7,50 +7,57 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-from click.core import ParameterSource
 
+from tej.cli.option import SHARED, Option
 from tej.cli.output import escape
-from tej.cli.words import Context, is_ssh_alias, split_words
+from tej.cli.profile import find_profile, profile_option, settings_on_command_line
 from tej.queue.connection import DEFAULT_TEJ_DIR
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from tej.config import Profile, Setting
+    from tej.config import Profile
     from tej.queue.remote import RemoteQueue
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-SHARED = "Options of all commands"
+COMMAND_WORDS = "tej.command_words"
+"""Key of the words after `--` in the `meta` of click's context."""
 
 SELECTING = ("ids", "all_", "failed", "running", "states", "labels", "since")
 """Parameters of the options that select jobs; see `job_selection.py`."""
 
 
-class Option(click.Option):
-    """A command-line option that stores the heading of its section in the help."""
+class Command(click.Command):
+    """A command whose help lists its own options first, and the common options last.
+
+    If `takes_command` is true, the words after `--` are the command of a job, and are
+    stored in the context's `meta`.
+    """
 
     def __init__(
         self,
-        *arguments: Any,  # noqa: ANN401 (those of click.Option)
-        section: str = SHARED,
+        *arguments: Any,  # noqa: ANN401 (those of click.Command)
+        example: str = "",
+        takes_command: bool = False,
         **settings: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(*arguments, **settings)
-        self.section = section
-
-
-class Command(click.Command):
-    """A command whose help lists its own options first, and the common options last."""
-
-    def __init__(self, *arguments: Any, example: str = "", **settings: Any) -> None:  # noqa: ANN401
         settings.setdefault("epilog", f"\b\nExample:\n  {example}")
         super().__init__(*arguments, **settings)
         self.example = example
+        self.takes_command = takes_command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if self.takes_command and "--" in args:
+            # click would join the words before and after `--`.
+            start = args.index("--")
+            ctx.meta[COMMAND_WORDS] = args[start + 1 :]
+            args = args[:start]
+        return super().parse_args(ctx, args)
 
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -69,13 +76,17 @@ class Command(click.Command):
                     formatter.write_dl(records)
 
 
-def command(name: str, example: str) -> Callable[[Callable[..., Any]], Command]:
+def command(
+    name: str, example: str, *, takes_command: bool = False
+) -> Callable[[Callable[..., Any]], Command]:
     """Return a decorator for a command that does not use a queue."""
-    return click.command(name, cls=Command, example=example)
+    return click.command(
+        name, cls=Command, example=example, takes_command=takes_command
+    )
 
 
 def queue_command(
-    name: str, *arguments: str, example: str
+    name: str, *arguments: str, example: str, takes_command: bool = False
 ) -> Callable[[Callable[..., Any]], Command]:
     """Return a decorator for a command on a queue.
 
@@ -83,12 +94,14 @@ def queue_command(
     name in `arguments`.  `[directory]` is optional, and `[jobs...]` and `[files...]`
     accept any number of words (see `split_words`).  On the command line, the
     destination precedes the arguments.  The destination may be left out if a profile or
-    the environment variable TEJ_DESTINATION names one.
+    the environment variable TEJ_DESTINATION names one.  If `takes_command` is true, the
+    words after `--` are the command of a job.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
-        make = click.command(name, cls=Command, example=example)
-        return make(_on_queue(arguments)(function))
+        make = command(name, example, takes_command=takes_command)
+        usage = ("[-- command...]",) if takes_command else ()
+        return make(_on_queue(arguments, usage)(function))
 
     return decorate
 
@@ -113,80 +126,10 @@ transport_option = click.option(
 )
 
 
-profile_option = click.option(
-    "-p",
-    "--profile",
-    "profile_name",
-    metavar="NAME",
-    cls=Option,
-    help="Profile in the configuration files.  [env var: TEJ_PROFILE]",
-)
-
-
-def find_profile(
-    words: tuple[str, ...],
-    arguments: tuple[str, ...] = (),
-    *,
-    name: str | None = None,
-    given: Mapping[str, Any] | None = None,
-    selects_jobs: bool = False,
-) -> tuple[Profile, list[str]]:
-    """Return the settings in effect for a command line, and its words.
-
-    `name` and `given` are the profile and the settings that the options give.  If the
-    destination on the command line is the name of a profile, that profile is used.
-    """
-    from tej import config
-
-    files = config.load()
-    settings = dict(given or {})
-    profile = files.resolve(name, settings)
-    context = Context(
-        profile.get("destination") is not None, files.profiles, selects_jobs
-    )
-    destination, rest = split_words(words, arguments, context)
-    if destination is None:
-        return profile, rest
-    if name is None and destination in files.profiles:
-        check_profile_word(destination, files.profiles[destination])
-        return files.resolve(destination, settings), rest
-    return files.resolve(name, {**settings, "destination": destination}), rest
-
-
-def check_profile_word(word: str, settings: Mapping[str, Setting]) -> None:
-    """Raise click.UsageError if a destination is a profile and another ssh alias."""
-    target = settings.get("destination")
-    if (target is None or target.value != word) and is_ssh_alias(word):
-        raise click.UsageError(
-            f"'{word}' is a profile, and a Host of the ssh configuration: write "
-            f"-p {word} for the profile, or ssh://{word} for the host"
-        )
-
-
-def settings_on_command_line(context: click.Context) -> dict[str, Any]:
-    """Return the settings that the options of a command give, by their keys.
-
-    A value that click took from an environment variable is left out, because the
-    environment has another rank than the command line (see `Config.resolve`).
-    """
-    names = {"queue_path": "queue", "runtime": "runtime", "transport": "transport"}
-    names |= {"trust_queue": "trust_queue", "persist": "persist"}
-    return {
-        key: context.params[name]
-        for name, key in names.items()
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
-
-
-def current_profile() -> Profile:
-    """Return the settings in effect for the command that is running."""
-    profile = click.get_current_context().obj
-    assert profile is not None
-    return cast("Profile", profile)
-
-
-def _on_queue(arguments: tuple[str, ...]) -> Callable[[Function], Function]:
-    usage = " ".join(["[DESTINATION]", *(name.upper() for name in arguments)])
+def _on_queue(
+    arguments: tuple[str, ...], more: tuple[str, ...]
+) -> Callable[[Function], Function]:
+    usage = " ".join(["[DESTINATION]", *(name.upper() for name in arguments + more)])
 
     def decorate(function: Function) -> Function:
         @click.argument(

@@ -7,7 +7,8 @@ from typing import Any
 
 from tej.cli import output
 from tej.cli.command import command as make_command
-from tej.cli.command import json_option, profile_option
+from tej.cli.command import json_option
+from tej.cli.profile import profile_option
 from tej.queue.connection import DEFAULT_TEJ_DIR
 
 

@@ -9,13 +9,8 @@ import click
 
 from tej.cli import output
 from tej.cli.command import command as make_command
-from tej.cli.command import (
-    find_profile,
-    host_key_option,
-    json_option,
-    profile_option,
-    settings_on_command_line,
-)
+from tej.cli.command import host_key_option, json_option
+from tej.cli.profile import find_profile, profile_option, settings_on_command_line
 from tej.destination import Destination
 
 PERSIST = "8h"

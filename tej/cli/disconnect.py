@@ -6,7 +6,8 @@ import click
 
 from tej.cli import output
 from tej.cli.command import command as make_command
-from tej.cli.command import find_profile, json_option, profile_option
+from tej.cli.command import json_option
+from tej.cli.profile import find_profile, profile_option
 from tej.destination import Destination
 
 

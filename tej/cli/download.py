@@ -7,7 +7,7 @@ import os
 import click
 
 from tej.cli import output
-from tej.cli.command import current_profile, queue_command
+from tej.cli.command import queue_command
 from tej.cli.exit_status import exit_status
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.queue.remote import RemoteQueue
@@ -40,11 +40,6 @@ def command(
     project.  Quote patterns: 'plots/*.png' is expanded on the server.
     """
     ids = jobs.ids
-    files = files or list(current_profile().get("results") or ())
-    if not files:
-        raise click.UsageError(
-            "Missing argument 'FILES...': give files, or set `results` in the profile"
-        )
     if len(set(ids)) > 1 or jobs.by_filter:
         return download_many(queue, files, ids, directory, flatten, as_json)
     with output.TransferBar("Downloading") as bar:

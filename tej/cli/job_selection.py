@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli import output
-from tej.cli.command import Option
+from tej.cli.option import Option
+from tej.cli.profile import current_profile
 from tej.cli.values import moment, parse_pairs
 from tej.errors import JobNotFound
 from tej.job.status import JobState, JobStatus
@@ -113,6 +114,10 @@ def job_selection(
         @functools.wraps(function)
         def command(queue: RemoteQueue, **given: Any) -> Any:  # noqa: ANN401 (any exit)
             filters = {name: given.pop(name) for name in FILTERS}
+            is_selected = bool(given["ids"]) or any(filters.values())
+            words = [] if before_files else given.pop("jobs")
+            if before_files:
+                words, given["files"] = _split_files(given["files"], not is_selected)
             if any(filters.values()):
                 if given["ids"]:
                     raise click.UsageError("--id cannot be combined with filters")
@@ -122,9 +127,6 @@ def job_selection(
             elif given["ids"]:
                 jobs = SelectedJobs(given["ids"])
             else:
-                words = given["files"][:1] if before_files else given["jobs"]
-                if before_files:
-                    given["files"] = given["files"][1:]
                 jobs = _find_jobs(queue, words, latest=latest)
             given.pop("ids")
             return function(queue, **{**given, "jobs": jobs})
@@ -134,6 +136,21 @@ def job_selection(
         return cast("Function", command)
 
     return decorate
+
+
+def _split_files(words: list[str], has_job: bool) -> tuple[list[str], list[str]]:
+    """Return the job among the words of `tej download`, and the files.
+
+    If `has_job` is true, the first word is the job.  Without files, the results in the
+    profile are fetched.
+    """
+    job, files = (words[:1], words[1:]) if has_job else ([], words)
+    files = files or list(current_profile().get("results") or ())
+    if not files:
+        raise click.UsageError(
+            "Missing argument 'FILES...': give files, or set `results` in the profile"
+        )
+    return job, files
 
 
 FILTERS = ("failed", "running", "states", "labels", "since", "all_")

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "download": "Download files, directories or patterns from jobs.",
     },
     "Manage": {
+        "retry": "Start failed jobs again, with their own parameters.",
         "kill": "Kill running jobs, with all their processes.",
         "delete": "Delete jobs that have ended, with their files.",
         "prune": "Delete old jobs.",

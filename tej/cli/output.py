@@ -21,6 +21,7 @@ import click
 from tej.cli.exit_status import exit_status
 from tej.errors import Error
 from tej.job.directory import scan
+from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 
 if TYPE_CHECKING:
@@ -68,13 +69,14 @@ def write_piece(piece: Piece) -> None:
     stream.flush()
 
 
-def size_of(directory: str, *, everything: bool = False) -> int | None:
-    """Return the size of a job directory in bytes, for a progress bar.
+def size_of(spec: JobSpec) -> int | None:
+    """Return the size of a job's files in bytes, for a progress bar.
 
     Returns None if the directory cannot be read.
     """
     try:
-        entries = scan(Path(directory), everything=everything)
+        directory = Path(spec.directory)
+        entries = scan(directory, everything=spec.everything, ignore=spec.ignore)
         return sum(entry.stat.st_size for entry in entries)
     except (Error, OSError):
         # No error is raised here, because the submission will report the same problem.

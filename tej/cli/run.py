@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,37 +11,32 @@ import click
 from tej import errors
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.dry_run import dry_run_option, print_plan
 from tej.cli.exit_status import INTERRUPTED, TEJ_FAILED, of_job
-from tej.cli.options import (
-    environment,
-    everything,
-    grace,
-    job_labels,
-    parse_pairs,
-    resources,
-    runtime,
-    script,
-)
+from tej.cli.interrupt import interrupted, interrupted_while_sent
+from tej.cli.job_options import job_options, submission_arguments
+from tej.cli.options import grace, runtime
+from tej.cli.profile import current_profile
+from tej.cli.submit import print_submitted
 from tej.job.directory import scan
-from tej.job.resources import Resources
 from tej.job.signature import make_id, signature
+from tej.job.spec import JobSpec
 from tej.job.status import JobState, JobStatus
-from tej.queue.connection import DEFAULT_TEJ_DIR
 from tej.queue.job import Job
 from tej.queue.logs import STREAMS
 from tej.queue.remote import RemoteQueue
 
-LOOKS = 4
-"""Maximum number of status requests for a job whose submission was interrupted."""
-
 
 @queue_command(
-    "run", "[directory]", example="tej run lab simulation/ --download 'results/*.csv'"
+    "run",
+    "[directory]",
+    example="tej run lab simulation/ --download 'results/*.csv'\n"
+    "  tej run . -- python3 train.py --lr 0.1",
+    takes_command=True,
 )
 @click.option(
     "--id", "id_", metavar="ID", help="Id of the job.  [default: the signature]"
 )
-@script
 @runtime
 @click.option(
     "--download",
@@ -61,28 +54,28 @@ LOOKS = 4
     help="Write the fetched files to DIR.",
 )
 @click.option("--retry", is_flag=True, help="Restart the job if it has failed.")
+@click.option(
+    "--again", is_flag=True, help="Start one more run, even if this work was done."
+)
+@click.option(
+    "-d", "--detach", is_flag=True, help="Print the id, and do not wait for the job."
+)
+@dry_run_option
 @click.option("-q", "--quiet", is_flag=True, help="Do not print the job's output.")
 @click.option(
     "--kill-on-interrupt", is_flag=True, help="Ctrl-C kills the job.  [default: no]"
 )
 @grace
-@job_labels
-@environment
-@everything
-@resources
+@job_options
 def command(
     queue: RemoteQueue,
-    directory: str,
-    id_: str | None,
-    script: str | None,
-    variables: tuple[str, ...],
-    labels: tuple[str, ...],
-    resources: Resources,
-    login: bool,
-    everything: bool,
+    spec: JobSpec,
     patterns: tuple[str, ...],
     target: str,
     retry: bool,
+    again: bool,
+    detach: bool,
+    dry_run: bool,
     quiet: bool,
     kill_on_interrupt: bool,
     grace: int,
@@ -92,34 +85,35 @@ def command(
 
     If a job for the same work exists, it is not started again: a running job is
     followed from the beginning, and the results of a finished job are fetched, from any
-    machine.  The exit status is that of the job, or 125 if tej itself failed.
+    machine.  The directory is the current one if it is left out.  The exit status is
+    that of the job, or 125 if tej itself failed.
     """
-    environment = parse_pairs(variables, "variable")
-    bar = output.TransferBar(
-        "Uploading", output.size_of(directory, everything=everything)
-    )
+    if retry and again:
+        raise click.UsageError("--retry cannot be combined with --again")
+    if dry_run:
+        print_plan(queue, spec, is_signed=True, as_json=as_json)
+        return 0
+    bar = output.TransferBar("Uploading", output.size_of(spec))
+    if again:
+        spec = replace(spec, job_id=free_id(queue, spec))
     try:
         with bar:
             job = queue.ensure(
-                directory,
-                script=script,
-                job_id=id_,
+                spec.directory,
+                job_id=spec.job_id,
                 retry=retry,
-                labels=parse_pairs(labels, "label"),
-                environment=environment,
-                resources=resources,
-                login=login,
-                everything=everything,
                 progress=bar,
+                **submission_arguments(spec),
             )
     except KeyboardInterrupt:
         if not bar.done:
             output.say("\nNothing was started", err=True)
             return INTERRUPTED
-        sent = id_ or make_id(
-            signature(directory, script, environment, everything=everything)
-        )
-        return interrupted_while_sent(queue.job(sent), kill_on_interrupt, grace)
+        sent = queue.job(spec.job_id or id_of(spec))
+        return interrupted_while_sent(sent, kill_on_interrupt, grace)
+    if detach:
+        print_submitted(job.id, job.is_new, as_json=as_json)
+        return 0
     output.say(f"Job {'submitted as' if job.is_new else 'found'}: {job.id}", err=True)
     try:
         print_delay(job.status_then)
@@ -129,12 +123,43 @@ def command(
     output.say_line(status.describe(), err=True)
     if not (job.is_new or status.succeeded or retry):
         output.say("This is an earlier job; --retry restarts it", err=True)
-    written, error = fetch(job, patterns, target)
-    warn_of_own_results(written, Path(directory).resolve())
+    wanted = patterns or current_profile().get("results") or ()
+    written, error = fetch(job, wanted, target)
+    warn_of_own_results(written, spec)
     if as_json:
         more = {"is_new": job.is_new, "files": written}
         output.print_json(output.as_document(job.id, status, error, more))
     return of_job(status) or (0 if error is None else TEJ_FAILED)
+
+
+def id_of(spec: JobSpec) -> str:
+    """Return the job id that is made from the signature of a job."""
+    return make_id(
+        signature(
+            spec.directory,
+            spec.script,
+            spec.environment,
+            everything=spec.everything,
+            ignore=spec.ignore,
+        )
+    )
+
+
+def free_id(queue: RemoteQueue, spec: JobSpec) -> str:
+    """Return an id for one more run: the usual id, or ID-2, ID-3, ... if it is taken.
+
+    Another client may take the id before it is used.  Both clients then follow the same
+    job, since their jobs have the same signature.
+    """
+    first = spec.job_id or id_of(spec)
+    try:
+        taken = {job.job_id for job in queue.jobs()}
+    except errors.QueueDoesntExist:
+        return first
+    number = 1
+    while (job_id := first if number == 1 else f"{first}-{number}") in taken:
+        number += 1
+    return job_id
 
 
 def print_delay(status: JobStatus | None) -> None:
@@ -152,81 +177,19 @@ def follow(job: Job[RemoteQueue], *, show: bool) -> JobStatus:
     return job.wait()
 
 
-def warn_of_own_results(written: list[str], directory: Path) -> None:
+def warn_of_own_results(written: list[str], spec: JobSpec) -> None:
     """Print a warning if downloaded results change the signature of the job."""
+    directory = Path(spec.directory).resolve()
     results = {Path(name).resolve() for name in written}
     if not any(one.is_relative_to(directory) for one in results):
         return
-    if any(entry.source in results for entry in scan(directory)):
+    entries = scan(directory, everything=spec.everything, ignore=spec.ignore)
+    if any(entry.source in results for entry in entries):
         output.say(
             "Results in the job's own directory change its signature: "
-            "use --directory, or list them in .tejignore",
+            "use --directory, or list them in .tejignore or as `ignore` in the profile",
             err=True,
         )
-
-
-def interrupted_while_sent(job: Job[RemoteQueue], kill: bool, grace: int) -> int:
-    """Handle Ctrl-C during the submission, when it is unknown whether the job exists.
-
-    Returns the exit status of the command.
-    """
-    try:
-        status = look_for(job)
-    except errors.ConnectionFailed as error:
-        output.say(f"\nIt is unknown whether the job was started: {error}", err=True)
-        return interrupted(job, False, grace)
-    if status is None:
-        output.say(f"\nJob '{job.id}' was not started", err=True)
-        return INTERRUPTED
-    if status.state.final:
-        output.say(f"\n{status.describe()}", err=True)
-        return INTERRUPTED
-    return interrupted(job, kill, grace)
-
-
-def look_for(job: Job[RemoteQueue]) -> JobStatus | None:
-    """Return the job's status, or None if the job does not exist.
-
-    The status is requested several times, because the interrupted submission may still
-    be completed on the server.
-    """
-    for _ in range(LOOKS):
-        try:
-            found = job.queue.statuses([job.id])[job.id]
-        except errors.QueueDoesntExist:
-            found = None
-        if found is not None:
-            return found
-        time.sleep(0.5)
-    return None
-
-
-def interrupted(job: Job[RemoteQueue], kill: bool, grace: int) -> int:
-    """Handle Ctrl-C: kill the job, or print the commands to continue with the job.
-
-    Returns the exit status of the command.
-    """
-    if kill:
-        output.say(f"\nKilling job '{job.id}' ...", err=True)
-        output.say_line(job.kill(grace=grace).describe(), err=True)
-        return INTERRUPTED
-    destination = job.queue.destination_string
-    words = shlex.join([destination, *queue_option(job), "--id", job.id])
-    output.say(
-        f"\nJob '{job.id}' is left as it is.\n"
-        f"  Its output:  tej logs -f {words}\n"
-        f"  Its end:     tej wait {words}\n"
-        f"  To end it:   tej kill {words}",
-        err=True,
-    )
-    return INTERRUPTED
-
-
-def queue_option(job: Job[RemoteQueue]) -> list[str]:
-    """Return the option --queue for other commands on this job, if it is needed."""
-    path = str(job.queue.queue)
-    usual = path == DEFAULT_TEJ_DIR and "TEJ_QUEUE" not in os.environ
-    return [] if usual else ["--queue", path]
 
 
 def fetch(

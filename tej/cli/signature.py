@@ -7,18 +7,27 @@ import click
 from tej.cli import output
 from tej.cli.command import command as make_command
 from tej.cli.command import json_option
-from tej.cli.options import environment, everything, parse_pairs, script
+from tej.cli.job_options import (
+    environment,
+    everything,
+    find_script,
+    merge_environment,
+    script,
+)
+from tej.cli.profile import profile_option
 from tej.job.signature import make_id, signature
 
 
-@make_command("signature", example="tej signature simulation/")
-@click.argument("directory")
+@make_command("signature", example="tej signature simulation/", takes_command=True)
+@click.argument("directory", default=".", metavar="[DIRECTORY] [-- COMMAND...]")
+@profile_option
 @script
 @environment
 @everything
 @json_option
 def command(
     directory: str,
+    profile_name: str | None,
     script: str | None,
     variables: tuple[str, ...],
     everything: bool,
@@ -26,10 +35,19 @@ def command(
 ) -> None:
     """Print the job id made from the signature of a directory.
 
-    No server is contacted.  `tej run` and `tej submit --reuse` use this id.
+    Variables and ignored files of the profile are taken into account.  No server is
+    contacted.  `tej run` and `tej submit --reuse` use this id.
     """
-    exported = parse_pairs(variables, "variable")
-    digest = signature(directory, script, exported, everything=everything)
+    from tej import config
+
+    profile = config.load().resolve(profile_name)
+    digest = signature(
+        directory,
+        find_script(script),
+        merge_environment(profile, variables),
+        everything=everything,
+        ignore=profile.get("ignore") or (),
+    )
     job_id = make_id(digest)
     if as_json:
         output.print_json({"signature": digest, "id": job_id})

@@ -6,26 +6,22 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
-from tej.cli.options import (
-    environment,
-    everything,
-    job_labels,
-    parse_pairs,
-    resources,
-    runtime,
-    script,
-)
-from tej.job.resources import Resources
+from tej.cli.dry_run import dry_run_option, print_plan
+from tej.cli.job_options import job_options, submission_arguments
+from tej.cli.options import runtime
+from tej.job.spec import JobSpec
 from tej.queue.remote import RemoteQueue
 
 
 @queue_command(
-    "submit", "[directory]", example="tej submit lab simulation/ --id train-1"
+    "submit",
+    "[directory]",
+    example="tej submit lab simulation/ --id train-1",
+    takes_command=True,
 )
 @click.option(
     "--id", "id_", metavar="ID", help="Id of the new job.  [default: a unique one]"
 )
-@script
 @runtime
 @click.option(
     "--reuse", is_flag=True, help="Return the existing job for the same work, if any."
@@ -33,60 +29,45 @@ from tej.queue.remote import RemoteQueue
 @click.option(
     "--retry", is_flag=True, help="Like --reuse, but restart that job if it failed."
 )
-@job_labels
-@environment
-@everything
-@resources
+@dry_run_option
+@job_options
 def command(
     queue: RemoteQueue,
-    directory: str,
-    id_: str | None,
-    script: str | None,
-    variables: tuple[str, ...],
-    labels: tuple[str, ...],
-    resources: Resources,
-    login: bool,
-    everything: bool,
+    spec: JobSpec,
     reuse: bool,
     retry: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Upload a directory and start it as a job; print the job's id.
 
-    Only the id goes to stdout, so that id=$(tej submit ...) gets it.
+    The directory is the current one if it is left out.  Only the id goes to stdout, so
+    that id=$(tej submit ...) gets it.
     """
-    named = parse_pairs(labels, "label")
-    exported = parse_pairs(variables, "variable")
-    with output.TransferBar(
-        "Uploading", output.size_of(directory, everything=everything)
-    ) as bar:
+    if dry_run:
+        print_plan(queue, spec, is_signed=reuse or retry, as_json=as_json)
+        return
+    arguments = submission_arguments(spec)
+    with output.TransferBar("Uploading", output.size_of(spec)) as bar:
         if reuse or retry:
             job = queue.ensure(
-                directory,
-                script=script,
-                job_id=id_,
+                spec.directory,
+                job_id=spec.job_id,
                 retry=retry,
-                labels=named,
-                environment=exported,
-                resources=resources,
-                login=login,
-                everything=everything,
                 progress=bar,
+                **arguments,
             )
             job_id, is_new = job.id, job.is_new
         else:
-            is_new = True
             job_id = queue.submit(
-                id_,
-                directory,
-                script,
-                labels=named,
-                environment=exported,
-                resources=resources,
-                login=login,
-                everything=everything,
-                progress=bar,
+                spec.job_id, spec.directory, progress=bar, **arguments
             )
+            is_new = True
+    print_submitted(job_id, is_new, as_json=as_json)
+
+
+def print_submitted(job_id: str, is_new: bool, *, as_json: bool) -> None:
+    """Print the id of a job that was submitted or found."""
     if as_json:
         output.print_json({"id": job_id, "is_new": is_new})
     else:

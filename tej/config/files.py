@@ -15,8 +15,8 @@ from typing import Any
 from tej.config.keys import KEYS, nearest
 from tej.config.profile import Config, Setting
 from tej.errors import Error, InvalidConfiguration
+from tej.job.ignore import PROJECT_FILE
 
-PROJECT_FILE = "tej.toml"
 ROOT = 0
 
 logger = logging.getLogger("tej")

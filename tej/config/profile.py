@@ -39,6 +39,8 @@ class Profile:
     name: Setting | None
     settings: Mapping[str, Setting]
     """The settings by key; a key in a table is written `resources.cpus`."""
+    files: tuple[str, ...] = ()
+    """The configuration files, which are the sources of the stored settings."""
 
     def get(self, key: str) -> Any:  # noqa: ANN401 (the type depends on the key)
         """Return the value of a key, or None if the key is not set."""
@@ -124,7 +126,8 @@ class Config:
         merged: dict[str, Setting] = {}
         for layer in layers:
             merged.update(layer)
-        return Profile(chosen, _without_misplaced_trust(merged))
+        sources = tuple(map(str, self.files))
+        return Profile(chosen, _without_misplaced_trust(merged), sources)
 
 
 def _without_misplaced_trust(settings: Mapping[str, Setting]) -> dict[str, Setting]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,17 +63,23 @@ class Entry:
 
 
 def scan(
-    directory: Path, *, everything: bool = False, left_out: list[Path] | None = None
+    directory: Path,
+    *,
+    everything: bool = False,
+    ignore: Sequence[str] = (),
+    left_out: list[Path] | None = None,
+    ignored: list[Path] | None = None,
 ) -> Iterator[Entry]:
     """Yield all entries that are sent, sorted, each directory before its content.
 
-    Symbolic links are not followed.  Files that `.tejignore` excludes are skipped.
-    Files of tools (see `job/ignore.py`) are skipped unless `everything` is set; skipped
-    files of tools are added to `left_out`.  Raises InvalidJobDirectory if a file or
-    directory cannot be read, or if an entry is a socket, a pipe or a device.
+    Symbolic links are not followed.  Files that `.tejignore` or a pattern in `ignore`
+    excludes are skipped, and added to `ignored`.  Files of tools (see `job/ignore.py`)
+    are skipped unless `everything` is set, and added to `left_out`.  Raises
+    InvalidJobDirectory if a file or directory cannot be read, or if an entry is a
+    socket, a pipe or a device.
     """
     check_directory(directory)
-    rules = IgnoreRules(directory, everything=everything)
+    rules = IgnoreRules(directory, everything=everything, ignore=ignore)
     # A loop instead of a recursive function, because a path may have more parts than
     # Python's recursion limit.
     pending = [iter(_list(directory))]
@@ -88,6 +94,8 @@ def scan(
         reason = rules.check(entry.path, entry.source, is_directory=entry.is_directory)
         if reason is LeftOut.BY_DEFAULT and left_out is not None:
             left_out.append(entry.source)
+        elif reason is not None and ignored is not None:
+            ignored.append(entry.source)
         if reason is not None:
             continue
         _check_kind(entry)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +33,11 @@ TOOL_NAMES = frozenset(
 )
 """Names of files and folders of tools; tej ignores them at any depth."""
 
+PROJECT_FILE = "tej.toml"
+"""Name of the configuration file of a project.
+
+It is not sent, because a change of a profile would otherwise change the signature."""
+
 VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 """Name of the file that marks a folder as a virtual environment of Python."""
 
@@ -48,41 +54,51 @@ class _Patterns(Protocol):
 class LeftOut(enum.Enum):
     """Reason why a file is not sent."""
 
-    BY_USER = "by .tejignore"
+    BY_USER = "by .tejignore or `ignore`"
     BY_DEFAULT = "as a tool's"
+    CONFIGURATION = "as a configuration of tej"
 
 
 class IgnoreRules:
     """Rules that decide which files of one job directory are sent.
 
-    Raises InvalidJobDirectory if `.tejignore` cannot be read or has an invalid line.
+    `ignore` are further patterns, which follow those of `.tejignore`.  Raises
+    InvalidJobDirectory if `.tejignore` cannot be read or has an invalid line.
     """
 
-    def __init__(self, directory: Path, *, everything: bool = False) -> None:
-        self._patterns = _read_patterns(directory / IGNORE_FILE)
+    def __init__(
+        self, directory: Path, *, everything: bool = False, ignore: Sequence[str] = ()
+    ) -> None:
+        self._patterns = _read_patterns(directory / IGNORE_FILE, ignore)
         self._everything = everything
 
     def check(self, path: str, source: Path, *, is_directory: bool) -> LeftOut | None:
         """Return the reason why a file is not sent, or None if the file is sent."""
         if self._patterns is not None:
-            name = path + "/" if is_directory else path
-            ignored = self._patterns.check_file(name).include
+            pattern_path = path + "/" if is_directory else path
+            ignored = self._patterns.check_file(pattern_path).include
             if ignored is not None:
                 return LeftOut.BY_USER if ignored else None
         if self._everything:
             return None
-        if path.rpartition("/")[2] in TOOL_NAMES:
+        name = path.rpartition("/")[2]
+        if name == PROJECT_FILE:
+            return LeftOut.CONFIGURATION
+        if name in TOOL_NAMES:
             return LeftOut.BY_DEFAULT
         if is_directory and os.path.lexists(source / VIRTUAL_ENVIRONMENT):
             return LeftOut.BY_DEFAULT
         return None
 
 
-def _read_patterns(file: Path) -> _Patterns | None:
+def _read_patterns(file: Path, more: Sequence[str]) -> _Patterns | None:
+    """Return the patterns in `.tejignore` and `more`, or None if there are none."""
     try:
         lines = file.read_text("utf-8-sig").splitlines()
     except FileNotFoundError:
-        return None
+        if not more:
+            return None
+        lines = []
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidJobDirectory(f"'{file}' cannot be read: {error}") from error
     import pathspec
@@ -94,7 +110,12 @@ def _read_patterns(file: Path) -> _Patterns | None:
             raise InvalidJobDirectory(
                 f"Line {number} of '{file}' is not a valid pattern: {line}"
             ) from error
-    return pathspec.GitIgnoreSpec.from_lines(lines)
+    try:
+        return pathspec.GitIgnoreSpec.from_lines([*lines, *more])
+    except ValueError as error:
+        raise InvalidJobDirectory(
+            f"A pattern of `ignore` is not valid: {', '.join(more)}"
+        ) from error
 
 
 def tree_size(path: Path) -> int:

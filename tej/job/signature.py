@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tej.job.command import Command, find_command
@@ -43,14 +43,16 @@ def signature(
     environment: Mapping[str, str] | None = None,
     *,
     everything: bool = False,
+    ignore: Sequence[str] = (),
 ) -> str:
     """Return the signature of a job: 64 hex digits.
 
-    `everything` includes the files of development tools, such as `.git`.  Raises
+    `everything` includes the files of development tools, such as `.git`.  `ignore` are
+    patterns of files that are not sent, in addition to `.tejignore`.  Raises
     InvalidJobDirectory if the directory cannot be submitted.
     """
     folder = Path(directory)
-    entries = scan(folder, everything=everything)
+    entries = scan(folder, everything=everything, ignore=ignore)
     return compute(find_command(folder, script), entries, environment or {})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tej.errors import InvalidJobDirectory
@@ -42,6 +42,8 @@ class JobSpec:
     everything: bool = False
     """Whether files of development tools are sent as well, such as `.git`,
     `__pycache__` and virtual environments."""
+    ignore: Sequence[str] = ()
+    """Patterns of files that are not sent, in addition to those of `.tejignore`."""
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

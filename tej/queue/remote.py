@@ -341,6 +341,7 @@ class RemoteQueue:
         resources: Resources | None = None,
         login: bool = False,
         everything: bool = False,
+        ignore: Sequence[str] = (),
         progress: Callable[[int], object] | None = None,
     ) -> str:
         """Upload a directory and start it as a job; return the job's id.
@@ -351,8 +352,9 @@ class RemoteQueue:
         the queue's runtime.  If the runtime cannot provide the resources,
         RemoteCommandFailure is raised.  `login` sources the login profile before the
         job starts.  `everything` also uploads the files of development tools, such as
-        `.git`.  `progress` is called with the number of bytes of each piece that is
-        sent.
+        `.git`.  `ignore` are patterns of files that are not uploaded, in addition to
+        those of `.tejignore`.  `progress` is called with the number of bytes of each
+        piece that is sent.
 
         A job is submitted completely or not at all.  If the server's reply is lost, the
         request is repeated, but the job is never started twice.  InvalidJobDirectory
@@ -360,7 +362,7 @@ class RemoteQueue:
         if the queue already has a job with this id.
         """
         what = (directory, script, job_id, name, labels, environment)
-        how = (resources, login, everything, progress)
+        how = (resources, login, everything, ignore, progress)
         outcome = self._submit_one("submit", *what, *how)
         logger.info("Submitted job %s", outcome.job_id)
         return outcome.job_id
@@ -388,6 +390,7 @@ class RemoteQueue:
         resources: Resources | None = None,
         login: bool = False,
         everything: bool = False,
+        ignore: Sequence[str] = (),
         progress: Callable[[int], object] | None = None,
     ) -> Job[Self]:
         """Return the existing job with the same signature, or submit a new job.
@@ -403,7 +406,7 @@ class RemoteQueue:
         exceptions are documented in `submit`.
         """
         what = (directory, script, job_id, name, labels, environment)
-        how = (resources, login, everything, progress)
+        how = (resources, login, everything, ignore, progress)
         outcome = self._submit_one("retry" if retry else "ensure", *what, *how)
         return Job(
             self, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
@@ -421,6 +424,7 @@ class RemoteQueue:
         resources: Resources | None,
         login: bool,
         everything: bool,
+        ignore: Sequence[str],
         progress: Callable[[int], object] | None,
     ) -> Outcome:
         spec = JobSpec(
@@ -433,6 +437,7 @@ class RemoteQueue:
             resources,
             login,
             everything,
+            ignore,
         )
         return submission.submit_one(self.connection, mode, spec, progress)
 

@@ -68,7 +68,12 @@ class Work:
     def _read(self, *, signed: bool) -> None:
         self.command: Command = find_command(self.folder, self.spec.script)
         self.entries: list[Entry] = [
-            *scan(self.folder, everything=self.spec.everything, left_out=self.left_out)
+            *scan(
+                self.folder,
+                everything=self.spec.everything,
+                ignore=self.spec.ignore,
+                left_out=self.left_out,
+            )
         ]
         check_sent(self.command, self.entries, self.folder)
         if signed:

@@ -11,8 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tej.cli.command import SHARED, Command
+from tej.cli.command import Command
 from tej.cli.main import COMMANDS, tej
+from tej.cli.option import SHARED
 
 NAMES = [name for group in COMMANDS.values() for name in group]
 

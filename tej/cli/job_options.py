@@ -1,0 +1,154 @@
+"""Options that describe a job: its script, environment, labels and resources.
+
+The decorator `job_options` merges the options with the profile, and passes the job to
+the command as a `JobSpec`.
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import Callable, Mapping
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from tej.cli.command import COMMAND_WORDS
+from tej.cli.profile import current_profile
+from tej.cli.resource_options import merge_resources, resources
+from tej.cli.values import parse_pairs, read_variables
+from tej.job.spec import JobSpec
+
+if TYPE_CHECKING:
+    from tej.config import Profile
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def script(function: Function) -> Function:
+    """Add the option `--script` to a command that starts a job."""
+    return click.option(
+        "--script",
+        metavar="FILE|COMMAND",
+        help="File in the directory, or shell command.  [default: start.sh]",
+    )(function)
+
+
+def environment(function: Function) -> Function:
+    """Add the options `--env` and `--env-file` to a command that starts a job.
+
+    The values of both options are passed to the command as `variables`.
+    """
+
+    @functools.wraps(function)
+    def command(
+        *arguments: Any,  # noqa: ANN401 (handed through)
+        variables: tuple[str, ...],
+        variables_file: IO[str] | None,
+        **others: Any,  # noqa: ANN401 (handed through)
+    ) -> Any:  # noqa: ANN401
+        read = () if variables_file is None else read_variables(variables_file)
+        return function(*arguments, variables=(*read, *variables), **others)
+
+    for option in (
+        click.option(
+            "--env-file",
+            "variables_file",
+            type=click.File(encoding="utf-8"),
+            metavar="FILE",
+            help="Read variables from a JSON object, invisible to other users.",
+        ),
+        click.option(
+            "--env",
+            "variables",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Environment variable, part of the signature; may be repeated.",
+        ),
+    ):
+        command = option(command)
+    return cast("Function", command)
+
+
+def everything(function: Function) -> Function:
+    """Add the option `--everything` to a command that reads a job directory."""
+    return click.option(
+        "--everything",
+        is_flag=True,
+        help="Also send files of tools: .git, __pycache__, virtual environments.",
+    )(function)
+
+
+def job_labels(function: Function) -> Function:
+    """Add the option `--label KEY=VALUE` to a command that starts a job."""
+    return click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Label for `tej list --label`; may be repeated.",
+    )(function)
+
+
+def job_options(function: Function) -> Function:
+    """Add the options that describe a job, which is passed to the command as `spec`."""
+
+    @functools.wraps(function)
+    def command(
+        *arguments: Any,  # noqa: ANN401 (handed through)
+        directory: str,
+        id_: str | None,
+        script: str | None,
+        variables: tuple[str, ...],
+        labels: tuple[str, ...],
+        resources: dict[str, Any],
+        login: bool,
+        everything: bool,
+        **others: Any,  # noqa: ANN401 (handed through)
+    ) -> Any:  # noqa: ANN401
+        profile = current_profile()
+        name = resources.pop("name", None)
+        spec = JobSpec(
+            directory,
+            find_script(script),
+            job_id=id_,
+            name=name,
+            labels=parse_pairs(labels, "label"),
+            environment=merge_environment(profile, variables),
+            resources=merge_resources(profile.table("resources"), resources),
+            login=login,
+            everything=everything,
+            ignore=profile.get("ignore") or (),
+        )
+        return function(*arguments, spec=spec, **others)
+
+    for option in (resources, everything, environment, job_labels, script):
+        command = option(command)
+    return cast("Function", command)
+
+
+def find_script(script: str | None) -> str | None:
+    """Return the command after `--` on the command line, or else `script`.
+
+    A single word is a shell command, like the value of --script.  Several words are one
+    command with arguments, and are quoted for the shell.
+    """
+    words = click.get_current_context().meta.get(COMMAND_WORDS)
+    if words is None:
+        return script
+    if script is not None:
+        raise click.UsageError("--script cannot be combined with a command after --")
+    if not words:
+        raise click.UsageError("There is no command after --")
+    return str(words[0]) if len(words) == 1 else shlex.join(words)
+
+
+def merge_environment(profile: Profile, variables: tuple[str, ...]) -> dict[str, str]:
+    """Return the variables in the profile, replaced by those on the command line."""
+    return {**profile.table("environment"), **parse_pairs(variables, "variable")}
+
+
+def submission_arguments(spec: JobSpec) -> Mapping[str, Any]:
+    """Return the fields of a job as keyword arguments of `ensure` and `submit`."""
+    names = ("script", "name", "labels", "environment", "resources", "login")
+    return {name: getattr(spec, name) for name in (*names, "everything", "ignore")}

@@ -1,0 +1,188 @@
+"""`tej retry`: start failed jobs again, with their own command and environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tej import errors
+from tej.cli import output
+from tej.cli.command import queue_command
+from tej.cli.job_options import everything
+from tej.cli.job_selection import SelectedJobs, job_selection
+from tej.cli.profile import current_profile
+from tej.cli.resource_options import merge_resources, resources
+from tej.job.command import find_command
+from tej.job.content import read_files
+from tej.job.directory import Entry, scan
+from tej.job.signature import compute, make_id
+from tej.job.spec import JobSpec
+from tej.job.status import JobStatus
+from tej.queue.job_parameters import JobParameters, read_parameters
+from tej.queue.remote import RemoteQueue
+from tej.queue.submission import Outcome
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a directory, which are read once for all jobs."""
+
+    directory: str
+    everything: bool
+    ignore: tuple[str, ...]
+    entries: list[Entry]
+
+    @classmethod
+    def read(cls, directory: str, *, everything: bool) -> Files:
+        """Return the files that would be sent from a directory."""
+        ignore = tuple(current_profile().get("ignore") or ())
+        entries = scan(Path(directory), everything=everything, ignore=ignore)
+        return cls(directory, everything, ignore, read_files(entries))
+
+    def signature(self, parameters: JobParameters) -> str:
+        """Return the signature of a job with these files."""
+        command = find_command(Path(self.directory), parameters.script)
+        return compute(command, self.entries, parameters.environment)
+
+
+@queue_command("retry", "[jobs...]", example="tej retry --failed --from .")
+@job_selection(only=lambda job: job.failed)
+@click.option(
+    "--from",
+    "source",
+    metavar="DIR",
+    help="Send the new files in DIR.  [default: the same files, found in .]",
+)
+@everything
+@resources
+def command(
+    queue: RemoteQueue,
+    jobs: SelectedJobs,
+    source: str | None,
+    everything: bool,
+    resources: dict[str, Any],
+    login: bool,
+    as_json: bool,
+) -> int:
+    """Start failed jobs again, with the same command, variables, labels and resources.
+
+    Without --from, the directory must have the files with which the jobs were
+    submitted.  With --from, a job whose id was made from its signature gets a new id,
+    and the failed job is kept; any other job keeps its id, and the failed attempt is
+    archived as ID#1.  Options for resources replace those of the job.
+    """
+    report = output.JobReport(as_json)
+    failed = find_failed(queue, jobs, report)
+    if not failed:
+        return report.finish()
+    parameters = read_parameters(queue.connection, failed)
+    files = Files.read(source or ".", everything=everything)
+    retried: list[JobStatus] = []
+    specs: list[JobSpec] = []
+    for status in failed:
+        own = parameters[status.job_id]
+        own = replace(own, login=own.login or login)
+        try:
+            job_id = find_id(status, files.signature(own), files, is_new=bool(source))
+            specs.append(make_spec(job_id, status, own, files, resources))
+            retried.append(status)
+        except errors.Error as error:
+            report.add(status.job_id, None, error=error)
+    report_outcomes(report, retried, queue.ensure_many(specs, retry=True))
+    return report.finish()
+
+
+def find_failed(
+    queue: RemoteQueue, jobs: SelectedJobs, report: output.JobReport
+) -> list[JobStatus]:
+    """Return the status of each job that has failed, and report the other jobs."""
+    found = jobs.statuses or queue.statuses(jobs.ids)
+    failed: list[JobStatus] = []
+    for job_id in dict.fromkeys(jobs.ids):
+        status = found[job_id]
+        error = why_not(queue, job_id, status)
+        if error is not None:
+            report.add(job_id, None, error=error)
+        elif status is not None:
+            failed.append(status)
+    return failed
+
+
+def make_spec(
+    job_id: str,
+    status: JobStatus,
+    own: JobParameters,
+    files: Files,
+    given: Mapping[str, Any],
+) -> JobSpec:
+    """Return the job to submit; `given` are resources that replace those of the job."""
+    requested = {key: value for key, value in given.items() if key != "name"}
+    return JobSpec(
+        files.directory,
+        own.script,
+        job_id=job_id,
+        name=given.get("name", status.name or None),
+        labels=status.labels,
+        environment=own.environment,
+        resources=merge_resources(own.resources, requested),
+        login=own.login,
+        everything=files.everything,
+        ignore=files.ignore,
+    )
+
+
+def why_not(
+    queue: RemoteQueue, job_id: str, status: JobStatus | None
+) -> errors.Error | None:
+    """Return the error for a job that cannot be retried, or None if it has failed."""
+    if status is None:
+        return queue.connection.job_not_found(job_id)
+    if not status.state.final:
+        return errors.JobStillRunning(
+            f"Job '{job_id}' is not retried: it is {status.state}; kill it first"
+        )
+    if status.succeeded:
+        return errors.JobAlreadyExists(
+            f"Job '{job_id}' is not retried: it has succeeded; `tej run --again` "
+            "starts one more run"
+        )
+    return None
+
+
+def find_id(status: JobStatus, digest: str, files: Files, *, is_new: bool) -> str:
+    """Return the id for the retry of a job.
+
+    `digest` is the signature of the job with the files in `files`.  If `is_new` is
+    false, raises InvalidJobDirectory if the files have changed.
+    """
+    old = status.signature
+    if digest == old:
+        return status.job_id
+    if not is_new:
+        raise errors.InvalidJobDirectory(
+            f"Job '{status.job_id}' is not retried: it was submitted with other files "
+            f"than those in '{files.directory}'; --from DIR sends the files in DIR"
+        )
+    if old is not None and re.fullmatch(make_id(old) + r"(-[0-9]+)?", status.job_id):
+        # The id was made from the old signature, so it would be wrong for the new
+        # files: `tej run` with the old files would find the job.
+        return make_id(digest)
+    return status.job_id
+
+
+def report_outcomes(
+    report: output.JobReport, jobs: Iterable[JobStatus], outcomes: Iterable[Outcome]
+) -> None:
+    """Report each job that was started again, found, or refused by the server."""
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        renamed = "" if outcome.job_id == job.job_id else f" as '{outcome.job_id}'"
+        text = f"Job '{job.job_id}' started again{renamed}"
+        if not outcome.is_new and outcome.status is not None:
+            text = f"Job '{job.job_id}' found{renamed}: {outcome.status.describe()}"
+        more = {"retried": job.job_id, "is_new": outcome.is_new}
+        report.add(outcome.job_id, outcome.status, text, outcome.error, more)
