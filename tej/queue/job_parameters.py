@@ -16,7 +16,7 @@ from typing import Any
 from tej.errors import RemoteCommandFailure
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, run_script
-from tej.wire.protocol import SCRIPT_SHOWN, parse_spec
+from tej.wire.records import SCRIPT_SHOWN, parse_spec
 
 FILES = ("command", "resources", "spec")
 
