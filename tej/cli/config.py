@@ -9,6 +9,8 @@ from tej.cli import output
 from tej.cli.command import command as make_command
 from tej.cli.command import json_option
 from tej.cli.profile import profile_option
+from tej.config.profile import Setting
+from tej.destination import Destination
 from tej.queue.connection import DEFAULT_TEJ_DIR
 
 
@@ -25,8 +27,10 @@ def command(profile_name: str | None, as_json: bool) -> None:
 
     files = config.load()
     profile = files.resolve(profile_name)
-    settings = dict(profile.settings)
-    settings.setdefault("queue", config.Setting(DEFAULT_TEJ_DIR, "default"))
+    settings = {
+        key: without_password(key, one) for key, one in profile.settings.items()
+    }
+    settings.setdefault("queue", Setting(DEFAULT_TEJ_DIR, "default"))
     if as_json:
         found = {
             key: {"value": one.value, "source": one.source}
@@ -54,6 +58,16 @@ def command(profile_name: str | None, as_json: bool) -> None:
             "above it; `tej init` creates one",
             err=True,
         )
+
+
+def without_password(key: str, setting: Setting) -> Setting:
+    """Return the setting; a password in a destination is removed."""
+    if key != "destination":
+        return setting
+    destination = Destination.parse(setting.value)
+    if destination.password is None:
+        return setting
+    return Setting(str(destination), setting.source)
 
 
 def as_toml(value: object) -> str:

@@ -107,15 +107,16 @@ def job_options(function: Function) -> Function:
         **others: Any,  # noqa: ANN401 (handed through)
     ) -> Any:  # noqa: ANN401
         profile = current_profile()
-        name = resources.pop("name", None)
+        requested = merge_resources(profile.table("resources"), resources)
         spec = JobSpec(
             directory,
             find_script(script),
             job_id=id_,
-            name=name,
+            # The name in the scheduler is also the name by which commands find the job.
+            name=None if requested is None else requested.name,
             labels=parse_pairs(labels, "label"),
             environment=merge_environment(profile, variables),
-            resources=merge_resources(profile.table("resources"), resources),
+            resources=requested,
             login=login,
             everything=everything,
             ignore=profile.get("ignore") or (),

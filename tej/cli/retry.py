@@ -24,6 +24,7 @@ from tej.job.signature import compute, make_id
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.job_parameters import JobParameters, read_parameters
+from tej.queue.job_search import newest_first
 from tej.queue.remote import RemoteQueue
 from tej.queue.submission import Outcome
 
@@ -100,7 +101,11 @@ def command(
 def find_failed(
     queue: RemoteQueue, jobs: SelectedJobs, report: output.JobReport
 ) -> list[JobStatus]:
-    """Return the status of each job that has failed, and report the other jobs."""
+    """Return the status of each job that has failed, and report the other jobs.
+
+    The job that was submitted first is the first, so that the jobs start in the same
+    order again.
+    """
     found = jobs.statuses or queue.statuses(jobs.ids)
     failed: list[JobStatus] = []
     for job_id in dict.fromkeys(jobs.ids):
@@ -110,7 +115,7 @@ def find_failed(
             report.add(job_id, None, error=error)
         elif status is not None:
             failed.append(status)
-    return failed
+    return newest_first(failed)[::-1]
 
 
 def make_spec(
@@ -121,7 +126,6 @@ def make_spec(
     given: Mapping[str, Any],
 ) -> JobSpec:
     """Return the job to submit; `given` are resources that replace those of the job."""
-    requested = {key: value for key, value in given.items() if key != "name"}
     return JobSpec(
         files.directory,
         own.script,
@@ -129,7 +133,7 @@ def make_spec(
         name=given.get("name", status.name or None),
         labels=status.labels,
         environment=own.environment,
-        resources=merge_resources(own.resources, requested),
+        resources=merge_resources(own.resources, given),
         login=own.login,
         everything=files.everything,
         ignore=files.ignore,

@@ -79,11 +79,11 @@ class IgnoreRules:
             ignored = self._patterns.check_file(pattern_path).include
             if ignored is not None:
                 return LeftOut.BY_USER if ignored else None
-        if self._everything:
-            return None
         name = path.rpartition("/")[2]
         if name == PROJECT_FILE:
             return LeftOut.CONFIGURATION
+        if self._everything:
+            return None
         if name in TOOL_NAMES:
             return LeftOut.BY_DEFAULT
         if is_directory and os.path.lexists(source / VIRTUAL_ENVIRONMENT):

@@ -21,6 +21,7 @@ import pytest
 from jobs import Gate, job_directory, no_processes_left, wait_until
 
 import tej
+from tej.cli import main
 
 CHECKOUT = Path(tej.__file__).parents[1]
 
@@ -74,8 +75,10 @@ class Command:
         assert "Traceback" not in result.stderr, result.stderr
         return result
 
-    def on_terminal(self, *words: object, columns: int = 80) -> Done:
-        """Run it where a person looks; stdout has both outputs."""
+    def on_terminal(
+        self, *words: object, columns: int = 80, answer: bytes = b""
+    ) -> Done:
+        """Run it where a person looks, who types `answer`; stdout has both outputs."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         process = subprocess.Popen(
@@ -88,6 +91,7 @@ class Command:
             start_new_session=True,
         )
         os.close(theirs)
+        os.write(ours, answer)
         seen = b""
         # EIO is the end of a terminal.
         with contextlib.suppress(OSError):
@@ -170,3 +174,34 @@ def ended(library: tej.RemoteQueue, job: Callable[..., Path]) -> str:
     job_id = library.submit("ended", directory)
     wait_until(lambda: library.status(job_id).state.final, "the job has ended")
     return job_id
+
+
+@pytest.fixture
+def here(
+    client: Command,
+    plain_queue: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Callable[..., Done]:
+    """`tej` in this process, which is faster; its profile names the plain queue.
+
+    The current directory is `client.place`, and `tej.toml` is in it.
+    """
+    for name in ("TEJ_DESTINATION", "TEJ_QUEUE", "TEJ_PROFILE", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", client.environment["HOME"])
+    monkeypatch.setenv("TEJ_RUNTIME", "default")
+    monkeypatch.chdir(client.place)
+    (client.place / "tej.toml").write_text(
+        'default = "here"\n[profile.here]\ndestination = "local:"\n'
+        f"queue = {json.dumps(str(plain_queue))}\n"
+    )
+
+    def run(*words: object) -> Done:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, words)])
+        said = capfd.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    return run

@@ -166,7 +166,7 @@ def test_cleanup(ask: Callable[..., dict], ended: str, queue_path: Path) -> None
         (["status", "--id", "a"], 1, "QueueDoesntExist"),
         (["status", "--id", ".."], 1, "InvalidJobId"),
         (["submit", "absent"], 1, "InvalidJobDirectory"),
-        (["status"], 2, "UsageError"),
+        (["kill"], 2, "UsageError"),
         (["list", "more"], 2, "UsageError"),
         (["list", "--nonsense"], 2, "UsageError"),
         (["setup", "--runtime", "quantum"], 2, "UsageError"),

@@ -1,0 +1,80 @@
+"""Profiles on the command line: `tej init`, `tej config`, and the destination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tej
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command, Done
+
+Here = Callable[..., "Done"]
+
+
+def test_init_writes_a_profile_that_commands_use(
+    client: Command, plain_queue: Path, ended: str
+) -> None:
+    added = client(
+        *("init", "lab", "local:", "--queue", plain_queue, "--result", "*.csv")
+    )
+    assert (added.status, added.stdout) == (0, "")
+    path = client.place / "tej.toml"
+    assert str(path) in added.stderr
+    below = client.place / "below"
+    below.mkdir()
+    client.place = below
+    shown = client("config", "--json", TEJ_QUEUE="/elsewhere").json
+    assert shown["profile"] == "lab"
+    assert shown["settings"] == {
+        "destination": {"value": "local:", "source": str(path)},
+        "queue": {"value": "/elsewhere", "source": "TEJ_QUEUE"},
+        "results": {"value": ["*.csv"], "source": str(path)},
+        "runtime": {"value": "default", "source": "TEJ_RUNTIME"},
+    }
+    assert client("list").stdout == f"{ended} finished\n"
+    # The profile's name is a destination as well.
+    assert client("list", "lab").stdout == f"{ended} finished\n"
+
+
+def test_init_asks_at_a_terminal_only(client: Command) -> None:
+    done = client("init", "--user")
+    assert (done.status, done.stdout) == (2, "")
+    assert "Give NAME and DESTINATION" in done.stderr
+
+
+def test_init_never_replaces_a_profile(here: Here, client: Command) -> None:
+    before = (client.place / "tej.toml").read_text()
+    done = here("init", "here", "other-host")
+    assert (done.status, done.stdout) == (1, "")
+    assert "has a profile 'here' already" in done.stderr
+    assert (client.place / "tej.toml").read_text() == before
+
+
+def test_destination_replaces_the_default_profile(here: Here, client: Command) -> None:
+    (client.place / "tej.toml").write_text(
+        'default = "far"\n[profile.far]\ndestination = "host.invalid"\nqueue = "/q"\n'
+    )
+    done = here("list", "local:", "--queue", "/nowhere/at/all")
+    assert done.status == 1
+    assert "There is no queue at '/nowhere/at/all'" in done.stderr
+    done = here("status", "server")
+    assert (done.status, done.stdout) == (2, "")
+    assert "write ssh://server for the destination, or --id server" in done.stderr
+
+
+def test_broken_file_is_one_line_and_125_for_run(here: Here, client: Command) -> None:
+    (client.place / "tej.toml").write_text("[profile.lab]\ndestinaton = 'x'\n")
+    done = here("run", ".")
+    assert (done.status, done.stdout) == (125, "")
+    assert "did you mean 'destination'?" in done.stderr
+
+
+def test_python_reads_a_profile_when_asked(here: Here, plain_queue: Path) -> None:
+    with tej.RemoteQueue.from_profile() as queue:
+        assert str(queue.queue) == str(plain_queue)
+        assert queue.jobs() == []
+    other = tej.RemoteQueue.from_profile("here", queue="/other")
+    assert str(other.queue) == "/other"

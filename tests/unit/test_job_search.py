@@ -1,0 +1,76 @@
+"""Which job a word means."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import PurePosixPath
+
+import pytest
+
+from tej.errors import AmbiguousJob
+from tej.job.status import JobState, JobStatus
+from tej.queue.job_search import find_job, newest_first
+
+NOON = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
+
+
+def job(job_id: str, minute: int, native: str = "", name: str = "sim") -> JobStatus:
+    return JobStatus(
+        job_id,
+        JobState.FINISHED,
+        PurePosixPath("/stage"),
+        submitted=NOON + timedelta(minutes=minute),
+        native_id=native,
+        name=name,
+    )
+
+
+JOBS = newest_first(
+    [
+        job("train-1", 1),
+        job("train-10", 2, name="train"),
+        job("sig-1f", 3, "99"),
+        job("sig-1a", 3, "100"),
+        JobStatus("damaged", JobState.LOST, PurePosixPath("/stage")),
+    ]
+)
+
+
+def test_jobs_of_one_second_follow_their_native_ids() -> None:
+    ids = [one.job_id for one in JOBS]
+    assert ids == ["sig-1a", "sig-1f", "train-10", "train-1", "damaged"]
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("@", "sig-1a"),
+        ("@1", "sig-1a"),
+        ("@3", "train-10"),
+        ("@0", None),
+        ("@6", None),
+        ("train-1", "train-1"),
+        ("train-10", "train-10"),
+        ("dam", "damaged"),
+        ("sig-1f", "sig-1f"),
+        ("other", None),
+        ("@host", None),
+    ],
+)
+def test_word_means_one_job_or_none(word: str, expected: str | None) -> None:
+    found = find_job(word, JOBS)
+    assert (found and found.job_id) == expected
+
+
+@pytest.mark.parametrize(("word", "count"), [("sig-", 2), ("sim", 3), ("train", 2)])
+def test_ambiguous_word_lists_the_jobs(word: str, count: int) -> None:
+    with pytest.raises(AmbiguousJob) as caught:
+        find_job(word, JOBS)
+    first, *jobs = str(caught.value).splitlines()
+    assert f"'{word}' means {count} jobs" in first
+    assert len(jobs) == count
+
+
+def test_long_list_of_jobs_is_cut() -> None:
+    with pytest.raises(AmbiguousJob, match="and 3 more"):
+        find_job("a", [job(f"a{number}", number) for number in range(13)])
