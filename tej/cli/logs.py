@@ -57,7 +57,7 @@ def command(
     if scheduler:
         if follow or wanted or name or tail is not None:
             raise click.UsageError("--scheduler cannot be combined with other options")
-        return print_scheduler_logs(queue, list(dict.fromkeys(ids)), as_json)
+        return print_scheduler_logs(queue, jobs, as_json)
     streams = [name] if name else [wanted] if wanted else list(STREAMS)
     each = list(dict.fromkeys(jobs.ids))
     readers = {
@@ -99,15 +99,17 @@ def print_several(readers: dict[str, Logs], as_json: bool) -> int:
     return worst
 
 
-def print_scheduler_logs(queue: RemoteQueue, ids: list[str], as_json: bool) -> int:
+def print_scheduler_logs(queue: RemoteQueue, jobs: SelectedJobs, as_json: bool) -> int:
     """Print the scheduler's messages about jobs; return the highest exit status."""
+    ids = list(dict.fromkeys(jobs.ids))
+    several = len(ids) > 1 or jobs.by_filter
     documents: list[dict[str, object]] = []
     worst = 0
     for job_id in ids:
         try:
             text = queue.scheduler_log(job_id).decode("utf-8", "replace").rstrip("\n")
         except errors.JobNotFound as error:
-            if len(ids) == 1:
+            if not several:
                 raise
             worst = max(worst, exit_status(error))
             more: dict[str, object] = {"scheduler": None}
@@ -119,12 +121,12 @@ def print_scheduler_logs(queue: RemoteQueue, ids: list[str], as_json: bool) -> i
             is_error = not text
             words = text or f"The scheduler has no messages about job '{job_id}'"
         if not as_json:
-            if len(ids) > 1:
+            if several or jobs.was_searched:
                 output.say(f"==> {job_id} <==", err=True)
             output.say(words, err=is_error)
     if as_json:
         one = {key: documents[0][key] for key in ("id", "scheduler")}
-        output.print_json(one if len(ids) == 1 else {"jobs": documents})
+        output.print_json({"jobs": documents} if several else one)
     return worst
 
 
