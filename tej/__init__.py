@@ -14,7 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tej.destination import destination_as_string, parse_ssh_destination
+    from tej.destination import (
+        Destination,
+        destination_as_string,
+        parse_ssh_destination,
+    )
     from tej.errors import (
         AmbiguousJob,
         AuthenticationFailed,
@@ -37,10 +41,11 @@ if TYPE_CHECKING:
         RemoteCommandFailure,
         WaitTimeout,
     )
+    from tej.job.directory import Entry, scan
     from tej.job.resources import Resources
     from tej.job.signature import make_id, signature
     from tej.job.spec import JobSpec
-    from tej.job.status import JobState, JobStatus, format_duration
+    from tej.job.status import JobState, JobStatus, check_job_id, format_duration
     from tej.queue.administration import QueueInfo
     from tej.queue.batch import Batch, run_many
     from tej.queue.completed import as_completed
@@ -67,9 +72,11 @@ __all__ = [
     "AuthenticationFailed",
     "Batch",
     "ConnectionFailed",
+    "Destination",
     "DiskUsage",
     "DownloadFailed",
     "Downloaded",
+    "Entry",
     "Error",
     "HostKeyRejected",
     "InvalidConfiguration",
@@ -103,23 +110,30 @@ __all__ = [
     "WaitTimeout",
     "__version__",
     "as_completed",
+    "check_job_id",
     "close_shared_queues",
     "destination_as_string",
     "format_duration",
     "make_id",
     "parse_ssh_destination",
     "run_many",
+    "scan",
     "share_with_children",
     "shared_queue",
     "signature",
 ]
 
 _HOMES = {
-    "tej.destination": {"destination_as_string", "parse_ssh_destination"},
+    "tej.destination": {
+        "Destination",
+        "destination_as_string",
+        "parse_ssh_destination",
+    },
+    "tej.job.directory": {"Entry", "scan"},
     "tej.job.resources": {"Resources"},
     "tej.job.signature": {"make_id", "signature"},
     "tej.job.spec": {"JobSpec"},
-    "tej.job.status": {"JobState", "JobStatus", "format_duration"},
+    "tej.job.status": {"JobState", "JobStatus", "check_job_id", "format_duration"},
     "tej.queue.batch": {"Batch", "run_many"},
     "tej.queue.completed": {"as_completed"},
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},

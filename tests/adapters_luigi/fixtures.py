@@ -1,4 +1,4 @@
-"""Luigi's configuration, a queue behind a real sshd, and Luigi run as a command."""
+"""Luigi's configuration, a queue, and Luigi run as a command."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import luigi.configuration
 import pytest
 from jobs import Gate
 from luigi.task_register import Register
+from servers.proxy import Proxy
 from servers.sshd import Sshd
 
 import tej
 from tej_luigi.config import QueueAddress
-from tej_luigi.connections import close_queues, open_queue
+from tej_luigi.queues import close_queues, open_queue
 from tests.adapters_luigi.tools import Configure
 from tests.queue.conftest import watched
 
@@ -67,19 +68,33 @@ def queue_path(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def address(queue_path: Path, client_home: Path, configure: Configure) -> QueueAddress:
-    """A queue on the shared sshd, as configured for all tasks."""
+def address(
+    request: pytest.FixtureRequest,
+    queue_path: Path,
+    tmp_path: Path,
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+) -> QueueAddress:
+    """A queue as configured for all tasks: on this machine, or over SSH (`OVER_SSH`)."""
+    destination = getattr(request, "param", "local:")
+    if destination == "server":
+        request.getfixturevalue("client_home")
+    else:
+        home = tmp_path / "home"
+        home.mkdir()
+        monkeypatch.setenv("HOME", str(home))
+    found = QueueAddress(destination, str(queue_path), "default")
     configure(
         tej={
-            "destination": "server",
-            "queue": str(queue_path),
+            "destination": found.destination,
+            "queue": found.queue,
             "runtime": "default",
             "poll": "0.3",
             # Nothing expires on a busy machine.
             "fresh": "600",
         }
     )
-    return QueueAddress("server", str(queue_path), "default")
+    return found
 
 
 @pytest.fixture
@@ -92,6 +107,20 @@ def queue(address: QueueAddress) -> tej.RemoteQueue:
 def logins(sshd: Sshd) -> Callable[[], int]:
     """Counts the logins at the shared sshd so far, by its log."""
     return lambda: sshd.log.read_text().count("Accepted publickey")
+
+
+@pytest.fixture
+def far(sshd: Sshd, client_home: Path) -> Iterator[Proxy]:
+    """The same server behind a network that can be cut; its name is "far"."""
+    with Proxy(sshd.address, sshd.port) as proxy:
+        with sshd.known_hosts.open("a") as known_hosts:
+            known_hosts.write(sshd.known_as(sshd.address, proxy.port))
+        config = client_home / ".ssh/config"
+        config.write_text(
+            f"Host far\n    HostName {sshd.address}\n    Port {proxy.port}\n"
+            f"    User {sshd.user}\n{sshd.client_options}"
+        )
+        yield proxy
 
 
 @pytest.fixture
@@ -129,15 +158,16 @@ def pipeline(
         folder.mkdir(exist_ok=True)
         (folder / "pipeline.py").write_text(
             f"import luigi\nimport tej_luigi\n"
-            f"START = 'echo $TEJ_JOB_ID >>{starts}'\nGATE = {gate.wait!r}\n{lines}"
+            f"STARTS = '{starts}'\nSTART = 'echo $TEJ_JOB_ID >>{starts}'\nGATE = {gate.wait!r}\n{lines}"
         )
         config = {
             "tej": {
-                "destination": "server",
+                "destination": address.destination,
                 "queue": address.queue,
                 "runtime": "default",
                 "poll": "0.3",
             },
+            "worker": {"wait_interval": "0.1", "wait_jitter": "0"},
             **sections,
         }
         (folder / "luigi.cfg").write_text(

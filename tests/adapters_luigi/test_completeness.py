@@ -15,10 +15,10 @@ from servers.sshd import Sshd
 import tej
 from tej_luigi import TejBatch, TejFileTarget, TejJobTarget, TejTask
 from tej_luigi.config import QueueAddress
-from tej_luigi.connections import open_queue
+from tej_luigi.queues import open_queue
 from tests.adapters_luigi.tools import Configure, build
 
-MANY = 30
+MANY = 8
 
 
 def make_many(queue: tej.RemoteQueue, inlines: list[str]) -> None:
@@ -156,7 +156,7 @@ def test_range_tasks_cost_one_round_trip(
 def test_missing_answer_is_an_error(
     address: QueueAddress,
     queue_path: object,
-    start_sshd: Callable[..., Sshd],
+    sshd: Sshd,
     monkeypatch: pytest.MonkeyPatch,
     broken: str,
     tmp_path: object,
@@ -164,13 +164,13 @@ def test_missing_answer_is_an_error(
     class Task(TejTask):
         inline = "true"
 
-    where = {"destination": "server", "queue": str(queue_path)}
+    where = {"destination": "local:", "queue": str(queue_path)}
     if broken == "connection":
         where["destination"] = "nobody@127.0.0.1:1"
     elif broken == "key":
         # A server that is there, and lets nobody in.
         monkeypatch.setenv("HOME", str(tmp_path))
-        where["destination"] = start_sshd().destination
+        where["destination"] = sshd.destination
     elif broken == "link":
         where["queue"] = f"{queue_path}-link"
         with open(where["queue"], "w") as file:

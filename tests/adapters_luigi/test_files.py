@@ -6,7 +6,6 @@ import bz2
 import gzip
 import os
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import luigi.format
@@ -14,7 +13,6 @@ import pytest
 from jobs import wait_until
 from luigi.target import FileAlreadyExists, MissingParentDirectory, NotADirectory
 from servers.proxy import Proxy
-from servers.sshd import Sshd
 
 import tej
 from tej_luigi import (
@@ -25,6 +23,7 @@ from tej_luigi import (
     TejFileTarget,
 )
 from tej_luigi.config import QueueAddress
+from tests.adapters_luigi.tools import OVER_SSH
 
 ODD = "-it's a \\ $HOME `x` *\n\u00e9"
 
@@ -54,7 +53,7 @@ def test_exists_and_isdir(files: TejFileSystem, there: Path) -> None:
 
 
 def test_listdir_is_recursive_below_the_given_path(
-    files: TejFileSystem, there: Path, sshd: Sshd
+    files: TejFileSystem, there: Path
 ) -> None:
     for name in ("a", f"sub/{ODD}", "sub/sub/b"):
         (there / name).parent.mkdir(parents=True, exist_ok=True)
@@ -67,17 +66,16 @@ def test_listdir_is_recursive_below_the_given_path(
 
 
 def test_relative_paths_start_in_the_home_directory(
-    files: TejFileSystem, there: Path, sshd: Sshd
+    files: TejFileSystem, there: Path
 ) -> None:
-    name = f"home-{os.getpid()}-{there.parent.name}"
-    assert sshd.home is not None
+    name = "in home"
     target = TejFileTarget(f"~/{name}/file")
     with target.open("w") as file:
         file.write("x")
-    assert (sshd.home / name / "file").read_text() == "x"
+    assert (Path.home() / name / "file").read_text() == "x"
     assert [*files.listdir(f"~/{name}")] == [f"~/{name}/file"]
     files.remove(f"~/{name}")
-    assert not (sshd.home / name).exists()
+    assert not (Path.home() / name).exists()
 
 
 def test_mkdir_options(files: TejFileSystem, there: Path) -> None:
@@ -245,20 +243,7 @@ def test_file_target_can_be_pickled(address: QueueAddress, there: Path) -> None:
     assert again.path == target.path
 
 
-@pytest.fixture
-def far(sshd: Sshd, client_home: Path, address: QueueAddress) -> Iterator[Proxy]:
-    """The same server behind a network that can be cut; its name is "far"."""
-    with Proxy(sshd.address, sshd.port) as proxy:
-        with sshd.known_hosts.open("a") as known_hosts:
-            known_hosts.write(sshd.known_as(sshd.address, proxy.port))
-        config = client_home / ".ssh/config"
-        config.write_text(
-            f"Host far\n    HostName {sshd.address}\n    Port {proxy.port}\n"
-            f"    User {sshd.user}\n{sshd.client_options}"
-        )
-        yield proxy
-
-
+@OVER_SSH
 def test_cut_transfer_is_repeated(far: Proxy, there: Path) -> None:
     data = os.urandom(5_000_000)
     target = TejFileTarget(there / "file", luigi.format.Nop, destination="far")

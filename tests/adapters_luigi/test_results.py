@@ -12,7 +12,7 @@ import pytest
 import tej
 from tej_luigi import TejTask
 from tej_luigi.config import QueueAddress
-from tej_luigi.connections import open_queue
+from tej_luigi.queues import open_queue
 from tej_luigi.results import NOTE
 from tests.adapters_luigi.tools import build
 

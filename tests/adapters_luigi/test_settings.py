@@ -89,7 +89,7 @@ def test_settings_do_not_change_ids(address: QueueAddress) -> None:
         n = luigi.IntParameter(default=1)
 
     before = (Work().task_id, Work().job_id)
-    Work.queue, Work.retry, Work.wait = "/elsewhere", 5, "block"
+    Work.queue, Work.retry = "/elsewhere", 5
     Work.job_resources = tej.Resources(cpus=4)
     assert (Work().task_id, Work().job_id) == before
 
@@ -142,11 +142,6 @@ except ImportError as error:
     print(error)
 """
     assert "pip install 'tej[luigi]'" in run_python(lines)
-
-
-def test_core_does_not_import_luigi() -> None:
-    lines = "import sys, tej, tej.cli; print('luigi' in sys.modules)"
-    assert run_python(lines) == "False\n"
 
 
 def test_destination_spellings_share_one_queue(address: QueueAddress) -> None:

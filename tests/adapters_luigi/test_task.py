@@ -16,7 +16,7 @@ from luigi.task import flatten
 import tej
 from tej_luigi import Optional, TejTask
 from tej_luigi.config import QueueAddress
-from tej_luigi.connections import open_queue
+from tej_luigi.queues import open_queue
 from tests.adapters_luigi.tools import Configure, build
 
 
@@ -266,7 +266,6 @@ def test_luigi_retries_do_not_restart_jobs(
 
     class Fails(TejTask):
         inline = counting(starts, "exit 1")
-        wait = "block"
         retry_count = 3
 
     runs = []
@@ -420,21 +419,13 @@ def test_wrong_settings_are_found_before_the_start(
     class Wrong(TejTask):
         inline = "true"
 
-    url, wait = "http://x/{job-id}/{name}", "yield"
+    url = "http://x/{job-id}/{name}"
     if how == "task":
         Wrong.tracking_url = url
     else:
         configure(tej={"tracking_url": url})
     for call in (Wrong().run, Wrong().complete):
         with pytest.raises(tej.Error, match=r"tracking_url .*\{native_id\}"):
-            call()
-    Wrong.tracking_url = "http://x/{job_id}"
-    if how == "task":
-        Wrong.wait = wait
-    else:
-        configure(tej={"wait": wait})
-    for call in (Wrong().run, Wrong().complete):
-        with pytest.raises(tej.Error, match="'yield' is not supported.*TejBatch"):
             call()
     with pytest.raises(tej.QueueDoesntExist):
         queue.jobs()

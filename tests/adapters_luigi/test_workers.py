@@ -7,11 +7,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from jobs import Gate, wait_until
 
 import tej
-from tests.adapters_luigi.tools import jobs_in
+from tests.adapters_luigi.tools import OVER_SSH, jobs_in
 
 Pipeline = Callable[..., "subprocess.Popen[str]"]
 
@@ -50,6 +49,7 @@ def finish(process: subprocess.Popen[str]) -> str:
     return said
 
 
+@OVER_SSH
 def test_workers_share_one_connection(
     pipeline: Pipeline,
     queue: tej.RemoteQueue,
@@ -57,96 +57,76 @@ def test_workers_share_one_connection(
     starts: Path,
     logins: Callable[[], int],
 ) -> None:
-    words = ["--count", "12", "--workers", "6", "--local-scheduler"]
+    words = ["--count", "6", "--workers", "4", "--local-scheduler"]
     before = logins()
     process = pipeline(TASKS, "All", *words)
-    wait_until(lambda: jobs_in(queue, "running") == 6, "six run")
+    wait_until(lambda: jobs_in(queue, "running") == 4, "four run")
     # The queue of this test has logged in, too.
     assert logins() - before == 2
     gate.open()
+    # The parent forks further workers while the first workers use its connection.
     said = finish(process)
-    assert Path("sum").read_text() == str(sum(range(12)))
-    assert len(starts.read_text().split()) == 12
+    assert Path("sum").read_text() == str(sum(range(6)))
+    assert len(starts.read_text().split()) == 6
     assert "Traceback" not in said
     assert logins() - before == 2
-
-
-def test_parallel_scheduling(
-    pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate
-) -> None:
-    gate.open()
-    words = ["--count", "3", "--workers", "2", "--parallel-scheduling"]
-    said = finish(pipeline(TASKS, "All", *words, "--local-scheduler"))
-    assert "Traceback" not in said
-    assert Path("sum").read_text() == "3"
 
 
 def test_killed_pipeline_is_resumed(
     pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
 ) -> None:
-    words = ["--count", "4", "--workers", "4", "--local-scheduler"]
+    words = ["--count", "2", "--workers", "2", "--local-scheduler"]
     process = pipeline(TASKS, "All", *words)
-    wait_until(lambda: jobs_in(queue, "running") == 4, "all run")
+    wait_until(lambda: jobs_in(queue, "running") == 2, "all run")
     process.kill()
-    process.communicate()
-    assert jobs_in(queue, "running") == 4
+    # Its forked workers end, too: they have its output open.
+    process.communicate(timeout=60)
+    assert jobs_in(queue, "running") == 2
     gate.open()
-    finish(pipeline(TASKS, "All", *words))
-    assert len(starts.read_text().split()) == 4
-
-
-def test_fork_does_not_harm_the_parents_connection(
-    pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate
-) -> None:
-    lines = """
-class Job(tej_luigi.TejTask):
-    n = luigi.IntParameter()
-    inline = "echo {{n}}"
-
-class Main(luigi.Task):
-    def requires(self):
-        return [Job(n=n) for n in range(8)]
-
-    def complete(self):
-        # In the parent, between its forks: over its connection.
-        return all(one.complete() for one in self.requires())
-
-    def run(self):
-        assert self.complete()
-"""
-    gate.open()
-    said = finish(pipeline(lines, "Main", "--workers", "4", "--local-scheduler"))
+    said = finish(pipeline(TASKS, "All", *words, "--parallel-scheduling"))
     assert "Traceback" not in said
-    assert len(queue.jobs(states=["finished"])) == 8
+    assert len(starts.read_text().split()) == 2
 
 
-def test_concurrent_pipelines_start_each_job_once(
+RETRIED = """
+class Retried(tej_luigi.TejTask):
+    n = luigi.IntParameter()
+    retry = 1
+    second = f"[ $(grep -c $TEJ_JOB_ID {STARTS}) = 2 ]"
+    inline = f"{START}; : {{{{n}}}}; {second} || exit 1; {GATE}"
+
+class Batch(tej_luigi.TejBatch):
+    def jobs(self):
+        return [Retried(n=n) for n in range(2)]
+"""
+
+
+def test_batch_killed_during_retry_is_resumed(
     pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
 ) -> None:
-    words = ["--count", "4", "--workers", "4", "--local-scheduler"]
-    both = [pipeline(TASKS, "All", *words) for _ in range(2)]
-    wait_until(lambda: jobs_in(queue, "running") == 4, "all run")
+    process = pipeline(RETRIED, "Batch", "--local-scheduler")
+    wait_until(lambda: len(starts.read_text().split()) > 2, "a job is restarted")
+    process.kill()
+    process.communicate()
+    process = pipeline(RETRIED, "Batch", "--local-scheduler")
+    wait_until(lambda: jobs_in(queue, "running") == 2, "both are restarted")
     gate.open()
-    for process in both:
-        assert "Traceback" not in finish(process)
+    finish(process)
+    assert len(queue.jobs(states=["finished"])) == 2
     assert len(starts.read_text().split()) == 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_pipeline_leaves_jobs_running(
-    pipeline: Pipeline,
-    queue: tej.RemoteQueue,
-    gate: Gate,
-    starts: Path,
-    number: signal.Signals,
+def test_interrupted_pipeline_does_not_affect_another(
+    pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
 ) -> None:
     words = ["--count", "1", "--local-scheduler"]
-    process = pipeline(TASKS, "All", *words)
+    first = pipeline(TASKS, "All", *words)
+    second = pipeline(TASKS, "All", *words)
     wait_until(lambda: jobs_in(queue, "running") == 1, "it runs")
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode != 0
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    assert first.returncode != 0
     assert jobs_in(queue, "running") == 1
     gate.open()
-    finish(pipeline(TASKS, "All", *words))
+    finish(second)
     assert len(starts.read_text().split()) == 1

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import luigi
+import pytest
 
 import tej
 
+OVER_SSH = pytest.mark.parametrize("address", ["server"], indirect=True)
+"""Runs a test with a queue behind the shared sshd."""
 Configure = Callable[..., None]
 """Sets what luigi.cfg would."""
 

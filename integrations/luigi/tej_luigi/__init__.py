@@ -23,9 +23,10 @@ from tej_luigi.files import (
     PathIsNotADirectory,
     PathNotFound,
     TejFileSystem,
+    TejFileTarget,
 )
-from tej_luigi.results import Optional, TejResultTarget
-from tej_luigi.targets import TejFileTarget, TejJobTarget
+from tej_luigi.results import Optional
+from tej_luigi.targets import TejJobTarget, TejResultTarget
 from tej_luigi.task import TejTask
 
 __all__ = [

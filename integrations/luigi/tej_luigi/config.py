@@ -9,8 +9,7 @@ from typing import Any
 import luigi
 from luigi.parameter import ParameterVisibility
 
-from tej.destination import Destination
-from tej.errors import Error, InvalidDestination
+from tej import Destination, Error, InvalidDestination
 
 DEFAULT_QUEUE = "~/.tej"
 URL_FIELDS = ("job_id", "native_id", "host", "queue")
@@ -39,10 +38,6 @@ class TejConfig(luigi.Config):
         default=None,
         description="runtime of a queue that has to be created; default $TEJ_RUNTIME "
         "or detected",
-    )
-    wait: Any = luigi.Parameter(
-        default="block",
-        description="only 'block': a task keeps its worker slot while its job runs",
     )
     poll: Any = luigi.FloatParameter(
         default=10.0,
@@ -115,16 +110,6 @@ def find_address(
         str(queue or config.queue or os.environ.get("TEJ_QUEUE") or DEFAULT_QUEUE),
         runtime or config.runtime or os.environ.get("TEJ_RUNTIME") or None,
     )
-
-
-def check_wait(wait: object) -> None:
-    """Raise Error if the setting `wait` is not "block" (or None for the default)."""
-    if wait not in (None, "block"):
-        raise Error(
-            f"wait = {wait!r} is not supported: a task keeps its worker slot while "
-            "its job runs. Remove the setting; to run more jobs at once, put them into "
-            "a TejBatch or raise --workers (all workers share one connection)"
-        )
 
 
 def check_tracking_url(template: str | None) -> None:

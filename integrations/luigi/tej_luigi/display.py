@@ -11,15 +11,11 @@ import queue as queues
 import re
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import luigi
 
-from tej.errors import Error
-from tej.job.status import JobStatus, format_duration
-
-if TYPE_CHECKING:
-    from tej.queue import RemoteQueue
+from tej import Error, JobStatus, RemoteQueue, format_duration
 
 logger = logging.getLogger("luigi-interface")
 

@@ -1,31 +1,36 @@
-"""`TejFileSystem`: Luigi file system for the files of a server.
+"""`TejFileSystem` and `TejFileTarget`: the files of a server, for Luigi.
 
 The file system uses the connection of the queue.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.resources
 import io
 import os
 import posixpath
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO
 
+from luigi.format import FileWrapper, Format, get_default_format
 from luigi.target import (
     FileAlreadyExists,
     FileSystem,
     FileSystemException,
+    FileSystemTarget,
     MissingParentDirectory,
     NotADirectory,
 )
 
-from tej.errors import Error, RemoteCommandFailure
+from tej import Error, RemoteCommandFailure
 from tej_luigi.config import QueueAddress, find_address
-from tej_luigi.connections import open_queue
+from tej_luigi.queues import open_queue
 
 CHUNK = 1 << 18
 
@@ -50,14 +55,14 @@ class ParentNotFound(Error, MissingParentDirectory):
     """The parent directory of the path does not exist on the server."""
 
 
-# Error classes by the exit statuses of files.sh.
-ERRORS: dict[int, type[Error]] = {
+_ERRORS: dict[int, type[Error]] = {
     64: PathNotFound,
     65: PathExists,
     66: PathIsDirectory,
     67: PathIsNotADirectory,
     68: ParentNotFound,
 }
+"""Error classes by the exit statuses of files.sh."""
 
 
 @functools.cache
@@ -182,21 +187,120 @@ class TejFileSystem(FileSystem):
         self._run("write", path, size, _unique(), stdin=chunks)
 
     def _run(
-        self,
-        name: str,
-        *arguments: str,
-        again: bool = True,
-        **options: object,
+        self, name: str, *arguments: str, again: bool = True, **options: Any
     ) -> bytes:
         queue = open_queue(self.address).queue
         words = (name, *arguments)
         try:
-            return queue.shell(_script(), *words, again=again, **options)  # type: ignore[arg-type]
+            return queue.shell(_script(), *words, again=again, **options)
         except RemoteCommandFailure as error:
-            kind = ERRORS.get(error.ret or 0)
+            kind = _ERRORS.get(error.ret or 0)
             if kind is None:
                 raise
             raise kind(f"{error} ({self.address.shown})") from None
+
+
+class TejFileTarget(FileSystemTarget):
+    """A file on the server; its path is absolute or relative to the home directory.
+
+    A reader downloads the file before reading.  A writer uploads the file when the
+    writer is closed, and the file is created on the server when the upload is complete.
+    Methods raise tej.Error, as in `TejFileSystem`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        format: Format | None = None,
+        destination: str | None = None,
+        queue: str | None = None,
+        *,
+        address: QueueAddress | None = None,
+    ) -> None:
+        super().__init__(path)
+        self.format = get_default_format() if format is None else format
+        self.address = address or find_address(destination, queue)
+
+    def __repr__(self) -> str:
+        return f"<TejFileTarget {self.path} on {self.address.shown}>"
+
+    @property
+    def fs(self) -> TejFileSystem:
+        """The file system of the server."""
+        return TejFileSystem(address=self.address)
+
+    def open(self, mode: str = "r") -> Any:
+        """Open the file for reading ("r") or writing ("w"), in the target's format.
+
+        Raises PathNotFound if a file opened for reading does not exist.
+        """
+        kind = mode.replace("b", "").replace("t", "")
+        if kind == "w":
+            return self.format.pipe_writer(_Upload(self.path, self.fs))
+        if kind == "r":
+            # Formats such as Gzip start a process, which needs a file descriptor.
+            file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the reader)
+            try:
+                self.fs.download(self.path, file)
+                file.seek(0)
+            except BaseException:
+                file.close()
+                raise
+            return self.format.pipe_reader(FileWrapper(file))
+        raise ValueError(f"mode must be 'r' or 'w', not {mode!r}")
+
+    def put(self, local_path: str | os.PathLike[str]) -> None:
+        """Upload a local file to the path of the target."""
+        self.fs.put(local_path, self.path)
+
+    def get(self, local_path: str | os.PathLike[str]) -> None:
+        """Download the target's file to a local path."""
+        self.fs.get(self.path, local_path)
+
+
+class _Upload(io.BufferedWriter):
+    """A local temporary file that is uploaded when it is closed.
+
+    The temporary file has no name, so no file is left if the process dies.
+    """
+
+    def __init__(self, path: str, file_system: TejFileSystem) -> None:
+        self._path = path
+        self._file_system = file_system
+        raw = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with this)
+        super().__init__(raw)
+
+    def close(self) -> None:
+        """Upload and close the file; do nothing if the file is closed already."""
+        if self.closed:
+            return
+        try:
+            self.flush()
+            with os.fdopen(os.dup(self.fileno()), "rb") as file:
+                self._file_system.upload(file, self._path)
+        finally:
+            super().close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._discard()
+
+    def __del__(self) -> None:
+        # If the writer is garbage-collected without close(), nothing is uploaded,
+        # because the content may be incomplete.
+        self._discard()
+
+    def _discard(self) -> None:
+        if not self.closed:
+            with contextlib.suppress(Exception):
+                super().close()
 
 
 def _unique() -> str:

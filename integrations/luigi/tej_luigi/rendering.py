@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tej.errors import InvalidJobDirectory
-from tej.job.directory import DEFAULT_SCRIPT, Entry, scan
+from tej import Entry, InvalidJobDirectory, scan
 from tej_luigi.shell_quoting import CannotQuote, ShellContext, is_shell
 
 _VARIABLE = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *(\| *raw *)?\}\}")
@@ -99,7 +98,7 @@ class Recipe:
             if self.directory is not None:
                 self._copy(self.directory, folder)
             if self.inline is not None:
-                self._write_script(self.inline, folder / DEFAULT_SCRIPT)
+                self._write_script(self.inline, folder / "start.sh")
             yield folder
 
     def _copy(self, directory: Path, folder: Path) -> None:

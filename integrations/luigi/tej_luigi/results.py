@@ -1,4 +1,4 @@
-"""Targets that fetch the results of a job when opened, and a cache on this machine.
+"""Cache of job results on this machine.
 
 The cache of a job's results is the directory RESULTS/JOB-ID.  The file
 `.tej-results.json` in the cache directory records which attempt of the job produced the
@@ -14,16 +14,13 @@ import os
 import posixpath
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, overload
+from typing import Any
 
-import luigi
-from luigi.format import Format
-
-from tej.job.status import JobStatus
+from tej import JobStatus, RemoteQueue
 
 NOTE = ".tej-results.json"
 
@@ -35,110 +32,6 @@ class Optional(str):
     """
 
     __slots__ = ()
-
-
-class HasResults(Protocol):
-    """A task whose job has results."""
-
-    def job_succeeded(self) -> bool: ...
-
-    def fetch_results(self) -> Path: ...
-
-
-class TejResultTarget(luigi.LocalTarget):
-    """A result file of a job.
-
-    `open()` and `path` fetch the job's results to this machine if necessary.  Both
-    raise tej.Error if the job has not finished with exit code 0.
-    """
-
-    def __init__(
-        self, task: HasResults, name: str, format: Format | None = None
-    ) -> None:
-        self.task = task
-        self.name = name
-        super().__init__(name, format)
-
-    def __str__(self) -> str:
-        # `path` is not used here: Luigi logs targets, and logging must not fetch files.
-        return f"{self.name} of {self.task}"
-
-    def __repr__(self) -> str:
-        return f"<TejResultTarget {self}>"
-
-    @property
-    def path(self) -> str:
-        """The path of the file on this machine; fetches the results if necessary."""
-        return str(self.task.fetch_results() / self.name)
-
-    @path.setter
-    def path(self, value: str) -> None:
-        # The constructor of luigi.LocalTarget sets `path`, but the value is ignored.
-        pass
-
-    def exists(self) -> bool:
-        """Return whether the job has succeeded and the file is among its results."""
-        if not self.task.job_succeeded():
-            return False
-        is_certain = not isinstance(self.name, Optional) and not glob.has_magic(
-            self.name
-        )
-        return is_certain or os.path.lexists(self.path)
-
-    def open(self, mode: str = "r") -> Any:
-        """Open the file for reading, in the target's format."""
-        if "r" not in mode:
-            raise ValueError(f"{self} is read-only: mode must be 'r', not {mode!r}")
-        return super().open(mode)
-
-
-class ResultList(Sequence[TejResultTarget]):
-    """List of the results that match a pattern; fetched when the list is first read.
-
-    Before the job has succeeded, the list contains one target that does not exist, and
-    whose name is the pattern.
-    """
-
-    def __init__(self, task: HasResults, pattern: str) -> None:
-        self.task = task
-        self.pattern = pattern
-
-    def __repr__(self) -> str:
-        return f"<ResultList {self.pattern} of {self.task}>"
-
-    def _targets(self) -> list[TejResultTarget]:
-        if not self.task.job_succeeded():
-            return [TejResultTarget(self.task, self.pattern)]
-        names = ResultFiles(self.task.fetch_results(), [self.pattern]).names()
-        return [TejResultTarget(self.task, name) for name in names]
-
-    def __len__(self) -> int:
-        return len(self._targets())
-
-    def __iter__(self) -> Iterator[TejResultTarget]:
-        return iter(self._targets())
-
-    @overload
-    def __getitem__(self, index: int) -> TejResultTarget: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[TejResultTarget]: ...
-    def __getitem__(
-        self, index: int | slice
-    ) -> TejResultTarget | list[TejResultTarget]:
-        return self._targets()[index]
-
-
-def result_targets(
-    task: HasResults, patterns: Iterable[str]
-) -> dict[str, TejResultTarget | ResultList]:
-    """Return a target for each file name, and a list of targets for each pattern.
-
-    The function makes no request to the server.
-    """
-    return {
-        one: (ResultList if glob.has_magic(one) else TejResultTarget)(task, one)
-        for one in patterns
-    }
 
 
 class ResultFiles:
@@ -241,52 +134,37 @@ class ResultFiles:
         return found if is_ours and all(map(_is_below, found["fetched"])) else nothing
 
 
-PRESENT = """
-# [DIRECTORY COUNT PATTERN...]...: print 1 for each pattern that matches, else 0
-while [ $# -gt 0 ]; do
-    directory=$1 count=$2
-    shift 2
-    while [ "$count" -gt 0 ]; do
-        (
-            cd -- "$directory" || exit
-            [ ! -e "$1" ] && [ ! -h "$1" ] || exit 0
-            IFS=
-            set -- $1
-            eval "last=\\${$#}"
-            [ -e "$last" ] || [ -h "$last" ]
-        ) 2>/dev/null && printf 1 || printf 0
-        shift
-        count=$((count - 1))
-    done
+_MATCHES = """
+# DIRECTORY PATTERN...: print 1 for each pattern that matches a file, else 0
+cd -- "$1" 2>/dev/null && shift || exit 0
+for pattern do
+    (
+        [ ! -e "$pattern" ] && [ ! -h "$pattern" ] || exit 0
+        IFS=
+        set -- $pattern
+        [ -e "$1" ] || [ -h "$1" ]
+    ) && printf 1 || printf 0
 done
 """
 
 
-def present_patterns(
-    shell: Callable[..., bytes], wanted: Mapping[str, tuple[JobStatus, Sequence[str]]]
-) -> dict[str, list[str]]:
-    """Return the patterns to download for each job id.
+def existing_patterns(
+    queue: RemoteQueue, status: JobStatus, patterns: Sequence[str]
+) -> list[str]:
+    """Return the patterns to download.
 
-    An optional pattern is included only if it matches a file.  If all patterns are
-    required, no request is made.
+    An optional pattern is included only if it matches a file of the job.  If all
+    patterns are required, no request is made.
     """
-    optional = {
-        job_id: [one for one in patterns if isinstance(one, Optional)]
-        for job_id, (_, patterns) in wanted.items()
-    }
-    words: list[str] = []
-    for job_id, names in optional.items():
-        if names:
-            words += [str(wanted[job_id][0].directory), str(len(names)), *names]
-    flags = iter(shell(PRESENT, *words, again=True).decode() if words else "")
-    missing = {
-        job_id: {name for name in names if next(flags, "1") == "0"}
-        for job_id, names in optional.items()
-    }
-    return {
-        job_id: [one for one in patterns if one not in missing[job_id]]
-        for job_id, (_, patterns) in wanted.items()
-    }
+    optional = [one for one in patterns if isinstance(one, Optional)]
+    if not optional:
+        return list(patterns)
+    found = queue.shell(_MATCHES, str(status.directory), *optional, again=True)
+    # If the job was deleted, the script prints nothing, and the download reports that
+    # the job does not exist.
+    flags = zip(optional, found.decode(), strict=False)
+    missing = {one for one, flag in flags if flag == "0"}
+    return [one for one in patterns if one not in missing]
 
 
 def _is_below(name: object) -> bool:

@@ -9,12 +9,20 @@ from typing import Protocol
 
 import luigi
 
-from tej import Batch, ConnectionFailed, Error, JobFailed, JobSpec, JobStatus, RunResult
-from tej import Run as Work
+from tej import (
+    Batch,
+    ConnectionFailed,
+    Error,
+    JobFailed,
+    JobSpec,
+    JobStatus,
+    Run,
+    RunResult,
+)
 from tej_luigi.config import QueueAddress
-from tej_luigi.connections import OpenQueue, is_temporary, open_queue, with_patience
 from tej_luigi.display import Display, listening
-from tej_luigi.results import ResultFiles, present_patterns
+from tej_luigi.queues import OpenQueue, is_temporary, open_queue
+from tej_luigi.results import ResultFiles, existing_patterns
 
 LONGEST_REPORT = 10
 """Maximum number of failure reasons that are reported with a job's stderr."""
@@ -45,16 +53,9 @@ class JobRun:
         self._fetching: dict[RunsJob, JobStatus] = {}
         self._due = 0.0
         self.errors: dict[RunsJob, Exception] = {}
+        """The error of each task that did not succeed."""
         self.tasks = list(dict.fromkeys(tasks))
         self.batch = self._batch(self.tasks)
-
-    def _batch(self, tasks: Iterable[RunsJob]) -> Batch:
-        return Batch(
-            [run for task in tasks for run in self._works(task)],
-            on_tick=self._tick,
-            on_end=self._on_end,
-            on_fetch=self._on_fetch,
-        )
 
     def run(self, poll: float, show: Callable[[Display, JobRun], object]) -> None:
         """Start missing jobs, wait for all jobs, and fetch the results.
@@ -64,34 +65,43 @@ class JobRun:
         """
         self._poll, self._show = poll, show
         with listening(self._owner, lambda: self.batch.kill()):
-            self.batch.run()
+            self._run_batch()
             # A lost connection is restored by the batch while the batch waits and
             # fetches.  Jobs that were not started because a server was unreachable
             # must be run again.
             while again := self._reachable_again():
                 self.batch = self._batch(again)
-                self.batch.run()
+                self._run_batch()
+
+    def _batch(self, tasks: Iterable[RunsJob]) -> Batch:
+        return Batch(
+            [run for task in tasks for run in self._runs(task)],
+            on_tick=self._tick,
+            on_end=self._on_end,
+            on_fetch=self._on_fetch,
+        )
+
+    def _run_batch(self) -> None:
+        for result in self.batch.run():
+            # Luigi marks a task as done unless run() raises an error.
+            if not result.succeeded and result.run.key not in self.errors:
+                self.errors[result.run.key] = result.error or Error(
+                    f"The end of the job is not known: {result.job or result.run.key}"
+                )
 
     def _reachable_again(self) -> list[RunsJob]:
         """Wait until unreachable servers reply, and return the tasks to run again."""
-        lost = {task for task, error in self.errors.items() if is_temporary(error)}
+        lost = [task for task, error in self.errors.items() if is_temporary(error)]
         again = []
         for opened in dict.fromkeys(self._opened[task] for task in lost):
-            tasks = [task for task in lost if self._opened[task] is opened]
             with suppress(ConnectionFailed):
-                with_patience(opened, opened.statuses.check, self._display.message)
-                again += tasks
+                opened.patiently(opened.check, self._display.message)
+                again += [task for task in lost if self._opened[task] is opened]
         for task in again:
             del self.errors[task]
         return again
 
-    def status_of(self, result: RunResult) -> JobStatus | None:
-        """Return the current status of a job; None if the job does not exist."""
-        if result.job is None:
-            return None
-        return result.job.queue.statuses([result.job.id])[result.job.id]
-
-    def _works(self, task: RunsJob) -> list[Work]:
+    def _runs(self, task: RunsJob) -> list[Run]:
         """Return a list with the job of a task.
 
         If the queue of the task is invalid, the list is empty and the error is stored
@@ -103,7 +113,7 @@ class JobRun:
             self.errors[task] = error
             return []
         return [
-            Work(
+            Run(
                 opened.queue,
                 task.job_spec,
                 results=lambda status: self._missing(task, status),
@@ -119,7 +129,10 @@ class JobRun:
         if files.is_current(status):
             return []
         self._fetching[task] = status
-        return wanted_patterns(self._opened[task], status, files.patterns)
+        opened = self._opened[task]
+        return opened.patiently(
+            lambda: existing_patterns(opened.queue, status, files.patterns)
+        )
 
     def _tick(self) -> None:
         if time.monotonic() < self._due:
@@ -132,9 +145,8 @@ class JobRun:
 
     def _on_end(self, results: Sequence[RunResult]) -> None:
         for result in results:
-            task: RunsJob = result.run.key
             if result.status is not None:
-                self._opened[task].statuses.put(result.status)
+                self._opened[result.run.key].put(result.status)
 
     def _on_fetch(self, results: Sequence[RunResult]) -> None:
         for result in results:
@@ -150,18 +162,6 @@ class JobRun:
                     self.errors[task] = error
 
 
-def wanted_patterns(
-    opened: OpenQueue, status: JobStatus, patterns: Sequence[str]
-) -> list[str]:
-    """Return the patterns to download.
-
-    An optional pattern is included only if it matches a file of the job.
-    """
-    wanted = {status.job_id: (status, patterns)}
-    found = with_patience(opened, lambda: present_patterns(opened.queue.shell, wanted))
-    return found[status.job_id]
-
-
 def describe_failures(run: JobRun) -> str:
     """Return a report of all failed tasks, grouped by the reason of the failure.
 
@@ -175,45 +175,38 @@ def describe_failures(run: JobRun) -> str:
         f"{failed} of {total} tasks failed; the next run keeps the {total - failed} "
         "that succeeded"
     ]
-    for number, (reason, members) in enumerate(
-        sorted(groups.items(), key=lambda item: -len(item[1]))
-    ):
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    for number, (reason, members) in enumerate(ordered):
         lines += ["", f"{reason}: {len(members)} tasks" if len(members) > 1 else reason]
         for task, error in members:
             job_id = getattr(error, "job_id", None)
             lines.append(f"  {task}" + (f"  job {job_id}" if job_id else ""))
         if number < LONGEST_REPORT:
-            lines += [f"    {line}" for line in _details(members)]
+            lines += [f"    {line}" for line in _details([one for _, one in members])]
     return "\n".join(lines)
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, JobFailed) and error.state is not None:
-        if error.signal is not None:
-            return f"{error.state}, signal {error.signal}"
-        if error.exit_code is not None:
-            return f"exit code {error.exit_code}"
-        return error.state
-    return type(error).__name__
+    if not isinstance(error, JobFailed) or error.state is None:
+        return type(error).__name__
+    if error.signal is not None:
+        return f"{error.state}, signal {error.signal}"
+    return error.state if error.exit_code is None else f"exit code {error.exit_code}"
 
 
-def _details(members: Sequence[tuple[RunsJob, Exception]]) -> list[str]:
+def _details(errors: Sequence[Exception]) -> list[str]:
     """Return the different messages of a group of errors.
 
     For failed jobs, return the longest message, which includes the stderr of a job.
     """
-    if isinstance(members[0][1], JobFailed):
+    if isinstance(errors[0], JobFailed):
         # Only some error messages include stderr, because tej needs a request to read
         # the stderr of each job.
-        best = max((error for _, error in members), key=lambda one: len(str(one)))
-        return str(best).splitlines()
-    words = dict.fromkeys(_words(error) for _, error in members)
-    return [line for one in [*words][:LONGEST_REPORT] for line in one.splitlines()]
-
-
-def _words(error: Exception) -> str:
+        return max(map(str, errors), key=len).splitlines()
     # The class is added because the message of an error that does not come from tej,
     # such as KeyError, may be unclear without the class.
-    return (
-        str(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}"
+    messages = dict.fromkeys(
+        str(one) if isinstance(one, Error) else f"{type(one).__name__}: {one}"
+        for one in errors
     )
+    return [line for one in [*messages][:LONGEST_REPORT] for line in one.splitlines()]

@@ -1,23 +1,38 @@
-"""`TejFileTarget`, a file on the server, and `TejJobTarget`, a job that succeeded."""
+"""Targets of a task: `TejJobTarget`, a job, and `TejResultTarget`, one of its results.
+
+A result is fetched to this machine when its target is opened.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
+import glob
 import os
-import tempfile
-from types import TracebackType
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, overload
 
 import luigi
-from luigi.format import FileWrapper, Format, get_default_format
-from luigi.target import FileSystemTarget
+from luigi.format import Format
 
-from tej.errors import JobNotFound
-from tej.job.status import JobStatus
+from tej import JobNotFound, JobStatus
 from tej_luigi.config import QueueAddress, find_address
-from tej_luigi.connections import open_queue
-from tej_luigi.files import TejFileSystem
+from tej_luigi.files import TejFileTarget
+from tej_luigi.queues import open_queue
+from tej_luigi.results import Optional, ResultFiles
+
+
+class HasResults(Protocol):
+    """A task whose job has results."""
+
+    @property
+    def job_id(self) -> str: ...
+
+    @property
+    def address(self) -> QueueAddress: ...
+
+    def job_succeeded(self) -> bool: ...
+
+    def fetch_results(self) -> Path: ...
 
 
 class TejJobTarget(luigi.Target):
@@ -58,7 +73,7 @@ class TejJobTarget(luigi.Target):
 
     def status(self) -> JobStatus | None:
         """Return the status of the job on the server; None if no such job exists."""
-        return open_queue(self.address).statuses.get(self.job_id)
+        return open_queue(self.address).status(self.job_id)
 
     def file(
         self, path: str | os.PathLike[str], format: Format | None = None
@@ -75,25 +90,13 @@ class TejJobTarget(luigi.Target):
         )
 
 
-class HasJob(Protocol):
-    """A task with a job."""
-
-    @property
-    def job_id(self) -> str: ...
-
-    @property
-    def address(self) -> QueueAddress: ...
-
-    def job_succeeded(self) -> bool: ...
-
-
 class TaskJobTarget(TejJobTarget):
     """The job of a task.
 
     The id of the job may depend on inputs of the task that do not exist yet.
     """
 
-    def __init__(self, task: HasJob) -> None:
+    def __init__(self, task: HasResults) -> None:
         super().__init__("", address=task.address)
         self._task = task
 
@@ -115,104 +118,97 @@ class TaskJobTarget(TejJobTarget):
         return self._task.job_succeeded()
 
 
-class TejFileTarget(FileSystemTarget):
-    """A file on the server; its path is absolute or relative to the home directory.
+class TejResultTarget(luigi.LocalTarget):
+    """A result file of a job.
 
-    A reader downloads the file before reading.  A writer uploads the file when the
-    writer is closed, and the file is created on the server when the upload is complete.
-    Methods raise tej.Error, as in `TejFileSystem`.
+    `open()` and `path` fetch the job's results to this machine if necessary.  Both
+    raise tej.Error if the job has not finished with exit code 0.
     """
 
     def __init__(
-        self,
-        path: str | os.PathLike[str],
-        format: Format | None = None,
-        destination: str | None = None,
-        queue: str | None = None,
-        *,
-        address: QueueAddress | None = None,
+        self, task: HasResults, name: str, format: Format | None = None
     ) -> None:
-        super().__init__(path)
-        self.format = get_default_format() if format is None else format
-        self.address = address or find_address(destination, queue)
+        self.task = task
+        self.name = name
+        super().__init__(name, format)
+
+    def __str__(self) -> str:
+        # `path` is not used here: Luigi logs targets, and logging must not fetch files.
+        return f"{self.name} of {self.task}"
 
     def __repr__(self) -> str:
-        return f"<TejFileTarget {self.path} on {self.address.shown}>"
+        return f"<TejResultTarget {self}>"
 
     @property
-    def fs(self) -> TejFileSystem:
-        """The file system of the server."""
-        return TejFileSystem(address=self.address)
+    def path(self) -> str:
+        """The path of the file on this machine; fetches the results if necessary."""
+        return str(self.task.fetch_results() / self.name)
+
+    @path.setter
+    def path(self, value: str) -> None:
+        # The constructor of luigi.LocalTarget sets `path`, but the value is ignored.
+        pass
+
+    def exists(self) -> bool:
+        """Return whether the job has succeeded and the file is among its results."""
+        if not self.task.job_succeeded():
+            return False
+        is_certain = not isinstance(self.name, Optional) and not glob.has_magic(
+            self.name
+        )
+        return is_certain or os.path.lexists(self.path)
 
     def open(self, mode: str = "r") -> Any:
-        """Open the file for reading ("r") or writing ("w"), in the target's format.
-
-        Raises PathNotFound if a file opened for reading does not exist.
-        """
-        kind = mode.replace("b", "").replace("t", "")
-        if kind == "w":
-            return self.format.pipe_writer(_Upload(self.path, self.fs))
-        if kind == "r":
-            # Formats such as Gzip start a process, which needs a file descriptor.
-            file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the reader)
-            try:
-                self.fs.download(self.path, file)
-                file.seek(0)
-            except BaseException:
-                file.close()
-                raise
-            return self.format.pipe_reader(FileWrapper(file))
-        raise ValueError(f"mode must be 'r' or 'w', not {mode!r}")
-
-    def put(self, local_path: str | os.PathLike[str]) -> None:
-        """Upload a local file to the path of the target."""
-        self.fs.put(local_path, self.path)
-
-    def get(self, local_path: str | os.PathLike[str]) -> None:
-        """Download the target's file to a local path."""
-        self.fs.get(self.path, local_path)
+        """Open the file for reading, in the target's format."""
+        if "r" not in mode:
+            raise ValueError(f"{self} is read-only: mode must be 'r', not {mode!r}")
+        return super().open(mode)
 
 
-class _Upload(io.BufferedWriter):
-    """A local temporary file that is uploaded when it is closed.
+class ResultList(Sequence[TejResultTarget]):
+    """List of the results that match a pattern; fetched when the list is first read.
 
-    The temporary file has no name, so no file is left if the process dies.
+    Before the job has succeeded, the list contains one target that does not exist, and
+    whose name is the pattern.
     """
 
-    def __init__(self, path: str, file_system: TejFileSystem) -> None:
-        self._path = path
-        self._file_system = file_system
-        raw = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with this)
-        super().__init__(raw)
+    def __init__(self, task: HasResults, pattern: str) -> None:
+        self.task = task
+        self.pattern = pattern
 
-    def close(self) -> None:
-        """Upload and close the file; do nothing if the file is closed already."""
-        if self.closed:
-            return
-        try:
-            self.flush()
-            with os.fdopen(os.dup(self.fileno()), "rb") as file:
-                self._file_system.upload(file, self._path)
-        finally:
-            super().close()
+    def __repr__(self) -> str:
+        return f"<ResultList {self.pattern} of {self.task}>"
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._discard()
+    def _targets(self) -> list[TejResultTarget]:
+        if not self.task.job_succeeded():
+            return [TejResultTarget(self.task, self.pattern)]
+        names = ResultFiles(self.task.fetch_results(), [self.pattern]).names()
+        return [TejResultTarget(self.task, name) for name in names]
 
-    def __del__(self) -> None:
-        # If the writer is garbage-collected without close(), nothing is uploaded,
-        # because the content may be incomplete.
-        self._discard()
+    def __len__(self) -> int:
+        return len(self._targets())
 
-    def _discard(self) -> None:
-        if not self.closed:
-            with contextlib.suppress(Exception):
-                super().close()
+    def __iter__(self) -> Iterator[TejResultTarget]:
+        return iter(self._targets())
+
+    @overload
+    def __getitem__(self, index: int) -> TejResultTarget: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TejResultTarget]: ...
+    def __getitem__(
+        self, index: int | slice
+    ) -> TejResultTarget | list[TejResultTarget]:
+        return self._targets()[index]
+
+
+def result_targets(
+    task: HasResults, patterns: Iterable[str]
+) -> dict[str, TejResultTarget | ResultList]:
+    """Return a target for each file name, and a list of targets for each pattern.
+
+    The function makes no request to the server.
+    """
+    return {
+        one: (ResultList if glob.has_magic(one) else TejResultTarget)(task, one)
+        for one in patterns
+    }

@@ -18,7 +18,6 @@ from typing import Any
 import luigi
 from luigi.parameter import ParameterVisibility
 
-import tej
 from tej import (
     Error,
     Job,
@@ -30,24 +29,17 @@ from tej import (
     JobStillRunning,
     RemoteQueue,
     Resources,
+    check_job_id,
+    make_id,
     signature,
 )
-from tej.job.signature import make_id
-from tej.job.status import check_job_id
-from tej_luigi.config import (
-    QueueAddress,
-    TejConfig,
-    check_tracking_url,
-    check_wait,
-    find_address,
-)
-from tej_luigi.connections import open_queue, with_patience
+from tej_luigi.config import QueueAddress, TejConfig, check_tracking_url, find_address
 from tej_luigi.display import Display
-from tej_luigi.job_status import add_to_requests, asking
+from tej_luigi.queues import add_to_requests, asking, open_queue
 from tej_luigi.rendering import Recipe, render, render_shell
-from tej_luigi.results import ResultFiles, result_targets
-from tej_luigi.run import JobRun, wanted_patterns
-from tej_luigi.targets import TaskJobTarget
+from tej_luigi.results import ResultFiles, existing_patterns
+from tej_luigi.run import JobRun
+from tej_luigi.targets import TaskJobTarget, result_targets
 
 
 class JobAttributes(luigi.Task):
@@ -134,10 +126,6 @@ class JobAttributes(luigi.Task):
         return None
 
     @property
-    def wait(self) -> str | None:
-        return None
-
-    @property
     def poll(self) -> float | None:
         return None
 
@@ -178,7 +166,6 @@ class TejTask(JobAttributes):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        tej.share_with_children()
         add_to_requests(self)
 
     def after_fetch(self) -> None:
@@ -215,7 +202,7 @@ class TejTask(JobAttributes):
 
     def status(self) -> JobStatus | None:
         """Return the status of the job on the server; None if no such job exists."""
-        return open_queue(self.address).statuses.get(self.job_id)
+        return open_queue(self.address).status(self.job_id)
 
     def output(self) -> dict[str, Any]:
         """Return a dictionary with the targets of the job and of its results.
@@ -253,7 +240,7 @@ class TejTask(JobAttributes):
                 # of a required task that is not complete.
                 return False
             raise
-        status = open_queue(self.address).statuses.get(job_id)
+        status = open_queue(self.address).status(job_id)
         if status is None or not status.succeeded:
             return False
         self._check_same_work(status)
@@ -310,19 +297,18 @@ class TejTask(JobAttributes):
         self.check_settings()
         run = JobRun(self, [self])
         run.run(TejConfig().poll if self.poll is None else self.poll, self._show)
-        if run.errors:
-            raise run.errors[self]
+        for error in run.errors.values():
+            raise error
         return (_ for _ in ())
 
     def check_settings(self) -> None:
-        """Raise Error if the setting `wait` or `tracking_url` is invalid."""
-        check_wait(TejConfig().wait if self.wait is None else self.wait)
+        """Raise Error if the setting `tracking_url` is invalid."""
         check_tracking_url(self._tracking_url)
 
     def _show(self, display: Display, run: JobRun) -> None:
         (result,) = run.batch.results
         if result.job is not None:
-            status = run.status_of(result)
+            status = result.job.queue.statuses([result.job.id])[result.job.id]
             if status is not None and not status.state.final:
                 display.job(status, result.job.queue, self._tracking_url)
 
@@ -335,14 +321,14 @@ class TejTask(JobAttributes):
         if getattr(self, "_in_after_fetch", False):
             return files.folder
         opened = open_queue(self.address)
-        status = with_patience(opened, self._succeeded_status)
+        status = opened.patiently(self._succeeded_status)
         if not files.is_current(status):
-            patterns = wanted_patterns(opened, status, files.patterns)
-            fetched = with_patience(
-                opened,
+            fetched = opened.patiently(
                 lambda: opened.queue.download(
-                    status.job_id, patterns, directory=files.folder
-                ),
+                    status.job_id,
+                    existing_patterns(opened.queue, status, files.patterns),
+                    directory=files.folder,
+                )
             )
             files.record(status, fetched, self.run_after_fetch)
         return files.folder
@@ -451,7 +437,7 @@ class TaskJob(Job[RemoteQueue]):
         Afterwards the task is not complete.
         """
         super().delete()
-        self._opened.statuses.forget(self.id)
+        self._opened.forget(self.id)
 
     def retry(self) -> JobStatus:
         """Restart the job if it failed, was killed or is lost.
@@ -466,7 +452,7 @@ class TaskJob(Job[RemoteQueue]):
             raise outcome.error
         if outcome.status is None:
             raise Error(f"The server did not report the state of job '{self.id}'")
-        self._opened.statuses.put(outcome.status)
+        self._opened.put(outcome.status)
         return outcome.status
 
 

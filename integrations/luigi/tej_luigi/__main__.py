@@ -1,0 +1,130 @@
+"""`python -m tej_luigi`: prints the jobs of a pipeline, and fetches or removes results.
+
+    python -m tej_luigi status --module pipeline Summary --walks 20
+    python -m tej_luigi fetch  --module pipeline Summary --walks 20
+    python -m tej_luigi remove --module pipeline Summary --walks 20 --depth 1
+
+The words after the action are those of the command `luigi`.  `remove` deletes jobs on
+the server and their local results, so that the tasks run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+import luigi
+from luigi.cmdline_parser import CmdlineParser
+
+from tej import Error, Job
+from tej_luigi.batch import TejBatch
+from tej_luigi.queues import asking
+from tej_luigi.results import ResultFiles
+from tej_luigi.task import TejTask
+
+
+def find_tasks(root: luigi.Task, depth: int | None) -> list[luigi.Task]:
+    """Return a task and its requirements down to `depth`, requirements first.
+
+    The tasks of a batch have the depth of the batch.
+    """
+    found: dict[luigi.Task, None] = {}
+
+    def visit(task: luigi.Task, left: float) -> None:
+        if left > 0:
+            for one in task.deps():
+                visit(one, left - 1)
+        for one in task.jobs() if isinstance(task, TejBatch) else [task]:
+            found.setdefault(one)
+
+    visit(root, float("inf") if depth is None else depth)
+    return list(found)
+
+
+def describe(task: luigi.Task) -> str:
+    """Return the state of the task's job, or whether another task is complete."""
+    if not isinstance(task, TejTask):
+        return "complete" if task.complete() else "not complete"
+    # In the context, one request reads the statuses of all jobs.
+    with asking(task):
+        try:
+            status = task.status()
+        except Exception:
+            missing = [one for one in task.deps() if not one.complete()]
+            if not missing:
+                raise
+            return f"waits for {missing[0]}"
+    return "not started" if status is None else status.describe()
+
+
+def fetch(task: luigi.Task) -> str:
+    """Fetch the results of a task, and return the name of their local directory."""
+    return str(task.fetch_results()) if isinstance(task, TejTask) else "not a job"
+
+
+def for_each(
+    tasks: Iterable[luigi.Task], action: Callable[[luigi.Task], str | None]
+) -> int:
+    """Print the result of an action for each task; return 1 if an action failed."""
+    failed = 0
+    for task in tasks:
+        try:
+            result = action(task)
+        except (Error, OSError) as error:
+            failed = 1
+            print(f"{task}: {error}", file=sys.stderr)
+        else:
+            if result is not None:
+                print(f"{task}: {result}", flush=True)
+    return failed
+
+
+def remove(tasks: Iterable[luigi.Task], *, confirmed: bool) -> int:
+    """Delete jobs and the local copies of their results; return 1 if that failed."""
+    jobs: dict[luigi.Task, tuple[Job, ResultFiles]] = {}
+
+    def find(task: luigi.Task) -> str | None:
+        if isinstance(task, TejTask) and task.status() is not None:
+            jobs[task] = (task.job, task.result_files(task.job_id))
+            return None
+        return "no job to remove"
+
+    def delete(task: luigi.Task) -> str:
+        job, files = jobs[task]
+        job.delete()
+        files.remove()
+        return f"removed job {job.id}"
+
+    # All ids are computed before a job is deleted, because the id of a job may depend
+    # on the results of another job.
+    failed = for_each(tasks, find)
+    if jobs and not confirmed:
+        print(f"Delete {len(jobs)} jobs and their results? [y/N] ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    return for_each(jobs, delete) or failed
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command, and return 1 if the action failed for a task, else 0."""
+    parser = argparse.ArgumentParser(prog="python -m tej_luigi", allow_abbrev=False)
+    parser.add_argument("action", choices=["status", "fetch", "remove"])
+    parser.add_argument(
+        "--depth",
+        type=int,
+        help="levels of requirements to include (default: all; for remove: 0)",
+    )
+    parser.add_argument("--yes", action="store_true", help="remove without a prompt")
+    options, rest = parser.parse_known_args(words)
+    is_removal = options.action == "remove"
+    depth = 0 if is_removal and options.depth is None else options.depth
+    with CmdlineParser.global_instance(rest) as luigi_parser:
+        tasks = find_tasks(luigi_parser.get_task_obj(), depth)
+        if is_removal:
+            return remove(tasks, confirmed=options.yes)
+        return for_each(tasks, describe if options.action == "status" else fetch)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+"""Open queues of this process: one connection and one status cache for each queue.
+
+Luigi calls `complete()` for one task at a time.  The first request to the server
+includes the jobs of all tasks that exist in this process, so that Luigi can schedule a
+thousand tasks after one round trip.
+
+The status of a successful job is cached for some seconds.  Any other status is taken
+from the cache only while Luigi schedules tasks.  Before a task runs, Luigi calls
+`complete()` again.  Then a new request is made (see `asking`), so that the status of an
+unsuccessful job is never outdated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+import tej
+from tej_luigi.config import QueueAddress, TejConfig
+
+logger = logging.getLogger("luigi-interface")
+
+Result = TypeVar("Result")
+
+FEW = 3
+"""Number of attempts to reach a server that has never replied.
+
+Each attempt makes several logins.
+"""
+LONGEST_PAUSE = 30.0
+"""Maximum pause in seconds between two attempts to reach a server."""
+
+
+class HasJob(Protocol):
+    """A task with a job."""
+
+    @property
+    def address(self) -> QueueAddress: ...
+
+    @property
+    def job_id(self) -> str: ...
+
+
+# The key is id(task), because equal tasks may exist and be collected separately.
+_tasks: weakref.WeakValueDictionary[int, HasJob] = weakref.WeakValueDictionary()
+_reached: set[tuple[str, str]] = set()
+"""Queues whose servers have replied to this process or to its parent process."""
+_thread = threading.local()
+"""State of the calling thread: the attributes `since` and `naming`.
+
+`since` is the minimum time of usable cached statuses (see `asking`).  `naming` is true
+while the thread computes the job ids of all tasks.
+"""
+
+
+def add_to_requests(task: HasJob) -> None:
+    """Include the task's job in all later requests of this process."""
+    tej.share_with_children()
+    _tasks[id(task)] = task
+
+
+def _job_ids(key: tuple[str, str]) -> list[str]:
+    """Return the ids of the jobs of all tasks in one queue.
+
+    A task is left out if the id of its job cannot be computed yet.
+    """
+    if getattr(_thread, "naming", False):
+        # Prevent recursion: to compute an id, the thread may have called `status`.
+        return []
+    since = getattr(_thread, "since", None)
+    _thread.naming, _thread.since = True, 0.0
+    found = []
+    try:
+        for task in list(_tasks.values()):
+            # Errors are ignored here, because complete() of the invalid task raises
+            # the same error.
+            with contextlib.suppress(Exception):
+                if task.address.key == key:
+                    found.append(task.job_id)
+    finally:
+        _thread.naming, _thread.since = False, since
+    return found
+
+
+@contextlib.contextmanager
+def asking(task: object = None) -> Iterator[None]:
+    """Set which cached statuses a call of `complete()` may use, while it runs.
+
+    Luigi first calls `complete()` of a `task` when Luigi schedules the task.  The first
+    call may use all cached statuses.  Luigi calls `complete()` again before a task
+    runs.  The later calls make a new request for a job that has not succeeded, because
+    Luigi skips or fails a task if a requirement is incomplete.
+    """
+    if _is_asking():
+        yield
+        return
+    is_first = task is not None and not hasattr(task, "_tej_asked")
+    if task is not None:
+        task.__dict__["_tej_asked"] = True
+    _thread.since = 0.0 if is_first else time.monotonic()
+    try:
+        yield
+    finally:
+        _thread.since = None
+
+
+def _is_asking() -> bool:
+    """Return whether this thread executes `complete()` or computes all job ids."""
+    return getattr(_thread, "since", None) is not None
+
+
+class OpenQueue:
+    """A queue with a cache of the statuses of its jobs; threads may share it."""
+
+    def __init__(self, address: QueueAddress) -> None:
+        self.queue = tej.shared_queue(
+            address.destination,
+            address.queue,
+            setup_runtime=address.runtime,
+            accept_new_host_key=TejConfig().accept_new_host_key,
+        )
+        self._key = address.key
+        self._fresh = TejConfig().fresh
+        self._lock = threading.Lock()
+        self._cached: dict[str, tuple[tej.JobStatus | None, float]] = {}
+        """For each job id, the status (None if no such job exists) and its time."""
+
+    def status(self, job_id: str) -> tej.JobStatus | None:
+        """Return the status of a job, or None if the job does not exist.
+
+        Outside of the context `asking`, a status is taken from the cache only if the
+        job has succeeded.  Raises tej.Error if the server does not reply.
+        """
+        since = _thread.since if _is_asking() else time.monotonic()
+        with self._lock:
+            if self._is_usable(job_id, since):
+                return self._cached[job_id][0]
+        others = _job_ids(self._key)
+        with self._lock:
+            self._request(job_id, others)
+            return self._cached[job_id][0]
+
+    def put(self, status: tej.JobStatus) -> None:
+        """Store the status if the job has succeeded, else remove the cached status."""
+        with self._lock:
+            self._cached.pop(status.job_id, None)
+            if status.succeeded:
+                self._cached[status.job_id] = (status, time.monotonic())
+
+    def forget(self, job_id: str | None = None) -> None:
+        """Remove the status of a job from the cache, or all statuses."""
+        with self._lock:
+            if job_id is None:
+                self._cached.clear()
+            else:
+                self._cached.pop(job_id, None)
+
+    def check(self) -> None:
+        """Raise ConnectionFailed if the server cannot be reached."""
+        self.queue.shell(":", again=True)
+
+    def patiently(
+        self,
+        attempt: Callable[[], Result],
+        tell: Callable[[str], object] = lambda text: None,
+    ) -> Result:
+        """Call `attempt` until the server can be reached, and return its result.
+
+        If the server has never replied, only `FEW` attempts are made, because the name
+        of the server may be wrong.  If the login is refused, or if Luigi calls
+        `complete()`, the error is raised at once.  Before each pause, `tell` is called
+        with a message for the user.
+        """
+        tries = 0
+        while True:
+            try:
+                result = attempt()
+            except tej.ConnectionFailed as error:
+                tries += 1
+                is_hopeless = tries >= FEW and self._key not in _reached
+                if not is_temporary(error) or _is_asking() or is_hopeless:
+                    raise
+                logger.warning("%s; trying again, the jobs are not affected", error)
+                tell(f"No connection, trying again: {error}")
+                seconds = min(LONGEST_PAUSE, 2.0**tries)
+                time.sleep(seconds * random.uniform(0.5, 1))
+            else:
+                _reached.add(self._key)
+                return result
+
+    def _is_usable(self, job_id: str, since: float) -> bool:
+        status, received = self._cached.get(job_id, (None, -1.0))
+        if received < 0 or time.monotonic() - received > self._fresh:
+            return False
+        return received >= since or (status is not None and status.succeeded)
+
+    def _request(self, job_id: str, others: list[str]) -> None:
+        now = time.monotonic()
+        wanted = [job_id, *(one for one in others if not self._is_usable(one, now))]
+        try:
+            found = self.queue.statuses(wanted)
+        except tej.QueueLinkBroken:
+            raise
+        except tej.QueueDoesntExist:
+            # No job exists yet, because the first job creates the queue.
+            found = dict.fromkeys(wanted)
+        _reached.add(self._key)
+        self._cached.update((one, (status, now)) for one, status in found.items())
+
+
+def is_temporary(error: Exception) -> bool:
+    """Return whether the error is a lost connection that may be restored later."""
+    return isinstance(error, tej.ConnectionFailed) and not isinstance(
+        error, tej.AuthenticationFailed | tej.HostKeyRejected
+    )
+
+
+_open: dict[tuple[str, str], OpenQueue] = {}
+_lock = threading.Lock()
+
+
+def open_queue(address: QueueAddress) -> OpenQueue:
+    """Return the open queue at `address`.
+
+    The connection is made when the queue is first used.
+    """
+    tej.share_with_children()
+    with _lock:
+        if address.key not in _open:
+            _open[address.key] = OpenQueue(address)
+        return _open[address.key]
+
+
+def close_queues() -> None:
+    """Close all connections, and remove all cached statuses."""
+    with _lock:
+        _open.clear()
+        tej.close_shared_queues()
+
+
+def _after_fork_in_child() -> None:
+    # The lock is replaced because a thread of the parent process may have locked the
+    # old lock.  The queues are removed because their cached statuses may be outdated.
+    global _lock
+    _lock = threading.Lock()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

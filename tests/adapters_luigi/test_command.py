@@ -1,0 +1,83 @@
+"""`python -m tej_luigi` prints states, and fetches or removes jobs and results."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import luigi
+import pytest
+
+import tej
+from tej_luigi import TejBatch, TejTask
+from tej_luigi.__main__ import main
+from tej_luigi.config import QueueAddress
+from tests.adapters_luigi.tools import build
+
+
+class Made(TejTask):
+    n = luigi.IntParameter()
+    inline = "echo {{n}} >out"
+    results = ("out",)
+
+
+class Used(Made):
+    inline = "echo {{value}} >out"
+
+    def requires(self) -> luigi.Task:
+        return Made(n=self.n)
+
+    def variables(self) -> dict[str, object]:
+        with self.input()["results"]["out"].open() as file:
+            return {"value": file.read().strip()}
+
+
+class Both(TejBatch):
+    def jobs(self) -> list[TejTask]:
+        return [Made(n=1), Made(n=2)]
+
+
+class Top(luigi.WrapperTask):
+    def requires(self) -> list[luigi.Task]:
+        return [Used(n=1), Both()]
+
+
+def test_status_takes_one_round_trip(
+    address: QueueAddress, queue: tej.RemoteQueue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "Top"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "Made(n=1): not started",
+        "Used(n=1): waits for Made(n=1)",
+        "Made(n=2): not started",
+        "Top(): not complete",
+    ]
+    assert queue.transport.runs == 1
+    assert build(Top())
+    assert main(["status", "--depth", "0", "Used", "--n", "1"]) == 0
+    assert capsys.readouterr().out.startswith("Used(n=1): Job is finished")
+
+
+def test_remove_asks_and_tasks_run_again(
+    address: QueueAddress, queue: tej.RemoteQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["Used", "--n", "1"]
+    assert main(["fetch", *words]) == 1
+    assert build(Top())
+    shutil.rmtree("results")
+    assert main(["fetch", *words]) == 0
+    assert {one.name for one in Path("results").iterdir()} == {
+        task(n=1).job_id for task in (Made, Used)
+    }
+    removed = Used(n=1).job_id
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert main(["remove", *words]) == 1
+    assert Used(n=1).complete()
+    assert main(["remove", "--yes", *words]) == 0
+    assert not Used(n=1).complete()
+    assert not Path("results", removed).exists()
+    assert build(Top())
+    # The id of Used depends on the results of Made.
+    assert main(["remove", "--yes", "--depth", "1", "Top"]) == 0
+    assert not queue.jobs()
