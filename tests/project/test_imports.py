@@ -72,3 +72,14 @@ def test_check_finds_deferred_and_type_only_imports(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text(text)
     graph = {name: imports(name, path, known) for name, path in known.items()}
     assert set(find_cycle(graph)) == {"pkg.a", "pkg.b", "pkg.c"}
+
+
+def test_adapters_import_only_the_public_names() -> None:
+    inner = {name for name in modules() if name.startswith("tej.")}
+    wrong = {
+        name: found
+        for name, path in modules().items()
+        if not f"{name}.".startswith("tej.")
+        and (found := imports(name, path, dict.fromkeys(inner, path)))
+    }
+    assert wrong == {}

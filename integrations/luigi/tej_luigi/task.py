@@ -1,159 +1,29 @@
-"""`TejTask`: a Luigi task that runs as a job on a server.
-
-The attributes that describe the job are properties of the class, like Luigi's own
-`priority`.  The attributes are not parameters, so they are not part of the task's id.
-A subclass sets an attribute as a class attribute, or overrides the property if its
-value depends on parameters.
-"""
+"""`TejTask`: a Luigi task that runs as a job on a server."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
-
-import luigi
-from luigi.parameter import ParameterVisibility
 
 from tej import (
     Error,
     Job,
     JobAlreadyExists,
     JobNotFound,
-    JobSpec,
     JobState,
     JobStatus,
     JobStillRunning,
     RemoteQueue,
-    Resources,
-    check_job_id,
     make_id,
-    signature,
 )
-from tej_luigi.config import QueueAddress, TejConfig, check_tracking_url, find_address
+from tej_luigi.attributes import JobAttributes
+from tej_luigi.config import TejConfig, check_tracking_url
 from tej_luigi.display import Display
 from tej_luigi.queues import add_to_requests, asking, open_queue
-from tej_luigi.rendering import Recipe, render, render_shell
 from tej_luigi.results import ResultFiles, existing_patterns
 from tej_luigi.run import JobRun
 from tej_luigi.targets import TaskJobTarget, result_targets
-
-
-class JobAttributes(luigi.Task):
-    """The attributes of a `TejTask` that describe its job."""
-
-    @property
-    def directory(self) -> str | os.PathLike[str] | None:
-        """Local directory to upload; a required task may create the directory."""
-        return None
-
-    @property
-    def rendered(self) -> Sequence[str]:
-        """Patterns of template files in the directory, such as `*.in`."""
-        return ()
-
-    @property
-    def inline(self) -> str | None:
-        """Template of the script `start.sh`.
-
-        Without `directory`, this script is the only file of the job.
-        """
-        return None
-
-    @property
-    def command(self) -> str | None:
-        """Template of the command that the job runs.
-
-        The command is a file of the directory with arguments, or a shell command.  If
-        the value is None, the job runs `start.sh`.
-        """
-        return None
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """Environment variables of the job; the values are rendered."""
-        return {}
-
-    @property
-    def results(self) -> Sequence[str]:
-        """Paths or patterns of the files to fetch from the job's directory.
-
-        `Optional(name)` marks a file as optional: if the job does not produce this
-        file, no error is raised.
-        """
-        return ()
-
-    @property
-    def job_resources(self) -> Resources | None:
-        """Resources to request for the job, in contrast to Luigi's own `resources`."""
-        return None
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Labels of the job, like the option `--label` of `tej submit`."""
-        return {}
-
-    @property
-    def login(self) -> bool:
-        """Whether the login profile is sourced before the job starts."""
-        return False
-
-    @property
-    def job_id_is_task_id(self) -> bool:
-        """Whether the job's id is the task's id instead of the signature."""
-        return False
-
-    # The following properties override settings of `TejConfig` for one task.
-
-    @property
-    def destination(self) -> str | None:
-        """Destination of the job; overrides the setting `destination` of `TejConfig`.
-
-        If the value is None, the configured value is used.  The same rule applies to
-        `queue`, `runtime` and the other settings below.
-        """
-        return None
-
-    @property
-    def queue(self) -> str | None:
-        return None
-
-    @property
-    def runtime(self) -> str | None:
-        return None
-
-    @property
-    def poll(self) -> float | None:
-        return None
-
-    @property
-    def retry(self) -> int | None:
-        return None
-
-    @property
-    def results_directory(self) -> str | os.PathLike[str] | None:
-        return None
-
-    @property
-    def tracking_url(self) -> str | None:
-        return None
-
-    def variables(self) -> Mapping[str, object]:
-        """Return the values that replace `{{name}}` in templates, by name.
-
-        The default values are the significant, public parameters of the task, in the
-        form of the command line.  Subclasses may add other values.
-        """
-        parameters = dict(self.get_params())
-        return {
-            name: parameters[name].serialize(value)
-            for name, value in self.param_kwargs.items()
-            if parameters[name].significant
-            and parameters[name].visibility == ParameterVisibility.PUBLIC
-        }
 
 
 class TejTask(JobAttributes):
@@ -176,24 +46,6 @@ class TejTask(JobAttributes):
         """
 
     # Completeness.
-
-    @property
-    def address(self) -> QueueAddress:
-        """The address of the job's queue.
-
-        Raises InvalidDestination if no destination is configured.
-        """
-        return find_address(self.destination, self.queue, self.runtime)
-
-    @property
-    def job_id(self) -> str:
-        """The id of the job.
-
-        Raises InvalidJobDirectory if the job's directory does not exist.
-        """
-        if self.job_id_is_task_id:
-            return check_job_id(self.task_id)
-        return self._signed.job_id
 
     @property
     def job(self) -> TaskJob:
@@ -255,7 +107,7 @@ class TejTask(JobAttributes):
         if not self.job_id_is_task_id or status.signature is None:
             return
         try:
-            job_id = self._signed.job_id
+            job_id = self.own_id()
         except Exception:
             return
         if job_id != make_id(status.signature):
@@ -375,53 +227,6 @@ class TejTask(JobAttributes):
     def _tracking_url(self) -> str | None:
         return self.tracking_url or TejConfig().tracking_url
 
-    # The job and its id.
-
-    @contextmanager
-    def job_spec(self) -> Iterator[JobSpec]:
-        """Yield the specification of the job.
-
-        The directory of the job may be removed when the context ends.
-        """
-        values = self._values()
-        with self._recipe().folder() as folder:
-            yield JobSpec(
-                folder,
-                self._rendered_command(values),
-                check_job_id(self.task_id) if self.job_id_is_task_id else None,
-                self.task_family,
-                dict(self.labels),
-                self._rendered_environment(values),
-                self.job_resources,
-                self.login,
-            )
-
-    def _recipe(self) -> Recipe:
-        return Recipe(
-            None if self.directory is None else Path(self.directory),
-            tuple(self.rendered),
-            self.inline,
-            self._values(),
-        )
-
-    def _values(self) -> dict[str, str]:
-        return {name: str(value) for name, value in self.variables().items()}
-
-    def _rendered_command(self, values: Mapping[str, str]) -> str | None:
-        if self.command is None:
-            return None
-        return render_shell(self.command, values, "`command`")
-
-    def _rendered_environment(self, values: Mapping[str, str]) -> dict[str, str]:
-        return {
-            name: render(value, values, f"`environment` of {name}")
-            for name, value in self.environment.items()
-        }
-
-    @cached_property
-    def _signed(self) -> _Signed:
-        return _Signed(self)
-
 
 class TaskJob(Job[RemoteQueue]):
     """A `tej.Job` whose methods also update the status cache of the task's queue."""
@@ -454,30 +259,3 @@ class TaskJob(Job[RemoteQueue]):
             raise Error(f"The server did not report the state of job '{self.id}'")
         self._opened.put(outcome.status)
         return outcome.status
-
-
-class _Signed:
-    """Computes a task's job id from its signature, and caches the id.
-
-    The signature is computed again only if the files, the command or the environment
-    of the task have changed.
-    """
-
-    def __init__(self, task: TejTask) -> None:
-        self._task = task
-        self._seen: object = None
-        self._job_id = ""
-
-    @property
-    def job_id(self) -> str:
-        recipe = self._task._recipe()
-        values = recipe.variables
-        command = self._task._rendered_command(values)
-        environment = self._task._rendered_environment(values)
-        print_ = recipe.fingerprint()
-        seen = print_ and (print_, command, tuple(sorted(environment.items())))
-        if seen is None or seen != self._seen:
-            with recipe.folder() as folder:
-                self._job_id = make_id(signature(folder, command, environment))
-            self._seen = seen
-        return self._job_id
