@@ -15,6 +15,7 @@ from jobs import Gate, wait_until
 import tej
 from tej_luigi import TejBatch, TejTask
 from tej_luigi.config import QueueAddress
+from tej_luigi.run import JobRun
 from tests.adapters_luigi.tools import Configure, build, jobs_in
 
 
@@ -302,12 +303,31 @@ def test_batch_shows_its_jobs_and_is_killed(
     assert jobs_in(queue, "killed") == 2
 
 
-def test_lost_scheduler_does_not_fail_a_batch(address: QueueAddress) -> None:
+def test_kill_reaches_jobs_that_start_later(address: QueueAddress, gate: Gate) -> None:
+    task = Square(n=1, script=gate.wait)
+    run = JobRun(task, [task])
+    run.kill()
+    run.run(60, lambda *_: None)
+    assert "killed" in str(run.errors[task])
+
+
+def test_lost_scheduler_does_not_fail_a_batch(
+    address: QueueAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch: Any = Squares(count=1, script="echo >out")
 
-    def lose(_: object) -> None:
+    def lose(*_: object) -> None:
         raise OSError("the scheduler is away")
+
+    def refuse(_: object) -> None:
+        raise tej.RemoteCommandFailure("no state")
 
     batch.set_status_message = batch.set_progress_percentage = lose
     batch.run()
     assert batch.complete()
+    monkeypatch.setattr(tej.Batch, "count_states", refuse)
+    other: Any = Squares(count=2, script="echo >out")
+    other.set_status_message = (shown := []).append
+    other.run()
+    assert other.complete()
+    assert "the state is unknown: no state" in shown[0]

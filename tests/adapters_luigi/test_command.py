@@ -23,7 +23,7 @@ class Made(TejTask):
 
 
 class Used(Made):
-    inline = "echo {{value}} >out"
+    inline = "echo used {{value}} >out"
 
     def requires(self) -> luigi.Task:
         return Made(n=self.n)
@@ -40,7 +40,7 @@ class Both(TejBatch):
 
 class Top(luigi.WrapperTask):
     def requires(self) -> list[luigi.Task]:
-        return [Used(n=1), Both()]
+        return [Used(n=1), Used(n=2), Both()]
 
 
 def test_status_takes_one_round_trip(
@@ -51,6 +51,7 @@ def test_status_takes_one_round_trip(
         "Made(n=1): not started",
         "Used(n=1): waits for Made(n=1)",
         "Made(n=2): not started",
+        "Used(n=2): waits for Made(n=2)",
         "Top(): not complete",
     ]
     assert queue.transport.runs == 1

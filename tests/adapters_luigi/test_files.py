@@ -244,7 +244,9 @@ def test_file_target_can_be_pickled(address: QueueAddress, there: Path) -> None:
 
 
 @OVER_SSH
-def test_cut_transfer_is_repeated(far: Proxy, there: Path) -> None:
+def test_cut_transfer_is_repeated(
+    address: QueueAddress, far: Proxy, there: Path
+) -> None:
     data = os.urandom(5_000_000)
     target = TejFileTarget(there / "file", luigi.format.Nop, destination="far")
     assert not target.exists()

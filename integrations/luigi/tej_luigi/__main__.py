@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
-from tej import Error, Job
+from tej import Error, Job, JobNotFound
 from tej_luigi.batch import TejBatch
 from tej_luigi.queues import asking
 from tej_luigi.results import ResultFiles
@@ -46,15 +47,13 @@ def describe(task: luigi.Task) -> str:
     """Return the state of the task's job, or whether another task is complete."""
     if not isinstance(task, TejTask):
         return "complete" if task.complete() else "not complete"
-    # In the context, one request reads the statuses of all jobs.
-    with asking(task):
-        try:
-            status = task.status()
-        except Exception:
-            missing = [one for one in task.deps() if not one.complete()]
-            if not missing:
-                raise
-            return f"waits for {missing[0]}"
+    try:
+        status = task.status()
+    except Exception:
+        missing = [one for one in task.deps() if not one.complete()]
+        if not missing:
+            raise
+        return f"waits for {missing[0]}"
     return "not started" if status is None else status.describe()
 
 
@@ -92,7 +91,9 @@ def remove(tasks: Iterable[luigi.Task], *, confirmed: bool) -> int:
 
     def delete(task: luigi.Task) -> str:
         job, files = jobs[task]
-        job.delete()
+        # Tasks with equal work share a job.
+        with suppress(JobNotFound):
+            job.delete()
         files.remove()
         return f"removed job {job.id}"
 
@@ -120,10 +121,15 @@ def main(words: Sequence[str] | None = None) -> int:
     is_removal = options.action == "remove"
     depth = 0 if is_removal and options.depth is None else options.depth
     with CmdlineParser.global_instance(rest) as luigi_parser:
-        tasks = find_tasks(luigi_parser.get_task_obj(), depth)
+        root = luigi_parser.get_task_obj()
+        tasks = find_tasks(root, depth)
         if is_removal:
             return remove(tasks, confirmed=options.yes)
-        return for_each(tasks, describe if options.action == "status" else fetch)
+        if options.action == "fetch":
+            return for_each(tasks, fetch)
+        # In this context, one request reads the statuses of all jobs.
+        with asking(root):
+            return for_each(tasks, describe)
 
 
 if __name__ == "__main__":

@@ -71,19 +71,20 @@ def _job_ids(key: tuple[str, str]) -> list[str]:
 
     A task is left out if the id of its job cannot be computed yet.
     """
-    if getattr(_thread, "naming", False):
-        # Prevent recursion: to compute an id, the thread may have called `status`.
-        return []
     since = getattr(_thread, "since", None)
     _thread.naming, _thread.since = True, 0.0
-    found = []
+    found: list[str] = []
+    named: set[int] = set()
     try:
-        for task in list(_tasks.values()):
-            # Errors are ignored here, because complete() of the invalid task raises
-            # the same error.
-            with contextlib.suppress(Exception):
-                if task.address.key == key:
-                    found.append(task.job_id)
+        # A task may create the tasks that it requires when its id is computed.
+        while new := [one for one in list(_tasks.values()) if id(one) not in named]:
+            named.update(map(id, new))
+            for task in new:
+                # Errors are ignored here, because complete() of the invalid task
+                # raises the same error.
+                with contextlib.suppress(Exception):
+                    if task.address.key == key:
+                        found.append(task.job_id)
     finally:
         _thread.naming, _thread.since = False, since
     return found
@@ -142,6 +143,10 @@ class OpenQueue:
         with self._lock:
             if self._is_usable(job_id, since):
                 return self._cached[job_id][0]
+        if getattr(_thread, "naming", False):
+            # The id of a task depends on this job.  One request for all jobs is made
+            # when the other ids are known, instead of a request for each such task.
+            raise tej.Error(f"The state of job '{job_id}' is not requested yet")
         others = _job_ids(self._key)
         with self._lock:
             self._request(job_id, others)

@@ -52,6 +52,7 @@ class JobRun:
         self._opened: dict[RunsJob, OpenQueue] = {}
         self._fetching: dict[RunsJob, JobStatus] = {}
         self._due = 0.0
+        self._killed = False
         self.errors: dict[RunsJob, Exception] = {}
         """The error of each task that did not succeed."""
         self.tasks = list(dict.fromkeys(tasks))
@@ -64,7 +65,7 @@ class JobRun:
         update the status message of the owner.
         """
         self._poll, self._show = poll, show
-        with listening(self._owner, lambda: self.batch.kill()):
+        with listening(self._owner, self.kill):
             self._run_batch()
             # A lost connection is restored by the batch while the batch waits and
             # fetches.  Jobs that were not started because a server was unreachable
@@ -72,6 +73,11 @@ class JobRun:
             while again := self._reachable_again():
                 self.batch = self._batch(again)
                 self._run_batch()
+
+    def kill(self) -> None:
+        """Kill the jobs that have not ended; may be called from any thread."""
+        self.batch.kill()
+        self._killed = True
 
     def _batch(self, tasks: Iterable[RunsJob]) -> Batch:
         return Batch(
@@ -135,12 +141,17 @@ class JobRun:
         )
 
     def _tick(self) -> None:
+        if self._killed:
+            # `kill` does not reach jobs that are being started or restarted.
+            with suppress(Error):
+                self.batch.kill()
         if time.monotonic() < self._due:
             return
         try:
             self._show(self._display, self)
-        except ConnectionFailed as error:
-            self._display.message(f"No connection, still waiting: {error}")
+        except Error as error:
+            # The task must not fail because its status message cannot be updated.
+            self._display.message(f"Still waiting, but the state is unknown: {error}")
         self._due = time.monotonic() + self._poll
 
     def _on_end(self, results: Sequence[RunResult]) -> None:
