@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tej.queue.completed import as_completed
     from tej.queue.connection import DEFAULT_TEJ_DIR
     from tej.queue.download import Downloaded
+    from tej.queue.files import JobFile
     from tej.queue.job import Job
     from tej.queue.logs import Logs, Piece
     from tej.queue.management import DiskUsage, Killed
@@ -86,6 +87,7 @@ __all__ = [
     "Job",
     "JobAlreadyExists",
     "JobFailed",
+    "JobFile",
     "JobNotFound",
     "JobSpec",
     "JobState",
@@ -138,6 +140,7 @@ _HOMES = {
     "tej.queue.completed": {"as_completed"},
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},
     "tej.queue.download": {"Downloaded"},
+    "tej.queue.files": {"JobFile"},
     "tej.queue.logs": {"Logs", "Piece"},
     "tej.queue.administration": {"QueueInfo"},
     "tej.queue.management": {"DiskUsage", "Killed"},

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli.option import SHARED, Option
-from tej.cli.output import escape
 from tej.cli.profile import find_profile, profile_option, settings_on_command_line
+from tej.job.escaping import escape
 from tej.queue.connection import DEFAULT_TEJ_DIR
 
 if TYPE_CHECKING:
@@ -86,7 +86,11 @@ def command(
 
 
 def queue_command(
-    name: str, *arguments: str, example: str, takes_command: bool = False
+    name: str,
+    *arguments: str,
+    example: str,
+    takes_command: bool = False,
+    usage: str | None = None,
 ) -> Callable[[Callable[..., Any]], Command]:
     """Return a decorator for a command on a queue.
 
@@ -95,13 +99,16 @@ def queue_command(
     accept any number of words (see `split_words`).  On the command line, the
     destination precedes the arguments.  The destination may be left out if a profile or
     the environment variable TEJ_DESTINATION names one.  If `takes_command` is true, the
-    words after `--` are the command of a job.
+    words after `--` are the command of a job.  `usage` replaces the arguments in the
+    help.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
         make = command(name, example, takes_command=takes_command)
-        usage = ("[-- command...]",) if takes_command else ()
-        return make(_on_queue(arguments, usage)(function))
+        words = [usage] if usage else [one.upper() for one in arguments]
+        words += ["[-- COMMAND...]"] if takes_command else []
+        metavar = " ".join(["[DESTINATION]", *words])
+        return make(_on_queue(arguments, metavar)(function))
 
     return decorate
 
@@ -127,15 +134,13 @@ transport_option = click.option(
 
 
 def _on_queue(
-    arguments: tuple[str, ...], more: tuple[str, ...]
+    arguments: tuple[str, ...], metavar: str
 ) -> Callable[[Function], Function]:
-    usage = " ".join(["[DESTINATION]", *(name.upper() for name in arguments + more)])
-
     def decorate(function: Function) -> Function:
         @click.argument(
             "words",
             nargs=-1,
-            metavar=usage,
+            metavar=metavar,
             shell_complete=_complete_directory if "[directory]" in arguments else None,
         )
         @profile_option

@@ -10,6 +10,7 @@ from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.destroy import yes_option
 from tej.cli.job_selection import SelectedJobs, job_selection
+from tej.job.escaping import escape
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 
@@ -66,4 +67,4 @@ def is_agreed(queue: RemoteQueue, count: int) -> bool:
         f"Delete {count} ended {noun} of queue '{queue.queue}' on "
         f"{queue.destination_string}, results included?"
     )
-    return click.confirm(output.escape(question), err=True)
+    return click.confirm(escape(question), err=True)

@@ -9,6 +9,7 @@ import click
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.options import grace
+from tej.job.escaping import escape
 from tej.queue.remote import RemoteQueue
 
 yes_option = click.option(
@@ -69,7 +70,7 @@ def is_agreed(queue: RemoteQueue) -> bool:
         f"Remove the queue '{queue.queue}' on {queue.destination_string} with {count} "
         f"{noun} ({size / 1e6:.1f} MB), results included?"
     )
-    return click.confirm(output.escape(question), err=True)
+    return click.confirm(escape(question), err=True)
 
 
 def print_loss(queue: RemoteQueue, kill: bool, as_json: bool) -> None:

@@ -127,7 +127,7 @@ def job_selection(
             elif given["ids"]:
                 jobs = SelectedJobs(given["ids"])
             else:
-                jobs = _find_jobs(queue, words, latest=latest)
+                jobs = find_jobs(queue, words, latest=latest)
             given.pop("ids")
             return function(queue, **{**given, "jobs": jobs})
 
@@ -199,7 +199,7 @@ def _report_none(jobs: SelectedJobs, *, as_json: bool) -> int:
     return 0
 
 
-def _find_jobs(
+def find_jobs(
     queue: RemoteQueue, words: Iterable[str], *, latest: bool
 ) -> SelectedJobs:
     """Return the jobs that the words mean.

@@ -10,14 +10,27 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.job_table import (
+    check_columns,
+    parse_columns,
+    print_exact,
+    print_lines,
+    print_table,
+    watch,
+)
 from tej.cli.options import label_filter, moment, parse_pairs, state_filter
-from tej.job.status import JobStatus, format_duration
-from tej.queue.filters import ORDERS
+from tej.job.status import JobStatus
+from tej.job.table import COLUMNS, JobTable, format_size
+from tej.queue.filters import ORDERS, select, sort_jobs
+from tej.queue.job_search import newest_first
 from tej.queue.management import DiskUsage
 from tej.queue.remote import RemoteQueue
 
+NEWEST = "newest"
+"""Sort order of the table: the order of the words `@`, `@2`, ..."""
 
-@queue_command("list", example="tej list lab --state running --sort started")
+
+@queue_command("list", example="tej list lab --state running --columns job,state,name")
 @state_filter
 @label_filter
 @click.option(
@@ -28,107 +41,104 @@ from tej.queue.remote import RemoteQueue
 )
 @click.option(
     "--sort",
-    type=click.Choice(list(ORDERS)),
+    type=click.Choice([NEWEST, *ORDERS]),
     metavar="KEY",
-    default="id",
-    show_default=True,
-    help=f"Sort by {', '.join(ORDERS)}.",
+    help=f"Sort by {NEWEST}, {', '.join(ORDERS)}.  [default: newest; id in a pipe]",
+)
+@click.option(
+    "--columns",
+    metavar="NAMES",
+    help=f"Print these columns: {', '.join(COLUMNS)}, size, or a parameter or label.",
 )
 @click.option(
     "--sizes", is_flag=True, help="Print the disk space of each job, and totals."
 )
+@click.option("--watch", "watched", is_flag=True, help="Update the list until Ctrl-C.")
 def command(
     queue: RemoteQueue,
     states: tuple[str, ...],
     labels: tuple[str, ...],
     since: datetime | None,
-    sort: str,
+    sort: str | None,
+    columns: str | None,
     sizes: bool,
+    watched: bool,
     as_json: bool,
 ) -> None:
-    """List the jobs in the queue: a table at a terminal, else one line per job."""
-    wanted = parse_pairs(labels, "label")
-    jobs = queue.jobs(states=states, labels=wanted, since=since, sort=sort)
-    usage = queue.disk_usage() if sizes else None
-    room = None if usage is None else usage.jobs
-    if as_json:
-        documents = [
-            output.as_document(
-                job.job_id,
-                job,
-                None,
-                {} if room is None else {"size": room.get(job.job_id)},
-            )
-            for job in jobs
-        ]
-        document: dict[str, object] = {"jobs": documents}
-        if usage is not None:
-            document["disk_usage"] = {
-                "total": usage.total,
-                "store": usage.store,
-                "attempts": usage.attempts,
-            }
-        output.print_json(document)
-    else:
-        print_list(jobs, room)
-        if usage is not None:
-            print_totals(usage)
+    """List the jobs in the queue: a table at a terminal, else one line per job.
 
-
-def print_list(
-    jobs: Iterable[JobStatus], sizes: Mapping[str, int] | None = None
-) -> None:
-    """Print the jobs as a table, or as lines with id, state and size.
-
-    The table is printed if stdout is a terminal.
+    In a pipe, each line has the id, the state, with --sizes the size in bytes, and for
+    a job that has ended the exit code.  With --columns, the values are exact and are
+    separated by tabs.
     """
-    if sys.stdout.isatty():
-        _print_table(list(jobs), sizes)
+    wanted = parse_pairs(labels, "label")
+    is_terminal = sys.stdout.isatty() and not as_json
+    order = sort or (NEWEST if is_terminal else "id")
+    names = None if columns is None else parse_columns(columns)
+    measured = sizes or "size" in (names or ())
+
+    def get_table() -> tuple[JobTable, DiskUsage | None]:
+        jobs = queue.jobs()
+        check_columns(names or (), jobs)
+        chosen = select(jobs, states=states, labels=wanted, since=since)
+        usage = queue.disk_usage() if measured else None
+        room = None if usage is None else usage.jobs
+        ids = (job.job_id for job in jobs)
+        ordered = newest_first(chosen) if order == NEWEST else sort_jobs(chosen, order)
+        table = JobTable(ordered, names, sizes=room, known_ids=ids)
+        return table, usage
+
+    if watched:
+        if not is_terminal:
+            raise click.UsageError("--watch needs a terminal, and excludes --json")
+        place = f"{queue.queue} on {queue.destination_string}"
+        watch(lambda: get_table()[0], place)
         return
-    for job in jobs:
-        size = "" if sizes is None else f" {sizes.get(job.job_id, 0)}"
-        output.say_line(f"{job.job_id} {job.state}{size}")
+    table, usage = get_table()
+    if as_json:
+        print_json(table.jobs, usage)
+        return
+    print_list(table, None if usage is None else usage.jobs)
+    if usage is not None and sizes:
+        print_totals(usage)
 
 
-def _print_table(jobs: list[JobStatus], sizes: Mapping[str, int] | None) -> None:
-    from rich.console import Console
-    from rich.filesize import decimal
-    from rich.table import Table
-    from rich.text import Text
+def print_list(table: JobTable, sizes: Mapping[str, int] | None) -> None:
+    """Print a table of jobs at a terminal, or a line per job in a pipe."""
+    if sys.stdout.isatty():
+        print_table(table)
+    elif table.are_chosen:
+        print_exact(table)
+    else:
+        print_lines(table.jobs, sizes)
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("job", "state", "exit", "started", "duration", "where", "name"):
-        table.add_column(title, no_wrap=title in ("job", "state", "exit", "duration"))
-    if sizes is not None:
-        table.add_column("size", no_wrap=True, justify="right")
-    for job in jobs:
-        started = "" if job.started is None else f"{job.started.astimezone():%F %H:%M}"
-        table.add_row(
-            # The id is passed as a Text, because rich would interpret markup such as
-            # [red] in a string.
-            Text(output.escape(job.job_id, keep="")),
-            str(job.state),
-            job.result or "",
-            started,
-            "" if job.duration is None else format_duration(job.duration),
-            Text(output.escape(job.host or "", keep="")),
-            Text(output.escape(job.name, keep="")),
-            *([] if sizes is None else [decimal(sizes.get(job.job_id, 0))]),
+
+def print_json(jobs: Iterable[JobStatus], usage: DiskUsage | None) -> None:
+    """Print the jobs, and the disk usage if it is known, as one JSON document."""
+    documents = [
+        output.as_document(
+            job.job_id,
+            job,
+            None,
+            {} if usage is None else {"size": usage.jobs.get(job.job_id)},
         )
-    console = Console()
-    # The table may be wider than the terminal, because a truncated job id would be
-    # useless.
-    wide = console.options.update(max_width=10_000)
-    console.width = max(console.width, console.measure(table, options=wide).minimum)
-    console.print(table if jobs else "No jobs")
+        for job in jobs
+    ]
+    document: dict[str, object] = {"jobs": documents}
+    if usage is not None:
+        document["disk_usage"] = {
+            "total": usage.total,
+            "store": usage.store,
+            "attempts": usage.attempts,
+        }
+    output.print_json(document)
 
 
 def print_totals(usage: DiskUsage) -> None:
     """Print the disk usage of a queue to stderr, after the list of its jobs."""
-    from rich.filesize import decimal
-
     output.say(
-        f"Total {decimal(usage.total)}, of which the content store "
-        f"{decimal(usage.store)} and archived attempts {decimal(usage.attempts)}",
+        f"Total {format_size(usage.total)}, of which the content store "
+        f"{format_size(usage.store)} and archived attempts "
+        f"{format_size(usage.attempts)}",
         err=True,
     )

@@ -13,6 +13,7 @@ import click
 from tej import errors
 from tej.cli import output
 from tej.cli.exit_status import INTERRUPTED, SIGPIPE, TEJ_FAILED, exit_status
+from tej.job.escaping import escape
 from tej.queue.server_log import NOTICE
 from tej.version import __version__
 
@@ -30,6 +31,10 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     },
     "Fetch": {
         "download": "Download files, directories or patterns from jobs.",
+        "ls": "List the files of a job.",
+        "cat": "Print files of a job.",
+        "open": "Print the directory of a job, for cd or scp.",
+        "shell": "Open a shell in the directory of a job.",
     },
     "Manage": {
         "retry": "Start failed jobs again, with their own parameters.",
@@ -131,7 +136,7 @@ class _EscapingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         is_notice = record.levelno == NOTICE
         text = record.getMessage() if is_notice else super().format(record)
-        return output.escape(text)
+        return escape(text)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -21,6 +21,7 @@ import click
 from tej.cli.exit_status import exit_status
 from tej.errors import Error
 from tej.job.directory import scan
+from tej.job.escaping import escape, escape_line
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 
@@ -33,21 +34,6 @@ PATIENCE = 1.0
 """Number of seconds after which a progress bar appears."""
 
 
-def escape(text: str, keep: str = "\n\t") -> str:
-    """Return `text` with each unprintable character escaped, such as ESC as `\\x1b`.
-
-    The characters in `keep` are not escaped.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        one
-        if one.isprintable() or one in keep
-        else one.encode("unicode_escape").decode("ascii")
-        for one in text
-    )
-
-
 def say(text: str, *, err: bool = False) -> None:
     """Print text that may have several lines, with control characters escaped."""
     click.echo(escape(text), err=err)
@@ -55,7 +41,7 @@ def say(text: str, *, err: bool = False) -> None:
 
 def say_line(text: str, *, err: bool = False) -> None:
     """Print one line with control characters escaped; newlines are also escaped."""
-    click.echo(escape(text, keep=""), err=err)
+    click.echo(escape_line(text), err=err)
 
 
 def write_piece(piece: Piece) -> None:
@@ -158,7 +144,7 @@ class TransferBar:
     """
 
     def __init__(self, label: str, total: int | None = None) -> None:
-        self._label = escape(label, keep="")
+        self._label = escape_line(label)
         self._total = total
         self.done = 0
         self._begun = time.monotonic()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import time
+
 import click
 
 from tej import errors
@@ -11,7 +15,11 @@ from tej.cli.exit_status import TEJ_FAILED, of_job
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.cli.options import seconds
 from tej.job.status import JobStatus
+from tej.job.table import summarize
 from tej.queue.remote import RemoteQueue
+
+POLL = 5.0
+"""Number of seconds between two requests for the states of the pending jobs."""
 
 
 @queue_command("wait", "[jobs...]", example="tej wait train-1 train-2")
@@ -30,18 +38,25 @@ def command(
     # The jobs are checked before the wait, because the wait retries after connection
     # failures.  A wrong job id or host name is therefore reported at once.
     ids = jobs.ids
-    for one, found in queue.statuses(ids).items():
+    known = queue.statuses(ids)
+    for one, found in known.items():
         if found is None:
             raise queue.connection.job_not_found(one)
     ended: dict[str, JobStatus] = {}
     late: errors.WaitTimeout | None = None
+    progress = Progress(queue, known)
     try:
-        for ended_id, status in queue.as_completed(ids, timeout):
-            ended[ended_id] = status
+        for ended_id, status in queue.as_completed(
+            ids, timeout, on_tick=progress.update
+        ):
+            ended[ended_id] = known[ended_id] = status
+            progress.clear()
             if not as_json:
                 output.say_line(jobs.prefix(ended_id) + status.describe())
     except errors.WaitTimeout as error:
         late = error
+    finally:
+        progress.finish()
     if as_json:
         documents = [
             output.as_document(one, status, None) for one, status in ended.items()
@@ -53,3 +68,56 @@ def command(
         return TEJ_FAILED
     codes = [of_job(ended[one]) for one in dict.fromkeys(ids)]
     return next((code for code in codes if code), 0)
+
+
+class Progress:
+    """The line "12/30 done, 2 failed, 1 running", if stderr is a terminal.
+
+    The line is shown only for several jobs.
+    """
+
+    def __init__(self, queue: RemoteQueue, known: dict[str, JobStatus | None]) -> None:
+        self._queue = queue
+        self._known = known
+        """The last known status of each job, which the caller also updates."""
+        self._wanted = len(known) > 1 and sys.stderr.isatty()
+        self._shown = ""
+        self._due = time.monotonic() + POLL
+
+    def update(self) -> None:
+        """Show the numbers of jobs; request the states of pending jobs now and then."""
+        if not self._wanted:
+            return
+        if time.monotonic() >= self._due:
+            self._request()
+            self._due = time.monotonic() + POLL
+        text = summarize(self._known.values())
+        if text != self._shown:
+            self.clear()
+            click.echo(text, nl=False, err=True)
+            self._shown = text
+
+    def _request(self) -> None:
+        pending = [
+            one
+            for one, status in self._known.items()
+            if status is None or not status.state.final
+        ]
+        # A final status comes only from the wait itself, so that each job is counted
+        # as done after its line was printed.  The wait handles lost connections.
+        with contextlib.suppress(errors.ConnectionFailed):
+            for one, status in self._queue.statuses(pending).items():
+                if status is not None and not status.state.final:
+                    self._known[one] = status
+
+    def clear(self) -> None:
+        """Remove the line, so that other output starts at the left margin."""
+        if self._shown:
+            click.echo(f"\r{' ' * len(self._shown)}\r", nl=False, err=True)
+            self._shown = ""
+
+    def finish(self) -> None:
+        """Print the last numbers of jobs as a line of their own."""
+        self.clear()
+        if self._wanted:
+            click.echo(summarize(self._known.values()), err=True)

@@ -106,6 +106,10 @@ class JobStatus:
     submitter: str = ""
     signature: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of a sweep, which the job also has in its environment."""
+    reported: datetime | None = field(default=None, compare=False, repr=False)
+    """Time of this report by the server's clock, for ages such as "2 h ago"."""
 
     @property
     def succeeded(self) -> bool:
@@ -199,6 +203,7 @@ class JobStatus:
             "submitter": self.submitter,
             "signature": self.signature,
             "labels": dict(self.labels),
+            "parameters": dict(self.parameters),
         }
 
 

@@ -81,7 +81,7 @@ def check_name(name: str) -> str:
     path = posixpath.normpath(name)
     if path.startswith(("/", "../")) or path == ".." or "\0" in path:
         raise DownloadFailed(
-            f"'{name}' leads out of the job's directory, and is not downloaded"
+            f"'{name}' leads out of the job's directory, and is refused"
         )
     return from_local(path)
 

@@ -10,6 +10,7 @@ from tej.job.status import JobState, JobStatus
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
+
 ORDERS: Mapping[str, Callable[[JobStatus], Any]] = {
     "id": lambda job: job.job_id,
     "submitted": lambda job: job.submitted or _LONG_AGO,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 from tej.job.status import JobStatus
 from tej.queue import download, logs, management
 from tej.queue.connection import DEFAULT_GRACE, QueueConnection
+from tej.queue.files import JobFile, list_files
 from tej.queue.watcher import Watcher
 
 
@@ -106,6 +107,10 @@ class Job(Generic[Queue]):
             tail=tail,
             lines=lines,
         )
+
+    def files(self, path: str = ".") -> list[JobFile]:
+        """Return the entries of a directory of the job; see `RemoteQueue.files`."""
+        return list_files(self.queue.connection, self.id, path)
 
     def download(
         self,

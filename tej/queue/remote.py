@@ -35,6 +35,7 @@ from tej.queue.connection import (
     run_script,
 )
 from tej.queue.download import Downloaded
+from tej.queue.files import JobFile, list_files
 from tej.queue.job import Job
 from tej.queue.logs import Logs
 from tej.queue.management import DiskUsage, Killed
@@ -606,6 +607,15 @@ class RemoteQueue:
         a scheduler has written about the job.
         """
         return logs.job_failure(self.connection, status)
+
+    def files(self, job_id: str, path: str = ".") -> list_[JobFile]:
+        """Return the entries of a directory of a job, sorted by name.
+
+        `path` is a directory in the job's directory, or a file.  Raises JobNotFound if
+        the job does not exist, and DownloadFailed if `path` does not exist or leads out
+        of the job's directory.
+        """
+        return list_files(self.connection, job_id, path)
 
     def download(
         self,

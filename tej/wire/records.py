@@ -11,6 +11,8 @@ from tej.wire.replies import Record, garbled
 
 SCRIPT_SHOWN = 300
 """Maximum number of characters of the command in a job's description."""
+PARAMETER = "param:"
+"""Prefix of the keys of a job's description that are parameters of a sweep."""
 
 
 def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatus:
@@ -21,13 +23,14 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
     """
     record, head = Record(record), Record(head)
     spec, labels = parse_spec(record.get("spec", ""))
+    now = parse_integer(head.get("now"))
     state = parse_state(record["state"])
     exit_code, signal = _parse_end(record)
     started, ended = (
         parse_integer(record.get("started")),
         parse_integer(record.get("ended")),
     )
-    last = ended if state.final else parse_integer(head.get("now"))
+    last = ended if state.final else now
     duration = None
     if started is not None and last is not None and state is not JobState.LOST:
         duration = float(max(0, last - started))
@@ -60,6 +63,12 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         submitter=spec.get("submitter", ""),
         signature=spec.get("signature"),
         labels=labels,
+        parameters={
+            key.removeprefix(PARAMETER): value
+            for key, value in spec.items()
+            if key.startswith(PARAMETER)
+        },
+        reported=from_timestamp(now),
     )
 
 

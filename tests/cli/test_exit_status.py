@@ -216,7 +216,7 @@ def test_destination_and_queue_may_come_from_the_environment(
     job("true", {"file": "content"})
     own = {"TEJ_DESTINATION": "local:", "TEJ_QUEUE": str(queue_path)}
     assert client("submit", "--id", "a", "job", **own).stdout == "a\n"
-    wait_until(lambda: client("list", **own).stdout == "a finished\n", "it has ended")
+    wait_until(lambda: client("list", **own).stdout == "a finished 0\n", "it has ended")
     assert client("download", "--id", "a", "file", **own).status == 0
     assert (client.place / "file").read_text() == "content"
     assert client("download", "--id", "a", "file", "start.sh", **own).status == 0
@@ -229,7 +229,7 @@ def test_what_is_said_wins_over_the_environment(
 ) -> None:
     own = {"TEJ_DESTINATION": "host.invalid", "TEJ_QUEUE": "/nowhere/at/all"}
     done = client("list", "local:", "--queue", queue_path, **own)
-    assert (done.status, done.stdout) == (0, "ended finished\n")
+    assert (done.status, done.stdout) == (0, "ended finished 0\n")
     done = client(
         *("download", "local:", "--queue", queue_path, "--id", ended, "_stdout"), **own
     )

@@ -43,6 +43,7 @@ JOB_KEYS = [
     "submitter",
     "signature",
     "labels",
+    "parameters",
 ]
 
 

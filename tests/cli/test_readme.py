@@ -153,7 +153,7 @@ def test_a_whole_life_with_the_queue_in_its_default_place(
     assert client("status", "local:", "--id", job_id).stdout.startswith("Job is still")
     gate.open()
     wait_until(
-        lambda: client("list", "local:").stdout == f"{job_id} finished\n",
+        lambda: client("list", "local:").stdout == f"{job_id} finished 0\n",
         "it has ended",
     )
     client("download", "local:", "--id", job_id, "results.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
+from jobs import Gate
 
 import tej
 
@@ -22,18 +24,77 @@ def test_a_list_in_a_pipe_is_a_line_a_job(
     client: Command, queue_path: Path, ended: str, waiting: str
 ) -> None:
     done = client("list", "local:", "--queue", queue_path)
-    assert done.stdout == "ended finished\nwaiting running\n"
+    assert done.stdout == "ended finished 0\nwaiting running\n"
 
 
-def test_a_list_on_a_terminal_is_a_table(
-    client: Command, queue_path: Path, ended: str, waiting: str
+def test_chosen_columns_in_a_pipe_are_exact(
+    client: Command, queue_path: Path, ended: str
 ) -> None:
-    done = client.on_terminal("list", "local:", "--queue", queue_path, columns=120)
-    head, *rows = [line.split() for line in done.stdout.splitlines() if line.strip()]
-    assert {"job", "state", "started", "duration", "name"} <= {
-        word.replace("\x1b[1m", "").replace("\x1b[0m", "") for word in head
-    }
-    assert [row[:2] for row in rows] == [["ended", "finished"], ["waiting", "running"]]
+    words = ("list", "local:", "--queue", queue_path, "--columns")
+    assert client(*words, "id,exit,name").stdout == "ended\t0\tended job\n"
+    wrong = client(*words, "job,stat")
+    assert wrong.status == 2
+    assert "did you mean 'state'?" in wrong.stderr
+
+
+def test_a_list_on_a_terminal_is_a_coloured_table(
+    client: Command,
+    queue_path: Path,
+    library: tej.RemoteQueue,
+    job: Make,
+    ended: str,
+    waiting: str,
+) -> None:
+    library.job(library.submit("wrong", job("exit 3", name="wrong"))).wait()
+    done = client.on_terminal("list", "local:", "--queue", queue_path)
+    head, *rows = done.stdout.splitlines()
+    assert "\x1b[1mjob\x1b[0m" in head
+    assert {row.split()[0] for row in rows} == {"ended", "waiting", "wrong"}
+    by_id = {row.split()[0]: row for row in rows}
+    assert "\x1b[31mfinished\x1b[0m  \x1b[31m3\x1b[0m" in by_id["wrong"]
+    assert "\x1b[32mrunning\x1b[0m" in by_id["waiting"]
+    assert "\x1b" not in by_id["ended"]
+    assert " s ago " in by_id["ended"]
+
+
+def test_list_is_updated_until_interrupted(
+    client: Command, queue_path: Path, waiting: str, gate: Gate
+) -> None:
+    words = client.words("list", "local:", "--queue", queue_path, "--watch")
+    child = pexpect.spawn(
+        words[0],
+        words[1:],
+        env=client.environment,
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(24, 80),
+    )
+    child.expect("0/1 done, 1 running")
+    gate.open()
+    child.expect("1/1 done")
+    child.sendintr()
+    child.expect(r"waiting\s+finished\s+0")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert client(*words[3:]).status == 2
+
+
+def test_wait_counts_jobs_at_a_terminal(
+    client: Command, queue_path: Path, ended: str, waiting: str, gate: Gate
+) -> None:
+    words = client.words(
+        *("wait", "local:", "--queue", queue_path, "--id", ended, "--id", waiting)
+    )
+    child = pexpect.spawn(
+        words[0], words[1:], env=client.environment, encoding="utf-8", timeout=60
+    )
+    child.expect("1/2 done, 1 running")
+    gate.open()
+    # The counts are removed before the line of a job.
+    child.expect(r"\r +\rwaiting: Job is finished")
+    child.expect("2/2 done\r\n")
+    child.expect(pexpect.EOF)
 
 
 def test_an_empty_list_on_a_terminal_says_so(
@@ -46,13 +107,17 @@ def test_an_empty_list_on_a_terminal_says_so(
     )
 
 
-def test_an_id_is_whole_on_a_narrow_terminal(
+def test_an_id_is_shortened_on_a_narrow_terminal(
     client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
 ) -> None:
     job_id = "simulation_of_something_somebody_1234567890"
     library.submit(job_id, job("true"), name="a name that takes some room, too")
     done = client.on_terminal("list", "local:", "--queue", queue_path, columns=60)
-    assert job_id in done.stdout
+    *_, row = done.stdout.splitlines()
+    assert len(re.sub(r"\x1b\[[0-9]+m", "", row)) <= 60
+    assert job_id.startswith(row.split()[0])
+    wide = client.on_terminal("list", "local:", "--queue", queue_path, columns=150)
+    assert job_id in wide.stdout
 
 
 @pytest.mark.parametrize(

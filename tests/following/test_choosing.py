@@ -122,7 +122,8 @@ def test_sizes_are_told_in_bytes(
     assert 300_000 <= sizes["good"] < 600_000
     done = command("list", "--sizes", "--state", "finished", **own)
     assert (
-        done.stdout == f"bad finished {sizes['bad']}\ngood finished {sizes['good']}\n"
+        done.stdout
+        == f"bad finished {sizes['bad']} 2\ngood finished {sizes['good']} 0\n"
     )
     document = command("list", "--sizes", "--json", **own).json
     sizes_in_json = {one["id"]: one["size"] for one in document["jobs"]}

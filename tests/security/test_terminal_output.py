@@ -11,8 +11,10 @@ import pytest
 import tej
 from tej.cli import main, output
 from tej.cli.command import ask_for_secret
-from tej.cli.list import _print_table, print_list
+from tej.cli.job_table import print_lines, print_table
 from tej.cli.main import tej as group
+from tej.job.escaping import escape
+from tej.job.table import JobTable
 from tej.queue.logs import Piece
 
 # Sets the window title, clears the screen, moves up, writes right to left.
@@ -38,7 +40,7 @@ def assert_harmless(shown: str) -> None:
     ],
 )
 def test_control_characters_are_escaped(text: str, shown: str) -> None:
-    assert output.escape(text) == shown
+    assert escape(text) == shown
 
 
 def test_newline_in_a_status_is_no_new_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,19 +64,20 @@ def test_status_with_hostile_facts_is_harmless(
 
 
 def test_list_with_hostile_ids_is_harmless(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
     state, place = tej.JobState.RUNNING, PurePosixPath("/q")
     jobs = [tej.JobStatus(EVIL, state, place, host=EVIL, name=EVIL)]
-    print_list(jobs)
+    print_lines(jobs, None)
     assert_harmless(capsys.readouterr().out)
-    _print_table(jobs, None)
+    print_table(JobTable(jobs))
     assert_harmless(capsys.readouterr().out)
 
 
 def test_markup_in_ids_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     state, place = tej.JobState.RUNNING, PurePosixPath("/q")
-    _print_table([tej.JobStatus("[red]a", state, place, name="[/b]")], None)
+    print_table(JobTable([tej.JobStatus("[red]a", state, place, name="[/b]")]))
     shown = capsys.readouterr().out
     assert "[red]a" in shown
     assert "[/b]" in shown

@@ -1,0 +1,54 @@
+"""`tej shell`: open a shell in the directory of a job."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+
+import click
+
+from tej.cli import output
+from tej.cli.command import queue_command
+from tej.cli.one_job import one_job, refuse
+from tej.destination import Destination
+from tej.job.status import JobState, JobStatus
+from tej.queue.remote import RemoteQueue
+from tej.transport.terminal import terminal_command
+
+
+@queue_command("shell", "[files...]", usage="[JOB]", example="tej shell train-1")
+@one_job
+def command(queue: RemoteQueue, job_id: str, files: list[str], as_json: bool) -> int:
+    """Open a shell in the directory of a job.
+
+    Under Slurm, the shell of a running job runs on the node of the job, within the
+    resources of the job.  The exit status is that of the shell.
+    """
+    if as_json or not sys.stdin.isatty():
+        raise click.UsageError("'shell' needs a terminal, and has no --json")
+    refuse(files)
+    status = queue.status(job_id)
+    destination = Destination.parse(queue.destination_string)
+    output.say_line(
+        f"{status.describe()}; `exit` leaves {queue.destination_string}", err=True
+    )
+    return subprocess.call(terminal_command(destination, login_script(status)))
+
+
+def login_script(job: JobStatus) -> str:
+    """Return the shell script that enters the job's directory and starts a shell."""
+    directory = shlex.quote(str(job.directory))
+    shell = '"${SHELL:-/bin/sh}" -l'
+    lines = [f"cd {directory} || exit"]
+    if job.runtime == "slurm" and job.state is JobState.RUNNING and job.native_id:
+        step = f"exec srun --jobid={shlex.quote(job.native_id)} --pty"
+        # Since Slurm 20.11, a step waits for the steps that run, unless it overlaps.
+        lines += [
+            "case $(srun --help 2>/dev/null) in",
+            f"*--overlap*) {step} --overlap {shell} ;;",
+            f"*--pty*) {step} {shell} ;;",
+            "esac",
+            "printf 'srun is not on the PATH: this is not the node of the job\\n'",
+        ]
+    return "\n".join([*lines, f"exec {shell}"])

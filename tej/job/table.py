@@ -1,0 +1,338 @@
+"""Tables of jobs: columns, short ids and relative times, fitted to a width.
+
+The command `tej list` and the lists that `RemoteQueue.jobs` returns print these tables.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape as escape_html
+
+from tej.job.escaping import escape_line
+from tej.job.status import JobState, JobStatus, format_duration
+
+SHORTEST_ID = 12
+"""Minimum length of a shortened id: `sig-` and eight digits."""
+NARROWEST = 8
+"""Minimum width of a column whose text is cut to make the table fit."""
+DEFAULT = ("job", "state", "exit", "started", "duration", "where", "name")
+DROPPED_FIRST = ("where", "name", "started", "duration")
+"""Default columns that are left out, in this order, if the table is too wide."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table of jobs."""
+
+    text: Callable[[JobStatus], str]
+    """Returns the cell of a job for people to read."""
+    exact: Callable[[JobStatus], str]
+    """Returns the cell of a job for scripts: complete ids, times in ISO 8601, numbers
+    without a unit."""
+    can_be_cut: bool = False
+    right: bool = False
+
+
+def _plain(get: Callable[[JobStatus], object], *, can_be_cut: bool = False) -> Column:
+    def text(job: JobStatus) -> str:
+        value = get(job)
+        return "" if value is None else str(value)
+
+    return Column(text, text, can_be_cut)
+
+
+def _time(get: Callable[[JobStatus], datetime | None]) -> Column:
+    def exact(job: JobStatus) -> str:
+        time = get(job)
+        return "" if time is None else time.isoformat()
+
+    return Column(lambda job: format_age(get(job), job.reported), exact)
+
+
+def _pairs(pairs: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in pairs.items())
+
+
+COLUMNS: Mapping[str, Column] = {
+    "job": _plain(lambda job: job.job_id),
+    "state": _plain(lambda job: job.state),
+    "exit": _plain(lambda job: job.result),
+    "submitted": _time(lambda job: job.submitted),
+    "started": _time(lambda job: job.started),
+    "ended": _time(lambda job: job.ended),
+    "duration": Column(
+        lambda job: "" if job.duration is None else format_duration(job.duration),
+        lambda job: "" if job.duration is None else f"{job.duration:g}",
+    ),
+    "where": _plain(lambda job: job.host, can_be_cut=True),
+    "name": _plain(lambda job: job.name, can_be_cut=True),
+    "script": _plain(lambda job: job.script, can_be_cut=True),
+    "labels": _plain(lambda job: _pairs(job.labels), can_be_cut=True),
+    "parameters": _plain(lambda job: _pairs(job.parameters), can_be_cut=True),
+    "submitter": _plain(lambda job: job.submitter, can_be_cut=True),
+    "attempt": _plain(lambda job: job.attempt),
+    "native": _plain(lambda job: job.native_id),
+    "runtime": _plain(lambda job: job.runtime),
+    "signature": _plain(lambda job: job.signature, can_be_cut=True),
+    "directory": _plain(lambda job: job.directory, can_be_cut=True),
+}
+"""The columns by their names.
+
+A table may also have the column "size", and a column for each parameter and label."""
+
+SYNONYMS = {"id": "job", "exit_code": "exit", "host": "where", "native_id": "native"}
+"""Other names of columns: the keys of the same values in JSON."""
+
+
+def format_age(time: datetime | None, now: datetime | None) -> str:
+    """Return how long ago `time` was, such as "2 h ago"; "" if `time` is None.
+
+    Both times must be of the same clock.  If `now` is unknown, or `time` is more than
+    60 days ago or in the future, the date is returned.
+    """
+    if time is None:
+        return ""
+    seconds = -1.0 if now is None else (now - time).total_seconds()
+    for unit, length, limit in (
+        ("s", 1, 60),
+        ("min", 60, 3600),
+        ("h", 3600, 48 * 3600),
+        ("d", 86400, 60 * 86400),
+    ):
+        if 0 <= seconds < limit:
+            return f"{int(seconds // length)} {unit} ago"
+    return f"{time.astimezone():%Y-%m-%d}"
+
+
+def format_size(size: int | None) -> str:
+    """Return a number of bytes with a unit, such as "1.5 MB"; "" for None."""
+    if size is None:
+        return ""
+    number, units = float(size), ["kB", "MB", "GB", "TB", "PB"]
+    if number < 1000:
+        return f"{size} B"
+    while number >= 1000 and units:
+        number, unit = number / 1000, units.pop(0)
+    return f"{number:.1f} {unit}"
+
+
+def shorten_ids(job_ids: Iterable[str]) -> dict[str, str]:
+    """Return for each id its shortest prefix that is a prefix of no other id.
+
+    A prefix has at least SHORTEST_ID characters.
+    """
+    ids = sorted(set(job_ids))
+    short = {}
+    for index, job_id in enumerate(ids):
+        neighbours = ids[max(0, index - 1) : index] + ids[index + 1 : index + 2]
+        common = max((_common(job_id, other) for other in neighbours), default=0)
+        short[job_id] = job_id[: max(SHORTEST_ID, common + 1)]
+    return short
+
+
+def _common(one: str, other: str) -> int:
+    """Return the length of the longest common prefix of two strings."""
+    pairs = zip(one, other, strict=False)
+    return next(
+        (index for index, (a, b) in enumerate(pairs) if a != b),
+        min(len(one), len(other)),
+    )
+
+
+def width_of(text: str) -> int:
+    """Return the number of terminal columns that `text` occupies."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.combining(one)
+        else 2
+        if unicodedata.east_asian_width(one) in "WF"
+        else 1
+        for one in text
+    )
+
+
+def cut(text: str, width: int) -> str:
+    """Return `text`, cut to `width` terminal columns with an ellipsis at the end."""
+    if width_of(text) <= width:
+        return text
+    while text and width_of(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+class JobTable:
+    """A table of jobs, as text for a terminal, as HTML, or as exact values.
+
+    `columns` are names of COLUMNS, "size", or keys of parameters and labels.  By
+    default, the table has the columns in DEFAULT and a column for each parameter.
+    `sizes` maps ids to sizes in bytes.  `known_ids` are the ids of all jobs in the
+    queue, from which a short id must be distinguishable.
+    """
+
+    def __init__(
+        self,
+        jobs: Iterable[JobStatus],
+        columns: Sequence[str] | None = None,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        known_ids: Iterable[str] = (),
+    ) -> None:
+        self.jobs = list(jobs)
+        self._sizes = sizes
+        self.are_chosen = columns is not None
+        self.names = self._default_names() if columns is None else list(columns)
+        if sizes is not None and "size" not in self.names:
+            self.names.append("size")
+        self._short = shorten_ids([*known_ids, *(job.job_id for job in self.jobs)])
+
+    def _default_names(self) -> list[str]:
+        found = dict.fromkeys(key for job in self.jobs for key in job.parameters)
+        parameters = [key for key in found if key not in DEFAULT and key != "size"]
+        return [*DEFAULT[:5], *parameters, *DEFAULT[5:]]
+
+    def _column(self, name: str) -> Column:
+        if name == "size":
+            sizes = self._sizes or {}
+            return Column(
+                lambda job: format_size(sizes.get(job.job_id)),
+                lambda job: str(sizes.get(job.job_id, "")),
+                right=True,
+            )
+        if name in COLUMNS:
+            return COLUMNS[name]
+        return _plain(
+            lambda job: job.parameters.get(name, job.labels.get(name)), can_be_cut=True
+        )
+
+    def exact_rows(self) -> Iterator[list[str]]:
+        """Yield the exact values of each job, with unprintable characters escaped."""
+        columns = [self._column(name) for name in self.names]
+        for job in self.jobs:
+            yield [escape_line(column.exact(job)) for column in columns]
+
+    def lines(
+        self,
+        width: int | None = None,
+        style: Callable[[JobStatus | None, str, str], str] | None = None,
+    ) -> Iterator[str]:
+        """Yield the head of the table, and a line for each job.
+
+        If `width` is given, ids are shortened, texts are cut, and default columns are
+        left out, until the lines fit.  Chosen columns are never left out.
+        `style(job, column, cell)` returns the cell with colours; `job` is None in the
+        head.
+        """
+        names, cells, widths = self._fit(width)
+        jobs = [None, *self.jobs]
+        for index, job in enumerate(jobs):
+            line = ""
+            for name in names:
+                text = cut(cells[name][index], widths[name])
+                space = " " * (widths[name] - width_of(text))
+                shown = text if style is None else style(job, name, text)
+                right = self._column(name).right
+                line += (space + shown if right else shown + space) + "  "
+            yield line.rstrip()
+
+    def _cells(self, name: str) -> list[str]:
+        column = self._column(name)
+        texts = [
+            self._short[job.job_id]
+            if name == "job" and job.job_id.startswith("sig-")
+            else column.text(job)
+            for job in self.jobs
+        ]
+        return [escape_line(text) for text in (name, *texts)]
+
+    def _fit(
+        self, width: int | None
+    ) -> tuple[list[str], dict[str, list[str]], dict[str, int]]:
+        """Return the names, cells and widths of the columns of a table that fits."""
+        names = list(self.names)
+        cells = {name: self._cells(name) for name in names}
+        widths = {name: max(map(width_of, cells[name])) for name in names}
+        if width is None or _total(widths) <= width:
+            return names, cells, widths
+        if "job" in names:
+            room = width - (_total(widths) - widths["job"])
+            cells["job"] = ["job", *self._ids_within(room)]
+            widths["job"] = max(map(width_of, cells["job"]))
+        droppable = [] if self.are_chosen else self._droppable()
+        while not self._cut_to(width, widths) and droppable:
+            name = droppable.pop(0)
+            names.remove(name)
+            del widths[name]
+        return names, cells, widths
+
+    def _ids_within(self, width: int) -> list[str]:
+        """Return the ids, cut to `width` or to their shortest unambiguous prefixes."""
+        cells = []
+        for job in self.jobs:
+            short, room = len(self._short[job.job_id]), width
+            if job.job_id.startswith("sig-"):
+                room = 0
+            cells.append(escape_line(job.job_id[: max(short, room)]))
+        return cells
+
+    def _droppable(self) -> list[str]:
+        own = [name for name in self.names if name not in (*DEFAULT, "size")]
+        return [*DROPPED_FIRST, *reversed(own)]
+
+    def _cut_to(self, width: int, widths: dict[str, int]) -> bool:
+        """Reduce the widths of columns that can be cut; return whether they fit.
+
+        If even the narrowest columns do not fit, the widths stay unchanged.
+        """
+        reduced = dict(widths)
+        flexible = [name for name in widths if self._column(name).can_be_cut]
+        while _total(reduced) > width:
+            widest = max(flexible, key=lambda name: reduced[name], default=None)
+            if widest is None or reduced[widest] <= NARROWEST:
+                return False
+            reduced[widest] -= 1
+        widths.update(reduced)
+        return True
+
+    def as_html(self) -> str:
+        """Return the table as HTML, with complete ids and all text escaped."""
+        cells = [self._cells(name) for name in self.names]
+        head, *rows = zip(*cells, strict=True)
+        lines = [_html_row("th", head)]
+        for job, row in zip(self.jobs, rows, strict=True):
+            lines.append(_html_row("td", row, title=escape_line(job.job_id)))
+        return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def _total(widths: Mapping[str, int]) -> int:
+    return sum(widths.values()) + 2 * (len(widths) - 1)
+
+
+def _html_row(tag: str, cells: Iterable[str], title: str = "") -> str:
+    head = f'<tr title="{escape_html(title)}">' if title else "<tr>"
+    return (
+        head
+        + "".join(f"<{tag}>{escape_html(cell)}</{tag}>" for cell in cells)
+        + "</tr>"
+    )
+
+
+def summarize(jobs: Iterable[JobStatus | None], total: int | None = None) -> str:
+    """Return the numbers of jobs by state: "12/30 done, 2 failed, 1 running".
+
+    "done" includes "failed", which means jobs that ended without success.  `total` is
+    the number of all jobs, if `jobs` are only those with a known status.
+    """
+    known = [job for job in jobs if job is not None]
+    ended = [job for job in known if job.state.final]
+    failed = sum(not job.succeeded for job in ended)
+    waiting = sum(job.state in (JobState.CREATED, JobState.QUEUED) for job in known)
+    running = sum(job.state is JobState.RUNNING for job in known)
+    words = f"{len(ended)}/{len(known) if total is None else total} done"
+    for number, state in ((failed, "failed"), (running, "running")):
+        words += f", {number} {state}" if number else ""
+    return words + (f", {waiting} queued" if waiting else "")

@@ -1,0 +1,56 @@
+# Paths in the stage of a job: resolves symbolic links, and refuses paths that lead out of
+# the stage.
+# shellcheck shell=sh
+
+# enter PATH: set directory to PATH with all symbolic links resolved. $(...) strips
+# trailing newlines. Therefore a dot is appended to the path and removed again, so that
+# a path can end in newlines.
+enter() {
+    directory=$(cd "${1:-/}" 2>/dev/null && pwd -P && printf .) || return 1
+    directory=${directory%"$newline".}
+}
+
+# read_target LINK: set target to the target of the symbolic link LINK.
+read_target() {
+    if command -v readlink >/dev/null 2>&1; then
+        target=$(readlink "$1" && printf .)
+    else
+        target=$(ls -ld "$1" && printf .)
+        target=${target#*"$1 -> "}
+    fi
+    target=${target%"$newline".}
+}
+
+# real_path PATH: set real to PATH with all symbolic links resolved. Returns 1 if the
+# resolved path does not exist.
+real_path() {
+    real=$1 hops=0
+    while :; do
+        case $real in */*) directory=${real%/*} ;; *) directory=. ;; esac
+        enter "$directory" || return 1
+        real=${directory%/}/${real##*/}
+        [ -h "$real" ] || break
+        hops=$((hops + 1))
+        [ "$hops" -le 40 ] || return 1
+        read_target "$real"
+        case $target in /*) real=$target ;; *) real=${real%/*}/$target ;; esac
+    done
+    [ ! -d "$real" ] || { enter "$real" && real=$directory; }
+    [ -e "$real" ]
+}
+
+# check PATH: quit if PATH leads out of the stage.
+check() {
+    real_path "./$1" || quit 22 "'$1' in job '$id' is a link that leads nowhere"
+    case $real in
+        "$stage" | "$stage"/*) ;;
+        *) quit 22 "'$1' leads out of the directory of job '$id', to '$real'" ;;
+    esac
+}
+
+# enter_stage: change to the stage of the job $id, and set stage to its path with all
+# symbolic links resolved.
+enter_stage() {
+    cd "$job/stage" 2>/dev/null && enter . || quit 20 "The stage of job '$id' cannot be entered"
+    stage=$directory
+}

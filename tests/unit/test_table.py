@@ -1,0 +1,163 @@
+"""Tables of jobs: widths, short ids, relative times and untrusted text."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import PurePosixPath
+
+import pytest
+
+from tej.job.status import JobState, JobStatus
+from tej.job.table import (
+    COLUMNS,
+    JobTable,
+    cut,
+    format_age,
+    format_size,
+    shorten_ids,
+    summarize,
+    width_of,
+)
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
+
+
+def make_job(job_id: str, state: str = "finished", **values: object) -> JobStatus:
+    return JobStatus(
+        job_id,
+        JobState(state),
+        PurePosixPath("/q/jobs") / job_id / "stage",
+        **{"reported": NOW, **values},  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    ("ago", "shown"),
+    [
+        ({"seconds": 0}, "0 s ago"),
+        ({"seconds": 59.9}, "59 s ago"),
+        ({"minutes": 59}, "59 min ago"),
+        ({"hours": 2}, "2 h ago"),
+        ({"hours": 47}, "47 h ago"),
+        ({"days": 3}, "3 d ago"),
+        ({"days": 90}, "2026-08-28"),
+        ({"days": -2}, "2026-11-28"),
+    ],
+)
+def test_age_has_one_unit_or_a_date(ago: dict[str, float], shown: str) -> None:
+    assert format_age(NOW - timedelta(**ago), NOW) == shown
+
+
+def test_unknown_time_has_no_age() -> None:
+    assert format_age(None, NOW) == ""
+    assert format_age(NOW, None) == f"{NOW.astimezone():%Y-%m-%d}"
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(None, ""), (0, "0 B"), (53248, "53.2 kB"), (2**60, "1152.9 PB")],
+)
+def test_size_has_a_unit(size: int | None, shown: str) -> None:
+    assert format_size(size) == shown
+
+
+def test_short_ids_are_unambiguous_prefixes() -> None:
+    ids = ["sig-1234567890ab", "sig-1234567899ab", "sig-ffff00001111", "a", "ab"]
+    assert shorten_ids(ids) == {
+        "sig-1234567890ab": "sig-1234567890",
+        "sig-1234567899ab": "sig-1234567899",
+        "sig-ffff00001111": "sig-ffff0000",
+        "a": "a",
+        "ab": "ab",
+    }
+
+
+def test_wide_characters_count_twice() -> None:
+    assert width_of("名前") == 4
+    assert width_of("e\u0301") == 1
+    assert cut("名前名前", 5) == "名前…"
+    assert cut("plain", 5) == "plain"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_default_table_fits_the_width(width: int) -> None:
+    jobs = [
+        make_job(
+            f"simulation_of_something_somebody_{number}{number}12345",
+            exit_code=0,
+            started=NOW - timedelta(hours=2),
+            duration=7200.0,
+            host="node-with-a-long-name.example.org",
+            name="a name that takes some room, too",
+            parameters={"SEED": str(number), "LR": "0.1"},
+        )
+        for number in range(10)
+    ]
+    head, *rows = JobTable(jobs).lines(width)
+    assert all(width_of(line) <= width for line in (head, *rows))
+    assert head.split()[:3] == ["job", "state", "exit"]
+    ids = [row.split()[0] for row in rows]
+    matches = [[job for job in jobs if job.job_id.startswith(one)] for one in ids]
+    assert matches == [[job] for job in jobs]
+
+
+def test_wide_table_is_complete() -> None:
+    job = make_job("a" * 30, host="h" * 20, name="n" * 30, parameters={"SEED": "1"})
+    head, row = JobTable([job]).lines(200)
+    assert head.split() == [
+        *("job", "state", "exit", "started", "duration", "SEED", "where", "name")
+    ]
+    assert row.split() == ["a" * 30, "finished", "1", "h" * 20, "n" * 30]
+
+
+def test_chosen_columns_are_never_left_out() -> None:
+    job = make_job("a", name="n" * 30, labels={"project": "x"})
+    head, row = JobTable([job], ["job", "project", "name"]).lines(22)
+    assert head.split() == ["job", "project", "name"]
+    assert row.split() == ["a", "x", "nnnnnnn…"]
+
+
+def test_exact_values_have_no_units() -> None:
+    job = make_job("sig-" + "1" * 20, started=NOW, duration=2.0, name="two\twords")
+    table = JobTable(
+        [job], ["job", "started", "duration", "exit", "name"], sizes={job.job_id: 5}
+    )
+    (row,) = table.exact_rows()
+    assert row == [job.job_id, "2026-11-26T12:00:00+00:00", "2", "", "two\\twords", "5"]
+
+
+def test_hostile_text_is_escaped_in_every_column() -> None:
+    evil = "\x1b]0;title\x07\r\n\x9b1A\u202e<script>"
+    job = JobStatus(
+        evil,
+        JobState.RUNNING,
+        PurePosixPath(evil),
+        host=evil,
+        native_id=evil,
+        runtime=evil,
+        name=evil,
+        script=evil,
+        submitter=evil,
+        signature=evil,
+        labels={"key": evil},
+        parameters={evil: evil},
+    )
+    table = JobTable([job], [*COLUMNS, "key", evil])
+    texts = ["".join(table.lines(80)), "".join(map("".join, table.exact_rows()))]
+    texts.append(table.as_html().replace("\n", ""))
+    assert all(text.isprintable() for text in texts)
+    assert "<script>" not in texts[-1]
+
+
+def test_summary_counts_jobs_by_state() -> None:
+    jobs = [
+        make_job("a", exit_code=0),
+        make_job("b", exit_code=1),
+        make_job("c", "lost"),
+        make_job("d", "running"),
+        make_job("e", "queued"),
+        None,
+    ]
+    assert summarize(jobs) == "3/5 done, 2 failed, 1 running, 1 queued"
+    assert summarize(jobs, 30) == "3/30 done, 2 failed, 1 running, 1 queued"
+    assert summarize([make_job("a", exit_code=0)]) == "1/1 done"
