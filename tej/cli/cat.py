@@ -13,7 +13,7 @@ from tej.queue.remote import RemoteQueue
 
 
 @queue_command(
-    "cat", "[files...]", usage="JOB FILES...", example="tej cat train-1 metrics.json"
+    "cat", "[files...]", usage="JOB [FILES...]", example="tej cat train-1 metrics.json"
 )
 @one_job
 def command(queue: RemoteQueue, job_id: str, files: list[str], as_json: bool) -> None:
