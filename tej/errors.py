@@ -198,6 +198,8 @@ class ConnectionFailed(Error):
     """Seconds from the start of the request to the last byte sent or received."""
 
     default = "Connection to the server failed"
+    cut = False
+    """Whether the login had succeeded, and the connection was then lost or silent."""
     permanent = False
     """Whether a retry is useless, because the host or port is wrong, or because the
     server accepts the login but never replies."""

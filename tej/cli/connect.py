@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
 
 import click
 
@@ -61,6 +62,7 @@ def command(
         persist=time,
     )
     login = log_in(destination, settings)
+    until = login.until
     if as_json:
         output.print_json(
             {
@@ -68,6 +70,7 @@ def command(
                 "new": login.new,
                 "socket": str(login.socket),
                 "persist": login.persist if login.new or not login.own else None,
+                "until": until.isoformat(timespec="seconds") if until else None,
             }
         )
         return
@@ -75,9 +78,16 @@ def command(
     output.say(f"{state} to {login.where}", err=True)
     if not login.own:
         output.say("The connection is that of your own ssh configuration", err=True)
-    elif login.new:
+    if until is not None:
+        closing = ", `tej disconnect` closes it" if login.own else ""
         output.say(
-            f"The connection stays open for {login.persist} after its last use; "
-            "`tej disconnect` closes it.",
+            f"Unused, the connection stays open until {clock_time(until)} "
+            f"({login.persist}), and each use extends this time{closing}.",
             err=True,
         )
+
+
+def clock_time(when: datetime) -> str:
+    """Return a time as a clock shows it, with the date if it is not today."""
+    is_today = when.date() == datetime.now().astimezone().date()
+    return when.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")

@@ -75,7 +75,7 @@ class QueueConnection:
     `digest` becomes "any" if the server has newer scripts, or has older scripts that
     cannot be replaced."""
     reached: bool = False
-    """Whether the server has replied at least once, which proves that its host name and
+    """Whether a login has succeeded at least once, which proves that the host name and
     port are right."""
 
     def __post_init__(self) -> None:
@@ -117,7 +117,7 @@ class QueueConnection:
             done = self.transport.run(program.line, send(), receive)
         except ConnectionFailed as error:
             error.lasted = last - begun
-            self.reached |= reply.begun
+            self.reached |= reply.begun or error.cut
             raise
         self.reached = True
         log.append(reply.words_on_stderr(done))

@@ -130,13 +130,17 @@ class Logs:
     def read(self, emit: Callable[[Piece], object]) -> None:
         """Read the files, and pass their content to `emit` in pieces, in this thread.
 
-        After a lost connection, reading resumes where it stopped.  Once any data has
-        arrived, the number of retries is unlimited.  If `emit` raises an exception, the
+        After a lost connection, reading resumes where it stopped.  The number of
+        retries is unlimited once any data has arrived and, if the files are followed,
+        once a login has succeeded.  If `emit` raises an exception, the
         reading ends with that exception.
         """
         self._connection.with_retries(
-            lambda _: self._read_once(emit), patient=lambda: self._begun
+            lambda _: self._read_once(emit), patient=self._is_patient
         )
+
+    def _is_patient(self) -> bool:
+        return self._begun or (self._follow and self._connection.reached)
 
     def _read_once(self, emit: Callable[[Piece], object]) -> None:
         reader = _Reader([*self.positions.values()], emit)

@@ -184,7 +184,7 @@ class Watcher:
                 retries = self._connection.retries
                 hopeless = error.permanent or tries >= retries.limit
                 if hopeless and not self._connection.reached:
-                    # The server has never replied, so its host name may be misspelled.
+                    # No login has succeeded yet, so the host name may be misspelled.
                     self._fail(error)
                 else:
                     retries.pause(tries)

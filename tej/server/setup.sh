@@ -78,9 +78,11 @@ check_link() {
 link() {
     check_link "$1"
     fresh=${path%/*}/.tej-$marker
-    mkdir -p "${path%/*}/" && mkdir -m 700 "$fresh" ||
+    (umask o-w && mkdir -p "${path%/*}/") && mkdir -m 700 "$fresh" ||
         quit 20 "The link '$path' cannot be created: '${path%/*}/' is not writable"
-    printf 'tejdir: %s\n' "$queue" >"$fresh/link" && move_link
+    # With a umask of 000, other users could write to the link, and the trust check would
+    # refuse the link.
+    printf 'tejdir: %s\n' "$queue" >"$fresh/link" && chmod go-w "$fresh/link" && move_link
     moved=$?
     rm -rf "$fresh"
     [ "$moved" = 0 ] && read_link "$path" && [ "$target" = "$queue" ] ||

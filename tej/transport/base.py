@@ -20,6 +20,7 @@ class Completed:
     stdout: bytes
     """Standard output of the program; empty if a sink received it."""
     stderr: bytes
+    """Standard error of the program; only its beginning and its end if it is long."""
 
 
 class Transport(ABC):

@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tej.destination import Destination
@@ -27,8 +28,9 @@ from tej.transport.pool import (
     Connection,
     PooledTransport,
 )
-from tej.transport.process_io import IN_DOUBT, IdleTimer
+from tej.transport.process_io import IdleTimer, cut_off
 from tej.transport.settings import Settings
+from tej.transport.ssh_config import parse_time
 from tej.transport.start import COMMAND, Start
 
 logger = logging.getLogger("tej")
@@ -189,7 +191,7 @@ class MasterSession(PipeProcess):
                     "work it did is unknown"
                 )
             time.sleep(0.02)
-        failure = ConnectionFailed(f"The connection to {where} was lost; {IN_DOUBT}")
+        failure = cut_off(f"The connection to {where} was lost")
         failure.__cause__ = EOFError("ssh has ended")
         return failure
 
@@ -209,6 +211,18 @@ class Login:
     persist: str
     """Time for which the unused connection stays open, in the format of
     ControlPersist."""
+
+    @property
+    def until(self) -> datetime | None:
+        """Time at which the connection closes if no command uses it.
+
+        None if the connection has no time limit, or existed before, so that its time
+        limit is unknown.
+        """
+        seconds = parse_time(self.persist) if self.new else None
+        if seconds is None:
+            return None
+        return datetime.now().astimezone() + timedelta(seconds=seconds)
 
 
 def log_in(destination: Destination, settings: Settings) -> Login:

@@ -227,6 +227,8 @@ class PooledTransport(Transport):
                 fresh = connection.fresh
                 self._discard(line, connection)
                 if fresh:
+                    # The login has succeeded, so the host and port are right.
+                    error.cut = True
                     raise
                 logger.debug("%s: connecting again: %s", connection.where, error)
                 continue

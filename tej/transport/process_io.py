@@ -16,11 +16,19 @@ from collections.abc import Iterable
 
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink
+from tej.transport.head_and_tail import HeadAndTail
 from tej.transport.start import HINT, NO_PROGRAM, NOTICE, Start
 
 logger = logging.getLogger("tej")
 
 IN_DOUBT = "the program may or may not have run"
+
+
+def cut_off(reason: str) -> ConnectionFailed:
+    """Return the error for a connection that was lost while a program ran."""
+    error = ConnectionFailed(f"{reason}; {IN_DOUBT}")
+    error.cut = True
+    return error
 
 
 class InputClosed(Exception):
@@ -73,9 +81,7 @@ class IdleTimer:
             error.permanent = True
             raise error
         if self.idle >= self.io_timeout:
-            raise ConnectionFailed(
-                f"{self.where} was silent for {self.io_timeout:g} s; {IN_DOUBT}"
-            )
+            raise cut_off(f"{self.where} was silent for {self.io_timeout:g} s")
 
 
 class Process(ABC):
@@ -189,21 +195,23 @@ class _Sender(threading.Thread):
 
 
 class _Collector(threading.Thread):
+    """Thread that reads stderr; keeps only a part of it if a program prints much."""
+
     def __init__(self, process: Process) -> None:
         super().__init__(name="tej stderr", daemon=True)
         self._process = process
-        self._pieces: list[bytes] = []
+        self._kept = HeadAndTail()
 
     def run(self) -> None:
         # Errors are suppressed, because the thread that reads stdout gets and raises
         # the same error.
         with contextlib.suppress(Exception):
             while piece := self._process.receive_error():
-                self._pieces.append(piece)
+                self._kept.add(piece)
 
     @property
     def kept(self) -> bytes:
-        return b"".join(self._pieces)
+        return self._kept.value
 
 
 def serve(

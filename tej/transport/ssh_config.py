@@ -148,7 +148,7 @@ def _result(lookup: Lookup) -> HostConfig:
         accept_new_host_key=strict in ("accept-new", "no", "off", "false"),
         hash_known_hosts=yes("hashknownhosts"),
         address_family=(lookup.first("addressfamily") or "any").lower(),
-        connect_timeout=_seconds(lookup.first("connecttimeout")),
+        connect_timeout=parse_time(lookup.first("connecttimeout")),
         identity_agent=lookup.first("identityagent"),
         certificate_files=paths(lookup.certificates),
         set_env=tuple(lookup.options.get("setenv", ())),
@@ -168,7 +168,7 @@ def _result(lookup: Lookup) -> HostConfig:
     )
 
 
-def _seconds(time: str | None) -> float | None:
+def parse_time(time: str | None) -> float | None:
     """Convert a time in ssh's format, such as 30 or 1m30s, to seconds.
 
     Returns None if the time is not set, is zero, or has another format.

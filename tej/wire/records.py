@@ -30,7 +30,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         parse_integer(record.get("started")),
         parse_integer(record.get("ended")),
     )
-    last = ended if state.final else now
+    last = ended if state.final else _time_on_the_jobs_host(record, now)
     duration = None
     if started is not None and last is not None and state is not JobState.LOST:
         duration = float(max(0, last - started))
@@ -70,6 +70,19 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         },
         reported=from_timestamp(now),
     )
+
+
+def _time_on_the_jobs_host(record: Record, now: int | None) -> int | None:
+    """Return the present time by the clock that also measured the start of the job.
+
+    `now` is the time by the clock of the host that replied, which may differ from the
+    clock of the host on which the job runs.  If these hosts differ, the record contains
+    the time of the job's last heartbeat (`beat`), and the age of that heartbeat.
+    """
+    beat, age = parse_integer(record.get("beat")), parse_integer(record.get("seen"))
+    if beat is not None and age is not None:
+        return beat + age
+    return now
 
 
 def parse_state(word: str) -> JobState:

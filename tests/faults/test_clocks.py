@@ -64,6 +64,8 @@ def test_login_nodes_clocks_twenty_minutes_apart(
     assert (seen.state, seen.host) == (JobState.RUNNING, "login2")
     assert seen.seen is not None
     assert seen.seen < 900
+    assert seen.duration is not None
+    assert seen.duration < 900
     assert not queue.ensure(directory, job_id="there", retry=True).is_new
     with pytest.raises(tej.JobStillRunning):
         queue.delete("there")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults.conftest import SOON, Victim
@@ -15,6 +16,8 @@ from servers.proxy import Proxy
 import tej
 from tej import JobState, Retries
 from tej.transport import Completed, Transport
+from tej.transport.local import LocalTransport
+from tej.transport.process_io import cut_off
 
 Through = Callable[..., tej.RemoteQueue]
 Make = Callable[..., Path]
@@ -248,6 +251,35 @@ class Unreachable(Transport):
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class CutAtFirst(LocalTransport):
+    """A server whose first connections are lost right after the login."""
+
+    cuts = 5
+
+    def run(self, *arguments: Any) -> Completed:
+        if self.cuts:
+            self.cuts -= 1
+            raise cut_off("The connection was lost")
+        return super().run(*arguments)
+
+
+@pytest.mark.parametrize("verb", ["wait", "follow", "status"])
+def test_cuts_before_the_first_reply_end_no_wait(verb: str, queue_path: Path) -> None:
+    remote = tej.RemoteQueue(
+        "local:",
+        str(queue_path),
+        transport=CutAtFirst(),
+        retries=Retries(limit=2, first=0.0),
+    )
+    if verb == "wait":
+        assert remote.wait(["ended"])["ended"].succeeded
+    elif verb == "follow":
+        assert list(remote.logs("ended", follow=True)) == [b"out\n"]
+    else:
+        with pytest.raises(tej.ConnectionFailed):
+            remote.status("ended")
 
 
 @pytest.mark.parametrize("limit", [1, 3])

@@ -39,3 +39,19 @@ def test_jobs_are_private_under_every_umask(
     # The job itself has the user's umask.
     assert int(b"".join(ran.logs()).split()[0], 8) == int(umask, 8)
     assert mode(made / "stage/made") == 0o666 & ~int(umask, 8)
+
+
+def test_limit_and_link_work_under_umask_000(
+    users: Users, queue_of: QueueOf, job: Make
+) -> None:
+    user = users.add()
+    path = directory_of(user, users.folder / "q", 0o755)
+    links = directory_of(user, users.folder / "links", 0o755)
+    queue_of(user, path, "000").setup([links / "new/link"], max_running=1)
+    queue = queue_of(user, links / "new/link", "000")
+    # The second job waits, which creates the directories of the job limit.
+    ids = [queue.submit(None, job("echo ran")) for _ in range(2)]
+    queue.limit(2)
+    assert all(status.succeeded for status in queue.wait(ids).values())
+    assert mode(links / "new") & 0o002 == 0
+    assert [one.name for one in path.iterdir() if mode(one) & 0o022] == []

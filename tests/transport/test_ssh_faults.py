@@ -47,6 +47,7 @@ def test_a_connection_cut_while_sending_fails_and_is_opened_again(
     with pytest.raises(ConnectionFailed, match=f"{proxy.port} was lost") as caught:
         transport.run("cat >/dev/null", endless(), sink)
     assert caught.value.__cause__ is not None
+    assert caught.value.cut
     assert sink.ends == 1
     assert no_thread_left() == []
     assert transport.run("printf again").stdout == b"again"
@@ -59,8 +60,9 @@ def test_a_connection_cut_while_receiving_fails_and_is_opened_again(
     transport, sink = through(), Sink()
     transport.run("true")
     proxy.cut_after(down=3_000_000)
-    with pytest.raises(ConnectionFailed, match="was lost"):
+    with pytest.raises(ConnectionFailed, match="was lost") as caught:
         transport.run(FOREVER, stdout=sink)
+    assert caught.value.cut
     # What was still in some buffer is lost with the connection.
     assert sink.size > 0
     assert sink.ends == 1

@@ -74,15 +74,16 @@ leave_heartbeat() {
 }
 
 # is_beating [SECONDS]: check whether the job has written a heartbeat within SECONDS
-# (default $heartbeat_timeout). Sets seen to the age of the last heartbeat in seconds.
-# Returns 1 if the heartbeat has stopped or never started. Returns 0 if the age of the
+# (default $heartbeat_timeout). Sets seen to the age of the last heartbeat in seconds,
+# and beat to the time of the last heartbeat by the clock of the job's host. Returns 1 if the heartbeat has stopped or never started. Returns 0 if the age of the
 # heartbeat is unknown.
 is_beating() {
-    seen=''
+    seen='' beat=''
     [ -f "$job/heartbeat" ] || return 1
     ! is_stale heartbeat "${1:-$heartbeat_timeout}"
     silent=$?
     seen=$age
+    [ -z "$seen" ] || read -r beat <"$job/heartbeat"
     return "$silent"
 }
 

@@ -66,7 +66,7 @@ find_program() {
 # note_setup NAME WORDS: record WORDS as the property NAME of the scheduler, in the
 # queue's directory `scheduler`.
 note_setup() {
-    mkdir "$queue/scheduler" 2>/dev/null
+    make_queue_directory scheduler
     printf '%s\n' "$2" >"$queue/scheduler/.$1.$$" && mv -f "$queue/scheduler/.$1.$$" "$queue/scheduler/$1"
 }
 

@@ -123,7 +123,7 @@ look_up() {
 # renew_listing: query the scheduler. If another client is querying the scheduler, waits
 # for the listing of the other client.
 renew_listing() {
-    mkdir "$queue/scheduler" 2>/dev/null
+    make_queue_directory scheduler
     rounds=0 unheld=0
     while [ "$rounds" -lt 300 ]; do
         if take_lock "$queue/scheduler/lock"; then

@@ -39,7 +39,7 @@ is_final() {
 # state to `?` if the runtime must check whether the job is alive.
 read_facts() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
-    by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' spec='' damage=''
+    by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' beat='' spec='' damage=''
     j_pid='' j_start=''
     read_spec || damage=spec
     case $spec in *' end') ;; *) damage=spec ;; esac
@@ -312,7 +312,7 @@ print_job() {
     printf '%s\0' "id=$id" "state=$state" "spec=$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
         ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \
         ${where:+"where=$where"} ${native:+"native=$native"} ${by:+"by=$by"} ${left:+"left=$left"} \
-        ${evidence:+"evidence=$evidence"} ${note:+"note=$note"} ${seen:+"seen=$seen"} \
+        ${evidence:+"evidence=$evidence"} ${note:+"note=$note"} ${seen:+"seen=$seen"} ${beat:+"beat=$beat"} \
         ${attempts:+"attempts=$attempts"} ${cut_off:+"cut_off=$cut_off"} "$@"
 }
 

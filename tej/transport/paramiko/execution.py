@@ -11,7 +11,7 @@ import paramiko
 
 from tej.errors import ConnectionFailed
 from tej.transport.paramiko.failures import explained
-from tej.transport.process_io import IN_DOUBT, IdleTimer, InputClosed, Process
+from tej.transport.process_io import IdleTimer, InputClosed, Process, cut_off
 
 logger = logging.getLogger("tej")
 
@@ -91,7 +91,7 @@ class Execution(Process):
                     return self._channel.recv(PIECE)
             except ConnectionFailed as error:
                 if not isinstance(error.__cause__, TimeoutError):
-                    raise ConnectionFailed(f"{error}; {IN_DOUBT}") from error.__cause__
+                    raise cut_off(str(error)) from error.__cause__
                 self._check()
 
     def receive_error(self) -> bytes:
@@ -142,9 +142,7 @@ class Execution(Process):
     def _no_status(self) -> ConnectionFailed:
         where = self._connection.where
         if not self._connection.alive:
-            failure = ConnectionFailed(
-                f"The connection to {where} was lost; {IN_DOUBT}"
-            )
+            failure = cut_off(f"The connection to {where} was lost")
             failure.__cause__ = self._connection.why_lost()
         elif not self._channel.event_ready:
             failure = ConnectionFailed(f"{where} refuses to run programs")

@@ -35,8 +35,9 @@ class ProxyCommand:
 
     def said(self) -> str:
         """Return the last 500 bytes that the program wrote to stderr, as text."""
-        self._stderr.seek(0)
-        return self._stderr.read()[-500:].decode("utf-8", "replace").strip()
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - 500))
+        return self._stderr.read(500).decode("utf-8", "replace").strip()
 
     def close(self) -> None:
         """Stop the program; do nothing in a forked child, since the parent uses it."""

@@ -23,7 +23,7 @@ enqueue() {
     [ -d "$queue/running" ] || count_those_that_run
     # Write the entry in `waiting` before the fact `queued`, because a job with the fact
     # but without the entry would wait forever.
-    mkdir -p "$queue/waiting" "$queue/running" &&
+    make_queue_directory waiting && make_queue_directory running &&
         : >"$queue/waiting/$now.$(printf '%06d' "$came").$id" && put queued "$now"
 }
 
@@ -43,7 +43,7 @@ is_in_line() {
 # count_those_that_run: create entries for jobs that were started before the limit was
 # set.
 count_those_that_run() {
-    mkdir -p "$queue/running" || return 1
+    make_queue_directory running || return 1
     for item in "$jobs"/*/; do
         [ -d "$item" ] || continue
         item=${item%/} item=${item##*/}
@@ -117,7 +117,7 @@ count_in() {
 # fill_room: start waiting jobs until the limit is reached. The caller must hold the
 # lock. Returns nonzero if an entry cannot be moved or removed.
 fill_room() {
-    mkdir -p "$queue/running" || return
+    make_queue_directory running || return
     for item in "$queue/running"/*; do
         [ ! -e "$item" ] || [ -e "$jobs/${item##*/}/native_id" ] || launch "${item##*/}"
     done

@@ -40,9 +40,15 @@ note_ignored() {
 }
 
 # runtime_limit N: set the job limit to N, and start the jobs that may now run.
+#
+# The file is written in `incoming`, which is private, and only then moved into the
+# queue, because the trust check of another client refuses a queue with a file that
+# other users can write to. Only a group that shares the queue may write to the file.
 runtime_limit() {
-    printf '%s\n' "$1" >"$queue/max_running.$$" &&
-        mv -f "$queue/max_running.$$" "$queue/max_running" && runtime_tend
+    fresh=$incoming/max_running.$$
+    printf '%s\n' "$1" >"$fresh" &&
+        { [ -n "${shared-}" ] || chmod go-w "$fresh"; } &&
+        mv -f "$fresh" "$queue/max_running" && runtime_tend
 }
 
 # runtime_tend: start waiting jobs if the job limit allows. Called by every client that
