@@ -59,10 +59,11 @@ class Transport(ABC):
     ) -> None:
         """Forward connections to `listen` on the server to `target` on this side.
 
-        The tunnel ends with the connection to the server; call `tunnel` again to
-        restore the tunnel on the next connection.  `listen` is a host and a port; the
-        host "" stands for every address that the server permits.  Raises
-        ConnectionFailed if the server does not permit the tunnel.
+        If the connection to the server is lost, the next program that runs opens a new
+        connection, and opens the tunnel again.  `tunnel` may be called to open the
+        tunnel earlier.  The tunnel ends when the transport is closed.  `listen` is a
+        host and a port; the host "" stands for every address that the server permits.
+        Raises ConnectionFailed if the server does not permit the tunnel.
         """
 
     @abstractmethod

@@ -120,6 +120,10 @@ class PooledTransport(Transport):
         self._may_add = True
         self._proven = False
         """Whether a connection to the server has been made."""
+        self._tunnels: dict[Address, Address] = {}
+        """The target of each open tunnel, by the address that the server listens on."""
+        self._lost_tunnels: set[Address] = set()
+        """Tunnels that ended with a lost connection, and have to be opened again."""
 
     @abstractmethod
     def _connect(self, number: int) -> Connection:
@@ -156,8 +160,14 @@ class PooledTransport(Transport):
                 f"{listen[1]}: the port is taken, or AllowTcpForwarding is off "
                 f"({error})"
             ) from error
+        with self._changed:
+            self._tunnels[listen] = target
+            self._lost_tunnels.discard(listen)
 
     def close(self) -> None:
+        with self._changed:
+            self._tunnels.clear()
+            self._lost_tunnels.clear()
         for line in list(self._lines):
             with line.lock:
                 connection, line.connection = line.connection, None
@@ -266,6 +276,7 @@ class PooledTransport(Transport):
         with line.lock:
             if line.connection is not None:
                 if line.connection.alive:
+                    self._restore_tunnels(line)
                     return line.connection
                 line.connection.replace()
                 line.connection = None
@@ -276,7 +287,30 @@ class PooledTransport(Transport):
                 error.permanent = error.permanent and not self._proven
                 raise
             self._proven = True
+            if not line.number:
+                with self._changed:
+                    self._lost_tunnels = {*self._tunnels}
+                self._restore_tunnels(line)
             return line.connection
+
+    def _restore_tunnels(self, line: _Line) -> None:
+        """Open the tunnels again that ended with an earlier connection.
+
+        For some time after a connection was lost, the server may keep the port of a
+        tunnel.  In that case, the next program tries again to open the tunnel.
+        """
+        if line.number or line.connection is None:
+            return
+        with self._changed:
+            lost = {listen: self._tunnels[listen] for listen in self._lost_tunnels}
+        for listen, target in lost.items():
+            try:
+                line.connection.tunnel(listen, target)
+            except ConnectionFailed as error:
+                logger.info("The tunnel from port %d is not open: %s", listen[1], error)
+            else:
+                with self._changed:
+                    self._lost_tunnels.discard(listen)
 
     def _discard(self, line: _Line, connection: Connection) -> None:
         with line.lock:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from jobs import wait_until
+from servers.proxy import Proxy
 from servers.sshd import Sshd, free_port
 
 from tej.errors import ConnectionFailed
@@ -74,3 +76,31 @@ def test_two_tunnels_lead_to_their_own_targets(
                 with accepted:
                     there.sendall(b"ping")
                     assert accepted.recv(4) == b"ping"
+
+
+def test_tunnel_is_open_again_after_a_cut(
+    through: Callable[..., Transport], proxy: Proxy
+) -> None:
+    ssh = through()
+    with socket.create_server(("127.0.0.1", 0)) as here:
+        here.settimeout(0.5)
+        port = free_port()
+        ssh.tunnel(("localhost", port), here.getsockname())
+        proxy.cut()
+
+        def leads_here() -> bool:
+            # The server keeps the port for some time after the cut.
+            with contextlib.suppress(ConnectionFailed):
+                ssh.run("true")
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", port), 10) as there,
+            ):
+                accepted, _ = here.accept()
+                with accepted:
+                    there.sendall(b"ping")
+                    return accepted.recv(4) == b"ping"
+            return False
+
+        wait_until(leads_here, "the tunnel is open again")
+        assert proxy.connections >= 2
