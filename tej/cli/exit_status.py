@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tej import errors
-from tej.job.status import JobState, JobStatus
+
+if TYPE_CHECKING:
+    from tej.job.status import JobStatus
 
 OF_ERRORS: Mapping[type[errors.Error], int] = {
     errors.JobNotFound: 3,
@@ -43,6 +46,9 @@ def of_job(status: JobStatus) -> int:
     is 125 if the job was cut off for another reason, is lost, has no exit code, or was
     killed but exited with 0.
     """
+    # Imported here, and not at the top, so that `tej --help` is fast.
+    from tej.job.status import JobState
+
     if status.cut_off is not None:
         return LIMIT_REACHED if status.cut_off == "limit" else TEJ_FAILED
     if status.state is JobState.LOST or status.result is None:

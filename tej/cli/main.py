@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -13,8 +12,6 @@ import click
 from tej import errors
 from tej.cli import output
 from tej.cli.exit_status import INTERRUPTED, SIGPIPE, TEJ_FAILED, exit_status
-from tej.job.escaping import escape
-from tej.queue.server_log import NOTICE
 from tej.version import __version__
 
 COMMANDS: Mapping[str, Mapping[str, str]] = {
@@ -119,24 +116,10 @@ def tej(verbose: int) -> None:
     this machine.  A profile in tej.toml or ~/.config/tej/config.toml names the default;
     so does TEJ_DESTINATION.
     """
-    level = (NOTICE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    handler = logging.StreamHandler()
-    handler.setFormatter(_EscapingFormatter("%(levelname)s: %(message)s"))
-    logger = logging.getLogger("tej")
-    logger.handlers[:] = [handler]
-    logger.setLevel(level)
+    # Imported here, so that `tej --help` is fast.
+    from tej.cli.log import log_to_stderr
 
-
-class _EscapingFormatter(logging.Formatter):
-    """A log formatter that escapes control characters.
-
-    Log records contain text from the server, which must not control the terminal.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        is_notice = record.levelno == NOTICE
-        text = record.getMessage() if is_notice else super().format(record)
-        return escape(text)
+    log_to_stderr(verbose)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -8,11 +8,9 @@ manipulate the terminal.  Only the output of jobs is printed unchanged.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -20,14 +18,13 @@ import click
 
 from tej.cli.exit_status import exit_status
 from tej.errors import Error
-from tej.job.directory import scan
 from tej.job.escaping import escape, escape_line
-from tej.job.spec import JobSpec
-from tej.job.status import JobStatus
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from tej.job.spec import JobSpec
+    from tej.job.status import JobStatus
     from tej.queue.logs import Piece
 
 PATIENCE = 1.0
@@ -60,6 +57,11 @@ def size_of(spec: JobSpec) -> int | None:
 
     Returns None if the directory cannot be read.
     """
+    # Some imports of this module are in functions, so that `tej --help` is fast.
+    from pathlib import Path
+
+    from tej.job.directory import scan
+
     try:
         directory = Path(spec.directory)
         entries = scan(directory, everything=spec.everything, ignore=spec.ignore)
@@ -71,6 +73,8 @@ def size_of(spec: JobSpec) -> int | None:
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document to stdout, in ASCII."""
+    import json
+
     click.echo(json.dumps(document, indent=2))
 
 

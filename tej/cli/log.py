@@ -1,0 +1,30 @@
+"""Log of the command line: warnings on stderr, and more with `--verbose`."""
+
+from __future__ import annotations
+
+import logging
+
+from tej.job.escaping import escape
+from tej.queue.server_log import NOTICE
+
+
+def log_to_stderr(verbose: int) -> None:
+    """Write the log of tej to stderr, in more detail if `verbose` is 1 or 2."""
+    level = (NOTICE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    handler = logging.StreamHandler()
+    handler.setFormatter(_EscapingFormatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("tej")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+
+
+class _EscapingFormatter(logging.Formatter):
+    """A log formatter that escapes control characters.
+
+    Log records contain text from the server, which must not control the terminal.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        is_notice = record.levelno == NOTICE
+        text = record.getMessage() if is_notice else super().format(record)
+        return escape(text)
