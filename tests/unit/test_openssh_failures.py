@@ -1,0 +1,75 @@
+"""Error messages of ssh: which class of error they become, and the advice given."""
+
+from __future__ import annotations
+
+import pytest
+
+from tej import AuthenticationFailed, ConnectionFailed, HostKeyRejected
+from tej.transport.openssh_config import SshConfig
+from tej.transport.openssh_failures import connection_error
+
+CONFIG = SshConfig(
+    ("ssh", "-l", "me", "-p", "2222", "lab"),
+    {"hostname": ["lab.example.org"], "user": ["me"], "port": ["2222"]},
+)
+
+
+def failure(stderr: str, status: int = 255) -> ConnectionFailed:
+    return connection_error(CONFIG, 30, status, stderr.encode())
+
+
+@pytest.mark.parametrize(
+    ("stderr", "kind", "words"),
+    [
+        (
+            "me@lab: Permission denied (publickey,password).",
+            AuthenticationFailed,
+            "tej connect me@lab:2222",
+        ),
+        (
+            "me@lab: Permission denied (publickey).",
+            AuthenticationFailed,
+            "ssh lab true",
+        ),
+        (
+            "Received disconnect: Too many authentication failures",
+            AuthenticationFailed,
+            "IdentitiesOnly yes",
+        ),
+        (
+            "sign_and_send_pubkey: agent refused operation\n"
+            "me@lab: Permission denied (publickey).",
+            AuthenticationFailed,
+            "hardware key",
+        ),
+        ("Host key verification failed.", HostKeyRejected, "--accept-new-host-key"),
+        (
+            "REMOTE HOST IDENTIFICATION HAS CHANGED!\n"
+            "Offending ED25519 key in /home/me/.ssh/known_hosts:7\n"
+            "Host key verification failed.",
+            HostKeyRejected,
+            r"ssh-keygen -f /home/me/.ssh/known_hosts -R '\[lab.example.org\]:2222'",
+        ),
+        ("kex_exchange_identification: banner", ConnectionFailed, "SSH server"),
+        ("something new", ConnectionFailed, "ssh: something new"),
+    ],
+)
+def test_message_selects_the_error(
+    stderr: str, kind: type[ConnectionFailed], words: str
+) -> None:
+    with pytest.raises(ConnectionFailed, match=words) as raised:
+        raise failure(stderr)
+    assert type(raised.value) is kind
+    assert not raised.value.permanent
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    ["Could not resolve hostname lab", "connect to host lab: Connection refused"],
+)
+def test_wrong_address_is_permanent(stderr: str) -> None:
+    assert failure(stderr).permanent
+
+
+def test_killed_ssh_did_not_answer_in_time() -> None:
+    assert "does not answer in time (30 s)" in str(failure("", -1))

@@ -1,0 +1,69 @@
+"""Option values: pairs, durations, points in time, and environment files."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime, timedelta
+
+import click
+import pytest
+
+from tej.cli.values import duration, moment, parse_pairs, read_variables, seconds
+
+
+def test_pairs_are_split_at_the_first_equals_sign() -> None:
+    assert parse_pairs(["a=1", "b=c=d", "e="], "label") == {
+        "a": "1",
+        "b": "c=d",
+        "e": "",
+    }
+    for word in ("a", "=1"):
+        with pytest.raises(click.UsageError, match="KEY=VALUE"):
+            parse_pairs([word], "label")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("45s", timedelta(seconds=45)),
+        ("1.5h", timedelta(minutes=90)),
+        ("2w", timedelta(days=14)),
+    ],
+)
+def test_durations_have_a_unit(text: str, expected: timedelta) -> None:
+    assert duration(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "5", "-1d", "d", "nand", "1e999w", "5y"])
+def test_other_durations_are_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        duration(text)
+
+
+def test_moment_is_a_date_or_an_age() -> None:
+    assert moment("2026-11-22T10:00+00:00").timestamp() == 1795341600
+    assert moment("2026-11-22") == datetime(2026, 11, 22).astimezone()
+    before = datetime.now().astimezone()
+    assert before - moment("3d") <= timedelta(days=3)
+    for text in ("soon", "99999999w"):
+        with pytest.raises(click.BadParameter):
+            moment(text)
+
+
+def test_seconds_are_not_negative() -> None:
+    assert seconds("0.5") == 0.5
+    for text in ("-1", "nan", "x"):
+        with pytest.raises(click.BadParameter):
+            seconds(text)
+
+
+def test_environment_file_is_an_object_of_strings() -> None:
+    assert read_variables(io.StringIO('{"A": "1", "B_2": "x y"}')) == [
+        "A=1",
+        "B_2=x y",
+    ]
+    for text in ("{", "[]", '{"A": 1}', '{"1A": ""}', '{"A": "\\ud800"}'):
+        file = io.StringIO(text)
+        file.name = "env.json"
+        with pytest.raises(click.UsageError, match="--env-file"):
+            read_variables(file)
