@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 from servers.sshd import Sshd, sshd_path
 from servers.users import Users
@@ -23,6 +24,10 @@ Require = Callable[[str], None]
 # nohup and background commands of a shell start with SIGINT ignored, and children would
 # inherit that: tests that press Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# On a busy machine, an example takes longer than the default deadline of 200 ms.
+hypothesis.settings.register_profile("tej", deadline=None)
+hypothesis.settings.load_profile("tej")
 
 
 def works(*words: str) -> bool:

@@ -77,7 +77,7 @@ def test_submit(ask: Callable[..., dict], job: Make) -> None:
 
 def test_status_of_a_running_job(ask: Callable[..., dict], waiting: str) -> None:
     (document,) = ask("status", "--id", waiting)["jobs"]
-    assert list(document)[: len(JOB_KEYS)] == JOB_KEYS
+    assert document.keys() >= {*JOB_KEYS}
     assert (document["id"], document["state"], document["final"]) == (
         waiting,
         "running",
@@ -92,7 +92,7 @@ def test_status_of_a_job_that_has_ended(
     ask: Callable[..., dict], ended: str, queue_path: Path
 ) -> None:
     (document,) = ask("status", "--id", ended)["jobs"]
-    assert list(document)[: len(JOB_KEYS)] == JOB_KEYS
+    assert document.keys() >= {*JOB_KEYS}
     assert (document["state"], document["final"], document["exit_code"]) == (
         "finished",
         True,
@@ -119,7 +119,7 @@ def test_list(ask: Callable[..., dict], ended: str, waiting: str) -> None:
         ("ended", "finished"),
         ("waiting", "running"),
     ]
-    assert all(list(job)[: len(JOB_KEYS)] == JOB_KEYS for job in jobs)
+    assert all(job.keys() >= {*JOB_KEYS} for job in jobs)
 
 
 def test_list_of_an_empty_queue(ask: Callable[..., dict]) -> None:
@@ -178,7 +178,7 @@ def test_an_error_is_a_document_too(
 ) -> None:
     document = ask(*words)
     assert ask.status == status  # type: ignore[attr-defined]
-    assert list(document) == ["error"]
+    assert document.keys() == {"error"}
     assert list(document["error"]) == ["kind", "message"]
     assert document["error"]["kind"] == kind
     assert document["error"]["message"]

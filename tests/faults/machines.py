@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jobs import wait_until
 
+import tej
 from tej.transport import Transport
 from tej.transport.local import LocalTransport
 from tej.transport.start import COMMAND
@@ -71,6 +72,11 @@ class Host:
         self._unshare.wait()
         if self._unshare.stdout is not None:
             self._unshare.stdout.close()
+
+
+def open_queue(path: Path, transport: Transport) -> tej.RemoteQueue:
+    """The queue at a path, from another host or with another clock."""
+    return tej.RemoteQueue("local:", str(path), "default", transport=transport)
 
 
 class Clock:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from clocks import pass_time, set_age
-from faults.machines import Clock, Host, Within
+from facts import beat_of, time_of
+from faults.machines import Clock, Host, Within, open_queue
 from faults.test_two_hosts import wrappers_of
 from jobs import Gate, is_alive, wait_until
 
@@ -34,17 +35,13 @@ def clock(require: Callable[[str], None], tmp_path: Path) -> Clock:
 def login2(host: Start, clock: Clock, queue_path: Path) -> tej.RemoteQueue:
     """The queue, from a host that has `clock`."""
     transport = host("login2").login(clock.prefix)
-    return tej.RemoteQueue("local:", str(queue_path), "default", transport=transport)
+    return open_queue(queue_path, transport)
 
 
 @pytest.fixture
 def facts(queue_path: Path) -> Path:
     """Where the facts of the job `there` are."""
     return queue_path / "jobs/there"
-
-
-def beat_of(facts: Path) -> int:
-    return int((facts / "heartbeat").read_text() or 0)
 
 
 @pytest.mark.parametrize("offset", [1200, -1200])
@@ -155,7 +152,7 @@ def test_heartbeat_continues_after_wrapper_was_killed(
     assert queue.status("there").state is JobState.RUNNING
     gate.open()
     wait_until((facts / "lost").exists, "what watched over it has seen its end")
-    ended = int((facts / "lost").read_text().split()[0])
+    ended = time_of(facts, "lost")
     status = queue.status("there")
     assert (status.state, int(status.ended.timestamp())) == (JobState.LOST, ended)
     assert abs(ended - beat_of(facts)) < 5
@@ -165,9 +162,7 @@ def test_end_nobody_recorded_has_time_of_last_heartbeat(
     queue: tej.RemoteQueue, host: Start, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     login3 = host("login3")
-    there = tej.RemoteQueue(
-        "local:", str(queue_path), "default", transport=login3.transport
-    )
+    there = open_queue(queue_path, login3.transport)
     there.submit("there", job(gate.wait))
     login3.crash()
     facts = queue_path / "jobs/there"
@@ -187,9 +182,7 @@ def no_proc(require: Callable[[str], None], queue_path: Path) -> tej.RemoteQueue
     require("root")
     require("unshare")
     prefix = "unshare -m sh -c 'mount -t tmpfs none /proc && exec \"$@\"' sh"
-    return tej.RemoteQueue(
-        "local:", str(queue_path), "default", transport=Within(prefix)
-    )
+    return open_queue(queue_path, Within(prefix))
 
 
 @pytest.mark.usefixtures("impatient")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from facts import script_of
 from jobs import Gate, is_alive, wait_until
 
 import tej
@@ -62,7 +63,7 @@ def _replace(path: Path, content: bytes | None) -> None:
 def pid_of_script(facts: Path) -> int:
     """Of a job's first process, once it has said who it is."""
     wait_until((facts / "started").exists, "it is started")
-    return int((facts / "started").read_text().split()[2])
+    return script_of(facts)
 
 
 def is_damaged_fact(path: Path, way: str) -> bool:

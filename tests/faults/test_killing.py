@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from facts import script_of, wrapper_of
 from faults.clients import Client
 from faults.machines import Doubles
 from jobs import Gate, is_alive, processes_of, wait_until
@@ -187,9 +188,7 @@ def test_what_outlives_a_lost_script_is_told_and_killed_and_kept_from_deletion(
     queue.submit("lost", leaf(job, "setsid sh leaf &", gate))
     pid = pid_of_leaf(queue, "lost")
     facts = queue_path / "jobs/lost"
-    wrapper = int((facts / "native_id").read_text().split()[4])
-    leader = int((facts / "started").read_text().split()[2])
-    for one in (wrapper, leader):
+    for one in (wrapper_of(facts), script_of(facts)):
         signal_and_see(one)
     status = queue.status("lost")
     assert is_alive(pid)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from clocks import set_age
+from facts import set_word, wrapper_of
 from faults.conftest import Victim
 from faults.machines import Doubles
 from faults.test_shells_that_die import HOPELESS, PUBLISH, doing, shell_of_the_job
@@ -23,8 +24,7 @@ OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
 
 def crash(queue_path: Path, job_id: str) -> None:
     """SIGKILL for all of a job at once: its wrapper, its script and all the rest."""
-    words = (queue_path / "jobs" / job_id / "native_id").read_text().split()
-    wrapper = int(words[4])
+    wrapper = wrapper_of(queue_path / "jobs" / job_id)
     os.kill(wrapper, signal.SIGKILL)
     wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
     end_processes_of(queue_path)
@@ -47,12 +47,9 @@ def test_a_job_of_which_all_was_killed_is_lost_at_once_and_its_id_can_be_used_ag
 
 def restart(facts: Path) -> None:
     """As it is after a power cut: the same papers, from an earlier boot."""
-    for fact, field in (("submitted", 2), ("native_id", 2)):
-        path = facts / fact
-        if path.exists():
-            words = path.read_text().split()
-            words[field] = OTHER_BOOT
-            path.write_text(" ".join(words) + "\n")
+    for fact in ("submitted", "native_id"):
+        if (facts / fact).exists():
+            set_word(facts, fact, 2, OTHER_BOOT)
     if (facts / "heartbeat").exists():
         set_age(10**8, facts / "heartbeat")
 

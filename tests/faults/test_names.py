@@ -23,7 +23,6 @@ from tej.job.status import JOB_ID_CHARS, MAX_JOB_ID
 
 few = settings(
     max_examples=int(os.environ.get("TEJ_EXAMPLES", "15")),
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 

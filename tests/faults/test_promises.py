@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from facts import wrapper_of
 from faults.clients import PAUSE_WHILE_UPLOADING, Client
 from faults.conftest import Victim
 from jobs import Gate, is_alive, job_directory, processes_of, wait_until
@@ -63,7 +64,7 @@ def test_an_answer_is_true_or_it_is_unknown(
     assert queue.status("job").state in (JobState.RUNNING, JobState.CREATED)
     native = queue_path / "jobs/job/native_id"
     wait_until(native.exists, "its wrapper has said who it is")
-    wrapper = int(native.read_text().split()[4])
+    wrapper = wrapper_of(queue_path / "jobs/job")
     os.kill(wrapper, signal.SIGKILL)
     wait_until(lambda: not is_alive(wrapper), "its wrapper is gone")
     status = queue.status("job")

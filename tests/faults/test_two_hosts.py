@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from clocks import set_age
-from faults.machines import Doubles, Host
+from faults.machines import Doubles, Host, open_queue
 from jobs import Gate, is_alive, wait_until
 
 import tej
@@ -30,9 +30,7 @@ pytestmark = pytest.mark.usefixtures("impatient")
 @pytest.fixture
 def login2(host: Start, queue_path: Path) -> tej.RemoteQueue:
     """The queue, from another host than this one."""
-    return tej.RemoteQueue(
-        "local:", str(queue_path), "default", transport=host("login2").transport
-    )
+    return open_queue(queue_path, host("login2").transport)
 
 
 def test_another_host_says_where_a_job_runs_and_when_it_was_last_seen(
@@ -128,9 +126,7 @@ def test_the_jobs_of_a_host_that_is_gone_are_lost_when_it_was_silent_for_long(
     gate: Gate,
 ) -> None:
     login3 = host("login3")
-    there = tej.RemoteQueue(
-        "local:", str(queue_path), "default", transport=login3.transport
-    )
+    there = open_queue(queue_path, login3.transport)
     there.submit("there", job(gate.wait))
     login3.crash()
     assert queue.status("there").state is JobState.RUNNING
@@ -246,15 +242,11 @@ def test_a_restarted_host_of_the_same_name_does_not_take_strangers_for_its_jobs(
     queue: tej.RemoteQueue, host: Start, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     before = host("login4")
-    there = tej.RemoteQueue(
-        "local:", str(queue_path), "default", transport=before.transport
-    )
+    there = open_queue(queue_path, before.transport)
     there.submit("there", job(gate.wait))
     before.crash()
     after = host("login4")
-    there = tej.RemoteQueue(
-        "local:", str(queue_path), "default", transport=after.transport
-    )
+    there = open_queue(queue_path, after.transport)
     assert there.status("there").state in (JobState.RUNNING, JobState.LOST)
     wait_until(lambda: there.status("there").state is JobState.LOST, "it is given up")
     there.kill("there")

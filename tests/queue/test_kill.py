@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from clocks import fall_silent, pass_time, set_age
+from facts import script_of, set_word, wrapper_of
 from jobs import Gate, is_alive, wait_until
 
 import tej
@@ -90,9 +91,7 @@ def test_kill_stops_a_job_of_one_command(
     queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     queue.submit("single", job(), "exec sleep 1000")
-    pid = int(
-        Path(queue.status("single").directory.parent, "started").read_text().split()[2]
-    )
+    pid = script_of(Path(queue.status("single").directory.parent))
     assert is_alive(pid)
     assert queue.kill("single").state is JobState.KILLED
     assert not is_alive(pid)
@@ -145,7 +144,7 @@ def test_a_job_may_clean_up_when_it_is_killed(
 def test_a_stopped_job_can_be_killed(
     queue: tej.RemoteQueue, waiting: str, queue_path: Path
 ) -> None:
-    pid = int(facts(queue_path, waiting, "started").read_text().split()[2])
+    pid = script_of(queue_path / "jobs" / waiting)
     os.kill(pid, signal.SIGSTOP)
     assert queue.kill(waiting, grace=30).state is JobState.KILLED
     assert not is_alive(pid)
@@ -267,10 +266,8 @@ def test_a_stranger_with_the_recorded_pid_is_not_taken_for_the_job_nor_killed(
     stranger: subprocess.Popen[bytes],
     gate: Gate,
 ) -> None:
-    native = facts(queue_path, waiting, "native_id")
-    started = facts(queue_path, waiting, "started")
-    words, first = native.read_text().split(), started.read_text().split()
-    wrapper, leader = int(words[4]), int(first[2])
+    folder = queue_path / "jobs" / waiting
+    wrapper, leader = wrapper_of(folder), script_of(folder)
     # What is left when the machine has given both numbers to others.
     for pid in (wrapper, leader):
         os.kill(pid, signal.SIGKILL)
@@ -279,9 +276,8 @@ def test_a_stranger_with_the_recorded_pid_is_not_taken_for_the_job_nor_killed(
     wait_until(
         lambda: queue.status(waiting).state is JobState.LOST, "its processes are gone"
     )
-    words[4] = first[2] = str(stranger.pid)
-    native.write_text(" ".join(words) + "\n")
-    started.write_text(" ".join(first) + "\n")
+    set_word(folder, "native_id", 4, str(stranger.pid))
+    set_word(folder, "started", 2, str(stranger.pid))
     assert queue.status(waiting).state is JobState.LOST
     queue.kill(waiting)
     assert stranger.poll() is None
@@ -293,8 +289,8 @@ def test_a_stranger_with_the_recorded_pid_is_not_taken_for_the_job_nor_killed(
 def test_a_job_whose_wrapper_died_runs_on_and_can_be_killed(
     queue: tej.RemoteQueue, waiting: str, queue_path: Path
 ) -> None:
-    wrapper = int(facts(queue_path, waiting, "native_id").read_text().split()[4])
-    leader = int(facts(queue_path, waiting, "started").read_text().split()[2])
+    wrapper = wrapper_of(queue_path / "jobs" / waiting)
+    leader = script_of(queue_path / "jobs" / waiting)
     os.kill(wrapper, signal.SIGKILL)
     wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
     status = queue.status(waiting)
@@ -310,8 +306,8 @@ def test_a_job_whose_wrapper_died_runs_on_and_can_be_killed(
 def test_a_job_whose_wrapper_and_script_died_is_lost_and_can_be_removed(
     queue: tej.RemoteQueue, waiting: str, queue_path: Path, gate: Gate
 ) -> None:
-    wrapper = int(facts(queue_path, waiting, "native_id").read_text().split()[4])
-    leader = int(facts(queue_path, waiting, "started").read_text().split()[2])
+    wrapper = wrapper_of(queue_path / "jobs" / waiting)
+    leader = script_of(queue_path / "jobs" / waiting)
     for pid in (wrapper, leader):
         os.kill(pid, signal.SIGKILL)
     gate.open()
@@ -330,11 +326,9 @@ def test_a_job_whose_wrapper_and_script_died_is_lost_and_can_be_removed(
 def test_a_job_of_an_earlier_boot_of_the_machine_is_lost(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
-    native = facts(queue_path, ended, "native_id")
     facts(queue_path, ended, "finished").unlink()
-    words = native.read_text().split()
-    words[2] = "00000000-0000-0000-0000-000000000000"
-    native.write_text(" ".join(words) + "\n")
+    boot = "00000000-0000-0000-0000-000000000000"
+    set_word(queue_path / "jobs" / ended, "native_id", 2, boot)
     set_age(10**9, facts(queue_path, ended, "heartbeat"))
     status = queue.status(ended)
     assert status.state is JobState.LOST
@@ -354,9 +348,7 @@ def test_another_host_answers_from_the_heartbeat(
 ) -> None:
     native = facts(queue_path, waiting, "native_id")
     honest = native.read_text()
-    words = honest.split()
-    words[1] = "login9"
-    native.write_text(" ".join(words) + "\n")
+    set_word(queue_path / "jobs" / waiting, "native_id", 1, "login9")
     status = queue.status(waiting)
     assert (status.state, status.host) == (JobState.RUNNING, "login9")
     assert status.seen is not None

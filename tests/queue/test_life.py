@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
+from facts import script_of
 from jobs import Gate, is_alive, wait_until
 
 import tej
@@ -423,7 +424,7 @@ def test_cleanup_refuses_while_a_job_runs_and_removes_nothing(
 def test_cleanup_can_kill_first(
     queue: tej.RemoteQueue, queue_path: Path, waiting: str
 ) -> None:
-    pid = int(Path(queue_path, "jobs", waiting, "started").read_text().split()[2])
+    pid = script_of(queue_path / "jobs" / waiting)
     assert is_alive(pid)
     assert queue.cleanup(kill=True) is True
     assert not queue_path.exists()

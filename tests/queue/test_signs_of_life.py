@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from facts import set_word
 from jobs import Gate, wait_until
 
 import tej
@@ -42,9 +43,7 @@ def test_job_with_processes_is_kept_whatever_was_written(
     text = {"finished": "1 exit 1 own 0\n", "lost": "1 the node fell silent\n"}[fact]
     (facts / fact).write_text(text)
     if fact == "lost":
-        native = (facts / "native_id").read_text().split()
-        native[1] = "elsewhere"
-        (facts / "native_id").write_text(" ".join(native) + "\n")
+        set_word(facts, "native_id", 1, "elsewhere")
     refuse_removal(local_queue, directory, "processes of it run")
     gate.open()
     if fact == "lost":

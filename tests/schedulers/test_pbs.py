@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from facts import move_time, scheduler_id_of, script_of, who_ended, words_of
 from jobs import Gate, wait_until
 from schedulers.conftest import empty, output, run, until
 
@@ -117,7 +118,7 @@ def test_a_job_has_the_grace_that_was_granted(
     queue.submit("polite", job(script))
     wait_until(lambda: output(queue, "polite") == "begun\n", "the trap is set")
     queue.kill("polite", grace=77)
-    assert (queue_path / "jobs/polite/kill").read_text().split()[1] == "77"
+    assert words_of(queue_path / "jobs/polite", "kill")[1] == "77"
 
 
 def test_a_job_is_killed_queued_or_running(
@@ -144,7 +145,7 @@ def test_a_job_that_somebody_deletes_has_ended_and_not_by_tej(
     queue.submit("other", job(gate.wait, name="other"))
     queue.submit("victim", job(f"echo begun; {gate.wait}"))
     wait_until(lambda: output(queue, "victim") == "begun\n", "it runs")
-    native = (queue_path / "jobs/victim/native_id").read_text().split()[1]
+    native = scheduler_id_of(queue_path / "jobs/victim")
     run("qdel", native)
     status = until(queue, "victim", lambda status: status.state.final)
     if (pbs / "history").exists():
@@ -180,17 +181,16 @@ def test_an_end_that_is_on_file_does_not_wait_for_ever_for_its_cause(
     facts = queue_path / "jobs/victim"
     (pbs / "down").touch()
     # As its scheduler would have done before it fell silent.
-    pid = int((facts / "started").read_text().split()[2])
+    pid = script_of(facts)
     os.kill(os.getsid(pid), signal.SIGTERM)
     os.kill(pid, signal.SIGTERM)
     wait_until((facts / "finished").exists, "it has ended")
-    assert (facts / "finished").read_text().split()[3] == "ask"
+    assert who_ended(facts) == "ask"
     (queue_path / "scheduler/listing").unlink(missing_ok=True)
     status = queue.status("victim")
     assert status.state is JobState.RUNNING
     assert "does not say why" in str(status.note)
-    ended, _, rest = (facts / "finished").read_text().partition(" ")
-    (facts / "finished").write_text(f"{int(ended) - 600} {rest}")
+    move_time(facts, "finished", -600)
     status = queue.status("victim")
     assert (status.state, status.exit_code) == (JobState.FINISHED, 3)
     assert "could not be asked why" in str(status.note)
@@ -229,7 +229,7 @@ def test_a_job_that_is_started_again_does_not_run_twice(
 ) -> None:
     queue.submit("again", job(f"trap '' TERM; echo begun; {gate.wait}"))
     wait_until(lambda: output(queue, "again") == "begun\n", "it runs")
-    run("qrerun", (queue_path / "jobs/again/native_id").read_text().split()[1])
+    run("qrerun", scheduler_id_of(queue_path / "jobs/again"))
     wait_until((queue_path / "jobs/again/rerun").exists, "it was started again")
     status = until(queue, "again", lambda status: status.state.final)
     assert status.state is JobState.LOST

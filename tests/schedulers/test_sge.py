@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from facts import scheduler_id_of
 from jobs import Gate, wait_until
 from schedulers.conftest import empty, output, run, until
 
@@ -88,7 +89,7 @@ def test_a_job_that_somebody_deletes_was_killed_and_not_by_tej(
 ) -> None:
     queue.submit("victim", job(f"echo begun; {gate.wait}"))
     wait_until(lambda: output(queue, "victim") == "begun\n", "it runs")
-    run("qdel", (queue_path / "jobs/victim/native_id").read_text().split()[1])
+    run("qdel", scheduler_id_of(queue_path / "jobs/victim"))
     status = until(queue, "victim", lambda status: status.state.final)
     assert status.state is JobState.KILLED
     assert "not by tej" in status.describe()

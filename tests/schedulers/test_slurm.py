@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from clocks import fall_silent, pass_time
+from facts import scheduler_id_of, script_of
 from jobs import Gate, end_processes_of, is_alive, wait_until
 from schedulers.conftest import output, run, until
 from servers.sshd import Sshd
@@ -34,7 +35,7 @@ def fact(queue_path: Path, job_id: str, name: str) -> Path:
 
 
 def native_id(queue_path: Path, job_id: str) -> str:
-    return fact(queue_path, job_id, "native_id").read_text().split()[1]
+    return scheduler_id_of(queue_path / "jobs" / job_id)
 
 
 @pytest.fixture
@@ -279,7 +280,7 @@ def test_job_without_wrapper_is_killed_as_requested(
     wait_until(lambda: output(queue, "orphan") == "begun\n", "it runs")
     wrapper = run("pgrep", "-f", f"run_in_scheduler.sh {queue_path} orphan").split()
     run("kill", "-9", *wrapper, check=False)
-    script = int(fact(queue_path, "orphan", "started").read_text().split()[2])
+    script = script_of(queue_path / "jobs/orphan")
     over = ("squeue", "-h", "-t", "running,completing")
     wait_until(lambda: run(*over) == "", "Slurm has ended the job")
     assert is_alive(script)
@@ -399,7 +400,7 @@ def test_a_job_that_vanished_is_lost_after_two_looks(
     wait_until(lambda: output(queue, "gone") == "begun\n", "it runs")
     # Nothing of it can write an end.
     wrapper = run("pgrep", "-f", f"run_in_scheduler.sh {queue_path} gone").split()
-    leader = fact(queue_path, "gone", "started").read_text().split()[2]
+    leader = str(script_of(queue_path / "jobs/gone"))
     run("kill", "-9", *wrapper, leader, check=False)
     fall_silent(queue_path / "jobs/gone")
     assert queue.status("gone").state is JobState.RUNNING

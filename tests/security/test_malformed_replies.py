@@ -111,7 +111,6 @@ VERBS: dict[str, Callable[[tej.RemoteQueue], object]] = {
 
 many = settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -199,7 +198,7 @@ def _mend(data: bytearray, start: int) -> None:
         data[start + 148 : start + 156] = b"%06o\0 " % sum(block)
 
 
-@settings(max_examples=750, deadline=None)
+@settings(max_examples=750)
 @given(archive=archives(), status=st.sampled_from(["0", "20", "22", "x", "", "-"]))
 def test_malformed_archive_is_a_tej_error(
     tmp_path_factory: pytest.TempPathFactory, archive: bytes, status: str

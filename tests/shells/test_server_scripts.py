@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from facts import wrapper_of
 from jobs import Gate, end_processes_of, is_alive, wait_until
 from shells.conftest import ShellTransport
 
@@ -172,7 +173,7 @@ def test_a_wrapper_that_died_is_noticed(
 ) -> None:
     queue.submit("orphan", job(gate.wait))
     folder = Path(queue.queue, "jobs", "orphan")
-    wrapper = int((folder / "native_id").read_text().split()[4])
+    wrapper = wrapper_of(folder)
     os.kill(wrapper, signal.SIGKILL)
     wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
     assert queue.status("orphan").state is JobState.RUNNING

@@ -124,7 +124,6 @@ contents = st.none() | st.binary(max_size=200) | st.tuples(aims)
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.dictionaries(names, contents, max_size=6))

@@ -207,7 +207,6 @@ CONFIGS = st.lists(
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(text=CONFIGS, host=st.sampled_from(HOSTS))

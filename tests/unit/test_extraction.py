@@ -105,7 +105,7 @@ paths = st.tuples(st.sampled_from(["", "/"]), names).map(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     members=st.lists(
         st.tuples(

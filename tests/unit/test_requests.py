@@ -19,7 +19,6 @@ texts = st.binary(max_size=200).map(
 )
 slow = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
