@@ -15,9 +15,18 @@ from pathlib import Path
 import luigi
 from luigi.parameter import ParameterVisibility
 
-from tej import JobSpec, Resources, check_job_id, make_id, signature
-from tej_luigi.config import QueueAddress, find_address
+from tej import (
+    JobSpec,
+    JobState,
+    JobStatus,
+    Resources,
+    check_job_id,
+    make_id,
+    signature,
+)
+from tej_luigi.config import QueueAddress, TejConfig, find_address
 from tej_luigi.rendering import Recipe, render, render_shell
+from tej_luigi.results import ResultFiles
 
 
 class JobAttributes(luigi.Task):
@@ -133,6 +142,13 @@ class JobAttributes(luigi.Task):
             and parameters[name].visibility == ParameterVisibility.PUBLIC
         }
 
+    def after_fetch(self) -> None:
+        """Process results that have been fetched to this machine (for subclasses).
+
+        If the method raises an exception, the results are fetched again, and the method
+        is called again, when the task next runs or a result is opened.
+        """
+
     # The job and its id.
 
     @property
@@ -202,3 +218,33 @@ class JobAttributes(luigi.Task):
             command,
             environment,
         )
+
+    # Restart, and the local results.
+
+    def may_restart(self, status: JobStatus) -> bool:
+        """Return whether to restart a job whose status is `status`.
+
+        A failed or lost job is restarted if the setting `retry` allows another attempt.
+        A killed job is not restarted.
+        """
+        retry = TejConfig().retry if self.retry is None else self.retry
+        failed = status.state.final and not status.succeeded
+        if not failed or status.state is JobState.KILLED:
+            return False
+        return status.attempt <= retry
+
+    def result_files(self, job_id: str) -> ResultFiles:
+        """Return an object that manages the local copy of the job's results."""
+        parent = self.results_directory or TejConfig().results_directory
+        return ResultFiles(Path(parent) / job_id, self.results)
+
+    def run_after_fetch(self) -> None:
+        """Call `after_fetch`.
+
+        If `after_fetch` opens result targets, these targets do not fetch again.
+        """
+        self._in_after_fetch = True
+        try:
+            self.after_fetch()
+        finally:
+            self._in_after_fetch = False

@@ -20,9 +20,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import tej
+from tej_luigi.attributes import JobAttributes
 from tej_luigi.config import QueueAddress, TejConfig
 
 logger = logging.getLogger("luigi-interface")
@@ -38,18 +39,8 @@ LONGEST_PAUSE = 30.0
 """Maximum pause in seconds between two attempts to reach a server."""
 
 
-class HasJob(Protocol):
-    """A task with a job."""
-
-    @property
-    def address(self) -> QueueAddress: ...
-
-    @property
-    def job_id(self) -> str: ...
-
-
 # The key is id(task), because equal tasks may exist and be collected separately.
-_tasks: weakref.WeakValueDictionary[int, HasJob] = weakref.WeakValueDictionary()
+_tasks: weakref.WeakValueDictionary[int, JobAttributes] = weakref.WeakValueDictionary()
 _reached: set[tuple[str, str]] = set()
 """Queues whose servers have replied to this process or to its parent process."""
 _thread = threading.local()
@@ -60,7 +51,7 @@ while the thread computes the job ids of all tasks.
 """
 
 
-def add_to_requests(task: HasJob) -> None:
+def add_to_requests(task: JobAttributes) -> None:
     """Include the task's job in all later requests of this process."""
     tej.share_with_children()
     _tasks[id(task)] = task

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
-from typing import Protocol
+from contextlib import suppress
 
 import luigi
 
@@ -14,46 +13,30 @@ from tej import (
     ConnectionFailed,
     Error,
     JobFailed,
-    JobSpec,
     JobStatus,
     Run,
     RunResult,
 )
-from tej_luigi.config import QueueAddress
+from tej_luigi.attributes import JobAttributes
 from tej_luigi.display import Display, listening
 from tej_luigi.queues import OpenQueue, is_temporary, open_queue
-from tej_luigi.results import ResultFiles, existing_patterns
+from tej_luigi.results import existing_patterns
 
 LONGEST_REPORT = 10
 """Maximum number of failure reasons that are reported with a job's stderr."""
 
 
-class RunsJob(Protocol):
-    """A task with a job."""
-
-    @property
-    def address(self) -> QueueAddress: ...
-
-    def job_spec(self) -> AbstractContextManager[JobSpec]: ...
-
-    def result_files(self, job_id: str) -> ResultFiles: ...
-
-    def may_restart(self, status: JobStatus) -> bool: ...
-
-    def run_after_fetch(self) -> None: ...
-
-
 class JobRun:
     """Starts the jobs of some tasks, waits for the jobs and fetches their results."""
 
-    def __init__(self, owner: luigi.Task, tasks: Sequence[RunsJob]) -> None:
+    def __init__(self, owner: luigi.Task, tasks: Sequence[JobAttributes]) -> None:
         self._owner = owner
         self._display = Display(owner)
-        self._opened: dict[RunsJob, OpenQueue] = {}
-        self._fetching: dict[RunsJob, JobStatus] = {}
+        self._opened: dict[JobAttributes, OpenQueue] = {}
+        self._fetching: dict[JobAttributes, JobStatus] = {}
         self._due = 0.0
         self._killed = False
-        self.errors: dict[RunsJob, Exception] = {}
+        self.errors: dict[JobAttributes, Exception] = {}
         """The error of each task that did not succeed."""
         self.tasks = list(dict.fromkeys(tasks))
         self.batch = self._batch(self.tasks)
@@ -79,7 +62,7 @@ class JobRun:
         self.batch.kill()
         self._killed = True
 
-    def _batch(self, tasks: Iterable[RunsJob]) -> Batch:
+    def _batch(self, tasks: Iterable[JobAttributes]) -> Batch:
         return Batch(
             [run for task in tasks for run in self._runs(task)],
             on_tick=self._tick,
@@ -95,7 +78,7 @@ class JobRun:
                     f"The end of the job is not known: {result.job or result.run.key}"
                 )
 
-    def _reachable_again(self) -> list[RunsJob]:
+    def _reachable_again(self) -> list[JobAttributes]:
         """Wait until unreachable servers reply, and return the tasks to run again."""
         lost = [task for task, error in self.errors.items() if is_temporary(error)]
         again = []
@@ -107,7 +90,7 @@ class JobRun:
             del self.errors[task]
         return again
 
-    def _runs(self, task: RunsJob) -> list[Run]:
+    def _runs(self, task: JobAttributes) -> list[Run]:
         """Return a list with the job of a task.
 
         If the queue of the task is invalid, the list is empty and the error is stored
@@ -129,7 +112,7 @@ class JobRun:
             )
         ]
 
-    def _missing(self, task: RunsJob, status: JobStatus) -> list[str]:
+    def _missing(self, task: JobAttributes, status: JobStatus) -> list[str]:
         """Return the patterns of the results to fetch; empty if all exist locally."""
         files = task.result_files(status.job_id)
         if files.is_current(status):
@@ -161,7 +144,7 @@ class JobRun:
 
     def _on_fetch(self, results: Sequence[RunResult]) -> None:
         for result in results:
-            task: RunsJob = result.run.key
+            task: JobAttributes = result.run.key
             status = self._fetching.pop(task, None)
             if result.error is not None:
                 self.errors[task] = result.error
@@ -178,7 +161,7 @@ def describe_failures(run: JobRun) -> str:
 
     Each group has the exit code, and the stderr of one job.
     """
-    groups: dict[str, list[tuple[RunsJob, Exception]]] = {}
+    groups: dict[str, list[tuple[JobAttributes, Exception]]] = {}
     for task, error in run.errors.items():
         groups.setdefault(_reason(error), []).append((task, error))
     total, failed = len(run.tasks), len(run.errors)

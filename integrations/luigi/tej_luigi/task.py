@@ -11,7 +11,6 @@ from tej import (
     Job,
     JobAlreadyExists,
     JobNotFound,
-    JobState,
     JobStatus,
     JobStillRunning,
     RemoteQueue,
@@ -21,7 +20,7 @@ from tej_luigi.attributes import JobAttributes
 from tej_luigi.config import TejConfig, check_tracking_url
 from tej_luigi.display import Display
 from tej_luigi.queues import add_to_requests, asking, open_queue
-from tej_luigi.results import ResultFiles, existing_patterns
+from tej_luigi.results import existing_patterns
 from tej_luigi.run import JobRun
 from tej_luigi.targets import TaskJobTarget, result_targets
 
@@ -37,13 +36,6 @@ class TejTask(JobAttributes):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         add_to_requests(self)
-
-    def after_fetch(self) -> None:
-        """Process results that have been fetched to this machine (for subclasses).
-
-        If the method raises an exception, the results are fetched again, and the method
-        is called again, when the task next runs or a result is opened.
-        """
 
     # Completeness.
 
@@ -194,34 +186,6 @@ class TejTask(JobAttributes):
         if not status.succeeded:
             raise self.job.queue.failure(status)
         return status
-
-    def run_after_fetch(self) -> None:
-        """Call `after_fetch`.
-
-        If `after_fetch` opens result targets, these targets do not fetch again.
-        """
-        self._in_after_fetch = True
-        try:
-            self.after_fetch()
-        finally:
-            self._in_after_fetch = False
-
-    def result_files(self, job_id: str) -> ResultFiles:
-        """Return an object that manages the local copy of the job's results."""
-        parent = self.results_directory or TejConfig().results_directory
-        return ResultFiles(Path(parent) / job_id, self.results)
-
-    def may_restart(self, status: JobStatus) -> bool:
-        """Return whether to restart a job whose status is `status`.
-
-        A failed or lost job is restarted if the setting `retry` allows another attempt.
-        A killed job is not restarted.
-        """
-        retry = TejConfig().retry if self.retry is None else self.retry
-        failed = status.state.final and not status.succeeded
-        if not failed or status.state is JobState.KILLED:
-            return False
-        return status.attempt <= retry
 
     @property
     def _tracking_url(self) -> str | None:
