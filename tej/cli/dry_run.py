@@ -8,11 +8,13 @@ import click
 
 from tej.cli import output
 from tej.job.command import check_sent, find_command
+from tej.job.dependencies import check_inputs
 from tej.job.directory import Entry, scan
 from tej.job.ignore import tree_size
 from tej.job.signature import compute, make_id
 from tej.job.spec import JobSpec, check_environment
 from tej.job.status import check_job_id
+from tej.queue.references import resolve
 from tej.queue.remote import RemoteQueue
 
 SHOWN = 20
@@ -46,9 +48,11 @@ def print_plan(
         )
     )
     check_sent(command, entries, directory)
+    needs = resolve(queue.connection, spec)
+    check_inputs(needs, entries)
     job_id = None if spec.job_id is None else check_job_id(spec.job_id)
     if job_id is None and is_signed:
-        job_id = make_id(compute(command, entries, spec.environment))
+        job_id = make_id(compute(command, entries, spec.environment, needs))
     files = [entry for entry in entries if not entry.is_directory]
     size = sum(entry.size for entry in files if entry.is_file)
     resources = [] if spec.resources is None else list(spec.resources.lines())
@@ -64,6 +68,7 @@ def print_plan(
                 "left_out": [*map(str, tools), *map(str, ignored)],
                 "environment": sorted(spec.environment),
                 "resources": resources,
+                "after": [*needs.ids],
             }
         )
         return
@@ -76,6 +81,8 @@ def print_plan(
         output.say_line(f"Not sent:     {path} ({why}, {in_bytes(tree_size(path))})")
     if spec.environment:
         output.say_line(f"Environment:  {' '.join(sorted(spec.environment))}")
+    if needs.ids:
+        output.say_line(f"After:        {' '.join(needs.ids)}")
     if resources:
         output.say_line(f"Resources:    {' '.join(resources)}")
 

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli.command import COMMAND_WORDS
+from tej.cli.dependency_options import dependencies
 from tej.cli.profile import current_profile
 from tej.cli.resource_options import merge_resources, resources
 from tej.cli.values import parse_pairs, read_variables
@@ -104,6 +105,8 @@ def job_options(function: Function) -> Function:
         resources: dict[str, Any],
         login: bool,
         everything: bool,
+        after: tuple[str, ...],
+        inputs: dict[str, tuple[str, str]],
         **others: Any,  # noqa: ANN401 (handed through)
     ) -> Any:  # noqa: ANN401
         profile = current_profile()
@@ -120,10 +123,19 @@ def job_options(function: Function) -> Function:
             login=login,
             everything=everything,
             ignore=profile.get("ignore") or (),
+            after=after,
+            inputs=inputs,
         )
         return function(*arguments, spec=spec, **others)
 
-    for option in (resources, everything, environment, job_labels, script):
+    for option in (
+        resources,
+        dependencies,
+        everything,
+        environment,
+        job_labels,
+        script,
+    ):
         command = option(command)
     return cast("Function", command)
 
@@ -152,4 +164,5 @@ def merge_environment(profile: Profile, variables: tuple[str, ...]) -> dict[str,
 def submission_arguments(spec: JobSpec) -> Mapping[str, Any]:
     """Return the fields of a job as keyword arguments of `ensure` and `submit`."""
     names = ("script", "name", "labels", "environment", "resources", "login")
-    return {name: getattr(spec, name) for name in (*names, "everything", "ignore")}
+    more = ("everything", "ignore", "after", "inputs")
+    return {name: getattr(spec, name) for name in (*names, *more)}

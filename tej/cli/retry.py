@@ -48,7 +48,8 @@ class Files:
     def signature(self, parameters: JobParameters) -> str:
         """Return the signature of a job with these files."""
         command = find_command(Path(self.directory), parameters.script)
-        return compute(command, self.entries, parameters.environment)
+        needs = parameters.needs
+        return compute(command, self.entries, parameters.environment, needs)
 
 
 @queue_command("retry", "[jobs...]", example="tej retry --failed --from .")
@@ -137,6 +138,8 @@ def make_spec(
         login=own.login,
         everything=files.everything,
         ignore=files.ignore,
+        after=own.needs.after,
+        inputs=own.needs.origins(),
     )
 
 

@@ -24,6 +24,7 @@ from tej.job.spec import JobSpec
 from tej.job.status import JobState, JobStatus
 from tej.queue.job import Job
 from tej.queue.logs import STREAMS
+from tej.queue.references import resolve
 from tej.queue.remote import RemoteQueue
 
 
@@ -109,7 +110,7 @@ def command(
         if not bar.done:
             output.say("\nNothing was started", err=True)
             return INTERRUPTED
-        sent = queue.job(spec.job_id or id_of(spec))
+        sent = queue.job(spec.job_id or id_of(queue, spec))
         return interrupted_while_sent(sent, kill_on_interrupt, grace)
     if detach:
         print_submitted(job.id, job.is_new, as_json=as_json)
@@ -132,8 +133,9 @@ def command(
     return of_job(status) or (0 if error is None else TEJ_FAILED)
 
 
-def id_of(spec: JobSpec) -> str:
+def id_of(queue: RemoteQueue, spec: JobSpec) -> str:
     """Return the job id that is made from the signature of a job."""
+    needs = resolve(queue.connection, spec)
     return make_id(
         signature(
             spec.directory,
@@ -141,6 +143,8 @@ def id_of(spec: JobSpec) -> str:
             spec.environment,
             everything=spec.everything,
             ignore=spec.ignore,
+            after=needs.after,
+            inputs=needs.origins(),
         )
     )
 
@@ -151,7 +155,7 @@ def free_id(queue: RemoteQueue, spec: JobSpec) -> str:
     Another client may take the id before it is used.  Both clients then follow the same
     job, since their jobs have the same signature.
     """
-    first = spec.job_id or id_of(spec)
+    first = spec.job_id or id_of(queue, spec)
     try:
         taken = {job.job_id for job in queue.jobs()}
     except errors.QueueDoesntExist:

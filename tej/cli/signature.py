@@ -7,6 +7,7 @@ import click
 from tej.cli import output
 from tej.cli.command import command as make_command
 from tej.cli.command import json_option
+from tej.cli.dependency_options import dependencies
 from tej.cli.job_options import (
     environment,
     everything,
@@ -24,6 +25,7 @@ from tej.job.signature import make_id, signature
 @script
 @environment
 @everything
+@dependencies
 @json_option
 def command(
     directory: str,
@@ -31,6 +33,8 @@ def command(
     script: str | None,
     variables: tuple[str, ...],
     everything: bool,
+    after: tuple[str, ...],
+    inputs: dict[str, tuple[str, str]],
     as_json: bool,
 ) -> None:
     """Print the job id made from the signature of a directory.
@@ -47,6 +51,8 @@ def command(
         merge_environment(profile, variables),
         everything=everything,
         ignore=profile.get("ignore") or (),
+        after=after,
+        inputs=inputs,
     )
     job_id = make_id(digest)
     if as_json:

@@ -13,14 +13,22 @@ import click
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def parse_pairs(words: Iterable[str], what: str) -> dict[str, str]:
-    """Return a dictionary of the names and values in words of the form NAME=VALUE."""
+def parse_pairs(
+    words: Iterable[str], what: str, form: str = "NAME=VALUE"
+) -> dict[str, str]:
+    """Return a dictionary of the names and values in words of the form NAME=VALUE.
+
+    `what` and `form` describe a word in the error message.
+    """
     pairs = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not name or not equals:
-            form = "KEY=VALUE" if what == "label" else "NAME=VALUE"
-            raise click.UsageError(f"A {what} is given as {form}, not as '{word}'")
+            form = "KEY=VALUE" if what == "label" else form
+            article = "An" if what[0] in "aeiou" else "A"
+            raise click.UsageError(
+                f"{article} {what} is given as {form}, not as '{word}'"
+            )
         pairs[name] = value
     return pairs
 

@@ -4,13 +4,16 @@ The signature is the SHA-256 of a sequence of fields, each written as a netstrin
 (https://cr.yp.to/proto/netstrings.txt): its length in bytes as a decimal number, a
 colon, the bytes, a comma.  The fields are, in this order:
 
-1. `tej-signature-1`
+1. `tej-signature-1`, or `tej-signature-2` if the job has dependencies
 2. `command`, then the command in UTF-8.  If the command starts a script in the
    directory, this is the path of the script without a leading `./`, followed by the
    rest of the command line.  Otherwise it is the whole shell command, without leading
    and trailing white space.
 3. For each environment variable, sorted by name: `environment`, the name, the value.
-4. For each entry of the directory, sorted by the bytes of its path: its kind, its
+4. For each job that the job needs without an input from it, sorted: `after`, the id.
+   For each input, sorted by the bytes of its path: `input`, its path, the id of the
+   other job, the path there.
+5. For each entry of the directory, sorted by the bytes of its path: its kind, its
    relative path with `/` between the names, and its content.  The kinds are `directory`
    (the content is empty), `link` (the content is the target), and `file` or
    `executable` (the content is the SHA-256 of the file as 64 lower-case hex digits).
@@ -31,6 +34,12 @@ from pathlib import Path
 
 from tej.job.command import Command, find_command
 from tej.job.content import read_files
+from tej.job.dependencies import (
+    NO_DEPENDENCIES,
+    Dependencies,
+    make_dependencies,
+    split_input,
+)
 from tej.job.directory import Entry, scan
 
 ID_PREFIX = "sig-"
@@ -44,16 +53,26 @@ def signature(
     *,
     everything: bool = False,
     ignore: Sequence[str] = (),
+    after: Iterable[str] = (),
+    inputs: Mapping[str, str | tuple[str, str]] | None = None,
 ) -> str:
     """Return the signature of a job: 64 hex digits.
 
     `everything` includes the files of development tools, such as `.git`.  `ignore` are
-    patterns of files that are not sent, in addition to `.tejignore`.  Raises
-    InvalidJobDirectory if the directory cannot be submitted.
+    patterns of files that are not sent, in addition to `.tejignore`.  `after` and
+    `inputs` contain ids of jobs; see `JobSpec`.  Raises InvalidJobDirectory if the
+    directory cannot be submitted.
     """
     folder = Path(directory)
     entries = scan(folder, everything=everything, ignore=ignore)
-    return compute(find_command(folder, script), entries, environment or {})
+    needs = make_dependencies(
+        after,
+        {
+            path: split_input(origin) if isinstance(origin, str) else origin
+            for path, origin in (inputs or {}).items()
+        },
+    )
+    return compute(find_command(folder, script), entries, environment or {}, needs)
 
 
 def make_id(digest: str) -> str:
@@ -62,29 +81,37 @@ def make_id(digest: str) -> str:
 
 
 def compute(
-    command: Command, entries: Iterable[Entry], environment: Mapping[str, str]
+    command: Command,
+    entries: Iterable[Entry],
+    environment: Mapping[str, str],
+    needs: Dependencies = NO_DEPENDENCIES,
 ) -> str:
-    """Return the signature of a command, entries and an environment.
+    """Return the signature of a command, entries, an environment and dependencies.
 
     The files of entries without a digest are read.
     """
     ordered = sorted(read_files(entries), key=lambda entry: _bytes(entry.path))
     digest = hashlib.sha256()
-    for field in _fields(command, ordered, environment):
+    for field in _fields(command, ordered, environment, needs):
         digest.update(b"%d:%b," % (len(field), field))
     return digest.hexdigest()
 
 
 def _fields(
-    command: Command, ordered: Iterable[Entry], environment: Mapping[str, str]
+    command: Command,
+    ordered: Iterable[Entry],
+    environment: Mapping[str, str],
+    needs: Dependencies,
 ) -> Iterator[bytes]:
-    yield b"tej-signature-1"
+    # A job without dependencies has the same signature as in earlier versions of tej.
+    yield b"tej-signature-2" if needs.ids else b"tej-signature-1"
     yield b"command"
     yield _bytes(command.canonical)
     for name, value in sorted(environment.items(), key=lambda item: _bytes(item[0])):
         yield b"environment"
         yield _bytes(name)
         yield _bytes(value)
+    yield from map(_bytes, needs.signature_fields())
     for entry in ordered:
         if entry.is_directory:
             yield from (b"directory", _bytes(entry.path), b"")

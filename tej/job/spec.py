@@ -6,11 +6,20 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tej.errors import InvalidJobDirectory
 from tej.job.resources import Resources
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+class JobHandle(Protocol):
+    """A submitted job, such as `tej.Job`."""
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,18 @@ class JobSpec:
     `__pycache__` and virtual environments."""
     ignore: Sequence[str] = ()
     """Patterns of files that are not sent, in addition to those of `.tejignore`."""
+    after: Sequence[str | JobHandle | JobSpec] = ()
+    """Jobs of the same queue that must succeed before this job starts.
+
+    A job is given by its id, a `tej.Job`, or, in `ensure_graph`, a `JobSpec` of the
+    same call.  The ids are part of the signature."""
+    inputs: Mapping[str, str | tuple[str | JobHandle | JobSpec, str]] = field(
+        default_factory=dict
+    )
+    """Files and directories of other jobs, by their path in this job's directory.
+
+    A file is given as "JOB:PATH" or `(job, PATH)`.  The server copies the file after
+    the other job has succeeded, and before this job starts."""
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

@@ -110,6 +110,8 @@ class JobStatus:
     """Parameters of a sweep, which the job also has in its environment."""
     reported: datetime | None = field(default=None, compare=False, repr=False)
     """Time of this report by the server's clock, for ages such as "2 h ago"."""
+    after: tuple[str, ...] = ()
+    """Ids of the jobs that had to succeed before this job could start."""
 
     @property
     def succeeded(self) -> bool:
@@ -204,6 +206,7 @@ class JobStatus:
             "signature": self.signature,
             "labels": dict(self.labels),
             "parameters": dict(self.parameters),
+            "after": [*self.after],
         }
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tej.errors import Error, QueueDoesntExist, QueueExists
+from tej.errors import QueueDoesntExist
 from tej.queue.connection import QueueConnection, log_warning, submitter
 from tej.wire import requests
 from tej.wire.records import parse_integer
@@ -51,14 +50,7 @@ def set_up(
     log_warning(answer)
     logger.info("Queue at %s", answer.head["queue"])
     if max_running is not None:
-        try:
-            set_limit(connection, max_running)
-        except QueueExists:
-            # The runtime cannot limit the number of running jobs.  The caller did not
-            # ask for a queue without a limit, so remove the new queue again.
-            with contextlib.suppress(Error):
-                remove(connection, kill=False, grace=0)
-            raise
+        set_limit(connection, max_running)
     return PurePosixPath(answer.head["queue"])
 
 

@@ -69,13 +69,17 @@ def disposable(
 ) -> list[JobStatus]:
     """Return the jobs that `prune` deletes; see `RemoteQueue.prune`.
 
-    A job that has not ended, or has left processes running, is never returned.
+    A job that has not ended, or has left processes running, is never returned.  The
+    same applies to a job that a pending job needs.
     """
+    jobs = [*jobs]
     now = now or datetime.now(timezone.utc)
+    pending = (job for job in jobs if job.state in (JobState.CREATED, JobState.QUEUED))
+    needed = {job_id for job in pending for job_id in job.after}
     ended = [
         job
         for job in select(jobs, states=states, labels=labels)
-        if job.state.final and not job.processes_left
+        if job.state.final and not job.processes_left and job.job_id not in needed
     ]
     ended.sort(key=ORDERS["ended"], reverse=True)
     return [

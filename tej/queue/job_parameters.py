@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from tej.errors import RemoteCommandFailure
+from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, parse_dependencies
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, run_script
 from tej.wire.records import SCRIPT_SHOWN, parse_spec
 
-FILES = ("command", "resources", "spec")
+FILES = ("command", "resources", "spec", "dependencies")
 
 _SCRIPT = """\
 for stage in "$@"; do
-    for file in command resources spec; do
+    for file in command resources spec dependencies; do
         cat "${stage%/stage}/$file" 2>/dev/null
         printf '\\0'
     done
@@ -50,6 +51,7 @@ class JobParameters:
     resources: Mapping[str, Any]
     """Keyword arguments of `Resources`, without `begin`, which is in the past."""
     login: bool
+    needs: Dependencies = NO_DEPENDENCIES
 
 
 def read_parameters(
@@ -82,7 +84,9 @@ def _parse(job: JobStatus, files: Mapping[str, str]) -> JobParameters:
     environment, script = command
     facts, _ = parse_spec(files.get("spec", ""))
     resources = parse_resources(files.get("resources", ""))
-    return JobParameters(script, environment, resources, bool(facts.get("login")))
+    needs = parse_dependencies(files.get("dependencies", ""))
+    login = bool(facts.get("login"))
+    return JobParameters(script, environment, resources, login, needs)
 
 
 def parse_command(text: str, shown: str) -> tuple[dict[str, str], str] | None:

@@ -24,9 +24,17 @@ from tej.errors import (
     JobStillRunning,
 )
 from tej.job.resources import Resources
-from tej.job.spec import JobSpec
+from tej.job.spec import JobHandle, JobSpec
 from tej.job.status import JobState, JobStatus, check_job_id
-from tej.queue import administration, download, filters, logs, management, submission
+from tej.queue import (
+    administration,
+    download,
+    filters,
+    graph,
+    logs,
+    management,
+    submission,
+)
 from tej.queue.administration import QueueInfo
 from tej.queue.connection import (
     DEFAULT_GRACE,
@@ -276,8 +284,10 @@ class RemoteQueue:
         """Limit the number of running jobs; 0 removes the limit.
 
         Jobs above the limit are `queued`, and start in the order of their submission.
-        Raises QueueDoesntExist if there is no queue, QueueExists if the queue's runtime
-        is a scheduler, and ValueError if `max_running` is negative.
+        If the queue's runtime is a scheduler, the limit applies to the jobs that the
+        scheduler has, and further jobs are not yet submitted to the scheduler.  Raises
+        QueueDoesntExist if there is no queue, and ValueError if `max_running` is
+        negative.
         """
         administration.set_limit(self.connection, max_running)
 
@@ -343,6 +353,8 @@ class RemoteQueue:
         login: bool = False,
         everything: bool = False,
         ignore: Sequence[str] = (),
+        after: Sequence[str | JobHandle] = (),
+        inputs: Mapping[str, str | tuple[str | JobHandle, str]] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> str:
         """Upload a directory and start it as a job; return the job's id.
@@ -354,17 +366,31 @@ class RemoteQueue:
         RemoteCommandFailure is raised.  `login` sources the login profile before the
         job starts.  `everything` also uploads the files of development tools, such as
         `.git`.  `ignore` are patterns of files that are not uploaded, in addition to
-        those of `.tejignore`.  `progress` is called with the number of bytes of each
-        piece that is sent.
+        those of `.tejignore`.  `after` and `inputs` are jobs that must succeed before
+        this job starts, and files that the server copies from them (see `JobSpec`).
+        `progress` is called with the number of bytes of each piece that is sent.
 
         A job is submitted completely or not at all.  If the server's reply is lost, the
         request is repeated, but the job is never started twice.  InvalidJobDirectory
         and InvalidJobId are raised before any data is sent.  JobAlreadyExists is raised
         if the queue already has a job with this id.
         """
-        what = (directory, script, job_id, name, labels, environment)
-        how = (resources, login, everything, ignore, progress)
-        outcome = self._submit_one("submit", *what, *how)
+        outcome = self._submit_one(
+            "submit",
+            directory,
+            script,
+            job_id,
+            name,
+            labels,
+            environment,
+            resources,
+            login,
+            everything,
+            ignore,
+            after,
+            inputs,
+            progress,
+        )
         logger.info("Submitted job %s", outcome.job_id)
         return outcome.job_id
 
@@ -392,6 +418,8 @@ class RemoteQueue:
         login: bool = False,
         everything: bool = False,
         ignore: Sequence[str] = (),
+        after: Sequence[str | JobHandle] = (),
+        inputs: Mapping[str, str | tuple[str | JobHandle, str]] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> Job[Self]:
         """Return the existing job with the same signature, or submit a new job.
@@ -406,9 +434,22 @@ class RemoteQueue:
         Raises JobAlreadyExists if the job `job_id` has another signature.  The other
         exceptions are documented in `submit`.
         """
-        what = (directory, script, job_id, name, labels, environment)
-        how = (resources, login, everything, ignore, progress)
-        outcome = self._submit_one("retry" if retry else "ensure", *what, *how)
+        outcome = self._submit_one(
+            "retry" if retry else "ensure",
+            directory,
+            script,
+            job_id,
+            name,
+            labels,
+            environment,
+            resources,
+            login,
+            everything,
+            ignore,
+            after,
+            inputs,
+            progress,
+        )
         return Job(
             self, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
         )
@@ -426,6 +467,8 @@ class RemoteQueue:
         login: bool,
         everything: bool,
         ignore: Sequence[str],
+        after: Sequence[str | JobHandle],
+        inputs: Mapping[str, str | tuple[str | JobHandle, str]] | None,
         progress: Callable[[int], object] | None,
     ) -> Outcome:
         spec = JobSpec(
@@ -439,15 +482,39 @@ class RemoteQueue:
             login,
             everything,
             ignore,
+            [*after],
+            dict(inputs or {}),
         )
         return submission.submit_one(self.connection, mode, spec, progress)
 
     def ensure_many(
         self, specs: Iterable[JobSpec], *, retry: bool = False
     ) -> list_[Outcome]:
-        """Find or submit many jobs, like `ensure`; return one `Outcome` per job."""
+        """Find or submit many jobs, like `ensure`; return one `Outcome` per job.
+
+        If a job needs another job of the same call, it must come after that job, and
+        refer to it by its id; see `ensure_graph`.
+        """
         mode = "retry" if retry else "ensure"
         return submission.submit_all(self.connection, mode, specs)
+
+    def ensure_graph(
+        self, specs: Iterable[JobSpec], *, retry: bool = False
+    ) -> list_[Outcome]:
+        """Find or submit jobs that need each other; return one `Outcome` per `JobSpec`.
+
+        The `after` and `inputs` of a `JobSpec` refer to other jobs of the call, or to
+        jobs in the queue.  A reference is the other `JobSpec`, its `job_id`, or its
+        `name` (by default the name of its directory); or the id of a job in the queue,
+        or a `Job`.  The jobs may be given in any order.  About a hundred jobs are sent
+        per round trip, and each job starts when the jobs that it needs have succeeded.
+        `retry` restarts the jobs that failed, were killed or are lost.
+
+        Before any job is sent, InvalidJobId is raised if jobs need each other in a
+        circle, if a name is ambiguous or if a job is in another queue, JobNotFound if a
+        job is unknown, and InvalidJobDirectory if a directory cannot be submitted.
+        """
+        return graph.ensure_graph(self.connection, specs, retry=retry)
 
     # Status.
 

@@ -13,6 +13,7 @@ from tej.job.names import printable
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, log_warning, submitter
+from tej.queue.references import resolve
 from tej.queue.work import Work
 from tej.wire import archive, requests
 from tej.wire.content_store import WORTH_ASKING
@@ -273,7 +274,8 @@ def submit_one(
 ) -> Outcome:
     """Submit one job, or find the existing job; raise its error, if any."""
     signed = mode != "submit"
-    work = Work(spec, connection.user, submitter(), signed=signed)
+    needs = resolve(connection, spec)
+    work = Work(spec, connection.user, submitter(), signed=signed, needs=needs)
     (outcome,) = Submission(connection, mode, progress).send([work])
     if outcome.error is not None:
         raise outcome.error
@@ -294,8 +296,14 @@ def submit_all(
             # changes before it is sent.  `specs` may be a generator that rewrites one
             # directory for each JobSpec, and a batch is sent only after several
             # JobSpecs have been generated.
-            new_id = mode == "submit"
-            return Work(spec, connection.user, submitter(), signed=True, new_id=new_id)
+            return Work(
+                spec,
+                connection.user,
+                submitter(),
+                signed=True,
+                new_id=mode == "submit",
+                needs=resolve(connection, spec),
+            )
         except (InvalidJobDirectory, InvalidJobId) as error:
             return Outcome(spec.job_id or "", error=error)
 

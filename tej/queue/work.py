@@ -11,6 +11,7 @@ from pathlib import Path
 from tej.errors import Error, InvalidJobDirectory
 from tej.job.command import Command, check_sent, find_command
 from tej.job.content import check_unchanged, read_files
+from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, check_inputs
 from tej.job.directory import Entry, scan
 from tej.job.resources import Resources, make_job_name
 from tej.job.signature import compute, make_id
@@ -27,7 +28,8 @@ class Work:
     If `signed` is true, the content of all files is also read to compute the signature.
     Each file is checked again when it is sent, so that exactly the content in the
     signature is sent.  If `new_id` is true, a job without an id gets a new unique id
-    instead of the id made from its signature.  Raises InvalidJobDirectory if the
+    instead of the id made from its signature.  `needs` are the dependencies of the job,
+    as resolved by `queue/graph.py`.  Raises InvalidJobDirectory if the
     directory cannot be submitted, and InvalidJobId if the id is invalid.
     """
 
@@ -39,8 +41,10 @@ class Work:
         *,
         signed: bool,
         new_id: bool = False,
+        needs: Dependencies = NO_DEPENDENCIES,
     ) -> None:
         self.spec = spec
+        self.needs = needs
         self.folder = Path(spec.directory)
         self.submitter = submitter
         self.token = secrets.token_hex(16)
@@ -76,9 +80,13 @@ class Work:
             )
         ]
         check_sent(self.command, self.entries, self.folder)
+        check_inputs(self.needs, self.entries)
         if signed:
             self.entries = read_files(self.entries)
-            self.signature = compute(self.command, self.entries, self.spec.environment)
+            self.signature = self._sign(self.entries)
+
+    def _sign(self, entries: list[Entry]) -> str:
+        return compute(self.command, entries, self.spec.environment, self.needs)
 
     @cached_property
     def name(self) -> str:
@@ -136,6 +144,8 @@ class Work:
                 TextMember("spec", self._description(sent, from_objects=from_objects)),
             ]
             members.insert(0, TextMember("resources", self._resources()))
+            if self.needs.ids:
+                members.insert(0, TextMember("dependencies", self.needs.text()))
             if from_objects:
                 members.insert(0, TextMember("assembly", self.plan.assembly))
             return members
@@ -149,13 +159,14 @@ class Work:
             # `sent` contains the digests that were computed during the upload.  Each
             # file is therefore read only once.
             stored = self.plan.stored if from_objects else []
-            digest = compute(self.command, [*sent, *stored], self.spec.environment)
+            digest = self._sign([*sent, *stored])
         facts = {
             "name": self.name,
             "submitter": self.submitter,
             "script": self.command.canonical[:SCRIPT_SHOWN],
             "signature": digest,
             "login": "1" if self.spec.login else "",
+            "after": "/".join(self.needs.ids),
         }
         return make_spec(self.token, facts, self.spec.labels)
 

@@ -148,7 +148,7 @@ read_version() {
 check_unused() {
     for path in "$queue"/* "$queue"/.[!.]*; do
         case ${path##*/} in
-            jobs | incoming | scripts | attempts | waiting | running | scheduler | objects | closing | .version.*) ;;
+            jobs | incoming | scripts | attempts | dependents | waiting | running | scheduler | objects | closing | .version.*) ;;
             *)
                 [ -e "$path" ] || [ -h "$path" ] || continue
                 [ ! -f "$queue/version" ] || return 1

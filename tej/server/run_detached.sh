@@ -77,7 +77,7 @@ after_wrapper() {
     [ ! -e "$job/finished" ] && [ -n "$started" ] && has_processes && return 0
     now=''
     derive_state
-    runtime_tend
+    tend_queue
     return 1
 }
 
@@ -93,13 +93,20 @@ run_job() {
     [ -n "$end" ] || [ -e "$job/started" ] || run_in_shell
 }
 
-if [ -e "$job/kill" ]; then end='none 0'; else run_job; fi
+unready=''
+if [ -e "$job/kill" ]; then
+    end='none 0'
+elif take_inputs; then
+    run_job
+else
+    end='none 0' unready=1
+fi
 trap - EXIT
 stop_heartbeat
 now=''
 [ -n "$end" ] || exit 1
-! has_not_begun || {
-    runtime_tend
+[ -n "$unready" ] || ! has_not_begun || {
+    tend_queue
     exit 1
 }
 
@@ -111,7 +118,13 @@ if [ -f "$job/started" ]; then
     count_processes
     left=${left:-0}
 fi
-if [ -e "$job/kill" ]; then whose=killed; else whose=own; fi
+whose=own
+if [ -e "$job/kill" ]; then
+    whose=killed
+elif [ -n "$unready" ]; then
+    whose=killed
+    note_unstarted "$why"
+fi
 ended=$(date +%s)
 # On a full disk even a rename can fail. Retry until `finished` is written, because the
 # exit status must not be lost.
@@ -122,4 +135,5 @@ until put_reserved finished "$ended" "$end" "$whose" "$left"; do
     sleep 5
 done
 runtime_tend
+start_jobs_after "$id"
 wait

@@ -37,6 +37,7 @@ begin_again() {
         put rerun "$(date +%s) ${who%% *}"
         exit 0
     fi
+    again=1
     rm -f "$job/finished" "$job/started" "$job/missed" "$job/term" "$job/rerun" "$job/.end"
 }
 
@@ -230,6 +231,20 @@ was_cut_off() {
     [ -n "$r_walltime" ] && [ $(($(date +%s) - began)) -ge "$r_walltime" ]
 }
 
+# start_next_jobs: start the jobs that waited for the end of this job. A scheduler's
+# submit command must not find the variables that describe this job.
+start_next_jobs() (
+    # shellcheck disable=SC2034 # used by scheduler.sh
+    in_scheduler_job=1
+    for variable in $(env | awk -F= '/^(SLURM|PBS)_[A-Za-z0-9_]*=/ { print $1 }'); do
+        case $variable in
+            SLURM_CONF | SLURM_CLUSTERS | PBS_CONF_FILE | PBS_EXEC | PBS_HOME | PBS_SERVER | PBS_DEFAULT) ;;
+            *) unset "$variable" ;;
+        esac
+    done
+    start_jobs_after "$id"
+)
+
 # If the job has another token, this runner belongs to an earlier submission with the
 # same id.
 has_token "$token" || exit 0
@@ -241,24 +256,33 @@ done
 mkdir "$job/claim" 2>/dev/null || begin_again
 note_native_id && reserve && printf '%-20s\n' '' >"$job/.end" || exit 1
 
-end='' began=$(date +%s)
+end='' unready='' began=$(date +%s)
 write_heartbeat
 read_resources
 if [ -e "$job/kill" ]; then
     end='none 0'
-else
+elif take_inputs; then
     set_submit_directory
     run_job
     [ -n "$end" ] || exit 1
+else
+    end='none 0'
+    case $heard in
+        *TERM*) told_at=$(date +%s) ;;
+        *) unready=1 ;;
+    esac
 fi
 
 # If the script has not started, the job is marked lost, unless the scheduler sent
 # SIGTERM before the start.
-[ -n "$told_at" ] || ! has_not_begun || exit 1
+[ -n "$told_at$unready" ] || ! has_not_begun || exit 1
 
 whose=own
 if [ -e "$job/kill" ]; then
     whose=killed
+elif [ -n "$unready" ]; then
+    whose=killed
+    note_unstarted "$why"
 elif was_cut_off; then
     whose=ask
 fi
@@ -271,6 +295,7 @@ until put_reserved finished "$(date +%s)" "$end" "$whose" "${left:-0}"; do
 done
 [ "$whose" != ask ] || end_leftovers
 rm -f "$job/.end" "$job"/.heard.*
+start_next_jobs
 case $end in
     exit*) exit "${end#exit }" ;;
     signal*) exit $((128 + ${end#signal })) ;;

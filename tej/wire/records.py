@@ -69,6 +69,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
             if key.startswith(PARAMETER)
         },
         reported=from_timestamp(now),
+        after=tuple(spec["after"].split("/")) if "after" in spec else (),
     )
 
 

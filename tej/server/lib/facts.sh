@@ -5,12 +5,12 @@
 #   spec       KEY=VALUE words, percent-encoded, then "end"  the client
 #   submitted  TIME HOST BOOT SPACE PID START                the shell that publishes the job
 #   native_id  pid HOST BOOT SPACE PID START, or NAME ID     the wrapper; a scheduler's runtime
-#   queued     TIME                                          the runtime, if the job must wait
+#   queued     TIME                                          the submission, if the job must wait
 #   started    TIME HOST PID START                           the first process of the job
 #   heartbeat  TIME                                          the wrapper, periodically
 #   kill       TIME GRACE BY                                 the client that kills the job
 #   finished   TIME exit|signal|none N own|killed|ask LEFT   the wrapper
-#   reason     TIME cancelled|limit|other WORDS              a process that learns the cause
+#   reason     TIME cancelled|limit|other|unstarted WORDS    a process that learns the cause
 #   ignored    WORDS                                         the runtime: ignored resources
 #   lost       TIME EVIDENCE                                 a process that finds the job lost
 #

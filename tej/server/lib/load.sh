@@ -17,6 +17,9 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/resources.sh"
 . "$here/lib/content_store.sh"
 . "$here/lib/queue_removal.sh"
+. "$here/lib/waiting_list.sh"
+. "$here/lib/dependencies.sh"
+. "$here/runtimes/hooks.sh"
 . "$here/runtimes/$runtime/runtime.sh"
 
 # make_queue_directory NAME: create the directory $queue/NAME, if it does not exist,

@@ -21,6 +21,11 @@ is_locked() {
         get_time
         ! is_number "${1-}" || age=$((now - $1))
     }
+    # If this host was booted after the lock was acquired, the process is dead.
+    if is_past "${2-}" "${3-}" && [ -n "$age" ]; then
+        get_uptime
+        [ "$age" -le "$uptime" ] || return 1
+    fi
     [ -z "$age" ] || [ "$age" -le "$patient" ]
 }
 

@@ -38,7 +38,6 @@ cause_awaited=120 # seconds to wait for a silent scheduler to report why a job e
 busy_awaited=60   # seconds for which a submission is retried while the scheduler is too busy
 
 runtime_here() { scheduler_here "${1-}"; }
-runtime_tend() { :; }
 scheduler_listed_all() { :; }
 scheduler_term() { return 1; }
 scheduler_history() { return 1; }
@@ -193,12 +192,10 @@ mail_and_rerun() {
 # the submission. If this client dies before it receives the scheduler's reply, other
 # clients find the job by the name in `submitting`. Returns 1 and sets why on failure.
 runtime_start() {
-    native='' options=''
+    native=''
     set_name
     [ ! -f "$job/submitting" ] || { find_submitted && return; }
-    log_file
-    replaced='' replaced_list='' prepended=''
-    read_resources && check_directives && scheduler_options || return 1
+    runtime_check || return 1
     me
     now=''
     get_time
@@ -206,7 +203,27 @@ runtime_start() {
         why="cannot write to '$job'"
         return 1
     }
-    hand_over
+    hand_over || {
+        # The scheduler has not accepted the job. A waiting job can be submitted later.
+        rm -f "$job/submitting"
+        return 1
+    }
+}
+
+# runtime_check: set options to the arguments for the scheduler's submit command. Returns
+# 1 and sets why if the scheduler cannot provide the requested resources.
+runtime_check() {
+    options='' replaced='' replaced_list='' prepended=''
+    set_name
+    log_file
+    read_resources && check_directives && scheduler_options
+}
+
+# runtime_may_retry: check whether the scheduler may accept a waiting job later. A
+# scheduler can refuse submissions from compute nodes. Therefore a job that is refused
+# there waits for the next client.
+runtime_may_retry() {
+    [ -n "${in_scheduler_job-}" ] || is_busy || [ "${listing:-answer}" != answer ]
 }
 
 # note_requeue: write the fact `requeue` if the user has allowed the scheduler to run

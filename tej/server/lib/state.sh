@@ -35,6 +35,11 @@ is_final() {
     case $state in finished | killed | lost) ;; *) return 1 ;; esac
 }
 
+# has_succeeded: check that the loaded job finished with exit code 0 and was not cut off.
+has_succeeded() {
+    [ "$state" = finished ] && [ -z "$cut_off" ] && [ "$how" = exit ] && [ "$number" = 0 ]
+}
+
 # read_facts: set state and the other variables of the job from the job's facts. Sets
 # state to `?` if the runtime must check whether the job is alive.
 read_facts() {
@@ -87,6 +92,7 @@ read_facts() {
         state='?'
     elif [ -z "$native" ] && [ -f "$job/queued" ]; then
         state=queued
+        [ ! -d "$job/after" ] || note_waits
         ! claim_is_stale || mark_lost "its wrapper died before it started the script"
     elif [ -z "$native" ]; then
         judge_starter
@@ -151,6 +157,7 @@ read_reason() {
         cancelled) state=killed cut_off=other note="not by tej${note:+: $note}" ;;
         limit) cut_off=limit ;;
         cut) cut_off=other ;;
+        unstarted) state=killed note="not started: $note" ;;
     esac
 }
 

@@ -2,28 +2,22 @@
 # wrapper outside that session records the end of the job.
 # shellcheck shell=sh
 
-# shellcheck source=job_limit.sh
-. "$here/runtimes/default/job_limit.sh"
-
 # runtime_here: check that this host can run jobs; always true.
 runtime_here() { :; }
 
-# runtime_start: start $job, or put it on the waiting list. The wrapper writes `native_id`
-# and `started`. Returns 1 and sets why on failure.
+# runtime_start: start the wrapper of $job, which writes `native_id` and `started`.
+# Returns 1 and sets why on failure.
 runtime_start() {
-    read_resources && note_ignored || return 1
-    if [ -f "$queue/max_running" ]; then
-        enqueue || {
-            why='it cannot be put on the waiting list'
-            return 1
-        }
-        start_waiting
-    else
-        launch "$id" || {
-            why='no process can be started there (ulimit -u)'
-            return 1
-        }
-    fi
+    runtime_check || return 1
+    detach "$here/run_detached.sh" "$queue" "$id" "$here" "$runtime" || {
+        why='no process can be started there (ulimit -u)'
+        return 1
+    }
+}
+
+# runtime_check: read the requested resources, and note the resources that are ignored.
+runtime_check() {
+    read_resources && note_ignored
 }
 
 # note_ignored: write the requested resources that this runtime ignores to the fact
@@ -37,24 +31,6 @@ note_ignored() {
         why="cannot write to '$job'"
         return 1
     }
-}
-
-# runtime_limit N: set the job limit to N, and start the jobs that may now run.
-#
-# The file is written in `incoming`, which is private, and only then moved into the
-# queue, because the trust check of another client refuses a queue with a file that
-# other users can write to. Only a group that shares the queue may write to the file.
-runtime_limit() {
-    fresh=$incoming/max_running.$$
-    printf '%s\n' "$1" >"$fresh" &&
-        { [ -n "${shared-}" ] || chmod go-w "$fresh"; } &&
-        mv -f "$fresh" "$queue/max_running" && runtime_tend
-}
-
-# runtime_tend: start waiting jobs if the job limit allows. Called by every client that
-# uses the queue.
-runtime_tend() {
-    [ ! -d "$queue/waiting" ] || start_waiting
 }
 
 # runtime_ask NATIVES: do nothing, because this runtime has no scheduler to query.
@@ -87,9 +63,12 @@ runtime_derive_state() {
     fi
 }
 
-# set_alive: set the state of a job whose wrapper is alive.
+# set_alive: set the state of a job whose wrapper is alive. A wrapper that has not started
+# the script may be copying the inputs of the job.
 set_alive() {
-    if [ -n "$started" ]; then state=running; else state=created; fi
+    state=created
+    [ ! -e "$job/queued" ] || state=queued
+    [ -z "$started" ] || state=running
 }
 
 # mark_silent HOST: mark a job as lost, because its heartbeat has stopped and the

@@ -1,16 +1,66 @@
-# Job limit of a queue. Jobs above the limit wait in the directory `waiting`, in the
-# order of submission. The next waiting job is started by a wrapper that ends, or by any
-# client that uses the queue, so that no daemon is needed.
+# Waiting list of a queue: starts a job at once, or lets the job wait until the job limit
+# allows its start (this file) or until the jobs that it needs have ended
+# (dependencies.sh). Every wrapper that ends, and every client that uses the queue, starts
+# the waiting jobs that may start, so that no daemon is needed.
 # shellcheck shell=sh
 #
-#   max_running              the limit
-#   waiting/TIME.COUNT.ID    a waiting job
-#   running/ID               a job that counts towards the limit
+#   max_running              the job limit
+#   waiting/TIME.COUNT.ID    a job that waits because of the job limit
+#   running/ID               a job that counts towards the job limit
 #   lock                     locked while jobs move from `waiting` to `running`
 #
 # If a process dies while it moves a job to `running`, the next process that calls
-# start_waiting starts the jobs in `running` that were not started. A job is started
+# start_below_limit starts the jobs in `running` that were not started. A job is started
 # only once, because its wrapper claims the job.
+
+# start_job: start $job, or let it wait for other jobs or because of the job limit. The
+# caller must call start_waiting_jobs afterwards. Returns 1 and sets why on failure.
+start_job() {
+    if [ -f "$job/dependencies" ]; then
+        runtime_check && add_to_dependents
+    elif [ -f "$queue/max_running" ]; then
+        runtime_check || return 1
+        enqueue || {
+            why='it cannot be put on the waiting list'
+            return 1
+        }
+    else
+        runtime_start
+    fi
+}
+
+# start_waiting_jobs: start the waiting jobs that may start.
+start_waiting_jobs() {
+    start_jobs_after ''
+}
+
+# start_jobs_after ID: start the waiting jobs that may start because the job ID has ended.
+# A subshell does this, so that the variables of the caller do not change.
+start_jobs_after() {
+    [ -d "$queue/waiting" ] || [ -d "$queue/dependents" ] || return 0
+    (
+        settle_dependents "$1"
+        start_below_limit
+    )
+}
+
+# tend_queue: start waiting jobs, and do the periodic work of the runtime.
+tend_queue() {
+    runtime_tend
+    start_waiting_jobs
+}
+
+# set_limit N: set the job limit to N, and start the jobs that may now start.
+#
+# The file is written in `incoming`, which is private, and only then moved into the
+# queue, because the trust check of another client refuses a queue with a file that
+# other users can write to. Only a group that shares the queue may write to the file.
+set_limit() {
+    fresh=$incoming/max_running.$$
+    printf '%s\n' "$1" >"$fresh" &&
+        { [ -n "${shared-}" ] || chmod go-w "$fresh"; } &&
+        mv -f "$fresh" "$queue/max_running" && tend_queue
+}
 
 # enqueue: put $job on the waiting list.
 enqueue() {
@@ -33,6 +83,7 @@ is_in_line() {
     [ -e "$job/queued" ] || return 1
     [ ! -e "$queue/running/$id" ] || return 0
     for item in "$queue/waiting"/*."$id"; do
+        [ -e "$item" ] || continue
         item=${item##*/} item=${item#*.}
         [ "${item#*.}" != "$id" ] || return 0
     done
@@ -53,10 +104,10 @@ count_those_that_run() {
     return 0
 }
 
-# start_waiting: start as many waiting jobs as the limit allows. If another process
+# start_below_limit: start as many waiting jobs as the limit allows. If another process
 # holds the lock, returns at once, because the other process checks for waiting jobs
 # again after it has released the lock.
-start_waiting() {
+start_below_limit() {
     [ -d "$queue/waiting" ] || return 0
     rescued=''
     while forget_ended; do
@@ -88,6 +139,7 @@ has_lock() {
 
 # forget_ended: remove the entries of jobs that have ended.
 forget_ended() {
+    ask_for_all "$queue/running"/*
     for item in "$queue/running"/*; do
         [ -e "$item" ] || continue
         # load_job runs in a subshell, so that it does not change the variables of the
@@ -115,11 +167,13 @@ count_in() {
 }
 
 # fill_room: start waiting jobs until the limit is reached. The caller must hold the
-# lock. Returns nonzero if an entry cannot be moved or removed.
+# lock. Returns nonzero if an entry cannot be moved or removed, or if the runtime cannot
+# start jobs now. A job that was not started stays in `running`, where the next client
+# finds it (has_stranded).
 fill_room() {
     make_queue_directory running || return
     for item in "$queue/running"/*; do
-        [ ! -e "$item" ] || [ -e "$jobs/${item##*/}/native_id" ] || launch "${item##*/}"
+        [ ! -e "$item" ] || [ -e "$jobs/${item##*/}/native_id" ] || launch "${item##*/}" || return
     done
     for item in "$queue/waiting"/*; do
         [ -e "$item" ] || continue
@@ -129,14 +183,22 @@ fill_room() {
             rm -f "$item" || return
         else
             mv "$item" "$queue/running/$next" || return
-            launch "$next"
+            launch "$next" || return
         fi
     done
     return 0
 }
 
-# launch ID: start the wrapper of the job ID. Returns nonzero if no process can be
-# started.
-launch() {
-    detach "$here/run_detached.sh" "$queue" "$1" "$here" "$runtime"
-}
+# launch ID: start the waiting job ID through the runtime. If the runtime refuses the
+# job, the job ends without a start. Returns 1 if the runtime cannot start the job now.
+launch() (
+    find_job "$1" || return 0
+    read_facts
+    # A client that does other work does not wait until a busy scheduler accepts the job.
+    # shellcheck disable=SC2034 # busy_awaited is used by scheduler.sh
+    why='' listing='' busy_awaited=0
+    [ -z "$native" ] && [ ! -e "$job/finished" ] || return 0
+    ! runtime_start || return 0
+    ! runtime_may_retry || return 1
+    end_unstarted "$why" || return 1
+)

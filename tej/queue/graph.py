@@ -1,0 +1,136 @@
+"""`ensure_graph`: find or submit jobs that need each other, in a valid order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from tej.errors import InvalidJobId, QueueDoesntExist
+from tej.job.dependencies import split_input
+from tej.job.spec import JobSpec
+from tej.queue.connection import QueueConnection, submitter
+from tej.queue.management import get_statuses
+from tej.queue.references import Reference, resolve
+from tej.queue.submission import Outcome, Submission
+from tej.queue.work import Work
+
+
+def ensure_graph(
+    connection: QueueConnection, specs: Iterable[JobSpec], *, retry: bool
+) -> list[Outcome]:
+    """Find or submit the jobs of a graph; see `RemoteQueue.ensure_graph`."""
+    graph = _Graph(specs)
+    order = graph.order()
+    _check_existence(connection, graph.outside())
+    works: dict[str, Work] = {}
+    for index in order:
+        work = Work(
+            graph.specs[index],
+            connection.user,
+            submitter(),
+            signed=True,
+            needs=resolve(connection, graph.specs[index], graph.id_of),
+        )
+        same = works.setdefault(work.job_id, work)
+        if same.signature != work.signature:
+            raise InvalidJobId(f"Two different jobs of the graph have id {work.job_id}")
+        graph.ids[index] = work.job_id
+    found = Submission(connection, "retry" if retry else "ensure").send_all(
+        works.values()
+    )
+    outcomes = {outcome.job_id: outcome for outcome in found}
+    return [outcomes[graph.ids[index]] for index in range(len(graph.specs))]
+
+
+def _check_existence(connection: QueueConnection, ids: set[str]) -> None:
+    """Raise JobNotFound if one of the jobs is not in the queue."""
+    if not ids:
+        return
+    try:
+        statuses = get_statuses(connection, sorted(ids))
+    except QueueDoesntExist:
+        statuses = dict.fromkeys(sorted(ids))
+    for job_id, status in statuses.items():
+        if status is None:
+            raise connection.job_not_found(job_id)
+
+
+class _Graph:
+    """The jobs of one call, and how they refer to each other."""
+
+    def __init__(self, specs: Iterable[JobSpec]) -> None:
+        self.specs = [*specs]
+        self.ids: dict[int, str] = {}
+        """Id of each job by its index, as soon as the id is known."""
+        self._places = {id(spec): index for index, spec in enumerate(self.specs)}
+        self._by_id: dict[str, list[int]] = {}
+        self._by_name: dict[str, list[int]] = {}
+        for index, spec in enumerate(self.specs):
+            if spec.job_id is not None:
+                self._by_id.setdefault(spec.job_id, []).append(index)
+            name = spec.name
+            if name is None:
+                name = Path(spec.directory).resolve().name
+            self._by_name.setdefault(name, []).append(index)
+
+    def order(self) -> list[int]:
+        """Return the indices of all jobs, each after the jobs that it needs.
+
+        Raises InvalidJobId if jobs need each other in a circle.
+        """
+        sorter: TopologicalSorter[int] = TopologicalSorter()
+        for index, spec in enumerate(self.specs):
+            needed = (self._find(one) for one in _references(spec))
+            sorter.add(index, *(one for one in needed if one is not None))
+        try:
+            return [*sorter.static_order()]
+        except CycleError as error:
+            circle = " -> ".join(self._title(index) for index in error.args[1])
+            raise InvalidJobId(f"Jobs need each other in a circle: {circle}") from None
+
+    def outside(self) -> set[str]:
+        """Return the ids of the jobs that are needed, but are not in the graph."""
+        return {
+            one
+            for spec in self.specs
+            for one in _references(spec)
+            if isinstance(one, str) and self._find(one) is None
+        }
+
+    def id_of(self, reference: str | JobSpec) -> str:
+        """Return the id of a job; the ids of all jobs that it needs must be known."""
+        index = self._find(reference)
+        if index is None:
+            assert isinstance(reference, str)
+            return reference
+        return self.ids[index]
+
+    def _find(self, reference: Reference) -> int | None:
+        """Return the index of a job of the graph, or None if the job is not in it."""
+        if isinstance(reference, JobSpec):
+            if id(reference) not in self._places:
+                raise InvalidJobId(
+                    f"A job needs the JobSpec of '{reference.directory}', which is not "
+                    "in the graph: add it to the list"
+                )
+            return self._places[id(reference)]
+        if not isinstance(reference, str):
+            return None
+        found = self._by_id.get(reference) or self._by_name.get(reference) or []
+        if len(found) > 1:
+            raise InvalidJobId(
+                f"{len(found)} jobs of the graph are called '{reference}': give each "
+                "JobSpec a name, or refer to the JobSpec itself"
+            )
+        return found[0] if found else None
+
+    def _title(self, index: int) -> str:
+        spec = self.specs[index]
+        return f"'{spec.job_id or spec.name or Path(spec.directory).resolve().name}'"
+
+
+def _references(spec: JobSpec) -> Iterator[Reference]:
+    yield from spec.after
+    for origin in spec.inputs.values():
+        yield (split_input(origin) if isinstance(origin, str) else origin)[0]

@@ -1,0 +1,60 @@
+"""References to other jobs in a `JobSpec`: converts them to ids of one queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tej.errors import InvalidJobId
+from tej.job.dependencies import Dependencies, make_dependencies, split_input
+from tej.job.spec import JobHandle, JobSpec
+from tej.queue.connection import QueueConnection
+
+Reference = str | JobHandle | JobSpec
+
+
+def resolve(
+    connection: QueueConnection,
+    spec: JobSpec,
+    find: Callable[[str | JobSpec], str] | None = None,
+) -> Dependencies:
+    """Return the dependencies of a `JobSpec`, with ids in place of references.
+
+    `find` returns the id for a string or another `JobSpec`; by default, a string is an
+    id.  Raises InvalidJobId if a job is in another queue.
+    """
+
+    def id_of(reference: Reference) -> str:
+        if isinstance(reference, str | JobSpec):
+            return (find or _only_id)(reference)
+        queue = getattr(reference, "queue", None)
+        other: QueueConnection | None = getattr(queue, "connection", None)
+        if other is not None and (other.destination, other.path) != (
+            connection.destination,
+            connection.path,
+        ):
+            raise InvalidJobId(
+                f"A job in queue {connection.path} on {connection.destination} cannot "
+                f"need job '{reference.id}', which is in queue {other.path} on "
+                f"{other.destination}"
+            )
+        return reference.id
+
+    return make_dependencies(
+        [id_of(one) for one in spec.after],
+        {
+            path: (id_of(job), source)
+            for path, (job, source) in (
+                (path, split_input(origin) if isinstance(origin, str) else origin)
+                for path, origin in spec.inputs.items()
+            )
+        },
+    )
+
+
+def _only_id(reference: str | JobSpec) -> str:
+    if isinstance(reference, JobSpec):
+        raise InvalidJobId(
+            f"The JobSpec of '{reference.directory}' has no id yet: submit both jobs "
+            "with one call of ensure_graph"
+        )
+    return reference

@@ -1,0 +1,271 @@
+# Dependencies between jobs. A job that needs other jobs starts when all of them have
+# succeeded. If one of them has failed, was killed, is lost or was deleted, the job ends
+# without a start. The wrapper of a job that ends, and every client that uses the queue,
+# start the jobs that waited for it.
+# shellcheck shell=sh
+#
+#   jobs/ID/dependencies        lines `after OTHER`; `from OTHER/SOURCE`, then `to PATH`
+#   jobs/ID/after/OTHER         ID waits for the job OTHER
+#   dependents/OTHER/TOKEN.ID   ID, submitted with TOKEN, needs OTHER; removed when ID has
+#                               copied its inputs or has ended
+#   attempts/ID/restarting      link to the client that is replacing ID by a new attempt
+#
+# No end of a job is missed: a submission first publishes its job and then checks the
+# jobs that it needs, and a wrapper first writes `finished` and then lists `dependents`.
+# Several processes may settle the same job at the same time: the removal of a file in
+# `after` can be repeated, and the start of a job is protected by a lock and by `claim`.
+#
+# Variables of this file begin with dep_, because load_job changes other variables.
+
+# read_dependencies: set dep_needs to the ids of the jobs that $job needs, and dep_entry
+# to the name of $job in `dependents/OTHER`.
+read_dependencies() {
+    dep_needs=''
+    read_spec
+    dep_entry=${spec#*token=}
+    dep_entry=${dep_entry%% *}.$id
+    while IFS= read -r line; do
+        case $line in
+            'after '*) line=${line#after } ;;
+            'from '*) line=${line#from } line=${line%%/*} ;;
+            *) continue ;;
+        esac
+        case "$dep_needs " in *" $line "*) ;; *) dep_needs="$dep_needs $line" ;; esac
+    done <"$job/dependencies"
+}
+
+# prepare_wait: make the uploaded job $job wait for the jobs that it needs. Called before
+# the job is published, so that any client can start the published job. Returns 1 and
+# sets why if the job needs a job that does not exist.
+prepare_wait() {
+    [ -f "$job/dependencies" ] || return 0
+    read_dependencies
+    for dep_other in $dep_needs; do
+        [ "$dep_other" != "$id" ] && { [ -d "$jobs/$dep_other" ] || is_restarting "$dep_other"; } || {
+            why="it needs job '$dep_other'${newline}Job '$dep_other' is not in queue $queue"
+            return 1
+        }
+    done
+    mkdir "$job/after" && printf '%s\n' "$now" >"$job/queued" && add_to_dependents || return 1
+    for dep_other in $dep_needs; do printf '' >"$job/after/$dep_other" || return 1; done
+}
+
+# add_to_dependents: list $job in the directory `dependents` of each job that it needs.
+# Called before and after the job is published. The second call restores an entry that
+# was removed together with a deleted job. Returns 1 and sets why on failure.
+add_to_dependents() {
+    read_dependencies
+    why="cannot write to '$queue/dependents'"
+    make_queue_directory dependents || return 1
+    for dep_other in $dep_needs; do
+        dep_tries=0
+        # Another process may remove the empty directory between `mkdir` and `printf`.
+        until { printf '' >"$queue/dependents/$dep_other/$dep_entry"; } 2>/dev/null; do
+            dep_tries=$((dep_tries + 1))
+            [ "$dep_tries" -lt 10 ] && mkdir -p "$queue/dependents/$dep_other" || return 1
+        done
+    done
+    why=''
+}
+
+# leave_dependents: remove $job from the directories `dependents/OTHER`.
+leave_dependents() {
+    [ -f "$job/dependencies" ] || return 0
+    read_dependencies
+    set --
+    for dep_other in $dep_needs; do set -- "$@" "$queue/dependents/$dep_other"; done
+    for dep_other in "$@"; do rm -f "$dep_other/$dep_entry"; done
+    rmdir "$@" 2>/dev/null || :
+}
+
+# note_waits: set note to the jobs that $job waits for.
+note_waits() {
+    dep_waits='' dep_count=0
+    for dep_wait in "$job/after"/*; do
+        [ -e "$dep_wait" ] || continue
+        dep_count=$((dep_count + 1))
+        [ "$dep_count" -gt 3 ] || dep_waits="$dep_waits${dep_waits:+, }${dep_wait##*/}"
+    done
+    [ "$dep_count" -le 3 ] || dep_waits="$dep_waits and $((dep_count - 3)) more"
+    [ -z "$dep_waits" ] || note="waits for $dep_waits"
+}
+
+# settle_dependents ID: start or end the jobs that wait for the job ID, if ID has ended.
+# If ID is empty, settle the dependents of all jobs.
+settle_dependents() {
+    [ -n "$1" ] || {
+        dep_todo=''
+        for dep_other in "$queue/dependents"/*/; do
+            dep_other=${dep_other%/}
+            ! has_unsettled "$dep_other" || dep_todo="$dep_todo ${dep_other##*/}"
+        done
+        set -f
+        # shellcheck disable=SC2086 # ids
+        set -- $dep_todo
+        set +f
+        ask_for_all "$@"
+    }
+    while [ $# -gt 0 ]; do
+        dep_origin=$1 dep_ended=''
+        shift
+        has_unsettled "$queue/dependents/$dep_origin" || continue
+        judge_dependency "$dep_origin"
+        [ "$dep_verdict" != pending ] || continue
+        for dep_other in "$queue/dependents/$dep_origin"/*; do
+            [ ! -f "$dep_other" ] || settle_dependent "${dep_other##*/}"
+        done
+        # Settle the dependents of the jobs that have ended without a start.
+        for dep_other in $dep_ended; do set -- "$@" "$dep_other"; done
+    done
+}
+
+# has_unsettled DIRECTORY: check whether an entry in DIRECTORY (`dependents/OTHER`) must
+# be settled if OTHER has ended.
+has_unsettled() {
+    for dep_item in "$1"/*; do
+        dep_job=${dep_item##*/} dep_job=$jobs/${dep_job#*.}
+        if [ -e "$dep_job/finished" ] || [ -e "$dep_job/lost" ]; then
+            return 0
+        elif [ -d "$dep_job/after" ] && [ ! -e "$dep_job/native_id" ] && [ ! -d "$dep_job/claim" ]; then
+            [ ! -e "$dep_job/after/${1##*/}" ] || return 0
+            ! is_ready "$dep_job" || return 0
+        fi
+    done
+    return 1
+}
+
+# is_ready PATH: check that the job at PATH waits for no other job.
+is_ready() {
+    for dep_wait in "$1/after"/*; do [ ! -e "$dep_wait" ] || return 1; done
+}
+
+# judge_dependency ID: set dep_verdict to `pending`, `succeeded` or `failed`, and
+# dep_words to a description of the failure.
+judge_dependency() {
+    dep_verdict=pending
+    if load_job "$1"; then
+        is_final || return 0
+        dep_verdict=failed
+        case $state in
+            killed) dep_words="$1 was killed" ;;
+            lost) dep_words="$1 is lost" ;;
+            *) dep_words="$1 failed" ;;
+        esac
+        ! has_succeeded || dep_verdict=succeeded
+    # The new attempt of a restarted job is published before `restarting` is removed.
+    elif ! is_restarting "$1" && [ ! -d "$jobs/$1" ]; then
+        dep_verdict=failed dep_words="$1 was deleted"
+    fi
+}
+
+# is_restarting ID: check whether a live client is replacing the job ID by a new attempt.
+is_restarting() {
+    [ -h "$queue/attempts/$1/restarting" ] && is_locked "$queue/attempts/$1/restarting" 300
+}
+
+# settle_dependent ENTRY: settle the job of ENTRY (TOKEN.ID), which needs the job
+# $dep_origin. If the job ends without a start, adds its id to dep_ended.
+settle_dependent() {
+    id=${1#*.} job=$jobs/${1#*.}
+    # If the job has another token, this submission is not published yet or is archived.
+    has_token "${1%%.*}" || return 0
+    if [ -e "$job/finished" ] || [ -e "$job/lost" ]; then
+        leave_dependents
+    elif [ -d "$job/claim" ] || [ -e "$job/native_id" ]; then
+        :
+    elif [ "$dep_verdict" = failed ]; then
+        ! end_unstarted "$dep_words" || dep_ended="$dep_ended $id"
+    else
+        rm -f "$job/after/$dep_origin"
+        ! is_ready "$job" || start_ready_job
+    fi
+}
+
+# start_ready_job: start $job, or put it on the waiting list of the job limit. If the job
+# is not started because this process dies, the next client finds the empty directory
+# `after` and starts the job.
+start_ready_job() {
+    take_lock "$job/.starting" || return 0
+    if [ -f "$queue/max_running" ]; then
+        ! enqueue || rmdir "$job/after"
+    else
+        launch "$id" || :
+    fi
+    rm -f "$job/.starting"
+}
+
+# note_unstarted WORDS...: record why $job has not been started. Must be called before
+# `finished` is written.
+note_unstarted() {
+    put reason "$(date +%s) unstarted $*"
+}
+
+# end_unstarted WORDS...: end the waiting job $job without a start. Returns 1 if the job
+# has a wrapper, or if the end cannot be recorded.
+end_unstarted() {
+    mkdir "$job/claim" 2>/dev/null || return 1
+    now=''
+    get_time
+    note_unstarted "$@" && put finished "$now none 0 killed 0" || {
+        rmdir "$job/claim"
+        return 1
+    }
+    leave_dependents
+}
+
+# take_inputs: copy the files that $job needs from other jobs to its stage. Returns 1 and
+# sets why on failure. Called by the wrapper of $job. If $again is 1, an earlier run of
+# the wrapper may have copied a part of the inputs.
+take_inputs() {
+    [ -f "$job/dependencies" ] && [ ! -e "$job/.inputs" ] || return 0
+    while IFS= read -r line; do
+        case $line in
+            'from '*) dep_from=${line#from } ;;
+            'to '*) copy_input "${dep_from%%/*}" "${dep_from#*/}" "${line#to }" || return 1 ;;
+        esac
+    done <"$job/dependencies"
+    printf '' >"$job/.inputs"
+    leave_dependents
+}
+
+# copy_input ID SOURCE PATH: copy the file or directory SOURCE of the job ID to PATH in
+# the stage of $job. Hard links are not used, because $job could then change the files
+# of the job ID. The token in the environment lets `kill` find `cp`.
+copy_input() {
+    dep_source=$jobs/$1/stage/$2 dep_target=$job/stage/$3
+    [ -z "${again-}" ] || remove "$dep_target"
+    if [ ! -e "$dep_source" ]; then
+        why="$1 has no file '$2'"
+    elif [ -e "$dep_target" ] || [ -h "$dep_target" ]; then
+        why="its own files include '$3', which is an input from $1"
+    else
+        read_spec
+        dep_token=${spec#*token=}
+        why=$(
+            exec </dev/null 2>&1
+            TEJ_JOB_TOKEN=${dep_token%% *}
+            export TEJ_JOB_TOKEN
+            mkdir -p "${dep_target%/*}" || exit 1
+            # --reflink (GNU) shares the blocks of both files until one of the files is
+            # changed, if the file system supports it.
+            cp --reflink=auto -RHp "$dep_source" "$dep_target" 2>/dev/null && exit
+            [ ! -e "$dep_target" ] || remove "$dep_target"
+            cp -RHp "$dep_source" "$dep_target"
+        ) && why='' && return 0
+        why="'$2' of $1 cannot be copied: ${why%%"$newline"*}"
+    fi
+    return 1
+}
+
+# find_pending_dependent: set dependent to a job that needs the job $id and has not copied
+# its inputs, or to '' if no such job exists.
+find_pending_dependent() {
+    dependent=''
+    for dep_found in "$queue/dependents/$id"/*; do
+        [ -f "$dep_found" ] || continue
+        dep_found=${dep_found##*/}
+        # load_job runs in a subshell, so that it does not change the variables of $job.
+        ! (load_job "${dep_found#*.}" && has_token "${dep_found%%.*}" && ! is_final && [ -z "$started" ]) ||
+            dependent=${dep_found#*.}
+    done
+}

@@ -1,0 +1,14 @@
+# Optional functions of a runtime. The `runtime.sh` of a runtime, which is sourced after
+# this file, may redefine these functions.
+# shellcheck shell=sh
+
+# runtime_check: check the resources that $job requests, before the job waits. Returns 1
+# and sets why if the runtime cannot provide the resources.
+runtime_check() { :; }
+
+# runtime_may_retry: called after runtime_start has failed. Returns 0 if a later call may
+# succeed, and 1 if the runtime has refused the job.
+runtime_may_retry() { :; }
+
+# runtime_tend: do periodic work. Called by every client that uses the queue.
+runtime_tend() { :; }
