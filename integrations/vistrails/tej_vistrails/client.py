@@ -96,7 +96,9 @@ class CommandClient(object):
         if work.environment:
             words += ["--env-file", "-"]
             stdin = json.dumps(work.environment)
-        answer = self._ask("submit", words, [work.directory], stdin)
+        # The words after `--` would be the command of the job.
+        directory = os.path.abspath(work.directory)
+        answer = self._ask("submit", words + [directory], stdin=stdin)
         return bool(answer["is_new"])
 
     def status(self, job_id):
@@ -155,7 +157,9 @@ class CommandClient(object):
         arguments = [verb, "--json", "--queue", self.address.queue]
         for name in self.address.need_runtime:
             arguments += ["--need-runtime", name]
-        line = self.command + arguments + list(options) + ["--"] + list(words)
+        line = self.command + arguments + list(options)
+        if words:
+            line += ["--"] + list(words)
         environment = dict(os.environ, TEJ_DESTINATION=self.address.destination)
         try:
             process = subprocess.Popen(
