@@ -81,10 +81,7 @@ class AssembleDirectoryMixin(_Mixed):
 class MakeDirectory(AssembleDirectoryMixin, Module):
     """Create a temporary directory that contains the files on the module's ports."""
 
-    _settings = settings(
-        configure_widget="%s.widgets:FilesConfigurationWidget"
-        % __name__.rpartition(".")[0]
-    )
+    _settings = settings()
     _output_ports = [("directory", "(basic:Directory)")]  # type: List[Port]
 
     def compute(self):

@@ -307,10 +307,7 @@ class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
     or a command.
     """
 
-    _settings = settings(
-        configure_widget="%s.widgets:FilesConfigurationWidget"
-        % __name__.rpartition(".")[0]
-    )
+    _settings = settings()
     _input_ports = [
         ("job", "(basic:Directory)", {"optional": True}),
         ("script", "(basic:String)", {"optional": True, "defaults": "['start.sh']"}),
@@ -334,10 +331,7 @@ class SubmitShellJob(BaseSubmitJob):
     `source` is the percent-encoded text of the script.
     """
 
-    _settings = settings(
-        configure_widget="%s.widgets:ShellSourceConfigurationWidget"
-        % __name__.rpartition(".")[0]
-    )
+    _settings = settings()
     _input_ports = [("source", "(basic:String)")]  # type: List[Port]
     _output_ports = [
         ("stderr", "(basic:File)"),

@@ -27,7 +27,6 @@ LOADED_BY_VISTRAILS = (
     "remote_job",
     "signatures",
     "ports",
-    "widgets",
 )
 """Modules that VisTrails loads; these modules must run in Python 2.7."""
 

@@ -62,9 +62,8 @@ class JobRecords(Protocol):
 class ModuleSettings:
     """Settings of a module type; the engine only uses the setting `abstract`."""
 
-    def __init__(self, *, abstract: bool = False, configure_widget: str = "") -> None:
+    def __init__(self, *, abstract: bool = False) -> None:
         self.abstract = abstract
-        self.configure_widget = configure_widget
 
 
 class PathObject:
