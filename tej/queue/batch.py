@@ -23,7 +23,7 @@ from tej.job.status import JobStatus
 from tej.queue.completed import ends_of
 from tej.queue.fetch_results import Pause, ResultFetcher, is_temporary
 from tej.queue.job import Job
-from tej.queue.logs import job_failure
+from tej.queue.job_failure import job_failure
 from tej.queue.remote import RemoteQueue
 from tej.queue.run import (
     GROUP,

@@ -11,6 +11,7 @@ from tej.job.status import JobStatus
 from tej.queue import download, logs, management
 from tej.queue.connection import DEFAULT_GRACE, QueueConnection
 from tej.queue.files import JobFile, list_files
+from tej.queue.job_failure import job_failure
 from tej.queue.watcher import Watcher
 
 
@@ -87,7 +88,7 @@ class Job(Generic[Queue]):
         """Wait like `wait`, but raise JobFailed if the job did not succeed."""
         status = self.wait(timeout)
         if not status.succeeded:
-            raise logs.job_failure(self.queue.connection, status)
+            raise job_failure(self.queue.connection, status)
         return status
 
     def logs(

@@ -45,6 +45,7 @@ from tej.queue.connection import (
 from tej.queue.download import Downloaded
 from tej.queue.files import JobFile, list_files
 from tej.queue.job import Job
+from tej.queue.job_failure import job_failure
 from tej.queue.logs import Logs
 from tej.queue.management import DiskUsage, Killed
 from tej.queue.retry import Retries
@@ -673,7 +674,7 @@ class RemoteQueue:
         The error includes the last lines of the job's stderr, and of the messages that
         a scheduler has written about the job.
         """
-        return logs.job_failure(self.connection, status)
+        return job_failure(self.connection, status)
 
     def files(self, job_id: str, path: str = ".") -> list_[JobFile]:
         """Return the entries of a directory of a job, sorted by name.

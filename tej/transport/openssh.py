@@ -18,16 +18,12 @@ from pathlib import Path
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
+from tej.transport.connection import Address, Connection
 from tej.transport.openssh_config import SshConfig, read_config
 from tej.transport.openssh_master import Master, is_alive, socket_path, stop_master
 from tej.transport.openssh_mux import MuxClient, Refused, make_pipes
 from tej.transport.pipes import PipeProcess
-from tej.transport.pool import (
-    MAX_CONNECTIONS,
-    Address,
-    Connection,
-    PooledTransport,
-)
+from tej.transport.pool import MAX_CONNECTIONS, PooledTransport
 from tej.transport.process_io import IdleTimer, cut_off
 from tej.transport.settings import Settings
 from tej.transport.ssh_config import parse_time

@@ -13,12 +13,13 @@ import os
 import threading
 import time
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
+from tej.transport.connection import Address, Connection
 from tej.transport.process_io import Output, Process, serve
 from tej.transport.settings import Settings
 from tej.transport.start import ProgramEaten, Start
@@ -34,57 +35,6 @@ REFUSED = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses in seconds before a session that sshd refused is requested again.
 
 When a session has ended, sshd counts it towards MaxSessions for a short time."""
-
-Address = tuple[str, int]
-
-
-class Connection(ABC):
-    """An open connection to the server."""
-
-    where: str
-    """Name of the server in messages."""
-    fresh = True
-    """Whether the connection has been made, but no program has been started over it.
-
-    If a fresh connection fails, the transport raises an error.  If a connection that is
-    not fresh fails, the transport connects again."""
-
-    @property
-    @abstractmethod
-    def alive(self) -> bool:
-        """Whether the connection may work; False if it is known to be lost."""
-
-    @abstractmethod
-    def start(self, start: Start) -> Process:
-        """Run COMMAND in a new session.
-
-        Raises BlockingIOError if the server permits no further session, and
-        ConnectionFailed if the connection is lost.  In both cases no program has run.
-        """
-
-    @abstractmethod
-    def tunnel(self, listen: Address, target: Address) -> None:
-        """Forward connections to `listen` on the server to `target`."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Disconnect without waiting for the network."""
-
-    def replace(self) -> None:
-        """Disconnect because the connection does not work.
-
-        No process may use the connection again.
-        """
-        self.close()
-
-    def hang_up(self) -> None:  # noqa: B027 (not every connection holds a socket)
-        """Disconnect without locking; the garbage collector may call this method."""
-
-    def abandon(self) -> None:  # noqa: B027 (not every connection needs this)
-        """Release the connection in a forked child, without sending any data.
-
-        The parent process continues to use the connection.
-        """
 
 
 class _Line:

@@ -1,4 +1,4 @@
-"""Job output: lines from pieces, and the bounded end of stderr."""
+"""Job output: lines and text from pieces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tej.cli.logs import decoded
 from tej.queue import logs
-from tej.queue.logs import Piece, last_lines, split_lines
+from tej.queue.logs import Piece, split_lines
 
 
 def lines_of(*pieces: bytes) -> list[bytes]:
@@ -39,19 +39,6 @@ def test_endless_line_is_passed_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     got = lines_of(*[b"x" * 8] * 5)
     assert b"".join(got) == b"x" * 40
     assert max(map(len, got)) <= 18
-
-
-def test_last_lines_are_bounded() -> None:
-    data = b"".join(b"line %d\n" % number for number in range(100))
-    assert last_lines(data, 2, whole=True) == "line 98\nline 99"
-
-
-def test_cut_line_is_dropped() -> None:
-    assert last_lines(b"lf a line\nwhole\n", 5, whole=False) == "whole"
-
-
-def test_progress_bar_is_shown_as_a_terminal_would() -> None:
-    assert last_lines(b"10%\r20%\r30%\r\nfailed\r\n", 5, whole=True) == "30%\nfailed"
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from typing import Any
 import paramiko
 
 from tej.errors import ConnectionFailed
+from tej.transport.connection import Address, Connection
 from tej.transport.paramiko.execution import Execution
 from tej.transport.paramiko.failures import explained
 from tej.transport.paramiko.proxy_command import ProxyCommand
 from tej.transport.paramiko.tunnel import Tunnels
 from tej.transport.paramiko.wire import Wire
-from tej.transport.pool import Address, Connection
 from tej.transport.process_io import IdleTimer
 from tej.transport.settings import TIMEOUT, Settings
 from tej.transport.start import COMMAND, Start

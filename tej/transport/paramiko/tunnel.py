@@ -9,7 +9,7 @@ import threading
 
 import paramiko
 
-from tej.transport.pool import Address
+from tej.transport.connection import Address
 
 logger = logging.getLogger("tej")
 

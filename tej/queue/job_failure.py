@@ -1,0 +1,75 @@
+"""Error of a job that did not succeed, with the last lines of its stderr."""
+
+from __future__ import annotations
+
+from tej.errors import Error, JobFailed
+from tej.job.status import JobStatus
+from tej.queue.connection import QueueConnection, run_script
+from tej.queue.logs import STREAMS
+
+FAILURE_LINES = 20
+FAILURE_BYTES = 4096
+"""The error of a failed job includes at most FAILURE_LINES lines and FAILURE_BYTES
+bytes of stderr."""
+
+
+def job_failure(
+    connection: QueueConnection, status: JobStatus, *, with_stderr: bool = True
+) -> JobFailed:
+    """Return the error for a job that did not succeed; see `RemoteQueue.failure`."""
+    stderr = messages = ""
+    if with_stderr:
+        stderr, messages = _last_words(connection, status)
+    where = f" on {status.host}" if status.host else ""
+    words = f"Job '{status.job_id}'{where}: {status.describe()}"
+    return JobFailed(
+        "\n".join(part for part in (words, stderr, messages) if part),
+        job_id=status.job_id,
+        state=status.state.value,
+        exit_code=status.exit_code,
+        signal=status.signal,
+        host=status.host,
+        stderr=stderr,
+    )
+
+
+def _last_words(connection: QueueConnection, status: JobStatus) -> tuple[str, str]:
+    """Return the last lines of a job's stderr, and of the scheduler's messages.
+
+    At most 4 KiB of each are requested.
+    """
+    path = str(status.directory)
+    try:
+        data = run_script(connection, _LAST_WORDS, [path], tuple, None, again=True)
+    except Error as error:
+        return f"(its stderr could not be read: {error})", ""
+    stderr, _, messages = data.rpartition(b"\0")
+    return _end(stderr), _end(messages)
+
+
+# The scheduler writes only its own messages to the log file of a job.
+_LAST_WORDS = f"""\
+for file in "$1/{STREAMS["stderr"]}" "$1"/../tej_*.log; do
+    [ "$file" = "$1/{STREAMS["stderr"]}" ] || printf '\\0'
+    [ ! -f "$file" ] || tail -c {FAILURE_BYTES} -- "$file"
+done
+"""
+
+
+def _end(data: bytes) -> str:
+    return last_lines(data, FAILURE_LINES, whole=len(data) < FAILURE_BYTES)
+
+
+def last_lines(data: bytes, count: int, *, whole: bool) -> str:
+    """Return the last `count` lines of `data`, as a terminal shows them.
+
+    In a line with `\\r`, only the text after the last `\\r` is returned, because a
+    terminal overwrites the text before.  `whole` is true if `data` starts at the
+    beginning of a line.
+    """
+    lines = data.decode("utf-8", "replace").rstrip().split("\n")
+    if not whole and len(lines) > 1:
+        # The first line is deleted, because its beginning is missing in `data`.
+        del lines[0]
+    shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines[-count:]]
+    return "\n".join(shown)
