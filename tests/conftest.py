@@ -117,6 +117,9 @@ def ssh_masters() -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         patch.setenv("TEJ_TRANSPORT", "paramiko")
+        # Many tests open a ControlMaster. With the default of 60 seconds, hundreds of
+        # processes would slow down the search for the processes of a job.
+        patch.setenv("TEJ_PERSIST", "10")
         yield folder
         for path in folder.glob("tej-*/*"):
             if path.is_socket():

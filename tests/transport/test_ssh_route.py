@@ -209,7 +209,8 @@ def test_closing_closes_the_jump_hosts_connection(
     connect: Connect, config: Callable[[str], Path], jump: Sshd
 ) -> None:
     text = f"Host target\n ProxyJump {jump.destination}"
-    transport = connect("target", config_file=config(text))
+    # The ControlMaster of openssh is shared, and stays for `persist` seconds.
+    transport = connect("target", config_file=config(text), persist="1")
     transport.run("true")
     transport.close()
     wait_until(lambda: jump.connections() == 0)
