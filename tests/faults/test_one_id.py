@@ -19,11 +19,11 @@ from jobs import Gate, wait_until
 import tej
 
 Start = Callable[..., Client]
-CLIENTS = 20
+CLIENTS = 10
 
 
 @pytest.mark.parametrize("is_set_up", [True, False], ids=["queue", "no queue yet"])
-def test_of_twenty_clients_with_one_id_one_starts_it(
+def test_of_many_clients_with_one_id_one_starts_it(
     is_set_up: bool, queue: tej.RemoteQueue, client: Start, victim: Victim
 ) -> None:
     if is_set_up:
@@ -43,7 +43,7 @@ def test_of_twenty_clients_with_one_id_one_starts_it(
     victim.check(queue)
 
 
-def test_of_twenty_commands_with_one_id_nineteen_exit_with_4(
+def test_of_many_commands_with_one_id_one_starts_it(
     queue: tej.RemoteQueue, queue_path: Path, victim: Victim
 ) -> None:
     command = [sys.executable, "-m", "tej", "submit", "local:", str(victim.directory)]
