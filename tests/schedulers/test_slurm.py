@@ -454,17 +454,17 @@ def test_a_controller_that_does_not_answer_ends_no_job(
 # Gently, and once
 
 
-def test_three_hundred_jobs_are_listed_with_one_squeue(
+def test_forty_jobs_are_listed_with_one_squeue(
     queue: tej.RemoteQueue, job: Make, gate: Gate, wrapped: Callable[..., Path]
 ) -> None:
     wrapped("sbatch", '/usr/bin/sbatch -H "$@"')
-    specs = (tej.JobSpec(job("true"), job_id=f"job{n}") for n in range(300))
+    specs = (tej.JobSpec(job("true"), job_id=f"job{n}") for n in range(40))
     outcomes = list(queue.submit_many(specs))
     assert [outcome.error for outcome in outcomes if outcome.error] == []
     calls = wrapped("squeue", 'exec /usr/bin/squeue "$@"')
     Path(str(queue.queue), "scheduler/listing").unlink(missing_ok=True)
     jobs = queue.jobs()
-    assert len(jobs) == 300
+    assert len(jobs) == 40
     assert {status.state for status in jobs} == {JobState.QUEUED}
     assert all("JobHeld" in str(status.note) for status in jobs)
     queue.status("job7")
