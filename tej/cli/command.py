@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from tej.cli.complete import complete_words
 from tej.cli.option import SHARED, Option
 from tej.cli.profile import find_profile, profile_option, settings_on_command_line
 from tej.job.escaping import escape
 from tej.queue.connection import DEFAULT_TEJ_DIR
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from tej.config import Profile
     from tej.queue.remote import RemoteQueue
 
@@ -141,7 +140,7 @@ def _on_queue(
             "words",
             nargs=-1,
             metavar=metavar,
-            shell_complete=_complete_directory if "[directory]" in arguments else None,
+            shell_complete=complete_words(arguments),
         )
         @profile_option
         @click.option(
@@ -247,18 +246,6 @@ def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
         else:
             named[name] = words[position] if position < len(words) else OMITTED[name]
     return named
-
-
-def _complete_directory(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Return the shell completions for a word that is a directory or a destination."""
-    from click.shell_completion import CompletionItem
-
-    items = [CompletionItem(incomplete, type="dir")]
-    if "local:".startswith(incomplete):
-        items.append(CompletionItem("local:"))
-    return items
 
 
 def ask_for_secret(prompt: str) -> str:

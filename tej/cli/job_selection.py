@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli import output
+from tej.cli.complete import complete_job
 from tej.cli.option import Option
 from tej.cli.profile import current_profile
 from tej.cli.values import moment, parse_pairs
@@ -67,6 +68,7 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "ids",
         multiple=True,
         metavar="ID",
+        shell_complete=complete_job,
         help="Id of the job; may be repeated.",
     ),
     _option("--failed", is_flag=True, help="Jobs that ended without success."),

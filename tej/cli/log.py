@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from typing import TextIO
 
 from tej.job.escaping import escape
 from tej.queue.server_log import NOTICE
@@ -11,11 +13,23 @@ from tej.queue.server_log import NOTICE
 def log_to_stderr(verbose: int) -> None:
     """Write the log of tej to stderr, in more detail if `verbose` is 1 or 2."""
     level = (NOTICE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    handler = logging.StreamHandler()
+    handler = _StderrHandler()
     handler.setFormatter(_EscapingFormatter("%(levelname)s: %(message)s"))
     logger = logging.getLogger("tej")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """A log handler that writes to the present `sys.stderr`.
+
+    While a progress bar is shown, rich replaces `sys.stderr`, so that other lines are
+    printed above the bar and not into the bar.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
 
 
 class _EscapingFormatter(logging.Formatter):

@@ -62,6 +62,29 @@ Each command is the function `command` in the module `tej.cli.NAME`.  A module i
 imported only when its command is used, so that `tej --help` and completion are fast."""
 
 
+OTHER_NAMES: Mapping[str, str] = {
+    name: command
+    for command, names in {
+        "delete": "rm remove del",
+        "list": "ps jobs squeue qstat",
+        "logs": "log tail output",
+        "status": "stat state info show",
+        "kill": "stop cancel terminate abort scancel qdel",
+        "download": "get fetch pull scp",
+        "run": "start exec",
+        "submit": "sub sbatch qsub",
+        "retry": "rerun restart resubmit requeue",
+        "shell": "ssh attach",
+        "ls": "dir files",
+        "connect": "login",
+        "disconnect": "logout",
+        "prune": "clean gc",
+    }.items()
+    for name in names.split()
+}
+"""Names of commands in other programs, and the command of tej for each."""
+
+
 class _Tej(click.Group):
     """A click group that imports the module of a command when the command is used."""
 
@@ -75,6 +98,20 @@ class _Tej(click.Group):
         found = module.command
         assert isinstance(found, click.Command)
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        known = self.list_commands(ctx)
+        if name not in known and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, known, 1)
+            meant = OTHER_NAMES.get(name) or (close[0] if close else None)
+            way_out = "" if meant is None else f"  Did you mean `tej {meant}`?"
+            raise click.UsageError(f"No such command '{name}'.{way_out}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from tej.cli.complete import complete_job
 from tej.cli.job_selection import find_jobs
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ def one_job(function: Function) -> Function:
     """
 
     @click.option(
-        "--id", "ids", metavar="ID", help="Id of the job, instead of the word JOB."
+        "--id",
+        "ids",
+        metavar="ID",
+        shell_complete=complete_job,
+        help="Id of the job, instead of the word JOB.",
     )
     @functools.wraps(function)
     def command(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
+from tej.cli.complete import complete_profile
 from tej.cli.option import Option
 from tej.cli.words import Context, is_ssh_alias, split_words
 
@@ -19,6 +20,7 @@ profile_option = click.option(
     "--profile",
     "profile_name",
     metavar="NAME",
+    shell_complete=complete_profile,
     cls=Option,
     help="Profile in the configuration files.  [env var: TEJ_PROFILE]",
 )

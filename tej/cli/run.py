@@ -19,11 +19,13 @@ from tej.cli.options import grace, runtime
 from tej.cli.profile import current_profile
 from tej.cli.submit import print_submitted
 from tej.job.directory import scan
+from tej.job.hints import find_hint
 from tej.job.signature import make_id, signature
 from tej.job.spec import JobSpec
 from tej.job.status import JobState, JobStatus
 from tej.queue.job import Job
-from tej.queue.logs import STREAMS
+from tej.queue.job_failure import FAILURE_BYTES
+from tej.queue.logs import STREAMS, Piece
 from tej.queue.references import resolve
 from tej.queue.remote import RemoteQueue
 
@@ -175,10 +177,22 @@ def print_delay(status: JobStatus | None) -> None:
 def follow(job: Job[RemoteQueue], *, show: bool) -> JobStatus:
     """Print stdout and stderr of the job until the job has ended; return its status."""
     logs = job.queue.read_logs(job.id, STREAMS if show else (), follow=True)
-    logs.read(output.write_piece)
-    if logs.status is not None and logs.status.state.final:
-        return logs.status
-    return job.wait()
+    end = bytearray()
+
+    def write(piece: Piece) -> None:
+        output.write_piece(piece)
+        if piece.name == STREAMS["stderr"]:
+            end.extend(piece.data)
+            del end[:-FAILURE_BYTES]
+
+    logs.read(write)
+    status = logs.status
+    if status is None or not status.state.final:
+        status = job.wait()
+    hint = None if status.succeeded else find_hint(end.decode("utf-8", "replace"))
+    if hint is not None:
+        output.say_line(f"Hint: {hint}", err=True)
+    return status
 
 
 def warn_of_own_results(written: list[str], spec: JobSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tej.errors import Error, JobFailed
+from tej.job.hints import find_hint
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, run_script
 from tej.queue.logs import STREAMS
@@ -22,8 +23,10 @@ def job_failure(
         stderr, messages = _last_words(connection, status)
     where = f" on {status.host}" if status.host else ""
     words = f"Job '{status.job_id}'{where}: {status.describe()}"
+    hint = find_hint(stderr)
+    parts = (words, stderr, messages, hint and f"Hint: {hint}")
     return JobFailed(
-        "\n".join(part for part in (words, stderr, messages) if part),
+        "\n".join(part for part in parts if part),
         job_id=status.job_id,
         state=status.state.value,
         exit_code=status.exit_code,

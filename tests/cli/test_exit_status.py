@@ -441,3 +441,26 @@ def test_names_of_all_kinds_can_be_told_in_every_locale(
     done = client(*fetch, f"absent {name}", **own)
     assert done.status == 1
     assert "absent" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "command"),
+    [("rm", "delete"), ("ps", "list"), ("log", "logs"), ("stattus", "status")],
+)
+def test_unknown_command_names_the_right_one(
+    client: Command, word: str, command: str
+) -> None:
+    done = client(word)
+    assert done.status == 2
+    assert f"Did you mean `tej {command}`?" in done.stderr
+
+
+def test_run_explains_a_common_mistake(
+    client: Command, plain_queue: Path, job: Make
+) -> None:
+    directory = job(
+        "no_such_module() { echo 'x: module: not found' >&2; }\nno_such_module; exit 127"
+    )
+    done = client("run", "local:", "--queue", plain_queue, directory)
+    assert done.status == 127
+    assert "Hint: `module`: " in done.stderr

@@ -213,6 +213,22 @@ def test_bash_completes_commands_and_options(
     assert "plain,slurm\n" in client(**own, COMP_WORDS="tej setup -r sl").stdout
 
 
+def test_jobs_and_hosts_are_completed(
+    client: Command, queue_path: Path, ended: str, waiting: str
+) -> None:
+    own = {"_TEJ_COMPLETE": "bash_complete", "TEJ_QUEUE": str(queue_path)}
+    first = client(**own, COMP_WORDS="tej status ", COMP_CWORD="2").stdout
+    assert {"plain,local:", "plain,server"} <= set(first.splitlines())
+    assert "ended" not in first
+    second = client(**own, COMP_WORDS="tej status local: e", COMP_CWORD="3")
+    assert second.stdout == "plain,ended\n"
+    by_id = client(**own, COMP_WORDS="tej ls local: --id w", COMP_CWORD="4")
+    assert by_id.stdout == "plain,waiting\n"
+    own["TEJ_DESTINATION"] = "local:"
+    default = client(**own, COMP_WORDS="tej shell ", COMP_CWORD="2").stdout
+    assert {"plain,ended", "plain,waiting"} <= set(default.splitlines())
+
+
 def test_destroy_asks_at_a_terminal(
     client: Command, queue_path: Path, ended: str, library: tej.RemoteQueue
 ) -> None:

@@ -1,0 +1,60 @@
+"""Hints for failed jobs: recognizes common mistakes in the stderr of a job."""
+
+from __future__ import annotations
+
+import re
+
+MISSING = r"(?:command )?not found|No such file or directory"
+
+_SHELL = (
+    "it is a feature of bash, and a script without a first line runs under sh: begin "
+    "the script with #!/bin/bash"
+)
+_PROFILE = (
+    "the start-up files of your login shell define it: use --login, or source them in "
+    "the script"
+)
+
+_HINTS: tuple[tuple[str, str], ...] = (
+    (
+        rf"\bpython['\u2019]?: (?:{MISSING})",
+        "the server has no `python`: did you mean python3?",
+    ),
+    (rf"\bpip'?: (?:{MISSING})", "did you mean python3 -m pip?"),
+    (
+        r"\bsource: (?:command )?not found",
+        "`source` is a command of bash, and a script without a first line runs under "
+        "sh: begin the script with #!/bin/bash, or write `.` instead of `source`",
+    ),
+    (r"\[\[: (?:command )?not found", f"`[[`: {_SHELL}"),
+    (
+        r"Syntax error: (?:\"\(\"|\"<\"|redirection) unexpected",
+        f"an array or <(): {_SHELL}",
+    ),
+    (r"\bBad substitution", f"the substitution: {_SHELL}"),
+    (r"\b(?:module|ml): (?:command )?not found", f"`module`: {_PROFILE}"),
+    (r"\b(?:conda|mamba): (?:command )?not found", f"`conda`: {_PROFILE}"),
+    (
+        r"ModuleNotFoundError: No module named '([\w.]+)'",
+        "the Python of the job has no '{0}': activate an environment in the script, or "
+        "install the package on the server",
+    ),
+    (
+        r"\r(?:'|: )|\^M",
+        "a file has Windows line endings (CRLF): save the file with LF",
+    ),
+)
+"""Patterns in the stderr of a job, and the hint for each."""
+
+
+def find_hint(stderr: str) -> str | None:
+    """Return a hint about the mistake that a job's stderr shows, or None.
+
+    The last mistake in `stderr` counts, because a job may survive earlier ones.
+    """
+    found = [
+        (match.start(), hint.format(*match.groups()))
+        for pattern, hint in _HINTS
+        for match in re.finditer(pattern, stderr)
+    ]
+    return max(found)[1] if found else None
