@@ -1,4 +1,4 @@
-"""Completion of jobs, profiles and hosts in a shell.
+"""Completion of jobs and other words of a command in a shell.
 
 A completion must be quick and must not prompt for a password, so errors and slow
 servers give no completions.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tej.cli.complete_host import complete_destination, fits
 from tej.job.escaping import escape_line
 
 if TYPE_CHECKING:
@@ -46,41 +47,6 @@ def _names(context: click.Context) -> set[str | None]:
     return {parameter.name for parameter in context.command.params}
 
 
-def complete_destination(incomplete: str) -> list[CompletionItem]:
-    """Return the profiles and the ssh aliases that start with `incomplete`."""
-    from click.shell_completion import CompletionItem
-
-    from tej.transport.ssh_config import host_aliases
-
-    names = {*_profiles(), *host_aliases(), "local:"}
-    return [CompletionItem(name) for name in sorted(names) if _fits(name, incomplete)]
-
-
-def complete_profile(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Return the profiles that start with `incomplete`."""
-    from click.shell_completion import CompletionItem
-
-    return [
-        CompletionItem(one) for one in sorted(_profiles()) if _fits(one, incomplete)
-    ]
-
-
-def _profiles() -> set[str]:
-    from tej import config
-    from tej.errors import Error
-
-    try:
-        return set(config.load().profiles)
-    except Error:
-        return set()
-
-
-def _fits(name: str, incomplete: str) -> bool:
-    return name.startswith(incomplete) and name.isprintable()
-
-
 def complete_job(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
@@ -112,5 +78,5 @@ def complete_job(
     return [
         CompletionItem(job.job_id, help=escape_line(f"{job.state} {job.name}".strip()))
         for job in jobs
-        if _fits(job.job_id, incomplete) and job.job_id not in words
+        if fits(job.job_id, incomplete) and job.job_id not in words
     ]
