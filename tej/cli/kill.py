@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import click
+
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.job_selection import SelectedJobs, job_selection
@@ -18,15 +20,25 @@ def can_be_killed(job: JobStatus) -> bool:
 
 @queue_command("kill", "[jobs...]", example="tej kill train-1 --grace 60")
 @job_selection(only=can_be_killed)
+@click.option(
+    "--with-dependents", is_flag=True, help="Also kill the jobs that need these jobs."
+)
 @grace
-def command(queue: RemoteQueue, jobs: SelectedJobs, grace: int, as_json: bool) -> int:
+def command(
+    queue: RemoteQueue,
+    jobs: SelectedJobs,
+    with_dependents: bool,
+    grace: int,
+    as_json: bool,
+) -> int:
     """Kill running jobs, with all their processes.
 
     Sends SIGTERM to all of them, and SIGKILL after the grace period.  Filters select
     only jobs that have not ended, or have left processes running.
     """
     report = output.JobReport(as_json)
-    for id_, outcome in queue.kill_many(jobs.ids, grace=grace).items():
+    killed = queue.kill_many(jobs.ids, grace=grace, with_dependents=with_dependents)
+    for id_, outcome in killed.items():
         if outcome is None:
             report.add(id_, None, error=queue.connection.job_not_found(id_))
         else:

@@ -18,6 +18,7 @@ from tej.cli.job_table import (
     print_table,
     watch,
 )
+from tej.cli.job_tree import print_tree
 from tej.cli.options import label_filter, moment, parse_pairs, state_filter
 from tej.job.status import JobStatus
 from tej.job.table import COLUMNS, JobTable, format_size
@@ -53,6 +54,9 @@ NEWEST = "newest"
 @click.option(
     "--sizes", is_flag=True, help="Print the disk space of each job, and totals."
 )
+@click.option(
+    "--tree", "as_tree", is_flag=True, help="Print each job below a job that it needs."
+)
 @click.option("--watch", "watched", is_flag=True, help="Update the list until Ctrl-C.")
 def command(
     queue: RemoteQueue,
@@ -62,6 +66,7 @@ def command(
     sort: str | None,
     columns: str | None,
     sizes: bool,
+    as_tree: bool,
     watched: bool,
     as_json: bool,
 ) -> None:
@@ -73,6 +78,10 @@ def command(
     """
     wanted = parse_pairs(labels, "label")
     is_terminal = sys.stdout.isatty() and not as_json
+    if as_tree and (as_json or columns or sizes or watched):
+        raise click.UsageError(
+            "--tree cannot be combined with --json, --columns, --sizes or --watch"
+        )
     order = sort or (NEWEST if is_terminal else "id")
     names = None if columns is None else parse_columns(columns)
     measured = sizes or "size" in (names or ())
@@ -88,6 +97,11 @@ def command(
         table = JobTable(ordered, names, sizes=room, known_ids=ids)
         return table, usage
 
+    if as_tree:
+        found = queue.jobs(states=states, labels=wanted, since=since)
+        by = sort or "submitted"
+        print_tree(newest_first(found) if by == NEWEST else sort_jobs(found, by))
+        return
     if watched:
         if not is_terminal:
             raise click.UsageError("--watch needs a terminal, and excludes --json")

@@ -13,6 +13,7 @@ from tej.job.status import (
     check_job_id,
     check_job_reference,
 )
+from tej.job.tree import find_dependents
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
 from tej.wire.records import parse_integer, parse_state, parse_status
 from tej.wire.replies import Answer, only_requested
@@ -102,12 +103,22 @@ def kill(connection: QueueConnection, job_id: str, grace: int) -> JobStatus:
 
 
 def kill_many(
-    connection: QueueConnection, job_ids: Iterable[str], grace: int
+    connection: QueueConnection,
+    job_ids: Iterable[str],
+    grace: int,
+    *,
+    with_dependents: bool = False,
 ) -> dict[str, Killed | None]:
     """Kill several jobs; see `RemoteQueue.kill_many`."""
     ids = check_job_ids(job_ids)
     if not ids:
         return {}
+    if with_dependents:
+        jobs = get_jobs(connection)
+        ended = {job.job_id for job in jobs if job.state.final} - {*ids}
+        # A dependent is killed before the jobs that it needs.  Otherwise the end of
+        # these jobs would end it first, for another reason.
+        ids = [one for one in find_dependents(jobs, ids) if one not in ended]
     answer = connection.ask("kill", str(int(grace)), submitter(), *ids)
     found = {
         record["id"]: Killed(

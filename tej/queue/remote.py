@@ -759,14 +759,21 @@ class RemoteQueue:
         return management.kill(self.connection, job_id, grace)
 
     def kill_many(
-        self, job_ids: Iterable[str], *, grace: int = DEFAULT_GRACE
+        self,
+        job_ids: Iterable[str],
+        *,
+        grace: int = DEFAULT_GRACE,
+        with_dependents: bool = False,
     ) -> dict[str, Killed | None]:
         """Kill many jobs like `kill`, in one round trip.
 
         Returns a dictionary with the outcome of each job, or None if a job does not
-        exist.
+        exist.  `with_dependents` also kills all jobs that need one of the jobs,
+        directly or indirectly, and have not ended; this takes a second round trip.
         """
-        return management.kill_many(self.connection, job_ids, grace)
+        return management.kill_many(
+            self.connection, job_ids, grace, with_dependents=with_dependents
+        )
 
     def delete(self, job_id: str) -> None:
         """Delete a job that has ended, with its files and archived attempts.

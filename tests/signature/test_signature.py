@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,14 +24,17 @@ def defined(
     folder: Path,
     command: bytes = b"start.sh",
     environment: Mapping[bytes, bytes] | None = None,
+    needs: Sequence[bytes] = (),
 ) -> str:
     """Field by field as docs/signature.md says it, with `find`, `sha256sum` and a pipe.
 
     For a command that is a script of the directory.
     """
-    fields = [b"tej-signature-1", b"command", command]
+    version = b"tej-signature-2" if needs else b"tej-signature-1"
+    fields = [version, b"command", command]
     for name in sorted(environment or {}):
         fields += [b"environment", name, (environment or {})[name]]
+    fields += needs
     found = subprocess.check_output(
         ["find", ".", "-mindepth", "1", "-printf", r"%P\0%y\0%l\0%m\0"], cwd=folder
     ).split(b"\0")[:-1]
@@ -323,6 +326,16 @@ def test_the_vectors_in_the_documentation_hold(
     command = (script or "start.sh").removeprefix("./").encode()
     encoded = {key.encode(): value.encode() for key, value in environment.items()}
     assert defined(directory, command, encoded) == digest
+
+
+def test_vector_with_dependencies_holds(tmp_path: Path) -> None:
+    commands, digest = vector("5. Dependencies")
+    subprocess.run(["sh", "-euc", commands], cwd=tmp_path, check=True)
+    inputs = {"mesh": "mesh-1:out/mesh", "./data/log/": ("mesh-1", "./_stdout")}
+    after = ["mesh-1", "check-1", "check-1"]
+    assert tej.signature(tmp_path, after=after, inputs=inputs) == digest
+    words = "after check-1 input data/log mesh-1 _stdout input mesh mesh-1 out/mesh"
+    assert defined(tmp_path, needs=words.encode().split()) == digest
 
 
 def test_the_fields_written_out_in_the_documentation_are_those_of_the_first_vector(
