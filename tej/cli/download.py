@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.exit_status import exit_status
+from tej.cli.job_folders import make_folders
 from tej.cli.job_selection import SelectedJobs, job_selection
+from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 
 
@@ -24,12 +27,19 @@ from tej.queue.remote import RemoteQueue
     metavar="DIR",
     help="Write to DIR, under each file's path; for several jobs to DIR/ID.",
 )
+@click.option(
+    "--into",
+    metavar="TEMPLATE",
+    help="Write each job to its own directory: 'out/{SEED}', with parameters, labels, "
+    "{id} and {name}.",
+)
 @click.option("--flatten", is_flag=True, help="Write files without their folders.")
 def command(
     queue: RemoteQueue,
     files: list[str],
     jobs: SelectedJobs,
     directory: str,
+    into: str | None,
     flatten: bool,
     as_json: bool,
 ) -> int:
@@ -40,6 +50,10 @@ def command(
     project.  Quote patterns: 'plots/*.png' is expanded on the server.
     """
     ids = jobs.ids
+    if into is not None:
+        known = jobs.statuses or queue.statuses(ids)
+        folders = make_folders(into, {one: find(queue, known, one) for one in ids})
+        return download_many(queue, files, ids, folders, flatten, as_json)
     if len(set(ids)) > 1 or jobs.by_filter:
         return download_many(queue, files, ids, directory, flatten, as_json)
     with output.TransferBar("Downloading") as bar:
@@ -51,11 +65,21 @@ def command(
     return 0
 
 
+def find(
+    queue: RemoteQueue, known: Mapping[str, JobStatus | None], job_id: str
+) -> JobStatus:
+    """Return the status of a job; raise JobNotFound if the job does not exist."""
+    status = known[job_id]
+    if status is None:
+        raise queue.connection.job_not_found(job_id)
+    return status
+
+
 def download_many(
     queue: RemoteQueue,
     files: list[str],
     ids: tuple[str, ...],
-    directory: str,
+    directory: str | Mapping[str, str],
     flatten: bool,
     as_json: bool,
 ) -> int:

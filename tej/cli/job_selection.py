@@ -101,15 +101,17 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
 def job_selection(
     *,
     latest: bool = False,
+    every: bool = False,
     before_files: bool = False,
     only: Callable[[JobStatus], bool] = lambda job: True,
 ) -> Callable[[Function], Function]:
     """Return a decorator that passes the selected jobs to a command as `jobs`.
 
     If `latest` is true and no job is given, the latest job of the current project is
-    used.  If `before_files` is true, the job is the first of the words `files`, unless
-    an option selects the jobs.  Filters select only jobs for which `only` returns true.
-    If no job matches the filters, the command is not called.
+    used; if `every` is true, all jobs of the queue.  If `before_files` is true, the job
+    is the first of the words `files`, unless an option selects the jobs.  Filters
+    select only jobs for which `only` returns true.  If no job matches the filters, the
+    command is not called.
     """
 
     def decorate(function: Function) -> Function:
@@ -120,6 +122,8 @@ def job_selection(
             words = [] if before_files else given.pop("jobs")
             if before_files:
                 words, given["files"] = _split_files(given["files"], not is_selected)
+            if every and not is_selected and not words:
+                filters["all_"] = True
             if any(filters.values()):
                 if given["ids"]:
                     raise click.UsageError("--id cannot be combined with filters")

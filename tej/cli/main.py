@@ -17,6 +17,7 @@ from tej.version import __version__
 COMMANDS: Mapping[str, Mapping[str, str]] = {
     "Run": {
         "run": "Run a directory as a job, print its output, fetch its results.",
+        "sweep": "Submit a job for each combination of parameters.",
         "submit": "Upload a directory and start it as a job; print the job's id.",
         "signature": "Print the job id made from the signature of a directory.",
     },
@@ -28,6 +29,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     },
     "Fetch": {
         "download": "Download files, directories or patterns from jobs.",
+        "results": "Gather values that jobs wrote to a file into a table.",
         "ls": "List the files of a job.",
         "cat": "Print files of a job.",
         "open": "Print the directory of a job, for cd or scp.",

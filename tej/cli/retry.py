@@ -140,6 +140,7 @@ def make_spec(
         ignore=files.ignore,
         after=own.needs.after,
         inputs=own.needs.origins(),
+        parameters=status.parameters,
     )
 
 

@@ -41,7 +41,7 @@ def download_many(
     connection: QueueConnection,
     wanted: Mapping[str, str | Sequence[str]] | Iterable[str],
     files: str | Sequence[str] | None,
-    directory: str | os.PathLike[str] | None,
+    directory: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None,
     *,
     flatten: bool,
     progress: Callable[[int], object] | None,
@@ -51,12 +51,16 @@ def download_many(
         wanted = dict.fromkeys(wanted, files or ())
     elif files is not None:
         raise TypeError("'files' is for ids; a mapping has its own")
-    parent = Path("." if directory is None else directory)
+    if isinstance(directory, Mapping):
+        folders = {job_id: Path(folder) for job_id, folder in directory.items()}
+    else:
+        parent = Path("." if directory is None else directory)
+        folders = {job_id: parent / job_id for job_id in wanted}
     downloads = {
         check_job_reference(job_id): Download(
             [names] if isinstance(names, str) else list(names),
             None,
-            parent / job_id,
+            folders[job_id],
             recursive=True,
             flatten=flatten,
         )

@@ -727,7 +727,10 @@ class RemoteQueue:
         wanted: Mapping[str, str | Sequence[str]] | Iterable[str],
         files: str | Sequence[str] | None = None,
         *,
-        directory: str | os.PathLike[str] | None = None,
+        directory: str
+        | os.PathLike[str]
+        | Mapping[str, str | os.PathLike[str]]
+        | None = None,
         flatten: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> dict[str, Downloaded]:
@@ -735,7 +738,8 @@ class RemoteQueue:
 
         `wanted` is a sequence of job ids, for which the same `files` are downloaded, or
         a mapping from job ids to files.  The files of a job are written to
-        `directory/<id>`.  If the download of a job fails, the reason is in the `error`
+        `directory/<id>`, or to the directory that the mapping `directory` has for the
+        id.  If the download of a job fails, the reason is in the `error`
         of its outcome, and the other downloads continue.
         """
         return download.download_many(

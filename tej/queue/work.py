@@ -19,7 +19,7 @@ from tej.job.spec import JobSpec, check_environment
 from tej.job.status import check_job_id, make_job_id
 from tej.wire.archive import Parcel, TextMember
 from tej.wire.content_store import HUGE, LARGE, Plan, is_sparse, plan
-from tej.wire.records import SCRIPT_SHOWN, make_spec
+from tej.wire.records import PARAMETER, SCRIPT_SHOWN, make_spec
 
 
 class Work:
@@ -53,7 +53,7 @@ class Work:
         """Files and folders of development tools, such as `.git`, which are not
         uploaded."""
         self.signature: str | None = None
-        check_environment(spec.environment)
+        check_environment({**spec.environment, **spec.parameters})
         try:
             self._read(signed=signed)
         except (OSError, RuntimeError, UnicodeError, ValueError) as error:
@@ -167,6 +167,9 @@ class Work:
             "signature": digest,
             "login": "1" if self.spec.login else "",
             "after": "/".join(self.needs.ids),
+        }
+        facts |= {
+            f"{PARAMETER}{name}": value for name, value in self.spec.parameters.items()
         }
         return make_spec(self.token, facts, self.spec.labels)
 

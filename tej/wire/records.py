@@ -129,7 +129,11 @@ def make_spec(token: str, facts: Mapping[str, str], labels: Mapping[str, str]) -
     The line ends with the word `end`, by which the server checks that it is complete.
     """
     words = [f"token={token}"]
-    words += [f"{key}={_encode(value)}" for key, value in facts.items() if value]
+    words += [
+        f"{key}={_encode(value)}"
+        for key, value in facts.items()
+        if value or key.startswith(PARAMETER)
+    ]
     words += [f"label:{_encode(key)}={_encode(value)}" for key, value in labels.items()]
     return " ".join([*words, "end"]) + "\n"
 

@@ -92,7 +92,7 @@ def test_wait_counts_jobs_at_a_terminal(
     child.expect("1/2 done, 1 running")
     gate.open()
     # The counts are removed before the line of a job.
-    child.expect(r"\r +\rwaiting: Job is finished")
+    child.expect(r"\r +\r(ended|waiting): Job is finished")
     child.expect("2/2 done\r\n")
     child.expect(pexpect.EOF)
 
@@ -112,6 +112,7 @@ def test_an_id_is_shortened_on_a_narrow_terminal(
 ) -> None:
     job_id = "simulation_of_something_somebody_1234567890"
     library.submit(job_id, job("true"), name="a name that takes some room, too")
+    client.environment.pop("COLUMNS", None)
     done = client.on_terminal("list", "local:", "--queue", queue_path, columns=60)
     *_, row = done.stdout.splitlines()
     assert len(re.sub(r"\x1b\[[0-9]+m", "", row)) <= 60

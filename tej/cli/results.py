@@ -1,0 +1,150 @@
+"""`tej results`: gather the values that jobs wrote to a file into one table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from tej.cli import output
+from tej.cli.command import queue_command
+from tej.cli.job_selection import SelectedJobs, job_selection
+from tej.errors import DownloadFailed, Error
+from tej.job.escaping import escape_line
+from tej.job.metrics import parse_metrics
+from tej.job.status import JobStatus
+from tej.job.table import cut, shorten_ids, width_of
+from tej.queue.remote import RemoteQueue
+
+WIDEST = 20
+"""Maximum width of a column of the table at a terminal."""
+
+
+@queue_command("results", "[jobs...]", example="tej results --file metrics.json --csv")
+@job_selection(every=True)
+@click.option(
+    "--file",
+    "name",
+    required=True,
+    metavar="FILE",
+    help="File with the values: JSON, lines of JSON, or one value.",
+)
+@click.option(
+    "--csv", "as_csv", is_flag=True, help="Print CSV.  [default: only in a pipe]"
+)
+def command(
+    queue: RemoteQueue, jobs: SelectedJobs, name: str, as_csv: bool, as_json: bool
+) -> int:
+    """Gather the values that jobs wrote to a file into a table, a row per job.
+
+    The columns are the id, the state, the parameters of the sweep, and the values.
+    Without a job, all jobs of the queue are used.
+    """
+    statuses = jobs.statuses or {
+        one: status
+        for one, status in queue.statuses(jobs.ids).items()
+        if status is not None
+    }
+    if jobs.by_filter:
+        # The jobs were selected newest first; a table begins with the first job.
+        statuses = dict(reversed(list(statuses.items())))
+    values, missing = gather(queue, [*statuses], name)
+    if as_json:
+        documents = [
+            output.as_document(one, job, missing.get(one), {"values": values.get(one)})
+            for one, job in statuses.items()
+        ]
+        output.print_json({"jobs": documents})
+        return 0
+    rows = make_rows(statuses, values)
+    if as_csv or not sys.stdout.isatty():
+        click.echo(as_csv_text(rows), nl=False)
+    else:
+        print_rows(rows, statuses)
+    if missing:
+        count = f"{len(missing)} of {len(statuses)} jobs have no '{name}'"
+        output.say(count, err=True)
+    return 0
+
+
+def gather(
+    queue: RemoteQueue, job_ids: Sequence[str], name: str
+) -> tuple[dict[str, dict[str, str]], dict[str, Error]]:
+    """Return the values of each job, and the error of each job without the file."""
+    values: dict[str, dict[str, str]] = {}
+    errors: dict[str, Error] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        found = queue.download_many(job_ids, name, directory=folder)
+        for job_id, outcome in found.items():
+            if outcome.error is not None or not outcome.files:
+                errors[job_id] = outcome.error or DownloadFailed(
+                    f"'{name}' matches no file in job '{job_id}'"
+                )
+                continue
+            text = Path(outcome.files[0]).read_text("utf-8", "replace")
+            values[job_id] = parse_metrics(text)
+    return values, errors
+
+
+def make_rows(
+    jobs: Mapping[str, JobStatus], values: Mapping[str, Mapping[str, str]]
+) -> list[list[str]]:
+    """Return the head of the table and a row per job."""
+    parameters = [
+        *dict.fromkeys(key for job in jobs.values() for key in job.parameters)
+    ]
+    keys = [*dict.fromkeys(key for found in values.values() for key in found)]
+    head = ["job", "state", *parameters]
+    # A value may have the name of another column, and the names must be distinct.
+    rows = [[*head, *(f"result.{key}" if key in head else key for key in keys)]]
+    for job_id, job in jobs.items():
+        found = values.get(job_id, {})
+        rows.append(
+            [
+                job_id,
+                str(job.state),
+                *(job.parameters.get(key, "") for key in parameters),
+                *(found.get(key, "") for key in keys),
+            ]
+        )
+    return rows
+
+
+def as_csv_text(rows: list[list[str]]) -> str:
+    """Return the rows as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def print_rows(rows: list[list[str]], jobs: Mapping[str, JobStatus]) -> None:
+    """Print the rows as a table, with short ids and without the columns on the right
+    that do not fit the terminal."""
+    short = shorten_ids(jobs)
+    shown = [
+        [
+            escape_line(short.get(row[0], row[0])),
+            *(cut(escape_line(cell), WIDEST) for cell in row[1:]),
+        ]
+        for row in rows
+    ]
+    widths = [max(map(width_of, column)) for column in zip(*shown, strict=True)]
+    room = shutil.get_terminal_size().columns
+    while sum(widths) + 2 * (len(widths) - 1) > room and len(widths) > 2:
+        widths.pop()
+    for row in shown:
+        cells = zip(row, widths, strict=False)
+        click.echo(
+            "  ".join(
+                cell + " " * (width - width_of(cell)) for cell, width in cells
+            ).rstrip()
+        )
+    hidden = len(rows[0]) - len(widths)
+    if hidden:
+        output.say(f"{hidden} more columns: use --csv or --json", err=True)

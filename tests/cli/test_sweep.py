@@ -1,0 +1,98 @@
+"""`tej sweep`, `tej results` and `tej download --into`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tej
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+Make = Callable[..., Path]
+
+SCRIPT = """
+printf '{"seed": %s, "argument": "%s"}' "$SEED" "$1" >metrics.json
+[ "$SEED" != 2 ] || exit 3
+"""
+
+
+@pytest.fixture
+def call(client: Command, plain_queue: Path, job: Make) -> Callable:
+    """`call(words)`: a command on the queue, from the directory of a job."""
+    client.place = job(SCRIPT, {".tejignore": "out\n"})
+    own = {"TEJ_DESTINATION": "local:", "TEJ_QUEUE": str(plain_queue)}
+    return lambda *words: client(*words, **own)
+
+
+SWEEP = ("sweep", ".", "--param", "SEED=1..3", "--", "./start.sh", "x {SEED}")
+
+
+def test_sweep_from_submission_to_results(
+    call: Callable, client: Command, library: tej.RemoteQueue
+) -> None:
+    done = call(*SWEEP)
+    ids = done.stdout.splitlines()
+    assert (len(set(ids)), done.stderr) == (3, "3 jobs submitted, 0 found\n")
+    library.wait(ids)
+    # Equal work is found, and its parameters are part of the signature.
+    again = call(*SWEEP)
+    assert again.stdout == done.stdout
+    assert again.stderr == "0 jobs submitted, 3 found\n"
+
+    listed = call("list", "--columns", "id,SEED,exit").stdout
+    rows = dict(zip(ids, ("1\t0", "2\t3", "3\t0"), strict=True))
+    assert listed == "".join(f"{one}\t{rows[one]}\n" for one in sorted(rows))
+    document = call("list", "--json", "--sort=id").json
+    assert {one["id"]: one["parameters"] for one in document["jobs"]} == {
+        one: {"SEED": str(number)} for number, one in enumerate(ids, 1)
+    }
+
+    results = call("results", "--file", "metrics.json", "--csv")
+    table = {row["SEED"]: row for row in csv.DictReader(io.StringIO(results.stdout))}
+    assert {seed: row["argument"] for seed, row in table.items()} == {
+        seed: f"x {seed}" for seed in ("1", "2", "3")
+    }
+    assert table["2"]["job"] == ids[1]
+
+    assert call("download", "--all", "--into", "out/{SEED}", "metrics.json").status == 0
+    written = sorted(client.place.glob("out/*/metrics.json"))
+    assert [path.parent.name for path in written] == ["1", "2", "3"]
+
+    # A retry keeps the parameters.
+    (client.place / "start.sh").write_text("#!/bin/sh\n")
+    assert call("retry", "--failed", "--from", ".").status == 0
+    (fixed,) = {job.job_id for job in library.jobs()} - set(ids)
+    assert library.status(fixed).parameters == {"SEED": "2"}
+    assert library.job(fixed).wait().succeeded
+
+
+def test_dry_run_of_sweep_submits_nothing(
+    call: Callable, library: tej.RemoteQueue
+) -> None:
+    done = call("sweep", "--param", "A=1,2", "--param", "B=x,y", "--zip", "--dry-run")
+    assert done.stdout == "A=1 B=x\nA=2 B=y\n"
+    assert library.jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "Give the parameters"),
+        (("--param", "A"), "NAME=VALUES"),
+        (("--param", "A=1,2", "--id", "a"), "Several jobs would have the id 'a'"),
+        (("--param", "A=1", "--table", "start.sh"), "is no table"),
+    ],
+)
+def test_wrong_sweep_is_refused(
+    call: Callable, words: tuple[str, ...], message: str
+) -> None:
+    done = call("sweep", *words)
+    assert done.status == 2
+    assert message in done.stderr
