@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from servers.kdc import Kdc
 from servers.sshd import Sshd, make_key
 from servers.users import Users
 
@@ -325,3 +327,38 @@ def test_jump_hosts_in_a_circle_start_no_ssh(connect: Connect, tmp_path: Path) -
     )
     with pytest.raises(ConnectionFailed, match="circle: one -> two -> one"):
         connect("one", config_file=config).run("true")
+
+
+@pytest.fixture
+def kdc(
+    require: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Kdc]:
+    """A KDC whose user is the user of the tests; sshd and ssh find it, too."""
+    for program in ("krb5kdc", "kadmin.local", "kinit"):
+        require(program)
+    with Kdc(tmp_path / "kdc", getpass.getuser(), "127.0.0.1") as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+def test_kerberos_ticket_is_a_login(
+    kdc: Kdc, start_sshd: Start, connect: Connect, tmp_path: Path
+) -> None:
+    server = start_sshd(
+        options=[
+            "GSSAPIAuthentication yes",
+            "GSSAPIStrictAcceptorCheck no",
+            "PubkeyAuthentication no",
+        ]
+    )
+    config = server.config(tmp_path, "Host *\n    GSSAPIAuthentication yes\n")
+    ssh = connect(server.destination, config_file=config)
+    with pytest.raises(AuthenticationFailed, match="No Kerberos credentials"):
+        ssh.run("true")
+    kdc.get_ticket()
+    try:
+        assert ssh.run("printf in").stdout == b"in"
+        assert "Accepted gssapi-with-mic" in server.log.read_text()
+    finally:
+        stop_master(master_of(server.destination, config))
