@@ -376,22 +376,9 @@ class RemoteQueue:
         and InvalidJobId are raised before any data is sent.  JobAlreadyExists is raised
         if the queue already has a job with this id.
         """
-        outcome = self._submit_one(
-            "submit",
-            directory,
-            script,
-            job_id,
-            name,
-            labels,
-            environment,
-            resources,
-            login,
-            everything,
-            ignore,
-            after,
-            inputs,
-            progress,
-        )
+        what = (directory, script, job_id, name, labels, environment, resources)
+        how = (login, everything, ignore, after, inputs, progress)
+        outcome = self._submit_one("submit", *what, *how)
         logger.info("Submitted job %s", outcome.job_id)
         return outcome.job_id
 
@@ -435,22 +422,9 @@ class RemoteQueue:
         Raises JobAlreadyExists if the job `job_id` has another signature.  The other
         exceptions are documented in `submit`.
         """
-        outcome = self._submit_one(
-            "retry" if retry else "ensure",
-            directory,
-            script,
-            job_id,
-            name,
-            labels,
-            environment,
-            resources,
-            login,
-            everything,
-            ignore,
-            after,
-            inputs,
-            progress,
-        )
+        what = (directory, script, job_id, name, labels, environment, resources)
+        how = (login, everything, ignore, after, inputs, progress)
+        outcome = self._submit_one("retry" if retry else "ensure", *what, *how)
         return Job(
             self, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
         )
