@@ -1,4 +1,4 @@
-"""`tej cleanup`: works like `prune` with a filter, and like `destroy` without one."""
+"""`tej cleanup`: works like `prune` with a filter; removes nothing without one."""
 
 from __future__ import annotations
 
@@ -32,10 +32,16 @@ def command(
 ) -> int:
     """Delete old jobs with a filter, like `tej prune`.
 
-    Without a filter, remove the queue like `tej destroy`, which asks for confirmation
-    at a terminal and needs --yes in a script.
+    Without a filter, nothing is removed, except with --yes, which removes the queue
+    like `tej destroy`.
     """
     if older_than is None and keep_last is None and not (states or labels):
+        if not (yes or dry_run):
+            raise click.UsageError(
+                "Nothing was removed, because no filter is given: use `tej prune` to "
+                "delete old jobs, or `tej destroy` to remove the queue with all its "
+                "jobs"
+            )
         return destroy(queue, yes, dry_run, kill, grace, as_json)
     if kill:
         raise click.UsageError("--kill cannot be combined with filters")

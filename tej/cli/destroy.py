@@ -59,18 +59,29 @@ def is_agreed(queue: RemoteQueue) -> bool:
 
     Raises click.UsageError if standard input is not a terminal.
     """
+    loss = describe_loss(queue)
     if not sys.stdin.isatty():
         raise click.UsageError(
-            "This removes the queue with all its jobs and results: add --yes. "
-            "To delete only old jobs, use `tej prune`"
+            escape(f"This removes {loss}, results included: add --yes. ")
+            + "To delete only old jobs, use `tej prune`"
         )
-    count, size = len(queue.jobs()), sum(queue.sizes().values())
-    noun = "job" if count == 1 else "jobs"
-    question = (
-        f"Remove the queue '{queue.queue}' on {queue.destination_string} with {count} "
-        f"{noun} ({size / 1e6:.1f} MB), results included?"
+    return click.confirm(escape(f"Remove {loss}, results included?"), err=True)
+
+
+def describe_loss(queue: RemoteQueue) -> str:
+    """Return the queue with the number and size of its jobs, as words for a sentence.
+
+    The number of jobs that have not ended is included if there are such jobs.
+    """
+    jobs = queue.jobs()
+    noun = "job" if len(jobs) == 1 else "jobs"
+    size = sum(queue.sizes().values()) / 1e6
+    alive = sum(not job.state.final for job in jobs)
+    unfinished = f", {alive} not ended" if alive else ""
+    return (
+        f"the queue '{queue.queue}' on {queue.destination_string} with {len(jobs)} "
+        f"{noun} ({size:.1f} MB{unfinished})"
     )
-    return click.confirm(escape(question), err=True)
 
 
 def print_loss(queue: RemoteQueue, kill: bool, as_json: bool) -> None:

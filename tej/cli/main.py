@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "delete": "Delete jobs that have ended, with their files.",
         "prune": "Delete old jobs.",
         "destroy": "Remove a queue with all its jobs.",
-        "cleanup": "Delete old jobs like prune, or the queue like destroy.",
+        "cleanup": "Delete old jobs like prune, with a filter.",
         "queue": "Print the path, the runtime and the limit of a queue.",
         "limit": "Limit the number of running jobs of a queue.",
     },

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.options import runtime
+from tej.destination import LOCAL
 from tej.queue.connection import DEFAULT_TEJ_DIR
 from tej.queue.remote import RemoteQueue
 
@@ -51,6 +54,23 @@ def command(
     Use this for a queue on another disk, with another runtime, or behind a link.
     """
     wanted = [*links, *([DEFAULT_TEJ_DIR] if make_default_link else [])]
+    for link in links:
+        warn_of_expansion(link, queue.destination_string)
     path = queue.setup(wanted, force, only_links, max_running=max_running)
     if as_json:
         output.print_json({"queue": str(path), "links": wanted})
+
+
+def warn_of_expansion(link: str, destination: str) -> None:
+    """Print a warning if the local shell has expanded the `~` in a path on the server.
+
+    The warning is not an error, because both machines may have the same home directory.
+    """
+    home = str(Path.home())
+    if destination != LOCAL and link.startswith(f"{home}/"):
+        short = link.removeprefix(home)
+        output.say(
+            f"'{link}' begins with the home directory of this machine; if it was "
+            f"written as ~{short}, quote it: --make-link '~{short}'",
+            err=True,
+        )

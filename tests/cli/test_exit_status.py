@@ -443,6 +443,14 @@ def test_names_of_all_kinds_can_be_told_in_every_locale(
     assert "absent" in done.stderr
 
 
+def test_expanded_tilde_of_a_link_is_noticed(client: Command, queue_path: Path) -> None:
+    link = Path(client.environment["HOME"]) / "link"
+    words = ("--queue", queue_path, "--runtime", "default", "--make-link", link)
+    done = client("setup", "server", *words)
+    assert done.status == 0
+    assert "quote it: --make-link '~/link'" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("word", "command"),
     [("rm", "delete"), ("ps", "list"), ("log", "logs"), ("stattus", "status")],

@@ -231,6 +231,8 @@ def test_a_cleanup_without_conditions_is_of_the_whole_queue_and_not_while_jobs_r
         done = command(verb, **own)
         assert done.status == 2
         assert "tej prune" in done.stderr
+        assert ("tej destroy" if verb == "cleanup" else "3 jobs (") in done.stderr
+    assert ", 1 not ended), results included" in done.stderr
     assert command("cleanup", "--yes", **own).status == 5
     assert len(local_queue.jobs()) == 3
     gate.open()
