@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from jobs import Gate, job_directory, wait_until
+from jobs import Gate, job_directory
 from servers.sshd import Sshd
 
 # Before Prefect is imported: it tells nobody that it was used.
@@ -46,6 +46,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",
             "prefect.server.concurrency.lease_storage.filesystem",
         )
+        # No test reads logs from the server.
+        patch.setenv("PREFECT_LOGGING_TO_API_ENABLED", "false")
         from prefect.settings import PREFECT_API_URL
         from prefect.testing.utilities import prefect_test_harness
 
@@ -135,16 +137,3 @@ def unique() -> str:
 def results(tmp_path: Path) -> Path:
     """Where results are put."""
     return tmp_path / "results"
-
-
-@pytest.fixture
-def served(prefect_server: str, tmp_path: Path) -> Iterator[object]:
-    """A process that runs the deployments of `flows.py`."""
-    from tests.adapters_prefect.processes import Process
-
-    with Process(tmp_path / "serve.log", prefect_server, "serve") as process:
-        wait_until(
-            lambda: b"being served" in process.log.read_bytes(),
-            "the deployments are served",
-        )
-        yield process

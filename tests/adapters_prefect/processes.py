@@ -1,4 +1,4 @@
-"""Processes that run flows, and what has become of their jobs and flow runs."""
+"""Flows in threads and processes, and the states of their jobs and flow runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,22 +14,17 @@ from uuid import UUID
 
 from jobs import wait_until
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterId,
-)
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
 import tej
 
 FLOWS = Path(__file__).with_name("flows.py")
-SOON = 20.0
-"""Seconds in which a cancel has to have killed the jobs, on a busy machine."""
 
 
 class Process:
-    """`flows.py` in a process of its own, which is ended with the block."""
+    """`flows.py` in a process of its own, which is killed when the block ends."""
 
     def __init__(self, log: Path, api: str, *words: str) -> None:
         self.log = log
@@ -47,64 +43,87 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Its own session: what it has started goes with it.
+        # The process has a session of its own, so its children are killed, too.
         try:
             os.killpg(self.popen.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         self.popen.wait()
 
-    def send(self, number: int) -> None:
-        self.popen.send_signal(number)
-
     def ended(self) -> bool:
         return self.popen.poll() is not None
 
 
+class FlowThread:
+    """A flow in a thread: as fast as a process is slow to import Prefect."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._function()
+        except BaseException as error:
+            # A cancelled flow ends with an exception that is no `Exception`.
+            self.error = error
+
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
+
 def running(queue: tej.RemoteQueue, number: int) -> Callable[[], bool]:
-    """Whether so many jobs of a queue run."""
-
-    def look() -> bool:
-        return [str(state) for state in states(queue)] == ["running"] * number
-
-    return look
+    """Return a function that says whether exactly `number` jobs exist and run."""
+    return lambda: states(queue) == ["running"] * number
 
 
 def states(queue: tej.RemoteQueue) -> list[str]:
     try:
-        return [job.state.value for job in queue.jobs()]
+        return sorted(job.state.value for job in queue.jobs())
     except tej.QueueDoesntExist:
         return []
 
 
 def all_are(queue: tej.RemoteQueue, state: str) -> bool:
-    found = states(queue)
-    return bool(found) and set(found) == {state}
+    return set(states(queue)) == {state}
 
 
-def flow_runs_of(queue: str) -> list[FlowRun]:
-    """Those that were given this queue, oldest first."""
-    time.sleep(0.25)
+def flow_runs_of(queue: str | Path) -> list[FlowRun]:
+    """Return the flow runs with this queue as a parameter, oldest first."""
+    time.sleep(0.1)
     with get_client(sync_client=True) as client:
         found = client.read_flow_runs(limit=200)
-    mine = [one for one in found if one.parameters.get("queue") == queue]
+    mine = [
+        one
+        for one in found
+        if one.parameters.get("queue") == str(queue) and not one.parent_task_run_id
+    ]
     return sorted(mine, key=lambda one: str(one.created))
 
 
-def flow_run_of(queue: str) -> FlowRun:
+def flow_run_of(queue: str | Path) -> FlowRun:
+    """Return the newest flow run of the queue."""
     wait_until(lambda: flow_runs_of(queue), "Prefect's server knows the flow run")
-    return flow_runs_of(queue)[0]
+    return flow_runs_of(queue)[-1]
 
 
 def read(flow_run_id: UUID) -> FlowRun:
-    # Callers poll: without a pause, the requests take the time that flow runs need.
-    time.sleep(0.25)
+    # Callers poll.  Without a pause, the requests take the time that flow runs need.
+    time.sleep(0.1)
     with get_client(sync_client=True) as client:
         return client.read_flow_run(flow_run_id)
 
 
+def message_of(flow_run_id: UUID) -> str:
+    """Return the message of a flow run's state."""
+    state = read(flow_run_id).state
+    return "" if state is None else str(state.message)
+
+
 def cancel(flow_run_id: UUID) -> None:
-    """As the button in Prefect's pages does it."""
+    """Cancel a flow run like the button on Prefect's pages."""
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run_id, Cancelling())
 

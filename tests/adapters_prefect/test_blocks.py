@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from servers.sshd import Sshd, make_key, public_half
 
 import tej
-from tej_prefect import JobResult, TejDestination, TejJob, TejJobRun
+from tej_prefect import JobResult, TejDestination, TejJob, TejJobRun, TejStorage
 
 Make = Callable[..., Path]
 
@@ -30,6 +30,43 @@ class TestJobAsPrefectWantsIt(BlockStandardTestSuite):
     @pytest.fixture
     def block(self) -> type[Block]:
         return TejJob
+
+
+class TestStorageAsPrefectWantsIt(BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        return TejStorage
+
+
+@pytest.mark.parametrize("is_job", [False, True])
+def test_storage_keeps_private_files(
+    destination: TejDestination,
+    sshd: Sshd,
+    is_job: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    if is_job:
+        # The worker sets this variable in its jobs on the same server.
+        monkeypatch.setenv("TEJ_PREFECT_ADDRESS", destination.address)
+        monkeypatch.setattr(TejDestination, "get_client", None)
+    storage = TejStorage(destination=destination, directory=str(tmp_path / "store"))
+
+    async def go() -> None:
+        for content in (b"first\0", b"second"):
+            await storage.write_path("deep/-file", content)
+            assert await storage.read_path("deep/-file") == content
+        with pytest.raises(ValueError, match="no file './missing'"):
+            await storage.read_path("missing")
+        for path in ("../x", "/x", ""):
+            with pytest.raises(ValueError, match="not a path in the storage"):
+                await storage.write_path(path, b"")
+
+    asyncio.run(go())
+    (file,) = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert TejStorage(destination=destination, directory="~/x").directory == "x"
 
 
 def test_destination_is_stored_with_its_secrets(
@@ -244,18 +281,33 @@ def test_equal_destinations_share_one_queue(
     assert other.get_client() is not destination.get_client()
 
 
-def test_pickled_handle_has_no_secrets(
+def test_pickles_contain_no_secrets(
     prefect_server: str, destination: TejDestination, unique: str, job: Make
 ) -> None:
+    for unsaved in (
+        destination,
+        TejJob(destination=destination, script="exit 0"),
+        TejJobRun(destination, "a1"),
+    ):
+        with pytest.raises(
+            pickle.PicklingError, match=r"\(private_key\).*save\(NAME\)"
+        ):
+            pickle.dumps(unsaved)
     destination.save(unique)
-    block = TejJob(destination=TejDestination.load(unique), directory=job("echo hi"))
-    run = block.trigger()
+    stored = TejDestination.load(unique)
+    run = TejJob(destination=stored, directory=job("echo hi")).trigger()
     data = pickle.dumps(run)
     assert b"PRIVATE KEY" not in data
     loaded = pickle.loads(data)
     assert isinstance(loaded, TejJobRun)
+    assert loaded.destination == stored
     loaded.wait_for_completion()
     assert loaded.logs() == "hi\n"
+    # A copy with another queue is not the stored block.
+    with pytest.raises(pickle.PicklingError):
+        pickle.dumps(stored.model_copy(update={"queue": "~/other"}))
+    plain = TejDestination(destination="local:")
+    assert pickle.loads(pickle.dumps(plain)) == plain
 
 
 def test_import_without_prefect_names_the_extra(tmp_path: Path) -> None:

@@ -1,26 +1,32 @@
-"""A cancelled flow run's jobs are killed; an interrupted process leaves them."""
+"""Cancellation kills the jobs that nobody else needs; an interruption kills none."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from jobs import wait_until
-from prefect.deployments import run_deployment
+from prefect.client.orchestration import get_client
+from prefect.states import Cancelled, Completed, Running, Scheduled, State
 
 import tej
-from tej_prefect.claims import EXPIRY
+from tej_prefect import claims
+from tej_prefect.cancellation import KillCounts, kill_unclaimed
+from tej_prefect.flow_runs import CancellationPoller
+from tests.adapters_prefect import flows
 from tests.adapters_prefect.processes import (
-    SOON,
+    FlowThread,
     Process,
     all_are,
     cancel,
     flow_run_of,
-    flow_runs_of,
+    message_of,
     read,
     running,
     states,
@@ -28,198 +34,194 @@ from tests.adapters_prefect.processes import (
 )
 from tests.queue.conftest import watched
 
-KINDS = {"direct": 1, "mapped": 3, "batch": 3, "asynchronous": 3, "as-each-says": 3}
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 class Case:
-    """One flow run, in a queue of its own."""
+    """A queue of its own for flow runs of one flow."""
 
-    def __init__(self, folder: Path, kind: str, name: str | None = None) -> None:
-        self.kind = kind
-        name = name or kind
+    def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"queue-{name}"
         self.queue = tej.RemoteQueue("local:", str(self.path), "default")
         self.gate = folder / f"gate-{name}"
-        self.log = folder / f"log-{name}"
-        self.number = KINDS.get(kind, 1)
+        self.words = (str(self.path), str(self.gate))
 
-    def until_it_runs(self) -> None:
-        def said() -> str:
-            return self.log.read_text() if self.log.exists() else ""
-
-        try:
-            wait_until(running(self.queue, self.number), f"{self.kind}: all jobs run")
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{states(self.queue)}\n{said()}") from None
+    def claims(self) -> list[Path]:
+        return [*self.path.glob("claims/[!.]*")]
 
 
 @pytest.fixture
 def case(tmp_path: Path) -> Iterator[Callable[[str], Case]]:
     with contextlib.ExitStack() as stack:
 
-        def make(kind: str, name: str | None = None) -> Case:
-            made = Case(tmp_path, kind, name)
+        def make(name: str) -> Case:
+            made = Case(tmp_path, name)
             stack.enter_context(watched(made.path))
             return made
 
         yield make
 
 
-@pytest.fixture
-def start(prefect_server: str) -> Iterator[Callable[..., Process]]:
-    """Runs a case's flow in a process of its own, as a script does."""
-    with contextlib.ExitStack() as stack:
-
-        def start_(case: Case, *more: str) -> Process:
-            words = (case.kind, str(case.path), str(case.gate), *more)
-            process = Process(case.log, prefect_server, *words)
-            return stack.enter_context(process)
-
-        yield start_
-
-
-def test_cancelled_deployment_run_kills_its_jobs(
-    served: Process, case: Callable[[str], Case]
-) -> None:
-    cases = [case(kind) for kind in ("direct", "mapped", "asynchronous")]
-    for one in cases:
-        parameters = {"queue": str(one.path), "gate": str(one.gate)}
-        run_deployment(f"{one.kind}/test", parameters=parameters, timeout=0)
-    for one in cases:
-        one.until_it_runs()
-    runs = [flow_run_of(str(one.path)) for one in cases]
-    for run in runs:
-        cancel(run.id)
-    for one in cases:
-        wait_until(
-            lambda: all_are(one.queue, "killed"), f"{one.kind}: jobs killed", SOON
-        )
-    for run in runs:
-        wait_until(
-            lambda: read(run.id).state_type == "CANCELLED", f"{run.name} is cancelled"
-        )
+def test_cancelled_run_kills_its_jobs(case: Callable[[str], Case]) -> None:
+    kinds = {"mapped": 3, "outer": 1, "asynchronous": 3}
+    cases = {kind: case(kind) for kind in kinds}
+    threads = [
+        FlowThread(lambda: flows.mapped(*cases["mapped"].words)),
+        FlowThread(lambda: flows.outer(*cases["outer"].words)),
+        FlowThread(
+            lambda: asyncio.run(flows.asynchronous(*cases["asynchronous"].words))
+        ),
+    ]
+    for kind, number in kinds.items():
+        wait_until(running(cases[kind].queue, number), f"{kind}: all jobs run")
+    runs = {kind: flow_run_of(one.path).id for kind, one in cases.items()}
+    for flow_run_id in runs.values():
+        cancel(flow_run_id)
+    for kind, one in cases.items():
+        wait_until(lambda: all_are(one.queue, "killed"), f"{kind}: jobs are killed")
+    for thread in threads:
+        wait_until(thread.ended, "the flow ends")
+    for kind, flow_run_id in runs.items():
+        assert read(flow_run_id).state_type == "CANCELLED", kind
+    wait_until(
+        lambda: task_states(runs["mapped"]) == {"Cancelled"}, "the tasks are cancelled"
+    )
 
 
-def test_cancelled_run_without_deployment_kills_its_jobs(
-    case: Callable[[str], Case], start: Callable[..., Process]
-) -> None:
-    cases = [case(kind) for kind in ("mapped", "outer")]
-    processes = [start(one) for one in cases]
-    for one in cases:
-        one.until_it_runs()
-    runs = [flow_run_of(str(one.path)) for one in cases]
-    for run in runs:
-        cancel(run.id)
-    for one in cases:
-        wait_until(
-            lambda: all_are(one.queue, "killed"), f"{one.kind}: jobs killed", SOON
-        )
-    for process in processes:
-        wait_until(process.ended, "the process ends", SOON)
-    for one, run in zip(cases, runs, strict=True):
-        assert read(run.id).state_type == "CANCELLED", one.kind
-    mapped = runs[0].id
-    wait_until(lambda: task_states(mapped) == {"Cancelled"}, "the tasks are cancelled")
-
-
-def test_interrupted_process_leaves_jobs_to_next_run(
-    case: Callable[..., Case], start: Callable[..., Process]
-) -> None:
-    cases = {
-        signal.SIGINT: case("mapped", "interrupted"),
-        signal.SIGTERM: case("mapped", "terminated"),
-        signal.SIGKILL: case("batch"),
-    }
-    processes = {number: start(one) for number, one in cases.items()}
-    for one in cases.values():
-        one.until_it_runs()
-    for number, process in processes.items():
-        process.send(number)
-    for number, process in processes.items():
-        wait_until(process.ended, f"the process ends with {number!r}", SOON)
-        assert all_are(cases[number].queue, "running"), number
-    killed = cases[signal.SIGKILL]
-    again = start(killed)
-    wait_until(lambda: len(flow_runs_of(str(killed.path))) == 2, "the second run")
-    for one in cases.values():
-        one.gate.touch()
-    wait_until(again.ended, "the new run ends")
-    assert again.popen.returncode == 0, again.log.read_text()
-    assert [job.attempt for job in killed.queue.jobs()] == [1, 1, 1]
-
-
-def test_on_cancel_leave_keeps_jobs_running(
-    case: Callable[[str], Case], start: Callable[..., Process]
-) -> None:
-    one = case("batch")
-    process = start(one, "leave")
-    one.until_it_runs()
-    cancel(flow_run_of(str(one.path)).id)
-    wait_until(process.ended, "the process ends", SOON)
-    assert all_are(one.queue, "running")
-    assert '0 jobs killed, 3 left running (on_cancel="leave")' in words_of(process)
-
-
-def test_on_cancel_applies_to_each_job(
-    case: Callable[..., Case], start: Callable[..., Process]
-) -> None:
-    cases = {"": case("as-each-says", "each"), "kill": case("as-each-says", "all")}
-    processes = {word: start(one, word) for word, one in cases.items()}
-    for one in cases.values():
-        one.until_it_runs()
-        cancel(flow_run_of(str(one.path)).id)
-    for process in processes.values():
-        wait_until(process.ended, "the process ends", SOON)
-    assert sorted(states(cases[""].queue)) == ["killed", "killed", "running"]
-    assert states(cases["kill"].queue) == ["killed"] * 3
+def test_on_cancel_leave_wins_over_kill(case: Callable[[str], Case]) -> None:
+    one = case("mixed")
+    first = FlowThread(lambda: flows.mixed(*one.words))
+    wait_until(running(one.queue, 4), "all jobs run")
+    flow_run_id = flow_run_of(one.path).id
+    cancel(flow_run_id)
+    wait_until(first.ended, "the flow ends")
+    assert states(one.queue) == ["killed", "running", "running", "running"]
+    message = '1 jobs killed, 3 left running (on_cancel="leave")'
+    assert message in message_of(flow_run_id)
+    # The argument of the task applies to all jobs.
+    second = FlowThread(lambda: flows.mixed(*one.words, on_cancel="kill"))
+    wait_until(running(one.queue, 4), "the killed job is started again")
+    wait_until(lambda: flow_run_of(one.path).id != flow_run_id, "the second run")
+    cancel(flow_run_of(one.path).id)
+    wait_until(second.ended, "the flow ends")
+    assert all_are(one.queue, "killed")
 
 
 def test_shared_job_is_killed_by_last_cancellation(
-    case: Callable[[str], Case], start: Callable[..., Process]
+    case: Callable[[str], Case],
 ) -> None:
     one = case("batch")
-    first = start(one)
-    one.until_it_runs()
-    first_run = flow_run_of(str(one.path))
-    one.log = one.log.with_name("log of the second")
-    second = start(one)
-    wait_until(lambda: b"0 jobs started, 3 found" in second.log.read_bytes(), "found")
-    wait_until(lambda: len(claim_files(one)) == 2, "the second claims the jobs")
-    cancel(first_run.id)
-    wait_until(first.ended, "the first ends", SOON)
+    first = FlowThread(lambda: flows.batch(*one.words))
+    wait_until(running(one.queue, 3), "all jobs run")
+    first_run = flow_run_of(one.path).id
+    second = FlowThread(lambda: flows.batch(*one.words))
+    wait_until(lambda: len(one.claims()) == 2, "both flow runs claim the jobs")
+    second_run = flow_run_of(one.path).id
+    cancel(first_run)
+    wait_until(first.ended, "the first flow ends")
     assert all_are(one.queue, "running")
-    assert "0 jobs killed, 3 left running (wanted by flow run" in words_of(first)
-    (second_run,) = [
-        run for run in flow_runs_of(str(one.path)) if run.id != first_run.id
-    ]
-    cancel(second_run.id)
-    wait_until(lambda: all_are(one.queue, "killed"), "jobs killed", SOON)
-    wait_until(second.ended, "the second ends", SOON)
+    message = message_of(first_run)
+    assert f"0 jobs killed, 3 left running (wanted by flow run {second_run}" in message
+    cancel(second_run)
+    wait_until(second.ended, "the second flow ends")
+    assert all_are(one.queue, "killed")
+    assert "The flow run was cancelled: 3 jobs killed" in message_of(second_run)
+    assert one.claims() == []
 
 
-def test_claims_of_dead_process_do_not_count(
-    case: Callable[[str], Case], start: Callable[..., Process]
+def flow_run_in(state: State[None]) -> UUID:
+    """Create a flow run in this state, which no process runs."""
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run(flows.direct, state=state).id
+
+
+def test_only_live_claims_keep_jobs(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one = case("batch")
-    crashed = start(one)
-    one.until_it_runs()
-    wait_until(lambda: len(claim_files(one)) == 1, "it claims its jobs")
-    crashed.send(signal.SIGKILL)
-    wait_until(crashed.ended, "the process is dead")
-    (stale,) = claim_files(one)
-    os.utime(stale, times=(stale.stat().st_atime, stale.stat().st_mtime - EXPIRY - 1))
-    again = start(one)
-    wait_until(lambda: len(claim_files(one)) == 2, "the next run claims the jobs")
-    cancel(flow_runs_of(str(one.path))[1].id)
-    wait_until(lambda: all_are(one.queue, "killed"), "jobs killed", SOON)
-    wait_until(again.ended, "the process ends", SOON)
-    assert "The flow run was cancelled: 3 jobs killed" in words_of(again)
+    directory = job("sleep 600")
+    run = queue.ensure(directory)
+    stage = str(run.status().directory)
+    parent, mine = flow_run_in(Cancelled()), uuid4()
+
+    def kill(**other: object) -> str:
+        counts = KillCounts()
+        kill_unclaimed(queue, [run.id], [mine], counts)
+        return str(counts)
+
+    def claim(*flow_runs: UUID, age: float = 0) -> str:
+        """Return what is done with the job if the flow runs claim it."""
+        claims._write(queue, stage, "other", flow_runs, [run.id])
+        path = queue_path / "claims/other"
+        os.utime(path, times=(0, path.stat().st_mtime - age))
+        return kill()
+
+    live = flow_run_in(Running())
+    left = f"0 jobs killed, 1 left running (wanted by flow run {live}"
+    assert claim(live).startswith(left)
+    assert claim(live, age=claims.EXPIRY - 60).startswith(left)
+    assert "left running" in claim(uuid4()), "a flow run of another API"
+    with monkeypatch.context() as patch:
+
+        def fail(**_: object) -> None:
+            raise RuntimeError("The API does not reply")
+
+        patch.setattr(claims, "get_client", fail)
+        assert "0 jobs killed, 1 left running (Prefect's API" in claim(live)
+    with monkeypatch.context() as patch:
+
+        def lose(*_: object, **__: object) -> bytes:
+            raise tej.ConnectionFailed("The connection is lost")
+
+        patch.setattr(queue, "shell", lose)
+        assert kill() == "0 jobs killed, 1 unreachable and perhaps still running"
+    assert run.status().state == "running"
+    for flow_runs in ([flow_run_in(Completed())], [live, parent], [live, mine]):
+        assert claim(*flow_runs) == "1 jobs killed"
+        queue.ensure(directory, retry=True)
+    assert claim(live, age=claims.EXPIRY + 1) == "1 jobs killed"
 
 
-def claim_files(case: Case) -> list[Path]:
-    return [*case.path.glob("claims/[!.]*")]
+def test_poll_survives_deleted_and_retried_runs() -> None:
+    deleted, other = uuid4(), flow_run_in(Cancelled())
+    poller = CancellationPoller()
+    for flow_run_id in (deleted, other):
+        poller.watch(flow_run_id)
+    poller._poll([deleted, other])
+    assert [poller.is_cancelled(one) for one in (deleted, other)] == [False, True]
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(other, Scheduled(), force=True)
+    poller._poll([deleted, other])
+    assert not poller.is_cancelled(other)
+    for flow_run_id in (deleted, other):
+        poller.unwatch(flow_run_id)
 
 
-def words_of(process: Process) -> str:
-    """A process's log without line breaks."""
-    return " ".join(process.log.read_text().split())
+def test_interrupted_process_leaves_jobs_to_next_run(
+    case: Callable[[str], Case], prefect_server: str, tmp_path: Path
+) -> None:
+    cases = {number: case(number.name) for number in (signal.SIGINT, signal.SIGTERM)}
+    with contextlib.ExitStack() as stack:
+        processes = {
+            number: stack.enter_context(
+                Process(tmp_path / number.name, prefect_server, "mapped", *one.words)
+            )
+            for number, one in cases.items()
+        }
+        for one in cases.values():
+            wait_until(running(one.queue, 3), "all jobs run")
+        for number, process in processes.items():
+            process.popen.send_signal(number)
+        for number, process in processes.items():
+            wait_until(process.ended, f"the process ends with {number!r}")
+            assert all_are(cases[number].queue, "running"), number
+    one = cases[signal.SIGINT]
+    again = FlowThread(lambda: flows.mapped(*one.words))
+    wait_until(lambda: len(one.claims()) == 2, "the next run claims the jobs")
+    for other in cases.values():
+        other.gate.touch()
+    wait_until(again.ended, "the next run ends")
+    assert again.error is None
+    assert [job.attempt for job in one.queue.jobs()] == [1, 1, 1]

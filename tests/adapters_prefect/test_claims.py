@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import tej
 from tej_prefect import claims
-from tej_prefect.claims import EXPIRY, claim_suspended, read_claims, unclaim_suspended
+from tej_prefect.claims import EXPIRY, read_claims
 
 
 def test_claims_are_read_with_their_ages(
@@ -30,29 +30,3 @@ def test_claims_are_read_with_their_ages(
     run.wait()
     assert queue.cleanup()
     assert not queue_path.exists()
-
-
-def test_suspended_claim_is_made_and_removed(
-    prefect_server: str, queue: tej.RemoteQueue, job: object
-) -> None:
-    from prefect import flow
-    from prefect.runtime import flow_run
-
-    run = queue.ensure(job("exit 0"))  # type: ignore[operator]
-    stage = str(run.status().directory)
-
-    @flow
-    def suspended() -> None:
-        from uuid import UUID
-
-        flow_run_id = UUID(flow_run.id)
-        claim_suspended(queue, stage, flow_run_id, [run.id])
-        (claim,) = read_claims(queue, stage)
-        assert claim.suspended
-        assert claim.flow_runs == (flow_run_id,)
-        assert claims.wanted_by_others(queue, stage, []) == {run.id: claim}
-        assert claims.wanted_by_others(queue, stage, [flow_run_id]) == {}
-        unclaim_suspended(queue, stage, flow_run_id)
-        assert read_claims(queue, stage) == []
-
-    suspended()

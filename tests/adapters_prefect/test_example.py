@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.adapters_prefect.processes import FLOWS
 
@@ -12,24 +14,15 @@ SWEEP = FLOWS.parents[2] / "examples/prefect/sweep.py"
 
 
 def test_example_finds_its_jobs_again(
-    prefect_server: str, home: Path, tmp_path: Path
+    prefect_server: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    import os
-
-    environment = {**os.environ, "PREFECT_API_URL": prefect_server}
-    words = []
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, str(SWEEP)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert 3.1 < float(done.stdout) < 3.2
-        words.append(done.stderr)
-    assert "(0 jobs were found)" in words[0]
-    assert "(10 jobs were found)" in words[1]
+    monkeypatch.setattr(sys, "argv", [str(SWEEP)])
+    for number in (0, 10):
+        runpy.run_path(str(SWEEP), run_name="__main__")
+        assert 3.1 < float(capsys.readouterr().out) < 3.2
+        assert f"({number} jobs were found)" in caplog.text
     assert len([*(home / ".tej/jobs").iterdir()]) == 10

@@ -1,107 +1,144 @@
-"""Jobs that no process waits for."""
+"""Suspended flow runs: jobs that no process waits for."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from jobs import Gate, wait_until
 from prefect import flow
-from prefect.deployments import run_deployment
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.flow_engine import run_flow
+from prefect.states import Pending
 
 import tej
-from tej_prefect import TejDestination, TejJob, suspend_until_done, tej_resumer
-from tests.adapters_prefect.processes import (
-    Process,
-    all_are,
-    cancel,
-    read,
-    running,
-    states,
+from tej_prefect import (
+    TejDestination,
+    TejJob,
+    __main__,
+    kill_jobs_on_cancellation,
+    suspend_until_done,
+    tej_resumer,
 )
+from tests.adapters_prefect import flows
+from tests.adapters_prefect.processes import all_are, cancel, read, running, states
 
 
-@contextlib.contextmanager
-def resumer(api: str) -> Iterator[None]:
-    """`python -m tej_prefect`, as it runs somewhere for ever."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tej_prefect"],
-        env={**os.environ, "PREFECT_API_URL": api},
-    )
+@pytest.fixture(scope="module")
+def deployment(prefect_server: str) -> UUID:
+    """A deployment of the flow `study`, as suspensions need one."""
+    made = flows.study.to_deployment(name="test").apply()
+    assert isinstance(made, UUID)
+    return made
+
+
+def new_run(deployment: UUID, destination: TejDestination, gate: Gate) -> FlowRun:
+    parameters = {
+        "queue": destination.queue,
+        "gate": str(gate.path),
+        "block": destination._block_document_name,
+    }
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run_from_deployment(
+            deployment, parameters=parameters, state=Pending()
+        )
+
+
+def execute(flow_run_id: UUID) -> str:
+    """Run a flow run until it ends or is suspended; return the name of its state."""
+    run = read(flow_run_id)
     try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+        run_flow(flows.study, flow_run=run, parameters=run.parameters)
+    except BaseException as error:
+        # Prefect suspends a flow run with an exception that is no `Exception`.
+        if isinstance(error, Exception):
+            raise
+    return str(read(flow_run_id).state_name)
 
 
 def test_suspended_run_resumes_when_jobs_end(
-    served: Process,
-    prefect_server: str,
+    deployment: UUID,
     destination: TejDestination,
     queue: tej.RemoteQueue,
     gate: Gate,
     unique: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     destination.save(unique)
-    parameters = {"queue": destination.queue, "gate": str(gate.path), "block": unique}
-    study = run_deployment("study/test", parameters=parameters, timeout=0)
-    cancelled = run_deployment("study/test", parameters=parameters, timeout=0)
-
-    def suspended() -> bool:
-        names = {str(read(one.id).state_name) for one in (study, cancelled)}
-        return names == {"Suspended"}
-
-    wait_until(suspended, "the flow runs are suspended")
+    study, cancelled = (new_run(deployment, destination, gate) for _ in range(2))
+    for run in (study, cancelled):
+        assert execute(run.id) == "Suspended"
     wait_until(running(queue, 2), "both jobs run, each once")
-    # Nothing has ended: nothing is resumed.
+    # Nothing has ended, so nothing is resumed.
     tej_resumer()
-    assert suspended()
-    # Another one waits for its jobs: they are not killed with it.
+    assert read(study.id).state_name == "Suspended"
+    # Another flow run waits for the jobs, so the cancellation does not kill them.
     cancel(cancelled.id)
-    wait_until(lambda: read(cancelled.id).state_type == "CANCELLED", "it is cancelled")
+    assert read(cancelled.id).state_type == "CANCELLED"
     tej_resumer()
     assert all_are(queue, "running")
     gate.open()
     wait_until(lambda: all_are(queue, "finished"), "the jobs have ended")
-    with resumer(prefect_server):
-        wait_until(lambda: read(study.id).state_type == "COMPLETED", "it has gone on")
+    # `python -m tej_prefect` continues after an error, until it is interrupted.
+    calls: list[str] = []
+    reconcile = __main__.reconcile
+
+    def fail_once() -> None:
+        calls.append("reconcile")
+        if len(calls) == 1:
+            raise RuntimeError("The API does not reply")
+        reconcile()
+
+    def sleep(_: float) -> None:
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "reconcile", fail_once)
+    monkeypatch.setattr(__main__.time, "sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        __main__.main()
+    monkeypatch.undo()
+    assert read(study.id).state_type == "SCHEDULED"
+    assert execute(study.id) == "Completed"
+    assert not [*Path(destination.queue).glob(f"claims/suspended-{study.id}")]
     assert [job.attempt for job in queue.jobs()] == [1, 1]
 
 
-def test_cancellation_hook_kills_unawaited_jobs(
-    served: Process,
+def test_jobs_of_cancelled_suspended_run_are_killed(
+    deployment: UUID,
     destination: TejDestination,
     queue: tej.RemoteQueue,
     gate: Gate,
     unique: str,
 ) -> None:
     destination.save(unique)
-    parameters = {"queue": destination.queue, "gate": str(gate.path), "block": unique}
-    hooked = run_deployment("hooked/test", parameters=parameters, timeout=0)
-    study = run_deployment("study/test", parameters=parameters, timeout=0)
-    wait_until(running(queue, 2), "the jobs run")
-    wait_until(lambda: read(study.id).state_name == "Suspended", "it is suspended")
-    # It wants one of the two jobs, too, and is not there any more to kill them.
+    study, hooked = (new_run(deployment, destination, gate) for _ in range(2))
+    assert execute(study.id) == "Suspended"
     cancel(study.id)
-    wait_until(lambda: read(study.id).state_type == "CANCELLED", "it is cancelled")
     tej_resumer()
-    wait_until(lambda: sorted(states(queue)) == ["killed", "running"], "one is killed")
+    assert states(queue) == ["killed", "killed"]
+    # The hook of a flow needs only the flow run's id and the stored block.
+    assert execute(hooked.id) == "Suspended"
+    wait_until(running(queue, 2), "the next flow run starts the jobs again")
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(hooked.id)
+    kill_jobs_on_cancellation(flow=flows.study, flow_run=run, state=run.state)
+    assert states(queue) == ["killed", "killed"]
+    # A suspended flow run whose queue was removed is resumed.
+    queue.cleanup()
+    tej_resumer()
+    assert read(hooked.id).state_type == "SCHEDULED"
     cancel(hooked.id)
-    wait_until(lambda: all_are(queue, "killed"), "the hook has killed the other")
 
 
 def test_suspending_needs_a_stored_destination(
-    prefect_server: str, local: TejDestination, tmp_path: Path
+    prefect_server: str, local: TejDestination
 ) -> None:
     @flow
-    def study() -> None:
+    def suspending() -> None:
         suspend_until_done(TejJob(destination=local, script="exit 0").trigger())
 
     with pytest.raises(ValueError, match=r"TejDestination\(...\).save"):
-        study()
+        suspending()

@@ -8,42 +8,67 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from jobs import Gate, wait_until
-from prefect import flow
+from prefect import bundles, flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, Worker
+from prefect.context import serialize_context
 from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_API_KEY, temporary_settings
 from prefect.states import Scheduled
 from servers.sshd import free_port
 
 import tej
-from tej_prefect import TejDestination, TejJob, TejWorker
-from tests.adapters_prefect.processes import FLOWS, SOON, cancel, read, states
+from tej_prefect import TejDestination, TejJob, TejStorage, TejWorker, tej_flow
+from tej_prefect.bundles import add_bundle
+from tej_prefect.flow_runs import names_of_live
+from tej_prefect.worker_configuration import TejWorkerConfiguration
+from tej_prefect.worker_job import is_superseded
+from tests.adapters_prefect.events import automation, wait_for_events
+from tests.adapters_prefect.processes import (
+    FLOWS,
+    all_are,
+    cancel,
+    message_of,
+    read,
+    running,
+    states,
+)
+from tests.queue.conftest import watched
 
 BIN = Path(sys.executable).parent
 SECRET = "sesame-5f1c"
+POOL = "tej-test"
 
 
-class Worker:
-    """`prefect worker start` in a process of its own."""
+@dataclass
+class Workers:
+    """Processes `prefect worker start` of one work pool, with one log."""
 
-    def __init__(self, pool: str, api: str, log: Path) -> None:
-        self.log = log
-        with log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool],
+    api: str
+    log: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start a worker and wait until it is ready."""
+        count = self.text().count(" started!")
+        with self.log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env={
                     **os.environ,
-                    "PREFECT_API_URL": api,
+                    "PREFECT_API_URL": self.api,
                     "PREFECT_API_KEY": SECRET,
                     "PREFECT_WORKER_QUERY_SECONDS": "1",
                     "PREFECT_WORKER_HEARTBEAT_SECONDS": "2",
@@ -51,116 +76,95 @@ class Worker:
                 },
                 start_new_session=True,
             )
+        self.processes.append(process)
+        wait_until(lambda: self.text().count(" started!") > count, "the worker starts")
+        return process
 
-    def stop(self) -> None:
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.popen.pid, signal.SIGKILL)
-        self.popen.wait()
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def text(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
 
 
-class Pool:
-    """A work pool, a deployment in it, and its workers."""
-
-    def __init__(
-        self,
-        name: str,
-        api: str,
-        log: Path,
-        queue: tej.RemoteQueue,
-        destination: TejDestination,
-    ) -> None:
-        self.name, self.api, self.log, self.queue = name, api, log, queue
-        self.destination = destination
-        self.workers: list[Worker] = []
-
-    def start(self) -> Worker:
-        worker = Worker(self.name, self.api, self.log)
-        self.workers.append(worker)
-        return worker
-
-    def run(self, **parameters: object) -> UUID:
-        found = run_deployment(f"work/{self.name}", parameters=parameters, timeout=0)
-        assert isinstance(found, FlowRun)
-        return found.id
-
-    def until(self, flow_run_id: UUID, state: str) -> FlowRun:
-        def look() -> bool:
-            return str(read(flow_run_id).state_name) == state
-
-        try:
-            wait_until(look, f"the flow run is {state}")
-        except AssertionError as error:
-            found = read(flow_run_id).state
-            raise AssertionError(f"{error}: {found}\n{self.log.read_text()}") from None
-        return read(flow_run_id)
-
-
-@contextlib.contextmanager
-def made_pool(
-    destination: TejDestination,
-    queue: tej.RemoteQueue,
-    api: str,
-    name: str,
-    folder: Path,
-    **variables: object,
-) -> Iterator[Pool]:
-    """A work pool of that name, for jobs at a destination."""
-    destination.save(name)
+@pytest.fixture(scope="module")
+def workers(
+    prefect_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workers]:
+    """A work pool with a deployment of the flow `work`, and one worker."""
     template = TejWorker.get_default_base_job_template()
     with get_client(sync_client=True) as client:
         client.create_work_pool(
-            WorkPoolCreate(name=name, type="tej", base_job_template=template)
+            WorkPoolCreate(name=POOL, type="tej", base_job_template=template)
         )
     flow.from_source(source=str(FLOWS.parent), entrypoint="flows.py:work").deploy(
-        name=name,
-        work_pool_name=name,
+        name=POOL,
+        work_pool_name=POOL,
         concurrency_limit=9,
         print_next_steps=False,
         ignore_warnings=True,
-        job_variables={
-            "destination": name,
-            # What leads to another directory takes no secrets there or back.
-            "setup": f"export PATH='{BIN}':$PATH; cd /",
-            **variables,
-        },
+        # After a change of the directory, the secrets must be removed all the same.
+        job_variables={"setup": f"export PATH='{BIN}':$PATH; cd /"},
     )
-    made = Pool(name, api, folder / "worker.log", queue, destination)
+    made = Workers(prefect_server, tmp_path_factory.mktemp("worker") / "log")
     try:
+        made.start()
         yield made
     finally:
-        for worker in made.workers:
-            worker.stop()
+        for process in made.processes:
+            made.stop(process)
+
+
+@dataclass
+class Pool:
+    """The work pool, with a queue of its own for each test."""
+
+    workers: Workers
+    destination: TejDestination
+    block: str
+    queue: tej.RemoteQueue
+
+    def run(
+        self, parameters: dict[str, str] | None = None, **variables: object
+    ) -> UUID:
+        """Schedule a flow run; return its id."""
+        found = run_deployment(
+            f"work/{POOL}",
+            parameters=parameters or {"gate": ""},
+            job_variables={"destination": self.block, **variables},
+            timeout=0,
+        )
+        assert isinstance(found, FlowRun)
+        return found.id
+
+    def until(self, flow_run_id: UUID, state: str) -> None:
+        """Wait until a flow run is in this state."""
+        try:
+            wait_until(
+                lambda: str(read(flow_run_id).state_name) == state,
+                f"the flow run is {state}",
+            )
+        except AssertionError as error:
+            found = read(flow_run_id).state
+            raise AssertionError(f"{error}: {found}\n{self.workers.text()}") from None
+
+    def output(self, job_id: str) -> str:
+        """Return what a job has printed."""
+        return b"".join(self.queue.logs(job_id)).decode()
 
 
 @pytest.fixture
 def pool(
-    prefect_server: str,
-    destination: TejDestination,
-    queue: tej.RemoteQueue,
-    tmp_path: Path,
-    unique: str,
-) -> Iterator[Pool]:
-    with made_pool(destination, queue, prefect_server, unique, tmp_path) as made:
-        yield made
-
-
-def begun(queue: tej.RemoteQueue, number: int = 1) -> Callable[[], bool]:
-    """Whether so many jobs have said that they are at work."""
-
-    def look() -> bool:
-        found = [b"".join(queue.logs(job.job_id)) for job in queue.jobs()]
-        return sum(b"at work" in output for output in found) == number
-
-    return look
-
-
-def text_of(queue: tej.RemoteQueue, job_id: str) -> str:
-    """What a job has printed."""
-    return b"".join(queue.logs(job_id)).decode()
+    workers: Workers, destination: TejDestination, queue: tej.RemoteQueue, unique: str
+) -> Pool:
+    destination.save(unique)
+    return Pool(workers, destination, unique, queue)
 
 
 def lease_expiry(flow_run_id: UUID) -> str:
-    """When the concurrency lease of a flow run expires, as Prefect's server stores it."""
+    """Return when the concurrency lease of a flow run expires, from the server's file."""
     state = read(flow_run_id).state
     assert state is not None
     lease = state.state_details.deployment_concurrency_lease_id
@@ -169,7 +173,7 @@ def lease_expiry(flow_run_id: UUID) -> str:
 
 
 def holders(folder: Path) -> list[Path]:
-    """The files that have the secret in them."""
+    """Return the files that contain the secret."""
     return [
         path
         for path in folder.rglob("*")
@@ -180,141 +184,182 @@ def holders(folder: Path) -> list[Path]:
 def test_flow_run_is_a_job_with_private_secrets(
     pool: Pool, gate: Gate, queue_path: Path, tmp_path: Path
 ) -> None:
-    first = Gate(tmp_path / "first gate")
     pool.queue.setup(max_running=1)
+    first = Gate(tmp_path / "first gate")
     before = TejJob(destination=pool.destination, script=first.wait).trigger()
-    pool.start()
-    flow_run_id = pool.run(gate=str(gate.path))
-    job_id = f"prefect-{flow_run_id}-0"
-    wait_until(lambda: "queued" in states(pool.queue), "it is submitted")
-    (holder,) = holders(queue_path)
-    assert holder.stat().st_mode & 0o777 == 0o600
-    first.open()
-    before.wait_for_completion()
-    pool.until(flow_run_id, "Running")
-    wait_until(lambda: "at work" in text_of(pool.queue, job_id), "it is at work")
-    assert (read(flow_run_id).infrastructure_pid or "").endswith(job_id)
-    assert holders(queue_path) == []
-    commands = subprocess.run(["ps", "-A", "-o", "args"], capture_output=True).stdout
-    assert SECRET.encode() not in commands
-    gate.open()
-    pool.until(flow_run_id, "Completed")
-    wait_until(lambda: set(states(pool.queue)) == {"finished"}, "the job has ended")
-    assert SECRET not in pool.log.read_text()
-
-
-def test_dead_run_crashes_and_cancelled_run_is_killed(pool: Pool, gate: Gate) -> None:
-    pool.start()
-    crashing = pool.run(crash=True)
-    doomed = pool.run(gate=str(gate.path))
-    state = pool.until(crashing, "Crashed").state
-    assert state is not None
-    assert "exit code" in str(state.message)
-    assert f"prefect-{crashing}-0 at {pool.destination.place}" in str(state.message)
-    pool.until(doomed, "Running")
-    cancel(doomed)
-    pool.until(doomed, "Cancelled")
-    wait_until(
-        lambda: not {"running", "queued"} & set(states(pool.queue)), "the jobs are over"
-    )
+    with watched(tmp_path / "inner"):
+        inner = tej.RemoteQueue("local:", str(tmp_path / "inner"), "default")
+        flow_run_id = pool.run(
+            {"gate": str(gate.path), "queue": str(tmp_path / "inner")}
+        )
+        job_id = f"prefect-{flow_run_id}-0"
+        wait_until(lambda: "queued" in states(pool.queue), "the job is submitted")
+        (holder,) = holders(queue_path)
+        assert holder.stat().st_mode & 0o777 == 0o600
+        first.open()
+        before.wait_for_completion()
+        wait_until(running(inner, 3), "the jobs of the flow run")
+        assert (read(flow_run_id).infrastructure_pid or "").endswith(job_id)
+        assert holders(queue_path) == []
+        commands = subprocess.run(["ps", "-A", "-o", "args"], capture_output=True)
+        assert SECRET.encode() not in commands.stdout
+        cancel(flow_run_id)
+        wait_until(lambda: all_are(inner, "killed"), "the jobs of the flow are killed")
+        pool.until(flow_run_id, "Cancelled")
+        wait_until(lambda: "running" not in states(pool.queue), "the job has ended")
+    assert SECRET not in pool.workers.text()
 
 
 def test_queued_run_keeps_lease_and_can_be_cancelled(pool: Pool, gate: Gate) -> None:
     pool.queue.setup(max_running=1)
-    pool.start()
-    running = pool.run(gate=str(gate.path))
-    pool.until(running, "Running")
-    queued = pool.run()
-    wait_until(lambda: sorted(states(pool.queue)) == ["queued", "running"], "queued")
-    wait_until(lambda: read(queued).infrastructure_pid, "its job is known")
-    assert read(queued).state_type == "PENDING"
-    before = lease_expiry(queued)
-    wait_until(lambda: lease_expiry(queued) > before, "the worker renews the lease")
-    cancel(queued)
-    wait_until(
-        lambda: sorted(states(pool.queue)) == ["killed", "running"], "killed", SOON
-    )
-    pool.until(queued, "Cancelled")
-    gate.open()
-    pool.until(running, "Completed")
+    TejJob(destination=pool.destination, script=gate.wait).trigger()
+    flow_run_id = pool.run()
+    wait_until(lambda: states(pool.queue) == ["queued", "running"], "the job is queued")
+    wait_until(lambda: read(flow_run_id).infrastructure_pid, "the job is known")
+    assert read(flow_run_id).state_type == "PENDING"
+    before = lease_expiry(flow_run_id)
+    wait_until(lambda: lease_expiry(flow_run_id) > before, "the lease is renewed")
+    cancel(flow_run_id)
+    wait_until(lambda: states(pool.queue) == ["killed", "running"], "the job is killed")
+    pool.until(flow_run_id, "Cancelled")
+
+
+def test_crashed_run_reports_reason_and_is_retried(pool: Pool, tmp_path: Path) -> None:
+    with automation("tej.job.failed") as fired:
+        flow_run_id = pool.run(
+            command="echo in $PWD; exit 3",
+            working_dir=str(tmp_path),
+            labels={"team": "x"},
+            stream_output=True,
+        )
+        first, second = (f"prefect-{flow_run_id}-{number}" for number in (0, 1))
+        pool.until(flow_run_id, "Crashed")
+        assert f"Job {first} at {pool.destination.place}" in message_of(flow_run_id)
+        assert "exit code 3" in message_of(flow_run_id)
+        payload = wait_for_events(first, ["started", "failed"])["failed"]
+        assert (payload["exit_code"], payload["job_id"]) == (3, first)
+        assert "exit code 3" in str(payload["reason"])
+        wait_until(fired, "the automation is triggered")
+    # The job ended before Prefect counted the flow run as run.
+    assert read(flow_run_id).run_count == 0
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run_id, Scheduled())
+    wait_until(lambda: second in message_of(flow_run_id), "the retry is a new job")
+    assert {job.job_id for job in pool.queue.jobs(labels={"team": "x"})} == {
+        first,
+        second,
+    }
+    assert f"{first}: in {tmp_path}" in pool.workers.text()
 
 
 def test_surviving_worker_takes_over_flow_runs(pool: Pool, gate: Gate) -> None:
-    first, survivor = pool.start(), pool.start()
-    wait_until(lambda: pool.log.read_text().count(" started!") == 2, "both workers run")
-    # Stopped, so that the flow runs are the first worker's.
-    survivor.popen.send_signal(signal.SIGSTOP)
-    completing = pool.run(gate=str(gate.path))
-    crashing = pool.run(gate=str(gate.path), crash=True)
-    for flow_run_id in (completing, crashing):
-        pool.until(flow_run_id, "Running")
-    wait_until(begun(pool.queue, 2), "both are at work")
-    survivor.popen.send_signal(signal.SIGCONT)
-    first.stop()
+    survivor = pool.workers.processes[0]
+    dying = pool.workers.start()
+    port = free_port()
+    survivor.send_signal(signal.SIGSTOP)
+    try:
+        completing = pool.run(
+            {"gate": str(gate.path)}, tunnel_port=port, delete_when_done=True
+        )
+        # This job is pending for Prefect, because it does not run the flow.
+        crashing = pool.run(command=f"{gate.wait}; exit 4")
+        pool.until(completing, "Running")
+        wait_until(running(pool.queue, 2), "both jobs run")
+        job_id = f"prefect-{completing}-0"
+        wait_until(
+            lambda: f"API: http://127.0.0.1:{port}/api" in pool.output(job_id),
+            "the flow uses the tunnel",
+        )
+    finally:
+        pool.workers.stop(dying)
+        survivor.send_signal(signal.SIGCONT)
     wait_until(
-        lambda: pool.log.read_text().count("takes over job") == 2, "it takes over"
+        lambda: f"takes over job {job_id}" in pool.workers.text(), "the take-over"
     )
+    wait_until(
+        lambda: f"Job prefect-{crashing}-0 exists already" in pool.workers.text(),
+        "the take-over of the pending flow run",
+    )
+    assert {job.attempt for job in pool.queue.jobs()} == {1}
     gate.open()
     pool.until(completing, "Completed")
-    # Only a worker can find that the process died.
     pool.until(crashing, "Crashed")
-    assert len(pool.queue.jobs()) == 2
-    assert {job.attempt for job in pool.queue.jobs()} == {1}
+    assert "exit code 4" in message_of(crashing)
+    wait_until(lambda: states(pool.queue) == ["finished"], "the other job is deleted")
 
 
-def test_run_without_prefect_can_be_retried(
-    prefect_server: str,
-    destination: TejDestination,
-    queue: tej.RemoteQueue,
-    tmp_path: Path,
-    unique: str,
-) -> None:
-    fixed = tmp_path / "fixed"
-    with made_pool(
-        destination,
-        queue,
-        prefect_server,
-        unique,
-        tmp_path,
-        setup=f"[ -e '{fixed}' ] || exit 3; export PATH='{BIN}':$PATH",
-    ) as pool:
-        pool.start()
-        flow_run_id = pool.run()
-        state = pool.until(flow_run_id, "Crashed").state
-        assert state is not None
-        assert "exit code 3" in str(state.message)
-        fixed.touch()
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(flow_run_id, Scheduled())
-        pool.until(flow_run_id, "Completed")
-        assert sorted(job.job_id for job in queue.jobs()) == [
-            f"prefect-{flow_run_id}-{number}" for number in (0, 1)
-        ]
+def test_code_and_result_travel_with_job(pool: Pool, tmp_path: Path) -> None:
+    destination = TejDestination.load(pool.block)
+    directory = tmp_path / "stored"
+    TejStorage(destination=destination, directory=str(directory)).save(pool.block)
+
+    @tej_flow(
+        POOL,
+        destination=pool.block,
+        python=sys.executable,
+        include_files=[FLOWS.name],
+    )
+    @flow(result_storage=f"tej-storage/{pool.block}", persist_result=True)
+    def count() -> int:
+        # The job has this file, and this function, only from its bundle.
+        return Path("flows.py").read_text().count("@flow")
+
+    assert count() == FLOWS.read_text().count("@flow")
+    (job,) = pool.queue.jobs()
+    assert job.succeeded
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o600]
 
 
-def test_tunnel_survives_a_restarted_worker(
-    prefect_server: str,
-    destination: TejDestination,
-    queue: tej.RemoteQueue,
-    tmp_path: Path,
-    unique: str,
-    gate: Gate,
-) -> None:
-    port = free_port()
-    with made_pool(
-        destination, queue, prefect_server, unique, tmp_path, tunnel_port=port
-    ) as pool:
-        first = pool.start()
-        flow_run_id = pool.run(gate=str(gate.path))
-        pool.until(flow_run_id, "Running")
-        wait_until(begun(queue), "the flow is at work")
-        (job,) = queue.jobs()
-        wait_until(
-            lambda: f"API: http://127.0.0.1:{port}/api" in text_of(queue, job.job_id),
-            "it uses the tunnel",
+def test_bundle_contains_no_settings(tmp_path: Path) -> None:
+    spool, folder = tmp_path / "spool", tmp_path / "job"
+    for path in (spool, folder):
+        path.mkdir()
+    with temporary_settings({PREFECT_API_KEY: SECRET}):
+        context = bundles._serialize_bundle_object(serialize_context())
+    (spool / "key").write_text(json.dumps({"context": context}))
+    command = "python -m prefect.bundles.execute --key key"
+    assert add_bundle(command, spool, folder) == f'{command[:-3]}"$tej_stage"/key'
+    bundle = json.loads((folder / "key").read_text())
+    sent = bundles._deserialize_bundle_object(bundle["context"])
+    assert sent["settings_context"] == {}
+    assert SECRET not in repr(sent)
+    assert add_bundle("echo key", spool, folder) == "echo key"
+
+
+def test_newer_job_decides_state_of_run() -> None:
+    old, new = (f"prefect-65e5c7d0-{number}" for number in (9, 10))
+    assert is_superseded(old, f"ssh://me@host ~/.tej:{new}")
+    assert not is_superseded(new, f"ssh://me@host ~/.tej:{old}")
+    assert not is_superseded(new, f"ssh://me@host ~/.tej:{new}")
+    assert not is_superseded(new, None)
+
+
+def test_worker_with_missed_heartbeats_is_dead() -> None:
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    ages = {"mine": 0, "late": 89, "dead": 90, "new": None}
+    workers = [
+        Worker.model_construct(
+            name=name,
+            last_heartbeat_time=None if age is None else now - timedelta(seconds=age),
+            heartbeat_interval_seconds=30,
         )
-        first.stop()
-        pool.start()
-        wait_until(lambda: "takes over job" in pool.log.read_text(), "it is found")
-        gate.open()
-        pool.until(flow_run_id, "Completed")
+        for name, age in ages.items()
+    ]
+    assert names_of_live(workers) == {"mine", "late"}
+
+
+@pytest.mark.parametrize("name", ["plain", "with 'quote"])
+def test_working_dir_may_be_below_home(
+    name: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / name).mkdir()
+    configuration = TejWorkerConfiguration(
+        destination="x", command="pwd", working_dir=f"~/{name}", env={"WORD": "a b"}
+    )
+    with configuration.directory() as directory:
+        done = subprocess.run(
+            ["sh", "start.sh"], cwd=directory, capture_output=True, text=True
+        )
+        assert not (directory / "environment").exists()
+    assert done.stdout == f"{home / name}\n", done.stderr

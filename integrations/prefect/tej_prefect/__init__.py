@@ -22,11 +22,13 @@ except ImportError as error:
         "tej_prefect needs Prefect 3: pip install 'tej[prefect]'"
     ) from error
 
+from tej_prefect.decorators import tej_flow, tej_task, template_task
 from tej_prefect.destination import TejDestination
 from tej_prefect.job import TejJob
 from tej_prefect.job_run import TejJobRun
 from tej_prefect.records import JobResult
 from tej_prefect.run import JobsFailed
+from tej_prefect.storage import TejStorage
 from tej_prefect.suspend import (
     kill_jobs_on_cancellation,
     suspend_until_done,
@@ -41,7 +43,6 @@ from tej_prefect.tasks import (
     submit_job,
     wait_for_job,
 )
-from tej_prefect.template_task import tej_task, template_task
 from tej_prefect.worker import TejWorker
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "TejDestination",
     "TejJob",
     "TejJobRun",
+    "TejStorage",
     "TejWorker",
     "delete_job",
     "fetch_results",
@@ -59,6 +61,7 @@ __all__ = [
     "run_jobs",
     "submit_job",
     "suspend_until_done",
+    "tej_flow",
     "tej_resumer",
     "tej_task",
     "template_task",

@@ -1,11 +1,11 @@
-"""Prefect artifacts of a run: a table of its jobs and a progress bar."""
+"""Prefect artifacts and events of a run's jobs: table, progress bar, `tej.job.*`."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -16,10 +16,10 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
 )
 from prefect.client.schemas.objects import Artifact
+from prefect.events import emit_event
 
 import tej
-from tej_prefect.context import Run, run_logger
-from tej_prefect.internals import stored_name
+from tej_prefect.context import Run, run_logger, stored_name
 from tej_prefect.records import JobRecord
 
 JOBS_KEY = "tej-jobs"
@@ -56,11 +56,22 @@ class JobArtifacts:
         self._shown = -1
         self._due = self._table_due = 0.0
 
-    def add(self, jobs: Mapping[JobRecord, tej.JobStatus | None]) -> None:
-        """Add jobs, with their last known statuses, to the table."""
+    def add(
+        self,
+        jobs: Mapping[JobRecord, tej.JobStatus | None],
+        *,
+        submitted: bool = False,
+    ) -> None:
+        """Add jobs, with their last known statuses, to the table.
+
+        If `submitted` is true, emit an event for each job that was not found.
+        """
         self._known |= jobs
         if self._run.flow_run_id is None or not self._known:
             return
+        for job in jobs:
+            if submitted and not job.found:
+                emit_start(job)
         self._table_due = time.monotonic() + TABLE_PERIOD
         if self._table is None:
             self._table = self._create("table", self._key, self._rows(), self._title())
@@ -72,12 +83,17 @@ class JobArtifacts:
         if self._run.flow_run_id is not None and len(self._known) > 1:
             self._bar = self._create("progress", PROGRESS_KEY, 0.0, self._places())
 
-    def set_end(self, job: JobRecord, end: tej.JobStatus | tej.Error) -> None:
-        """Record a job's final status, or the error if the job was deleted."""
-        if isinstance(end, tej.Error):
+    def set_end(self, job: JobRecord, end: tej.JobStatus | None) -> None:
+        """Record a job's final status; None if the job was deleted."""
+        before = self._known.get(job)
+        if end is None:
             self._deleted.add(job)
         else:
             self._known[job] = end
+            # A job that had ended before the run found the job gets no event.
+            is_old = job.found and before is not None and before.state.final
+            if self._run.flow_run_id is not None and not is_old:
+                emit_end(job, end)
         self._ended += 1
 
     def update(self, *, last: bool = False) -> None:
@@ -196,3 +212,42 @@ def rows_of(artifact: Artifact) -> list[Row]:
     data = artifact.data
     rows = json.loads(data) if isinstance(data, str) else data
     return [row for row in rows or [] if isinstance(row, dict)]
+
+
+def emit_start(record: JobRecord, related: Sequence[dict[str, str]] = ()) -> None:
+    """Emit `tej.job.started` for a job that was submitted."""
+    _emit("started", record, {}, related)
+
+
+def emit_end(
+    record: JobRecord, status: tej.JobStatus, related: Sequence[dict[str, str]] = ()
+) -> None:
+    """Emit the event of a job that has ended, with its exit code and the reason."""
+    failed = status.state is tej.JobState.FINISHED and not status.succeeded
+    payload: dict[str, object] = {
+        "exit_code": status.exit_code,
+        "reason": status.describe(),
+        "seconds": status.duration,
+        "host": status.host,
+    }
+    _emit("failed" if failed else status.state.value, record, payload, related)
+
+
+def _emit(
+    kind: str,
+    record: JobRecord,
+    payload: dict[str, object],
+    related: Sequence[dict[str, str]],
+) -> None:
+    # Prefect sends events in a thread, and adds the flow run and the task run in which
+    # the function is called as related resources.
+    emit_event(
+        f"tej.job.{kind}",
+        resource={
+            "prefect.resource.id": f"tej.job.{record.job_id}",
+            "prefect.resource.name": record.name,
+            "tej.destination": record.destination.place,
+        },
+        related=[*related],
+        payload={"job_id": record.job_id, **payload},
+    )

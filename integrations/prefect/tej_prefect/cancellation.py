@@ -165,6 +165,20 @@ class CancellationGuard:
         """Remove a job that has ended, because a cancellation must not kill the job."""
         self._jobs.get(record.destination.place, {}).pop(record.job_id, None)
 
+    def kill(self, records: Iterable[JobRecord]) -> KillCounts:
+        """Kill jobs of the run that no other flow run has claimed; return the counts.
+
+        `on_cancel` is ignored.
+        """
+        counts = KillCounts()
+        own = [] if self.run.flow_run_id is None else [self.run.flow_run_id]
+        ids: dict[tej.RemoteQueue, list[str]] = {}
+        for record in records:
+            ids.setdefault(record.destination.get_client(), []).append(record.job_id)
+        for queue, job_ids in ids.items():
+            kill_unclaimed(queue, job_ids, own, counts)
+        return counts
+
     def check(self) -> None:
         """Raise FlowRunCancelled if the flow run was cancelled, and TerminationSignal
         if the calling thread must end."""

@@ -24,14 +24,12 @@ from uuid import UUID, uuid4
 from prefect.client.orchestration import get_client
 
 import tej
-from tej_prefect.flow_runs import CANCELLED, ancestors, logger, read_all
+from tej_prefect.flow_runs import CANCELLED, family, logger, read_all
 
 PERIOD = 30.0
 """Seconds between two heartbeats."""
 EXPIRY = 180.0
 """Seconds without a heartbeat after which a claim is ignored."""
-ANSWER = 10.0
-"""Maximum time in seconds that `add` waits until the claim is on the server."""
 SUSPENDED = "suspended-"
 """Prefix of the names of claims of suspended flow runs."""
 
@@ -152,7 +150,7 @@ def claim_suspended(
 ) -> None:
     """Claim jobs for a flow run that will be suspended; the claim has no heartbeat."""
     with get_client(sync_client=True) as client:
-        members = ancestors(client, flow_run_id)
+        members = [one.id for one in family(client, flow_run_id)]
     _write(queue, stage, f"{SUSPENDED}{flow_run_id}", members, job_ids)
 
 
@@ -182,15 +180,43 @@ class _Own:
     flow_run_id: UUID
     name: str = field(default_factory=lambda: uuid4().hex)
     jobs: dict[str, None] = field(default_factory=dict)
-    flow_runs: list[UUID] = field(default_factory=list)
-    changed: int = 0
-    """Number of changes of the claim; `written` is the number of changes sent."""
-    written: int = 0
-    due: float = 0.0
+    written: frozenset[str] = frozenset()
+    """The jobs in the file on the server."""
+    members: list[UUID] = field(default_factory=list)
+    """The flow run and its parents; empty until they were read from Prefect's API."""
+    is_withdrawn: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Lock of the file, so that no write follows the removal of the file."""
+
+    def write(self) -> None:
+        """Write the claim, unless it is withdrawn; an error is only logged."""
+        if self.is_withdrawn:
+            return
+        jobs = [*self.jobs]
+        members = self.members or [self.flow_run_id]
+        try:
+            _write(self.queue, self.stage, self.name, members, jobs)
+        except tej.Error as error:
+            # The claim is written again at the next heartbeat.
+            logger.info("A claim at %r was not written: %s", self.queue, error)
+        else:
+            self.written = frozenset(jobs)
+
+    def has_ended(self) -> bool:
+        """Return whether the flow run has ended; False if the API does not reply."""
+        try:
+            with get_client(sync_client=True) as client:
+                if not self.members:
+                    self.members = [one.id for one in family(client, self.flow_run_id)]
+                run = read_all(client, [self.flow_run_id]).get(self.flow_run_id)
+        except Exception as error:
+            logger.info("Prefect's API did not answer the heartbeat: %s", error)
+            return False
+        return run is None or run.state is None or run.state.is_final()
 
 
 class Claims:
-    """Writes and renews the claims of this process, in one thread.
+    """Writes the claims of this process, and renews them in one thread.
 
     A claim is renewed until its flow run has ended or `withdraw` is called.
     """
@@ -200,7 +226,7 @@ class Claims:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._own: dict[tuple[UUID, tej.RemoteQueue], _Own] = {}
         self._thread: threading.Thread | None = None
 
@@ -211,97 +237,57 @@ class Claims:
         stage: str,
         job_ids: Collection[str],
     ) -> None:
-        """Add jobs to the flow run's claim on this queue.
-
-        Returns when the claim was sent to the server, or after `ANSWER` seconds.
-        """
+        """Add jobs to the flow run's claim on this queue, and write the claim."""
         if self._pid != os.getpid():
             # After a fork the thread does not exist in this process, and the lock may
             # be locked by a thread of the parent process.
             self._reset()
-        with self._changed:
-            key = (flow_run_id, queue)
-            own = self._own.setdefault(key, _Own(queue, stage, flow_run_id))
-            if not set(job_ids) <= set(own.jobs):
-                own.jobs |= dict.fromkeys(job_ids)
-                own.changed += 1
-            number = own.changed
+        with self._lock:
+            own = self._own.setdefault(
+                (flow_run_id, queue), _Own(queue, stage, flow_run_id)
+            )
+            own.jobs |= dict.fromkeys(job_ids)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="tej claims", daemon=True
                 )
                 self._thread.start()
-            self._changed.notify_all()
-            # If many threads call `add` at once, one request writes the jobs of all
-            # calls.
-            self._changed.wait_for(
-                lambda: own.written >= number or self._own.get(key) is not own, ANSWER
-            )
+        with own.lock:
+            # If many threads call `add` at once, the first request writes the jobs of
+            # all calls, and the other threads find their jobs written.
+            if not own.written.issuperset(job_ids):
+                if not own.members:
+                    own.has_ended()
+                own.write()
 
     def withdraw(self, flow_run_id: UUID) -> None:
         """Remove all claims of a flow run."""
-        with self._changed:
-            gone = [one for one in self._own.values() if one.flow_run_id == flow_run_id]
-            for own in gone:
-                del self._own[own.flow_run_id, own.queue]
-            self._changed.notify_all()
-        for own in gone:
-            try:
-                own.queue.shell(_REMOVE, own.stage, own.name, again=True)
-            except tej.Error as error:
-                # The file remains, but its claim expires without heartbeats.
-                logger.info("A claim at %r was not removed: %s", own.queue, error)
+        with self._lock:
+            gone = [key for key in self._own if key[0] == flow_run_id]
+            removed = [self._own.pop(key) for key in gone]
+        for own in removed:
+            with own.lock:
+                own.is_withdrawn = True
+                try:
+                    own.queue.shell(_REMOVE, own.stage, own.name, again=True)
+                except tej.Error as error:
+                    # The file remains, but its claim expires without heartbeats.
+                    logger.info("A claim at %r was not removed: %s", own.queue, error)
 
     def _run(self) -> None:
         while True:
-            with self._changed:
+            time.sleep(PERIOD)
+            with self._lock:
                 if not self._own:
                     self._thread = None
                     return
-                now = time.monotonic()
-                due = [
-                    one
-                    for one in self._own.values()
-                    if one.due <= now or one.changed > one.written
-                ]
-                if not due:
-                    self._changed.wait(min(one.due for one in self._own.values()) - now)
+                due = [*self._own.values()]
+            for own in due:
+                if own.has_ended():
+                    self.withdraw(own.flow_run_id)
                     continue
-                batch = [(one, one.changed, [*one.jobs]) for one in due]
-            for own, number, job_ids in batch:
-                self._beat(own, number, job_ids)
-
-    def _beat(self, own: _Own, number: int, job_ids: list[str]) -> None:
-        try:
-            if self._has_ended(own):
-                self.withdraw(own.flow_run_id)
-                return
-            _write(own.queue, own.stage, own.name, own.flow_runs, job_ids)
-        except tej.Error as error:
-            logger.info("A claim at %r was not written: %s", own.queue, error)
-        with self._changed:
-            # After an error, too, the claim is written again at the next heartbeat.
-            own.written = number
-            own.due = time.monotonic() + PERIOD
-            removed = self._own.get((own.flow_run_id, own.queue)) is not own
-            self._changed.notify_all()
-        if removed:
-            # The claim was withdrawn during the write, so its file must be removed.
-            with contextlib.suppress(tej.Error):
-                own.queue.shell(_REMOVE, own.stage, own.name)
-
-    def _has_ended(self, own: _Own) -> bool:
-        """Return whether the flow run has ended; False if the API does not reply."""
-        try:
-            with get_client(sync_client=True) as client:
-                if not own.flow_runs:
-                    own.flow_runs = ancestors(client, own.flow_run_id)
-                run = read_all(client, [own.flow_run_id]).get(own.flow_run_id)
-        except Exception as error:
-            logger.info("Prefect's API did not answer the heartbeat: %s", error)
-            own.flow_runs = own.flow_runs or [own.flow_run_id]
-            return False
-        return run is None or run.state is None or run.state.is_final()
+                with own.lock:
+                    own.write()
 
 
 claims = Claims()

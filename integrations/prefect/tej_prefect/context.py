@@ -1,4 +1,9 @@
-"""Run context: the flow run and task run that the calling code belongs to."""
+"""Run context: the flow run and task run that the calling code belongs to.
+
+This module also contains the list of the private names of Prefect that the package
+uses.  A test compares `PRIVATE_NAMES` with the installed Prefect.  If a release of
+Prefect removes one of these names, the test fails before a user's flow does.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +13,38 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
+from prefect import bundles
+from prefect.blocks.core import Block
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
-
-from tej_prefect.internals import cancel_event
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.workers.base import BaseJobConfiguration, BaseWorker
 
 if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter
 
 Result = TypeVar("Result")
+
+PRIVATE_NAMES: dict[type | ModuleType, tuple[str, ...]] = {
+    bundles: ("_deserialize_bundle_object", "_serialize_bundle_object"),
+    Block: ("_block_document_name",),
+    ThreadPoolTaskRunner: ("_cancel_events",),
+    BaseJobConfiguration: ("_base_flow_run_command",),
+    BaseWorker: (
+        "_logger",
+        "_mark_flow_run_as_cancelled",
+        "_propose_crashed_state",
+        "_runs_task_group",
+        "_submitting_flow_run_ids",
+        "_work_pool_name",
+    ),
+}
+"""For each class or module of Prefect, the private names that this package uses."""
 
 
 @dataclass(frozen=True)
@@ -114,3 +138,21 @@ async def in_thread(
             await asyncio.wait([future])
             future.exception()
         raise
+
+
+def stored_name(block: Block) -> str | None:
+    """Return the name under which a block is stored; None for an unsaved block."""
+    return block._block_document_name
+
+
+def cancel_event(
+    flow: FlowRunContext | None, task_run_id: UUID
+) -> threading.Event | None:
+    """Return the event that the thread task runner sets when it stops the task run.
+
+    A task that waits for jobs checks this event.  Otherwise the flow would end after
+    Ctrl-C only when its jobs have ended.
+    """
+    events = getattr(getattr(flow, "task_runner", None), "_cancel_events", {})
+    event = events.get(task_run_id)
+    return event if isinstance(event, threading.Event) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +12,11 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 from typing_extensions import Self
 
 import tej
+from tej_prefect.context import stored_name
 
 DOCUMENTATION_URL = "https://github.com/VisTrails/tej"
 LOGO_URL = "https://github.com/VisTrails.png?size=200"
+SECRETS = ("private_key", "passphrase", "password")
 
 
 class TejDestination(CredentialsBlock):
@@ -148,6 +151,30 @@ class TejDestination(CredentialsBlock):
         """The server's address and the queue, which identify a set of jobs."""
         return f"{self.address} {self.queue}"
 
+    def model_copy(self, **options: Any) -> Self:
+        """Return a copy; a copy with other values is not a stored block."""
+        copy = super().model_copy(**options)
+        if options.get("update"):
+            copy._block_document_name = None
+        return copy
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle a stored block as its name, so that the pickle contains no secrets.
+
+        Raises pickle.PicklingError for an unsaved block that contains a secret.
+        """
+        name = stored_name(self)
+        if name is not None:
+            return load_destination, (name,)
+        secrets = [one for one in SECRETS if getattr(self, one) is not None]
+        if secrets:
+            raise pickle.PicklingError(
+                f"The destination {self.place} contains secrets ({', '.join(secrets)}) "
+                "and is not stored, so it cannot be pickled: call "
+                "TejDestination(...).save(NAME), and then TejDestination.load(NAME)"
+            )
+        return super().__reduce__()
+
     def get_client(self, *_: object, **__: object) -> tej.RemoteQueue:
         """Return the queue; equal destinations of a process share one queue.
 
@@ -187,6 +214,13 @@ def load_destination(name: str) -> TejDestination:
     block = TejDestination.load(name, _sync=True)  # type: ignore[call-arg]
     assert isinstance(block, TejDestination)
     return block
+
+
+def as_destination(destination: TejDestination | str) -> TejDestination:
+    """Return a destination block, which is loaded if a name is given."""
+    if isinstance(destination, TejDestination):
+        return destination
+    return load_destination(destination)
 
 
 def _reveal(secret: SecretStr | None) -> str | None:

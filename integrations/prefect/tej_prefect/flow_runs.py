@@ -1,4 +1,4 @@
-"""Flow run states: cancellation polling by one thread per process.
+"""Flow runs, as read from Prefect's API; one thread polls for cancellations.
 
 Prefect reports a cancellation only to the main thread of a deployment's process.
 Therefore tasks in other threads and flows without a deployment have to poll the API.
@@ -9,12 +9,24 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.orchestration import (
+    PrefectClient,
+    SyncPrefectClient,
+    get_client,
+)
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, Worker
+from prefect.exceptions import ObjectNotFound
 
 logger = logging.getLogger("tej.prefect")
 
@@ -22,16 +34,22 @@ PERIOD = 2.0
 """Seconds between two polls of Prefect's API."""
 BATCH = 200
 """Maximum number of flow runs in one reply of the API."""
+UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+MISSED_HEARTBEATS = 3
+"""Number of missed heartbeats after which a worker is considered dead.
+
+Prefect itself uses the same number.
+"""
 CANCELLED = frozenset({StateType.CANCELLING, StateType.CANCELLED})
 
 
-def ancestors(client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
-    """Return the ids of the flow run and its parent flow runs, innermost first."""
-    found: list[UUID] = []
+def family(client: SyncPrefectClient, flow_run_id: UUID) -> list[FlowRun]:
+    """Return the flow run and its parent flow runs, innermost first."""
+    found: list[FlowRun] = []
     next_id: UUID | None = flow_run_id
-    while next_id is not None and next_id not in found:
-        found.append(next_id)
-        parent = client.read_flow_run(next_id).parent_task_run_id
+    while next_id is not None and next_id not in [one.id for one in found]:
+        found.append(client.read_flow_run(next_id))
+        parent = found[-1].parent_task_run_id
         next_id = None if parent is None else client.read_task_run(parent).flow_run_id
     return found
 
@@ -46,14 +64,6 @@ def read_all(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowR
     return found
 
 
-def is_cancelled(ids: Iterable[UUID], found: Mapping[UUID, FlowRun]) -> bool:
-    """Return whether a flow run in `ids` is cancelled or being cancelled."""
-    return any(
-        (one := found.get(flow_run_id)) is not None and one.state_type in CANCELLED
-        for flow_run_id in ids
-    )
-
-
 def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
     """Return which of a flow run and its parents are cancelled, as read from the API.
 
@@ -61,8 +71,7 @@ def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
     """
     try:
         with get_client(sync_client=True) as client:
-            members = ancestors(client, flow_run_id)
-            found = read_all(client, members)
+            runs = family(client, flow_run_id)
     except Exception as error:
         # The error may be ObjectNotFound, if the flow run was deleted while it ran.
         logger.warning(
@@ -72,7 +81,7 @@ def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
             error,
         )
         return []
-    return [one for one in members if is_cancelled([one], found)]
+    return [one.id for one in runs if one.state_type in CANCELLED]
 
 
 def cancelled_without_runner(
@@ -83,14 +92,49 @@ def cancelled_without_runner(
     The list is empty for a flow run of a deployment, because Prefect's runner sets the
     state of that flow run.
     """
-    members = ancestors(client, flow_run_id)
-    found = read_all(client, members)
-    runs = [found[one] for one in members if one in found]
+    runs = family(client, flow_run_id)
     if any(run.deployment_id is not None for run in runs):
         return []
     while runs and runs[-1].state_type not in CANCELLED:
         runs.pop()
     return [run for run in runs if run.state is None or not run.state.is_final()]
+
+
+async def unended_flow_runs(client: PrefectClient, work_pool: str) -> list[FlowRun]:
+    """Return the flow runs of a work pool that have started and have not ended."""
+    found: list[FlowRun] = []
+    while True:
+        page = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNENDED))
+            ),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[work_pool])),
+            limit=BATCH,
+            offset=len(found),
+        )
+        found += page
+        if len(page) < BATCH:
+            return found
+
+
+def names_of_live(workers: Iterable[Worker]) -> set[str]:
+    """Return the names of the workers of a pool whose heartbeats are recent.
+
+    All heartbeat times come from the API's clock.  The time of the newest heartbeat is
+    used as the current time, because the calling worker also sends heartbeats.
+    """
+    beats = {
+        one.name: (one.last_heartbeat_time, one.heartbeat_interval_seconds or 30)
+        for one in workers
+        if one.last_heartbeat_time is not None
+    }
+    newest = max((beat for beat, _ in beats.values()), default=None)
+    return {
+        name
+        for name, (beat, interval) in beats.items()
+        if newest is not None
+        and (newest - beat).total_seconds() < MISSED_HEARTBEATS * interval
+    }
 
 
 class CancellationPoller:
@@ -106,7 +150,7 @@ class CancellationPoller:
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._watched: dict[UUID, int] = {}
-        self._ancestors: dict[UUID, list[UUID]] = {}
+        self._families: dict[UUID, list[UUID]] = {}
         self._cancelled: set[UUID] = set()
         self._thread: threading.Thread | None = None
 
@@ -133,7 +177,7 @@ class CancellationPoller:
             self._watched[flow_run_id] -= 1
             if not self._watched[flow_run_id]:
                 del self._watched[flow_run_id]
-                self._ancestors.pop(flow_run_id, None)
+                self._families.pop(flow_run_id, None)
                 self._cancelled.discard(flow_run_id)
                 self._changed.notify_all()
 
@@ -156,14 +200,27 @@ class CancellationPoller:
 
     def _poll(self, watched: Iterable[UUID]) -> None:
         with get_client(sync_client=True) as client:
-            for flow_run_id in watched:
-                if flow_run_id not in self._ancestors:
-                    self._ancestors[flow_run_id] = ancestors(client, flow_run_id)
-            members = {one: self._ancestors[one] for one in watched}
-            found = read_all(client, (one for ids in members.values() for one in ids))
-        for flow_run_id, ids in members.items():
-            if is_cancelled(ids, found):
-                self._cancelled.add(flow_run_id)
+            families = {one: self._family(client, one) for one in watched}
+            found = read_all(client, (one for ids in families.values() for one in ids))
+        cancelled = {one.id for one in found.values() if one.state_type in CANCELLED}
+        with self._changed:
+            # The flow run may have been retried, or may not be watched any more, since
+            # the API replied.
+            self._cancelled = {
+                flow_run_id
+                for flow_run_id, ids in families.items()
+                if flow_run_id in self._watched and cancelled.intersection(ids)
+            }
+
+    def _family(self, client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
+        if flow_run_id not in self._families:
+            try:
+                members = [one.id for one in family(client, flow_run_id)]
+            except ObjectNotFound:
+                # A deleted flow run must not end the poll of the other flow runs.
+                members = [flow_run_id]
+            self._families[flow_run_id] = members
+        return self._families[flow_run_id]
 
 
 poller = CancellationPoller()

@@ -19,7 +19,7 @@ from tej_prefect.destination import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.inputs import job_directory, render
 from tej_prefect.job_run import TejJobRun
 from tej_prefect.records import JobResult, OnCancel
-from tej_prefect.run import submit
+from tej_prefect.run import Request, submit
 
 
 class TejJob(JobBlock[JobResult]):
@@ -196,10 +196,12 @@ class TejJob(JobBlock[JobResult]):
         Raises tej.Error if the directory is invalid, the server cannot be reached or
         the job cannot be started.
         """
+        run, request = self.request()
         with CancellationGuard() as guard:
             # `Run()` disables artifacts here, because the method that waits for the
             # job creates artifacts.
-            return submit(self, guard, JobArtifacts(Run()))
+            submit(request, guard, JobArtifacts(Run()))
+        return run
 
     def with_options(
         self, on_cancel: OnCancel | None = None, retry_failed: bool | None = None
@@ -209,17 +211,21 @@ class TejJob(JobBlock[JobResult]):
         update = {name: value for name, value in given.items() if value is not None}
         return self.model_copy(update=update) if update else self
 
-    def handle(self, job_id: str, *, found: bool = True) -> TejJobRun:
-        """Return a handle of the job with this id, with the block's settings."""
-        return TejJobRun(
+    def request(self) -> tuple[TejJobRun, Request]:
+        """Return a handle with the block's settings, and the request to start the job.
+
+        The handle has no job id before the job is submitted.
+        """
+        run = TejJobRun(
             self.destination,
-            job_id,
+            self.job_id or "",
             name=self.title,
             results=self.results,
             results_directory=self.results_directory,
             on_cancel=self.on_cancel,
-            found=found,
+            found=False,
         )
+        return run, Request(run, self.spec, self.retry_failed)
 
     async def atrigger(self) -> TejJobRun:
         """Asynchronous form of `trigger`."""

@@ -6,16 +6,13 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prefect.blocks.abstract import JobRun
 
 import tej
 from tej_prefect.context import in_thread
-from tej_prefect.destination import load_destination
-from tej_prefect.internals import stored_name
 from tej_prefect.records import OUTPUT_FILES, JobRecord, JobResult
-from tej_prefect.wait import wait_for_one
+from tej_prefect.run import wait_for_one
 
 
 @dataclass(eq=False, repr=False)
@@ -29,22 +26,6 @@ class TejJobRun(JobRecord, JobRun[JobResult]):
 
     def __repr__(self) -> str:
         return f"<TejJobRun {self.job_id} at {self.destination.place}>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle, with the name instead of a stored destination.
-
-        Therefore persisted results contain no secrets of a stored destination.
-        """
-        state = dict(vars(self))
-        block = stored_name(self.destination)
-        if block is not None:
-            state["destination"] = block
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(state["destination"], str):
-            state["destination"] = load_destination(state["destination"])
-        vars(self).update(state)
 
     def status(self) -> tej.JobStatus:
         """Read the job's status from the server."""

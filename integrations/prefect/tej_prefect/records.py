@@ -1,11 +1,11 @@
-"""Job records: `JobRecord` identifies a job, and `JobResult` describes its end."""
+"""Job records and results: `JobRecord` identifies a job, and `JobResult` is its end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +14,8 @@ from tej_prefect.destination import TejDestination
 
 OnCancel = Literal["kill", "leave"]
 OUTPUT_FILES = ("_stdout", "_stderr")
+STATUS_FIELDS = ("state", "exit_code", "signal", "cut_off", "duration", "host")
+"""The fields that a `JobResult` copies from the job's status."""
 
 
 @dataclass(eq=False)
@@ -24,7 +26,8 @@ class JobRecord:
     """
 
     destination: TejDestination
-    job_id: str
+    job_id: str = ""
+    """The id; may be empty until the job is submitted."""
     name: str = ""
     results: Sequence[str] = ()
     results_directory: Path = Path("results")
@@ -42,24 +45,28 @@ class JobRecord:
         return self.destination.get_client().job(self.job_id)
 
     def result(
-        self, status: tej.JobStatus, files: list[Path], error: str | None = None
+        self,
+        status: tej.JobStatus | None,
+        files: Sequence[Path] = (),
+        error: str | None = None,
     ) -> JobResult:
-        """Return a `JobResult` with the final status and the downloaded files."""
+        """Return a `JobResult` with the last status and the downloaded files.
+
+        `status` is None if the job was not started or was deleted.
+        """
+        known: dict[str, Any] = {}
+        if status is not None:
+            known = {name: getattr(status, name) for name in STATUS_FIELDS}
         directory = (self.results_directory / self.job_id).absolute()
         return JobResult(
             job_id=self.job_id,
             name=self.name,
-            state=status.state,
             error=error,
-            exit_code=status.exit_code,
-            signal=status.signal,
-            cut_off=status.cut_off,
-            duration=status.duration,
-            host=status.host,
             place=self.destination.place,
             found=self.found,
             directory=directory if files else None,
             files=[path.absolute() for path in files],
+            **known,
         )
 
 

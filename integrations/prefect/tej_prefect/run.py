@@ -6,43 +6,20 @@ batch with the log, the artifacts and the cancellation of a Prefect run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Literal, NamedTuple
 
 import tej
 from tej_prefect.artifacts import JobArtifacts
 from tej_prefect.cancellation import CancellationGuard
-from tej_prefect.destination import TejDestination
-from tej_prefect.records import OUTPUT_FILES, JobRecord, JobResult, OnCancel
-from tej_prefect.wait import Outputs
+from tej_prefect.output import Outputs
+from tej_prefect.records import OUTPUT_FILES, JobRecord, JobResult
 
+OnTimeout = Literal["kill", "leave"]
 SHOWN = 3
 """Number of failed jobs that `JobsFailed` shows with their errors."""
-
-Record = TypeVar("Record", bound=JobRecord, covariant=True)
-
-
-class JobLike(Protocol[Record]):
-    """Interface of a job: the part of `TejJob` that this module uses."""
-
-    results: list[str]
-    results_directory: Path
-    destination: TejDestination
-    job_id: str | None
-    on_cancel: OnCancel
-    retry_failed: bool
-
-    @property
-    def title(self) -> str:
-        """The job's readable name."""
-
-    def spec(self) -> AbstractContextManager[tej.JobSpec]:
-        """Yield the specification of the job; its directory may be temporary."""
-
-    def handle(self, job_id: str, *, found: bool = True) -> Record:
-        """Return a record of the job with this id."""
 
 
 class JobsFailed(tej.JobFailed):
@@ -71,35 +48,45 @@ class JobsFailed(tej.JobFailed):
         return cls("\n".join(lines), results)
 
 
-class _Batch(Generic[Record]):
+class Request(NamedTuple):
+    """A job to start or to find."""
+
+    record: JobRecord
+    """The settings of the job; the batch sets `job_id` and `found`."""
+    spec: Callable[[], AbstractContextManager[tej.JobSpec]]
+    """Function that yields the specification; its directory may be temporary."""
+    retry_failed: bool = False
+
+
+class _Batch:
     """A `tej.Batch` with a cancellation guard and artifacts."""
 
     def __init__(
         self,
-        jobs: Sequence[JobLike[Record]],
+        requests: Sequence[Request],
         guard: CancellationGuard,
         artifacts: JobArtifacts,
         *,
-        results: bool = True,
+        fetch: bool = True,
         log_output: bool = False,
     ) -> None:
-        self.records: dict[tej.RunResult, Record] = {}
+        self.records: dict[tej.RunResult, JobRecord] = {}
         """Records of the jobs that were started or found."""
         self._guard, self._artifacts = guard, artifacts
-        self._outputs = Outputs(guard)
+        self._outputs = Outputs(guard.logger)
         self._log_output = log_output
-        self._is_many = len(jobs) > 1
+        self._is_many = len(requests) > 1
         self._submitting = False
         runs = [
             tej.Run(
-                job.destination.get_client(),
-                job.spec,
-                [*OUTPUT_FILES, *job.results] if results else (),
-                job.results_directory,
-                retry=True if job.retry_failed else self._wants_restart,
-                key=job,
+                record.destination.get_client(),
+                spec,
+                [*OUTPUT_FILES, *record.results] if fetch else (),
+                record.results_directory,
+                retry=True if retry_failed else self._wants_restart,
+                key=record,
             )
-            for job in jobs
+            for record, spec, retry_failed in requests
         ]
         self.core = tej.Batch(
             runs,
@@ -122,21 +109,21 @@ class _Batch(Generic[Record]):
     def _on_submit(self, results: Sequence[tej.RunResult]) -> None:
         self._guard.check()
         self._submitting = True
-        jobs: list[JobLike[Record]] = [one.run.key for one in results]
-        if any(job.on_cancel == "kill" for job in jobs):
-            self._guard.submitting = jobs[0].destination
+        records: list[JobRecord] = [one.run.key for one in results]
+        if any(one.on_cancel == "kill" for one in records):
+            self._guard.submitting = records[0].destination
 
     def _on_start(self, results: Sequence[tej.RunResult]) -> None:
         self._submitting = False
         known: dict[JobRecord, tej.JobStatus | None] = {}
         for one in results:
-            job: JobLike[Record] = one.run.key
+            record: JobRecord = one.run.key
             if one.job is None or one.error is not None:
                 self._guard.logger.error(
-                    "Job %s was not started: %s", job.title, one.error
+                    "Job %s was not started: %s", record.name, one.error
                 )
                 continue
-            record = job.handle(one.job.id, found=not one.is_new)
+            record.job_id, record.found = one.job.id, not one.is_new
             self.records[one] = record
             known[record] = one.status
         # Claim the jobs before the next group is submitted, because the submission may
@@ -144,7 +131,7 @@ class _Batch(Generic[Record]):
         # flow run then finds the claim and does not kill the jobs.
         self._guard.add(known)
         self._guard.submitting = None
-        self._artifacts.add(known)
+        self._artifacts.add(known, submitted=True)
         if self._log_output:
             self._outputs.add(known, with_names=self._is_many)
 
@@ -160,98 +147,168 @@ class _Batch(Generic[Record]):
                 continue
             self._outputs.finish(record)
             self._guard.remove(record)
-            if isinstance(one.error, tej.JobNotFound | tej.QueueDoesntExist):
-                self._artifacts.set_end(record, one.error)
+            if _is_deleted(one):
+                self._artifacts.set_end(record, None)
             elif one.status is not None:
                 self._artifacts.set_end(record, one.status)
 
+    def kill_late(self, timeout: float) -> None:
+        """Kill the jobs that have not ended within the timeout."""
+        late = {
+            one: record
+            for one, record in self.records.items()
+            if isinstance(one.error, tej.WaitTimeout)
+        }
+        if not late:
+            return
+        counts = self._guard.kill(late.values())
+        for one, record in late.items():
+            one.error = tej.WaitTimeout(
+                f"Job '{record.job_id}' had not ended after {timeout:g} seconds: "
+                f"{counts}"
+            )
 
-def submit(
-    job: JobLike[Record], guard: CancellationGuard, artifacts: JobArtifacts
-) -> Record:
+    def log_starts(self) -> None:
+        """Log the started and found jobs, or the numbers of jobs if there are many."""
+        records = [*self.records.values()]
+        if self._is_many:
+            found = sum(one.found for one in records)
+            self._guard.logger.info(
+                "%d jobs started, %d found", len(records) - found, found
+            )
+            return
+        for record in records:
+            self._guard.logger.info(
+                "Job %s (%s) %s at %s",
+                record.job_id,
+                record.name,
+                "found" if record.found else "started",
+                record.destination.place,
+            )
+
+
+def submit(request: Request, guard: CancellationGuard, artifacts: JobArtifacts) -> None:
     """Start or find one job; raise the batch's error if the job cannot be started."""
-    batch = _Batch([job], guard, artifacts, results=False)
+    batch = _Batch([request], guard, artifacts, fetch=False)
     batch.core.start()
     (result,) = batch.core.results
     if result not in batch.records:
         assert result.error is not None
         raise result.error
-    record = batch.records[result]
-    _log_start(guard, record)
-    return record
+    batch.log_starts()
 
 
 def run_one(
-    job: JobLike[Record], *, timeout: float | None = None, log_output: bool = True
+    request: Request,
+    timeout: float | None = None,
+    on_timeout: OnTimeout = "leave",
+    *,
+    log_output: bool = True,
 ) -> JobResult:
     """Run one job and return its result; raise tej.JobFailed if the job fails."""
-    ((core, result),) = _run([job], timeout, log_output=log_output)
-    if core.error is not None:
-        raise core.error
-    return result
+    (one,) = _run([request], timeout, on_timeout, log_output=log_output)
+    if one.error is not None:
+        raise one.error
+    return _result(one)
 
 
 def run_many(
-    jobs: Sequence[JobLike[Record]],
-    *,
+    requests: Sequence[Request],
     timeout: float | None = None,
+    on_timeout: OnTimeout = "leave",
+    *,
     log_output: bool = False,
 ) -> list[JobResult]:
     """Run many jobs and return all results, including those of failed jobs.
 
     The results are in the order of the jobs.
     """
-    ran = _run(jobs, timeout, log_output=log_output, log_counts=True)
-    return [result for _, result in ran]
+    ran = _run(requests, timeout, on_timeout, log_output=log_output)
+    return [_result(one) for one in ran]
 
 
 def _run(
-    jobs: Sequence[JobLike[Record]],
+    requests: Sequence[Request],
     timeout: float | None,
+    on_timeout: OnTimeout,
     *,
     log_output: bool,
-    log_counts: bool = False,
-) -> list[tuple[tej.RunResult, JobResult]]:
+) -> list[tej.RunResult]:
     with CancellationGuard() as guard:
         artifacts = JobArtifacts(guard.run)
-        batch = _Batch(jobs, guard, artifacts, log_output=log_output)
+        batch = _Batch(requests, guard, artifacts, log_output=log_output)
         try:
             batch.core.start()
-            records = [*batch.records.values()]
-            if log_counts:
-                new = sum(not one.found for one in records)
-                guard.logger.info("%d jobs started, %d found", new, len(records) - new)
-            else:
-                for record in records:
-                    _log_start(guard, record)
+            batch.log_starts()
             artifacts.add_progress()
             batch.core.wait(timeout)
+            if timeout is not None and on_timeout == "kill":
+                batch.kill_late(timeout)
         finally:
             artifacts.update(last=True)
-    return [(one, _result(one, batch.records.get(one))) for one in batch.core.results]
+    return batch.core.results
 
 
-def _result(core: tej.RunResult, record: JobRecord | None) -> JobResult:
+def _is_deleted(core: tej.RunResult) -> bool:
+    return isinstance(core.error, tej.JobNotFound | tej.QueueDoesntExist)
+
+
+def _result(core: tej.RunResult) -> JobResult:
     """Convert a result of `tej.Batch` into a `JobResult`."""
-    job: JobLike[JobRecord] = core.run.key
+    record: JobRecord = core.run.key
+    status = None if _is_deleted(core) else core.status
     error = None if core.error is None else str(core.error)
-    deleted = isinstance(core.error, tej.JobNotFound | tej.QueueDoesntExist)
-    if record is None or core.status is None or deleted:
-        return JobResult(
-            job_id=(job.job_id or "") if record is None else record.job_id,
-            name=job.title,
-            place=job.destination.place,
-            found=record is not None and record.found,
-            error=error,
-        )
-    return record.result(core.status, core.files, error)
+    return record.result(status, core.files, error)
 
 
-def _log_start(guard: CancellationGuard, record: JobRecord) -> None:
-    guard.logger.info(
-        "Job %s (%s) %s at %s",
-        record.job_id,
-        record.name,
-        "found" if record.found else "started",
-        record.destination.place,
-    )
+def wait_for_one(
+    record: JobRecord,
+    *,
+    timeout: float | None = None,
+    stop: threading.Event | None = None,
+    log_output: bool = True,
+) -> tej.JobStatus:
+    """Wait until a job has ended, and return its final status even if the job failed.
+
+    Raises WaitTimeout after `timeout` seconds, JobNotFound if the job does not exist,
+    and FlowRunCancelled if the flow run is cancelled.
+    """
+    queue = record.destination.get_client()
+    with CancellationGuard(stop) as guard:
+        status = None
+        if guard.run.flow_run_id is not None:
+            status = _read_status(queue, record.job_id)
+        guard.add({record: status})
+        artifacts = JobArtifacts(guard.run)
+        artifacts.add({record: status})
+        outputs = Outputs(guard.logger)
+        if log_output:
+            outputs.add([record])
+
+        def on_tick() -> None:
+            guard.check()
+            artifacts.update()
+            outputs.read()
+
+        ids = [record.job_id]
+        try:
+            for _, end in queue.as_completed(ids, timeout, on_tick=on_tick):
+                status = end
+                outputs.finish(record)
+                artifacts.set_end(record, end)
+        finally:
+            artifacts.update(last=True)
+    assert status is not None
+    return status
+
+
+def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
+    try:
+        return queue.statuses([job_id])[job_id]
+    except tej.QueueDoesntExist:
+        return None
+    except tej.ConnectionFailed:
+        if not queue.transport.runs:
+            # The address may be wrong, because the server was never reached.
+            raise
+        return None

@@ -35,10 +35,9 @@ from tej_prefect.artifacts import (
 )
 from tej_prefect.cancellation import KillCounts, kill_unclaimed
 from tej_prefect.claims import claim_suspended, unclaim_suspended
-from tej_prefect.context import current_run, run_logger
+from tej_prefect.context import current_run, run_logger, stored_name
 from tej_prefect.destination import load_destination
 from tej_prefect.flow_runs import read_all
-from tej_prefect.internals import stored_name
 from tej_prefect.job_run import TejJobRun
 
 PAUSE_KEY = "tej-"
@@ -231,7 +230,11 @@ def _ended(rows: Iterable[Row]) -> set[tuple[str, str]]:
     ended: set[tuple[str, str]] = set()
     for block, job_ids in by_block.items():
         try:
-            statuses = load_destination(block).get_client().statuses(job_ids)
+            queue = load_destination(block).get_client()
+            statuses = queue.statuses(job_ids)
+        except tej.QueueDoesntExist:
+            # The jobs were deleted with the queue.
+            statuses = dict.fromkeys(job_ids)
         except (tej.Error, ValueError) as error:
             run_logger().warning("The jobs at block %r are not known: %s", block, error)
             continue

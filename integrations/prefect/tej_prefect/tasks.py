@@ -20,7 +20,7 @@ from tej_prefect.context import current_run
 from tej_prefect.job import TejJob
 from tej_prefect.job_run import TejJobRun
 from tej_prefect.records import JobResult, OnCancel
-from tej_prefect.run import JobsFailed, run_many, run_one, submit
+from tej_prefect.run import JobsFailed, OnTimeout, run_many, run_one, submit
 
 TAGS = {"tej"}
 
@@ -45,6 +45,7 @@ def run_job(
     on_cancel: OnCancel | None = None,
     retry_failed: bool | None = None,
     timeout: float | None = None,
+    on_timeout: OnTimeout = "leave",
     log_output: bool = True,
 ) -> JobResult:
     """Start or find a job, wait until it has finished, and download its results.
@@ -53,10 +54,10 @@ def run_job(
 
     Raises tej.JobFailed, with the exit code and the last lines of stderr, if the job
     fails.  Raises tej.WaitTimeout if the job has not ended after `timeout` seconds; the
-    job continues to run.
+    job continues to run, unless `on_timeout` is "kill".
     """
-    wanted = job.with_options(on_cancel, retry_failed)
-    return run_one(wanted, timeout=timeout, log_output=log_output)
+    _, request = job.with_options(on_cancel, retry_failed).request()
+    return run_one(request, timeout, on_timeout, log_output=log_output)
 
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_batch)
@@ -66,23 +67,23 @@ def run_jobs(
     on_cancel: OnCancel | None = None,
     retry_failed: bool | None = None,
     timeout: float | None = None,
+    on_timeout: OnTimeout = "leave",
     log_output: bool = False,
     raise_on_failure: bool = True,
 ) -> list[JobResult]:
     """Run many jobs in one task over one connection; return the results in order.
 
-    `on_cancel` and `retry_failed` override the jobs' own settings.
+    `on_cancel` and `retry_failed` override the jobs' own settings.  Jobs that have not
+    ended after `timeout` seconds continue to run, unless `on_timeout` is "kill".
 
     The task waits for all jobs.  If some jobs failed, could not be started or
     downloaded, or were deleted, the task then raises JobsFailed.  With
     `raise_on_failure=False` the task returns all results instead.  The result of a
     failed job has the reason in its attribute `error`.
     """
-    results = run_many(
-        [job.with_options(on_cancel, retry_failed) for job in jobs],
-        timeout=timeout,
-        log_output=log_output,
-    )
+    wanted = [job.with_options(on_cancel, retry_failed) for job in jobs]
+    requests = [request for _, request in (one.request() for one in wanted)]
+    results = run_many(requests, timeout, on_timeout, log_output=log_output)
     if raise_on_failure and not all(one.succeeded for one in results):
         raise JobsFailed.of(results)
     return results
@@ -91,9 +92,10 @@ def run_jobs(
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def submit_job(job: TejJob, *, retry_failed: bool | None = None) -> TejJobRun:
     """Start or find a job, and return its handle without waiting for its end."""
+    run, request = job.with_options(retry_failed=retry_failed).request()
     with CancellationGuard() as guard:
-        wanted = job.with_options(retry_failed=retry_failed)
-        return submit(wanted, guard, JobArtifacts(current_run()))
+        submit(request, guard, JobArtifacts(current_run()))
+    return run
 
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)

@@ -8,34 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import anyio
 import anyio.abc
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 import tej
+from tej_prefect.artifacts import emit_end
+from tej_prefect.bundles import EXECUTE, with_storage
 from tej_prefect.context import in_thread
 from tej_prefect.destination import DOCUMENTATION_URL, LOGO_URL, TejDestination
-from tej_prefect.flow_runs import CANCELLED, poller
-from tej_prefect.internals import WORKER_NAME_LABEL
+from tej_prefect.flow_runs import (
+    CANCELLED,
+    names_of_live,
+    poller,
+    unended_flow_runs,
+)
+from tej_prefect.records import JobRecord
 from tej_prefect.suspend import reconcile
 from tej_prefect.worker_configuration import TejWorkerConfiguration, TejWorkerVariables
 from tej_prefect.worker_job import (
     FLOW_RUN_LABEL,
     RETRY,
+    is_superseded,
     log_output,
+    related_to,
     submit,
     wait,
     warn_if_unreachable,
@@ -45,15 +50,10 @@ RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "
 """Seconds between two reconciliations."""
 LEASE = 300.0
 """Duration of a renewed concurrency lease in seconds, as in Prefect's engine."""
-MISSED_HEARTBEATS = 3
-"""Number of missed heartbeats after which a worker is considered dead.
-
-Prefect itself uses the same number.
-"""
-UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+WORKER_NAME_LABEL = "prefect.worker.name"
+"""Label of a flow run with the name of the worker that submitted the run."""
 SUBMIT_PATIENCE = 600.0
 """Seconds for which a submission is retried while the server cannot be reached."""
-PAGE = 200
 
 
 class TejWorkerResult(BaseWorkerResult):
@@ -89,6 +89,14 @@ class TejWorker(
         """Pending flow runs without a live worker at the last reconciliation."""
         self._reconciling = anyio.CancelScope()
         self._is_service = False
+        self._spool: Path | None = None
+        """Directory of the bundles that this worker sends with jobs."""
+
+    @property
+    def work_pool(self) -> WorkPool:
+        """The work pool, whose bundles are sent with the jobs by default."""
+        pool = super().work_pool
+        return pool if self._spool is None else with_storage(pool, self._spool)
 
     async def start(self, *arguments: Any, **options: Any) -> None:
         """Start the worker as a service, which calls `_reconcile` periodically."""
@@ -96,20 +104,26 @@ class TejWorker(
         await super().start(*arguments, **options)
 
     async def setup(self) -> None:
-        """Set up the worker, and start the reconciliation of a service."""
+        """Set up the worker, and start its periodic task."""
+        self._spool = Path(tempfile.mkdtemp(prefix="tej-bundles-"))
         await super().setup()
         assert self._runs_task_group is not None
         self._reconciling = anyio.CancelScope()
         # A program may create a worker to submit its own flow.  The program's worker
         # must not take over other flow runs, because the program would wait for their
         # ends.
-        if self._is_service:
-            self._runs_task_group.start_soon(self._reconcile_forever)
+        self._runs_task_group.start_soon(
+            self._reconcile_forever if self._is_service else self._send_heartbeats
+        )
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop the reconciliation, and tear down the worker."""
         self._reconciling.cancel()
-        await super().teardown(*exc_info)
+        try:
+            await super().teardown(*exc_info)
+        finally:
+            if self._spool is not None:
+                shutil.rmtree(self._spool, ignore_errors=True)
 
     async def run(
         self,
@@ -127,7 +141,10 @@ class TejWorker(
         self._followed.add(flow_run.id)
         try:
             await self._renew_lease(flow_run.id)
+            if task_status is None:
+                await self._label(flow_run.id)
             destination = await _load(configuration.destination)
+            configuration.prepare_for_destination(destination.address, self._spool)
             logger = self.get_flow_run_logger(flow_run)
             warn_if_unreachable(configuration, destination, logger)
             job_id = await self._submit(flow_run, configuration, destination)
@@ -186,9 +203,7 @@ class TejWorker(
         while True:
             try:
                 return await in_thread(
-                    lambda: submit(
-                        destination.get_client(), flow_run, configuration, logger
-                    )
+                    lambda: submit(destination, flow_run, configuration, logger)
                 )
             except (tej.AuthenticationFailed, tej.HostKeyRejected):
                 raise
@@ -215,7 +230,9 @@ class TejWorker(
         poller.watch(flow_run.id)
         try:
             status = await in_thread(
-                lambda: wait(queue, job_id, flow_run, logger, configuration)
+                lambda: wait(
+                    queue.job(job_id), flow_run, configuration, logger, self._logger
+                )
             )
         finally:
             poller.unwatch(flow_run.id)
@@ -223,7 +240,14 @@ class TejWorker(
         words = "the job was deleted" if status is None else status.describe()
         message = f"Job {job_id} at {destination.place}: {words}"
         logger.info("%s", message)
-        state = (await self.client.read_flow_run(flow_run.id)).state_type
+        if status is not None:
+            record = JobRecord(destination, job_id, flow_run.name)
+            emit_end(record, status, related_to(flow_run))
+        current = await self.client.read_flow_run(flow_run.id)
+        state = current.state_type
+        if is_superseded(job_id, current.infrastructure_pid):
+            # The flow run was retried and has a newer job, which decides its state.
+            return TejWorkerResult(status_code=0, identifier=identifier)
         if state in CANCELLED:
             if state is StateType.CANCELLING:
                 await self._mark_flow_run_as_cancelled(flow_run, {"message": message})
@@ -256,11 +280,25 @@ class TejWorker(
                     self._logger.warning("Reconciliation failed: %s", error)
                 await asyncio.sleep(RECONCILE)
 
+    async def _send_heartbeats(self) -> None:
+        """Send the heartbeats of a worker that is not a service.
+
+        Without the heartbeats, other workers would take over its flow run.
+        """
+        with self._reconciling:
+            while True:
+                await asyncio.sleep(self.heartbeat_interval_seconds)
+                try:
+                    await self.sync_with_backend()
+                except Exception as error:
+                    self._logger.warning("No heartbeat was sent: %s", error)
+
     async def _reconcile(self) -> None:
         """Take over flow runs without a live worker, and renew leases."""
         assert self._runs_task_group is not None
-        found = await self._unended_flow_runs()
-        others = await self._live_workers() if found else set()
+        found = await unended_flow_runs(self.client, self._work_pool_name)
+        workers = await self.client.read_workers_for_work_pool(self._work_pool_name)
+        others = names_of_live(workers) - {self.name}
         seen, self._pending = self._pending, set()
         for flow_run in found:
             if flow_run.id in self._followed | self._submitting_flow_run_ids:
@@ -274,44 +312,6 @@ class TejWorker(
                     continue
                 self._followed.add(flow_run.id)
                 self._runs_task_group.start_soon(self._take_over, flow_run)
-
-    async def _unended_flow_runs(self) -> list[FlowRun]:
-        found: list[FlowRun] = []
-        while True:
-            page = await self.client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(
-                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNENDED))
-                ),
-                work_pool_filter=WorkPoolFilter(
-                    name=WorkPoolFilterName(any_=[self._work_pool_name])
-                ),
-                limit=PAGE,
-                offset=len(found),
-            )
-            found += page
-            if len(page) < PAGE:
-                return found
-
-    async def _live_workers(self) -> set[str]:
-        """Return the names of other workers of the pool whose heartbeats are recent.
-
-        All heartbeat times come from the API's clock.  The time of the newest heartbeat
-        is used as the current time, because this worker also sends heartbeats.
-        """
-        workers = await self.client.read_workers_for_work_pool(self._work_pool_name)
-        beats = {
-            one.name: (one.last_heartbeat_time, one.heartbeat_interval_seconds or 30)
-            for one in workers
-            if one.last_heartbeat_time is not None
-        }
-        newest = max((beat for beat, _ in beats.values()), default=None)
-        return {
-            name
-            for name, (beat, interval) in beats.items()
-            if newest is not None
-            and name != self.name
-            and (newest - beat).total_seconds() < MISSED_HEARTBEATS * interval
-        }
 
     async def _renew_lease(self, flow_run_id: UUID) -> None:
         """Renew the deployment's concurrency lease of a pending flow run.
@@ -335,9 +335,7 @@ class TejWorker(
         """Continue a flow run that another worker or an earlier process has started."""
         logger = self.get_flow_run_logger(flow_run)
         try:
-            await self.client.update_flow_run_labels(
-                flow_run.id, {WORKER_NAME_LABEL: self.name}
-            )
+            await self._label(flow_run.id)
             configuration = await self.job_configuration.resolve_for_flow_run(
                 flow_run,
                 client=self.client,
@@ -346,8 +344,10 @@ class TejWorker(
                 worker_id=self.backend_id,
             )
             destination = await _load(configuration.destination)
-            if flow_run.state_type is StateType.PENDING:
-                # The other worker may or may not have submitted the job.
+            # The other worker may or may not have submitted the job of a pending flow
+            # run.  Only the other worker had the bundle of a flow.
+            is_pending = flow_run.state_type is StateType.PENDING
+            if is_pending and EXECUTE not in (configuration.command or ""):
                 logger.info("Worker %r takes over the pending flow run", self.name)
                 await self.run(flow_run, configuration)
             else:
@@ -359,6 +359,12 @@ class TejWorker(
             logger.exception("Worker %r cannot take over the flow run", self.name)
         finally:
             self._followed.discard(flow_run.id)
+
+    async def _label(self, flow_run_id: UUID) -> None:
+        """Label a flow run with the name of the worker that waits for its job."""
+        await self.client.update_flow_run_labels(
+            flow_run_id, {WORKER_NAME_LABEL: self.name}
+        )
 
     async def _find(self, flow_run: FlowRun, destination: TejDestination) -> str:
         """Return the id of a flow run's job.

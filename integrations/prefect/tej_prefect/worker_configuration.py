@@ -11,9 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prefect.workers.base import BaseJobConfiguration, BaseVariables
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 import tej
+from tej_prefect.bundles import add_bundle
+from tej_prefect.storage import ADDRESS_VARIABLE
 
 LOCAL_SETTINGS = (
     "PREFECT_HOME",
@@ -34,17 +36,19 @@ SCRIPT = """\
 # the setup lines can end the job or change the directory.
 . ./environment
 rm -f ./environment
+tej_stage=$PWD
 # SIGTERM goes to the whole group: the shell waits until the flow run has ended.
 trap 'exit 143' TERM
 {setup}
+{cd}
 {command}
 """
 
 
-class TejWorkerVariables(BaseVariables):
-    """Variables of the work pool's job template."""
+class TejWorkerFields(BaseModel):
+    """Fields of the work pool's variables and of the configuration of a flow run."""
 
-    # A validation error must not show its input, which may contain a secret.
+    # A validation error must not show its input: the environment has the API key.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     destination: str = Field(
@@ -103,28 +107,29 @@ class TejWorkerVariables(BaseVariables):
         title="Delete when done",
         description="Whether to delete the jobs of flow runs that succeeded.",
     )
+    working_dir: str | None = Field(
+        default=None,
+        title="Working directory",
+        description=(
+            "The directory on the server in which flow runs start, such as "
+            "`~/project`; by default the job's own directory."
+        ),
+    )
+    stream_output: bool = Field(
+        default=False,
+        title="Stream output",
+        description=("Whether to copy the output of running jobs to the worker's log."),
+    )
 
 
-class TejWorkerConfiguration(BaseJobConfiguration):
+class TejWorkerVariables(TejWorkerFields, BaseVariables):
+    """Variables of the work pool's job template."""
+
+
+class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
     """The values of the work pool's variables for one flow run."""
 
-    # A validation error must not show the environment, which contains the API key.
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    destination: str
-    setup: str = ""
-    login: bool = False
-    api_url: str | None = None
-    tunnel_port: int | None = None
-    nodes: int | None = None
-    cpus: int | None = None
-    memory: str | None = None
-    gpus: int | None = None
-    walltime: str | None = None
-    partition: str | None = None
-    account: str | None = None
-    options: list[str] = Field(default_factory=list)
-    delete_when_done: bool = False
+    _spool: Path | None = PrivateAttr(default=None)
     _target: tuple[str, int] | None = PrivateAttr(default=None)
     _given_labels: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -153,6 +158,11 @@ class TejWorkerConfiguration(BaseJobConfiguration):
             for name, value in self.env.items()
             if name in given or not name.startswith(LOCAL_SETTINGS)
         }
+
+    def prepare_for_destination(self, address: str, spool: Path | None) -> None:
+        """Set the server's address, and the directory with bundles to send."""
+        self.env[ADDRESS_VARIABLE] = address
+        self._spool = spool
 
     @property
     def job_labels(self) -> dict[str, str]:
@@ -196,9 +206,14 @@ class TejWorkerConfiguration(BaseJobConfiguration):
             environment.touch(0o600)
             environment.write_text(_exports(self.env), encoding="utf-8")
             command = self.command or self._base_flow_run_command()
-            (folder / "start.sh").write_text(
-                SCRIPT.format(setup=self.setup, command=command), encoding="utf-8"
+            if self._spool is not None:
+                command = add_bundle(command, self._spool, folder)
+            script = SCRIPT.format(
+                setup=self.setup,
+                cd=_change_directory(self.working_dir),
+                command=command,
             )
+            (folder / "start.sh").write_text(script, encoding="utf-8")
             yield folder
 
 
@@ -216,6 +231,15 @@ def parse_target(url: str) -> tuple[str, int]:
             "remove `tunnel_port` or use an `http` address"
         )
     return parts.hostname, parts.port or 80
+
+
+def _change_directory(path: str | None) -> str:
+    """Return a shell command that changes to a directory, or an empty string."""
+    if not path:
+        return ""
+    # The shell does not expand `~` in quotes.
+    home, rest = ('"$HOME"', path[1:]) if path.startswith("~/") else ("", path)
+    return f"cd -- {home}{shlex.quote(rest)} || exit"
 
 
 def _exports(environment: Mapping[str, str | None]) -> str:

@@ -10,12 +10,17 @@ from urllib.parse import urlsplit
 from prefect.client.schemas.objects import FlowRun
 
 import tej
+from tej_prefect.artifacts import emit_start
 from tej_prefect.destination import TejDestination
 from tej_prefect.flow_runs import poller
+from tej_prefect.output import JobOutput
+from tej_prefect.records import JobRecord
 from tej_prefect.worker_configuration import TejWorkerConfiguration, is_loopback
 
 if TYPE_CHECKING:
     from prefect.logging.loggers import PrefectLogAdapter
+
+    from tej_prefect.output import AnyLogger
 
 CANCEL_GRACE = 45.0
 """Seconds after which the job of a cancelled flow run is killed if it has not ended."""
@@ -28,7 +33,7 @@ FLOW_RUN_LABEL = "prefect-flow-run"
 
 
 def submit(
-    queue: tej.RemoteQueue,
+    destination: TejDestination,
     flow_run: FlowRun,
     configuration: TejWorkerConfiguration,
     logger: PrefectLogAdapter,
@@ -39,6 +44,7 @@ def submit(
     the job.  If the flow run has a job that has ended, the job belongs to an earlier
     attempt, because the flow run is pending.  In this case a new job is started.
     """
+    queue = destination.get_client()
     if configuration.tunnel is not None:
         queue.transport.tunnel(*configuration.tunnel)
     number = flow_run.run_count
@@ -64,7 +70,27 @@ def submit(
                 return job_id
             number += 1
         else:
+            record = JobRecord(destination, job_id, flow_run.name)
+            emit_start(record, related_to(flow_run))
             return job_id
+
+
+def is_superseded(job_id: str, infrastructure_pid: str | None) -> bool:
+    """Return whether the flow run with this infrastructure id has a newer job."""
+    newest = (infrastructure_pid or job_id).rpartition("-")[2]
+    number = job_id.rpartition("-")[2]
+    return newest.isdigit() and number.isdigit() and int(newest) > int(number)
+
+
+def related_to(flow_run: FlowRun) -> list[dict[str, str]]:
+    """Return the flow run as a related resource of an event."""
+    return [
+        {
+            "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
+            "prefect.resource.role": "flow-run",
+            "prefect.resource.name": flow_run.name,
+        }
+    ]
 
 
 def warn_if_unreachable(
@@ -84,11 +110,11 @@ def warn_if_unreachable(
 
 
 def wait(
-    queue: tej.RemoteQueue,
-    job_id: str,
+    job: tej.Job,
     flow_run: FlowRun,
-    logger: PrefectLogAdapter,
     configuration: TejWorkerConfiguration,
+    logger: PrefectLogAdapter,
+    output_logger: AnyLogger,
 ) -> tej.JobStatus | None:
     """Wait until the job has ended, and return its final status.
 
@@ -96,28 +122,34 @@ def wait(
     """
     kill_at: float | None = None
     tunnel = configuration.tunnel
+    output = JobOutput(job, output_logger, f"{job.id}: ")
 
     def on_tick() -> None:
         nonlocal kill_at
+        if configuration.stream_output:
+            output.read()
         if tunnel is not None:
             # The tunnel must be opened again after each reconnection.
             with contextlib.suppress(tej.ConnectionFailed):
-                queue.transport.tunnel(*tunnel)
-        if not poller.is_cancelled(flow_run.id):
+                job.queue.transport.tunnel(*tunnel)
+        # If the flow run was cancelled and then retried, this job is still killed.
+        if kill_at is None and not poller.is_cancelled(flow_run.id):
             return
         now = time.monotonic()
         if kill_at is None:
             # A running job is not killed at once, so that the flow can end by itself
             # and call its cancellation hooks.
-            runs = queue.status(job_id).state not in NOT_STARTED
+            runs = job.status().state not in NOT_STARTED
             kill_at = now + CANCEL_GRACE if runs else now
         if now >= kill_at:
-            queue.kill_many([job_id])
+            job.queue.kill_many([job.id])
             kill_at = now + CANCEL_GRACE
 
     while True:
         try:
-            for _, status in queue.as_completed([job_id], on_tick=on_tick):
+            for _, status in job.queue.as_completed([job.id], on_tick=on_tick):
+                if configuration.stream_output:
+                    output.read(last=True)
                 return status
         except (tej.JobNotFound, tej.QueueDoesntExist):
             return None

@@ -1,4 +1,4 @@
-"""Wait for a job until it has ended, and copy its output to the log of the run."""
+"""Job output: copied to the log of the run while the job runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import tej
-from tej_prefect.artifacts import JobArtifacts
-from tej_prefect.cancellation import CancellationGuard
 from tej_prefect.records import JobRecord
 
 if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter
+
+    AnyLogger = Logger | LoggerAdapter[Logger]
 
 STREAMS = {"_stdout": "stdout", "_stderr": "stderr"}
 OUTPUT_LIMIT = 256 * 1024
@@ -28,71 +28,18 @@ READERS = 2
 """Maximum number of channels of a queue that read output at the same time."""
 
 
-def wait_for_one(
-    record: JobRecord,
-    *,
-    timeout: float | None = None,
-    stop: threading.Event | None = None,
-    log_output: bool = True,
-) -> tej.JobStatus:
-    """Wait until a job has ended, and return its final status even if the job failed.
-
-    Raises WaitTimeout after `timeout` seconds, JobNotFound if the job does not exist,
-    and FlowRunCancelled if the flow run is cancelled.
-    """
-    queue = record.destination.get_client()
-    with CancellationGuard(stop) as guard:
-        status = None
-        if guard.run.flow_run_id is not None:
-            status = _read_status(queue, record.job_id)
-        guard.add({record: status})
-        artifacts = JobArtifacts(guard.run)
-        artifacts.add({record: status})
-        outputs = Outputs(guard)
-        if log_output:
-            outputs.add([record])
-
-        def on_tick() -> None:
-            guard.check()
-            artifacts.update()
-            outputs.read()
-
-        ids = [record.job_id]
-        try:
-            for _, end in queue.as_completed(ids, timeout, on_tick=on_tick):
-                status = end
-                outputs.finish(record)
-                artifacts.set_end(record, end)
-        finally:
-            artifacts.update(last=True)
-    assert status is not None
-    return status
-
-
-def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
-    try:
-        return queue.statuses([job_id])[job_id]
-    except tej.QueueDoesntExist:
-        return None
-    except tej.ConnectionFailed:
-        if not queue.transport.runs:
-            # The address may be wrong, because the server was never reached.
-            raise
-        return None
-
-
 class Outputs:
-    """Copies the output of several jobs to the log of the guard's run."""
+    """Copies the output of several jobs to one log."""
 
-    def __init__(self, guard: CancellationGuard) -> None:
-        self._guard = guard
+    def __init__(self, logger: AnyLogger) -> None:
+        self._logger = logger
         self._outputs: dict[JobRecord, JobOutput] = {}
 
     def add(self, records: Iterable[JobRecord], *, with_names: bool = False) -> None:
         """Add jobs whose output is copied to the log."""
         for record in records:
             prefix = f"{record.name}: " if with_names else ""
-            output = JobOutput(record.job, self._guard.logger, prefix)
+            output = JobOutput(record.job, self._logger, prefix)
             self._outputs[record] = output
 
     def read(self) -> None:
@@ -129,9 +76,7 @@ class JobOutput:
     same time, for any number of jobs and waiting threads.
     """
 
-    def __init__(
-        self, job: tej.Job, logger: Logger | LoggerAdapter[Logger], prefix: str = ""
-    ) -> None:
+    def __init__(self, job: tej.Job, logger: AnyLogger, prefix: str = "") -> None:
         self._logs = job.queue.read_logs(job.id, STREAMS)
         with _turns_lock:
             self._turn = _turns.setdefault(job.queue, threading.Semaphore(READERS))
@@ -153,9 +98,9 @@ class JobOutput:
             return
         new: dict[str, list[bytes]] = {name: [] for name in STREAMS}
 
-        def take(piece: object) -> None:
-            data = piece.data[: self._left]  # type: ignore[attr-defined]
-            new[piece.name].append(data)  # type: ignore[attr-defined]
+        def take(piece: tej.Piece) -> None:
+            data = piece.data[: self._left]
+            new[piece.name].append(data)
             self._left -= len(data)
             if not self._left:
                 raise _LimitReached

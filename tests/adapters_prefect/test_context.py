@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from types import ModuleType
 
 import pytest
 
-from tej_prefect.internals import PRIVATE_NAMES
+from tej_prefect.context import PRIVATE_NAMES
 
 
 @pytest.mark.parametrize("owner", PRIVATE_NAMES)
-def test_private_names_of_prefect_exist(owner: type) -> None:
+def test_private_names_of_prefect_exist(owner: type | ModuleType) -> None:
     # Attributes of instances are found by their assignment in the source.
     source = inspect.getsource(owner)
     missing = [

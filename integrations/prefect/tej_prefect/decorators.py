@@ -1,26 +1,90 @@
-"""Template tasks: Prefect tasks whose parameters are rendered into a job directory."""
+"""Decorators: `@tej_flow` for flows that run as jobs, `@tej_task` for templates."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
-from prefect import Task, task
+from prefect import Flow, Task, task
 from prefect.cache_policies import NO_CACHE
+from prefect.flows import InfrastructureBoundFlow, bind_flow_to_infrastructure
 from prefect.runtime import task_run
 
 import tej
-from tej_prefect.destination import TejDestination, load_destination
+from tej_prefect.destination import TejDestination, as_destination
 from tej_prefect.job import TejJob
 from tej_prefect.records import JobResult, OnCancel
 from tej_prefect.run import run_one
 from tej_prefect.tasks import TAGS
+from tej_prefect.worker import TejWorker
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LONGEST = 60
 """Maximum length of the parameters in the name of a task run."""
+BOUND = ("worker_cls", "work_pool", "job_variables", "launcher", "include_files")
+"""Attributes of a bound flow that a flow in a job does not have."""
+
+
+class TejFlow(InfrastructureBoundFlow[P, R]):
+    """A flow that `tej_flow` has bound to a work pool."""
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle a plain flow without a worker, so that the job needs only Prefect."""
+        state = {name: one for name, one in vars(self).items() if name not in BOUND}
+        return object.__new__, (Flow,), state
+
+    def with_options(self, **options: Any) -> TejFlow[P, R]:
+        """Return a copy of the flow with other options."""
+        return _as_tej_flow(super().with_options(**options))
+
+
+def _as_tej_flow(bound: InfrastructureBoundFlow[P, R]) -> TejFlow[P, R]:
+    # Prefect offers no way to choose the class of a bound flow.
+    bound.__class__ = TejFlow
+    return cast("TejFlow[P, R]", bound)
+
+
+def tej_flow(
+    work_pool: str,
+    *,
+    include_files: Sequence[str] | None = None,
+    python: str = "python",
+    **job_variables: Any,
+) -> Callable[[Flow[P, R]], TejFlow[P, R]]:
+    """Return a decorator that runs a flow as a job of a work pool of type `tej`.
+
+        @tej_flow("hpc", include_files=["*.csv"], cpus=4, walltime="2:00:00")
+        @flow
+        def study() -> None: ...
+
+        study()
+
+    When the flow is called, a worker in the calling process sends the flow's code and
+    the files that match `include_files` with the job, waits for the job, and returns
+    the flow's result.  The patterns are relative to the directory of the flow's file.
+    `python` is the Python interpreter of the job.  The other arguments are variables of
+    the work pool.
+    """
+
+    def decorate(flow: Flow[P, R]) -> TejFlow[P, R]:
+        bound = bind_flow_to_infrastructure(
+            flow,
+            work_pool=work_pool,
+            worker_cls=TejWorker,
+            job_variables=job_variables,
+            # By default Prefect uses `uv`, which the server may not have.
+            launcher={"upload": [sys.executable], "execution": [python]},
+            include_files=include_files,
+        )
+        return _as_tej_flow(bound)
+
+    return decorate
 
 
 def template_task(
@@ -56,9 +120,7 @@ def template_task(
 
     def run(**parameters: Any) -> JobResult:
         job = TejJob(
-            destination=load_destination(destination)
-            if isinstance(destination, str)
-            else destination,
+            destination=as_destination(destination),
             directory=Path(directory),
             command=command,
             results=list(results),
@@ -72,7 +134,7 @@ def template_task(
             on_cancel=on_cancel,
             retry_failed=retry_failed,
         )
-        return run_one(job, log_output=log_output)
+        return run_one(job.request()[1], log_output=log_output)
 
     title = name or Path(directory).expanduser().resolve().name
     run.__name__ = title

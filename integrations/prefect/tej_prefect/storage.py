@@ -1,0 +1,135 @@
+"""`TejStorage`: block that stores the results of flows and tasks on a server."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path, PurePosixPath
+
+from prefect.filesystems import WritableFileSystem
+from pydantic import ConfigDict, Field, HttpUrl, field_validator
+
+import tej
+from tej_prefect.context import in_thread
+from tej_prefect.destination import DOCUMENTATION_URL, LOGO_URL, TejDestination
+
+ADDRESS_VARIABLE = "TEJ_PREFECT_ADDRESS"
+"""Environment variable with the server's address, in the jobs of the worker."""
+MISSING = 66
+"""Exit status of the script that reads a file, if the file does not exist."""
+
+# Both scripts start in the home directory.  A file is written under another name and
+# then renamed, so that no incomplete file can be read.
+_READ = f'cd -- "$1" && [ -f "$2" ] || exit {MISSING}; cat <"$2"'
+_WRITE = """
+umask 077
+mkdir -p -- "$1/${2%/*}" && cd -- "$1" && cat >"$2.$$" && mv -f -- "$2.$$" "$2"
+"""
+
+
+class TejStorage(WritableFileSystem):
+    """
+    Stores the results of flows and tasks as files on a server, over SSH.
+
+    Jobs of the tej worker on the same server read and write the files directly.
+
+    Example:
+        Load stored storage and use it for the result of a flow:
+        ```python
+        from prefect import flow
+        from tej_prefect import TejStorage
+
+        storage = TejStorage.load("BLOCK_NAME")
+
+        @flow(result_storage=storage, persist_result=True)
+        def study() -> int:
+            return 42
+        ```
+    """
+
+    # A validation error must not show its input: a destination may contain a secret.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    _block_type_name = "tej Storage"
+    _block_type_slug = "tej-storage"
+    _documentation_url = HttpUrl(DOCUMENTATION_URL)
+    _logo_url = HttpUrl(LOGO_URL)
+
+    destination: TejDestination = Field(
+        default=..., description="The server that stores the files."
+    )
+    directory: str = Field(
+        default=".tej-results",
+        min_length=1,
+        description=(
+            "The directory of the files on the server, absolute or relative to the "
+            "home directory."
+        ),
+    )
+
+    @field_validator("directory")
+    @classmethod
+    def _make_relative(cls, directory: str) -> str:
+        return directory.removeprefix("~/") or "."
+
+    async def read_path(self, path: str) -> bytes:
+        """Return the content of a file; raise ValueError if the file does not exist."""
+        key = _check(path)
+        return await in_thread(lambda: self._read(key))
+
+    async def write_path(self, path: str, content: bytes) -> None:
+        """Write a file that only its owner can read."""
+        key = _check(path)
+        await in_thread(lambda: self._write(key, content))
+
+    def _read(self, key: str) -> bytes:
+        missing = f"There is no file '{key}' in {self.directory} at {self._address}"
+        if self._is_local:
+            try:
+                return (self._local_directory / key).read_bytes()
+            except FileNotFoundError as error:
+                raise ValueError(missing) from error
+        queue = self.destination.get_client()
+        try:
+            return queue.shell(_READ, self.directory, key, again=True)
+        except tej.RemoteCommandFailure as error:
+            if error.ret == MISSING:
+                raise ValueError(missing) from error
+            raise
+
+    def _write(self, key: str, content: bytes) -> None:
+        if not self._is_local:
+            queue = self.destination.get_client()
+            queue.shell(
+                _WRITE, self.directory, key, stdin=lambda: [content], again=True
+            )
+            return
+        target = self._local_directory / key
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # `mkstemp` makes a file that only its owner can read.
+        descriptor, name = tempfile.mkstemp(prefix=".", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(name).replace(target)
+
+    @property
+    def _address(self) -> str:
+        return self.destination.address
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether this process is a job on the server of the storage."""
+        return os.environ.get(ADDRESS_VARIABLE) == self._address
+
+    @property
+    def _local_directory(self) -> Path:
+        return Path.home() / self.directory
+
+
+def _check(path: str) -> str:
+    """Return the path of a file; raise ValueError if it leads out of the directory."""
+    key = PurePosixPath(path)
+    if not key.parts or key.is_absolute() or ".." in key.parts:
+        raise ValueError(f"'{path}' is not a path in the storage")
+    # `./` prevents a name that begins with a dash from being read as an option.
+    return f"./{key}"
