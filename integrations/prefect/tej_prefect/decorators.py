@@ -63,13 +63,13 @@ def tej_flow(
         @flow
         def study() -> None: ...
 
-        study()
+        state = study(return_state=True)
 
     When the flow is called, a worker in the calling process sends the flow's code and
-    the files that match `include_files` with the job, waits for the job, and returns
-    the flow's result.  The patterns are relative to the directory of the flow's file.
-    `python` is the Python interpreter of the job.  The other arguments are variables of
-    the work pool.
+    the files that match `include_files` with the job, and waits for the job.  The flow
+    can return a value only if it has a result storage.  The patterns are relative to
+    the directory of the flow's file.  `python` is the Python interpreter of the job.
+    The other arguments are variables of the work pool.
     """
 
     def decorate(flow: Flow[P, R]) -> TejFlow[P, R]:
