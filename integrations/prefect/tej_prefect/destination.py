@@ -16,6 +16,8 @@ from tej_prefect.context import stored_name
 
 DOCUMENTATION_URL = "https://github.com/VisTrails/tej"
 LOGO_URL = "https://github.com/VisTrails.png?size=200"
+MODEL_CONFIG = ConfigDict(hide_input_in_errors=True)
+"""A validation error must not show its input, which may contain a secret."""
 SECRETS = ("private_key", "passphrase", "password")
 
 
@@ -37,8 +39,7 @@ class TejDestination(CredentialsBlock):
         ```
     """
 
-    # A validation error must not show its input, which may contain a secret.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = MODEL_CONFIG
 
     _block_type_name = "tej Destination"
     _block_type_slug = "tej-destination"

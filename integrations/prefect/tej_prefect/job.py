@@ -8,14 +8,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from prefect.blocks.abstract import JobBlock
-from pydantic import ConfigDict, Field, HttpUrl, field_validator, model_validator
+from pydantic import Field, HttpUrl, field_validator, model_validator
 from typing_extensions import Self
 
 import tej
 from tej_prefect.artifacts import JobArtifacts
 from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
 from tej_prefect.context import Run, in_thread, labels_of_run
-from tej_prefect.destination import DOCUMENTATION_URL, LOGO_URL, TejDestination
+from tej_prefect.destination import (
+    DOCUMENTATION_URL,
+    LOGO_URL,
+    MODEL_CONFIG,
+    TejDestination,
+)
 from tej_prefect.inputs import job_directory, render
 from tej_prefect.job_run import TejJobRun
 from tej_prefect.records import JobResult, OnCancel
@@ -42,8 +47,7 @@ class TejJob(JobBlock[JobResult]):
         ```
     """
 
-    # A validation error must not show its input: a destination may contain a secret.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = MODEL_CONFIG
 
     _block_type_name = "tej Job"
     _block_type_slug = "tej-job"

@@ -7,11 +7,16 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from prefect.filesystems import WritableFileSystem
-from pydantic import ConfigDict, Field, HttpUrl, field_validator
+from pydantic import Field, HttpUrl, field_validator
 
 import tej
 from tej_prefect.context import in_thread
-from tej_prefect.destination import DOCUMENTATION_URL, LOGO_URL, TejDestination
+from tej_prefect.destination import (
+    DOCUMENTATION_URL,
+    LOGO_URL,
+    MODEL_CONFIG,
+    TejDestination,
+)
 
 ADDRESS_VARIABLE = "TEJ_PREFECT_ADDRESS"
 """Environment variable with the server's address, in the jobs of the worker."""
@@ -47,8 +52,7 @@ class TejStorage(WritableFileSystem):
         ```
     """
 
-    # A validation error must not show its input: a destination may contain a secret.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = MODEL_CONFIG
 
     _block_type_name = "tej Storage"
     _block_type_slug = "tej-storage"
