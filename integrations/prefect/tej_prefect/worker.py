@@ -236,27 +236,44 @@ class TejWorker(
             )
         finally:
             poller.unwatch(flow_run.id)
-        identifier = _identify(destination, job_id)
-        words = "the job was deleted" if status is None else status.describe()
-        message = f"Job {job_id} at {destination.place}: {words}"
-        logger.info("%s", message)
         if status is not None:
             record = JobRecord(destination, job_id, flow_run.name)
             emit_end(record, status, related_to(flow_run))
+        code = await self._report_end(
+            flow_run, configuration, destination, job_id, status
+        )
+        return TejWorkerResult(
+            status_code=code, identifier=_identify(destination, job_id)
+        )
+
+    async def _report_end(
+        self,
+        flow_run: FlowRun,
+        configuration: TejWorkerConfiguration,
+        destination: TejDestination,
+        job_id: str,
+        status: tej.JobStatus | None,
+    ) -> int:
+        """Set the flow run's state if the flow has not, and return the exit code."""
+        logger = self.get_flow_run_logger(flow_run)
+        queue = destination.get_client()
+        words = "the job was deleted" if status is None else status.describe()
+        message = f"Job {job_id} at {destination.place}: {words}"
+        logger.info("%s", message)
         current = await self.client.read_flow_run(flow_run.id)
         state = current.state_type
         if is_superseded(job_id, current.infrastructure_pid):
             # The flow run was retried and has a newer job, which decides its state.
-            return TejWorkerResult(status_code=0, identifier=identifier)
+            return 0
         if state in CANCELLED:
             if state is StateType.CANCELLING:
                 await self._mark_flow_run_as_cancelled(flow_run, {"message": message})
-            return TejWorkerResult(status_code=0, identifier=identifier)
+            return 0
         ended_early = state in (StateType.RUNNING, StateType.PENDING)
         if status is not None and status.succeeded and not ended_early:
             if configuration.delete_when_done:
                 await in_thread(lambda: queue.delete_many([job_id]))
-            return TejWorkerResult(status_code=0, identifier=identifier)
+            return 0
         if status is not None:
             await in_thread(lambda: log_output(queue, job_id, logger))
         if ended_early:
@@ -266,8 +283,7 @@ class TejWorker(
         # Codes from 125 on are not returned, because Prefect logs an explanation of
         # such codes that is true only for containers.
         code = 0 if status is None else int(status.result or 0)
-        code = code if 0 < code < 125 else 1
-        return TejWorkerResult(status_code=code, identifier=identifier)
+        return code if 0 < code < 125 else 1
 
     async def _reconcile_forever(self) -> None:
         with self._reconciling:
