@@ -21,6 +21,8 @@ from prefect.states import Cancelling
 import tej
 
 FLOWS = Path(__file__).with_name("flows.py")
+START = 240.0
+"""Seconds within which a process must have imported Prefect, on a busy machine."""
 
 
 class Process:

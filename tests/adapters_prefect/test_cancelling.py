@@ -21,6 +21,7 @@ from tej_prefect.cancellation import KillCounts, kill_unclaimed
 from tej_prefect.flow_runs import CancellationPoller
 from tests.adapters_prefect import flows
 from tests.adapters_prefect.processes import (
+    START,
     FlowThread,
     Process,
     all_are,
@@ -211,7 +212,7 @@ def test_interrupted_process_leaves_jobs_to_next_run(
             for number, one in cases.items()
         }
         for one in cases.values():
-            wait_until(running(one.queue, 3), "all jobs run")
+            wait_until(running(one.queue, 3), "all jobs run", START)
         for number, process in processes.items():
             process.popen.send_signal(number)
         for number, process in processes.items():
