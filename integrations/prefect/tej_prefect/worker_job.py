@@ -120,6 +120,7 @@ def wait(
 
     Return None if the job was deleted.  The waiting time is not limited.
     """
+    queue: tej.RemoteQueue = job.queue
     kill_at: float | None = None
     tunnel = configuration.tunnel
     output = JobOutput(job, output_logger, f"{job.id}: ")
@@ -131,7 +132,7 @@ def wait(
         if tunnel is not None:
             # The tunnel must be opened again after each reconnection.
             with contextlib.suppress(tej.ConnectionFailed):
-                job.queue.transport.tunnel(*tunnel)
+                queue.transport.tunnel(*tunnel)
         # If the flow run was cancelled and then retried, this job is still killed.
         if kill_at is None and not poller.is_cancelled(flow_run.id):
             return
@@ -142,12 +143,12 @@ def wait(
             runs = job.status().state not in NOT_STARTED
             kill_at = now + CANCEL_GRACE if runs else now
         if now >= kill_at:
-            job.queue.kill_many([job.id])
+            queue.kill_many([job.id])
             kill_at = now + CANCEL_GRACE
 
     while True:
         try:
-            for _, status in job.queue.as_completed([job.id], on_tick=on_tick):
+            for _, status in queue.as_completed([job.id], on_tick=on_tick):
                 if configuration.stream_output:
                     output.read(last=True)
                 return status
