@@ -1,9 +1,6 @@
-"""A worker of Prefect's through a real Slurm: its flow runs are Slurm's jobs."""
+"""Prefect's worker with a real Slurm: flow runs are jobs of Slurm."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from jobs import Gate, wait_until
@@ -13,49 +10,48 @@ import tej
 pytest.importorskip("prefect")
 
 from tests.adapters_prefect.conftest import prefect_server, unique  # noqa: F401
-from tests.adapters_prefect.processes import cancel, read
-from tests.adapters_prefect.test_worker import Pool, made_pool, states
+from tests.adapters_prefect.processes import cancel, message_of, read, states
+from tests.adapters_prefect.test_worker import Pool, Workers, workers  # noqa: F401
+from tests.schedulers.conftest import run
 
 pytestmark = [
     pytest.mark.xdist_group("the machine's Slurm"),
     pytest.mark.filterwarnings("default"),
+    # Before the worker starts, which uses the commands of this Slurm.
+    pytest.mark.usefixtures("slurm"),
 ]
 
 
 @pytest.fixture
 def pool(
-    prefect_server: str,  # noqa: F811
+    workers: Workers,  # noqa: F811
     queue: tej.RemoteQueue,
-    tmp_path: Path,
     unique: str,  # noqa: F811
-) -> Iterator[Pool]:
+) -> Pool:
     from tej_prefect import TejDestination
 
     destination = TejDestination(
         destination="local:", queue=str(queue.queue), runtime="slurm"
     )
-    with made_pool(
-        destination, queue, prefect_server, unique, tmp_path, cpus=1, walltime="0:10:00"
-    ) as made:
-        yield made
+    destination.save(unique)
+    return Pool(workers, destination, unique, queue)
 
 
-def test_flow_runs_wait_in_slurm_as_pending_and_end_as_they_end(
-    pool: Pool, gate: Gate, slurm: Callable[[], None]
-) -> None:
-    pool.start()
-    # There are two slots: the third one waits in Slurm.
-    running = [pool.run(gate=str(gate.path)) for _ in range(2)]
-    for flow_run_id in running:
-        pool.until(flow_run_id, "Running")
-    waiting = pool.run()
-    wait_until(lambda: sorted(states(pool.queue))[0] == "queued", "one is queued")
-    assert read(waiting).state_type == "PENDING"
+def test_flow_runs_wait_in_slurm_and_report_reasons(pool: Pool, gate: Gate) -> None:
+    # There are two slots, so the third job waits in Slurm.
+    running = [pool.run(command=gate.wait, cpus=1) for _ in range(2)]
+    wait_until(lambda: states(pool.queue) == ["running"] * 2, "two jobs run")
+    waiting = pool.run(command="exit 5", cpus=1)
+    wait_until(lambda: "queued" in states(pool.queue), "one job waits")
     (queued,) = pool.queue.jobs(states=["queued"])
     assert queued.runtime == "slurm"
     assert queued.native_id is not None
+    assert read(waiting).state_type == "PENDING"
     cancel(running[0])
     pool.until(running[0], "Cancelled")
-    pool.until(waiting, "Completed")
-    gate.open()
-    pool.until(running[1], "Completed")
+    pool.until(waiting, "Crashed")
+    assert "exit code 5" in message_of(waiting)
+    native_id = pool.queue.status(f"prefect-{running[1]}-0").native_id
+    run("scancel", str(native_id))
+    pool.until(running[1], "Crashed")
+    assert "not by tej" in message_of(running[1])
