@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from jobs import Gate, wait_until
+from schedulers.conftest import run
 
 import tej
 
@@ -12,7 +13,6 @@ pytest.importorskip("prefect")
 from tests.adapters_prefect.conftest import prefect_server, unique  # noqa: F401
 from tests.adapters_prefect.processes import cancel, message_of, read, states
 from tests.adapters_prefect.test_worker import Pool, Workers, workers  # noqa: F401
-from tests.schedulers.conftest import run
 
 pytestmark = [
     pytest.mark.xdist_group("the machine's Slurm"),
@@ -52,6 +52,6 @@ def test_flow_runs_wait_in_slurm_and_report_reasons(pool: Pool, gate: Gate) -> N
     pool.until(waiting, "Crashed")
     assert "exit code 5" in message_of(waiting)
     native_id = pool.queue.status(f"prefect-{running[1]}-0").native_id
-    run("scancel", str(native_id))
+    run("scancel", str(native_id).split()[-1])
     pool.until(running[1], "Crashed")
     assert "not by tej" in message_of(running[1])
