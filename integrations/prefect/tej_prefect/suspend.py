@@ -230,11 +230,7 @@ def _ended(rows: Iterable[Row]) -> set[tuple[str, str]]:
     ended: set[tuple[str, str]] = set()
     for block, job_ids in by_block.items():
         try:
-            queue = load_destination(block).get_client()
-            statuses = queue.statuses(job_ids)
-        except tej.QueueDoesntExist:
-            # The jobs were deleted with the queue.
-            statuses = dict.fromkeys(job_ids)
+            statuses = load_destination(block).get_client().statuses(job_ids)
         except (tej.Error, ValueError) as error:
             run_logger().warning("The jobs at block %r are not known: %s", block, error)
             continue
