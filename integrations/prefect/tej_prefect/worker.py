@@ -257,7 +257,7 @@ class TejWorker(
         """Set the flow run's state if the flow has not, and return the exit code."""
         logger = self.get_flow_run_logger(flow_run)
         queue = destination.get_client()
-        words = "the job was deleted" if status is None else status.describe()
+        words = "the job does not exist" if status is None else status.describe()
         message = f"Job {job_id} at {destination.place}: {words}"
         logger.info("%s", message)
         current = await self.client.read_flow_run(flow_run.id)

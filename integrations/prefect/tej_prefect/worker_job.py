@@ -27,6 +27,8 @@ CANCEL_GRACE = 45.0
 NOT_STARTED = (tej.JobState.CREATED, tej.JobState.QUEUED)
 RETRY = 30.0
 """Seconds between two attempts to reach a server."""
+MISSING_PATIENCE = 600.0
+"""Seconds after which the job of a missing queue is considered deleted."""
 OUTPUT_LINES = 30
 """Number of lines of a failed job's output that are copied to the flow run's log."""
 FLOW_RUN_LABEL = "prefect-flow-run"
@@ -118,7 +120,8 @@ def wait(
 ) -> tej.JobStatus | None:
     """Wait until the job has ended, and return its final status.
 
-    Return None if the job was deleted.  The waiting time is not limited.
+    Return None if the job was deleted, or if its queue is missing for more than
+    `MISSING_PATIENCE` seconds.  The waiting time is not limited.
     """
     queue: tej.RemoteQueue = job.queue
     kill_at: float | None = None
@@ -146,17 +149,24 @@ def wait(
             queue.kill_many([job.id])
             kill_at = now + CANCEL_GRACE
 
+    missing_until: float | None = None
     while True:
         try:
             for _, status in queue.as_completed([job.id], on_tick=on_tick):
                 if configuration.stream_output:
                     output.read(last=True)
                 return status
-        except (tej.JobNotFound, tej.QueueDoesntExist):
+        except tej.JobNotFound:
             return None
+        except tej.QueueDoesntExist as error:
+            # The file system of the queue may be unmounted for a while.
+            missing_until = missing_until or time.monotonic() + MISSING_PATIENCE
+            if time.monotonic() > missing_until:
+                return None
+            logger.warning("%s; trying again in %d s", error, RETRY)
         except tej.ConnectionFailed as error:
             logger.warning("%s; trying again in %d s", error, RETRY)
-            time.sleep(RETRY)
+        time.sleep(RETRY)
 
 
 def log_output(queue: tej.RemoteQueue, job_id: str, logger: PrefectLogAdapter) -> None:
