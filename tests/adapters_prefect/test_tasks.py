@@ -117,6 +117,28 @@ def test_single_steps_of_a_job(
     assert [one.job_id for one in queue.jobs()] == [result.job_id]
 
 
+def test_job_gets_files_of_unfinished_job(
+    local: TejDestination, queue: tej.RemoteQueue, gate: Gate, results: Path
+) -> None:
+    first = TejJob(destination=local, script=f"{gate.wait}; echo 42 >out")
+
+    @flow
+    def chain() -> JobResult:
+        made = submit_job(first)
+        second = TejJob(
+            destination=local,
+            script="cat in",
+            after=[made],
+            inputs={"in": (made, "out")},
+            results_directory=results,
+        )
+        gate.open()
+        return run_job(second)
+
+    assert chain().stdout == "42\n"
+    assert len(queue.jobs()) == 2
+
+
 def test_failed_job_restarts_only_with_retry_failed(
     local: TejDestination, queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:

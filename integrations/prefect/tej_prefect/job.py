@@ -128,6 +128,19 @@ class TejJob(JobBlock[JobResult]):
         default=False,
         description="Whether to source the login profile before the job starts.",
     )
+    after: list[str] = Field(
+        default_factory=list,
+        description=(
+            "Ids of jobs of the same queue that must succeed before this job starts."
+        ),
+    )
+    inputs: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "Files of other jobs as `JOB:PATH`, by their path in this job's directory; "
+            "the server copies them before the job starts."
+        ),
+    )
     on_cancel: OnCancel = Field(
         default="kill",
         title="On cancel",
@@ -142,6 +155,23 @@ class TejJob(JobBlock[JobResult]):
             "this setting."
         ),
     )
+
+    @field_validator("after", mode="before")
+    @classmethod
+    def _read_ids(cls, after: list[Any]) -> list[Any]:
+        """Accept jobs as handles or results, too."""
+        return [getattr(one, "job_id", one) for one in after]
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _read_inputs(cls, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Accept files as `(job, path)`, too."""
+        return {
+            name: f"{getattr(one[0], 'job_id', one[0])}:{one[1]}"
+            if isinstance(one, tuple | list)
+            else one
+            for name, one in inputs.items()
+        }
 
     @field_validator("results")
     @classmethod
@@ -192,6 +222,8 @@ class TejJob(JobBlock[JobResult]):
                 environment,
                 self.resources,
                 self.login,
+                after=self.after,
+                inputs=self.inputs,
             )
 
     def trigger(self) -> TejJobRun:  # type: ignore[override]
