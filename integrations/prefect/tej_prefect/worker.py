@@ -320,14 +320,19 @@ class TejWorker(
             if flow_run.id in self._followed | self._submitting_flow_run_ids:
                 if flow_run.state_type is StateType.PENDING:
                     await self._renew_lease(flow_run.id)
-            elif flow_run.labels.get(WORKER_NAME_LABEL) not in others:
-                if flow_run.state_type is StateType.PENDING and flow_run.id not in seen:
-                    # A live worker may be submitting the flow run, and may not have
-                    # set the worker's label yet.
-                    self._pending.add(flow_run.id)
-                    continue
-                self._followed.add(flow_run.id)
-                self._runs_task_group.start_soon(self._take_over, flow_run)
+                continue
+            owner = flow_run.labels.get(WORKER_NAME_LABEL)
+            # Only the process that called a flow without a deployment has its bundle.
+            has_caller = owner is None and flow_run.deployment_id is None
+            if owner in others or has_caller:
+                continue
+            if flow_run.state_type is StateType.PENDING and flow_run.id not in seen:
+                # A live worker may be submitting the flow run, and may not have set
+                # the worker's label yet.
+                self._pending.add(flow_run.id)
+                continue
+            self._followed.add(flow_run.id)
+            self._runs_task_group.start_soon(self._take_over, flow_run)
 
     async def _renew_lease(self, flow_run_id: UUID) -> None:
         """Renew the deployment's concurrency lease of a pending flow run.
