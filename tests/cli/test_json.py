@@ -44,6 +44,7 @@ JOB_KEYS = [
     "signature",
     "labels",
     "parameters",
+    "after",
 ]
 
 

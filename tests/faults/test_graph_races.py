@@ -157,6 +157,22 @@ def test_dependent_outlives_the_retry_of_its_dependency(
     assert starts(tmp_path) == ["a", "a", "b"]
 
 
+def test_retry_that_would_wait_for_itself_is_refused(
+    queue: tej.RemoteQueue, queue_path: Path, counted: Make, gate: Gate
+) -> None:
+    directory = counted(gate.wait)
+    queue.submit("a", directory)
+    queue.submit("b", directory, after=["a"])
+    queue.submit("c", directory, after=["b"])
+    wait_until((queue_path / "jobs/a/started").exists, "the first runs")
+    end_processes_of(queue_path)
+    # `restarting` keeps the others waiting for the job that is replaced.
+    (queue_path / "jobs/a/lost").write_text("1700000000 its machine is gone\n")
+    with pytest.raises(tej.RemoteCommandFailure, match="would wait for each other"):
+        queue.ensure(directory, job_id="a", after=["c"], retry=True)
+    assert queue.wait(["c"])["c"].note == "not started: b was killed"
+
+
 def test_vanished_dependency_is_not_waited_for(
     queue: tej.RemoteQueue, queue_path: Path, counted: Make, gate: Gate
 ) -> None:

@@ -183,7 +183,7 @@ def test_commands_take_dependencies(
     document = command("status", "--id", second, "--json", **own).json
     assert document["jobs"][0]["after"] == [first]
     assert command("run", directory, "--input", "in", **own).status == 2
-    assert command("run", directory, "--after", "x", **own).status == 3
+    assert command("run", directory, "--after", "x", **own).status == 125
 
 
 def test_wait_for_a_dependent_needs_no_other_client(

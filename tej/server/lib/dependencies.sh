@@ -36,18 +36,46 @@ read_dependencies() {
 
 # prepare_wait: make the uploaded job $job wait for the jobs that it needs. Called before
 # the job is published, so that any client can start the published job. Returns 1 and
-# sets why if the job needs a job that does not exist.
+# sets why and dep_status, the exit status for the error, if the job cannot wait.
 prepare_wait() {
     [ -f "$job/dependencies" ] || return 0
+    dep_status=20
     read_dependencies
     for dep_other in $dep_needs; do
         [ "$dep_other" != "$id" ] && { [ -d "$jobs/$dep_other" ] || is_restarting "$dep_other"; } || {
             why="it needs job '$dep_other'${newline}Job '$dep_other' is not in queue $queue"
+            dep_status=3
             return 1
         }
     done
+    ! waits_for_itself || {
+        why="job '$id' and the jobs that it needs would wait for each other"
+        return 1
+    }
+    why="cannot write to '$incoming'"
     mkdir "$job/after" && printf '%s\n' "$now" >"$job/queued" && add_to_dependents || return 1
     for dep_other in $dep_needs; do printf '' >"$job/after/$dep_other" || return 1; done
+}
+
+# waits_for_itself: check whether a job that $job needs waits, directly or indirectly, for
+# a job with the id of $job. This is possible only if $job is the new attempt of a job.
+waits_for_itself() {
+    [ -d "$queue/dependents/$id" ] || return 1
+    dep_seen=''
+    # shellcheck disable=SC2086 # ids
+    set -- $dep_needs
+    while [ $# -gt 0 ]; do
+        dep_other=$1
+        shift
+        [ "$dep_other" != "$id" ] || return 0
+        case "$dep_seen " in *" $dep_other "*) continue ;; esac
+        dep_seen="$dep_seen $dep_other"
+        [ ! -e "$jobs/$dep_other/finished" ] || continue
+        for dep_wait in "$jobs/$dep_other/after"/*; do
+            [ ! -e "$dep_wait" ] || set -- "$@" "${dep_wait##*/}"
+        done
+    done
+    return 1
 }
 
 # add_to_dependents: list $job in the directory `dependents` of each job that it needs.
@@ -221,7 +249,10 @@ take_inputs() {
     while IFS= read -r line; do
         case $line in
             'from '*) dep_from=${line#from } ;;
-            'to '*) copy_input "${dep_from%%/*}" "${dep_from#*/}" "${line#to }" || return 1 ;;
+            'to '*) copy_input "${dep_from%%/*}" "${dep_from#*/}" "${line#to }" || {
+                leave_dependents
+                return 1
+            } ;;
         esac
     done <"$job/dependencies"
     printf '' >"$job/.inputs"
