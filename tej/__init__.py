@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from tej.job.directory import Entry, scan
+    from tej.job.job_list import JobList
     from tej.job.resources import Resources
     from tej.job.signature import make_id, signature
     from tej.job.spec import JobSpec
@@ -88,6 +89,7 @@ __all__ = [
     "JobAlreadyExists",
     "JobFailed",
     "JobFile",
+    "JobList",
     "JobNotFound",
     "JobSpec",
     "JobState",
@@ -132,6 +134,7 @@ _HOMES = {
         "parse_ssh_destination",
     },
     "tej.job.directory": {"Entry", "scan"},
+    "tej.job.job_list": {"JobList"},
     "tej.job.resources": {"Resources"},
     "tej.job.signature": {"make_id", "signature"},
     "tej.job.spec": {"JobSpec"},

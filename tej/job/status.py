@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import html
 import random
 import signal as signals
 import string
@@ -13,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tej.errors import InvalidJobId
+from tej.job.escaping import escape_line
 
 JOB_ID_CHARS = frozenset(string.ascii_letters + string.digits + "_-+=@%:.,")
 MAX_JOB_ID = 200
@@ -143,6 +145,13 @@ class JobStatus:
 
     def __getitem__(self, index: int) -> Any:  # noqa: ANN401 (a triple of three types)
         return tuple(self)[index]
+
+    def __str__(self) -> str:
+        """Return the id and the state in one line, with control characters escaped."""
+        return escape_line(f"{self.job_id}: {self.describe()}")
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def describe(self) -> str:
         """Return a sentence about the state, as the command `tej status` prints it."""

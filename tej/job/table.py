@@ -12,7 +12,7 @@ from datetime import datetime
 from html import escape as escape_html
 
 from tej.job.escaping import escape_line
-from tej.job.status import JobState, JobStatus, format_duration
+from tej.job.status import MAX_JOB_ID, JobState, JobStatus, format_duration
 
 SHORTEST_ID = 12
 """Minimum length of a shortened id: `sig-` and eight digits."""
@@ -222,8 +222,8 @@ class JobTable:
     ) -> Iterator[str]:
         """Yield the head of the table, and a line for each job.
 
-        If `width` is given, ids are shortened, texts are cut, and default columns are
-        left out, until the lines fit.  Chosen columns are never left out.
+        If `width` is given, ids are shortened.  If the table is wider than `width`,
+        texts are cut, and default columns are left out, until the lines fit.  Chosen columns are never left out.
         `style(job, column, cell)` returns the cell with colours; `job` is None in the
         head.
         """
@@ -241,13 +241,7 @@ class JobTable:
 
     def _cells(self, name: str) -> list[str]:
         column = self._column(name)
-        texts = [
-            self._short[job.job_id]
-            if name == "job" and job.job_id.startswith("sig-")
-            else column.text(job)
-            for job in self.jobs
-        ]
-        return [escape_line(text) for text in (name, *texts)]
+        return [escape_line(text) for text in (name, *map(column.text, self.jobs))]
 
     def _fit(
         self, width: int | None
@@ -255,6 +249,8 @@ class JobTable:
         """Return the names, cells and widths of the columns of a table that fits."""
         names = list(self.names)
         cells = {name: self._cells(name) for name in names}
+        if width is not None and "job" in names:
+            cells["job"] = ["job", *self._ids_within(MAX_JOB_ID)]
         widths = {name: max(map(width_of, cells[name])) for name in names}
         if width is None or _total(widths) <= width:
             return names, cells, widths
@@ -270,7 +266,11 @@ class JobTable:
         return names, cells, widths
 
     def _ids_within(self, width: int) -> list[str]:
-        """Return the ids, cut to `width` or to their shortest unambiguous prefixes."""
+        """Return the ids, cut to `width`, but not below unambiguous prefixes.
+
+        An id made from a signature is always cut to its shortest unambiguous prefix,
+        because its digits mean nothing to people.
+        """
         cells = []
         for job in self.jobs:
             short, room = len(self._short[job.job_id]), width

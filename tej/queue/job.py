@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
+from tej.job.escaping import escape_line
 from tej.job.status import JobStatus
 from tej.queue import download, logs, management
 from tej.queue.connection import DEFAULT_GRACE, QueueConnection
@@ -75,6 +77,14 @@ class Job(Generic[Queue]):
     def status(self) -> JobStatus:
         """Return the current status; raise JobNotFound if the job does not exist."""
         return management.get_status(self.queue.connection, self.id)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of a sweep; reading them sends a status request."""
+        return dict(self.status().parameters)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(escape_line(repr(self)))}</pre>"
 
     def wait(self, timeout: float | None = None) -> JobStatus:
         """Wait until the job has ended; return its final status.

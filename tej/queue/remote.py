@@ -23,6 +23,7 @@ from tej.errors import (
     JobNotFound,
     JobStillRunning,
 )
+from tej.job.job_list import JobList
 from tej.job.resources import Resources
 from tej.job.spec import JobHandle, JobSpec
 from tej.job.status import JobState, JobStatus, check_job_id
@@ -525,14 +526,14 @@ class RemoteQueue:
         labels: Mapping[str, str] | None = None,
         since: datetime | None = None,
         sort: str = "id",
-    ) -> list_[JobStatus]:
+    ) -> JobList:
         """Return the jobs in the queue that match all filters, in sorted order.
 
         A job matches if its state is in `states` or if it failed and `failed` is true,
         if it has all `labels`, and if it was submitted at `since` or later.  By
-        default, all jobs match.  `sort` is "id",
-        "name", "submitted", "started", "ended", "duration" or "state".  If the files of
-        a job are damaged, its state is `lost`, and the reason is in its status.
+        default, all jobs match.  `sort` is "id", "name", "submitted", "started",
+        "ended", "duration" or "state".  If the files of a job are damaged, its state is
+        `lost`, and the reason is in its status.  The returned list prints as a table.
         """
         found = filters.select(
             management.get_jobs(self.connection),
@@ -541,7 +542,7 @@ class RemoteQueue:
             labels=labels,
             since=since,
         )
-        return filters.sort_jobs(found, sort)
+        return JobList(filters.sort_jobs(found, sort))
 
     def sizes(self) -> dict[str, int]:
         """Return the disk space of each job in bytes, as `du` on the server reports."""

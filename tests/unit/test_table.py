@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from tej.job.job_list import JobList
 from tej.job.status import JobState, JobStatus
 from tej.job.table import (
     COLUMNS,
@@ -161,3 +162,22 @@ def test_summary_counts_jobs_by_state() -> None:
     assert summarize(jobs) == "3/5 done, 2 failed, 1 running, 1 queued"
     assert summarize(jobs, 30) == "3/30 done, 2 failed, 1 running, 1 queued"
     assert summarize([make_job("a", exit_code=0)]) == "1/1 done"
+
+
+def test_list_prints_as_a_table() -> None:
+    jobs = JobList([make_job("a", name="<b>", parameters={"SEED": "1"})])
+    head, row = str(jobs).splitlines()
+    assert head.split() == [
+        *("job", "state", "exit", "started", "duration", "SEED", "where", "name")
+    ]
+    assert row.split() == ["a", "finished", "1", "<b>"]
+    assert "<td>&lt;b&gt;</td>" in jobs._repr_html_()
+    assert (str(JobList()), JobList()._repr_html_()) == ("No jobs", "No jobs")
+
+
+def test_status_prints_as_one_harmless_line() -> None:
+    status = make_job("a", "lost", evidence="no\nsign \x1b[2J<b>")
+    assert str(status) == "a: Job is lost: no\\nsign \\x1b[2J<b>"
+    assert (
+        status._repr_html_() == "<pre>a: Job is lost: no\\nsign \\x1b[2J&lt;b&gt;</pre>"
+    )
