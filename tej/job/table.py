@@ -223,9 +223,9 @@ class JobTable:
         """Yield the head of the table, and a line for each job.
 
         If `width` is given, ids are shortened.  If the table is wider than `width`,
-        texts are cut, and default columns are left out, until the lines fit.  Chosen columns are never left out.
-        `style(job, column, cell)` returns the cell with colours; `job` is None in the
-        head.
+        texts are cut, and default columns are left out, until the lines fit.  Chosen
+        columns are never left out.  `style(job, column, cell)` returns the cell with
+        colours; `job` is None in the head.
         """
         names, cells, widths = self._fit(width)
         jobs = [None, *self.jobs]
