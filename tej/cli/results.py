@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.errors import DownloadFailed, Error
 from tej.job.escaping import escape_line
 from tej.job.metrics import parse_metrics
+from tej.job.plot import Point, as_number, draw
 from tej.job.status import JobStatus
 from tej.job.table import cut, shorten_ids, width_of
 from tej.queue.remote import RemoteQueue
@@ -38,14 +40,35 @@ WIDEST = 20
 @click.option(
     "--csv", "as_csv", is_flag=True, help="Print CSV.  [default: only in a pipe]"
 )
+@click.option(
+    "--plot",
+    "axes",
+    nargs=2,
+    metavar="X Y",
+    help="Draw column Y over column X in the terminal.",
+)
+@click.option(
+    "--png",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Draw --plot to a PNG file; needs matplotlib.",
+)
 def command(
-    queue: RemoteQueue, jobs: SelectedJobs, name: str, as_csv: bool, as_json: bool
+    queue: RemoteQueue,
+    jobs: SelectedJobs,
+    name: str,
+    as_csv: bool,
+    axes: tuple[str, str] | None,
+    png: str | None,
+    as_json: bool,
 ) -> int:
     """Gather the values that jobs wrote to a file into a table, a row per job.
 
     The columns are the id, the state, the parameters of the sweep, and the values.
     Without a job, all jobs of the queue are used.
     """
+    if png is not None and axes is None:
+        raise click.UsageError("--png needs --plot X Y")
     statuses = jobs.statuses or {
         one: status
         for one, status in queue.statuses(jobs.ids).items()
@@ -63,7 +86,9 @@ def command(
         output.print_json({"jobs": documents})
         return 0
     rows = make_rows(statuses, values)
-    if as_csv or not sys.stdout.isatty():
+    if axes is not None:
+        plot(rows, axes, png)
+    elif as_csv or not sys.stdout.isatty():
         click.echo(as_csv_text(rows), nl=False)
     else:
         print_rows(rows, statuses)
@@ -148,3 +173,44 @@ def print_rows(rows: list[list[str]], jobs: Mapping[str, JobStatus]) -> None:
     hidden = len(rows[0]) - len(widths)
     if hidden:
         output.say(f"{hidden} more columns: use --csv or --json", err=True)
+
+
+def plot(rows: list[list[str]], axes: tuple[str, str], png: str | None) -> None:
+    """Draw two columns of the rows, in the terminal or to a PNG file.
+
+    Raises click.UsageError if there is no such column, or no number in a column.
+    """
+    head, *values = rows
+    for name in axes:
+        if name not in head:
+            raise click.UsageError(
+                f"--plot: there is no column '{name}'; use {', '.join(head[2:])}"
+            )
+    x, y = map(head.index, axes)
+    pairs = [(as_number(row[x]), as_number(row[y])) for row in values]
+    points = [(a, b) for a, b in pairs if a is not None and b is not None]
+    if not points:
+        raise click.UsageError(f"--plot: no job has numbers in {' and '.join(axes)}")
+    if png is not None:
+        save_png(sorted(points), axes, png)
+        return
+    size = shutil.get_terminal_size()
+    names = [escape_line(name) for name in axes]
+    for line in draw(points, names[0], names[1], size.columns, size.lines - 2):
+        click.echo(line)
+
+
+def save_png(points: list[Point], axes: tuple[str, str], file: str) -> None:
+    """Draw the points to a PNG file; raise click.UsageError without matplotlib."""
+    try:
+        figure = import_module("matplotlib.figure").Figure()
+    except ImportError:
+        raise click.UsageError(
+            "--png needs matplotlib: install it, or leave --png out for a plot in the "
+            "terminal"
+        ) from None
+    plot_area = figure.subplots()
+    plot_area.plot(*zip(*points, strict=True), "o")
+    plot_area.set_xlabel(axes[0])
+    plot_area.set_ylabel(axes[1])
+    figure.savefig(file, format="png")
