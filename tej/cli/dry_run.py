@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import shlex
 
 import click
 
+from tej import errors
 from tej.cli import output
-from tej.job.command import check_sent, find_command
-from tej.job.dependencies import check_inputs
-from tej.job.directory import Entry, scan
+from tej.job.directory import Entry
 from tej.job.ignore import tree_size
-from tej.job.signature import compute, make_id
-from tej.job.spec import JobSpec, check_environment
-from tej.job.status import check_job_id
-from tej.queue.references import resolve
+from tej.job.spec import JobSpec
+from tej.queue.dry_run import ServerPlan, plan_on_server, read_job
 from tej.queue.remote import RemoteQueue
+from tej.queue.work import Work
 
 SHOWN = 20
 """Maximum number of files that are printed as text; JSON has all files."""
@@ -30,61 +28,96 @@ def print_plan(
 ) -> None:
     """Print the files, the id, the command and the resources of a job.
 
-    No server is contacted.  If `is_signed` is true, the id is made from the signature.
-    Raises the errors of a submission whose cause is on this machine.
+    If `is_signed` is true, the id is made from the signature.  Then prints whether the
+    job exists, and the arguments for the scheduler.  If the server is not reached, this
+    part is missing.  Raises the errors of a submission whose cause is on this machine.
     """
-    check_environment(spec.environment)
-    directory = Path(spec.directory)
-    command = find_command(directory, spec.script)
-    tools: list[Path] = []
-    ignored: list[Path] = []
-    entries = list(
-        scan(
-            directory,
-            everything=spec.everything,
-            ignore=spec.ignore,
-            left_out=tools,
-            ignored=ignored,
-        )
-    )
-    check_sent(command, entries, directory)
-    needs = resolve(queue.connection, spec)
-    check_inputs(needs, entries)
-    job_id = None if spec.job_id is None else check_job_id(spec.job_id)
-    if job_id is None and is_signed:
-        job_id = make_id(compute(command, entries, spec.environment, needs))
-    files = [entry for entry in entries if not entry.is_directory]
-    size = sum(entry.size for entry in files if entry.is_file)
-    resources = [] if spec.resources is None else list(spec.resources.lines())
+    work = read_job(queue.connection, spec, is_signed=is_signed)
+    is_new = not is_signed and spec.job_id is None
+    unreachable: errors.ConnectionFailed | None = None
+    plan = ServerPlan()
+    if not as_json:
+        print_work(queue, work, is_new=is_new)
+    try:
+        plan = plan_on_server(queue.connection, work, is_new=is_new)
+    except errors.ConnectionFailed as error:
+        unreachable = error
     if as_json:
-        output.print_json(
-            {
-                "id": job_id,
-                "destination": queue.destination_string,
-                "queue": str(queue.queue),
-                "command": command.canonical,
-                "files": {entry.path: entry.size for entry in files},
-                "bytes": size,
-                "left_out": [*map(str, tools), *map(str, ignored)],
-                "environment": sorted(spec.environment),
-                "resources": resources,
-                "after": [*needs.ids],
-            }
-        )
-        return
-    output.say_line(f"Job:          {job_id or 'a new unique id'}")
+        document = as_document(queue, work, plan, is_new=is_new)
+        document["server_error"] = unreachable and output.error_of(unreachable)
+        output.print_json(document)
+    elif unreachable is not None:
+        output.say(f"The server is not reached: {unreachable}", err=True)
+    else:
+        print_server_plan(plan)
+
+
+def as_document(
+    queue: RemoteQueue, work: Work, plan: ServerPlan, *, is_new: bool
+) -> dict[str, object]:
+    """Return the plan as a JSON object."""
+    files = sent_files(work)
+    return {
+        "id": None if is_new else work.job_id,
+        "destination": queue.destination_string,
+        "queue": str(queue.queue),
+        "command": work.command.canonical,
+        "files": {entry.path: entry.size for entry in files},
+        "bytes": work.size,
+        "left_out": [*map(str, work.left_out), *map(str, work.ignored)],
+        "environment": sorted(work.spec.environment),
+        "resources": requested(work),
+        "after": [*work.needs.ids],
+        "existing": None if plan.existing is None else plan.existing.as_dict(),
+        "runtime": plan.runtime,
+        "directives": plan.directives,
+        "scheduler_options": plan.options,
+        "refusal": plan.refusal,
+    }
+
+
+def sent_files(work: Work) -> list[Entry]:
+    """Return the files and links that would be sent."""
+    return [entry for entry in work.entries if not entry.is_directory]
+
+
+def requested(work: Work) -> list[str]:
+    """Return the requested resources as KEY=VALUE."""
+    resources = work.spec.resources
+    return [] if resources is None else list(resources.lines())
+
+
+def print_work(queue: RemoteQueue, work: Work, *, is_new: bool) -> None:
+    """Print the part of the plan that is known without the server."""
+    output.say_line(f"Job:          {'a new unique id' if is_new else work.job_id}")
     output.say_line(f"Queue:        {queue.queue} on {queue.destination_string}")
-    output.say_line(f"Command:      {command.canonical}")
-    print_files(files, size)
-    for path in (*tools, *ignored):
-        why = "a tool's" if path in tools else "ignored"
+    output.say_line(f"Command:      {work.command.canonical}")
+    print_files(sent_files(work), work.size)
+    for path in (*work.left_out, *work.ignored):
+        why = "a tool's" if path in work.left_out else "ignored"
         output.say_line(f"Not sent:     {path} ({why}, {in_bytes(tree_size(path))})")
-    if spec.environment:
-        output.say_line(f"Environment:  {' '.join(sorted(spec.environment))}")
-    if needs.ids:
-        output.say_line(f"After:        {' '.join(needs.ids)}")
-    if resources:
+    if work.spec.environment:
+        output.say_line(f"Environment:  {' '.join(sorted(work.spec.environment))}")
+    if work.needs.ids:
+        output.say_line(f"After:        {' '.join(work.needs.ids)}")
+    if resources := requested(work):
         output.say_line(f"Resources:    {' '.join(resources)}")
+
+
+def print_server_plan(plan: ServerPlan) -> None:
+    """Print the part of the plan that the server reports."""
+    if plan.existing is not None:
+        output.say_line(f"Exists:       {plan.existing.describe()}")
+    if plan.runtime is None:
+        output.say_line("Runtime:      unknown, because the queue does not exist yet")
+        return
+    output.say_line(f"Runtime:      {plan.runtime}")
+    for line in plan.directives:
+        output.say_line(f"Directive:    {line}")
+    if plan.options is not None:
+        output.say_line(f"Scheduler:    {shlex.join(plan.options)}")
+    if plan.refusal is not None:
+        output.say_line(f"Refused:      {plan.refusal}")
 
 
 def print_files(files: list[Entry], size: int) -> None:

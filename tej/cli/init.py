@@ -62,7 +62,9 @@ def command(
     if ask_for_all:
         queue_path = queue_path or prompt("Directory of the queue", DEFAULT_TEJ_DIR)
         if not results:
-            results = tuple(prompt("Results to fetch (patterns)", "").split())
+            results = tuple(
+                prompt("Results to fetch (patterns, separated by blanks)", "").split()
+            )
     Destination.parse(destination)
     if queue_path == DEFAULT_TEJ_DIR:
         queue_path = None

@@ -52,6 +52,8 @@ class Work:
         self.left_out: list[Path] = []
         """Files and folders of development tools, such as `.git`, which are not
         uploaded."""
+        self.ignored: list[Path] = []
+        """Files and folders that `.tejignore` or the JobSpec excludes."""
         self.signature: str | None = None
         check_environment({**spec.environment, **spec.parameters})
         try:
@@ -77,6 +79,7 @@ class Work:
                 everything=self.spec.everything,
                 ignore=self.spec.ignore,
                 left_out=self.left_out,
+                ignored=self.ignored,
             )
         ]
         check_sent(self.command, self.entries, self.folder)
@@ -143,7 +146,8 @@ class Work:
                 TextMember("command", f"{self._exports()}{self.command.text}\n"),
                 TextMember("spec", self._description(sent, from_objects=from_objects)),
             ]
-            members.insert(0, TextMember("resources", self._resources()))
+            resources = "".join(f"{line}\n" for line in self.resource_lines())
+            members.insert(0, TextMember("resources", resources))
             if self.needs.ids:
                 members.insert(0, TextMember("dependencies", self.needs.text()))
             if from_objects:
@@ -179,8 +183,8 @@ class Work:
             for name, value in self.spec.environment.items()
         )
 
-    def _resources(self) -> str:
-        """Return the content of the file `resources`.
+    def resource_lines(self) -> list[str]:
+        """Return the lines of the file `resources`.
 
         The line `script=` contains the name of the job's file in which the scheduler's
         directives may be.
@@ -190,7 +194,7 @@ class Work:
         script = self.command.script or self._script_in_command()
         if script is not None and "\n" not in script:
             lines.append(f"script={script}")
-        return "".join(f"{line}\n" for line in lines)
+        return lines
 
     def _script_in_command(self) -> str | None:
         """Return the job's file that a command like `sh start.sh 3` runs, or None."""

@@ -22,7 +22,16 @@ BUILT_IN = ("default", "pbs", "sge", "slurm")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 
 # tej sends these scripts as part of a request; it installs all others in the queue.
-_SENT = frozenset({"bootstrap.sh", "trust.sh", "install.sh", "setup.sh", "doctor.sh"})
+_SENT = frozenset(
+    {
+        "bootstrap.sh",
+        "doctor.sh",
+        "install.sh",
+        "plan_job.sh",
+        "setup.sh",
+        "trust.sh",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def test_command_results_and_variables_of_a_profile(
     # The result is ignored, so the signature has not changed.
     assert here("signature", *words).stdout == f"{plan['id']}\n"
     assert here("run", ".", *words).stderr.startswith("Job found: ")
+    assert "Exists:       Job is finished" in here("run", "--dry-run", *words).stdout
 
 
 def test_again_is_one_more_run_with_its_own_id(

@@ -14,6 +14,7 @@ from schedulers.conftest import empty, output, run, until
 
 import tej
 from tej import JobState
+from tej.queue.dry_run import ServerPlan, plan_on_server, read_job
 
 Make = Callable[..., Path]
 Play = Callable[..., Path]
@@ -305,6 +306,41 @@ def test_it_is_found_where_only_a_login_shell_looks(
     assert queue.status("first").runtime == "pbs"
     gate.open()
     assert queue.job("first").wait(90).exit_code == 3
+
+
+def test_dry_run_shows_options_and_submits_nothing(
+    queue: tej.RemoteQueue,
+    pbs: Path,
+    job: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue.setup()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    script = "#PBS -l mem=4gb -q short\ntrue\n#PBS -q long"
+
+    def plan(**resources: object) -> ServerPlan:
+        wanted = tej.Resources(**resources)  # type: ignore[arg-type]
+        spec = tej.JobSpec(job(script), resources=wanted)
+        work = read_job(queue.connection, spec, is_signed=True)
+        return plan_on_server(queue.connection, work, is_new=False)
+
+    found = plan(nodes=2, memory="1G")
+    assert (found.runtime, found.existing, found.refusal) == ("pbs", None, None)
+    # The memory of the script is replaced.
+    assert found.directives == ["#PBS -q short"]
+    words = {"torque": "nodes=2:ppn=1,mem=2048mb"}
+    dialect = os.environ["PBS_DOUBLE"].partition(":")[0]
+    assert found.options is not None
+    position = found.options.index("-l")
+    assert found.options[position + 1] == words.get(
+        dialect, "select=2:ncpus=1:mem=1024mb"
+    )
+    assert "'qos'" in str(plan(qos="high").refusal)
+    assert queue.jobs() == []
+    assert "qsub -l" not in (pbs / "calls").read_text()
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_resources_are_said_in_its_own_words(

@@ -1,0 +1,103 @@
+"""Dry run of a submission: what the server would do with a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tej.errors import QueueDoesntExist
+from tej.job.spec import JobSpec
+from tej.job.status import JobStatus
+from tej.queue.connection import QueueConnection, submitter
+from tej.queue.management import get_statuses
+from tej.queue.references import resolve
+from tej.queue.work import Work
+from tej.server.scripts import sent_script
+from tej.wire.replies import parse_answer
+from tej.wire.requests import command, program
+
+HEAD = 64 * 1024
+"""Number of bytes of a script in which directives of a scheduler are searched."""
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """The reply of the server to a dry run."""
+
+    existing: JobStatus | None = None
+    """Status of the job with the same id, or None if there is no such job."""
+    runtime: str | None = None
+    """Runtime of the queue, or None if the queue does not exist."""
+    directives: list[str] = field(default_factory=list)
+    """Lines of the job's script that the scheduler reads, without replaced options."""
+    options: list[str] | None = None
+    """Arguments of the scheduler's submit command; None without a scheduler."""
+    refusal: str | None = None
+    """Reason why the scheduler would refuse the job."""
+
+
+def read_job(connection: QueueConnection, spec: JobSpec, *, is_signed: bool) -> Work:
+    """Return the job as it would be submitted.
+
+    If `is_signed` is false, a job without an id would get a new unique id.
+    """
+    return Work(
+        spec,
+        connection.user,
+        submitter(),
+        signed=True,
+        new_id=not is_signed,
+        needs=resolve(connection, spec),
+    )
+
+
+def plan_on_server(
+    connection: QueueConnection, work: Work, *, is_new: bool
+) -> ServerPlan:
+    """Return what the server reports about a job that is not submitted.
+
+    If `is_new` is true, the id of the job is unique, and no status is requested.
+    """
+    try:
+        existing = None
+        if not is_new:
+            existing = get_statuses(connection, [work.job_id])[work.job_id]
+        head = _ask(connection, work)
+    except QueueDoesntExist:
+        return ServerPlan()
+    options = head.get("options")
+    return ServerPlan(
+        existing,
+        head.get("runtime"),
+        head.get("directives", "").splitlines(),
+        None if options is None else options.splitlines(),
+        head.get("why"),
+    )
+
+
+def _ask(connection: QueueConnection, work: Work) -> dict[str, str]:
+    """Send the script `plan_job.sh`, which works with the scripts of older queues."""
+    lines = work.resource_lines()
+    script = next((one for one in lines if one.startswith("script=")), None)
+    comments = ""
+    if script is not None:
+        lines = [*(one for one in lines if one != script), "script=script"]
+        with (work.folder / script.removeprefix("script=")).open("rb") as file:
+            text = file.read(HEAD).decode("utf-8", "surrogateescape")
+        # Grid Engine reads directives in the whole script, so the other lines are sent
+        # as an empty command, which ends the directives of the other schedulers.
+        comments = "\n".join(
+            line if line.lstrip().startswith("#") or not line.strip() else ":"
+            for line in text.splitlines()
+        )
+    arguments = command("\n".join(lines), comments)
+    request = (
+        f"open_queue {command(connection.path, 'any')}\n"
+        f"need {command(*connection.needed)}\n"
+        f"set -- {arguments}\n{sent_script('plan_job.sh')}"
+    )
+
+    def attempt(_: int) -> dict[str, str]:
+        sent = program("plan", request, trusted=connection.trust_queue)
+        return dict(parse_answer(connection.run(sent).data).head)
+
+    return connection.with_retries(attempt)
