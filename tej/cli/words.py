@@ -83,11 +83,11 @@ def split_words(
         is_first = len(words) > len(arguments)
     destination = words[0] if is_first else None
     rest = list(words[1:] if is_first else words)
-    if destination is None and not context.has_default:
-        if words and len(words) == len(arguments):
-            raise click.UsageError(f"Missing argument '{arguments[-1].upper()}'")
-        raise click.UsageError(MISSING)
     required = [name for name in arguments if not name.startswith("[")]
+    if destination is None and not context.has_default:
+        if required and len(words) == len(required):
+            raise click.UsageError(f"Missing argument '{required[-1].upper()}'")
+        raise click.UsageError(MISSING)
     if len(rest) < len(required):
         raise click.UsageError(f"Missing argument '{required[len(rest)].upper()}'")
     if not kind.endswith("...]") and len(rest) > len(arguments):
@@ -124,7 +124,7 @@ def _is_first_before_jobs(words: tuple[str, ...], context: Context) -> bool:
                 "such as --id or --failed"
             )
         return bool(words)
-    if not words:
+    if not words or words[0].startswith("@"):
         return False
     if not context.has_default or looks_like_destination(words[0]):
         return True
@@ -135,7 +135,7 @@ def _is_first_before_jobs(words: tuple[str, ...], context: Context) -> bool:
 
 def _is_first_before_files(words: tuple[str, ...], context: Context) -> bool:
     """Return whether the first of the words [DESTINATION] [FILES...] is the former."""
-    if not words:
+    if not words or words[0].startswith("@"):
         return False
     if not context.has_default or looks_like_destination(words[0]):
         return True

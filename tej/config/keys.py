@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -92,6 +91,9 @@ KEYS: Mapping[str, Callable[[str, object], Pairs]] = {
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint with the known word that is most similar to `word`."""
+    # The module is imported here, because only errors need it.
+    import difflib
+
     names = sorted(known)
     found = difflib.get_close_matches(word, names, n=1)
     if found:

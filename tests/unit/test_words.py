@@ -73,6 +73,7 @@ def test_first_word_is_told_apart(
         (DIRECTORY, NONE, "host sim more", "Unexpected argument 'more'"),
         (JOBS, SELECTED, "host a", "'a' cannot be combined with an option"),
         (JOBS, NONE, "", "Missing argument 'DESTINATION'"),
+        (JOBS, NONE, "@", "Missing argument 'DESTINATION'"),
         (("n",), NONE, "4", "Missing argument 'N'"),
         (("n",), WITH_DEFAULT, "", "Missing argument 'N'"),
         ((), NONE, "host more", "Unexpected argument 'more'"),
