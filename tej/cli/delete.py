@@ -21,7 +21,7 @@ def has_ended(job: JobStatus) -> bool:
 
 
 @queue_command("delete", "[jobs...]", example="tej delete train-1")
-@job_selection(only=has_ended)
+@job_selection(only=has_ended, otherwise="have not ended")
 @yes_option
 @click.pass_context
 def command(

@@ -104,14 +104,16 @@ def job_selection(
     every: bool = False,
     before_files: bool = False,
     only: Callable[[JobStatus], bool] = lambda job: True,
+    otherwise: str = "",
 ) -> Callable[[Function], Function]:
     """Return a decorator that passes the selected jobs to a command as `jobs`.
 
     If `latest` is true and no job is given, the latest job of the current project is
     used; if `every` is true, all jobs of the queue.  If `before_files` is true, the job
     is the first of the words `files`, unless an option selects the jobs.  Filters
-    select only jobs for which `only` returns true.  If no job matches the filters, the
-    command is not called.
+    select only jobs for which `only` returns true; `otherwise` is the reason why the
+    command does not work on other jobs.  If the filters select no job, the command is
+    not called.
     """
 
     def decorate(function: Function) -> Function:
@@ -129,7 +131,7 @@ def job_selection(
                     raise click.UsageError("--id cannot be combined with filters")
                 jobs = _filter_jobs(queue, only, **filters)
                 if not jobs.ids:
-                    return _report_none(jobs, as_json=given["as_json"])
+                    return _report_none(jobs, otherwise, as_json=given["as_json"])
             elif given["ids"]:
                 jobs = SelectedJobs(given["ids"])
             else:
@@ -192,13 +194,13 @@ def _filter_jobs(
     return SelectedJobs(tuple(chosen), chosen, True, len(found) - len(chosen))
 
 
-def _report_none(jobs: SelectedJobs, *, as_json: bool) -> int:
+def _report_none(jobs: SelectedJobs, otherwise: str, *, as_json: bool) -> int:
     if as_json:
         output.print_json({"jobs": []})
     elif jobs.skipped:
+        noun = "job" if jobs.skipped == 1 else "jobs"
         output.say(
-            f"Nothing to do: {jobs.skipped} jobs match, but not in a suitable state",
-            err=True,
+            f"Nothing to do: {jobs.skipped} {noun} match, but {otherwise}", err=True
         )
     else:
         output.say("No job matches", err=True)

@@ -53,7 +53,7 @@ class Files:
 
 
 @queue_command("retry", "[jobs...]", example="tej retry --failed --from .")
-@job_selection(only=lambda job: job.failed)
+@job_selection(only=lambda job: job.failed, otherwise="have not failed")
 @click.option(
     "--from",
     "source",
