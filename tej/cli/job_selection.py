@@ -7,6 +7,7 @@ one request, and passes them to the command as `jobs`.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,7 @@ class SelectedJobs:
 
     ids: tuple[str, ...]
     statuses: Mapping[str, JobStatus] = field(default_factory=dict)
-    """Status of each job when it was found; empty if the jobs were given by --id."""
+    """Status of each job when it was found; may be empty, for example after --id."""
     by_filter: bool = False
     """Whether a filter, such as --failed, selected the jobs."""
     skipped: int = 0
@@ -229,7 +230,9 @@ def find_jobs(
         if job is None:
             raise _not_found(queue, word)
         found[job.job_id + hash_ + attempt] = job
-    return SelectedJobs(tuple(found), found, was_searched=list(found) != words)
+    # The status of a job is not that of its archived attempts.
+    statuses = {} if any("#" in job_id for job_id in found) else found
+    return SelectedJobs(tuple(found), statuses, was_searched=list(found) != words)
 
 
 def _not_found(queue: RemoteQueue, word: str) -> JobNotFound:
@@ -266,6 +269,13 @@ def project_names() -> set[str]:
 
     file = find_project_file()
     places = {Path.cwd(), Path.cwd() if file is None else file.parent}
-    return {place.name for place in places} | {
-        child.name for place in places for child in place.iterdir() if child.is_dir()
-    }
+    return {place.name for place in places}.union(*map(_subdirectories, places))
+
+
+def _subdirectories(place: Path) -> set[str]:
+    """Return the names of the directories in a directory; none if it is unreadable."""
+    try:
+        with os.scandir(place) as found:
+            return {entry.name for entry in found if entry.is_dir()}
+    except OSError:
+        return set()
