@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tej.errors import ConnectionFailed
 from tej.transport.ssh_config import HostConfig, look_up
+from tej.transport.ssh_config_file import read_aliases
 
 
 @pytest.fixture
@@ -217,3 +218,14 @@ def test_any_blocks_mean_what_they_mean_to_ssh(
     theirs = ask_ssh(home / "config", host)
     ours = (found.host.lower(), found.user, str(found.port))
     assert ours == (theirs["hostname"], theirs["user"], theirs["port"])
+
+
+def test_aliases_are_read_with_included_files(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(
+        'Include more absent\nHost lab "two words" *.example !not\n'
+        'Host=equals # comment\nUser "unbalanced\n'
+    )
+    # A cycle of files ends.
+    (tmp_path / "more").write_text("Host inner\nInclude config\n")
+    found = read_aliases([(tmp_path / "config", tmp_path)])
+    assert found == {"inner", "lab", "two words", "equals"}
