@@ -34,9 +34,9 @@ def test_init_writes_a_profile_that_commands_use(
         "results": {"value": ["*.csv"], "source": str(path)},
         "runtime": {"value": "default", "source": "TEJ_RUNTIME"},
     }
-    assert client("list").stdout == f"{ended} finished\n"
+    assert client("list").stdout == f"{ended} finished 0\n"
     # The profile's name is a destination as well.
-    assert client("list", "lab").stdout == f"{ended} finished\n"
+    assert client("list", "lab").stdout == f"{ended} finished 0\n"
 
 
 def test_init_asks_at_a_terminal_only(client: Command) -> None:

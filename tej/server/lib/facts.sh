@@ -35,6 +35,16 @@ put() {
     return 1
 }
 
+# make_queue_directory NAME: create the directory $queue/NAME, if it does not exist,
+# with an explicit mode. With the mode that a umask of 000 allows, other users could
+# write to the directory, and the trust check would refuse the queue.
+make_queue_directory() {
+    [ ! -d "$queue/$1" ] || return 0
+    access=700
+    [ -z "${shared-}" ] || access=2770
+    mkdir -m "$access" "$queue/$1" 2>/dev/null || [ -d "$queue/$1" ]
+}
+
 # is_number WORD: check that WORD is a decimal number that shell arithmetic can handle. A
 # leading zero is refused, because some shells read it as octal.
 is_number() {

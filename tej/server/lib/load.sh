@@ -21,13 +21,3 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/dependencies.sh"
 . "$here/runtimes/hooks.sh"
 . "$here/runtimes/$runtime/runtime.sh"
-
-# make_queue_directory NAME: create the directory $queue/NAME, if it does not exist,
-# with an explicit mode. With the mode that a umask of 000 allows, other users could
-# write to the directory, and the trust check would refuse the queue.
-make_queue_directory() {
-    [ ! -d "$queue/$1" ] || return 0
-    access=700
-    [ -z "${shared-}" ] || access=2770
-    mkdir -m "$access" "$queue/$1" 2>/dev/null || [ -d "$queue/$1" ]
-}
