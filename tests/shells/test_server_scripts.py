@@ -118,6 +118,27 @@ def test_a_job_goes_all_its_way(
     assert not Path(queue.queue).exists()
 
 
+def test_dependents_start_with_inputs_or_end(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    first = job(f"mkdir 'a b'; echo data >'a b/é'; {gate.wait}")
+    specs = [
+        tej.JobSpec(first, job_id="first"),
+        tej.JobSpec(first, "cat 'x y/é'", "next", inputs={"x y": "first:a b"}),
+        tej.JobSpec(first, "exit 3", "failed"),
+        tej.JobSpec(first, "true", "never", after=["failed", "next"]),
+    ]
+    assert [one.error for one in queue.ensure_graph(specs)] == [None] * 4
+    gate.open()
+    ended = queue.wait(["next", "never"], 90)
+    assert ended["next"].succeeded
+    assert ended["never"].note == "not started: failed failed"
+    assert b"".join(queue.logs("next")) == b"data\n"
+    retried = queue.ensure_many([specs[2], specs[3]], retry=True)
+    assert [one.is_new for one in retried] == [True, True]
+    assert ends(queue, "never").note == "not started: failed failed"
+
+
 def test_a_signal_is_told_from_an_exit_code(queue: tej.RemoteQueue, job: Make) -> None:
     queue.submit("plain", job("exit 143", name="plain"))
     queue.submit("crashed", job("kill -s TERM $$", name="crashed"))
