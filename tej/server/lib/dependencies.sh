@@ -101,8 +101,10 @@ leave_dependents() {
     [ -f "$job/dependencies" ] || return 0
     read_dependencies
     set --
+    for dep_other in $dep_needs; do set -- "$@" "$queue/dependents/$dep_other/$dep_entry"; done
+    rm -f "$@"
+    set --
     for dep_other in $dep_needs; do set -- "$@" "$queue/dependents/$dep_other"; done
-    for dep_other in "$@"; do rm -f "$dep_other/$dep_entry"; done
     rmdir "$@" 2>/dev/null || :
 }
 
@@ -213,9 +215,10 @@ settle_dependent() {
 # is not started because this process dies, the next client finds the empty directory
 # `after` and starts the job.
 start_ready_job() {
+    [ ! -f "$queue/max_running" ] || ! is_in_line || return 0
     take_lock "$job/.starting" || return 0
     if [ -f "$queue/max_running" ]; then
-        ! enqueue || rmdir "$job/after"
+        enqueue
     else
         launch "$id" || :
     fi
