@@ -15,7 +15,8 @@ from tej.cli import output
 from tej.errors import ConnectionFailed
 from tej.job.escaping import escape_line
 from tej.job.status import JobState, JobStatus
-from tej.job.table import COLUMNS, SYNONYMS, JobTable, summarize
+from tej.job.summary import summarize
+from tej.job.table import COLUMNS, SYNONYMS, JobTable
 
 INTERVAL = 2.0
 """Number of seconds between two requests of `tej list --watch`."""

@@ -20,8 +20,9 @@ from tej.cli.job_table import (
 )
 from tej.cli.job_tree import print_tree
 from tej.cli.options import label_filter, moment, parse_pairs, state_filter
+from tej.job.cell_text import format_size
 from tej.job.status import JobStatus
-from tej.job.table import COLUMNS, JobTable, format_size
+from tej.job.table import COLUMNS, JobTable
 from tej.queue.filters import ORDERS, select, sort_jobs
 from tej.queue.job_search import newest_first
 from tej.queue.management import DiskUsage

@@ -17,11 +17,11 @@ from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.errors import DownloadFailed, Error
+from tej.job.cell_text import cut, shorten_ids, width_of
 from tej.job.escaping import escape_line
 from tej.job.metrics import parse_metrics
 from tej.job.plot import Point, as_number, draw
 from tej.job.status import JobStatus
-from tej.job.table import cut, shorten_ids, width_of
 from tej.queue.remote import RemoteQueue
 
 WIDEST = 20

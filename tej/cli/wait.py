@@ -15,7 +15,7 @@ from tej.cli.exit_status import TEJ_FAILED, of_job
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.cli.options import seconds
 from tej.job.status import JobStatus
-from tej.job.table import summarize
+from tej.job.summary import summarize
 from tej.queue.remote import RemoteQueue
 
 POLL = 5.0

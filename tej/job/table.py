@@ -5,17 +5,15 @@ The command `tej list` and the lists that `RemoteQueue.jobs` returns print these
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape as escape_html
 
+from tej.job.cell_text import cut, format_age, format_size, shorten_ids, width_of
 from tej.job.escaping import escape_line
-from tej.job.status import MAX_JOB_ID, JobState, JobStatus, format_duration
+from tej.job.status import MAX_JOB_ID, JobStatus, format_duration
 
-SHORTEST_ID = 12
-"""Minimum length of a shortened id: `sig-` and eight digits."""
 NARROWEST = 8
 """Minimum width of a column whose text is cut to make the table fit."""
 DEFAULT = ("job", "state", "exit", "started", "duration", "where", "name")
@@ -85,84 +83,6 @@ A table may also have the column "size", and a column for each parameter and lab
 
 SYNONYMS = {"id": "job", "exit_code": "exit", "host": "where", "native_id": "native"}
 """Other names of columns: the keys of the same values in JSON."""
-
-
-def format_age(time: datetime | None, now: datetime | None) -> str:
-    """Return how long ago `time` was, such as "2 h ago"; "" if `time` is None.
-
-    Both times must be of the same clock.  If `now` is unknown, or `time` is more than
-    60 days ago or in the future, the date is returned.
-    """
-    if time is None:
-        return ""
-    seconds = -1.0 if now is None else (now - time).total_seconds()
-    for unit, length, limit in (
-        ("s", 1, 60),
-        ("min", 60, 3600),
-        ("h", 3600, 48 * 3600),
-        ("d", 86400, 60 * 86400),
-    ):
-        if 0 <= seconds < limit:
-            return f"{int(seconds // length)} {unit} ago"
-    return f"{time.astimezone():%Y-%m-%d}"
-
-
-def format_size(size: int | None) -> str:
-    """Return a number of bytes with a unit, such as "1.5 MB"; "" for None."""
-    if size is None:
-        return ""
-    number, units = float(size), ["kB", "MB", "GB", "TB", "PB"]
-    if number < 1000:
-        return f"{size} B"
-    while number >= 1000 and units:
-        number, unit = number / 1000, units.pop(0)
-    return f"{number:.1f} {unit}"
-
-
-def shorten_ids(job_ids: Iterable[str]) -> dict[str, str]:
-    """Return for each id its shortest prefix that is a prefix of no other id.
-
-    A prefix has at least SHORTEST_ID characters.
-    """
-    ids = sorted(set(job_ids))
-    short = {}
-    for index, job_id in enumerate(ids):
-        neighbours = ids[max(0, index - 1) : index] + ids[index + 1 : index + 2]
-        common = max((_common(job_id, other) for other in neighbours), default=0)
-        short[job_id] = job_id[: max(SHORTEST_ID, common + 1)]
-    return short
-
-
-def _common(one: str, other: str) -> int:
-    """Return the length of the longest common prefix of two strings."""
-    pairs = zip(one, other, strict=False)
-    return next(
-        (index for index, (a, b) in enumerate(pairs) if a != b),
-        min(len(one), len(other)),
-    )
-
-
-def width_of(text: str) -> int:
-    """Return the number of terminal columns that `text` occupies."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0
-        if unicodedata.combining(one)
-        else 2
-        if unicodedata.east_asian_width(one) in "WF"
-        else 1
-        for one in text
-    )
-
-
-def cut(text: str, width: int) -> str:
-    """Return `text`, cut to `width` terminal columns with an ellipsis at the end."""
-    if width_of(text) <= width:
-        return text
-    while text and width_of(text) > width - 1:
-        text = text[:-1]
-    return text + "…"
 
 
 class JobTable:
@@ -319,20 +239,3 @@ def _html_row(tag: str, cells: Iterable[str], title: str = "") -> str:
         + "".join(f"<{tag}>{escape_html(cell)}</{tag}>" for cell in cells)
         + "</tr>"
     )
-
-
-def summarize(jobs: Iterable[JobStatus | None], total: int | None = None) -> str:
-    """Return the numbers of jobs by state: "12/30 done, 2 failed, 1 running".
-
-    "done" includes "failed", which means jobs that ended without success.  `total` is
-    the number of all jobs, if `jobs` are only those with a known status.
-    """
-    known = [job for job in jobs if job is not None]
-    ended = [job for job in known if job.state.final]
-    failed = sum(not job.succeeded for job in ended)
-    waiting = sum(job.state in (JobState.CREATED, JobState.QUEUED) for job in known)
-    running = sum(job.state is JobState.RUNNING for job in known)
-    words = f"{len(ended)}/{len(known) if total is None else total} done"
-    for number, state in ((failed, "failed"), (running, "running")):
-        words += f", {number} {state}" if number else ""
-    return words + (f", {waiting} queued" if waiting else "")

@@ -1,0 +1,88 @@
+"""Text of table cells: relative times, sizes, short ids, and widths in a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from datetime import datetime
+
+SHORTEST_ID = 12
+"""Minimum length of a shortened id: `sig-` and eight digits."""
+
+
+def format_age(time: datetime | None, now: datetime | None) -> str:
+    """Return how long ago `time` was, such as "2 h ago"; "" if `time` is None.
+
+    Both times must be of the same clock.  If `now` is unknown, or `time` is more than
+    60 days ago or in the future, the date is returned.
+    """
+    if time is None:
+        return ""
+    seconds = -1.0 if now is None else (now - time).total_seconds()
+    for unit, length, limit in (
+        ("s", 1, 60),
+        ("min", 60, 3600),
+        ("h", 3600, 48 * 3600),
+        ("d", 86400, 60 * 86400),
+    ):
+        if 0 <= seconds < limit:
+            return f"{int(seconds // length)} {unit} ago"
+    return f"{time.astimezone():%Y-%m-%d}"
+
+
+def format_size(size: int | None) -> str:
+    """Return a number of bytes with a unit, such as "1.5 MB"; "" for None."""
+    if size is None:
+        return ""
+    number, units = float(size), ["kB", "MB", "GB", "TB", "PB"]
+    if number < 1000:
+        return f"{size} B"
+    while number >= 1000 and units:
+        number, unit = number / 1000, units.pop(0)
+    return f"{number:.1f} {unit}"
+
+
+def shorten_ids(job_ids: Iterable[str]) -> dict[str, str]:
+    """Return for each id its shortest prefix that is a prefix of no other id.
+
+    A prefix has at least SHORTEST_ID characters.
+    """
+    ids = sorted(set(job_ids))
+    short = {}
+    for index, job_id in enumerate(ids):
+        neighbours = ids[max(0, index - 1) : index] + ids[index + 1 : index + 2]
+        common = max((_common(job_id, other) for other in neighbours), default=0)
+        short[job_id] = job_id[: max(SHORTEST_ID, common + 1)]
+    return short
+
+
+def _common(one: str, other: str) -> int:
+    """Return the length of the longest common prefix of two strings."""
+    pairs = zip(one, other, strict=False)
+    return next(
+        (index for index, (a, b) in enumerate(pairs) if a != b),
+        min(len(one), len(other)),
+    )
+
+
+def width_of(text: str) -> int:
+    """Return the number of terminal columns that `text` occupies."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.combining(one)
+        else 2
+        if unicodedata.east_asian_width(one) in "WF"
+        else 1
+        for one in text
+    )
+
+
+def cut(text: str, width: int) -> str:
+    """Return `text`, cut to `width` terminal columns with an ellipsis at the end."""
+    if width_of(text) <= width:
+        return text
+    while text and width_of(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
