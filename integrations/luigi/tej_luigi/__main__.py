@@ -109,11 +109,17 @@ def remove(tasks: Iterable[luigi.Task], *, confirmed: bool) -> int:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command, and return 1 if the action failed for a task, else 0."""
-    parser = argparse.ArgumentParser(prog="python -m tej_luigi", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m tej_luigi",
+        usage="%(prog)s ACTION [--depth N] [--yes] --module MODULE TASK [PARAMETERS]",
+        description="Print the states of a pipeline's jobs, or fetch or remove them.",
+        allow_abbrev=False,
+    )
     parser.add_argument("action", choices=["status", "fetch", "remove"])
     parser.add_argument(
         "--depth",
         type=int,
+        metavar="N",
         help="levels of requirements to include (default: all; for remove: 0)",
     )
     parser.add_argument("--yes", action="store_true", help="remove without a prompt")
