@@ -15,7 +15,6 @@ from servers.proxy import Proxy
 from servers.sshd import Sshd
 
 import tej
-from tej_vistrails import JobMonitor, Pipeline
 from tests.adapters_vistrails.environment import CannotMake, find_or_make
 from tests.cli.conftest import gate, queue_path  # noqa: F401
 
@@ -78,24 +77,6 @@ def shell(place: Places) -> Callable[..., Document]:
         }
 
     return make
-
-
-@pytest.fixture
-def load(tmp_path: Path) -> Callable[[Document], Pipeline]:
-    """The pipeline of a document, by way of a file."""
-
-    def load_(document: Document) -> Pipeline:
-        path = tmp_path / "pipeline.json"
-        path.write_text(json.dumps(document))
-        return Pipeline.load(path)
-
-    return load_
-
-
-@pytest.fixture
-def monitor(tmp_path: Path) -> JobMonitor:
-    """Records in a file."""
-    return JobMonitor(tmp_path / "records")
 
 
 @pytest.fixture

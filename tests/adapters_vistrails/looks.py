@@ -1,4 +1,4 @@
-"""What tests look at, of a pipeline with one job, and of what VisTrails has saved."""
+"""Job records that VisTrails saves in a workflow file."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from tej_vistrails import Pipeline
-
 PREFIX = "vistrails_module_"
-
-
-def job_id(pipeline: Pipeline) -> str:
-    (only,) = pipeline.job_ids().values()
-    return only
-
-
-def text_of(pipeline: Pipeline, execution: Any, port: str = "stdout") -> str:
-    return execution.text(pipeline.nodes["job"][port])
 
 
 def records(folder: Path, name: str = "workflow.vt") -> dict[str, Any]:

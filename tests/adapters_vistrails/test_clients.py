@@ -1,10 +1,10 @@
-"""Both ways to ask a queue, the command's and the library's: the same answers."""
+"""The client that VisTrails uses: it runs the `tej` command for each request."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,16 @@ from jobs import Gate, job_directory
 
 import tej
 from tej_vistrails.client import ClientError, CommandClient, Work, find_command
-from tej_vistrails.library_client import LibraryClient
 from tej_vistrails.queue_address import QueueAddress, compose
 from tests.adapters_vistrails.conftest import CHECKOUT
 
 
-@pytest.fixture(params=[CommandClient, LibraryClient])
-def client(
-    request: pytest.FixtureRequest, queue_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Any]:
-    """One of each kind, for a queue on the shared server."""
+@pytest.fixture
+def client(queue_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandClient:
+    """A client for a queue on this machine."""
     monkeypatch.setenv("TEJ_COMMAND", shlex.join([sys.executable, "-m", "tej"]))
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    made = request.param(QueueAddress("server", str(queue_path), "default"))
-    yield made
-    if isinstance(made, LibraryClient):
-        made.queue.close()
+    return CommandClient(QueueAddress("local:", str(queue_path), "default"))
 
 
 def kind(call: Callable[[], object]) -> str:
@@ -121,11 +115,11 @@ def test_a_queue_with_another_runtime_than_those_needed_is_refused(
     client: Any, library: tej.RemoteQueue
 ) -> None:
     library.setup()
-    place = QueueAddress("server", str(library.queue), None, ("pbs", "slurm"))
+    place = QueueAddress("local:", str(library.queue), None, ("pbs", "slurm"))
     picky = type(client)(place)
     assert kind(lambda: picky.status("a"))
     fitting = type(client)(
-        QueueAddress("server", str(library.queue), None, ("default", "slurm"))
+        QueueAddress("local:", str(library.queue), None, ("default", "slurm"))
     )
     assert fitting.status("a") is None
 
@@ -196,3 +190,28 @@ def test_a_place_is_shown_without_its_password(destination: str, shown: str) -> 
     place = QueueAddress(destination, "q")
     assert place.shown == shown
     assert repr(place) == f"<queue q on {shown}>"
+
+
+@pytest.mark.parametrize(
+    ("destination", "command"),
+    [
+        ("local:", "mv ~/.tej ~/.tej.old"),
+        ("me:secret@host", "ssh me@host 'mv ~/.tej ~/.tej.old'"),
+        ("me@host:2222", "ssh ssh://me@host:2222 'mv ~/.tej ~/.tej.old'"),
+    ],
+)
+def test_move_command_renames_an_old_queue(destination: str, command: str) -> None:
+    assert QueueAddress(destination).move_command == command
+
+
+def test_old_queue_is_refused_with_the_move_command(
+    client: CommandClient, queue_path: Path
+) -> None:
+    # Files of a queue that tej 0.6 has set up.
+    (queue_path / "commands").mkdir(parents=True)
+    (queue_path / "version").write_text("0.2\n")
+    with pytest.raises(ClientError) as caught:
+        client.ensure("a", Work(str(job_directory(queue_path.parent))))
+    assert caught.value.kind == "QueueExists"
+    words = f"To rename that queue, run: mv {queue_path} {queue_path}.old"
+    assert words in caught.value.message

@@ -1,12 +1,11 @@
-"""VisTrails modules that run jobs with tej; a job's id contains its module's signature.
+"""Pipelines whose modules are jobs of tej, and the package for VisTrails 2.2.4.
 
-The package runs in VisTrails 2.2.4 (Python 2.7) and in its own engine (Python 3).  A
-Python program without VisTrails imports the engine like this:
+The subpackage `pipeline` runs in Python 3.  Its public names are imported on first use:
 
-    from tej_vistrails import Pipeline
+    from tej_vistrails import Execution, File, Job, Output, Pipeline
 
-`identifier` and `version` are the same as in the package that VisTrails includes.
-`identifier` and `version` are part of every signature with the scheme `vistrails`, so
+The other files are a package for VisTrails.  `identifier` and `version` are the same as
+in the package for tej that VisTrails includes.  They are part of every signature, so
 another `identifier` or `version` would change the ids of all jobs.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
@@ -14,34 +13,56 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 
 from __future__ import absolute_import, division
 
-from .description import TEJ as identifier
-from .description import TEJ_VERSION as version
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine.errors import PipelineError as PipelineError
-    from .engine.execution import Execution as Execution
-    from .engine.monitor import JobMonitor as JobMonitor
-    from .engine.pipeline import Pipeline as Pipeline
+    from .pipeline.document import load as load
+    from .pipeline.drawing import draw as draw
+    from .pipeline.errors import PipelineError as PipelineError
+    from .pipeline.execution import Execution as Execution
+    from .pipeline.graph import Exploration as Exploration
+    from .pipeline.graph import Pipeline as Pipeline
+    from .pipeline.job import Job as Job
+    from .pipeline.job import PythonScript as PythonScript
+    from .pipeline.library import Constant as Constant
+    from .pipeline.library import Directory as Directory
+    from .pipeline.library import File as File
+    from .pipeline.library import Gather as Gather
+    from .pipeline.plan import Plan as Plan
+    from .pipeline.port_types import Output as Output
+    from .pipeline.report import write_report as write_report
 
 name = "tej"
+identifier = "org.vistrails.extra.tej"
+version = "0.2"
+"""Version of the package in VisTrails; this is not the version of tej."""
 
-_ENGINE = {
+_HOMES = {
+    "Constant": "library",
+    "Directory": "library",
     "Execution": "execution",
-    "JobMonitor": "monitor",
-    "Pipeline": "pipeline",
+    "Exploration": "graph",
+    "File": "library",
+    "Gather": "library",
+    "Job": "job",
+    "Output": "port_types",
+    "Pipeline": "graph",
     "PipelineError": "errors",
+    "Plan": "plan",
+    "PythonScript": "job",
+    "draw": "drawing",
+    "load": "document",
+    "write_report": "report",
 }
 
 
 def __getattr__(wanted):
     # type: (str) -> Any
-    """Import the engine at its first use, since VisTrails does not need the engine."""
-    if wanted in _ENGINE:
+    """Import a name at its first use, since VisTrails cannot import `pipeline`."""
+    if wanted in _HOMES:
         import importlib
 
-        module = importlib.import_module("%s.engine.%s" % (__name__, _ENGINE[wanted]))
-        return getattr(module, wanted)
+        home = "%s.pipeline.%s" % (__name__, _HOMES[wanted])
+        return getattr(importlib.import_module(home), wanted)
     raise AttributeError("module '%s' has no attribute '%s'" % (__name__, wanted))

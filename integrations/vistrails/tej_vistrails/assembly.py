@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from .queues import Port
 
 
-if TYPE_CHECKING:
-    _Mixed = Module
-else:
-    _Mixed = object
+_Mixed = object  # type: Any
 
 
 class AssembleDirectoryMixin(_Mixed):
@@ -37,7 +34,7 @@ class AssembleDirectoryMixin(_Mixed):
         """Store the names of this module's extra ports.
 
         `module` is the description of this module in the pipeline.
-        VisTrails and the engine call this method before they execute the module."""
+        VisTrails calls this method before it executes the module."""
         super(AssembleDirectoryMixin, self).transfer_attrs(module)
         self.input_ports_order = [port.name for port in module.input_port_specs]
 

@@ -27,7 +27,9 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 COMMAND_FILE = "command.json"
 """Name of the file in this directory to which `install` writes tej's command line."""
 OUTPUT_LINES = 20
+_OLD_QUEUE = "is a queue of tej 0."
 _NOT_THERE = ("JobNotFound", "QueueDoesntExist")
+_clients = {}  # type: Dict[Tuple[object, ...], CommandClient]
 
 
 class ClientError(Exception):
@@ -60,6 +62,14 @@ class Work(object):
         self.resources = {}  # type: Dict[str, Union[str, int]]
         self.scheduler_options = []  # type: List[str]
         self.login = False
+
+
+def open_client(address):
+    # type: (QueueAddress) -> CommandClient
+    """Return the client of this process for a queue."""
+    if address.key not in _clients:
+        _clients[address.key] = CommandClient(address)
+    return _clients[address.key]
 
 
 class CommandClient(object):
@@ -185,7 +195,18 @@ class CommandClient(object):
                 "`tej %s` ended with status %s and no answer: %s"
                 % (verb, process.returncode, _text(stderr).strip()),
             )
-        _raise(answer.get("error"))
+        failure = answer.get("error")
+        if (
+            failure
+            and failure["kind"] == "QueueExists"
+            and _OLD_QUEUE in failure["message"]
+        ):
+            # VisTrails users have such a queue at the default path, because the package
+            # that VisTrails includes created it.
+            failure["message"] += ".  To rename that queue, run: %s" % (
+                self.address.move_command
+            )
+        _raise(failure)
         return dict(answer)
 
 

@@ -14,16 +14,14 @@ import sys
 
 from .assembly import AssembleDirectoryMixin
 from .client import ClientError, Work
-from .ports import CONTENT_DIGITS, RESOURCES, SCHEMES
+from .ports import RESOURCES
 from .queues import Queue
 from .remote_job import RemoteJob, await_end, exit_code, give_up, why_not_well
-from .signatures import CannotSign, content_signature
 from .vistrails_api import (
     JobMixin,
     Module,
     ModuleError,
     PathObject,
-    describe,
     fail,
     settings,
     warn,
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     from .queues import Port
 
 JOB = "(org.vistrails.extra.tej:Job)"
+ID_PREFIX = "vistrails_module_"
 _FALSE = {"optional": True, "defaults": "['False']"}
 _NEEDED_ANYHOW = ("queue", "retry", "print_error", "fail_on_error")
 """Ports that `BaseSubmitJob` reads even if the job does not have to be started."""
@@ -118,25 +117,13 @@ class BaseSubmitJob(JobMixin, Module):
 
     def make_id(self):
         # type: () -> str
-        """Return the job's id: a prefix for the scheme, and the module's signature."""
+        """Return the job's id: a prefix and the module's signature."""
         signature = self.signature
         if not signature:
-            raise fail(self, "The host gave this module no signature")
+            raise fail(self, "VisTrails gave this module no signature")
         if not isinstance(signature, str):
             signature = signature.decode("ascii")
-        scheme = self.get_input("queue").scheme
-        if scheme == "content":
-            if signature != signature.lower():
-                raise fail(
-                    self,
-                    "The scheme 'content' cannot see what a loop puts in: use the "
-                    "scheme 'vistrails' for this queue",
-                )
-            try:
-                signature = content_signature(*describe(self))[:CONTENT_DIGITS]
-            except CannotSign as error:
-                raise fail(self, "%s" % error)
-        return str(SCHEMES[scheme] + signature)
+        return str(ID_PREFIX + signature)
 
     def update_upstream(self):
         # type: () -> None

@@ -45,6 +45,18 @@ class QueueAddress(object):
         user, at, host = self.destination.rpartition("@")
         return user.partition(":")[0] + at + host if "://" not in user else self._url()
 
+    @property
+    def move_command(self):
+        # type: () -> str
+        """Return the command that renames the queue on the server."""
+        move = "mv %s %s.old" % (self.queue, self.queue)
+        if self.destination.startswith("local:"):
+            return move
+        host = self.shown
+        # Only the form ssh:// contains a port.
+        url = host if "://" in host or ":" not in host else "ssh://" + host
+        return "ssh %s '%s'" % (url, move)
+
     def _url(self):
         # type: () -> str
         scheme, _, rest = self.destination.partition("://")

@@ -5,9 +5,8 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 
 from __future__ import absolute_import, division
 
-from .ports import SCHEMES
 from .queue_address import QueueAddress, compose
-from .vistrails_api import Module, fail, settings
+from .vistrails_api import Module, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ class Queue(Module):
     `hostname`.  `queue` is the path of the queue on the server.  If the queue does not
     exist, the first job creates it with the runtime `setup_runtime`.  If the queue
     exists, its runtime must be one of the comma-separated names in `need_runtime`.
-
-    `signatures` is the signature scheme for job ids: `vistrails` or `content`.
     """
 
     _settings = settings()
@@ -36,23 +33,11 @@ class Queue(Module):
         ("queue", "(basic:String)", {"optional": True, "defaults": "['~/.tej']"}),
         ("setup_runtime", "(basic:String)", {"optional": True}),
         ("need_runtime", "(basic:String)", {"optional": True}),
-        (
-            "signatures",
-            "(basic:String)",
-            {"optional": True, "defaults": "['vistrails']"},
-        ),
     ]  # type: List[Port]
     _output_ports = [("queue", "(org.vistrails.extra.tej:Queue)")]  # type: List[Port]
 
     def compute(self):
         # type: () -> None
-        scheme = self.get_input("signatures")
-        if scheme not in SCHEMES:
-            raise fail(
-                self,
-                "Signatures are '%s', not '%s'"
-                % ("' or '".join(sorted(SCHEMES)), scheme),
-            )
         needed = self.force_get_input("need_runtime", "").split(",")
         address = QueueAddress(
             compose(
@@ -64,16 +49,15 @@ class Queue(Module):
             self.force_get_input("setup_runtime") or None,
             tuple(sorted(name.strip() for name in needed if name.strip())),
         )
-        self.set_output("queue", QueueReference(address, scheme))
+        self.set_output("queue", QueueReference(address))
 
 
 class QueueReference(object):
-    """Output of a Queue module: the queue's address and the scheme for job ids."""
+    """Output of a Queue module: the queue's address."""
 
-    def __init__(self, address, scheme):
-        # type: (QueueAddress, str) -> None
+    def __init__(self, address):
+        # type: (QueueAddress) -> None
         self.address = address
-        self.scheme = scheme
 
     def __repr__(self):
         # type: () -> str

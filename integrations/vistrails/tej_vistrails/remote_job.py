@@ -5,8 +5,7 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 
 from __future__ import absolute_import, division
 
-from .client import ClientError
-from .clients import open_client
+from .client import ClientError, open_client
 from .vistrails_api import fail, suspend, waits, warn
 
 TYPE_CHECKING = False

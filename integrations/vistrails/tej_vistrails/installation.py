@@ -5,30 +5,39 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 from tej_vistrails.client import COMMAND_FILE
-from tej_vistrails.engine.errors import PipelineError
+from tej_vistrails.pipeline.errors import PipelineError
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
 LOADED_BY_VISTRAILS = (
     "__init__",
     "assembly",
     "client",
-    "clients",
-    "description",
     "downloads",
-    "vistrails_api",
     "init",
     "jobs",
     "managing",
+    "ports",
     "queue_address",
     "queues",
     "remote_job",
-    "signatures",
-    "ports",
+    "vistrails_api",
 )
 """Modules that VisTrails loads; these modules must run in Python 2.7."""
+
+
+def find_tej() -> list[str]:
+    """Return the command line of `tej` for VisTrails.
+
+    The console script does not import modules from the current directory, whereas
+    `python -m tej` does.
+    """
+    scripts = Path(sysconfig.get_path("scripts"))
+    script = shutil.which("tej", path=str(scripts))
+    return [script] if script else [sys.executable, "-m", "tej"]
 
 
 def install(directory: Path | None = None) -> Path:
@@ -50,8 +59,7 @@ def install(directory: Path | None = None) -> Path:
     new.mkdir()
     for name in LOADED_BY_VISTRAILS:
         shutil.copyfile(PACKAGE / f"{name}.py", new / f"{name}.py")
-    command = json.dumps([sys.executable, "-m", "tej"])
-    (new / COMMAND_FILE).write_text(command + "\n", "utf-8")
+    (new / COMMAND_FILE).write_text(json.dumps(find_tej()) + "\n", "utf-8")
     shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
     return target

@@ -1,1 +1,0 @@
-"""Engine that executes pipelines without VisTrails but with VisTrails' signatures."""

@@ -1,0 +1,1 @@
+"""Pipelines in Python 3: modules with typed ports, which run as jobs on a server."""

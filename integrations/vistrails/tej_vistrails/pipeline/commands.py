@@ -1,0 +1,217 @@
+"""Commands on pipelines: `python -m tej_vistrails run FILE`, `status`, `fetch`, ..."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import tej
+from tej_vistrails.pipeline.drawing import count_states, draw
+from tej_vistrails.pipeline.execution import Execution
+from tej_vistrails.pipeline.history import read_history
+from tej_vistrails.pipeline.options import (
+    Loaded,
+    exit_status,
+    pipeline_options,
+    points_of,
+    print_failures,
+    print_steps,
+)
+from tej_vistrails.pipeline.plan import Plan, PlannedJob
+from tej_vistrails.pipeline.report import write_report
+from tej_vistrails.pipeline.steps import state_of
+
+_timeout = click.option(
+    "--timeout", type=float, metavar="SECONDS", help="Stop waiting after this time."
+)
+_report = click.option(
+    "--report",
+    "report_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write a report (HTML) at the end.",
+)
+
+
+@click.command()
+@pipeline_options
+@click.option("--retry", is_flag=True, help="Restart jobs that did not succeed.")
+@click.option("--no-wait", is_flag=True, help="Start the jobs, and do not wait.")
+@_timeout
+@_report
+def run(
+    loaded: Loaded,
+    retry: bool,
+    no_wait: bool,
+    timeout: float | None,
+    report_file: Path | None,
+) -> int:
+    """Run the pipeline in FILE (.json, .yaml, .py), and wait for its end.
+
+    Jobs that run or have succeeded are used as they are.  Ctrl-C ends the command, but
+    not the jobs.
+
+    Exit status: 0 all jobs succeeded, 1 a job failed, 5 jobs still run.
+    """
+    with loaded.execution() as execution:
+        execution.submit(retry=retry)
+        number, total = len(execution.started), len(execution.plan.jobs)
+        click.echo(f"{number} of {total} jobs started", err=True)
+        if no_wait:
+            steps = execution.steps()
+            print_steps(execution.plan, steps)
+            return exit_status(steps)
+        return _wait(execution, timeout, report_file)
+
+
+@click.command()
+@pipeline_options
+@_timeout
+@_report
+def wait(loaded: Loaded, timeout: float | None, report_file: Path | None) -> int:
+    """Wait for the jobs of the pipeline in FILE, which were started before.
+
+    Exit status: 0 all jobs succeeded, 1 a job failed, 3 a job was not submitted.
+    """
+    with loaded.execution() as execution:
+        return _wait(execution, timeout, report_file)
+
+
+def _wait(
+    execution: Execution,
+    timeout: float | None,
+    report_file: Path | None,
+) -> int:
+    def on_end(job: PlannedJob, status: tej.JobStatus) -> None:
+        words = f"{job.module.name}: {status.describe()} ({job.job_id})"
+        click.echo(words, err=True)
+
+    steps = execution.wait(timeout, on_end=on_end)
+    print_steps(execution.plan, steps)
+    print_failures(execution, steps)
+    if report_file is not None:
+        write_report(execution, report_file)
+        click.echo(f"Report: {report_file}", err=True)
+    return exit_status(steps)
+
+
+@click.command()
+@pipeline_options
+def status(loaded: Loaded) -> int:
+    """Print the state of each job.
+
+    Exit status: 0 all jobs succeeded, 1 a job failed, 3 a job was not submitted, 5 jobs
+    still run.
+    """
+    with loaded.execution() as execution:
+        steps = execution.steps()
+        print_steps(execution.plan, steps)
+        print_failures(execution, steps)
+        return exit_status(steps)
+
+
+@click.command()
+@pipeline_options
+def kill(loaded: Loaded) -> None:
+    """Kill the jobs that run or wait, also if other pipelines use these jobs."""
+    with loaded.execution() as execution:
+        for job_id in execution.kill():
+            name = execution.plan.jobs[job_id].module.name
+            click.echo(f"Killed {job_id} ({name})")
+
+
+@click.command()
+@pipeline_options
+@click.option(
+    "-d",
+    "--directory",
+    default=".",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Local directory for the files.  [default: .]",
+)
+@click.option(
+    "-m",
+    "--module",
+    "modules",
+    multiple=True,
+    metavar="NAME",
+    help="Download from this module.  [default: the last modules]",
+)
+def fetch(loaded: Loaded, directory: str, modules: tuple[str, ...]) -> int:
+    """Download the outputs of the jobs that have succeeded to DIR/MODULE."""
+    with loaded.execution() as execution:
+        for folder in execution.fetch(directory, modules):
+            click.echo(folder)
+        return exit_status(execution.steps())
+
+
+@click.command()
+@pipeline_options
+def ids(loaded: Loaded) -> None:
+    """Print the id of each job with its module; no server is needed."""
+    with Plan(loaded.work) as plan:
+        points = points_of(plan)
+        for job_id, job in plan.jobs.items():
+            click.echo("  ".join([job_id, job.module.name, *points[job_id][:1]]))
+
+
+@click.command()
+@pipeline_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="SVG file.  [default: stdout]",
+)
+@click.option("--no-states", is_flag=True, help="Do not request states from a server.")
+def graph(loaded: Loaded, output: Path | None, no_states: bool) -> None:
+    """Draw the pipeline as SVG, coloured by the states of the jobs."""
+    base = loaded.work.points[0][1]
+    if no_states:
+        text = draw(base)
+    else:
+        with loaded.execution() as execution:
+            text = draw(base, count_states(execution.plan, execution.steps()))
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+@click.command()
+@pipeline_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="HTML file.  [default: PIPELINE.html]",
+)
+def report(loaded: Loaded, output: Path | None) -> None:
+    """Write one HTML file with the graph, the parameters, the results and images."""
+    with loaded.execution() as execution:
+        target = output or Path(f"{execution.plan.name}.html")
+        click.echo(write_report(execution, target))
+
+
+@click.command()
+@pipeline_options
+def history(loaded: Loaded) -> None:
+    """List all jobs of the pipeline in the queue, also those with earlier parameters.
+
+    The jobs are listed in the order of their submission.
+    """
+    for job in read_history(loaded.open_queue(), loaded.work.name):
+        submitted = job.status.submitted
+        time = (
+            submitted.astimezone().strftime("%Y-%m-%d %H:%M:%S") if submitted else "-"
+        )
+        state = state_of(job.status, is_used=True)
+        values = " ".join(f"{key}={value}" for key, value in job.values.items())
+        click.echo(f"{time}  {state:11}  {job.status.job_id}  {job.module}  {values}")
+
+
+COMMANDS = [run, status, wait, kill, fetch, ids, graph, report, history]

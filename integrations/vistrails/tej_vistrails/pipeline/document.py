@@ -1,0 +1,222 @@
+"""Documents of pipelines: loads `.json`, `.yaml` and `.py` files.
+
+A JSON or YAML document has these keys:
+
+- `pipeline`: the name, by default the name of the file;
+- `destination` and `queue`: the defaults for the command line;
+- `imports`: Python files with module classes, relative to the document;
+- `modules`: for each name, a dictionary with the keys of `_ModuleDocument`;
+- `explore`: values for each parameter.
+
+An input is a value, or `{"from": "MODULE.PORT"}` for a connection.  A `.py` file sets
+the variable `pipeline` to a Pipeline or an Exploration.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import tej
+from tej_vistrails.pipeline.errors import PipelineError
+from tej_vistrails.pipeline.graph import Exploration, Pipeline
+from tej_vistrails.pipeline.inline import define_job
+from tej_vistrails.pipeline.job import Job
+from tej_vistrails.pipeline.library import Constant, Directory, File, Gather
+from tej_vistrails.pipeline.module import Module
+
+_DOCUMENT_KEYS = {"pipeline", "destination", "queue", "imports", "modules", "explore"}
+_LOCAL = {"File": File, "Directory": Directory}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A pipeline that was loaded from a file, and where its jobs run by default."""
+
+    pipeline: Pipeline | Exploration
+    destination: str | None = None
+    queue: str | None = None
+
+
+def load(path: Path) -> Document:
+    """Load a pipeline from a file.  Raises PipelineError if the file is not valid."""
+    if path.suffix == ".py":
+        return _load_python(path)
+    document = _read(path)
+    _check_keys(document, _DOCUMENT_KEYS, f"'{path}'")
+    try:
+        pipeline = _Builder(document, path).build()
+    except PipelineError as error:
+        raise PipelineError(f"{path}: {error}") from error
+    return Document(pipeline, document.get("destination"), document.get("queue"))
+
+
+def _load_python(path: Path) -> Document:
+    module = import_file(path)
+    found = getattr(module, "pipeline", None)
+    if not isinstance(found, Pipeline | Exploration):
+        raise PipelineError(
+            f"{path}: the file must set the variable `pipeline` to a Pipeline or an "
+            "Exploration"
+        )
+    destination = getattr(module, "destination", None)
+    return Document(found, destination, getattr(module, "queue", None))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeError) as error:
+        raise PipelineError(f"{path} cannot be read: {error}") from error
+    try:
+        document = _parse_yaml(text) if path.suffix != ".json" else json.loads(text)
+    except ValueError as error:
+        raise PipelineError(f"{path} is not valid: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("modules"), dict):
+        raise PipelineError(f"{path}: the document must have a dictionary `modules`")
+    return document
+
+
+def _parse_yaml(text: str) -> object:
+    try:
+        import yaml
+    except ImportError:
+        raise PipelineError(
+            "YAML documents need the package PyYAML: pip install tej[vistrails]"
+        ) from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a Python file that is not in a package.
+
+    The directory of the file is on the import path, as for `python FILE`.
+    """
+    name = f"tej_pipeline_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise PipelineError(f"{path} cannot be imported: there is no such Python file")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = importlib.util.module_from_spec(spec)
+    # `inspect` finds the source of classes only if their module is in `sys.modules`.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Builder:
+    """Makes the modules of a document, each after the modules upstream of it."""
+
+    def __init__(self, document: Mapping[str, Any], path: Path) -> None:
+        self.document = document
+        self.path = path
+        self.folder = path.resolve().parent
+        self.classes: dict[str, type[Module]] = {}
+        self.built: dict[str, Module] = {}
+        self.under_way: list[str] = []
+
+    def build(self) -> Pipeline | Exploration:
+        for name in self.document.get("imports", ()):
+            module = import_file(self.folder / name)
+            for value in vars(module).values():
+                if isinstance(value, type) and issubclass(value, Module):
+                    self.classes[value.__name__] = value
+        modules = [self.module(name) for name in self.document["modules"]]
+        pipeline = Pipeline(
+            modules, name=str(self.document.get("pipeline", self.path.stem))
+        )
+        grid = self.document.get("explore")
+        return pipeline.explore(grid) if grid else pipeline
+
+    def module(self, name: str) -> Module:
+        """Return the module with this name, which is made at the first call."""
+        if name in self.under_way:
+            cycle = " <- ".join([*self.under_way[self.under_way.index(name) :], name])
+            raise PipelineError(f"The connections form a cycle ({cycle})")
+        if name not in self.built:
+            self.under_way.append(name)
+            self.built[name] = self._make(name)
+            self.under_way.pop()
+        return self.built[name]
+
+    def _make(self, name: str) -> Module:
+        try:
+            words = self.document["modules"][name]
+        except KeyError:
+            raise PipelineError(f"There is no module '{name}'") from None
+        where = f"Module '{name}'"
+        if not isinstance(words, dict):
+            raise PipelineError(f"{where} is not a dictionary")
+        kind = words.get("type", "Job")
+        if kind == "Constant":
+            _check_keys(words, {"type", "value"}, where)
+            return Constant(words.get("value"), name=name)
+        if kind in _LOCAL:
+            _check_keys(words, {"type", "path"}, where)
+            return _LOCAL[kind](self.folder / words.get("path", ""), name=name)
+        inputs: dict[str, Any] = {
+            port: self._value(value, f"{where}, port '{port}'")
+            for port, value in words.get("inputs", {}).items()
+        }
+        if kind == "Gather":
+            _check_keys(words, {"type", "inputs"}, where)
+            return Gather(inputs.get("files", []), name=name)
+        resources = _resources(words.get("resources"), where)
+        if kind in ("Job", "PythonScript"):
+            cls = define_job(name, kind, words, inputs, self.folder)
+        else:
+            _check_keys(words, {"type", "inputs", "resources"}, where)
+            cls = self._class(kind, where)
+        return cls(name=name, resources=resources, **inputs)
+
+    def _class(self, kind: str, where: str) -> type[Job]:
+        found = self.classes.get(kind)
+        if found is None or not issubclass(found, Job):
+            known = ", ".join(sorted(self.classes)) or "none"
+            raise PipelineError(
+                f"{where}: there is no job class '{kind}' in the imported files "
+                f"(classes: {known})"
+            )
+        return found
+
+    def _value(self, value: object, where: str) -> object:
+        if isinstance(value, list):
+            return [self._value(one, where) for one in value]
+        if not isinstance(value, dict):
+            return value
+        if list(value) != ["from"]:
+            raise PipelineError(f"{where}: {value!r} is not of the form {{from: PORT}}")
+        name, dot, port = str(value["from"]).rpartition(".")
+        module = self.module(name if dot else port)
+        if not dot:
+            return module
+        if port not in module.outputs:
+            known = ", ".join(module.outputs) or "none"
+            raise PipelineError(
+                f"{where}: module '{name}' has no output '{port}' (outputs: {known})"
+            )
+        return getattr(module, port)
+
+
+def _resources(words: Mapping[str, Any] | None, where: str) -> tej.Resources | None:
+    try:
+        return tej.Resources(**words) if words else None
+    except TypeError as error:
+        raise PipelineError(f"{where}, resources: {error}") from None
+
+
+def _check_keys(words: Mapping[str, Any], known: set[str], where: str) -> None:
+    unknown = ", ".join(sorted(words.keys() - known))
+    if unknown:
+        raise PipelineError(f"{where}: unknown key {unknown} (keys: {sorted(known)})")

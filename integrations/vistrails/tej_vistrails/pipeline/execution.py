@@ -1,0 +1,219 @@
+"""`Execution`: submits the jobs of a plan to a queue, and follows them.
+
+A submission takes two requests, whatever the number of jobs: one for the statuses of
+all jobs, and one for the jobs that have to be started.  The server starts each job
+after the jobs upstream of it, so the client is not needed after the submission.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import tej
+from tej_vistrails.pipeline.errors import PipelineError
+from tej_vistrails.pipeline.graph import Exploration, Pipeline
+from tej_vistrails.pipeline.plan import Plan, PlannedJob, Point
+from tej_vistrails.pipeline.steps import (
+    Statuses,
+    Step,
+    StepState,
+    jobs_in_use,
+    jobs_to_submit,
+    state_of,
+)
+
+
+class Execution:
+    """The jobs of a pipeline or an exploration in a queue.
+
+    An execution is a context manager, which removes its temporary files at the end.
+    The jobs continue to run.
+    """
+
+    def __init__(self, work: Pipeline | Exploration, queue: tej.RemoteQueue) -> None:
+        self.plan = Plan(work)
+        self.queue = queue
+        self.started: list[str] = []
+        """Ids of the jobs that `submit` started."""
+
+    def __enter__(self) -> Execution:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.plan.close()
+
+    def run(self, *, retry: bool = False) -> dict[str, Step]:
+        """Start the jobs, and wait for their end.
+
+        Raises PipelineError if a job failed; the message contains the module and the
+        end of the job's stderr.  The other jobs have ended before the error is raised.
+        """
+        self.submit(retry=retry)
+        steps = self.wait()
+        for job_id, failure in self.failures(steps).items():
+            name = steps[job_id].job.module.name
+            raise PipelineError(f"Module '{name}' failed: {failure}") from failure
+        return steps
+
+    def submit(self, *, retry: bool = False) -> None:
+        """Start the jobs that do not exist and whose results are needed.
+
+        A job that runs or has succeeded is used as it is, and the jobs upstream of it
+        are not started.  `retry` restarts the jobs that failed, were killed, are lost,
+        or were not started.  The first error of a submission is raised.
+        """
+        try:
+            self._submit(retry=retry)
+        except tej.JobNotFound:
+            # Another client deleted a job between the two requests.
+            self._submit(retry=retry)
+
+    def _submit(self, *, retry: bool) -> None:
+        self.started = []
+        needed = jobs_to_submit(self.plan, self.statuses(), retry=retry)
+        if not needed:
+            return
+        outcomes = self.queue.ensure_many(
+            (job.spec for job_id, job in self.plan.jobs.items() if job_id in needed),
+            retry=retry,
+        )
+        self.started = [one.job_id for one in outcomes if one.is_new]
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+
+    def statuses(self) -> Statuses:
+        """Return the status of each job of the plan, in one request."""
+        try:
+            return self.queue.statuses(self.plan.jobs)
+        except tej.QueueDoesntExist:
+            return dict.fromkeys(self.plan.jobs)
+
+    def steps(self) -> dict[str, Step]:
+        """Return the jobs of the plan with their states, in one request."""
+        statuses = self.statuses()
+        used = jobs_in_use(self.plan, statuses)
+        return {
+            job_id: Step(
+                job,
+                state_of(statuses[job_id], is_used=job_id in used),
+                statuses[job_id],
+                job_id in used,
+            )
+            for job_id, job in self.plan.jobs.items()
+        }
+
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        on_end: Callable[[PlannedJob, tej.JobStatus], object] | None = None,
+    ) -> dict[str, Step]:
+        """Wait until the jobs that were submitted have ended; return all steps.
+
+        `on_end` is called with each job that ends during the wait.  Raises WaitTimeout
+        after `timeout` seconds; the jobs continue to run.
+        """
+        running = [
+            step.job.job_id
+            for step in self.steps().values()
+            if step.state in (StepState.QUEUED, StepState.RUNNING)
+        ]
+        for job_id, status in self.queue.as_completed(running, timeout):
+            if on_end is not None:
+                on_end(self.plan.jobs[job_id], status)
+        return self.steps()
+
+    def kill(self) -> list[str]:
+        """Kill the jobs that run or wait; return their ids.
+
+        Other pipelines with the same jobs are affected as well.
+        """
+        alive = [
+            step.job.job_id
+            for step in self.steps().values()
+            if step.state in (StepState.QUEUED, StepState.RUNNING)
+        ]
+        if alive:
+            left = [
+                job_id
+                for job_id, killed in self.queue.kill_many(alive).items()
+                if killed is not None and not killed.status.state.final
+            ]
+            if left:
+                raise tej.JobStillRunning(
+                    f"Jobs still run after the kill: {', '.join(left)}"
+                )
+        return alive
+
+    def failures(self, steps: Mapping[str, Step]) -> dict[str, tej.JobFailed]:
+        """Return the error of each job that failed, with the end of its stderr."""
+        return {
+            job_id: self.queue.failure(step.status)
+            for job_id, step in steps.items()
+            if step.state is StepState.FAILED and step.status and step.is_used
+        }
+
+    def fetch(
+        self, directory: str | os.PathLike[str], modules: Collection[str] = ()
+    ) -> list[Path]:
+        """Download the outputs of the jobs that have succeeded; return the directories.
+
+        By default, the outputs of the wanted jobs are downloaded.  The files of a
+        module are placed in `directory/MODULE`, or in `directory/PARAMETERS/MODULE` if
+        the plan is an exploration.
+        """
+        for name in modules:
+            if not any(name in point.ids for point in self.plan.points):
+                raise PipelineError(
+                    f"Pipeline '{self.plan.name}' has no job module '{name}'"
+                )
+        steps = self.steps()
+        chosen = {
+            place: step.job
+            for place, step in (
+                (point_folder(self.plan, point) / name, steps[job_id])
+                for point in self.plan.points
+                for name, job_id in point.ids.items()
+                if (name in modules if modules else steps[job_id].job.is_wanted)
+            )
+            if step.state is StepState.SUCCEEDED and step.job.outputs
+        }
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".tej-") as temporary:
+            self.download({job.job_id for job in chosen.values()}, Path(temporary))
+            for place, job in chosen.items():
+                source = Path(temporary) / job.job_id
+                shutil.copytree(source, folder / place, dirs_exist_ok=True)
+        return [folder / place for place in chosen]
+
+    def download(self, job_ids: Collection[str], folder: Path) -> None:
+        """Download the outputs of jobs to `folder/ID`, in one request."""
+        wanted = {one: self.plan.jobs[one].outputs for one in job_ids}
+        if not wanted:
+            return
+        for result in self.queue.download_many(wanted, directory=folder).values():
+            if result.error is not None:
+                raise result.error
+
+
+def point_folder(plan: Plan, point: Point) -> Path:
+    """Return the directory for the results of a point, such as `steps=10,seed=1`."""
+    if len(plan.points) == 1 and not point.parameters:
+        return Path()
+    words = [f"{key}={value}" for key, value in point.parameters.items()]
+    name = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", ",".join(words))[:100]
+    # The number keeps the names apart if values differ only in replaced characters.
+    return Path(f"{plan.points.index(point):03}-{name}")

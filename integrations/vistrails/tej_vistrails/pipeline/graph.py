@@ -1,0 +1,187 @@
+"""`Pipeline`: a checked graph of modules; `Exploration`: a grid of parameter values."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tej_vistrails.pipeline.errors import PipelineError
+from tej_vistrails.pipeline.library import Constant
+from tej_vistrails.pipeline.module import MISSING, Module, Source
+from tej_vistrails.pipeline.order import upstream_first
+
+
+class Pipeline:
+    """Modules and their connections.
+
+    The constructor takes the modules whose results are wanted; all modules upstream of
+    these are part of the pipeline as well.  A module without a name gets the name of
+    its class, in lower case.  Raises PipelineError if a required port has no value, if
+    two modules have the same name, or if the connections form a cycle.
+    """
+
+    def __init__(
+        self, modules: Module | Iterable[Module], *, name: str = "pipeline"
+    ) -> None:
+        wanted = [modules] if isinstance(modules, Module) else [*modules]
+        if not wanted:
+            raise PipelineError(f"Pipeline '{name}' has no modules")
+        self.name = name
+        self.modules = upstream_first(wanted)
+        """All modules, each after the modules upstream of it."""
+        self._set_names()
+        self.check()
+
+    def __getitem__(self, name: str) -> Module:
+        for module in self.modules:
+            if module.name == name:
+                return module
+        known = ", ".join(one.name for one in self.modules)
+        raise PipelineError(
+            f"Pipeline '{self.name}' has no module '{name}' (modules: {known})"
+        )
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.modules)
+
+    @property
+    def jobs(self) -> list[Module]:
+        """The modules that run on the server."""
+        return [one for one in self.modules if one.is_job]
+
+    @property
+    def points(self) -> list[tuple[Mapping[str, object], Pipeline]]:
+        """The pipeline as an exploration with one point."""
+        return [({}, self)]
+
+    def check(self) -> None:
+        """Raise PipelineError if a required port has no value, or if there is a cycle.
+
+        `check` is called when a pipeline is made and before it is executed, because the
+        ports of its modules can be changed in between.
+        """
+        self.modules = upstream_first(self.modules)
+        self._set_names()
+        for module in self.modules:
+            for port in module.inputs.values():
+                if port.is_required and module.get(port.name) is MISSING:
+                    raise PipelineError(
+                        f"Module '{module.name}', port '{port.name}': no value and no "
+                        f"connection (type {port.type})"
+                    )
+        if not self.jobs:
+            raise PipelineError(f"Pipeline '{self.name}' has no job modules")
+
+    def explore(
+        self, values: Mapping[str, Iterable[Any]] | None = None, **more: Iterable[Any]
+    ) -> Exploration:
+        """Return the grid of all combinations of the values of some ports.
+
+        A port is given by its name, or as `"module.port"` if several modules have such
+        a port.  A Constant is given by the name of the module.
+        """
+        return Exploration(self, {**(values or {}), **more})
+
+    def find_port(self, text: str) -> tuple[Module, str]:
+        """Return the module and port that `text` names; the port of a Constant is "".
+
+        Connected ports are not found by their name alone.
+        """
+        module_name, dot, port = text.rpartition(".")
+        if dot:
+            module = self[module_name]
+            if port not in module.inputs:
+                raise PipelineError(f"Module '{module_name}' has no port '{port}'")
+            return module, port
+        found: list[tuple[Module, str]] = [
+            (one, port)
+            for one in self.modules
+            if port in one.inputs and port not in dict(one.sources())
+        ]
+        with contextlib.suppress(PipelineError):
+            if isinstance(self[port], Constant):
+                found.append((self[port], ""))
+        if len(found) != 1:
+            names = ", ".join(f"{one.name}.{port}" for one, _ in found)
+            reason = f"it is one of {names}" if found else "no module has such a port"
+            raise PipelineError(f"Parameter '{text}' is not a single port: {reason}")
+        return found[0]
+
+    def with_values(self, values: Mapping[str, object]) -> Pipeline:
+        """Return a copy of this pipeline with other values on some ports.
+
+        The copy contains the same objects for the modules that are not downstream of
+        the changed ports.
+        """
+        changes: dict[Module, dict[str, object]] = {}
+        for text, value in values.items():
+            module, port = self.find_port(text)
+            changes.setdefault(module, {})[port] = value
+        copies: dict[Module, Module] = {}
+        for module in self.modules:
+            new = {
+                port: _replace(value, copies)
+                for port, value in module.port_values.items()
+                if _replace(value, copies) is not value
+            }
+            new.update(changes.get(module, {}))
+            if isinstance(module, Constant) and new:
+                copies[module] = module.with_constant(new[""])
+            elif new:
+                copies[module] = module.with_values(new)
+        return Pipeline([copies.get(one, one) for one in self.modules], name=self.name)
+
+    def _set_names(self) -> None:
+        taken = {one.name for one in self.modules if one.name}
+        named = [one for one in self.modules if one.name]
+        if len(named) > len(taken):
+            names = [one.name for one in named]
+            double = next(one for one in names if names.count(one) > 1)
+            raise PipelineError(f"Pipeline '{self.name}' has two modules '{double}'")
+        for module in self.modules:
+            if not module.name:
+                base = name = type(module).__name__.lower()
+                number = 2
+                while name in taken:
+                    name, number = f"{base}{number}", number + 1
+                module.__dict__["name"] = name
+                taken.add(name)
+
+
+class Exploration:
+    """The grid of all combinations of parameter values, as pipelines.
+
+    Modules that do not depend on a parameter are shared by the pipelines.  Modules with
+    equal signatures are one job.
+    """
+
+    def __init__(self, base: Pipeline, values: Mapping[str, Iterable[Any]]) -> None:
+        self.base = base
+        self.name = base.name
+        self.parameters = {name: [*options] for name, options in values.items()}
+        for name, options in self.parameters.items():
+            base.find_port(name)
+            if not options:
+                raise PipelineError(f"Parameter '{name}' has no values to explore")
+        self.points: list[tuple[Mapping[str, object], Pipeline]] = []
+        for combination in itertools.product(*self.parameters.values()):
+            point = dict(zip(self.parameters, combination, strict=True))
+            self.points.append((point, base.with_values(point)))
+
+    def check(self) -> None:
+        """Raise PipelineError if a pipeline of the grid is not valid."""
+        for _, pipeline in self.points:
+            pipeline.check()
+
+
+def _replace(value: object, copies: Mapping[Module, Module]) -> object:
+    """Return a value with the sources in copied modules; the same object if none is."""
+    if isinstance(value, list):
+        new = [_replace(one, copies) for one in value]
+        same = all(one is other for one, other in zip(new, value, strict=True))
+        return value if same else new
+    if isinstance(value, Source) and value.module in copies:
+        return Source(copies[value.module], value.port, value.type)
+    return value

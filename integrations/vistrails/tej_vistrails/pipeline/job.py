@@ -1,0 +1,204 @@
+"""`Job`: a module that runs a command on the server; `PythonScript` runs Python."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tej
+from tej_vistrails.pipeline.errors import PipelineError
+from tej_vistrails.pipeline.module import JobOutput, Module, Value
+
+_FIELD = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+_CHECK_OUTPUTS = """\
+for output in {paths}; do
+    if [ ! -e "$output" ]; then
+        printf '%s\\n' "The output '$output' was not written" >&2
+        exit 1
+    fi
+done
+"""
+
+
+def _folder_of(cls: type) -> Path:
+    try:
+        return Path(inspect.getfile(cls)).resolve().parent
+    except (OSError, TypeError):
+        return Path.cwd()
+
+
+def _quote(value: object) -> str:
+    """Return a value as one word of the shell, or a list as several words."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(_quote, value))
+    if value is None:
+        return "''"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return shlex.quote(str(value))
+
+
+class Job(Module):
+    """A module that runs a command as a job on the server.
+
+    `{port}` in the command is replaced by the value of the port, quoted for the shell.
+    Ports for files are replaced by paths.  `${NAME}` is a variable of the shell.
+    """
+
+    command: ClassVar[str] = ""
+    """Lines of shell, which end at the first command that fails (`set -e`)."""
+    script: ClassVar[str] = ""
+    """File that contains the command, relative to the file of the class."""
+    uploads: ClassVar[tuple[str, ...]] = ()
+    """Files and directories that are uploaded, relative to the file of the class."""
+    environment: ClassVar[Mapping[str, str]] = {}
+    version: ClassVar[str | int] = 1
+    """Part of the signature: a new version runs the jobs of this class again."""
+    login: ClassVar[bool] = False
+    """Whether the login profile is sourced before the job starts."""
+    source_folder: ClassVar[Path] = Path()
+    """Directory of the file that defines the class."""
+    default_resources: ClassVar[tej.Resources | None] = None
+    is_job = True
+
+    def __init__(
+        self, *, name: str = "", resources: tej.Resources | None = None, **ports: object
+    ) -> None:
+        super().__init__(name=name, **ports)
+        if not self.has_command():
+            raise PipelineError(
+                f"Module '{self.title}': class {type(self).__name__} has no command"
+            )
+        self.__dict__["resources"] = resources or self.default_resources
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.is_job = True
+        if "source_folder" not in cls.__dict__:
+            cls.source_folder = _folder_of(cls)
+        if cls.has_command():
+            cls.check_class()
+
+    @classmethod
+    def has_command(cls) -> bool:
+        """Return whether the class can be used; a class without command is a base."""
+        return bool(cls.command or cls.script)
+
+    @classmethod
+    def check_class(cls) -> None:
+        """Raise PipelineError if the command names a port that does not exist."""
+        for name in _FIELD.findall(cls.template()):
+            if name not in cls.inputs and name not in cls.outputs:
+                raise PipelineError(
+                    f"The command of module class {cls.__name__} contains "
+                    f"'{{{name}}}', but the class has no port '{name}'"
+                )
+
+    @classmethod
+    def template(cls) -> str:
+        """Return the command before the values of the ports are filled in."""
+        if not cls.script:
+            return cls.command
+        try:
+            return (cls.source_folder / cls.script).read_text("utf-8")
+        except (OSError, UnicodeError) as error:
+            raise PipelineError(
+                f"The script of module class {cls.__name__} cannot be read: {error}"
+            ) from error
+
+    def output_value(self, port: str) -> Value:
+        return JobOutput(self, self.output_paths[port].rstrip("/"))
+
+    def start_script(self, words: Mapping[str, object]) -> str:
+        """Return the content of `start.sh`.
+
+        `words` has the value of each port; files are paths on the server.
+        """
+        lines = ["#!/bin/sh", "set -e"]
+        outputs = [path.rstrip("/") for path in self.output_paths.values()]
+        folders = {
+            path.rpartition("/")[0] or "." for path in self.output_paths.values()
+        }
+        if folders - {"."}:
+            lines.append(f"mkdir -p -- {_quote(sorted(folders - {'.'}))}")
+        lines.append(self.command_line(words).strip("\n"))
+        text = "\n".join(lines) + "\n"
+        if outputs:
+            text += _CHECK_OUTPUTS.format(paths=_quote(outputs))
+        return text
+
+    def command_line(self, words: Mapping[str, object]) -> str:
+        """Return the command with the values of the ports."""
+        template = textwrap.dedent(self.template())
+        return _FIELD.sub(lambda field: _quote(words[field[1]]), template)
+
+    def own_files(self, words: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        """Yield path and content of the files that the class adds to the job."""
+        yield "start.sh", self.start_script(words)
+
+
+class PythonScript(Job):
+    """A module that runs Python code with the Python of the server.
+
+    The code is the function `main` of the class, which is called with the values of all
+    ports by their names, or the text `source`, in which each port is a variable.  Ports
+    for files are paths.  The code must not use other names of its file.
+    """
+
+    source: ClassVar[str] = ""
+    python: ClassVar[str] = "python3"
+    """Command that starts Python on the server."""
+    main: ClassVar[Callable[..., object] | None] = None
+
+    @classmethod
+    def has_command(cls) -> bool:
+        return bool(cls.source) or cls.main is not None
+
+    @classmethod
+    def check_class(cls) -> None:
+        compile(cls.code(), f"<{cls.__name__}>", "exec")
+
+    @classmethod
+    def code(cls) -> str:
+        """Return the content of `main.py`."""
+        head = (
+            "import json\n\n"
+            "with open('module.json', encoding='utf-8') as file:\n"
+            "    ports = json.load(file)\n"
+            "ports = {**ports['inputs'], **ports['outputs']}\n"
+        )
+        if cls.source:
+            return f"{head}globals().update(ports)\n\n{textwrap.dedent(cls.source)}"
+        try:
+            lines = inspect.getsource(_function(cls)).splitlines(keepends=True)
+        except OSError as error:
+            raise PipelineError(
+                f"The source of `main` of module class {cls.__name__} is not "
+                f"available: {error}"
+            ) from error
+        # Decorators such as @staticmethod are not part of the function.
+        text = textwrap.dedent("".join(lines))
+        start = re.search(r"^def main\b", text, re.MULTILINE)
+        if start is None:
+            raise PipelineError(
+                f"`main` of module class {cls.__name__} is not a function"
+            )
+        return f"{head}\n\n{text[start.start() :]}\n\nmain(**ports)\n"
+
+    def command_line(self, words: Mapping[str, object]) -> str:
+        return f"{self.python} main.py"
+
+    def own_files(self, words: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        yield from super().own_files(words)
+        yield "main.py", self.code()
+
+
+def _function(cls: type[PythonScript]) -> Callable[..., object]:
+    found: Any = inspect.getattr_static(cls, "main")
+    return getattr(found, "__func__", found)  # type: ignore[no-any-return]

@@ -1,0 +1,163 @@
+"""Documents of pipelines: JSON, YAML and Python files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tej_vistrails import Exploration, Pipeline, PipelineError, Plan, load
+from tests.adapters_vistrails.modules import write_document
+
+CLASSES = """\
+from tej_vistrails import File, Job, Output, Pipeline
+
+class Mesh(Job):
+    size: int
+    out: Output = "mesh.txt"
+    command = "seq {size} >{out}"
+
+class Relax(Job):
+    structure: File
+    steps: int = 1
+    uploads = ("helper.sh",)
+    command = "sh helper.sh {structure} {steps}"
+"""
+
+
+def test_yaml_and_json_documents_are_equal(tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    path = write_document(tmp_path)
+    document = yaml.safe_load(path.read_text("utf-8"))
+    (tmp_path / "demo.json").write_text(json.dumps(document))
+    with (
+        Plan(load(path).pipeline) as one,
+        Plan(load(tmp_path / "demo.json").pipeline) as other,
+    ):
+        assert list(one.jobs) == list(other.jobs)
+        assert one.name == other.name == "demo"
+
+
+def test_document_uses_classes_of_python_files(tmp_path: Path) -> None:
+    (tmp_path / "classes.py").write_text(CLASSES)
+    (tmp_path / "helper.sh").write_text("cat $1\n")
+    (tmp_path / "python.py").write_text(
+        "from classes import *\n"
+        "destination = 'local:'\n"
+        "relax = Relax(structure=Mesh(size=2))\n"
+        "pipeline = Pipeline(relax).explore(steps=[1, 2])\n"
+    )
+    (tmp_path / "document.json").write_text(
+        json.dumps(
+            {
+                "imports": ["classes.py"],
+                "queue": "~/q",
+                "modules": {
+                    "relax": {
+                        "type": "Relax",
+                        "inputs": {"structure": {"from": "mesh"}},
+                        "resources": {"cpus": 2},
+                    },
+                    "mesh": {"type": "Mesh", "inputs": {"size": 2}},
+                },
+                "explore": {"steps": [1, 2]},
+            }
+        )
+    )
+    python, document = load(tmp_path / "python.py"), load(tmp_path / "document.json")
+    assert (python.destination, document.queue) == ("local:", "~/q")
+    assert isinstance(document.pipeline, Exploration)
+    assert document.pipeline.base["relax"].resources.cpus == 2
+    with Plan(python.pipeline) as one, Plan(document.pipeline) as other:
+        assert sorted(one.jobs) == sorted(other.jobs)
+        assert len(one.jobs) == 3
+
+
+def test_local_files_are_relative_to_the_document(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.txt").write_text("x")
+    modules = {
+        "data": {"type": "Directory", "path": "data"},
+        "text": {"type": "File", "path": "data/a.txt"},
+        "all": {"type": "Gather", "inputs": {"files": [{"from": "text"}]}},
+        "list": {
+            "inputs": {"a": {"from": "data.path"}, "b": {"from": "all.files"}},
+            "command": "ls {a} {b}",
+        },
+    }
+    (tmp_path / "p.json").write_text(json.dumps({"modules": modules}))
+    pipeline = load(tmp_path / "p.json").pipeline
+    assert isinstance(pipeline, Pipeline)
+    with Plan(pipeline) as plan:
+        (job,) = plan.jobs.values()
+        folder = Path(job.spec.directory)
+        assert (folder / "inputs/a/a.txt").exists()
+        assert (folder / "inputs/b/000.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ([], "must have a dictionary `modules`"),
+        ({"modules": {"a": 1}}, "Module 'a' is not a dictionary"),
+        ({"modules": {}, "jobs": 1}, "unknown key jobs"),
+        ({"modules": {"a": {"comand": "x"}}}, "Module 'a': unknown key comand"),
+        ({"modules": {"a": {"type": "Nope"}}}, "no job class 'Nope' in the imported"),
+        (
+            {"modules": {"a": {"command": "x", "inputs": {"b": {"from": "c.d"}}}}},
+            "There is no module 'c'",
+        ),
+        (
+            {"modules": {"a": {"command": "x", "inputs": {"b": {"c": "d"}}}}},
+            "Module 'a', port 'b': .* is not of the form",
+        ),
+        (
+            {
+                "modules": {
+                    "a": {"command": "x", "inputs": {"i": {"from": "c.nothing"}}},
+                    "c": {"command": "x", "outputs": {"o": "o"}},
+                }
+            },
+            "port 'i': module 'c' has no output 'nothing' \\(outputs: o\\)",
+        ),
+        (
+            {
+                "modules": {
+                    "a": {"command": "x", "inputs": {"i": {"from": "b"}}},
+                    "b": {"command": "x", "inputs": {"i": {"from": "a"}}},
+                }
+            },
+            r"form a cycle \(a <- b <- a\)",
+        ),
+        (
+            {"modules": {"a": {"command": "x", "resources": {"cpu": 1}}}},
+            "Module 'a', resources: .*cpu",
+        ),
+        ({"modules": {}, "imports": ["absent.py"]}, "absent.py cannot be imported"),
+    ],
+)
+def test_mistake_in_a_document_is_named(
+    tmp_path: Path, document: object, words: str
+) -> None:
+    path = tmp_path / "wrong.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(PipelineError, match=words) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.json", "{", "a.json is not valid"),
+        ("a.yaml", "a: [", "a.yaml is not valid"),
+        ("a.py", "x = 1", "must set the variable `pipeline`"),
+    ],
+)
+def test_file_without_a_pipeline_is_named(
+    tmp_path: Path, name: str, text: str, words: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(PipelineError, match=words):
+        load(tmp_path / name)

@@ -1,0 +1,153 @@
+"""Job ids of pipelines: content of the module and of all modules upstream."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tej
+from tej_vistrails import Constant, Directory, File, Job, Pipeline, PipelineError, Plan
+from tej_vistrails.pipeline.module import Module
+from tests.adapters_vistrails.modules import Listing, Mesh, Relax, Total, write_document
+
+
+def ids(*modules: Module, name: str = "p") -> dict[str, str]:
+    with Plan(Pipeline(modules, name=name)) as plan:
+        return dict(plan.points[0].ids)
+
+
+def chain(size: int = 3, **more: object) -> dict[str, str]:
+    mesh = Mesh(size=size)
+    return ids(Total(parts=[Relax(structure=mesh, **more).energy]))
+
+
+def test_ids_are_known_values(tmp_path: Path) -> None:
+    """A change of the scheme would start all jobs of all users again."""
+    (tmp_path / "a.cif").write_text("é\n", "utf-8")
+    found = ids(Relax(structure=tmp_path / "a.cif", steps=2, label="é"), Mesh(size=3))
+    assert found == {
+        "relax": "sig-82bb759b1183dd8c71cc",
+        "mesh": "sig-003bb36e0185d91a8bcc",
+    }
+
+
+def test_change_affects_only_downstream_modules() -> None:
+    first, other_steps, other_size = chain(), chain(steps=7), chain(4)
+    assert first == chain()
+    assert first["mesh"] == other_steps["mesh"]
+    for name in ("relax", "total"):
+        assert len({first[name], other_steps[name], other_size[name]}) == 3
+
+
+def test_file_counts_by_content_and_suffix(tmp_path: Path) -> None:
+    def relax(name: str, text: str) -> str:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return ids(Relax(structure=path))["relax"]
+
+    assert relax("a.cif", "x") == relax("elsewhere/b.cif", "x")
+    assert len({relax("a.cif", "x"), relax("a.cif", "y"), relax("a.xyz", "x")}) == 3
+
+
+def test_files_of_a_directory_count(tmp_path: Path) -> None:
+    (tmp_path / "d/e").mkdir(parents=True)
+    (tmp_path / "d/e/f").write_text("x")
+    before = ids(Listing(folder=Directory(tmp_path / "d")))
+    assert before == ids(Listing(folder=tmp_path / "d"))
+    (tmp_path / "d/e/f").rename(tmp_path / "d/e/g")
+    assert before != ids(Listing(folder=tmp_path / "d"))
+
+
+def test_order_of_a_list_counts() -> None:
+    a, b = (Relax(structure="/dev/null", steps=n, name=f"r{n}").energy for n in (1, 2))
+    assert ids(Total(parts=[a, b]))["total"] != ids(Total(parts=[b, a]))["total"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Mesh(size=3, name="other"),
+        lambda: Mesh(size=Constant(3)),
+        lambda: Mesh(size=3, resources=tej.Resources(cpus=8, walltime="1:00:00")),
+    ],
+)
+def test_names_and_resources_do_not_count(make: Callable[[], Module]) -> None:
+    (job_id,) = ids(make(), name="another pipeline").values()
+    assert job_id == ids(Mesh(size=3))["mesh"]
+
+
+def test_float_and_int_of_equal_value_are_one() -> None:
+    parts = [Relax(structure="/dev/null").energy]
+    assert ids(Total(parts=parts)) == ids(Total(parts=parts, scale=1.0))
+    assert ids(Total(parts=parts)) == ids(Total(parts=parts, scale=Constant(1)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"version": 2}, {"environment": {"A": "b"}}, {"command": "seq {size}  >{out}"}],
+)
+def test_class_attributes_count(change: dict[str, object]) -> None:
+    other = type("Mesh", (Mesh,), {"__module__": __name__, **change})
+    assert ids(other(size=3))["mesh"] != ids(Mesh(size=3))["mesh"]
+
+
+def test_files_of_the_class_count(tmp_path: Path) -> None:
+    (tmp_path / "run.sh").write_text("echo 1\n")
+    body = {"uploads": ("run.sh",), "command": "sh run.sh", "source_folder": tmp_path}
+    cls: type[Job] = type("Script", (Job,), {"__module__": __name__, **body})
+    before = ids(cls())
+    assert before == ids(cls())
+    (tmp_path / "run.sh").write_text("echo 2\n")
+    assert before != ids(cls())
+
+
+def test_missing_file_names_module_and_port(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="'relax', port 'structure': .*absent"):
+        ids(Relax(structure=File(tmp_path / "absent")))
+
+
+def test_equal_work_is_one_job_of_the_grid() -> None:
+    mesh = Mesh(size=3)
+    grid = Pipeline(Relax(structure=mesh)).explore(steps=range(5), label=["a", "b"])
+    with Plan(grid) as plan:
+        assert len(plan.jobs) == 11
+        assert [one.is_wanted for one in plan.jobs.values()].count(True) == 10
+        assert next(iter(plan.jobs.values())).module.name == "mesh"
+        stage = Path(plan.jobs[plan.points[3].ids["relax"]].spec.directory)
+        document = json.loads((stage / "module.json").read_text())
+        assert document["inputs"] == {
+            "structure": "inputs/structure.txt",
+            "steps": 1,
+            "label": "b",
+        }
+    assert not stage.exists()
+
+
+def test_ids_are_the_same_from_another_process(tmp_path: Path) -> None:
+    path = write_document(tmp_path)
+    words = [sys.executable, "-m", "tej_vistrails", "ids", str(path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    lists = {
+        subprocess.run(
+            words,
+            env={
+                **environment,
+                "HOME": home,
+                "PYTHONHASHSEED": home[-1],
+                "LC_ALL": "C",
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for home in (f"{tmp_path}/1", f"{tmp_path}/2")
+    }
+    (text,) = lists
+    assert [line.split()[1] for line in text.splitlines()] == ["mesh", "relax", "sum"]
