@@ -61,7 +61,8 @@ def complete_job(
 
     params = context.params
     given = {"queue": params["queue_path"]} if params.get("queue_path") else {}
-    words = tuple(params.get("words") or ())
+    # While the value of an option is completed, click leaves the words in `args`.
+    words = tuple(params.get("words") or context.args)
     try:
         profile, _ = find_profile(
             words, ("[jobs...]",), name=params.get("profile_name"), given=given
