@@ -98,21 +98,21 @@ def watch(get_table: Callable[[], JobTable], place: str) -> None:
     from rich.live import Live
     from rich.text import Text
 
+    asked, trouble = datetime.now().astimezone(), ""
     table = get_table()
-    begun, trouble = datetime.now().astimezone(), ""
     try:
         with Live(screen=True, auto_refresh=False) as live:
             while True:
                 counts = summarize(table.jobs)
-                head = f"{counts}, at {begun:%H:%M:%S}{trouble}  {place}"
+                head = f"{counts}, at {asked:%H:%M:%S}{trouble}  {place}"
                 text = Text.from_ansi(
                     "\n".join(screen_lines(table, head)), no_wrap=True, overflow="crop"
                 )
                 live.update(text, refresh=True)
                 time.sleep(INTERVAL)
+                now = datetime.now().astimezone()
                 try:
-                    table, trouble = get_table(), ""
-                    begun = datetime.now().astimezone()
+                    table, trouble, asked = get_table(), "", now
                 except ConnectionFailed as error:
                     trouble = f"; since then: {error}"
     except KeyboardInterrupt:
