@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from tej.cli.complete import complete_job
 from tej.cli.option import Option
 from tej.cli.values import parse_pairs
 from tej.job.dependencies import split_input
@@ -45,6 +46,7 @@ def dependencies(function: Function) -> Function:
         option(
             "--after",
             metavar="JOB",
+            shell_complete=complete_job,
             help="Start after the job with this id has succeeded; may be repeated.",
         ),
     ):

@@ -191,14 +191,18 @@ fill_room() {
 
 # launch ID: start the waiting job ID through the runtime. If the runtime refuses the
 # job, the job ends without a start. Returns 1 if the runtime cannot start the job now.
-launch() (
-    find_job "$1" || return 0
-    read_facts
-    # A client that does other work does not wait until a busy scheduler accepts the job.
-    # shellcheck disable=SC2034 # busy_awaited is used by scheduler.sh
-    why='' listing='' busy_awaited=0
-    [ -z "$native" ] && [ ! -e "$job/finished" ] || return 0
-    ! runtime_start || return 0
-    ! runtime_may_retry || return 1
-    end_unstarted "$why" || return 1
-)
+launch() {
+    runtime_prepare
+    (
+        find_job "$1" || exit 0
+        read_facts
+        # A client that does other work does not wait until a busy scheduler accepts the
+        # job.
+        # shellcheck disable=SC2034 # busy_awaited is used by scheduler.sh
+        why='' listing='' busy_awaited=0
+        [ -z "$native" ] && [ ! -e "$job/finished" ] || exit 0
+        ! runtime_start || exit 0
+        ! runtime_may_retry || exit 1
+        end_unstarted "$why"
+    )
+}

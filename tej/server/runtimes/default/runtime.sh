@@ -15,6 +15,11 @@ runtime_start() {
     }
 }
 
+# runtime_prepare: set the prefix with which wrappers survive the logout.
+runtime_prepare() {
+    [ -n "${refuge+known}" ] || find_refuge
+}
+
 # runtime_check: read the requested resources, and note the resources that are ignored.
 runtime_check() {
     read_resources && note_ignored
