@@ -89,6 +89,17 @@ class Resources:
     def __bool__(self) -> bool:
         return self != Resources()
 
+    def as_dict(self) -> dict[str, str]:
+        """Return the requested resources by name, as `JobStatus.resources` has them.
+
+        The values of a resource that can be requested repeatedly are joined by a blank.
+        """
+        found: dict[str, str] = {}
+        for line in self.lines():
+            key, _, value = line.partition("=")
+            found[key] = f"{found[key]} {value}" if key in found else value
+        return found
+
     def lines(self) -> Iterator[str]:
         """Yield KEY=VALUE lines, as the server's `lib/resources.sh` reads them."""
         yield from self._numbers()

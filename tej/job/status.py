@@ -114,6 +114,11 @@ class JobStatus:
     """Time of this report by the server's clock, for ages such as "2 h ago"."""
     after: tuple[str, ...] = ()
     """Ids of the jobs that had to succeed before this job could start."""
+    resources: Mapping[str, str] = field(default_factory=dict)
+    """The requested resources, as they are passed to the server.
+
+    Sizes are in bytes and times in seconds, such as `{"cpus": "4", "walltime": "600"}`.
+    """
 
     @property
     def succeeded(self) -> bool:
@@ -216,6 +221,7 @@ class JobStatus:
             "labels": dict(self.labels),
             "parameters": dict(self.parameters),
             "after": [*self.after],
+            "resources": dict(self.resources),
         }
 
 

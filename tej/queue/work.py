@@ -19,7 +19,7 @@ from tej.job.spec import JobSpec, check_environment
 from tej.job.status import check_job_id, make_job_id
 from tej.wire.archive import Parcel, TextMember
 from tej.wire.content_store import HUGE, LARGE, Plan, is_sparse, plan
-from tej.wire.records import PARAMETER, SCRIPT_SHOWN, make_spec
+from tej.wire.records import PARAMETER, RESOURCE, SCRIPT_SHOWN, make_spec
 
 
 class Work:
@@ -175,6 +175,8 @@ class Work:
         facts |= {
             f"{PARAMETER}{name}": value for name, value in self.spec.parameters.items()
         }
+        for key, value in (self.spec.resources or Resources()).as_dict().items():
+            facts[f"{RESOURCE}{key}"] = value
         return make_spec(self.token, facts, self.spec.labels)
 
     def _exports(self) -> str:

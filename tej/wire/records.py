@@ -13,6 +13,8 @@ SCRIPT_SHOWN = 300
 """Maximum number of characters of the command in a job's description."""
 PARAMETER = "param:"
 """Prefix of the keys of a job's description that are parameters of a sweep."""
+RESOURCE = "resource:"
+"""Prefix of the keys of a job's description that are requested resources."""
 
 
 def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatus:
@@ -63,11 +65,8 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         submitter=spec.get("submitter", ""),
         signature=spec.get("signature"),
         labels=labels,
-        parameters={
-            key.removeprefix(PARAMETER): value
-            for key, value in spec.items()
-            if key.startswith(PARAMETER)
-        },
+        parameters=_with_prefix(spec, PARAMETER),
+        resources=_with_prefix(spec, RESOURCE),
         reported=from_timestamp(now),
         after=tuple(spec["after"].split("/")) if "after" in spec else (),
     )
@@ -84,6 +83,14 @@ def _time_on_the_jobs_host(record: Record, now: int | None) -> int | None:
     if beat is not None and age is not None:
         return beat + age
     return now
+
+
+def _with_prefix(spec: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {
+        key.removeprefix(prefix): value
+        for key, value in spec.items()
+        if key.startswith(prefix)
+    }
 
 
 def parse_state(word: str) -> JobState:

@@ -45,6 +45,7 @@ JOB_KEYS = [
     "labels",
     "parameters",
     "after",
+    "resources",
 ]
 
 
@@ -206,7 +207,7 @@ def test_the_keys_are_those_of_the_library(
     assert {key: document[key] for key in JOB_KEYS} == library.status(ended).as_dict()
 
 
-def test_labels_come_back(ask: Callable[..., dict], job: Make) -> None:
+def test_labels_and_resources_come_back(ask: Callable[..., dict], job: Make) -> None:
     ask(
         "submit",
         "--runtime",
@@ -217,10 +218,13 @@ def test_labels_come_back(ask: Callable[..., dict], job: Make) -> None:
         "owner=é",
         "--label",
         "x=a=b c",
+        "--cpus",
+        "2",
         job("true"),
     )
     (document,) = ask("status", "--id", "a")["jobs"]
     assert document["labels"] == {"owner": "é", "x": "a=b c"}
+    assert document["resources"] == {"cpus": "2"}
 
 
 def test_a_job_that_was_killed_tells_by_whom(

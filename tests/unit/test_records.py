@@ -19,7 +19,7 @@ def test_status_is_parsed_from_its_record() -> None:
     record = {
         "id": "a",
         "state": "running",
-        "spec": make_spec("t", {"name": "é"}, {}),
+        "spec": make_spec("t", {"name": "é", "resource:cpus": "4"}, {}),
         "started": "1000",
         "native": "pid host boot space 42 7",
         "where": "host",
@@ -31,6 +31,7 @@ def test_status_is_parsed_from_its_record() -> None:
         100.0,
         "é",
     )
+    assert status.resources == {"cpus": "4"}
     assert (status.native_id, str(status.directory)) == ("42", "/q/jobs/a/stage")
     # A clock that went back is no negative time.
     assert parse_status({**record, "started": "2000"}, head).duration == 0.0
