@@ -1,15 +1,15 @@
 # Wrapper of a job under a scheduler ("the runner"): run_in_scheduler.sh QUEUE ID HERE
-# RUNTIME TOKEN [BY_CLUSTER]. The runner executes the job's script, writes the
+# RUNTIME TOKEN [BY_CLUSTER [ARRAY LOG]]. ARRAY is the name of the job array that contains
+# the job; see lib/scheduler_array.sh. The runner executes the job's script, writes the
 # heartbeat, forwards signals and records the exit status. The runner and the script
 # stay in the session that the scheduler created, because a process outside this session
 # would survive `qdel`.
 # shellcheck shell=sh
 
-umask 022
 . "$3/lib/environment.sh"
 hide_environment
 # shellcheck disable=SC2034 # by_cluster is used by scheduler_own_id
-queue=$1 id=$2 here=$3 runtime=$4 token=$5 by_cluster=${6-}
+queue=$1 id=$2 here=$3 runtime=$4 token=$5 by_cluster=${6-} array=${7-} array_log=${8-}
 unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 . "$here/lib/load.sh"
 . "$here/lib/run.sh"
@@ -61,6 +61,15 @@ set_submit_directory() {
     for variable in PBS_O_WORKDIR SLURM_SUBMIT_DIR SGE_O_WORKDIR; do
         eval "[ -z \"\${$variable+set}\" ] || export $variable=\"\$stage\""
     done
+}
+
+# leave_array: make the job independent of its job array. Moves the scheduler's log file
+# into the job's directory, and hides the array from the script, whose results must not
+# depend on the jobs that were submitted with it.
+leave_array() {
+    mv -f "$array_log.$SLURM_ARRAY_TASK_ID.log" "$job/$array.log" 2>/dev/null
+    unset SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MAX \
+        SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_STEP
 }
 
 # read_outcome: set end to the result of the script, `exit N` or `signal N`. Returns 1
@@ -248,6 +257,7 @@ start_next_jobs() (
 # If the job has another token, this runner belongs to an earlier submission with the
 # same id.
 has_token "$token" || exit 0
+[ -z "$array" ] || leave_array
 heard='' told_at='' listener=''
 for signal in $signals; do
     # shellcheck disable=SC2064 # the name of this signal

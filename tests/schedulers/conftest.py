@@ -10,6 +10,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -141,6 +142,26 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
         return folder
 
     return play
+
+
+@pytest.fixture
+def wrapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Path]]:
+    """Puts a script in front of a command of the scheduler: `wrapped(name, lines)`."""
+    folder = tmp_path / "in front"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def wrap(name: str, lines: str) -> Path:
+        calls = folder / f"{name} calls"
+        calls.touch()
+        path = folder / name
+        path.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{calls}'\n{lines}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return calls
+
+    return wrap
 
 
 @pytest.fixture

@@ -83,6 +83,21 @@ def test_six_jobs_share_two_slots_and_all_end_well(
     assert {(s.state, s.exit_code) for s in ended.values()} == {(JobState.FINISHED, 3)}
 
 
+def test_qsig_reaches_script_once(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    script = f"trap 'echo usr1' USR1; echo begun; {gate.wait}; exit 4"
+    queue.submit("warned", job(script))
+    wait_until(lambda: output(queue, "warned") == "begun\n", "the trap is set")
+    native_id = (queue_path / "jobs/warned/native_id").read_text().split()[1]
+    run("qsig", "-s", "SIGUSR1", native_id)
+    wait_until(lambda: "usr1" in output(queue, "warned"), "the trap runs")
+    gate.open()
+    status = queue.job("warned").wait(90)
+    assert (status.exit_code, status.cut_off) == (4, None)
+    assert output(queue, "warned") == "begun\nusr1\n"
+
+
 def test_jobs_are_asked_about_together(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:

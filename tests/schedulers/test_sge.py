@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -82,6 +83,28 @@ def test_a_job_is_killed_queued_or_running_and_has_its_grace(
     gate.open()
     assert queue.job("job0").wait(90).exit_code == 0
     assert not (tmp_path / "ran").exists()
+
+
+def test_signal_to_wrapper_reaches_script(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    queue.submit("warned", job(f"trap 'echo usr1' USR1; echo begun; {gate.wait}"))
+    wait_until(lambda: output(queue, "warned") == "begun\n", "the trap is set")
+    script = int((queue_path / "jobs/warned/started").read_text().split()[2])
+    os.kill(os.getsid(script), signal.SIGUSR1)
+    wait_until(lambda: output(queue, "warned") == "begun\nusr1\n", "the trap runs")
+    gate.open()
+    assert queue.job("warned").wait(90).succeeded
+
+
+def test_job_has_umask_of_its_user(queue: tej.RemoteQueue, job: Make) -> None:
+    before = os.umask(0o027)
+    try:
+        queue.submit("masked", job("umask"))
+    finally:
+        os.umask(before)
+    queue.job("masked").wait(90)
+    assert output(queue, "masked") == "0027\n"
 
 
 def test_a_job_that_somebody_deletes_was_killed_and_not_by_tej(

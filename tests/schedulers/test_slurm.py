@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,26 +35,6 @@ def fact(queue_path: Path, job_id: str, name: str) -> Path:
 
 def native_id(queue_path: Path, job_id: str) -> str:
     return scheduler_id_of(queue_path / "jobs" / job_id)
-
-
-@pytest.fixture
-def wrapped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Path]]:
-    """Puts a script in front of a command of the scheduler: `wrapped(name, lines)`."""
-    folder = tmp_path / "in front"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-
-    def wrap(name: str, lines: str) -> Path:
-        calls = folder / f"{name} calls"
-        calls.touch()
-        path = folder / name
-        path.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{calls}'\n{lines}\n")
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        return calls
-
-    return wrap
 
 
 # From the submission to the end
@@ -568,17 +547,19 @@ def test_what_slurm_refuses_is_an_error_and_nothing_is_left(
     assert run("squeue", "-h") == ""
 
 
-def test_a_job_over_its_time_limit_is_finished_and_the_reason_is_told(
-    queue: tej.RemoteQueue, slurm: Callable[[], None], job: Make, queue_path: Path
+def test_job_over_its_time_limit_has_not_succeeded(
+    queue: tej.RemoteQueue, job: Make, queue_path: Path
 ) -> None:
-    # Slurm counts in minutes: this is the shortest that there is.
-    queue.submit("slow", job("echo begun; sleep 1000"))
+    wait = "while :; do sleep 0.1; done"
+    queue.submit("slow", job(f"trap 'exit 0' TERM; echo begun; {wait}"))
     wait_until(lambda: output(queue, "slow") == "begun\n", "it runs")
     job_id = native_id(queue_path, "slow")
-    run("scontrol", "update", f"JobId={job_id}", "TimeLimit=1")
-    # Slurm looks every half minute, and gives it some time.
+    # Time limits are in minutes.  Slurm checks them every half minute.
+    for words in ("TimeLimit=1", "EndTime=now"):
+        run("scontrol", "update", f"JobId={job_id}", words)
     wait_until(lambda: queue.status("slow").state.final, "it was ended", 240)
     status = queue.status("slow")
-    assert status.state is JobState.FINISHED
-    assert status.signal == signal.SIGTERM
+    assert (status.state, status.exit_code) == (JobState.FINISHED, 0)
+    assert (status.cut_off, status.succeeded) == ("limit", False)
     assert "time limit" in status.describe()
+    assert "DUE TO TIME LIMIT" in str(queue.failure(status))

@@ -275,3 +275,56 @@ def test_scheduler_log_contains_messages_and_accounting(
     """
     said = [line for line in shell(lines, runtime).splitlines() if "==>" not in line]
     assert said == ["exceeded walltime", *commands.split("|")]
+
+
+def test_each_task_of_own_array_is_listed(shell: Shell) -> None:
+    listing = r"""squeue() { printf '%s\n' '5_0|RUNNING|None|x|/q/tej_abc0123_a' \
+        '5_1|PENDING|Priority|x|/q/tej_abc0123_a' '6_1|RUNNING|None|x|/q/users'; }
+    slurm_list"""
+    assert shell(listing).splitlines() == [
+        "5|running|tej_abc0123_a|RUNNING",
+        "5_0|running|tej_abc0123_a|RUNNING",
+        "5_1|queued|tej_abc0123_a|Priority",
+        "6|running|x|RUNNING",
+    ]
+    lines = """listing=answer edition=1; q_5e1='1|queued||Priority'
+    look_up 5_1 ''; echo "$says $reason"; look_up 5_2 ''; echo "$says"
+    """
+    assert shell(lines) == "queued Priority\nunknown\n"
+
+
+def test_arrays_obey_the_limit_of_the_site(shell: Shell) -> None:
+    lines = r"""scontrol() { echo 'MaxArraySize = 2'; }
+    sbatch() { echo "$*" >>calls; wc -l <calls | tr -d ' '; }
+    set --
+    for id in a b c d e; do
+        mkdir -p "jobs/$id/stage"
+        echo "token=000000000000000000$id end" >"jobs/$id/spec"
+        set -- "$@" "$id" "000000000000000000$id"
+    done
+    runtime_start_array "$@"
+    for id in a b c d e; do job=$queue/jobs/$id spec=''; runtime_start; done
+    sed -n 's/.*\(--array=[^ ]*\).*/\1/p' calls
+    cat jobs/[a-e]/native_id"""
+    assert shell(lines).splitlines() == [
+        *("--array=0-1", "--array=0-1"),
+        *("slurm 1_0", "slurm 1_1", "slurm 2_0", "slurm 2_1", "slurm 3"),
+    ]
+
+
+def test_busy_controller_is_asked_again_later(shell: Shell) -> None:
+    busy = "Slurm temporarily unable to accept job, sleeping and retrying"
+    lines = f"""sleep() {{ echo "pause $1" >>log; }}; keep_talking() {{ talker=1; }}
+    sbatch() {{
+        case $(cat log) in *"pause 2"*"pause 4"*) echo 7 ;; *)
+            echo "sbatch: error: {busy}" >&2; return 1 ;; esac
+    }}
+    squeue() {{ :; }}
+    : >log; busy_awaited=60
+    runtime_start && cat "$job/native_id" log
+    rm "$job/native_id" "$job/submitting"; : >log; retry_until=0
+    runtime_start || echo "$why"; cat log"""
+    assert shell(lines).splitlines() == [
+        *("slurm 7", "pause 2", "pause 4"),
+        f"slurm: sbatch: error: {busy}",
+    ]

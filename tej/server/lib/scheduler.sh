@@ -32,6 +32,7 @@
 
 . "$here/lib/scheduler_cache.sh"
 . "$here/lib/scheduler_state.sh"
+. "$here/lib/scheduler_array.sh"
 
 second_look=30    # minimum seconds between the two answers that are needed to give up a job
 cause_awaited=120 # seconds to wait for a silent scheduler to report why a job ended
@@ -98,10 +99,17 @@ put_first() {
 }
 
 # set_name: set nickname to the name of $job under the scheduler. The name has 14
-# characters, which every scheduler allows. Seven of the characters are random.
+# characters, which every scheduler allows. Seven of the characters are random. If the
+# job was submitted in a job array, sets nickname to the name of the array, and index to
+# the index of the job.
 set_name() {
     [ -n "$spec" ] || read_spec
     job_token=${spec#*token=} job_token=${job_token%% *}
+    index=''
+    if [ -f "$job/submitting" ] && ! is_array_refused; then
+        read -r _ nickname _ _ _ _ _ index <"$job/submitting"
+        [ -z "$index" ] || return 0
+    fi
     nickname='' letters=${id}job
     while [ "${#nickname}" -lt 3 ]; do
         case $letters in [A-Za-z0-9]*) nickname=$nickname${letters%"${letters#?}"} ;; esac
@@ -121,17 +129,44 @@ quote() {
 # write_batch: write the batch script $job/batch. The batch script contains only
 # absolute paths, so that the scheduler can run it in any directory.
 write_batch() {
-    line='exec /bin/sh'
     by_cluster=''
-    [ "$runtime" != slurm ] || {
-        ! is_asked -M --clusters --cluster && [ -z "${SLURM_CLUSTERS-}${SBATCH_CLUSTERS-}" ] || by_cluster=1
-    }
-    for word in "$here/run_in_scheduler.sh" "$queue" "$id" "$here" "$runtime" "$job_token" "$by_cluster"; do
+    ! names_cluster || by_cluster=1
+    quote "$id"
+    begin_batch && print_exec "$quoted" "$job_token" "$by_cluster" >>"$job/batch"
+}
+
+# begin_batch: write the first lines of $job/batch, with the directives of the script.
+# PBS and Grid Engine set a umask of their own. Therefore the batch script sets the umask
+# of the user, unless the script requests a umask (#PBS -W umask=...).
+begin_batch() {
+    mask="umask $(umask)"
+    case $asked in *umask=*) mask=: ;; esac
+    printf '%s\n' '#!/bin/sh' >"$job/batch" && copy_directives >>"$job/batch" &&
+        printf '%s\n' "$mask" >>"$job/batch"
+}
+
+# print_exec ID TOKEN [WORD...]: print the command that runs the wrapper of the job. ID
+# and TOKEN are inserted as they are. The further arguments of the wrapper are WORD...
+print_exec() {
+    line="exec /bin/sh"
+    for word in "$here/run_in_scheduler.sh" "$queue"; do
         quote "$word"
         line="$line $quoted"
     done
-    printf '%s\n' '#!/bin/sh' >"$job/batch" && copy_directives >>"$job/batch" &&
-        printf '%s\n' "$line" >>"$job/batch"
+    quote "$here"
+    line="$line $1 $quoted $runtime $2"
+    shift 2
+    for word in "$@"; do
+        quote "$word"
+        line="$line $quoted"
+    done
+    printf '%s\n' "$line"
+}
+
+# names_cluster: check whether the job can be submitted to another cluster.
+names_cluster() {
+    [ "$runtime" = slurm ] || return 1
+    is_asked -M --clusters --cluster || [ -n "${SLURM_CLUSTERS-}${SBATCH_CLUSTERS-}" ]
 }
 
 # log_file: set log to the path of the file for the scheduler's messages. If a scheduler
@@ -194,7 +229,10 @@ mail_and_rerun() {
 runtime_start() {
     native=''
     set_name
-    [ ! -f "$job/submitting" ] || { find_submitted && return; }
+    [ ! -f "$job/submitting" ] || is_array_refused || {
+        ! find_submitted || return 0
+        array_refused="$array_refused $job_token "
+    }
     runtime_check || return 1
     me
     now=''
@@ -240,7 +278,7 @@ note_requeue() {
 find_submitted() {
     read_facts
     [ -z "$native" ] || return 0
-    read -r s_time _ s_host s_boot s_space s_pid s_start <"$job/submitting"
+    read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
     if same_host "$s_host" "$s_boot" "$s_space"; then
         ! is_alive "$s_pid" "$s_start" || return 0
     else
@@ -257,22 +295,27 @@ find_submitted() {
 # hand_over: submit the job to the scheduler, and retry the submission while the
 # scheduler is busy. Returns 1 if the scheduler has certainly not accepted the job.
 hand_over() {
-    retry_pause=2 retry_until=$(($(date +%s) + busy_awaited))
+    submit_patiently is_busy
+    submitted_ok=$?
+    rm -f "$job/.said"
+    if [ "$submitted_ok" = 0 ]; then adopt_reply; else look_for_submitted; fi
+}
+
+# submit_patiently CHECK: submit the job or the array, and retry the submission while the
+# function CHECK finds that the scheduler may accept it later. All submissions of a
+# request together are retried for $busy_awaited seconds. Returns 1 if the scheduler's
+# reply contained no id.
+submit_patiently() {
+    retry_pause=2
+    : "${retry_until:=$(($(date +%s) + busy_awaited))}"
     until submit_once; do
-        is_busy && [ "$(date +%s)" -lt "$retry_until" ] || break
+        "$1" && [ "$(date +%s)" -lt "$retry_until" ] || return 1
         # Without keep-alives, the client would close the connection during a long
         # retry.
         [ -n "${talker-}" ] || keep_talking
         sleep "$retry_pause"
         retry_pause=$((retry_pause < 16 ? retry_pause * 2 : 16))
     done
-    if [ -n "$nid" ]; then
-        rm -f "$job/.said"
-        adopt_reply
-        return
-    fi
-    rm -f "$job/.said"
-    look_for_submitted
 }
 
 # submit_once: submit the job once. Sets nid to the id in the scheduler's reply. If the
@@ -295,9 +338,18 @@ submit_once() {
 # is_busy: check whether the error message in $why means that the scheduler may accept
 # the job later.
 is_busy() {
+    is_overloaded && return 0
     case $why in
-        *emporarily\ u* | *MaxSubmit* | *'ubmit limit'* | *'would exceed'*limit* | *'per-user limit'* | \
-            *'socket temporarily'* | *'too many jobs'* | *'unable to accept job'*) ;;
+        *MaxSubmit* | *'ubmit limit'* | *'would exceed'*limit* | *'per-user limit'* | *'too many jobs'*) ;;
+        *) return 1 ;;
+    esac
+}
+
+# is_overloaded: check whether the error message in $why means that the scheduler cannot
+# accept any job at the moment.
+is_overloaded() {
+    case $why in
+        *emporarily\ u* | *'socket temporarily'* | *'unable to accept job'*) ;;
         *) return 1 ;;
     esac
 }
@@ -346,12 +398,13 @@ is_in_doubt() {
     esac
 }
 
-# adopt_by_name: if the scheduler lists a job with the name $nickname, write the id of
-# this job to the fact native_id. Returns 1 if the scheduler lists no job with this
+# adopt_by_name: if the scheduler lists a job or an array with the name $nickname, write
+# the id of the job to the fact native_id. Returns 1 if the scheduler lists no job with this
 # name.
 adopt_by_name() {
     eval "nid=\${n_$nickname-}"
     [ -n "$nid" ] || return 1
+    [ -z "$index" ] || set_task_id "$nid"
     put_first native_id "$runtime $nid"
     native="$runtime $nid"
 }

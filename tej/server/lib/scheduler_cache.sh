@@ -57,10 +57,15 @@ is_answered() {
     done
 }
 
-# set_key ID: set key to the number and the cluster in ID, converted to a valid part of
-# a variable name.
+# set_key ID: set key to the number, the array index and the cluster in ID, converted to
+# a valid part of a variable name.
 set_key() {
     key=${1%%[!0-9]*}
+    case $1 in "${key}_"[0-9]*)
+        element=${1#"${key}_"}
+        key=${key}e${element%%[!0-9]*}
+        ;;
+    esac
     case $1 in *\;*) ;; *) return 0 ;; esac
     key=${key}_${1#*;}
     while :; do

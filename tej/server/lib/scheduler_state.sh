@@ -101,7 +101,7 @@ forget_missed() {
 # Returns 0 if the scheduler lists the job under its name. Otherwise sets state and
 # returns 1.
 judge_submission() {
-    read -r s_time _ s_host s_boot s_space s_pid s_start <"$job/submitting"
+    read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
     keep_last
     if same_host "$s_host" "$s_boot" "$s_space" && is_alive "$s_pid" "$s_start"; then
         return 1

@@ -44,11 +44,21 @@ scheduler_options() {
         0) prepend --no-requeue ;;
         *) is_asked --requeue --no-requeue || prepend --no-requeue ;;
     esac
+    # The name that tej selects does not count as an option, so that jobs with different
+    # names can be submitted as one array.
+    default_name=''
     if [ -n "$r_name" ]; then
         prepend -J "$r_name"
     else
-        is_asked -J --job-name || prepend -J "${r_default_name:-$nickname}"
+        is_asked -J --job-name || default_name=${r_default_name:-$nickname}
     fi
+}
+
+# scheduler_array_limit: set array_limit from MaxArraySize, which is 0 if the site permits
+# no job arrays.
+scheduler_array_limit() {
+    array_limit=$(patiently scontrol show config 2>/dev/null </dev/null | sed -n 's/^MaxArraySize *= *//p')
+    is_number "$array_limit"
 }
 
 # slurm_memory: add --mem or --mem-per-cpu to the options. sbatch refuses the two
@@ -87,5 +97,7 @@ scheduler_submit() {
     # shellcheck disable=SC2086 # one option per line
     set -- $options --parsable -o "$log"
     end_split
+    [ -z "$default_name" ] || set -- "$@" -J "$default_name"
+    [ -z "$array_tasks" ] || set -- "$@" "--array=$array_tasks"
     patiently sbatch "$@" "$job/$name_there"
 }

@@ -30,9 +30,9 @@ on_cluster() {
 
 # slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. squeue is not
 # called with ids, because it prints no jobs at all if one of the ids no longer exists.
-# The path of the batch script is the last field, because job names may contain `|`.
+# -r prints each task of a job array on a line of its own. The path of the batch script is the last field, because job names may contain `|`.
 slurm_queue() {
-    patiently squeue -h -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
+    patiently squeue -h -r -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
 }
 
 # slurm_list ID...: print a line for each job of the user on this cluster and on the
@@ -65,11 +65,24 @@ slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 # slurm_read FILE ID...: convert the output of squeue in FILE to the lines that
 # scheduler_list prints. The components of a heterogeneous job (5+0, 5+1) count as one
 # job, and so do the tasks of a job array (5_2). A heterogeneous job or a job array is
-# running if at least one component or task is running.
+# running if at least one component or task is running. For an array that tej has
+# submitted, a line for each task follows.
 slurm_read() {
     said_file=$1
     shift
     awk -F'|' -v asked="$*" '
+        function note(id, title,    now) {
+            if (cluster != "") id = id ";" cluster
+            # A job in an unknown state counts as running.
+            now = state[$2] == "" ? "running" : state[$2]
+            if (id in best && rank[now] + 0 <= rank[best[id]] + 0) return
+            if (!(id in best)) order[++jobs] = id
+            best[id] = now
+            said[id] = $2 words[$2]
+            if (now == "queued") said[id] = $3 == "None" ? "" : $3
+            if ($2 == "FAILED" && $3 != "None" && $3 != "NonZeroExitCode") said[id] = $2 " (" $3 ")"
+            name[id] = title
+        }
         BEGIN {
             count = split("PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD", list, " ")
             for (i = 1; i <= count; i++) state[list[i]] = "queued"
@@ -93,17 +106,10 @@ slurm_read() {
         $1 ~ /^[0-9]+([+_].*)?$/ {
             id = $1
             sub(/[+_].*/, "", id)
-            if (cluster != "") id = id ";" cluster
-            # A job in an unknown state counts as running.
-            now = state[$2] == "" ? "running" : state[$2]
-            if (id in best && rank[now] + 0 <= rank[best[id]] + 0) next
-            if (!(id in best)) order[++jobs] = id
-            best[id] = now
-            said[id] = $2 words[$2]
-            if (now == "queued") said[id] = $3 == "None" ? "" : $3
-            if ($2 == "FAILED" && $3 != "None" && $3 != "NonZeroExitCode") said[id] = $2 " (" $3 ")"
-            name[id] = $4
-            if (match($0, /\/tej_[A-Za-z0-9_]+$/)) name[id] = substr($0, RSTART + 1)
+            title = $4
+            if (match($0, /\/tej_[A-Za-z0-9_]+$/)) title = substr($0, RSTART + 1)
+            note(id, title)
+            if (title ~ /^tej_.*_a$/ && $1 ~ /_[0-9]+$/) note($1, title)
         }
         END {
             whole[cluster] = ended
@@ -129,6 +135,10 @@ slurm_cancel() {
 # slurm_own_id: set own_id to the id of the job in which this function runs. The id has
 # the same format as in the output of sbatch.
 slurm_own_id() {
+    [ -z "${array-}" ] || {
+        own_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+        return
+    }
     own_id=${SLURM_HET_JOB_ID:-${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}}
     [ -z "${by_cluster-}" ] || own_id="$own_id${SLURM_CLUSTER_NAME:+;$SLURM_CLUSTER_NAME}"
 }

@@ -1,0 +1,182 @@
+# Submission of several jobs to a scheduler as one job array. Each task of the array is a
+# job of its own in tej: it has its own state, native id (ARRAY_INDEX), log and kill.
+# Jobs are submitted in an array only if they have the same resources and directives. If
+# the scheduler refuses the array, each job is submitted alone.
+# shellcheck shell=sh
+#
+# A runtime that supports job arrays redefines:
+#
+#   scheduler_array_limit     set array_limit to the maximum number of tasks of an array, or
+#                             return 1
+#
+# The fact `submitting` of each job contains the name of the array and the index of the
+# job. If this client dies before it receives the scheduler's reply, other clients find
+# the array by its name, so that no job is submitted twice or lost.
+
+scheduler_array_limit() { return 1; }
+
+# is_array_refused: check whether the scheduler has refused the array of $job.
+is_array_refused() {
+    case $array_refused in *" $job_token "*) ;; *) return 1 ;; esac
+}
+
+array_refused='' # tokens of the jobs whose array was refused, each between blanks
+array_tasks=''   # indexes of the array that is being submitted, or ''
+
+# runtime_start_array ID TOKEN [ID TOKEN]...: submit job arrays for those of the jobs that
+# have equal resources. runtime_start is called for all jobs afterwards. It submits the
+# jobs that are not in an array.
+runtime_start_array() {
+    [ ! -f "$queue/max_running" ] && scheduler_array_limit && [ "$array_limit" -ge 2 ] || return 0
+    groups=0
+    while [ $# -gt 0 ]; do
+        id=$1 job=$jobs/$1
+        ! fits_array "$2" || add_to_group "$2"
+        shift 2
+    done
+    group=0
+    while [ "$group" -lt "$groups" ] && [ -n "$array_limit" ]; do
+        group=$((group + 1))
+        submit_group "$group"
+    done
+}
+
+# fits_array TOKEN: check whether $job can be a task of an array. Sets options and
+# directives to those of the job.
+fits_array() {
+    has_token "$1" && [ ! -e "$job/finished" ] && [ ! -e "$job/native_id" ] || return 1
+    [ ! -e "$job/submitting" ] && [ ! -e "$job/dependencies" ] || return 1
+    runtime_check && ! names_cluster
+}
+
+# add_to_group TOKEN: add $job to the group of the jobs with the same options and
+# directives. The variables of group N are group_options_N, group_jobs_N (ID TOKEN ID
+# TOKEN ...) and group_name_N (the common beginning of the names of the jobs).
+add_to_group() {
+    equal="$options
+$directives
+$replaced $replaced_list"
+    group=0
+    while [ "$group" -lt "$groups" ]; do
+        group=$((group + 1))
+        eval "found=\$group_options_$group"
+        [ "$found" != "$equal" ] || {
+            eval "group_jobs_$group=\"\$group_jobs_$group \$id \$1\" found=\$group_name_$group"
+            until [ "$found" = "${default_name%"${default_name#"$found"}"}" ]; do found=${found%?}; done
+            eval "group_name_$group=\$found"
+            return
+        }
+    done
+    groups=$((groups + 1))
+    eval "group_options_$groups=\$equal group_jobs_$groups=\"\$id \$1\" group_name_$groups=\$default_name"
+}
+
+# submit_group NUMBER: submit the jobs of the group in arrays of at most $array_limit
+# tasks.
+submit_group() {
+    eval "equal=\$group_jobs_$1 common_name=\$group_name_$1"
+    set -f
+    # shellcheck disable=SC2086 # ids and tokens
+    set -- $equal
+    set +f
+    while [ $# -gt 2 ] && [ -n "$array_limit" ]; do
+        chunk='' tasks=0
+        while [ $# -gt 0 ] && [ "$tasks" -lt "$array_limit" ]; do
+            chunk="$chunk $1 $2" tasks=$((tasks + 1))
+            shift 2
+        done
+        # If the scheduler refuses one array, it would probably refuse all arrays.
+        submit_array "$chunk" || array_limit=''
+    done
+}
+
+# submit_array JOBS: submit JOBS ("ID TOKEN ID TOKEN ...") as one array. Returns 1 if the
+# scheduler has refused the array.
+submit_array() {
+    set -f
+    # shellcheck disable=SC2086 # ids and tokens
+    set -- $1
+    set +f
+    id=$1 job=$jobs/$1 spec=''
+    set_name
+    array=${nickname}_a tasks=0 table='' array_jobs=''
+    me
+    while [ $# -gt 0 ]; do
+        id=$1 job=$jobs/$1 spec=''
+        now=''
+        get_time
+        if runtime_check && note_requeue && put submitting "$now $array $who $tasks" && put queued "$now"; then
+            quote "$id"
+            table="$table    $tasks) set -- $quoted $2 ;;
+"
+            array_jobs="$array_jobs $id $2" tasks=$((tasks + 1))
+        else
+            array_refused="$array_refused $2 "
+        fi
+        shift 2
+    done
+    # shellcheck disable=SC2086 # ids and tokens
+    hand_over_array $array_jobs
+}
+
+# hand_over_array ID TOKEN [ID TOKEN]...: submit the array, and write the fact native_id of
+# each job. Returns 1 if the scheduler has certainly not accepted the array.
+hand_over_array() {
+    [ $# != 0 ] || return 1
+    id=$1 job=$jobs/$1 index=0 nickname=$array native=''
+    log_array
+    [ -z "$default_name" ] || default_name=${common_name:-$array}
+    array_tasks=0-$((tasks - 1))
+    if ! write_array; then
+        array_id=refused
+    elif submit_patiently is_overloaded; then
+        array_id=$nid
+    elif look_for_submitted; then
+        array_id=${native#* }
+    else
+        array_id=refused
+    fi
+    array_tasks=''
+    rm -f "$job/.said"
+    case $array_id in
+        refused)
+            while [ $# -gt 0 ]; do
+                array_refused="$array_refused $2 "
+                shift 2
+            done
+            return 1
+            ;;
+        # The reply was lost, and the scheduler does not answer. Later requests search for
+        # the array by its name.
+        '') return 0 ;;
+    esac
+    while [ $# -gt 0 ]; do
+        id=$1 job=$jobs/$1 job_token=$2 spec=''
+        read -r _ _ _ _ _ _ _ index <"$job/submitting" && set_task_id "$array_id" && adopt_reply || :
+        shift 2
+    done
+}
+
+# set_task_id ID: set nid to the id of the task $index of an array. ID is the id of the
+# array or of one of its tasks, with the cluster if ID contains it.
+set_task_id() {
+    nid=${1%%[!0-9]*}_$index
+    case $1 in *\;*) nid="$nid;${1#*;}" ;; esac
+}
+
+# log_array: set log to the path of the log file of each task, in which the scheduler
+# replaces %a by the index. The wrapper moves the file into the directory of the job.
+log_array() {
+    log=$queue/scheduler/$array.%a.log
+    case $queue in *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;; esac
+    mkdir "$queue/scheduler" 2>/dev/null
+    return 0
+}
+
+# write_array: write the batch script of the array, which selects the job by its index.
+write_array() {
+    # shellcheck disable=SC2016 # expanded by the batch script
+    begin_batch &&
+        printf '%s\n' 'case $SLURM_ARRAY_TASK_ID in' "$table    *) exit 1 ;;" 'esac' >>"$job/batch" &&
+        print_exec '"$1"' '"$2"' '' "$array" "${log%.%a.log}" >>"$job/batch"
+}
