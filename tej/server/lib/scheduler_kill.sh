@@ -1,0 +1,115 @@
+# Kill of a job under a scheduler: SIGTERM, a grace period, and the cancellation.
+# shellcheck shell=sh
+
+# runtime_tell: request the end of the job, once per program. Returns 0 if the job has
+# ended or will never start. Otherwise returns 1, and sets told_KEY to the time of the
+# SIGTERM, to 0 if the job was cancelled without SIGTERM, or to `not` if neither was
+# possible.
+runtime_tell() {
+    nid=${native#* }
+    [ ! -e "$job/finished" ] || return 0
+    if mkdir "$job/claim" 2>/dev/null; then
+        if [ -z "$nid" ] || cancel_job; then
+            now=''
+            get_time
+            put_reserved finished "$now none 0 killed 0"
+            return 0
+        fi
+        # If the scheduler did not cancel the job, `claim` is removed. Then the wrapper,
+        # which checks for `kill` before it starts the script, or a later request of a
+        # client completes the kill.
+        rmdir "$job/claim"
+    fi
+    [ -n "$nid" ] || return 1
+    set_key "$nid"
+    eval "told=\${told_$key-}"
+    [ -z "$told" ] || return 1
+    ask_to_end || told=not
+    set_key "$nid"
+    eval "told_$key=\$told"
+    return 1
+}
+
+# ask_to_end: send SIGTERM to the job through the scheduler. If the scheduler cannot
+# send SIGTERM, or if the job is suspended and would not handle SIGTERM, cancels the
+# job. Sets told to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1
+# if the job could not be cancelled.
+ask_to_end() {
+    look_up "$nid" ''
+    if [ "$state" != lost ] && [ "$says" != stopped ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
+        told=$(date +%s)
+        put ending "$told term" 2>/dev/null || :
+    else
+        told=0
+        cancel_job
+    fi
+}
+
+# cancel_job: cancel the job through the scheduler. Returns 1 if the scheduler did not
+# answer or refused to cancel the job.
+cancel_job() {
+    refusal=$(scheduler_cancel "$nid" 2>&1 </dev/null) || {
+        # If the job is already over, the scheduler reports an error, but cancel_job
+        # returns 0.
+        ask_anew "$nid"
+        look_up "$nid" ''
+        case $says in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
+    }
+    put ending "$(date +%s) cancel" 2>/dev/null || :
+}
+
+# runtime_stop GRACE: like runtime_tell, then wait for the end of the job. Returns 1 if
+# the end of the job was not found in time. Sets refused to 1 if the scheduler did not
+# accept the kill, so that the caller does not wait for the end.
+runtime_stop() {
+    pids='' refused=''
+    [ ! -e "$job/finished" ] || return 0
+    [ -n "$native" ] || {
+        set_name
+        ask_anew
+        adopt_by_name || :
+    }
+    ! runtime_tell || return 0
+    [ -n "$nid" ] || return 1
+    case $told in
+        not) ;;
+        0) ;;
+        *)
+            # If many jobs are killed, all of them receive SIGTERM before the first
+            # wait. Therefore the grace period is counted from the SIGTERM.
+            ! wait_for finished $((told + $1 + 5 - $(date +%s))) || return 0
+            cancel_job || told=not
+            ;;
+    esac
+    [ "$told" != not ] || {
+        refused=1
+        return 1
+    }
+    [ "$state" = lost ] || wait_for_end "$nid"
+}
+
+# wait_for_end ID: wait until the job has recorded its end, or until the scheduler
+# reports that the job has ended. If the scheduler does not know the job, also waits
+# until the job's heartbeat has stopped.
+wait_for_end() {
+    looks=0 still=0
+    read_beat
+    pulse_then=$pulse
+    while [ "$looks" -lt 12 ]; do
+        ! wait_for finished 5 || return 0
+        looks=$((looks + 1)) still=$((still + 1))
+        read_beat
+        [ "$pulse" = "$pulse_then" ] || still=0
+        pulse_then=$pulse
+        ask_anew "$1"
+        look_up "$1" ''
+        case $says in
+            over | ended | limit | cut | cancelled) ;;
+            unknown) [ -z "$pulse" ] || [ "$still" -ge 5 ] || continue ;;
+            *) continue ;;
+        esac
+        now=''
+        ! settle_killed || return 0
+    done
+    return 1
+}

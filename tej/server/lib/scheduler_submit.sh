@@ -1,0 +1,189 @@
+# Submission of a job to a scheduler: at most one scheduler job for each job of tej, even if
+# the scheduler's reply is lost or the client dies.
+# shellcheck shell=sh
+
+# runtime_start: submit $job to the scheduler. The fact `submitting` is written before
+# the submission. If this client dies before it receives the scheduler's reply, other
+# clients find the job by the name in `submitting`. Returns 1 and sets why on failure.
+runtime_start() {
+    native=''
+    set_name
+    [ ! -f "$job/submitting" ] || is_array_refused || {
+        ! find_submitted || return 0
+        array_refused="$array_refused $job_token "
+    }
+    runtime_check || return 1
+    me
+    now=''
+    get_time
+    note_requeue && write_batch && put submitting "$now $nickname $who" && put queued "$now" || {
+        why="cannot write to '$job'"
+        return 1
+    }
+    hand_over || {
+        # The scheduler has not accepted the job. A waiting job can be submitted later.
+        rm -f "$job/submitting"
+        return 1
+    }
+}
+
+# runtime_check: set options to the arguments for the scheduler's submit command. Returns
+# 1 and sets why if the scheduler cannot provide the requested resources.
+runtime_check() {
+    options='' replaced='' replaced_list='' prepended=''
+    set_name
+    log_file
+    read_resources && check_directives && scheduler_options
+}
+
+# runtime_may_retry: check whether the scheduler may accept a waiting job later. A
+# scheduler can refuse submissions from compute nodes. Therefore a job that is refused
+# there waits for the next client.
+runtime_may_retry() {
+    [ -n "${in_scheduler_job-}" ] || is_busy || [ "${listing:-answer}" != answer ]
+}
+
+# note_requeue: write the fact `requeue` if the user has allowed the scheduler to run
+# the job a second time.
+note_requeue() {
+    case $r_requeue$asked in
+        0*) ;;
+        1* | *' --requeue='* | *' -r=y'*) put requeue "$now" ;;
+    esac
+}
+
+# find_submitted: check whether an earlier submission of $job to the scheduler
+# succeeded. Returns 0 if the earlier submission succeeded or may still succeed.
+find_submitted() {
+    read_facts
+    [ -z "$native" ] || return 0
+    read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
+    if same_host "$s_host" "$s_boot" "$s_space"; then
+        ! is_alive "$s_pid" "$s_start" || return 0
+    else
+        # A client on another host may still be waiting for the scheduler's reply.
+        now=''
+        get_time
+        [ $((now - s_time)) -ge 90 ] || return 0
+    fi
+    ask_anew
+    [ "$listing" = answer ] || return 0
+    adopt_by_name
+}
+
+# hand_over: submit the job to the scheduler, and retry the submission while the
+# scheduler is busy. Returns 1 if the scheduler has certainly not accepted the job.
+hand_over() {
+    submit_patiently is_busy
+    submitted_ok=$?
+    rm -f "$job/.said"
+    if [ "$submitted_ok" = 0 ]; then adopt_reply; else look_for_submitted; fi
+}
+
+# submit_patiently CHECK: submit the job or the array, and retry the submission while the
+# function CHECK finds that the scheduler may accept it later. All submissions of a
+# request together are retried for $busy_awaited seconds. Returns 1 if the scheduler's
+# reply contained no id.
+submit_patiently() {
+    retry_pause=2
+    : "${retry_until:=$(($(date +%s) + busy_awaited))}"
+    until submit_once; do
+        "$1" && [ "$(date +%s)" -lt "$retry_until" ] || return 1
+        # Without keep-alives, the client would close the connection during a long
+        # retry.
+        [ -n "${talker-}" ] || keep_talking
+        sleep "$retry_pause"
+        retry_pause=$((retry_pause < 16 ? retry_pause * 2 : 16))
+    done
+}
+
+# submit_once: submit the job once. Sets nid to the id in the scheduler's reply. If the
+# reply contains no id, sets why to the error message and returns 1.
+submit_once() {
+    # shellcheck disable=SC2030 # the new job must not inherit these variables
+    reply=$(
+        unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
+        scheduler_submit "$nickname" </dev/null 2>"$job/.said"
+    )
+    status=$?
+    nid=${reply##*
+}
+    [ "$status" != 0 ] || ! is_id "$nid" || return 0
+    nid='' said=$(cat "$job/.said")
+    why="$runtime: ${said:-${reply:-no id in the answer}}"
+    return 1
+}
+
+# is_busy: check whether the error message in $why means that the scheduler may accept
+# the job later.
+is_busy() {
+    is_overloaded && return 0
+    case $why in
+        *MaxSubmit* | *'ubmit limit'* | *'would exceed'*limit* | *'per-user limit'* | *'too many jobs'*) ;;
+        *) return 1 ;;
+    esac
+}
+
+# is_overloaded: check whether the error message in $why means that the scheduler cannot
+# accept any job at the moment.
+is_overloaded() {
+    case $why in
+        *emporarily\ u* | *'socket temporarily'* | *'unable to accept job'*) ;;
+        *) return 1 ;;
+    esac
+}
+
+# adopt_reply: write the fact native_id with the id in the scheduler's reply. If the job
+# was killed or removed during the submission, cancels the job.
+adopt_reply() {
+    # During the submission, another client may have killed the job, or removed it and
+    # submitted another job with the same id.
+    if ! has_token "$job_token" || [ -e "$job/finished" ]; then
+        scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
+        has_token "$job_token" || {
+            why="it was taken away while $runtime was asked"
+            return 1
+        }
+    fi
+    put_first native_id "$runtime $nid"
+    # The scheduler's reply may contain the cluster of the job, which native_id may lack
+    # if the job has written native_id.
+    case $nid in *\;*) put native_id "$runtime $nid" ;; esac
+    native="$runtime $nid"
+}
+
+# look_for_submitted: search the scheduler's list for the job's name. Called if the
+# scheduler's reply contained no id: either the scheduler refused the job, or the reply
+# was lost. Returns 1 if the scheduler refused the job.
+look_for_submitted() {
+    looks=0
+    while :; do
+        ask_anew
+        [ "$listing" = answer ] || break
+        ! adopt_by_name || return 0
+        is_in_doubt && [ "$looks" -lt 3 ] || return 1
+        looks=$((looks + 1))
+        sleep 2
+    done
+    is_in_doubt
+}
+
+# is_in_doubt: check whether the scheduler may have accepted the job although its reply
+# contained no id.
+is_in_doubt() {
+    case "$status $why" in
+        124* | *imed\ out* | *'no id in the answer') ;;
+        *) return 1 ;;
+    esac
+}
+
+# adopt_by_name: if the scheduler lists a job or an array with the name $nickname, write
+# the id of the job to the fact native_id. Returns 1 if the scheduler lists no job with this
+# name.
+adopt_by_name() {
+    eval "nid=\${n_$nickname-}"
+    [ -n "$nid" ] || return 1
+    [ -z "$index" ] || set_task_id "$nid"
+    put_first native_id "$runtime $nid"
+    native="$runtime $nid"
+}
