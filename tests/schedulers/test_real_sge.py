@@ -1,0 +1,103 @@
+"""Jobs in a real Grid Engine: their states, signals and causes are reported truly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Gate, wait_until
+from schedulers.conftest import SERVERS, empty, output, run
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+pytestmark = pytest.mark.xdist_group("a real Grid Engine")
+
+
+@pytest.fixture(scope="module")
+def commands(
+    require: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """Two slots of a real Grid Engine, in namespaces of its own; its commands."""
+    require("root")
+    require("unshare")
+    folder = tmp_path_factory.mktemp("sge")
+    start = subprocess.run(
+        [SERVERS / "start-sge", folder], stdin=subprocess.DEVNULL, timeout=120
+    )
+    if start.returncode:
+        require("a Grid Engine that can be started")
+    try:
+        yield folder / "bin/tej"
+    finally:
+        subprocess.run([SERVERS / "start-sge", "--stop", folder], timeout=60)
+
+
+@pytest.fixture
+def queue(
+    commands: Path, queue_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tej.RemoteQueue]:
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setenv("SGE_ROOT", str(commands.parents[1]))
+    try:
+        yield tej.RemoteQueue("local:", str(queue_path), "sge")
+    finally:
+        empty(queue_path)
+
+
+def native_id(queue_path: Path, job_id: str) -> str:
+    return (queue_path / f"jobs/{job_id}/native_id").read_text().split()[1]
+
+
+def test_jobs_wait_run_end_and_are_killed(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
+) -> None:
+    script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}; exit 3"
+    directory = job(script)
+    for number in range(2):
+        queue.submit(f"job{number}", directory)
+    queue.submit("queued", job(f"touch '{tmp_path}/ran'", name="queued"))
+    wait_until(lambda: output(queue, "job1") == "begun\n", "the trap is set")
+    assert queue.status("queued").state is JobState.QUEUED
+    killed = queue.kill_many(["queued", "job1"], grace=60)
+    assert {one.status.exit_code for one in killed.values() if one} == {None, 9}
+    assert {one.status.state for one in killed.values() if one} == {JobState.KILLED}
+    gate.open()
+    assert queue.job("job0").wait(90).exit_code == 3
+    assert output(queue, "job1") == "begun\ncleaned\n"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_notified_script_is_told_and_qdel_is_reported(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    """With `-notify`, the whole job receives SIGUSR2 some seconds before SIGKILL."""
+    queue.submit(
+        "told", job(f"#$ -notify\ntrap 'echo usr2' USR2; echo begun; {gate.wait}")
+    )
+    wait_until(lambda: output(queue, "told") == "begun\n", "the trap is set")
+    number = native_id(queue_path, "told")
+    run("qdel", number)
+    # The result of the first query is not used again, and counts as a minute old.
+    listing, missed = (
+        (queue_path / "scheduler/listing"),
+        queue_path / "jobs/told/missed",
+    )
+
+    def look() -> tej.JobStatus:
+        listing.unlink(missing_ok=True)
+        return queue.status("told")
+
+    wait_until(lambda: look() and missed.exists(), "Grid Engine no longer lists it")
+    wait_until(lambda: run("qacct", "-j", number, check=False), "qacct has the job")
+    first, *rest = missed.read_text().split()
+    missed.write_text(" ".join([str(int(first) - 60), *rest]) + "\n")
+    wait_until(lambda: look().state.final, "the cause is in the accounting")
+    status = queue.status("told")
+    assert output(queue, "told") == "begun\nusr2\n"
+    assert (status.state, status.succeeded) == (JobState.KILLED, False)
+    assert "not by tej" in status.describe()
