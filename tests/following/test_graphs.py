@@ -152,6 +152,52 @@ def test_impossible_dependencies_are_refused(
             queue.submit("b", directory, inputs=inputs)
 
 
+def test_impossible_graphs_are_refused_before_the_upload(
+    local_queue: tej.RemoteQueue, job: Make, queue_path: Path
+) -> None:
+    queue, directory = local_queue, job("true")
+
+    def spec(name: str, *after: str | tej.JobSpec) -> tej.JobSpec:
+        return tej.JobSpec(directory, f"true {name}", name=name, after=after)
+
+    for error, words, *graph in (
+        (tej.InvalidJobId, "circle: .*'a'", spec("a", "b"), spec("b", "a")),
+        (tej.InvalidJobId, "circle", spec("a", "a")),
+        (tej.InvalidJobId, "2 jobs", spec("a"), spec("a", "b"), spec("b", "a")),
+        (tej.InvalidJobId, "not in the graph", spec("a", spec("b"))),
+        (tej.JobNotFound, "No job 'x'", spec("a"), spec("b", "a", "x")),
+        (
+            tej.InvalidJobId,
+            "Two different jobs",
+            *(tej.JobSpec(directory, f"true {n}", job_id="same") for n in (1, 2)),
+        ),
+    ):
+        with pytest.raises(error, match=words):
+            queue.ensure_graph(graph)
+    assert not queue_path.exists()
+
+
+def test_graph_names_its_jobs_in_any_order(
+    local_queue: tej.RemoteQueue, job: Make
+) -> None:
+    queue, directory = local_queue, job("true")
+    old = queue.submit("old", directory)
+    graph = [
+        tej.JobSpec(directory, "true c", after=["b", old]),
+        tej.JobSpec(directory, "true b", name="b", after=["a"]),
+        tej.JobSpec(directory, "true a", job_id="a"),
+        tej.JobSpec(directory, "true b", name="other", after=["a"]),
+    ]
+    outcomes = queue.ensure_graph(graph)
+    assert [one.error for one in outcomes] == [None] * 4
+    ids = [one.job_id for one in outcomes]
+    assert (ids[1], ids[2]) == (ids[3], "a")
+    status = queue.wait(ids)[ids[0]]
+    assert status.succeeded
+    assert set(status.after) == {ids[1], old}
+    assert not any(one.is_new for one in queue.ensure_graph(graph))
+
+
 def test_dependents_respect_the_job_limit(
     local_queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:

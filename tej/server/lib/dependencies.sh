@@ -140,7 +140,7 @@ settle_dependents() {
         shift
         has_unsettled "$queue/dependents/$dep_origin" || continue
         judge_dependency "$dep_origin"
-        [ "$dep_verdict" != pending ] || continue
+        [ "$dep_outcome" != pending ] || continue
         for dep_other in "$queue/dependents/$dep_origin"/*; do
             [ ! -f "$dep_other" ] || settle_dependent "${dep_other##*/}"
         done
@@ -169,22 +169,22 @@ is_ready() {
     for dep_wait in "$1/after"/*; do [ ! -e "$dep_wait" ] || return 1; done
 }
 
-# judge_dependency ID: set dep_verdict to `pending`, `succeeded` or `failed`, and
+# judge_dependency ID: set dep_outcome to `pending`, `succeeded` or `failed`, and
 # dep_words to a description of the failure.
 judge_dependency() {
-    dep_verdict=pending
+    dep_outcome=pending
     if load_job "$1"; then
         is_final || return 0
-        dep_verdict=failed
+        dep_outcome=failed
         case $state in
             killed) dep_words="$1 was killed" ;;
             lost) dep_words="$1 is lost" ;;
             *) dep_words="$1 failed" ;;
         esac
-        ! has_succeeded || dep_verdict=succeeded
+        ! has_succeeded || dep_outcome=succeeded
     # The new attempt of a restarted job is published before `restarting` is removed.
     elif ! is_restarting "$1" && [ ! -d "$jobs/$1" ]; then
-        dep_verdict=failed dep_words="$1 was deleted"
+        dep_outcome=failed dep_words="$1 was deleted"
     fi
 }
 
@@ -203,7 +203,7 @@ settle_dependent() {
         leave_dependents
     elif [ -d "$job/claim" ] || [ -e "$job/native_id" ]; then
         :
-    elif [ "$dep_verdict" = failed ]; then
+    elif [ "$dep_outcome" = failed ]; then
         ! end_unstarted "$dep_words" || dep_ended="$dep_ended $id"
     else
         rm -f "$job/after/$dep_origin"
