@@ -72,22 +72,6 @@ def test_workers_share_one_connection(
     assert logins() - before == 2
 
 
-def test_killed_pipeline_is_resumed(
-    pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
-) -> None:
-    words = ["--count", "2", "--workers", "2", "--local-scheduler"]
-    process = pipeline(TASKS, "All", *words)
-    wait_until(lambda: jobs_in(queue, "running") == 2, "all run")
-    process.kill()
-    # Its forked workers end, too: they have its output open.
-    process.communicate(timeout=60)
-    assert jobs_in(queue, "running") == 2
-    gate.open()
-    said = finish(pipeline(TASKS, "All", *words, "--parallel-scheduling"))
-    assert "Traceback" not in said
-    assert len(starts.read_text().split()) == 2
-
-
 RETRIED = """
 class Retried(tej_luigi.TejTask):
     n = luigi.IntParameter()
@@ -101,17 +85,19 @@ class Batch(tej_luigi.TejBatch):
 """
 
 
-def test_batch_killed_during_retry_is_resumed(
+def test_pipeline_killed_during_a_retry_is_resumed(
     pipeline: Pipeline, queue: tej.RemoteQueue, gate: Gate, starts: Path
 ) -> None:
-    process = pipeline(RETRIED, "Batch", "--local-scheduler")
+    words = ["Batch", "--workers", "2", "--local-scheduler"]
+    process = pipeline(RETRIED, *words)
     wait_until(lambda: len(starts.read_text().split()) > 2, "a job is restarted")
     process.kill()
-    process.communicate()
-    process = pipeline(RETRIED, "Batch", "--local-scheduler")
+    # The forked workers end, too: they have the output of the process open.
+    process.communicate(timeout=60)
+    process = pipeline(RETRIED, *words, "--parallel-scheduling")
     wait_until(lambda: jobs_in(queue, "running") == 2, "both are restarted")
     gate.open()
-    finish(process)
+    assert "Traceback" not in finish(process)
     assert len(queue.jobs(states=["finished"])) == 2
     assert len(starts.read_text().split()) == 4
 
