@@ -11,7 +11,7 @@ import tej
 pytest.importorskip("prefect")
 
 from tests.adapters_prefect.conftest import prefect_server, unique  # noqa: F401
-from tests.adapters_prefect.processes import cancel, message_of, read, states
+from tests.adapters_prefect.processes import message_of, read, states
 from tests.adapters_prefect.test_worker import Pool, Workers, workers  # noqa: F401
 
 pytestmark = [
@@ -47,8 +47,9 @@ def test_flow_runs_wait_in_slurm_and_report_reasons(pool: Pool, gate: Gate) -> N
     assert queued.runtime == "slurm"
     assert queued.native_id is not None
     assert read(waiting).state_type == "PENDING"
-    cancel(running[0])
-    pool.until(running[0], "Cancelled")
+    pool.queue.kill(f"prefect-{running[0]}-0")
+    pool.until(running[0], "Crashed")
+    assert "was killed" in message_of(running[0])
     pool.until(waiting, "Crashed")
     assert "exit code 5" in message_of(waiting)
     native_id = pool.queue.status(f"prefect-{running[1]}-0").native_id
