@@ -70,12 +70,15 @@ def submission(
     digest: str,
     needed: Iterable[str] = (),
     ask_sparse: bool = False,
+    with_dependencies: bool = False,
     trusted: bool = False,
 ) -> Program:
     """Return the request `submit` for jobs, given as pairs of an id and a token.
 
     The request creates the queue if it does not exist.  If `ask_sparse` is true, the
-    reply contains `sparse=1` if the server's tar can extract GNU sparse files.
+    reply contains `sparse=1` if the server's tar can extract GNU sparse files.  If
+    `with_dependencies` is true, older scripts on the server that would ignore the
+    dependencies of a job are refused.
     """
     words = [word for job in jobs for word in job]
     return program(
@@ -83,11 +86,17 @@ def submission(
         f"open_or_install {command(queue, digest)}\n"
         f"need {command(*needed)}\n"
         f"{_ASK_SPARSE if ask_sparse else ''}"
+        f"{_CHECK_DEPENDENCIES if with_dependencies else ''}"
         f"set -- {command(mode, *words)}\n"
         '. "$here/commands/submit"',
         trusted=trusted,
     )
 
+
+_CHECK_DEPENDENCIES = """\
+[ -f "$here/lib/dependencies.sh" ] ||
+    quit 12 "The scripts of queue '$queue' are too old for jobs that need other jobs"
+"""
 
 # GNU tar and bsdtar extract sparse files with their holes; tar of busybox fails.
 _ASK_SPARSE = """\

@@ -177,6 +177,20 @@ def test_impossible_graphs_are_refused_before_the_upload(
     assert not queue_path.exists()
 
 
+def test_old_scripts_do_not_ignore_dependencies(
+    local_queue: tej.RemoteQueue, job: Make, queue_path: Path
+) -> None:
+    local_queue.submit("a", job("true"))
+    (lib,) = queue_path.glob("scripts/*/lib")
+    (lib / "dependencies.sh").unlink()
+    loader = (lib / "load.sh").read_text().splitlines(keepends=True)
+    kept = [line for line in loader if "dependencies.sh" not in line]
+    (lib / "load.sh").write_text("".join(kept))
+    with pytest.raises(tej.QueueExists, match="too old"):
+        local_queue.submit("b", job("true"), after=["a"])
+    assert not (queue_path / "jobs/b").exists()
+
+
 def test_graph_names_its_jobs_in_any_order(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
