@@ -115,8 +115,11 @@ submit_array() {
         fi
         shift 2
     done
+    set -f
     # shellcheck disable=SC2086 # ids and tokens
-    hand_over_array $array_jobs
+    set -- $array_jobs
+    set +f
+    hand_over_array "$@"
 }
 
 # hand_over_array ID TOKEN [ID TOKEN]...: submit the array, and write the fact native_id of
