@@ -102,16 +102,19 @@ submit_array() {
     array=${nickname}_a tasks=0 table='' array_jobs=''
     me
     while [ $# -gt 0 ]; do
-        id=$1 job=$jobs/$1 spec=''
-        now=''
+        id=$1 job=$jobs/$1 spec='' now=''
         get_time
-        if runtime_check && note_requeue && put submitting "$now $array $who $tasks" && put queued "$now"; then
+        # Another client may have removed the job, and submitted a job with the same id.
+        if runtime_check && has_token "$2" && note_requeue &&
+            put submitting "$now $array $who $tasks" && put queued "$now"; then
             quote "$id"
             table="$table    $tasks) set -- $quoted $2 ;;
 "
             array_jobs="$array_jobs $id $2" tasks=$((tasks + 1))
         else
             array_refused="$array_refused $2 "
+            # The next job gets this index.
+            ! has_token "$2" || rm -f "$job/submitting"
         fi
         shift 2
     done
@@ -153,9 +156,12 @@ hand_over_array() {
         # the array by its name.
         '') return 0 ;;
     esac
+    index=0
     while [ $# -gt 0 ]; do
-        id=$1 job=$jobs/$1 job_token=$2 spec=''
-        read -r _ _ _ _ _ _ _ index <"$job/submitting" && set_task_id "$array_id" && adopt_reply || :
+        id=$1 job=$jobs/$1 job_token=$2
+        set_task_id "$array_id"
+        adopt_reply || :
+        index=$((index + 1))
         shift 2
     done
 }
