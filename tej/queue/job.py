@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from tej.job.escaping import escape_line
 from tej.job.status import JobStatus
-from tej.queue import download, logs, management
+from tej.queue import logs, management
 from tej.queue.connection import DEFAULT_GRACE, QueueConnection
 from tej.queue.files import JobFile, list_files
 from tej.queue.job_failure import job_failure
+from tej.queue.lazy_module import LazyModule
 from tej.queue.watcher import Watcher
 
 
@@ -33,9 +34,13 @@ if TYPE_CHECKING:
     # callers write `Job` instead of `Job[RemoteQueue]`.
     from typing_extensions import TypeVar
 
+    from tej.queue import download
+
     Queue = TypeVar("Queue", bound=JobQueue, default=Any)
 else:
     from typing import TypeVar
+
+    download = LazyModule("tej.queue.download")
 
     Queue = TypeVar("Queue")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tej.job.status import JobStatus, check_job_reference
 from tej.queue.connection import QueueConnection
-from tej.queue.download import check_name
+from tej.queue.file_patterns import check_name
 from tej.wire.framing import MarkerSplitter, make_marker
 from tej.wire.records import parse_integer, parse_status
 from tej.wire.replies import garbled, parse_answer

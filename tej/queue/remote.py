@@ -14,7 +14,7 @@ from builtins import list as list_
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tej.destination import Destination, destination_as_string
 from tej.errors import (
@@ -27,15 +27,7 @@ from tej.job.job_list import JobList
 from tej.job.resources import Resources
 from tej.job.spec import JobHandle, JobSpec
 from tej.job.status import JobState, JobStatus, check_job_id
-from tej.queue import (
-    administration,
-    download,
-    filters,
-    graph,
-    logs,
-    management,
-    submission,
-)
+from tej.queue import administration, filters, logs, management
 from tej.queue.administration import QueueInfo
 from tej.queue.connection import (
     DEFAULT_GRACE,
@@ -43,18 +35,27 @@ from tej.queue.connection import (
     QueueConnection,
     run_script,
 )
-from tej.queue.download import Downloaded
 from tej.queue.files import JobFile, list_files
 from tej.queue.job import Job
 from tej.queue.job_failure import job_failure
+from tej.queue.lazy_module import LazyModule
 from tej.queue.logs import Logs
 from tej.queue.management import DiskUsage, Killed
 from tej.queue.retry import Retries
 from tej.queue.server_log import ServerLogger
-from tej.queue.submission import Outcome
 from tej.queue.watcher import Watcher
 from tej.server.scripts import find_runtime
 from tej.transport import Transport, open_transport
+
+if TYPE_CHECKING:
+    from tej.queue import download, graph, submission
+    from tej.queue.download import Downloaded
+    from tej.queue.submission import Outcome
+else:
+    # `tej status`, for example, needs none of these modules.
+    download = LazyModule("tej.queue.download")
+    graph = LazyModule("tej.queue.graph")
+    submission = LazyModule("tej.queue.submission")
 
 Self = TypeVar("Self", bound="RemoteQueue")
 

@@ -11,7 +11,6 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -75,6 +74,9 @@ def find_runtime(wanted: str) -> tuple[str, Scripts]:
 def _find_folder(wanted: str) -> Path:
     folder = Path(wanted).expanduser()
     if not (folder / "runtime.sh").is_file():
+        # Imported here, because the import is slow and most queues do not need it.
+        from importlib.metadata import entry_points
+
         found = [p for p in entry_points(group="tej.runtimes") if p.name == wanted]
         if not found:
             known = ", ".join(BUILT_IN)
