@@ -79,10 +79,11 @@ def command(
     if not login.own:
         output.say("The connection is that of your own ssh configuration", err=True)
     if until is not None:
-        closing = ", `tej disconnect` closes it" if login.own else ""
+        limit = login.persist + (" s" if login.persist.isdigit() else "")
+        way_out = "; `tej disconnect` closes the connection" if login.own else ""
         output.say(
-            f"Unused, the connection stays open until {clock_time(until)} "
-            f"({login.persist}), and each use extends this time{closing}.",
+            f"If the connection is not used, it closes at {clock_time(until)} (after "
+            f"{limit}). Each use extends this time{way_out}.",
             err=True,
         )
 

@@ -250,7 +250,7 @@ def test_two_factor_login_is_asked_for_once(
     terminal.expect("assword")
     terminal.sendline("123456")
     terminal.expect("Connected to")
-    terminal.expect(r"stays open until (\d{4}-\d\d-\d\d )?\d\d:\d\d \(8h\)")
+    terminal.expect(r"closes at (\d{4}-\d\d-\d\d )?\d\d:\d\d \(after \w+")
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
