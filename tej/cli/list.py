@@ -19,7 +19,13 @@ from tej.cli.job_table import (
     watch,
 )
 from tej.cli.job_tree import print_tree
-from tej.cli.options import label_filter, moment, parse_pairs, state_filter
+from tej.cli.options import (
+    label_filter,
+    moment,
+    outcome_filters,
+    parse_pairs,
+    state_filter,
+)
 from tej.job.cell_text import format_size
 from tej.job.status import JobStatus
 from tej.job.table import COLUMNS, JobTable
@@ -34,6 +40,7 @@ NEWEST = "newest"
 
 @queue_command("list", example="tej list lab --state running --columns job,state,name")
 @state_filter
+@outcome_filters
 @label_filter
 @click.option(
     "--since",
@@ -62,6 +69,7 @@ NEWEST = "newest"
 def command(
     queue: RemoteQueue,
     states: tuple[str, ...],
+    failed: bool,
     labels: tuple[str, ...],
     since: datetime | None,
     sort: str | None,
@@ -90,7 +98,7 @@ def command(
     def get_table() -> tuple[JobTable, DiskUsage | None]:
         jobs = queue.jobs()
         check_columns(names or (), jobs)
-        chosen = select(jobs, states=states, labels=wanted, since=since)
+        chosen = select(jobs, states=states, failed=failed, labels=wanted, since=since)
         usage = queue.disk_usage() if measured else None
         room = None if usage is None else usage.jobs
         ids = (job.job_id for job in jobs)
@@ -99,7 +107,7 @@ def command(
         return table, usage
 
     if as_tree:
-        found = queue.jobs(states=states, labels=wanted, since=since)
+        found = queue.jobs(states=states, failed=failed, labels=wanted, since=since)
         by = sort or "submitted"
         print_tree(newest_first(found) if by == NEWEST else sort_jobs(found, by))
         return

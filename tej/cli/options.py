@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -19,6 +20,7 @@ __all__ = [
     "grace",
     "label_filter",
     "moment",
+    "outcome_filters",
     "parse_pairs",
     "runtime",
     "seconds",
@@ -84,3 +86,29 @@ def state_filter(function: Function) -> Function:
         metavar="STATE",
         help="Only jobs in this state; may be repeated.",
     )(function)
+
+
+def outcome_filters(function: Function) -> Function:
+    """Add the filters `--failed` and `--running` to a command with `--state`.
+
+    `--running` is passed to the command as one of its `states`.
+    """
+
+    @functools.wraps(function)
+    def command(
+        *arguments: Any,  # noqa: ANN401 (handed through)
+        states: tuple[str, ...],
+        running: bool,
+        **others: Any,  # noqa: ANN401 (handed through)
+    ) -> Any:  # noqa: ANN401
+        states += (JobState.RUNNING.value,) if running else ()
+        return function(*arguments, states=states, **others)
+
+    for option in (
+        click.option("--running", is_flag=True, help="Only jobs in the state running."),
+        click.option(
+            "--failed", is_flag=True, help="Only jobs that ended without success."
+        ),
+    ):
+        command = option(command)
+    return cast("Function", command)

@@ -74,6 +74,7 @@ def test_filters_select_jobs(here: Here, jobs: list[str]) -> None:
         return sorted(one["id"] for one in here(*words, "--json").json["jobs"])
 
     assert ids("status", "--failed") == ["train-1", "train-2"]
+    assert ids("list", "--failed", "--running") == ["train-1", "train-2"]
     assert ids("wait", "--failed", "--label", "lr=2") == ["train-2"]
     assert ids("logs", "--state", "finished", "--since", "1h") == sorted(jobs)
     assert ids("download", "--label", "lr=1", "_stdout") == ["train-1"]
