@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from jobs import Gate
 import tej
 from tej_vistrails import load
 from tej_vistrails.__main__ import start
+from tej_vistrails.pipeline.crate import METADATA
 from tests.adapters_vistrails.conftest import CHECKOUT
 from tests.adapters_vistrails.modules import write_document
 
@@ -91,6 +93,28 @@ def test_pipeline_from_submission_to_results(
     assert (status, svg.count("<rect"), svg.count("<path")) == (0, 7, 3)
     assert svg.count(">succeeded<") == 3
     assert "succeeded" not in terminal("graph", path, "--no-states")[1]
+    assert terminal("crate", path, "crate")[:2] == (0, f"crate/{METADATA}\n")
+    check_crate(tmp_path / "crate")
+    assert "is not empty" in terminal("crate", path, "crate")[2]
+
+
+def check_crate(folder: Path) -> None:
+    """Check that each reference has an entity, and each file entity a file."""
+    document = json.loads((folder / METADATA).read_text("utf-8"))
+    entities = {one["@id"]: one for one in document["@graph"]}
+    assert len(entities) == len(document["@graph"])
+    text = json.dumps(document["@graph"])
+    references = set(re.findall(r'\{"@id": "([^"]*)"\}', text))
+    assert {one for one in references - entities.keys() if "://" not in one} == set()
+    files = {one for one in entities if "File" in entities[one]["@type"]}
+    assert files == {"demo.yaml", "sum/total.json"}
+    assert all((folder / one).is_file() for one in files)
+    assert entities["./"]["mainEntity"] == {"@id": "demo.yaml"}
+    actions = [one for one in entities.values() if one["@type"] == "CreateAction"]
+    assert len(actions) == 4
+    assert all(one["startTime"] <= one["endTime"] for one in actions)
+    parts = [one for one in entities.values() if one.get("name") == "parts"]
+    assert [one["value"] for one in parts] == ['["relax:energy.json"]']
 
 
 def test_failed_module_is_printed_with_its_log(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 import tej
+from tej_vistrails.pipeline.crate import write_crate
 from tej_vistrails.pipeline.drawing import count_states, draw
 from tej_vistrails.pipeline.execution import Execution
 from tej_vistrails.pipeline.history import read_history
@@ -214,4 +215,13 @@ def history(loaded: Loaded) -> None:
         click.echo(f"{time}  {state:11}  {job.status.job_id}  {job.module}  {values}")
 
 
-COMMANDS = [run, status, wait, kill, fetch, ids, graph, report, history]
+@click.command()
+@pipeline_options
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+def crate(loaded: Loaded, directory: Path) -> None:
+    """Write the results and their provenance to DIRECTORY (a Workflow Run RO-Crate)."""
+    with loaded.execution() as execution:
+        click.echo(write_crate(execution, loaded.file, directory))
+
+
+COMMANDS = [run, status, wait, kill, fetch, ids, graph, report, history, crate]

@@ -37,7 +37,8 @@ class Loaded:
         destination: str | None,
         queue: str | None,
     ) -> None:
-        document = load(Path(file))
+        self.file = Path(file)
+        document = load(self.file)
         self.work = change(document.pipeline, values, grid)
         self._destination = destination or document.destination
         self._queue = queue or document.queue or tej.DEFAULT_TEJ_DIR

@@ -99,3 +99,12 @@ def _reach(start: Collection[str], needs: Callable[[str], Collection[str]]) -> s
             found.add(job_id)
             pending.extend(needs(job_id))
     return found
+
+
+def has_succeeded(steps: Mapping[str, Step]) -> bool:
+    """Return whether all wanted jobs have succeeded."""
+    return all(
+        step.state is StepState.SUCCEEDED
+        for step in steps.values()
+        if step.job.is_wanted
+    )
