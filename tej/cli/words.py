@@ -58,7 +58,10 @@ def looks_like_destination(word: str) -> bool:
     """Return whether a word has the form of a destination, such as user@host.
 
     `@` and `@2` are jobs, and a bare host name has the same form as a job or a file.
+    `./a@b` is always a file.
     """
+    if word.startswith("./"):
+        return False
     return word.find("@") > 0 or word.startswith("ssh://") or word == "local:"
 
 

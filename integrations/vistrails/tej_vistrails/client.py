@@ -129,11 +129,9 @@ class CommandClient(object):
     def download(self, job_id, names, directory):
         # type: (str, Sequence[str], str) -> List[str]
         """Download files of a job below `directory`; return the paths written."""
-        written = []  # type: List[str]
-        for words in _in_calls(names):
-            options = ["--id", job_id, "--directory", directory]
-            written += self._ask("download", options, words)["files"]
-        return written
+        options = ["--id", job_id, "--directory", directory]
+        words = [_as_file(name) for name in names]
+        return list(self._ask("download", options, words)["files"])
 
     def output(self, job_id, stream, lines=OUTPUT_LINES):
         # type: (str, str, Optional[int]) -> str
@@ -235,17 +233,10 @@ def _text(data):
     return data if isinstance(data, str) else data.decode("utf-8", "replace")
 
 
-def _in_calls(names):
-    # type: (Sequence[str]) -> List[List[str]]
-    """Return lists of file names, one list per call of `tej download`.
-
-    If the first of several arguments looks like a destination, `tej` uses it as the
-    destination.  A file name that looks like a destination must therefore not be first.
-    """
-    plain = [name for name in names if "@" not in name and "://" not in name]
-    if len(names) > 1 and (not plain or "local:" in plain):
-        return [[name] for name in names]
-    return [plain + [name for name in names if name not in plain]]
+def _as_file(name):
+    # type: (str) -> str
+    """Return a file name in a form that `tej` does not use as the destination."""
+    return "./" + name if "@" in name or ":" in name else name
 
 
 def find_command():

@@ -48,7 +48,9 @@ def run(
     timeout: float | None,
     report_file: Path | None,
 ) -> int:
-    """Run the pipeline in FILE (.json, .yaml, .py), and wait for its end.
+    """Run a pipeline, and wait for its end.
+
+    FILE is a document (.json, .yaml) or a Python file that sets `pipeline`.
 
     Jobs that run or have succeeded are used as they are.  Ctrl-C ends the command, but
     not the jobs.
@@ -71,7 +73,7 @@ def run(
 @_timeout
 @_report
 def wait(loaded: Loaded, timeout: float | None, report_file: Path | None) -> int:
-    """Wait for the jobs of the pipeline in FILE, which were started before.
+    """Wait for jobs that were started before.
 
     Exit status: 0 all jobs succeeded, 1 a job failed, 3 a job was not submitted.
     """
@@ -115,7 +117,10 @@ def status(loaded: Loaded) -> int:
 @click.command()
 @pipeline_options
 def kill(loaded: Loaded) -> None:
-    """Kill the jobs that run or wait, also if other pipelines use these jobs."""
+    """Kill the jobs that run or wait.
+
+    Other pipelines that use the same jobs are affected as well.
+    """
     with loaded.execution() as execution:
         for job_id in execution.kill():
             name = execution.plan.jobs[job_id].module.name
@@ -141,7 +146,10 @@ def kill(loaded: Loaded) -> None:
     help="Download from this module.  [default: the last modules]",
 )
 def fetch(loaded: Loaded, directory: str, modules: tuple[str, ...]) -> int:
-    """Download the outputs of the jobs that have succeeded to DIR/MODULE."""
+    """Download results.
+
+    The outputs of each job that has succeeded are placed in DIR/MODULE.
+    """
     with loaded.execution() as execution:
         for folder in execution.fetch(directory, modules):
             click.echo(folder)
@@ -192,7 +200,10 @@ def graph(loaded: Loaded, output: Path | None, no_states: bool) -> None:
     help="HTML file.  [default: PIPELINE.html]",
 )
 def report(loaded: Loaded, output: Path | None) -> None:
-    """Write one HTML file with the graph, the parameters, the results and images."""
+    """Write a report.
+
+    The report is one HTML file with the graph, the parameters, the results and images.
+    """
     with loaded.execution() as execution:
         target = output or Path(f"{execution.plan.name}.html")
         click.echo(write_report(execution, target))
@@ -201,9 +212,9 @@ def report(loaded: Loaded, output: Path | None) -> None:
 @click.command()
 @pipeline_options
 def history(loaded: Loaded) -> None:
-    """List all jobs of the pipeline in the queue, also those with earlier parameters.
+    """List all jobs of the pipeline in the queue.
 
-    The jobs are listed in the order of their submission.
+    Jobs with earlier parameters are included, in the order of their submission.
     """
     for job in read_history(loaded.open_queue(), loaded.work.name):
         submitted = job.status.submitted
@@ -219,7 +230,10 @@ def history(loaded: Loaded) -> None:
 @pipeline_options
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 def crate(loaded: Loaded, directory: Path) -> None:
-    """Write the results and their provenance to DIRECTORY (a Workflow Run RO-Crate)."""
+    """Write a Workflow Run RO-Crate.
+
+    DIRECTORY gets the results, and a description of all jobs that led to them.
+    """
     with loaded.execution() as execution:
         click.echo(write_crate(execution, loaded.file, directory))
 
