@@ -174,7 +174,7 @@ def lease_expiry(flow_run_id: UUID) -> str:
     lease = state.state_details.deployment_concurrency_lease_id
     # A second server in this process, for the tests with Slurm, has the first one's home.
     homes = Path(os.environ["PREFECT_HOME"]).parent
-    (path,) = homes.glob(f"*/concurrency_leases/{lease}.json")
+    path = next(homes.glob(f"prefect home*/concurrency_leases/{lease}.json"))
     return str(json.loads(path.read_text())["expiration"])
 
 
