@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -35,7 +36,8 @@ class Command(click.Command):
     """A command whose help lists its own options first, and the common options last.
 
     If `takes_command` is true, the words after `--` are the command of a job, and are
-    stored in the context's `meta`.
+    stored in the context's `meta`.  A single word that is a directory is not a command:
+    scripts write `--` before a directory whose name may begin with a dash.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class Command(click.Command):
         if self.takes_command and "--" in args:
             # click would join the words before and after `--`.
             start = args.index("--")
-            ctx.meta[COMMAND_WORDS] = args[start + 1 :]
-            args = args[:start]
+            words = args[start + 1 :]
+            if len(words) != 1 or not Path(words[0]).is_dir():
+                ctx.meta[COMMAND_WORDS] = words
+                args = args[:start]
         return super().parse_args(ctx, args)
 
     def format_options(

@@ -54,6 +54,14 @@ def test_again_is_one_more_run_with_its_own_id(
     assert again["signature"] == library.status(job_id).signature
 
 
+def test_directory_after_two_dashes_is_no_command(
+    client: Command, plain_queue: Path, job: Make
+) -> None:
+    job("exit 3", name="-odd")
+    done = client("run", "local:", "--queue", plain_queue, "--", "-odd")
+    assert done.status == 3
+
+
 def test_command_and_script_cannot_be_combined(here: Here, job: Make) -> None:
     for words in (["--script", "x", "--", "y"], ["--"]):
         assert here("run", job("true"), *words).status == 2
