@@ -15,6 +15,8 @@ SCRIPTS = sorted(
 
 NUMBERS = {"pids", "strays", "told_first", "caught", "turn"}
 """Process ids that tej's own awk program has printed."""
+JOB_IDS = {"dep_needs", "dep_ended"}
+"""Ids of jobs, which contain neither blanks nor wildcards."""
 CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"} | {
     "signals",
     "clusters",
@@ -24,6 +26,7 @@ PLACES = {
     ("commands/download", "pattern"),  # a user's own pattern, expanded on purpose
     ("lib/process.sh", "("),  # directories of /proc
     ("run_in_scheduler.sh", "pending"),  # names of signals
+    ("run_in_scheduler.sh", "("),  # names of variables
 }
 
 # A command's words, a for-list or a case... but not an assignment, where nothing is split.
@@ -107,7 +110,9 @@ def _is_assigned(before: str) -> bool:
 
 def violations(path: Path) -> list[str]:
     name = path.relative_to(SERVER).as_posix()
-    allowed = NUMBERS | CONSTANTS | {word for file, word in PLACES if file == name}
+    allowed = (
+        NUMBERS | JOB_IDS | CONSTANTS | {word for file, word in PLACES if file == name}
+    )
     found, globbing, state, document = [], True, "", ""
     for number, line in enumerate(path.read_text().splitlines(), 1):
         text = line.strip()

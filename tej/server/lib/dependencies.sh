@@ -23,7 +23,7 @@ read_dependencies() {
     dep_needs=''
     read_spec
     dep_entry=${spec#*token=}
-    dep_entry=${dep_entry%% *}.$id
+    dep_entry="${dep_entry%% *}.$id"
     while IFS= read -r line; do
         case $line in
             'after '*) line=${line#after } ;;
