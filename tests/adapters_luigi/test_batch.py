@@ -312,9 +312,10 @@ def test_kill_reaches_jobs_that_start_later(address: QueueAddress, gate: Gate) -
 
 
 def test_lost_scheduler_does_not_fail_a_batch(
-    address: QueueAddress, monkeypatch: pytest.MonkeyPatch
+    address: QueueAddress, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
     batch: Any = Squares(count=1, script="echo >out")
+    shown: list[str] = []
 
     def lose(*_: object) -> None:
         raise OSError("the scheduler is away")
@@ -326,8 +327,14 @@ def test_lost_scheduler_does_not_fail_a_batch(
     batch.run()
     assert batch.complete()
     monkeypatch.setattr(tej.Batch, "count_states", refuse)
-    other: Any = Squares(count=2, script="echo >out")
-    other.set_status_message = (shown := []).append
+    other: Any = Squares(count=2, script=f"{gate.wait}; echo >out")
+
+    def show(message: str) -> None:
+        shown.append(message)
+        if "the state is unknown: no state" in message:
+            gate.open()
+
+    other.set_status_message = show
     other.run()
     assert other.complete()
-    assert "the state is unknown: no state" in shown[0]
+    assert any("the state is unknown: no state" in message for message in shown)
