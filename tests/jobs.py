@@ -59,7 +59,7 @@ class Gate:
     @property
     def wait(self) -> str:
         """A line of shell that goes on when the gate is open."""
-        return f"until [ -e {shlex.quote(str(self.path))} ]; do sleep 0.05; done"
+        return f"until [ -e {shlex.quote(str(self.path))} ]; do sleep 0.1; done"
 
     def open(self) -> None:
         self.path.touch()
