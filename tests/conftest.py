@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import shutil
 import signal
@@ -95,6 +96,16 @@ def require() -> Require:
             unavailable(REASONS.get(part, f"{part} is missing"))
 
     return check
+
+
+@pytest.fixture(autouse=True)
+def unchanged_log() -> Iterator[None]:
+    """Restore the log of tej, which the command line changes if it runs in a test."""
+    logger = logging.getLogger("tej")
+    handlers, level = list(logger.handlers), logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,7 +28,8 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.setStream(sys.stderr)
+        # `setStream` would flush the former stream, which may be closed by now.
+        self.stream = sys.stderr
         super().emit(record)
 
 
