@@ -13,7 +13,7 @@ from tej.cli.log import log_to_stderr
 def test_closed_former_stderr_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     log_to_stderr(0)
     logger = logging.getLogger("tej")
-    former, present = io.StringIO(), io.StringIO()
+    former, present = io.TextIOWrapper(io.BytesIO()), io.StringIO()
     monkeypatch.setattr("sys.stderr", former)
     logger.error("first")
     monkeypatch.setattr("sys.stderr", present)
