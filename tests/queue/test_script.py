@@ -220,8 +220,9 @@ def test_the_job_knows_its_id_its_queue_and_its_directory(
 def test_the_environment_has_nothing_else_of_tejs(
     queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The tests' own setting, which a job on `local:` inherits.
-    monkeypatch.delenv("TEJ_TRANSPORT")
+    # Settings of the tests, which a job on `local:` inherits.
+    for name in ("TEJ_TRANSPORT", "TEJ_PERSIST"):
+        monkeypatch.delenv(name)
     variables = output_of(
         queue, job("env | sed -n 's/^\\([Tt][Ee][Jj][A-Za-z_]*\\)=.*/\\1/p' | sort")
     )
