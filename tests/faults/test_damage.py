@@ -51,6 +51,11 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "twice": lambda path: _replace(path, path.read_bytes() * 2),
 }
 
+if not os.environ.get("TEJ_THOROUGH"):
+    # Each of these differs from the remaining ways in a detail only.
+    for way in ("words", "an octal number", "a late number", "twice"):
+        del DAMAGE[way]
+
 
 def _replace(path: Path, content: bytes | None) -> None:
     DAMAGE["missing"](path)

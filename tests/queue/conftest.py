@@ -6,6 +6,7 @@ After each test its jobs are killed, and it is checked that no process of theirs
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,16 @@ from tej.destination import Destination
 from tej.transport import Transport, open_transport
 
 SubmitJob = Callable[..., str]
+
+SAME_OVER_SSH = {
+    "test_installation",
+    "test_kill",
+    "test_life",
+    "test_script",
+    "test_store",
+}
+"""Test files about the server's scripts, for which the way to the server makes no
+difference.  With TEJ_THOROUGH set, they run over sshd as well."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,28 @@ def local_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     return Server("local:", open_transport(Destination.parse("local:")), home)
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out the second run, over sshd, of the tests in SAME_OVER_SSH."""
+    if os.environ.get("TEJ_THOROUGH"):
+        return
+    left_out = [item for item in items if _repeats_local(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _repeats_local(item: pytest.Item) -> bool:
+    """Return whether the server's scripts do the same in a test on `local:`."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return (
+        item.path.parent == Path(__file__).parent
+        and item.path.stem in SAME_OVER_SSH
+        and parameters.get("server") == "ssh"
+    )
 
 
 @pytest.fixture(params=["local", "ssh"])
