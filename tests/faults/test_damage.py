@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from facts import script_of
-from jobs import Gate, is_alive, wait_until
+from jobs import Gate, is_alive, processes_of, wait_until
 
 import tej
 from tej import JobState
@@ -244,6 +244,8 @@ def test_a_queue_half_removed_is_repaired_by_the_next_submission(
 ) -> None:
     queue.submit("first", job("true"))
     wait_until(lambda: queue.status("first").state.final, "it has ended")
+    # The wrapper uses the queue for a moment after it has recorded the end.
+    wait_until(lambda: not processes_of(queue_path), "the wrapper has ended")
     for path in queue_path.glob(part):
         DAMAGE["missing"](path)
     queue.submit("second", job("true"))
@@ -259,6 +261,8 @@ def test_a_queue_half_removed_is_read_or_said_to_be_damaged(
 ) -> None:
     queue.submit("first", job("true"))
     wait_until(lambda: queue.status("first").state.final, "it has ended")
+    # The wrapper uses the queue for a moment after it has recorded the end.
+    wait_until(lambda: not processes_of(queue_path), "the wrapper has ended")
     for path in queue_path.glob(part):
         DAMAGE["missing"](path)
     for verb in (
