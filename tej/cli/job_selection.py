@@ -18,6 +18,7 @@ import click
 from tej.cli import output
 from tej.cli.complete import complete_job
 from tej.cli.option import Option
+from tej.cli.options import LABEL, STATE
 from tej.cli.profile import current_profile
 from tej.cli.values import moment, parse_pairs
 from tej.errors import JobNotFound
@@ -74,21 +75,8 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     _option("--failed", is_flag=True, help="Jobs that ended without success."),
     _option("--running", is_flag=True, help="Jobs in the state running."),
-    _option(
-        "--state",
-        "states",
-        multiple=True,
-        type=click.Choice([state.value for state in JobState]),
-        metavar="STATE",
-        help="Jobs in this state; may be repeated.",
-    ),
-    _option(
-        "--label",
-        "labels",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Only jobs with this label; may be repeated.",
-    ),
+    _option("--state", "states", help="Jobs in this state; may be repeated.", **STATE),
+    _option("--label", "labels", **LABEL),
     _option(
         "--since",
         type=moment,

@@ -29,6 +29,19 @@ __all__ = [
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+LABEL: dict[str, Any] = {
+    "multiple": True,
+    "metavar": "KEY=VALUE",
+    "help": "Only jobs with this label; may be repeated.",
+}
+"""Settings of the option `--label` of commands that select jobs."""
+STATE: dict[str, Any] = {
+    "multiple": True,
+    "type": click.Choice([state.value for state in JobState]),
+    "metavar": "STATE",
+}
+"""Settings of the option `--state` of commands that select jobs, without the help."""
+
 
 def complete_runtime(
     context: click.Context, parameter: click.Parameter, incomplete: str
@@ -67,25 +80,13 @@ def grace(function: Function) -> Function:
 
 def label_filter(function: Function) -> Function:
     """Add the filter `--label` to a command that selects jobs."""
-    return click.option(
-        "--label",
-        "labels",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Only jobs with this label; may be repeated.",
-    )(function)
+    return click.option("--label", "labels", **LABEL)(function)
 
 
 def state_filter(function: Function) -> Function:
     """Add the filter `--state` to a command that selects jobs."""
-    return click.option(
-        "--state",
-        "states",
-        multiple=True,
-        type=click.Choice([state.value for state in JobState]),
-        metavar="STATE",
-        help="Only jobs in this state; may be repeated.",
-    )(function)
+    words = "Only jobs in this state; may be repeated."
+    return click.option("--state", "states", help=words, **STATE)(function)
 
 
 def outcome_filters(function: Function) -> Function:

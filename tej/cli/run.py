@@ -20,13 +20,12 @@ from tej.cli.profile import current_profile
 from tej.cli.submit import print_submitted
 from tej.job.directory import scan
 from tej.job.hints import find_hint
-from tej.job.signature import make_id, signature
 from tej.job.spec import JobSpec
 from tej.job.status import JobState, JobStatus
+from tej.queue.dry_run import read_job
 from tej.queue.job import Job
 from tej.queue.job_failure import FAILURE_BYTES
 from tej.queue.logs import STREAMS, Piece
-from tej.queue.references import resolve
 from tej.queue.remote import RemoteQueue
 
 
@@ -112,7 +111,7 @@ def command(
         if not bar.done:
             output.say("\nNothing was started", err=True)
             return INTERRUPTED
-        sent = queue.job(spec.job_id or id_of(queue, spec))
+        sent = queue.job(id_of(queue, spec))
         return interrupted_while_sent(sent, kill_on_interrupt, grace)
     if detach:
         print_submitted(job.id, job.is_new, as_json=as_json)
@@ -136,19 +135,10 @@ def command(
 
 
 def id_of(queue: RemoteQueue, spec: JobSpec) -> str:
-    """Return the job id that is made from the signature of a job."""
-    needs = resolve(queue.connection, spec)
-    return make_id(
-        signature(
-            spec.directory,
-            spec.script,
-            spec.environment,
-            everything=spec.everything,
-            ignore=spec.ignore,
-            after=needs.after,
-            inputs=needs.origins(),
-        )
-    )
+    """Return the id of a job, which is made from its signature unless it is given."""
+    if spec.job_id is not None:
+        return spec.job_id
+    return read_job(queue.connection, spec, is_signed=True).job_id
 
 
 def free_id(queue: RemoteQueue, spec: JobSpec) -> str:
@@ -157,7 +147,7 @@ def free_id(queue: RemoteQueue, spec: JobSpec) -> str:
     Another client may take the id before it is used.  Both clients then follow the same
     job, since their jobs have the same signature.
     """
-    first = spec.job_id or id_of(queue, spec)
+    first = id_of(queue, spec)
     try:
         taken = {job.job_id for job in queue.jobs()}
     except errors.QueueDoesntExist:

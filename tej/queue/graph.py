@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from tej.errors import InvalidJobId, QueueDoesntExist
-from tej.job.dependencies import split_input
 from tej.job.spec import JobSpec
 from tej.queue.connection import QueueConnection, submitter
 from tej.queue.management import get_statuses
-from tej.queue.references import Reference, resolve
+from tej.queue.references import Reference, references, resolve
 from tej.queue.submission import Outcome, Submission
 from tej.queue.work import Work
 
@@ -81,7 +80,7 @@ class _Graph:
         """
         sorter: TopologicalSorter[int] = TopologicalSorter()
         for index, spec in enumerate(self.specs):
-            needed = (self._find(one) for one in _references(spec))
+            needed = (self._find(one) for one in references(spec))
             sorter.add(index, *(one for one in needed if one is not None))
         try:
             return [*sorter.static_order()]
@@ -94,7 +93,7 @@ class _Graph:
         return {
             one
             for spec in self.specs
-            for one in _references(spec)
+            for one in references(spec)
             if isinstance(one, str) and self._find(one) is None
         }
 
@@ -128,9 +127,3 @@ class _Graph:
     def _title(self, index: int) -> str:
         spec = self.specs[index]
         return f"'{spec.job_id or spec.name or Path(spec.directory).resolve().name}'"
-
-
-def _references(spec: JobSpec) -> Iterator[Reference]:
-    yield from spec.after
-    for origin in spec.inputs.values():
-        yield (split_input(origin) if isinstance(origin, str) else origin)[0]

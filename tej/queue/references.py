@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tej.errors import InvalidJobId
 from tej.job.dependencies import Dependencies, make_dependencies, split_input
@@ -41,14 +41,22 @@ def resolve(
 
     return make_dependencies(
         [id_of(one) for one in spec.after],
-        {
-            path: (id_of(job), source)
-            for path, (job, source) in (
-                (path, split_input(origin) if isinstance(origin, str) else origin)
-                for path, origin in spec.inputs.items()
-            )
-        },
+        {path: (id_of(job), source) for path, job, source in _inputs(spec)},
     )
+
+
+def references(spec: JobSpec) -> Iterator[Reference]:
+    """Yield the references of a `JobSpec` to the jobs that it needs."""
+    yield from spec.after
+    for _, job, _ in _inputs(spec):
+        yield job
+
+
+def _inputs(spec: JobSpec) -> Iterator[tuple[str, Reference, str]]:
+    """Yield the path, the job and the source of each input."""
+    for path, origin in spec.inputs.items():
+        job, source = split_input(origin) if isinstance(origin, str) else origin
+        yield path, job, source
 
 
 def _only_id(reference: str | JobSpec) -> str:

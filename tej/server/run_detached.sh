@@ -118,13 +118,7 @@ if [ -f "$job/started" ]; then
     count_processes
     left=${left:-0}
 fi
-whose=own
-if [ -e "$job/kill" ]; then
-    whose=killed
-elif [ -n "$unready" ]; then
-    whose=killed
-    note_unstarted "$why"
-fi
+set_whose
 ended=$(date +%s)
 # On a full disk even a rename can fail. Retry until `finished` is written, because the
 # exit status must not be lost.

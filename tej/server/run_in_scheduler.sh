@@ -287,15 +287,8 @@ fi
 # SIGTERM before the start.
 [ -n "$told_at$unready" ] || ! has_not_begun || exit 1
 
-whose=own
-if [ -e "$job/kill" ]; then
-    whose=killed
-elif [ -n "$unready" ]; then
-    whose=killed
-    note_unstarted "$why"
-elif was_cut_off; then
-    whose=ask
-fi
+set_whose
+[ "$whose" != own ] || ! was_cut_off || whose=ask
 # If the scheduler sends SIGTERM, SIGKILL follows. Therefore the end is recorded first.
 left=''
 [ "$whose" = ask ] || end_leftovers

@@ -21,6 +21,19 @@ has_not_begun() {
     mark_lost "its script could not be started: the shell for it ended with ${end#exit }: ${said:-can this account start more processes (ulimit -u)?}"
 }
 
+# set_whose: set whose to `killed` if a client has killed the job, or if the inputs of the
+# job are missing ($unready), and otherwise to `own`. Must be called before `finished` is
+# written.
+set_whose() {
+    whose=own
+    if [ -e "$job/kill" ]; then
+        whose=killed
+    elif [ -n "$unready" ]; then
+        whose=killed
+        note_unstarted "$why"
+    fi
+}
+
 # prepare_run: export the variables that run_in_awk, run_in_shell and exec_job.sh use.
 prepare_run() {
     tej_here=$here tej_queue=$queue tej_id=$id

@@ -148,11 +148,16 @@ forget_ended() {
     done
 }
 
-# is_room: check that a job waits, and that fewer jobs run than the limit allows.
-is_room() {
+# read_limit: set max to the job limit, or to 0 if the queue has no limit.
+read_limit() {
     max=0
     [ ! -f "$queue/max_running" ] || read -r max <"$queue/max_running"
     is_number "$max" || max=0
+}
+
+# is_room: check that a job waits, and that fewer jobs run than the limit allows.
+is_room() {
+    read_limit
     count_in waiting
     [ "$count" -gt 0 ] || return 1
     count_in running

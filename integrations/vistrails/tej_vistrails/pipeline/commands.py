@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import click
@@ -26,13 +27,10 @@ from tej_vistrails.pipeline.steps import state_of
 _timeout = click.option(
     "--timeout", type=float, metavar="SECONDS", help="Stop waiting after this time."
 )
-_report = click.option(
-    "--report",
-    "report_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write a report (HTML) at the end.",
+_file = functools.partial(
+    click.option, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE"
 )
+_report = _file("--report", "report_file", help="Write a report (HTML) at the end.")
 
 
 @click.command()
@@ -168,13 +166,7 @@ def ids(loaded: Loaded) -> None:
 
 @click.command()
 @pipeline_options
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="SVG file.  [default: stdout]",
-)
+@_file("-o", "--output", help="SVG file.  [default: stdout]")
 @click.option("--no-states", is_flag=True, help="Do not request states from a server.")
 def graph(loaded: Loaded, output: Path | None, no_states: bool) -> None:
     """Draw the pipeline as SVG, coloured by the states of the jobs."""
@@ -192,13 +184,7 @@ def graph(loaded: Loaded, output: Path | None, no_states: bool) -> None:
 
 @click.command()
 @pipeline_options
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="HTML file.  [default: PIPELINE.html]",
-)
+@_file("-o", "--output", help="HTML file.  [default: PIPELINE.html]")
 def report(loaded: Loaded, output: Path | None) -> None:
     """Write a report.
 

@@ -30,7 +30,8 @@ on_cluster() {
 
 # slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. squeue is not
 # called with ids, because it prints no jobs at all if one of the ids no longer exists.
-# -r prints each task of a job array on a line of its own. The path of the batch script is the last field, because job names may contain `|`.
+# -r prints each task of a job array on a line of its own. The path of the batch script is
+# the last field, because job names may contain `|`.
 slurm_queue() {
     patiently squeue -h -r -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
 }
