@@ -210,6 +210,7 @@ class Batch:
                     specs[result] = _open(stack, result.run.spec)
                 except Exception as error:
                     result.error = error
+            again: dict[RunResult, JobSpec] = {}
             try:
                 self._ensure(queue, specs, retry=retry)
                 again = {
@@ -219,6 +220,9 @@ class Batch:
                 }
                 self._ensure(queue, again, retry=True)
             except Error as error:
+                # A failed attempt that could not be restarted is not the result.
+                for result in again:
+                    result.job = None
                 fail([one for one in specs if one.job is None], error)
                 return error
         return None

@@ -40,6 +40,18 @@ check_queue_trust() {
 find_untrusted() {
     set --
     [ -z "$scripts" ] || [ ! -d "$queue/scripts/$scripts" ] || set -- "scripts/$scripts"
+    # `find` also prints a path that another client has removed during the search. If the
+    # first path does not exist any more, the search is repeated.
+    for _ in 1 2 3 4 5; do
+        search_untrusted "$@"
+        [ -n "$untrusted" ] || return 0
+        [ ! -e "$queue/$untrusted" ] && [ ! -h "$queue/$untrusted" ] || return 0
+    done
+}
+
+# search_untrusted PATH...: find_untrusted, once. PATH... are further directories to
+# search, relative to the queue.
+search_untrusted() {
     untrusted=$(
         cd "$queue" && find -L . "$@" \( -path . -o -path 'scripts/*' -o -prune \) \( \
             ! -user "$account" ! -user 0 -o \
@@ -118,7 +130,7 @@ refuse_untrusted() {
     # `find` may print a path that ends in `/.`.
     case $1 in
         */.) untrusted=$(cd -P "$1" && printf '%s.' "$PWD") && set -- "${untrusted%.}" "$2" ;;
-        *) set -- "$queue/${1#"$queue/./"}" "$2" ;;
+        "$queue/./"*) set -- "$queue/${1#"$queue/./"}" "$2" ;;
     esac
     # The first fields of the output of `ls -l` are mode, links, owner and group.
     set -f

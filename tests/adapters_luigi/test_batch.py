@@ -239,9 +239,12 @@ def test_failing_jobs_are_restarted_while_waiting(
 
 
 def test_cut_during_a_restart_is_no_success(
-    address: QueueAddress, queue: tej.RemoteQueue, monkeypatch: pytest.MonkeyPatch
+    address: QueueAddress,
+    queue: tej.RemoteQueue,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    batch = AllRetried(script="exit 5")
+    batch = AllRetried(script=f"{gate.wait}; exit 5")
     ensure_many, cuts = queue.ensure_many, [0]
     soon = tej.Retries(limit=2, first=0.01, longest=0.05)
     monkeypatch.setattr(queue.connection, "retries", soon)
@@ -250,7 +253,9 @@ def test_cut_during_a_restart_is_no_success(
         if retry and cuts:
             cuts.pop()
             raise tej.ConnectionFailed("cut")
-        return ensure_many(specs, retry=retry)
+        outcomes = ensure_many(specs, retry=retry)
+        gate.open()
+        return outcomes
 
     monkeypatch.setattr(queue, "ensure_many", cut)
     with pytest.raises(tej.JobFailed, match="2 of 2 tasks failed"):
@@ -261,14 +266,22 @@ def test_cut_during_a_restart_is_no_success(
 
 
 def test_forgotten_job_is_no_success(
-    address: QueueAddress, monkeypatch: pytest.MonkeyPatch
+    address: QueueAddress, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wait = tej.Batch.wait
+
+    def open_and_wait(batch: tej.Batch, timeout: float | None) -> list[tej.RunResult]:
+        gate.open()
+        return wait(batch, timeout)
+
     # A batch that stops early, without an error.
+    monkeypatch.setattr(tej.Batch, "wait", open_and_wait)
     monkeypatch.setattr(tej.Batch, "_restart", lambda self: self._to_restart.clear())
     with pytest.raises(tej.JobFailed, match="2 of 2 tasks failed"):
-        AllRetried(script="exit 5").run()
+        AllRetried(script=f"{gate.wait}; exit 5").run()
+    gate.path.unlink()
     with pytest.raises(tej.Error, match="not known"):
-        Retried(n=1, script="exit 5").run()
+        Retried(n=1, script=f"{gate.wait}; exit 5").run()
 
 
 class Message:

@@ -4,7 +4,9 @@ own, started once, and destinations on a real sshd.
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,6 +55,18 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
         with prefect_test_harness(server_startup_timeout=120):
             yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_sockets_left() -> Iterator[None]:
+    """Collect the sockets that Prefect's clients leave open.
+
+    Otherwise, the warning would fail a later test, in which warnings are errors.
+    """
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -119,7 +119,10 @@ def test_failed_job_is_retried_until_the_function_declines(
 
 
 def test_cut_during_a_restart_is_no_success(
-    local_queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
+    local_queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ensure_many, cuts = local_queue.ensure_many, [0, 0]
     monkeypatch.setattr(local_queue.connection, "retries", SOON)
@@ -131,12 +134,34 @@ def test_cut_during_a_restart_is_no_success(
         return ensure_many(specs, retry=retry)
 
     monkeypatch.setattr(local_queue, "ensure_many", cut)
-    run = Run(local_queue, JobSpec(job("exit 5")), retry=lambda one: one.attempt < 2)
-    (result,) = tej.run_many([run])
+    run = Run(
+        local_queue,
+        JobSpec(job(f"{gate.wait}; exit 5")),
+        retry=lambda one: one.attempt < 2,
+    )
+    (result,) = tej.run_many([run], on_start=lambda _: gate.open())
     assert not cuts
     assert result.status is not None
     assert (result.status.attempt, result.succeeded) == (2, False)
     assert isinstance(result.error, tej.JobFailed)
+
+
+def test_cut_restart_of_a_found_job_is_an_error(
+    local_queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = JobSpec(job("exit 5"))
+    tej.run_many([Run(local_queue, spec)])
+    ensure_many = local_queue.ensure_many
+
+    def cut(specs: Any, *, retry: bool = False) -> list[tej.Outcome]:
+        if retry:
+            raise tej.ConnectionFailed("cut")
+        return ensure_many(specs, retry=retry)
+
+    monkeypatch.setattr(local_queue, "ensure_many", cut)
+    (result,) = tej.run_many([Run(local_queue, spec, retry=lambda _: True)])
+    assert isinstance(result.error, tej.ConnectionFailed)
+    assert result.job is None
 
 
 def test_cut_during_the_fetch_is_survived(

@@ -27,6 +27,13 @@ SERVERS = Path(__file__).parents[1] / "servers"
 OPTIONS = ["MinJobAge=60", *os.environ.get("TEJ_TEST_SLURM", "").split()]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run all tests of Slurm, because each worker stops the daemons."""
+    for item in items:
+        if {"slurm", "either"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("the machine's Slurm"))
+
+
 def run(*words: str | Path, check: bool = True) -> str:
     """A command's output; it has a minute."""
     done = subprocess.run(

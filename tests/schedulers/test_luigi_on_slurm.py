@@ -16,8 +16,6 @@ from tej_luigi import TejBatch, TejTask  # noqa: E402
 from tests.adapters_luigi.fixtures import own_luigi  # noqa: E402, F401
 from tests.adapters_luigi.tools import build  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("the machine's Slurm")
-
 
 def test_a_batch_of_jobs_goes_through_slurm(
     own_luigi: None,  # noqa: F811

@@ -15,7 +15,6 @@ from tests.adapters_prefect.processes import message_of, read, states
 from tests.adapters_prefect.test_worker import Pool, Workers, workers  # noqa: F401
 
 pytestmark = [
-    pytest.mark.xdist_group("the machine's Slurm"),
     pytest.mark.filterwarnings("default"),
     # Before the worker starts, which uses the commands of this Slurm.
     pytest.mark.usefixtures("slurm"),

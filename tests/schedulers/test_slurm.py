@@ -26,7 +26,6 @@ from tej.runtime_check import RuntimeCheck
 from tej.transport import open_transport
 
 Make = Callable[..., Path]
-pytestmark = pytest.mark.xdist_group("the machine's Slurm")
 
 
 def fact(queue_path: Path, job_id: str, name: str) -> Path:

@@ -15,7 +15,6 @@ from tej import JobState
 Make = Callable[..., Path]
 Wrap = Callable[..., Path]
 SBATCH = 'exec /usr/bin/sbatch "$@"'
-pytestmark = pytest.mark.xdist_group("the machine's Slurm")
 
 
 def submit(queue: tej.RemoteQueue, *specs: tej.JobSpec) -> dict[str, str | None]:

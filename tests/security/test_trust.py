@@ -88,6 +88,29 @@ def test_every_part_must_be_the_accounts_alone(
     assert trusting.jobs() == []
 
 
+def test_path_that_vanishes_during_the_check_is_trusted(
+    root_queue: tej.RemoteQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GNU find prints a path that another client removes between readdir and stat.
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    find = folder / "find"
+    find.write_text(
+        f"#!/bin/sh\n[ -e {folder}/done ] || {{ : >{folder}/done; echo scripts/gone; }}\n"
+        f'exec {shutil.which("find")} "$@"\n'
+    )
+    find.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    assert root_queue.jobs() == []
+    assert (folder / "done").exists()
+    (folder / "done").unlink()
+    queue = Path(root_queue.queue)
+    queue.chmod(0o755)
+    (queue / "jobs").chmod(0o777)
+    with pytest.raises(tej.QueueNotTrusted, match=f"'{queue}/jobs'"):
+        root_queue.jobs()
+
+
 def test_modes_in_a_closed_queue_do_not_matter(root_queue: tej.RemoteQueue) -> None:
     for path in Path(root_queue.queue).rglob("*"):
         path.chmod(0o777)
