@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from tej.cli.complete import complete_job
 from tej.cli.option import Option
 from tej.cli.values import parse_pairs
+from tej.errors import QueueDoesntExist
 from tej.job.dependencies import split_input
+from tej.job.status import check_job_id
+from tej.queue.job_search import find_job, newest_first
+
+if TYPE_CHECKING:
+    from tej.queue.remote import RemoteQueue
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -19,8 +26,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def dependencies(function: Function) -> Function:
     """Add the options `--after` and `--input` to a command.
 
-    The values are passed to the command as `after`, a tuple of job ids, and `inputs`, a
-    dictionary from paths to (job id, path).
+    The values are passed to the command as `after`, a tuple of words that mean jobs,
+    and `inputs`, a dictionary from paths to (word, path).  `find_needed` finds the
+    jobs.
     """
 
     @functools.wraps(function)
@@ -47,8 +55,44 @@ def dependencies(function: Function) -> Function:
             "--after",
             metavar="JOB",
             shell_complete=complete_job,
-            help="Start after the job with this id has succeeded; may be repeated.",
+            help="Start after this job has succeeded; may be repeated.",
         ),
     ):
         command = add(command)
     return cast("Function", command)
+
+
+_COMPLETE_ID = re.compile(r"sig-[0-9a-f]{20}(-[0-9]+)?")
+
+
+def find_needed(
+    queue: RemoteQueue,
+    after: tuple[str, ...],
+    inputs: Mapping[str, tuple[str, str]],
+) -> tuple[tuple[str, ...], dict[str, tuple[str, str]]]:
+    """Return `after` and `inputs` with the complete ids of the jobs that words mean.
+
+    No request is sent if all words are ids made from signatures.  An id that is not in
+    the queue is returned unchanged: the server may find the dependent job, which then
+    no longer needs that job, and otherwise reports the missing job.  Raises JobNotFound
+    for `@N` without a job, AmbiguousJob, and InvalidJobId.
+    """
+    words = {*after, *(job for job, _ in inputs.values())}
+    if all(map(_COMPLETE_ID.fullmatch, words)):
+        return after, dict(inputs)
+    try:
+        jobs = newest_first(queue.jobs())
+    except QueueDoesntExist:
+        jobs = []
+
+    def id_of(word: str) -> str:
+        if job := find_job(word, jobs):
+            return job.job_id
+        if word.startswith("@"):
+            raise queue.connection.job_not_found(word)
+        return check_job_id(word)
+
+    return (
+        tuple(map(id_of, after)),
+        {path: (id_of(job), source) for path, (job, source) in inputs.items()},
+    )

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli.command import COMMAND_WORDS
-from tej.cli.dependency_options import dependencies
+from tej.cli.dependency_options import dependencies, find_needed
 from tej.cli.profile import current_profile
 from tej.cli.resource_options import merge_resources, resources
 from tej.cli.values import parse_pairs, read_variables
@@ -22,6 +22,7 @@ from tej.job.spec import JobSpec
 
 if TYPE_CHECKING:
     from tej.config import Profile
+    from tej.queue.remote import RemoteQueue
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -96,7 +97,8 @@ def job_options(function: Function) -> Function:
 
     @functools.wraps(function)
     def command(
-        *arguments: Any,  # noqa: ANN401 (handed through)
+        queue: RemoteQueue,
+        *,
         directory: str,
         id_: str | None,
         script: str | None,
@@ -111,6 +113,7 @@ def job_options(function: Function) -> Function:
     ) -> Any:  # noqa: ANN401
         profile = current_profile()
         requested = merge_resources(profile.table("resources"), resources)
+        after, inputs = find_needed(queue, after, inputs)
         spec = JobSpec(
             directory,
             find_script(script),
@@ -126,7 +129,7 @@ def job_options(function: Function) -> Function:
             after=after,
             inputs=inputs,
         )
-        return function(*arguments, spec=spec, **others)
+        return function(queue, spec=spec, **others)
 
     for option in (
         resources,

@@ -60,12 +60,16 @@ class Files:
     metavar="DIR",
     help="Send the new files in DIR.  [default: the same files, found in .]",
 )
+@click.option(
+    "-d", "--detach", is_flag=True, help="Print only the ids; retry never waits."
+)
 @everything
 @resources
 def command(
     queue: RemoteQueue,
     jobs: SelectedJobs,
     source: str | None,
+    detach: bool,
     everything: bool,
     resources: dict[str, Any],
     login: bool,
@@ -95,7 +99,8 @@ def command(
             retried.append(status)
         except errors.Error as error:
             report.add(status.job_id, None, error=error)
-    report_outcomes(report, retried, queue.ensure_many(specs, retry=True))
+    outcomes = queue.ensure_many(specs, retry=True)
+    report_outcomes(report, retried, outcomes, only_ids=detach)
     return report.finish()
 
 
@@ -184,13 +189,22 @@ def find_id(status: JobStatus, digest: str, files: Files, *, is_new: bool) -> st
 
 
 def report_outcomes(
-    report: output.JobReport, jobs: Iterable[JobStatus], outcomes: Iterable[Outcome]
+    report: output.JobReport,
+    jobs: Iterable[JobStatus],
+    outcomes: Iterable[Outcome],
+    *,
+    only_ids: bool,
 ) -> None:
-    """Report each job that was started again, found, or refused by the server."""
+    """Report each job that was started again, found, or refused by the server.
+
+    If `only_ids` is true, only the ids are printed, as `tej run --detach` does.
+    """
     for job, outcome in zip(jobs, outcomes, strict=True):
         renamed = "" if outcome.job_id == job.job_id else f" as '{outcome.job_id}'"
         text = f"Job '{job.job_id}' started again{renamed}"
         if not outcome.is_new and outcome.status is not None:
             text = f"Job '{job.job_id}' found{renamed}: {outcome.status.describe()}"
+        if only_ids:
+            text = outcome.job_id
         more = {"retried": job.job_id, "is_new": outcome.is_new}
         report.add(outcome.job_id, outcome.status, text, outcome.error, more)

@@ -23,6 +23,12 @@ VARIABLES: Mapping[str, str] = {
 """The environment variable of each setting that has one."""
 PROFILE_VARIABLE = "TEJ_PROFILE"
 
+JOB_KEYS = ("environment", "ignore")
+"""Keys that describe the job and not the server.
+
+The default profile sets these keys for every destination, so that the id of a job does
+not depend on how the destination is written."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -100,8 +106,9 @@ class Config:
         `name` and `given` are the profile and the settings on the command line.  A
         setting is taken from the command line, else from the environment, else from the
         profile.  The values of a profile named on the command line take precedence over
-        the environment.  If a destination is given but no profile is named, the default
-        profile is not used, because its queue belongs to another server.
+        the environment.  If a destination is given but no profile is named, only the
+        JOB_KEYS of the default profile are used, because its queue and its resources
+        belong to another server.
         """
         environ = os.environ if environ is None else environ
         explicit = {
@@ -119,7 +126,11 @@ class Config:
             chosen = Setting(environ[PROFILE_VARIABLE], PROFILE_VARIABLE)
         elif "destination" not in explicit and "destination" not in variables:
             chosen = self.default
-        stored = {} if chosen is None else self.find(chosen).settings
+        stored = (
+            self._default_job_settings()
+            if chosen is None
+            else self.find(chosen).settings
+        )
         layers = (
             [variables, stored, explicit] if name else [stored, variables, explicit]
         )
@@ -128,6 +139,17 @@ class Config:
             merged.update(layer)
         sources = tuple(map(str, self.files))
         return Profile(chosen, _without_misplaced_trust(merged), sources)
+
+    def _default_job_settings(self) -> Mapping[str, Setting]:
+        """Return the settings of the default profile that describe the job."""
+        if self.default is None:
+            return {}
+        settings = self.profiles.get(self.default.value, {})
+        return {
+            key: setting
+            for key, setting in settings.items()
+            if key.partition(".")[0] in JOB_KEYS
+        }
 
 
 def _without_misplaced_trust(settings: Mapping[str, Setting]) -> dict[str, Setting]:

@@ -48,12 +48,13 @@ from tej.server.scripts import find_runtime
 from tej.transport import Transport, open_transport
 
 if TYPE_CHECKING:
-    from tej.queue import download, graph, submission
+    from tej.queue import download, found_parameters, graph, submission
     from tej.queue.download import Downloaded
     from tej.queue.submission import Outcome
 else:
     # `tej status`, for example, needs none of these modules.
     download = LazyModule("tej.queue.download")
+    found_parameters = LazyModule("tej.queue.found_parameters")
     graph = LazyModule("tej.queue.graph")
     submission = LazyModule("tej.queue.submission")
 
@@ -472,8 +473,7 @@ class RemoteQueue:
         If a job needs another job of the same call, it must come after that job, and
         refer to it by its id; see `ensure_graph`.
         """
-        mode = "retry" if retry else "ensure"
-        return submission.submit_all(self.connection, mode, specs)
+        return found_parameters.ensure_all(self.connection, specs, retry=retry)
 
     def ensure_graph(
         self, specs: Iterable[JobSpec], *, retry: bool = False

@@ -145,6 +145,13 @@ def make_spec(token: str, facts: Mapping[str, str], labels: Mapping[str, str]) -
     return " ".join([*words, "end"]) + "\n"
 
 
+def parameter_words(parameters: Mapping[str, str]) -> str:
+    """Return the words of a job's description that are parameters of a sweep."""
+    return " ".join(
+        f"{PARAMETER}{name}={_encode(value)}" for name, value in parameters.items()
+    )
+
+
 def parse_spec(spec: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return the facts and the labels of a job from its description.
 

@@ -30,6 +30,10 @@ def test_command_results_and_variables_of_a_profile(
     assert sorted(plan["left_out"]) == ["junk.tmp", "tej.toml"]
     assert plan["environment"] == ["OTHER", "WORD"]
     assert library.jobs() == []
+    # The id does not depend on how the destination is written.
+    other = here("run", "--dry-run", "--json", "local:", ".", *words).json
+    assert other["id"] == plan["id"]
+    assert other["runtime"] is None
     done = here("run", *words)
     assert done.status == 0
     assert set(done.stdout.split()) == {".", "..", "_stdout", "_stderr"}
@@ -118,10 +122,23 @@ def test_retry_without_from_refuses_changed_files(
     (client.place / "start.sh").write_text("exit 3\n")
     job_id = here("run", "-d", "--cpus", "2", "--id", "one").stdout.strip()
     library.wait([job_id])
-    assert here("retry", job_id).stdout == "Job 'one' started again\n"
+    assert here("retry", "-d", job_id).stdout == "one\n"
     library.wait([job_id])
     (client.place / "start.sh").write_text("exit 0\n")
     done = here("retry", job_id)
     assert (done.status, done.stdout) == (1, "")
     assert "submitted with other files than those in '.'" in done.stderr
     assert library.status(job_id).attempt == 2
+
+
+def test_needed_jobs_are_found_by_words(
+    here: Here, job: Make, ended: str, client: Command
+) -> None:
+    words = ("--after", "end", "--input", "in=ended job:results.csv")
+    plan = here("run", "--dry-run", "--json", job("true"), *words).json
+    assert plan["after"] == [ended]
+    complete = ("--after", ended, "--input", f"in={ended}:results.csv")
+    assert here("signature", job("true"), *complete).stdout == f"{plan['id']}\n"
+    done = here("run", job("true"), "--after", "@7")
+    assert (done.status, done.stdout) == (125, "")
+    assert "No job '@7'" in done.stderr

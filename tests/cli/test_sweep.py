@@ -73,6 +73,16 @@ def test_sweep_from_submission_to_results(
     assert library.job(fixed).wait().succeeded
 
 
+def test_job_found_by_sweep_gets_its_parameters(
+    call: Callable, library: tej.RemoteQueue
+) -> None:
+    one = call("submit", "--reuse", "--env", "A=it's 1", "--", "true").stdout.strip()
+    assert library.status(one).parameters == {}
+    done = call("sweep", "--param", "A=it's 1", "--", "true")
+    assert (done.stdout, done.stderr) == (f"{one}\n", "0 jobs submitted, 1 found\n")
+    assert library.status(one).parameters == {"A": "it's 1"}
+
+
 def test_dry_run_of_sweep_submits_nothing(
     call: Callable, library: tej.RemoteQueue
 ) -> None:

@@ -70,13 +70,16 @@ def test_command_line_then_environment_then_profile(project: Path) -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"TEJ_DESTINATION": "host"}])
-def test_other_destination_does_not_use_default_profile(
+def test_other_destination_uses_only_job_keys_of_default(
     project: Path, environ: dict[str, str]
 ) -> None:
+    (project / "tej.toml").write_text(
+        '[profile.lab]\nignore = ["*.tmp"]\nenvironment = { N = "1" }\n'
+    )
     given = {} if environ else {"destination": "host"}
     profile = config.load(project).resolve(None, given, environ)
     assert profile.name is None
-    assert list(profile.settings) == ["destination"]
+    assert sorted(profile.settings) == ["destination", "environment.N", "ignore"]
 
 
 def test_trust_belongs_to_the_queue_beside_it(project: Path) -> None:

@@ -315,8 +315,11 @@ print_job() {
         read -r ignored <"$job/ignored"
         note="${note:+$note; }$runtime ignores: $ignored"
     }
+    # The parameters of a sweep that has found the job.
+    found=''
+    [ ! -f "$job/parameters" ] || read -r found <"$job/parameters"
     [ "$job" = "$jobs/$id" ] || set -- "$@" "job=$job"
-    printf '%s\0' "id=$id" "state=$state" "spec=$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
+    printf '%s\0' "id=$id" "state=$state" "spec=${found:+$found }$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
         ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \
         ${where:+"where=$where"} ${native:+"native=$native"} ${by:+"by=$by"} ${left:+"left=$left"} \
         ${evidence:+"evidence=$evidence"} ${note:+"note=$note"} ${seen:+"seen=$seen"} ${beat:+"beat=$beat"} \

@@ -1,0 +1,85 @@
+"""Parameters of jobs that a sweep finds: stores them with jobs that have none.
+
+`tej run --env SEED=1` submits the same work as a sweep with the parameter SEED=1, so
+the sweep finds the job.  The fact `parameters` adds the parameters to the description
+of the job, so that lists and tables show them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from tej.errors import Error
+from tej.job.spec import JobSpec
+from tej.queue.connection import QueueConnection, run_script
+from tej.queue.submission import Outcome, submit_all
+from tej.wire.records import parameter_words
+
+logger = logging.getLogger("tej")
+
+# Another client may replace the job meanwhile, so the signature is compared: it covers
+# the values of the parameters.
+_SCRIPT = """\
+umask 027
+while [ $# -ge 3 ]; do
+    draft=$1/.parameters.$$
+    IFS= read -r spec <"$1/spec" && case $spec in
+        *" signature=$2 "*)
+            printf '%s\\n' "$3" >"$draft" && mv "$draft" "$1/parameters"
+            ;;
+    esac 2>/dev/null
+    shift 3
+done
+:
+"""
+
+
+def ensure_all(
+    connection: QueueConnection, specs: Iterable[JobSpec], *, retry: bool
+) -> list[Outcome]:
+    """Find or submit many jobs; see `RemoteQueue.ensure_many`."""
+    seen: list[JobSpec] = []
+
+    def watch() -> Iterator[JobSpec]:
+        # A generator of specs may rewrite a directory for each, so it is not listed
+        # in advance.
+        for spec in specs:
+            seen.append(spec)
+            yield spec
+
+    outcomes = submit_all(connection, "retry" if retry else "ensure", watch())
+    return _store(connection, seen, outcomes)
+
+
+def _store(
+    connection: QueueConnection, specs: Iterable[JobSpec], outcomes: Iterable[Outcome]
+) -> list[Outcome]:
+    """Store the parameters of jobs that were found; return the updated outcomes.
+
+    A job that has all parameters already costs no request.  An error is only logged,
+    because the parameters are information for people.
+    """
+    updated: list[Outcome] = []
+    arguments: list[str] = []
+    for spec, outcome in zip(specs, outcomes, strict=True):
+        status = outcome.status
+        if (
+            outcome.error is None
+            and not outcome.is_new
+            and status is not None
+            and status.signature
+            and not spec.parameters.items() <= status.parameters.items()
+        ):
+            merged = {**status.parameters, **spec.parameters}
+            folder = str(status.directory.parent)
+            arguments += [folder, status.signature, parameter_words(merged)]
+            outcome = replace(outcome, status=replace(status, parameters=merged))
+        updated.append(outcome)
+    if arguments:
+        try:
+            run_script(connection, _SCRIPT, arguments, tuple, None, True)
+        except Error as error:
+            logger.warning("The parameters of the jobs found are not stored: %s", error)
+    return updated
