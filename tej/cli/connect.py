@@ -77,7 +77,10 @@ def command(
     state = "Connected" if login.new else "Already connected"
     output.say(f"{state} to {login.where}", err=True)
     if not login.own:
-        output.say("The connection is that of your own ssh configuration", err=True)
+        output.say(
+            "Your own ssh configuration keeps this connection open (ControlMaster)",
+            err=True,
+        )
     if until is not None:
         limit = login.persist + (" s" if login.persist.isdigit() else "")
         way_out = "; `tej disconnect` closes the connection" if login.own else ""

@@ -114,7 +114,7 @@ def _read_patterns(file: Path, more: Sequence[str]) -> _Patterns | None:
         return pathspec.GitIgnoreSpec.from_lines([*lines, *more])
     except ValueError as error:
         raise InvalidJobDirectory(
-            f"A pattern of `ignore` is not valid: {', '.join(more)}"
+            f"One of the patterns in `ignore` is not valid: {', '.join(more)}"
         ) from error
 
 

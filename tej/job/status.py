@@ -109,7 +109,10 @@ class JobStatus:
     signature: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """Parameters of a sweep, which the job also has in its environment."""
+    """This job's values of the parameters of a sweep, by name.
+
+    The values are also environment variables of the job.
+    """
     reported: datetime | None = field(default=None, compare=False, repr=False)
     """Time of this report by the server's clock, for ages such as "2 h ago"."""
     after: tuple[str, ...] = ()

@@ -125,9 +125,9 @@ class Logs:
         """Read the files, and pass their content to `emit` in pieces, in this thread.
 
         After a lost connection, reading resumes where it stopped.  The number of
-        retries is unlimited once any data has arrived and, if the files are followed,
-        once a login has succeeded.  If `emit` raises an exception, the
-        reading ends with that exception.
+        retries is unlimited as soon as any data has arrived.  If the files are
+        followed, the number is already unlimited after the first login.  If `emit`
+        raises an exception, the reading ends with that exception.
         """
         self._connection.with_retries(
             lambda _: self._read_once(emit), patient=self._is_patient

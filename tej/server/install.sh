@@ -1,4 +1,4 @@
-# Installer: sets up a queue, or replaces the scripts of a queue. The client sends the
+# Installer: creates a queue, or replaces the scripts of a queue. The client sends the
 # installer only if the server requests it. Before the installer, the client sends a
 # function `unpack DIRECTORY` that writes the scripts.
 # shellcheck shell=sh

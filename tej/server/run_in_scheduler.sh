@@ -156,7 +156,7 @@ end_after_grace() {
 # end_leftovers: end the processes that the script left running on this node, because
 # some schedulers do not end these processes. Sets left to the number of processes that
 # remain. If these processes have received SIGTERM, they have the rest of the grace
-# period.
+# period: 5 seconds if the SIGTERM was not sent by `tej kill`.
 end_leftovers() {
     left=''
     [ -e "$job/started" ] || return 0

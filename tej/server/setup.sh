@@ -1,5 +1,5 @@
-# Setup of a queue: creates a queue and links to it. `tej setup` sends this file after
-# install.sh.
+# `tej setup`: replaces an existing queue or link if the user requests it, calls the
+# installer (install.sh), and creates link files to the queue.
 # shellcheck shell=sh
 
 # setup QUEUE RUNTIME DIGEST VERSION FORCE: create a queue at QUEUE. If FORCE is 0,

@@ -131,7 +131,10 @@ class MasterConnection(Connection):
 
 
 class MasterSession(PipeProcess):
-    """One program, whose streams the ControlMaster connects to this process's pipes."""
+    """A program that runs on the server.
+
+    The ControlMaster connects the program's standard streams to pipes of this process.
+    """
 
     def __init__(
         self,

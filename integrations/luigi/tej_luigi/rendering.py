@@ -64,8 +64,9 @@ def _value(match: re.Match[str], variables: Mapping[str, str], where: str) -> st
     except KeyError:
         known = ", ".join(sorted(variables)) or "none"
         raise InvalidJobDirectory(
-            f"{where}: {match[0]} is not a variable of the task (known: {known}); only "
-            "significant, public parameters are, and what the task's variables() adds"
+            f"{where}: {match[0]} is not a variable of the task (known: {known}). The "
+            "variables are the significant, public parameters of the task, and those "
+            "that its method variables() adds"
         ) from None
 
 

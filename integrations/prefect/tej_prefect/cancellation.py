@@ -234,7 +234,7 @@ class CancellationGuard:
         return counts
 
     def _kill_unknown(self, cancelled: list[UUID], counts: KillCounts) -> None:
-        """Kill this task run's jobs whose ids are unknown after a cut-off submission.
+        """Kill the jobs whose ids are unknown because the submission was interrupted.
 
         The jobs are found by the label with the id of the task run.
         """

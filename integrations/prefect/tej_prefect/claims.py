@@ -198,7 +198,7 @@ class _Own:
             _write(self.queue, self.stage, self.name, members, jobs)
         except tej.Error as error:
             # The claim is written again at the next heartbeat.
-            logger.info("A claim at %r was not written: %s", self.queue, error)
+            logger.info("A claim in queue %r was not written: %s", self.queue, error)
         else:
             self.written = frozenset(jobs)
 

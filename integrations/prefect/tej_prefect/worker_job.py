@@ -120,7 +120,7 @@ def wait(
 ) -> tej.JobStatus | None:
     """Wait until the job has ended, and return its final status.
 
-    Return None if the job was deleted, or if its queue is missing for more than
+    Return None if the job was deleted, or if its queue has been missing for more than
     `MISSING_PATIENCE` seconds.  The waiting time is not limited.
     """
     queue: tej.RemoteQueue = job.queue

@@ -66,7 +66,7 @@ class Work(object):
 
 def open_client(address):
     # type: (QueueAddress) -> CommandClient
-    """Return the client of this process for a queue."""
+    """Return the client for a queue; each process has one client per queue."""
     if address.key not in _clients:
         _clients[address.key] = CommandClient(address)
     return _clients[address.key]

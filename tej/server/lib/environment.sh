@@ -1,5 +1,5 @@
 # Environment of the user: hide the exported variables and functions that would change
-# the behavior of tej's own scripts, and restore the variables and functions for the
+# the behaviour of tej's own scripts, and restore the variables and functions for the
 # job.
 # shellcheck shell=sh
 #
@@ -36,11 +36,12 @@ export -f $tej_name
 hide_functions
 unset -f hide_functions
 
-# hide_environment: save and unset the variables that would change the behavior of tej's
+# hide_environment: save and unset the variables that would change the behaviour of tej's
 # scripts. Must be called before any other command.
 hide_environment() {
-    # An exported variable `tej` would pass the text of the program to every child
-    # process.
+    # The client's command (COMMAND in tej/transport/start.py) has read the text of the
+    # program into the variable `tej`. If the user exports a variable of this name, every
+    # child process would inherit the whole text.
     unset tej
     set -f
     IFS='

@@ -75,8 +75,9 @@ leave_heartbeat() {
 
 # is_beating [SECONDS]: check whether the job has written a heartbeat within SECONDS
 # (default $heartbeat_timeout). Sets seen to the age of the last heartbeat in seconds,
-# and beat to the time of the last heartbeat by the clock of the job's host. Returns 1 if the heartbeat has stopped or never started. Returns 0 if the age of the
-# heartbeat is unknown.
+# and beat to the time of the last heartbeat by the clock of the job's host. Returns 1 if
+# the heartbeat has stopped or never started. Returns 0 if the age of the heartbeat is
+# unknown.
 is_beating() {
     seen='' beat=''
     [ -f "$job/heartbeat" ] || return 1

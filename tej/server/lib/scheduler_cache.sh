@@ -30,7 +30,8 @@ runtime_ask() {
     is_answered || renew_listing
 }
 
-# ask_anew [ID]: like runtime_ask, but always query the scheduler.
+# ask_anew [ID]...: query the scheduler for the jobs ID..., or for all jobs, even if the
+# listing is fresh.
 ask_anew() {
     ids=$* patience=0 now=''
     renew_listing

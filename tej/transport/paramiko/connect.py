@@ -10,7 +10,7 @@ from typing import cast
 import paramiko
 
 from tej.destination import Destination
-from tej.errors import ConnectionFailed, InvalidDestination
+from tej.errors import ConnectionFailed
 from tej.transport.paramiko.connection import ParamikoConnection
 from tej.transport.paramiko.failures import explained
 from tej.transport.paramiko.host_key import (
@@ -18,6 +18,7 @@ from tej.transport.paramiko.host_key import (
     known_entries,
     order_key_types,
 )
+from tej.transport.paramiko.jump_hosts import MAX_JUMPS, jump_hosts, open_through
 from tej.transport.paramiko.login import log_in
 from tej.transport.paramiko.proxy_command import ProxyCommand
 from tej.transport.paramiko.wire import SocketLike, Wire
@@ -39,7 +40,6 @@ WINDOW = 1 << 23
 """Window size: maximum number of bytes that the server sends before tej reads them.
 
 A window of 8 MiB allows 80 MB/s at a round-trip time of 100 ms.  OpenSSH uses 2 MB."""
-MAX_JUMPS = 8
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
@@ -135,7 +135,7 @@ class _Connector:
             command = ProxyCommand(config.proxy_command, config.where)
             self._connection.commands.append(command)
             return command.socket
-        hops = [hop for hop in self._hops(config) if not _same_server(hop, config)]
+        hops = jump_hosts(config, self._look_up)
         if not hops:
             with explained(config.where):
                 return _dial(config, self._timeout(config))
@@ -143,32 +143,10 @@ class _Connector:
             raise ConnectionFailed(f"{config.where}: too many jump hosts; a circle?")
         sock = self._reach(hops[0], depth + 1)
         for hop, following in zip(hops, [*hops[1:], config], strict=True):
-            sock = self._jump(self._enter(hop, sock), hop, following)
+            timeout = self._timeout(following)
+            sock = open_through(self._enter(hop, sock), hop, following, timeout)
+            self._connection.channels.add(sock)
         return sock
-
-    def _hops(self, config: HostConfig) -> list[HostConfig]:
-        if not config.proxy_jump:
-            return []
-        try:
-            hops = [Destination.parse(hop) for hop in config.proxy_jump.split(",")]
-        except InvalidDestination as error:
-            raise ConnectionFailed(
-                f"{config.where}: ssh configuration: ProxyJump: {error}"
-            ) from error
-        return [self._look_up(hop) for hop in hops]
-
-    def _jump(
-        self, gateway: paramiko.Transport, hop: HostConfig, following: HostConfig
-    ) -> paramiko.Channel:
-        with explained(f"{following.where}, through {hop.where},"):
-            channel = gateway.open_channel(
-                "direct-tcpip",
-                (following.host, following.port),
-                ("127.0.0.1", 0),
-                timeout=self._timeout(following),
-            )
-        self._connection.channels.add(channel)
-        return channel
 
     def _enter(
         self,
@@ -246,12 +224,3 @@ def _dial(config: HostConfig, timeout: float) -> socket.socket:
         else:
             return sock
     raise error
-
-
-def _same_server(one: HostConfig, other: HostConfig) -> bool:
-    """Return whether both configurations have the same host and port.
-
-    A ProxyJump in `Host *` also applies to the jump host itself, which must not be
-    reached through itself.
-    """
-    return (one.host, one.port) == (other.host, other.port)

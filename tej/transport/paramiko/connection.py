@@ -12,7 +12,7 @@ from tej.transport.connection import Address, Connection
 from tej.transport.paramiko.execution import Execution
 from tej.transport.paramiko.failures import explained
 from tej.transport.paramiko.proxy_command import ProxyCommand
-from tej.transport.paramiko.tunnel import Tunnels
+from tej.transport.paramiko.remote_forwarding import Tunnels
 from tej.transport.paramiko.wire import Wire
 from tej.transport.process_io import IdleTimer
 from tej.transport.settings import TIMEOUT, Settings

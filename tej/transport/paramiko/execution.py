@@ -18,8 +18,8 @@ logger = logging.getLogger("tej")
 PIECE = 1 << 21
 """Maximum number of bytes to read at a time.
 
-paramiko moves the rest of its buffer after each read.  If the caller's sink is slower
-than the network, the buffer is full, and small reads would halve the speed."""
+After each read, paramiko copies the unread rest of its buffer.  If the caller's sink is
+slower than the network, the buffer is full, and small reads would halve the speed."""
 PACKET = 32_768 - 64
 """Maximum number of bytes of data in one packet, for both paramiko and sshd."""
 

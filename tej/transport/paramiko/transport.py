@@ -31,7 +31,7 @@ class ParamikoTransport(PooledTransport):
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Delay Ctrl-C during the `with` block.
+    """Delay Ctrl-C until the end of the `with` block.
 
     An import that Ctrl-C interrupted would leave a broken module behind.
     """

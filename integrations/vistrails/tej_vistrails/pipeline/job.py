@@ -182,7 +182,7 @@ class PythonScript(Job):
                 f"The source of `main` of module class {cls.__name__} is not "
                 f"available: {error}"
             ) from error
-        # Decorators such as @staticmethod are not part of the function.
+        # Leave out the decorators, such as @staticmethod, in front of `def main`.
         text = textwrap.dedent("".join(lines))
         start = re.search(r"^def main\b", text, re.MULTILINE)
         if start is None:

@@ -13,8 +13,8 @@ scheduler='Grid Engine'
 # shellcheck disable=SC2034 # used by run_in_scheduler.sh
 has_no_term=1
 
-# If only login shells set these variables, read the values that were recorded at the
-# setup of the queue, because the commands of Grid Engine need them.
+# The commands of Grid Engine need the variables below. On some servers, only login shells
+# set the variables. Therefore the values are recorded when the queue is set up.
 variables='SGE_ROOT SGE_CELL SGE_CLUSTER_NAME SGE_QMASTER_PORT SGE_EXECD_PORT'
 for variable in $variables; do
     read_setup "$variable"
