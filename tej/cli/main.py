@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "setup": "Create a queue on a server (optional).",
         "runtime-check": "Test a runtime with short jobs on a server.",
         "completion": "Print a script that completes commands in a shell.",
+        "guide": "Print a guide for programs and assistants that use tej.",
     },
 }
 """The commands in groups, with their lines in the output of `tej --help`.

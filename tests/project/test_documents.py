@@ -1,0 +1,181 @@
+"""The README's blocks run, and the documents name only what exists."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tej.cli.main import OTHER_NAMES
+from tej.cli.main import tej as command_line
+
+CHECKOUT = Path(__file__).parents[2]
+README = CHECKOUT / "README.md"
+DOCUMENTS = sorted(
+    path.relative_to(CHECKOUT)
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "tests/*.md")
+    for path in CHECKOUT.glob(pattern)
+)
+
+FAILS = {"tej wait --all": 1}
+"""Exit status of the commands that fail in the README, because a job failed."""
+
+
+def indented_blocks(text):
+    return re.findall(r"(?<=\n\n)((?:    .*\n|\n(?=    ))+)", text)
+
+
+def commands_with_output(block):
+    """Return the pairs of a command after `$ ` and its output."""
+    pairs = []
+    for line in block.splitlines():
+        text = line[4:]
+        if text.startswith("$ "):
+            pairs.append((text[2:], []))
+        elif pairs:
+            pairs[-1][1].append(text)
+    return pairs
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a program as a new user with an empty queue on this machine."""
+    environment = os.environ | {
+        "HOME": str(tmp_path),
+        "TEJ_QUEUE": str(tmp_path / "queue"),
+        "TEJ_RUNTIME": "default",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    for name in ("TEJ_DESTINATION", "TEJ_PROFILE", "XDG_CONFIG_HOME"):
+        environment.pop(name, None)
+
+    def run(*command):
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    return run
+
+
+def test_blocks_of_the_readme_run_on_this_machine(run):
+    text = re.sub(r"user@(server|cluster)\.example\.org", "local:", README.read_text())
+    exported = ""
+    ran = []
+    for block in indented_blocks(text):
+        if "import tej" in block:
+            code = "\n".join(line[4:] for line in block.splitlines())
+            done = run(sys.executable, "-c", code)
+            assert done.returncode == 0, done.stdout
+            ran.append("python")
+        for command, shown in commands_with_output(block):
+            if command.startswith("export "):
+                exported += command + "\n"
+                continue
+            done = run("sh", "-c", exported + command)
+            assert done.returncode == FAILS.get(command, 0), (command, done.stdout)
+            if shown:
+                durations = re.sub(r"\(\d+:\d\d\)", "(0:00)", done.stdout)
+                assert durations.splitlines() == shown
+            ran.append(command.split()[0])
+    assert ran.count("tej") >= 5
+    assert "python" in ran
+
+
+def test_readme_has_at_most_150_lines():
+    assert len(README.read_text().splitlines()) <= 150
+
+
+def code_in(text):
+    """Yield each line of a code block, and each piece of inline code."""
+    fenced = False
+    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        elif fenced or line.startswith("    "):
+            yield line
+        else:
+            yield from re.findall(r"`([^`]+)`", line)
+
+
+def commands_in(text):
+    """Yield each `tej COMMAND` in code, with its options."""
+    for code in code_in(text):
+        for name, rest in re.findall(
+            r"(?:^|[$(|&;]) *tej ([a-z][a-z-]*)\b([^|;&)#]*)", code
+        ):
+            own = rest.split(" -- ")[0]
+            yield name, re.findall(r"(?<=\s)(--[a-z][a-z-]+)", own)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_documents_name_commands_and_options_that_exist(path):
+    for name, options in commands_in((CHECKOUT / path).read_text()):
+        if name in OTHER_NAMES and not options:
+            continue  # an example of a suggestion, such as `tej rm`
+        command = command_line.get_command(None, name)
+        assert command is not None, f"tej {name}"
+        known = {
+            word
+            for parameter in command.params
+            for word in [*parameter.opts, *parameter.secondary_opts]
+        }
+        unknown = set(options) - known - {"--help"}
+        assert unknown == set(), f"tej {name} {options}"
+
+
+def anchors(path):
+    """Return the anchors of a page, made from its headings as the web sites do."""
+    lines = re.sub(r"```.*?```", "", path.read_text(), flags=re.S).splitlines()
+    found = set()
+    for line in lines:
+        if line.startswith("#"):
+            words = re.sub(r"[`*]|\[|\]\([^)]*\)", "", line.lstrip("# ")).lower()
+            found.add(re.sub(r"[^\w\- ]", "", words).replace(" ", "-"))
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_links_between_documents_lead_somewhere(path):
+    path = CHECKOUT / path
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(), flags=re.S)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), link
+
+
+def test_troubleshooting_quotes_messages_of_tej():
+    sources = [
+        path.read_text()
+        for path in (CHECKOUT / "tej").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    ]
+    # The parts of a message may be on several lines of the source.
+    source = re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources)).replace("`", "")
+    source = re.sub(r"[\"']\s*\n\s*f?[\"']", "", source)
+    page = (CHECKOUT / "docs" / "troubleshooting.md").read_text()
+    quoted = [
+        words
+        for line in page.splitlines()
+        for words in re.findall(r"`([^`]+)`", line.split(" | ")[0])
+        if line.startswith("| `")
+    ]
+    composed = {"processes left"}
+    of_programs = {
+        *("exit code 126", "exit code 127", "module: not found", "conda: not found"),
+        "No space left on device",
+    }
+    unknown = {words for words in quoted if words not in source}
+    assert len(quoted) > 30
+    assert unknown == composed | of_programs
