@@ -12,18 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from uuid import UUID
+from tempfile import TemporaryDirectory
+from uuid import UUID, uuid4
 
 import pytest
 from jobs import Gate, wait_until
 from prefect import bundles, flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import FlowRun, Worker
+from prefect.client.schemas.objects import FlowRun, State, Worker
 from prefect.context import serialize_context
 from prefect.deployments import run_deployment
+from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_API_KEY, temporary_settings
-from prefect.states import Scheduled
+from prefect.states import Pending, Running, Scheduled
 from servers.sshd import free_port
 
 import tej
@@ -31,7 +33,12 @@ from tej_prefect import TejDestination, TejJob, TejStorage, TejWorker, tej_flow
 from tej_prefect.bundles import add_bundle
 from tej_prefect.flow_runs import names_of_live
 from tej_prefect.worker_configuration import TejWorkerConfiguration
-from tej_prefect.worker_job import is_superseded
+from tej_prefect.worker_job import (
+    delete_old_jobs,
+    is_superseded,
+    newest_job,
+    submit,
+)
 from tests.adapters_prefect.events import automation, wait_for_events
 from tests.adapters_prefect.processes import (
     FLOWS,
@@ -335,12 +342,71 @@ def test_bundle_contains_no_settings(tmp_path: Path) -> None:
     assert add_bundle("echo key", spool, folder) == "echo key"
 
 
-def test_newer_job_decides_state_of_run() -> None:
-    old, new = (f"prefect-65e5c7d0-{number}" for number in (9, 10))
-    assert is_superseded(old, f"ssh://me@host ~/.tej:{new}")
-    assert not is_superseded(new, f"ssh://me@host ~/.tej:{old}")
-    assert not is_superseded(new, f"ssh://me@host ~/.tej:{new}")
-    assert not is_superseded(new, None)
+class Attempts:
+    """Attempts of one flow run, whose jobs are submitted without a worker."""
+
+    def __init__(self, local: TejDestination) -> None:
+        self.local = local
+        self.queue = local.get_client()
+        self.id = uuid4()
+
+    def flow_run(self, state: State[None], job_id: str = "") -> FlowRun:
+        return FlowRun(
+            id=self.id,
+            flow_id=self.id,
+            name="test",
+            state=state,
+            state_type=state.type,
+            state_id=state.id,
+            infrastructure_pid=f"{self.local.place}:{job_id}" if job_id else None,
+        )
+
+    def submit(self, state: State[None], **variables: object) -> str:
+        """Submit a job as a worker does, wait for its end, and return its id."""
+        variables = {"destination": "x", "command": "exit 3", **variables}
+        configuration = TejWorkerConfiguration(**variables)
+        logger = flow_run_logger(self.flow_run(state))
+        job_id = submit(self.local, self.flow_run(state), configuration, logger)
+        self.queue.job(job_id).wait()
+        return job_id
+
+
+def test_ended_job_is_replaced_only_by_retry(
+    local: TejDestination, prefect_server: str
+) -> None:
+    runs = Attempts(local)
+    queue, state, retry = runs.queue, Pending(), Pending()
+    first = runs.submit(state)
+    # A worker died after the submission, or the API did not reply at the job's end.
+    assert runs.submit(state) == first
+    end = queue.statuses([first])[first]
+    for now in (state, Running()):
+        assert not is_superseded(queue, runs.flow_run(now), first, end)
+    # The job of the new attempt is not submitted yet.
+    assert is_superseded(queue, runs.flow_run(retry, first), first, end)
+    second = runs.submit(retry)
+    assert (first, second) == (f"prefect-{runs.id}-0", f"prefect-{runs.id}-1")
+    # A worker died before it stored the id of the second job.
+    running = runs.flow_run(Running(), first)
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "start.sh").write_text("exit 0")
+        # A flow's own jobs have the same label.
+        queue.submit("own", folder, labels={"prefect-flow-run": str(runs.id)})
+    assert newest_job(queue, running) == second
+    assert is_superseded(queue, running, first, end)
+    assert not is_superseded(queue, running, second, None)
+    queue.job("own").wait()
+
+
+def test_old_jobs_of_ended_runs_are_deleted(
+    local: TejDestination, prefect_server: str
+) -> None:
+    unended, new, kept, old = (Attempts(local) for _ in range(4))
+    for runs, days in ((unended, 0), (new, 1), (kept, None), (old, 0)):
+        runs.submit(Pending(), delete_after=days)
+    delete_old_jobs(old.queue, {str(unended.id)})
+    left = {job.labels["prefect-flow-run"] for job in old.queue.jobs()}
+    assert left == {str(runs.id) for runs in (unended, new, kept)}
 
 
 def test_worker_with_missed_heartbeats_is_dead() -> None:

@@ -7,18 +7,25 @@ prefect worker start --pool hpc
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import anyio
 import anyio.abc
+import httpx
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
-from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.exceptions import (
+    InfrastructureNotAvailable,
+    InfrastructureNotFound,
+    ObjectNotFound,
+)
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 import tej
@@ -36,10 +43,12 @@ from tej_prefect.records import JobRecord
 from tej_prefect.suspend import reconcile
 from tej_prefect.worker_configuration import TejWorkerConfiguration, TejWorkerVariables
 from tej_prefect.worker_job import (
-    FLOW_RUN_LABEL,
     RETRY,
+    delete_old_jobs,
     is_superseded,
+    job_id_of,
     log_output,
+    newest_job,
     related_to,
     submit,
     wait,
@@ -48,6 +57,8 @@ from tej_prefect.worker_job import (
 
 RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "60"))
 """Seconds between two reconciliations."""
+DELETE_PERIOD = 3600.0
+"""Seconds between two deletions of old jobs."""
 LEASE = 300.0
 """Duration of a renewed concurrency lease in seconds, as in Prefect's engine."""
 WORKER_NAME_LABEL = "prefect.worker.name"
@@ -87,6 +98,9 @@ class TejWorker(
         """Flow runs whose jobs this worker is submitting or waiting for."""
         self._pending: set[UUID] = set()
         """Pending flow runs without a live worker at the last reconciliation."""
+        self._queues: dict[tej.RemoteQueue, None] = {}
+        """Queues with jobs of flow runs that this worker has followed."""
+        self._deletion_due = 0.0
         self._reconciling = anyio.CancelScope()
         self._is_service = False
         self._spool: Path | None = None
@@ -133,10 +147,8 @@ class TejWorker(
     ) -> TejWorkerResult:
         """Submit a pending flow run as a job, and wait until the job has ended.
 
-        If the flow run's job exists and has not ended, the method waits for that job.
-        If the job has ended, it belongs to an earlier attempt, because the flow run is
-        pending.  In this case a new job is started.  Raises tej.Error if the job cannot
-        be submitted.
+        If the job of this attempt exists, the method waits for that job.  Raises
+        tej.Error if the job cannot be submitted.
         """
         self._followed.add(flow_run.id)
         try:
@@ -172,12 +184,8 @@ class TejWorker(
         InfrastructureNotAvailable if the job is at another destination.
         """
         destination = await _load(configuration.destination)
+        _check_place(infrastructure_pid, destination)
         place, _, job_id = infrastructure_pid.rpartition(":")
-        if place != destination.place:
-            raise InfrastructureNotAvailable(
-                f"Job '{job_id}' is at {place}, and this work pool's destination is "
-                f"{destination.place}"
-            )
         queue = destination.get_client()
         try:
             killed = await in_thread(
@@ -200,16 +208,22 @@ class TejWorker(
         """Start or find the job of a pending flow run, and return the job's id."""
         logger = self.get_flow_run_logger(flow_run)
         until = time.monotonic() + SUBMIT_PATIENCE
+        # `flow_run` may have an older state, because the worker has set its state.
+        current = await self.client.read_flow_run(flow_run.id)
         while True:
             try:
                 return await in_thread(
-                    lambda: submit(destination, flow_run, configuration, logger)
+                    lambda: submit(destination, current, configuration, logger)
                 )
             except (tej.AuthenticationFailed, tej.HostKeyRejected):
                 raise
             except tej.ConnectionFailed as error:
-                current = await self.client.read_flow_run(flow_run.id)
-                if time.monotonic() > until or current.state_type in CANCELLED:
+                now = await self.client.read_flow_run(flow_run.id)
+                if now.state_type in CANCELLED:
+                    # The job may have started although the reply was lost, so the
+                    # worker must wait until the server can be asked about the job.
+                    return job_id_of(current)
+                if time.monotonic() > until:
                     raise
                 logger.warning("%s; trying again in %d s", error, RETRY)
                 await asyncio.sleep(RETRY)
@@ -227,6 +241,7 @@ class TejWorker(
         """
         logger = self.get_flow_run_logger(flow_run)
         queue = destination.get_client()
+        self._queues[queue] = None
         poller.watch(flow_run.id)
         try:
             status = await in_thread(
@@ -236,65 +251,95 @@ class TejWorker(
             )
         finally:
             poller.unwatch(flow_run.id)
+        words = "the job does not exist" if status is None else status.describe()
+        message = f"Job {job_id} at {destination.place}: {words}"
+        logger.info("%s", message)
+        current = await self._read_patiently(flow_run.id)
         if status is not None:
             record = JobRecord(destination, job_id, flow_run.name)
             emit_end(record, status, related_to(flow_run))
-        code = await self._report_end(
-            flow_run, configuration, destination, job_id, status
-        )
+        code = 0
+        if current is not None:
+            code = await self._report_end(current, queue, job_id, status, message)
+            is_completed = current.state_type is StateType.COMPLETED
+            if status and is_completed and configuration.delete_when_done:
+                await in_thread(lambda: queue.delete_many([status]))
         return TejWorkerResult(
             status_code=code, identifier=_identify(destination, job_id)
         )
 
+    async def _read_patiently(self, flow_run_id: UUID) -> FlowRun | None:
+        """Read a flow run when Prefect's API replies; return None if it was deleted."""
+        while True:
+            try:
+                return await self.client.read_flow_run(flow_run_id)
+            except ObjectNotFound:
+                return None
+            except httpx.HTTPError as error:
+                self._logger.warning(
+                    "The end of flow run %s cannot be reported, because Prefect's API "
+                    "does not reply: %s; trying again in %d s",
+                    flow_run_id,
+                    error,
+                    RETRY,
+                )
+                await asyncio.sleep(RETRY)
+
     async def _report_end(
         self,
-        flow_run: FlowRun,
-        configuration: TejWorkerConfiguration,
-        destination: TejDestination,
+        current: FlowRun,
+        queue: tej.RemoteQueue,
         job_id: str,
         status: tej.JobStatus | None,
+        message: str,
     ) -> int:
-        """Set the flow run's state if the flow has not, and return the exit code."""
-        logger = self.get_flow_run_logger(flow_run)
-        queue = destination.get_client()
-        words = "the job does not exist" if status is None else status.describe()
-        message = f"Job {job_id} at {destination.place}: {words}"
-        logger.info("%s", message)
-        current = await self.client.read_flow_run(flow_run.id)
-        state = current.state_type
-        if is_superseded(job_id, current.infrastructure_pid):
-            # The flow run was retried and has a newer job, which decides its state.
+        """Set the flow run's state if the flow has not, and return the exit code.
+
+        `current` is the flow run as read after the end of the job.
+        """
+        if current.state_type in CANCELLED:
+            if current.state_type is StateType.CANCELLING:
+                await self._mark_flow_run_as_cancelled(current, {"message": message})
             return 0
-        if state in CANCELLED:
-            if state is StateType.CANCELLING:
-                await self._mark_flow_run_as_cancelled(flow_run, {"message": message})
-            return 0
-        ended_early = state in (StateType.RUNNING, StateType.PENDING)
+        ended_early = current.state_type in (StateType.RUNNING, StateType.PENDING)
         if status is not None and status.succeeded and not ended_early:
-            if configuration.delete_when_done:
-                await in_thread(lambda: queue.delete_many([job_id]))
+            return 0
+        if ended_early and await in_thread(
+            lambda: is_superseded(queue, current, job_id, status)
+        ):
+            # The flow run was retried, and a newer job decides its state.
             return 0
         if status is not None:
+            logger = self.get_flow_run_logger(current)
             await in_thread(lambda: log_output(queue, job_id, logger))
         if ended_early:
             # The base class would set the same state, but with only the exit code in
             # the message.
-            await self._propose_crashed_state(flow_run, message)
+            await self._propose_crashed_state(current, message)
         # Codes from 125 on are not returned, because Prefect logs an explanation of
         # such codes that is true only for containers.
         code = 0 if status is None else int(status.result or 0)
         return code if 0 < code < 125 else 1
 
     async def _reconcile_forever(self) -> None:
+        """Reconcile periodically, and resume suspended flow runs.
+
+        Suspended flow runs have a task of their own, because a request to an
+        unreachable server may take longer than a concurrency lease lasts.
+        """
         with self._reconciling:
-            while True:
-                try:
-                    await self._reconcile()
-                    await in_thread(reconcile)
-                except Exception as error:
-                    # The API may be temporarily unavailable, so try again later.
-                    self._logger.warning("Reconciliation failed: %s", error)
-                await asyncio.sleep(RECONCILE)
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._repeat, self._reconcile)
+                group.start_soon(self._repeat, lambda: in_thread(reconcile))
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except Exception as error:
+                # The API may be temporarily unavailable, so try again later.
+                self._logger.warning("Reconciliation failed: %s", error)
+            await asyncio.sleep(RECONCILE)
 
     async def _send_heartbeats(self) -> None:
         """Send the heartbeats of a worker that is not a service.
@@ -333,6 +378,13 @@ class TejWorker(
                 continue
             self._followed.add(flow_run.id)
             self._runs_task_group.start_soon(self._take_over, flow_run)
+        if time.monotonic() >= self._deletion_due:
+            self._deletion_due = time.monotonic() + DELETE_PERIOD
+            unended = {str(one.id) for one in found}
+            for queue in self._queues:
+                self._runs_task_group.start_soon(
+                    in_thread, functools.partial(delete_old_jobs, queue, unended)
+                )
 
     async def _renew_lease(self, flow_run_id: UUID) -> None:
         """Renew the deployment's concurrency lease of a pending flow run.
@@ -372,7 +424,9 @@ class TejWorker(
                 logger.info("Worker %r takes over the pending flow run", self.name)
                 await self.run(flow_run, configuration)
             else:
-                job_id = await self._find(flow_run, destination)
+                _check_place(flow_run.infrastructure_pid, destination)
+                queue = destination.get_client()
+                job_id = await in_thread(lambda: newest_job(queue, flow_run))
                 logger.info("Worker %r takes over job %s", self.name, job_id)
                 await self._follow(flow_run, configuration, destination, job_id)
         except Exception:
@@ -387,20 +441,6 @@ class TejWorker(
             flow_run_id, {WORKER_NAME_LABEL: self.name}
         )
 
-    async def _find(self, flow_run: FlowRun, destination: TejDestination) -> str:
-        """Return the id of a flow run's job.
-
-        Raises JobNotFound if no job has the label of the flow run.
-        """
-        if flow_run.infrastructure_pid:
-            return flow_run.infrastructure_pid.rpartition(":")[2]
-        queue = destination.get_client()
-        labels = {FLOW_RUN_LABEL: str(flow_run.id)}
-        jobs = await in_thread(lambda: queue.jobs(labels=labels, sort="submitted"))
-        if not jobs:
-            raise tej.JobNotFound(f"No job with the label {labels} in {queue!r}")
-        return jobs[-1].job_id
-
 
 async def _load(name: str) -> TejDestination:
     """Load a destination block; raise ValueError if no block has this name."""
@@ -412,3 +452,16 @@ async def _load(name: str) -> TejDestination:
 def _identify(destination: TejDestination, job_id: str) -> str:
     """Return the job's identifier, which Prefect stores as `infrastructure_pid`."""
     return f"{destination.place}:{job_id}"
+
+
+def _check_place(infrastructure_pid: str | None, destination: TejDestination) -> None:
+    """Raise InfrastructureNotAvailable if the job is at another destination.
+
+    The destination of a block or work pool may have been changed since the submission.
+    """
+    place, _, job_id = (infrastructure_pid or "").rpartition(":")
+    if place and place != destination.place:
+        raise InfrastructureNotAvailable(
+            f"Job '{job_id}' is at {place}, and this work pool's destination is "
+            f"{destination.place}"
+        )

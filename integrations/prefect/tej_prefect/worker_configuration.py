@@ -107,6 +107,12 @@ class TejWorkerFields(BaseModel):
         title="Delete when done",
         description="Whether to delete the jobs of flow runs that succeeded.",
     )
+    delete_after: float | None = Field(
+        default=None,
+        ge=0,
+        title="Delete after",
+        description="The days after which the jobs of ended flow runs are deleted.",
+    )
     working_dir: str | None = Field(
         default=None,
         title="Working directory",

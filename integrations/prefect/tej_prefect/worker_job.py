@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Collection
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 
 import tej
 from tej_prefect.artifacts import emit_start
 from tej_prefect.destination import TejDestination
+from tej_prefect.flow_runs import logger as worker_logger
 from tej_prefect.flow_runs import poller
 from tej_prefect.output import JobOutput
 from tej_prefect.records import JobRecord
@@ -32,6 +35,13 @@ MISSING_PATIENCE = 600.0
 OUTPUT_LINES = 30
 """Number of lines of a failed job's output that are copied to the flow run's log."""
 FLOW_RUN_LABEL = "prefect-flow-run"
+STATE_LABEL = "prefect-state"
+"""Label of a flow run's job with the id of the Pending state at its submission.
+
+Each attempt of a flow run has a Pending state of its own, so the label tells whether an
+ended job belongs to the current attempt."""
+DELETE_LABEL = "prefect-delete-after"
+"""Label of a flow run's job with the days after which the ended job is deleted."""
 
 
 def submit(
@@ -43,31 +53,39 @@ def submit(
     """Start or find the job of a pending flow run, and return the job's id.
 
     If several workers call this function for the same flow run, only one worker starts
-    the job.  If the flow run has a job that has ended, the job belongs to an earlier
-    attempt, because the flow run is pending.  In this case a new job is started.
+    the job.  A job that has ended is found only if the job was submitted for the
+    current state of the flow run.  Otherwise, the job belongs to an earlier attempt,
+    and a new job is started.
     """
     queue = destination.get_client()
     if configuration.tunnel is not None:
         queue.transport.tunnel(*configuration.tunnel)
+    labels = {
+        **configuration.job_labels,
+        FLOW_RUN_LABEL: str(flow_run.id),
+        STATE_LABEL: str(flow_run.state_id),
+    }
+    if configuration.delete_after is not None:
+        labels[DELETE_LABEL] = f"{configuration.delete_after:g}"
     number = flow_run.run_count
     while True:
-        job_id = f"prefect-{flow_run.id}-{number}"
+        job_id = job_id_of(flow_run, number)
         try:
             with configuration.directory() as directory:
                 queue.submit(
                     job_id,
                     directory,
                     name=configuration.name or flow_run.name,
-                    labels={
-                        **configuration.job_labels,
-                        FLOW_RUN_LABEL: str(flow_run.id),
-                    },
+                    labels=labels,
                     resources=configuration.resources,
                     login=configuration.login,
                 )
         except tej.JobAlreadyExists:
             status = queue.statuses([job_id])[job_id]
-            if status is not None and not status.state.final:
+            if status is not None and (
+                not status.state.final
+                or status.labels.get(STATE_LABEL) == labels[STATE_LABEL]
+            ):
                 logger.info("Job %s exists already", job_id)
                 return job_id
             number += 1
@@ -77,11 +95,82 @@ def submit(
             return job_id
 
 
-def is_superseded(job_id: str, infrastructure_pid: str | None) -> bool:
-    """Return whether the flow run with this infrastructure id has a newer job."""
-    newest = (infrastructure_pid or job_id).rpartition("-")[2]
-    number = job_id.rpartition("-")[2]
-    return newest.isdigit() and number.isdigit() and int(newest) > int(number)
+def job_id_of(flow_run: FlowRun, number: int | None = None) -> str:
+    """Return the id of a flow run's job, by default of the job for its next run."""
+    return f"prefect-{flow_run.id}-{flow_run.run_count if number is None else number}"
+
+
+def newest_job(queue: tej.RemoteQueue, flow_run: FlowRun) -> str:
+    """Return the id of the job of a flow run's last attempt.
+
+    `infrastructure_pid` may name the job of an earlier attempt, if a worker died before
+    it stored the id of the newest job.  Therefore, the jobs in the queue are read.  If
+    no job exists, the returned id is that in `infrastructure_pid`, or else the id of
+    the job that would be submitted.
+    """
+    try:
+        jobs = queue.jobs(labels={FLOW_RUN_LABEL: str(flow_run.id)})
+    except tej.QueueDoesntExist:
+        jobs = tej.JobList()
+    # The jobs that the flow itself has started have the same label.
+    found = [one.job_id for one in jobs if _number(one.job_id, flow_run) >= 0]
+    stored = (flow_run.infrastructure_pid or "").rpartition(":")[2]
+    return max(
+        [*found, stored or job_id_of(flow_run)], key=lambda one: _number(one, flow_run)
+    )
+
+
+def is_superseded(
+    queue: tej.RemoteQueue,
+    flow_run: FlowRun,
+    job_id: str,
+    status: tej.JobStatus | None,
+) -> bool:
+    """Return whether an ended job belongs to an earlier attempt of a flow run.
+
+    `flow_run` must have been read after the end of the job.
+    """
+    state = None if status is None else status.labels.get(STATE_LABEL)
+    if (
+        flow_run.state_type is StateType.PENDING
+        and state is not None
+        and state != str(flow_run.state_id)
+    ):
+        # A worker may be submitting the job of the current attempt.
+        return True
+    newest = newest_job(queue, flow_run)
+    return _number(newest, flow_run) > _number(job_id, flow_run)
+
+
+def _number(job_id: str, flow_run: FlowRun) -> int:
+    """Return the number at the end of the id of a flow run's job; -1 for other ids."""
+    number = job_id.removeprefix(f"prefect-{flow_run.id}-")
+    return int(number) if number.isdecimal() and number != job_id else -1
+
+
+def delete_old_jobs(queue: tej.RemoteQueue, unended: Collection[str]) -> None:
+    """Delete jobs of flow runs that ended longer ago than `delete_after`.
+
+    The jobs of the flow runs in `unended` are kept, because their ends have not been
+    reported yet.  Errors are only logged, because the deletion is repeated.
+    """
+    now = datetime.now(timezone.utc)
+    try:
+        old = [
+            job
+            for job in queue.jobs()
+            if DELETE_LABEL in job.labels
+            and job.state.final
+            and job.ended is not None
+            and now - job.ended > timedelta(days=float(job.labels[DELETE_LABEL]))
+            and job.labels.get(FLOW_RUN_LABEL) not in unended
+        ]
+        queue.delete_many(old)
+    except (tej.Error, ValueError) as error:
+        worker_logger.info("Old jobs in %r were not deleted: %s", queue, error)
+    else:
+        if old:
+            worker_logger.info("%d old jobs in %r were deleted", len(old), queue)
 
 
 def related_to(flow_run: FlowRun) -> list[dict[str, str]]:
