@@ -92,6 +92,15 @@ def job_labels(function: Function) -> Function:
     )(function)
 
 
+def on_end(function: Function) -> Function:
+    """Add the option `--on-end` to a command that starts a job."""
+    return click.option(
+        "--on-end",
+        metavar="COMMAND",
+        help="Run COMMAND on the server when the job has ended, in any way.",
+    )(function)
+
+
 def job_options(function: Function) -> Function:
     """Add the options that describe a job, which is passed to the command as `spec`."""
 
@@ -109,6 +118,7 @@ def job_options(function: Function) -> Function:
         everything: bool,
         after: tuple[str, ...],
         inputs: dict[str, tuple[str, str]],
+        on_end: str | None,
         **others: Any,  # noqa: ANN401 (handed through)
     ) -> Any:  # noqa: ANN401
         profile = current_profile()
@@ -128,6 +138,7 @@ def job_options(function: Function) -> Function:
             ignore=profile.get("ignore") or (),
             after=after,
             inputs=inputs,
+            on_end=profile.get("on_end") if on_end is None else on_end or None,
         )
         return function(queue, spec=spec, **others)
 
@@ -136,6 +147,7 @@ def job_options(function: Function) -> Function:
         dependencies,
         everything,
         environment,
+        on_end,
         job_labels,
         script,
     ):
@@ -167,5 +179,5 @@ def merge_environment(profile: Profile, variables: tuple[str, ...]) -> dict[str,
 def submission_arguments(spec: JobSpec) -> Mapping[str, Any]:
     """Return the fields of a job as keyword arguments of `ensure` and `submit`."""
     names = ("script", "name", "labels", "environment", "resources", "login")
-    more = ("everything", "ignore", "after", "inputs")
+    more = ("everything", "ignore", "after", "inputs", "on_end")
     return {name: getattr(spec, name) for name in (*names, *more)}

@@ -6,7 +6,7 @@ import codecs
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 import click
@@ -35,6 +35,9 @@ CHUNK = 1 << 16
     "--scheduler", is_flag=True, help="Print the scheduler's messages about the job."
 )
 @click.option(
+    "--on-end", is_flag=True, help="Print the output of the command after --on-end."
+)
+@click.option(
     "--tail", type=click.IntRange(0), metavar="N", help="Start with the last N lines."
 )
 def command(
@@ -44,6 +47,7 @@ def command(
     wanted: str | None,
     name: str | None,
     scheduler: bool,
+    on_end: bool,
     tail: int | None,
     as_json: bool,
 ) -> int:
@@ -52,12 +56,18 @@ def command(
     A job's stdout is copied to stdout and its stderr to stderr, unchanged.  Several
     jobs are printed one after the other, each after a line with its id on stderr.
     With --scheduler, the scheduler's log of the job and its entry in the accounting
-    are printed instead, which show why the scheduler ended a job.
+    are printed instead, which show why the scheduler ended a job.  With --on-end, the
+    output of the command that was run at the end of the job is printed instead.
     """
-    if scheduler:
-        if follow or wanted or name or tail is not None:
-            raise click.UsageError("--scheduler cannot be combined with other options")
-        return print_scheduler_logs(queue, jobs, as_json)
+    if scheduler or on_end:
+        if follow or wanted or name or tail is not None or (scheduler and on_end):
+            given = "--scheduler" if scheduler else "--on-end"
+            raise click.UsageError(f"{given} cannot be combined with other options")
+        if scheduler:
+            empty = "The scheduler has no messages about job"
+            return print_texts(queue.scheduler_log, jobs, "scheduler", empty, as_json)
+        empty = "The command after --on-end has printed nothing yet for job"
+        return print_texts(queue.on_end_log, jobs, "on_end", empty, as_json)
     streams = [name] if name else [wanted] if wanted else list(STREAMS)
     each = list(dict.fromkeys(jobs.ids))
     readers = {
@@ -99,33 +109,43 @@ def print_several(readers: dict[str, Logs], as_json: bool) -> int:
     return worst
 
 
-def print_scheduler_logs(queue: RemoteQueue, jobs: SelectedJobs, as_json: bool) -> int:
-    """Print the scheduler's messages about jobs; return the highest exit status."""
+def print_texts(
+    fetch: Callable[[str], bytes],
+    jobs: SelectedJobs,
+    key: str,
+    empty: str,
+    as_json: bool,
+) -> int:
+    """Print a text about each job; return the highest exit status.
+
+    `fetch` returns the text of a job, `key` is the key of the text in JSON, and `empty`
+    is the message for a job without text.
+    """
     ids = list(dict.fromkeys(jobs.ids))
     several = len(ids) > 1 or jobs.by_filter
     documents: list[dict[str, object]] = []
     worst = 0
     for job_id in ids:
         try:
-            text = queue.scheduler_log(job_id).decode("utf-8", "replace").rstrip("\n")
-        except errors.JobNotFound as error:
+            text = fetch(job_id).decode("utf-8", "replace").rstrip("\n")
+        except (errors.JobNotFound, errors.DownloadFailed) as error:
             if not several:
                 raise
             worst = max(worst, exit_status(error))
-            more: dict[str, object] = {"scheduler": None}
+            more: dict[str, object] = {key: None}
             documents.append(output.as_document(job_id, None, error, more))
             words, is_error = str(error), True
         else:
-            more = {"scheduler": text}
+            more = {key: text}
             documents.append(output.as_document(job_id, None, None, more))
             is_error = not text
-            words = text or f"The scheduler has no messages about job '{job_id}'"
+            words = text or f"{empty} '{job_id}'"
         if not as_json:
             if several or jobs.was_searched:
                 output.say(f"==> {job_id} <==", err=True)
             output.say(words, err=is_error)
     if as_json:
-        one = {key: documents[0][key] for key in ("id", "scheduler")}
+        one = {name: documents[0][name] for name in ("id", key)}
         output.print_json({"jobs": documents} if several else one)
     return worst
 

@@ -146,6 +146,7 @@ def make_spec(
         after=own.needs.after,
         inputs=own.needs.origins(),
         parameters=status.parameters,
+        on_end=own.on_end,
     )
 
 

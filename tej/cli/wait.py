@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Mapping
 
 import click
 
@@ -13,6 +14,7 @@ from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.exit_status import TEJ_FAILED, of_job
 from tej.cli.job_selection import SelectedJobs, job_selection
+from tej.cli.notify import notify
 from tej.cli.options import seconds
 from tej.job.status import JobStatus
 from tej.job.summary import summarize
@@ -27,8 +29,18 @@ POLL = 5.0
 @click.option(
     "--timeout", type=seconds, metavar="SECONDS", help="Stop waiting after SECONDS."
 )
+@click.option(
+    "--notify",
+    "notifies",
+    is_flag=True,
+    help="Show the end on the desktop, or ring the bell of the terminal.",
+)
 def command(
-    queue: RemoteQueue, jobs: SelectedJobs, timeout: float | None, as_json: bool
+    queue: RemoteQueue,
+    jobs: SelectedJobs,
+    timeout: float | None,
+    notifies: bool,
+    as_json: bool,
 ) -> int:
     """Wait until jobs have ended; without a job, for the latest job of this project.
 
@@ -57,6 +69,8 @@ def command(
         late = error
     finally:
         progress.finish()
+    if notifies:
+        notify("tej wait", str(late) if late is not None else describe_end(ended))
     if as_json:
         documents = [
             output.as_document(one, status, None) for one, status in ended.items()
@@ -68,6 +82,14 @@ def command(
         return TEJ_FAILED
     codes = [of_job(ended[one]) for one in dict.fromkeys(ids)]
     return next((code for code in codes if code), 0)
+
+
+def describe_end(ended: Mapping[str, JobStatus]) -> str:
+    """Return one line about jobs that have ended."""
+    if len(ended) == 1:
+        ((job_id, status),) = ended.items()
+        return f"{status.name or job_id}: {status.describe()}"
+    return summarize(ended.values())
 
 
 class Progress:

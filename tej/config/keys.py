@@ -83,6 +83,7 @@ KEYS: Mapping[str, Callable[[str, object], Pairs]] = {
     "trust_queue": _flag,
     "results": _texts,
     "ignore": _texts,
+    "on_end": _text,
     "resources": _resources,
     "environment": _environment,
 }

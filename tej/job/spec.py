@@ -70,6 +70,22 @@ class JobSpec:
 
     The values are stored with the job, and everybody who can list the job sees them.
     The caller must put the parameters into `environment` as well."""
+    on_end: str | None = None
+    """Shell command that the server runs once when the job has ended, in any way.
+
+    The command is not part of the signature.  docs/commands.md lists its variables."""
+
+
+def check_on_end(command: str | None) -> None:
+    """Raise InvalidJobDirectory if the command `on_end` is empty or is not text."""
+    if command is None:
+        return
+    try:
+        command.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InvalidJobDirectory(f"The command {command!r} is not text") from error
+    if not command.strip() or "\0" in command:
+        raise InvalidJobDirectory(f"{command!r} is not a command to run at the end")
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

@@ -105,13 +105,15 @@ def parse_table(text: str) -> list[Row]:
 def with_parameters(spec: JobSpec, row: Mapping[str, str]) -> JobSpec:
     """Return the job for one combination of parameters.
 
-    `{NAME}` in the script is replaced by the quoted value, and in the id by the value.
+    `{NAME}` in the script and in `on_end` is replaced by the quoted value, and in the
+    id by the value.
     """
     return replace(
         spec,
         script=None if spec.script is None else fill_command(spec.script, row),
         job_id=None if spec.job_id is None else fill(spec.job_id, row),
         environment={**spec.environment, **row},
+        on_end=None if spec.on_end is None else fill_command(spec.on_end, row),
         parameters=dict(row),
     )
 

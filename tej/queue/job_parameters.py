@@ -19,11 +19,11 @@ from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, run_script
 from tej.wire.records import SCRIPT_SHOWN, parse_spec
 
-FILES = ("command", "resources", "spec", "dependencies")
+FILES = ("command", "resources", "spec", "dependencies", "on_end")
 
 _SCRIPT = """\
 for stage in "$@"; do
-    for file in command resources spec dependencies; do
+    for file in command resources spec dependencies on_end; do
         cat "${stage%/stage}/$file" 2>/dev/null
         printf '\\0'
     done
@@ -52,6 +52,7 @@ class JobParameters:
     """Keyword arguments of `Resources`, without `begin`, which is in the past."""
     login: bool
     needs: Dependencies = NO_DEPENDENCIES
+    on_end: str | None = None
 
 
 def read_parameters(
@@ -86,7 +87,8 @@ def _parse(job: JobStatus, files: Mapping[str, str]) -> JobParameters:
     resources = parse_resources(files.get("resources", ""))
     needs = parse_dependencies(files.get("dependencies", ""))
     login = bool(facts.get("login"))
-    return JobParameters(script, environment, resources, login, needs)
+    on_end = files.get("on_end", "").removesuffix("\n") or None
+    return JobParameters(script, environment, resources, login, needs, on_end)
 
 
 def parse_command(text: str, shown: str) -> tuple[dict[str, str], str] | None:

@@ -249,3 +249,10 @@ def scheduler_log(connection: QueueConnection, job_id: str) -> bytes:
     )
     # While the scheduler is slow, the server sends NUL bytes as keep-alives.
     return reply.data.replace(b"\0", b"")
+
+
+def on_end_log(connection: QueueConnection, job_id: str) -> bytes:
+    """Return the output of the command `on_end`; see `RemoteQueue.on_end_log`."""
+    check_job_reference(job_id)
+    reply = connection.with_retries(lambda _: connection.run_verb("on_end_log", job_id))
+    return reply.data

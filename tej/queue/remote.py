@@ -359,6 +359,7 @@ class RemoteQueue:
         ignore: Sequence[str] = (),
         after: Sequence[str | JobHandle] = (),
         inputs: Mapping[str, str | tuple[str | JobHandle, str]] | None = None,
+        on_end: str | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> str:
         """Upload a directory and start it as a job; return the job's id.
@@ -372,6 +373,7 @@ class RemoteQueue:
         `.git`.  `ignore` are patterns of files that are not uploaded, in addition to
         those of `.tejignore`.  `after` and `inputs` are jobs that must succeed before
         this job starts, and files that the server copies from them (see `JobSpec`).
+        `on_end` is a shell command that the server runs when the job has ended.
         `progress` is called with the number of bytes of each piece that is sent.
 
         A job is submitted completely or not at all.  If the server's reply is lost, the
@@ -380,7 +382,7 @@ class RemoteQueue:
         if the queue already has a job with this id.
         """
         what = (directory, script, job_id, name, labels, environment, resources)
-        how = (login, everything, ignore, after, inputs, progress)
+        how = (login, everything, ignore, after, inputs, on_end, progress)
         outcome = self._submit_one("submit", *what, *how)
         logger.info("Submitted job %s", outcome.job_id)
         return outcome.job_id
@@ -411,6 +413,7 @@ class RemoteQueue:
         ignore: Sequence[str] = (),
         after: Sequence[str | JobHandle] = (),
         inputs: Mapping[str, str | tuple[str | JobHandle, str]] | None = None,
+        on_end: str | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> Job[Self]:
         """Return the existing job with the same signature, or submit a new job.
@@ -426,7 +429,7 @@ class RemoteQueue:
         exceptions are documented in `submit`.
         """
         what = (directory, script, job_id, name, labels, environment, resources)
-        how = (login, everything, ignore, after, inputs, progress)
+        how = (login, everything, ignore, after, inputs, on_end, progress)
         outcome = self._submit_one("retry" if retry else "ensure", *what, *how)
         return Job(
             self, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
@@ -447,6 +450,7 @@ class RemoteQueue:
         ignore: Sequence[str],
         after: Sequence[str | JobHandle],
         inputs: Mapping[str, str | tuple[str | JobHandle, str]] | None,
+        on_end: str | None,
         progress: Callable[[int], object] | None,
     ) -> Outcome:
         spec = JobSpec(
@@ -462,6 +466,7 @@ class RemoteQueue:
             ignore,
             [*after],
             dict(inputs or {}),
+            on_end=on_end,
         )
         return submission.submit_one(self.connection, mode, spec, progress)
 
@@ -643,6 +648,14 @@ class RemoteQueue:
         scheduler, and JobNotFound if the job does not exist.
         """
         return logs.scheduler_log(self.connection, job_id)
+
+    def on_end_log(self, job_id: str) -> bytes:
+        """Return the output of the command that was run when the job had ended.
+
+        The output is empty if the command has not been run yet.  Raises JobNotFound,
+        and DownloadFailed if the job was submitted without `on_end`.
+        """
+        return logs.on_end_log(self.connection, job_id)
 
     def failure(self, status: JobStatus) -> JobFailed:
         """Return the error for a job that did not succeed.

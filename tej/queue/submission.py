@@ -165,6 +165,7 @@ class Submission:
             needed=self._connection.needed,
             ask_sparse=any(work.is_sparse for work in works),
             with_dependencies=any(work.needs.ids for work in works),
+            with_on_end=any(work.spec.on_end is not None for work in works),
             trusted=self._connection.trust_queue,
         )
         self._connection.run(program, dialogue.answers(), dialogue.take)

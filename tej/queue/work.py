@@ -15,7 +15,7 @@ from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, check_inputs
 from tej.job.directory import Entry, scan
 from tej.job.resources import Resources, make_job_name
 from tej.job.signature import compute, make_id
-from tej.job.spec import JobSpec, check_environment
+from tej.job.spec import JobSpec, check_environment, check_on_end
 from tej.job.status import check_job_id, make_job_id
 from tej.wire.archive import Parcel, TextMember
 from tej.wire.content_store import HUGE, LARGE, Plan, is_sparse, plan
@@ -56,6 +56,7 @@ class Work:
         """Files and folders that `.tejignore` or the JobSpec excludes."""
         self.signature: str | None = None
         check_environment({**spec.environment, **spec.parameters})
+        check_on_end(spec.on_end)
         try:
             self._read(signed=signed)
         except (OSError, RuntimeError, UnicodeError, ValueError) as error:
@@ -152,6 +153,10 @@ class Work:
                 members.insert(0, TextMember("dependencies", self.needs.text()))
             if from_objects:
                 members.insert(0, TextMember("assembly", self.plan.assembly))
+            if self.spec.on_end is not None:
+                name = f"export TEJ_JOB_NAME={shlex.quote(self.name)}\n"
+                variables = TextMember("on_end_environment", self._exports() + name)
+                members[:0] = [TextMember("on_end", f"{self.spec.on_end}\n"), variables]
             return members
 
         return Parcel(self.token, entries, self.command.script, last)

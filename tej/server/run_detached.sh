@@ -77,6 +77,7 @@ after_wrapper() {
     [ ! -e "$job/finished" ] && [ -n "$started" ] && has_processes && return 0
     now=''
     derive_state
+    announce_end
     tend_queue
     return 1
 }
@@ -128,6 +129,8 @@ until put_reserved finished "$ended" "$end" "$whose" "$left"; do
     write_heartbeat
     sleep 5
 done
+read_facts
+announce_end
 runtime_tend
 start_jobs_after "$id"
 wait

@@ -14,6 +14,7 @@ unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 . "$here/lib/load.sh"
 . "$here/lib/run.sh"
 enter_job || exit 0
+is_in_scheduler=1
 own_id=''
 scheduler_own_id
 me
@@ -254,6 +255,17 @@ start_next_jobs() (
     start_jobs_after "$id"
 )
 
+# announce_own_end: run the command `on_end` of this job, and wait for its end. If only
+# the scheduler knows the cause of the end, the command gets the state `unknown`, because
+# the scheduler answers only after this runner has exited. If the job may run again, the
+# command is not started now.
+announce_own_end() {
+    read_facts
+    [ "$state" != '?' ] || [ -e "$job/requeue" ] || state=unknown
+    if [ "$state" = unknown ]; then start_on_end; else announce_end; fi
+    await_on_end
+}
+
 # If the job has another token, this runner belongs to an earlier submission with the
 # same id.
 has_token "$token" || exit 0
@@ -299,6 +311,7 @@ done
 [ "$whose" != ask ] || end_leftovers
 rm -f "$job/.end" "$job"/.heard.*
 start_next_jobs
+announce_own_end
 case $end in
     exit*) exit "${end#exit }" ;;
     signal*) exit $((128 + ${end#signal })) ;;

@@ -71,14 +71,15 @@ def submission(
     needed: Iterable[str] = (),
     ask_sparse: bool = False,
     with_dependencies: bool = False,
+    with_on_end: bool = False,
     trusted: bool = False,
 ) -> Program:
     """Return the request `submit` for jobs, given as pairs of an id and a token.
 
     The request creates the queue if it does not exist.  If `ask_sparse` is true, the
     reply contains `sparse=1` if the server's tar can extract GNU sparse files.  If
-    `with_dependencies` is true, older scripts on the server that would ignore the
-    dependencies of a job are refused.
+    `with_dependencies` or `with_on_end` is true, older scripts on the server that would
+    ignore the dependencies or the command `on_end` of a job are refused.
     """
     words = [word for job in jobs for word in job]
     return program(
@@ -87,6 +88,7 @@ def submission(
         f"need {command(*needed)}\n"
         f"{_ASK_SPARSE if ask_sparse else ''}"
         f"{_CHECK_DEPENDENCIES if with_dependencies else ''}"
+        f"{_CHECK_ON_END if with_on_end else ''}"
         f"set -- {command(mode, *words)}\n"
         '. "$here/commands/submit"',
         trusted=trusted,
@@ -96,6 +98,11 @@ def submission(
 _CHECK_DEPENDENCIES = """\
 [ -f "$here/lib/dependencies.sh" ] ||
     quit 12 "The scripts of queue '$queue' are too old for jobs that need other jobs"
+"""
+
+_CHECK_ON_END = """\
+[ -f "$here/lib/on_end.sh" ] ||
+    quit 12 "The scripts of queue '$queue' are too old for a command after --on-end"
 """
 
 # GNU tar and bsdtar extract sparse files with their holes; tar of busybox fails.

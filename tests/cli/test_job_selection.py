@@ -131,3 +131,22 @@ def _submit_later(library: tej.RemoteQueue, job: Make, old: tej.JobStatus) -> bo
         return True
     library.delete("plot")
     return False
+
+
+def test_end_is_shown_on_desktop_or_in_terminal(
+    here: Here, ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "notify-send"
+    program.write_text(f"#!/bin/sh\nprintf '%s|' \"$@\" >'{folder}/shown'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    done = here("wait", ended, "--notify")
+    text = f"ended job: {done.stdout.strip()}"
+    assert (done.status, done.stderr) == (0, "")
+    assert (folder / "shown").read_text() == f"--app-name=tej|--|tej wait|{text}|"
+    for name in ("notify-send", "osascript"):
+        (folder / name).write_text("#!/bin/sh\nexit 1\n")
+        (folder / name).chmod(0o755)
+    assert here("wait", ended, "--notify").stderr == f"tej wait: {text}\n"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs import wait_until
+
 import tej
 
 if TYPE_CHECKING:
@@ -120,10 +122,13 @@ def test_retry_without_from_refuses_changed_files(
     here: Here, client: Command, library: tej.RemoteQueue
 ) -> None:
     (client.place / "start.sh").write_text("exit 3\n")
-    job_id = here("run", "-d", "--cpus", "2", "--id", "one").stdout.strip()
+    words = ("--cpus", "2", "--on-end", 'echo "$TEJ_JOB_STATE"; echo now')
+    job_id = here("run", "-d", "--id", "one", *words).stdout.strip()
     library.wait([job_id])
     assert here("retry", "-d", job_id).stdout == "one\n"
     library.wait([job_id])
+    wait_until(lambda: library.on_end_log(job_id) == b"finished\nnow\n")
+    assert here("logs", job_id, "--on-end").stdout == "finished\nnow\n"
     (client.place / "start.sh").write_text("exit 0\n")
     done = here("retry", job_id)
     assert (done.status, done.stdout) == (1, "")

@@ -13,13 +13,14 @@ SCRIPTS = sorted(
     if path.is_file() and path.suffix not in {".py", ".pyc", ".md", ".awk"}
 )
 
-NUMBERS = {"pids", "strays", "told_first", "caught", "turn"}
+NUMBERS = {"pids", "strays", "told_first", "caught", "turn", "on_end_pids"}
 """Process ids that tej's own awk program has printed."""
 JOB_IDS = {"dep_needs", "dep_ended"}
 """Ids of jobs, which contain neither blanks nor wildcards."""
 CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"} | {
     "signals",
     "clusters",
+    "tej_session",
 }
 """Fixed words of the scripts themselves, and names that were checked."""
 PLACES = {

@@ -142,8 +142,12 @@ def test_what_a_script_leaves_running_ends_with_the_job(
     script = (
         f"chmod +x leaf; ./leaf & until [ -s '{tmp_path}/pid' ]; do sleep 0.1; done"
     )
-    either.submit("leaver", job(script, {"leaf": leaf}))
+    told = tmp_path / "told"
+    on_end = f"sleep 0.1; echo $TEJ_JOB_STATE $TEJ_JOB_EXIT_CODE >'{told}'"
+    either.submit("leaver", job(script, {"leaf": leaf}), on_end=on_end)
     assert either.job("leaver").wait(90).processes_left == 0
+    # The command after --on-end is no process of the job, and runs to its end.
+    wait_until(lambda: told.exists() and told.read_text() == "finished 0\n")
     either.delete("leaver")
 
 

@@ -75,11 +75,14 @@ def test_a_command_finds_nothing_of_ours_in_its_shell(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
     script = 'set; [ -z "$id$job$queue$line$file$spec" ] || exit 9; command -v put me'
-    queue.submit("curious", job("true"), script=script)
+    queue.submit("curious", job("true"), script=script, on_end=script)
     assert ends(queue, "curious").exit_code not in (0, 9)
-    seen = b"".join(queue.logs("curious")).decode()
-    ours = {line.partition("=")[0] for line in seen.splitlines()} & variables_of_ours()
-    assert not ours
+    wait_until(lambda: b"ended with exit code" in queue.on_end_log("curious"))
+    at_end = queue.on_end_log("curious")
+    assert not at_end.endswith(b" 9\n")
+    for seen in (b"".join(queue.logs("curious")), at_end):
+        names = {line.partition("=")[0] for line in seen.decode().splitlines()}
+        assert not names & variables_of_ours()
 
 
 def test_a_job_goes_all_its_way(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import click
@@ -98,8 +99,10 @@ def test_only_parameters_are_replaced() -> None:
 
 def test_job_has_parameters_in_script_id_and_environment() -> None:
     spec = JobSpec(".", shlex.join(["run", "{A}"]), "job-{A}", environment={"B": "2"})
+    spec = replace(spec, on_end='echo "{A}"')
     job = with_parameters(spec, {"A": "1"})
     assert (job.script, job.job_id) == ("run '1'", "job-1")
+    assert job.on_end == 'echo "1"'
     assert job.environment == {"A": "1", "B": "2"}
     assert job.parameters == {"A": "1"}
 

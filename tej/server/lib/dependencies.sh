@@ -242,6 +242,8 @@ end_unstarted() {
         return 1
     }
     leave_dependents
+    read_end
+    announce_end
 }
 
 # take_inputs: copy the files that $job needs from other jobs to its stage. Returns 1 and

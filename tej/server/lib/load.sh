@@ -19,5 +19,6 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/queue_removal.sh"
 . "$here/lib/waiting_list.sh"
 . "$here/lib/dependencies.sh"
+. "$here/lib/on_end.sh"
 . "$here/runtimes/hooks.sh"
 . "$here/runtimes/$runtime/runtime.sh"

@@ -19,6 +19,8 @@ has_not_begun() {
     said=''
     [ ! -f "$job/stage/_stderr" ] || IFS= read -r said <"$job/stage/_stderr" || :
     mark_lost "its script could not be started: the shell for it ended with ${end#exit }: ${said:-can this account start more processes (ulimit -u)?}"
+    announce_end
+    await_on_end
 }
 
 # set_whose: set whose to `killed` if a client has killed the job, or if the inputs of the

@@ -308,8 +308,10 @@ load_again() {
 }
 
 # print_job [WORD...]: print the job's record: words KEY=VALUE, each terminated by a NUL.
-# The first key is "id".
+# The first key is "id". If the job has ended and its command `on_end` was not started,
+# print_job starts the command.
 print_job() {
+    [ ! -f "$job/on_end" ] || announce_end
     count_attempts
     [ ! -f "$job/ignored" ] || {
         read -r ignored <"$job/ignored"

@@ -41,6 +41,7 @@ start_jobs_after() {
     (
         settle_dependents "$1"
         start_below_limit
+        await_on_end
     )
 }
 
@@ -209,5 +210,6 @@ launch() {
         ! runtime_start || exit 0
         ! runtime_may_retry || exit 1
         end_unstarted "$why"
+        await_on_end
     )
 }

@@ -1,0 +1,51 @@
+# Command that a user wants to be run when a job has ended (`--on-end`).
+# shellcheck shell=sh
+#
+#   on_end              the command, for sh
+#   on_end_environment  the variables of the job, for sh
+#   on_end_started      a directory: a process has started the command
+#   on_end_log          the output of the command
+#
+# The job's wrapper starts the command after it has written `finished`. If the wrapper
+# has not started the command (because it was killed, for example), the command is
+# started by the next program that reports the end of the job. `mkdir` is atomic, so
+# that the command is started at most once.
+
+on_end_limit=60 # seconds after which the command is stopped
+on_end_pids=''  # processes that await_on_end waits for
+
+# announce_end: start the command of $job if the state of $job is final and the command
+# was not started before.
+announce_end() {
+    ! is_final || start_on_end
+}
+
+# start_on_end: start the command of $job in the background, unless it was started
+# before. $state, $how and $number must describe the end of the job.
+start_on_end() {
+    # In a queue of a group, only programs of the job's owner may run the command.
+    # shellcheck disable=SC3067 # all shells that tej supports have -O
+    [ -f "$job/on_end" ] && [ -O "$job/on_end" ] && mkdir "$job/on_end_started" 2>/dev/null || return 0
+    set -- "$here/run_on_end.sh" "$queue" "$id" "$here" "$runtime" "$state" '' ''
+    case $how in
+        exit) set -- "$1" "$2" "$3" "$4" "$5" "$6" "$number" '' ;;
+        signal) set -- "$1" "$2" "$3" "$4" "$5" "$6" '' "$number" ;;
+    esac
+    if [ -n "${is_in_scheduler-}" ]; then
+        # Many schedulers kill the processes that outlive the batch script.
+        (cd "$job" && exec /bin/sh "$@" </dev/null >/dev/null 2>&1) &
+        on_end_pids="$on_end_pids $!"
+    else
+        (cd "$job" && detach "$@")
+    fi
+}
+
+# await_on_end: wait until the commands that start_on_end has started in this shell have
+# ended. A detached command is not awaited.
+await_on_end() {
+    for on_end_pid in $on_end_pids; do
+        # A signal interrupts `wait`.
+        while kill -0 "$on_end_pid" 2>/dev/null; do wait "$on_end_pid"; done
+    done
+    on_end_pids=''
+}
