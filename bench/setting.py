@@ -49,6 +49,8 @@ class Setting:
         self.home = self._make_home()
         os.environ["HOME"] = str(self.home)
         os.environ.pop("SSH_AUTH_SOCK", None)
+        # pip compiles what it installs, so the measured commands do not compile either.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def close(self) -> None:
         """End the server, and remove all that was made."""

@@ -11,8 +11,10 @@ Each name is imported on first use (PEP 562), which keeps `tej --help` fast.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+# Type checkers treat this name as true.  The module `typing` is not imported, because
+# its import takes longer than the rest of `tej --help`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tej.destination import (
         Destination,

@@ -1,5 +1,6 @@
 """Entry point of the `tej` command and of `python -m tej`."""
 
+import gc
 import os
 import sys
 
@@ -9,6 +10,12 @@ def main() -> None:
 
     After Ctrl-C, no traceback is printed, and the exit status is 130.
     """
+    if sys.argv[1:] in (["-h"], ["--help"]) and sys.stdout is not None:
+        # Answered here, because the command line below imports click.
+        from tej.command_list import help_page
+
+        print(help_page())
+        return
     try:
         from tej.cli import main as run
 
@@ -16,6 +23,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        # At exit, Python searches all objects for reference cycles, which takes longer
+        # than many requests.  The objects that exist now are left out of that search.
+        if hasattr(gc, "freeze"):  # PyPy has no such function
+            gc.freeze()
 
 
 def leave_current_directory() -> None:

@@ -44,7 +44,7 @@ def command(
     `tej disconnect` closes it.
     """
     from tej.transport import check_persist
-    from tej.transport.openssh import log_in
+    from tej.transport.openssh_login import log_in
     from tej.transport.settings import Settings
 
     given = settings_on_command_line(click.get_current_context())

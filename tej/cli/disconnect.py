@@ -20,7 +20,7 @@ def command(words: tuple[str, ...], profile_name: str | None, as_json: bool) -> 
 
     Commands that are using the connection connect again.  Jobs are not affected.
     """
-    from tej.transport.openssh import log_out, user_master
+    from tej.transport.openssh_login import log_out, user_master
 
     profile, _ = find_profile(words, name=profile_name)
     destination = Destination.parse(profile.get("destination"))

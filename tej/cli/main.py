@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from importlib import import_module
 
 import click
@@ -12,80 +11,8 @@ import click
 from tej import errors
 from tej.cli import output
 from tej.cli.exit_status import INTERRUPTED, SIGPIPE, TEJ_FAILED, exit_status
+from tej.command_list import COMMANDS, OTHER_NAMES, help_page
 from tej.version import __version__
-
-COMMANDS: Mapping[str, Mapping[str, str]] = {
-    "Run": {
-        "run": "Run a directory as a job, print its output, fetch its results.",
-        "sweep": "Submit a job for each combination of parameters.",
-        "submit": "Upload a directory and start it as a job; print the job's id.",
-        "signature": "Print the job id made from the signature of a directory.",
-    },
-    "Watch": {
-        "status": "Print the status of jobs.",
-        "wait": "Wait until jobs have ended.",
-        "logs": "Print the output of a job, running or not.",
-        "list": "List the jobs in the queue.",
-    },
-    "Fetch": {
-        "download": "Download files, directories or patterns from jobs.",
-        "results": "Gather values that jobs wrote to a file into a table.",
-        "ls": "List the files of a job.",
-        "cat": "Print files of a job.",
-        "open": "Print the directory of a job, for cd or scp.",
-        "shell": "Open a shell in the directory of a job.",
-    },
-    "Manage": {
-        "retry": "Start failed jobs again, with their own parameters.",
-        "kill": "Kill running jobs, with all their processes.",
-        "delete": "Delete jobs that have ended, with their files.",
-        "prune": "Delete old jobs.",
-        "destroy": "Remove a queue with all its jobs.",
-        "cleanup": "Delete old jobs like prune, with a filter.",
-        "queue": "Print the path, the runtime and the limit of a queue.",
-        "limit": "Limit the number of running jobs of a queue.",
-    },
-    "Configure": {
-        "init": "Add a profile to a configuration file.",
-        "config": "Print the settings in effect, and their sources.",
-    },
-    "Server": {
-        "connect": "Log in to a server once, for all commands that follow.",
-        "disconnect": "Close the connection to a server.",
-        "doctor": "Check the connection and the server, step by step.",
-        "setup": "Create a queue on a server (optional).",
-        "runtime-check": "Test a runtime with short jobs on a server.",
-        "completion": "Print a script that completes commands in a shell.",
-        "guide": "Print a guide for programs and assistants that use tej.",
-    },
-}
-"""The commands in groups, with their lines in the output of `tej --help`.
-
-Each command is the function `command` in the module `tej.cli.NAME`.  A module is
-imported only when its command is used, so that `tej --help` and completion are fast."""
-
-
-OTHER_NAMES: Mapping[str, str] = {
-    name: command
-    for command, names in {
-        "delete": "rm remove del",
-        "list": "ps jobs squeue qstat",
-        "logs": "log tail output",
-        "status": "stat state info show",
-        "kill": "stop cancel terminate abort scancel qdel",
-        "download": "get fetch pull scp",
-        "run": "start exec",
-        "submit": "sub sbatch qsub",
-        "retry": "rerun restart resubmit requeue",
-        "shell": "ssh attach",
-        "ls": "dir files",
-        "connect": "login",
-        "disconnect": "logout",
-        "prune": "clean gc",
-    }.items()
-    for name in names.split()
-}
-"""Names of commands in other programs, and the command of tej for each."""
 
 
 class _Tej(click.Group):
@@ -116,12 +43,8 @@ class _Tej(click.Group):
             raise click.UsageError(f"No such command '{name}'.{way_out}", ctx)
         return super().resolve_command(ctx, args)
 
-    def format_commands(
-        self, ctx: click.Context, formatter: click.HelpFormatter
-    ) -> None:
-        for heading, commands in COMMANDS.items():
-            with formatter.section(heading):
-                formatter.write_dl([*commands.items()], col_max=20)
+    def get_help(self, ctx: click.Context) -> str:
+        return help_page(ctx.make_formatter().width)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -143,20 +66,12 @@ class _Tej(click.Group):
 @click.group(
     cls=_Tej,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\b\nExample:\n  tej run user@host simulation/ --download 'results/*.csv'"
-    "\n\nExit status: 0 done, 1 error, 2 wrong usage, 3 no such job, 4 job exists, "
-    "5 job still running; run and wait: that of the job, or 125.",
 )
 @click.version_option(__version__, message="tej version %(version)s")
-@click.option("-v", "--verbose", count=True, help="Log more; twice: everything.")
+@click.option("-v", "--verbose", count=True)
 def tej(verbose: int) -> None:
-    """Run directories as jobs on a server over SSH, and keep track of them.
-
-    A destination is [user@]host[:port], an alias from ~/.ssh/config, or "local:" for
-    this machine.  A profile in tej.toml or ~/.config/tej/config.toml names the default;
-    so does TEJ_DESTINATION.
-    """
-    # Imported here, so that `tej --help` is fast.
+    """Set the log level, before the command runs; see `help_page` for the help."""
+    # Imported here, so that the help of a command is fast.
     from tej.cli.log import log_to_stderr
 
     log_to_stderr(verbose)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -35,6 +34,8 @@ def parse_pairs(
 
 def read_variables(file: IO[str]) -> list[str]:
     """Read a JSON object from a file, and return words of the form NAME=VALUE."""
+    import json
+
     try:
         values = json.load(file)
     except ValueError as error:

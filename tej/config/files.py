@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -94,6 +93,8 @@ def add_profile(path: Path, name: str, section: str) -> None:
             "name"
         )
     if "default" not in content:
+        import json
+
         # A key after a table would belong to the table.
         before = f"default = {json.dumps(name, ensure_ascii=False)}\n{before}"
     text = f"{before.rstrip()}\n\n{section}"

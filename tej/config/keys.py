@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from tej.job.resources import Resources
 from tej.transport import TRANSPORTS, check_persist
 
 Pairs = Iterable[tuple[str, Any]]
@@ -42,6 +41,9 @@ def _persist(key: str, value: object) -> Pairs:
 
 
 def _resources(key: str, value: object) -> Pairs:
+    # The module is imported here, because few profiles have this key.
+    from tej.job.resources import Resources
+
     names = [field.name for field in dataclasses.fields(Resources)]
     table = _table(key, value, names)
     for name, one in table.items():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import enum
-import html
-import random
 import signal as signals
 import string
 from collections.abc import Iterator, Mapping
@@ -159,6 +157,9 @@ class JobStatus:
         return escape_line(f"{self.job_id}: {self.describe()}")
 
     def _repr_html_(self) -> str:
+        # Imports that `tej status` does not need are in functions.
+        import html
+
         return f"<pre>{html.escape(str(self))}</pre>"
 
     def describe(self) -> str:
@@ -270,6 +271,8 @@ def check_job_reference(job_id: str) -> str:
 
 def make_unique_name() -> str:
     """Return ten random lower-case letters and digits."""
+    import random
+
     rng = random.SystemRandom()
     return "".join(rng.choices(string.ascii_lowercase + string.digits, k=10))
 

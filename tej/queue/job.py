@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,10 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from tej.job.escaping import escape_line
 from tej.job.status import JobStatus
-from tej.queue import logs, management
+from tej.queue import management
 from tej.queue.connection import DEFAULT_GRACE, QueueConnection
-from tej.queue.files import JobFile, list_files
-from tej.queue.job_failure import job_failure
 from tej.queue.lazy_module import LazyModule
 from tej.queue.watcher import Watcher
 
@@ -34,13 +31,17 @@ if TYPE_CHECKING:
     # callers write `Job` instead of `Job[RemoteQueue]`.
     from typing_extensions import TypeVar
 
-    from tej.queue import download
+    from tej.queue import download, files, job_failure, logs
+    from tej.queue.files import JobFile
 
     Queue = TypeVar("Queue", bound=JobQueue, default=Any)
 else:
     from typing import TypeVar
 
     download = LazyModule("tej.queue.download")
+    files = LazyModule("tej.queue.files")
+    job_failure = LazyModule("tej.queue.job_failure")
+    logs = LazyModule("tej.queue.logs")
 
     Queue = TypeVar("Queue")
 
@@ -89,6 +90,8 @@ class Job(Generic[Queue]):
         return dict(self.status().parameters)
 
     def _repr_html_(self) -> str:
+        import html
+
         return f"<pre>{html.escape(escape_line(repr(self)))}</pre>"
 
     def wait(self, timeout: float | None = None) -> JobStatus:
@@ -103,7 +106,7 @@ class Job(Generic[Queue]):
         """Wait like `wait`, but raise JobFailed if the job did not succeed."""
         status = self.wait(timeout)
         if not status.succeeded:
-            raise job_failure(self.queue.connection, status)
+            raise job_failure.job_failure(self.queue.connection, status)
         return status
 
     def logs(
@@ -126,7 +129,7 @@ class Job(Generic[Queue]):
 
     def files(self, path: str = ".") -> list[JobFile]:
         """Return the entries of a directory of the job; see `RemoteQueue.files`."""
-        return list_files(self.queue.connection, self.id, path)
+        return files.list_files(self.queue.connection, self.id, path)
 
     def download(
         self,

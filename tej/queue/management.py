@@ -13,7 +13,6 @@ from tej.job.status import (
     check_job_id,
     check_job_reference,
 )
-from tej.job.tree import find_dependents
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
 from tej.wire.records import parse_integer, parse_state, parse_status
 from tej.wire.replies import Answer, only_requested
@@ -114,6 +113,8 @@ def kill_many(
     if not ids:
         return {}
     if with_dependents:
+        from tej.job.tree import find_dependents
+
         jobs = get_jobs(connection)
         ended = {job.job_id for job in jobs if job.state.final} - {*ids}
         # A dependent is killed before the jobs that it needs.  Otherwise the end of

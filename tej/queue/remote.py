@@ -23,24 +23,16 @@ from tej.errors import (
     JobNotFound,
     JobStillRunning,
 )
-from tej.job.job_list import JobList
-from tej.job.resources import Resources
-from tej.job.spec import JobHandle, JobSpec
 from tej.job.status import JobState, JobStatus, check_job_id
-from tej.queue import administration, filters, logs, management
-from tej.queue.administration import QueueInfo
+from tej.queue import management
 from tej.queue.connection import (
     DEFAULT_GRACE,
     DEFAULT_TEJ_DIR,
     QueueConnection,
     run_script,
 )
-from tej.queue.files import JobFile, list_files
 from tej.queue.job import Job
-from tej.queue.job_failure import job_failure
 from tej.queue.lazy_module import LazyModule
-from tej.queue.logs import Logs
-from tej.queue.management import DiskUsage, Killed
 from tej.queue.retry import Retries
 from tej.queue.server_log import ServerLogger
 from tej.queue.watcher import Watcher
@@ -48,14 +40,40 @@ from tej.server.scripts import find_runtime
 from tej.transport import Transport, open_transport
 
 if TYPE_CHECKING:
-    from tej.queue import download, found_parameters, graph, submission
+    from tej.job import job_list
+    from tej.job import spec as job_spec
+    from tej.job.job_list import JobList
+    from tej.job.resources import Resources
+    from tej.job.spec import JobHandle, JobSpec
+    from tej.queue import (
+        administration,
+        download,
+        files,
+        filters,
+        found_parameters,
+        graph,
+        job_failure,
+        logs,
+        submission,
+    )
+    from tej.queue.administration import QueueInfo
     from tej.queue.download import Downloaded
+    from tej.queue.files import JobFile
+    from tej.queue.logs import Logs
+    from tej.queue.management import DiskUsage, Killed
     from tej.queue.submission import Outcome
 else:
     # `tej status`, for example, needs none of these modules.
+    job_list = LazyModule("tej.job.job_list")
+    job_spec = LazyModule("tej.job.spec")
+    administration = LazyModule("tej.queue.administration")
     download = LazyModule("tej.queue.download")
+    files = LazyModule("tej.queue.files")
+    filters = LazyModule("tej.queue.filters")
     found_parameters = LazyModule("tej.queue.found_parameters")
     graph = LazyModule("tej.queue.graph")
+    job_failure = LazyModule("tej.queue.job_failure")
+    logs = LazyModule("tej.queue.logs")
     submission = LazyModule("tej.queue.submission")
 
 Self = TypeVar("Self", bound="RemoteQueue")
@@ -453,7 +471,7 @@ class RemoteQueue:
         on_end: str | None,
         progress: Callable[[int], object] | None,
     ) -> Outcome:
-        spec = JobSpec(
+        spec = job_spec.JobSpec(
             directory,
             script,
             job_id,
@@ -548,7 +566,7 @@ class RemoteQueue:
             labels=labels,
             since=since,
         )
-        return JobList(filters.sort_jobs(found, sort))
+        return job_list.JobList(filters.sort_jobs(found, sort))
 
     def sizes(self) -> dict[str, int]:
         """Return the disk space of each job in bytes, as `du` on the server reports."""
@@ -663,7 +681,7 @@ class RemoteQueue:
         The error includes the last lines of the job's stderr, and of the messages that
         a scheduler has written about the job.
         """
-        return job_failure(self.connection, status)
+        return job_failure.job_failure(self.connection, status)
 
     def files(self, job_id: str, path: str = ".") -> list_[JobFile]:
         """Return the entries of a directory of a job, sorted by name.
@@ -672,7 +690,7 @@ class RemoteQueue:
         the job does not exist, and DownloadFailed if `path` does not exist or leads out
         of the job's directory.
         """
-        return list_files(self.connection, job_id, path)
+        return files.list_files(self.connection, job_id, path)
 
     def download(
         self,

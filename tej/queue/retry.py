@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +34,9 @@ class Retries:
 
     def pause(self, tries: int) -> None:
         """Sleep before the next attempt, after `tries` failures in succession."""
+        # Few requests fail, and the import takes as long as the rest of this module.
+        import random
+
         seconds = min(self.longest, self.first * 2 ** (tries - 1))
         time.sleep(seconds * random.uniform(0.5, 1))
 

@@ -8,6 +8,7 @@ path or by an entry point in the group `tej.runtimes`; see docs/runtimes.md.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -105,12 +106,23 @@ def sent_script(name: str) -> str:
 
 
 def _read_all(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): _read(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in (".py", ".pyc", ".md")
+    # Each command of tej reads the scripts, to compute their digest.  Strings are used,
+    # because `Path.rglob` takes three times as long.
+    paths = (
+        f"{parent}/{name}"
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if not name.endswith((".py", ".pyc", ".md"))
+    )
+    start = len(f"{folder}/")
+    files = {
+        path[start:].replace(os.sep, "/"): _read(path)
+        for path in paths
+        if os.path.isfile(path)  # noqa: PTH113
     }
+    return dict(sorted(files.items()))
 
 
-def _read(path: Path) -> str:
-    return path.read_text("utf-8")
+def _read(path: str | Path) -> str:
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123 (see _read_all)
+        return file.read()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,7 +95,7 @@ def open_transport(
 
 
 def _choose(name: str | None, needs_paramiko: bool) -> str:
-    usable = os.name == "posix" and shutil.which("ssh") is not None
+    usable = os.name == "posix" and _is_installed("ssh")
     if not name:
         return "openssh" if usable and not needs_paramiko else "paramiko"
     if name not in TRANSPORTS:
@@ -108,6 +107,12 @@ def _choose(name: str | None, needs_paramiko: bool) -> str:
             "system; use the paramiko transport"
         )
     return name
+
+
+def _is_installed(program: str) -> bool:
+    # `shutil.which` is not used, because the import of `shutil` is slow.
+    paths = (Path(folder, program) for folder in os.get_exec_path())
+    return any(path.is_file() and os.access(path, os.X_OK) for path in paths)
 
 
 def check_persist(time: str) -> str:

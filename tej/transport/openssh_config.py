@@ -9,7 +9,6 @@ import pwd
 import re
 import stat
 import subprocess
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,7 +187,7 @@ def runtime_directory() -> Path:
     The directory is created if it does not exist.  Raises ConnectionFailed if no
     private directory can be created.
     """
-    candidates = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]
+    candidates = [os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"]
     error: Exception | None = None
     for parent in candidates:
         if not parent or len(parent) > MAX_PATH - 40:

@@ -20,7 +20,6 @@ from tej.transport.openssh_config import (
     digest,
     runtime_directory,
 )
-from tej.transport.openssh_failures import connection_error
 from tej.transport.openssh_mux import MuxClient
 from tej.transport.settings import Settings
 
@@ -165,6 +164,9 @@ class Master:
         if status == 0 and is_alive(self.path):
             logger.debug("%s: logged in; master at %s", where, self.path)
             return
+        # Most commands find a ControlMaster, and need no error of a login.
+        from tej.transport.openssh_failures import connection_error
+
         raise connection_error(self.config, self.timeout, status, said)
 
     def _command(self, *, terminal: bool) -> list[str]:

@@ -15,7 +15,7 @@ commands from stdin.
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -52,7 +52,7 @@ class Start:
     def __init__(self, program: str, *, careful: bool = False) -> None:
         if "\n" in program:
             raise ValueError("a program has to be one line")
-        self._token = f"tej-run-{secrets.token_hex(8)} "
+        self._token = f"tej-run-{os.urandom(8).hex()} "
         text = f'tej printf "%s " {self._token}; {program}'
         # surrogateescape restores the bytes of file names that are not UTF-8.
         self._line = text.encode("utf-8", "surrogateescape") + b"\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable
 
 from tej.wire.replies import garbled
@@ -15,7 +15,7 @@ _HEADER_LIMIT = 4096
 
 def make_marker() -> str:
     """Return a marker so random that no other output contains it by chance."""
-    return f"tej-{secrets.token_hex(16)}"
+    return f"tej-{os.urandom(16).hex()}"
 
 
 class WordSplitter:

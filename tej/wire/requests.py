@@ -7,7 +7,7 @@ marker.
 
 from __future__ import annotations
 
-import secrets
+import os
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ def program(verb: str, script: str, *, trusted: bool = False) -> Program:
 
     If `trusted` is true, the server may use a queue that other users can write to.
     """
-    marker = f"tej-{secrets.token_hex(16)}"
+    marker = f"tej-{os.urandom(16).hex()}"
     text = "\n".join([_preamble(), f"begin {marker} {int(trusted)}", script, ""])
     return Program(as_line(text), marker.encode(), verb)
 

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from tej.cli.command import Command
-from tej.cli.main import COMMANDS, tej
+from tej.cli.main import tej
 from tej.cli.option import SHARED
+from tej.command_list import COMMANDS, OPTIONS, help_page
 
 NAMES = [name for group in COMMANDS.values() for name in group]
 
@@ -38,6 +39,19 @@ def test_commands_are_listed_in_groups() -> None:
     assert listed == NAMES
     assert "..." not in text.replace("[ARGS]...", "")
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_options_of_tej_itself_are_listed() -> None:
+    context = click.Context(tej, **tej.context_settings)
+    words = [word for one in tej.get_params(context) for word in one.opts]
+    assert sorted(words) == sorted(", ".join(OPTIONS).split(", "))
+
+
+@pytest.mark.parametrize("width", [30, 50, 78])
+def test_help_fits_the_width_of_the_terminal(width: int) -> None:
+    lines = help_page(width).splitlines()
+    words = [line for line in lines if not line.startswith(("Usage", "    tej"))]
+    assert max(map(len, words)) <= width
 
 
 def test_every_command_module_is_listed() -> None:

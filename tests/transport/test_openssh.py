@@ -125,7 +125,7 @@ def test_directory_that_others_can_read_is_not_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp/tej-test-absent")
-    monkeypatch.setattr("tempfile.tempdir", "/tmp/tej-test-absent")
+    monkeypatch.setenv("TMPDIR", "/tmp/tej-test-absent")
     planted = Path(f"/tmp/tej-{os.getuid()}")
     if planted.exists():
         pytest.skip(f"{planted} exists here")
