@@ -70,7 +70,7 @@ def find_project_file(directory: Path | None = None) -> Path | None:
             owner = path.stat().st_uid
         except OSError:
             continue
-        if os.name == "posix" and owner not in (ROOT, os.getuid()):
+        if sys.platform != "win32" and owner not in (ROOT, os.getuid()):
             logger.warning("Ignoring %s, which belongs to another user", path)
             return None
         return path

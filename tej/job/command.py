@@ -35,16 +35,21 @@ class Command:
     """Canonical form of the command, which is part of the signature."""
 
 
-def find_command(directory: Path, script: str | None) -> Command:
+def find_command(
+    directory: Path, script: str | None, *, windows: bool = os.name == "nt"
+) -> Command:
     """Return the command that starts `script`.
 
     `script` is a file in the directory, with or without arguments, or a command for the
     server's shell.  Raises InvalidJobDirectory if the file is missing, is not a regular
-    file, has Windows line endings, or begins with a byte order mark.
+    file, has Windows line endings, or begins with a byte order mark.  If `windows` is
+    true, the path of the file may also be written with backslashes.
     """
     check_directory(directory)
     text = DEFAULT_SCRIPT if script is None else script
     _check_text(text)
+    if windows:
+        text = _replace_backslashes(directory, text)
     if _lies_in(directory, text):
         _check_script(directory / text)
         name = from_local(text.removeprefix("./"))
@@ -86,6 +91,15 @@ def _check_text(text: str) -> None:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         raise InvalidJobDirectory(f"The command {text!r} is not text") from error
+
+
+def _replace_backslashes(directory: Path, text: str) -> str:
+    """Return `text` with `/` in its path, if the path is a file of the directory."""
+    for path in (text, text.split(None, 1)[0]):
+        posix = path.replace("\\", "/")
+        if posix != path and _lies_in(directory, posix):
+            return text.replace(path, posix, 1)
+    return text
 
 
 def _lies_in(directory: Path, name: str) -> bool:

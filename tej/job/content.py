@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -187,7 +188,7 @@ def _open(entry: Entry) -> FileIO:
 
 def _find_data(file: int, size: int) -> list[tuple[int, int]]:
     """Return offset and length of the parts that the file system reports as data."""
-    if not hasattr(os, "SEEK_DATA"):
+    if sys.platform == "win32" or not hasattr(os, "SEEK_DATA"):
         return [(0, size)]
     found: list[tuple[int, int]] = []
     end = 0

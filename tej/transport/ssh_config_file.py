@@ -16,6 +16,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -263,17 +264,30 @@ def _criterion(name: str, argument: str, lookup: Lookup) -> bool:
         patterns = argument.lower() if "host" in name else argument
         return _matches(subjects[name](), patterns.split(","))
     if name == "exec":
-        shell = os.environ.get("SHELL", "/bin/sh")
-        command = expand(argument, lookup.tokens())
+        return _succeeds(expand(argument, lookup.tokens()))
+    logger.debug("ssh configuration: Match %s is not understood", name)
+    return False
+
+
+def _succeeds(command: str) -> bool:
+    """Return whether a command of `Match exec` exits with status 0, as ssh runs it.
+
+    ssh uses the user's shell, and on Windows the command processor in `COMSPEC`.
+    """
+    words: list[str] | str = [os.environ.get("SHELL", "/bin/sh"), "-c", command]
+    windows = sys.platform == "win32"
+    try:
         done = subprocess.run(
-            [shell, "-c", command],
+            command if windows else words,
+            shell=windows,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             check=False,
         )
-        return done.returncode == 0
-    logger.debug("ssh configuration: Match %s is not understood", name)
-    return False
+    except OSError as error:
+        logger.warning("ssh configuration: Match exec %s: %s", command, error)
+        return False
+    return done.returncode == 0
 
 
 def expand(text: str, tokens: Mapping[str, str]) -> str:

@@ -175,7 +175,15 @@ class Unpacker:
                 f"'{printable(name)}' is a link to '{printable(aim)}', which leads out "
                 "of what is downloaded"
             )
-        fresh.symlink_to(local)
+        try:
+            fresh.symlink_to(Path(local))
+        except OSError as error:
+            # Windows creates links only for administrators and in developer mode.
+            if not self.windows:
+                raise
+            raise _LeftOut(
+                f"'{printable(name)}' is a link, which Windows did not create: {error}"
+            ) from error
 
 
 class _Targets:

@@ -151,6 +151,16 @@ def test_match_exec_asks_a_command(home: Path) -> None:
     assert read(home, text, "other").port == 22
 
 
+def test_match_exec_needs_no_sh_on_windows(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHELL", "/absent/sh")
+    text = "Match exec true\n Port 7\n"
+    assert read(home, text).port == 22
+    monkeypatch.setattr("tej.transport.ssh_config_file.sys.platform", "win32")
+    assert read(home, text).port == 7
+
+
 def test_match_final_is_read_last(home: Path) -> None:
     text = "Match final host real\n Port 9\nHost cluster\n HostName real\n User me\n"
     found = read(home, text)

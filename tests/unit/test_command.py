@@ -42,6 +42,23 @@ def test_script_becomes_a_command(
 
 
 @pytest.mark.parametrize(
+    ("script", "canonical"),
+    [
+        ("bin\\my run", "bin/my run"),
+        (".\\bin\\tool --fast C:\\x", "bin/tool --fast C:\\x"),
+        ("start.sh a\\b", "start.sh a\\b"),
+        ("printf a\\nb", "printf a\\nb"),
+    ],
+)
+def test_script_path_of_windows_gets_slashes(
+    directory: Path, script: str, canonical: str
+) -> None:
+    (directory / "bin/tool").write_text("#!/bin/sh\n")
+    assert find_command(directory, script, windows=True).canonical == canonical
+    assert find_command(directory, "printf a\\nb").canonical == "printf a\\nb"
+
+
+@pytest.mark.parametrize(
     ("script", "problem"),
     [
         ("missing.sh", "no script 'missing.sh'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import tarfile
@@ -273,6 +274,20 @@ def test_names_windows_cannot_have_are_named(root: Path) -> None:
         made.unpack(root, windows=True)
     assert "q?.txt" in str(raised.value)
     assert [path.name for path in root.rglob("*") if path.is_file()] == ["good"]
+
+
+def test_link_that_windows_refuses_is_left_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EACCES, "A required privilege is not held")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    link = member("link", kind=tarfile.SYMTYPE)
+    link.linkname = "good"
+    done = Archive().add(link).add(member("good")).unpack(root, windows=True)
+    assert ["'link' is a link" in text for text in done.left_out] == [True]
+    assert [path.name for path in root.iterdir()] == ["good"]
 
 
 def test_name_that_is_too_long_keeps_nothing_back(root: Path) -> None:

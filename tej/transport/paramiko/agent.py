@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ class Agent(AgentSSH):
     """Client of an ssh agent that listens on the socket `path`."""
 
     def __init__(self, path: str) -> None:
+        if sys.platform == "win32":
+            raise OSError("Windows has no sockets of ssh agents")
         super().__init__()
         sock = socket.socket(socket.AF_UNIX)
         try:
@@ -32,7 +35,7 @@ class Agent(AgentSSH):
             # Close the socket here, because paramiko's own class would leave it open.
             sock.close()
             raise
-        connect: Any = self._connect  # type: ignore[attr-defined]
+        connect: Any = getattr(self, "_connect")  # noqa: B009 (not in the types)
         connect(sock)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def load_file(
 
 def _require_private(path: Path) -> None:
     """Raise ValueError if other users can read a key file, as ssh does."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     found = path.stat()
     if found.st_uid == os.getuid() and found.st_mode & 0o077:
