@@ -65,6 +65,12 @@ class Command(click.Command):
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
+        for heading, records in self.option_sections(ctx).items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    def option_sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        """Return the options with their help lines, by the heading in the help."""
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -72,11 +78,8 @@ class Command(click.Command):
                 is_help = "--help" in parameter.opts
                 heading = SHARED if is_help else getattr(parameter, "section", None)
                 sections.setdefault(heading or "Options", []).append(record)
-        last = sections.pop(SHARED)
-        for heading, records in {**sections, SHARED: last}.items():
-            if records:
-                with formatter.section(heading):
-                    formatter.write_dl(records)
+        sections[SHARED] = sections.pop(SHARED)
+        return {heading: records for heading, records in sections.items() if records}
 
 
 def command(

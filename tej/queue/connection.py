@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import getpass
 import logging
-import re
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +26,7 @@ from tej.queue.retry import Retries, with_retries
 from tej.queue.server_log import NOTICE, ServerLogger
 from tej.server.scripts import Scripts
 from tej.transport import Transport
-from tej.version import __version__
+from tej.version import __version__, version_key
 from tej.wire import replies, requests
 from tej.wire.replies import Answer, Outdated, Reply, parse_answer
 from tej.wire.requests import Program
@@ -209,7 +208,7 @@ class QueueConnection:
         version of tej.  If the server's scripts are newer, `digest` is set to "any", so
         that later requests accept the newer scripts.
         """
-        if digest != "none" and _parts(version) > _parts(self.version):
+        if digest != "none" and version_key(version) > version_key(self.version):
             logger.info("Using the newer scripts (%s) of queue %s", version, self.path)
             self.digest = "any"
             return False
@@ -286,7 +285,3 @@ def run_script(
         return b"" if take else reply.data
 
     return connection.with_retries(attempt) if again else attempt(0)
-
-
-def _parts(version: str) -> list[int]:
-    return [int(part) for part in re.findall(r"\d+", version)]

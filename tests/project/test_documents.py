@@ -1,14 +1,15 @@
 """The README's blocks run, and the documents name only what exists."""
 
-import os
+import contextlib
+import io
 import re
+import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tej.cli.main import OTHER_NAMES
+from tej.cli.main import OTHER_NAMES, main
 from tej.cli.main import tej as command_line
 
 CHECKOUT = Path(__file__).parents[2]
@@ -40,49 +41,51 @@ def commands_with_output(block):
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Run a program as a new user with an empty queue on this machine."""
-    environment = os.environ | {
-        "HOME": str(tmp_path),
-        "TEJ_QUEUE": str(tmp_path / "queue"),
-        "TEJ_RUNTIME": "default",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+def home(tmp_path, monkeypatch):
+    """The home and current directory of a new user, with an empty queue."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TEJ_QUEUE", str(tmp_path / "queue"))
+    monkeypatch.setenv("TEJ_RUNTIME", "default")
     for name in ("TEJ_DESTINATION", "TEJ_PROFILE", "XDG_CONFIG_HOME"):
-        environment.pop(name, None)
-
-    def run(*command):
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-
-    return run
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
 
 
-def test_blocks_of_the_readme_run_on_this_machine(run):
+def run_tej(words):
+    """Run a command in this process, which is faster; return its status and output."""
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    with (
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main(words)
+    return ended.value.code, output.buffer.getvalue().decode()
+
+
+def run_command(command):
+    if command.startswith("tej "):
+        return run_tej(shlex.split(command)[1:])
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_blocks_of_the_readme_run_on_this_machine(home, monkeypatch):
     text = re.sub(r"user@(server|cluster)\.example\.org", "local:", README.read_text())
-    exported = ""
     ran = []
     for block in indented_blocks(text):
         if "import tej" in block:
-            code = "\n".join(line[4:] for line in block.splitlines())
-            done = run(sys.executable, "-c", code)
-            assert done.returncode == 0, done.stdout
+            exec("\n".join(line[4:] for line in block.splitlines()), {})
             ran.append("python")
         for command, shown in commands_with_output(block):
             if command.startswith("export "):
-                exported += command + "\n"
+                monkeypatch.setenv(*command.removeprefix("export ").split("="))
                 continue
-            done = run("sh", "-c", exported + command)
-            assert done.returncode == FAILS.get(command, 0), (command, done.stdout)
+            status, output = run_command(command)
+            assert status == FAILS.get(command, 0), (command, output)
             if shown:
-                durations = re.sub(r"\(\d+:\d\d\)", "(0:00)", done.stdout)
-                assert durations.splitlines() == shown
+                assert re.sub(r"\(\d+:\d\d\)", "(0:00)", output).splitlines() == shown
             ran.append(command.split()[0])
     assert ran.count("tej") >= 5
     assert "python" in ran

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 import tej
+from tej.command_list import COMMANDS
 
 CHECKOUT = Path(__file__).parents[2]
 SERVER = CHECKOUT / "tej" / "server"
@@ -56,6 +57,11 @@ def unpacked(sdist, tmp_path_factory):
     return top
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return wheel_files(build("wheel", CHECKOUT, tmp_path_factory.mktemp("wheel")))
+
+
 def test_there_are_runtime_files_and_their_lines_end_in_lf():
     files = runtime_files()
     assert {PurePosixPath(name).parts[2] for name in files} >= {
@@ -66,20 +72,19 @@ def test_there_are_runtime_files_and_their_lines_end_in_lf():
     assert [name for name, content in files.items() if b"\r" in content] == []
 
 
-def test_the_wheel_has_every_runtime_file_as_it_is(tmp_path):
-    wheel = wheel_files(build("wheel", CHECKOUT, tmp_path))
+def test_the_wheel_has_every_runtime_file_as_it_is(wheel):
     assert {name: wheel.get(name) for name in runtime_files()} == runtime_files()
     assert "tej/py.typed" in wheel
     assert {name.split("/")[0] for name in wheel} == {
         "tej",
         "tej_prefect",
         f"tej-{tej.__version__}.dist-info",
+        f"tej-{tej.__version__}.data",
         *ADAPTERS,
     }
 
 
-def test_the_wheel_has_every_file_of_the_adapters_as_it_is(tmp_path):
-    wheel = wheel_files(build("wheel", CHECKOUT, tmp_path))
+def test_the_wheel_has_every_file_of_the_adapters_as_it_is(wheel):
     assert ADAPTERS
     for adapter, folder in ADAPTERS.items():
         files = {
@@ -88,6 +93,17 @@ def test_the_wheel_has_every_file_of_the_adapters_as_it_is(tmp_path):
             if path.is_file() and path.suffix != ".pyc"
         }
         assert {name: wheel.get(name) for name in files} == files
+
+
+def test_wheel_has_guide_manual_pages_and_completions(wheel):
+    assert wheel["tej/cli/agents.md"] == (CHECKOUT / "docs/agents.md").read_bytes()
+    share = f"tej-{tej.__version__}.data/data/share"
+    names = [name for group in COMMANDS.values() for name in group]
+    for page in ["tej", *(f"tej-{name}" for name in names)]:
+        assert b".SH DESCRIPTION\n" in wheel[f"{share}/man/man1/{page}.1"]
+    run = wheel[f"{share}/man/man1/tej-run.1"].decode()
+    assert "\\fB\\-\\-walltime TIME\\fR\nTime limit: " in run
+    assert b"_TEJ_COMPLETE" in wheel[f"{share}/bash-completion/completions/tej"]
 
 
 def test_the_sdist_has_every_runtime_file_as_it_is(unpacked):
@@ -100,11 +116,8 @@ def test_the_sdist_has_every_runtime_file_as_it_is(unpacked):
     assert (unpacked / "LICENSE").is_file()
 
 
-def test_the_sdist_makes_the_same_wheel_as_the_checkout(unpacked, tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    from_sdist = wheel_files(build("wheel", unpacked, tmp_path / "a"))
-    assert from_sdist == wheel_files(build("wheel", CHECKOUT, tmp_path / "b"))
+def test_the_sdist_makes_the_same_wheel_as_the_checkout(unpacked, wheel, tmp_path):
+    assert wheel_files(build("wheel", unpacked, tmp_path)) == wheel
 
 
 @pytest.mark.parametrize("statement", ["import tej", "import tej.cli"])
