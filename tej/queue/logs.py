@@ -121,25 +121,33 @@ class Logs:
         before that time."""
         self._begun = False
 
-    def read(self, emit: Callable[[Piece], object]) -> None:
+    def read(
+        self,
+        emit: Callable[[Piece], object],
+        on_data: Callable[[], object] = lambda: None,
+    ) -> None:
         """Read the files, and pass their content to `emit` in pieces, in this thread.
 
         After a lost connection, reading resumes where it stopped.  The number of
         retries is unlimited as soon as any data has arrived.  If the files are
-        followed, the number is already unlimited after the first login.  If `emit`
-        raises an exception, the reading ends with that exception.
+        followed, the number is already unlimited after the first login.  `on_data` is
+        called for all data from the server, at least every 15 seconds.  If `emit` or
+        `on_data` raises an exception, the reading ends with that exception.
         """
         self._connection.with_retries(
-            lambda _: self._read_once(emit), patient=self._is_patient
+            lambda _: self._read_once(emit, on_data), patient=self._is_patient
         )
 
     def _is_patient(self) -> bool:
         return self._begun or (self._follow and self._connection.reached)
 
-    def _read_once(self, emit: Callable[[Piece], object]) -> None:
+    def _read_once(
+        self, emit: Callable[[Piece], object], on_data: Callable[[], object]
+    ) -> None:
         reader = _Reader([*self.positions.values()], emit)
 
         def take(data: bytes) -> None:
+            on_data()
             self._begun = self._begun or bool(data)
             reader.take(data)
 
@@ -174,71 +182,108 @@ def read_stream(
 
 
 class _Abandoned(Exception):
-    """Raised in the reading thread if the iterator was closed before its end."""
+    """Raised in the reading thread if nobody reads the pieces any longer."""
 
 
-def iterate(logs: Logs) -> Iterator[Piece]:
-    """Yield the pieces that a background thread reads.
+class LogThread:
+    """Thread that reads files of a job, and a buffer of the pieces that it has read.
 
-    The thread cannot be interrupted while it waits for the server.  The thread is
-    therefore a daemon thread, and ends when it reads the next piece after the iterator
-    has been closed.
+    The thread cannot be interrupted while it waits for the server.  It is therefore a
+    daemon thread, and ends when it receives the next data after `close`.
     """
-    pieces: queue.Queue[Piece | BaseException | None] = queue.Queue(64)
-    gone = threading.Event()
 
-    def emit(piece: Piece | BaseException | None) -> None:
-        while not gone.is_set():
-            try:
-                pieces.put(piece, timeout=0.2)
-            except queue.Full:
-                continue
-            return
-        raise _Abandoned
+    def __init__(self, logs: Logs, wake: Callable[[], object] = lambda: None) -> None:
+        """Start to read.
 
-    def read() -> None:
+        `wake` is called in the thread after a piece was added to the buffer, and must
+        return at once.
+        """
+        self.pieces: queue.Queue[Piece | BaseException | None] = queue.Queue(64)
+        """The pieces, followed by the exception that ended the reading, or by None."""
+        self._logs = logs
+        self._wake = wake
+        self._closed = threading.Event()
+        threading.Thread(target=self._read, name="tej logs", daemon=True).start()
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._closed.set()
+
+    def _read(self) -> None:
         try:
-            logs.read(emit)
-            emit(None)
+            self._logs.read(self._emit, self._check)
+            self._emit(None)
         except _Abandoned:
             return
         except BaseException as error:
-            # If the iterator is closed, nobody is left to whom to report the error.
+            # After `close`, nobody is left to whom to report the error.
             with contextlib.suppress(_Abandoned):
-                emit(error)
+                self._emit(error)
 
-    threading.Thread(target=read, name="tej logs", daemon=True).start()
+    def _check(self) -> None:
+        if self._closed.is_set():
+            raise _Abandoned
+
+    def _emit(self, piece: Piece | BaseException | None) -> None:
+        while True:
+            self._check()
+            try:
+                self.pieces.put(piece, timeout=0.2)
+            except queue.Full:
+                continue
+            self._wake()
+            return
+
+
+def iterate(logs: Logs) -> Iterator[Piece]:
+    """Yield the pieces that a background thread reads."""
+    thread = LogThread(logs)
     try:
-        while (piece := pieces.get()) is not None:
+        while (piece := thread.pieces.get()) is not None:
             if isinstance(piece, BaseException):
                 raise piece
             yield piece
     finally:
-        gone.set()
+        thread.close()
+
+
+class LineSplitter:
+    """Splits data that arrives in pieces into lines, including their line ends.
+
+    The last line may have no line end.  A line that is longer than LONGEST_LINE bytes
+    is returned in parts.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Add data; returns the lines that are complete now."""
+        # Only the new data is searched for a line end.  If the whole of a long line
+        # were searched again for each piece, the search would take quadratic time.
+        whole, newline, begun = data.rpartition(b"\n")
+        lines: list[bytes] = []
+        if newline:
+            lines = [line + b"\n" for line in (self._rest + whole).split(b"\n")]
+            self._rest = begun
+        else:
+            self._rest += begun
+        if len(self._rest) > LONGEST_LINE:
+            lines += self.finish()
+        return lines
+
+    def finish(self) -> list[bytes]:
+        """Return the last line if it has no line end."""
+        rest, self._rest = self._rest, b""
+        return [rest] if rest else []
 
 
 def split_lines(pieces: Iterable[Piece]) -> Iterator[bytes]:
-    """Yield the lines in `pieces`, including their line ends.
-
-    The last line may have no line end.  A line that is longer than LONGEST_LINE bytes
-    is yielded in parts.
-    """
-    rest = b""
+    """Yield the lines in `pieces`; see `LineSplitter`."""
+    splitter = LineSplitter()
     for piece in pieces:
-        # Only the new piece is searched for a line end.  If the whole of a long line
-        # were searched again for each new piece, the search would take quadratic time.
-        whole, newline, begun = piece.data.rpartition(b"\n")
-        if newline:
-            for line in (rest + whole).split(b"\n"):
-                yield line + b"\n"
-            rest = begun
-        else:
-            rest += begun
-        if len(rest) > LONGEST_LINE:
-            yield rest
-            rest = b""
-    if rest:
-        yield rest
+        yield from splitter.feed(piece.data)
+    yield from splitter.finish()
 
 
 def scheduler_log(connection: QueueConnection, job_id: str) -> bytes:

@@ -7,6 +7,7 @@ ids of all pending jobs.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -36,13 +37,14 @@ TICK = 1.0
 wait cannot be interrupted."""
 
 
-class _Waiter:
-    """One thread that waits for jobs, and the ends not yet reported to the thread."""
+class Waiter:
+    """One thread or task that waits for jobs, and the ends not yet reported to it."""
 
-    def __init__(self, job_ids: Iterable[str]) -> None:
+    def __init__(self, job_ids: Iterable[str], wake: Callable[[], object]) -> None:
         self.pending = set(job_ids)
         self.ended: list[tuple[str, JobStatus | None]] = []
         self.error: BaseException | None = None
+        self.wake = wake
 
 
 class Watcher:
@@ -62,7 +64,7 @@ class Watcher:
         self._pid = os.getpid()
         """Id of the process to which the background thread and the lock belong."""
         self._changed = threading.Condition()
-        self._waiters: list[_Waiter] = []
+        self._waiters: list[Waiter] = []
         self._thread: threading.Thread | None = None
         self._asked: set[str] = set()
         self._stop = threading.Event()
@@ -117,12 +119,8 @@ class Watcher:
         connection, the wait continues over a new connection.  Raises an error that a
         retry cannot resolve, and any exception that `on_tick` raises.
         """
-        if self._pid != os.getpid():
-            self._reset()
-        waiter = _Waiter(job_ids)
         due = 0.0
-        try:
-            self._join(waiter)
+        with self.waiting(job_ids) as waiter:
             while waiter.pending or waiter.ended or waiter.error:
                 if on_tick is not None and time.monotonic() >= due:
                     on_tick()
@@ -135,14 +133,35 @@ class Watcher:
                         # The wait has a time limit, because Python handles Ctrl-C only
                         # between two waits, and because `on_tick` must be called.
                         self._changed.wait(TICK if left is None else min(left, TICK))
-                    ended, waiter.ended = waiter.ended, []
-                    if not ended and waiter.error:
-                        raise waiter.error
-                yield from ended
+                yield from self.collect(waiter)
+
+    @contextlib.contextmanager
+    def waiting(
+        self, job_ids: Iterable[str], wake: Callable[[], object] = lambda: None
+    ) -> Iterator[Waiter]:
+        """Wait for jobs as long as the context is open; `collect` returns their ends.
+
+        When a job ends, the background thread calls `wake`, which must return at once.
+        Neither the context nor `collect` waits for the server.
+        """
+        if self._pid != os.getpid():
+            self._reset()
+        waiter = Waiter(job_ids, wake)
+        try:
+            self._join(waiter)
+            yield waiter
         finally:
             self._leave(waiter)
 
-    def _join(self, waiter: _Waiter) -> None:
+    def collect(self, waiter: Waiter) -> list[tuple[str, JobStatus | None]]:
+        """Return the ends since the last call; raise the error that ended the wait."""
+        with self._changed:
+            ended, waiter.ended = waiter.ended, []
+            if not ended and waiter.error:
+                raise waiter.error
+        return ended
+
+    def _join(self, waiter: Waiter) -> None:
         with self._changed:
             self._waiters.append(waiter)
             if not waiter.pending <= self._asked:
@@ -153,7 +172,7 @@ class Watcher:
                 )
                 self._thread.start()
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _leave(self, waiter: Waiter) -> None:
         with self._changed:
             self._waiters.remove(waiter)
             if not self._waiters:
@@ -229,6 +248,7 @@ class Watcher:
                 if job_id in waiter.pending:
                     waiter.pending.discard(job_id)
                     waiter.ended.append((job_id, status))
+                    waiter.wake()
             self._changed.notify_all()
 
     def _fail(self, error: Exception) -> None:
@@ -236,6 +256,7 @@ class Watcher:
             for waiter in self._waiters:
                 waiter.error = error
                 waiter.pending.clear()
+                waiter.wake()
             self._changed.notify_all()
 
 

@@ -171,6 +171,12 @@ def test_status_does_not_import_what_is_slow(tmp_path):
     assert not modules & late
 
 
+def test_aio_without_anyio_says_how_to_get_it():
+    code = "import sys; sys.modules['anyio'] = None; import tej.aio"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "pip install 'tej[aio]'" in done.stderr.splitlines()[-1]
+
+
 def test_all_is_sorted_constants_before_classes_before_the_rest():
     def key(name):
         return (not name.isupper(), not name[0].isupper(), name)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from tej.cli.logs import decoded
 from tej.queue import logs
 from tej.queue.logs import Piece, split_lines
+
+if TYPE_CHECKING:
+    from tej.queue.connection import QueueConnection
 
 
 def lines_of(*pieces: bytes) -> list[bytes]:
@@ -47,3 +53,36 @@ def test_endless_line_is_passed_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
 def test_json_text_in_pieces_is_the_whole_text(data: bytes) -> None:
     text = "".join(json.dumps(one)[1:-1] for one in decoded(io.BytesIO(data)))
     assert json.loads(f'"{text}"') == data.decode("utf-8", "replace")
+
+
+class SilentServer:
+    """A job that prints nothing: the server sends only keep-alives."""
+
+    def __init__(self) -> None:
+        self.reached = True
+        self.beats = threading.Semaphore(0)
+        self.is_over = threading.Event()
+
+    def with_retries(self, attempt: Callable[[int], None], **_: object) -> None:
+        attempt(0)
+
+    def run_verb(
+        self, _: str, marker: str, *words: str, take: Callable[[bytes], object]
+    ) -> None:
+        try:
+            while self.beats.acquire(timeout=60):
+                take(f"{marker} 0 0\n".encode())
+        finally:
+            self.is_over.set()
+
+
+def test_abandoned_thread_ends_with_the_next_keep_alive() -> None:
+    server = SilentServer()
+    reader = logs.open_logs(
+        cast("QueueConnection", server), "a", ["stdout"], follow=True, tail=None
+    )
+    thread = logs.LogThread(reader)
+    server.beats.release()
+    thread.close()
+    server.beats.release()
+    assert server.is_over.wait(60)

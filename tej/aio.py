@@ -1,0 +1,311 @@
+"""Async versions of `RemoteQueue` and `Job`, for asyncio and trio (needs anyio).
+
+queue = tej.aio.AsyncQueue(tej.RemoteQueue("user@server.example.org"))
+job = await queue.ensure("simulation/")
+status = await job.wait()
+
+One background thread per queue waits for all jobs of all tasks.  A request runs in a
+worker thread of anyio while it lasts.  A cancellation takes effect at once, and never
+kills a job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import queue as queues
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+try:
+    import anyio
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "tej.aio needs the package anyio: pip install 'tej[aio]'", name="anyio"
+    ) from error
+from anyio.lowlevel import checkpoint
+from anyio.to_thread import run_sync
+
+from tej.job.status import JobStatus
+from tej.queue.connection import check_job_ids
+from tej.queue.job import Job
+from tej.queue.logs import LineSplitter, LogThread, open_logs
+from tej.queue.remote import RemoteQueue
+from tej.queue.watcher import timed_out
+
+__all__ = ["AsyncJob", "AsyncQueue"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Async:
+    """Base of the async versions, which have the same methods as `sync`."""
+
+    def __init__(self, sync: Any) -> None:  # noqa: ANN401 (RemoteQueue or Job)
+        self.sync = sync
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.sync!r})"
+
+
+def _twin(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """Return the async version of a method of `RemoteQueue` or `Job`."""
+
+    @functools.wraps(method)
+    async def twin(
+        self: Any,  # noqa: ANN401 (an AsyncQueue or AsyncJob)
+        *arguments: P.args,
+        **options: P.kwargs,
+    ) -> R:
+        # The method is looked up by its name, because a subclass may override it.
+        call: Callable[P, R] = getattr(self.sync, method.__name__)
+        if "progress" in method.__annotations__:
+            return await _transfer(call, arguments, options)
+        return await _in_thread(call, *arguments, **options)
+
+    return cast("Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]", twin)
+
+
+async def _in_thread(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    work = functools.partial(call, *args, **kwargs)
+    return await run_sync(work, abandon_on_cancel=True)
+
+
+class _Cancelled(Exception):
+    """Raised in the worker thread to end a transfer whose task was cancelled."""
+
+
+async def _transfer(
+    call: Callable[..., R], arguments: Iterable[Any], options: Mapping[str, Any]
+) -> R:
+    """Run an upload or a download, which ends soon after a cancellation."""
+    progress = options.get("progress")
+    cancelled = threading.Event()
+
+    def on_piece(size: int) -> None:
+        if cancelled.is_set():
+            raise _Cancelled
+        if progress is not None:
+            progress(size)
+
+    try:
+        return await _in_thread(call, *arguments, **{**options, "progress": on_piece})
+    except BaseException:
+        cancelled.set()
+        raise
+
+
+class _Bell:
+    """An event that threads ring, and that one task waits for."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self._schedule = _call_soon()
+
+    def ring(self) -> None:
+        """Wake the task; may be called in any thread, and returns at once."""
+        # The event loop may have been closed without a cancellation of its tasks.
+        with contextlib.suppress(RuntimeError):
+            self._schedule(lambda: self._event.set())
+
+    async def wait(self) -> None:
+        """Wait until `ring` was called since the last call of `wait`."""
+        await self._event.wait()
+        self._event = anyio.Event()
+
+
+def _call_soon() -> Callable[[Callable[[], object]], object]:
+    """Return the function by which threads schedule a call in this event loop."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        token = trio.lowlevel.current_trio_token()
+        return cast("Callable[[Callable[[], object]], object]", token.run_sync_soon)
+    return asyncio.get_running_loop().call_soon_threadsafe
+
+
+class AsyncJob(_Async):
+    """A handle on a job, with async versions of the methods of `Job`."""
+
+    sync: Job[RemoteQueue]
+
+    status = _twin(Job.status)
+    files = _twin(Job.files)
+    download = _twin(Job.download)
+    kill = _twin(Job.kill)
+    delete = _twin(Job.delete)
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.sync.id
+
+    @property
+    def queue(self) -> AsyncQueue:
+        """The queue that contains the job."""
+        return AsyncQueue(self.sync.queue)
+
+    async def wait(self, timeout: float | None = None) -> JobStatus:
+        """Wait until the job has ended; return its final status.
+
+        Raises WaitTimeout after `timeout` seconds, and JobNotFound if the job does not
+        exist.
+        """
+        return (await self.queue.wait([self.id], timeout))[self.id]
+
+    async def result(self, timeout: float | None = None) -> JobStatus:
+        """Wait like `wait`, but raise JobFailed if the job did not succeed."""
+        status = await self.wait(timeout)
+        if not status.succeeded:
+            raise await self.queue.failure(status)
+        return status
+
+    def logs(
+        self,
+        stream: str = "stdout",
+        **options: Any,  # noqa: ANN401
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the output of the job; see `AsyncQueue.logs`."""
+        return self.queue.logs(self.id, stream, **options)
+
+
+class AsyncQueue(_Async):
+    """A queue on a server, with async versions of the methods of `RemoteQueue`.
+
+    `sync` is the `RemoteQueue`, which threads may use at the same time.  The function
+    `progress` of a transfer is called in a worker thread.  A transfer whose task is
+    cancelled ends with the next piece of data: the job was submitted completely or not
+    at all, and each downloaded file is complete or was not written.
+    """
+
+    sync: RemoteQueue
+
+    setup = _twin(RemoteQueue.setup)
+    info = _twin(RemoteQueue.info)
+    submit = _twin(RemoteQueue.submit)
+    submit_many = _twin(RemoteQueue.submit_many)
+    ensure_many = _twin(RemoteQueue.ensure_many)
+    ensure_graph = _twin(RemoteQueue.ensure_graph)
+    status = _twin(RemoteQueue.status)
+    statuses = _twin(RemoteQueue.statuses)
+    jobs = _twin(RemoteQueue.jobs)
+    failure = _twin(RemoteQueue.failure)
+    files = _twin(RemoteQueue.files)
+    download = _twin(RemoteQueue.download)
+    download_many = _twin(RemoteQueue.download_many)
+    kill = _twin(RemoteQueue.kill)
+    kill_many = _twin(RemoteQueue.kill_many)
+    delete = _twin(RemoteQueue.delete)
+    delete_many = _twin(RemoteQueue.delete_many)
+    close = _twin(RemoteQueue.close)
+
+    async def __aenter__(self) -> AsyncQueue:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # The connection is also closed if the task was cancelled.
+        with anyio.CancelScope(shield=True):
+            await self.close()
+
+    def job(self, job_id: str) -> AsyncJob:
+        """Return a handle on a job; whether the job exists is not checked."""
+        return AsyncJob(self.sync.job(job_id))
+
+    async def ensure(self, directory: Any, **options: Any) -> AsyncJob:  # noqa: ANN401
+        """Return the existing job, or submit a new job; see `RemoteQueue.ensure`."""
+        return AsyncJob(await _transfer(self.sync.ensure, [directory], options))
+
+    async def wait(
+        self, job_ids: Iterable[str], timeout: float | None = None
+    ) -> dict[str, JobStatus]:
+        """Wait until all jobs have ended; return their final statuses.
+
+        Lost connections and errors are handled as by `RemoteQueue.wait`.  Many tasks
+        may wait at the same time, without a thread for each of them.
+        """
+        ids = list(job_ids)
+        async with contextlib.aclosing(self.as_completed(ids, timeout)) as ends:
+            ended = {job_id: status async for job_id, status in ends}
+        return {job_id: ended[job_id] for job_id in dict.fromkeys(ids)}
+
+    async def as_completed(
+        self, job_ids: Iterable[str], timeout: float | None = None
+    ) -> AsyncGenerator[tuple[str, JobStatus], None]:
+        """Yield each job id with the final status, in the order in which the jobs end.
+
+        If the loop over the jobs may be left early, close the iterator with
+        `contextlib.aclosing`.
+        """
+        ids = check_job_ids(job_ids)
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        pending = dict.fromkeys(ids)
+        watcher, bell = self.sync.watcher, _Bell()
+        with watcher.waiting(ids, bell.ring) as waiter:
+            while pending and time.monotonic() < deadline:
+                for job_id, status in watcher.collect(waiter):
+                    if status is None:
+                        raise self.sync.connection.job_not_found(job_id)
+                    del pending[job_id]
+                    yield job_id, status
+                if pending:
+                    with anyio.move_on_after(deadline - time.monotonic()):
+                        await bell.wait()
+        # A short timeout may expire before the server's first reply.  The status of the
+        # remaining jobs is therefore requested once more.
+        for job_id, last in (await self.statuses(pending)).items():
+            if last is None:
+                raise self.sync.connection.job_not_found(job_id)
+            if last.state.final:
+                del pending[job_id]
+                yield job_id, last
+        if pending:
+            assert timeout is not None
+            raise timed_out(timeout, pending, len(ids))
+
+    async def logs(
+        self,
+        job_id: str,
+        stream: str = "stdout",
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        lines: bool = True,
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the output of a job, as lines or pieces; see `RemoteQueue.logs`.
+
+        While the output is read, the server has an open session, and this process has a
+        thread for the session.  After a cancellation, both end within 15 seconds.  If
+        the loop over the output may be left early, close the iterator with
+        `contextlib.aclosing`.
+        """
+        reader = open_logs(
+            self.sync.connection, job_id, [stream], follow=follow, tail=tail
+        )
+        splitter, bell = LineSplitter(), _Bell()
+        thread = LogThread(reader, bell.ring)
+        try:
+            while True:
+                try:
+                    piece = thread.pieces.get_nowait()
+                except queues.Empty:
+                    await bell.wait()
+                    continue
+                if isinstance(piece, BaseException):
+                    raise piece
+                if piece is None:
+                    break
+                for data in splitter.feed(piece.data) if lines else [piece.data]:
+                    yield data
+                await checkpoint()
+            for data in splitter.finish():
+                yield data
+        finally:
+            thread.close()
