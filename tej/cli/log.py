@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from tej.job.escaping import escape
 from tej.queue.server_log import NOTICE
@@ -20,7 +20,13 @@ def log_to_stderr(verbose: int) -> None:
     logger.setLevel(level)
 
 
-class _StderrHandler(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler  # takes no parameter in Python 3.10
+
+
+class _StderrHandler(_StreamHandler):
     """A log handler that writes to the present `sys.stderr`.
 
     While a progress bar is shown, rich replaces `sys.stderr`, so that other lines are
