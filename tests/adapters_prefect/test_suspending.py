@@ -17,7 +17,6 @@ import tej
 from tej_prefect import (
     TejDestination,
     TejJob,
-    __main__,
     kill_jobs_on_cancellation,
     suspend_until_done,
     tej_resumer,
@@ -64,7 +63,6 @@ def test_suspended_run_resumes_when_jobs_end(
     queue: tej.RemoteQueue,
     gate: Gate,
     unique: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     destination.save(unique)
     study, cancelled = (new_run(deployment, destination, gate) for _ in range(2))
@@ -81,25 +79,7 @@ def test_suspended_run_resumes_when_jobs_end(
     assert all_are(queue, "running")
     gate.open()
     wait_until(lambda: all_are(queue, "finished"), "the jobs have ended")
-    # `python -m tej_prefect` continues after an error, until it is interrupted.
-    calls: list[str] = []
-    reconcile = __main__.reconcile
-
-    def fail_once() -> None:
-        calls.append("reconcile")
-        if len(calls) == 1:
-            raise RuntimeError("The API does not reply")
-        reconcile()
-
-    def sleep(_: float) -> None:
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(__main__, "reconcile", fail_once)
-    monkeypatch.setattr(__main__.time, "sleep", sleep)
-    with pytest.raises(KeyboardInterrupt):
-        __main__.main()
-    monkeypatch.undo()
+    tej_resumer()
     assert read(study.id).state_type == "SCHEDULED"
     assert execute(study.id) == "Completed"
     assert not [*Path(destination.queue).glob(f"claims/suspended-{study.id}")]

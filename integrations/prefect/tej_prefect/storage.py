@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from prefect.filesystems import WritableFileSystem
 from pydantic import Field, HttpUrl, field_validator
@@ -87,47 +86,30 @@ class TejStorage(WritableFileSystem):
         await in_thread(lambda: self._write(key, content))
 
     def _read(self, key: str) -> bytes:
-        missing = f"There is no file '{key}' in {self.directory} at {self._address}"
-        if self._is_local:
-            try:
-                return (self._local_directory / key).read_bytes()
-            except FileNotFoundError as error:
-                raise ValueError(missing) from error
-        queue = self.destination.get_client()
         try:
-            return queue.shell(_READ, self.directory, key, again=True)
+            return self._queue.shell(_READ, self.directory, key, again=True)
         except tej.RemoteCommandFailure as error:
-            if error.ret == MISSING:
-                raise ValueError(missing) from error
-            raise
+            if error.ret != MISSING:
+                raise
+            raise ValueError(
+                f"There is no file '{key}' in {self.directory} at "
+                f"{self.destination.address}"
+            ) from error
 
     def _write(self, key: str, content: bytes) -> None:
-        if not self._is_local:
-            queue = self.destination.get_client()
-            queue.shell(
-                _WRITE, self.directory, key, stdin=lambda: [content], again=True
-            )
-            return
-        target = self._local_directory / key
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # `mkstemp` makes a file that only its owner can read.
-        descriptor, name = tempfile.mkstemp(prefix=".", dir=target.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(name).replace(target)
+        self._queue.shell(
+            _WRITE, self.directory, key, stdin=lambda: [content], again=True
+        )
 
     @property
-    def _address(self) -> str:
-        return self.destination.address
+    def _queue(self) -> tej.RemoteQueue:
+        """The queue whose connection is used.
 
-    @property
-    def _is_local(self) -> bool:
-        """Whether this process is a job on the server of the storage."""
-        return os.environ.get(ADDRESS_VARIABLE) == self._address
-
-    @property
-    def _local_directory(self) -> Path:
-        return Path.home() / self.directory
+        A job on the server of the storage needs no connection.
+        """
+        if os.environ.get(ADDRESS_VARIABLE) == self.destination.address:
+            return tej.shared_queue("local:")
+        return self.destination.get_client()
 
 
 def _check(path: str) -> str:

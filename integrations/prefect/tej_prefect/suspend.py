@@ -1,9 +1,9 @@
 """Suspend flow runs, which then wait for long jobs without a process, and resume them.
 
-`suspend_until_done` ends the flow's process.  A worker of type `tej`, or the program
-`python -m tej_prefect`, calls `reconcile` every minute.  `reconcile` resumes suspended
-flow runs whose jobs have ended, and kills the jobs of flow runs that were cancelled
-while suspended.  A resumed flow starts from its beginning and finds its jobs.
+`suspend_until_done` ends the flow's process.  A worker of type `tej`, or a deployment
+of `tej_resumer`, calls `reconcile` every minute.  `reconcile` resumes suspended flow
+runs whose jobs have ended, and kills the jobs of flow runs that were cancelled while
+suspended.  A resumed flow starts from its beginning and finds its jobs.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def tej_resumer() -> None:
     """Resume suspended flow runs whose jobs have ended, and kill jobs of cancelled
     flow runs.
 
-    The flow does once what `python -m tej_prefect` repeats every minute, so deploy the
-    flow with a schedule.
+    The flow does once what a worker of type `tej` does every minute, so deploy the flow
+    with a schedule: `tej_resumer.serve(interval=60)`.
     """
     reconcile()
 

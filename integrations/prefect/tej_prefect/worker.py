@@ -338,7 +338,12 @@ class TejWorker(
                 await step()
             except Exception as error:
                 # The API may be temporarily unavailable, so try again later.
-                self._logger.warning("Reconciliation failed: %s", error)
+                self._logger.warning(
+                    "The flow runs of the work pool were not checked: %s; trying again "
+                    "in %d s",
+                    error,
+                    RECONCILE,
+                )
             await asyncio.sleep(RECONCILE)
 
     async def _send_heartbeats(self) -> None:
