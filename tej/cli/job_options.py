@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -101,6 +103,28 @@ def on_end(function: Function) -> Function:
     )(function)
 
 
+def shared_input(function: Function) -> Function:
+    """Add the option `--shared` to a command that starts a job."""
+    return click.option(
+        "--shared",
+        multiple=True,
+        metavar="PATH",
+        help="Keep this input once for all jobs, read-only; may be repeated.",
+    )(function)
+
+
+def find_shared(directory: str, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the shared paths on the command line, or those of the profile.
+
+    A path of the profile is left out if the directory does not have it, because a
+    project may have several job directories.
+    """
+    if given:
+        return given
+    listed = current_profile().get("shared") or ()
+    return tuple(path for path in listed if Path(directory, path).exists())
+
+
 def job_options(function: Function) -> Function:
     """Add the options that describe a job, which is passed to the command as `spec`."""
 
@@ -119,6 +143,7 @@ def job_options(function: Function) -> Function:
         after: tuple[str, ...],
         inputs: dict[str, tuple[str, str]],
         on_end: str | None,
+        shared: tuple[str, ...],
         **others: Any,  # noqa: ANN401 (handed through)
     ) -> Any:  # noqa: ANN401
         profile = current_profile()
@@ -140,6 +165,7 @@ def job_options(function: Function) -> Function:
             inputs=inputs,
             on_end=profile.get("on_end") if on_end is None else on_end or None,
         )
+        spec = replace(spec, shared=find_shared(directory, shared))
         return function(queue, spec=spec, **others)
 
     for option in (
@@ -147,6 +173,7 @@ def job_options(function: Function) -> Function:
         dependencies,
         everything,
         environment,
+        shared_input,
         on_end,
         job_labels,
         script,
@@ -179,5 +206,5 @@ def merge_environment(profile: Profile, variables: tuple[str, ...]) -> dict[str,
 def submission_arguments(spec: JobSpec) -> Mapping[str, Any]:
     """Return the fields of a job as keyword arguments of `ensure` and `submit`."""
     names = ("script", "name", "labels", "environment", "resources", "login")
-    more = ("everything", "ignore", "after", "inputs", "on_end")
+    more = ("everything", "ignore", "after", "inputs", "on_end", "shared")
     return {name: getattr(spec, name) for name in (*names, *more)}

@@ -147,6 +147,7 @@ def make_spec(
         inputs=own.needs.origins(),
         parameters=status.parameters,
         on_end=own.on_end,
+        shared=own.shared,
     )
 
 

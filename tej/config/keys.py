@@ -86,6 +86,7 @@ KEYS: Mapping[str, Callable[[str, object], Pairs]] = {
     "results": _texts,
     "ignore": _texts,
     "on_end": _text,
+    "shared": _texts,
     "resources": _resources,
     "environment": _environment,
 }

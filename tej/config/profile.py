@@ -23,7 +23,7 @@ VARIABLES: Mapping[str, str] = {
 """The environment variable of each setting that has one."""
 PROFILE_VARIABLE = "TEJ_PROFILE"
 
-JOB_KEYS = ("environment", "ignore", "on_end")
+JOB_KEYS = ("environment", "ignore", "on_end", "shared")
 """Keys that describe the job and not the server.
 
 The default profile sets these keys for every destination, so that the id of a job does

@@ -35,6 +35,8 @@ class Entry:
     """SHA-256 of a file's content in hex, if the file has been read."""
     data: bytes | None = None
     """Content of a small file that was read; None for a file that is read when sent."""
+    is_shared: bool = False
+    """Whether the file is read-only in the job, and jobs may have the same copy."""
 
     @property
     def is_directory(self) -> bool:

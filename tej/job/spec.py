@@ -74,6 +74,11 @@ class JobSpec:
     """Shell command that the server runs once when the job has ended, in any way.
 
     The command is not part of the signature.  docs/commands.md lists its variables."""
+    shared: Sequence[str] = ()
+    """Paths in the directory of files and directories that jobs share.
+
+    The files are read-only in the job, and the server keeps one copy of each file of
+    64 KB or more for all jobs.  The signature is the same as without `shared`."""
 
 
 def check_on_end(command: str | None) -> None:

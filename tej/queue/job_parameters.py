@@ -53,6 +53,7 @@ class JobParameters:
     login: bool
     needs: Dependencies = NO_DEPENDENCIES
     on_end: str | None = None
+    shared: tuple[str, ...] = ()
 
 
 def read_parameters(
@@ -88,7 +89,8 @@ def _parse(job: JobStatus, files: Mapping[str, str]) -> JobParameters:
     needs = parse_dependencies(files.get("dependencies", ""))
     login = bool(facts.get("login"))
     on_end = files.get("on_end", "").removesuffix("\n") or None
-    return JobParameters(script, environment, resources, login, needs, on_end)
+    shared = tuple(facts["shared"].split("\n")) if facts.get("shared") else ()
+    return JobParameters(script, environment, resources, login, needs, on_end, shared)
 
 
 def parse_command(text: str, shown: str) -> tuple[dict[str, str], str] | None:

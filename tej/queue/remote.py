@@ -378,6 +378,7 @@ class RemoteQueue:
         after: Sequence[str | JobHandle] = (),
         inputs: Mapping[str, str | tuple[str | JobHandle, str]] | None = None,
         on_end: str | None = None,
+        shared: Sequence[str] = (),
         progress: Callable[[int], object] | None = None,
     ) -> str:
         """Upload a directory and start it as a job; return the job's id.
@@ -392,6 +393,8 @@ class RemoteQueue:
         those of `.tejignore`.  `after` and `inputs` are jobs that must succeed before
         this job starts, and files that the server copies from them (see `JobSpec`).
         `on_end` is a shell command that the server runs when the job has ended.
+        `shared` are paths in the directory that jobs share instead of a copy (see
+        `JobSpec`).
         `progress` is called with the number of bytes of each piece that is sent.
 
         A job is submitted completely or not at all.  If the server's reply is lost, the
@@ -399,9 +402,13 @@ class RemoteQueue:
         and InvalidJobId are raised before any data is sent.  JobAlreadyExists is raised
         if the queue already has a job with this id.
         """
-        what = (directory, script, job_id, name, labels, environment, resources)
-        how = (login, everything, ignore, after, inputs, on_end, progress)
-        outcome = self._submit_one("submit", *what, *how)
+        spec = job_spec.JobSpec(
+            *(directory, script, job_id, name, labels or {}, environment or {}),
+            *(resources, login, everything, ignore, [*after], inputs or {}),
+            on_end=on_end,
+            shared=shared,
+        )
+        outcome = submission.submit_one(self.connection, "submit", spec, progress)
         logger.info("Submitted job %s", outcome.job_id)
         return outcome.job_id
 
@@ -432,6 +439,7 @@ class RemoteQueue:
         after: Sequence[str | JobHandle] = (),
         inputs: Mapping[str, str | tuple[str | JobHandle, str]] | None = None,
         on_end: str | None = None,
+        shared: Sequence[str] = (),
         progress: Callable[[int], object] | None = None,
     ) -> Job[Self]:
         """Return the existing job with the same signature, or submit a new job.
@@ -446,47 +454,18 @@ class RemoteQueue:
         Raises JobAlreadyExists if the job `job_id` has another signature.  The other
         exceptions are documented in `submit`.
         """
-        what = (directory, script, job_id, name, labels, environment, resources)
-        how = (login, everything, ignore, after, inputs, on_end, progress)
-        outcome = self._submit_one("retry" if retry else "ensure", *what, *how)
+        spec = job_spec.JobSpec(
+            *(directory, script, job_id, name, labels or {}, environment or {}),
+            *(resources, login, everything, ignore, [*after], inputs or {}),
+            on_end=on_end,
+            shared=shared,
+        )
+        outcome = submission.submit_one(
+            self.connection, "retry" if retry else "ensure", spec, progress
+        )
         return Job(
             self, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
         )
-
-    def _submit_one(
-        self,
-        mode: str,
-        directory: str | os.PathLike[str],
-        script: str | None,
-        job_id: str | None,
-        name: str | None,
-        labels: Mapping[str, str] | None,
-        environment: Mapping[str, str] | None,
-        resources: Resources | None,
-        login: bool,
-        everything: bool,
-        ignore: Sequence[str],
-        after: Sequence[str | JobHandle],
-        inputs: Mapping[str, str | tuple[str | JobHandle, str]] | None,
-        on_end: str | None,
-        progress: Callable[[int], object] | None,
-    ) -> Outcome:
-        spec = job_spec.JobSpec(
-            directory,
-            script,
-            job_id,
-            name,
-            dict(labels or {}),
-            dict(environment or {}),
-            resources,
-            login,
-            everything,
-            ignore,
-            [*after],
-            dict(inputs or {}),
-            on_end=on_end,
-        )
-        return submission.submit_one(self.connection, mode, spec, progress)
 
     def ensure_many(
         self, specs: Iterable[JobSpec], *, retry: bool = False

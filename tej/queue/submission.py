@@ -132,7 +132,7 @@ class Submission:
         With these names the client can request the list of objects that the server
         lacks.
         """
-        if sum(work.size for work in works) >= WORTH_ASKING:
+        if _need_objects(works):
             for work in works:
                 work.prepare_plan(huge=self._mode != "submit" or len(works) > 1)
 
@@ -147,7 +147,7 @@ class Submission:
                 missing = _values(words, b"miss")
                 return LastAnswer(self._pack_missing(wanted, missing, sparse))
             _report_left_out(wanted)
-            if sum(work.size for work in wanted) < WORTH_ASKING:
+            if not _need_objects(wanted):
                 # LastAnswer closes the standard input of the program, because busybox's
                 # tar reads to the end of its input, and not only to the end of the
                 # archive.
@@ -164,8 +164,7 @@ class Submission:
             digest=self._connection.digest,
             needed=self._connection.needed,
             ask_sparse=any(work.is_sparse for work in works),
-            with_dependencies=any(work.needs.ids for work in works),
-            with_on_end=any(work.spec.on_end is not None for work in works),
+            features=set().union(*(work.features for work in works)),
             trusted=self._connection.trust_queue,
         )
         self._connection.run(program, dialogue.answers(), dialogue.take)
@@ -226,6 +225,13 @@ class Submission:
             "that job"
         )
         return Outcome(work.job_id, found, error=taken)
+
+
+def _need_objects(works: Sequence[Work]) -> bool:
+    """Return whether the objects of an upload are worth a request."""
+    if any(work.has_shared for work in works):
+        return True
+    return sum(work.size for work in works) >= WORTH_ASKING
 
 
 def _find_changed(

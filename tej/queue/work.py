@@ -14,6 +14,7 @@ from tej.job.content import check_unchanged, read_files
 from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, check_inputs
 from tej.job.directory import Entry, scan
 from tej.job.resources import Resources, make_job_name
+from tej.job.shared import mark_shared
 from tej.job.signature import compute, make_id
 from tej.job.spec import JobSpec, check_environment, check_on_end
 from tej.job.status import check_job_id, make_job_id
@@ -83,6 +84,7 @@ class Work:
                 ignored=self.ignored,
             )
         ]
+        self.entries = mark_shared(self.entries, self.spec.shared, self.folder)
         check_sent(self.command, self.entries, self.folder)
         check_inputs(self.needs, self.entries)
         if signed:
@@ -105,6 +107,24 @@ class Work:
         return sum(entry.size for entry in self.entries if entry.is_file)
 
     @property
+    def features(self) -> set[str]:
+        """Names of `requests.FEATURES` without which the server cannot run the job."""
+        return {
+            name
+            for name, is_used in (
+                ("dependencies", self.needs.ids),
+                ("on_end", self.spec.on_end is not None),
+                ("shared_input", self.spec.shared),
+            )
+            if is_used
+        }
+
+    @property
+    def has_shared(self) -> bool:
+        """Whether the job has large files of which jobs have the same copy."""
+        return any(one.is_shared and one.size >= LARGE for one in self.entries)
+
+    @property
     def is_sparse(self) -> bool:
         """Whether the job has sparse files, whose holes need not be sent."""
         return any(map(is_sparse, self.entries))
@@ -121,11 +141,15 @@ class Work:
     def prepare_plan(self, *, huge: bool) -> None:
         """Read the large files, because their digests are their object names.
 
-        Files of HUGE bytes or more are read only if `huge` is true.  If the job is
-        signed, all files have been read before.
+        Files of HUGE bytes or more are read only if `huge` is true or if they are
+        shared.  If the job is signed, all files have been read before.
         """
         limit = math.inf if huge else HUGE
-        chosen = [one for one in self.entries if LARGE <= one.size < limit]
+        chosen = [
+            one
+            for one in self.entries
+            if one.size >= LARGE and (one.size < limit or one.is_shared)
+        ]
         read = {one.path: one for one in read_files(chosen)}
         self.entries = [read.get(one.path, one) for one in self.entries]
 
@@ -176,6 +200,7 @@ class Work:
             "signature": digest,
             "login": "1" if self.spec.login else "",
             "after": "/".join(self.needs.ids),
+            "shared": "\n".join(self.spec.shared),
         }
         facts |= {
             f"{PARAMETER}{name}": value for name, value in self.spec.parameters.items()

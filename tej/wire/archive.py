@@ -179,11 +179,14 @@ def permissions(entry: Entry, *, executable: bool) -> int:
     """
     if os.name != "posix":
         known = entry.is_directory or executable or entry.is_executable
-        return 0o755 if known else 0o644
-    mode = stat.S_IMODE(entry.stat.st_mode) & 0o777
+        mode = 0o755 if known else 0o644
+    else:
+        mode = stat.S_IMODE(entry.stat.st_mode) & 0o777
     if entry.is_directory:
         return mode | 0o700
     mode |= 0o400
+    if entry.is_shared:
+        mode &= ~0o222
     return mode | (mode & 0o444) >> 2 if executable else mode
 
 

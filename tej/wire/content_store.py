@@ -24,6 +24,10 @@ WORTH_ASKING = 3 * 1024 * 1024
 """Minimum size in bytes of an upload for which tej requests a list of missing objects.
 
 For a smaller upload, the additional round trip would cost more time than it saves."""
+SHARED = ".r"
+"""Suffix of the name of an object that jobs share instead of a copy.
+
+The object is never changed, and has a mode and a time of its own."""
 LARGE = 64 * 1024
 """Minimum size in bytes of a file that is an object of its own."""
 
@@ -83,7 +87,8 @@ class Plan:
     assembly: str
     """Commands for the server's shell, one per line.
 
-    `file NAME PATH` and `bundle NAME` copy objects to the job.  `mode OCTAL SYMBOLIC
+    `file NAME PATH` and `bundle NAME` copy objects to the job, and `share NAME PATH`
+    links an object.  `mode OCTAL SYMBOLIC
     PATH...` sets the modes of files, and `mtime STAMP PATH...` sets their times."""
 
 
@@ -96,18 +101,24 @@ def plan(entries: Iterable[Entry], script: str | None) -> Plan:
     inline: list[Entry] = []
     small: list[Entry] = []
     large: list[Entry] = []
+    linked: list[Entry] = []
     objects: dict[str, FileObject | Bundle] = {}
     lines: list[str] = []
     for entry in entries:
         if entry.is_file and entry.size < LARGE:
             small.append(entry)
         elif entry.is_file and entry.digest is not None:
-            large.append(entry)
-            objects[entry.digest] = FileObject(entry.digest, entry)
-            lines.append(f"file {entry.digest} {_quoted(entry)}")
+            # The mode belongs to the file and not to the link, and the mode of a shared
+            # file is not executable.
+            executable = entry.is_executable or entry.path == script
+            is_link = entry.is_shared and not executable
+            (linked if is_link else large).append(entry)
+            name = entry.digest + (SHARED if is_link else "")
+            objects[name] = FileObject(name, entry)
+            lines.append(f"{'share' if is_link else 'file'} {name} {_quoted(entry)}")
         else:
             inline.append(entry)
-    stored = [*large]
+    stored = [*large, *linked]
     for bundle in _bundles(small, script):
         objects[bundle.name] = bundle
         stored += bundle.entries

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -70,16 +70,14 @@ def submission(
     digest: str,
     needed: Iterable[str] = (),
     ask_sparse: bool = False,
-    with_dependencies: bool = False,
-    with_on_end: bool = False,
+    features: Iterable[str] = (),
     trusted: bool = False,
 ) -> Program:
     """Return the request `submit` for jobs, given as pairs of an id and a token.
 
     The request creates the queue if it does not exist.  If `ask_sparse` is true, the
-    reply contains `sparse=1` if the server's tar can extract GNU sparse files.  If
-    `with_dependencies` or `with_on_end` is true, older scripts on the server that would
-    ignore the dependencies or the command `on_end` of a job are refused.
+    reply contains `sparse=1` if the server's tar can extract GNU sparse files.  Older
+    scripts on the server that would ignore one of `features` are refused.
     """
     words = [word for job in jobs for word in job]
     return program(
@@ -87,23 +85,27 @@ def submission(
         f"open_or_install {command(queue, digest)}\n"
         f"need {command(*needed)}\n"
         f"{_ASK_SPARSE if ask_sparse else ''}"
-        f"{_CHECK_DEPENDENCIES if with_dependencies else ''}"
-        f"{_CHECK_ON_END if with_on_end else ''}"
+        f"{''.join(map(_check_feature, sorted(features)))}"
         f"set -- {command(mode, *words)}\n"
         '. "$here/commands/submit"',
         trusted=trusted,
     )
 
 
-_CHECK_DEPENDENCIES = """\
-[ -f "$here/lib/dependencies.sh" ] ||
-    quit 12 "The scripts of queue '$queue' are too old for jobs that need other jobs"
-"""
+FEATURES: Mapping[str, str] = {
+    "dependencies": "jobs that need other jobs",
+    "on_end": "a command after --on-end",
+    "shared_input": "files that jobs share",
+}
+"""Features of jobs that older scripts on the server would ignore, by the script."""
 
-_CHECK_ON_END = """\
-[ -f "$here/lib/on_end.sh" ] ||
-    quit 12 "The scripts of queue '$queue' are too old for a command after --on-end"
-"""
+
+def _check_feature(name: str) -> str:
+    return (
+        f'[ -f "$here/lib/{name}.sh" ] || quit 12 '
+        f"\"The scripts of queue '$queue' are too old for {FEATURES[name]}\"\n"
+    )
+
 
 # GNU tar and bsdtar extract sparse files with their holes; tar of busybox fails.
 _ASK_SPARSE = """\

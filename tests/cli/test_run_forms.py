@@ -22,7 +22,7 @@ def test_command_results_and_variables_of_a_profile(
 ) -> None:
     with (client.place / "tej.toml").open("a") as file:
         file.write(
-            'results = ["out"]\nignore = ["out", "*.tmp"]\n'
+            'results = ["out"]\nignore = ["out", "*.tmp"]\nshared = ["absent"]\n'
             '[profile.here.environment]\nWORD = "profile"\nOTHER = "o"\n'
         )
     (client.place / "junk.tmp").write_text("junk")
@@ -122,13 +122,18 @@ def test_retry_without_from_refuses_changed_files(
     here: Here, client: Command, library: tej.RemoteQueue
 ) -> None:
     (client.place / "start.sh").write_text("exit 3\n")
+    (client.place / "data").write_bytes(b"x" * 70_000)
     words = ("--cpus", "2", "--on-end", 'echo "$TEJ_JOB_STATE"; echo now')
+    words += ("--shared", "data")
     job_id = here("run", "-d", "--id", "one", *words).stdout.strip()
     library.wait([job_id])
     assert here("retry", "-d", job_id).stdout == "one\n"
     library.wait([job_id])
     wait_until(lambda: library.on_end_log(job_id) == b"finished\nnow\n")
     assert here("logs", job_id, "--on-end").stdout == "finished\nnow\n"
+    shared = Path(str(library.status(job_id).directory), "data")
+    # The store, the first attempt and this attempt have the same copy.
+    assert shared.stat().st_nlink == 3
     (client.place / "start.sh").write_text("exit 0\n")
     done = here("retry", job_id)
     assert (done.status, done.stdout) == (1, "")

@@ -89,9 +89,12 @@ def test_a_job_goes_all_its_way(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     files = {"a b/é": "content", "-rf": "dash", "new\nline": "line", "empty": ""}
+    files["it's big"] = "x" * 70_000
     tell = 'printf "%s|%s|%s\\n" "$TEJ_JOB_ID" "$TEJ_QUEUE" "$TEJ_JOB_DIR"'
     script = f"{tell}; cat; {gate.wait}; exit 3"
-    queue.submit("first", job(script, files))
+    queue.submit("first", job(script, files), shared=["it's big"])
+    shared = Path(str(queue.queue), "jobs/first/stage/it's big").stat()
+    assert (shared.st_nlink, shared.st_mode & 0o777) == (2, 0o444)
     status = queue.status("first")
     assert status.state is JobState.RUNNING
     with pytest.raises(tej.JobAlreadyExists):

@@ -1,11 +1,12 @@
 # Content store: uploaded files, and bundles (tar archives) of small files. The name of
 # an object is the SHA-256 digest of its content, so that each content is uploaded only
-# once. A job gets copies of the objects, because the job may change its files. The
-# job's file `assembly` lists the objects that the job was assembled from.
+# once. A job gets copies of the objects, because the job may change its files; only
+# shared files are not copied. The job's file `assembly` lists the objects that the job was assembled from.
 # shellcheck shell=sh
 #
 #   objects/AB/ABCD...        a file
 #   objects/AB/ABCD....tar    a bundle
+#   objects/AB/ABCD....r      a file that jobs share (shared_input.sh)
 #
 # An object stays in the store while the assembly of any job or archived attempt lists
 # it. Deletions run concurrently with uploads. Therefore an upload never uses an object
@@ -33,6 +34,12 @@ exchange_objects() {
         names="$names $name"
     done
     hold_objects
+    case $names in
+        *.r*)
+            make_share_time "$room/share_time" || fail 20 "Cannot write to '$queue'"
+            drop_changed_objects
+            ;;
+    esac
     set -f
     for name in $names; do
         [ -f "$room/held/$name" ] || printf '%s\0' "miss=$name"
@@ -65,7 +72,7 @@ hold() {
     # Copy the objects if `ln` fails, because some file systems have no hard links.
     for object in "$@"; do
         held=$room/held/${object##*/}
-        [ -f "$held" ] || cp "$object" "$held" 2>/dev/null || rm -f "$held"
+        [ -f "$held" ] || cp -p "$object" "$held" 2>/dev/null || rm -f "$held"
     done
 }
 
@@ -73,6 +80,7 @@ hold() {
 # On failure, returns nonzero and sets words to the error message.
 assemble() {
     [ -f "$1/assembly" ] || return 0
+    [ ! -f "$room/share_time" ] || cp -p "$room/share_time" "$1/share_time" || return 1
     # shellcheck disable=SC2329 # called by the assembly
     words=$(
         exec 2>&1
@@ -82,6 +90,14 @@ assemble() {
             [ -f "$found" ] || found=$room/held/$1
         }
         file() { find_object "$1" && cp "$found" "$2" || exit 1; }
+        share() {
+            find_object "$1"
+            ! is_changed "$found" "$room/share_time" || {
+                printf "another job has changed the shared file '%s'" "${2#./}"
+                exit 1
+            }
+            ln "$found" "$2" 2>/dev/null || cp -p "$found" "$2" || exit 1
+        }
         program() { file "$1" "$2" && chmod +x "$2" || exit 1; }
         bundle() { find_object "$1" && tar -xof "$found" || exit 1; }
         # As in tar, root applies the mode unchanged ($1), and other users apply the mode

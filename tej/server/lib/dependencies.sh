@@ -246,10 +246,16 @@ end_unstarted() {
     announce_end
 }
 
-# take_inputs: copy the files that $job needs from other jobs to its stage. Returns 1 and
-# sets why on failure. Called by the wrapper of $job. If $again is 1, an earlier run of
+# take_inputs: copy the files that $job needs from other jobs to its stage, and check its
+# shared files. Returns 1 and sets why on failure. Called by the wrapper of $job. If $again is 1, an earlier run of
 # the wrapper may have copied a part of the inputs.
 take_inputs() {
+    find_changed_input
+    [ -z "$changed" ] || {
+        why="another job has changed the shared file '$changed'; a retry sends it again"
+        leave_dependents
+        return 1
+    }
     [ -f "$job/dependencies" ] && [ ! -e "$job/.inputs" ] || return 0
     while IFS= read -r line; do
         case $line in

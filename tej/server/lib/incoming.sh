@@ -44,7 +44,9 @@ read_taker() {
 # directories.
 remove() {
     rm -rf "$1" 2>/dev/null && return 0
-    chmod -R u+rwx "$1" 2>/dev/null
+    # The modes of files are not changed, because other jobs may share the files. Each
+    # directory must be writable before `find` reads it.
+    find "$1" -type d -exec chmod u+rwx {} \; 2>/dev/null
     rm -rf "$1"
 }
 

@@ -16,6 +16,7 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/job_removal.sh"
 . "$here/lib/resources.sh"
 . "$here/lib/content_store.sh"
+. "$here/lib/shared_input.sh"
 . "$here/lib/queue_removal.sh"
 . "$here/lib/waiting_list.sh"
 . "$here/lib/dependencies.sh"

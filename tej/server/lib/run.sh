@@ -27,6 +27,7 @@ has_not_begun() {
 # job are missing ($unready), and otherwise to `own`. Must be called before `finished` is
 # written.
 set_whose() {
+    note_changed_input
     whose=own
     if [ -e "$job/kill" ]; then
         whose=killed

@@ -317,6 +317,10 @@ print_job() {
         read -r ignored <"$job/ignored"
         note="${note:+$note; }$runtime ignores: $ignored"
     }
+    [ ! -f "$job/changed" ] || {
+        read -r changed <"$job/changed"
+        note="${note:+$note; }its shared file $changed was changed while it ran"
+    }
     # The parameters of a sweep that has found the job.
     found=''
     [ ! -f "$job/parameters" ] || read -r found <"$job/parameters"

@@ -1,0 +1,76 @@
+# Shared input (`--shared`): large files of which all jobs have the same copy on the disk.
+# shellcheck shell=sh
+#
+# A shared file is an object of the content store with the suffix `.r`
+# (content_store.sh). The stage of a job has a hard link to the object. Therefore the file
+# stays as long as any job has it, whatever is deleted, and `download` and `logs` read it
+# like any other file.
+#
+# A job must not change the input of other jobs. The object is read-only, which does not
+# stop root, nor a job that changes the mode. Therefore all objects with the suffix have
+# the same modification time: an object with another time was changed. It is not given
+# to further jobs, and a job that has it is not started. The file `share_time` has this
+# time, so that a shell can compare the times without a process.
+
+share_time=200001010000.00
+
+# make_share_time FILE: create FILE with the modification time of shared files.
+make_share_time() {
+    : >"$1" && TZ=UTC0 touch -t "$share_time" "$1"
+}
+
+# is_changed FILE REFERENCE: check that FILE was changed since it was shared. REFERENCE
+# is a file `share_time`.
+is_changed() {
+    [ "$1" -nt "$2" ] || [ "$1" -ot "$2" ]
+} 2>/dev/null
+
+# drop_changed_objects: remove the changed objects among the objects in $room/held, and
+# from the store, so that the client sends them again.
+drop_changed_objects() {
+    for item in "$room/held"/*.r; do
+        [ -f "$item" ] && is_changed "$item" "$room/share_time" || continue
+        locate_object "${item##*/}"
+        rm -f "$item" "$object"
+    done
+}
+
+# seal_objects: make the shared files of the upload in $room read-only, and set their
+# time. Must be called before a job gets them.
+seal_objects() {
+    [ ! -f "$room/share_time" ] || [ ! -d "$room/objects" ] ||
+        TZ=UTC0 find "$room/objects" -name '*.r' -exec chmod 444 {} + -exec touch -t "$share_time" {} +
+}
+
+# find_changed_input: set changed to the path of a shared file that another job may have
+# changed, or to '' if there is none. A file that only $job has is not considered: the
+# job has replaced it by a file of its own.
+find_changed_input() {
+    changed=''
+    [ -f "$job/share_time" ] && [ -f "$job/assembly" ] || return 0
+    # shellcheck disable=SC2329 # called by the assembly
+    changed=$(
+        cd "$job/stage" || exit
+        file() { :; }
+        program() { :; }
+        bundle() { :; }
+        mode() { :; }
+        mtime() { :; }
+        share() {
+            [ -f "$2" ] && is_changed "$2" ../share_time &&
+                [ -n "$(find "$2" -links +1 2>/dev/null)" ] || return 0
+            printf '%s' "${2#./}"
+            exit
+        }
+        # shellcheck source=/dev/null
+        . ../assembly
+    )
+}
+
+# note_changed_input: write the fact `changed` if a shared file was changed while
+# the job ran.
+note_changed_input() {
+    [ -f "$job/share_time" ] || return 0
+    find_changed_input
+    [ -z "$changed" ] || put changed "$changed" 2>/dev/null || :
+}
