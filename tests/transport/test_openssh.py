@@ -261,7 +261,8 @@ def test_two_factor_login_is_asked_for_once(
             assert (done.returncode, done.stderr) == (0, "")
         assert two_factor.log.read_text().count("Accepted keyboard-interactive") == 1
     finally:
-        assert call("disconnect", "site").returncode == 0
+        closed = call("disconnect", "site")
+    assert (closed.returncode, closed.stderr) == (0, "")
     assert "no connection" in call("disconnect", "site").stderr
 
 
