@@ -48,12 +48,16 @@ def test_variables_that_users_have_are_neither_taken_for_ours_nor_lost(
     tmp_path: Path,
 ) -> None:
     names = {*variables_of_ours(), "TAR_OPTIONS", "QUOTING_STYLE", "GREP_OPTIONS"}
+    names |= {"BLOCK_SIZE", "LS_BLOCK_SIZE"}
     assert {"host", "now", "job", "line", "state", "tej"} <= names
     queue.submit("calm", job("true", name="calm"))
     calm = ends(queue, "calm")
     for name in names - {"tej"}:
         monkeypatch.setenv(name, f"the user's {name}")
     monkeypatch.setenv("tej", "lost, as no other")
+    # Options that bash takes from its environment, with which our scripts would fail.
+    monkeypatch.setenv("SHELLOPTS", "errexit:nounset:noclobber:noglob")
+    monkeypatch.setenv("BASHOPTS", "failglob:nullglob:dotglob")
     monkeypatch.setenv("proxied", "two\nexport host='lines'\n")
     queue.submit("busy", job(f"env >env; {gate.wait}", name="busy"))
     status = queue.status("busy")

@@ -7,6 +7,21 @@
 #   tej_kept_NAME        value of the variable NAME
 #   tej_kept_functions   definitions of the functions
 
+# reset_options: reset the shell options that bash imports from SHELLOPTS and BASHOPTS, and
+# stop the export of both variables, so that every shell of tej and of the job has the
+# default options. Both variables are read-only, and cannot be unset.
+reset_options() {
+    [ -n "${BASH_VERSION-}" ] || return 0
+    set +efuC
+    # shellcheck disable=SC3044 # only bash gets here
+    shopt -u dotglob extglob failglob nocaseglob nocasematch nullglob
+    # shellcheck disable=SC3045
+    export -n SHELLOPTS BASHOPTS
+}
+
+reset_options
+unset -f reset_options
+
 # hide_functions: save and unset all exported functions. bash imports functions from the
 # environment, and an imported function `mv` or `cd` would replace the command of that
 # name. hide_functions uses special builtins such as `unset` and `export`, which take
@@ -59,6 +74,8 @@ hide_environment() {
             # capital letters in some locales.
             [abcdefghijklmnopqrstuvwxyz]*) ;;
             GREP_OPTIONS | POSIXLY_CORRECT | QUOTING_STYLE | TAR_OPTIONS) ;;
+            # The unit of the sizes that `ls` prints.
+            BLOCK_SIZE | LS_BLOCK_SIZE) ;;
             # In bash, GLOBIGNORE hides files from `*`, and TMOUT sets a timeout for
             # `read`.
             GLOBIGNORE | TMOUT) ;;
