@@ -145,6 +145,21 @@ def test_no_job_and_no_file_are_errors(queue: tej.RemoteQueue, job: Make) -> Non
         queue.logs("there", "../spec")
 
 
+def test_end_is_told_without_the_jobs_directory(
+    local_queue: tej.RemoteQueue, job: Make
+) -> None:
+    local_queue.submit("tidy", job('rm -rf "$TEJ_JOB_DIR"; exit 4'))
+    logs = local_queue.logs("tidy", follow=True)
+    assert b"".join(logs) == b""
+    assert local_queue.job("tidy").wait().exit_code == 4
+    for read in (
+        lambda: b"".join(local_queue.logs("tidy", "native_id")),
+        lambda: local_queue.download("tidy", "native_id"),
+    ):
+        with pytest.raises(tej.DownloadFailed, match=r"'tidy' has removed .* it$"):
+            read()
+
+
 # What is still to come
 
 
