@@ -45,11 +45,6 @@ def time_of(facts: Path, fact: str) -> int:
     return int(words_of(facts, fact)[0])
 
 
-def move_time(facts: Path, fact: str, seconds: int) -> None:
-    """As if a fact had been recorded that many seconds later."""
-    set_word(facts, fact, 0, str(time_of(facts, fact) + seconds))
-
-
 def who_ended(facts: Path) -> str:
     """Who ended the job, by the fact `finished`: "own", "ask" or a limit."""
     return words_of(facts, "finished")[3]

@@ -241,17 +241,10 @@ was_cut_off() {
     [ -n "$r_walltime" ] && [ $(($(date +%s) - began)) -ge "$r_walltime" ]
 }
 
-# start_next_jobs: start the jobs that waited for the end of this job. A scheduler's
-# submit command must not find the variables that describe this job.
+# start_next_jobs: start the jobs that waited for the end of this job.
 start_next_jobs() (
     # shellcheck disable=SC2034 # used by scheduler.sh
     in_scheduler_job=1
-    for variable in $(env | awk -F= '/^(SLURM|PBS)_[A-Za-z0-9_]*=/ { print $1 }'); do
-        case $variable in
-            SLURM_CONF | SLURM_CLUSTERS | PBS_CONF_FILE | PBS_EXEC | PBS_HOME | PBS_SERVER | PBS_DEFAULT) ;;
-            *) unset "$variable" ;;
-        esac
-    done
     start_jobs_after "$id"
 )
 

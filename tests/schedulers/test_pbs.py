@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from facts import move_time, scheduler_id_of, script_of, who_ended, words_of
+from clocks import set_age
+from facts import scheduler_id_of, script_of, who_ended, words_of
 from jobs import Gate, wait_until
 from schedulers.conftest import empty, output, run, until
 
@@ -206,7 +207,7 @@ def test_an_end_that_is_on_file_does_not_wait_for_ever_for_its_cause(
     status = queue.status("victim")
     assert status.state is JobState.RUNNING
     assert "does not say why" in str(status.note)
-    move_time(facts, "finished", -600)
+    set_age(600, facts / "finished")
     status = queue.status("victim")
     assert (status.state, status.exit_code) == (JobState.FINISHED, 3)
     assert "could not be asked why" in str(status.note)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from clocks import fall_silent, pass_time
+from clocks import fall_silent, pass_time, set_age
 from facts import scheduler_id_of, script_of
 from jobs import Gate, end_processes_of, is_alive, wait_until
 from schedulers.conftest import output, run, until
@@ -391,8 +391,7 @@ def test_a_job_that_vanished_is_lost_after_two_looks(
     status = until(queue, "gone", lambda _: missed.exists())
     assert status.state is JobState.RUNNING
     assert "looking again" in str(status.note)
-    first, *rest = missed.read_text().split()
-    missed.write_text(" ".join([str(int(first) - 60), *rest]) + "\n")
+    set_age(60, missed)
     status = until(queue, "gone", lambda status: status.state.final)
     assert status.state is JobState.LOST
     assert "recorded no exit status" in str(status.evidence)

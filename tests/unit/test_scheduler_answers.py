@@ -2,42 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-SERVER = Path(__file__).parents[2] / "tej/server"
-SETUP = """
-queue=$1 here=$2 runtime=$3 id=a job=$1/jobs/a fresh=$1/fresh spec='' token=''
-. "$here/lib/load.sh"
-patiently() { "$@"; }
-nap() { :; }
-cd "$queue"
-"""
 Shell = Callable[..., str]
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    """Runs lines of shell in which the scripts of a runtime are loaded."""
-    (tmp_path / "jobs/a/stage").mkdir(parents=True)
-    (tmp_path / "scheduler").mkdir()
-    (tmp_path / "jobs/a/spec").write_text("token=0123456789abcdef end\n")
-
-    def run(lines: str, runtime: str = "slurm") -> str:
-        done = subprocess.run(
-            ["/bin/sh", "-c", SETUP + lines, "sh", tmp_path, SERVER, runtime],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.stderr == ""
-        return done.stdout
-
-    return run
 
 
 # Slurm
@@ -162,18 +131,20 @@ def test_cpus_replace_nodes_of_the_script(shell: Shell) -> None:
 
 
 def test_gone_job_is_believed_after_thirty_seconds(shell: Shell) -> None:
-    lines = """says=unknown native='slurm 5' started=1 listed_at=1000
+    lines = """says=unknown native='slurm 5' started=1; get_time; listed_at=$now
     is_second_look it || echo first
-    listed_at=1029; is_second_look it || echo soon
-    listed_at=1030; is_second_look it && echo gone
+    # The clock of the host that looked first was an hour fast.
+    echo "$((now + 3600)) unknown" >"$job/missed"
+    touch -d "@$((now - 20))" "$job/missed"; is_second_look it || echo soon
+    touch -d "@$((now - 31))" "$job/missed"; is_second_look it && echo gone
     forget_missed; is_second_look it || echo seen between"""
     assert shell(lines) == "first\nsoon\ngone\nseen between\n"
 
 
 def test_job_whose_heart_beats_is_running(shell: Shell) -> None:
-    lines = """says=unknown native='slurm 5' started=1 listed_at=1000 submitted=1
-    echo 1 >"$job/heartbeat"; judge_gone
-    echo 2 >"$job/heartbeat"; listed_at=2000; judge_gone
+    lines = """says=unknown native='slurm 5' started=1 submitted=1; get_time
+    listed_at=$now; echo 1 >"$job/heartbeat"; judge_gone
+    echo 2 >"$job/heartbeat"; touch -d "@$((now - 99))" "$job/missed"; judge_gone
     echo "$state: $note"; [ -e "$job/lost" ] || echo kept"""
     assert shell(lines).splitlines() == [
         "running: slurm has it no more, but the job gives signs of life",
@@ -235,10 +206,12 @@ def test_late_reply_for_killed_job_is_cancelled(shell: Shell) -> None:
 def test_cause_of_exit_0_is_the_schedulers(
     shell: Shell, facts: str, answer: str, state: str
 ) -> None:
-    lines = f"""echo '1000 exit 0 ask 0' >"$job/finished"; native='slurm 5'
-    for f in {facts}; do echo 1 >"$job/$f"; done; ended=1000 listed_at=2000
-    command() {{ return 1; }}
-    listing=answer edition=1 nickname='' q_5='1|{answer}'; nid=5; look_up 5 ''
+    lines = f"""get_time; ended=$((now + 3600)) listed_at=$((now + 1)) nid=5
+    # The clock of the compute node was an hour fast.
+    echo "$ended exit 0 ask 0" >"$job/finished"; native='slurm 5'
+    for f in {facts}; do echo 1 >"$job/$f"; done
+    slurm_history() {{ return 1; }}
+    listing=answer edition=1 nickname='' q_5='1|{answer}'; look_up 5 ''
     judge_end; echo "$state ${{cut_off:--}} $note" """
     assert shell(lines) == f"{state}\n"
 

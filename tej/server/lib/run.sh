@@ -94,8 +94,8 @@ run_in_awk() {
         }' 2>/dev/null)
 }
 
-# run_in_shell: run the script in a shell. Sets end to `exit N` or `signal N`. If the
-# status can mean an exit code or a signal, a message of the shell such as "Terminated"
+# run_in_shell: run the script in a shell. Sets end to `exit N` or `signal N`, or to '' if
+# the result is unknown. If the status can mean an exit code or a signal, a message of the shell such as "Terminated"
 # indicates a signal. The subshell has empty traps for $signals, because schedulers send
 # these signals to the whole session.
 run_in_shell() {
@@ -105,7 +105,10 @@ run_in_shell() {
         printf '=%s' $?
     )
     status=${words##*=}
-    if [ "$status" -gt 384 ]; then
+    if ! is_number "$status"; then
+        # The subshell was killed, for example by `kill -9 $PPID` in the script.
+        end=''
+    elif [ "$status" -gt 384 ]; then
         end="signal $((status - 384))"
     elif [ "$status" -gt 256 ]; then
         end="signal $((status - 256))"

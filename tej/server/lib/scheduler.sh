@@ -2,7 +2,8 @@
 # the functions below; docs/runtimes.md describes them. This file contains the names, the
 # batch script and the options of a job. The other files contain the submission
 # (scheduler_submit.sh), job arrays (scheduler_array.sh), the kill (scheduler_kill.sh), the
-# state of a job (scheduler_state.sh) and the list of jobs (scheduler_cache.sh).
+# state of a job (scheduler_state.sh), the cause of its end (scheduler_cause.sh) and the
+# list of jobs (scheduler_cache.sh).
 # shellcheck shell=sh
 #
 #   scheduler_here [auto]     returns 0 if the scheduler answers, 1 if it is not installed; 2,
@@ -15,11 +16,13 @@
 #                             for all jobs; return 1 if the scheduler did not answer. STATE:
 #                             queued, running, stopped (suspended), over (ended somehow), ended
 #                             (by itself), limit, cut (node failure, preemption, ...),
-#                             cancelled, unknown or silent (no information)
+#                             cancelled, moved (to another cluster), unknown or silent (no
+#                             information)
 #   scheduler_listed_all [ID] return 0 if a job missing from that list is unknown to the scheduler
 #   scheduler_term ID         send SIGTERM to all processes of the job; return 1 if unsupported
 #   scheduler_cancel ID       dequeue or end the job; return 1 on failure
-#   scheduler_history ID      print STATE|WORDS of a job that is no longer listed
+#   scheduler_history ID      print STATE|WORDS of a job that is no longer listed. STATE may
+#                             also be alive, if the accounting knows no end of the job
 #   scheduler_report ID       print the scheduler's reports about the job with print_report
 #                             (commands/scheduler_log)
 #   scheduler_own_id          set own_id to the id of the job that this code runs in
@@ -36,6 +39,7 @@
 
 . "$here/lib/scheduler_cache.sh"
 . "$here/lib/scheduler_state.sh"
+. "$here/lib/scheduler_cause.sh"
 . "$here/lib/scheduler_submit.sh"
 . "$here/lib/scheduler_array.sh"
 . "$here/lib/scheduler_kill.sh"

@@ -119,11 +119,19 @@ look_up() {
                 '' | "$2") ;;
                 # Users may rename a job. If the listed name is not a name that tej has
                 # given, only the id is compared.
-                tej_*) [ -z "$2" ] || says=unknown reason='' ;;
+                *) [ -z "$2" ] || ! is_nickname "$listed" || says=unknown reason='' ;;
             esac
             ;;
         *) ! scheduler_listed_all "$1" || says=unknown ;;
     esac
+}
+
+# is_nickname NAME: check that NAME has the form of the names that set_name makes, so that
+# a user probably has not chosen it.
+is_nickname() {
+    nickname_end=${1#tej_???} nickname_end=${nickname_end%_a}
+    case $1 in tej_???*) ;; *) return 1 ;; esac
+    case $nickname_end in *[!0-9a-f]* | ????????*) return 1 ;; ???????) ;; *) return 1 ;; esac
 }
 
 # renew_listing: query the scheduler. If another client is querying the scheduler, waits

@@ -31,7 +31,7 @@ runtime_derive_state() {
             }
             [ "$says" = running ] || note="suspended by $runtime"
             ;;
-        over | ended | limit | cut | cancelled | unknown) judge_gone ;;
+        over | ended | limit | cut | cancelled | moved | unknown) judge_gone ;;
         *) keep_last "$runtime does not answer${silence:+ ($silence)}" ;;
     esac
     [ ! -e "$job/kill" ] || is_final || pursue_kill
@@ -57,9 +57,19 @@ keep_last() {
     how='' number='' ended=''
 }
 
-# is_later TIME: check that the scheduler was queried for the listing after TIME.
+# find_age FACT [TIME]: set age to the seconds since the fact FACT was written. Uses the
+# clock of the file system, because the clocks of compute nodes and login nodes differ.
+# Uses TIME, the time in the fact, only if the modification time is unavailable.
+find_age() {
+    get_time
+    get_age "$job/$1" || age=$((now - ${2:-0}))
+}
+
+# is_later FACT [TIME]: check that the scheduler was queried for the listing after the
+# fact FACT was written. TIME is the time in the fact.
 is_later() {
-    [ "$listed_at" -gt "${1:-0}" ]
+    find_age "$@"
+    [ "$age" -gt $((now - listed_at)) ]
 }
 
 # read_beat: set pulse to the last heartbeat of the job, or to '' if there is none.
@@ -83,7 +93,8 @@ is_second_look() {
             note="$runtime has $1, but the job gives signs of life"
             return 1
         fi
-        is_number "$missed" && [ $((listed_at - missed)) -ge "$second_look" ] && return 0
+        find_age missed "$missed"
+        [ $((age - (now - listed_at))) -ge "$second_look" ] && return 0
     else
         put missed "$listed_at $says $pulse" 2>/dev/null
     fi
@@ -107,8 +118,8 @@ judge_submission() {
         return 1
     fi
     # A submission on another host may still be in progress.
-    get_time
-    if [ "$s_host" != "$host" ] && [ $((now - s_time)) -lt 900 ]; then return 1; fi
+    find_age submitting "$s_time"
+    if [ "$s_host" != "$host" ] && [ "$age" -lt 900 ]; then return 1; fi
     [ "$listing" = answer ] || {
         keep_last "$runtime does not answer${silence:+ ($silence)}"
         return 1
@@ -119,7 +130,7 @@ judge_submission() {
         look_up "$nid" "$nickname"
         return 0
     fi
-    is_later "$s_time" && is_second_look "no job of that name ($nickname)" || return 1
+    is_later submitting "$s_time" && is_second_look "no job of that name ($nickname)" || return 1
     if [ -e "$job/kill" ]; then
         settle_killed
     elif mkdir "$job/claim" 2>/dev/null || claim_is_stale; then
@@ -131,14 +142,13 @@ judge_submission() {
 # judge_queued: derive the state of a job that the scheduler reports as queued. If the
 # job has already started, the scheduler has put it back into its queue.
 judge_queued() {
-    get_time
     if [ -e "$job/requeue" ]; then
         forget_missed
         keep_last
         [ -z "$started" ] || state=queued note="$runtime $nid: put back into the queue, to run again from the start"
         return
     fi
-    if [ -e "$job/claim" ] && is_later "${started:-$now}"; then
+    if [ -e "$job/claim" ] && [ -n "$started" ] && is_later started "$started"; then
         is_second_look "put it back into the queue" || return 0
         mark_lost "$runtime has put it back into its queue after it had started, and a second run is not made${reason:+ ($reason)}"
         return 0
@@ -150,16 +160,16 @@ judge_queued() {
 # judge_gone: derive the state of a job that has recorded no end, although the scheduler
 # reports that the job is over or unknown.
 judge_gone() {
-    is_later "$submitted" || {
+    is_later submitted "$submitted" || {
         keep_last
         return
     }
     if [ -e "$job/kill" ]; then
         # If the listing is older than the kill, it does not show the effect of the
         # kill.
-        if ! is_later "$kill_time"; then
+        if ! is_later kill "$kill_time"; then
             keep_last
-        elif [ "$says" != unknown ] || [ ! -e "$job/heartbeat" ] || is_second_look "no such job"; then
+        elif ! is_unlisted || [ ! -e "$job/heartbeat" ] || is_second_look "no such job"; then
             settle_killed
         fi
         return
@@ -172,10 +182,14 @@ judge_gone() {
             }
             ;;
     esac
-    is_second_look "it no more${reason:+ ($reason)}" || return 0
+    is_second_look "it no more${reason:+ ($reason)}" || {
+        settle_early
+        return 0
+    }
     find_cause
     case $says in
         cancelled | limit) settle_cut_off ;;
+        alive | moved) judge_contradiction ;;
         *)
             if [ -f "$job/rerun" ]; then
                 mark_lost "$runtime has started it a second time, which was not done, and the first run wrote no end"
@@ -188,46 +202,38 @@ judge_gone() {
     esac
 }
 
-# find_cause: if the listing does not contain why the job is over, set says and reason
-# from the scheduler's accounting, or from the scheduler's messages in the job's log.
-find_cause() {
-    case $says,$reason in
-        unknown,* | over, | over,'exit status '*) ;;
-        *) return 0 ;;
-    esac
-    listed=$(scheduler_history "$nid" 2>/dev/null </dev/null) && [ -n "$listed" ] ||
-        listed=$(cause_in_log) && [ -n "$listed" ] || return 0
-    says=${listed%%|*} reason=${listed#*|}
+# settle_early: if the scheduler no longer lists the job, its accounting reports who ended
+# the job, and the heartbeat has stopped, record the end without a second query. The
+# accounting alone is not sufficient, because processes on a node that the scheduler
+# cannot reach may still run.
+settle_early() {
+    is_unlisted && [ -n "$pulse" ] || return 0
+    find_age heartbeat "$pulse"
+    [ "$age" -ge "$second_look" ] || return 0
+    find_cause
+    case $says in cancelled | limit) settle_cut_off ;; esac
 }
 
-# find_log: set log to the file with the scheduler's messages for $job. Returns 1 if
-# there are no messages.
-find_log() {
-    for log in "$job"/tej_*.log "$job/scheduler_log"; do
-        [ ! -s "$log" ] || return 0
-    done
-    return 1
+# is_unlisted: check that the scheduler no longer knows the job, or knows only that the job
+# has moved to another cluster.
+is_unlisted() {
+    case $says in unknown | moved) ;; *) return 1 ;; esac
 }
 
-# cause_in_log: print STATE|WORDS for the cause of the job's end in the scheduler's
-# messages in the job's log.
-cause_in_log() {
-    find_log || return 0
-    LC_ALL=C tail -n 50 "$log" | LC_ALL=C awk '
-        function found(kind, words) {
-            gsub(/[|[:cntrl:]]/, " ", words)
-            state = kind "|" words
-        }
-        /=>> PBS: job killed/ {
-            sub(/.*job killed:? */, "")
-            found(/exceeded|limit/ ? "limit" : "cut", $0)
-        }
-        /DUE TO TIME LIMIT/ { found("limit", "time limit") }
-        /DUE TO PREEMPTION/ { found("cut", "preempted") }
-        /DUE TO NODE FAILURE/ { found("cut", "node failure") }
-        /CANCELLED AT/ && !/DUE TO/ { found("cancelled", "cancelled") }
-        /oom[-_ ]kill|[Oo]ut [Oo]f [Mm]emory|[Ee]xceeded (job|step) memory limit/ { found("limit", "memory limit") }
-        END { if (state != "") print state }'
+# judge_contradiction: derive the state of a job that the scheduler does not list, although
+# its accounting reports that the job is not over ($says is `alive`), or that has moved to
+# another cluster (`moved`). The job is lost only if it gives no sign of life for as long
+# as a job on a host that cannot be reached. The accounting may miss the end of a job, so
+# that it alone does not keep a job alive.
+judge_contradiction() {
+    why_unlisted="$runtime no longer lists the job"
+    [ "$says" = alive ] || why_unlisted="the job has moved to another cluster"
+    if [ "$age" -ge "$heartbeat_timeout" ]; then
+        mark_lost "$why_unlisted, and the job recorded no exit status${reason:+ ($reason)}"
+    else
+        keep_last
+        note="$why_unlisted${reason:+, and its accounting says $reason}"
+    fi
 }
 
 # settle_killed: write the fact `finished` for a job that is gone after a kill. Processes
@@ -245,104 +251,18 @@ settle_killed() {
     read_end
 }
 
-# settle_cut_off: write the facts `reason` and `finished` for a job that was ended by a
-# limit or by another user, and whose wrapper has not recorded the end.
-settle_cut_off() {
-    get_time
-    put_first reason "$now $says $runtime: $reason"
-    put_reserved finished "$now none 0 ask 0"
-    read_end
-}
-
-# judge_end: derive the state of a job whose script has ended. If the scheduler may have
-# ended the script, the listing is checked for the cause.
-judge_end() {
-    get_time
-    if ! is_later "$ended" && [ "$listing" = answer ]; then
-        # The listing is older than the end of the script. Therefore use a listing that
-        # is at most $keep_hasty seconds old.
-        ids=$nid patience=$keep_hasty
-        is_answered || renew_listing
-        look_up "$nid" "$nickname"
-        is_later "$ended" || says=running
-    fi
-    case $says in
-        running | stopped)
-            keep_last
-            note="it has ended, and $runtime is clearing up"
-            ;;
-        silent | '')
-            # The end of the job is recorded, but the scheduler has not reported the
-            # cause of the end.
-            if [ $((now - ended)) -lt "$cause_awaited" ]; then
-                keep_last "it has ended, and $runtime does not say why"
-            else
-                says=unanswered
-                record_cause
-            fi
-            ;;
-        queued)
-            if [ -e "$job/requeue" ]; then
-                keep_last
-                state=queued note="$runtime $nid: put back into the queue, to run again from the start"
-            else
-                record_cause
-            fi
-            ;;
-        *)
-            find_cause
-            record_cause
-            ;;
-    esac
-}
-
-# record_cause: write the fact `reason` if it does not exist. If the job received a
-# SIGTERM that tej did not send, the job was cut off, unless the scheduler reports that
-# the job ended by itself.
-record_cause() {
-    now=''
-    get_time
-    case $says in
-        cancelled | limit | cut) cause="$says $runtime: $reason" ;;
-        queued) cause="other $runtime has put it back into its queue" ;;
-        ended)
-            case $reason in COMPLETED | FAILED) reason='' ;; esac
-            cause="other ${reason:+$runtime: $reason}"
-            ;;
-        *)
-            case $reason in 'exit status '*) reason='' ;; esac
-            if [ -e "$job/term" ] && [ "$says" = unanswered ]; then
-                cause="cut it was sent SIGTERM, and $runtime could not be asked why"
-            elif [ -e "$job/term" ]; then
-                cause="cut it was sent SIGTERM, and $runtime does not say why"
-            elif [ "$says" = unanswered ]; then
-                cause="other $runtime could not be asked why it ended"
-            else
-                cause="other ${reason:+$runtime: $reason}"
-            fi
-            ;;
-    esac
-    put_first reason "$now $cause"
-    read_end
-    [ "$state" = '?' ] || return 0
-    # If `reason` could not be written because the disk is full, the cause is reported
-    # now, and determined again at the next request.
-    state=finished
-    [ "$says" != cancelled ] || state=killed
-}
-
 # pursue_kill: retry a kill that failed or was not completed. Every client that reads
 # the job's state calls pursue_kill. The fact `ending` contains the last step of the
 # kill.
 pursue_kill() {
     note="asked to end${by:+ by $by}, not ended yet${note:+; $note}"
     [ "$listing" = answer ] && [ -n "$nid" ] || return 0
-    get_time
     ending_time=0 ending=''
     [ ! -f "$job/ending" ] || read -r ending_time ending _ <"$job/ending"
+    [ -z "$ending" ] || find_age ending "$ending_time"
     case $ending in
-        term) [ $((now - ending_time)) -ge $((${grace:-0} + 10)) ] || return 0 ;;
-        cancel) [ $((now - ending_time)) -ge 60 ] || return 0 ;;
+        term) [ "$age" -ge $((${grace:-0} + 10)) ] || return 0 ;;
+        cancel) [ "$age" -ge 60 ] || return 0 ;;
     esac
     if [ -n "$ending" ] || [ ! -e "$job/claim" ]; then
         cancel_job || :

@@ -63,8 +63,8 @@ find_submitted() {
     else
         # A client on another host may still be waiting for the scheduler's reply.
         now=''
-        get_time
-        [ $((now - s_time)) -ge 90 ] || return 0
+        find_age submitting "$s_time"
+        [ "$age" -ge 90 ] || return 0
     fi
     ask_anew
     [ "$listing" = answer ] || return 0
@@ -103,15 +103,44 @@ submit_once() {
     # shellcheck disable=SC2030 # the new job must not inherit these variables
     reply=$(
         unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
+        unset_job_variables
         scheduler_submit "$nickname" </dev/null 2>"$job/.said"
     )
     status=$?
-    nid=${reply##*
-}
-    [ "$status" != 0 ] || ! is_id "$nid" || return 0
+    [ "$status" != 0 ] || ! find_id "$reply" || return 0
     nid='' said=$(cat "$job/.said")
     why="$runtime: ${said:-${reply:-no id in the answer}}"
     return 1
+}
+
+# find_id REPLY: set nid to the id in the scheduler's reply. The reply of some sites has
+# further lines before or after the id, and such a line may be a number, too. Returns 1
+# if REPLY does not contain exactly one line that can be an id.
+find_id() {
+    nid=''
+    split_options
+    # shellcheck disable=SC2086 # lines
+    set -- $1
+    end_split
+    for line in "$@"; do
+        ! is_id "$line" || nid="$nid $line"
+    done
+    nid=${nid# }
+    case $nid in '' | *' '*) return 1 ;; esac
+}
+
+# unset_job_variables: unset the variables that describe a job, if this shell runs in a
+# job of Slurm or PBS. sbatch passes its environment to the new job. With the variables
+# of the outer job, the new job would take the id of the outer job for its own, and
+# `srun` in the new job would use the CPUs and memory of the outer job.
+unset_job_variables() {
+    [ -n "${SLURM_JOB_ID-}${PBS_JOBID-}" ] || return 0
+    for variable in $(env | awk -F= '/^(SLURM|SRUN|PBS)_[A-Za-z0-9_]*=/ { print $1 }'); do
+        case $variable in
+            SLURM_CONF | SLURM_CLUSTERS | SLURM_UMASK | PBS_CONF_FILE | PBS_EXEC | PBS_HOME | PBS_SERVER | PBS_DEFAULT) ;;
+            *) unset "$variable" ;;
+        esac
+    done
 }
 
 # is_busy: check whether the error message in $why means that the scheduler may accept
@@ -172,7 +201,7 @@ look_for_submitted() {
 # contained no id.
 is_in_doubt() {
     case "$status $why" in
-        124* | *imed\ out* | *'no id in the answer') ;;
+        0\ * | 124* | *imed\ out*) ;;
         *) return 1 ;;
     esac
 }

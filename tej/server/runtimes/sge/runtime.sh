@@ -118,15 +118,19 @@ scheduler_cancel() {
 }
 
 # scheduler_history ID: print STATE|WORDS from the accounting entry of the job. qacct
-# prints an entry for every job that ever had this id; the last entry of this user is
-# used.
+# prints an entry for every job that ever had this id. The last entry of this user and
+# with the name of this job is used. If the user has chosen the name, the name does not
+# distinguish this job from earlier jobs, and is not compared.
 scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
     said=$(patiently qacct -j "$1" 2>/dev/null) || return 1
-    code=$(printf '%s\n' "$said" | awk -v me="$(id -un)" '
+    own_name=$nickname
+    read_resources && check_directives && [ -z "$r_name" ] && ! is_asked -N || own_name=''
+    code=$(printf '%s\n' "$said" | awk -v me="$(id -un)" -v own="$own_name" '
         $1 == "owner" { owner = $2 }
-        $1 == "failed" && (owner == "" || owner == me) { code = $2 }
-        /^===/ { owner = "" }
+        $1 == "jobname" { name = $2 }
+        $1 == "failed" && (owner == "" || owner == me) && (own == "" || name == own) { code = $2 }
+        /^===/ { owner = name = "" }
         END { print code }')
     case $code in
         '' | 0) return 1 ;;

@@ -87,7 +87,9 @@ slurm_read() {
         BEGIN {
             count = split("PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD", list, " ")
             for (i = 1; i <= count; i++) state[list[i]] = "queued"
-            count = split("NODE_FAIL PREEMPTED BOOT_FAIL REVOKED", list, " ")
+            # In a federation, a job is REVOKED here if it has started on another cluster.
+            state["REVOKED"] = "moved"
+            count = split("NODE_FAIL PREEMPTED BOOT_FAIL", list, " ")
             for (i = 1; i <= count; i++) state[list[i]] = "cut"
             state["COMPLETED"] = state["FAILED"] = "ended"
             state["TIMEOUT"] = state["DEADLINE"] = state["OUT_OF_MEMORY"] = "limit"
@@ -166,8 +168,9 @@ slurm_history() {
             if (last ~ /^CANCELLED/) state = "cancelled"
             if (last ~ /^(COMPLETED|FAILED)/) state = "ended"
             if (last ~ /^(TIMEOUT|DEADLINE|OUT_OF_MEMORY)/) state = "limit"
-            if (last ~ /^(PREEMPTED|NODE_FAIL|BOOT_FAIL|REVOKED)/) state = "cut"
-            if (last ~ /^(PENDING|RUNNING|REQUEUED|SUSPENDED|COMPLETING)/) exit 1
+            if (last ~ /^(PREEMPTED|NODE_FAIL|BOOT_FAIL)/) state = "cut"
+            if (last ~ /^REVOKED/) state = "moved"
+            if (last ~ /^(PENDING|RUNNING|REQUEUED|SUSPENDED|COMPLETING)/) state = "alive"
             print state "|" last
         }'
 }

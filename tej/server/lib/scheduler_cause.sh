@@ -1,0 +1,136 @@
+# Cause of the end of a job under a scheduler: by itself, a limit, another user, or the
+# scheduler. The cause is in the scheduler's list, in its accounting, or in its messages in
+# the job's log.
+# shellcheck shell=sh
+
+# find_cause: if the listing does not contain why the job is over, set says and reason
+# from the scheduler's accounting, or from the scheduler's messages in the job's log.
+find_cause() {
+    case $says,$reason in
+        unknown,* | over, | over,'exit status '*) ;;
+        *) return 0 ;;
+    esac
+    listed=$(scheduler_history "$nid" 2>/dev/null </dev/null) || listed=''
+    # The accounting may learn of the end of a job later than the job's log.
+    case $listed in
+        '' | alive*)
+            logged=$(cause_in_log)
+            listed=${logged:-$listed}
+            ;;
+    esac
+    [ -z "$listed" ] || says=${listed%%|*} reason=${listed#*|}
+}
+
+# find_log: set log to the file with the scheduler's messages for $job. Returns 1 if
+# there are no messages.
+find_log() {
+    for log in "$job"/tej_*.log "$job/scheduler_log"; do
+        [ ! -s "$log" ] || return 0
+    done
+    return 1
+}
+
+# cause_in_log: print STATE|WORDS for the cause of the job's end in the scheduler's
+# messages in the job's log.
+cause_in_log() {
+    find_log || return 0
+    LC_ALL=C tail -n 50 "$log" | LC_ALL=C awk '
+        function found(kind, words) {
+            gsub(/[|[:cntrl:]]/, " ", words)
+            state = kind "|" words
+        }
+        /=>> PBS: job killed/ {
+            sub(/.*job killed:? */, "")
+            found(/exceeded|limit/ ? "limit" : "cut", $0)
+        }
+        /DUE TO TIME LIMIT/ { found("limit", "time limit") }
+        /DUE TO PREEMPTION/ { found("cut", "preempted") }
+        /DUE TO NODE FAILURE/ { found("cut", "node failure") }
+        /CANCELLED AT/ && !/DUE TO/ { found("cancelled", "cancelled") }
+        /oom[-_ ]kill|[Oo]ut [Oo]f [Mm]emory|[Ee]xceeded (job|step) memory limit/ { found("limit", "memory limit") }
+        END { if (state != "") print state }'
+}
+
+# settle_cut_off: write the facts `reason` and `finished` for a job that was ended by a
+# limit or by another user, and whose wrapper has not recorded the end.
+settle_cut_off() {
+    get_time
+    put_first reason "$now $says $runtime: $reason"
+    put_reserved finished "$now none 0 ask 0"
+    read_end
+}
+
+# judge_end: derive the state of a job whose script has ended. If the scheduler may have
+# ended the script, the listing is checked for the cause.
+judge_end() {
+    if ! is_later finished "$ended" && [ "$listing" = answer ]; then
+        # The listing is older than the end of the script. Therefore use a listing that
+        # is at most $keep_hasty seconds old.
+        ids=$nid patience=$keep_hasty
+        is_answered || renew_listing
+        look_up "$nid" "$nickname"
+        is_later finished "$ended" || says=running
+    fi
+    case $says in running | stopped | queued | silent | '') ;; *) find_cause ;; esac
+    case $says in
+        running | stopped)
+            keep_last
+            note="it has ended, and $runtime is clearing up"
+            ;;
+        silent | alive | '')
+            # The end of the job is recorded, but the scheduler has not reported the
+            # cause of the end.
+            find_age finished "$ended"
+            if [ "$age" -lt "$cause_awaited" ]; then
+                keep_last "it has ended, and $runtime does not say why"
+            else
+                says=unanswered
+                record_cause
+            fi
+            ;;
+        queued)
+            if [ -e "$job/requeue" ]; then
+                keep_last
+                state=queued note="$runtime $nid: put back into the queue, to run again from the start"
+            else
+                record_cause
+            fi
+            ;;
+        *) record_cause ;;
+    esac
+}
+
+# record_cause: write the fact `reason` if it does not exist. If the job received a
+# SIGTERM that tej did not send, the job was cut off, unless the scheduler reports that
+# the job ended by itself.
+record_cause() {
+    now=''
+    get_time
+    case $says in
+        cancelled | limit | cut) cause="$says $runtime: $reason" ;;
+        queued) cause="other $runtime has put it back into its queue" ;;
+        ended)
+            case $reason in COMPLETED | FAILED) reason='' ;; esac
+            cause="other ${reason:+$runtime: $reason}"
+            ;;
+        *)
+            case $reason in 'exit status '* | REVOKED*) reason='' ;; esac
+            if [ -e "$job/term" ] && [ "$says" = unanswered ]; then
+                cause="cut it was sent SIGTERM, and $runtime could not be asked why"
+            elif [ -e "$job/term" ]; then
+                cause="cut it was sent SIGTERM, and $runtime does not say why"
+            elif [ "$says" = unanswered ]; then
+                cause="other $runtime could not be asked why it ended"
+            else
+                cause="other ${reason:+$runtime: $reason}"
+            fi
+            ;;
+    esac
+    put_first reason "$now $cause"
+    read_end
+    [ "$state" = '?' ] || return 0
+    # If `reason` could not be written because the disk is full, the cause is reported
+    # now, and determined again at the next request.
+    state=finished
+    [ "$says" != cancelled ] || state=killed
+}

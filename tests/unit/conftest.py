@@ -1,0 +1,40 @@
+"""The server's shell without a server: its functions, called by lines of a test."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SERVER = Path(__file__).parents[2] / "tej/server"
+SETUP = """
+queue=$1 here=$2 runtime=$3 id=a job=$1/jobs/a fresh=$1/fresh spec='' token=''
+. "$here/lib/load.sh"
+patiently() { "$@"; }
+nap() { :; }
+cd "$queue"
+"""
+Shell = Callable[..., str]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """Runs lines of shell in which the scripts of a runtime are loaded."""
+    (tmp_path / "jobs/a/stage").mkdir(parents=True)
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "jobs/a/spec").write_text("token=0123456789abcdef end\n")
+
+    def run(lines: str, runtime: str = "slurm") -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-c", SETUP + lines, "sh", tmp_path, SERVER, runtime],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr == ""
+        return done.stdout
+
+    return run

@@ -1,0 +1,130 @@
+"""Jobs about which schedulers, their accounting, and clocks disagree; none is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+Shell = Callable[..., str]
+
+GONE = """get_time; native='slurm 5' nid=5 started=1 submitted=1 listed_at=$now listing=answer
+echo "$now" >"$job/heartbeat"
+touch -d "@$((now - 200))" "$job/heartbeat"
+"""
+"""A job that was started and whose heartbeat has stopped."""
+
+# Ids
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["Remaining hours:\\n5000\\n7", "7\\nThank you", "\\n7\\n5000", "no number"],
+)
+def test_number_in_a_banner_is_not_an_id(shell: Shell, reply: str) -> None:
+    lines = f"""squeue() {{ printf '7|PENDING|None|x|%s\\n' "$job/$nickname"; }}
+    sbatch() {{ printf '{reply}\\n'; }}
+    runtime_start; cat "$job/native_id" """
+    assert shell(lines) == "slurm 7\n"
+
+
+def test_variables_of_the_outer_job_are_not_passed_on(shell: Shell) -> None:
+    lines = """export SLURM_JOB_ID=1 SLURM_ARRAY_JOB_ID=1 SLURM_CPU_BIND=mask_cpu:0x1
+    export SLURM_CONF=/conf SRUN_CPUS_PER_TASK=9
+    sbatch() { env | sed -n 's/^\\(S[LR]U[RN][^=]*\\)=.*/\\1/p' >&3; echo 7; }
+    exec 3>&1; runtime_start; echo "$SLURM_JOB_ID" """
+    assert shell(lines) == "SLURM_CONF\n1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("tej_results", "queued"),
+        ("tej_simulation", "queued"),
+        ("tej_xyz0123456", "unknown"),
+        ("tej_abc0123456", "queued"),
+    ],
+)
+def test_users_name_is_not_another_submission(
+    shell: Shell, name: str, state: str
+) -> None:
+    lines = f"""listing=answer edition=1 q_5='1|queued|{name}|'
+    look_up 5 tej_abc0123456; echo "$says" """
+    assert shell(lines, "sge") == f"{state}\n"
+
+
+def test_grid_engine_accounting_of_reused_id_is_ignored(shell: Shell) -> None:
+    lines = """qacct() { entry tej_abc0123456 37; entry tej_old0000000 100; }
+    entry() {
+        printf 'owner %s\\njobname %s\\nfailed %s\\n====\\n' "$(id -un)" "$1" "$2"
+    }
+    nickname=tej_abc0123456; scheduler_history 7
+    nickname=tej_new0123456; scheduler_history 7 || echo none
+    echo name=mine >"$job/resources"; scheduler_history 7"""
+    assert shell(lines, "sge").splitlines() == [
+        "limit|a limit was exceeded (qacct: failed 37)",
+        "none",
+        "cancelled|it was deleted or killed",
+    ]
+
+
+# Answers that contradict each other
+
+
+@pytest.mark.parametrize(
+    ("listed", "accounting", "note"),
+    [
+        (
+            "unknown||",
+            "RUNNING",
+            "running: slurm no longer lists the job, and its accounting says RUNNING",
+        ),
+        ("moved|x|", "RUNNING", "running: the job has moved to another cluster"),
+    ],
+)
+def test_job_that_accounting_knows_is_not_lost_soon(
+    shell: Shell, listed: str, accounting: str, note: str
+) -> None:
+    lines = f"""{GONE}
+    sacct() {{ printf '%s|%s|%s|5\\n' {accounting} "$(id -un)" "$now"; }}
+    says={listed.partition("|")[0]} reason=''; judge_gone
+    touch -d "@$((now - 99))" "$job/missed"; judge_gone; echo "$state: $note"
+    touch -d "@$((now - 901))" "$job/missed"; says={listed.partition("|")[0]} reason=''
+    judge_gone; echo "$state" """
+    assert shell(lines).splitlines() == [note, "lost"]
+
+
+def test_revoked_job_has_moved(shell: Shell) -> None:
+    lines = r"""squeue() { echo '5|REVOKED|None|x|/q/tej_abc0123456'; }; slurm_list"""
+    assert shell(lines) == "5|moved|tej_abc0123456|REVOKED\n"
+
+
+@pytest.mark.parametrize(
+    ("beat", "state"),
+    [(200, "killed: not by tej: slurm: CANCELLED by 0"), (2, "running:")],
+)
+def test_accounting_and_silence_end_a_job_at_once(
+    shell: Shell, beat: int, state: str
+) -> None:
+    lines = f"""{GONE}
+    touch -d "@$((now - {beat}))" "$job/heartbeat"
+    sacct() {{ printf '%s|%s|%s|5\\n' 'CANCELLED by 0' "$(id -un)" "$now"; }}
+    says=unknown reason=''; judge_gone; echo "$state: $note" """
+    assert shell(lines).startswith(state)
+
+
+def test_end_waits_until_accounting_knows_it(shell: Shell) -> None:
+    lines = f"""{GONE}
+    echo "$now exit 0 ask 0" >"$job/finished"; listed_at=$((now + 1)); ended=$now
+    sacct() {{ printf '%s|%s|%s|5\\n' RUNNING "$(id -un)" "$now"; }}
+    says=unknown reason='' edition=1 nickname=''; look_up 5 ''; judge_end; echo "$state"
+    sacct() {{ printf '%s|%s|%s|5\\n' TIMEOUT "$(id -un)" "$now"; }}
+    look_up 5 ''; judge_end; echo "$state $cut_off" """
+    assert shell(lines) == "running\nfinished limit\n"
+
+
+def test_result_is_unknown_if_waiting_shell_was_killed(shell: Shell) -> None:
+    lines = """. "$here/lib/run.sh"; tej_run='kill -9 $PPID; exit 3'
+    run_in_shell 2>/dev/null
+    echo "end=$end" """
+    assert shell(lines) == "end=\n"
