@@ -18,7 +18,7 @@ from jobs import Gate
 import tej
 from tej_vistrails import load
 from tej_vistrails.__main__ import start
-from tej_vistrails.pipeline.crate import METADATA
+from tej_vistrails.pipeline.provenance import METADATA
 from tests.adapters_vistrails.conftest import CHECKOUT
 from tests.adapters_vistrails.modules import write_document
 

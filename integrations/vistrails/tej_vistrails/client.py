@@ -13,8 +13,6 @@ import os
 import shlex
 import subprocess
 
-from .ports import RESOURCES
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -23,6 +21,23 @@ if TYPE_CHECKING:
 
     Document = Dict[str, Any]
 
+RESOURCES = (
+    "nodes",
+    "cpus",
+    "memory",
+    "gpus",
+    "walltime",
+    "partition",
+    "account",
+)
+"""Names of the resource ports; `tej submit` and `tej.Resources` use the same names."""
+
+NEW_BESIDE_THE_WORK = frozenset(
+    RESOURCES + ("scheduler_options", "login", "labels", "retry", "fail_on_error")
+)
+"""Ports that do not affect a job's result and are not part of any signature.
+
+The tej package that VisTrails includes does not have these ports."""
 _HERE = os.path.dirname(os.path.abspath(__file__))
 COMMAND_FILE = "command.json"
 """Name of the file in this directory to which `install` writes tej's command line."""

@@ -6,9 +6,16 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 from __future__ import absolute_import, division
 
 from .assembly import MakeDirectory
-from .downloads import Download, DownloadDirectory, DownloadFile, DownloadFiles
+from .job_actions import (
+    DeleteJob,
+    Download,
+    DownloadDirectory,
+    DownloadFile,
+    DownloadFiles,
+    KillJob,
+    ManageJob,
+)
 from .jobs import BaseSubmitJob, Job, SubmitJob, SubmitShellJob
-from .managing import DeleteJob, KillJob, ManageJob
 from .queues import Queue
 
 _modules = [

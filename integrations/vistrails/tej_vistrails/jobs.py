@@ -13,8 +13,7 @@ import os
 import sys
 
 from .assembly import AssembleDirectoryMixin
-from .client import ClientError, Work
-from .ports import RESOURCES
+from .client import RESOURCES, ClientError, Work
 from .queues import Queue
 from .remote_job import RemoteJob, await_end, exit_code, give_up, why_not_well
 from .vistrails_api import (

@@ -8,7 +8,7 @@ from __future__ import absolute_import, division
 import logging
 import sys
 
-from .ports import NEW_BESIDE_THE_WORK
+from .client import NEW_BESIDE_THE_WORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,10 +8,8 @@ from pathlib import Path
 import click
 
 import tej
-from tej_vistrails.pipeline.crate import write_crate
 from tej_vistrails.pipeline.drawing import count_states, draw
 from tej_vistrails.pipeline.execution import Execution
-from tej_vistrails.pipeline.history import read_history
 from tej_vistrails.pipeline.options import (
     Loaded,
     exit_status,
@@ -21,6 +19,7 @@ from tej_vistrails.pipeline.options import (
     print_steps,
 )
 from tej_vistrails.pipeline.plan import Plan, PlannedJob
+from tej_vistrails.pipeline.provenance import read_history, write_crate
 from tej_vistrails.pipeline.report import write_report
 from tej_vistrails.pipeline.steps import state_of
 

@@ -26,13 +26,18 @@ from typing import Any
 import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
-from tej_vistrails.pipeline.inline import define_job
-from tej_vistrails.pipeline.job import Job
+from tej_vistrails.pipeline.job import Job, PythonScript
 from tej_vistrails.pipeline.library import Constant, Directory, File, Gather
-from tej_vistrails.pipeline.module import Module
+from tej_vistrails.pipeline.module import LocalPath, Module, Source
+from tej_vistrails.pipeline.port_types import SCALARS, Output, PortType, infer_type
 
 _DOCUMENT_KEYS = {"pipeline", "destination", "queue", "imports", "modules", "explore"}
+_JOB_KEYS = {
+    *("type", "inputs", "outputs", "command", "script", "source", "python", "uploads"),
+    *("environment", "version", "login", "resources"),
+}
 _LOCAL = {"File": File, "Directory": Directory}
+_PORT_CLASSES: dict[str, Any] = {**SCALARS, **_LOCAL}
 
 
 @dataclass(frozen=True)
@@ -220,3 +225,59 @@ def _check_keys(words: Mapping[str, Any], known: set[str], where: str) -> None:
     unknown = ", ".join(sorted(words.keys() - known))
     if unknown:
         raise PipelineError(f"{where}: unknown key {unknown} (keys: {sorted(known)})")
+
+
+def define_job(
+    name: str,
+    kind: str,
+    words: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    folder: Path,
+) -> type[Job]:
+    """Return a class for a job module whose command is in the document.
+
+    The type of each input port is the type of its value or of the connected output.
+    """
+    where = f"Module '{name}'"
+    _check_keys(words, _JOB_KEYS, where)
+    hints: dict[str, Any] = {
+        port: _hint(_type_of(value, f"{where}, port '{port}'"))
+        for port, value in inputs.items()
+    }
+    outputs = words.get("outputs", {})
+    hints.update(dict.fromkeys(outputs, Output))
+    settings = {
+        key: words[key]
+        for key in ("command", "script", "source", "python", "version", "login")
+        if key in words
+    }
+    environment = {
+        key: str(value) for key, value in words.get("environment", {}).items()
+    }
+    body = {
+        **outputs,
+        **settings,
+        "uploads": tuple(words.get("uploads", ())),
+        "environment": environment,
+        "source_folder": folder,
+        "__annotations__": hints,
+        "__module__": __name__,
+    }
+    return type(name, (PythonScript if kind == "PythonScript" else Job,), body)
+
+
+def _type_of(value: object, where: str) -> PortType:
+    if isinstance(value, Module) and len(value.outputs) == 1:
+        return next(iter(value.outputs.values()))
+    if isinstance(value, Source):
+        return value.type
+    if isinstance(value, LocalPath):
+        return PortType("Directory" if value.path.is_dir() else "File")
+    if isinstance(value, list) and value and isinstance(value[0], Module | Source):
+        return PortType(_type_of(value[0], where).name, is_list=True)
+    return infer_type(value, where)
+
+
+def _hint(kind: PortType) -> object:
+    item = _PORT_CLASSES[kind.name]
+    return list[item] if kind.is_list else item  # type: ignore[valid-type]

@@ -1,15 +1,21 @@
-"""Export of a pipeline's run as a Workflow Run RO-Crate: results with their provenance.
+"""Provenance of results: the history of a pipeline, and the export as an RO-Crate.
 
-The crate is a directory with the results, the file of the pipeline, and the description
-`ro-crate-metadata.json` (https://www.researchobject.org/workflow-run-crate/).  Each job
-is an action with its parameters, times, host and state.
+The history is read from the queue.  It is the same for all clients, and contains all
+jobs of the pipeline that have not been deleted, also those with earlier parameters.
+
+A Workflow Run RO-Crate is a directory with the results, the file of the pipeline, and
+the description `ro-crate-metadata.json`
+(https://www.researchobject.org/workflow-run-crate/).  Each job is an action with its
+parameters, times, host and state.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,6 +29,7 @@ from tej_vistrails.pipeline.stage import follow
 from tej_vistrails.pipeline.steps import Step, StepState, has_succeeded
 
 METADATA = "ro-crate-metadata.json"
+_PORTS_FILE = "module.json"
 _CRATE = "https://w3id.org/ro/crate/1.1"
 _PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -31,6 +38,53 @@ _PROFILES = {
 }
 _LANGUAGES = {".py": "Python", ".yaml": "YAML", ".yml": "YAML", ".json": "JSON"}
 Entity = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PastJob:
+    """A job that was started for a pipeline."""
+
+    module: str
+    status: tej.JobStatus
+    values: dict[str, Any]
+    """Values of the ports; files are given by their paths on the server."""
+    upstream: tuple[str, ...]
+    """Ids of the jobs whose files this job uses."""
+
+
+def read_history(queue: tej.RemoteQueue, pipeline: str) -> list[PastJob]:
+    """Return the jobs of a pipeline in the order of their submission.
+
+    Two requests are enough for all jobs.
+    """
+    try:
+        jobs = queue.jobs(labels={"pipeline": pipeline}, sort="submitted")
+    except tej.QueueDoesntExist:
+        return []
+    if not jobs:
+        return []
+    with tempfile.TemporaryDirectory() as temporary:
+        queue.download_many(
+            (one.job_id for one in jobs), _PORTS_FILE, directory=temporary
+        )
+        return [
+            PastJob(
+                status.labels.get("module", ""),
+                status,
+                dict(_read_values(Path(temporary) / status.job_id / _PORTS_FILE)),
+                status.after,
+            )
+            for status in jobs
+        ]
+
+
+def _read_values(path: Path) -> Iterator[tuple[str, Any]]:
+    # A job whose files were deleted by the user is listed without values.
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        yield from document["inputs"].items()
+    except (OSError, ValueError, KeyError, AttributeError):
+        return
 
 
 def write_crate(execution: Execution, pipeline_file: Path, directory: Path) -> Path:
