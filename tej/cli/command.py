@@ -28,7 +28,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 COMMAND_WORDS = "tej.command_words"
 """Key of the words after `--` in the `meta` of click's context."""
 
-SELECTING = ("ids", "all_", "failed", "running", "states", "labels", "since")
+SELECTING = (
+    *("ids", "all_", "failed", "running", "states", "labels", "since"),
+    "skip_failed",
+)
 """Parameters of the options that select jobs; see `job_selection.py`."""
 
 

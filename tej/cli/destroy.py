@@ -71,13 +71,16 @@ def is_agreed(queue: RemoteQueue) -> bool:
 def describe_loss(queue: RemoteQueue) -> str:
     """Return the queue with the number and size of its jobs, as words for a sentence.
 
-    The number of jobs that have not ended is included if there are such jobs.
+    The numbers of jobs that have not ended, and of jobs that have ended and were not
+    downloaded, are included if there are such jobs.
     """
     jobs = queue.jobs()
     noun = "job" if len(jobs) == 1 else "jobs"
     size = sum(queue.sizes().values()) / 1e6
     alive = sum(not job.state.final for job in jobs)
     unfinished = f", {alive} not ended" if alive else ""
+    lacking = sum(job.state.final and job.downloaded is None for job in jobs)
+    unfinished += f", {lacking} not yet downloaded" if lacking else ""
     return (
         f"the queue '{queue.queue}' on {queue.destination_string} with {len(jobs)} "
         f"{noun} ({size:.1f} MB{unfinished})"
@@ -95,7 +98,9 @@ def print_loss(queue: RemoteQueue, kill: bool, as_json: bool) -> None:
             {"queue": place, "removed": False, "jobs": ids, "running": running}
         )
         return
-    output.say(f"Would remove the queue '{place}' with its {len(jobs)} jobs")
+    lacking = sum(job.state.final and job.downloaded is None for job in jobs)
+    more = f", {lacking} not yet downloaded" if lacking else ""
+    output.say(f"Would remove the queue '{place}' with its {len(jobs)} jobs{more}")
     for job_id in running:
         output.say_line(
             f"Would kill job '{job_id}'"

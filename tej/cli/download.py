@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 
@@ -19,7 +19,12 @@ from tej.queue.remote import RemoteQueue
 @queue_command(
     "download", "[files...]", example="tej download train-1 'plots/*.png' notes.txt"
 )
-@job_selection(latest=True, before_files=True)
+@job_selection(latest=True, before_files=True, all_with="skip_failed")
+@click.option(
+    "--skip-failed",
+    is_flag=True,
+    help="Only of the jobs that succeeded; print the others.  [default: of all jobs]",
+)
 @click.option(
     "--directory",
     default=".",
@@ -38,6 +43,7 @@ def command(
     queue: RemoteQueue,
     files: list[str],
     jobs: SelectedJobs,
+    skip_failed: bool,
     directory: str,
     into: str | None,
     flatten: bool,
@@ -49,20 +55,38 @@ def command(
     results in the profile are fetched; without a job, those of the latest job of this
     project.  Quote patterns: 'plots/*.png' is expanded on the server.
     """
-    ids = jobs.ids
+    ids = list(dict.fromkeys(jobs.ids))
+    known: Mapping[str, JobStatus] = {}
+    if skip_failed or into is not None:
+        found = jobs.statuses or queue.statuses(ids)
+        known = {one: find(queue, found, one) for one in ids}
+    skipped = [one for one in known if skip_failed and not known[one].succeeded]
+    ids = [one for one in ids if one not in skipped]
+    if not as_json:
+        print_skipped([known[one] for one in skipped], len(ids))
+    folder: str | Mapping[str, str] = directory
     if into is not None:
-        known = jobs.statuses or queue.statuses(ids)
-        folders = make_folders(into, {one: find(queue, known, one) for one in ids})
-        return download_many(queue, files, ids, folders, flatten, as_json)
-    if len(set(ids)) > 1 or jobs.by_filter:
-        return download_many(queue, files, ids, directory, flatten, as_json)
+        folder = make_folders(into, {one: known[one] for one in ids})
+    if into is not None or skip_failed or len(ids) > 1 or jobs.by_filter:
+        return download_many(queue, files, ids, folder, flatten, as_json, skipped)
     with output.TransferBar("Downloading") as bar:
         written = queue.download(
             ids[0], files, directory=directory, flatten=flatten, progress=bar
         )
+    queue.note_downloaded(ids)
     if as_json:
         output.print_json({"id": ids[0], "files": [*map(os.fspath, written)]})
     return 0
+
+
+def print_skipped(jobs: Sequence[JobStatus], others: int) -> None:
+    """Print the jobs that are skipped; `others` is the number of the other jobs."""
+    for job in jobs:
+        values = " ".join(f"{name}={value}" for name, value in job.parameters.items())
+        values = f" ({values})" if values else ""
+        output.say_line(f"{job.job_id}{values} skipped: {job.describe()}", err=True)
+    if jobs:
+        output.say(f"{len(jobs)} of {len(jobs) + others} jobs skipped", err=True)
 
 
 def find(
@@ -78,22 +102,29 @@ def find(
 def download_many(
     queue: RemoteQueue,
     files: list[str],
-    ids: tuple[str, ...],
+    ids: Sequence[str],
     directory: str | Mapping[str, str],
     flatten: bool,
     as_json: bool,
+    skipped: Iterable[str],
 ) -> int:
     """Download files from several jobs; return the highest exit status."""
     with output.TransferBar("Downloading") as bar:
         outcomes = queue.download_many(
             ids, files, directory=directory, flatten=flatten, progress=bar
         )
+    complete = [one for one, outcome in outcomes.items() if outcome.error is None]
+    queue.note_downloaded(complete)
     documents = []
     for id_, outcome in outcomes.items():
-        more = {"files": [*map(os.fspath, outcome.files)]}
+        files_written = [*map(os.fspath, outcome.files)]
+        more = {"files": files_written, "skipped": False}
         documents.append(output.as_document(id_, None, outcome.error, more))
         if outcome.error is not None and not as_json:
             output.say(f"{id_}: {outcome.error}", err=True)
+    for id_ in skipped:
+        more = {"files": [], "skipped": True}
+        documents.append(output.as_document(id_, None, None, more))
     if as_json:
         output.print_json({"jobs": documents})
     failed = [one.error for one in outcomes.values() if one.error is not None]

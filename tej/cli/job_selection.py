@@ -92,14 +92,16 @@ def job_selection(
     latest: bool = False,
     every: bool = False,
     before_files: bool = False,
+    all_with: str = "",
     only: Callable[[JobStatus], bool] = lambda job: True,
     otherwise: str = "",
 ) -> Callable[[Function], Function]:
     """Return a decorator that passes the selected jobs to a command as `jobs`.
 
     If `latest` is true and no job is given, the latest job of the current project is
-    used; if `every` is true, all jobs of the queue.  If `before_files` is true, the job
-    is the first of the words `files`, unless an option selects the jobs.  Filters
+    used; if `every` is true, all jobs of the queue.  The parameter `all_with` of the
+    command also selects all jobs if no job is given.  If `before_files` is true, the
+    job is the first of the words `files`, unless an option selects the jobs.  Filters
     select only jobs for which `only` returns true; `otherwise` is the reason why the
     command does not work on other jobs.  If the filters select no job, the command is
     not called.
@@ -110,6 +112,8 @@ def job_selection(
         def command(queue: RemoteQueue, **given: Any) -> Any:  # noqa: ANN401 (any exit)
             filters = {name: given.pop(name) for name in FILTERS}
             is_selected = bool(given["ids"]) or any(filters.values())
+            if given.get(all_with) and not is_selected:
+                filters["all_"] = is_selected = True
             words = [] if before_files else given.pop("jobs")
             if before_files:
                 words, given["files"] = _split_files(given["files"], not is_selected)

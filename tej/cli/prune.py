@@ -85,7 +85,12 @@ def prune(
         gone = {"deleted": not dry_run}
         documents = [output.as_document(job.job_id, job, None, gone) for job in jobs]
         output.print_json({"jobs": documents})
-    for job in () if as_json else jobs:
+        return
+    for job in jobs:
         output.say_line(
             f"{'Would delete' if dry_run else 'Deleted'} job '{job.job_id}'"
         )
+    lacking = sum(job.downloaded is None for job in jobs)
+    if lacking:
+        verb = "are" if dry_run else "were"
+        output.say(f"{lacking} of {len(jobs)} {verb} not yet downloaded", err=True)

@@ -127,6 +127,8 @@ def command(
         output.say("This is an earlier job; --retry restarts it", err=True)
     wanted = patterns or current_profile().get("results") or ()
     written, error = fetch(job, wanted, target)
+    if wanted and error is None:
+        queue.note_downloaded([job.id])
     warn_of_own_results(written, spec)
     if as_json:
         more = {"is_new": job.is_new, "files": written}

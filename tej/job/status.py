@@ -120,6 +120,11 @@ class JobStatus:
 
     Sizes are in bytes and times in seconds, such as `{"cpus": "4", "walltime": "600"}`.
     """
+    downloaded: datetime | None = None
+    """Time of the last download of files with `tej download` or `tej run`.
+
+    None if the job has not been downloaded since it ended, or only by an older tej.
+    """
 
     @property
     def succeeded(self) -> bool:
@@ -226,6 +231,7 @@ class JobStatus:
             "parameters": dict(self.parameters),
             "after": [*self.after],
             "resources": dict(self.resources),
+            "downloaded": _iso(self.downloaded),
         }
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tej.errors import Error
 from tej.job.status import check_job_reference
-from tej.queue.connection import QueueConnection
+from tej.queue.connection import QueueConnection, check_job_ids, submitter
 from tej.queue.file_patterns import check_name
 from tej.queue.receiver import Download, Downloaded, Receiver, receive_all
 
-__all__ = ["Downloaded", "check_name", "download", "download_many", "receive"]
+__all__ = [
+    "Downloaded",
+    "check_name",
+    "download",
+    "download_many",
+    "note_downloaded",
+    "receive",
+]
+
+logger = logging.getLogger("tej")
 
 
 def download(
@@ -67,6 +78,17 @@ def download_many(
         for job_id, names in wanted.items()
     }
     return receive(connection, downloads, progress)
+
+
+def note_downloaded(connection: QueueConnection, job_ids: Iterable[str]) -> None:
+    """Note that files of jobs were downloaded; see `RemoteQueue.note_downloaded`."""
+    wanted = check_job_ids(job_ids)
+    if not wanted:
+        return
+    try:
+        connection.ask("note_downloaded", submitter(), *wanted)
+    except Error as error:
+        logger.info("The server has not noted the download: %s", error)
 
 
 def receive(

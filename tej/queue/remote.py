@@ -708,6 +708,15 @@ class RemoteQueue:
             progress=progress,
         )
 
+    def note_downloaded(self, job_ids: Iterable[str]) -> None:
+        """Note on the server that the results of these jobs were downloaded.
+
+        `tej download` and `tej run` note each complete download of a job that has
+        ended, and `tej prune` and `tej destroy` print the number of the other jobs.  An
+        error is only logged.
+        """
+        download.note_downloaded(self.connection, job_ids)
+
     def download_many(
         self,
         wanted: Mapping[str, str | Sequence[str]] | Iterable[str],

@@ -68,6 +68,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         parameters=_with_prefix(spec, PARAMETER),
         resources=_with_prefix(spec, RESOURCE),
         reported=from_timestamp(now),
+        downloaded=from_timestamp(parse_integer(record.get("downloaded"))),
         after=tuple(spec["after"].split("/")) if "after" in spec else (),
     )
 

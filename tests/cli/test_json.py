@@ -46,6 +46,7 @@ JOB_KEYS = [
     "parameters",
     "after",
     "resources",
+    "downloaded",
 ]
 
 

@@ -61,9 +61,19 @@ def test_sweep_from_submission_to_results(
     }
     assert table["2"]["job"] == ids[1]
 
-    assert call("download", "--all", "--into", "out/{SEED}", "metrics.json").status == 0
+    words = ("--skip-failed", "--into", "out/{SEED}", "metrics.json")
+    done = call("download", *words)
+    assert done.status == 0
+    assert done.stderr.startswith(f"{ids[1]} (SEED=2) skipped: Job is finished (")
+    assert done.stderr.endswith(" with exit code 3\n1 of 3 jobs skipped\n")
     written = sorted(client.place.glob("out/*/metrics.json"))
-    assert [path.parent.name for path in written] == ["1", "2", "3"]
+    assert [path.parent.name for path in written] == ["1", "3"]
+    loss = call("destroy", "--dry-run").stdout
+    assert loss.endswith(" with its 3 jobs, 1 not yet downloaded\n")
+    answer = call("download", "--json", *words).json["jobs"]
+    assert {one["id"]: one["skipped"] for one in answer} == {
+        one: one == ids[1] for one in ids
+    }
 
     # A retry keeps the parameters.
     (client.place / "start.sh").write_text("#!/bin/sh\n")

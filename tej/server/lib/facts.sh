@@ -13,6 +13,7 @@
 #   reason     TIME cancelled|limit|other|unstarted WORDS    a process that learns the cause
 #   ignored    WORDS                                         the runtime: ignored resources
 #   parameters KEY=VALUE words, as in spec                   a sweep that finds the job
+#   downloaded TIME BY                                       a client with a complete download
 #   changed    PATH                                          the wrapper: a shared file was changed
 #   lost       TIME EVIDENCE                                 a process that finds the job lost
 #

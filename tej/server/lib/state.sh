@@ -321,6 +321,8 @@ print_job() {
         read -r changed <"$job/changed"
         note="${note:+$note; }its shared file $changed was changed while it ran"
     }
+    downloaded=''
+    [ ! -f "$job/downloaded" ] || read -r downloaded _ <"$job/downloaded"
     # The parameters of a sweep that has found the job.
     found=''
     [ ! -f "$job/parameters" ] || read -r found <"$job/parameters"
@@ -329,7 +331,8 @@ print_job() {
         ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \
         ${where:+"where=$where"} ${native:+"native=$native"} ${by:+"by=$by"} ${left:+"left=$left"} \
         ${evidence:+"evidence=$evidence"} ${note:+"note=$note"} ${seen:+"seen=$seen"} ${beat:+"beat=$beat"} \
-        ${attempts:+"attempts=$attempts"} ${cut_off:+"cut_off=$cut_off"} "$@"
+        ${attempts:+"attempts=$attempts"} ${cut_off:+"cut_off=$cut_off"} \
+        ${downloaded:+"downloaded=$downloaded"} "$@"
 }
 
 # print_head: print the first words of a reply: the queue, the runtime and the time.
