@@ -158,6 +158,15 @@ def test_links_between_documents_lead_somewhere(path):
             assert anchor in anchors(target), link
 
 
+def test_each_page_is_in_the_navigation_of_the_site():
+    pages = re.findall(r": ([\w/-]+\.md)$", (CHECKOUT / "mkdocs.yml").read_text(), re.M)
+    made = {"index.md", "changes.md", "reference/help.md", "reference/python.md"}
+    docs = CHECKOUT / "docs"
+    found = {path.relative_to(docs).as_posix() for path in docs.glob("**/*.md")}
+    assert set(pages) == found | made
+    assert len(pages) == len(set(pages))
+
+
 def test_troubleshooting_quotes_messages_of_tej():
     sources = [
         path.read_text()
