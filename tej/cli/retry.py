@@ -39,9 +39,10 @@ class Files:
     entries: list[Entry]
 
     @classmethod
-    def read(cls, directory: str, *, everything: bool) -> Files:
+    def read(
+        cls, directory: str, *, everything: bool, ignore: tuple[str, ...]
+    ) -> Files:
         """Return the files that would be sent from a directory."""
-        ignore = tuple(current_profile().get("ignore") or ())
         entries = scan(Path(directory), everything=everything, ignore=ignore)
         return cls(directory, everything, ignore, read_files(entries))
 
@@ -87,7 +88,8 @@ def command(
     if not failed:
         return report.finish()
     parameters = read_parameters(queue.connection, failed)
-    files = Files.read(source or ".", everything=everything)
+    ignore = tuple(current_profile().get("ignore") or ())
+    files = Files.read(source or ".", everything=everything, ignore=ignore)
     retried: list[JobStatus] = []
     specs: list[JobSpec] = []
     for status in failed:

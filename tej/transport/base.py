@@ -66,6 +66,9 @@ class Transport(ABC):
         Raises ConnectionFailed if the server does not permit the tunnel.
         """
 
+    def disable_prompts(self) -> None:  # noqa: B027 (a local transport never prompts)
+        """From now on, let a login fail that would prompt the user for a secret."""
+
     @abstractmethod
     def close(self) -> None:
         """Close the connection; a later call of `run` opens a new connection."""

@@ -15,6 +15,7 @@ import time
 import weakref
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
@@ -113,6 +114,9 @@ class PooledTransport(Transport):
         with self._changed:
             self._tunnels[listen] = target
             self._lost_tunnels.discard(listen)
+
+    def disable_prompts(self) -> None:
+        self._settings = replace(self._settings, ask=None, terminal=False)
 
     def close(self) -> None:
         with self._changed:

@@ -363,3 +363,11 @@ def test_kerberos_ticket_is_a_login(
         assert "Accepted gssapi-with-mic" in server.log.read_text()
     finally:
         stop_master(master_of(server.destination, config))
+
+
+def test_transport_without_prompts_uses_no_terminal() -> None:
+    destination = Destination.parse("nowhere")
+    transport = open_transport(destination, transport="openssh", terminal=True)
+    transport.disable_prompts()
+    settings = transport._settings  # type: ignore[attr-defined]
+    assert (settings.terminal, settings.ask) == (False, None)

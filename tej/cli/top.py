@@ -1,0 +1,59 @@
+"""`tej top`: show the jobs of queues live, with the output of one job."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import click
+
+from tej.cli.command import open_queue, queue_command
+from tej.cli.profile import current_profile, find_profile
+from tej.cli.top_requests import Place
+from tej.config import Profile
+from tej.errors import Error
+from tej.queue.remote import RemoteQueue
+
+MISSING = "`tej top` needs the package textual: pip install 'tej[tui]'"
+
+
+@queue_command("top", example="tej top lab --also cluster")
+@click.option(
+    "--also",
+    "others",
+    multiple=True,
+    metavar="NAME",
+    help="Also show the jobs of this profile or destination; may be repeated.",
+)
+def command(queue: RemoteQueue, others: tuple[str, ...], as_json: bool) -> None:
+    """Show the jobs live, with the output of the chosen job.
+
+    Arrow keys choose a job, k kills it, r starts it again, d downloads files, ? shows
+    all keys, and q quits.
+    """
+    try:
+        from tej.cli.top_screen import TopScreen
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "textual":
+            raise
+        raise Error(MISSING) from error
+    # textual draws on stderr.
+    if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(
+            "`tej top` needs a terminal; `tej list --json` prints the jobs for programs"
+        )
+
+    def place(queue: RemoteQueue, profile: Profile) -> Place:
+        # The login may prompt now.  Later, a prompt would destroy the screen.
+        queue.jobs()
+        queue.transport.disable_prompts()
+        results, ignore = profile.get("results"), profile.get("ignore")
+        return Place(queue, tuple(results or ()), tuple(ignore or ()))
+
+    with contextlib.ExitStack() as stack:
+        places = [place(queue, current_profile())]
+        for word in others:
+            profile, _ = find_profile((word,))
+            other = stack.enter_context(open_queue(profile, (), False, creates=False))
+            places.append(place(other, profile))
+        TopScreen(places).run()

@@ -1,0 +1,91 @@
+"""Requests of `tej top`: reads output in lines, starts jobs again, downloads files."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tej import errors
+from tej.cli.retry import Files, find_id, make_spec, why_not
+from tej.job.status import JobStatus
+from tej.queue.job_parameters import read_parameters
+from tej.queue.logs import LineSplitter, Logs, Piece
+from tej.queue.remote import RemoteQueue
+
+
+@dataclass(eq=False)
+class Place:
+    """A queue whose jobs are shown."""
+
+    queue: RemoteQueue
+    results: tuple[str, ...] = ()
+    """Patterns of the files to download, which the profile sets."""
+    ignore: tuple[str, ...] = ()
+    """Patterns of the files that are not sent, which the profile sets."""
+    jobs: list[JobStatus] = field(default_factory=list)
+    trouble: str = ""
+    """Reason why the last request failed."""
+    changed: threading.Event = field(default_factory=threading.Event)
+    """Set to request the jobs now."""
+
+
+Chosen = tuple[Place, str, int]
+"""The queue, the id and the number of the attempt of a job."""
+
+
+def read_lines(
+    logs: Logs, splitters: dict[str, LineSplitter]
+) -> list[tuple[str, bool]]:
+    """Return the lines that a job has printed since the last call."""
+    lines: list[tuple[str, bool]] = []
+
+    def add(name: str, found: list[bytes]) -> None:
+        for line in found:
+            text = line.decode("utf-8", "replace").rstrip("\r\n")
+            lines.append((text, name == "_stderr"))
+
+    def take(piece: Piece) -> None:
+        # A progress bar returns to the start of its line.
+        data = piece.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        add(piece.name, splitters[piece.name].feed(data))
+
+    if logs.status is None or not logs.status.state.final:
+        try:
+            logs.read(take)
+        except errors.Error as error:
+            lines.append((str(error), True))
+        if logs.status is not None and logs.status.state.final:
+            for name, splitter in splitters.items():
+                add(name, splitter.finish())
+    return lines
+
+
+def retry(place: Place, job_id: str) -> str:
+    """Start a failed job again, like `tej retry`; return the text for the user."""
+    queue = place.queue
+    status = queue.statuses([job_id])[job_id]
+    error = why_not(queue, job_id, status)
+    if error is not None or status is None:
+        raise error or queue.connection.job_not_found(job_id)
+    own = read_parameters(queue.connection, [status])[job_id]
+    try:
+        files = Files.read(".", everything=False, ignore=place.ignore)
+        new_id = find_id(status, files.signature(own), files, is_new=False)
+    except errors.InvalidJobDirectory as wrong:
+        raise errors.InvalidJobDirectory(
+            f"{wrong}; `tej top` sends the files in the directory where it was started"
+        ) from wrong
+    (outcome,) = queue.ensure_many(
+        [make_spec(new_id, status, own, files, {})], retry=True
+    )
+    if outcome.error is not None:
+        raise outcome.error
+    return f"Job '{new_id}' started again"
+
+
+def download(place: Place, job_id: str, patterns: list[str]) -> str:
+    """Download files of a job; return the text for the user."""
+    paths = place.queue.download(job_id, patterns, directory=Path(job_id))
+    noun = "file" if len(paths) == 1 else "files"
+    return f"{len(paths)} {noun} of job '{job_id}' are in ./{job_id}"

@@ -1,0 +1,279 @@
+"""Screen of `tej top`: a table of jobs, the output of one job, and keys for actions.
+
+Requests run in daemon threads, which send their results to the screen as messages, so
+that the screen never waits for a server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.coordinate import Coordinate
+from textual.events import Key
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import DataTable, Footer, Input, RichLog, Static
+
+from tej import errors
+from tej.cli.top_requests import Chosen, Place, download, read_lines, retry
+from tej.job.escaping import escape_line
+from tej.job.status import JobState, JobStatus
+from tej.job.summary import summarize
+from tej.job.table import COLUMNS
+from tej.queue.job_search import newest_first
+from tej.queue.logs import LineSplitter, Logs
+
+INTERVAL = 2.0
+"""Number of seconds between two requests to a queue."""
+MOST_JOBS = 1000
+"""Maximum number of jobs of a queue in the table; older jobs are left out."""
+TAIL = 200
+"""Number of lines of a job's output that are shown first."""
+NAMES = ("job", "state", "exit", "started", "duration", "name")
+KEYS = """\
+up, down   choose a job
+tab        go to the output, to scroll it
+k          kill the job
+r          start the failed job again, with the same files, found in .
+d          download files of the job to ./ID
+?          this help
+q          quit; the jobs continue to run"""
+
+
+class Update(Message):
+    """A function that a thread lets the screen call."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__()
+        self.call = call
+
+
+class Box(ModalScreen[str | None]):
+    """A text above the screen; with `value`, the user may edit the value.
+
+    The result is the value, or "y" if that key was pressed, or else None.
+    """
+
+    def __init__(self, text: str, value: str | None = None) -> None:
+        super().__init__()
+        self._text = text
+        self._value = value
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(Text(self._text))
+            if self._value is not None:
+                yield Input(self._value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+    def on_key(self, event: Key) -> None:
+        if self._value is None:
+            self.dismiss("y" if event.key == "y" else None)
+        elif event.key == "escape":
+            self.dismiss(None)
+
+
+class TopScreen(App[None]):
+    """The program `tej top`."""
+
+    CSS = """
+    #head { height: 1; background: $primary; }
+    DataTable { height: 3fr; }
+    RichLog { height: 2fr; border-top: solid $primary; }
+    Box { align: center middle; }
+    Box Vertical { width: 76; height: auto; border: solid $accent; padding: 0 1; }
+    """
+    BINDINGS: ClassVar = [
+        ("k", "kill", "Kill"),
+        ("r", "retry", "Retry"),
+        ("d", "download", "Download"),
+        ("question_mark", "keys", "Help"),
+        ("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),
+    ]
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(self, places: list[Place]) -> None:
+        super().__init__()
+        self.places = places
+        self.rows: list[tuple[Place, JobStatus]] = []
+        self.chosen: Chosen | None = None
+        self._chosen_changed = threading.Event()
+        self._ended = threading.Event()
+
+    def compose(self) -> ComposeResult:
+        # The widgets are attributes, because a query would search only the screen on
+        # top, which may be a `Box`.
+        self.head = Static(id="head")
+        self.table = DataTable(cursor_type="row")
+        self.output = RichLog(max_lines=10_000, wrap=True)
+        yield from (self.head, self.table, self.output, Footer())
+
+    def on_mount(self) -> None:
+        columns = ["queue"] if len(self.places) > 1 else []
+        self.table.add_columns(*columns, *NAMES)
+        self.table.focus()
+        for place in self.places:
+            self._in_thread(partial(self._read_jobs, place))
+        self._in_thread(self._read_output)
+
+    def on_unmount(self) -> None:
+        self._ended.set()
+        self._chosen_changed.set()
+        for place in self.places:
+            place.changed.set()
+
+    # In threads.
+
+    def _in_thread(self, work: Callable[[], object]) -> None:
+        # A thread of a pool would delay the end of the program until its request ends.
+        threading.Thread(target=work, name="tej top", daemon=True).start()
+
+    def _update(self, call: Callable[..., object], *arguments: object) -> None:
+        # The event loop ends before the threads.
+        with contextlib.suppress(RuntimeError):
+            self.post_message(Update(partial(call, *arguments)))
+
+    def _read_jobs(self, place: Place) -> None:
+        while not self._ended.is_set():
+            place.changed.clear()
+            try:
+                place.jobs = newest_first(place.queue.jobs())[:MOST_JOBS]
+                place.trouble = ""
+            except errors.Error as error:
+                place.trouble = " ".join(str(error).split())
+            self._update(self._show_jobs)
+            place.changed.wait(INTERVAL)
+
+    def _read_output(self) -> None:
+        reader: tuple[Chosen, Logs, dict[str, LineSplitter]] | None = None
+        while not self._ended.is_set():
+            self._chosen_changed.clear()
+            chosen = self.chosen
+            if chosen is not None and (reader is None or reader[0] != chosen):
+                streams = ("stdout", "stderr")
+                logs = chosen[0].queue.read_logs(chosen[1], streams, tail=TAIL)
+                reader = chosen, logs, {name: LineSplitter() for name in logs.positions}
+            if reader is not None and reader[0] == chosen:
+                self._update(self._show_output, chosen, read_lines(*reader[1:]))
+            self._chosen_changed.wait(INTERVAL)
+
+    def _act(self, place: Place, work: Callable[[], str]) -> None:
+        """Run an action in a thread, and show its text or its error."""
+
+        def run() -> None:
+            try:
+                self._update(self._tell, work())
+            except (errors.Error, OSError) as error:
+                self._update(self._tell, str(error), "error")
+            place.changed.set()
+
+        self._in_thread(run)
+
+    # On the screen.
+
+    def on_update(self, message: Update) -> None:
+        message.call()
+
+    def _show_jobs(self) -> None:
+        """Show the jobs of all places; the cursor stays on its job."""
+        rows = [(place, job) for place in self.places for job in place.jobs]
+        keys = [(place, job.job_id) for place, job in rows]
+        if keys != [(place, job.job_id) for place, job in self.rows]:
+            self.table.clear()
+            for row in rows:
+                self.table.add_row(*self._cells(*row))
+            if self.chosen is not None and self.chosen[:2] in keys:
+                self.table.move_cursor(row=keys.index(self.chosen[:2]))
+        else:
+            for number, row in enumerate(rows):
+                for column, cell in enumerate(self._cells(*row)):
+                    at = Coordinate(number, column)
+                    self.table.update_cell_at(at, cell, update_width=True)
+        self.rows = rows
+        self._choose()
+        trouble = "; ".join(one.trouble for one in self.places if one.trouble)
+        where = ", ".join(one.queue.destination_string for one in self.places)
+        head = f"{summarize(job for _, job in rows)}  {trouble or where}"
+        self.head.update(Text(escape_line(head)))
+
+    def _cells(self, place: Place, job: JobStatus) -> list[Text]:
+        texts = [COLUMNS[name].text(job) for name in NAMES]
+        if len(self.places) > 1:
+            texts.insert(0, place.queue.destination_string)
+        style = "green" if job.state is JobState.RUNNING else ""
+        return [Text(escape_line(one), "red" if job.failed else style) for one in texts]
+
+    def on_data_table_row_highlighted(self) -> None:
+        self._choose()
+
+    def _choose(self) -> None:
+        """Show the output of the job at the cursor."""
+        number = self.table.cursor_row
+        chosen: Chosen | None = None
+        if 0 <= number < len(self.rows):
+            place, job = self.rows[number]
+            chosen = place, job.job_id, job.attempt
+        if chosen != self.chosen:
+            self.chosen = chosen
+            self.output.clear()
+            title = "" if chosen is None else escape_line(chosen[1])
+            self.output.border_title = Text(title)
+            self._chosen_changed.set()
+
+    def _show_output(self, chosen: Chosen, lines: list[tuple[str, bool]]) -> None:
+        """Show further output, unless another job was chosen in the meantime."""
+        if chosen == self.chosen:
+            for line, is_stderr in lines:
+                text = Text(escape_line(line), "yellow" if is_stderr else "")
+                self.output.write(text)
+
+    def _tell(self, text: str, severity: str = "information") -> None:
+        self.notify(escape_line(text), severity=severity, markup=False)
+
+    # Keys.
+
+    def action_keys(self) -> None:
+        """Show the keys."""
+        self.push_screen(Box(KEYS))
+
+    def action_kill(self) -> None:
+        """Kill the chosen job, if the user confirms."""
+        if self.chosen is None:
+            return
+        place, job_id, _ = self.chosen
+
+        def answered(answer: str | None) -> None:
+            if answer == "y":
+                self._act(place, lambda: str(place.queue.kill(job_id)))
+
+        self.push_screen(Box(f"Kill job '{job_id}'? [y/N]"), answered)
+
+    def action_retry(self) -> None:
+        """Start the chosen job again."""
+        if self.chosen is not None:
+            place, job_id, _ = self.chosen
+            self._act(place, lambda: retry(place, job_id))
+
+    def action_download(self) -> None:
+        """Download files of the chosen job."""
+        if self.chosen is None:
+            return
+        place, job_id, _ = self.chosen
+
+        def answered(patterns: str | None) -> None:
+            if patterns and patterns.split():
+                self._act(place, lambda: download(place, job_id, patterns.split()))
+
+        text = f"Files of job '{job_id}' to download to ./{job_id} (escape: none):"
+        self.push_screen(Box(text, " ".join(place.results) or "*"), answered)
