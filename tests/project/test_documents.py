@@ -1,10 +1,12 @@
 """The README's blocks run, and the documents name only what exists."""
 
+import ast
 import contextlib
 import io
 import re
 import shlex
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,17 @@ def test_links_between_documents_lead_somewhere(path):
         assert target.exists(), link
         if anchor and target.suffix == ".md":
             assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_python_in_documents_compiles(path):
+    text = (CHECKOUT / path).read_text()
+    fenced = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    indented = [block for block in indented_blocks(text) if "import tej\n" in block]
+    for code in [*fenced, *map(textwrap.dedent, indented)]:
+        if code.splitlines()[-1].startswith("@"):  # a decorator is shown alone
+            code += "def decorated(): ..."
+        compile(code, "<code>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_each_page_is_in_the_navigation_of_the_site():
