@@ -12,6 +12,9 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+from installer import copy_scripts
+
 PRELOADED = ["command_process", "tej.cli.main", "tej.queue.remote", "paramiko"]
 STREAMS = ("stdout", "stderr")
 
@@ -67,6 +70,8 @@ def _run(
     warnings.simplefilter("error")
     from tej.__main__ import main
 
+    if "TEST_SCRIPTS" in environment:
+        copy_scripts(Path(environment["TEST_SCRIPTS"]), pytest.MonkeyPatch())
     try:
         sys.argv = ["tej", *words]
         main()

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import hypothesis
 import pytest
+from installer import copy_scripts, sends_all
+from jobs import Gate, job_directory
+from over_ssh import repeats_local
 from servers.sshd import Sshd, sshd_path
 from servers.users import Users
 
 from tej.transport.openssh_master import stop_master
 
 Require = Callable[[str], None]
+
+_ENGINES = re.compile("prefect|luigi")
+"""Part of the paths of all tests that use a workflow engine."""
+_UNCLOSED = "ignore:unclosed:ResourceWarning"
 
 # nohup and background commands of a shell start with SIGINT ignored, and children would
 # inherit that: tests that press Ctrl-C would wait for ever.
@@ -29,6 +39,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # On a busy machine, an example takes longer than the default deadline of 200 ms.
 hypothesis.settings.register_profile("tej", deadline=None)
 hypothesis.settings.load_profile("tej")
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out the tests that only repeat over sshd what another test does."""
+    left_out = [item for item in items if repeats_local(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not repeats_local(item)]
 
 
 def works(*words: str) -> bool:
@@ -139,6 +159,43 @@ def ssh_masters() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def scripts_folder() -> Iterator[Path]:
+    """A directory for copies of the server's scripts, which all users can read."""
+    with tempfile.TemporaryDirectory(prefix="tej-scripts-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def cheap_installation(
+    request: pytest.FixtureRequest,
+    scripts_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Install the server's scripts as copies of files; see `installer.py`."""
+    if not sends_all(request.path, request.function.__name__):
+        copy_scripts(scripts_folder, monkeypatch)
+        monkeypatch.setenv("TEST_SCRIPTS", str(scripts_folder))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_sockets_of_engines(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect the sockets that the clients of Prefect and Luigi leave open.
+
+    Otherwise, the garbage collector would find them in a later test, which would fail,
+    because warnings are errors.  Threads of Prefect's clients live as long as this
+    process, so that some sockets become garbage later still.
+    """
+    yield
+    if _ENGINES.search(str(request.path)):
+        request.config.addinivalue_line("filterwarnings", _UNCLOSED)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+
+
+@pytest.fixture(scope="session")
 def sshd(require: Require, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A server for all tests that do it no harm; $HOME there is `sshd.home`."""
     require("sshd")
@@ -195,3 +252,19 @@ def client_home(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     return home
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """A file that a job waits for, and that the test creates."""
+    return Gate(tmp_path / "gate open")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a job's directory: `job(script, files, name)`."""
+
+    def make(*arguments: object, **options: object) -> Path:
+        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
+
+    return make

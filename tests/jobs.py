@@ -8,10 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import tej
+from tej.transport import Transport
 
 LIMIT = 90.0
 """Seconds after which a fact is not expected any more; on a busy machine, with room."""
@@ -28,6 +32,18 @@ def wait_until(
             raise AssertionError(f"not within {limit:.0f} s: {what}")
         # Most conditions start processes, which take CPU time from what they wait for.
         time.sleep(min(0.02 + elapsed / 10, 0.3))
+
+
+def wait_until_connected(transport: Transport) -> None:
+    """Return when the server answers, also if it is slower than the transport's limits."""
+
+    def answers() -> bool:
+        try:
+            return transport.run("printf answer").stdout == b"answer"
+        except tej.ConnectionFailed:
+            return False
+
+    wait_until(answers, "the server answers")
 
 
 def job_directory(
@@ -118,3 +134,13 @@ def no_processes_left(queue: str | Path) -> None:
         left = processes_of(queue)
         end_processes_of(queue)
         raise AssertionError(f"{error}: {left}") from None
+
+
+def remove_queue(path: Path) -> None:
+    """Kill what runs in the queue of a test, assert that all has ended, and remove it."""
+    # Most jobs have ended by then, and a request costs much more than a look at /proc.
+    if processes_of(path):
+        with contextlib.suppress(tej.Error):
+            tej.RemoteQueue("local:", str(path)).cleanup(kill=True, grace=0)
+        no_processes_left(path)
+    shutil.rmtree(path, ignore_errors=True)

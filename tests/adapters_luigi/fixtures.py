@@ -124,12 +124,6 @@ def far(sshd: Sshd, client_home: Path) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    """What a job waits at."""
-    return Gate(tmp_path / "gate open")
-
-
-@pytest.fixture
 def starts(tmp_path: Path) -> Path:
     """Jobs add a line to it as they start: `starts.read_text()`."""
     path = tmp_path / "starts"

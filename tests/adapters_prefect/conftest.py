@@ -4,16 +4,13 @@ own, started once, and destinations on a real sshd.
 
 from __future__ import annotations
 
-import gc
 import os
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from jobs import Gate, job_directory
 from servers.sshd import Sshd
 
 # Before Prefect is imported: it tells nobody that it was used.
@@ -55,18 +52,6 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
         with prefect_test_harness(server_startup_timeout=120):
             yield str(PREFECT_API_URL.value())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_sockets_left() -> Iterator[None]:
-    """Collect the sockets that Prefect's clients leave open.
-
-    Otherwise, the warning would fail a later test, in which warnings are errors.
-    """
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -123,22 +108,6 @@ def local(queue_path: Path) -> object:
 def queue(queue_path: Path) -> tej.RemoteQueue:
     """The same queue, looked at without the adapter."""
     return tej.RemoteQueue("local:", str(queue_path), "default")
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    """What a job waits at."""
-    return Gate(tmp_path / "gate open")
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a job's directory: `job(script, files)`."""
-
-    def make(*arguments: object, **options: object) -> Path:
-        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
-
-    return make
 
 
 @pytest.fixture

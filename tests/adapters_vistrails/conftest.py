@@ -16,7 +16,7 @@ from servers.sshd import Sshd
 
 import tej
 from tests.adapters_vistrails.environment import CannotMake, find_or_make
-from tests.cli.conftest import gate, queue_path  # noqa: F401
+from tests.cli.conftest import queue_path  # noqa: F401
 
 CHECKOUT = Path(tej.__file__).parents[1]
 DRIVER = Path(__file__).with_name("in_vistrails.py")
@@ -43,7 +43,7 @@ class Places:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __call__(self, hostname: str = "server", **more: object) -> Document:
+    def __call__(self, hostname: str = "local:", **more: object) -> Document:
         return {
             "hostname": hostname,
             "queue": str(self.path),
@@ -54,7 +54,7 @@ class Places:
 
 @pytest.fixture
 def place(queue_path: Path) -> Places:  # noqa: F811
-    """`place()`: the test's queue on the shared server, as a Queue is told of it."""
+    """`place()`: the inputs of a Queue for the test's queue, on this machine by default."""
     return Places(queue_path)
 
 

@@ -30,7 +30,8 @@ Shell = Callable[..., Document]
 def test_ctrl_c_while_console_mode_waits_suspends_and_the_job_goes_on(
     vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue, gate: Gate
 ) -> None:
-    signature = vistrails.build(shell(f"{gate.wait}; echo done\n"))["signatures"]["job"]
+    document = shell(f"{gate.wait}; echo done\n", {"hostname": "server"})
+    signature = vistrails.build(document)["signatures"]["job"]
     request = {"do": "execute", "file": "workflow.vt", "console": True, "interval": 600}
     client = vistrails.start(request)
 
@@ -77,7 +78,8 @@ def test_a_broken_connection_while_resuming_keeps_the_record(
 def test_an_error_while_resuming_keeps_the_record(
     vistrails: VisTrails, shell: Shell, gate: Gate, home: Path
 ) -> None:
-    signature = vistrails.build(shell(f"{gate.wait}; echo back\n"))["signatures"]["job"]
+    document = shell(f"{gate.wait}; echo back\n", {"hostname": "server"})
+    signature = vistrails.build(document)["signatures"]["job"]
     assert vistrails.execute(console=True)["suspended"]
     before = records(vistrails.folder)
     config = home / ".ssh/config"
@@ -127,7 +129,7 @@ def test_a_job_deleted_on_the_server_is_missed_by_the_process_that_has_fetched_i
 ) -> None:
     signature = vistrails.build(shell("echo again\n"))["signatures"]["job"]
     tej_ = [sys.executable, "-m", "tej"]
-    place = ["server", "--queue", str(library.queue), "--id", PREFIX + signature]
+    place = ["local:", "--queue", str(library.queue), "--id", PREFIX + signature]
     wait, delete = [*tej_, "wait", *place], [*tej_, "delete", *place]
     assert vistrails.execute(between=[wait, delete])["errors"] == {}
     # Started again, or it would not be there

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import pty
-import shutil
 import struct
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 
 import pytest
 from command_process import can_fork, run_command
-from jobs import Gate, job_directory, no_processes_left, wait_until
+from jobs import Gate, job_directory, remove_queue, wait_until
 
 import tej
 from tej.cli import main
@@ -125,10 +124,7 @@ def queue_path(tmp_path: Path) -> Iterator[Path]:
     """Where the queue is; afterwards it is gone, and nothing of it runs."""
     path = tmp_path / "queue"
     yield path
-    with contextlib.suppress(tej.Error):
-        tej.RemoteQueue("local:", str(path)).cleanup(kill=True, grace=0)
-    no_processes_left(path)
-    shutil.rmtree(path, ignore_errors=True)
+    remove_queue(path)
 
 
 @pytest.fixture
@@ -158,11 +154,6 @@ def job(client: Command) -> Callable[..., Path]:
         return job_directory(client.place, *arguments, **options)  # type: ignore[arg-type]
 
     return make
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path / "gate open")
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ After each test nothing of its queues runs any more, whatever it did to them.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from faults.clients import Client, Where
 from faults.machines import Doubles, Host
-from jobs import Gate, job_directory, no_processes_left, wait_until
+from jobs import job_directory, remove_queue, wait_until
 from servers.proxy import Proxy
 from servers.sshd import Sshd
 
@@ -52,10 +51,7 @@ def looked_after(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(tej.Error):
-            tej.RemoteQueue("local:", str(path), "default").cleanup(kill=True, grace=0)
-        no_processes_left(path)
-        shutil.rmtree(path, ignore_errors=True)
+        remove_queue(path)
 
 
 @pytest.fixture
@@ -79,22 +75,6 @@ def client(where: Where) -> Iterator[Callable[..., Client]]:
             return stack.enter_context(Client(there, lines, environment))
 
         yield start
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    """What a job waits at."""
-    return Gate(tmp_path / "gate open")
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a job's directory: `job(script, files, name)`."""
-
-    def make(*arguments: object, **options: object) -> Path:
-        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
-
-    return make
 
 
 class Victim:

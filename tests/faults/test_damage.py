@@ -6,12 +6,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_process import run_command
 from facts import script_of
 from jobs import Gate, is_alive, processes_of, wait_until
 
@@ -94,14 +93,17 @@ def test_a_damaged_fact_of_an_ended_job_is_told_of_and_harms_no_other(
     found = {status.job_id: status for status in queue.jobs()}
     assert set(found) == {path.name for path in jobs.iterdir()}
     assert found["healthy"].succeeded
+    again = queue.statuses(found)
     for job_id, status in found.items():
         if not status.succeeded:
             assert status.state in (JobState.LOST, JobState.FINISHED), status
             assert status.state is JobState.FINISHED or status.evidence, status
-        again = queue.status(job_id)
-        assert again.state is status.state
-        assert queue.kill(job_id).state.final
-        queue.delete(job_id)
+        assert again[job_id] is not None
+        assert again[job_id].state is status.state
+    for killed in queue.kill_many(found).values():
+        assert killed is not None
+        assert killed.status.state.final
+    assert [*queue.delete_many(found).values()] == [None] * len(found)
     assert list(jobs.iterdir()) == []
     assert not list(queue_path.rglob("pwned"))
 
@@ -181,37 +183,29 @@ def _old_job(path: Path) -> None:
     (path / "status").write_text("running 1 2020-01-01\n")
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
 def test_what_is_not_tejs_among_the_jobs_does_not_keep_list_from_working(
-    kind: str, queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue.submit("healthy", job(gate.wait))
-    FOREIGN[kind](queue_path / "jobs")
+    for add in FOREIGN.values():
+        add(queue_path / "jobs")
     found = {status.job_id: status for status in queue.jobs()}
     assert found["healthy"].state is JobState.RUNNING
+    words = ["list", "local:", "--queue", str(queue_path)]
     for options in ([], ["--json"]):
-        listing = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "tej",
-                "list",
-                "local:",
-                "--queue",
-                queue_path,
-                *options,
-            ],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
+        status, out, err = run_command(
+            [*words, *options],
+            queue_path,
+            os.environ | {"PYTHONWARNINGS": "error"},
+            200,
         )
-        assert listing.returncode == 0, listing.stderr.decode()
-        assert b"healthy" in listing.stdout
-    json.loads(listing.stdout)
+        assert status == 0, err.decode()
+        assert b"healthy" in out
+    json.loads(out)
     gate.open()
     wait_until(lambda: queue.status("healthy").state.final, "it has ended")
     queue.delete("healthy")
-    if kind == "a file":
-        assert (queue_path / "jobs/a file").read_text() == "mine"
+    assert (queue_path / "jobs/a file").read_text() == "mine"
 
 
 def test_a_foreign_directory_with_a_legal_name_is_told_of_and_can_be_deleted(

@@ -4,13 +4,14 @@ actions are settled, and if all is in vain it is ConnectionFailed, soon."""
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from faults.conftest import SOON, Victim
-from jobs import Gate, wait_until
+from jobs import Gate, wait_until, wait_until_connected
 from servers.proxy import Proxy
 
 import tej
@@ -77,9 +78,13 @@ VERBS: dict[str, Callable[[tej.RemoteQueue, Path], object]] = {
     "setup": lambda queue, _: queue.setup(),
 }
 VAIN = Retries(limit=2, first=0.01)
+FAILING = [verb for verb in VERBS if verb != "wait"]
+if not os.environ.get("TEJ_THOROUGH"):
+    # One verb for each kind of request.
+    FAILING = ["status", "download", "submit", "setup"]
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "wait"])
+@pytest.mark.parametrize("verb", FAILING)
 @pytest.mark.parametrize("fault", ["refused", "stalled"])
 def test_a_verb_fails_clearly_and_soon_when_the_network_is_gone(
     fault: str, verb: str, through: Through, proxy: Proxy, tmp_path: Path
@@ -108,7 +113,7 @@ def test_a_verb_ends_soon_when_the_network_stalls_in_the_middle_of_it(
 ) -> None:
     # A busy machine may need some seconds to connect at all.
     remote = through(Retries(limit=1), timeout=5, io_timeout=1)
-    remote.transport.run("true")
+    wait_until_connected(remote.transport)
     proxy.stall()
     with pytest.raises(tej.ConnectionFailed):
         VERBS[verb](remote, tmp_path / "out")

@@ -16,8 +16,6 @@ from tests.faults.conftest import proxy, queue_path  # noqa: F401
 from tests.faults.conftest import through as any_through  # noqa: F401
 from tests.queue.conftest import (  # noqa: F401
     Server,
-    gate,
-    job,
     local_server,
     server,
     ssh_transport,
@@ -102,7 +100,7 @@ def client(queue_path: Path) -> Iterator[Callable[[str], Client]]:  # noqa: F811
 
 
 @pytest.fixture
-def failed(local_queue: tej.RemoteQueue, job: Callable[..., Path]) -> tej.Job:  # noqa: F811
+def failed(local_queue: tej.RemoteQueue, job: Callable[..., Path]) -> tej.Job:
     """A job made by `ensure`, that has ended with 7 and left a file."""
     script = "echo out; echo why >&2; echo partial >results; exit 7"
     handle = local_queue.ensure(job(script, name="failing"), job_id="failed")

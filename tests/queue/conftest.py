@@ -6,14 +6,12 @@ After each test its jobs are killed, and it is checked that no process of theirs
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from jobs import Gate, job_directory, no_processes_left
+from jobs import Gate, remove_queue
 from servers.sshd import Sshd
 
 import tej
@@ -21,16 +19,6 @@ from tej.destination import Destination
 from tej.transport import Transport, open_transport
 
 SubmitJob = Callable[..., str]
-
-SAME_OVER_SSH = {
-    "test_installation",
-    "test_kill",
-    "test_life",
-    "test_script",
-    "test_store",
-}
-"""Test files about the server's scripts, for which the way to the server makes no
-difference.  With TEJ_THOROUGH set, they run over sshd as well."""
 
 
 @dataclass(frozen=True)
@@ -69,28 +57,6 @@ def local_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     return Server("local:", open_transport(Destination.parse("local:")), home)
-
-
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    """Leave out the second run, over sshd, of the tests in SAME_OVER_SSH."""
-    if os.environ.get("TEJ_THOROUGH"):
-        return
-    left_out = [item for item in items if _repeats_local(item)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-
-
-def _repeats_local(item: pytest.Item) -> bool:
-    """Return whether the server's scripts do the same in a test on `local:`."""
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
-    return (
-        item.path.parent == Path(__file__).parent
-        and item.path.stem in SAME_OVER_SSH
-        and parameters.get("server") == "ssh"
-    )
 
 
 @pytest.fixture(params=["local", "ssh"])
@@ -143,28 +109,7 @@ def watched(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whatever the test did to it, its processes have to go.
-        with contextlib.suppress(tej.Error):
-            tej.RemoteQueue("local:", str(path)).cleanup(kill=True, grace=0)
-        no_processes_left(path)
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    """What a job waits at."""
-    return Gate(tmp_path / "gate open")
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a job's directory: `job(script, files)`."""
-
-    def make(*arguments: object, **options: object) -> Path:
-        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
-
-    return make
+        remove_queue(path)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import Gate, job_directory, no_processes_left, wait_until
+from jobs import no_processes_left, wait_until
 
 import tej
 
@@ -169,21 +169,6 @@ def wrapped(
         return calls
 
     return wrap
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path / "gate open")
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a job's directory: `job(script, files)`."""
-
-    def make(*arguments: object, **options: object) -> Path:
-        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
-
-    return make
 
 
 def output(queue: tej.RemoteQueue, job_id: str) -> str:

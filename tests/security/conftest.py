@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import job_directory, no_processes_left
+from jobs import no_processes_left
 from servers.users import User, Users
 
 import tej
@@ -54,16 +54,6 @@ def root_queue(tmp_path: Path, users: Users) -> Iterator[tej.RemoteQueue]:
     queue.setup()
     yield queue
     no_processes_left(str(queue.queue))
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a job's directory: `job(script, files)`."""
-
-    def make(*arguments: object, **options: object) -> Path:
-        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
-
-    return make
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import Gate, job_directory, no_processes_left
+from jobs import no_processes_left
 
 import tej
 from tej.transport.local import LocalTransport
@@ -74,18 +74,3 @@ def queue(
     with contextlib.suppress(tej.Error):
         tej.RemoteQueue("local:", path).cleanup(kill=True, grace=0)
     no_processes_left(path)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path / "gate open")
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a job's directory: `job(script, files)`."""
-
-    def make(*arguments: object, **options: object) -> Path:
-        return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]
-
-    return make

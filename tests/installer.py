@@ -1,0 +1,72 @@
+"""Installation of the server's scripts in tests, as a copy from a directory.
+
+tej sends all scripts to a new queue as one program, and a shell reads a program byte by
+byte. That costs more than the rest of most tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tej.server.scripts import Scripts, sent_script
+from tej.wire import requests
+
+_SEND_ALL = {
+    "security",
+    "test_a_job_goes_all_its_way",  # in each shell
+    "test_disks",
+    "test_installation",
+    "test_links_and_set_up",  # in each shell
+    "test_places",
+    "test_process_limit",
+    "unit",
+}
+"""Folders, files and names of tests in which tej sends all scripts, as for a user."""
+
+
+def sends_all(path: Path, test: str) -> bool:
+    """Return whether tej is to send all scripts in the function `test` of a file."""
+    return bool(_SEND_ALL & {path.parent.name, path.stem, test})
+
+
+def copy_scripts(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """From now on, install scripts as copies of files in `folder`.
+
+    Only the function `unpack`, which writes the scripts, is replaced in the installer.
+    """
+
+    def installer_functions(scripts: Scripts) -> str:
+        source = _written(scripts, folder)
+        unpack = f'unpack() {{ cp -R {shlex.quote(str(source))}/. "$1"; }}'
+        return f"{unpack}\n{sent_script('install.sh')}"
+
+    patch.setattr(requests, "_installer_functions", installer_functions)
+
+
+def _written(scripts: Scripts, folder: Path) -> Path:
+    """Return a directory that contains the scripts; it is written on first use."""
+    # Tests change scripts, and not all of them change the digest.
+    content = "\0".join(f"{path}\0{text}" for path, text in scripts.files.items())
+    source = folder / hashlib.sha256(content.encode()).hexdigest()[:16]
+    if source.exists():
+        return source
+    fresh = Path(tempfile.mkdtemp(dir=folder))
+    for path, text in scripts.files.items():
+        target = fresh / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, "utf-8", newline="")
+    # `cp` subtracts the server's umask from these modes.
+    for path in (fresh, *fresh.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    try:
+        fresh.rename(source)
+    except OSError:
+        # Another thread or process has written the directory in the meantime.
+        shutil.rmtree(fresh)
+    return source
