@@ -34,7 +34,7 @@ class Luigid:
         """What its web page asks, too."""
         query = urllib.parse.urlencode({"data": json.dumps(arguments)})
         url = f"http://127.0.0.1:{self.port}/api/{what}?{query}"
-        with urllib.request.urlopen(url, timeout=10) as reply:
+        with urllib.request.urlopen(url, timeout=60) as reply:
             return json.load(reply)["response"]
 
     def task(self, family: str) -> dict[str, Any]:

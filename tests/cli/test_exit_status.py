@@ -417,7 +417,7 @@ def test_ctrl_c_is_one_word_and_130(client: Command, tmp_path: Path) -> None:
             while True:
                 process.send_signal(signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    out, err = process.communicate(timeout=20)
+                    out, err = process.communicate(timeout=60)
                     break
     assert (process.returncode, out) == (130, b"")
     assert err.strip().splitlines()[-1] == b"Interrupted"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jobs import Gate, wait_until
+from jobs import Gate, wait_until, wait_until_connected
 from servers.proxy import Proxy
 
 import tej
@@ -324,8 +324,9 @@ def test_nothing_is_lost_or_doubled_when_the_connection_is_cut_again_and_again(
 def test_following_goes_on_when_the_connection_falls_silent(
     through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, gate: Gate
 ) -> None:
+    through().submit("far", job(f"echo before; {gate.wait}; echo after"))
     queue = through(SOON, io_timeout=1.5, keep_alive=0.3)
-    queue.submit("far", job(f"echo before; {gate.wait}; echo after"))
+    wait_until_connected(queue.transport)
     reading = Reading(queue, "far")
     wait_until(lambda: reading.stdout == b"before\n", "it is followed")
     proxy.freeze()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jobs import Gate, end_processes_of, wait_until
+from jobs import Gate, end_processes_of, wait_until, wait_until_connected
 from servers.proxy import Proxy
 
 import tej
@@ -322,8 +322,9 @@ def test_a_wait_goes_on_when_connections_are_refused_for_a_while(
 def test_a_wait_goes_on_when_the_connection_falls_silent(
     through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, gate: Gate
 ) -> None:
+    through().submit("far", job(gate.wait))
     queue = through(SOON, io_timeout=1.5, keep_alive=0.3)
-    queue.submit("far", job(gate.wait))
+    wait_until_connected(queue.transport)
     waiting = wait_behind(queue, proxy)
     connections = proxy.connections
     # The laptop sleeps: what is open is dead, and nobody says so.

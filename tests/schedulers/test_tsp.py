@@ -29,7 +29,7 @@ def queue(
         yield tej.RemoteQueue("local:", str(queue_path), str(FOLDER))
     finally:
         empty(queue_path)
-        subprocess.run(["tsp", "-K"], capture_output=True, timeout=10)
+        subprocess.run(["tsp", "-K"], capture_output=True, timeout=60)
 
 
 def test_it_passes_the_check(queue: tej.RemoteQueue) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from jobs import wait_until_connected
 from servers.proxy import DOWN, UP, Proxy
 from servers.sshd import Sshd, free_port
 
@@ -94,7 +95,7 @@ def test_input_that_waits_for_output_is_told_that_the_connection_is_cut(
 def test_a_connection_cut_while_logging_in_is_a_failed_connection(
     size: int, through: Through, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    transport, sink = through(timeout=5), Sink()
+    transport, sink = through(), Sink()
     proxy.cut_after(down=size)
     with pytest.raises(ConnectionFailed, match=str(proxy.port)) as caught:
         transport.run(f"{FOREVER} >&2", stdout=sink)
@@ -110,7 +111,7 @@ def test_a_stalled_upload_is_given_up(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
     transport, sink = through(io_timeout=1), Sink()
-    transport.run("true")
+    wait_until_connected(transport)
 
     def stalling() -> Iterator[bytes]:
         yield bytes(MEGABYTE)
@@ -122,14 +123,14 @@ def test_a_stalled_upload_is_given_up(
     assert sink.ends == 1
     assert no_thread_left() == []
     proxy.resume()
-    assert transport.run("printf again").stdout == b"again"
+    wait_until_connected(transport)
 
 
 def test_a_stalled_download_is_given_up(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
     transport, sink = through(io_timeout=1), Sink()
-    transport.run("true")
+    wait_until_connected(transport)
 
     def stalling(data: bytes) -> None:
         sink(data)
@@ -141,14 +142,14 @@ def test_a_stalled_download_is_given_up(
     assert sink.ends == 1
     assert no_thread_left() == []
     proxy.resume()
-    assert transport.run("printf again").stdout == b"again"
+    wait_until_connected(transport)
 
 
 def test_a_stall_in_both_directions_at_once_is_given_up(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
     transport, sink = through(io_timeout=1), Sink()
-    transport.run("true")
+    wait_until_connected(transport)
 
     def stalling(data: bytes) -> None:
         sink(data)
@@ -173,27 +174,27 @@ def test_a_program_that_takes_no_input_is_given_up(
 def test_a_silent_program_does_not_take_others_down_with_it(
     connect: Through, sshd: Sshd
 ) -> None:
-    transport = connect(sshd.destination, io_timeout=2)
+    transport = connect(sshd.destination, io_timeout=3)
     results: list[bytes] = []
     program = "for i in 1 2 3 4 5 6 7 8 9 0; do printf .; sleep 0.5; done"
     talking = threading.Thread(
         target=lambda: results.append(transport.run(program).stdout)
     )
     talking.start()
-    with pytest.raises(ConnectionFailed, match="silent for 2 s"):
+    with pytest.raises(ConnectionFailed, match="silent for 3 s"):
         transport.run("sleep 20")
     talking.join()
     assert results == [b".........."]
 
 
 def test_words_on_stderr_are_no_silence(connect: Through, sshd: Sshd) -> None:
-    transport = connect(sshd.destination, io_timeout=2)
-    done = transport.run("for i in 1 2 3 4 5 6; do sleep 0.5; printf . >&2; done")
-    assert done.stderr == b"......"
+    transport = connect(sshd.destination, io_timeout=3)
+    done = transport.run("for i in 1 2 3 4 5 6 7 8; do sleep 0.5; printf . >&2; done")
+    assert done.stderr == b"........"
 
 
 def test_a_slow_sink_is_not_the_servers_silence(connect: Through, sshd: Sshd) -> None:
-    transport = connect(sshd.destination, io_timeout=1)
+    transport = connect(sshd.destination, io_timeout=2)
     pause, size = threading.Event(), 0
 
     def slow(data: bytes) -> None:
@@ -254,7 +255,7 @@ def test_a_server_that_says_nothing_is_given_up(
         transport.run("true", stdout=sink)
     assert sink.ends == 1
     proxy.resume()
-    assert transport.run("printf again").stdout == b"again"
+    wait_until_connected(transport)
 
 
 def test_a_server_that_stalls_while_logging_in_is_given_up(
@@ -269,7 +270,7 @@ def test_a_server_that_stalls_while_logging_in_is_given_up(
         transport.run("true")
     stalled.join()
     proxy.resume()
-    assert transport.run("printf again").stdout == b"again"
+    wait_until_connected(transport)
 
 
 def test_a_connection_cut_while_idle_is_opened_again_unnoticed(
@@ -285,7 +286,7 @@ def test_a_connection_cut_while_idle_is_opened_again_unnoticed(
 def test_a_connection_forgotten_while_idle_is_opened_again_unnoticed(
     through: Through, proxy: Proxy
 ) -> None:
-    transport = through(timeout=1)
+    transport = through(timeout=4)
     transport.run("true")
     proxy.freeze()
     assert transport.run("printf again").stdout == b"again"
@@ -357,7 +358,7 @@ def test_waiting_thread_holds_up_nobody_with_one_session(
         args=("echo begun; cat", until_end(), lambda data: begun.set()),
     )
     waiting.start()
-    assert begun.wait(20)
+    assert begun.wait(90)
     for _ in range(2):
         assert transport.run("printf 1").stdout == b"1"
     assert waiting.is_alive()
