@@ -45,6 +45,14 @@ def test_init_asks_at_a_terminal_only(client: Command) -> None:
     assert "Give NAME and DESTINATION" in done.stderr
 
 
+def test_init_asks_for_all_without_arguments(client: Command) -> None:
+    done = client.on_terminal("init", answer=b"lab\nlocal:\n~/queue\n*.csv out/*\n")
+    assert done.status == 0, done.stdout
+    text = (client.place / "tej.toml").read_text()
+    assert 'queue = "~/queue"' in text
+    assert 'results = ["*.csv", "out/*"]' in text
+
+
 def test_init_never_replaces_a_profile(here: Here, client: Command) -> None:
     before = (client.place / "tej.toml").read_text()
     done = here("init", "here", "other-host")
