@@ -67,8 +67,10 @@ class Host:
 
     def crash(self) -> None:
         """All that runs there is gone at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        # After the first crash, the pid may be that of another process.
+        if self._unshare.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         self._unshare.wait()
         if self._unshare.stdout is not None:
             self._unshare.stdout.close()
