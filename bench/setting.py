@@ -131,6 +131,13 @@ def best(
     return min(took)
 
 
+def best_of_each(*works: Callable[[], object], times: int) -> list[float]:
+    """The shortest time of each of several works, which take turns, so that other
+    programs on the machine disturb all of them alike."""
+    rounds = [[seconds(work) for work in works] for _ in range(times)]
+    return [min(took) for took in zip(*rounds, strict=True)]
+
+
 def run(words: list[str], **how: object) -> None:
     """A command, quietly; raises if it fails."""
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, **how)  # type: ignore[call-overload]

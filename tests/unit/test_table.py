@@ -166,6 +166,8 @@ def test_list_prints_as_a_table() -> None:
     assert row.split() == ["a", "finished", "1", "<b>"]
     assert "<td>&lt;b&gt;</td>" in jobs._repr_html_()
     assert (str(JobList()), JobList()._repr_html_()) == ("No jobs", "No jobs")
+    assert str(jobs[:1]) == str(jobs)
+    assert jobs[0].job_id == "a"
 
 
 def test_status_prints_as_one_harmless_line() -> None:
