@@ -78,9 +78,9 @@ def describe_loss(queue: RemoteQueue) -> str:
     noun = "job" if len(jobs) == 1 else "jobs"
     size = sum(queue.sizes().values()) / 1e6
     alive = sum(not job.state.final for job in jobs)
-    unfinished = f", {alive} not ended" if alive else ""
     lacking = sum(job.state.final and job.downloaded is None for job in jobs)
-    unfinished += f", {lacking} not yet downloaded" if lacking else ""
+    unfinished = f", {lacking} not yet downloaded" if lacking else ""
+    unfinished += f", {alive} not ended" if alive else ""
     return (
         f"the queue '{queue.queue}' on {queue.destination_string} with {len(jobs)} "
         f"{noun} ({size:.1f} MB{unfinished})"
@@ -98,9 +98,8 @@ def print_loss(queue: RemoteQueue, kill: bool, as_json: bool) -> None:
             {"queue": place, "removed": False, "jobs": ids, "running": running}
         )
         return
-    lacking = sum(job.state.final and job.downloaded is None for job in jobs)
-    more = f", {lacking} not yet downloaded" if lacking else ""
-    output.say(f"Would remove the queue '{place}' with its {len(jobs)} jobs{more}")
+    output.say(f"Would remove the queue '{place}' with its {len(jobs)} jobs")
+    output.say_lacking(jobs, is_past=False)
     for job_id in running:
         output.say_line(
             f"Would kill job '{job_id}'"

@@ -90,7 +90,4 @@ def prune(
         output.say_line(
             f"{'Would delete' if dry_run else 'Deleted'} job '{job.job_id}'"
         )
-    lacking = sum(job.downloaded is None for job in jobs)
-    if lacking:
-        verb = "are" if dry_run else "were"
-        output.say(f"{lacking} of {len(jobs)} {verb} not yet downloaded", err=True)
+    output.say_lacking(jobs, is_past=not dry_run)

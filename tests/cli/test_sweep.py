@@ -68,8 +68,8 @@ def test_sweep_from_submission_to_results(
     assert done.stderr.endswith(" with exit code 3\n1 of 3 jobs skipped\n")
     written = sorted(client.place.glob("out/*/metrics.json"))
     assert [path.parent.name for path in written] == ["1", "3"]
-    loss = call("destroy", "--dry-run").stdout
-    assert loss.endswith(" with its 3 jobs, 1 not yet downloaded\n")
+    loss = call("destroy", "--dry-run")
+    assert loss.stderr == "1 of 3 jobs are not yet downloaded\n"
     answer = call("download", "--json", *words).json["jobs"]
     assert {one["id"]: one["skipped"] for one in answer} == {
         one: one == ids[1] for one in ids
