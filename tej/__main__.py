@@ -4,6 +4,9 @@ import gc
 import os
 import sys
 
+SIGPIPE = 128 + 13
+"""Exit status of a program that SIGPIPE has ended, as a shell reports it."""
+
 
 def main() -> None:
     """Run the command line.
@@ -12,9 +15,7 @@ def main() -> None:
     """
     if sys.argv[1:] in (["-h"], ["--help"]) and sys.stdout is not None:
         # Answered here, because the command line below imports click.
-        from tej.command_list import help_page
-
-        print(help_page())
+        print_help()
         return
     try:
         from tej.cli import main as run
@@ -28,6 +29,19 @@ def main() -> None:
         # than many requests.  The objects that exist now are left out of that search.
         if hasattr(gc, "freeze"):  # PyPy has no such function
             gc.freeze()
+
+
+def print_help() -> None:
+    """Print the output of `tej --help`; exit if it cannot be written."""
+    from tej.command_list import help_page
+
+    try:
+        print(help_page(), flush=True)
+    except OSError as error:
+        # Python would report the error again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        is_pipe = isinstance(error, BrokenPipeError)
+        sys.exit(SIGPIPE if is_pipe else f"Error on this machine: {error}")
 
 
 def leave_current_directory() -> None:

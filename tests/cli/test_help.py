@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -45,6 +46,21 @@ def test_options_of_tej_itself_are_listed() -> None:
     context = click.Context(tej, **tej.context_settings)
     words = [word for one in tej.get_params(context) for word in one.opts]
     assert sorted(words) == sorted(", ".join(OPTIONS).split(", "))
+
+
+def test_help_that_cannot_be_written_causes_no_traceback() -> None:
+    read, closed = os.pipe()
+    os.close(read)
+    full = os.open("/dev/full", os.O_WRONLY)
+    for stdout, expected in ((closed, (141, "")), (full, (1, "Error on this machine"))):
+        done = subprocess.run(
+            [sys.executable, "-m", "tej", "--help"],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(stdout)
+        assert (done.returncode, done.stderr.partition(":")[0]) == expected
 
 
 @pytest.mark.parametrize("width", [30, 50, 78])
