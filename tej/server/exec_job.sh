@@ -1,6 +1,6 @@
 # First process of a job, in the session of the job: prepares the environment, then
-# becomes the job's command. The wrapper passes tej_queue, tej_id, tej_here and tej_host
-# in the environment. The working directory is the job's directory. Paths are relative,
+# becomes the job's command. The wrapper passes tej_queue, tej_id, tej_here, tej_host and
+# tej_clock in the environment. The working directory is the job's directory. Paths are relative,
 # because a retry can move the directory, and another job can then have its old path.
 #
 # The job's command and the user's start-up files run in this shell. To avoid name
@@ -9,7 +9,9 @@
 
 cd stage || exit 125
 # A file uploaded as _stdout or _stderr could be a symbolic link to another file.
-rm -rf _stdout _stderr
+for tej_file in _stdout _stderr; do
+    [ ! -e "$tej_file" ] && [ ! -h "$tej_file" ] || rm -rf "$tej_file"
+done
 exec </dev/null >_stdout 2>_stderr || exit 125
 (
     job=..
@@ -17,7 +19,9 @@ exec </dev/null >_stdout 2>_stderr || exit 125
     . "$tej_here/lib/process.sh"
     read_host "$tej_host"
     me
-    put started "$(date +%s) ${who%% *} $$ ${start:--}" || exit 125
+    clock_date=${tej_clock%% *} clock_uptime=${tej_clock#* }
+    read_clock
+    put started "$now ${who%% *} $$ ${start:--}" || exit 125
     # If a client killed the job before `started` was written, the client found no
     # process to signal. Therefore this shell signals itself.
     [ ! -e "$job/kill" ] || kill -s TERM $$
@@ -33,7 +37,7 @@ export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 . "$tej_here/lib/environment.sh"
 restore_environment
 unset -f hide_environment restore_environment
-unset tej_queue tej_id tej_here tej_host tej_run tej_session tej_signals
+unset tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file
 # Python buffers several kilobytes of output if stdout is a file.
 : "${PYTHONUNBUFFERED=1}"
 export PYTHONUNBUFFERED

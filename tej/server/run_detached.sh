@@ -1,37 +1,24 @@
-# Wrapper of a job under the default runtime: run_detached.sh QUEUE ID HERE RUNTIME. The
-# wrapper runs the job's script and records its start, heartbeat and exit status. The
+# Wrappers of jobs under the default runtime: run_detached.sh QUEUE ID HERE RUNTIME [ID]...
+# A wrapper runs the job's script and records its start, heartbeat and exit status. The
 # wrapper runs outside the job's session, so that a signal to the job's session does not
-# end the wrapper.
+# end the wrapper. The wrappers of several jobs are subshells of this shell, because a
+# subshell starts faster than a new shell that loads the library. This shell ends after its
+# last wrapper.
 
 queue=$1 id=$2 here=$3 runtime=$4
+shift 4
 . "$here/lib/load.sh"
 . "$here/lib/run.sh"
 trap '' HUP
+
+no_wrapper='its wrapper could not be run: can this account start more processes (ulimit -u)?'
 
 # report_failure: EXIT trap for a shell that ends before the script has started. Most
 # shells exit when fork fails, so this function uses builtins only.
 report_failure() {
     [ -e "$job/started" ] || [ -e "$job/finished" ] || [ -e "$job/lost" ] ||
-        printf '%s\n' "${now:-0} its wrapper could not be run: can this account start more processes (ulimit -u)?" >"$job/lost"
+        printf '%s\n' "${now:-0} $no_wrapper" >"$job/lost"
 }
-
-enter_job || exit 0
-# Only one wrapper can start the job, because `mkdir` is atomic and only one wrapper can
-# create the directory `claim`.
-mkdir "$job/claim" 2>/dev/null || exit 0
-get_time
-me
-is_wrapper=1
-get_uptime
-began=$uptime
-trap report_failure EXIT
-# Write the heartbeat before `native_id`: once the job has a native id, clients check its
-# heartbeat.
-write_heartbeat
-if ! put native_id "pid $who" || ! reserve; then
-    rm -f "$job/native_id"
-    exit 1
-fi
 
 # before_heartbeat: set span to the seconds until the next heartbeat or, if earlier,
 # until the time limit. The time limit is measured in uptime, because a change of the
@@ -82,55 +69,120 @@ after_wrapper() {
     return 1
 }
 
-read_resources
-start_heartbeat
-
 # run_job: run the job's script. Sets end=`exit N` or `signal N`; end is empty if the exit
 # status is unknown.
 run_job() {
-    find_session_program
+    [ -n "$is_prepared" ] || find_session_program
     prepare_run
     run_in_awk
     [ -n "$end" ] || [ -e "$job/started" ] || run_in_shell
 }
 
-unready=''
-if [ -e "$job/kill" ]; then
-    end='none 0'
-elif take_inputs; then
-    run_job
-else
-    end='none 0' unready=1
-fi
-trap - EXIT
-stop_heartbeat
-now=''
-[ -n "$end" ] || exit 1
-[ -n "$unready" ] || ! has_not_begun || {
-    tend_queue
-    exit 1
+# begin_wrapper: claim $job, and write its native id and first heartbeat. Exits if another
+# process has claimed the job, or if the job cannot be started.
+begin_wrapper() {
+    enter_job || exit 0
+    # Only one wrapper can start the job.
+    take_claim || exit 0
+    read_clock
+    me
+    is_wrapper=1
+    get_uptime
+    began=$uptime
+    trap report_failure EXIT
+    # Write the heartbeat before `native_id`: once the job has a native id, clients check its
+    # heartbeat.
+    write_heartbeat
+    if ! put native_id "pid $who" || ! reserve; then
+        rm -f "$job/native_id"
+        exit 1
+    fi
+    [ -n "$is_prepared" ] || note_orphans
+    read_resources
+    start_heartbeat
 }
 
-# Count the processes that the script left running. `status` counts them again later, and
-# `kill` can still signal them.
-left=0
-if [ -f "$job/started" ]; then
+# note_orphans: set adopted to the present orphans, or to '' if they are unknown.
+note_orphans() {
+    read_orphans || :
+    adopted=$orphans
+}
+
+# run_wrapper: run the job $id in this shell, and record its end.
+run_wrapper() {
+    begin_wrapper
+    unready=''
+    if [ -e "$job/kill" ]; then
+        end='none 0'
+    elif take_inputs; then
+        run_job
+    else
+        end='none 0' unready=1
+    fi
+    trap - EXIT
+    stop_heartbeat
+    now=''
+    [ -n "$end" ] || exit 1
+    [ -n "$unready" ] || ! has_not_begun || {
+        tend_queue
+        exit 1
+    }
+    record_end
     read_facts
-    count_processes
-    left=${left:-0}
-fi
-set_whose
-ended=$(date +%s)
-# On a full disk even a rename can fail. Retry until `finished` is written, because the
-# exit status must not be lost.
-until put_reserved finished "$ended" "$end" "$whose" "$left"; do
-    read_spec
-    [ -n "$spec" ] || exit 1
-    write_heartbeat
-    sleep 5
-done
-read_facts
-announce_end
-runtime_tend
-start_jobs_after "$id"
-wait
+    announce_end
+    runtime_tend
+    start_jobs_after "$id"
+    wait
+}
+
+# record_end: write the fact `finished`.
+record_end() {
+    # Count the processes that the script left running. `status` counts them again later, and
+    # `kill` can still signal them.
+    left=0
+    if [ -f "$job/started" ]; then
+        read_facts
+        ! may_have_left_processes || count_processes
+        left=${left:-0}
+    fi
+    set_whose
+    read_clock
+    ended=$now
+    # On a full disk even a rename can fail. Retry until `finished` is written, because the
+    # exit status must not be lost.
+    until put_reserved finished "$ended" "$end" "$whose" "$left"; do
+        read_spec
+        [ -n "$spec" ] || exit 1
+        write_heartbeat
+        sleep 5
+    done
+}
+
+# report_unstarted: EXIT trap for the shell that starts the wrappers of several jobs. If it
+# ends early, because a fork has failed, the jobs in $unstarted have no wrapper.
+report_unstarted() {
+    for id in $unstarted; do
+        job=$jobs/$id
+        [ ! -d "$job" ] || ! take_claim || report_failure
+    done
+}
+
+# run_wrappers ID...: run the wrapper of each job in a subshell.
+run_wrappers() {
+    unstarted=$*
+    trap report_unstarted EXIT
+    prepare_wrappers
+    note_orphans
+    for id in "$@"; do
+        (
+            trap - EXIT
+            enter_subshell
+            run_wrapper
+        ) &
+        unstarted=${unstarted#"$id"} unstarted=${unstarted# }
+    done
+    # If this shell ended now, its wrappers would be orphans (read_orphans).
+    wait
+}
+
+if [ $# = 0 ]; then run_wrapper; else run_wrappers "$id" "$@"; fi

@@ -268,7 +268,7 @@ for signal in $signals; do
     # shellcheck disable=SC2064 # the name of this signal
     trap "heard=\"\$heard $signal\"" "$signal"
 done
-mkdir "$job/claim" 2>/dev/null || begin_again
+take_claim || begin_again
 note_native_id && reserve && printf '%-20s\n' '' >"$job/.end" || exit 1
 
 end='' unready='' began=$(date +%s)

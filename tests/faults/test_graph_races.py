@@ -106,9 +106,7 @@ def test_any_look_starts_what_a_dead_wrapper_did_not(
     assert starts(tmp_path).count("b") == 1
 
 
-@pytest.mark.parametrize("step", ["setsid", "mkdir"])
 def test_wrapper_that_dies_before_its_claim_is_replaced(
-    step: str,
     queue: tej.RemoteQueue,
     queue_path: Path,
     counted: Make,
@@ -118,11 +116,10 @@ def test_wrapper_that_dies_before_its_claim_is_replaced(
     directory = counted()
     queue.submit("a", directory)
     queue.wait(["a"])
-    when = {"setsid": "*run_detached.sh*b*", "mkdir": "*claim"}[step]
-    hold = doubles.hold(step, before=when)
+    hold = doubles.hold("setsid", before="*run_detached.sh*b*")
     queue.submit("b", directory, after=["a"])
     hold.wait()
-    doubles.remove(step)
+    doubles.remove("setsid")
     end_processes_of(queue_path)
     with contextlib.suppress(ProcessLookupError):
         os.kill(int((hold.reached / "caller").read_text()), signal.SIGKILL)

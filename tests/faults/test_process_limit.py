@@ -62,3 +62,18 @@ def test_submission_that_cannot_fork_fails_and_says_why(folder: Path) -> None:
     for words in failures.values():
         assert "could not be started" in words
         assert "ulimit -u" in words or "fork" in words
+
+
+def test_request_of_several_jobs_that_cannot_fork_ends(folder: Path) -> None:
+    free = limited(folder, 1000)
+    free.setup()
+    directory = job_directory(folder)
+    ids = [f"job-{number}" for number in range(5)]
+    specs = [tej.JobSpec(directory, job_id=name) for name in ids]
+    outcomes = limited(folder, 13).submit_many(specs)
+    for job_id, outcome in zip(ids, outcomes, strict=True):
+        if outcome.error is None:
+            wait_until(lambda job_id=job_id: free.status(job_id).state.final, "its end")
+        else:
+            assert "could not be started" in str(outcome.error)
+            assert free.statuses([job_id]) == {job_id: None}

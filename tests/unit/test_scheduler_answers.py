@@ -275,7 +275,7 @@ def test_arrays_obey_the_limit_of_the_site(shell: Shell) -> None:
         echo "token=000000000000000000$id end" >"jobs/$id/spec"
         set -- "$@" "$id" "000000000000000000$id"
     done
-    runtime_start_array "$@"
+    runtime_start_together "$@"
     for id in a b c d e; do job=$queue/jobs/$id spec=''; runtime_start; done
     sed -n 's/.*\(--array=[^ ]*\).*/\1/p' calls
     cat jobs/[a-e]/native_id"""

@@ -156,7 +156,7 @@ has_unsettled() {
         dep_job=${dep_item##*/} dep_job=$jobs/${dep_job#*.}
         if [ -e "$dep_job/finished" ] || [ -e "$dep_job/lost" ]; then
             return 0
-        elif [ -d "$dep_job/after" ] && [ ! -e "$dep_job/native_id" ] && [ ! -d "$dep_job/claim" ]; then
+        elif [ -d "$dep_job/after" ] && [ ! -e "$dep_job/native_id" ] && [ ! -e "$dep_job/claim" ]; then
             [ ! -e "$dep_job/after/${1##*/}" ] || return 0
             ! is_ready "$dep_job" || return 0
         fi
@@ -201,7 +201,7 @@ settle_dependent() {
     has_token "${1%%.*}" || return 0
     if [ -e "$job/finished" ] || [ -e "$job/lost" ]; then
         leave_dependents
-    elif [ -d "$job/claim" ] || [ -e "$job/native_id" ]; then
+    elif [ -e "$job/claim" ] || [ -e "$job/native_id" ]; then
         :
     elif [ "$dep_outcome" = failed ]; then
         ! end_unstarted "$dep_words" || dep_ended="$dep_ended $id"
@@ -234,11 +234,11 @@ note_unstarted() {
 # end_unstarted WORDS...: end the waiting job $job without a start. Returns 1 if the job
 # has a wrapper, or if the end cannot be recorded.
 end_unstarted() {
-    mkdir "$job/claim" 2>/dev/null || return 1
+    take_claim || return 1
     now=''
     get_time
     note_unstarted "$@" && put finished "$now none 0 killed 0" || {
-        rmdir "$job/claim"
+        rm -f "$job/claim"
         return 1
     }
     leave_dependents

@@ -27,15 +27,44 @@ get_time() {
     [ -n "${now-}" ] || now=$(date +%s)
 }
 
+# read_clock: set now to the seconds since 1970. Runs `date` at most once in 30 seconds,
+# because a process costs more than all other work at the start or end of a short job.
+# Between two calls of `date`, the elapsed uptime is added to the last time. The uptime is
+# read after `date` and rounded down. Therefore now never is in the future and never
+# decreases, unless the clock is set. A change of the clock has an effect after 30 seconds.
+read_clock() {
+    if read_centiseconds && [ -n "${clock_date-}" ]; then
+        elapsed=$((centiseconds - clock_uptime))
+        [ "$elapsed" -lt 0 ] || [ "$elapsed" -ge 3000 ] || {
+            now=$((clock_date + elapsed / 100))
+            return 0
+        }
+    fi
+    now=$(date +%s) clock_date=''
+    ! is_number "$now" || ! read_centiseconds || clock_date=$now clock_uptime=$centiseconds
+}
+
 # put FACT WORDS...: write the fact FACT atomically, by a rename. Returns 1 if the fact
 # cannot be written.
 put() {
     fact_name=$1
     shift
-    printf '%s\n' "$*" >"$job/.$fact_name.$$" &&
-        mv -f "$job/.$fact_name.$$" "$job/$fact_name" && return 0
-    rm -f "$job/.$fact_name.$$"
+    printf '%s\n' "$*" >"$job/.$fact_name.$self" &&
+        mv -f "$job/.$fact_name.$self" "$job/$fact_name" && return 0
+    rm -f "$job/.$fact_name.$self"
     return 1
+}
+
+# take_claim: create the file `claim` of $job. Returns 1 if the file exists. Only one process
+# can create it, because with `set -C` all shells open a new file with O_EXCL, which is
+# atomic. The process that creates `claim` decides whether the job starts. In a job that an
+# older tej has started, `claim` is a directory.
+take_claim() {
+    set -C
+    { printf '' >"$job/claim"; } 2>/dev/null
+    claimed=$?
+    set +C
+    return "$claimed"
 }
 
 # make_queue_directory NAME: create the directory $queue/NAME, if it does not exist,

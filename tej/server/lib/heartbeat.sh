@@ -14,15 +14,18 @@ heartbeat_timeout=900 # age of the heartbeat, in seconds, at which an unreachabl
 # overwritten in place (`1<>`), so that the heartbeat file is never empty, even if the
 # disk is full.
 write_heartbeat() {
-    printf '%s\n' "$(date +%s)" 1<>"$job/heartbeat"
+    kept_now=${now-}
+    read_clock
+    printf '%s\n' "$now" 1<>"$job/heartbeat"
+    now=$kept_now
 }
 
 # start_heartbeat: start a background process that writes the heartbeat while this shell
 # lives. Sets heart to the pid of the background process.
 start_heartbeat() {
-    get_start $$
+    get_start "$self"
     write_heartbeat
-    keep_heartbeat $$ "${start:--}" &
+    keep_heartbeat "$self" "${start:--}" &
     heart=$!
 }
 
@@ -69,7 +72,12 @@ keep_heartbeat() {
 # hook is running.
 leave_heartbeat() {
     stopped=1
-    [ -z "$nap" ] || kill "$nap" 2>/dev/null
+    # Without `wait`, the ended `sleep` would become an orphan, and each job that ends at
+    # the same time would search all processes (may_have_left_processes).
+    [ -z "$nap" ] || {
+        kill "$nap"
+        wait "$nap"
+    } 2>/dev/null
     [ -n "$in_hook" ] || exit 0
 }
 

@@ -21,6 +21,67 @@ count_processes() {
     count_pids
 }
 
+# read_orphans: set orphans to the children of the process that adopts the orphans of $job,
+# each between blanks. Returns 1 if this process is unknown. Only the wrapper of $job calls
+# read_orphans.
+#
+# When a process ends, Linux makes its children the children of its nearest ancestor that
+# adopts orphans ("subreaper"), or of process 1. The parent of the wrapper has ended.
+# Therefore the wrapper, or the shell that has started the wrappers of several jobs ($$),
+# is a child of the same process. If the parent is not process 1, it may be the shell that
+# is about to end.
+read_orphans() {
+    orphans=''
+    [ -n "$proc" ] && [ -r "$proc/1/task/1/children" ] || return 1
+    get_start "$self"
+    [ "$self" = $$ ] || [ "$parent" != $$ ] || get_start $$
+    [ "$parent" = 1 ] || return 1
+    read -r orphans <"$proc/1/task/1/children" || [ -n "$orphans" ] || return 1
+    orphans=" $orphans "
+}
+
+# may_have_left_processes: check whether the script of $job, which has ended, may have left
+# processes running. adopted contains the orphans before the start of the script, or is
+# empty if they are unknown. If a process of the job runs, it or one of its ancestors in the
+# job is an orphan now, and was no orphan before. Therefore only new orphans are checked,
+# and the end of a job does not read the files of all processes of the host. Returns 0 if
+# all processes must be searched: if a new orphan belongs to the job, or has children that
+# may belong to the job, or if the orphans are unknown.
+#
+# The kernel may omit a child from the list if another child ends at the same time.
+# Therefore the list is read twice.
+may_have_left_processes() {
+    [ -n "$adopted" ] && is_number "$j_start" || return 0
+    set --
+    for _ in 1 2; do
+        read_orphans || return 0
+        [ "$orphans" != "$adopted" ] || continue
+        for pid in $orphans; do
+            case "$adopted$$ " in *" $pid "*) continue ;; esac
+            get_start "$pid"
+            # A process that is older than the script does not belong to the job.
+            [ -n "$start" ] && [ "$start" -ge "$j_start" ] || continue
+            [ "$session" != "$j_pid" ] && ! has_children "$pid" || return 0
+            set -- "$@" "$proc/$pid/environ"
+        done
+    done
+    [ $# -gt 0 ] || return 1
+    mark=${spec#*token=}
+    grep -qsF "TEJ_JOB_TOKEN=${mark%% *}" "$@" </dev/null
+    # The status is 2 if one of the processes has ended meanwhile, or is hidden.
+    case $? in 1 | 2) return 1 ;; esac
+}
+
+# has_children PID: check whether the process PID has children.
+has_children() {
+    for item in "$proc/$1/task"/*/children; do
+        children=''
+        { read -r children <"$item" || [ -n "$children" ]; } 2>/dev/null || continue
+        [ -z "$children" ] || return 0
+    done
+    return 1
+}
+
 # count_pids: set left to the number of pids in $pids, or to '' if $pids is empty.
 count_pids() {
     left=''

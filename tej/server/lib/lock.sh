@@ -37,14 +37,14 @@ take_lock() {
     lock=$1
     ln -s "$now $who" "$lock" 2>/dev/null && return 0
     is_locked "$lock" 300
-    [ $? = 1 ] && mv "$lock" "$lock.$$" 2>/dev/null || return 1
+    [ $? = 1 ] && mv "$lock" "$lock.$self" 2>/dev/null || return 1
     # Another process may have removed and acquired the lock before this `mv`. In this
     # case `mv` has moved the lock of the other process: move it back.
-    moved=$(ls -ld "$lock.$$" 2>/dev/null)
+    moved=$(ls -ld "$lock.$self" 2>/dev/null)
     if [ "${moved#*" -> "}" != "$holder" ]; then
-        mv "$lock.$$" "$lock"
+        mv "$lock.$self" "$lock"
         return 1
     fi
-    rm -f "$lock.$$"
+    rm -f "$lock.$self"
     ln -s "$now $who" "$lock" 2>/dev/null
 }

@@ -52,11 +52,23 @@ get_uptime() {
     fi
 }
 
+# read_centiseconds: set centiseconds to the uptime of this host in units of 0.01 seconds.
+# Returns 1 if the host has no file /proc/uptime in the format of Linux.
+read_centiseconds() {
+    [ -n "$proc" ] && [ -r $proc/uptime ] && read -r uptime _ <$proc/uptime || return 1
+    case $uptime in
+        *[!0-9.]* | *.*.*) return 1 ;;
+        # The digit 1 is prepended, because some shells read a leading zero as octal.
+        ?*.[0-9][0-9]) centiseconds=$((${uptime%.*} * 100 + 1${uptime#*.} - 100)) ;;
+        *) return 1 ;;
+    esac
+}
+
 # get_start PID: set start to the start time of the process, or to '' if no live process
-# has this pid. If /proc is available, also sets session to the session id of the
-# process.
+# has this pid. If /proc is available, also sets session to the session id and parent to
+# the pid of the parent of the process.
 get_start() {
-    start='' session=''
+    start='' session='' parent=''
     if [ -n "$proc" ]; then
         [ -r "$proc/$1/stat" ] || return 0
         stat=''
@@ -68,7 +80,7 @@ get_start() {
         set +f
         [ $# -ge 20 ] || return 0
         case $1 in Z | X | x) return 0 ;; esac
-        session=$4
+        session=$4 parent=$2
         shift 19
         start=$1
     else
@@ -147,11 +159,19 @@ is_past() {
     [ "$1" = "$host" ] && [ "$2" != - ] && [ "$boot" != - ] && [ "$2" != "$boot" ]
 }
 
+# self is the pid of this shell. In a subshell, $$ is the pid of the parent.
+self=$$
+
+# enter_subshell: set self to the pid of this subshell. Requires /proc.
+enter_subshell() {
+    read -r self _ <$proc/self/stat
+}
+
 # me: set who to the words HOST BOOT SPACE PID START that identify this shell.
 me() {
     get_host
-    get_start $$
-    who="$host $boot $space $$ ${start:--}"
+    get_start "$self"
+    who="$host $boot $space $self ${start:--}"
 }
 
 # find_processes TOKEN LEADER START: set pids to the live processes of a job: the

@@ -37,6 +37,20 @@ set_whose() {
     fi
 }
 
+is_prepared=''    # 1 if prepare_wrappers has set tej_session and tej_signals
+awk_is_checked='' # 1 if prepare_wrappers has found that awk reports signals
+
+# prepare_wrappers: find the programs that the wrappers of several jobs use. The result is
+# inherited by the subshells of this shell, so that it is determined only once.
+prepare_wrappers() {
+    get_host
+    read_clock
+    find_session_program
+    find_signal_reset
+    is_prepared=1
+    ! awk 'BEGIN { exit system("kill -s TERM $$") == 0 }' 2>/dev/null || awk_is_checked=1
+}
+
 # prepare_run: export the variables that run_in_awk, run_in_shell and exec_job.sh use.
 prepare_run() {
     tej_here=$here tej_queue=$queue tej_id=$id
@@ -44,11 +58,13 @@ prepare_run() {
     # are passed to exec_job.sh in tej_host.
     get_host
     tej_host="$host $boot $space"
-    find_signal_reset
+    # read_clock in exec_job.sh continues with the last time that `date` has printed here.
+    tej_clock="${clock_date-} ${clock_uptime-}"
+    [ -n "$is_prepared" ] || find_signal_reset
     # shellcheck disable=SC2016,SC2089 # expanded by another shell
     tej_run='exec $tej_signals $tej_session /bin/sh "$tej_here/exec_job.sh" >/dev/null'
     # shellcheck disable=SC2090
-    export tej_signals tej_session tej_here tej_queue tej_id tej_host tej_run
+    export tej_signals tej_session tej_here tej_queue tej_id tej_host tej_clock tej_run
 }
 
 # find_signal_reset: set tej_signals to a command prefix that resets SIGINT and SIGQUIT to
@@ -83,9 +99,9 @@ find_session_program() {
 # number, or the signal number divided by 256 in old versions. If awk does not report
 # signals (busybox), run_in_awk does not run the script.
 run_in_awk() {
-    end=$(awk '
+    end=$(awk -v checked="$awk_is_checked" '
         BEGIN {
-            if (system("kill -s TERM $$") == 0) exit
+            if (!checked && system("kill -s TERM $$") == 0) exit
             status = system(ENVIRON["tej_run"])
             if (status != int(status)) print "signal", int((status - int(status)) * 256 + .5) % 128
             else if (status >= 512) print "signal", status - 512

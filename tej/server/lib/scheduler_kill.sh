@@ -8,7 +8,7 @@
 runtime_tell() {
     nid=${native#* }
     [ ! -e "$job/finished" ] || return 0
-    if mkdir "$job/claim" 2>/dev/null; then
+    if take_claim; then
         if [ -z "$nid" ] || cancel_job; then
             now=''
             get_time
@@ -18,7 +18,7 @@ runtime_tell() {
         # If the scheduler did not cancel the job, `claim` is removed. Then the wrapper,
         # which checks for `kill` before it starts the script, or a later request of a
         # client completes the kill.
-        rmdir "$job/claim"
+        rm -f "$job/claim"
     fi
     [ -n "$nid" ] || return 1
     set_key "$nid"

@@ -133,7 +133,7 @@ judge_submission() {
     is_later submitting "$s_time" && is_second_look "no job of that name ($nickname)" || return 1
     if [ -e "$job/kill" ]; then
         settle_killed
-    elif mkdir "$job/claim" 2>/dev/null || claim_is_stale; then
+    elif take_claim || claim_is_stale; then
         mark_lost "the submission to $runtime broke off on $s_host, and it has no job of that name"
     fi
     return 1
@@ -176,7 +176,7 @@ judge_gone() {
     fi
     case $says in
         cancelled | limit)
-            ! mkdir "$job/claim" 2>/dev/null || {
+            ! take_claim || {
                 settle_cut_off
                 return
             }
@@ -246,7 +246,7 @@ settle_killed() {
         return 1
     }
     get_time
-    mkdir "$job/claim" 2>/dev/null
+    take_claim
     put_reserved finished "$now none 0 killed 0"
     read_end
 }

@@ -179,7 +179,7 @@ judge_starter() {
     fi
     # A wrapper must create `claim` before it starts the script. If this client creates
     # `claim`, no wrapper can start the job any more.
-    if mkdir "$job/claim" 2>/dev/null || [ ! -d "$job/claim" ] || claim_is_stale; then
+    if take_claim || [ ! -e "$job/claim" ] || claim_is_stale; then
         mark_lost "the submission broke off on $s_host before the job was started"
     fi
 }
@@ -188,7 +188,7 @@ judge_starter() {
 # no native id. A wrapper writes the native id immediately after it creates `claim`, so
 # that in this case the wrapper has died.
 claim_is_stale() {
-    [ -d "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -e "$job/native_id" ]
+    [ -e "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -e "$job/native_id" ]
 }
 
 # judge_damage: derive the state of a job with a damaged fact. Sets evidence to a

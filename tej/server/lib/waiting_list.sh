@@ -127,7 +127,7 @@ start_below_limit() {
 has_stranded() {
     for item in "$queue/running"/*; do
         [ ! -e "$item" ] || [ -e "$jobs/${item##*/}/native_id" ] ||
-            [ -d "$jobs/${item##*/}/claim" ] || return 0
+            [ -e "$jobs/${item##*/}/claim" ] || return 0
     done
     return 1
 }

@@ -8,8 +8,32 @@ runtime_here() { :; }
 # runtime_start: start the wrapper of $job, which writes `native_id` and `started`.
 # Returns 1 and sets why on failure.
 runtime_start() {
-    runtime_check || return 1
-    detach "$here/run_detached.sh" "$queue" "$id" "$here" "$runtime" || {
+    runtime_check && detach_wrappers "$id"
+}
+
+# runtime_start_together ID TOKEN [ID TOKEN]...: start the wrappers of all these jobs from
+# one process. Sets started_together to the ids of the jobs, each after a blank. For the
+# other jobs, runtime_start is called afterwards, and reports why they cannot be started.
+runtime_start_together() {
+    [ -n "$proc" ] && [ ! -f "$queue/max_running" ] || return 0
+    while [ $# -gt 0 ]; do
+        id=$1 job=$jobs/$1 spec=''
+        # Another client may have removed the job, and submitted a job with the same id.
+        ! has_token "$2" || ! runtime_check || started_together="$started_together $id"
+        shift 2
+    done
+    set -f
+    # shellcheck disable=SC2086 # ids
+    set -- $started_together
+    set +f
+    [ $# -gt 1 ] && detach_wrappers "$@" || started_together=''
+}
+
+# detach_wrappers ID...: start the wrappers of these jobs in the background.
+detach_wrappers() {
+    first=$1
+    shift
+    detach "$here/run_detached.sh" "$queue" "$first" "$here" "$runtime" "$@" || {
         why='no process can be started there (ulimit -u)'
         return 1
     }

@@ -1,0 +1,72 @@
+"""Wrappers of the jobs of one request: subshells of one shell, independent of each other."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from facts import wrapper_of
+from jobs import Gate, is_alive, wait_until
+
+import tej
+from tej import JobState
+
+Make = Callable[..., Path]
+
+
+def parent_of(pid: int) -> int:
+    """The pid of the parent of a process."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def test_dead_wrapper_harms_no_other_job(
+    local_queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    ids = ["a", "b", "c"]
+    directory = job(gate.wait)
+    for outcome in local_queue.submit_many(
+        tej.JobSpec(directory, job_id=name) for name in ids
+    ):
+        assert outcome.error is None
+    wrappers = [wrapper_of(queue_path / "jobs" / name) for name in ids]
+    (shell,) = {parent_of(pid) for pid in wrappers}
+    for pid in (shell, wrappers[0]):
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: not is_alive(pid), "it is gone")
+    states = {status.job_id: status.state for status in local_queue.jobs()}
+    assert states == dict.fromkeys(ids, JobState.RUNNING)
+    gate.open()
+    found = local_queue.wait(ids)
+    assert [found[name].succeeded for name in ids] == [False, True, True]
+    assert found["a"].state is JobState.LOST
+
+
+def test_processes_left_by_each_job_are_counted(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    scripts = {
+        "none": "true",
+        "child": "sh leaf >/dev/null 2>&1 &",
+        "own-session": "setsid sh leaf >/dev/null 2>&1 &",
+        "no-environment": 'env -i PATH="$PATH" sh leaf &',
+        # Only the child of the orphan has the session and the environment of the job.
+        "orphan-with-child": '(sh leaf & exec env -i PATH="$PATH" setsid sh leaf) &',
+    }
+    files = {"leaf": gate.wait}
+    specs = [
+        tej.JobSpec(job(script, files, name=name), job_id=name)
+        for name, script in scripts.items()
+    ]
+    assert not [one for one in local_queue.submit_many(specs) if one.error]
+    found = local_queue.wait(scripts)
+    left = {name: status.processes_left for name, status in found.items()}
+    assert left.pop("none") == 0
+    assert all(count >= 1 for count in left.values()), left
+    assert all(status.succeeded for status in found.values())
+    gate.open()
+    wait_until(
+        lambda: not any(one.processes_left for one in local_queue.jobs()), "all ended"
+    )
