@@ -114,9 +114,11 @@ def test_a_job_that_runs_is_never_told_as_ended_nor_deleted_whatever_its_facts_s
 ) -> None:
     queue.submit("healthy", job("true"))
     wait_until(lambda: queue.status("healthy").state.final, "it has ended")
-    queue.submit("runs", job(gate.wait, name="runs"))
+    queue.submit("runs", job(f"echo begun; {gate.wait}", name="runs"))
     facts = queue_path / "jobs/runs"
     leader = pid_of_script(facts)
+    # The shell of the job reads `command` after it has written `started`.
+    wait_until((facts / "stage/_stdout").read_text, "the script has begun")
     kept = queue_path.parent / "kept"
     for way, damage in DAMAGE.items():
         path = facts / fact

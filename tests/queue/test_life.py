@@ -260,6 +260,8 @@ def test_a_status_is_only_read_so_that_nothing_grows_with_the_polls(
             if path.name != "heartbeat" and path.is_file()
         }
 
+    output = queue_path / "jobs" / waiting / "stage/_stdout"
+    wait_until(lambda: output.stat().st_size, "the script has begun")
     before = sizes()
     for _ in range(5):
         queue.status(waiting)
