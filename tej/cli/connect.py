@@ -43,6 +43,7 @@ def command(
     then share the connection, until it has been unused for the given time or
     `tej disconnect` closes it.
     """
+    refuse_on_windows()
     from tej.transport import check_persist
     from tej.transport.openssh_login import log_in
     from tej.transport.settings import Settings
@@ -95,3 +96,11 @@ def clock_time(when: datetime) -> str:
     """Return a time as a clock shows it, with the date if it is not today."""
     is_today = when.date() == datetime.now().astimezone().date()
     return when.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")
+
+
+def refuse_on_windows() -> None:
+    """Raise UsageError on Windows, where ssh cannot share a connection."""
+    if sys.platform == "win32":
+        raise click.UsageError(
+            "On Windows, commands cannot share a connection: each command logs in"
+        )

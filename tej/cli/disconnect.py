@@ -7,6 +7,7 @@ import click
 from tej.cli import output
 from tej.cli.command import command as make_command
 from tej.cli.command import json_option
+from tej.cli.connect import refuse_on_windows
 from tej.cli.profile import find_profile, profile_option
 from tej.destination import Destination
 
@@ -20,6 +21,7 @@ def command(words: tuple[str, ...], profile_name: str | None, as_json: bool) -> 
 
     Commands that are using the connection connect again.  Jobs are not affected.
     """
+    refuse_on_windows()
     from tej.transport.openssh_login import log_out, user_master
 
     profile, _ = find_profile(words, name=profile_name)

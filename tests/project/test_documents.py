@@ -171,13 +171,13 @@ def test_python_in_documents_compiles(path):
         compile(code, "<code>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
-def test_each_page_is_in_the_navigation_of_the_site():
+def test_navigation_of_the_site_names_existing_pages():
     pages = re.findall(r": ([\w/-]+\.md)$", (CHECKOUT / "mkdocs.yml").read_text(), re.M)
     made = {"index.md", "changes.md", "reference/help.md", "reference/python.md"}
     docs = CHECKOUT / "docs"
     found = {path.relative_to(docs).as_posix() for path in docs.glob("**/*.md")}
-    assert set(pages) == found | made
-    assert len(pages) == len(set(pages))
+    assert set(pages) - found == made
+    assert len(pages) == len(set(pages)) > 30
 
 
 def test_troubleshooting_quotes_messages_of_tej():
