@@ -14,6 +14,7 @@ from tej_luigi import TejTask
 from tej_luigi.config import QueueAddress
 from tej_luigi.queues import open_queue
 from tej_luigi.results import NOTE
+from tej_luigi.run import JobRun
 from tests.adapters_luigi.tools import build
 
 
@@ -78,6 +79,19 @@ def test_lost_file_is_fetched_when_opened(task: Sheets, name: str) -> None:
     assert task.complete()
     assert task.output()["results"]["all"].path == str(folder / "all")
     assert (folder / name).exists()
+
+
+def test_results_fetched_meanwhile_are_kept(task: Sheets) -> None:
+    files, status = task.result_files(task.job_id), task.status()
+    assert status is not None
+    files.remove()
+    run = JobRun(task, [task])
+    assert run._missing(task, status)
+    # The connection is lost, and another process fetches the results.
+    task.fetch_results()
+    assert run._missing(task, status) == []
+    run._on_fetch(run.batch.results)
+    assert (files.folder / "out/a.csv").exists()
 
 
 def test_results_of_earlier_runs_are_removed(

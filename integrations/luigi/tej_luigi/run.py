@@ -116,6 +116,9 @@ class JobRun:
         """Return the patterns of the results to fetch; empty if all exist locally."""
         files = task.result_files(status.job_id)
         if files.is_current(status):
+            # After a lost connection, this method is called again.  Another process may
+            # have fetched the results in the meantime.
+            self._fetching.pop(task, None)
             return []
         self._fetching[task] = status
         opened = self._opened[task]
