@@ -196,7 +196,7 @@ def test_only_matching_files_are_uploaded(local: TejDestination, job: Make) -> N
     [
         ({}, "either `destination` or `host`"),
         ({"destination": "a", "host": "b"}, "either `destination` or `host`"),
-        ({"destination": "a", "user": "b"}, "go with `host`"),
+        ({"destination": "a", "user": "b"}, "only with `host`"),
         ({"destination": "me:sesame@host"}, "use `password`"),
         ({"destination": "not a host"}, "Invalid destination"),
         ({"host": "a;b"}, "Invalid host name"),
@@ -216,8 +216,8 @@ def test_invalid_destination_says_what_is_wrong(
 
 def test_invalid_job_says_what_is_wrong(local: TejDestination) -> None:
     for fields, words in [
-        ({}, "give a `directory`"),
-        ({"script": "ls", "command": "ls"}, "either a `script` or a `command`"),
+        ({}, "set `directory`"),
+        ({"script": "ls", "command": "ls"}, "either `script` or `command`"),
         ({"script": "ls", "results": ["../x"]}, "not in the job's directory"),
         ({"script": "ls", "resources": {"cpus": 0}}, "cannot have 0 as cpus"),
     ]:

@@ -122,7 +122,7 @@ def test_shared_job_is_killed_by_last_cancellation(
     wait_until(first.ended, "the first flow ends")
     assert all_are(one.queue, "running")
     message = message_of(first_run)
-    assert f"0 jobs killed, 3 left running (wanted by flow run {second_run}" in message
+    assert f"0 jobs killed, 3 left running (claimed by flow run {second_run}" in message
     cancel(second_run)
     wait_until(second.ended, "the second flow ends")
     assert all_are(one.queue, "killed")
@@ -160,7 +160,7 @@ def test_only_live_claims_keep_jobs(
         return kill()
 
     live = flow_run_in(Running())
-    left = f"0 jobs killed, 1 left running (wanted by flow run {live}"
+    left = f"0 jobs killed, 1 left running (claimed by flow run {live}"
     assert claim(live).startswith(left)
     assert claim(live, age=claims.EXPIRY - 60).startswith(left)
     assert "left running" in claim(uuid4()), "a flow run of another API"
@@ -170,7 +170,7 @@ def test_only_live_claims_keep_jobs(
             raise RuntimeError("The API does not reply")
 
         patch.setattr(claims, "get_client", fail)
-        assert "0 jobs killed, 1 left running (Prefect's API" in claim(live)
+        assert "0 jobs killed, 1 left running (the claims" in claim(live)
     with monkeypatch.context() as patch:
 
         def lose(*_: object, **__: object) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -386,6 +387,13 @@ def test_ended_job_is_replaced_only_by_retry(
         assert not is_superseded(queue, runs.flow_run(now), first, end)
     # The job of the new attempt is not submitted yet.
     assert is_superseded(queue, runs.flow_run(retry, first), first, end)
+
+    async def report_end(now: State[None]) -> int:
+        worker = TejWorker(work_pool_name=POOL)
+        flow_run = runs.flow_run(now, first)
+        return await worker._report_end(flow_run, queue, first, end, "exit code 3")
+
+    assert asyncio.run(report_end(Scheduled())) == 0
     second = runs.submit(retry)
     assert (first, second) == (f"prefect-{runs.id}-0", f"prefect-{runs.id}-1")
     # A worker died before it stored the id of the second job.

@@ -34,7 +34,7 @@ def test_install_keeps_a_foreign_package(tmp_path: Path) -> None:
     mine = tmp_path / "packages/tej_vistrails"
     mine.mkdir(parents=True)
     (mine / "mine.py").touch()
-    with pytest.raises(tej.Error, match="is not from tej"):
+    with pytest.raises(tej.Error, match="was not installed by tej"):
         installation.install(mine.parent)
     assert (mine / "mine.py").exists()
 

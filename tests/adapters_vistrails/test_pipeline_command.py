@@ -154,7 +154,7 @@ def test_jobs_run_on_without_the_client(
     assert client.stderr is not None
     assert client.stderr.readline() == "0 of 2 jobs started\n"
     client.send_signal(signal.SIGINT)
-    assert "Interrupted; jobs go on" in client.communicate()[1]
+    assert "Interrupted; the jobs continue" in client.communicate()[1]
     assert client.returncode == 130
     assert terminal("status", path)[0] == 5
     status, stdout, _ = terminal("kill", path)

@@ -46,7 +46,7 @@ def test_ctrl_c_while_console_mode_waits_suspends_and_the_job_goes_on(
     wait_until(waits, "VisTrails waits for the job")
     os.killpg(client.pid, signal.SIGINT)
     (suspended,) = vistrails.answer(client)["suspended"].values()
-    assert "goes on" in suspended
+    assert "continues to run" in suspended
     assert library.status(PREFIX + signature).state == "running"
     assert not records(vistrails.folder)[signature]["finished"]
     gate.open()
@@ -54,8 +54,8 @@ def test_ctrl_c_while_console_mode_waits_suspends_and_the_job_goes_on(
     assert answer["outputs"]["SubmitShellJob"]["stdout"] == "done\n"
 
 
-def test_a_broken_connection_while_resuming_keeps_the_record(
-    vistrails: VisTrails, shell: Shell, flaky: Proxy, gate: Gate
+def test_errors_while_resuming_keep_the_record(
+    vistrails: VisTrails, shell: Shell, flaky: Proxy, gate: Gate, home: Path
 ) -> None:
     document = shell(f"{gate.wait}; echo back\n", {"hostname": "flaky"})
     signature = vistrails.build(document)["signatures"]["job"]
@@ -69,19 +69,7 @@ def test_a_broken_connection_while_resuming_keeps_the_record(
     assert answer["errors"] == {}
     assert records(vistrails.folder) == before
     flaky.accept()
-    gate.open()
-    answer = vistrails.execute(console=True, interval=600)
-    assert answer["outputs"]["SubmitShellJob"]["stdout"] == "back\n"
-    assert records(vistrails.folder)[signature]["finished"]
-
-
-def test_an_error_while_resuming_keeps_the_record(
-    vistrails: VisTrails, shell: Shell, gate: Gate, home: Path
-) -> None:
-    document = shell(f"{gate.wait}; echo back\n", {"hostname": "server"})
-    signature = vistrails.build(document)["signatures"]["job"]
-    assert vistrails.execute(console=True)["suspended"]
-    before = records(vistrails.folder)
+    # The login is refused.
     config = home / ".ssh/config"
     good = config.read_text()
     config.write_text(good.replace("IdentityFile", "#IdentityFile"))

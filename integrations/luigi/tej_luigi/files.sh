@@ -42,12 +42,12 @@ place() {
 
 # there PATH: return 0 if the path exists, even as a broken symbolic link.
 there() { [ -e "$1" ] || [ -h "$1" ]; }
-needed() { there "$1" || fail 64 "There is no '$1' on the server"; }
+needed() { there "$1" || fail 64 "'$1' does not exist on the server"; }
 
 # make_room PATH: create the parent directories of a path.
 make_room() {
     case $1 in
-        */*) mkdir -p -- "${1%/*}/" || fail 69 "There can be no directory for '$1'" ;;
+        */*) mkdir -p -- "${1%/*}/" || fail 69 "The directory of '$1' cannot be created" ;;
     esac
 }
 
@@ -68,28 +68,28 @@ in_part() {
 
 files_mkdir() {
     if [ -d "$from" ]; then
-        [ "$2" = 0 ] || fail 65 "'$from' is there already"
+        [ "$2" = 0 ] || fail 65 "'$from' already exists"
         return
     fi
-    ! there "$from" || fail 67 "'$from' is there, and is no directory"
+    ! there "$from" || fail 67 "'$from' exists and is not a directory"
     if [ "$1" = 1 ]; then
         mkdir -p -- "$from"
     else
-        [ -d "${from%/*}/" ] || fail 68 "There is no '${from%/*}' on the server"
+        [ -d "${from%/*}/" ] || fail 68 "The directory '${from%/*}' does not exist on the server"
         mkdir -- "$from"
-    fi || [ -d "$from" ] || fail 69 "'$from' cannot be made"
+    fi || [ -d "$from" ] || fail 69 "The directory '$from' cannot be created"
 }
 
 files_remove() {
     needed "$from"
     if [ -d "$from" ] && [ ! -h "$from" ]; then
-        [ "$1" = 1 ] || fail 66 "'$from' is a directory: recursive=True removes it"
+        [ "$1" = 1 ] || fail 66 "'$from' is a directory, which only recursive=True removes"
     fi
     rm -rf -- "$from" || fail 69 "'$from' cannot be removed"
 }
 
 files_rename() {
-    ! there "$to" || fail 65 "'$to' is there already"
+    ! there "$to" || fail 65 "'$to' already exists"
     needed "$from"
     make_room "$to"
     # `ln` is used in place of `mv`, because `mv` would replace a file that another process
@@ -98,7 +98,7 @@ files_rename() {
         rm -f -- "$from"
         return
     fi
-    ! there "$to" || fail 65 "'$to' is there already"
+    ! there "$to" || fail 65 "'$to' already exists"
     mv -- "$from" "$to" || fail 69 "'$from' cannot be moved to '$to'"
 }
 
@@ -117,7 +117,7 @@ files_write() {
     cat >"$part" || fail 69 "'$from' cannot be written"
     # Rename the file only if it is complete, because stdin also ends if the connection is
     # lost.
-    [ "$(($(wc -c <"$part")))" = "$1" ] || fail 69 "'$from' did not arrive whole"
+    [ "$(($(wc -c <"$part")))" = "$1" ] || fail 69 "The upload of '$from' is incomplete"
     mv -f -- "$part" "$from" || fail 69 "'$from' cannot be written"
 }
 

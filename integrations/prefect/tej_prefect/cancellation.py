@@ -57,7 +57,7 @@ class KillCounts:
     def __str__(self) -> str:
         words = [f"{self.killed} jobs killed"]
         if self.stopping:
-            words.append(f"{self.stopping} told to stop")
+            words.append(f"{self.stopping} still stopping")
         if self.left:
             shown = "; ".join([*self.reasons][:3])
             words.append(f"{self.left} left running ({shown})")
@@ -100,12 +100,15 @@ def kill_unclaimed(
             if isinstance(error, tej.Error):
                 raise
             # Another flow run may have claimed the jobs, so no job is killed.
-            logger.warning("Prefect's API did not say who wants the jobs: %s", error)
-            counts.leave(len(running), "Prefect's API did not say who wants them")
+            logger.warning("The claims were not checked with Prefect's API: %s", error)
+            counts.leave(
+                len(running),
+                "the claims on them could not be checked with Prefect's API",
+            )
             return
         for job_id in running.keys() & others.keys():
             logger.info("Job %s is left running: %s", job_id, others[job_id])
-            counts.leave(1, f"wanted by {others[job_id]}")
+            counts.leave(1, f"claimed by {others[job_id]}")
         ours = [job_id for job_id in running if job_id not in others]
         for job_id, killed in queue.kill_many(ours).items():
             if killed is not None and not killed.was.final:
@@ -248,7 +251,9 @@ class CancellationGuard:
         except tej.QueueDoesntExist:
             return
         except tej.Error as error:
-            self.logger.warning("Jobs labelled %s may go on: %s", labels, error)
+            self.logger.warning(
+                "Jobs with the labels %s may continue to run: %s", labels, error
+            )
             return
         known = self._jobs.get(self.submitting.place, {})
         ids = [
@@ -265,7 +270,7 @@ class CancellationGuard:
                     ", ..." if len(records) > 3 else ""
                 )
                 self.logger.info(
-                    "%d jobs go on at %s (%s); the next run finds them",
+                    "%d jobs continue to run at %s (%s), and the next run finds them",
                     len(records),
                     place,
                     shown,

@@ -210,7 +210,9 @@ class _Own:
                     self.members = [one.id for one in family(client, self.flow_run_id)]
                 run = read_all(client, [self.flow_run_id]).get(self.flow_run_id)
         except Exception as error:
-            logger.info("Prefect's API did not answer the heartbeat: %s", error)
+            logger.info(
+                "The end of a flow run was not read from Prefect's API: %s", error
+            )
             return False
         return run is None or run.state is None or run.state.is_final()
 

@@ -115,11 +115,13 @@ class TejDestination(CredentialsBlock):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.destination is None) == (self.host is None):
-            raise ValueError("give either `destination` or `host`")
+            raise ValueError("set either `destination` or `host`")
         if self.destination is not None and (self.user or self.port):
-            raise ValueError("`user` and `port` go with `host`, not with `destination`")
+            raise ValueError(
+                "`user` and `port` can be set only with `host`, not with `destination`"
+            )
         if self.key_file is not None and self.private_key is not None:
-            raise ValueError("give either `key_file` or `private_key`")
+            raise ValueError("set either `key_file` or `private_key`")
         try:
             parts = self._parts()
         except tej.InvalidDestination as error:
@@ -241,7 +243,8 @@ class _Passphrase:
         if prompt.startswith("Passphrase for "):
             return self.passphrase
         raise tej.AuthenticationFailed(
-            f"The server asks {prompt.strip()!r}, and nobody can answer in a flow"
+            f"The server asks {prompt.strip()!r}, and a flow cannot reply: use a key "
+            "or set `password`"
         )
 
     def __repr__(self) -> str:

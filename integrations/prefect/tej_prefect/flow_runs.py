@@ -196,7 +196,10 @@ class CancellationPoller:
             try:
                 self._poll(watched)
             except Exception as error:
-                logger.info("Prefect's API did not answer a poll: %s", error)
+                logger.info(
+                    "The states of flow runs were not read from Prefect's API: %s",
+                    error,
+                )
 
     def _poll(self, watched: Iterable[UUID]) -> None:
         with get_client(sync_client=True) as client:

@@ -46,7 +46,7 @@ def job_directory(
         yield source
         return
     if directory is not None and not source.is_dir():
-        raise tej.InvalidJobDirectory(f"There is no directory '{source}'")
+        raise tej.InvalidJobDirectory(f"The directory '{source}' does not exist")
     with tempfile.TemporaryDirectory(prefix="tej-") as made:
         folder = Path(made) / "job"
         if directory is not None and not files:

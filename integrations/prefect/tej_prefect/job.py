@@ -185,9 +185,9 @@ class TejJob(JobBlock[JobResult]):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.directory is None and self.script is None:
-            raise ValueError("give a `directory` or the text of a `script`")
+            raise ValueError("set `directory`, or `script` to the text of a script")
         if self.script is not None and self.command is not None:
-            raise ValueError("give either a `script` or a `command`")
+            raise ValueError("set either `script` or `command`")
         return self
 
     @property

@@ -301,6 +301,9 @@ class TejWorker(
             if current.state_type is StateType.CANCELLING:
                 await self._mark_flow_run_as_cancelled(current, {"message": message})
             return 0
+        if current.state_type is StateType.SCHEDULED:
+            # The flow run was retried, and a worker will submit its next job.
+            return 0
         ended_early = current.state_type in (StateType.RUNNING, StateType.PENDING)
         if status is not None and status.succeeded and not ended_early:
             return 0

@@ -47,7 +47,7 @@ def start() -> None:
         error.show()
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; jobs go on", err=True)
+        click.echo("Interrupted; the jobs continue to run", err=True)
         status = 130
     except tej.WaitTimeout as error:
         click.echo(str(error), err=True)

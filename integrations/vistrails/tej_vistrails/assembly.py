@@ -72,7 +72,9 @@ class AssembleDirectoryMixin(_Mixed):
         elif os.path.isfile(source):
             shutil.copy(source, target)
         else:
-            raise fail(self, "'%s', for '%s', is not there" % (source, name))
+            raise fail(
+                self, "'%s', the file for port '%s', does not exist" % (source, name)
+            )
 
 
 class MakeDirectory(AssembleDirectoryMixin, Module):

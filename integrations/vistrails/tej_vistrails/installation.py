@@ -47,7 +47,9 @@ def install(directory: Path | None = None) -> Path:
     folder = directory or Path.home() / ".vistrails" / "userpackages"
     target = folder / "tej_vistrails"
     if target.exists() and not (target / COMMAND_FILE).exists():
-        raise PipelineError(f"'{target}' is there, and is not from tej: move it away")
+        raise PipelineError(
+            f"'{target}' exists and was not installed by tej: rename it"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     # VisTrails creates this file when it is first started, but perhaps no user has
     # started VisTrails yet.

@@ -71,7 +71,7 @@ class DownloadDirectory(Download):
         name = self.get_input("pathname")
         folder = os.path.normpath(os.path.join(self.fetch([name])[0], name))
         if not os.path.isdir(folder):
-            raise fail(self, "'%s' is no directory of the job" % name)
+            raise fail(self, "'%s' is not a directory of the job" % name)
         self.set_output("directory", PathObject(folder))
 
 
@@ -117,7 +117,7 @@ class ManageJob(NotCacheable, Module):
         if self.has_input("job"):
             return self.get_input("job")  # type: ignore[no-any-return]
         if not (self.has_input("id") and self.has_input("queue")):
-            raise fail(self, "This needs a job, or its `id` and a `queue`")
+            raise fail(self, "Connect the port `job`, or the ports `id` and `queue`")
         return RemoteJob(self.get_input("queue"), self.get_input("id"))
 
 

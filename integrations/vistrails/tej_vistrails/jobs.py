@@ -213,7 +213,7 @@ class BaseSubmitJob(JobMixin, Module):
         except ClientError as error:
             if error.kind == "JobAlreadyExists":
                 # Another client has started a job with this id and other files.
-                warn("tej: %s; taken as it is" % error.message)
+                warn("tej: %s; the existing job is used" % error.message)
                 return
             if not (known or error.may_pass):
                 monitor.deleteJob(self.signature)
@@ -234,7 +234,7 @@ class BaseSubmitJob(JobMixin, Module):
             if self.get_input("print_error") or self.get_input("fail_on_error"):
                 stderr = job.standard_error().rstrip()
                 raise fail(self, message + ("\n" + stderr if stderr else ""))
-            warn("tej: %s: the workflow goes on" % message)
+            warn("tej: %s; the workflow continues" % message)
         self.set_results()
 
     def _record(self, finished):

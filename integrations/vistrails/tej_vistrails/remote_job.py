@@ -88,14 +88,16 @@ def await_end(module, job):
         try:
             job.wait()
         except KeyboardInterrupt:
-            raise suspend(module, "Interrupted; job '%s' goes on" % job.job_id, job)
+            raise suspend(
+                module, "Interrupted; job '%s' continues to run" % job.job_id, job
+            )
     else:
         monitor.checkJob(module, module.signature, job)
     if job.last is None:
         raise fail(
             module,
-            "Job '%s' was deleted on the server meanwhile: execute again to start it "
-            "again" % job.job_id,
+            "Job '%s' was deleted on the server: execute the workflow again to start "
+            "the job again" % job.job_id,
         )
     return job.last
 
