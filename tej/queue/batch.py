@@ -108,6 +108,7 @@ class Batch:
         self._on_end = on_end or _nothing
         self._on_fetch = on_fetch or _nothing
         self._to_restart: list[RunResult] = []
+        self._kill_requested = False
         self._pause = Pause()
         self._fetcher = ResultFetcher(self._pause, self._on_fetch)
         self._failures = 0
@@ -162,7 +163,11 @@ class Batch:
         return self.results
 
     def kill(self) -> None:
-        """Kill the jobs that have not ended; `kill` may be called from any thread."""
+        """Kill the jobs that have not ended; `kill` may be called from any thread.
+
+        No failed job is restarted afterwards.
+        """
+        self._kill_requested = True
         for queue, ids in self._by_queue().items():
             queue.kill_many(ids)
 
@@ -216,7 +221,7 @@ class Batch:
                 again = {
                     result: spec
                     for result, spec in specs.items()
-                    if _wants_restart(result)
+                    if self._wants_restart(result)
                 }
                 self._ensure(queue, again, retry=True)
             except Error as error:
@@ -253,6 +258,9 @@ class Batch:
         if over:
             self._on_end(over)
             self._on_fetch(over)
+        if self._kill_requested:
+            # Another thread has called `kill` while these jobs were submitted.
+            self.kill()
 
     # Ends.
 
@@ -265,7 +273,7 @@ class Batch:
                     # The WaitTimeout is from an earlier call of `wait`, and the job has
                     # ended since then.
                     result.error = None
-            if _wants_restart(results[0]):
+            if self._wants_restart(results[0]):
                 self._to_restart += results
             else:
                 self._finish(results, end)
@@ -295,8 +303,18 @@ class Batch:
         if over:
             self._on_fetch(over)
 
+    def _wants_restart(self, result: RunResult) -> bool:
+        retry, status = result.run.retry, result.status
+        if self._kill_requested or isinstance(retry, bool):
+            return False
+        if status is None or result.error is not None:
+            return False
+        return status.state.final and not status.succeeded and retry(status)
+
     def _restart(self) -> None:
         """Restart failed jobs; if the connection is lost, try again later."""
+        if self._kill_requested:
+            self._finish_instead()
         if not self._to_restart or not self._pause.is_over:
             return
         waiting, self._to_restart = self._to_restart, []
@@ -316,6 +334,18 @@ class Batch:
                 self._to_restart += [one for one in group if one.job is None]
                 group = [one for one in group if one.job is not None]
             self._started(group)
+
+    def _finish_instead(self) -> None:
+        """Record the last end of the jobs that would be restarted without the kill."""
+        waiting, self._to_restart = self._to_restart, []
+        ended: dict[Job[RemoteQueue], list[RunResult]] = {}
+        for result in waiting:
+            assert result.status is not None
+            result.job = result.run.queue.job(result.status.job_id)
+            ended.setdefault(result.job, []).append(result)
+        for results in ended.values():
+            assert results[0].status is not None
+            self._finish(results, results[0].status)
 
     def _give_up(self, timeout: float) -> None:
         total = len(self.results)
@@ -353,13 +383,6 @@ def _apply(result: RunResult, queue: RemoteQueue, outcome: Outcome) -> None:
     result.job = Job(
         queue, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
     )
-
-
-def _wants_restart(result: RunResult) -> bool:
-    retry, status = result.run.retry, result.status
-    if isinstance(retry, bool) or status is None or result.error is not None:
-        return False
-    return status.state.final and not status.succeeded and retry(status)
 
 
 def _deleted(job: Job[RemoteQueue]) -> JobNotFound:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tej.errors import (
@@ -16,6 +17,7 @@ from tej.errors import (
     Error,
     HostKeyRejected,
 )
+from tej.queue.receiver import Downloaded
 from tej.queue.remote import RemoteQueue
 from tej.queue.run import GROUP, Observer, RunResult, fail_unless_failed
 
@@ -54,12 +56,18 @@ class _Fetches:
         self.results: list[RunResult] = []
         self.wanted: dict[str, list[str]] = {}
         """For each job id, the patterns of all runs that share the job."""
+        self._sharing: Counter[str] = Counter()
 
     def add(self, result: RunResult, patterns: Iterable[str]) -> None:
         assert result.job is not None
         self.results.append(result)
+        self._sharing[result.job.id] += 1
         known = self.wanted.setdefault(result.job.id, [])
         known += [one for one in patterns if one not in known]
+
+    def is_shared(self, job_id: str) -> bool:
+        """Return whether several runs of this request share the job."""
+        return self._sharing[job_id] > 1
 
 
 class ResultFetcher:
@@ -70,6 +78,9 @@ class ResultFetcher:
         """Results that have not been fetched yet."""
         self._pause = pause
         self._on_fetch = on_fetch
+        # Results of a shared job that could not be fetched together with the results
+        # of the other runs.
+        self._alone: set[RunResult] = set()
 
     def fetch(self) -> None:
         """Fetch the results of jobs that have ended."""
@@ -80,16 +91,17 @@ class ResultFetcher:
             self._fetch_some(waiting[begin : begin + GROUP])
 
     def _fetch_some(self, waiting: Sequence[RunResult]) -> None:
-        groups: dict[tuple[RemoteQueue, Path], _Fetches] = {}
+        groups: dict[tuple[RemoteQueue, Path, RunResult | None], _Fetches] = {}
         over: list[RunResult] = []
         for result in waiting:
             patterns = _patterns(result)
             if not patterns:
                 over.append(result)
                 continue
-            key = (result.run.queue, Path(result.run.directory))
+            alone = result if result in self._alone else None
+            key = (result.run.queue, Path(result.run.directory), alone)
             groups.setdefault(key, _Fetches()).add(result, patterns)
-        for (queue, directory), fetches in groups.items():
+        for (queue, directory, _), fetches in groups.items():
             try:
                 directory.mkdir(parents=True, exist_ok=True)
                 fetched = queue.download_many(fetches.wanted, directory=directory)
@@ -102,15 +114,31 @@ class ResultFetcher:
                     over += fetches.results
                 continue
             self._pause.reset()
-            for result in fetches.results:
-                assert result.job is not None
-                outcome = fetched[result.job.id]
-                result.files = outcome.files
-                if outcome.error is not None:
-                    fail_unless_failed([result], outcome.error)
-                over.append(result)
+            over += self._record(fetches, fetched)
         if over:
             self._on_fetch(over)
+
+    def _record(
+        self, fetches: _Fetches, fetched: Mapping[str, Downloaded]
+    ) -> list[RunResult]:
+        """Store the outcomes of one request; return the results that are complete.
+
+        If several runs share a job, and a file of one run is missing, the results of
+        each run are fetched again alone, so that only that run gets the error.
+        """
+        over = []
+        for result in fetches.results:
+            assert result.job is not None
+            outcome = fetched[result.job.id]
+            if outcome.error is not None and fetches.is_shared(result.job.id):
+                self._alone.add(result)
+                self.pending.append(result)
+                continue
+            result.files = outcome.files
+            if outcome.error is not None:
+                fail_unless_failed([result], outcome.error)
+            over.append(result)
+        return over
 
 
 def _patterns(result: RunResult) -> list[str]:

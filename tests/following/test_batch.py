@@ -227,6 +227,50 @@ def test_pending_jobs_are_killed_from_another_thread(
     assert result.status.state is tej.JobState.KILLED
 
 
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "submitted"])
+def test_kill_during_a_restart_ends_the_job(
+    local_queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cut: bool,
+) -> None:
+    ensure_many = local_queue.ensure_many
+    monkeypatch.setattr(local_queue.connection, "retries", SOON)
+
+    def kill_first(specs: Any, *, retry: bool = False) -> list[tej.Outcome]:
+        if retry:
+            batch.kill()
+            if cut:
+                raise tej.ConnectionFailed("cut")
+        return ensure_many(specs, retry=retry)
+
+    monkeypatch.setattr(local_queue, "ensure_many", kill_first)
+    script = f"mkdir '{tmp_path}/failed' && exit 5; {gate.wait}"
+    run = Run(local_queue, JobSpec(job(script)), retry=lambda _: True)
+    batch = tej.Batch([run])
+    (result,) = batch.run(timeout=90)
+    assert isinstance(result.error, tej.JobFailed)
+    assert result.status is not None
+    states = {True: tej.JobState.FINISHED, False: tej.JobState.KILLED}
+    assert result.status.state is states[cut]
+
+
+def test_missing_file_fails_only_the_run_that_wants_it(
+    local_queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    spec = JobSpec(job("echo x >there"))
+    runs = [
+        Run(local_queue, spec, [name], tmp_path / "results")
+        for name in ("there", "absent")
+    ]
+    there, absent = tej.run_many(runs)
+    assert there.succeeded
+    assert [path.read_text() for path in there.files] == ["x\n"]
+    assert isinstance(absent.error, tej.DownloadFailed)
+
+
 def test_hook_that_raises_ends_the_wait(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
