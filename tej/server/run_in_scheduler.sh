@@ -84,18 +84,15 @@ read_outcome() {
 # that was sent to the whole session in a file .heard.SIGNAL. The runner must not
 # forward a recorded signal, because the script has received the signal directly.
 keep_watch() {
-    nap=''
+    begin_sleeps
     for signal in $signals; do
         # shellcheck disable=SC2064 # the name of this signal
         trap ": 2>/dev/null >'$job/.heard.$signal'" "$signal"
     done
-    trap '[ -z "$nap" ] || kill "$nap" 2>/dev/null; exit 0' ALRM
-    while kill -0 $$ 2>/dev/null; do
+    trap 'end_sleep; exit 0' ALRM
+    until is_gone $$ "$runner_start"; do
         write_heartbeat
-        sleep "$heartbeat_interval" &
-        nap=$!
-        wait "$nap"
-        kill "$nap" 2>/dev/null
+        sleep_until_signal "$heartbeat_interval"
         # A signal that reaches the runner just before its `wait` is handled only when
         # `wait` returns. SIGALRM makes `wait` return.
         kill -s ALRM $$ 2>/dev/null
@@ -179,7 +176,7 @@ end_leftovers() {
 # send SIGTERM.
 listen() {
     until [ -e "$job/kill" ]; do
-        kill -0 $$ 2>/dev/null || return
+        ! is_gone $$ "$runner_start" || return
         sleep 2
     done
     find_job_processes
@@ -209,6 +206,9 @@ run_job() {
         printf '%s\n' "$end" 1<>"$job/.end"
     } &
     runner=$!
+    # A process that gets the pid of a dead runner must not keep the heartbeat alive.
+    get_start $$
+    runner_start=${start:--}
     keep_watch >/dev/null 2>&1 &
     watcher=$!
     for signal in $signals; do

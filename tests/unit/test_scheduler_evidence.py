@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 
 import pytest
+from jobs import wait_until
 
 Shell = Callable[..., str]
 
@@ -128,3 +131,19 @@ def test_result_is_unknown_if_waiting_shell_was_killed(shell: Shell) -> None:
     run_in_shell 2>/dev/null
     echo "end=$end" """
     assert shell(lines) == "end=\n"
+
+
+def test_stopped_heartbeat_leaves_no_sleep(shell: Shell) -> None:
+    """The signal may arrive at any moment after the start of `sleep`."""
+    seconds = f"7{os.getpid():07}"
+    lines = f"""heartbeat_interval={seconds}
+    for pause in 0 0 0.001 0.002 0.003 0.004 0.005 0.01; do
+        start_heartbeat; sleep $pause; stop_heartbeat
+    done"""
+    assert shell(lines) == ""
+
+    def is_left() -> bool:
+        done = subprocess.run(["pgrep", "-f", f"^sleep {seconds}"], capture_output=True)
+        return done.returncode == 0
+
+    wait_until(lambda: not is_left(), "all have ended")

@@ -47,16 +47,12 @@ after_wrapper() { return 1; }
 # keep_heartbeat receives SIGTERM. If a hook is running when SIGTERM arrives, the hook
 # is completed first.
 keep_heartbeat() {
-    nap='' in_hook='' stopped=''
+    in_hook='' stopped=''
+    begin_sleeps
     trap leave_heartbeat TERM
     while :; do
         before_heartbeat
-        # `sleep` runs in the background, because a shell delays its traps until a
-        # foreground command ends.
-        sleep "$span" &
-        nap=$!
-        wait "$nap"
-        nap=''
+        sleep_until_signal "$span"
         # Check the wrapper before the heartbeat is written, because a heartbeat means
         # that the job was alive at that time.
         ! is_gone "$1" "$2" || after_wrapper || exit 0
@@ -72,13 +68,10 @@ keep_heartbeat() {
 # hook is running.
 leave_heartbeat() {
     stopped=1
-    # Without `wait`, the ended `sleep` would become an orphan, and each job that ends at
-    # the same time would search all processes (may_have_left_processes).
-    [ -z "$nap" ] || {
-        kill "$nap"
-        wait "$nap"
-    } 2>/dev/null
-    [ -n "$in_hook" ] || exit 0
+    [ -n "$in_hook" ] || {
+        end_sleep
+        exit 0
+    }
 }
 
 # is_beating [SECONDS]: check whether the job has written a heartbeat within SECONDS

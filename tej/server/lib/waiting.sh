@@ -6,6 +6,31 @@ nap() {
     sleep 0.2 2>/dev/null || sleep 1
 }
 
+# begin_sleeps: prepare a background process that calls sleep_until_signal. The process has
+# inherited $! from its parent, and must not take the pid in $! for a `sleep` of its own.
+begin_sleeps() { slept=$!; }
+
+# sleep_until_signal SECONDS: sleep, or return early if a trap runs. `sleep` runs in the
+# background, because a shell delays its traps until a foreground command ends.
+sleep_until_signal() {
+    sleep "$1" >/dev/null 2>&1 &
+    wait "$!" || kill "$!" 2>/dev/null
+    slept=$!
+}
+
+# end_sleep: end the `sleep` of sleep_until_signal, in a trap that exits. The trap may run
+# as soon as `sleep` has started. Therefore the pid is read from $!, which the shell sets
+# together with the start, and not from a variable that is assigned later. A process that
+# has not called exec yet would lose a SIGTERM in the handler of the shell.
+end_sleep() {
+    # Without `wait`, the ended `sleep` would become an orphan, and each job that ends at
+    # the same time would search all processes (may_have_left_processes).
+    [ "$!" = "$slept" ] || {
+        kill -s KILL "$!"
+        wait "$!"
+    } 2>/dev/null
+}
+
 # wait_for FACT SECONDS: wait until the job has the fact FACT, has finished, or is lost.
 # Returns 1 if SECONDS have passed, or if the job was removed.
 wait_for() {
@@ -24,12 +49,10 @@ keep_talking() {
     get_start $$
     begun=${start:--}
     (
-        pause=''
-        trap '[ -z "$pause" ] || kill "$pause" 2>/dev/null; exit 0' TERM
+        begin_sleeps
+        trap 'end_sleep; exit 0' TERM
         while :; do
-            sleep 15 >/dev/null 2>&1 &
-            pause=$!
-            wait "$pause"
+            sleep_until_signal 15
             # Exit if the command was killed, because a killed command does not run its
             # EXIT trap.
             ! is_gone $$ "$begun" && printf '\0' || exit
