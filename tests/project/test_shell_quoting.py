@@ -13,9 +13,9 @@ SCRIPTS = sorted(
     if path.is_file() and path.suffix not in {".py", ".pyc", ".md", ".awk"}
 )
 
-NUMBERS = {"pids", "strays", "told_first", "caught", "turn", "on_end_pids"}
+NUMBERS = {"pids", "strays", "told_first", "caught", "turn", "on_end_pids", "orphans"}
 """Process ids that tej's own awk program has printed."""
-JOB_IDS = {"dep_needs", "dep_ended"}
+JOB_IDS = {"dep_needs", "dep_ended", "unstarted"}
 """Ids of jobs, which contain neither blanks nor wildcards."""
 CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"} | {
     "signals",
@@ -26,6 +26,7 @@ CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"}
 PLACES = {
     ("commands/download", "pattern"),  # a user's own pattern, expanded on purpose
     ("lib/process.sh", "("),  # directories of /proc
+    ("lib/scheduler_submit.sh", "("),  # names of variables
     ("run_in_scheduler.sh", "pending"),  # names of signals
     ("run_in_scheduler.sh", "("),  # names of variables
 }
