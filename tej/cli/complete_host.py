@@ -16,7 +16,11 @@ def complete_destination(incomplete: str) -> list[CompletionItem]:
 
     from tej.transport.ssh_config import host_aliases
 
-    names = {*_profiles(), *host_aliases(), "local:"}
+    aliases = host_aliases()
+    names = {*_profiles(), *aliases, "local:"}
+    user, at, _ = incomplete.rpartition("@")
+    if user:
+        names |= {f"{user}{at}{alias}" for alias in aliases}
     return [CompletionItem(name) for name in sorted(names) if fits(name, incomplete)]
 
 

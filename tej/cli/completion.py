@@ -21,6 +21,9 @@ def command(context: click.Context, shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
+    from tej.cli import bash_completion
+
+    bash_completion.register()
     kind = get_completion_class(shell)
     if kind is not None:
         group = context.find_root().command

@@ -81,6 +81,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line, and exit with the status of the command."""
     words = sys.argv[1:] if arguments is None else arguments
     _open_closed_streams()
+    if "TEJ_COMP_LINE" in os.environ:
+        # Few commands complete words, so the module is imported here.
+        from tej.cli import bash_completion
+
+        bash_completion.register()
     try:
         status = tej.main(words, prog_name="tej", standalone_mode=False)
     except click.ClickException as error:

@@ -230,6 +230,98 @@ def test_jobs_and_hosts_are_completed(
     assert {"plain,ended", "plain,waiting"} <= set(default.splitlines())
 
 
+BASH = """\
+compopt() { printf '%s\\n' "$*"; }
+COMP_LINE=$1 COMP_POINT=${#1}
+eval "$(tej completion bash)"
+_tej_completion tej "$2" ''
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def program(client: Command, queue_path: Path, ended: str) -> None:
+    """`tej` in the search path of a shell, with a profile, a host and a job."""
+    folder = client.place / "bin"
+    folder.mkdir()
+    (folder / "tej").write_text(f'#!/bin/sh\nexec {client.words()[0]} -m tej "$@"\n')
+    (folder / "tej").chmod(0o755)
+    client.environment["PATH"] = f"{folder}:{client.environment['PATH']}"
+    (client.place / "tej.toml").write_text(
+        'default = "here"\n[profile.here]\ndestination = "local:"\n'
+        f"queue = '{queue_path}'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "part", "found"),
+    [
+        ("tej run ser", "ser", "-o plusdirs server"),
+        # bash takes the characters @ and : for the ends of words.
+        ("tej list me@ser", "ser", "server"),
+        ("tej list loca", "loca", "local:"),
+        ("tej logs local: --queue '{queue}' en", "en", "ended"),
+    ],
+)
+def test_bash_completes_jobs_and_destinations(
+    client: Command,
+    queue_path: Path,
+    program: None,
+    require: Callable[[str], None],
+    line: str,
+    part: str,
+    found: str,
+) -> None:
+    require("bash")
+    words = ["bash", "-c", BASH, "bash", line.replace("{queue}", str(queue_path)), part]
+    seen = subprocess.check_output(
+        words, cwd=client.place, env=client.environment, text=True
+    )
+    assert seen.split() == found.split()
+
+
+def test_fish_completes_jobs_and_profiles(
+    client: Command, program: None, require: Callable[[str], None]
+) -> None:
+    require("fish")
+    script = (
+        "tej completion fish | source; complete -C 'tej logs en'; "
+        "complete -C 'tej list -p he'; complete -C 'tej list me@ser'"
+    )
+    seen = subprocess.check_output(
+        ["fish", "-N", "-c", script],
+        cwd=client.place,
+        env=client.environment,
+        text=True,
+    )
+    names = [line.split("\t")[0] for line in seen.splitlines()]
+    assert names == ["ended", "here", "me@server"]
+
+
+def test_zsh_completes_jobs_and_profiles(
+    client: Command, program: None, require: Callable[[str], None]
+) -> None:
+    require("zsh")
+    child = pexpect.spawn(
+        "zsh",
+        ["-f"],
+        cwd=client.place,
+        env=client.environment | {"TERM": "dumb"},
+        encoding="utf-8",
+        timeout=60,
+    )
+    child.sendline("autoload -U compinit; compinit -u -D")
+    child.sendline('eval "$(tej completion zsh)"; echo rea""dy')
+    child.expect("ready")
+    for typed, found in (("logs en", "logs ended "), ("list -p he", "list -p here ")):
+        child.send(f"tej {typed}\t")
+        child.expect_exact(f"tej {found}")
+        child.send("\x15")
+    child.sendline("exit")
+    child.expect(pexpect.EOF)
+    child.close()
+
+
 def test_destroy_asks_at_a_terminal(
     client: Command, queue_path: Path, ended: str, library: tej.RemoteQueue
 ) -> None:

@@ -1,0 +1,61 @@
+"""Completion in bash: destinations such as user@host, and directories among words.
+
+bash splits the command line at `@`, `:` and `=` before it calls the completion of a
+command, so `local:` and `user@host` arrive as several words.  The script here sends the
+whole line instead.  click's script for bash also drops all words if one of them is a
+directory.
+"""
+
+from __future__ import annotations
+
+import os
+
+from click.shell_completion import (
+    BashComplete,
+    add_completion_class,
+    split_arg_string,
+)
+
+_SOURCE = """\
+%(complete_func)s() {
+    local IFS=$'\\n' line word begin response completion type value
+    line=${COMP_LINE:0:COMP_POINT}
+    word=${line##*[[:space:]]}
+    # bash replaces only the last part of the word, which is $2.
+    begin=${word%%"$2"}
+    response=$(env TEJ_COMP_LINE="$line" COMP_WORDS= COMP_CWORD=0 \\
+        %(complete_var)s=bash_complete "$1")
+    COMPREPLY=()
+    for completion in $response; do
+        IFS=',' read -r type value <<<"$completion"
+        case $type in
+            dir) compopt -o plusdirs ;;
+            file) compopt -o default ;;
+            plain) COMPREPLY+=("${value#"$begin"}") ;;
+        esac
+    done
+    return 0
+}
+
+complete -F %(complete_func)s %(prog_name)s
+"""
+
+
+class WholeLine(BashComplete):
+    """Completion of the whole line up to the cursor, in TEJ_COMP_LINE."""
+
+    source_template = _SOURCE
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        line = os.environ.get("TEJ_COMP_LINE")
+        if line is None:
+            # The shell still has the script of an earlier version of tej.
+            return super().get_completion_args()
+        words = split_arg_string(line)
+        incomplete = "" if line[-1:].isspace() or not words else words.pop()
+        return words[1:], incomplete
+
+
+def register() -> None:
+    """Let click use this completion for bash."""
+    add_completion_class(WholeLine)
