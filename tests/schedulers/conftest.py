@@ -128,22 +128,31 @@ def either(request: pytest.FixtureRequest) -> tej.RemoteQueue:
     return queue
 
 
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the programs of this machine, except those of schedulers."""
+    folder = tmp_path_factory.mktemp("tools")
+    for path in Path("/usr/bin").iterdir():
+        if path.name not in REAL and not path.name.startswith(("q", "pbs")):
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
 @pytest.fixture
-def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def played(
+    tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
     """Puts the commands of a scheduler that cannot be had on the PATH, without those of
     a real one: `played(PROGRAM, DIALECT, COMMAND...)` gives the double's folder."""
 
     def play(program: str, dialect: str, *commands: str) -> Path:
-        folder, ours, tools = (tmp_path / n for n in ("kept", "commands", "tools"))
-        for path in (folder, ours, tools):
+        folder, ours = tmp_path / "kept", tmp_path / "commands"
+        for path in (folder, ours):
             path.mkdir()
         for name in commands:
             words = shlex.join([sys.executable, str(DOUBLES / program), name])
             (ours / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
             (ours / name).chmod(0o755)
-        for path in Path("/usr/bin").iterdir():
-            if path.name not in (*REAL, *commands):
-                (tools / path.name).symlink_to(path)
         monkeypatch.setenv("PATH", f"{ours}:{tools}")
         monkeypatch.setenv("PBS_DOUBLE", f"{dialect}:{folder}")
         return folder

@@ -5,7 +5,6 @@ So the installed scripts run as they are, and the jobs, too, with that shell.  N
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import no_processes_left
+from jobs import remove_queue
 
 import tej
 from tej.transport.local import LocalTransport
@@ -71,6 +70,4 @@ def queue(
     monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / 'it\'s a "queue" $HOME \\n é'
     yield tej.RemoteQueue("local:", path, "default", transport=transport)
-    with contextlib.suppress(tej.Error):
-        tej.RemoteQueue("local:", path).cleanup(kill=True, grace=0)
-    no_processes_left(path)
+    remove_queue(path)
