@@ -204,3 +204,9 @@ def test_troubleshooting_quotes_messages_of_tej():
     unknown = {words for words in quoted if words not in source}
     assert len(quoted) > 30
     assert unknown == composed | of_programs
+
+
+def test_fast_tests_exist():
+    script = (CHECKOUT / "scripts" / "test").read_text()
+    (words,) = re.findall(r'^fast="([^"]*)"', script, re.MULTILINE)
+    assert [path for path in words.split() if not (CHECKOUT / path).exists()] == []
