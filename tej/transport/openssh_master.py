@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import signal
 import stat
 import subprocess
@@ -221,13 +222,34 @@ def _run(command: list[str], limit: float | None, *, show: bool) -> tuple[int, b
         assert process.stderr is not None
         relay = _Relay(process.stderr, show=show)
         try:
-            status = process.wait(limit)
+            status = _wait(process, limit)
         except subprocess.TimeoutExpired:
             status = -1
         finally:
             if process.poll() is None:
                 _kill(process, group=not show)
         return status, relay.finish()
+
+
+def _wait(process: subprocess.Popen[bytes], limit: float | None) -> int:
+    """Return the exit status; raise subprocess.TimeoutExpired after `limit` seconds.
+
+    With a limit, `Popen.wait` polls the process in intervals of up to 50 ms, which is a
+    noticeable part of a login.  Linux can wait for the end of a process with a limit.
+    """
+    if limit is None or not hasattr(os, "pidfd_open"):
+        return process.wait(limit)
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError:  # for example in a sandbox that does not permit the system call
+        return process.wait(limit)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll(limit * 1000)
+    finally:
+        os.close(descriptor)
+    return process.wait(0)
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
