@@ -73,6 +73,12 @@ def run_command(command):
     return done.returncode, done.stdout + done.stderr
 
 
+def without_timing(output):
+    """Return output of tej without what depends on the speed of the machine."""
+    started = re.sub(r"^Job is (created|queued).*\n", "", output, flags=re.M)
+    return re.sub(r"\(\d+:\d\d\)", "(0:00)", started)
+
+
 def test_blocks_of_the_readme_run_on_this_machine(home, monkeypatch):
     text = re.sub(r"user@(server|cluster)\.example\.org", "local:", README.read_text())
     ran = []
@@ -87,7 +93,7 @@ def test_blocks_of_the_readme_run_on_this_machine(home, monkeypatch):
             status, output = run_command(command)
             assert status == FAILS.get(command, 0), (command, output)
             if shown:
-                assert re.sub(r"\(\d+:\d\d\)", "(0:00)", output).splitlines() == shown
+                assert without_timing(output).splitlines() == shown
             ran.append(command.split()[0])
     assert ran.count("tej") >= 5
     assert "python" in ran
