@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
@@ -14,12 +15,21 @@ import click
 from tej.cli import output
 from tej.errors import ConnectionFailed
 from tej.job.escaping import escape_line
+from tej.job.resources import Resources
 from tej.job.status import JobState, JobStatus
 from tej.job.summary import summarize
 from tej.job.table import COLUMNS, SYNONYMS, JobTable
 
 INTERVAL = 2.0
 """Number of seconds between two requests of `tej list --watch`."""
+
+
+RESOURCES = [
+    field.name
+    for field in dataclasses.fields(Resources)
+    if field.name not in (*COLUMNS, "modules", "options")
+]
+"""The requested resources that can be columns."""
 
 
 def parse_columns(text: str) -> list[str]:
@@ -29,13 +39,13 @@ def parse_columns(text: str) -> list[str]:
 
 
 def check_columns(names: Iterable[str], jobs: Sequence[JobStatus]) -> None:
-    """Raise click.BadParameter if a name is no column, parameter or label of a job.
+    """Raise click.BadParameter if a name is no column, resource, parameter or label.
 
     In a queue without jobs, every name is accepted, because a script that lists a
     parameter must not fail before its first job is submitted.
     """
     own = {key for job in jobs for key in (*job.parameters, *job.labels)}
-    known = [*COLUMNS, *SYNONYMS, "size", *sorted(own)]
+    known = [*COLUMNS, *SYNONYMS, "size", *RESOURCES, *sorted(own)]
     for name in names if jobs else ():
         if name in known:
             continue

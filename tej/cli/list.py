@@ -57,7 +57,8 @@ NEWEST = "newest"
 @click.option(
     "--columns",
     metavar="NAMES",
-    help=f"Print these columns: {', '.join(COLUMNS)}, size, or a parameter or label.",
+    help=f"Print these columns: {', '.join(COLUMNS)}, size, a resource such as cpus, "
+    "or a parameter or label.",
 )
 @click.option(
     "--sizes", is_flag=True, help="Print the disk space of each job, and totals."

@@ -50,6 +50,29 @@ def _time(get: Callable[[JobStatus], datetime | None]) -> Column:
     return Column(lambda job: format_age(get(job), job.reported), exact)
 
 
+def _in_powers_of_1024(size: int) -> str:
+    """Return a memory size as it is requested: 1536M, 2G."""
+    unit = 0
+    while size and size % 1024 == 0 and unit < 4:
+        size //= 1024
+        unit += 1
+    return f"{size}{' KMGT'[unit].strip()}"
+
+
+def _resource(name: str) -> Column:
+    """Return the column of a requested resource, in bytes or seconds for scripts."""
+
+    def text(job: JobStatus) -> str:
+        value = job.resources.get(name, "")
+        if not value.isdigit():
+            return value
+        if name in ("memory", "memory_per_cpu"):
+            return _in_powers_of_1024(int(value))
+        return format_duration(int(value)) if name == "walltime" else value
+
+    return Column(text, lambda job: job.resources.get(name, ""), can_be_cut=True)
+
+
 def _pairs(pairs: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in pairs.items())
 
@@ -79,7 +102,8 @@ COLUMNS: Mapping[str, Column] = {
 }
 """The columns by their names.
 
-A table may also have the column "size", and a column for each parameter and label."""
+A table may also have the column "size", and a column for each parameter, label and
+requested resource."""
 
 SYNONYMS = {"id": "job", "exit_code": "exit", "host": "where", "native_id": "native"}
 """Other names of columns: the keys of the same values in JSON."""
@@ -88,8 +112,8 @@ SYNONYMS = {"id": "job", "exit_code": "exit", "host": "where", "native_id": "nat
 class JobTable:
     """A table of jobs, as text for a terminal, as HTML, or as exact values.
 
-    `columns` are names of COLUMNS, "size", or keys of parameters and labels.  By
-    default, the table has the columns in DEFAULT and a column for each parameter.
+    `columns` are names of COLUMNS, "size", or keys of parameters, labels and resources.
+    By default, the table has the columns in DEFAULT and a column for each parameter.
     `sizes` maps ids to sizes in bytes.  `known_ids` are the ids of all jobs in the
     queue, from which a short id must be distinguishable.
     """
@@ -125,9 +149,12 @@ class JobTable:
             )
         if name in COLUMNS:
             return COLUMNS[name]
-        return _plain(
-            lambda job: job.parameters.get(name, job.labels.get(name)), can_be_cut=True
-        )
+        if any(name in (*job.parameters, *job.labels) for job in self.jobs):
+            return _plain(
+                lambda job: job.parameters.get(name, job.labels.get(name)),
+                can_be_cut=True,
+            )
+        return _resource(name)
 
     def exact_rows(self) -> Iterator[list[str]]:
         """Yield the exact values of each job, with unprintable characters escaped."""

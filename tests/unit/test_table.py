@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from tej.cli.job_table import check_columns
 from tej.job.cell_text import cut, format_age, format_size, shorten_ids, width_of
 from tej.job.job_list import JobList
 from tej.job.status import JobState, JobStatus
@@ -109,6 +110,17 @@ def test_chosen_columns_are_never_left_out() -> None:
     head, row = JobTable([job], ["job", "project", "name"]).lines(22)
     assert head.split() == ["job", "project", "name"]
     assert row.split() == ["a", "x", "nnnnnnn…"]
+
+
+def test_resources_are_columns_behind_labels() -> None:
+    resources = {"cpus": "4", "memory": "1610612736", "walltime": "5400"}
+    job = make_job("a", resources=resources, labels={"cpus": "many"})
+    names = ["memory", "walltime", "gpus", "cpus"]
+    table = JobTable([job], names)
+    assert next(table.exact_rows()) == ["1610612736", "5400", "", "many"]
+    _, row = table.lines()
+    assert row.split() == ["1536M", "1:30:00", "many"]
+    check_columns(names, [job])
 
 
 def test_exact_values_have_no_units() -> None:
