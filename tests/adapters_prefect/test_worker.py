@@ -414,9 +414,14 @@ def test_old_jobs_of_ended_runs_are_deleted(
     unended, new, kept, old = (Attempts(local) for _ in range(4))
     for runs, days in ((unended, 0), (new, 1), (kept, None), (old, 0)):
         runs.submit(Pending(), delete_after=days)
-    delete_old_jobs(old.queue, {str(unended.id)})
-    left = {job.labels["prefect-flow-run"] for job in old.queue.jobs()}
-    assert left == {str(runs.id) for runs in (unended, new, kept)}
+    wanted = {str(runs.id) for runs in (unended, new, kept)}
+
+    def is_deleted() -> bool:
+        # A job is not deleted while its last process ends.
+        delete_old_jobs(old.queue, {str(unended.id)})
+        return {job.labels["prefect-flow-run"] for job in old.queue.jobs()} == wanted
+
+    wait_until(is_deleted, "only the old job is deleted")
 
 
 def test_worker_with_missed_heartbeats_is_dead() -> None:
