@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
+from tej.cli import bash_completion
 from tej.cli.command import Command
 from tej.cli.main import tej
 from tej.command_list import ABOUT, COMMANDS, EXAMPLE, EXIT_STATUS, OPTIONS
@@ -47,6 +48,7 @@ def files() -> Iterator[tuple[str, str]]:
 
 def completion(shell: str) -> str:
     """Return the completion script of a shell."""
+    bash_completion.register()
     kind = get_completion_class(shell)
     assert kind is not None
     # The method of the base class does not start the shell to check its version.

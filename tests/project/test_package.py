@@ -103,7 +103,7 @@ def test_wheel_has_guide_manual_pages_and_completions(wheel):
         assert b".SH DESCRIPTION\n" in wheel[f"{share}/man/man1/{page}.1"]
     run = wheel[f"{share}/man/man1/tej-run.1"].decode()
     assert "\\fB\\-\\-walltime TIME\\fR\nTime limit: " in run
-    assert b"_TEJ_COMPLETE" in wheel[f"{share}/bash-completion/completions/tej"]
+    assert b"TEJ_COMP_LINE" in wheel[f"{share}/bash-completion/completions/tej"]
 
 
 def test_the_sdist_has_every_runtime_file_as_it_is(unpacked):
