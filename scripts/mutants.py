@@ -33,11 +33,12 @@ TIMEOUT = 540
 """Seconds that the tests of one mutant may take; nothing is known of a mutant whose
 tests take longer."""
 
+ANSWERS = "unit/test_scheduler_answers.py unit/test_scheduler_evidence.py"
 TESTS = {
-    "tej/server/runtimes/slurm/*": "schedulers/test_slurm.py",
-    "tej/server/runtimes/pbs/*": "schedulers/test_pbs.py",
-    "tej/server/runtimes/sge/*": "schedulers/test_sge.py",
-    "tej/server/lib/scheduler*": "schedulers/test_pbs.py schedulers/test_slurm.py",
+    "tej/server/runtimes/slurm/*": f"{ANSWERS} schedulers/test_slurm.py",
+    "tej/server/runtimes/pbs/*": f"{ANSWERS} schedulers/test_pbs.py",
+    "tej/server/runtimes/sge/*": f"{ANSWERS} schedulers/test_sge.py",
+    "tej/server/lib/scheduler*": f"{ANSWERS} schedulers/test_pbs.py schedulers/test_slurm.py",
     "tej/server/run_in_scheduler.sh": "schedulers/test_pbs.py schedulers/test_slurm.py",
     "tej/server/lib/resources.sh": "queue/test_resources.py schedulers/test_pbs.py",
     "tej/server/install.sh": "queue/test_installation.py queue/test_places.py",
@@ -242,9 +243,9 @@ def _meaning(source: str) -> str:
 def tests_of(path: Path) -> list[str]:
     """Return the tests that exercise a file; raises LookupError if TESTS names none.
 
-    Of the tests that TESTS names, only those are run that contain the name of the file
-    as a word, if there are any.  A mutant that another test would kill is reported as a
-    survivor, so that the true rate can only be higher.
+    In a folder that TESTS names, only the files are run that contain the name of the
+    changed file as a word, if there are any.  A mutant that another test would kill is
+    reported as a survivor, so that the true rate can only be higher.
     """
     for pattern, tests in TESTS.items():
         if fnmatch(path.as_posix(), pattern):
@@ -261,7 +262,11 @@ def tests_of(path: Path) -> list[str]:
         for file in ([test] if test.is_file() else sorted(test.glob("test_*.py")))
     ]
     word = re.compile(rf"\b{path.stem}\b|{path.stem}\.py\b", re.IGNORECASE)
-    near = [file for file in files if word.search(f"{file.stem} {file.read_text()}")]
+    near = [
+        file
+        for file in files
+        if file in found or word.search(f"{file.stem} {file.read_text()}")
+    ]
     return [str(file) for file in near or files]
 
 
