@@ -437,6 +437,40 @@ def thousand_jobs(setting: Setting) -> list[Row]:
     return rows
 
 
+def trivial_jobs(setting: Setting) -> list[Row]:
+    """Trivial jobs started and ended over SSH, against a shell loop on the server."""
+    job = write_job(setting.folder / "trivial", "true")
+    queue = setting.queue("near")
+    queue.setup()
+    rows: list[Row] = []
+    for count in (200, 1000):
+        loop_directory = setting.folder / f"loop of {count}"
+        for number in range(count):
+            write_job(loop_directory / str(number), "true")
+
+        def by_tej(count: int = count) -> None:
+            outcomes = queue.submit_many([tej.JobSpec(job)] * count)
+            queue.wait([outcome.job_id for outcome in outcomes])
+
+        ours = seconds(by_tej)
+        loop = seconds(
+            lambda directory=loop_directory: shell(
+                "for job in */; do (cd $job && sh start.sh >_stdout 2>_stderr); done",
+                cwd=directory,
+            )
+        )
+        rows.append(
+            (
+                f"{count:,} trivial jobs, started and ended",
+                f"{ours:.1f} s",
+                f"shell loop on the server {loop:.1f} s",
+                f"{ours / loop:.1f} (aim: at most 2.5)",
+            )
+        )
+    queue.cleanup(kill=True)
+    return rows
+
+
 def signature(setting: Setting) -> list[Row]:
     """The signature of 1 GB in 1,000 files, against sha256sum."""
     job = write_job(setting.folder / "gigabyte", "true", 1000, 1_000_000)
@@ -461,6 +495,7 @@ MEASUREMENTS: dict[str, Callable[[Setting], list[Row]]] = {
     "listing": listing,
     "notice": notice,
     "thousand_jobs": thousand_jobs,
+    "trivial_jobs": trivial_jobs,
     "signature": signature,
 }
 

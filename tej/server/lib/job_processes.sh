@@ -43,43 +43,54 @@ read_orphans() {
 # may_have_left_processes: check whether the script of $job, which has ended, may have left
 # processes running. adopted contains the orphans before the start of the script, or is
 # empty if they are unknown. If a process of the job runs, it or one of its ancestors in the
-# job is an orphan now, and was no orphan before. Therefore only new orphans are checked,
-# and the end of a job does not read the files of all processes of the host. Returns 0 if
-# all processes must be searched: if a new orphan belongs to the job, or has children that
-# may belong to the job, or if the orphans are unknown.
+# job is an orphan now, and was no orphan before. Therefore only the new orphans and their
+# descendants are checked, and the end of a job does not read the files of all processes of
+# the host. Returns 0 if all processes must be searched: if a process of the job is found, or
+# if the orphans are unknown or have many descendants.
 #
 # The kernel may omit a child from the list if another child ends at the same time.
 # Therefore the list is read twice.
 may_have_left_processes() {
     [ -n "$adopted" ] && is_number "$j_start" || return 0
-    set --
+    environs=''
     for _ in 1 2; do
         read_orphans || return 0
         [ "$orphans" != "$adopted" ] || continue
+        set --
         for pid in $orphans; do
-            case "$adopted$$ " in *" $pid "*) continue ;; esac
-            get_start "$pid"
-            # A process that is older than the script does not belong to the job.
-            [ -n "$start" ] && [ "$start" -ge "$j_start" ] || continue
-            [ "$session" != "$j_pid" ] && ! has_children "$pid" || return 0
-            set -- "$@" "$proc/$pid/environ"
+            case "$adopted$$ " in *" $pid "*) ;; *) set -- "$@" "$pid" ;; esac
         done
+        check_descendants "$@" || return 0
     done
-    [ $# -gt 0 ] || return 1
+    [ -n "$environs" ] || return 1
     mark=${spec#*token=}
-    grep -qsF "TEJ_JOB_TOKEN=${mark%% *}" "$@" </dev/null
+    # shellcheck disable=SC2086 # paths
+    grep -qsF "TEJ_JOB_TOKEN=${mark%% *}" $environs </dev/null
     # The status is 2 if one of the processes has ended meanwhile, or is hidden.
     case $? in 1 | 2) return 1 ;; esac
 }
 
-# has_children PID: check whether the process PID has children.
-has_children() {
-    for item in "$proc/$1/task"/*/children; do
-        children=''
-        { read -r children <"$item" || [ -n "$children" ]; } 2>/dev/null || continue
-        [ -z "$children" ] || return 0
+# check_descendants PID...: add the environments of these processes and their descendants to
+# environs. Returns 1 if one of the processes is in the session of the job, or if there are
+# more than 50 processes.
+check_descendants() {
+    checked=0
+    while [ $# -gt 0 ]; do
+        pid=$1
+        shift
+        get_start "$pid"
+        # A process that is older than the script does not belong to the job.
+        [ -n "$start" ] && [ "$start" -ge "$j_start" ] || continue
+        checked=$((checked + 1))
+        [ "$session" != "$j_pid" ] && [ "$checked" -le 50 ] || return 1
+        environs="$environs $proc/$pid/environ"
+        for item in "$proc/$pid/task"/*/children; do
+            children=''
+            { read -r children <"$item"; } 2>/dev/null
+            # shellcheck disable=SC2086 # pids
+            set -- "$@" $children
+        done
     done
-    return 1
 }
 
 # count_pids: set left to the number of pids in $pids, or to '' if $pids is empty.
