@@ -1,7 +1,8 @@
 # First process of a job, in the session of the job: prepares the environment, then
 # becomes the job's command. The wrapper passes tej_queue, tej_id, tej_here, tej_host and
-# tej_clock in the environment. The working directory is the job's directory. Paths are relative,
-# because a retry can move the directory, and another job can then have its old path.
+# tej_clock in the environment. The working directory is the job's directory. Paths are
+# relative, because a retry can move the directory, and another job can then have its old
+# path.
 #
 # The job's command and the user's start-up files run in this shell. To avoid name
 # clashes, the names of all variables and functions of tej in this shell begin with tej_

@@ -1,7 +1,8 @@
 # Content store: uploaded files, and bundles (tar archives) of small files. The name of
 # an object is the SHA-256 digest of its content, so that each content is uploaded only
 # once. A job gets copies of the objects, because the job may change its files; only
-# shared files are not copied. The job's file `assembly` lists the objects that the job was assembled from.
+# shared files are not copied. The job's file `assembly` lists the objects that the job was
+# assembled from.
 # shellcheck shell=sh
 #
 #   objects/AB/ABCD...        a file

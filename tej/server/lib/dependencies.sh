@@ -247,8 +247,8 @@ end_unstarted() {
 }
 
 # take_inputs: copy the files that $job needs from other jobs to its stage, and check its
-# shared files. Returns 1 and sets why on failure. Called by the wrapper of $job. If $again is 1, an earlier run of
-# the wrapper may have copied a part of the inputs.
+# shared files. Returns 1 and sets why on failure. Called by the wrapper of $job. If $again
+# is 1, an earlier run of the wrapper may have copied a part of the inputs.
 take_inputs() {
     find_changed_input
     [ -z "$changed" ] || {

@@ -111,9 +111,9 @@ run_in_awk() {
 }
 
 # run_in_shell: run the script in a shell. Sets end to `exit N` or `signal N`, or to '' if
-# the result is unknown. If the status can mean an exit code or a signal, a message of the shell such as "Terminated"
-# indicates a signal. The subshell has empty traps for $signals, because schedulers send
-# these signals to the whole session.
+# the result is unknown. If the status can mean an exit code or a signal, a message of the
+# shell such as "Terminated" indicates a signal. The subshell has empty traps for $signals,
+# because schedulers send these signals to the whole session.
 run_in_shell() {
     words=$(
         for signal in ${signals:-TERM}; do trap : "$signal"; done
