@@ -13,8 +13,19 @@ SCRIPTS = sorted(
     if path.is_file() and path.suffix not in {".py", ".pyc", ".md", ".awk"}
 )
 
-NUMBERS = {"pids", "strays", "told_first", "caught", "turn", "on_end_pids", "orphans"}
-"""Process ids that tej's own awk program has printed."""
+NUMBERS = {
+    "pids",
+    "strays",
+    "told_first",
+    "caught",
+    "turn",
+    "on_end_pids",
+    "orphans",
+} | {
+    "children",
+    "environs",
+}
+"""Process ids that tej's own awk program or the kernel has printed, and paths in /proc."""
 JOB_IDS = {"dep_needs", "dep_ended", "unstarted"}
 """Ids of jobs, which contain neither blanks nor wildcards."""
 CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"} | {
