@@ -20,6 +20,7 @@ from tej.wire import requests
 _SEND_ALL = {
     "security",
     "test_a_job_goes_all_its_way",  # in each shell
+    "test_a_server_side_that_dies_while_setting_up_is_settled_by_the_client",
     "test_disks",
     "test_installation",
     "test_links_and_set_up",  # in each shell

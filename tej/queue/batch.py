@@ -225,9 +225,10 @@ class Batch:
                 }
                 self._ensure(queue, again, retry=True)
             except Error as error:
-                # A failed attempt that could not be restarted is not the result.
+                # A failed attempt is the result only if it is not to be restarted.
                 for result in again:
-                    result.job = None
+                    if not self._kill_requested:
+                        result.job = None
                 fail([one for one in specs if one.job is None], error)
                 return error
         return None
@@ -243,7 +244,7 @@ class Batch:
             _apply(result, queue, outcome)
 
     def _started(self, group: Sequence[RunResult]) -> None:
-        """Sort submitted jobs: pending, ended with results to fetch, or failed."""
+        """Sort submitted jobs: pending, ended, to be restarted, or not submitted."""
         self._on_start(group)
         over: list[RunResult] = []
         for result in group:
@@ -252,7 +253,11 @@ class Batch:
             elif result.job in self.pending:
                 self.pending[result.job].append(result)
             elif result.status is not None and result.status.state.final:
-                self._finish([result], result.status)
+                # The job may have ended before the reply to its submission.
+                if self._wants_restart(result):
+                    self._to_restart.append(result)
+                else:
+                    self._finish([result], result.status)
             else:
                 self.pending[result.job] = [result]
         if over:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,24 @@ def test_cut_during_a_restart_is_no_success(
     assert not cuts
     assert result.status is not None
     assert (result.status.attempt, result.succeeded) == (2, False)
+    assert isinstance(result.error, tej.JobFailed)
+
+
+def test_jobs_that_end_before_the_reply_are_restarted(
+    local_queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_many = local_queue.ensure_many
+
+    def wait_for_ends(specs: Any, *, retry: bool = False) -> list[tej.Outcome]:
+        outcomes = ensure_many(specs, retry=retry)
+        ended = local_queue.wait([one.job_id for one in outcomes])
+        return [replace(one, status=ended[one.job_id]) for one in outcomes]
+
+    monkeypatch.setattr(local_queue, "ensure_many", wait_for_ends)
+    run = Run(local_queue, JobSpec(job("exit 5")), retry=lambda one: one.attempt < 4)
+    (result,) = tej.run_many([run])
+    assert result.status is not None
+    assert result.status.attempt == 4
     assert isinstance(result.error, tej.JobFailed)
 
 
