@@ -44,11 +44,12 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from tej.job.directory import Entry, scan
+    from tej.job.job_id import check_job_id
     from tej.job.job_list import JobList
     from tej.job.resources import Resources
     from tej.job.signature import make_id, signature
     from tej.job.spec import JobSpec
-    from tej.job.status import JobState, JobStatus, check_job_id, format_duration
+    from tej.job.status import JobState, JobStatus, format_duration
     from tej.queue.administration import QueueInfo
     from tej.queue.batch import Batch, run_many
     from tej.queue.completed import as_completed
@@ -140,7 +141,8 @@ _HOMES = {
     "tej.job.resources": {"Resources"},
     "tej.job.signature": {"make_id", "signature"},
     "tej.job.spec": {"JobSpec"},
-    "tej.job.status": {"JobState", "JobStatus", "check_job_id", "format_duration"},
+    "tej.job.job_id": {"check_job_id"},
+    "tej.job.status": {"JobState", "JobStatus", "format_duration"},
     "tej.queue.batch": {"Batch", "run_many"},
     "tej.queue.completed": {"as_completed"},
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},

@@ -1,7 +1,7 @@
 """Names of the module `tej.submission` of tej 0.6, for compatibility."""
 
 from tej.destination import destination_as_string, parse_ssh_destination
-from tej.job.status import make_unique_name
+from tej.job.job_id import make_unique_name
 from tej.queue.connection import DEFAULT_TEJ_DIR
 from tej.queue.remote import RemoteQueue
 from tej.queue.server_log import ServerLogger

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from tej.cli.complete import complete_words
+from tej.cli.job_completion import complete_words
 from tej.cli.option import SHARED, Option
 from tej.cli.profile import find_profile, profile_option, settings_on_command_line
 from tej.job.escaping import escape

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from tej.cli.complete import complete_job
+from tej.cli.job_completion import complete_job
 from tej.cli.option import Option
 from tej.cli.values import parse_pairs
 from tej.errors import QueueDoesntExist
 from tej.job.dependencies import split_input
-from tej.job.status import check_job_id
+from tej.job.job_id import check_job_id
 from tej.queue.job_search import find_job, newest_first
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ def command(words: tuple[str, ...], profile_name: str | None, as_json: bool) -> 
     profile, _ = find_profile(words, name=profile_name)
     destination = Destination.parse(profile.get("destination"))
     if destination.is_local:
-        raise click.UsageError("local: is this machine: there is no connection")
+        raise click.UsageError("'local:' is this machine: no connection to close")
     closed = log_out(destination)
     left = user_master(destination)
     if as_json:
@@ -36,8 +36,8 @@ def command(words: tuple[str, ...], profile_name: str | None, as_json: bool) -> 
         return
     if left is not None:
         output.say(
-            f"Your ssh configuration has a connection of its own at {left}: end it "
-            f"with `ssh -O exit {destination.host}`",
+            f"A connection that your own ssh configuration opened remains at {left}: "
+            f"end it with `ssh -O exit {destination.host}`",
             err=True,
         )
     elif not closed:

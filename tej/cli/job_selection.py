@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli import output
-from tej.cli.complete import complete_job
+from tej.cli.job_completion import complete_job
 from tej.cli.option import Option
 from tej.cli.options import LABEL, STATE
 from tej.cli.profile import current_profile

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from tej.cli.complete import complete_job
+from tej.cli.job_completion import complete_job
 from tej.cli.job_selection import find_jobs
 
 if TYPE_CHECKING:

@@ -40,7 +40,8 @@ STATE: dict[str, Any] = {
     "type": click.Choice([state.value for state in JobState]),
     "metavar": "STATE",
 }
-"""Settings of the option `--state` of commands that select jobs, without the help."""
+"""Arguments of `click.option` for `--state` in commands that select jobs, except
+`help`."""
 
 
 def complete_runtime(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
-from tej.cli.complete_host import complete_profile
+from tej.cli.destination_completion import complete_profile
 from tej.cli.option import Option
 from tej.cli.words import Context, is_ssh_alias, split_words
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tej.errors import InvalidJobDirectory
 from tej.job.directory import DEFAULT_SCRIPT, Entry, check_directory, unreadable
+from tej.job.file_names import from_local, shorten_path
 from tej.job.ignore import IGNORE_FILE
-from tej.job.names import from_local, shorten_path
 
 # The shell changes a first word that has one of these characters, so tej cannot compare
 # the word with the file names of the job.

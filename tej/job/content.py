@@ -15,7 +15,7 @@ from typing import Any
 
 from tej.errors import InvalidJobDirectory
 from tej.job.directory import Entry, unreadable
-from tej.job.names import from_local, shorten_path
+from tej.job.file_names import from_local, shorten_path
 
 CHUNK = 256 * 1024
 """Number of bytes to read at a time."""
@@ -31,7 +31,7 @@ _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
     # O_NOFOLLOW refuses a file that was replaced by a link after it was listed.
-    # O_NONBLOCK prevents that opening a file that was replaced by a pipe blocks.
+    # O_NONBLOCK keeps open() from blocking on a file that was replaced by a pipe.
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_CLOEXEC", 0)

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from tej.errors import InvalidJobDirectory
 from tej.job.directory import Entry
-from tej.job.status import check_job_id
+from tej.job.job_id import check_job_id
 
 _OUTPUT_FILES = ("_stdout", "_stderr")
 

@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 
 from tej.errors import InvalidJobDirectory
+from tej.job.file_names import from_local, shorten_path
 from tej.job.ignore import IGNORE_FILE, IgnoreRules, LeftOut
-from tej.job.names import from_local, shorten_path
 
 DEFAULT_SCRIPT = "start.sh"
 

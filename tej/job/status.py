@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import enum
 import signal as signals
-import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import PurePosixPath
 from typing import Any
 
-from tej.errors import InvalidJobId
 from tej.job.escaping import escape_line
-
-JOB_ID_CHARS = frozenset(string.ascii_letters + string.digits + "_-+=@%:.,")
-MAX_JOB_ID = 200
 
 
 class JobState(str, enum.Enum):
@@ -233,64 +228,6 @@ class JobStatus:
             "resources": dict(self.resources),
             "downloaded": _iso(self.downloaded),
         }
-
-
-def check_job_id(job_id: str) -> str:
-    """Return the id if it is valid, so that any server accepts it as a directory name.
-
-    Raises InvalidJobId if the id is empty, is longer than 200 characters, begins with a
-    dash or a dot, or has characters other than ASCII letters, digits and `_-+=@%:.,`.
-    """
-    if not isinstance(job_id, str):
-        raise InvalidJobId(f"A job id is a string, not {job_id!r}")
-    if not job_id:
-        raise InvalidJobId("Invalid job identifier '': it is empty")
-    if len(job_id) > MAX_JOB_ID:
-        raise InvalidJobId(
-            f"Invalid job identifier '{job_id[:20]}...': it has {len(job_id)} "
-            f"characters, {MAX_JOB_ID} are allowed"
-        )
-    if job_id[0] in "-.":
-        raise InvalidJobId(
-            f"Invalid job identifier {job_id!r}: it may not begin with '{job_id[0]}'"
-        )
-    for character in job_id:
-        if character not in JOB_ID_CHARS:
-            raise InvalidJobId(
-                f"Invalid job identifier {job_id!r}: {character!r} is not a letter, a "
-                "digit or one of _-+=@%:.,"
-            )
-    return job_id
-
-
-def check_job_reference(job_id: str) -> str:
-    """Return `job_id` if it is a job id, or ID#N, which means an archived attempt.
-
-    Raises InvalidJobId if the text has neither form.
-    """
-    base, hash_, number = job_id.partition("#")
-    if hash_ and not (number.isascii() and number.isdigit()):
-        raise InvalidJobId(f"Invalid attempt {job_id!r}: it is written ID#1")
-    check_job_id(base)
-    return job_id
-
-
-def make_unique_name() -> str:
-    """Return ten random lower-case letters and digits."""
-    import random
-
-    rng = random.SystemRandom()
-    return "".join(rng.choices(string.ascii_lowercase + string.digits, k=10))
-
-
-def make_job_id(directory_name: str, user: str) -> str:
-    """Return a new id, `<directory>_<user>_<unique>`.
-
-    Characters that are not allowed in an id are replaced by `_`.
-    """
-    words = "".join(c if c in JOB_ID_CHARS else "_" for c in f"{directory_name}_{user}")
-    words = words.lstrip("-.")[: MAX_JOB_ID - 11]
-    return check_job_id(f"{words or 'job'}_{make_unique_name()}")
 
 
 def format_duration(seconds: float | None) -> str:

@@ -12,7 +12,8 @@ from html import escape as escape_html
 
 from tej.job.cell_text import cut, format_age, format_size, shorten_ids, width_of
 from tej.job.escaping import escape_line
-from tej.job.status import MAX_JOB_ID, JobStatus, format_duration
+from tej.job.job_id import MAX_JOB_ID
+from tej.job.status import JobStatus, format_duration
 
 NARROWEST = 8
 """Minimum width of a column whose text is cut to make the table fit."""

@@ -21,7 +21,7 @@ from tej.errors import (
     JobNotFound,
     RemoteCommandFailure,
 )
-from tej.job.status import check_job_reference
+from tej.job.job_id import check_job_reference
 from tej.queue.retry import Retries, with_retries
 from tej.queue.server_log import NOTICE, ServerLogger
 from tej.server.scripts import Scripts
@@ -198,7 +198,10 @@ class QueueConnection:
             if digest == "none":
                 raise
             why = str(error).splitlines()[-1]
-            logger.warning("Using the older scripts of queue %s: %s", self.path, why)
+            logger.warning(
+                "The scripts of queue %s are not updated; the older ones are used: %s",
+                *(self.path, why),
+            )
             self.digest = "any"
 
     def prefer_ours(self, digest: str, version: str) -> bool:

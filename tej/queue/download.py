@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tej.errors import Error
-from tej.job.status import check_job_reference
+from tej.job.job_id import check_job_reference
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
 from tej.queue.file_patterns import check_name
 from tej.queue.receiver import Download, Downloaded, Receiver, receive_all

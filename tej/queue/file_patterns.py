@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from tej.errors import DownloadFailed
-from tej.job.names import from_local, normalize, other_forms
+from tej.job.file_names import from_local, normalize, other_forms
 
 _CLASSES = {
     "alpha": r"[^\W\d_]",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tej.job.status import check_job_reference
+from tej.job.job_id import check_job_reference
 from tej.queue.connection import QueueConnection
 from tej.queue.file_patterns import check_name
 from tej.wire.records import parse_integer

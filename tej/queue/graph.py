@@ -110,8 +110,8 @@ class _Graph:
         if isinstance(reference, JobSpec):
             if id(reference) not in self._places:
                 raise InvalidJobId(
-                    f"A job needs the JobSpec of '{reference.directory}', which is not "
-                    "in the graph: add it to the list"
+                    f"A job needs the JobSpec of '{reference.directory}', but the "
+                    "graph does not contain this JobSpec: add it to the list of jobs"
                 )
             return self._places[id(reference)]
         if not isinstance(reference, str):

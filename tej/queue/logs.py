@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tej.job.status import JobStatus, check_job_reference
+from tej.job.job_id import check_job_reference
+from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection
 from tej.queue.file_patterns import check_name
 from tej.wire.framing import MarkerSplitter, make_marker

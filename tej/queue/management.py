@@ -7,12 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tej.errors import JobNotFound, JobStillRunning
-from tej.job.status import (
-    JobState,
-    JobStatus,
-    check_job_id,
-    check_job_reference,
-)
+from tej.job.job_id import check_job_id, check_job_reference
+from tej.job.status import JobState, JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
 from tej.wire.records import parse_integer, parse_state, parse_status
 from tej.wire.replies import Answer, only_requested

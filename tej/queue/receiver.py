@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tej.errors import DownloadFailed, Error
-from tej.job.names import printable, to_local
+from tej.job.file_names import printable, to_local
 from tej.queue.file_patterns import FilePattern, check_name
 from tej.wire.extraction import Unpacker
 from tej.wire.framing import MarkerSplitter, make_marker

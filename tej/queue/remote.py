@@ -23,7 +23,8 @@ from tej.errors import (
     JobNotFound,
     JobStillRunning,
 )
-from tej.job.status import JobState, JobStatus, check_job_id
+from tej.job.job_id import check_job_id
+from tej.job.status import JobState, JobStatus
 from tej.queue import management
 from tej.queue.connection import (
     DEFAULT_GRACE,
@@ -712,8 +713,8 @@ class RemoteQueue:
         """Note on the server that the results of these jobs were downloaded.
 
         `tej download` and `tej run` note each complete download of a job that has
-        ended, and `tej prune` and `tej destroy` print the number of the other jobs.  An
-        error is only logged.
+        ended.  `tej prune` and `tej destroy` print how many ended jobs have no such
+        note.  An error is only logged.
         """
         download.note_downloaded(self.connection, job_ids)
 

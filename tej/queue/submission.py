@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from tej.errors import Error, InvalidJobDirectory, InvalidJobId, JobAlreadyExists
+from tej.job.file_names import printable
 from tej.job.ignore import tree_size
-from tej.job.names import printable
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, log_warning, submitter

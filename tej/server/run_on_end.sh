@@ -4,6 +4,8 @@
 # processes of the command are not taken for processes of the job.
 # shellcheck shell=sh
 
+on_end_limit=60 # seconds after which the command is stopped
+
 queue=$1 id=$2 here=$3 runtime=$4
 TEJ_JOB_STATE=$5 TEJ_JOB_EXIT_CODE=$6 TEJ_JOB_SIGNAL=$7
 . "$here/lib/load.sh"

@@ -123,7 +123,7 @@ class _LocalProcess(PipeProcess):
 
 def _detach(pipe: IO[bytes] | None) -> int:
     """Close a file object; returns a duplicate of its descriptor, which stays open."""
-    assert pipe is not None  # Popen was given PIPE three times
+    assert pipe is not None  # never None: Popen got PIPE for all three
     number = os.dup(pipe.fileno())
     pipe.close()
     return number

@@ -122,9 +122,10 @@ def _host_key(config: SshConfig, text: str, words: str) -> str:
         file = f"-f {shlex.quote(path)} " if path else ""
         line = f" ({offending[1]})" if offending else ""
         return (
-            f"THE HOST KEY OF {where} HAS CHANGED{line}. Somebody may be listening, or "
-            f"the server was reinstalled. Got: {theirs}. If you know that the new key "
-            f"is right: ssh-keygen {file}-R {shlex.quote(known)}"
+            f"THE HOST KEY OF {where} HAS CHANGED{line}. Somebody may be intercepting "
+            f"the connection, or the server may have been reinstalled. Got: {theirs}. "
+            "If you know that the new key is right: "
+            f"ssh-keygen {file}-R {shlex.quote(known)}"
         )
     return (
         f"The host key of {where} is not known: {theirs}. Compare it with one from the "

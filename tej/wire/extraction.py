@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from tej.errors import DownloadFailed
-from tej.job.names import is_allowed_on_windows, normalize, printable, to_local
+from tej.job.file_names import is_allowed_on_windows, normalize, printable, to_local
 from tej.wire.tar_reader import TarReader
 
 _FREE_CHECKED = 64 * 1024 * 1024

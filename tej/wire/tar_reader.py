@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from tej.errors import DownloadFailed
-from tej.job.names import printable
+from tej.job.file_names import printable
 
 CHUNK = 256 * 1024
 

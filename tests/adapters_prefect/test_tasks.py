@@ -565,7 +565,7 @@ def test_plain_functions_need_no_prefect_server(
     assert [one.stdout for one in run_jobs.fn([block, block])] == ["plain\n"] * 2
     run = submit_job.fn(block)
     assert fetch_results.fn(wait_for_job.fn(run)).found
-    assert "0 jobs started, 2 found" in caplog.text
+    assert "0 jobs started, 2 existing jobs found" in caplog.text
 
 
 def test_task_runs_are_named_by_their_jobs(

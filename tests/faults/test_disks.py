@@ -201,7 +201,7 @@ def test_a_newer_client_makes_do_with_the_scripts_of_a_queue_it_cannot_write_to(
     (path,) = client.download("ended", "_stdout", directory=tmp_path / "out")
     assert path.read_text() == "out\n"
     (message,) = caplog.messages
-    assert "Using the older scripts of queue" in message
+    assert "the older ones are used" in message
     remount(small_disk, "rw")
     on(small_disk / "queue").delete("ended")
     assert newer.digest in (small_disk / "queue/version").read_text()

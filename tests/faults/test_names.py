@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jobs import wait_until
 
 import tej
-from tej.job.status import JOB_ID_CHARS, MAX_JOB_ID
+from tej.job.job_id import JOB_ID_CHARS, MAX_JOB_ID
 
 few = settings(
     max_examples=int(os.environ.get("TEJ_EXAMPLES", "15")),

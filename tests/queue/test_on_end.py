@@ -83,7 +83,7 @@ def test_on_end_that_hangs_is_stopped(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     local_queue.setup()
-    (script,) = queue_path.glob("scripts/*/lib/on_end.sh")
+    (script,) = queue_path.glob("scripts/*/run_on_end.sh")
     script.write_text(script.read_text().replace("on_end_limit=60", "on_end_limit=1"))
     hang = f"trap '' HUP; ({gate.wait}) & {gate.wait}"
     local_queue.submit("a", job("true"), on_end=hang)

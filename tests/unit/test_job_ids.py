@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tej
-from tej.job.status import JOB_ID_CHARS, check_job_id, make_job_id
+from tej.job.job_id import JOB_ID_CHARS, check_job_id, make_job_id
 from tej.wire.requests import command
 
 # Any bytes but NUL, as Python decodes them: bytes that are not UTF-8 are surrogates.

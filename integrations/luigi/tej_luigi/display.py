@@ -24,7 +24,7 @@ KILL = "kill"
 LINE = 200
 """Maximum length of the job's last output line in the status message."""
 LISTEN = 0.2
-"""Seconds between two checks whether the thread that receives messages must end."""
+"""Seconds after which the thread that receives messages checks if it must end."""
 
 # Print the last line of the job's output and of its file `progress`.
 LOOK = """

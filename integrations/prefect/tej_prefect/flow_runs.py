@@ -101,7 +101,7 @@ def cancelled_without_runner(
 
 
 async def unended_flow_runs(client: PrefectClient, work_pool: str) -> list[FlowRun]:
-    """Return the flow runs of a work pool that have started and have not ended."""
+    """Return the flow runs of a work pool that are pending, running or cancelling."""
     found: list[FlowRun] = []
     while True:
         page = await client.read_flow_runs(

@@ -174,7 +174,7 @@ class _Batch:
         if self._is_many:
             found = sum(one.found for one in records)
             self._guard.logger.info(
-                "%d jobs started, %d found", len(records) - found, found
+                "%d jobs started, %d existing jobs found", len(records) - found, found
             )
             return
         for record in records:

@@ -272,7 +272,8 @@ take_inputs() {
 
 # copy_input ID SOURCE PATH: copy the file or directory SOURCE of the job ID to PATH in
 # the stage of $job. Hard links are not used, because $job could then change the files
-# of the job ID. The token in the environment lets `kill` find `cp`.
+# of the job ID. The environment of `cp` contains the token of $job, so that `tej kill`
+# also finds the process of `cp`.
 copy_input() {
     dep_source=$jobs/$1/stage/$2 dep_target=$job/stage/$3
     [ -z "${again-}" ] || remove "$dep_target"

@@ -49,9 +49,8 @@ read_orphans() {
 # if the orphans are unknown or have many descendants.
 #
 # The kernel may omit a child from the list if another child ends at the same time.
-# Therefore the list is read twice. After a job of more than a minute, all processes are
-# searched, because a process of the job may have the pid of a former orphan that has ended
-# meanwhile.
+# Therefore the list is read twice. If the job ran for more than a minute, all processes are
+# searched: a former orphan may have ended since, and a process of the job may have its pid.
 may_have_left_processes() {
     [ -n "$adopted" ] && is_number "$j_start" || return 0
     get_uptime

@@ -11,8 +11,7 @@
 # started by the next program that reports the end of the job. `mkdir` is atomic, so
 # that the command is started at most once.
 
-on_end_limit=60 # seconds after which the command is stopped
-on_end_pids=''  # processes that await_on_end waits for
+on_end_pids='' # processes that await_on_end waits for
 
 # announce_end: start the command of $job if the state of $job is final and the command
 # was not started before.

@@ -6,8 +6,8 @@
 #
 # A runtime that supports job arrays redefines:
 #
-#   scheduler_array_limit     set array_limit to the maximum number of tasks of an array, or
-#                             return 1
+#   scheduler_array_limit     set array_limit to the maximum number of tasks of an array;
+#                             return 1 if the limit is unknown or job arrays do not exist
 #
 # The fact `submitting` of each job contains the name of the array and the index of the
 # job. If this client dies before it receives the scheduler's reply, other clients find

@@ -101,7 +101,8 @@ load_listing() {
 # look_up ID NAME: set says to the STATE and reason to the WORDS of the job in the
 # listing. If the listed job has the name of another submission, the scheduler has
 # reused the id, and says is `unknown`. If the scheduler did not answer, says is
-# `silent`. If the listing does not contain the state of the job, says is ''.
+# `silent`. If the listing does not contain the job, says is `unknown` if the listing is
+# complete (scheduler_listed_all), and '' otherwise.
 look_up() {
     says='' reason=''
     [ "$listing" = answer ] || {

@@ -202,8 +202,8 @@ launch() {
     (
         find_job "$1" || exit 0
         read_facts
-        # A client that does other work does not wait until a busy scheduler accepts the
-        # job.
+        # The client that starts the waiting job is usually serving another request.
+        # Therefore the client does not wait until a busy scheduler accepts the job.
         # shellcheck disable=SC2034 # busy_awaited is used by scheduler.sh
         why='' listing='' busy_awaited=0
         [ -z "$native" ] && [ ! -e "$job/finished" ] || exit 0

@@ -14,8 +14,8 @@ from tej.errors import AuthenticationFailed, ConnectionFailed
 from tej.transport.identities import Identity, is_encrypted, read_identities
 from tej.transport.paramiko.agent import Agent, AgentKey, agent_keys, open_agent
 from tej.transport.paramiko.failures import explained
+from tej.transport.paramiko.keyboard_interactive import PromptReplies
 from tej.transport.paramiko.private_key import load_file, parse_key
-from tej.transport.paramiko.prompts import PromptReplies
 from tej.transport.settings import Ask, Settings
 from tej.transport.ssh_config import HostConfig
 

@@ -49,8 +49,8 @@ runtime_check() {
     read_resources && note_ignored
 }
 
-# note_ignored: write the requested resources that this runtime ignores to the fact
-# `ignored`. The walltime is not ignored, because the wrapper enforces it.
+# note_ignored: set the fact `ignored` to the requested resources that this runtime
+# ignores. The walltime is not among them, because the wrapper enforces it.
 note_ignored() {
     ignored=''
     for key in $r_given; do

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tej.cli.complete_host import complete_destination, fits
+from tej.cli.destination_completion import complete_destination, fits
 from tej.job.escaping import escape_line
 
 if TYPE_CHECKING:

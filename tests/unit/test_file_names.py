@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tej.job.names import (
+from tej.job.file_names import (
     is_allowed_on_windows,
     normalize,
     other_forms,
