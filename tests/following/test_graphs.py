@@ -164,7 +164,7 @@ def test_impossible_graphs_are_refused_before_the_upload(
         (tej.InvalidJobId, "circle: .*'a'", spec("a", "b"), spec("b", "a")),
         (tej.InvalidJobId, "circle", spec("a", "a")),
         (tej.InvalidJobId, "2 jobs", spec("a"), spec("a", "b"), spec("b", "a")),
-        (tej.InvalidJobId, "not in the graph", spec("a", spec("b"))),
+        (tej.InvalidJobId, "graph does not contain this JobSpec", spec("a", spec("b"))),
         (tej.JobNotFound, "No job 'x'", spec("a"), spec("b", "a", "x")),
         (
             tej.InvalidJobId,
