@@ -35,7 +35,7 @@ from tej.queue.connection import check_job_ids
 from tej.queue.job import Job
 from tej.queue.logs import LineSplitter, LogThread, open_logs
 from tej.queue.remote import RemoteQueue
-from tej.queue.watcher import timed_out
+from tej.queue.watcher import check_timeout, ended_among, timed_out
 
 __all__ = ["AsyncJob", "AsyncQueue"]
 
@@ -243,8 +243,7 @@ class AsyncQueue(_Async):
         `contextlib.aclosing`.
         """
         ids = check_job_ids(job_ids)
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
+        check_timeout(timeout)
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         pending = dict.fromkeys(ids)
         watcher, bell = self.sync.watcher, _Bell()
@@ -258,14 +257,10 @@ class AsyncQueue(_Async):
                 if pending:
                     with anyio.move_on_after(deadline - time.monotonic()):
                         await bell.wait()
-        # A short timeout may expire before the server's first reply.  The status of the
-        # remaining jobs is therefore requested once more.
-        for job_id, last in (await self.statuses(pending)).items():
-            if last is None:
-                raise self.sync.connection.job_not_found(job_id)
-            if last.state.final:
-                del pending[job_id]
-                yield job_id, last
+        last = await self.statuses(pending)
+        for job_id, status in ended_among(self.sync.connection, last):
+            del pending[job_id]
+            yield job_id, status
         if pending:
             assert timeout is not None
             raise timed_out(timeout, pending, len(ids))

@@ -47,7 +47,7 @@ def find_command(
     """
     check_directory(directory)
     text = DEFAULT_SCRIPT if script is None else script
-    _check_text(text)
+    check_text(text, "a script, nor a command")
     if windows:
         text = _replace_backslashes(directory, text)
     if _lies_in(directory, text):
@@ -84,9 +84,13 @@ def check_sent(command: Command, entries: Iterable[Entry], directory: Path) -> N
         )
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str, kind: str) -> None:
+    """Raise InvalidJobDirectory if the text is empty or cannot be sent to the server.
+
+    `kind` describes the text in the error message.
+    """
     if not text.strip() or "\0" in text:
-        raise InvalidJobDirectory(f"{text!r} is not a script, nor a command")
+        raise InvalidJobDirectory(f"{text!r} is not {kind}")
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:

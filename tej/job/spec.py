@@ -81,18 +81,6 @@ class JobSpec:
     64 KB or more for all jobs.  The signature is the same as without `shared`."""
 
 
-def check_on_end(command: str | None) -> None:
-    """Raise InvalidJobDirectory if the command `on_end` is empty or is not text."""
-    if command is None:
-        return
-    try:
-        command.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise InvalidJobDirectory(f"The command {command!r} is not text") from error
-    if not command.strip() or "\0" in command:
-        raise InvalidJobDirectory(f"{command!r} is not a command to run at the end")
-
-
 def check_environment(environment: Mapping[str, str]) -> None:
     """Raise InvalidJobDirectory if the name or value of a variable is not allowed."""
     for name, value in environment.items():

@@ -11,7 +11,7 @@ from tej.job.status import JobStatus
 from tej.queue.job import Job
 from tej.queue.management import get_statuses
 from tej.queue.remote import RemoteQueue, renamed
-from tej.queue.watcher import TICK, timed_out
+from tej.queue.watcher import TICK, check_timeout, ended_among, timed_out
 
 End = JobStatus | Exception | None
 """The final status of a job, None if the job does not exist, or the exception that
@@ -35,8 +35,7 @@ def as_completed(
     """
     if meanwhile is not None:
         on_tick = renamed("meanwhile", "on_tick", meanwhile)
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
+    check_timeout(timeout)
     pending: dict[RemoteQueue, dict[str, Job[RemoteQueue]]] = {}
     for job in jobs:
         pending.setdefault(job.queue, {})[job.id] = job
@@ -56,14 +55,10 @@ def _checked(
         if isinstance(end, Exception):
             raise end
         yield pending[one].pop(job_id), end
-    # A short timeout may expire before the server's first reply.  The status of the
-    # remaining jobs is therefore requested once more.
     for one, jobs in pending.items():
-        for job_id, status in get_statuses(one.connection, [*jobs]).items():
-            if status is None:
-                raise one.connection.job_not_found(job_id)
-            if status.state.final:
-                yield jobs.pop(job_id), status
+        last = get_statuses(one.connection, [*jobs])
+        for job_id, status in ended_among(one.connection, last):
+            yield jobs.pop(job_id), status
     left = [job_id for jobs in pending.values() for job_id in jobs]
     if left:
         assert timeout is not None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tej.errors import (
     Error,
     HostKeyRejected,
 )
+from tej.queue.job import Job
 from tej.queue.receiver import Downloaded
 from tej.queue.remote import RemoteQueue
 from tej.queue.run import GROUP, Observer, RunResult, fail_unless_failed
@@ -56,18 +56,16 @@ class _Fetches:
         self.results: list[RunResult] = []
         self.wanted: dict[str, list[str]] = {}
         """For each job id, the patterns of all runs that share the job."""
-        self._sharing: Counter[str] = Counter()
 
     def add(self, result: RunResult, patterns: Iterable[str]) -> None:
         assert result.job is not None
         self.results.append(result)
-        self._sharing[result.job.id] += 1
         known = self.wanted.setdefault(result.job.id, [])
         known += [one for one in patterns if one not in known]
 
-    def is_shared(self, job_id: str) -> bool:
+    def is_shared(self, job: Job[RemoteQueue]) -> bool:
         """Return whether several runs of this request share the job."""
-        return self._sharing[job_id] > 1
+        return sum(one.job == job for one in self.results) > 1
 
 
 class ResultFetcher:
@@ -130,7 +128,7 @@ class ResultFetcher:
         for result in fetches.results:
             assert result.job is not None
             outcome = fetched[result.job.id]
-            if outcome.error is not None and fetches.is_shared(result.job.id):
+            if outcome.error is not None and fetches.is_shared(result.job):
                 self._alone.add(result)
                 self.pending.append(result)
                 continue

@@ -16,9 +16,10 @@ from tej.job.job_id import check_job_reference
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection
 from tej.queue.file_patterns import check_name
-from tej.wire.framing import MarkerSplitter, make_marker
+from tej.wire.framing import MarkerSplitter
 from tej.wire.records import parse_integer, parse_status
 from tej.wire.replies import garbled, parse_answer
+from tej.wire.requests import make_marker
 
 STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
 """File names of the output streams in the job's directory."""

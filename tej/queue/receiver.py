@@ -14,9 +14,10 @@ from tej.errors import DownloadFailed, Error
 from tej.job.file_names import printable, to_local
 from tej.queue.file_patterns import FilePattern, check_name
 from tej.wire.extraction import Unpacker
-from tej.wire.framing import MarkerSplitter, make_marker
+from tej.wire.framing import MarkerSplitter
 from tej.wire.records import parse_integer
 from tej.wire.replies import MESSAGE_LIMIT, error_of, garbled
+from tej.wire.requests import make_marker
 from tej.wire.stream import Feed
 
 logger = logging.getLogger("tej")

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tej.errors import (
     AuthenticationFailed,
@@ -77,8 +77,7 @@ class Watcher:
     ) -> Iterator[tuple[str, JobStatus]]:
         """Yield job ids with final statuses; see `RemoteQueue.as_completed`."""
         ids = check_job_ids(job_ids)
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
+        check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         pending = dict.fromkeys(ids)
         for job_id, status in self.ends(ids, deadline, on_tick):
@@ -86,14 +85,10 @@ class Watcher:
                 raise self._connection.job_not_found(job_id)
             del pending[job_id]
             yield job_id, status
-        # A short timeout may expire before the server's first reply.  The status of the
-        # remaining jobs is therefore requested once more.
-        for job_id, status in get_statuses(self._connection, pending).items():
-            if status is None:
-                raise self._connection.job_not_found(job_id)
-            if status.state.final:
-                del pending[job_id]
-                yield job_id, status
+        last = get_statuses(self._connection, pending)
+        for job_id, status in ended_among(self._connection, last):
+            del pending[job_id]
+            yield job_id, status
         if pending:
             assert timeout is not None
             raise timed_out(timeout, pending, len(ids))
@@ -258,6 +253,27 @@ class Watcher:
                 waiter.pending.clear()
                 waiter.wake()
             self._changed.notify_all()
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Raise ValueError if a timeout is negative or is not a number."""
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
+
+
+def ended_among(
+    connection: QueueConnection, statuses: Mapping[str, JobStatus | None]
+) -> Iterator[tuple[str, JobStatus]]:
+    """Yield the jobs that have ended; raise JobNotFound if a job does not exist.
+
+    At the end of each wait, the statuses of the remaining jobs are requested once more,
+    because a short timeout may expire before the server's first reply.
+    """
+    for job_id, status in statuses.items():
+        if status is None:
+            raise connection.job_not_found(job_id)
+        if status.state.final:
+            yield job_id, status
 
 
 def timed_out(timeout: float, pending: Iterable[str], total: int) -> WaitTimeout:

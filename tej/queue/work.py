@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tej.errors import Error, InvalidJobDirectory
-from tej.job.command import Command, check_sent, find_command
+from tej.job.command import Command, check_sent, check_text, find_command
 from tej.job.content import check_unchanged, read_files
 from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, check_inputs
 from tej.job.directory import Entry, scan
@@ -17,7 +17,7 @@ from tej.job.job_id import check_job_id, make_job_id
 from tej.job.resources import Resources, make_job_name
 from tej.job.shared import mark_shared
 from tej.job.signature import compute, make_id
-from tej.job.spec import JobSpec, check_environment, check_on_end
+from tej.job.spec import JobSpec, check_environment
 from tej.wire.archive import Parcel, TextMember
 from tej.wire.content_store import HUGE, LARGE, Plan, is_sparse, plan
 from tej.wire.records import PARAMETER, RESOURCE, SCRIPT_SHOWN, make_spec
@@ -57,7 +57,8 @@ class Work:
         """Files and folders that `.tejignore` or the JobSpec excludes."""
         self.signature: str | None = None
         check_environment({**spec.environment, **spec.parameters})
-        check_on_end(spec.on_end)
+        if spec.on_end is not None:
+            check_text(spec.on_end, "a command to run at the end")
         try:
             self._read(signed=signed)
         except (OSError, RuntimeError, UnicodeError, ValueError) as error:

@@ -88,8 +88,8 @@ class Plan:
     """Commands for the server's shell, one per line.
 
     `file NAME PATH` and `bundle NAME` copy objects to the job, and `share NAME PATH`
-    links an object.  `mode OCTAL SYMBOLIC
-    PATH...` sets the modes of files, and `mtime STAMP PATH...` sets their times."""
+    links an object.  `mode OCTAL SYMBOLIC PATH...` sets the modes of files, and `mtime
+    STAMP PATH...` sets their times."""
 
 
 def plan(entries: Iterable[Entry], script: str | None) -> Plan:

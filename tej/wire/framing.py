@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from tej.wire.replies import garbled
@@ -11,11 +10,6 @@ WORD_LIMIT = 16 * 1024 * 1024
 """Maximum size in bytes of a word in a reply."""
 _HEADER_LIMIT = 4096
 """Maximum size in bytes of the line after a marker."""
-
-
-def make_marker() -> str:
-    """Return a marker so random that no other output contains it by chance."""
-    return f"tej-{os.urandom(16).hex()}"
 
 
 class WordSplitter:

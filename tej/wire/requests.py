@@ -26,12 +26,17 @@ class Program:
     verb: str
 
 
+def make_marker() -> str:
+    """Return a marker so random that no other output contains it by chance."""
+    return f"tej-{os.urandom(16).hex()}"
+
+
 def program(verb: str, script: str, *, trusted: bool = False) -> Program:
     """Return a program that prints a random marker and then runs a script.
 
     If `trusted` is true, the server may use a queue that other users can write to.
     """
-    marker = f"tej-{os.urandom(16).hex()}"
+    marker = make_marker()
     text = "\n".join([_preamble(), f"begin {marker} {int(trusted)}", script, ""])
     return Program(as_line(text), marker.encode(), verb)
 

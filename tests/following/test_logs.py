@@ -15,7 +15,8 @@ from servers.proxy import Proxy
 
 import tej
 from tej.queue.logs import STREAMS, Piece
-from tej.wire.framing import MarkerSplitter, make_marker
+from tej.wire.framing import MarkerSplitter
+from tej.wire.requests import make_marker
 
 if TYPE_CHECKING:
     from tests.following.conftest import RoundTrips

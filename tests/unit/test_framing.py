@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tej import RemoteCommandFailure
 from tej.wire import framing
-from tej.wire.framing import MarkerSplitter, WordSplitter, make_marker
+from tej.wire.framing import MarkerSplitter, WordSplitter
+from tej.wire.requests import make_marker
 
 sizes = st.integers(1, 40)
 contents = st.binary(max_size=60).map(lambda data: data.replace(b"M", b"m"))

@@ -25,11 +25,12 @@ start_on_end() {
     # In a queue of a group, only programs of the job's owner may run the command.
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -f "$job/on_end" ] && [ -O "$job/on_end" ] && mkdir "$job/on_end_started" 2>/dev/null || return 0
-    set -- "$here/run_on_end.sh" "$queue" "$id" "$here" "$runtime" "$state" '' ''
     case $how in
-        exit) set -- "$1" "$2" "$3" "$4" "$5" "$6" "$number" '' ;;
-        signal) set -- "$1" "$2" "$3" "$4" "$5" "$6" '' "$number" ;;
+        exit) set -- "$number" '' ;;
+        signal) set -- '' "$number" ;;
+        *) set -- '' '' ;;
     esac
+    set -- "$here/run_on_end.sh" "$queue" "$id" "$here" "$runtime" "$state" "$@"
     if [ -n "${is_in_scheduler-}" ]; then
         # Many schedulers kill the processes that outlive the batch script.
         (cd "$job" && exec /bin/sh "$@" </dev/null >/dev/null 2>&1) &
