@@ -468,7 +468,7 @@ def _check_place(infrastructure_pid: str | None, destination: TejDestination) ->
     The destination of a block or work pool may have been changed since the submission.
     """
     place, _, job_id = (infrastructure_pid or "").rpartition(":")
-    if place and place != destination.place:
+    if infrastructure_pid and place != destination.place:
         raise InfrastructureNotAvailable(
             f"Job '{job_id}' is at {place}, and this work pool's destination is "
             f"{destination.place}"
