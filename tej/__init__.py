@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from tej.job.spec import JobSpec
     from tej.job.status import JobState, JobStatus, format_duration
     from tej.queue.administration import QueueInfo
+    from tej.queue.as_completed import as_completed
     from tej.queue.batch import Batch, run_many
-    from tej.queue.completed import as_completed
     from tej.queue.connection import DEFAULT_TEJ_DIR
     from tej.queue.download import Downloaded
     from tej.queue.files import JobFile
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from tej.queue.retry import Retries
     from tej.queue.run import Run, RunResult
     from tej.queue.server_log import ServerLogger
-    from tej.queue.shared import (
+    from tej.queue.shared_queue import (
         close_shared_queues,
         share_with_children,
         shared_queue,
@@ -144,7 +144,7 @@ _HOMES = {
     "tej.job.job_id": {"check_job_id"},
     "tej.job.status": {"JobState", "JobStatus", "format_duration"},
     "tej.queue.batch": {"Batch", "run_many"},
-    "tej.queue.completed": {"as_completed"},
+    "tej.queue.as_completed": {"as_completed"},
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},
     "tej.queue.download": {"Downloaded"},
     "tej.queue.files": {"JobFile"},
@@ -156,7 +156,7 @@ _HOMES = {
     "tej.queue.retry": {"Retries"},
     "tej.queue.run": {"Run", "RunResult"},
     "tej.queue.server_log": {"ServerLogger"},
-    "tej.queue.shared": {
+    "tej.queue.shared_queue": {
         "close_shared_queues",
         "share_with_children",
         "shared_queue",

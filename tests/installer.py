@@ -45,7 +45,7 @@ def copy_scripts(folder: Path, patch: pytest.MonkeyPatch) -> None:
     def installer_functions(scripts: Scripts) -> str:
         source = _written(scripts, folder)
         unpack = f'unpack() {{ cp -R {shlex.quote(str(source))}/. "$1"; }}'
-        return f"{unpack}\n{sent_script('install.sh')}"
+        return f"{unpack}\n{sent_script('install_queue.sh')}"
 
     patch.setattr(requests, "_installer_functions", installer_functions)
 

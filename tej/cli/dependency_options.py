@@ -11,7 +11,7 @@ import click
 
 from tej.cli.job_completion import complete_job
 from tej.cli.option import Option
-from tej.cli.values import parse_pairs
+from tej.cli.option_values import parse_pairs
 from tej.errors import QueueDoesntExist
 from tej.job.dependencies import split_input
 from tej.job.job_id import check_job_id

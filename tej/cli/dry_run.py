@@ -12,8 +12,8 @@ from tej.job.directory import Entry
 from tej.job.ignore import tree_size
 from tej.job.spec import JobSpec
 from tej.queue.dry_run import ServerPlan, plan_on_server, read_job
+from tej.queue.prepared_job import PreparedJob
 from tej.queue.remote import RemoteQueue
-from tej.queue.work import Work
 
 SHOWN = 20
 """Maximum number of files that are printed as text; JSON has all files."""
@@ -32,18 +32,18 @@ def print_plan(
     job exists, and the arguments for the scheduler.  If the server is not reached, this
     part is missing.  Raises the errors of a submission whose cause is on this machine.
     """
-    work = read_job(queue.connection, spec, is_signed=is_signed)
+    job = read_job(queue.connection, spec, is_signed=is_signed)
     is_new = not is_signed and spec.job_id is None
     unreachable: errors.ConnectionFailed | None = None
     plan = ServerPlan()
     if not as_json:
-        print_work(queue, work, is_new=is_new)
+        print_job(queue, job, is_new=is_new)
     try:
-        plan = plan_on_server(queue.connection, work, is_new=is_new)
+        plan = plan_on_server(queue.connection, job, is_new=is_new)
     except errors.ConnectionFailed as error:
         unreachable = error
     if as_json:
-        document = as_document(queue, work, plan, is_new=is_new)
+        document = as_document(queue, job, plan, is_new=is_new)
         document["server_error"] = unreachable and output.error_of(unreachable)
         output.print_json(document)
     elif unreachable is not None:
@@ -53,21 +53,21 @@ def print_plan(
 
 
 def as_document(
-    queue: RemoteQueue, work: Work, plan: ServerPlan, *, is_new: bool
+    queue: RemoteQueue, job: PreparedJob, plan: ServerPlan, *, is_new: bool
 ) -> dict[str, object]:
     """Return the plan as a JSON object."""
-    files = sent_files(work)
+    files = sent_files(job)
     return {
-        "id": None if is_new else work.job_id,
+        "id": None if is_new else job.job_id,
         "destination": queue.destination_string,
         "queue": str(queue.queue),
-        "command": work.command.canonical,
+        "command": job.command.canonical,
         "files": {entry.path: entry.size for entry in files},
-        "bytes": work.size,
-        "left_out": [*map(str, work.left_out), *map(str, work.ignored)],
-        "environment": sorted(work.spec.environment),
-        "resources": requested(work),
-        "after": [*work.needs.ids],
+        "bytes": job.size,
+        "left_out": [*map(str, job.left_out), *map(str, job.ignored)],
+        "environment": sorted(job.spec.environment),
+        "resources": requested(job),
+        "after": [*job.needs.ids],
         "existing": None if plan.existing is None else plan.existing.as_dict(),
         "runtime": plan.runtime,
         "directives": plan.directives,
@@ -76,31 +76,31 @@ def as_document(
     }
 
 
-def sent_files(work: Work) -> list[Entry]:
+def sent_files(job: PreparedJob) -> list[Entry]:
     """Return the files and links that would be sent."""
-    return [entry for entry in work.entries if not entry.is_directory]
+    return [entry for entry in job.entries if not entry.is_directory]
 
 
-def requested(work: Work) -> list[str]:
+def requested(job: PreparedJob) -> list[str]:
     """Return the requested resources as KEY=VALUE."""
-    resources = work.spec.resources
+    resources = job.spec.resources
     return [] if resources is None else list(resources.lines())
 
 
-def print_work(queue: RemoteQueue, work: Work, *, is_new: bool) -> None:
+def print_job(queue: RemoteQueue, job: PreparedJob, *, is_new: bool) -> None:
     """Print the part of the plan that is known without the server."""
-    output.say_line(f"Job:          {'a new unique id' if is_new else work.job_id}")
+    output.say_line(f"Job:          {'a new unique id' if is_new else job.job_id}")
     output.say_line(f"Queue:        {queue.queue} on {queue.destination_string}")
-    output.say_line(f"Command:      {work.command.canonical}")
-    print_files(sent_files(work), work.size)
-    for path in (*work.left_out, *work.ignored):
-        why = "a tool's" if path in work.left_out else "ignored"
+    output.say_line(f"Command:      {job.command.canonical}")
+    print_files(sent_files(job), job.size)
+    for path in (*job.left_out, *job.ignored):
+        why = "a tool's" if path in job.left_out else "ignored"
         output.say_line(f"Not sent:     {path} ({why}, {in_bytes(tree_size(path))})")
-    if work.spec.environment:
-        output.say_line(f"Environment:  {' '.join(sorted(work.spec.environment))}")
-    if work.needs.ids:
-        output.say_line(f"After:        {' '.join(work.needs.ids)}")
-    if resources := requested(work):
+    if job.spec.environment:
+        output.say_line(f"Environment:  {' '.join(sorted(job.spec.environment))}")
+    if job.needs.ids:
+        output.say_line(f"After:        {' '.join(job.needs.ids)}")
+    if resources := requested(job):
         output.say_line(f"Resources:    {' '.join(resources)}")
 
 

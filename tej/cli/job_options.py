@@ -17,9 +17,9 @@ import click
 
 from tej.cli.command import COMMAND_WORDS
 from tej.cli.dependency_options import dependencies, find_needed
+from tej.cli.option_values import parse_pairs, read_variables
 from tej.cli.profile import current_profile
 from tej.cli.resource_options import merge_resources, resources
-from tej.cli.values import parse_pairs, read_variables
 from tej.job.spec import JobSpec
 
 if TYPE_CHECKING:

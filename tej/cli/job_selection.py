@@ -18,9 +18,9 @@ import click
 from tej.cli import output
 from tej.cli.job_completion import complete_job
 from tej.cli.option import Option
+from tej.cli.option_values import moment, parse_pairs
 from tej.cli.options import LABEL, STATE
 from tej.cli.profile import current_profile
-from tej.cli.values import moment, parse_pairs
 from tej.errors import JobNotFound
 from tej.job.status import JobState, JobStatus
 from tej.queue.job_search import find_job, newest_first

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from tej.cli.values import duration, moment, parse_pairs, seconds
+from tej.cli.option_values import duration, moment, parse_pairs, seconds
 from tej.job.status import JobState
+from tej.queue.management import DEFAULT_GRACE
 from tej.server.scripts import BUILT_IN
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def grace(function: Function) -> Function:
     return click.option(
         "--grace",
         type=click.IntRange(0, 3600),
-        default=10,
+        default=DEFAULT_GRACE,
         show_default=True,
         metavar="SECONDS",
         help="Time between SIGTERM and SIGKILL.",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
+from tej.cli.destination_argument import Context, is_ssh_alias, split_words
 from tej.cli.destination_completion import complete_profile
 from tej.cli.option import Option
-from tej.cli.words import Context, is_ssh_alias, split_words
 
 if TYPE_CHECKING:
     from tej.config import Profile, Setting

@@ -20,7 +20,7 @@ from tej.errors import (
 )
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
-from tej.queue.completed import ends_of
+from tej.queue.as_completed import ends_of
 from tej.queue.fetch_results import Pause, ResultFetcher, is_temporary
 from tej.queue.job import Job
 from tej.queue.job_failure import job_failure

@@ -32,8 +32,6 @@ from tej.wire.replies import Answer, Outdated, Reply, parse_answer
 from tej.wire.requests import Program
 
 DEFAULT_TEJ_DIR = "~/.tej"
-DEFAULT_GRACE = 10
-"""Default number of seconds between SIGTERM and SIGKILL."""
 
 logger = logging.getLogger("tej")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from tej.errors import Error
 from tej.job.job_id import check_job_reference
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
+from tej.queue.download_receiver import Download, Downloaded, Receiver, receive_all
 from tej.queue.file_patterns import check_name
-from tej.queue.receiver import Download, Downloaded, Receiver, receive_all
 
 __all__ = [
     "Downloaded",

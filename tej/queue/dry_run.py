@@ -8,9 +8,9 @@ from tej.errors import QueueDoesntExist
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, submitter
+from tej.queue.job_references import resolve
 from tej.queue.management import get_statuses
-from tej.queue.references import resolve
-from tej.queue.work import Work
+from tej.queue.prepared_job import PreparedJob
 from tej.server.scripts import sent_script
 from tej.wire.replies import parse_answer
 from tej.wire.requests import command, program
@@ -35,12 +35,14 @@ class ServerPlan:
     """Reason why the scheduler would refuse the job."""
 
 
-def read_job(connection: QueueConnection, spec: JobSpec, *, is_signed: bool) -> Work:
+def read_job(
+    connection: QueueConnection, spec: JobSpec, *, is_signed: bool
+) -> PreparedJob:
     """Return the job as it would be submitted.
 
     If `is_signed` is false, a job without an id would get a new unique id.
     """
-    return Work(
+    return PreparedJob(
         spec,
         connection.user,
         submitter(),
@@ -51,7 +53,7 @@ def read_job(connection: QueueConnection, spec: JobSpec, *, is_signed: bool) -> 
 
 
 def plan_on_server(
-    connection: QueueConnection, work: Work, *, is_new: bool
+    connection: QueueConnection, job: PreparedJob, *, is_new: bool
 ) -> ServerPlan:
     """Return what the server reports about a job that is not submitted.
 
@@ -60,8 +62,8 @@ def plan_on_server(
     try:
         existing = None
         if not is_new:
-            existing = get_statuses(connection, [work.job_id])[work.job_id]
-        head = _ask(connection, work)
+            existing = get_statuses(connection, [job.job_id])[job.job_id]
+        head = _ask(connection, job)
     except QueueDoesntExist:
         return ServerPlan()
     options = head.get("options")
@@ -74,14 +76,14 @@ def plan_on_server(
     )
 
 
-def _ask(connection: QueueConnection, work: Work) -> dict[str, str]:
+def _ask(connection: QueueConnection, job: PreparedJob) -> dict[str, str]:
     """Send the script `plan_job.sh`, which works with the scripts of older queues."""
-    lines = work.resource_lines()
+    lines = job.resource_lines()
     script = next((one for one in lines if one.startswith("script=")), None)
     comments = ""
     if script is not None:
         lines = [*(one for one in lines if one != script), "script=script"]
-        with (work.folder / script.removeprefix("script=")).open("rb") as file:
+        with (job.folder / script.removeprefix("script=")).open("rb") as file:
             text = file.read(HEAD).decode("utf-8", "surrogateescape")
         # Grid Engine reads directives in the whole script, so the other lines are sent
         # as an empty command, which ends the directives of the other schedulers.

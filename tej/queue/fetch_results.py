@@ -16,8 +16,8 @@ from tej.errors import (
     Error,
     HostKeyRejected,
 )
+from tej.queue.download_receiver import Downloaded
 from tej.queue.job import Job
-from tej.queue.receiver import Downloaded
 from tej.queue.remote import RemoteQueue
 from tej.queue.run import GROUP, Observer, RunResult, fail_unless_failed
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from tej.errors import InvalidJobId, QueueDoesntExist
 from tej.job.spec import JobSpec
 from tej.queue.connection import QueueConnection, submitter
+from tej.queue.job_references import Reference, references, resolve
 from tej.queue.management import get_statuses
-from tej.queue.references import Reference, references, resolve
+from tej.queue.prepared_job import PreparedJob
 from tej.queue.submission import Outcome, Submission
-from tej.queue.work import Work
 
 
 def ensure_graph(
@@ -22,21 +22,21 @@ def ensure_graph(
     graph = _Graph(specs)
     order = graph.order()
     _check_existence(connection, graph.outside())
-    works: dict[str, Work] = {}
+    jobs: dict[str, PreparedJob] = {}
     for index in order:
-        work = Work(
+        job = PreparedJob(
             graph.specs[index],
             connection.user,
             submitter(),
             signed=True,
             needs=resolve(connection, graph.specs[index], graph.id_of),
         )
-        same = works.setdefault(work.job_id, work)
-        if same.signature != work.signature:
-            raise InvalidJobId(f"Two different jobs of the graph have id {work.job_id}")
-        graph.ids[index] = work.job_id
+        same = jobs.setdefault(job.job_id, job)
+        if same.signature != job.signature:
+            raise InvalidJobId(f"Two different jobs of the graph have id {job.job_id}")
+        graph.ids[index] = job.job_id
     found = Submission(connection, "retry" if retry else "ensure").send_all(
-        works.values()
+        jobs.values()
     )
     outcomes = {outcome.job_id: outcome for outcome in found}
     return [outcomes[graph.ids[index]] for index in range(len(graph.specs))]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 from tej.job.escaping import escape_line
 from tej.job.status import JobStatus
 from tej.queue import management
-from tej.queue.connection import DEFAULT_GRACE, QueueConnection
+from tej.queue.connection import QueueConnection
 from tej.queue.lazy_module import LazyModule
 from tej.queue.watcher import Watcher
 
@@ -153,7 +153,7 @@ class Job(Generic[Queue]):
             progress=progress,
         )
 
-    def kill(self, *, grace: int = DEFAULT_GRACE) -> JobStatus:
+    def kill(self, *, grace: int = management.DEFAULT_GRACE) -> JobStatus:
         """Kill the job; see `RemoteQueue.kill`."""
         return management.kill(self.queue.connection, self.id, grace)
 

@@ -15,6 +15,9 @@ from tej.wire.replies import Answer, only_requested
 
 logger = logging.getLogger("tej")
 
+DEFAULT_GRACE = 10
+"""Default number of seconds between SIGTERM and SIGKILL."""
+
 
 @dataclass(frozen=True)
 class Killed:

@@ -27,7 +27,6 @@ from tej.job.job_id import check_job_id
 from tej.job.status import JobState, JobStatus
 from tej.queue import management
 from tej.queue.connection import (
-    DEFAULT_GRACE,
     DEFAULT_TEJ_DIR,
     QueueConnection,
     run_script,
@@ -321,7 +320,9 @@ class RemoteQueue:
         """
         return administration.get_info(self.connection)
 
-    def cleanup(self, kill: bool = False, *, grace: int = DEFAULT_GRACE) -> bool:
+    def cleanup(
+        self, kill: bool = False, *, grace: int = management.DEFAULT_GRACE
+    ) -> bool:
         """Remove the queue, all its jobs, and the links to the queue; return True.
 
         Raises QueueDoesntExist if there is no queue.  If a job has not ended,
@@ -749,7 +750,7 @@ class RemoteQueue:
 
     # Kill and delete.
 
-    def kill(self, job_id: str, *, grace: int = DEFAULT_GRACE) -> JobStatus:
+    def kill(self, job_id: str, *, grace: int = management.DEFAULT_GRACE) -> JobStatus:
         """Kill a job with all its processes; return the status after the kill.
 
         SIGTERM is sent first, and SIGKILL after `grace` seconds.  A job that has ended
@@ -762,7 +763,7 @@ class RemoteQueue:
         self,
         job_ids: Iterable[str],
         *,
-        grace: int = DEFAULT_GRACE,
+        grace: int = management.DEFAULT_GRACE,
         with_dependents: bool = False,
     ) -> dict[str, Killed | None]:
         """Kill many jobs like `kill`, in one round trip.

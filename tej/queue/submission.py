@@ -13,8 +13,8 @@ from tej.job.ignore import tree_size
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, log_warning, submitter
-from tej.queue.references import resolve
-from tej.queue.work import Work
+from tej.queue.job_references import resolve
+from tej.queue.prepared_job import PreparedJob
 from tej.wire import archive, requests
 from tej.wire.content_store import WORTH_ASKING
 from tej.wire.records import parse_integer, parse_status
@@ -59,7 +59,7 @@ class Submission:
         """Error of a later batch than the first; after this error, no further batch is
         sent."""
 
-    def send_all(self, works: Iterable[Work | Outcome]) -> Iterator[Outcome]:
+    def send_all(self, jobs: Iterable[PreparedJob | Outcome]) -> Iterator[Outcome]:
         """Send any number of jobs in batches; yield the outcomes in the same order.
 
         If the first batch fails, its error is raised.  If a later batch fails, its
@@ -67,29 +67,29 @@ class Submission:
         later batch is not raised, because the caller needs the outcomes of the jobs
         that were started.
         """
-        batch: list[Work] = []
-        for work in works:
-            if isinstance(work, Outcome):
+        batch: list[PreparedJob] = []
+        for job in jobs:
+            if isinstance(job, Outcome):
                 yield from self._send_batch(batch)
                 batch = []
-                yield work
+                yield job
                 continue
             if batch and (
                 len(batch) >= BATCH_JOBS
-                or sum(one.size for one in batch) + work.size > BATCH_BYTES
-                or any(one.job_id == work.job_id for one in batch)
+                or sum(one.size for one in batch) + job.size > BATCH_BYTES
+                or any(one.job_id == job.job_id for one in batch)
             ):
                 yield from self._send_batch(batch)
                 batch = []
-            batch.append(work)
+            batch.append(job)
         yield from self._send_batch(batch)
 
-    def _send_batch(self, works: Sequence[Work]) -> list[Outcome]:
-        if not works:
+    def _send_batch(self, jobs: Sequence[PreparedJob]) -> list[Outcome]:
+        if not jobs:
             return []
         if self._error is None:
             try:
-                outcomes = self.send(works)
+                outcomes = self.send(jobs)
             except Error as error:
                 if not self._begun:
                     raise
@@ -97,9 +97,9 @@ class Submission:
             else:
                 self._begun = True
                 return outcomes
-        return [Outcome(work.job_id, error=self._error) for work in works]
+        return [Outcome(job.job_id, error=self._error) for job in jobs]
 
-    def send(self, works: Sequence[Work]) -> list[Outcome]:
+    def send(self, jobs: Sequence[PreparedJob]) -> list[Outcome]:
         """Send some jobs in one request, and return one outcome per job.
 
         If the files of a job have changed since they were read, the outcome of this job
@@ -109,7 +109,7 @@ class Submission:
         """
         refused: dict[str, Error] = {}
         answer = Answer()
-        while left := [work for work in works if work.token not in refused]:
+        while left := [job for job in jobs if job.token not in refused]:
             try:
                 self._prepare(left)
                 answer = parse_answer(
@@ -120,28 +120,28 @@ class Submission:
                 refused |= _find_changed(left, error)
         log_warning(answer)
         return [
-            Outcome(work.job_id, error=refused[work.token])
-            if work.token in refused
-            else self._outcome(work, answer.job(work.job_id), answer.head)
-            for work in works
+            Outcome(job.job_id, error=refused[job.token])
+            if job.token in refused
+            else self._outcome(job, answer.job(job.job_id), answer.head)
+            for job in jobs
         ]
 
-    def _prepare(self, works: Sequence[Work]) -> None:
+    def _prepare(self, jobs: Sequence[PreparedJob]) -> None:
         """If the upload is large, compute its object names in the content store.
 
         With these names the client can request the list of objects that the server
         lacks.
         """
-        if _need_objects(works):
-            for work in works:
-                work.prepare_plan(huge=self._mode != "submit" or len(works) > 1)
+        if _need_objects(jobs):
+            for job in jobs:
+                job.prepare_plan(huge=self._mode != "submit" or len(jobs) > 1)
 
-    def _converse(self, works: Sequence[Work]) -> bytes:
+    def _converse(self, jobs: Sequence[PreparedJob]) -> bytes:
         def answer(question: str, words: list[bytes]) -> Iterable[bytes]:
             if question == "install":
                 return self._installation(words)
             needed = _values(words, b"need")
-            wanted = [work for work in works if work.job_id in needed]
+            wanted = [job for job in jobs if job.job_id in needed]
             sparse = b"sparse=1" in words
             if question == "missing":
                 missing = _values(words, b"miss")
@@ -153,38 +153,38 @@ class Submission:
                 # archive.
                 pieces = self._pack(wanted, sparse)
                 return LastAnswer(itertools.chain([b"tar\n"], pieces))
-            names = dict.fromkeys(name for work in wanted for name in work.plan.objects)
+            names = dict.fromkeys(name for job in wanted for name in job.plan.objects)
             return ["".join(f"{name}\n" for name in ["store", *names, ""]).encode()]
 
         dialogue = Dialogue(answer)
         program = requests.submission(
             self._mode,
             self._connection.path,
-            [(work.job_id, work.token) for work in works],
+            [(job.job_id, job.token) for job in jobs],
             digest=self._connection.digest,
             needed=self._connection.needed,
-            ask_sparse=any(work.is_sparse for work in works),
-            features=set().union(*(work.features for work in works)),
+            ask_sparse=any(job.is_sparse for job in jobs),
+            features=set().union(*(job.features for job in jobs)),
             trusted=self._connection.trust_queue,
         )
         self._connection.run(program, dialogue.answers(), dialogue.take)
         return b"\0".join(dialogue.words)
 
-    def _pack(self, works: Sequence[Work], sparse: bool) -> Iterator[bytes]:
-        parcels = (work.parcel() for work in works)
+    def _pack(self, jobs: Sequence[PreparedJob], sparse: bool) -> Iterator[bytes]:
+        parcels = (job.parcel() for job in jobs)
         return self._count(archive.pack(parcels, (), sparse))
 
     def _pack_missing(
-        self, works: Sequence[Work], missing: Collection[str], sparse: bool
+        self, jobs: Sequence[PreparedJob], missing: Collection[str], sparse: bool
     ) -> Iterator[bytes]:
         """Yield the archive: the objects that the server lacks, and then the jobs."""
         lacking = {
             name: stored
-            for work in works
-            for name, stored in work.plan.objects.items()
+            for job in jobs
+            for name, stored in job.plan.objects.items()
             if name in missing
         }
-        parcels = (work.parcel(from_objects=True) for work in works)
+        parcels = (job.parcel(from_objects=True) for job in jobs)
         return self._count(archive.pack(parcels, lacking.values(), sparse))
 
     def _count(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -206,36 +206,36 @@ class Submission:
         return [line.encode() + b"\n"]
 
     def _outcome(
-        self, work: Work, record: Mapping[str, str], head: Mapping[str, str]
+        self, job: PreparedJob, record: Mapping[str, str], head: Mapping[str, str]
     ) -> Outcome:
         if "error" in record:
             status = parse_integer(record["error"]) or 20
             error = error_of(status, record.get("words", ""), "submit")
-            return Outcome(work.job_id, error=self._connection.explain(error))
+            return Outcome(job.job_id, error=self._connection.explain(error))
         found = parse_status(record, head)
         is_new = "ours" in record
-        if is_new or not work.signature or found.signature == work.signature:
-            return Outcome(work.job_id, found, is_new)
+        if is_new or not job.signature or found.signature == job.signature:
+            return Outcome(job.job_id, found, is_new)
         if found.signature:
             reason = "was made from other files or another command"
         else:
             reason = "was submitted by an older tej, which stored no signature"
         taken = JobAlreadyExists(
-            f"Job '{work.job_id}' exists, but {reason}: choose another id, or delete "
+            f"Job '{job.job_id}' exists, but {reason}: choose another id, or delete "
             "that job"
         )
-        return Outcome(work.job_id, found, error=taken)
+        return Outcome(job.job_id, found, error=taken)
 
 
-def _need_objects(works: Sequence[Work]) -> bool:
+def _need_objects(jobs: Sequence[PreparedJob]) -> bool:
     """Return whether the objects of an upload are worth a request."""
-    if any(work.has_shared for work in works):
+    if any(job.has_shared for job in jobs):
         return True
-    return sum(work.size for work in works) >= WORTH_ASKING
+    return sum(job.size for job in jobs) >= WORTH_ASKING
 
 
 def _find_changed(
-    works: Sequence[Work], error: InvalidJobDirectory
+    jobs: Sequence[PreparedJob], error: InvalidJobDirectory
 ) -> dict[str, Error]:
     """Return an error for each job whose files have changed, by the token of the job.
 
@@ -243,16 +243,16 @@ def _find_changed(
     All jobs are checked here.  One further upload is therefore enough, even if the
     files of several jobs have changed.
     """
-    if len(works) > 1:
-        found = {work.token: work.find_change() for work in works}
+    if len(jobs) > 1:
+        found = {job.token: job.find_change() for job in jobs}
         if changed := {token: one for token, one in found.items() if one is not None}:
             return {**changed}
-    return {work.token: error for work in works}
+    return {job.token: error for job in jobs}
 
 
-def _report_left_out(works: Iterable[Work]) -> None:
+def _report_left_out(jobs: Iterable[PreparedJob]) -> None:
     """Log one warning with the names and size of files that are not uploaded."""
-    left_out = [path for work in works for path in work.left_out]
+    left_out = [path for job in jobs for path in job.left_out]
     if left_out:
         names = sorted({path.name for path in left_out})
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
@@ -283,8 +283,8 @@ def submit_one(
     """Submit one job, or find the existing job; raise its error, if any."""
     signed = mode != "submit"
     needs = resolve(connection, spec)
-    work = Work(spec, connection.user, submitter(), signed=signed, needs=needs)
-    (outcome,) = Submission(connection, mode, progress).send([work])
+    job = PreparedJob(spec, connection.user, submitter(), signed=signed, needs=needs)
+    (outcome,) = Submission(connection, mode, progress).send([job])
     if outcome.error is not None:
         raise outcome.error
     return outcome
@@ -298,13 +298,13 @@ def submit_all(
 ) -> list[Outcome]:
     """Submit any number of jobs; see `RemoteQueue.submit_many` and `ensure_many`."""
 
-    def read(spec: JobSpec) -> Work | Outcome:
+    def read(spec: JobSpec) -> PreparedJob | Outcome:
         try:
             # The signature is computed in every mode, because it reveals a file that
             # changes before it is sent.  `specs` may be a generator that rewrites one
             # directory for each JobSpec, and a batch is sent only after several
             # JobSpecs have been generated.
-            return Work(
+            return PreparedJob(
                 spec,
                 connection.user,
                 submitter(),

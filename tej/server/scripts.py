@@ -26,9 +26,9 @@ _SENT = frozenset(
     {
         "bootstrap.sh",
         "doctor.sh",
-        "install.sh",
+        "install_queue.sh",
         "plan_job.sh",
-        "setup.sh",
+        "setup_command.sh",
         "trust.sh",
     }
 )

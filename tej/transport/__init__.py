@@ -15,8 +15,8 @@ from pathlib import Path
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
+from tej.transport.program_start import COMMAND
 from tej.transport.settings import Settings
-from tej.transport.start import COMMAND
 
 __all__ = ["COMMAND", "TRANSPORTS", "Completed", "Sink", "Transport", "open_transport"]
 

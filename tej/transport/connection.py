@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from tej.transport.process_io import Process
-from tej.transport.start import Start
+from tej.transport.program_start import Start
 
 Address = tuple[str, int]
 """Host and port."""

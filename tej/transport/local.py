@@ -17,7 +17,7 @@ from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
 from tej.transport.pipes import PipeProcess
 from tej.transport.process_io import Output, serve
-from tej.transport.start import COMMAND, Start
+from tej.transport.program_start import COMMAND, Start
 
 logger = logging.getLogger("tej")
 

@@ -21,7 +21,7 @@ from tej.transport.openssh_mux import MuxClient, Refused, make_pipes
 from tej.transport.pipes import PipeProcess
 from tej.transport.pool import PooledTransport
 from tej.transport.process_io import IdleTimer, cut_off
-from tej.transport.start import COMMAND, Start
+from tej.transport.program_start import COMMAND, Start
 
 logger = logging.getLogger("tej")
 

@@ -22,8 +22,8 @@ from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
 from tej.transport.connection import Address, Connection
 from tej.transport.process_io import Output, Process, serve
+from tej.transport.program_start import ProgramEaten, Start
 from tej.transport.settings import Settings
-from tej.transport.start import ProgramEaten, Start
 
 logger = logging.getLogger("tej")
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink
 from tej.transport.head_and_tail import HeadAndTail
-from tej.transport.start import HINT, NO_PROGRAM, NOTICE, Start
+from tej.transport.program_start import HINT, NO_PROGRAM, NOTICE, Start
 
 logger = logging.getLogger("tej")
 

@@ -11,6 +11,9 @@ Ask = Callable[[str], str]
 
 TIMEOUT = 30.0
 
+PROMPTS = 3
+"""Number of times that the user is prompted for a secret, as by ssh."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -140,7 +140,7 @@ def setup(
         if only_links
         else f"setup {command(queue, wanted, scripts.digest, version, str(force))}"
     )
-    text = [_installer_functions(scripts), sent_script("setup.sh")]
+    text = [_installer_functions(scripts), sent_script("setup_command.sh")]
     # All links are checked first, so that nothing is created if a link is impossible.
     text += [f"check_link {command(link)}" for link in links if link != queue]
     text.append(action)
@@ -186,7 +186,7 @@ def _installer_functions(scripts: Scripts) -> str:
             lines.append(f'mkdir -p "$1"/{shlex.quote(folder)} || return 1')
         line = f'printf %s {shlex.quote(text)} >"$1"/{shlex.quote(path)} || return 1'
         lines.append(line)
-    return "\n".join([*lines, "}", sent_script("install.sh")])
+    return "\n".join([*lines, "}", sent_script("install_queue.sh")])
 
 
 def command(*words: str) -> str:

@@ -16,7 +16,7 @@ import tej
 from tej_luigi import TejBatch, TejTask
 from tej_luigi.config import QueueAddress
 from tej_luigi.run import JobRun
-from tests.adapters_luigi.tools import Configure, build, jobs_in
+from tests.adapters_luigi.run_tasks import Configure, build, jobs_in
 
 
 class Square(TejTask):

@@ -13,7 +13,7 @@ import tej
 from tej_luigi import TejBatch, TejTask
 from tej_luigi.__main__ import main
 from tej_luigi.config import QueueAddress
-from tests.adapters_luigi.tools import build
+from tests.adapters_luigi.run_tasks import build
 
 
 class Made(TejTask):

@@ -23,7 +23,7 @@ from tej_luigi import (
     TejFileTarget,
 )
 from tej_luigi.config import QueueAddress
-from tests.adapters_luigi.tools import OVER_SSH
+from tests.adapters_luigi.run_tasks import OVER_SSH
 
 ODD = "-it's a \\ $HOME `x` *\n\u00e9"
 

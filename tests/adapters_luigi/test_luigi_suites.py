@@ -12,7 +12,7 @@ from luigi.format import Format
 from tej_luigi import TejFileTarget, TejTask
 from tej_luigi.config import QueueAddress
 from tests.adapters_luigi.luigi_sources import own_tests
-from tests.adapters_luigi.tools import build
+from tests.adapters_luigi.run_tasks import build
 
 EXPECTED = 17
 

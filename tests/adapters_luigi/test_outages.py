@@ -15,7 +15,7 @@ from servers.proxy import Proxy
 import tej
 from tej_luigi import TejBatch, TejTask, queues
 from tej_luigi.config import QueueAddress
-from tests.adapters_luigi.tools import OVER_SSH, Configure, jobs_in
+from tests.adapters_luigi.run_tasks import OVER_SSH, Configure, jobs_in
 
 TRIES = 6
 """More than one request makes."""

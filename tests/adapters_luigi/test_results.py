@@ -15,7 +15,7 @@ from tej_luigi.config import QueueAddress
 from tej_luigi.queues import open_queue
 from tej_luigi.results import NOTE
 from tej_luigi.run import JobRun
-from tests.adapters_luigi.tools import build
+from tests.adapters_luigi.run_tasks import build
 
 
 class Sheets(TejTask):

@@ -17,7 +17,7 @@ from jobs import Gate, wait_until
 from servers.sshd import free_port
 
 import tej
-from tests.adapters_luigi.tools import OVER_SSH, jobs_in
+from tests.adapters_luigi.run_tasks import OVER_SSH, jobs_in
 
 pytestmark = pytest.mark.xdist_group("luigid")
 

@@ -15,7 +15,7 @@ import tej
 from tej_luigi import TejTask
 from tej_luigi.config import QueueAddress, find_address
 from tej_luigi.display import parse_progress
-from tests.adapters_luigi.tools import Configure, build
+from tests.adapters_luigi.run_tasks import Configure, build
 
 
 class Task(TejTask):

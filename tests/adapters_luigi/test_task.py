@@ -17,7 +17,7 @@ import tej
 from tej_luigi import Optional, TejTask
 from tej_luigi.config import QueueAddress
 from tej_luigi.queues import open_queue
-from tests.adapters_luigi.tools import Configure, build
+from tests.adapters_luigi.run_tasks import Configure, build
 
 
 def counting(starts: Path, lines: str = "") -> str:

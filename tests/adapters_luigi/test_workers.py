@@ -10,7 +10,7 @@ from pathlib import Path
 from jobs import Gate, wait_until
 
 import tej
-from tests.adapters_luigi.tools import OVER_SSH, jobs_in
+from tests.adapters_luigi.run_tasks import OVER_SSH, jobs_in
 
 Pipeline = Callable[..., "subprocess.Popen[str]"]
 

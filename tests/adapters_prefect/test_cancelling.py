@@ -18,9 +18,9 @@ from prefect.states import Cancelled, Completed, Running, Scheduled, State
 import tej
 from tej_prefect import claims
 from tej_prefect.cancellation import KillCounts, kill_unclaimed
-from tej_prefect.flow_runs import CancellationPoller
+from tej_prefect.cancellation_poller import CancellationPoller
 from tests.adapters_prefect import flows
-from tests.adapters_prefect.processes import (
+from tests.adapters_prefect.flow_processes import (
     START,
     FlowThread,
     Process,

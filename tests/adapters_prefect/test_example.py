@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters_prefect.processes import FLOWS
+from tests.adapters_prefect.flow_processes import FLOWS
 
 SWEEP = FLOWS.parents[2] / "examples/prefect/sweep.py"
 

@@ -13,7 +13,7 @@ from servers.sshd import Sshd
 
 import tej
 from tej_prefect import JobResult, TejDestination, TejJob, run_job
-from tests.adapters_prefect.processes import running
+from tests.adapters_prefect.flow_processes import running
 
 Make = Callable[..., Path]
 

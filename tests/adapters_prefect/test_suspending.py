@@ -22,7 +22,7 @@ from tej_prefect import (
     tej_resumer,
 )
 from tests.adapters_prefect import flows
-from tests.adapters_prefect.processes import all_are, cancel, read, running, states
+from tests.adapters_prefect.flow_processes import all_are, cancel, read, running, states
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ from tej_prefect.worker_job import (
     submit,
 )
 from tests.adapters_prefect.events import automation, wait_for_events
-from tests.adapters_prefect.processes import (
+from tests.adapters_prefect.flow_processes import (
     FLOWS,
     START,
     all_are,

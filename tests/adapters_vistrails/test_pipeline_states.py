@@ -10,7 +10,7 @@ import pytest
 import tej
 from tej_vistrails import Pipeline, Plan
 from tej_vistrails.pipeline.options import exit_status
-from tej_vistrails.pipeline.steps import (
+from tej_vistrails.pipeline.plan_states import (
     Step,
     StepState,
     jobs_in_use,

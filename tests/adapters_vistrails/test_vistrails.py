@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jobs import Gate
 
 import tej
-from tests.adapters_vistrails.looks import PREFIX, records
+from tests.adapters_vistrails.vistrails_records import PREFIX, records
 
 if TYPE_CHECKING:
     from tests.adapters_vistrails.conftest import VisTrails

@@ -18,7 +18,7 @@ from jobs import Gate, wait_until
 from servers.proxy import Proxy
 
 import tej
-from tests.adapters_vistrails.looks import PREFIX, records
+from tests.adapters_vistrails.vistrails_records import PREFIX, records
 
 if TYPE_CHECKING:
     from tests.adapters_vistrails.conftest import VisTrails

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from faults.clients import Client, Where
-from faults.machines import Doubles, Host
+from faults.faulty_servers import Doubles, Host
 from jobs import job_directory, remove_queue, wait_until
 from servers.proxy import Proxy
 from servers.sshd import Sshd

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from clocks import pass_time, set_age
 from facts import beat_of, time_of
-from faults.machines import Clock, Host, Within, open_queue
+from faults.faulty_servers import Clock, Host, Within, open_queue
 from faults.test_two_hosts import wrappers_of
 from jobs import Gate, is_alive, wait_until
 

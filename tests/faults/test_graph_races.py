@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults.machines import Doubles
+from faults.faulty_servers import Doubles
 from faults.test_shells_that_die import doing
 from jobs import Gate, end_processes_of, processes_of, wait_until
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faults.machines import Within
+from faults.faulty_servers import Within
 from jobs import job_directory, no_processes_left, wait_until
 
 import tej

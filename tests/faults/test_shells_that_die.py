@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from faults.conftest import Victim
-from faults.machines import Doubles, Hold
+from faults.faulty_servers import Doubles, Hold
 from jobs import Gate, is_alive, processes_of, wait_until
 
 import tej

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from clocks import set_age
-from faults.machines import Doubles, Host, open_queue
+from faults.faulty_servers import Doubles, Host, open_queue
 from jobs import Gate, is_alive, wait_until
 
 import tej

@@ -343,11 +343,11 @@ def test_equal_arguments_share_one_queue(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_fork_while_another_thread_holds_the_cache() -> None:
-    from tej.queue import shared
+    from tej.queue import shared_queue
 
-    with shared._lock:
+    with shared_queue._lock:
         pid = os.fork()
         if not pid:
             # Without a new lock in the child this would wait for ever.
-            os._exit(0 if shared._lock.acquire(timeout=5) else 1)
+            os._exit(0 if shared_queue._lock.acquire(timeout=5) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

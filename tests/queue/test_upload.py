@@ -16,8 +16,8 @@ from jobs import Gate, wait_until
 from servers.users import Users
 
 import tej
+from tej.queue.prepared_job import PreparedJob
 from tej.queue.submission import Submission
-from tej.queue.work import Work
 
 Make = Callable[..., Path]
 
@@ -482,8 +482,8 @@ def test_change_between_signing_and_sending_starts_nothing(
     (folder / "small").write_bytes(b"one")
     (folder / "link").symlink_to("data")
     (folder / "zz").write_bytes(os.urandom(60_000))
-    work = Work(tej.JobSpec(folder, "true"), "u", "s", signed=True)
-    assert work.entries[-1].data is None
+    job = PreparedJob(tej.JobSpec(folder, "true"), "u", "s", signed=True)
+    assert job.entries[-1].data is None
     path = folder / ("zz" if name == "small" else name)
     if name == "link":
         path.unlink()
@@ -491,7 +491,7 @@ def test_change_between_signing_and_sending_starts_nothing(
     else:
         path.write_bytes(b"y" * path.stat().st_size)
     submission = Submission(local_queue.connection, "ensure")
-    (outcome,) = submission.send([work])
+    (outcome,) = submission.send([job])
     if name == "link":
         # A link is small: it is sent as it was read.
         assert outcome.is_new

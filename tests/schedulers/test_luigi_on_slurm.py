@@ -14,7 +14,7 @@ from servers.sshd import Sshd  # noqa: E402
 import tej  # noqa: E402
 from tej_luigi import TejBatch, TejTask  # noqa: E402
 from tests.adapters_luigi.fixtures import own_luigi  # noqa: E402, F401
-from tests.adapters_luigi.tools import build  # noqa: E402
+from tests.adapters_luigi.run_tasks import build  # noqa: E402
 
 
 def test_a_batch_of_jobs_goes_through_slurm(

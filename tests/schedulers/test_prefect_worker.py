@@ -11,7 +11,7 @@ import tej
 pytest.importorskip("prefect")
 
 from tests.adapters_prefect.conftest import prefect_server, unique  # noqa: F401
-from tests.adapters_prefect.processes import message_of, read, states
+from tests.adapters_prefect.flow_processes import message_of, read, states
 from tests.adapters_prefect.test_worker import Pool, Workers, workers  # noqa: F401
 
 pytestmark = [

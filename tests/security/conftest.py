@@ -13,7 +13,7 @@ from servers.users import User, Users
 
 import tej
 from tej.transport.local import LocalTransport
-from tej.transport.start import COMMAND
+from tej.transport.program_start import COMMAND
 
 
 class UserTransport(LocalTransport):

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tej
-from tej.queue.receiver import Download, Receiver
+from tej.queue.download_receiver import Download, Receiver
 from tej.transport.base import Completed, Sink, Transport
 from tej.wire.framing import MarkerSplitter, WordSplitter
 from tej.wire.replies import NOISE_KEPT, Reply, parse_answer
@@ -208,7 +208,7 @@ def test_malformed_archive_is_a_tej_error(
     download = Download(["a", "b"], None, root, recursive=True, flatten=False)
     receiver = Receiver({"j": download})
     marker = receiver.marker.encode()
-    from tej.queue.receiver import DownloadAborted
+    from tej.queue.download_receiver import DownloadAborted
 
     try:
         receiver.take(marker + b" - j\n" + archive)

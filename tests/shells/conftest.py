@@ -16,7 +16,7 @@ from jobs import remove_queue
 
 import tej
 from tej.transport.local import LocalTransport
-from tej.transport.start import COMMAND
+from tej.transport.program_start import COMMAND
 
 SHELLS = ["dash", "bash", "busybox", "mksh", "yash", "ksh"]
 TOOLS = "busybox with its own tools"

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tej
+from tej.queue.download_receiver import Download
 from tej.queue.file_patterns import check_name
-from tej.queue.receiver import Download
 from tej.wire.archive import _sparse_header
 from tej.wire.extraction import Unpacker
 

@@ -17,7 +17,7 @@ for name in ("fcntl", "grp", "pty", "pwd", "readline", "resource", "termios", "t
 import tej
 
 unix = ("tej.transport.openssh", "tej.transport.local", "tej.transport.pipes")
-left_out = (*unix, "tej.queue.relay", "tej.__main__", "tej.cli.top_screen", "tej.aio")
+left_out = (*unix, "tej.queue.fork_relay", "tej.__main__", "tej.cli.top_screen", "tej.aio")
 for module in pkgutil.walk_packages(tej.__path__, "tej."):
     if not module.name.startswith(left_out):
         importlib.import_module(module.name)

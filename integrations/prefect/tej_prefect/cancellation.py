@@ -20,13 +20,13 @@ from prefect.exceptions import Abort, TerminationSignal
 from prefect.states import Cancelled
 
 import tej
+from tej_prefect.cancellation_poller import poller
 from tej_prefect.claims import claims, wanted_by_others
 from tej_prefect.context import Run, current_run, run_logger
 from tej_prefect.destination import TejDestination
 from tej_prefect.flow_runs import (
     cancelled_ancestors,
     cancelled_without_runner,
-    poller,
 )
 from tej_prefect.records import JobRecord
 

@@ -31,12 +31,12 @@ from prefect.workers.base import BaseWorker, BaseWorkerResult
 import tej
 from tej_prefect.artifacts import emit_end
 from tej_prefect.bundles import EXECUTE, with_storage
+from tej_prefect.cancellation_poller import poller
 from tej_prefect.context import in_thread
 from tej_prefect.destination import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.flow_runs import (
     CANCELLED,
     names_of_live,
-    poller,
     unended_flow_runs,
 )
 from tej_prefect.records import JobRecord

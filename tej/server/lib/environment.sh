@@ -54,7 +54,7 @@ unset -f hide_functions
 # hide_environment: save and unset the variables that would change the behaviour of tej's
 # scripts. Must be called before any other command.
 hide_environment() {
-    # The client's command (COMMAND in tej/transport/start.py) has read the text of the
+    # The client's command (COMMAND in tej/transport/program_start.py) has read the text of the
     # program into the variable `tej`. If the user exports a variable of this name, every
     # child process would inherit the whole text.
     unset tej

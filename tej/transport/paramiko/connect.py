@@ -11,6 +11,7 @@ import paramiko
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
+from tej.transport.paramiko.buffered_socket import SocketLike, Wire
 from tej.transport.paramiko.connection import ParamikoConnection
 from tej.transport.paramiko.failures import explained
 from tej.transport.paramiko.host_key import (
@@ -21,7 +22,6 @@ from tej.transport.paramiko.host_key import (
 from tej.transport.paramiko.jump_hosts import MAX_JUMPS, jump_hosts, open_through
 from tej.transport.paramiko.login import log_in
 from tej.transport.paramiko.proxy_command import ProxyCommand
-from tej.transport.paramiko.wire import SocketLike, Wire
 from tej.transport.settings import Settings
 from tej.transport.ssh_config import HostConfig, look_up
 

@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from functools import partial
 
 import paramiko
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from tej.errors import AuthenticationFailed, ConnectionFailed
 from tej.transport.identities import Identity, is_encrypted, read_identities
 from tej.transport.paramiko.agent import Agent, AgentKey, agent_keys, open_agent
 from tej.transport.paramiko.failures import explained
 from tej.transport.paramiko.keyboard_interactive import PromptReplies
-from tej.transport.paramiko.private_key import load_file, parse_key
-from tej.transport.settings import Ask, Settings
+from tej.transport.paramiko.private_key import (
+    KeyUnusable,
+    load_file,
+    load_with_passphrase,
+    parse_key,
+)
+from tej.transport.settings import PROMPTS, Ask, Settings
 from tej.transport.ssh_config import HostConfig
 
 logger = logging.getLogger("tej")
 
-TRIES = 3
-"""Number of times that the user is prompted for a password, as by ssh."""
 TYPING = 600.0
 """Time limit in seconds for the user's reply to a keyboard-interactive prompt."""
 MAX_STEPS = 5
@@ -45,7 +47,7 @@ class _Way:
 
 
 class _NotTried(Exception):
-    """An attempt was skipped, because no password or passphrase is available."""
+    """An attempt was skipped, because no password is available."""
 
 
 def log_in(
@@ -117,7 +119,7 @@ class _Login:
                 continue
             try:
                 wanted = self._try(way)
-            except _NotTried as error:
+            except (_NotTried, KeyUnusable) as error:
                 self.remarks.append(str(error))
                 continue
             except paramiko.BadAuthenticationType as error:
@@ -171,13 +173,13 @@ class _Login:
         yield from self._key_ways(agent)
         if self.settings.ask is not None:
             self.prompted = False
-            for attempt in range(TRIES):
+            for attempt in range(PROMPTS):
                 # Some servers offer keyboard-interactive but send no prompt.  In that
                 # case, do not repeat the attempt.
                 if self.prompted or not attempt:
                     yield self._interactive_way("answers typed")
             if not self.prompted:
-                for _ in range(TRIES):
+                for _ in range(PROMPTS):
                     yield self._password_way("a password typed", self.settings.ask)
         if self.allowed is None:
             yield _Way("none", "nothing", self._nothing)
@@ -242,7 +244,11 @@ class _Login:
         def go() -> Sequence[str]:
             encrypted = is_encrypted(key)
             load = partial(parse_key, f"{key.strip()}\n".encode())
-            return self._offer(self._load("the given key", load, encrypted=encrypted))
+            return self._offer(
+                load_with_passphrase(
+                    "the given key", load, self.settings.ask, encrypted=encrypted
+                )
+            )
 
         return _Way("publickey", "the given key", go)
 
@@ -262,41 +268,16 @@ class _Login:
         def go() -> Sequence[str]:
             path, encrypted = identity.path, identity.encrypted
             load = partial(load_file, path, self.config.certificate_files)
-            return self._offer(self._load(str(path), load, encrypted=encrypted))
+            return self._offer(
+                load_with_passphrase(
+                    str(path), load, self.settings.ask, encrypted=encrypted
+                )
+            )
 
         return _Way("publickey", str(identity.path), go)
 
     def _offer(self, key: paramiko.PKey) -> Sequence[str]:
         return self.transport.auth_publickey(self.config.user, key)
-
-    def _load(
-        self,
-        name: str,
-        load: Callable[[str | None], paramiko.PKey],
-        *,
-        encrypted: bool,
-    ) -> paramiko.PKey:
-        ask = self.settings.ask
-        try:
-            if not encrypted:
-                return load(None)
-            if ask is None:
-                raise _NotTried(
-                    f"{name} has a passphrase and nobody can be asked: use ssh-add"
-                )
-            for _ in range(TRIES):
-                passphrase = ask(f"Passphrase for {name}: ")
-                if not passphrase:
-                    break
-                try:
-                    return load(passphrase)
-                except ValueError:
-                    logger.debug("%s: a wrong passphrase", name)
-            raise _NotTried(f"no correct passphrase for {name} was given")
-        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise _NotTried(f"{name} cannot be used: {error}") from error
-        except paramiko.SSHException as error:
-            raise _NotTried(f"{name} cannot be used: {error}") from error
 
     def _failure(self) -> ConnectionFailed:
         tried = ", ".join(dict.fromkeys(self.tried)) or "nothing"

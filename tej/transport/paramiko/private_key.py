@@ -1,19 +1,63 @@
-"""Private keys for paramiko: from files with certificates, and from text."""
+"""Private keys for paramiko: reads keys from files or text, with passphrases."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import io
+import logging
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from tej.transport.settings import PROMPTS, Ask
+
+logger = logging.getLogger("tej")
+
+
+class KeyUnusable(Exception):
+    """A private key cannot be read, or no correct passphrase is available."""
+
+
+def load_with_passphrase(
+    name: str,
+    load: Callable[[str | None], paramiko.PKey],
+    ask: Ask | None,
+    *,
+    encrypted: bool,
+) -> paramiko.PKey:
+    """Return the key that `load` reads; prompt for the passphrase of an encrypted key.
+
+    `name` is the name of the key in prompts and messages.  Raises KeyUnusable if the
+    key cannot be used.
+    """
+    try:
+        if not encrypted:
+            return load(None)
+        if ask is None:
+            raise KeyUnusable(
+                f"{name} has a passphrase and nobody can be asked: use ssh-add"
+            )
+        for _ in range(PROMPTS):
+            passphrase = ask(f"Passphrase for {name}: ")
+            if not passphrase:
+                break
+            try:
+                return load(passphrase)
+            except ValueError:
+                logger.debug("%s: a wrong passphrase", name)
+        raise KeyUnusable(f"no correct passphrase for {name} was given")
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyUnusable(f"{name} cannot be used: {error}") from error
+    except paramiko.SSHException as error:
+        raise KeyUnusable(f"{name} cannot be used: {error}") from error
 
 
 def load_file(

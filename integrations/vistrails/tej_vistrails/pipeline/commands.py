@@ -19,9 +19,9 @@ from tej_vistrails.pipeline.options import (
     print_steps,
 )
 from tej_vistrails.pipeline.plan import Plan, PlannedJob
+from tej_vistrails.pipeline.plan_states import state_of
 from tej_vistrails.pipeline.provenance import read_history, write_crate
 from tej_vistrails.pipeline.report import write_report
-from tej_vistrails.pipeline.steps import state_of
 
 _timeout = click.option(
     "--timeout", type=float, metavar="SECONDS", help="Stop waiting after this time."

@@ -19,7 +19,7 @@ import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.plan import Plan, PlannedJob, Point
-from tej_vistrails.pipeline.steps import (
+from tej_vistrails.pipeline.plan_states import (
     Statuses,
     Step,
     StepState,

@@ -18,8 +18,8 @@ from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.execution import Execution
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.plan import Plan, Point
+from tej_vistrails.pipeline.plan_states import Step, StepState
 from tej_vistrails.pipeline.port_types import infer_type
-from tej_vistrails.pipeline.steps import Step, StepState
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SUCCESS, FAILURE, ABSENT, RUNNING = 0, 1, 3, 5

@@ -25,8 +25,8 @@ import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.execution import Execution, point_folder
 from tej_vistrails.pipeline.module import JobOutput, LocalPath
+from tej_vistrails.pipeline.plan_states import Step, StepState, has_succeeded
 from tej_vistrails.pipeline.stage import follow
-from tej_vistrails.pipeline.steps import Step, StepState, has_succeeded
 
 METADATA = "ro-crate-metadata.json"
 _PORTS_FILE = "module.json"

@@ -17,7 +17,7 @@ import tej
 from tej_vistrails.pipeline.drawing import COLOURS, count_states, draw
 from tej_vistrails.pipeline.execution import Execution
 from tej_vistrails.pipeline.plan import Point
-from tej_vistrails.pipeline.steps import Step, StepState
+from tej_vistrails.pipeline.plan_states import Step, StepState
 
 IMAGES = {
     ".png": "image/png",

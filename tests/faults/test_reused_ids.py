@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from faults.machines import Doubles
+from faults.faulty_servers import Doubles
 from jobs import Gate, wait_until
 
 import tej

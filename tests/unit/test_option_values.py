@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import click
 import pytest
 
-from tej.cli.values import duration, moment, parse_pairs, read_variables, seconds
+from tej.cli.option_values import duration, moment, parse_pairs, read_variables, seconds
 
 
 def test_pairs_are_split_at_the_first_equals_sign() -> None:

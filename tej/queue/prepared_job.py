@@ -15,7 +15,7 @@ from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, check_inputs
 from tej.job.directory import Entry, scan
 from tej.job.job_id import check_job_id, make_job_id
 from tej.job.resources import Resources, make_job_name
-from tej.job.shared import mark_shared
+from tej.job.shared_input import mark_shared
 from tej.job.signature import compute, make_id
 from tej.job.spec import JobSpec, check_environment
 from tej.wire.archive import Parcel, TextMember
@@ -23,7 +23,7 @@ from tej.wire.content_store import HUGE, LARGE, Plan, is_sparse, plan
 from tej.wire.records import PARAMETER, RESOURCE, SCRIPT_SHOWN, make_spec
 
 
-class Work:
+class PreparedJob:
     """A `JobSpec` whose directory has been listed.
 
     If `signed` is true, the content of all files is also read to compute the signature.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from tej.cli import words
-from tej.cli.words import Context, split_words
+from tej.cli import destination_argument
+from tej.cli.destination_argument import Context, split_words
 
 JOBS, FILES, DIRECTORY = ("[jobs...]",), ("[files...]",), ("[directory]",)
 NONE, WITH_DEFAULT = Context(False), Context(True, {"lab": {}})
@@ -16,7 +16,9 @@ SELECTED, SELECTED_WITH_DEFAULT = Context(False, (), True), Context(True, ["lab"
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     """The ssh configuration has the host `alias`; the directory has `alias`, `sim`."""
-    monkeypatch.setattr(words, "is_ssh_alias", lambda word: word == "alias")
+    monkeypatch.setattr(
+        destination_argument, "is_ssh_alias", lambda word: word == "alias"
+    )
     monkeypatch.chdir(str(tmp_path))
     for name in ("alias", "sim"):
         (tmp_path / name).mkdir()  # type: ignore[operator]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults.machines import Doubles
+from faults.faulty_servers import Doubles
 from jobs import wait_until
 
 import tej

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from faults.clients import PAUSE_WHILE_UPLOADING, Client
 from faults.conftest import Victim
-from faults.machines import Doubles
+from faults.faulty_servers import Doubles
 from jobs import Gate, wait_until
 
 import tej

@@ -16,7 +16,7 @@ from tej.queue.remote import RemoteQueue
 _queues: dict[Hashable, RemoteQueue] = {}
 _lock = threading.Lock()
 _relay: ModuleType | None = None
-"""The module tej.queue.relay, or None if `share_with_children` was not called."""
+"""The module tej.queue.fork_relay, or None if `share_with_children` was not called."""
 
 
 def shared_queue(
@@ -51,12 +51,12 @@ def share_with_children() -> None:
     must be picklable.
     """
     global _relay
-    # `relay` is imported here and not at the top of the file, because the import is
-    # slow and few programs need `relay`.
-    from tej.queue import relay
+    # `fork_relay` is imported here and not at the top of the file, because the import
+    # is slow and few programs need `fork_relay`.
+    from tej.queue import fork_relay
 
-    _relay = relay
-    relay.serve_children(
+    _relay = fork_relay
+    fork_relay.serve_children(
         lambda address: shared_queue(address[0], address[1], **address[2])
     )
 

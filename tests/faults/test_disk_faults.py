@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from faults.conftest import SOON, looked_after
-from faults.machines import Doubles, mounted, remount
+from faults.faulty_servers import Doubles, mounted, remount
 from jobs import Gate, wait_until
 from servers.sshd import Sshd
 from servers.users import Users

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from facts import script_of, wrapper_of
 from faults.clients import Client
-from faults.machines import Doubles
+from faults.faulty_servers import Doubles
 from jobs import Gate, is_alive, processes_of, wait_until
 
 import tej

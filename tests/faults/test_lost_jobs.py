@@ -11,7 +11,7 @@ import pytest
 from clocks import set_age
 from facts import set_word, wrapper_of
 from faults.conftest import Victim
-from faults.machines import Doubles
+from faults.faulty_servers import Doubles
 from faults.test_shells_that_die import HOPELESS, PUBLISH, doing, shell_of_the_job
 from jobs import Gate, end_processes_of, is_alive, wait_until
 

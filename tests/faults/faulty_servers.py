@@ -17,7 +17,7 @@ from jobs import wait_until
 import tej
 from tej.transport import Transport
 from tej.transport.local import LocalTransport
-from tej.transport.start import COMMAND
+from tej.transport.program_start import COMMAND
 
 
 class Within(LocalTransport):
