@@ -46,6 +46,22 @@ def wait_until_connected(transport: Transport) -> None:
     wait_until(answers, "the server answers")
 
 
+def wait_until_reached(queue: tej.RemoteQueue) -> None:
+    """Return when the queue has replied, also if it is slower than its time limits.
+
+    Before the first reply, tej takes a server that is silent after the login for a
+    permanent error, and does not retry.
+    """
+
+    def answers() -> bool:
+        with contextlib.suppress(tej.ConnectionFailed):
+            queue.jobs()
+            return True
+        return False
+
+    wait_until(answers, "the queue answers")
+
+
 def job_directory(
     folder: Path,
     script: str = "echo out; echo err >&2",

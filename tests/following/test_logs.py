@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jobs import Gate, wait_until, wait_until_connected
+from jobs import Gate, wait_until, wait_until_reached
 from servers.proxy import Proxy
 
 import tej
@@ -327,7 +327,7 @@ def test_following_goes_on_when_the_connection_falls_silent(
 ) -> None:
     through().submit("far", job(f"echo before; {gate.wait}; echo after"))
     queue = through(SOON, io_timeout=1.5, keep_alive=0.3)
-    wait_until_connected(queue.transport)
+    wait_until_reached(queue)
     reading = Reading(queue, "far")
     wait_until(lambda: reading.stdout == b"before\n", "it is followed")
     proxy.freeze()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jobs import Gate, end_processes_of, wait_until, wait_until_connected
+from jobs import Gate, end_processes_of, wait_until, wait_until_reached
 from servers.proxy import Proxy
 
 import tej
@@ -324,7 +324,7 @@ def test_a_wait_goes_on_when_the_connection_falls_silent(
 ) -> None:
     through().submit("far", job(gate.wait))
     queue = through(SOON, io_timeout=1.5, keep_alive=0.3)
-    wait_until_connected(queue.transport)
+    wait_until_reached(queue)
     waiting = wait_behind(queue, proxy)
     connections = proxy.connections
     # The laptop sleeps: what is open is dead, and nobody says so.

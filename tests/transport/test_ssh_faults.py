@@ -175,6 +175,7 @@ def test_a_silent_program_does_not_take_others_down_with_it(
     connect: Through, sshd: Sshd
 ) -> None:
     transport = connect(sshd.destination, io_timeout=3)
+    wait_until_connected(transport)
     results: list[bytes] = []
     program = "for i in 1 2 3 4 5 6 7 8 9 0; do printf .; sleep 0.5; done"
     talking = threading.Thread(
@@ -189,12 +190,14 @@ def test_a_silent_program_does_not_take_others_down_with_it(
 
 def test_words_on_stderr_are_no_silence(connect: Through, sshd: Sshd) -> None:
     transport = connect(sshd.destination, io_timeout=3)
+    wait_until_connected(transport)
     done = transport.run("for i in 1 2 3 4 5 6 7 8; do sleep 0.5; printf . >&2; done")
     assert done.stderr == b"........"
 
 
 def test_a_slow_sink_is_not_the_servers_silence(connect: Through, sshd: Sshd) -> None:
     transport = connect(sshd.destination, io_timeout=2)
+    wait_until_connected(transport)
     pause, size = threading.Event(), 0
 
     def slow(data: bytes) -> None:
