@@ -19,11 +19,11 @@ from tej.wire import requests
 
 _SEND_ALL = {
     "security",
-    "test_a_job_goes_all_its_way",  # in each shell
-    "test_a_server_side_that_dies_while_setting_up_is_settled_by_the_client",
+    "test_job_runs_from_submit_to_delete",  # in each shell
+    "test_server_death_during_setup_is_repaired_by_client",
     "test_disks",
     "test_installation",
-    "test_links_and_set_up",  # in each shell
+    "test_setup_creates_working_links",  # in each shell
     "test_places",
     "test_process_limit",
     "unit",

@@ -83,7 +83,7 @@ NAMES = {
 }
 
 
-def test_words_for_a_shell_are_escaped_as_before() -> None:
+def test_shell_words_are_escaped_as_before() -> None:
     from tej.utils import shell_escape
 
     assert shell_escape("a-b/c.d") == "a-b/c.d"
@@ -94,12 +94,12 @@ def test_words_for_a_shell_are_escaped_as_before() -> None:
 
 
 @pytest.mark.parametrize("module", NAMES)
-def test_every_name_is_still_there(module: str) -> None:
+def test_all_names_of_06_exist(module: str) -> None:
     found = __import__(module, fromlist=["_"])
     assert [name for name in NAMES[module] if not hasattr(found, name)] == []
 
 
-def test_the_constants_are_the_words_they_were() -> None:
+def test_constants_are_unchanged() -> None:
     assert DEFAULT_TEJ_DIR == "~/.tej"
     assert (RemoteQueue.JOB_DONE, RemoteQueue.JOB_RUNNING) == ("finished", "running")
     assert RemoteQueue.JOB_INCOMPLETE == "incomplete"
@@ -126,37 +126,35 @@ def test_unique_names_are_ten_characters() -> None:
         ("ssh://me@host:22", {"hostname": "host", "username": "me", "port": 22}),
     ],
 )
-def test_a_destination_is_parsed_into_the_same_parts(
-    text: str, parts: dict[str, object]
-) -> None:
+def test_destination_is_parsed_as_before(text: str, parts: dict[str, object]) -> None:
     expected = {"username": getpass.getuser(), **parts}
     assert parse_ssh_destination(text) == expected
 
 
 @pytest.mark.parametrize("text", ["http://host", "ssh://test@test@host", ""])
-def test_a_destination_that_was_refused_still_is(text: str) -> None:
+def test_invalid_destination_is_still_refused(text: str) -> None:
     with pytest.raises(tej.errors.InvalidDestination):
         parse_ssh_destination(text)
 
 
-def test_a_destination_goes_back_to_a_string_but_without_its_password() -> None:
+def test_destination_string_has_no_password() -> None:
     parts = {"username": "me", "hostname": "host", "port": 12}
     assert destination_as_string(parts) == "ssh://me@host:12"
     assert destination_as_string({**parts, "port": 22}) == "ssh://me@host"
     assert "s3cr3t" not in destination_as_string({**parts, "password": "s3cr3t"})
 
 
-def test_a_dictionary_without_a_host_is_refused() -> None:
+def test_dictionary_without_host_is_refused() -> None:
     with pytest.raises(tej.errors.InvalidDestination, match="missing hostname"):
         RemoteQueue({"username": "me"}, DEFAULT_TEJ_DIR)
 
 
-def test_an_unknown_runtime_is_a_value_error() -> None:
+def test_unknown_runtime_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="unknown"):
         RemoteQueue("host", DEFAULT_TEJ_DIR, setup_runtime="nonsense")
 
 
-def test_errors_can_be_raised_bare_and_are_all_tejs() -> None:
+def test_errors_have_default_messages_and_one_base() -> None:
     for name in NAMES["tej.errors"]:
         kind = getattr(tej.errors, name)
         assert issubclass(kind, tej.errors.Error)
@@ -208,7 +206,7 @@ def jobdir(tmp_path: Path, gate: Gate) -> Path:
     return job_directory(tmp_path, script, files, name="jobdir")
 
 
-def test_the_functional_tests_of_06(
+def test_functional_tests_of_06_pass(
     destination: str, path: Path, jobdir: Path, gate: Gate, tmp_path: Path
 ) -> None:
     link = tmp_path / "tej 2" / "link"
@@ -271,7 +269,7 @@ def test_the_functional_tests_of_06(
     assert not link.exists()
 
 
-def test_a_command_may_be_the_script(
+def test_command_is_accepted_as_script(
     destination: str, path: Path, tmp_path: Path
 ) -> None:
     queue = RemoteQueue(destination, str(path), "default")
@@ -283,7 +281,7 @@ def test_a_command_may_be_the_script(
     assert (tmp_path / "out").read_text() == "hi\n"
 
 
-def test_a_running_job_can_be_killed_and_the_queue_cleaned_up(
+def test_kill_and_cleanup_work_as_before(
     destination: str, path: Path, jobdir: Path
 ) -> None:
     queue = RemoteQueue(destination, str(path), "default")
@@ -297,14 +295,14 @@ def test_a_running_job_can_be_killed_and_the_queue_cleaned_up(
     assert not path.exists()
 
 
-def test_no_queue_is_an_error_of_its_own(destination: str, path: Path) -> None:
+def test_missing_queue_has_its_own_error(destination: str, path: Path) -> None:
     queue = RemoteQueue(destination, str(path), "default")
     for ask in (lambda: list(queue.list()), lambda: queue.status("a")):
         with pytest.raises(QueueDoesntExist):
             ask()
 
 
-def test_the_server_logger_can_be_overridden(
+def test_server_logger_can_be_overridden(
     destination: str, path: Path, jobdir: Path
 ) -> None:
     heard: list[str] = []
@@ -324,7 +322,7 @@ def test_the_server_logger_can_be_overridden(
     assert any("Queue already exists" in words for words in heard)
 
 
-def test_the_servers_words_are_logged_by_default(
+def test_server_stderr_is_logged_by_default(
     destination: str, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = RemoteQueue(destination, str(path), "default")
@@ -337,14 +335,14 @@ def test_the_servers_words_are_logged_by_default(
     assert "Queue already exists" in caplog.text
 
 
-def test_the_parts_of_a_queue_are_where_they_were(path: Path) -> None:
+def test_queue_attributes_are_unchanged(path: Path) -> None:
     queue = RemoteQueue("me@host:2200", str(path))
     assert queue.queue == PurePosixPath(path)
     assert queue.destination == {"hostname": "host", "username": "me", "port": 2200}
     assert queue.destination_string == "ssh://me@host:2200"
 
 
-def test_a_dictionary_is_a_destination(
+def test_dictionary_is_a_destination(
     path: Path, sshd: Sshd, client_home: Path, jobdir: Path
 ) -> None:
     queue = RemoteQueue(

@@ -194,7 +194,7 @@ def test_batch_spans_several_queues(
         tej.RemoteQueue("local:", Other.queue).cleanup(kill=True)
 
 
-def test_batch_requires_the_requirements_of_jobs(address: QueueAddress) -> None:
+def test_batch_requires_what_its_tasks_require(address: QueueAddress) -> None:
     class Before(luigi.Task):
         def output(self) -> luigi.LocalTarget:
             return luigi.LocalTarget("before")
@@ -265,7 +265,7 @@ def test_cut_during_a_restart_is_no_success(
     assert [one and one.attempt for one in statuses] == [3, 3]
 
 
-def test_forgotten_job_is_no_success(
+def test_vanished_job_is_no_success(
     address: QueueAddress, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait = tej.Batch.wait

@@ -60,7 +60,7 @@ def test_status_takes_one_round_trip(
     assert capsys.readouterr().out.startswith("Used(n=1): Job is finished")
 
 
-def test_remove_asks_and_tasks_run_again(
+def test_remove_prompts_and_tasks_run_again(
     address: QueueAddress, queue: tej.RemoteQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["Used", "--n", "1"]

@@ -71,7 +71,7 @@ def test_scheduling_many_tasks_is_one_round_trip(
     assert runs() == 1
 
 
-def test_incomplete_is_not_believed_later(
+def test_missing_result_is_not_cached(
     address: QueueAddress, queue: tej.RemoteQueue, runs: Callable[[], int]
 ) -> None:
     class Echo(TejTask):
@@ -153,7 +153,7 @@ def test_range_tasks_cost_one_round_trip(
 
 
 @pytest.mark.parametrize("broken", ["connection", "key", "link", "foreign"])
-def test_missing_answer_is_an_error(
+def test_missing_reply_is_an_error(
     address: QueueAddress,
     queue_path: object,
     sshd: Sshd,

@@ -35,7 +35,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_values_are_quoted_for_their_place(place: str) -> None:
+def test_values_are_quoted_for_their_position(place: str) -> None:
     for value in VALUES:
         script = render_shell(PLACES[place], {"v": value}, "`inline`")
         done = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
@@ -47,7 +47,7 @@ def test_values_are_quoted_for_their_place(place: str) -> None:
 @pytest.mark.parametrize(
     "script", ["echo `echo {{v}}`", "cat <<e\n{{v}}\ne", "# {{v}}"]
 )
-def test_places_without_quoting_are_refused(script: str) -> None:
+def test_positions_without_quoting_are_refused(script: str) -> None:
     assert render_shell(script, {"v": "1.5"}, "`inline`") == script.replace(
         "{{v}}", "1.5"
     )

@@ -146,7 +146,7 @@ def test_tasks_of_one_job_share_results(address: QueueAddress, made: Path) -> No
     assert other.complete()
 
 
-def test_runs_within_a_second_are_told_apart(task: Sheets) -> None:
+def test_runs_within_a_second_are_distinguished(task: Sheets) -> None:
     status = task.status()
     assert status is not None
     results = task.result_files(task.job_id)
@@ -154,7 +154,7 @@ def test_runs_within_a_second_are_told_apart(task: Sheets) -> None:
     assert not results.is_current(dataclasses.replace(status, native_id="0"))
 
 
-def test_note_with_outside_paths_is_ignored(task: Sheets, tmp_path: Path) -> None:
+def test_record_with_outside_paths_is_ignored(task: Sheets, tmp_path: Path) -> None:
     note = Path(task.output()["results"]["all"].path).parent / NOTE
     note.write_text(note.read_text().replace("out/a.csv", "../../../made"))
     folder = task.fetch_results()

@@ -32,7 +32,7 @@ def kind(call: Callable[[], object]) -> str:
     return caught.value.kind
 
 
-def test_a_job_from_its_start_to_its_end(
+def test_job_from_submission_to_deletion(
     client: Any, tmp_path: Path, gate: Gate
 ) -> None:
     assert client.status("a") is None
@@ -54,7 +54,7 @@ def test_a_job_from_its_start_to_its_end(
     assert client.status("a") is None
 
 
-def test_all_that_goes_with_a_job_arrives(
+def test_settings_and_files_of_job_reach_server(
     client: Any, tmp_path: Path, queue_path: Path
 ) -> None:
     files = {"-run": '#!/bin/sh\nprintf "%s" "$ODD" >seen\n'}
@@ -83,7 +83,7 @@ def test_all_that_goes_with_a_job_arrives(
 @pytest.mark.parametrize(
     "names", [["a@b", "local:", "ssh://x"], ["a@b", "plain"], ["-x"], ["a@b"]]
 )
-def test_files_are_fetched_whatever_they_are_called(
+def test_files_with_odd_names_are_fetched(
     client: Any, tmp_path: Path, names: list[str]
 ) -> None:
     client.ensure(
@@ -95,7 +95,7 @@ def test_files_are_fetched_whatever_they_are_called(
     client.wait("a")
 
 
-def test_errors_have_the_names_that_tej_gives_them(client: Any, tmp_path: Path) -> None:
+def test_errors_have_the_names_of_tejs_exceptions(client: Any, tmp_path: Path) -> None:
     work = Work(str(job_directory(tmp_path)))
     client.ensure("a", work)
     client.wait("a")
@@ -111,7 +111,7 @@ def test_errors_have_the_names_that_tej_gives_them(client: Any, tmp_path: Path) 
     assert kind(lambda: client.ensure("b", missing)) == "InvalidJobDirectory"
 
 
-def test_a_queue_with_another_runtime_than_those_needed_is_refused(
+def test_queue_with_unwanted_runtime_is_refused(
     client: Any, library: tej.RemoteQueue
 ) -> None:
     library.setup()
@@ -132,7 +132,7 @@ def test_a_queue_with_another_runtime_than_those_needed_is_refused(
         ("a b@", "InvalidDestination"),
     ],
 )
-def test_only_a_connection_that_may_come_back_is_one_that_may_pass(
+def test_only_transient_connection_errors_are_retried(
     client: Any, destination: str, expected: str
 ) -> None:
     far = type(client)(QueueAddress(destination))
@@ -142,14 +142,14 @@ def test_only_a_connection_that_may_come_back_is_one_that_may_pass(
     assert caught.value.may_pass is (expected == "ConnectionFailed")
 
 
-def test_a_command_that_does_not_answer_is_named(place: object) -> None:
+def test_hanging_command_is_named_in_error(place: object) -> None:
     silent = CommandClient(QueueAddress("server"), ["true"])
     assert kind(lambda: silent.status("a")) == "NoAnswer"
     absent = CommandClient(QueueAddress("server"), ["/absent/tej"])
     assert kind(lambda: absent.status("a")) == "NoCommand"
 
 
-def test_the_command_is_the_one_in_the_environment(
+def test_command_comes_from_environment_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert find_command() == ["tej"]
@@ -171,7 +171,7 @@ def test_the_command_is_the_one_in_the_environment(
         (("[::1]", None, 2222), "[::1]:2222"),
     ],
 )
-def test_a_destination_is_composed_of_a_queues_ports(
+def test_destination_is_made_from_queue_ports(
     parts: tuple[Any, ...], destination: str
 ) -> None:
     assert compose(*parts) == destination
@@ -186,7 +186,7 @@ def test_a_destination_is_composed_of_a_queues_ports(
         ("ssh://user:pass@host", "ssh://user@host"),
     ],
 )
-def test_a_place_is_shown_without_its_password(destination: str, shown: str) -> None:
+def test_address_is_shown_without_password(destination: str, shown: str) -> None:
     place = QueueAddress(destination, "q")
     assert place.shown == shown
     assert repr(place) == f"<queue q on {shown}>"

@@ -50,7 +50,7 @@ def test_installed_files_import_only_installed_files() -> None:
                 assert first in known | {"pipeline"}, name
 
 
-def test_import_without_vistrails_names_the_way_out(
+def test_import_without_vistrails_names_python_api(
     tmp_path: Path,
 ) -> None:
     from tests.adapters_vistrails.environment import find_python27

@@ -59,7 +59,7 @@ def test_files_are_handed_over_on_the_server(
     assert labels == {"mesh", "r1", "r10", "total", "listing"}
 
 
-def test_finished_jobs_are_neither_started_nor_looked_at(
+def test_finished_jobs_are_not_started_or_requested(
     library: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     with Execution(sum_of(1), library) as execution:
@@ -98,9 +98,7 @@ def test_failed_job_fails_the_pipeline_and_others_finish(
         execution.wait()
 
 
-def test_missing_output_fails_the_module_that_owns_it(
-    library: tej.RemoteQueue, gate: Gate
-) -> None:
+def test_missing_output_fails_its_module(library: tej.RemoteQueue, gate: Gate) -> None:
     job = waiting(gate, command="true")()
     with Execution(Pipeline(Listing(folder=Gather([job]))), library) as execution:
         with pytest.raises(

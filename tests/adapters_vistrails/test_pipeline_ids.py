@@ -45,7 +45,7 @@ def test_change_affects_only_downstream_modules() -> None:
         assert len({first[name], other_steps[name], other_size[name]}) == 3
 
 
-def test_file_counts_by_content_and_suffix(tmp_path: Path) -> None:
+def test_id_depends_on_file_content_and_suffix(tmp_path: Path) -> None:
     def relax(name: str, text: str) -> str:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -56,7 +56,7 @@ def test_file_counts_by_content_and_suffix(tmp_path: Path) -> None:
     assert len({relax("a.cif", "x"), relax("a.cif", "y"), relax("a.xyz", "x")}) == 3
 
 
-def test_files_of_a_directory_count(tmp_path: Path) -> None:
+def test_id_depends_on_files_of_directory(tmp_path: Path) -> None:
     (tmp_path / "d/e").mkdir(parents=True)
     (tmp_path / "d/e/f").write_text("x")
     before = ids(Listing(folder=Directory(tmp_path / "d")))
@@ -65,7 +65,7 @@ def test_files_of_a_directory_count(tmp_path: Path) -> None:
     assert before != ids(Listing(folder=tmp_path / "d"))
 
 
-def test_order_of_a_list_counts() -> None:
+def test_id_depends_on_order_of_list() -> None:
     a, b = (Relax(structure="/dev/null", steps=n, name=f"r{n}").energy for n in (1, 2))
     assert ids(Total(parts=[a, b]))["total"] != ids(Total(parts=[b, a]))["total"]
 
@@ -78,12 +78,12 @@ def test_order_of_a_list_counts() -> None:
         lambda: Mesh(size=3, resources=tej.Resources(cpus=8, walltime="1:00:00")),
     ],
 )
-def test_names_and_resources_do_not_count(make: Callable[[], Module]) -> None:
+def test_id_ignores_names_and_resources(make: Callable[[], Module]) -> None:
     (job_id,) = ids(make(), name="another pipeline").values()
     assert job_id == ids(Mesh(size=3))["mesh"]
 
 
-def test_float_and_int_of_equal_value_are_one() -> None:
+def test_float_and_int_of_equal_value_match() -> None:
     parts = [Relax(structure="/dev/null").energy]
     assert ids(Total(parts=parts)) == ids(Total(parts=parts, scale=1.0))
     assert ids(Total(parts=parts)) == ids(Total(parts=parts, scale=Constant(1)))
@@ -93,12 +93,12 @@ def test_float_and_int_of_equal_value_are_one() -> None:
     "change",
     [{"version": 2}, {"environment": {"A": "b"}}, {"command": "seq {size}  >{out}"}],
 )
-def test_class_attributes_count(change: dict[str, object]) -> None:
+def test_id_depends_on_class_attributes(change: dict[str, object]) -> None:
     other = type("Mesh", (Mesh,), {"__module__": __name__, **change})
     assert ids(other(size=3))["mesh"] != ids(Mesh(size=3))["mesh"]
 
 
-def test_files_of_the_class_count(tmp_path: Path) -> None:
+def test_id_depends_on_files_of_class(tmp_path: Path) -> None:
     (tmp_path / "run.sh").write_text("echo 1\n")
     body = {"uploads": ("run.sh",), "command": "sh run.sh", "source_folder": tmp_path}
     cls: type[Job] = type("Script", (Job,), {"__module__": __name__, **body})

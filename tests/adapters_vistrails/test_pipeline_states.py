@@ -78,9 +78,7 @@ def test_only_needed_jobs_are_submitted(
     ("states", "code"),
     [("ssss", 0), ("---s", 0), ("f--s", 0), ("ssfn", 1), ("sssr", 5), ("sss-", 3)],
 )
-def test_exit_status_follows_the_jobs_in_use(
-    plan: Plan, states: str, code: int
-) -> None:
+def test_exit_status_depends_on_needed_jobs(plan: Plan, states: str, code: int) -> None:
     statuses: Statuses = dict(zip(plan.jobs, map(status, states), strict=True))
     used = jobs_in_use(plan, statuses)
     steps = {

@@ -23,7 +23,7 @@ Document = dict[str, Any]
 Shell = Callable[..., Document]
 
 
-def test_a_job_started_by_one_process_is_found_running_by_a_second_and_fetched_by_a_third(
+def test_three_processes_start_find_and_fetch_job(
     vistrails: VisTrails,
     shell: Shell,
     gate: Gate,
@@ -158,7 +158,7 @@ def test_reference_signatures_are_unchanged(vistrails: VisTrails) -> None:
     assert vistrails.build(document)["signatures"] == REFERENCE
 
 
-def test_signatures_are_those_the_package_of_vistrails_gives(
+def test_signatures_equal_those_of_vistrails_package(
     stock_vistrails: VisTrails,
     shell: Shell,
     place: Callable[..., Document],
@@ -223,7 +223,7 @@ def test_jobs_are_killed_and_deleted_by_modules(
     assert library.jobs() == []
 
 
-def test_secrets_are_neither_in_arguments_nor_in_what_is_saved(
+def test_secrets_are_not_in_arguments_or_files(
     vistrails: VisTrails, shell: Shell, sshd: Any, tmp_path: Path
 ) -> None:
     # Notes the arguments of each command that is started.
@@ -250,7 +250,7 @@ def test_secrets_are_neither_in_arguments_nor_in_what_is_saved(
         assert secret not in json.dumps(records(vistrails.folder))
 
 
-def test_a_job_in_a_group_is_the_same_job(
+def test_job_in_group_has_same_id(
     vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue, gate: Gate
 ) -> None:
     document = shell(f"{gate.wait}; echo grouped\n")
@@ -266,7 +266,7 @@ def test_a_job_in_a_group_is_the_same_job(
     assert answer["errors"] == answer["suspended"] == {}, vistrails.words
 
 
-def test_a_loop_over_scripts_is_a_job_for_each(
+def test_loop_over_scripts_starts_one_job_each(
     vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
 ) -> None:
     document = shell("")

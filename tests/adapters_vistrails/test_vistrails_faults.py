@@ -27,7 +27,7 @@ Document = dict[str, Any]
 Shell = Callable[..., Document]
 
 
-def test_ctrl_c_while_console_mode_waits_suspends_and_the_job_goes_on(
+def test_ctrl_c_in_console_mode_leaves_job_running(
     vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue, gate: Gate
 ) -> None:
     document = shell(f"{gate.wait}; echo done\n", {"hostname": "server"})
@@ -82,7 +82,7 @@ def test_errors_while_resuming_keep_the_record(
     assert records(vistrails.folder)[signature]["finished"]
 
 
-def test_a_record_that_was_emptied_does_no_harm(
+def test_empty_job_record_is_ignored(
     vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
 ) -> None:
     signature = vistrails.build(shell("echo well\n"))["signatures"]["job"]
@@ -102,7 +102,7 @@ def test_a_record_that_was_emptied_does_no_harm(
     assert answer["outputs"]["SubmitShellJob"]["stdout"] == "well\n"
 
 
-def test_a_job_deleted_on_the_server_is_started_again(
+def test_job_deleted_on_server_is_started_again(
     vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
 ) -> None:
     signature = vistrails.build(shell("echo again\n"))["signatures"]["job"]
@@ -112,7 +112,7 @@ def test_a_job_deleted_on_the_server_is_started_again(
     assert answer["outputs"]["SubmitShellJob"]["stdout"] == "again\n"
 
 
-def test_a_job_deleted_on_the_server_is_missed_by_the_process_that_has_fetched_it(
+def test_deletion_on_server_is_noticed_after_fetch(
     vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
 ) -> None:
     signature = vistrails.build(shell("echo again\n"))["signatures"]["job"]
@@ -125,7 +125,7 @@ def test_a_job_deleted_on_the_server_is_missed_by_the_process_that_has_fetched_i
     assert job.job_id == PREFIX + signature
 
 
-def test_all_who_start_it_at_once_wait_for_the_one_job(
+def test_concurrent_executions_wait_for_one_job(
     vistrails: VisTrails,
     shell: Shell,
     library: tej.RemoteQueue,
@@ -149,7 +149,7 @@ def test_all_who_start_it_at_once_wait_for_the_one_job(
     assert (tmp_path / "starts").read_text() == "s\n"
 
 
-def test_a_failed_job_is_told_fails_if_wanted_and_is_tried_again(
+def test_failed_job_is_reported_and_can_be_retried(
     vistrails: VisTrails, shell: Shell, library: tej.RemoteQueue
 ) -> None:
     signature = vistrails.build(shell("echo why >&2; exit 3\n"))["signatures"]["job"]
@@ -164,9 +164,7 @@ def test_a_failed_job_is_told_fails_if_wanted_and_is_tried_again(
     assert library.status(PREFIX + signature).attempt == 2
 
 
-def test_words_that_are_more_than_ascii_are_told(
-    vistrails: VisTrails, shell: Shell
-) -> None:
+def test_non_ascii_messages_are_shown(vistrails: VisTrails, shell: Shell) -> None:
     vistrails.build(shell("echo 'wéll, no' >&2; exit 1", fail_on_error=True))
     error = vistrails.execute(console=True, interval=600)["errors"]["SubmitShellJob"]
     # As far as VisTrails can save it
@@ -174,7 +172,7 @@ def test_words_that_are_more_than_ascii_are_told(
     assert records(vistrails.folder)
 
 
-def test_a_tej_that_is_not_there_is_named(vistrails: VisTrails, shell: Shell) -> None:
+def test_missing_tej_command_is_named(vistrails: VisTrails, shell: Shell) -> None:
     vistrails.environment["TEJ_COMMAND"] = "/absent/tej"
     vistrails.build(shell("true\n"))
     error = vistrails.execute()["errors"]["SubmitShellJob"]

@@ -24,7 +24,7 @@ def doctor(destination: str, *options: str) -> tuple[int, dict[str, dict[str, st
     return done.returncode, {step["name"]: step for step in steps}
 
 
-def test_healthy_server_has_no_trouble(sshd: Sshd, client_home: Path) -> None:
+def test_healthy_server_passes_all_checks(sshd: Sshd, client_home: Path) -> None:
     status, steps = doctor("server", "--queue", "never/made")
     # The tests hide the machine's schedulers, which then do not answer.
     trouble = {name for name, step in steps.items() if step["state"] == "trouble"}

@@ -27,19 +27,19 @@ Make = Callable[..., Path]
 # Each status
 
 
-def test_1_for_what_tej_cannot_do(client: Command, queue_path: Path) -> None:
+def test_status_1_for_errors(client: Command, queue_path: Path) -> None:
     done = client("list", "local:", "--queue", queue_path)
     assert (done.status, done.stdout) == (1, "")
     assert f"There is no queue at '{queue_path}'" in done.stderr
 
 
-def test_1_for_a_server_that_does_not_answer(client: Command) -> None:
+def test_status_1_for_unreachable_server(client: Command) -> None:
     done = client("list", f"127.0.0.1:{free_port()}")
     assert (done.status, done.stdout) == (1, "")
     assert "127.0.0.1" in done.stderr
 
 
-def test_1_for_a_server_whose_key_is_not_known(client: Command, sshd: object) -> None:
+def test_status_1_for_unknown_host_key(client: Command, sshd: object) -> None:
     config = Path(client.environment["HOME"], ".ssh", "config")
     config.write_text(config.read_text() + "    StrictHostKeyChecking yes\n")
     known = Path(client.environment["HOME"], "no known hosts")
@@ -54,16 +54,14 @@ def test_1_for_a_server_whose_key_is_not_known(client: Command, sshd: object) ->
     assert "--accept-new-host-key" in done.stderr
 
 
-def test_1_for_a_job_directory_that_is_not_there(
-    client: Command, queue_path: Path
-) -> None:
+def test_status_1_for_missing_job_directory(client: Command, queue_path: Path) -> None:
     done = client("submit", "local:", "--queue", queue_path, "nothing here")
     assert (done.status, done.stdout) == (1, "")
     assert "'nothing here' does not exist" in done.stderr
     assert not queue_path.exists()
 
 
-def test_1_for_a_queue_that_is_there_already(
+def test_status_1_for_existing_queue(
     client: Command, queue_path: Path, ended: str
 ) -> None:
     done = client("setup", "local:", "--queue", queue_path)
@@ -79,7 +77,7 @@ def test_1_for_a_queue_that_is_there_already(
     assert client("list", "local:", "--queue", queue_path).stdout == ""
 
 
-def test_1_for_a_file_that_is_not_there(
+def test_status_1_for_missing_file(
     client: Command, queue_path: Path, ended: str
 ) -> None:
     done = client("download", "local:", "--queue", queue_path, "--id", ended, "absent")
@@ -110,14 +108,14 @@ def test_1_for_a_file_that_is_not_there(
         ["kill", "local:", "--id", "a", "--grace", "-1"],
     ],
 )
-def test_2_for_wrong_usage(client: Command, words: list[str]) -> None:
+def test_status_2_for_wrong_usage(client: Command, words: list[str]) -> None:
     done = client(*words)
     assert (done.status, done.stdout) == (2, "")
     assert done.stderr
 
 
 @pytest.mark.parametrize("destination", ["a b", "http://host", "me@x%y", "host:x", ""])
-def test_1_for_a_destination_that_cannot_be(client: Command, destination: str) -> None:
+def test_status_1_for_invalid_destination(client: Command, destination: str) -> None:
     done = client("list", destination)
     assert (done.status, done.stdout) == (1, "")
     assert "nvalid" in done.stderr
@@ -125,7 +123,7 @@ def test_1_for_a_destination_that_cannot_be(client: Command, destination: str) -
 
 @pytest.mark.parametrize("job_id", ["", "..", "-rf", "a b", "a/b"])
 @pytest.mark.parametrize("verb", ["status", "kill", "delete"])
-def test_an_id_that_cannot_be_is_refused_without_asking_anybody(
+def test_invalid_id_is_refused_without_a_request(
     client: Command, verb: str, job_id: str
 ) -> None:
     done = client(verb, "host.invalid", f"--id={job_id}")
@@ -142,7 +140,7 @@ def not_in(queue_path: Path) -> str:
 
 
 @pytest.mark.parametrize("verb", ["status", "kill", "delete", "download"])
-def test_3_for_no_such_job(
+def test_status_3_for_missing_job(
     client: Command, queue_path: Path, ended: str, verb: str
 ) -> None:
     more = ["file"] if verb == "download" else []
@@ -151,7 +149,7 @@ def test_3_for_no_such_job(
     assert done.stderr.splitlines() == ["No job 'absent'", not_in(queue_path)]
 
 
-def test_4_for_a_job_that_is_there_already(
+def test_status_4_for_existing_job(
     client: Command, queue_path: Path, ended: str, job: Make
 ) -> None:
     done = client("submit", "local:", "--queue", queue_path, "--id", ended, job("true"))
@@ -161,7 +159,7 @@ def test_4_for_a_job_that_is_there_already(
     assert f"in queue {queue_path} on local:; choose another id" in where
 
 
-def test_5_for_a_job_that_is_still_running(
+def test_status_5_for_running_job(
     client: Command, queue_path: Path, waiting: str
 ) -> None:
     done = client("delete", "local:", "--queue", queue_path, "--id", waiting)
@@ -174,7 +172,7 @@ def test_5_for_a_job_that_is_still_running(
     assert (done.status, done.stdout) == (5, "")
 
 
-def test_a_status_is_an_answer_even_if_the_job_failed(
+def test_status_of_failed_job_exits_with_0(
     client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
 ) -> None:
     library.submit("failed", job("exit 7"))
@@ -187,7 +185,7 @@ def test_a_status_is_an_answer_even_if_the_job_failed(
 # Several ids
 
 
-def test_several_ids_are_each_answered_and_the_worst_is_the_status(
+def test_worst_of_several_jobs_is_exit_status(
     client: Command, queue_path: Path, ended: str, waiting: str
 ) -> None:
     ids = ["--id", ended, "--id", "absent", "--id", waiting]
@@ -210,7 +208,7 @@ def test_several_ids_are_each_answered_and_the_worst_is_the_status(
 # The environment
 
 
-def test_destination_and_queue_may_come_from_the_environment(
+def test_destination_and_queue_from_environment(
     client: Command, queue_path: Path, job: Make
 ) -> None:
     job("true", {"file": "content"})
@@ -224,7 +222,7 @@ def test_destination_and_queue_may_come_from_the_environment(
     assert client("cleanup", "--yes", **own).status == 0
 
 
-def test_what_is_said_wins_over_the_environment(
+def test_arguments_override_the_environment(
     client: Command, queue_path: Path, ended: str
 ) -> None:
     own = {"TEJ_DESTINATION": "host.invalid", "TEJ_QUEUE": "/nowhere/at/all"}
@@ -239,13 +237,13 @@ def test_what_is_said_wins_over_the_environment(
 # Where things are said
 
 
-def test_a_password_in_the_destination_is_never_shown(client: Command) -> None:
+def test_password_in_destination_is_never_shown(client: Command) -> None:
     done = client("-v", "-v", "list", f"me:s3cr3t@127.0.0.1:{free_port()}")
     assert done.status == 1
     assert "s3cr3t" not in done.stdout + done.stderr
 
 
-def test_verbose_says_more_on_stderr_alone(
+def test_verbose_messages_go_to_stderr_only(
     client: Command, queue_path: Path, job: Make
 ) -> None:
     done = client(
@@ -265,7 +263,7 @@ def test_version_is_one_line(client: Command) -> None:
     ["", "setup", "submit", "status", "download", "kill", "delete", "list", "cleanup"],
 )
 @pytest.mark.parametrize("option", ["--help", "-h"])
-def test_every_verb_explains_itself(client: Command, verb: str, option: str) -> None:
+def test_every_command_has_help(client: Command, verb: str, option: str) -> None:
     done = client(*([verb] if verb else []), option)
     assert (done.status, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Usage: tej {verb}".rstrip())
@@ -276,7 +274,7 @@ def test_every_verb_explains_itself(client: Command, verb: str, option: str) -> 
         assert "Exit status: 0 done" in done.stdout
 
 
-def test_a_reader_that_goes_away_is_no_error_of_ours(
+def test_closed_pipe_is_no_error(
     client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
 ) -> None:
     directory = job("true")
@@ -297,7 +295,7 @@ def test_a_reader_that_goes_away_is_no_error_of_ours(
     assert words == b""
 
 
-def test_141_when_a_reader_has_seen_enough(
+def test_status_141_for_closed_pipe(
     client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
 ) -> None:
     library.submit("talks", job("yes | head -n 200000"))
@@ -318,7 +316,7 @@ def test_141_when_a_reader_has_seen_enough(
 
 
 @pytest.mark.parametrize("verb", ["wait", "run"])
-def test_125_when_run_or_wait_cannot_even_begin(
+def test_status_125_if_run_or_wait_cannot_start(
     client: Command, job: Make, verb: str
 ) -> None:
     rest = ["--id", "any"] if verb == "wait" else [job("true")]
@@ -327,7 +325,7 @@ def test_125_when_run_or_wait_cannot_even_begin(
     assert "99999" in done.stderr
 
 
-def test_2_for_times_that_cannot_be_meant(client: Command, queue_path: Path) -> None:
+def test_status_2_for_invalid_times(client: Command, queue_path: Path) -> None:
     own = ("local:", "--queue", queue_path)
     for words in (
         ("list", *own, "--since", "-1d"),
@@ -340,7 +338,7 @@ def test_2_for_times_that_cannot_be_meant(client: Command, queue_path: Path) -> 
         assert done.status == 2, words
 
 
-def test_a_dry_run_of_cleanup_says_what_cleanup_would_do(
+def test_dry_run_of_cleanup_lists_jobs(
     client: Command, queue_path: Path, ended: str
 ) -> None:
     own = ("local:", "--queue", queue_path)
@@ -356,7 +354,7 @@ def test_a_dry_run_of_cleanup_says_what_cleanup_would_do(
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "</dev/null >&- 2>&-"])
-def test_streams_that_are_closed_are_no_error(
+def test_closed_standard_streams_are_no_error(
     client: Command, queue_path: Path, ended: str, closed: str
 ) -> None:
     it = ["--id", ended]
@@ -371,7 +369,7 @@ def test_streams_that_are_closed_are_no_error(
         assert (done.returncode, done.stderr) == (0, b""), verb
 
 
-def test_a_full_disk_behind_stdout_is_one_line(
+def test_full_disk_on_stdout_is_one_error_line(
     client: Command, queue_path: Path, ended: str
 ) -> None:
     words = client.words("list", "local:", "--queue", queue_path, "--json")
@@ -387,7 +385,7 @@ def test_a_full_disk_behind_stdout_is_one_line(
     assert "Traceback" not in done.stderr
 
 
-def test_a_wait_that_is_given_up_tells_what_has_ended(
+def test_timed_out_wait_prints_ended_jobs(
     client: Command, queue_path: Path, ended: str, job: Make, gate: Gate
 ) -> None:
     own = ("local:", "--queue", queue_path)
@@ -401,7 +399,7 @@ def test_a_wait_that_is_given_up_tells_what_has_ended(
     assert done.json["error"]["kind"] == "WaitTimeout"
 
 
-def test_ctrl_c_is_one_word_and_130(client: Command, tmp_path: Path) -> None:
+def test_ctrl_c_prints_one_word_and_130(client: Command, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         process = subprocess.Popen(
@@ -427,7 +425,7 @@ def test_ctrl_c_is_one_word_and_130(client: Command, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
 @pytest.mark.parametrize("name", ["café ✓", os.fsdecode(b"latin\xe9"), "new\nline"])
-def test_names_of_all_kinds_can_be_told_in_every_locale(
+def test_odd_names_are_printed_in_every_locale(
     client: Command, queue_path: Path, job: Make, name: str, locale: str
 ) -> None:
     own = {"LC_ALL": locale, "TEJ_QUEUE": str(queue_path)}

@@ -41,7 +41,7 @@ def test_prefix_name_and_position_find_jobs(here: Here, jobs: list[str]) -> None
     assert here("download", "plo", "_stdout", "--json").json["id"] == "plot"
 
 
-def test_unclear_words_stop_the_whole_command(
+def test_ambiguous_word_stops_the_command(
     here: Here, jobs: list[str], library: tej.RemoteQueue
 ) -> None:
     done = here("delete", "plot", "train")

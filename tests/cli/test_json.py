@@ -91,7 +91,7 @@ def test_status_of_a_running_job(ask: Callable[..., dict], waiting: str) -> None
     assert isinstance(document["duration"], float)
 
 
-def test_status_of_a_job_that_has_ended(
+def test_status_of_an_ended_job(
     ask: Callable[..., dict], ended: str, queue_path: Path
 ) -> None:
     (document,) = ask("status", "--id", ended)["jobs"]
@@ -105,7 +105,7 @@ def test_status_of_a_job_that_has_ended(
     assert (document["name"], document["script"]) == ("ended job", "start.sh")
 
 
-def test_status_of_several_jobs_one_of_which_is_not_there(
+def test_status_of_existing_and_missing_job(
     ask: Callable[..., dict], ended: str
 ) -> None:
     first, second = ask("status", "--id", ended, "--id", "absent")["jobs"]
@@ -176,7 +176,7 @@ def test_cleanup(ask: Callable[..., dict], ended: str, queue_path: Path) -> None
         (["setup", "--runtime", "quantum"], 2, "UsageError"),
     ],
 )
-def test_an_error_is_a_document_too(
+def test_error_is_a_json_document(
     ask: Callable[..., dict], words: list[str], status: int, kind: str
 ) -> None:
     document = ask(*words)
@@ -187,13 +187,13 @@ def test_an_error_is_a_document_too(
     assert document["error"]["message"]
 
 
-def test_an_error_of_the_connection_is_a_document_too(client: Command) -> None:
+def test_connection_error_is_a_json_document(client: Command) -> None:
     done = client("list", "host.invalid", "--json")
     assert (done.status, done.stderr) == (1, "")
     assert done.json["error"]["kind"] == "ConnectionFailed"
 
 
-def test_a_job_that_is_there_already_is_a_document_too(
+def test_existing_job_error_is_a_json_document(
     ask: Callable[..., dict], ended: str, job: Make
 ) -> None:
     document = ask("submit", "--id", ended, job("true"))
@@ -201,7 +201,7 @@ def test_a_job_that_is_there_already_is_a_document_too(
     assert document["error"]["kind"] == "JobAlreadyExists"
 
 
-def test_the_keys_are_those_of_the_library(
+def test_keys_equal_those_of_the_library(
     ask: Callable[..., dict], library: tej.RemoteQueue, ended: str
 ) -> None:
     (document,) = ask("status", "--id", ended)["jobs"]
@@ -228,7 +228,7 @@ def test_labels_and_resources_come_back(ask: Callable[..., dict], job: Make) -> 
     assert document["resources"] == {"cpus": "2"}
 
 
-def test_a_job_that_was_killed_tells_by_whom(
+def test_killed_job_names_who_killed_it(
     ask: Callable[..., dict], library: tej.RemoteQueue, waiting: str
 ) -> None:
     library.kill(waiting)

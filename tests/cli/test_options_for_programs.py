@@ -32,7 +32,7 @@ def submit(client: Command, queue: Path, *words: object, stdin: str) -> dict:
     return json.loads(done.stdout)
 
 
-def test_variables_come_by_stdin_however_odd(
+def test_odd_variables_are_read_from_stdin(
     client: Command, library: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     values = {"LARGE": "x" * 100_000, "ODD": "é = 'a'\n$b", "ONE": "1"}
@@ -45,16 +45,14 @@ def test_variables_come_by_stdin_however_odd(
     assert seen.read_text() == "100000|é = 'a'\n$b|2"
 
 
-def test_variables_in_a_file_are_signed_as_those_in_arguments_are(
-    client: Command, job: Make
-) -> None:
+def test_variables_in_file_count_for_the_signature(client: Command, job: Make) -> None:
     (client.place / "variables").write_text('{"A": "b"}')
     one = client("signature", job(), "--env", "A=b").stdout
     assert client("signature", job(), "--env-file", "variables").stdout == one
 
 
 @pytest.mark.parametrize("text", ["A=b", "[]", '{"A": 1}', '{"": "b"}'])
-def test_a_file_that_has_no_variables_is_wrong_usage(
+def test_environment_file_without_variables_is_wrong_usage(
     client: Command, job: Make, text: str
 ) -> None:
     (client.place / "variables").write_text(text)
@@ -63,7 +61,7 @@ def test_a_file_that_has_no_variables_is_wrong_usage(
     assert done.stderr
 
 
-def test_a_queue_with_another_runtime_than_those_needed_is_refused(
+def test_queue_with_unwanted_runtime_is_refused(
     client: Command, plain_queue: Path
 ) -> None:
     place = ("list", "local:", "--queue", plain_queue)

@@ -73,14 +73,16 @@ def test_destination_replaces_the_default_profile(here: Here, client: Command) -
     assert "write ssh://server for the destination, or --id server" in done.stderr
 
 
-def test_broken_file_is_one_line_and_125_for_run(here: Here, client: Command) -> None:
+def test_broken_configuration_exits_with_125_for_run(
+    here: Here, client: Command
+) -> None:
     (client.place / "tej.toml").write_text("[profile.lab]\ndestinaton = 'x'\n")
     done = here("run", ".")
     assert (done.status, done.stdout) == (125, "")
     assert "did you mean 'destination'?" in done.stderr
 
 
-def test_python_reads_a_profile_when_asked(here: Here, plain_queue: Path) -> None:
+def test_python_api_reads_a_profile_on_request(here: Here, plain_queue: Path) -> None:
     with tej.RemoteQueue.from_profile() as queue:
         assert str(queue.queue) == str(plain_queue)
         assert queue.jobs() == []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Make = Callable[..., Path]
 
 
-def test_setup_with_a_queue_a_link_and_a_runtime(
+def test_setup_with_queue_link_and_runtime(
     client: Command, destination: str, queue_path: Path, tmp_path: Path
 ) -> None:
     link = tmp_path / "link"
@@ -64,7 +64,7 @@ def test_submit_with_an_id_and_a_script(
     wait_until(ran.exists, "the script has run")
 
 
-def test_status_says_that_a_job_is_still_running(
+def test_status_of_job_that_still_runs(
     client: Command, destination: str, queue_path: Path, waiting: str
 ) -> None:
     done = client("status", destination, "--queue", queue_path, "--id", waiting)
@@ -72,7 +72,7 @@ def test_status_says_that_a_job_is_still_running(
     assert (done.status, done.stderr) == (0, "")
 
 
-def test_status_says_that_a_job_is_finished(
+def test_status_of_finished_job(
     client: Command, destination: str, queue_path: Path, ended: str
 ) -> None:
     done = client("status", destination, "--queue", queue_path, "--id", ended)
@@ -80,7 +80,7 @@ def test_status_says_that_a_job_is_finished(
     assert (done.status, done.stderr) == (0, "")
 
 
-def test_status_of_no_job(
+def test_status_of_missing_job(
     client: Command, destination: str, queue_path: Path, ended: str
 ) -> None:
     done = client("status", destination, "--queue", queue_path, "--id", "absent_1")
@@ -112,14 +112,14 @@ def test_download_into_the_current_directory(
     assert all((client.place / name).is_file() for name in names)
 
 
-def test_kill_a_job_that_runs(
+def test_kill_running_job(
     client: Command, destination: str, queue_path: Path, waiting: str
 ) -> None:
     done = client("kill", destination, "--queue", queue_path, "--id", waiting)
     assert (done.status, done.stdout, done.stderr) == (0, "Job 'waiting' killed\n", "")
 
 
-def test_kill_a_job_that_has_completed(
+def test_kill_finished_job(
     client: Command, destination: str, queue_path: Path, ended: str
 ) -> None:
     done = client("kill", destination, "--queue", queue_path, "--id", ended)
@@ -127,7 +127,7 @@ def test_kill_a_job_that_has_completed(
     assert done.stdout == "Job 'ended' has already completed\n"
 
 
-def test_kill_no_job(
+def test_kill_missing_job(
     client: Command, destination: str, queue_path: Path, ended: str
 ) -> None:
     done = client("kill", destination, "--queue", queue_path, "--id", "absent")
@@ -143,7 +143,7 @@ def test_delete_a_job(
     assert (done.status, done.stdout, done.stderr) == (0, "Deleted job 'ended'\n", "")
 
 
-def test_a_whole_life_with_the_queue_in_its_default_place(
+def test_job_from_submit_to_delete_in_default_queue(
     client: Command, job: Make, gate: Gate
 ) -> None:
     directory = job(f"{gate.wait}; echo results >results.csv")
@@ -164,7 +164,7 @@ def test_a_whole_life_with_the_queue_in_its_default_place(
     assert not (Path(client.environment["HOME"]) / ".tej").exists()
 
 
-def test_status_in_the_words_of_tej_0_6(
+def test_status_in_format_of_tej_0_6(
     client: Command, queue_path: Path, ended: str, waiting: str
 ) -> None:
     words = ("--format", "0.6", "local:", "--queue", queue_path, "--id")

@@ -47,7 +47,7 @@ def test_command_results_and_variables_of_a_profile(
     assert "Exists:       Job is finished" in here("run", "--dry-run", *words).stdout
 
 
-def test_again_is_one_more_run_with_its_own_id(
+def test_again_starts_new_job_with_new_id(
     here: Here, job: Make, library: tej.RemoteQueue
 ) -> None:
     directory = job("exit 4")
@@ -60,7 +60,7 @@ def test_again_is_one_more_run_with_its_own_id(
     assert again["signature"] == library.status(job_id).signature
 
 
-def test_directory_after_two_dashes_is_no_command(
+def test_directory_after_two_dashes_is_refused(
     client: Command, plain_queue: Path, job: Make
 ) -> None:
     job("exit 3", name="-odd")
@@ -109,7 +109,7 @@ def test_retry_repeats_the_same_work_only(
     assert library.status(job_id).failed
 
 
-def test_retry_refuses_what_has_not_failed(
+def test_retry_refuses_jobs_that_did_not_fail(
     here: Here, job: Make, ended: str, waiting: str, client: Command
 ) -> None:
     assert here("retry").status == 2
@@ -141,7 +141,7 @@ def test_retry_without_from_refuses_changed_files(
     assert library.status(job_id).attempt == 2
 
 
-def test_needed_jobs_are_found_by_words(
+def test_needed_jobs_are_found_by_name(
     here: Here, job: Make, ended: str, client: Command
 ) -> None:
     words = ("--after", "end", "--input", "in=ended job:results.csv")

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 Make = Callable[..., Path]
 
 
-def test_a_list_in_a_pipe_is_a_line_a_job(
+def test_list_in_pipe_has_one_line_per_job(
     client: Command, queue_path: Path, ended: str, waiting: str
 ) -> None:
     done = client("list", "local:", "--queue", queue_path)
     assert done.stdout == "ended finished 0\nwaiting running\n"
 
 
-def test_chosen_columns_in_a_pipe_are_exact(
+def test_selected_columns_in_pipe_are_exact(
     client: Command, queue_path: Path, ended: str
 ) -> None:
     words = ("list", "local:", "--queue", queue_path, "--columns")
@@ -37,7 +37,7 @@ def test_chosen_columns_in_a_pipe_are_exact(
     assert "did you mean 'state'?" in wrong.stderr
 
 
-def test_a_list_on_a_terminal_is_a_coloured_table(
+def test_list_on_terminal_is_coloured_table(
     client: Command,
     queue_path: Path,
     library: tej.RemoteQueue,
@@ -97,7 +97,7 @@ def test_wait_counts_jobs_at_a_terminal(
     child.expect(pexpect.EOF)
 
 
-def test_an_empty_list_on_a_terminal_says_so(
+def test_empty_list_on_terminal_prints_a_message(
     client: Command, queue_path: Path, library: tej.RemoteQueue
 ) -> None:
     library.setup()
@@ -107,7 +107,7 @@ def test_an_empty_list_on_a_terminal_says_so(
     )
 
 
-def test_an_id_is_shortened_on_a_narrow_terminal(
+def test_id_is_shortened_on_narrow_terminal(
     client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
 ) -> None:
     job_id = "simulation_of_something_somebody_1234567890"
@@ -124,7 +124,7 @@ def test_an_id_is_shortened_on_a_narrow_terminal(
 @pytest.mark.parametrize(
     "name", ["[/bold]", "[red]x", ":smile:", "\x1b[31mred", "new\nline", "\udce9", "é✓"]
 )
-def test_a_name_is_shown_as_it_is_and_does_nothing(
+def test_hostile_name_is_shown_escaped(
     client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make, name: str
 ) -> None:
     library.submit("named", job("true"), name=name)
@@ -136,7 +136,7 @@ def test_a_name_is_shown_as_it_is_and_does_nothing(
         assert name in done.stdout
 
 
-def test_a_short_transfer_shows_no_bar(
+def test_short_transfer_shows_no_progress_bar(
     client: Command, plain_queue: Path, job: Make
 ) -> None:
     job("true", {"data": b"x" * 100_000})
@@ -156,7 +156,7 @@ with output.TransferBar("Uploading", 100) as bar:
 """
 
 
-def test_a_bar_is_for_a_terminal_alone(client: Command) -> None:
+def test_progress_bar_is_shown_only_on_terminal(client: Command) -> None:
     words = client.words()
     done = subprocess.run(
         [words[0], "-c", SLOW], env=client.environment, capture_output=True
@@ -164,7 +164,7 @@ def test_a_bar_is_for_a_terminal_alone(client: Command) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_a_bar_is_shown_for_what_lasts(
+def test_long_transfer_shows_progress_bar(
     client: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = client.words()
@@ -186,7 +186,7 @@ def test_completion_is_printed_for_each_shell(client: Command, shell: str) -> No
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_shell_takes_what_is_printed_for_it(
+def test_completion_script_loads_in_its_shell(
     client: Command, shell: str, require: Callable[[str], None]
 ) -> None:
     require(shell)

@@ -115,7 +115,7 @@ def test_jobs_of_two_queues_are_shown(
         other.cleanup(kill=True)
 
 
-def test_without_textual_the_way_out_is_named(
+def test_missing_textual_error_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("textual", *sys.modules):

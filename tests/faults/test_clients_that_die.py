@@ -50,7 +50,7 @@ def rooms(queue_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_client_that_dies_while_submitting_leaves_the_id_free_or_the_job_whole(
+def test_client_death_during_submit_leaves_no_partial_job(
     step: str, anywhere: Where, client: Start, victim: Victim, queue: tej.RemoteQueue
 ) -> None:
     dying = client(submission(victim, STEPS[step]), anywhere)
@@ -59,7 +59,7 @@ def test_a_client_that_dies_while_submitting_leaves_the_id_free_or_the_job_whole
     victim.check(queue)
 
 
-def test_a_client_that_dies_before_its_upload_is_over_starts_nothing(
+def test_client_death_before_end_of_upload_starts_nothing(
     client: Start, victim: Victim, queue: tej.RemoteQueue, queue_path: Path
 ) -> None:
     queue.setup()
@@ -73,7 +73,7 @@ def test_a_client_that_dies_before_its_upload_is_over_starts_nothing(
     assert victim.starts == 0
 
 
-def test_a_client_that_dies_after_submitting_leaves_the_job_running(
+def test_client_death_after_submit_leaves_job_running(
     client: Start, queue: tej.RemoteQueue, job: Callable[..., Path], gate: Gate
 ) -> None:
     directory = job(f"{gate.wait}; exit 3")
@@ -86,7 +86,7 @@ def test_a_client_that_dies_after_submitting_leaves_the_job_running(
     assert queue.status("orphan").exit_code == 3
 
 
-def test_clients_that_die_at_any_instant_never_make_two_jobs_of_one(
+def test_client_death_at_any_time_duplicates_no_job(
     client: Start, victim: Victim, queue: tej.RemoteQueue
 ) -> None:
     queue.setup()
@@ -114,7 +114,7 @@ def _wait_at_most(client: Client, seconds: float) -> None:
         return
 
 
-def test_a_client_that_dies_while_downloading_leaves_no_half_file_under_its_name(
+def test_client_death_during_download_leaves_no_partial_file(
     client: Start, queue: tej.RemoteQueue, victim: Victim, tmp_path: Path
 ) -> None:
     queue.submit(victim.id, victim.directory)
@@ -131,7 +131,7 @@ def test_a_client_that_dies_while_downloading_leaves_no_half_file_under_its_name
 
 
 @pytest.mark.parametrize("verb", ["delete", "kill"])
-def test_a_client_that_dies_while_it_deletes_or_kills_leaves_no_half_of_it(
+def test_client_death_does_not_stop_delete_or_kill(
     verb: str,
     client: Start,
     queue: tej.RemoteQueue,

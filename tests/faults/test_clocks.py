@@ -105,7 +105,7 @@ def test_clock_that_jumps_ends_no_job(
     wait_until(lambda: queue.status("there").succeeded, "it has ended")
 
 
-def test_file_servers_clock_that_jumps_loses_nothing(
+def test_clock_jump_on_file_server_loses_nothing(
     queue: tej.RemoteQueue, login2: tej.RemoteQueue, facts: Path, job: Make, gate: Gate
 ) -> None:
     login2.submit("there", job(gate.wait))
@@ -158,7 +158,7 @@ def test_heartbeat_continues_after_wrapper_was_killed(
     assert abs(ended - beat_of(facts)) < 5
 
 
-def test_end_nobody_recorded_has_time_of_last_heartbeat(
+def test_unrecorded_end_has_time_of_last_heartbeat(
     queue: tej.RemoteQueue, host: Start, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     login3 = host("login3")
@@ -223,7 +223,7 @@ def only_ps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("only_ps")
-def test_ps_in_another_time_zone_sees_same_process(
+def test_ps_in_another_time_zone_identifies_process(
     queue: tej.RemoteQueue,
     facts: Path,
     job: Make,

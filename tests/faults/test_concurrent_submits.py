@@ -23,7 +23,7 @@ CLIENTS = 10
 
 
 @pytest.mark.parametrize("is_set_up", [True, False], ids=["queue", "no queue yet"])
-def test_of_many_clients_with_one_id_one_starts_it(
+def test_one_of_many_clients_starts_the_job(
     is_set_up: bool, queue: tej.RemoteQueue, client: Start, victim: Victim
 ) -> None:
     if is_set_up:
@@ -43,7 +43,7 @@ def test_of_many_clients_with_one_id_one_starts_it(
     victim.check(queue)
 
 
-def test_of_many_commands_with_one_id_one_starts_it(
+def test_one_of_many_commands_starts_the_job(
     queue: tej.RemoteQueue, queue_path: Path, victim: Victim
 ) -> None:
     command = [sys.executable, "-m", "tej", "submit", "local:", str(victim.directory)]
@@ -80,7 +80,7 @@ def test_of_many_commands_with_one_id_one_starts_it(
     victim.check(queue)
 
 
-def test_an_upload_that_is_still_being_sent_is_not_swept(
+def test_upload_in_progress_is_not_collected(
     queue: tej.RemoteQueue,
     queue_path: Path,
     client: Start,
@@ -108,7 +108,7 @@ def test_an_upload_that_is_still_being_sent_is_not_swept(
     victim.check(queue)
 
 
-def test_an_upload_that_was_given_up_is_swept_by_the_next_submission(
+def test_abandoned_upload_is_collected_by_next_submit(
     queue: tej.RemoteQueue, queue_path: Path, job: Callable[..., Path]
 ) -> None:
     queue.submit("first", job("true"))
@@ -123,7 +123,7 @@ def test_an_upload_that_was_given_up_is_swept_by_the_next_submission(
     assert list(queue_path.glob("incoming/*")) == []
 
 
-def test_a_retry_that_meets_another_one_gets_what_that_starts(
+def test_concurrent_retry_returns_the_other_job(
     queue: tej.RemoteQueue,
     queue_path: Path,
     doubles: Doubles,

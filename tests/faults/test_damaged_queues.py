@@ -76,7 +76,7 @@ def is_damaged_fact(path: Path, way: str) -> bool:
 
 
 @pytest.mark.parametrize("fact", AT_THE_END)
-def test_a_damaged_fact_of_an_ended_job_is_told_of_and_harms_no_other(
+def test_damaged_fact_of_ended_job_is_reported(
     fact: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue.submit("healthy", job("true"))
@@ -109,7 +109,7 @@ def test_a_damaged_fact_of_an_ended_job_is_told_of_and_harms_no_other(
 
 
 @pytest.mark.parametrize("fact", WHILE_RUNNING)
-def test_a_job_that_runs_is_never_told_as_ended_nor_deleted_whatever_its_facts_say(
+def test_damaged_facts_never_end_running_job(
     fact: str, queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue.submit("healthy", job("true"))
@@ -146,7 +146,7 @@ def test_a_job_that_runs_is_never_told_as_ended_nor_deleted_whatever_its_facts_s
 
 @pytest.mark.parametrize("way", ["missing", "empty", "a word", "half of it"])
 @pytest.mark.parametrize("fact", ["spec", "submitted", "native_id", "started"])
-def test_a_running_job_with_a_damaged_fact_can_be_killed_and_no_other_is(
+def test_running_job_with_damaged_fact_can_be_killed(
     fact: str,
     way: str,
     queue: tej.RemoteQueue,
@@ -185,7 +185,7 @@ def _old_job(path: Path) -> None:
     (path / "status").write_text("running 1 2020-01-01\n")
 
 
-def test_what_is_not_tejs_among_the_jobs_does_not_keep_list_from_working(
+def test_foreign_files_in_queue_do_not_break_list(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue.submit("healthy", job(gate.wait))
@@ -210,7 +210,7 @@ def test_what_is_not_tejs_among_the_jobs_does_not_keep_list_from_working(
     assert (queue_path / "jobs/a file").read_text() == "mine"
 
 
-def test_a_foreign_directory_with_a_legal_name_is_told_of_and_can_be_deleted(
+def test_foreign_directory_is_listed_and_deleted(
     queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue.setup()
@@ -235,7 +235,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_queue_half_removed_is_repaired_by_the_next_submission(
+def test_half_removed_queue_is_repaired_by_submit(
     part: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue.submit("first", job("true"))
@@ -252,7 +252,7 @@ def test_a_queue_half_removed_is_repaired_by_the_next_submission(
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_queue_half_removed_is_read_or_said_to_be_damaged(
+def test_half_removed_queue_is_readable_or_reported(
     part: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue.submit("first", job("true"))

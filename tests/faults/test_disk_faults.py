@@ -70,9 +70,7 @@ def fill(disk: Path) -> None:
                 file.write(bytes(size))
 
 
-def test_a_submission_for_which_there_is_no_room_fails_and_leaves_nothing(
-    disk: Path, job: Make
-) -> None:
+def test_submit_on_full_disk_fails_and_leaves_nothing(disk: Path, job: Make) -> None:
     queue = on(disk / "queue")
     queue.setup()
     before = shutil.disk_usage(disk).used
@@ -86,7 +84,7 @@ def test_a_submission_for_which_there_is_no_room_fails_and_leaves_nothing(
     assert ends(queue, "small").succeeded
 
 
-def test_a_job_that_fills_the_disk_has_its_end_recorded_and_all_verbs_go_on(
+def test_job_that_fills_disk_records_its_end(
     disk: Path, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     queue = on(disk / "queue")
@@ -130,9 +128,7 @@ def test_submission_without_room_to_run_is_refused(
     assert list((disk / "queue/incoming").iterdir()) == []
 
 
-def test_a_queue_cannot_be_made_on_a_full_disk_and_can_be_when_there_is_room(
-    disk: Path, job: Make
-) -> None:
+def test_queue_creation_fails_until_disk_has_space(disk: Path, job: Make) -> None:
     fill(disk)
     queue = on(disk / "queue")
     with pytest.raises(tej.RemoteCommandFailure, match="queue"):
@@ -154,7 +150,7 @@ def small_disk(require: Require, tmp_path: Path) -> Iterator[Path]:
         remount(place, "rw,exec")
 
 
-def test_a_read_only_queue_can_be_read_and_says_why_it_cannot_be_changed(
+def test_read_only_queue_is_readable_and_refuses_changes(
     small_disk: Path, job: Make, tmp_path: Path
 ) -> None:
     queue = on(small_disk / "queue")
@@ -180,7 +176,7 @@ def test_a_read_only_queue_can_be_read_and_says_why_it_cannot_be_changed(
     queue.delete("ended")
 
 
-def test_a_newer_client_makes_do_with_the_scripts_of_a_queue_it_cannot_write_to(
+def test_newer_client_uses_scripts_of_read_only_queue(
     small_disk: Path,
     job: Make,
     tmp_path: Path,
@@ -207,7 +203,7 @@ def test_a_newer_client_makes_do_with_the_scripts_of_a_queue_it_cannot_write_to(
     assert newer.digest in (small_disk / "queue/version").read_text()
 
 
-def test_a_job_whose_queue_becomes_read_only_is_told_truthfully_when_it_is_not_any_more(
+def test_status_is_true_after_queue_was_read_only(
     small_disk: Path, job: Make, gate: Gate
 ) -> None:
     queue = on(small_disk / "queue")
@@ -239,7 +235,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("kind", SCRIPTS)
 @pytest.mark.parametrize("first", ["#!/bin/sh", "#!/usr/bin/env sh", ""])
-def test_scripts_run_where_nothing_may_be_executed(
+def test_scripts_run_on_noexec_disk(
     first: str, kind: str, require: Require, tmp_path: Path, job: Make
 ) -> None:
     require("root")
@@ -256,7 +252,7 @@ def test_scripts_run_where_nothing_may_be_executed(
             assert output == ("<a><b c>" if " " in script else "<>")
 
 
-def test_a_program_that_may_not_be_executed_says_so(
+def test_program_on_noexec_disk_fails_with_message(
     require: Require, tmp_path: Path, job: Make
 ) -> None:
     require("root")
@@ -295,7 +291,7 @@ def ordinary(
         yield open_
 
 
-def test_a_place_where_one_may_not_write_is_named(
+def test_unwritable_queue_path_is_named(
     ordinary: Callable[[str], tej.RemoteQueue], tmp_path: Path, job: Make
 ) -> None:
     for place in ("/tej-test-queue", "/usr/tej/queue"):
@@ -305,7 +301,7 @@ def test_a_place_where_one_may_not_write_is_named(
         ordinary("/root").submit("first", job("true"))
 
 
-def test_a_queue_of_somebody_else_is_left_alone(
+def test_queue_of_another_user_is_unchanged(
     ordinary: Callable[[str], tej.RemoteQueue], users: Users, job: Make
 ) -> None:
     path = users.folder / "queue of root"
@@ -334,7 +330,7 @@ def test_a_queue_of_somebody_else_is_left_alone(
         assert queue.status("ended").succeeded
 
 
-def test_files_that_a_job_made_read_only_are_deleted_with_it(
+def test_read_only_files_are_deleted_with_job(
     ordinary: Callable[[str], tej.RemoteQueue], job: Make
 ) -> None:
     queue = ordinary("~/queue")
@@ -348,7 +344,7 @@ def test_files_that_a_job_made_read_only_are_deleted_with_it(
     queue.cleanup()
 
 
-def test_without_tar_it_is_said_before_anything_is_sent(
+def test_missing_tar_is_reported_before_upload(
     tmp_path: Path,
     queue: tej.RemoteQueue,
     queue_path: Path,
@@ -394,7 +390,7 @@ def test_without_tar_it_is_said_before_anything_is_sent(
     ],
     ids=["submit tar", "submit mv", "submit mkdir", "download tar", "list", "status"],
 )
-def test_a_command_that_hangs_is_given_up_when_the_server_was_silent_for_long(
+def test_hung_server_command_times_out(
     program: str,
     verb: Callable[[tej.RemoteQueue, Make], object],
     start_sshd: Callable[..., Sshd],

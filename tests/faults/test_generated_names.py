@@ -83,7 +83,7 @@ def read(folder: bytes) -> dict[bytes, bytes]:
 
 @few
 @given(tree=trees)
-def test_files_of_any_name_and_content_come_back_as_they_went(
+def test_files_with_any_name_are_downloaded_unchanged(
     shared: tej.RemoteQueue, tree: dict[tuple[bytes, ...], bytes]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +104,7 @@ def test_files_of_any_name_and_content_come_back_as_they_went(
 
 @few
 @given(job_id=legal_ids)
-def test_a_legal_id_names_one_job_from_its_beginning_to_its_deletion(
+def test_every_valid_id_works_in_all_requests(
     shared: tej.RemoteQueue, job_id: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +124,7 @@ def test_a_legal_id_names_one_job_from_its_beginning_to_its_deletion(
     )
 )
 @settings(few, max_examples=200)
-def test_an_id_is_legal_or_refused_before_the_server_is_asked(job_id: str) -> None:
+def test_invalid_id_is_refused_before_a_request(job_id: str) -> None:
     queue = tej.RemoteQueue("nobody@no-such-host.invalid")
     legal = (
         0 < len(job_id) <= MAX_JOB_ID
@@ -146,9 +146,7 @@ def test_an_id_is_legal_or_refused_before_the_server_is_asked(job_id: str) -> No
         max_size=200,
     )
 )
-def test_words_of_any_kind_reach_a_command_as_they_are(
-    shared: tej.RemoteQueue, text: str
-) -> None:
+def test_arguments_reach_command_unchanged(shared: tej.RemoteQueue, text: str) -> None:
     import shlex
 
     with tempfile.TemporaryDirectory() as folder:

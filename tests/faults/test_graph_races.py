@@ -74,7 +74,7 @@ def test_dependencies_that_end_together_start_it_once(
 
 
 @pytest.mark.parametrize("look", ["status", "wait", "submit"])
-def test_any_look_starts_what_a_dead_wrapper_did_not(
+def test_any_request_starts_job_of_dead_wrapper(
     look: str,
     queue: tej.RemoteQueue,
     queue_path: Path,

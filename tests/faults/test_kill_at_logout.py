@@ -54,7 +54,7 @@ def check_a_job(queue: tej.RemoteQueue, job: Make) -> None:
     assert queue.status("job").exit_code == 6
 
 
-def test_where_logging_out_ends_all_a_job_is_run_by_the_users_service_manager(
+def test_user_service_manager_runs_job_if_logout_kills(
     queue: tej.RemoteQueue, job: Make, systemd: Systemd
 ) -> None:
     check_a_job(queue, job)
@@ -64,7 +64,7 @@ def test_where_logging_out_ends_all_a_job_is_run_by_the_users_service_manager(
 
 
 @pytest.mark.parametrize("value", ["b false", "", "garbage"])
-def test_where_logging_out_ends_nothing_no_service_manager_is_needed(
+def test_no_service_manager_if_logout_kills_nothing(
     value: str, queue: tej.RemoteQueue, job: Make, systemd: Systemd
 ) -> None:
     systemd.set_property(value)
@@ -72,7 +72,7 @@ def test_where_logging_out_ends_nothing_no_service_manager_is_needed(
     assert systemd.calls == []
 
 
-def test_where_the_service_manager_refuses_a_job_is_started_all_the_same(
+def test_job_starts_if_service_manager_refuses(
     queue: tej.RemoteQueue, job: Make, systemd: Systemd
 ) -> None:
     systemd.set_scope("exit 1")
@@ -80,7 +80,7 @@ def test_where_the_service_manager_refuses_a_job_is_started_all_the_same(
     assert not any("run_detached.sh" in call for call in systemd.calls)
 
 
-def test_where_there_is_no_systemd_nothing_is_missed(
+def test_job_starts_without_systemd(
     queue: tej.RemoteQueue, job: Make, doubles: Doubles
 ) -> None:
     doubles.add("busctl", "exit 127")

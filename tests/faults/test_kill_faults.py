@@ -46,7 +46,7 @@ def pid_of_leaf(queue: tej.RemoteQueue, job_id: str) -> int:
 
 
 @pytest.mark.parametrize("way", HIDES)
-def test_kill_reaches_a_process_that_hides(
+def test_kill_reaches_hidden_process(
     way: str, queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit("hides", leaf(job, HIDES[way], gate))
@@ -57,7 +57,7 @@ def test_kill_reaches_a_process_that_hides(
     assert not is_alive(pid)
 
 
-def test_a_process_that_multiplies_is_ended_with_all_that_it_became(
+def test_kill_ends_all_generations_of_forking_process(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     """Each lives shortly, and has begun the next one before."""
@@ -75,7 +75,7 @@ def test_a_process_that_multiplies_is_ended_with_all_that_it_became(
     assert processes_of(queue_path) == {}
 
 
-def test_two_clients_that_kill_at_once_both_learn_that_it_is_killed(
+def test_concurrent_kills_both_report_killed(
     queue: tej.RemoteQueue, client: Callable[..., Client], job: Make, gate: Gate
 ) -> None:
     queue.submit("victim", job(f"trap '' TERM; {gate.wait}"))
@@ -99,7 +99,7 @@ def test_two_clients_that_kill_at_once_both_learn_that_it_is_killed(
         ("mv", {"after": "*/started"}),
     ],
 )
-def test_a_job_that_is_just_starting_can_be_killed(
+def test_starting_job_can_be_killed(
     program: str,
     when: dict[str, str],
     queue: tej.RemoteQueue,
@@ -171,7 +171,7 @@ def test_kill_grants_the_whole_grace_time(
     assert (tmp_path / "lives").exists()
 
 
-def test_a_job_that_ends_while_it_is_killed_has_one_end(
+def test_job_that_ends_during_kill_has_one_result(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
     for _ in range(6):
@@ -182,7 +182,7 @@ def test_a_job_that_ends_while_it_is_killed_has_one_end(
         queue.delete("quick")
 
 
-def test_what_outlives_a_lost_script_is_told_and_killed_and_kept_from_deletion(
+def test_leftovers_of_lost_job_prevent_deletion(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue.submit("lost", leaf(job, "setsid sh leaf &", gate))
@@ -209,7 +209,7 @@ def signal_and_see(pid: int) -> None:
     wait_until(lambda: not is_alive(pid), f"{pid} is gone")
 
 
-def test_what_scrubs_its_environment_and_leaves_everything_is_out_of_reach(
+def test_process_without_trace_of_job_is_not_killed(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     """The documented limit: nothing on a plain server connects it with its job."""

@@ -30,7 +30,7 @@ def crash(queue_path: Path, job_id: str) -> None:
     end_processes_of(queue_path)
 
 
-def test_a_job_of_which_all_was_killed_is_lost_at_once_and_its_id_can_be_used_again(
+def test_fully_killed_job_is_lost_and_id_reusable(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue.submit("job", job(gate.wait))
@@ -54,7 +54,7 @@ def restart(facts: Path) -> None:
         set_age(10**8, facts / "heartbeat")
 
 
-def test_a_machine_that_restarts_while_a_job_runs_loses_it(
+def test_reboot_loses_running_job(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue.submit("job", job(gate.wait))
@@ -67,7 +67,7 @@ def test_a_machine_that_restarts_while_a_job_runs_loses_it(
     queue.delete("job")
 
 
-def test_a_machine_that_restarts_before_a_job_is_started_loses_it(
+def test_reboot_loses_job_that_was_not_started(
     queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
 ) -> None:
     queue.setup()
@@ -90,7 +90,7 @@ def test_a_machine_that_restarts_before_a_job_is_started_loses_it(
 
 
 @pytest.mark.parametrize("number", [6, 9, 11, 15])
-def test_an_exit_code_above_128_is_told_from_the_signal_it_looks_like(
+def test_exit_code_above_128_is_no_signal(
     number: int, queue: tej.RemoteQueue, job: Make
 ) -> None:
     queue.submit("code", job(f"exit {128 + number}", name="code"))
@@ -110,7 +110,7 @@ def test_an_exit_code_above_128_is_told_from_the_signal_it_looks_like(
     )
 
 
-def test_a_verdict_does_not_change_until_the_job_itself_says_otherwise(
+def test_lost_job_stays_lost_until_it_reports(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue.submit("job", job(gate.wait))
@@ -123,7 +123,7 @@ def test_a_verdict_does_not_change_until_the_job_itself_says_otherwise(
     assert queue.status("job").succeeded
 
 
-def test_a_wrapper_whose_number_went_to_a_stranger_is_gone(
+def test_reused_pid_is_not_the_wrapper(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue.submit("job", job(gate.wait))

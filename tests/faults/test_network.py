@@ -58,7 +58,7 @@ READING: dict[str, Callable[[tej.RemoteQueue, Path], object]] = {
 
 
 @pytest.mark.parametrize("verb", READING)
-def test_a_verb_that_reads_is_asked_again_when_the_connection_is_cut(
+def test_reading_request_is_repeated_after_a_cut(
     verb: str, through: Through, proxy: Proxy, queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     ask = READING[verb]
@@ -86,7 +86,7 @@ if not os.environ.get("TEJ_THOROUGH"):
 
 @pytest.mark.parametrize("verb", FAILING)
 @pytest.mark.parametrize("fault", ["refused", "stalled"])
-def test_a_verb_fails_clearly_and_soon_when_the_network_is_gone(
+def test_request_without_network_fails_soon(
     fault: str, verb: str, through: Through, proxy: Proxy, tmp_path: Path
 ) -> None:
     remote = through(VAIN, timeout=0.5, io_timeout=0.5)
@@ -108,7 +108,7 @@ def test_a_verb_fails_clearly_and_soon_when_the_network_is_gone(
 
 # One verb for each way to use a connection: each of these tests waits for time limits.
 @pytest.mark.parametrize("verb", ["status", "submit", "download"])
-def test_a_verb_ends_soon_when_the_network_stalls_in_the_middle_of_it(
+def test_request_on_stalled_network_times_out(
     verb: str, through: Through, proxy: Proxy, tmp_path: Path
 ) -> None:
     # A busy machine may need some seconds to connect at all.
@@ -120,7 +120,7 @@ def test_a_verb_ends_soon_when_the_network_stalls_in_the_middle_of_it(
     proxy.resume()
 
 
-def test_a_wait_goes_on_when_the_network_is_back(
+def test_wait_continues_when_network_returns(
     through: Through, proxy: Proxy, queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     from faults.test_shells_that_die import doing
@@ -148,7 +148,7 @@ def test_a_wait_goes_on_when_the_network_is_back(
     ],
     ids=str,
 )
-def test_a_submission_that_is_cut_off_anywhere_starts_the_job_once(
+def test_submit_cut_anywhere_starts_job_once(
     where: dict[str, int],
     through: Through,
     proxy: Proxy,
@@ -161,7 +161,7 @@ def test_a_submission_that_is_cut_off_anywhere_starts_the_job_once(
     victim.check(queue)
 
 
-def test_a_submission_that_is_never_let_through_leaves_nothing_behind(
+def test_submit_without_connection_leaves_nothing(
     through: Through,
     proxy: Proxy,
     victim: Victim,
@@ -185,7 +185,7 @@ def test_a_submission_that_is_never_let_through_leaves_nothing_behind(
     victim.check(queue)
 
 
-def test_a_kill_whose_reply_is_lost_is_settled(
+def test_kill_with_lost_reply_is_completed(
     through: Through, proxy: Proxy, queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     remote = through()
@@ -197,7 +197,7 @@ def test_a_kill_whose_reply_is_lost_is_settled(
         assert status.state is JobState.KILLED
 
 
-def test_a_deletion_whose_reply_is_lost_is_settled(
+def test_delete_with_lost_reply_is_completed(
     through: Through, proxy: Proxy, queue: tej.RemoteQueue, job: Make
 ) -> None:
     remote = through()
@@ -211,7 +211,7 @@ def test_a_deletion_whose_reply_is_lost_is_settled(
         assert queue.statuses([job_id]) == {job_id: None}
 
 
-def test_a_download_that_is_cut_off_is_begun_again_and_whole(
+def test_cut_download_is_repeated_and_complete(
     through: Through,
     proxy: Proxy,
     victim: Victim,
@@ -228,7 +228,7 @@ def test_a_download_that_is_cut_off_is_begun_again_and_whole(
         assert sorted(path.name for path in out.iterdir()) == ["data", "last"]
 
 
-def test_a_download_that_is_never_let_through_leaves_no_half_file(
+def test_download_without_connection_leaves_no_partial_file(
     through: Through,
     proxy: Proxy,
     victim: Victim,
@@ -290,9 +290,7 @@ def test_cuts_before_the_first_reply_end_no_wait(verb: str, queue_path: Path) ->
 
 @pytest.mark.parametrize("limit", [1, 3])
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "wait"])
-def test_how_often_it_is_tried_is_the_callers_choice(
-    verb: str, limit: int, tmp_path: Path
-) -> None:
+def test_caller_sets_number_of_attempts(verb: str, limit: int, tmp_path: Path) -> None:
     transport = Unreachable()
     retries = Retries(limit=limit, first=0.01)
     queue = tej.RemoteQueue(
@@ -305,7 +303,7 @@ def test_how_often_it_is_tried_is_the_callers_choice(
     assert transport.runs == (1 if verb == "setup" else limit)
 
 
-def test_pauses_between_tries_grow_up_to_a_limit_and_are_never_the_same(
+def test_retry_pauses_grow_to_limit_and_vary(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []

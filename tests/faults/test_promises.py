@@ -21,7 +21,7 @@ Start = Callable[..., Client]
 Make = Callable[..., Path]
 
 
-def test_the_server_holds_the_truth(
+def test_another_client_can_take_over_job(
     queue: tej.RemoteQueue, client: Start, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     """A client may die; another takes over with the id alone."""
@@ -40,7 +40,7 @@ def test_the_server_holds_the_truth(
     assert path.read_text() == "result\n"
 
 
-def test_a_job_is_whole_or_it_is_not_there(
+def test_submit_is_atomic(
     queue: tej.RemoteQueue, client: Start, victim: Victim
 ) -> None:
     """No half upload is visible, started, or in the way of the next try."""
@@ -56,7 +56,7 @@ def test_a_job_is_whole_or_it_is_not_there(
     victim.check(queue)
 
 
-def test_an_answer_is_true_or_it_is_unknown(
+def test_status_is_true_or_unknown(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     """Never running for ever; never finished because a listing was empty."""
@@ -82,7 +82,7 @@ def test_an_answer_is_true_or_it_is_unknown(
 
 
 @pytest.mark.parametrize("count", [1, 30])
-def test_one_verb_one_round_trip(
+def test_one_request_costs_one_round_trip(
     count: int, queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     """What a verb costs does not grow with the number of files or of jobs."""
@@ -110,7 +110,7 @@ def test_one_verb_one_round_trip(
     assert trips == [1] * len(trips)
 
 
-def test_nothing_is_lost_in_silence(
+def test_nothing_is_deleted_without_request(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     """Nothing is deleted, overwritten, started twice or skipped without being asked."""

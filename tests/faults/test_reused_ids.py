@@ -51,7 +51,7 @@ def twice(job: Make, gate: Gate, tmp_path: Path) -> Path:
     )
 
 
-def test_a_kill_that_goes_on_does_not_end_what_was_started_again(
+def test_kill_of_old_job_spares_its_successor(
     queue: tej.RemoteQueue,
     other: tej.RemoteQueue,
     job: Make,
@@ -84,7 +84,7 @@ def test_a_kill_that_goes_on_does_not_end_what_was_started_again(
 
 
 @pytest.mark.parametrize("how", ["cleanup", "setup"])
-def test_nothing_is_started_in_a_queue_that_is_being_removed(
+def test_no_job_starts_during_queue_removal(
     queue: tej.RemoteQueue,
     other: tej.RemoteQueue,
     queue_path: Path,
@@ -115,7 +115,7 @@ def test_nothing_is_started_in_a_queue_that_is_being_removed(
     assert other.job("late").wait(60).succeeded
 
 
-def test_a_queue_with_a_job_that_comes_first_is_not_removed(
+def test_queue_with_new_job_is_not_removed(
     queue: tej.RemoteQueue,
     other: tej.RemoteQueue,
     doubles: Doubles,
@@ -167,7 +167,7 @@ def test_prune_leaves_a_retry_of_an_old_job(
     assert queue.status("twice#1").exit_code == 7
 
 
-def test_a_retry_whose_upload_fails_leaves_the_failed_job_where_it_is(
+def test_failed_retry_upload_keeps_failed_job(
     queue: tej.RemoteQueue, doubles: Doubles, twice: Path
 ) -> None:
     queue.ensure(twice, job_id="twice").wait()
@@ -179,7 +179,7 @@ def test_a_retry_whose_upload_fails_leaves_the_failed_job_where_it_is(
     assert not queue.ensure(twice, job_id="twice").is_new
 
 
-def test_output_that_is_followed_ends_with_the_job_that_wrote_it(
+def test_followed_output_ends_with_its_own_job(
     queue: tej.RemoteQueue,
     other: tej.RemoteQueue,
     doubles: Doubles,
@@ -212,7 +212,7 @@ def test_output_that_is_followed_ends_with_the_job_that_wrote_it(
     assert other.job("twice").wait(60).succeeded
 
 
-def test_a_job_that_is_deleted_while_its_submission_ends_is_told_as_such(
+def test_job_deleted_during_submit_is_reported(
     queue: tej.RemoteQueue, other: tej.RemoteQueue, doubles: Doubles, job: Make
 ) -> None:
     queue.setup()

@@ -96,7 +96,7 @@ STEPS: dict[str, tuple[str, dict[str, str], Callable[[Path], None]]] = {
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_server_side_that_dies_while_submitting_is_settled_by_the_client(
+def test_server_death_during_submit_is_repaired_by_client(
     step: str,
     queue: tej.RemoteQueue,
     queue_path: Path,
@@ -115,7 +115,7 @@ def test_a_server_side_that_dies_while_submitting_is_settled_by_the_client(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_when_both_sides_die_the_id_is_free_or_the_job_is_told_as_what_it_is(
+def test_death_of_both_sides_leaves_true_status(
     step: str,
     queue: tej.RemoteQueue,
     queue_path: Path,
@@ -153,7 +153,7 @@ def is_settled(queue: tej.RemoteQueue) -> bool:
     return found is None or found.state.final
 
 
-def test_a_verdict_is_not_undone_by_the_client_that_comes_back(
+def test_returning_client_does_not_change_lost_state(
     queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
 ) -> None:
     """Its starter is gone, somebody has looked and said so, and the submission is sent
@@ -176,7 +176,7 @@ def test_a_verdict_is_not_undone_by_the_client_that_comes_back(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_side_that_dies_while_deleting_leaves_no_half_job(
+def test_server_death_during_delete_leaves_no_partial_job(
     queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
 ) -> None:
     queue.submit(victim.id, victim.directory)
@@ -222,7 +222,7 @@ def kill_caller(hold: Hold) -> None:
         ("grep", {"before": "*TEJ_JOB_TOKEN*"}),
     ],
 )
-def test_a_server_side_that_dies_while_killing_is_settled_by_the_client(
+def test_server_death_during_kill_is_repaired_by_client(
     program: str,
     when: dict[str, str],
     queue: tej.RemoteQueue,
@@ -255,7 +255,7 @@ def test_a_server_side_that_dies_while_killing_is_settled_by_the_client(
         ("ln", {"after": "*version*"}),
     ],
 )
-def test_a_server_side_that_dies_while_setting_up_is_settled_by_the_client(
+def test_server_death_during_setup_is_repaired_by_client(
     program: str,
     when: dict[str, str],
     queue: tej.RemoteQueue,
@@ -275,7 +275,7 @@ def test_a_server_side_that_dies_while_setting_up_is_settled_by_the_client(
     victim.check(queue)
 
 
-def test_a_server_side_that_dies_while_sending_files_is_asked_again(
+def test_server_death_during_download_repeats_the_request(
     queue: tej.RemoteQueue, victim: Victim, doubles: Doubles, tmp_path: Path
 ) -> None:
     queue.submit(victim.id, victim.directory)

@@ -54,7 +54,7 @@ print(json.dumps([deleted, unexpected]))
 
 
 @pytest.mark.timeout(900)
-def test_under_stress_every_job_is_accounted_for_and_nothing_is_left_running(
+def test_every_job_under_stress_has_its_outcome(
     client: Callable[..., Client],
     queue: tej.RemoteQueue,
     queue_path: Path,

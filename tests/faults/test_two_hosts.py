@@ -33,7 +33,7 @@ def login2(host: Start, queue_path: Path) -> tej.RemoteQueue:
     return open_queue(queue_path, host("login2").transport)
 
 
-def test_another_host_says_where_a_job_runs_and_when_it_was_last_seen(
+def test_other_host_reports_host_and_last_heartbeat(
     queue: tej.RemoteQueue, login2: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     login2.submit("there", job(gate.wait))
@@ -51,7 +51,7 @@ def test_another_host_says_where_a_job_runs_and_when_it_was_last_seen(
     queue.delete("there")
 
 
-def test_a_kill_from_another_host_is_obeyed_at_the_next_beat(
+def test_kill_from_other_host_acts_at_next_heartbeat(
     queue: tej.RemoteQueue, login2: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     login2.submit("there", job(gate.wait))
@@ -60,7 +60,7 @@ def test_a_kill_from_another_host_is_obeyed_at_the_next_beat(
     assert login2.status("there").state is JobState.KILLED
 
 
-def test_a_kill_from_another_host_reaches_what_ignores_it_and_has_left_the_session(
+def test_kill_from_other_host_reaches_escaped_process(
     queue: tej.RemoteQueue, login2: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     deaf = f"trap '' TERM; echo deaf >deaf\n{gate.wait}\n"
@@ -74,7 +74,7 @@ def test_a_kill_from_another_host_reaches_what_ignores_it_and_has_left_the_sessi
     login2.delete("there")
 
 
-def test_what_a_job_left_running_on_another_host_is_told_of(
+def test_leftover_processes_on_other_host_are_reported(
     queue: tej.RemoteQueue,
     login2: tej.RemoteQueue,
     job: Make,
@@ -106,7 +106,7 @@ def test_what_a_job_left_running_on_another_host_is_told_of(
     gate.open()
 
 
-def test_a_host_never_signals_pids_of_another(
+def test_host_never_signals_pids_of_other_host(
     queue: tej.RemoteQueue, login2: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     """Both have a process with the recorded number; only one is the job's."""
@@ -118,7 +118,7 @@ def test_a_host_never_signals_pids_of_another(
     assert queue.status("here").state is JobState.KILLED
 
 
-def test_the_jobs_of_a_host_that_is_gone_are_lost_when_it_was_silent_for_long(
+def test_jobs_of_dead_host_are_lost_after_silence(
     queue: tej.RemoteQueue,
     host: Start,
     queue_path: Path,
@@ -148,7 +148,7 @@ def wrappers_of(queue_path: Path) -> list[int]:
     ]
 
 
-def test_a_job_that_was_given_up_and_goes_on_tells_nothing_of_the_next_try(
+def test_abandoned_attempt_does_not_affect_next_attempt(
     queue: tej.RemoteQueue,
     login2: tej.RemoteQueue,
     queue_path: Path,
@@ -181,7 +181,7 @@ def test_a_job_that_was_given_up_and_goes_on_tells_nothing_of_the_next_try(
     assert login2.job("twice").wait(60).succeeded
 
 
-def test_a_job_that_has_waited_for_long_is_not_lost_in_the_moment_it_begins(
+def test_job_that_waited_long_is_not_lost(
     queue: tej.RemoteQueue,
     login2: tej.RemoteQueue,
     doubles: Doubles,
@@ -205,7 +205,7 @@ def test_a_job_that_has_waited_for_long_is_not_lost_in_the_moment_it_begins(
     assert queue.job("second").wait(60).succeeded
 
 
-def test_a_silent_host_that_comes_back_is_believed(
+def test_host_that_returns_makes_job_running(
     queue: tej.RemoteQueue,
     login2: tej.RemoteQueue,
     queue_path: Path,
@@ -220,7 +220,7 @@ def test_a_silent_host_that_comes_back_is_believed(
     wait_until(lambda: queue.status("there").succeeded, "its own end is what counts")
 
 
-def test_an_upload_from_another_host_is_not_swept(
+def test_upload_from_other_host_is_not_collected(
     queue: tej.RemoteQueue, login2: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue.submit("first", job("true"))
@@ -238,7 +238,7 @@ def test_an_upload_from_another_host_is_not_swept(
     assert not room.exists()
 
 
-def test_a_restarted_host_of_the_same_name_does_not_take_strangers_for_its_jobs(
+def test_rebooted_host_ignores_reused_pids(
     queue: tej.RemoteQueue, host: Start, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     before = host("login4")

@@ -66,7 +66,7 @@ def test_job_is_started_waited_for_and_fetched(
     run(main)
 
 
-def test_one_thread_waits_for_the_jobs_of_all_tasks(
+def test_one_thread_waits_for_all_tasks(
     run: Run, queue: tej.aio.AsyncQueue, job: Make, gate: Gate
 ) -> None:
     ids = [str(number) for number in range(6)]

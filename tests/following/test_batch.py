@@ -165,7 +165,7 @@ def test_jobs_that_end_before_the_reply_are_restarted(
     assert isinstance(result.error, tej.JobFailed)
 
 
-def test_cut_restart_of_a_found_job_is_an_error(
+def test_cut_restart_of_found_job_is_an_error(
     local_queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = JobSpec(job("exit 5"))
@@ -276,7 +276,7 @@ def test_kill_during_a_restart_ends_the_job(
     assert result.status.state is states[cut]
 
 
-def test_missing_file_fails_only_the_run_that_wants_it(
+def test_missing_file_fails_only_its_run(
     local_queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     spec = JobSpec(job("echo x >there"))

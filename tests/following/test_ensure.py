@@ -36,7 +36,7 @@ def starts(tmp_path: Path) -> int:
 # Started, running, done
 
 
-def test_what_does_not_exist_is_started(queue: tej.RemoteQueue, job: Make) -> None:
+def test_missing_job_is_started(queue: tej.RemoteQueue, job: Make) -> None:
     directory = job("echo made")
     handle = queue.ensure(directory)
     assert handle.is_new
@@ -46,7 +46,7 @@ def test_what_does_not_exist_is_started(queue: tej.RemoteQueue, job: Make) -> No
     assert handle.status().signature == tej.signature(directory)
 
 
-def test_what_runs_is_found_and_not_started_again(
+def test_running_job_is_found_and_not_started(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     directory = counting(job, tmp_path, gate.wait)
@@ -59,7 +59,7 @@ def test_what_runs_is_found_and_not_started_again(
     assert starts(tmp_path) == 1
 
 
-def test_what_is_done_is_found_in_one_round_trip_and_nothing_is_sent(
+def test_finished_job_is_found_without_upload(
     through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, tmp_path: Path
 ) -> None:
     queue = through()
@@ -76,7 +76,7 @@ def test_what_is_done_is_found_in_one_round_trip_and_nothing_is_sent(
     assert starts(tmp_path) == 1
 
 
-def test_the_same_work_from_another_directory_is_the_same_job(
+def test_equal_directory_elsewhere_is_same_job(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
     first = queue.ensure(job("echo same", name="here"))
@@ -85,14 +85,14 @@ def test_the_same_work_from_another_directory_is_the_same_job(
     assert not second.is_new
 
 
-def test_other_files_are_another_job(queue: tej.RemoteQueue, job: Make) -> None:
+def test_different_files_make_different_job(queue: tej.RemoteQueue, job: Make) -> None:
     first = queue.ensure(job("echo one", name="one"))
     second = queue.ensure(job("echo two", name="two"))
     third = queue.ensure(job("echo two", name="two"), environment={"N": "3"})
     assert len({first.id, second.id, third.id}) == 3
 
 
-def test_the_job_sees_its_environment(queue: tej.RemoteQueue, job: Make) -> None:
+def test_job_has_its_environment(queue: tej.RemoteQueue, job: Make) -> None:
     value = 'it\'s a "value"\n$HOME é'
     handle = queue.ensure(job('printf %s "$VALUE"'), environment={"VALUE": value})
     handle.wait()
@@ -100,7 +100,7 @@ def test_the_job_sees_its_environment(queue: tej.RemoteQueue, job: Make) -> None
 
 
 @pytest.mark.parametrize("name", ["", "1A", "A B", "A=B", "TEJ_JOB_ID", "é"])
-def test_a_variable_that_cannot_be_is_refused_before_anything_is_sent(
+def test_invalid_variable_is_refused_before_upload(
     local_queue: tej.RemoteQueue, job: Make, name: str, queue_path: Path
 ) -> None:
     with pytest.raises(tej.InvalidJobDirectory):
@@ -108,9 +108,7 @@ def test_a_variable_that_cannot_be_is_refused_before_anything_is_sent(
     assert not queue_path.exists()
 
 
-def test_an_id_with_the_same_work_is_found_and_with_other_work_refused(
-    queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_given_id_must_match_the_work(queue: tej.RemoteQueue, job: Make) -> None:
     queue.ensure(job("echo one", name="one"), job_id="mine").wait()
     assert not queue.ensure(job("echo one", name="one"), job_id="mine").is_new
     with pytest.raises(tej.JobAlreadyExists, match="other files or another command"):
@@ -121,7 +119,7 @@ def test_an_id_with_the_same_work_is_found_and_with_other_work_refused(
 # When it has failed
 
 
-def test_a_failed_job_is_found_as_it_is_unless_a_retry_is_wanted(
+def test_failed_job_is_found_without_retry(
     local_queue: tej.RemoteQueue, job: Make, failed: tej.Job
 ) -> None:
     directory = job(
@@ -135,7 +133,7 @@ def test_a_failed_job_is_found_as_it_is_unless_a_retry_is_wanted(
     assert again.wait().attempt == 2
 
 
-def test_a_retry_puts_the_failed_one_aside_whole(
+def test_retry_archives_complete_failed_attempt(
     local_queue: tej.RemoteQueue, job: Make, failed: tej.Job, tmp_path: Path
 ) -> None:
     directory = job(
@@ -153,7 +151,7 @@ def test_a_retry_puts_the_failed_one_aside_whole(
     assert local_queue.wait(["failed#1", "failed#2"]).keys() == {"failed#1", "failed#2"}
 
 
-def test_an_attempt_can_be_deleted_alone_and_goes_with_its_job(
+def test_attempt_is_deleted_alone_or_with_job(
     local_queue: tej.RemoteQueue, job: Make, failed: tej.Job, queue_path: Path
 ) -> None:
     directory = job(
@@ -171,7 +169,7 @@ def test_an_attempt_can_be_deleted_alone_and_goes_with_its_job(
     assert [*queue_path.glob("attempts/*")] == []
 
 
-def test_attempts_are_listed_and_their_numbers_used_once(
+def test_attempt_numbers_are_listed_and_unique(
     local_queue: tej.RemoteQueue, failed: tej.Job, job: Make
 ) -> None:
     directory = job(
@@ -192,7 +190,7 @@ def test_attempts_are_listed_and_their_numbers_used_once(
     assert [one.job_id for one in listed] == ["failed#2", "failed#4"]
 
 
-def test_a_retry_leaves_what_has_finished_well_or_still_runs(
+def test_retry_keeps_successful_and_running_jobs(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     directory = counting(job, tmp_path, gate.wait)
@@ -204,7 +202,7 @@ def test_a_retry_leaves_what_has_finished_well_or_still_runs(
     assert starts(tmp_path) == 1
 
 
-def test_a_killed_job_is_tried_again(
+def test_killed_job_is_retried(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     directory = job(gate.wait)
@@ -240,7 +238,7 @@ def test_threads_agree_on_one_job(
 
 
 @pytest.mark.parametrize("retry", [False, True])
-def test_processes_agree_on_one_job_and_on_one_retry(
+def test_processes_agree_on_one_job_and_retry(
     client: Callable[[str], Client],
     local_queue: tej.RemoteQueue,
     job: Make,
@@ -267,7 +265,7 @@ def test_processes_agree_on_one_job_and_on_one_retry(
     assert starts(tmp_path) == 1 + retry
 
 
-def test_many_are_ensured_in_order_and_failures_collected(
+def test_ensure_many_keeps_order_and_collects_failures(
     queue: tej.RemoteQueue, job: Make, round_trips: RoundTrips
 ) -> None:
     directory = job('echo "$N"')
@@ -289,7 +287,7 @@ def test_many_are_ensured_in_order_and_failures_collected(
     assert round_trips() == 1
 
 
-def test_clients_that_ensure_the_same_many_start_each_once(
+def test_concurrent_ensure_many_starts_each_job_once(
     client: Callable[[str], Client],
     local_queue: tej.RemoteQueue,
     job: Make,
@@ -315,7 +313,7 @@ def test_clients_that_ensure_the_same_many_start_each_once(
     assert len(local_queue.jobs()) == 8
 
 
-def test_the_same_work_twice_in_one_go_is_one_job(
+def test_equal_work_in_one_call_is_one_job(
     local_queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     spec = tej.JobSpec(counting(job, tmp_path))
@@ -326,9 +324,7 @@ def test_the_same_work_twice_in_one_go_is_one_job(
     assert starts(tmp_path) == 1
 
 
-def test_a_failed_job_raises_all_that_is_known_of_it(
-    queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_job_failed_has_status_and_stderr(queue: tej.RemoteQueue, job: Make) -> None:
     lines = "; ".join(f"echo line {n} >&2" for n in range(30))
     handle = queue.ensure(job(f"{lines}; exit 7"))
     with pytest.raises(tej.JobFailed) as caught:
@@ -343,22 +339,20 @@ def test_a_failed_job_raises_all_that_is_known_of_it(
     assert "line 29" in str(error)
 
 
-def test_a_job_ended_by_a_signal_raises_which(
-    local_queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_job_failed_names_the_signal(local_queue: tej.RemoteQueue, job: Make) -> None:
     handle = local_queue.ensure(job("kill -s SEGV $$"))
     with pytest.raises(tej.JobFailed, match="SIGSEGV") as caught:
         handle.result()
     assert (caught.value.exit_code, caught.value.signal) == (None, 11)
 
 
-def test_a_job_that_is_over_well_is_its_status(
+def test_check_returns_status_of_successful_job(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     assert local_queue.ensure(job("true")).result().succeeded
 
 
-def test_a_lost_job_is_tried_again(
+def test_lost_job_is_retried(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     directory = job(gate.wait)

@@ -79,7 +79,7 @@ def test_labels_are_not_part_of_the_signature(
         (["--sort", "state"], ["runs", "bad", "good"]),
     ],
 )
-def test_the_list_has_what_was_asked_for(
+def test_list_applies_filters_and_order(
     command: Command,
     own: dict[str, str],
     three: None,
@@ -90,7 +90,7 @@ def test_the_list_has_what_was_asked_for(
     assert [document["id"] for document in done.json["jobs"]] == expected
 
 
-def test_a_job_in_json_says_all_there_is_to_say(
+def test_job_in_json_has_all_fields(
     command: Command, own: dict[str, str], three: None
 ) -> None:
     done = command("list", "--json", **own)
@@ -114,7 +114,7 @@ def test_a_job_in_json_says_all_there_is_to_say(
         assert document["host"]
 
 
-def test_sizes_are_told_in_bytes(
+def test_sizes_are_in_bytes(
     command: Command, own: dict[str, str], three: None, local_queue: tej.RemoteQueue
 ) -> None:
     sizes = local_queue.sizes()
@@ -137,7 +137,7 @@ def test_sizes_are_told_in_bytes(
 @pytest.mark.parametrize(
     "option", ["--since=soon", "--since=3x", "--sort=size", "--label=x"]
 )
-def test_a_filter_that_cannot_be_is_wrong_usage(
+def test_invalid_filter_is_wrong_usage(
     command: Command, own: dict[str, str], option: str
 ) -> None:
     done = command("list", option, **own)
@@ -159,7 +159,7 @@ def test_a_filter_that_cannot_be_is_wrong_usage(
         (["--older-than", "0s", "--label", "run=1"], ["good"]),
     ],
 )
-def test_a_cleanup_deletes_what_fits_never_what_runs(
+def test_cleanup_deletes_matching_ended_jobs_only(
     command: Command,
     own: dict[str, str],
     three: None,
@@ -201,7 +201,7 @@ def _deleted(command: Command, own: dict[str, str], options: list[str]) -> list[
     return sorted(re.findall(r"'(\w+)'", said))
 
 
-def test_a_cleanup_in_json_says_what_it_deleted(
+def test_cleanup_in_json_lists_deleted_jobs(
     command: Command, own: dict[str, str], three: None
 ) -> None:
     (would,) = command(
@@ -212,7 +212,7 @@ def test_a_cleanup_in_json_says_what_it_deleted(
     assert (document["id"], document["deleted"]) == ("good", True)
 
 
-def test_a_cleanup_of_some_jobs_kills_none(
+def test_cleanup_with_filter_kills_no_job(
     command: Command, own: dict[str, str], three: None, local_queue: tej.RemoteQueue
 ) -> None:
     done = command("cleanup", "--kill", "--keep-last", "0", **own)
@@ -220,7 +220,7 @@ def test_a_cleanup_of_some_jobs_kills_none(
     assert len(local_queue.jobs()) == 3
 
 
-def test_a_cleanup_without_conditions_is_of_the_whole_queue_and_not_while_jobs_run(
+def test_cleanup_without_filter_needs_ended_jobs(
     command: Command,
     own: dict[str, str],
     three: None,
@@ -268,7 +268,7 @@ def some_jobs(ends: list[tuple[JobState, int, int]]) -> list[JobStatus]:
     st.none() | st.integers(0, 100),
     st.integers(0, 5),
 )
-def test_what_is_deleted_has_ended_is_old_and_is_not_among_the_last(
+def test_prune_selects_only_old_ended_jobs(
     ends: list[tuple[JobState, int, int]], hours: int | None, keep: int
 ) -> None:
     jobs = some_jobs(ends)

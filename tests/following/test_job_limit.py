@@ -51,7 +51,7 @@ def submit(queue: tej.RemoteQueue, directory: Path, *names: str) -> list[str]:
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_never_more_run_at_once_than_may_and_they_run_in_order(
+def test_limit_is_kept_and_jobs_run_in_order(
     queue: tej.RemoteQueue, witness: Path, tmp_path: Path, limit: int
 ) -> None:
     queue.setup(max_running=limit)
@@ -62,7 +62,7 @@ def test_never_more_run_at_once_than_may_and_they_run_in_order(
         assert (tmp_path / "order").read_text().split() == ids
 
 
-def test_never_more_run_at_once_however_many_clients_there_are(
+def test_limit_is_kept_with_many_clients(
     client: Callable[[str], Client],
     local_queue: tej.RemoteQueue,
     witness: Path,
@@ -87,9 +87,7 @@ def test_never_more_run_at_once_however_many_clients_there_are(
     assert len((tmp_path / "order").read_text().split()) == 15
 
 
-def test_who_waits_is_queued_and_says_so(
-    queue: tej.RemoteQueue, job: Make, gate: Gate
-) -> None:
+def test_waiting_job_is_queued(queue: tej.RemoteQueue, job: Make, gate: Gate) -> None:
     queue.setup(max_running=1)
     submit(queue, job(gate.wait), "a", "b")
     wait_until(lambda: states(queue)["a"] == "running", "the first runs")
@@ -104,7 +102,7 @@ def test_who_waits_is_queued_and_says_so(
     assert queue.wait(["a", "b"])["b"].succeeded
 
 
-def test_a_queued_job_that_is_killed_never_starts(
+def test_killed_queued_job_never_starts(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     queue.setup(max_running=1)
@@ -120,7 +118,7 @@ def test_a_queued_job_that_is_killed_never_starts(
     assert (tmp_path / "order").read_text().split() == ["a", "c"]
 
 
-def test_a_killed_job_gives_its_place_to_the_next(
+def test_killed_job_frees_its_slot(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     local_queue.setup(max_running=1)
@@ -130,7 +128,7 @@ def test_a_killed_job_gives_its_place_to_the_next(
     gate.open()
 
 
-def test_a_limit_that_is_raised_lets_more_run_at_once(
+def test_raised_limit_starts_waiting_jobs(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.setup(max_running=1)
@@ -146,7 +144,7 @@ def test_a_limit_that_is_raised_lets_more_run_at_once(
     queue.wait(ids)
 
 
-def test_a_limit_that_is_lowered_ends_nobody(
+def test_lowered_limit_ends_no_job(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     local_queue.setup(max_running=3)
@@ -160,7 +158,7 @@ def test_a_limit_that_is_lowered_ends_nobody(
     assert all(status.succeeded for status in local_queue.wait(ids).values())
 
 
-def test_what_ran_before_there_was_a_limit_counts(
+def test_jobs_older_than_limit_use_slots(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     directory = job(gate.wait)
@@ -174,7 +172,7 @@ def test_what_ran_before_there_was_a_limit_counts(
 
 
 @pytest.mark.parametrize("asked", ["status", "wait", "submit", "limit"])
-def test_when_all_that_ran_was_killed_from_outside_whoever_asks_starts_the_next(
+def test_next_request_starts_job_after_outside_kill(
     local_queue: tej.RemoteQueue,
     job: Make,
     gate: Gate,
@@ -199,7 +197,7 @@ def test_when_all_that_ran_was_killed_from_outside_whoever_asks_starts_the_next(
     wait_until((queue_path / "jobs/b/finished").exists, "the next has run")
 
 
-def test_one_that_was_let_in_by_somebody_who_died_then_is_started(
+def test_job_admitted_by_dead_process_is_started(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     local_queue.setup(max_running=1)
@@ -211,7 +209,7 @@ def test_one_that_was_let_in_by_somebody_who_died_then_is_started(
     assert local_queue.wait(["b"])["b"].succeeded
 
 
-def test_an_id_that_is_used_again_does_not_stand_in_its_own_way(
+def test_reused_id_does_not_block_itself(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     local_queue.setup(max_running=1)
@@ -226,7 +224,7 @@ def test_an_id_that_is_used_again_does_not_stand_in_its_own_way(
     assert again.wait().succeeded
 
 
-def test_whoever_dies_with_the_lock_does_not_keep_it(
+def test_lock_of_dead_process_is_released(
     local_queue: tej.RemoteQueue, job: Make, queue_path: Path
 ) -> None:
     local_queue.setup(max_running=1)
@@ -239,7 +237,7 @@ def test_whoever_dies_with_the_lock_does_not_keep_it(
     wait_until(lambda: not (queue_path / "lock").is_symlink(), "the lock is free")
 
 
-def test_a_wrapper_that_died_before_it_said_so_does_not_keep_its_place(
+def test_slot_of_dead_wrapper_is_released(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     local_queue.setup(max_running=1)
@@ -257,7 +255,7 @@ def test_a_wrapper_that_died_before_it_said_so_does_not_keep_its_place(
     assert local_queue.wait(["c"])["c"].succeeded
 
 
-def test_the_command_line_sets_the_limit(
+def test_command_sets_the_limit(
     command: Command,
     local_queue: tej.RemoteQueue,
     job: Make,

@@ -61,7 +61,7 @@ class Reading:
 # What is there
 
 
-def test_output_comes_byte_by_byte_as_it_was_written(
+def test_output_is_returned_byte_for_byte(
     queue: tej.RemoteQueue, job: Make, round_trips: RoundTrips
 ) -> None:
     queue.submit(
@@ -74,7 +74,7 @@ def test_output_comes_byte_by_byte_as_it_was_written(
     assert round_trips() == 2
 
 
-def test_both_outputs_come_in_one_round_trip(
+def test_both_outputs_take_one_round_trip(
     queue: tej.RemoteQueue, job: Make, round_trips: RoundTrips
 ) -> None:
     queue.submit("both", job("echo out; echo err >&2"))
@@ -92,7 +92,7 @@ def test_both_outputs_come_in_one_round_trip(
 @pytest.mark.parametrize(
     "name", ["results", "deep/er/file", "new\nline", "two words", "-n", "é"]
 )
-def test_any_file_of_the_job_can_be_read(
+def test_any_file_of_job_can_be_read(
     local_queue: tej.RemoteQueue, job: Make, name: str
 ) -> None:
     local_queue.submit("files", job("true", {name: ALL_BYTES}))
@@ -110,29 +110,29 @@ def test_any_file_of_the_job_can_be_read(
         (None, b"1\n2\n3\nlast"),
     ],
 )
-def test_the_last_lines_alone(
+def test_tail_returns_last_lines(
     local_queue: tej.RemoteQueue, job: Make, tail: int | None, expected: bytes
 ) -> None:
     local_queue.submit("lines", job("true", {"lines": "1\n2\n3\nlast"}))
     assert b"".join(local_queue.logs("lines", "lines", tail=tail)) == expected
 
 
-def test_what_a_running_job_has_printed_is_there(
+def test_output_of_running_job_is_readable(
     queue: tej.RemoteQueue, waiting: str
 ) -> None:
     wait_until(lambda: b"".join(queue.logs(waiting)) == b"begun\n", "it has printed")
 
 
-def test_a_job_that_has_printed_nothing_is_empty(
-    queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_output_of_silent_job_is_empty(queue: tej.RemoteQueue, job: Make) -> None:
     queue.submit("silent", job("true"))
     queue.wait(["silent"])
     assert [*queue.logs("silent")] == []
     assert [*queue.logs("silent", follow=True)] == []
 
 
-def test_no_job_and_no_file_are_errors(queue: tej.RemoteQueue, job: Make) -> None:
+def test_missing_job_and_missing_file_are_errors(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
     queue.submit("there", job("true", {"folder/file": "x"}))
     with pytest.raises(tej.JobNotFound, match="No job 'absent'"):
         b"".join(queue.logs("absent"))
@@ -146,7 +146,7 @@ def test_no_job_and_no_file_are_errors(queue: tej.RemoteQueue, job: Make) -> Non
         queue.logs("there", "../spec")
 
 
-def test_end_is_told_without_the_jobs_directory(
+def test_end_is_reported_without_job_directory(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     local_queue.submit("tidy", job('rm -rf "$TEJ_JOB_DIR"; exit 4'))
@@ -164,7 +164,7 @@ def test_end_is_told_without_the_jobs_directory(
 # What is still to come
 
 
-def test_a_line_is_shown_when_it_is_written_not_when_more_comes(
+def test_line_is_yielded_as_soon_as_written(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit("slow", job(f"printf 'progress: 50%%'; {gate.wait}; echo ', done'"))
@@ -175,7 +175,7 @@ def test_a_line_is_shown_when_it_is_written_not_when_more_comes(
     assert reading.stdout == b"progress: 50%, done\n"
 
 
-def test_following_ends_with_the_job_and_gives_its_status(
+def test_follow_ends_with_job_and_returns_status(
     queue: tej.RemoteQueue, waiting: str, gate: Gate
 ) -> None:
     reading = Reading(queue, waiting, "stdout", "stderr")
@@ -184,9 +184,7 @@ def test_following_ends_with_the_job_and_gives_its_status(
     assert reading.finish().exit_code == 3
 
 
-def test_a_job_that_ends_at_once_is_followed_to_its_end(
-    queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_short_job_is_followed_to_its_end(queue: tej.RemoteQueue, job: Make) -> None:
     directory = job("echo all; echo of it >&2")
     for number in range(3):
         job_id = queue.submit(f"quick{number}", directory)
@@ -195,7 +193,7 @@ def test_a_job_that_ends_at_once_is_followed_to_its_end(
         assert reading.seen == {"_stdout": b"all\n", "_stderr": b"of it\n"}
 
 
-def test_a_file_that_appears_late_is_followed_from_its_beginning(
+def test_late_file_is_followed_from_beginning(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit(
@@ -244,7 +242,7 @@ def test_rotated_file_is_followed_without_loss(
     ]
 
 
-def test_a_file_that_never_appears_is_told_at_the_end(
+def test_file_that_never_appears_is_reported(
     local_queue: tej.RemoteQueue, waiting_locally: str, gate: Gate
 ) -> None:
     reading = Reading(local_queue, waiting_locally, "stdout", "never")
@@ -260,7 +258,7 @@ def waiting_locally(local_queue: tej.RemoteQueue, job: Make, gate: Gate) -> str:
     return local_queue.submit("waiting", job(f"echo begun; {gate.wait}"))
 
 
-def test_a_killed_jobs_output_ends(
+def test_output_of_killed_job_ends(
     local_queue: tej.RemoteQueue, waiting_locally: str
 ) -> None:
     reading = Reading(local_queue, waiting_locally)
@@ -269,7 +267,7 @@ def test_a_killed_jobs_output_ends(
     assert reading.finish().state is tej.JobState.KILLED
 
 
-def test_a_deleted_job_is_told_to_who_follows_it(
+def test_deletion_of_followed_job_is_an_error(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     local_queue.submit("gone", job("true"))
@@ -280,7 +278,7 @@ def test_a_deleted_job_is_told_to_who_follows_it(
         next(pieces)
 
 
-def test_who_stops_reading_is_let_go(
+def test_reader_that_stops_ends_the_request(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit("long", job(f"yes | head -n 2000000; {gate.wait}"))
@@ -302,7 +300,7 @@ ERRORS = b"".join(b"err %d\n" % n for n in range(100, 60001, 100))
 
 
 @pytest.mark.parametrize("after", [3000, 40_000, 150_000])
-def test_nothing_is_lost_or_doubled_when_the_connection_is_cut_again_and_again(
+def test_repeated_cuts_lose_or_repeat_no_byte(
     through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, after: int
 ) -> None:
     queue = through(SOON)
@@ -322,7 +320,7 @@ def test_nothing_is_lost_or_doubled_when_the_connection_is_cut_again_and_again(
     assert proxy.connections > 2
 
 
-def test_following_goes_on_when_the_connection_falls_silent(
+def test_follow_continues_after_silent_connection(
     through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, gate: Gate
 ) -> None:
     through().submit("far", job(f"echo before; {gate.wait}; echo after"))
@@ -336,7 +334,7 @@ def test_following_goes_on_when_the_connection_falls_silent(
     assert reading.stdout == b"before\nafter\n"
 
 
-def test_following_goes_on_when_connections_are_refused_for_a_while(
+def test_follow_continues_after_refused_connections(
     through: Callable[..., tej.RemoteQueue],
     proxy: Proxy,
     job: Make,
@@ -357,7 +355,7 @@ def test_following_goes_on_when_connections_are_refused_for_a_while(
     assert reading.stdout == b"before\nafter\n"
 
 
-def test_what_came_while_the_connection_was_gone_is_not_skipped_by_a_tail(
+def test_tail_skips_nothing_after_a_cut(
     through: Callable[..., tej.RemoteQueue],
     proxy: Proxy,
     job: Make,
@@ -394,7 +392,7 @@ def test_what_came_while_the_connection_was_gone_is_not_skipped_by_a_tail(
     st.binary(max_size=40),
     st.integers(0, 40),
 )
-def test_pieces_are_found_however_the_stream_is_cut(
+def test_chunks_are_parsed_at_any_split(
     pieces: list[tuple[int, bytes]], sizes: list[int], noise: bytes, cut: int
 ) -> None:
     marker = make_marker()

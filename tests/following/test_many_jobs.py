@@ -51,7 +51,7 @@ def running(queue: tej.RemoteQueue, job: Make, gate: Gate) -> Iterator[list[str]
 # Submitted
 
 
-def test_many_are_submitted_in_one_round_trip_and_each_tells_its_outcome(
+def test_submit_many_takes_one_round_trip(
     queue: tej.RemoteQueue, job: Make, round_trips: RoundTrips
 ) -> None:
     directory = job("true")
@@ -68,7 +68,7 @@ def test_many_are_submitted_in_one_round_trip_and_each_tells_its_outcome(
     assert set(queue.wait(["a", "taken", "b"])) == {"a", "taken", "b"}
 
 
-def test_one_that_cannot_be_a_job_keeps_no_other_back(
+def test_invalid_job_does_not_affect_others(
     local_queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     specs = [
@@ -86,14 +86,16 @@ def test_one_that_cannot_be_a_job_keeps_no_other_back(
         assert all(status.succeeded for status in ended.values())
 
 
-def test_many_without_ids_get_one_each(local_queue: tej.RemoteQueue, job: Make) -> None:
+def test_jobs_without_ids_get_unique_ids(
+    local_queue: tej.RemoteQueue, job: Make
+) -> None:
     directory = job("true", name="dir")
     ids = [one.job_id for one in local_queue.submit_many([tej.JobSpec(directory)] * 3)]
     assert len(set(ids)) == 3
     assert all(job_id.startswith("dir_") for job_id in ids)
 
 
-def test_the_same_id_twice_in_one_go_is_refused_the_second_time(
+def test_duplicate_id_in_one_call_is_refused(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     spec = tej.JobSpec(job("true"), job_id="a")
@@ -102,7 +104,7 @@ def test_the_same_id_twice_in_one_go_is_refused_the_second_time(
     assert isinstance(second.error, tej.JobAlreadyExists)
 
 
-def test_clients_that_submit_the_same_ids_share_them_out(
+def test_concurrent_submits_start_each_id_once(
     client: Callable[[str], Client],
     local_queue: tej.RemoteQueue,
     job: Make,
@@ -131,7 +133,7 @@ def test_clients_that_submit_the_same_ids_share_them_out(
 # Asked for, awaited, deleted
 
 
-def test_status_wait_and_delete_of_many_are_one_round_trip_each(
+def test_status_wait_and_delete_take_one_round_trip(
     queue: tej.RemoteQueue, many: list[str], round_trips: RoundTrips
 ) -> None:
     round_trips()
@@ -152,7 +154,7 @@ def test_status_wait_and_delete_of_many_are_one_round_trip_each(
 # Downloaded
 
 
-def test_files_of_many_come_in_one_round_trip_each_to_its_own_directory(
+def test_download_many_takes_one_round_trip(
     queue: tej.RemoteQueue, many: list[str], round_trips: RoundTrips, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -169,7 +171,7 @@ def test_files_of_many_come_in_one_round_trip_each_to_its_own_directory(
         assert (out / name / "results").read_text() == f"{name}\n"
 
 
-def test_each_job_may_be_asked_for_files_of_its_own(
+def test_each_job_has_its_own_patterns(
     queue: tej.RemoteQueue, many: list[str], tmp_path: Path
 ) -> None:
     wanted: dict[str, str | list[str]] = {
@@ -184,7 +186,7 @@ def test_each_job_may_be_asked_for_files_of_its_own(
     assert {path.name for path in done[many[2]].files} == {"results", "start.sh"}
 
 
-def test_what_one_job_does_not_have_keeps_no_other_back(
+def test_missing_file_affects_only_its_job(
     queue: tej.RemoteQueue, many: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -199,7 +201,7 @@ def test_what_one_job_does_not_have_keeps_no_other_back(
     assert len(done[many[1]].files) == 2
 
 
-def test_what_cannot_be_written_here_is_that_jobs_own_failure(
+def test_unwritable_target_fails_only_its_job(
     queue: tej.RemoteQueue, many: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -209,14 +211,14 @@ def test_what_cannot_be_written_here_is_that_jobs_own_failure(
     assert [done[name].error for name in many[1:3]] == [None, None]
 
 
-def test_files_for_ids_and_a_mapping_are_not_mixed(
+def test_files_and_mapping_cannot_be_combined(
     local_queue: tej.RemoteQueue,
 ) -> None:
     with pytest.raises(TypeError):
         local_queue.download_many({"a": "b"}, "c")
 
 
-def test_the_command_line_downloads_from_many(
+def test_command_downloads_from_many_jobs(
     command: Command, local_queue: tej.RemoteQueue, job: Make, queue_path: Path
 ) -> None:
     for name in ("a", "b"):
@@ -243,7 +245,7 @@ def test_the_command_line_downloads_from_many(
 # Killed
 
 
-def test_many_are_killed_in_one_round_trip(
+def test_kill_many_takes_one_round_trip(
     queue: tej.RemoteQueue, running: list[str], round_trips: RoundTrips
 ) -> None:
     round_trips()
@@ -259,7 +261,7 @@ def test_many_are_killed_in_one_round_trip(
         assert outcome.status.signal == signal.SIGTERM
 
 
-def test_many_that_resist_are_all_asked_before_any_is_forced(
+def test_all_jobs_get_sigterm_before_any_sigkill(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     directory = job(f"trap ': >>asked' TERM; echo deaf; {gate.wait}")
@@ -279,7 +281,7 @@ def test_many_that_resist_are_all_asked_before_any_is_forced(
     assert max(asked) < min(ended)
 
 
-def test_each_of_many_may_clean_up_while_others_resist(
+def test_each_job_may_clean_up_during_kill(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     tidy = job(
@@ -299,7 +301,7 @@ def test_each_of_many_may_clean_up_while_others_resist(
     assert other.status.signal == signal.SIGKILL
 
 
-def test_killing_many_reaches_what_finished_ones_left_and_no_stranger(
+def test_kill_many_reaches_leftovers_but_no_stranger(
     local_queue: tej.RemoteQueue,
     job: Make,
     gate: Gate,
@@ -337,7 +339,7 @@ def test_killing_many_reaches_what_finished_ones_left_and_no_stranger(
     assert local_queue.status("leaver").processes_left == 0
 
 
-def test_what_was_killed_before_is_left_alone_with_many(
+def test_kill_many_keeps_earlier_killed_jobs(
     queue: tej.RemoteQueue, running: list[str]
 ) -> None:
     before = queue.kill(running[0], grace=5)

@@ -60,7 +60,7 @@ def test_run_shows_both_outputs_and_fetches_the_results(
         ("exit 125", 125),
     ],
 )
-def test_run_and_wait_end_as_the_job_did(
+def test_run_and_wait_exit_with_jobs_status(
     command: Command, own: dict[str, str], job: Make, script: str, status: int
 ) -> None:
     directory = job(script)
@@ -73,7 +73,7 @@ def test_run_and_wait_end_as_the_job_did(
 
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("verb", ["run", "wait"])
-def test_run_and_wait_end_with_125_if_tej_itself_fails(
+def test_run_and_wait_exit_with_125_for_errors(
     command: Command, queue_path: Path, job: Make, verb: str, as_json: bool
 ) -> None:
     directory = job("true")
@@ -98,7 +98,7 @@ def test_run_and_wait_end_with_125_if_tej_itself_fails(
             assert done.stderr
 
 
-def test_run_finds_what_is_done_and_gives_it_all_again_without_a_start(
+def test_run_repeats_output_of_finished_job(
     command: Command, own: dict[str, str], job: Make, tmp_path: Path
 ) -> None:
     directory = job(
@@ -118,7 +118,7 @@ def test_run_finds_what_is_done_and_gives_it_all_again_without_a_start(
     assert (tmp_path / "starts").read_text() == "started\nstarted\n"
 
 
-def test_run_joins_a_job_that_runs_and_shows_it_from_the_beginning(
+def test_run_joins_running_job_with_complete_output(
     command: Command,
     own: dict[str, str],
     job: Make,
@@ -132,7 +132,7 @@ def test_run_joins_a_job_that_runs_and_shows_it_from_the_beginning(
     assert (done.status, done.stdout) == (0, "begun\ndone\n")
 
 
-def test_run_says_of_a_failed_job_which_results_are_missing(
+def test_run_names_missing_results_of_failed_job(
     command: Command, own: dict[str, str], job: Make
 ) -> None:
     words = ["--download", "absent", "--download", "there"]
@@ -172,14 +172,14 @@ def test_run_in_json_is_one_document(
     assert document["error"] is None
 
 
-def test_run_quietly_shows_no_output(
+def test_quiet_run_shows_no_output(
     command: Command, own: dict[str, str], job: Make
 ) -> None:
     done = command("run", "-q", job("echo out; exit 5"), **own)
     assert (done.status, done.stdout) == (5, "")
 
 
-def test_run_passes_bytes_on_as_they_are(
+def test_run_copies_output_bytes_unchanged(
     command: Command, own: dict[str, str], job: Make
 ) -> None:
     data = bytes(range(256)) * 1000
@@ -253,7 +253,7 @@ def at_terminal(command: Command) -> Iterator[Callable[..., AtTerminal]]:
 
 
 @pytest.mark.parametrize("destination", ["local:", "server"])
-def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(
+def test_ctrl_c_leaves_job_and_prints_commands(
     command: Command,
     at_terminal: Callable[..., AtTerminal],
     queue_path: Path,
@@ -281,7 +281,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(
     assert "has already completed" in command(*commands["To end it"]).stdout
 
 
-def test_ctrl_c_kills_the_job_if_that_was_asked(
+def test_ctrl_c_kills_job_on_request(
     at_terminal: Callable[..., AtTerminal],
     own: dict[str, str],
     local_queue: tej.RemoteQueue,
@@ -299,7 +299,7 @@ def test_ctrl_c_kills_the_job_if_that_was_asked(
     assert found.state is JobState.KILLED
 
 
-def test_ctrl_c_ends_wait_and_logs_without_a_word_too_many(
+def test_ctrl_c_ends_wait_and_logs_without_traceback(
     at_terminal: Callable[..., AtTerminal],
     own: dict[str, str],
     local_queue: tej.RemoteQueue,
@@ -315,7 +315,7 @@ def test_ctrl_c_ends_wait_and_logs_without_a_word_too_many(
     gate.open()
 
 
-def test_run_goes_on_when_the_connection_is_cut(
+def test_run_continues_after_a_cut(
     command: Command,
     queue_path: Path,
     sshd: Sshd,
@@ -351,7 +351,7 @@ def test_run_goes_on_when_the_connection_is_cut(
     assert (command.place / "results").exists()
 
 
-def test_a_client_that_is_killed_leaves_the_job_to_the_next(
+def test_next_run_joins_job_of_killed_client(
     command: Command, own: dict[str, str], job: Make, gate: Gate
 ) -> None:
     directory = job(f"echo begun; {gate.wait}; echo done")
@@ -376,7 +376,7 @@ def test_a_client_that_is_killed_leaves_the_job_to_the_next(
 # wait
 
 
-def test_wait_says_each_end_and_ends_with_the_first_that_is_not_0(
+def test_wait_prints_ends_and_exits_with_first_failure(
     command: Command, own: dict[str, str], local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     for name, script in (("a", "true"), ("b", "exit 3"), ("c", "exit 4")):
@@ -394,7 +394,7 @@ def test_wait_says_each_end_and_ends_with_the_first_that_is_not_0(
     }
 
 
-def test_wait_gives_up_after_the_time_given(
+def test_wait_times_out(
     command: Command,
     own: dict[str, str],
     local_queue: tej.RemoteQueue,
@@ -410,7 +410,7 @@ def test_wait_gives_up_after_the_time_given(
     gate.open()
 
 
-def test_a_killed_and_a_lost_job_are_no_success(
+def test_killed_and_lost_jobs_are_no_success(
     command: Command,
     own: dict[str, str],
     local_queue: tej.RemoteQueue,
@@ -447,7 +447,7 @@ def talked(local_queue: tej.RemoteQueue, job: Make) -> None:
         (["--file", "file"], "x\n", ""),
     ],
 )
-def test_logs_shows_what_was_asked_for(
+def test_logs_prints_selected_files_and_lines(
     command: Command,
     own: dict[str, str],
     talked: None,
@@ -459,7 +459,7 @@ def test_logs_shows_what_was_asked_for(
     assert (done.status, done.stdout, done.stderr) == (0, stdout, stderr)
 
 
-def test_logs_in_json_has_a_text_for_each_file(
+def test_logs_in_json_has_text_per_file(
     command: Command, own: dict[str, str], talked: None
 ) -> None:
     done = command("logs", "--id", "a", "--tail", "1", "--json", **own)
@@ -468,7 +468,7 @@ def test_logs_in_json_has_a_text_for_each_file(
     assert done.json == {"id": "a", "files": {"file": "x\n"}}
 
 
-def test_logs_of_no_job_and_of_no_file(
+def test_logs_of_missing_job_or_file(
     command: Command, own: dict[str, str], talked: None
 ) -> None:
     assert command("logs", "--id", "b", **own).status == 3
@@ -496,9 +496,7 @@ def test_submit_reuse_and_retry(
     assert local_queue.status(job_id).attempt == 2
 
 
-def test_the_signature_is_printed_without_asking_anybody(
-    command: Command, job: Make
-) -> None:
+def test_signature_needs_no_request(command: Command, job: Make) -> None:
     directory = job("true")
     done = command("signature", directory, "--json")
     digest = tej.signature(directory)
@@ -509,7 +507,7 @@ def test_the_signature_is_printed_without_asking_anybody(
     assert command("signature", directory, "--env", "A").status == 2
 
 
-def test_importing_nothing_heavy_for_a_signature(command: Command, job: Make) -> None:
+def test_signature_imports_no_slow_module(command: Command, job: Make) -> None:
     directory = job("true")
     code = (
         f"import sys, tej; tej.signature({str(directory)!r}); "

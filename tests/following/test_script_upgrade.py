@@ -41,7 +41,7 @@ def used_by(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_older_scripts_are_renewed_first(
+def test_older_scripts_are_replaced_first(
     local_queue: tej.RemoteQueue,
     used_by: Callable[[str], list[str]],
     queue_path: Path,
@@ -54,7 +54,7 @@ def test_older_scripts_are_renewed_first(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_newer_scripts_are_used_as_they_are(
+def test_newer_scripts_are_used_unchanged(
     local_queue: tej.RemoteQueue,
     used_by: Callable[[str], list[str]],
     queue_path: Path,

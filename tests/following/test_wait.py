@@ -57,7 +57,7 @@ def run_jobs(queue: tej.RemoteQueue, directory: Path, names: list[str]) -> list[
 # The answer
 
 
-def test_wait_gives_the_final_status_of_each_in_the_order_asked(
+def test_wait_returns_statuses_in_requested_order(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
     queue.submit("good", job("true", name="good"))
@@ -68,12 +68,12 @@ def test_wait_gives_the_final_status_of_each_in_the_order_asked(
     assert ended["bad"].exit_code == 3
 
 
-def test_waiting_for_nothing_asks_nobody(local_queue: tej.RemoteQueue) -> None:
+def test_wait_for_no_job_sends_no_request(local_queue: tej.RemoteQueue) -> None:
     assert local_queue.wait([]) == {}
     assert [*tej.as_completed([])] == []
 
 
-def test_what_has_ended_is_told_in_one_round_trip(
+def test_ended_jobs_are_reported_in_one_round_trip(
     queue: tej.RemoteQueue, job: Make, round_trips: RoundTrips
 ) -> None:
     ids = run_jobs(queue, job("true"), ["a", "b", "c"])
@@ -83,7 +83,7 @@ def test_what_has_ended_is_told_in_one_round_trip(
     assert round_trips() == 1
 
 
-def test_jobs_come_in_the_order_in_which_they_end(
+def test_as_completed_yields_in_order_of_end(
     queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     gates = {name: Gate(tmp_path / f"open {name}") for name in ("a", "b", "c")}
@@ -116,12 +116,12 @@ def test_jobs_of_several_queues_are_awaited_together(
         other.cleanup(kill=True, grace=0)
 
 
-def test_what_is_not_there_is_said(queue: tej.RemoteQueue, waiting: str) -> None:
+def test_wait_for_missing_job_is_an_error(queue: tej.RemoteQueue, waiting: str) -> None:
     with pytest.raises(tej.JobNotFound, match="No job 'absent'"):
         queue.wait([waiting, "absent"])
 
 
-def test_what_is_deleted_while_one_waits_is_said(
+def test_deletion_during_wait_is_an_error(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     local_queue.submit("short", job(gate.wait))
@@ -134,7 +134,7 @@ def test_what_is_deleted_while_one_waits_is_said(
     assert isinstance(result, dict | tej.JobNotFound)
 
 
-def test_the_time_given_is_kept_and_the_job_goes_on(
+def test_wait_times_out_and_job_continues(
     queue: tej.RemoteQueue, waiting: str, gate: Gate
 ) -> None:
     with pytest.raises(
@@ -148,7 +148,7 @@ def test_the_time_given_is_kept_and_the_job_goes_on(
     assert queue.wait([waiting])[waiting].exit_code == 3
 
 
-def test_what_has_ended_is_told_while_others_run(
+def test_ended_job_is_reported_while_others_run(
     queue: tej.RemoteQueue, waiting: str, job: Make
 ) -> None:
     queue.submit("done", job("true", name="done"))
@@ -158,9 +158,7 @@ def test_what_has_ended_is_told_while_others_run(
     assert queue.status(waiting).state is JobState.RUNNING
 
 
-def test_a_killed_job_wakes_who_waits_for_it(
-    queue: tej.RemoteQueue, waiting: str
-) -> None:
+def test_killed_job_ends_the_wait(queue: tej.RemoteQueue, waiting: str) -> None:
     waiter = Waiting(lambda: queue.job(waiting).wait())
     queue.kill(waiting, grace=5)
     status = waiter.finish()
@@ -168,7 +166,7 @@ def test_a_killed_job_wakes_who_waits_for_it(
     assert status.state is JobState.KILLED
 
 
-def test_a_lost_job_wakes_who_waits_for_it(
+def test_lost_job_ends_the_wait(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     local_queue.submit("lost", job(gate.wait))
@@ -206,7 +204,7 @@ def test_200_threads_wait_over_one_channel(
     assert round_trips() < 10
 
 
-def test_who_comes_later_joins_the_channel(
+def test_later_waits_join_the_channel(
     queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     gates = [Gate(tmp_path / f"open {n}") for n in range(3)]
@@ -229,7 +227,7 @@ def test_who_comes_later_joins_the_channel(
     )
 
 
-def test_who_leaves_does_not_keep_the_others(
+def test_cancelled_wait_does_not_affect_others(
     queue: tej.RemoteQueue, waiting: str, gate: Gate
 ) -> None:
     stays = Waiting(lambda: queue.job(waiting).wait())
@@ -243,7 +241,7 @@ def test_who_leaves_does_not_keep_the_others(
     assert status.exit_code == 3
 
 
-def test_what_fails_for_one_is_not_lost_between_two_of_its_jobs(
+def test_error_between_two_ends_is_raised(
     local_queue: tej.RemoteQueue,
     job: Make,
     waiting_locally: str,
@@ -287,7 +285,7 @@ def wait_behind(queue: tej.RemoteQueue, proxy: Proxy) -> Waiting:
     return waiting
 
 
-def test_a_wait_goes_on_when_the_connection_is_cut_again_and_again(
+def test_wait_continues_after_repeated_cuts(
     behind: tej.RemoteQueue, proxy: Proxy, gate: Gate
 ) -> None:
     waiting = wait_behind(behind, proxy)
@@ -302,7 +300,7 @@ def test_a_wait_goes_on_when_the_connection_is_cut_again_and_again(
     assert status.succeeded
 
 
-def test_a_wait_goes_on_when_connections_are_refused_for_a_while(
+def test_wait_continues_after_refused_connections(
     behind: tej.RemoteQueue, proxy: Proxy, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     waiting = wait_behind(behind, proxy)
@@ -319,7 +317,7 @@ def test_a_wait_goes_on_when_connections_are_refused_for_a_while(
     assert status.succeeded
 
 
-def test_a_wait_goes_on_when_the_connection_falls_silent(
+def test_wait_continues_after_silent_connection(
     through: Callable[..., tej.RemoteQueue], proxy: Proxy, job: Make, gate: Gate
 ) -> None:
     through().submit("far", job(gate.wait))
@@ -336,7 +334,7 @@ def test_a_wait_goes_on_when_the_connection_falls_silent(
     assert proxy.connections > connections
 
 
-def test_a_client_that_dies_while_it_waits_leaves_the_job_to_another(
+def test_job_continues_if_waiting_client_dies(
     client: Callable[[str], Client],
     local_queue: tej.RemoteQueue,
     job: Make,
@@ -358,7 +356,7 @@ def test_a_client_that_dies_while_it_waits_leaves_the_job_to_another(
     assert file.read_text() == "42\n"
 
 
-def test_what_is_called_meanwhile_can_end_the_wait(
+def test_on_tick_can_end_the_wait(
     queue: tej.RemoteQueue, job: Callable[..., Path], gate: Gate
 ) -> None:
     job_id = queue.submit("waiting", job(gate.wait))
@@ -380,7 +378,7 @@ def test_what_is_called_meanwhile_can_end_the_wait(
     assert status.succeeded
 
 
-def test_a_job_that_has_ended_is_told_of_however_short_the_time(
+def test_ended_job_is_reported_with_tiny_timeout(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     local_queue.submit("ended", job("exit 3", name="ended"))

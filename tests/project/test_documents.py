@@ -79,7 +79,7 @@ def without_timing(output):
     return re.sub(r"\(\d+:\d\d\)", "(0:00)", started)
 
 
-def test_blocks_of_the_readme_run_on_this_machine(home, monkeypatch):
+def test_readme_commands_run_on_this_machine(home, monkeypatch):
     text = re.sub(r"user@(server|cluster)\.example\.org", "local:", README.read_text())
     ran = []
     for block in indented_blocks(text):
@@ -153,7 +153,7 @@ def anchors(path):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
-def test_links_between_documents_lead_somewhere(path):
+def test_links_between_documents_resolve(path):
     path = CHECKOUT / path
     text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(), flags=re.S)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -20,7 +20,7 @@ def run(job, shell=("sh",)):
     return subprocess.run([*shell, "start.sh"], cwd=job, capture_output=True, text=True)
 
 
-def test_primes_factors_the_numbers_it_is_given(job, shell):
+def test_primes_example_factors_its_numbers(job, shell):
     (job / "numbers.txt").write_text("# small ones\n97\n\n360\n25000110000121\n")
     assert run(job, shell).returncode == 0
     assert (job / "results.csv").read_text() == (
@@ -32,7 +32,7 @@ def test_primes_factors_the_numbers_it_is_given(job, shell):
     assert "3 numbers factored" in (job / "primes.log").read_text()
 
 
-def test_the_products_of_the_factors_are_the_numbers(job):
+def test_products_of_factors_equal_the_numbers(job):
     numbers = (job / "numbers.txt").read_text().splitlines()
     expected = [line for line in numbers if line and not line.startswith("#")]
     assert run(job).returncode == 0
@@ -46,7 +46,7 @@ def test_the_products_of_the_factors_are_the_numbers(job):
 
 
 @pytest.mark.parametrize("number", ["1", "-3", "many", "9007199254740993"])
-def test_a_line_that_is_no_number_fails_the_job_and_is_named(job, number):
+def test_line_without_number_fails_example(job, number):
     (job / "numbers.txt").write_text(f"7\n{number}\n")
     done = run(job)
     assert done.returncode != 0

@@ -62,7 +62,7 @@ def wheel(tmp_path_factory):
     return wheel_files(build("wheel", CHECKOUT, tmp_path_factory.mktemp("wheel")))
 
 
-def test_there_are_runtime_files_and_their_lines_end_in_lf():
+def test_server_scripts_have_unix_line_endings():
     files = runtime_files()
     assert {PurePosixPath(name).parts[2] for name in files} >= {
         "commands",
@@ -72,7 +72,7 @@ def test_there_are_runtime_files_and_their_lines_end_in_lf():
     assert [name for name, content in files.items() if b"\r" in content] == []
 
 
-def test_the_wheel_has_every_runtime_file_as_it_is(wheel):
+def test_wheel_contains_every_server_script(wheel):
     assert {name: wheel.get(name) for name in runtime_files()} == runtime_files()
     assert "tej/py.typed" in wheel
     assert {name.split("/")[0] for name in wheel} == {
@@ -84,7 +84,7 @@ def test_the_wheel_has_every_runtime_file_as_it_is(wheel):
     }
 
 
-def test_the_wheel_has_every_file_of_the_adapters_as_it_is(wheel):
+def test_wheel_contains_every_adapter_file(wheel):
     assert ADAPTERS
     for adapter, folder in ADAPTERS.items():
         files = {
@@ -106,7 +106,7 @@ def test_wheel_has_guide_manual_pages_and_completions(wheel):
     assert b"TEJ_COMP_LINE" in wheel[f"{share}/bash-completion/completions/tej"]
 
 
-def test_the_sdist_has_every_runtime_file_as_it_is(unpacked):
+def test_sdist_contains_every_server_script(unpacked):
     found = {
         name: (unpacked / name).read_bytes()
         for name in runtime_files()
@@ -116,12 +116,12 @@ def test_the_sdist_has_every_runtime_file_as_it_is(unpacked):
     assert (unpacked / "LICENSE").is_file()
 
 
-def test_the_sdist_makes_the_same_wheel_as_the_checkout(unpacked, wheel, tmp_path):
+def test_sdist_builds_the_same_wheel(unpacked, wheel, tmp_path):
     assert wheel_files(build("wheel", unpacked, tmp_path)) == wheel
 
 
 @pytest.mark.parametrize("statement", ["import tej", "import tej.cli"])
-def test_what_is_slow_is_not_imported_before_it_is_used(statement):
+def test_slow_modules_are_imported_on_use(statement):
     code = f"import sys; {statement}; print(*set(sys.modules) & set({LATE!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -151,7 +151,7 @@ print(status, *sorted(set(sys.modules) - before), file=sys.stderr)
     return int(status), set(modules)
 
 
-def test_help_does_not_import_what_is_slow():
+def test_help_imports_no_slow_module():
     status, modules = modules_after("", "--help")
     assert status == 0
     assert not modules & {*LATE, "click", "typing", "logging", "pathlib", "shutil"}
@@ -159,7 +159,7 @@ def test_help_does_not_import_what_is_slow():
     assert found == {"tej", "tej.__main__", "tej.command_list"}
 
 
-def test_status_does_not_import_what_is_slow(tmp_path):
+def test_status_imports_no_slow_module(tmp_path):
     arguments = ("status", "local:", "--queue", str(tmp_path / "absent"), "--id=a")
     status, modules = modules_after("import tej.transport.openssh", *arguments)
     assert status == 1, "there is no queue, and no job"
@@ -171,20 +171,20 @@ def test_status_does_not_import_what_is_slow(tmp_path):
     assert not modules & late
 
 
-def test_aio_without_anyio_says_how_to_get_it():
+def test_missing_anyio_error_names_the_extra():
     code = "import sys; sys.modules['anyio'] = None; import tej.aio"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'tej[aio]'" in done.stderr.splitlines()[-1]
 
 
-def test_all_is_sorted_constants_before_classes_before_the_rest():
+def test_dunder_all_is_sorted_by_kind():
     def key(name):
         return (not name.isupper(), not name[0].isupper(), name)
 
     assert tej.__all__ == sorted(tej.__all__, key=key)
 
 
-def test_all_is_exactly_what_is_public():
+def test_dunder_all_has_exactly_public_names():
     # Submodules are there once imported; they are not what users hold.
     public = {
         name

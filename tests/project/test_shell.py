@@ -23,7 +23,7 @@ def test_every_server_script_parses(script, shell):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_no_function_is_defined_twice_since_all_of_lib_is_loaded_at_once():
+def test_no_shell_function_is_defined_twice():
     defined = Counter(
         name
         for script in (SERVER / "lib").iterdir()

@@ -152,7 +152,7 @@ def test_no_expansion_is_split_or_globbed() -> None:
     assert [line for path in SCRIPTS for line in violations(path)] == []
 
 
-def test_the_check_finds_them() -> None:
+def test_check_finds_unquoted_expansions() -> None:
     assert unquoted('for link in $links; do rm -f "$link"; done') == (["links"], "")
     assert unquoted('a=$b "$c" ${d:+"$d"} "$(ls $e)" $(f)') == (["e", "("], "")
     assert unquoted("print $1 }' $b", "'") == (["b"], "")

@@ -43,7 +43,7 @@ def many_files(folder: Path, count: int = 2000) -> Path:
     return job_directory(folder, "cat dir*/* | cksum", files)
 
 
-def test_of_2000_files_with_one_changed_little_more_than_that_one_is_sent(
+def test_one_changed_file_of_2000_is_sent(
     queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     directory = many_files(tmp_path)
@@ -60,7 +60,7 @@ def test_of_2000_files_with_one_changed_little_more_than_that_one_is_sent(
             assert (out / path.relative_to(directory)).read_bytes() == path.read_bytes()
 
 
-def test_a_large_input_that_jobs_share_is_sent_once(
+def test_large_common_input_is_sent_once(
     queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     large = os.urandom(8_000_000)
@@ -77,9 +77,7 @@ def test_a_large_input_that_jobs_share_is_sent_once(
     assert sent.total < 2 * len(large)
 
 
-def test_a_job_that_changes_its_input_in_place_changes_no_other(
-    queue: tej.RemoteQueue, tmp_path: Path
-) -> None:
+def test_job_changes_only_its_own_input(queue: tej.RemoteQueue, tmp_path: Path) -> None:
     content = os.urandom(4_000_000)
     spoil = job_directory(tmp_path, "echo x >>input; echo x >>small", name="spoil")
     use = job_directory(tmp_path, "cksum input small", name="use")
@@ -94,7 +92,7 @@ def test_a_job_that_changes_its_input_in_place_changes_no_other(
     assert (tmp_path / "out/small").read_bytes() == b"small"
 
 
-def test_executables_of_equal_content_stay_executable_alone(
+def test_equal_content_keeps_separate_executable_bits(
     queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     program = b"#!/bin/sh\necho I run\n" + b"#" * 4_000_000
@@ -106,7 +104,7 @@ def test_executables_of_equal_content_stay_executable_alone(
     assert b"".join(job.logs()) == b"I run\n"
 
 
-def test_an_object_that_was_removed_is_sent_again(
+def test_removed_object_is_sent_again(
     queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
 ) -> None:
     content = os.urandom(4_000_000)
@@ -122,7 +120,7 @@ def objects_of(queue_path: Path) -> list[Path]:
     return [path for path in queue_path.glob("objects/*/*") if path.is_file()]
 
 
-def test_deletion_frees_what_no_other_job_needs(
+def test_deletion_removes_unused_objects(
     queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
 ) -> None:
     kept = os.urandom(4_000_000)
@@ -139,7 +137,7 @@ def test_deletion_frees_what_no_other_job_needs(
     assert objects_of(queue_path) == []
 
 
-def test_attempts_keep_their_objects_until_they_go(
+def test_objects_of_attempts_are_kept(
     queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
 ) -> None:
     files = {"input": os.urandom(4_000_000)}
@@ -183,7 +181,7 @@ def test_deletion_during_an_upload_does_not_break_it(
     assert len(content) in {path.stat().st_size for path in objects_of(queue_path)}
 
 
-def test_sizes_tells_totals_and_the_stores_share(
+def test_sizes_reports_total_and_content_store(
     queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
 ) -> None:
     job, _ = ensure(
@@ -195,7 +193,7 @@ def test_sizes_tells_totals_and_the_stores_share(
     assert total >= store + queue.sizes()[job.id] >= 8_000_000
 
 
-def test_a_file_that_changes_while_it_is_sent_does_not_get_into_the_store(
+def test_file_changed_during_upload_is_not_stored(
     queue: tej.RemoteQueue,
     queue_path: Path,
     tmp_path: Path,
@@ -215,7 +213,7 @@ def test_a_file_that_changes_while_it_is_sent_does_not_get_into_the_store(
     assert not list(queue_path.glob("objects/*/*"))
 
 
-def test_a_plain_submission_of_a_huge_file_is_not_copied_into_the_store(
+def test_submit_of_huge_file_skips_store(
     queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
 ) -> None:
     directory = job_directory(tmp_path, "cmp input same", {"input": b""})
@@ -230,7 +228,7 @@ def test_a_plain_submission_of_a_huge_file_is_not_copied_into_the_store(
     assert 80_000_000 not in sizes
 
 
-def test_a_bundle_ends_where_the_paths_say_so(tmp_path: Path) -> None:
+def test_bundle_borders_depend_on_paths(tmp_path: Path) -> None:
     from tej.job.directory import scan
 
     directory = many_files(tmp_path, 500)

@@ -67,7 +67,7 @@ def tree(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_is_fetched_by_its_name_whatever_that_is(
+def test_file_with_any_name_is_fetched(
     queue: tej.RemoteQueue, stored: str, out: Path, name: str
 ) -> None:
     assert queue.download(stored, name, directory=out) == [out / name]
@@ -75,14 +75,14 @@ def test_a_file_is_fetched_by_its_name_whatever_that_is(
     assert tree(out) == {name}
 
 
-def test_a_file_in_a_sub_directory_keeps_its_path(
+def test_file_in_subdirectory_keeps_its_path(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     queue.download(stored, ["output/deep/log.txt", "results.csv"], directory=out)
     assert tree(out) == {"output/deep/log.txt", "results.csv"}
 
 
-def test_without_a_directory_files_go_to_the_current_one(
+def test_files_go_to_current_directory_by_default(
     queue: tej.RemoteQueue, stored: str, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out.mkdir()
@@ -91,7 +91,7 @@ def test_without_a_directory_files_go_to_the_current_one(
     assert tree(out) == {"plots/one.png"}
 
 
-def test_a_directory_is_fetched_with_all_that_is_in_it(
+def test_directory_is_fetched_recursively(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     queue.download(stored, ["plots", "empty", ".hidden/"], directory=out)
@@ -104,7 +104,9 @@ def test_a_directory_is_fetched_with_all_that_is_in_it(
     assert (out / "empty").is_dir()
 
 
-def test_a_dot_is_all_of_it(queue: tej.RemoteQueue, stored: str, out: Path) -> None:
+def test_dot_fetches_the_whole_stage(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
     queue.download(stored, ".", directory=out)
     assert tree(out) == {*FILES, "start.sh", "_stdout", "_stderr", "empty.txt"}
     assert (out / "empty").is_dir()
@@ -125,7 +127,7 @@ def test_a_dot_is_all_of_it(queue: tej.RemoteQueue, stored: str, out: Path) -> N
         ("./plots//one*", {"plots/one.png"}),
     ],
 )
-def test_a_pattern_is_the_shells(
+def test_pattern_matches_as_in_the_shell(
     queue: tej.RemoteQueue, stored: str, out: Path, pattern: str, expected: set[str]
 ) -> None:
     queue.download(stored, pattern, directory=out)
@@ -133,7 +135,7 @@ def test_a_pattern_is_the_shells(
 
 
 @pytest.mark.parametrize("name", ["[x]", "star*", "back\\slash"])
-def test_a_file_whose_name_looks_like_a_pattern_is_itself(
+def test_file_named_like_a_pattern_is_fetched(
     queue: tej.RemoteQueue, stored: str, out: Path, name: str
 ) -> None:
     queue.download(stored, name, directory=out)
@@ -143,7 +145,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_itself(
 @pytest.mark.parametrize(
     "name", ["absent", "absent/deeper", "*.absent", "plots/*.csv", "results.csv/x"]
 )
-def test_what_is_not_there_is_named_and_nothing_is_written(
+def test_missing_file_is_named_and_nothing_written(
     queue: tej.RemoteQueue, stored: str, out: Path, name: str
 ) -> None:
     with pytest.raises(tej.DownloadFailed) as raised:
@@ -152,11 +154,11 @@ def test_what_is_not_there_is_named_and_nothing_is_written(
     assert not out.exists() or tree(out) == set()
 
 
-def test_no_files_asked_for_are_none(queue: tej.RemoteQueue, stored: str) -> None:
+def test_empty_request_fetches_no_file(queue: tej.RemoteQueue, stored: str) -> None:
     assert queue.download(stored, []) == []
 
 
-def test_a_job_that_is_not_there_is_an_error(
+def test_download_from_missing_job_is_an_error(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     with pytest.raises(tej.JobNotFound, match="No job 'absent'"):
@@ -166,7 +168,7 @@ def test_a_job_that_is_not_there_is_an_error(
 # Where it goes
 
 
-def test_flatten_leaves_the_directories_of_the_path_out(
+def test_flatten_drops_directories_of_the_path(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     queue.download(
@@ -178,7 +180,7 @@ def test_flatten_leaves_the_directories_of_the_path_out(
     assert tree(out) == {"log.txt", "one.png", "two.png", "results.csv"}
 
 
-def test_flatten_keeps_what_is_below_a_directory_asked_for(
+def test_flatten_keeps_paths_below_requested_directory(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     queue.download(stored, ["output/deep", "plots"], directory=out, flatten=True)
@@ -190,7 +192,7 @@ def test_flatten_keeps_what_is_below_a_directory_asked_for(
     }
 
 
-def test_flatten_never_lets_one_file_take_the_place_of_another(
+def test_flatten_never_overwrites_another_fetched_file(
     queue: tej.RemoteQueue, job: Make, out: Path
 ) -> None:
     queue.submit("twins", job("true", {"a/r.txt": "A", "b/r.txt": "B"}))
@@ -198,7 +200,7 @@ def test_flatten_never_lets_one_file_take_the_place_of_another(
         queue.download("twins", ["a/r.txt", "b/r.txt"], directory=out, flatten=True)
 
 
-def test_destination_is_the_files_new_name(
+def test_destination_is_the_new_file_name(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     out.mkdir()
@@ -208,7 +210,7 @@ def test_destination_is_the_files_new_name(
     assert tree(out) == {"renamed.csv"}
 
 
-def test_destination_may_be_a_directory_that_is_there(
+def test_destination_may_be_existing_directory(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     out.mkdir()
@@ -216,14 +218,14 @@ def test_destination_may_be_a_directory_that_is_there(
     assert tree(out) == {"one.png"}
 
 
-def test_destination_is_the_new_name_of_a_directory_too(
+def test_destination_renames_a_directory(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     queue.download(stored, "plots", destination=out)
     assert tree(out) == {"one.png", "two.png", "notes.txt"}
 
 
-def test_destination_is_for_one_file_alone(
+def test_destination_needs_exactly_one_file(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     with pytest.raises(ValueError, match="did you mean to use 'directory'"):
@@ -234,7 +236,7 @@ def test_destination_is_for_one_file_alone(
         queue.download(stored, "x", destination=out, directory=out)
 
 
-def test_without_recursive_a_directory_is_refused(
+def test_directory_needs_recursive(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     with pytest.raises(tej.DownloadFailed, match="'plots' is a directory"):
@@ -243,14 +245,14 @@ def test_without_recursive_a_directory_is_refused(
     assert tree(out) == {"plots/one.png"}
 
 
-def test_without_recursive_a_pattern_still_finds_files(
+def test_pattern_without_recursive_finds_files(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     queue.download(stored, "plots/*.png", directory=out, recursive=False)
     assert tree(out) == {"plots/one.png", "plots/two.png"}
 
 
-def test_a_file_that_is_there_is_replaced(
+def test_existing_file_is_replaced(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     out.mkdir()
@@ -260,7 +262,7 @@ def test_a_file_that_is_there_is_replaced(
     assert (out / "results.csv").read_text() == "a,b\n"
 
 
-def test_executable_bits_and_times_come_along(
+def test_executable_bits_and_times_are_kept(
     queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
 ) -> None:
     os.utime(stage / "results.csv", (1_000_000_000, 1_234_567_890))
@@ -273,7 +275,7 @@ def test_executable_bits_and_times_come_along(
 # Links
 
 
-def test_a_link_asked_for_is_followed_and_one_below_a_directory_is_kept(
+def test_requested_link_is_followed_nested_link_kept(
     queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
 ) -> None:
     (stage / "latest").symlink_to("results.csv")
@@ -287,7 +289,7 @@ def test_a_link_asked_for_is_followed_and_one_below_a_directory_is_kept(
     assert (out / "second" / "pictures" / "two.png").read_text() == "TWO"
 
 
-def test_hard_links_come_as_files_of_their_own(
+def test_hard_links_become_separate_files(
     queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
 ) -> None:
     (stage / "plots" / "same").hardlink_to(stage / "plots" / "one.png")
@@ -302,7 +304,7 @@ def test_hard_links_come_as_files_of_their_own(
     ("stored_as", "asked_for"),
     [("re\u0301sultat", "r\u00e9sultat"), ("r\u00e9sultat", "re\u0301sultat")],
 )
-def test_name_is_found_in_its_other_unicode_form(
+def test_name_is_found_in_other_unicode_form(
     local_queue: tej.RemoteQueue, job: Make, out: Path, stored_as: str, asked_for: str
 ) -> None:
     local_queue.submit("forms", job("true", {stored_as: "x", "plain": "y"}))
@@ -317,7 +319,7 @@ def test_name_is_found_in_its_other_unicode_form(
     "name",
     ["../spec", "..", "/etc/hostname", "plots/../../spec", "a/../../b", "", "a\0b"],
 )
-def test_a_name_that_leads_out_of_the_job_is_refused(
+def test_name_outside_the_job_is_refused(
     queue: tej.RemoteQueue, stored: str, out: Path, name: str
 ) -> None:
     with pytest.raises(tej.DownloadFailed):
@@ -328,7 +330,7 @@ def test_a_name_that_leads_out_of_the_job_is_refused(
 @pytest.mark.parametrize(
     "aim", ["/etc/hostname", "../spec", "../../../version", "/etc"]
 )
-def test_a_link_that_leads_out_of_the_job_is_refused(
+def test_link_out_of_the_job_is_refused(
     queue: tej.RemoteQueue, stored: str, stage: Path, out: Path, aim: str
 ) -> None:
     (stage / "way out").symlink_to(aim)
@@ -340,7 +342,7 @@ def test_a_link_that_leads_out_of_the_job_is_refused(
         queue.download(stored, "way*", directory=out)
 
 
-def test_a_directory_behind_a_link_that_leads_out_is_refused(
+def test_directory_behind_outside_link_is_refused(
     queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
 ) -> None:
     (stage / "etc").symlink_to("/etc")
@@ -350,7 +352,7 @@ def test_a_directory_behind_a_link_that_leads_out_is_refused(
         queue.download(stored, "etc/host*", directory=out)
 
 
-def test_a_link_that_leads_nowhere_is_named(
+def test_dangling_link_is_named(
     queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
 ) -> None:
     (stage / "dangling").symlink_to("nowhere")
@@ -363,7 +365,7 @@ def test_a_link_that_leads_nowhere_is_named(
 
 
 @pytest.mark.parametrize("aim", ["/etc/passwd", "../../../../etc/passwd"])
-def test_link_below_a_directory_that_leads_out_is_skipped(
+def test_nested_link_out_of_job_is_skipped(
     queue: tej.RemoteQueue,
     stored: str,
     stage: Path,
@@ -378,7 +380,7 @@ def test_link_below_a_directory_that_leads_out_is_skipped(
     assert tree(out) == {name for name in FILES if name.startswith("plots/")}
 
 
-def test_a_link_in_the_target_that_leads_out_of_it_is_not_followed(
+def test_link_out_of_target_is_not_followed(
     queue: tej.RemoteQueue, stored: str, out: Path, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -393,7 +395,7 @@ def test_a_link_in_the_target_that_leads_out_of_it_is_not_followed(
     assert not (tmp_path / "nowhere yet").exists()
 
 
-def test_a_link_in_the_target_under_the_files_name_is_replaced_not_followed(
+def test_link_with_files_name_is_replaced(
     queue: tej.RemoteQueue, stored: str, out: Path, tmp_path: Path
 ) -> None:
     out.mkdir()
@@ -417,7 +419,7 @@ def test_pipe_is_skipped_and_named(
     assert tree(out) == {name for name in FILES if name.startswith("plots/")}
 
 
-def test_a_target_that_cannot_be_written_is_named(
+def test_unwritable_target_is_named(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     out.write_text("a file, not a directory")
@@ -425,7 +427,7 @@ def test_a_target_that_cannot_be_written_is_named(
         queue.download(stored, "results.csv", directory=out)
 
 
-def test_a_directory_in_the_place_of_the_file_stays(
+def test_directory_with_files_name_is_kept(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     (out / "results.csv" / "mine").mkdir(parents=True)
@@ -437,7 +439,7 @@ def test_a_directory_in_the_place_of_the_file_stays(
 # While the job runs, and when the line is cut
 
 
-def test_the_output_of_a_running_job_can_be_fetched(
+def test_output_of_running_job_can_be_fetched(
     queue: tej.RemoteQueue, waiting: str, out: Path
 ) -> None:
     stage = Path(queue.status(waiting).directory)
@@ -446,7 +448,7 @@ def test_the_output_of_a_running_job_can_be_fetched(
     assert (out / "_stdout").read_text() == "begun\n"
 
 
-def test_a_file_that_grows_while_it_is_fetched_comes_as_it_was(
+def test_growing_file_is_fetched_with_listed_size(
     queue: tej.RemoteQueue, job: Make, gate: Gate, out: Path
 ) -> None:
     script = f"while [ ! -e '{gate.path}' ]; do echo line; done"
@@ -461,7 +463,7 @@ def test_a_file_that_grows_while_it_is_fetched_comes_as_it_was(
         gate.open()
 
 
-def test_a_large_file_comes_to_the_byte(
+def test_large_file_is_fetched_unchanged(
     queue: tej.RemoteQueue, stored: str, stage: Path, out: Path
 ) -> None:
     content = os.urandom(8_000_003)
@@ -472,7 +474,7 @@ def test_a_large_file_comes_to_the_byte(
     assert sum(pieces) > 8_000_003
 
 
-def test_several_threads_fetch_over_one_connection(
+def test_threads_fetch_over_one_connection(
     queue: tej.RemoteQueue, stored: str, out: Path
 ) -> None:
     errors = []
@@ -518,7 +520,7 @@ def through(
         yield queue
 
 
-def test_a_stream_that_is_cut_leaves_no_half_file_under_a_final_name(
+def test_cut_download_leaves_no_partial_file(
     local_queue: tej.RemoteQueue,
     queue_path: Path,
     job: Make,
@@ -536,7 +538,7 @@ def test_a_stream_that_is_cut_leaves_no_half_file_under_a_final_name(
     assert not (out / "large").exists()
 
 
-def test_a_stream_that_is_cut_is_asked_for_again(
+def test_cut_download_is_requested_again(
     local_queue: tej.RemoteQueue,
     queue_path: Path,
     job: Make,
@@ -554,7 +556,7 @@ def test_a_stream_that_is_cut_is_asked_for_again(
     assert tree(out) == {"a", "large"}
 
 
-def test_an_upload_that_is_cut_is_sent_again_and_the_job_starts_once(
+def test_cut_upload_is_repeated_and_starts_once(
     local_queue: tej.RemoteQueue,
     queue_path: Path,
     job: Make,
@@ -575,7 +577,7 @@ def test_an_upload_that_is_cut_is_sent_again_and_the_job_starts_once(
     wait_until(lambda: not list(queue_path.glob("incoming/*")), "what was cut is swept")
 
 
-def test_an_upload_that_is_cut_for_good_makes_no_job_and_blocks_no_id(
+def test_failed_upload_makes_no_job(
     local_queue: tej.RemoteQueue,
     queue_path: Path,
     job: Make,

@@ -66,7 +66,7 @@ def test_queue_finished_by_another_client_is_accepted(
     assert (done.stdout, done.stderr) == ("1", "")
 
 
-def test_what_is_installed_is_what_this_tej_brings(
+def test_installed_scripts_equal_those_of_package(
     queue: tej.RemoteQueue, queue_path: Path
 ) -> None:
     queue.setup()
@@ -85,7 +85,7 @@ def test_what_is_installed_is_what_this_tej_brings(
     ]
 
 
-def test_many_clients_may_set_a_queue_up_at_once(
+def test_concurrent_setups_create_one_queue(
     server: Server, queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     directory = job("echo ran >>ran")
@@ -138,7 +138,7 @@ def test_many_clients_may_set_a_queue_up_at_once(
     assert not list(queue_path.glob(".version*"))
 
 
-def test_exactly_one_of_many_clients_with_the_same_id_starts_it(
+def test_one_of_many_first_clients_starts_job(
     server: Server, queue: tej.RemoteQueue, queue_path: Path, job: Make, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
@@ -170,7 +170,7 @@ def test_exactly_one_of_many_clients_with_the_same_id_starts_it(
 
 
 @pytest.mark.parametrize("part", ["lib/load.sh", "lib", "", "scripts"])
-def test_scripts_that_went_missing_are_renewed_by_whoever_notices(
+def test_missing_scripts_are_reinstalled(
     queue: tej.RemoteQueue, queue_path: Path, ended: str, job: Make, part: str
 ) -> None:
     for verb in (
@@ -202,7 +202,7 @@ def set_version(queue_path: Path, digest: str, version: str) -> None:
     (queue_path / "version").write_text("\n".join(lines) + "\n")
 
 
-def test_older_scripts_are_renewed_by_the_first_verb(
+def test_older_scripts_are_upgraded_by_any_request(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
     set_version(queue_path, "0123456789abcdef", "0.7.0.dev1")
@@ -211,7 +211,7 @@ def test_older_scripts_are_renewed_by_the_first_verb(
     assert listing(scripts_of(queue_path)) == whole()
 
 
-def test_older_scripts_are_renewed_by_a_submission(
+def test_older_scripts_are_upgraded_by_submit(
     queue: tej.RemoteQueue, queue_path: Path, ended: str, job: Make
 ) -> None:
     set_version(queue_path, "0123456789abcdef", "0.0.1")
@@ -220,7 +220,7 @@ def test_older_scripts_are_renewed_by_a_submission(
     assert {status.job_id for status in queue.jobs()} == {ended, "second"}
 
 
-def test_a_job_that_runs_with_older_scripts_ends_well(
+def test_running_job_keeps_its_older_scripts(
     queue: tej.RemoteQueue, queue_path: Path, waiting: str, gate: object
 ) -> None:
     # What runs goes on reading the scripts that it was started with.
@@ -254,7 +254,7 @@ def test_newer_scripts_are_used_and_kept(
     assert "99.1.0" in (queue_path / "version").read_text()
 
 
-def test_a_queue_keeps_its_runtime_when_its_scripts_are_renewed(
+def test_upgrade_keeps_runtime_of_queue(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
     set_version(queue_path, "0123456789abcdef", "0.0.1")
@@ -262,7 +262,7 @@ def test_a_queue_keeps_its_runtime_when_its_scripts_are_renewed(
     assert "runtime default\n" in (queue_path / "version").read_text()
 
 
-def test_a_runtime_that_this_tej_does_not_have_is_named(
+def test_unknown_runtime_of_queue_is_named(
     queue: tej.RemoteQueue, queue_path: Path, ended: str, job: Make
 ) -> None:
     set_version(queue_path, "0123456789abcdef", "0.0.1")
@@ -275,7 +275,7 @@ def test_a_runtime_that_this_tej_does_not_have_is_named(
             ask()
 
 
-def test_scripts_that_fail_half_way_leave_no_queue_behind(
+def test_failed_installation_leaves_no_queue(
     queue: tej.RemoteQueue, queue_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = queue.connection.scripts
@@ -291,13 +291,13 @@ def test_scripts_that_fail_half_way_leave_no_queue_behind(
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root writes everywhere")
-def test_a_place_that_cannot_be_written_is_named(server: Server) -> None:
+def test_unwritable_path_is_named(server: Server) -> None:
     with pytest.raises(tej.RemoteCommandFailure, match="cannot be made"):
         server.queue("/usr/queue").setup()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root mounts")
-def test_a_queue_may_be_on_a_disk_that_runs_nothing(
+def test_queue_works_on_noexec_disk(
     server: Server, tmp_path: Path, job: Make, watch: Callable[[Path], Path]
 ) -> None:
     disk = tmp_path / "disk"

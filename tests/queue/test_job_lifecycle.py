@@ -38,7 +38,7 @@ def stdout(queue: tej.RemoteQueue, job_id: str, name: str = "_stdout") -> str:
 # submit
 
 
-def test_submit_makes_the_queue_and_starts_the_job(
+def test_submit_creates_queue_and_starts_job(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     assert not queue_path.exists()
@@ -46,9 +46,7 @@ def test_submit_makes_the_queue_and_starts_the_job(
     assert queue.status("first").state is JobState.RUNNING
 
 
-def test_status_tells_the_truth_as_soon_as_submit_returns(
-    queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_status_is_true_right_after_submit(queue: tej.RemoteQueue, job: Make) -> None:
     directory = job("true")
     for number in range(8):
         queue.submit(f"quick{number}", directory)
@@ -56,9 +54,7 @@ def test_status_tells_the_truth_as_soon_as_submit_returns(
         assert state in (JobState.RUNNING, JobState.FINISHED)
 
 
-def test_a_job_without_an_id_is_named_after_its_directory_and_its_user(
-    queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_new_id_contains_directory_and_user(queue: tej.RemoteQueue, job: Make) -> None:
     job_id = queue.submit(None, job("true"))
     user = re.escape(getpass.getuser())
     assert re.fullmatch(f"job_{user}_[a-z0-9]{{10}}", job_id)
@@ -68,7 +64,7 @@ def test_a_job_without_an_id_is_named_after_its_directory_and_its_user(
 @pytest.mark.parametrize(
     "name", ["my job", "a;touch pwned", "$(touch pwned)", "-rf", "é"]
 )
-def test_a_directory_may_be_called_anything(
+def test_job_directory_may_have_any_name(
     queue: tej.RemoteQueue, job: Make, name: str
 ) -> None:
     job_id = queue.submit(None, job("ls -A", name=name))
@@ -77,7 +73,7 @@ def test_a_directory_may_be_called_anything(
     assert queue.status(job_id).name == name
 
 
-def test_the_current_directory_can_be_submitted_as_a_dot(
+def test_current_directory_can_be_submitted_as_dot(
     queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(job("true"))
@@ -86,7 +82,7 @@ def test_the_current_directory_can_be_submitted_as_a_dot(
     assert ends(queue, job_id).succeeded
 
 
-def test_an_id_that_is_taken_is_refused_and_the_job_there_is_untouched(
+def test_existing_id_is_refused_and_job_kept(
     queue: tej.RemoteQueue, waiting: str, job: Make
 ) -> None:
     before = queue.status(waiting)
@@ -101,7 +97,7 @@ def test_an_id_that_is_taken_is_refused_and_the_job_there_is_untouched(
     assert stdout(queue, waiting) == "begun\n"
 
 
-def test_an_id_of_full_length_works_and_a_longer_one_is_refused(
+def test_longest_id_works_and_longer_is_refused(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
     longest = "x" * 200
@@ -118,7 +114,7 @@ def test_an_id_of_full_length_works_and_a_longer_one_is_refused(
 @pytest.mark.parametrize(
     "verb", ["submit", "status", "download", "kill", "delete", "job"]
 )
-def test_an_illegal_id_is_refused_before_anything_is_asked(
+def test_invalid_id_is_refused_without_request(
     job_id: str, verb: str, job: Make
 ) -> None:
     queue = tej.RemoteQueue("nobody@host.invalid")
@@ -127,9 +123,7 @@ def test_an_illegal_id_is_refused_before_anything_is_asked(
         getattr(queue, verb)(job_id, *more)
 
 
-def test_every_character_that_an_id_may_have_works(
-    queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_every_valid_id_character_works(queue: tej.RemoteQueue, job: Make) -> None:
     job_id = "aZ09_-+=@%:.,"
     queue.submit(job_id, job("echo $TEJ_JOB_ID"))
     assert ends(queue, job_id).succeeded
@@ -139,9 +133,7 @@ def test_every_character_that_an_id_may_have_works(
     assert queue.jobs() == []
 
 
-def test_labels_and_the_name_are_kept_whatever_is_in_them(
-    queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_labels_and_name_are_kept_unchanged(queue: tej.RemoteQueue, job: Make) -> None:
     labels = {"a b": "c=d\n'\"%$", "é": "\udce9", "end": "", "token": "x"}
     queue.submit("labelled", job("true"), name="a 'name'\n end", labels=labels)
     status = ends(queue, "labelled")
@@ -151,9 +143,7 @@ def test_labels_and_the_name_are_kept_whatever_is_in_them(
     assert status.script == "start.sh"
 
 
-def test_progress_is_told_every_byte_that_is_sent(
-    queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_progress_counts_every_sent_byte(queue: tej.RemoteQueue, job: Make) -> None:
     pieces: list[int] = []
     queue.submit("big", job("true", {"data": b"x" * 3_000_000}), progress=pieces.append)
     assert sum(pieces) > 3_000_000
@@ -164,9 +154,7 @@ def test_progress_is_told_every_byte_that_is_sent(
 # status
 
 
-def test_a_running_job_has_a_start_and_no_end(
-    queue: tej.RemoteQueue, waiting: str
-) -> None:
+def test_running_job_has_start_but_no_end(queue: tej.RemoteQueue, waiting: str) -> None:
     status = queue.status(waiting)
     assert status.state is JobState.RUNNING
     assert not status.state.final
@@ -180,7 +168,7 @@ def test_a_running_job_has_a_start_and_no_end(
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 77, 126, 143, 255])
-def test_the_exit_code_is_the_scripts_whatever_it_is(
+def test_exit_code_is_that_of_script(
     queue: tej.RemoteQueue, job: Make, code: int
 ) -> None:
     queue.submit("exits", job(f"exit {code}"))
@@ -195,7 +183,7 @@ def test_the_exit_code_is_the_scripts_whatever_it_is(
 
 
 @pytest.mark.parametrize(("name", "number"), [("TERM", 15), ("KILL", 9), ("SEGV", 11)])
-def test_a_signal_that_ended_the_script_is_told_from_an_exit_code(
+def test_signal_is_distinguished_from_exit_code(
     queue: tej.RemoteQueue, job: Make, name: str, number: int
 ) -> None:
     queue.submit("signalled", job(f"ulimit -c 0; kill -s {name} $$"))
@@ -210,9 +198,7 @@ def test_a_signal_that_ended_the_script_is_told_from_an_exit_code(
     assert f"ended by SIG{name}" in status.describe()
 
 
-def test_an_ended_job_has_its_times_in_order(
-    queue: tej.RemoteQueue, ended: str
-) -> None:
+def test_ended_job_has_times_in_order(queue: tej.RemoteQueue, ended: str) -> None:
     status = queue.status(ended)
     assert status.submitted is not None
     assert status.started is not None
@@ -221,12 +207,12 @@ def test_an_ended_job_has_its_times_in_order(
     assert status.duration == (status.ended - status.started).total_seconds()
 
 
-def test_the_status_of_no_job_says_so(queue: tej.RemoteQueue, ended: str) -> None:
+def test_status_of_missing_job_is_an_error(queue: tej.RemoteQueue, ended: str) -> None:
     with pytest.raises(tej.JobNotFound, match="^No job 'absent'\n"):
         queue.status("absent")
 
 
-def test_many_jobs_are_asked_about_in_one_round_trip(
+def test_status_of_many_jobs_takes_one_round_trip(
     queue: tej.RemoteQueue, waiting: str, ended: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
@@ -250,7 +236,7 @@ def test_many_jobs_are_asked_about_in_one_round_trip(
     assert len(runs) == 2
 
 
-def test_a_status_is_only_read_so_that_nothing_grows_with_the_polls(
+def test_status_requests_write_no_file(
     queue: tej.RemoteQueue, queue_path: Path, waiting: str
 ) -> None:
     def sizes() -> dict[str, int]:
@@ -269,7 +255,7 @@ def test_a_status_is_only_read_so_that_nothing_grows_with_the_polls(
     assert sizes() == before
 
 
-def test_no_status_fails_while_jobs_begin_and_end(
+def test_status_never_fails_during_state_changes(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
     directory = job("true")
@@ -281,7 +267,7 @@ def test_no_status_fails_while_jobs_begin_and_end(
 
 
 @pytest.mark.parametrize("content", [None, ""])
-def test_one_damaged_job_is_told_of_removed_and_in_nobodys_way(
+def test_damaged_job_is_reported_and_removable(
     queue: tej.RemoteQueue,
     queue_path: Path,
     ended: str,
@@ -302,7 +288,7 @@ def test_one_damaged_job_is_told_of_removed_and_in_nobodys_way(
     assert ends(queue, "damaged").succeeded
 
 
-def test_a_status_unpacks_into_three_as_it_did(
+def test_status_unpacks_into_three_values(
     queue: tej.RemoteQueue, ended: str, queue_path: Path
 ) -> None:
     state, directory, result = queue.status(ended)
@@ -314,13 +300,13 @@ def test_a_status_unpacks_into_three_as_it_did(
 # list
 
 
-def test_an_empty_queue_lists_no_job(queue: tej.RemoteQueue) -> None:
+def test_empty_queue_lists_no_job(queue: tej.RemoteQueue) -> None:
     queue.setup()
     assert queue.jobs() == []
     assert list(queue.list()) == []
 
 
-def test_list_tells_of_every_job(
+def test_list_contains_every_job(
     queue: tej.RemoteQueue, waiting: str, ended: str
 ) -> None:
     pairs = dict(queue.list())
@@ -330,7 +316,7 @@ def test_list_tells_of_every_job(
     }
 
 
-def test_a_queue_that_is_not_there_is_not_made_by_asking(
+def test_status_request_creates_no_queue(
     queue: tej.RemoteQueue, queue_path: Path
 ) -> None:
     for ask in (
@@ -349,7 +335,7 @@ def test_a_queue_that_is_not_there_is_not_made_by_asking(
 # delete
 
 
-def test_a_job_that_has_ended_is_deleted_with_its_files(
+def test_ended_job_is_deleted_with_its_files(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
     queue.delete(ended)
@@ -361,13 +347,13 @@ def test_a_job_that_has_ended_is_deleted_with_its_files(
         queue.delete(ended)
 
 
-def test_a_job_that_runs_is_not_deleted(queue: tej.RemoteQueue, waiting: str) -> None:
+def test_running_job_is_not_deleted(queue: tej.RemoteQueue, waiting: str) -> None:
     with pytest.raises(tej.JobStillRunning, match="waiting.*kill it first"):
         queue.delete(waiting)
     assert queue.status(waiting).state is JobState.RUNNING
 
 
-def test_an_id_is_free_again_once_its_job_is_deleted(
+def test_id_of_deleted_job_can_be_reused(
     queue: tej.RemoteQueue, ended: str, job: Make
 ) -> None:
     queue.delete(ended)
@@ -375,7 +361,7 @@ def test_an_id_is_free_again_once_its_job_is_deleted(
     assert ends(queue, ended).name == "again"
 
 
-def test_several_jobs_are_deleted_in_one_go_each_with_its_own_outcome(
+def test_delete_many_reports_each_outcome(
     queue: tej.RemoteQueue, waiting: str, ended: str
 ) -> None:
     outcome = queue.delete_many([ended, "absent", waiting])
@@ -413,7 +399,7 @@ def test_cleanup_works_right_after_setup(
     assert not queue_path.exists()
 
 
-def test_cleanup_refuses_while_a_job_runs_and_removes_nothing(
+def test_cleanup_with_running_job_removes_nothing(
     queue: tej.RemoteQueue, waiting: str, ended: str
 ) -> None:
     with pytest.raises(
@@ -423,7 +409,7 @@ def test_cleanup_refuses_while_a_job_runs_and_removes_nothing(
     assert {status.job_id for status in queue.jobs()} == {waiting, ended}
 
 
-def test_cleanup_can_kill_first(
+def test_cleanup_with_kill_ends_running_jobs(
     queue: tej.RemoteQueue, queue_path: Path, waiting: str
 ) -> None:
     pid = script_of(queue_path / "jobs" / waiting)
@@ -433,7 +419,7 @@ def test_cleanup_can_kill_first(
     assert not is_alive(pid)
 
 
-def test_cleanup_leaves_what_is_not_tejs(
+def test_cleanup_keeps_foreign_files(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
     (queue_path / "notes.txt").write_text("mine")
@@ -444,7 +430,7 @@ def test_cleanup_leaves_what_is_not_tejs(
 # objects
 
 
-def test_a_job_object_has_the_same_verbs(
+def test_job_object_has_the_same_methods(
     queue: tej.RemoteQueue, ended: str, waiting: str, tmp_path: Path
 ) -> None:
     handle = queue.job(ended)
@@ -459,15 +445,13 @@ def test_a_job_object_has_the_same_verbs(
     assert len({queue.job(waiting), queue.job(waiting), handle}) == 2
 
 
-def test_a_queue_can_be_used_again_after_it_was_closed(
-    queue: tej.RemoteQueue, ended: str
-) -> None:
+def test_closed_queue_can_be_used_again(queue: tej.RemoteQueue, ended: str) -> None:
     with queue:
         assert queue.status(ended).succeeded
     assert queue.status(ended).succeeded
 
 
-def test_files_called_like_digits_in_the_home_do_no_harm(
+def test_files_named_like_digits_are_ignored(
     local_server: Server, local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     # Whatever is written down of a machine is no pattern for them.

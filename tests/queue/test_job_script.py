@@ -52,7 +52,7 @@ ARGUMENTS = '#!/bin/sh\nprintf "[%s]" "$0" "$@"\n'
         ("  run a", "run", "[./run][a]"),
     ],
 )
-def test_the_script_may_be_a_file_with_or_without_arguments(
+def test_script_is_a_file_with_arguments(
     queue: tej.RemoteQueue,
     tmp_path: Path,
     script: str | None,
@@ -81,7 +81,7 @@ def test_the_script_may_be_a_file_with_or_without_arguments(
         ("echo $$ >pid; echo ok", "ok\n"),
     ],
 )
-def test_the_script_may_be_a_command(
+def test_script_may_be_a_command(
     queue: tej.RemoteQueue, tmp_path: Path, script: str, printed: str
 ) -> None:
     directory = tmp_path / "job"
@@ -91,9 +91,7 @@ def test_the_script_may_be_a_command(
     assert output_of(queue, directory, script) == printed
 
 
-def test_a_script_need_not_be_executable(
-    queue: tej.RemoteQueue, tmp_path: Path
-) -> None:
+def test_script_need_not_be_executable(queue: tej.RemoteQueue, tmp_path: Path) -> None:
     directory = tmp_path / "job"
     directory.mkdir()
     (directory / "start.sh").write_text("#!/bin/sh\necho ran\n")
@@ -101,7 +99,7 @@ def test_a_script_need_not_be_executable(
     assert output_of(queue, directory) == "ran\n"
 
 
-def test_a_script_without_a_first_line_is_the_shells(
+def test_script_without_shebang_runs_in_sh(
     queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     directory = tmp_path / "job"
@@ -110,16 +108,14 @@ def test_a_script_without_a_first_line_is_the_shells(
     assert output_of(queue, directory) == "plain\n"
 
 
-def test_a_script_runs_under_what_its_first_line_names(
-    queue: tej.RemoteQueue, tmp_path: Path
-) -> None:
+def test_script_runs_under_its_shebang(queue: tej.RemoteQueue, tmp_path: Path) -> None:
     directory = tmp_path / "job"
     directory.mkdir()
     (directory / "start.sh").write_text("#!/usr/bin/awk -f\nBEGIN { print 6 * 7 }\n")
     assert output_of(queue, directory) == "42\n"
 
 
-def test_a_script_may_be_a_link_to_a_file_beside_it(
+def test_script_may_be_link_to_file_beside(
     queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     directory = tmp_path / "job"
@@ -130,7 +126,7 @@ def test_a_script_may_be_a_link_to_a_file_beside_it(
     assert output_of(queue, directory) == "real\n"
 
 
-def test_a_script_behind_a_linked_directory_is_made_executable(
+def test_script_behind_directory_link_becomes_executable(
     queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     directory = tmp_path / "job"
@@ -140,7 +136,7 @@ def test_a_script_behind_a_linked_directory_is_made_executable(
     assert output_of(queue, directory, "current//run") == "v2\n"
 
 
-def test_a_script_may_be_a_link_to_a_program_of_the_servers(
+def test_script_may_be_link_to_server_program(
     queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     directory = tmp_path / "job"
@@ -168,7 +164,7 @@ def test_a_script_may_be_a_link_to_a_program_of_the_servers(
         ("crlf.sh --now", r"Windows line endings \(CRLF\)"),
     ],
 )
-def test_a_script_that_cannot_start_is_found_before_anything_is_sent(
+def test_impossible_script_is_refused_before_upload(
     tmp_path: Path, script: str | None, words: str
 ) -> None:
     (tmp_path / "sub").mkdir()
@@ -180,7 +176,7 @@ def test_a_script_that_cannot_start_is_found_before_anything_is_sent(
         tej.RemoteQueue("host.invalid").submit("a", tmp_path, script)
 
 
-def test_a_program_that_holds_cr_lf_by_chance_is_not_taken_for_a_script(
+def test_binary_program_with_crlf_is_accepted(
     queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     directory = tmp_path / "job"
@@ -190,9 +186,7 @@ def test_a_program_that_holds_cr_lf_by_chance_is_not_taken_for_a_script(
     assert output_of(queue, directory) == ""
 
 
-def test_a_command_that_is_not_there_fails_with_127(
-    queue: tej.RemoteQueue, job: Make
-) -> None:
+def test_missing_command_exits_with_127(queue: tej.RemoteQueue, job: Make) -> None:
     job_id = queue.submit(None, job(), "no-such-program-anywhere --flag")
     wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
     assert queue.status(job_id).exit_code == 127
@@ -201,7 +195,7 @@ def test_a_command_that_is_not_there_fails_with_127(
 # What the job finds
 
 
-def test_the_job_knows_its_id_its_queue_and_its_directory(
+def test_job_environment_names_id_queue_and_directory(
     queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     script = 'printf "%s\\n" "$TEJ_JOB_ID" "$TEJ_QUEUE" "$TEJ_JOB_DIR" "$(pwd -P)"'
@@ -217,7 +211,7 @@ def test_the_job_knows_its_id_its_queue_and_its_directory(
     ]
 
 
-def test_the_environment_has_nothing_else_of_tejs(
+def test_job_environment_has_no_other_tej_variable(
     queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Settings of the tests, which a job on `local:` inherits.
@@ -238,27 +232,27 @@ def test_standard_input_is_empty(queue: tej.RemoteQueue, job: Make) -> None:
     assert output_of(queue, job("cat; echo end")) == "end\n"
 
 
-def test_output_and_errors_are_kept_apart(queue: tej.RemoteQueue, ended: str) -> None:
+def test_stdout_and_stderr_are_separate(queue: tej.RemoteQueue, ended: str) -> None:
     stage = Path(queue.status(ended).directory)
     assert (stage / "_stdout").read_text() == "out\n"
     assert (stage / "_stderr").read_text() == "err\n"
 
 
-def test_only_the_three_streams_are_open(queue: tej.RemoteQueue, job: Make) -> None:
+def test_only_standard_streams_are_open(queue: tej.RemoteQueue, job: Make) -> None:
     # `ls` itself opens the directory that it reads.
     numbers = output_of(queue, job("ls /proc/self/fd")).split()
     assert [int(number) for number in numbers[:3]] == [0, 1, 2]
     assert len(numbers) <= 4
 
 
-def test_no_signal_is_ignored_but_sighup(queue: tej.RemoteQueue, job: Make) -> None:
+def test_only_sighup_is_ignored(queue: tej.RemoteQueue, job: Make) -> None:
     lines = output_of(queue, job("grep -E '^Sig(Ign|Blk):' /proc/self/status"))
     masks = {name: int(mask, 16) for name, mask in map(str.split, lines.splitlines())}
     assert masks["SigIgn:"] & 0x7FFFFFFF & ~0b1 == 0
     assert masks["SigBlk:"] & 0x7FFFFFFF == 0
 
 
-def test_a_profile_in_the_queue_is_read_before_every_job(
+def test_profile_of_queue_is_read_before_jobs(
     queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue.setup()
@@ -269,7 +263,7 @@ def test_a_profile_in_the_queue_is_read_before_every_job(
     assert output_of(queue, directory) == "second\n"
 
 
-def test_a_profile_sees_where_it_is(
+def test_profile_knows_the_queue_path(
     queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue.setup()
@@ -280,7 +274,7 @@ def test_a_profile_sees_where_it_is(
     assert output == "profiled in stage\n"
 
 
-def test_a_profile_that_fails_ends_the_job_and_says_why(
+def test_failing_profile_ends_job_with_reason(
     queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue.setup()
@@ -293,7 +287,7 @@ def test_a_profile_that_fails_ends_the_job_and_says_why(
     assert Path(status.directory, "_stderr").read_text() == "no module\n"
 
 
-def test_a_job_can_ask_about_itself_and_find_its_files_private(
+def test_job_can_request_its_own_status(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
     assert queue_path.stat().st_mode & 0o077 == 0

@@ -55,7 +55,7 @@ def facts(queue_path: Path, job_id: str, name: str) -> Path:
     return queue_path / "jobs" / job_id / name
 
 
-def test_kill_ends_the_job_and_says_who_asked(
+def test_kill_ends_job_and_records_requester(
     queue: tej.RemoteQueue, waiting: str
 ) -> None:
     status = queue.kill(waiting)
@@ -71,7 +71,7 @@ def test_kill_ends_the_job_and_says_who_asked(
     )
 
 
-def test_kill_reaches_children_grandchildren_and_those_in_the_background(
+def test_kill_reaches_all_descendants(
     queue: tej.RemoteQueue, job: Make, gate: Gate, pids: Pids
 ) -> None:
     files = {
@@ -105,7 +105,7 @@ def test_kill_stops_a_job_of_one_command(
         "nohup ./leaf >/dev/null 2>&1 &",
     ],
 )
-def test_kill_reaches_what_left_the_jobs_session(
+def test_kill_reaches_processes_in_other_sessions(
     queue: tej.RemoteQueue,
     job: Make,
     gate: Gate,
@@ -120,7 +120,7 @@ def test_kill_reaches_what_left_the_jobs_session(
     assert not is_alive(pid)
 
 
-def test_a_job_that_ignores_sigterm_gets_sigkill_when_its_grace_is_over(
+def test_sigkill_follows_ignored_sigterm(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit("deaf", job(f"trap '' TERM; echo deaf; {gate.wait}"))
@@ -129,9 +129,7 @@ def test_a_job_that_ignores_sigterm_gets_sigkill_when_its_grace_is_over(
     assert queue.kill("deaf", grace=1).state is JobState.KILLED
 
 
-def test_a_job_may_clean_up_when_it_is_killed(
-    queue: tej.RemoteQueue, job: Make, gate: Gate
-) -> None:
+def test_killed_job_may_clean_up(queue: tej.RemoteQueue, job: Make, gate: Gate) -> None:
     script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
     queue.submit("tidy", job(script))
     output = Path(queue.status("tidy").directory, "_stdout")
@@ -141,7 +139,7 @@ def test_a_job_may_clean_up_when_it_is_killed(
     assert (status.state, status.exit_code) == (JobState.KILLED, 9)
 
 
-def test_a_stopped_job_can_be_killed(
+def test_stopped_job_can_be_killed(
     queue: tej.RemoteQueue, waiting: str, queue_path: Path
 ) -> None:
     pid = script_of(queue_path / "jobs" / waiting)
@@ -150,9 +148,7 @@ def test_a_stopped_job_can_be_killed(
     assert not is_alive(pid)
 
 
-def test_kill_leaves_a_job_alone_that_has_ended(
-    queue: tej.RemoteQueue, ended: str
-) -> None:
+def test_kill_does_not_change_ended_job(queue: tej.RemoteQueue, ended: str) -> None:
     before = queue.status(ended)
     after = queue.kill(ended)
     assert after == before
@@ -161,12 +157,12 @@ def test_kill_leaves_a_job_alone_that_has_ended(
     assert outcome.was is JobState.FINISHED
 
 
-def test_killing_no_job_says_so(queue: tej.RemoteQueue, ended: str) -> None:
+def test_kill_of_missing_job_is_an_error(queue: tej.RemoteQueue, ended: str) -> None:
     with pytest.raises(tej.JobNotFound, match="No job 'absent'"):
         queue.kill("absent")
 
 
-def test_several_jobs_are_killed_in_one_go(
+def test_several_jobs_are_killed_in_one_request(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     directory = job(gate.wait)
@@ -182,7 +178,7 @@ def test_several_jobs_are_killed_in_one_go(
         assert outcome.status.state is JobState.KILLED
 
 
-def test_killed_crashed_and_a_plain_exit_143_are_told_apart(
+def test_kill_crash_and_exit_143_are_distinguished(
     queue: tej.RemoteQueue, job: Make, waiting: str
 ) -> None:
     queue.submit("plain", job("exit 143", name="plain"))
@@ -198,7 +194,7 @@ def test_killed_crashed_and_a_plain_exit_143_are_told_apart(
     assert seen[waiting][0] is JobState.KILLED
 
 
-def test_a_process_that_outlives_the_script_is_reported_and_kill_reaches_it(
+def test_leftover_process_is_reported_and_killed(
     queue: tej.RemoteQueue, job: Make, gate: Gate, pids: Pids
 ) -> None:
     leaf = f"#!/bin/sh\necho $$ >>'{pids.path}'\n{gate.wait}\n"
@@ -222,7 +218,7 @@ def test_a_process_that_outlives_the_script_is_reported_and_kill_reaches_it(
     queue.delete("leaver")
 
 
-def test_what_was_left_over_and_has_ended_is_not_in_the_way(
+def test_ended_leftover_process_is_ignored(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit("leaver", job(f"({gate.wait}) >/dev/null 2>&1 &"))
@@ -233,7 +229,7 @@ def test_what_was_left_over_and_has_ended_is_not_in_the_way(
     queue.delete("leaver")
 
 
-def test_a_job_submitted_by_a_job_is_not_killed_with_it(
+def test_kill_spares_jobs_submitted_by_job(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     inner = job(gate.wait, name="inner")
@@ -259,7 +255,7 @@ def test_a_job_submitted_by_a_job_is_not_killed_with_it(
 # A pid is believed only with its start time and its boot
 
 
-def test_a_stranger_with_the_recorded_pid_is_not_taken_for_the_job_nor_killed(
+def test_kill_spares_stranger_with_reused_pid(
     queue: tej.RemoteQueue,
     waiting: str,
     queue_path: Path,
@@ -286,7 +282,7 @@ def test_a_stranger_with_the_recorded_pid_is_not_taken_for_the_job_nor_killed(
     assert is_alive(stranger.pid)
 
 
-def test_a_job_whose_wrapper_died_runs_on_and_can_be_killed(
+def test_job_without_wrapper_can_be_killed(
     queue: tej.RemoteQueue, waiting: str, queue_path: Path
 ) -> None:
     wrapper = wrapper_of(queue_path / "jobs" / waiting)
@@ -303,7 +299,7 @@ def test_a_job_whose_wrapper_died_runs_on_and_can_be_killed(
     queue.delete(waiting)
 
 
-def test_a_job_whose_wrapper_and_script_died_is_lost_and_can_be_removed(
+def test_dead_job_is_lost_and_removable(
     queue: tej.RemoteQueue, waiting: str, queue_path: Path, gate: Gate
 ) -> None:
     wrapper = wrapper_of(queue_path / "jobs" / waiting)
@@ -323,7 +319,7 @@ def test_a_job_whose_wrapper_and_script_died_is_lost_and_can_be_removed(
     assert queue.jobs() == []
 
 
-def test_a_job_of_an_earlier_boot_of_the_machine_is_lost(
+def test_job_of_earlier_boot_is_lost(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
     facts(queue_path, ended, "finished").unlink()
@@ -336,14 +332,14 @@ def test_a_job_of_an_earlier_boot_of_the_machine_is_lost(
     queue.delete(ended)
 
 
-def test_an_end_that_the_job_itself_writes_wins_over_lost(
+def test_recorded_end_takes_precedence_over_lost(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
     facts(queue_path, ended, "lost").write_text("1700000000 nobody has seen it\n")
     assert queue.status(ended).succeeded
 
 
-def test_another_host_answers_from_the_heartbeat(
+def test_other_host_uses_the_heartbeat(
     queue: tej.RemoteQueue, waiting: str, queue_path: Path
 ) -> None:
     native = facts(queue_path, waiting, "native_id")

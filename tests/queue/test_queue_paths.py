@@ -69,7 +69,7 @@ def runs_a_job(queue: tej.RemoteQueue, directory: Path) -> PurePosixPath:
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_queue_may_be_called_anything(
+def test_queue_may_have_any_name(
     server: Server, tmp_path: Path, job: Make, watch: Watch, name: str
 ) -> None:
     path = watch(tmp_path / "odd" / name / name)
@@ -89,7 +89,7 @@ def test_a_queue_may_be_called_anything(
     assert [found.name for found in path.parent.parent.iterdir()] == [name]
 
 
-def test_a_queue_may_have_a_name_that_is_not_utf8(
+def test_queue_name_need_not_be_utf8(
     server: Server, tmp_path: Path, job: Make, watch: Watch
 ) -> None:
     path = watch(tmp_path / os.fsdecode(b"caf\xe9 \xff"))
@@ -99,7 +99,7 @@ def test_a_queue_may_have_a_name_that_is_not_utf8(
 
 
 @pytest.mark.parametrize("form", ["relative", "relative/deeper", "~/tilde", "~/a b/c"])
-def test_a_relative_path_and_a_tilde_start_in_the_home_directory(
+def test_relative_path_and_tilde_start_at_home(
     server: Server, job: Make, watch: Watch, form: str
 ) -> None:
     # The shared server's home outlives the test: each has a place of its own there.
@@ -113,7 +113,7 @@ def test_a_relative_path_and_a_tilde_start_in_the_home_directory(
 COUNTER = itertools.count()
 
 
-def test_the_default_is_dot_tej_in_the_home_directory(
+def test_default_queue_is_dot_tej_at_home(
     local_server: Server, job: Make, watch: Watch
 ) -> None:
     watch(local_server.home / ".tej")
@@ -122,7 +122,7 @@ def test_the_default_is_dot_tej_in_the_home_directory(
     ).is_relative_to(local_server.home / ".tej")
 
 
-def test_a_tilde_with_a_name_is_that_users_home(
+def test_tilde_with_name_is_that_users_home(
     server: Server, tmp_path: Path, job: Make, watch: Watch
 ) -> None:
     path = watch(tmp_path / "queue")
@@ -133,7 +133,7 @@ def test_a_tilde_with_a_name_is_that_users_home(
     assert not Path(f"./~{getpass.getuser()}").exists()
 
 
-def test_files_and_set_up_meet_in_another_users_home(
+def test_tilde_paths_of_setup_and_queue_agree(
     server: Server, users: Users, job: Make, watch: Watch
 ) -> None:
     user = users.add()
@@ -143,27 +143,27 @@ def test_files_and_set_up_meet_in_another_users_home(
     )
 
 
-def test_a_user_who_is_not_there_is_named(server: Server) -> None:
+def test_missing_user_is_named(server: Server) -> None:
     with pytest.raises(tej.Error, match="There is no user 'nobody-by-that-name'"):
         server.queue("~nobody-by-that-name/queue").setup()
 
 
 @pytest.mark.parametrize("text", ["~$(touch pwned)", "~`id`/x", "~a b/x", "~;id", "~'"])
-def test_what_follows_a_tilde_is_never_run(server: Server, text: str) -> None:
+def test_text_after_tilde_is_never_executed(server: Server, text: str) -> None:
     with pytest.raises(tej.Error, match="does not begin with a user's name"):
         server.queue(text).setup()
     assert not (server.home / "pwned").exists()
 
 
 @pytest.mark.parametrize("path", ["/", "/dev/null", "/dev/null/queue", "/proc/queue"])
-def test_a_path_that_cannot_be_a_queue_is_refused(server: Server, path: str) -> None:
+def test_invalid_queue_path_is_refused(server: Server, path: str) -> None:
     with pytest.raises(tej.Error):
         server.queue(path).setup()
     with pytest.raises(tej.Error):
         server.queue(path).setup(force=2)
 
 
-def test_a_symbolic_link_on_the_way_is_followed(
+def test_symbolic_link_in_path_is_followed(
     server: Server, tmp_path: Path, job: Make, watch: Watch
 ) -> None:
     path = watch(tmp_path / "real" / "queue")
@@ -183,7 +183,7 @@ def link(path: Path, to: object) -> Path:
     return path
 
 
-def test_a_link_leads_to_the_queue(
+def test_link_file_leads_to_queue(
     server: Server, queue: tej.RemoteQueue, queue_path: Path, ended: str, tmp_path: Path
 ) -> None:
     through = server.queue(link(tmp_path / "link", queue_path))
@@ -192,7 +192,7 @@ def test_a_link_leads_to_the_queue(
     assert queue.jobs() == []
 
 
-def test_a_chain_of_links_leads_to_the_queue_and_goes_with_it(
+def test_cleanup_removes_whole_chain_of_links(
     server: Server, queue: tej.RemoteQueue, queue_path: Path, ended: str, tmp_path: Path
 ) -> None:
     links = [tmp_path / "links" / f"link {number}" for number in range(5)]
@@ -208,7 +208,7 @@ def test_a_chain_of_links_leads_to_the_queue_and_goes_with_it(
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_link_may_lead_anywhere_that_fits_in_a_line(
+def test_link_target_may_be_any_line(
     server: Server, tmp_path: Path, job: Make, watch: Watch, name: str
 ) -> None:
     if "\n" in name:
@@ -222,14 +222,14 @@ def test_a_link_may_lead_anywhere_that_fits_in_a_line(
     assert not (tmp_path / f"link to {name}").exists()
 
 
-def test_a_link_that_is_relative_starts_where_it_is(
+def test_relative_link_starts_at_its_directory(
     server: Server, queue_path: Path, queue: tej.RemoteQueue, ended: str, tmp_path: Path
 ) -> None:
     through = server.queue(link(tmp_path / "deep" / "er" / "link", "../../queue"))
     assert through.status(ended).succeeded
 
 
-def test_a_link_may_begin_with_a_tilde(
+def test_link_target_may_begin_with_tilde(
     server: Server, tmp_path: Path, job: Make
 ) -> None:
     queue = server.queue(link(tmp_path / "link", f"~/linked {next(COUNTER)}"))
@@ -237,7 +237,7 @@ def test_a_link_may_begin_with_a_tilde(
         queue.submit(None, job("true"))
 
 
-def test_a_link_that_leads_nowhere_is_named_and_nothing_is_made(
+def test_broken_link_is_named_and_creates_nothing(
     server: Server, tmp_path: Path, job: Make
 ) -> None:
     aim = tmp_path / "not there"
@@ -258,9 +258,7 @@ def test_a_link_that_leads_nowhere_is_named_and_nothing_is_made(
     assert path.exists()
 
 
-def test_a_circle_of_links_is_found_out(
-    server: Server, tmp_path: Path, job: Make
-) -> None:
+def test_cycle_of_links_is_an_error(server: Server, tmp_path: Path, job: Make) -> None:
     names = ["one", "two", "three"]
     for name, aim in zip(names, [*names[1:], names[0]], strict=True):
         link(tmp_path / name, tmp_path / aim)
@@ -271,7 +269,7 @@ def test_a_circle_of_links_is_found_out(
     assert all((tmp_path / name).is_file() for name in names)
 
 
-def test_a_link_to_itself_is_a_circle(server: Server, tmp_path: Path) -> None:
+def test_link_to_itself_is_an_error(server: Server, tmp_path: Path) -> None:
     queue = server.queue(link(tmp_path / "link", tmp_path / "link"))
     with pytest.raises(tej.QueueLinkBroken, match="circle"):
         queue.jobs()
@@ -280,7 +278,7 @@ def test_a_link_to_itself_is_a_circle(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"tejdir:", b"tejdir: ", b"\0\xff", b"notes\n"]
 )
-def test_a_file_that_is_no_link_is_refused_and_stays(
+def test_ordinary_file_is_refused_and_kept(
     server: Server, tmp_path: Path, job: Make, content: bytes
 ) -> None:
     path = tmp_path / "file"
@@ -354,7 +352,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_what_is_not_this_tejs_is_refused_by_every_verb_and_stays_as_it_is(
+def test_foreign_directory_is_refused_and_unchanged(
     server: Server, tmp_path: Path, job: Make, kind: str
 ) -> None:
     make, words = FOREIGN[kind]
@@ -383,7 +381,7 @@ def test_what_is_not_this_tejs_is_refused_by_every_verb_and_stays_as_it_is(
     assert sorted(os.listdir(tmp_path / "theirs")) == sorted(os.listdir(path))
 
 
-def test_a_queue_half_made_is_finished_by_the_next_who_comes(
+def test_incomplete_queue_is_completed_by_next_request(
     server: Server, queue_path: Path, queue: tej.RemoteQueue, job: Make
 ) -> None:
     for part in ("jobs", "incoming", "scripts"):
@@ -394,7 +392,7 @@ def test_a_queue_half_made_is_finished_by_the_next_who_comes(
     assert runs_a_job(queue, job("true"))
 
 
-def test_an_empty_directory_becomes_a_queue(
+def test_empty_directory_becomes_a_queue(
     queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue_path.mkdir()
@@ -404,7 +402,7 @@ def test_an_empty_directory_becomes_a_queue(
 # setup
 
 
-def test_setup_makes_an_empty_queue_and_tells_where(
+def test_setup_creates_queue_and_returns_path(
     queue: tej.RemoteQueue, queue_path: Path
 ) -> None:
     assert queue.setup() == PurePosixPath(queue_path)
@@ -412,7 +410,7 @@ def test_setup_makes_an_empty_queue_and_tells_where(
     assert (queue_path.stat().st_mode & 0o777) == 0o700
 
 
-def test_setup_leaves_a_queue_that_is_there(
+def test_setup_refuses_existing_queue(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
     before = snapshot(queue_path)
@@ -421,7 +419,7 @@ def test_setup_leaves_a_queue_that_is_there(
     assert snapshot(queue_path) == before
 
 
-def test_setup_makes_links(
+def test_setup_creates_queue_and_links(
     server: Server, queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
 ) -> None:
     places = [tmp_path / "links" / "one link", tmp_path / "an'other"]
@@ -431,7 +429,7 @@ def test_setup_makes_links(
         assert server.queue(place).jobs() == []
 
 
-def test_setup_makes_links_alone(
+def test_setup_creates_links_only(
     server: Server, queue: tej.RemoteQueue, queue_path: Path, tmp_path: Path
 ) -> None:
     place = tmp_path / "link"
@@ -455,7 +453,7 @@ def test_setup_replaces_a_link_by_a_new_one(
 
 
 @pytest.mark.parametrize("force", [0, 1, 2])
-def test_setup_never_makes_a_link_of_something_else(
+def test_setup_never_replaces_ordinary_file_by_link(
     queue: tej.RemoteQueue, tmp_path: Path, force: int
 ) -> None:
     file, folder = tmp_path / "file", tmp_path / "folder"
@@ -468,7 +466,7 @@ def test_setup_never_makes_a_link_of_something_else(
     assert list(folder.iterdir()) == []
 
 
-def test_setup_does_not_make_a_link_to_itself(
+def test_setup_creates_no_link_to_itself(
     queue: tej.RemoteQueue, queue_path: Path
 ) -> None:
     with pytest.raises(tej.QueueExists, match="itself"):
@@ -487,7 +485,7 @@ def test_setup_with_force_replaces_a_queue_without_jobs(
     assert [path.name for path in queue_path.parent.glob("queue*")] == ["queue"]
 
 
-def test_setup_with_force_keeps_a_queue_with_jobs_until_it_is_said_twice(
+def test_replacing_queue_with_jobs_needs_force_twice(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
     before = snapshot(queue_path)
@@ -500,7 +498,7 @@ def test_setup_with_force_keeps_a_queue_with_jobs_until_it_is_said_twice(
 
 
 @pytest.mark.parametrize("force", [1, 2, 3])
-def test_setup_with_force_never_takes_a_queue_from_under_a_running_job(
+def test_setup_never_replaces_queue_with_running_job(
     queue: tej.RemoteQueue, waiting: str, force: int
 ) -> None:
     with pytest.raises(tej.JobStillRunning, match="still running: waiting"):
@@ -508,7 +506,7 @@ def test_setup_with_force_never_takes_a_queue_from_under_a_running_job(
     assert queue.status(waiting).state is tej.JobState.RUNNING
 
 
-def test_setup_with_force_takes_the_place_of_a_link_and_leaves_its_queue(
+def test_setup_with_force_replaces_link_not_queue(
     server: Server,
     queue: tej.RemoteQueue,
     queue_path: Path,
@@ -526,7 +524,7 @@ def test_setup_with_force_takes_the_place_of_a_link_and_leaves_its_queue(
     assert queue.status(ended).succeeded
 
 
-def test_setup_with_force_takes_the_place_of_a_broken_link(
+def test_setup_with_force_replaces_broken_link(
     server: Server, tmp_path: Path, watch: Watch
 ) -> None:
     place = watch(link(tmp_path / "link", tmp_path / "nowhere"))
@@ -539,12 +537,12 @@ def test_setup_with_force_takes_the_place_of_a_broken_link(
     assert queue.jobs() == []
 
 
-def test_an_unknown_runtime_is_refused_before_anything_is_asked() -> None:
+def test_unknown_runtime_is_refused_without_request() -> None:
     with pytest.raises(ValueError, match="'quantum' is unknown; there are: default"):
         tej.RemoteQueue("host.invalid", setup_runtime="quantum")
 
 
-def test_a_queue_of_a_runtime_that_is_not_allowed_is_refused(
+def test_queue_of_unwanted_runtime_is_refused(
     server: Server, queue: tej.RemoteQueue, queue_path: Path, ended: str, job: Make
 ) -> None:
     picky = server.queue(queue_path, need_runtime=["pbs", "slurm"])
@@ -558,7 +556,7 @@ def test_a_queue_of_a_runtime_that_is_not_allowed_is_refused(
     assert server.queue(queue_path, need_runtime="default").status(ended).succeeded
 
 
-def test_start_up_files_that_print_do_not_disturb(
+def test_output_of_start_up_files_is_ignored(
     start_sshd: Callable[..., Sshd], tmp_path: Path, job: Make, watch: Watch
 ) -> None:
     from servers.users import make_noisy
@@ -579,7 +577,7 @@ def test_start_up_files_that_print_do_not_disturb(
         assert runs_a_job(queue, job("true"))
 
 
-def test_a_home_that_is_not_there_is_named_and_nothing_is_made_elsewhere(
+def test_missing_home_is_named_and_nothing_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "not mounted"))
@@ -593,7 +591,7 @@ def test_a_home_that_is_not_there_is_named_and_nothing_is_made_elsewhere(
     assert elsewhere.jobs() == []
 
 
-def test_a_set_up_whose_link_cannot_be_made_makes_no_queue(
+def test_setup_with_impossible_link_creates_no_queue(
     queue: tej.RemoteQueue, queue_path: Path, server: Server
 ) -> None:
     home = server.home

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Make = Callable[..., Path]
 
 
-def test_a_job_over_its_time_limit_is_ended_and_the_reason_is_told(
+def test_job_over_time_limit_ends_with_reason(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     directory = job(f"trap 'echo cleaned; exit 9' TERM; {gate.wait}")
@@ -30,7 +30,7 @@ def test_a_job_over_its_time_limit_is_ended_and_the_reason_is_told(
     assert b"".join(local_queue.logs("polite")) == b"cleaned\n"
 
 
-def test_a_job_that_resists_its_time_limit_is_killed(
+def test_job_that_ignores_time_limit_is_killed(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     directory = job(f"trap '' TERM; {gate.wait}")
@@ -40,7 +40,7 @@ def test_a_job_that_resists_its_time_limit_is_killed(
     assert "time limit" in status.describe()
 
 
-def test_a_job_that_is_quicker_than_its_time_limit_hears_nothing_of_it(
+def test_job_within_time_limit_gets_no_signal(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     local_queue.submit("quick", job("exit 3"), resources=Resources(walltime="1:00:00"))
@@ -48,7 +48,7 @@ def test_a_job_that_is_quicker_than_its_time_limit_hears_nothing_of_it(
     assert (status.exit_code, status.note) == (3, None)
 
 
-def test_what_the_default_runtime_cannot_give_is_said_to_be_ignored(
+def test_ignored_resources_are_named_in_warning(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     wanted = Resources(
@@ -82,14 +82,14 @@ def test_what_the_default_runtime_cannot_give_is_said_to_be_ignored(
     ],
     ids=str,
 )
-def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
+def test_invalid_resources_are_refused_before_upload(
     wanted: dict[str, object],
 ) -> None:
     with pytest.raises(tej.InvalidJobDirectory):
         Resources(**wanted)  # type: ignore[arg-type]
 
 
-def test_resources_are_no_part_of_the_signature(
+def test_resources_are_not_part_of_signature(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     directory = job("true")
@@ -99,7 +99,7 @@ def test_resources_are_no_part_of_the_signature(
 
 
 @pytest.mark.parametrize("login", [False, True])
-def test_what_a_login_shell_reads_is_read_when_asked_for(
+def test_login_option_sources_the_profile(
     queue: tej.RemoteQueue, server: Server, job: Make, login: bool
 ) -> None:
     profile = server.home / ".profile"

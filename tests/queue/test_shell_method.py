@@ -9,20 +9,20 @@ import tej
 ODD = 'it\'s $HOME "and" a\nnew line; \\ *'
 
 
-def test_a_script_gets_arguments_and_input_as_they_are(queue: tej.RemoteQueue) -> None:
+def test_script_gets_arguments_and_input_unchanged(queue: tej.RemoteQueue) -> None:
     printed = queue.shell('printf "%s|" "$@"; cat', ODD, "", stdin=lambda: [b"\0x\n"])
     assert printed == f"{ODD}||".encode() + b"\0x\n"
     with pytest.raises(tej.QueueDoesntExist):
         queue.jobs()
 
 
-def test_its_output_is_given_in_pieces_if_asked(queue: tej.RemoteQueue) -> None:
+def test_output_is_passed_to_sink_in_chunks(queue: tej.RemoteQueue) -> None:
     pieces: list[bytes] = []
     assert queue.shell("printf all", take=lambda: pieces.append) == b""
     assert b"".join(pieces) == b"all"
 
 
-def test_its_failure_is_an_error_with_its_status_and_words(
+def test_failed_script_error_has_status_and_stderr(
     queue: tej.RemoteQueue,
 ) -> None:
     with pytest.raises(tej.RemoteCommandFailure, match="no such luck") as caught:

@@ -60,7 +60,7 @@ def test_job_with_processes_is_kept_whatever_was_written(
     wait_until(is_deleted, "nothing of it is left")
 
 
-def test_job_of_another_host_with_a_heartbeat_is_kept(
+def test_job_of_another_host_with_heartbeat_is_kept(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     directory = job("exit 1")

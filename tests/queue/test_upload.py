@@ -74,7 +74,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_empty_directory_is_a_job(queue: tej.RemoteQueue, folder: Path) -> None:
+def test_empty_directory_can_be_submitted(queue: tej.RemoteQueue, folder: Path) -> None:
     assert sent(queue, folder) == {}
 
 
@@ -84,9 +84,7 @@ def test_empty_directories_arrive(queue: tej.RemoteQueue, folder: Path) -> None:
     assert sent(queue, folder) == describe(folder)
 
 
-def test_symbolic_links_arrive_as_links_dangling_ones_too(
-    queue: tej.RemoteQueue, folder: Path
-) -> None:
+def test_symbolic_links_arrive_as_links(queue: tej.RemoteQueue, folder: Path) -> None:
     (folder / "data").mkdir()
     (folder / "data" / "file").write_text("content")
     for name, aim in {
@@ -120,9 +118,7 @@ def test_executable_bits_arrive(queue: tej.RemoteQueue, folder: Path) -> None:
     }
 
 
-def test_what_only_its_owner_may_read_arrives_so(
-    queue: tej.RemoteQueue, folder: Path
-) -> None:
+def test_private_files_stay_private(queue: tej.RemoteQueue, folder: Path) -> None:
     (folder / "secret").write_text("sesame")
     (folder / "secret").chmod(0o600)
     (folder / "start.sh").write_text("ls -l secret start.sh | cut -c 1-10")
@@ -133,7 +129,7 @@ def test_what_only_its_owner_may_read_arrives_so(
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_names_arrive_as_they_are(
+def test_names_arrive_unchanged(
     queue: tej.RemoteQueue, folder: Path, name: bytes
 ) -> None:
     here = os.fsdecode(name)
@@ -152,7 +148,7 @@ def test_long_paths_arrive(queue: tej.RemoteQueue, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 10240, 262143, 262144, 262145])
-def test_contents_arrive_to_the_byte(
+def test_contents_arrive_unchanged(
     queue: tej.RemoteQueue, folder: Path, size: int
 ) -> None:
     (folder / "first").write_bytes(os.urandom(size))
@@ -173,13 +169,13 @@ def test_hard_links_arrive_as_files(queue: tej.RemoteQueue, folder: Path) -> Non
     assert sent(queue, folder) == describe(folder)
 
 
-def test_a_sparse_file_arrives(queue: tej.RemoteQueue, folder: Path) -> None:
+def test_sparse_file_arrives(queue: tej.RemoteQueue, folder: Path) -> None:
     with (folder / "sparse").open("wb") as file:
         file.truncate(3_000_000)
     assert sent(queue, folder) == describe(folder)
 
 
-def test_read_only_files_and_directories_arrive_and_are_deleted_again(
+def test_read_only_files_arrive_and_are_deleted(
     queue: tej.RemoteQueue, folder: Path, queue_path: Path
 ) -> None:
     (folder / "ro").mkdir()
@@ -197,7 +193,9 @@ def test_read_only_files_and_directories_arrive_and_are_deleted_again(
         (folder / "ro").chmod(0o700)
 
 
-def test_the_server_owns_what_arrives(queue: tej.RemoteQueue, folder: Path) -> None:
+def test_uploaded_files_belong_to_server_user(
+    queue: tej.RemoteQueue, folder: Path
+) -> None:
     (folder / "file").write_text("x")
     if os.getuid() == 0:
         os.chown(folder / "file", 12345, 54321)
@@ -213,7 +211,7 @@ def test_times_of_files_are_kept(queue: tej.RemoteQueue, folder: Path) -> None:
     assert Path(queue.status(job_id).directory, "file").stat().st_mtime == 1_234_567_890
 
 
-def test_files_called_stdout_and_stderr_do_not_get_in_the_jobs_way(
+def test_files_named_stdout_and_stderr_are_kept(
     queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -249,7 +247,7 @@ def short_folder(
         sock.close()
 
 
-def test_a_socket_is_named_before_anything_is_sent(
+def test_socket_is_named_before_upload(
     folder: Path, short_folder: Callable[[str], None]
 ) -> None:
     (folder / "sub").mkdir()
@@ -259,7 +257,7 @@ def test_a_socket_is_named_before_anything_is_sent(
         queue.submit("a", folder, "true")
 
 
-def test_a_named_pipe_is_named_before_anything_is_sent(folder: Path) -> None:
+def test_named_pipe_is_named_before_upload(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     queue = tej.RemoteQueue("host.invalid")
     with pytest.raises(tej.InvalidJobDirectory, match=r"pipe' is a named pipe"):
@@ -267,7 +265,7 @@ def test_a_named_pipe_is_named_before_anything_is_sent(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root makes devices")
-def test_a_device_is_named_before_anything_is_sent(folder: Path) -> None:
+def test_device_is_named_before_upload(folder: Path) -> None:
     try:
         os.mknod(folder / "zero", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
     except OSError:
@@ -277,9 +275,7 @@ def test_a_device_is_named_before_anything_is_sent(folder: Path) -> None:
         queue.submit("a", folder, "true")
 
 
-def test_what_is_ignored_need_not_be_sendable(
-    queue: tej.RemoteQueue, folder: Path
-) -> None:
+def test_ignored_socket_is_no_error(queue: tej.RemoteQueue, folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     (folder / ".tejignore").write_text("pipe\n")
     assert set(sent(queue, folder)) == {".tejignore"}
@@ -288,7 +284,7 @@ def test_what_is_ignored_need_not_be_sendable(
 @pytest.mark.parametrize(
     ("name", "words"), [("absent", "does not exist"), ("file", "is not a directory")]
 )
-def test_what_is_no_directory_is_refused_before_anything_is_sent(
+def test_file_instead_of_directory_is_refused(
     tmp_path: Path, name: str, words: str
 ) -> None:
     (tmp_path / "file").write_text("x")
@@ -315,9 +311,7 @@ except tej.InvalidJobDirectory as error:
 
 @pytest.mark.parametrize("what", ["secret", "locked"])
 @pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
-def test_what_cannot_be_read_is_named_and_no_job_is_made(
-    users: Users, what: str
-) -> None:
+def test_unreadable_file_is_named_without_job(users: Users, what: str) -> None:
     folder, queue = users.folder / "folder", users.folder / "queue"
     (folder / "locked").mkdir(parents=True)
     (folder / "secret").write_text("x")
@@ -341,7 +335,7 @@ def test_what_cannot_be_read_is_named_and_no_job_is_made(
     assert list(queue.glob("incoming/*")) == []
 
 
-def test_a_file_that_shrinks_while_it_is_sent_makes_no_job(
+def test_file_that_shrinks_during_upload_makes_no_job(
     queue: tej.RemoteQueue, folder: Path, queue_path: Path
 ) -> None:
     (folder / "a").write_bytes(b"x" * 600_000)
@@ -356,7 +350,7 @@ def test_a_file_that_shrinks_while_it_is_sent_makes_no_job(
     assert list(queue_path.glob("incoming/*")) == []
 
 
-def test_file_that_grows_before_it_is_sent_arrives_whole(
+def test_file_that_grows_before_upload_arrives_complete(
     queue: tej.RemoteQueue, folder: Path
 ) -> None:
     (folder / "a").write_bytes(b"x" * 600_000)
@@ -373,7 +367,7 @@ def test_file_that_grows_before_it_is_sent_arrives_whole(
     assert more == b"more" * (len(more) // 4)
 
 
-def test_a_file_that_vanishes_before_it_is_sent_is_named_and_no_job_is_made(
+def test_file_that_vanishes_is_named_without_job(
     queue: tej.RemoteQueue, folder: Path, queue_path: Path
 ) -> None:
     (folder / "a").write_bytes(b"x" * 600_000)
@@ -398,9 +392,7 @@ def tree(folder: Path, *names: str) -> None:
         path.mkdir() if name.endswith("/") else path.write_text(name)
 
 
-def test_tejignore_leaves_out_what_gitignore_would(
-    queue: tej.RemoteQueue, folder: Path
-) -> None:
+def test_tejignore_matches_like_gitignore(queue: tej.RemoteQueue, folder: Path) -> None:
     tree(
         folder,
         "keep.txt",
@@ -425,13 +417,13 @@ def test_tejignore_leaves_out_what_gitignore_would(
     assert there == {".tejignore", "keep.txt", "keep.log", "sub/top.tmp"}
 
 
-def test_tejignore_may_leave_itself_out(queue: tej.RemoteQueue, folder: Path) -> None:
+def test_tejignore_may_exclude_itself(queue: tej.RemoteQueue, folder: Path) -> None:
     tree(folder, "a")
     (folder / ".tejignore").write_text(".tejignore\n")
     assert set(sent(queue, folder)) == {"a"}
 
 
-def test_a_script_that_is_ignored_is_found_missing_before_anything_is_sent(
+def test_ignored_script_is_refused_before_upload(
     folder: Path,
 ) -> None:
     tree(folder, "start.sh")
@@ -440,13 +432,13 @@ def test_a_script_that_is_ignored_is_found_missing_before_anything_is_sent(
         tej.RemoteQueue("host.invalid").submit("a", folder)
 
 
-def test_a_tejignore_that_cannot_be_read_is_an_error(folder: Path) -> None:
+def test_unreadable_tejignore_is_an_error(folder: Path) -> None:
     (folder / ".tejignore").write_bytes(b"caf\xe9\n")
     with pytest.raises(tej.InvalidJobDirectory, match="tejignore' cannot be read"):
         tej.RemoteQueue("host.invalid").submit("a", folder, "true")
 
 
-def test_a_tejignore_with_windows_line_endings_means_the_same(
+def test_tejignore_may_have_windows_line_endings(
     queue: tej.RemoteQueue, folder: Path
 ) -> None:
     tree(folder, "a.log", "b.txt")
@@ -454,7 +446,7 @@ def test_a_tejignore_with_windows_line_endings_means_the_same(
     assert set(sent(queue, folder)) == {".tejignore", "b.txt"}
 
 
-def test_a_job_that_runs_sees_all_of_it_at_once(
+def test_job_starts_with_complete_directory(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     files = {f"data/{number}": str(number) for number in range(200)}
@@ -503,7 +495,7 @@ def test_change_between_signing_and_sending_starts_nothing(
     assert local_queue.jobs() == []
 
 
-def test_jobs_of_a_rewritten_directory_get_what_was_signed(
+def test_jobs_of_rewritten_directory_get_signed_content(
     local_queue: tej.RemoteQueue, folder: Path
 ) -> None:
     (folder / "start.sh").write_text("cat value\n")
@@ -520,7 +512,7 @@ def test_jobs_of_a_rewritten_directory_get_what_was_signed(
         assert output == [b"1", b"2", b"3000"]
 
 
-def test_changed_job_does_not_hold_up_the_others_of_its_batch(
+def test_changed_job_does_not_affect_its_batch(
     local_queue: tej.RemoteQueue, folder: Path, job: Make
 ) -> None:
     (folder / "big").write_bytes(os.urandom(400_000))
@@ -542,7 +534,7 @@ def test_changed_job_does_not_hold_up_the_others_of_its_batch(
 
 
 @pytest.mark.parametrize("size", [1000, STORE])
-def test_submit_stores_the_signature_of_what_it_sent(
+def test_submit_stores_signature_of_sent_content(
     local_queue: tej.RemoteQueue, folder: Path, size: int
 ) -> None:
     (folder / "start.sh").write_text("true\n")
@@ -582,7 +574,7 @@ def test_times_modes_and_holes_arrive(
     assert (there / "holes").stat().st_blocks * 512 < 1_000_000
 
 
-def test_files_of_tools_are_not_sent_and_that_is_said_once(
+def test_skipped_tool_files_are_reported_once(
     local_queue: tej.RemoteQueue, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / ".git").mkdir()

@@ -17,7 +17,7 @@ from tests.adapters_luigi.fixtures import own_luigi  # noqa: E402, F401
 from tests.adapters_luigi.run_tasks import build  # noqa: E402
 
 
-def test_a_batch_of_jobs_goes_through_slurm(
+def test_batch_of_luigi_jobs_runs_in_slurm(
     own_luigi: None,  # noqa: F811
     queue: tej.RemoteQueue,
     queue_path: Path,

@@ -39,7 +39,7 @@ def queue(pbs: Path, queue_path: Path) -> Iterator[tej.RemoteQueue]:
         empty(queue_path)
 
 
-def test_its_dialect_is_noted(
+def test_dialect_is_recorded(
     queue: tej.RemoteQueue, pbs: Path, queue_path: Path
 ) -> None:
     queue.setup()
@@ -48,7 +48,7 @@ def test_its_dialect_is_noted(
     assert noted == os.environ["PBS_DOUBLE"].partition(":")[0]
 
 
-def test_a_server_that_does_not_answer_is_not_chosen_and_that_is_said(
+def test_silent_server_is_skipped_with_warning(
     queue: tej.RemoteQueue,
     pbs: Path,
     queue_path: Path,
@@ -60,7 +60,7 @@ def test_a_server_that_does_not_answer_is_not_chosen_and_that_is_said(
     assert "does not answer" in caplog.text
 
 
-def test_six_jobs_share_two_slots_and_all_end_well(
+def test_six_jobs_share_two_slots(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate
 ) -> None:
     directory = job(f"echo begun; {gate.wait}; exit 3")
@@ -99,7 +99,7 @@ def test_qsig_reaches_script_once(
     assert output(queue, "warned") == "begun\nusr1\n"
 
 
-def test_jobs_are_asked_about_together(
+def test_one_query_serves_all_jobs(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     specs = (tej.JobSpec(job(gate.wait), job_id=f"job{n}") for n in range(20))
@@ -113,7 +113,7 @@ def test_jobs_are_asked_about_together(
     assert asked <= 2
 
 
-def test_each_of_several_is_told_of_when_it_ends(
+def test_wait_reports_each_end(
     queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     gates = [Gate(tmp_path / f"gate{number}") for number in range(2)]
@@ -128,7 +128,7 @@ def test_each_of_several_is_told_of_when_it_ends(
         assert next(ended)[0] == f"job{number}"
 
 
-def test_a_job_has_the_grace_that_was_granted(
+def test_kill_keeps_the_grace_period(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
@@ -138,7 +138,7 @@ def test_a_job_has_the_grace_that_was_granted(
     assert words_of(queue_path / "jobs/polite", "kill")[1] == "77"
 
 
-def test_a_job_is_killed_queued_or_running(
+def test_queued_or_running_job_is_killed(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
@@ -155,7 +155,7 @@ def test_a_job_is_killed_queued_or_running(
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_job_that_somebody_deletes_has_ended_and_not_by_tej(
+def test_qdel_by_others_is_reported(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     # The one that is asked about is not the only one that is listed.
@@ -175,7 +175,7 @@ def test_a_job_that_somebody_deletes_has_ended_and_not_by_tej(
     assert (status.cut_off, status.succeeded) == ("other", False)
 
 
-def test_a_server_that_does_not_answer_ends_no_job(
+def test_silent_server_ends_no_job(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     queue.submit("running", job(f"echo begun; {gate.wait}; exit 5"))
@@ -189,7 +189,7 @@ def test_a_server_that_does_not_answer_ends_no_job(
     assert queue.job("running").wait(90).exit_code == 5
 
 
-def test_an_end_that_is_on_file_does_not_wait_for_ever_for_its_cause(
+def test_recorded_end_waits_briefly_for_cause(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     script = f"trap 'exit 3' TERM; echo begun; {gate.wait}"
@@ -216,7 +216,7 @@ def test_an_end_that_is_on_file_does_not_wait_for_ever_for_its_cause(
     queue.delete("victim")
 
 
-def test_a_job_that_is_over_before_qsub_returns_is_finished(
+def test_job_over_before_qsub_returns_is_finished(
     queue: tej.RemoteQueue, pbs: Path, job: Make
 ) -> None:
     (pbs / "slow").touch()
@@ -225,7 +225,7 @@ def test_a_job_that_is_over_before_qsub_returns_is_finished(
     assert (status.state, status.exit_code) == (JobState.FINISHED, 4)
 
 
-def test_a_job_is_found_again_whose_submission_got_no_reply(
+def test_job_with_lost_submission_reply_is_found(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     (pbs / "mute").touch()
@@ -241,7 +241,7 @@ def test_a_job_is_found_again_whose_submission_got_no_reply(
     assert len(submitted) == 1
 
 
-def test_a_job_that_is_started_again_does_not_run_twice(
+def test_requeued_job_does_not_run_twice(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     queue.submit("again", job(f"trap '' TERM; echo begun; {gate.wait}"))
@@ -286,7 +286,9 @@ def test_grace_holds_below_odd_queue_path(
 
 
 @pytest.mark.parametrize("line", ["-J 1-3", "-t 0-4%2", "-t1,2"])
-def test_an_array_is_refused(queue: tej.RemoteQueue, job: Make, line: str) -> None:
+def test_array_directive_is_refused(
+    queue: tej.RemoteQueue, job: Make, line: str
+) -> None:
     with pytest.raises(tej.RemoteCommandFailure, match="an array of jobs"):
         queue.submit("array", job(f"#PBS {line}\ntrue"))
     with pytest.raises(tej.RemoteCommandFailure, match="waited for"):
@@ -296,9 +298,7 @@ def test_an_array_is_refused(queue: tej.RemoteQueue, job: Make, line: str) -> No
     assert queue.job("plain").wait(90).succeeded
 
 
-def test_it_is_found_and_chosen_when_nothing_is_said(
-    pbs: Path, queue_path: Path, home: Path
-) -> None:
+def test_pbs_is_detected_by_default(pbs: Path, queue_path: Path, home: Path) -> None:
     # What a login shell would find is looked at, too.
     (home / ".profile").write_text(f"PATH='{os.environ['PATH']}'\n")
     found = tej.RemoteQueue("local:", str(queue_path))
@@ -306,7 +306,7 @@ def test_it_is_found_and_chosen_when_nothing_is_said(
     assert "runtime pbs\n" in (queue_path / "version").read_text()
 
 
-def test_it_is_found_where_only_a_login_shell_looks(
+def test_pbs_is_found_through_login_shell(
     queue: tej.RemoteQueue,
     pbs: Path,
     home: Path,
@@ -359,7 +359,7 @@ def test_dry_run_shows_options_and_submits_nothing(
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_resources_are_said_in_its_own_words(
+def test_resources_become_pbs_options(
     queue: tej.RemoteQueue, pbs: Path, job: Make
 ) -> None:
     wanted = tej.Resources(

@@ -73,7 +73,7 @@ def test_jobs_wait_run_end_and_are_killed(
     assert not (tmp_path / "ran").exists()
 
 
-def test_notified_script_is_told_and_qdel_is_reported(
+def test_notify_signal_and_qdel_are_reported(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     """With `-notify`, the whole job receives SIGUSR2 some seconds before SIGKILL."""

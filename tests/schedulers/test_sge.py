@@ -34,7 +34,7 @@ def queue(sge: Path, queue_path: Path) -> Iterator[tej.RemoteQueue]:
         empty(queue_path)
 
 
-def test_scheduler_found_by_itself_is_told_once(
+def test_detected_scheduler_is_reported_once(
     sge: Path, queue_path: Path, home: Path
 ) -> None:
     (home / ".profile").write_text(f"PATH='{os.environ['PATH']}'\n")
@@ -50,13 +50,13 @@ def test_scheduler_found_by_itself_is_told_once(
     assert tej_command("queue") == (shown, "")
 
 
-def test_the_runtime_of_pbs_is_not_for_it(sge: Path, queue_path: Path) -> None:
+def test_pbs_runtime_refuses_grid_engine(sge: Path, queue_path: Path) -> None:
     wrong = tej.RemoteQueue("local:", str(queue_path), "pbs")
     with pytest.raises(tej.Error, match="'pbs' cannot be used here"):
         wrong.setup()
 
 
-def test_six_jobs_share_two_slots_and_all_end_well(
+def test_six_jobs_share_two_slots(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     directory = job(f"echo begun; {gate.wait}; exit 3")
@@ -69,7 +69,7 @@ def test_six_jobs_share_two_slots_and_all_end_well(
     assert {(s.state, s.exit_code) for s in ended.values()} == {(JobState.FINISHED, 3)}
 
 
-def test_a_job_is_killed_queued_or_running_and_has_its_grace(
+def test_kill_of_queued_and_running_job_has_grace(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
@@ -108,7 +108,7 @@ def test_job_has_umask_of_its_user(queue: tej.RemoteQueue, job: Make) -> None:
     assert output(queue, "masked") == "0027\n"
 
 
-def test_a_job_that_somebody_deletes_was_killed_and_not_by_tej(
+def test_qdel_by_others_is_reported_as_kill(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     queue.submit("victim", job(f"echo begun; {gate.wait}"))
@@ -123,7 +123,7 @@ def test_a_job_that_somebody_deletes_was_killed_and_not_by_tej(
     assert "not by tej" in status.describe()
 
 
-def test_a_job_is_found_again_whose_submission_got_no_reply(
+def test_job_with_lost_submission_reply_is_found(
     queue: tej.RemoteQueue, sge: Path, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     (sge / "mute").touch()
@@ -133,7 +133,7 @@ def test_a_job_is_found_again_whose_submission_got_no_reply(
     assert (tmp_path / "runs").read_text() == "ran\n"
 
 
-def test_what_only_the_site_has_a_name_for_is_refused_with_the_way_out(
+def test_site_specific_resources_are_refused_with_advice(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
     with pytest.raises(tej.RemoteCommandFailure, match="-pe NAME 4"):

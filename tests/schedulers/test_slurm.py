@@ -39,7 +39,7 @@ def native_id(queue_path: Path, job_id: str) -> str:
 # From the submission to the end
 
 
-def test_six_jobs_share_two_slots_and_all_end_well(
+def test_six_jobs_share_two_slots(
     either: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     directory = job(f"echo begun; {gate.wait}; exit 3")
@@ -77,7 +77,7 @@ def test_output_can_be_read_while_the_job_runs(
     assert output(either, "talker") == "out\ndone\n"
 
 
-def test_an_ordinary_user_of_a_server_has_jobs_there(
+def test_ordinary_user_can_run_jobs(
     slurm: Callable[[], None],
     users: Users,
     job: Make,
@@ -106,7 +106,7 @@ def test_an_ordinary_user_of_a_server_has_jobs_there(
             queue.cleanup(kill=True)
 
 
-def test_exit_codes_and_signals_are_told_apart(
+def test_exit_codes_and_signals_are_distinguished(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
     queue.submit("plain", job("exit 143", name="plain"))
@@ -123,7 +123,7 @@ def test_exit_codes_and_signals_are_told_apart(
     }
 
 
-def test_a_job_that_is_over_before_sbatch_returns_is_finished(
+def test_job_over_before_sbatch_returns_is_finished(
     queue: tej.RemoteQueue, job: Make, wrapped: Callable[..., Path], queue_path: Path
 ) -> None:
     end = fact(queue_path, "quick", "finished")
@@ -135,7 +135,7 @@ def test_a_job_that_is_over_before_sbatch_returns_is_finished(
     assert (status.state, status.exit_code) == (JobState.FINISHED, 4)
 
 
-def test_what_a_script_leaves_running_ends_with_the_job(
+def test_leftover_processes_end_with_the_job(
     either: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     leaf = f"#!/bin/sh\necho $$ >'{tmp_path}/pid'\n{gate.wait}\n"
@@ -151,7 +151,7 @@ def test_what_a_script_leaves_running_ends_with_the_job(
     either.delete("leaver")
 
 
-def test_what_users_have_told_squeue_and_scancel_is_not_for_us(
+def test_users_squeue_settings_are_ignored(
     queue: tej.RemoteQueue,
     job: Make,
     gate: Gate,
@@ -189,7 +189,7 @@ def test_what_users_have_told_squeue_and_scancel_is_not_for_us(
 # Killed by tej, and by others
 
 
-def test_a_queued_job_that_is_killed_never_runs(
+def test_killed_queued_job_never_runs(
     either: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     for number in range(2):
@@ -206,7 +206,7 @@ def test_a_queued_job_that_is_killed_never_runs(
     either.delete("waiting")
 
 
-def test_a_running_job_that_is_killed_gets_its_grace(
+def test_killed_running_job_gets_grace_period(
     either: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
@@ -218,7 +218,7 @@ def test_a_running_job_that_is_killed_gets_its_grace(
     assert "by " in status.describe()
 
 
-def test_a_job_that_ignores_sigterm_is_killed_when_its_grace_is_over(
+def test_job_that_ignores_sigterm_is_killed(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit("deaf", job(f"trap '' TERM; echo deaf; {gate.wait}"))
@@ -273,7 +273,7 @@ def test_job_without_wrapper_is_killed_as_requested(
     end_processes_of(queue_path)  # a `sleep` of the killed wrapper
 
 
-def test_of_many_jobs_that_are_killed_all_are_told_first(
+def test_all_killed_jobs_get_sigterm_first(
     either: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     told = [tmp_path / f"told {number}" for number in range(2)]
@@ -291,7 +291,7 @@ def test_of_many_jobs_that_are_killed_all_are_told_first(
         assert (outcome.status.state, outcome.status.exit_code) == (JobState.KILLED, 7)
 
 
-def test_a_running_job_that_somebody_cancels_was_killed_and_not_by_tej(
+def test_scancel_of_running_job_is_reported(
     either: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     either.submit("victim", job(f"echo begun; {gate.wait}"))
@@ -308,7 +308,7 @@ def test_a_running_job_that_somebody_cancels_was_killed_and_not_by_tej(
     assert "JobState=CANCELLED" in report
 
 
-def test_a_queued_job_that_somebody_cancels_was_killed_and_not_by_tej(
+def test_scancel_of_queued_job_is_reported(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     for number in range(2):
@@ -320,7 +320,7 @@ def test_a_queued_job_that_somebody_cancels_was_killed_and_not_by_tej(
     assert "not by tej" in status.describe()
 
 
-def test_an_answer_that_comes_late_is_not_taken_for_that_of_the_next_try(
+def test_late_sbatch_reply_is_not_misattributed(
     queue: tej.RemoteQueue,
     queue_path: Path,
     wrapped: Callable[..., Path],
@@ -361,7 +361,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_that_of_the_next_try(
 # What Slurm does to jobs
 
 
-def test_a_job_that_is_put_back_into_the_queue_does_not_run_twice(
+def test_requeued_slurm_job_does_not_run_twice(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path, tmp_path: Path
 ) -> None:
     queue.submit("again", job(f"echo ran >>'{tmp_path}/runs'; {gate.wait}"))
@@ -375,7 +375,7 @@ def test_a_job_that_is_put_back_into_the_queue_does_not_run_twice(
     assert (tmp_path / "runs").read_text() == "ran\n"
 
 
-def test_a_job_that_vanished_is_lost_after_two_looks(
+def test_vanished_job_is_lost_after_two_queries(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     queue.submit("gone", job(f"echo begun; {gate.wait}"))
@@ -402,7 +402,7 @@ def test_a_job_that_vanished_is_lost_after_two_looks(
     assert queue.status("gone").succeeded
 
 
-def test_a_controller_that_does_not_answer_ends_no_job(
+def test_silent_controller_ends_no_job(
     queue: tej.RemoteQueue,
     slurm: Callable[[], None],
     job: Make,
@@ -453,7 +453,7 @@ def test_forty_jobs_are_listed_with_one_squeue(
     run("scancel", "-u", "root")
 
 
-def test_a_job_is_found_again_whose_submission_got_no_reply(
+def test_job_with_lost_submission_reply_is_found(
     queue: tej.RemoteQueue, job: Make, wrapped: Callable[..., Path], tmp_path: Path
 ) -> None:
     calls = wrapped(
@@ -467,7 +467,7 @@ def test_a_job_is_found_again_whose_submission_got_no_reply(
     assert (tmp_path / "runs").read_text() == "ran\n"
 
 
-def test_a_submission_whose_shell_died_is_found_by_its_name(
+def test_submission_by_dead_shell_is_found(
     queue: tej.RemoteQueue,
     job: Make,
     gate: Gate,
@@ -511,12 +511,12 @@ def test_resources_reach_slurm(
     assert "JobName=job " in told
 
 
-def test_it_passes_the_check_of_runtimes(either: tej.RemoteQueue) -> None:
+def test_slurm_runtime_passes_runtime_check(either: tej.RemoteQueue) -> None:
     findings = list(RuntimeCheck(either).run())
     assert [finding for finding in findings if finding.complaint] == []
 
 
-def test_lines_for_slurm_at_the_top_of_the_script_count(
+def test_sbatch_directives_of_script_are_used(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     script = (
@@ -532,9 +532,7 @@ def test_lines_for_slurm_at_the_top_of_the_script_count(
     assert "1G" not in told
 
 
-def test_what_slurm_refuses_is_an_error_and_nothing_is_left(
-    either: tej.RemoteQueue, job: Make
-) -> None:
+def test_refused_submission_leaves_nothing(either: tej.RemoteQueue, job: Make) -> None:
     with pytest.raises(tej.RemoteCommandFailure, match="partition"):
         either.submit("odd", job(), resources=tej.Resources(partition="nowhere"))
     assert either.statuses(["odd"]) == {"odd": None}

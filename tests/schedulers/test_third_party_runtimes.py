@@ -30,7 +30,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "theirs", raising=False)
 
 
-def test_a_runtime_that_a_package_publishes_is_found_by_its_name(
+def test_published_runtime_is_found_by_name(
     published: None, queue_path: Path, job: Callable[..., Path]
 ) -> None:
     queue = tej.RemoteQueue("local:", str(queue_path), "ours")
@@ -40,12 +40,12 @@ def test_a_runtime_that_a_package_publishes_is_found_by_its_name(
     queue.cleanup(kill=True)
 
 
-def test_one_that_nobody_knows_is_named_with_those_there_are(queue_path: Path) -> None:
+def test_unknown_runtime_error_lists_known_runtimes(queue_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'theirs' is unknown; there are: default"):
         tej.RemoteQueue("local:", str(queue_path), "theirs").setup()
 
 
-def test_a_folder_that_is_called_like_one_of_ours_is_refused(tmp_path: Path) -> None:
+def test_folder_with_builtin_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "slurm").mkdir()
     (tmp_path / "slurm/runtime.sh").touch()
     with pytest.raises(ValueError, match="cannot be called 'slurm'"):

@@ -32,13 +32,13 @@ def queue(
         subprocess.run(["tsp", "-K"], capture_output=True, timeout=60)
 
 
-def test_it_passes_the_check(queue: tej.RemoteQueue) -> None:
+def test_tsp_runtime_passes_runtime_check(queue: tej.RemoteQueue) -> None:
     findings = list(RuntimeCheck(queue).run())
     assert [finding for finding in findings if finding.complaint] == []
     assert len(findings) == 9
 
 
-def test_clients_without_it_can_use_the_queue(
+def test_clients_without_the_runtime_can_use_queue(
     queue: tej.RemoteQueue, queue_path: Path, job: Callable[..., Path]
 ) -> None:
     queue.submit("first", job("exit 3"))
@@ -49,7 +49,7 @@ def test_clients_without_it_can_use_the_queue(
     assert (status.runtime, status.exit_code) == ("tsp", 4)
 
 
-def test_what_it_cannot_give_is_refused(
+def test_unsupported_resources_are_refused(
     queue: tej.RemoteQueue, job: Callable[..., Path]
 ) -> None:
     with pytest.raises(tej.RemoteCommandFailure, match="cpus"):

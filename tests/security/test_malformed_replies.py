@@ -242,7 +242,7 @@ def test_unexpected_header_is_a_tej_error(tmp_path: Path, header: str) -> None:
 # Sizes
 
 
-def test_noise_before_the_reply_costs_little_time_and_memory() -> None:
+def test_noise_before_reply_costs_little_memory() -> None:
     reply = Reply(PROGRAM)
     tracemalloc.start()
     begun = time.process_time()

@@ -117,7 +117,7 @@ def test_modes_in_a_closed_queue_do_not_matter(root_queue: tej.RemoteQueue) -> N
     assert root_queue.jobs() == []
 
 
-def test_profile_may_be_a_link_to_a_trusted_file(
+def test_profile_may_link_to_trusted_file(
     root_queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     queue, profile = Path(root_queue.queue), tmp_path / "profile"

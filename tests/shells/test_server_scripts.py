@@ -40,7 +40,7 @@ def variables_of_ours() -> set[str]:
     return {name for name in names if re.match("(?!tej_)[a-z]", name)}
 
 
-def test_variables_that_users_have_are_neither_taken_for_ours_nor_lost(
+def test_user_variables_do_not_affect_scripts(
     queue: tej.RemoteQueue,
     job: Make,
     gate: Gate,
@@ -75,7 +75,7 @@ def test_variables_that_users_have_are_neither_taken_for_ours_nor_lost(
     queue.delete("busy")
 
 
-def test_a_command_finds_nothing_of_ours_in_its_shell(
+def test_command_sees_no_variables_of_scripts(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
     script = 'set; [ -z "$id$job$queue$line$file$spec" ] || exit 9; command -v put me'
@@ -89,7 +89,7 @@ def test_a_command_finds_nothing_of_ours_in_its_shell(
         assert not names & variables_of_ours()
 
 
-def test_a_job_goes_all_its_way(
+def test_job_runs_from_submit_to_delete(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     files = {"a b/é": "content", "-rf": "dash", "new\nline": "line", "empty": ""}
@@ -149,7 +149,9 @@ def test_dependents_start_with_inputs_or_end(
     assert ends(queue, "never").note == "not started: failed failed"
 
 
-def test_a_signal_is_told_from_an_exit_code(queue: tej.RemoteQueue, job: Make) -> None:
+def test_signal_and_exit_code_are_distinguished(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
     queue.submit("plain", job("exit 143", name="plain"))
     queue.submit("crashed", job("kill -s TERM $$", name="crashed"))
     plain, crashed = ends(queue, "plain"), ends(queue, "crashed")
@@ -157,7 +159,7 @@ def test_a_signal_is_told_from_an_exit_code(queue: tej.RemoteQueue, job: Make) -
     assert (crashed.exit_code, crashed.signal) == (None, 15)
 
 
-def test_kill_ends_all_of_it(
+def test_kill_ends_all_processes(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     pids = tmp_path / "pids"
@@ -173,7 +175,9 @@ def test_kill_ends_all_of_it(
     queue.delete("family")
 
 
-def test_many_are_told_apart(queue: tej.RemoteQueue, job: Make, gate: Gate) -> None:
+def test_statuses_of_many_jobs_are_separate(
+    queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
     directory, runs = job("true"), job(gate.wait, name="runs")
     for number in range(3):
         queue.submit(f"ended{number}", directory)
@@ -199,9 +203,7 @@ def test_many_are_told_apart(queue: tej.RemoteQueue, job: Make, gate: Gate) -> N
     assert isinstance(outcome["absent"], tej.JobNotFound)
 
 
-def test_a_wrapper_that_died_is_noticed(
-    queue: tej.RemoteQueue, job: Make, gate: Gate
-) -> None:
+def test_dead_wrapper_is_noticed(queue: tej.RemoteQueue, job: Make, gate: Gate) -> None:
     queue.submit("orphan", job(gate.wait))
     folder = Path(queue.queue, "jobs", "orphan")
     wrapper = wrapper_of(folder)
@@ -213,7 +215,7 @@ def test_a_wrapper_that_died_is_noticed(
     end_processes_of(queue.queue)
 
 
-def test_what_outlives_the_script_is_counted_and_killed(
+def test_leftover_processes_are_counted_and_killed(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit("leaver", job(f"({gate.wait}) >/dev/null 2>&1 &"))
@@ -226,7 +228,9 @@ def test_what_outlives_the_script_is_counted_and_killed(
     queue.delete("leaver")
 
 
-def test_links_and_set_up(queue: tej.RemoteQueue, job: Make, tmp_path: Path) -> None:
+def test_setup_creates_working_links(
+    queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
     link = tmp_path / "link to it"
     queue.setup(links=[link])
     with pytest.raises(tej.QueueExists, match="already exists"):
@@ -242,7 +246,7 @@ def test_links_and_set_up(queue: tej.RemoteQueue, job: Make, tmp_path: Path) -> 
     assert not link.exists()
 
 
-def test_a_circle_and_a_foreign_directory_are_refused(
+def test_link_cycle_and_foreign_directory_are_refused(
     queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     (tmp_path / "one").write_text("tejdir: two\n")
@@ -261,7 +265,7 @@ def test_a_circle_and_a_foreign_directory_are_refused(
         ).setup()
 
 
-def test_one_of_many_clients_starts_the_job(
+def test_one_of_concurrent_clients_starts_the_job(
     queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
@@ -286,7 +290,7 @@ def test_one_of_many_clients_starts_the_job(
     assert runs.read_text() == "run\n"
 
 
-def test_a_profile_is_read(queue: tej.RemoteQueue, job: Make) -> None:
+def test_profile_is_read(queue: tej.RemoteQueue, job: Make) -> None:
     queue.setup()
     Path(queue.queue, "profile").write_text("FROM=profile; export FROM\n")
     queue.submit("profiled", job("echo $FROM"))
@@ -311,7 +315,7 @@ def test_links_in_a_job_are_followed_only_inside(
         queue.download("linked", "out*", directory=out)
 
 
-def test_exported_functions_replace_no_tool_of_ours(
+def test_exported_functions_do_not_replace_programs(
     tmp_path: Path,
     job: Make,
     monkeypatch: pytest.MonkeyPatch,

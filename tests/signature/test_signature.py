@@ -82,24 +82,22 @@ def folder(tmp_path: Path) -> Path:
 # It is what its definition says
 
 
-def test_it_is_what_its_definition_says(folder: Path) -> None:
+def test_signature_equals_its_definition(folder: Path) -> None:
     assert tej.signature(folder) == defined(folder)
 
 
 @pytest.mark.parametrize("script", ["tool", "./tool", "sub/a", "tool  --option 'x y'"])
-def test_the_command_is_the_script_and_what_follows_it(
-    folder: Path, script: str
-) -> None:
+def test_command_is_script_and_arguments(folder: Path, script: str) -> None:
     expected = defined(folder, script.removeprefix("./").encode())
     assert tej.signature(folder, script) == expected
 
 
-def test_a_command_of_the_servers_stands_for_itself(folder: Path) -> None:
+def test_server_command_is_signed_as_text(folder: Path) -> None:
     command = "cat data | wc -c"
     assert tej.signature(folder, f"  {command}\n") == defined(folder, command.encode())
 
 
-def test_the_environment_is_part_of_it_by_name(folder: Path) -> None:
+def test_environment_is_signed_in_name_order(folder: Path) -> None:
     environment = {"B": "2", "A": "é\n", "C": ""}
     expected = defined(
         folder,
@@ -130,7 +128,7 @@ contents = st.none() | st.binary(max_size=200) | st.tuples(aims)
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.dictionaries(names, contents, max_size=6))
-def test_it_is_what_its_definition_says_whatever_the_names_and_contents(
+def test_signature_is_right_for_any_names(
     tmp_path: Path, things: dict[bytes, bytes | tuple[bytes] | None]
 ) -> None:
     directory = job_directory(tmp_path, name="any")
@@ -150,9 +148,7 @@ def test_it_is_what_its_definition_says_whatever_the_names_and_contents(
 
 
 @pytest.mark.parametrize("aim", ["sub/", "./sub", "sub//a", "sub/./a"])
-def test_a_link_leads_where_readlink_says_letter_by_letter(
-    folder: Path, aim: str
-) -> None:
+def test_link_target_is_signed_exactly(folder: Path, aim: str) -> None:
     os.symlink(aim, folder / "more")
     assert tej.signature(folder) == defined(folder)
 
@@ -183,7 +179,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_other_work_has_another_signature(
+def test_different_files_change_the_signature(
     folder: Path, change: Callable[[Path], object]
 ) -> None:
     before = tej.signature(folder)
@@ -192,7 +188,7 @@ def test_other_work_has_another_signature(
     assert tej.signature(folder) == defined(folder)
 
 
-def test_another_command_or_environment_has_another_signature(folder: Path) -> None:
+def test_command_and_environment_change_the_signature(folder: Path) -> None:
     seen = {
         tej.signature(folder),
         tej.signature(folder, "tool"),
@@ -225,7 +221,7 @@ SAME: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", SAME.values(), ids=SAME.keys())
-def test_the_same_work_has_the_same_signature(
+def test_equal_work_has_equal_signature(
     folder: Path, change: Callable[[Path], object]
 ) -> None:
     before = tej.signature(folder)
@@ -233,7 +229,7 @@ def test_the_same_work_has_the_same_signature(
     assert tej.signature(folder) == before
 
 
-def test_neither_its_name_nor_where_it_is_matters(folder: Path, tmp_path: Path) -> None:
+def test_directory_name_and_path_do_not_matter(folder: Path, tmp_path: Path) -> None:
     before = tej.signature(folder)
     elsewhere = tmp_path / "else where" / "é"
     elsewhere.parent.mkdir()
@@ -244,14 +240,14 @@ def test_neither_its_name_nor_where_it_is_matters(folder: Path, tmp_path: Path) 
     assert tej.signature(str(elsewhere) + "/") == before
 
 
-def test_how_the_script_is_written_does_not_matter(folder: Path) -> None:
+def test_spelling_of_script_path_does_not_matter(folder: Path) -> None:
     same = {
         tej.signature(folder, script) for script in (None, "start.sh", "./start.sh")
     }
     assert len(same) == 1
 
 
-def test_what_tejignore_leaves_out_is_not_there(folder: Path, tmp_path: Path) -> None:
+def test_ignored_files_are_not_signed(folder: Path, tmp_path: Path) -> None:
     (folder / ".tejignore").write_text("*.log\n/sub/\n!keep.log\n")
     before = tej.signature(folder)
     (folder / "more.log").write_text("x")
@@ -267,12 +263,12 @@ def test_what_tejignore_leaves_out_is_not_there(folder: Path, tmp_path: Path) ->
     assert tej.signature(folder) == defined(copy)
 
 
-def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:
+def test_large_file_is_read_in_chunks(tmp_path: Path) -> None:
     directory = job_directory(tmp_path, files={"large": os.urandom(3_500_001)})
     assert tej.signature(directory) == defined(directory)
 
 
-def test_what_could_not_be_submitted_has_none(folder: Path, tmp_path: Path) -> None:
+def test_invalid_directory_has_no_signature(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(tej.InvalidJobDirectory):
         tej.signature(tmp_path / "absent")
     with pytest.raises(tej.InvalidJobDirectory):
@@ -282,7 +278,7 @@ def test_what_could_not_be_submitted_has_none(folder: Path, tmp_path: Path) -> N
         tej.signature(folder)
 
 
-def test_the_id_is_made_of_its_first_digits(folder: Path) -> None:
+def test_id_has_first_digits_of_signature(folder: Path) -> None:
     digest = tej.signature(folder)
     assert re.fullmatch("[0-9a-f]{64}", digest)
     assert make_id(digest) == f"sig-{digest[:20]}"
@@ -313,7 +309,7 @@ def vector(name: str) -> tuple[str, str]:
         ("4. Letters of several bytes", "été.sh --à", {"NOM": "é"}),
     ],
 )
-def test_the_vectors_in_the_documentation_hold(
+def test_documented_vectors_are_right(
     tmp_path: Path, name: str, script: str | None, environment: dict[str, str]
 ) -> None:
     commands, digest = vector(name)
@@ -328,7 +324,7 @@ def test_the_vectors_in_the_documentation_hold(
     assert defined(directory, command, encoded) == digest
 
 
-def test_vector_with_dependencies_holds(tmp_path: Path) -> None:
+def test_documented_vector_with_dependencies_is_right(tmp_path: Path) -> None:
     commands, digest = vector("5. Dependencies")
     subprocess.run(["sh", "-euc", commands], cwd=tmp_path, check=True)
     inputs = {"mesh": "mesh-1:out/mesh", "./data/log/": ("mesh-1", "./_stdout")}
@@ -338,7 +334,7 @@ def test_vector_with_dependencies_holds(tmp_path: Path) -> None:
     assert defined(tmp_path, needs=words.encode().split()) == digest
 
 
-def test_the_fields_written_out_in_the_documentation_are_those_of_the_first_vector(
+def test_documented_fields_are_those_of_first_vector(
     tmp_path: Path,
 ) -> None:
     section = DOCS.read_text().split("### 1. One script\n", 1)[1]
@@ -349,6 +345,6 @@ def test_the_fields_written_out_in_the_documentation_are_those_of_the_first_vect
     assert said[:64].decode() == vector("1. One script")[1]
 
 
-def test_the_id_shown_in_the_documentation_is_right() -> None:
+def test_documented_id_is_right() -> None:
     (shown,) = re.findall(r"^    (sig-[0-9a-f]{20})$", DOCS.read_text(), re.M)
     assert shown == make_id(tej.signature(DOCS.parents[1] / "examples" / "primes"))

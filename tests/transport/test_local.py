@@ -18,26 +18,26 @@ def local() -> Transport:
     return open_transport(Destination.parse("local:"))
 
 
-def test_the_program_starts_at_home(
+def test_local_program_starts_at_home(
     local: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert local.run("pwd -P").stdout.decode().strip() == str(tmp_path.resolve())
 
 
-def test_a_missing_home_is_no_reason_not_to_run(
+def test_missing_home_does_not_prevent_programs(
     local: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "none"))
     assert local.run("pwd").stdout == b"/\n"
 
 
-def test_the_program_has_a_session_of_its_own(local: Transport) -> None:
+def test_program_has_its_own_session(local: Transport) -> None:
     session = int(local.run("ps -o sid= -p $$").stdout)
     assert session != os.getsid(0)
 
 
-def test_what_is_left_running_with_stderr_open_is_not_waited_for(
+def test_background_process_with_stderr_is_not_awaited(
     local: Transport, tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"
@@ -46,7 +46,7 @@ def test_what_is_left_running_with_stderr_open_is_not_waited_for(
     assert done.stderr == b"said\n"
 
 
-def test_windows_is_told_what_to_do_instead(
+def test_windows_error_names_the_alternative(
     local: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
@@ -54,7 +54,7 @@ def test_windows_is_told_what_to_do_instead(
         local.run("true")
 
 
-def test_neither_local_nor_ssh_imports_paramiko_before_it_is_used(
+def test_paramiko_is_imported_on_first_use(
     tmp_path: Path,
 ) -> None:
     program = """

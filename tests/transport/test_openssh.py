@@ -72,7 +72,7 @@ def test_processes_share_one_login(server: Sshd, ssh: Transport) -> None:
     assert server.log.read_text().count("Accepted publickey") == 1
 
 
-def test_exit_status_255_is_the_programs_own(ssh: Transport) -> None:
+def test_exit_status_255_of_program_is_returned(ssh: Transport) -> None:
     assert ssh.run("exit 255").status == 255
 
 
@@ -156,7 +156,7 @@ def test_changed_host_key_is_named(server: Sshd, ssh: Transport) -> None:
         ssh.run("true")
 
 
-def test_refused_login_says_what_was_tried(server: Sshd, ssh: Transport) -> None:
+def test_refused_login_lists_tried_methods(server: Sshd, ssh: Transport) -> None:
     server.authorized_keys.write_text("")
     with pytest.raises(AuthenticationFailed) as caught:
         ssh.run("true")
@@ -221,7 +221,7 @@ def two_factor(
         pam.unlink()
 
 
-def test_two_factor_login_is_asked_for_once(
+def test_two_factor_login_prompts_once(
     two_factor: Sshd, client_home: Path, tmp_path: Path
 ) -> None:
     import pexpect
@@ -271,7 +271,7 @@ def test_two_factor_login_is_asked_for_once(
     assert "no connection" in call("disconnect", "site").stderr
 
 
-def test_dropbear_is_a_server_like_any_other(
+def test_dropbear_server_works(
     require: Callable[[str], None], users: Users, connect: Connect, tmp_path: Path
 ) -> None:
     require("dropbear")
@@ -325,7 +325,7 @@ def test_threads_log_in_once(server: Sshd, ssh: Transport) -> None:
     assert server.log.read_text().count("Accepted publickey") == 1
 
 
-def test_jump_hosts_in_a_circle_start_no_ssh(connect: Connect, tmp_path: Path) -> None:
+def test_cycle_of_jump_hosts_starts_no_ssh(connect: Connect, tmp_path: Path) -> None:
     config = tmp_path / "ssh_config"
     config.write_text(
         "Host one\n HostName 127.0.0.1\n Port 1\n ProxyJump two\n"
@@ -348,7 +348,7 @@ def kdc(
         yield running
 
 
-def test_kerberos_ticket_is_a_login(
+def test_kerberos_ticket_logs_in(
     kdc: Kdc, start_sshd: Start, connect: Connect, tmp_path: Path
 ) -> None:
     server = start_sshd(

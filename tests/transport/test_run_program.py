@@ -29,44 +29,44 @@ class Sink:
         return self.pieces.count(b"")
 
 
-def test_a_program_gives_its_status_its_output_and_its_words(
+def test_program_returns_status_stdout_and_stderr(
     transport: Transport,
 ) -> None:
     done = transport.run("printf out; echo words >&2; exit 7")
     assert (done.status, done.stdout, done.stderr) == (7, b"out", b"words\n")
 
 
-def test_what_follows_the_program_is_its_input(transport: Transport) -> None:
+def test_input_is_passed_to_program(transport: Transport) -> None:
     done = transport.run("read -r first; printf '%s|' \"$first\"; cat", [b"1\n2", b"3"])
     assert done.stdout == b"1|23"
 
 
-def test_input_is_untouched_whatever_its_bytes(transport: Transport) -> None:
+def test_input_bytes_are_unchanged(transport: Transport) -> None:
     data = bytes(range(256)) * 5000
     assert transport.run("cat", [data[:1], b"", data[1:]]).stdout == data
 
 
-def test_a_program_may_hold_what_is_not_utf8(transport: Transport) -> None:
+def test_program_need_not_be_utf8(transport: Transport) -> None:
     name = b"caf\xe9 \xc3\xa9 '\\$".decode("utf-8", "surrogateescape")
     quoted = "'" + name.replace("'", "'\\''") + "'"
     done = transport.run(f"printf %s {quoted}")
     assert done.stdout == name.encode("utf-8", "surrogateescape")
 
 
-def test_a_program_of_two_lines_is_refused_before_it_is_sent(
+def test_program_of_two_lines_is_refused(
     transport: Transport,
 ) -> None:
     with pytest.raises(ValueError, match="one line"):
         transport.run("true\nfalse")
 
 
-def test_a_program_starts_in_the_home_directory(transport: Transport) -> None:
+def test_program_starts_in_home_directory(transport: Transport) -> None:
     done = transport.run("pwd; cd; pwd -P")
     assert done.stdout.splitlines()[0].startswith(b"/")
     assert done.status == 0
 
 
-def test_a_sink_is_given_all_the_output_and_one_end(transport: Transport) -> None:
+def test_sink_gets_all_output_and_one_end(transport: Transport) -> None:
     sink = Sink()
     done = transport.run("head -c 3000000 /dev/zero", stdout=sink)
     assert done.stdout == b""
@@ -75,9 +75,7 @@ def test_a_sink_is_given_all_the_output_and_one_end(transport: Transport) -> Non
     assert sink.ends == 1
 
 
-def test_a_program_that_ends_before_it_has_read_all_is_no_error(
-    transport: Transport, no_thread_left: Left
-) -> None:
+def test_unread_input_is_no_error(transport: Transport, no_thread_left: Left) -> None:
     def endless() -> Iterator[bytes]:
         while True:
             yield bytes(MEGABYTE)
@@ -87,12 +85,12 @@ def test_a_program_that_ends_before_it_has_read_all_is_no_error(
     assert no_thread_left() == []
 
 
-def test_a_program_may_close_its_input_and_go_on(transport: Transport) -> None:
+def test_program_may_close_its_input(transport: Transport) -> None:
     done = transport.run("exec <&-; head -c 100000 /dev/zero", [bytes(MEGABYTE)] * 30)
     assert (done.status, len(done.stdout)) == (0, 100_000)
 
 
-def test_an_iterator_that_is_not_used_up_is_closed(transport: Transport) -> None:
+def test_unfinished_input_iterator_is_closed(transport: Transport) -> None:
     closed = threading.Event()
 
     def endless() -> Iterator[bytes]:
@@ -131,7 +129,7 @@ def test_input_may_wait_for_output(transport: Transport) -> None:
     assert transport.run(program, questions(), answers.put).status == 3
 
 
-def test_input_that_waits_for_output_is_told_when_there_is_no_more(
+def test_waiting_input_iterator_ends_with_output(
     transport: Transport, no_thread_left: Left
 ) -> None:
     answers: queue.Queue[bytes] = queue.Queue()
@@ -150,7 +148,7 @@ def test_input_that_waits_for_output_is_told_when_there_is_no_more(
     assert no_thread_left() == []
 
 
-def test_an_error_while_reading_the_input_ends_it_and_is_raised(
+def test_error_of_input_iterator_is_raised(
     transport: Transport, no_thread_left: Left
 ) -> None:
     sink = Sink()
@@ -164,7 +162,7 @@ def test_an_error_while_reading_the_input_ends_it_and_is_raised(
     assert sink.pieces == [b"some", b""]
 
 
-def test_an_error_in_the_sink_is_raised_and_the_sink_told_the_end(
+def test_error_of_sink_is_raised_after_end(
     transport: Transport, no_thread_left: Left
 ) -> None:
     ends: list[bytes] = []
@@ -186,7 +184,7 @@ def test_an_error_in_the_sink_is_raised_and_the_sink_told_the_end(
     assert transport.run("printf fine").stdout == b"fine"
 
 
-def test_an_interrupt_is_passed_on_and_leaves_nothing_behind(
+def test_interrupt_is_raised_and_leaves_nothing(
     transport: Transport, no_thread_left: Left
 ) -> None:
     sink = Sink()
@@ -203,7 +201,7 @@ def test_an_interrupt_is_passed_on_and_leaves_nothing_behind(
     assert transport.run("printf fine").stdout == b"fine"
 
 
-def test_a_program_ended_by_a_signal_has_no_status_to_give(
+def test_program_ended_by_signal_is_an_error(
     transport: Transport,
 ) -> None:
     sink = Sink()
@@ -227,14 +225,14 @@ def test_twenty_threads_share_a_transport(transport: Transport) -> None:
     assert results == {number: b"%d" % number * 1000 for number in range(20)}
 
 
-def test_runs_counts_the_programs_that_were_run(transport: Transport) -> None:
+def test_runs_counts_programs(transport: Transport) -> None:
     before = transport.runs
     for _ in range(3):
         transport.run("true")
     assert transport.runs - before == 3
 
 
-def test_a_closed_transport_opens_again(transport: Transport) -> None:
+def test_closed_transport_opens_again(transport: Transport) -> None:
     assert transport.run("printf 1").stdout == b"1"
     transport.close()
     transport.close()

@@ -43,7 +43,7 @@ def ask_ssh(config: Path, host: str, *arguments: str) -> dict[str, str]:
     return options
 
 
-def test_without_a_file_the_defaults_of_ssh_hold(home: Path) -> None:
+def test_defaults_of_ssh_apply_without_file(home: Path) -> None:
     found = look_up("Server.example.org", config_file=home / "none")
     assert (found.host, found.port) == ("Server.example.org", 22)
     assert found.user == getpass.getuser()
@@ -82,9 +82,7 @@ Host *
 @pytest.mark.parametrize(
     "host", ["cluster", "a.cluster", "bad.cluster", "other", "third", "x"]
 )
-def test_blocks_tokens_quotes_and_comments_are_read_as_ssh_reads_them(
-    host: str, home: Path
-) -> None:
+def test_syntax_is_read_as_by_ssh(host: str, home: Path) -> None:
     found = read(home, BLOCKS, host)
     theirs = ask_ssh(home / "config", host)
     assert found.host == theirs["hostname"]
@@ -95,14 +93,14 @@ def test_blocks_tokens_quotes_and_comments_are_read_as_ssh_reads_them(
     assert [path.name for path in found.known_hosts_files] == ["a", "b c"]
 
 
-def test_identity_files_add_up_and_are_expanded(home: Path) -> None:
+def test_identity_files_accumulate_and_are_expanded(home: Path) -> None:
     found = read(home, BLOCKS)
     first = home / ".ssh/some body_cluster.example.org"
     assert found.identity_files == (first, home / "two words")
     assert found.identities_chosen
 
 
-def test_included_files_belong_to_the_block_they_are_included_in(home: Path) -> None:
+def test_included_files_belong_to_their_block(home: Path) -> None:
     (home / ".ssh/conf.d").mkdir()
     (home / ".ssh/conf.d/2.conf").write_text("Host cluster\n Port 2\n User two\n")
     (home / ".ssh/conf.d/1.conf").write_text("Host cluster\n Port 1\n")
@@ -117,13 +115,13 @@ def test_included_files_belong_to_the_block_they_are_included_in(home: Path) -> 
     assert read(home, text, "elsewhere").user == "other"
 
 
-def test_files_that_include_each_other_are_an_error(home: Path) -> None:
+def test_cyclic_include_is_an_error(home: Path) -> None:
     (home / ".ssh/loop").write_text("Include loop\n")
     with pytest.raises(ConnectionFailed, match=r"loop:1: .*Include"):
         read(home, "Include loop\n")
 
 
-def test_of_jump_and_command_the_first_counts(home: Path) -> None:
+def test_first_of_proxyjump_and_proxycommand_wins(home: Path) -> None:
     found = read(home, "ProxyCommand a %h # b 'c\nProxyJump d\n")
     assert (found.proxy_command, found.proxy_jump) == ("a cluster # b 'c", None)
     found = read(home, "ProxyJump none\nProxyCommand b\nProxyJump c\n")
@@ -137,7 +135,7 @@ def test_jump_and_command_are_expanded(line: str, home: Path) -> None:
     assert found.proxy_command in ("nc real 5 me cluster %", None)
 
 
-def test_environment_variables_are_filled_in(
+def test_environment_variables_are_expanded(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KEYS", "/somewhere")
@@ -145,7 +143,7 @@ def test_environment_variables_are_filled_in(
     assert found.identity_files == (Path("/somewhere/id_${NOT_THERE}"),)
 
 
-def test_match_exec_asks_a_command(home: Path) -> None:
+def test_match_exec_runs_a_command(home: Path) -> None:
     text = "Match exec 'test %n = cluster'\n Port 7\nMatch !exec true\n Port 8\n"
     assert read(home, text).port == 7
     assert read(home, text, "other").port == 22
@@ -168,7 +166,7 @@ def test_match_final_is_read_last(home: Path) -> None:
     assert ask_ssh(home / "config", "cluster")["port"] == "9"
 
 
-def test_what_the_caller_says_goes_before_the_file(home: Path) -> None:
+def test_arguments_override_the_file(home: Path) -> None:
     path = home / "config"
     path.write_text("User file\nPort 1\nMatch user caller\n HostName matched\n")
     found = look_up("cluster", "caller", 2, config_file=path)
@@ -179,14 +177,12 @@ def test_what_the_caller_says_goes_before_the_file(home: Path) -> None:
     ("text", "words"),
     [("Port many\n", "config:1: 'many'"), ('\nUser "open\n', "config:2: .*quotes")],
 )
-def test_what_cannot_be_read_is_named_with_its_line(
-    text: str, words: str, home: Path
-) -> None:
+def test_syntax_error_names_its_line(text: str, words: str, home: Path) -> None:
     with pytest.raises(ConnectionFailed, match=words):
         read(home, text)
 
 
-def test_what_is_not_known_is_left_alone(home: Path) -> None:
+def test_unknown_options_are_ignored(home: Path) -> None:
     found = read(
         home, "Bogus a b\nMatch bogus x\n Port 1\nMatch\n Port 2\n=\nUser me\n"
     )
@@ -221,9 +217,7 @@ CONFIGS = st.lists(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(text=CONFIGS, host=st.sampled_from(HOSTS))
-def test_any_blocks_mean_what_they_mean_to_ssh(
-    text: str, host: str, home: Path
-) -> None:
+def test_generated_blocks_are_read_as_by_ssh(text: str, host: str, home: Path) -> None:
     found = read(home, text, host)
     theirs = ask_ssh(home / "config", host)
     ours = (found.host.lower(), found.user, str(found.port))

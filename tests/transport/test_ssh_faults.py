@@ -39,7 +39,7 @@ def endless() -> Iterator[bytes]:
         yield bytes(MEGABYTE)
 
 
-def test_a_connection_cut_while_sending_fails_and_is_opened_again(
+def test_cut_during_send_fails_then_reconnects(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
     transport, sink = through(), Sink()
@@ -55,7 +55,7 @@ def test_a_connection_cut_while_sending_fails_and_is_opened_again(
     assert proxy.connections == 2
 
 
-def test_a_connection_cut_while_receiving_fails_and_is_opened_again(
+def test_cut_during_receive_fails_then_reconnects(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
     transport, sink = through(), Sink()
@@ -71,7 +71,7 @@ def test_a_connection_cut_while_receiving_fails_and_is_opened_again(
     assert transport.run("printf again").stdout == b"again"
 
 
-def test_input_that_waits_for_output_is_told_that_the_connection_is_cut(
+def test_waiting_input_iterator_ends_at_a_cut(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
     transport = through()
@@ -92,7 +92,7 @@ def test_input_that_waits_for_output_is_told_that_the_connection_is_cut(
 
 
 @pytest.mark.parametrize("size", [0, 1, 40, 700, 1500, 2500, 3500, 5000])
-def test_a_connection_cut_while_logging_in_is_a_failed_connection(
+def test_cut_during_login_is_connection_failed(
     size: int, through: Through, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     transport, sink = through(), Sink()
@@ -107,7 +107,7 @@ def test_a_connection_cut_while_logging_in_is_a_failed_connection(
     assert transport.run("printf again").stdout == b"again"
 
 
-def test_a_stalled_upload_is_given_up(
+def test_stalled_upload_times_out(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
     transport, sink = through(io_timeout=1), Sink()
@@ -126,7 +126,7 @@ def test_a_stalled_upload_is_given_up(
     wait_until_connected(transport)
 
 
-def test_a_stalled_download_is_given_up(
+def test_stalled_download_times_out(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
     transport, sink = through(io_timeout=1), Sink()
@@ -145,7 +145,7 @@ def test_a_stalled_download_is_given_up(
     wait_until_connected(transport)
 
 
-def test_a_stall_in_both_directions_at_once_is_given_up(
+def test_stall_in_both_directions_times_out(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
     transport, sink = through(io_timeout=1), Sink()
@@ -162,7 +162,7 @@ def test_a_stall_in_both_directions_at_once_is_given_up(
     assert no_thread_left() == []
 
 
-def test_a_program_that_takes_no_input_is_given_up(
+def test_program_that_reads_no_input_times_out(
     connect: Through, sshd: Sshd, no_thread_left: Left
 ) -> None:
     transport = connect(sshd.destination, io_timeout=1)
@@ -171,9 +171,7 @@ def test_a_program_that_takes_no_input_is_given_up(
     assert no_thread_left() == []
 
 
-def test_a_silent_program_does_not_take_others_down_with_it(
-    connect: Through, sshd: Sshd
-) -> None:
+def test_silent_program_does_not_affect_others(connect: Through, sshd: Sshd) -> None:
     transport = connect(sshd.destination, io_timeout=3)
     wait_until_connected(transport)
     results: list[bytes] = []
@@ -188,14 +186,14 @@ def test_a_silent_program_does_not_take_others_down_with_it(
     assert results == [b".........."]
 
 
-def test_words_on_stderr_are_no_silence(connect: Through, sshd: Sshd) -> None:
+def test_output_on_stderr_prevents_timeout(connect: Through, sshd: Sshd) -> None:
     transport = connect(sshd.destination, io_timeout=3)
     wait_until_connected(transport)
     done = transport.run("for i in 1 2 3 4 5 6 7 8; do sleep 0.5; printf . >&2; done")
     assert done.stderr == b"........"
 
 
-def test_a_slow_sink_is_not_the_servers_silence(connect: Through, sshd: Sshd) -> None:
+def test_slow_sink_causes_no_timeout(connect: Through, sshd: Sshd) -> None:
     transport = connect(sshd.destination, io_timeout=2)
     wait_until_connected(transport)
     pause, size = threading.Event(), 0
@@ -211,19 +209,19 @@ def test_a_slow_sink_is_not_the_servers_silence(connect: Through, sshd: Sshd) ->
     assert size == 20_000_000
 
 
-def test_a_server_that_refuses_connections_is_named(connect: Through) -> None:
+def test_refused_connection_names_server(connect: Through) -> None:
     port = free_port()
     with pytest.raises(ConnectionFailed, match=f"somebody@127.0.0.1:{port} refuses"):
         connect(f"somebody@127.0.0.1:{port}").run("true")
 
 
-def test_a_server_that_cannot_be_found_is_named(connect: Through) -> None:
+def test_unknown_host_name_is_named(connect: Through) -> None:
     with pytest.raises(ConnectionFailed, match=r"me@no-such-host\.invalid:22 cannot"):
         connect("me@no-such-host.invalid").run("true")
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example"])
-def test_a_name_that_no_host_can_have_is_not_found(connect: Through, host: str) -> None:
+def test_invalid_host_name_is_not_found(connect: Through, host: str) -> None:
     with pytest.raises(ConnectionFailed, match="cannot be found"):
         connect(host).run("true")
 
@@ -231,9 +229,7 @@ def test_a_name_that_no_host_can_have_is_not_found(connect: Through, host: str) 
 @pytest.mark.parametrize(
     "banner", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"\xff\n"]
 )
-def test_a_server_that_is_no_ssh_server_is_told_apart(
-    connect: Through, banner: bytes
-) -> None:
+def test_non_ssh_server_is_recognized(connect: Through, banner: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -249,7 +245,7 @@ def test_a_server_that_is_no_ssh_server_is_told_apart(
         thread.join()
 
 
-def test_a_server_that_says_nothing_is_given_up(
+def test_silent_server_times_out(
     through: Through, proxy: Proxy, no_thread_left: Left
 ) -> None:
     transport, sink = through(timeout=1), Sink()
@@ -261,9 +257,7 @@ def test_a_server_that_says_nothing_is_given_up(
     wait_until_connected(transport)
 
 
-def test_a_server_that_stalls_while_logging_in_is_given_up(
-    through: Through, proxy: Proxy
-) -> None:
+def test_stalled_login_times_out(through: Through, proxy: Proxy) -> None:
     transport = through(timeout=1)
     stalled = threading.Thread(
         target=lambda: (proxy.wait_for_bytes(UP, 1000), proxy.stall())
@@ -276,9 +270,7 @@ def test_a_server_that_stalls_while_logging_in_is_given_up(
     wait_until_connected(transport)
 
 
-def test_a_connection_cut_while_idle_is_opened_again_unnoticed(
-    through: Through, proxy: Proxy
-) -> None:
+def test_idle_connection_reopens_after_a_cut(through: Through, proxy: Proxy) -> None:
     transport = through()
     transport.run("true")
     proxy.cut()
@@ -286,7 +278,7 @@ def test_a_connection_cut_while_idle_is_opened_again_unnoticed(
     assert (proxy.connections, transport.runs) == (2, 2)
 
 
-def test_a_connection_forgotten_while_idle_is_opened_again_unnoticed(
+def test_idle_connection_reopens_after_silent_loss(
     through: Through, proxy: Proxy
 ) -> None:
     transport = through(timeout=4)
@@ -296,7 +288,7 @@ def test_a_connection_forgotten_while_idle_is_opened_again_unnoticed(
     assert (proxy.connections, transport.runs) == (2, 2)
 
 
-def test_a_server_that_restarts_is_found_again(
+def test_restarted_server_is_reconnected(
     start_sshd: Callable[..., Sshd], connect: Through
 ) -> None:
     server = start_sshd()
@@ -309,7 +301,7 @@ def test_a_server_that_restarts_is_found_again(
     assert transport.run("printf again").stdout == b"again"
 
 
-def test_eight_programs_at_once_are_the_limit(connect: Through, sshd: Sshd) -> None:
+def test_one_connection_runs_eight_programs(connect: Through, sshd: Sshd) -> None:
     """sshd allows ten; with twelve threads none is turned away."""
     transport = connect(sshd.destination)
     gate, statuses = threading.Barrier(12), []
@@ -345,7 +337,7 @@ def test_fewer_sessions_than_threads_are_no_error(
     assert statuses == [3] * 6
 
 
-def test_waiting_thread_holds_up_nobody_with_one_session(
+def test_waiting_thread_does_not_block_others(
     start_sshd: Callable[..., Sshd], connect: Through
 ) -> None:
     server = start_sshd(options=["MaxSessions 1"])
@@ -370,7 +362,7 @@ def test_waiting_thread_holds_up_nobody_with_one_session(
     assert server.connections() == 2
 
 
-def test_a_server_that_allows_no_session_says_so(
+def test_server_without_sessions_is_an_error(
     start_sshd: Callable[..., Sshd], connect: Through
 ) -> None:
     server = start_sshd(options=["MaxSessions 0"])
@@ -379,7 +371,7 @@ def test_a_server_that_allows_no_session_says_so(
         transport.run("true")
 
 
-def test_an_idle_connection_is_kept_alive(through: Through, proxy: Proxy) -> None:
+def test_idle_connection_is_kept_alive(through: Through, proxy: Proxy) -> None:
     transport = through(keep_alive=1)
     transport.run("true")
     proxy.wait_for_bytes(UP, 50)
@@ -387,7 +379,7 @@ def test_an_idle_connection_is_kept_alive(through: Through, proxy: Proxy) -> Non
     assert proxy.connections == 1
 
 
-def test_closing_hangs_up(through: Through, proxy: Proxy, sshd: Sshd) -> None:
+def test_close_disconnects(through: Through, proxy: Proxy, sshd: Sshd) -> None:
     transport = through()
     transport.run("true")
     before = proxy.bytes[DOWN]

@@ -72,7 +72,7 @@ def script(
     return run
 
 
-def test_a_child_connects_by_itself(
+def test_child_opens_its_own_connection(
     script: Callable[[str], None], proxy: Proxy, each_ssh: str
 ) -> None:
     script("""
@@ -82,7 +82,7 @@ assert transport.run("printf parent").stdout == b"parent"
     assert proxy.connections == (1 if each_ssh == "openssh" else 2)
 
 
-def test_a_child_that_does_nothing_with_it_disturbs_nothing(
+def test_idle_child_does_not_affect_parent(
     script: Callable[[str], None], proxy: Proxy
 ) -> None:
     script("""
@@ -93,7 +93,7 @@ assert transport.run("printf parent").stdout == b"parent"
     assert proxy.connections == 1
 
 
-def test_a_child_may_close_and_collect_what_it_inherited(
+def test_child_may_close_inherited_transport(
     script: Callable[[str], None], proxy: Proxy
 ) -> None:
     script("""
@@ -115,7 +115,7 @@ for work in (close, forget):
     assert proxy.connections == 1
 
 
-def test_a_child_forked_in_the_midst_of_runs_disturbs_none(
+def test_child_forked_during_runs_is_harmless(
     script: Callable[[str], None], proxy: Proxy
 ) -> None:
     script("""
@@ -136,7 +136,7 @@ assert results == [True] * 15
 """)
 
 
-def test_a_child_forked_by_the_thread_that_runs_disturbs_nothing(
+def test_child_forked_by_running_thread_is_harmless(
     script: Callable[[str], None], proxy: Proxy
 ) -> None:
     script("""
@@ -151,7 +151,7 @@ assert transport.run("printf parent").stdout == b"parent"
 """)
 
 
-def test_the_children_of_multiprocessing_connect_by_themselves(
+def test_multiprocessing_children_open_own_connections(
     script: Callable[[str], None], proxy: Proxy, each_ssh: str
 ) -> None:
     script("""

@@ -55,7 +55,7 @@ def fingerprint(key: Path) -> str:
     return said.stdout.split()[1]
 
 
-def test_an_unknown_key_is_refused_with_its_fingerprint_and_the_ways_out(
+def test_unknown_key_is_refused_with_fingerprint(
     reach: Connect, sshd: Sshd, known_hosts: Path
 ) -> None:
     with pytest.raises(HostKeyRejected) as caught:
@@ -68,9 +68,7 @@ def test_an_unknown_key_is_refused_with_its_fingerprint_and_the_ways_out(
     assert not known_hosts.exists()
 
 
-def test_the_command_in_the_message_makes_the_key_known(
-    reach: Connect, known_hosts: Path
-) -> None:
+def test_suggested_command_adds_the_key(reach: Connect, known_hosts: Path) -> None:
     with pytest.raises(HostKeyRejected) as caught:
         reach().run("true")
     command = str(caught.value).rpartition(", or ")[2]
@@ -79,7 +77,7 @@ def test_the_command_in_the_message_makes_the_key_known(
     assert reach().run("printf 1").stdout == b"1"
 
 
-def test_a_new_key_is_accepted_if_asked_to_and_then_known(
+def test_new_key_is_accepted_and_stored(
     reach: Connect, sshd: Sshd, known_hosts: Path
 ) -> None:
     assert reach(accept_new_host_key=True).run("printf 1").stdout == b"1"
@@ -89,7 +87,7 @@ def test_a_new_key_is_accepted_if_asked_to_and_then_known(
     assert reach().run("printf 1").stdout == b"1"
 
 
-def test_ssh_itself_understands_what_was_written(
+def test_ssh_reads_the_written_known_hosts(
     reach: Connect, sshd: Sshd, tmp_path: Path
 ) -> None:
     reach(accept_new_host_key=True).run("true")
@@ -101,7 +99,7 @@ def test_ssh_itself_understands_what_was_written(
     assert done.stdout == b"1"
 
 
-def test_what_is_in_known_hosts_stays_even_without_a_final_newline(
+def test_known_hosts_without_final_newline_is_kept(
     reach: Connect, known_hosts: Path
 ) -> None:
     write(known_hosts, "# mine")
@@ -111,7 +109,7 @@ def test_what_is_in_known_hosts_stays_even_without_a_final_newline(
     assert reach().run("printf 1").stdout == b"1"
 
 
-def test_names_are_hashed_if_the_configuration_says_so(
+def test_hashknownhosts_hashes_names(
     reach: Connect, sshd: Sshd, known_hosts: Path
 ) -> None:
     reach(sshd, "HashKnownHosts yes", accept_new_host_key=True).run("true")
@@ -119,7 +117,7 @@ def test_names_are_hashed_if_the_configuration_says_so(
     assert reach().run("printf 1").stdout == b"1"
 
 
-def test_names_that_ssh_keygen_hashed_are_understood(
+def test_names_hashed_by_ssh_keygen_match(
     reach: Connect, sshd: Sshd, known_hosts: Path
 ) -> None:
     write(known_hosts, f"{name(sshd)} {public(sshd)}", f"example {public(sshd)}")
@@ -132,7 +130,7 @@ def test_names_that_ssh_keygen_hashed_are_understood(
 
 @pytest.mark.parametrize("accept", [False, True])
 @pytest.mark.parametrize("strict", ["ask", "accept-new", "no", "off"])
-def test_a_changed_key_is_always_refused_naming_the_line(
+def test_changed_key_is_refused_naming_line(
     accept: bool,
     strict: str,
     reach: Connect,
@@ -155,7 +153,7 @@ def test_a_changed_key_is_always_refused_naming_the_line(
     assert known_hosts.read_text() == before
 
 
-def test_the_command_in_the_message_removes_a_changed_key(
+def test_suggested_command_removes_changed_key(
     reach: Connect, sshd: Sshd, known_hosts: Path, tmp_path: Path
 ) -> None:
     theirs = public_half(make_key(tmp_path / "other")).read_text()
@@ -168,7 +166,7 @@ def test_the_command_in_the_message_removes_a_changed_key(
 
 
 @pytest.mark.parametrize("strict", ["accept-new", "no", "off"])
-def test_strict_host_key_checking_may_accept_new_keys(
+def test_stricthostkeychecking_may_accept_new_keys(
     strict: str, reach: Connect, sshd: Sshd, known_hosts: Path
 ) -> None:
     transport = reach(sshd, f"StrictHostKeyChecking {strict}")
@@ -185,7 +183,7 @@ def test_known_key_type_is_requested(
     assert reach(server).run("printf 1").stdout == b"1"
 
 
-def test_key_of_another_type_is_new_as_for_ssh(
+def test_key_of_another_type_is_new(
     reach: Connect, start_sshd: Start, known_hosts: Path
 ) -> None:
     server = start_sshd(host_key_types=["rsa"])
@@ -197,7 +195,7 @@ def test_key_of_another_type_is_new_as_for_ssh(
     assert accepting.run("printf 1").stdout == b"1"
 
 
-def test_port_22_key_does_not_replace_that_of_the_port(
+def test_key_of_port_22_replaces_no_key(
     reach: Connect, sshd: Sshd, known_hosts: Path, tmp_path: Path
 ) -> None:
     theirs = public_half(make_key(tmp_path / "other")).read_text()
@@ -208,7 +206,7 @@ def test_port_22_key_does_not_replace_that_of_the_port(
 
 
 @pytest.mark.parametrize("names", ["{name}", "*", "[127.0.0.*]:*,other"])
-def test_a_revoked_key_is_refused(
+def test_revoked_key_is_refused(
     names: str, reach: Connect, sshd: Sshd, known_hosts: Path
 ) -> None:
     revoked = f"@revoked {names.format(name=name(sshd))} {public(sshd)}"
@@ -218,7 +216,7 @@ def test_a_revoked_key_is_refused(
     assert f"{known_hosts}:2" in str(caught.value)
 
 
-def test_a_certificate_authority_is_no_host_key(
+def test_certificate_authority_is_no_host_key(
     reach: Connect, sshd: Sshd, known_hosts: Path
 ) -> None:
     write(known_hosts, f"@cert-authority * {public(sshd)}")
@@ -226,14 +224,14 @@ def test_a_certificate_authority_is_no_host_key(
         reach().run("true")
 
 
-def test_the_key_of_port_22_will_do_on_other_ports(
+def test_key_of_port_22_counts_on_other_ports(
     reach: Connect, sshd: Sshd, known_hosts: Path
 ) -> None:
     write(known_hosts, f"{sshd.address} {public(sshd)}")
     assert reach().run("printf 1").stdout == b"1"
 
 
-def test_another_key_on_port_22_says_nothing_of_other_ports(
+def test_different_key_on_port_22_is_ignored(
     reach: Connect, sshd: Sshd, known_hosts: Path, tmp_path: Path
 ) -> None:
     theirs = public_half(make_key(tmp_path / "other")).read_text()
@@ -243,7 +241,7 @@ def test_another_key_on_port_22_says_nothing_of_other_ports(
     assert reach(accept_new_host_key=True).run("printf 1").stdout == b"1"
 
 
-def test_another_hosts_key_will_not_do(
+def test_key_of_another_host_is_refused(
     reach: Connect, sshd: Sshd, known_hosts: Path
 ) -> None:
     write(
@@ -253,7 +251,7 @@ def test_another_hosts_key_will_not_do(
         reach().run("true")
 
 
-def test_a_host_key_alias_is_what_known_hosts_is_searched_for(
+def test_host_key_alias_selects_known_hosts_name(
     reach: Connect, sshd: Sshd, known_hosts: Path
 ) -> None:
     write(known_hosts, f"Cluster {public(sshd)}")
@@ -262,7 +260,7 @@ def test_a_host_key_alias_is_what_known_hosts_is_searched_for(
     assert reach(sshd, "HostKeyAlias cluster").run("printf 1").stdout == b"1"
 
 
-def test_new_keys_need_not_be_written_anywhere(
+def test_known_hosts_none_stores_no_key(
     connect: Connect, sshd: Sshd, tmp_path: Path
 ) -> None:
     config = tmp_path / "ssh_config"

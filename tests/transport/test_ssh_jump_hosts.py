@@ -55,7 +55,7 @@ def _known(server: Sshd, sshd: Sshd) -> Sshd:
     return server
 
 
-def test_an_alias_and_what_is_included_are_honoured(
+def test_alias_and_include_are_used(
     connect: Connect, sshd: Sshd, client_home: Path
 ) -> None:
     folder = client_home / ".ssh/config.d"
@@ -67,13 +67,13 @@ def test_an_alias_and_what_is_included_are_honoured(
     assert done.stdout.decode().endswith(f"{sshd.address} {sshd.port}")
 
 
-def test_the_users_own_configuration_is_read_by_default(
+def test_user_configuration_is_read_by_default(
     connect: Connect, client_home: Path
 ) -> None:
     assert connect("server", config_file=None).run("printf 1").stdout == b"1"
 
 
-def test_user_and_port_of_the_destination_go_before_the_configuration(
+def test_destination_overrides_user_and_port(
     connect: Connect, config: Callable[[str], Path], sshd: Sshd
 ) -> None:
     wrong = config(f"Host 127.0.0.1\n User nobody\n Port 1\n IdentityFile {sshd.key}")
@@ -81,7 +81,7 @@ def test_user_and_port_of_the_destination_go_before_the_configuration(
     assert transport.run("printf 1").stdout == b"1"
 
 
-def test_a_match_block_is_honoured(
+def test_match_block_is_used(
     connect: Connect, config: Callable[[str], Path], sshd: Sshd
 ) -> None:
     text = (
@@ -91,7 +91,7 @@ def test_a_match_block_is_honoured(
     assert connect("cluster", config_file=config(text)).run("printf 1").stdout == b"1"
 
 
-def test_a_jump_host_leads_on(
+def test_jump_host_leads_to_target(
     connect: Connect, config: Callable[[str], Path], jump: Sshd, sshd: Sshd
 ) -> None:
     text = f"Host target\n ProxyJump {jump.destination}"
@@ -102,7 +102,7 @@ def test_a_jump_host_leads_on(
     transport.close()
 
 
-def test_a_megabyte_goes_through_a_jump_host_and_back(
+def test_jump_host_passes_a_megabyte(
     connect: Connect, config: Callable[[str], Path], jump: Sshd
 ) -> None:
     text = f"Host target\n ProxyJump {jump.destination}"
@@ -111,7 +111,7 @@ def test_a_megabyte_goes_through_a_jump_host_and_back(
     assert transport.run("cat", [data]).stdout == data
 
 
-def test_jump_hosts_may_be_a_chain_of_aliases(
+def test_jump_hosts_may_be_aliases(
     connect: Connect,
     config: Callable[[str], Path],
     jump: Sshd,
@@ -133,7 +133,7 @@ def test_jump_hosts_may_be_a_chain_of_aliases(
     assert (jump.connections(), second.connections()) == (1, 1)
 
 
-def test_a_jump_host_may_have_a_jump_host_and_all_may_be_named_at_once(
+def test_jump_hosts_may_be_nested(
     connect: Connect,
     config: Callable[[str], Path],
     jump: Sshd,
@@ -159,7 +159,7 @@ def test_a_jump_host_may_have_a_jump_host_and_all_may_be_named_at_once(
     assert (jump.connections(), second.connections()) == (1, 1)
 
 
-def test_jump_hosts_in_a_circle_are_an_error(
+def test_cycle_of_jump_hosts_is_an_error(
     connect: Connect, config: Callable[[str], Path]
 ) -> None:
     text = (
@@ -170,7 +170,7 @@ def test_jump_hosts_in_a_circle_are_an_error(
         connect("one", config_file=config(text)).run("true")
 
 
-def test_the_jump_hosts_key_is_checked_too(
+def test_key_of_jump_host_is_checked(
     connect: Connect, config: Callable[[str], Path], start_sshd: Start, sshd: Sshd
 ) -> None:
     stranger = start_sshd()
@@ -180,7 +180,7 @@ def test_the_jump_hosts_key_is_checked_too(
         connect("target", config_file=config(text)).run("true")
 
 
-def test_the_password_is_for_the_server_not_for_the_jump_host(
+def test_password_is_not_sent_to_jump_host(
     connect: Connect, config: Callable[[str], Path], start_sshd: Start, sshd: Sshd
 ) -> None:
     jump = start_sshd(options=["PasswordAuthentication yes"])
@@ -196,7 +196,7 @@ def test_the_password_is_for_the_server_not_for_the_jump_host(
     assert "given password" not in str(caught.value)
 
 
-def test_a_target_that_the_jump_host_cannot_reach_is_named(
+def test_unreachable_target_behind_jump_host_is_named(
     connect: Connect, config: Callable[[str], Path], jump: Sshd
 ) -> None:
     text = f"Host nowhere\n HostName 127.0.0.1\n Port 1\n ProxyJump {jump.destination}"
@@ -205,7 +205,7 @@ def test_a_target_that_the_jump_host_cannot_reach_is_named(
         connect("nowhere", config_file=config(text)).run("true")
 
 
-def test_closing_closes_the_jump_hosts_connection(
+def test_close_disconnects_the_jump_host(
     connect: Connect, config: Callable[[str], Path], jump: Sshd
 ) -> None:
     text = f"Host target\n ProxyJump {jump.destination}"
@@ -216,7 +216,7 @@ def test_closing_closes_the_jump_hosts_connection(
     wait_until(lambda: jump.connections() == 0)
 
 
-def test_a_jump_host_that_fails_is_replaced_by_the_next_run(
+def test_next_run_reconnects_failed_jump_host(
     connect: Connect, config: Callable[[str], Path], jump: Sshd
 ) -> None:
     text = f"Host target\n ProxyJump {jump.destination}"
@@ -226,7 +226,7 @@ def test_a_jump_host_that_fails_is_replaced_by_the_next_run(
     assert transport.run("printf again").stdout == b"again"
 
 
-def test_a_proxy_command_leads_to_the_server(
+def test_proxy_command_leads_to_server(
     connect: Connect, config: Callable[[str], Path], tmp_path: Path
 ) -> None:
     netcat = tmp_path / "net cat.py"
@@ -237,7 +237,7 @@ def test_a_proxy_command_leads_to_the_server(
     assert transport.run("cat", [data]).stdout == data
 
 
-def test_a_proxy_command_that_fails_is_quoted(
+def test_failed_proxy_command_is_quoted(
     connect: Connect, config: Callable[[str], Path], each_ssh: str
 ) -> None:
     text = "Host target\n ProxyCommand echo 'no route to %h' >&2; exit 1"
@@ -247,7 +247,7 @@ def test_a_proxy_command_that_fails_is_quoted(
         connect("target", config_file=config(text), timeout=10).run("true")
 
 
-def test_a_proxy_command_ends_with_the_connection(
+def test_proxy_command_ends_with_connection(
     connect: Connect, config: Callable[[str], Path], tmp_path: Path
 ) -> None:
     netcat, pid = tmp_path / "netcat.py", tmp_path / "pid"
@@ -261,7 +261,7 @@ def test_a_proxy_command_ends_with_the_connection(
     assert not process.exists()
 
 
-def test_a_server_is_reached_over_ipv6(
+def test_server_is_reached_over_ipv6(
     connect: Connect, start_sshd: Start, tmp_path: Path
 ) -> None:
     if not _has_ipv6():
@@ -277,7 +277,7 @@ def test_a_server_is_reached_over_ipv6(
     assert transport.run("printf 1").stdout == b"1"
 
 
-def test_an_address_family_may_be_chosen(
+def test_address_family_can_be_selected(
     connect: Connect, config: Callable[[str], Path]
 ) -> None:
     text = "Host target\n AddressFamily inet6"

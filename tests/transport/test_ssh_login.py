@@ -70,7 +70,7 @@ def allow(sshd: Sshd, key: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
-def test_a_key_file_lets_in(
+def test_key_file_logs_in(
     kind: str, sshd: Sshd, connect: Connect, tmp_path: Path
 ) -> None:
     key = allow(sshd, make_key(tmp_path / "key", kind))
@@ -80,7 +80,7 @@ def test_a_key_file_lets_in(
 
 @pytest.mark.parametrize("form", ["PEM", "PKCS8", "RFC4716"])
 @pytest.mark.parametrize("passphrase", ["", PASSWORD])
-def test_a_key_file_may_have_any_format_that_openssh_writes(
+def test_every_openssh_key_format_works(
     form: str, passphrase: str, sshd: Sshd, connect: Connect, tmp_path: Path
 ) -> None:
     key = allow(sshd, make_key(tmp_path / "key", "rsa"))
@@ -96,7 +96,7 @@ def test_a_key_file_may_have_any_format_that_openssh_writes(
     assert len(asked.prompts) == bool(passphrase)
 
 
-def test_the_usual_key_files_are_found(
+def test_default_key_files_are_found(
     sshd: Sshd, connect: Connect, client_home: Path
 ) -> None:
     make_key(client_home / ".ssh/id_rsa", "rsa")
@@ -105,7 +105,7 @@ def test_the_usual_key_files_are_found(
     assert connect(sshd.destination, config_file=config).run("printf 1").stdout == b"1"
 
 
-def test_a_passphrase_is_asked_for_until_it_is_right(
+def test_passphrase_prompt_repeats_until_correct(
     sshd: Sshd, connect: Connect, tmp_path: Path
 ) -> None:
     key = allow(sshd, make_key(tmp_path / "key", passphrase=PASSWORD))
@@ -116,7 +116,7 @@ def test_a_passphrase_is_asked_for_until_it_is_right(
     assert asked.prompts == [f"Passphrase for {key}: "] * 2
 
 
-def test_a_passphrase_is_asked_for_once_per_connection_only(
+def test_passphrase_prompt_appears_once_per_connection(
     sshd: Sshd, connect: Connect, tmp_path: Path
 ) -> None:
     key = allow(sshd, make_key(tmp_path / "key", passphrase=PASSWORD))
@@ -127,7 +127,7 @@ def test_a_passphrase_is_asked_for_once_per_connection_only(
         transport.run("true")
 
 
-def test_without_anybody_to_ask_an_encrypted_key_is_named(
+def test_encrypted_key_without_prompt_is_named(
     sshd: Sshd, connect: Connect, tmp_path: Path
 ) -> None:
     key = allow(sshd, make_key(tmp_path / "key", passphrase=PASSWORD))
@@ -136,7 +136,7 @@ def test_without_anybody_to_ask_an_encrypted_key_is_named(
         connect(sshd.destination, config_file=config).run("true")
 
 
-def test_the_agent_lets_in(
+def test_agent_logs_in(
     sshd: Sshd, connect: Connect, tmp_path: Path, agent: Path
 ) -> None:
     add_to_agent(sshd.key)
@@ -144,7 +144,7 @@ def test_the_agent_lets_in(
     assert connect(sshd.destination, config_file=config).run("printf 1").stdout == b"1"
 
 
-def test_a_public_key_picks_one_of_the_agents_many(
+def test_public_key_file_selects_agent_key(
     sshd: Sshd, connect: Connect, tmp_path: Path, agent: Path
 ) -> None:
     others = [make_key(tmp_path / f"other{number}") for number in range(8)]
@@ -155,7 +155,7 @@ def test_a_public_key_picks_one_of_the_agents_many(
     assert connect(sshd.destination, config_file=config).run("printf 1").stdout == b"1"
 
 
-def test_a_key_file_asked_for_goes_before_the_agents_many(
+def test_given_key_file_precedes_agent_keys(
     sshd: Sshd, connect: Connect, tmp_path: Path, agent: Path
 ) -> None:
     add_to_agent(*[make_key(tmp_path / f"other{number}") for number in range(8)])
@@ -172,7 +172,7 @@ def test_too_many_keys_in_the_agent_are_explained(
         connect(sshd.destination, config_file=config).run("true")
 
 
-def test_identities_only_leaves_the_agents_other_keys_alone(
+def test_identities_only_excludes_other_agent_keys(
     sshd: Sshd, connect: Connect, tmp_path: Path, agent: Path
 ) -> None:
     add_to_agent(sshd.key)
@@ -184,14 +184,14 @@ def test_identities_only_leaves_the_agents_other_keys_alone(
         connect(sshd.destination, config_file=config).run("true")
 
 
-def test_an_agent_that_is_gone_is_no_error(
+def test_missing_agent_is_no_error(
     sshd: Sshd, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
     assert connect(sshd.destination).run("printf 1").stdout == b"1"
 
 
-def test_nothing_to_offer_is_said_with_what_the_server_accepts(
+def test_error_without_keys_lists_accepted_methods(
     sshd: Sshd, connect: Connect, tmp_path: Path
 ) -> None:
     config = config_with(tmp_path, sshd, f"IdentityFile {tmp_path}/none")
@@ -223,7 +223,7 @@ def login(
     return open_
 
 
-def test_the_password_in_the_destination_lets_in(
+def test_password_in_destination_logs_in(
     login: Callable[..., Transport], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -237,7 +237,7 @@ def test_the_password_in_the_destination_lets_in(
     assert PASSWORD not in repr(transport)
 
 
-def test_a_wrong_password_is_refused_and_never_shown(
+def test_wrong_password_is_refused_and_not_shown(
     login: Callable[..., Transport], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -250,7 +250,7 @@ def test_a_wrong_password_is_refused_and_never_shown(
     assert "not-this-one" not in caplog.text
 
 
-def test_a_password_is_asked_for_until_it_is_right(
+def test_password_prompt_repeats_until_correct(
     login: Callable[..., Transport],
 ) -> None:
     asked = Asked("wrong", PASSWORD)
@@ -259,14 +259,16 @@ def test_a_password_is_asked_for_until_it_is_right(
     assert asked.prompts[0].startswith("Password for tejtest")
 
 
-def test_three_wrong_passwords_are_enough(login: Callable[..., Transport]) -> None:
+def test_login_fails_after_three_wrong_passwords(
+    login: Callable[..., Transport],
+) -> None:
     asked = Asked("wrong", "wronger", "wrongest", PASSWORD)
     with pytest.raises(AuthenticationFailed, match="a password typed"):
         login(*PASSWORDS_ONLY, ask=asked).run("true")
     assert len(asked.prompts) == 3
 
 
-def test_no_password_is_asked_for_if_a_key_will_do(
+def test_key_login_prompts_for_no_password(
     login: Callable[..., Transport],
 ) -> None:
     asked = Asked()
@@ -274,7 +276,7 @@ def test_no_password_is_asked_for_if_a_key_will_do(
     assert transport.run("printf 1").stdout == b"1"
 
 
-def test_a_key_and_then_a_password_may_both_be_wanted(
+def test_server_may_require_key_and_password(
     login: Callable[..., Transport],
 ) -> None:
     both = ["PasswordAuthentication yes", "AuthenticationMethods publickey,password"]
@@ -292,7 +294,7 @@ PAM = [
 ]
 
 
-def test_keyboard_interactive_asks_what_the_server_asks(
+def test_keyboard_interactive_shows_server_prompts(
     login: Callable[..., Transport],
 ) -> None:
     asked = Asked(PASSWORD)
@@ -302,20 +304,20 @@ def test_keyboard_interactive_asks_what_the_server_asks(
     assert "tejtest" in prompt
 
 
-def test_keyboard_interactive_takes_the_password_in_the_destination(
+def test_keyboard_interactive_uses_password_of_destination(
     login: Callable[..., Transport],
 ) -> None:
     assert login(*PAM, password=PASSWORD).run("printf 1").stdout == b"1"
 
 
-def test_keyboard_interactive_without_anybody_to_ask_says_what_was_asked(
+def test_keyboard_interactive_error_quotes_the_prompt(
     login: Callable[..., Transport],
 ) -> None:
     with pytest.raises(AuthenticationFailed, match="accepts: keyboard-interactive"):
         login(*PAM).run("true")
 
 
-def test_an_interrupt_at_the_prompt_is_passed_on(
+def test_interrupt_at_prompt_is_raised(
     login: Callable[..., Transport],
 ) -> None:
     def interrupted(prompt: str) -> str:
@@ -327,7 +329,7 @@ def test_an_interrupt_at_the_prompt_is_passed_on(
 
 
 @pytest.mark.parametrize("passphrase", ["", "open sesame"])
-def test_the_text_of_a_key_and_the_lines_of_known_hosts_are_enough(
+def test_key_text_and_known_hosts_text_suffice(
     connect: Connect, sshd: Sshd, tmp_path: Path, passphrase: str
 ) -> None:
     key = make_key(tmp_path / "a key", passphrase=passphrase)
@@ -345,7 +347,7 @@ def test_the_text_of_a_key_and_the_lines_of_known_hosts_are_enough(
     assert ssh.run("echo in").stdout == b"in\n"
 
 
-def test_no_other_key_is_offered_than_the_one_given(
+def test_only_the_given_key_is_offered(
     connect: Connect, sshd: Sshd, tmp_path: Path
 ) -> None:
     stranger = make_key(tmp_path / "stranger")
@@ -354,7 +356,7 @@ def test_no_other_key_is_offered_than_the_one_given(
         ssh.run("echo in")
 
 
-def test_agent_that_refuses_to_sign_is_passed_over(
+def test_agent_that_refuses_to_sign_is_skipped(
     sshd: Sshd,
     connect: Connect,
     tmp_path: Path,

@@ -24,7 +24,7 @@ PRINTED = rb"""it's $HOME !1 {a,b} \ "%d"data"""
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("noisy", [False, True], ids=["quiet", "noisy"])
-def test_a_program_runs_in_sh_whatever_the_login_shell(
+def test_program_runs_in_sh_under_any_shell(
     shell: str,
     noisy: bool,
     require: Callable[[str], None],
@@ -45,7 +45,7 @@ def test_a_program_runs_in_sh_whatever_the_login_shell(
     assert transport.run("pwd").stdout.endswith(f"{user.home}\n".encode())
 
 
-def test_a_noisy_home_is_noisy(
+def test_noisy_start_up_files_print(
     start_sshd: Callable[..., Sshd],
     connect: Callable[..., Transport],
     tmp_path: Path,
@@ -68,7 +68,7 @@ def test_a_noisy_home_is_noisy(
         "printf() { :; }; read() { :; }; export -f printf read",
     ],
 )
-def test_start_up_file_may_read_or_replace_the_shell(
+def test_start_up_file_may_replace_the_shell(
     line: str,
     start_sshd: Callable[..., Sshd],
     connect: Callable[..., Transport],

@@ -18,7 +18,7 @@ from tej.transport import Transport
 pytestmark = pytest.mark.usefixtures("each_ssh")
 
 
-def test_a_port_of_the_server_leads_here(
+def test_server_port_is_forwarded_here(
     connect: Callable[..., Transport], sshd: Sshd, tmp_path: Path
 ) -> None:
     ssh = connect(sshd.destination)
@@ -78,7 +78,7 @@ def test_two_tunnels_lead_to_their_own_targets(
                     assert accepted.recv(4) == b"ping"
 
 
-def test_tunnel_is_open_again_after_a_cut(
+def test_tunnel_reopens_after_a_cut(
     through: Callable[..., Transport], proxy: Proxy
 ) -> None:
     ssh = through()

@@ -33,7 +33,7 @@ ME = getpass.getuser()
         ("ssh://me@host:22", {"hostname": "host", "username": "me", "port": 22}),
     ],
 )
-def test_what_tej_06_read_is_read_alike(text: str, parts: dict[str, object]) -> None:
+def test_destinations_of_06_parse_equally(text: str, parts: dict[str, object]) -> None:
     assert parse_ssh_destination(text) == parts
 
 
@@ -45,14 +45,14 @@ def test_what_tej_06_read_is_read_alike(text: str, parts: dict[str, object]) -> 
         {"hostname": "127.0.0.1", "port": 12, "username": "somebody", "password": "$"},
     ],
 )
-def test_a_string_is_made_as_by_tej_06_but_for_the_password(
+def test_string_equals_that_of_06_without_password(
     parts: dict[str, object],
 ) -> None:
     assert destination_as_string(parts) == "ssh://somebody@127.0.0.1:12"
 
 
 @pytest.mark.parametrize("port", [{}, {"port": 22}, {"port": None}])
-def test_port_22_is_left_out(port: dict[str, object]) -> None:
+def test_port_22_is_omitted(port: dict[str, object]) -> None:
     parts = {"hostname": "host", "username": "me", "password": "pass", **port}
     assert destination_as_string(parts) == "ssh://me@host"
 
@@ -78,7 +78,7 @@ def test_port_22_is_left_out(port: dict[str, object]) -> None:
         ("me:@host", Destination("host", "me", password="")),
     ],
 )
-def test_a_destination_is_read(text: str, destination: Destination) -> None:
+def test_destination_is_parsed(text: str, destination: Destination) -> None:
     assert Destination.parse(text) == destination
 
 
@@ -99,7 +99,7 @@ def test_local_is_this_machine() -> None:
         "me:p@ss@host", "ssh://%ff@host", "ssh://", "local:x",
     ],
 )  # fmt: skip
-def test_what_is_no_destination_is_refused(text: str) -> None:
+def test_invalid_destination_is_refused(text: str) -> None:
     with pytest.raises(InvalidDestination, match="should be"):
         Destination.parse(text)
 
@@ -109,7 +109,7 @@ def test_what_is_no_destination_is_refused(text: str) -> None:
     [{}, {"username": "me"}, {"hostname": ""}, {"hostname": 5}]
     + [{"hostname": "host", "port": port} for port in ("x", 0, 70000)],
 )  # fmt: skip
-def test_a_dictionary_that_is_no_destination_is_refused(
+def test_invalid_dictionary_is_refused(
     parts: dict[str, object],
 ) -> None:
     with pytest.raises(InvalidDestination):
@@ -135,7 +135,7 @@ def test_no_message_shows_a_password(form: str, secret: str) -> None:
     assert caught.value.__cause__ is None
 
 
-def test_neither_string_nor_repr_shows_the_password() -> None:
+def test_str_and_repr_hide_the_password() -> None:
     destination = Destination("host", "me", password="secret")
     assert "secret" not in f"{destination} {destination!r}"
     assert "secret" not in destination_as_string(destination)
@@ -154,7 +154,7 @@ ADDRESSES = st.one_of(
     user=st.none() | NAMES,
     port=st.none() | st.integers(1, 65535).filter(lambda port: port != 22),
 )
-def test_a_destination_survives_being_written_and_read(
+def test_destination_round_trips_through_string(
     host: str, user: str | None, port: int | None
 ) -> None:
     destination = Destination(host, user, port)
@@ -162,7 +162,7 @@ def test_a_destination_survives_being_written_and_read(
 
 
 @given(st.text())
-def test_any_text_is_a_destination_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         destination = Destination.parse(text)
     except InvalidDestination:

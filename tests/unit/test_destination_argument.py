@@ -54,7 +54,7 @@ def known(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
         (DIRECTORY, WITH_DEFAULT, "local:", ("local:", [])),
     ],
 )
-def test_first_word_is_told_apart(
+def test_first_word_is_recognized_as_destination(
     arguments: tuple[str, ...],
     context: Context,
     given: str,
@@ -81,7 +81,7 @@ def test_first_word_is_told_apart(
         ((), NONE, "host more", "Unexpected argument 'more'"),
     ],
 )
-def test_unclear_words_are_an_error(
+def test_ambiguous_first_word_is_an_error(
     arguments: tuple[str, ...], context: Context, given: str, message: str
 ) -> None:
     with pytest.raises(click.UsageError, match=message):

@@ -92,7 +92,7 @@ def outside(root: Path) -> list[Path]:
         [("hard link", "a", "never sent")],
     ],
 )
-def test_what_leads_out_is_refused(root: Path, members: list[Member]) -> None:
+def test_member_outside_directory_is_refused(root: Path, members: list[Member]) -> None:
     with contextlib.suppress(tej.DownloadFailed):
         assert unpack(root, *members)
     assert outside(root) == []
@@ -115,7 +115,7 @@ paths = st.tuples(st.sampled_from(["", "/"]), names).map(
         max_size=6,
     )
 )
-def test_no_archive_whatever_writes_outside(
+def test_no_generated_archive_writes_outside(
     tmp_path_factory: pytest.TempPathFactory, members: list[Member]
 ) -> None:
     root = tmp_path_factory.mktemp("outer") / "root"
@@ -130,7 +130,7 @@ def test_no_archive_whatever_writes_outside(
     assert list(root.rglob(".tej-*")) == []
 
 
-def test_an_archive_that_is_cut_leaves_no_half_file(root: Path) -> None:
+def test_truncated_archive_leaves_no_partial_file(root: Path) -> None:
     whole = archive(("file", "first", "x" * 700), ("file", "second", "y" * 5000))
     cut = io.BytesIO(whole.getvalue()[:4000])
     with pytest.raises(tej.DownloadFailed, match="not complete"):
@@ -138,7 +138,7 @@ def test_an_archive_that_is_cut_leaves_no_half_file(root: Path) -> None:
     assert [path.name for path in root.iterdir()] == ["first"]
 
 
-def test_several_archives_in_a_row_are_one(root: Path) -> None:
+def test_concatenated_archives_are_extracted(root: Path) -> None:
     data = (
         archive(("file", "a", "1")).getvalue() + archive(("file", "b", "2")).getvalue()
     )
@@ -146,7 +146,7 @@ def test_several_archives_in_a_row_are_one(root: Path) -> None:
     assert sorted(path.name for path in root.iterdir()) == ["a", "b"]
 
 
-def test_a_hard_link_to_a_link_is_a_link(root: Path) -> None:
+def test_hard_link_to_link_becomes_link(root: Path) -> None:
     unpack(
         root,
         ("file", "file", "x"),
@@ -157,7 +157,7 @@ def test_a_hard_link_to_a_link_is_a_link(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "漢" * 85])
-def test_a_name_may_be_as_long_as_the_disk_takes(root: Path, name: str) -> None:
+def test_longest_name_of_disk_is_extracted(root: Path, name: str) -> None:
     unpack(root, ("file", name, "x"))
     assert (root / name).read_text() == "x"
 
@@ -290,14 +290,14 @@ def test_link_that_windows_refuses_is_left_out(
     assert [path.name for path in root.iterdir()] == ["good"]
 
 
-def test_name_that_is_too_long_keeps_nothing_back(root: Path) -> None:
+def test_too_long_name_affects_only_its_file(root: Path) -> None:
     with pytest.raises(tej.DownloadFailed, match="cannot be written.*all else"):
         Archive().add(member("x" * 256)).add(member("good")).unpack(root)
     assert [path.name for path in root.iterdir()] == ["good"]
 
 
 @pytest.mark.parametrize("second_run", [False, True])
-def test_names_of_one_file_never_replace_each_other(
+def test_names_differing_in_case_never_collide(
     root: Path, monkeypatch: pytest.MonkeyPatch, second_run: bool
 ) -> None:
     """A directory without case, by a stand-in for its look-up."""
@@ -323,7 +323,7 @@ def test_names_of_one_file_never_replace_each_other(
 
 
 @given(st.text(max_size=40))
-def test_a_name_asked_for_is_inside_or_refused(name: str) -> None:
+def test_requested_name_is_inside_or_refused(name: str) -> None:
     try:
         path = PurePosixPath(check_name(name))
     except tej.DownloadFailed:
@@ -344,7 +344,7 @@ def test_a_name_asked_for_is_inside_or_refused(name: str) -> None:
         (["[a]"], "[a]", "[a]"),
     ],
 )
-def test_flatten_drops_what_is_above_what_was_asked_for(
+def test_flatten_drops_parents_of_requested_path(
     patterns: list[str], name: str, flat: str
 ) -> None:
     download = Download(patterns, None, "out", recursive=True, flatten=True)
@@ -367,7 +367,7 @@ def test_flatten_drops_what_is_above_what_was_asked_for(
     ],
 )
 @pytest.mark.parametrize("how", ["directory", "flatten", "destination"])
-def test_member_not_asked_for_is_refused(
+def test_unrequested_member_is_refused(
     patterns: list[str], name: str, how: str
 ) -> None:
     target = "new" if how == "destination" else None
@@ -399,12 +399,12 @@ def test_member_not_asked_for_is_refused(
         (".", ".bashrc"),
     ],
 )
-def test_pattern_matches_as_the_shell_does(pattern: str, name: str) -> None:
+def test_pattern_matches_as_shell_does(pattern: str, name: str) -> None:
     download = Download([pattern], None, "out", recursive=True, flatten=False)
     assert download.place(PurePosixPath(name)) == Path("out") / name
 
 
-def test_name_is_asked_for_in_its_other_form() -> None:
+def test_name_is_requested_in_both_unicode_forms() -> None:
     download = Download(["x", "r\u00e9"], None, None, recursive=True, flatten=False)
     assert not download.respell("There is no 'x' in job 'a'")
     assert download.respell("There is no 'r\u00e9' in job 'a'")

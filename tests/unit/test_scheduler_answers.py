@@ -23,7 +23,7 @@ def test_parts_of_heterogeneous_job_are_one(shell: Shell) -> None:
     ]
 
 
-def test_job_of_another_cluster_is_asked_for_there(shell: Shell) -> None:
+def test_job_of_another_cluster_is_queried_there(shell: Shell) -> None:
     listing = r"""squeue() { case "$*" in *'-M gpu2'*) echo '7|RUNNING|None|x|y' ;;
         *'-M down'*) return 1 ;; esac; }
     scheduler_list '7;gpu2' '8;gpu2' '9;down'"""
@@ -36,7 +36,7 @@ def test_job_of_another_cluster_is_asked_for_there(shell: Shell) -> None:
     assert shell(cancel) == "-M gpu2 7\n--full -s TERM 8\n"
 
 
-def test_old_accounting_entry_is_not_believed(shell: Shell) -> None:
+def test_old_accounting_entry_is_ignored(shell: Shell) -> None:
     history = r"""printf '100000 x\n' >"$job/submitting"; me=$(id -un)
     sacct() { printf '%s\n' "CANCELLED by 0|$me|1000|7" "FAILED|stranger|100001|7"; }
     slurm_history 7 || echo none
@@ -56,7 +56,7 @@ def test_memory_of_500k_is_not_zero_megabytes(shell: Shell) -> None:
     assert "--ntasks-per-node" not in words
 
 
-def test_directives_hold_and_name_is_the_users(shell: Shell) -> None:
+def test_directives_apply_and_keep_users_name(shell: Shell) -> None:
     lines = """printf '%s\\n' '#!/bin/sh' '#SBATCH\t--time=7' '  # indented' \
         '#SBATCH --requeue -J mine --mem-per-cpu=1G' true '#SBATCH --late' \
         >"$job/stage/start.sh"
@@ -73,7 +73,7 @@ def test_directives_hold_and_name_is_the_users(shell: Shell) -> None:
 # PBS
 
 
-def test_qstat_tells_cause_and_unwraps_lines(shell: Shell) -> None:
+def test_qstat_parser_finds_cause_in_wrapped_lines(shell: Shell) -> None:
     lines = r"""dialect=openpbs
     printf '%s\n' 'Job Id: 1.s' '    Job_Name = mine' '    job_state = F' \
         '    Output_Path = h:/q/jobs/a/tej_a' '	bc0123.log' '    Exit_status = -29' \
@@ -101,7 +101,7 @@ def test_exit_status_of_torque_names_no_cause(
     assert shell(lines, "pbs") == f"1.s|{state}||exit status 143\n"
 
 
-def test_id_that_qstat_leaves_out_is_silent(shell: Shell) -> None:
+def test_id_missing_in_qstat_is_unknown(shell: Shell) -> None:
     lines = r"""dialect=torque
     qstat() { printf 'Job Id: 1.s\n    job_state = R\n'
         echo 'qstat: Unknown Job Id 3.s' >&2; return 153; }
@@ -130,7 +130,7 @@ def test_cpus_replace_nodes_of_the_script(shell: Shell) -> None:
 # Whether a job is gone, and how a kill goes on
 
 
-def test_gone_job_is_believed_after_thirty_seconds(shell: Shell) -> None:
+def test_missing_job_counts_as_ended_after_30_seconds(shell: Shell) -> None:
     lines = """says=unknown native='slurm 5' started=1; get_time; listed_at=$now
     is_second_look it || echo first
     # The clock of the host that looked first was an hour fast.
@@ -141,7 +141,7 @@ def test_gone_job_is_believed_after_thirty_seconds(shell: Shell) -> None:
     assert shell(lines) == "first\nsoon\ngone\nseen between\n"
 
 
-def test_job_whose_heart_beats_is_running(shell: Shell) -> None:
+def test_job_with_heartbeat_is_running(shell: Shell) -> None:
     lines = """says=unknown native='slurm 5' started=1 submitted=1; get_time
     listed_at=$now; echo 1 >"$job/heartbeat"; judge_gone
     echo 2 >"$job/heartbeat"; touch -d "@$((now - 99))" "$job/missed"; judge_gone
@@ -152,14 +152,14 @@ def test_job_whose_heart_beats_is_running(shell: Shell) -> None:
     ]
 
 
-def test_seen_running_job_starts_the_count_anew(shell: Shell) -> None:
+def test_listed_job_restarts_the_count(shell: Shell) -> None:
     lines = """echo '1 unknown' >"$job/missed"; native='slurm 5' started=1 listing=answer
     edition=1 q_5='1|running||RUNNING'; runtime_derive_state
     echo "$state"; [ -e "$job/missed" ] || echo forgotten"""
     assert shell(lines) == "running\nforgotten\n"
 
 
-def test_kill_that_slurm_refuses_stays_on_file(shell: Shell) -> None:
+def test_refused_kill_stays_recorded(shell: Shell) -> None:
     lines = """native='slurm 5' state=queued; echo '1 10 me' >"$job/kill"
     scancel() { return 1; }; squeue() { return 1; }
     runtime_tell || echo not told
@@ -203,7 +203,7 @@ def test_late_reply_for_killed_job_is_cancelled(shell: Shell) -> None:
         ("", "cancelled|x|CANCELLED", "killed other not by tej: slurm: CANCELLED"),
     ],
 )
-def test_cause_of_exit_0_is_the_schedulers(
+def test_cause_of_exit_0_comes_from_scheduler(
     shell: Shell, facts: str, answer: str, state: str
 ) -> None:
     lines = f"""get_time; ended=$((now + 3600)) listed_at=$((now + 1)) nid=5
@@ -285,7 +285,7 @@ def test_arrays_obey_the_limit_of_the_site(shell: Shell) -> None:
     ]
 
 
-def test_busy_controller_is_asked_again_later(shell: Shell) -> None:
+def test_busy_controller_is_queried_again_later(shell: Shell) -> None:
     busy = "Slurm temporarily unable to accept job, sleeping and retrying"
     lines = f"""sleep() {{ echo "pause $1" >>log; }}; keep_talking() {{ talker=1; }}
     sbatch() {{

@@ -31,7 +31,7 @@ def test_number_in_a_banner_is_not_an_id(shell: Shell, reply: str) -> None:
     assert shell(lines) == "slurm 7\n"
 
 
-def test_variables_of_the_outer_job_are_not_passed_on(shell: Shell) -> None:
+def test_variables_of_outer_job_are_not_inherited(shell: Shell) -> None:
     lines = """export SLURM_JOB_ID=1 SLURM_ARRAY_JOB_ID=1 SLURM_CPU_BIND=mask_cpu:0x1
     export SLURM_CONF=/conf SRUN_CPUS_PER_TASK=9
     sbatch() { env | sed -n 's/^\\(S[LR]U[RN][^=]*\\)=.*/\\1/p' >&3; echo 7; }
@@ -85,7 +85,7 @@ def test_grid_engine_accounting_of_reused_id_is_ignored(shell: Shell) -> None:
         ("moved|x|", "RUNNING", "running: the job has moved to another cluster"),
     ],
 )
-def test_job_that_accounting_knows_is_not_lost_soon(
+def test_job_in_accounting_is_not_lost_early(
     shell: Shell, listed: str, accounting: str, note: str
 ) -> None:
     lines = f"""{GONE}
@@ -106,7 +106,7 @@ def test_revoked_job_has_moved(shell: Shell) -> None:
     ("beat", "state"),
     [(200, "killed: not by tej: slurm: CANCELLED by 0"), (2, "running:")],
 )
-def test_accounting_and_silence_end_a_job_at_once(
+def test_accounting_and_missing_heartbeat_end_job(
     shell: Shell, beat: int, state: str
 ) -> None:
     lines = f"""{GONE}
@@ -116,7 +116,7 @@ def test_accounting_and_silence_end_a_job_at_once(
     assert shell(lines).startswith(state)
 
 
-def test_end_waits_until_accounting_knows_it(shell: Shell) -> None:
+def test_end_waits_for_accounting_entry(shell: Shell) -> None:
     lines = f"""{GONE}
     echo "$now exit 0 ask 0" >"$job/finished"; listed_at=$((now + 1)); ended=$now
     sacct() {{ printf '%s|%s|%s|5\\n' RUNNING "$(id -un)" "$now"; }}

@@ -30,7 +30,7 @@ def test_times_are_utc_in_any_time_zone(zone: str) -> None:
     assert status.as_dict()["ended"] == "2023-11-14T22:13:20+00:00"
 
 
-def test_time_of_a_kill_is_shown_in_local_time(zone: str) -> None:
+def test_kill_time_is_shown_in_local_time(zone: str) -> None:
     status = JobStatus(
         "a",
         JobState.KILLED,

@@ -14,7 +14,7 @@ from tej.wire.stream import Dialogue, Feed, LastAnswer
     pieces=st.lists(st.binary(min_size=1, max_size=50), max_size=40),
     sizes=st.lists(st.integers(1, 60), min_size=1, max_size=40),
 )
-def test_a_feed_gives_what_was_put(pieces: list[bytes], sizes: list[int]) -> None:
+def test_feed_returns_written_data(pieces: list[bytes], sizes: list[int]) -> None:
     feed = Feed(pieces=2)
 
     def put() -> None:
@@ -32,7 +32,7 @@ def test_a_feed_gives_what_was_put(pieces: list[bytes], sizes: list[int]) -> Non
     assert file.read(10) == b""
 
 
-def test_who_puts_is_not_held_up_once_the_reader_has_left() -> None:
+def test_writer_is_not_blocked_after_reader_left() -> None:
     feed = Feed(pieces=1)
     feed.put(b"a")
 
@@ -49,7 +49,7 @@ def test_who_puts_is_not_held_up_once_the_reader_has_left() -> None:
 
 
 @given(st.lists(st.integers(0, 60), max_size=8))
-def test_a_dialogue_answers_each_question_with_the_words_before_it(
+def test_dialogue_replies_to_each_question(
     cuts: list[int],
 ) -> None:
     output = b"have=none 0\0ask=install\0queue=/q\0ask=upload\0id=a\0half"
@@ -75,14 +75,14 @@ def test_a_dialogue_answers_each_question_with_the_words_before_it(
     assert dialogue.words == [b"have=none 0", b"queue=/q", b"id=a"]
 
 
-def test_a_program_that_ends_without_a_question_ends_the_answers() -> None:
+def test_end_of_program_ends_the_replies() -> None:
     dialogue = Dialogue(lambda question, words: [b"never"])
     dialogue.take(b"id=a\0")
     dialogue.take(b"")
     assert list(dialogue.answers()) == []
 
 
-def test_the_input_ends_with_the_last_answer() -> None:
+def test_input_ends_with_the_last_reply() -> None:
     dialogue = Dialogue(lambda question, words: LastAnswer([b"one", b"two"]))
     dialogue.take(b"ask=upload\0ask=never\0")
     assert list(dialogue.answers()) == [b"one", b"two"]

@@ -95,7 +95,7 @@ class Waiting(SimpleNamespace):
         return got
 
 
-def test_second_wait_for_ended_job_is_asked_again(
+def test_second_wait_for_ended_job_sends_request(
     server: Server, watcher: Watcher
 ) -> None:
     other = Waiting(watcher.ends(["long", "short"]))
@@ -137,7 +137,7 @@ def test_unreachable_server_ends_the_wait(server: Server, watcher: Watcher) -> N
     assert server.asked.qsize() == server.retries.limit
 
 
-def test_expired_deadline_leaves_the_rest_untold(
+def test_expired_deadline_leaves_other_jobs_unreported(
     server: Server, watcher: Watcher
 ) -> None:
     assert list(watcher.ends(["a"], deadline=0.0)) == []
