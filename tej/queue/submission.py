@@ -15,6 +15,7 @@ from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, log_warning, submitter
 from tej.queue.job_references import resolve
 from tej.queue.prepared_job import PreparedJob
+from tej.transport.block import in_block
 from tej.wire import archive, requests
 from tej.wire.content_store import WORTH_ASKING
 from tej.wire.records import parse_integer, parse_status
@@ -203,7 +204,7 @@ class Submission:
                 self._connection.scripts,
                 self._connection.version,
             )
-        return [line.encode() + b"\n"]
+        return [in_block(line).encode() + b"\n"]
 
     def _outcome(
         self, job: PreparedJob, record: Mapping[str, str], head: Mapping[str, str]

@@ -110,10 +110,11 @@ find_queue() {
         base=${path%/*}
         expand "$target"
     done
-    queue=$(cd -P "$path" 2>/dev/null && printf '%s/' "$PWD") ||
-        quit 20 "The queue '$path' cannot be entered"
-    queue=${queue%/}
-    [ -n "$queue" ] || quit 12 "'/' cannot be a queue"
+    tej_dir=$PWD
+    cd -P "$path" 2>/dev/null || quit 20 "The queue '$path' cannot be entered"
+    queue=$PWD
+    cd "$tej_dir" || quit 20 "The server cannot enter '$tej_dir'"
+    [ "$queue" != / ] || quit 12 "'/' cannot be a queue"
     return 0
 }
 

@@ -1,10 +1,11 @@
 """Start of a program on the server: runs COMMAND, and sends the program on stdin.
 
 COMMAND is always the same, and every login shell accepts it (sh, bash, zsh, mksh, tcsh,
-fish).  The program follows on standard input, as a line that begins with "tej ".  The
-rest of standard input is the program's own input.  COMMAND reads the program's line
-with `read`, which must not read beyond the end of the line (POSIX).  `sh -s` is not
-used, because it would also read a part of the program's own input.
+fish).  The program follows on standard input, as a line that begins with "tej ".  If
+the program is long, this line only reads the program from the next line (`block.py`).
+The rest of standard input is the program's own input.  COMMAND reads the line with
+`read`, which must not read beyond the end of the line (POSIX).  `sh -s` is not used,
+because it would also read a part of the program's own input.
 
 Start-up files of the login shell run before COMMAND.  Since start-up files may print
 text, tej drops all output before the program's token.  Since start-up files may read
@@ -21,6 +22,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from tej.errors import ConnectionFailed, RemoteCommandFailure
+from tej.transport.block import in_block
 
 READY = b"tej-ready "
 COMMAND = (
@@ -53,7 +55,7 @@ class Start:
         if "\n" in program:
             raise ValueError("a program has to be one line")
         self._token = f"tej-run-{os.urandom(8).hex()} "
-        text = f'tej printf "%s " {self._token}; {program}'
+        text = "tej " + in_block(f'printf "%s " {self._token}; {program}')
         # surrogateescape restores the bytes of file names that are not UTF-8.
         self._line = text.encode("utf-8", "surrogateescape") + b"\n"
         self._careful = careful

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from collections.abc import Callable
 
@@ -9,9 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tej.transport.block import in_block
 from tej.wire.requests import as_line, command
 
-SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
+SHELLS = {
+    "dash": ["dash"],
+    "bash": ["bash"],
+    "busybox": ["busybox", "sh"],
+}
 
 # Any bytes but NUL, as Python decodes them: bytes that are not UTF-8 are surrogates.
 texts = st.binary(max_size=200).map(
@@ -63,3 +70,44 @@ def test_long_program_has_only_short_words() -> None:
     assert len(line) > 1_000_000
     # MAX_ARG_STRLEN of Linux: mksh's `printf` is a program.
     assert max(map(len, line.split("'"))) < 131_072
+
+
+READ_PROGRAM = 'IFS= read -r tej; eval "$tej"; exit'
+
+
+@pytest.fixture(params=[*SHELLS, "mksh", "yash", "ksh"])
+def any_shell(request: pytest.FixtureRequest, require: Callable[[str], None]) -> str:
+    """The path of a shell, or of `busybox`, which is called as `busybox sh`."""
+    require(request.param)
+    return shutil.which(request.param) or ""
+
+
+def run_block(shell: str, pieces: list[bytes], path: str) -> tuple[bytes, int]:
+    """Run READ_PROGRAM in a shell that receives its input in several writes."""
+    words = [shell, "sh"] if shell.endswith("busybox") else [shell]
+    process = subprocess.Popen(
+        [*words, "-c", READ_PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"PATH": path, "tej": "exported"},
+        bufsize=0,
+    )
+    assert process.stdin is not None
+    for piece in pieces:
+        process.stdin.write(piece)
+    output, _ = process.communicate()
+    return output, process.returncode
+
+
+@pytest.mark.parametrize("path", [os.defpath, "/absent"])
+def test_block_leaves_rest_of_input(any_shell: str, path: str) -> None:
+    long = f": {'x' * 3000}; IFS= read -r rest; [ \"$#$rest\" = '0the rest' ] && exit 7"
+    data = in_block(long).encode() + b"\nthe rest\nmore"
+    pieces = [data[:1000], data[1000:1500], data[1500:]]
+    assert run_block(any_shell, pieces, path) == (b"", 7)
+
+
+def test_truncated_block_is_not_evaluated(any_shell: str) -> None:
+    block = in_block(f"printf evaluated; : {'x' * 3000}").encode()
+    for end in (len(block), len(block) - 500):
+        assert run_block(any_shell, [block[:end]], os.defpath) == (b"", 121)

@@ -1,0 +1,37 @@
+"""Blocks: long lines of shell code, which the shell reads fast because of a first line.
+
+The shell's `read` may read only one byte in each system call, because the input after
+the line belongs to the program.  `dd` reads the whole block in a few system calls, and
+never reads beyond the end of the block.
+"""
+
+from __future__ import annotations
+
+_WORTHWHILE = 2000
+"""Size in bytes from which a process `dd` is faster than `read`."""
+
+# `dd` makes one system call, which may return only a part of the block.  `read` then
+# reads the rest of the line: only the newline, or the whole line if the server has no
+# `dd`.  If the input ends before the newline, nothing is evaluated.  The variable `tej`
+# is unset before the evaluation, because a user may export a variable of this name, and
+# all child processes would get the text.  `set --` removes the text from the
+# positional parameters.
+_READ = (
+    "unset -f dd; tej=; while [ ${{#tej}} -lt {size} ]; do "
+    'set -- "$(dd bs=$(({size} - ${{#tej}})) count=1 2>/dev/null)"; '
+    '[ "$1" ] || break; tej=$tej$1; done; set -- "$tej"; '
+    'if IFS= read -r tej; then set -- "$1$tej"; unset tej; eval "set --; $1"; '
+    "else exit 121; fi"
+)
+
+
+def in_block(program: str) -> str:
+    """Return text that a shell evaluates like `program`, after it has read one line.
+
+    If `program` is long, the first line of the text reads the second line, which is
+    `program`.  A program that is short or not ASCII is returned unchanged, because the
+    shell counts the characters of the block, and `dd` counts its bytes.
+    """
+    if len(program) < _WORTHWHILE or not program.isascii():
+        return program
+    return f"{_READ.format(size=len(program))}\n{program}"
