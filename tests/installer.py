@@ -21,10 +21,10 @@ _SEND_ALL = {
     "security",
     "test_job_runs_from_submit_to_delete",  # in each shell
     "test_server_death_during_setup_is_repaired_by_client",
-    "test_disks",
+    "test_disk_faults",
     "test_installation",
     "test_setup_creates_working_links",  # in each shell
-    "test_places",
+    "test_queue_paths",
     "test_process_limit",
     "unit",
 }
