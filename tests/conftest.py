@@ -1,4 +1,4 @@
-"""What all tests share: a real server, and what is done when a part is missing."""
+"""Fixtures that all tests share: a real sshd, skipped tests for missing programs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ hypothesis.settings.load_profile("tej")
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leave out the tests that only repeat over sshd what another test does."""
+    """Leave out tests over sshd that only repeat a test on `local:`."""
     left_out = [item for item in items if repeats_local(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(
 
 
 def works(*words: str) -> bool:
-    """Whether a command can be run here, and succeeds."""
+    """Return whether a command can be run on this machine and succeeds."""
     try:
         done = subprocess.run(words, capture_output=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
@@ -70,13 +70,13 @@ def can_mount() -> bool:
 def can_use_loop_devices() -> bool:
     with tempfile.NamedTemporaryFile() as image:
         image.truncate(1 << 20)
-        # Attached and let go of again at once: a device that exists may be unusable.
+        # Attach and detach a loop device, because a device that exists may be unusable.
         script = 'device=$(losetup --find --show "$1") && losetup --detach "$device"'
         return works("sh", "-c", script, "sh", image.name)
 
 
-# Programs that are there, and may be of no use in a container or a chroot; and parts
-# that are not simply a program of that name.
+# Programs that are installed but may not work in a container or a chroot, and features
+# that are not programs.
 PARTS: dict[str, Callable[[], bool]] = {
     "root": lambda: hasattr(os, "getuid") and os.getuid() == 0,
     "fork": lambda: hasattr(os, "fork"),
@@ -101,7 +101,7 @@ def is_there(part: str) -> bool:
 
 
 def unavailable(reason: str) -> NoReturn:
-    """Skip the test, or fail it on CI, where every part has to be there."""
+    """Skip the test, or fail it on CI, where every program must be installed."""
     if os.environ.get("CI"):
         pytest.fail(f"On CI this is a failure: {reason}")
     pytest.skip(reason)
@@ -109,7 +109,10 @@ def unavailable(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def require() -> Require:
-    """`require("zsh")`: without it the test is skipped on a laptop, and fails on CI."""
+    """Return a function that skips the test if a program is missing:
+
+    `require("zsh")`.  On CI, the test fails instead.
+    """
 
     def check(part: str) -> None:
         if not is_there(part):
@@ -130,20 +133,22 @@ def unchanged_log() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_slurm() -> Iterator[None]:
-    """Only the tests of schedulers see the Slurm that may be up meanwhile."""
+    """Hide the Slurm that the tests of schedulers may run at the same time."""
     with pytest.MonkeyPatch.context() as patch:
-        # Empty: its commands fail at once, and do not look for a controller.
+        # With an empty configuration, Slurm's commands fail at once and do not search
+        # for a controller.
         patch.setenv("SLURM_CONF", os.devnull)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def ssh_masters() -> Iterator[Path]:
-    """Where tej keeps ssh's ControlMasters in the tests; they end with the tests.
+    """Set the directory of tej's ControlMasters, which end after the tests.
 
-    Tests use paramiko unless they ask for another transport, which keeps them fast.
+    Tests use paramiko unless they select another transport, which keeps the tests fast.
     """
-    # A socket's path may have about 100 characters, and pytest's own are longer.
+    # The path of a socket may have about 100 characters, and pytest's directories are
+    # longer.
     folder = Path(tempfile.mkdtemp(prefix="tej-", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
@@ -160,7 +165,7 @@ def ssh_masters() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def scripts_folder() -> Iterator[Path]:
-    """A directory for copies of the server's scripts, which all users can read."""
+    """Return a directory for copies of the server's scripts, readable by all users."""
     with tempfile.TemporaryDirectory(prefix="tej-scripts-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -197,7 +202,10 @@ def no_sockets_of_engines(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def sshd(require: Require, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """A server for all tests that do it no harm; $HOME there is `sshd.home`."""
+    """Yield an sshd that all tests share, so no test may disturb it.
+
+    Programs on this server have $HOME set to `sshd.home`.
+    """
     require("sshd")
     folder = tmp_path_factory.mktemp("sshd")
     home = tmp_path_factory.mktemp("home")
@@ -207,9 +215,9 @@ def sshd(require: Require, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def start_sshd(require: Require, tmp_path: Path) -> Iterator[Callable[..., Sshd]]:
-    """Makes a server of one's own, which is free to be cut, stopped or odd.
+    """Return a function that starts an sshd, which the test may cut, stop or change.
 
-    Takes the options of `Sshd`; each call makes one more.
+    The function takes the options of `Sshd`, and can be called several times.
     """
     require("sshd")
     started: list[Sshd] = []
@@ -227,7 +235,10 @@ def start_sshd(require: Require, tmp_path: Path) -> Iterator[Callable[..., Sshd]
 
 @pytest.fixture
 def users(require: Require) -> Iterator[Users]:
-    """Adds users to this machine, and takes them away again.  Needs root."""
+    """Yield a function that adds users to this machine; remove the users afterwards.
+
+    Needs root.
+    """
     require("root")
     require("useradd")
     with Users() as added:
@@ -236,13 +247,13 @@ def users(require: Require) -> Iterator[Users]:
 
 @pytest.fixture
 def ssh_config(sshd: Sshd, tmp_path: Path) -> Path:
-    """An ssh_config file with which `sshd.destination` can be reached."""
+    """Return an ssh_config file with which `sshd.destination` can be reached."""
     return sshd.config(tmp_path)
 
 
 @pytest.fixture
 def client_home(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home for the client, whose ~/.ssh/config knows `sshd`; no agent."""
+    """Return a home directory for the client, whose ~/.ssh/config knows `sshd`."""
     home = tmp_path / "client home"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     (home / ".ssh/config").write_text(
@@ -256,13 +267,13 @@ def client_home(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
-    """A file that a job waits for, and that the test creates."""
+    """Return a gate: a file that a job waits for and the test creates."""
     return Gate(tmp_path / "gate open")
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a job's directory: `job(script, files, name)`."""
+    """Return a function that makes a job directory: `job(script, files, name)`."""
 
     def make(*arguments: object, **options: object) -> Path:
         return job_directory(tmp_path, *arguments, **options)  # type: ignore[arg-type]

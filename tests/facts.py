@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def words_of(facts: Path, fact: str) -> list[str]:
-    """The words of a fact."""
+    """Return the words of a fact."""
     return (facts / fact).read_text().split()
 
 
@@ -21,30 +21,30 @@ def set_word(facts: Path, fact: str, index: int, word: str) -> None:
 
 
 def wrapper_of(facts: Path) -> int:
-    """The pid of the job's wrapper, in the default runtime."""
+    """Return the pid of the job's wrapper, in the default runtime."""
     return int(words_of(facts, "native_id")[4])
 
 
 def script_of(facts: Path) -> int:
-    """The pid of the job's script."""
+    """Return the pid of the job's script."""
     return int(words_of(facts, "started")[2])
 
 
 def scheduler_id_of(facts: Path) -> str:
-    """The id that the scheduler gave to the job."""
+    """Return the id that the scheduler gave to the job."""
     return words_of(facts, "native_id")[1]
 
 
 def beat_of(facts: Path) -> int:
-    """The time of the last heartbeat, by the clock of the job's host."""
+    """Return the time of the last heartbeat, by the clock of the job's host."""
     return int((facts / "heartbeat").read_text() or 0)
 
 
 def time_of(facts: Path, fact: str) -> int:
-    """The time at which a fact was recorded: `lost`, `finished` or `started`."""
+    """Return the time at which the fact `lost`, `finished` or `started` was recorded."""
     return int(words_of(facts, fact)[0])
 
 
 def who_ended(facts: Path) -> str:
-    """Who ended the job, by the fact `finished`: "own", "ask" or a limit."""
+    """Return the cause of the end from the fact `finished`: "own", "ask" or a limit."""
     return words_of(facts, "finished")[3]

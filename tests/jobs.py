@@ -1,6 +1,7 @@
-"""Job directories, what to wait for, and which processes a queue has: for all tests.
+"""Job directories, waits for conditions, and processes of queues, for all tests.
 
-No test waits for a time: jobs wait for a file (`Gate`), tests for a fact (`wait_until`).
+Tests never wait for a fixed time: jobs wait for a file (`Gate`), and tests wait for a
+condition (`wait_until`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def wait_until(
         elapsed = time.monotonic() - begun
         if elapsed > limit:
             raise AssertionError(f"not within {limit:.0f} s: {what}")
-        # Most conditions start processes, which take CPU time from what they wait for.
+        # Most conditions start processes, which take CPU time from the awaited job.
         time.sleep(min(0.02 + elapsed / 10, 0.3))
 
 
@@ -68,7 +69,7 @@ def job_directory(
     files: Mapping[str, str | bytes] | None = None,
     name: str = "job",
 ) -> Path:
-    """A directory with a `start.sh` of those lines, and other files by their paths."""
+    """Create a directory with a `start.sh` of the given lines, and other files by path."""
     directory = folder / name
     directory.mkdir(parents=True, exist_ok=True)
     for path, content in {
@@ -83,14 +84,14 @@ def job_directory(
 
 
 class Gate:
-    """What a job waits at, and a test opens."""
+    """A file that a job waits for, and that the test creates."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def wait(self) -> str:
-        """A line of shell that goes on when the gate is open."""
+        """Return a line of shell that waits until the gate is open."""
         return f"until [ -e {shlex.quote(str(self.path))} ]; do sleep 0.1; done"
 
     def open(self) -> None:
@@ -98,7 +99,7 @@ class Gate:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, zombies not counted."""
+    """Return whether a process exists and is no zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -107,8 +108,10 @@ def is_alive(pid: int) -> bool:
 
 
 def processes_of(queue: str | Path) -> dict[int, str]:
-    """The living processes that belong to a queue, by its path in their command line or
-    in their TEJ_QUEUE."""
+    """Return the live processes of a queue.
+
+    Such a process has the path of the queue in its command line or in TEJ_QUEUE.
+    """
     path = os.fsencode(queue)
     found = {}
     for entry in Path("/proc").iterdir():
@@ -118,7 +121,7 @@ def processes_of(queue: str | Path) -> dict[int, str]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
             environ = (entry / "environ").read_bytes().split(b"\0")
             marks = (b"TEJ_QUEUE=" + path, b"tej_queue=" + path)
-            # Neither pytest nor a client of ours runs jobs.
+            # pytest and the clients of the tests are not processes of jobs.
             if b"pytest" in b" ".join(words) or b"-m\0tej" in b"\0".join(words):
                 continue
             if (
@@ -130,7 +133,7 @@ def processes_of(queue: str | Path) -> dict[int, str]:
 
 
 def end_processes_of(queue: str | Path) -> None:
-    """SIGKILL for all that a queue has, and for what that has begun meanwhile."""
+    """Kill all processes of a queue, and the processes that these have started."""
 
     def end_all() -> bool:
         left = processes_of(queue)
@@ -143,7 +146,7 @@ def end_processes_of(queue: str | Path) -> None:
 
 
 def no_processes_left(queue: str | Path) -> None:
-    """Assert that nothing of a queue runs any more; what does is ended."""
+    """Check that no process of a queue runs any more; kill any such process."""
     try:
         wait_until(lambda: not processes_of(queue), f"{queue} has no process left")
     except AssertionError as error:
@@ -153,8 +156,8 @@ def no_processes_left(queue: str | Path) -> None:
 
 
 def remove_queue(path: Path) -> None:
-    """Kill what runs in the queue of a test, assert that all has ended, and remove it."""
-    # Most jobs have ended by then, and a request costs much more than a look at /proc.
+    """Kill the processes of a queue, check that all have ended, and remove the queue."""
+    # Most jobs have ended by then, and a request costs much more than reading /proc.
     if processes_of(path):
         with contextlib.suppress(tej.Error):
             tej.RemoteQueue("local:", str(path)).cleanup(kill=True, grace=0)

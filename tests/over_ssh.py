@@ -10,7 +10,7 @@ _FOLDERS = {"following", "queue"}
 _OVER_SSH = {
     "test_200_threads_wait_over_one_channel",
     "test_late_file_is_followed_from_beginning",
-    "test_growing_file_is_fetched_with_listed_size",
+    "test_growing_file_is_fetched_from_its_beginning",
     "test_file_that_shrinks_during_upload_makes_no_job",
     "test_download_from_missing_job_is_an_error",
     "test_large_file_is_fetched_unchanged",

@@ -1,6 +1,7 @@
-"""tej 0.6's public face, driven as its users drove it: nobody's program has to change.
+"""The public API of tej 0.6: programs that use it work unchanged.
 
-What they did is in tej 0.6's own tests, its README and the VisTrails package.
+The uses are those in tej 0.6's own tests, in its README and in the package of
+VisTrails.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def test_errors_have_default_messages_and_one_base() -> None:
     assert (failure.command, failure.ret) == ("commands/status", 9)
 
 
-# With a server
+# Tests with a server
 
 Make = Callable[..., Path]
 
@@ -196,7 +197,7 @@ def gate(tmp_path: Path) -> Gate:
 
 @pytest.fixture
 def jobdir(tmp_path: Path, gate: Gate) -> Path:
-    """The job of 0.6's own tests."""
+    """Return the job directory of tej 0.6's own tests."""
     script = (
         "[ -f dir1/data1 ] || exit 1\n"
         '[ "$(cat dir2/dir3/data2)" = data2 ] || exit 2\n'

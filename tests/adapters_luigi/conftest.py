@@ -1,4 +1,4 @@
-"""The tests of tej_luigi need Luigi, which is not there for every Python."""
+"""Fixtures of the tests of tej_luigi, if Luigi supports this version of Python."""
 
 import importlib.util
 import os
@@ -7,7 +7,7 @@ import warnings
 
 if importlib.util.find_spec("luigi") is not None:
     with warnings.catch_warnings():
-        # As long as its range tasks are imported with it, it warns of that.
+        # `import luigi` emits a warning while it also imports the range tasks.
         warnings.simplefilter("ignore", DeprecationWarning)
         import luigi  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Luigi's configuration, a queue, and Luigi run as a command."""
+"""Fixtures for Luigi: its configuration, a queue, and the `luigi` command."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def own_luigi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A configuration, task classes and connections of the test's own."""
+    """Give each test its own configuration, task classes and connections."""
     parser = luigi.configuration.LuigiConfigParser
     monkeypatch.setattr(parser, "_instance", None)
     monkeypatch.setattr(parser, "_config_paths", [])
@@ -48,7 +48,10 @@ def own_luigi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
 
 @pytest.fixture
 def configure(own_luigi: None) -> Configure:
-    """Sets what luigi.cfg would: `configure(tej=dict(poll="1"))`."""
+    """Return a function that sets options as luigi.cfg does:
+
+    `configure(tej=dict(poll="1"))`.
+    """
 
     def set_(**sections: dict[str, str]) -> None:
         config = luigi.configuration.get_config()
@@ -61,7 +64,7 @@ def configure(own_luigi: None) -> Configure:
 
 @pytest.fixture
 def queue_path(tmp_path: Path) -> Iterator[Path]:
-    """Where the test's queue is; nothing is there yet.  It is emptied afterwards."""
+    """Yield the path of a queue that does not exist yet; remove the queue afterwards."""
     path = tmp_path / "queue"
     with watched(path):
         yield path
@@ -75,7 +78,7 @@ def address(
     configure: Configure,
     monkeypatch: pytest.MonkeyPatch,
 ) -> QueueAddress:
-    """A queue as configured for all tasks: on this machine, or over SSH (`OVER_SSH`)."""
+    """Yield the address of the queue for all tasks: `local:`, or sshd (`OVER_SSH`)."""
     destination = getattr(request, "param", "local:")
     if destination == "server":
         request.getfixturevalue("client_home")
@@ -90,7 +93,7 @@ def address(
             "queue": found.queue,
             "runtime": "default",
             "poll": "0.3",
-            # Nothing expires on a busy machine.
+            # No cached status expires, even on a busy machine.
             "fresh": "600",
         }
     )
@@ -99,19 +102,19 @@ def address(
 
 @pytest.fixture
 def queue(address: QueueAddress) -> tej.RemoteQueue:
-    """The one that the tasks of this process use."""
+    """Return the queue that the tasks of this process use."""
     return open_queue(address).queue
 
 
 @pytest.fixture
 def logins(sshd: Sshd) -> Callable[[], int]:
-    """Counts the logins at the shared sshd so far, by its log."""
+    """Return a function that counts the logins at the shared sshd, from its log."""
     return lambda: sshd.log.read_text().count("Accepted publickey")
 
 
 @pytest.fixture
 def far(sshd: Sshd, client_home: Path) -> Iterator[Proxy]:
-    """The same server behind a network that can be cut; its name is "far"."""
+    """Yield a proxy in front of the shared sshd; ssh_config names this server "far"."""
     with Proxy(sshd.address, sshd.port) as proxy:
         with sshd.known_hosts.open("a") as known_hosts:
             known_hosts.write(sshd.known_as(sshd.address, proxy.port))
@@ -125,7 +128,7 @@ def far(sshd: Sshd, client_home: Path) -> Iterator[Proxy]:
 
 @pytest.fixture
 def starts(tmp_path: Path) -> Path:
-    """Jobs add a line to it as they start: `starts.read_text()`."""
+    """Return the file to which each job adds a line when it starts."""
     path = tmp_path / "starts"
     path.touch()
     return path
@@ -173,7 +176,8 @@ def pipeline(
         )
         command = [sys.executable, "-W", "ignore", "-m", "luigi"]
         process = subprocess.Popen(
-            # Another test may run the same words: Luigi would refuse the second.
+            # Another test may define a task class with the same name, which Luigi would
+            # refuse.
             [*command, "--no-lock", "--module", "pipeline", *words],
             cwd=folder,
             env={

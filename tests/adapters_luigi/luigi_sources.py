@@ -1,4 +1,4 @@
-"""Luigi's own tests: they are in its source distribution, not in what is installed."""
+"""Luigi's own tests, which are in its source distribution but are not installed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import pytest
 
 
 def own_tests(name: str) -> ModuleType:
-    """The module `test/NAME.py` of the Luigi that is installed.
+    """Return the module `test/NAME.py` of the installed version of Luigi.
 
-    Fetched once with pip; without a network the test is skipped on a laptop, and fails
-    on CI.
+    The source distribution is downloaded once with pip.  Without a network, the test is
+    skipped on a developer's machine and fails on CI.
     """
     folder = _sources()
-    # They import `helpers`, which is beside them.
+    # Luigi's tests import `helpers`, which is in the same directory.
     sys.path.insert(0, str(folder))
     try:
         spec = importlib.util.spec_from_file_location(
@@ -48,7 +48,8 @@ def _sources() -> Path:
     if not found.exists():
         with tempfile.TemporaryDirectory(dir=cache) as room:
             _fetch(version, Path(room))
-            # Whole, or not there: several workers may be at it.
+            # The rename publishes the complete directory, because several workers may
+            # download at the same time.
             try:
                 (Path(room) / f"luigi-{version}").rename(found)
             except OSError:

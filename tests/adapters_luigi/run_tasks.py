@@ -1,4 +1,4 @@
-"""How tests of tej_luigi run tasks."""
+"""Functions that run tasks in the tests of tej_luigi."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Configure = Callable[..., None]
 
 
 def build(*tasks: luigi.Task, workers: int = 1, **options: object) -> bool:
-    """Run them in this process, with a scheduler of its own; whether all went well."""
+    """Run tasks in this process, with a local scheduler; return whether all succeeded."""
     options = {"local_scheduler": True, "no_lock": True, **options}
     return bool(luigi.build(list(tasks), workers=workers, **options))
 
 
 def jobs_in(queue: tej.RemoteQueue, state: str) -> int:
-    """How many of its jobs are in that state; there may be no queue yet."""
+    """Return how many jobs of a queue have a state; the queue may not exist."""
     try:
         return len(queue.jobs(states=[state]))
     except tej.QueueDoesntExist:

@@ -1,4 +1,4 @@
-"""Many jobs in one worker slot: what is done stays done when one fails."""
+"""`TejBatch`: many jobs in one worker slot; successful jobs survive a failure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.adapters_luigi.run_tasks import Configure, build, jobs_in
 
 
 class Square(TejTask):
-    """Its results are those of `inline`, given by the test."""
+    """A task whose result is computed by the script in `inline`."""
 
     n = luigi.IntParameter()
     script = luigi.Parameter(significant=False)
@@ -40,7 +40,7 @@ class Squares(TejBatch):
 
 
 def read(batch: Squares) -> list[str]:
-    """The results, of those that are here."""
+    """Return the results of the tasks that have results."""
     found = [one["results"]["out"] for one in batch.output()]
     return [Path(one.path).read_text().strip() for one in found if one.exists()]
 
@@ -54,7 +54,7 @@ def test_many_jobs_cost_few_round_trips(
     assert build(batch)
     assert batch.complete()
     assert read(batch) == [str(n * n) for n in range(16)]
-    # Asked for, submitted, waited for, fetched, and a message now and then.
+    # The requests are: status, submit, wait, download, and status messages.
     assert queue.transport.runs < 12
     assert build(batch)
     assert len(queue.jobs()) == 16
@@ -164,7 +164,7 @@ def test_invalid_tasks_do_not_affect_other_jobs(
     assert "KeyError: 'absent'" in str(caught.value)
     assert "'1' cannot be an environment variable" in str(caught.value)
     assert sorted(starts.read_text().split()) == ["0", "1", "2"]
-    # Luigi asks first whether it is complete.
+    # Luigi first calls `complete()` of the batch.
     more.clear()
     starts.write_text("")
     script = f"echo again $n >>{starts}; echo $n >out"
@@ -178,7 +178,7 @@ def test_batch_spans_several_queues(
     class Other(Square):
         queue = f"{queue_path}/other"
 
-    # In the directory of the first, so that it goes with it.
+    # The second queue is inside the first, so the fixture removes both.
     Other.queue = str(queue_path.parent / "queue-2")
 
     class All(TejBatch):
@@ -274,7 +274,7 @@ def test_vanished_job_is_no_success(
         gate.open()
         return wait(batch, timeout)
 
-    # A batch that stops early, without an error.
+    # Simulate a batch that stops early without an error.
     monkeypatch.setattr(tej.Batch, "wait", open_and_wait)
     monkeypatch.setattr(tej.Batch, "_restart", lambda self: self._to_restart.clear())
     with pytest.raises(tej.JobFailed, match="2 of 2 tasks failed"):
@@ -285,7 +285,7 @@ def test_vanished_job_is_no_success(
 
 
 class Message:
-    """A message of the scheduler, and the replies to it."""
+    """A message from Luigi's scheduler, and the replies to the message."""
 
     def __init__(self, text: str, replies: Any) -> None:
         self.text = text

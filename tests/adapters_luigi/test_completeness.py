@@ -1,4 +1,4 @@
-"""Completeness is one round trip for many tasks, and no answer is never a "no"."""
+"""Completeness: one round trip for many tasks; a lost reply is an error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY = 8
 
 
 def make_many(queue: tej.RemoteQueue, inlines: list[str]) -> None:
-    """Jobs that have finished, as tasks with these scripts would make them."""
+    """Create finished jobs, as tasks with these scripts would."""
 
     class Maker(TejTask):
         text = luigi.Parameter()
@@ -36,13 +36,13 @@ def make_many(queue: tej.RemoteQueue, inlines: list[str]) -> None:
             return [Maker(text=text) for text in inlines]
 
     assert build(Made())
-    # As if another machine had: nothing of it is known here.
+    # Clear the cache, as if another machine had submitted the jobs.
     open_queue(Maker(text="").address).forget()
 
 
 @pytest.fixture
 def runs(queue: tej.RemoteQueue) -> Callable[[], int]:
-    """How many programs were run on the server since it was last called."""
+    """Return how many programs were run on the server since the last call."""
     last = [queue.transport.runs]
 
     def count() -> int:
@@ -63,7 +63,7 @@ def test_scheduling_many_tasks_is_one_round_trip(
 
     class All(luigi.WrapperTask):
         def requires(self) -> list[TejTask]:
-            # As many again that do not exist are not scheduled, and not in the way.
+            # The same number of tasks without jobs exist, but are not scheduled.
             return [Echo(n=n) for n in range(MANY)]
 
     runs()
@@ -84,7 +84,7 @@ def test_missing_result_is_not_cached(
 
     tasks = All().jobs()
     runs()
-    # As when Luigi schedules: each is asked for the first time.
+    # As in Luigi's scheduling, `complete()` is called for the first time.
     assert not any(task.complete() for task in tasks)
     assert not All().complete()
     assert runs() == 1
@@ -96,7 +96,7 @@ def test_missing_result_is_not_cached(
         queue.wait(outcome.job_id for outcome in outcomes)
 
     run_elsewhere(tasks[:6])
-    # This takes along all others, which have not succeeded yet.
+    # This request includes all other tasks, whose jobs have not succeeded yet.
     assert tasks[5].complete()
     run_elsewhere(tasks[6:])
     runs()
@@ -168,7 +168,7 @@ def test_missing_reply_is_an_error(
     if broken == "connection":
         where["destination"] = "nobody@127.0.0.1:1"
     elif broken == "key":
-        # A server that is there, and lets nobody in.
+        # The server runs, but refuses every login.
         monkeypatch.setenv("HOME", str(tmp_path))
         where["destination"] = sshd.destination
     elif broken == "link":
@@ -207,7 +207,7 @@ def test_job_target_exists_after_success(
     assert not bad.exists()
     assert not TejJobTarget("nothing").exists()
     assert pickle.loads(pickle.dumps(good)).exists()
-    # What a job that failed has left can be read all the same.
+    # The files of a failed job can be read as well.
     with bad.file("file").open() as file:
         assert file.read() == "x\n"
     with pytest.raises(tej.JobNotFound):

@@ -1,4 +1,4 @@
-"""The example pipeline computes what it says."""
+"""The example pipeline computes the documented result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLE = ROOT / "examples/luigi"
 
 
 def squared_distance(seed: int, steps: int) -> int:
-    """What walk.awk computes."""
+    """Return the squared distance that walk.awk computes."""
     state = (seed + 1) * pow(16807, 100, 2147483647) % 2147483647
     address = 0j
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""Files on the server: whole or not there, whatever they are called."""
+"""Files on the server: written completely or not at all, with any name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def files(address: QueueAddress) -> TejFileSystem:
 
 @pytest.fixture
 def there(tmp_path: Path) -> Path:
-    """A directory on the server, with an odd name."""
+    """Return a directory on the server, with an odd name."""
     path = tmp_path / f"there {ODD}"
     path.mkdir()
     return path
@@ -255,7 +255,8 @@ def test_cut_transfer_is_repeated(
         file.write(data)
     assert far.connections == 2
     assert (there / "file").read_bytes() == data
-    # Of the first try nothing is left, once the server has seen that it is over.
+    # Wait until the server has noticed the cut and removed the file of the first
+    # attempt.
     wait_until(lambda: [one.name for one in there.iterdir()] == ["file"], "it is gone")
     far.cut_after(down=1_000_000)
     with target.open() as file:

@@ -1,4 +1,4 @@
-"""The server's part of a file system does the same in every shell."""
+"""The server's script for Luigi's file system behaves equally in every shell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ ODD = "-it's a \\ $HOME `x` *"
 def files(
     request: pytest.FixtureRequest, require: Callable[[str], None], tmp_path: Path
 ) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Runs it: `files(action, path, ...)`, in an empty home directory."""
+    """Return a function that runs the script:
+
+    `files(action, path, ...)`, in an empty home.
+    """
     require(request.param)
     shell = ["busybox", "sh"] if request.param == "busybox" else [request.param]
 
@@ -78,7 +81,7 @@ def test_refusals_have_a_status_in_every_shell(
     assert status("remove", "folder", "0") == 66
     assert status("mkdir", "file", "1", "0") == 67
     assert status("mkdir", "no/no", "0", "0") == 68
-    # Cut on the way.
+    # The upload is cut.
     assert status("write", "file", "10", "x", stdin=b"only half") == 69
     assert status("mkdir", "file/no", "1", "0") == 69
     assert (tmp_path / "file").read_text() == "before"

@@ -1,4 +1,4 @@
-"""Luigi's own tests of a target, all 17 of them, and of bulk_complete."""
+"""Luigi's own tests of a target (17 tests) and of bulk_complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.adapters_luigi.run_tasks import build
 EXPECTED = 17
 
 
-# They do not close all that they open.
+# Luigi's tests leave files open.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_file_target_passes_luigis_mixin(

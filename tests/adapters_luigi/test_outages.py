@@ -1,4 +1,4 @@
-"""A server that is away when a job starts, runs or is fetched costs only time."""
+"""Outages: a server that cannot be reached for a while delays the tasks only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values in a task's scripts arrive as they are, wherever the shell has them."""
+"""Values in a task's scripts arrive unchanged at every position of the shell's syntax."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def test_values_are_quoted_for_their_position(place: str) -> None:
         script = render_shell(PLACES[place], {"v": value}, "`inline`")
         done = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
         assert (done.stdout.rstrip("\n"), done.stderr) == (value, "")
-    # The test's own directory: no command in a value has run.
+    # The directory contains only the test's own files, so no command in a value has
+    # run.
     assert not list(Path.cwd().iterdir())
 
 

@@ -1,4 +1,4 @@
-"""What was fetched is all there and of one run, or the task is not complete."""
+"""Fetched results: complete and from one run of the job, or else not complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.adapters_luigi.run_tasks import build
 
 
 class Sheets(TejTask):
-    """Its job leaves the files that are named in `made` when it runs."""
+    """A task whose job writes the files that are named in `made`."""
 
     made = luigi.Parameter(significant=False)
     results = ("out/*.csv", "all", "f[1].txt")
@@ -53,7 +53,7 @@ def names(task: Any, pattern: str) -> list[str]:
 
 
 def again(task: Sheets, queue: tej.RemoteQueue) -> None:
-    """Somebody deletes the job; it is started again."""
+    """Delete the job and run the task again, as another user might."""
     queue.delete(task.job_id)
     open_queue(task.address).forget()
     assert not task.complete()
@@ -106,7 +106,7 @@ def test_results_of_earlier_runs_are_removed(
         "b.csv",
         "new.csv",
     ]
-    # What was not fetched is left alone.
+    # Files that tej did not fetch are kept.
     assert {one.name for one in folder.iterdir()} == {"below", "empty", "mine", "two"}
 
 

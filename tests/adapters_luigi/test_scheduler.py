@@ -1,4 +1,4 @@
-"""What Luigi's central scheduler shows of a job, and how it ends one: a real luigid."""
+"""Luigi's central scheduler (a real luigid): shows jobs and kills jobs."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Luigid:
         self.port = port
 
     def ask(self, what: str, **arguments: object) -> Any:
-        """What its web page asks, too."""
+        """Send a request of the scheduler's web page, and return the reply."""
         query = urllib.parse.urlencode({"data": json.dumps(arguments)})
         url = f"http://127.0.0.1:{self.port}/api/{what}?{query}"
         with urllib.request.urlopen(url, timeout=60) as reply:
             return json.load(reply)["response"]
 
     def task(self, family: str) -> dict[str, Any]:
-        """What it shows of the only task of a family; empty if there is none."""
+        """Return the scheduler's entry of the only task of a family, or an empty entry."""
         for status in ("RUNNING", "PENDING", "FAILED", "DONE"):
             found = self.ask("task_list", status=status, upstream_status="")
             for task_id, task in found.items():
@@ -85,7 +85,7 @@ def luigid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Luigid]:
 
 @pytest.fixture
 def central(luigid: Luigid) -> list[str]:
-    """The words that make a pipeline use it."""
+    """Return the arguments with which a pipeline uses the scheduler."""
     return ["--scheduler-host", "127.0.0.1", "--scheduler-port", str(luigid.port)]
 
 
@@ -103,7 +103,7 @@ class Seen(tej_luigi.TejTask):
     tracking_url = "http://jobs.example.org/{job_id}?on={host}"
     inline = "echo 21/50 >progress; echo 'step <b>21</b> of 50'; " + GATE
 """
-    # The password is used nowhere: a key lets us in before it is asked for.
+    # The password is never used, because the login with a key succeeds first.
     monkeypatch.setenv("TEJ_SECRET", "hunter2")
     settings = {
         "tej": {
@@ -155,7 +155,7 @@ class Seen(tej_luigi.TejTask):
     assert send("kill") == "Killed"
     said, _ = process.communicate(timeout=60)
     assert "Job was killed" in said
-    # Somebody wanted that: it is not tried again, whatever `retry` says.
+    # A user killed the job, so the job is not restarted, even with `retry`.
     (status,) = queue.jobs()
     assert (status.state, status.attempt) == (tej.JobState.KILLED, 1)
     shown = luigid.task("Seen")
@@ -215,7 +215,7 @@ def test_two_workers_with_own_disks_share_a_pipeline(
         pipeline(LEVELS, "Third", *central, folder=disk, worker=worker)
         for disk in disks
     ]
-    # One job for each worker: both have part of the results.
+    # Each worker runs one job, so each worker has a part of the results.
     wait_until(lambda: jobs_in(queue, "running") == 2, "two run")
     gate.open()
     for process in both:
@@ -225,5 +225,5 @@ def test_two_workers_with_own_disks_share_a_pipeline(
     (found,) = [disk / "sum" for disk in disks if (disk / "sum").exists()]
     assert found.read_text() == "2"
     assert len(starts.read_text().split()) == 4
-    # Each worker, and this test.
+    # The logins are those of the two workers and of this test.
     assert logins() - before == 3

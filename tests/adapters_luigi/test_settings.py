@@ -1,4 +1,4 @@
-"""Where the settings come from, and that no secret is where it could be seen."""
+"""Settings: where each value comes from, and that no secret is visible."""
 
 from __future__ import annotations
 

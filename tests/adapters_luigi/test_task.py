@@ -1,4 +1,4 @@
-"""A task's job is started if it does not exist, awaited if it runs, fetched if done."""
+"""`TejTask`: starts a missing job, awaits a running job, fetches a finished job."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.adapters_luigi.run_tasks import Configure, build
 
 
 def counting(starts: Path, lines: str = "") -> str:
-    """A script that tells that it was started."""
+    """Return a script that records each of its starts."""
     return f"echo x >>'{starts}'\n{lines}"
 
 
@@ -155,7 +155,7 @@ def test_job_named_by_task_id_must_match(address: QueueAddress, tmp_path: Path) 
     assert task.job_id == task.task_id
     assert build(task)
     task.text = "two"
-    # What has become of other work is not taken for it.
+    # A job with the same id but other files is an error.
     with pytest.raises(tej.JobAlreadyExists, match=r"made from other files.*delete it"):
         task.complete()
     with pytest.raises(tej.JobAlreadyExists):
@@ -233,7 +233,7 @@ def test_failed_job_raises_exit_code_and_stderr(
         Fails().run()
     assert "why it failed" in str(caught.value)
     assert not Fails().complete()
-    # Asked again, it is the same failure, not another start.
+    # A second request reports the same failure, and does not restart the job.
     assert not build(Fails())
     assert starts.read_text() == "x\n"
 
@@ -284,7 +284,7 @@ def test_deleted_job_is_not_complete(
     assert build(Short())
     assert Short().complete()
     queue.delete(Short().job_id)
-    # Believed for a while, and then asked for again.
+    # The status is cached for a while, and then requested again.
     open_queue(address).forget()
     assert not Short().complete()
 
@@ -342,7 +342,7 @@ def test_after_fetch_runs_before_results_are_used(address: QueueAddress) -> None
 
     with pytest.raises(AssertionError):
         Sorted().run()
-    # The job has succeeded; only this machine has no usable results yet.
+    # The job has succeeded, but this machine has no usable results yet.
     assert Sorted().complete()
     with pytest.raises(AssertionError):
         Sorted().output()["results"]["out"].open()

@@ -1,4 +1,7 @@
-"""Several worker processes: one connection, jobs started once, results everywhere."""
+"""Several worker processes:
+
+one connection, one start per job, results in all workers.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class All(luigi.Task):
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    """What it said; it has to end well."""
+    """Return the output of a process, which must exit with 0."""
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
     return said
@@ -61,7 +64,7 @@ def test_workers_share_one_connection(
     before = logins()
     process = pipeline(TASKS, "All", *words)
     wait_until(lambda: jobs_in(queue, "running") == 4, "four run")
-    # The queue of this test has logged in, too.
+    # One more login is that of the queue of this test.
     assert logins() - before == 2
     gate.open()
     # The parent forks further workers while the first workers use its connection.
@@ -92,7 +95,7 @@ def test_pipeline_killed_during_a_retry_is_resumed(
     process = pipeline(RETRIED, *words)
     wait_until(lambda: len(starts.read_text().split()) > 2, "a job is restarted")
     process.kill()
-    # The forked workers end, too: they have the output of the process open.
+    # The forked workers have ended as well, because they keep the output open.
     process.communicate(timeout=60)
     process = pipeline(RETRIED, *words, "--parallel-scheduling")
     wait_until(lambda: jobs_in(queue, "running") == 2, "both are restarted")

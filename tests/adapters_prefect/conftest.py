@@ -13,21 +13,21 @@ from uuid import uuid4
 import pytest
 from servers.sshd import Sshd
 
-# Before Prefect is imported: it tells nobody that it was used.
+# Must be set before the import of Prefect, which would otherwise send usage statistics.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 
 import tej
 
 if find_spec("prefect") is None and not os.environ.get("CI"):
-    # On a laptop without it; on CI the tests fail.
+    # Without Prefect, the tests are skipped on a developer's machine, and fail on CI.
     collect_ignore_glob = ["test_*.py"]
 
 from tests.queue.conftest import watched
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Only one worker starts a Prefect server; what Prefect warns of is its own."""
+    """Run all tests of Prefect in one worker, and ignore Prefect's own warnings."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("Prefect's server"))
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server of Prefect's, for all tests; its address."""
+    """Yield the URL of a real Prefect server, which all tests share."""
     home = tmp_path_factory.mktemp("prefect home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(home))
@@ -56,13 +56,13 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where results go that are not sent elsewhere."""
+    """Run the test in its own directory, where results go by default."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def queue_path(tmp_path: Path) -> Iterator[Path]:
-    """Where the test's queue is; afterwards nothing of it is left."""
+    """Yield the path of the queue; check that no process is left afterwards."""
     path = tmp_path / "queue"
     with watched(path):
         yield path
@@ -70,7 +70,7 @@ def queue_path(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A client's home with nothing in it; no agent."""
+    """Set HOME to an empty directory, and use no ssh-agent."""
     folder = tmp_path / "client home"
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
@@ -80,7 +80,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def destination(sshd: Sshd, queue_path: Path, home: Path) -> object:
-    """A queue on the shared server, reached with a key that is given as text."""
+    """Return a queue on the shared sshd, which is reached with a key given as text."""
     from tej_prefect import TejDestination
 
     return TejDestination(
@@ -96,7 +96,7 @@ def destination(sshd: Sshd, queue_path: Path, home: Path) -> object:
 
 @pytest.fixture
 def local(queue_path: Path) -> object:
-    """A queue on this machine, where the way there makes no difference."""
+    """Return a queue on this machine, for tests that do not depend on the connection."""
     from tej_prefect import TejDestination
 
     return TejDestination(
@@ -106,17 +106,17 @@ def local(queue_path: Path) -> object:
 
 @pytest.fixture
 def queue(queue_path: Path) -> tej.RemoteQueue:
-    """The same queue, looked at without the adapter."""
+    """Return the same queue as a `RemoteQueue`, without the adapter."""
     return tej.RemoteQueue("local:", str(queue_path), "default")
 
 
 @pytest.fixture
 def unique() -> str:
-    """A name that no other test uses."""
+    """Return a name that no other test uses."""
     return f"test-{uuid4().hex[:10]}"
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Where results are put."""
+    """Return the directory for results."""
     return tmp_path / "results"

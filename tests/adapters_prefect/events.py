@@ -1,4 +1,4 @@
-"""Events and automations, as Prefect's server has recorded them."""
+"""Events and automations, as recorded by Prefect's server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wait_for_events(job_id: str, kinds: list[str]) -> dict[str, dict[str, Any]]:
 
 @contextlib.contextmanager
 def automation(event: str) -> Iterator[Callable[[], bool]]:
-    """An automation for an event; yields a function that says whether it was triggered."""
+    """Create an automation for an event; yield a function that returns whether it ran."""
     made = Automation(
         name=f"test-{uuid4().hex}",
         trigger=EventTrigger(

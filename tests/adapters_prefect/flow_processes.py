@@ -57,7 +57,7 @@ class Process:
 
 
 class FlowThread:
-    """A flow in a thread: as fast as a process is slow to import Prefect."""
+    """A flow in a thread, which starts faster than a process that imports Prefect."""
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function = function
@@ -69,7 +69,7 @@ class FlowThread:
         try:
             self._function()
         except BaseException as error:
-            # A cancelled flow ends with an exception that is no `Exception`.
+            # The exception of a cancelled flow is not derived from `Exception`.
             self.error = error
 
     def ended(self) -> bool:
@@ -77,7 +77,7 @@ class FlowThread:
 
 
 def running(queue: tej.RemoteQueue, number: int) -> Callable[[], bool]:
-    """Return a function that says whether exactly `number` jobs exist and run."""
+    """Return a function that returns whether exactly `number` jobs exist and run."""
     return lambda: states(queue) == ["running"] * number
 
 
@@ -125,7 +125,7 @@ def message_of(flow_run_id: UUID) -> str:
 
 
 def cancel(flow_run_id: UUID) -> None:
-    """Cancel a flow run like the button on Prefect's pages."""
+    """Cancel a flow run in the same way as the button in Prefect's web interface."""
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run_id, Cancelling())
 

@@ -1,4 +1,4 @@
-"""Blocks: as Prefect wants them, stored with their secrets, and good for running jobs."""
+"""Blocks: stored with their secrets, valid for Prefect, and able to run jobs."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_stored_job_runs_once(
     assert result.path("out.txt").read_text() == "hello\n"
     assert result.stdout == "said\n"
     assert result.directory == results / run.job_id
-    # The same work is the same job, whoever asks.
+    # The same work is the same job for every caller.
     again = TejJob.load(unique).trigger()
     assert again.job_id == run.job_id
     assert again.found

@@ -1,4 +1,4 @@
-"""Cancellation kills the jobs that nobody else needs; an interruption kills none."""
+"""Cancellation kills jobs that no other flow run claims; an interruption kills none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 class Case:
-    """A queue of its own for flow runs of one flow."""
+    """A flow with its own queue, of which the test creates flow runs."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"queue-{name}"
@@ -131,7 +131,7 @@ def test_shared_job_is_killed_by_last_cancellation(
 
 
 def flow_run_in(state: State[None]) -> UUID:
-    """Create a flow run in this state, which no process runs."""
+    """Create a flow run in a given state, which no process executes."""
     with get_client(sync_client=True) as client:
         return client.create_flow_run(flows.direct, state=state).id
 
@@ -153,7 +153,7 @@ def test_only_live_claims_keep_jobs(
         return str(counts)
 
     def claim(*flow_runs: UUID, age: float = 0) -> str:
-        """Return what is done with the job if the flow runs claim it."""
+        """Return the decision about the job if the given flow runs claim the job."""
         claims._write(queue, stage, "other", flow_runs, [run.id])
         path = queue_path / "claims/other"
         os.utime(path, times=(0, path.stat().st_mtime - age))

@@ -1,4 +1,4 @@
-"""Claims on the job's server: written, aged and read."""
+"""Claims on the job's server: written, read, and their ages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Private parts of Prefect that are used: all of them exist in this Prefect."""
+"""Private names of Prefect that the package uses exist in the installed Prefect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example runs as it stands, and finds its jobs when it runs again."""
+"""The documented example runs unchanged, and finds its jobs when it runs again."""
 
 from __future__ import annotations
 

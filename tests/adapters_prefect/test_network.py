@@ -1,4 +1,4 @@
-"""A server that cannot be reached: for a while, and from the start."""
+"""A server that cannot be reached, either for a while or from the start."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_wait_survives_unreachable_server(
     wait_until(
         lambda: b"begun" in b"".join(queue.logs(one.job_id)), "the job has begun"
     )
-    # Whether the wait has begun by now or not.
+    # The wait may or may not have begun at this time.
     sshd.stop()
     gate.open()
     wait_until(lambda: queue.status(one.job_id).succeeded, "it ends meanwhile")

@@ -1,4 +1,4 @@
-"""Suspended flow runs: jobs that no process waits for."""
+"""Suspended flow runs, whose jobs run while no process waits for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.adapters_prefect.flow_processes import all_are, cancel, read, running
 
 @pytest.fixture(scope="module")
 def deployment(prefect_server: str) -> UUID:
-    """A deployment of the flow `study`, as suspensions need one."""
+    """Create a deployment of the flow `study`: only deployments can be suspended."""
     made = flows.study.to_deployment(name="test").apply()
     assert isinstance(made, UUID)
     return made
@@ -51,7 +51,7 @@ def execute(flow_run_id: UUID) -> str:
     try:
         run_flow(flows.study, flow_run=run, parameters=run.parameters)
     except BaseException as error:
-        # Prefect suspends a flow run with an exception that is no `Exception`.
+        # The exception that suspends a flow run is not derived from `Exception`.
         if isinstance(error, Exception):
             raise
     return str(read(flow_run_id).state_name)
@@ -69,7 +69,7 @@ def test_suspended_run_resumes_when_jobs_end(
     for run in (study, cancelled):
         assert execute(run.id) == "Suspended"
     wait_until(running(queue, 2), "both jobs run, each once")
-    # Nothing has ended, so nothing is resumed.
+    # No job has ended, so no flow run is resumed.
     tej_resumer()
     assert read(study.id).state_name == "Suspended"
     # Another flow run waits for the jobs, so the cancellation does not kill them.

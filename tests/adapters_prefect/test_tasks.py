@@ -1,4 +1,7 @@
-"""Tasks in flows: started, found or awaited; failures, retries, batches, templates."""
+"""Tasks in flows:
+
+jobs started, found or awaited; failures, retries, batches, templates.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def artifacts_of(flow_run_id: UUID) -> dict[str, list[Artifact]]:
-    """A flow run's artifacts, by their type."""
+    """Return the artifacts of a flow run by their types."""
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(
             artifact_filter=ArtifactFilter(
@@ -54,7 +57,7 @@ def artifacts_of(flow_run_id: UUID) -> dict[str, list[Artifact]]:
 
 
 def attempts(queue: tej.RemoteQueue) -> dict[str, int]:
-    """How many times each job in a queue was started."""
+    """Return how many times each job in a queue was started."""
     return {job.job_id: job.attempt for job in queue.jobs()}
 
 
@@ -263,7 +266,7 @@ def test_failures_do_not_affect_other_jobs(
     ]
 
     class Delete(logging.Handler):
-        """When all were started; only then may the last one end."""
+        """Delete a job after all jobs have started; only then may the last job end."""
 
         def emit(self, record: logging.LogRecord) -> None:
             if "jobs started" in record.getMessage():
@@ -315,7 +318,7 @@ def test_first_jobs_are_shown_before_last_upload(
     seen: list[dict[str, object]] = []
 
     class Look:
-        """What is known to others, while the second job is being made."""
+        """Record which jobs others can see while the second job is being prepared."""
 
         def __str__(self) -> str:
             (table,) = artifacts_of(UUID(flow_run.id))["table"]
@@ -512,7 +515,7 @@ def test_output_is_logged_while_job_runs(
         def talking() -> JobResult:
             return run_job(block)
 
-        # It would not end if its first words were not seen while it runs.
+        # The job ends only after its first line was seen in the log.
         assert talking().stdout == "first\nlast"
     finally:
         logging.getLogger("prefect.task_runs").removeHandler(opener)

@@ -1,4 +1,4 @@
-"""The worker: flow runs as jobs over a real sshd, by real workers that may die."""
+"""The worker: flow runs as jobs over a real sshd, with workers that may die."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Workers:
         return process
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
-        # After `wait`, the pid may be that of another process.
+        # After `wait`, another process may have the same pid.
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -118,7 +118,7 @@ def workers(
         concurrency_limit=9,
         print_next_steps=False,
         ignore_warnings=True,
-        # After a change of the directory, the secrets must be removed all the same.
+        # The secrets must be removed even if the flow changes its directory.
         job_variables={"setup": f"export PATH='{BIN}':$PATH; cd /"},
     )
     made = Workers(prefect_server, tmp_path_factory.mktemp("worker") / "log")
@@ -132,7 +132,7 @@ def workers(
 
 @dataclass
 class Pool:
-    """The work pool, with a queue of its own for each test."""
+    """The work pool, with a separate queue for each test."""
 
     workers: Workers
     destination: TejDestination
@@ -153,7 +153,7 @@ class Pool:
         return found.id
 
     def until(self, flow_run_id: UUID, state: str) -> None:
-        """Wait until a flow run is in this state."""
+        """Wait until a flow run is in a given state."""
         try:
             wait_until(
                 lambda: str(read(flow_run_id).state_name) == state,
@@ -165,7 +165,7 @@ class Pool:
             raise AssertionError(f"{error}: {found}\n{self.workers.text()}") from None
 
     def output(self, job_id: str) -> str:
-        """Return what a job has printed."""
+        """Return the output of a job."""
         return b"".join(self.queue.logs(job_id)).decode()
 
 
@@ -182,7 +182,8 @@ def lease_expiry(flow_run_id: UUID) -> str:
     state = read(flow_run_id).state
     assert state is not None
     lease = state.state_details.deployment_concurrency_lease_id
-    # A second server in this process, for the tests with Slurm, has the first one's home.
+    # The second server in this process, for the tests with Slurm, uses the home
+    # directory of the first server.
     homes = Path(os.environ["PREFECT_HOME"]).parent
     path = next(homes.glob(f"prefect home*/concurrency_leases/{lease}.json"))
     return str(json.loads(path.read_text())["expiration"])
@@ -192,7 +193,7 @@ def holders(folder: Path) -> list[Path]:
     """Return the files that contain the secret."""
     found = []
     for path in folder.rglob("*"):
-        # Jobs and clients remove files meanwhile.
+        # Jobs and clients may remove files during the search.
         with contextlib.suppress(OSError):
             if SECRET.encode() in path.read_bytes():
                 found.append(path)
@@ -258,7 +259,7 @@ def test_crashed_run_reports_reason_and_is_retried(pool: Pool, tmp_path: Path) -
         assert (payload["exit_code"], payload["job_id"]) == (3, first)
         assert "exit code 3" in str(payload["reason"])
         wait_until(fired, "the automation is triggered")
-    # The job ended before Prefect counted the flow run as run.
+    # The job ended before Prefect had set the flow run to Running.
     assert read(flow_run_id).run_count == 0
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run_id, Scheduled())
@@ -319,7 +320,7 @@ def test_code_and_result_travel_with_job(pool: Pool, tmp_path: Path) -> None:
     )
     @flow(result_storage=f"tej-storage/{pool.block}", persist_result=True)
     def count() -> int:
-        # The job has this file, and this function, only from its bundle.
+        # Only the bundle contains this file and this function.
         return Path("flows.py").read_text().count("@flow")
 
     assert count() == FLOWS.read_text().count("@flow")

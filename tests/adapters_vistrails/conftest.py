@@ -1,4 +1,4 @@
-"""What the tests of the modules share: queues, pipelines, and real VisTrails."""
+"""Fixtures for the VisTrails modules: queues, pipelines, and a real VisTrails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Document = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def home(client_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The client's, which knows the shared server as "server"."""
+    """Return the client's home, whose ssh_config names the shared sshd "server"."""
     for name in ("TEJ_COMMAND", "TEJ_DESTINATION", "TEJ_QUEUE", "TEJ_RUNTIME"):
         monkeypatch.delenv(name, raising=False)
     return client_home
@@ -33,12 +33,12 @@ def home(client_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def library(queue_path: Path) -> tej.RemoteQueue:  # noqa: F811
-    """The queue of the test, as seen from its server."""
+    """Return the queue of the test, as a `RemoteQueue` on its server."""
     return tej.RemoteQueue("local:", queue_path, "default")
 
 
 class Places:
-    """Makes the inputs of a Queue."""
+    """Builds the inputs of a Queue module."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,13 +54,16 @@ class Places:
 
 @pytest.fixture
 def place(queue_path: Path) -> Places:  # noqa: F811
-    """`place()`: the inputs of a Queue for the test's queue, on this machine by default."""
+    """Return a function that builds the inputs of a Queue, on `local:` by default."""
     return Places(queue_path)
 
 
 @pytest.fixture
 def shell(place: Places) -> Callable[..., Document]:
-    """`shell(script)`: a pipeline with one SubmitShellJob, as a document."""
+    """Return a function that builds a document with one SubmitShellJob:
+
+    `shell(script)`.
+    """
 
     def make(
         script: str, queue: Mapping[str, object] = {}, **inputs: object
@@ -81,7 +84,7 @@ def shell(place: Places) -> Callable[..., Document]:
 
 @pytest.fixture
 def flaky(sshd: Sshd, home: Path) -> Iterator[Proxy]:
-    """The way to the shared server as "flaky", which can be cut."""
+    """Yield a proxy to the shared sshd, named "flaky", whose connections can be cut."""
     with Proxy(sshd.address, sshd.port) as proxy:
         known = home / ".ssh/known_flaky"
         known.write_text(sshd.known_as("127.0.0.1", proxy.port))
@@ -94,7 +97,7 @@ def flaky(sshd: Sshd, home: Path) -> Iterator[Proxy]:
 
 
 class VisTrails:
-    """Real VisTrails, a process for each request; see `in_vistrails.py`."""
+    """A real VisTrails with a new process for each request; see `in_vistrails.py`."""
 
     def __init__(self, python: Path, home: Path, folder: Path) -> None:
         self.python = python
@@ -109,18 +112,18 @@ class VisTrails:
         }
 
     def install(self) -> None:
-        """Our package, as a user does it."""
+        """Install the package in the same way as a user."""
         subprocess.run(
             [sys.executable, "-m", "tej_vistrails", "install"],
             env={**self.environment, "PYTHONPATH": os.pathsep.join(sys.path)},
             check=True,
             capture_output=True,
         )
-        # For the command, where tej is not installed but only on pytest's path
+        # The command needs this path if tej is not installed but only in pytest's path.
         self.environment["PYTHONPATH"] = str(CHECKOUT)
 
     def start(self, request: Document) -> subprocess.Popen[str]:
-        """A process in a group of its own, as a terminal makes one."""
+        """Start a process in its own process group, like a terminal."""
         process = subprocess.Popen(
             [self.python, "-B", DRIVER],
             env=self.environment,
@@ -138,7 +141,7 @@ class VisTrails:
         return process
 
     def answer(self, process: subprocess.Popen[str]) -> Document:
-        """What it says, when it has ended."""
+        """Return the reply of a process after its end."""
         stdout, stderr = process.communicate(timeout=200)
         self.words = stdout + stderr
         assert process.returncode == 0, self.words
@@ -160,7 +163,7 @@ class VisTrails:
 
 @pytest.fixture(scope="session")
 def vistrails_python() -> Path:
-    """The python of an environment with VisTrails 2.2.4."""
+    """Return the Python of an environment with VisTrails 2.2.4."""
     try:
         return find_or_make()
     except CannotMake as error:
@@ -171,7 +174,7 @@ def vistrails_python() -> Path:
 
 @pytest.fixture
 def stock_vistrails(vistrails_python: Path, home: Path, tmp_path: Path) -> VisTrails:
-    """As it comes, with its own package for tej."""
+    """Return a VisTrails with its own original package for tej."""
     folder = tmp_path / "workflows"
     folder.mkdir()
     return VisTrails(vistrails_python, home, folder)
@@ -179,6 +182,6 @@ def stock_vistrails(vistrails_python: Path, home: Path, tmp_path: Path) -> VisTr
 
 @pytest.fixture
 def vistrails(stock_vistrails: VisTrails) -> VisTrails:
-    """With our package installed."""
+    """Return a VisTrails in which this package is installed."""
     stock_vistrails.install()
     return stock_vistrails

@@ -1,4 +1,4 @@
-"""The Python 2.7 environment that real VisTrails lives in, made once and kept.
+"""Environment of Python 2.7 with VisTrails 2.2.4, kept in the user's cache.
 
 It is in the user's cache, and takes a minute to make, with the network; then it is
 found again.  `TEJ_TEST_VISTRAILS` may name the python of one made by hand.
@@ -31,15 +31,15 @@ HOME = Path.home()
 
 
 class CannotMake(Exception):
-    """Why there is no such environment."""
+    """Python 2.7 or a package is missing, so the environment cannot be created."""
 
 
 def find_python27() -> Path | None:
-    """A Python 2.7 that runs: on PATH, or one of pyenv's."""
+    """Return a Python 2.7 that runs, from PATH or from pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", HOME / ".pyenv"))
     found = [shutil.which("python2.7"), *pyenv.glob("versions/2.7*/bin/python2.7")]
     for python in filter(None, found):
-        # One of pyenv's shims is there, and runs only in some places.
+        # A shim of pyenv exists, but works only in some directories.
         done = subprocess.run(
             [python, "-c", "import sys; sys.exit(sys.version_info[:2] != (2, 7))"],
             capture_output=True,
@@ -50,7 +50,10 @@ def find_python27() -> Path | None:
 
 
 def find_or_make() -> Path:
-    """The environment's python; raises CannotMake."""
+    """Return the environment's Python, and create the environment if needed.
+
+    Raises CannotMake if the environment cannot be created.
+    """
     given = os.environ.get("TEJ_TEST_VISTRAILS")
     if given:
         return Path(given)
@@ -59,7 +62,7 @@ def find_or_make() -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     python = folder / "bin" / "python"
     with _alone(folder.with_name(f"{folder.name}.lock")):
-        # Written last
+        # This file is written last, so it marks a complete environment.
         if not (folder / "complete").exists():
             _make(folder, python)
     return python
@@ -92,7 +95,7 @@ def _make(folder: Path, python: Path) -> None:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Of several processes, one at a time."""
+    """Let only one of several processes run the block at a time."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -33,7 +33,7 @@ ACTION = vistrails.core.db.action.create_action
 
 
 def text(value):
-    """As VisTrails has it: bytes."""
+    """Return text as bytes, like VisTrails."""
     return value.encode("utf-8") if not isinstance(value, bytes) else value
 
 
@@ -59,7 +59,7 @@ class Builder(object):
             module.id
         ]
         ports = dict.fromkeys(spec.get("files", ()), "File")
-        # Of any type, which only VisTrails can give to a module of such a document
+        # VisTrails alone can set inputs of these types.
         ports.update(spec.get("ports", {}))
         for port, port_type in ports.items():
             extra = ("input", text(port), text("(%s:%s)" % (BASIC, port_type)), -1)

@@ -1,4 +1,4 @@
-"""The client that VisTrails uses: it runs the `tej` command for each request."""
+"""Client of the VisTrails modules, which runs the `tej` command for each request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.adapters_vistrails.conftest import CHECKOUT
 
 @pytest.fixture
 def client(queue_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandClient:
-    """A client for a queue on this machine."""
+    """Return a client for a queue on this machine."""
     monkeypatch.setenv("TEJ_COMMAND", shlex.join([sys.executable, "-m", "tej"]))
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     return CommandClient(QueueAddress("local:", str(queue_path), "default"))
@@ -207,7 +207,7 @@ def test_move_command_renames_an_old_queue(destination: str, command: str) -> No
 def test_old_queue_is_refused_with_the_move_command(
     client: CommandClient, queue_path: Path
 ) -> None:
-    # Files of a queue that tej 0.6 has set up.
+    # The files of a queue that was set up by tej 0.6.
     (queue_path / "commands").mkdir(parents=True)
     (queue_path / "version").write_text("0.2\n")
     with pytest.raises(ClientError) as caught:

@@ -24,7 +24,7 @@ def test_install_copies_the_package_and_its_command(
     assert names == set(installation.LOADED_BY_VISTRAILS)
     monkeypatch.setattr("tej_vistrails.client._HERE", str(target))
     assert find_command() == installation.find_tej()
-    # Again, as after an update
+    # Install again, as after an update.
     (target / "old.py").touch()
     installation.install()
     assert not (target / "old.py").exists()

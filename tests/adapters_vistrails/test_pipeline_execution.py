@@ -1,4 +1,4 @@
-"""Pipelines on a server: what is started, awaited, killed, retried and fetched."""
+"""Pipelines on a server: jobs are started, awaited, killed, retried and fetched."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_finished_jobs_are_not_started_or_requested(
     with Execution(sum_of(1), library) as execution:
         execution.run()
         ids = execution.plan.points[0].ids
-        # Without them, the wanted results still exist.
+        # The requested results exist even without these jobs.
         library.delete_many([ids["mesh"], ids["r1"]])
     with Execution(sum_of(1), library) as execution:
         execution.submit()

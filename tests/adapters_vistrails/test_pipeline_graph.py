@@ -125,7 +125,7 @@ def test_values_are_quoted_in_the_command() -> None:
         {"structure": "inputs/s", "steps": 2, "label": job.label, "energy": "e"}
     )
     assert "$((lines * 2)) 'a'\"'\"'b $HOME' >e" in text
-    # Braces of the shell are not ports.
+    # Braces of shell syntax are not references to ports.
     other = define(command="echo ${HOME} {} {a,b}; awk '{print $1}'")()
     assert other.command in other.start_script({})
 

@@ -1,4 +1,4 @@
-"""Job ids of pipelines: content of the module and of all modules upstream."""
+"""Job ids of pipelines, made from a module and all modules upstream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def chain(size: int = 3, **more: object) -> dict[str, str]:
 
 
 def test_ids_are_known_values(tmp_path: Path) -> None:
-    """A change of the scheme would start all jobs of all users again."""
+    """Any change of the id scheme would restart the jobs of all users."""
     (tmp_path / "a.cif").write_text("é\n", "utf-8")
     found = ids(Relax(structure=tmp_path / "a.cif", steps=2, label="é"), Mesh(size=3))
     assert found == {

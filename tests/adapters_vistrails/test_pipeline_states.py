@@ -24,7 +24,7 @@ Statuses = dict[str, tej.JobStatus | None]
 
 @pytest.fixture
 def plan() -> Iterator[Plan]:
-    """mesh -> a, b -> total."""
+    """Return a plan with the graph mesh -> a, b -> total."""
     mesh = Mesh(size=3)
     parts = [Relax(structure=mesh, steps=n, name="ab"[n]).energy for n in (0, 1)]
     with Plan(Pipeline(Total(parts=parts))) as made:
@@ -51,7 +51,7 @@ def names(plan: Plan, ids: set[str]) -> str:
 @pytest.mark.parametrize(
     ("states", "submitted", "retried", "used"),
     [
-        # In the order: mesh, a, b, total
+        # The states are in the order mesh, a, b, total.
         ("----", "mesh a b total", "mesh a b total", "mesh a b total"),
         ("s---", "a b total", "a b total", "mesh a b total"),
         ("---s", "", "", "total"),

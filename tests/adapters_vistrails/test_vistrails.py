@@ -1,4 +1,4 @@
-"""The modules in real VisTrails 2.2.4, under Python 2.7; a process for each execution."""
+"""Modules in a real VisTrails 2.2.4 under Python 2.7, one process per execution."""
 
 from __future__ import annotations
 
@@ -59,16 +59,19 @@ def test_three_processes_start_find_and_fetch_job(
 
 
 def with_files(place: Callable[..., Document], folder: Path) -> Document:
-    """A pipeline as VisTrails' example for tej has it: files on ports, a download."""
+    """Return a pipeline like VisTrails' example for tej:
+
+    files on ports and a download.
+    """
     (folder / "run.sh").write_text("#!/bin/sh\ncat number >result; ls\n")
     (folder / "base/one/two").mkdir(parents=True)
-    # In VisTrails' scheme a directory is as new as the newest one in it.
+    # VisTrails' signature of a directory uses the time of the newest directory inside.
     os.utime(folder / "base/one/two", (2e9, 2e9))
     return {
         "modules": {
             "queue": {"type": "tej:Queue", "inputs": place()},
             "number": {"type": "basic:String", "inputs": {"value": "1234567890"}},
-            # A default that is set
+            # A port with an explicit default value.
             "file": {"type": "basic:WriteFile", "inputs": {"suffix": ""}},
             "script": {
                 "type": "basic:File",
@@ -118,7 +121,7 @@ def test_files_on_ports_are_sent_and_results_fetched(
     answer = vistrails.execute(console=True, interval=600)
     assert answer["errors"] == answer["suspended"] == {}
     assert answer["outputs"]["DownloadFile"]["file"] == "1234567890"
-    # What StandardOutput has printed
+    # The output of the module StandardOutput.
     assert "1234567890\n" in vistrails.words
     (job,) = library.jobs()
     assert dict(job.labels) == {"a": "b"}
@@ -182,7 +185,7 @@ def test_signatures_equal_those_of_vistrails_package(
     after = stock_vistrails.build_all(new)
     for name in old:
         assert after[f"new-{name}.vt"]["signatures"] == before[name]
-        # And a workflow that was made then loads now.
+        # A workflow that the original package created can be loaded.
         answer = stock_vistrails.execute(f"{name}.vt")
         assert answer["package"] == "tej_vistrails"
         assert sorted(answer["signatures"].values()) == sorted(before[name].values())
@@ -226,7 +229,7 @@ def test_jobs_are_killed_and_deleted_by_modules(
 def test_secrets_are_not_in_arguments_or_files(
     vistrails: VisTrails, shell: Shell, sshd: Any, tmp_path: Path
 ) -> None:
-    # Notes the arguments of each command that is started.
+    # This `tej` records the arguments of each command.
     notes = tmp_path / "arguments"
     wrapper = tmp_path / "tej"
     wrapper.write_text(
@@ -282,5 +285,5 @@ def test_loop_over_scripts_starts_one_job_each(
     ids = [job.job_id for job in library.jobs()]
     printed = {b"".join(library.logs(one)) for one in ids}
     assert printed == {b"one\n", b"two\n"}
-    # As the package of VisTrails has named them
+    # These are the names in the original package of VisTrails.
     assert all(one == PREFIX + one[len(PREFIX) :].upper() for one in ids)

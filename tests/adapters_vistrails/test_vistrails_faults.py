@@ -120,7 +120,7 @@ def test_deletion_on_server_is_noticed_after_fetch(
     place = ["local:", "--queue", str(library.queue), "--id", PREFIX + signature]
     wait, delete = [*tej_, "wait", *place], [*tej_, "delete", *place]
     assert vistrails.execute(between=[wait, delete])["errors"] == {}
-    # Started again, or it would not be there
+    # The job exists only if it was started again.
     (job,) = library.jobs()
     assert job.job_id == PREFIX + signature
 
@@ -135,7 +135,8 @@ def test_concurrent_executions_wait_for_one_job(
     signature = vistrails.build(shell(f"echo s >>starts; {gate.wait}\n"))["signatures"][
         "job"
     ]
-    # Each has it in a file of its own: VisTrails would mix up what it keeps of one.
+    # Each process uses its own workflow file, because VisTrails would mix up the
+    # records of one file.
     names = [f"copy{number}.vt" for number in range(3)]
     for name in names:
         shutil.copy(vistrails.folder / "workflow.vt", vistrails.folder / name)
@@ -157,7 +158,7 @@ def test_failed_job_is_reported_and_can_be_retried(
     assert answer["outputs"]["SubmitShellJob"]["exitcode"] == 3
     assert "failed with exit code 3" in vistrails.words
     strict = shell("echo why >&2; exit 3\n", fail_on_error=True, retry=True)
-    # The same job, by its id.
+    # The id shows that the job is the same.
     assert vistrails.build(strict, "strict.vt")["signatures"]["job"] == signature
     answer = vistrails.execute("strict.vt", console=True, interval=600)
     assert answer["errors"]["SubmitShellJob"].endswith("failed with exit code 3\nwhy")
@@ -167,7 +168,7 @@ def test_failed_job_is_reported_and_can_be_retried(
 def test_non_ascii_messages_are_shown(vistrails: VisTrails, shell: Shell) -> None:
     vistrails.build(shell("echo 'wéll, no' >&2; exit 1", fail_on_error=True))
     error = vistrails.execute(console=True, interval=600)["errors"]["SubmitShellJob"]
-    # As far as VisTrails can save it
+    # VisTrails cannot save every character.
     assert error.endswith("failed with exit code 1\nw\\xe9ll, no")
     assert records(vistrails.folder)
 

@@ -12,7 +12,7 @@ PREFIX = "vistrails_module_"
 
 
 def records(folder: Path, name: str = "workflow.vt") -> dict[str, Any]:
-    """What VisTrails has saved of its jobs."""
+    """Return the job records that VisTrails has saved."""
     with zipfile.ZipFile(folder / name) as archive:
         root = ElementTree.fromstring(archive.read("vistrail"))
     (value,) = (

@@ -1,4 +1,4 @@
-"""The command line as a user runs it: a process, words, two outputs, an exit status."""
+"""Fixtures for the command line, which runs as a process like for a user."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHECKOUT = Path(tej.__file__).parents[1]
 
 @dataclass(frozen=True)
 class Done:
-    """A command that has ended."""
+    """Result of a command that has ended."""
 
     status: int
     stdout: str
@@ -40,7 +40,7 @@ class Done:
 
 
 class Command:
-    """`tej`, with an environment and a current directory of its own."""
+    """The `tej` command, with its own environment and current directory."""
 
     def __init__(self, home: Path, place: Path) -> None:
         self.place = place
@@ -54,7 +54,7 @@ class Command:
             "PYTHONPATH": str(CHECKOUT),
             "PYTHONWARNINGS": "error",
             "TERM": "xterm",
-            # Whatever scheduler this machine may have, up or down.
+            # The tests must not depend on a scheduler of this machine.
             "TEJ_RUNTIME": "default",
         }
 
@@ -85,7 +85,7 @@ class Command:
     def on_terminal(
         self, *words: object, columns: int = 80, answer: bytes = b""
     ) -> Done:
-        """Run it where a person looks, who types `answer`; stdout has both outputs."""
+        """Run the command at a terminal and type `answer`; stdout has both outputs."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         process = subprocess.Popen(
@@ -100,7 +100,7 @@ class Command:
         os.close(theirs)
         os.write(ours, answer)
         seen = b""
-        # EIO is the end of a terminal.
+        # EIO means that the terminal was closed.
         with contextlib.suppress(OSError):
             while piece := os.read(ours, 65536):
                 seen += piece
@@ -113,7 +113,7 @@ class Command:
 
 @pytest.fixture
 def client(tmp_path: Path, client_home: Path) -> Command:
-    """`tej` for a user who knows the shared server as "server"."""
+    """Return the `tej` command of a user whose ssh_config has the host "server"."""
     place = tmp_path / "place"
     place.mkdir()
     return Command(client_home, place)
@@ -121,7 +121,7 @@ def client(tmp_path: Path, client_home: Path) -> Command:
 
 @pytest.fixture
 def queue_path(tmp_path: Path) -> Iterator[Path]:
-    """Where the queue is; afterwards it is gone, and nothing of it runs."""
+    """Yield the path of the queue, which is removed afterwards with its processes."""
     path = tmp_path / "queue"
     yield path
     remove_queue(path)
@@ -129,26 +129,29 @@ def queue_path(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def library(queue_path: Path) -> tej.RemoteQueue:
-    """The same queue, from Python."""
+    """Return the same queue as a `RemoteQueue`."""
     return tej.RemoteQueue("local:", queue_path, "default")
 
 
 @pytest.fixture
 def plain_queue(library: tej.RemoteQueue, queue_path: Path) -> Path:
-    """A queue of the default runtime, whatever scheduler there may be here."""
+    """Return a queue of the default runtime, even if this machine has a scheduler."""
     library.setup()
     return queue_path
 
 
 @pytest.fixture(params=["local:", "server"])
 def destination(request: pytest.FixtureRequest) -> str:
-    """Either kind of server, as a user types it."""
+    """Return the destination of each kind of server, as a user types it."""
     return str(request.param)
 
 
 @pytest.fixture
 def job(client: Command) -> Callable[..., Path]:
-    """Makes a job's directory where the command is run: `job(script, files)`."""
+    """Return a function that makes a job directory:
+
+    `job(script, files)`.  The directory is in the current directory of the command.
+    """
 
     def make(*arguments: object, **options: object) -> Path:
         return job_directory(client.place, *arguments, **options)  # type: ignore[arg-type]
@@ -160,14 +163,14 @@ def job(client: Command) -> Callable[..., Path]:
 def waiting(
     library: tej.RemoteQueue, job: Callable[..., Path], gate: Gate
 ) -> Iterator[str]:
-    """The id of a job that runs until the gate opens."""
+    """Return the id of a job that runs until the gate opens."""
     yield library.submit("waiting", job(gate.wait, name="waiting job"))
     gate.open()
 
 
 @pytest.fixture
 def ended(library: tej.RemoteQueue, job: Callable[..., Path]) -> str:
-    """The id of a job that has ended well."""
+    """Return the id of a job that has finished with exit code 0."""
     files = {"results.csv": "a,b\n", "plots/one.png": "ONE", "plots/two.png": "TWO"}
     directory = job("echo out; echo err >&2", files, name="ended job")
     job_id = library.submit("ended", directory)
@@ -182,9 +185,9 @@ def here(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Callable[..., Done]:
-    """`tej` in this process, which is faster; its profile names the plain queue.
+    """Return `tej` in this process, which is faster; its profile names the plain queue.
 
-    The current directory is `client.place`, and `tej.toml` is in it.
+    The current directory is `client.place`, which contains `tej.toml`.
     """
     for name in ("TEJ_DESTINATION", "TEJ_QUEUE", "TEJ_PROFILE", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)

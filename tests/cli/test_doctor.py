@@ -1,4 +1,4 @@
-"""`tej doctor`: finds what is wrong on the way, and says nothing secret."""
+"""`tej doctor`: finds the cause of connection problems, and prints no secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def doctor(destination: str, *options: str) -> tuple[int, dict[str, dict[str, st
 
 def test_healthy_server_passes_all_checks(sshd: Sshd, client_home: Path) -> None:
     status, steps = doctor("server", "--queue", "never/made")
-    # The tests hide the machine's schedulers, which then do not answer.
+    # The fixtures hide the machine's schedulers, so that no scheduler responds.
     trouble = {name for name, step in steps.items() if step["state"] == "trouble"}
     assert trouble <= {"slurm", "qsub"}
     assert status == bool(trouble)

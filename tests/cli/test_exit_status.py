@@ -1,4 +1,4 @@
-"""What a script can rely on: statuses, which output says what, and no traceback."""
+"""Exit statuses and outputs that scripts rely on, without tracebacks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Make = Callable[..., Path]
 
 
-# Each status
+# Exit statuses
 
 
 def test_status_1_for_errors(client: Command, queue_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_invalid_id_is_refused_without_a_request(
 
 
 def not_in(queue_path: Path) -> str:
-    """The line that tells where a job was looked for, and where to look."""
+    """Return the message that a job does not exist in the queue."""
     return (
         f"It is not in queue {queue_path} on local:; "
         f"`tej list local: --queue {queue_path}` shows the jobs there"
@@ -182,7 +182,7 @@ def test_status_of_failed_job_exits_with_0(
     assert done.stdout.endswith("with exit code 7\n")
 
 
-# Several ids
+# Several jobs
 
 
 def test_worst_of_several_jobs_is_exit_status(
@@ -205,7 +205,7 @@ def test_worst_of_several_jobs_is_exit_status(
     assert done.stderr.splitlines()[::2] == ["No job 'ended'", "No job 'absent'"]
 
 
-# The environment
+# Environment variables
 
 
 def test_destination_and_queue_from_environment(
@@ -234,7 +234,7 @@ def test_arguments_override_the_environment(
     assert done.status == 0
 
 
-# Where things are said
+# Output streams
 
 
 def test_password_in_destination_is_never_shown(client: Command) -> None:
@@ -412,7 +412,7 @@ def test_ctrl_c_prints_one_word_and_130(client: Command, tmp_path: Path) -> None
         )
         connection, _ = silent.accept()
         with connection:
-            # In some moments Python has nobody to tell of it: then one presses it again.
+            # At some moments Python ignores the signal, so Ctrl-C is sent again.
             while True:
                 process.send_signal(signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""`tej ls`, `cat`, `open` and `shell`: a look into the directory of a job."""
+"""`tej ls`, `cat`, `open` and `shell`: commands on the directory of a job."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ line"
 def full(
     library: tej.RemoteQueue, job: Make, client: Command, queue_path: Path
 ) -> Callable[..., object]:
-    """`full(verb, words)`: a command on a job with files of all kinds."""
+    """Return a function that runs a command on a job with files of all kinds."""
     library.job(library.submit("full", job(SCRIPT))).wait()
     own = {"TEJ_DESTINATION": "local:", "TEJ_QUEUE": str(queue_path)}
     return lambda verb, *words: client(verb, *words, **own)
@@ -117,7 +117,7 @@ def test_shell_starts_in_the_job_directory(
         words[0], words[1:], env=client.environment, encoding="utf-8", timeout=60
     )
     child.expect("Job is finished")
-    # The answer differs from the echo of the command.
+    # The output differs from the echo of the typed command.
     child.sendline("printf '<%s>\\n' \"$(pwd)\"; exit 7")
     child.expect_exact(f"<{queue_path}/jobs/{ended}/stage>")
     child.expect(pexpect.EOF)

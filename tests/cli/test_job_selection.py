@@ -1,4 +1,4 @@
-"""Jobs named by words, and jobs selected by filters, in all commands."""
+"""Selection of jobs by names and filters, in all commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def jobs(library: tej.RemoteQueue, job: Make, here: Here) -> list[str]:
-    """Two jobs that failed and one that succeeded, of two directories."""
+    """Create two failed jobs and one successful job from two directories."""
     bad, good = job("exit 3", name="bad"), job("echo out", name="good")
     library.submit("train-1", bad, labels={"lr": "1"})
     library.submit("train-2", bad, labels={"lr": "2"})
@@ -124,7 +124,7 @@ def test_job_submitted_again_is_not_deleted(
 
 
 def _submit_later(library: tej.RemoteQueue, job: Make, old: tej.JobStatus) -> bool:
-    """Submit the job until its time of submission, in seconds, is another one."""
+    """Submit the job again and again until its time of submission, in seconds, differs."""
     library.submit("plot", job("true", name="plot"))
     new = library.wait(["plot"])["plot"]
     if new.submitted != old.submitted:

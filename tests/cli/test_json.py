@@ -1,4 +1,4 @@
-"""`--json`: one document on stdout, whatever happens, with keys that stay."""
+"""`--json`: exactly one document on stdout, with stable keys, also for errors."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ JOB_KEYS = [
 
 @pytest.fixture
 def ask(client: Command, queue_path: Path) -> Callable[..., object]:
-    """`ask(verb, words)`: the document; the status is in `ask.status`."""
+    """Return a function that runs a command and returns its document and exit status."""
 
     def ask_(verb: str, *words: object) -> object:
         done = client(verb, "local:", "--queue", queue_path, "--json", *words)
         ask_.status = done.status  # type: ignore[attr-defined]
-        # Words for people do not get in the way of a program.
+        # Messages for people are on stderr only.
         assert done.stderr == ""
         assert done.stdout.isascii()
         return done.json

@@ -1,5 +1,4 @@
-"""What programs need of the command: values that are in no argument, a runtime that is
-the one they know."""
+"""Options for programs: environment variables from a file, and a required runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command that the README shows, word for word as it shows it."""
+"""Every command of tej 0.6's README prints exactly the documented output."""
 
 from __future__ import annotations
 

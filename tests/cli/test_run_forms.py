@@ -1,4 +1,7 @@
-"""`tej run` with a command, detached, once more, and as a dry run; `tej retry`."""
+"""Forms of `tej run`:
+
+with a command, detached, `--again`, as a dry run; `tej retry`.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +135,7 @@ def test_retry_without_from_refuses_changed_files(
     wait_until(lambda: library.on_end_log(job_id) == b"finished\nnow\n")
     assert here("logs", job_id, "--on-end").stdout == "finished\nnow\n"
     shared = Path(str(library.status(job_id).directory), "data")
-    # The store, the first attempt and this attempt have the same copy.
+    # The content store and both attempts share one copy of the file.
     assert shared.stat().st_nlink == 3
     (client.place / "start.sh").write_text("exit 0\n")
     done = here("retry", job_id)

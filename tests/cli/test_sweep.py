@@ -25,7 +25,7 @@ printf '{"seed": %s, "argument": "%s"}' "$SEED" "$1" >metrics.json
 
 @pytest.fixture
 def call(client: Command, plain_queue: Path, job: Make) -> Callable:
-    """`call(words)`: a command on the queue, from the directory of a job."""
+    """Return a function that runs a command from the directory of a job."""
     client.place = job(SCRIPT, {".tejignore": "out\n"})
     own = {"TEJ_DESTINATION": "local:", "TEJ_QUEUE": str(plain_queue)}
     return lambda *words: client(*words, **own)

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees, and a pipe does not."""
+"""Output at a terminal, compared with output to a pipe."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 @pytest.fixture
 def program(client: Command, queue_path: Path, ended: str) -> None:
-    """`tej` in the search path of a shell, with a profile, a host and a job."""
+    """Install `tej` in the search path of a shell, with a profile, a host and a job."""
     folder = client.place / "bin"
     folder.mkdir()
     (folder / "tej").write_text(f'#!/bin/sh\nexec {client.words()[0]} -m tej "$@"\n')
@@ -257,7 +257,7 @@ def program(client: Command, queue_path: Path, ended: str) -> None:
     ("line", "part", "found"),
     [
         ("tej run ser", "ser", "-o plusdirs server"),
-        # bash takes the characters @ and : for the ends of words.
+        # bash treats the characters @ and : as ends of words.
         ("tej list me@ser", "ser", "server"),
         ("tej list loca", "loca", "local:"),
         ("tej logs local: --queue '{queue}' en", "en", "ended"),

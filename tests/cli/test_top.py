@@ -1,4 +1,4 @@
-"""`tej top`: driven by textual's own pilot."""
+"""`tej top`, driven by textual's pilot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Make = Callable[..., Path]
 
 
 def drive(queues: list[tej.RemoteQueue], steps: Callable[..., Awaitable[None]]) -> None:
-    """Run the screen on 80x24 characters, and call `steps(app, pilot)`."""
+    """Run the screen with 80x24 characters, and call `steps(app, pilot)`."""
     if importlib.util.find_spec("textual") is None:
         unavailable("textual is not installed")
     from tej.cli import top_screen
@@ -50,7 +50,7 @@ async def until(pilot: Any, condition: Callable[[], object]) -> None:
 
 
 async def press(pilot: Any, key: str, screens: int) -> None:
-    """Press a key that opens or closes a box, and wait for the number of screens."""
+    """Press a key that opens or closes a dialog, and wait for the number of screens."""
     await pilot.press(key)
     await until(pilot, lambda: len(pilot.app.screen_stack) == screens)
 

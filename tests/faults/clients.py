@@ -33,7 +33,8 @@ transport = open_transport(Destination.parse({destination!r}), config_file={conf
 queue = tej.RemoteQueue({destination!r}, {queue!r}, "default", transport=transport)
 """
 
-# Before which piece of its upload a client pauses; negative ones count from the end.
+# The chunk of its upload before which a client pauses; negative numbers count from the
+# end.
 PAUSE_WHILE_UPLOADING = """\
 from tej.wire import archive
 pack = archive.pack
@@ -52,7 +53,7 @@ archive.pack = pack_and_pause
 
 @dataclass(frozen=True)
 class Where:
-    """A queue, as any process can find it."""
+    """The address of a queue, as any process can use it."""
 
     destination: str
     queue: Path
@@ -60,7 +61,7 @@ class Where:
 
 
 class Client:
-    """One of them; it is killed at the latest when the `with` ends."""
+    """A client in its own process, which is killed at the end of the block."""
 
     def __init__(
         self, where: Where, lines: str, environment: Mapping[str, str] | None = None
@@ -96,7 +97,7 @@ class Client:
                 stream.close()
 
     def wait_for_pause(self) -> None:
-        """Until it is at its next `pause()`."""
+        """Wait until the client is at its next `pause()`."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if line != "paused\n":
@@ -104,22 +105,22 @@ class Client:
             raise AssertionError(f"it does not pause, but says: {line}{words}")
 
     def go_on(self) -> None:
-        """Let it leave its `pause()`."""
+        """Let the client continue after its `pause()`."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
     def kill(self) -> None:
-        """SIGKILL, and see it gone."""
+        """Kill the client with SIGKILL, and wait for its end."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> None:
-        """It is there, and does nothing: a laptop that sleeps."""
+        """Stop the client with SIGSTOP, like a sleeping laptop."""
         self.process.send_signal(signal.SIGSTOP)
 
     def finish(self) -> str:
-        """Its output, once it has ended well."""
+        """Return the output of the client, which must exit with 0."""
         out, words = self.process.communicate(timeout=120)
         assert self.process.returncode == 0, words
         return out

@@ -29,7 +29,7 @@ SOON = Retries(limit=4, first=0.01, longest=0.05)
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of one's own, for client and `local:` server."""
+    """Set HOME to a new directory, for the client and the server `local:`."""
     path = tmp_path / "home"
     path.mkdir()
     monkeypatch.setenv("HOME", str(path))
@@ -39,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def queue_path(tmp_path: Path) -> Iterator[Path]:
-    """Where the test's queue is; nothing is there yet.  It is emptied afterwards."""
+    """Yield the path of a queue that does not exist yet; remove the queue afterwards."""
     path = tmp_path / "queue"
     with looked_after(path):
         yield path
@@ -47,7 +47,7 @@ def queue_path(tmp_path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def looked_after(path: Path) -> Iterator[None]:
-    """Afterwards the queue at `path` is gone, and nothing of it runs."""
+    """Remove the queue at `path` after the test, with all of its processes."""
     try:
         yield
     finally:
@@ -56,19 +56,22 @@ def looked_after(path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def queue(queue_path: Path) -> tej.RemoteQueue:
-    """On this machine: what breaks is not the way there."""
+    """Return a queue on this machine, for faults that do not concern the connection."""
     return tej.RemoteQueue("local:", str(queue_path), "default", retries=SOON)
 
 
 @pytest.fixture
 def where(queue_path: Path) -> Where:
-    """The same, for a client in a process of its own."""
+    """Return the address of the same queue, for a client in its own process."""
     return Where("local:", queue_path)
 
 
 @pytest.fixture
 def client(where: Where) -> Iterator[Callable[..., Client]]:
-    """Starts one: `client(lines)`, or `client(lines, where)`."""
+    """Return a function that starts a client:
+
+    `client(lines)` or `client(lines, where)`.
+    """
     with contextlib.ExitStack() as stack:
 
         def start(lines: str, there: Where = where, **environment: str) -> Client:
@@ -78,7 +81,7 @@ def client(where: Where) -> Iterator[Callable[..., Client]]:
 
 
 class Victim:
-    """A job with some megabytes to upload, that notes down each start of itself."""
+    """A job with some megabytes to upload, which records each of its starts."""
 
     id = "victim"
 
@@ -95,11 +98,14 @@ class Victim:
 
     @property
     def starts(self) -> int:
-        """How often it was started."""
+        """Return how often the job was started."""
         return len(self.counter.read_text().splitlines())
 
     def check(self, queue: tej.RemoteQueue) -> None:
-        """It is there, or can be made to be; it has run once, and on all of its files."""
+        """Check that the job exists or can be submitted.
+
+        The job has run once, with all files.
+        """
         with contextlib.suppress(tej.JobAlreadyExists):
             queue.submit(self.id, self.directory)
         wait_until(lambda: queue.status(self.id).state.final, "it has ended")
@@ -109,20 +115,20 @@ class Victim:
         assert (stage / "data").read_bytes() == self.data
         assert (stage / "_stdout").read_text().split("\n", 1)[1] == "the last file\n"
         assert self.starts == 1
-        # What was given up is gone as soon as somebody else comes.
+        # The next submission removes an abandoned upload.
         queue.submit("next", self.directory, "true")
         assert list(stage.parent.parent.parent.glob("incoming/*")) == []
 
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Victim:
-    """A job to which things happen."""
+    """Return the job that the faults of the test affect."""
     return Victim(tmp_path)
 
 
 @pytest.fixture
 def doubles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doubles:
-    """Programs that stand in for the server's own, on `local:`."""
+    """Return doubles of the server's programs, on `local:`."""
     made = Doubles(tmp_path / "doubles")
     monkeypatch.setenv("PATH", made.path)
     return made
@@ -130,7 +136,7 @@ def doubles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doubles:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's scripts with shorter times: a beat of one second, and so on."""
+    """Return server scripts with shorter times, such as a heartbeat of one second."""
     scripts = built_in()
     shorter = {
         "lib/heartbeat.sh": (
@@ -150,7 +156,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def host(require: Require) -> Iterator[Callable[[str], Host]]:
-    """Another host that shares all disks with this one: `host("login2")`."""
+    """Return a function that starts another host with the same disks:
+
+    `host("login2")`.
+    """
     for part in ("root", "unshare", "nsenter"):
         require(part)
     with contextlib.ExitStack() as stack:
@@ -165,7 +174,7 @@ def host(require: Require) -> Iterator[Callable[[str], Host]]:
 
 @pytest.fixture
 def proxy(sshd: Sshd) -> Iterator[Proxy]:
-    """A network between the client and the shared sshd."""
+    """Yield a proxy between the client and the shared sshd."""
     with Proxy(sshd.address, sshd.port) as running:
         with sshd.known_hosts.open("a") as known_hosts:
             known_hosts.write(sshd.known_as(sshd.address, running.port))
@@ -176,7 +185,7 @@ def proxy(sshd: Sshd) -> Iterator[Proxy]:
 def through(
     sshd: Sshd, proxy: Proxy, ssh_config: Path, queue_path: Path
 ) -> Iterator[Callable[..., tej.RemoteQueue]]:
-    """Opens a queue behind `proxy`; takes the options of `open_transport`."""
+    """Return a function that opens a queue behind `proxy`, with transport options."""
     opened: list[Transport] = []
 
     def open_(retries: Retries = SOON, **options: object) -> tej.RemoteQueue:

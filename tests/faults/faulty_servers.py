@@ -1,4 +1,4 @@
-"""Servers with something wrong with them: slow programs, small disks, other hosts."""
+"""Servers with faults: slow programs, small disks, other hosts and wrong clocks."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from tej.transport.program_start import COMMAND
 
 
 class Within(LocalTransport):
-    """This machine, but a command runs every program: `nsenter ...`, `su ...`."""
+    """A transport to this machine that starts every program through a command.
+
+    Examples of the command are `nsenter ...` and `su ...`.
+    """
 
     def __init__(self, prefix: str) -> None:
         inside = f"exec {prefix} {COMMAND.removeprefix('exec ')}"
         super().__init__(["/bin/sh", "-c", inside])
 
 
-# It takes in the orphans of its pid namespace, and does nothing else.
+# The process adopts the orphans of its pid namespace, and does nothing else.
 INIT = """
 import signal, socket, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -58,16 +61,16 @@ class Host:
 
     @property
     def transport(self) -> Transport:
-        """A way to it; each is a login of its own."""
+        """Return a transport to the host; each transport is a separate login."""
         return self.login("")
 
     def login(self, command: str) -> Transport:
-        """A way to it, where `command` starts each program."""
+        """Return a transport in which `command` starts each program."""
         return Within(f"nsenter --target {self.pid} --uts --pid --mount -- {command}")
 
     def crash(self) -> None:
-        """All that runs there is gone at once."""
-        # After the first crash, the pid may be that of another process.
+        """Kill all processes of the host at once."""
+        # After the first crash, another process may have the same pid.
         if self._unshare.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -77,12 +80,12 @@ class Host:
 
 
 def open_queue(path: Path, transport: Transport) -> tej.RemoteQueue:
-    """The queue at a path, from another host or with another clock."""
+    """Return the queue at a path, as used from another host or with another clock."""
     return tej.RemoteQueue("local:", str(path), "default", transport=transport)
 
 
 class Clock:
-    """A clock of one's own for the programs that `prefix` starts; by libfaketime."""
+    """A clock for the programs that `prefix` starts, made by libfaketime."""
 
     def __init__(self, file: Path, offset: int = 0) -> None:
         self._file = file
@@ -95,18 +98,18 @@ class Clock:
         )
 
     def set(self, offset: int) -> None:
-        """From now on it is that many seconds ahead of the real time."""
+        """Set the clock to a number of seconds ahead of the real time."""
         fresh = self._file.with_suffix(".new")
         fresh.write_text(f"{offset:+d}\n")
         fresh.replace(self._file)
 
 
-# The real one, by its path: in a double of `rm`, `rm` would be itself.
+# Use the full path of the real program: in a double of `rm`, `rm` would be the double.
 RM = shutil.which("rm", path="/usr/bin:/bin") or "rm"
 
 
 class Doubles:
-    """Programs of the server that behave otherwise, in a directory before its PATH."""
+    """Programs that replace programs of the server, in a directory before its PATH."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -114,30 +117,30 @@ class Doubles:
 
     @property
     def busy(self) -> bool:
-        """Whether one that can be held up is at work."""
+        """Return whether a program that can be held is running."""
         return any(self.folder.glob("busy.*"))
 
     @property
     def path(self) -> str:
-        """For PATH."""
+        """Return the value for PATH."""
         return f"{self.folder}:{os.environ['PATH']}"
 
     def add(self, name: str, script: str) -> None:
-        """A program of those lines; `$real` is the one it stands in for."""
+        """Create a double from lines of shell; `$real` is the program that it replaces."""
         real = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin") or name
         file = self.folder / name
-        # A shell that runs it must never find it half written.
+        # A shell must never run an incomplete double.
         fresh = self.folder / f".{name}"
         fresh.write_text(f"#!/bin/sh\nreal={shlex.quote(real)}\n{script}\n")
         fresh.chmod(0o755)
         fresh.replace(file)
 
     def remove(self, name: str) -> None:
-        """From now on it is the real one again."""
+        """Remove the double, so that the real program is used again."""
         (self.folder / name).unlink()
 
     def hold(self, name: str, *, before: str = "", after: str = "") -> Hold:
-        """Let it wait, the first time that its arguments match the shell pattern."""
+        """Hold the program at its first call whose arguments match the shell pattern."""
         before, after = (text.replace(" ", "\\ ") for text in (before, after))
         point = Hold(self.folder / f"{name} held", self.folder / f"{name} goes on")
         wait = (
@@ -156,7 +159,7 @@ class Doubles:
 
 
 class Hold:
-    """Where a double waits."""
+    """The point at which a double waits."""
 
     def __init__(self, reached: Path, opened: Path) -> None:
         self.reached = reached
@@ -165,11 +168,11 @@ class Hold:
 
     @property
     def shell(self) -> int:
-        """The pid of the server's shell that has called it, itself or by another."""
+        """Return the pid of the server's shell that called the double, also indirectly."""
         return os.getsid(int((self.reached / "caller").read_text()))
 
     def wait(self) -> None:
-        """Until it waits there."""
+        """Wait until the double has reached this point."""
         caller = self.reached / "caller"
         wait_until(
             lambda: caller.exists() and caller.read_text().endswith("\n"),
@@ -177,18 +180,18 @@ class Hold:
         )
 
     def release(self) -> None:
-        """Let it go on."""
+        """Let the double continue."""
         self.opened.touch()
 
     def forget(self) -> None:
-        """As if it had never been reached."""
+        """Reset the point, as if no double had reached it."""
         shutil.rmtree(self.reached)
         self.opened.unlink()
 
 
 @contextlib.contextmanager
 def mounted(*arguments: str | Path) -> Iterator[None]:
-    """`mount ARGUMENTS...`, of which the last is the place; unmounted afterwards."""
+    """Run `mount ARGUMENTS...`; unmount the last argument afterwards."""
     place = Path(arguments[-1])
     place.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", *map(str, arguments)], check=True)
@@ -199,5 +202,5 @@ def mounted(*arguments: str | Path) -> Iterator[None]:
 
 
 def remount(place: Path, option: str) -> None:
-    """`ro`, `rw`, ..."""
+    """Remount the file system with the option `ro`, `rw` or another option."""
     subprocess.run(["mount", "-o", f"remount,{option}", str(place)], check=True)

@@ -1,4 +1,4 @@
-"""A client that dies, by SIGKILL, at each step of what it does."""
+"""Clients that die by SIGKILL at each step of a request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STEPS = {
 
 @pytest.fixture(params=["local", "ssh"])
 def anywhere(request: pytest.FixtureRequest, queue_path: Path) -> Where:
-    """A queue on either kind of server, which learn of a client's end in other ways."""
+    """Return a queue on each kind of server, which notice a client's death differently."""
     if request.param == "local":
         return Where("local:", queue_path)
     sshd: Sshd = request.getfixturevalue("sshd")
@@ -37,7 +37,7 @@ def anywhere(request: pytest.FixtureRequest, queue_path: Path) -> Where:
 
 
 def submission(victim: Victim, at: str) -> str:
-    """What a client runs that pauses at that piece of its upload."""
+    """Return the code of a client that pauses before a given chunk of its upload."""
     return (
         PAUSE_WHILE_UPLOADING.format(at=at)
         + f"queue.submit({victim.id!r}, {str(victim.directory)!r})\n"
@@ -45,7 +45,7 @@ def submission(victim: Victim, at: str) -> str:
 
 
 def rooms(queue_path: Path) -> list[Path]:
-    """What is on its way in, or out."""
+    """Return the directories of jobs that are being submitted or removed."""
     return list(queue_path.glob("incoming/*"))
 
 
@@ -97,7 +97,8 @@ def test_client_death_at_any_time_duplicates_no_job(
             f"queue.submit({victim.id!r}, {str(victim.directory)!r})\n"
         )
         dying.wait_for_pause()
-        # A time is not awaited here: it is where the axe falls.
+        # The test does not wait for a condition here: the random time selects the point
+        # of the kill.
         _wait_at_most(dying, rng.uniform(0, 0.4))
         dying.kill()
         found = queue.statuses([victim.id])[victim.id]
@@ -139,7 +140,7 @@ def test_client_death_does_not_stop_delete_or_kill(
     gate: Gate,
     queue_path: Path,
 ) -> None:
-    """Once asked, the server does it: nothing of it depends on who asked."""
+    """Once requested, the server completes the action without the client."""
     rng = random.Random(5)
     for number in range(5):
         queue.submit("victim", job("true" if verb == "delete" else gate.wait))
@@ -149,7 +150,7 @@ def test_client_death_does_not_stop_delete_or_kill(
         dying.wait_for_pause()
         _wait_at_most(dying, rng.uniform(0, 0.3) if number else 0)
         dying.kill()
-        # It has been done, will be, or was never asked for: all are whole.
+        # The action was completed, will be completed, or was never requested.
         found = queue.statuses(["victim"])["victim"]
         allowed = {
             "delete": (None, JobState.FINISHED),

@@ -1,4 +1,4 @@
-"""Hosts whose clocks differ or jump, and hosts without a /proc: nothing that runs is lost."""
+"""Clocks that differ or jump, and hosts without /proc: no running job is lost."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ HOUR = 3600
 
 @pytest.fixture
 def clock(require: Callable[[str], None], tmp_path: Path) -> Clock:
-    """The clock of another login node."""
+    """Return the clock of another login node."""
     require("faketime")
     return Clock(tmp_path / "clock")
 
 
 @pytest.fixture
 def login2(host: Start, clock: Clock, queue_path: Path) -> tej.RemoteQueue:
-    """The queue, from a host that has `clock`."""
+    """Return the queue, as used from a host that has `clock`."""
     transport = host("login2").login(clock.prefix)
     return open_queue(queue_path, transport)
 
 
 @pytest.fixture
 def facts(queue_path: Path) -> Path:
-    """Where the facts of the job `there` are."""
+    """Return the directory with the facts of the job `there`."""
     return queue_path / "jobs/there"
 
 
@@ -66,7 +66,7 @@ def test_login_nodes_clocks_twenty_minutes_apart(
     assert not queue.ensure(directory, job_id="there", retry=True).is_new
     with pytest.raises(tej.JobStillRunning):
         queue.delete("there")
-    # An upload of the other host, or a claim on its way, has the age that its files have.
+    # The age of another host's upload or claim is the age of its files.
     (facts / "native_id").rename(facts / "hidden")
     (facts / "started").rename(facts / "begun")
     assert queue.status("there").state is JobState.CREATED
@@ -110,12 +110,13 @@ def test_clock_jump_on_file_server_loses_nothing(
 ) -> None:
     login2.submit("there", job(gate.wait))
     for jump in (HOUR, -HOUR):
-        # What it looks like until the next heartbeat.
+        # The facts look like this until the next heartbeat.
         set_age(jump, facts / "heartbeat")
         assert queue.status("there").state is JobState.RUNNING
         pass_time(facts, 60)
         assert queue.status("there").state is JobState.RUNNING
-    # Long unchanged by the uptime of who looks, it is silent whatever its date.
+    # A heartbeat that is unchanged for long, by the uptime of the checking host, is too
+    # old despite its date.
     pass_time(facts, 1000)
     assert queue.status("there").state is JobState.LOST
     with (facts / "heartbeat").open("r+") as heartbeat:
@@ -130,7 +131,7 @@ def test_nothing_is_lost_while_queue_is_unwritable(
 ) -> None:
     login2.submit("there", job(gate.wait))
     set_age(HOUR, facts / "heartbeat")
-    # A directory in the place of the file stands for a disk that takes nothing.
+    # A directory instead of the file simulates a disk that cannot be written.
     facts.parent.joinpath(".clock").mkdir()
     for _ in range(2):
         assert queue.status("there").state is JobState.RUNNING
@@ -178,7 +179,7 @@ def test_unrecorded_end_has_time_of_last_heartbeat(
 
 @pytest.fixture
 def no_proc(require: Callable[[str], None], queue_path: Path) -> tej.RemoteQueue:
-    """The queue, from a login in which /proc is empty, so that `ps` is of no use."""
+    """Return the queue, as used from a login with an empty /proc, where `ps` fails."""
     require("root")
     require("unshare")
     prefix = "unshare -m sh -c 'mount -t tmpfs none /proc && exec \"$@\"' sh"
@@ -212,7 +213,7 @@ def test_job_is_not_lost_for_login_without_proc(
 
 @pytest.fixture
 def only_ps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Server scripts that know processes by `ps`, as on macOS and the BSDs."""
+    """Return server scripts that identify processes by `ps`, as on macOS and the BSDs."""
     scripts = built_in()
     files = dict(scripts.files)
     old = "if [ -r /proc/self/stat ]"

@@ -1,4 +1,4 @@
-"""Many clients with one id, and uploads that are given up or only slow."""
+"""Many clients with one id, and uploads that are abandoned or slow."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_upload_in_progress_is_not_collected(
     )
     slow.wait_for_pause()
     (room,) = queue_path.glob("incoming/*")
-    # However long it takes: its owner is there.
+    # The upload is kept for as long as its owner runs.
     for path in (room, *room.rglob("*")):
         os.utime(path, (1_700_000_000, 1_700_000_000))
     for name in ("one", "two"):
@@ -113,7 +113,7 @@ def test_abandoned_upload_is_collected_by_next_submit(
 ) -> None:
     queue.submit("first", job("true"))
     (queue_path / "incoming/feed.1/stage").mkdir(parents=True)
-    # This boot's, but a process that is not there any more.
+    # The owner belongs to this boot, but the process has ended.
     words = (queue_path / "jobs/first/submitted").read_text().split()[1:]
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
@@ -130,7 +130,10 @@ def test_concurrent_retry_returns_the_other_job(
     job: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    """It comes when the other has the right to put the failed job aside, and has not yet."""
+    """The second retry arrives while the first holds the claim.
+
+    At that time, the failed job is not archived yet.
+    """
     good = tmp_path / "good"
     directory = job(f"[ -e '{good}' ]")
     assert not queue.ensure(directory, job_id="again").wait().succeeded

@@ -1,5 +1,4 @@
-"""Facts that are missing, empty or garbled, and things in a queue that are not tej's:
-one job is told as damaged, the others are fine, and `list` never fails."""
+"""Damaged facts, and foreign files in a queue: one job is damaged, the others work."""
 
 from __future__ import annotations
 
@@ -51,7 +50,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 if not os.environ.get("TEJ_THOROUGH"):
-    # Each of these differs from the remaining ways in a detail only.
+    # Each remaining kind of damage differs from one of these only in a detail.
     for way in ("words", "an octal number", "a late number", "twice"):
         del DAMAGE[way]
 
@@ -65,13 +64,13 @@ def _replace(path: Path, content: bytes | None) -> None:
 
 
 def pid_of_script(facts: Path) -> int:
-    """Of a job's first process, once it has said who it is."""
+    """Return the pid of a job's first process, once the process has recorded it."""
     wait_until((facts / "started").exists, "it is started")
     return script_of(facts)
 
 
 def is_damaged_fact(path: Path, way: str) -> bool:
-    """Whether that can be done to it: `claim` is a directory."""
+    """Return whether a fact can be damaged in this way; `claim` is a directory."""
     return path.exists() and (path.is_file() or way in ("missing", "empty", "a word"))
 
 
@@ -136,7 +135,7 @@ def test_damaged_facts_never_end_running_job(
         if path.exists():
             DAMAGE["missing"](path)
         kept.rename(path)
-        # What was thought of it meanwhile is no verdict of tej's.
+        # A state derived from damaged facts is not recorded.
         (facts / "lost").unlink(missing_ok=True)
     assert queue.status("runs").state is JobState.RUNNING
     gate.open()

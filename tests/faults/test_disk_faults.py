@@ -1,5 +1,4 @@
-"""Servers whose disk is full, cannot be written, or may not execute, and on which
-programs are missing or hang: clear errors, and all that still can be done is."""
+"""Servers with a full, read-only or noexec disk, or with missing or hung programs."""
 
 from __future__ import annotations
 
@@ -29,12 +28,12 @@ MEGABYTES = 6
 
 
 def on(path: Path) -> tej.RemoteQueue:
-    """A queue at that path of this machine."""
+    """Return the queue at a path of this machine."""
     return tej.RemoteQueue("local:", str(path), "default", retries=SOON)
 
 
 def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
-    """The status of a job once it has ended."""
+    """Return the status of a job once the job has ended."""
     wait_until(lambda: queue.status(job_id).state.final, f"{job_id} has ended")
     return queue.status(job_id)
 
@@ -43,7 +42,7 @@ def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
 def disk(
     request: pytest.FixtureRequest, require: Require, tmp_path: Path
 ) -> Iterator[Path]:
-    """A file system of a few megabytes, in memory and on a disk's blocks."""
+    """Yield a file system of a few megabytes, in memory and on a block device."""
     require("root")
     require("mount")
     place = tmp_path / "disk"
@@ -63,7 +62,7 @@ def disk(
 
 
 def fill(disk: Path) -> None:
-    """To the last byte, and the last block that a directory could have."""
+    """Fill the disk to the last byte and the last block that a directory could use."""
     for size in (1 << 16, 1 << 10, 1):
         with contextlib.suppress(OSError), (disk / f"fill{size}").open("wb", 0) as file:
             while True:
@@ -141,7 +140,7 @@ def test_queue_creation_fails_until_disk_has_space(disk: Path, job: Make) -> Non
 
 @pytest.fixture
 def small_disk(require: Require, tmp_path: Path) -> Iterator[Path]:
-    """One in memory, to be mounted in other ways."""
+    """Yield a file system in memory that the test remounts with other options."""
     require("root")
     require("mount")
     place = tmp_path / "disk"
@@ -208,7 +207,7 @@ def test_status_is_true_after_queue_was_read_only(
 ) -> None:
     queue = on(small_disk / "queue")
     queue.submit("waits", job(f"exec >/dev/null 2>&1; {gate.wait}; exit 4"))
-    # What is open for writing keeps a disk from becoming read-only.
+    # A file that is open for writing prevents the remount as read-only.
     wait_until(lambda: _remounts(small_disk), "it is read-only")
     gate.open()
     with pytest.raises(tej.RemoteCommandFailure, match="Cannot write"):
@@ -272,7 +271,7 @@ def test_program_on_noexec_disk_fails_with_message(
 def ordinary(
     users: Users, tmp_path: Path, require: Require
 ) -> Iterator[Callable[[str], tej.RemoteQueue]]:
-    """Opens queues as an ordinary user of the server."""
+    """Return a function that opens queues as an ordinary user of the server."""
     user = users.add()
     folder = users.folder / "sshd"
     with Sshd(folder) as sshd, contextlib.ExitStack() as stack:
@@ -399,7 +398,7 @@ def test_hung_server_command_times_out(
     tmp_path: Path,
     job: Make,
 ) -> None:
-    """As on a file server that does not answer."""
+    """Simulate a file server that does not respond."""
     queue.submit("ended", job("echo out"))
     ends(queue, "ended")
     doubles = Doubles(tmp_path / "doubles")
@@ -434,5 +433,5 @@ def test_hung_server_command_times_out(
                     return False
             return True
 
-        # A busy server may need more than a second.
+        # A busy server may need more than a second to respond.
         wait_until(succeeds, "the server answers again")

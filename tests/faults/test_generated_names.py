@@ -1,6 +1,6 @@
-"""Ids, file names and contents that nobody thought of, on their way there and back.
+"""Generated ids, file names and contents are transferred unchanged.
 
-TEJ_EXAMPLES is how many of each: few unless it says otherwise.
+TEJ_EXAMPLES is the number of examples of each kind; the default is small.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ characters = "".join(sorted(JOB_ID_CHARS))
 legal_ids = st.text(characters, min_size=1, max_size=MAX_JOB_ID).filter(
     lambda text: text[0] not in "-."
 )
-# Any bytes but / and NUL, and more of those that shells and tar make something of.
+# All bytes except / and NUL; bytes that are special in shells and tar occur more often.
 names = st.one_of(
     st.binary(min_size=1, max_size=60),
     st.text(string.punctuation + " \n\t\\ab", min_size=1, max_size=20).map(str.encode),
@@ -51,14 +51,14 @@ trees = st.dictionaries(
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tej.RemoteQueue]:
-    """One queue for all examples."""
+    """Yield one queue for all examples."""
     path = tmp_path_factory.mktemp("names") / "queue"
     with looked_after(path):
         yield tej.RemoteQueue("local:", str(path), "default")
 
 
 def write(folder: bytes, tree: dict[tuple[bytes, ...], bytes]) -> dict[bytes, bytes]:
-    """The files of a tree, and what was written: some names are in each other's way."""
+    """Write the files of a tree, and return the written files: some names conflict."""
     for parts, content in tree.items():
         path = os.path.join(folder, *parts)
         try:
@@ -71,7 +71,7 @@ def write(folder: bytes, tree: dict[tuple[bytes, ...], bytes]) -> dict[bytes, by
 
 
 def read(folder: bytes) -> dict[bytes, bytes]:
-    """All files below a folder, by their paths there."""
+    """Return all files below a directory by their relative paths."""
     found = {}
     for top, _, files in os.walk(folder):
         for name in files:
@@ -117,7 +117,7 @@ def test_every_valid_id_works_in_all_requests(
         assert shared.jobs() == []
 
 
-# ID#N is an attempt, of which the server may be asked.
+# ID#N is the id of an attempt, which may be part of a status request.
 @given(
     job_id=st.text(max_size=220).filter(
         lambda text: not text.partition("#")[2].isdigit()

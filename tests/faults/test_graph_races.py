@@ -1,4 +1,4 @@
-"""Jobs that need jobs: races between ends, submissions, retries, and deaths."""
+"""Races of dependent jobs with ends, submissions, retries and deaths of processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def counted(job: Make, tmp_path: Path) -> Callable[..., Path]:
-    """A job that notes each of its starts in `starts`."""
+    """Return a job that records each of its starts in `starts`."""
     line = f"echo $TEJ_JOB_ID >>'{tmp_path}/starts'"
     return lambda script="true": job(f"{line}; {script}")
 
@@ -140,7 +140,7 @@ def test_dependent_outlives_the_retry_of_its_dependency(
     queue.ensure(directory, job_id="a")
     queue.submit("b", directory, after=["a"])
     wait_until(lambda: starts(tmp_path) == ["a"], "the first runs")
-    # Nobody has noticed yet that the first job is lost.
+    # No request has recorded yet that the first job is lost.
     end_processes_of(queue_path)
     hold = doubles.hold("mv", before="*incoming*jobs/a")
     with doing(lambda: queue.ensure(directory, job_id="a", retry=True)):
@@ -195,7 +195,7 @@ def test_reboot_loses_no_waiting_job(
     wait_until((queue_path / "jobs/a/started").exists, "it runs")
     wait_until((queue_path / "jobs/good/started").exists, "it runs")
     end_processes_of(queue_path)
-    # The machine was booted after all of that, and held locks then.
+    # The facts are from an earlier boot, in which locks were held.
     for name in ("a", "good"):
         native = queue_path / "jobs" / name / "native_id"
         words = native.read_text().split()

@@ -1,5 +1,4 @@
-"""Servers that end a user's processes when that user logs out (systemd's
-KillUserProcesses): what survives it is used where there is one."""
+"""Servers that kill a user's processes at logout (systemd's KillUserProcesses)."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ Make = Callable[..., Path]
 
 
 class Systemd:
-    """Doubles of systemd's programs; they note down how they were called."""
+    """Doubles of systemd's programs, which record their arguments."""
 
     def __init__(self, doubles: Doubles, folder: Path) -> None:
         self.log = folder / "systemd.log"
@@ -29,11 +28,11 @@ class Systemd:
         self.set_scope('while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"')
 
     def set_property(self, value: str) -> None:
-        """What KillUserProcesses is."""
+        """Set the value of KillUserProcesses."""
         self._doubles.add("busctl", f"echo {shlex.quote(value)}")
 
     def set_scope(self, script: str) -> None:
-        """What systemd-run does."""
+        """Set the behaviour of systemd-run."""
         log = shlex.quote(str(self.log))
         self._doubles.add("systemd-run", f'echo systemd-run "$@" >>{log}\n{script}')
 
@@ -48,7 +47,7 @@ def systemd(doubles: Doubles, tmp_path: Path) -> Systemd:
 
 
 def check_a_job(queue: tej.RemoteQueue, job: Make) -> None:
-    """It runs to its end, and that is recorded."""
+    """Check that a job runs to its end and that its end is recorded."""
     queue.submit("job", job("exit 6"))
     wait_until(lambda: queue.status("job").state.final, "it has ended")
     assert queue.status("job").exit_code == 6

@@ -1,4 +1,4 @@
-"""Kill, where it is hard: what hides, what resists, what has only just begun."""
+"""Difficult kills: processes that hide, resist or have just started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tej import JobState
 Make = Callable[..., Path]
 
 DEAF = "trap '' TERM HUP INT"
-# Ways out of the reach of a kill that only knows a pid, or a group.
+# Ways to escape a kill of a single process or process group.
 HIDES = {
     "a session of its own": "setsid sh leaf &",
     "a double fork": "(setsid sh leaf & ) &",
@@ -33,13 +33,13 @@ HIDES = {
 
 
 def leaf(job: Make, script: str, gate: Gate) -> Path:
-    """A job whose script starts `sh leaf`, which notes its pid."""
+    """Return a job whose script starts `sh leaf`, which records its pid."""
     text = f"echo $$ >pid.new; mv pid.new pid; {gate.wait}\n"
     return job(f"PATH=$PATH:/usr/bin:/bin; {script}\n{gate.wait}", {"leaf": text})
 
 
 def pid_of_leaf(queue: tej.RemoteQueue, job_id: str) -> int:
-    """Once it runs."""
+    """Return the pid of the leaf process once it runs."""
     path = Path(queue.status(job_id).directory, "pid")
     wait_until(path.exists, "the leaf runs")
     return int(path.read_text())
@@ -60,7 +60,7 @@ def test_kill_reaches_hidden_process(
 def test_kill_ends_all_generations_of_forking_process(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
-    """Each lives shortly, and has begun the next one before."""
+    """Each process lives shortly, and starts the next process before its end."""
     hydra = (
         f"trap '' TERM; [ -e {str(gate.path)!r} ] && exit\n"
         "n=$(($1 + 1)); [ $n -lt 60 ] || exit\n"
@@ -109,7 +109,7 @@ def test_starting_job_can_be_killed(
     doubles: Doubles,
     tmp_path: Path,
 ) -> None:
-    """Whichever comes first: it never runs, or it is ended."""
+    """Either the job never runs, or its processes are killed."""
     queue.setup()
     hold = doubles.hold(program, **when)
     directory = job(f"touch '{tmp_path}/ran'; {gate.wait}")
@@ -139,7 +139,7 @@ def test_kill_before_started_leaves_nothing_running(
     doubles: Doubles,
     tmp_path: Path,
 ) -> None:
-    """Whoever killed it then could see no process of it, and has gone away."""
+    """The client of the first kill has found no process of the job, and has exited."""
     queue.setup()
     hold = doubles.hold("mv", before="*/started")
     directory = job(f"touch '{tmp_path}/ran'; {gate.wait}")
@@ -157,7 +157,7 @@ def test_kill_before_started_leaves_nothing_running(
 def test_kill_grants_the_whole_grace_time(
     queue: tej.RemoteQueue, job: Make, gate: Gate, doubles: Doubles, tmp_path: Path
 ) -> None:
-    """Five seconds are 25 pauses of `kill`; here they take no time."""
+    """The grace period of five seconds is 25 pauses of `kill`, which take no time here."""
     queue.setup()
     queue.submit("deaf", job(f"trap '' TERM; echo $$ >'{tmp_path}/pid'; {gate.wait}"))
     wait_until((tmp_path / "pid").exists, "it ignores SIGTERM")
@@ -202,7 +202,7 @@ def test_leftovers_of_lost_job_prevent_deletion(
 
 
 def signal_and_see(pid: int) -> None:
-    """SIGKILL, and see it gone."""
+    """Kill a process with SIGKILL, and wait for its end."""
     import os
 
     os.kill(pid, signal.SIGKILL)
@@ -212,7 +212,7 @@ def signal_and_see(pid: int) -> None:
 def test_process_without_trace_of_job_is_not_killed(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
-    """The documented limit: nothing on a plain server connects it with its job."""
+    """This limit is documented: nothing connects such a process with its job."""
     script = "(env -i setsid sh leaf &) & sleep 0.1; wait"
     queue.submit("gone", leaf(job, script, gate))
     pid = pid_of_leaf(queue, "gone")

@@ -1,4 +1,4 @@
-"""Jobs that will not end, as far as can be known: told with the evidence, and only then."""
+"""Lost jobs: reported with the evidence, and only if the outcome cannot be known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
 
 
 def crash(queue_path: Path, job_id: str) -> None:
-    """SIGKILL for all of a job at once: its wrapper, its script and all the rest."""
+    """Kill the wrapper, the script and all other processes of a job at once."""
     wrapper = wrapper_of(queue_path / "jobs" / job_id)
     os.kill(wrapper, signal.SIGKILL)
     wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
@@ -46,7 +46,7 @@ def test_fully_killed_job_is_lost_and_id_reusable(
 
 
 def restart(facts: Path) -> None:
-    """As it is after a power cut: the same papers, from an earlier boot."""
+    """Change the facts of a job as after a power cut: they are from an earlier boot."""
     for fact in ("submitted", "native_id"):
         if (facts / fact).exists():
             set_word(facts, fact, 2, OTHER_BOOT)
@@ -80,7 +80,7 @@ def test_reboot_loses_job_that_was_not_started(
         hold.release()
     assert isinstance(submission.exception(), tej.ConnectionFailed)
     facts = queue_path / "jobs/victim/submitted"
-    # Another machine of that name might be at it; not for this long.
+    # Another machine with that name might run the job, but not for this long.
     set_age(10_000, facts)
     status = queue.status("victim")
     assert status.state is JobState.LOST
@@ -133,7 +133,7 @@ def test_reused_pid_is_not_the_wrapper(
         words = path.read_text().split()
         words[field] = str(os.getpid())
         path.write_text(" ".join(words) + "\n")
-    # We are that stranger: had we been taken for the job, nobody would read this.
+    # The unrelated process is this test, which a mistaken kill would end.
     assert queue.status("job").state is JobState.LOST
     queue.kill("job", grace=0)
     queue.delete("job")

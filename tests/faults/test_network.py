@@ -1,5 +1,8 @@
-"""The network cut, stalled or gone during each verb: reading verbs are asked again,
-actions are settled, and if all is in vain it is ConnectionFailed, soon."""
+"""The network cut, stalled or unreachable during each request.
+
+Requests that only read are repeated.  Interrupted actions are completed.  If every
+attempt fails, the request soon raises ConnectionFailed.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ from tej.transport.process_io import cut_off
 Through = Callable[..., tej.RemoteQueue]
 Make = Callable[..., Path]
 
-# The program is some kilobytes, the answer some hundred bytes; more is another way cut.
+# The program has some kilobytes and the reply some hundred bytes; a cut at a larger
+# number occurs after the transfer.
 UP = (1, 2_000, 6_000)
 DOWN_ = (1, 60, 400)
 CUTS = [*({"up": size} for size in UP), *({"down": size} for size in DOWN_)]
@@ -37,8 +41,9 @@ def _ended_job(queue: tej.RemoteQueue, job: Make) -> None:
 
 @contextlib.contextmanager
 def cut(proxy: Proxy, remote: tej.RemoteQueue, **where: int) -> Iterator[None]:
-    """The connection is open, and breaks there in what is done next."""
-    # Somebody who waits may still be at it, and meet the last cut: this is asked again.
+    """Return the queue with an open connection, which breaks during the next request."""
+    # A waiting request may still run and hit the last cut, so the status is requested
+    # again.
     remote.status("ended")
     proxy.cut_after(**where)
     yield
@@ -102,11 +107,12 @@ def test_request_without_network_fails_soon(
     proxy.resume()
     proxy.accept()
     if verb != "setup":
-        # A patient one: a busy machine may take its time.
+        # This queue has long time limits, because a busy machine may be slow.
         VERBS[verb](through(), tmp_path / "out")
 
 
-# One verb for each way to use a connection: each of these tests waits for time limits.
+# There is one request for each way to use a connection, because each of these tests
+# waits for time limits.
 @pytest.mark.parametrize("verb", ["status", "submit", "download"])
 def test_request_on_stalled_network_times_out(
     verb: str, through: Through, proxy: Proxy, tmp_path: Path
@@ -174,7 +180,7 @@ def test_submit_without_connection_leaves_nothing(
         half.transport.run("true")
         proxy.cut_after(up=500_000)
         if half is remote:
-            # Nobody comes back.
+            # The client does not reconnect.
             proxy.refuse()
         with pytest.raises(tej.ConnectionFailed):
             half.submit(victim.id, victim.directory)
@@ -246,7 +252,7 @@ def test_download_without_connection_leaves_no_partial_file(
 
 
 class Unreachable(Transport):
-    """A server that nobody ever reaches."""
+    """A transport to a server that can never be reached."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -256,11 +262,11 @@ class Unreachable(Transport):
         raise tej.ConnectionFailed
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no connection is open."""
 
 
 class CutAtFirst(LocalTransport):
-    """A server whose first connections are lost right after the login."""
+    """A transport whose first connections are lost right after the login."""
 
     cuts = 5
 
@@ -299,7 +305,7 @@ def test_caller_sets_number_of_attempts(verb: str, limit: int, tmp_path: Path) -
     (tmp_path / "job").mkdir(exist_ok=True)
     with pytest.raises(tej.ConnectionFailed):
         VERBS[verb](queue, tmp_path / "out")
-    # Setting up is the one verb that cannot tell what an earlier try has done.
+    # Setup is the only request that cannot detect the effect of an earlier attempt.
     assert transport.runs == (1 if verb == "setup" else limit)
 
 

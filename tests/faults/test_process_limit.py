@@ -1,4 +1,4 @@
-"""Accounts that may not start more processes (`ulimit -u`)."""
+"""Accounts with a limit on the number of processes (`ulimit -u`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USER = 54_321 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 
 @pytest.fixture
 def folder(require: Callable[[str], None]) -> Iterator[Path]:
-    """A directory of that account."""
+    """Return a directory of the limited account."""
     for part in ("root", "setpriv", "prlimit"):
         require(part)
     path = Path(tempfile.mkdtemp(prefix="tej-limit-"))
@@ -31,7 +31,7 @@ def folder(require: Callable[[str], None]) -> Iterator[Path]:
 
 
 def limited(folder: Path, processes: int) -> tej.RemoteQueue:
-    """A queue for a login that may have so many processes at once."""
+    """Return a function that opens a queue with a limit on the number of processes."""
     prefix = (
         f"env HOME={folder} setpriv --reuid={USER} --regid={USER} --clear-groups "
         f"prlimit --nproc={processes}:{processes} --"

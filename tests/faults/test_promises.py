@@ -1,4 +1,4 @@
-"""The five promises, word for word; what they are made of has tests of its own beside."""
+"""The five promises of the documentation; their parts have further tests elsewhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Make = Callable[..., Path]
 def test_another_client_can_take_over_job(
     queue: tej.RemoteQueue, client: Start, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
-    """A client may die; another takes over with the id alone."""
+    """A client may die; another client needs only the job id."""
     directory = job(f"{gate.wait}; echo result >result; exit 3")
     first = client(f"queue.submit('job', {str(directory)!r})\npause()")
     first.wait_for_pause()
@@ -43,7 +43,7 @@ def test_another_client_can_take_over_job(
 def test_submit_is_atomic(
     queue: tej.RemoteQueue, client: Start, victim: Victim
 ) -> None:
-    """No half upload is visible, started, or in the way of the next try."""
+    """An interrupted upload is invisible, never started, and blocks no new attempt."""
     queue.setup()
     for at in ("0", "1", "4", "-1"):
         code = PAUSE_WHILE_UPLOADING.format(at=at)
@@ -59,7 +59,7 @@ def test_submit_is_atomic(
 def test_status_is_true_or_unknown(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
-    """Never running for ever; never finished because a listing was empty."""
+    """No job is reported as running for ever, or as finished due to an empty list."""
     queue.submit("job", job(gate.wait))
     assert queue.status("job").state in (JobState.RUNNING, JobState.CREATED)
     native = queue_path / "jobs/job/native_id"
@@ -85,7 +85,7 @@ def test_status_is_true_or_unknown(
 def test_one_request_costs_one_round_trip(
     count: int, queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
-    """What a verb costs does not grow with the number of files or of jobs."""
+    """The cost of a request does not grow with the number of files or jobs."""
     files = {f"data/{number}": "x" * number for number in range(count)}
     directory = job_directory(tmp_path, "true", files)
     queue.setup()
@@ -113,7 +113,7 @@ def test_one_request_costs_one_round_trip(
 def test_nothing_is_deleted_without_request(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
-    """Nothing is deleted, overwritten, started twice or skipped without being asked."""
+    """No job is deleted, overwritten, restarted or skipped unless the user requests it."""
     runs = job(f"echo once >>'{tmp_path}/starts'; {gate.wait}")
     queue.submit("job", runs)
     with pytest.raises(tej.JobAlreadyExists):

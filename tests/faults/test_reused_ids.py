@@ -1,4 +1,4 @@
-"""An id that is used again: what was meant for the one job never reaches the other."""
+"""Reused job ids: a request for the earlier job never affects the later job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Make = Callable[..., Path]
 
 
 class Doing(threading.Thread):
-    """Something that another client does meanwhile."""
+    """A request that another client runs at the same time."""
 
     def __init__(self, action: Callable[[], object]) -> None:
         super().__init__()
@@ -37,13 +37,13 @@ class Doing(threading.Thread):
 
 @pytest.fixture
 def other(queue_path: Path) -> tej.RemoteQueue:
-    """Another client."""
+    """Return a queue of another client."""
     return tej.RemoteQueue("local:", str(queue_path), "default")
 
 
 @pytest.fixture
 def twice(job: Make, gate: Gate, tmp_path: Path) -> Path:
-    """A job that fails, and when it is tried again waits for the gate and succeeds."""
+    """Return a job that fails; a retry of the job waits for the gate and succeeds."""
     once = tmp_path / "once"
     return job(
         f"echo line; [ -e '{once}' ] || {{ touch '{once}'; exit 7; }}; {gate.wait}",
@@ -122,7 +122,7 @@ def test_queue_with_new_job_is_not_removed(
     job: Make,
     gate: Gate,
 ) -> None:
-    """It is published before the removal looks, and started after that began."""
+    """The job is published before the removal checks the queue, and starts later."""
     queue.setup()
     hold = doubles.hold("setsid", before="*run_detached.sh*")
     submission = Doing(lambda: other.submit("early", job(gate.wait)))
@@ -219,7 +219,8 @@ def test_job_deleted_during_submit_is_reported(
     hold = doubles.hold("rm", before="-rf */incoming/*")
     submission = Doing(lambda: queue.submit("short", job("true")))
     try:
-        # The room of its upload: the last thing before its start is looked at.
+        # The directory of the upload is the last object that is checked before the
+        # start.
         hold.wait()
         wait_until(lambda: other.status("short").state.final, "it is over")
         other.delete("short")

@@ -1,7 +1,7 @@
-"""The server's side of a verb that dies, by SIGKILL, at each step of what it does.
+"""The server's shell dies by SIGKILL at each step of a request.
 
-The steps are seen from outside: a directory appears, or a program that a double holds
-up is called.
+The steps are detected from outside: a directory appears, or a double of a program is
+called.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HOPELESS = Retries(limit=1)
 
 @contextlib.contextmanager
 def doing(work: Callable[[], object]) -> Iterator[Future[object]]:
-    """Do it in a thread; the result is there at the end of the `with`."""
+    """Run a function in a thread; its result is available at the end of the block."""
     result: Future[object] = Future()
 
     def run() -> None:
@@ -46,7 +46,7 @@ def doing(work: Callable[[], object]) -> Iterator[Future[object]]:
 
 
 def kill_shell(owner: Path, field: int = 3) -> None:
-    """End the shell that a fact names: its words are HOST BOOT SPACE PID START."""
+    """Kill the shell that a fact identifies; the words are HOST BOOT SPACE PID START."""
     wait_until(lambda: owner.exists() and owner.read_text().endswith("\n"), str(owner))
     pid = int(owner.read_text().split()[field])
     os.kill(pid, signal.SIGKILL)
@@ -54,18 +54,18 @@ def kill_shell(owner: Path, field: int = 3) -> None:
 
 
 def shell_of_the_room(queue_path: Path) -> None:
-    """SIGKILL for whoever receives an upload."""
+    """Kill the shell that receives an upload."""
     wait_until(lambda: list(queue_path.glob("incoming/*/.owner")), "there is a room")
     (owner,) = queue_path.glob("incoming/*/.owner")
     kill_shell(owner)
 
 
 def shell_of_the_job(queue_path: Path) -> None:
-    """SIGKILL for whoever has published the job."""
+    """Kill the shell that has published the job."""
     kill_shell(queue_path / "jobs/victim/submitted", field=4)
 
 
-# Each step: which program is held up, when, and whom to kill then.
+# For each step: the program that is held, the time, and the process to kill.
 PUBLISH = "*incoming*jobs/victim"
 STEPS: dict[str, tuple[str, dict[str, str], Callable[[Path], None]]] = {
     "while it unpacks": ("tar", {"before": "*"}, shell_of_the_room),
@@ -122,7 +122,7 @@ def test_death_of_both_sides_leaves_true_status(
     victim: Victim,
     doubles: Doubles,
 ) -> None:
-    """The client does not come back here; another one finds what they left."""
+    """The client does not return; another client finds the remains of the request."""
     queue.setup()
     program, when, kill = STEPS[step]
     hold = doubles.hold(program, **when)
@@ -130,7 +130,7 @@ def test_death_of_both_sides_leaves_true_status(
     with doing(lambda: dying.submit(victim.id, victim.directory)) as submission:
         hold.wait()
         kill(queue_path)
-        # What is told now stays true when the rest goes on.
+        # The status must still be true after the held program continues.
         early = queue.statuses([victim.id])[victim.id]
         hold.release()
     with pytest.raises(tej.ConnectionFailed):
@@ -148,7 +148,7 @@ def test_death_of_both_sides_leaves_true_status(
 
 
 def is_settled(queue: tej.RemoteQueue) -> bool:
-    """The victim has come to its end, or is not there."""
+    """Return whether the victim has ended or does not exist."""
     found = queue.statuses([Victim.id])[Victim.id]
     return found is None or found.state.final
 
@@ -156,8 +156,10 @@ def is_settled(queue: tej.RemoteQueue) -> bool:
 def test_returning_client_does_not_change_lost_state(
     queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
 ) -> None:
-    """Its starter is gone, somebody has looked and said so, and the submission is sent
-    again: then there is one job, whose state is the truth."""
+    """The wrapper is dead, and another client has recorded that the job is lost.
+
+    Then the submission is repeated: one job must exist, and its state must be true.
+    """
     queue.setup()
     hold = doubles.hold("mv", after=PUBLISH)
     slow = tej.RemoteQueue(
@@ -207,7 +209,7 @@ def test_server_death_during_delete_leaves_no_partial_job(
 
 
 def kill_caller(hold: Hold) -> None:
-    """SIGKILL for the shell that waits for the program that is held up."""
+    """Kill the shell that waits for the held program."""
     pid = hold.shell
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not is_alive(pid), "it is gone")
@@ -269,7 +271,8 @@ def test_server_death_during_setup_is_repaired_by_client(
         kill_caller(hold)
         hold.release()
     assert submission.result() == victim.id
-    # Nobody can tell yet that these scripts have no owner; they go with their age.
+    # It is not yet known that these scripts have no owner; they are removed when they
+    # are old.
     for half in queue_path.glob("incoming/scripts.*"):
         shutil.rmtree(half)
     victim.check(queue)

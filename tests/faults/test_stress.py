@@ -1,6 +1,6 @@
-"""Several clients that submit, kill, delete and list in one queue at once.
+"""Several clients submit, kill, delete and list in one queue at the same time.
 
-TEJ_STRESS is how many jobs there are: 40 unless it says otherwise, 200 to be thorough.
+TEJ_STRESS is the number of jobs.  The default is 40; use 200 for a thorough test.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tej import JobState
 JOBS = int(os.environ.get("TEJ_STRESS", "40"))
 CLIENTS = 4
 
-# Each client submits its share, and does what it likes to everybody's jobs.
+# Each client submits a share of the jobs, and kills and deletes jobs of all clients.
 LINES = """
 import json, random
 me, count, clients, folder = {me}, {count}, {clients}, Path({folder!r})

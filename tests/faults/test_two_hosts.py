@@ -1,5 +1,8 @@
-"""Two hosts that share a queue, as login nodes with one home do: pids of the one mean
-nothing on the other.  They are namespaces of this machine."""
+"""Two hosts with one queue, like login nodes with a common home directory.
+
+A pid of one host means nothing on the other host.  The hosts are namespaces of this
+machine.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("impatient")
 
 @pytest.fixture
 def login2(host: Start, queue_path: Path) -> tej.RemoteQueue:
-    """The queue, from another host than this one."""
+    """Return the queue, as used from another host."""
     return open_queue(queue_path, host("login2").transport)
 
 
@@ -102,14 +105,14 @@ def test_leftover_processes_on_other_host_are_reported(
     (message,) = caplog.messages
     assert f"'left' is deleted; what it left running was on {here}" in message
     login2.delete("killed")
-    # The queue does not know it any more, so that no cleanup ends it.
+    # The queue no longer knows this process, so no cleanup would end it.
     gate.open()
 
 
 def test_host_never_signals_pids_of_other_host(
     queue: tej.RemoteQueue, login2: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
-    """Both have a process with the recorded number; only one is the job's."""
+    """Both hosts have a process with the recorded pid, but only one belongs to the job."""
     queue.submit("here", job(gate.wait))
     login2.submit("there", job(gate.wait, name="there"))
     queue.kill("there", grace=2)
@@ -138,7 +141,7 @@ def test_jobs_of_dead_host_are_lost_after_silence(
 
 
 def wrappers_of(queue_path: Path) -> list[int]:
-    """The pids, here, of those who watch over jobs."""
+    """Return the pids of the wrappers in this host's pid namespace."""
     lines = {path: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
     mine = os.fsencode(queue_path)
     return [
@@ -228,7 +231,7 @@ def test_upload_from_other_host_is_not_collected(
     room.mkdir()
     (room / ".owner").write_text("login2 boot space 1 1\n")
     login2.submit("second", job("true"))
-    # It may have nothing to say for minutes.
+    # The upload may send nothing for minutes.
     set_age(300, room / ".owner", room)
     queue.submit("third", job("true"))
     assert room.exists()

@@ -1,5 +1,4 @@
-"""What the tests of following share: the queues and servers of the others, and a count
-of what goes over the wire."""
+"""Fixtures for wait, logs, run and ensure, including a counter of round trips."""
 
 from __future__ import annotations
 
@@ -54,13 +53,13 @@ def through(
 
 @pytest.fixture
 def own(queue_path: Path) -> dict[str, str]:  # noqa: F811
-    """A queue that is set up, and the environment in which commands find it."""
+    """Create a queue, and set the environment variables with which commands find it."""
     tej.RemoteQueue("local:", str(queue_path), RUNTIME).setup()
     return {"TEJ_DESTINATION": "local:", "TEJ_QUEUE": str(queue_path)}
 
 
 class RoundTrips:
-    """How many programs a queue has run since it was last asked."""
+    """Counts the programs that a queue has run since the last call."""
 
     def __init__(self, queue: tej.RemoteQueue) -> None:
         self._transport = queue.transport
@@ -81,7 +80,7 @@ def round_trips(queue: tej.RemoteQueue) -> RoundTrips:
 
 @pytest.fixture
 def command(tmp_path: Path, client_home: Path) -> Command:
-    """`tej` for a user who knows the shared server as "server"."""
+    """Return the `tej` command of a user whose ssh_config has the host "server"."""
     place = tmp_path / "place"
     place.mkdir()
     return Command(client_home, place)
@@ -89,7 +88,10 @@ def command(tmp_path: Path, client_home: Path) -> Command:
 
 @pytest.fixture
 def client(queue_path: Path) -> Iterator[Callable[[str], Client]]:  # noqa: F811
-    """Starts a client in a process of its own, on this machine: `client(lines)`."""
+    """Return a function that starts a client process on this machine:
+
+    `client(lines)`.
+    """
     with ExitStack() as stack:
         yield lambda lines: stack.enter_context(
             Client(
@@ -101,7 +103,7 @@ def client(queue_path: Path) -> Iterator[Callable[[str], Client]]:  # noqa: F811
 
 @pytest.fixture
 def failed(local_queue: tej.RemoteQueue, job: Callable[..., Path]) -> tej.Job:
-    """A job made by `ensure`, that has ended with 7 and left a file."""
+    """Return a job made by `ensure` that has failed with exit code 7 and left a file."""
     script = "echo out; echo why >&2; echo partial >results; exit 7"
     handle = local_queue.ensure(job(script, name="failing"), job_id="failed")
     handle.wait()

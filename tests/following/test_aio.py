@@ -24,7 +24,7 @@ Run = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 
 @pytest.fixture(params=["asyncio", "trio"])
 def run(request: pytest.FixtureRequest) -> Run:
-    """Runs an async function in one of the event loops."""
+    """Return a function that runs an async function in one of the event loops."""
     if importlib.util.find_spec(request.param) is None:
         unavailable(f"{request.param} is not installed")
 

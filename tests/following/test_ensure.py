@@ -1,4 +1,4 @@
-"""`ensure`: started, found running, or found done; once, whoever asks."""
+"""`ensure`: starts a job, or finds the running or finished job, exactly once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Make = Callable[..., Path]
 def counting(
     job: Make, tmp_path: Path, script: str = "true", **options: object
 ) -> Path:
-    """A job that notes each start of itself in `starts`."""
+    """Return a job that records each of its starts in `starts`."""
     return job(f"echo started >>'{tmp_path}/starts'\n{script}", **options)
 
 
@@ -33,7 +33,7 @@ def starts(tmp_path: Path) -> int:
     return len((tmp_path / "starts").read_text().splitlines())
 
 
-# Started, running, done
+# Missing, running and finished jobs
 
 
 def test_missing_job_is_started(queue: tej.RemoteQueue, job: Make) -> None:
@@ -116,7 +116,7 @@ def test_given_id_must_match_the_work(queue: tej.RemoteQueue, job: Make) -> None
     assert b"".join(queue.logs("mine")) == b"one\n"
 
 
-# When it has failed
+# Failed jobs
 
 
 def test_failed_job_is_found_without_retry(
@@ -214,7 +214,7 @@ def test_killed_job_is_retried(
     assert local_queue.status(again.id + "#1").state is JobState.KILLED
 
 
-# Several at once
+# Several callers and several jobs
 
 
 def test_threads_agree_on_one_job(
@@ -346,7 +346,7 @@ def test_job_failed_names_the_signal(local_queue: tej.RemoteQueue, job: Make) ->
     assert (caught.value.exit_code, caught.value.signal) == (None, 11)
 
 
-def test_check_returns_status_of_successful_job(
+def test_result_returns_status_of_successful_job(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     assert local_queue.ensure(job("true")).result().succeeded

@@ -1,4 +1,4 @@
-"""Jobs that need jobs: order, inputs, failures, retries, and what is refused."""
+"""Jobs that need jobs: order, inputs, failures, retries, and refused graphs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Make = Callable[..., Path]
 
 
 def ends(queue: tej.RemoteQueue, *ids: str) -> dict[str, str]:
-    """Wait for the jobs; the state and the note of each."""
+    """Wait for the jobs; return the state and the note of each job."""
     return {
         job_id: f"{status.state}; {status.note}"
         for job_id, status in queue.wait(ids).items()
@@ -45,7 +45,7 @@ def test_job_starts_after_its_dependency_with_inputs(
     gate.open()
     assert queue.wait([solve])[solve].succeeded
     assert b"".join(queue.logs(solve)) == b"a\na\n"
-    # The other job's results are still those of the other job.
+    # The job has changed its copies only, and not the results of the other job.
     assert b"".join(queue.logs(mesh.id, "out/a b")) == b"a\n"
 
 
@@ -252,5 +252,5 @@ def test_wait_for_a_dependent_needs_no_other_client(
     local_queue.submit("a", job(gate.wait))
     local_queue.submit("b", job(), after=["a"])
     gate.open()
-    # No client looks: the wrapper of the first job starts the second.
+    # No client sends a request: the wrapper of the first job starts the second job.
     wait_until((queue_path / "jobs/b/finished").exists, "the second has ended")

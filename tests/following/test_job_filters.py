@@ -1,4 +1,4 @@
-"""Which jobs are meant: labels, filters, orders, sizes, and what is cleaned up."""
+"""Selection of jobs: labels, filters, sort orders and sizes; cleanup and prune."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def three(local_queue: tej.RemoteQueue, job: Make, gate: Gate) -> None:
-    """Three jobs: "good" and "bad" have ended, in that order; "runs" does."""
+    """Create three jobs:
+
+    "good" and "bad" have ended, in that order, and "runs" runs.
+    """
     labels = {"project": "x", "run": "1"}
     local_queue.submit(
         "good", job("true", {"data": b"x" * 300_000}, "good"), labels=labels
@@ -60,7 +63,7 @@ def test_labels_are_not_part_of_the_signature(
     assert command("signature", directory, **own).stdout == first.stdout
 
 
-# The list
+# Lists
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,7 @@ def test_invalid_filter_is_wrong_usage(
     assert (done.status, done.stdout) == (2, "")
 
 
-# Cleaning up
+# Cleanup
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ def test_cleanup_deletes_matching_ended_jobs_only(
     options: list[str],
     gone: list[str],
 ) -> None:
-    # The seconds that the times are told in.
+    # Times of jobs are in whole seconds.
     wait_until(
         lambda: all(
             one.ended is None
@@ -177,7 +180,7 @@ def test_cleanup_deletes_matching_ended_jobs_only(
         "they are older than none",
     )
     if "1" in options:
-        # Which of two that ended in the same second is the last is not known.
+        # The order of two jobs that ended in the same second is unknown.
         gone = gone if _ended_apart(local_queue) else [*_deleted(command, own, options)]
     would = command("cleanup", "--dry-run", *options, **own)
     assert sorted(would.stdout.splitlines()) == [
@@ -242,7 +245,7 @@ def test_cleanup_without_filter_needs_ended_jobs(
         local_queue.jobs()
 
 
-# What may be deleted, whatever there is
+# Selection of the jobs to delete
 
 NOW = datetime(2026, 11, 22, tzinfo=timezone.utc)
 

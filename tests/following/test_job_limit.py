@@ -1,4 +1,4 @@
-"""At most so many jobs at once: the others wait their turn, and none is forgotten."""
+"""Job limit: the number of running jobs, the waiting list, and deaths of processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def witness(tmp_path: Path, job: Make) -> Path:
-    """A job that notes how many of its kind there are while it runs, in `seen`."""
+    """Return a job that records the number of running jobs of its kind in `seen`."""
     (tmp_path / "now").mkdir()
     return job(
         f"""here='{tmp_path}/now'; : >"$here/$TEJ_JOB_ID"
@@ -216,7 +216,7 @@ def test_reused_id_does_not_block_itself(
     directory = job(gate.wait)
     local_queue.ensure(directory, job_id="a")
     wait_until(lambda: local_queue.status("a").state is JobState.RUNNING, "it runs")
-    # Its place is not given back, since its wrapper is gone.
+    # The job's slot is not released, because its wrapper is dead.
     end_processes_of(queue_path)
     gate.open()
     again = local_queue.ensure(directory, job_id="a", retry=True)
@@ -245,7 +245,7 @@ def test_slot_of_dead_wrapper_is_released(
     submit(local_queue, directory, "a", "b", "c")
     claim = queue_path / "jobs/b/claim"
     claim.mkdir()
-    # It is not the time that is waited for, but what a minute's silence means.
+    # The test does not wait for a minute, but sets the age of the heartbeat.
     assert states(local_queue)["b"] == "queued"
     os.utime(claim, (1_700_000_000, 1_700_000_000))
     status = local_queue.status("b")

@@ -1,4 +1,4 @@
-"""Output as it comes: every byte, in order, once, whatever the network does."""
+"""Output of jobs: every byte once and in order, even if connections are lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALL_BYTES = bytes(range(256)) * 40 + b"\n\0\0\n\r\n\xff"
 
 
 class Reading:
-    """Follows files of a job in a thread of its own."""
+    """Follows files of a job in a separate thread."""
 
     def __init__(self, queue: tej.RemoteQueue, job_id: str, *streams: str) -> None:
         names = streams or ("stdout",)
@@ -58,7 +58,7 @@ class Reading:
         return self._reader.status
 
 
-# What is there
+# Existing output
 
 
 def test_output_is_returned_byte_for_byte(
@@ -161,7 +161,7 @@ def test_end_is_reported_without_job_directory(
             read()
 
 
-# What is still to come
+# Following
 
 
 def test_line_is_yielded_as_soon_as_written(
@@ -288,7 +288,7 @@ def test_reader_that_stops_ends_the_request(
     assert queue.status("long").state is tej.JobState.RUNNING
 
 
-# What networks do
+# Lost connections
 
 COUNT = """
 awk 'BEGIN { for (n = 1; n <= 60000; n++) {
@@ -312,7 +312,7 @@ def test_repeated_cuts_lose_or_repeat_no_byte(
             lambda: len(reading.stdout) > already or not reading._thread.is_alive(),
             "more has come",
         )
-        # In the middle of whatever is being sent then.
+        # The cut occurs in the middle of the transfer.
         proxy.cut_after(down=after)
     assert reading.finish().succeeded
     assert reading.stdout == LINES
@@ -383,7 +383,7 @@ def test_tail_skips_nothing_after_a_cut(
     assert b"".join(seen) == b"new\n"
 
 
-# How the stream is cut
+# Parsing
 
 
 @given(
@@ -396,7 +396,7 @@ def test_chunks_are_parsed_at_any_split(
     pieces: list[tuple[int, bytes]], sizes: list[int], noise: bytes, cut: int
 ) -> None:
     marker = make_marker()
-    # What looks like a marker, and is none.
+    # Data that resembles a marker.
     decoy = marker.encode()[:cut]
     found: list[list[object]] = []
 
@@ -408,7 +408,7 @@ def test_chunks_are_parsed_at_any_split(
         b"%b %d\n%b" % (marker.encode(), number, data + decoy)
         for number, data in pieces
     )
-    # Cut off in the middle of the next.
+    # The stream ends in the middle of the next chunk.
     stream += b"%b %b" % (marker.encode(), b"12" if cut % 2 else b"") if pieces else b""
     at = 0
     for size in [*sizes, *[17] * (len(stream) // 17 + 1)]:

@@ -1,4 +1,4 @@
-"""Many jobs at once: one round trip, each with its own outcome."""
+"""Requests for many jobs: one round trip, and a separate outcome for each job."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = [f"job{number:02}" for number in range(12)]
 
 @pytest.fixture
 def many(queue: tej.RemoteQueue, job: Make) -> list[str]:
-    """Jobs that have ended, each with its id in `results`."""
+    """Return the ids of ended jobs, each with its id in the file `results`."""
     directory = job('echo "$TEJ_JOB_ID" >results; echo x >"only $TEJ_JOB_ID"')
     specs = (tej.JobSpec(directory, job_id=name) for name in NAMES)
     outcomes = [*queue.submit_many(specs)]
@@ -38,7 +38,7 @@ def many(queue: tej.RemoteQueue, job: Make) -> list[str]:
 
 @pytest.fixture
 def running(queue: tej.RemoteQueue, job: Make, gate: Gate) -> Iterator[list[str]]:
-    """Jobs that wait at the gate."""
+    """Return the ids of jobs that wait at the gate."""
     directory = job(gate.wait)
     for outcome in queue.submit_many(
         tej.JobSpec(directory, job_id=name) for name in NAMES
@@ -48,7 +48,7 @@ def running(queue: tej.RemoteQueue, job: Make, gate: Gate) -> Iterator[list[str]
     gate.open()
 
 
-# Submitted
+# Submission
 
 
 def test_submit_many_takes_one_round_trip(
@@ -130,7 +130,7 @@ def test_concurrent_submits_start_each_id_once(
     assert len((tmp_path / "starts").read_text().splitlines()) == 10
 
 
-# Asked for, awaited, deleted
+# Status, wait and delete
 
 
 def test_status_wait_and_delete_take_one_round_trip(
@@ -151,7 +151,7 @@ def test_status_wait_and_delete_take_one_round_trip(
     assert queue.jobs() == []
 
 
-# Downloaded
+# Download
 
 
 def test_download_many_takes_one_round_trip(
@@ -242,7 +242,7 @@ def test_command_downloads_from_many_jobs(
     )
 
 
-# Killed
+# Kill
 
 
 def test_kill_many_takes_one_round_trip(
@@ -320,7 +320,7 @@ def test_kill_many_reaches_leftovers_but_no_stranger(
     ) as stranger:
         facts = queue_path / "jobs/lost"
         wait_until((facts / "started").exists, "it has started")
-        # What is left when the machine has given the job's numbers to somebody else.
+        # Simulate that the pids of the job now belong to an unrelated process.
         for fact, field in (("native_id", 4), ("started", 2)):
             words = (facts / fact).read_text().split()
             os.killpg(int(words[field]), signal.SIGKILL)

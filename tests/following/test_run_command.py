@@ -1,4 +1,4 @@
-"""The commands that stay with a job, as a person and a script use them."""
+"""The commands `run`, `wait` and `logs`, at a terminal and in scripts."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_run_copies_output_bytes_unchanged(
 
 
 class AtTerminal:
-    """A command that a person runs, and may interrupt."""
+    """A command that runs at a terminal, where a user may interrupt it."""
 
     def __init__(self, command: Command, *words: object, **environment: str) -> None:
         self.master, slave = os.openpty()

@@ -1,4 +1,4 @@
-"""The verbs that take a stream, on a queue that another version of tej has used."""
+"""Requests with streams, on a queue that another version of tej has used."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ ANSWERS = {"wait": 0, "logs": b"hello\n", "download": ["hello\n"]}
 def used_by(
     local_queue: tej.RemoteQueue, job: Callable[..., Path], queue_path: Path
 ) -> Callable[[str], list[str]]:
-    """`used_by(version)`: the queue, with an ended job, has that version's scripts.
-    Returns what its `version` says of them."""
+    """Return a function that gives the queue the scripts of another version.
+
+    The queue contains an ended job.  The function returns the scripts that `version`
+    names.
+    """
 
     def change(version: str) -> list[str]:
         local_queue.submit("a", job("echo hello"))

@@ -1,4 +1,4 @@
-"""Waiting: told when a job ends, over one channel, whatever the network does."""
+"""Waiting for jobs, over one channel, even if connections are lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOON = tej.Retries(limit=4, first=0.01, longest=0.05)
 
 
 class Waiting:
-    """A `wait` in a thread of its own."""
+    """A call of `wait` in a separate thread."""
 
     def __init__(self, wait: Callable[[], object]) -> None:
         self.result: object = None
@@ -54,7 +54,7 @@ def run_jobs(queue: tej.RemoteQueue, directory: Path, names: list[str]) -> list[
     ]
 
 
-# The answer
+# Results of `wait`
 
 
 def test_wait_returns_statuses_in_requested_order(
@@ -130,7 +130,7 @@ def test_deletion_during_wait_is_an_error(
     other.kill("short", grace=0)
     other.delete("short")
     result = waiting.finish()
-    # Whichever was seen first: its end, or that it is gone.
+    # The wait notices either the end of the job or its deletion.
     assert isinstance(result, dict | tej.JobNotFound)
 
 
@@ -171,14 +171,15 @@ def test_lost_job_ends_the_wait(
 ) -> None:
     local_queue.submit("lost", job(gate.wait))
     wait_until(lambda: local_queue.status("lost").state is JobState.RUNNING, "it runs")
-    # Its processes alone: who waits is one of the queue's, too, and begins afterwards.
+    # Kill only the job's processes: the wait is also a process of the queue, and starts
+    # later.
     end_processes_of(queue_path)
     status = local_queue.wait(["lost"])["lost"]
     assert status.state is JobState.LOST
     assert status.evidence
 
 
-# One channel
+# One channel for all waits
 
 
 def test_200_threads_wait_over_one_channel(
@@ -200,7 +201,7 @@ def test_200_threads_wait_over_one_channel(
     gate.open()
     results = [one.finish() for one in waiting]
     assert all(isinstance(one, tej.JobStatus) and one.succeeded for one in results)
-    # One after the other, as they came; never one each.
+    # The requests run one after the other, and never one per thread.
     assert round_trips() < 10
 
 
@@ -250,7 +251,7 @@ def test_error_between_two_ends_is_raised(
     local_queue.submit("done", job("true", name="done"))
     ends = local_queue.as_completed([waiting_locally, "done"])
     assert next(ends)[0] == "done"
-    # While whoever waits is busy with the first, the server becomes unable to answer.
+    # While the caller handles the first end, the server becomes unable to respond.
     local_queue.watcher._fail(tej.RemoteCommandFailure("the disk is full"))
     with pytest.raises(tej.RemoteCommandFailure, match="the disk is full"):
         next(ends)
@@ -264,21 +265,21 @@ def waiting_locally(
     gate.open()
 
 
-# What networks do
+# Lost connections
 
 
 @pytest.fixture
 def behind(
     through: Callable[..., tej.RemoteQueue], job: Make, gate: Gate
 ) -> tej.RemoteQueue:
-    """A queue behind the proxy, with a job "far" that waits at the gate."""
+    """Return a queue behind the proxy, with a job "far" that waits at the gate."""
     queue = through(SOON)
     queue.submit("far", job(gate.wait, name="far job"))
     return queue
 
 
 def wait_behind(queue: tej.RemoteQueue, proxy: Proxy) -> Waiting:
-    """Somebody waits for "far", and the server is at it."""
+    """Start a wait for the job "far", and return when the server runs the request."""
     runs = queue.transport.runs  # type: ignore[attr-defined]
     waiting = Waiting(lambda: queue.job("far").wait())
     wait_until(lambda: queue.transport.runs > runs, "it is asked for")  # type: ignore[attr-defined]
@@ -307,7 +308,7 @@ def test_wait_continues_after_refused_connections(
     with caplog.at_level("INFO", "tej"):
         proxy.refuse()
         proxy.cut()
-        # More often than any other verb would try.
+        # The number of cuts is larger than the number of attempts of other requests.
         wait_until(lambda: caplog.text.count("still waiting") > 6, "it has tried often")
     gate.open()
     assert not waiting.is_over
@@ -325,7 +326,7 @@ def test_wait_continues_after_silent_connection(
     wait_until_reached(queue)
     waiting = wait_behind(queue, proxy)
     connections = proxy.connections
-    # The laptop sleeps: what is open is dead, and nobody says so.
+    # As after a laptop's sleep, the open connection is dead, but no side has closed it.
     proxy.freeze()
     gate.open()
     status = waiting.finish()

@@ -1,4 +1,4 @@
-"""What the tests of the project as such share."""
+"""Fixtures of the tests of the project itself."""
 
 import pytest
 
@@ -7,7 +7,7 @@ SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash"]}
 
 @pytest.fixture(params=SHELLS)
 def shell(request, require):
-    """The words that start it."""
+    """Return the command that starts the shell."""
     command = SHELLS[request.param]
     require(command[0])
     return command

@@ -1,4 +1,4 @@
-"""The README's blocks run, and the documents name only what exists."""
+"""Documentation: the README's commands run, and the documents name existing things."""
 
 import ast
 import contextlib
@@ -74,7 +74,7 @@ def run_command(command):
 
 
 def without_timing(output):
-    """Return output of tej without what depends on the speed of the machine."""
+    """Return output of tej without the parts that depend on the speed of the machine."""
     started = re.sub(r"^Job is (created|queued).*\n", "", output, flags=re.M)
     return re.sub(r"\(\d+:\d\d\)", "(0:00)", started)
 
@@ -172,7 +172,9 @@ def test_python_in_documents_compiles(path):
     fenced = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
     indented = [block for block in indented_blocks(text) if "import tej\n" in block]
     for code in [*fenced, *map(textwrap.dedent, indented)]:
-        if code.splitlines()[-1].startswith("@"):  # a decorator is shown alone
+        if code.splitlines()[-1].startswith(
+            "@"
+        ):  # The code is a decorator without a function.
             code += "def decorated(): ..."
         compile(code, "<code>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 

@@ -1,4 +1,4 @@
-"""The example job computes what it says, in every shell and awk."""
+"""The example job computes the documented result in every shell and awk."""
 
 import csv
 import shutil

@@ -11,7 +11,7 @@ PACKAGES = [CHECKOUT / "tej", *CHECKOUT.glob("integrations/*/tej_*")]
 
 
 def modules() -> dict[str, Path]:
-    """The files of all packages by their module names."""
+    """Return the files of all packages by their module names."""
     found = {}
     for package in PACKAGES:
         for path in package.rglob("*.py"):
@@ -23,7 +23,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports(name: str, path: Path, known: dict[str, Path]) -> set[str]:
-    """The modules that a file imports, anywhere in it."""
+    """Return the modules that a file imports, at any position."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):

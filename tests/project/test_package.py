@@ -1,4 +1,4 @@
-"""What is built and installed: all of it, and no more at import than is needed."""
+"""The built package: all files are included, and slow modules are imported late."""
 
 import subprocess
 import sys
@@ -15,12 +15,12 @@ SERVER = CHECKOUT / "tej" / "server"
 
 ADAPTERS = {path.name: path for path in CHECKOUT.glob("integrations/*/tej_*")}
 
-# Too slow to be imported before they are used, or not ours to need.
+# These modules are slow to import, or are optional dependencies.
 LATE = ("paramiko", "rich", "prefect", "luigi", "tomllib", "tomli", "tej.config.files")
 
 
 def runtime_files() -> dict[str, bytes]:
-    """What a server is sent, by its path in the distribution."""
+    """Return the server scripts by their paths in the distribution."""
     return {
         path.relative_to(CHECKOUT).as_posix(): path.read_bytes()
         for path in SERVER.rglob("*")
@@ -185,7 +185,7 @@ def test_dunder_all_is_sorted_by_kind():
 
 
 def test_dunder_all_has_exactly_public_names():
-    # Submodules are there once imported; they are not what users hold.
+    # Imported submodules are attributes of the package, but not part of its public API.
     public = {
         name
         for name, value in vars(tej).items()

@@ -1,4 +1,4 @@
-"""Every script that is sent to a server is read without complaint by its shells."""
+"""Every server script can be parsed by each supported shell."""
 
 import re
 import subprocess

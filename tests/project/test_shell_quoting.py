@@ -1,5 +1,8 @@
-"""Quoting in the server's shell: an unquoted expansion is split and globbed, so it is only
-allowed where `set -f` is in force, or for words that are known to be harmless."""
+"""Quoting of expansions in the server scripts.
+
+The shell splits and globs an unquoted expansion.  Unquoted expansions are therefore
+allowed only after `set -f`, or for variables with harmless values.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +45,16 @@ PLACES = {
     ("run_in_scheduler.sh", "("),  # names of variables
 }
 
-# A command's words, a for-list or a case... but not an assignment, where nothing is split.
+# An expansion is checked in commands, for-lists and case patterns, but not in
+# assignments, where the shell does not split it.
 _EXPANSION = re.compile(r"\$(?:\{(\w+)|(\w+)|\()")
 
 
 def unquoted(line: str, state: str = "") -> tuple[list[str], str]:
-    """The variables that are expanded outside of quotes in a line, "(" for $(...); and
-    the quotes and brackets that are open at its end."""
+    """Return the variables that a line expands outside of quotes, "(" for $(...).
+
+    Also returns the quotes and brackets that are still open at the end of the line.
+    """
     found: list[str] = []
     index = 0
     while index < len(line):
@@ -67,7 +73,7 @@ def unquoted(line: str, state: str = "") -> tuple[list[str], str]:
             break
         elif char == "$":
             words, end = _expansion(line, index, top == '"')
-            # It goes on in the next lines, and has quotes of its own.
+            # The expansion continues in the next lines, and has its own quotes.
             if end == index + 2 and line.startswith("$(", index):
                 state += "("
             found, index = found + words, end
@@ -77,7 +83,7 @@ def unquoted(line: str, state: str = "") -> tuple[list[str], str]:
 
 
 def _expansion(line: str, index: int, is_quoted: bool) -> tuple[list[str], int]:
-    """What is unquoted in the expansion that begins there, and where that ends."""
+    """Return the unquoted parts of the expansion at a position, and its end."""
     match = _EXPANSION.match(line, index)
     if line.startswith("$((", index):
         return [], _behind(line, index + 1)
@@ -96,13 +102,13 @@ def _expansion(line: str, index: int, is_quoted: bool) -> tuple[list[str], int]:
     if match[1]:
         end = _behind(line, index + 1, "{}")
     name, rest = match[1] or match[2], line[match.end(1) : end - 1] if match[1] else ""
-    # ${NAME:+"quoted"} and ${NAME:+word} expand to what is written there.
+    # ${NAME:+"quoted"} and ${NAME:+word} expand to the text after the `+`.
     is_safe |= bool(re.match(r':?\+([^$]*$|.*")', rest)) or name.isdigit()
     return [] if is_safe else [name], end
 
 
 def _behind(line: str, start: int, brackets: str = "()") -> int:
-    """The index behind the bracket that closes the one at `start`."""
+    """Return the index after the bracket that closes the bracket at `start`."""
     depth = 0
     for index in range(start, len(line)):
         depth += (line[index] == brackets[0]) - (line[index] == brackets[1])
@@ -112,7 +118,7 @@ def _behind(line: str, start: int, brackets: str = "()") -> int:
 
 
 def _is_assigned(before: str) -> bool:
-    """What stands before is NAME= or the word of a `case`: nothing is split there."""
+    """Return whether the text before is NAME= or `case`, where nothing is split."""
     word = re.split(r"[\s;|&]", before)[-1]
     return bool(
         re.match(r"[\"']?\w+=", word)

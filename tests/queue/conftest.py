@@ -1,6 +1,6 @@
-"""What tests of the queue share: one on each kind of server, and its jobs.
+"""Fixtures of the tests of a queue: a queue on each kind of server, and jobs.
 
-After each test its jobs are killed, and it is checked that no process of theirs is left.
+The jobs of each test are killed afterwards, and the test fails if a process is left.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SubmitJob = Callable[..., str]
 
 @dataclass(frozen=True)
 class Server:
-    """Where a test's queues are, and how it is reached."""
+    """A server with its transport and the directory for queues."""
 
     destination: str
     transport: Transport
@@ -31,9 +31,9 @@ class Server:
     """$HOME of what runs there."""
 
     def queue(self, path: str | Path, **options: object) -> tej.RemoteQueue:
-        """A queue there, over the connection that all tests share."""
+        """Return a queue on this server, over the connection that all tests share."""
         options.setdefault("transport", self.transport)
-        # Whatever scheduler there may be on this machine.
+        # The tests must not depend on a scheduler of this machine.
         options.setdefault("setup_runtime", "default")
         return tej.RemoteQueue(self.destination, str(path), **options)  # type: ignore[arg-type]
 
@@ -42,7 +42,7 @@ class Server:
 def ssh_transport(
     sshd: Sshd, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Transport]:
-    """One connection to the shared server."""
+    """Yield one connection to the shared sshd."""
     config = sshd.config(tmp_path_factory.mktemp("ssh"))
     with open_transport(
         Destination.parse(sshd.destination), config_file=config
@@ -52,7 +52,7 @@ def ssh_transport(
 
 @pytest.fixture
 def local_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """This machine, with a home of its own."""
+    """Return this machine as a server, with a separate home directory."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -61,7 +61,7 @@ def local_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 @pytest.fixture(params=["local", "ssh"])
 def server(request: pytest.FixtureRequest) -> Server:
-    """Either kind: what a queue promises is the same."""
+    """Return each kind of server, because queues behave equally on both."""
     if request.param == "local":
         local: Server = request.getfixturevalue("local_server")
         return local
@@ -73,27 +73,27 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture
 def queue_path(tmp_path: Path) -> Path:
-    """Where the test's queue is; nothing is there yet."""
+    """Return the path of a queue that does not exist yet."""
     return tmp_path / "queue"
 
 
 @pytest.fixture
 def queue(server: Server, queue_path: Path) -> Iterator[tej.RemoteQueue]:
-    """A queue of the test's own, on either kind of server; set up by its first use."""
+    """Return a queue on each kind of server, which the first request creates."""
     with watched(queue_path):
         yield server.queue(queue_path)
 
 
 @pytest.fixture
 def local_queue(local_server: Server, queue_path: Path) -> Iterator[tej.RemoteQueue]:
-    """The same on this machine alone, where the way there makes no difference."""
+    """Return a queue on this machine, for tests that do not depend on the connection."""
     with watched(queue_path):
         yield local_server.queue(queue_path)
 
 
 @pytest.fixture
 def watch(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
-    """For a queue at another path: it, too, is emptied and looked after."""
+    """Return a function that also empties the queue at another path after the test."""
     with contextlib.ExitStack() as stack:
 
         def watch_(path: Path) -> Path:
@@ -105,7 +105,7 @@ def watch(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
 
 @contextlib.contextmanager
 def watched(path: Path) -> Iterator[None]:
-    """Afterwards the queue at `path` is gone, and nothing of it runs."""
+    """Remove the queue at `path` after the test, with all of its processes."""
     try:
         yield
     finally:
@@ -114,13 +114,13 @@ def watched(path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def waiting(queue: tej.RemoteQueue, job: Callable[..., Path], gate: Gate) -> str:
-    """The id of a job that runs until the gate opens, and then ends with 3."""
+    """Return the id of a job that waits at the gate and then exits with 3."""
     return queue.submit("waiting", job(f"echo begun; {gate.wait}; exit 3"))
 
 
 @pytest.fixture
 def ended(queue: tej.RemoteQueue, job: Callable[..., Path]) -> str:
-    """The id of a job that has ended well."""
+    """Return the id of a job that has finished with exit code 0."""
     from jobs import wait_until
 
     job_id = queue.submit("ended", job("echo out; echo err >&2", name="ended job"))

@@ -1,5 +1,7 @@
-"""The store of what was uploaded before: what is not sent again, and what is never
-shared."""
+"""Content store:
+
+stored content is not sent again, and jobs never share writable files.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ class Sent:
 def ensure(
     queue: tej.RemoteQueue, directory: Path, **how: object
 ) -> tuple[tej.Job, int]:
-    """The job, and how many bytes were sent for it."""
+    """Return the job, and the number of bytes that were sent for the job."""
     sent = Sent()
     job = queue.ensure(directory, progress=sent, **how)  # type: ignore[arg-type]
     assert job.wait().succeeded
@@ -38,7 +40,7 @@ def ensure(
 
 
 def many_files(folder: Path, count: int = 2000) -> Path:
-    """A job of many small files, whose output is what they hold."""
+    """Return a job with many small files, which prints their contents."""
     files = {f"dir {n % 20}/it's {n}": os.urandom(2048) for n in range(count)}
     return job_directory(folder, "cat dir*/* | cksum", files)
 
@@ -167,7 +169,7 @@ def test_deletion_during_an_upload_does_not_break_it(
     pack = Submission._pack_missing
 
     def delete_and_pack(self: Submission, *words: object) -> object:
-        # The server has said what it lacks, and waits for that.
+        # The server has requested the missing objects and waits for them.
         for status in other.jobs():
             other.delete(status.job_id)
         assert objects_of(queue_path) == []
@@ -177,7 +179,7 @@ def test_deletion_during_an_upload_does_not_break_it(
     job, sent = ensure(queue, new)
     assert sent < len(content)
     assert b"".join(job.logs()).split()[0] == b"4000000"
-    # The content is in the store again for the next one.
+    # The content is in the store again for the next job.
     assert len(content) in {path.stat().st_size for path in objects_of(queue_path)}
 
 

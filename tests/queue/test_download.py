@@ -1,4 +1,4 @@
-"""Files come back whole, where they belong, and nowhere else."""
+"""Downloads: complete files, in the right directory, and in no other directory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FILES = {
 
 @pytest.fixture
 def stored(queue: tej.RemoteQueue, job: Make) -> str:
-    """A job with files of all kinds."""
+    """Return a job with files of all kinds."""
     directory = job("true", FILES)
     (directory / "empty").mkdir()
     (directory / "empty.txt").touch()
@@ -165,7 +165,7 @@ def test_download_from_missing_job_is_an_error(
         queue.download("absent", "x", directory=out)
 
 
-# Where it goes
+# Target directory
 
 
 def test_flatten_drops_directories_of_the_path(
@@ -312,7 +312,7 @@ def test_name_is_found_in_other_unicode_form(
     assert tree(out) == {stored_as, "plain"}
 
 
-# What is refused
+# Refused names
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_directory_with_files_name_is_kept(
     assert (out / "results.csv" / "mine").is_dir()
 
 
-# While the job runs, and when the line is cut
+# Running jobs and lost connections
 
 
 def test_output_of_running_job_can_be_fetched(
@@ -448,7 +448,7 @@ def test_output_of_running_job_can_be_fetched(
     assert (out / "_stdout").read_text() == "begun\n"
 
 
-def test_growing_file_is_fetched_with_listed_size(
+def test_growing_file_is_fetched_from_its_beginning(
     queue: tej.RemoteQueue, job: Make, gate: Gate, out: Path
 ) -> None:
     script = f"while [ ! -e '{gate.path}' ]; do echo line; done"
@@ -507,7 +507,7 @@ def proxy(sshd: Sshd) -> Iterator[Proxy]:
 def through(
     sshd: Sshd, proxy: Proxy, tmp_path: Path
 ) -> Iterator[Callable[..., tej.RemoteQueue]]:
-    """A queue on the shared server, reached through a network that can be cut."""
+    """Return a queue on the shared sshd, behind a proxy whose connections can be cut."""
     destination = f"{sshd.user}@{sshd.address}:{proxy.port}"
     transport = open_transport(
         Destination.parse(destination), config_file=sshd.config(tmp_path)

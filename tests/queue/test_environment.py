@@ -105,7 +105,7 @@ def test_sigint_and_sigquit_have_their_defaults(
         (doubles / name).write_text("#!/bin/sh\nexit 127\n")
         (doubles / name).chmod(0o755)
     if program == "neither":
-        # A PATH without perl.
+        # Use a PATH without perl.
         (doubles / "perl").unlink()
         for folder in ("/usr/bin", "/bin"):
             for tool in Path(folder).iterdir():

@@ -1,4 +1,4 @@
-"""The scripts on the server: brought by the first who comes, whole, and kept in order."""
+"""Installation of the server scripts by the first request, upgrades and repairs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ for number in range(2):
 
 
 def scripts_of(queue_path: Path) -> Path:
-    """The scripts in use."""
+    """Return the directory of the scripts in use."""
     for line in (queue_path / "version").read_text().splitlines():
         if line.startswith("scripts "):
             return queue_path / "scripts" / line.split()[1]
@@ -193,7 +193,7 @@ def test_missing_scripts_are_reinstalled(
 
 
 def set_version(queue_path: Path, digest: str, version: str) -> None:
-    """Make the queue's scripts those of another tej."""
+    """Change the queue's scripts to those of another version of tej."""
     old = scripts_of(queue_path)
     old.rename(old.with_name(digest))
     lines = (queue_path / "version").read_text().splitlines()
@@ -223,7 +223,7 @@ def test_older_scripts_are_upgraded_by_submit(
 def test_running_job_keeps_its_older_scripts(
     queue: tej.RemoteQueue, queue_path: Path, waiting: str, gate: object
 ) -> None:
-    # What runs goes on reading the scripts that it was started with.
+    # A running job continues to read the scripts with which it was started.
     old = scripts_of(queue_path)
     shutil.copytree(old, old.with_name("0123456789abcdef"))
     version = (queue_path / "version").read_text()
@@ -309,7 +309,7 @@ def test_queue_works_on_noexec_disk(
         pytest.skip("nothing can be mounted here")
     try:
         queue = server.queue(disk / "queue")
-        # The job's own script cannot be started there, but a command can.
+        # On such a disk the job's own script cannot be started, but a command can.
         job_id = queue.submit(None, job("echo ran"), "sh start.sh")
         wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
         assert Path(queue.status(job_id).directory, "_stdout").read_text() == "ran\n"

@@ -1,4 +1,4 @@
-"""A job's life: submitted, running, at its end, fetched, deleted."""
+"""Life cycle of a job: submit, status, list, delete and cleanup."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Make = Callable[..., Path]
 
 
 def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
-    """The status of a job once it has ended."""
+    """Return the status of a job once the job has ended."""
     wait_until(lambda: queue.status(job_id).state.final, f"{job_id} has ended")
     return queue.status(job_id)
 
 
 def stdout(queue: tej.RemoteQueue, job_id: str, name: str = "_stdout") -> str:
-    """What a job has printed so far."""
+    """Return the output of a job so far."""
     return Path(queue.status(job_id).directory, name).read_text()
 
 
@@ -454,7 +454,7 @@ def test_closed_queue_can_be_used_again(queue: tej.RemoteQueue, ended: str) -> N
 def test_files_named_like_digits_are_ignored(
     local_server: Server, local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
-    # Whatever is written down of a machine is no pattern for them.
+    # The facts of a machine must not be expanded as patterns that match these files.
     for digit in range(10):
         (local_server.home / str(digit)).touch()
     local_queue.submit("here", job(gate.wait))

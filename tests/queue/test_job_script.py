@@ -1,4 +1,4 @@
-"""What is started, and what it finds around itself."""
+"""The script or command of a job, and the environment in which it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Make = Callable[..., Path]
 def output_of(
     queue: tej.RemoteQueue, directory: Path, script: str | None = None
 ) -> str:
-    """What a job prints, which has to end well."""
+    """Return the output of a job, which must finish with exit code 0."""
     job_id = queue.submit(None, directory, script)
     wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
     status = queue.status(job_id)
@@ -192,7 +192,7 @@ def test_missing_command_exits_with_127(queue: tej.RemoteQueue, job: Make) -> No
     assert queue.status(job_id).exit_code == 127
 
 
-# What the job finds
+# Environment of the job
 
 
 def test_job_environment_names_id_queue_and_directory(
@@ -214,7 +214,7 @@ def test_job_environment_names_id_queue_and_directory(
 def test_job_environment_has_no_other_tej_variable(
     queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Settings of the tests, which a job on `local:` inherits.
+    # These are settings of the tests, which a job on `local:` inherits.
     for name in ("TEJ_TRANSPORT", "TEJ_PERSIST"):
         monkeypatch.delenv(name)
     variables = output_of(

@@ -1,4 +1,4 @@
-"""Killing: all of a job's processes, nobody else's, and the truth about it afterwards."""
+"""Kill: ends all processes of a job and no other process, and records the cause."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Make = Callable[..., Path]
 
 
 class Pids:
-    """The pids that a job's processes write to a file, once there are so many."""
+    """The pids that the processes of a job write to a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,7 +43,7 @@ def pids(tmp_path: Path) -> Pids:
 
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the same user that has nothing to do with jobs."""
+    """Start a process of the same user that does not belong to a job."""
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
     ) as process:
@@ -252,7 +252,7 @@ def test_kill_spares_jobs_submitted_by_job(
     assert local_queue.status("inner").state is JobState.RUNNING
 
 
-# A pid is believed only with its start time and its boot
+# Reused pids
 
 
 def test_kill_spares_stranger_with_reused_pid(
@@ -264,7 +264,7 @@ def test_kill_spares_stranger_with_reused_pid(
 ) -> None:
     folder = queue_path / "jobs" / waiting
     wrapper, leader = wrapper_of(folder), script_of(folder)
-    # What is left when the machine has given both numbers to others.
+    # Simulate that both pids now belong to unrelated processes.
     for pid in (wrapper, leader):
         os.kill(pid, signal.SIGKILL)
     gate.open()

@@ -1,4 +1,4 @@
-"""Where a queue may be, what leads to it, and what is never touched."""
+"""Paths of queues: names, tildes, links, foreign directories and `setup`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ODD_NAMES = [
 
 
 def snapshot(folder: Path) -> dict[str, object]:
-    """All that is in a folder, its contents included."""
+    """Return all files of a directory with their contents."""
     return {
         str(path.relative_to(folder)): (
             os.readlink(path)
@@ -56,7 +56,7 @@ def snapshot(folder: Path) -> dict[str, object]:
 
 
 def runs_a_job(queue: tej.RemoteQueue, directory: Path) -> PurePosixPath:
-    """A job goes all its way there; returns its stage."""
+    """Run a job in a queue from submission to deletion; return its stage."""
     job_id = queue.submit(None, directory)
     wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
     status = queue.status(job_id)
@@ -65,7 +65,7 @@ def runs_a_job(queue: tej.RemoteQueue, directory: Path) -> PurePosixPath:
     return status.directory
 
 
-# The path
+# Paths
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -102,7 +102,8 @@ def test_queue_name_need_not_be_utf8(
 def test_relative_path_and_tilde_start_at_home(
     server: Server, job: Make, watch: Watch, form: str
 ) -> None:
-    # The shared server's home outlives the test: each has a place of its own there.
+    # The home directory of the shared sshd outlives the test, so each test uses its own
+    # directory there.
     own = f"{next(COUNTER)}"
     text = f"~/{own}/{form[2:]}" if form.startswith("~/") else f"{own}/{form}"
     path = watch(server.home / own / form.removeprefix("~/"))
@@ -296,11 +297,11 @@ def test_ordinary_file_is_refused_and_kept(
     assert path.read_bytes() == content
 
 
-# What belongs to others
+# Foreign directories
 
 
 def queue_of_tej_06(path: Path) -> None:
-    """As tej 0.6 leaves it, with a job."""
+    """Create a queue as tej 0.6 leaves it, with a job."""
     (path / "jobs" / "old_job").mkdir(parents=True)
     (path / "commands" / "lib").mkdir(parents=True)
     (path / "version").write_text("0.2\ndefault\n")

@@ -1,4 +1,4 @@
-"""What a job asks for, where there is no scheduler to give it; and what logins read."""
+"""Resources of a job in the default runtime, which has no scheduler; login profiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrappers of the jobs of one request: subshells of one shell, independent of each other."""
+"""Wrappers of the jobs of one request: independent subshells of one shell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Make = Callable[..., Path]
 
 
 def parent_of(pid: int) -> int:
-    """The pid of the parent of a process."""
+    """Return the pid of the parent of a process."""
     stat = Path(f"/proc/{pid}/stat").read_text()
     return int(stat.rpartition(")")[2].split()[1])
 

@@ -1,4 +1,4 @@
-"""Files that jobs share (`shared`): one copy on the disk, and read-only in the jobs."""
+"""Shared input (`shared`): one copy on the disk, which jobs can only read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_changed_shared_file_reaches_no_further_job(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     local_queue.setup(max_running=1)
-    # Neither root nor the owner of a file is stopped by the mode.
+    # The mode does not stop root or the owner of a file.
     spoil = f"{gate.wait}; chmod u+w data; echo spoilt >>data"
     options = {"shared": ["data"]}
     files = {"data": CONTENT}

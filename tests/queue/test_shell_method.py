@@ -1,4 +1,7 @@
-"""`shell`: what is no verb, over the connection of a queue that need not be there."""
+"""`RemoteQueue.shell`:
+
+runs a program over the queue's connection, even without a queue.
+"""
 
 from __future__ import annotations
 

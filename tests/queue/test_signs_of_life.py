@@ -1,4 +1,4 @@
-"""A job that shows any sign of life is not removed or moved, whatever its state says."""
+"""Signs of life: a job that has any of them is not removed or moved."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Make = Callable[..., Path]
 
 
 def refuse_removal(queue: tej.RemoteQueue, directory: Path, sign: str) -> None:
-    """Every verb that would take the job of that directory away refuses to."""
+    """Check that every request that would remove or move the job is refused."""
     (job,) = queue.jobs()
     assert job.state.final
     stage = Path(job.directory)
@@ -39,7 +39,7 @@ def test_job_with_processes_is_kept_whatever_was_written(
     directory = job(gate.wait)
     job_id = local_queue.submit(None, directory)
     facts = Path(local_queue.status(job_id).directory).parent
-    # As if another host, or a scheduler, had judged it from outside.
+    # Record an end as another host or a scheduler would.
     text = {"finished": "1 exit 1 own 0\n", "lost": "1 the node fell silent\n"}[fact]
     (facts / fact).write_text(text)
     if fact == "lost":

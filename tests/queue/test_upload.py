@@ -1,4 +1,4 @@
-"""The directory arrives in its entirety: whatever is in it, and whatever it is called."""
+"""Uploads: the job directory arrives completely, with files of all kinds and names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ODD_NAMES = [
 
 
 def describe(root: Path) -> dict[str, tuple[str, object]]:
-    """What is in a directory: kinds, executable bits, contents and targets."""
+    """Return the kinds, executable bits, contents and targets of a directory's files."""
     found: dict[str, tuple[str, object]] = {}
     for path in root.rglob("*"):
         name = str(path.relative_to(root))
@@ -58,7 +58,7 @@ def describe(root: Path) -> dict[str, tuple[str, object]]:
 
 
 def sent(queue: tej.RemoteQueue, directory: Path) -> dict[str, tuple[str, object]]:
-    """What has arrived, without what the job made of it."""
+    """Return the files that have arrived, without the files that the job created."""
     job_id = queue.submit(None, directory, "true")
     wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
     there = describe(Path(queue.status(job_id).directory))
@@ -114,7 +114,7 @@ def test_executable_bits_arrive(queue: tej.RemoteQueue, folder: Path) -> None:
         "700": "program",
         "600": "file",
         "711": "program",
-        "654": "file",  # The owner cannot execute the original either.
+        "654": "file",  # The owner cannot execute the original file either.
     }
 
 
@@ -226,14 +226,14 @@ def test_files_named_stdout_and_stderr_are_kept(
     assert elsewhere.read_text() == "untouched"
 
 
-# What cannot be sent
+# Files that cannot be sent
 
 
 @pytest.fixture
 def short_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], None]]:
-    """Binds sockets: their paths have to be short."""
+    """Return a directory with a short path, for sockets."""
     bound = []
 
     def bind(name: str) -> None:
@@ -319,7 +319,7 @@ def test_unreadable_file_is_named_without_job(users: Users, what: str) -> None:
     (folder / "locked").chmod(0o700 if what == "locked" else 0o755)
     queue.mkdir()
     os.chown(queue, 65534, 65534)
-    # The checkout may be where only its owner can read.
+    # Other users may have no access to the checkout.
     package = shutil.copytree(Path(tej.__file__).parent, users.folder / "python/tej")
     path = [str(package.parent), *sys.path]
     code = READ_AS_ANOTHER.format(path=path, queue=str(queue), folder=str(folder))
@@ -456,7 +456,7 @@ def test_job_starts_with_complete_directory(
     assert output.strip() == "200"
 
 
-# What is signed is what is sent
+# Changes between signing and sending
 
 STORE = 3_500_000
 """Bytes of a file that makes an upload go through the content store."""
@@ -468,7 +468,7 @@ def test_change_between_signing_and_sending_starts_nothing(
     local_queue: tej.RemoteQueue, folder: Path, size: int, name: str
 ) -> None:
     (folder / "data").write_bytes(os.urandom(size))
-    # Beyond what is kept in memory once it was read.
+    # The file is larger than the content that is kept in memory.
     for number in range(9):
         (folder / f"fill{number}").write_bytes(os.urandom(60_000))
     (folder / "small").write_bytes(b"one")
@@ -485,7 +485,7 @@ def test_change_between_signing_and_sending_starts_nothing(
     submission = Submission(local_queue.connection, "ensure")
     (outcome,) = submission.send([job])
     if name == "link":
-        # A link is small: it is sent as it was read.
+        # The target of a link is small, so it is sent as it was first read.
         assert outcome.is_new
         target = os.readlink(Path(outcome.status.directory, "link"))  # type: ignore[union-attr]
         assert target == "data"

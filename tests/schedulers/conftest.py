@@ -1,7 +1,7 @@
-"""What tests of schedulers share: a real Slurm, and queues that use it.
+"""Fixtures for schedulers: a real Slurm, and queues that use it.
 
-It is started for these tests and stopped after them.  TEJ_TEST_SLURM may hold more
-lines for slurm.conf, such as other ports.
+Slurm is started before these tests and stopped afterwards.  TEJ_TEST_SLURM contains
+further lines for slurm.conf, such as other ports.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def run(*words: str | Path, check: bool = True) -> str:
-    """A command's output; it has a minute."""
+    """Return the output of a command, which must end within a minute."""
     done = subprocess.run(
         words, capture_output=True, text=True, timeout=60, check=False
     )
@@ -44,7 +44,7 @@ def run(*words: str | Path, check: bool = True) -> str:
 
 
 def start_slurm() -> None:
-    # Its output to nowhere: the daemons would hold a pipe open.
+    # The output is discarded, because the daemons would keep a pipe open.
     subprocess.run(
         [SERVERS / "start-slurm", *OPTIONS],
         stdin=subprocess.DEVNULL,
@@ -57,7 +57,7 @@ def start_slurm() -> None:
 
 @pytest.fixture(scope="module")
 def slurm(require: Callable[[str], None]) -> Iterator[Callable[[], None]]:
-    """Two slots of a real Slurm; call it to have it up again."""
+    """Yield a function that restarts a real Slurm with two slots."""
     require("sbatch")
     require("root")
     conf = Path("/etc/slurm/slurm.conf")
@@ -68,7 +68,7 @@ def slurm(require: Callable[[str], None]) -> Iterator[Callable[[], None]]:
         try:
             start_slurm()
         except subprocess.SubprocessError:
-            # In a container, say, or with another Slurm on its ports.
+            # Slurm may fail in a container, or if another Slurm uses its ports.
             require("a Slurm that can be started")
         try:
             yield start_slurm
@@ -79,7 +79,7 @@ def slurm(require: Callable[[str], None]) -> Iterator[Callable[[], None]]:
 
 
 def empty(path: Path) -> None:
-    """Whatever a test did: its jobs are gone, here and in the scheduler."""
+    """Remove all jobs of the test from the queue and the scheduler."""
     with contextlib.suppress(tej.Error):
         tej.RemoteQueue("local:", str(path)).cleanup(kill=True, grace=0)
     no_processes_left(path)
@@ -101,7 +101,7 @@ def queue_path(tmp_path: Path, home: Path) -> Path:
 
 @pytest.fixture
 def queue(slurm: Callable[[], None], queue_path: Path) -> Iterator[tej.RemoteQueue]:
-    """A queue under Slurm's own commands."""
+    """Return a queue that uses Slurm's own commands."""
     try:
         yield tej.RemoteQueue("local:", str(queue_path), "slurm")
     finally:
@@ -112,7 +112,7 @@ def queue(slurm: Callable[[], None], queue_path: Path) -> Iterator[tej.RemoteQue
 def qsub_queue(
     slurm: Callable[[], None], require: Callable[[str], None], queue_path: Path
 ) -> Iterator[tej.RemoteQueue]:
-    """A queue under Slurm's look-alike of Torque."""
+    """Return a queue that uses Slurm's wrappers of the Torque commands."""
     require("qsub")
     try:
         yield tej.RemoteQueue("local:", str(queue_path), "pbs")
@@ -122,7 +122,7 @@ def qsub_queue(
 
 @pytest.fixture(params=["slurm", "qsub"])
 def either(request: pytest.FixtureRequest) -> tej.RemoteQueue:
-    """What a queue promises is the same with both."""
+    """Return each of the two queues, because jobs behave equally in both."""
     name = "queue" if request.param == "slurm" else "qsub_queue"
     queue: tej.RemoteQueue = request.getfixturevalue(name)
     return queue
@@ -130,7 +130,7 @@ def either(request: pytest.FixtureRequest) -> tej.RemoteQueue:
 
 @pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the programs of this machine, except those of schedulers."""
+    """Return a directory with the programs of this machine, except those of schedulers."""
     folder = tmp_path_factory.mktemp("tools")
     for path in Path("/usr/bin").iterdir():
         if path.name not in REAL and not path.name.startswith(("q", "pbs")):
@@ -142,8 +142,11 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def played(
     tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Path]:
-    """Puts the commands of a scheduler that cannot be had on the PATH, without those of
-    a real one: `played(PROGRAM, DIALECT, COMMAND...)` gives the double's folder."""
+    """Return a function that puts the doubles of a scheduler's commands on the PATH.
+
+    The function `played(PROGRAM, DIALECT, COMMAND...)` returns the directory of the
+    doubles.  Commands of a real scheduler are not on the PATH.
+    """
 
     def play(program: str, dialect: str, *commands: str) -> Path:
         folder, ours = tmp_path / "kept", tmp_path / "commands"
@@ -164,7 +167,10 @@ def played(
 def wrapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Path]]:
-    """Puts a script in front of a command of the scheduler: `wrapped(name, lines)`."""
+    """Return a function that puts a script before a scheduler command:
+
+    `wrapped(name, lines)`.
+    """
     folder = tmp_path / "in front"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -181,14 +187,14 @@ def wrapped(
 
 
 def output(queue: tej.RemoteQueue, job_id: str) -> str:
-    """What a job has printed."""
+    """Return the output of a job."""
     return b"".join(queue.logs(job_id)).decode()
 
 
 def until(
     queue: tej.RemoteQueue, job_id: str, condition: Callable[[tej.JobStatus], object]
 ) -> tej.JobStatus:
-    """The status of a job, once it is as wanted."""
+    """Return the status of a job once it meets a condition."""
     seen: list[tej.JobStatus] = []
 
     def look() -> bool:

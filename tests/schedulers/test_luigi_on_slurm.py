@@ -1,4 +1,4 @@
-"""Luigi's tasks are jobs in a real Slurm, reached over SSH."""
+"""Luigi's tasks as jobs in a real Slurm, over SSH."""
 
 from __future__ import annotations
 

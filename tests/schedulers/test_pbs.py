@@ -1,4 +1,4 @@
-"""Jobs in OpenPBS and Torque, played by programs that behave as these do (doubles/)."""
+"""Jobs in OpenPBS and Torque, with doubles of their commands (doubles/)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Play = Callable[..., Path]
 
 @pytest.fixture(params=["openpbs", "openpbs with history", "torque"])
 def pbs(request: pytest.FixtureRequest, played: Play) -> Path:
-    """The folder of one of them, whose commands are on the PATH."""
+    """Return the directory of the double of one PBS, whose commands are on the PATH."""
     dialect, _, history = request.param.partition(" with ")
     folder = played("pbs.py", dialect, "qsub", "qstat", "qdel", "qsig", "qrerun")
     if history:
@@ -109,7 +109,7 @@ def test_one_query_serves_all_jobs(
     assert len(queue.jobs()) == 20
     queue.status("job7")
     asked = (pbs / "calls").read_text().count("qstat") - before
-    # OpenPBS is asked again if it keeps no history.
+    # OpenPBS without history needs a second query.
     assert asked <= 2
 
 
@@ -158,7 +158,7 @@ def test_queued_or_running_job_is_killed(
 def test_qdel_by_others_is_reported(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
-    # The one that is asked about is not the only one that is listed.
+    # The list contains further jobs beside the requested job.
     queue.submit("other", job(gate.wait, name="other"))
     queue.submit("victim", job(f"echo begun; {gate.wait}"))
     wait_until(lambda: output(queue, "victim") == "begun\n", "it runs")
@@ -197,7 +197,7 @@ def test_recorded_end_waits_briefly_for_cause(
     wait_until(lambda: output(queue, "victim") == "begun\n", "the trap is set")
     facts = queue_path / "jobs/victim"
     (pbs / "down").touch()
-    # As its scheduler would have done before it fell silent.
+    # The scheduler would have done the same before its failure.
     pid = script_of(facts)
     os.kill(os.getsid(pid), signal.SIGTERM)
     os.kill(pid, signal.SIGTERM)
@@ -299,7 +299,7 @@ def test_array_directive_is_refused(
 
 
 def test_pbs_is_detected_by_default(pbs: Path, queue_path: Path, home: Path) -> None:
-    # What a login shell would find is looked at, too.
+    # The search also covers the PATH of a login shell.
     (home / ".profile").write_text(f"PATH='{os.environ['PATH']}'\n")
     found = tej.RemoteQueue("local:", str(queue_path))
     found.setup()
@@ -317,7 +317,7 @@ def test_pbs_is_found_through_login_shell(
     (home / ".profile").write_text(f"PATH='{os.environ['PATH']}'\n")
     monkeypatch.setenv("PATH", os.environ["PATH"].partition(":")[2])
     queue.submit("first", job(f"{gate.wait}; exit 3"))
-    # What was found is kept, and not looked for again.
+    # The result is recorded, and the search is not repeated.
     (home / ".profile").unlink()
     assert queue.status("first").runtime == "pbs"
     gate.open()
@@ -344,7 +344,7 @@ def test_dry_run_shows_options_and_submits_nothing(
 
     found = plan(nodes=2, memory="1G")
     assert (found.runtime, found.existing, found.refusal) == ("pbs", None, None)
-    # The memory of the script is replaced.
+    # The memory in the script's directive is replaced.
     assert found.directives == ["#PBS -q short"]
     words = {"torque": "nodes=2:ppn=1,mem=2048mb"}
     dialect = os.environ["PBS_DOUBLE"].partition(":")[0]

@@ -1,4 +1,4 @@
-"""Prefect's worker with a real Slurm: flow runs are jobs of Slurm."""
+"""Prefect's worker with a real Slurm, in which flow runs are jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.adapters_prefect.test_worker import Pool, Workers, workers  # noqa: F
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
-    # Before the worker starts, which uses the commands of this Slurm.
+    # Slurm is started before the worker, because the worker uses the commands of this
+    # Slurm.
     pytest.mark.usefixtures("slurm"),
 ]
 

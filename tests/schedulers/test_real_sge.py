@@ -1,4 +1,4 @@
-"""Jobs in a real Grid Engine: their states, signals and causes are reported truly."""
+"""Jobs in a real Grid Engine: states, signals and causes of their ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("a real Grid Engine")
 def commands(
     require: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    """Two slots of a real Grid Engine, in namespaces of its own; its commands."""
+    """Yield the commands of a real Grid Engine with two slots, in its own namespaces."""
     require("root")
     require("unshare")
     folder = tmp_path_factory.mktemp("sge")
@@ -83,7 +83,7 @@ def test_notify_signal_and_qdel_are_reported(
     wait_until(lambda: output(queue, "told") == "begun\n", "the trap is set")
     number = native_id(queue_path, "told")
     run("qdel", number)
-    # The accounting is believed at once if the heartbeat has stopped.
+    # The accounting entry is used at once if the heartbeat has stopped.
     facts = queue_path / "jobs/told"
     status = until(
         queue, "told", lambda status: fall_silent(facts) or status.state.final

@@ -1,4 +1,4 @@
-"""Jobs in Grid Engine, played by programs that behave as it does (doubles/)."""
+"""Jobs in Grid Engine, with doubles of its commands (doubles/)."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_qdel_by_others_is_reported_as_kill(
     wait_until(lambda: output(queue, "victim") == "begun\n", "it runs")
     facts = queue_path / "jobs/victim"
     run("qdel", scheduler_id_of(facts))
-    # The accounting is believed at once if the heartbeat has stopped.
+    # The accounting entry is used at once if the heartbeat has stopped.
     status = until(
         queue, "victim", lambda status: fall_silent(facts) or status.state.final
     )

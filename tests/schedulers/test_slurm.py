@@ -1,4 +1,4 @@
-"""Jobs in a real Slurm, by its own commands and by its qsub: their states are true."""
+"""Jobs in a real Slurm, through its own commands and its wrapper of qsub."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def native_id(queue_path: Path, job_id: str) -> str:
     return scheduler_id_of(queue_path / "jobs" / job_id)
 
 
-# From the submission to the end
+# Submission, output and end
 
 
 def test_six_jobs_share_two_slots(
@@ -186,7 +186,7 @@ def test_users_squeue_settings_are_ignored(
     assert not [line for line in found if line.startswith("tej_")]
 
 
-# Killed by tej, and by others
+# Kills by tej and by other users
 
 
 def test_killed_queued_job_never_runs(
@@ -270,7 +270,9 @@ def test_job_without_wrapper_is_killed_as_requested(
     (queue_path / "scheduler/listing").unlink(missing_ok=True)
     until(queue, "orphan", lambda status: status.state is JobState.KILLED)
     assert not is_alive(script)
-    end_processes_of(queue_path)  # a `sleep` of the killed wrapper
+    end_processes_of(
+        queue_path
+    )  # The remaining process is a `sleep` of the killed wrapper.
 
 
 def test_all_killed_jobs_get_sigterm_first(
@@ -279,7 +281,7 @@ def test_all_killed_jobs_get_sigterm_first(
     told = [tmp_path / f"told {number}" for number in range(2)]
     both = " && ".join(f"[ -e '{file}' ]" for file in told)
     for number, file in enumerate(told):
-        # It ends by itself only if the other is told while it still runs.
+        # The job ends by itself only if the other job gets SIGTERM while this job runs.
         last_words = f"touch '{file}'; until {both}; do sleep 0.1; done; exit 7"
         script = f'trap "{last_words}" TERM; echo begun; {gate.wait}'
         either.submit(f"one{number}", job(script, name=f"one{number}"))
@@ -328,7 +330,7 @@ def test_late_sbatch_reply_is_not_misattributed(
     gate: Gate,
     tmp_path: Path,
 ) -> None:
-    """sbatch hangs for the first; that is killed, and tried again, before it answers."""
+    """The first sbatch hangs, is killed, and is repeated before its reply arrives."""
     queue.setup()
     hung, answers = tmp_path / "hung", Gate(tmp_path / "answers")
     wrapped(
@@ -358,7 +360,7 @@ def test_late_sbatch_reply_is_not_misattributed(
     assert queue.job("twice").wait(90).succeeded
 
 
-# What Slurm does to jobs
+# Actions of Slurm
 
 
 def test_requeued_slurm_job_does_not_run_twice(
@@ -367,7 +369,7 @@ def test_requeued_slurm_job_does_not_run_twice(
     queue.submit("again", job(f"echo ran >>'{tmp_path}/runs'; {gate.wait}"))
     wait_until(lambda: (tmp_path / "runs").exists(), "it runs")
     batch = fact(queue_path, "again", "batch")
-    # As a second run begins: the same script, under the same id.
+    # A second run starts the same script with the same id.
     run("env", f"SLURM_JOB_ID={native_id(queue_path, 'again')}", "sh", batch)
     assert fact(queue_path, "again", "rerun").exists()
     gate.open()
@@ -380,7 +382,7 @@ def test_vanished_job_is_lost_after_two_queries(
 ) -> None:
     queue.submit("gone", job(f"echo begun; {gate.wait}"))
     wait_until(lambda: output(queue, "gone") == "begun\n", "it runs")
-    # Nothing of it can write an end.
+    # No process of the job can record an end.
     wrapper = run("pgrep", "-f", f"run_in_scheduler.sh {queue_path} gone").split()
     leader = str(script_of(queue_path / "jobs/gone"))
     run("kill", "-9", *wrapper, leader, check=False)
@@ -395,7 +397,7 @@ def test_vanished_job_is_lost_after_two_queries(
     status = until(queue, "gone", lambda status: status.state.final)
     assert status.state is JobState.LOST
     assert "recorded no exit status" in str(status.evidence)
-    # What it writes later all the same is the truth.
+    # An end that the job itself records later takes precedence.
     fact(queue_path, "gone", "finished").write_text(
         f"{int(time.time())} exit 0 own 0\n"
     )
@@ -432,7 +434,7 @@ def test_silent_controller_ends_no_job(
         slurm()
 
 
-# Gently, and once
+# The controller gets few queries.
 
 
 def test_forty_jobs_are_listed_with_one_squeue(
@@ -476,7 +478,7 @@ def test_submission_by_dead_shell_is_found(
 ) -> None:
     for number in range(2):
         queue.submit(f"holder{number}", job(gate.wait, name="holder"))
-    # The shell that submits dies before it hears the id.
+    # The submitting shell dies before it receives the id.
     wrapped(
         "sbatch",
         '/usr/bin/sbatch "$@" >/dev/null\n'
@@ -493,7 +495,7 @@ def test_submission_by_dead_shell_is_found(
     assert queue.job("found").wait(90).exit_code == 6
 
 
-# What a job asks for
+# Requested resources
 
 
 def test_resources_reach_slurm(

@@ -1,4 +1,4 @@
-"""Job arrays in a real Slurm: each task of an array is a job of its own in tej."""
+"""Job arrays in a real Slurm: each task of an array is a separate job in tej."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that need jobs, and the job limit, under a real Slurm."""
+"""Dependent jobs and the job limit, under a real Slurm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runtimes that others bring: folders, and packages that publish them."""
+"""Third-party runtimes: folders, and packages that publish runtimes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tej.server.scripts import find_runtime
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that is installed, and brings the runtime `mine`."""
+    """Install a package that publishes the runtime `mine`."""
     site = tmp_path / "site"
     (site / "theirs/mine").mkdir(parents=True)
     (site / "theirs/__init__.py").touch()

@@ -1,4 +1,4 @@
-"""The example of a runtime of one's own, with a real task-spooler."""
+"""The documented example of a third-party runtime, with a real task-spooler."""
 
 from __future__ import annotations
 

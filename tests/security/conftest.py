@@ -1,4 +1,4 @@
-"""Shared by the tests of attacks on the server side: a victim, another user, a group."""
+"""Fixtures for attacks by other users: a victim, another user and a group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tej.transport.program_start import COMMAND
 
 
 class UserTransport(LocalTransport):
-    """This machine, as another user with a umask of their own."""
+    """A transport to this machine, as another user with another umask."""
 
     def __init__(self, user: User, umask: str) -> None:
         shell = f"umask {umask}; {COMMAND}"
@@ -30,7 +30,7 @@ QueueOf = Callable[..., tej.RemoteQueue]
 
 @pytest.fixture
 def queue_of(users: Users) -> Iterator[QueueOf]:
-    """`queue_of(user, path)`: the queue at that path, as used by that user."""
+    """Return a function that opens a queue as another user: `queue_of(user, path)`."""
     made: list[tej.RemoteQueue] = []
 
     def queue_of_(
@@ -49,7 +49,7 @@ def queue_of(users: Users) -> Iterator[QueueOf]:
 
 @pytest.fixture
 def root_queue(tmp_path: Path, users: Users) -> Iterator[tej.RemoteQueue]:
-    """A queue of root, set up, in a directory where parts of it can be given away."""
+    """Return a queue of root, in a directory whose parts can be given to other users."""
     queue = tej.RemoteQueue("local:", str(tmp_path / "queue"), "default")
     queue.setup()
     yield queue
@@ -58,7 +58,7 @@ def root_queue(tmp_path: Path, users: Users) -> Iterator[tej.RemoteQueue]:
 
 @pytest.fixture
 def group(users: Users) -> Iterator[str]:
-    """A new group without members."""
+    """Return a new group without members."""
     name = f"tejgroup{os.getpid()}"
     subprocess.run(["groupadd", name], check=True)
     yield name
@@ -70,7 +70,7 @@ def add_to_group(user: User, group: str) -> None:
 
 
 def directory_of(user: User, path: Path, mode: int, group: str | None = None) -> Path:
-    """A new directory that belongs to a user."""
+    """Return a new directory that belongs to a user."""
     path.mkdir()
     subprocess.run(["chown", f"{user.name}:{group or ''}", path], check=True)
     path.chmod(mode)

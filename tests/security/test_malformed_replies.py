@@ -1,6 +1,6 @@
-"""Malformed replies and archives: always a `tej.Error`, whatever the server sends.
+"""Malformed replies and archives always raise a `tej.Error`.
 
-Nothing here needs a server: a transport that answers with any bytes takes its place.
+The tests need no server: a transport that returns arbitrary bytes replaces it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MARKER = b"\ntej-0123456789abcdef\n"
 
 
 class Hostile(Transport):
-    """A server that gives one reply to everything."""
+    """A transport whose server sends the same reply to every request."""
 
     def __init__(self) -> None:
         self.reply = b""
@@ -156,7 +156,7 @@ KINDS += [tarfile.XGLTYPE, tarfile.FIFOTYPE, b"Z", b"\0", b"V", b"D"]
 
 @st.composite
 def archives(draw: Callable[..., object]) -> bytes:
-    """An archive of some members, damaged at some places."""
+    """Generate archives of some members, with damage at some positions."""
     data = bytearray()
     for _ in range(draw(st.integers(0, 3))):  # type: ignore[call-overload]
         member = tarfile.TarInfo(draw(st.sampled_from(["a", "b/c", "../x", "/y", ""])))
@@ -191,7 +191,7 @@ def archives(draw: Callable[..., object]) -> bytes:
 
 
 def _mend(data: bytearray, start: int) -> None:
-    """Make the checksum of a damaged header right again."""
+    """Correct the checksum of a damaged header."""
     block = data[start : start + 512]
     if len(block) == 512:
         block[148:156] = b" " * 8
@@ -223,7 +223,7 @@ def test_malformed_archive_is_a_tej_error(
 
 
 def _scratch(factory: pytest.TempPathFactory) -> Path:
-    """One directory for all examples: making thousands takes too long."""
+    """Return one directory for all examples, because thousands of directories are slow."""
     base = factory.getbasetemp() / "malformed"
     base.mkdir(exist_ok=True)
     return base
@@ -262,7 +262,7 @@ def test_noise_before_reply_costs_little_memory() -> None:
 
 
 def feed(sink: Callable[[bytes], object], piece: bytes) -> None:
-    """Pieces without end."""
+    """Yield chunks without end."""
     while True:
         sink(piece)
 

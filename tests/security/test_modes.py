@@ -1,4 +1,4 @@
-"""Modes: what a queue holds is its owner's alone, whatever the umask and the directory."""
+"""File modes: only its owner has access to a queue, under every umask."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_jobs_are_private_under_every_umask(
 ) -> None:
     user = users.add()
     path = directory_of(user, users.folder / "q", 0o755)
-    # Made by an earlier tej, which left the modes to the umask.
+    # Earlier versions of tej created the directories with modes from the umask.
     for part in ("jobs", "incoming", "scripts"):
         directory_of(user, path / part, 0o755)
     queue = queue_of(user, path, umask)
@@ -36,7 +36,7 @@ def test_jobs_are_private_under_every_umask(
         assert mode(path / part) == 0o700
     made = path / "jobs" / ran.id
     assert mode(made / "command") == mode(made / "spec") == 0o600
-    # The job itself has the user's umask.
+    # The job itself runs with the user's umask.
     assert int(b"".join(ran.logs()).split()[0], 8) == int(umask, 8)
     assert mode(made / "stage/made") == 0o666 & ~int(umask, 8)
 

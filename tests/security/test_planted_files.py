@@ -1,4 +1,4 @@
-"""Names and links planted by other users, or unfortunate: nothing else is touched."""
+"""Names and links planted by other users cause no access to other files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_links_are_made_beside_planted_ones(users: Users, queue_of: QueueOf) -> 
     for planted in shared.iterdir():
         os.lchown(planted, mallory_id := planted.lstat().st_uid, mallory_id)
         shutil.chown(planted, mallory.name) if not planted.is_symlink() else None
-    # The names that a process id would give.
+    # These names contain process ids, which are easy to guess.
     for pid in range(1, 40_000):
         (shared / f"link.{pid}").symlink_to(victim)
     for name in ("dangling", "followed", "folder", "theirs"):

@@ -1,4 +1,4 @@
-"""Text from a hostile server is shown escaped; job output is copied as it is."""
+"""Text from a hostile server is shown escaped; job output is copied unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tej.job.escaping import escape
 from tej.job.table import JobTable
 from tej.queue.logs import Piece
 
-# Sets the window title, clears the screen, moves up, writes right to left.
+# The text sets the window title, clears the screen, moves the cursor up, and writes
+# right to left.
 EVIL = "\x1b]0;title\x07\x1b[2J\r\x9b1A\u202eevil\x7f"
 OBEYED = ("\x1b", "\x07", "\r", "\x9b", "\u202e", "\x7f")
 

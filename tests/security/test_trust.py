@@ -1,4 +1,4 @@
-"""Trust in a queue: nothing that another user could have written is executed."""
+"""Trust in a queue: files that another user could have written are never executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ssh-agent for tests that lists keys and refuses to sign, as with an unplugged token."""
+"""ssh-agent that lists keys and refuses to sign, like an unplugged hardware key."""
 
 from __future__ import annotations
 

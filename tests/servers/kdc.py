@@ -1,4 +1,4 @@
-"""A Kerberos KDC of the tests' own, with one user and the service of sshd."""
+"""Kerberos KDC for tests, with one user and the service of sshd."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PASSWORD = "sesame"
 
 
 class Kdc:
-    """A running KDC; `environment` is for all programs that use it."""
+    """A running KDC; `environment` is for all programs that use the KDC."""
 
     def __init__(self, folder: Path, user: str, address: str) -> None:
         self.folder = folder

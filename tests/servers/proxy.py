@@ -27,7 +27,7 @@ UP, DOWN = "up", "down"
 
 
 class Proxy:
-    """Forwards connections to one address; see the methods for what else it does."""
+    """Forwards connections to one address, and simulates faults of networks."""
 
     def __init__(self, address: str, port: int, *, latency: float = 0.0) -> None:
         self.latency = latency
@@ -63,7 +63,7 @@ class Proxy:
             thread.join()
 
     def accept(self) -> None:
-        """Take connections, again on the same port if there was one."""
+        """Accept connections; after `refuse`, use the same port again."""
         if self._listener is not None:
             return
         self._listener = socket.create_server(("127.0.0.1", self.port))
@@ -71,7 +71,7 @@ class Proxy:
         self._run(self._serve, self._listener)
 
     def refuse(self) -> None:
-        """Refuse new connections; the ones that are open stay."""
+        """Refuse new connections, and keep the open connections."""
         listener, self._listener = self._listener, None
         if listener is not None:
             with contextlib.suppress(OSError):
@@ -79,34 +79,34 @@ class Proxy:
             listener.close()
 
     def cut(self) -> None:
-        """Break all connections, at once and rudely."""
+        """Break all connections at once."""
         for link in list(self._links):
             link.reset()
 
     def cut_after(self, *, up: int | None = None, down: int | None = None) -> None:
-        """Break all connections once that many more bytes have gone that way."""
+        """Break all connections after a number of further bytes in one direction."""
         with self._lock:
             for way, more in ((UP, up), (DOWN, down)):
                 self._limits[way] = None if more is None else self.bytes[way] + more
 
     def stall(self) -> None:
-        """Let nothing through any more, without a word: a cable is out."""
+        """Forward nothing any more, and close nothing, as if a cable were unplugged."""
         self._flowing.clear()
 
     def freeze(self) -> None:
-        """As `stall`, but only what is open now: a router has forgotten about it."""
+        """Stall only the open connections, as if a router had forgotten them."""
         for link in list(self._links):
             link.flowing = threading.Event()
 
     def resume(self) -> None:
-        """Let everything through again, also what has waited."""
+        """Forward everything again, including the data that was held back."""
         for link in list(self._links):
             link.flowing.set()
             link.flowing = self._flowing
         self._flowing.set()
 
     def wait_for_bytes(self, way: str, number: int, timeout: float = 30) -> None:
-        """Until that many more bytes have gone `UP` or `DOWN`."""
+        """Wait until a number of further bytes have passed in direction `UP` or `DOWN`."""
         wanted, deadline = self.bytes[way] + number, time.monotonic() + timeout
         while self.bytes[way] < wanted:
             if time.monotonic() > deadline:
@@ -168,7 +168,8 @@ class Proxy:
                 break
             time.sleep(max(0.0, due - time.monotonic()))
             link.flowing.wait()
-            # A reader of a broken link is still to be emptied, or it would not end.
+            # The buffer of a broken link must still be drained, or its thread would not
+            # end.
             broken = broken or not self._pass_on(way, data, sink)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
@@ -204,14 +205,17 @@ class _Link:
         self._lock = threading.Lock()
 
     def reset(self) -> None:
-        """Break it, so that both sides see an error and not a proper end."""
+        """Break the connection: both sides get an error, not an end of file."""
         for sock in self._sockets:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 sock.shutdown(socket.SHUT_RDWR)
 
     def half_closed(self) -> bool:
-        """One direction has ended; True, and all closed, if it was the second."""
+        """Record that one direction has ended.
+
+        If it is the second direction, close both sockets and return True.
+        """
         with self._lock:
             self._halves -= 1
             if self._halves:

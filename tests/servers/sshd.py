@@ -1,4 +1,4 @@
-"""sshd for tests: a real one on a free loopback port, with keys and files of its own.
+"""sshd for tests: a real server on a free loopback port, with its own keys and files.
 
 It touches nothing of the machine's, and ends with the test.
 
@@ -45,7 +45,8 @@ LogLevel VERBOSE
 MaxStartups 200
 {if_known}
 """
-# Newer ones lock out an address after some failed logins: ours fail on purpose.
+# Newer versions block an address after some failed logins, which the tests cause on
+# purpose.
 IF_KNOWN = "PerSourcePenalties no"
 INHERITED = ("SLURM_CONF",)
 """What decides for a test on this side also decides for what it runs on that."""
@@ -93,27 +94,27 @@ class Sshd:
 
     @property
     def destination(self) -> str:
-        """As a user would type it."""
+        """Return the destination as a user would type it."""
         return f"{self.user}@{self.host}:{self.port}"
 
     @property
     def host(self) -> str:
-        """The address, in brackets if it is IPv6."""
+        """Return the address, in brackets if it is an IPv6 address."""
         return f"[{self.address}]" if ":" in self.address else self.address
 
     def host_key(self, kind: str) -> Path:
-        """The private host key of a type; its public half is beside it."""
+        """Return the private host key of a type; its public half is beside it."""
         return self.folder / f"ssh_host_{kind}_key"
 
     def config(self, folder: Path, extra: str = "") -> Path:
-        """An ssh_config with which a client gets in.  `extra` goes before it."""
+        """Write an ssh_config with which a client can log in; `extra` comes first."""
         path = folder / "ssh_config"
         path.write_text(f"{extra}\n{self.client_options}")
         return path
 
     @property
     def client_options(self) -> str:
-        """What a client needs to know of it, in the words of ssh_config."""
+        """Return the options that a client needs, in the syntax of ssh_config."""
         return (
             "Host *\n"
             f'    IdentityFile "{self.key}"\n'
@@ -123,14 +124,14 @@ class Sshd:
         )
 
     def known_as(self, address: str, port: int) -> str:
-        """Lines of known_hosts that say that its keys are right for that address."""
+        """Return known_hosts lines that assign the server's keys to an address."""
         name = address if port == 22 else f"[{address}]:{port}"
         keys = [public_half(self.host_key(kind)) for kind in self.host_key_types]
         return "".join(f"{name} {key.read_text()}" for key in keys)
 
     def __enter__(self) -> Sshd:
         self.folder.mkdir(parents=True, exist_ok=True)
-        # It runs as root, but what it starts may be anybody's.
+        # sshd runs as root, but the programs that it starts may belong to any user.
         self.folder.chmod(0o755)
         self._make_keys()
         self.start()
@@ -145,7 +146,7 @@ class Sshd:
         self.stop()
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it accepts connections."""
         sshd = str(self.program or sshd_path())
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -162,7 +163,7 @@ class Sshd:
         self._wait_until_it_answers()
 
     def stop(self) -> None:
-        """End it and its connections; jobs that run in sessions of their own stay."""
+        """End the server and its connections; jobs in their own sessions keep running."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -172,16 +173,16 @@ class Sshd:
         _kill(serving)
 
     def cut(self) -> None:
-        """Break every connection, as a network or a reboot would; go on listening."""
+        """Break every connection, as a reboot would, and keep listening."""
         if self._process is not None:
             _kill(descendants(self._process.pid, depth=2))
 
     def connections(self) -> int:
-        """How many connections there are."""
+        """Return the number of connections."""
         return 0 if self._process is None else len(descendants(self._process.pid))
 
     def _config(self, if_known: str) -> str:
-        # One line: sshd takes the first only.
+        # All values are on one line, because sshd uses only the first line.
         words = [f'"{name}={value}"' for name, value in self.environment.items()]
         set_env = [f"SetEnv {' '.join(words)}"] if words else []
         keys = [f"HostKey {self.host_key(kind)}" for kind in self.host_key_types]
@@ -219,7 +220,7 @@ class Sshd:
 
 
 def sshd_path() -> str | None:
-    """Where sshd is: it wants its whole path, and is not on an ordinary PATH."""
+    """Return the path of sshd, which requires an absolute path and may not be on PATH."""
     return shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
 
 
@@ -232,7 +233,7 @@ def knows_penalties(sshd: str) -> bool:
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
-    """Make a key pair, unless there is one; the public half ends in .pub."""
+    """Create a key pair unless it exists; the public half ends in .pub."""
     if not path.exists():
         subprocess.run(
             ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", path]
@@ -244,12 +245,12 @@ def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
 
 
 def public_half(key: Path) -> Path:
-    """The public key beside a private one."""
+    """Return the public key beside a private key."""
     return key.with_name(key.name + ".pub")
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """A port that nobody listens on just now."""
+    """Return a port on which no process listens at the moment."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as sock:
         sock.bind((address, 0))
@@ -257,9 +258,9 @@ def free_port(address: str = "127.0.0.1") -> int:
 
 
 def descendants(pid: int, depth: int = 1) -> list[int]:
-    """The processes that a process has started, and those that they have.
+    """Return the processes that a process has started, directly and indirectly.
 
-    Of an sshd: a process for each connection, and the unprivileged half of each.
+    An sshd has one process per connection, and the unprivileged half of each.
     """
     table = subprocess.run(
         ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True

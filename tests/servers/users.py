@@ -1,4 +1,4 @@
-"""Throw-away users of this machine, for login shells and passwords.  Only as root.
+"""Temporary users of this machine, for login shells and passwords; needs root.
 
 with Users() as users:
     user = users.add("/usr/bin/fish")
@@ -37,7 +37,7 @@ def make_noisy(home: Path) -> None:
 
 @dataclass(frozen=True)
 class User:
-    """One of them."""
+    """A temporary user."""
 
     name: str
     home: Path
@@ -75,14 +75,17 @@ class Users:
         password: str | None = None,
         noisy: bool = False,
     ) -> User:
-        """A user with that login shell; without a password, only a key lets in."""
+        """Add a user with a login shell.
+
+        Without a password, the user can log in only with a key.
+        """
         name = f"tejtest{os.getpid()}x{len(self._users)}"
         user = User(name, self.folder / name)
         user.home.mkdir()
         if noisy:
             make_noisy(user.home)
         subprocess.run(
-            # With "*" nobody has its password; "!" would lock the account.
+            # With "*" no password is valid; "!" would lock the account.
             ["useradd", "-M", "-d", user.home, "-s", shell, "-p", "*", name],
             check=True,
             capture_output=True,

@@ -1,6 +1,6 @@
-"""A server whose /bin/sh is another shell: in a mount namespace, bound over the real one.
+"""Server whose /bin/sh is another shell, mounted over the real one in a namespace.
 
-So the installed scripts run as they are, and the jobs, too, with that shell.  Needs root.
+The installed scripts and the jobs therefore run unchanged with that shell.  Needs root.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOOLS = "busybox with its own tools"
 
 
 class ShellTransport(LocalTransport):
-    """This machine, with `shell` as its /bin/sh."""
+    """A transport to this machine with `shell` as its /bin/sh."""
 
     def __init__(self, shell: str, path: str | None = None, prefix: str = "") -> None:
         inside = f"exec {prefix} /bin/sh -c {shlex.quote(COMMAND)}"
@@ -36,7 +36,7 @@ class ShellTransport(LocalTransport):
 
 @pytest.fixture(scope="session")
 def busybox_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a link for each of its applets."""
+    """Return a directory with a link for each applet of busybox."""
     folder = tmp_path_factory.mktemp("applets")
     subprocess.run(["busybox", "--install", "-s", folder], check=True)
     return folder
@@ -52,7 +52,7 @@ def transport(
     require(name)
     path = None
     if request.param == TOOLS:
-        # setsid and unshare are needed from outside, and nothing else.
+        # Only setsid and unshare are taken from the machine.
         path = str(request.getfixturevalue("busybox_tools"))
     shell = shutil.which(name)
     assert shell is not None
@@ -66,7 +66,7 @@ def transport(
 def queue(
     transport: ShellTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tej.RemoteQueue]:
-    """A queue there, at a path that asks for quotes."""
+    """Return a queue at a path that needs quotes."""
     monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / 'it\'s a "queue" $HOME \\n é'
     yield tej.RemoteQueue("local:", path, "default", transport=transport)

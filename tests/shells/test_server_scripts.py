@@ -1,4 +1,4 @@
-"""The server's part keeps its promises whatever its /bin/sh is."""
+"""The server scripts behave equally in every supported /bin/sh."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
 
 
 def variables_of_ours() -> set[str]:
-    """The names that the server's scripts use."""
+    """Return the names of the variables that the server scripts use."""
     names: set[str] = set()
     for path in Path(tej.__file__).with_name("server").rglob("*"):
         if path.is_file() and path.suffix in ("", ".sh"):
@@ -55,7 +55,7 @@ def test_user_variables_do_not_affect_scripts(
     for name in names - {"tej"}:
         monkeypatch.setenv(name, f"the user's {name}")
     monkeypatch.setenv("tej", "lost, as no other")
-    # Options that bash takes from its environment, with which our scripts would fail.
+    # bash takes these options from its environment; with them, the scripts would fail.
     monkeypatch.setenv("SHELLOPTS", "errexit:nounset:noclobber:noglob")
     monkeypatch.setenv("BASHOPTS", "failglob:nullglob:dotglob")
     monkeypatch.setenv("proxied", "two\nexport host='lines'\n")
@@ -211,7 +211,7 @@ def test_dead_wrapper_is_noticed(queue: tej.RemoteQueue, job: Make, gate: Gate) 
     wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
     assert queue.status("orphan").state is JobState.RUNNING
     assert queue.kill("orphan", grace=1).state is JobState.KILLED
-    # Its heartbeat naps to the end of the beat.
+    # The heartbeat sleeps until the end of its interval.
     end_processes_of(queue.queue)
 
 
@@ -326,7 +326,7 @@ def test_exported_functions_do_not_replace_programs(
     tools = "mv rm date mkdir cd tar cat sleep test find typeset quit begin put"
     words = [f"BASH_FUNC_{name}%%=() {{ echo not {name}; }}" for name in tools.split()]
     words += ["BASH_FUNC_module%%=() { echo module $1; }"]
-    # The shell that mounts must not have them, nor may it drop them.
+    # The shell that mounts must neither use these functions nor drop them.
     prefix = shlex.join(["env", *words])
     transport = ShellTransport(str(shutil.which("bash")), prefix=prefix)
     path = tmp_path / "queue"

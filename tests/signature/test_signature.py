@@ -1,4 +1,4 @@
-"""The signature, against a second implementation that knows its definition alone."""
+"""The signature, compared with a second implementation of its definition."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def defined(
     environment: Mapping[bytes, bytes] | None = None,
     needs: Sequence[bytes] = (),
 ) -> str:
-    """Field by field as docs/signature.md says it, with `find`, `sha256sum` and a pipe.
+    """Return the signature, computed by `find` and `sha256sum` as documented.
 
-    For a command that is a script of the directory.
+    The command must be a script of the directory.
     """
     version = b"tej-signature-2" if needs else b"tej-signature-1"
     fields = [version, b"command", command]
@@ -57,7 +57,7 @@ def defined(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A directory of all kinds of things."""
+    """Return a directory with files of all kinds."""
     directory = job_directory(
         tmp_path,
         "echo out",
@@ -79,7 +79,7 @@ def folder(tmp_path: Path) -> Path:
     return directory
 
 
-# It is what its definition says
+# Definition
 
 
 def test_signature_equals_its_definition(folder: Path) -> None:
@@ -153,7 +153,7 @@ def test_link_target_is_signed_exactly(folder: Path, aim: str) -> None:
     assert tej.signature(folder) == defined(folder)
 
 
-# What changes it, and what does not
+# Changes of the work
 
 CHANGES: dict[str, Callable[[Path], object]] = {
     "a byte of a file": lambda d: (d / "sub/a").write_bytes(b"2"),
@@ -256,7 +256,7 @@ def test_ignored_files_are_not_signed(folder: Path, tmp_path: Path) -> None:
     assert tej.signature(folder) == before
     (folder / "keep.log").write_text("x")
     assert tej.signature(folder) != before
-    # As if it had never been there.
+    # The ignored file does not change the signature.
     copy = tmp_path / "copy"
     left_out = shutil.ignore_patterns("more.log", "deep.log", "sub")
     shutil.copytree(folder, copy, symlinks=True, ignore=left_out)
@@ -284,11 +284,11 @@ def test_id_has_first_digits_of_signature(folder: Path) -> None:
     assert make_id(digest) == f"sig-{digest[:20]}"
 
 
-# The vectors in the documentation
+# Vectors in the documentation
 
 
 def vector(name: str) -> tuple[str, str]:
-    """The shell commands of one vector, and the signature it has."""
+    """Return the shell commands of one vector, and its signature."""
     text = DOCS.read_text()
     section = text.split(f"### {name}\n", 1)[1].split("\n### ", 1)[0]
     (commands,) = re.findall(r"```sh\n(.*?)```", section, re.S)
@@ -317,7 +317,7 @@ def test_documented_vectors_are_right(
     directory.mkdir()
     subprocess.run(["sh", "-euc", commands], cwd=directory, check=True)
     assert tej.signature(directory, script, environment) == digest
-    # What .tejignore leaves out, as the text says.
+    # The text lists these files as excluded by .tejignore.
     (directory / "scratch").unlink(missing_ok=True)
     command = (script or "start.sh").removeprefix("./").encode()
     encoded = {key.encode(): value.encode() for key, value in environment.items()}

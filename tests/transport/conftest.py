@@ -1,4 +1,4 @@
-"""Fixtures of the tests of transports: one over SSH, and all as one."""
+"""Fixtures for transports: one over SSH, and each of the transports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def connect(ssh_config: Path) -> Iterator[Connect]:
-    """Opens a transport to a destination, and closes it when the test is over."""
+    """Return a function that opens a transport, which is closed after the test."""
     opened: list[Transport] = []
 
     def open_(destination: str, **options: object) -> Transport:
@@ -39,7 +39,7 @@ def connect(ssh_config: Path) -> Iterator[Connect]:
 
 @pytest.fixture(params=["paramiko", "openssh"])
 def each_ssh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs a test over both transports that use SSH; returns the transport's name."""
+    """Run a test with both transports that use SSH; return the transport's name."""
     monkeypatch.setenv("TEJ_TRANSPORT", request.param)
     return str(request.param)
 
@@ -48,7 +48,7 @@ def each_ssh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def transport(
     request: pytest.FixtureRequest, connect: Connect, sshd: Sshd
 ) -> Transport:
-    """Each transport: all of them make the same promises."""
+    """Return each transport, because all transports behave equally."""
     if request.param == "local":
         return connect("local:")
     return connect(sshd.destination, transport=request.param)
@@ -56,14 +56,14 @@ def transport(
 
 @pytest.fixture
 def proxy(sshd: Sshd) -> Iterator[Proxy]:
-    """A network between the client and the shared server."""
+    """Yield a proxy between the client and the shared sshd."""
     with Proxy(sshd.address, sshd.port) as running:
         yield running
 
 
 @pytest.fixture
 def through(connect: Connect, sshd: Sshd, proxy: Proxy) -> Connect:
-    """Opens a transport through `proxy`, which the host key is known for, too."""
+    """Return a function that opens a transport through `proxy`, with a known host key."""
 
     def open_(**options: object) -> Transport:
         with sshd.known_hosts.open("a") as known_hosts:
@@ -75,7 +75,7 @@ def through(connect: Connect, sshd: Sshd, proxy: Proxy) -> Connect:
 
 @pytest.fixture
 def no_thread_left() -> Iterator[Callable[[], list[str]]]:
-    """Tells which threads of tej's are there that were not there before."""
+    """Return a function that lists the threads of tej that the test has started."""
     before = set(threading.enumerate())
 
     def left() -> list[str]:

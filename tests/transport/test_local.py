@@ -1,4 +1,4 @@
-"""`local:` is this machine, with what differs from a server."""
+"""`local:`: the transport to this machine, and its differences from a server."""
 
 from __future__ import annotations
 

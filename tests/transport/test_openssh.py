@@ -1,4 +1,4 @@
-"""The openssh transport: masters, logins at a terminal, and what only ssh can do."""
+"""The openssh transport: ControlMasters, logins at a terminal, features of ssh only."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def _openssh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def master_of(destination: str, config: Path) -> Path:
-    """The socket of the master for a destination."""
+    """Return the socket of the ControlMaster for a destination."""
     settings = Settings(config_file=config)
     return socket_path(read_config(Destination.parse(destination), settings))
 
 
 @pytest.fixture
 def server(start_sshd: Start, tmp_path: Path) -> Iterator[Sshd]:
-    """A server of the test's own, whose ssh_config is `folder`/ssh_config."""
+    """Yield an sshd for this test only, whose ssh_config is `folder`/ssh_config."""
     server = start_sshd()
     config = server.config(server.folder)
     yield server
@@ -188,7 +188,7 @@ IFS= read -r code || :
 def two_factor(
     require: Callable[[str], None], start_sshd: Start, users: Users
 ) -> Iterator[Sshd]:
-    """A server that wants a key, and then a code that it accepts once."""
+    """Yield a server that requires a key and then a one-time code."""
     require("root")
     service = f"tejsshd{os.getpid()}"
     program = users.folder / service
@@ -201,7 +201,7 @@ def two_factor(
     pam = Path("/etc/pam.d") / service
     pam.write_text(
         f"auth required pam_exec.so expose_authtok quiet {check}\n"
-        # pam_exec has no opinion on credentials, and some module has to have one.
+        # pam_exec does not set credentials, so another module must do so.
         "auth required pam_permit.so\n"
         "account required pam_permit.so\nsession required pam_permit.so\n"
     )
@@ -243,7 +243,7 @@ def test_two_factor_login_prompts_once(
             start_new_session=True,
         )
 
-    # Without a terminal: an error with the way out, no prompt that hangs.
+    # Without a terminal, the error names the solution, and no prompt hangs.
     refused = call("list", "site")
     assert refused.returncode == 1
     assert "tej connect site" in refused.stderr
@@ -339,7 +339,7 @@ def test_cycle_of_jump_hosts_starts_no_ssh(connect: Connect, tmp_path: Path) -> 
 def kdc(
     require: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Kdc]:
-    """A KDC whose user is the user of the tests; sshd and ssh find it, too."""
+    """Yield a KDC whose user is the user of the tests; sshd and ssh use this KDC."""
     for program in ("krb5kdc", "kadmin.local", "kinit"):
         require(program)
     with Kdc(tmp_path / "kdc", getpass.getuser(), "127.0.0.1") as running:

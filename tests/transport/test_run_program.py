@@ -1,4 +1,4 @@
-"""What every transport promises when it runs a program."""
+"""Running a program: the behaviour that all transports have in common."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEGABYTE = 1 << 20
 
 
 class Sink:
-    """Keeps the pieces it is given, the end among them."""
+    """Keeps the received chunks, including the end."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -114,7 +114,7 @@ def test_long_stderr_is_cut_and_blocks_no_output(transport: Transport) -> None:
 
 
 def test_input_may_wait_for_output(transport: Transport) -> None:
-    """A conversation: each line is sent when the answer to the last has come."""
+    """Each line is sent after the reply to the previous line has arrived."""
     answers: queue.Queue[bytes] = queue.Queue()
 
     def questions() -> Iterator[bytes]:
@@ -139,7 +139,7 @@ def test_waiting_input_iterator_ends_with_output(
         yield b"hello\n"
         while piece := answers.get():
             heard.append(piece)
-        # The program has gone long ago.
+        # The program has already ended.
         yield b"too late\n"
 
     done = transport.run("read -r line; echo bye; exit 9", questions(), answers.put)

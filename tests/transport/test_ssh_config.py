@@ -1,4 +1,4 @@
-"""ssh_config files mean what they mean to OpenSSH: `ssh -G` is asked, too."""
+"""ssh_config files have the same meaning as for OpenSSH, compared with `ssh -G`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(home: Path, text: str, host: str = "cluster") -> HostConfig:
 
 
 def ask_ssh(config: Path, host: str, *arguments: str) -> dict[str, str]:
-    """What OpenSSH makes of it: option to value, the first if there are several."""
+    """Return the options that `ssh -G` prints; for repeated options, the first value."""
     said = subprocess.run(
         ["ssh", "-G", "-F", config, *arguments, host],
         check=True,

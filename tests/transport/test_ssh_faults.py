@@ -1,4 +1,4 @@
-"""What a network does to a connection, and what the user is told then."""
+"""Network faults of an SSH connection, and the resulting error messages."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_cut_during_receive_fails_then_reconnects(
     with pytest.raises(ConnectionFailed, match="was lost") as caught:
         transport.run(FOREVER, stdout=sink)
     assert caught.value.cut
-    # What was still in some buffer is lost with the connection.
+    # Data in a buffer is lost with the connection.
     assert sink.size > 0
     assert sink.ends == 1
     assert no_thread_left() == []
@@ -302,7 +302,7 @@ def test_restarted_server_is_reconnected(
 
 
 def test_one_connection_runs_eight_programs(connect: Through, sshd: Sshd) -> None:
-    """sshd allows ten; with twelve threads none is turned away."""
+    """sshd allows ten sessions; with twelve threads, no session is refused."""
     transport = connect(sshd.destination)
     gate, statuses = threading.Barrier(12), []
 
@@ -389,7 +389,7 @@ def test_close_disconnects(through: Through, proxy: Proxy, sshd: Sshd) -> None:
 
 
 def _soon_ended() -> list[threading.Thread]:
-    """Threads of paramiko's, once those that end by themselves have done so."""
+    """Wait for the threads of paramiko that end by themselves."""
     threads = [t for t in threading.enumerate() if "paramiko.Transport" in repr(t)]
     for thread in threads:
         if "unconnected" in repr(thread):

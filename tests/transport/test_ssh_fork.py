@@ -1,4 +1,4 @@
-"""A process that is forked off leaves its parent's connection alone."""
+"""A forked process does not disturb the connection of its parent."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def script(
     tmp_path: Path,
     each_ssh: str,
 ) -> Callable[[str], None]:
-    """Runs a program that begins as above; its server is behind `proxy`."""
+    """Return a function that runs a program with the lines above, behind `proxy`."""
     require("fork")
 
     def run(text: str) -> None:

@@ -1,4 +1,4 @@
-"""No server is believed that is not known, and none whose key has changed."""
+"""Host keys: a server with an unknown or changed key is refused."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Start = Callable[..., Sshd]
 
 @pytest.fixture
 def known_hosts(tmp_path: Path) -> Path:
-    """The client's, which does not exist yet."""
+    """Return the path of the client's known_hosts file, which does not exist yet."""
     return tmp_path / "dot ssh/known_hosts"
 
 
 @pytest.fixture
 def reach(connect: Connect, sshd: Sshd, known_hosts: Path, tmp_path: Path) -> Connect:
-    """Opens a transport to a server, knowing what `known_hosts` knows."""
+    """Return a function that opens a transport with the keys in `known_hosts`."""
 
     def open_(server: Sshd = sshd, *lines: str, **options: object) -> Transport:
         config = tmp_path / "ssh_config"

@@ -1,4 +1,4 @@
-"""The ways to a server: aliases, jump hosts, proxy commands, IPv6."""
+"""Routes to a server: aliases, jump hosts, proxy commands and IPv6."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ while data := os.read(0, 65536):
 
 @pytest.fixture
 def config(tmp_path: Path, sshd: Sshd) -> Callable[[str], Path]:
-    """Writes an ssh_config whose `target` is the shared server."""
+    """Return a function that writes an ssh_config with the shared sshd as `target`."""
 
     def write(text: str) -> Path:
         target = f"Host target\n HostName {sshd.address}\n Port {sshd.port}\n"
@@ -44,7 +44,7 @@ def config(tmp_path: Path, sshd: Sshd) -> Callable[[str], Path]:
 
 @pytest.fixture
 def jump(start_sshd: Start, sshd: Sshd) -> Sshd:
-    """Another server, which the same key opens and the client knows."""
+    """Yield another server, which accepts the same key and is known to the client."""
     return _known(start_sshd(), sshd)
 
 
@@ -141,7 +141,7 @@ def test_jump_hosts_may_be_nested(
     sshd: Sshd,
     each_ssh: str,
 ) -> None:
-    """`Host *` with ProxyJump: a jump host must not jump over itself."""
+    """With `Host *` and ProxyJump, a jump host must not jump over itself."""
     second = _known(start_sshd(), sshd)
     text = (
         f"Host first\n HostName 127.0.0.1\n Port {jump.port}\n"
@@ -294,6 +294,6 @@ def _has_ipv6() -> bool:
 
 
 def wait_until(fact: Callable[[], bool]) -> None:
-    """Until it is one; pytest's own time-out is the limit."""
+    """Wait until a condition is true; pytest's timeout is the limit."""
     while not fact():
         pass

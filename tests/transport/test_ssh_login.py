@@ -1,4 +1,4 @@
-"""Every way to log in, and what is said if none works."""
+"""Login methods, and the error message if no method succeeds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PASSWORDS_ONLY = ["PasswordAuthentication yes", "PubkeyAuthentication no"]
 
 
 class Asked:
-    """Answers prompts, one answer after the other, and keeps the prompts."""
+    """Replies to prompts with one answer after the other, and records the prompts."""
 
     def __init__(self, *answers: str) -> None:
         self.prompts: list[str] = []
@@ -39,7 +39,7 @@ class Asked:
 
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """An ssh-agent of our own, without keys."""
+    """Start an ssh-agent without keys."""
     socket = tmp_path / "agent"
     said = subprocess.run(
         ["ssh-agent", "-s", "-a", socket], check=True, capture_output=True, text=True
@@ -56,7 +56,7 @@ def add_to_agent(*keys: Path) -> None:
 
 
 def config_with(folder: Path, sshd: Sshd, *lines: str) -> Path:
-    """An ssh_config that knows the server, and nothing of its keys."""
+    """Return an ssh_config with the address of the server, but without keys."""
     path = folder / "ssh_config"
     files = (f'UserKnownHostsFile "{sshd.known_hosts}"', "GlobalKnownHostsFile none")
     path.write_text("\n".join([*lines, *files]))
@@ -204,7 +204,7 @@ def test_error_without_keys_lists_accepted_methods(
 def login(
     users: Users, start_sshd: Start, connect: Connect, tmp_path: Path
 ) -> Callable[..., Transport]:
-    """Opens a transport to a user with a password, at a server with such options."""
+    """Return a function that opens a transport to a user with a password."""
     user = users.add(password=PASSWORD)
 
     def open_(
@@ -363,7 +363,7 @@ def test_agent_that_refuses_to_sign_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
     each_ssh: str,
 ) -> None:
-    """An unplugged hardware key: the server knows it, and it cannot sign."""
+    """As with an unplugged hardware key, the server accepts a key that cannot sign."""
     token = allow(sshd, make_key(tmp_path / "token"))
     config = config_with(
         tmp_path, sshd, f"IdentityFile {tmp_path}/token.pub", f"IdentityFile {sshd.key}"
@@ -390,7 +390,7 @@ def test_key_file_that_others_can_read_is_refused(
 
 @pytest.fixture
 def certified(start_sshd: Start, tmp_path: Path) -> Sshd:
-    """A server that trusts an authority for users, and has a certificate of it."""
+    """Yield a server that trusts a certificate authority and has a host certificate."""
     authority = make_key(tmp_path / "authority")
     server = start_sshd(
         options=[f"TrustedUserCAKeys {public_half(authority)}", "AcceptEnv LC_*"]
@@ -400,7 +400,7 @@ def certified(start_sshd: Start, tmp_path: Path) -> Sshd:
 
 
 def sign(tmp_path: Path, key: Path, *options: str) -> Path:
-    """The certificate of a key, signed by the authority."""
+    """Return the certificate of a key, signed by the authority."""
     command = ["ssh-keygen", "-q", "-s", tmp_path / "authority", "-I", "me", *options]
     subprocess.run([*command, public_half(key)], check=True, capture_output=True)
     return key.with_name(f"{key.name}-cert.pub")
@@ -425,7 +425,7 @@ def test_certificate_file_identity_agent_and_setenv_are_honoured(
     assert transport.run('printf %s "$LC_A"').stdout == b"blue"
     transport.close()
 
-    # An RSA certificate that only an agent holds, named by IdentityAgent.
+    # Use an RSA certificate that only an agent has; IdentityAgent names the agent.
     rsa = make_key(tmp_path / "rsa", "rsa")
     sign(tmp_path, rsa, "-n", certified.user)
     add_to_agent(rsa)

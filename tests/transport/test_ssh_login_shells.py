@@ -1,4 +1,4 @@
-"""Any login shell will do, and whatever its start-up files print."""
+"""Login shells of all kinds, and start-up files that print text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("each_ssh")
 
 SHELLS = ["sh", "bash", "zsh", "tcsh", "fish", "mksh"]
 
-# Quotes, dollars, exclamation marks and braces, each special to some shell.
+# Each of these characters is special in some shell.
 PROGRAM = r"""printf '%s' "it's \$HOME !1 {a,b} \\ \"%d\""; cat; exit 5"""
 PRINTED = rb"""it's $HOME !1 {a,b} \ "%d"data"""
 

@@ -1,4 +1,4 @@
-"""Logins that depend on what a server offers: key exchanges, and empty prompts."""
+"""Logins that depend on the server's offers: key exchanges and empty prompts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tej.transport.settings import Settings
 
 
 class Offers(paramiko.ServerInterface):
-    """A server that accepts one password, and prompts for nothing before.
+    """A server that accepts one password, and sends an empty prompt first.
 
     sshd cannot be configured to send an empty keyboard-interactive prompt.
     """
@@ -55,7 +55,7 @@ class StandardKex(paramiko.Transport):
 
 @pytest.fixture
 def server() -> Iterator[tuple[int, Offers]]:
-    """The port of a server that serves one connection, and what is tried there."""
+    """Yield the port of a server for one connection, and the list of login attempts."""
     offers = Offers()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

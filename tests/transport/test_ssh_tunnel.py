@@ -1,4 +1,4 @@
-"""Ports of the server that lead here."""
+"""Tunnels: ports on the server that are forwarded to this machine."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def test_server_port_is_forwarded_here(
     connect: Callable[..., Transport], sshd: Sshd, tmp_path: Path
 ) -> None:
     ssh = connect(sshd.destination)
-    # Other options, so that ssh's master is another one, too.
+    # Other options make sure that another ControlMaster is used.
     (tmp_path / "other").mkdir()
     config_file = sshd.config(tmp_path / "other", "ServerAliveCountMax 7")
     other = connect(sshd.destination, config_file=config_file)
     with socket.create_server(("127.0.0.1", 0)) as here:
         port = free_port()
         for _ in range(2):
-            # Said again, it is the same tunnel.
+            # A repeated request returns the same tunnel.
             ssh.tunnel(("localhost", port), here.getsockname())
         with socket.create_connection(("127.0.0.1", port), 10) as there:
             accepted, _ = here.accept()
@@ -48,7 +48,7 @@ def test_server_port_is_forwarded_here(
         ssh.close()
 
         def is_ours_now() -> bool:
-            # The server lets go of the port some time after the connection has ended.
+            # The server releases the port some time after the end of the connection.
             try:
                 other.tunnel(("localhost", port), here.getsockname())
             except ConnectionFailed:

@@ -1,4 +1,4 @@
-"""The server's shell without a server: its functions, called by lines of a test."""
+"""Shell functions of the server scripts, called without a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Shell = Callable[..., str]
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    """Runs lines of shell in which the scripts of a runtime are loaded."""
+    """Return a function that runs lines of shell after loading a runtime's scripts."""
     (tmp_path / "jobs/a/stage").mkdir(parents=True)
     (tmp_path / "scheduler").mkdir()
     (tmp_path / "jobs/a/spec").write_text("token=0123456789abcdef end\n")

@@ -1,4 +1,4 @@
-"""Upload archive: what the server's tar makes of it, holes, modes and times."""
+"""Upload archive: extracted by the server's tar, with holes, modes and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configuration files: which value wins, and what is refused."""
+"""Configuration files: precedence of values, and invalid files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ destination = "other"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's directory; the user has a file as well."""
+    """Return the directory of a project; the user has a configuration file as well."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     folder = tmp_path / "config" / "tej"
     folder.mkdir(parents=True)

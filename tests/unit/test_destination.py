@@ -1,4 +1,4 @@
-"""A destination is read as it was by tej 0.6 and more, and shows no password."""
+"""Destinations: parsed as by tej 0.6, with extensions, and shown without a password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which word of a command line is the destination."""
+"""Destination argument: whether the first word of a command is the destination."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SELECTED, SELECTED_WITH_DEFAULT = Context(False, (), True), Context(True, ["lab"
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    """The ssh configuration has the host `alias`; the directory has `alias`, `sim`."""
+    """Create the ssh host `alias`, and the directories `alias` and `sim`."""
     monkeypatch.setattr(
         destination_argument, "is_ssh_alias", lambda word: word == "alias"
     )

@@ -1,4 +1,4 @@
-"""Listing a job directory: what is sent, what is left out, what is an error."""
+"""Job directory: files that are sent, excluded files, and errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_files_of_tools_are_left_out(folder: Path) -> None:
     assert {one.path for one in scan(folder, left_out=left_out)} == {"start.sh", "sub"}
     assert {path.name for path in left_out} == {*TOOL_NAMES, "env"}
     assert sum(map(tree_size, left_out)) == len(TOOL_NAMES)
-    # The scheme is the same for the files that are sent.
+    # The same function tests the files that are sent.
     assert signature(folder) == before
     assert signature(folder, everything=True) != before
 
@@ -91,7 +91,7 @@ def test_many_nested_directories_are_listed(folder: Path) -> None:
             os.mkdir(deep)
         assert len(paths(folder)) == 1201
     finally:
-        # pytest's own removal is recursive, and would fail in later runs.
+        # pytest removes directories recursively, which would fail in later runs.
         subprocess.run(["rm", "-rf", folder], check=True)
 
 
@@ -102,7 +102,7 @@ def test_file_that_vanishes_during_the_walk_is_named(
     entries = scan(folder)
     next(entries)
     (folder / "zz").unlink()
-    # The directory was listed already.
+    # The directory has already been listed.
     with pytest.raises(tej.InvalidJobDirectory, match="zz' cannot be read: No such"):
         list(entries)
 

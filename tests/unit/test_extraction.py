@@ -1,4 +1,4 @@
-"""An archive from a server that means no good writes nothing where it should not."""
+"""Extraction of hostile archives: nothing is written outside of the target."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def unpack(root: Path, *members: Member) -> list[str]:
-    """What was left out."""
+    """Extract an archive, and return the members that were skipped."""
     unpacker = Unpacker(root, lambda name: root / name)
     unpacker.unpack(archive(*members))
     return unpacker.left_out
@@ -78,7 +78,7 @@ def outside(root: Path) -> list[Path]:
         [("link", "a", "b/../../x")],
         [("link", "d/l", "../../x")],
         [("link", "a", ".."), ("file", "a/evil", "x")],
-        # Links that are harmless each, and not together.
+        # Each of these links is harmless alone, but not together with the others.
         [
             ("directory", "a/b", ""),
             ("link", "a/b/up", "../.."),
@@ -163,7 +163,7 @@ def test_longest_name_of_disk_is_extracted(root: Path, name: str) -> None:
 
 
 class Archive:
-    """Members with any header, and an end."""
+    """An archive of members with arbitrary headers."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -300,7 +300,7 @@ def test_too_long_name_affects_only_its_file(root: Path) -> None:
 def test_names_differing_in_case_never_collide(
     root: Path, monkeypatch: pytest.MonkeyPatch, second_run: bool
 ) -> None:
-    """A directory without case, by a stand-in for its look-up."""
+    """A double of the name look-up simulates a file system that ignores case."""
     lstat = Path.lstat
 
     def lstat_without_case(self: Path) -> os.stat_result:

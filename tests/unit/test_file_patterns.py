@@ -20,7 +20,8 @@ from tej.queue.file_patterns import FilePattern, check_name
         ("?.tx[st]", "a.txt", "a.txt"),
         ("[!a]", "b", "b"),
         ("[[:digit:]]", "7", "7"),
-        # A combining accent on the server, a single letter in the request.
+        # The server's name has a combining accent, and the requested name has a single
+        # letter.
         ("caf\u00e9", "cafe\u0301", "cafe\u0301"),
         # In a single-byte locale, `?` matches one byte.
         ("caf??", "caf\u00e9", "caf\u00e9"),

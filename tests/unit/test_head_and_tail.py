@@ -1,4 +1,4 @@
-"""Head and tail of a stream: what is kept of a program's stderr."""
+"""Head and tail of a stream: the part of a program's stderr that is kept."""
 
 from __future__ import annotations
 

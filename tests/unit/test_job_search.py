@@ -1,4 +1,4 @@
-"""Which job a word means."""
+"""Job search: ids, prefixes, names and positions."""
 
 from __future__ import annotations
 

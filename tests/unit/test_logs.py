@@ -1,4 +1,4 @@
-"""Job output: lines and text from pieces."""
+"""Job output: lines and text made from chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error messages of ssh: which class of error they become, and the advice given."""
+"""Error messages of ssh: the exception class and the advice for each message."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_status_is_parsed_from_its_record() -> None:
     )
     assert status.resources == {"cpus": "4"}
     assert (status.native_id, str(status.directory)) == ("42", "/q/jobs/a/stage")
-    # A clock that went back is no negative time.
+    # A clock that was set back causes no negative time.
     assert parse_status({**record, "started": "2000"}, head).duration == 0.0
     damaged = {**record, "started": "soon", "number": "-1", "left": "x"}
     assert parse_status(damaged, head).started is None
@@ -50,7 +50,7 @@ def test_spec_is_parsed_as_it_was_written(
     facts: dict[str, str], labels: dict[str, str]
 ) -> None:
     spec = make_spec("0123", facts, labels)
-    # The server's `read` takes one line, and knows by its last word that it is whole.
+    # The server reads one line, and the last word shows that the line is complete.
     assert spec.endswith(" end\n")
     assert spec.count("\n") == 1
     assert spec.isascii()

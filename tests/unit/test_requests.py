@@ -68,7 +68,7 @@ def test_shells_receive_words_separately(shell: list[str], words: list[str]) -> 
 def test_long_program_has_only_short_words() -> None:
     line = as_line("a\\b'é\n" * 60_000)
     assert len(line) > 1_000_000
-    # MAX_ARG_STRLEN of Linux: mksh's `printf` is a program.
+    # The limit is MAX_ARG_STRLEN of Linux, because the `printf` of mksh is a program.
     assert max(map(len, line.split("'"))) < 131_072
 
 

@@ -14,7 +14,7 @@ POLICY = Retries(limit=4, first=0.5, longest=3.0)
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses asked for; nothing sleeps."""
+    """Record the pauses of the retries, and do not sleep."""
     asked: list[float] = []
     monkeypatch.setattr(retry.time, "sleep", asked.append)
     monkeypatch.setattr("random.uniform", lambda low, high: high)
@@ -22,7 +22,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def broken(lasted: float, times: int) -> Callable[[int], str]:
-    """A request that loses its connection after `lasted` seconds of traffic."""
+    """Return a request that loses its connection after `lasted` seconds of traffic."""
     left = [times]
 
     def attempt(_: int) -> str:

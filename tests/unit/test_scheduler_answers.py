@@ -1,4 +1,4 @@
-"""Answers of schedulers, as the server's shell reads them: no scheduler is run."""
+"""Output of schedulers, parsed by the server's shell functions; no scheduler runs."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_cpus_replace_nodes_of_the_script(shell: Shell) -> None:
     ]
 
 
-# Whether a job is gone, and how a kill goes on
+# Missing jobs and repeated kills
 
 
 def test_missing_job_counts_as_ended_after_30_seconds(shell: Shell) -> None:

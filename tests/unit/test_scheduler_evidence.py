@@ -1,4 +1,4 @@
-"""Jobs about which schedulers, their accounting, and clocks disagree; none is run."""
+"""Contradictory evidence from schedulers, accounting and clocks; no scheduler runs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_grid_engine_accounting_of_reused_id_is_ignored(shell: Shell) -> None:
     ]
 
 
-# Answers that contradict each other
+# Contradictory evidence
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What stands between a transport that pushes and a reader at its own pace."""
+"""Stream adapters between a transport that pushes data and code that reads."""
 
 from __future__ import annotations
 

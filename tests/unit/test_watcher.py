@@ -1,4 +1,4 @@
-"""One request for all waiting threads, against a server of the test's own."""
+"""Watcher: one request for all waiting threads, with a simulated server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tej.queue.watcher import Watcher
 
 
 class Server:
-    """The server's `wait`: reports each requested job once it is ended by the test."""
+    """A simulated `wait` of the server, which reports a job once the test ends it."""
 
     def __init__(self) -> None:
         self.retries = Retries(limit=2, first=0.0, longest=0.0)

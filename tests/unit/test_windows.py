@@ -1,4 +1,4 @@
-"""The client on Windows, as far as other systems can show it."""
+"""The client on Windows, as far as it can be tested on other systems."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ from pathlib import Path
 DIALECT, _, _folder = os.environ["PBS_DOUBLE"].partition(":")
 FOLDER = Path(_folder)
 OPEN = DIALECT == "openpbs"
-SGE = DIALECT == "sge"  # whose commands are in sge.py
+SGE = DIALECT == "sge"  # The commands of this dialect are in sge.py.
 KILL_DELAY = 5
 VALUED = "AaceCDhjklmMNopqrSTuvW"
 
 
 @contextlib.contextmanager
 def state() -> Iterator[dict]:
-    """All jobs, by their number; kept when the block ends."""
+    """Yield all jobs by their numbers; save the jobs when the block ends."""
     with (FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         path = FOLDER / "jobs.json"
@@ -43,7 +43,7 @@ def full_id(number: str) -> str:
 
 
 def start_waiting(jobs: dict) -> None:
-    """As many as there are slots for."""
+    """Start as many waiting jobs as there are free slots."""
     slots = FOLDER / "slots"
     free = int(slots.read_text()) if slots.exists() else 2
     free -= sum(job["state"] in "RE" for job in jobs.values())
@@ -51,7 +51,7 @@ def start_waiting(jobs: dict) -> None:
         if free > 0 and job["state"] == "Q":
             free -= 1
             job["state"] = "R"
-            # Its end is written by a process that outlives this one.
+            # The process that records the end of the job outlives this process.
             subprocess.Popen(
                 [sys.executable, __file__, "run", number],
                 start_new_session=True,
@@ -62,7 +62,10 @@ def start_waiting(jobs: dict) -> None:
 
 
 def run(number: str) -> None:
-    """The node's part: a session for the job, in a login shell, and its exit status."""
+    """Run a job like a node:
+
+    in a new session and a login shell; return its exit status.
+    """
     with state() as jobs:
         job = jobs[number]
     kept = {"PATH", "PBS_DOUBLE"} & set(os.environ)
@@ -70,7 +73,7 @@ def run(number: str) -> None:
     environment |= {"HOME": job["home"]}
     environment |= {"JOB_ID" if SGE else "PBS_JOBID": full_id(number)}
     with open(job["output"], "ab") as output:
-        # A login shell, which reads the path of the script, or the program after `--`.
+        # A login shell reads the path of the script, or runs the program after `--`.
         shell = ["/bin/sh"] if SGE else [job["options"].get("S", "/bin/sh")]
         program = job["program"] or [*shell, *([job["script"]] if SGE else [])]
         process = subprocess.Popen(
@@ -92,7 +95,7 @@ def run(number: str) -> None:
         status = process.wait(walltime(job["options"]))
     except subprocess.TimeoutExpired:
         with state() as jobs:
-            # The numbers of the two differ here.
+            # OpenPBS and Torque use different exit statuses here.
             jobs[number]["status"] = "-29" if OPEN else "-11"
             pid = jobs[number]["pid"]
         if SGE:
@@ -100,7 +103,7 @@ def run(number: str) -> None:
         else:
             end(number)
         status = process.wait()
-    # When the top process has ended, nothing of the job stays.
+    # When the top process has ended, no process of the job remains.
     signal_session(process.pid, signal.SIGKILL)
     with state() as jobs:
         job = jobs[number]
@@ -116,7 +119,7 @@ def run(number: str) -> None:
 
 
 def walltime(options: dict[str, str]) -> float | None:
-    """Seconds, of `-l ...,walltime=H:M:S`."""
+    """Return the seconds of `-l ...,walltime=H:M:S`."""
     for word in options.get("l", "").split(","):
         name, _, value = word.partition("=")
         if name == "walltime":
@@ -218,12 +221,12 @@ def show(job_id: str, job: dict) -> None:
     print(f"Job Id: {job_id}")
     print(f"    Job_Name = {job['name']}")
     print(f"    Job_Owner = user@host\n    job_state = {job['state']}")
-    # Long values are wrapped, with a tab.
+    # Long values are wrapped, and continuation lines begin with a tab.
     path = f"host:{job['output']}"
     print(f"    Output_Path = {path[:60]}" + (f"\n\t{path[60:]}" if path[60:] else ""))
     if job["state"] == "Q":
         print("    comment = Not Running: Not enough free nodes available")
-    # 91: deleted while it ran; 92: finished.
+    # The state 91 means deleted while running, and 92 means finished.
     if job["state"] == "F":
         print(f"    substate = {91 if job['deleted'] else 92}")
     if job["status"]:
@@ -277,9 +280,10 @@ def qsig(arguments: list[str]) -> int:
 
 
 def signal_session(leader: int, number: signal.Signals) -> bool:
-    """To all of its processes; whether there were any."""
+    """Signal all processes of a job; return whether there were any."""
     found = False
-    # A job that is just starting has none yet, and 0 would be half the machine.
+    # A job that is just starting has no session yet, and a signal to 0 would reach this
+    # process group.
     if leader <= 1:
         return found
     for entry in Path("/proc").iterdir():
@@ -294,7 +298,7 @@ def signal_session(leader: int, number: signal.Signals) -> bool:
 
 
 def end(number: str) -> None:
-    """TERM, some seconds, KILL."""
+    """Send SIGTERM, wait some seconds, and send SIGKILL."""
     pid = 0
     while pid == 0:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""qsub, qstat, qdel, qacct and qconf of Grid Engine, as far as tej meets them.
+"""Doubles of Grid Engine's qsub, qstat, qdel, qacct and qconf, as far as tej uses them.
 
 As pbs.py, with which it shares how jobs are kept and run: `python sge.py COMMAND
 ARGUMENT...`, with PBS_DOUBLE=sge:FOLDER.
