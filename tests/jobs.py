@@ -44,7 +44,7 @@ def wait_until_connected(transport: Transport) -> None:
         except tej.ConnectionFailed:
             return False
 
-    wait_until(answers, "the server answers")
+    wait_until(answers, "the server responds")
 
 
 def wait_until_reached(queue: tej.RemoteQueue) -> None:
@@ -60,7 +60,7 @@ def wait_until_reached(queue: tej.RemoteQueue) -> None:
             return True
         return False
 
-    wait_until(answers, "the queue answers")
+    wait_until(answers, "the queue responds")
 
 
 def job_directory(

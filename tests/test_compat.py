@@ -233,7 +233,9 @@ def test_functional_tests_of_06_pass(
         queue.cleanup()
 
     gate.open()
-    wait_until(lambda: queue.status(job_id)[0] == RemoteQueue.JOB_DONE, "it is done")
+    wait_until(
+        lambda: queue.status(job_id)[0] == RemoteQueue.JOB_DONE, "the job has ended"
+    )
     status, target, arg = queue.status(job_id)
     assert (status, arg) == (RemoteQueue.JOB_DONE, "0")
 
@@ -277,7 +279,7 @@ def test_command_is_accepted_as_script(
     empty = tmp_path / "empty"
     empty.mkdir()
     job_id = queue.submit("command", empty, 'echo "hi"')
-    wait_until(lambda: queue.status(job_id)[0] == "finished", "it is done")
+    wait_until(lambda: queue.status(job_id)[0] == "finished", "the job has ended")
     queue.download(job_id, "_stdout", destination=tmp_path / "out")
     assert (tmp_path / "out").read_text() == "hi\n"
 

@@ -307,7 +307,7 @@ def test_batch_shows_its_jobs_and_is_killed(
     replies: queue_module.Queue[str] = queue_module.Queue()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         done = pool.submit(batch.run)
-        wait_until(lambda: "4 jobs: 2 done, 2 running" in shown, "it is half done")
+        wait_until(lambda: "4 jobs: 2 done, 2 running" in shown, "two jobs are done")
         wait_until(lambda: 50 in shown, "50 percent")
         batch.scheduler_messages.put(Message("kill", replies))
         with pytest.raises(tej.JobFailed, match="2 of 4 tasks failed"):

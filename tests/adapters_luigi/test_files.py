@@ -257,7 +257,9 @@ def test_cut_transfer_is_repeated(
     assert (there / "file").read_bytes() == data
     # Wait until the server has noticed the cut and removed the file of the first
     # attempt.
-    wait_until(lambda: [one.name for one in there.iterdir()] == ["file"], "it is gone")
+    wait_until(
+        lambda: [one.name for one in there.iterdir()] == ["file"], "the rest is removed"
+    )
     far.cut_after(down=1_000_000)
     with target.open() as file:
         assert file.read() == data

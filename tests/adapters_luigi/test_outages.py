@@ -78,7 +78,9 @@ def test_outage_costs_only_time(
             return sum(caplog.text.count(one) for one in words)
 
         try:
-            wait_until(lambda: tries() >= TRIES or done.done(), "it has tried for long")
+            wait_until(
+                lambda: tries() >= TRIES or done.done(), "many attempts were made"
+            )
             assert not done.done()
         finally:
             gate.open()

@@ -76,7 +76,7 @@ def luigid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Luigid]:
         return True
 
     try:
-        wait_until(answers, "luigid answers")
+        wait_until(answers, "luigid responds")
         yield server
     finally:
         process.terminate()
@@ -126,7 +126,7 @@ class Seen(tej_luigi.TejTask):
         f"{status.job_id}\nstep \u2039b\u203a21\u2039/b\u203a of 50"
     )
     url = f"http://jobs.example.org/{status.job_id}?on={status.host}"
-    wait_until(lambda: luigid.task("Seen")["tracking_url"] == url, "it has a link")
+    wait_until(lambda: luigid.task("Seen")["tracking_url"] == url, "the URL is shown")
 
     def send(content: str) -> str:
         worker = luigid.task("Seen")["worker_running"]
@@ -147,7 +147,7 @@ class Seen(tej_luigi.TejTask):
             answer.append(response or "")
             return bool(response)
 
-        wait_until(answered, "it answers")
+        wait_until(answered, "the server responds")
         return answer[-1]
 
     assert "kill" in send("hello")
@@ -216,7 +216,7 @@ def test_two_workers_with_own_disks_share_a_pipeline(
         for disk in disks
     ]
     # Each worker runs one job, so each worker has a part of the results.
-    wait_until(lambda: jobs_in(queue, "running") == 2, "two run")
+    wait_until(lambda: jobs_in(queue, "running") == 2, "two jobs run")
     gate.open()
     for process in both:
         said, _ = process.communicate(timeout=120)

@@ -63,7 +63,7 @@ def test_workers_share_one_connection(
     words = ["--count", "6", "--workers", "4", "--local-scheduler"]
     before = logins()
     process = pipeline(TASKS, "All", *words)
-    wait_until(lambda: jobs_in(queue, "running") == 4, "four run")
+    wait_until(lambda: jobs_in(queue, "running") == 4, "four jobs run")
     # One more login is that of the queue of this test.
     assert logins() - before == 2
     gate.open()
@@ -98,7 +98,7 @@ def test_pipeline_killed_during_a_retry_is_resumed(
     # The forked workers have ended as well, because they keep the output open.
     process.communicate(timeout=60)
     process = pipeline(RETRIED, *words, "--parallel-scheduling")
-    wait_until(lambda: jobs_in(queue, "running") == 2, "both are restarted")
+    wait_until(lambda: jobs_in(queue, "running") == 2, "both jobs are restarted")
     gate.open()
     assert "Traceback" not in finish(process)
     assert len(queue.jobs(states=["finished"])) == 2
@@ -111,7 +111,7 @@ def test_interrupted_pipeline_does_not_affect_another(
     words = ["--count", "1", "--local-scheduler"]
     first = pipeline(TASKS, "All", *words)
     second = pipeline(TASKS, "All", *words)
-    wait_until(lambda: jobs_in(queue, "running") == 1, "it runs")
+    wait_until(lambda: jobs_in(queue, "running") == 1, "the job runs")
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=60)
     assert first.returncode != 0

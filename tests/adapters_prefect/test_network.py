@@ -60,7 +60,9 @@ def test_wait_survives_unreachable_server(
     # The wait may or may not have begun at this time.
     sshd.stop()
     gate.open()
-    wait_until(lambda: queue.status(one.job_id).succeeded, "it ends meanwhile")
+    wait_until(
+        lambda: queue.status(one.job_id).succeeded, "the job ends during the request"
+    )
     assert thread.is_alive()
     sshd.start()
     thread.join(60)

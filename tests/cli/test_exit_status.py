@@ -214,7 +214,9 @@ def test_destination_and_queue_from_environment(
     job("true", {"file": "content"})
     own = {"TEJ_DESTINATION": "local:", "TEJ_QUEUE": str(queue_path)}
     assert client("submit", "--id", "a", "job", **own).stdout == "a\n"
-    wait_until(lambda: client("list", **own).stdout == "a finished 0\n", "it has ended")
+    wait_until(
+        lambda: client("list", **own).stdout == "a finished 0\n", "the job has ended"
+    )
     assert client("download", "--id", "a", "file", **own).status == 0
     assert (client.place / "file").read_text() == "content"
     assert client("download", "--id", "a", "file", "start.sh", **own).status == 0
@@ -299,7 +301,7 @@ def test_status_141_for_closed_pipe(
     client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
 ) -> None:
     library.submit("talks", job("yes | head -n 200000"))
-    wait_until(lambda: library.status("talks").state.final, "it has ended")
+    wait_until(lambda: library.status("talks").state.final, "the job has ended")
     process = subprocess.Popen(
         client.words("logs", "local:", "--queue", queue_path, "--id", "talks"),
         env=client.environment,

@@ -232,7 +232,7 @@ def test_killed_job_names_who_killed_it(
     ask: Callable[..., dict], library: tej.RemoteQueue, waiting: str
 ) -> None:
     library.kill(waiting)
-    wait_until(lambda: library.status(waiting).state.final, "it is over")
+    wait_until(lambda: library.status(waiting).state.final, "the job has ended")
     (document,) = ask("status", "--id", waiting)["jobs"]
     assert "@" in document["killed_by"]
 

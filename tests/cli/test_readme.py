@@ -154,7 +154,7 @@ def test_job_from_submit_to_delete_in_default_queue(
     gate.open()
     wait_until(
         lambda: client("list", "local:").stdout == f"{job_id} finished 0\n",
-        "it has ended",
+        "the job has ended",
     )
     client("download", "local:", "--id", job_id, "results.csv")
     assert (client.place / "results.csv").read_text() == "results\n"

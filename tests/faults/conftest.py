@@ -108,7 +108,7 @@ class Victim:
         """
         with contextlib.suppress(tej.JobAlreadyExists):
             queue.submit(self.id, self.directory)
-        wait_until(lambda: queue.status(self.id).state.final, "it has ended")
+        wait_until(lambda: queue.status(self.id).state.final, "the job has ended")
         status = queue.status(self.id)
         assert status.succeeded, status
         stage = Path(status.directory)

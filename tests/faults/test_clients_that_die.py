@@ -68,7 +68,7 @@ def test_client_death_before_end_of_upload_starts_nothing(
     assert len(rooms(queue_path)) == 1
     assert queue.jobs() == []
     dying.kill()
-    wait_until(lambda: rooms(queue_path) == [], "its server has noticed")
+    wait_until(lambda: rooms(queue_path) == [], "the server has noticed the cut")
     assert queue.jobs() == []
     assert victim.starts == 0
 
@@ -82,7 +82,7 @@ def test_client_death_after_submit_leaves_job_running(
     dying.kill()
     assert queue.status("orphan").state is JobState.RUNNING
     gate.open()
-    wait_until(lambda: queue.status("orphan").state.final, "it has ended")
+    wait_until(lambda: queue.status("orphan").state.final, "the job has ended")
     assert queue.status("orphan").exit_code == 3
 
 
@@ -145,7 +145,7 @@ def test_client_death_does_not_stop_delete_or_kill(
     for number in range(5):
         queue.submit("victim", job("true" if verb == "delete" else gate.wait))
         if verb == "delete":
-            wait_until(lambda: queue.status("victim").state.final, "it has ended")
+            wait_until(lambda: queue.status("victim").state.final, "the job has ended")
         dying = client(f"print('paused', flush=True)\nqueue.{verb}('victim')")
         dying.wait_for_pause()
         _wait_at_most(dying, rng.uniform(0, 0.3) if number else 0)

@@ -73,7 +73,7 @@ def test_login_nodes_clocks_twenty_minutes_apart(
     (facts / "begun").rename(facts / "started")
     (facts / "hidden").rename(facts / "native_id")
     gate.open()
-    wait_until(lambda: queue.status("there").succeeded, "it has ended")
+    wait_until(lambda: queue.status("there").succeeded, "the job has ended")
     assert len(Path(f"{gate.path}.starts").read_text()) == 1
 
 
@@ -98,11 +98,11 @@ def test_clock_that_jumps_ends_no_job(
     )
     for observer in (queue, login2):
         assert observer.status("there").state is JobState.RUNNING
-    wait_until(lambda: login2.status("short").state.final, "its limit was reached")
+    wait_until(lambda: login2.status("short").state.final, "the limit was reached")
     assert "time limit" in (login2.status("short").note or "")
     assert queue.status("there").state is JobState.RUNNING
     gate.open()
-    wait_until(lambda: queue.status("there").succeeded, "it has ended")
+    wait_until(lambda: queue.status("there").succeeded, "the job has ended")
 
 
 def test_clock_jump_on_file_server_loses_nothing(
@@ -123,7 +123,7 @@ def test_clock_jump_on_file_server_loses_nothing(
         heartbeat.write("1700000000\n")
     assert queue.status("there").state is JobState.RUNNING
     gate.open()
-    wait_until(lambda: queue.status("there").succeeded, "it has ended")
+    wait_until(lambda: queue.status("there").succeeded, "the job has ended")
 
 
 def test_nothing_is_lost_while_queue_is_unwritable(
@@ -137,7 +137,7 @@ def test_nothing_is_lost_while_queue_is_unwritable(
         assert queue.status("there").state is JobState.RUNNING
         pass_time(facts, 100)
     gate.open()
-    wait_until(lambda: queue.status("there").succeeded, "it has ended")
+    wait_until(lambda: queue.status("there").succeeded, "the job has ended")
 
 
 @pytest.mark.usefixtures("impatient")
@@ -149,10 +149,12 @@ def test_heartbeat_continues_after_wrapper_was_killed(
     os.kill(wrapper, signal.SIGKILL)
     wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
     before = beat_of(facts)
-    wait_until(lambda: beat_of(facts) > before + 7, "it is seen after the time-out")
+    wait_until(
+        lambda: beat_of(facts) > before + 7, "the job is running after the timeout"
+    )
     assert queue.status("there").state is JobState.RUNNING
     gate.open()
-    wait_until((facts / "lost").exists, "what watched over it has seen its end")
+    wait_until((facts / "lost").exists, "the wrapper has recorded the end")
     ended = time_of(facts, "lost")
     status = queue.status("there")
     assert (status.state, int(status.ended.timestamp())) == (JobState.LOST, ended)
@@ -196,7 +198,7 @@ def test_job_without_proc_is_seen_and_killed(
         with pytest.raises(tej.JobStillRunning):
             observer.delete("there")
     no_proc.submit("ends", job("exit 7"))
-    wait_until(lambda: no_proc.status("ends").exit_code == 7, "it has ended")
+    wait_until(lambda: no_proc.status("ends").exit_code == 7, "the job has ended")
     status = no_proc.kill("there", grace=2)
     assert (status.state, status.processes_left) == (JobState.KILLED, 0)
     assert not (facts / "lost").exists()

@@ -99,7 +99,7 @@ def test_upload_in_progress_is_not_collected(
         os.utime(path, (1_700_000_000, 1_700_000_000))
     for name in ("one", "two"):
         queue.submit(name, job("true", name=name))
-    wait_until(lambda: queue.status("two").state.final, "it has ended")
+    wait_until(lambda: queue.status("two").state.final, "the job has ended")
     queue.delete("two")
     assert room.exists()
     assert queue.statuses([victim.id]) == {victim.id: None}
@@ -152,7 +152,9 @@ def test_concurrent_retry_returns_the_other_job(
         threads[0].start()
         hold.wait()
         threads[1].start()
-        wait_until(lambda: napped.exists() or found, "the second has met it")
+        wait_until(
+            lambda: napped.exists() or found, "the second retry has met the claim"
+        )
         assert not found
     finally:
         hold.release()

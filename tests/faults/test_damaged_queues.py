@@ -65,7 +65,7 @@ def _replace(path: Path, content: bytes | None) -> None:
 
 def pid_of_script(facts: Path) -> int:
     """Return the pid of a job's first process, once the process has recorded it."""
-    wait_until((facts / "started").exists, "it is started")
+    wait_until((facts / "started").exists, "the job is started")
     return script_of(facts)
 
 
@@ -81,7 +81,9 @@ def test_damaged_fact_of_ended_job_is_reported(
     queue.submit("healthy", job("true"))
     queue.submit("whole", job("true"))
     for name in ("healthy", "whole"):
-        wait_until(lambda name=name: queue.status(name).state.final, "it has ended")
+        wait_until(
+            lambda name=name: queue.status(name).state.final, "the job has ended"
+        )
     jobs = queue_path / "jobs"
     for number, (way, damage) in enumerate(DAMAGE.items()):
         if not is_damaged_fact(jobs / "whole" / fact, way):
@@ -112,7 +114,7 @@ def test_damaged_facts_never_end_running_job(
     fact: str, queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue.submit("healthy", job("true"))
-    wait_until(lambda: queue.status("healthy").state.final, "it has ended")
+    wait_until(lambda: queue.status("healthy").state.final, "the job has ended")
     queue.submit("runs", job(f"echo begun; {gate.wait}", name="runs"))
     facts = queue_path / "jobs/runs"
     leader = pid_of_script(facts)
@@ -139,7 +141,7 @@ def test_damaged_facts_never_end_running_job(
         (facts / "lost").unlink(missing_ok=True)
     assert queue.status("runs").state is JobState.RUNNING
     gate.open()
-    wait_until(lambda: queue.status("runs").state.final, "it has ended")
+    wait_until(lambda: queue.status("runs").state.final, "the job has ended")
     assert queue.status("runs").succeeded
 
 
@@ -159,7 +161,7 @@ def test_running_job_with_damaged_fact_can_be_killed(
     DAMAGE[way](queue_path / "jobs/runs" / fact)
     queue.kill("runs", grace=1)
     assert not is_alive(leader)
-    wait_until(lambda: queue.status("runs").state.final, "it is told so")
+    wait_until(lambda: queue.status("runs").state.final, "the notice is printed")
     queue.delete("runs")
     assert queue.status("other").state is JobState.RUNNING
 
@@ -204,7 +206,7 @@ def test_foreign_files_in_queue_do_not_break_list(
         assert b"healthy" in out
     json.loads(out)
     gate.open()
-    wait_until(lambda: queue.status("healthy").state.final, "it has ended")
+    wait_until(lambda: queue.status("healthy").state.final, "the job has ended")
     queue.delete("healthy")
     assert (queue_path / "jobs/a file").read_text() == "mine"
 
@@ -238,13 +240,13 @@ def test_half_removed_queue_is_repaired_by_submit(
     part: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue.submit("first", job("true"))
-    wait_until(lambda: queue.status("first").state.final, "it has ended")
+    wait_until(lambda: queue.status("first").state.final, "the job has ended")
     # The wrapper uses the queue for a moment after it has recorded the end.
     wait_until(lambda: not processes_of(queue_path), "the wrapper has ended")
     for path in queue_path.glob(part):
         DAMAGE["missing"](path)
     queue.submit("second", job("true"))
-    wait_until(lambda: queue.status("second").state.final, "it has ended")
+    wait_until(lambda: queue.status("second").state.final, "the job has ended")
     assert queue.status("second").succeeded
     ids = [status.job_id for status in queue.jobs()]
     assert ids == (["second"] if part == "jobs" else ["first", "second"])
@@ -255,7 +257,7 @@ def test_half_removed_queue_is_readable_or_reported(
     part: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
     queue.submit("first", job("true"))
-    wait_until(lambda: queue.status("first").state.final, "it has ended")
+    wait_until(lambda: queue.status("first").state.final, "the job has ended")
     # The wrapper uses the queue for a moment after it has recorded the end.
     wait_until(lambda: not processes_of(queue_path), "the wrapper has ended")
     for path in queue_path.glob(part):

@@ -208,7 +208,7 @@ def test_status_is_true_after_queue_was_read_only(
     queue = on(small_disk / "queue")
     queue.submit("waits", job(f"exec >/dev/null 2>&1; {gate.wait}; exit 4"))
     # A file that is open for writing prevents the remount as read-only.
-    wait_until(lambda: _remounts(small_disk), "it is read-only")
+    wait_until(lambda: _remounts(small_disk), "the disk is read-only")
     gate.open()
     with pytest.raises(tej.RemoteCommandFailure, match="Cannot write"):
         queue.kill("waits", grace=0)
@@ -434,4 +434,4 @@ def test_hung_server_command_times_out(
             return True
 
         # A busy server may need more than a second to respond.
-        wait_until(succeeds, "the server answers again")
+        wait_until(succeeds, "the server responds again")

@@ -51,8 +51,10 @@ def test_dependency_ends_while_its_dependent_is_published(
         with doing(lambda name=name: queue.submit(name, directory, after=["a"])):
             hold.wait()
             gate.open()
-            wait_until((queue_path / "jobs/a/finished").exists, "it has ended")
-            wait_until(lambda: len(processes_of(queue_path)) <= 2, "its wrapper, too")
+            wait_until((queue_path / "jobs/a/finished").exists, "the job has ended")
+            wait_until(
+                lambda: len(processes_of(queue_path)) <= 2, "the wrapper is gone"
+            )
             hold.release()
         assert queue.wait([name])[name].succeeded
         doubles.remove("mv")
@@ -67,7 +69,7 @@ def test_dependencies_that_end_together_start_it_once(
     specs = [tej.JobSpec(directory, job_id=name) for name in ids]
     specs += [tej.JobSpec(directory, job_id=f"z{n}", after=ids) for n in range(3)]
     queue.submit_many(specs)
-    wait_until(lambda: len(starts(tmp_path)) == 8, "they run")
+    wait_until(lambda: len(starts(tmp_path)) == 8, "the jobs run")
     gate.open()
     queue.wait(["z0", "z1", "z2"])
     assert sorted(starts(tmp_path)) == [*ids, "z0", "z1", "z2"]
@@ -92,8 +94,8 @@ def test_any_request_starts_job_of_dead_wrapper(
         lock = queue_path / "jobs/b/.starting"
         lock.symlink_to(f"1700000000 {' '.join(words)} {sleeper.pid} {stat[19]}")
         gate.open()
-        wait_until((queue_path / "jobs/a/finished").exists, "the first has ended")
-        wait_until(lambda: not processes_of(queue_path), "its wrapper, too")
+        wait_until((queue_path / "jobs/a/finished").exists, "the first job has ended")
+        wait_until(lambda: not processes_of(queue_path), "the wrapper is gone")
         assert queue.status("b").state is JobState.QUEUED
         sleeper.send_signal(signal.SIGKILL)
     if look == "wait":
@@ -102,7 +104,7 @@ def test_any_request_starts_job_of_dead_wrapper(
         queue.submit("c", directory)
     else:
         queue.status("a")
-    wait_until((queue_path / "jobs/b/finished").exists, "the second has ended")
+    wait_until((queue_path / "jobs/b/finished").exists, "the second job has ended")
     assert starts(tmp_path).count("b") == 1
 
 
@@ -139,7 +141,7 @@ def test_dependent_outlives_the_retry_of_its_dependency(
     directory = counted(gate.wait)
     queue.ensure(directory, job_id="a")
     queue.submit("b", directory, after=["a"])
-    wait_until(lambda: starts(tmp_path) == ["a"], "the first runs")
+    wait_until(lambda: starts(tmp_path) == ["a"], "the first job runs")
     # No request has recorded yet that the first job is lost.
     end_processes_of(queue_path)
     hold = doubles.hold("mv", before="*incoming*jobs/a")
@@ -161,7 +163,7 @@ def test_retry_that_would_wait_for_itself_is_refused(
     queue.submit("a", directory)
     queue.submit("b", directory, after=["a"])
     queue.submit("c", directory, after=["b"])
-    wait_until((queue_path / "jobs/a/started").exists, "the first runs")
+    wait_until((queue_path / "jobs/a/started").exists, "the first job runs")
     end_processes_of(queue_path)
     # `restarting` keeps the others waiting for the job that is replaced.
     (queue_path / "jobs/a/lost").write_text("1700000000 its machine is gone\n")
@@ -192,8 +194,8 @@ def test_reboot_loses_no_waiting_job(
     for name in ("a", "good"):
         queue.submit(name, directory)
         queue.submit(f"after-{name}", directory, after=[name])
-    wait_until((queue_path / "jobs/a/started").exists, "it runs")
-    wait_until((queue_path / "jobs/good/started").exists, "it runs")
+    wait_until((queue_path / "jobs/a/started").exists, "the job runs")
+    wait_until((queue_path / "jobs/good/started").exists, "the job runs")
     end_processes_of(queue_path)
     # The facts are from an earlier boot, in which locks were held.
     for name in ("a", "good"):

@@ -49,7 +49,7 @@ def systemd(doubles: Doubles, tmp_path: Path) -> Systemd:
 def check_a_job(queue: tej.RemoteQueue, job: Make) -> None:
     """Check that a job runs to its end and that its end is recorded."""
     queue.submit("job", job("exit 6"))
-    wait_until(lambda: queue.status("job").state.final, "it has ended")
+    wait_until(lambda: queue.status("job").state.final, "the job has ended")
     assert queue.status("job").exit_code == 6
 
 

@@ -68,10 +68,12 @@ def test_kill_ends_all_generations_of_forking_process(
     )
     queue.submit("hydra", job(f"sh ./hydra 0; {gate.wait}", {"hydra": hydra}))
     head = Path(queue.status("hydra").directory, "head")
-    wait_until(lambda: head.exists() and head.read_text() > "2", "it has begun")
+    wait_until(lambda: head.exists() and head.read_text() > "2", "the job has begun")
     status = queue.kill("hydra", grace=0)
     assert status.state is JobState.KILLED
-    wait_until(lambda: queue.status("hydra").processes_left == 0, "all heads are off")
+    wait_until(
+        lambda: queue.status("hydra").processes_left == 0, "all processes are killed"
+    )
     assert processes_of(queue_path) == {}
 
 
@@ -128,7 +130,7 @@ def test_starting_job_can_be_killed(
     kill.join()
     assert killing[0].state is JobState.KILLED
     assert queue.status("victim").state is JobState.KILLED
-    wait_until(lambda: not processes_of(queue_path), "nothing of it is left")
+    wait_until(lambda: not processes_of(queue_path), "no process is left")
 
 
 def test_kill_before_started_leaves_nothing_running(
@@ -149,7 +151,7 @@ def test_kill_before_started_leaves_nothing_running(
     (queue_path / "jobs/victim/kill").write_text("1700000000 1 somebody\n")
     hold.release()
     submission.join()
-    wait_until((queue_path / "jobs/victim/finished").exists, "it has ended")
+    wait_until((queue_path / "jobs/victim/finished").exists, "the job has ended")
     assert queue.status("victim").state is JobState.KILLED
     assert not (tmp_path / "ran").exists()
 
@@ -160,7 +162,7 @@ def test_kill_grants_the_whole_grace_time(
     """The grace period of five seconds is 25 pauses of `kill`, which take no time here."""
     queue.setup()
     queue.submit("deaf", job(f"trap '' TERM; echo $$ >'{tmp_path}/pid'; {gate.wait}"))
-    wait_until((tmp_path / "pid").exists, "it ignores SIGTERM")
+    wait_until((tmp_path / "pid").exists, "the job ignores SIGTERM")
     doubles.add(
         "sleep",
         'case $1 in 0.2) ;; *) exec "$real" "$@" ;; esac\n'
@@ -220,4 +222,4 @@ def test_process_without_trace_of_job_is_not_killed(
     assert status.state is JobState.KILLED
     if is_alive(pid):
         gate.open()
-        wait_until(lambda: not is_alive(pid), "it has ended by itself")
+        wait_until(lambda: not is_alive(pid), "the job has ended by itself")

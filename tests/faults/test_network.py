@@ -36,7 +36,7 @@ CUTS = [*({"up": size} for size in UP), *({"down": size} for size in DOWN_)]
 @pytest.fixture(autouse=True)
 def _ended_job(queue: tej.RemoteQueue, job: Make) -> None:
     queue.submit("ended", job("echo out"))
-    wait_until(lambda: queue.status("ended").state.final, "it has ended")
+    wait_until(lambda: queue.status("ended").state.final, "the job has ended")
 
 
 @contextlib.contextmanager
@@ -139,7 +139,7 @@ def test_wait_continues_when_network_returns(
         proxy.refuse()
         proxy.cut()
         gate.open()
-        wait_until(lambda: queue.status("slow").state.final, "it has ended")
+        wait_until(lambda: queue.status("slow").state.final, "the job has ended")
         proxy.accept()
     status = wait.result()
     assert isinstance(status, tej.JobStatus)
@@ -184,7 +184,9 @@ def test_submit_without_connection_leaves_nothing(
             proxy.refuse()
         with pytest.raises(tej.ConnectionFailed):
             half.submit(victim.id, victim.directory)
-        wait_until(lambda: not list(queue_path.glob("incoming/*")), "it is given up")
+        wait_until(
+            lambda: not list(queue_path.glob("incoming/*")), "the upload is removed"
+        )
         assert queue.statuses([victim.id]) == {victim.id: None}
     assert victim.starts == 0
     proxy.accept()
@@ -211,7 +213,9 @@ def test_delete_with_lost_reply_is_completed(
     for number, where in enumerate(CUTS):
         job_id = f"victim{number}"
         queue.submit(job_id, directory)
-        wait_until(lambda: queue.status(f"victim{number}").state.final, "it has ended")
+        wait_until(
+            lambda: queue.status(f"victim{number}").state.final, "the job has ended"
+        )
         with cut(proxy, remote, **where):
             remote.delete(job_id)
         assert queue.statuses([job_id]) == {job_id: None}

@@ -55,7 +55,10 @@ def test_submission_that_cannot_fork_fails_and_says_why(folder: Path) -> None:
             with pytest.raises(tej.JobNotFound):
                 free.status(job_id)
         else:
-            wait_until(lambda job_id=job_id: free.status(job_id).state.final, "its end")
+            wait_until(
+                lambda job_id=job_id: free.status(job_id).state.final,
+                "the end of the job",
+            )
             assert free.status(job_id).state is tej.JobState.FINISHED
     assert 4 in failures
     assert 30 not in failures
@@ -73,7 +76,10 @@ def test_request_of_several_jobs_that_cannot_fork_ends(folder: Path) -> None:
     outcomes = limited(folder, 13).submit_many(specs)
     for job_id, outcome in zip(ids, outcomes, strict=True):
         if outcome.error is None:
-            wait_until(lambda job_id=job_id: free.status(job_id).state.final, "its end")
+            wait_until(
+                lambda job_id=job_id: free.status(job_id).state.final,
+                "the end of the job",
+            )
         else:
             assert "could not be started" in str(outcome.error)
             assert free.statuses([job_id]) == {job_id: None}

@@ -63,17 +63,17 @@ def test_status_is_true_or_unknown(
     queue.submit("job", job(gate.wait))
     assert queue.status("job").state in (JobState.RUNNING, JobState.CREATED)
     native = queue_path / "jobs/job/native_id"
-    wait_until(native.exists, "its wrapper has said who it is")
+    wait_until(native.exists, "the wrapper has recorded itself")
     wrapper = wrapper_of(queue_path / "jobs/job")
     os.kill(wrapper, signal.SIGKILL)
-    wait_until(lambda: not is_alive(wrapper), "its wrapper is gone")
+    wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
     status = queue.status("job")
     if processes_of(queue_path):
         assert status.state in (JobState.RUNNING, JobState.LOST)
     for pid in processes_of(queue_path):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not processes_of(queue_path), "all of it is gone")
+    wait_until(lambda: not processes_of(queue_path), "all processes are gone")
     status = queue.status("job")
     assert status.state is JobState.LOST
     assert status.evidence
@@ -134,7 +134,7 @@ def test_nothing_is_deleted_without_request(
         "JobStillRunning",
     ]
     gate.open()
-    wait_until(lambda: queue.status("job").state.final, "it has ended")
+    wait_until(lambda: queue.status("job").state.final, "the job has ended")
     with pytest.raises(tej.JobAlreadyExists):
         queue.submit("job", runs)
     assert queue.status("job").succeeded

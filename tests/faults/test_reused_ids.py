@@ -63,12 +63,12 @@ def test_kill_of_old_job_spares_its_successor(
     queue.ensure(victim, job_id="victim")
     queue.submit("deaf", job(f"trap '' TERM; touch deaf; {deaf.wait}", name="deaf"))
     begun = Path(queue.status("deaf").directory, "deaf")
-    wait_until(begun.exists, "it is deaf")
+    wait_until(begun.exists, "SIGTERM is ignored")
     outcomes: dict[str, object] = {}
     kill = Doing(
         lambda: outcomes.update(queue.kill_many(["victim", "deaf"], grace=600))
     )
-    wait_until(lambda: other.status("victim").state.final, "the first is over")
+    wait_until(lambda: other.status("victim").state.final, "the first job has ended")
     again.touch()
     assert other.ensure(victim, job_id="victim", retry=True).is_new
     deaf.open()
@@ -200,7 +200,7 @@ def test_followed_output_ends_with_its_own_job(
     try:
         hold.wait()
         first.open()
-        wait_until(lambda: other.status("twice").state.final, "the first is over")
+        wait_until(lambda: other.status("twice").state.final, "the first job has ended")
         assert other.ensure(directory, job_id="twice", retry=True).is_new
     finally:
         hold.release()
@@ -222,7 +222,7 @@ def test_job_deleted_during_submit_is_reported(
         # The directory of the upload is the last object that is checked before the
         # start.
         hold.wait()
-        wait_until(lambda: other.status("short").state.final, "it is over")
+        wait_until(lambda: other.status("short").state.final, "the job has ended")
         other.delete("short")
     finally:
         hold.release()

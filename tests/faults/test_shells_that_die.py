@@ -50,12 +50,15 @@ def kill_shell(owner: Path, field: int = 3) -> None:
     wait_until(lambda: owner.exists() and owner.read_text().endswith("\n"), str(owner))
     pid = int(owner.read_text().split()[field])
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_alive(pid), "it is gone")
+    wait_until(lambda: not is_alive(pid), "the process is gone")
 
 
 def shell_of_the_room(queue_path: Path) -> None:
     """Kill the shell that receives an upload."""
-    wait_until(lambda: list(queue_path.glob("incoming/*/.owner")), "there is a room")
+    wait_until(
+        lambda: list(queue_path.glob("incoming/*/.owner")),
+        "the upload directory exists",
+    )
     (owner,) = queue_path.glob("incoming/*/.owner")
     kill_shell(owner)
 
@@ -135,13 +138,13 @@ def test_death_of_both_sides_leaves_true_status(
         hold.release()
     with pytest.raises(tej.ConnectionFailed):
         submission.result()
-    wait_until(lambda: not doubles.busy, "what was held up is through")
-    wait_until(lambda: is_settled(queue), "it is final, or not there")
+    wait_until(lambda: not doubles.busy, "the held program has ended")
+    wait_until(lambda: is_settled(queue), "the job has ended or does not exist")
     found = queue.statuses([victim.id])[victim.id]
     if early is not None and early.state.final:
         assert found == early
     if found is not None and found.state is JobState.LOST:
-        wait_until(lambda: not processes_of(queue_path), "nothing of it is left")
+        wait_until(lambda: not processes_of(queue_path), "no process is left")
         assert victim.starts == 0
         queue.delete(victim.id)
     victim.check(queue)
@@ -182,7 +185,7 @@ def test_server_death_during_delete_leaves_no_partial_job(
     queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
 ) -> None:
     queue.submit(victim.id, victim.directory)
-    wait_until(lambda: queue.status(victim.id).state.final, "it has ended")
+    wait_until(lambda: queue.status(victim.id).state.final, "the job has ended")
     for program, when in (
         ("mv", {"before": "*jobs/victim/spec *"}),
         ("mv", {"after": "*jobs/victim/spec *"}),
@@ -192,7 +195,7 @@ def test_server_death_during_delete_leaves_no_partial_job(
     ):
         with contextlib.suppress(tej.JobAlreadyExists):
             queue.submit(victim.id, victim.directory, "true")
-        wait_until(lambda: queue.status(victim.id).state.final, "it has ended")
+        wait_until(lambda: queue.status(victim.id).state.final, "the job has ended")
         hold = doubles.hold(program, **when)
         with doing(lambda: queue.delete(victim.id)) as deletion:
             hold.wait()
@@ -212,7 +215,7 @@ def kill_caller(hold: Hold) -> None:
     """Kill the shell that waits for the held program."""
     pid = hold.shell
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_alive(pid), "it is gone")
+    wait_until(lambda: not is_alive(pid), "the process is gone")
 
 
 @pytest.mark.usefixtures("impatient")
@@ -243,7 +246,7 @@ def test_server_death_during_kill_is_repaired_by_client(
     status = kill.result()
     assert isinstance(status, tej.JobStatus)
     assert status.state is JobState.KILLED
-    wait_until(lambda: not processes_of(queue_path), "nothing of it is left")
+    wait_until(lambda: not processes_of(queue_path), "no process is left")
 
 
 @pytest.mark.parametrize(

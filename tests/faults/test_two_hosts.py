@@ -49,7 +49,7 @@ def test_other_host_reports_host_and_last_heartbeat(
     with pytest.raises(tej.JobStillRunning):
         queue.delete("there")
     gate.open()
-    wait_until(lambda: queue.status("there").state.final, "it has ended")
+    wait_until(lambda: queue.status("there").state.final, "the job has ended")
     assert queue.status("there").succeeded
     queue.delete("there")
 
@@ -70,7 +70,7 @@ def test_kill_from_other_host_reaches_escaped_process(
     script = f"setsid sh ./deaf.sh & {gate.wait}"
     login2.submit("there", job(script, {"deaf.sh": deaf}))
     stage = Path(login2.status("there").directory)
-    wait_until((stage / "deaf").exists, "its child ignores SIGTERM")
+    wait_until((stage / "deaf").exists, "the child ignores SIGTERM")
     status = queue.kill("there", grace=1)
     assert (status.state, status.processes_left) == (JobState.KILLED, 0)
     assert login2.status("there").processes_left == 0
@@ -133,7 +133,7 @@ def test_jobs_of_dead_host_are_lost_after_silence(
     there.submit("there", job(gate.wait))
     login3.crash()
     assert queue.status("there").state is JobState.RUNNING
-    wait_until(lambda: queue.status("there").state.final, "it is given up")
+    wait_until(lambda: queue.status("there").state.final, "the job is lost")
     status = queue.status("there")
     assert status.state is JobState.LOST
     assert "no sign of life from login3" in (status.evidence or "")
@@ -168,14 +168,14 @@ def test_abandoned_attempt_does_not_affect_next_attempt(
     assert wrappers
     for pid in wrappers:
         os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: login2.status("twice").state is JobState.LOST, "it is given up")
+    wait_until(lambda: login2.status("twice").state is JobState.LOST, "the job is lost")
     assert login2.ensure(directory, job_id="twice", retry=True).is_new
     beat = queue_path / "jobs/twice/heartbeat"
     native = (queue_path / "jobs/twice/native_id").read_text()
     old.open()
     for pid in wrappers:
         os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: login2.status("twice#1").exit_code == 7, "the old one has ended")
+    wait_until(lambda: login2.status("twice#1").exit_code == 7, "the old job has ended")
     status = login2.status("twice")
     assert (status.state, status.exit_code) == (JobState.RUNNING, None)
     assert (queue_path / "jobs/twice/native_id").read_text() == native
@@ -198,7 +198,9 @@ def test_job_that_waited_long_is_not_lost(
     second = Gate(tmp_path / "second")
     queue.submit("second", job(second.wait, name="second"))
     since = time.monotonic()
-    wait_until(lambda: time.monotonic() - since > SILENT + 1, "it has waited for long")
+    wait_until(
+        lambda: time.monotonic() - since > SILENT + 1, "the job has waited for long"
+    )
     gate.open()
     hold.wait()
     status = login2.status("second")
@@ -220,7 +222,9 @@ def test_host_that_returns_makes_job_running(
     set_age(10**8, beat)
     assert queue.status("there").state in (JobState.LOST, JobState.RUNNING)
     gate.open()
-    wait_until(lambda: queue.status("there").succeeded, "its own end is what counts")
+    wait_until(
+        lambda: queue.status("there").succeeded, "the recorded end takes precedence"
+    )
 
 
 def test_upload_from_other_host_is_not_collected(
@@ -251,7 +255,7 @@ def test_rebooted_host_ignores_reused_pids(
     after = host("login4")
     there = open_queue(queue_path, after.transport)
     assert there.status("there").state in (JobState.RUNNING, JobState.LOST)
-    wait_until(lambda: there.status("there").state is JobState.LOST, "it is given up")
+    wait_until(lambda: there.status("there").state is JobState.LOST, "the job is lost")
     there.kill("there")
     assert is_alive(after.pid)
     there.delete("there")

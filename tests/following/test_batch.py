@@ -318,7 +318,7 @@ def test_ensure_many_starts_jobs_without_iteration(
     local_queue: tej.RemoteQueue, job: Make
 ) -> None:
     local_queue.ensure_many([JobSpec(job("true"), job_id="a")])
-    wait_until(lambda: local_queue.statuses(["a"])["a"], "the job is there")
+    wait_until(lambda: local_queue.statuses(["a"])["a"], "the job exists")
 
 
 def test_equal_arguments_share_one_queue(tmp_path: Path) -> None:

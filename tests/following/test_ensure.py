@@ -357,9 +357,9 @@ def test_lost_job_is_retried(
 ) -> None:
     directory = job(gate.wait)
     handle = local_queue.ensure(directory)
-    wait_until(lambda: handle.status().state is JobState.RUNNING, "it runs")
+    wait_until(lambda: handle.status().state is JobState.RUNNING, "the job runs")
     end_processes_of(queue_path)
-    wait_until(lambda: handle.status().state is JobState.LOST, "it is lost")
+    wait_until(lambda: handle.status().state is JobState.LOST, "the job is lost")
     gate.open()
     again = local_queue.ensure(directory, retry=True)
     assert again.is_new

@@ -253,4 +253,4 @@ def test_wait_for_a_dependent_needs_no_other_client(
     local_queue.submit("b", job(), after=["a"])
     gate.open()
     # No client sends a request: the wrapper of the first job starts the second job.
-    wait_until((queue_path / "jobs/b/finished").exists, "the second has ended")
+    wait_until((queue_path / "jobs/b/finished").exists, "the second job has ended")

@@ -36,7 +36,9 @@ def three(local_queue: tej.RemoteQueue, job: Make, gate: Gate) -> None:
     local_queue.submit("bad", job("exit 2", name="bad"), labels={"project": "x"})
     local_queue.wait(["good", "bad"])
     local_queue.submit("runs", job(gate.wait, name="runs"))
-    wait_until(lambda: local_queue.status("runs").state is JobState.RUNNING, "it runs")
+    wait_until(
+        lambda: local_queue.status("runs").state is JobState.RUNNING, "the job runs"
+    )
 
 
 # Labels

@@ -90,7 +90,7 @@ def test_limit_is_kept_with_many_clients(
 def test_waiting_job_is_queued(queue: tej.RemoteQueue, job: Make, gate: Gate) -> None:
     queue.setup(max_running=1)
     submit(queue, job(gate.wait), "a", "b")
-    wait_until(lambda: states(queue)["a"] == "running", "the first runs")
+    wait_until(lambda: states(queue)["a"] == "running", "the first job runs")
     status = queue.status("b")
     assert status.state is JobState.QUEUED
     assert (status.started, status.native_id) == (None, None)
@@ -124,7 +124,7 @@ def test_killed_job_frees_its_slot(
     local_queue.setup(max_running=1)
     submit(local_queue, job(gate.wait), "a", "b")
     local_queue.kill("a", grace=5)
-    wait_until(lambda: states(local_queue)["b"] == "running", "the next runs")
+    wait_until(lambda: states(local_queue)["b"] == "running", "the next job runs")
     gate.open()
 
 
@@ -139,7 +139,7 @@ def test_raised_limit_starts_waiting_jobs(
     )
     assert states(queue)["d"] == "queued"
     queue.limit(0)
-    wait_until(lambda: set(states(queue).values()) == {"running"}, "all run")
+    wait_until(lambda: set(states(queue).values()) == {"running"}, "all jobs run")
     gate.open()
     queue.wait(ids)
 
@@ -163,7 +163,9 @@ def test_jobs_older_than_limit_use_slots(
 ) -> None:
     directory = job(gate.wait)
     submit(local_queue, directory, "a", "b")
-    wait_until(lambda: set(states(local_queue).values()) == {"running"}, "both run")
+    wait_until(
+        lambda: set(states(local_queue).values()) == {"running"}, "both jobs run"
+    )
     local_queue.limit(2)
     submit(local_queue, directory, "c")
     assert states(local_queue)["c"] == "queued"
@@ -182,7 +184,7 @@ def test_next_request_starts_job_after_outside_kill(
     local_queue.setup(max_running=1)
     directory = job(gate.wait)
     submit(local_queue, directory, "a", "b")
-    wait_until(lambda: states(local_queue)["a"] == "running", "the first runs")
+    wait_until(lambda: states(local_queue)["a"] == "running", "the first job runs")
     end_processes_of(queue_path)
     assert not (queue_path / "jobs/b/started").exists()
     gate.open()
@@ -194,7 +196,7 @@ def test_next_request_starts_job_after_outside_kill(
         local_queue.limit(1)
     if asked == "wait":
         assert local_queue.wait(["b"])["b"].succeeded
-    wait_until((queue_path / "jobs/b/finished").exists, "the next has run")
+    wait_until((queue_path / "jobs/b/finished").exists, "the next job has run")
 
 
 def test_job_admitted_by_dead_process_is_started(
@@ -202,7 +204,7 @@ def test_job_admitted_by_dead_process_is_started(
 ) -> None:
     local_queue.setup(max_running=1)
     submit(local_queue, job(gate.wait), "a", "b")
-    wait_until(lambda: states(local_queue)["a"] == "running", "the first runs")
+    wait_until(lambda: states(local_queue)["a"] == "running", "the first job runs")
     (waiting,) = (queue_path / "waiting").iterdir()
     waiting.rename(queue_path / "running/b")
     gate.open()
@@ -215,7 +217,9 @@ def test_reused_id_does_not_block_itself(
     local_queue.setup(max_running=1)
     directory = job(gate.wait)
     local_queue.ensure(directory, job_id="a")
-    wait_until(lambda: local_queue.status("a").state is JobState.RUNNING, "it runs")
+    wait_until(
+        lambda: local_queue.status("a").state is JobState.RUNNING, "the job runs"
+    )
     # The job's slot is not released, because its wrapper is dead.
     end_processes_of(queue_path)
     gate.open()
@@ -268,7 +272,7 @@ def test_command_sets_the_limit(
     assert command("list", "--state", "queued", **own).stdout == "b queued\n"
     done = command("limit", "0", "--json", **own)
     assert done.json == {"queue": str(queue_path), "max_running": 0}
-    wait_until(lambda: states(local_queue)["b"] == "running", "both run")
+    wait_until(lambda: states(local_queue)["b"] == "running", "both jobs run")
     assert command("limit", "many", **own).status == 2
     gate.open()
     with pytest.raises(ValueError, match="0 or more"):

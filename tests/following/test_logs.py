@@ -120,7 +120,9 @@ def test_tail_returns_last_lines(
 def test_output_of_running_job_is_readable(
     queue: tej.RemoteQueue, waiting: str
 ) -> None:
-    wait_until(lambda: b"".join(queue.logs(waiting)) == b"begun\n", "it has printed")
+    wait_until(
+        lambda: b"".join(queue.logs(waiting)) == b"begun\n", "the job has printed"
+    )
 
 
 def test_output_of_silent_job_is_empty(queue: tej.RemoteQueue, job: Make) -> None:
@@ -169,7 +171,7 @@ def test_line_is_yielded_as_soon_as_written(
 ) -> None:
     queue.submit("slow", job(f"printf 'progress: 50%%'; {gate.wait}; echo ', done'"))
     reading = Reading(queue, "slow")
-    wait_until(lambda: reading.stdout == b"progress: 50%", "the line is there")
+    wait_until(lambda: reading.stdout == b"progress: 50%", "the line is written")
     gate.open()
     assert reading.finish().succeeded
     assert reading.stdout == b"progress: 50%, done\n"
@@ -179,7 +181,7 @@ def test_follow_ends_with_job_and_returns_status(
     queue: tej.RemoteQueue, waiting: str, gate: Gate
 ) -> None:
     reading = Reading(queue, waiting, "stdout", "stderr")
-    wait_until(lambda: reading.stdout == b"begun\n", "it is followed")
+    wait_until(lambda: reading.stdout == b"begun\n", "the output is followed")
     gate.open()
     assert reading.finish().exit_code == 3
 
@@ -200,7 +202,7 @@ def test_late_file_is_followed_from_beginning(
         "late", job(f"echo begun; {gate.wait}; mkdir new; echo late >new/file")
     )
     reading = Reading(queue, "late", "stdout", "new/file")
-    wait_until(lambda: reading.stdout == b"begun\n", "it is followed")
+    wait_until(lambda: reading.stdout == b"begun\n", "the output is followed")
     gate.open()
     assert reading.finish().succeeded
     assert reading.seen["new/file"] == b"late\n"
@@ -228,7 +230,7 @@ def test_rotated_file_is_followed_without_loss(
     reading = Reading(local_queue, "rotates", "log")
     expected = b"first, a long line\n"
     for gate, more in zip(gates, (b"second\n", third.encode(), b""), strict=True):
-        wait_until(lambda: expected in reading.seen["log"], "it is followed")
+        wait_until(lambda: expected in reading.seen["log"], "the output is followed")
         gate.open()
         expected = more
     assert reading.finish().succeeded
@@ -246,7 +248,7 @@ def test_file_that_never_appears_is_reported(
     local_queue: tej.RemoteQueue, waiting_locally: str, gate: Gate
 ) -> None:
     reading = Reading(local_queue, waiting_locally, "stdout", "never")
-    wait_until(lambda: reading.stdout == b"begun\n", "it is followed")
+    wait_until(lambda: reading.stdout == b"begun\n", "the output is followed")
     gate.open()
     with pytest.raises(tej.DownloadFailed, match="There is no 'never'"):
         reading.finish()
@@ -262,7 +264,7 @@ def test_output_of_killed_job_ends(
     local_queue: tej.RemoteQueue, waiting_locally: str
 ) -> None:
     reading = Reading(local_queue, waiting_locally)
-    wait_until(lambda: reading.stdout == b"begun\n", "it is followed")
+    wait_until(lambda: reading.stdout == b"begun\n", "the output is followed")
     local_queue.kill(waiting_locally, grace=5)
     assert reading.finish().state is tej.JobState.KILLED
 
@@ -327,7 +329,7 @@ def test_follow_continues_after_silent_connection(
     queue = through(SOON, io_timeout=1.5, keep_alive=0.3)
     wait_until_reached(queue)
     reading = Reading(queue, "far")
-    wait_until(lambda: reading.stdout == b"before\n", "it is followed")
+    wait_until(lambda: reading.stdout == b"before\n", "the output is followed")
     proxy.freeze()
     gate.open()
     assert reading.finish().succeeded
@@ -344,11 +346,13 @@ def test_follow_continues_after_refused_connections(
     queue = through(SOON)
     queue.submit("far", job(f"echo before; {gate.wait}; echo after"))
     reading = Reading(queue, "far")
-    wait_until(lambda: reading.stdout == b"before\n", "it is followed")
+    wait_until(lambda: reading.stdout == b"before\n", "the output is followed")
     with caplog.at_level("INFO", "tej"):
         proxy.refuse()
         proxy.cut()
-        wait_until(lambda: caplog.text.count("trying again") > 6, "it has tried often")
+        wait_until(
+            lambda: caplog.text.count("trying again") > 6, "many attempts were made"
+        )
     gate.open()
     proxy.accept()
     assert reading.finish().succeeded
@@ -366,18 +370,20 @@ def test_tail_skips_nothing_after_a_cut(
     queue.submit(
         "far", job(f"echo old; {gate.wait}; echo new; echo >'{tmp_path}/written'")
     )
-    wait_until(lambda: b"".join(queue.logs("far")) == b"old\n", "it has printed")
+    wait_until(lambda: b"".join(queue.logs("far")) == b"old\n", "the job has printed")
     seen: list[bytes] = []
     reader = queue.read_logs("far", ["stdout"], follow=True, tail=0)
     thread = threading.Thread(
         target=lambda: reader.read(lambda piece: seen.append(piece.data))
     )
     thread.start()
-    wait_until(lambda: reader.positions["_stdout"].offset is not None, "it has begun")
+    wait_until(
+        lambda: reader.positions["_stdout"].offset is not None, "the job has begun"
+    )
     proxy.refuse()
     proxy.cut()
     gate.open()
-    wait_until((tmp_path / "written").exists, "more was printed")
+    wait_until((tmp_path / "written").exists, "more output was printed")
     proxy.accept()
     thread.join(60)
     assert b"".join(seen) == b"new\n"

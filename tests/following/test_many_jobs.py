@@ -268,7 +268,7 @@ def test_all_jobs_get_sigterm_before_any_sigkill(
     names = [f"deaf{number}" for number in range(8)]
     [*local_queue.submit_many(tej.JobSpec(directory, job_id=name) for name in names)]
     for name in names:
-        wait_until(lambda: [*local_queue.logs(name)], "it is deaf")
+        wait_until(lambda: [*local_queue.logs(name)], "SIGTERM is ignored")
     outcomes = local_queue.kill_many(names, grace=3)
     for outcome in outcomes.values():
         assert outcome is not None
@@ -290,7 +290,7 @@ def test_each_job_may_clean_up_during_kill(
     deaf = job(f"trap '' TERM; echo ready; {gate.wait}", name="deaf")
     for name, directory in (("deaf", deaf), ("tidy", tidy)):
         local_queue.submit(name, directory)
-        wait_until(lambda: [*local_queue.logs(name)] == [b"ready\n"], "its trap is set")
+        wait_until(lambda: [*local_queue.logs(name)] == [b"ready\n"], "the trap is set")
     outcomes = local_queue.kill_many(["deaf", "tidy"], grace=2)
     killed = outcomes["tidy"]
     assert killed is not None
@@ -319,7 +319,7 @@ def test_kill_many_reaches_leftovers_but_no_stranger(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
     ) as stranger:
         facts = queue_path / "jobs/lost"
-        wait_until((facts / "started").exists, "it has started")
+        wait_until((facts / "started").exists, "the job has started")
         # Simulate that the pids of the job now belong to an unrelated process.
         for fact, field in (("native_id", 4), ("started", 2)):
             words = (facts / fact).read_text().split()

@@ -263,7 +263,7 @@ def test_ctrl_c_leaves_job_and_prints_commands(
 ) -> None:
     directory = job(f"echo begun; {gate.wait}; echo done; exit 6")
     run = at_terminal("run", destination, "--queue", queue_path, directory)
-    wait_until(lambda: run.shows("begun"), "its output is shown")
+    wait_until(lambda: run.shows("begun"), "the output is shown")
     run.press_ctrl_c()
     status, text = run.finish()
     assert status == 130
@@ -290,7 +290,7 @@ def test_ctrl_c_kills_job_on_request(
 ) -> None:
     directory = job(f"echo begun; {gate.wait}")
     run = at_terminal("run", directory, "--kill-on-interrupt", "--grace", "5", **own)
-    wait_until(lambda: run.shows("begun"), "its output is shown")
+    wait_until(lambda: run.shows("begun"), "the output is shown")
     run.press_ctrl_c()
     status, text = run.finish()
     assert status == 130
@@ -308,7 +308,7 @@ def test_ctrl_c_ends_wait_and_logs_without_traceback(
 ) -> None:
     local_queue.submit("a", job(f"echo begun; {gate.wait}"))
     logs = at_terminal("logs", "-f", "--id", "a", **own)
-    wait_until(lambda: logs.shows("begun"), "its output is shown")
+    wait_until(lambda: logs.shows("begun"), "the output is shown")
     logs.press_ctrl_c()
     assert logs.finish()[0] == 130
     assert local_queue.status("a").state is JobState.RUNNING
@@ -343,7 +343,7 @@ def test_run_continues_after_a_cut(
     first = process.stdout.read(5000)
     connections = proxy.connections
     proxy.cut()
-    wait_until(lambda: proxy.connections > connections, "it comes back")
+    wait_until(lambda: proxy.connections > connections, "the host is back")
     gate.open()
     rest, words = process.communicate(timeout=90)
     assert process.returncode == 0, words
@@ -420,7 +420,7 @@ def test_killed_and_lost_jobs_are_no_success(
     script = f"trap 'exit 0' TERM; echo ready; {gate.wait}"
     local_queue.submit("polite", job(script, name="polite"))
     local_queue.submit("plain", job(gate.wait, name="plain"))
-    wait_until(lambda: [*local_queue.logs("polite")], "its trap is set")
+    wait_until(lambda: [*local_queue.logs("polite")], "the trap is set")
     local_queue.kill_many(["polite", "plain"], grace=30)
     assert command("wait", "--id", "polite", **own).status == 125
     assert command("wait", "--id", "plain", **own).status == 128 + signal.SIGTERM

@@ -170,7 +170,9 @@ def test_lost_job_ends_the_wait(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     local_queue.submit("lost", job(gate.wait))
-    wait_until(lambda: local_queue.status("lost").state is JobState.RUNNING, "it runs")
+    wait_until(
+        lambda: local_queue.status("lost").state is JobState.RUNNING, "the job runs"
+    )
     # Kill only the job's processes: the wait is also a process of the queue, and starts
     # later.
     end_processes_of(queue_path)
@@ -196,7 +198,7 @@ def test_200_threads_wait_over_one_channel(
     waiting = [Waiting(lambda n=n: wait(n)) for n in range(200)]  # type: ignore[misc]
     barrier.wait()
     watchers = [one for one in threading.enumerate() if one.name == "tej wait"]
-    wait_until(lambda: queue.watcher._asked == set(ids), "all are asked for")
+    wait_until(lambda: queue.watcher._asked == set(ids), "all jobs are requested")
     assert len(watchers) <= 1
     gate.open()
     results = [one.finish() for one in waiting]
@@ -215,7 +217,8 @@ def test_later_waits_join_the_channel(
     for number in range(3):
         waiting.append(Waiting(lambda n=number: queue.job(f"job{n}").wait()))  # type: ignore[misc]
         wait_until(
-            lambda n=number: f"job{n}" in queue.watcher._asked, "it is asked for"
+            lambda n=number: f"job{n}" in queue.watcher._asked,
+            "the job is requested",
         )  # type: ignore[misc]
     assert [one.name for one in threading.enumerate()].count("tej wait") == 1
     for gate, one in zip(reversed(gates), reversed(waiting), strict=True):
@@ -282,7 +285,7 @@ def wait_behind(queue: tej.RemoteQueue, proxy: Proxy) -> Waiting:
     """Start a wait for the job "far", and return when the server runs the request."""
     runs = queue.transport.runs  # type: ignore[attr-defined]
     waiting = Waiting(lambda: queue.job("far").wait())
-    wait_until(lambda: queue.transport.runs > runs, "it is asked for")  # type: ignore[attr-defined]
+    wait_until(lambda: queue.transport.runs > runs, "the job is requested")  # type: ignore[attr-defined]
     return waiting
 
 
@@ -293,7 +296,7 @@ def test_wait_continues_after_repeated_cuts(
     for _ in range(3):
         runs = behind.transport.runs  # type: ignore[attr-defined]
         proxy.cut()
-        wait_until(lambda: behind.transport.runs > runs, "it is asked for again")  # type: ignore[attr-defined]
+        wait_until(lambda: behind.transport.runs > runs, "the wait is repeated")  # type: ignore[attr-defined]
     assert not waiting.is_over
     gate.open()
     status = waiting.finish()
@@ -309,7 +312,9 @@ def test_wait_continues_after_refused_connections(
         proxy.refuse()
         proxy.cut()
         # The number of cuts is larger than the number of attempts of other requests.
-        wait_until(lambda: caplog.text.count("still waiting") > 6, "it has tried often")
+        wait_until(
+            lambda: caplog.text.count("still waiting") > 6, "many attempts were made"
+        )
     gate.open()
     assert not waiting.is_over
     proxy.accept()

@@ -443,7 +443,7 @@ def test_output_of_running_job_can_be_fetched(
     queue: tej.RemoteQueue, waiting: str, out: Path
 ) -> None:
     stage = Path(queue.status(waiting).directory)
-    wait_until(lambda: (stage / "_stdout").read_text(), "it has begun")
+    wait_until(lambda: (stage / "_stdout").read_text(), "the job has begun")
     queue.download(waiting, "_stdout", directory=out)
     assert (out / "_stdout").read_text() == "begun\n"
 
@@ -454,7 +454,9 @@ def test_growing_file_is_fetched_from_its_beginning(
     script = f"while [ ! -e '{gate.path}' ]; do echo line; done"
     queue.submit("talker", job(script))
     stage = Path(queue.status("talker").directory)
-    wait_until(lambda: (stage / "_stdout").stat().st_size > 100_000, "it has talked")
+    wait_until(
+        lambda: (stage / "_stdout").stat().st_size > 100_000, "the job has printed much"
+    )
     try:
         for _ in range(5):
             queue.download("talker", "_stdout", directory=out)
@@ -574,7 +576,9 @@ def test_cut_upload_is_repeated_and_starts_once(
     wait_until(lambda: queue.status("cut").state.final, "the job has ended")
     assert queue.status("cut").succeeded
     assert runs.read_text() == "run\n"
-    wait_until(lambda: not list(queue_path.glob("incoming/*")), "what was cut is swept")
+    wait_until(
+        lambda: not list(queue_path.glob("incoming/*")), "the cut upload is collected"
+    )
 
 
 def test_failed_upload_makes_no_job(

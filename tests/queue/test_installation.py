@@ -124,7 +124,10 @@ def test_concurrent_setups_create_one_queue(
     for thread in threads:
         thread.join()
     assert (errors, words) == ([], ["", "", "", ""])
-    wait_until(lambda: all(status.state.final for status in queue.jobs()), "all ended")
+    wait_until(
+        lambda: all(status.state.final for status in queue.jobs()),
+        "all jobs have ended",
+    )
     found = queue.jobs()
     assert len(found) == 2 * (6 + 4)
     for status in found:

@@ -125,7 +125,9 @@ def test_sigkill_follows_ignored_sigterm(
 ) -> None:
     queue.submit("deaf", job(f"trap '' TERM; echo deaf; {gate.wait}"))
     directory = Path(queue.status("deaf").directory)
-    wait_until(lambda: (directory / "_stdout").read_text() == "deaf\n", "it is deaf")
+    wait_until(
+        lambda: (directory / "_stdout").read_text() == "deaf\n", "SIGTERM is ignored"
+    )
     assert queue.kill("deaf", grace=1).state is JobState.KILLED
 
 
@@ -184,7 +186,10 @@ def test_kill_crash_and_exit_143_are_distinguished(
     queue.submit("plain", job("exit 143", name="plain"))
     queue.submit("crashed", job("kill -s TERM $$", name="crashed"))
     queue.kill(waiting)
-    wait_until(lambda: all(status.state.final for status in queue.jobs()), "all ended")
+    wait_until(
+        lambda: all(status.state.final for status in queue.jobs()),
+        "all jobs have ended",
+    )
     seen = {
         status.job_id: (status.state, status.exit_code, status.signal)
         for status in queue.jobs()
@@ -201,7 +206,7 @@ def test_leftover_process_is_reported_and_killed(
     script = f"chmod +x leaf; ./leaf >/dev/null 2>&1 & until [ -s '{pids.path}' ]; do sleep 0.05; done"
     queue.submit("leaver", job(script, {"leaf": leaf}))
     (pid,) = pids(1)
-    wait_until(lambda: queue.status("leaver").state.final, "its script is over")
+    wait_until(lambda: queue.status("leaver").state.final, "the script has ended")
     status = queue.status("leaver")
     assert status.state is JobState.FINISHED
     assert status.processes_left >= 1
@@ -222,7 +227,7 @@ def test_ended_leftover_process_is_ignored(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit("leaver", job(f"({gate.wait}) >/dev/null 2>&1 &"))
-    wait_until(lambda: queue.status("leaver").state.final, "its script is over")
+    wait_until(lambda: queue.status("leaver").state.final, "the script has ended")
     assert queue.status("leaver").processes_left >= 1
     gate.open()
     wait_until(lambda: queue.status("leaver").processes_left == 0, "nothing is left")
@@ -268,7 +273,10 @@ def test_kill_spares_stranger_with_reused_pid(
     for pid in (wrapper, leader):
         os.kill(pid, signal.SIGKILL)
     gate.open()
-    wait_until(lambda: not is_alive(wrapper) and not is_alive(leader), "both are gone")
+    wait_until(
+        lambda: not is_alive(wrapper) and not is_alive(leader),
+        "both processes are gone",
+    )
     wait_until(
         lambda: queue.status(waiting).state is JobState.LOST, "its processes are gone"
     )
@@ -307,8 +315,13 @@ def test_dead_job_is_lost_and_removable(
     for pid in (wrapper, leader):
         os.kill(pid, signal.SIGKILL)
     gate.open()
-    wait_until(lambda: not is_alive(wrapper) and not is_alive(leader), "both are gone")
-    wait_until(lambda: queue.status(waiting).state.final, "what they started is gone")
+    wait_until(
+        lambda: not is_alive(wrapper) and not is_alive(leader),
+        "both processes are gone",
+    )
+    wait_until(
+        lambda: queue.status(waiting).state.final, "the started processes are gone"
+    )
     status = queue.status(waiting)
     assert status.state is JobState.LOST
     assert "wrapper" in (status.evidence or "")
@@ -367,13 +380,13 @@ def test_retry_is_refused_while_processes_are_left(
 ) -> None:
     directory = job(f"({gate.wait}) >/dev/null 2>&1 & exit 3")
     local_queue.ensure(directory, job_id="again")
-    wait_until(lambda: local_queue.status("again").state.final, "it has failed")
+    wait_until(lambda: local_queue.status("again").state.final, "the job has failed")
     with pytest.raises(tej.JobStillRunning, match="processes of it run"):
         local_queue.ensure(directory, job_id="again", retry=True)
     local_queue.kill("again", grace=0)
     job = local_queue.ensure(directory, job_id="again", retry=True)
     assert job.status().attempt == 2
-    wait_until(lambda: job.status().state.final, "it has failed again")
+    wait_until(lambda: job.status().state.final, "the job has failed again")
     job.kill(grace=0)
 
 
@@ -381,14 +394,16 @@ def test_attempt_with_processes_left_is_not_removed(
     local_queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     local_queue.ensure(job(f"({gate.wait}) >/dev/null 2>&1 & exit 3"), job_id="again")
-    wait_until(lambda: local_queue.status("again").state.final, "it has failed")
+    wait_until(lambda: local_queue.status("again").state.final, "the job has failed")
     # Earlier versions of tej archived an attempt although its processes still ran.
     attempts = queue_path / "attempts/again"
     (attempts / "1").mkdir(parents=True)
     (attempts / "last").write_text("1\n")
     (queue_path / "jobs/again").rename(attempts / "1/job")
     local_queue.submit("again", job("exit 3"))
-    wait_until(lambda: local_queue.status("again").state.final, "it has failed again")
+    wait_until(
+        lambda: local_queue.status("again").state.final, "the job has failed again"
+    )
     assert local_queue.status("again#1").processes_left
     with pytest.raises(tej.JobStillRunning, match="attempt 'again#1'"):
         local_queue.delete("again")

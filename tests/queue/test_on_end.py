@@ -40,7 +40,7 @@ def test_on_end_runs_once_however_job_ended(
     pids = [wrapper_of(lost), script_of(lost)]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(is_alive, pids)), "both are gone")
+    wait_until(lambda: not any(map(is_alive, pids)), "both processes are gone")
     # The first client that finds the job lost starts the command.
     wait_until(lambda: local_queue.status("lost").state is tej.JobState.LOST)
     gate.open()
@@ -50,7 +50,7 @@ def test_on_end_runs_once_however_job_ended(
         local_queue.jobs()
         return sorted(told.read_text().splitlines()) if told.exists() else []
 
-    wait_until(lambda: len(lines()) >= 4, "all four jobs are told of")
+    wait_until(lambda: len(lines()) >= 4, "all four jobs are reported")
     assert lines() == [
         "failed finished 3. it's",
         "killed killed . it's",

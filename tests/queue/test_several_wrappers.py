@@ -35,7 +35,7 @@ def test_dead_wrapper_harms_no_other_job(
     (shell,) = {parent_of(pid) for pid in wrappers}
     for pid in (shell, wrappers[0]):
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda pid=pid: not is_alive(pid), "it is gone")
+        wait_until(lambda pid=pid: not is_alive(pid), "the process is gone")
     states = {status.job_id: status.state for status in local_queue.jobs()}
     assert states == dict.fromkeys(ids, JobState.RUNNING)
     gate.open()
@@ -68,5 +68,6 @@ def test_processes_left_by_each_job_are_counted(
     assert all(status.succeeded for status in found.values())
     gate.open()
     wait_until(
-        lambda: not any(one.processes_left for one in local_queue.jobs()), "all ended"
+        lambda: not any(one.processes_left for one in local_queue.jobs()),
+        "all jobs have ended",
     )

@@ -48,7 +48,9 @@ def test_job_with_processes_is_kept_whatever_was_written(
     gate.open()
     if fact == "lost":
         wait_until(lambda: (facts / "finished").exists(), "the job has ended")
-    wait_until(lambda: not local_queue.status(job_id).processes_left, "it is over")
+    wait_until(
+        lambda: not local_queue.status(job_id).processes_left, "the job has ended"
+    )
 
     def is_deleted() -> bool:
         try:
@@ -57,7 +59,7 @@ def test_job_with_processes_is_kept_whatever_was_written(
             return False
         return True
 
-    wait_until(is_deleted, "nothing of it is left")
+    wait_until(is_deleted, "no process is left")
 
 
 def test_job_of_another_host_with_heartbeat_is_kept(

@@ -70,7 +70,7 @@ def test_six_jobs_share_two_slots(
     def count(state: JobState) -> int:
         return sum(status.state is state for status in queue.jobs())
 
-    wait_until(lambda: count(JobState.RUNNING) == 2, "two run")
+    wait_until(lambda: count(JobState.RUNNING) == 2, "two jobs run")
     queued = queue.jobs(states=["queued"])
     assert len(queued) == 4
     wait_until(
@@ -122,7 +122,8 @@ def test_wait_reports_each_end(
     ended = queue.as_completed(["job0", "job1"], 90)
     for number, gate in enumerate(gates):
         wait_until(
-            lambda: queue.status(f"job{number}").state is JobState.RUNNING, "it runs"
+            lambda: queue.status(f"job{number}").state is JobState.RUNNING,
+            "the job runs",
         )
         gate.open()
         assert next(ended)[0] == f"job{number}"
@@ -161,7 +162,7 @@ def test_qdel_by_others_is_reported(
     # The list contains further jobs beside the requested job.
     queue.submit("other", job(gate.wait, name="other"))
     queue.submit("victim", job(f"echo begun; {gate.wait}"))
-    wait_until(lambda: output(queue, "victim") == "begun\n", "it runs")
+    wait_until(lambda: output(queue, "victim") == "begun\n", "the job runs")
     native = scheduler_id_of(queue_path / "jobs/victim")
     run("qdel", native)
     status = until(queue, "victim", lambda status: status.state.final)
@@ -179,7 +180,7 @@ def test_silent_server_ends_no_job(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     queue.submit("running", job(f"echo begun; {gate.wait}; exit 5"))
-    wait_until(lambda: output(queue, "running") == "begun\n", "it runs")
+    wait_until(lambda: output(queue, "running") == "begun\n", "the job runs")
     (pbs / "down").touch()
     (queue_path / "scheduler/listing").unlink(missing_ok=True)
     status = queue.status("running")
@@ -201,7 +202,7 @@ def test_recorded_end_waits_briefly_for_cause(
     pid = script_of(facts)
     os.kill(os.getsid(pid), signal.SIGTERM)
     os.kill(pid, signal.SIGTERM)
-    wait_until((facts / "finished").exists, "it has ended")
+    wait_until((facts / "finished").exists, "the job has ended")
     assert who_ended(facts) == "ask"
     (queue_path / "scheduler/listing").unlink(missing_ok=True)
     status = queue.status("victim")
@@ -245,9 +246,9 @@ def test_requeued_job_does_not_run_twice(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     queue.submit("again", job(f"trap '' TERM; echo begun; {gate.wait}"))
-    wait_until(lambda: output(queue, "again") == "begun\n", "it runs")
+    wait_until(lambda: output(queue, "again") == "begun\n", "the job runs")
     run("qrerun", scheduler_id_of(queue_path / "jobs/again"))
-    wait_until((queue_path / "jobs/again/rerun").exists, "it was started again")
+    wait_until((queue_path / "jobs/again/rerun").exists, "the job was started again")
     status = until(queue, "again", lambda status: status.state.final)
     assert status.state is JobState.LOST
     assert "a second time" in str(status.evidence)

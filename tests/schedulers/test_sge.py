@@ -62,7 +62,7 @@ def test_six_jobs_share_two_slots(
     directory = job(f"echo begun; {gate.wait}; exit 3")
     specs = [tej.JobSpec(directory, job_id=f"job{number}") for number in range(6)]
     assert [outcome.error for outcome in queue.submit_many(specs)] == [None] * 6
-    wait_until(lambda: len(queue.jobs(states=["running"])) == 2, "two run")
+    wait_until(lambda: len(queue.jobs(states=["running"])) == 2, "two jobs run")
     assert len(queue.jobs(states=["queued"])) == 4
     gate.open()
     ended = dict(queue.as_completed([f"job{number}" for number in range(6)], 90))
@@ -112,7 +112,7 @@ def test_qdel_by_others_is_reported_as_kill(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     queue.submit("victim", job(f"echo begun; {gate.wait}"))
-    wait_until(lambda: output(queue, "victim") == "begun\n", "it runs")
+    wait_until(lambda: output(queue, "victim") == "begun\n", "the job runs")
     facts = queue_path / "jobs/victim"
     run("qdel", scheduler_id_of(facts))
     # The accounting entry is used at once if the heartbeat has stopped.

@@ -54,7 +54,7 @@ def test_six_jobs_share_two_slots(
     def count(state: JobState) -> int:
         return sum(status.state is state for status in either.jobs())
 
-    wait_until(lambda: count(JobState.RUNNING) == 2, "two run")
+    wait_until(lambda: count(JobState.RUNNING) == 2, "two jobs run")
     assert count(JobState.QUEUED) == 4
     queued = either.jobs(states=["queued"])
     assert all(
@@ -69,7 +69,7 @@ def test_output_can_be_read_while_the_job_runs(
     either: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     either.submit("talker", job(f"echo out; echo err >&2; {gate.wait}; echo done"))
-    wait_until(lambda: output(either, "talker") == "out\n", "its output is there")
+    wait_until(lambda: output(either, "talker") == "out\n", "the output is readable")
     assert either.status("talker").state is JobState.RUNNING
     assert b"".join(either.logs("talker", "stderr")) == b"err\n"
     gate.open()
@@ -177,7 +177,7 @@ def test_users_squeue_settings_are_ignored(
     assert queue.kill("holder1", grace=1).state is JobState.KILLED
     for name in own:
         monkeypatch.delenv(name)
-    wait_until(lambda: len(run("squeue", "-h").splitlines()) == 1, "one is left")
+    wait_until(lambda: len(run("squeue", "-h").splitlines()) == 1, "one job is left")
     gate.open()
     assert queue.job("holder0").wait(90).succeeded
     queue.download("holder0", "env", directory=tmp_path)
@@ -222,7 +222,7 @@ def test_job_that_ignores_sigterm_is_killed(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit("deaf", job(f"trap '' TERM; echo deaf; {gate.wait}"))
-    wait_until(lambda: output(queue, "deaf") == "deaf\n", "it is deaf")
+    wait_until(lambda: output(queue, "deaf") == "deaf\n", "SIGTERM is ignored")
     status = queue.kill("deaf", grace=1)
     assert (status.state, status.signal) == (JobState.KILLED, signal.SIGKILL)
     wait_until(lambda: run("squeue", "-h") == "", "the queue is empty")
@@ -234,7 +234,7 @@ def test_kill_leaves_no_process_of_a_forking_job(
     # The script starts processes between each search for processes and its SIGKILL.
     forks = "trap '' TERM; echo begun; while :; do sleep 60 & sleep 0.02; done"
     queue.submit("forks", job(forks))
-    wait_until(lambda: output(queue, "forks") == "begun\n", "it runs")
+    wait_until(lambda: output(queue, "forks") == "begun\n", "the job runs")
     assert queue.kill("forks", grace=0).state is JobState.KILLED
     queue.delete("forks")
 
@@ -259,7 +259,7 @@ def test_job_without_wrapper_is_killed_as_requested(
 ) -> None:
     # The script survives its wrapper, and Slurm reports that the job is over.
     queue.submit("orphan", job("echo begun; sleep 60"))
-    wait_until(lambda: output(queue, "orphan") == "begun\n", "it runs")
+    wait_until(lambda: output(queue, "orphan") == "begun\n", "the job runs")
     wrapper = run("pgrep", "-f", f"run_in_scheduler.sh {queue_path} orphan").split()
     run("kill", "-9", *wrapper, check=False)
     script = script_of(queue_path / "jobs/orphan")
@@ -286,7 +286,9 @@ def test_all_killed_jobs_get_sigterm_first(
         script = f'trap "{last_words}" TERM; echo begun; {gate.wait}'
         either.submit(f"one{number}", job(script, name=f"one{number}"))
     for number in range(2):
-        wait_until(lambda n=number: output(either, f"one{n}") == "begun\n", "it runs")
+        wait_until(
+            lambda n=number: output(either, f"one{n}") == "begun\n", "the job runs"
+        )
     outcomes = either.kill_many(["one0", "one1"], grace=20)
     for outcome in outcomes.values():
         assert outcome is not None
@@ -297,7 +299,7 @@ def test_scancel_of_running_job_is_reported(
     either: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     either.submit("victim", job(f"echo begun; {gate.wait}"))
-    wait_until(lambda: output(either, "victim") == "begun\n", "it runs")
+    wait_until(lambda: output(either, "victim") == "begun\n", "the job runs")
     run("scancel", native_id(queue_path, "victim"))
     status = until(either, "victim", lambda status: status.state.final)
     assert status.state is JobState.KILLED
@@ -350,12 +352,15 @@ def test_late_sbatch_reply_is_not_misattributed(
     assert queue.kill("twice", grace=0).state is JobState.KILLED
     assert queue.ensure(directory, job_id="twice", retry=True).is_new
     true_id = native_id(queue_path, "twice")
-    wait_until(lambda: output(queue, "twice") == "begun\n", "it runs")
+    wait_until(lambda: output(queue, "twice") == "begun\n", "the job runs")
     answers.open()
     first.join()
     assert native_id(queue_path, "twice") == true_id
     assert queue.status("twice").state is JobState.RUNNING
-    wait_until(lambda: run("squeue", "-h", "-o", "%i").split() == [true_id], "no other")
+    wait_until(
+        lambda: run("squeue", "-h", "-o", "%i").split() == [true_id],
+        "no other process is left",
+    )
     gate.open()
     assert queue.job("twice").wait(90).succeeded
 
@@ -367,7 +372,7 @@ def test_requeued_slurm_job_does_not_run_twice(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path, tmp_path: Path
 ) -> None:
     queue.submit("again", job(f"echo ran >>'{tmp_path}/runs'; {gate.wait}"))
-    wait_until(lambda: (tmp_path / "runs").exists(), "it runs")
+    wait_until(lambda: (tmp_path / "runs").exists(), "the job runs")
     batch = fact(queue_path, "again", "batch")
     # A second run starts the same script with the same id.
     run("env", f"SLURM_JOB_ID={native_id(queue_path, 'again')}", "sh", batch)
@@ -381,7 +386,7 @@ def test_vanished_job_is_lost_after_two_queries(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     queue.submit("gone", job(f"echo begun; {gate.wait}"))
-    wait_until(lambda: output(queue, "gone") == "begun\n", "it runs")
+    wait_until(lambda: output(queue, "gone") == "begun\n", "the job runs")
     # No process of the job can record an end.
     wrapper = run("pgrep", "-f", f"run_in_scheduler.sh {queue_path} gone").split()
     leader = str(script_of(queue_path / "jobs/gone"))
@@ -412,7 +417,7 @@ def test_silent_controller_ends_no_job(
     queue_path: Path,
 ) -> None:
     queue.submit("running", job(f"echo begun; {gate.wait}; exit 5"))
-    wait_until(lambda: output(queue, "running") == "begun\n", "it runs")
+    wait_until(lambda: output(queue, "running") == "begun\n", "the job runs")
     until(queue, "running", lambda status: status.state is JobState.RUNNING)
     pid = Path("/run/slurm/slurmctld.pid").read_text().strip()
     os.kill(int(pid), signal.SIGTERM)
@@ -554,7 +559,7 @@ def test_job_over_its_time_limit_has_not_succeeded(
 ) -> None:
     wait = "while :; do sleep 0.1; done"
     queue.submit("slow", job(f"trap 'exit 0' TERM; echo begun; {wait}"))
-    wait_until(lambda: output(queue, "slow") == "begun\n", "it runs")
+    wait_until(lambda: output(queue, "slow") == "begun\n", "the job runs")
     job_id = native_id(queue_path, "slow")
     # Time limits are in minutes.  Slurm checks them every half minute.
     for words in ("TimeLimit=1", "EndTime=now"):

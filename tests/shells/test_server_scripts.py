@@ -167,7 +167,7 @@ def test_kill_ends_all_processes(
     leaf = f"#!/bin/sh\ntrap '' TERM\necho $$ >>'{pids}'\n{gate.wait}\n"
     script = f"chmod +x leaf; ./leaf & ./leaf & echo $$ >>'{pids}'; {gate.wait}"
     queue.submit("family", job(script, {"leaf": leaf}))
-    wait_until(lambda: len(pids.read_text().split()) == 3, "all have begun")
+    wait_until(lambda: len(pids.read_text().split()) == 3, "all jobs have begun")
     status = queue.kill("family", grace=1)
     assert (status.state, status.processes_left) == (JobState.KILLED, 0)
     assert [pid for pid in pids.read_text().split() if is_alive(int(pid))] == []

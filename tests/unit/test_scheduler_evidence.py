@@ -146,4 +146,4 @@ def test_stopped_heartbeat_leaves_no_sleep(shell: Shell) -> None:
         done = subprocess.run(["pgrep", "-f", f"^sleep {seconds}"], capture_output=True)
         return done.returncode == 0
 
-    wait_until(lambda: not is_left(), "all have ended")
+    wait_until(lambda: not is_left(), "all jobs have ended")
