@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-# Type checkers treat this name as true.  The module `typing` is not imported, because
-# its import takes longer than the rest of `tej --help`.
+# Type checkers treat `TYPE_CHECKING` as true.  The module `typing` is not imported,
+# because its import takes longer than the rest of `tej --help`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tej.destination import (

@@ -14,7 +14,7 @@ def main() -> None:
     After Ctrl-C, no traceback is printed, and the exit status is 130.
     """
     if sys.argv[1:] in (["-h"], ["--help"]) and sys.stdout is not None:
-        # Answered here, because the command line below imports click.
+        # The options are handled here, because the command line below imports click.
         print_help()
         return
     try:

@@ -277,9 +277,9 @@ class AsyncQueue(_Async):
         """Yield the output of a job, as lines or pieces; see `RemoteQueue.logs`.
 
         While the output is read, the server has an open session, and this process has a
-        thread for the session.  After a cancellation, both end within 15 seconds.  If
-        the loop over the output may be left early, close the iterator with
-        `contextlib.aclosing`.
+        thread for the session.  After a cancellation, the session and the thread end
+        within 15 seconds.  If the loop over the output may be left early, close the
+        iterator with `contextlib.aclosing`.
         """
         reader = open_logs(
             self.sync.connection, job_id, [stream], follow=follow, tail=tail

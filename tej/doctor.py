@@ -1,6 +1,6 @@
 """Diagnosis of a connection (`tej doctor`): checks each step from here to the server.
 
-The diagnosis changes nothing on the server.  Its output contains no secrets and can be
+The diagnosis changes nothing on the server.  The output contains no secrets and can be
 pasted into bug reports.
 """
 

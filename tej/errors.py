@@ -106,7 +106,7 @@ class QueueLinkBroken(QueueDoesntExist):
 class QueueExists(Error):
     """A queue cannot be created or used because of the present content of its path.
 
-    The path contains a queue, a queue of another tej version, or other files.
+    The path contains a queue, a queue of another version of tej, or other files.
     """
 
     default = "Queue already exists"
@@ -129,7 +129,7 @@ class JobNotFound(Error):
 
 
 class AmbiguousJob(Error):
-    """A prefix of an id, or a name, means several jobs."""
+    """A prefix of an id, or a name, matches several jobs."""
 
     default = "Several jobs match"
 

@@ -1,9 +1,9 @@
 """Completion in bash: destinations such as user@host, and directories among words.
 
 bash splits the command line at `@`, `:` and `=` before it calls the completion of a
-command, so `local:` and `user@host` arrive as several words.  The script here sends the
-whole line instead.  click's script for bash also drops all words if one of them is a
-directory.
+command, so `local:` and `user@host` arrive as several words.  The script in this module
+sends the whole line instead.  click's script for bash also drops all words if one of
+them is a directory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`tej cleanup`: works like `prune` with a filter; removes nothing without one."""
+"""`tej cleanup`: deletes old jobs like `prune`; without a filter, removes nothing."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if self.takes_command and "--" in args:
-            # click would join the words before and after `--`.
+            # Without this code, click would join the words before and after `--`.
             start = args.index("--")
             words = args[start + 1 :]
             if len(words) != 1 or not Path(words[0]).is_dir():

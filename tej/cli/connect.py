@@ -39,9 +39,9 @@ def command(
 ) -> None:
     """Log in to a server once, for all commands that follow.
 
-    `ssh` asks for passwords and codes at the terminal.  All tej commands of this user
-    then share the connection, until it has been unused for the given time or
-    `tej disconnect` closes it.
+    `ssh` prompts for passwords and codes at the terminal.  All tej commands of this
+    user then share the connection, until it has been unused for the given time or `tej
+    disconnect` closes it.
     """
     refuse_on_windows()
     from tej.transport import check_persist

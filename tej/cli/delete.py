@@ -33,7 +33,7 @@ def command(
 ) -> int:
     """Delete jobs that have ended, with their files and archived attempts.
 
-    Filters select only jobs that have ended.  With --all, asks for confirmation at a
+    Filters select only jobs that have ended.  With --all, prompts for confirmation at a
     terminal, and needs --yes in a script.
     """
     if context.params["all_"] and not yes and not is_agreed(queue, len(jobs.ids)):

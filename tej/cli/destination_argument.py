@@ -1,8 +1,9 @@
-"""Words of a command line: tells the destination apart from jobs, files, directories.
+"""Destination argument: decides whether the first word of a command is a destination.
 
 The destination is the first word, and may be left out if a profile or TEJ_DESTINATION
-names one.  A first word that could be the destination or something else is an error
-that lists the ways out.  docs/configuration.md describes the rules for users.
+sets the destination.  If the first word could be the destination or something else, the
+error lists the ways to write each of the two.  docs/configuration.md describes the
+rules for users.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Context:
     """The facts that decide whether the first word is the destination."""
 
     has_default: bool
-    """Whether a profile or TEJ_DESTINATION names a destination."""
+    """Whether a profile or TEJ_DESTINATION sets the destination."""
     profiles: Collection[str] = ()
     """Names of the profiles; as the destination, such a name selects the profile."""
     selects_jobs: bool = False
@@ -37,7 +38,7 @@ class Context:
     def ambiguous(self, word: str, other: str, way: str) -> click.UsageError:
         """Return the error for a word that is the destination or `other`.
 
-        `way` is how to write the word if the word is `other`.
+        `way` is the form in which the user must write the word if the word is `other`.
         """
         host = f"-p {word}" if word in self.profiles else f"ssh://{word}"
         return click.UsageError(

@@ -30,7 +30,7 @@ def command(
 ) -> int:
     """Remove a queue with all its jobs, and the links that led to it.
 
-    At a terminal, asks for confirmation, with the number and size of the jobs.
+    At a terminal, prompts for confirmation, with the number and size of the jobs.
     """
     return destroy(queue, yes, dry_run, kill, grace, as_json)
 

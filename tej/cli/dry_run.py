@@ -29,8 +29,9 @@ def print_plan(
     """Print the files, the id, the command and the resources of a job.
 
     If `is_signed` is true, the id is made from the signature.  Then prints whether the
-    job exists, and the arguments for the scheduler.  If the server is not reached, this
-    part is missing.  Raises the errors of a submission whose cause is on this machine.
+    job exists, and the arguments for the scheduler.  If the server is not reached, the
+    status and the arguments are not printed.  Raises the errors of a submission whose
+    cause is on this machine.
     """
     job = read_job(queue.connection, spec, is_signed=is_signed)
     is_new = not is_signed and spec.job_id is None

@@ -46,7 +46,7 @@ def of_job(status: JobStatus) -> int:
     is 125 if the job was cut off for another reason, is lost, has no exit code, or was
     killed but exited with 0.
     """
-    # Imported here, and not at the top, so that `tej --help` is fast.
+    # The module is imported here, and not at the top, so that `tej --help` is fast.
     from tej.job.status import JobState
 
     if status.cut_off is not None:

@@ -12,7 +12,7 @@ PAGES = (
     Path(__file__).parent / "agents.md",
     Path(__file__).parents[2] / "docs" / "agents.md",
 )
-"""The page in an installed tej, and in a checkout.
+"""Paths of the page in an installed tej and in a checkout.
 
 `force-include` in pyproject.toml copies the page into the wheel."""
 

@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Add a profile to ./tej.toml, or to the user's file.
 
-    At a terminal, asks for the name and the destination if they are not given.  The
+    At a terminal, prompts for the name and the destination if they are not given.  The
     first profile in a file becomes the default.
     """
     from tej import config

@@ -83,7 +83,7 @@ def words_for(job: Job[RemoteQueue]) -> str:
     if profile.name is not None and all(
         one is None or one.source in profile.files for one in place
     ):
-        # The default profile need not be named.
+        # The option -p is left out for the default profile.
         named = profile.name.source == COMMAND_LINE
         return shlex.join([*(["-p", profile.name.value] if named else []), job.id])
     path = str(job.queue.queue)

@@ -16,8 +16,9 @@ def make_folders(template: str, jobs: Mapping[str, JobStatus]) -> dict[str, str]
     """Return the directory of each job, by the job's id.
 
     `{NAME}` is replaced by the parameter or the label NAME of the job; `{id}` and
-    `{name}` by its id and name.  Raises click.UsageError if a job has no such value, if
-    a value cannot be a file name, or if two jobs would have the same directory.
+    `{name}` by its id and name.  Raises click.UsageError if a job has no value for a
+    field, if a value cannot be a file name, or if two jobs would have the same
+    directory.
     """
     folders: dict[str, str] = {}
     owners: dict[str, str] = {}

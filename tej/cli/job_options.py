@@ -116,7 +116,7 @@ def shared_input(function: Function) -> Function:
 def find_shared(directory: str, given: tuple[str, ...]) -> tuple[str, ...]:
     """Return the shared paths on the command line, or those of the profile.
 
-    A path of the profile is left out if the directory does not have it, because a
+    A path of the profile is left out if it does not exist in the directory, because a
     project may have several job directories.
     """
     if given:

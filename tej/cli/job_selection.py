@@ -56,7 +56,7 @@ class SelectedJobs:
         return self.by_filter or len(self.ids) > 1
 
     def prefix(self, job_id: str) -> str:
-        """Return the id as the prefix of a line; "" if the user gave this one id."""
+        """Return the id as the prefix of a line; "" if the user gave only this id."""
         return f"{job_id}: " if self.is_list or self.was_searched else ""
 
 
@@ -265,7 +265,7 @@ def project_names() -> set[str]:
 
 
 def _subdirectories(place: Path) -> set[str]:
-    """Return the names of the directories in a directory; none if it is unreadable."""
+    """Return the names of the directories in a directory; empty if it is unreadable."""
     try:
         with os.scandir(place) as found:
             return {entry.name for entry in found if entry.is_dir()}

@@ -16,7 +16,7 @@ SHOWN = 3
 
 
 def print_tree(jobs: Sequence[JobStatus]) -> None:
-    """Print one line per job, below a job that it needs.
+    """Print one line per job, under one of the jobs that it needs.
 
     The lines between the jobs are ASCII characters if stdout cannot encode others.
     """

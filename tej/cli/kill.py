@@ -33,7 +33,7 @@ def command(
 ) -> int:
     """Kill running jobs, with all their processes.
 
-    Sends SIGTERM to all of them, and SIGKILL after the grace period.  Filters select
+    Sends SIGTERM to all processes, and SIGKILL after the grace period.  Filters select
     only jobs that have not ended, or have left processes running.
     """
     report = output.JobReport(as_json)

@@ -64,7 +64,7 @@ NEWEST = "newest"
     "--sizes", is_flag=True, help="Print the disk space of each job, and totals."
 )
 @click.option(
-    "--tree", "as_tree", is_flag=True, help="Print each job below a job that it needs."
+    "--tree", "as_tree", is_flag=True, help="Print a tree of jobs and their dependents."
 )
 @click.option("--watch", "watched", is_flag=True, help="Update the list until Ctrl-C.")
 def command(

@@ -55,9 +55,9 @@ def command(
 
     A job's stdout is copied to stdout and its stderr to stderr, unchanged.  Several
     jobs are printed one after the other, each after a line with its id on stderr.
-    With --scheduler, the scheduler's log of the job and its entry in the accounting
-    are printed instead, which show why the scheduler ended a job.  With --on-end, the
-    output of the command that was run at the end of the job is printed instead.
+    With --scheduler, prints the scheduler's log of the job and the accounting entry
+    instead, which show why the scheduler ended a job.  With --on-end, prints the output
+    of the command that was run at the end of the job.
     """
     if scheduler or on_end:
         if follow or wanted or name or tail is not None or (scheduler and on_end):

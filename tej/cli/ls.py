@@ -21,8 +21,8 @@ def command(queue: RemoteQueue, job_id: str, files: list[str], as_json: bool) ->
 
     Without a job, the latest job of this project is used.
 
-    At a terminal, each line has the size; in a pipe, only the name.  The names of
-    directories end in "/".
+    At a terminal, each line has the size and the name; in a pipe, only the name.  The
+    names of directories end in "/".
     """
     refuse(files[1:])
     path = files[0] if files else "."
@@ -39,7 +39,7 @@ def command(queue: RemoteQueue, job_id: str, files: list[str], as_json: bool) ->
 
 
 def as_name(file: JobFile) -> str:
-    """Return the name of a file; with a slash at the end if it is a directory."""
+    """Return the name of a file, with a slash at the end for a directory."""
     return file.name + ("/" if file.kind == "directory" else "")
 
 

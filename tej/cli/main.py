@@ -56,8 +56,8 @@ class _Tej(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SIGPIPE
         except errors.Error:
-            # Errors of tej are raised unchanged.  They need a clause of their own,
-            # because some errors of tej are also an OSError.
+            # Errors of tej are raised unchanged.  The clause for errors of tej comes
+            # first, because some errors of tej are also an OSError.
             raise
         except OSError as error:
             raise errors.Error(f"Error on this machine: {error}") from error
@@ -71,7 +71,7 @@ class _Tej(click.Group):
 @click.option("-v", "--verbose", count=True)
 def tej(verbose: int) -> None:
     """Set the log level, before the command runs; see `help_page` for the help."""
-    # Imported here, so that the help of a command is fast.
+    # The module is imported here, so that the help of a command is fast.
     from tej.cli.log import log_to_stderr
 
     log_to_stderr(verbose)

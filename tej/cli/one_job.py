@@ -20,8 +20,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def one_job(function: Function) -> Function:
     """Pass the job of a command as `job_id`, and the words after the job as `files`.
 
-    The job is the first word, or is given by `--id`.  Without both, the latest job of
-    the current project is used.
+    The job is the first word, or is given by `--id`.  Without a word and without
+    `--id`, the latest job of the current project is used.
     """
 
     @click.option(

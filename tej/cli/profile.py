@@ -70,7 +70,7 @@ def settings_on_command_line(context: click.Context) -> dict[str, Any]:
     """Return the settings that the options of a command give, by their keys.
 
     A value that click took from an environment variable is left out, because the
-    environment has another rank than the command line (see `Config.resolve`).
+    command line takes precedence over the environment (see `Config.resolve`).
     """
     names = {"queue_path": "queue", "runtime": "runtime", "transport": "transport"}
     names |= {"trust_queue": "trust_queue", "persist": "persist"}

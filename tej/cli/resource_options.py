@@ -87,8 +87,8 @@ ALTERNATIVES = {"memory": "memory_per_cpu", "memory_per_cpu": "memory"}
 def resources(function: Function) -> Function:
     """Add the options of the scheduler to a command that starts a job.
 
-    The values that are given are passed to the command as the dictionary `resources`,
-    with the keys of `Resources`, and as `login`.
+    The values on the command line are passed to the command as the dictionary
+    `resources`, with the keys of `Resources`, and as `login`.
     """
     names = [
         option.partition("/")[0].removeprefix("--").replace("-", "_")

@@ -137,17 +137,17 @@ def command(
 
 
 def id_of(queue: RemoteQueue, spec: JobSpec) -> str:
-    """Return the id of a job, which is made from its signature unless it is given."""
+    """Return the id of a job: the given id, or the id made from the signature."""
     if spec.job_id is not None:
         return spec.job_id
     return read_job(queue.connection, spec, is_signed=True).job_id
 
 
 def free_id(queue: RemoteQueue, spec: JobSpec) -> str:
-    """Return an id for one more run: the usual id, or ID-2, ID-3, ... if it is taken.
+    """Return an unused id for another run: the usual id, or ID-2, ID-3, and so on.
 
-    Another client may take the id before it is used.  Both clients then follow the same
-    job, since their jobs have the same signature.
+    Another client may use the id first.  In that case, the two clients follow the same
+    job, since the signatures are equal.
     """
     first = id_of(queue, spec)
     try:

@@ -27,7 +27,7 @@ class Place:
     trouble: str = ""
     """Reason why the last request failed."""
     changed: threading.Event = field(default_factory=threading.Event)
-    """Set to request the jobs now."""
+    """Event that is set to request the jobs now."""
 
 
 Chosen = tuple[Place, str, int]

@@ -59,7 +59,7 @@ class Update(Message):
 class Box(ModalScreen[str | None]):
     """A text above the screen; with `value`, the user may edit the value.
 
-    The result is the value, or "y" if that key was pressed, or else None.
+    The result is the value, "y" if the key y was pressed, or else None.
     """
 
     def __init__(self, text: str, value: str | None = None) -> None:
@@ -186,7 +186,7 @@ class TopScreen(App[None]):
         message.call()
 
     def _show_jobs(self) -> None:
-        """Show the jobs of all places; the cursor stays on its job."""
+        """Show the jobs of all queues; the cursor stays on the same job."""
         rows = [(place, job) for place in self.places for job in place.jobs]
         keys = [(place, job.job_id) for place, job in rows]
         if keys != [(place, job.job_id) for place, job in self.rows]:

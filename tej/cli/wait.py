@@ -44,8 +44,8 @@ def command(
 ) -> int:
     """Wait until jobs have ended; without a job, for the latest job of this project.
 
-    The exit status is that of the job; for several jobs, the first that is not 0.  It
-    is 125 if tej itself failed or the timeout was reached.
+    The exit status is that of the job; for several jobs, the first that is not 0.  The
+    exit status is 125 if tej itself failed or the timeout was reached.
     """
     # The jobs are checked before the wait, because the wait retries after connection
     # failures.  A wrong job id or host name is therefore reported at once.

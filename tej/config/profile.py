@@ -106,9 +106,9 @@ class Config:
         `name` and `given` are the profile and the settings on the command line.  A
         setting is taken from the command line, else from the environment, else from the
         profile.  The values of a profile named on the command line take precedence over
-        the environment.  If a destination is given but no profile is named, only the
-        JOB_KEYS of the default profile are used, because its queue and its resources
-        belong to another server.
+        the environment.  If the command line has a destination but no profile, only the
+        JOB_KEYS of the default profile are used, because the queue and the resources of
+        the default profile belong to another server.
         """
         environ = os.environ if environ is None else environ
         explicit = {

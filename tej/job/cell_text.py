@@ -13,8 +13,8 @@ SHORTEST_ID = 12
 def format_age(time: datetime | None, now: datetime | None) -> str:
     """Return how long ago `time` was, such as "2 h ago"; "" if `time` is None.
 
-    Both times must be of the same clock.  If `now` is unknown, or `time` is more than
-    60 days ago or in the future, the date is returned.
+    `time` and `now` must be of the same clock.  If `now` is unknown, or `time` is more
+    than 60 days ago or in the future, the date is returned.
     """
     if time is None:
         return ""

@@ -43,7 +43,7 @@ def find_command(
     `script` is a file in the directory, with or without arguments, or a command for the
     server's shell.  Raises InvalidJobDirectory if the file is missing, is not a regular
     file, has Windows line endings, or begins with a byte order mark.  If `windows` is
-    true, the path of the file may also be written with backslashes.
+    true, the path of the file may also contain backslashes.
     """
     check_directory(directory)
     text = DEFAULT_SCRIPT if script is None else script

@@ -124,9 +124,9 @@ def read_entry(entry: Entry, *, keep: bool = False) -> Entry:
 def read_files(entries: Iterable[Entry]) -> list[Entry]:
     """Read all files whose entries have no digest; returns all entries with digests.
 
-    The content of small files stays in memory, up to KEPT_JOB bytes in total.  The
-    content in memory is sent even if the file changes afterwards.  Raises
-    InvalidJobDirectory if a file cannot be read.
+    The content of small files stays in memory, up to KEPT_JOB bytes in total.  If a
+    file changes afterwards, the content in memory is sent.  Raises InvalidJobDirectory
+    if a file cannot be read.
     """
     listed = list(entries)
     pending: list[tuple[int, Entry, bool]] = []

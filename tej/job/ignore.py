@@ -36,7 +36,8 @@ TOOL_NAMES = frozenset(
 PROJECT_FILE = "tej.toml"
 """Name of the configuration file of a project.
 
-It is not sent, because a change of a profile would otherwise change the signature."""
+The file is not sent, because a change of a profile would otherwise change the
+signature."""
 
 VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 """Name of the file that marks a folder as a virtual environment of Python."""

@@ -50,9 +50,8 @@ class JobStatus:
     """The status of a job as the server reports it.
 
     Times are in UTC, by the server's clock.  A JobStatus unpacks to three values as in
-    tej 0.6: `status, directory, result = queue.status(job_id)`.  Of these values,
-    `status` equals "running", "finished", ..., and `result` is the exit code as text,
-    or None.
+    tej 0.6: `status, directory, result = queue.status(job_id)`.  `status` equals
+    "running", "finished", ..., and `result` is the exit code as text, or None.
     """
 
     job_id: str
@@ -242,7 +241,7 @@ def format_duration(seconds: float | None) -> str:
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGTERM for 15.
 
-    The name is the one that this machine has for the number.  A server may use another
+    The name is that of the number on this machine.  A server may use another
     number for the same signal, but nearly all systems agree on the common signals.
     """
     try:

@@ -1,7 +1,7 @@
 """Sweeps: one job for each combination of parameters, such as SEED=1..10.
 
 A parameter reaches the job as an environment variable, and in the command as `{SEED}`.
-Both are part of the signature.
+The environment and the command are part of the signature.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def fill(text: str, row: Mapping[str, str]) -> str:
 def fill_command(command: str, row: Mapping[str, str]) -> str:
     """Return a shell command with each `{NAME}` replaced by the value, quoted.
 
-    How the value is quoted depends on the quotes around the field.
+    The quoting of the value depends on the quotes around the field.
     """
     parts: list[str] = []
     quote = ""

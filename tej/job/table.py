@@ -24,7 +24,7 @@ DROPPED_FIRST = ("where", "name", "started", "duration")
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table of jobs."""
+    """A column of a table of jobs."""
 
     text: Callable[[JobStatus], str]
     """Returns the cell of a job for people to read."""

@@ -35,7 +35,7 @@ def find_dependents(jobs: Iterable[JobStatus], ids: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Branch:
-    """One line of a tree of jobs."""
+    """A line of a tree of jobs."""
 
     prefix: str
     """Lines that connect the job with the job above it."""

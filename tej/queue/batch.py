@@ -99,7 +99,7 @@ class Batch:
         on_fetch: Observer | None = None,
     ) -> None:
         self.results = [RunResult(run) for run in runs]
-        """One `RunResult` for each `Run`, in the same order."""
+        """The `RunResult` of each `Run`, in the same order."""
         self.pending: dict[Job[RemoteQueue], list[RunResult]] = {}
         """For each job that has not ended, the results of its runs."""
         self._on_submit = on_submit or _nothing

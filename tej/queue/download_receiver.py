@@ -176,7 +176,7 @@ class Unpacking:
 
     @property
     def left_out(self) -> list[str]:
-        """One message for each link or pipe that was not extracted."""
+        """Messages, one for each link or pipe that was not extracted."""
         return self._unpacker.left_out
 
     @property

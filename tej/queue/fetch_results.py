@@ -45,7 +45,7 @@ class Pause:
         logger.warning("%s; trying again in %.0f s", error, pause)
 
     def reset(self) -> None:
-        """Make the next pause a short one, because a request has succeeded."""
+        """Reset the pause to its shortest value, because a request has succeeded."""
         self._tries = 0
 
 

@@ -24,7 +24,7 @@ ORDERS: Mapping[str, Callable[[JobStatus], Any]] = {
 
 
 def sort_jobs(jobs: Iterable[JobStatus], order: str) -> list[JobStatus]:
-    """Return the jobs in the sort order `order`; raise ValueError if it is unknown."""
+    """Return the jobs, sorted by `order`; raise ValueError for an unknown order."""
     if order not in ORDERS:
         raise ValueError(f"Cannot sort by {order!r}; use one of {', '.join(ORDERS)}")
     return sorted(jobs, key=ORDERS[order])

@@ -56,7 +56,7 @@ def ensure_all(
 def _store(
     connection: QueueConnection, specs: Iterable[JobSpec], outcomes: Iterable[Outcome]
 ) -> list[Outcome]:
-    """Store the parameters of jobs that were found; return the updated outcomes.
+    """Store sweep parameters with found jobs; return the updated outcomes.
 
     A job that has all parameters already costs no request.  An error is only logged,
     because the parameters are information for people.

@@ -1,8 +1,8 @@
 """Parameters of existing jobs: reads the command, environment and resources again.
 
-The parameters are needed to submit a job once more without the options of its first
-submission.  They are read from the job's files on the server, which all versions of
-tej 1 write.
+A retry needs the parameters to submit a job again without the original options.  The
+parameters are read from the job's files on the server, which all versions of tej 1
+write.
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ def _parse(job: JobStatus, files: Mapping[str, str]) -> JobParameters:
 def parse_command(text: str, shown: str) -> tuple[dict[str, str], str] | None:
     """Return the environment and the script in a job's file `command`.
 
-    `shown` is the beginning of the command in the job's description.  It decides where
-    the command begins, because a command may itself begin with `export`.  Returns None
-    if no part of the text is the command.
+    `shown` is the beginning of the command in the job's description.  `shown`
+    determines where the command begins, because a command may itself begin with
+    `export`.  Returns None if no part of the text is the command.
     """
     environment: dict[str, str] = {}
     rest = text

@@ -184,14 +184,14 @@ def read_stream(
 
 
 class _Abandoned(Exception):
-    """Raised in the reading thread if nobody reads the pieces any longer."""
+    """Raised in the reading thread if the caller no longer reads the pieces."""
 
 
 class LogThread:
     """Thread that reads files of a job, and a buffer of the pieces that it has read.
 
-    The thread cannot be interrupted while it waits for the server.  It is therefore a
-    daemon thread, and ends when it receives the next data after `close`.
+    The thread cannot be interrupted while it waits for the server.  The thread is
+    therefore a daemon thread, and ends when it receives the next data after `close`.
     """
 
     def __init__(self, logs: Logs, wake: Callable[[], object] = lambda: None) -> None:
@@ -218,7 +218,8 @@ class LogThread:
         except _Abandoned:
             return
         except BaseException as error:
-            # After `close`, nobody is left to whom to report the error.
+            # After `close`, the caller no longer reads, so the error cannot be
+            # reported.
             with contextlib.suppress(_Abandoned):
                 self._emit(error)
 
@@ -275,7 +276,7 @@ class LineSplitter:
         return lines
 
     def finish(self) -> list[bytes]:
-        """Return the last line if it has no line end."""
+        """Return the last, incomplete line, which has no line end."""
         rest, self._rest = self._rest, b""
         return [rest] if rest else []
 

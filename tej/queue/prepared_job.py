@@ -30,8 +30,8 @@ class PreparedJob:
     Each file is checked again when it is sent, so that exactly the content in the
     signature is sent.  If `new_id` is true, a job without an id gets a new unique id
     instead of the id made from its signature.  `needs` are the dependencies of the job,
-    as resolved by `queue/references.py`.  Raises InvalidJobDirectory if the directory
-    cannot be submitted, and InvalidJobId if the id is invalid.
+    as resolved by `queue/job_references.py`.  Raises InvalidJobDirectory if the
+    directory cannot be submitted, and InvalidJobId if the id is invalid.
     """
 
     def __init__(

@@ -808,9 +808,9 @@ class RemoteQueue:
 
         Without `older_than`, jobs of any age are deleted.  Returns the status of each
         deleted job before its deletion.  Only jobs in one of `states` and with all
-        `labels` are deleted.  Of these jobs, the `keep_last` jobs that ended last are
-        not deleted.  A job that has not ended, or has left processes running, is never
-        deleted.  If `dry_run` is true, the jobs are returned but not deleted.
+        `labels` are deleted.  The `keep_last` jobs that ended last are not deleted.  A
+        job that has not ended, or has left processes running, is never deleted.  If
+        `dry_run` is true, the jobs are returned but not deleted.
         """
         chosen = filters.disposable(
             management.get_jobs(self.connection),

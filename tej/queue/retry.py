@@ -34,7 +34,8 @@ class Retries:
 
     def pause(self, tries: int) -> None:
         """Sleep before the next attempt, after `tries` failures in succession."""
-        # Few requests fail, and the import takes as long as the rest of this module.
+        # The module is imported here, because few requests fail, and because the import
+        # takes as long as the rest of this module.
         import random
 
         seconds = min(self.longest, self.first * 2 ** (tries - 1))

@@ -66,10 +66,10 @@ class RunResult:
     error: Exception | None = None
     """The error of the job, or None if there is none.
 
-    The error says why the job was not submitted, why it did not succeed (JobFailed),
-    that it was deleted (JobNotFound), that it did not end in time (WaitTimeout), or why
-    its results could not be fetched.  An error that is not a tej.Error was raised by
-    the function `spec` or `results`, or by the local file system."""
+    The error is the reason why the job was not submitted or its results could not be
+    fetched, JobFailed if the job did not succeed, JobNotFound if the job was deleted,
+    or WaitTimeout if the job did not end in time.  An error that is not a tej.Error was
+    raised by the function `spec` or `results`, or by the local file system."""
 
     @property
     def succeeded(self) -> bool:

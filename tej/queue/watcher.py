@@ -38,7 +38,7 @@ wait cannot be interrupted."""
 
 
 class Waiter:
-    """One thread or task that waits for jobs, and the ends not yet reported to it."""
+    """Thread or task that waits for jobs, with the ends that it has not seen yet."""
 
     def __init__(self, job_ids: Iterable[str], wake: Callable[[], object]) -> None:
         self.pending = set(job_ids)
@@ -236,7 +236,7 @@ class Watcher:
 
     def _tell(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:
-            # One request reports each job only once.  If another thread waits for this
+            # A request reports each job only once.  If another thread waits for this
             # job later, a new request is necessary.
             self._asked.discard(job_id)
             for waiter in self._waiters:

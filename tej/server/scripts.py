@@ -36,7 +36,7 @@ _SENT = frozenset(
 
 @dataclass(frozen=True)
 class Scripts:
-    """A set of scripts to install on a server: the text of each, by relative path."""
+    """A set of scripts to install on a server: their texts, by relative path."""
 
     files: dict[str, str]
     digest: str
@@ -75,7 +75,8 @@ def find_runtime(wanted: str) -> tuple[str, Scripts]:
 def _find_folder(wanted: str) -> Path:
     folder = Path(wanted).expanduser()
     if not (folder / "runtime.sh").is_file():
-        # Imported here, because the import is slow and most queues do not need it.
+        # The module is imported here, because the import is slow and most queues do not
+        # need the module.
         from importlib.metadata import entry_points
 
         found = [p for p in entry_points(group="tej.runtimes") if p.name == wanted]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 KEPT = 1 << 20
-"""Number of bytes that are kept of the beginning, and of the end, of a stream."""
+"""Number of bytes that are stored from the beginning, and from the end, of a stream."""
 
 
 class HeadAndTail:

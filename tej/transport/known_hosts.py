@@ -68,8 +68,8 @@ class Verdict(enum.Enum):
 def known_name(host: str, port: int, alias: str | None = None) -> str:
     """Return the name of a server in known_hosts files.
 
-    The name is `alias` if given.  Otherwise it is the host for port 22, and [host]:port
-    for any other port.
+    If `alias` is given, the name is `alias`.  Otherwise the name is the host for port
+    22, and [host]:port for any other port.
     """
     if alias is not None:
         return alias
@@ -151,7 +151,7 @@ def _entries(path: Path, text: str, name: str) -> Iterator[Entry]:
 
 
 def _type(blob: bytes) -> str:
-    """Return the key type that the key itself contains.
+    """Return the type of a key from the key's own bytes.
 
     The type in the line of the known_hosts file may be wrong.
     """

@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 class MuxClient:
-    """One connection to the socket of a ControlMaster, for at most one session.
+    """A connection to the socket of a ControlMaster, for at most one session.
 
     All methods raise ConnectionResetError or another OSError if the ControlMaster has
     exited, and TimeoutError if it does not reply in time.

@@ -24,9 +24,9 @@ class PipeProcess(Process):
         self._pipes: dict[str, int] = {"in": stdin, "out": stdout, "err": stderr}
         self._timer = timer
         self._over = threading.Event()
-        # A thread locks this to close or use a descriptor.  Without the lock, a thread
-        # might use the number of a descriptor that another thread has closed, and that
-        # already belongs to another file.
+        # A thread acquires this lock before it closes or uses a descriptor.  Without
+        # the lock, a thread might use the number of a descriptor that another thread
+        # has closed, and that already belongs to another file.
         self._lock = threading.Lock()
         # The pipes are non-blocking, because a descendant of the program may keep a
         # pipe open after the program has ended: a blocking read would never return.

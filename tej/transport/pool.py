@@ -46,8 +46,8 @@ class _Line:
         self.limit = MAX_SESSIONS
         self.used = 0
         self.connection: Connection | None = None
-        # A thread locks this while it connects.  Other threads wait for the lock and
-        # then use the same connection, instead of logging in as well.
+        # A thread holds this lock while it connects.  Other threads wait for the lock
+        # and then use the same connection, instead of logging in as well.
         self.lock = threading.Lock()
 
 
@@ -175,8 +175,8 @@ class PooledTransport(Transport):
             except ConnectionFailed as error:
                 if line.number == 0:
                     raise
-                # Other connections exist, since this is not the first.  Wait for a
-                # session on one of them, and open no more connections.
+                # Other connections exist, since this connection is not the first.  Wait
+                # for a session on one of them, and open no more connections.
                 logger.debug("no further connection: %s", error)
                 with self._changed:
                     self._may_add = False

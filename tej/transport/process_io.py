@@ -195,7 +195,7 @@ class _Sender(threading.Thread):
 
 
 class _Collector(threading.Thread):
-    """Thread that reads stderr; keeps only a part of it if a program prints much."""
+    """Thread that reads stderr, and stores only head and tail of a long stderr."""
 
     def __init__(self, process: Process) -> None:
         super().__init__(name="tej stderr", daemon=True)
@@ -242,7 +242,8 @@ def serve(
             stack.callback(collector.join)
             stack.callback(sender.join)
             # If the output has not ended yet, the program failed and its error is being
-            # raised.  An exception of the sink must not replace that error.
+            # raised.  An exception of the sink must not replace the error of the
+            # program.
             stack.enter_context(contextlib.suppress(Exception))
             output.end()
     if sender.error is not None:

@@ -34,7 +34,7 @@ class TextMember:
 
 @dataclass(frozen=True)
 class Parcel:
-    """One job in an archive."""
+    """A job in an archive."""
 
     name: str
     """Name of the job's directory in the archive."""

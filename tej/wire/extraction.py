@@ -199,7 +199,7 @@ class _Targets:
         self._listings: dict[Path, set[str]] = {}
 
     def claim(self, target: Path, name: str) -> None:
-        """Raise _NotWritten if `target` is a file with a name other than `name`."""
+        """Raise _NotWritten if `target` is a file whose name is not `name`."""
         other = self._names.get(target)
         if other is None:
             try:

@@ -40,7 +40,7 @@ Value = TypeVar("Value")
 NOISE_LIMIT = 256 * 1024 * 1024
 """Maximum number of bytes that start-up files may print before the reply."""
 NOISE_KEPT = 64 * 1024
-"""Number of bytes before the reply that are kept in memory for the error message."""
+"""Number of bytes before the reply that are stored for the error message."""
 REPLY_LIMIT = 256 * 1024 * 1024
 """Maximum size in bytes of a reply that is collected in memory."""
 MESSAGE_LIMIT = 8 * 1024
@@ -150,7 +150,7 @@ class Reply:
 def check(program: Program, reply: Reply, done: Completed) -> None:
     """Raise the error for the exit status, with the server's message.
 
-    Returns if the exit status is 0 and the reply has begun.
+    Returns without an error if the exit status is 0 and the reply has begun.
     """
     if not reply.begun:
         shown = shorten(reply.noise + done.stderr, 300) or "nothing"

@@ -1,8 +1,8 @@
 """Attributes of a `TejTask` that describe its job, and the job made from them.
 
-The attributes are properties of the class, like Luigi's own `priority`.  They are not
-parameters, so they are not part of the task's id.  A subclass sets an attribute as a
-class attribute, or overrides the property if its value depends on parameters.
+The attributes are properties of the class, like Luigi's own `priority`.  The attributes
+are not parameters, so they are not part of the task's id.  A subclass sets an attribute
+as a class attribute, or overrides the property if its value depends on parameters.
 """
 
 from __future__ import annotations

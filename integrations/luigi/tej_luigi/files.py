@@ -76,8 +76,8 @@ class TejFileSystem(FileSystem):
     """Accesses the files of a server with the permissions of the destination's user.
 
     A path is absolute or relative to the home directory, and may begin with `~/`.  All
-    methods raise tej.Error.  If the server cannot be reached, they raise
-    ConnectionFailed, so an unreachable server never looks like a missing file.
+    methods raise tej.Error.  If the server cannot be reached, the methods raise
+    ConnectionFailed, so that an unreachable server is never reported as a missing file.
     """
 
     def __init__(

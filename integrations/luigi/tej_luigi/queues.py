@@ -5,8 +5,8 @@ includes the jobs of all tasks that exist in this process, so that Luigi can sch
 thousand tasks after one round trip.
 
 The status of a successful job is cached for some seconds.  Any other status is taken
-from the cache only while Luigi schedules tasks.  Before a task runs, Luigi calls
-`complete()` again.  Then a new request is made (see `asking`), so that the status of an
+from the cache only while Luigi schedules tasks.  Luigi calls `complete()` a second time
+before a task runs.  Then a new request is made (see `asking`), so that the status of an
 unsuccessful job is never outdated.
 """
 
@@ -171,8 +171,8 @@ class OpenQueue:
 
         If the server has never replied, only `FEW` attempts are made, because the name
         of the server may be wrong.  If the login is refused, or if Luigi calls
-        `complete()`, the error is raised at once.  Before each pause, `tell` is called
-        with a message for the user.
+        `complete()`, the error is raised at once.  Before each pause, the function
+        `tell` is called with a message for the user.
         """
         tries = 0
         while True:

@@ -121,8 +121,8 @@ class TaskJobTarget(TejJobTarget):
 class TejResultTarget(luigi.LocalTarget):
     """A result file of a job.
 
-    `open()` and `path` fetch the job's results to this machine if necessary.  Both
-    raise tej.Error if the job has not finished with exit code 0.
+    `open()` and `path` fetch the job's results to this machine if necessary.  `open()`
+    and `path` raise tej.Error if the job has not finished with exit code 0.
     """
 
     def __init__(

@@ -110,7 +110,8 @@ class TejJob(JobBlock[JobResult]):
         description="Labels of the job, for `tej list --label`.",
     )
     name: str | None = Field(
-        default=None, description="A readable name; by default the directory's."
+        default=None,
+        description="A readable name of the job; by default the name of the directory.",
     )
     parameters: dict[str, Any] | None = Field(
         default=None,
@@ -122,7 +123,7 @@ class TejJob(JobBlock[JobResult]):
     job_id: str | None = Field(
         default=None,
         title="Job id",
-        description="An id of your own choice, instead of the signature.",
+        description="The id of the job, instead of the signature.",
     )
     login: bool = Field(
         default=False,
@@ -151,8 +152,8 @@ class TejJob(JobBlock[JobResult]):
         title="Retry failed",
         description=(
             "Whether a failed or lost job is started again when it is requested. A "
-            "killed job always is, except by a retry of a task or flow, which needs "
-            "this setting."
+            "killed job is always started again, except by a retry of a task or flow, "
+            "which needs this setting."
         ),
     )
 

@@ -71,7 +71,7 @@ class JobRecord:
 
 
 class JobResult(BaseModel):
-    """A finished job and its downloaded files."""
+    """The result of a finished job, with its downloaded files."""
 
     model_config = ConfigDict(frozen=True)
 

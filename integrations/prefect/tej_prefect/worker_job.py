@@ -38,7 +38,7 @@ FLOW_RUN_LABEL = "prefect-flow-run"
 STATE_LABEL = "prefect-state"
 """Label of a flow run's job with the id of the Pending state at its submission.
 
-Each attempt of a flow run has a Pending state of its own, so the label tells whether an
+Each attempt of a flow run has a Pending state of its own, so the label shows whether an
 ended job belongs to the current attempt."""
 DELETE_LABEL = "prefect-delete-after"
 """Label of a flow run's job with the days after which the ended job is deleted."""

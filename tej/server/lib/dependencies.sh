@@ -58,7 +58,8 @@ prepare_wait() {
 }
 
 # waits_for_itself: check whether a job that $job needs waits, directly or indirectly, for
-# a job with the id of $job. This is possible only if $job is the new attempt of a job.
+# a job with the id of $job. Such a circle is possible only if $job is the new attempt
+# of a job.
 waits_for_itself() {
     [ -d "$queue/dependents/$id" ] || return 1
     dep_seen=''
@@ -164,7 +165,7 @@ has_unsettled() {
     return 1
 }
 
-# is_ready PATH: check that the job at PATH waits for no other job.
+# is_ready PATH: check whether the job at PATH waits for no other job.
 is_ready() {
     for dep_wait in "$1/after"/*; do [ ! -e "$dep_wait" ] || return 1; done
 }

@@ -9,7 +9,7 @@
 
 # reset_options: reset the shell options that bash imports from SHELLOPTS and BASHOPTS, and
 # stop the export of both variables, so that every shell of tej and of the job has the
-# default options. Both variables are read-only, and cannot be unset.
+# default options. SHELLOPTS and BASHOPTS are read-only, and cannot be unset.
 reset_options() {
     [ -n "${BASH_VERSION-}" ] || return 0
     set +efuC

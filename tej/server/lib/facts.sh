@@ -77,7 +77,7 @@ make_queue_directory() {
     mkdir -m "$access" "$queue/$1" 2>/dev/null || [ -d "$queue/$1" ]
 }
 
-# is_number WORD: check that WORD is a decimal number that shell arithmetic can handle. A
+# is_number WORD: check whether WORD is a decimal number that shell arithmetic can handle. A
 # leading zero is refused, because some shells read it as octal.
 is_number() {
     case $1 in '' | *[!0-9]* | 0?* | ????????????????*) return 1 ;; esac

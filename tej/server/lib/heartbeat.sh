@@ -89,7 +89,7 @@ is_beating() {
     return "$silent"
 }
 
-# is_stale FACT SECONDS: check that the fact FACT was not written for SECONDS. Sets age
+# is_stale FACT SECONDS: check whether the fact FACT was not written for SECONDS. Sets age
 # to the age of the fact in seconds, or to '' if the age is unknown. If the clock is set
 # forward, every file seems old, and if the clock is set back, every file seems new.
 # Therefore a fact is stale only if a second check finds the fact unchanged. The time
@@ -110,7 +110,7 @@ is_stale() {
     esac
 }
 
-# confirm_stale FACT SECONDS: check that this host first read the present version of the
+# confirm_stale FACT SECONDS: check whether this host first read the present version of the
 # fact at least SECONDS ago. The file `.look.FACT.HOST` records the uptime of the first
 # check.
 confirm_stale() {
@@ -130,9 +130,9 @@ confirm_stale() {
 }
 
 # get_age PATH: set file_time to the modification time of the file PATH, and age to the
-# age of PATH in seconds. Both values use the clock of the file system. age is negative
-# if the clock was set back. Sets age to '' and returns 1 if the modification time or
-# the current time is unavailable.
+# age of PATH in seconds. file_time and age use the clock of the file system. age is
+# negative if the clock was set back. Sets age to '' and returns 1 if the modification
+# time or the current time is unavailable.
 get_age() {
     age=''
     get_file_time "$1"
@@ -207,7 +207,7 @@ shows_life() {
     [ -n "$sign" ]
 }
 
-# was_restarted: check that this host was booted after the job's last heartbeat. If the
+# was_restarted: check whether this host was booted after the job's last heartbeat. If the
 # heartbeat is newer than the boot of this host, the job runs on another machine with
 # the same name.
 was_restarted() {
@@ -215,7 +215,7 @@ was_restarted() {
     get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]
 }
 
-# ended_with_boot: check that the job ran on this machine before the machine was
+# ended_with_boot: check whether the job ran on this machine before the machine was
 # restarted. No process survives a restart.
 ended_with_boot() {
     set -f

@@ -12,7 +12,7 @@ make_room() {
     return 1
 }
 
-# is_abandoned ROOM: check that the process that created the directory ROOM is gone. If
+# is_abandoned ROOM: check whether the process that created the directory ROOM is gone. If
 # the process ran on another host, ROOM counts as in use if a file in ROOM is younger
 # than a day.
 is_abandoned() {

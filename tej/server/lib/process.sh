@@ -133,26 +133,26 @@ may_be_hidden() {
     case $(LC_ALL=C && kill -0 "$1" 2>&1) in '' | *[Pp]ermi*) ;; *) return 1 ;; esac
 }
 
-# is_alive PID START: check that the process exists and that its pid was not reused.
+# is_alive PID START: check whether the process exists and its pid was not reused.
 is_alive() {
     check_process "$1" "$2"
     [ "$life" = alive ]
 }
 
-# is_gone PID START: check that the process is known to be gone.
+# is_gone PID START: check whether the process is known to be gone.
 is_gone() {
     check_process "$1" "$2"
     [ "$life" = gone ]
 }
 
-# same_host HOST BOOT SPACE: check that this process has the same host, boot and pid
+# same_host HOST BOOT SPACE: check whether this process has the same host, boot and pid
 # namespace, so that pids recorded there are valid here.
 same_host() {
     get_host
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]
 }
 
-# is_past HOST BOOT: check that HOST is the name of this host, but BOOT is another boot.
+# is_past HOST BOOT: check whether HOST is the name of this host, but BOOT is another boot.
 # Then either this host was restarted, or another machine has the same name.
 is_past() {
     get_host

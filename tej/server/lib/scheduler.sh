@@ -62,7 +62,7 @@ patiently() {
     if command -v timeout >/dev/null 2>&1; then timeout 60 "$@"; else "$@"; fi
 }
 
-# find_program NAME: check that the program NAME is installed. If only login shells have
+# find_program NAME: check whether the program NAME is installed. If only login shells have
 # NAME on their PATH, adds its directory to PATH and records the directory in the queue.
 # Returns 1 if NAME is not installed.
 find_program() {
@@ -90,7 +90,7 @@ read_setup() {
 read_setup path
 [ -z "$noted" ] || PATH=$PATH:$noted
 
-# is_id WORD: check that WORD is the id of a scheduler's job and not part of an error
+# is_id WORD: check whether WORD is the id of a scheduler's job and not part of an error
 # message.
 is_id() {
     case $1 in [0-9]*) ;; *) return 1 ;; esac

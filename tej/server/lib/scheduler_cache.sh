@@ -37,7 +37,7 @@ ask_anew() {
     renew_listing
 }
 
-# is_answered: check that the listing in memory is fresh and contains the states of all
+# is_answered: check whether the listing in memory is fresh and contains the states of all
 # jobs in $ids.
 is_answered() {
     get_time
@@ -127,7 +127,7 @@ look_up() {
     esac
 }
 
-# is_nickname NAME: check that NAME has the form of the names that set_name makes, so that
+# is_nickname NAME: check whether NAME has the form of the names that set_name makes, so that
 # a user probably has not chosen it.
 is_nickname() {
     nickname_end=${1#tej_???} nickname_end=${nickname_end%_a}

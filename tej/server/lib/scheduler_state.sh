@@ -65,7 +65,7 @@ find_age() {
     get_age "$job/$1" || age=$((now - ${2:-0}))
 }
 
-# is_later FACT [TIME]: check that the scheduler was queried for the listing after the
+# is_later FACT [TIME]: check whether the scheduler was queried for the listing after the
 # fact FACT was written. TIME is the time in the fact.
 is_later() {
     find_age "$@"
@@ -78,8 +78,8 @@ read_beat() {
     [ ! -f "$job/heartbeat" ] || read -r pulse _ <"$job/heartbeat"
 }
 
-# is_second_look WORDS: check that an earlier query, at least $second_look seconds ago,
-# also found that the job is gone (fact `missed`), and that the heartbeat has not
+# is_second_look WORDS: check whether an earlier query, at least $second_look seconds ago,
+# also found that the job is gone (fact `missed`), and the heartbeat has not
 # changed since the earlier query. Otherwise writes the state that the scheduler reports
 # to the fact `missed`, sets state to the last known state of the job, and returns 1.
 is_second_look() {
@@ -214,7 +214,7 @@ settle_early() {
     case $says in cancelled | limit) settle_cut_off ;; esac
 }
 
-# is_unlisted: check that the scheduler no longer knows the job, or knows only that the job
+# is_unlisted: check whether the scheduler no longer knows the job, or knows only that the job
 # has moved to another cluster.
 is_unlisted() {
     case $says in unknown | moved) ;; *) return 1 ;; esac

@@ -2,15 +2,16 @@
 # shellcheck shell=sh
 #
 # A shared file is an object of the content store with the suffix `.r`
-# (content_store.sh). The stage of a job has a hard link to the object. Therefore the file
-# stays as long as any job has it, whatever is deleted, and `download` and `logs` read it
-# like any other file.
+# (content_store.sh). The stage of a job has a hard link to the object. Therefore the
+# file exists as long as any job has a link to it, and `download` and `logs` read the
+# file like any other file.
 #
 # A job must not change the input of other jobs. The object is read-only, which does not
 # stop root, nor a job that changes the mode. Therefore all objects with the suffix have
-# the same modification time: an object with another time was changed. It is not given
-# to further jobs, and a job that has it is not started. The file `share_time` has this
-# time, so that a shell can compare the times without a process.
+# the same modification time: an object with another time was changed. A changed object
+# is not given to further jobs, and a job that has a changed object is not started. The
+# file `share_time` has this time, so that a shell can compare the times without a
+# process.
 
 share_time=200001010000.00
 
@@ -19,7 +20,7 @@ make_share_time() {
     : >"$1" && TZ=UTC0 touch -t "$share_time" "$1"
 }
 
-# is_changed FILE REFERENCE: check that FILE was changed since it was shared. REFERENCE
+# is_changed FILE REFERENCE: check whether FILE was changed since it was shared. REFERENCE
 # is a file `share_time`.
 is_changed() {
     [ "$1" -nt "$2" ] || [ "$1" -ot "$2" ]
@@ -36,7 +37,7 @@ drop_changed_objects() {
 }
 
 # seal_objects: make the shared files of the upload in $room read-only, and set their
-# time. Must be called before a job gets them.
+# time. Must be called before a job gets the files.
 seal_objects() {
     [ ! -f "$room/share_time" ] || [ ! -d "$room/objects" ] ||
         TZ=UTC0 find "$room/objects" -name '*.r' -exec chmod 444 {} + -exec touch -t "$share_time" {} +

@@ -30,12 +30,12 @@ count_attempts() {
     [ ! -f "$queue/attempts/$id/last" ] || read -r attempts <"$queue/attempts/$id/last"
 }
 
-# is_final: check that $state can no longer change.
+# is_final: check whether $state can no longer change.
 is_final() {
     case $state in finished | killed | lost) ;; *) return 1 ;; esac
 }
 
-# has_succeeded: check that the loaded job finished with exit code 0 and was not cut off.
+# has_succeeded: check whether the loaded job finished with exit code 0 and was not cut off.
 has_succeeded() {
     [ "$state" = finished ] && [ -z "$cut_off" ] && [ "$how" = exit ] && [ "$number" = 0 ]
 }
@@ -114,14 +114,14 @@ read_spec() {
     fi
 }
 
-# has_token TOKEN: check that $job is the job submitted with TOKEN. Reads the file
+# has_token TOKEN: check whether $job is the job submitted with TOKEN. Reads the file
 # `spec` again before the check.
 has_token() {
     read_spec
     case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
 }
 
-# read_fact FACT: check that the fact FACT exists and is not empty. If FACT is empty,
+# read_fact FACT: check whether the fact FACT exists and is not empty. If FACT is empty,
 # sets damage to FACT.
 read_fact() {
     [ ! -s "$job/$1" ] || return 0

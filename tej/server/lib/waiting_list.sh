@@ -132,7 +132,7 @@ has_stranded() {
     return 1
 }
 
-# has_lock: check that this process still holds the lock. Another process may have
+# has_lock: check whether this process still holds the lock. Another process may have
 # removed the lock if it considered this process dead.
 has_lock() {
     case $(ls -ld "$queue/lock" 2>/dev/null) in *" -> $now $who") ;; *) return 1 ;; esac
@@ -156,7 +156,7 @@ read_limit() {
     is_number "$max" || max=0
 }
 
-# is_room: check that a job waits, and that fewer jobs run than the limit allows.
+# is_room: check whether a job waits, and fewer jobs run than the limit allows.
 is_room() {
     read_limit
     count_in waiting

@@ -21,7 +21,10 @@ COLOURS = {
     StepState.SUCCEEDED: "#2e7d32",
     StepState.NOT_NEEDED: "#bdbdbd",
 }
-"""Colour of each state.  The first state that a module has is the colour of its box."""
+"""Colour of each state.
+
+A module has the colour of the first of these states that one of its jobs has.
+"""
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 168, 58, 64, 22, 12
 _NAME_CHARACTERS = 20

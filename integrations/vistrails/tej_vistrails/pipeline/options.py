@@ -23,7 +23,7 @@ from tej_vistrails.pipeline.port_types import infer_type
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SUCCESS, FAILURE, ABSENT, RUNNING = 0, 1, 3, 5
-"""Exit statuses of the commands; 3 and 5 as for the command `tej`."""
+"""Exit statuses of the commands; 3 and 5 mean the same as for `tej`."""
 
 
 class Loaded:

@@ -17,15 +17,15 @@ class StepState(str, enum.Enum):
 
     ABSENT = "not submitted"
     NOT_NEEDED = "not needed"
-    """The job does not exist, but all jobs that use its results have succeeded."""
+    """Missing job that is not needed: all jobs that use its results have succeeded."""
     QUEUED = "queued"
-    """The job waits for the jobs upstream of it, or in the queue."""
+    """Job that waits for the jobs upstream of it, or in the queue."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    """The job failed, was killed or is lost."""
+    """Job that failed, was killed or is lost."""
     NOT_STARTED = "not started"
-    """A job upstream of this job failed, was killed or is lost."""
+    """Job that cannot start, because a job upstream failed, was killed or is lost."""
 
     def __str__(self) -> str:
         return self.value
@@ -74,8 +74,8 @@ def jobs_in_use(plan: Plan, statuses: Statuses) -> set[str]:
 def jobs_to_submit(plan: Plan, statuses: Statuses, *, retry: bool) -> set[str]:
     """Return the ids of the jobs that have to be started.
 
-    These are the jobs in use that do not exist.  If `retry` is true, the jobs in use
-    that have ended without success are included.
+    The jobs to start are the jobs in use that do not exist.  If `retry` is true, the
+    jobs in use that have ended without success are included.
     """
 
     def is_needed(job_id: str) -> bool:

@@ -1,7 +1,8 @@
 """Provenance of results: the history of a pipeline, and the export as an RO-Crate.
 
-The history is read from the queue.  It is the same for all clients, and contains all
-jobs of the pipeline that have not been deleted, also those with earlier parameters.
+The history is read from the queue.  The history is the same for all clients, and
+contains all jobs of the pipeline that have not been deleted, including jobs with
+earlier parameters.
 
 A Workflow Run RO-Crate is a directory with the results, the file of the pipeline, and
 the description `ro-crate-metadata.json`

@@ -157,7 +157,7 @@ def _place_port(
 
 
 def follow(value: Value) -> Value:
-    """Return a value with each `Source` replaced by the value of that output."""
+    """Return a value with each `Source` replaced by the value of its output."""
     if isinstance(value, Source):
         return follow(value.module.output_value(value.port))
     if isinstance(value, list):

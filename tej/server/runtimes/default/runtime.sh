@@ -2,7 +2,7 @@
 # wrapper outside that session records the end of the job.
 # shellcheck shell=sh
 
-# runtime_here: check that this host can run jobs; always true.
+# runtime_here: check whether this host can run jobs; always true.
 runtime_here() { :; }
 
 # runtime_start: start the wrapper of $job, which writes `native_id` and `started`.
@@ -50,7 +50,7 @@ runtime_check() {
 }
 
 # note_ignored: set the fact `ignored` to the requested resources that this runtime
-# ignores. The walltime is not among them, because the wrapper enforces it.
+# ignores. The walltime is not ignored, because the wrapper enforces it.
 note_ignored() {
     ignored=''
     for key in $r_given; do
@@ -120,7 +120,7 @@ derive_state_elsewhere() {
     fi
 }
 
-# is_silent: check that the job's heartbeat has stopped. If the heartbeat file was
+# is_silent: check whether the job's heartbeat has stopped. If the heartbeat file was
 # removed, the age of native_id is checked instead.
 is_silent() {
     if [ -f "$job/heartbeat" ]; then
