@@ -26,7 +26,7 @@ from tej.transport.block import in_block
 
 READY = b"tej-ready "
 COMMAND = (
-    'exec /bin/sh -c \'unset -f read printf; printf "tej-ready "; '
+    'exec /bin/sh -c \'unset -f read printf; printf "tej-%s " ready; '
     'while IFS= read -r tej; do case $tej in "tej "*) eval "${tej#tej }"; exit;; '
     "esac; done; exit 121'"
 )
@@ -54,8 +54,11 @@ class Start:
     def __init__(self, program: str, *, careful: bool = False) -> None:
         if "\n" in program:
             raise ValueError("a program has to be one line")
-        self._token = f"tej-run-{os.urandom(8).hex()} "
-        text = "tej " + in_block(f'printf "%s " {self._token}; {program}')
+        name = os.urandom(8).hex()
+        self._token = f"tej-run-{name} "
+        # Neither READY nor the token is a part of what tej sends.  Otherwise, a server
+        # that repeats its input or its command on stdout would seem to run the program.
+        text = "tej " + in_block(f'printf "tej-%s " run-{name}; {program}')
         # surrogateescape restores the bytes of file names that are not UTF-8.
         self._line = text.encode("utf-8", "surrogateescape") + b"\n"
         self._careful = careful
