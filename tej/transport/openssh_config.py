@@ -102,9 +102,11 @@ def _ask(words: Sequence[str], where: str) -> dict[str, list[str]]:
     except OSError as error:
         raise ConnectionFailed(f"Cannot run ssh: {error.strerror}") from error
     if done.returncode != 0:
-        raise ConnectionFailed(
+        failed = ConnectionFailed(
             f"{where}: ssh rejects its configuration: {ssh_words(done.stderr)}"
         )
+        failed.permanent = True
+        raise failed
     values: dict[str, list[str]] = {}
     for line in done.stdout.decode("utf-8", "surrogateescape").splitlines():
         name, _, value = line.partition(" ")

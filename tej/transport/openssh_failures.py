@@ -34,7 +34,8 @@ def connection_error(
         reason += f" Its ProxyCommand may say more: ssh {host} true"
     error = ConnectionFailed(f"{reason} ssh: {words}")
     error.permanent = any(
-        sign in text for sign in ("Could not resolve", "Connection refused")
+        sign in text
+        for sign in ("Could not resolve", "Connection refused", "unix_listener")
     )
     error.__cause__ = OSError(words)
     return error
@@ -51,6 +52,11 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
         )
     if "Connection refused" in text:
         return f"{where} refuses connections; is sshd running there, on that port?"
+    if "unix_listener" in text:
+        return (
+            f"ssh logged in to {where}, but cannot create the socket at its "
+            "ControlPath: the directory must exist and be writable."
+        )
     if status == -1 or "timed out" in text:
         return f"{where} does not answer in time ({timeout:g} s); is it up?"
     if "banner" in text or "Protocol mismatch" in text:

@@ -50,6 +50,12 @@ def failure(stderr: str, status: int = 255) -> ConnectionFailed:
             HostKeyRejected,
             r"ssh-keygen -f /home/me/.ssh/known_hosts -R '\[lab.example.org\]:2222'",
         ),
+        (
+            "debug1: kex_exchange_identification: banner line 0\n"
+            "unix_listener: cannot bind to path /gone/socket: No such file",
+            ConnectionFailed,
+            "ControlPath: the directory",
+        ),
         ("kex_exchange_identification: banner", ConnectionFailed, "SSH server"),
         ("something new", ConnectionFailed, "ssh: something new"),
     ],
@@ -60,7 +66,7 @@ def test_message_selects_the_error(
     with pytest.raises(ConnectionFailed, match=words) as raised:
         raise failure(stderr)
     assert type(raised.value) is kind
-    assert not raised.value.permanent
+    assert raised.value.permanent is ("unix_listener" in stderr)
 
 
 @pytest.mark.parametrize(
