@@ -31,6 +31,12 @@ begin() {
     # SIGPIPE gets an empty handler. If the bootstrap ignored SIGPIPE (trap ''), the job
     # would ignore SIGPIPE, too.
     trap : PIPE
+    # Without a handler, a write beyond the limit of file sizes (ulimit -f) would kill this
+    # shell, and the error would not be reported.
+    command trap : XFSZ 2>/dev/null
+    # A start-up file may have duplicated stdout (`exec 3>&1`). A job would inherit the
+    # descriptor, and the client would wait until the job ends.
+    exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
     unset CDPATH
     tej_home=''
     if cd 2>/dev/null; then tej_home=$PWD; else cd / || quit 20 "The server cannot enter '/'"; fi

@@ -59,7 +59,7 @@ install_scripts() {
     fresh=$queue/incoming/scripts.$$
     mkdir "$fresh" && unpack "$fresh" || {
         rm -rf "$fresh"
-        quit 20 "The queue '$queue' cannot be set up: its scripts cannot be written (is the disk full?)"
+        quit 20 "The queue '$queue' cannot be set up: its scripts cannot be written: the disk may be full, or the umask ($(umask)) or the limit of file sizes (ulimit -f: $(ulimit -f)) may be too strict"
     }
     # If the queue already uses DIGEST, the installed scripts could not be loaded, so
     # they are damaged. Move the damaged scripts away.

@@ -21,6 +21,8 @@ from tej import JobState, Retries
 from tej.destination import Destination
 from tej.server.scripts import Scripts, built_in
 from tej.transport import open_transport
+from tej.transport.local import LocalTransport
+from tej.transport.program_start import COMMAND
 
 Make = Callable[..., Path]
 Require = Callable[[str], None]
@@ -343,7 +345,7 @@ def test_read_only_files_are_deleted_with_job(
     queue.cleanup()
 
 
-def test_missing_tar_is_reported_before_upload(
+def test_missing_tar_or_awk_is_reported_before_upload(
     tmp_path: Path,
     queue: tej.RemoteQueue,
     queue_path: Path,
@@ -356,11 +358,10 @@ def test_missing_tar_is_reported_before_upload(
     tools.mkdir()
     for folder in ("/usr/bin", "/bin"):
         for program in Path(folder).iterdir():
-            if (
-                program.name not in ("tar", "bsdtar")
-                and not (tools / program.name).exists()
-            ):
+            # /bin and /usr/bin are often the same directory.
+            with contextlib.suppress(FileExistsError):
                 (tools / program.name).symlink_to(program)
+    (tools / "tar").unlink()
     monkeypatch.setenv("PATH", str(tools))
     sent: list[int] = []
     with pytest.raises(tej.RemoteCommandFailure, match="no 'tar'"):
@@ -370,6 +371,24 @@ def test_missing_tar_is_reported_before_upload(
     with pytest.raises(tej.RemoteCommandFailure, match="tar"):
         queue.download("ended", "_stdout", directory=tmp_path)
     queue.delete("ended")
+    (tools / "tar").symlink_to("/bin/tar")
+    (tools / "awk").unlink()
+    with pytest.raises(tej.RemoteCommandFailure, match="no 'awk'"):
+        queue.submit("new", job("true"), progress=sent.append)
+    assert sent == []
+
+
+def test_limit_of_file_sizes_is_named(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    queue.setup()
+    limited = LocalTransport(["/bin/sh", "-c", f"ulimit -f 40; {COMMAND}"])
+    with (
+        tej.RemoteQueue("local:", queue_path, "default", transport=limited) as strict,
+        pytest.raises(tej.RemoteCommandFailure, match="ulimit -f"),
+    ):
+        strict.submit("job", job("true"))
+    assert queue.jobs() == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -259,3 +260,24 @@ def test_rebooted_host_ignores_reused_pids(
     there.kill("there")
     assert is_alive(after.pid)
     there.delete("there")
+
+
+def test_host_of_any_name_is_one_word(require: Callable[[str], None]) -> None:
+    require("root")
+    require("unshare")
+    script = """
+        . "$1"
+        is_number() { :; }
+        show() { host=''; get_host; printf '%s\n' "$host $boot $space"; }
+        show
+        printf 'my host\n' >/proc/sys/kernel/hostname
+        show
+        # Then /proc shows neither the host name nor the boot.
+        mount -t proc -o subset=pid proc /proc
+        show
+    """
+    file = Path(tej.__file__).with_name("server") / "lib/process.sh"
+    words = ["unshare", "--uts", "--mount", "sh", "-c", script, "sh", str(file)]
+    lines = subprocess.check_output(words, text=True).splitlines()
+    _, boot, space = lines[0].split()
+    assert lines[1:] == [f"my-host {boot} {space}", f"my-host - {space}"]

@@ -137,3 +137,19 @@ def test_python_output_is_unbuffered_unless_job_says(
     options = {} if own is None else {"environment": {"PYTHONUNBUFFERED": own}}
     directory = job('echo "$PYTHONUNBUFFERED"')
     assert output_of(queue, directory, **options) == f"{printed}\n"
+
+
+def test_job_files_replace_no_tool_of_ours(
+    queue: tej.RemoteQueue, job: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f".:{os.environ['PATH']}:")
+    tools = ("awk", "cat", "date", "head", "mkdir", "mv", "rm", "tail", "tar", "wc")
+    directory = job("ours; rm", dict.fromkeys(tools, "#!/bin/sh\necho not $0"))
+    (directory / "ours").write_text("#!/bin/sh\necho ours")
+    for path in directory.iterdir():
+        path.chmod(0o755)
+    job_id = queue.submit(None, directory)
+    assert queue.wait([job_id])[job_id].succeeded
+    assert b"".join(queue.logs(job_id)) == b"ours\nnot ./rm\n"
+    queue.download(job_id, "_stdout", directory=tmp_path / "results")
+    assert (tmp_path / "results/_stdout").read_bytes() == b"ours\nnot ./rm\n"

@@ -10,6 +10,8 @@ import pytest
 from jobs import wait_until
 
 import tej
+from tej.transport.local import LocalTransport
+from tej.transport.program_start import COMMAND
 
 Make = Callable[..., Path]
 
@@ -238,7 +240,13 @@ def test_stdout_and_stderr_are_separate(queue: tej.RemoteQueue, ended: str) -> N
     assert (stage / "_stderr").read_text() == "err\n"
 
 
-def test_only_standard_streams_are_open(queue: tej.RemoteQueue, job: Make) -> None:
+def test_only_standard_streams_are_open(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    # Otherwise, the submission would end with the job, which has inherited its stdout.
+    start_up = f"exec 3>&1 9>&2; {COMMAND}"
+    transport = LocalTransport(["/bin/sh", "-c", start_up])
+    queue = tej.RemoteQueue("local:", queue_path, "default", transport=transport)
     # `ls` itself opens the directory that it reads.
     numbers = output_of(queue, job("ls /proc/self/fd")).split()
     assert [int(number) for number in numbers[:3]] == [0, 1, 2]

@@ -56,7 +56,9 @@ def test_user_variables_do_not_affect_scripts(
         monkeypatch.setenv(name, f"the user's {name}")
     monkeypatch.setenv("tej", "lost, as no other")
     # bash takes these options from its environment; with them, the scripts would fail.
-    monkeypatch.setenv("SHELLOPTS", "errexit:nounset:noclobber:noglob")
+    monkeypatch.setenv(
+        "SHELLOPTS", "allexport:errexit:nounset:noclobber:noglob:pipefail"
+    )
     monkeypatch.setenv("BASHOPTS", "failglob:nullglob:dotglob")
     monkeypatch.setenv("proxied", "two\nexport host='lines'\n")
     queue.submit("busy", job(f"env >env; {gate.wait}", name="busy"))

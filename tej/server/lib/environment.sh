@@ -12,8 +12,9 @@
 # default options. SHELLOPTS and BASHOPTS are read-only, and cannot be unset.
 reset_options() {
     [ -n "${BASH_VERSION-}" ] || return 0
-    set +efuC
-    # shellcheck disable=SC3044 # only bash gets here
+    # shellcheck disable=SC3040,SC3041,SC3044 # only bash gets here
+    set +aefkmuvxCEPT -hB +o pipefail
+    # shellcheck disable=SC3044
     shopt -u dotglob extglob failglob nocaseglob nocasematch nullglob
     # shellcheck disable=SC3045
     export -n SHELLOPTS BASHOPTS
@@ -73,7 +74,7 @@ hide_environment() {
             # The letters are listed one by one, because the range `a-z` includes
             # capital letters in some locales.
             [abcdefghijklmnopqrstuvwxyz]*) ;;
-            GREP_OPTIONS | POSIXLY_CORRECT | QUOTING_STYLE | TAR_OPTIONS) ;;
+            FUNCNEST | GREP_OPTIONS | POSIXLY_CORRECT | QUOTING_STYLE | TAR_OPTIONS) ;;
             # The unit of the sizes that `ls` prints.
             BLOCK_SIZE | LS_BLOCK_SIZE) ;;
             # In bash, GLOBIGNORE hides files from `*`, and TMOUT sets a timeout for
@@ -93,6 +94,26 @@ hide_environment() {
         }
     done
     unset tej_name tej_value tej_is_set
+    case ":${PATH-}" in
+        :) ;;
+        *:[!/]* | *:) hide_relative_path ;;
+    esac
+}
+
+# hide_relative_path: save PATH, and remove the relative entries, such as `.`, from PATH.
+# tej's scripts enter the directories of jobs, where a file may have the name of a program
+# that the scripts call.
+hide_relative_path() {
+    [ -n "${tej_kept_PATH-}" ] || tej_kept="${tej_kept-} PATH" tej_kept_PATH=$PATH
+    export tej_kept tej_kept_PATH
+    tej_rest=$PATH:
+    # shellcheck disable=SC2123 # the search path of programs
+    PATH=''
+    while [ -n "$tej_rest" ]; do
+        case $tej_rest in /*) PATH=$PATH${PATH:+:}${tej_rest%%:*} ;; esac
+        tej_rest=${tej_rest#*:}
+    done
+    unset tej_rest
 }
 
 # restore_environment: restore the hidden variables and functions. Called just before

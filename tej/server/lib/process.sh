@@ -14,8 +14,9 @@ get_host() {
     [ -z "${host-}" ] || return 0
     boot='' space=-
     if [ -n "$proc" ]; then
-        read -r host <$proc/sys/kernel/hostname
-        read -r boot <$proc/sys/kernel/random/boot_id
+        # Mounted with the option `subset=pid`, /proc has no directory `sys`.
+        if [ -r $proc/sys/kernel/hostname ]; then read -r host <$proc/sys/kernel/hostname; else host=$(uname -n); fi
+        [ ! -r $proc/sys/kernel/random/boot_id ] || read -r boot <$proc/sys/kernel/random/boot_id
         # Strip the brackets of `pid:[N]`, which are a pattern in the shell.
         space=$(readlink $proc/self/ns/pid 2>/dev/null) && space=${space#*'['} space=${space%']'} || space=-
     else
@@ -24,6 +25,11 @@ get_host() {
         boot=$(printf '%s' "$boot" | tr -cd 'A-Za-z0-9.-')
     fi
     : "${boot:=-}"
+    # The host name is one word of a fact.
+    case $host in
+        '') host=- ;;
+        *[[:blank:]]*) host=$(printf '%s' "$host" | tr ' \t' '--') ;;
+    esac
 }
 
 # read_host WORDS: set host, boot and space from WORDS, which another process on this
