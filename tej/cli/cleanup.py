@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 
 import click
 
 from tej.cli.command import queue_command
-from tej.cli.destroy import destroy, kill_option, yes_option
+from tej.cli.deletion import yes_option
+from tej.cli.destroy import destroy, kill_option
 from tej.cli.options import grace
-from tej.cli.prune import prune, prune_options
+from tej.cli.prune import find_jobs, print_dry_run, prune, prune_options
 from tej.queue.remote import RemoteQueue
 
 
@@ -32,8 +34,8 @@ def command(
 ) -> int:
     """Delete old jobs with a filter, like `tej prune`.
 
-    Without a filter, nothing is removed, except with --yes, which removes the queue
-    like `tej destroy`.
+    In a script, a filter is enough, and --yes is not needed.  Without a filter, nothing
+    is removed, except with --yes, which removes the queue like `tej destroy`.
     """
     if older_than is None and keep_last is None and not (states or labels):
         if not (yes or dry_run):
@@ -45,5 +47,10 @@ def command(
         return destroy(queue, yes, dry_run, kill, grace, as_json)
     if kill:
         raise click.UsageError("--kill cannot be combined with filters")
-    prune(queue, older_than, keep_last, states, labels, dry_run, as_json)
-    return 0
+    jobs = find_jobs(queue, older_than, keep_last, states, labels)
+    if dry_run:
+        print_dry_run(queue, jobs, as_json)
+        return 0
+    # Existing scripts call `tej cleanup` with a filter and without --yes.
+    ask = sys.stdin.isatty() and not yes
+    return prune(queue, jobs, ask=ask, as_json=as_json)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
-from tej.cli.destroy import yes_option
+from tej.cli.deletion import is_confirmed, yes_option
 from tej.cli.job_selection import SelectedJobs, job_selection
-from tej.job.escaping import escape
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 
@@ -36,7 +33,8 @@ def command(
     Filters select only jobs that have ended.  With --all, prompts for confirmation at a
     terminal, and needs --yes in a script.
     """
-    if context.params["all_"] and not yes and not is_agreed(queue, len(jobs.ids)):
+    loss = jobs.statuses.values()
+    if context.params["all_"] and not yes and not is_confirmed(queue, loss):
         output.say("Nothing was deleted", err=True)
         return 1
     report = output.JobReport(as_json)
@@ -51,20 +49,3 @@ def command(
             err=True,
         )
     return report.finish()
-
-
-def is_agreed(queue: RemoteQueue, count: int) -> bool:
-    """Prompt for a confirmation of `--all`, and return whether the user agrees.
-
-    Raises click.UsageError if standard input is not a terminal.
-    """
-    noun = "job" if count == 1 else "jobs"
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"This deletes {count} ended {noun} with all results: add --yes"
-        )
-    question = (
-        f"Delete {count} ended {noun} of queue '{queue.queue}' on "
-        f"{queue.destination_string}, results included?"
-    )
-    return click.confirm(escape(question), err=True)

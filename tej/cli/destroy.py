@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.deletion import confirm, describe_loss, yes_option
 from tej.cli.options import grace
-from tej.job.escaping import escape
 from tej.queue.remote import RemoteQueue
 
-yes_option = click.option(
-    "-y", "--yes", is_flag=True, help="Do not ask; required in scripts."
-)
 kill_option = click.option(
     "--kill", is_flag=True, help="Kill running jobs (whole queue only)."
 )
@@ -55,36 +50,15 @@ def destroy(
 
 
 def is_agreed(queue: RemoteQueue) -> bool:
-    """Prompt for a confirmation of the removal, and return whether the user agrees.
+    """Ask whether to remove the queue, and return whether the user agrees.
 
     Raises click.UsageError if standard input is not a terminal.
     """
-    loss = describe_loss(queue)
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            escape(f"This removes {loss}, results included: add --yes. ")
-            + "To delete only old jobs, use `tej prune`"
-        )
-    return click.confirm(escape(f"Remove {loss}, results included?"), err=True)
-
-
-def describe_loss(queue: RemoteQueue) -> str:
-    """Return the queue with the number and size of its jobs, as words for a sentence.
-
-    The numbers of jobs that have not ended, and of jobs that have ended and were not
-    downloaded, are included if there are such jobs.
-    """
-    jobs = queue.jobs()
-    noun = "job" if len(jobs) == 1 else "jobs"
-    size = sum(queue.sizes().values()) / 1e6
-    alive = sum(not job.state.final for job in jobs)
-    lacking = sum(job.state.final and job.downloaded is None for job in jobs)
-    unfinished = f", {lacking} not yet downloaded" if lacking else ""
-    unfinished += f", {alive} not ended" if alive else ""
-    return (
-        f"the queue '{queue.queue}' on {queue.destination_string} with {len(jobs)} "
-        f"{noun} ({size:.1f} MB{unfinished})"
+    loss = (
+        f"the queue '{queue.queue}' on {queue.destination_string} with "
+        f"{describe_loss(queue.jobs(), queue.sizes())}"
     )
+    return confirm("remove", loss, ". To delete only old jobs, use `tej prune`")
 
 
 def print_loss(queue: RemoteQueue, kill: bool, as_json: bool) -> None:
@@ -98,8 +72,8 @@ def print_loss(queue: RemoteQueue, kill: bool, as_json: bool) -> None:
             {"queue": place, "removed": False, "jobs": ids, "running": running}
         )
         return
-    output.say(f"Would remove the queue '{place}' with its {len(jobs)} jobs")
-    output.say_lacking(jobs, is_past=False)
+    loss = describe_loss(jobs, queue.sizes())
+    output.say(f"Would remove the queue '{place}' with {loss}")
     for job_id in running:
         output.say_line(
             f"Would kill job '{job_id}'"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -39,15 +39,6 @@ def say(text: str, *, err: bool = False) -> None:
 def say_line(text: str, *, err: bool = False) -> None:
     """Print one line with control characters escaped; newlines are also escaped."""
     click.echo(escape_line(text), err=err)
-
-
-def say_lacking(jobs: Sequence[JobStatus], *, is_past: bool) -> None:
-    """Print how many ended jobs are not yet downloaded, if there are such jobs."""
-    lacking = sum(job.state.final and job.downloaded is None for job in jobs)
-    if lacking:
-        noun = "job" if len(jobs) == 1 else "jobs"
-        verb = "were" if is_past else "are"
-        say(f"{lacking} of {len(jobs)} {noun} {verb} not yet downloaded", err=True)
 
 
 def write_piece(piece: Piece) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -10,7 +10,10 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.deletion import count_jobs, describe_loss, is_confirmed, yes_option
 from tej.cli.options import duration, label_filter, parse_pairs, state_filter
+from tej.errors import JobStillRunning
+from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -42,6 +45,7 @@ def prune_options(function: Function) -> Function:
 @queue_command("prune", example="tej prune lab --older-than 30d --dry-run")
 @prune_options
 @click.option("--all", "all_", is_flag=True, help="Delete all jobs that have ended.")
+@yes_option
 def command(
     queue: RemoteQueue,
     older_than: timedelta | None,
@@ -50,44 +54,91 @@ def command(
     labels: tuple[str, ...],
     all_: bool,
     dry_run: bool,
+    yes: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Delete ended jobs that match all filters, with their files.
 
-    Jobs that have not ended or have left processes are never deleted.
+    Jobs that have not ended or have left processes are never deleted.  At a terminal,
+    asks for confirmation, with the number and size of the jobs.
     """
     if older_than is None and keep_last is None and not (states or labels or all_):
         raise click.UsageError(
             "Give --older-than, --keep-last, --state or --label; "
             "or --all for every job that has ended"
         )
-    prune(queue, older_than, keep_last, states, labels, dry_run, as_json)
+    jobs = find_jobs(queue, older_than, keep_last, states, labels)
+    if dry_run:
+        print_dry_run(queue, jobs, as_json)
+        return 0
+    return prune(queue, jobs, ask=not yes, as_json=as_json)
 
 
-def prune(
+def find_jobs(
     queue: RemoteQueue,
     older_than: timedelta | None,
     keep_last: int | None,
     states: tuple[str, ...],
     labels: tuple[str, ...],
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    """Delete the jobs that match the filters, and print the ids of these jobs."""
-    jobs = queue.prune(
+) -> list[JobStatus]:
+    """Return the ended jobs that match the filters."""
+    return queue.prune(
         older_than=older_than,
         keep_last=keep_last or 0,
         states=states,
         labels=parse_pairs(labels, "label"),
-        dry_run=dry_run,
+        dry_run=True,
     )
+
+
+def prune(
+    queue: RemoteQueue, jobs: list[JobStatus], *, ask: bool, as_json: bool
+) -> int:
+    """Delete the jobs, after a confirmation if `ask` is true; return the exit status.
+
+    A job that was submitted again since it was found is kept.
+    """
+    if jobs and ask and not is_confirmed(queue, jobs):
+        output.say("Nothing was deleted", err=True)
+        return 1
+    errors = queue.delete_many(jobs)
+    deleted = [job for job in jobs if errors[job.job_id] is None]
     if as_json:
-        gone = {"deleted": not dry_run}
-        documents = [output.as_document(job.job_id, job, None, gone) for job in jobs]
-        output.print_json({"jobs": documents})
+        print_jobs_as_json(deleted, {"deleted": True})
+        return 0
+    for job in deleted:
+        output.say_line(f"Deleted job '{job.job_id}'")
+    for error in errors.values():
+        # If another client has deleted the job in the meantime, there is no error.
+        if isinstance(error, JobStillRunning):
+            output.say(str(error), err=True)
+    if lacking := sum(job.downloaded is None for job in deleted):
+        total = count_jobs(len(deleted))
+        output.say(f"{lacking} of {total} were not yet downloaded", err=True)
+    if not jobs:
+        output.say("No job matches", err=True)
+    return 0
+
+
+def print_dry_run(queue: RemoteQueue, jobs: list[JobStatus], as_json: bool) -> None:
+    """Print the jobs that would be deleted, and their total size."""
+    sizes = queue.sizes() if jobs else {}
+    if as_json:
+        print_jobs_as_json(jobs, {"deleted": False}, sizes)
         return
     for job in jobs:
-        output.say_line(
-            f"{'Would delete' if dry_run else 'Deleted'} job '{job.job_id}'"
-        )
-    output.say_lacking(jobs, is_past=not dry_run)
+        output.say_line(f"Would delete job '{job.job_id}'")
+    output.say(f"This would delete {describe_loss(jobs, sizes)}", err=True)
+
+
+def print_jobs_as_json(
+    jobs: list[JobStatus],
+    more: Mapping[str, object],
+    sizes: Mapping[str, int] | None = None,
+) -> None:
+    """Print the jobs as one JSON document, with their sizes if these are given."""
+    documents = []
+    for job in jobs:
+        size = {} if sizes is None else {"size": sizes.get(job.job_id)}
+        documents.append(output.as_document(job.job_id, job, None, {**more, **size}))
+    output.print_json({"jobs": documents})

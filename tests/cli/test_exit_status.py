@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import socket
@@ -345,7 +346,11 @@ def test_dry_run_of_cleanup_lists_jobs(
 ) -> None:
     own = ("local:", "--queue", queue_path)
     done = client("cleanup", *own, "--dry-run")
-    assert done.stdout == f"Would remove the queue '{queue_path}' with its 1 jobs\n"
+    assert re.fullmatch(
+        f"Would remove the queue '{queue_path}' with 1 job "
+        r"\([0-9.]+ kB, 1 not yet downloaded\)\n",
+        done.stdout,
+    )
     assert client("cleanup", *own, "--dry-run", "--json").json == {
         "queue": str(queue_path),
         "removed": False,

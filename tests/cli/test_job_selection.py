@@ -95,7 +95,7 @@ def test_delete_of_all_jobs_needs_yes_in_scripts(
     ]
     done = here("delete", "--all")
     assert done.status == 2
-    assert "deletes 1 ended job" in done.stderr
+    assert "would delete 1 job (" in done.stderr
     done = here("delete", "--all", "--yes")
     assert (done.status, done.stdout) == (0, "Deleted job 'plot'\n")
     assert "kept: 1" in done.stderr
@@ -103,13 +103,18 @@ def test_delete_of_all_jobs_needs_yes_in_scripts(
     assert here("kill", "--running").stdout == f"Job '{waiting}' killed\n"
 
 
-def test_delete_at_a_terminal_asks(
+def test_delete_and_prune_at_a_terminal_ask(
     client: Command, here: Here, jobs: list[str], library: tej.RemoteQueue
 ) -> None:
     seen = client.on_terminal("delete", "--all", answer=b"n\n")
     assert seen.status == 1
-    assert "Delete 3 ended jobs of queue" in seen.stdout
+    assert "Delete 3 jobs (" in seen.stdout
     assert len(library.jobs()) == 3
+    seen = client.on_terminal("prune", "--label", "lr=1", answer=b"y\n")
+    assert seen.status == 0
+    assert "Delete 1 job (" in seen.stdout
+    assert "1 not yet downloaded" in seen.stdout
+    assert {one.job_id for one in library.jobs()} == {"train-2", "plot"}
 
 
 def test_job_submitted_again_is_not_deleted(

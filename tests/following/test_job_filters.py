@@ -290,13 +290,25 @@ def test_prune_selects_only_old_ended_jobs(
     assert select(jobs) == jobs
 
 
-def test_prune_deletes_nothing_without_a_filter(
+def test_prune_in_a_script_needs_filter_and_yes(
     command: Command, own: dict[str, str], three: None, local_queue: tej.RemoteQueue
 ) -> None:
     done = command("prune", **own)
     assert (done.status, done.stdout) == (2, "")
-    assert len(local_queue.jobs()) == 3
     done = command("prune", "--all", **own)
+    assert (done.status, done.stdout) == (2, "")
+    loss = r"would delete 2 jobs \([0-9.]+ [kM]?B, 2 not yet downloaded\) of queue"
+    assert re.search(loss, done.stderr)
+    assert "add --yes" in done.stderr
+    (one,) = command("prune", "--label", "run=1", "--dry-run", "--json", **own).json[
+        "jobs"
+    ]
+    assert (one["deleted"], one["size"] > 0) == (False, True)
+    assert len(local_queue.jobs()) == 3
+    done = command("prune", "--all", "--yes", **own)
     assert done.status == 0
     assert len(done.stdout.splitlines()) == 2
+    assert done.stderr == "2 of 2 jobs were not yet downloaded\n"
     assert [job.state for job in local_queue.jobs()] == [JobState.RUNNING]
+    done = command("prune", "--all", **own)
+    assert (done.status, done.stderr) == (0, "No job matches\n")

@@ -1,0 +1,62 @@
+"""Confirmation of a deletion: tells the user what would be lost, and asks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+
+import click
+
+from tej.job.cell_text import format_size
+from tej.job.escaping import escape
+from tej.job.status import JobStatus
+from tej.queue.remote import RemoteQueue
+
+yes_option = click.option(
+    "-y", "--yes", is_flag=True, help="Do not ask; required in scripts."
+)
+
+
+def count_jobs(number: int) -> str:
+    """Return a number of jobs as text: "1 job", "2 jobs"."""
+    return f"{number} {'job' if number == 1 else 'jobs'}"
+
+
+def describe_loss(jobs: Collection[JobStatus], sizes: Mapping[str, int]) -> str:
+    """Return the number and the size of jobs that would be deleted.
+
+    The numbers of jobs that have not ended, and of jobs that have ended and were not
+    downloaded, are included if there are such jobs.
+    """
+    facts = [format_size(sum(sizes.get(job.job_id, 0) for job in jobs))]
+    if lacking := sum(job.state.final and job.downloaded is None for job in jobs):
+        facts.append(f"{lacking} not yet downloaded")
+    if alive := sum(not job.state.final for job in jobs):
+        facts.append(f"{alive} not ended")
+    return f"{count_jobs(len(jobs))} ({', '.join(facts)})"
+
+
+def is_confirmed(queue: RemoteQueue, jobs: Collection[JobStatus]) -> bool:
+    """Ask whether to delete the jobs, and return whether the user agrees.
+
+    Raises click.UsageError if standard input is not a terminal.
+    """
+    loss = (
+        f"{describe_loss(jobs, queue.sizes())} of queue '{queue.queue}' on "
+        f"{queue.destination_string}"
+    )
+    return confirm("delete", loss)
+
+
+def confirm(action: str, loss: str, way_out: str = "") -> bool:
+    """Ask whether to execute `action` on `loss`; return whether the user agrees.
+
+    Raises click.UsageError, which ends with `way_out`, if standard input is not a
+    terminal.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            escape(f"This would {action} {loss}, results included: add --yes{way_out}")
+        )
+    question = f"{action.capitalize()} {loss}, results included?"
+    return click.confirm(escape(question), err=True)
