@@ -69,6 +69,8 @@ def as_document(
         "environment": sorted(job.spec.environment),
         "resources": requested(job),
         "after": [*job.needs.ids],
+        "shared": [*job.spec.shared],
+        "on_end": job.spec.on_end or None,
         "existing": None if plan.existing is None else plan.existing.as_dict(),
         "runtime": plan.runtime,
         "directives": plan.directives,
@@ -99,8 +101,14 @@ def print_job(queue: RemoteQueue, job: PreparedJob, *, is_new: bool) -> None:
         output.say_line(f"Not sent:     {path} ({why}, {in_bytes(tree_size(path))})")
     if job.spec.environment:
         output.say_line(f"Environment:  {' '.join(sorted(job.spec.environment))}")
+    if job.spec.shared:
+        size = sum(entry.size for entry in job.entries if entry.is_shared)
+        paths = " ".join(job.spec.shared)
+        output.say_line(f"Shared:       {paths} ({in_bytes(size)})")
     if job.needs.ids:
         output.say_line(f"After:        {' '.join(job.needs.ids)}")
+    if job.spec.on_end:
+        output.say_line(f"On end:       {job.spec.on_end}")
     if resources := requested(job):
         output.say_line(f"Resources:    {' '.join(resources)}")
 

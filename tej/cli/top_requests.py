@@ -87,5 +87,6 @@ def retry(place: Place, job_id: str) -> str:
 def download(place: Place, job_id: str, patterns: list[str]) -> str:
     """Download files of a job; return the text for the user."""
     paths = place.queue.download(job_id, patterns, directory=Path(job_id))
+    place.queue.note_downloaded([job_id])
     noun = "file" if len(paths) == 1 else "files"
     return f"{len(paths)} {noun} of job '{job_id}' are in ./{job_id}"

@@ -67,9 +67,9 @@ def find_command(
         script_file = _file_sent(directory, word)
         return Command(f"{run}./{name}{rest}", script_file, name + rest)
     if _looks_like_file(text, word):
-        way_out = "" if script is not None else ", or give --script"
+        way_out = "" if script is not None else ", or give --script or `-- COMMAND`"
         raise InvalidJobDirectory(
-            f"There is no script '{word}' in '{directory}': add it{way_out}"
+            f"There is no script '{word}' in '{directory}': add the file{way_out}"
         )
     return Command(text, None, text.strip())
 

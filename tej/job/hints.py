@@ -7,8 +7,8 @@ import re
 MISSING = r"(?:command )?not found|No such file or directory"
 
 _SHELL = (
-    "it is a feature of bash, and a script without a first line runs under sh: begin "
-    "the script with #!/bin/bash"
+    "a feature of bash, and a script without a #! line runs under sh: begin the script "
+    "with #!/bin/bash"
 )
 _PROFILE = (
     "the start-up files of your login shell define it: use --login, or source them in "
@@ -20,18 +20,27 @@ _HINTS: tuple[tuple[str, str], ...] = (
         rf"\bpython['\u2019]?: (?:{MISSING})",
         "the server has no `python`: did you mean python3?",
     ),
+    (
+        # The shell reports further errors, which are about the Python code, too.
+        r"\b(?:import|from): (?:command )?not found[^\0]*",
+        "the script is a Python program without a #! line: run it as "
+        "`-- python3 FILE`, or begin the file with #!/usr/bin/env python3",
+    ),
+    (
+        r"\d: (\./\S+): Permission denied",
+        "if `{0}` is a program, make the file executable: chmod +x {0}",
+    ),
     (rf"\bpip'?: (?:{MISSING})", "did you mean python3 -m pip?"),
     (
         r"\bsource: (?:command )?not found",
-        "`source` is a command of bash, and a script without a first line runs under "
-        "sh: begin the script with #!/bin/bash, or write `.` instead of `source`",
+        f"`source` is {_SHELL}, or write `.` instead of `source`",
     ),
-    (r"\[\[: (?:command )?not found", f"`[[`: {_SHELL}"),
+    (r"\[\[: (?:command )?not found", f"`[[` is {_SHELL}"),
     (
         r"Syntax error: (?:\"\(\"|\"<\"|redirection) unexpected",
-        f"an array or <(): {_SHELL}",
+        f"an array, and <(), is {_SHELL}",
     ),
-    (r"\bBad substitution", f"the substitution: {_SHELL}"),
+    (r"\bBad substitution", f"the substitution is {_SHELL}"),
     (r"\b(?:module|ml): (?:command )?not found", f"`module`: {_PROFILE}"),
     (r"\b(?:conda|mamba): (?:command )?not found", f"`conda`: {_PROFILE}"),
     (
@@ -53,7 +62,7 @@ def find_hint(stderr: str) -> str | None:
     The last mistake in `stderr` counts, because a job may survive earlier ones.
     """
     found = [
-        (match.start(), hint.format(*match.groups()))
+        (match.end(), hint.format(*match.groups()))
         for pattern, hint in _HINTS
         for match in re.finditer(pattern, stderr)
     ]

@@ -19,6 +19,7 @@ from tej.errors import (
     Error,
     JobAlreadyExists,
     JobNotFound,
+    QueueDoesntExist,
     RemoteCommandFailure,
 )
 from tej.job.job_id import check_job_reference
@@ -121,7 +122,7 @@ class QueueConnection:
         log.done()
         try:
             replies.check(program, reply, done)
-        except (JobNotFound, JobAlreadyExists) as error:
+        except (JobNotFound, JobAlreadyExists, QueueDoesntExist) as error:
             raise self.explain(error) from None
         return reply
 
@@ -225,12 +226,17 @@ class QueueConnection:
     def explain(self, error: Error) -> Error:
         """Return `error` with the queue's path and advice added to its message.
 
-        Only JobNotFound and JobAlreadyExists are extended; any other error is returned
-        unchanged.
+        Only JobNotFound, JobAlreadyExists and QueueDoesntExist are extended; any other
+        error is returned unchanged.
         """
         message = str(error)
         if "\n" in message:
             return error
+        if type(error) is QueueDoesntExist:
+            return QueueDoesntExist(
+                f"{message} on {self.destination}; the first `tej run` or `tej submit` "
+                "creates the queue"
+            )
         if isinstance(error, JobNotFound):
             return JobNotFound(f"{message}\n{self._where_to_look()}")
         if isinstance(error, JobAlreadyExists):

@@ -13,27 +13,11 @@ from dataclasses import replace
 
 from tej.errors import Error
 from tej.job.spec import JobSpec
-from tej.queue.connection import QueueConnection, run_script
+from tej.queue.connection import QueueConnection
 from tej.queue.submission import Outcome, submit_all
 from tej.wire.records import parameter_words
 
 logger = logging.getLogger("tej")
-
-# Another client may replace the job meanwhile, so the signature is compared: it covers
-# the values of the parameters.
-_SCRIPT = """\
-umask 027
-while [ $# -ge 3 ]; do
-    draft=$1/.parameters.$$
-    IFS= read -r spec <"$1/spec" && case $spec in
-        *" signature=$2 "*)
-            printf '%s\\n' "$3" >"$draft" && mv "$draft" "$1/parameters"
-            ;;
-    esac 2>/dev/null
-    shift 3
-done
-:
-"""
 
 
 def ensure_all(
@@ -73,13 +57,13 @@ def _store(
             and not spec.parameters.items() <= status.parameters.items()
         ):
             merged = {**status.parameters, **spec.parameters}
-            folder = str(status.directory.parent)
-            arguments += [folder, status.signature, parameter_words(merged)]
+            words = parameter_words(merged)
+            arguments += [outcome.job_id, status.signature, words]
             outcome = replace(outcome, status=replace(status, parameters=merged))
         updated.append(outcome)
     if arguments:
         try:
-            run_script(connection, _SCRIPT, arguments, tuple, None, True)
+            connection.ask("note_parameters", *arguments)
         except Error as error:
             logger.warning("The parameters of the jobs found are not stored: %s", error)
     return updated

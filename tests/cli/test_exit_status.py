@@ -31,7 +31,7 @@ Make = Callable[..., Path]
 def test_status_1_for_errors(client: Command, queue_path: Path) -> None:
     done = client("list", "local:", "--queue", queue_path)
     assert (done.status, done.stdout) == (1, "")
-    assert f"There is no queue at '{queue_path}'" in done.stderr
+    assert f"There is no queue at '{queue_path}' on local:; the first" in done.stderr
 
 
 def test_status_1_for_unreachable_server(client: Command) -> None:

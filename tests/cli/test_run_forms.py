@@ -34,6 +34,7 @@ def test_command_results_and_variables_of_a_profile(
     assert (plan["files"], plan["bytes"]) == ({}, 0)
     assert sorted(plan["left_out"]) == ["junk.tmp", "tej.toml"]
     assert plan["environment"] == ["OTHER", "WORD"]
+    assert (plan["shared"], plan["on_end"]) == ([], None)
     assert library.jobs() == []
     # The id does not depend on how the destination is written.
     other = here("run", "--dry-run", "--json", "local:", ".", *words).json
@@ -48,6 +49,15 @@ def test_command_results_and_variables_of_a_profile(
     assert here("signature", *words).stdout == f"{plan['id']}\n"
     assert here("run", ".", *words).stderr.startswith("Job found: ")
     assert "Exists:       Job is finished" in here("run", "--dry-run", *words).stdout
+
+
+def test_dry_run_prints_shared_input_and_on_end(here: Here, job: Make) -> None:
+    words = ("--dry-run", "--shared", "data", "--on-end", "mail me")
+    directory = job("true", {"data/a": "xyz"})
+    shown = here("run", *words, directory).stdout
+    assert "Shared:       data (3 bytes)\nOn end:       mail me\n" in shown
+    plan = here("run", "--json", *words, directory).json
+    assert (plan["shared"], plan["on_end"]) == (["data"], "mail me")
 
 
 def test_again_starts_new_job_with_new_id(

@@ -69,7 +69,7 @@ def test_sweep_from_submission_to_results(
     written = sorted(client.place.glob("out/*/metrics.json"))
     assert [path.parent.name for path in written] == ["1", "3"]
     loss = call("destroy", "--dry-run")
-    assert loss.stderr == "1 of 3 jobs are not yet downloaded\n"
+    assert ", 1 not yet downloaded)" in loss.stdout
     answer = call("download", "--json", *words).json["jobs"]
     assert {one["id"]: one["skipped"] for one in answer} == {
         one: one == ids[1] for one in ids

@@ -88,6 +88,7 @@ def test_jobs_are_shown_killed_retried_and_downloaded(
         await pilot.press("backspace", *"data")
         await press(pilot, "enter", 1)
         await until(pilot, (directory / "first" / "data").exists)
+        await until(pilot, lambda: library.status("first").downloaded is not None)
 
     drive([library], steps)
 

@@ -21,6 +21,9 @@ from tej.job.hints import find_hint
         ("start.sh: 2: module: not found\n", "--login"),
         ("ModuleNotFoundError: No module named 'numpy'\n", "'numpy'"),
         ("python: not found\nsource: not found\n", "`source`"),
+        ('1: import: not found\n2: Syntax error: "(" unexpected\n', "python3 FILE"),
+        ("./start.sh: 1: ./tool: Permission denied\n", "chmod +x ./tool"),
+        ("start.sh: line 1: ./tool: Permission denied\n", "chmod +x ./tool"),
     ],
 )
 def test_mistake_has_a_hint(stderr: str, words: str) -> None:
@@ -28,7 +31,11 @@ def test_mistake_has_a_hint(stderr: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "stderr", ["", "python3: not found", "mypython.py: done", "resource: not found"]
+    "stderr",
+    [
+        *("", "python3: not found", "mypython.py: done", "resource: not found"),
+        "./start.sh: 1: cannot create ./out: Permission denied",
+    ],
 )
 def test_other_stderr_has_no_hint(stderr: str) -> None:
     assert find_hint(stderr) is None
