@@ -1,5 +1,6 @@
-"""How long Luigi takes to schedule tasks that are all complete: tej_luigi, and what
-Luigi itself brings for files behind SSH, on the same server.
+"""Scheduling time of complete Luigi tasks: tej_luigi against `luigi.contrib.ssh`.
+
+Both use the same server.
 
     python bench/luigi_scheduling.py [TASKS]
 """
@@ -13,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from setting import ROOT, Setting, seconds
+from testbed import ROOT, TestBed, seconds
 
 sys.path.insert(0, str(ROOT / "integrations/luigi"))
 
@@ -56,7 +57,7 @@ class LocalFile(luigi.ExternalTask):
 
 
 class All(luigi.Task):
-    """Requires what `make` gives: set by whoever measures."""
+    """Requires the tasks that `make` returns; the benchmark sets `make`."""
 
     kind = luigi.Parameter()
     make: Callable[[], list[luigi.Task]]
@@ -66,7 +67,7 @@ class All(luigi.Task):
         return All.make()
 
     def complete(self) -> bool:
-        # Only a task that is not complete has those that it requires scheduled.
+        # Luigi schedules the requirements of a task only if the task is not complete.
         return self.has_run
 
     def run(self) -> None:
@@ -74,7 +75,7 @@ class All(luigi.Task):
 
 
 def schedule(kind: str, make: Callable[[], list[luigi.Task]]) -> float:
-    """Seconds until Luigi has found that all is done."""
+    """Return the seconds until Luigi has found that all tasks are complete."""
     All.make = staticmethod(make)
     done: list[bool] = []
     options = {"local_scheduler": True, "no_lock": True, "log_level": "WARNING"}
@@ -85,13 +86,13 @@ def schedule(kind: str, make: Callable[[], list[luigi.Task]]) -> float:
 
 def main(count: int) -> None:
     logging.getLogger("luigi-interface").setLevel(logging.ERROR)
-    setting = Setting(0.05)
+    testbed = TestBed(0.05)
     place = tempfile.TemporaryDirectory()
     os.chdir(place.name)
     try:
         os.environ |= {
             "TEJ_DESTINATION": "near",
-            "TEJ_QUEUE": str(setting.folder / "queue"),
+            "TEJ_QUEUE": str(testbed.folder / "queue"),
             "TEJ_RUNTIME": "default",
         }
         ran = seconds(lambda: Jobs(count=count).run())
@@ -109,7 +110,7 @@ def main(count: int) -> None:
             print(
                 f"{count} tasks, tej_luigi, {where}: {taken:.2f} s, {runs} round trips"
             )
-        wrap_ssh(setting)
+        wrap_ssh(testbed)
         remote = [RemoteFile(n=n, path=str(file)) for n in range(SSH_TASKS)]
         taken = schedule("ssh", lambda: remote)
         print(
@@ -119,15 +120,15 @@ def main(count: int) -> None:
     finally:
         close_queues()
         place.cleanup()
-        setting.close()
+        testbed.close()
 
 
-def wrap_ssh(setting: Setting) -> None:
-    """An `ssh` that reads the configuration of the setting, first on the path."""
-    folder = setting.folder / "bin"
+def wrap_ssh(testbed: TestBed) -> None:
+    """Put an `ssh` first on the path that reads the benchmark's ssh configuration."""
+    folder = testbed.folder / "bin"
     folder.mkdir()
     ssh = folder / "ssh"
-    config = setting.home / ".ssh/config"
+    config = testbed.home / ".ssh/config"
     ssh.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {config} "$@"\n')
     ssh.chmod(0o755)
     os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"

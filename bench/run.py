@@ -1,8 +1,8 @@
-"""Measure tej against its peers, in one run, and write the table to docs/benchmarks.md.
+"""Benchmarks: measure tej and its peers, and write the table to docs/benchmarks.md.
 
-    python bench/run.py [NAME...]         all measurements, or those named
+    python bench/run.py [NAME...]         run all measurements, or those in NAME...
 
-Times are from whatever machine this is; what means something are the ratios.
+Times depend on the machine, so compare only the ratios.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from setting import ROOT, Setting, best, best_of_each, run, seconds, shell
+from testbed import ROOT, TestBed, best, best_of_each, run, seconds, shell
 
 import tej
 
@@ -34,7 +34,7 @@ TEJ = [sys.executable, "-m", "tej"]
 
 
 def write_job(folder: Path, script: str, files: int = 0, size: int = 0) -> Path:
-    """A job directory with so many files of that size."""
+    """Create a job directory with a number of files of a given size."""
     folder.mkdir(parents=True)
     (folder / "start.sh").write_text(f"#!/bin/sh\n{script}\n")
     for number in range(files):
@@ -44,22 +44,22 @@ def write_job(folder: Path, script: str, files: int = 0, size: int = 0) -> Path:
     return folder
 
 
-def small_files(setting: Setting) -> list[Row]:
-    """Submission of 1,000 files of 2 KB at 50 ms, cold start included."""
-    job = write_job(setting.folder / "small", "true", 1000, 2048)
-    few = write_job(setting.folder / "few", "true", 50, 2048)
+def small_files(testbed: TestBed) -> list[Row]:
+    """Measure the submission of 1,000 files of 2 KB at 50 ms, including the start."""
+    job = write_job(testbed.folder / "small", "true", 1000, 2048)
+    few = write_job(testbed.folder / "few", "true", 50, 2048)
 
     def by_tej() -> None:
-        queue = str(setting.folder / f"q{time.monotonic_ns()}")
+        queue = str(testbed.folder / f"q{time.monotonic_ns()}")
         run(
             [*TEJ, "submit", "far", "--queue", queue, str(job)],
             stderr=subprocess.DEVNULL,
         )
 
     def by_tar() -> None:
-        target = setting.folder / f"t{time.monotonic_ns()}"
+        target = testbed.folder / f"t{time.monotonic_ns()}"
         ssh = shlex.join(
-            setting.ssh("far", f"mkdir '{target}'; cd '{target}'; tar xf -")
+            testbed.ssh("far", f"mkdir '{target}'; cd '{target}'; tar xf -")
         )
         shell(f"tar -C '{job}' -cf - . | {ssh}")
 
@@ -72,10 +72,10 @@ def small_files(setting: Setting) -> list[Row]:
             f"{ours / tar:.2f} (aim: at most 1.5)",
         ),
     ]
-    bin_ = setting.peer("tej06")
+    bin_ = testbed.peer("tej06")
     if bin_ is not None:
-        where = f"{setting.sshd.user}@127.0.0.1:{setting.far.port}"
-        queue = str(setting.folder / "q06")
+        where = f"{testbed.sshd.user}@127.0.0.1:{testbed.far.port}"
+        queue = str(testbed.folder / "q06")
         setup = [
             str(bin_ / "tej"),
             "setup",
@@ -99,19 +99,19 @@ def small_files(setting: Setting) -> list[Row]:
     return rows
 
 
-def large_file(setting: Setting) -> list[Row]:
-    """One file of 500 MB, each way, on loopback."""
-    job = write_job(setting.folder / "large", "true", 1, 500_000_000)
-    queue = setting.queue("near")
+def large_file(testbed: TestBed) -> list[Row]:
+    """Measure the upload and the download of a file of 500 MB, on loopback."""
+    job = write_job(testbed.folder / "large", "true", 1, 500_000_000)
+    queue = testbed.queue("near")
     queue.setup()
     ids: list[str] = []
-    out = setting.folder / "out"
+    out = testbed.folder / "out"
     out.mkdir()
-    target = setting.folder / "target"
+    target = testbed.folder / "target"
     up = shlex.join(
-        setting.ssh("near", f"mkdir -p '{target}'; cd '{target}'; tar xf -")
+        testbed.ssh("near", f"mkdir -p '{target}'; cd '{target}'; tar xf -")
     )
-    down = shlex.join(setting.ssh("near", f"cd '{target}'; tar cf - file0"))
+    down = shlex.join(testbed.ssh("near", f"cd '{target}'; tar cf - file0"))
     tar_up = best(lambda: shell(f"tar -C '{job}' -cf - . | {up}"))
     ours_up = best(lambda: ids.append(queue.submit(None, job)))
     tar_down = best(
@@ -121,7 +121,7 @@ def large_file(setting: Setting) -> list[Row]:
         lambda: queue.download(ids[0], "file0", directory=out),
         prepare=lambda: empty(out),
     )
-    memory = peak_memory(setting, job)
+    memory = peak_memory(testbed, job)
     queue.cleanup(kill=True)
     return [
         (
@@ -141,16 +141,17 @@ def large_file(setting: Setting) -> list[Row]:
 
 
 def empty(folder: Path) -> None:
-    """Nothing there, and nothing left to be written: the disk is the same for all."""
+    """Empty the directory and flush the disk, so that all measurements start equally."""
     for file in folder.iterdir():
         file.unlink()
     os.sync()
 
 
-def peak_memory(setting: Setting, job: Path) -> float:
-    """Of `tej submit`, in MB."""
-    queue = str(setting.folder / "memory")
-    # Not getrusage: what it says of a child begins with its parent's peak.
+def peak_memory(testbed: TestBed, job: Path) -> float:
+    """Return the peak memory of `tej submit` in MB."""
+    queue = str(testbed.folder / "memory")
+    # getrusage is not used, because its value for a child starts at the peak of the
+    # parent.
     code = (
         "import sys; from tej.cli import main\n"
         "try: main(sys.argv[1:])\n"
@@ -163,10 +164,10 @@ def peak_memory(setting: Setting, job: Path) -> float:
     return int(done.stderr.split()[-1]) / 1024
 
 
-def status(setting: Setting) -> list[Row]:
-    """A warm status of one job and of 1,000, against one exec."""
-    queue = setting.queue("near")
-    job = write_job(setting.folder / "status", "true")
+def status(testbed: TestBed) -> list[Row]:
+    """Measure the warm status of one job and of 1,000 jobs, against one `exec`."""
+    queue = testbed.queue("near")
+    job = write_job(testbed.folder / "status", "true")
     ids = [one.job_id for one in queue.submit_many([tej.JobSpec(job)] * 1000)]
     queue.wait(ids)
     exec_ = best(lambda: queue.transport.run("true"), 20)
@@ -200,15 +201,15 @@ def status(setting: Setting) -> list[Row]:
     ]
 
 
-def cold_status(setting: Setting) -> list[Row]:
-    """`tej status` as a new process, against `ssh host true`, near and at 50 ms.
+def cold_status(testbed: TestBed) -> list[Row]:
+    """Measure `tej status` as a new process, against `ssh host true`.
 
-    Once with the connection of an earlier command open, and once without.
+    The measurement runs on loopback and at 50 ms, with and without an open connection.
     """
     rows: list[Row] = []
     for host, where in (("near", ""), ("far", ", 50 ms")):
-        queue = setting.queue(host)
-        job_id = queue.submit(None, write_job(setting.folder / f"cold {host}", "true"))
+        queue = testbed.queue(host)
+        job_id = queue.submit(None, write_job(testbed.folder / f"cold {host}", "true"))
         queue.wait([job_id])
         words = [*TEJ, "status", host, "--queue", str(queue.queue), "--id", job_id]
 
@@ -218,10 +219,10 @@ def cold_status(setting: Setting) -> list[Row]:
         def status(words: list[str] = words) -> None:
             run(words)
 
-        # A ControlMaster of ssh itself, for `ssh host true` through an open connection.
-        socket = setting.folder / host
+        # Start a ControlMaster, for `ssh host true` through an open connection.
+        socket = testbed.folder / host
         shared = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60"]
-        ssh = setting.ssh(host, "true")
+        ssh = testbed.ssh(host, "true")
         through = [ssh[0], *shared, "-S", str(socket), *ssh[1:]]
         run(through, stderr=subprocess.DEVNULL)
         status()
@@ -255,10 +256,10 @@ def cold_status(setting: Setting) -> list[Row]:
     return rows
 
 
-def listing(setting: Setting) -> list[Row]:
-    """`tej list` of 10,000 finished jobs, against `ssh host true`."""
-    queue = setting.queue("near")
-    first = queue.submit("first", write_job(setting.folder / "first", "true"))
+def listing(testbed: TestBed) -> list[Row]:
+    """Measure `tej list` of 10,000 finished jobs, against `ssh host true`."""
+    queue = testbed.queue("near")
+    first = queue.submit("first", write_job(testbed.folder / "first", "true"))
     queue.wait([first])
     jobs = Path(queue.queue)
     facts = ("spec", "submitted", "native_id", "started", "finished")
@@ -270,7 +271,7 @@ def listing(setting: Setting) -> list[Row]:
             (folder / fact).write_bytes(data)
     words = [*TEJ, "list", "near", "--queue", str(queue.queue)]
     ours = best(lambda: run(words))
-    ssh = best(lambda: run(setting.ssh("near", "true")))
+    ssh = best(lambda: run(testbed.ssh("near", "true")))
     queue.cleanup(kill=True)
     return [
         (
@@ -282,8 +283,8 @@ def listing(setting: Setting) -> list[Row]:
     ]
 
 
-def start_up(_: Setting) -> list[Row]:
-    """`tej --help`, against a bare Python."""
+def start_up(_: TestBed) -> list[Row]:
+    """Measure `tej --help`, against the start of Python."""
     help_, bare_python = [*TEJ, "--help"], [sys.executable, "-c", "pass"]
     ours, bare = best_of_each(lambda: run(help_), lambda: run(bare_python), times=20)
     return [
@@ -296,10 +297,10 @@ def start_up(_: Setting) -> list[Row]:
     ]
 
 
-def notice(setting: Setting) -> list[Row]:
-    """From a job's last instant to the return of `wait`; and what waiting costs."""
-    queue = setting.queue("near")
-    job = write_job(setting.folder / "notice", 'sleep "$PAUSE"; date +%s.%N')
+def notice(testbed: TestBed) -> list[Row]:
+    """Measure the time from the end of a job to the return of `wait`."""
+    queue = testbed.queue("near")
+    job = write_job(testbed.folder / "notice", 'sleep "$PAUSE"; date +%s.%N')
     specs = [
         tej.JobSpec(
             job, job_id=f"n{number}", environment={"PAUSE": str(1 + number / 7)}
@@ -319,7 +320,7 @@ def notice(setting: Setting) -> list[Row]:
         thread.start()
     for thread in threads:
         thread.join()
-    share = cost_of_waiting(queue, setting)
+    share = cost_of_waiting(queue, testbed)
     queue.cleanup(kill=True, grace=0)
     return [
         (
@@ -337,9 +338,9 @@ def notice(setting: Setting) -> list[Row]:
     ]
 
 
-def cost_of_waiting(queue: tej.RemoteQueue, setting: Setting, jobs: int = 100) -> float:
-    """The share of a core that the wrappers and the waiting take."""
-    sleeper = write_job(setting.folder / "sleeper", "exec sleep 600")
+def cost_of_waiting(queue: tej.RemoteQueue, testbed: TestBed, jobs: int = 100) -> float:
+    """Return the share of a core that the wrappers and the wait use."""
+    sleeper = write_job(testbed.folder / "sleeper", "exec sleep 600")
     ids = [one.job_id for one in queue.submit_many([tej.JobSpec(sleeper)] * jobs)]
     threading.Thread(target=_wait_quietly, args=(queue, ids), daemon=True).start()
     time.sleep(5)
@@ -356,8 +357,10 @@ def _wait_quietly(queue: tej.RemoteQueue, ids: list[str]) -> None:
 
 
 def cpu_of(mark: str) -> float:
-    """Seconds of CPU of the processes that name a queue, and of children they awaited;
-    the shells that serve a connection name none, and are counted all."""
+    """Return the CPU seconds of the processes that name a queue, and of their children.
+
+    The shells that serve a connection do not name a queue, and are all counted.
+    """
     total = 0
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -371,10 +374,10 @@ def cpu_of(mark: str) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def thousand_jobs(setting: Setting) -> list[Row]:
-    """1,000 small jobs submitted, awaited and fetched."""
-    job = write_job(setting.folder / "one", "echo done >result")
-    queue = setting.queue("near")
+def thousand_jobs(testbed: TestBed) -> list[Row]:
+    """Measure 1,000 small jobs that are submitted, awaited and fetched."""
+    job = write_job(testbed.folder / "one", "echo done >result")
+    queue = testbed.queue("near")
     queue.setup()
     started = [0.0]
 
@@ -383,7 +386,7 @@ def thousand_jobs(setting: Setting) -> list[Row]:
         ids = [one.job_id for one in queue.submit_many([tej.JobSpec(job)] * 1000)]
         started[0] = time.perf_counter() - begun
         queue.wait(ids)
-        queue.download_many(ids, "result", directory=setting.folder / "results")
+        queue.download_many(ids, "result", directory=testbed.folder / "results")
 
     ours = seconds(by_tej)
     queue.cleanup(kill=True)
@@ -391,13 +394,13 @@ def thousand_jobs(setting: Setting) -> list[Row]:
 
     def by_ssh() -> None:
         for number in range(count):
-            place = f"{setting.folder}/loop{number}"
+            place = f"{testbed.folder}/loop{number}"
             ssh = shlex.join(
-                setting.ssh("near", f"mkdir {place}; cd {place}; tar xf -")
+                testbed.ssh("near", f"mkdir {place}; cd {place}; tar xf -")
             )
             shell(f"tar -C '{job}' -cf - . | {ssh}")
-            run(setting.ssh("near", f"cd {place}; sh start.sh >out 2>err"))
-            run(setting.ssh("near", f"cat {place}/result"))
+            run(testbed.ssh("near", f"cd {place}; sh start.sh >out 2>err"))
+            run(testbed.ssh("near", f"cat {place}/result"))
 
     loop = seconds(by_ssh) * 1000 / count
     rows = [
@@ -409,18 +412,18 @@ def thousand_jobs(setting: Setting) -> list[Row]:
             f"1/{loop / ours:.1f}",
         ),
     ]
-    bin_ = setting.peer("dpdispatcher")
+    bin_ = testbed.peer("dpdispatcher")
     if bin_ is not None:
-        words = [str(bin_ / "python"), str(ROOT / "bench/by_dpdispatcher.py")]
-        arguments = [str(setting.sshd.port), setting.sshd.user, str(count)]
-        place = str(setting.folder / "dp")
+        words = [str(bin_ / "python"), str(ROOT / "bench/dpdispatcher_jobs.py")]
+        arguments = [str(testbed.sshd.port), testbed.sshd.user, str(count)]
+        place = str(testbed.folder / "dp")
         peer = (
             seconds(
                 lambda: run(
                     [*words, *arguments, place],
                     stderr=subprocess.DEVNULL,
-                    # It leaves a log where it is.
-                    cwd=setting.folder,
+                    # DPDispatcher leaves a log in the current directory.
+                    cwd=testbed.folder,
                 )
             )
             * 1000
@@ -437,14 +440,14 @@ def thousand_jobs(setting: Setting) -> list[Row]:
     return rows
 
 
-def trivial_jobs(setting: Setting) -> list[Row]:
-    """Trivial jobs started and ended over SSH, against a shell loop on the server."""
-    job = write_job(setting.folder / "trivial", "true")
-    queue = setting.queue("near")
+def trivial_jobs(testbed: TestBed) -> list[Row]:
+    """Measure trivial jobs over SSH, against a shell loop on the server."""
+    job = write_job(testbed.folder / "trivial", "true")
+    queue = testbed.queue("near")
     queue.setup()
     rows: list[Row] = []
     for count in (200, 1000):
-        loop_directory = setting.folder / f"loop of {count}"
+        loop_directory = testbed.folder / f"loop of {count}"
         for number in range(count):
             write_job(loop_directory / str(number), "true")
 
@@ -471,9 +474,9 @@ def trivial_jobs(setting: Setting) -> list[Row]:
     return rows
 
 
-def signature(setting: Setting) -> list[Row]:
-    """The signature of 1 GB in 1,000 files, against sha256sum."""
-    job = write_job(setting.folder / "gigabyte", "true", 1000, 1_000_000)
+def signature(testbed: TestBed) -> list[Row]:
+    """Measure the signature of 1 GB in 1,000 files, against sha256sum."""
+    job = write_job(testbed.folder / "gigabyte", "true", 1000, 1_000_000)
     ours = best(lambda: tej.signature(job))
     peer = best(lambda: shell("sha256sum file*", cwd=job))
     return [
@@ -486,7 +489,7 @@ def signature(setting: Setting) -> list[Row]:
     ]
 
 
-MEASUREMENTS: dict[str, Callable[[Setting], list[Row]]] = {
+MEASUREMENTS: dict[str, Callable[[TestBed], list[Row]]] = {
     "start_up": start_up,
     "small_files": small_files,
     "large_file": large_file,
@@ -512,16 +515,16 @@ times; the ratios are what is worth comparing.
 
 
 def main(names: list[str]) -> None:
-    """Measure, print as it goes, and write the table if all was measured."""
-    setting = Setting(LATENCY)
+    """Run the measurements, print the results, and write the table of a complete run."""
+    testbed = TestBed(LATENCY)
     lines: list[str] = []
     try:
         for name in names or MEASUREMENTS:
-            for row in MEASUREMENTS[name](setting):
+            for row in MEASUREMENTS[name](testbed):
                 lines.append(f"| {' | '.join(row)} |\n")
                 print(lines[-1], end="", flush=True)
     finally:
-        setting.close()
+        testbed.close()
     if not names:
         head = HEAD.format(
             cpus=os.cpu_count(),
@@ -530,7 +533,7 @@ def main(names: list[str]) -> None:
             date=date.today().isoformat(),
         )
         page = ROOT / "docs/benchmarks.md"
-        # What the workflow engines add is measured by other programs.
+        # Other programs measure the overhead of the workflow engines.
         _, mark, rest = page.read_text().partition("\n## ")
         page.write_text(head + "".join(lines) + mark + rest)
 

@@ -7,7 +7,7 @@ die() {
     exit 1
 }
 
-# as_root COMMAND...: run it as root; fails without a prompt if that is impossible.
+# as_root COMMAND...: run COMMAND as root; fails without a prompt if that is impossible.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
@@ -66,7 +66,7 @@ find_python() {
 # make_environment: create .venv, unless a working one exists.
 make_environment() {
     if [ -e .venv/.tej-made ]; then
-        # Its programs contain the path where it was created: recreate it after a move.
+        # The programs in .venv contain the path of .venv: recreate .venv after a move.
         [ "$(cat .venv/.tej-made)" != "$PWD" ] || ! has_pip || return 0
         rm -rf .venv
     elif [ -e .venv ]; then

@@ -1,4 +1,4 @@
-"""Mutation testing: make small behaviour-breaking changes, and count those noticed.
+"""Mutation testing: make small changes that break tej, and count those that a test notices.
 
 Python is mutated by cosmic-ray's operators and by dropping statements, the shell by a
 mutator of its own.  A sample is drawn by line, so that a line with many possible
@@ -97,7 +97,7 @@ Change = tuple[int, str, Make]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One change to one file; the text is made only if the sample contains it."""
+    """One change to one file; the changed text is computed only for the sample."""
 
     path: Path
     line: int
@@ -134,7 +134,7 @@ class Mutant:
     text: str
 
     def diff(self) -> str:
-        """The change as a unified diff."""
+        """Return the change as a unified diff."""
         lines = difflib.unified_diff(
             self.path.read_text().splitlines(True),
             self.text.splitlines(True),
@@ -146,7 +146,10 @@ class Mutant:
 
 
 def shell_mutants(path: Path, source: str) -> Iterator[Candidate]:
-    """Changes to a shell script: a line, a test, a branch, a number, an operator."""
+    """Yield changes to a shell script:
+
+    a line, a test, a branch, a number, an operator.
+    """
     lines = source.splitlines()
     for index, line in enumerate(lines):
         bare = line.strip()
@@ -187,7 +190,7 @@ def _swapped(line: str, one: str, other: str) -> str:
 
 
 def python_mutants(path: Path, source: str) -> Iterator[Candidate]:
-    """Changes to a module."""
+    """Yield changes to a Python module."""
     changes = [*_by_operators(source), *_without_statements(source)]
     for line, what, make in changes:
         yield Candidate(path, line, what, make)
@@ -277,7 +280,8 @@ def verdict_on(mutant: Mutant) -> str:
     that makes a test hang is killed by the time limit of that test (`--timeout`).
     """
     original = mutant.path.read_bytes()
-    # Bytecode is matched by size and second: one change could be taken for another.
+    # Python compares bytecode by the size and the second of the source, so bytecode of
+    # another change could be used.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "--timeout=120"]
     try:
@@ -299,7 +303,7 @@ def verdict_on(mutant: Mutant) -> str:
             process.communicate()
             return "timed out"
         status = process.returncode
-        # 2: a module could not be imported.
+        # The exit status 2 means that a module could not be imported.
         if status not in (0, 1, 2):
             raise RuntimeError(f"pytest ended with status {status}: {output[-2000:]}")
         failed = re.search(r"^(?:FAILED|ERROR) (.{1,200})", output, re.MULTILINE)
@@ -309,7 +313,7 @@ def verdict_on(mutant: Mutant) -> str:
 
 
 def files_of(area: str) -> list[Path]:
-    """The files of an area that git tracks."""
+    """Return the files of an area that git tracks."""
     listed = subprocess.run(
         ["git", "ls-files", "tej", "integrations"],
         capture_output=True,
@@ -324,7 +328,7 @@ def files_of(area: str) -> list[Path]:
 
 
 def sample(area: str, size: int, seed: int) -> Iterator[Mutant]:
-    """A random sample, one mutant a line."""
+    """Return a random sample, with at most one mutant per line."""
     by_line: dict[tuple[Path, int], list[Candidate]] = {}
     for path in files_of(area):
         make = shell_mutants if area == "shell" else python_mutants

@@ -1,6 +1,6 @@
-"""Some jobs by DPDispatcher over SSH, without a scheduler; in its own environment.
+"""Jobs submitted with DPDispatcher over SSH, without a scheduler, as a peer of tej.
 
-by_dpdispatcher.py PORT USER COUNT FOLDER
+dpdispatcher_jobs.py PORT USER COUNT FOLDER
 """
 
 import sys
@@ -34,7 +34,7 @@ machine = Machine.load_from_dict(
             "hostname": "127.0.0.1",
             "port": int(port),
             "username": user,
-            # For its rsync, which does not look into $HOME.
+            # rsync, which DPDispatcher calls, ignores $HOME.
             "key_filename": str(Path.home() / ".ssh/id_ed25519"),
             "timeout": 30,
         },

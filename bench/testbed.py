@@ -1,5 +1,7 @@
-"""Where the measurements are made: a real sshd on loopback, a line with a delay, a home
-for the clients, and the peers in environments of their own."""
+"""Test bed of the benchmarks: sshd on loopback, a delayed line, and the peers.
+
+The clients have a home directory of their own, and each peer has a virtual environment.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ PYTHON_OF_PEERS = "python3.11"
 """tej 0.6 does not run on newer ones."""
 
 
-class Setting:
-    """Everything that is measured against, until `close`."""
+class TestBed:
+    """The servers, queues and peers of a benchmark; `close` removes them."""
 
     def __init__(self, latency: float) -> None:
         self._stack = ExitStack()
@@ -38,7 +40,7 @@ class Setting:
         home = self.folder / "server home"
         home.mkdir()
         (self.folder / "sshd").mkdir()
-        # Peers move files by SFTP.
+        # Peers transfer files by SFTP.
         sftp = ["Subsystem sftp internal-sftp"]
         self.sshd = self._stack.enter_context(
             Sshd(self.folder / "sshd", home=home, options=sftp)
@@ -53,7 +55,7 @@ class Setting:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def close(self) -> None:
-        """End the server, and remove all that was made."""
+        """Stop the server, and remove all created files."""
         self._stack.close()
 
     def _make_home(self) -> Path:
@@ -78,16 +80,19 @@ class Setting:
         return ssh.parent
 
     def ssh(self, host: str, command: str) -> list[str]:
-        """The words of an ssh command."""
+        """Return the words of an ssh command."""
         return ["ssh", "-F", str(self.home / ".ssh/config"), host, command]
 
     def queue(self, host: str) -> tej.RemoteQueue:
-        """A queue that is not there yet."""
+        """Return a queue that does not exist yet."""
         name = f"queue{time.monotonic_ns()}"
         return tej.RemoteQueue(host, str(self.folder / name), "default")
 
     def peer(self, name: str) -> Path | None:
-        """The `bin` of a peer's environment, made at first use; None if that fails."""
+        """Return the `bin` of a peer's environment, created at the first call.
+
+        Returns None if the environment cannot be created.
+        """
         folder = self.folder / name
         python = shutil.which(PYTHON_OF_PEERS)
         if python is None:
@@ -110,7 +115,7 @@ def _folder() -> Iterator[str]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Return the duration of a call in seconds."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
@@ -122,8 +127,10 @@ def best(
     *,
     prepare: Callable[[], object] = lambda: None,
 ) -> float:
-    """The shortest of several: the least disturbed.  Each is prepared, which is not
-    counted."""
+    """Return the shortest duration of several calls, which is the least disturbed.
+
+    The preparation of each call is not counted.
+    """
     took = []
     for _ in range(times):
         prepare()
@@ -132,17 +139,20 @@ def best(
 
 
 def best_of_each(*works: Callable[[], object], times: int) -> list[float]:
-    """The shortest time of each of several works, which take turns, so that other
-    programs on the machine disturb all of them alike."""
+    """Return the shortest duration of each of several functions.
+
+    The functions are called in turns, so that other programs on the machine disturb all
+    of them alike.
+    """
     rounds = [[seconds(work) for work in works] for _ in range(times)]
     return [min(took) for took in zip(*rounds, strict=True)]
 
 
 def run(words: list[str], **how: object) -> None:
-    """A command, quietly; raises if it fails."""
+    """Run a command without output; raise an exception if the command fails."""
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, **how)  # type: ignore[call-overload]
 
 
 def shell(line: str, cwd: Path | None = None) -> None:
-    """A line of shell, quietly; raises if it fails."""
+    """Run a line of shell without output; raise an exception if it fails."""
     subprocess.run(line, shell=True, check=True, stdout=subprocess.DEVNULL, cwd=cwd)

@@ -1,8 +1,8 @@
-"""What a Prefect flow adds to many jobs: `run_jobs` against the core's own verbs.
+"""Overhead of a Prefect flow with many jobs: `run_jobs` against the tej library.
 
-    python bench/by_prefect.py [COUNT]        needs tej[prefect]
+    python bench/prefect_overhead.py [COUNT]        needs tej[prefect]
 
-Prints the lines of a table, and what is said of connections and threads.
+Prints the lines of a table, and the numbers of connections and threads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from setting import Setting
+from testbed import TestBed
 
 import tej
 
@@ -30,7 +30,7 @@ def specs(directory: Path, count: int) -> list[tej.JobSpec]:
 
 
 def by_core(queue: tej.RemoteQueue, directory: Path, count: int, out: Path) -> float:
-    """Seconds for starting, waiting and fetching."""
+    """Return the seconds for starting, awaiting and fetching jobs with the tej library."""
     begun = time.monotonic()
     ids = [one.job_id for one in queue.ensure_many(specs(directory, count))]
     ended = dict(queue.as_completed(ids))
@@ -40,11 +40,11 @@ def by_core(queue: tej.RemoteQueue, directory: Path, count: int, out: Path) -> f
 
 
 class Watch:
-    """The most threads, and connections to the server, that there were."""
+    """Records the maximum numbers of threads and of connections to the server."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, testbed: TestBed) -> None:
         self.threads = self.connections = 0
-        self._setting = setting
+        self._testbed = testbed
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -59,7 +59,7 @@ class Watch:
     def _run(self) -> None:
         while not self._done.wait(0.25):
             self.threads = max(self.threads, threading.active_count() - 1)
-            found = self._setting.sshd.connections()
+            found = self._testbed.sshd.connections()
             self.connections = max(self.connections, found)
 
 
@@ -67,14 +67,14 @@ def main() -> None:
     count = int(sys.argv[1]) if sys.argv[1:] else 1000
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
-    setting = Setting(0)
-    os.environ["PREFECT_HOME"] = str(setting.folder / "prefect")
+    testbed = TestBed(0)
+    os.environ["PREFECT_HOME"] = str(testbed.folder / "prefect")
     from prefect import flow
     from prefect.testing.utilities import prefect_test_harness
 
     from tej_prefect import JobResult, TejDestination, TejJob, run_jobs
 
-    directory = setting.folder / "job"
+    directory = testbed.folder / "job"
     directory.mkdir()
     (directory / "start.sh").write_text("#!/bin/sh\necho $NUMBER >result\n")
 
@@ -86,7 +86,7 @@ def main() -> None:
                 directory=directory,
                 environment={"NUMBER": str(number)},
                 results=["result"],
-                results_directory=setting.folder / "results",
+                results_directory=testbed.folder / "results",
             )
             for number in range(count)
         ]
@@ -99,17 +99,17 @@ def main() -> None:
     def nothing() -> None: ...
 
     try:
-        queue = setting.queue("near")
+        queue = testbed.queue("near")
         queue.setup(max_running=AT_ONCE)
-        core = by_core(queue, directory, count, setting.folder / "core")
-        again = by_core(queue, directory, count, setting.folder / "core again")
+        core = by_core(queue, directory, count, testbed.folder / "core")
+        again = by_core(queue, directory, count, testbed.folder / "core again")
         queue.close()
         with prefect_test_harness(server_startup_timeout=120):
             nothing()
-            second = setting.queue("near")
+            second = testbed.queue("near")
             second.setup(max_running=AT_ONCE)
             second.close()
-            with Watch(setting) as watch:
+            with Watch(testbed) as watch:
                 begun = time.monotonic()
                 results = sweep(str(second.queue))
                 flow_seconds = time.monotonic() - begun
@@ -123,7 +123,7 @@ def main() -> None:
             nothing()
             empty = time.monotonic() - begun
     finally:
-        setting.close()
+        testbed.close()
     print(f"| what | the core's verbs | run_jobs in a flow | more |\n|{' --- |' * 4}")
     for what, ours, theirs in (
         (f"{count} jobs started, awaited, fetched", core, flow_seconds),
