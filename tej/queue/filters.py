@@ -40,9 +40,7 @@ def select(
 ) -> list[JobStatus]:
     """Return the jobs that match all filters.
 
-    A job matches if its state is in `states` or if it failed and `failed` is true, if
-    it has all `labels`, and if it was submitted at `since` or later.  A filter that is
-    empty, False or None matches every job.
+    The filters are documented in `RemoteQueue.jobs`.
     """
     wanted = (labels or {}).items()
     return [

@@ -92,6 +92,10 @@ class RemoteQueue:
     attempts (see `Retries`), and RemoteCommandFailure if a command fails on the server.
     All requests raise QueueExists if the queue's path contains something that this
     version of tej cannot use.
+
+    If the queue does not exist, `setup` and the methods that submit jobs create the
+    queue.  Other requests except `shell` raise QueueDoesntExist.  Requests for one job,
+    such as `logs` or `kill`, raise JobNotFound if the job does not exist.
     """
 
     JOB_DONE = JobState.FINISHED.value
@@ -308,16 +312,12 @@ class RemoteQueue:
         Jobs above the limit are `queued`, and start in the order of their submission.
         If the queue's runtime is a scheduler, the limit applies to the jobs that the
         scheduler has, and further jobs are not yet submitted to the scheduler.  Raises
-        QueueDoesntExist if there is no queue, and ValueError if `max_running` is
-        negative.
+        ValueError if `max_running` is negative.
         """
         administration.set_limit(self.connection, max_running)
 
     def info(self) -> QueueInfo:
-        """Return the queue's absolute path, its runtime and its limit of running jobs.
-
-        Raises QueueDoesntExist if there is no queue.
-        """
+        """Return the queue's absolute path, its runtime and its limit of running jobs."""
         return administration.get_info(self.connection)
 
     def cleanup(
@@ -325,10 +325,8 @@ class RemoteQueue:
     ) -> bool:
         """Remove the queue, all its jobs, and the links to the queue; return True.
 
-        Raises QueueDoesntExist if there is no queue.  If a job has not ended,
-        JobStillRunning is raised, and nothing is removed.  If `kill` is true, jobs that
-        have not ended are killed first: SIGTERM is sent, and after `grace` seconds
-        SIGKILL.
+        If a job has not ended, JobStillRunning is raised, and nothing is removed.  If
+        `kill` is true, jobs that have not ended are killed first, as by `kill`.
         """
         return administration.remove(self.connection, kill=kill, grace=grace)
 
@@ -387,8 +385,7 @@ class RemoteQueue:
 
         By default, `job_id` is `<directory>_<user>_<unique>`.  `script` is a file in
         the directory (default `start.sh`), optionally with arguments, or a shell
-        command.  The queue is created if it does not exist.  `resources` are passed to
-        the queue's runtime.  If the runtime cannot provide the resources,
+        command.  `resources` are passed to the queue's runtime.  If the runtime cannot provide the resources,
         RemoteCommandFailure is raised.  `login` sources the login profile before the
         job starts.  `everything` also uploads the files of development tools, such as
         `.git`.  `ignore` are patterns of files that are not uploaded, in addition to
@@ -396,8 +393,8 @@ class RemoteQueue:
         this job starts, and files that the server copies from them (see `JobSpec`).
         `on_end` is a shell command that the server runs when the job has ended.
         `shared` are paths in the directory that jobs share instead of a copy (see
-        `JobSpec`).
-        `progress` is called with the number of bytes of each piece that is sent.
+        `JobSpec`).  `progress` is called with the number of bytes of each piece that is
+        sent.
 
         A job is submitted completely or not at all.  If the server's reply is lost, the
         request is repeated, but the job is never started twice.  InvalidJobDirectory
@@ -500,7 +497,7 @@ class RemoteQueue:
     # Status.
 
     def status(self, job_id: str) -> JobStatus:
-        """Return the status of a job; raise JobNotFound if the job does not exist.
+        """Return the status of a job.
 
         As in tej 0.6, the status can be unpacked: `status, directory, result =
         queue.status(job_id)`.
@@ -508,10 +505,7 @@ class RemoteQueue:
         return management.get_status(self.connection, job_id)
 
     def statuses(self, job_ids: Iterable[str]) -> dict[str, JobStatus | None]:
-        """Return the status of each job, or None if it does not exist.
-
-        One round trip is enough for all jobs.
-        """
+        """Return the status of each job, or None if the job does not exist."""
         return management.get_statuses(self.connection, job_ids)
 
     def attempts(self, job_id: str) -> list_[JobStatus]:
@@ -616,7 +610,7 @@ class RemoteQueue:
         number of lines before the end of the file at which reading starts.  Without
         `tail`, the whole file is read.  If `follow` is true, reading continues until
         the job has ended, also after a lost connection.  If `lines` is False, the bytes
-        are yielded as they arrive.  Raises JobNotFound if the job does not exist.
+        are yielded as they arrive.
         """
         return logs.read_stream(
             self.connection, job_id, stream, follow=follow, tail=tail, lines=lines
@@ -644,15 +638,15 @@ class RemoteQueue:
 
         The accounting is the output of `sacct`, `qstat -f`, `tracejob` or `qacct`,
         depending on the scheduler.  Raises QueueExists if the queue's runtime has no
-        scheduler, and JobNotFound if the job does not exist.
+        scheduler.
         """
         return logs.scheduler_log(self.connection, job_id)
 
     def on_end_log(self, job_id: str) -> bytes:
         """Return the output of the command that was run when the job had ended.
 
-        The output is empty if the command has not been run yet.  Raises JobNotFound,
-        and DownloadFailed if the job was submitted without `on_end`.
+        The output is empty if the command has not been run yet.  Raises DownloadFailed
+        if the job was submitted without `on_end`.
         """
         return logs.on_end_log(self.connection, job_id)
 
@@ -667,9 +661,8 @@ class RemoteQueue:
     def files(self, job_id: str, path: str = ".") -> list_[JobFile]:
         """Return the entries of a directory of a job, sorted by name.
 
-        `path` is a directory in the job's directory, or a file.  Raises JobNotFound if
-        the job does not exist, and DownloadFailed if `path` does not exist or leads out
-        of the job's directory.
+        `path` is a directory in the job's directory, or a file.  Raises DownloadFailed
+        if `path` does not exist or leads out of the job's directory.
         """
         return files.list_files(self.connection, job_id, path)
 
@@ -695,9 +688,9 @@ class RemoteQueue:
         completely.  `progress` is called with the number of bytes of each piece that is
         received.
 
-        Raises JobNotFound if the job does not exist.  Raises DownloadFailed if a file
-        is missing, if `recursive` is False and a directory is requested, or if a path
-        leads out of the job's directory or the local directory.
+        Raises DownloadFailed if a file is missing, if `recursive` is False and a
+        directory is requested, or if a path leads out of the job's directory or the
+        local directory.
         """
         return download.download(
             self.connection,
@@ -711,11 +704,11 @@ class RemoteQueue:
         )
 
     def note_downloaded(self, job_ids: Iterable[str]) -> None:
-        """Note on the server that the results of these jobs were downloaded.
+        """Record on the server that the results of these jobs were downloaded.
 
-        `tej download` and `tej run` note each complete download of a job that has
-        ended.  `tej prune` and `tej destroy` print how many ended jobs have no such
-        note.  An error is only logged.
+        `tej download` and `tej run` record each complete download of a job that has
+        ended.  `tej prune` and `tej destroy` print the number of ended jobs without
+        such a record.  An error is only logged.
         """
         download.note_downloaded(self.connection, job_ids)
 
@@ -736,8 +729,8 @@ class RemoteQueue:
         `wanted` is a sequence of job ids, for which the same `files` are downloaded, or
         a mapping from job ids to files.  The files of a job are written to
         `directory/<id>`, or to the directory that the mapping `directory` has for the
-        id.  If the download of a job fails, the reason is in the `error`
-        of its outcome, and the other downloads continue.
+        id.  If the download of a job fails, the reason is in the `error` of its
+        outcome, and the other downloads continue.
         """
         return download.download_many(
             self.connection,
@@ -754,8 +747,7 @@ class RemoteQueue:
         """Kill a job with all its processes; return the status after the kill.
 
         SIGTERM is sent first, and SIGKILL after `grace` seconds.  A job that has ended
-        is not changed.  Raises JobNotFound if the job does not exist, and
-        JobStillRunning if the job still runs after the kill.
+        is not changed.  Raises JobStillRunning if the job still runs after the kill.
         """
         return management.kill(self.connection, job_id, grace)
 
@@ -779,8 +771,7 @@ class RemoteQueue:
     def delete(self, job_id: str) -> None:
         """Delete a job that has ended, with its files and archived attempts.
 
-        Raises JobNotFound if the job does not exist, and JobStillRunning if it has not
-        ended.
+        Raises JobStillRunning if the job has not ended.
         """
         management.delete(self.connection, job_id)
 
