@@ -317,7 +317,7 @@ class RemoteQueue:
         administration.set_limit(self.connection, max_running)
 
     def info(self) -> QueueInfo:
-        """Return the queue's absolute path, its runtime and its limit of running jobs."""
+        """Return the queue's absolute path, its runtime, and its limit of jobs."""
         return administration.get_info(self.connection)
 
     def cleanup(
@@ -385,16 +385,16 @@ class RemoteQueue:
 
         By default, `job_id` is `<directory>_<user>_<unique>`.  `script` is a file in
         the directory (default `start.sh`), optionally with arguments, or a shell
-        command.  `resources` are passed to the queue's runtime.  If the runtime cannot provide the resources,
-        RemoteCommandFailure is raised.  `login` sources the login profile before the
-        job starts.  `everything` also uploads the files of development tools, such as
-        `.git`.  `ignore` are patterns of files that are not uploaded, in addition to
-        those of `.tejignore`.  `after` and `inputs` are jobs that must succeed before
-        this job starts, and files that the server copies from them (see `JobSpec`).
-        `on_end` is a shell command that the server runs when the job has ended.
-        `shared` are paths in the directory that jobs share instead of a copy (see
-        `JobSpec`).  `progress` is called with the number of bytes of each piece that is
-        sent.
+        command.  `resources` are passed to the queue's runtime.  If the runtime cannot
+        provide the resources, RemoteCommandFailure is raised.  `login` sources the
+        login profile before the job starts.  `everything` also uploads the files of
+        development tools, such as `.git`.  `ignore` are patterns of files that are not
+        uploaded, in addition to those of `.tejignore`.  `after` and `inputs` are jobs
+        that must succeed before this job starts, and files that the server copies from
+        them (see `JobSpec`).  `on_end` is a shell command that the server runs when the
+        job has ended.  `shared` are paths in the directory that jobs share instead of a
+        copy (see `JobSpec`).  `progress` is called with the number of bytes of each
+        piece that is sent.
 
         A job is submitted completely or not at all.  If the server's reply is lost, the
         request is repeated, but the job is never started twice.  InvalidJobDirectory
