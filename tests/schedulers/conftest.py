@@ -191,6 +191,11 @@ def output(queue: tej.RemoteQueue, job_id: str) -> str:
     return b"".join(queue.logs(job_id)).decode()
 
 
+def forget_listing(queue_path: Path) -> None:
+    """Let the next status query the scheduler."""
+    (queue_path / "scheduler/listing").unlink(missing_ok=True)
+
+
 def until(
     queue: tej.RemoteQueue, job_id: str, condition: Callable[[tej.JobStatus], object]
 ) -> tej.JobStatus:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from clocks import fall_silent
 from jobs import Gate, wait_until
-from schedulers.conftest import SERVERS, empty, output, run, until
+from schedulers.conftest import SERVERS, empty, forget_listing, output, run, until
 
 import tej
 from tej import JobState
@@ -55,8 +55,10 @@ def native_id(queue_path: Path, job_id: str) -> str:
 
 
 def test_jobs_wait_run_end_and_are_killed(
-    queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
+    queue: tej.RemoteQueue, job: Make, gate: Gate, home: Path, tmp_path: Path
 ) -> None:
+    # The user's own options of qsub, under which it would not copy the script, and wait.
+    (home / ".sge_request").write_text("-b y -sync y\n")
     script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}; exit 3"
     directory = job(script)
     for number in range(2):
@@ -91,3 +93,26 @@ def test_notify_signal_and_qdel_are_reported(
     assert output(queue, "told") == "begun\nusr2\n"
     assert (status.state, status.succeeded) == (JobState.KILLED, False)
     assert "not by tej" in status.describe()
+
+
+def test_suspended_job_and_job_in_error(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    queue.submit("paused", job(f"echo begun; {gate.wait}"))
+    nowhere = tej.Resources(options=["-wd", "/nowhere"])
+    queue.submit("error", job("true", name="error"), resources=nowhere)
+    wait_until(lambda: output(queue, "paused") == "begun\n", "it runs")
+    run("qmod", "-sj", native_id(queue_path, "paused"))
+    for job_id, words in ("paused", "suspended"), ("error", "can't chdir to /nowhere"):
+        until(
+            queue,
+            job_id,
+            lambda status, words=words: (
+                words in str(status.note) or forget_listing(queue_path)
+            ),
+        )
+    assert queue.status("paused").state is JobState.RUNNING
+    assert queue.kill("error").state is JobState.KILLED
+    gate.open()
+    run("qmod", "-usj", native_id(queue_path, "paused"))
+    assert queue.job("paused").wait(90).succeeded

@@ -15,7 +15,7 @@ import pytest
 from clocks import fall_silent, pass_time, set_age
 from facts import scheduler_id_of, script_of
 from jobs import Gate, end_processes_of, is_alive, wait_until
-from schedulers.conftest import output, run, until
+from schedulers.conftest import forget_listing, output, run, until
 from servers.sshd import Sshd
 from servers.users import Users
 
@@ -237,6 +237,26 @@ def test_kill_leaves_no_process_of_a_forking_job(
     wait_until(lambda: output(queue, "forks") == "begun\n", "the job runs")
     assert queue.kill("forks", grace=0).state is JobState.KILLED
     queue.delete("forks")
+
+
+def test_suspended_job_is_reported_and_killed(
+    queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    wrapped: Callable[..., Path],
+    queue_path: Path,
+) -> None:
+    queue.submit("paused", job(f"echo begun; {gate.wait}"))
+    wait_until(lambda: output(queue, "paused") == "begun\n", "it runs")
+    run("scontrol", "suspend", native_id(queue_path, "paused"))
+    forget_listing(queue_path)
+    status = queue.status("paused")
+    assert status.state is JobState.RUNNING
+    assert "suspended" in str(status.note)
+    calls = wrapped("scancel", 'exec /usr/bin/scancel "$@"')
+    assert queue.kill("paused", grace=600).state is JobState.KILLED
+    assert "TERM" not in calls.read_text()
+    queue.delete("paused")
 
 
 def test_second_kill_ends_remaining_processes(

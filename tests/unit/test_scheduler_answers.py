@@ -40,9 +40,17 @@ def test_old_accounting_entry_is_ignored(shell: Shell) -> None:
     history = r"""printf '100000 x\n' >"$job/submitting"; me=$(id -un)
     sacct() { printf '%s\n' "CANCELLED by 0|$me|1000|7" "FAILED|stranger|100001|7"; }
     slurm_history 7 || echo none
-    sacct() { printf '%s\n' "CANCELLED by 0|$me|1000|7" "TIMEOUT|$me|100001|7"; }
-    slurm_history 7"""
-    assert shell(history) == "none\nlimit|TIMEOUT\n"
+    sacct() { printf '%s\n' "CANCELLED by 0|$me|1000|7" "TIMEOUT|$me|100001|7" \
+        "CANCELLED by 0|$me|200000|7"; }
+    slurm_history 7
+    : >"$job/requeue"; slurm_history 7"""
+    assert shell(history) == "none\nlimit|TIMEOUT\ncancelled|CANCELLED by 0\n"
+
+
+def test_hanging_accounting_is_queried_only_once(shell: Shell) -> None:
+    lines = """sacct() { echo queried >>calls; return 124; }; nid=7; cd "$queue"
+    says=unknown; find_cause; find_cause; echo "$says"; cat calls"""
+    assert shell(lines) == "unknown\nqueried\n"
 
 
 def test_memory_of_500k_is_not_zero_megabytes(shell: Shell) -> None:
@@ -141,6 +149,28 @@ def test_missing_job_counts_as_ended_after_30_seconds(shell: Shell) -> None:
     assert shell(lines) == "first\nsoon\ngone\nseen between\n"
 
 
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        ("cancelled - CANCELLED", "killed: not by tej: slurm: CANCELLED"),
+        (
+            "cut - NODE_FAIL (node failure)",
+            "lost: slurm says NODE_FAIL (node failure),",
+        ),
+        ("unknown ", "lost: slurm no longer lists the job,"),
+    ],
+)
+def test_first_answer_is_kept_until_the_second(
+    shell: Shell, answer: str, state: str
+) -> None:
+    """Slurm forgets the job between the two, and has no accounting."""
+    lines = f"""echo 1 >"$job/claim"; native='slurm 5' started=1 submitted=1 nid=5
+    get_time; listed_at=$now; echo "1 {answer}" >"$job/missed"
+    touch -d "@$((now - 99))" "$job/missed"; sacct() {{ return 1; }}
+    says=unknown reason=''; judge_gone; echo "$state: $note$evidence" """
+    assert shell(lines).startswith(state)
+
+
 def test_job_with_heartbeat_is_running(shell: Shell) -> None:
     lines = """says=unknown native='slurm 5' started=1 submitted=1; get_time
     listed_at=$now; echo 1 >"$job/heartbeat"; judge_gone
@@ -157,6 +187,15 @@ def test_listed_job_restarts_the_count(shell: Shell) -> None:
     edition=1 q_5='1|running||RUNNING'; runtime_derive_state
     echo "$state"; [ -e "$job/missed" ] || echo forgotten"""
     assert shell(lines) == "running\nforgotten\n"
+
+
+def test_suspended_job_is_cancelled_without_sigterm(shell: Shell) -> None:
+    """The job was suspended after the last listing. SIGTERM would wait for its resume."""
+    lines = """native='slurm 5' state=running started=1; : >"$job/claim"
+    squeue() { echo '5|SUSPENDED|None|x|y'; }; scancel() { echo "scancel $*" >&3; }
+    exec 3>&1; get_time; listing=answer edition=1 listed_at=$now q_5='1|running||'
+    runtime_tell || echo "$told" """
+    assert shell(lines) == "scancel 5\n0\n"
 
 
 def test_refused_kill_stays_recorded(shell: Shell) -> None:
@@ -220,6 +259,37 @@ def test_log_of_pbs_names_the_limit(shell: Shell) -> None:
     lines = """echo '=>> PBS: job killed: walltime 10 exceeded limit 4' >"$job/tej_x.log"
     cause_in_log"""
     assert shell(lines, "pbs") == "limit|walltime 10 exceeded limit 4\n"
+
+
+SGE_LIST = """<job_info>
+    <job_list state="pending">
+      <JB_job_number>4</JB_job_number>
+      <JB_name>tej_a</JB_name>
+      <state>Eqw</state>
+    </job_list>
+    <job_list state="running">
+      <JB_job_number>5</JB_job_number>
+      <JB_name>tej_b</JB_name>
+      <state>s</state>
+    </job_list>
+</job_info>"""
+SGE_ERROR = """job_number:                 4
+error reason          1:      11/26/2026 10:47:48 [0:16589]: error: can't chdir to /x
+scheduling info:            Job is in error state"""
+
+
+def test_sge_reports_error_and_suspension(shell: Shell) -> None:
+    lines = f"""qstat() {{ case $1 in -xml) echo '{SGE_LIST}' ;;
+        -j) [ "$2" = 4 ] && cat <<'END'
+{SGE_ERROR}
+END
+        esac; }}
+    fresh=$queue/fresh; scheduler_list"""
+    assert shell(lines, "sge").splitlines() == [
+        "4|queued|tej_a|in error (can't chdir to /x): "
+        "does not start before `qmod -cj 4`",
+        "5|stopped|tej_b|",
+    ]
 
 
 @pytest.mark.parametrize(

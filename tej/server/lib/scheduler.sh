@@ -30,7 +30,8 @@
 # Facts in addition to those in facts.sh:
 #   submitting TIME NAME HOST BOOT SPACE PID START [INDEX]   written before the job is
 #                               submitted; INDEX: in a job array, see scheduler_array.sh
-#   missed     TIME STATE BEAT  the job was gone and had recorded no end
+#   missed     TIME STATE BEAT WORDS   the job was gone and had recorded no end; the answer
+#                               of the scheduler and its reason. BEAT: the heartbeat or `-`
 #   rerun      TIME HOST        the scheduler restarted the job, and the wrapper refused to run it
 #   requeue    TIME             the user allows a second run by the scheduler
 #   ending     TIME term|cancel the last step of a kill
@@ -55,11 +56,13 @@ scheduler_history() { return 1; }
 scheduler_report() { :; }
 scheduler_options() { options=''; }
 
+patience_limit=60 # seconds for which a command of the scheduler may run
+
 # patiently COMMAND...: run the command. If `timeout` is installed, the command has a
-# time limit of 60 seconds, because the client commands of a scheduler hang if the
-# scheduler's server hangs.
+# time limit of $patience_limit seconds, because the client commands of a scheduler hang
+# if the scheduler's server hangs.
 patiently() {
-    if command -v timeout >/dev/null 2>&1; then timeout 60 "$@"; else "$@"; fi
+    if command -v timeout >/dev/null 2>&1; then timeout "$patience_limit" "$@"; else "$@"; fi
 }
 
 # find_program NAME: check whether the program NAME is installed. If only login shells have

@@ -10,7 +10,7 @@ find_cause() {
         unknown,* | over, | over,'exit status '*) ;;
         *) return 0 ;;
     esac
-    listed=$(scheduler_history "$nid" 2>/dev/null </dev/null) || listed=''
+    ask_history
     # The accounting may learn of the end of a job later than the job's log.
     case $listed in
         '' | alive*)
@@ -19,6 +19,20 @@ find_cause() {
             ;;
     esac
     [ -z "$listed" ] || says=${listed%%|*} reason=${listed#*|}
+}
+
+no_history='' # 1 if the accounting has not answered in time
+
+# ask_history: set listed to the answer of the scheduler's accounting about the job, or to ''
+# if there is no answer. If a query exceeds its time limit, the accounting is not queried
+# again by this program, so that a request for many jobs does not wait for each of them.
+ask_history() {
+    listed=''
+    [ -z "$no_history" ] || return 0
+    listed=$(scheduler_history "$nid" 2>/dev/null </dev/null) || {
+        [ "$?" != 124 ] || no_history=1
+        listed=''
+    }
 }
 
 # find_log: set log to the file with the scheduler's messages for $job. Returns 1 if

@@ -1,6 +1,8 @@
 # Kill of a job under a scheduler: SIGTERM, a grace period, and the cancellation.
 # shellcheck shell=sh
 
+relisted='' # 1 if the listing was renewed for a kill
+
 # runtime_tell: request the end of the job, once per program. Returns 0 if the job has
 # ended or will never start. Otherwise returns 1, and sets told_KEY to the time of the
 # SIGTERM, to 0 if the job was cancelled without SIGTERM, or to `not` if neither was
@@ -35,6 +37,10 @@ runtime_tell() {
 # job. Sets told to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1
 # if the job could not be cancelled.
 ask_to_end() {
+    # The job may have been suspended after the last listing. Slurm does not deliver
+    # SIGTERM to a suspended job. One query serves all jobs that a command kills.
+    [ -n "$relisted" ] || [ "$listing" != answer ] || ask_anew "$nid"
+    relisted=1
     look_up "$nid" ''
     if [ "$state" != lost ] && [ "$says" != stopped ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
         told=$(date +%s)
@@ -96,7 +102,8 @@ wait_for_end() {
     read_beat
     pulse_then=$pulse
     while [ "$looks" -lt 12 ]; do
-        ! wait_for finished 5 || return 0
+        # A suspended job is killed without SIGTERM, and records no end.
+        ! wait_for finished $((looks == 0 ? 1 : 5)) || return 0
         looks=$((looks + 1)) still=$((still + 1))
         read_beat
         [ "$pulse" = "$pulse_then" ] || still=0

@@ -84,11 +84,12 @@ read_beat() {
 # to the fact `missed`, sets state to the last known state of the job, and returns 1.
 is_second_look() {
     read_beat
-    pulse_then=''
+    pulse_then='' missed_state='' missed_words=''
     if [ -f "$job/missed" ]; then
-        read -r missed _ pulse_then _ <"$job/missed"
+        read -r missed missed_state pulse_then missed_words <"$job/missed"
+        [ "$pulse_then" != - ] || pulse_then=''
         if [ "$pulse" != "$pulse_then" ]; then
-            put missed "$listed_at $says $pulse" 2>/dev/null
+            note_missed
             keep_last
             note="$runtime has $1, but the job gives signs of life"
             return 1
@@ -96,11 +97,31 @@ is_second_look() {
         find_age missed "$missed"
         [ $((age - (now - listed_at))) -ge "$second_look" ] && return 0
     else
-        put missed "$listed_at $says $pulse" 2>/dev/null
+        note_missed
     fi
     keep_last
     note="$runtime has $1; looking again before it is given up"
     return 1
+}
+
+# note_missed: write the fact `missed`. If the scheduler does not list the job, keeps the
+# state and the reason of the earlier query, which found the end of the job.
+note_missed() {
+    case $says in
+        unknown) ;;
+        *) missed_state=$says missed_words=$reason ;;
+    esac
+    put missed "$listed_at ${missed_state:-unknown} ${pulse:--} $missed_words" 2>/dev/null
+}
+
+# recall_missed: if the scheduler no longer lists the job, set says and reason to the
+# answer of the earlier query. A scheduler can remove a job from its list between the two
+# queries, and its accounting may be unavailable.
+recall_missed() {
+    [ "$says" = unknown ] || return 0
+    case $missed_state in
+        over | ended | limit | cut | cancelled) says=$missed_state reason=$missed_words ;;
+    esac
 }
 
 # forget_missed: remove the fact `missed`, because the scheduler lists the job again.
@@ -186,6 +207,7 @@ judge_gone() {
         settle_early
         return 0
     }
+    recall_missed
     find_cause
     case $says in
         cancelled | limit) settle_cut_off ;;

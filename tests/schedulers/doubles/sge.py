@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pbs import FOLDER, signal_session, start_waiting, state
 
-VALUED = {"-A", "-N", "-S", "-j", "-l", "-m", "-o", "-pe", "-q", "-r"}
+VALUED = {"-A", "-N", "-S", "-b", "-j", "-l", "-m", "-o", "-pe", "-q", "-r", "-sync"}
 
 
 def qsub(arguments: list[str]) -> int:

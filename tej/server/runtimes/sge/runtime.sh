@@ -78,12 +78,16 @@ scheduler_options() {
     name_job
 }
 
+# scheduler_submit NAME: submit the batch script. `-b n -sync n` overrides ~/.sge_request and
+# the site's sge_request: qsub must copy the script, and must not wait for the job. qsub reads
+# .sge_request of the working directory, too. In $HOME, it would read the same file twice,
+# and one `-sync n` does not override two `-sync y`.
 scheduler_submit() {
     split_options
     # shellcheck disable=SC2086 # one option per line
-    set -- $options -terse -S /bin/sh -j y -o "$log"
+    set -- $options -terse -S /bin/sh -j y -o "$log" -b n -sync n
     end_split
-    patiently qsub "$@" "$job/batch"
+    cd "$job" && patiently qsub "$@" "$job/batch"
 }
 
 # scheduler_list: print a line for each job of the user. The XML output of qstat is
@@ -94,21 +98,46 @@ scheduler_list() {
         rm -f "$fresh.said"
         return 1
     }
-    awk '
+    list_errors >"$fresh.errors"
+    awk -F'|' -v errors="$fresh.errors" '
         function text() {
             sub(/^[^>]*>/, "")
             sub(/<.*/, "")
             return $0
         }
+        BEGIN { while ((getline line <errors) > 0) { split(line, part, "|"); why[part[1]] = part[2] } }
         /<JB_job_number>/ { id = text() }
         /<JB_name>/ { name = text() }
         /<state>/ { letters = text() }
         /<\/job_list>/ {
             words = ""
-            if (letters ~ /^h/) words = "held"
-            if (letters ~ /^E/) words = "in error: see qstat -j " id
-            print id "|" (letters ~ /w|^Rq/ ? "queued" : "running") "|" name "|" words
-        }' "$fresh.said" && rm -f "$fresh.said"
+            if (letters ~ /h/) words = "held"
+            if (letters ~ /E/)
+                words = "in error" (why[id] == "" ? "" : " (" why[id] ")") ": does not start before `qmod -cj " id "`"
+            state = "running"
+            # Suspended by a user or the queue (s, S), or by a load threshold (T).
+            if (letters ~ /[sST]/) state = "stopped"
+            if (letters ~ /w|^Rq/) state = "queued"
+            print id "|" state "|" name "|" words
+        }' "$fresh.said" && rm -f "$fresh.said" "$fresh.errors"
+}
+
+# list_errors: print ID|REASON for each job that Grid Engine does not start because of an
+# error, such as a working directory that does not exist (state Eqw).
+list_errors() {
+    failed=$(awk '
+        /<JB_job_number>/ { gsub(/[^0-9]/, ""); id = $0 }
+        /<state>.*E.*<\/state>/ { print id }' "$fresh.said" | paste -sd , -)
+    [ -z "$failed" ] || patiently qstat -j "$failed" 2>/dev/null | awk '
+        $1 == "job_number:" { id = $2 }
+        /^error reason/ {
+            # The date, and the user and the process that reported the error.
+            sub(/^[^:]*:[ \t]*/, "")
+            sub(/^[^][]*\[[0-9:]*\]: */, "")
+            sub(/^error: */, "")
+            gsub(/[|[:cntrl:]]/, " ")
+            print id "|" $0
+        }'
 }
 
 scheduler_term() { :; }

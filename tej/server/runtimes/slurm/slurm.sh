@@ -127,9 +127,13 @@ slurm_read() {
         }' "$said_file"
 }
 
-slurm_term() {
+# slurm_term ID: send SIGTERM to all processes of the job. scancel repeats the request for
+# as long as the job is suspended. Therefore the time limit is short, but longer than the
+# default time limit of one request to the controller (MessageTimeout).
+slurm_term() (
+    patience_limit=20
     on_cluster "$1" scancel --full -s TERM
-}
+)
 
 slurm_cancel() {
     on_cluster "$1" scancel
@@ -148,19 +152,23 @@ slurm_own_id() {
 
 # slurm_history ID: print STATE|WORDS of the job from Slurm's accounting. If a cluster
 # is reinstalled, job numbers start from 1 again. Therefore entries of other users, and
-# entries from before the submission, are ignored.
+# entries of other submissions, are ignored. Without -D, sacct prints only the newest of
+# several entries with the same number.
 slurm_history() {
     command -v sacct >/dev/null 2>&1 || return 1
     s_time=0
     [ ! -f "$job/submitting" ] || read -r s_time _ <"$job/submitting"
     number=${1%%;*}
-    set -- "$1" -n -X -P -o state,user,submit,jobid -j
+    set -- "$1" -n -X -D -P -o state,user,submit,jobid -j
     case $1 in *\;*) set -- "$@" -M "${1#*;}" ;; esac
     shift
-    said=$(SLURM_TIME_FORMAT=%s patiently sacct "$@" "$number") || return 1
-    # Allow for clocks that differ by up to an hour.
-    printf '%s\n' "$said" | awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" '
-        $2 != me || $3 !~ /^[0-9]+$/ || $3 < since { next }
+    said=$(SLURM_TIME_FORMAT=%s patiently sacct "$@" "$number") || return
+    # Allow for clocks that differ by up to an hour. A requeue changes the time of the
+    # submission.
+    latest=$((s_time + 3600 + busy_awaited))
+    [ ! -e "$job/requeue" ] && [ "$s_time" != 0 ] || latest=''
+    printf '%s\n' "$said" | awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" -v latest="$latest" '
+        $2 != me || $3 !~ /^[0-9]+$/ || $3 < since || (latest != "" && $3 > latest) { next }
         { last = $1 }
         END {
             if (last == "") exit 1
