@@ -198,7 +198,7 @@ def _is_ipv6(host: str) -> bool:
 def _invalid(text: str, why: str) -> InvalidDestination:
     return InvalidDestination(
         f"Invalid destination {_masked(text)!r}: {why}. "
-        "It should be [user@]host[:port] or local:"
+        "The form is [user@]host[:port] or local:"
     )
 
 

@@ -103,7 +103,9 @@ def _configuration(config: HostConfig) -> Step:
 
 def _network(config: HostConfig) -> Iterator[Step]:
     if config.proxy_jump or config.proxy_command:
-        yield Step("network", State.OK, "not tested: the way leads through a proxy")
+        yield Step(
+            "network", State.OK, "not tested, because the connection uses a proxy"
+        )
         return
     try:
         found = socket.getaddrinfo(config.host, config.port, 0, socket.SOCK_STREAM)

@@ -141,7 +141,7 @@ class RuntimeCheck:
         if status.exit_code != 9:
             raise Complaint(f"expected exit code 9 of its trap: {status.describe()}")
         if b"".join(self._queue.logs("tidy")) != b"begun\ncleaned\n":
-            raise Complaint("the trap for SIGTERM ran not at all, or more than once")
+            raise Complaint("the trap for SIGTERM did not run exactly once")
 
     def _deaf(self) -> None:
         self._begin("deaf", "trap '' TERM; echo begun; while :; do sleep 1; done")

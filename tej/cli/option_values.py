@@ -91,5 +91,5 @@ def moment(text: str) -> datetime:
         return datetime.now().astimezone() - duration(text)
     except (click.BadParameter, OverflowError):
         raise click.BadParameter(
-            f"'{text}' is neither a time ago like 3d nor a date like 2026-11-22"
+            f"'{text}' is neither an age like 3d nor a date like 2026-11-22"
         ) from None

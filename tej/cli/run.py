@@ -124,7 +124,7 @@ def command(
         return interrupted(job, kill_on_interrupt, grace)
     output.say_line(status.describe(), err=True)
     if not (job.is_new or status.succeeded or retry):
-        output.say("This is an earlier job; --retry restarts it", err=True)
+        output.say("The job was started earlier; --retry restarts it", err=True)
     wanted = patterns or current_profile().get("results") or ()
     written, error = fetch(job, wanted, target)
     if wanted and error is None:

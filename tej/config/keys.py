@@ -14,19 +14,19 @@ Pairs = Iterable[tuple[str, Any]]
 
 def _text(key: str, value: object) -> Pairs:
     if not isinstance(value, str) or not value:
-        raise TypeError(f"'{key}' is a text in quotes, not {value!r}")
+        raise TypeError(f"'{key}' must be a string in quotes, not {value!r}")
     return [(key, value)]
 
 
 def _flag(key: str, value: object) -> Pairs:
     if not isinstance(value, bool):
-        raise TypeError(f"'{key}' is true or false, not {value!r}")
+        raise TypeError(f"'{key}' must be true or false, not {value!r}")
     return [(key, value)]
 
 
 def _texts(key: str, value: object) -> Pairs:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise TypeError(f"'{key}' is a list of texts, not {value!r}")
+        raise TypeError(f"'{key}' must be a list of strings, not {value!r}")
     return [(key, tuple(value))]
 
 
@@ -61,7 +61,7 @@ def _environment(key: str, value: object) -> Pairs:
     pairs = list(_table(key, value).items())
     for name, one in pairs:
         if not isinstance(one, str):
-            raise TypeError(f"'{key}.{name}' is a text in quotes, not {one!r}")
+            raise TypeError(f"'{key}.{name}' must be a string in quotes, not {one!r}")
     return [(f"{key}.{name}", one) for name, one in pairs]
 
 

@@ -249,7 +249,7 @@ class QueueConnection:
     def _where_to_look(self) -> str:
         queue = "" if self.path == DEFAULT_TEJ_DIR else f" --queue {self.path}"
         return (
-            f"It is not in queue {self.path} on {self.destination}; "
+            f"It was not found in queue {self.path} on {self.destination}; "
             f"`tej list {self.destination}{queue}` shows the jobs there"
         )
 

@@ -121,7 +121,7 @@ class Download:
         parts = [part for one in self._requests if (part := one.matched_part(name))]
         if not parts:
             raise DownloadFailed(
-                f"The server sent '{printable(name)}', which was not asked for: it is "
+                f"The server sent '{printable(name)}', which was not requested: it is "
                 "refused"
             )
         return max(parts, key=lambda part: len(part.parts))
@@ -240,7 +240,7 @@ class Receiver:
             return
         self.finish()
         if job_id not in self._downloads or job_id in self._seen:
-            raise garbled("download", f"job '{printable(job_id)}' was not asked for")
+            raise garbled("download", f"job '{printable(job_id)}' was not requested")
         self._seen.add(job_id)
         self._job_id = job_id
         self._unpacking = Unpacking(self._downloads[job_id])

@@ -10,7 +10,7 @@
 # of the installation is a single rename.
 install() {
     parent=${queue%/*}
-    (umask o-w && mkdir -p "${parent:-/}") || quit 20 "'${parent:-/}', which is to hold the queue, cannot be created"
+    (umask o-w && mkdir -p "${parent:-/}") || quit 20 "The directory '${parent:-/}' for the queue cannot be created"
     mkdir -m 700 "$queue" 2>/dev/null || [ -d "$queue" ] ||
         quit 20 "The queue '$queue' cannot be created"
     check_queue_trust

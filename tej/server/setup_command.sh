@@ -63,7 +63,7 @@ check_link() {
     [ ! -d "$above" ] || check_directory_trust "$above" "a link to the queue"
     [ -e "$path" ] || [ -h "$path" ] || return 0
     [ "$path" != "${queue-}" ] || quit 13 "'$path' is the queue itself"
-    read_link "$path" || quit 13 "'$path' exists and is not a link to a queue: it stays as it is"
+    read_link "$path" || quit 13 "'$path' exists and is not a link to a queue: it is not replaced"
     check_link_trust "$path"
 }
 

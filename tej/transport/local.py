@@ -108,7 +108,7 @@ class _LocalProcess(PipeProcess):
         return status
 
     def abort(self, error: BaseException) -> None:
-        logger.debug("local: giving up a program: %r", error)
+        logger.debug("local: stopped waiting for a program: %r", error)
         # `finished` ends the thread that sends stdin, which then closes stdin.
         self.finished()
         self._close("out")

@@ -158,7 +158,9 @@ class MasterSession(PipeProcess):
             return status
 
     def abort(self, error: BaseException) -> None:
-        logger.debug("%s: giving up a program: %r", self._connection.where, error)
+        logger.debug(
+            "%s: stopped waiting for a program: %r", self._connection.where, error
+        )
         self.finished()
         self._mux.close()
 

@@ -78,8 +78,8 @@ def _login(config: SshConfig, text: str, words: str) -> str:
         parts.append(f"The server accepts: {accepts}.")
     if "Too many authentication failures" in text:
         parts.append(
-            "It hung up after too many keys: set IdentityFile and IdentitiesOnly yes "
-            "for this host in ~/.ssh/config."
+            "It disconnected after too many keys: set IdentityFile and IdentitiesOnly "
+            "yes for this host in ~/.ssh/config."
         )
     elif "agent refused operation" in text or "sign_and_send_pubkey" in text:
         parts.append("The agent refused to sign: is the hardware key plugged in?")
@@ -90,7 +90,7 @@ def _login(config: SshConfig, text: str, words: str) -> str:
             "terminal, then repeat the command."
         )
     else:
-        parts.append(f"Does this work: ssh {host} true ?")
+        parts.append(f"To see the cause, run: ssh -v {host} true")
     return " ".join([*parts, f"ssh: {words}"])
 
 
@@ -134,7 +134,7 @@ def _host_key(config: SshConfig, text: str, words: str) -> str:
             f"ssh-keygen {file}-R {shlex.quote(known)}"
         )
     return (
-        f"The host key of {where} is not known: {theirs}. Compare it with one from the "
-        "server's administrator, then accept it: --accept-new-host-key, or "
+        f"The host key of {where} is not known: {theirs}. Compare it with the key from "
+        "the server's administrator, then accept it: --accept-new-host-key, or "
         f"`tej connect {_address(config)}` at a terminal. ssh: {words}"
     )

@@ -145,7 +145,7 @@ class Master:
             stop_master(self.path)
         else:
             logger.warning(
-                "The ssh master at %s does not answer: opening another connection",
+                "The ControlMaster at %s does not respond: opening another connection",
                 self.path,
             )
             self.path, self.own = socket_path(self.config, self.number), True

@@ -142,7 +142,7 @@ class MuxClient:
     def _message(self) -> tuple[int, bytes]:
         (size,) = _read_integers(self._bytes(4), 1)
         if not 4 <= size <= MAX_MESSAGE:
-            raise ConnectionResetError("the socket is not that of an ssh master")
+            raise ConnectionResetError("the socket is not that of a ControlMaster")
         message = self._bytes(4 + size)[4:]
         self._unread = self._unread[4 + size :]
         return _read_integers(message, 1)[0], message[4:]
@@ -156,11 +156,11 @@ class MuxClient:
         while len(self._unread) < size:
             left = self._deadline - time.monotonic()
             if left <= 0:
-                raise TimeoutError("the ssh master does not answer")
+                raise TimeoutError("the ControlMaster does not answer")
             self._socket.settimeout(left)
             data = self._socket.recv(4096)
             if not data:
-                raise ConnectionResetError("the ssh master closed its socket")
+                raise ConnectionResetError("the ControlMaster closed its socket")
             self._unread += data
         return self._unread[:size]
 
@@ -195,5 +195,5 @@ def _string(text: str) -> bytes:
 
 def _read_integers(data: bytes, count: int) -> tuple[int, ...]:
     if len(data) < 4 * count:
-        raise ConnectionResetError("the ssh master sent a message that is cut")
+        raise ConnectionResetError("the ControlMaster sent a message that is cut")
     return struct.unpack(f">{count}I", data[: 4 * count])

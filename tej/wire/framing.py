@@ -59,7 +59,7 @@ class MarkerSplitter:
             before, marker, after = self._unread.partition(self._marker)
             header, newline, rest = after.partition(b"\n")
             if len(header) > _HEADER_LIMIT:
-                raise garbled("download", "the line behind a marker is too long")
+                raise garbled("download", "the line after a marker is too long")
             if not newline:
                 safe = len(before) if marker else self._safe_length(before)
                 self._content(before[:safe])

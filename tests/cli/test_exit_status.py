@@ -135,7 +135,7 @@ def test_invalid_id_is_refused_without_a_request(
 def not_in(queue_path: Path) -> str:
     """Return the message that a job does not exist in the queue."""
     return (
-        f"It is not in queue {queue_path} on local:; "
+        f"It was not found in queue {queue_path} on local:; "
         f"`tej list local: --queue {queue_path}` shows the jobs there"
     )
 

@@ -49,7 +49,7 @@ def test_ambiguous_word_stops_the_command(
     assert "'train' means 2 jobs" in done.stderr
     done = here("delete", "plot", "absent")
     assert (done.status, done.stdout) == (3, "")
-    assert done.stderr.startswith("No job 'absent'\nIt is not in queue ")
+    assert done.stderr.startswith("No job 'absent'\nIt was not found in queue ")
     assert "tej list local: --queue" in done.stderr
     assert len(library.jobs()) == 3
 

@@ -374,7 +374,7 @@ def test_unrequested_member_is_refused(
     download = Download(
         patterns, target, None, recursive=True, flatten=how == "flatten"
     )
-    with pytest.raises(tej.DownloadFailed, match="not asked for"):
+    with pytest.raises(tej.DownloadFailed, match="not requested"):
         download.place_checked(PurePosixPath(name))
 
 

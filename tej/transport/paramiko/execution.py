@@ -115,7 +115,9 @@ class Execution(Process):
         return status
 
     def abort(self, error: BaseException) -> None:
-        logger.debug("%s: giving up a program: %r", self._connection.where, error)
+        logger.debug(
+            "%s: stopped waiting for a program: %r", self._connection.where, error
+        )
         if not isinstance(error, Exception):
             # After Ctrl-C, for example, close the whole connection, because closing
             # only the channel might wait until other data has been sent.

@@ -117,7 +117,7 @@ def _unknown(where: str, config: HostConfig, key: Key, entries: Sequence[Entry])
         )
     return (
         f"The host key of {where} is not known{hint}: {key.fingerprint}. "
-        "Compare it with one from the server's administrator, then accept it: "
+        "Compare it with the key from the server's administrator, then accept it: "
         f"--accept-new-host-key, or {_scan(config, key)}"
     )
 
@@ -139,7 +139,7 @@ def _changed(where: str, config: HostConfig, key: Key, entry: Entry) -> str:
         f"ssh-keygen -f {shlex.quote(str(entry.path))} -R {shlex.quote(_name(config))}"
     )
     return (
-        f"THE HOST KEY OF {where} HAS CHANGED. Somebody may be listening, or the "
-        f"server was reinstalled. Expected: {entry.key.fingerprint} ({entry}); "
-        f"got: {key.fingerprint}. If you know that the new one is right: {remove}"
+        f"THE HOST KEY OF {where} HAS CHANGED. Somebody may be intercepting the "
+        f"connection, or the server was reinstalled. Expected: {entry.key.fingerprint} ({entry}); "
+        f"got: {key.fingerprint}. If you know that the new key is right: {remove}"
     )

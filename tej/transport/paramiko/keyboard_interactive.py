@@ -34,7 +34,7 @@ class PromptReplies:
             return password
         if self._ask is None:
             self.unanswered.append(
-                f"The server asked {prompt.strip()!r}, and nobody can be asked"
+                f"The server asked {prompt.strip()!r}, and tej cannot prompt here"
             )
             return ""
         self.prompted = True

@@ -102,7 +102,7 @@ class _Login:
             if agent is not None:
                 agent.close()
         raise AuthenticationFailed(
-            f"{self.where} demands more than {MAX_STEPS} login methods in a row"
+            f"{self.where} requires more than {MAX_STEPS} login methods in a row"
         )
 
     def _step(self, agent: Agent | paramiko.Agent | None, done: set[str]) -> str | None:
@@ -284,19 +284,19 @@ class _Login:
         lost = not self.transport.is_active()
         if lost and len(self.tried) < FEW:
             return ConnectionFailed(
-                f"{self.where} hung up during the login (with {tried})"
+                f"{self.where} disconnected during the login (with {tried})"
             )
         words = [f"{self.where} did not accept the login. Tried: {tried}."]
         if self.allowed is not None:
             words.append(f"The server accepts: {', '.join(sorted(self.allowed))}.")
         if lost:
             words.append(
-                "The server hung up; with many keys in the agent, set IdentityFile and "
-                "IdentitiesOnly yes in ~/.ssh/config."
+                "The server disconnected; with many keys in the agent, set IdentityFile "
+                "and IdentitiesOnly yes in ~/.ssh/config."
             )
         words += [remark + "." for remark in dict.fromkeys(self.remarks)]
         words.append(
-            f"Does this work: ssh -v -p {self.config.port} "
-            f"{self.config.user}@{self.config.host} true ?"
+            f"To see the cause, run: ssh -v -p {self.config.port} "
+            f"{self.config.user}@{self.config.host} true"
         )
         return AuthenticationFailed(" ".join(words))

@@ -43,7 +43,7 @@ def load_with_passphrase(
             return load(None)
         if ask is None:
             raise KeyUnusable(
-                f"{name} has a passphrase and nobody can be asked: use ssh-add"
+                f"{name} has a passphrase and tej cannot prompt here: use ssh-add"
             )
         for _ in range(PROMPTS):
             passphrase = ask(f"Passphrase for {name}: ")
