@@ -100,7 +100,7 @@ def test_local_is_this_machine() -> None:
     ],
 )  # fmt: skip
 def test_invalid_destination_is_refused(text: str) -> None:
-    with pytest.raises(InvalidDestination, match="should be"):
+    with pytest.raises(InvalidDestination, match="The form is"):
         Destination.parse(text)
 
 

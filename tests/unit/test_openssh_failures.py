@@ -29,7 +29,7 @@ def failure(stderr: str, status: int = 255) -> ConnectionFailed:
         (
             "me@lab: Permission denied (publickey).",
             AuthenticationFailed,
-            "ssh lab true",
+            "ssh -v lab true",
         ),
         (
             "Received disconnect: Too many authentication failures",

@@ -140,6 +140,6 @@ def _changed(where: str, config: HostConfig, key: Key, entry: Entry) -> str:
     )
     return (
         f"THE HOST KEY OF {where} HAS CHANGED. Somebody may be intercepting the "
-        f"connection, or the server was reinstalled. Expected: {entry.key.fingerprint} ({entry}); "
-        f"got: {key.fingerprint}. If you know that the new key is right: {remove}"
+        f"connection, or the server was reinstalled. "
+        f"Expected: {entry.key.fingerprint} ({entry}); got: {key.fingerprint}. If you know that the new key is right: {remove}"
     )

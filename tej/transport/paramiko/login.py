@@ -291,8 +291,8 @@ class _Login:
             words.append(f"The server accepts: {', '.join(sorted(self.allowed))}.")
         if lost:
             words.append(
-                "The server disconnected; with many keys in the agent, set IdentityFile "
-                "and IdentitiesOnly yes in ~/.ssh/config."
+                "The server disconnected; with many keys in the agent, set "
+                "IdentityFile and IdentitiesOnly yes in ~/.ssh/config."
             )
         words += [remark + "." for remark in dict.fromkeys(self.remarks)]
         words.append(
