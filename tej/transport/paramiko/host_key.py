@@ -140,6 +140,7 @@ def _changed(where: str, config: HostConfig, key: Key, entry: Entry) -> str:
     )
     return (
         f"THE HOST KEY OF {where} HAS CHANGED. Somebody may be intercepting the "
-        f"connection, or the server was reinstalled. "
-        f"Expected: {entry.key.fingerprint} ({entry}); got: {key.fingerprint}. If you know that the new key is right: {remove}"
+        "connection, or the server was reinstalled. "
+        f"Expected: {entry.key.fingerprint} ({entry}); got: {key.fingerprint}. "
+        f"If you know that the new key is right: {remove}"
     )
