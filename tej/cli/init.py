@@ -37,6 +37,13 @@ from tej.queue.connection import DEFAULT_TEJ_DIR
     metavar="PATTERN",
     help="Files that `tej run` fetches; may be repeated.",
 )
+@click.option(
+    "--ignore",
+    "ignored",
+    multiple=True,
+    metavar="PATTERN",
+    help="Files that are not sent, such as results; may be repeated.",
+)
 @json_option
 def command(
     name: str | None,
@@ -46,6 +53,7 @@ def command(
     runtime: str | None,
     persist: str | None,
     results: tuple[str, ...],
+    ignored: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Add a profile to ./tej.toml, or to the user's file.
@@ -74,6 +82,7 @@ def command(
         "runtime": runtime,
         "persist": persist,
         "results": results,
+        "ignore": ignored,
     }
     lines = [f"{key} = {as_toml(value)}" for key, value in settings.items() if value]
     config.add_profile(path, name, "\n".join([f"[profile.{key_of(name)}]", *lines, ""]))

@@ -112,9 +112,10 @@ def prune(
         # If another client has deleted the job in the meantime, there is no error.
         if isinstance(error, JobStillRunning):
             output.say(str(error), err=True)
-    if lacking := sum(job.downloaded is None for job in deleted):
+    lacking = sum(job.downloaded is None for job in deleted)
+    if lacking and not ask:
         total = count_jobs(len(deleted))
-        output.say(f"{lacking} of {total} were not yet downloaded", err=True)
+        output.say(f"Not yet downloaded: {lacking} of {total}", err=True)
     if not jobs:
         output.say("No job matches", err=True)
     return 0

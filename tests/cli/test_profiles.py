@@ -18,7 +18,8 @@ def test_init_writes_a_profile_that_commands_use(
     client: Command, plain_queue: Path, ended: str
 ) -> None:
     added = client(
-        *("init", "lab", "local:", "--queue", plain_queue, "--result", "*.csv")
+        *("init", "lab", "local:", "--queue", plain_queue, "--result", "*.csv"),
+        *("--ignore", "*.csv", "--ignore", "old"),
     )
     assert (added.status, added.stdout) == (0, "")
     path = client.place / "tej.toml"
@@ -32,6 +33,7 @@ def test_init_writes_a_profile_that_commands_use(
         "destination": {"value": "local:", "source": str(path)},
         "queue": {"value": "/elsewhere", "source": "TEJ_QUEUE"},
         "results": {"value": ["*.csv"], "source": str(path)},
+        "ignore": {"value": ["*.csv", "old"], "source": str(path)},
         "runtime": {"value": "default", "source": "TEJ_RUNTIME"},
     }
     assert client("list").stdout == f"{ended} finished 0\n"

@@ -1,0 +1,177 @@
+"""Recorded sessions of the documentation: runs their commands, and renews their output.
+
+    .venv/bin/python scripts/record.py           # renew docs/sessions.md
+    .venv/bin/python scripts/record.py --check   # print the differences, if any
+
+The commands after `$ ` in the page run in order, on `local:`, in the home directory of
+a new user, at a terminal of 80 columns.  The answer to a question is that in the page.
+The test `tests/project/test_sessions.py` runs the check.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import getpass
+import io
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tej.cli.main import main as run_tej
+
+PAGE = Path(__file__).parents[1] / "docs" / "sessions.md"
+ANSWER = re.compile(r"\[y/N\]: (\w+)$")
+"""The end of a recorded line with a question, and the answer."""
+
+
+class Terminal(io.BytesIO):
+    """Standard input or output that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Session:
+    """The home directory of a user, in which the commands of a page run."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.folder = home
+
+    def run(self, command: str, answers: list[str]) -> str:
+        """Run one command; return its output."""
+        words = shlex.split(command)
+        if words[0] == "cd":
+            self.folder = self.folder / words[1]
+            output = ""
+        elif words[0] == "tej":
+            output = self._run_tej(words[1:], answers)
+        else:
+            done = subprocess.run(
+                ["sh", "-c", command],
+                cwd=self.folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            output = done.stdout
+        for name, text in (
+            (str(self.home), "/home/me"),
+            (f"{getpass.getuser()}@{socket.gethostname()}", "me@laptop"),
+        ):
+            output = output.replace(name, text)
+        host = re.escape(socket.gethostname().partition(".")[0])
+        return re.sub(rf"\b{host}\b", "vm", output)
+
+    def _run_tej(self, words: list[str], answers: list[str]) -> str:
+        """Run a command of tej in this process, which is faster than a new process."""
+        seen = Terminal()
+        screen = io.TextIOWrapper(seen, encoding="utf-8", write_through=True)
+        typed = Terminal("".join(f"{one}\n" for one in answers).encode())
+        keyboard = sys.stdin
+        os.chdir(self.folder)
+        try:
+            sys.stdin = io.TextIOWrapper(typed, encoding="utf-8")
+            with (
+                contextlib.redirect_stdout(screen),
+                contextlib.redirect_stderr(screen),
+                contextlib.suppress(SystemExit),
+            ):
+                run_tej(words)
+        finally:
+            sys.stdin = keyboard
+        text = seen.getvalue().decode()
+        # A person's answer is shown by the terminal, and not by the program.
+        for answer in answers:
+            text = text.replace("[y/N]: ", f"[y/N]: {answer}\n", 1)
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+        # The line that counts jobs is overwritten by the lines that follow it.
+        return re.sub(r"^.*\r(?!\n)", "", text, flags=re.M)
+
+
+def prepare(home: Path) -> dict[str, str]:
+    """Return the environment of a new user whose home directory is `home`."""
+    kept = ("PATH", "TMPDIR", "SLURM_CONF", "TEST_SCRIPTS", "PYTHONPATH")
+    return {
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "HOME": str(home),
+        "COLUMNS": "80",
+        "LINES": "24",
+        "TERM": "xterm",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def is_output(lines: list[str]) -> bool:
+    """Return whether the first line is output of a command; it may be an empty line."""
+    shown = next((line for line in lines[:2] if line), "")
+    return shown.startswith("    ") and not shown.startswith("    $ ")
+
+
+def record(page: str, home: Path) -> Iterator[str]:
+    """Yield the lines of the page, with the output that its commands have now.
+
+    The process must have the environment that `prepare` returns.
+    """
+    session = Session(home)
+    lines = page.splitlines()
+    while lines:
+        line = lines.pop(0)
+        yield line
+        if not line.startswith("    $ "):
+            continue
+        old = []
+        while is_output(lines):
+            old.append(lines.pop(0))
+        answers = [found[1] for one in old if (found := ANSWER.search(one))]
+        for shown in session.run(line[6:], answers).splitlines():
+            yield f"    {shown}".rstrip()
+
+
+def normalize(text: str) -> str:
+    """Return a page without the parts that depend on the machine and its speed."""
+    for pattern, constant in (
+        (r"^    Job is (created|queued).*\n", ""),
+        (r"\d+ (s|min|h) ago", "N s ago"),
+        (r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "DATE"),
+        (r"\b\d+:\d\d\b", "0:00"),
+        (r"\b\d+(\.\d+)? [kM]?B\b", "N kB"),
+        (r" +", " "),
+    ):
+        text = re.sub(pattern, constant, text, flags=re.M)
+    return text
+
+
+def compare(old: str, new: str) -> str:
+    """Return the differences of two pages that are not only those of the machine."""
+    lines = [normalize(text).splitlines() for text in (old, new)]
+    return "\n".join(difflib.unified_diff(*lines, "page", "now", lineterm="", n=1))
+
+
+def main() -> int:
+    """Renew or check the page; return the exit status."""
+    old = PAGE.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        home = Path(folder).resolve()
+        environment = prepare(home)
+        os.environ.clear()
+        os.environ.update(environment)
+        new = "\n".join(record(old, home)) + "\n"
+        os.chdir("/")
+    if "--check" in sys.argv[1:]:
+        differences = compare(old, new)
+        sys.stdout.write(differences and f"{differences}\n")
+        return 1 if differences else 0
+    PAGE.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
