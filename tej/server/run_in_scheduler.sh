@@ -121,9 +121,17 @@ take_signals() {
         pending=$heard heard=''
         for signal in $pending; do
             [ "$signal" != TERM ] || wind_down
+            ! scheduler_warning "$signal" || note_warning
             pass_on "$signal"
         done
     done
+}
+
+# note_warning: record that the scheduler has announced the end of the job by a signal other
+# than SIGTERM, and the reason in $warning.
+note_warning() {
+    [ -n "$told_at" ] || told_at=$(date +%s)
+    [ -e "$job/kill" ] || put term "$told_at $warning" 2>/dev/null
 }
 
 # wind_down: handle SIGTERM. Records the time of the SIGTERM, and sends SIGTERM to all
@@ -131,7 +139,7 @@ take_signals() {
 # these processes.
 wind_down() {
     [ -n "$told_at" ] || told_at=$(date +%s)
-    [ -e "$job/kill" ] || put term "$told_at" 2>/dev/null
+    [ -e "$job/kill" ] || [ -e "$job/term" ] || put term "$told_at" 2>/dev/null
     find_job_processes
     get_start $$
     ours=$session strays=''

@@ -79,12 +79,15 @@ def test_notify_signal_and_qdel_are_reported(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     """With `-notify`, the whole job receives SIGUSR2 some seconds before SIGKILL."""
+    tidy = job(f"#$ -notify\ntrap 'exit 0' USR2; echo begun; {gate.wait}", name="tidy")
+    queue.submit("tidy", tidy)
     queue.submit(
         "told", job(f"#$ -notify\ntrap 'echo usr2' USR2; echo begun; {gate.wait}")
     )
     wait_until(lambda: output(queue, "told") == "begun\n", "the trap is set")
-    number = native_id(queue_path, "told")
-    run("qdel", number)
+    wait_until(lambda: output(queue, "tidy") == "begun\n", "the other trap is set")
+    for job_id in "told", "tidy":
+        run("qdel", native_id(queue_path, job_id))
     # The accounting entry is used at once if the heartbeat has stopped.
     facts = queue_path / "jobs/told"
     status = until(
@@ -93,12 +96,17 @@ def test_notify_signal_and_qdel_are_reported(
     assert output(queue, "told") == "begun\nusr2\n"
     assert (status.state, status.succeeded) == (JobState.KILLED, False)
     assert "not by tej" in status.describe()
+    status = until(queue, "tidy", lambda status: status.state.final)
+    assert (status.exit_code, status.cut_off, status.succeeded) == (0, "other", False)
+    assert "SIGUSR2 announced SIGKILL" in status.describe()
 
 
 def test_suspended_job_and_job_in_error(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     queue.submit("paused", job(f"echo begun; {gate.wait}"))
+    soft = f"#$ -l s_rt=0:0:01\ntrap 'exit 0' USR1; {gate.wait}"
+    queue.submit("soft", job(soft, name="soft"))
     nowhere = tej.Resources(options=["-wd", "/nowhere"])
     queue.submit("error", job("true", name="error"), resources=nowhere)
     wait_until(lambda: output(queue, "paused") == "begun\n", "it runs")
@@ -113,6 +121,8 @@ def test_suspended_job_and_job_in_error(
         )
     assert queue.status("paused").state is JobState.RUNNING
     assert queue.kill("error").state is JobState.KILLED
+    status = until(queue, "soft", lambda status: status.state.final)
+    assert (status.exit_code, status.cut_off) == (0, "limit")
     gate.open()
     run("qmod", "-usj", native_id(queue_path, "paused"))
     assert queue.job("paused").wait(90).succeeded

@@ -26,6 +26,8 @@
 #   scheduler_report ID       print the scheduler's reports about the job with print_report
 #                             (commands/scheduler_log)
 #   scheduler_own_id          set own_id to the id of the job that this code runs in
+#   scheduler_warning SIGNAL  called in the job. Return 0 if the scheduler announces the end
+#                             of the job by SIGNAL; set warning to KIND WORDS, see `reason`
 #
 # Facts in addition to those in facts.sh:
 #   submitting TIME NAME HOST BOOT SPACE PID START [INDEX]   written before the job is
@@ -35,7 +37,8 @@
 #   rerun      TIME HOST        the scheduler restarted the job, and the wrapper refused to run it
 #   requeue    TIME             the user allows a second run by the scheduler
 #   ending     TIME term|cancel the last step of a kill
-#   term       TIME             the job's wrapper received a SIGTERM
+#   term       TIME [KIND WORDS]   the job's wrapper received a SIGTERM, or another signal
+#                               that announces the end of the job
 #   reason     TIME KIND WORDS  why the job ended: cancelled, limit, cut, other
 
 . "$here/lib/scheduler_cache.sh"
@@ -54,6 +57,7 @@ scheduler_listed_all() { :; }
 scheduler_term() { return 1; }
 scheduler_history() { return 1; }
 scheduler_report() { :; }
+scheduler_warning() { return 1; }
 scheduler_options() { options=''; }
 
 patience_limit=60 # seconds for which a command of the scheduler may run

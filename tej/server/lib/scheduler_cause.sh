@@ -129,7 +129,11 @@ record_cause() {
             ;;
         *)
             case $reason in 'exit status '* | REVOKED*) reason='' ;; esac
-            if [ -e "$job/term" ] && [ "$says" = unanswered ]; then
+            warning=''
+            [ ! -f "$job/term" ] || read -r _ warning <"$job/term"
+            if [ -n "$warning" ]; then
+                cause="${warning%% *} $runtime: ${warning#* }"
+            elif [ -e "$job/term" ] && [ "$says" = unanswered ]; then
                 cause="cut it was sent SIGTERM, and $runtime could not be asked why"
             elif [ -e "$job/term" ]; then
                 cause="cut it was sent SIGTERM, and $runtime does not say why"

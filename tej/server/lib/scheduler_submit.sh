@@ -132,10 +132,11 @@ find_id() {
 # unset_job_variables: unset the variables that describe a job, if this shell runs in a
 # job of Slurm or PBS. sbatch passes its environment to the new job. With the variables
 # of the outer job, the new job would take the id of the outer job for its own, and
-# `srun` in the new job would use the CPUs and memory of the outer job.
+# `srun` in the new job would use the CPUs and memory of the outer job, and an MPI program
+# would take itself for a process of the outer job (PMI_..., PMIX_...).
 unset_job_variables() {
     [ -n "${SLURM_JOB_ID-}${PBS_JOBID-}" ] || return 0
-    for variable in $(env | awk -F= '/^(SLURM|SRUN|PBS)_[A-Za-z0-9_]*=/ { print $1 }'); do
+    for variable in $(env | awk -F= '/^(SLURM|SRUN|PBS|PMI|PMIX)_[A-Za-z0-9_]*=/ { print $1 }'); do
         case $variable in
             SLURM_CONF | SLURM_CLUSTERS | SLURM_UMASK | PBS_CONF_FILE | PBS_EXEC | PBS_HOME | PBS_SERVER | PBS_DEFAULT) ;;
             *) unset "$variable" ;;

@@ -142,6 +142,34 @@ list_errors() {
 
 scheduler_term() { :; }
 
+# scheduler_warning SIGNAL: check whether Grid Engine announces the end of the job by SIGNAL.
+# Sets warning to the kind of the end and the reason. The accounting does not mention a soft
+# limit, and does not mention qdel if the script ends after the announcement.
+scheduler_warning() {
+    case $1 in USR1 | USR2) check_directives || : ;; esac
+    case $1 in
+        USR2) is_asked -notify && warning='cut SIGUSR2 announced SIGKILL (-notify)' ;;
+        USR1) has_exceeded_s_rt && warning='limit the soft time limit was exceeded (s_rt)' ;;
+        XCPU) warning='limit a soft limit was exceeded (SIGXCPU)' ;;
+        *) return 1 ;;
+    esac
+}
+
+# has_exceeded_s_rt: check whether the job has run for the time in its request `-l s_rt`.
+# With -notify, SIGUSR1 also announces a suspension.
+has_exceeded_s_rt() {
+    case $asked in *s_rt=*) ;; *) return 1 ;; esac
+    rest=${asked##*s_rt=} limit=0
+    rest=${rest%%[!0-9:]*}:
+    while [ -n "$rest" ]; do
+        # A number with a leading zero would count as octal.
+        part=${rest%%:*} rest=${rest#*:}
+        part=${part#0}
+        limit=$((limit * 60 + ${part:-0}))
+    done
+    [ $(($(date +%s) - began)) -ge "$limit" ]
+}
+
 scheduler_cancel() {
     patiently qdel "$1"
 }
