@@ -1,0 +1,119 @@
+# Records of many ended jobs: one awk reads the facts of all jobs, because the shell's `read`
+# needs a system call for each byte. `status` sources this file if it has many jobs.
+# shellcheck shell=sh
+#
+# awk prints the record of a job only if the record follows from the facts below alone, in
+# the same way as in read_facts and print_job (state.sh). All other jobs are left to the
+# shell: jobs that have not ended, have left processes, have a fact that is damaged or rare
+# (`reason`, `changed`, `parameters`), or have a command `on_end`.
+
+# print_ended ID...: print the records of jobs that have ended, and set others to the ids
+# of the other jobs, each followed by a newline. An ID may also be the path of a job's
+# directory with a trailing slash. Returns 1 and prints nothing if awk cannot be used.
+print_ended() {
+    case $* in *"$newline"*) return 1 ;; esac
+    command -v awk >/dev/null 2>&1 || return 1
+    # awk prints the records on descriptor 4, and the other ids on descriptor 3.
+    {
+        others=$(
+            exec 3>&1
+            cd "$jobs" && printf '%s\n' "$@" | read_ended_jobs 3>&3 | tr '\n' '\0' >&4
+        )
+    } 4>&1
+    case $newline$others in
+        *"${newline}end") others=${others%end} ;;
+        *) quit 20 "awk failed while it read the jobs of '$queue'" ;;
+    esac
+}
+
+# read_ended_jobs: read the arguments of print_ended from stdin, and print the words of the records of ended jobs,
+# each on a line. Prints the other ids and then `end` on descriptor 3.
+read_ended_jobs() {
+    tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
+        # read_line(PATH): set line to the first line of the file. Returns 1 if the file
+        # exists. Sets odd if the file is empty, or if the line contains control characters
+        # or bytes that are not ASCII.
+        function read_line(path, found) {
+            line = ""
+            found = (getline line < path)
+            if (found < 0) return 0
+            close(path)
+            if (found == 0 || line !~ /^[ -~]+$/) odd = 1
+            return 1
+        }
+        function is_number(word) {
+            return word ~ /^(0|[1-9][0-9]*)$/ && length(word) <= 15
+        }
+        # rest(COUNT): the line without the first COUNT words and the blanks at both ends.
+        function rest(count, text) {
+            text = line
+            while (count-- > 0) sub(/^ *[^ ]+/, "", text)
+            gsub(/^ +| +$/, "", text)
+            return text
+        }
+        function add(key, value) {
+            if (value != "") record = record key "=" value "\n"
+        }
+        function read_job(spec, word, count, end) {
+            odd = 0
+            record = ""
+            if (id !~ /^[A-Za-z0-9_=@%:,+-][A-Za-z0-9_=@%:.,+-]*$/) return 0
+            if (!read_line(id "/finished")) return 0
+            count = split(line, end, " ")
+            if (count < 4 || !is_number(end[1]) || !is_number(end[3])) return 0
+            if (end[2] !~ /^(exit|signal|none)$/ || end[4] !~ /^(own|killed)$/) return 0
+            if (count > 4 && end[5] != "0") return 0
+            if (!read_line(id "/spec") || line !~ /^token=.* end$/) return 0
+            spec = line
+            add("id", id)
+            add("state", end[4] == "killed" ? "killed" : "finished")
+            add("spec", spec)
+            add("how", end[2])
+            add("number", end[3])
+            if (read_line(id "/submitted")) {
+                split(line, word, " ")
+                if (!is_number(word[1])) return 0
+                add("submitted", word[1])
+            }
+            if (read_line(id "/started")) {
+                count = split(line, word, " ")
+                if (count < 2 || !is_number(word[1])) return 0
+                add("started", word[1])
+            } else word[2] = ""
+            add("ended", end[1])
+            add("where", word[2])
+            if (read_line(id "/native_id")) {
+                if (line !~ (line ~ /^pid / ? "^pid .* .* .* .* " : " ")) return 0
+                add("native", line)
+            }
+            if (read_line(id "/kill")) {
+                split(line, word, " ")
+                if (!is_number(word[1]) || !is_number(word[2])) return 0
+                add("by", rest(2))
+            }
+            if (read_line(id "/ignored")) add("note", runtime " ignores: " rest(0))
+            if (read_line(attempts "/" id "/last")) return 0
+            if (read_line(id "/downloaded")) {
+                split(line, word, " ")
+                add("downloaded", word[1])
+            }
+            if (read_line(id "/reason") || read_line(id "/changed") || read_line(id "/parameters")) return 0
+            if (read_line(id "/on_end")) return 0
+            # If another client has replaced the job by a job with the same id while the
+            # facts were read, the token in `spec` has changed.
+            if (!read_line(id "/spec") || line != spec) return 0
+            return !odd
+        }
+        BEGIN {
+            runtime = ENVIRON["tej_runtime"]
+            attempts = ENVIRON["tej_attempts"]
+        }
+        {
+            id = $0
+            sub("/$", "", id)
+            sub(".*/", "", id)
+            if (read_job()) printf "%s", record
+            else print id | "cat >&3"
+        }
+        END { print "end" | "cat >&3" }'
+}

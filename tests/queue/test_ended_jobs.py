@@ -1,0 +1,166 @@
+"""Records of many ended jobs, which one awk on the server reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tej
+from tej.job.status import JobStatus
+from tej.queue.remote import RemoteQueue
+
+pytestmark = pytest.mark.parametrize("awk", ["gawk", "mawk", "busybox"])
+
+WHO = "host 0b7f1a2c-boot 4026531836 4000000 77"
+
+# The usual content of each fact, and rare, damaged or foreign content.  None: no file.
+CONTENT: dict[str, tuple[list[str | None], list[str | None]]] = {
+    "finished": (
+        ["1700000009 exit 0 own 0\n"],
+        [
+            None,
+            "",
+            "1700000009 signal 15 own\n",
+            "1700000009 none 0 killed 0",
+            "1700000009 exit 0 own 2\n",
+            "1700000009 exit 0 ask 0\n",
+            "1700000009 crash 0 own 0\n",
+            "1700000009 exit 007 own 0\n",
+            "  1700000009\texit 1 own 0\n",
+            "\0\x01\xff",
+        ],
+    ),
+    "submitted": (
+        [f"1700000001 {WHO}\n"],
+        [None, "", f"01700000001 {WHO}\n", "soon\n", "1700000001"],
+    ),
+    "started": (
+        ["1700000002 host 4000001 78\n"],
+        [None, "", "1700000002\n", "late host 1 2\n", "1700000002 höst 1 2\n"],
+    ),
+    "native_id": ([f"pid {WHO}\n"], [None, "", "pid 12\n", "slurm 12\n", "slurm\n"]),
+    "kill": (
+        [None],
+        ["1700000008 10 alice@laptop  two words \n", "1700000008 ten b\n", "", "1 2\n"],
+    ),
+    "ignored": ([None], ["memory cpus\n", " \n"]),
+    "downloaded": ([None], ["1700000010 bob@desk\n", "", "x\n"]),
+    "reason": ([None], ["1700000008 limit walltime\n", "1 cancelled by root\n", ""]),
+    "changed": ([None], ["data/shared.bin\n"]),
+    "parameters": ([None], ["param:LR=0.1\n"]),
+    "lost": ([None], ["1700000005 the host is gone\n"]),
+}
+SPECS: list[str | None] = [
+    None,
+    "",
+    "token=1 name=x",
+    "token=1 name=y end",
+    "name=x end\n",
+    "token=1 name=\x01 end\n",
+]
+
+
+@pytest.fixture
+def queue(
+    awk: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    require: Callable[[str], None],
+) -> RemoteQueue:
+    """A queue without jobs, on a server that has only this awk."""
+    require(awk)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/awk").symlink_to(shutil.which(awk) or "")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    queue = tej.RemoteQueue("local:", str(tmp_path / "queue"), "default")
+    queue.setup()
+    return queue
+
+
+def make_ended_job(queue: RemoteQueue, job_id: str, **facts: str | None) -> Path:
+    """Make a job that has ended with success, except for the given facts."""
+    folder = Path(queue.queue, "jobs", job_id)
+    (folder / "stage").mkdir(parents=True)
+    token = job_id.encode().hex().zfill(32)
+    spec = f"token={token} name=x label:a=b%20c end\n"
+    usual = {fact: content[0] for fact, (content, _) in CONTENT.items()}
+    for fact, text in {"spec": spec, **usual, **facts}.items():
+        if text is not None:
+            (folder / fact).write_text(text, encoding="utf-8")
+    return folder
+
+
+def make_jobs(queue: RemoteQueue) -> list[str]:
+    """Make a job for each rare content of a fact, and jobs with several of these."""
+    rare = [(fact, text) for fact, (_, texts) in CONTENT.items() for text in texts]
+    rare += [("spec", text) for text in SPECS]
+    choices = random.Random(17)
+    chosen = [[one] for one in rare] + [choices.sample(rare, 3) for _ in range(20)]
+    killed = ("finished", f"1700000009 exit 3 killed 0\n{' ' * 30}")
+    chosen += [[one, killed] for one in rare if one[0] == "kill"]
+    for number, facts in enumerate(chosen):
+        make_ended_job(queue, f"job{number}", **dict(facts))
+    make_ended_job(queue, "retried")
+    attempts = Path(queue.queue, "attempts/retried")
+    attempts.mkdir(parents=True)
+    (attempts / "last").write_text("3\n")
+    return [f"job{number}" for number in range(len(chosen))] + ["retried"]
+
+
+def without_time(job: JobStatus | None) -> JobStatus | None:
+    """Return the status without the values that depend on the time of the request."""
+    if job is None:
+        return None
+    return dataclasses.replace(
+        job, reported=None, duration=job.duration if job.state.final else None
+    )
+
+
+def test_many_records_equal_single_records(queue: RemoteQueue) -> None:
+    ids = make_jobs(queue)
+    Path(queue.queue, "jobs/no job").write_text("")
+    # The first request may record that a job is lost.
+    queue.jobs()
+    together = {job.job_id: job for job in queue.jobs()}
+    chosen = queue.statuses([*ids, "absent"])
+    for start in range(0, len(ids), 45):
+        for job_id, alone in queue.statuses(ids[start : start + 45]).items():
+            assert without_time(together.get(job_id)) == without_time(alone)
+            assert without_time(chosen[job_id]) == without_time(alone)
+    assert together.keys() == {*ids}
+    assert chosen["absent"] is None
+
+
+def test_job_replaced_during_the_list_is_not_mixed(queue: RemoteQueue) -> None:
+    for number in range(60):
+        make_ended_job(queue, f"job{number}")
+    folder = Path(queue.queue, "jobs/job30")
+    (folder / "started").unlink()
+    os.mkfifo(folder / "started")
+
+    def replace() -> None:
+        # The pipe is open for writing as soon as awk has read `finished` and reads
+        # `started`.
+        with (folder / "started").open("w") as pipe:
+            folder.rename(folder.with_name(".old"))
+            make_ended_job(
+                queue,
+                "job30",
+                spec=f"token={7:032x} name=new end\n",
+                finished="1700000099 exit 5 own 0\n",
+            )
+            pipe.write("1700000002 host 4000001 78\n")
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    jobs = {job.job_id: job for job in queue.jobs()}
+    thread.join()
+    assert (jobs["job30"].name, jobs["job30"].exit_code) == ("new", 5)
+    assert len(jobs) == 60
