@@ -48,3 +48,28 @@ def time_of(facts: Path, fact: str) -> int:
 def who_ended(facts: Path) -> str:
     """Return the cause of the end from the fact `finished`: "own", "ask" or a limit."""
     return words_of(facts, "finished")[3]
+
+
+def make_ended_job(queue: str | Path, job_id: str, **facts: str | None) -> Path:
+    """Make a job that has ended with success, except for the given facts.
+
+    The job has never run.  Returns the directory of the job.
+    """
+    folder = Path(queue, "jobs", job_id)
+    (folder / "stage").mkdir(parents=True)
+    usual: dict[str, str | None] = {
+        "spec": f"token={token_of_ended(job_id)} name=x label:a=b%20c end\n",
+        "submitted": "1700000001 host 0b7f1a2c-boot 4026531836 4000000 77\n",
+        "native_id": "pid host 0b7f1a2c-boot 4026531836 4000000 77\n",
+        "started": "1700000002 host 4000001 78\n",
+        "finished": "1700000009 exit 0 own 0\n",
+    }
+    for fact, text in {**usual, **facts}.items():
+        if text is not None:
+            (folder / fact).write_text(text, encoding="utf-8")
+    return folder
+
+
+def token_of_ended(job_id: str) -> str:
+    """The token of a job that `make_ended_job` has made."""
+    return job_id.encode().hex().zfill(32)

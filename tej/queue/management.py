@@ -189,8 +189,23 @@ def _delete(
     The time of submission is in seconds since 1970.  The server deletes a job only if
     it was submitted at that time, or if the time of submission is "-".
     """
-    if not submitted:
-        return {}
+    pairs = [*submitted.items()]
+    found: dict[str, JobNotFound | JobStillRunning | None] = {}
+    for start in range(0, len(pairs), _DELETED_TOGETHER):
+        found |= _delete_together(
+            connection, dict(pairs[start : start + _DELETED_TOGETHER])
+        )
+    return found
+
+
+_DELETED_TOGETHER = 2000
+"""Maximum number of jobs in one request; a shell with more arguments forks slowly."""
+
+
+def _delete_together(
+    connection: QueueConnection, submitted: Mapping[str, str]
+) -> dict[str, JobNotFound | JobStillRunning | None]:
+    """Delete the jobs in `submitted` by one request; see `_delete`."""
     words = [word for pair in submitted.items() for word in pair]
 
     def attempt(failures: int) -> dict[str, JobNotFound | JobStillRunning | None]:

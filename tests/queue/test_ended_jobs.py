@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from facts import make_ended_job
 
 import tej
 from tej.job.status import JobStatus
@@ -18,53 +19,39 @@ from tej.queue.remote import RemoteQueue
 
 pytestmark = pytest.mark.parametrize("awk", ["gawk", "mawk", "busybox"])
 
-WHO = "host 0b7f1a2c-boot 4026531836 4000000 77"
-
-# The usual content of each fact, and rare, damaged or foreign content.  None: no file.
-CONTENT: dict[str, tuple[list[str | None], list[str | None]]] = {
-    "finished": (
-        ["1700000009 exit 0 own 0\n"],
-        [
-            None,
-            "",
-            "1700000009 signal 15 own\n",
-            "1700000009 none 0 killed 0",
-            "1700000009 exit 0 own 2\n",
-            "1700000009 exit 0 ask 0\n",
-            "1700000009 crash 0 own 0\n",
-            "1700000009 exit 007 own 0\n",
-            "  1700000009\texit 1 own 0\n",
-            "\0\x01\xff",
-        ],
-    ),
-    "submitted": (
-        [f"1700000001 {WHO}\n"],
-        [None, "", f"01700000001 {WHO}\n", "soon\n", "1700000001"],
-    ),
-    "started": (
-        ["1700000002 host 4000001 78\n"],
-        [None, "", "1700000002\n", "late host 1 2\n", "1700000002 höst 1 2\n"],
-    ),
-    "native_id": ([f"pid {WHO}\n"], [None, "", "pid 12\n", "slurm 12\n", "slurm\n"]),
-    "kill": (
-        [None],
-        ["1700000008 10 alice@laptop  two words \n", "1700000008 ten b\n", "", "1 2\n"],
-    ),
-    "ignored": ([None], ["memory cpus\n", " \n"]),
-    "downloaded": ([None], ["1700000010 bob@desk\n", "", "x\n"]),
-    "reason": ([None], ["1700000008 limit walltime\n", "1 cancelled by root\n", ""]),
-    "changed": ([None], ["data/shared.bin\n"]),
-    "parameters": ([None], ["param:LR=0.1\n"]),
-    "lost": ([None], ["1700000005 the host is gone\n"]),
+# Rare, damaged or foreign content of each fact of an ended job.  None: no file.
+RARE: dict[str, list[str | None]] = {
+    "finished": [
+        None,
+        "",
+        "1700000009 signal 15 own\n",
+        "1700000009 none 0 killed 0",
+        "1700000009 exit 0 own 2\n",
+        "1700000009 exit 0 ask 0\n",
+        "1700000009 crash 0 own 0\n",
+        "1700000009 exit 007 own 0\n",
+        "  1700000009\texit 1 own 0\n",
+        "\0\x01\xff",
+    ],
+    "submitted": [None, "", "01700000001 host b 1 1 1\n", "soon\n", "1700000001"],
+    "started": [None, "", "1700000002\n", "late host 1 2\n", "1700000002 höst 1 2\n"],
+    "native_id": [None, "", "pid 12\n", "slurm 12\n", "slurm\n"],
+    "kill": ["1700000008 10 alice@a  two words \n", "1700000008 ten b\n", "", "1 2\n"],
+    "ignored": ["memory cpus\n", " \n"],
+    "downloaded": ["1700000010 bob@desk\n", "", "x\n"],
+    "reason": ["1700000008 limit walltime\n", "1 cancelled by root\n", ""],
+    "changed": ["data/shared.bin\n"],
+    "parameters": ["param:LR=0.1\n"],
+    "lost": ["1700000005 the host is gone\n"],
+    "spec": [
+        None,
+        "",
+        "token=1 name=x",
+        "token=1 name=y end",
+        "name=x end\n",
+        "token=1 name=\x01 end\n",
+    ],
 }
-SPECS: list[str | None] = [
-    None,
-    "",
-    "token=1 name=x",
-    "token=1 name=y end",
-    "name=x end\n",
-    "token=1 name=\x01 end\n",
-]
 
 
 @pytest.fixture
@@ -84,30 +71,16 @@ def queue(
     return queue
 
 
-def make_ended_job(queue: RemoteQueue, job_id: str, **facts: str | None) -> Path:
-    """Make a job that has ended with success, except for the given facts."""
-    folder = Path(queue.queue, "jobs", job_id)
-    (folder / "stage").mkdir(parents=True)
-    token = job_id.encode().hex().zfill(32)
-    spec = f"token={token} name=x label:a=b%20c end\n"
-    usual = {fact: content[0] for fact, (content, _) in CONTENT.items()}
-    for fact, text in {"spec": spec, **usual, **facts}.items():
-        if text is not None:
-            (folder / fact).write_text(text, encoding="utf-8")
-    return folder
-
-
 def make_jobs(queue: RemoteQueue) -> list[str]:
     """Make a job for each rare content of a fact, and jobs with several of these."""
-    rare = [(fact, text) for fact, (_, texts) in CONTENT.items() for text in texts]
-    rare += [("spec", text) for text in SPECS]
+    rare = [(fact, text) for fact, texts in RARE.items() for text in texts]
     choices = random.Random(17)
     chosen = [[one] for one in rare] + [choices.sample(rare, 3) for _ in range(20)]
     killed = ("finished", f"1700000009 exit 3 killed 0\n{' ' * 30}")
     chosen += [[one, killed] for one in rare if one[0] == "kill"]
     for number, facts in enumerate(chosen):
-        make_ended_job(queue, f"job{number}", **dict(facts))
-    make_ended_job(queue, "retried")
+        make_ended_job(queue.queue, f"job{number}", **dict(facts))
+    make_ended_job(queue.queue, "retried")
     attempts = Path(queue.queue, "attempts/retried")
     attempts.mkdir(parents=True)
     (attempts / "last").write_text("3\n")
@@ -140,7 +113,7 @@ def test_many_records_equal_single_records(queue: RemoteQueue) -> None:
 
 def test_job_replaced_during_the_list_is_not_mixed(queue: RemoteQueue) -> None:
     for number in range(60):
-        make_ended_job(queue, f"job{number}")
+        make_ended_job(queue.queue, f"job{number}")
     folder = Path(queue.queue, "jobs/job30")
     (folder / "started").unlink()
     os.mkfifo(folder / "started")

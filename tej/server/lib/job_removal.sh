@@ -5,8 +5,12 @@
 # works even on a full disk. Returns 1 if the job is gone, if another client has claimed
 # it, or if another job was submitted with the same id after $spec was read.
 claim_removal() {
-    me
-    read_before=$spec taken="$job/.taken $who"
+    # A batch of removals identifies this shell only once.
+    [ -n "${remover-}" ] || {
+        me
+        remover=$who
+    }
+    read_before=$spec taken="$job/.taken $remover"
     if ! mv "$job/spec" "$taken" 2>/dev/null; then
         [ -d "$job" ] || return 1
         ! read_spec || [ ! -f "$job/spec" ] || {

@@ -1,0 +1,61 @@
+"""Deletion of many ended jobs in one request."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from facts import make_ended_job, token_of_ended
+
+import tej
+from tej.errors import JobNotFound, JobStillRunning
+from tej.queue.remote import RemoteQueue
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> RemoteQueue:
+    queue = tej.RemoteQueue("local:", str(tmp_path / "queue"), "default")
+    queue.setup()
+    return queue
+
+
+@pytest.fixture
+def marked_process() -> Iterator[None]:
+    """A process with the token of the job `marked`."""
+    environment = {**os.environ, "TEJ_JOB_TOKEN": token_of_ended("marked")}
+    process = subprocess.Popen(["sleep", "600"], env=environment)
+    yield
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")
+@pytest.mark.usefixtures("marked_process")
+def test_jobs_with_processes_are_not_deleted(queue: RemoteQueue) -> None:
+    ids = [f"job{number}" for number in range(30)]
+    for job_id in ids:
+        make_ended_job(queue.queue, job_id)
+    make_ended_job(queue.queue, "marked")
+    pending = make_ended_job(queue.queue, "unended", finished=None)
+    (pending / "native_id").unlink()
+    (pending / "queued").write_text("1700000001\n")
+    errors = queue.delete_many([*ids[:15], "marked", "unended", *ids[15:]])
+    kept = {job_id for job_id, error in errors.items() if error is not None}
+    assert kept == {"marked", "unended"}
+    assert all(isinstance(errors[job_id], JobStillRunning) for job_id in kept)
+    assert {job.job_id for job in queue.jobs()} == kept
+    assert not [*Path(queue.queue, "incoming").iterdir()]
+
+
+def test_batches_delete_each_job_once(queue: RemoteQueue) -> None:
+    ids = [f"job{number}" for number in range(230)]
+    for job_id in ids:
+        make_ended_job(queue.queue, job_id)
+    make_ended_job(queue.queue, "kept")
+    errors = queue.delete_many([*ids, "absent"])
+    assert isinstance(errors.pop("absent"), JobNotFound)
+    assert errors == dict.fromkeys(ids)
+    assert [job.job_id for job in queue.jobs()] == ["kept"]
