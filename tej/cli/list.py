@@ -66,6 +66,12 @@ NEWEST = "newest"
 @click.option(
     "--tree", "as_tree", is_flag=True, help="Print a tree of jobs and their dependents."
 )
+@click.option(
+    "--last",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only the N jobs that changed last (fast in a queue with many jobs).",
+)
 @click.option("--watch", "watched", is_flag=True, help="Update the list until Ctrl-C.")
 def command(
     queue: RemoteQueue,
@@ -77,6 +83,7 @@ def command(
     columns: str | None,
     sizes: bool,
     as_tree: bool,
+    last: int | None,
     watched: bool,
     as_json: bool,
 ) -> None:
@@ -97,18 +104,21 @@ def command(
     measured = sizes or "size" in (names or ())
 
     def get_table() -> tuple[JobTable, DiskUsage | None]:
-        jobs = queue.jobs()
+        jobs = queue.jobs(last=last)
         check_columns(names or (), jobs)
         chosen = select(jobs, states=states, failed=failed, labels=wanted, since=since)
         usage = queue.disk_usage() if measured else None
         room = None if usage is None else usage.jobs
-        ids = (job.job_id for job in jobs)
+        # With --last, the other ids of the queue are unknown, so no id is shortened.
+        ids = (job.job_id if last is None else f"{job.job_id}." for job in jobs)
         ordered = newest_first(chosen) if order == NEWEST else sort_jobs(chosen, order)
         table = JobTable(ordered, names, sizes=room, known_ids=ids)
         return table, usage
 
     if as_tree:
-        found = queue.jobs(states=states, failed=failed, labels=wanted, since=since)
+        found = queue.jobs(
+            states=states, failed=failed, labels=wanted, since=since, last=last
+        )
         by = sort or "submitted"
         print_tree(newest_first(found) if by == NEWEST else sort_jobs(found, by))
         return

@@ -50,8 +50,15 @@ def get_status(connection: QueueConnection, job_id: str) -> JobStatus:
     return status
 
 
-def get_jobs(connection: QueueConnection) -> list[JobStatus]:
-    """Return the status of every job in the queue."""
+def get_jobs(
+    connection: QueueConnection, *, last: int | None = None
+) -> list[JobStatus]:
+    """Return the status of every job, or of the `last` jobs that changed last."""
+    if last is not None:
+        answer = connection.ask("status", f"#{last}")
+        # Older scripts that cannot be replaced on the server do not know this word.
+        if "recent" in answer.head:
+            return [*_parse(answer)]
     return [*_parse(connection.ask("status"))]
 
 

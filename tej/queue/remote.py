@@ -525,6 +525,7 @@ class RemoteQueue:
         labels: Mapping[str, str] | None = None,
         since: datetime | None = None,
         sort: str = "id",
+        last: int | None = None,
     ) -> JobList:
         """Return the jobs in the queue that match all filters, in sorted order.
 
@@ -533,9 +534,13 @@ class RemoteQueue:
         default, all jobs match.  `sort` is "id", "name", "submitted", "started",
         "ended", "duration" or "state".  If the files of a job are damaged, its state is
         `lost`, and the reason is in its status.  The returned list prints as a table.
+
+        If `last` is given, only the `last` jobs are read that changed last: that were
+        submitted, have started or ended, or were downloaded.  In a queue with many
+        jobs, this is much faster.
         """
         found = filters.select(
-            management.get_jobs(self.connection),
+            management.get_jobs(self.connection, last=last),
             states=states,
             failed=failed,
             labels=labels,
