@@ -20,6 +20,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+from large_queues import large_queue, list_10k
 from testbed import ROOT, TestBed, best, best_of_each, run, seconds, shell
 
 import tej
@@ -256,33 +257,6 @@ def cold_status(testbed: TestBed) -> list[Row]:
     return rows
 
 
-def listing(testbed: TestBed) -> list[Row]:
-    """Measure `tej list` of 10,000 finished jobs, against `ssh host true`."""
-    queue = testbed.queue("near")
-    first = queue.submit("first", write_job(testbed.folder / "first", "true"))
-    queue.wait([first])
-    jobs = Path(queue.queue)
-    facts = ("spec", "submitted", "native_id", "started", "finished")
-    content = {fact: (jobs / "jobs/first" / fact).read_bytes() for fact in facts}
-    for number in range(10_000):
-        folder = jobs / f"jobs/job{number}"
-        (folder / "stage").mkdir(parents=True)
-        for fact, data in content.items():
-            (folder / fact).write_bytes(data)
-    words = [*TEJ, "list", "near", "--queue", str(queue.queue)]
-    ours = best(lambda: run(words))
-    ssh = best(lambda: run(testbed.ssh("near", "true")))
-    queue.cleanup(kill=True)
-    return [
-        (
-            "list 10,000 finished jobs",
-            f"{ours:.2f} s",
-            f"ssh host true {ssh:.2f} s",
-            f"{ours - ssh:.2f} s more (aim: at most 2)",
-        ),
-    ]
-
-
 def start_up(_: TestBed) -> list[Row]:
     """Measure `tej --help`, against the start of Python."""
     help_, bare_python = [*TEJ, "--help"], [sys.executable, "-c", "pass"]
@@ -347,6 +321,21 @@ def cost_of_waiting(queue: tej.RemoteQueue, testbed: TestBed, jobs: int = 100) -
     before, begun = cpu_of(str(queue.queue)), time.monotonic()
     time.sleep(60)
     return (cpu_of(str(queue.queue)) - before) / (time.monotonic() - begun)
+
+
+def waiting_1000(testbed: TestBed) -> list[Row]:
+    """Measure what 1,000 running jobs that are waited for cost on the server."""
+    queue = testbed.queue("near")
+    share = cost_of_waiting(queue, testbed, 1000)
+    queue.cleanup(kill=True, grace=0)
+    return [
+        (
+            "CPU on the server, 1,000 jobs waited for",
+            f"{share:.2%} of a core",
+            "",
+            "(aim: below 1%)",
+        ),
+    ]
 
 
 def _wait_quietly(queue: tej.RemoteQueue, ids: list[str]) -> None:
@@ -495,8 +484,10 @@ MEASUREMENTS: dict[str, Callable[[TestBed], list[Row]]] = {
     "large_file": large_file,
     "status": status,
     "cold_status": cold_status,
-    "listing": listing,
+    "list_10k": list_10k,
+    "large_queue": large_queue,
     "notice": notice,
+    "waiting_1000": waiting_1000,
     "thousand_jobs": thousand_jobs,
     "trivial_jobs": trivial_jobs,
     "signature": signature,
