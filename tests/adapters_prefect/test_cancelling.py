@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from jobs import wait_until
 from prefect.client.orchestration import get_client
-from prefect.states import Cancelled, Completed, Running, Scheduled, State
+from prefect.states import Cancelled, Completed, Running, Scheduled
 
 import tej
 from tej_prefect import claims
@@ -33,6 +33,7 @@ from tests.adapters_prefect.flow_processes import (
     states,
     task_states,
 )
+from tests.adapters_prefect.test_claims import flow_run_in
 from tests.queue.conftest import watched
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -128,12 +129,6 @@ def test_shared_job_is_killed_by_last_cancellation(
     assert all_are(one.queue, "killed")
     assert "The flow run was cancelled: 3 jobs killed" in message_of(second_run)
     assert one.claims() == []
-
-
-def flow_run_in(state: State[None]) -> UUID:
-    """Create a flow run in a given state, which no process executes."""
-    with get_client(sync_client=True) as client:
-        return client.create_flow_run(flows.direct, state=state).id
 
 
 def test_only_live_claims_keep_jobs(

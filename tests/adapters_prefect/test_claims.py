@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.states import Completed, Running, State
 
 import tej
-from tej_prefect import claims
-from tej_prefect.claims import EXPIRY, read_claims
+from tej_prefect import TejDestination, TejJob, claims
+from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
+from tej_prefect.claims import EXPIRY, Claims, read_claims
+from tej_prefect.context import Run
+from tests.adapters_prefect import flows
 
 
 def test_claims_are_read_with_their_ages(
@@ -30,3 +38,100 @@ def test_claims_are_read_with_their_ages(
     run.wait()
     assert queue.cleanup()
     assert not queue_path.exists()
+
+
+def flow_run_in(state: State[None]) -> UUID:
+    """Create a flow run in a given state, which no process executes."""
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run(flows.direct, state=state).id
+
+
+class Over(Exception):
+    """Ends the thread that sends heartbeats."""
+
+
+@pytest.fixture
+def one_heartbeat(monkeypatch: pytest.MonkeyPatch) -> Claims:
+    """Claims without a thread, whose method `_run` sends one heartbeat and ends."""
+    made = Claims()
+    # `add` starts no thread if there is one.
+    monkeypatch.setattr(made, "_thread", object())
+    pauses: Iterator[object] = iter([None])
+
+    def sleep(seconds: float) -> None:
+        assert seconds < EXPIRY / 3
+        if next(pauses, Over) is Over:
+            raise Over
+
+    monkeypatch.setattr(claims.time, "sleep", sleep)
+    return made
+
+
+def test_heartbeats_end_with_their_flow_run(
+    prefect_server: str,
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: object,
+    one_heartbeat: Claims,
+) -> None:
+    run = queue.ensure(job("exit 0"))  # type: ignore[operator]
+    stage = str(run.status().directory)
+    live, ended = flow_run_in(Running()), flow_run_in(Completed())
+    for flow_run_id in (live, ended):
+        one_heartbeat.add(flow_run_id, queue, stage, [run.id])
+    for path in (queue_path / "claims").iterdir():
+        os.utime(path, times=(0, 0))
+    with pytest.raises(Over):
+        one_heartbeat._run()
+    (claim,) = read_claims(queue, stage)
+    assert claim.flow_runs == (live,)
+    assert claim.is_live
+
+
+def test_claim_outlives_silence_of_the_api(
+    queue: tej.RemoteQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("The API does not reply")
+
+    monkeypatch.setattr(claims, "get_client", fail)
+    assert not claims._Own(queue, "/", uuid4()).has_ended()
+
+
+def test_claims_work_after_a_fork(
+    prefect_server: str, queue: tej.RemoteQueue, job: object, one_heartbeat: Claims
+) -> None:
+    run = queue.ensure(job("exit 0"))  # type: ignore[operator]
+    # In the child, the lock may be that of a thread which exists only in the parent.
+    one_heartbeat._lock.acquire()
+    one_heartbeat._pid = -1
+    stage = str(run.status().directory)
+    flow_run_id = flow_run_in(Running())
+    one_heartbeat.add(flow_run_id, queue, stage, [run.id])
+    assert [claim.flow_runs for claim in read_claims(queue, stage)] == [(flow_run_id,)]
+    one_heartbeat.withdraw(flow_run_id)
+
+
+def test_jobs_of_interrupted_submission_are_killed(
+    prefect_server: str, local: TejDestination, queue: tej.RemoteQueue
+) -> None:
+    task_run_id, cancelled = uuid4(), uuid4()
+    names = {"kill": {}, "leave": LEAVE_LABEL, "other": {"prefect-task-run": "x"}}
+    runs = {
+        name: TejJob(
+            destination=local,
+            script="sleep 600",
+            environment={"NAME": name},
+            labels={"prefect-task-run": str(task_run_id), **labels},
+        ).trigger()
+        for name, labels in names.items()
+    }
+    guard = CancellationGuard()
+    guard.run = Run(cancelled, task_run_id)
+    # The connection was lost before the server replied with the ids of the jobs.
+    guard.submitting = local
+    counts = guard._kill_jobs([cancelled])
+    states = {name: str(run.status().state) for name, run in runs.items()}
+    assert states == {"kill": "killed", "leave": "running", "other": "running"}
+    assert str(counts) == "1 jobs killed"
+    queue.kill_many([run.job_id for run in runs.values()])

@@ -1,13 +1,23 @@
-"""Private names of Prefect that the package uses exist in the installed Prefect."""
+"""Private names of Prefect in the adapter: each is listed, and exists in this Prefect."""
 
 from __future__ import annotations
 
+import ast
 import inspect
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from prefect.workers.base import BaseWorker
 
+import tej_prefect
+from tej_prefect import TejWorker
 from tej_prefect.context import PRIVATE_NAMES
+
+DOCUMENTED = {"_display_name", "_description", "_documentation_url", "_logo_url"}
+"""Private names that each worker of Prefect has to define."""
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @pytest.mark.parametrize("owner", PRIVATE_NAMES)
@@ -20,3 +30,44 @@ def test_private_names_of_prefect_exist(owner: type | ModuleType) -> None:
         if not hasattr(owner, name) and f"self.{name}" not in source
     ]
     assert missing == []
+
+
+def _names(*kinds: type[ast.expr_context]) -> Iterator[str]:
+    """Yield the private attributes that the adapter reads (Load) or sets (Store)."""
+    for path in Path(tej_prefect.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, kinds):
+                yield node.attr
+            elif ast.Store in kinds and isinstance(node, FUNCTIONS):
+                yield node.name
+            elif ast.Store in kinds and isinstance(node, ast.AnnAssign | ast.Assign):
+                targets = (
+                    [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+                )
+                yield from (one.id for one in targets if isinstance(one, ast.Name))
+
+
+def test_all_used_private_names_are_listed() -> None:
+    used = {one for one in _names(ast.Load) if one.startswith("_")}
+    own = {*_names(ast.Store), *dir(object), "__name__", "__doc__"}
+    listed = {name for names in PRIVATE_NAMES.values() for name in names}
+    assert used - own <= listed
+
+
+def test_worker_overrides_no_private_name_by_accident() -> None:
+    # A name of the worker's own that a later Prefect uses, too, would replace it.
+    theirs = {name for one in BaseWorker.__mro__ for name in vars(one)}
+    theirs |= {
+        node.attr
+        for node in ast.walk(ast.parse(inspect.getsource(BaseWorker)))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    mine = {name for name in vars(TejWorker) if not name.startswith("__")}
+    tree = ast.parse(inspect.getsource(TejWorker))
+    mine |= {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    private = {name for name in mine & theirs if name.startswith("_")}
+    assert private - DOCUMENTED <= {"_abc_impl"}

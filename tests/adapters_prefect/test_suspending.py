@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from jobs import Gate, wait_until
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import Artifact, FlowRun
 from prefect.flow_engine import run_flow
-from prefect.states import Pending
+from prefect.states import Cancelled, Pending
 
 import tej
 from tej_prefect import (
     TejDestination,
     TejJob,
     kill_jobs_on_cancellation,
+    suspend,
     suspend_until_done,
     tej_resumer,
 )
+from tej_prefect.cancellation import KillCounts
 from tests.adapters_prefect import flows
 from tests.adapters_prefect.flow_processes import all_are, cancel, read, running, states
 
@@ -111,6 +114,34 @@ def test_jobs_of_cancelled_suspended_run_are_killed(
     tej_resumer()
     assert read(hooked.id).state_name == "Suspended"
     cancel(hooked.id)
+
+
+def test_kill_of_cancelled_run_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(timezone.utc)
+    cancelled = {"new": now, "old": now - suspend.RECENT - timedelta(minutes=1)}
+    runs = {
+        name: FlowRun(
+            id=uuid4(), flow_id=uuid4(), state=Cancelled(), name=name
+        ).model_copy(update={"state": Cancelled(timestamp=time)})
+        for name, time in cancelled.items()
+    }
+    names = {run.id: name for name, run in runs.items()}
+    table = Artifact(data="[]")
+    unreachable = iter([1, 0])
+    killed: list[str] = []
+
+    def kill(flow_run_id: UUID, _: object) -> KillCounts:
+        killed.append(names[flow_run_id])
+        return KillCounts(unreachable=next(unreachable))
+
+    monkeypatch.setattr(
+        suspend, "_awaited", lambda _: [(run, table) for run in runs.values()]
+    )
+    monkeypatch.setattr(suspend, "_kill_rows", kill)
+    # The first attempt does not reach the server, the second does.
+    for _ in range(3):
+        suspend._kill_cancelled()
+    assert killed == ["new", "new"]
 
 
 def test_suspending_needs_a_stored_destination(

@@ -26,18 +26,22 @@ from prefect.context import serialize_context
 from prefect.deployments import run_deployment
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_API_KEY, temporary_settings
-from prefect.states import Pending, Running, Scheduled
+from prefect.states import Cancelling, Pending, Running, Scheduled
 from servers.sshd import free_port
 
 import tej
 from tej_prefect import TejDestination, TejJob, TejStorage, TejWorker, tej_flow
+from tej_prefect.artifacts import emit_end
 from tej_prefect.bundles import add_bundle
 from tej_prefect.flow_runs import names_of_live
+from tej_prefect.records import JobRecord
+from tej_prefect.worker import WORKER_NAME_LABEL
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 from tej_prefect.worker_job import (
     delete_old_jobs,
     is_superseded,
     newest_job,
+    related_to,
     submit,
 )
 from tests.adapters_prefect.events import automation, wait_for_events
@@ -115,7 +119,7 @@ def workers(
     flow.from_source(source=str(FLOWS.parent), entrypoint="flows.py:work").deploy(
         name=POOL,
         work_pool_name=POOL,
-        concurrency_limit=9,
+        concurrency_limit=20,
         print_next_steps=False,
         ignore_warnings=True,
         # The secrets must be removed even if the flow changes its directory.
@@ -151,6 +155,19 @@ class Pool:
         )
         assert isinstance(found, FlowRun)
         return found.id
+
+    def orphan(self) -> FlowRun:
+        """Create a flow run that is not due yet, with the label of a dead worker."""
+        tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
+        with get_client(sync_client=True) as client:
+            deployment = client.read_deployment_by_name(f"work/{POOL}")
+            return client.create_flow_run_from_deployment(
+                deployment.id,
+                parameters={"gate": ""},
+                job_variables={"destination": self.block},
+                state=Scheduled(scheduled_time=tomorrow),
+                labels={WORKER_NAME_LABEL: "dead"},
+            )
 
     def until(self, flow_run_id: UUID, state: str) -> None:
         """Wait until a flow run is in a given state."""
@@ -307,6 +324,47 @@ def test_surviving_worker_takes_over_flow_runs(pool: Pool, gate: Gate) -> None:
     wait_until(lambda: states(pool.queue) == ["finished"], "the other job is deleted")
 
 
+def test_many_flow_runs_start_at_once(pool: Pool, gate: Gate) -> None:
+    number = 15 if os.environ.get("TEJ_THOROUGH") else 3
+    # The jobs run no flow, because 15 interpreters with Prefect would take minutes.
+    ids = [pool.run(command=f"{gate.wait}; exit 5") for _ in range(number)]
+    wait_until(running(pool.queue, number), "all jobs run", START)
+    deleted = ids.pop()
+    with get_client(sync_client=True) as client:
+        client.delete_flow_run(deleted)
+    gate.open()
+    for flow_run_id in ids:
+        pool.until(flow_run_id, "Crashed")
+        assert "exit code 5" in message_of(flow_run_id)
+    assert {job.job_id for job in pool.queue.jobs()} == {
+        f"prefect-{one}-0" for one in (*ids, deleted)
+    }
+    assert {job.attempt for job in pool.queue.jobs()} == {1}
+
+
+def test_orphaned_flow_runs_get_their_ends(pool: Pool) -> None:
+    # The worker died, and the jobs were killed, for example by a lack of memory.
+    killed = "kill -s KILL $$"
+    states: list[State[None]] = [Running(), Cancelling()]
+    ids = []
+    for state in states:
+        flow_run = pool.orphan()
+        job = TejJob(
+            destination=pool.destination,
+            script=killed,
+            job_id=f"prefect-{flow_run.id}-0",
+            labels={"prefect-flow-run": str(flow_run.id)},
+        ).trigger()
+        pool.queue.job(job.job_id).wait()
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run.id, state, force=True)
+        ids.append(flow_run.id)
+    running_id, cancelling_id = ids
+    pool.until(running_id, "Crashed")
+    assert "SIGKILL" in message_of(running_id)
+    pool.until(cancelling_id, "Cancelled")
+
+
 def test_code_and_result_travel_with_job(pool: Pool, tmp_path: Path) -> None:
     destination = TejDestination.load(pool.block)
     directory = tmp_path / "stored"
@@ -395,6 +453,11 @@ def test_ended_job_is_replaced_only_by_retry(
         return await worker._report_end(flow_run, queue, first, end, "exit code 3")
 
     assert asyncio.run(report_end(Scheduled())) == 0
+    # Two workers that have both taken over the flow run report the same end.
+    for _ in range(2):
+        record = JobRecord(local, first, "test")
+        emit_end(record, end, runs.id, related_to(runs.flow_run(state)))
+    wait_for_events(first, ["started", "failed"])
     second = runs.submit(retry)
     assert (first, second) == (f"prefect-{runs.id}-0", f"prefect-{runs.id}-1")
     # A worker died before it stored the id of the second job.

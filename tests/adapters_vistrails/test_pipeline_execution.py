@@ -98,6 +98,23 @@ def test_failed_job_fails_the_pipeline_and_others_finish(
         execution.wait()
 
 
+def test_pipeline_without_results_is_not_a_success(
+    library: tej.RemoteQueue, gate: Gate
+) -> None:
+    job = waiting(gate, command=f"[ -e '{gate.path}' ]; echo x >{{out}}")
+    with Execution(Pipeline(Listing(folder=Gather([job()]))), library) as execution:
+        with pytest.raises(PipelineError, match="'waiting' failed"):
+            execution.run()
+        # Another client restarts the failed job, but not the job downstream of it.
+        gate.open()
+        failed = execution.plan.jobs[execution.plan.points[0].ids["waiting"]]
+        library.ensure_many([failed.spec], retry=True)
+        library.job(failed.job_id).wait()
+        with pytest.raises(PipelineError, match="'listing', job sig-.*: not started"):
+            execution.run()
+        execution.run(retry=True)
+
+
 def test_missing_output_fails_its_module(library: tej.RemoteQueue, gate: Gate) -> None:
     job = waiting(gate, command="true")()
     with Execution(Pipeline(Listing(folder=Gather([job]))), library) as execution:

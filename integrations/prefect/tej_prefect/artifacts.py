@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
@@ -93,7 +93,7 @@ class JobArtifacts:
             # A job that had ended before the run found the job gets no event.
             is_old = job.found and before is not None and before.state.final
             if self._run.flow_run_id is not None and not is_old:
-                emit_end(job, end)
+                emit_end(job, end, self._run.flow_run_id)
         self._ended += 1
 
     def update(self, *, last: bool = False) -> None:
@@ -220,17 +220,28 @@ def emit_start(record: JobRecord, related: Sequence[dict[str, str]] = ()) -> Non
 
 
 def emit_end(
-    record: JobRecord, status: tej.JobStatus, related: Sequence[dict[str, str]] = ()
+    record: JobRecord,
+    status: tej.JobStatus,
+    flow_run_id: UUID | None,
+    related: Sequence[dict[str, str]] = (),
 ) -> None:
-    """Emit the event of a job that has ended, with its exit code and the reason."""
+    """Emit the event of a job that has ended, with its exit code and the reason.
+
+    If several processes report the same end for the same flow run, for example two
+    workers that have taken over the flow run, the server records one event.
+    """
     failed = status.state is tej.JobState.FINISHED and not status.succeeded
+    kind = "failed" if failed else status.state.value
     payload: dict[str, object] = {
         "exit_code": status.exit_code,
         "reason": status.describe(),
         "seconds": status.duration,
         "host": status.host,
     }
-    _emit("failed" if failed else status.state.value, record, payload, related)
+    words = (record.destination.place, record.job_id, status.attempt, status.submitted)
+    # Prefect's server ignores an event whose id it has already received.
+    event_id = uuid5(NAMESPACE_URL, " ".join(map(str, (*words, kind, flow_run_id))))
+    _emit(kind, record, payload, related, event_id)
 
 
 def _emit(
@@ -238,6 +249,7 @@ def _emit(
     record: JobRecord,
     payload: dict[str, object],
     related: Sequence[dict[str, str]],
+    event_id: UUID | None = None,
 ) -> None:
     # Prefect sends events in a thread, and adds the flow run and the task run in which
     # the function is called as related resources.
@@ -250,4 +262,5 @@ def _emit(
         },
         related=[*related],
         payload={"job_id": record.job_id, **payload},
+        id=event_id,
     )

@@ -257,7 +257,7 @@ class TejWorker(
         current = await self._read_patiently(flow_run.id)
         if status is not None:
             record = JobRecord(destination, job_id, flow_run.name)
-            emit_end(record, status, related_to(flow_run))
+            emit_end(record, status, flow_run.id, related_to(flow_run))
         code = 0
         if current is not None:
             code = await self._report_end(current, queue, job_id, status, message)

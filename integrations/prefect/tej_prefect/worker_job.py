@@ -114,10 +114,11 @@ def newest_job(queue: tej.RemoteQueue, flow_run: FlowRun) -> str:
         jobs = tej.JobList()
     # The jobs that the flow itself has started have the same label.
     found = [one.job_id for one in jobs if _number(one.job_id, flow_run) >= 0]
-    stored = (flow_run.infrastructure_pid or "").rpartition(":")[2]
-    return max(
-        [*found, stored or job_id_of(flow_run)], key=lambda one: _number(one, flow_run)
-    )
+    if stored := (flow_run.infrastructure_pid or "").rpartition(":")[2]:
+        found.append(stored)
+    if not found:
+        return job_id_of(flow_run)
+    return max(found, key=lambda one: _number(one, flow_run))
 
 
 def is_superseded(

@@ -56,14 +56,22 @@ class Execution:
     def run(self, *, retry: bool = False) -> dict[str, Step]:
         """Start the jobs, and wait for their end.
 
-        Raises PipelineError if a job failed; the message contains the module and the
-        end of the job's stderr.  The other jobs have ended before the error is raised.
+        Raises PipelineError unless all jobs have succeeded; the message contains the
+        module of a failed job and the end of the job's stderr.  The other jobs have
+        ended before the error is raised.
         """
         self.submit(retry=retry)
         steps = self.wait()
         for job_id, failure in self.failures(steps).items():
             name = steps[job_id].job.module.name
             raise PipelineError(f"Module '{name}' failed: {failure}") from failure
+        for step in steps.values():
+            # For example, the failed job was restarted and has succeeded since.
+            if step.is_used and step.state is not StepState.SUCCEEDED:
+                raise PipelineError(
+                    f"Module '{step.job.module.name}', job {step.job.job_id}: "
+                    f"{step.state}; `retry=True` starts the missing jobs again"
+                )
         return steps
 
     def submit(self, *, retry: bool = False) -> None:

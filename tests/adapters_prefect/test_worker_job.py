@@ -1,0 +1,263 @@
+"""Decisions of the worker: what it takes over, kills and waits for, at which time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from jobs import Gate
+from prefect.client.schemas.objects import FlowRun, State, Worker
+from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.logging.loggers import flow_run_logger
+from prefect.states import Cancelling, Pending, Running
+
+import tej
+from tej_prefect import TejDestination, TejJob, TejWorker, worker, worker_job
+from tej_prefect.worker_configuration import TejWorkerConfiguration
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def flow_run(state: State[None], **fields: Any) -> FlowRun:
+    return FlowRun(
+        id=uuid4(),
+        flow_id=uuid4(),
+        name="test",
+        state=state,
+        state_type=state.type,
+        **fields,
+    )
+
+
+class Clock:
+    """Replaces the module `time` of the worker; sleeping takes no time."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        patch.setattr(worker_job, "time", self)
+        patch.setattr(worker, "RETRY", 0)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def wait(job: tej.Job, one: FlowRun) -> tej.JobStatus | None:
+    configuration = TejWorkerConfiguration(destination="x")
+    logger = flow_run_logger(one)
+    return worker_job.wait(job, one, configuration, logger, logger)
+
+
+@pytest.mark.parametrize(
+    ("is_queued", "states"),
+    [(False, ["running", "running", "killed"]), (True, ["killed"])],
+)
+def test_cancelled_flow_has_time_to_end_itself(
+    local: TejDestination,
+    gate: Gate,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    is_queued: bool,
+    states: list[str],
+) -> None:
+    queue = local.get_client()
+    queue.setup(max_running=1)
+    script = f"trap '' TERM; {gate.wait}"
+    runs = [
+        TejJob(destination=local, script=script, environment={"N": str(n)}).trigger()
+        for n in range(1 + is_queued)
+    ]
+    job = queue.job(runs[-1].job_id)
+    found: list[str] = []
+
+    def ticks(
+        ids: list[str], on_tick: Callable[[], None]
+    ) -> Iterator[tuple[tej.Job, tej.JobStatus]]:
+        for seconds in (0, worker_job.CANCEL_GRACE - 1, 1)[: len(states)]:
+            clock.now += seconds
+            on_tick()
+            found.append(str(job.status().state))
+        yield job, job.status()
+
+    monkeypatch.setattr(queue, "as_completed", ticks)
+    monkeypatch.setattr(worker_job.poller, "is_cancelled", lambda _: True)
+    monkeypatch.setattr(queue, "kill_many", lambda ids: kill_many(ids, grace=0))
+    kill_many = tej.RemoteQueue.kill_many.__get__(queue)
+    status = wait(job, flow_run(Cancelling()))
+    assert status is not None
+    assert found == states
+    gate.open()
+
+
+def test_missing_queue_is_awaited_for_minutes(
+    local: TejDestination, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert worker_job.MISSING_PATIENCE >= 600
+    monkeypatch.setattr(worker_job, "MISSING_PATIENCE", 4 * worker_job.RETRY)
+    begun = clock.now
+    # The file system of the queue is not mounted.
+    assert wait(local.get_client().job("a"), flow_run(Running())) is None
+    waited = clock.now - begun
+    assert 0 <= waited - worker_job.MISSING_PATIENCE <= 2 * worker_job.RETRY
+
+
+class Client:
+    """Replies of Prefect's API; an exception is raised."""
+
+    def __init__(self, *replies: object, workers: tuple[Worker, ...] = ()) -> None:
+        self.replies = [*replies]
+        self.workers = workers
+
+    async def read_flow_run(self, _: UUID) -> object:
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def read_workers_for_work_pool(self, _: str) -> tuple[Worker, ...]:
+        return self.workers
+
+
+Use = Callable[[TejWorker], Awaitable[Any]]
+
+
+@pytest.fixture
+def in_worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client, Use], Any]:
+    """Return a function that calls a function with a worker, in an event loop."""
+
+    def call(client: Client, use: Use) -> Any:
+        async def go() -> Any:
+            return await use(TejWorker(work_pool_name="pool", name="mine"))
+
+        monkeypatch.setattr(TejWorker, "client", client)
+        return asyncio.run(go())
+
+    return call
+
+
+InWorker = Callable[[Client, Use], Any]
+
+
+def test_end_is_reported_when_api_is_back(in_worker: InWorker, clock: Clock) -> None:
+    one = flow_run(Running())
+    client = Client(*(httpx.ConnectError("down") for _ in range(3)), one)
+    assert in_worker(client, lambda made: made._read_patiently(one.id)) is one
+
+
+def test_submission_to_unreachable_server_can_be_cancelled(
+    in_worker: InWorker,
+    local: TejDestination,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> str:
+        raise tej.ConnectionFailed("The reply is lost")
+
+    monkeypatch.setattr(worker, "submit", fail)
+    one, other = flow_run(Pending()), flow_run(Cancelling())
+    configuration = TejWorkerConfiguration(destination="x")
+    # The job may have started, so its id is needed to find and kill it.
+    job_id = in_worker(
+        Client(one, one, other), lambda made: made._submit(one, configuration, local)
+    )
+    assert job_id == f"prefect-{one.id}-0"
+
+
+def test_kill_says_whether_job_was_killed(
+    in_worker: InWorker,
+    local: TejDestination,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def load(_: str) -> TejDestination:
+        return local
+
+    monkeypatch.setattr(worker, "_load", load)
+    configuration = TejWorkerConfiguration(destination="x")
+
+    def kill(identifier: str) -> None:
+        in_worker(
+            Client(),
+            lambda made: made.kill_infrastructure(identifier, configuration, 0),
+        )
+
+    with pytest.raises(InfrastructureNotFound):
+        kill(f"{local.place}:a")
+    run = TejJob(destination=local, script=gate.wait).trigger()
+    for place in ("ssh://elsewhere ~/.tej:", ""):
+        with pytest.raises(InfrastructureNotAvailable):
+            kill(f"{place}{run.job_id}")
+    assert run.status().state == "running"
+    kill(f"{local.place}:{run.job_id}")
+    assert run.status().state == "killed"
+    with pytest.raises(InfrastructureNotFound):
+        kill(f"{local.place}:{run.job_id}")
+
+
+def test_only_orphaned_flow_runs_are_taken_over(
+    in_worker: InWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(timezone.utc)
+    workers = [
+        Worker.model_construct(
+            name=name,
+            last_heartbeat_time=now - timedelta(seconds=age),
+            heartbeat_interval_seconds=30,
+        )
+        for name, age in (("mine", 0), ("live", 0), ("dead", 1000))
+    ]
+    deployment = uuid4()
+
+    def owned(name: str | None, state: State[None], **fields: Any) -> FlowRun:
+        labels = {} if name is None else {"prefect.worker.name": name}
+        return flow_run(state, labels=labels, **fields)
+
+    runs = {
+        "live": owned("live", Running()),
+        "dead": owned("dead", Running()),
+        "cancelling": owned("dead", Cancelling()),
+        "deployed": owned(None, Running(), deployment_id=deployment),
+        "has caller": owned(None, Running()),
+        "pending": owned(None, Pending(), deployment_id=deployment),
+        "followed": owned("mine", Pending()),
+    }
+    names = {one.id: name for name, one in runs.items()}
+    taken: list[str] = []
+    renewed: list[str] = []
+
+    async def unended(*_: object) -> list[FlowRun]:
+        return [*runs.values()]
+
+    async def renew(_: TejWorker, flow_run_id: UUID) -> None:
+        renewed.append(names[flow_run_id])
+
+    monkeypatch.setattr(worker, "unended_flow_runs", unended)
+    monkeypatch.setattr(TejWorker, "_renew_lease", renew)
+
+    async def reconcile_twice(made: TejWorker) -> None:
+        made._followed.add(runs["followed"].id)
+        group: Any = SimpleNamespace(
+            start_soon=lambda _, one: taken.append(names[one.id])
+        )
+        made._runs_task_group = group
+        await made._reconcile()
+        assert taken == ["dead", "cancelling", "deployed"]
+        # A pending flow run has time to get the label of its worker.
+        await made._reconcile()
+
+    in_worker(Client(workers=tuple(workers)), reconcile_twice)
+    assert taken == ["dead", "cancelling", "deployed", "pending"]
+    assert renewed == ["followed", "followed"]
