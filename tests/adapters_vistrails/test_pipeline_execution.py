@@ -89,6 +89,8 @@ def test_failed_job_fails_the_pipeline_and_others_finish(
         found = states(execution)
         assert (found["r13"], found["total"]) == ("failed", "not started")
         assert (found["r1"], found["other"]) == ("succeeded", "succeeded")
+        folders = execution.fetch(tmp_path / "results")
+        assert [one.name for one in folders] == ["other"]
         # Only a retry starts the jobs again.
         execution.submit()
         assert execution.started == []
