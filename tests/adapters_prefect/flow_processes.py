@@ -16,9 +16,10 @@ from jobs import wait_until
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelling
+from prefect.states import Cancelling, State
 
 import tej
+from tests.adapters_prefect import flows
 
 FLOWS = Path(__file__).with_name("flows.py")
 START = 240.0
@@ -103,6 +104,12 @@ def flow_runs_of(queue: str | Path) -> list[FlowRun]:
         if one.parameters.get("queue") == str(queue) and not one.parent_task_run_id
     ]
     return sorted(mine, key=lambda one: str(one.created))
+
+
+def flow_run_in(state: State[None]) -> UUID:
+    """Create a flow run in a given state, which no process executes."""
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run(flows.direct, state=state).id
 
 
 def flow_run_of(queue: str | Path) -> FlowRun:

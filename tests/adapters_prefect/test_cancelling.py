@@ -26,6 +26,7 @@ from tests.adapters_prefect.flow_processes import (
     Process,
     all_are,
     cancel,
+    flow_run_in,
     flow_run_of,
     message_of,
     read,
@@ -33,7 +34,6 @@ from tests.adapters_prefect.flow_processes import (
     states,
     task_states,
 )
-from tests.adapters_prefect.test_claims import flow_run_in
 from tests.queue.conftest import watched
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

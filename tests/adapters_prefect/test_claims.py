@@ -8,18 +8,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.states import Completed, Running, State
+from prefect.states import Completed, Running
 
 import tej
 from tej_prefect import TejDestination, TejJob, claims
 from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
 from tej_prefect.claims import EXPIRY, Claims, read_claims
 from tej_prefect.context import Run
-from tests.adapters_prefect import flows
+from tests.adapters_prefect.flow_processes import flow_run_in
 
 
 def test_claims_are_read_with_their_ages(
@@ -41,12 +40,6 @@ def test_claims_are_read_with_their_ages(
     run.wait()
     assert queue.cleanup()
     assert not queue_path.exists()
-
-
-def flow_run_in(state: State[None]) -> UUID:
-    """Create a flow run in a given state, which no process executes."""
-    with get_client(sync_client=True) as client:
-        return client.create_flow_run(flows.direct, state=state).id
 
 
 class Over(Exception):

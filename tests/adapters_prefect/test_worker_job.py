@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from jobs import Gate
+from jobs import Gate, wait_until
 from prefect.client.schemas.objects import FlowRun, State, Worker
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.logging.loggers import flow_run_logger
@@ -81,6 +81,8 @@ def test_cancelled_flow_has_time_to_end_itself(
         for n in range(1 + is_queued)
     ]
     job = queue.job(runs[-1].job_id)
+    begin = "queued" if is_queued else "running"
+    wait_until(lambda: job.status().state == begin, f"the job is {begin}")
     found: list[str] = []
 
     def ticks(
