@@ -22,7 +22,7 @@ import luigi
 from luigi.contrib.ssh import RemoteTarget
 
 from tej_luigi import TejBatch, TejTask
-from tej_luigi.queues import close_queues, open_queue
+from tej_luigi.status_cache import close_queues, open_queue
 
 SSH_TASKS = 20
 """It takes an `ssh` process for each; the time for all is reckoned from these."""

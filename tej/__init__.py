@@ -50,18 +50,18 @@ if TYPE_CHECKING:
     from tej.job.signature import make_id, signature
     from tej.job.spec import JobSpec
     from tej.job.status import JobState, JobStatus, format_duration
-    from tej.queue.administration import QueueInfo
     from tej.queue.as_completed import as_completed
     from tej.queue.batch import Batch, run_many
     from tej.queue.connection import DEFAULT_TEJ_DIR
     from tej.queue.download import Downloaded
-    from tej.queue.files import JobFile
     from tej.queue.job import Job
+    from tej.queue.job_files import JobFile
+    from tej.queue.job_requests import DiskUsage, Killed
     from tej.queue.logs import Logs, Piece
-    from tej.queue.management import DiskUsage, Killed
+    from tej.queue.queue_requests import QueueInfo
     from tej.queue.remote import RemoteQueue
     from tej.queue.retry import Retries
-    from tej.queue.run import Run, RunResult
+    from tej.queue.run_result import Run, RunResult
     from tej.queue.server_log import ServerLogger
     from tej.queue.shared_queue import (
         close_shared_queues,
@@ -147,14 +147,14 @@ _HOMES = {
     "tej.queue.as_completed": {"as_completed"},
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},
     "tej.queue.download": {"Downloaded"},
-    "tej.queue.files": {"JobFile"},
+    "tej.queue.job_files": {"JobFile"},
     "tej.queue.logs": {"Logs", "Piece"},
-    "tej.queue.administration": {"QueueInfo"},
-    "tej.queue.management": {"DiskUsage", "Killed"},
+    "tej.queue.queue_requests": {"QueueInfo"},
+    "tej.queue.job_requests": {"DiskUsage", "Killed"},
     "tej.queue.job": {"Job"},
     "tej.queue.remote": {"RemoteQueue"},
     "tej.queue.retry": {"Retries"},
-    "tej.queue.run": {"Run", "RunResult"},
+    "tej.queue.run_result": {"Run", "RunResult"},
     "tej.queue.server_log": {"ServerLogger"},
     "tej.queue.shared_queue": {
         "close_shared_queues",

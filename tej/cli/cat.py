@@ -6,7 +6,7 @@ import click
 
 from tej.cli.command import queue_command
 from tej.cli.logs import print_json
-from tej.cli.one_job import one_job
+from tej.cli.one_job_argument import one_job
 from tej.cli.output import write_piece
 from tej.queue.logs import Piece
 from tej.queue.remote import RemoteQueue

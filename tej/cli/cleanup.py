@@ -8,9 +8,9 @@ from datetime import timedelta
 import click
 
 from tej.cli.command import queue_command
+from tej.cli.common_options import grace
 from tej.cli.deletion import yes_option
 from tej.cli.destroy import destroy, kill_option
-from tej.cli.options import grace
 from tej.cli.prune import find_jobs, print_dry_run, prune, prune_options
 from tej.queue.remote import RemoteQueue
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli.job_completion import complete_words
-from tej.cli.option import SHARED, Option
 from tej.cli.profile import find_profile, profile_option, settings_on_command_line
+from tej.cli.sectioned_option import SHARED, Option
 from tej.job.escaping import escape
 from tej.queue.connection import DEFAULT_TEJ_DIR
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli.job_completion import complete_job
-from tej.cli.option import Option
 from tej.cli.option_values import parse_pairs
+from tej.cli.sectioned_option import Option
 from tej.errors import QueueDoesntExist
 from tej.job.dependencies import split_input
 from tej.job.job_id import check_job_id

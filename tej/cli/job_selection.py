@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli import output
+from tej.cli.common_options import LABEL, STATE
 from tej.cli.job_completion import complete_job
-from tej.cli.option import Option
 from tej.cli.option_values import moment, parse_pairs
-from tej.cli.options import LABEL, STATE
 from tej.cli.profile import current_profile
+from tej.cli.sectioned_option import Option
 from tej.errors import JobNotFound
 from tej.job.status import JobState, JobStatus
 from tej.queue.job_search import find_job, newest_first

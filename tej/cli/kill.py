@@ -6,10 +6,10 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.common_options import grace
 from tej.cli.job_selection import SelectedJobs, job_selection
-from tej.cli.options import grace
 from tej.job.status import JobStatus
-from tej.queue.management import Killed, why_alive
+from tej.queue.job_requests import Killed, why_alive
 from tej.queue.remote import RemoteQueue
 
 

@@ -10,6 +10,13 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.common_options import (
+    label_filter,
+    moment,
+    outcome_filters,
+    parse_pairs,
+    state_filter,
+)
 from tej.cli.job_table import (
     check_columns,
     parse_columns,
@@ -19,19 +26,12 @@ from tej.cli.job_table import (
     watch,
 )
 from tej.cli.job_tree import print_tree
-from tej.cli.options import (
-    label_filter,
-    moment,
-    outcome_filters,
-    parse_pairs,
-    state_filter,
-)
 from tej.job.cell_text import format_size
 from tej.job.status import JobStatus
 from tej.job.table import COLUMNS, JobTable
-from tej.queue.filters import ORDERS, select, sort_jobs
+from tej.queue.job_filters import ORDERS, select, sort_jobs
+from tej.queue.job_requests import DiskUsage
 from tej.queue.job_search import newest_first
-from tej.queue.management import DiskUsage
 from tej.queue.remote import RemoteQueue
 
 NEWEST = "newest"

@@ -6,7 +6,7 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
-from tej.cli.one_job import one_job, refuse
+from tej.cli.one_job_argument import one_job, refuse
 from tej.destination import Destination
 from tej.queue.remote import RemoteQueue
 

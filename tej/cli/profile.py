@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from tej.cli.destination_argument import Context, is_ssh_alias, split_words
 from tej.cli.destination_completion import complete_profile
-from tej.cli.option import Option
+from tej.cli.sectioned_option import Option
 
 if TYPE_CHECKING:
     from tej.config import Profile, Setting

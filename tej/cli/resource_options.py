@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from tej.cli.option import Option
+from tej.cli.sectioned_option import Option
 from tej.job.resources import MAIL_EVENTS, Resources
 
 Function = TypeVar("Function", bound=Callable[..., Any])

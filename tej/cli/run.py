@@ -11,11 +11,11 @@ import click
 from tej import errors
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.common_options import grace, runtime
 from tej.cli.dry_run import dry_run_option, print_plan
 from tej.cli.exit_status import INTERRUPTED, TEJ_FAILED, of_job
 from tej.cli.interrupt import interrupted, interrupted_while_sent
 from tej.cli.job_options import job_options, submission_arguments
-from tej.cli.options import grace, runtime
 from tej.cli.profile import current_profile
 from tej.cli.submit import print_submitted
 from tej.job.directory import scan

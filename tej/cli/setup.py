@@ -8,7 +8,7 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
-from tej.cli.options import runtime
+from tej.cli.common_options import runtime
 from tej.destination import LOCAL
 from tej.queue.connection import DEFAULT_TEJ_DIR
 from tej.queue.remote import RemoteQueue

@@ -6,9 +6,9 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.common_options import runtime
 from tej.cli.dry_run import dry_run_option, print_plan
 from tej.cli.job_options import job_options, submission_arguments
-from tej.cli.options import runtime
 from tej.job.spec import JobSpec
 from tej.queue.remote import RemoteQueue
 

@@ -9,9 +9,9 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.common_options import runtime
 from tej.cli.exit_status import exit_status
 from tej.cli.job_options import job_options
-from tej.cli.options import runtime
 from tej.job.spec import JobSpec
 from tej.job.sweep import (
     Row,

@@ -12,10 +12,10 @@ import click
 from tej import errors
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.common_options import seconds
 from tej.cli.exit_status import TEJ_FAILED, of_job
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.cli.notify import notify
-from tej.cli.options import seconds
 from tej.job.status import JobStatus
 from tej.job.summary import summarize
 from tej.queue.remote import RemoteQueue

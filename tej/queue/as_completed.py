@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tej.job.status import JobStatus
 from tej.queue.job import Job
-from tej.queue.management import get_statuses
+from tej.queue.job_requests import get_statuses
 from tej.queue.remote import RemoteQueue, renamed
 from tej.queue.watcher import TICK, check_timeout, ended_among, timed_out
 

@@ -25,7 +25,7 @@ from tej.queue.fetch_results import Pause, ResultFetcher, is_temporary
 from tej.queue.job import Job
 from tej.queue.job_failure import job_failure
 from tej.queue.remote import RemoteQueue
-from tej.queue.run import (
+from tej.queue.run_result import (
     GROUP,
     Observer,
     Run,

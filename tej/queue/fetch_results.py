@@ -19,7 +19,7 @@ from tej.errors import (
 from tej.queue.download_receiver import Downloaded
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
-from tej.queue.run import GROUP, Observer, RunResult, fail_unless_failed
+from tej.queue.run_result import GROUP, Observer, RunResult, fail_unless_failed
 
 logger = logging.getLogger("tej")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from tej.job.escaping import escape_line
 from tej.job.status import JobStatus
-from tej.queue import management
+from tej.queue import job_requests
 from tej.queue.connection import QueueConnection
 from tej.queue.lazy_module import LazyModule
 from tej.queue.watcher import Watcher
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     # callers write `Job` instead of `Job[RemoteQueue]`.
     from typing_extensions import TypeVar
 
-    from tej.queue import download, files, job_failure, logs
-    from tej.queue.files import JobFile
+    from tej.queue import download, job_failure, job_files, logs
+    from tej.queue.job_files import JobFile
 
     Queue = TypeVar("Queue", bound=JobQueue, default=Any)
 else:
     from typing import TypeVar
 
     download = LazyModule("tej.queue.download")
-    files = LazyModule("tej.queue.files")
+    job_files = LazyModule("tej.queue.job_files")
     job_failure = LazyModule("tej.queue.job_failure")
     logs = LazyModule("tej.queue.logs")
 
@@ -82,7 +82,7 @@ class Job(Generic[Queue]):
 
     def status(self) -> JobStatus:
         """Return the current status; raise JobNotFound if the job does not exist."""
-        return management.get_status(self.queue.connection, self.id)
+        return job_requests.get_status(self.queue.connection, self.id)
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -129,7 +129,7 @@ class Job(Generic[Queue]):
 
     def files(self, path: str = ".") -> list[JobFile]:
         """Return the entries of a directory of the job; see `RemoteQueue.files`."""
-        return files.list_files(self.queue.connection, self.id, path)
+        return job_files.list_files(self.queue.connection, self.id, path)
 
     def download(
         self,
@@ -153,10 +153,10 @@ class Job(Generic[Queue]):
             progress=progress,
         )
 
-    def kill(self, *, grace: int = management.DEFAULT_GRACE) -> JobStatus:
+    def kill(self, *, grace: int = job_requests.DEFAULT_GRACE) -> JobStatus:
         """Kill the job; see `RemoteQueue.kill`."""
-        return management.kill(self.queue.connection, self.id, grace)
+        return job_requests.kill(self.queue.connection, self.id, grace)
 
     def delete(self) -> None:
         """Delete the job; see `RemoteQueue.delete`."""
-        management.delete(self.queue.connection, self.id)
+        job_requests.delete(self.queue.connection, self.id)

@@ -25,7 +25,7 @@ from tej.errors import (
 )
 from tej.job.job_id import check_job_id
 from tej.job.status import JobState, JobStatus
-from tej.queue import management
+from tej.queue import job_requests
 from tej.queue.connection import (
     DEFAULT_TEJ_DIR,
     QueueConnection,
@@ -46,30 +46,30 @@ if TYPE_CHECKING:
     from tej.job.resources import Resources
     from tej.job.spec import JobHandle, JobSpec
     from tej.queue import (
-        administration,
         download,
-        files,
-        filters,
         found_parameters,
         graph,
         job_failure,
+        job_files,
+        job_filters,
         logs,
+        queue_requests,
         submission,
     )
-    from tej.queue.administration import QueueInfo
     from tej.queue.download import Downloaded
-    from tej.queue.files import JobFile
+    from tej.queue.job_files import JobFile
+    from tej.queue.job_requests import DiskUsage, Killed
     from tej.queue.logs import Logs
-    from tej.queue.management import DiskUsage, Killed
+    from tej.queue.queue_requests import QueueInfo
     from tej.queue.submission import Outcome
 else:
     # `tej status`, for example, needs none of these modules.
     job_list = LazyModule("tej.job.job_list")
     job_spec = LazyModule("tej.job.spec")
-    administration = LazyModule("tej.queue.administration")
+    queue_requests = LazyModule("tej.queue.queue_requests")
     download = LazyModule("tej.queue.download")
-    files = LazyModule("tej.queue.files")
-    filters = LazyModule("tej.queue.filters")
+    job_files = LazyModule("tej.queue.job_files")
+    job_filters = LazyModule("tej.queue.job_filters")
     found_parameters = LazyModule("tej.queue.found_parameters")
     graph = LazyModule("tej.queue.graph")
     job_failure = LazyModule("tej.queue.job_failure")
@@ -302,7 +302,7 @@ class RemoteQueue:
         creates the links but no queue.  `max_running` limits the number of running
         jobs; see `limit`.
         """
-        return administration.set_up(
+        return queue_requests.set_up(
             self.connection, links or (), int(force), only_links, max_running
         )
 
@@ -314,21 +314,21 @@ class RemoteQueue:
         scheduler has, and further jobs are not yet submitted to the scheduler.  Raises
         ValueError if `max_running` is negative.
         """
-        administration.set_limit(self.connection, max_running)
+        queue_requests.set_limit(self.connection, max_running)
 
     def info(self) -> QueueInfo:
         """Return the queue's absolute path, its runtime, and its limit of jobs."""
-        return administration.get_info(self.connection)
+        return queue_requests.get_info(self.connection)
 
     def cleanup(
-        self, kill: bool = False, *, grace: int = management.DEFAULT_GRACE
+        self, kill: bool = False, *, grace: int = job_requests.DEFAULT_GRACE
     ) -> bool:
         """Remove the queue, all its jobs, and the links to the queue; return True.
 
         If a job has not ended, JobStillRunning is raised, and nothing is removed.  If
         `kill` is true, jobs that have not ended are killed first, as by `kill`.
         """
-        return administration.remove(self.connection, kill=kill, grace=grace)
+        return queue_requests.remove(self.connection, kill=kill, grace=grace)
 
     def shell(
         self,
@@ -502,11 +502,11 @@ class RemoteQueue:
         As in tej 0.6, the status can be unpacked: `status, directory, result =
         queue.status(job_id)`.
         """
-        return management.get_status(self.connection, job_id)
+        return job_requests.get_status(self.connection, job_id)
 
     def statuses(self, job_ids: Iterable[str]) -> dict[str, JobStatus | None]:
         """Return the status of each job, or None if the job does not exist."""
-        return management.get_statuses(self.connection, job_ids)
+        return job_requests.get_statuses(self.connection, job_ids)
 
     def attempts(self, job_id: str) -> list_[JobStatus]:
         """Return the archived attempts of a job that was restarted, oldest first.
@@ -515,7 +515,7 @@ class RemoteQueue:
         `download` and `delete`.  If an archived attempt is deleted, its number is not
         used again.
         """
-        return management.get_attempts(self.connection, job_id)
+        return job_requests.get_attempts(self.connection, job_id)
 
     def jobs(
         self,
@@ -539,14 +539,14 @@ class RemoteQueue:
         submitted, have started or ended, or were downloaded.  In a queue with many
         jobs, this is much faster.
         """
-        found = filters.select(
-            management.get_jobs(self.connection, last=last),
+        found = job_filters.select(
+            job_requests.get_jobs(self.connection, last=last),
             states=states,
             failed=failed,
             labels=labels,
             since=since,
         )
-        return job_list.JobList(filters.sort_jobs(found, sort))
+        return job_list.JobList(job_filters.sort_jobs(found, sort))
 
     def sizes(self) -> dict[str, int]:
         """Return the disk space of each job in bytes, as `du` on the server reports."""
@@ -554,7 +554,7 @@ class RemoteQueue:
 
     def disk_usage(self) -> DiskUsage:
         """Return the disk space that the queue, its content store and its jobs use."""
-        return management.get_disk_usage(self.connection)
+        return job_requests.get_disk_usage(self.connection)
 
     def list(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield an id and a dictionary for each job, as in tej 0.6.
@@ -669,7 +669,7 @@ class RemoteQueue:
         `path` is a directory in the job's directory, or a file.  Raises DownloadFailed
         if `path` does not exist or leads out of the job's directory.
         """
-        return files.list_files(self.connection, job_id, path)
+        return job_files.list_files(self.connection, job_id, path)
 
     def download(
         self,
@@ -748,19 +748,21 @@ class RemoteQueue:
 
     # Kill and delete.
 
-    def kill(self, job_id: str, *, grace: int = management.DEFAULT_GRACE) -> JobStatus:
+    def kill(
+        self, job_id: str, *, grace: int = job_requests.DEFAULT_GRACE
+    ) -> JobStatus:
         """Kill a job with all its processes; return the status after the kill.
 
         SIGTERM is sent first, and SIGKILL after `grace` seconds.  A job that has ended
         is not changed.  Raises JobStillRunning if the job still runs after the kill.
         """
-        return management.kill(self.connection, job_id, grace)
+        return job_requests.kill(self.connection, job_id, grace)
 
     def kill_many(
         self,
         job_ids: Iterable[str],
         *,
-        grace: int = management.DEFAULT_GRACE,
+        grace: int = job_requests.DEFAULT_GRACE,
         with_dependents: bool = False,
     ) -> dict[str, Killed | None]:
         """Kill many jobs like `kill`, in one round trip.
@@ -769,7 +771,7 @@ class RemoteQueue:
         exist.  `with_dependents` also kills all jobs that need one of the jobs,
         directly or indirectly, and have not ended; this takes a second round trip.
         """
-        return management.kill_many(
+        return job_requests.kill_many(
             self.connection, job_ids, grace, with_dependents=with_dependents
         )
 
@@ -778,7 +780,7 @@ class RemoteQueue:
 
         Raises JobStillRunning if the job has not ended.
         """
-        management.delete(self.connection, job_id)
+        job_requests.delete(self.connection, job_id)
 
     def delete_many(
         self, job_ids: Iterable[str | JobStatus]
@@ -789,7 +791,7 @@ class RemoteQueue:
         since.  Returns a dictionary with the error of each job by its id, or None if a
         job was deleted.
         """
-        return management.delete_many(self.connection, job_ids)
+        return job_requests.delete_many(self.connection, job_ids)
 
     def prune(
         self,
@@ -808,8 +810,8 @@ class RemoteQueue:
         job that has not ended, or has left processes running, is never deleted.  If
         `dry_run` is true, the jobs are returned but not deleted.
         """
-        chosen = filters.disposable(
-            management.get_jobs(self.connection),
+        chosen = job_filters.disposable(
+            job_requests.get_jobs(self.connection),
             older_than=older_than,
             keep_last=keep_last,
             states=states,
@@ -817,7 +819,7 @@ class RemoteQueue:
         )
         if dry_run:
             return chosen
-        return management.delete_unchanged(self.connection, chosen)
+        return job_requests.delete_unchanged(self.connection, chosen)
 
 
 Value = TypeVar("Value")

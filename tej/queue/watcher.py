@@ -22,7 +22,7 @@ from tej.errors import (
 )
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids
-from tej.queue.management import get_statuses
+from tej.queue.job_requests import get_statuses
 from tej.wire.framing import WordSplitter
 from tej.wire.records import parse_status
 from tej.wire.replies import Outdated, parse_answer

@@ -18,7 +18,7 @@ from servers.sshd import Sshd
 
 import tej
 from tej_luigi.config import QueueAddress
-from tej_luigi.queues import close_queues, open_queue
+from tej_luigi.status_cache import close_queues, open_queue
 from tests.adapters_luigi.run_tasks import Configure
 from tests.queue.conftest import watched
 

@@ -15,7 +15,7 @@ from servers.sshd import Sshd
 import tej
 from tej_luigi import TejBatch, TejFileTarget, TejJobTarget, TejTask
 from tej_luigi.config import QueueAddress
-from tej_luigi.queues import open_queue
+from tej_luigi.status_cache import open_queue
 from tests.adapters_luigi.run_tasks import Configure, build
 
 MANY = 8

@@ -13,7 +13,7 @@ from jobs import LIMIT, Gate, wait_until
 from servers.proxy import Proxy
 
 import tej
-from tej_luigi import TejBatch, TejTask, queues
+from tej_luigi import TejBatch, TejTask, status_cache
 from tej_luigi.config import QueueAddress
 from tests.adapters_luigi.run_tasks import OVER_SSH, Configure, jobs_in
 
@@ -51,9 +51,9 @@ def test_outage_costs_only_time(
 ) -> None:
     caplog.set_level(logging.INFO, "tej")
     configure(tej={"destination": "far"})
-    monkeypatch.setattr(queues, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(status_cache, "LONGEST_PAUSE", 0.05)
     task = Waits(n=0, until=gate.wait) if moment == "wait" else Two(until=gate.wait)
-    queue = queues.open_queue(Waits(n=0, until="").address).queue
+    queue = status_cache.open_queue(Waits(n=0, until="").address).queue
     queue.connection.retries = tej.Retries(limit=2, first=0.01, longest=0.05)
     assert not task.complete()
     run: Callable[[], object] = task.run
@@ -94,7 +94,7 @@ def test_outage_costs_only_time(
 def test_wrong_server_name_is_an_error(
     address: QueueAddress, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queues, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(status_cache, "LONGEST_PAUSE", 0.05)
     configure(tej={"destination": "nobody@127.0.0.1:1"})
     with pytest.raises(tej.ConnectionFailed):
         Waits(n=0, until="true").run()

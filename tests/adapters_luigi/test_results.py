@@ -12,9 +12,9 @@ import pytest
 import tej
 from tej_luigi import TejTask
 from tej_luigi.config import QueueAddress
-from tej_luigi.queues import open_queue
-from tej_luigi.results import NOTE
+from tej_luigi.result_cache import NOTE
 from tej_luigi.run import JobRun
+from tej_luigi.status_cache import open_queue
 from tests.adapters_luigi.run_tasks import build
 
 

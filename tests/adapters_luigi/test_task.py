@@ -16,7 +16,7 @@ from luigi.task import flatten
 import tej
 from tej_luigi import Optional, TejTask
 from tej_luigi.config import QueueAddress
-from tej_luigi.queues import open_queue
+from tej_luigi.status_cache import open_queue
 from tests.adapters_luigi.run_tasks import Configure, build
 
 

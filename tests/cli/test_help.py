@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from tej.cli.command import Command
 from tej.cli.main import tej
-from tej.cli.option import SHARED
+from tej.cli.sectioned_option import SHARED
 from tej.command_list import COMMANDS, OPTIONS, help_page
 
 NAMES = [name for group in COMMANDS.values() for name in group]

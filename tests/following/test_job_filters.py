@@ -15,7 +15,7 @@ from jobs import Gate, wait_until
 
 import tej
 from tej import JobState, JobStatus
-from tej.queue.filters import disposable, select
+from tej.queue.job_filters import disposable, select
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command

@@ -25,7 +25,7 @@ from tej_luigi.files import (
     TejFileSystem,
     TejFileTarget,
 )
-from tej_luigi.results import Optional
+from tej_luigi.result_cache import Optional
 from tej_luigi.targets import TejJobTarget, TejResultTarget
 from tej_luigi.task import TejTask
 

@@ -20,8 +20,8 @@ from luigi.cmdline_parser import CmdlineParser
 
 from tej import Error, Job, JobNotFound
 from tej_luigi.batch import TejBatch
-from tej_luigi.queues import asking
-from tej_luigi.results import ResultFiles
+from tej_luigi.result_cache import ResultFiles
+from tej_luigi.status_cache import asking
 from tej_luigi.task import TejTask
 
 

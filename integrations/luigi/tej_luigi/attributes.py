@@ -26,7 +26,7 @@ from tej import (
 )
 from tej_luigi.config import QueueAddress, TejConfig, find_address
 from tej_luigi.rendering import Recipe, render, render_shell
-from tej_luigi.results import ResultFiles
+from tej_luigi.result_cache import ResultFiles
 
 
 class JobAttributes(luigi.Task):

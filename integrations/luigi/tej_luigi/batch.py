@@ -11,8 +11,8 @@ import tej
 from tej import JobAlreadyExists, JobFailed
 from tej_luigi.config import TejConfig
 from tej_luigi.display import Display
-from tej_luigi.queues import asking
 from tej_luigi.run import JobRun, describe_failures
+from tej_luigi.status_cache import asking
 from tej_luigi.task import TejTask
 
 

@@ -30,7 +30,7 @@ from luigi.target import (
 
 from tej import Error, RemoteCommandFailure
 from tej_luigi.config import QueueAddress, find_address
-from tej_luigi.queues import open_queue
+from tej_luigi.status_cache import open_queue
 
 CHUNK = 1 << 18
 

@@ -19,8 +19,8 @@ from tej import (
 )
 from tej_luigi.attributes import JobAttributes
 from tej_luigi.display import Display, listening
-from tej_luigi.queues import OpenQueue, is_temporary, open_queue
-from tej_luigi.results import existing_patterns
+from tej_luigi.result_cache import existing_patterns
+from tej_luigi.status_cache import OpenQueue, is_temporary, open_queue
 
 LONGEST_REPORT = 10
 """Maximum number of failure reasons that are reported with a job's stderr."""

@@ -17,8 +17,8 @@ from luigi.format import Format
 from tej import JobNotFound, JobStatus
 from tej_luigi.config import QueueAddress, find_address
 from tej_luigi.files import TejFileTarget
-from tej_luigi.queues import open_queue
-from tej_luigi.results import Optional, ResultFiles
+from tej_luigi.result_cache import Optional, ResultFiles
+from tej_luigi.status_cache import open_queue
 
 
 class HasResults(Protocol):

@@ -19,9 +19,9 @@ from tej import (
 from tej_luigi.attributes import JobAttributes
 from tej_luigi.config import TejConfig, check_tracking_url
 from tej_luigi.display import Display
-from tej_luigi.queues import add_to_requests, asking, open_queue
-from tej_luigi.results import existing_patterns
+from tej_luigi.result_cache import existing_patterns
 from tej_luigi.run import JobRun
+from tej_luigi.status_cache import add_to_requests, asking, open_queue
 from tej_luigi.targets import TaskJobTarget, result_targets
 
 

@@ -27,7 +27,7 @@ from tej_prefect.destination import TejDestination
 from tej_prefect.job import TejJob
 from tej_prefect.job_run import TejJobRun
 from tej_prefect.records import JobResult
-from tej_prefect.run import JobsFailed
+from tej_prefect.run_jobs import JobsFailed
 from tej_prefect.storage import TejStorage
 from tej_prefect.suspend import (
     kill_jobs_on_cancellation,

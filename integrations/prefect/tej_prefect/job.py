@@ -21,10 +21,10 @@ from tej_prefect.destination import (
     MODEL_CONFIG,
     TejDestination,
 )
-from tej_prefect.inputs import job_directory, render
+from tej_prefect.job_directory import job_directory, render
 from tej_prefect.job_run import TejJobRun
 from tej_prefect.records import JobResult, OnCancel
-from tej_prefect.run import Request, submit
+from tej_prefect.run_jobs import Request, submit
 
 
 class TejJob(JobBlock[JobResult]):

@@ -20,7 +20,7 @@ from tej_prefect.context import current_run
 from tej_prefect.job import TejJob
 from tej_prefect.job_run import TejJobRun
 from tej_prefect.records import JobResult, OnCancel
-from tej_prefect.run import JobsFailed, OnTimeout, run_many, run_one, submit
+from tej_prefect.run_jobs import JobsFailed, OnTimeout, run_many, run_one, submit
 
 TAGS = {"tej"}
 

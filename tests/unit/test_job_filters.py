@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from tej import JobState, JobStatus
-from tej.queue.filters import ORDERS, sort_jobs
+from tej.queue.job_filters import ORDERS, sort_jobs
 
 JOBS = [
     JobStatus("b", JobState.RUNNING, PurePosixPath("/b"), name="x"),

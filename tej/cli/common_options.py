@@ -10,7 +10,7 @@ import click
 
 from tej.cli.option_values import duration, moment, parse_pairs, seconds
 from tej.job.status import JobState
-from tej.queue.management import DEFAULT_GRACE
+from tej.queue.job_requests import DEFAULT_GRACE
 from tej.server.scripts import BUILT_IN
 
 if TYPE_CHECKING:
