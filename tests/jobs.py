@@ -19,7 +19,7 @@ import tej
 from tej.transport import Transport
 
 LIMIT = 90.0
-"""Seconds after which a fact is not expected any more; on a busy machine, with room."""
+"""Time limit of `wait_until` in seconds, which suffices on a busy machine."""
 
 
 def wait_until(

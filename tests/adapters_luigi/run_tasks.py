@@ -12,7 +12,7 @@ import tej
 OVER_SSH = pytest.mark.parametrize("address", ["server"], indirect=True)
 """Runs a test with a queue behind the shared sshd."""
 Configure = Callable[..., None]
-"""Sets what luigi.cfg would."""
+"""Function that sets options as luigi.cfg does."""
 
 
 def build(*tasks: luigi.Task, workers: int = 1, **options: object) -> bool:

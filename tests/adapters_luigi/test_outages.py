@@ -18,7 +18,7 @@ from tej_luigi.config import QueueAddress
 from tests.adapters_luigi.run_tasks import OVER_SSH, Configure, jobs_in
 
 TRIES = 6
-"""More than one request makes."""
+"""A number of attempts larger than that of one request."""
 
 
 class Waits(TejTask):

@@ -1,5 +1,6 @@
-"""What the tests of the Prefect adapter share: Prefect's own server on a database of its
-own, started once, and destinations on a real sshd.
+"""Fixtures of the Prefect adapter: a Prefect server, and destinations on a real sshd.
+
+The server has its own database, and is started once for all tests.
 """
 
 from __future__ import annotations

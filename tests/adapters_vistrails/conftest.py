@@ -104,7 +104,7 @@ class VisTrails:
         self.home = home
         self.folder = folder
         self.words = ""
-        """What it and the modules wrote, when it was last asked."""
+        """Output of VisTrails and the modules during the last request."""
         self.environment = {
             **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
             "HOME": str(home),

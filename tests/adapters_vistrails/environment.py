@@ -16,18 +16,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 VIRTUALENV = "virtualenv==20.21.1"
-"""The last that makes environments for Python 2.7."""
+"""The last version of virtualenv that supports Python 2.7."""
 VISTRAILS = "vistrails==2.2.4"
-"""Installed without what it declares: most of that is for its window."""
+"""Installed without dependencies, most of which are for VisTrails' window."""
 NEEDED = ("numpy==1.16.6", "scipy==1.2.3", "requests==2.27.1", "usagestats==1.0.1")
 ORIGINAL = ("tej==0.6", "paramiko==2.12.0")
-"""What VisTrails' own package for tej is made for; ours does without."""
+"""Packages for which VisTrails' own package for tej was made."""
 LIMIT = 280
-"""Seconds that a step may take: below those of a test."""
+"""Time limit of a step in seconds, which is below that of a test."""
 
 
 HOME = Path.home()
-"""As it was before a test put another one in its place."""
+"""The original value, before a test replaced it."""
 
 
 class CannotMake(Exception):

@@ -1,5 +1,4 @@
-"""The modules in real VisTrails 2.2.4 when something is in the way: what a job fails at,
-a server that cannot be reached, a record that is wrong."""
+"""Faults in a real VisTrails 2.2.4: failed jobs, unreachable servers, wrong records."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Clients in processes of their own, which may be stopped, killed and started anew.
+"""Clients in separate processes, which tests can stop, kill and start again.
 
     client = Client(where, "queue.submit('a', 'folder')")
-    client.kill()                    # SIGKILL: it has no time for a goodbye
+    client.kill()                    # SIGKILL: no cleanup
 
-What they run has `tej`, `queue`, and `pause()`, at which they wait for `go_on`.
+The code of a client can use `tej`, `queue`, and `pause()`, which waits for `go_on`.
 """
 
 from __future__ import annotations

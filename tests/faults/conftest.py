@@ -1,6 +1,6 @@
-"""What the fault tests share: queues that are looked after, clients that may die.
+"""Fixtures of the fault tests: queues, clients that may die, hosts and doubles.
 
-After each test nothing of its queues runs any more, whatever it did to them.
+After each test, the fixtures kill all processes of its queues.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tej.transport import Transport, open_transport
 
 Require = Callable[[str], None]
 SOON = Retries(limit=4, first=0.01, longest=0.05)
-"""As the default, but in no time."""
+"""The default retry policy, but without pauses."""
 
 
 @pytest.fixture(autouse=True)

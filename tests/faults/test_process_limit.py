@@ -15,7 +15,7 @@ from jobs import job_directory, no_processes_left, wait_until
 import tej
 
 USER = 54_321 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-"""An account without a name, of which nothing else runs, not even a parallel test."""
+"""An account without a name and without other processes, even in parallel tests."""
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ Start = Callable[[str], Host]
 Make = Callable[..., Path]
 
 SILENT = 6
-"""Seconds after which `impatient` servers give another host up."""
+"""Seconds after which `impatient` servers report jobs of a silent host as lost."""
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

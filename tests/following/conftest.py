@@ -24,7 +24,7 @@ from tests.queue.conftest import local_queue as any_local_queue  # noqa: F401
 from tests.queue.conftest import queue as any_queue  # noqa: F401
 
 RUNTIME = "default"
-"""Whatever scheduler is on this machine."""
+"""Commands use this runtime, even if this machine has a scheduler."""
 
 
 @pytest.fixture

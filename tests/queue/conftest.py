@@ -28,7 +28,7 @@ class Server:
     destination: str
     transport: Transport
     home: Path
-    """$HOME of what runs there."""
+    """$HOME of the programs on the server."""
 
     def queue(self, path: str | Path, **options: object) -> tej.RemoteQueue:
         """Return a queue on this server, over the connection that all tests share."""

@@ -1,4 +1,4 @@
-# What start-slurm and stop-slurm share: the daemons, and the lock around both.
+# Functions of start-slurm and stop-slurm: daemons, and a lock for both scripts.
 # shellcheck shell=sh
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -11,7 +11,7 @@ die() {
 database=/var/lib/slurm/mysql
 database_socket=/run/slurm-db/sock
 
-# pidfile NAME: where it notes its process id
+# pidfile NAME: print the path of the file with the daemon's pid
 pidfile() {
     case $1 in
         munged) printf '%s\n' /run/munge/munged.pid ;;
@@ -20,7 +20,7 @@ pidfile() {
     esac
 }
 
-# start NAME [START-STOP-DAEMON-OPTION...]: one that runs already is left alone.
+# start NAME [START-STOP-DAEMON-OPTION...]: start a daemon unless it runs.
 start() {
     name=$1
     shift
@@ -33,7 +33,7 @@ start() {
     esac
 }
 
-# stop NAME: TERM, and after 10 seconds KILL.  One that is not there is fine.
+# stop NAME: send SIGTERM and, after 10 seconds, SIGKILL; no error without a daemon.
 stop() {
     if start-stop-daemon --stop --quiet --retry 10 --pidfile "$(pidfile "$1")" \
         --exec "/usr/sbin/$1" >/dev/null 2>&1; then
@@ -41,7 +41,7 @@ stop() {
     fi
 }
 
-# until_true SECONDS COMMAND...: fails if it does not succeed in that time.
+# until_true SECONDS COMMAND...: fail if COMMAND does not succeed within SECONDS.
 until_true() {
     deadline=$(($(date +%s) + $1))
     shift
@@ -51,7 +51,7 @@ until_true() {
     done
 }
 
-# The other commands take 9 seconds to find that there is no slurmctld.
+# The other commands take 9 seconds to notice that slurmctld does not run.
 slurmctld_answers() { scontrol ping 2>/dev/null | grep -q ' is UP'; }
 
 # one_at_a_time ARGUMENT...: run this script again, under a lock. -o, because the

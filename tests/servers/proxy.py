@@ -1,10 +1,10 @@
-"""A TCP proxy on loopback that does what networks do: delay, cut, stall, refuse.
+"""TCP proxy on loopback that simulates network faults: delay, cut, stall, refuse.
 
     with Proxy(sshd.address, sshd.port, latency=0.025) as proxy:
         ...                              # connect to 127.0.0.1:proxy.port
-        proxy.cut_after(up=10_000)       # hang up once 10 kB have gone to the server
+        proxy.cut_after(up=10_000)       # cut after 10 kB to the server
 
-The latency is a delay line, each way: it slows answers, not bandwidth.
+The latency delays each byte in both directions, without reducing the bandwidth.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import TracebackType
 
 PIECE = 1 << 16
 IN_FLIGHT = 1 << 10
-"""Pieces that a direction may hold: at most 64 MB."""
+"""Maximum number of buffered chunks per direction, at most 64 MB."""
 RESET = struct.pack("ii", 1, 0)
 
 UP, DOWN = "up", "down"
@@ -31,11 +31,11 @@ class Proxy:
 
     def __init__(self, address: str, port: int, *, latency: float = 0.0) -> None:
         self.latency = latency
-        """Seconds that each byte takes, in each direction."""
+        """Delay of each byte in seconds, in each direction."""
         self.connections = 0
-        """How many have come so far."""
+        """Number of connections so far."""
         self.bytes = {UP: 0, DOWN: 0}
-        """How many were passed on, to the server and from it."""
+        """Number of bytes forwarded so far, by direction."""
         self._to = (address, port)
         self._lock = threading.Lock()
         self._flowing = threading.Event()

@@ -1,11 +1,11 @@
 """sshd for tests: a real server on a free loopback port, with its own keys and files.
 
-It touches nothing of the machine's, and ends with the test.
+The server uses no files of the machine's own sshd, and ends with the test.
 
     with Sshd(folder) as sshd:
         tej.RemoteQueue(sshd.destination)     # with sshd.config(...) as ssh_config
 
-As root it lets anybody in; as an ordinary user, only that user.
+Run by root, the server accepts all users; run by an ordinary user, only that user.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 
 STARTUP = 20.0
-"""Seconds for it to answer; on a busy machine this has taken three."""
+"""Time limit in seconds for the start; a busy machine has needed three."""
 SHUTDOWN = 10.0
 
 CONFIG = """\
@@ -49,7 +49,7 @@ MaxStartups 200
 # purpose.
 IF_KNOWN = "PerSourcePenalties no"
 INHERITED = ("SLURM_CONF",)
-"""What decides for a test on this side also decides for what it runs on that."""
+"""Environment variables of the tests that programs on the server must have, too."""
 
 
 class Sshd:
@@ -85,7 +85,7 @@ class Sshd:
         self.host_key_types = tuple(host_key_types)
         self.port = port or free_port(address)
         self.program = program
-        """Another name for sshd: PAM looks for a service of that name."""
+        """Another name for sshd: PAM uses the service with this name."""
         self.key = folder / "id_ed25519"
         self.authorized_keys = folder / "authorized_keys"
         self.known_hosts = folder / "known_hosts"

@@ -24,7 +24,7 @@ NOISE = {
     ".profile": 'echo "Welcome to the cluster"\n',
     ".ssh/rc": 'echo "Welcome to the cluster"; echo "Quota: 99%" >&2\n',
 }
-"""Start-up files that print, whatever the login shell is; `.ssh/rc` is sshd's own."""
+"""Start-up files of all login shells, and `.ssh/rc`, which sshd runs."""
 
 
 def make_noisy(home: Path) -> None:
@@ -49,7 +49,7 @@ class Users:
     def __init__(self) -> None:
         self._users: list[User] = []
         self.folder = Path()
-        """Where everybody may read: pytest's own directories are private."""
+        """A directory that all users can read, because pytest's directories are private."""
 
     def __enter__(self) -> Users:
         self.folder = Path(tempfile.mkdtemp(prefix="tej-users-"))

@@ -20,7 +20,7 @@ from tej.transport.program_start import COMMAND
 
 SHELLS = ["dash", "bash", "busybox", "mksh", "yash", "ksh"]
 TOOLS = "busybox with its own tools"
-"""As on Alpine: not only the shell, but tar, awk, grep and all the others."""
+"""Name of the case in which busybox provides all programs, as on Alpine."""
 
 
 class ShellTransport(LocalTransport):

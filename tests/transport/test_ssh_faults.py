@@ -21,7 +21,7 @@ Through = Callable[..., Transport]
 Left = Callable[[], list[str]]
 MEGABYTE = 1 << 20
 FOREVER = "exec yes"
-"""It ends when nobody reads it, and so outlives no test."""
+"""A program that ends when its output is no longer read."""
 
 
 class Sink:

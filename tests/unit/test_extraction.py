@@ -20,7 +20,7 @@ from tej.wire.archive import _sparse_header
 from tej.wire.extraction import Unpacker
 
 Member = tuple[str, str, str]
-"""Its kind, its name, and its content or target."""
+"""Kind, name, and content or target of a member."""
 
 KINDS = {
     "file": tarfile.REGTYPE,

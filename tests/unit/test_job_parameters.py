@@ -1,4 +1,4 @@
-"""Parameters of an existing job: what was written for a job is read back."""
+"""Parameters of an existing job, read from the files that a submission has written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resources of a job: sizes, times, GPU types, names, and what is refused."""
+"""Resources of a job: sizes, times, GPU types, names, and refused values."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""qsub, qstat, qdel, qsig and qrerun of OpenPBS and Torque, as far as tej meets them.
+"""Doubles of qsub, qstat, qdel, qsig and qrerun of OpenPBS and Torque.
 
-They answer as the real ones were seen to, and run jobs as processes: `python pbs.py
-COMMAND ARGUMENT...`, with PBS_DOUBLE=DIALECT:FOLDER and in that optionally the files
-`slots` (2), `down` (no answer), `history` (OpenPBS keeps what ended), `slow` (qsub
-replies when the job is over), `mute` (qsub is given up before it replies).
+The doubles print the recorded replies of the real programs, and run jobs as processes:
+`python pbs.py COMMAND ARGUMENT...`, with PBS_DOUBLE=DIALECT:FOLDER.  Optional files in
+FOLDER change the behaviour: `slots` (number of slots, 2 by default), `down` (no reply),
+`history` (OpenPBS lists ended jobs), `slow` (qsub replies when the job is over), and
+`mute` (qsub is killed before it replies).
 """
 
 from __future__ import annotations
