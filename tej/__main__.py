@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def print_help() -> None:
-    """Print the output of `tej --help`; exit if it cannot be written."""
+    """Print the output of `tej --help`; exit if writing to stdout fails."""
     from tej.command_list import help_page
 
     try:

@@ -94,7 +94,7 @@ def as_document(
     error: Error | None,
     more: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """Return a JSON object for a job, with the error of this job or null."""
+    """Return the JSON object of a job; its key `error` is null if there is no error."""
     document: dict[str, Any] = {"id": job_id} if job is None else job.as_dict()
     document.update(more or {})
     document["error"] = error and error_of(error)

@@ -107,7 +107,7 @@ class Progress:
         self._due = time.monotonic() + POLL
 
     def update(self) -> None:
-        """Show the numbers of jobs; request the states of pending jobs now and then."""
+        """Show the numbers of jobs; request the states of pending jobs periodically."""
         if not self._wanted:
             return
         if time.monotonic() >= self._due:

@@ -56,7 +56,8 @@ def get_jobs(
     """Return the status of every job, or of the `last` jobs that changed last."""
     if last is not None:
         answer = connection.ask("status", f"#{last}")
-        # Older scripts that cannot be replaced on the server do not know this word.
+        # Older scripts that cannot be replaced on the server do not know the word
+        # `recent`.
         if "recent" in answer.head:
             return [*_parse(answer)]
     return [*_parse(connection.ask("status"))]

@@ -22,7 +22,7 @@ from tej.job.file_names import is_allowed_on_windows, normalize, printable, to_l
 from tej.wire.tar_reader import TarReader
 
 _FREE_CHECKED = 64 * 1024 * 1024
-"""Minimum size in bytes of a file before which the free disk space is checked."""
+"""Minimum size in bytes of a file for which the free disk space is checked first."""
 
 _INVALID_NAME = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ})
 

@@ -60,7 +60,7 @@ class Wire:
             if self._stalled_since is None:
                 self._stalled_since = now
             if now - self._stalled_since > self._io_timeout:
-                raise ConnectionResetError("the other side takes no data") from None
+                raise ConnectionResetError("the server accepts no data") from None
             raise
         self._stalled_since = None
         return sent

@@ -38,8 +38,8 @@ class PromptReplies:
             )
             return ""
         self.prompted = True
-        # The prompt is text of the server.  The prefix shows the user which server
-        # sent the prompt.
+        # The server sends the text of the prompt.  The prefix shows the user which
+        # server sent the prompt.
         return self._ask(f"({self._where}) {_printable(prompt)}")
 
 
