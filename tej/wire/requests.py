@@ -57,12 +57,16 @@ def verb(
     trusted: bool = False,
 ) -> Program:
     """Return the request for a verb that needs an existing queue."""
+    script = f'"$here/commands/{name}"'
+    # Most shells keep a sourced file open.  On NFS, the directory of an open file
+    # cannot be removed, and `cleanup` removes the directory of its own script.
+    run = f'eval "$(cat {script})"' if name == "cleanup" else f". {script}"
     return program(
         name,
         f"open_queue {command(queue, digest)}\n"
         f"need {command(*needed)}\n"
         f"set -- {command(*arguments)}\n"
-        f'. "$here/commands/{name}"',
+        f"{run}",
         trusted=trusted,
     )
 

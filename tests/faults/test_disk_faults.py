@@ -454,3 +454,16 @@ def test_hung_server_command_times_out(
 
         # A busy server may need more than a second to respond.
         wait_until(succeeds, "the server responds again")
+
+
+def test_queue_is_removed_with_none_of_its_scripts_open(
+    queue: tej.RemoteQueue, queue_path: Path, doubles: Doubles, tmp_path: Path
+) -> None:
+    # On NFS, the directory of an open file cannot be removed.
+    queue.setup()
+    log = tmp_path / "open files"
+    doubles.add("rm", f'ls -l /proc/$PPID/fd >>"{log}"\nexec "$real" "$@"')
+    queue.cleanup()
+    assert not queue_path.exists()
+    assert "/dev/null" in log.read_text()
+    assert str(queue_path / "scripts") not in log.read_text()
