@@ -60,6 +60,9 @@ class _Tej(click.Group):
             # first, because some errors of tej are also an OSError.
             raise
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and error.filename is None:
+                # Only the call that returns the current directory names no file.
+                error = FileNotFoundError("the current directory has been removed")
             raise errors.Error(f"Error on this machine: {error}") from error
 
 

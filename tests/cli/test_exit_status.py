@@ -9,6 +9,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,22 @@ def test_status_1_for_errors(client: Command, queue_path: Path) -> None:
     done = client("list", "local:", "--queue", queue_path)
     assert (done.status, done.stdout) == (1, "")
     assert f"There is no queue at '{queue_path}' on local:; the first" in done.stderr
+
+
+def test_removed_current_directory_is_named(
+    client: Command, queue_path: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    words = [sys.executable, "-m", "tej", "run", "local:", "--queue", str(queue_path)]
+    script = (
+        f"rmdir {shlex.quote(str(folder))}; exec {shlex.join([*words, '--', 'true'])}"
+    )
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 125
+    assert "the current directory has been removed" in done.stderr
 
 
 def test_status_1_for_unreachable_server(client: Command) -> None:
