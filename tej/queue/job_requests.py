@@ -144,8 +144,10 @@ def kill_many(
 def why_alive(status: JobStatus) -> JobStillRunning | None:
     """Return the error for a job that still runs after a kill, or None if it ended."""
     if not status.state.final:
+        place = f" on {status.host}" if status.host else ""
+        now = "is still queued" if status.state is JobState.QUEUED else "still runs"
         return JobStillRunning(
-            f"Job '{status.job_id}' on {status.host} was asked to end and still runs; "
+            f"Job '{status.job_id}'{place} was asked to end and {now}; "
             "check again with `tej status`"
         )
     if status.processes_left:

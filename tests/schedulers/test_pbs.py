@@ -247,7 +247,9 @@ def test_requeued_job_does_not_run_twice(
 ) -> None:
     queue.submit("again", job(f"trap '' TERM; echo begun; {gate.wait}"))
     wait_until(lambda: output(queue, "again") == "begun\n", "the job runs")
-    run("qrerun", scheduler_id_of(queue_path / "jobs/again"))
+    native = scheduler_id_of(queue_path / "jobs/again")
+    assert "190" in run("sh", "-c", f"qrerun {native}; echo $?", check=False)
+    run("qrerun", "-W", "force", native)
     wait_until((queue_path / "jobs/again/rerun").exists, "the job was started again")
     status = until(queue, "again", lambda status: status.state.final)
     assert status.state is JobState.LOST
@@ -263,11 +265,11 @@ def test_exit_0_after_time_limit_is_no_success(
     status = until(queue, "endless", lambda status: status.state.final)
     assert (status.state, status.exit_code) == (JobState.FINISHED, 0)
     assert not status.succeeded
-    if (pbs / "history").exists() or "torque" in os.environ["PBS_DOUBLE"]:
-        assert "time limit" in str(status.note)
-        assert status.cut_off == "limit"
-    else:
-        assert status.cut_off == "other"
+    # Without history, only the message of PBS in the job's log names the limit.
+    history = (pbs / "history").exists() or "torque" in os.environ["PBS_DOUBLE"]
+    words = "time limit" if history else "walltime 3 exceeded limit 2"
+    assert words in str(status.note)
+    assert status.cut_off == "limit"
 
 
 @pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
@@ -284,6 +286,40 @@ def test_grace_holds_below_odd_queue_path(
         assert queue.kill("tidy", grace=60).exit_code == 9
     finally:
         empty(path)
+
+
+@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
+def test_held_and_delayed_jobs_tell_why(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, queue_path: Path
+) -> None:
+    queue.submit("held", job("#PBS -h\nexit 3"))
+    begin = tej.Resources(begin="2099-01-01T10:00")
+    queue.submit("later", job("true"), resources=begin)
+    assert "held (Hold_Types = u)" in str(queue.status("held").note)
+    assert "waits until Fri Nov 27 10:00:00 2026" in str(queue.status("later").note)
+    assert queue.kill("later").state is JobState.KILLED
+    (pbs / "down").touch()
+    with pytest.raises(tej.JobStillRunning, match="'held' was asked .* still queued"):
+        queue.kill("held")
+    (pbs / "down").unlink()
+    status = until(queue, "held", lambda status: status.state.final)
+    assert status.state is JobState.KILLED
+
+
+@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
+def test_exclusive_job_requests_select(
+    queue: tej.RemoteQueue, pbs: Path, job: Make
+) -> None:
+    exclusive = tej.Resources(exclusive=True)
+    queue.submit("alone", job("true"), resources=exclusive)
+    queue.submit("chosen", job("#PBS -l select=1:ncpus=2\ntrue"), resources=exclusive)
+    calls = (pbs / "calls").read_text()
+    assert "-l select=1:ncpus=1,place=excl" in calls
+    assert "-l place=excl" in calls
+    with pytest.raises(tej.RemoteCommandFailure, match="add --nodes or --cpus"):
+        queue.submit("old", job("#PBS -l nodes=1:ppn=2\ntrue"), resources=exclusive)
+    assert queue.job("alone").wait(90).succeeded
+    assert queue.job("chosen").wait(90).succeeded
 
 
 @pytest.mark.parametrize("line", ["-J 1-3", "-t 0-4%2", "-t1,2"])

@@ -355,6 +355,22 @@ def test_arrays_obey_the_limit_of_the_site(shell: Shell) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("message", "is_retried"),
+    [
+        ("qsub: Maximum number of jobs already in queue", True),
+        ("qsub: would exceed complex's per-user limit", True),
+        ("qsub: Queue is not enabled", False),
+        ("qsub: Array job exceeds server or queue size limit", False),
+    ],
+)
+def test_only_temporary_refusals_are_retried(
+    shell: Shell, message: str, is_retried: bool
+) -> None:
+    lines = f"""why="pbs: {message}"; if is_busy; then echo retry; fi"""
+    assert shell(lines, "pbs") == "retry\n" * is_retried
+
+
 def test_busy_controller_is_queried_again_later(shell: Shell) -> None:
     busy = "Slurm temporarily unable to accept job, sleeping and retrying"
     lines = f"""sleep() {{ echo "pause $1" >>log; }}; keep_talking() {{ talker=1; }}

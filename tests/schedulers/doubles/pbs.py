@@ -1,4 +1,4 @@
-"""Doubles of qsub, qstat, qdel, qsig and qrerun of OpenPBS and Torque.
+"""Doubles of qsub, qstat, qdel, qsig, qrls and qrerun of OpenPBS and Torque.
 
 The doubles print the recorded replies of the real programs, and run jobs as processes:
 `python pbs.py COMMAND ARGUMENT...`, with PBS_DOUBLE=DIALECT:FOLDER.  Optional files in
@@ -99,6 +99,11 @@ def run(number: str) -> None:
             # OpenPBS and Torque use different exit statuses here.
             jobs[number]["status"] = "-29" if OPEN else "-11"
             pid = jobs[number]["pid"]
+        limit = walltime(job["options"]) or 0
+        if not SGE:
+            with open(job["output"], "a") as output:
+                words = f"walltime {limit + 1:.0f} exceeded limit {limit:.0f}"
+                output.write(f"=>> PBS: job killed: {words}\n")
         if SGE:
             signal_session(pid, signal.SIGKILL)
         else:
@@ -129,19 +134,43 @@ def walltime(options: dict[str, str]) -> float | None:
     return None
 
 
+def read_options(
+    words: list[str], options: dict[str, str], *, is_directive: bool = False
+) -> list[str]:
+    """Add the options of qsub in `words` to `options`; return the remaining words.
+
+    A directive does not override an option. The resources of all options -l count
+    together.
+    """
+    words = words[:]
+    while words and words[0].startswith("-") and words[0] != "--":
+        letter = words.pop(0)[1:]
+        if letter == "h":
+            options["h"] = "u"
+            continue
+        assert letter in VALUED, letter
+        value = words.pop(0)
+        if letter == "l" and "l" in options:
+            options["l"] += f",{value}"
+        elif not is_directive or letter not in options:
+            options[letter] = value
+    return words
+
+
 def qsub(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         print("pbs_version = 23.06.06" if OPEN else "Version: 6.1.3\nCommit: abc")
         return 0
     options: dict[str, str] = {}
     program: list[str] = []
-    while arguments and arguments[0].startswith("-"):
-        letter = arguments.pop(0)[1:]
-        if letter == "-":
-            program = arguments
-            break
-        assert letter in VALUED, letter
-        options[letter] = arguments.pop(0)
+    rest = read_options(arguments, options)
+    if rest[:1] == ["--"]:
+        program = rest[1:]
+    else:
+        # The directives in the script.
+        for line in Path(rest[0]).read_bytes().decode(errors="replace").splitlines():
+            if OPEN and line.startswith("#PBS "):
+                read_options(line.split()[1:], options, is_directive=True)
     name = options.get("N", "STDIN")
     legal = set(name) <= set(
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-_."
@@ -155,7 +184,11 @@ def qsub(arguments: list[str]) -> int:
     if not set(options.get("S", "")).isdisjoint("'\u00e9"):
         print("qsub: illegal -S value", file=sys.stderr)
         return 2
-    script = None if program else arguments[0]
+    requested = options.get("l", "")
+    if OPEN and "place=" in requested and "select=" not in requested:
+        print('qsub: Cannot have "place" without "select"', file=sys.stderr)
+        return 7
+    script = None if program else rest[0]
     with state() as jobs:
         number = str(len(jobs) + 1)
         spooled = FOLDER / f"{number}.SC"
@@ -163,7 +196,7 @@ def qsub(arguments: list[str]) -> int:
         jobs[number] = {
             "program": program,
             "name": name,
-            "state": "Q",
+            "state": "H" if "h" in options else "W" if "a" in options else "Q",
             "status": "",
             "deleted": False,
             "rerun": False,
@@ -193,10 +226,12 @@ def qstat(arguments: list[str]) -> int:
     if history and not OPEN:
         print("<Data></Data>")
         return 0
-    if history and not (FOLDER / "history").exists():
-        print("qstat: PBS is not configured to maintain job history", file=sys.stderr)
-        return 0
     wanted = [word for word in arguments if not word.startswith("-")]
+    if history and not (FOLDER / "history").exists():
+        for word in wanted or [""]:
+            reason = f"PBS is not configured to maintain job history {word}".strip()
+            print(f"qstat: {reason}", file=sys.stderr)
+        return 0
     with state() as jobs:
         start_waiting(jobs)
         seen = dict(jobs)
@@ -212,7 +247,7 @@ def qstat(arguments: list[str]) -> int:
                 "job information",
                 file=sys.stderr,
             )
-            answer = answer or 35
+            answer = 35  # The exit status is that of the last error.
         else:
             show(word, job)
     return answer
@@ -225,14 +260,37 @@ def show(job_id: str, job: dict) -> None:
     # Long values are wrapped, and continuation lines begin with a tab.
     path = f"host:{job['output']}"
     print(f"    Output_Path = {path[:60]}" + (f"\n\t{path[60:]}" if path[60:] else ""))
+    # A held or delayed job has no comment.
     if job["state"] == "Q":
         print("    comment = Not Running: Not enough free nodes available")
-    # The state 91 means deleted while running, and 92 means finished.
+    print(f"    Hold_Types = {'u' if job['state'] == 'H' else 'n'}")
+    if job["state"] == "W":
+        print("    Execution_Time = Fri Nov 27 10:00:00 2026")
+    # A finished job has the substate 91 if qdel ended it, 92 if it succeeded, and 93 if
+    # it failed or exceeded a limit.
     if job["state"] == "F":
-        print(f"    substate = {91 if job['deleted'] else 92}")
+        failed = 92 if job["status"] == "0" else 93
+        print(f"    substate = {91 if job['deleted'] else failed}")
     if job["status"]:
         print(f"    {'Exit_status' if OPEN else 'exit_status'} = {job['status']}")
     print("    Variable_List = PBS_O_HOME=/root,PBS_O_WORKDIR=/root,\n\tX=\n")
+
+
+def refuse(command: str, word: str, job: dict | None) -> int:
+    """Print why OpenPBS or Torque refuses a command for a job that is not active.
+
+    Return the exit status of the command, or 0 if the job is active.
+    """
+    finished = job is not None and job["state"] in "FC"
+    if job is not None and not finished:
+        return 0
+    if finished and OPEN and (FOLDER / "history").exists():
+        # Only qdel prints the id.
+        where = f" {word}" if command == "qdel" else ""
+        print(f"{command}: Job has finished{where}", file=sys.stderr)
+        return 35
+    print(f"{command}: Unknown Job Id {word}", file=sys.stderr)
+    return 153
 
 
 def qdel(arguments: list[str]) -> int:
@@ -240,12 +298,12 @@ def qdel(arguments: list[str]) -> int:
     for word in arguments:
         with state() as jobs:
             job = jobs.get(word.partition(".")[0])
-            if job is None or job["state"] in "FC":
-                print(f"qdel: Unknown Job Id {word}", file=sys.stderr)
-                answer = 153
+            if refusal := refuse("qdel", word, job):
+                answer = refusal
                 continue
+            assert job is not None
             job["deleted"] = True
-            if job["state"] == "Q":
+            if job["state"] in "QHW":
                 job["state"] = "F" if OPEN else "C"
                 job["status"] = "" if OPEN else "271"
                 continue
@@ -260,11 +318,31 @@ def qdel(arguments: list[str]) -> int:
 
 
 def qrerun(arguments: list[str]) -> int:
-    (word,) = arguments
+    """Requeue a job. Only `-W force` requeues a job that was submitted with `-r n`."""
+    *force, word = arguments
     number = word.partition(".")[0]
     with state() as jobs:
-        jobs[number]["rerun"] = True
+        job = jobs.get(number)
+        if refusal := refuse("qrerun", word, job):
+            return refusal
+        assert job is not None
+        if job["options"].get("r") == "n" and force != ["-W", "force"]:
+            print(f"qrerun: job is not rerunnable {word}", file=sys.stderr)
+            return 190
+        job["rerun"] = True
     end(number)
+    return 0
+
+
+def qrls(arguments: list[str]) -> int:
+    (word,) = arguments
+    with state() as jobs:
+        job = jobs.get(word.partition(".")[0])
+        if refusal := refuse("qrls", word, job):
+            return refusal
+        assert job is not None
+        job["state"] = "Q"
+        start_waiting(jobs)
     return 0
 
 
@@ -273,7 +351,10 @@ def qsig(arguments: list[str]) -> int:
     assert option == "-s"
     with state() as jobs:
         job = jobs.get(word.partition(".")[0])
-    if job is None or job["state"] != "R":
+    if refusal := refuse("qsig", word, job):
+        return refusal
+    assert job is not None
+    if job["state"] != "R":
         print(f"qsig: Request invalid for state of job {word}", file=sys.stderr)
         return 168
     signal_session(job["pid"], signal.Signals[name])
@@ -321,14 +402,18 @@ def main() -> int:
         {"run": run, "end": end}[command](arguments[0])
         return 0
     if (FOLDER / "down").exists() and arguments != ["--version"]:
-        print("Connection refused\npbs: cannot connect to server", file=sys.stderr)
-        return 162 if command == "qsub" else 255
+        reason = f"{command}: cannot connect to server pbs-server (errno=15010)"
+        if command == "qdel":
+            reason = "Couldn't connect to cluster: pbs-server"
+        print(f"Connection refused\n{reason}", file=sys.stderr)
+        return 255 if command == "qstat" else 162
     programs = {
         "qsub": qsub,
         "qstat": qstat,
         "qdel": qdel,
         "qsig": qsig,
         "qrerun": qrerun,
+        "qrls": qrls,
     }
     return programs[command](arguments)
 

@@ -59,7 +59,7 @@ read_qstat() {
             state = "running"
             if (value["job_state"] ~ /^[QHWTM]$/) state = "queued"
             if (value["job_state"] ~ /^[SU]$/) state = "stopped"
-            words = state == "queued" ? value["comment"] : ""
+            words = state == "queued" ? pending_reason() : ""
             if (value["job_state"] ~ /^[FXC]$/) judge_end(value["exit_status"])
             gsub(/\|/, "/", words)
             # The log path identifies the submission, since users may choose the job name.
@@ -69,6 +69,12 @@ read_qstat() {
                 if (name !~ /^tej_/) name = ""
             } else name = substr(name, RSTART + 1, RLENGTH - 5)
             print id "|" state "|" name "|" words
+        }
+        # A held or delayed job has no comment, or the comment from before the hold.
+        function pending_reason() {
+            if (value["job_state"] == "H") return "held (Hold_Types = " value["hold_types"] ")"
+            if (value["job_state"] == "W") return "waits until " value["execution_time"]
+            return value["comment"]
         }
         function judge_end(status) {
             code = dialect status

@@ -105,13 +105,38 @@ scheduler_options() {
 # exclude_others: request that no other job runs on the nodes of this job (--exclusive).
 exclude_others() {
     case $dialect in
-        openpbs) list="$list,place=excl" replaced_list="$replaced_list place" ;;
+        openpbs)
+            add_select || return 1
+            list="$list,place=excl" replaced_list="$replaced_list place"
+            ;;
         torque) prepend -n ;;
         *)
             why="Slurm's qsub cannot request nodes for one job alone: use --runtime slurm"
             return 1
             ;;
     esac
+}
+
+# add_select: add select=... to list, unless list or the script contains it. OpenPBS
+# accepts `place` only together with `select`, and `select` only without the older forms
+# of the same request, such as nodes=1:ppn=2.
+add_select() {
+    case $list in *select=*) return 0 ;; esac
+    ! is_listed select || return 0
+    ! is_listed nodes ncpus mem vmem ngpus mpiprocs ompthreads || {
+        why="PBS accepts --exclusive only with select=..., and the script's -l line has another form: add --nodes or --cpus, which replace the script's request"
+        return 1
+    }
+    list_chunks
+}
+
+# is_listed NAME...: check whether an option `-l` of the script or of r_options requests a
+# resource in NAME...
+is_listed() {
+    for resource in "$@"; do
+        case $asked in *' -l'*[=,]"$resource"=*) return 0 ;; esac
+    done
+    return 1
 }
 
 # list_chunks: set list to the requested nodes, CPUs, memory and GPUs, as select=... for
