@@ -113,6 +113,25 @@ def test_job_that_fills_disk_records_its_end(
     assert list((disk / "queue/incoming").iterdir()) == []
 
 
+def test_jobs_are_deleted_when_no_file_can_be_created(
+    tmp_path: Path, job: Make, require: Callable[[str], None]
+) -> None:
+    require("mount")
+    place = tmp_path / "few inodes"
+    with mounted("-t", "tmpfs", "-o", "nr_inodes=400", "none", place):
+        queue = on(place / "queue")
+        directory = job("while printf '' >$((n = n + 1)); do :; done; exit 3")
+        queue.submit("fills", directory)
+        assert ends(queue, "fills").exit_code == 3
+        with pytest.raises(tej.RemoteCommandFailure, match="No space left"):
+            queue.submit("more", job("true"))
+        queue.delete("fills")
+        queue.submit("more", job("true"))
+        assert ends(queue, "more").succeeded
+        assert list((place / "queue/incoming").iterdir()) == []
+        queue.cleanup()
+
+
 @pytest.mark.parametrize("kilobytes", [12, 24, 40])
 def test_submission_without_room_to_run_is_refused(
     disk: Path, job: Make, kilobytes: int

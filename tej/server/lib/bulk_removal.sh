@@ -23,7 +23,11 @@ is_simple() {
 remove_claimed() {
     [ -n "$claimed" ] || return 0
     batches=$((batches + 1))
-    make_room "away$batches" || quit 20 "Cannot write to '$incoming'"
+    # A full disk has no space for another directory.
+    make_room "away$batches" 2>/dev/null || {
+        remove_singly
+        return
+    }
     set --
     for id in $claimed; do set -- "$@" "$jobs/$id"; done
     mv "$@" "$room/" 2>/dev/null
@@ -40,4 +44,21 @@ remove_claimed() {
     claimed=''
     remove "$room"
     [ -z "$kept" ] || quit 20 "Job '$kept' cannot be moved to '$incoming'"
+}
+
+# remove_singly: like remove_claimed, but moves each job separately, which needs no space on
+# the disk.
+remove_singly() {
+    for id in $claimed; do
+        away=$incoming/away.$$.$id
+        if mv "$jobs/$id" "$away" 2>/dev/null; then
+            remove "$away"
+            printf '%s\0' "id=$id" "deleted=1"
+        elif [ -d "$jobs/$id" ]; then
+            quit 20 "Job '$id' cannot be moved to '$incoming'"
+        else
+            printf '%s\0' "id=$id"
+        fi
+    done
+    claimed=''
 }
