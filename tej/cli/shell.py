@@ -42,13 +42,20 @@ def login_script(job: JobStatus) -> str:
     shell = '"${SHELL:-/bin/sh}" -l'
     lines = [f"cd {directory} || exit"]
     if job.runtime == "slurm" and job.state is JobState.RUNNING and job.native_id:
-        step = f"exec srun --jobid={shlex.quote(job.native_id)} --pty"
-        # Since Slurm 20.11, a step waits for the steps that run, unless it overlaps.
+        number, _, cluster = job.native_id.partition(";")
+        option = f"-M {shlex.quote(cluster)} " if cluster else ""
+        step = f'exec srun {option}--jobid="${{tej_job%% *}}" --pty'
+        # srun does not accept the id of an array task, such as 12_3 (%A is its number),
+        # and blocks while the job is suspended. Since Slurm 20.11, a step waits for the
+        # steps that run, unless it overlaps.
         lines += [
-            "case $(srun --help 2>/dev/null) in",
+            f"tej_job=$(squeue -h {option}-j {shlex.quote(number)} -o '%A %T'"
+            " 2>/dev/null | grep ' RUNNING$' | sort -n | head -n 1)",
+            "case $(srun --help 2>/dev/null),$tej_job in",
+            ",*) printf 'srun is not on the PATH: this is not its node\\n' ;;",
+            "*,) printf 'Slurm does not run the job now: this is not its node\\n' ;;",
             f"*--overlap*) {step} --overlap {shell} ;;",
-            f"*--pty*) {step} {shell} ;;",
+            f"*) {step} {shell} ;;",
             "esac",
-            "printf 'srun is not on the PATH: this is not the node of the job\\n'",
         ]
     return "\n".join([*lines, f"exec {shell}"])

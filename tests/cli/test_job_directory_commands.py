@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -129,15 +131,51 @@ def test_shell_needs_a_terminal(full: Callable) -> None:
     assert full("shell", "full").status == 2
 
 
-def test_shell_of_running_slurm_job_overlaps() -> None:
-    directory = PurePosixPath("/q/it's/stage")
-    running = tej.JobStatus(
-        "a", tej.JobState.RUNNING, directory, native_id="12", runtime="slurm"
+@pytest.mark.parametrize(
+    ("native_id", "listed", "printed"),
+    [
+        ("12", "12 RUNNING", "srun --jobid=12 --pty --overlap /bin/echo -l"),
+        # An array task, and a job on another cluster.
+        ("12_3", "15 RUNNING", "srun --jobid=15 --pty --overlap /bin/echo -l"),
+        ("12;b", "12 RUNNING", "srun -M b --jobid=12 --pty --overlap /bin/echo -l"),
+        ("12", "12 SUSPENDED", "Slurm does not run the job now"),
+        ("12", None, "srun is not on the PATH"),
+    ],
+)
+def test_shell_of_running_slurm_job_overlaps(
+    tmp_path: Path, native_id: str, listed: str | None, printed: str
+) -> None:
+    for name in "grep", "sort", "head":
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    for name, line in ("squeue", f"echo {listed}"), ("srun", 'echo "srun $*"'):
+        program = tmp_path / name
+        program.write_text(
+            f'#!/bin/sh\n[ "$1" = --help ] && echo --overlap && exit\n{line}\n'
+        )
+        program.chmod(0o755 if listed else 0o644)
+    status = tej.JobStatus(
+        "a",
+        tej.JobState.RUNNING,
+        PurePosixPath(tmp_path),
+        native_id=native_id,
+        runtime="slurm",
     )
-    script = login_script(running)
-    assert "cd '/q/it'\"'\"'s/stage'" in script
-    assert "srun --jobid=12 --pty --overlap" in script
+    environment = {"PATH": str(tmp_path), "SHELL": "/bin/echo"}
+    command = ["/bin/sh", "-c", login_script(status)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(printed)
+
+
+def test_shell_of_ended_job_is_on_login_node() -> None:
     ended = tej.JobStatus(
-        "a", tej.JobState.FINISHED, directory, native_id="12", runtime="slurm"
+        "a",
+        tej.JobState.FINISHED,
+        PurePosixPath("/q/it's/stage"),
+        native_id="12",
+        runtime="slurm",
     )
-    assert "srun" not in login_script(ended)
+    script = login_script(ended)
+    assert "cd '/q/it'\"'\"'s/stage'" in script
+    assert "srun" not in script

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jobs import Gate, wait_until
+from schedulers.conftest import run
 
 import tej
 
@@ -47,7 +48,7 @@ def test_refused_job_ends_its_dependents(queue: tej.RemoteQueue, job: Make) -> N
 
 
 def test_limit_keeps_jobs_from_slurm(
-    queue: tej.RemoteQueue, job: Make, gate: Gate
+    queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     queue.setup(max_running=1)
     directory = job(gate.wait)
@@ -55,6 +56,9 @@ def test_limit_keeps_jobs_from_slurm(
     statuses = queue.statuses(ids).values()
     assert [bool(one and one.native_id) for one in statuses] == [True, False, False]
     queue.kill("c")
+    # Without a client, the job that Slurm ends starts the next one.
+    run("scancel", str(queue.status("a").native_id))
+    wait_until((queue_path / "jobs/b/native_id").exists, "the next job is submitted")
     gate.open()
     ended = queue.wait(ids)
     assert ended["b"].succeeded

@@ -101,10 +101,12 @@ wait_for_end() {
     looks=0 still=0
     read_beat
     pulse_then=$pulse
-    while [ "$looks" -lt 12 ]; do
-        # A suspended job is killed without SIGTERM, and records no end.
-        ! wait_for finished $((looks == 0 ? 1 : 5)) || return 0
-        looks=$((looks + 1)) still=$((still + 1))
+    while [ "$looks" -lt 14 ]; do
+        # A suspended job is killed without SIGTERM, and records no end. The first waits are
+        # short, and do not count as time without a heartbeat.
+        ! wait_for finished $((looks < 3 ? looks + 1 : 5)) || return 0
+        [ "$looks" -lt 3 ] || still=$((still + 1))
+        looks=$((looks + 1))
         read_beat
         [ "$pulse" = "$pulse_then" ] || still=0
         pulse_then=$pulse

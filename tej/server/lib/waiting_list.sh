@@ -145,8 +145,15 @@ forget_ended() {
         [ -e "$item" ] || continue
         # load_job runs in a subshell, so that it does not change the variables of the
         # current job.
-        (load_job "${item##*/}" && ! is_final) || rm -f "$item"
+        (load_job "${item##*/}" && ! has_ended) || rm -f "$item"
     done
+}
+
+# has_ended: check that the script of the loaded job has ended, and that the scheduler does
+# not run the script again. If a scheduler ended the job, the job's own wrapper starts the
+# next job before the scheduler reports the cause of the end.
+has_ended() {
+    is_final || { [ -f "$job/finished" ] && [ ! -e "$job/requeue" ]; }
 }
 
 # read_limit: set max to the job limit, or to 0 if the queue has no limit.
