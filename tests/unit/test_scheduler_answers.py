@@ -292,6 +292,30 @@ END
     ]
 
 
+def test_sge_soft_time_limit_is_recognized(shell: Shell) -> None:
+    """With -notify, SIGUSR1 before the limit announces a suspension."""
+    lines = """printf 'option=-notify\noption=-l\noption=h_rt=90,s_rt=0:1:08\n' \
+        >"$job/resources"
+    read_resources; now=$(date +%s)
+    began=$((now - 60)); scheduler_warning USR1 || echo early
+    began=$((now - 68)); scheduler_warning USR1 && echo "$warning"
+    scheduler_warning USR2 && echo "$warning"; scheduler_warning CONT || echo none"""
+    assert shell(lines, "sge").splitlines() == [
+        "early",
+        "limit the soft time limit was exceeded (s_rt)",
+        "cut SIGUSR2 announced SIGKILL (-notify)",
+        "none",
+    ]
+
+
+def test_variables_of_outer_job_are_not_passed_on(shell: Shell) -> None:
+    lines = """export SLURM_CPU_BIND=1 PMI_RANK=2 SLURM_CONF=kept
+    unset SLURM_JOB_ID PBS_JOBID; unset_job_variables; echo "$SLURM_CPU_BIND $PMI_RANK"
+    export SLURM_JOB_ID=7; unset_job_variables
+    echo "${SLURM_CPU_BIND-}${PMI_RANK-}${SLURM_JOB_ID-} $SLURM_CONF" """
+    assert shell(lines) == "1 2\n kept\n"
+
+
 @pytest.mark.parametrize(
     ("runtime", "id_", "commands"),
     [
