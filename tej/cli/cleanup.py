@@ -26,6 +26,7 @@ def command(
     grace: int,
     older_than: timedelta | None,
     keep_last: int | None,
+    failed: bool,
     states: tuple[str, ...],
     labels: tuple[str, ...],
     dry_run: bool,
@@ -37,7 +38,7 @@ def command(
     In a script, a filter is enough, and --yes is not needed.  Without a filter, nothing
     is removed, except with --yes, which removes the queue like `tej destroy`.
     """
-    if older_than is None and keep_last is None and not (states or labels):
+    if older_than is None and keep_last is None and not (failed or states or labels):
         if not (yes or dry_run):
             raise click.UsageError(
                 "Nothing was removed, because no filter is given: use `tej prune` to "
@@ -47,7 +48,7 @@ def command(
         return destroy(queue, yes, dry_run, kill, grace, as_json)
     if kill:
         raise click.UsageError("--kill cannot be combined with filters")
-    jobs = find_jobs(queue, older_than, keep_last, states, labels)
+    jobs = find_jobs(queue, older_than, keep_last, failed, states, labels)
     if dry_run:
         print_dry_run(queue, jobs, as_json)
         return 0

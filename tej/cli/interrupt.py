@@ -67,10 +67,10 @@ def interrupted(job: Job[RemoteQueue], kill: bool, grace: int) -> int:
         return INTERRUPTED
     words = words_for(job)
     output.say(
-        f"\nJob '{job.id}' is left as it is.\n"
-        f"  Its output:  tej logs -f {words}\n"
-        f"  Its end:     tej wait {words}\n"
-        f"  To end it:   tej kill {words}",
+        f"\nJob '{job.id}' was not stopped.\n"
+        f"  Follow its output:  tej logs -f {words}\n"
+        f"  Wait for its end:   tej wait {words}\n"
+        f"  Kill the job:       tej kill {words}",
         err=True,
     )
     return INTERRUPTED

@@ -151,17 +151,22 @@ class TransferBar:
         self._label = escape_line(label)
         self._total = total
         self.done = 0
-        self._begun = time.monotonic()
+        self._begun: float | None = None
         self._wanted = sys.stderr.isatty()
         self._bar: Progress | None = None
 
     def __call__(self, size: int) -> None:
         self.done += size
-        if not self._wanted or time.monotonic() - self._begun < PATIENCE:
+        # The time until the first piece is that of the connection.
+        now = time.monotonic()
+        self._begun = now if self._begun is None else self._begun
+        if not self._wanted or now - self._begun < PATIENCE:
             return
         if self._bar is None:
             self._bar = self._start()
-        self._bar.update(self._bar.task_ids[0], completed=self.done)
+        # The archive is larger than its files, whose size is the expected total.
+        total = self._total and max(self._total, self.done)
+        self._bar.update(self._bar.task_ids[0], completed=self.done, total=total)
 
     def _start(self) -> Progress:
         from rich import progress

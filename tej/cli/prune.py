@@ -26,6 +26,9 @@ def prune_options(function: Function) -> Function:
         label_filter,
         state_filter,
         click.option(
+            "--failed", is_flag=True, help="Delete jobs that ended without success."
+        ),
+        click.option(
             "--keep-last",
             type=click.IntRange(0),
             metavar="N",
@@ -50,6 +53,7 @@ def command(
     queue: RemoteQueue,
     older_than: timedelta | None,
     keep_last: int | None,
+    failed: bool,
     states: tuple[str, ...],
     labels: tuple[str, ...],
     all_: bool,
@@ -62,12 +66,16 @@ def command(
     Jobs that have not ended or have left processes are never deleted.  At a terminal,
     asks for confirmation, with the number and size of the jobs.
     """
-    if older_than is None and keep_last is None and not (states or labels or all_):
+    if (
+        older_than is None
+        and keep_last is None
+        and not (failed or states or labels or all_)
+    ):
         raise click.UsageError(
-            "Give --older-than, --keep-last, --state or --label; "
+            "Give --older-than, --keep-last, --failed, --state or --label; "
             "or --all for every job that has ended"
         )
-    jobs = find_jobs(queue, older_than, keep_last, states, labels)
+    jobs = find_jobs(queue, older_than, keep_last, failed, states, labels)
     if dry_run:
         print_dry_run(queue, jobs, as_json)
         return 0
@@ -78,6 +86,7 @@ def find_jobs(
     queue: RemoteQueue,
     older_than: timedelta | None,
     keep_last: int | None,
+    failed: bool,
     states: tuple[str, ...],
     labels: tuple[str, ...],
 ) -> list[JobStatus]:
@@ -85,6 +94,7 @@ def find_jobs(
     return queue.prune(
         older_than=older_than,
         keep_last=keep_last or 0,
+        failed=failed,
         states=states,
         labels=parse_pairs(labels, "label"),
         dry_run=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TextIO
 
 import click
@@ -57,7 +58,7 @@ from tej.queue.submission import Outcome
     help="Id with parameters: run-{SEED}.  [default: the signature]",
 )
 @click.option("--retry", is_flag=True, help="Restart jobs that have failed.")
-@click.option("--dry-run", is_flag=True, help="Print the parameters, submit nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be submitted.")
 @runtime
 @job_options
 def command(
@@ -87,7 +88,7 @@ def command(
             "id, such as --id 'run-{SEED}'"
         )
     if dry_run:
-        print_rows(rows, as_json=as_json)
+        print_plan(spec, specs, as_json=as_json)
         return 0
     outcomes = queue.ensure_many(specs, retry=retry)
     return report(rows, outcomes, as_json=as_json)
@@ -112,19 +113,31 @@ def read_rows(
     return [{**row, **more} for row in listed for more in rows]
 
 
-def describe(row: Row) -> str:
+def describe(row: Mapping[str, str]) -> str:
     """Return the parameters of a job as one line."""
     return " ".join(f"{name}={value}" for name, value in row.items())
 
 
-def print_rows(rows: list[Row], *, as_json: bool) -> None:
-    """Print the parameters of each job that would be submitted."""
+def print_plan(template: JobSpec, specs: list[JobSpec], *, as_json: bool) -> None:
+    """Print the parameters of each job that would be submitted, and its command.
+
+    The command is left out if it is the same for all jobs.
+    """
     if as_json:
-        output.print_json({"jobs": [{"parameters": row} for row in rows]})
+        output.print_json(
+            {
+                "jobs": [
+                    {"parameters": dict(spec.parameters), "command": spec.script}
+                    for spec in specs
+                ]
+            }
+        )
         return
-    for row in rows:
-        output.say_line(describe(row))
-    output.say(f"{len(rows)} jobs would be submitted or found", err=True)
+    for spec in specs:
+        own = "" if spec.script == template.script else f"  {spec.script}"
+        output.say_line(describe(spec.parameters) + own)
+    noun = "job" if len(specs) == 1 else "jobs"
+    output.say(f"{len(specs)} {noun} would be submitted or found", err=True)
 
 
 def report(rows: list[Row], outcomes: list[Outcome], *, as_json: bool) -> int:
@@ -148,6 +161,6 @@ def report(rows: list[Row], outcomes: list[Outcome], *, as_json: bool) -> int:
         output.print_json({"jobs": documents})
     else:
         found = len(outcomes) - new - len(errors)
-        words = f"{new} jobs submitted, {found} found"
+        words = f"{new} {'job' if new == 1 else 'jobs'} submitted, {found} found"
         output.say(words + (f", {len(errors)} refused" if errors else ""), err=True)
     return max(map(exit_status, errors), default=0)

@@ -61,6 +61,7 @@ def disposable(
     *,
     older_than: timedelta | None = None,
     keep_last: int = 0,
+    failed: bool = False,
     states: Collection[str] = (),
     labels: Mapping[str, str] | None = None,
     now: datetime | None = None,
@@ -76,7 +77,7 @@ def disposable(
     needed = {job_id for job in pending for job_id in job.after}
     ended = [
         job
-        for job in select(jobs, states=states, labels=labels)
+        for job in select(jobs, states=states, failed=failed, labels=labels)
         if job.state.final and not job.processes_left and job.job_id not in needed
     ]
     ended.sort(key=ORDERS["ended"], reverse=True)

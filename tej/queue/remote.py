@@ -798,6 +798,7 @@ class RemoteQueue:
         *,
         older_than: timedelta | None = None,
         keep_last: int = 0,
+        failed: bool = False,
         states: Collection[str] = (),
         labels: Mapping[str, str] | None = None,
         dry_run: bool = False,
@@ -806,14 +807,16 @@ class RemoteQueue:
 
         Without `older_than`, jobs of any age are deleted.  Returns the status of each
         deleted job before its deletion.  Only jobs in one of `states` and with all
-        `labels` are deleted.  The `keep_last` jobs that ended last are not deleted.  A
-        job that has not ended, or has left processes running, is never deleted.  If
-        `dry_run` is true, the jobs are returned but not deleted.
+        `labels` are deleted; if `failed` is true, also failed jobs with all `labels`.
+        The `keep_last` jobs that ended last are not deleted.  A job that has not ended,
+        or has left processes running, is never deleted.  If `dry_run` is true, the jobs
+        are returned but not deleted.
         """
         chosen = job_filters.disposable(
             job_requests.get_jobs(self.connection),
             older_than=older_than,
             keep_last=keep_last,
+            failed=failed,
             states=states,
             labels=labels,
         )

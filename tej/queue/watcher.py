@@ -280,7 +280,12 @@ def timed_out(timeout: float, pending: Iterable[str], total: int) -> WaitTimeout
     """Return the WaitTimeout for jobs that have not ended within the timeout."""
     ids = list(pending)
     shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+    if total == 1:
+        return WaitTimeout(
+            f"After {timeout:g} seconds, job '{shown}' has not ended; "
+            "the job continues to run"
+        )
     return WaitTimeout(
-        f"After {timeout:g} seconds {len(ids)} of {total} jobs have not ended "
+        f"After {timeout:g} seconds, {len(ids)} of {total} jobs have not ended "
         f"({shown}); they continue to run"
     )

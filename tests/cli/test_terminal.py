@@ -151,7 +151,7 @@ import sys, time
 from tej.cli import output
 output.PATIENCE = 0.0
 with output.TransferBar("Uploading", 100) as bar:
-    for _ in range(4):
+    for _ in range(8):
         bar(25)
 """
 
@@ -172,6 +172,9 @@ def test_long_transfer_shows_progress_bar(
     done = client.on_terminal()
     assert done.status == 0
     assert "Uploading" in done.stdout
+    # The archive may be larger than its files.
+    assert "200/200 bytes" in done.stdout
+    assert "200/100 bytes" not in done.stdout
 
 
 # Shell completion

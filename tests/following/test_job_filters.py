@@ -300,10 +300,8 @@ def test_prune_in_a_script_needs_filter_and_yes(
     loss = r"would delete 2 jobs \([0-9.]+ [kM]?B, 2 not yet downloaded\) of queue"
     assert re.search(loss, done.stderr)
     assert "add --yes" in done.stderr
-    (one,) = command("prune", "--label", "run=1", "--dry-run", "--json", **own).json[
-        "jobs"
-    ]
-    assert (one["deleted"], one["size"] > 0) == (False, True)
+    (one,) = command("prune", "--failed", "--dry-run", "--json", **own).json["jobs"]
+    assert (one["id"], one["deleted"], one["size"] > 0) == ("bad", False, True)
     assert len(local_queue.jobs()) == 3
     done = command("prune", "--all", "--yes", **own)
     assert done.status == 0

@@ -267,18 +267,22 @@ def test_ctrl_c_leaves_job_and_prints_commands(
     run.press_ctrl_c()
     status, text = run.finish()
     assert status == 130
-    assert "is left as it is" in text
+    assert "was not stopped" in text
     lines = dict(
-        re.findall(r"^  (Its output|Its end|To end it): +(tej .*)$", text, re.M)
+        re.findall(
+            r"^  (Follow its output|Wait for its end|Kill the job): +(tej .*)$",
+            text,
+            re.M,
+        )
     )
     commands = {key: shlex.split(line)[1:] for key, line in lines.items()}
-    assert command("status", *commands["Its end"][1:]).stdout.startswith(
+    assert command("status", *commands["Wait for its end"][1:]).stdout.startswith(
         "Job is still running"
     )
     gate.open()
-    assert command(*commands["Its end"]).status == 6
-    assert command(*commands["Its output"]).stdout == "begun\ndone\n"
-    assert "has already completed" in command(*commands["To end it"]).stdout
+    assert command(*commands["Wait for its end"]).status == 6
+    assert command(*commands["Follow its output"]).stdout == "begun\ndone\n"
+    assert "has already completed" in command(*commands["Kill the job"]).stdout
 
 
 def test_ctrl_c_kills_job_on_request(
@@ -404,7 +408,7 @@ def test_wait_times_out(
     local_queue.submit("a", job(gate.wait))
     done = command("wait", "--id", "a", "--timeout", "0.1", **own)
     assert (done.status, done.stdout) == (125, "")
-    assert "1 of 1 jobs have not ended (a); they continue to run" in done.stderr
+    assert "job 'a' has not ended; the job continues to run" in done.stderr
     done = command("wait", "--id", "a", "--timeout", "0.1", "--json", **own)
     assert (done.status, done.json["error"]["kind"]) == (125, "WaitTimeout")
     gate.open()
