@@ -100,7 +100,7 @@ def test_dry_run_of_sweep_submits_nothing(
     assert done.stdout == "A=1 B=x\nA=2 B=y\n"
     words = ("--param", "A=it's,2", "--dry-run", "--", "echo {A}")
     assert call("sweep", *words).stdout == ("A=it's  echo 'it'\"'\"'s'\nA=2  echo 2\n")
-    (_, second) = call("sweep", *words, "--json").json["jobs"]
+    (_, second) = call("sweep", "--json", *words).json["jobs"]
     assert second == {"parameters": {"A": "2"}, "command": "echo 2"}
     assert library.jobs() == []
 
