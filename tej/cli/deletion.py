@@ -1,4 +1,4 @@
-"""Confirmation of a deletion: tells the user what would be lost, and asks."""
+"""Confirmation of a deletion: prints what would be lost, and prompts the user."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def describe_loss(jobs: Collection[JobStatus], sizes: Mapping[str, int]) -> str:
 
 
 def is_confirmed(queue: RemoteQueue, jobs: Collection[JobStatus]) -> bool:
-    """Ask whether to delete the jobs, and return whether the user agrees.
+    """Prompt whether to delete the jobs, and return whether the user agrees.
 
     Raises click.UsageError if standard input is not a terminal.
     """
@@ -49,7 +49,7 @@ def is_confirmed(queue: RemoteQueue, jobs: Collection[JobStatus]) -> bool:
 
 
 def confirm(action: str, loss: str, way_out: str = "") -> bool:
-    """Ask whether to execute `action` on `loss`; return whether the user agrees.
+    """Prompt whether to execute `action` on `loss`; return whether the user agrees.
 
     Raises click.UsageError, which ends with `way_out`, if standard input is not a
     terminal.

@@ -50,7 +50,7 @@ def destroy(
 
 
 def is_agreed(queue: RemoteQueue) -> bool:
-    """Ask whether to remove the queue, and return whether the user agrees.
+    """Prompt whether to remove the queue, and return whether the user agrees.
 
     Raises click.UsageError if standard input is not a terminal.
     """
