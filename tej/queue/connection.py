@@ -164,14 +164,14 @@ class QueueConnection:
                 verb,
             ) from found
 
-    def ask(self, verb: str, *arguments: str) -> Answer:
+    def request(self, verb: str, *arguments: str) -> Answer:
         """Send a request, with retries, and return the parsed reply.
 
         Use this method only for a verb that may safely be repeated.
         """
-        return self.with_retries(lambda _: self.ask_once(verb, *arguments))
+        return self.with_retries(lambda _: self.request_once(verb, *arguments))
 
-    def ask_once(self, verb: str, *arguments: str) -> Answer:
+    def request_once(self, verb: str, *arguments: str) -> Answer:
         """Send a request without retries, and return the parsed reply."""
         return parse_answer(self.run_verb(verb, *arguments).data)
 

@@ -86,7 +86,7 @@ def note_downloaded(connection: QueueConnection, job_ids: Iterable[str]) -> None
     if not wanted:
         return
     try:
-        connection.ask("note_downloaded", submitter(), *wanted)
+        connection.request("note_downloaded", submitter(), *wanted)
     except Error as error:
         logger.info("The server has not noted the download: %s", error)
 

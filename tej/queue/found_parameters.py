@@ -63,7 +63,7 @@ def _store(
         updated.append(outcome)
     if arguments:
         try:
-            connection.ask("note_parameters", *arguments)
+            connection.request("note_parameters", *arguments)
         except Error as error:
             logger.warning("The parameters of the jobs found are not stored: %s", error)
     return updated

@@ -28,7 +28,7 @@ class JobFile:
 def list_files(connection: QueueConnection, job_id: str, path: str) -> list[JobFile]:
     """Return the entries of a directory of a job; see `RemoteQueue.files`."""
     check_job_reference(job_id)
-    answer = connection.ask("ls", job_id, check_name(path))
+    answer = connection.request("ls", job_id, check_name(path))
     found = [
         JobFile(
             record["id"],

@@ -38,7 +38,7 @@ def get_statuses(
     ids = check_job_ids(job_ids)
     if not ids:
         return {}
-    found = {one.job_id: one for one in _parse(connection.ask("status", *ids))}
+    found = {one.job_id: one for one in _parse(connection.request("status", *ids))}
     return {job_id: found.get(job_id) for job_id in ids}
 
 
@@ -55,17 +55,17 @@ def get_jobs(
 ) -> list[JobStatus]:
     """Return the status of every job, or of the `last` jobs that changed last."""
     if last is not None:
-        answer = connection.ask("status", f"#{last}")
+        answer = connection.request("status", f"#{last}")
         # Older scripts that cannot be replaced on the server do not know the word
-        # `recent`.
+        # `#N`.
         if "recent" in answer.head:
             return [*_parse(answer)]
-    return [*_parse(connection.ask("status"))]
+    return [*_parse(connection.request("status"))]
 
 
 def get_attempts(connection: QueueConnection, job_id: str) -> list[JobStatus]:
     """Return the archived attempts of a job; see `RemoteQueue.attempts`."""
-    found = _parse(connection.ask("status", f"{check_job_id(job_id)}#"))
+    found = _parse(connection.request("status", f"{check_job_id(job_id)}#"))
     return sorted(found, key=lambda status: status.attempt)
 
 
@@ -89,7 +89,7 @@ def get_disk_usage(connection: QueueConnection) -> DiskUsage:
     def in_bytes(record: Mapping[str, str], key: str) -> int:
         return (parse_integer(record.get(key)) or 0) * 1024
 
-    answer = connection.ask("sizes")
+    answer = connection.request("sizes")
     return DiskUsage(
         total=in_bytes(answer.head, "total"),
         store=in_bytes(answer.head, "store"),
@@ -127,7 +127,7 @@ def kill_many(
         # A dependent is killed before the jobs that it needs.  Otherwise the end of
         # these jobs would end it first, for another reason.
         ids = [one for one in find_dependents(jobs, ids) if one not in ended]
-    answer = connection.ask("kill", str(int(grace)), submitter(), *ids)
+    answer = connection.request("kill", str(int(grace)), submitter(), *ids)
     found = {
         record["id"]: Killed(
             parse_state(record["was"]),
@@ -219,7 +219,7 @@ def _delete_together(
     words = [word for pair in submitted.items() for word in pair]
 
     def attempt(failures: int) -> dict[str, JobNotFound | JobStillRunning | None]:
-        answer = connection.ask_once("delete", *words)
+        answer = connection.request_once("delete", *words)
         for record in answer.jobs:
             if "elsewhere" in record:
                 logger.warning("Job '%s' is deleted; %s", record["id"], record["note"])

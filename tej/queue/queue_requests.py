@@ -58,12 +58,12 @@ def set_limit(connection: QueueConnection, max_running: int) -> None:
     """Limit the number of running jobs; see `RemoteQueue.limit`."""
     if max_running < 0:
         raise ValueError(f"max_running is 0 or more, not {max_running}")
-    connection.ask("limit", str(int(max_running)))
+    connection.request("limit", str(int(max_running)))
 
 
 def get_info(connection: QueueConnection) -> QueueInfo:
     """Return the properties of the queue; see `RemoteQueue.info`."""
-    head = connection.ask("queue").head
+    head = connection.request("queue").head
     limit = parse_integer(head.get("max_running"))
     return QueueInfo(PurePosixPath(head["queue"]), head["runtime"], limit or None)
 
@@ -74,7 +74,7 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
     def attempt(failures: int) -> bool:
         try:
             words = (str(int(kill)), str(int(grace)), submitter())
-            connection.ask_once("cleanup", *words)
+            connection.request_once("cleanup", *words)
         except QueueDoesntExist:
             # If the request was repeated, the first request may have removed the queue,
             # although its reply was lost.

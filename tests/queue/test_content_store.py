@@ -189,7 +189,7 @@ def test_sizes_reports_total_and_content_store(
     job, _ = ensure(
         queue, job_directory(tmp_path, "true", {"input": os.urandom(4_000_000)})
     )
-    head = queue.connection.ask("sizes").head
+    head = queue.connection.request("sizes").head
     store, total = int(head["store"]) * 1024, int(head["total"]) * 1024
     assert store >= 4_000_000
     assert total >= store + queue.sizes()[job.id] >= 8_000_000
