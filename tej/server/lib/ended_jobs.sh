@@ -13,11 +13,11 @@
 print_ended() {
     case $* in *"$newline"*) return 1 ;; esac
     command -v awk >/dev/null 2>&1 || return 1
-    # awk prints the records on descriptor 4, and the other ids on descriptor 3.
+    # The records go to descriptor 4, and the other ids to descriptor 5.
     {
         others=$(
-            exec 3>&1
-            cd "$jobs" && printf '%s\n' "$@" | read_ended_jobs 3>&3 | tr '\n' '\0' >&4
+            exec 5>&1
+            cd "$jobs" && printf '%s\n' "$@" | read_ended_jobs | tr '\n' '\0' >&4
         )
     } 4>&1
     case $newline$others in
@@ -27,7 +27,8 @@ print_ended() {
 }
 
 # read_ended_jobs: read the arguments of print_ended from stdin, and print the words of the records of ended jobs,
-# each on a line. Prints the other ids and then `end` on descriptor 3.
+# each on a line. Prints the other ids and then `end` on descriptor 5. awk gets this
+# descriptor as 3, because mksh passes no descriptor that `exec` has opened to a program.
 read_ended_jobs() {
     tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
         # read_line(PATH): set line to the first line of the file. Returns 1 if the file
@@ -115,5 +116,5 @@ read_ended_jobs() {
             if (read_job()) printf "%s", record
             else print id | "cat >&3"
         }
-        END { print "end" | "cat >&3" }'
+        END { print "end" | "cat >&3" }' 3>&5
 }
