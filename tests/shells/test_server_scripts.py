@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from facts import wrapper_of
+from facts import make_ended_job, wrapper_of
 from jobs import Gate, end_processes_of, is_alive, wait_until
 from shells.conftest import ShellTransport
 
@@ -343,3 +343,15 @@ def test_exported_functions_do_not_replace_programs(
     queue.delete("busy")
     queue.cleanup()
     assert not path.exists()
+
+
+def test_many_ended_jobs_are_listed_and_deleted(queue: tej.RemoteQueue) -> None:
+    queue.setup()
+    ids = [f"job{number:02}" for number in range(60)]
+    for job_id in ids:
+        make_ended_job(queue.queue, job_id)
+    # The shell reads this job, and awk reads the other jobs.
+    make_ended_job(queue.queue, "late", reason="1700000008 limit walltime\n")
+    assert [job.job_id for job in queue.jobs()] == [*ids, "late"]
+    assert not any(queue.delete_many([*ids[:3], "late"]).values())
+    assert [job.job_id for job in queue.jobs()] == ids[3:]
