@@ -76,11 +76,22 @@ def test_exit_status_255_of_program_is_returned(ssh: Transport) -> None:
     assert ssh.run("exit 255").status == 255
 
 
-def test_killed_master_is_replaced(server: Sshd, ssh: Transport) -> None:
+def test_killed_master_is_replaced(
+    server: Sshd,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # At a terminal, a user may have to type a password again, and is told why.
+    monkeypatch.setattr("tej.transport.openssh_master._has_terminal", lambda: True)
+    config = server.folder / "ssh_config"
+    ssh = connect(server.destination, config_file=config, terminal=True, timeout=60)
     ssh.run("true")
-    path = master_of(server.destination, server.folder / "ssh_config")
+    assert "log in again" not in caplog.text
+    path = master_of(server.destination, config)
     os.kill(pid_of(path), signal.SIGKILL)
     assert ssh.run("printf again").stdout == b"again"
+    assert "was lost: ssh may ask you to log in again" in caplog.text
 
 
 def test_hung_master_is_replaced(
