@@ -178,8 +178,14 @@ def test_missing_reply_is_an_error(
     else:
         where["queue"] = "/etc"
     Task.destination, Task.queue = where["destination"], where["queue"]
-    with pytest.raises(tej.Error):
-        Task.bulk_complete([()])
+
+    class Batch(TejBatch):
+        def jobs(self) -> list[TejTask]:
+            return [Task()]
+
+    for ask in (lambda: Task.bulk_complete([()]), Batch().complete):
+        with pytest.raises(tej.Error):
+            ask()
     with pytest.raises(tej.Error):
         TejJobTarget("job", **where).exists()
     assert not build(Task())

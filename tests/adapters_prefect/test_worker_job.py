@@ -209,6 +209,34 @@ def test_kill_says_whether_job_was_killed(
         kill(f"{local.place}:{run.job_id}")
 
 
+def test_job_at_another_place_is_not_taken_over(
+    in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[object] = []
+
+    async def resolve(*_: object, **__: object) -> TejWorkerConfiguration:
+        return TejWorkerConfiguration(destination="x")
+
+    async def load(_: str) -> TejDestination:
+        return local
+
+    async def label(*_: object) -> None: ...
+
+    async def follow(*arguments: object) -> None:
+        followed.append(arguments[-1])
+
+    monkeypatch.setattr(TejWorker, "work_pool", None)
+    monkeypatch.setattr(TejWorkerConfiguration, "resolve_for_flow_run", resolve)
+    monkeypatch.setattr(worker, "_load", load)
+    monkeypatch.setattr(TejWorker, "_label", label)
+    monkeypatch.setattr(TejWorker, "_follow", follow)
+    # The destination of the work pool was changed after the submission of `old`.
+    for place, job_id in (("ssh://elsewhere ~/.tej", "old"), (local.place, "new")):
+        one = flow_run(Running(), infrastructure_pid=f"{place}:{job_id}")
+        in_worker(Client(), lambda made, one=one: made._take_over(one))
+    assert followed == ["new"]
+
+
 def test_only_orphaned_flow_runs_are_taken_over(
     in_worker: InWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

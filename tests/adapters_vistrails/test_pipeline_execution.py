@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tej_vistrails import (
     write_report,
 )
 from tej_vistrails.pipeline.module import Module
+from tej_vistrails.pipeline.plan_states import StepState
 from tests.adapters_vistrails.modules import Listing, Mesh, Relax, Total
 
 
@@ -156,6 +158,28 @@ def test_kill_ends_all_jobs_of_the_pipeline(
             one.status.state for one in execution.steps().values() if one.status
         } == {tej.JobState.KILLED}
         assert execution.kill() == []
+
+
+def test_job_that_outlives_the_kill_is_an_error(
+    library: tej.RemoteQueue, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill_in_vain(ids: list[str]) -> dict[str, tej.Killed | None]:
+        found = library.statuses(ids)
+        return {
+            one: status and tej.Killed(status.state, status)
+            for one, status in found.items()
+        }
+
+    with Execution(Pipeline(waiting(gate)()), library) as execution:
+        execution.submit()
+        monkeypatch.setattr(library, "kill_many", kill_in_vain)
+        with pytest.raises(tej.JobStillRunning, match="still run after the kill: sig-"):
+            execution.kill()
+        gate.open()
+        (step,) = execution.wait().values()
+        # The failure of a job whose results nothing needs is no failure.
+        unused = replace(step, state=StepState.FAILED, is_used=False)
+        assert execution.failures({step.job.job_id: unused}) == {}
 
 
 def test_exploration_over_ssh_takes_few_requests(
