@@ -61,7 +61,8 @@ def complete_job(
 
     params = context.params
     given = {"queue": params["queue_path"]} if params.get("queue_path") else {}
-    # While the value of an option is completed, click leaves the words in `args`.
+    # While click completes the value of an option, the words are in `args`, not in
+    # `params`.
     words = tuple(params.get("words") or context.args)
     try:
         profile, _ = find_profile(

@@ -44,7 +44,7 @@ def as_name(file: JobFile) -> str:
 
 
 def as_line(file: JobFile) -> str:
-    """Return the size, the name and, for a symbolic link, the target of a file."""
+    """Return a file's size and name, and the target of a symbolic link."""
     size = "" if file.kind == "directory" else format_size(file.size)
     target = "" if file.target is None else f" -> {file.target}"
     return f"{size:>9}  {as_name(file)}{target}"

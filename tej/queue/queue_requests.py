@@ -35,7 +35,7 @@ def set_up(
     only_links: bool,
     max_running: int | None,
 ) -> PurePosixPath:
-    """Create a queue and links to the queue; see `RemoteQueue.setup`."""
+    """Create a queue and the links to it; see `RemoteQueue.setup`."""
     program = requests.setup(
         connection.path,
         connection.runtime,

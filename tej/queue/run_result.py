@@ -28,7 +28,7 @@ class Run:
 
     queue: RemoteQueue
     spec: Spec
-    """The `JobSpec` of the job, or a function that returns a context manager for it.
+    """The job's `JobSpec`, or a function that returns a context manager that yields one.
 
     The job directory has to exist only inside the context.  The context is left after
     the job has been submitted."""

@@ -42,7 +42,7 @@ begin() {
     if cd 2>/dev/null; then tej_home=$PWD; else cd / || quit 20 "The server cannot enter '/'"; fi
 }
 
-# expand PATH: set path to PATH as an absolute path. Replaces ~ and ~user. A relative PATH
+# expand PATH: set $path to PATH as an absolute path. Replaces ~ and ~user. A relative PATH
 # starts in $base.
 expand() {
     path=$1
@@ -75,7 +75,7 @@ need_base() {
     [ -n "$base" ] || quit 20 "The home directory '${HOME-}' cannot be entered on the server: is it mounted?"
 }
 
-# read_link PATH: set target to the path that the link file PATH contains (`tejdir:
+# read_link PATH: set $target to the path that the link file PATH contains (`tejdir:
 # TARGET`). Returns 1 if PATH is not a link file.
 read_link() {
     [ -f "$1" ] && [ -r "$1" ] || return 1
@@ -93,9 +93,9 @@ read_link() {
 tej_newline='
 '
 
-# find_queue PATH: follow the chain of link files from PATH to the queue. Sets queue to
+# find_queue PATH: follow the chain of link files from PATH to the queue. Sets $queue to
 # the directory of the queue, link_1, link_2, ... to the link files in the chain, and
-# link_count to the number of link files. Returns 1 if nothing exists at the end of the
+# $link_count to the number of link files. Returns 1 if nothing exists at the end of the
 # chain.
 find_queue() {
     base=$tej_home link_count=0 path=''
@@ -124,7 +124,7 @@ find_queue() {
     return 0
 }
 
-# read_version: read $queue/version. Sets protocol, runtime, scripts, scripts_version.
+# read_version: read $queue/version. Sets $protocol, $runtime, $scripts, $scripts_version.
 # Returns 1 if the queue is not set up yet. Quits if the directory is not a queue or if
 # other users can write to the queue.
 read_version() {

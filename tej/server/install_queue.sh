@@ -81,8 +81,8 @@ carry_over() {
     rm -rf "$fresh"
 }
 
-# select_runtime RUNTIME DIGEST: set runtime to RUNTIME if the server supports it. If
-# RUNTIME is `auto`, set runtime to the runtime of the server's scheduler, or to
+# select_runtime RUNTIME DIGEST: set $runtime to RUNTIME if the server supports it. If
+# RUNTIME is `auto`, set $runtime to the runtime of the server's scheduler, or to
 # `default` if the server has no scheduler. If a scheduler is installed but does not
 # answer, `auto` skips this scheduler and prints a warning.
 select_runtime() {
@@ -118,7 +118,7 @@ notify_of_scheduler() {
 }
 
 # try_runtime DIGEST [auto]: check whether the server supports $runtime. If the server
-# does not support $runtime, returns nonzero and sets why to the reason. If the
+# does not support $runtime, returns nonzero and sets $why to the reason. If the
 # scheduler's programs are not installed, why is empty.
 try_runtime() {
     why=$(

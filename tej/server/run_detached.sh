@@ -20,7 +20,7 @@ report_failure() {
         printf '%s\n' "${now:-0} $no_wrapper" >"$job/lost"
 }
 
-# before_heartbeat: set span to the seconds until the next heartbeat or, if earlier,
+# before_heartbeat: set $span to the seconds until the next heartbeat or, if earlier,
 # until the time limit. The time limit is measured in uptime, because a change of the
 # clock must not end a job.
 before_heartbeat() {
@@ -102,7 +102,7 @@ begin_wrapper() {
     start_heartbeat
 }
 
-# note_orphans: set adopted to the present orphans, or to '' if they are unknown.
+# note_orphans: set $adopted to the present orphans, or to '' if they are unknown.
 note_orphans() {
     read_orphans || :
     adopted=$orphans

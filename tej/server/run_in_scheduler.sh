@@ -74,7 +74,7 @@ leave_array() {
         SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_STEP
 }
 
-# read_outcome: set end to the result of the script, `exit N` or `signal N`. Returns 1
+# read_outcome: set $end to the result of the script, `exit N` or `signal N`. Returns 1
 # if the script has not ended yet.
 read_outcome() {
     read -r end <"$job/.end"
@@ -161,7 +161,7 @@ end_after_grace() {
 }
 
 # end_leftovers: end the processes that the script left running on this node, because
-# some schedulers do not end these processes. Sets left to the number of processes that
+# some schedulers do not end these processes. Sets $left to the number of processes that
 # remain. If these processes have received SIGTERM, they have the rest of the grace
 # period: 5 seconds if the SIGTERM was not sent by `tej kill`.
 end_leftovers() {
@@ -200,7 +200,7 @@ listen() {
     kill -s TERM $told_first $$ 2>/dev/null
 }
 
-# run_job: run the job's script and wait until the exit status is known. Sets end to
+# run_job: run the job's script and wait until the exit status is known. Sets $end to
 # `exit N` or `signal N`.
 run_job() {
     tej_session=''

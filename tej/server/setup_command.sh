@@ -53,7 +53,7 @@ Use --force twice to delete them with it"
     mv "$queue" "$aside" && rm -rf "$aside" || quit 20 "The queue '$queue' cannot be replaced"
 }
 
-# check_link PATH: quit unless a link may be written at PATH. Sets path to PATH as an
+# check_link PATH: quit unless a link may be written at PATH. Sets $path to PATH as an
 # absolute path. The link may not be written if PATH exists and is not a link file, or
 # if other users could replace the link later.
 check_link() {
@@ -101,7 +101,7 @@ move_link() {
     fi
 }
 
-# locate QUEUE: set queue to QUEUE as an absolute path. `locate` does not check whether
+# locate QUEUE: set $queue to QUEUE as an absolute path. `locate` does not check whether
 # the queue exists.
 locate() {
     base=$tej_home

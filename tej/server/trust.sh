@@ -34,7 +34,7 @@ check_queue_trust() {
     [ -z "$untrusted" ] || refuse_untrusted "$queue/$untrusted" "the queue '$queue'"
 }
 
-# find_untrusted: set untrusted to the first path in the queue that is not trusted,
+# find_untrusted: set $untrusted to the first path in the queue that is not trusted,
 # relative to the queue. Write permission of the group $private is accepted. If $closed
 # is set, only owners are checked inside the queue.
 find_untrusted() {
@@ -64,7 +64,7 @@ search_untrusted() {
     untrusted=${untrusted%%"$tej_newline"*}
 }
 
-# find_replaceable: set replaceable to a directory above $queue in which every user can
+# find_replaceable: set $replaceable to a directory above $queue in which every user can
 # rename the next directory down, and so replace the queue; empty if there is none.
 find_replaceable() {
     above=.. rest=${queue%/*}
@@ -108,7 +108,7 @@ check_directory_trust() {
     [ -z "$untrusted" ] || refuse_untrusted "$1" "$2"
 }
 
-# get_account: set account to the numeric user id of this account: the effective user id
+# get_account: set $account to the numeric user id of this account: the effective user id
 # of this shell. On Linux, the shell reads the user id from /proc, because the process `id`
 # takes longer.
 get_account() {
@@ -121,7 +121,7 @@ get_account() {
     esac
 }
 
-# get_private_group: set private to the numeric id of the account's primary group if the
+# get_private_group: set $private to the numeric id of the account's primary group if the
 # group has the same name as the account and no other members. If `getent` is missing,
 # only the name is compared.
 get_private_group() {

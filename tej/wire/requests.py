@@ -19,7 +19,7 @@ from tej.server.scripts import Scripts, sent_script
 
 @dataclass(frozen=True)
 class Program:
-    """A request as one line for the server's shell, and the marker before its reply."""
+    """A request: one line for the server's shell, and the marker before the reply."""
 
     line: str = field(repr=False)
     marker: bytes
@@ -135,7 +135,7 @@ def setup(
     version: str,
     trusted: bool = False,
 ) -> Program:
-    """Return the request that creates a queue and links to the queue.
+    """Return the request that creates a queue and the links to it.
 
     If `only_links` is true, the queue must exist, and only the links are created.
     """

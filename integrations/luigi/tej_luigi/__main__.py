@@ -4,7 +4,7 @@
     python -m tej_luigi fetch  --module pipeline Summary --walks 20
     python -m tej_luigi remove --module pipeline Summary --walks 20 --depth 1
 
-The words after the action are those of the command `luigi`.  `remove` deletes jobs on
+After the action come the same arguments as for `luigi`.  `remove` deletes jobs on
 the server and their local results, so that the tasks run again.
 """
 

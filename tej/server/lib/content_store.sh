@@ -17,7 +17,7 @@
 
 store=$queue/objects
 
-# locate_object NAME: set object to the path of the object NAME in the store.
+# locate_object NAME: set $object to the path of the object NAME in the store.
 locate_object() {
     case $1 in
         *[!0-9a-f.tr]* | '' | .*) quit 20 "'$1' is not the name of an object" ;;
@@ -78,7 +78,7 @@ hold() {
 }
 
 # assemble JOB: create the files in JOB/stage from the objects that JOB/assembly lists.
-# On failure, returns nonzero and sets words to the error message.
+# On failure, returns nonzero and sets $words to the error message.
 assemble() {
     [ -f "$1/assembly" ] || return 0
     [ ! -f "$room/share_time" ] || cp -p "$room/share_time" "$1/share_time" || return 1

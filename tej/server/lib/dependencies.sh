@@ -17,7 +17,7 @@
 #
 # Variables of this file begin with dep_, because load_job changes other variables.
 
-# read_dependencies: set dep_needs to the ids of the jobs that $job needs, and dep_entry
+# read_dependencies: set $dep_needs to the ids of the jobs that $job needs, and $dep_entry
 # to the name of $job in `dependents/OTHER`.
 read_dependencies() {
     dep_needs=''
@@ -36,7 +36,7 @@ read_dependencies() {
 
 # prepare_wait: make the uploaded job $job wait for the jobs that it needs. Called before
 # the job is published, so that any client can start the published job. Returns 1 and
-# sets why and dep_status, the exit status for the error, if the job cannot wait.
+# sets $why and $dep_status, the exit status for the error, if the job cannot wait.
 prepare_wait() {
     [ -f "$job/dependencies" ] || return 0
     dep_status=20
@@ -81,7 +81,7 @@ waits_for_itself() {
 
 # add_to_dependents: list $job in the directory `dependents` of each job that it needs.
 # Called before and after the job is published. The second call restores an entry that
-# was removed together with a deleted job. Returns 1 and sets why on failure.
+# was removed together with a deleted job. Returns 1 and sets $why on failure.
 add_to_dependents() {
     read_dependencies
     why="cannot write to '$queue/dependents'"
@@ -109,7 +109,7 @@ leave_dependents() {
     rmdir "$@" 2>/dev/null || :
 }
 
-# note_waits: set note to the jobs that $job waits for.
+# note_waits: set $note to the jobs that $job waits for.
 note_waits() {
     dep_waits='' dep_count=0
     for dep_wait in "$job/after"/*; do
@@ -170,8 +170,8 @@ is_ready() {
     for dep_wait in "$1/after"/*; do [ ! -e "$dep_wait" ] || return 1; done
 }
 
-# judge_dependency ID: set dep_outcome to `pending`, `succeeded` or `failed`, and
-# dep_words to a description of the failure.
+# judge_dependency ID: set $dep_outcome to `pending`, `succeeded` or `failed`, and
+# $dep_words to a description of the failure.
 judge_dependency() {
     dep_outcome=pending
     if load_job "$1"; then
@@ -248,7 +248,7 @@ end_unstarted() {
 }
 
 # take_inputs: copy the files that $job needs from other jobs to its stage, and check its
-# shared files. Returns 1 and sets why on failure. Called by the wrapper of $job. If $again
+# shared files. Returns 1 and sets $why on failure. Called by the wrapper of $job. If $again
 # is 1, an earlier run of the wrapper may have copied a part of the inputs.
 take_inputs() {
     find_changed_input
@@ -301,7 +301,7 @@ copy_input() {
     return 1
 }
 
-# find_pending_dependent: set dependent to a job that needs the job $id and has not copied
+# find_pending_dependent: set $dependent to a job that needs the job $id and has not copied
 # its inputs, or to '' if no such job exists.
 find_pending_dependent() {
     dependent=''

@@ -23,7 +23,7 @@ detach() {
     )
 }
 
-# find_refuge: set refuge to a command prefix that protects a process from being killed
+# find_refuge: set $refuge to a command prefix that protects a process from being killed
 # at logout. With KillUserProcesses=yes (logind.conf), systemd kills all processes of a
 # user at the last logout. If lingering is enabled for the user, the processes under the
 # user's service manager are not killed.

@@ -7,7 +7,7 @@
 # shell: jobs that have not ended, have left processes, have a fact that is damaged or rare
 # (`reason`, `changed`, `parameters`), or have a command `on_end`.
 
-# print_ended ID...: print the records of jobs that have ended, and set others to the ids
+# print_ended ID...: print the records of jobs that have ended, and set $others to the ids
 # of the other jobs, each followed by a newline. An ID may also be the path of a job's
 # directory with a trailing slash. Returns 1 and prints nothing if awk cannot be used.
 print_ended() {
@@ -26,12 +26,13 @@ print_ended() {
     esac
 }
 
-# read_ended_jobs: read the arguments of print_ended from stdin, and print the words of the records of ended jobs,
-# each on a line. Prints the other ids and then `end` on descriptor 5. awk gets this
-# descriptor as 3, because mksh passes no descriptor that `exec` has opened to a program.
+# read_ended_jobs: read the arguments of print_ended from stdin, and print the words of the
+# records of ended jobs, each on a line. Prints the ids of all other jobs on descriptor 5,
+# followed by the line `end`. awk gets this descriptor as 3, because mksh passes no
+# descriptor that `exec` has opened to a program.
 read_ended_jobs() {
     tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
-        # read_line(PATH): set line to the first line of the file. Returns 1 if the file
+        # read_line(PATH): set $line to the first line of the file. Returns 1 if the file
         # exists. Sets odd if the file is empty, or if the line contains control characters
         # or bytes that are not ASCII.
         function read_line(path, found) {

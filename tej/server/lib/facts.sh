@@ -22,12 +22,12 @@
 # means that only the scheduler knows why the job ended. LEFT counts the processes that
 # outlived the script. BY, WORDS and EVIDENCE extend to the end of the line.
 
-# get_time: set now to the seconds since 1970. The clock is read only if now is empty.
+# get_time: set $now to the seconds since 1970. The clock is read only if now is empty.
 get_time() {
     [ -n "${now-}" ] || now=$(date +%s)
 }
 
-# read_clock: set now to the seconds since 1970. Runs `date` at most once in 30 seconds,
+# read_clock: set $now to the seconds since 1970. Runs `date` at most once in 30 seconds,
 # because a process costs more than all other work at the start or end of a short job.
 # Between two calls of `date`, the elapsed uptime is added to the last time. The uptime is
 # read after `date` and rounded down. Therefore now never is in the future and never

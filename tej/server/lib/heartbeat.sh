@@ -21,7 +21,7 @@ write_heartbeat() {
 }
 
 # start_heartbeat: start a background process that writes the heartbeat while this shell
-# lives. Sets heart to the pid of the background process.
+# lives. Sets $heart to the pid of the background process.
 start_heartbeat() {
     get_start "$self"
     write_heartbeat
@@ -36,7 +36,7 @@ stop_heartbeat() {
 }
 
 # Hooks that the wrapper may redefine:
-# before_heartbeat: set span to the seconds until the next heartbeat.
+# before_heartbeat: set $span to the seconds until the next heartbeat.
 before_heartbeat() { span=$heartbeat_interval; }
 # after_heartbeat: do other periodic work.
 after_heartbeat() { :; }
@@ -75,8 +75,8 @@ leave_heartbeat() {
 }
 
 # is_beating [SECONDS]: check whether the job has written a heartbeat within SECONDS
-# (default $heartbeat_timeout). Sets seen to the age of the last heartbeat in seconds,
-# and beat to the time of the last heartbeat by the clock of the job's host. Returns 1 if
+# (default $heartbeat_timeout). Sets $seen to the age of the last heartbeat in seconds,
+# and $beat to the time of the last heartbeat by the clock of the job's host. Returns 1 if
 # the heartbeat has stopped or never started. Returns 0 if the age of the heartbeat is
 # unknown.
 is_beating() {
@@ -89,7 +89,7 @@ is_beating() {
     return "$silent"
 }
 
-# is_stale FACT SECONDS: check whether the fact FACT was not written for SECONDS. Sets age
+# is_stale FACT SECONDS: check whether the fact FACT was not written for SECONDS. Sets $age
 # to the age of the fact in seconds, or to '' if the age is unknown. If the clock is set
 # forward, every file seems old, and if the clock is set back, every file seems new.
 # Therefore a fact is stale only if a second check finds the fact unchanged. The time
@@ -129,9 +129,9 @@ confirm_stale() {
     fi
 }
 
-# get_age PATH: set file_time to the modification time of the file PATH, and age to the
+# get_age PATH: set $file_time to the modification time of the file PATH, and $age to the
 # age of PATH in seconds. file_time and age use the clock of the file system. age is
-# negative if the clock was set back. Sets age to '' and returns 1 if the modification
+# negative if the clock was set back. Sets $age to '' and returns 1 if the modification
 # time or the current time is unavailable.
 get_age() {
     age=''
@@ -142,8 +142,8 @@ get_age() {
     age=$((disk_time - file_time))
 }
 
-# get_disk_time: set disk_time to the current time of the clock that dates the queue's
-# files. If no file can be written in the queue, sets disk_time to ''. In this case no
+# get_disk_time: set $disk_time to the current time of the clock that dates the queue's
+# files. If no file can be written in the queue, sets $disk_time to ''. In this case no
 # heartbeat can be written, either.
 get_disk_time() {
     get_time
@@ -156,7 +156,7 @@ get_disk_time() {
     file_time=$wanted_time
 }
 
-# get_file_time PATH: set file_time to the modification time of the file PATH. Returns 1
+# get_file_time PATH: set $file_time to the modification time of the file PATH. Returns 1
 # if no program can report the modification time.
 get_file_time() {
     file_time=''
@@ -173,7 +173,7 @@ get_file_time() {
     return 1
 }
 
-# get_last_sign: set last_sign to the last time at which the job was known to be alive,
+# get_last_sign: set $last_sign to the last time at which the job was known to be alive,
 # by the clock of the job's host. If the end of a job was not recorded, last_sign is
 # used as the time of the end.
 get_last_sign() {
@@ -187,7 +187,7 @@ get_last_sign() {
 }
 
 # shows_life: check whether a process of the job is or may be alive, independent of the
-# job's state. The job's facts must have been read before. Sets sign to a description of
+# job's state. The job's facts must have been read before. Sets $sign to a description of
 # the sign of life for messages. A job with a sign of life must not be removed or
 # replaced.
 shows_life() {
@@ -226,7 +226,7 @@ ended_with_boot() {
 }
 
 # is_watched_here: check whether the job's wrapper runs on this host under the default
-# runtime. Sets life to the result of check_process for the wrapper.
+# runtime. Sets $life to the result of check_process for the wrapper.
 is_watched_here() {
     set -f
     # shellcheck disable=SC2086 # fields

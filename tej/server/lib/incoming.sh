@@ -1,7 +1,7 @@
 # Incoming directory of uploads: the owner of each upload, and garbage collection.
 # shellcheck shell=sh
 
-# make_room PREFIX: create a directory in `incoming`. Sets room to the path of the
+# make_room PREFIX: create a directory in `incoming`. Sets $room to the path of the
 # directory. The file `.owner` in the directory identifies this process, so that other
 # clients can check whether the directory is in use.
 make_room() {
@@ -26,7 +26,7 @@ is_abandoned() {
     fi
 }
 
-# read_taker ROOM: set o_host, o_boot, o_space, o_pid and o_start from the name of a
+# read_taker ROOM: set $o_host, $o_boot, $o_space, $o_pid and $o_start from the name of a
 # claim (`.taken ...`) in ROOM. A claim exists in ROOM if the removal of a job was
 # interrupted.
 read_taker() {

@@ -1,7 +1,7 @@
 # Processes of a job: find, count, signal and stop them.
 # shellcheck shell=sh
 
-# find_job_processes: set pids to the pids of all processes of $job on this host. The
+# find_job_processes: set $pids to the pids of all processes of $job on this host. The
 # job's facts must have been read before. If the script runs on another host, its pid is
 # not valid on this host, and only the job's token identifies processes of the job.
 find_job_processes() {
@@ -14,14 +14,14 @@ find_job_processes() {
     fi
 }
 
-# count_processes: set left to the number of processes of $job, or to '' if there are
+# count_processes: set $left to the number of processes of $job, or to '' if there are
 # none.
 count_processes() {
     find_job_processes
     count_pids
 }
 
-# read_orphans: set orphans to the children of the process that adopts the orphans of $job,
+# read_orphans: set $orphans to the children of the process that adopts the orphans of $job,
 # each between blanks. Returns 1 if this process is unknown. Only the wrapper of $job calls
 # read_orphans.
 #
@@ -96,7 +96,7 @@ check_descendants() {
     done
 }
 
-# count_pids: set left to the number of pids in $pids, or to '' if $pids is empty.
+# count_pids: set $left to the number of pids in $pids, or to '' if $pids is empty.
 count_pids() {
     left=''
     for pid in $pids; do left=$((left + 1)); done
@@ -108,9 +108,9 @@ has_processes() {
     [ -n "$pids" ]
 }
 
-# recount: set left to the number of processes that outlived the job's script and still
+# recount: set $left to the number of processes that outlived the job's script and still
 # run. Only the job's own host can count these processes. On any other host, sets
-# elsewhere to the name of the job's host.
+# $elsewhere to the name of the job's host.
 recount() {
     elsewhere=''
     [ -n "$left" ] || return 0
@@ -132,7 +132,7 @@ recount() {
 }
 
 # stop_processes GRACE: stop all processes of $job with SIGTERM and, after GRACE
-# seconds, SIGKILL. Sets pids to the processes that remain. SIGCONT is sent as well,
+# seconds, SIGKILL. Sets $pids to the processes that remain. SIGCONT is sent as well,
 # because a stopped process cannot handle SIGTERM.
 stop_processes() {
     find_job_processes

@@ -44,7 +44,7 @@ adopt_claim() {
     done
 }
 
-# trash_job: claim $job and move it into `incoming` by a rename. Sets away to the new
+# trash_job: claim $job and move it into `incoming` by a rename. Sets $away to the new
 # path of the job; the caller must remove the directory $away. Returns 1 if the job is
 # gone, or if another job has the same id now.
 trash_job() {

@@ -2,7 +2,7 @@
 # holds the lock, so that the lock of a dead process can be removed.
 # shellcheck shell=sh
 
-# is_locked PATH SECONDS: check whether a live process holds the lock PATH. Sets holder
+# is_locked PATH SECONDS: check whether a live process holds the lock PATH. Sets $holder
 # to the target of the link. If the process runs on another host, it counts as live for
 # SECONDS. Returns 1 if the process is dead, and 2 if the lock does not exist.
 is_locked() {

@@ -9,7 +9,7 @@ if [ -r /proc/self/stat ]; then proc=/proc; else proc=''; fi
 
 is_wrapper='' # 1 in the wrapper that started the job
 
-# get_host: set host, boot and space to the host name, the boot id and the pid namespace.
+# get_host: set $host, $boot and $space to the host name, the boot id and the pid namespace.
 get_host() {
     [ -z "${host-}" ] || return 0
     boot='' space=-
@@ -32,7 +32,7 @@ get_host() {
     esac
 }
 
-# read_host WORDS: set host, boot and space from WORDS, which another process on this
+# read_host WORDS: set $host, $boot and $space from WORDS, which another process on this
 # host has determined.
 read_host() {
     # shellcheck disable=SC2086 # fields
@@ -40,8 +40,8 @@ read_host() {
     host=$1 boot=$2 space=$3
 }
 
-# get_uptime: set uptime to the seconds since this host was booted. A change of the
-# clock does not change uptime. If the boot time is unknown, sets uptime to the seconds
+# get_uptime: set $uptime to the seconds since this host was booted. A change of the
+# clock does not change uptime. If the boot time is unknown, sets $uptime to the seconds
 # since 1970.
 get_uptime() {
     uptime=''
@@ -58,7 +58,7 @@ get_uptime() {
     fi
 }
 
-# read_centiseconds: set centiseconds to the uptime of this host in units of 0.01 seconds.
+# read_centiseconds: set $centiseconds to the uptime of this host in units of 0.01 seconds.
 # Returns 1 if the host has no file /proc/uptime in the format of Linux.
 read_centiseconds() {
     [ -n "$proc" ] && [ -r $proc/uptime ] && read -r uptime _ <$proc/uptime || return 1
@@ -70,8 +70,8 @@ read_centiseconds() {
     esac
 }
 
-# get_start PID: set start to the start time of the process, or to '' if no live process
-# has this pid. If /proc is available, also sets session to the session id and parent to
+# get_start PID: set $start to the start time of the process, or to '' if no live process
+# has this pid. If /proc is available, also sets $session to the session id and $parent to
 # the pid of the parent of the process.
 get_start() {
     start='' session='' parent=''
@@ -95,7 +95,7 @@ get_start() {
     fi
 }
 
-# get_ps_start PID ZONE: set start to the start time reported by `ps`, as one word.
+# get_ps_start PID ZONE: set $start to the start time reported by `ps`, as one word.
 get_ps_start() {
     set -f
     # shellcheck disable=SC2046 # words
@@ -105,7 +105,7 @@ get_ps_start() {
     [ $# = 0 ] || start=$(printf '%s-' "$@")
 }
 
-# check_process PID START: set life to `alive` if the process with this pid and start
+# check_process PID START: set $life to `alive` if the process with this pid and start
 # time exists, to `gone` if the process does not exist, and to `unsure` if this host
 # cannot determine whether the process exists.
 check_process() {
@@ -168,19 +168,19 @@ is_past() {
 # self is the pid of this shell. In a subshell, $$ is the pid of the parent.
 self=$$
 
-# enter_subshell: set self to the pid of this subshell. Requires /proc.
+# enter_subshell: set $self to the pid of this subshell. Requires /proc.
 enter_subshell() {
     read -r self _ <$proc/self/stat
 }
 
-# me: set who to the words HOST BOOT SPACE PID START that identify this shell.
+# me: set $who to the words HOST BOOT SPACE PID START that identify this shell.
 me() {
     get_host
     get_start "$self"
     who="$host $boot $space $self ${start:--}"
 }
 
-# find_processes TOKEN LEADER START: set pids to the live processes of a job: the
+# find_processes TOKEN LEADER START: set $pids to the live processes of a job: the
 # processes with the job's token in their initial environment, LEADER (the first process
 # of the job), the processes in the session of LEADER, and all descendants of these. A
 # process is missed if it has cleared its environment, left the session and lost its
@@ -236,7 +236,7 @@ find_processes() {
         }')
 }
 
-# find_marked TOKEN: set marked to the paths of all files /proc/PID/environ that contain
+# find_marked TOKEN: set $marked to the paths of all files /proc/PID/environ that contain
 # TOKEN.
 find_marked() {
     marked=''

@@ -23,8 +23,8 @@ keep_queue() {
     quit "$@"
 }
 
-# find_unended: set unended to the jobs and attempts that have not ended or have left
-# processes running, and jobs_there to the number of jobs.
+# find_unended: set $unended to the jobs and attempts that have not ended or have left
+# processes running, and $jobs_there to the number of jobs.
 find_unended() {
     set -- "$jobs"/*/
     [ -d "$1" ] || set --
@@ -51,7 +51,7 @@ note_unended() {
 }
 
 # has_sign_of_life: check whether a process of the loaded job is or may be alive,
-# independent of the job's state. Sets sign to a description of the sign of life for
+# independent of the job's state. Sets $sign to a description of the sign of life for
 # messages. One search reads the tokens of all processes on this host, for all jobs. If
 # no process has the job's token, a job without a recorded end is checked individually.
 has_sign_of_life() {
@@ -67,7 +67,7 @@ has_sign_of_life() {
     [ ! -f "$job/finished" ] && shows_life
 }
 
-# find_live_tokens: set live_tokens to the job tokens of all processes on this host, one
+# find_live_tokens: set $live_tokens to the job tokens of all processes on this host, one
 # per line.
 find_live_tokens() {
     live_tokens=''

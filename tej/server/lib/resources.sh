@@ -11,12 +11,12 @@
 #   exclusive=1   requeue=0|1
 #   option        an argument of the scheduler's submit command; repeatable
 #   module        environment module, loaded by exec_job.sh; repeatable
-#   default_name  name of the job if neither `name` nor the script sets one
+#   default_name  name of the job if neither `name` nor the script sets $one
 #   script        path below stage/ of the script whose directives are read
 
 # read_resources: read the file `resources` of the job. Sets r_KEY to the value of each
-# KEY, or to '' if KEY is absent. Sets r_options to the options, one per line, and
-# r_given to the keys that only a scheduler can satisfy. Returns 1 and sets why if a
+# KEY, or to '' if KEY is absent. Sets $r_options to the options, one per line, and
+# $r_given to the keys that only a scheduler can satisfy. Returns 1 and sets $why if a
 # value is invalid.
 read_resources() {
     r_nodes='' r_tasks='' r_tasks_per_node='' r_cpus='' r_gpus='' r_walltime='' r_memory=''
@@ -50,18 +50,18 @@ read_resources() {
     done <"$job/resources"
 }
 
-# in_megabytes [BYTES]: set megabytes to BYTES (default r_memory) in units of 1048576
+# in_megabytes [BYTES]: set $megabytes to BYTES (default r_memory) in units of 1048576
 # bytes, rounded up.
 in_megabytes() {
     megabytes=$(((${1:-$r_memory} + 1048575) / 1048576))
 }
 
-# as_clock: set clock to r_walltime in the format H:MM:SS.
+# as_clock: set $clock to r_walltime in the format H:MM:SS.
 as_clock() {
     clock=$(printf '%d:%02d:%02d' $((r_walltime / 3600)) $((r_walltime / 60 % 60)) $((r_walltime % 60)))
 }
 
-# set_begin: set begin to r_begin in the format YYYYMMDDhhmmss, in the local time of
+# set_begin: set $begin to r_begin in the format YYYYMMDDhhmmss, in the local time of
 # this host.
 set_begin() {
     begin=$r_begin
@@ -84,7 +84,7 @@ prepend() {
     options=$prepended$options prepended=''
 }
 
-# refuse_resources KEY...: return 1 and set why if the job requests a resource in KEY...
+# refuse_resources KEY...: return 1 and set $why if the job requests a resource in KEY...
 # The scheduler has no standard option for these resources.
 refuse_resources() {
     for key in "$@"; do
@@ -97,7 +97,7 @@ refuse_resources() {
     done
 }
 
-# find_directives: set directives to the scheduler directives of the job's script: the
+# find_directives: set $directives to the scheduler directives of the job's script: the
 # lines that begin with one of $directive_marks. Slurm and PBS read directives up to the
 # first command of the script. Grid Engine reads directives in the whole script. PBS
 # allows blanks before a directive.
@@ -121,8 +121,8 @@ find_directives() {
     ' "$job/stage/$r_script" 2>/dev/null)
 }
 
-# check_directives: set asked to the options in the script and in r_options, as words
-# NAME=VALUE, each followed by a blank. Returns 1 and sets why if an option requests an
+# check_directives: set $asked to the options in the script and in r_options, as words
+# NAME=VALUE, each followed by a blank. Returns 1 and sets $why if an option requests an
 # array job or a submission that waits for the job.
 check_directives() {
     find_directives

@@ -23,7 +23,7 @@ has_not_begun() {
     await_on_end
 }
 
-# set_whose: set whose to `killed` if a client has killed the job, or if the inputs of the
+# set_whose: set $whose to `killed` if a client has killed the job, or if the inputs of the
 # job are missing ($unready), and otherwise to `own`. Must be called before `finished` is
 # written.
 set_whose() {
@@ -67,7 +67,7 @@ prepare_run() {
     export tej_signals tej_session tej_here tej_queue tej_id tej_host tej_clock tej_run
 }
 
-# find_signal_reset: set tej_signals to a command prefix that resets SIGINT and SIGQUIT to
+# find_signal_reset: set $tej_signals to a command prefix that resets SIGINT and SIGQUIT to
 # their default actions. A shell ignores both signals in background commands, and POSIX
 # forbids a shell to reset a signal that was ignored on entry.
 find_signal_reset() {
@@ -81,7 +81,7 @@ find_signal_reset() {
     fi
 }
 
-# find_session_program: set tej_session to a command prefix that starts a program in a
+# find_session_program: set $tej_session to a command prefix that starts a program in a
 # new session, or to '' if neither `setsid` nor `perl` is installed.
 find_session_program() {
     tej_session=''
@@ -93,7 +93,7 @@ find_session_program() {
     fi
 }
 
-# run_in_awk: run the script. Sets end to `exit N` or `signal N`, or to '' if the result
+# run_in_awk: run the script. Sets $end to `exit N` or `signal N`, or to '' if the result
 # is unknown. Most shells report the same status for `exit 143` and a SIGTERM. Most awks
 # report different results: after a signal, system() returns 256 or 512 plus the signal
 # number, or the signal number divided by 256 in old versions. If awk does not report
@@ -110,7 +110,7 @@ run_in_awk() {
         }' 2>/dev/null)
 }
 
-# run_in_shell: run the script in a shell. Sets end to `exit N` or `signal N`, or to '' if
+# run_in_shell: run the script in a shell. Sets $end to `exit N` or `signal N`, or to '' if
 # the result is unknown. If the status can mean an exit code or a signal, a message of the
 # shell such as "Terminated" indicates a signal. The subshell has empty traps for $signals,
 # because schedulers send these signals to the whole session.

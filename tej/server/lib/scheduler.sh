@@ -9,7 +9,7 @@
 #   scheduler_here [auto]     returns 0 if the scheduler answers, 1 if it is not installed; 2,
 #                             with a message, if it does not answer. `auto`: the user has not
 #                             selected this runtime by name
-#   scheduler_options         set options to the arguments for $job's resources; or set why and
+#   scheduler_options         set $options to the arguments for $job's resources; or set $why and
 #                             return 1
 #   scheduler_submit NAME     submit $job/batch with $options; print the scheduler's id
 #   scheduler_list [ID...]    print ID|STATE|NAME|WORDS for these jobs (more are allowed), or
@@ -25,9 +25,9 @@
 #                             also be alive, if the accounting knows no end of the job
 #   scheduler_report ID       print the scheduler's reports about the job with print_report
 #                             (commands/scheduler_log)
-#   scheduler_own_id          set own_id to the id of the job that this code runs in
+#   scheduler_own_id          set $own_id to the id of the job that this code runs in
 #   scheduler_warning SIGNAL  called in the job. Return 0 if the scheduler announces the end
-#                             of the job by SIGNAL; set warning to KIND WORDS, see `reason`
+#                             of the job by SIGNAL; set $warning to KIND WORDS, see `reason`
 #
 # Facts in addition to those in facts.sh:
 #   submitting TIME NAME HOST BOOT SPACE PID START [INDEX]   written before the job is
@@ -87,7 +87,7 @@ note_setup() {
     printf '%s\n' "$2" >"$queue/scheduler/.$1.$$" && mv -f "$queue/scheduler/.$1.$$" "$queue/scheduler/$1"
 }
 
-# read_setup NAME: set noted to the recorded property NAME of the scheduler, or to '' if
+# read_setup NAME: set $noted to the recorded property NAME of the scheduler, or to '' if
 # NAME was not recorded.
 read_setup() {
     noted=''
@@ -115,9 +115,9 @@ put_first() {
     [ -e "$job/$1" ]
 }
 
-# set_name: set nickname to the name of $job under the scheduler. The name has 14
+# set_name: set $nickname to the name of $job under the scheduler. The name has 14
 # characters, which every scheduler allows. Seven of the characters are random. If the
-# job was submitted in a job array, sets nickname to the name of the array, and index to
+# job was submitted in a job array, sets $nickname to the name of the array, and $index to
 # the index of the job.
 set_name() {
     [ -n "$spec" ] || read_spec
@@ -135,7 +135,7 @@ set_name() {
     nickname=tej_$nickname${job_token%"${job_token#???????}"}
 }
 
-# quote WORD: set quoted to WORD in single quotes for a shell.
+# quote WORD: set $quoted to WORD in single quotes for a shell.
 quote() {
     case $1 in
         *\'*) quoted=$(printf '%s=' "$1" | sed "s/'/'\\\\''/g") quoted="'${quoted%=}'" ;;
@@ -186,8 +186,8 @@ names_cluster() {
     is_asked -M --clusters --cluster || [ -n "${SLURM_CLUSTERS-}${SBATCH_CLUSTERS-}" ]
 }
 
-# log_file: set log to the path of the file for the scheduler's messages. If a scheduler
-# could interpret the path as a pattern or a host name, sets log to /dev/null.
+# log_file: set $log to the path of the file for the scheduler's messages. If a scheduler
+# could interpret the path as a pattern or a host name, sets $log to /dev/null.
 log_file() {
     case $job in
         *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;;

@@ -6,7 +6,7 @@
 #
 # A runtime that supports job arrays redefines:
 #
-#   scheduler_array_limit     set array_limit to the maximum number of tasks of an array;
+#   scheduler_array_limit     set $array_limit to the maximum number of tasks of an array;
 #                             return 1 if the limit is unknown or job arrays do not exist
 #
 # The fact `submitting` of each job contains the name of the array and the index of the
@@ -41,8 +41,8 @@ runtime_start_together() {
     done
 }
 
-# fits_array TOKEN: check whether $job can be a task of an array. Sets options and
-# directives to those of the job.
+# fits_array TOKEN: check whether $job can be a task of an array. Sets $options and
+# $directives to those of the job.
 fits_array() {
     has_token "$1" && [ ! -e "$job/finished" ] && [ ! -e "$job/native_id" ] || return 1
     [ ! -e "$job/submitting" ] && [ ! -e "$job/dependencies" ] || return 1
@@ -166,14 +166,14 @@ hand_over_array() {
     done
 }
 
-# set_task_id ID: set nid to the id of the task $index of an array. ID is the id of the
+# set_task_id ID: set $nid to the id of the task $index of an array. ID is the id of the
 # array or of one of its tasks, with the cluster if ID contains it.
 set_task_id() {
     nid=${1%%[!0-9]*}_$index
     case $1 in *\;*) nid="$nid;${1#*;}" ;; esac
 }
 
-# log_array: set log to the path of the log file of each task, in which the scheduler
+# log_array: set $log to the path of the log file of each task, in which the scheduler
 # replaces %a by the index. The wrapper moves the file into the directory of the job.
 log_array() {
     log=$queue/scheduler/$array.%a.log

@@ -58,7 +58,7 @@ is_answered() {
     done
 }
 
-# set_key ID: set key to the number, the array index and the cluster in ID, converted to
+# set_key ID: set $key to the number, the array index and the cluster in ID, converted to
 # a valid part of a variable name.
 set_key() {
     key=${1%%[!0-9]*}
@@ -98,10 +98,10 @@ load_listing() {
     } <"$queue/scheduler/listing"
 }
 
-# look_up ID NAME: set says to the STATE and reason to the WORDS of the job in the
+# look_up ID NAME: set $says to the STATE and $reason to the WORDS of the job in the
 # listing. If the listed job has the name of another submission, the scheduler has
-# reused the id, and says is `unknown`. If the scheduler did not answer, says is
-# `silent`. If the listing does not contain the job, says is `unknown` if the listing is
+# reused the id, and $says is `unknown`. If the scheduler did not answer, $says is
+# `silent`. If the listing does not contain the job, $says is `unknown` if the listing is
 # complete (scheduler_listed_all), and '' otherwise.
 look_up() {
     says='' reason=''
@@ -204,7 +204,7 @@ ask_scheduler() {
 }
 
 # add_listed: if the scheduler lists jobs only by id, add the live jobs of the last
-# listing to ids, so that one query serves all clients. In this case also sets extent to
+# listing to ids, so that one query serves all clients. In this case also sets $extent to
 # `part`.
 add_listed() {
     scheduler_listed_all || extent=part

@@ -3,7 +3,7 @@
 # the job's log.
 # shellcheck shell=sh
 
-# find_cause: if the listing does not contain why the job is over, set says and reason
+# find_cause: if the listing does not contain why the job is over, set $says and $reason
 # from the scheduler's accounting, or from the scheduler's messages in the job's log.
 find_cause() {
     case $says,$reason in
@@ -23,7 +23,7 @@ find_cause() {
 
 no_history='' # 1 if the accounting has not answered in time
 
-# ask_history: set listed to the answer of the scheduler's accounting about the job, or to ''
+# ask_history: set $listed to the answer of the scheduler's accounting about the job, or to ''
 # if there is no answer. If a query exceeds its time limit, the accounting is not queried
 # again by this program, so that a request for many jobs does not wait for each of them.
 ask_history() {
@@ -35,7 +35,7 @@ ask_history() {
     }
 }
 
-# find_log: set log to the file with the scheduler's messages for $job. Returns 1 if
+# find_log: set $log to the file with the scheduler's messages for $job. Returns 1 if
 # there are no messages.
 find_log() {
     for log in "$job"/tej_*.log "$job/scheduler_log"; do

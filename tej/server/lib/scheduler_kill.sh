@@ -34,7 +34,7 @@ runtime_tell() {
 
 # ask_to_end: send SIGTERM to the job through the scheduler. If the scheduler cannot
 # send SIGTERM, or if the job is suspended and would not handle SIGTERM, cancels the
-# job. Sets told to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1
+# job. Sets $told to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1
 # if the job could not be cancelled.
 ask_to_end() {
     # The job may have been suspended after the last listing. Slurm does not deliver
@@ -65,7 +65,7 @@ cancel_job() {
 }
 
 # runtime_stop GRACE: like runtime_tell, then wait for the end of the job. Returns 1 if
-# the end of the job was not found in time. Sets refused to 1 if the scheduler did not
+# the end of the job was not found in time. Sets $refused to 1 if the scheduler did not
 # accept the kill, so that the caller does not wait for the end.
 runtime_stop() {
     pids='' refused=''

@@ -37,13 +37,13 @@ runtime_derive_state() {
     [ ! -e "$job/kill" ] || is_final || pursue_kill
 }
 
-# say_where: set note to the runtime, the scheduler's id of the job, and the reason for
+# say_where: set $note to the runtime, the scheduler's id of the job, and the reason for
 # which the job waits.
 say_where() {
     note="$runtime $nid${reason:+: $reason}"
 }
 
-# keep_last [NOTE]: set state to the last known state of the job, and note to NOTE.
+# keep_last [NOTE]: set $state to the last known state of the job, and $note to NOTE.
 keep_last() {
     if [ -n "$started" ]; then
         state=running
@@ -57,7 +57,7 @@ keep_last() {
     how='' number='' ended=''
 }
 
-# find_age FACT [TIME]: set age to the seconds since the fact FACT was written. Uses the
+# find_age FACT [TIME]: set $age to the seconds since the fact FACT was written. Uses the
 # clock of the file system, because the clocks of compute nodes and login nodes differ.
 # Uses TIME, the time in the fact, only if the modification time is unavailable.
 find_age() {
@@ -72,7 +72,7 @@ is_later() {
     [ "$age" -gt $((now - listed_at)) ]
 }
 
-# read_beat: set pulse to the last heartbeat of the job, or to '' if there is none.
+# read_beat: set $pulse to the last heartbeat of the job, or to '' if there is none.
 read_beat() {
     pulse=''
     [ ! -f "$job/heartbeat" ] || read -r pulse _ <"$job/heartbeat"
@@ -81,7 +81,7 @@ read_beat() {
 # is_second_look WORDS: check whether an earlier query, at least $second_look seconds ago,
 # also found that the job is gone (fact `missed`), and the heartbeat has not
 # changed since the earlier query. Otherwise writes the state that the scheduler reports
-# to the fact `missed`, sets state to the last known state of the job, and returns 1.
+# to the fact `missed`, sets $state to the last known state of the job, and returns 1.
 is_second_look() {
     read_beat
     pulse_then='' missed_state='' missed_words=''
@@ -114,7 +114,7 @@ note_missed() {
     put missed "$listed_at ${missed_state:-unknown} ${pulse:--} $missed_words" 2>/dev/null
 }
 
-# recall_missed: if the scheduler no longer lists the job, set says and reason to the
+# recall_missed: if the scheduler no longer lists the job, set $says and $reason to the
 # answer of the earlier query. A scheduler can remove a job from its list between the two
 # queries, and its accounting may be unavailable.
 recall_missed() {
@@ -130,7 +130,7 @@ forget_missed() {
 }
 
 # judge_submission: derive the state of a job whose scheduler id is not recorded.
-# Returns 0 if the scheduler lists the job under its name. Otherwise sets state and
+# Returns 0 if the scheduler lists the job under its name. Otherwise sets $state and
 # returns 1.
 judge_submission() {
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"

@@ -4,7 +4,7 @@
 
 # runtime_start: submit $job to the scheduler. The fact `submitting` is written before
 # the submission. If this client dies before it receives the scheduler's reply, other
-# clients find the job by the name in `submitting`. Returns 1 and sets why on failure.
+# clients find the job by the name in `submitting`. Returns 1 and sets $why on failure.
 runtime_start() {
     native=''
     set_name
@@ -27,8 +27,8 @@ runtime_start() {
     }
 }
 
-# runtime_check: set options to the arguments for the scheduler's submit command. Returns
-# 1 and sets why if the scheduler cannot provide the requested resources.
+# runtime_check: set $options to the arguments for the scheduler's submit command. Returns
+# 1 and sets $why if the scheduler cannot provide the requested resources.
 runtime_check() {
     options='' replaced='' replaced_list='' prepended=''
     set_name
@@ -97,8 +97,8 @@ submit_patiently() {
     done
 }
 
-# submit_once: submit the job once. Sets nid to the id in the scheduler's reply. If the
-# reply contains no id, sets why to the error message and returns 1.
+# submit_once: submit the job once. Sets $nid to the id in the scheduler's reply. If the
+# reply contains no id, sets $why to the error message and returns 1.
 submit_once() {
     # shellcheck disable=SC2030 # the new job must not inherit these variables
     reply=$(
@@ -113,7 +113,7 @@ submit_once() {
     return 1
 }
 
-# find_id REPLY: set nid to the id in the scheduler's reply. The reply of some sites has
+# find_id REPLY: set $nid to the id in the scheduler's reply. The reply of some sites has
 # further lines before or after the id, and such a line may be a number, too. Returns 1
 # if REPLY does not contain exactly one line that can be an id.
 find_id() {

@@ -43,7 +43,7 @@ seal_objects() {
         TZ=UTC0 find "$room/objects" -name '*.r' -exec chmod 444 {} + -exec touch -t "$share_time" {} +
 }
 
-# find_changed_input: set changed to the path of a shared file that another job may have
+# find_changed_input: set $changed to the path of a shared file that another job may have
 # changed, or to '' if there is none. A file that only $job has is not considered: the
 # job has replaced it by a file of its own.
 find_changed_input() {

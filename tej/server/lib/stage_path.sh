@@ -2,7 +2,7 @@
 # the stage.
 # shellcheck shell=sh
 
-# enter PATH: set directory to PATH with all symbolic links resolved. $(...) strips
+# enter PATH: set $directory to PATH with all symbolic links resolved. $(...) strips
 # trailing newlines. Therefore a dot is appended to the path and removed again, so that
 # a path can end in newlines.
 enter() {
@@ -10,7 +10,7 @@ enter() {
     directory=${directory%"$newline".}
 }
 
-# read_target LINK: set target to the target of the symbolic link LINK.
+# read_target LINK: set $target to the target of the symbolic link LINK.
 read_target() {
     if command -v readlink >/dev/null 2>&1; then
         target=$(readlink "$1" && printf .)
@@ -21,7 +21,7 @@ read_target() {
     target=${target%"$newline".}
 }
 
-# real_path PATH: set real to PATH with all symbolic links resolved. Returns 1 if the
+# real_path PATH: set $real to PATH with all symbolic links resolved. Returns 1 if the
 # resolved path does not exist.
 real_path() {
     real=$1 hops=0
@@ -48,7 +48,7 @@ check() {
     esac
 }
 
-# enter_stage: change to the stage of the job $id, and set stage to its path with all
+# enter_stage: change to the stage of the job $id, and set $stage to its path with all
 # symbolic links resolved.
 enter_stage() {
     [ -d "$job/stage" ] || quit 22 "Job '$id' has removed its directory, and all files in it"

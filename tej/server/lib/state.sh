@@ -12,7 +12,7 @@
 # reports that it is gone. If the job's wrapper has recorded the end of the job, this
 # end takes precedence over all other sources.
 
-# find_job ID: set id to ID, and job to the directory of the job. Returns 1 if the job
+# find_job ID: set $id to ID, and $job to the directory of the job. Returns 1 if the job
 # does not exist. If ID has the form NAME#N, it identifies the N-th archived attempt of
 # the job NAME.
 find_job() {
@@ -23,7 +23,7 @@ find_job() {
     [ -d "$job" ]
 }
 
-# count_attempts: set attempts to the number of attempts of $id that were archived,
+# count_attempts: set $attempts to the number of attempts of $id that were archived,
 # including deleted attempts, or to '' if no attempt was archived.
 count_attempts() {
     attempts=''
@@ -40,8 +40,8 @@ has_succeeded() {
     [ "$state" = finished ] && [ -z "$cut_off" ] && [ "$how" = exit ] && [ "$number" = 0 ]
 }
 
-# read_facts: set state and the other variables of the job from the job's facts. Sets
-# state to `?` if the runtime must check whether the job is alive.
+# read_facts: set $state and the other variables of the job from the job's facts. Sets
+# $state to `?` if the runtime must check whether the job is alive.
 read_facts() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
     by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' beat='' spec='' damage=''
@@ -101,7 +101,7 @@ read_facts() {
     fi
 }
 
-# read_spec: set spec to the content of the job's `spec`, or of the renamed `spec` if
+# read_spec: set $spec to the content of the job's `spec`, or of the renamed `spec` if
 # the job is being removed. Returns 1 if the last line of the file is incomplete.
 read_spec() {
     spec=''
@@ -122,14 +122,14 @@ has_token() {
 }
 
 # read_fact FACT: check whether the fact FACT exists and is not empty. If FACT is empty,
-# sets damage to FACT.
+# sets $damage to FACT.
 read_fact() {
     [ ! -s "$job/$1" ] || return 0
     [ ! -f "$job/$1" ] || damage=$1
     return 1
 }
 
-# read_end: set state from the fact `finished`. Returns 1 if no end is recorded.
+# read_end: set $state from the fact `finished`. Returns 1 if no end is recorded.
 read_end() {
     [ -f "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
@@ -150,7 +150,7 @@ read_end() {
 }
 
 # read_reason: read the fact `reason`, which contains why the job ended. If the job did
-# not end by itself, sets cut_off to `limit` or `other`.
+# not end by itself, sets $cut_off to `limit` or `other`.
 read_reason() {
     read -r _ whose note <"$job/reason"
     case $whose in
@@ -191,7 +191,7 @@ claim_is_stale() {
     [ -e "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -e "$job/native_id" ]
 }
 
-# judge_damage: derive the state of a job with a damaged fact. Sets evidence to a
+# judge_damage: derive the state of a job with a damaged fact. Sets $evidence to a
 # message that contains the name of the damaged fact.
 judge_damage() {
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
@@ -211,7 +211,7 @@ judge_damage() {
 
 # runs_unrecorded NOTE: check whether the job has processes on this host, or a heartbeat
 # from another host, although no fact identifies its wrapper. If the job has processes
-# or a heartbeat, sets state to `running` and note to NOTE.
+# or a heartbeat, sets $state to `running` and $note to NOTE.
 runs_unrecorded() {
     [ -e "$job/started" ] && [ -n "$spec" ] || return 1
     get_host
@@ -223,9 +223,9 @@ runs_unrecorded() {
     note=$1 state=running
 }
 
-# mark_lost EVIDENCE...: set state to `lost` and ended to the time of the job's last
+# mark_lost EVIDENCE...: set $state to `lost` and $ended to the time of the job's last
 # sign of life, and write the fact `lost`. If the end of the job was recorded meanwhile,
-# sets state to the recorded end instead. The caller must have checked that the job is
+# sets $state to the recorded end instead. The caller must have checked that the job is
 # gone.
 mark_lost() {
     read_end && return 0
@@ -270,14 +270,14 @@ ask_for_all() {
     [ -z "$natives" ] || runtime_ask "$natives"
 }
 
-# load_job ID: set state and the other variables of the job ID. Returns 1 if the job
+# load_job ID: set $state and the other variables of the job ID. Returns 1 if the job
 # does not exist.
 load_job() {
     read_job "$1" || return 1
     derive_state
 }
 
-# read_job ID: like load_job, but sets state to `?` if the runtime must derive the
+# read_job ID: like load_job, but sets $state to `?` if the runtime must derive the
 # state.
 read_job() {
     find_job "$1" || return 1

@@ -20,7 +20,7 @@ sleep_until_signal() {
 
 # end_sleep: end the `sleep` of sleep_until_signal, in a trap that exits. The trap may run
 # as soon as `sleep` has started. Therefore the pid is read from $!, which the shell sets
-# together with the start, and not from a variable that is assigned later. A process that
+# $together with the start, and not from a variable that is assigned later. A process that
 # has not called exec yet would lose a SIGTERM in the handler of the shell.
 end_sleep() {
     # Without `wait`, the ended `sleep` would become an orphan, and each job that ends at
@@ -43,7 +43,7 @@ wait_for() {
 }
 
 # keep_talking: start a background process that prints an empty word every 15 seconds,
-# so that the client can distinguish a slow command from a dead connection. Sets talker
+# so that the client can distinguish a slow command from a dead connection. Sets $talker
 # to the pid of the background process.
 keep_talking() {
     get_start $$

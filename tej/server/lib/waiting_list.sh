@@ -14,7 +14,7 @@
 # only once, because its wrapper claims the job.
 
 # start_job: start $job, or let it wait for other jobs or because of the job limit. The
-# caller must call start_waiting_jobs afterwards. Returns 1 and sets why on failure.
+# caller must call start_waiting_jobs afterwards. Returns 1 and sets $why on failure.
 start_job() {
     if [ -f "$job/dependencies" ]; then
         runtime_check && add_to_dependents
@@ -71,7 +71,7 @@ enqueue() {
     # Remove the entry of an earlier job with the same id, because the entry would count
     # towards the limit forever.
     rm -f "$queue/running/$id"
-    [ -d "$queue/running" ] || count_those_that_run
+    [ -d "$queue/running" ] || count_running_jobs
     # Write the entry in `waiting` before the fact `queued`, because a job with the fact
     # but without the entry would wait forever.
     make_queue_directory waiting && make_queue_directory running &&
@@ -92,9 +92,9 @@ is_in_line() {
     [ -e "$queue/running/$id" ]
 }
 
-# count_those_that_run: create entries for jobs that were started before the limit was
-# set.
-count_those_that_run() {
+# count_running_jobs: create the entries in `running` for jobs that were started before
+# the limit was set.
+count_running_jobs() {
     make_queue_directory running || return 1
     for item in "$jobs"/*/; do
         [ -d "$item" ] || continue
@@ -156,7 +156,7 @@ has_ended() {
     is_final || { [ -f "$job/finished" ] && [ ! -e "$job/requeue" ]; }
 }
 
-# read_limit: set max to the job limit, or to 0 if the queue has no limit.
+# read_limit: set $max to the job limit, or to 0 if the queue has no limit.
 read_limit() {
     max=0
     [ ! -f "$queue/max_running" ] || read -r max <"$queue/max_running"
@@ -172,7 +172,7 @@ is_room() {
     [ "$max" = 0 ] || [ "$count" -lt "$max" ]
 }
 
-# count_in DIRECTORY: set count to the number of entries of DIRECTORY.
+# count_in DIRECTORY: set $count to the number of entries of DIRECTORY.
 count_in() {
     set -- "$queue/$1"/*
     count=$#

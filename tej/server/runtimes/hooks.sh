@@ -3,14 +3,14 @@
 # shellcheck shell=sh
 
 # runtime_check: check the resources that $job requests, before the job waits. Returns 1
-# and sets why if the runtime cannot provide the resources.
+# and sets $why if the runtime cannot provide the resources.
 runtime_check() { :; }
 
 # runtime_may_retry: called after runtime_start has failed. Returns 0 if a later call may
 # succeed, and 1 if the runtime has refused the job.
 runtime_may_retry() { :; }
 
-# runtime_prepare: called before runtime_start is called in a subshell. May set variables
+# runtime_prepare: called before runtime_start is called in a subshell. May set $variables
 # that runtime_start needs for each job, so that the variables are set only once.
 runtime_prepare() { :; }
 

@@ -74,8 +74,8 @@ class Module:
 
     The annotations of a subclass are its input ports, and `Output` marks its outputs.
     The constructor takes values and connections by the names of the input ports, and
-    the reserved names `name` and `resources`.  An input port can be set later, like an
-    attribute.  Each value is checked when it is set.
+    the reserved names `name` and `resources`.  An input port can also be set
+    later, by assignment: `module.port = value`.  Each value is checked when it is set.
     """
 
     inputs: ClassVar[dict[str, InputPort]] = {}

@@ -2,11 +2,11 @@
 
 The stage has these files, which are all part of the signature:
 
-- `start.sh`, and `main.py` of a PythonScript;
+- `start.sh`, and for a PythonScript `main.py`;
 - `module.json`: the version of the module class, and the value of each port;
 - the `uploads` of the module class;
 - `inputs/PORT` plus the suffix of the file's name, such as `inputs/table.csv`: the file
-  or directory of a port.  For a list: `inputs/PORT/000`, `001`, ...
+  or directory that is the value of a port.  For a list: `inputs/PORT/000`, `001`, ...
 
 The outputs of other jobs are not in the stage, because the server places them there
 when the job starts.

@@ -6,13 +6,13 @@
 runtime_here() { :; }
 
 # runtime_start: start the wrapper of $job, which writes `native_id` and `started`.
-# Returns 1 and sets why on failure.
+# Returns 1 and sets $why on failure.
 runtime_start() {
     runtime_check && detach_wrappers "$id"
 }
 
 # runtime_start_together ID TOKEN [ID TOKEN]...: start the wrappers of all these jobs from
-# one process. Sets started_together to the ids of the jobs, each after a blank. For the
+# one process. Sets $started_together to the ids of the jobs, each after a blank. For the
 # other jobs, runtime_start is called afterwards, and reports why they cannot be started.
 runtime_start_together() {
     [ -n "$proc" ] && [ ! -f "$queue/max_running" ] || return 0
@@ -65,7 +65,7 @@ note_ignored() {
 # runtime_ask NATIVES: do nothing, because this runtime has no scheduler to query.
 runtime_ask() { :; }
 
-# runtime_derive_state: set state if the facts of the job do not determine the state.
+# runtime_derive_state: set $state if the facts of the job do not determine the state.
 runtime_derive_state() {
     set -f
     # shellcheck disable=SC2086 # fields
@@ -106,7 +106,7 @@ mark_silent() {
     mark_lost "no sign of life from $1 for ${seen:-$heartbeat_timeout} seconds"
 }
 
-# derive_state_elsewhere HOST BOOT: set state from the heartbeat of a job that runs on
+# derive_state_elsewhere HOST BOOT: set $state from the heartbeat of a job that runs on
 # another host. The processes of the job cannot be checked, because its pids are not
 # valid on this host.
 derive_state_elsewhere() {
@@ -130,7 +130,7 @@ is_silent() {
     fi
 }
 
-# runtime_stop GRACE: stop all processes of $job. Sets pids to the processes that
+# runtime_stop GRACE: stop all processes of $job. Sets $pids to the processes that
 # remain. Returns 1 if only the job's wrapper can stop the processes. The wrapper checks
 # for the fact `kill` at each heartbeat.
 runtime_stop() {

@@ -39,7 +39,7 @@ scheduler_here() {
     return 2
 }
 
-# find_dialect: set dialect to the kind of the installed qsub. Returns 1 if the qsub
+# find_dialect: set $dialect to the kind of the installed qsub. Returns 1 if the qsub
 # belongs to Grid Engine, which has its own runtime. If the kind of the qsub is unknown,
 # prints a message and returns 2.
 find_dialect() {
@@ -139,7 +139,7 @@ is_listed() {
     return 1
 }
 
-# list_chunks: set list to the requested nodes, CPUs, memory and GPUs, as select=... for
+# list_chunks: set $list to the requested nodes, CPUs, memory and GPUs, as select=... for
 # OpenPBS and as nodes=... for the other dialects.
 list_chunks() {
     cpus=${r_cpus:-1} list=''
@@ -209,8 +209,8 @@ scheduler_submit() {
     cd "$job" || return 1
     case $dialect in
         wrapper)
-            # squeue shows the name of the file; see scheduler_submit of the Slurm
-            # runtime.
+            # squeue shows the file's name as the name of the job, so submit the script
+            # under that name; see scheduler_submit of the Slurm runtime.
             ln -f batch "$name_there" 2>/dev/null || cp batch "$name_there" || return 1
             patiently qsub "$@" "$name_there"
             ;;
@@ -232,7 +232,7 @@ scheduler_submit() {
     esac
 }
 
-# find_shell: set shell to the path of exec_script.sh, or to '' if PBS does not accept
+# find_shell: set $shell to the path of exec_script.sh, or to '' if PBS does not accept
 # the path or the file cannot be made executable.
 find_shell() {
     shell=$here/runtimes/pbs/exec_script.sh

@@ -143,7 +143,7 @@ list_errors() {
 scheduler_term() { :; }
 
 # scheduler_warning SIGNAL: check whether Grid Engine announces the end of the job by SIGNAL.
-# Sets warning to the kind of the end and the reason. The accounting does not mention a soft
+# Sets $warning to the kind of the end and the reason. The accounting does not mention a soft
 # limit, and does not mention qdel if the script ends after the announcement.
 scheduler_warning() {
     case $1 in USR1 | USR2) check_directives || : ;; esac

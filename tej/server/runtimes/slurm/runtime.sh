@@ -54,7 +54,7 @@ scheduler_options() {
     fi
 }
 
-# scheduler_array_limit: set array_limit from MaxArraySize, which is 0 if the site permits
+# scheduler_array_limit: set $array_limit from MaxArraySize, which is 0 if the site permits
 # no job arrays.
 scheduler_array_limit() {
     array_limit=$(patiently scontrol show config 2>/dev/null </dev/null | sed -n 's/^MaxArraySize *= *//p')

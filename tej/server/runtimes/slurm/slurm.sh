@@ -139,7 +139,7 @@ slurm_cancel() {
     on_cluster "$1" scancel
 }
 
-# slurm_own_id: set own_id to the id of the job in which this function runs. The id has
+# slurm_own_id: set $own_id to the id of the job in which this function runs. The id has
 # the same format as in the output of sbatch.
 slurm_own_id() {
     [ -z "${array-}" ] || {
