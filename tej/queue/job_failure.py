@@ -39,7 +39,7 @@ def job_failure(
 def _last_words(connection: QueueConnection, status: JobStatus) -> tuple[str, str]:
     """Return the last lines of a job's stderr, and of the scheduler's messages.
 
-    At most 4 KiB of each are requested.
+    At most 4 KiB of each is requested.
     """
     path = str(status.directory)
     try:

@@ -32,7 +32,7 @@ def newest_first(jobs: Iterable[JobStatus]) -> list[JobStatus]:
 
 
 def find_job(word: str, jobs: Sequence[JobStatus]) -> JobStatus | None:
-    """Return the job that a word means, or None if there is no such job.
+    """Return the job that `word` refers to, or None if there is no such job.
 
     `word` is an id, the start of exactly one id, the name of exactly one job, or `@N`
     for the N-th job of `jobs`, which `newest_first` has ordered.  `@` is `@1`.  An id

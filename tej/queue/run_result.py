@@ -28,7 +28,7 @@ class Run:
 
     queue: RemoteQueue
     spec: Spec
-    """The job's `JobSpec`, or a function that returns a context manager that yields one.
+    """The job's `JobSpec`, or a function that returns a context manager for one.
 
     The job directory has to exist only inside the context.  The context is left after
     the job has been submitted."""

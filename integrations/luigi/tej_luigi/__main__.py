@@ -97,7 +97,7 @@ def remove(tasks: Iterable[luigi.Task], *, confirmed: bool) -> int:
         files.remove()
         return f"removed job {job.id}"
 
-    # All ids are computed before a job is deleted, because the id of a job may depend
+    # All ids are computed before any job is deleted, because the id of a job may depend
     # on the results of another job.
     failed = for_each(tasks, find)
     if jobs and not confirmed:
