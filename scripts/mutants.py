@@ -60,7 +60,7 @@ TESTS = {
     "tej/server/lib/environment.sh": "queue/test_environment.py queue/test_job_script.py",
     "tej/server/lib/queue_removal.sh": "queue/test_queue_paths.py faults",
     "tej/server/lib/stage_path.sh": "queue/test_download.py shells",
-    "tej/server/lib/waiting*.sh": "following/test_job_limit.py following/test_wait.py faults",
+    "tej/server/lib/job_limit.sh": "following/test_job_limit.py following/test_wait.py faults",
     "tej/server/*": "queue faults shells",
     "tej/transport/*": "unit transport",
     "tej/cli/*": "cli following",

@@ -17,7 +17,8 @@ from tej.cli.common_options import (
     parse_pairs,
     state_filter,
 )
-from tej.cli.job_table import (
+from tej.cli.job_tree import print_tree
+from tej.cli.table_output import (
     check_columns,
     parse_columns,
     print_exact,
@@ -25,10 +26,9 @@ from tej.cli.job_table import (
     print_table,
     watch,
 )
-from tej.cli.job_tree import print_tree
 from tej.job.cell_text import format_size
 from tej.job.status import JobStatus
-from tej.job.table import COLUMNS, JobTable
+from tej.job.table_columns import COLUMNS, JobTable
 from tej.queue.job_filters import ORDERS, select, sort_jobs
 from tej.queue.job_requests import DiskUsage
 from tej.queue.job_search import newest_first

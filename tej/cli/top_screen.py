@@ -27,7 +27,7 @@ from tej.cli.top_requests import Chosen, Place, download, read_lines, retry
 from tej.job.escaping import escape_line
 from tej.job.status import JobState, JobStatus
 from tej.job.summary import summarize
-from tej.job.table import COLUMNS
+from tej.job.table_columns import COLUMNS
 from tej.queue.job_search import newest_first
 from tej.queue.logs import LineSplitter, Logs
 

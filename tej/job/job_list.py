@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, SupportsIndex, overload
 
 from tej.job.status import JobStatus
-from tej.job.table import JobTable
+from tej.job.table_columns import JobTable
 
 
 class JobList(list[JobStatus]):

@@ -561,7 +561,7 @@ def test_plain_functions_need_no_prefect_server(
     monkeypatch.setattr("tej_prefect.flow_runs.get_client", refuse)
     monkeypatch.setattr("tej_prefect.cancellation_poller.get_client", refuse)
     monkeypatch.setattr("tej_prefect.artifacts.get_client", refuse)
-    monkeypatch.setattr("tej_prefect.claims.get_client", refuse)
+    monkeypatch.setattr("tej_prefect.shared_job_claims.get_client", refuse)
     block = TejJob(
         destination=local, directory=job("echo plain"), results_directory=results
     )

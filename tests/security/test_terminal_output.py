@@ -11,10 +11,10 @@ import pytest
 import tej
 from tej.cli import main, output
 from tej.cli.command import ask_for_secret
-from tej.cli.job_table import print_lines, print_table
 from tej.cli.main import tej as group
+from tej.cli.table_output import print_lines, print_table
 from tej.job.escaping import escape
-from tej.job.table import JobTable
+from tej.job.table_columns import JobTable
 from tej.queue.logs import Piece
 
 # The text sets the window title, clears the screen, moves the cursor up, and writes

@@ -21,7 +21,6 @@ from prefect.states import Cancelled
 
 import tej
 from tej_prefect.cancellation_poller import poller
-from tej_prefect.claims import claims, wanted_by_others
 from tej_prefect.context import Run, current_run, run_logger
 from tej_prefect.destination import TejDestination
 from tej_prefect.flow_runs import (
@@ -29,6 +28,7 @@ from tej_prefect.flow_runs import (
     cancelled_without_runner,
 )
 from tej_prefect.records import JobRecord
+from tej_prefect.shared_job_claims import claims, wanted_by_others
 
 UNENDED = ("created", "queued", "running")
 LEAVE_LABEL = {"on-cancel": "leave"}

@@ -34,11 +34,11 @@ from tej_prefect.artifacts import (
     rows_of,
 )
 from tej_prefect.cancellation import KillCounts, kill_unclaimed
-from tej_prefect.claims import claim_suspended, unclaim_suspended
 from tej_prefect.context import current_run, run_logger, stored_name
 from tej_prefect.destination import load_destination
 from tej_prefect.flow_runs import read_all
 from tej_prefect.job_run import TejJobRun
+from tej_prefect.shared_job_claims import claim_suspended, unclaim_suspended
 
 PAUSE_KEY = "tej-"
 """Prefix of the pause keys of this module."""

@@ -7,12 +7,12 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tej.cli.job_table import check_columns
+from tej.cli.table_output import check_columns
 from tej.job.cell_text import cut, format_age, format_size, shorten_ids, width_of
 from tej.job.job_list import JobList
 from tej.job.status import JobState, JobStatus
 from tej.job.summary import summarize
-from tej.job.table import COLUMNS, JobTable
+from tej.job.table_columns import COLUMNS, JobTable
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
 

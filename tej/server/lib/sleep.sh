@@ -1,4 +1,5 @@
-# Waiting for a fact of a job, and keep-alives for a waiting client.
+# Sleep: pauses that a signal ends, waiting for a fact of a job, and keep-alives for a client
+# that waits.
 # shellcheck shell=sh
 
 # nap: sleep for 0.2 seconds, or for one second if `sleep` takes no fractions.

@@ -18,7 +18,7 @@ from tej.job.escaping import escape_line
 from tej.job.resources import Resources
 from tej.job.status import JobState, JobStatus
 from tej.job.summary import summarize
-from tej.job.table import COLUMNS, SYNONYMS, JobTable
+from tej.job.table_columns import COLUMNS, SYNONYMS, JobTable
 
 INTERVAL = 2.0
 """Number of seconds between two requests of `tej list --watch`."""
