@@ -1,8 +1,8 @@
 # First process of a job, in the session of the job: prepares the environment, then
-# becomes the job's command. The wrapper passes tej_queue, tej_id, tej_here, tej_host and
-# tej_clock in the environment. The working directory is the job's directory. Paths are
-# relative, because a retry can move the directory, and another job can then have its old
-# path.
+# becomes the job's command. The wrapper passes tej_queue, tej_id, tej_here, tej_host,
+# tej_clock, tej_together and possibly tej_spec in the environment. The working directory is
+# the job's directory. Paths are relative, because a retry can move the directory, and
+# another job can then have its old path.
 #
 # The job's command and the user's start-up files run in this shell. To avoid name
 # clashes, the names of all variables and functions of tej in this shell begin with tej_
@@ -14,7 +14,37 @@ for tej_file in _stdout _stderr; do
     [ ! -e "$tej_file" ] && [ ! -h "$tej_file" ] || rm -rf "$tej_file"
 done
 exec </dev/null >_stdout 2>_stderr || exit 125
-(
+
+# tej_read_start: set tej_now to the time of the last `date` in the wrapper plus the elapsed
+# uptime, as read_clock does, and tej_start to the start time of this process. Returns 1 if
+# they must be determined by the library, which takes longer.
+tej_read_start() {
+    {
+        read -r tej_now _ </proc/uptime && IFS= read -r tej_start <"/proc/$$/stat"
+    } 2>/dev/null || return 1
+    case $tej_now:$tej_clock in
+        *[!0-9.]*:* | *.*.*:* | *:' '*) return 1 ;;
+        ?*.[0-9][0-9]:*) tej_now=$((${tej_now%.*} * 100 + 1${tej_now#*.} - 100 - ${tej_clock#* })) ;;
+        *) return 1 ;;
+    esac
+    [ "$tej_now" -ge 0 ] && [ "$tej_now" -lt 3000 ] || return 1
+    tej_now=$((${tej_clock% *} + tej_now / 100))
+    set -f
+    # shellcheck disable=SC2086 # fields
+    set -- ${tej_start##*') '}
+    set +f
+    [ $# -ge 20 ] || return 1
+    shift 19
+    tej_start=$1
+}
+
+# In a subshell, the names of the library do not clash with those of the user.
+if [ -n "$tej_together" ] && tej_read_start; then
+    printf '%s\n' "$tej_now ${tej_host%% *} $$ $tej_start" 2>/dev/null >../started || {
+        rm -f ../started
+        exit 125
+    }
+else (
     job=..
     . "$tej_here/lib/facts.sh"
     . "$tej_here/lib/process.sh"
@@ -22,23 +52,24 @@ exec </dev/null >_stdout 2>_stderr || exit 125
     me
     clock_date=${tej_clock%% *} clock_uptime=${tej_clock#* }
     read_clock
-    put started "$now ${who%% *} $$ ${start:--}" || exit 125
-    # If a client killed the job before `started` was written, the client found no
-    # process to signal. Therefore this shell signals itself.
-    [ ! -e "$job/kill" ] || kill -s TERM $$
-    # If the job was marked lost, another job may have been submitted with the same id.
-    # Therefore the lost job is not started.
-    [ ! -e "$job/lost" ] || exit 125
-) || exit 125
+    put started "$now ${who%% *} $$ $own_start" || exit 125
+) || exit 125; fi
+# If a client killed the job before `started` was written, the client found no process to
+# signal. Therefore this shell signals itself.
+[ ! -e ../kill ] || kill -s TERM $$
+# If the job was marked lost, another job may have been submitted with the same id.
+# Therefore the lost job is not started.
+[ ! -e ../lost ] || exit 125
 
-IFS= read -r tej_spec <../spec
+[ -n "${tej_spec-}" ] || IFS= read -r tej_spec <../spec
 TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
 TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 . "$tej_here/lib/environment.sh"
 restore_environment
-unset -f hide_environment restore_environment
-unset tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file
+unset -f hide_environment restore_environment tej_read_start
+unset tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file \
+    tej_together tej_now tej_start
 # Python buffers several kilobytes of output if stdout is a file.
 : "${PYTHONUNBUFFERED=1}"
 export PYTHONUNBUFFERED

@@ -9,6 +9,7 @@ queue=$1 id=$2 here=$3 runtime=$4
 shift 4
 . "$here/lib/load.sh"
 . "$here/lib/run.sh"
+. "$here/lib/group_heartbeat.sh"
 trap '' HUP
 
 no_wrapper='its wrapper could not be run: can this account start more processes (ulimit -u)?'
@@ -16,7 +17,7 @@ no_wrapper='its wrapper could not be run: can this account start more processes 
 # report_failure: EXIT trap for a shell that ends before the script has started. Most
 # shells exit when fork fails, so this function uses builtins only.
 report_failure() {
-    [ -e "$job/started" ] || [ -e "$job/finished" ] || [ -e "$job/lost" ] ||
+    [ -s "$job/started" ] || [ -s "$job/finished" ] || [ -e "$job/lost" ] ||
         printf '%s\n' "${now:-0} $no_wrapper" >"$job/lost"
 }
 
@@ -34,7 +35,7 @@ before_heartbeat() {
 # after_heartbeat: act on a `kill` requested from another host, and enforce the time
 # limit.
 after_heartbeat() {
-    [ ! -e "$job/kill" ] || [ -e "$job/finished" ] || obey_kill
+    [ ! -e "$job/kill" ] || [ -s "$job/finished" ] || obey_kill
     [ -z "$r_walltime" ] || end_in_time
 }
 
@@ -42,7 +43,7 @@ after_heartbeat() {
 # as a scheduler does.
 end_in_time() {
     get_uptime
-    [ $((uptime - began)) -ge "$r_walltime" ] && [ ! -e "$job/finished" ] || return 0
+    [ $((uptime - began)) -ge "$r_walltime" ] && [ ! -s "$job/finished" ] || return 0
     as_clock
     [ -e "$job/reason" ] || put reason "$(date +%s) limit the time limit of $clock was reached"
     read_facts
@@ -61,7 +62,7 @@ obey_kill() {
 # returns 1.
 after_wrapper() {
     read_facts
-    [ ! -e "$job/finished" ] && [ -n "$started" ] && has_processes && return 0
+    [ ! -s "$job/finished" ] && [ -n "$started" ] && has_processes && return 0
     now=''
     derive_state
     announce_end
@@ -72,10 +73,17 @@ after_wrapper() {
 # run_job: run the job's script. Sets end=`exit N` or `signal N`; end is empty if the exit
 # status is unknown.
 run_job() {
-    [ -n "$is_prepared" ] || find_session_program
+    [ -n "$is_prepared" ] || {
+        find_session_program
+        check_job_list
+    }
     prepare_run
-    run_in_awk
-    [ -n "$end" ] || [ -e "$job/started" ] || run_in_shell
+    if [ -n "$jobs_tell_signals" ]; then
+        run_in_background
+    else
+        run_in_awk
+        [ -n "$end" ] || [ -s "$job/started" ] || run_in_shell
+    fi
 }
 
 # begin_wrapper: claim $job, and write its native id and first heartbeat. Exits if another
@@ -84,6 +92,7 @@ begin_wrapper() {
     enter_job || exit 0
     # Only one wrapper can start the job.
     take_claim || exit 0
+    spec=''
     read_clock
     me
     is_wrapper=1
@@ -93,19 +102,13 @@ begin_wrapper() {
     # Write the heartbeat before `native_id`: once the job has a native id, clients check its
     # heartbeat.
     write_heartbeat
-    if ! put native_id "pid $who" || ! reserve; then
+    if ! put_once native_id "pid $who" || ! reserve; then
         rm -f "$job/native_id"
         exit 1
     fi
     [ -n "$is_prepared" ] || note_orphans
     read_resources
-    start_heartbeat
-}
-
-# note_orphans: set $adopted to the present orphans, or to '' if they are unknown.
-note_orphans() {
-    read_orphans || :
-    adopted=$orphans
+    [ -n "$is_prepared" ] && [ -z "$r_walltime" ] || start_heartbeat
 }
 
 # run_wrapper: run the job $id in this shell, and record its end.
@@ -128,8 +131,10 @@ run_wrapper() {
         exit 1
     }
     record_end
-    read_facts
-    announce_end
+    [ ! -f "$job/on_end" ] || {
+        read_facts
+        announce_end
+    }
     runtime_tend
     start_jobs_after "$id"
     wait
@@ -140,8 +145,9 @@ record_end() {
     # Count the processes that the script left running. `status` counts them again later, and
     # `kill` can still signal them.
     left=0
-    if [ -f "$job/started" ]; then
-        read_facts
+    if [ -s "$job/started" ]; then
+        read -r started where j_pid j_start <"$job/started"
+        [ -n "$spec" ] || read_spec
         ! may_have_left_processes || count_processes
         left=${left:-0}
     fi
@@ -171,18 +177,27 @@ report_unstarted() {
 run_wrappers() {
     unstarted=$*
     trap report_unstarted EXIT
+    job=$jobs/$1 wrappers=''
     prepare_wrappers
     note_orphans
+    # This process starts before the wrappers, so that no job is without a heartbeat if this
+    # shell is killed.
+    keep_heartbeats "$@" &
+    heart=$!
     for id in "$@"; do
         (
             trap - EXIT
+            heart=''
             enter_subshell
             run_wrapper
         ) &
+        wrappers="$wrappers $!"
         unstarted=${unstarted#"$id"} unstarted=${unstarted# }
     done
-    # If this shell ended now, its wrappers would be orphans (read_orphans).
-    wait
+    # If this shell ended now, its wrappers would be orphans (note_orphans).
+    # shellcheck disable=SC2086 # pids
+    wait $wrappers
+    stop_heartbeat
 }
 
 if [ $# = 0 ]; then run_wrapper; else run_wrappers "$id" "$@"; fi

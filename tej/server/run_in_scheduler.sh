@@ -29,11 +29,11 @@ signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU'
 begin_again() {
     read_facts
     [ "${native%%;*}" = "$runtime ${own_id%%;*}" ] || exit 0
-    [ ! -e "$job/finished" ] || { [ -e "$job/requeue" ] && [ "$whose" = ask ] && [ ! -e "$job/reason" ]; } || exit 0
+    [ ! -s "$job/finished" ] || { [ -e "$job/requeue" ] && [ "$whose" = ask ] && [ ! -e "$job/reason" ]; } || exit 0
     [ ! -e "$job/kill" ] || exit 0
     read_beat
     pulse_then=$pulse
-    [ ! -e "$job/requeue" ] || [ -z "$pulse" ] || [ -e "$job/finished" ] || sleep $((heartbeat_interval + 5))
+    [ ! -e "$job/requeue" ] || [ -z "$pulse" ] || [ -s "$job/finished" ] || sleep $((heartbeat_interval + 5))
     read_beat
     if [ ! -e "$job/requeue" ] || [ "$pulse" != "$pulse_then" ]; then
         put rerun "$(date +%s) ${who%% *}"
@@ -47,7 +47,7 @@ begin_again() {
 # scheduler id, the fact is not changed, because it may also contain the cluster.
 note_native_id() {
     native=''
-    [ ! -f "$job/native_id" ] || IFS= read -r native <"$job/native_id"
+    [ ! -s "$job/native_id" ] || IFS= read -r native <"$job/native_id"
     case $native in
         "$runtime $own_id" | "$runtime $own_id;"*) ;;
         *) put native_id "$runtime $own_id" ;;
@@ -166,7 +166,7 @@ end_after_grace() {
 # period: 5 seconds if the SIGTERM was not sent by `tej kill`.
 end_leftovers() {
     left=''
-    [ -e "$job/started" ] || return 0
+    [ -s "$job/started" ] || return 0
     read_facts
     if [ -n "$told_at" ]; then
         rest=$((told_at + ${grace:-5} - $(date +%s)))

@@ -71,7 +71,7 @@ waits_for_itself() {
         [ "$dep_other" != "$id" ] || return 0
         case "$dep_seen " in *" $dep_other "*) continue ;; esac
         dep_seen="$dep_seen $dep_other"
-        [ ! -e "$jobs/$dep_other/finished" ] || continue
+        [ ! -s "$jobs/$dep_other/finished" ] || continue
         for dep_wait in "$jobs/$dep_other/after"/*; do
             [ ! -e "$dep_wait" ] || set -- "$@" "${dep_wait##*/}"
         done
@@ -155,9 +155,9 @@ settle_dependents() {
 has_unsettled() {
     for dep_item in "$1"/*; do
         dep_job=${dep_item##*/} dep_job=$jobs/${dep_job#*.}
-        if [ -e "$dep_job/finished" ] || [ -e "$dep_job/lost" ]; then
+        if [ -s "$dep_job/finished" ] || [ -e "$dep_job/lost" ]; then
             return 0
-        elif [ -d "$dep_job/after" ] && [ ! -e "$dep_job/native_id" ] && [ ! -e "$dep_job/claim" ]; then
+        elif [ -d "$dep_job/after" ] && [ ! -s "$dep_job/native_id" ] && [ ! -e "$dep_job/claim" ]; then
             [ ! -e "$dep_job/after/${1##*/}" ] || return 0
             ! is_ready "$dep_job" || return 0
         fi
@@ -200,9 +200,9 @@ settle_dependent() {
     id=${1#*.} job=$jobs/${1#*.}
     # If the job has another token, this submission is not published yet or is archived.
     has_token "${1%%.*}" || return 0
-    if [ -e "$job/finished" ] || [ -e "$job/lost" ]; then
+    if [ -s "$job/finished" ] || [ -e "$job/lost" ]; then
         leave_dependents
-    elif [ -e "$job/claim" ] || [ -e "$job/native_id" ]; then
+    elif [ -e "$job/claim" ] || [ -s "$job/native_id" ]; then
         :
     elif [ "$dep_outcome" = failed ]; then
         ! end_unstarted "$dep_words" || dep_ended="$dep_ended $id"

@@ -55,6 +55,23 @@ put() {
     return 1
 }
 
+# put_once FACT WORDS...: like `put`, for a fact that only this process writes, and only once.
+# If this process is one of the wrappers of several jobs, the fact is written without a
+# rename, because a rename takes a process. Therefore a reader takes an empty fact for a
+# fact that does not exist. The one `write` of a short line makes the line visible as a
+# whole.
+put_once() {
+    [ -n "${is_prepared-}" ] || {
+        put "$@"
+        return
+    }
+    fact_name=$1
+    shift
+    { printf '%s\n' "$*" >"$job/$fact_name"; } 2>/dev/null && return 0
+    rm -f "$job/$fact_name"
+    return 1
+}
+
 # take_claim: create the file `claim` of $job. Returns 1 if the file exists. Only one process
 # can create it, because with `set -C` all shells open a new file with O_EXCL, which is
 # atomic. The process that creates `claim` decides whether the job starts. In a job that an
@@ -93,13 +110,26 @@ reserve() {
 # allocated. If the fact already exists, it is not changed. `1<>` opens the file without
 # truncating it.
 put_reserved() {
-    [ ! -e "$job/$1" ] || return 0
+    [ ! -s "$job/$1" ] || return 0
+    [ -z "${is_prepared-}" ] || ! put_exclusively "$@" || return 0
     if [ -f "$job/.$1" ]; then
         fact_name=$1
         shift
         { printf '%s\n' "$*" 1<>"$job/.$fact_name" && mv "$job/.$fact_name" "$job/$fact_name"; } 2>/dev/null ||
-            [ -e "$job/$fact_name" ]
+            [ -s "$job/$fact_name" ]
     else
         put "$@"
     fi
+}
+
+# put_exclusively FACT WORDS...: create the fact without a rename (put_once). Returns 1 if the
+# fact exists, or if the disk is full; the fact may be empty then.
+put_exclusively() {
+    fact_name=$1
+    shift
+    set -C
+    { printf '%s\n' "$*" >"$job/$fact_name"; } 2>/dev/null
+    is_put=$?
+    set +C
+    return "$is_put"
 }

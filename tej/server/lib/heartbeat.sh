@@ -23,14 +23,17 @@ write_heartbeat() {
 # start_heartbeat: start a background process that writes the heartbeat while this shell
 # lives. Sets $heart to the pid of the background process.
 start_heartbeat() {
-    get_start "$self"
+    me
     write_heartbeat
-    keep_heartbeat "$self" "${start:--}" &
+    keep_heartbeat "$self" "$own_start" &
     heart=$!
 }
 
-# stop_heartbeat: stop the background process and wait until it has exited.
+heart='' # pid of the process that start_heartbeat has started
+
+# stop_heartbeat: stop the background process, if any, and wait until it has exited.
 stop_heartbeat() {
+    [ -n "$heart" ] || return 0
     kill "$heart" 2>/dev/null
     wait "$heart" 2>/dev/null
 }
@@ -194,7 +197,7 @@ shows_life() {
     sign=''
     if has_processes; then
         sign="processes of it run on $host"
-    elif [ -f "$job/finished" ] || ended_with_boot; then
+    elif [ -s "$job/finished" ] || ended_with_boot; then
         return 1
     elif is_watched_here; then
         case $life in

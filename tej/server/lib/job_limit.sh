@@ -100,7 +100,7 @@ count_running_jobs() {
         [ -d "$item" ] || continue
         item=${item%/} item=${item##*/}
         # A job without a native id is being submitted, and enqueues itself.
-        [ ! -f "$jobs/$item/native_id" ] || [ -f "$jobs/$item/finished" ] || : >"$queue/running/$item"
+        [ ! -s "$jobs/$item/native_id" ] || [ -s "$jobs/$item/finished" ] || : >"$queue/running/$item"
     done
     return 0
 }
@@ -126,7 +126,7 @@ start_below_limit() {
 # that moved the job has died, or the process is about to start the job.
 has_stranded() {
     for item in "$queue/running"/*; do
-        [ ! -e "$item" ] || [ -e "$jobs/${item##*/}/native_id" ] ||
+        [ ! -e "$item" ] || [ -s "$jobs/${item##*/}/native_id" ] ||
             [ -e "$jobs/${item##*/}/claim" ] || return 0
     done
     return 1
@@ -153,7 +153,7 @@ forget_ended() {
 # not run the script again. If a scheduler ended the job, the job's own wrapper starts the
 # next job before the scheduler reports the cause of the end.
 has_ended() {
-    is_final || { [ -f "$job/finished" ] && [ ! -e "$job/requeue" ]; }
+    is_final || { [ -s "$job/finished" ] && [ ! -e "$job/requeue" ]; }
 }
 
 # read_limit: set $max to the job limit, or to 0 if the queue has no limit.
@@ -186,13 +186,13 @@ count_in() {
 fill_room() {
     make_queue_directory running || return
     for item in "$queue/running"/*; do
-        [ ! -e "$item" ] || [ -e "$jobs/${item##*/}/native_id" ] || launch "${item##*/}" || return
+        [ ! -e "$item" ] || [ -s "$jobs/${item##*/}/native_id" ] || launch "${item##*/}" || return
     done
     for item in "$queue/waiting"/*; do
         [ -e "$item" ] || continue
         is_room && has_lock || return 0
         next=${item##*/} next=${next#*.} next=${next#*.}
-        if [ ! -d "$jobs/$next" ] || [ -e "$jobs/$next/finished" ]; then
+        if [ ! -d "$jobs/$next" ] || [ -s "$jobs/$next/finished" ]; then
             rm -f "$item" || return
         else
             mv "$item" "$queue/running/$next" || return
@@ -213,7 +213,7 @@ launch() {
         # Therefore the client does not wait until a busy scheduler accepts the job.
         # shellcheck disable=SC2034 # busy_awaited is used by scheduler.sh
         why='' listing='' busy_awaited=0
-        [ -z "$native" ] && [ ! -e "$job/finished" ] || exit 0
+        [ -z "$native" ] && [ ! -s "$job/finished" ] || exit 0
         ! runtime_start || exit 0
         ! runtime_may_retry || exit 1
         end_unstarted "$why"

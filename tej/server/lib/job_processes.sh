@@ -21,21 +21,26 @@ count_processes() {
     count_pids
 }
 
-# read_orphans: set $orphans to the children of the process that adopts the orphans of $job,
-# each between blanks. Returns 1 if this process is unknown. Only the wrapper of $job calls
-# read_orphans.
+# note_orphans: set $adopted to the present orphans, or to '' if the process that will adopt
+# the orphans of the jobs is unknown. Called once by the shell $$ that runs the wrapper of a
+# job, or has started the wrappers of several jobs.
 #
 # When a process ends, Linux makes its children the children of its nearest ancestor that
-# adopts orphans ("subreaper"), or of process 1. The parent of the wrapper has ended.
-# Therefore the wrapper, or the shell that has started the wrappers of several jobs ($$),
-# is a child of the same process. If the parent is not process 1, it may be the shell that
-# is about to end.
+# adopts orphans ("subreaper"), or of process 1. The parent of this shell has ended.
+# Therefore this shell is a child of the same process. If the parent is not process 1, it
+# may be the shell that is about to end.
+note_orphans() {
+    adopted=''
+    [ -n "$proc" ] || return 0
+    get_start "$$"
+    [ "$parent" != 1 ] || ! read_orphans || adopted=$orphans
+}
+
+# read_orphans: set $orphans to the children of process 1, each between blanks. Returns 1 if
+# they are unknown.
 read_orphans() {
     orphans=''
-    [ -n "$proc" ] && [ -r "$proc/1/task/1/children" ] || return 1
-    get_start "$self"
-    [ "$self" = $$ ] || [ "$parent" != $$ ] || get_start $$
-    [ "$parent" = 1 ] || return 1
+    [ -r "$proc/1/task/1/children" ] || return 1
     read -r orphans <"$proc/1/task/1/children" || [ -n "$orphans" ] || return 1
     orphans=" $orphans "
 }

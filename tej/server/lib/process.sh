@@ -76,23 +76,29 @@ read_centiseconds() {
 get_start() {
     start='' session='' parent=''
     if [ -n "$proc" ]; then
-        [ -r "$proc/$1/stat" ] || return 0
-        stat=''
-        # A process name may contain blanks, brackets and newlines.
-        while IFS= read -r line || [ -n "$line" ]; do stat=$stat$line; done 2>/dev/null <"$proc/$1/stat"
-        set -f
-        # shellcheck disable=SC2086 # fields
-        set -- ${stat##*') '}
-        set +f
-        [ $# -ge 20 ] || return 0
-        case $1 in Z | X | x) return 0 ;; esac
-        session=$4 parent=$2
-        shift 19
-        start=$1
+        read_stat "$1"
     else
         case $(ps -o stat= -p "$1" 2>/dev/null) in '' | *Z*) return 0 ;; esac
         get_ps_start "$1" UTC0
     fi
+}
+
+# read_stat PID: set $start, $session and $parent from /proc/PID/stat, and $stat to its text.
+# PID may be `self`.
+read_stat() {
+    [ -r "$proc/$1/stat" ] || return 0
+    stat=''
+    # A process name may contain blanks, brackets and newlines.
+    while IFS= read -r line || [ -n "$line" ]; do stat=$stat$line; done 2>/dev/null <"$proc/$1/stat"
+    set -f
+    # shellcheck disable=SC2086 # fields
+    set -- ${stat##*') '}
+    set +f
+    [ $# -ge 20 ] || return 0
+    case $1 in Z | X | x) return 0 ;; esac
+    session=$4 parent=$2
+    shift 19
+    start=$1
 }
 
 # get_ps_start PID ZONE: set $start to the start time reported by `ps`, as one word.
@@ -168,16 +174,23 @@ is_past() {
 # self is the pid of this shell. In a subshell, $$ is the pid of the parent.
 self=$$
 
-# enter_subshell: set $self to the pid of this subshell. Requires /proc.
+# enter_subshell: set self to the pid of this subshell, and own_start to its start time.
+# Requires /proc.
 enter_subshell() {
-    read -r self _ <$proc/self/stat
+    start=''
+    read_stat self
+    self=${stat%% *} own_start=${start:--}
 }
 
-# me: set $who to the words HOST BOOT SPACE PID START that identify this shell.
+# me: set who to the words HOST BOOT SPACE PID START that identify this shell, and own_start
+# to START.
 me() {
     get_host
-    get_start "$self"
-    who="$host $boot $space $self ${start:--}"
+    [ -n "${own_start-}" ] || {
+        get_start "$self"
+        own_start=${start:--}
+    }
+    who="$host $boot $space $self $own_start"
 }
 
 # find_processes TOKEN LEADER START: set $pids to the live processes of a job: the

@@ -64,7 +64,7 @@ has_sign_of_life() {
             return 0
             ;;
     esac
-    [ ! -f "$job/finished" ] && shows_life
+    [ ! -s "$job/finished" ] && shows_life
 }
 
 # find_live_tokens: set $live_tokens to the job tokens of all processes on this host, one

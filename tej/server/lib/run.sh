@@ -14,7 +14,7 @@ enter_job() {
 # script, although no client requested a kill. If this is the case, marks the job as
 # lost.
 has_not_begun() {
-    [ ! -e "$job/started" ] && [ ! -e "$job/kill" ] || return 1
+    [ ! -s "$job/started" ] && [ ! -e "$job/kill" ] || return 1
     read_facts
     said=''
     [ ! -f "$job/stage/_stderr" ] || IFS= read -r said <"$job/stage/_stderr" || :
@@ -37,18 +37,18 @@ set_whose() {
     fi
 }
 
-is_prepared=''    # 1 if prepare_wrappers has set tej_session and tej_signals
-awk_is_checked='' # 1 if prepare_wrappers has found that awk reports signals
+is_prepared='' # 1 if prepare_wrappers has set tej_session and tej_signals
 
-# prepare_wrappers: find the programs that the wrappers of several jobs use. The result is
-# inherited by the subshells of this shell, so that it is determined only once.
+# prepare_wrappers: find the programs that the wrappers of several jobs use, and check the
+# builtin `jobs` in the job $job. The result is inherited by the subshells of this shell, so
+# that it is determined only once.
 prepare_wrappers() {
     get_host
     read_clock
     find_session_program
     find_signal_reset
+    check_job_list
     is_prepared=1
-    ! awk 'BEGIN { exit system("kill -s TERM $$") == 0 }' 2>/dev/null || awk_is_checked=1
 }
 
 # prepare_run: export the variables that run_in_awk, run_in_shell and exec_job.sh use.
@@ -60,11 +60,19 @@ prepare_run() {
     tej_host="$host $boot $space"
     # read_clock in exec_job.sh continues with the last time that `date` has printed here.
     tej_clock="${clock_date-} ${clock_uptime-}"
-    [ -n "$is_prepared" ] || find_signal_reset
+    # The facts of jobs that are started together are written without a rename.
+    tej_together=$is_prepared tej_spec=''
+    if [ -n "$is_prepared" ]; then
+        read_spec
+        tej_spec=$spec
+    else
+        find_signal_reset
+    fi
     # shellcheck disable=SC2016,SC2089 # expanded by another shell
     tej_run='exec $tej_signals $tej_session /bin/sh "$tej_here/exec_job.sh" >/dev/null'
     # shellcheck disable=SC2090
-    export tej_signals tej_session tej_here tej_queue tej_id tej_host tej_clock tej_run
+    export tej_signals tej_session tej_here tej_queue tej_id tej_host tej_clock tej_run \
+        tej_together tej_spec
 }
 
 # find_signal_reset: set $tej_signals to a command prefix that resets SIGINT and SIGQUIT to
@@ -93,15 +101,51 @@ find_session_program() {
     fi
 }
 
+# check_job_list: set jobs_tell_signals to 1 if the builtin `jobs` of this shell tells a
+# background command that was ended by a signal from a command that has exited.
+check_job_list() {
+    jobs_tell_signals=''
+    # shellcheck disable=SC2016 # expanded by another shell
+    /bin/sh -c 'kill -s TERM $$' &
+    { wait "$!"; } 2>/dev/null
+    ! was_signalled "$!" || jobs_tell_signals=1
+}
+
+# was_signalled PID: check that `jobs` lists the process PID, which has ended, and does not
+# report an exit code for it. `jobs` must not run in a subshell, because a subshell has a
+# list of its own.
+was_signalled() {
+    jobs -l 2>/dev/null >"$job/.jobs" || return 1
+    while read -r line; do
+        case $line in
+            *" $1 Done"*) ;;
+            *" $1 "*) return 0 ;;
+        esac
+    done <"$job/.jobs"
+    return 1
+}
+
+# run_in_background: run the script as a background command of this shell. Sets end to
+# `exit N` or `signal N`. Requires jobs_tell_signals. This function starts fewer processes
+# than run_in_awk.
+run_in_background() {
+    # shellcheck disable=SC2086 # the words of the prefixes
+    $tej_signals $tej_session /bin/sh "$here/exec_job.sh" >/dev/null &
+    { wait "$!"; } 2>/dev/null
+    status=$?
+    end="exit $status"
+    [ "$status" -le 128 ] || ! was_signalled "$!" || end="signal $((status - 128))"
+}
+
 # run_in_awk: run the script. Sets $end to `exit N` or `signal N`, or to '' if the result
 # is unknown. Most shells report the same status for `exit 143` and a SIGTERM. Most awks
 # report different results: after a signal, system() returns 256 or 512 plus the signal
 # number, or the signal number divided by 256 in old versions. If awk does not report
 # signals (busybox), run_in_awk does not run the script.
 run_in_awk() {
-    end=$(awk -v checked="$awk_is_checked" '
+    end=$(awk '
         BEGIN {
-            if (!checked && system("kill -s TERM $$") == 0) exit
+            if (system("kill -s TERM $$") == 0) exit
             status = system(ENVIRON["tej_run"])
             if (status != int(status)) print "signal", int((status - int(status)) * 256 + .5) % 128
             else if (status >= 512) print "signal", status - 512

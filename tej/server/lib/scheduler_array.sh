@@ -44,7 +44,7 @@ runtime_start_together() {
 # fits_array TOKEN: check whether $job can be a task of an array. Sets $options and
 # $directives to those of the job.
 fits_array() {
-    has_token "$1" && [ ! -e "$job/finished" ] && [ ! -e "$job/native_id" ] || return 1
+    has_token "$1" && [ ! -s "$job/finished" ] && [ ! -s "$job/native_id" ] || return 1
     [ ! -e "$job/submitting" ] && [ ! -e "$job/dependencies" ] || return 1
     runtime_check && ! names_cluster
 }

@@ -9,7 +9,7 @@ relisted='' # 1 if the listing was renewed for a kill
 # possible.
 runtime_tell() {
     nid=${native#* }
-    [ ! -e "$job/finished" ] || return 0
+    [ ! -s "$job/finished" ] || return 0
     if take_claim; then
         if [ -z "$nid" ] || cancel_job; then
             now=''
@@ -69,7 +69,7 @@ cancel_job() {
 # accept the kill, so that the caller does not wait for the end.
 runtime_stop() {
     pids='' refused=''
-    [ ! -e "$job/finished" ] || return 0
+    [ ! -s "$job/finished" ] || return 0
     [ -n "$native" ] || {
         set_name
         ask_anew

@@ -14,7 +14,7 @@ runtime_derive_state() {
     elif ! judge_submission; then
         return
     fi
-    if [ -e "$job/finished" ]; then
+    if [ -s "$job/finished" ]; then
         judge_end
         return
     fi

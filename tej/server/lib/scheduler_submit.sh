@@ -169,7 +169,7 @@ is_overloaded() {
 adopt_reply() {
     # During the submission, another client may have killed the job, or removed it and
     # submitted another job with the same id.
-    if ! has_token "$job_token" || [ -e "$job/finished" ]; then
+    if ! has_token "$job_token" || [ -s "$job/finished" ]; then
         scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
         has_token "$job_token" || {
             why="it was taken away while $runtime was asked"

@@ -36,7 +36,7 @@ end_sleep() {
 # Returns 1 if SECONDS have passed, or if the job was removed.
 wait_for() {
     rounds=0
-    until [ -e "$job/$1" ] || [ -e "$job/finished" ] || { [ "$1" != finished ] && [ -e "$job/lost" ]; }; do
+    until [ -s "$job/$1" ] || [ -s "$job/finished" ] || { [ "$1" != finished ] && [ -e "$job/lost" ]; }; do
         [ -d "$job" ] && [ "$rounds" -lt $(($2 * 20)) ] || return 1
         rounds=$((rounds + 1))
         sleep 0.05 2>/dev/null || sleep 1

@@ -64,6 +64,9 @@ read_facts() {
             *' '*) ;;
             *) damage=native_id native='' ;;
         esac
+    } || [ "$damage" != native_id ] || [ -n "$started" ] || {
+        # The wrapper may be writing the fact (put_once).
+        damage=''
     }
     read_fact kill && {
         read -r kill_time grace by <"$job/kill"
@@ -131,7 +134,7 @@ read_fact() {
 
 # read_end: set $state from the fact `finished`. Returns 1 if no end is recorded.
 read_end() {
-    [ -f "$job/finished" ] || return 1
+    [ -s "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
     case $how in
         exit | signal | none) ;;
@@ -168,7 +171,7 @@ judge_starter() {
     if same_host "$s_host" "$s_boot" "$s_space"; then
         is_gone "$s_pid" "$s_start" || return 0
         # The submitting shell may have started the wrapper after the facts were read.
-        [ ! -f "$job/native_id" ] || {
+        [ ! -s "$job/native_id" ] || {
             state='?'
             IFS= read -r native <"$job/native_id"
             return 0
@@ -188,7 +191,7 @@ judge_starter() {
 # no native id. A wrapper writes the native id immediately after it creates `claim`, so
 # that in this case the wrapper has died.
 claim_is_stale() {
-    [ -e "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -e "$job/native_id" ]
+    [ -e "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -s "$job/native_id" ]
 }
 
 # judge_damage: derive the state of a job with a damaged fact. Sets $evidence to a
@@ -213,7 +216,7 @@ judge_damage() {
 # from another host, although no fact identifies its wrapper. If the job has processes
 # or a heartbeat, sets $state to `running` and $note to NOTE.
 runs_unrecorded() {
-    [ -e "$job/started" ] && [ -n "$spec" ] || return 1
+    [ -s "$job/started" ] && [ -n "$spec" ] || return 1
     get_host
     if has_processes; then
         native="pid $host $boot $space - -"
@@ -262,7 +265,7 @@ ask_for_all() {
     natives=''
     for entry in "$@"; do
         entry=${entry%/}
-        ! find_job "${entry##*/}" || [ ! -f "$job/native_id" ] || [ -e "$job/lost" ] || {
+        ! find_job "${entry##*/}" || [ ! -s "$job/native_id" ] || [ -e "$job/lost" ] || {
             IFS= read -r native <"$job/native_id"
             natives="$natives $native"
         }

@@ -1,0 +1,93 @@
+# Heartbeats of several jobs: one process writes the heartbeats of all jobs whose wrappers
+# were started by one shell (run_detached.sh), so that a running job needs fewer processes.
+# shellcheck shell=sh
+
+# keep_heartbeats ID...: write the heartbeats of the jobs ID... until all of them have
+# ended, or until keep_heartbeats receives SIGTERM. The parent is the shell $$, which has
+# started the wrappers. A wrapper writes the first heartbeat of its job.
+#
+# Each positional parameter is the id of a job and, once the job has a native id, the words
+# PID START of its wrapper.
+keep_heartbeats() {
+    in_hook='' orphaned=0
+    trap - EXIT
+    begin_sleeps
+    trap leave_heartbeat TERM
+    while [ $# -gt 0 ]; do
+        sleep_until_signal "$heartbeat_interval"
+        read_wrappers
+        for item in "$@"; do
+            shift
+            ! keeps_running "$item" || set -- "$@" "$item"
+        done
+    done
+}
+
+# read_wrappers: set wrappers to the children of the shell $$, each between blanks. If they
+# are unknown, or if $$ has ended, sets wrappers to '' and counts the calls in orphaned.
+read_wrappers() {
+    wrappers='' now=''
+    { read -r wrappers <"$proc/$$/task/$$/children"; } 2>/dev/null
+    [ -n "$wrappers" ] || orphaned=$((orphaned + 1))
+    wrappers=" $wrappers "
+}
+
+# keeps_running ITEM: write the heartbeat of one job. Sets item to the id of the job and the
+# words PID START of its wrapper. Returns 1 if the job has ended, or if another process
+# writes its heartbeat from now on.
+keeps_running() {
+    id=${1%% *} job=$jobs/${1%% *}
+    [ -d "$job" ] && [ ! -s "$job/finished" ] || return 1
+    if [ "$1" = "$id" ]; then
+        # A wrapper that writes no native id for a minute is dead (claim_is_stale).
+        find_wrapper || {
+            [ "$orphaned" -lt 4 ]
+            return
+        }
+        # The wrapper of a job with a time limit writes the heartbeat itself.
+        read_resources && [ -z "$r_walltime" ] || return 1
+    fi
+    # shellcheck disable=SC2086 # fields
+    set -- $item
+    # A pid is not reused while the process is a child of $$. This check costs less than
+    # is_gone.
+    case $wrappers in
+        *" $2 "*) ;;
+        *) ! is_gone "$2" "$3" || set -- "$@" gone ;;
+    esac
+    if [ $# = 3 ] && [ ! -e "$job/kill" ]; then
+        write_heartbeat
+    elif [ ! -s "$job/finished" ]; then
+        take_heartbeat "$2" "$3" &
+        return 1
+    fi
+} 2>/dev/null
+
+# find_wrapper: set item to $id and the words PID START of the wrapper of $job. Returns 1 if
+# the job has no wrapper on this host yet.
+find_wrapper() {
+    [ -s "$job/native_id" ] && IFS= read -r native <"$job/native_id" || return 1
+    set -f
+    # shellcheck disable=SC2086 # fields
+    set -- $native
+    set +f
+    [ $# = 6 ] && same_host "$2" "$3" "$4" || return 1
+    item="$id $5 $6"
+}
+
+# take_heartbeat PID START: write the heartbeat of one job, whose wrapper PID was killed, or
+# which a client on another host has requested to kill.
+take_heartbeat() {
+    trap - TERM
+    enter_subshell
+    enter_job && read_resources || exit 0
+    get_uptime
+    began=$uptime
+    if is_gone "$1" "$2"; then
+        after_wrapper || exit 0
+        write_heartbeat
+    else
+        after_heartbeat
+    fi
+    keep_heartbeat "$1" "$2"
+}
