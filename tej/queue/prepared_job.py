@@ -159,10 +159,11 @@ class PreparedJob:
         """The plan for composing the files of objects in the content store."""
         return plan(self.entries, self.command.script)
 
-    def parcel(self, *, from_objects: bool = False) -> Parcel:
-        """Return the job as a part of the archive.
+    def parcel(self, *, from_objects: bool = False, by_id: bool = False) -> Parcel:
+        """Return the job as a part of the archive, in a directory named by its token.
 
-        The returned part contains all files.  If `from_objects` is true, it contains
+        If `by_id` is true, the directory is in `new/` and has the id of the job.  The
+        returned part contains all files.  If `from_objects` is true, it contains
         only the files that are not composed of objects in the content store.
         """
         entries = self.plan.inline if from_objects else self.entries
@@ -179,12 +180,13 @@ class PreparedJob:
             if from_objects:
                 members.insert(0, TextMember("assembly", self.plan.assembly))
             if self.spec.on_end is not None:
-                name = f"export TEJ_JOB_NAME={shlex.quote(self.name)}\n"
-                variables = TextMember("on_end_environment", self._exports() + name)
+                line = f"export TEJ_JOB_NAME={shlex.quote(self.name)}\n"
+                variables = TextMember("on_end_environment", self._exports() + line)
                 members[:0] = [TextMember("on_end", f"{self.spec.on_end}\n"), variables]
             return members
 
-        return Parcel(self.token, entries, self.command.script, last)
+        name = f"new/{self.job_id}" if by_id else self.token
+        return Parcel(name, entries, self.command.script, last)
 
     def _description(self, sent: list[Entry], *, from_objects: bool) -> str:
         if self.signature is not None:

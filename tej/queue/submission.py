@@ -144,15 +144,16 @@ class Submission:
             needed = _values(words, b"need")
             wanted = [job for job in jobs if job.job_id in needed]
             sparse = b"sparse=1" in words
+            by_id = b"by_id=1" in words and not any(job.needs.ids for job in wanted)
             if question == "missing":
                 missing = _values(words, b"miss")
-                return LastAnswer(self._pack_missing(wanted, missing, sparse))
+                return LastAnswer(self._pack_missing(wanted, missing, sparse, by_id))
             _report_left_out(wanted)
             if not _need_objects(wanted):
                 # LastAnswer closes the standard input of the program, because busybox's
                 # tar reads to the end of its input, and not only to the end of the
                 # archive.
-                pieces = self._pack(wanted, sparse)
+                pieces = self._pack(wanted, sparse, by_id)
                 return LastAnswer(itertools.chain([b"tar\n"], pieces))
             names = dict.fromkeys(name for job in wanted for name in job.plan.objects)
             return ["".join(f"{name}\n" for name in ["store", *names, ""]).encode()]
@@ -171,12 +172,18 @@ class Submission:
         self._connection.run(program, dialogue.answers(), dialogue.take)
         return b"\0".join(dialogue.words)
 
-    def _pack(self, jobs: Sequence[PreparedJob], sparse: bool) -> Iterator[bytes]:
-        parcels = (job.parcel() for job in jobs)
+    def _pack(
+        self, jobs: Sequence[PreparedJob], sparse: bool, by_id: bool
+    ) -> Iterator[bytes]:
+        parcels = (job.parcel(by_id=by_id) for job in jobs)
         return self._count(archive.pack(parcels, (), sparse))
 
     def _pack_missing(
-        self, jobs: Sequence[PreparedJob], missing: Collection[str], sparse: bool
+        self,
+        jobs: Sequence[PreparedJob],
+        missing: Collection[str],
+        sparse: bool,
+        by_id: bool,
     ) -> Iterator[bytes]:
         """Yield the archive: the objects that the server lacks, and then the jobs."""
         lacking = {
@@ -185,7 +192,7 @@ class Submission:
             for name, stored in job.plan.objects.items()
             if name in missing
         }
-        parcels = (job.parcel(from_objects=True) for job in jobs)
+        parcels = (job.parcel(from_objects=True, by_id=by_id) for job in jobs)
         return self._count(archive.pack(parcels, lacking.values(), sparse))
 
     def _count(self, pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 # First process of a job, in the session of the job: prepares the environment, then
 # becomes the job's command. The wrapper passes tej_queue, tej_id, tej_here, tej_host,
-# tej_clock, tej_together and possibly tej_spec in the environment. The working directory is
+# tej_clock, tej_together and tej_read_spec in the environment. The working directory is
 # the job's directory. Paths are relative, because a retry can move the directory, and
 # another job can then have its old path.
 #
@@ -61,7 +61,8 @@ else (
 # Therefore the lost job is not started.
 [ ! -e ../lost ] || exit 125
 
-[ -n "${tej_spec-}" ] || IFS= read -r tej_spec <../spec
+tej_spec=$tej_read_spec
+[ -n "$tej_spec" ] || IFS= read -r tej_spec <../spec
 TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
 TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
@@ -69,7 +70,7 @@ export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 restore_environment
 unset -f hide_environment restore_environment tej_read_start
 unset tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file \
-    tej_together tej_now tej_start
+    tej_together tej_read_spec tej_now tej_start
 # Python buffers several kilobytes of output if stdout is a file.
 : "${PYTHONUNBUFFERED=1}"
 export PYTHONUNBUFFERED

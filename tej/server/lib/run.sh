@@ -61,10 +61,10 @@ prepare_run() {
     # read_clock in exec_job.sh continues with the last time that `date` has printed here.
     tej_clock="${clock_date-} ${clock_uptime-}"
     # The facts of jobs that are started together are written without a rename.
-    tej_together=$is_prepared tej_spec=''
+    tej_together=$is_prepared tej_read_spec=''
     if [ -n "$is_prepared" ]; then
         read_spec
-        tej_spec=$spec
+        tej_read_spec=$spec
     else
         find_signal_reset
     fi
@@ -72,7 +72,7 @@ prepare_run() {
     tej_run='exec $tej_signals $tej_session /bin/sh "$tej_here/exec_job.sh" >/dev/null'
     # shellcheck disable=SC2090
     export tej_signals tej_session tej_here tej_queue tej_id tej_host tej_clock tej_run \
-        tej_together tej_spec
+        tej_together tej_read_spec
 }
 
 # find_signal_reset: set $tej_signals to a command prefix that resets SIGINT and SIGQUIT to
