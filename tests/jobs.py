@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -132,11 +133,24 @@ def processes_of(queue: str | Path) -> dict[int, str]:
     return found
 
 
+def wrappers_of(queue: str | Path) -> list[int]:
+    """Return the pids of the shells that run wrappers, or that write heartbeats."""
+    script, path = re.compile(rb"/run_detached\.sh\Z"), os.fsencode(queue)
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if path in words and any(map(script.search, words[:3])):
+                found.append(int(entry.name))
+    return [pid for pid in sorted(found) if is_alive(pid)]
+
+
 def end_processes_of(queue: str | Path) -> None:
     """Kill all processes of a queue, and the processes that these have started."""
 
     def end_all() -> bool:
-        left = processes_of(queue)
+        # If a wrapper survived its script, the wrapper would record the SIGKILL.
+        left = [*wrappers_of(queue), *processes_of(queue)]
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -145,6 +145,20 @@ def test_damaged_facts_never_end_running_job(
     assert queue.status("runs").succeeded
 
 
+def test_empty_native_id_of_starting_job_is_no_damage(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    """The wrapper of a job that is started with others creates the fact, then writes it."""
+    queue.submit("starts", job("true"))
+    wait_until(lambda: queue.status("starts").state.final, "the job has ended")
+    facts = queue_path / "jobs/starts"
+    for fact in ("native_id", "finished", "started"):
+        (facts / fact).write_bytes(b"")
+    (facts / "claim").touch()
+    assert queue.status("starts").state is JobState.CREATED
+    assert not (facts / "lost").exists()
+
+
 @pytest.mark.parametrize("way", ["missing", "empty", "a word", "half of it"])
 @pytest.mark.parametrize("fact", ["spec", "submitted", "native_id", "started"])
 def test_running_job_with_damaged_fact_can_be_killed(

@@ -16,9 +16,10 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from facts import wrapper_of
 from faults.conftest import Victim
 from faults.faulty_servers import Doubles, Hold
-from jobs import Gate, is_alive, processes_of, wait_until
+from jobs import Gate, is_alive, processes_of, wait_until, wrappers_of
 
 import tej
 from tej import JobState, Retries
@@ -294,3 +295,77 @@ def test_server_death_during_download_repeats_the_request(
         hold.release()
     assert download.result() == [tmp_path / "out/data"]
     assert (tmp_path / "out/data").read_bytes() == victim.data
+
+
+@pytest.mark.usefixtures("impatient")
+def test_heartbeats_of_many_jobs_outlive_other_shells(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    directory = job(gate.wait)
+    queue.submit_many(tej.JobSpec(directory, job_id=name) for name in "abc")
+    facts = {name: queue_path / "jobs" / name for name in "abc"}
+
+    def check_heartbeats(*names: str) -> None:
+        for name in names:
+            (facts[name] / "heartbeat").unlink()
+        wait_until(
+            lambda: all((facts[name] / "heartbeat").exists() for name in names),
+            "each heartbeat is written again",
+        )
+
+    check_heartbeats(*"abc")
+    wrappers = {name: wrapper_of(facts[name]) for name in "abc"}
+    for pid in (min(wrappers_of(queue_path)), wrappers["a"]):
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: not is_alive(pid), "the shell is gone")
+    # Job a has no wrapper any more, but its script runs.
+    check_heartbeats(*"abc")
+    # A client on another host requests a kill.
+    (facts["b"] / "kill").write_text("1700000000 0 somebody\n")
+    wait_until(lambda: queue.status("b").state.final, "the heartbeat process kills b")
+    assert queue.status("b").state is JobState.KILLED
+    gate.open()
+    assert queue.job("c").wait(60).succeeded
+    assert queue.job("a").wait(60).state is JobState.LOST
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_death_while_many_are_published_loses_none(
+    when: str,
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    doubles: Doubles,
+    tmp_path: Path,
+) -> None:
+    queue.setup()
+    directory = job(f"echo started >>'{tmp_path}/starts'")
+    specs = [tej.JobSpec(directory, job_id=name) for name in "ab"]
+    hold = doubles.hold("mv", **{when: "*incoming*/new/*jobs/"})
+    with doing(lambda: queue.submit_many(specs)) as submission:
+        hold.wait()
+        if when == "after":
+            kill_shell(queue_path / "jobs/a/submitted", field=4)
+        else:
+            shell_of_the_room(queue_path)
+        hold.release()
+    submission.result()
+    assert all(status.succeeded for status in queue.wait(["a", "b"]).values())
+    assert (tmp_path / "starts").read_text() == "started\n" * 2
+
+
+def test_concurrent_submit_wins_against_many_jobs(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, doubles: Doubles
+) -> None:
+    queue.setup()
+    directory = job("true")
+    hold = doubles.hold("mv", before="*incoming*/new/*jobs/")
+    specs = [tej.JobSpec(directory, job_id=name) for name in "ab"]
+    with doing(lambda: queue.ensure_many(specs)) as submission:
+        hold.wait()
+        doubles.remove("mv")
+        assert tej.RemoteQueue("local:", str(queue_path)).ensure(directory, job_id="a")
+        hold.release()
+    outcomes = submission.result()
+    assert [one.is_new for one in outcomes] == [False, True]
+    assert all(status.succeeded for status in queue.wait(["a", "b"]).values())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facts import wrapper_of
-from jobs import Gate, is_alive, wait_until
+from jobs import Gate, is_alive, wait_until, wrappers_of
 
 import tej
 from tej import JobState
@@ -42,6 +42,21 @@ def test_dead_wrapper_harms_no_other_job(
     found = local_queue.wait(ids)
     assert [found[name].succeeded for name in ids] == [False, True, True]
     assert found["a"].state is JobState.LOST
+
+
+def test_running_job_of_many_has_one_wrapper_process(
+    local_queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    directory = job(gate.wait)
+    ids = [f"job{number}" for number in range(5)]
+    local_queue.submit_many(tej.JobSpec(directory, job_id=name) for name in ids)
+    facts = [queue_path / "jobs" / name for name in ids]
+    wait_until(lambda: all((path / "started").exists() for path in facts), "all run")
+    # The two other processes are the parent of all wrappers, and the heartbeat.
+    wait_until(lambda: len(wrappers_of(queue_path)) == len(ids) + 2, "no other process")
+    gate.open()
+    assert all(status.succeeded for status in local_queue.wait(ids).values())
+    wait_until(lambda: not wrappers_of(queue_path), "all have ended")
 
 
 def test_processes_left_by_each_job_are_counted(
