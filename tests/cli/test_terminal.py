@@ -333,7 +333,7 @@ def test_destroy_asks_at_a_terminal(
         words[0], words[1:], env=client.environment, encoding="utf-8", timeout=60
     )
     child.expect(
-        r"with 1 job \(.* MB, 1 not yet downloaded\), results included\? \[y/N\]"
+        r"with 1 job \(.*B, 1 not yet downloaded\), results included\? \[y/N\]"
     )
     child.sendline("")
     child.expect("Nothing was removed")

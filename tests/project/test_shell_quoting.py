@@ -24,17 +24,19 @@ NUMBERS = {
     "turn",
     "on_end_pids",
     "orphans",
+    "wrappers",
 } | {
     "children",
     "environs",
 }
 """Process ids that tej's own awk program or the kernel has printed, and paths in /proc."""
-JOB_IDS = {"dep_needs", "dep_ended", "unstarted"}
+JOB_IDS = {"dep_needs", "dep_ended", "unstarted", "claimed"}
 """Ids of jobs, which contain neither blanks nor wildcards."""
 CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"} | {
     "signals",
     "clusters",
     "tej_session",
+    "tej_signals",
 }
 """Fixed words of the scripts themselves, and names that were checked."""
 PLACES = {

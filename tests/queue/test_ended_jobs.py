@@ -124,7 +124,7 @@ def test_job_replaced_during_the_list_is_not_mixed(queue: RemoteQueue) -> None:
         with (folder / "started").open("w") as pipe:
             folder.rename(folder.with_name(".old"))
             make_ended_job(
-                queue,
+                queue.queue,
                 "job30",
                 spec=f"token={7:032x} name=new end\n",
                 finished="1700000099 exit 5 own 0\n",

@@ -47,8 +47,10 @@ keeps_running() {
         # The wrapper of a job with a time limit writes the heartbeat itself.
         read_resources && [ -z "$r_walltime" ] || return 1
     fi
+    set -f
     # shellcheck disable=SC2086 # fields
     set -- $item
+    set +f
     # A pid is not reused while the process is a child of $$. This check costs less than
     # is_gone.
     case $wrappers in
