@@ -15,8 +15,8 @@ for tej_file in _stdout _stderr; do
 done
 exec </dev/null >_stdout 2>_stderr || exit 125
 
-# tej_read_start: set tej_now to the time of the last `date` in the wrapper plus the elapsed
-# uptime, as read_clock does, and tej_start to the start time of this process. Returns 1 if
+# tej_read_start: set $tej_now to the time of the last `date` in the wrapper plus the elapsed
+# uptime, as read_clock does, and $tej_start to the start time of this process. Returns 1 if
 # they must be determined by the library, which takes longer.
 tej_read_start() {
     {

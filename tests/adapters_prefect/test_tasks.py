@@ -475,7 +475,7 @@ def test_on_timeout_kills_or_leaves_job(
                 run_job.with_options(retries=0)(
                     block, timeout=0.1, on_timeout=on_timeout
                 )
-            words = "1 jobs killed" if on_timeout == "kill" else "continue to run"
+            words = "1 jobs killed" if on_timeout == "kill" else "continues to run"
             assert words in str(caught.value)
             (job,) = queue.jobs()
             assert job.state.final == (on_timeout == "kill")

@@ -105,7 +105,7 @@ def test_cancelled_wait_leaves_the_job_running(
                 await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
         assert queue.sync.watcher._waiters == []
-        with pytest.raises(tej.WaitTimeout, match="continue to run"):
+        with pytest.raises(tej.WaitTimeout, match="continues to run"):
             await one.wait(0.01)
         assert (await one.status()).state is tej.JobState.RUNNING
         assert (await one.kill(grace=0)).state is tej.JobState.KILLED

@@ -23,8 +23,8 @@ keep_heartbeats() {
     done
 }
 
-# read_wrappers: set wrappers to the children of the shell $$, each between blanks. If they
-# are unknown, or if $$ has ended, sets wrappers to '' and counts the calls in orphaned.
+# read_wrappers: set $wrappers to the children of the shell $$, each between blanks. If they
+# are unknown, or if $$ has ended, sets $wrappers to '' and counts the calls in orphaned.
 read_wrappers() {
     wrappers='' now=''
     { read -r wrappers <"$proc/$$/task/$$/children"; } 2>/dev/null
@@ -32,7 +32,7 @@ read_wrappers() {
     wrappers=" $wrappers "
 }
 
-# keeps_running ITEM: write the heartbeat of one job. Sets item to the id of the job and the
+# keeps_running ITEM: write the heartbeat of one job. Sets $item to the id of the job and the
 # words PID START of its wrapper. Returns 1 if the job has ended, or if another process
 # writes its heartbeat from now on.
 keeps_running() {
@@ -65,7 +65,7 @@ keeps_running() {
     fi
 } 2>/dev/null
 
-# find_wrapper: set item to $id and the words PID START of the wrapper of $job. Returns 1 if
+# find_wrapper: set $item to $id and the words PID START of the wrapper of $job. Returns 1 if
 # the job has no wrapper on this host yet.
 find_wrapper() {
     [ -s "$job/native_id" ] && IFS= read -r native <"$job/native_id" || return 1

@@ -174,7 +174,7 @@ is_past() {
 # self is the pid of this shell. In a subshell, $$ is the pid of the parent.
 self=$$
 
-# enter_subshell: set self to the pid of this subshell, and own_start to its start time.
+# enter_subshell: set $self to the pid of this subshell, and $own_start to its start time.
 # Requires /proc.
 enter_subshell() {
     start=''
@@ -182,7 +182,7 @@ enter_subshell() {
     self=${stat%% *} own_start=${start:--}
 }
 
-# me: set who to the words HOST BOOT SPACE PID START that identify this shell, and own_start
+# me: set $who to the words HOST BOOT SPACE PID START that identify this shell, and $own_start
 # to START.
 me() {
     get_host

@@ -101,7 +101,7 @@ find_session_program() {
     fi
 }
 
-# check_job_list: set jobs_tell_signals to 1 if the builtin `jobs` of this shell tells a
+# check_job_list: set $jobs_tell_signals to 1 if the builtin `jobs` of this shell tells a
 # background command that was ended by a signal from a command that has exited.
 check_job_list() {
     jobs_tell_signals=''
@@ -125,7 +125,7 @@ was_signalled() {
     return 1
 }
 
-# run_in_background: run the script as a background command of this shell. Sets end to
+# run_in_background: run the script as a background command of this shell. Sets $end to
 # `exit N` or `signal N`. Requires jobs_tell_signals. This function starts fewer processes
 # than run_in_awk.
 run_in_background() {
