@@ -1,6 +1,6 @@
 #!/bin/sh
 # Factor the numbers in numbers.txt, one per line, into results.csv.
-# The times of the steps are written to primes.log.
+# What was done when is in primes.log.
 set -eu
 
 log() { printf '%s %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$*" >>primes.log; }

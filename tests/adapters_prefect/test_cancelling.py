@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.states import Cancelled, Completed, Running, Scheduled
 
 import tej
-from tej_prefect import claims
+from tej_prefect import shared_job_claims as claims
 from tej_prefect.cancellation import KillCounts, kill_unclaimed
 from tej_prefect.cancellation_poller import CancellationPoller
 from tests.adapters_prefect import flows

@@ -217,7 +217,7 @@ def test_refused_kill_stays_recorded(shell: Shell) -> None:
 
 def test_late_reply_for_killed_job_is_cancelled(shell: Shell) -> None:
     lines = """scancel() { echo "cancelled $*" >&3; }; exec 3>&1
-    job_token=0123456789abcdef nid=5; : >"$job/finished"; adopt_reply && cat "$job/native_id"
+    job_token=0123456789abcdef nid=5; echo '9 none 0 killed 0' >"$job/finished"; adopt_reply && cat "$job/native_id"
     rm "$job/finished" "$job/native_id"; job_token=another; adopt_reply || echo "$why" """
     assert shell(lines).splitlines() == [
         "cancelled 5",
