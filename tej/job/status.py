@@ -119,6 +119,12 @@ class JobStatus:
 
     None if the job has not been downloaded since it ended, or only by an older tej.
     """
+    sequence: int | None = field(default=None, compare=False, repr=False)
+    """Number that orders jobs that were submitted in the same second.
+
+    The later the job was handed to its runtime, the greater is the number.  None if the
+    job has not been handed to its runtime yet, or if its order is unknown.
+    """
 
     @property
     def succeeded(self) -> bool:

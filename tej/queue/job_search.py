@@ -19,14 +19,13 @@ def newest_first(jobs: Iterable[JobStatus]) -> list[JobStatus]:
     """Return the jobs, the last one submitted first.
 
     The time of a submission has a resolution of one second.  Jobs of the same second
-    are ordered by their native ids, because process ids and the ids of schedulers
-    nearly always increase.
+    are ordered by `JobStatus.sequence`.  A job that has not been handed to its runtime
+    yet is the newest of its second.
     """
 
-    def key(job: JobStatus) -> tuple[datetime, int, str]:
-        number = re.match(r"[0-9]+", job.native_id or "")
-        native = int(number[0]) if number else 0
-        return job.submitted or _LONG_AGO, native, job.job_id
+    def key(job: JobStatus) -> tuple[datetime, bool, int, str]:
+        waits = job.sequence is None and not job.state.final
+        return job.submitted or _LONG_AGO, waits, job.sequence or 0, job.job_id
 
     return sorted(jobs, key=key, reverse=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
@@ -52,6 +53,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         duration=duration,
         host=record.get("where"),
         native_id=_native_id(record.get("native", "")),
+        sequence=_sequence(record.get("native", "")),
         runtime=head.get("runtime", ""),
         cut_off=record.get("cut_off") if state.final else None,
         killed_by=record.get("by") if state is JobState.KILLED else None,
@@ -122,6 +124,19 @@ def _native_id(native: str) -> str | None:
     if len(words) >= 5 and words[0] == "pid":
         return words[4]
     return words[1] if len(words) > 1 else None
+
+
+def _sequence(native: str) -> int | None:
+    """Return the number that orders jobs of the same second; see `JobStatus.sequence`.
+
+    For the default runtime, the number is the start time of the job's wrapper in clock
+    ticks (proc(5)).  A process id is no order, because Linux starts again from small
+    process ids after 32,768 processes.  The ids of schedulers begin with a number.
+    """
+    words = native.split()
+    number = words[-1] if len(words) == 6 and words[0] == "pid" else _native_id(native)
+    digits = re.match(r"[0-9]{1,15}", number or "")
+    return int(digits[0]) if digits else None
 
 
 def parse_integer(word: str | None) -> int | None:

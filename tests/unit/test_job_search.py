@@ -10,17 +10,24 @@ import pytest
 from tej.errors import AmbiguousJob
 from tej.job.status import JobState, JobStatus
 from tej.queue.job_search import find_job, newest_first
+from tej.wire.records import parse_status
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
 
 
-def job(job_id: str, minute: int, native: str = "", name: str = "sim") -> JobStatus:
+def job(
+    job_id: str,
+    minute: int,
+    sequence: int | None = None,
+    name: str = "sim",
+    state: JobState = JobState.FINISHED,
+) -> JobStatus:
     return JobStatus(
         job_id,
-        JobState.FINISHED,
+        state,
         PurePosixPath("/stage"),
         submitted=NOON + timedelta(minutes=minute),
-        native_id=native,
+        sequence=sequence,
         name=name,
     )
 
@@ -29,16 +36,38 @@ JOBS = newest_first(
     [
         job("train-1", 1),
         job("train-10", 2, name="train"),
-        job("sig-1f", 3, "99"),
-        job("sig-1a", 3, "100"),
+        job("sig-1f", 3, 99),
+        job("sig-1a", 3, 100),
         JobStatus("damaged", JobState.LOST, PurePosixPath("/stage")),
     ]
 )
 
 
-def test_jobs_of_one_second_follow_their_native_ids() -> None:
+def test_jobs_of_one_second_follow_their_sequence() -> None:
     ids = [one.job_id for one in JOBS]
     assert ids == ["sig-1a", "sig-1f", "train-10", "train-1", "damaged"]
+
+
+def test_job_before_its_start_is_the_newest() -> None:
+    waiting = job("waiting", 3, state=JobState.QUEUED)
+    assert newest_first([*JOBS, waiting])[0] is waiting
+
+
+@pytest.mark.parametrize(
+    ("native", "sequence"),
+    [
+        ("pid host boot 1 31 9000", 9000),
+        ("pid host boot 1 31 -", None),
+        ("slurm 119_2", 119),
+        ("pbs 12.server", 12),
+        ("", None),
+    ],
+)
+def test_sequence_is_start_time_or_scheduler_id(
+    native: str, sequence: int | None
+) -> None:
+    record = {"id": "a", "state": "running", "native": native}
+    assert parse_status(record, {"queue": "/q"}).sequence == sequence
 
 
 @pytest.mark.parametrize(
