@@ -129,13 +129,16 @@ def _native_id(native: str) -> str | None:
 def _sequence(native: str) -> int | None:
     """Return the number that orders jobs of the same second; see `JobStatus.sequence`.
 
-    For the default runtime, the number is the start time of the job's wrapper in clock
-    ticks (proc(5)).  A process id is no order, because Linux starts again from small
-    process ids after 32,768 processes.  The ids of schedulers begin with a number.
+    For the default runtime, the number is made of the start time of the job's wrapper,
+    in clock ticks (proc(5)), and its process id.  A process id alone gives no order,
+    because Linux starts again from small process ids after 32,768 processes.  The ids
+    of schedulers begin with a number.
     """
     words = native.split()
-    number = words[-1] if len(words) == 6 and words[0] == "pid" else _native_id(native)
-    digits = re.match(r"[0-9]{1,15}", number or "")
+    if len(words) == 6 and words[0] == "pid":
+        pid, start = parse_integer(words[4]), parse_integer(words[5])
+        return None if pid is None or start is None else start << 22 | pid
+    digits = re.match(r"[0-9]{1,15}", _native_id(native) or "")
     return int(digits[0]) if digits else None
 
 

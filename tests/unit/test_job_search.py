@@ -56,7 +56,7 @@ def test_job_before_its_start_is_the_newest() -> None:
 @pytest.mark.parametrize(
     ("native", "sequence"),
     [
-        ("pid host boot 1 31 9000", 9000),
+        ("pid host boot 1 31 9000", (9000 << 22) + 31),
         ("pid host boot 1 31 -", None),
         ("slurm 119_2", 119),
         ("pbs 12.server", 12),
