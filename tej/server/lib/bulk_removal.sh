@@ -12,7 +12,7 @@ claim_for_batch() {
     claimed="$claimed $id"
 }
 
-# is_simple: check that the loaded job can be removed in a batch: nothing outside the job's
+# is_simple: check whether the loaded job can be removed in a batch: nothing outside the job's
 # directory belongs to the job, and its record must not be printed.
 is_simple() {
     [ "$job" = "$jobs/$id" ] && [ -z "$elsewhere" ] && [ ! -f "$job/on_end" ] &&

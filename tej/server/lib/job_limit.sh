@@ -149,7 +149,7 @@ forget_ended() {
     done
 }
 
-# has_ended: check that the script of the loaded job has ended, and that the scheduler does
+# has_ended: check whether the script of the loaded job has ended, and the scheduler does
 # not run the script again. If a scheduler ended the job, the job's own wrapper starts the
 # next job before the scheduler reports the cause of the end.
 has_ended() {

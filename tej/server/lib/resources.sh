@@ -11,7 +11,7 @@
 #   exclusive=1   requeue=0|1
 #   option        an argument of the scheduler's submit command; repeatable
 #   module        environment module, loaded by exec_job.sh; repeatable
-#   default_name  name of the job if neither `name` nor the script sets $one
+#   default_name  name of the job if neither `name` nor the script sets one
 #   script        path below stage/ of the script whose directives are read
 
 # read_resources: read the file `resources` of the job. Sets r_KEY to the value of each

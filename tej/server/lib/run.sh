@@ -111,7 +111,7 @@ check_job_list() {
     ! was_signalled "$!" || jobs_tell_signals=1
 }
 
-# was_signalled PID: check that `jobs` lists the process PID, which has ended, and does not
+# was_signalled PID: check whether `jobs` lists the process PID, which has ended, and does not
 # report an exit code for it. `jobs` must not run in a subshell, because a subshell has a
 # list of its own.
 was_signalled() {

@@ -21,7 +21,7 @@ sleep_until_signal() {
 
 # end_sleep: end the `sleep` of sleep_until_signal, in a trap that exits. The trap may run
 # as soon as `sleep` has started. Therefore the pid is read from $!, which the shell sets
-# $together with the start, and not from a variable that is assigned later. A process that
+# together with the start, and not from a variable that is assigned later. A process that
 # has not called exec yet would lose a SIGTERM in the handler of the shell.
 end_sleep() {
     # Without `wait`, the ended `sleep` would become an orphan, and each job that ends at
