@@ -140,7 +140,7 @@ def violations(path: Path) -> list[str]:
         if document or text.startswith("#"):
             document = "" if text == document else document
             continue
-        if state in ("", "(") and re.search(r"\bset -f\b|^split_options$", text):
+        if state in ("", "(") and re.search(r"\bset -f\b|^split_lines$", text):
             globbing = False
         elif state in ("", "(") and (
             re.search(r"\bset \+f\b|^end_split$", text)

@@ -94,6 +94,18 @@ make_queue_directory() {
     mkdir -m "$access" "$queue/$1" 2>/dev/null || [ -d "$queue/$1" ]
 }
 
+# split_lines: make the shell split words only at newlines. end_split: restore the
+# default word splitting.
+split_lines() {
+    set -f
+    IFS='
+'
+}
+end_split() {
+    unset IFS
+    set +f
+}
+
 # is_number WORD: check whether WORD is a decimal number that shell arithmetic can handle. A
 # leading zero is refused, because some shells read it as octal.
 is_number() {

@@ -195,18 +195,6 @@ log_file() {
     esac
 }
 
-# split_options: make the shell split words only at newlines. end_split: restore the
-# default word splitting.
-split_options() {
-    set -f
-    IFS='
-'
-}
-end_split() {
-    unset IFS
-    set +f
-}
-
 # name_job: add `-N NAME` to the options of qsub, unless the script sets a name. Torque
 # accepts names of up to 15 characters. Torque and Grid Engine refuse a name with a
 # leading digit.

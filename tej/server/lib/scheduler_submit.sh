@@ -118,7 +118,7 @@ submit_once() {
 # if REPLY does not contain exactly one line that can be an id.
 find_id() {
     nid=''
-    split_options
+    split_lines
     # shellcheck disable=SC2086 # lines
     set -- $1
     end_split

@@ -200,7 +200,7 @@ list_memory() {
 
 scheduler_submit() {
     name_there=$1
-    split_options
+    split_lines
     # shellcheck disable=SC2086 # one option per line
     set -- $options -j oe -o "$log"
     end_split
@@ -220,7 +220,7 @@ scheduler_submit() {
                 openpbs)
                     # With `-- PROGRAM`, the program is the top process of the job. qsub
                     # then ignores directives in the script, so they become arguments.
-                    split_options
+                    split_lines
                     # shellcheck disable=SC2046 # one option per line
                     set -- $(copy_directives | sed 's/^#PBS *//; s/[ 	]#.*//' | tr -s ' 	"' '[\n*]') "$@"
                     end_split

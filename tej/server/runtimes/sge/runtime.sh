@@ -83,7 +83,7 @@ scheduler_options() {
 # .sge_request of the working directory, too. In $HOME, it would read the same file twice,
 # and one `-sync n` does not override two `-sync y`.
 scheduler_submit() {
-    split_options
+    split_lines
     # shellcheck disable=SC2086 # one option per line
     set -- $options -terse -S /bin/sh -j y -o "$log" -b n -sync n
     end_split

@@ -93,7 +93,7 @@ scheduler_submit() {
     # identifies this submission if the reply of sbatch is lost.
     ln -f "$job/batch" "$job/$1" 2>/dev/null || cp "$job/batch" "$job/$1" || return 1
     name_there=$1
-    split_options
+    split_lines
     # shellcheck disable=SC2086 # one option per line
     set -- $options --parsable -o "$log"
     end_split
