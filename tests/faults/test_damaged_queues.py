@@ -249,16 +249,21 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_half_removed_queue_is_repaired_by_submit(
-    part: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
-) -> None:
+def remove_half(queue: tej.RemoteQueue, queue_path: Path, job: Make, part: str) -> None:
+    """Remove a part of a queue that contains the ended job `first`."""
     queue.submit("first", job("true"))
     wait_until(lambda: queue.status("first").state.final, "the job has ended")
     # The wrapper uses the queue for a moment after it has recorded the end.
     wait_until(lambda: not processes_of(queue_path), "the wrapper has ended")
     for path in queue_path.glob(part):
         DAMAGE["missing"](path)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_half_removed_queue_is_repaired_by_submit(
+    part: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    remove_half(queue, queue_path, job, part)
     queue.submit("second", job("true"))
     wait_until(lambda: queue.status("second").state.final, "the job has ended")
     assert queue.status("second").succeeded
@@ -270,12 +275,7 @@ def test_half_removed_queue_is_repaired_by_submit(
 def test_half_removed_queue_is_readable_or_reported(
     part: str, queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
-    queue.submit("first", job("true"))
-    wait_until(lambda: queue.status("first").state.final, "the job has ended")
-    # The wrapper uses the queue for a moment after it has recorded the end.
-    wait_until(lambda: not processes_of(queue_path), "the wrapper has ended")
-    for path in queue_path.glob(part):
-        DAMAGE["missing"](path)
+    remove_half(queue, queue_path, job, part)
     for verb in (
         queue.jobs,
         lambda: queue.status("first"),
