@@ -39,8 +39,7 @@ class Pause:
     def start(self, queue: RemoteQueue, error: Exception) -> None:
         """Log a lost connection, and delay all requests by a growing pause."""
         self._tries += 1
-        retries = queue.connection.retries
-        pause = min(retries.longest, retries.first * 2**self._tries)
+        pause = queue.connection.retries.delay(self._tries + 1)
         self._due = time.monotonic() + pause
         logger.warning("%s; trying again in %.0f s", error, pause)
 

@@ -32,14 +32,20 @@ class Retries:
     first: float = 0.5
     longest: float = 30.0
 
+    def delay(self, tries: int) -> float:
+        """Return the pause in seconds after `tries` failures in succession.
+
+        The returned pause is the longest one, without jitter.
+        """
+        return min(self.longest, self.first * 2.0 ** (tries - 1))
+
     def pause(self, tries: int) -> None:
         """Sleep before the next attempt, after `tries` failures in succession."""
         # The module is imported here, because few requests fail, and because the import
         # takes as long as the rest of this module.
         import random
 
-        seconds = min(self.longest, self.first * 2 ** (tries - 1))
-        time.sleep(seconds * random.uniform(0.5, 1))
+        time.sleep(self.delay(tries) * random.uniform(0.5, 1))
 
 
 def with_retries(
