@@ -37,7 +37,8 @@ class Retries:
 
         The returned pause is the longest one, without jitter.
         """
-        return min(self.longest, self.first * 2.0 ** (tries - 1))
+        # A wait has no limit of tries, and a float has a limit near 2 ** 1024.
+        return min(self.longest, self.first * 2.0 ** min(tries - 1, 60))
 
     def pause(self, tries: int) -> None:
         """Sleep before the next attempt, after `tries` failures in succession."""

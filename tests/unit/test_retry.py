@@ -36,6 +36,10 @@ def broken(lasted: float, times: int) -> Callable[[int], str]:
     return attempt
 
 
+def test_pause_has_a_limit_after_thousands_of_failures() -> None:
+    assert POLICY.delay(5000) == 3.0
+
+
 def test_pauses_double_up_to_the_longest(pauses: list[float]) -> None:
     policy = Retries(limit=6, first=0.5, longest=3.0)
     assert retry.with_retries(policy, broken(0, 5)) == "answer"
