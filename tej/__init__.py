@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tej.job.job_id import check_job_id
     from tej.job.job_list import JobList
     from tej.job.resources import Resources
+    from tej.job.shell_quoting import CannotQuote, RawText, fill_shell_fields
     from tej.job.signature import make_id, signature
     from tej.job.spec import JobSpec
     from tej.job.status import JobState, JobStatus, format_duration
@@ -76,6 +77,7 @@ __all__ = [
     "AmbiguousJob",
     "AuthenticationFailed",
     "Batch",
+    "CannotQuote",
     "ConnectionFailed",
     "Destination",
     "DiskUsage",
@@ -107,6 +109,7 @@ __all__ = [
     "QueueInfo",
     "QueueLinkBroken",
     "QueueNotTrusted",
+    "RawText",
     "RemoteCommandFailure",
     "RemoteQueue",
     "Resources",
@@ -120,6 +123,7 @@ __all__ = [
     "check_job_id",
     "close_shared_queues",
     "destination_as_string",
+    "fill_shell_fields",
     "format_duration",
     "make_id",
     "parse_ssh_destination",
@@ -139,6 +143,7 @@ _HOMES = {
     "tej.job.directory": {"Entry", "scan"},
     "tej.job.job_list": {"JobList"},
     "tej.job.resources": {"Resources"},
+    "tej.job.shell_quoting": {"CannotQuote", "RawText", "fill_shell_fields"},
     "tej.job.signature": {"make_id", "signature"},
     "tej.job.spec": {"JobSpec"},
     "tej.job.job_id": {"check_job_id"},

@@ -11,10 +11,10 @@ import io
 import itertools
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from tej.job.shell_quoting import fill_shell_fields
 from tej.job.spec import JobSpec
 
 MAX_JOBS = 10_000
@@ -131,33 +131,7 @@ def fill_command(command: str, row: Mapping[str, str]) -> str:
 
     The quoting of the value depends on the quotes around the field.
     """
-    parts: list[str] = []
-    quote = ""
-    position = 0
-    while position < len(command):
-        one = command[position]
-        field = _FIELD.match(command, position)
-        if field and field[1] in row:
-            parts.append(_quote(row[field[1]], quote))
-            position = field.end()
-            continue
-        if one == "\\" and quote != "'":
-            one = command[position : position + 2]
-        elif one == quote:
-            quote = ""
-        elif one in "'\"" and not quote:
-            quote = one
-        parts.append(one)
-        position += len(one)
-    return "".join(parts)
-
-
-def _quote(value: str, quote: str) -> str:
-    if quote == "'":
-        return value.replace("'", "'\"'\"'")
-    if quote == '"':
-        return re.sub(r'(["\\$`])', r"\\\1", value)
-    return shlex.quote(value)
+    return fill_shell_fields(command, _FIELD, lambda field: row.get(field[1]))
 
 
 def find_duplicate(ids: Iterable[str]) -> str | None:

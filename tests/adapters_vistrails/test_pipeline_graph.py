@@ -164,3 +164,17 @@ def test_wrong_parameter_of_an_exploration_is_named(
 ) -> None:
     with pytest.raises(PipelineError, match=words):
         relax_two().explore(grid)
+
+
+def test_values_in_quotes_are_not_executed() -> None:
+    class Said(Job):
+        text: str
+        out: Output = "o"
+        command = "echo '{text}' {text} >{out}"
+
+    said = Said(text="x; touch f")
+    script = said.start_script({"text": said.text, "out": "o"})
+    assert "echo 'x; touch f' 'x; touch f' >o\n" in script
+    Said.command = "# {text}"
+    with pytest.raises(PipelineError, match=r"Module 'Said': \{text\} .* in a comment"):
+        said.start_script({"text": said.text})

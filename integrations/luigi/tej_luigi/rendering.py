@@ -15,10 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tej import Entry, InvalidJobDirectory, scan
-from tej_luigi.shell_quoting import CannotQuote, ShellContext, is_shell
+from tej import (
+    CannotQuote,
+    Entry,
+    InvalidJobDirectory,
+    RawText,
+    fill_shell_fields,
+    scan,
+)
 
 _VARIABLE = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *(\| *raw *)?\}\}")
+_SHELL = re.compile(r"#!\s*(\S*/env\s+(-S\s+)?)?\S*sh\b")
 
 
 def render(text: str, variables: Mapping[str, str], where: str) -> str:
@@ -35,27 +42,19 @@ def render_shell(text: str, variables: Mapping[str, str], where: str) -> str:
     The value of `{{name | raw}}` is not quoted.  If the first line of the script is
     `#!` with an interpreter that is not a shell, no value is quoted.
     """
-    if not is_shell(text):
+    if text.startswith("#!") and not _SHELL.match(text):
         return render(text, variables, where)
-    context = ShellContext(text)
-    rendered = []
-    end = 0
-    for match in _VARIABLE.finditer(text):
-        context.read(text[end : match.start()])
-        value = _value(match, variables, where)
-        rendered += [text[end : match.start()], value]
-        end = match.end()
-        if match[2]:
-            context.read(value)
-            continue
-        try:
-            rendered[-1] = context.quote(value)
-        except CannotQuote as error:
-            raise InvalidJobDirectory(
-                f"{where}: {match[0]} is {value!r}, which cannot be quoted here "
-                f"({error}); {{{{{match[1]} | raw}}}} inserts it without quoting"
-            ) from None
-    return "".join([*rendered, text[end:]])
+
+    def value(match: re.Match[str]) -> str:
+        found = _value(match, variables, where)
+        return RawText(found) if match[2] else found
+
+    try:
+        return fill_shell_fields(text, _VARIABLE, value)
+    except CannotQuote as error:
+        raise InvalidJobDirectory(
+            f"{where}: {error}; `| raw` after the name inserts it unquoted"
+        ) from None
 
 
 def _value(match: re.Match[str], variables: Mapping[str, str], where: str) -> str:

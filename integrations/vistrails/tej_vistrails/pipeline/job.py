@@ -33,15 +33,15 @@ def _folder_of(cls: type) -> Path:
         return Path.cwd()
 
 
-def _quote(value: object) -> str:
+def _as_words(value: object) -> str | list[str]:
     """Return a value as one word of the shell, or a list as several words."""
     if isinstance(value, list | tuple):
-        return " ".join(map(_quote, value))
+        return [str(_as_words(one)) for one in value]
     if value is None:
-        return "''"
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return shlex.quote(str(value))
+    return str(value)
 
 
 class Job(Module):
@@ -126,17 +126,22 @@ class Job(Module):
             path.rpartition("/")[0] or "." for path in self.output_paths.values()
         }
         if folders - {"."}:
-            lines.append(f"mkdir -p -- {_quote(sorted(folders - {'.'}))}")
+            lines.append(f"mkdir -p -- {shlex.join(sorted(folders - {'.'}))}")
         lines.append(self.command_line(words).strip("\n"))
         text = "\n".join(lines) + "\n"
         if outputs:
-            text += _CHECK_OUTPUTS.format(paths=_quote(outputs))
+            text += _CHECK_OUTPUTS.format(paths=shlex.join(outputs))
         return text
 
     def command_line(self, words: Mapping[str, object]) -> str:
         """Return the command with the values of the ports."""
         template = textwrap.dedent(self.template())
-        return _FIELD.sub(lambda field: _quote(words[field[1]]), template)
+        try:
+            return tej.fill_shell_fields(
+                template, _FIELD, lambda field: _as_words(words[field[1]])
+            )
+        except tej.CannotQuote as error:
+            raise PipelineError(f"Module '{self.title}': {error}") from None
 
     def own_files(self, words: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         """Yield path and content of the files that the class adds to the job."""

@@ -1,28 +1,70 @@
-"""Shell quoting of values that are inserted into scripts.
+"""Shell quoting of values that replace fields of a command or script, such as `{SEED}`.
 
-The quoting depends on the position of the value, which may be a plain word, part of a
-quoted string, or text of a here-document.  For example, in `'{{name}}'` the value is
+The quoting depends on the position of the field, which may be a plain word, part of a
+quoted string, or text of a here-document.  For example, in `'{SEED}'` the value is
 already in a quoted string, and quotes around the value would end this string.  To find
-the position, `ShellContext` parses the script up to the value.
+the position, `ShellContext` parses the script up to the field.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable, Sequence
+
+from tej.errors import InvalidJobDirectory
 
 _SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]*\Z")
 _HEREDOC = re.compile(r"<<-?[ \t]*(\\?)(['\"]?)([A-Za-z0-9_.+-]+)\2")
-_SHELL = re.compile(r"#!\s*(\S*/env\s+(-S\s+)?)?\S*sh\b")
+_CASE = re.compile(r"case\s")
 
 
-class CannotQuote(ValueError):
-    """A value with special characters cannot be quoted at this position."""
+class CannotQuote(InvalidJobDirectory):
+    """A value with special characters cannot be quoted at the position of its field."""
 
 
-def is_shell(script: str) -> bool:
-    """Return whether the first line of a script is for a shell or has no `#!`."""
-    return not script.startswith("#!") or bool(_SHELL.match(script))
+class RawText(str):
+    """A value that is inserted without quoting."""
+
+    __slots__ = ()
+
+
+FieldValue = str | Sequence[str] | None
+"""A value that is quoted as one word, a list of words, `RawText`, or None.
+
+If the value is None, the field stays in the script as it is.
+"""
+
+
+def fill_shell_fields(
+    script: str, field: re.Pattern[str], value: Callable[[re.Match[str]], FieldValue]
+) -> str:
+    """Return a shell script with each match of `field` replaced by its quoted value.
+
+    Raises CannotQuote if a value cannot be quoted at the position of its field.
+    """
+    context = ShellContext(script)
+    filled = []
+    end = 0
+    for match in field.finditer(script):
+        filled.append(script[end : match.start()])
+        context.read(filled[-1])
+        end = match.end()
+        found = value(match)
+        if found is None or isinstance(found, RawText):
+            filled.append(match[0] if found is None else found)
+            context.read(filled[-1])
+            continue
+        words = [found] if isinstance(found, str) else found
+        try:
+            filled.append(" ".join(map(context.quote, words)))
+        except CannotQuote as error:
+            raise CannotQuote(
+                f"{match[0]} has the value {found!r}, which cannot be quoted for the "
+                f"shell at this position: {error}"
+            ) from None
+    context.read(script[end:])
+    return "".join([*filled, script[end:]])
 
 
 class ShellContext:
@@ -41,6 +83,8 @@ class ShellContext:
         self._line = ""
         """The current line of a here-document."""
         self._word_starts = True
+        self._is_unclear = False
+        """Whether a `)` may belong to a `case` in a substitution."""
 
     def read(self, text: str) -> None:
         """Parse the next piece of the script."""
@@ -59,22 +103,31 @@ class ShellContext:
         self._word_starts = False
         if self._body is not None:
             return self._quote_in_body(value)
-        if _SAFE.match(value) and (value or self._open[-1]):
-            return value
-        if self._open[-1] == "'":
-            return value.replace("'", "'\\''")
-        if self._open[-1] == '"':
-            return re.sub(r'([\\$`"])', r"\\\1", value)
-        if "`" in self._open:
-            raise CannotQuote("use $(...) in place of `...`")
-        if self._open[-1] == "#":
+        inner = self._open[-1]
+        if _SAFE.match(value):
+            return value or ("" if inner in ("'", '"', "#") else "''")
+        if inner == "#":
             raise CannotQuote("it is in a comment")
+        if self._is_unclear:
+            raise CannotQuote("it follows a `case` in $(...)")
+        if "`" in self._open and (
+            re.search(r"[\\`'\"]", value) or (inner == '"' and "$" in value)
+        ):
+            # In backquotes, the shell removes backslashes before it reads quotes.
+            raise CannotQuote("use $(...) in place of `...`")
+        if inner == "'":
+            return value.replace("'", "'\"'\"'")
+        if inner == '"':
+            return re.sub(r'([\\$`"])', r"\\\1", value)
         return shlex.quote(value)
 
     def _quote_in_body(self, value: str) -> str:
         assert self._body is not None
         if "\n" in value:
             raise CannotQuote("a here-document takes one line only")
+        self._line += value
+        if self._line.lstrip("\t") == self._body[0]:
+            raise CannotQuote("the value would end the here-document")
         return value if self._body[1] else re.sub(r"([\\$`])", r"\\\1", value)
 
     def _read_body(self, text: str, at: int) -> int:
@@ -104,6 +157,9 @@ class ShellContext:
         """Parse at least one character, and return the position after it."""
         here, inner = text[at], self._open[-1]
         starts, self._word_starts = self._word_starts, here in " \t\n;&|()"
+        is_code = starts and inner in ("", "`")
+        if is_code and len(self._open) > 1 and _CASE.match(text, at):
+            self._is_unclear = True
         if inner == "'":
             if here == "'":
                 self._open.pop()
