@@ -38,13 +38,15 @@ class Luigid:
             return json.load(reply)["response"]
 
     def task(self, family: str) -> dict[str, Any]:
-        """Return the scheduler's entry of the only task of a family, or an empty entry."""
-        for status in ("RUNNING", "PENDING", "FAILED", "DONE"):
-            found = self.ask("task_list", status=status, upstream_status="")
-            for task_id, task in found.items():
-                if task["name"] == family:
-                    return {"task_id": task_id, **task}
-        return {}
+        """Return the scheduler's entry of the newest task of a family, or an empty entry."""
+        # One request for all statuses, because the status may change between two.
+        found = self.ask("task_list", status="", upstream_status="")
+        tasks = [
+            {"task_id": task_id, **task}
+            for task_id, task in found.items()
+            if task["name"] == family
+        ]
+        return max(tasks, key=lambda task: task["start_time"], default={})
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,10 @@ class Reading:
     def stdout(self) -> bytes:
         return self.seen["_stdout"]
 
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
     def finish(self) -> tej.JobStatus:
         self._thread.join(90)
         if self._error is not None:
@@ -309,13 +313,15 @@ def test_repeated_cuts_lose_or_repeat_no_byte(
     queue.submit("count", job(COUNT))
     reading = Reading(queue, "count", "stdout", "stderr")
     for _ in range(4):
-        already = len(reading.stdout)
+        already, connections = len(reading.stdout), proxy.connections
         wait_until(
-            lambda: len(reading.stdout) > already or not reading._thread.is_alive(),
-            "more has come",
+            lambda: len(reading.stdout) > already or reading.ended, "more has come"
         )
         # The cut occurs in the middle of the transfer.
         proxy.cut_after(down=after)
+        wait_until(
+            lambda: proxy.connections > connections or reading.ended, "the cut occurs"
+        )
     assert reading.finish().succeeded
     assert reading.stdout == LINES
     assert reading.seen["_stderr"] == ERRORS
