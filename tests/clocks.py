@@ -20,6 +20,6 @@ def pass_time(facts: Path, seconds: int = 100) -> None:
         look.write_text(f"{max(0, int(uptime) - seconds)} {rest}")
 
 
-def fall_silent(facts: Path) -> None:
+def expire_heartbeat(facts: Path) -> None:
     """Make a job's heartbeat so old that the job counts as lost."""
     set_age(1000, facts / "heartbeat")

@@ -7,9 +7,9 @@ report() {
     printf '%s\t%s\t%s\n' "$1" "$2" "$3"
 }
 
-# limited COMMAND...: run the command. If `timeout` is installed, the command has a time
+# with_time_limit COMMAND...: run the command. If `timeout` is installed, the command has a time
 # limit of ten seconds.
-limited() {
+with_time_limit() {
     if command -v timeout >/dev/null 2>&1; then timeout 10 "$@"; else "$@"; fi
 }
 
@@ -51,13 +51,13 @@ else
     report home "$state" "$home, ${free:-?} MB free, $kind$note"
 fi
 if command -v quota >/dev/null 2>&1; then
-    full=$(limited quota -q 2>/dev/null | tail -n 2 | tr '\n\t' '  ')
+    full=$(with_time_limit quota -q 2>/dev/null | tail -n 2 | tr '\n\t' '  ')
     [ -z "$full" ] || report quota warning "$full"
 fi
 
 if command -v loginctl >/dev/null 2>&1; then
     kills=$(sed -n 's/^KillUserProcesses=//p' /etc/systemd/logind.conf 2>/dev/null)
-    linger=$(limited loginctl show-user "$(id -un)" -p Linger 2>/dev/null)
+    linger=$(with_time_limit loginctl show-user "$(id -un)" -p Linger 2>/dev/null)
     case $kills,$linger in
         yes,*=yes) report logout ok "jobs survive the logout: lingering is enabled" ;;
         yes,*) report logout trouble "the server kills processes at logout: loginctl enable-linger" ;;
@@ -68,8 +68,8 @@ fi
 found=
 if command -v sbatch >/dev/null 2>&1; then
     found=1
-    if partitions=$(limited sinfo -h -o %P 2>/dev/null | tr '\n' ' ') && [ -n "$partitions" ]; then
-        account=$(limited sacctmgr -nP show user "$(id -un)" format=DefaultAccount 2>/dev/null | head -n 1)
+    if partitions=$(with_time_limit sinfo -h -o %P 2>/dev/null | tr '\n' ' ') && [ -n "$partitions" ]; then
+        account=$(with_time_limit sacctmgr -nP show user "$(id -un)" format=DefaultAccount 2>/dev/null | head -n 1)
         report slurm ok "partitions: ${partitions% }${account:+; default account: $account}"
     else
         report slurm trouble "sbatch exists, but sinfo does not answer"
@@ -77,7 +77,7 @@ if command -v sbatch >/dev/null 2>&1; then
 fi
 if command -v qsub >/dev/null 2>&1; then
     found=1
-    if limited qstat >/dev/null 2>&1; then
+    if with_time_limit qstat >/dev/null 2>&1; then
         report qsub ok "qstat answers"
     else
         report qsub trouble "qsub exists, but qstat does not answer"
@@ -101,7 +101,7 @@ elif [ -f "$queue/version" ]; then
     for path in "$queue"/incoming/*; do [ ! -d "$path" ] || uploads=$((uploads + 1)); done
     # shellcheck disable=SC2012 # one directory; field 3 is the owner
     owner=$(ls -ld "$queue" | awk '{ print $3 }')
-    size=$(limited du -sk "$queue" 2>/dev/null | awk '{ print int($1 / 1024) }')
+    size=$(with_time_limit du -sk "$queue" 2>/dev/null | awk '{ print int($1 / 1024) }')
     report queue ok "$queue of $owner, ${version% }, $jobs jobs, ${size:-?} MB, $uploads unfinished uploads"
 elif [ -e "$queue" ]; then
     report queue warning "$queue exists and is not a queue of tej"

@@ -8,7 +8,7 @@
 queue=$1 id=$2 here=$3 runtime=$4
 shift 4
 . "$here/lib/load.sh"
-. "$here/lib/run.sh"
+. "$here/lib/run_script.sh"
 . "$here/lib/group_heartbeat.sh"
 trap '' HUP
 
@@ -35,13 +35,13 @@ before_heartbeat() {
 # after_heartbeat: act on a `kill` requested from another host, and enforce the time
 # limit.
 after_heartbeat() {
-    [ ! -e "$job/kill" ] || [ -s "$job/finished" ] || obey_kill
-    [ -z "$r_walltime" ] || end_in_time
+    [ ! -e "$job/kill" ] || [ -s "$job/finished" ] || apply_kill
+    [ -z "$r_walltime" ] || enforce_time_limit
 }
 
-# end_in_time: if the time limit is reached, send SIGTERM and, ten seconds later, SIGKILL,
+# enforce_time_limit: if the time limit is reached, send SIGTERM and, ten seconds later, SIGKILL,
 # as a scheduler does.
-end_in_time() {
+enforce_time_limit() {
     get_uptime
     [ $((uptime - began)) -ge "$r_walltime" ] && [ ! -s "$job/finished" ] || return 0
     as_clock
@@ -50,8 +50,8 @@ end_in_time() {
     stop_processes 10
 }
 
-# obey_kill: stop all processes of the job, including processes that outlive the script.
-obey_kill() {
+# apply_kill: stop all processes of the job, including processes that outlive the script.
+apply_kill() {
     read_facts
     [ -z "$grace" ] || stop_processes "$grace"
 }
@@ -65,7 +65,7 @@ after_wrapper() {
     [ ! -s "$job/finished" ] && [ -n "$started" ] && has_processes && return 0
     now=''
     derive_state
-    announce_end
+    run_on_end_once
     tend_queue
     return 1
 }
@@ -78,7 +78,7 @@ run_job() {
         check_job_list
     }
     prepare_run
-    if [ -n "$jobs_tell_signals" ]; then
+    if [ -n "$jobs_reports_signals" ]; then
         run_in_background
     else
         run_in_awk
@@ -126,14 +126,14 @@ run_wrapper() {
     stop_heartbeat
     now=''
     [ -n "$end" ] || exit 1
-    [ -n "$unready" ] || ! has_not_begun || {
+    [ -n "$unready" ] || ! has_not_started || {
         tend_queue
         exit 1
     }
     record_end
     [ ! -f "$job/on_end" ] || {
         read_facts
-        announce_end
+        run_on_end_once
     }
     runtime_tend
     start_jobs_after "$id"

@@ -12,7 +12,7 @@ hide_environment
 queue=$1 id=$2 here=$3 runtime=$4 token=$5 by_cluster=${6-} array=${7-} array_log=${8-}
 unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 . "$here/lib/load.sh"
-. "$here/lib/run.sh"
+. "$here/lib/run_script.sh"
 enter_job || exit 0
 is_in_scheduler=1
 own_id=''
@@ -23,19 +23,19 @@ me
 # runner.
 signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU'
 
-# begin_again: called if the scheduler has started the job a second time. Exits unless
+# begin_second_run: called if the scheduler has started the job a second time. Exits unless
 # the user requested a second run (`requeue`) and the heartbeat of the first run has
 # stopped. The first run may still be active on a node that the scheduler cannot reach.
-begin_again() {
+begin_second_run() {
     read_facts
     [ "${native%%;*}" = "$runtime ${own_id%%;*}" ] || exit 0
     [ ! -s "$job/finished" ] || { [ -e "$job/requeue" ] && [ "$whose" = ask ] && [ ! -e "$job/reason" ]; } || exit 0
     [ ! -e "$job/kill" ] || exit 0
-    read_beat
-    pulse_then=$pulse
-    [ ! -e "$job/requeue" ] || [ -z "$pulse" ] || [ -s "$job/finished" ] || sleep $((heartbeat_interval + 5))
-    read_beat
-    if [ ! -e "$job/requeue" ] || [ "$pulse" != "$pulse_then" ]; then
+    read_heartbeat
+    earlier_heartbeat=$last_heartbeat
+    [ ! -e "$job/requeue" ] || [ -z "$last_heartbeat" ] || [ -s "$job/finished" ] || sleep $((heartbeat_interval + 5))
+    read_heartbeat
+    if [ ! -e "$job/requeue" ] || [ "$last_heartbeat" != "$earlier_heartbeat" ]; then
         put rerun "$(date +%s) ${who%% *}"
         exit 0
     fi
@@ -81,10 +81,10 @@ read_outcome() {
     [ -n "$end" ]
 }
 
-# keep_watch: a background process that writes the heartbeat, and records each signal
+# watch_session: a background process that writes the heartbeat, and records each signal
 # that was sent to the whole session in a file .heard.SIGNAL. The runner must not
 # forward a recorded signal, because the script has received the signal directly.
-keep_watch() {
+watch_session() {
     begin_sleeps
     for signal in $signals; do
         # shellcheck disable=SC2064 # the name of this signal
@@ -100,10 +100,10 @@ keep_watch() {
     done
 }
 
-# pass_on SIGNAL: forward SIGNAL to the script, unless the whole session received
+# forward_signal SIGNAL: forward SIGNAL to the script, unless the whole session received
 # SIGNAL. For example, Slurm sends the signal of `--signal=B:USR1@60` to the runner
-# only. pass_on first sleeps, so that keep_watch has time to record the signal.
-pass_on() {
+# only. forward_signal first sleeps, so that watch_session has time to record the signal.
+forward_signal() {
     nap
     if [ -e "$job/.heard.$1" ]; then
         rm -f "$job/.heard.$1"
@@ -114,15 +114,15 @@ pass_on() {
     ! is_alive "$leader" "$leader_start" || kill -s "$1" "$leader" 2>/dev/null
 }
 
-# take_signals: handle the signals that the runner has received since the last call of
-# take_signals.
-take_signals() {
+# handle_signals: handle the signals that the runner has received since the last call of
+# handle_signals.
+handle_signals() {
     while [ -n "$heard" ]; do
         pending=$heard heard=''
         for signal in $pending; do
-            [ "$signal" != TERM ] || wind_down
+            [ "$signal" != TERM ] || handle_sigterm
             ! scheduler_warning "$signal" || note_warning
-            pass_on "$signal"
+            forward_signal "$signal"
         done
     done
 }
@@ -130,16 +130,16 @@ take_signals() {
 # note_warning: record that the scheduler has announced the end of the job by a signal other
 # than SIGTERM, and the reason in $warning.
 note_warning() {
-    [ -n "$told_at" ] || told_at=$(date +%s)
-    [ -e "$job/kill" ] || put term "$told_at $warning" 2>/dev/null
+    [ -n "$sigterm_time" ] || sigterm_time=$(date +%s)
+    [ -e "$job/kill" ] || put term "$sigterm_time $warning" 2>/dev/null
 }
 
-# wind_down: handle SIGTERM. Records the time of the SIGTERM, and sends SIGTERM to all
+# handle_sigterm: handle SIGTERM. Records the time of the SIGTERM, and sends SIGTERM to all
 # processes of the job that have left the session, because the scheduler does not signal
 # these processes.
-wind_down() {
-    [ -n "$told_at" ] || told_at=$(date +%s)
-    [ -e "$job/kill" ] || [ -e "$job/term" ] || put term "$told_at" 2>/dev/null
+handle_sigterm() {
+    [ -n "$sigterm_time" ] || sigterm_time=$(date +%s)
+    [ -e "$job/kill" ] || [ -e "$job/term" ] || put term "$sigterm_time" 2>/dev/null
     find_job_processes
     get_start $$
     ours=$session strays=''
@@ -155,7 +155,7 @@ wind_down() {
 end_after_grace() {
     nap
     read_facts
-    [ -n "$grace" ] && [ $(($(date +%s) - told_at)) -ge "$grace" ] || return 0
+    [ -n "$grace" ] && [ $(($(date +%s) - sigterm_time)) -ge "$grace" ] || return 0
     find_job_processes
     signal_processes KILL
 }
@@ -168,8 +168,8 @@ end_leftovers() {
     left=''
     [ -s "$job/started" ] || return 0
     read_facts
-    if [ -n "$told_at" ]; then
-        rest=$((told_at + ${grace:-5} - $(date +%s)))
+    if [ -n "$sigterm_time" ]; then
+        rest=$((sigterm_time + ${grace:-5} - $(date +%s)))
         # The script may have started a process between the search for its processes and
         # their SIGKILL. Therefore SIGKILL is repeated.
         wait_for_processes $((rest > 0 ? rest : 0)) || wait_for_processes 10 KILL
@@ -180,24 +180,24 @@ end_leftovers() {
     count_pids
 }
 
-# listen: a background process that waits for the fact `kill`, and then sends SIGTERM to
-# all processes in the session. The runner starts `listen` only if the scheduler cannot
+# watch_kill_fact: a background process that waits for the fact `kill`, and then sends SIGTERM to
+# all processes in the session. The runner starts watch_kill_fact only if the scheduler cannot
 # send SIGTERM.
-listen() {
+watch_kill_fact() {
     until [ -e "$job/kill" ]; do
         ! is_gone $$ "$runner_start" || return
         sleep 2
     done
     find_job_processes
     get_start $$
-    ours=$session told_first=''
+    ours=$session session_pids=''
     for pid in $pids; do
         get_start "$pid"
-        [ "$session" != "$ours" ] || told_first="$told_first $pid"
+        [ "$session" != "$ours" ] || session_pids="$session_pids $pid"
     done
     : 2>/dev/null >"$job/.heard.TERM"
     # shellcheck disable=SC2086 # pids
-    kill -s TERM $told_first $$ 2>/dev/null
+    kill -s TERM $session_pids $$ 2>/dev/null
 }
 
 # run_job: run the job's script and wait until the exit status is known. Sets $end to
@@ -218,7 +218,7 @@ run_job() {
     # A process that gets the pid of a dead runner must not keep the heartbeat alive.
     get_start $$
     runner_start=${start:--}
-    keep_watch >/dev/null 2>&1 &
+    watch_session >/dev/null 2>&1 &
     watcher=$!
     for signal in $signals; do
         # shellcheck disable=SC2064 # the name of this signal
@@ -226,17 +226,17 @@ run_job() {
     done
     trap : ALRM
     [ -z "${has_no_term-}" ] || {
-        listen &
+        watch_kill_fact &
         listener=$!
     }
     until read_outcome || ! kill -0 "$runner" 2>/dev/null; do
-        if [ -n "$told_at" ] && [ -e "$job/kill" ]; then end_after_grace; else wait "$runner"; fi
-        take_signals
+        if [ -n "$sigterm_time" ] && [ -e "$job/kill" ]; then end_after_grace; else wait "$runner"; fi
+        handle_signals
     done
     # If the session received a SIGTERM, the script may end before the runner has
     # handled the SIGTERM. Therefore wait a moment.
-    [ -n "$told_at" ] || nap
-    case $heard in *TERM*) take_signals ;; esac
+    [ -n "$sigterm_time" ] || nap
+    case $heard in *TERM*) handle_signals ;; esac
     [ -z "$listener" ] || kill "$listener" 2>/dev/null
     kill -s ALRM "$watcher" 2>/dev/null
 }
@@ -245,7 +245,7 @@ run_job() {
 # may have ended the script, `finished` contains `ask`, and clients ask the scheduler
 # for the cause.
 was_cut_off() {
-    [ -z "$told_at" ] || return 0
+    [ -z "$sigterm_time" ] || return 0
     case $end in 'signal 9' | 'signal 15' | 'exit 137' | 'exit 143') return 0 ;; esac
     [ -n "$r_walltime" ] && [ $(($(date +%s) - began)) -ge "$r_walltime" ]
 }
@@ -257,14 +257,14 @@ start_next_jobs() (
     start_jobs_after "$id"
 )
 
-# announce_own_end: run the command `on_end` of this job, and wait for its end. If only
+# run_own_on_end: run the command `on_end` of this job, and wait for its end. If only
 # the scheduler knows the cause of the end, the command gets the state `unknown`, because
 # the scheduler answers only after this runner has exited. If the job may run again, the
 # command is not started now.
-announce_own_end() {
+run_own_on_end() {
     read_facts
     [ "$state" != '?' ] || [ -e "$job/requeue" ] || state=unknown
-    if [ "$state" = unknown ]; then start_on_end; else announce_end; fi
+    if [ "$state" = unknown ]; then start_on_end; else run_on_end_once; fi
     await_on_end
 }
 
@@ -272,12 +272,12 @@ announce_own_end() {
 # same id.
 has_token "$token" || exit 0
 [ -z "$array" ] || leave_array
-heard='' told_at='' listener=''
+heard='' sigterm_time='' listener=''
 for signal in $signals; do
     # shellcheck disable=SC2064 # the name of this signal
     trap "heard=\"\$heard $signal\"" "$signal"
 done
-take_claim || begin_again
+take_claim || begin_second_run
 note_native_id && reserve && printf '%-20s\n' '' >"$job/.end" || exit 1
 
 end='' unready='' began=$(date +%s)
@@ -292,14 +292,14 @@ elif take_inputs; then
 else
     end='none 0'
     case $heard in
-        *TERM*) told_at=$(date +%s) ;;
+        *TERM*) sigterm_time=$(date +%s) ;;
         *) unready=1 ;;
     esac
 fi
 
 # If the script has not started, the job is marked lost, unless the scheduler sent
 # SIGTERM before the start.
-[ -n "$told_at$unready" ] || ! has_not_begun || exit 1
+[ -n "$sigterm_time$unready" ] || ! has_not_started || exit 1
 
 set_whose
 [ "$whose" != own ] || ! was_cut_off || whose=ask
@@ -313,7 +313,7 @@ done
 [ "$whose" != ask ] || end_leftovers
 rm -f "$job/.end" "$job"/.heard.*
 start_next_jobs
-announce_own_end
+run_own_on_end
 case $end in
     exit*) exit "${end#exit }" ;;
     signal*) exit $((128 + ${end#signal })) ;;

@@ -9,7 +9,7 @@ on_end_limit=60 # seconds after which the command is stopped
 queue=$1 id=$2 here=$3 runtime=$4
 TEJ_JOB_STATE=$5 TEJ_JOB_EXIT_CODE=$6 TEJ_JOB_SIGNAL=$7
 . "$here/lib/load.sh"
-. "$here/lib/run.sh"
+. "$here/lib/run_script.sh"
 find_job "$id"
 TEJ_JOB_ID=$id TEJ_QUEUE=$queue TEJ_JOB_DIR=$job/stage
 export TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR TEJ_JOB_STATE TEJ_JOB_EXIT_CODE TEJ_JOB_SIGNAL

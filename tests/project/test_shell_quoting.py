@@ -19,7 +19,7 @@ SCRIPTS = sorted(
 NUMBERS = {
     "pids",
     "strays",
-    "told_first",
+    "session_pids",
     "caught",
     "turn",
     "on_end_pids",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clocks import fall_silent, pass_time, set_age
+from clocks import expire_heartbeat, pass_time, set_age
 from facts import script_of, set_word, wrapper_of
 from jobs import Gate, is_alive, wait_until
 
@@ -362,7 +362,7 @@ def test_other_host_uses_the_heartbeat(
     assert (status.state, status.host) == (JobState.RUNNING, "login9")
     assert status.seen is not None
     assert "on login9, last seen" in status.describe()
-    fall_silent(native.parent)
+    expire_heartbeat(native.parent)
     assert queue.status(waiting).state is JobState.RUNNING
     pass_time(native.parent)
     silent = queue.status(waiting)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clocks import fall_silent
+from clocks import expire_heartbeat
 from jobs import Gate, wait_until
 from schedulers.conftest import SERVERS, empty, forget_listing, output, run, until
 
@@ -91,7 +91,7 @@ def test_notify_signal_and_qdel_are_reported(
     # The accounting entry is used at once if the heartbeat has stopped.
     facts = queue_path / "jobs/told"
     status = until(
-        queue, "told", lambda status: fall_silent(facts) or status.state.final
+        queue, "told", lambda status: expire_heartbeat(facts) or status.state.final
     )
     assert output(queue, "told") == "begun\nusr2\n"
     assert (status.state, status.succeeded) == (JobState.KILLED, False)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clocks import fall_silent
+from clocks import expire_heartbeat
 from facts import scheduler_id_of
 from jobs import Gate, wait_until
 from schedulers.conftest import empty, output, run, until
@@ -117,7 +117,7 @@ def test_qdel_by_others_is_reported_as_kill(
     run("qdel", scheduler_id_of(facts))
     # The accounting entry is used at once if the heartbeat has stopped.
     status = until(
-        queue, "victim", lambda status: fall_silent(facts) or status.state.final
+        queue, "victim", lambda status: expire_heartbeat(facts) or status.state.final
     )
     assert status.state is JobState.KILLED
     assert "not by tej" in status.describe()

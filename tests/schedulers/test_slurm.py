@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from clocks import fall_silent, pass_time, set_age
+from clocks import expire_heartbeat, pass_time, set_age
 from facts import scheduler_id_of, script_of
 from jobs import Gate, end_processes_of, is_alive, wait_until
 from schedulers.conftest import forget_listing, output, run, until
@@ -411,7 +411,7 @@ def test_vanished_job_is_lost_after_two_queries(
     wrapper = run("pgrep", "-f", f"run_in_scheduler.sh {queue_path} gone").split()
     leader = str(script_of(queue_path / "jobs/gone"))
     run("kill", "-9", *wrapper, leader, check=False)
-    fall_silent(queue_path / "jobs/gone")
+    expire_heartbeat(queue_path / "jobs/gone")
     assert queue.status("gone").state is JobState.RUNNING
     pass_time(queue_path / "jobs/gone")
     missed = fact(queue_path, "gone", "missed")

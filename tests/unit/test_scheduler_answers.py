@@ -49,7 +49,7 @@ def test_old_accounting_entry_is_ignored(shell: Shell) -> None:
 
 def test_hanging_accounting_is_queried_only_once(shell: Shell) -> None:
     lines = """sacct() { echo queried >>calls; return 124; }; nid=7; cd "$queue"
-    says=unknown; find_cause; find_cause; echo "$says"; cat calls"""
+    listed_state=unknown; find_cause; find_cause; echo "$listed_state"; cat calls"""
     assert shell(lines) == "unknown\nqueried\n"
 
 
@@ -139,13 +139,13 @@ def test_cpus_replace_nodes_of_the_script(shell: Shell) -> None:
 
 
 def test_missing_job_counts_as_ended_after_30_seconds(shell: Shell) -> None:
-    lines = """says=unknown native='slurm 5' started=1; get_time; listed_at=$now
-    is_second_look it || echo first
+    lines = """listed_state=unknown native='slurm 5' started=1; get_time; listed_at=$now
+    is_confirmed it || echo first
     # The clock of the host that looked first was an hour fast.
     echo "$((now + 3600)) unknown" >"$job/missed"
-    touch -d "@$((now - 20))" "$job/missed"; is_second_look it || echo soon
-    touch -d "@$((now - 31))" "$job/missed"; is_second_look it && echo gone
-    forget_missed; is_second_look it || echo seen between"""
+    touch -d "@$((now - 20))" "$job/missed"; is_confirmed it || echo soon
+    touch -d "@$((now - 31))" "$job/missed"; is_confirmed it && echo gone
+    clear_missed; is_confirmed it || echo seen between"""
     assert shell(lines) == "first\nsoon\ngone\nseen between\n"
 
 
@@ -167,14 +167,14 @@ def test_first_answer_is_kept_until_the_second(
     lines = f"""echo 1 >"$job/claim"; native='slurm 5' started=1 submitted=1 nid=5
     get_time; listed_at=$now; echo "1 {answer}" >"$job/missed"
     touch -d "@$((now - 99))" "$job/missed"; sacct() {{ return 1; }}
-    says=unknown reason=''; judge_gone; echo "$state: $note$evidence" """
+    listed_state=unknown reason=''; derive_gone_state; echo "$state: $note$evidence" """
     assert shell(lines).startswith(state)
 
 
 def test_job_with_heartbeat_is_running(shell: Shell) -> None:
-    lines = """says=unknown native='slurm 5' started=1 submitted=1; get_time
-    listed_at=$now; echo 1 >"$job/heartbeat"; judge_gone
-    echo 2 >"$job/heartbeat"; touch -d "@$((now - 99))" "$job/missed"; judge_gone
+    lines = """listed_state=unknown native='slurm 5' started=1 submitted=1; get_time
+    listed_at=$now; echo 1 >"$job/heartbeat"; derive_gone_state
+    echo 2 >"$job/heartbeat"; touch -d "@$((now - 99))" "$job/missed"; derive_gone_state
     echo "$state: $note"; [ -e "$job/lost" ] || echo kept"""
     assert shell(lines).splitlines() == [
         "running: slurm has it no more, but the job gives signs of life",
@@ -194,7 +194,7 @@ def test_suspended_job_is_cancelled_without_sigterm(shell: Shell) -> None:
     lines = """native='slurm 5' state=running started=1; : >"$job/claim"
     squeue() { echo '5|SUSPENDED|None|x|y'; }; scancel() { echo "scancel $*" >&3; }
     exec 3>&1; get_time; listing=answer edition=1 listed_at=$now q_5='1|running||'
-    runtime_tell || echo "$told" """
+    runtime_tell || echo "$sigterm_sent" """
     assert shell(lines) == "scancel 5\n0\n"
 
 
@@ -251,7 +251,7 @@ def test_cause_of_exit_0_comes_from_scheduler(
     for f in {facts}; do echo 1 >"$job/$f"; done
     slurm_history() {{ return 1; }}
     listing=answer edition=1 nickname='' q_5='1|{answer}'; look_up 5 ''
-    judge_end; echo "$state ${{cut_off:--}} $note" """
+    derive_ended_state; echo "$state ${{cut_off:--}} $note" """
     assert shell(lines) == f"{state}\n"
 
 
@@ -330,7 +330,7 @@ def test_scheduler_log_contains_messages_and_accounting(
     """The id of the job is the last argument of each command."""
     lines = f"""printf '{runtime} {id_}\n' >"$job/native_id"
     printf 'exceeded walltime\n' >"$job/tej_a.log"
-    keep_talking() {{ :; }}; stop_talking() {{ :; }}
+    start_keepalives() {{ :; }}; stop_keepalives() {{ :; }}
     sacct() {{ echo "sacct $1 $2 $(for word; do :; done; echo "$word")"; }}
     scontrol() {{ echo "scontrol $1 $2 $(for word; do :; done; echo "$word")"; }}
     tracejob() {{ echo "tracejob $1 $2"; }}
@@ -355,7 +355,7 @@ def test_each_task_of_own_array_is_listed(shell: Shell) -> None:
         "6|running|x|RUNNING",
     ]
     lines = """listing=answer edition=1; q_5e1='1|queued||Priority'
-    look_up 5_1 ''; echo "$says $reason"; look_up 5_2 ''; echo "$says"
+    look_up 5_1 ''; echo "$listed_state $reason"; look_up 5_2 ''; echo "$listed_state"
     """
     assert shell(lines) == "queued Priority\nunknown\n"
 
@@ -397,7 +397,7 @@ def test_only_temporary_refusals_are_retried(
 
 def test_busy_controller_is_queried_again_later(shell: Shell) -> None:
     busy = "Slurm temporarily unable to accept job, sleeping and retrying"
-    lines = f"""sleep() {{ echo "pause $1" >>log; }}; keep_talking() {{ talker=1; }}
+    lines = f"""sleep() {{ echo "pause $1" >>log; }}; start_keepalives() {{ talker=1; }}
     sbatch() {{
         case $(cat log) in *"pause 2"*"pause 4"*) echo 7 ;; *)
             echo "sbatch: error: {busy}" >&2; return 1 ;; esac

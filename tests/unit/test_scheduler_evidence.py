@@ -52,7 +52,7 @@ def test_users_name_is_not_another_submission(
     shell: Shell, name: str, state: str
 ) -> None:
     lines = f"""listing=answer edition=1 q_5='1|queued|{name}|'
-    look_up 5 tej_abc0123456; echo "$says" """
+    look_up 5 tej_abc0123456; echo "$listed_state" """
     assert shell(lines, "sge") == f"{state}\n"
 
 
@@ -90,10 +90,10 @@ def test_job_in_accounting_is_not_lost_early(
 ) -> None:
     lines = f"""{GONE}
     sacct() {{ printf '%s|%s|%s|5\\n' {accounting} "$(id -un)" "$now"; }}
-    says={listed.partition("|")[0]} reason=''; judge_gone
-    touch -d "@$((now - 99))" "$job/missed"; judge_gone; echo "$state: $note"
-    touch -d "@$((now - 901))" "$job/missed"; says={listed.partition("|")[0]} reason=''
-    judge_gone; echo "$state" """
+    listed_state={listed.partition("|")[0]} reason=''; derive_gone_state
+    touch -d "@$((now - 99))" "$job/missed"; derive_gone_state; echo "$state: $note"
+    touch -d "@$((now - 901))" "$job/missed"; listed_state={listed.partition("|")[0]} reason=''
+    derive_gone_state; echo "$state" """
     assert shell(lines).splitlines() == [note, "lost"]
 
 
@@ -112,7 +112,7 @@ def test_accounting_and_missing_heartbeat_end_job(
     lines = f"""{GONE}
     touch -d "@$((now - {beat}))" "$job/heartbeat"
     sacct() {{ printf '%s|%s|%s|5\\n' 'CANCELLED by 0' "$(id -un)" "$now"; }}
-    says=unknown reason=''; judge_gone; echo "$state: $note" """
+    listed_state=unknown reason=''; derive_gone_state; echo "$state: $note" """
     assert shell(lines).startswith(state)
 
 
@@ -120,14 +120,14 @@ def test_end_waits_for_accounting_entry(shell: Shell) -> None:
     lines = f"""{GONE}
     echo "$now exit 0 ask 0" >"$job/finished"; listed_at=$((now + 1)); ended=$now
     sacct() {{ printf '%s|%s|%s|5\\n' RUNNING "$(id -un)" "$now"; }}
-    says=unknown reason='' edition=1 nickname=''; look_up 5 ''; judge_end; echo "$state"
+    listed_state=unknown reason='' edition=1 nickname=''; look_up 5 ''; derive_ended_state; echo "$state"
     sacct() {{ printf '%s|%s|%s|5\\n' TIMEOUT "$(id -un)" "$now"; }}
-    look_up 5 ''; judge_end; echo "$state $cut_off" """
+    look_up 5 ''; derive_ended_state; echo "$state $cut_off" """
     assert shell(lines) == "running\nfinished limit\n"
 
 
 def test_result_is_unknown_if_waiting_shell_was_killed(shell: Shell) -> None:
-    lines = """. "$here/lib/run.sh"; tej_run='kill -9 $PPID; exit 3'
+    lines = """. "$here/lib/run_script.sh"; tej_run='kill -9 $PPID; exit 3'
     run_in_shell 2>/dev/null
     echo "end=$end" """
     assert shell(lines) == "end=\n"

@@ -34,7 +34,7 @@ exchange_objects() {
         locate_object "$name"
         names="$names $name"
     done
-    hold_objects
+    link_objects
     case $names in
         *.r*)
             make_share_time "$room/share_time" || fail 20 "Cannot write to '$queue'"
@@ -49,9 +49,9 @@ exchange_objects() {
     printf '%s\0' "ask=missing"
 }
 
-# hold_objects: link each object in $names that the store contains to $room/held, with
+# link_objects: link each object in $names that the store contains to $room/held, with
 # one `ln` for up to 200 objects.
-hold_objects() {
+link_objects() {
     set -f
     set --
     for name in $names; do

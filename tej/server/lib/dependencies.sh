@@ -1,7 +1,7 @@
 # Dependencies between jobs. A job that needs other jobs starts when all of them have
 # succeeded. If one of them has failed, was killed, is lost or was deleted, the job ends
-# without a start. The wrapper of a job that ends, and every client that uses the queue,
-# start the jobs that waited for it.
+# without a start. When a job ends, its wrapper starts the jobs that waited for this
+# job. Every client that uses the queue also starts such jobs.
 # shellcheck shell=sh
 #
 #   jobs/ID/dependencies        lines `after OTHER`; `from OTHER/SOURCE`, then `to PATH`
@@ -12,8 +12,9 @@
 #
 # No end of a job is missed: a submission first publishes its job and then checks the
 # jobs that it needs, and a wrapper first writes `finished` and then lists `dependents`.
-# Several processes may settle the same job at the same time: the removal of a file in
-# `after` can be repeated, and the start of a job is protected by a lock and by `claim`.
+# Several processes may start or end the same waiting job at the same time: the removal
+# of a file in `after` can be repeated, and the start of a job is protected by a lock
+# and by `claim`.
 #
 # Variables of this file begin with dep_, because load_job changes other variables.
 
@@ -121,38 +122,38 @@ note_waits() {
     [ -z "$dep_waits" ] || note="waits for $dep_waits"
 }
 
-# settle_dependents ID: start or end the jobs that wait for the job ID, if ID has ended.
-# If ID is empty, settle the dependents of all jobs.
-settle_dependents() {
+# resolve_dependents ID: start or end the jobs that wait for the job ID, if ID has
+# ended. If ID is empty, do so for the dependents of all jobs.
+resolve_dependents() {
     [ -n "$1" ] || {
         dep_todo=''
         for dep_other in "$queue/dependents"/*/; do
             dep_other=${dep_other%/}
-            ! has_unsettled "$dep_other" || dep_todo="$dep_todo ${dep_other##*/}"
+            ! has_unresolved "$dep_other" || dep_todo="$dep_todo ${dep_other##*/}"
         done
         set -f
         # shellcheck disable=SC2086 # ids
         set -- $dep_todo
         set +f
-        ask_for_all "$@"
+        query_runtime "$@"
     }
     while [ $# -gt 0 ]; do
         dep_origin=$1 dep_ended=''
         shift
-        has_unsettled "$queue/dependents/$dep_origin" || continue
-        judge_dependency "$dep_origin"
+        has_unresolved "$queue/dependents/$dep_origin" || continue
+        check_dependency "$dep_origin"
         [ "$dep_outcome" != pending ] || continue
         for dep_other in "$queue/dependents/$dep_origin"/*; do
-            [ ! -f "$dep_other" ] || settle_dependent "${dep_other##*/}"
+            [ ! -f "$dep_other" ] || resolve_dependent "${dep_other##*/}"
         done
-        # Settle the dependents of the jobs that have ended without a start.
+        # The jobs that have ended without a start have dependents, too.
         for dep_other in $dep_ended; do set -- "$@" "$dep_other"; done
     done
 }
 
-# has_unsettled DIRECTORY: check whether an entry in DIRECTORY (`dependents/OTHER`) must
-# be settled if OTHER has ended.
-has_unsettled() {
+# has_unresolved DIRECTORY: check whether DIRECTORY (`dependents/OTHER`) contains a job
+# that can start, or must end without a start, if OTHER has ended.
+has_unresolved() {
     for dep_item in "$1"/*; do
         dep_job=${dep_item##*/} dep_job=$jobs/${dep_job#*.}
         if [ -s "$dep_job/finished" ] || [ -e "$dep_job/lost" ]; then
@@ -170,9 +171,9 @@ is_ready() {
     for dep_wait in "$1/after"/*; do [ ! -e "$dep_wait" ] || return 1; done
 }
 
-# judge_dependency ID: set $dep_outcome to `pending`, `succeeded` or `failed`, and
+# check_dependency ID: set $dep_outcome to `pending`, `succeeded` or `failed`, and
 # $dep_words to a description of the failure.
-judge_dependency() {
+check_dependency() {
     dep_outcome=pending
     if load_job "$1"; then
         is_final || return 0
@@ -194,9 +195,9 @@ is_restarting() {
     [ -h "$queue/attempts/$1/restarting" ] && is_locked "$queue/attempts/$1/restarting" 300
 }
 
-# settle_dependent ENTRY: settle the job of ENTRY (TOKEN.ID), which needs the job
-# $dep_origin. If the job ends without a start, adds its id to dep_ended.
-settle_dependent() {
+# resolve_dependent ENTRY: start or end the job of ENTRY (TOKEN.ID), which needs the
+# ended job $dep_origin. If the job ends without a start, adds its id to dep_ended.
+resolve_dependent() {
     id=${1#*.} job=$jobs/${1#*.}
     # If the job has another token, this submission is not published yet or is archived.
     has_token "${1%%.*}" || return 0
@@ -216,7 +217,7 @@ settle_dependent() {
 # is not started because this process dies, the next client finds the empty directory
 # `after` and starts the job.
 start_ready_job() {
-    [ ! -f "$queue/max_running" ] || ! is_in_line || return 0
+    [ ! -f "$queue/max_running" ] || ! is_waiting_or_running || return 0
     take_lock "$job/.starting" || return 0
     if [ -f "$queue/max_running" ]; then
         enqueue
@@ -244,7 +245,7 @@ end_unstarted() {
     }
     leave_dependents
     read_end
-    announce_end
+    run_on_end_once
 }
 
 # take_inputs: copy the files that $job needs from other jobs to its stage, and check its

@@ -39,7 +39,7 @@ start_waiting_jobs() {
 start_jobs_after() {
     [ -d "$queue/waiting" ] || [ -d "$queue/dependents" ] || return 0
     (
-        settle_dependents "$1"
+        resolve_dependents "$1"
         start_below_limit
         await_on_end
     )
@@ -65,7 +65,7 @@ set_limit() {
 
 # enqueue: put $job on the waiting list.
 enqueue() {
-    ! is_in_line || return 0
+    ! is_waiting_or_running || return 0
     get_time
     came=$((${came:-0} + 1))
     # Remove the entry of an earlier job with the same id, because the entry would count
@@ -78,9 +78,9 @@ enqueue() {
         : >"$queue/waiting/$now.$(printf '%06d' "$came").$id" && put queued "$now"
 }
 
-# is_in_line: check whether $job is already in `waiting` or `running`, because the
+# is_waiting_or_running: check whether $job is already in `waiting` or `running`, because the
 # client has repeated a request whose reply was lost.
-is_in_line() {
+is_waiting_or_running() {
     [ -e "$job/queued" ] || return 1
     [ ! -e "$queue/running/$id" ] || return 0
     for item in "$queue/waiting"/*."$id"; do
@@ -111,8 +111,8 @@ count_running_jobs() {
 start_below_limit() {
     [ -d "$queue/waiting" ] || return 0
     rescued=''
-    while forget_ended; do
-        is_room || { [ -z "$rescued" ] && has_stranded; } || return 0
+    while remove_ended_entries; do
+        has_room || { [ -z "$rescued" ] && has_stranded; } || return 0
         rescued=1
         take_lock "$queue/lock" || return 0
         fill_room
@@ -138,9 +138,9 @@ has_lock() {
     case $(ls -ld "$queue/lock" 2>/dev/null) in *" -> $now $who") ;; *) return 1 ;; esac
 }
 
-# forget_ended: remove the entries of jobs that have ended.
-forget_ended() {
-    ask_for_all "$queue/running"/*
+# remove_ended_entries: remove the entries of jobs that have ended.
+remove_ended_entries() {
+    query_runtime "$queue/running"/*
     for item in "$queue/running"/*; do
         [ -e "$item" ] || continue
         # load_job runs in a subshell, so that it does not change the variables of the
@@ -163,8 +163,8 @@ read_limit() {
     is_number "$max" || max=0
 }
 
-# is_room: check whether a job waits, and fewer jobs run than the limit allows.
-is_room() {
+# has_room: check whether a job waits, and fewer jobs run than the limit allows.
+has_room() {
     read_limit
     count_in waiting
     [ "$count" -gt 0 ] || return 1
@@ -190,7 +190,7 @@ fill_room() {
     done
     for item in "$queue/waiting"/*; do
         [ -e "$item" ] || continue
-        is_room && has_lock || return 0
+        has_room && has_lock || return 0
         next=${item##*/} next=${next#*.} next=${next#*.}
         if [ ! -d "$jobs/$next" ] || [ -s "$jobs/$next/finished" ]; then
             rm -f "$item" || return

@@ -13,9 +13,9 @@
 
 on_end_pids='' # processes that await_on_end waits for
 
-# announce_end: start the command of $job if the state of $job is final and the command
+# run_on_end_once: start the command of $job if the state of $job is final and the command
 # was not started before.
-announce_end() {
+run_on_end_once() {
     ! is_final || start_on_end
 }
 

@@ -30,7 +30,7 @@ find_unended() {
     [ -d "$1" ] || set --
     jobs_there=$# unended=''
     unset live_tokens
-    ask_for_all "$@"
+    query_runtime "$@"
     for entry in "$@"; do
         entry=${entry%/}
         note_unended "${entry##*/}"

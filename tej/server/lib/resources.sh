@@ -168,9 +168,9 @@ it '*) why=${asked##*
     [ -z "$why" ]
 }
 
-# is_asked NAME...: check whether the script's directives or r_options contain an option
+# is_requested NAME...: check whether the script's directives or r_options contain an option
 # in NAME...
-is_asked() {
+is_requested() {
     for word in "$@"; do
         case $asked in *" $word="*) return 0 ;; esac
     done

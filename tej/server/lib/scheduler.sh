@@ -48,9 +48,9 @@
 . "$here/lib/scheduler_array.sh"
 . "$here/lib/scheduler_kill.sh"
 
-second_look=30    # minimum seconds between the two answers that are needed to give up a job
-cause_awaited=120 # seconds to wait for a silent scheduler to report why a job ended
-busy_awaited=60   # seconds for which a submission is retried while the scheduler is too busy
+confirmation_delay=30 # minimum seconds between the two answers that are needed to give up a job
+cause_awaited=120     # seconds to wait for a silent scheduler to report why a job ended
+busy_awaited=60       # seconds for which a submission is retried while the scheduler is too busy
 
 runtime_here() { scheduler_here "${1-}"; }
 scheduler_listed_all() { :; }
@@ -60,13 +60,13 @@ scheduler_report() { :; }
 scheduler_warning() { return 1; }
 scheduler_options() { options=''; }
 
-patience_limit=60 # seconds for which a command of the scheduler may run
+command_timeout=60 # seconds for which a command of the scheduler may run
 
 # patiently COMMAND...: run the command. If `timeout` is installed, the command has a
-# time limit of $patience_limit seconds, because the client commands of a scheduler hang
+# time limit of $command_timeout seconds, because the client commands of a scheduler hang
 # if the scheduler's server hangs.
 patiently() {
-    if command -v timeout >/dev/null 2>&1; then timeout "$patience_limit" "$@"; else "$@"; fi
+    if command -v timeout >/dev/null 2>&1; then timeout "$command_timeout" "$@"; else "$@"; fi
 }
 
 # find_program NAME: check whether the program NAME is installed. If only login shells have
@@ -183,7 +183,7 @@ print_exec() {
 # names_cluster: check whether the job can be submitted to another cluster.
 names_cluster() {
     [ "$runtime" = slurm ] || return 1
-    is_asked -M --clusters --cluster || [ -n "${SLURM_CLUSTERS-}${SBATCH_CLUSTERS-}" ]
+    is_requested -M --clusters --cluster || [ -n "${SLURM_CLUSTERS-}${SBATCH_CLUSTERS-}" ]
 }
 
 # log_file: set $log to the path of the file for the scheduler's messages. If a scheduler
@@ -199,7 +199,7 @@ log_file() {
 # accepts names of up to 15 characters. Torque and Grid Engine refuse a name with a
 # leading digit.
 name_job() {
-    [ -n "$r_name" ] || ! is_asked -N || return 0
+    [ -n "$r_name" ] || ! is_requested -N || return 0
     name=${r_name:-${r_default_name:-$nickname}}
     # If log is /dev/null, or if the scheduler is Grid Engine, tej can find a job after
     # a lost reply only by the job's name. Therefore the name must be $nickname.
@@ -219,11 +219,11 @@ mail_and_rerun() {
         case $r_mail_on in *fail*) letters=${letters}a ;; esac
         prepend -M "$r_mail" -m "$letters"
     else
-        is_asked -m -M || prepend -m n
+        is_requested -m -M || prepend -m n
     fi
     case $r_requeue in
         1) prepend -r y ;;
         0) prepend -r n ;;
-        *) is_asked -r || prepend -r n ;;
+        *) is_requested -r || prepend -r n ;;
     esac
 }

@@ -122,12 +122,12 @@ submit_array() {
     # shellcheck disable=SC2086 # ids and tokens
     set -- $array_jobs
     set +f
-    hand_over_array "$@"
+    submit_array_to_scheduler "$@"
 }
 
-# hand_over_array ID TOKEN [ID TOKEN]...: submit the array, and write the fact native_id of
+# submit_array_to_scheduler ID TOKEN [ID TOKEN]...: submit the array, and write the fact native_id of
 # each job. Returns 1 if the scheduler has certainly not accepted the array.
-hand_over_array() {
+submit_array_to_scheduler() {
     [ $# != 0 ] || return 1
     id=$1 job=$jobs/$1 index=0 nickname=$array native=''
     log_array
@@ -137,7 +137,7 @@ hand_over_array() {
         array_id=refused
     elif submit_patiently is_overloaded; then
         array_id=$nid
-    elif look_for_submitted; then
+    elif search_submitted; then
         array_id=${native#* }
     else
         array_id=refused

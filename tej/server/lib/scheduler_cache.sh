@@ -30,9 +30,9 @@ runtime_ask() {
     is_answered || renew_listing
 }
 
-# ask_anew [ID]...: query the scheduler for the jobs ID..., or for all jobs, even if the
+# query_again [ID]...: query the scheduler for the jobs ID..., or for all jobs, even if the
 # listing is fresh.
-ask_anew() {
+query_again() {
     ids=$* patience=0 now=''
     renew_listing
 }
@@ -54,7 +54,7 @@ is_answered() {
     for item in "$@"; do
         ! scheduler_listed_all "$item" || continue
         look_up "$item" ''
-        [ -n "$says" ] || return 1
+        [ -n "$listed_state" ] || return 1
     done
 }
 
@@ -98,15 +98,15 @@ load_listing() {
     } <"$queue/scheduler/listing"
 }
 
-# look_up ID NAME: set $says to the STATE and $reason to the WORDS of the job in the
+# look_up ID NAME: set $listed_state to the STATE and $reason to the WORDS of the job in the
 # listing. If the listed job has the name of another submission, the scheduler has
-# reused the id, and $says is `unknown`. If the scheduler did not answer, $says is
-# `silent`. If the listing does not contain the job, $says is `unknown` if the listing is
+# reused the id, and $listed_state is `unknown`. If the scheduler did not answer, $listed_state is
+# `silent`. If the listing does not contain the job, $listed_state is `unknown` if the listing is
 # complete (scheduler_listed_all), and '' otherwise.
 look_up() {
-    says='' reason=''
+    listed_state='' reason=''
     [ "$listing" = answer ] || {
-        says=silent
+        listed_state=silent
         return
     }
     set_key "$1"
@@ -114,22 +114,22 @@ look_up() {
     case $listed in
         "$edition|"*)
             listed=${listed#*|}
-            says=${listed%%|*} listed=${listed#*|}
+            listed_state=${listed%%|*} listed=${listed#*|}
             reason=${listed#*|} listed=${listed%%|*}
             case $listed in
                 '' | "$2") ;;
                 # Users may rename a job. If the listed name is not a name that tej has
                 # given, only the id is compared.
-                *) [ -z "$2" ] || ! is_nickname "$listed" || says=unknown reason='' ;;
+                *) [ -z "$2" ] || ! is_generated_name "$listed" || listed_state=unknown reason='' ;;
             esac
             ;;
-        *) ! scheduler_listed_all "$1" || says=unknown ;;
+        *) ! scheduler_listed_all "$1" || listed_state=unknown ;;
     esac
 }
 
-# is_nickname NAME: check whether NAME has the form of the names that set_name makes, so that
+# is_generated_name NAME: check whether NAME has the form of the names that set_name makes, so that
 # a user probably has not chosen it.
-is_nickname() {
+is_generated_name() {
     nickname_end=${1#tej_???} nickname_end=${nickname_end%_a}
     case $1 in tej_???*) ;; *) return 1 ;; esac
     case $nickname_end in *[!0-9a-f]* | ????????*) return 1 ;; ???????) ;; *) return 1 ;; esac
@@ -154,7 +154,7 @@ renew_listing() {
         if [ -h "$queue/scheduler/lock" ]; then
             unheld=0
         elif [ "$unheld" = 5 ]; then
-            fall_silent "cannot write to '$queue/scheduler'"
+            set_listing_silent "cannot write to '$queue/scheduler'"
             return
         else
             unheld=$((unheld + 1))
@@ -164,12 +164,12 @@ renew_listing() {
         load_listing
         [ "$patience" = 0 ] || ! is_answered || return 0
     done
-    fall_silent "somebody else has been asking it for long"
+    set_listing_silent "somebody else has been asking it for long"
 }
 
-# fall_silent MESSAGE: replace the listing in memory by `silent`, which means that the
+# set_listing_silent MESSAGE: replace the listing in memory by `silent`, which means that the
 # states of all jobs are unknown. MESSAGE is the reason.
-fall_silent() {
+set_listing_silent() {
     now=''
     get_time
     listing=silent silence=$* listed_at=$now
@@ -195,7 +195,7 @@ ask_scheduler() {
         # The listing is not stored if it is truncated, because the missing jobs would
         # be reported as gone.
         rm -f "$fresh" "$fresh.list" "$fresh.words"
-        fall_silent "no room for its answer in '$queue/scheduler'"
+        set_listing_silent "no room for its answer in '$queue/scheduler'"
         return
     }
     rm -f "$fresh.list" "$fresh.words"

@@ -3,10 +3,10 @@
 # the job's log.
 # shellcheck shell=sh
 
-# find_cause: if the listing does not contain why the job is over, set $says and $reason
+# find_cause: if the listing does not contain why the job is over, set $listed_state and $reason
 # from the scheduler's accounting, or from the scheduler's messages in the job's log.
 find_cause() {
-    case $says,$reason in
+    case $listed_state,$reason in
         unknown,* | over, | over,'exit status '*) ;;
         *) return 0 ;;
     esac
@@ -18,19 +18,19 @@ find_cause() {
             listed=${logged:-$listed}
             ;;
     esac
-    [ -z "$listed" ] || says=${listed%%|*} reason=${listed#*|}
+    [ -z "$listed" ] || listed_state=${listed%%|*} reason=${listed#*|}
 }
 
-no_history='' # 1 if the accounting has not answered in time
+history_timed_out='' # 1 if the accounting has not answered in time
 
 # ask_history: set $listed to the answer of the scheduler's accounting about the job, or to ''
 # if there is no answer. If a query exceeds its time limit, the accounting is not queried
 # again by this program, so that a request for many jobs does not wait for each of them.
 ask_history() {
     listed=''
-    [ -z "$no_history" ] || return 0
+    [ -z "$history_timed_out" ] || return 0
     listed=$(scheduler_history "$nid" 2>/dev/null </dev/null) || {
-        [ "$?" != 124 ] || no_history=1
+        [ "$?" != 124 ] || history_timed_out=1
         listed=''
     }
 }
@@ -65,30 +65,30 @@ cause_in_log() {
         END { if (state != "") print state }'
 }
 
-# settle_cut_off: write the facts `reason` and `finished` for a job that was ended by a
+# record_cut_off: write the facts `reason` and `finished` for a job that was ended by a
 # limit or by another user, and whose wrapper has not recorded the end.
-settle_cut_off() {
+record_cut_off() {
     get_time
-    put_first reason "$now $says $runtime: $reason"
+    put_first reason "$now $listed_state $runtime: $reason"
     put_reserved finished "$now none 0 ask 0"
     read_end
 }
 
-# judge_end: derive the state of a job whose script has ended. If the scheduler may have
+# derive_ended_state: derive the state of a job whose script has ended. If the scheduler may have
 # ended the script, the listing is checked for the cause.
-judge_end() {
+derive_ended_state() {
     if ! is_later finished "$ended" && [ "$listing" = answer ]; then
         # The listing is older than the end of the script. Therefore use a listing that
         # is at most $keep_hasty seconds old.
         ids=$nid patience=$keep_hasty
         is_answered || renew_listing
         look_up "$nid" "$nickname"
-        is_later finished "$ended" || says=running
+        is_later finished "$ended" || listed_state=running
     fi
-    case $says in running | stopped | queued | silent | '') ;; *) find_cause ;; esac
-    case $says in
+    case $listed_state in running | stopped | queued | silent | '') ;; *) find_cause ;; esac
+    case $listed_state in
         running | stopped)
-            keep_last
+            keep_last_state
             note="it has ended, and $runtime is clearing up"
             ;;
         silent | alive | '')
@@ -96,15 +96,15 @@ judge_end() {
             # cause of the end.
             find_age finished "$ended"
             if [ "$age" -lt "$cause_awaited" ]; then
-                keep_last "it has ended, and $runtime does not say why"
+                keep_last_state "it has ended, and $runtime does not say why"
             else
-                says=unanswered
+                listed_state=unanswered
                 record_cause
             fi
             ;;
         queued)
             if [ -e "$job/requeue" ]; then
-                keep_last
+                keep_last_state
                 state=queued note="$runtime $nid: put back into the queue, to run again from the start"
             else
                 record_cause
@@ -120,8 +120,8 @@ judge_end() {
 record_cause() {
     now=''
     get_time
-    case $says in
-        cancelled | limit | cut) cause="$says $runtime: $reason" ;;
+    case $listed_state in
+        cancelled | limit | cut) cause="$listed_state $runtime: $reason" ;;
         queued) cause="other $runtime has put it back into its queue" ;;
         ended)
             case $reason in COMPLETED | FAILED) reason='' ;; esac
@@ -133,11 +133,11 @@ record_cause() {
             [ ! -f "$job/term" ] || read -r _ warning <"$job/term"
             if [ -n "$warning" ]; then
                 cause="${warning%% *} $runtime: ${warning#* }"
-            elif [ -e "$job/term" ] && [ "$says" = unanswered ]; then
+            elif [ -e "$job/term" ] && [ "$listed_state" = unanswered ]; then
                 cause="cut it was sent SIGTERM, and $runtime could not be asked why"
             elif [ -e "$job/term" ]; then
                 cause="cut it was sent SIGTERM, and $runtime does not say why"
-            elif [ "$says" = unanswered ]; then
+            elif [ "$listed_state" = unanswered ]; then
                 cause="other $runtime could not be asked why it ended"
             else
                 cause="other ${reason:+$runtime: $reason}"
@@ -150,5 +150,5 @@ record_cause() {
     # If `reason` could not be written because the disk is full, the cause is reported
     # now, and determined again at the next request.
     state=finished
-    [ "$says" != cancelled ] || state=killed
+    [ "$listed_state" != cancelled ] || state=killed
 }

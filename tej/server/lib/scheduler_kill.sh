@@ -4,7 +4,7 @@
 relisted='' # 1 if the listing was renewed for a kill
 
 # runtime_tell: request the end of the job, once per program. Returns 0 if the job has
-# ended or will never start. Otherwise returns 1, and sets told_KEY to the time of the
+# ended or will never start. Otherwise returns 1, and sets sigterm_sent_KEY to the time of the
 # SIGTERM, to 0 if the job was cancelled without SIGTERM, or to `not` if neither was
 # possible.
 runtime_tell() {
@@ -24,29 +24,29 @@ runtime_tell() {
     fi
     [ -n "$nid" ] || return 1
     set_key "$nid"
-    eval "told=\${told_$key-}"
-    [ -z "$told" ] || return 1
-    ask_to_end || told=not
+    eval "sigterm_sent=\${sigterm_sent_$key-}"
+    [ -z "$sigterm_sent" ] || return 1
+    terminate_or_cancel || sigterm_sent=not
     set_key "$nid"
-    eval "told_$key=\$told"
+    eval "sigterm_sent_$key=\$sigterm_sent"
     return 1
 }
 
-# ask_to_end: send SIGTERM to the job through the scheduler. If the scheduler cannot
+# terminate_or_cancel: send SIGTERM to the job through the scheduler. If the scheduler cannot
 # send SIGTERM, or if the job is suspended and would not handle SIGTERM, cancels the
-# job. Sets $told to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1
+# job. Sets $sigterm_sent to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1
 # if the job could not be cancelled.
-ask_to_end() {
+terminate_or_cancel() {
     # The job may have been suspended after the last listing. Slurm does not deliver
     # SIGTERM to a suspended job. One query serves all jobs that a command kills.
-    [ -n "$relisted" ] || [ "$listing" != answer ] || ask_anew "$nid"
+    [ -n "$relisted" ] || [ "$listing" != answer ] || query_again "$nid"
     relisted=1
     look_up "$nid" ''
-    if [ "$state" != lost ] && [ "$says" != stopped ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
-        told=$(date +%s)
-        put ending "$told term" 2>/dev/null || :
+    if [ "$state" != lost ] && [ "$listed_state" != stopped ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
+        sigterm_sent=$(date +%s)
+        put ending "$sigterm_sent term" 2>/dev/null || :
     else
-        told=0
+        sigterm_sent=0
         cancel_job
     fi
 }
@@ -57,9 +57,9 @@ cancel_job() {
     refusal=$(scheduler_cancel "$nid" 2>&1 </dev/null) || {
         # If the job is already over, the scheduler reports an error, but cancel_job
         # returns 0.
-        ask_anew "$nid"
+        query_again "$nid"
         look_up "$nid" ''
-        case $says in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
+        case $listed_state in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
     }
     put ending "$(date +%s) cancel" 2>/dev/null || :
 }
@@ -72,22 +72,22 @@ runtime_stop() {
     [ ! -s "$job/finished" ] || return 0
     [ -n "$native" ] || {
         set_name
-        ask_anew
+        query_again
         adopt_by_name || :
     }
     ! runtime_tell || return 0
     [ -n "$nid" ] || return 1
-    case $told in
+    case $sigterm_sent in
         not) ;;
         0) ;;
         *)
             # If many jobs are killed, all of them receive SIGTERM before the first
             # wait. Therefore the grace period is counted from the SIGTERM.
-            ! wait_for finished $((told + $1 + 5 - $(date +%s))) || return 0
-            cancel_job || told=not
+            ! wait_for finished $((sigterm_sent + $1 + 5 - $(date +%s))) || return 0
+            cancel_job || sigterm_sent=not
             ;;
     esac
-    [ "$told" != not ] || {
+    [ "$sigterm_sent" != not ] || {
         refused=1
         return 1
     }
@@ -99,26 +99,26 @@ runtime_stop() {
 # until the job's heartbeat has stopped.
 wait_for_end() {
     looks=0 still=0
-    read_beat
-    pulse_then=$pulse
+    read_heartbeat
+    earlier_heartbeat=$last_heartbeat
     while [ "$looks" -lt 14 ]; do
         # A suspended job is killed without SIGTERM, and records no end. The first waits are
         # short, and do not count as time without a heartbeat.
         ! wait_for finished $((looks < 3 ? looks + 1 : 5)) || return 0
         [ "$looks" -lt 3 ] || still=$((still + 1))
         looks=$((looks + 1))
-        read_beat
-        [ "$pulse" = "$pulse_then" ] || still=0
-        pulse_then=$pulse
-        ask_anew "$1"
+        read_heartbeat
+        [ "$last_heartbeat" = "$earlier_heartbeat" ] || still=0
+        earlier_heartbeat=$last_heartbeat
+        query_again "$1"
         look_up "$1" ''
-        case $says in
+        case $listed_state in
             over | ended | limit | cut | cancelled) ;;
-            unknown) [ -z "$pulse" ] || [ "$still" -ge 5 ] || continue ;;
+            unknown) [ -z "$last_heartbeat" ] || [ "$still" -ge 5 ] || continue ;;
             *) continue ;;
         esac
         now=''
-        ! settle_killed || return 0
+        ! record_killed || return 0
     done
     return 1
 }

@@ -11,45 +11,45 @@ runtime_derive_state() {
     [ -z "$native" ] || nid=${native#* }
     if [ -n "$nid" ]; then
         look_up "$nid" "$nickname"
-    elif ! judge_submission; then
+    elif ! derive_submission_state; then
         return
     fi
     if [ -s "$job/finished" ]; then
-        judge_end
+        derive_ended_state
         return
     fi
-    case $says in
-        queued) judge_queued ;;
+    case $listed_state in
+        queued) derive_queued_state ;;
         running | stopped)
-            forget_missed
+            clear_missed
             state=running
             # If the scheduler has started the job but the script has not started yet,
             # the state is `queued`.
             [ -n "$started" ] || {
                 state=queued
-                say_where
+                note_scheduler_id
             }
-            [ "$says" = running ] || note="suspended by $runtime"
+            [ "$listed_state" = running ] || note="suspended by $runtime"
             ;;
-        over | ended | limit | cut | cancelled | moved | unknown) judge_gone ;;
-        *) keep_last "$runtime does not answer${silence:+ ($silence)}" ;;
+        over | ended | limit | cut | cancelled | moved | unknown) derive_gone_state ;;
+        *) keep_last_state "$runtime does not answer${silence:+ ($silence)}" ;;
     esac
-    [ ! -e "$job/kill" ] || is_final || pursue_kill
+    [ ! -e "$job/kill" ] || is_final || retry_kill
 }
 
-# say_where: set $note to the runtime, the scheduler's id of the job, and the reason for
+# note_scheduler_id: set $note to the runtime, the scheduler's id of the job, and the reason for
 # which the job waits.
-say_where() {
+note_scheduler_id() {
     note="$runtime $nid${reason:+: $reason}"
 }
 
-# keep_last [NOTE]: set $state to the last known state of the job, and $note to NOTE.
-keep_last() {
+# keep_last_state [NOTE]: set $state to the last known state of the job, and $note to NOTE.
+keep_last_state() {
     if [ -n "$started" ]; then
         state=running
     elif [ -n "$native" ]; then
         state=queued
-        say_where
+        note_scheduler_id
     else
         state=created
     fi
@@ -72,34 +72,34 @@ is_later() {
     [ "$age" -gt $((now - listed_at)) ]
 }
 
-# read_beat: set $pulse to the last heartbeat of the job, or to '' if there is none.
-read_beat() {
-    pulse=''
-    [ ! -f "$job/heartbeat" ] || read -r pulse _ <"$job/heartbeat"
+# read_heartbeat: set $last_heartbeat to the last heartbeat of the job, or to '' if there is none.
+read_heartbeat() {
+    last_heartbeat=''
+    [ ! -f "$job/heartbeat" ] || read -r last_heartbeat _ <"$job/heartbeat"
 }
 
-# is_second_look WORDS: check whether an earlier query, at least $second_look seconds ago,
+# is_confirmed WORDS: check whether an earlier query, at least $confirmation_delay seconds ago,
 # also found that the job is gone (fact `missed`), and the heartbeat has not
 # changed since the earlier query. Otherwise writes the state that the scheduler reports
 # to the fact `missed`, sets $state to the last known state of the job, and returns 1.
-is_second_look() {
-    read_beat
-    pulse_then='' missed_state='' missed_words=''
+is_confirmed() {
+    read_heartbeat
+    earlier_heartbeat='' missed_state='' missed_words=''
     if [ -f "$job/missed" ]; then
-        read -r missed missed_state pulse_then missed_words <"$job/missed"
-        [ "$pulse_then" != - ] || pulse_then=''
-        if [ "$pulse" != "$pulse_then" ]; then
+        read -r missed missed_state earlier_heartbeat missed_words <"$job/missed"
+        [ "$earlier_heartbeat" != - ] || earlier_heartbeat=''
+        if [ "$last_heartbeat" != "$earlier_heartbeat" ]; then
             note_missed
-            keep_last
+            keep_last_state
             note="$runtime has $1, but the job gives signs of life"
             return 1
         fi
         find_age missed "$missed"
-        [ $((age - (now - listed_at))) -ge "$second_look" ] && return 0
+        [ $((age - (now - listed_at))) -ge "$confirmation_delay" ] && return 0
     else
         note_missed
     fi
-    keep_last
+    keep_last_state
     note="$runtime has $1; looking again before it is given up"
     return 1
 }
@@ -107,34 +107,34 @@ is_second_look() {
 # note_missed: write the fact `missed`. If the scheduler does not list the job, keeps the
 # state and the reason of the earlier query, which found the end of the job.
 note_missed() {
-    case $says in
+    case $listed_state in
         unknown) ;;
-        *) missed_state=$says missed_words=$reason ;;
+        *) missed_state=$listed_state missed_words=$reason ;;
     esac
-    put missed "$listed_at ${missed_state:-unknown} ${pulse:--} $missed_words" 2>/dev/null
+    put missed "$listed_at ${missed_state:-unknown} ${last_heartbeat:--} $missed_words" 2>/dev/null
 }
 
-# recall_missed: if the scheduler no longer lists the job, set $says and $reason to the
+# recall_missed: if the scheduler no longer lists the job, set $listed_state and $reason to the
 # answer of the earlier query. A scheduler can remove a job from its list between the two
 # queries, and its accounting may be unavailable.
 recall_missed() {
-    [ "$says" = unknown ] || return 0
+    [ "$listed_state" = unknown ] || return 0
     case $missed_state in
-        over | ended | limit | cut | cancelled) says=$missed_state reason=$missed_words ;;
+        over | ended | limit | cut | cancelled) listed_state=$missed_state reason=$missed_words ;;
     esac
 }
 
-# forget_missed: remove the fact `missed`, because the scheduler lists the job again.
-forget_missed() {
+# clear_missed: remove the fact `missed`, because the scheduler lists the job again.
+clear_missed() {
     [ ! -e "$job/missed" ] || rm -f "$job/missed"
 }
 
-# judge_submission: derive the state of a job whose scheduler id is not recorded.
+# derive_submission_state: derive the state of a job whose scheduler id is not recorded.
 # Returns 0 if the scheduler lists the job under its name. Otherwise sets $state and
 # returns 1.
-judge_submission() {
+derive_submission_state() {
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
-    keep_last
+    keep_last_state
     if same_host "$s_host" "$s_boot" "$s_space" && is_alive "$s_pid" "$s_start"; then
         return 1
     fi
@@ -142,76 +142,76 @@ judge_submission() {
     find_age submitting "$s_time"
     if [ "$s_host" != "$host" ] && [ "$age" -lt 900 ]; then return 1; fi
     [ "$listing" = answer ] || {
-        keep_last "$runtime does not answer${silence:+ ($silence)}"
+        keep_last_state "$runtime does not answer${silence:+ ($silence)}"
         return 1
     }
-    says=unknown
+    listed_state=unknown
     if adopt_by_name; then
         nid=${native#* }
         look_up "$nid" "$nickname"
         return 0
     fi
-    is_later submitting "$s_time" && is_second_look "no job of that name ($nickname)" || return 1
+    is_later submitting "$s_time" && is_confirmed "no job of that name ($nickname)" || return 1
     if [ -e "$job/kill" ]; then
-        settle_killed
+        record_killed
     elif take_claim || claim_is_stale; then
         mark_lost "the submission to $runtime broke off on $s_host, and it has no job of that name"
     fi
     return 1
 }
 
-# judge_queued: derive the state of a job that the scheduler reports as queued. If the
+# derive_queued_state: derive the state of a job that the scheduler reports as queued. If the
 # job has already started, the scheduler has put it back into its queue.
-judge_queued() {
+derive_queued_state() {
     if [ -e "$job/requeue" ]; then
-        forget_missed
-        keep_last
+        clear_missed
+        keep_last_state
         [ -z "$started" ] || state=queued note="$runtime $nid: put back into the queue, to run again from the start"
         return
     fi
     if [ -e "$job/claim" ] && [ -n "$started" ] && is_later started "$started"; then
-        is_second_look "put it back into the queue" || return 0
+        is_confirmed "put it back into the queue" || return 0
         mark_lost "$runtime has put it back into its queue after it had started, and a second run is not made${reason:+ ($reason)}"
         return 0
     fi
-    forget_missed
-    keep_last
+    clear_missed
+    keep_last_state
 }
 
-# judge_gone: derive the state of a job that has recorded no end, although the scheduler
+# derive_gone_state: derive the state of a job that has recorded no end, although the scheduler
 # reports that the job is over or unknown.
-judge_gone() {
+derive_gone_state() {
     is_later submitted "$submitted" || {
-        keep_last
+        keep_last_state
         return
     }
     if [ -e "$job/kill" ]; then
         # If the listing is older than the kill, it does not show the effect of the
         # kill.
         if ! is_later kill "$kill_time"; then
-            keep_last
-        elif ! is_unlisted || [ ! -e "$job/heartbeat" ] || is_second_look "no such job"; then
-            settle_killed
+            keep_last_state
+        elif ! is_unlisted || [ ! -e "$job/heartbeat" ] || is_confirmed "no such job"; then
+            record_killed
         fi
         return
     fi
-    case $says in
+    case $listed_state in
         cancelled | limit)
             ! take_claim || {
-                settle_cut_off
+                record_cut_off
                 return
             }
             ;;
     esac
-    is_second_look "it no more${reason:+ ($reason)}" || {
-        settle_early
+    is_confirmed "it no more${reason:+ ($reason)}" || {
+        record_early_end
         return 0
     }
     recall_missed
     find_cause
-    case $says in
-        cancelled | limit) settle_cut_off ;;
-        alive | moved) judge_contradiction ;;
+    case $listed_state in
+        cancelled | limit) record_cut_off ;;
+        alive | moved) derive_contradicted_state ;;
         *)
             if [ -f "$job/rerun" ]; then
                 mark_lost "$runtime has started it a second time, which was not done, and the first run wrote no end"
@@ -224,46 +224,46 @@ judge_gone() {
     esac
 }
 
-# settle_early: if the scheduler no longer lists the job, its accounting reports who ended
+# record_early_end: if the scheduler no longer lists the job, its accounting reports who ended
 # the job, and the heartbeat has stopped, record the end without a second query. The
 # accounting alone is not sufficient, because processes on a node that the scheduler
 # cannot reach may still run.
-settle_early() {
-    is_unlisted && [ -n "$pulse" ] || return 0
-    find_age heartbeat "$pulse"
-    [ "$age" -ge "$second_look" ] || return 0
+record_early_end() {
+    is_unlisted && [ -n "$last_heartbeat" ] || return 0
+    find_age heartbeat "$last_heartbeat"
+    [ "$age" -ge "$confirmation_delay" ] || return 0
     find_cause
-    case $says in cancelled | limit) settle_cut_off ;; esac
+    case $listed_state in cancelled | limit) record_cut_off ;; esac
 }
 
 # is_unlisted: check whether the scheduler no longer knows the job, or knows only that the job
 # has moved to another cluster.
 is_unlisted() {
-    case $says in unknown | moved) ;; *) return 1 ;; esac
+    case $listed_state in unknown | moved) ;; *) return 1 ;; esac
 }
 
-# judge_contradiction: derive the state of a job that the scheduler does not list, although
-# its accounting reports that the job is not over ($says is `alive`), or that has moved to
+# derive_contradicted_state: derive the state of a job that the scheduler does not list, although
+# its accounting reports that the job is not over ($listed_state is `alive`), or that has moved to
 # another cluster (`moved`). The job is lost only if it gives no sign of life for as long
 # as a job on a host that cannot be reached. The accounting may miss the end of a job, so
 # that it alone does not keep a job alive.
-judge_contradiction() {
+derive_contradicted_state() {
     why_unlisted="$runtime no longer lists the job"
-    [ "$says" = alive ] || why_unlisted="the job has moved to another cluster"
+    [ "$listed_state" = alive ] || why_unlisted="the job has moved to another cluster"
     if [ "$age" -ge "$heartbeat_timeout" ]; then
         mark_lost "$why_unlisted, and the job recorded no exit status${reason:+ ($reason)}"
     else
-        keep_last
+        keep_last_state
         note="$why_unlisted${reason:+, and its accounting says $reason}"
     fi
 }
 
-# settle_killed: write the fact `finished` for a job that is gone after a kill. Processes
+# record_killed: write the fact `finished` for a job that is gone after a kill. Processes
 # of the job that run on this host are killed first, because a scheduler does not find
 # all processes of a job. Returns 1 if such processes remain.
-settle_killed() {
+record_killed() {
     wait_for_processes 5 KILL || {
-        keep_last
+        keep_last_state
         note="$runtime has ended the job, but processes of it run on $host"
         return 1
     }
@@ -273,10 +273,10 @@ settle_killed() {
     read_end
 }
 
-# pursue_kill: retry a kill that failed or was not completed. Every client that reads
-# the job's state calls pursue_kill. The fact `ending` contains the last step of the
+# retry_kill: retry a kill that failed or was not completed. Every client that reads
+# the job's state calls retry_kill. The fact `ending` contains the last step of the
 # kill.
-pursue_kill() {
+retry_kill() {
     note="asked to end${by:+ by $by}, not ended yet${note:+; $note}"
     [ "$listing" = answer ] && [ -n "$nid" ] || return 0
     ending_time=0 ending=''
@@ -289,6 +289,6 @@ pursue_kill() {
     if [ -n "$ending" ] || [ ! -e "$job/claim" ]; then
         cancel_job || :
     else
-        ask_to_end || :
+        terminate_or_cancel || :
     fi
 }

@@ -20,7 +20,7 @@ runtime_start() {
         why="cannot write to '$job'"
         return 1
     }
-    hand_over || {
+    submit_to_scheduler || {
         # The scheduler has not accepted the job. A waiting job can be submitted later.
         rm -f "$job/submitting"
         return 1
@@ -66,18 +66,18 @@ find_submitted() {
         find_age submitting "$s_time"
         [ "$age" -ge 90 ] || return 0
     fi
-    ask_anew
+    query_again
     [ "$listing" = answer ] || return 0
     adopt_by_name
 }
 
-# hand_over: submit the job to the scheduler, and retry the submission while the
+# submit_to_scheduler: submit the job to the scheduler, and retry the submission while the
 # scheduler is busy. Returns 1 if the scheduler has certainly not accepted the job.
-hand_over() {
+submit_to_scheduler() {
     submit_patiently is_busy
     submitted_ok=$?
     rm -f "$job/.said"
-    if [ "$submitted_ok" = 0 ]; then adopt_reply; else look_for_submitted; fi
+    if [ "$submitted_ok" = 0 ]; then adopt_reply; else search_submitted; fi
 }
 
 # submit_patiently CHECK: submit the job or the array, and retry the submission while the
@@ -91,7 +91,7 @@ submit_patiently() {
         "$1" && [ "$(date +%s)" -lt "$retry_until" ] || return 1
         # Without keep-alives, the client would close the connection during a long
         # retry.
-        [ -n "${talker-}" ] || keep_talking
+        [ -n "${talker-}" ] || start_keepalives
         sleep "$retry_pause"
         retry_pause=$((retry_pause < 16 ? retry_pause * 2 : 16))
     done
@@ -183,13 +183,13 @@ adopt_reply() {
     native="$runtime $nid"
 }
 
-# look_for_submitted: search the scheduler's list for the job's name. Called if the
+# search_submitted: search the scheduler's list for the job's name. Called if the
 # scheduler's reply contained no id: either the scheduler refused the job, or the reply
 # was lost. Returns 1 if the scheduler refused the job.
-look_for_submitted() {
+search_submitted() {
     looks=0
     while :; do
-        ask_anew
+        query_again
         [ "$listing" = answer ] || break
         ! adopt_by_name || return 0
         is_in_doubt && [ "$looks" -lt 3 ] || return 1

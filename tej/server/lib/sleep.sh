@@ -43,10 +43,10 @@ wait_for() {
     done
 }
 
-# keep_talking: start a background process that prints an empty word every 15 seconds,
-# so that the client can distinguish a slow command from a dead connection. Sets $talker
+# start_keepalives: start a background process that prints an empty word every 15 seconds,
+# so that the client can distinguish a slow command from a dead connection. Sets $keepalive_pid
 # to the pid of the background process.
-keep_talking() {
+start_keepalives() {
     get_start $$
     begun=${start:--}
     (
@@ -59,13 +59,13 @@ keep_talking() {
             ! is_gone $$ "$begun" && printf '\0' || exit
         done
     ) &
-    talker=$!
-    trap stop_talking EXIT
+    keepalive_pid=$!
+    trap stop_keepalives EXIT
 }
 
-# stop_talking: stop the background process of keep_talking.
-stop_talking() {
-    kill "$talker" 2>/dev/null
-    wait "$talker" 2>/dev/null
+# stop_keepalives: stop the background process of start_keepalives.
+stop_keepalives() {
+    kill "$keepalive_pid" 2>/dev/null
+    wait "$keepalive_pid" 2>/dev/null
     return 0
 }

@@ -82,7 +82,7 @@ read_facts() {
             read_twice=''
             return 0
         }
-        judge_damage
+        derive_damaged_state
     elif [ -f "$job/lost" ]; then
         read -r ended evidence <"$job/lost"
         state=lost
@@ -98,7 +98,7 @@ read_facts() {
         [ ! -d "$job/after" ] || note_waits
         ! claim_is_stale || mark_lost "its wrapper died before it started the script"
     elif [ -z "$native" ]; then
-        judge_starter
+        derive_unstarted_state
     else
         state='?'
     fi
@@ -164,9 +164,9 @@ read_reason() {
     esac
 }
 
-# judge_starter: derive the state of a job without a native id. The job is lost if the
+# derive_unstarted_state: derive the state of a job without a native id. The job is lost if the
 # shell that submitted the job is gone.
-judge_starter() {
+derive_unstarted_state() {
     state=created
     if same_host "$s_host" "$s_boot" "$s_space"; then
         is_gone "$s_pid" "$s_start" || return 0
@@ -194,9 +194,9 @@ claim_is_stale() {
     [ -e "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -s "$job/native_id" ]
 }
 
-# judge_damage: derive the state of a job with a damaged fact. Sets $evidence to a
+# derive_damaged_state: derive the state of a job with a damaged fact. Sets $evidence to a
 # message that contains the name of the damaged fact.
-judge_damage() {
+derive_damaged_state() {
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
         evidence="not a job of tej: it has no description"
@@ -248,7 +248,7 @@ mark_killed() {
 }
 
 # derive_state: if the facts do not determine the state of the job, let the runtime
-# derive the state. For many jobs, call `ask_for_all` first, which queries the runtime
+# derive the state. For many jobs, call `query_runtime` first, which queries the runtime
 # once for all jobs.
 derive_state() {
     [ "$state" = '?' ] || return 0
@@ -258,10 +258,10 @@ derive_state() {
     [ "$state" != '?' ] || state=lost evidence="${note:-its facts contradict each other}" note=''
 }
 
-# ask_for_all ID...: query the runtime once for all jobs in ID... that have a native id
+# query_runtime ID...: query the runtime once for all jobs in ID... that have a native id
 # and are not lost. An ID may also be the path of a job's directory with a trailing
 # slash.
-ask_for_all() {
+query_runtime() {
     natives=''
     for entry in "$@"; do
         entry=${entry%/}
@@ -314,7 +314,7 @@ load_again() {
 # The first key is "id". If the job has ended and its command `on_end` was not started,
 # print_job starts the command.
 print_job() {
-    [ ! -f "$job/on_end" ] || announce_end
+    [ ! -f "$job/on_end" ] || run_on_end_once
     count_attempts
     [ ! -f "$job/ignored" ] || {
         read -r ignored <"$job/ignored"

@@ -60,7 +60,7 @@ read_qstat() {
             if (value["job_state"] ~ /^[QHWTM]$/) state = "queued"
             if (value["job_state"] ~ /^[SU]$/) state = "stopped"
             words = state == "queued" ? pending_reason() : ""
-            if (value["job_state"] ~ /^[FXC]$/) judge_end(value["exit_status"])
+            if (value["job_state"] ~ /^[FXC]$/) classify_end(value["exit_status"])
             gsub(/\|/, "/", words)
             # The log path identifies the submission, since users may choose the job name.
             name = value["output_path"]
@@ -76,7 +76,7 @@ read_qstat() {
             if (value["job_state"] == "W") return "waits until " value["execution_time"]
             return value["comment"]
         }
-        function judge_end(status) {
+        function classify_end(status) {
             code = dialect status
             state = "over"
             if (code ~ /^(openpbs-29|torque-11)$/) { state = "limit"; words = "time limit" }

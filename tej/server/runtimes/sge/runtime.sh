@@ -148,7 +148,7 @@ scheduler_term() { :; }
 scheduler_warning() {
     case $1 in USR1 | USR2) check_directives || : ;; esac
     case $1 in
-        USR2) is_asked -notify && warning='cut SIGUSR2 announced SIGKILL (-notify)' ;;
+        USR2) is_requested -notify && warning='cut SIGUSR2 announced SIGKILL (-notify)' ;;
         USR1) has_exceeded_s_rt && warning='limit the soft time limit was exceeded (s_rt)' ;;
         XCPU) warning='limit a soft limit was exceeded (SIGXCPU)' ;;
         *) return 1 ;;
@@ -182,7 +182,7 @@ scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
     said=$(patiently qacct -j "$1" 2>/dev/null) || return 1
     own_name=$nickname
-    read_resources && check_directives && [ -z "$r_name" ] && ! is_asked -N || own_name=''
+    read_resources && check_directives && [ -z "$r_name" ] && ! is_requested -N || own_name=''
     code=$(printf '%s\n' "$said" | awk -v me="$(id -un)" -v own="$own_name" '
         $1 == "owner" { owner = $2 }
         $1 == "jobname" { name = $2 }

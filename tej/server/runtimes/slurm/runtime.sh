@@ -42,7 +42,7 @@ scheduler_options() {
     case $r_requeue in
         1) prepend --requeue ;;
         0) prepend --no-requeue ;;
-        *) is_asked --requeue --no-requeue || prepend --no-requeue ;;
+        *) is_requested --requeue --no-requeue || prepend --no-requeue ;;
     esac
     # The name that tej selects does not count as an option, so that jobs with different
     # names can be submitted as one array.
@@ -50,7 +50,7 @@ scheduler_options() {
     if [ -n "$r_name" ]; then
         prepend -J "$r_name"
     else
-        is_asked -J --job-name || default_name=${r_default_name:-$nickname}
+        is_requested -J --job-name || default_name=${r_default_name:-$nickname}
     fi
 }
 

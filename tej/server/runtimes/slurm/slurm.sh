@@ -131,7 +131,7 @@ slurm_read() {
 # as long as the job is suspended. Therefore the time limit is short, but longer than the
 # default time limit of one request to the controller (MessageTimeout).
 slurm_term() (
-    patience_limit=20
+    command_timeout=20
     on_cluster "$1" scancel --full -s TERM
 )
 

@@ -10,16 +10,16 @@ enter_job() {
     cd "$jobs/$id" && job=.
 }
 
-# has_not_begun: check whether the shell for the script ended without starting the
+# has_not_started: check whether the shell for the script ended without starting the
 # script, although no client requested a kill. If this is the case, marks the job as
 # lost.
-has_not_begun() {
+has_not_started() {
     [ ! -s "$job/started" ] && [ ! -e "$job/kill" ] || return 1
     read_facts
     said=''
     [ ! -f "$job/stage/_stderr" ] || IFS= read -r said <"$job/stage/_stderr" || :
     mark_lost "its script could not be started: the shell for it ended with ${end#exit }: ${said:-can this account start more processes (ulimit -u)?}"
-    announce_end
+    run_on_end_once
     await_on_end
 }
 
@@ -101,14 +101,15 @@ find_session_program() {
     fi
 }
 
-# check_job_list: set $jobs_tell_signals to 1 if the builtin `jobs` of this shell tells a
-# background command that was ended by a signal from a command that has exited.
+# check_job_list: set $jobs_reports_signals to 1 if the builtin `jobs` of this shell
+# distinguishes background commands that a signal has ended from background commands
+# that have exited.
 check_job_list() {
-    jobs_tell_signals=''
+    jobs_reports_signals=''
     # shellcheck disable=SC2016 # expanded by another shell
     /bin/sh -c 'kill -s TERM $$' &
     { wait "$!"; } 2>/dev/null
-    ! was_signalled "$!" || jobs_tell_signals=1
+    ! was_signalled "$!" || jobs_reports_signals=1
 }
 
 # was_signalled PID: check whether `jobs` lists the process PID, which has ended, and does not
@@ -126,7 +127,7 @@ was_signalled() {
 }
 
 # run_in_background: run the script as a background command of this shell. Sets $end to
-# `exit N` or `signal N`. Requires jobs_tell_signals. This function starts fewer processes
+# `exit N` or `signal N`. Requires jobs_reports_signals. This function starts fewer processes
 # than run_in_awk.
 run_in_background() {
     # shellcheck disable=SC2086 # the words of the prefixes
