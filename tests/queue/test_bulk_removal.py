@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,31 @@ def test_jobs_with_processes_are_not_deleted(queue: RemoteQueue) -> None:
     assert all(isinstance(errors[job_id], JobStillRunning) for job_id in kept)
     assert {job.job_id for job in queue.jobs()} == kept
     assert not [*Path(queue.queue, "incoming").iterdir()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_claim_for_a_batch_protects_the_job(queue: RemoteQueue) -> None:
+    claim = make_ended_job(queue.queue, "claimed") / ".removal"
+    make_ended_job(queue.queue, "free")
+    claim.write_text(words_of_this_process())
+    errors = queue.delete_many(["claimed", "free"])
+    assert errors["free"] is None
+    assert "another client" in str(errors["claimed"])
+    assert queue.status("claimed").succeeded
+    # The claim of a dead client has no effect.
+    claim.write_text(words_of_this_process().replace("\n", "0\n"))
+    queue.delete("claimed")
+    assert queue.jobs() == []
+
+
+def words_of_this_process() -> str:
+    """Return the words by which tej identifies the process of this test."""
+    kernel = Path("/proc/sys/kernel")
+    host = (kernel / "hostname").read_text().strip()
+    boot = (kernel / "random/boot_id").read_text().strip()
+    space = re.sub(r"\D", "", os.readlink("/proc/self/ns/pid"))
+    start = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()[19]
+    return f"{host} {boot} {space} {os.getpid()} {start}\n"
 
 
 def test_batches_delete_each_job_once(queue: RemoteQueue) -> None:

@@ -1,22 +1,61 @@
-# Removal of many ended jobs by one client. One `mv` and one `rm` remove a batch of jobs. Only
-# the claim of each job needs a process of its own.
+# Removal of many ended jobs by one client. One `mv` and one `rm` remove a batch of jobs, so
+# that no process is started for each job.
 # shellcheck shell=sh
 
 claimed='' # ids of the claimed jobs that are not removed yet
 batches=0  # number of batches that were removed
 
-# claim_for_batch: claim $job for remove_claimed. Returns 1 if the job cannot be claimed.
-claim_for_batch() {
-    claim_removal || return 1
+# claim_if_simple ID SINCE: claim the job for remove_claimed if it can be removed in a batch:
+# the job has ended, nothing outside its directory belongs to it, and its record must not be
+# printed. Returns 1 if the job cannot be removed in a batch.
+claim_if_simple() {
+    case $1 in *'#'*) return 1 ;; esac
+    find_job "$1" && [ -s "$job/finished" ] && [ ! -f "$job/on_end" ] &&
+        [ ! -d "$queue/attempts/$id" ] && [ ! -d "$queue/dependents/$id" ] &&
+        claim_for_batch || return 1
+    # The facts are read after the claim, because then no other client can replace the job by
+    # a job with the same id.
+    has_ended_cleanly "$2" || {
+        rm -f "$job/.removal"
+        return 1
+    }
     [ ! -f "$job/assembly" ] || unused=1
     claimed="$claimed $id"
 }
 
-# is_simple: check whether the loaded job can be removed in a batch: nothing outside the job's
-# directory belongs to the job, and its record must not be printed.
-is_simple() {
-    [ "$job" = "$jobs/$id" ] && [ -z "$elsewhere" ] && [ ! -f "$job/on_end" ] &&
-        [ ! -d "$queue/attempts/$id" ] && [ ! -d "$queue/dependents/$id" ]
+# claim_for_batch: claim $job by creating the file `.removal` (job_removal.sh). With `set -C`
+# all shells open a new file with O_EXCL, which is atomic. Returns 1 if the job cannot be
+# claimed.
+claim_for_batch() {
+    get_remover
+    set -C
+    { printf '%s\n' "$remover" >"$job/.removal"; } 2>/dev/null
+    is_claimed=$?
+    set +C
+    [ "$is_claimed" = 0 ] || return 1
+    [ ! -f "$job/spec" ] || return 0
+    rm -f "$job/.removal"
+    return 1
+}
+
+# has_ended_cleanly SINCE: check whether $job has ended, was submitted at SINCE, and has no
+# processes.
+has_ended_cleanly() {
+    number='' left=''
+    read -r _ how number whose left _ <"$job/finished"
+    case $how,$whose,$left in
+        exit,own,0 | exit,killed,0 | signal,own,0 | signal,killed,0 | none,killed,0) ;;
+        *) return 1 ;;
+    esac
+    [ "$1" = - ] || {
+        submitted=''
+        [ ! -f "$job/submitted" ] || read -r submitted _ <"$job/submitted"
+        [ "$1" = "$submitted" ] || return 1
+    }
+    [ -n "${live_tokens+known}" ] || find_live_tokens
+    [ "$live_tokens" != . ] || return 0
+    read_spec
+    ! has_sign_of_life
 }
 
 # remove_claimed: remove the claimed jobs, and print "deleted=1" for each of them.

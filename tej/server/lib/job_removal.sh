@@ -1,15 +1,24 @@
 # Removal of a job: one client claims the job, then moves it out of `jobs`.
 # shellcheck shell=sh
+#
+# A client claims a job in one of two ways. claim_removal renames the job's `spec`, which
+# works even on a full disk, but starts a process. claim_for_batch (bulk_removal.sh) creates
+# the file `.removal` and then checks that `spec` exists, which starts no process.
+# claim_removal checks for `.removal` after the rename. Therefore at most one of two clients
+# gets the claim, whichever step is first.
 
-# claim_removal: claim $job for removal by renaming the job's `spec`, because a rename
-# works even on a full disk. Returns 1 if the job is gone, if another client has claimed
-# it, or if another job was submitted with the same id after $spec was read.
+# get_remover: set $remover to the words that identify this shell in a claim. A request that
+# removes many jobs determines them only once.
+get_remover() {
+    [ -z "${remover-}" ] || return 0
+    me
+    remover=$who
+}
+
+# claim_removal: claim $job for removal. Returns 1 if the job is gone, if another client has
+# claimed it, or if another job was submitted with the same id after $spec was read.
 claim_removal() {
-    # A batch of removals identifies this shell only once.
-    [ -n "${remover-}" ] || {
-        me
-        remover=$who
-    }
+    get_remover
     read_before=$spec taken="$job/.taken $remover"
     if ! mv "$job/spec" "$taken" 2>/dev/null; then
         [ -d "$job" ] || return 1
@@ -20,9 +29,19 @@ claim_removal() {
         adopt_claim || return 1
     fi
     read_spec
-    [ "$spec" != "$read_before" ] || return 0
-    mv "$taken" "$job/spec"
+    [ "$spec" = "$read_before" ] && cancel_batch && return 0
+    mv "$taken" "$job/spec" 2>/dev/null
     return 1
+}
+
+# is_dead_claim FILE HOST BOOT SPACE PID START: check whether the client with these words,
+# which created or renamed FILE for a claim, has died.
+is_dead_claim() {
+    if same_host "$2" "$3" "$4"; then
+        is_gone "$5" "$6"
+    else
+        is_past "$2" "$3" || [ -n "$(find "$1" -ctime +0 2>/dev/null)" ]
+    fi
 }
 
 # adopt_claim: take over the claim of a client that has died. Returns 1 if the client
@@ -35,13 +54,22 @@ adopt_claim() {
         # shellcheck disable=SC2086 # fields
         set -- ${item##*/.taken }
         set +f
-        if same_host "$1" "$2" "$3"; then
-            is_gone "$4" "$5" || return 1
-        else
-            is_past "$1" "$2" || [ -n "$(find "$item" -ctime +0 2>/dev/null)" ] || return 1
-        fi
-        mv "$item" "$taken" 2>/dev/null || return 1
+        is_dead_claim "$item" "$@" && mv "$item" "$taken" 2>/dev/null || return 1
     done
+}
+
+# cancel_batch: cancel the claim of a client that has died while it removed $job in a batch.
+# Returns 1 if such a client may be alive. The file `.removal` is empty if its client has not
+# checked for `spec` yet, or if the disk is full. In both cases, its client does not get the
+# claim.
+cancel_batch() {
+    [ -s "$job/.removal" ] || return 0
+    read -r batch_owner <"$job/.removal"
+    set -f
+    # shellcheck disable=SC2086 # fields
+    set -- $batch_owner
+    set +f
+    is_dead_claim "$job/.removal" "$@" && rm -f "$job/.removal"
 }
 
 # trash_job: claim $job and move it into `incoming` by a rename. Sets $away to the new
