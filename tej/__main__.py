@@ -14,7 +14,8 @@ def main() -> None:
     After Ctrl-C, no traceback is printed, and the exit status is 130.
     """
     if sys.argv[1:] in (["-h"], ["--help"]) and sys.stdout is not None:
-        # The options are handled here, because the command line below imports click.
+        # `--help` is handled before the command line is imported, because the command
+        # line imports click, which is slow.
         print_help()
         return
     try:
@@ -25,9 +26,9 @@ def main() -> None:
         print("Interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        # At exit, Python searches all objects for reference cycles, which takes longer
-        # than many requests.  The objects that exist now are left out of that search.
-        if hasattr(gc, "freeze"):  # PyPy has no such function
+        # At exit, Python searches all objects for reference cycles. The search takes
+        # longer than many requests, so gc.freeze excludes the existing objects.
+        if hasattr(gc, "freeze"):  # PyPy has no gc.freeze
             gc.freeze()
 
 
@@ -38,7 +39,8 @@ def print_help() -> None:
     try:
         print(help_page(), flush=True)
     except OSError as error:
-        # Python would report the error again when it flushes stdout at exit.
+        # Without this redirection, Python would report the error a second time when it
+        # flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         is_pipe = isinstance(error, BrokenPipeError)
         sys.exit(SIGPIPE if is_pipe else f"Error on this machine: {error}")

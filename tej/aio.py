@@ -4,9 +4,8 @@ queue = tej.aio.AsyncQueue(tej.RemoteQueue("user@server.example.org"))
 job = await queue.ensure("simulation/")
 status = await job.wait()
 
-One background thread per queue waits for all jobs of all tasks.  A request runs in a
-worker thread of anyio while it lasts.  A cancellation takes effect at once, and never
-kills a job.
+One background thread per queue waits for all jobs of all tasks.  Each request runs in a
+worker thread of anyio.  A cancellation takes effect at once, and never kills a job.
 """
 
 from __future__ import annotations
@@ -64,7 +63,8 @@ def _twin(
         *arguments: P.args,
         **options: P.kwargs,
     ) -> R:
-        # The method is looked up by its name, because a subclass may override it.
+        # The method is looked up by its name, because a subclass may override the
+        # method.
         call: Callable[P, R] = getattr(self.sync, method.__name__)
         if "progress" in method.__annotations__:
             return await _transfer(call, arguments, options)
@@ -85,7 +85,7 @@ class _Cancelled(Exception):
 async def _transfer(
     call: Callable[..., R], arguments: Iterable[Any], options: Mapping[str, Any]
 ) -> R:
-    """Run an upload or a download, which ends soon after a cancellation."""
+    """Run an upload or a download; end the transfer soon after a cancellation."""
     progress = options.get("progress")
     cancelled = threading.Event()
 
@@ -102,21 +102,21 @@ async def _transfer(
         raise
 
 
-class _Bell:
-    """An event that threads ring, and that one task waits for."""
+class _ThreadSafeEvent:
+    """An event that threads set, and for which one task waits."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
         self._schedule = _call_soon()
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake the task; may be called in any thread, and returns at once."""
-        # The event loop may have been closed without a cancellation of its tasks.
+        # The event loop may already be closed, without a cancellation of its tasks.
         with contextlib.suppress(RuntimeError):
             self._schedule(lambda: self._event.set())
 
     async def wait(self) -> None:
-        """Wait until `ring` was called since the last call of `wait`."""
+        """Wait until `set` has been called since the last call of `wait`."""
         await self._event.wait()
         self._event = anyio.Event()
 
@@ -246,8 +246,8 @@ class AsyncQueue(_Async):
         check_timeout(timeout)
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         pending = dict.fromkeys(ids)
-        watcher, bell = self.sync.watcher, _Bell()
-        with watcher.waiting(ids, bell.ring) as waiter:
+        watcher, bell = self.sync.watcher, _ThreadSafeEvent()
+        with watcher.waiting(ids, bell.set) as waiter:
             while pending and time.monotonic() < deadline:
                 for job_id, status in watcher.collect(waiter):
                     if status is None:
@@ -284,8 +284,8 @@ class AsyncQueue(_Async):
         reader = open_logs(
             self.sync.connection, job_id, [stream], follow=follow, tail=tail
         )
-        splitter, bell = LineSplitter(), _Bell()
-        thread = LogThread(reader, bell.ring)
+        splitter, bell = LineSplitter(), _ThreadSafeEvent()
+        thread = LogThread(reader, bell.set)
         try:
             while True:
                 try:

@@ -81,7 +81,8 @@ OTHER_NAMES: Mapping[str, str] = {
     }.items()
     for name in names.split()
 }
-"""Names of commands in other programs, and the command of tej for each."""
+"""For each command name of other programs (ps, qdel, ...), the equivalent command of
+tej."""
 
 OPTIONS: Mapping[str, str] = {
     "--version": "Show the version and exit.",

@@ -31,10 +31,10 @@ SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 class Destination:
     """The machine on which jobs run: a host reached over SSH, or this one (`local:`).
 
-    A part that is None is taken from `~/.ssh/config`, or else from the defaults of ssh.
-    `host` may be an alias from `~/.ssh/config`.  `str()` and `repr()` of a destination
-    do not contain the password.  The constructor raises InvalidDestination if a part is
-    invalid.
+    If a part is None, its value is taken from `~/.ssh/config`, or else from the
+    defaults of ssh.  `host` may be an alias from `~/.ssh/config`.  `str()` and `repr()`
+    of a destination do not contain the password.  The constructor raises
+    InvalidDestination if a part is invalid.
     """
 
     host: str
@@ -81,8 +81,8 @@ class Destination:
             rest = rest[scheme.end() :].removesuffix("/")
         login, at, address = rest.rpartition("@")
         if "@" in login and (scheme or ":" in login):
-            # One '@' may belong to the password.  A part of the password would then be
-            # used as the host name, and appear in messages.
+            # Two '@' are refused: if one of them belonged to the password, a part of
+            # the password would be used as the host name, and appear in messages.
             raise _invalid(text, "more than one '@'; write ssh:// and %40 for it")
         user, password = _login(text, login, decode=bool(scheme)) if at else (None,) * 2
         host, port = _address(text, address)

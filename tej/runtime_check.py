@@ -59,7 +59,7 @@ class RuntimeCheck:
     def _checks(self) -> Iterator[tuple[str, Callable[[], None]]]:
         yield "a job runs, and its exit code is reported", self._exit_code
         yield "exit code 143 and an end by SIGTERM are distinguished", self._signals
-        yield "several jobs at once end, each with its own exit code", self._several
+        yield "each of several concurrent jobs has its own exit code", self._several
         yield "output can be read while the job runs", self._output
         yield "SIGTERM reaches the script, which has the grace period", self._grace
         yield "SIGKILL ends a job that ignores SIGTERM", self._deaf
@@ -166,5 +166,5 @@ class RuntimeCheck:
 
 
 def check_queue() -> PurePosixPath:
-    """Return a new, random path for a queue in which a runtime is tested."""
+    """Return a new, random path for a test queue."""
     return PurePosixPath(f"~/.tej-check-{secrets.token_hex(6)}")

@@ -15,7 +15,7 @@ def version_key(version: str) -> tuple[list[int], int, int]:
     The version may come from a server, and any text has a key.
     """
     parts = re.match(r"(\d+(?:\.\d+)*)?\.?([a-z]*)(\d*)", version)
-    assert parts is not None  # each part may be empty
+    assert parts is not None  # Each part of the version may be empty.
     release = [int(number) for number in (parts[1] or "0").split(".")]
     phase = _PHASES.index(parts[2]) if parts[2] in _PHASES else 0
     return release, phase, int(parts[3] or 0)

@@ -1,4 +1,4 @@
-"""`tej cleanup`: deletes old jobs like `prune`; without a filter, removes nothing."""
+"""`tej cleanup`: deletes old jobs, like `tej prune`; does nothing without a filter."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def command(
 ) -> int:
     """Delete old jobs with a filter, like `tej prune`.
 
-    In a script, a filter is enough, and --yes is not needed.  Without a filter, nothing
-    is removed, except with --yes, which removes the queue like `tej destroy`.
+    In a script, a filter is sufficient, and --yes is not needed.  Without a filter,
+    nothing is removed, except with --yes, which removes the queue like `tej destroy`.
     """
     if older_than is None and keep_last is None and not (failed or states or labels):
         if not (yes or dry_run):

@@ -57,7 +57,8 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if self.takes_command and "--" in args:
-            # Without this code, click would join the words before and after `--`.
+            # By default, click joins the words before and after `--`, so this method
+            # separates them first.
             start = args.index("--")
             words = args[start + 1 :]
             if len(words) != 1 or not Path(words[0]).is_dir():
@@ -73,7 +74,7 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
     def option_sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
-        """Return the options with their help lines, by the heading in the help."""
+        """Return the options with their help lines, by the headings of the help."""
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -261,8 +262,8 @@ def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
 def ask_for_secret(prompt: str) -> str:
     """Prompt for a secret at the terminal without echo, and return the secret.
 
-    The second and each later line of the prompt starts with a bar, because the text may
-    come from the server, and must not look like a prompt of tej itself.
+    Each line of the prompt after the first starts with a bar, because the text may come
+    from the server, and must not look like a prompt of tej itself.
     """
     words = escape(prompt.rstrip(": ")).replace("\n", "\n| ")
     return str(click.prompt(words, hide_input=True, err=True))

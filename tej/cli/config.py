@@ -42,7 +42,7 @@ def command(profile_name: str | None, as_json: bool) -> None:
             "profiles": sorted(files.profiles),
             "files": [*map(str, files.files)],
         }
-        # A time in a file has no JSON form of its own.
+        # JSON has no type for a time in a TOML file, so the time is printed as text.
         output.print_json(json.loads(json.dumps(document, default=str)))
         return
     if profile.name is not None:
@@ -61,7 +61,7 @@ def command(profile_name: str | None, as_json: bool) -> None:
 
 
 def without_password(key: str, setting: Setting) -> Setting:
-    """Return the setting; a password in a destination is removed."""
+    """Return the setting; if the setting is a destination, without its password."""
     if key != "destination":
         return setting
     destination = Destination.parse(setting.value)

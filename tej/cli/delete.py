@@ -38,7 +38,8 @@ def command(
         output.say("Nothing was deleted", err=True)
         return 1
     report = output.JobReport(as_json)
-    # A job that was submitted again since it was found did not match the filters.
+    # If a job was submitted again after the filters were applied, the new job has not
+    # matched the filters and is kept.
     found = jobs.statuses.values() if jobs.by_filter else jobs.ids
     for id_, error in queue.delete_many(found).items():
         gone = {"deleted": error is None}

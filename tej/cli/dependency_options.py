@@ -1,4 +1,4 @@
-"""Options `--after` and `--input`, which name the jobs that a job needs."""
+"""Options `--after` and `--input`: the dependencies of a job on other jobs."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def dependencies(function: Function) -> Function:
     """Add the options `--after` and `--input` to a command.
 
-    The values are passed to the command as `after`, a tuple of words that mean jobs,
-    and `inputs`, a dictionary from paths to (word, path).  `find_needed` finds the
-    jobs.
+    The command receives `after`, a tuple of words that identify jobs, and `inputs`, a
+    dictionary from paths to (word, path).  `find_needed` finds the jobs that the words
+    identify.
     """
 
     @functools.wraps(function)
@@ -49,7 +49,7 @@ def dependencies(function: Function) -> Function:
             "--input",
             "inputs",
             metavar="PATH=JOB:PATH",
-            help="Copy a file of that job on the server to PATH; may be repeated.",
+            help="Copy a file of another job on the server to PATH; may be repeated.",
         ),
         option(
             "--after",
@@ -70,12 +70,13 @@ def find_needed(
     after: tuple[str, ...],
     inputs: Mapping[str, tuple[str, str]],
 ) -> tuple[tuple[str, ...], dict[str, tuple[str, str]]]:
-    """Return `after` and `inputs` with the complete ids of the jobs that words mean.
+    """Return `after` and `inputs`, with words replaced by the complete ids of jobs.
 
     No request is sent if all words are ids made from signatures.  An id that is not in
-    the queue is returned unchanged: the server may find the dependent job, which then
-    no longer needs that job, and otherwise reports the missing job.  Raises JobNotFound
-    for `@N` without a job, AmbiguousJob, and InvalidJobId.
+    the queue is returned unchanged, and the server reports the missing job.  If the
+    dependent job itself already exists, the missing job is no longer needed, and the
+    server reports no error.  Raises JobNotFound for `@N` without a job, AmbiguousJob,
+    and InvalidJobId.
     """
     words = {*after, *(job for job, _ in inputs.values())}
     if all(map(_COMPLETE_ID.fullmatch, words)):

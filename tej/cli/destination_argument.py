@@ -1,9 +1,9 @@
 """Destination argument: decides whether the first word of a command is a destination.
 
 The destination is the first word, and may be left out if a profile or TEJ_DESTINATION
-sets the destination.  If the first word could be the destination or something else, the
-error lists the ways to write each of the two.  docs/configuration.md describes the
-rules for users.
+sets the destination.  If the first word is ambiguous, the error message shows how to
+write a destination, and how to write the other argument.  docs/configuration.md
+describes the rules for users.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Context:
     has_default: bool
     """Whether a profile or TEJ_DESTINATION sets the destination."""
     profiles: Collection[str] = ()
-    """Names of the profiles; as the destination, such a name selects the profile."""
+    """Names of the profiles.  A profile's name in place of the destination selects the
+    profile."""
     selects_jobs: bool = False
     """Whether an option, such as --id or --failed, selects the jobs."""
 
@@ -36,9 +37,9 @@ class Context:
         return word in self.profiles or is_ssh_alias(word)
 
     def ambiguous(self, word: str, other: str, way: str) -> click.UsageError:
-        """Return the error for a word that is the destination or `other`.
+        """Return the error for a word that could be the destination or `other`.
 
-        `way` is the form in which the user must write the word if the word is `other`.
+        `way` shows the user how to write `other` unambiguously.
         """
         host = f"-p {word}" if word in self.profiles else f"ssh://{word}"
         return click.UsageError(
@@ -49,7 +50,7 @@ class Context:
 
 def is_ssh_alias(word: str) -> bool:
     """Return whether `word` is a host in the ssh configuration, without wildcards."""
-    # The module is imported here, because few commands need the ssh configuration.
+    # Few commands need the ssh configuration, so the module is imported only here.
     from tej.transport.ssh_config import host_aliases
 
     return word in host_aliases()
@@ -100,7 +101,7 @@ def split_words(
 
 
 def _is_first_before_directory(words: tuple[str, ...], context: Context) -> bool:
-    """Return whether the first of the words [DESTINATION] [DIRECTORY] is the former."""
+    """Return whether the first of [DESTINATION] [DIRECTORY] is a destination."""
     if len(words) != 1:
         return len(words) > 1
     (word,) = words
@@ -120,7 +121,7 @@ def _is_first_before_directory(words: tuple[str, ...], context: Context) -> bool
 
 
 def _is_first_before_jobs(words: tuple[str, ...], context: Context) -> bool:
-    """Return whether the first of the words [DESTINATION] [JOBS...] is the former."""
+    """Return whether the first of [DESTINATION] [JOBS...] is a destination."""
     if context.selects_jobs:
         if len(words) > 1:
             raise click.UsageError(
@@ -138,7 +139,7 @@ def _is_first_before_jobs(words: tuple[str, ...], context: Context) -> bool:
 
 
 def _is_first_before_files(words: tuple[str, ...], context: Context) -> bool:
-    """Return whether the first of the words [DESTINATION] [FILES...] is the former."""
+    """Return whether the first of [DESTINATION] [FILES...] is a destination."""
     if not words or words[0].startswith("@"):
         return False
     if not context.has_default or looks_like_destination(words[0]):

@@ -23,7 +23,7 @@ kill_option = click.option(
 def command(
     queue: RemoteQueue, yes: bool, dry_run: bool, kill: bool, grace: int, as_json: bool
 ) -> int:
-    """Remove a queue with all its jobs, and the links that led to it.
+    """Remove a queue with all its jobs, and the links to the queue.
 
     At a terminal, prompts for confirmation, with the number and size of the jobs.
     """

@@ -16,7 +16,7 @@ from tej.queue.prepared_job import PreparedJob
 from tej.queue.remote import RemoteQueue
 
 SHOWN = 20
-"""Maximum number of files that are printed as text; JSON has all files."""
+"""Maximum number of files in the text output; the JSON output lists all files."""
 
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Print what would be submitted; start nothing."
@@ -28,10 +28,10 @@ def print_plan(
 ) -> None:
     """Print the files, the id, the command and the resources of a job.
 
-    If `is_signed` is true, the id is made from the signature.  Then prints whether the
-    job exists, and the arguments for the scheduler.  If the server is not reached, the
-    status and the arguments are not printed.  Raises the errors of a submission whose
-    cause is on this machine.
+    If `is_signed` is true, the id is made from the signature.  If the server can be
+    reached, print_plan also prints whether the job exists, and the arguments for the
+    scheduler.  Like a submission, print_plan raises an error if the directory or the
+    options are invalid.
     """
     job = read_job(queue.connection, spec, is_signed=is_signed)
     is_new = not is_signed and spec.job_id is None

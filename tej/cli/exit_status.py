@@ -17,8 +17,8 @@ OF_ERRORS: Mapping[type[errors.Error], int] = {
 }
 """The exit status of each error class that has its own exit status.
 
-The exit status of every other error is 1.  The exit status of wrong usage is 2, which
-is set by click."""
+The exit status of every other error is 1.  For wrong usage, click sets the exit status
+2."""
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as in a shell."""
@@ -46,7 +46,7 @@ def of_job(status: JobStatus) -> int:
     is 125 if the job was cut off for another reason, is lost, has no exit code, or was
     killed but exited with 0.
     """
-    # The module is imported here, and not at the top, so that `tej --help` is fast.
+    # A top-level import of this module would make `tej --help` slower.
     from tej.job.status import JobState
 
     if status.cut_off is not None:

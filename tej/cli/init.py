@@ -29,7 +29,9 @@ from tej.queue.connection import DEFAULT_TEJ_DIR
     help=f"Directory of the queue on the server.  [default: {DEFAULT_TEJ_DIR}]",
 )
 @click.option("--runtime", metavar="NAME|FOLDER", help="Runtime of a new queue.")
-@click.option("--persist", metavar="TIME", help="Time for `ssh` to stay connected: 8h.")
+@click.option(
+    "--persist", metavar="TIME", help="Close an unused connection after this time: 8h."
+)
 @click.option(
     "--result",
     "results",

@@ -1,4 +1,4 @@
-"""Ctrl-C in `tej run`: kills the job, or prints the commands to continue with it."""
+"""Ctrl-C in `tej run`: kills the job, or prints how to follow and to kill the job."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def interrupted(job: Job[RemoteQueue], kill: bool, grace: int) -> int:
 
 
 def words_for(job: Job[RemoteQueue]) -> str:
-    """Return the words that mean this job in other commands."""
+    """Return the command-line words that select this job in other commands."""
     profile = current_profile()
     place = [profile.settings.get(key) for key in ("destination", "queue")]
     if profile.name is not None and all(

@@ -44,7 +44,7 @@ def _fill(template: str, job_id: str, job: JobStatus) -> str:
             raise click.UsageError(
                 f"--into: job '{job_id}' has no value {field[0]}; it has {known}"
             )
-        # The value comes from the server, and must not lead to another directory.
+        # The server sends the value, which must not lead to another local directory.
         if found in ("", ".", "..") or not re.fullmatch(r"[^/\\\0]*", found):
             raise click.UsageError(
                 f"--into: {field[0]} of job '{job_id}' cannot be a file name: {found!r}"

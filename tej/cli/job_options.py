@@ -114,7 +114,7 @@ def shared_input(function: Function) -> Function:
 
 
 def find_shared(directory: str, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the shared paths on the command line, or those of the profile.
+    """Return the paths of `--shared`, or else the shared paths in the profile.
 
     A path of the profile is left out if it does not exist in the directory, because a
     project may have several job directories.
@@ -199,12 +199,12 @@ def find_script(script: str | None) -> str | None:
 
 
 def merge_environment(profile: Profile, variables: tuple[str, ...]) -> dict[str, str]:
-    """Return the variables in the profile, replaced by those on the command line."""
+    """Return the profile's variables, overridden by the variables in the options."""
     return {**profile.table("environment"), **parse_pairs(variables, "variable")}
 
 
 def submission_arguments(spec: JobSpec) -> Mapping[str, Any]:
-    """Return the fields of a job as keyword arguments of `ensure` and `submit`."""
+    """Return the fields of a JobSpec as keyword arguments of `ensure` and `submit`."""
     names = ("script", "name", "labels", "environment", "resources", "login")
     more = ("everything", "ignore", "after", "inputs", "on_end", "shared")
     return {name: getattr(spec, name) for name in (*names, *more)}

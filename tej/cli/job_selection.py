@@ -1,4 +1,4 @@
-"""Jobs that a command works on: named by words or --id, or selected by filters.
+"""Selection of jobs for a command: by words, by --id, or by filters such as --failed.
 
 The decorator `job_selection` adds the options to a command, finds the jobs with at most
 one request, and passes them to the command as `jobs`.
@@ -48,15 +48,15 @@ class SelectedJobs:
     skipped: int = 0
     """Number of jobs that match the filters, but that the command cannot work on."""
     was_searched: bool = False
-    """Whether a word other than the id of the job was given, or no word at all."""
+    """Whether the user gave something other than the complete id, or nothing at all."""
 
     @property
     def is_list(self) -> bool:
-        """Whether the output has the form for several jobs."""
+        """Whether the output has the format for several jobs."""
         return self.by_filter or len(self.ids) > 1
 
     def prefix(self, job_id: str) -> str:
-        """Return the id as the prefix of a line; "" if the user gave only this id."""
+        """Return the prefix of a job's output lines: its id, or "" for a single id."""
         return f"{job_id}: " if self.is_list or self.was_searched else ""
 
 
@@ -222,7 +222,8 @@ def find_jobs(
         if job is None:
             raise _not_found(queue, word)
         found[job.job_id + hash_ + attempt] = job
-    # The status of a job is not that of its archived attempts.
+    # For an archived attempt (ID#N), `found` has the status of the latest attempt,
+    # which is the wrong one.
     statuses = {} if any("#" in job_id for job_id in found) else found
     return SelectedJobs(tuple(found), statuses, was_searched=list(found) != words)
 
@@ -254,8 +255,9 @@ def _latest_of_project(queue: RemoteQueue, jobs: list[JobStatus]) -> JobStatus:
 def project_names() -> set[str]:
     """Return the names that jobs of this project have.
 
-    They are the names of the current directory, of the directory with the project's
-    file, and of the directories directly in these two.
+    By default, a job has the name of its directory.  The result contains the names of
+    the current directory, of the directory with the project's file, and of all their
+    subdirectories, one level deep.
     """
     from tej.config import find_project_file
 

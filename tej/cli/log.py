@@ -23,7 +23,7 @@ def log_to_stderr(verbose: int) -> None:
 if TYPE_CHECKING:
     _StreamHandler = logging.StreamHandler[TextIO]
 else:
-    _StreamHandler = logging.StreamHandler  # takes no parameter in Python 3.10
+    _StreamHandler = logging.StreamHandler  # no type parameter in Python 3.10
 
 
 class _StderrHandler(_StreamHandler):

@@ -53,11 +53,11 @@ def command(
 ) -> int:
     """Print the output of jobs; without a job, of the latest job of this project.
 
-    A job's stdout is copied to stdout and its stderr to stderr, unchanged.  Several
-    jobs are printed one after the other, each after a line with its id on stderr.
-    With --scheduler, prints the scheduler's log of the job and the accounting entry
-    instead, which show why the scheduler ended a job.  With --on-end, prints the output
-    of the command that was run at the end of the job.
+    The job's stdout is copied to stdout, and the job's stderr to stderr, unchanged.
+    Several jobs are printed one after the other, each after a line with its id on
+    stderr.  With --scheduler, prints the scheduler's log of the job and the accounting
+    entry instead, which show why the scheduler ended a job.  With --on-end, prints the
+    output of the command that was run at the end of the job.
     """
     if scheduler or on_end:
         if follow or wanted or name or tail is not None or (scheduler and on_end):

@@ -56,12 +56,13 @@ class _Tej(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SIGPIPE
         except errors.Error:
-            # Errors of tej are raised unchanged.  The clause for errors of tej comes
-            # first, because some errors of tej are also an OSError.
+            # Errors of tej are raised unchanged. This clause comes before the clause
+            # for OSError, because some errors of tej are also an OSError.
             raise
         except OSError as error:
             if isinstance(error, FileNotFoundError) and error.filename is None:
-                # Only the call that returns the current directory names no file.
+                # A FileNotFoundError without a file name comes only from a call for the
+                # current directory.
                 error = FileNotFoundError("the current directory has been removed")
             raise errors.Error(f"Error on this machine: {error}") from error
 
@@ -85,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     _open_closed_streams()
     if "TEJ_COMP_LINE" in os.environ:
-        # Few commands complete words, so the module is imported here.
+        # The module for completion is imported only when a shell requests a completion.
         from tej.cli import bash_completion
 
         bash_completion.register()

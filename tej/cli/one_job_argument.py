@@ -1,4 +1,4 @@
-"""The job of a command that works on one job, such as `tej ls` and `tej shell`."""
+"""Job argument of commands that work on one job, such as `tej ls` and `tej shell`."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def size_of(spec: JobSpec) -> int | None:
 
     Returns None if the directory cannot be read.
     """
-    # Some imports of this module are in functions, so that `tej --help` is fast.
+    # Slow modules are imported inside functions, so that `tej --help` is fast.
     from pathlib import Path
 
     from tej.job.directory import scan
@@ -117,7 +117,7 @@ class JobReport:
         error: Error | None = None,
         more: Mapping[str, object] | None = None,
     ) -> None:
-        """Report one job: print `words`, or the error if there is one."""
+        """Report one job: print the text `words`, or the error if there is one."""
         self._documents.append(as_document(job_id, job, error, more))
         if error is not None:
             self._worst = max(self._worst, exit_status(error))
@@ -157,7 +157,8 @@ class TransferBar:
 
     def __call__(self, size: int) -> None:
         self.done += size
-        # The time until the first piece is that of the connection.
+        # The clock starts with the first piece, because the time before it was needed
+        # to connect.
         now = time.monotonic()
         self._begun = now if self._begun is None else self._begun
         if not self._wanted or now - self._begun < PATIENCE:

@@ -106,7 +106,7 @@ def prune(
 ) -> int:
     """Delete the jobs, after a confirmation if `ask` is true; return the exit status.
 
-    A job that was submitted again since it was found is kept.
+    A job that was submitted again after the search for old jobs is kept.
     """
     if jobs and ask and not is_confirmed(queue, jobs):
         output.say("Nothing was deleted", err=True)
@@ -119,7 +119,7 @@ def prune(
     for job in deleted:
         output.say_line(f"Deleted job '{job.job_id}'")
     for error in errors.values():
-        # If another client has deleted the job in the meantime, there is no error.
+        # It is not an error if another client has already deleted the job.
         if isinstance(error, JobStillRunning):
             output.say(str(error), err=True)
     lacking = sum(job.downloaded is None for job in deleted)

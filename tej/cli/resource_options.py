@@ -123,7 +123,7 @@ def resources(function: Function) -> Function:
 def merge_resources(
     stored: Mapping[str, Any], given: Mapping[str, Any]
 ) -> Resources | None:
-    """Return the resources in a profile, replaced by those on the command line.
+    """Return the profile's resources, overridden by the resources in the options.
 
     Returns None if no resource is set.  Raises click.UsageError if a value is invalid.
     """

@@ -75,7 +75,8 @@ def command(
         if status is not None
     }
     if jobs.by_filter:
-        # The jobs were selected newest first; a table begins with the first job.
+        # The selection lists the newest job first, but the table lists the oldest job
+        # first.
         statuses = dict(reversed(list(statuses.items())))
     values, missing = gather(queue, [*statuses], name)
     if as_json:
@@ -120,13 +121,14 @@ def gather(
 def make_rows(
     jobs: Mapping[str, JobStatus], values: Mapping[str, Mapping[str, str]]
 ) -> list[list[str]]:
-    """Return the head of the table and a row per job."""
+    """Return the header of the table, and one row per job."""
     parameters = [
         *dict.fromkeys(key for job in jobs.values() for key in job.parameters)
     ]
     keys = [*dict.fromkeys(key for found in values.values() for key in found)]
     head = ["job", "state", *parameters]
-    # A value may have the name of another column, and the names must be distinct.
+    # A value may have the name of another column, but each column needs a distinct
+    # name.
     rows = [[*head, *(f"result.{key}" if key in head else key for key in keys)]]
     for job_id, job in jobs.items():
         found = values.get(job_id, {})

@@ -111,7 +111,7 @@ def find_failed(
 ) -> list[JobStatus]:
     """Return the status of each job that has failed, and report the other jobs.
 
-    The job that was submitted first is the first, so that the jobs start in the same
+    The jobs are sorted by submission time, oldest first, so that they start in the same
     order again.
     """
     found = jobs.statuses or queue.statuses(jobs.ids)
@@ -133,7 +133,7 @@ def make_spec(
     files: Files,
     given: Mapping[str, Any],
 ) -> JobSpec:
-    """Return the job to submit; `given` are resources that replace those of the job."""
+    """Return the job to submit; resources in `given` override those of the job."""
     return JobSpec(
         files.directory,
         own.script,

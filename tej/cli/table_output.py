@@ -102,8 +102,9 @@ def paint(job: JobStatus | None, column: str, cell: str) -> str:
 def watch(get_table: Callable[[], JobTable], place: str) -> None:
     """Show the table on the whole terminal, and update the table until Ctrl-C.
 
-    The last table is printed at the end.  If the server cannot be reached, the old
-    table stays, with a line that contains its time and the reason.
+    The last table is printed at the end.  If the server cannot be reached, the last
+    table stays on the screen, with a line that shows the time of the table and the
+    error.
     """
     from rich.live import Live
     from rich.text import Text
@@ -132,8 +133,8 @@ def watch(get_table: Callable[[], JobTable], place: str) -> None:
 def screen_lines(table: JobTable, head: str) -> list[str]:
     """Return the lines of a table for one screen, with a line `head` above the table.
 
-    If the table has more lines than the screen, the last line has the number of jobs
-    that are not shown.
+    If the table has more lines than the screen, the last line shows the number of
+    hidden jobs.
     """
     width, height = shutil.get_terminal_size()
     style = paint if has_colours() else None

@@ -46,7 +46,8 @@ def read_lines(
             lines.append((text, name == "_stderr"))
 
     def take(piece: Piece) -> None:
-        # A progress bar returns to the start of its line.
+        # A progress bar uses `\r` to overwrite its line, so only the text after the
+        # last `\r` is shown.
         data = piece.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         add(piece.name, splitters[piece.name].feed(data))
 

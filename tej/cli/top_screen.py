@@ -57,9 +57,9 @@ class Update(Message):
 
 
 class Box(ModalScreen[str | None]):
-    """A text above the screen; with `value`, the user may edit the value.
+    """A dialog box with a text; if `value` is given, with a field to edit the value.
 
-    The result is the value, "y" if the key y was pressed, or else None.
+    The result is the edited value, or "y" if the user pressed y, or else None.
     """
 
     def __init__(self, text: str, value: str | None = None) -> None:
@@ -133,14 +133,16 @@ class TopScreen(App[None]):
         for place in self.places:
             place.changed.set()
 
-    # In threads.
+    # Methods that run in threads.
 
     def _in_thread(self, work: Callable[[], object]) -> None:
-        # A thread of a pool would delay the end of the program until its request ends.
+        # The interpreter waits for the threads of a pool at exit, but not for a daemon
+        # thread.
         threading.Thread(target=work, name="tej top", daemon=True).start()
 
     def _update(self, call: Callable[..., object], *arguments: object) -> None:
-        # The event loop ends before the threads.
+        # A thread may still run after the event loop has ended; post_message then
+        # raises RuntimeError.
         with contextlib.suppress(RuntimeError):
             self.post_message(Update(partial(call, *arguments)))
 
@@ -180,7 +182,7 @@ class TopScreen(App[None]):
 
         self._in_thread(run)
 
-    # On the screen.
+    # Methods that change the screen.
 
     def on_update(self, message: Update) -> None:
         message.call()
@@ -241,7 +243,7 @@ class TopScreen(App[None]):
     def _tell(self, text: str, severity: str = "information") -> None:
         self.notify(escape_line(text), severity=severity, markup=False)
 
-    # Keys.
+    # Actions of the keys.
 
     def action_keys(self) -> None:
         """Show the keys."""

@@ -33,7 +33,7 @@ POLL = 5.0
     "--notify",
     "notifies",
     is_flag=True,
-    help="Show the end on the desktop, or ring the bell of the terminal.",
+    help="Notify on the desktop when the jobs have ended, or ring the terminal bell.",
 )
 def command(
     queue: RemoteQueue,
@@ -107,7 +107,7 @@ class Progress:
         self._due = time.monotonic() + POLL
 
     def update(self) -> None:
-        """Show the numbers of jobs; request the states of pending jobs periodically."""
+        """Show how many jobs are in each state; request the states periodically."""
         if not self._wanted:
             return
         if time.monotonic() >= self._due:
@@ -125,8 +125,9 @@ class Progress:
             for one, status in self._known.items()
             if status is None or not status.state.final
         ]
-        # A final status comes only from the wait itself, so that each job is counted
-        # as done after its line was printed.  The wait handles lost connections.
+        # Final statuses are ignored here: the wait reports each end, so that a job
+        # counts as done only after its line was printed. The wait also handles lost
+        # connections.
         with contextlib.suppress(errors.ConnectionFailed):
             for one, status in self._queue.statuses(pending).items():
                 if status is not None and not status.state.final:
@@ -139,7 +140,7 @@ class Progress:
             self._shown = ""
 
     def finish(self) -> None:
-        """Print the last numbers of jobs as a line of their own."""
+        """End the progress line, so that it remains on the screen."""
         self.clear()
         if self._wanted:
             click.echo(summarize(self._known.values()), err=True)

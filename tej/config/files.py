@@ -22,7 +22,7 @@ logger = logging.getLogger("tej")
 
 
 def load(directory: Path | None = None) -> Config:
-    """Read the user's file and the project's file, as far as they exist.
+    """Read the user's file and the project's file, if they exist.
 
     `directory` is the directory in which the search for the project's file starts; the
     default is the current directory.  Raises InvalidConfiguration if a file cannot be
@@ -119,8 +119,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
-    # The module is imported here, because most commands find no file.  Python 3.10 has
-    # no tomllib; the package tomli has the same functions.
+    # Most commands find no configuration file, so the TOML module is imported only
+    # here. Python 3.10 has no tomllib; the package tomli has the same functions.
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         content: dict[str, Any] = toml.loads(text)
@@ -163,7 +163,7 @@ def _read_profile(
 
 
 def _beside(path: Path, key: str, value: Any) -> Any:  # noqa: ANN401 (any setting)
-    """Return the value; a relative folder of a runtime starts at the file's folder."""
+    """Return the value; a runtime's relative path starts at the file's folder."""
     if key == "runtime" and re.match(r"\.{1,2}/", value):
         return str(path.parent / value)
     return value

@@ -41,7 +41,7 @@ def _persist(key: str, value: object) -> Pairs:
 
 
 def _resources(key: str, value: object) -> Pairs:
-    # The module is imported here, because few profiles have this key.
+    # Few profiles contain resources, so the module is imported only here.
     from tej.job.resources import Resources
 
     names = [field.name for field in dataclasses.fields(Resources)]
@@ -49,8 +49,9 @@ def _resources(key: str, value: object) -> Pairs:
     for name, one in table.items():
         if not isinstance(one, str | int | list | datetime):
             raise TypeError(f"'{key}.{name}' cannot be {one!r}")
-    # Resources that need each other, such as `mail_on` and `mail`, may be in different
-    # files.  The values together are checked when a job is submitted.
+    # Only single values are checked here. Resources that depend on each other, such as
+    # `mail_on` and `mail`, may be in different files, and are checked together when a
+    # job is submitted.
     for name, one in table.items():
         if name != "mail_on":
             Resources(**{name: one})
@@ -95,7 +96,7 @@ KEYS: Mapping[str, Callable[[str, object], Pairs]] = {
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint with the known word that is most similar to `word`."""
-    # The module is imported here, because only errors need it.
+    # Only error messages need difflib, so the module is imported here.
     import difflib
 
     names = sorted(known)

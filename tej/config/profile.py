@@ -153,11 +153,12 @@ class Config:
 
 
 def _without_misplaced_trust(settings: Mapping[str, Setting]) -> dict[str, Setting]:
-    """Return the settings, without a `trust_queue` that was set for another queue.
+    """Return the settings, without `trust_queue` if it was set for another queue.
 
     `trust_queue` in the user's file applies only to the destination and the queue in
-    the user's file.  Otherwise, a project's file or an environment variable could
-    direct tej to an untrusted queue, whose scripts would then be executed.
+    the user's file.  If `trust_queue` applied to every queue, a project's file or an
+    environment variable could direct tej to an untrusted queue, whose scripts would
+    then be executed.
     """
     trust = settings.get("trust_queue")
     if trust is None or trust.source == COMMAND_LINE:

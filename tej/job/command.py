@@ -14,8 +14,8 @@ from tej.job.directory import DEFAULT_SCRIPT, Entry, check_directory, unreadable
 from tej.job.file_names import from_local, shorten_path
 from tej.job.ignore import IGNORE_FILE
 
-# The shell changes a first word that has one of these characters, so tej cannot compare
-# the word with the file names of the job.
+# The shell expands a word that contains one of these characters, so tej cannot compare
+# such a word with the names of the job's files.
 _SHELL_CHARACTERS = frozenset(" \t\n;&|<>()$`\\\"'*?[]#~=%!{}")
 
 _CONTROL = frozenset("\n;&|<>()`$")
@@ -60,9 +60,10 @@ def find_command(
         _check_script(directory / word)
         name = from_local(word.removeprefix("./"))
         rest = text.strip()[len(word) :]
-        # `tej_run` replaces the shell by the script, so that the script receives the
-        # signals and its own exit status is recorded.  `tej_run` is left out of a
-        # command with control operators, because the shell has to interpret them.
+        # `tej_run` replaces the shell by the script, so that the script itself receives
+        # the signals and its exit status is recorded. A command with control operators
+        # (`;`, `|`, ...) gets no `tej_run`, because the shell has to interpret the
+        # operators.
         run = "" if _CONTROL & set(rest) else "tej_run "
         script_file = _file_sent(directory, word)
         return Command(f"{run}./{name}{rest}", script_file, name + rest)
@@ -98,7 +99,8 @@ def check_text(text: str, kind: str) -> None:
 
 
 def _replace_backslashes(directory: Path, text: str) -> str:
-    """Return `text` with `/` in its path, if the path is a file of the directory."""
+    """Return `text` with slashes in its path, if the path is a file of the
+    directory."""
     for path in (text, text.split(None, 1)[0]):
         posix = path.replace("\\", "/")
         if posix != path and _lies_in(directory, posix):
@@ -136,7 +138,7 @@ def _file_sent(directory: Path, name: str) -> str | None:
 
 
 def _first_word(text: str) -> str:
-    """Return the first word of a command, or "" if the shell would change that word."""
+    """Return the first word of a command, or "" if the shell would expand the word."""
     word = text.split(None, 1)[0]
     return "" if _SHELL_CHARACTERS & set(word) else word
 

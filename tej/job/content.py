@@ -25,7 +25,7 @@ KEPT_JOB = 256 * 1024
 """Maximum sizes in bytes of a file, and of all files of a job, that stay in memory."""
 
 _WORKERS = 4
-"""Number of threads that hash files in parallel, since hashing releases the GIL."""
+"""Number of threads that hash files in parallel; hashing releases Python's GIL."""
 
 _FLAGS = (
     os.O_RDONLY
@@ -199,8 +199,8 @@ def _find_data(file: int, size: int) -> list[tuple[int, int]]:
             if start < size:
                 found.append((start, end - start))
     except OSError as error:
-        # ENXIO means that only a hole follows.  After any other error, the whole file
-        # is read, because its holes are not known.
+        # ENXIO means that only a hole follows until the end of the file.  After any
+        # other error, the holes of the file are not known, and the whole file is read.
         return found if error.errno == errno.ENXIO else [(0, size)]
     return found
 

@@ -1,8 +1,8 @@
 """Dependencies of a job: the jobs that must succeed first, and files to copy from them.
 
-A job that is named in `after` only has to succeed.  An input is a file or directory of
-another job.  The server copies the input into the stage of the dependent job before the
-dependent job starts.
+A job in `after` must succeed first, but its files are not copied.  An input is a file
+or directory of another job.  The server copies the input into the stage of the
+dependent job before the dependent job starts.
 """
 
 from __future__ import annotations

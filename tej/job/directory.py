@@ -82,8 +82,8 @@ def scan(
     """
     check_directory(directory)
     rules = IgnoreRules(directory, everything=everything, ignore=ignore)
-    # A loop instead of a recursive function, because a path may have more parts than
-    # Python's recursion limit.
+    # A loop is used instead of recursion, because a path may have more parts than
+    # Python's recursion limit allows.
     pending = [iter(_list(directory))]
     above = [""]
     while pending:

@@ -41,7 +41,7 @@ def normalize(name: str) -> str:
 
 
 def other_forms(name: str) -> list[str]:
-    """Return the Unicode forms NFC and NFD of a name, as far as they differ from it."""
+    """Return the Unicode forms NFC and NFD of a name, if they differ from the name."""
     if name.isascii():
         return []
     forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]

@@ -21,7 +21,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "the server has no `python`: did you mean python3?",
     ),
     (
-        # The shell reports further errors, which are about the Python code, too.
+        # The shell also reports errors for the other lines of the Python code; match
+        # all of them.
         r"\b(?:import|from): (?:command )?not found[^\0]*",
         "the script is a Python program without a #! line: run it as "
         "`-- python3 FILE`, or begin the file with #!/usr/bin/env python3",
@@ -53,13 +54,14 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "a file has Windows line endings (CRLF): save the file with LF",
     ),
 )
-"""Patterns in the stderr of a job, and the hint for each."""
+"""Patterns that are searched in the stderr of a job, and the hint for each pattern."""
 
 
 def find_hint(stderr: str) -> str | None:
     """Return a hint about the mistake that a job's stderr shows, or None.
 
-    The last mistake in `stderr` counts, because a job may survive earlier ones.
+    If `stderr` shows several mistakes, the hint is about the last one, because the job
+    continued after the others.
     """
     found = [
         (match.end(), hint.format(*match.groups()))

@@ -1,4 +1,4 @@
-"""Ignored files: files that are not sent, by `.tejignore` or as files of tools.
+"""Ignored files: `.tejignore`, and files of tools, decide which files are not sent.
 
 Files of version control, byte code, caches of tools and virtual environments change
 although the work of the job stays the same: `git status`, for example, rewrites

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 def parse_metrics(text: str) -> dict[str, str]:
     """Return the values in a file by their names.
 
-    The names in nested JSON objects are joined by dots.  Of several lines of JSON, the
-    last line counts, because training programs append a line per step.  Other text has
-    one value, its last line, with the name "value".
+    The names in nested JSON objects are joined by dots.  If the file has several lines
+    of JSON, only the last line is used, because training programs append a line per
+    step.  Other text has one value, its last line, with the name "value".
     """
     lines = text.strip().splitlines()
     for candidate in (text, lines[-1] if lines else ""):

@@ -26,8 +26,8 @@ def draw(
 ) -> list[str]:
     """Return a plot of the points as lines of at most `width` columns.
 
-    Points at the same place have one mark.  The first line has the name of y, and the
-    last line has the range and the name of x.
+    Several points in the same cell are drawn as one mark.  The first line shows the
+    name of y.  The last line shows the range and the name of x.
     """
     xs, ys = [x for x, _ in points], [y for _, y in points]
     labels = [f"{max(ys):.4g}", f"{min(ys):.4g}"]

@@ -1,4 +1,5 @@
-"""Shared input: marks the files of a job of which all jobs have the same copy."""
+"""Shared input: marks read-only files of which the server keeps one copy for all
+jobs."""
 
 from __future__ import annotations
 

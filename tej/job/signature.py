@@ -21,8 +21,8 @@ colon, the bytes, a comma.  The fields are, in this order:
 A file is executable if any user may execute it, or if it is the script that the command
 starts.  On Windows, which has no such permission, a file is executable if it begins
 with `#!`.  Only files that are sent are part of the signature (see `job/ignore.py`).
-The directory's name, times, owners, labels, resources and the server are not part of
-it.  `docs/signature.md` has test vectors.
+The signature does not depend on the directory's name, times, owners, labels, resources
+or the server.  `docs/signature.md` has test vectors.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class JobSpec:
     login: bool = False
     """Whether the login profile is sourced before the job starts.
 
-    On some servers, the command `module` exists only after that."""
+    On some servers, only the login profile defines the command `module`."""
     everything: bool = False
     """Whether files of development tools are sent as well, such as `.git`,
     `__pycache__` and virtual environments."""

@@ -19,7 +19,8 @@ class JobState(str, enum.Enum):
     CREATED = "created"
     """The job was uploaded completely, but was not yet passed to the runtime."""
     QUEUED = "queued"
-    """The job waits for the scheduler or for a free slot of the queue."""
+    """The job waits for the scheduler, for other jobs, or for the job limit of the
+    queue."""
     RUNNING = "running"
     """The job has started, but has not ended."""
     FINISHED = "finished"
@@ -162,7 +163,7 @@ class JobStatus:
         return escape_line(f"{self.job_id}: {self.describe()}")
 
     def _repr_html_(self) -> str:
-        # Imports that `tej status` does not need are in functions.
+        # Modules that `tej status` does not need are imported inside functions.
         import html
 
         return f"<pre>{html.escape(str(self))}</pre>"

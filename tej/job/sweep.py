@@ -18,7 +18,7 @@ from tej.job.shell_quoting import fill_shell_fields
 from tej.job.spec import JobSpec
 
 MAX_JOBS = 10_000
-"""Maximum number of jobs in a sweep, against mistyped ranges."""
+"""Maximum number of jobs in a sweep; protects against mistyped ranges."""
 
 Row = dict[str, str]
 
@@ -57,7 +57,7 @@ def _expand(first: str, last: str, step: str | None) -> list[str]:
 
 
 def combine(parameters: Sequence[tuple[str, list[str]]], *, zipped: bool) -> list[Row]:
-    """Return the combinations of all values, or, if `zipped`, of values in order.
+    """Return all combinations of the values; if `zipped`, pair the values in order.
 
     Raises ValueError if a name is given twice, if there are too many combinations, or
     if zipped parameters have different numbers of values.

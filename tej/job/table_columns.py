@@ -19,7 +19,7 @@ NARROWEST = 8
 """Minimum width of a column whose text is cut to make the table fit."""
 DEFAULT = ("job", "state", "exit", "started", "duration", "where", "name")
 DROPPED_FIRST = ("where", "name", "started", "duration")
-"""Default columns that are left out, in this order, if the table is too wide."""
+"""Default columns that are removed, in this order, until the table fits the width."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ A table may also have the column "size", and a column for each parameter, label 
 requested resource."""
 
 SYNONYMS = {"id": "job", "exit_code": "exit", "host": "where", "native_id": "native"}
-"""Other names of columns: the keys of the same values in JSON."""
+"""Alternative names of columns: the JSON keys of the same values."""
 
 
 class JobTable:
@@ -116,7 +116,7 @@ class JobTable:
     `columns` are names of COLUMNS, "size", or keys of parameters, labels and resources.
     By default, the table has the columns in DEFAULT and a column for each parameter.
     `sizes` maps ids to sizes in bytes.  `known_ids` are the ids of all jobs in the
-    queue, from which a short id must be distinguishable.
+    queue: a short id must be unique among them.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class JobTable:
         return names, cells, widths
 
     def _ids_within(self, width: int) -> list[str]:
-        """Return the ids, cut to `width`, but not below unambiguous prefixes.
+        """Return the ids, cut to `width`, but not below their unambiguous prefixes.
 
         An id made from a signature is always cut to its shortest unambiguous prefix,
         because its digits mean nothing to people.
@@ -232,7 +232,7 @@ class JobTable:
         return [*DROPPED_FIRST, *reversed(own)]
 
     def _cut_to(self, width: int, widths: dict[str, int]) -> bool:
-        """Reduce the widths of columns that can be cut; return whether they fit.
+        """Reduce the widths of columns that can be cut; return whether the table fits.
 
         If even the narrowest columns do not fit, the widths stay unchanged.
         """

@@ -1,4 +1,4 @@
-"""Trees of jobs that need each other, and the dependents of a job."""
+"""Dependency trees of jobs, and the dependents of a job."""
 
 from __future__ import annotations
 

@@ -132,8 +132,8 @@ class Batch:
                 if failed is None:
                     failed = self._submit(queue, some, retry=retry)
                 else:
-                    # If one group cannot be submitted to a queue, no request is sent
-                    # for the further groups of that queue.
+                    # If a group cannot be submitted to a queue, the remaining groups of
+                    # that queue are not sent.
                     fail(some, failed)
                 self._started(some)
         self._fetcher.fetch()
@@ -202,7 +202,7 @@ class Batch:
         # request can then fetch the results of several jobs.
         self._fetcher.fetch()
 
-    # Submission.
+    # Methods that submit jobs.
 
     def _submit(
         self, queue: RemoteQueue, group: Sequence[RunResult], *, retry: bool
@@ -225,7 +225,8 @@ class Batch:
                 }
                 self._ensure(queue, again, retry=True)
             except Error as error:
-                # A failed attempt is the result only if it is not to be restarted.
+                # If a job failed earlier and will be restarted, the earlier failure is
+                # not its result.
                 for result in again:
                     if not self._kill_requested:
                         result.job = None
@@ -244,7 +245,7 @@ class Batch:
             _apply(result, queue, outcome)
 
     def _started(self, group: Sequence[RunResult]) -> None:
-        """Sort submitted jobs: pending, ended, to be restarted, or not submitted."""
+        """Sort submitted jobs into pending, ended, restarted and refused jobs."""
         self._on_start(group)
         over: list[RunResult] = []
         for result in group:
@@ -253,7 +254,8 @@ class Batch:
             elif result.job in self.pending:
                 self.pending[result.job].append(result)
             elif result.status is not None and result.status.state.final:
-                # The job may have ended before the reply to its submission.
+                # The job may already have ended when the reply to its submission
+                # arrived.
                 if self._wants_restart(result):
                     self._to_restart.append(result)
                 else:
@@ -267,7 +269,7 @@ class Batch:
             # Another thread has called `kill` while these jobs were submitted.
             self.kill()
 
-    # Ends.
+    # Methods that handle the ends of jobs.
 
     def _ended(self, job: Job[RemoteQueue], end: JobStatus | Exception | None) -> None:
         results = self.pending.pop(job)
@@ -275,8 +277,8 @@ class Batch:
             for result in results:
                 result.status = end
                 if isinstance(result.error, WaitTimeout):
-                    # The WaitTimeout is from an earlier call of `wait`, and the job has
-                    # ended since then.
+                    # An earlier call of `wait` stored this WaitTimeout, and the job has
+                    # ended since.
                     result.error = None
             if self._wants_restart(results[0]):
                 self._to_restart += results
@@ -288,7 +290,7 @@ class Batch:
         self._on_fetch(results)
 
     def _finish(self, results: Sequence[RunResult], status: JobStatus) -> None:
-        """Record the end of one job, and whether its results must be fetched."""
+        """Record the end of one job; schedule the fetch of its results if necessary."""
         if not status.succeeded:
             self._failures += 1
             job = results[0].job
@@ -341,7 +343,7 @@ class Batch:
             self._started(group)
 
     def _finish_instead(self) -> None:
-        """Record the last end of the jobs that would be restarted without the kill."""
+        """Record the failures of jobs that `kill` prevents from being restarted."""
         waiting, self._to_restart = self._to_restart, []
         ended: dict[Job[RemoteQueue], list[RunResult]] = {}
         for result in waiting:
@@ -371,7 +373,7 @@ class Batch:
 
 
 def _nothing(_: Sequence[RunResult]) -> None:
-    """Do nothing; this is the default of the hooks."""
+    """Do nothing; the default hook."""
 
 
 def _open(stack: ExitStack, spec: Spec) -> JobSpec:

@@ -68,7 +68,7 @@ class QueueConnection:
     make_logger: Callable[[], ServerLogger] = ServerLogger
     version: str = __version__
     digest: str = ""
-    """Digest that the scripts on the server must have.
+    """Required digest of the scripts on the server.
 
     `digest` becomes "any" if the server has newer scripts, or has older scripts that
     cannot be replaced."""

@@ -28,8 +28,8 @@ class Downloaded:
     """The outcome of a download from one job."""
 
     files: list[Path]
-    """Paths of the files that were written, also if other files could not be
-    downloaded."""
+    """Paths of the files that were written, even if the download of other files
+    failed."""
     error: Error | None = None
 
 
@@ -127,7 +127,7 @@ class Download:
         return max(parts, key=lambda part: len(part.parts))
 
     def place_checked(self, name: PurePosixPath) -> Path:
-        """Return the local path like `place`, but check `recursive`.
+        """Return the local path of a member, like `place`, and check `recursive`.
 
         Raises DownloadFailed if `recursive` is not set and the member is inside a
         requested directory.

@@ -16,7 +16,7 @@ from tej.wire.replies import parse_answer
 from tej.wire.requests import command, program
 
 HEAD = 64 * 1024
-"""Number of bytes of a script in which directives of a scheduler are searched."""
+"""Number of bytes at the start of a script that are searched for directives."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class ServerPlan:
     runtime: str | None = None
     """Runtime of the queue, or None if the queue does not exist."""
     directives: list[str] = field(default_factory=list)
-    """Lines of the job's script that the scheduler reads, without replaced options."""
+    """Directives in the job's script, without the options that tej's resources
+    override."""
     options: list[str] | None = None
     """Arguments of the scheduler's submit command; None without a scheduler."""
     refusal: str | None = None
@@ -85,8 +86,9 @@ def _ask(connection: QueueConnection, job: PreparedJob) -> dict[str, str]:
         lines = [*(one for one in lines if one != script), "script=script"]
         with (job.folder / script.removeprefix("script=")).open("rb") as file:
             text = file.read(HEAD).decode("utf-8", "surrogateescape")
-        # Grid Engine reads directives in the whole script, so the other lines are sent
-        # as an empty command, which ends the directives of the other schedulers.
+        # All directives are sent, because Grid Engine reads the whole script. Other
+        # lines are sent as one empty command, where the other schedulers stop reading
+        # directives.
         comments = "\n".join(
             line if line.lstrip().startswith("#") or not line.strip() else ":"
             for line in text.splitlines()

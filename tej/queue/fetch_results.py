@@ -1,4 +1,4 @@
-"""Fetching of the results of many jobs, in few requests.
+"""Downloads of the results of many jobs, in few requests.
 
 `Batch` uses this module.
 """
@@ -75,8 +75,8 @@ class ResultFetcher:
         """Results that have not been fetched yet."""
         self._pause = pause
         self._on_fetch = on_fetch
-        # Results of a shared job that could not be fetched together with the results
-        # of the other runs.
+        # Results that must be fetched alone, because a joint fetch for several runs of
+        # the same job has failed.
         self._alone: set[RunResult] = set()
 
     def fetch(self) -> None:

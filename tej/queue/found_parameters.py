@@ -1,4 +1,4 @@
-"""Parameters of jobs that a sweep finds: stores them with jobs that have none.
+"""Sweep parameters of existing jobs: stores the parameters when a sweep finds a job.
 
 `tej run --env SEED=1` submits the same work as a sweep with the parameter SEED=1, so
 the sweep finds the job.  The fact `parameters` adds the parameters to the description
@@ -27,8 +27,8 @@ def ensure_all(
     seen: list[JobSpec] = []
 
     def watch() -> Iterator[JobSpec]:
-        # A generator of specs may rewrite a directory for each, so it is not listed
-        # in advance.
+        # `specs` may be a generator that rewrites one directory for each JobSpec, so
+        # the JobSpecs are not collected in advance.
         for spec in specs:
             seen.append(spec)
             yield spec

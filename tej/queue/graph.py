@@ -56,7 +56,7 @@ def _check_existence(connection: QueueConnection, ids: set[str]) -> None:
 
 
 class _Graph:
-    """The jobs of one call, and how they refer to each other."""
+    """The jobs of one call of `ensure_graph`, and their references to each other."""
 
     def __init__(self, specs: Iterable[JobSpec]) -> None:
         self.specs = [*specs]
@@ -106,7 +106,8 @@ class _Graph:
         return self.ids[index]
 
     def _find(self, reference: Reference) -> int | None:
-        """Return the index of a job of the graph, or None if the job is not in it."""
+        """Return the index of a job in the graph, or None for a job outside the
+        graph."""
         if isinstance(reference, JobSpec):
             if id(reference) not in self._places:
                 raise InvalidJobId(

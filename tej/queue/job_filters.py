@@ -68,8 +68,8 @@ def disposable(
 ) -> list[JobStatus]:
     """Return the jobs that `prune` deletes; see `RemoteQueue.prune`.
 
-    A job that has not ended, or has left processes running, is never returned.  The
-    same applies to a job that a pending job needs.
+    A job that has not ended, or has left processes running, is never returned.  A job
+    that a pending job needs is not returned, either.
     """
     jobs = [*jobs]
     now = now or datetime.now(timezone.utc)

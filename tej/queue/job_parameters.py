@@ -1,4 +1,4 @@
-"""Parameters of existing jobs: reads the command, environment and resources again.
+"""Parameters of existing jobs: reads command, environment and resources from a queue.
 
 A retry needs the parameters to submit a job again without the original options.  The
 parameters are read from the job's files on the server, which all versions of tej 1
@@ -49,7 +49,8 @@ class JobParameters:
     script: str
     environment: Mapping[str, str]
     resources: Mapping[str, Any]
-    """Keyword arguments of `Resources`, without `begin`, which is in the past."""
+    """Keyword arguments of `Resources`, without `begin`, because that time has
+    passed."""
     login: bool
     needs: Dependencies = NO_DEPENDENCIES
     on_end: str | None = None
@@ -114,7 +115,7 @@ def parse_command(text: str, shown: str) -> tuple[dict[str, str], str] | None:
 
 
 def _scripts(text: str) -> Iterator[str]:
-    """Yield the values of `--script` for which tej writes this command text."""
+    """Yield the possible values of `--script` for a command that tej has written."""
     yield text.strip()
     if text.startswith("tej_run "):
         name = text.removeprefix("tej_run ")

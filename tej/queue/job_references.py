@@ -17,7 +17,7 @@ def resolve(
     spec: JobSpec,
     find: Callable[[str | JobSpec], str] | None = None,
 ) -> Dependencies:
-    """Return the dependencies of a `JobSpec`, with ids in place of references.
+    """Return the dependencies of a `JobSpec`, with each reference replaced by a job id.
 
     `find` returns the id for a string or another `JobSpec`; by default, a string is an
     id.  Raises InvalidJobId if a job is in another queue.

@@ -28,7 +28,7 @@ class Killed:
     status: JobStatus
     """Status of the job after the kill."""
     strays: int = 0
-    """Number of processes of an ended job that still ran, and that were killed."""
+    """Number of leftover processes of an already ended job that were killed."""
 
 
 def get_statuses(
@@ -56,8 +56,8 @@ def get_jobs(
     """Return the status of every job, or of the `last` jobs that changed last."""
     if last is not None:
         answer = connection.request("status", f"#{last}")
-        # Older scripts that cannot be replaced on the server do not know the word
-        # `#N`.
+        # If the server has older scripts that cannot be replaced, these scripts do not
+        # know the argument `#N`.
         if "recent" in answer.head:
             return [*_parse(answer)]
     return [*_parse(connection.request("status"))]
@@ -124,8 +124,8 @@ def kill_many(
 
         jobs = get_jobs(connection)
         ended = {job.job_id for job in jobs if job.state.final} - {*ids}
-        # A dependent is killed before the jobs that it needs.  Otherwise the end of
-        # these jobs would end it first, for another reason.
+        # Dependents are killed first. If a needed job ended first, the server would end
+        # its dependents because of the failed dependency, and not because of the kill.
         ids = [one for one in find_dependents(jobs, ids) if one not in ended]
     answer = connection.request("kill", str(int(grace)), submitter(), *ids)
     found = {

@@ -16,7 +16,7 @@ SHOWN = 10
 
 
 def newest_first(jobs: Iterable[JobStatus]) -> list[JobStatus]:
-    """Return the jobs, the last one submitted first.
+    """Return the jobs in the order of submission, newest first.
 
     The time of a submission has a resolution of one second.  Jobs of the same second
     are ordered by `JobStatus.sequence`.  A job that has not been handed to its runtime

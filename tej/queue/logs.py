@@ -25,7 +25,7 @@ STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
 """File names of the output streams in the job's directory."""
 
 LONGEST_LINE = 1 << 20
-"""Maximum length of a line in bytes; a longer line is passed on in parts."""
+"""Maximum length of a line in bytes; a longer line is split."""
 
 
 @dataclass
@@ -78,8 +78,8 @@ class _Reader:
         if position is None or position.offset is None:
             self.record += data
             return
-        # The server may send a part of a growing file twice.  Therefore skip the bytes
-        # that were passed on before.
+        # The server may send a part of a growing file twice. Skip the bytes that `emit`
+        # has already received.
         new = data[max(0, position.offset - self._at) :]
         self._at += len(data)
         if new:
@@ -184,7 +184,7 @@ def read_stream(
 
 
 class _Abandoned(Exception):
-    """Raised in the reading thread if the caller no longer reads the pieces."""
+    """Raised in the reading thread to end the thread after `close`."""
 
 
 class LogThread:
@@ -208,7 +208,7 @@ class LogThread:
         threading.Thread(target=self._read, name="tej logs", daemon=True).start()
 
     def close(self) -> None:
-        """Let the thread end."""
+        """Make the thread end when it receives the next data."""
         self._closed.set()
 
     def _read(self) -> None:

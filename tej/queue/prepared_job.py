@@ -122,7 +122,7 @@ class PreparedJob:
 
     @property
     def has_shared(self) -> bool:
-        """Whether the job has large files of which jobs have the same copy."""
+        """Whether the job has large files that it shares with other jobs."""
         return any(one.is_shared and one.size >= LARGE for one in self.entries)
 
     @property
@@ -140,7 +140,7 @@ class PreparedJob:
         return None
 
     def prepare_plan(self, *, huge: bool) -> None:
-        """Read the large files, because their digests are their object names.
+        """Read the large files to compute their digests, which are their object names.
 
         Files of HUGE bytes or more are read only if `huge` is true or if they are
         shared.  If the job is signed, all files have been read before.
@@ -156,15 +156,15 @@ class PreparedJob:
 
     @cached_property
     def plan(self) -> Plan:
-        """The plan for composing the files of objects in the content store."""
+        """How the job's files are composed from objects in the content store."""
         return plan(self.entries, self.command.script)
 
     def parcel(self, *, from_objects: bool = False, by_id: bool = False) -> Parcel:
         """Return the job as a part of the archive, in a directory named by its token.
 
-        If `by_id` is true, the directory is in `new/` and has the id of the job.  The
-        returned part contains all files.  If `from_objects` is true, it contains
-        only the files that are not composed of objects in the content store.
+        If `by_id` is true, the directory is in `new/` and has the id of the job.  By
+        default, the part contains all files.  If `from_objects` is true, the part
+        contains only the files that are not in the content store.
         """
         entries = self.plan.inline if from_objects else self.entries
 
@@ -192,8 +192,8 @@ class PreparedJob:
         if self.signature is not None:
             digest = self.signature
         else:
-            # `sent` contains the digests that were computed during the upload.  Each
-            # file is therefore read only once.
+            # `sent` contains the digests that were computed during the upload, so that
+            # no file is read twice.
             stored = self.plan.stored if from_objects else []
             digest = self._sign([*sent, *stored])
         facts = {

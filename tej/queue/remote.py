@@ -63,7 +63,8 @@ if TYPE_CHECKING:
     from tej.queue.queue_requests import QueueInfo
     from tej.queue.submission import Outcome
 else:
-    # `tej status`, for example, needs none of these modules.
+    # The modules are imported on first use; `tej status`, for example, needs none of
+    # them.
     job_list = LazyModule("tej.job.job_list")
     job_spec = LazyModule("tej.job.spec")
     queue_requests = LazyModule("tej.queue.queue_requests")
@@ -284,7 +285,7 @@ class RemoteQueue:
         """
         return ServerLogger()
 
-    # The queue.
+    # Methods for the queue as a whole.
 
     def setup(
         self,
@@ -353,7 +354,7 @@ class RemoteQueue:
         """
         return run_script(self.connection, script, arguments, stdin, take, again)
 
-    # Submission.
+    # Methods that submit jobs.
 
     def job(self: Self, job_id: str) -> Job[Self]:
         """Return a handle on a job; whether the job exists is not checked.
@@ -494,7 +495,7 @@ class RemoteQueue:
         """
         return graph.ensure_graph(self.connection, specs, retry=retry)
 
-    # Status.
+    # Methods that report the status of jobs.
 
     def status(self, job_id: str) -> JobStatus:
         """Return the status of a job.
@@ -535,8 +536,8 @@ class RemoteQueue:
         "ended", "duration" or "state".  If the files of a job are damaged, its state is
         `lost`, and the reason is in its status.  The returned list prints as a table.
 
-        If `last` is given, only the `last` jobs are read that changed last: that were
-        submitted, have started or ended, or were downloaded.  In a queue with many
+        If `last` is given, only the `last` most recently changed jobs are read.  A
+        submission, a start, an end and a download change a job.  In a queue with many
         jobs, this is much faster.
         """
         found = job_filters.select(
@@ -565,7 +566,7 @@ class RemoteQueue:
         for status in self.jobs():
             yield status.job_id, {"status": status.state.value, **status.as_dict()}
 
-    # Waiting.
+    # Methods that wait for jobs.
 
     def wait(
         self, job_ids: Iterable[str], timeout: float | None = None
@@ -598,7 +599,7 @@ class RemoteQueue:
             on_tick = renamed("meanwhile", "on_tick", meanwhile)
         return self.watcher.as_completed(job_ids, timeout, on_tick)
 
-    # Output and files.
+    # Methods that read the output and the files of jobs.
 
     def logs(
         self,
@@ -746,7 +747,7 @@ class RemoteQueue:
             progress=progress,
         )
 
-    # Kill and delete.
+    # Methods that kill and delete jobs.
 
     def kill(
         self, job_id: str, *, grace: int = job_requests.DEFAULT_GRACE
@@ -787,9 +788,9 @@ class RemoteQueue:
     ) -> dict[str, JobNotFound | JobStillRunning | None]:
         """Delete many jobs like `delete`, in one round trip.
 
-        A job that is given as a JobStatus is deleted only if it was not submitted again
-        since.  Returns a dictionary with the error of each job by its id, or None if a
-        job was deleted.
+        If a job is given as a JobStatus, and another job has been submitted with the
+        same id since that status, the job is not deleted.  Returns a dictionary with
+        the error of each job by its id, or None if a job was deleted.
         """
         return job_requests.delete_many(self.connection, job_ids)
 
@@ -807,10 +808,10 @@ class RemoteQueue:
 
         Without `older_than`, jobs of any age are deleted.  Returns the status of each
         deleted job before its deletion.  Only jobs in one of `states` and with all
-        `labels` are deleted; if `failed` is true, also failed jobs with all `labels`.
-        The `keep_last` jobs that ended last are not deleted.  A job that has not ended,
-        or has left processes running, is never deleted.  If `dry_run` is true, the jobs
-        are returned but not deleted.
+        `labels` are deleted; if `failed` is true, failed jobs with all `labels` are
+        deleted as well.  The `keep_last` jobs that ended last are not deleted.  A job
+        that has not ended, or has left processes running, is never deleted.  If
+        `dry_run` is true, the jobs are returned but not deleted.
         """
         chosen = job_filters.disposable(
             job_requests.get_jobs(self.connection),
@@ -829,6 +830,7 @@ Value = TypeVar("Value")
 
 
 def renamed(old: str, new: str, value: Value) -> Value:
-    """Return `value`, after a warning that keyword `old` is now called `new`."""
+    """Return `value`; warn that the keyword `old` is deprecated, and `new` replaces
+    it."""
     warnings.warn(f"'{old}' is now called '{new}'", DeprecationWarning, stacklevel=3)
     return value

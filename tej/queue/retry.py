@@ -15,8 +15,8 @@ logger = logging.getLogger("tej")
 Result = TypeVar("Result")
 
 STABLE = 60.0
-"""Number of seconds; if a connection carried data for longer before it was lost,
-earlier failures are no longer counted."""
+"""Seconds after which a connection counts as stable: if a lost connection had carried
+data for longer, earlier failures are no longer counted."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ class Retries:
 
         The returned pause is the longest one, without jitter.
         """
-        # A wait has no limit of tries, and a float has a limit near 2 ** 1024.
+        # The exponent is limited, because the number of tries is unlimited, and a float
+        # overflows near 2 ** 1024.
         return min(self.longest, self.first * 2.0 ** min(tries - 1, 60))
 
     def pause(self, tries: int) -> None:
         """Sleep before the next attempt, after `tries` failures in succession."""
-        # The module is imported here, because few requests fail, and because the import
+        # `random` is imported here, because few requests fail, and because the import
         # takes as long as the rest of this module.
         import random
 

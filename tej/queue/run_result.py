@@ -1,4 +1,5 @@
-"""Data of `run_many`: `Run` is a job to submit, and `RunResult` is its outcome."""
+"""Input and output of `run_many`: `Run` is a job to submit, `RunResult` is its
+outcome."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ class Run:
     fetch_failed: bool = False
     """Whether to fetch the results also if the job did not succeed."""
     key: Any = None
-    """Any value by which the caller identifies this run in its result."""
+    """Any value with which the caller can recognize this run in the results."""
 
 
 @dataclass(eq=False)

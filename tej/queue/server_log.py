@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 NOTICE = logging.INFO + 5
-"""Log level of notices, which the commands print like warnings, but without a level."""
+"""Log level of notices, which the commands print like warnings, but without the word
+"warning"."""
 
 
 class ServerLogger:

@@ -36,7 +36,7 @@ class Outcome:
 
     job_id: str
     status: JobStatus | None = None
-    """Status of the job right after its submission; None if that failed."""
+    """Status of the job right after its submission; None if the submission failed."""
     is_new: bool = False
     """Whether this submission started the job; False if the job existed before."""
     error: Error | None = None
@@ -57,7 +57,7 @@ class Submission:
         self._begun = False
         """Whether a batch has been submitted successfully."""
         self._error: Error | None = None
-        """Error of a later batch than the first; after this error, no further batch is
+        """Error of a batch after the first batch; after this error, no further batch is
         sent."""
 
     def send_all(self, jobs: Iterable[PreparedJob | Outcome]) -> Iterator[Outcome]:
@@ -128,10 +128,9 @@ class Submission:
         ]
 
     def _prepare(self, jobs: Sequence[PreparedJob]) -> None:
-        """If the upload is large, compute its object names in the content store.
+        """For a large upload, compute the names of its objects in the content store.
 
-        With these names the client can request the list of objects that the server
-        lacks.
+        The client needs these names to ask which objects the server lacks.
         """
         if _need_objects(jobs):
             for job in jobs:
@@ -236,7 +235,7 @@ class Submission:
 
 
 def _need_objects(jobs: Sequence[PreparedJob]) -> bool:
-    """Return whether the objects of an upload are worth a request."""
+    """Return whether an upload is large enough to use the content store."""
     if any(job.has_shared for job in jobs):
         return True
     return sum(job.size for job in jobs) >= WORTH_ASKING

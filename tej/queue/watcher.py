@@ -30,15 +30,15 @@ from tej.wire.replies import Outdated, parse_answer
 logger = logging.getLogger("tej")
 
 GATHER = 0.05
-"""Seconds in which the job ids of several threads are collected for one request."""
+"""Seconds for which a request is delayed, to collect the job ids of several threads."""
 
 TICK = 1.0
-"""Number of seconds between two calls of `on_tick`; also the longest time for which a
-wait cannot be interrupted."""
+"""Number of seconds between two calls of `on_tick`.  Ctrl-C takes effect after at most
+this time."""
 
 
 class Waiter:
-    """Thread or task that waits for jobs, with the ends that it has not seen yet."""
+    """A thread or task that waits for jobs, with ends that it has not received yet."""
 
     def __init__(self, job_ids: Iterable[str], wake: Callable[[], object]) -> None:
         self.pending = set(job_ids)
@@ -134,7 +134,7 @@ class Watcher:
     def waiting(
         self, job_ids: Iterable[str], wake: Callable[[], object] = lambda: None
     ) -> Iterator[Waiter]:
-        """Wait for jobs as long as the context is open; `collect` returns their ends.
+        """Context in which jobs are awaited; `collect` returns the ends of the jobs.
 
         When a job ends, the background thread calls `wake`, which must return at once.
         Neither the context nor `collect` waits for the server.
@@ -236,8 +236,8 @@ class Watcher:
 
     def _tell(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:
-            # A request reports each job only once.  If another thread waits for this
-            # job later, a new request is necessary.
+            # Each `wait` request reports a job only once. A thread that waits for this
+            # job later needs a new request.
             self._asked.discard(job_id)
             for waiter in self._waiters:
                 if job_id in waiter.pending:

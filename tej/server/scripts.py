@@ -75,8 +75,8 @@ def find_runtime(wanted: str) -> tuple[str, Scripts]:
 def _find_folder(wanted: str) -> Path:
     folder = Path(wanted).expanduser()
     if not (folder / "runtime.sh").is_file():
-        # The module is imported here, because the import is slow and most queues do not
-        # need the module.
+        # importlib.metadata is imported here, because the import is slow and most
+        # queues use a built-in runtime.
         from importlib.metadata import entry_points
 
         found = [p for p in entry_points(group="tej.runtimes") if p.name == wanted]
@@ -107,7 +107,7 @@ def sent_script(name: str) -> str:
 
 
 def _read_all(folder: Path) -> dict[str, str]:
-    # Each command of tej reads the scripts, to compute their digest.  Strings are used,
+    # Every command of tej reads the scripts to compute their digest. os.walk is used,
     # because `Path.rglob` takes three times as long.
     paths = (
         f"{parent}/{name}"

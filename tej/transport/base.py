@@ -50,14 +50,14 @@ class Transport(ABC):
         finished.
 
         Raises ConnectionFailed if the connection cannot be made, is lost, or is idle
-        for longer than `io_timeout`.  After this error, the program may or may not have
-        run.
+        for longer than `io_timeout`.  After a ConnectionFailed, the program may or may
+        not have run.
         """
 
     def tunnel(  # noqa: B027 (a transport without SSH has nothing to forward)
         self, listen: tuple[str, int], target: tuple[str, int]
     ) -> None:
-        """Forward connections to `listen` on the server to `target` on this side.
+        """Forward connections from the server's port `listen` to `target` on this side.
 
         If the connection to the server is lost, the next program that runs opens a new
         connection, and opens the tunnel again.  `tunnel` may be called to open the
@@ -67,7 +67,7 @@ class Transport(ABC):
         """
 
     def disable_prompts(self) -> None:  # noqa: B027 (a local transport never prompts)
-        """From now on, let a login fail that would prompt the user for a secret."""
+        """Disable prompts: a later login that needs a secret from the user fails."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Blocks: long lines of shell code, which the shell reads fast because of a first line.
+"""Blocks: long lines of shell code, sent in a form that the server's shell reads fast.
 
 The shell's `read` may read only one byte in each system call, because the input after
 the line belongs to the program.  `dd` reads the whole block in a few system calls, and
@@ -8,7 +8,7 @@ never reads beyond the end of the block.
 from __future__ import annotations
 
 _WORTHWHILE = 2000
-"""Size in bytes from which a process `dd` is faster than `read`."""
+"""Minimum size in bytes of a line that `dd` reads faster than the builtin `read`."""
 
 # `dd` makes one system call, which may return only a part of the block.  `read` then
 # reads the rest of the line: only the newline, or the whole line if the server has no

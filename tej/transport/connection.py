@@ -15,9 +15,9 @@ class Connection(ABC):
     """An open connection to the server."""
 
     where: str
-    """Name of the server in messages."""
+    """Name of the server for use in messages."""
     fresh = True
-    """Whether the connection has been made, but no program has been started over it.
+    """Whether no program has been started yet over this connection.
 
     If a fresh connection fails, the transport raises an error.  If a connection that is
     not fresh fails, the transport connects again."""

@@ -123,7 +123,9 @@ class _LocalProcess(PipeProcess):
 
 def _detach(pipe: IO[bytes] | None) -> int:
     """Close a file object; returns a duplicate of its descriptor, which stays open."""
-    assert pipe is not None  # never None: Popen got PIPE for all three
+    assert (
+        pipe is not None
+    )  # never None, because all three streams of the Popen are PIPE
     number = os.dup(pipe.fileno())
     pipe.close()
     return number

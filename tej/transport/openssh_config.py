@@ -124,8 +124,8 @@ def check_jumps(config: SshConfig) -> None:
     files = files[:2] if files[:1] == ("-F",) else ()
     jump = config.first("proxyjump")
     while jump not in ("", "none"):
-        # Only the first jump host uses the ProxyJump of its own configuration; ssh
-        # reaches each of the others through the jump host before it.
+        # ssh reads the ProxyJump option of the first jump host only. Each further jump
+        # host is reached through the jump host before it.
         host = jump.partition(",")[0].removeprefix("ssh://").rpartition("@")[2]
         if host.startswith("["):
             host = host[1:].partition("]")[0]

@@ -108,8 +108,8 @@ def _host_key(config: SshConfig, text: str, words: str) -> str:
     name = config.first("hostname").lower()
     port = config.first("port")
     theirs = "shown by ssh"
-    # The `ssh` for a jump host writes to the same stderr.  The rejected key is that of
-    # the server that stderr mentions last before the failure.
+    # The `ssh` processes for jump hosts write to the same stderr. The rejected key
+    # belongs to the last server that stderr mentions before the failure.
     for line in text.partition("Host key verification failed")[0].splitlines():
         if server := AUTHENTICATING.match(line):
             name, port = server[1], server[2]

@@ -23,8 +23,8 @@ class Login:
     new: bool
     """Whether `log_in` logged in; False if a connection existed already."""
     own: bool
-    """Whether tej chose the ControlMaster's socket; False if the user's ssh
-    configuration did (ControlPath)."""
+    """Whether tej chose the path of the ControlMaster's socket; False if ControlPath in
+    the user's ssh configuration sets the path."""
     socket: Path
     persist: str
     """Time for which the unused connection stays open, in the format of

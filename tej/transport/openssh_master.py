@@ -165,7 +165,8 @@ class Master:
         if status == 0 and is_alive(self.path):
             logger.debug("%s: logged in; master at %s", where, self.path)
             return
-        # Most commands find a ControlMaster, and need no error of a login.
+        # Most commands find a running ControlMaster, so the module for login errors is
+        # imported only here.
         from tej.transport.openssh_failures import connection_error
 
         raise connection_error(self.config, self.timeout, status, said)
@@ -241,7 +242,7 @@ def _wait(process: subprocess.Popen[bytes], limit: float | None) -> int:
         return process.wait(limit)
     try:
         descriptor = os.pidfd_open(process.pid)
-    except OSError:  # for example in a sandbox that does not permit the system call
+    except OSError:  # A sandbox, for example, may forbid the system call.
         return process.wait(limit)
     try:
         poll = select.poll()

@@ -60,7 +60,7 @@ class MuxClient:
         self.close()
 
     def close(self) -> None:
-        """Close the socket, upon which the ControlMaster ends this client's session."""
+        """Close the socket, which makes the ControlMaster end this client's session."""
         with contextlib.suppress(OSError):
             # `shutdown` disconnects even if a forked child has a copy of the
             # descriptor; `close` alone would not.
@@ -79,7 +79,7 @@ class MuxClient:
     def terminate(self) -> None:
         """Make the ControlMaster exit, which ends all of its sessions."""
         self._send(TERMINATE, _integer(0))
-        # ssh often exits before its reply is sent.
+        # ssh often exits before it has sent its reply.
         with contextlib.suppress(ConnectionError):
             self._receive(OK)
 

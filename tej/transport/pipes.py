@@ -12,7 +12,8 @@ from tej.transport.process_io import IdleTimer, InputClosed, Process
 
 PIECE = 1 << 18
 POLL = 0.1
-"""Seconds that a thread waits for a pipe until it checks whether the program ended."""
+"""Seconds between two checks whether the program has ended, while a thread waits for
+data from a pipe."""
 
 
 class PipeProcess(Process):
@@ -91,7 +92,7 @@ class PipeProcess(Process):
                 self._timer.check()
 
     def finished(self) -> None:
-        """Record that the program has ended, upon which its stream threads end."""
+        """Record that the program has ended, which ends the threads of its streams."""
         self._over.set()
 
     def release(self) -> None:

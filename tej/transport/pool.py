@@ -31,7 +31,7 @@ MAX_SESSIONS = 8
 """Maximum number of sessions per connection; sshd permits 10 by default."""
 MAX_CONNECTIONS = 4
 PATIENCE = 1.0
-"""Seconds that a program waits for a free session until a connection is added."""
+"""Seconds for which a program waits for a free session before a connection is added."""
 REFUSED = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses in seconds before a session that sshd refused is requested again.
 
@@ -166,8 +166,9 @@ class PooledTransport(Transport):
     def _start(self, line: _Line, start: Start) -> tuple[Process, str] | None:
         """Start a session on the connection of `line`.
 
-        Returns None if the server permits no further session on this connection.  Also
-        returns None if this connection cannot be made, but another connection exists.
+        Returns None if the server permits no further session on this connection.  If
+        this connection cannot be made, but another connection exists, also returns
+        None.
         """
         while True:
             try:

@@ -32,7 +32,7 @@ def cut_off(reason: str) -> ConnectionFailed:
 
 
 class InputClosed(Exception):
-    """The program accepts no more input, which `serve` does not treat as an error."""
+    """Raised by `send` if the program accepts no more input; `serve` ignores it."""
 
 
 class IdleTimer:
@@ -203,8 +203,8 @@ class _Collector(threading.Thread):
         self._kept = HeadAndTail()
 
     def run(self) -> None:
-        # Errors are suppressed, because the thread that reads stdout gets and raises
-        # the same error.
+        # Errors are suppressed here, because the thread that reads stdout raises the
+        # same error.
         with contextlib.suppress(Exception):
             while piece := self._process.receive_error():
                 self._kept.add(piece)

@@ -37,9 +37,9 @@ PRELUDE = b"\n" * 16 + COMMAND.encode() + b"\n"
 standard input, and COMMAND for a shell that replaces the login shell."""
 
 NOTICE = 5.0
-"""Seconds after the login until a warning is logged if /bin/sh has not started."""
+"""If /bin/sh has not started this many seconds after the login, a warning is logged."""
 EATEN = 5.0
-"""Maximum number of seconds between sending the program and its first output."""
+"""Maximum number of seconds from the sending of the program to its first output."""
 MAX_NOISE = 1 << 22
 """Maximum number of bytes that start-up files may print before the program."""
 HINT = (
@@ -86,7 +86,7 @@ class Start:
         yield from rest
 
     def strip(self, data: bytes) -> bytes:
-        """Return the part of the output `data` that the program itself printed."""
+        """Return `data` without the output of start-up files."""
         if self.running:
             return data
         self._unread += data
@@ -126,7 +126,7 @@ class Start:
     def require(self, where: str) -> None:
         """Raise ConnectionFailed if /bin/sh has started, but the program has not.
 
-        `serve` calls this when COMMAND has exited with the status NO_PROGRAM.
+        `serve` calls this method when COMMAND has exited with the status NO_PROGRAM.
         """
         if self.ready and not self.running:
             raise self.eaten(where)

@@ -29,7 +29,7 @@ MAX_DEPTH = 16
 # The value of an option in RAW is a command, which may contain spaces, quotes and '#'.
 RAW = {"proxycommand"}
 LINE = re.compile(r"""\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*)""")
-# Matches a part of a word: in double quotes, in single quotes, or unquoted.
+# One part of a word: text in double quotes, text in single quotes, or unquoted text.
 PIECE = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|((?:[^\s"'\\]|\\.)+)""")
 
 

@@ -21,7 +21,8 @@ from tej.job.directory import Entry
 
 _FIRST_SEGMENTS = 4
 _MORE_SEGMENTS = 21
-"""Numbers of segments in a sparse header, and in each block after the header."""
+"""Number of segments in a sparse header, and number of segments in each block after the
+header."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def _sparse_header(
     real_size = member.size
     listed = [*segments]
     if sum(listed[-1] if listed else (0, 0)) < real_size:
-        # An empty segment marks the end of a hole at the end of the file.
+        # If the file ends with a hole, an empty segment marks the end of that hole.
         listed.append((real_size, 0))
     member.size = sum(length for _, length in segments)
     member.type = tarfile.GNUTYPE_SPARSE

@@ -108,8 +108,8 @@ def plan(entries: Iterable[Entry], script: str | None) -> Plan:
         if entry.is_file and entry.size < LARGE:
             small.append(entry)
         elif entry.is_file and entry.digest is not None:
-            # The mode belongs to the file and not to the link, and the mode of a shared
-            # file is not executable.
+            # Hard links share one mode, and shared files are not executable, so an
+            # executable file is copied.
             executable = entry.is_executable or entry.path == script
             is_link = entry.is_shared and not executable
             (linked if is_link else large).append(entry)
@@ -150,8 +150,8 @@ def _make_bundle(entries: Sequence[Entry], script: str | None) -> Bundle:
         for entry in entries
     ]
     name = hashlib.sha256(_bundle(read, script)).hexdigest() + ".tar"
-    # Content that was read only to compute the bundle's name is not kept in memory.  If
-    # the server needs the bundle, the files are read again.
+    # The content was read only to compute the bundle's name, and is not kept in memory.
+    # If the server lacks the bundle, the files are read again.
     kept = [replace(new, data=old.data) for new, old in zip(read, entries, strict=True)]
     return Bundle(name, kept, script)
 
@@ -217,7 +217,7 @@ def _time_lines(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def _grouped_lines(verb: str, groups: Mapping[str, Sequence[Entry]]) -> Iterator[str]:
-    """Yield lines with many paths each: the server starts a process for each line."""
+    """Yield lines with many paths, because the server starts a process per line."""
     for words, entries in groups.items():
         for start in range(0, len(entries), _PATHS_PER_LINE):
             paths = map(_quoted, entries[start : start + _PATHS_PER_LINE])

@@ -28,11 +28,12 @@ _INVALID_NAME = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ})
 
 
 class _LeftOut(Exception):
-    """A member is skipped: for example, it is a pipe, or a link that leads out."""
+    """Raised to skip a member, for example a pipe, or a link out of the directory."""
 
 
 class _NotWritten(Exception):
-    """A file cannot be stored under its name; the other files are still written."""
+    """Raised if a file cannot be stored under its name; other files are still
+    written."""
 
 
 class Unpacker:
@@ -157,7 +158,9 @@ class Unpacker:
     def _check_inside(self, target: Path, directory: Path) -> None:
         try:
             inside = directory.resolve().is_relative_to(self.root.resolve())
-        except RuntimeError:  # circular links, before Python 3.13
+        except (
+            RuntimeError
+        ):  # Python before 3.13 raises RuntimeError for circular links.
             inside = False
         if not inside or target.name == "..":
             raise DownloadFailed(

@@ -76,7 +76,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
 
 
 def _time_on_the_jobs_host(record: Record, now: int | None) -> int | None:
-    """Return the present time by the clock that also measured the start of the job.
+    """Return the present time by the clock of the job's host.
 
     `now` is the time by the clock of the host that replied, which may differ from the
     clock of the host on which the job runs.  If these hosts differ, the record contains
@@ -143,7 +143,7 @@ def _sequence(native: str) -> int | None:
 
 
 def parse_integer(word: str | None) -> int | None:
-    """Parse a decimal number of at most 15 digits; returns None for any other word."""
+    """Parse a decimal number of at most 15 digits; return None for any other word."""
     if word and len(word) <= 15 and word.isascii() and word.isdigit():
         return int(word)
     return None

@@ -32,8 +32,8 @@ ERRORS: Mapping[int, type[errors.Error]] = {
     22: errors.DownloadFailed,
 }
 OUTDATED = 14
-"""Exit status of a request if the queue's scripts are incomplete, or differ from those
-of this tej."""
+"""Exit status of a request if the queue's scripts are incomplete, or differ from the
+scripts of this tej."""
 
 Value = TypeVar("Value")
 

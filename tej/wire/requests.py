@@ -162,7 +162,7 @@ def installation(wanted: str, scripts: Scripts, version: str) -> str:
 
 
 USE_WHAT_IS_THERE = ":"
-"""Reply to "ask=install" that accepts the installed scripts, which are newer."""
+"""Reply to "ask=install" that accepts the installed scripts, if these are newer."""
 
 
 def renewal(

@@ -56,7 +56,7 @@ class Feed(io.RawIOBase):
 
 
 class LastAnswer:
-    """The last reply to a question, after which the program's input ends."""
+    """A reply after which the program's input ends."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces

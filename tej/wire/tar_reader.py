@@ -40,7 +40,8 @@ class _Member(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
         if not buf.strip(b"\0"):
-            # The stream has ended, or the block of zeros marks the end of an archive.
+            # No header follows: the stream has ended, or a block of zeros marks the end
+            # of an archive.
             return super().frombuf(buf, encoding, errors)
         try:
             member = super().frombuf(buf, encoding, errors)

@@ -184,8 +184,8 @@ class _Connector:
         transport.banner_timeout = transport.handshake_timeout = timeout
         try:
             with explained(config.where):
-                # The time limit applies to the banner and to the key exchange
-                # separately, so both together may take twice as long.
+                # The time limit applies separately to the banner and to the key
+                # exchange, so the handshake may take twice as long.
                 transport.start_client(timeout=2 * timeout)
                 if not transport.initial_kex_done:
                     raise TimeoutError

@@ -30,7 +30,7 @@ RSA = ("rsa-sha2-512", "rsa-sha2-256")
 def order_key_types(
     options: paramiko.transport.SecurityOptions, entries: Sequence[Entry]
 ) -> None:
-    """Prefer the key types of the server's keys in known_hosts.
+    """Prefer the types of the keys that known_hosts has for the server.
 
     Otherwise the server might send a key of a type that is not in known_hosts.
     """
@@ -90,7 +90,7 @@ def known_entries(config: HostConfig, given: str = "") -> list[Entry]:
 
 
 def _askable(entry: Entry, options: paramiko.transport.SecurityOptions) -> bool:
-    """Return whether paramiko supports the key type of a known_hosts line."""
+    """Return whether paramiko supports the key type in a line of known_hosts."""
     return entry.key.type == "ssh-rsa" or entry.key.type in options.key_types
 
 

@@ -29,8 +29,8 @@ TYPING = 600.0
 """Time limit in seconds for the user's reply to a keyboard-interactive prompt."""
 MAX_STEPS = 5
 FEW = 3
-"""Minimum number of failed attempts after which tej assumes that sshd disconnected
-because of MaxAuthTries."""
+"""If sshd disconnects after this number of failed attempts, tej assumes that the cause
+is MaxAuthTries."""
 
 
 @dataclass(frozen=True)

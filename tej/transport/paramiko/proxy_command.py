@@ -40,7 +40,8 @@ class ProxyCommand:
         return self._stderr.read(500).decode("utf-8", "replace").strip()
 
     def close(self) -> None:
-        """Stop the program; do nothing in a forked child, since the parent uses it."""
+        """Stop the program; in a forked child, do nothing, because the parent uses
+        it."""
         if os.getpid() != self._pid:
             return
         self.socket.close()
