@@ -30,7 +30,7 @@ COMMAND_WORDS = "tej.command_words"
 
 SELECTING = (
     *("ids", "all_", "failed", "running", "states", "labels", "since"),
-    "skip_failed",
+    *("parameters", "skip_failed"),
 )
 """Parameters of the options that select jobs; see `job_selection.py`."""
 
@@ -243,10 +243,6 @@ def open_queue(
     )
 
 
-OMITTED = {"directory": "."}
-"""The value of each optional word that is left out."""
-
-
 def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
     """Return the words of a command by the names of the function's parameters."""
     named: dict[str, Any] = {}
@@ -255,8 +251,23 @@ def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
         if argument.endswith("...]"):
             named[name] = words[position:]
         else:
-            named[name] = words[position] if position < len(words) else OMITTED[name]
+            given = words[position:]
+            named[name] = given[0] if given else current_directory()
     return named
+
+
+def current_directory() -> str:
+    """Return ".", the directory of a job if none is given.
+
+    Raises click.UsageError in the home directory: its files would all be sent, which
+    takes long and is hardly ever intended.
+    """
+    if Path.cwd() == Path("~").expanduser().resolve():
+        raise click.UsageError(
+            "The current directory is your home directory: change to the directory of "
+            "the job, or write '.' to send all files of the home directory"
+        )
+    return "."
 
 
 def ask_for_secret(prompt: str) -> str:

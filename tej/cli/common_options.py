@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from tej.cli.option_values import duration, moment, parse_pairs, seconds
+from tej.cli import output
+from tej.cli.option_values import (
+    duration,
+    moment,
+    parse_pairs,
+    parse_parameters,
+    seconds,
+)
+from tej.destination import LOCAL
 from tej.job.status import JobState
+from tej.queue.job_filters import select
 from tej.queue.job_requests import DEFAULT_GRACE
 from tej.server.scripts import BUILT_IN
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from click.shell_completion import CompletionItem
 
 __all__ = [
     "duration",
     "grace",
     "label_filter",
+    "list_filters",
     "moment",
-    "outcome_filters",
     "parse_pairs",
     "runtime",
     "seconds",
     "state_filter",
+    "warn_of_expansion",
 ]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -36,6 +49,18 @@ LABEL: dict[str, Any] = {
     "help": "Only jobs with this label; may be repeated.",
 }
 """Settings of the option `--label` of commands that select jobs."""
+PARAMETER: dict[str, Any] = {
+    "multiple": True,
+    "metavar": "NAME=VALUES",
+    "help": "Only jobs of a sweep with these values: SEED=3, LR=0.1,0.01, SEED=1..5.",
+}
+"""Settings of the option `--param` of commands that select jobs."""
+SINCE: dict[str, Any] = {
+    "type": moment,
+    "metavar": "WHEN",
+    "help": "Only jobs submitted since WHEN: 3d, 12h, 2026-11-22.",
+}
+"""Settings of the option `--since` of commands that select jobs."""
 STATE: dict[str, Any] = {
     "multiple": True,
     "type": click.Choice([state.value for state in JobState]),
@@ -91,10 +116,10 @@ def state_filter(function: Function) -> Function:
     return click.option("--state", "states", help=words, **STATE)(function)
 
 
-def outcome_filters(function: Function) -> Function:
-    """Add the filters `--failed` and `--running` to a command with `--state`.
+def list_filters(function: Function) -> Function:
+    """Add the filters of `tej list` to a command.
 
-    `--running` is passed to the command as one of its `states`.
+    The command gets them as `choose`, a function that returns the jobs that match.
     """
 
     @functools.wraps(function)
@@ -102,16 +127,50 @@ def outcome_filters(function: Function) -> Function:
         *arguments: Any,  # noqa: ANN401 (handed through)
         states: tuple[str, ...],
         running: bool,
+        failed: bool,
+        labels: tuple[str, ...],
+        parameters: tuple[str, ...],
+        since: datetime | None,
         **others: Any,  # noqa: ANN401 (handed through)
     ) -> Any:  # noqa: ANN401
-        states += (JobState.RUNNING.value,) if running else ()
-        return function(*arguments, states=states, **others)
+        choose = functools.partial(
+            select,
+            states=states + ((JobState.RUNNING.value,) if running else ()),
+            failed=failed,
+            labels=parse_pairs(labels, "label"),
+            parameters=parse_parameters(parameters),
+            since=since,
+        )
+        return function(*arguments, choose=choose, **others)
 
-    for option in (
+    for decorate in (
+        # The option has no effect; other commands need it to select all jobs.
+        click.option(
+            "--all", is_flag=True, expose_value=False, help="All jobs, the default."
+        ),
+        click.option("--since", **SINCE),
+        click.option("--param", "parameters", **PARAMETER),
+        label_filter,
         click.option("--running", is_flag=True, help="Only jobs in the state running."),
         click.option(
             "--failed", is_flag=True, help="Only jobs that ended without success."
         ),
+        state_filter,
     ):
-        command = option(command)
+        command = decorate(command)
     return cast("Function", command)
+
+
+def warn_of_expansion(option: str, path: str, destination: str) -> None:
+    """Print a warning if the local shell has expanded the `~` in a path on the server.
+
+    The warning is not an error, because both machines may have the same home directory.
+    """
+    home = str(Path.home())
+    if destination != LOCAL and path.startswith(f"{home}/"):
+        short = path.removeprefix(home)
+        output.say(
+            f"'{path}' begins with the home directory of this machine; if it was "
+            f"written as ~{short}, quote it: {option} '~{short}'",
+            err=True,
+        )

@@ -40,5 +40,7 @@ def command(words: tuple[str, ...], profile_name: str | None, as_json: bool) -> 
             f"end it with `ssh -O exit {destination.host}`",
             err=True,
         )
-    elif not closed:
+    elif closed:
+        output.say(f"Closed the connection to {destination}", err=True)
+    else:
         output.say(f"There is no connection to {destination}", err=True)

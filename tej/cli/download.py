@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import click
 
@@ -76,15 +78,26 @@ def command(
     queue.note_downloaded(ids)
     if as_json:
         output.print_json({"id": ids[0], "files": [*map(os.fspath, written)]})
+    else:
+        print_written(written)
     return 0
+
+
+def print_written(paths: Sequence[Path]) -> None:
+    """Print the number and the place of the downloaded files, for a person."""
+    if not sys.stderr.isatty():
+        return
+    where = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
+    if len(paths) > 1:
+        where += f" to {os.path.commonpath([path.parent for path in paths])}"
+    output.say_line(f"Downloaded {where}", err=True)
 
 
 def print_skipped(jobs: Sequence[JobStatus], others: int) -> None:
     """Print the jobs that are skipped; `others` is the number of the other jobs."""
     for job in jobs:
-        values = " ".join(f"{name}={value}" for name, value in job.parameters.items())
-        values = f" ({values})" if values else ""
-        output.say_line(f"{job.job_id}{values} skipped: {job.describe()}", err=True)
+        name = output.title(job.job_id, job)
+        output.say_line(f"{name} skipped: {job.describe()}", err=True)
     if jobs:
         output.say(f"{len(jobs)} of {len(jobs) + others} jobs skipped", err=True)
 
@@ -127,5 +140,7 @@ def download_many(
         documents.append(output.as_document(id_, None, None, more))
     if as_json:
         output.print_json({"jobs": documents})
+    else:
+        print_written([path for one in outcomes.values() for path in one.files])
     failed = [one.error for one in outcomes.values() if one.error is not None]
     return max(map(exit_status, failed), default=0)

@@ -11,6 +11,7 @@ import click
 from tej.cli import output
 from tej.cli.command import command as make_command
 from tej.cli.command import json_option
+from tej.cli.common_options import warn_of_expansion
 from tej.cli.config import as_toml
 from tej.destination import Destination
 from tej.queue.connection import DEFAULT_TEJ_DIR
@@ -76,6 +77,8 @@ def command(
                 prompt("Results to fetch (patterns, separated by blanks)", "").split()
             )
     Destination.parse(destination)
+    if queue_path is not None and not ask_for_all:
+        warn_of_expansion("--queue", queue_path, destination)
     if queue_path == DEFAULT_TEJ_DIR:
         queue_path = None
     settings = {

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli import output
-from tej.cli.common_options import LABEL, STATE
+from tej.cli.common_options import LABEL, PARAMETER, SINCE, STATE
 from tej.cli.job_completion import complete_job
-from tej.cli.option_values import moment, parse_pairs
+from tej.cli.option_values import parse_pairs, parse_parameters
 from tej.cli.profile import current_profile
 from tej.cli.sectioned_option import Option
 from tej.errors import JobNotFound
 from tej.job.status import JobState, JobStatus
+from tej.queue.job_filters import select
 from tej.queue.job_search import find_job, newest_first
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 HOW_TO_NAME = (
     "Give a job: its id, the start of its id, its name, or @ for the latest job; or "
-    "select jobs with --failed, --running, --state, --label, --since or --all"
+    "select jobs with --failed, --running, --state, --label, --param, --since or --all"
 )
 
 
@@ -55,9 +56,10 @@ class SelectedJobs:
         """Whether the output has the format for several jobs."""
         return self.by_filter or len(self.ids) > 1
 
-    def prefix(self, job_id: str) -> str:
+    def prefix(self, job_id: str, job: JobStatus | None) -> str:
         """Return the prefix of a job's output lines: its id, or "" for a single id."""
-        return f"{job_id}: " if self.is_list or self.was_searched else ""
+        is_needed = self.is_list or self.was_searched
+        return f"{output.title(job_id, job)}: " if is_needed else ""
 
 
 def _option(*names: str, **settings: Any) -> Callable[[Function], Function]:  # noqa: ANN401
@@ -77,12 +79,8 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _option("--running", is_flag=True, help="Jobs in the state running."),
     _option("--state", "states", help="Jobs in this state; may be repeated.", **STATE),
     _option("--label", "labels", **LABEL),
-    _option(
-        "--since",
-        type=moment,
-        metavar="WHEN",
-        help="Only jobs submitted since WHEN: 3d, 12h, 2026-11-22.",
-    ),
+    _option("--param", "parameters", **PARAMETER),
+    _option("--since", **SINCE),
     _option("--all", "all_", is_flag=True, help="All jobs of the queue."),
 )
 
@@ -154,7 +152,7 @@ def _split_files(words: list[str], has_job: bool) -> tuple[list[str], list[str]]
     return job, files
 
 
-FILTERS = ("failed", "running", "states", "labels", "since", "all_")
+FILTERS = ("failed", "running", "states", "labels", "parameters", "since", "all_")
 """Parameters of the options that filter jobs."""
 
 
@@ -166,6 +164,7 @@ def _filter_jobs(
     running: bool,
     states: tuple[str, ...],
     labels: tuple[str, ...],
+    parameters: tuple[str, ...],
     since: Any,  # noqa: ANN401 (a datetime or None)
     all_: bool,
 ) -> SelectedJobs:
@@ -173,14 +172,16 @@ def _filter_jobs(
 
     --failed, --running and --state together select the jobs that match one of them.
     """
-    if all_ and (failed or running or states or labels or since):
+    if all_ and (failed or running or states or labels or parameters or since):
         raise click.UsageError("--all cannot be combined with other filters")
     if running:
         states = (*states, JobState.RUNNING.value)
-    found = queue.jobs(
+    found = select(
+        queue.jobs(),
         states=states,
         failed=failed,
         labels=parse_pairs(labels, "label"),
+        parameters=parse_parameters(parameters),
         since=since,
     )
     chosen = {job.job_id: job for job in newest_first(found) if only(job)}

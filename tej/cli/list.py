@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
 
 import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
-from tej.cli.common_options import (
-    label_filter,
-    moment,
-    outcome_filters,
-    parse_pairs,
-    state_filter,
-)
+from tej.cli.common_options import list_filters
 from tej.cli.job_tree import print_tree
 from tej.cli.table_output import (
     check_columns,
@@ -29,7 +22,7 @@ from tej.cli.table_output import (
 from tej.job.cell_text import format_size
 from tej.job.status import JobStatus
 from tej.job.table_columns import COLUMNS, JobTable
-from tej.queue.job_filters import ORDERS, select, sort_jobs
+from tej.queue.job_filters import ORDERS, sort_jobs
 from tej.queue.job_requests import DiskUsage
 from tej.queue.job_search import newest_first
 from tej.queue.remote import RemoteQueue
@@ -39,15 +32,7 @@ NEWEST = "newest"
 
 
 @queue_command("list", example="tej list lab --state running --columns job,state,name")
-@state_filter
-@outcome_filters
-@label_filter
-@click.option(
-    "--since",
-    type=moment,
-    metavar="WHEN",
-    help="Only jobs submitted since WHEN: 3d, 12h, 2026-11-22.",
-)
+@list_filters
 @click.option(
     "--sort",
     type=click.Choice([NEWEST, *ORDERS]),
@@ -75,10 +60,7 @@ NEWEST = "newest"
 @click.option("--watch", "watched", is_flag=True, help="Update the list until Ctrl-C.")
 def command(
     queue: RemoteQueue,
-    states: tuple[str, ...],
-    failed: bool,
-    labels: tuple[str, ...],
-    since: datetime | None,
+    choose: Callable[[Iterable[JobStatus]], list[JobStatus]],
     sort: str | None,
     columns: str | None,
     sizes: bool,
@@ -93,7 +75,6 @@ def command(
     a job that has ended the exit code.  With --columns, the values are exact and are
     separated by tabs.
     """
-    wanted = parse_pairs(labels, "label")
     is_terminal = sys.stdout.isatty() and not as_json
     if as_tree and (as_json or columns or sizes or watched):
         raise click.UsageError(
@@ -106,7 +87,7 @@ def command(
     def get_table() -> tuple[JobTable, DiskUsage | None]:
         jobs = queue.jobs(last=last)
         check_columns(names or (), jobs)
-        chosen = select(jobs, states=states, failed=failed, labels=wanted, since=since)
+        chosen = choose(jobs)
         usage = queue.disk_usage() if measured else None
         room = None if usage is None else usage.jobs
         # With --last, the other ids of the queue are unknown, so no id is shortened.
@@ -116,9 +97,7 @@ def command(
         return table, usage
 
     if as_tree:
-        found = queue.jobs(
-            states=states, failed=failed, labels=wanted, since=since, last=last
-        )
+        found = choose(queue.jobs(last=last))
         by = sort or "submitted"
         print_tree(newest_first(found) if by == NEWEST else sort_jobs(found, by))
         return

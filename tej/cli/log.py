@@ -6,6 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from tej.cli.output import end_line
 from tej.job.escaping import escape
 from tej.queue.server_log import NOTICE
 
@@ -36,6 +37,7 @@ class _StderrHandler(_StreamHandler):
     def emit(self, record: logging.LogRecord) -> None:
         # `setStream` would flush the former stream, which may be closed by now.
         self.stream = sys.stderr
+        end_line(err=True)
         super().emit(record)
 
 

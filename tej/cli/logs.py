@@ -38,7 +38,11 @@ CHUNK = 1 << 16
     "--on-end", is_flag=True, help="Print the output of the command after --on-end."
 )
 @click.option(
-    "--tail", type=click.IntRange(0), metavar="N", help="Start with the last N lines."
+    "-n",
+    "--tail",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Start with the last N lines.",
 )
 def command(
     queue: RemoteQueue,
@@ -75,16 +79,22 @@ def command(
     }
     if len(each) == 1 and not jobs.by_filter:
         if jobs.was_searched and not as_json:
-            output.say_line(f"==> {each[0]} <==", err=True)
+            print_head(each[0], jobs)
         if as_json:
             print_json(each[0], readers[each[0]])
         else:
             print_output(readers[each[0]])
         return 0
-    return print_several(readers, as_json)
+    return print_several(readers, jobs, as_json)
 
 
-def print_several(readers: dict[str, Logs], as_json: bool) -> int:
+def print_head(job_id: str, jobs: SelectedJobs) -> None:
+    """Print the line above the output of a job to stderr."""
+    name = output.title(job_id, jobs.statuses.get(job_id))
+    output.say_line(f"==> {name} <==", err=True)
+
+
+def print_several(readers: dict[str, Logs], jobs: SelectedJobs, as_json: bool) -> int:
     """Print the output of several jobs; return the highest exit status."""
     worst = 0
     if as_json:
@@ -95,7 +105,7 @@ def print_several(readers: dict[str, Logs], as_json: bool) -> int:
                 click.echo("," if number else "", nl=False)
                 print_json(job_id, reader, several=True)
             else:
-                output.say(f"==> {job_id} <==", err=True)
+                print_head(job_id, jobs)
                 print_output(reader)
         except errors.JobNotFound as error:
             worst = max(worst, exit_status(error))
@@ -142,7 +152,7 @@ def print_texts(
             words = text or f"{empty} '{job_id}'"
         if not as_json:
             if several or jobs.was_searched:
-                output.say(f"==> {job_id} <==", err=True)
+                print_head(job_id, jobs)
             output.say(words, err=is_error)
     if as_json:
         one = {name: documents[0][name] for name in ("id", key)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import IO
 
@@ -30,6 +30,25 @@ def parse_pairs(
             )
         pairs[name] = value
     return pairs
+
+
+def parse_parameters(words: Iterable[str]) -> dict[str, Collection[str]]:
+    """Return the values of each parameter in words such as SEED=1..3 or LR=0.1,0.01.
+
+    A value with a comma is also accepted as one value, because a table of a sweep may
+    contain such values.
+    """
+    # The import is here, because few commands are given parameters.
+    from tej.job.sweep import parse_parameter
+
+    found: dict[str, Collection[str]] = {}
+    for word in words:
+        try:
+            name, values = parse_parameter(word)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        found[name] = {*found.get(name, ()), *values, word.partition("=")[2]}
+    return found
 
 
 def read_variables(file: IO[str]) -> list[str]:

@@ -31,14 +31,32 @@ PATIENCE = 1.0
 """Number of seconds after which a progress bar appears."""
 
 
+_is_line_open = False
+"""Whether the last output of a job on the terminal has no newline at its end."""
+
+
 def say(text: str, *, err: bool = False) -> None:
     """Print text that may have several lines, with control characters escaped."""
+    if not text.startswith("\n"):
+        end_line(err=err)
     click.echo(escape(text), err=err)
 
 
 def say_line(text: str, *, err: bool = False) -> None:
     """Print one line with control characters escaped; newlines are also escaped."""
+    end_line(err=err)
     click.echo(escape_line(text), err=err)
+
+
+def end_line(*, err: bool) -> None:
+    """End a line of a job's output on the terminal, such as that of a progress bar.
+
+    A message would otherwise continue this line.
+    """
+    global _is_line_open
+    if _is_line_open and (sys.stderr if err else sys.stdout).isatty():
+        click.echo(err=err)
+    _is_line_open = False
 
 
 def write_piece(piece: Piece) -> None:
@@ -46,10 +64,13 @@ def write_piece(piece: Piece) -> None:
 
     The job's stderr is printed to stderr, and all other files are printed to stdout.
     """
+    global _is_line_open
     is_stderr = piece.name == "_stderr"
     stream: BinaryIO = sys.stderr.buffer if is_stderr else sys.stdout.buffer
     stream.write(piece.data)
     stream.flush()
+    if piece.data and stream.isatty():
+        _is_line_open = not piece.data.endswith(b"\n")
 
 
 def size_of(spec: JobSpec) -> int | None:
@@ -135,9 +156,11 @@ class JobReport:
         return self._worst
 
 
-def prefix(ids: tuple[str, ...], job_id: str) -> str:
-    """Return the id of a job as the prefix of a line; "" if `ids` has only one id."""
-    return f"{job_id}: " if len(ids) > 1 else ""
+def title(job_id: str, job: JobStatus | None) -> str:
+    """Return the id of a job, with its parameters if `job` has any: "a (SEED=2)"."""
+    pairs = {} if job is None else job.parameters
+    values = " ".join(f"{name}={value}" for name, value in pairs.items())
+    return f"{job_id} ({values})" if values else job_id
 
 
 class TransferBar:

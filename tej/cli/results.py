@@ -16,6 +16,7 @@ import click
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.job_selection import SelectedJobs, job_selection
+from tej.cli.profile import current_profile
 from tej.errors import DownloadFailed, Error
 from tej.job.cell_text import cut, shorten_ids, width_of
 from tej.job.escaping import escape_line
@@ -33,9 +34,9 @@ WIDEST = 20
 @click.option(
     "--file",
     "name",
-    required=True,
     metavar="FILE",
-    help="File with the values: JSON, lines of JSON, or one value.",
+    help="File with the values: JSON, lines of JSON, or one value.  [default: the only "
+    "file in the profile's `results`]",
 )
 @click.option(
     "--csv", "as_csv", is_flag=True, help="Print CSV.  [default: only in a pipe]"
@@ -56,7 +57,7 @@ WIDEST = 20
 def command(
     queue: RemoteQueue,
     jobs: SelectedJobs,
-    name: str,
+    name: str | None,
     as_csv: bool,
     axes: tuple[str, str] | None,
     png: str | None,
@@ -69,6 +70,7 @@ def command(
     """
     if png is not None and axes is None:
         raise click.UsageError("--png needs --plot X Y")
+    name = name or only_result()
     statuses = jobs.statuses or {
         one: status
         for one, status in queue.statuses(jobs.ids).items()
@@ -97,6 +99,20 @@ def command(
         count = f"{len(missing)} of {len(statuses)} jobs have no '{name}'"
         output.say(count, err=True)
     return 0
+
+
+def only_result() -> str:
+    """Return the only file in the `results` of the profile.
+
+    Raises click.UsageError if the profile has no results, several, or a pattern.
+    """
+    listed = tuple(current_profile().get("results") or ())
+    if len(listed) != 1 or set("*?[") & set(listed[0]):
+        raise click.UsageError(
+            "Give --file FILE, the file of each job with the values, such as "
+            "metrics.json"
+        )
+    return str(listed[0])
 
 
 def gather(

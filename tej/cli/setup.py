@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
-from tej.cli.common_options import runtime
-from tej.destination import LOCAL
+from tej.cli.common_options import runtime, warn_of_expansion
 from tej.queue.connection import DEFAULT_TEJ_DIR
 from tej.queue.remote import RemoteQueue
 
@@ -55,22 +52,7 @@ def command(
     """
     wanted = [*links, *([DEFAULT_TEJ_DIR] if make_default_link else [])]
     for link in links:
-        warn_of_expansion(link, queue.destination_string)
+        warn_of_expansion("--make-link", link, queue.destination_string)
     path = queue.setup(wanted, force, only_links, max_running=max_running)
     if as_json:
         output.print_json({"queue": str(path), "links": wanted})
-
-
-def warn_of_expansion(link: str, destination: str) -> None:
-    """Print a warning if the local shell has expanded the `~` in a path on the server.
-
-    The warning is not an error, because both machines may have the same home directory.
-    """
-    home = str(Path.home())
-    if destination != LOCAL and link.startswith(f"{home}/"):
-        short = link.removeprefix(home)
-        output.say(
-            f"'{link}' begins with the home directory of this machine; if it was "
-            f"written as ~{short}, quote it: --make-link '~{short}'",
-            err=True,
-        )

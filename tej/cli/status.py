@@ -53,7 +53,8 @@ def command(
         if job is None:
             report.add(id_, None, error=queue.connection.job_not_found(id_))
         else:
-            prefix = output.prefix(ids, id_) or jobs.prefix(id_)
+            prefix = f"{output.title(id_, job)}: " if len(ids) > 1 else ""
+            prefix = prefix or jobs.prefix(id_, job)
             report.add(id_, job, prefix + job.describe())
     return report.finish()
 

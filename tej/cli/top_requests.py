@@ -90,4 +90,4 @@ def download(place: Place, job_id: str, patterns: list[str]) -> str:
     paths = place.queue.download(job_id, patterns, directory=Path(job_id))
     place.queue.note_downloaded([job_id])
     noun = "file" if len(paths) == 1 else "files"
-    return f"{len(paths)} {noun} of job '{job_id}' are in ./{job_id}"
+    return f"Downloaded {len(paths)} {noun} to ./{job_id}"

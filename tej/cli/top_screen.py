@@ -27,7 +27,7 @@ from tej.cli.top_requests import Chosen, Place, download, read_lines, retry
 from tej.job.escaping import escape_line
 from tej.job.status import JobState, JobStatus
 from tej.job.summary import summarize
-from tej.job.table_columns import COLUMNS
+from tej.job.table_columns import JobTable
 from tej.queue.job_search import newest_first
 from tej.queue.logs import LineSplitter, Logs
 
@@ -37,7 +37,6 @@ MOST_JOBS = 1000
 """Maximum number of jobs of a queue in the table; older jobs are left out."""
 TAIL = 200
 """Number of lines of a job's output that are shown first."""
-NAMES = ("job", "state", "exit", "started", "duration", "name")
 KEYS = """\
 up, down   choose a job
 tab        go to the output, to scroll it
@@ -107,6 +106,8 @@ class TopScreen(App[None]):
         super().__init__()
         self.places = places
         self.rows: list[tuple[Place, JobStatus]] = []
+        self.names: list[str] = []
+        """Names of the columns, which depend on the parameters of the jobs."""
         self.chosen: Chosen | None = None
         self._chosen_changed = threading.Event()
         self._ended = threading.Event()
@@ -120,8 +121,6 @@ class TopScreen(App[None]):
         yield from (self.head, self.table, self.output, Footer())
 
     def on_mount(self) -> None:
-        columns = ["queue"] if len(self.places) > 1 else []
-        self.table.add_columns(*columns, *NAMES)
         self.table.focus()
         for place in self.places:
             self._in_thread(partial(self._read_jobs, place))
@@ -191,15 +190,17 @@ class TopScreen(App[None]):
         """Show the jobs of all queues; the cursor stays on the same job."""
         rows = [(place, job) for place in self.places for job in place.jobs]
         keys = [(place, job.job_id) for place, job in rows]
-        if keys != [(place, job.job_id) for place, job in self.rows]:
-            self.table.clear()
-            for row in rows:
-                self.table.add_row(*self._cells(*row))
+        names, cells = self._cells(rows)
+        if names != self.names or keys != [(one, job.job_id) for one, job in self.rows]:
+            self.table.clear(columns=True)
+            self.table.add_columns(*names)
+            self.table.add_rows(cells)
+            self.names = names
             if self.chosen is not None and self.chosen[:2] in keys:
                 self.table.move_cursor(row=keys.index(self.chosen[:2]))
         else:
-            for number, row in enumerate(rows):
-                for column, cell in enumerate(self._cells(*row)):
+            for number, row in enumerate(cells):
+                for column, cell in enumerate(row):
                     at = Coordinate(number, column)
                     self.table.update_cell_at(at, cell, update_width=True)
         self.rows = rows
@@ -209,12 +210,20 @@ class TopScreen(App[None]):
         head = f"{summarize(job for _, job in rows)}  {trouble or where}"
         self.head.update(Text(escape_line(head)))
 
-    def _cells(self, place: Place, job: JobStatus) -> list[Text]:
-        texts = [COLUMNS[name].text(job) for name in NAMES]
-        if len(self.places) > 1:
-            texts.insert(0, place.queue.destination_string)
-        style = "green" if job.state is JobState.RUNNING else ""
-        return [Text(escape_line(one), "red" if job.failed else style) for one in texts]
+    def _cells(
+        self, rows: list[tuple[Place, JobStatus]]
+    ) -> tuple[list[str], list[list[Text]]]:
+        """Return the names of the columns, and the cells of each job."""
+        table = JobTable(job for _, job in rows)
+        table.names.remove("where")
+        cells: list[list[Text]] = []
+        for (place, job), texts in zip(rows, table.texts(), strict=True):
+            where = escape_line(place.queue.destination_string)
+            words = [where, *texts] if len(self.places) > 1 else texts
+            style = "green" if job.state is JobState.RUNNING else ""
+            cells.append([Text(one, "red" if job.failed else style) for one in words])
+        queue = ["queue"] if len(self.places) > 1 else []
+        return [*queue, *map(escape_line, table.names)], cells
 
     def on_data_table_row_highlighted(self) -> None:
         self._choose()

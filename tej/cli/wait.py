@@ -64,7 +64,7 @@ def command(
             ended[ended_id] = known[ended_id] = status
             progress.clear()
             if not as_json:
-                output.say_line(jobs.prefix(ended_id) + status.describe())
+                output.say_line(jobs.prefix(ended_id, status) + status.describe())
     except errors.WaitTimeout as error:
         late = error
     finally:

@@ -163,6 +163,13 @@ class JobTable:
         for job in self.jobs:
             yield [escape_line(column.exact(job)) for column in columns]
 
+    def texts(self) -> Iterator[list[str]]:
+        """Yield the cells of each job for people, with the ids of signatures cut."""
+        cells = {name: self._cells(name)[1:] for name in self.names}
+        if "job" in cells:
+            cells["job"] = self._ids_within(MAX_JOB_ID)
+        return map(list, zip(*cells.values(), strict=True))
+
     def lines(
         self,
         width: int | None = None,

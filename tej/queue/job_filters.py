@@ -36,11 +36,13 @@ def select(
     states: Collection[str] = (),
     failed: bool = False,
     labels: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Collection[str]] | None = None,
     since: datetime | None = None,
 ) -> list[JobStatus]:
     """Return the jobs that match all filters.
 
-    The filters are documented in `RemoteQueue.jobs`.
+    The filters are documented in `RemoteQueue.jobs`.  `parameters` maps the name of a
+    parameter to the accepted values.
     """
     wanted = (labels or {}).items()
     return [
@@ -52,6 +54,10 @@ def select(
             or (failed and job.failed)
         )
         and all(job.labels.get(key) == value for key, value in wanted)
+        and all(
+            job.parameters.get(name) in values
+            for name, values in (parameters or {}).items()
+        )
         and (since is None or (job.submitted is not None and job.submitted >= since))
     ]
 

@@ -212,9 +212,15 @@ def runtime_directory() -> Path:
 
 
 def ssh_words(stderr: bytes) -> str:
-    """Return the last lines of ssh's stderr without debug output, as one line."""
+    """Return the last lines of ssh's stderr without debug output, as one line.
+
+    The prefix "ssh: " of a line is left out, because the messages of tej begin the
+    quotation with it.
+    """
     lines = [
-        "".join(letter if letter.isprintable() else " " for letter in line).strip()
+        "".join(letter if letter.isprintable() else " " for letter in line)
+        .strip()
+        .removeprefix("ssh: ")
         for line in stderr.decode("utf-8", "replace").splitlines()
         if not re.match(r"debug\d: ", line) and not line.startswith("OpenSSH_")
     ]

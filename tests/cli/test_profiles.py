@@ -41,6 +41,23 @@ def test_init_writes_a_profile_that_commands_use(
     assert client("list", "lab").stdout == f"{ended} finished 0\n"
 
 
+def test_init_warns_of_an_expanded_tilde(client: Command) -> None:
+    path = f"{client.environment['HOME']}/jobs"
+    done = client("init", "lab", "me@far.example", "--queue", path)
+    assert done.status == 0
+    assert "quote it: --queue '~/jobs'" in done.stderr
+    assert client("init", "own", "local:", "--queue", path).stderr.count("\n") == 1
+
+
+def test_home_directory_is_sent_only_by_name(client: Command, queue_path: Path) -> None:
+    client.environment["HOME"] = str(client.place)
+    done = client("run", "local:", "--", "true")
+    assert done.status == 2
+    assert "write '.' to send all files" in done.stderr
+    words = ("run", "local:", ".", "--dry-run", "--queue", queue_path, "--", "true")
+    assert client(*words).status == 0
+
+
 def test_init_asks_at_a_terminal_only(client: Command) -> None:
     done = client("init", "--user")
     assert (done.status, done.stdout) == (2, "")

@@ -54,7 +54,16 @@ def test_sweep_from_submission_to_results(
         one: {"SEED": str(number)} for number, one in enumerate(ids, 1)
     }
 
-    results = call("results", "--file", "metrics.json", "--csv")
+    chosen = call("list", "--param", "SEED=2..9", "--columns", "id").stdout.split()
+    assert sorted(chosen) == sorted(ids[1:])
+    done = call("status", "--param", "SEED=2,7")
+    assert done.stdout.startswith(f"{ids[1]} (SEED=2): Job is finished")
+    assert len(done.stdout.splitlines()) == 1
+
+    client(
+        "init", "lab", "local:", "--queue", library.queue, "--result", "metrics.json"
+    )
+    results = call("results", "-p", "lab", "--csv")
     table = {row["SEED"]: row for row in csv.DictReader(io.StringIO(results.stdout))}
     assert {seed: row["argument"] for seed, row in table.items()} == {
         seed: f"x {seed}" for seed in ("1", "2", "3")

@@ -97,13 +97,18 @@ def test_jobs_of_two_queues_are_shown(
     library: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
     other = tej.RemoteQueue("local:", str(tmp_path / "other"), "default")
-    library.submit("a", job("echo output of a"))
+    seed = {"SEED": "7"}
+    library.ensure_many(
+        [tej.JobSpec(job("echo output of a"), job_id="a", parameters=seed)]
+    )
     other.submit("b", job("echo output of b"))
     library.wait(["a"])
     other.wait(["b"])
 
     async def steps(app: Any, pilot: Any) -> None:
         await until(pilot, lambda: [row[1] for row in table_of(app)] == ["a", "b"])
+        seeds = app.names.index("SEED")
+        assert [row[seeds] for row in table_of(app)] == ["7", ""]
         await pilot.press("down")
         await until(pilot, lambda: output_of(app) == ["output of b"])
         other.delete("b")

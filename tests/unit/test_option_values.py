@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 import click
 import pytest
 
-from tej.cli.option_values import duration, moment, parse_pairs, read_variables, seconds
+from tej.cli.option_values import (
+    duration,
+    moment,
+    parse_pairs,
+    parse_parameters,
+    read_variables,
+    seconds,
+)
 
 
 def test_pairs_are_split_at_the_first_equals_sign() -> None:
@@ -20,6 +27,14 @@ def test_pairs_are_split_at_the_first_equals_sign() -> None:
     for word in ("a", "=1"):
         with pytest.raises(click.UsageError, match="KEY=VALUE"):
             parse_pairs([word], "label")
+
+
+def test_parameter_filter_accepts_ranges_lists_and_text() -> None:
+    found = parse_parameters(["SEED=1..3", "SEED=7", "NAME=a,b"])
+    assert {"1", "2", "3", "7"} <= set(found["SEED"])
+    assert set(found["NAME"]) == {"a", "b", "a,b"}
+    with pytest.raises(click.UsageError, match="NAME=VALUES"):
+        parse_parameters(["SEED"])
 
 
 @pytest.mark.parametrize(
