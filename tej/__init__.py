@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from tej.queue.logs import Logs, Piece
     from tej.queue.queue_requests import QueueInfo
     from tej.queue.remote import RemoteQueue
-    from tej.queue.retry import Retries
+    from tej.queue.retry_policy import Retries
     from tej.queue.run_result import Run, RunResult
     from tej.queue.server_log import ServerLogger
     from tej.queue.shared_queue import (
@@ -158,7 +158,7 @@ _HOMES = {
     "tej.queue.job_requests": {"DiskUsage", "Killed"},
     "tej.queue.job": {"Job"},
     "tej.queue.remote": {"RemoteQueue"},
-    "tej.queue.retry": {"Retries"},
+    "tej.queue.retry_policy": {"Retries"},
     "tej.queue.run_result": {"Run", "RunResult"},
     "tej.queue.server_log": {"ServerLogger"},
     "tej.queue.shared_queue": {

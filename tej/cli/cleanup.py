@@ -9,7 +9,7 @@ import click
 
 from tej.cli.command import queue_command
 from tej.cli.common_options import grace
-from tej.cli.deletion import yes_option
+from tej.cli.confirm_deletion import yes_option
 from tej.cli.destroy import destroy, kill_option
 from tej.cli.prune import find_jobs, print_dry_run, prune, prune_options
 from tej.queue.remote import RemoteQueue

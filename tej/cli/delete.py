@@ -6,7 +6,7 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
-from tej.cli.deletion import is_confirmed, yes_option
+from tej.cli.confirm_deletion import is_confirmed, yes_option
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue

@@ -7,7 +7,7 @@ import click
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.common_options import grace
-from tej.cli.deletion import confirm, describe_loss, yes_option
+from tej.cli.confirm_deletion import confirm, describe_loss, yes_option
 from tej.queue.remote import RemoteQueue
 
 kill_option = click.option(

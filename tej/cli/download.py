@@ -11,9 +11,10 @@ import click
 
 from tej.cli import output
 from tej.cli.command import queue_command
+from tej.cli.download_directories import make_folders
 from tej.cli.exit_status import exit_status
-from tej.cli.job_folders import make_folders
 from tej.cli.job_selection import SelectedJobs, job_selection
+from tej.cli.progress_bar import TransferBar
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 
@@ -71,7 +72,7 @@ def command(
         folder = make_folders(into, {one: known[one] for one in ids})
     if into is not None or skip_failed or len(ids) > 1 or jobs.by_filter:
         return download_many(queue, files, ids, folder, flatten, as_json, skipped)
-    with output.TransferBar("Downloading") as bar:
+    with TransferBar("Downloading") as bar:
         written = queue.download(
             ids[0], files, directory=directory, flatten=flatten, progress=bar
         )
@@ -122,7 +123,7 @@ def download_many(
     skipped: Iterable[str],
 ) -> int:
     """Download files from several jobs; return the highest exit status."""
-    with output.TransferBar("Downloading") as bar:
+    with TransferBar("Downloading") as bar:
         outcomes = queue.download_many(
             ids, files, directory=directory, flatten=flatten, progress=bar
         )

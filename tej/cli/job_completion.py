@@ -57,7 +57,7 @@ def complete_job(
     from tej.errors import Error
     from tej.queue.job_search import newest_first
     from tej.queue.remote import RemoteQueue
-    from tej.queue.retry import Retries
+    from tej.queue.retry_policy import Retries
 
     params = context.params
     given = {"queue": params["queue_path"]} if params.get("queue_path") else {}

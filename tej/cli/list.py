@@ -19,7 +19,7 @@ from tej.cli.table_output import (
     print_table,
     watch,
 )
-from tej.job.cell_text import format_size
+from tej.job.formatting import format_size
 from tej.job.status import JobStatus
 from tej.job.table_columns import COLUMNS, JobTable
 from tej.queue.job_filters import ORDERS, sort_jobs

@@ -7,7 +7,7 @@ import sys
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.one_job_argument import one_job, refuse
-from tej.job.cell_text import format_size
+from tej.job.formatting import format_size
 from tej.queue.job_files import JobFile
 from tej.queue.remote import RemoteQueue
 

@@ -9,9 +9,7 @@ manipulate the terminal.  Only the output of jobs is printed unchanged.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -21,14 +19,8 @@ from tej.errors import Error
 from tej.job.escaping import escape, escape_line
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from tej.job.spec import JobSpec
     from tej.job.status import JobStatus
     from tej.queue.logs import Piece
-
-PATIENCE = 1.0
-"""Number of seconds after which a progress bar appears."""
 
 
 _is_line_open = False
@@ -71,25 +63,6 @@ def write_piece(piece: Piece) -> None:
     stream.flush()
     if piece.data and stream.isatty():
         _is_line_open = not piece.data.endswith(b"\n")
-
-
-def size_of(spec: JobSpec) -> int | None:
-    """Return the size of a job's files in bytes, for a progress bar.
-
-    Returns None if the directory cannot be read.
-    """
-    # Slow modules are imported inside functions, so that `tej --help` is fast.
-    from pathlib import Path
-
-    from tej.job.directory import scan
-
-    try:
-        directory = Path(spec.directory)
-        entries = scan(directory, everything=spec.everything, ignore=spec.ignore)
-        return sum(entry.stat.st_size for entry in entries)
-    except (Error, OSError):
-        # No error is raised here, because the submission will report the same problem.
-        return None
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -161,62 +134,3 @@ def title(job_id: str, job: JobStatus | None) -> str:
     pairs = {} if job is None else job.parameters
     values = " ".join(f"{name}={value}" for name, value in pairs.items())
     return f"{job_id} ({values})" if values else job_id
-
-
-class TransferBar:
-    """Progress bar of a transfer, which is shown if stderr is a terminal.
-
-    Call the instance with the number of bytes of each piece that is transferred.  The
-    bar appears if the transfer takes longer than PATIENCE seconds.
-    """
-
-    def __init__(self, label: str, total: int | None = None) -> None:
-        self._label = escape_line(label)
-        self._total = total
-        self.done = 0
-        self._begun: float | None = None
-        self._wanted = sys.stderr.isatty()
-        self._bar: Progress | None = None
-
-    def __call__(self, size: int) -> None:
-        self.done += size
-        # The clock starts with the first piece, because the time before it was needed
-        # to connect.
-        now = time.monotonic()
-        self._begun = now if self._begun is None else self._begun
-        if not self._wanted or now - self._begun < PATIENCE:
-            return
-        if self._bar is None:
-            self._bar = self._start()
-        # The archive is larger than its files, whose size is the expected total.
-        total = self._total and max(self._total, self.done)
-        self._bar.update(self._bar.task_ids[0], completed=self.done, total=total)
-
-    def _start(self) -> Progress:
-        from rich import progress
-        from rich.console import Console
-
-        bar = progress.Progress(
-            progress.TextColumn("{task.description}", markup=False),
-            progress.BarColumn(),
-            progress.DownloadColumn(),
-            progress.TransferSpeedColumn(),
-            progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        bar.add_task(self._label, total=self._total)
-        bar.start()
-        return bar
-
-    def __enter__(self) -> TransferBar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()

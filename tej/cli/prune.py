@@ -11,7 +11,7 @@ import click
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.common_options import duration, label_filter, parse_pairs, state_filter
-from tej.cli.deletion import count_jobs, describe_loss, is_confirmed, yes_option
+from tej.cli.confirm_deletion import count_jobs, describe_loss, is_confirmed, yes_option
 from tej.errors import JobStillRunning
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue

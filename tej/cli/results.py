@@ -18,8 +18,9 @@ from tej.cli.command import queue_command
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.cli.profile import current_profile
 from tej.errors import DownloadFailed, Error
-from tej.job.cell_text import cut, shorten_ids, width_of
 from tej.job.escaping import escape_line
+from tej.job.formatting import cut, width_of
+from tej.job.job_id import shorten_ids
 from tej.job.metrics import parse_metrics
 from tej.job.plot import Point, as_number, draw
 from tej.job.status import JobStatus

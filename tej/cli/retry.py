@@ -23,9 +23,9 @@ from tej.job.directory import Entry, scan
 from tej.job.signature import compute, make_id
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
-from tej.queue.job_parameters import JobParameters, read_parameters
 from tej.queue.job_search import newest_first
 from tej.queue.remote import RemoteQueue
+from tej.queue.stored_spec import JobParameters, read_parameters
 from tej.queue.submission import Outcome
 
 

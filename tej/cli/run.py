@@ -17,6 +17,7 @@ from tej.cli.exit_status import INTERRUPTED, TEJ_FAILED, of_job
 from tej.cli.interrupt import interrupted, interrupted_while_sent
 from tej.cli.job_options import job_options, submission_arguments
 from tej.cli.profile import current_profile
+from tej.cli.progress_bar import TransferBar, size_of
 from tej.cli.submit import print_submitted
 from tej.job.directory import scan
 from tej.job.hints import find_hint
@@ -95,7 +96,7 @@ def command(
     if dry_run:
         print_plan(queue, spec, is_signed=True, as_json=as_json)
         return 0
-    bar = output.TransferBar("Uploading", output.size_of(spec))
+    bar = TransferBar("Uploading", size_of(spec))
     if again:
         spec = replace(spec, job_id=free_id(queue, spec))
     try:
@@ -211,7 +212,7 @@ def fetch(
     """
 
     def get(*names: str) -> list[str]:
-        with output.TransferBar(f"Downloading {', '.join(names)}") as bar:
+        with TransferBar(f"Downloading {', '.join(names)}") as bar:
             return [*map(str, job.download(names, directory=target, progress=bar))]
 
     if len(patterns) > 1:

@@ -9,6 +9,7 @@ from tej.cli.command import queue_command
 from tej.cli.common_options import runtime
 from tej.cli.dry_run import dry_run_option, print_plan
 from tej.cli.job_options import job_options, submission_arguments
+from tej.cli.progress_bar import TransferBar, size_of
 from tej.job.spec import JobSpec
 from tej.queue.remote import RemoteQueue
 
@@ -48,7 +49,7 @@ def command(
         print_plan(queue, spec, is_signed=reuse or retry, as_json=as_json)
         return
     arguments = submission_arguments(spec)
-    with output.TransferBar("Uploading", output.size_of(spec)) as bar:
+    with TransferBar("Uploading", size_of(spec)) as bar:
         if reuse or retry:
             job = queue.ensure(
                 spec.directory,

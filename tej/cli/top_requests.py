@@ -9,9 +9,9 @@ from pathlib import Path
 from tej import errors
 from tej.cli.retry import Files, find_id, make_spec, why_not
 from tej.job.status import JobStatus
-from tej.queue.job_parameters import read_parameters
 from tej.queue.logs import LineSplitter, Logs, Piece
 from tej.queue.remote import RemoteQueue
+from tej.queue.stored_spec import read_parameters
 
 
 @dataclass(eq=False)

@@ -1,13 +1,16 @@
-"""Job ids: their characters and length, new ids, and the ids of archived attempts."""
+"""Job ids: valid characters, new ids, short ids, and the ids of archived attempts."""
 
 from __future__ import annotations
 
 import string
+from collections.abc import Iterable
 
 from tej.errors import InvalidJobId
 
 JOB_ID_CHARS = frozenset(string.ascii_letters + string.digits + "_-+=@%:.,")
 MAX_JOB_ID = 200
+SHORTEST_ID = 12
+"""Minimum length of a shortened id: `sig-` and eight digits."""
 
 
 def check_job_id(job_id: str) -> str:
@@ -66,3 +69,26 @@ def make_job_id(directory_name: str, user: str) -> str:
     words = "".join(c if c in JOB_ID_CHARS else "_" for c in f"{directory_name}_{user}")
     words = words.lstrip("-.")[: MAX_JOB_ID - 11]
     return check_job_id(f"{words or 'job'}_{make_unique_name()}")
+
+
+def shorten_ids(job_ids: Iterable[str]) -> dict[str, str]:
+    """Return for each id its shortest prefix that is a prefix of no other id.
+
+    A prefix has at least SHORTEST_ID characters.
+    """
+    ids = sorted(set(job_ids))
+    short = {}
+    for index, job_id in enumerate(ids):
+        neighbours = ids[max(0, index - 1) : index] + ids[index + 1 : index + 2]
+        common = max((_common(job_id, other) for other in neighbours), default=0)
+        short[job_id] = job_id[: max(SHORTEST_ID, common + 1)]
+    return short
+
+
+def _common(one: str, other: str) -> int:
+    """Return the length of the longest common prefix of two strings."""
+    pairs = zip(one, other, strict=False)
+    return next(
+        (index for index, (a, b) in enumerate(pairs) if a != b),
+        min(len(one), len(other)),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tej.job.cell_text import width_of
+from tej.job.formatting import width_of
 
 Point = tuple[float, float]
 

@@ -1,17 +1,13 @@
-"""Job specification: `JobSpec` describes a job to submit; checks its environment."""
+"""Job specification: `JobSpec` describes a job to submit."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tej.errors import InvalidJobDirectory
 from tej.job.resources import Resources
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class JobHandle(Protocol):
@@ -79,22 +75,3 @@ class JobSpec:
 
     The files are read-only in the job, and the server keeps one copy of each file of
     64 KB or more for all jobs.  The signature is the same as without `shared`."""
-
-
-def check_environment(environment: Mapping[str, str]) -> None:
-    """Raise InvalidJobDirectory if the name or value of a variable is not allowed."""
-    for name, value in environment.items():
-        if not _VARIABLE.match(name):
-            raise InvalidJobDirectory(f"'{name}' cannot be an environment variable")
-        if name.startswith("TEJ_JOB_"):
-            raise InvalidJobDirectory(f"The variable '{name}' is set by tej itself")
-        if "\0" in value:
-            raise InvalidJobDirectory(f"The value of variable '{name}' contains a NUL")
-        try:
-            value.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            # `from None` hides the UnicodeEncodeError, because its message quotes the
-            # value, which may be a secret.
-            raise InvalidJobDirectory(
-                f"The value of variable '{name}' is not text"
-            ) from None

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape as escape_html
 
-from tej.job.cell_text import cut, format_age, format_size, shorten_ids, width_of
 from tej.job.escaping import escape_line
-from tej.job.job_id import MAX_JOB_ID
+from tej.job.formatting import cut, format_age, format_size, width_of
+from tej.job.job_id import MAX_JOB_ID, shorten_ids
 from tej.job.status import JobStatus, format_duration
 
 NARROWEST = 8

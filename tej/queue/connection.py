@@ -23,7 +23,7 @@ from tej.errors import (
     RemoteCommandFailure,
 )
 from tej.job.job_id import check_job_reference
-from tej.queue.retry import Retries, with_retries
+from tej.queue.retry_policy import Retries, with_retries
 from tej.queue.server_log import NOTICE, ServerLogger
 from tej.server.scripts import Scripts
 from tej.transport import Transport

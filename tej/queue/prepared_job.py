@@ -13,11 +13,12 @@ from tej.job.command import Command, check_sent, check_text, find_command
 from tej.job.content import check_unchanged, read_files
 from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, check_inputs
 from tej.job.directory import Entry, scan
+from tej.job.environment import check_environment
 from tej.job.job_id import check_job_id, make_job_id
 from tej.job.resources import Resources, make_job_name
 from tej.job.shared_input import mark_shared
 from tej.job.signature import compute, make_id
-from tej.job.spec import JobSpec, check_environment
+from tej.job.spec import JobSpec
 from tej.wire.archive import Parcel, TextMember
 from tej.wire.content_store import HUGE, LARGE, Plan, is_sparse, plan
 from tej.wire.records import PARAMETER, RESOURCE, SCRIPT_SHOWN, make_spec

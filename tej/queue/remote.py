@@ -33,7 +33,7 @@ from tej.queue.connection import (
 )
 from tej.queue.job import Job
 from tej.queue.lazy_module import LazyModule
-from tej.queue.retry import Retries
+from tej.queue.retry_policy import Retries
 from tej.queue.server_log import ServerLogger
 from tej.queue.watcher import Watcher
 from tej.server.scripts import find_runtime
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from tej.job.spec import JobHandle, JobSpec
     from tej.queue import (
         download,
-        found_parameters,
         graph,
         job_failure,
         job_files,
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
         logs,
         queue_requests,
         submission,
+        sweep_parameters,
     )
     from tej.queue.download import Downloaded
     from tej.queue.job_files import JobFile
@@ -71,7 +71,7 @@ else:
     download = LazyModule("tej.queue.download")
     job_files = LazyModule("tej.queue.job_files")
     job_filters = LazyModule("tej.queue.job_filters")
-    found_parameters = LazyModule("tej.queue.found_parameters")
+    sweep_parameters = LazyModule("tej.queue.sweep_parameters")
     graph = LazyModule("tej.queue.graph")
     job_failure = LazyModule("tej.queue.job_failure")
     logs = LazyModule("tej.queue.logs")
@@ -475,7 +475,7 @@ class RemoteQueue:
         If a job needs another job of the same call, it must come after that job, and
         refer to it by its id; see `ensure_graph`.
         """
-        return found_parameters.ensure_all(self.connection, specs, retry=retry)
+        return sweep_parameters.ensure_all(self.connection, specs, retry=retry)
 
     def ensure_graph(
         self, specs: Iterable[JobSpec], *, retry: bool = False
@@ -830,7 +830,6 @@ Value = TypeVar("Value")
 
 
 def renamed(old: str, new: str, value: Value) -> Value:
-    """Return `value`; warn that the keyword `old` is deprecated, and `new` replaces
-    it."""
+    """Return `value`; warn that keyword `old` is deprecated in favour of `new`."""
     warnings.warn(f"'{old}' is now called '{new}'", DeprecationWarning, stacklevel=3)
     return value

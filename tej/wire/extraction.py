@@ -32,8 +32,7 @@ class _LeftOut(Exception):
 
 
 class _NotWritten(Exception):
-    """Raised if a file cannot be stored under its name; other files are still
-    written."""
+    """Raised if a file's name cannot be stored; other files are still written."""
 
 
 class Unpacker:
@@ -158,9 +157,7 @@ class Unpacker:
     def _check_inside(self, target: Path, directory: Path) -> None:
         try:
             inside = directory.resolve().is_relative_to(self.root.resolve())
-        except (
-            RuntimeError
-        ):  # Python before 3.13 raises RuntimeError for circular links.
+        except RuntimeError:  # for circular links, before Python 3.13
             inside = False
         if not inside or target.name == "..":
             raise DownloadFailed(

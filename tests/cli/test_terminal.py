@@ -148,9 +148,9 @@ def test_short_transfer_shows_no_progress_bar(
 
 SLOW = """
 import sys, time
-from tej.cli import output
-output.PATIENCE = 0.0
-with output.TransferBar("Uploading", 100) as bar:
+from tej.cli import progress_bar
+progress_bar.PATIENCE = 0.0
+with progress_bar.TransferBar("Uploading", 100) as bar:
     for _ in range(8):
         bar(25)
 """

@@ -143,7 +143,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
             ("heartbeat_interval=20 ", "heartbeat_interval=1 "),
             ("heartbeat_timeout=900 ", "heartbeat_timeout=6 "),
         ),
-        "lib/sleep.sh": (("sleep_until_signal 15", "sleep_until_signal 1"),),
+        "lib/keepalive.sh": (("sleep_until_signal 15", "sleep_until_signal 1"),),
     }
     files = dict(scripts.files)
     for path, changes in shorter.items():

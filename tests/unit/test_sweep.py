@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tej.cli.job_folders import make_folders
+from tej.cli.download_directories import make_folders
 from tej.job.metrics import parse_metrics
 from tej.job.spec import JobSpec
 from tej.job.status import JobState, JobStatus

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from tej.cli.table_output import check_columns
-from tej.job.cell_text import cut, format_age, format_size, shorten_ids, width_of
+from tej.job.formatting import cut, format_age, format_size, width_of
+from tej.job.job_id import shorten_ids
 from tej.job.job_list import JobList
 from tej.job.status import JobState, JobStatus
 from tej.job.summary import summarize

@@ -10,6 +10,7 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/lock.sh"
 . "$here/lib/heartbeat.sh"
 . "$here/lib/sleep.sh"
+. "$here/lib/keepalive.sh"
 . "$here/lib/detach.sh"
 . "$here/lib/incoming.sh"
 . "$here/lib/job_processes.sh"

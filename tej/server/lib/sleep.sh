@@ -1,5 +1,4 @@
-# Sleep: pauses that a signal ends, waiting for a fact of a job, and keep-alives for a client
-# that waits.
+# Sleep: pauses that a signal ends, and waiting for a fact of a job.
 # shellcheck shell=sh
 
 # nap: sleep for 0.2 seconds, or for one second if `sleep` takes no fractions.
@@ -41,31 +40,4 @@ wait_for() {
         rounds=$((rounds + 1))
         sleep 0.05 2>/dev/null || sleep 1
     done
-}
-
-# start_keepalives: start a background process that prints an empty word every 15 seconds,
-# so that the client can distinguish a slow command from a dead connection. Sets $keepalive_pid
-# to the pid of the background process.
-start_keepalives() {
-    get_start $$
-    begun=${start:--}
-    (
-        begin_sleeps
-        trap 'end_sleep; exit 0' TERM
-        while :; do
-            sleep_until_signal 15
-            # Exit if the command was killed, because a killed command does not run its
-            # EXIT trap.
-            ! is_gone $$ "$begun" && printf '\0' || exit
-        done
-    ) &
-    keepalive_pid=$!
-    trap stop_keepalives EXIT
-}
-
-# stop_keepalives: stop the background process of start_keepalives.
-stop_keepalives() {
-    kill "$keepalive_pid" 2>/dev/null
-    wait "$keepalive_pid" 2>/dev/null
-    return 0
 }

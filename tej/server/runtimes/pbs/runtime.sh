@@ -7,8 +7,8 @@
 . "$here/lib/scheduler.sh"
 # shellcheck source=qstat.sh
 . "$here/runtimes/pbs/qstat.sh"
-# shellcheck source=../slurm/slurm.sh
-. "$here/runtimes/slurm/slurm.sh"
+# shellcheck source=../slurm/squeue.sh
+. "$here/runtimes/slurm/squeue.sh"
 
 read_setup dialect
 dialect=$noted

@@ -3,8 +3,8 @@
 
 # shellcheck source=../../lib/scheduler.sh
 . "$here/lib/scheduler.sh"
-# shellcheck source=slurm.sh
-. "$here/runtimes/slurm/slurm.sh"
+# shellcheck source=squeue.sh
+. "$here/runtimes/slurm/squeue.sh"
 
 directive_marks='#SBATCH'
 scheduler=Slurm

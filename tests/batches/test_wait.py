@@ -15,8 +15,8 @@ import tej
 from tej import JobState
 
 if TYPE_CHECKING:
+    from tests.batches.conftest import RoundTrips
     from tests.faults.clients import Client
-    from tests.following.conftest import RoundTrips
 
 Make = Callable[..., Path]
 SOON = tej.Retries(limit=4, first=0.01, longest=0.05)

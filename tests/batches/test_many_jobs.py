@@ -17,9 +17,9 @@ import tej
 from tej import JobState
 
 if TYPE_CHECKING:
+    from tests.batches.conftest import RoundTrips
     from tests.cli.conftest import Command
     from tests.faults.clients import Client
-    from tests.following.conftest import RoundTrips
 
 Make = Callable[..., Path]
 NAMES = [f"job{number:02}" for number in range(12)]

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 
 import click
 
-from tej.job.cell_text import format_size
 from tej.job.escaping import escape
+from tej.job.formatting import format_size
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 

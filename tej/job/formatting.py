@@ -1,13 +1,9 @@
-"""Text of table cells: relative times, sizes, short ids, and widths in a terminal."""
+"""Formatting of values for people: relative times, sizes, and widths in a terminal."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
 from datetime import datetime
-
-SHORTEST_ID = 12
-"""Minimum length of a shortened id: `sig-` and eight digits."""
 
 
 def format_age(time: datetime | None, now: datetime | None) -> str:
@@ -40,29 +36,6 @@ def format_size(size: int | None) -> str:
     while number >= 1000 and units:
         number, unit = number / 1000, units.pop(0)
     return f"{number:.1f} {unit}"
-
-
-def shorten_ids(job_ids: Iterable[str]) -> dict[str, str]:
-    """Return for each id its shortest prefix that is a prefix of no other id.
-
-    A prefix has at least SHORTEST_ID characters.
-    """
-    ids = sorted(set(job_ids))
-    short = {}
-    for index, job_id in enumerate(ids):
-        neighbours = ids[max(0, index - 1) : index] + ids[index + 1 : index + 2]
-        common = max((_common(job_id, other) for other in neighbours), default=0)
-        short[job_id] = job_id[: max(SHORTEST_ID, common + 1)]
-    return short
-
-
-def _common(one: str, other: str) -> int:
-    """Return the length of the longest common prefix of two strings."""
-    pairs = zip(one, other, strict=False)
-    return next(
-        (index for index, (a, b) in enumerate(pairs) if a != b),
-        min(len(one), len(other)),
-    )
 
 
 def width_of(text: str) -> int:

@@ -19,7 +19,7 @@ from tej.wire.framing import MarkerSplitter
 from tej.wire.requests import make_marker
 
 if TYPE_CHECKING:
-    from tests.following.conftest import RoundTrips
+    from tests.batches.conftest import RoundTrips
 
 Make = Callable[..., Path]
 SOON = tej.Retries(limit=4, first=0.01, longest=0.05)

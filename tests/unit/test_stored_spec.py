@@ -9,7 +9,7 @@ import pytest
 
 from tej.job.command import find_command
 from tej.job.resources import Resources
-from tej.queue.job_parameters import parse_command, parse_resources
+from tej.queue.stored_spec import parse_command, parse_resources
 from tej.wire.records import SCRIPT_SHOWN
 
 ENVIRONMENTS: list[dict[str, str]] = [

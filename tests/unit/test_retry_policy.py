@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tej import AuthenticationFailed, ConnectionFailed, Retries
-from tej.queue import retry
+from tej.queue import retry_policy
 
 POLICY = Retries(limit=4, first=0.5, longest=3.0)
 
@@ -16,7 +16,7 @@ POLICY = Retries(limit=4, first=0.5, longest=3.0)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Record the pauses of the retries, and do not sleep."""
     asked: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", asked.append)
+    monkeypatch.setattr(retry_policy.time, "sleep", asked.append)
     monkeypatch.setattr("random.uniform", lambda low, high: high)
     return asked
 
@@ -42,13 +42,13 @@ def test_pause_has_a_limit_after_thousands_of_failures() -> None:
 
 def test_pauses_double_up_to_the_longest(pauses: list[float]) -> None:
     policy = Retries(limit=6, first=0.5, longest=3.0)
-    assert retry.with_retries(policy, broken(0, 5)) == "answer"
+    assert retry_policy.with_retries(policy, broken(0, 5)) == "answer"
     assert pauses == [0.5, 1.0, 2.0, 3.0, 3.0]
 
 
 def test_gives_up_after_the_limit(pauses: list[float]) -> None:
     with pytest.raises(ConnectionFailed):
-        retry.with_retries(POLICY, broken(0, 4))
+        retry_policy.with_retries(POLICY, broken(0, 4))
     assert len(pauses) == 3
 
 
@@ -60,23 +60,23 @@ def test_attempt_gets_the_number_of_failures(pauses: list[float]) -> None:
         if failures < 2:
             raise ConnectionFailed
 
-    retry.with_retries(POLICY, attempt)
+    retry_policy.with_retries(POLICY, attempt)
     assert seen == [0, 1, 2]
 
 
 def test_long_traffic_restarts_the_count(pauses: list[float]) -> None:
-    assert retry.with_retries(POLICY, broken(61, 20)) == "answer"
+    assert retry_policy.with_retries(POLICY, broken(61, 20)) == "answer"
     assert pauses == [0.5] * 20
 
 
 def test_silent_server_does_not_restart_the_count(pauses: list[float]) -> None:
     # Each attempt may last for minutes, but no byte arrived after the first second.
     with pytest.raises(ConnectionFailed):
-        retry.with_retries(POLICY, broken(1, 20))
+        retry_policy.with_retries(POLICY, broken(1, 20))
 
 
 def test_patient_request_is_repeated_beyond_the_limit(pauses: list[float]) -> None:
-    done = retry.with_retries(POLICY, broken(0, 9), patient=lambda: True)
+    done = retry_policy.with_retries(POLICY, broken(0, 9), patient=lambda: True)
     assert done == "answer"
 
 
@@ -85,5 +85,5 @@ def test_login_error_is_not_repeated(pauses: list[float]) -> None:
         raise AuthenticationFailed
 
     with pytest.raises(AuthenticationFailed):
-        retry.with_retries(POLICY, attempt)
+        retry_policy.with_retries(POLICY, attempt)
     assert pauses == []

@@ -16,8 +16,8 @@ import tej
 from tej import JobState
 
 if TYPE_CHECKING:
+    from tests.batches.conftest import RoundTrips
     from tests.faults.clients import Client
-    from tests.following.conftest import RoundTrips
 
 Make = Callable[..., Path]
 

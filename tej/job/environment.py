@@ -1,0 +1,29 @@
+"""Environment variables of a job: which names and values are allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from tej.errors import InvalidJobDirectory
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raise InvalidJobDirectory if the name or value of a variable is not allowed."""
+    for name, value in environment.items():
+        if not _VARIABLE.match(name):
+            raise InvalidJobDirectory(f"'{name}' cannot be an environment variable")
+        if name.startswith("TEJ_JOB_"):
+            raise InvalidJobDirectory(f"The variable '{name}' is set by tej itself")
+        if "\0" in value:
+            raise InvalidJobDirectory(f"The value of variable '{name}' contains a NUL")
+        try:
+            value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            # `from None` hides the UnicodeEncodeError, because its message quotes the
+            # value, which may be a secret.
+            raise InvalidJobDirectory(
+                f"The value of variable '{name}' is not text"
+            ) from None

@@ -1,0 +1,52 @@
+# Attempts of a job: archives a failed job in `attempts`, before the job is retried with the
+# same id. Sourced by commands/submit, which defines `refuse`, $token and $mode.
+# shellcheck shell=sh
+
+# refuse_living: print an error if the job to be retried shows signs of life. Returns 1
+# if the job shows no signs of life.
+refuse_living() {
+    has_sign_of_life || return 1
+    refuse 5 "Job '$id' is $state, but $sign: kill it before it is retried"
+}
+
+# archive_failed: archive the failed job that print_existing found before the upload.
+# Returns 0 if another client archives the job first; the reply is then the job that the
+# other client starts. Returns 1 if the job cannot be archived.
+archive_failed() {
+    eval "failed=\${failed_$token-}"
+    turns=0
+    while [ -n "$failed" ] && load_job "$id" && [ "$spec" = "$failed" ]; do
+        ! refuse_living || return 1
+        ! archive_attempt || return 0
+        turns=$((turns + 1))
+        [ "$turns" -lt 50 ] || {
+            refuse 20 "Job '$id' cannot be retried now: another client is archiving or deleting it, and has not finished"
+            return 1
+        }
+        nap
+        now=''
+    done
+}
+
+# archive_attempt: move the job to `attempts`. Returns 1 if another client is archiving
+# or deleting the job.
+archive_attempt() {
+    claim_removal || return 1
+    # The number of an attempt is never used again, even if the attempt was deleted.
+    count_attempts
+    attempt=$((${attempts:-0} + 1))
+    while [ -e "$queue/attempts/$id/$attempt" ]; do attempt=$((attempt + 1)); done
+    mkdir -p "$queue/attempts/$id/$attempt" && printf '%s\n' "$attempt" >"$queue/attempts/$id/last" ||
+        quit 20 "Cannot write to '$queue/attempts/$id'"
+    aside=$queue/attempts/$id/$attempt/job
+    # Jobs that wait for this job must not take it for deleted.
+    me
+    get_time
+    ln -sf "$now $who" "$queue/attempts/$id/restarting"
+    leave_dependents
+    if ! mv "$job" "$aside"; then
+        rmdir "${aside%/job}" 2>/dev/null
+        quit 20 "Job '$id' cannot be moved to '$aside' for a retry"
+    fi
+    mv "$aside/${taken##*/}" "$aside/spec"
+}

@@ -1,0 +1,30 @@
+# Keep-alives: while a command waits, the client regularly receives an empty word, so that it
+# can distinguish a slow command from a dead connection.
+# shellcheck shell=sh
+
+# start_keepalives: start a background process that prints an empty word every 15 seconds,
+# so that the client can distinguish a slow command from a dead connection. Sets $keepalive_pid
+# to the pid of the background process.
+start_keepalives() {
+    get_start $$
+    begun=${start:--}
+    (
+        begin_sleeps
+        trap 'end_sleep; exit 0' TERM
+        while :; do
+            sleep_until_signal 15
+            # Exit if the command was killed, because a killed command does not run its
+            # EXIT trap.
+            ! is_gone $$ "$begun" && printf '\0' || exit
+        done
+    ) &
+    keepalive_pid=$!
+    trap stop_keepalives EXIT
+}
+
+# stop_keepalives: stop the background process of start_keepalives.
+stop_keepalives() {
+    kill "$keepalive_pid" 2>/dev/null
+    wait "$keepalive_pid" 2>/dev/null
+    return 0
+}
