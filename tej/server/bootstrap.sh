@@ -138,11 +138,11 @@ read_version() {
     } <"$queue/version"
     case $tej_tag in
         tej) ;;
-        0.*) quit 12 "'$queue' is a queue of tej $tej_tag, which this tej cannot use: choose another --queue, or clean it up with the tej it came from" ;;
-        *) quit 12 "'$queue' holds a 'version' that is not tej's" ;;
+        0.*) quit 12 "'$queue' is a queue of tej $tej_tag, which this tej cannot use: choose another --queue, or remove the queue with tej $tej_tag" ;;
+        *) quit 12 "'$queue' contains a file 'version' that is not from tej" ;;
     esac
     [ "$protocol" = 1 ] ||
-        quit 12 "'$queue' was set up by a newer tej (protocol $protocol): use that, or choose another --queue"
+        quit 12 "'$queue' was set up by a newer tej (protocol $protocol): use the newer tej, or choose another --queue"
     # $runtime and $scripts become parts of the paths of sourced files.
     case $runtime/$scripts in
         *[!A-Za-z0-9_./-]* | */*/* | .* | */.*) quit 12 "'$queue/version' is damaged" ;;
@@ -159,15 +159,15 @@ check_unused() {
             *)
                 [ -e "$path" ] || [ -h "$path" ] || continue
                 [ ! -f "$queue/version" ] || return 1
-                quit 12 "'$queue' is not a queue of tej: it holds '${path##*/}'"
+                quit 12 "'$queue' is not a queue of tej: it contains '${path##*/}'"
                 ;;
         esac
     done
 }
 
 # load_queue DIGEST: source the scripts that the queue uses. Returns 1 if the scripts
-# are missing, or if DIGEST is neither `any` nor the digest of the installed scripts. In
-# the second case the client decides which of the two sets is newer.
+# are missing, or if DIGEST is neither `any` nor the digest of the installed scripts. If
+# the digests differ, the client decides which set of scripts is newer.
 load_queue() {
     here=$queue/scripts/$scripts
     [ ! -d "$queue/scripts" ] || [ -x "$queue/scripts" ] ||
@@ -208,5 +208,5 @@ open_or_install() {
 need() {
     [ $# != 0 ] || return 0
     for name in "$@"; do [ "$name" != "$runtime" ] || return 0; done
-    quit 12 "The queue '$queue' uses the runtime '$runtime', which is not one of those allowed: $*"
+    quit 12 "The queue '$queue' uses the runtime '$runtime', but only these runtimes are allowed: $*"
 }

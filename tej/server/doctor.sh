@@ -29,9 +29,9 @@ fi
 if [ -r "/proc/$$/stat" ]; then
     report /proc ok "readable"
 elif ps -o lstart= -p $$ >/dev/null 2>&1; then
-    report /proc ok "not readable; ps tells when processes began"
+    report /proc ok "not readable; ps prints the start times of processes"
 else
-    report /proc warning "not readable, and ps is too simple: jobs are followed by their heartbeat"
+    report /proc warning "not readable, and ps prints no start times: only the heartbeat shows whether a job is alive"
 fi
 
 home=$(cd 2>/dev/null && pwd -P)

@@ -194,7 +194,8 @@ run_wrappers() {
         wrappers="$wrappers $!"
         unstarted=${unstarted#"$id"} unstarted=${unstarted# }
     done
-    # If this shell ended now, its wrappers would be orphans (note_orphans).
+    # This shell waits for its wrappers: otherwise the wrappers would become orphans,
+    # and note_orphans would be wrong.
     # shellcheck disable=SC2086 # pids
     wait $wrappers
     stop_heartbeat

@@ -162,8 +162,8 @@ end_after_grace() {
 
 # end_leftovers: end the processes that the script left running on this node, because
 # some schedulers do not end these processes. Sets $left to the number of processes that
-# remain. If these processes have received SIGTERM, they have the rest of the grace
-# period: 5 seconds if the SIGTERM was not sent by `tej kill`.
+# remain. Processes that have received SIGTERM get the rest of the grace period, which
+# is 5 seconds if the SIGTERM did not come from `tej kill`.
 end_leftovers() {
     left=''
     [ -s "$job/started" ] || return 0

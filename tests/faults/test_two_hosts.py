@@ -92,7 +92,7 @@ def test_leftover_processes_on_other_host_are_reported(
         queue.job(name).wait(60)
         assert login2.status(name).processes_left >= 1
     with pytest.raises(
-        tej.JobStillRunning, match=f"what it left running was on {here}"
+        tej.JobStillRunning, match=f"processes that it left running on {here}"
     ):
         login2.kill("killed")
     outcome = queue.kill_many(["killed"])["killed"]
@@ -104,7 +104,7 @@ def test_leftover_processes_on_other_host_are_reported(
     assert caplog.messages == []
     login2.delete("left")
     (message,) = caplog.messages
-    assert f"'left' is deleted; what it left running was on {here}" in message
+    assert f"'left' is deleted; processes that it left running on {here}" in message
     login2.delete("killed")
     # The queue no longer knows this process, so no cleanup would end it.
     gate.open()

@@ -548,9 +548,7 @@ def test_queue_of_unwanted_runtime_is_refused(
 ) -> None:
     picky = server.queue(queue_path, need_runtime=["pbs", "slurm"])
     for ask in (picky.jobs, lambda: picky.submit("a", job("true"))):
-        with pytest.raises(
-            tej.QueueExists, match="'default', which is not one of those"
-        ):
+        with pytest.raises(tej.QueueExists, match="'default', but only these"):
             ask()
     allowed = server.queue(queue_path, need_runtime=["pbs", "default"])
     assert allowed.status(ended).succeeded

@@ -326,7 +326,7 @@ def test_exclusive_job_requests_select(
 def test_array_directive_is_refused(
     queue: tej.RemoteQueue, job: Make, line: str
 ) -> None:
-    with pytest.raises(tej.RemoteCommandFailure, match="an array of jobs"):
+    with pytest.raises(tej.RemoteCommandFailure, match="a job array"):
         queue.submit("array", job(f"#PBS {line}\ntrue"))
     with pytest.raises(tej.RemoteCommandFailure, match="waited for"):
         queue.submit("array", job("#PBS -r n -W umask=022,block=true\ntrue"))

@@ -417,7 +417,7 @@ def test_vanished_job_is_lost_after_two_queries(
     missed = fact(queue_path, "gone", "missed")
     status = until(queue, "gone", lambda _: missed.exists())
     assert status.state is JobState.RUNNING
-    assert "looking again" in str(status.note)
+    assert "checking again" in str(status.note)
     set_age(60, missed)
     status = until(queue, "gone", lambda status: status.state.final)
     assert status.state is JobState.LOST

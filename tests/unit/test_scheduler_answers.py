@@ -177,7 +177,7 @@ def test_job_with_heartbeat_is_running(shell: Shell) -> None:
     echo 2 >"$job/heartbeat"; touch -d "@$((now - 99))" "$job/missed"; derive_gone_state
     echo "$state: $note"; [ -e "$job/lost" ] || echo kept"""
     assert shell(lines).splitlines() == [
-        "running: slurm has it no more, but the job gives signs of life",
+        "running: slurm no longer runs it, but the job gives signs of life",
         "kept",
     ]
 
@@ -211,7 +211,7 @@ def test_refused_kill_stays_recorded(shell: Shell) -> None:
         "not told",
         "on file",
         "cancelled 5",
-        "asked to end by me, not ended yet; slurm 5: Priority",
+        "kill requested by me, but it has not ended yet; slurm 5: Priority",
     ]
 
 
@@ -223,7 +223,7 @@ def test_late_reply_for_killed_job_is_cancelled(shell: Shell) -> None:
         "cancelled 5",
         "slurm 5",
         "cancelled 5",
-        "it was taken away while slurm was asked",
+        "it was removed during its submission to slurm",
     ]
 
 

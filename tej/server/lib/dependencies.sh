@@ -58,9 +58,9 @@ prepare_wait() {
     for dep_other in $dep_needs; do printf '' >"$job/after/$dep_other" || return 1; done
 }
 
-# waits_for_itself: check whether a job that $job needs waits, directly or indirectly, for
-# a job with the id of $job. Such a circle is possible only if $job is the new attempt
-# of a job.
+# waits_for_itself: check whether a job that $job needs waits, directly or indirectly,
+# for a job with the id of $job. A circle is possible only if $job is the new attempt of
+# a job.
 waits_for_itself() {
     [ -d "$queue/dependents/$id" ] || return 1
     dep_seen=''
@@ -196,7 +196,8 @@ is_restarting() {
 }
 
 # resolve_dependent ENTRY: start or end the job of ENTRY (TOKEN.ID), which needs the
-# ended job $dep_origin. If the job ends without a start, adds its id to dep_ended.
+# ended job $dep_origin. If the job ends without a start, adds the job's id to
+# $dep_ended.
 resolve_dependent() {
     id=${1#*.} job=$jobs/${1#*.}
     # If the job has another token, this submission is not published yet or is archived.

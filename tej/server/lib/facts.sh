@@ -22,16 +22,17 @@
 # means that only the scheduler knows why the job ended. LEFT counts the processes that
 # outlived the script. BY, WORDS and EVIDENCE extend to the end of the line.
 
-# get_time: set $now to the seconds since 1970. The clock is read only if now is empty.
+# get_time: set $now to the seconds since 1970. The clock is read only if $now is empty.
 get_time() {
     [ -n "${now-}" ] || now=$(date +%s)
 }
 
-# read_clock: set $now to the seconds since 1970. Runs `date` at most once in 30 seconds,
-# because a process costs more than all other work at the start or end of a short job.
-# Between two calls of `date`, the elapsed uptime is added to the last time. The uptime is
-# read after `date` and rounded down. Therefore now never is in the future and never
-# decreases, unless the clock is set. A change of the clock has an effect after 30 seconds.
+# read_clock: set $now to the seconds since 1970. Runs `date` at most once in 30
+# seconds, because a process costs more than all other work at the start or end of a
+# short job. Between two calls of `date`, the elapsed uptime is added to the last time.
+# The uptime is read after `date` and rounded down. Therefore $now is never in the
+# future and never decreases, unless the clock is set. A change of the clock has an
+# effect after 30 seconds.
 read_clock() {
     if read_centiseconds && [ -n "${clock_date-}" ]; then
         elapsed=$((centiseconds - clock_uptime))
@@ -55,11 +56,11 @@ put() {
     return 1
 }
 
-# put_once FACT WORDS...: like `put`, for a fact that only this process writes, and only once.
-# If this process is one of the wrappers of several jobs, the fact is written without a
-# rename, because a rename takes a process. Therefore a reader takes an empty fact for a
-# fact that does not exist. The one `write` of a short line makes the line visible as a
-# whole.
+# put_once FACT WORDS...: like `put`, for a fact that only this process writes, and only
+# once. If this process is one of the wrappers of several jobs, the fact is written
+# without a rename, because `mv` is a process. Therefore readers treat an empty fact as
+# a missing fact. A short line is written by one system call, so that no reader sees a
+# part of the line.
 put_once() {
     [ -n "${is_prepared-}" ] || {
         put "$@"
@@ -72,10 +73,10 @@ put_once() {
     return 1
 }
 
-# take_claim: create the file `claim` of $job. Returns 1 if the file exists. Only one process
-# can create it, because with `set -C` all shells open a new file with O_EXCL, which is
-# atomic. The process that creates `claim` decides whether the job starts. In a job that an
-# older tej has started, `claim` is a directory.
+# take_claim: create the file `claim` of $job. Returns 1 if the file exists. Only one
+# process can create `claim`, because with `set -C` all shells open a new file with
+# O_EXCL, which is atomic. The process that creates `claim` decides whether the job
+# starts. In a job that an older tej has started, `claim` is a directory.
 take_claim() {
     set -C
     { printf '' >"$job/claim"; } 2>/dev/null

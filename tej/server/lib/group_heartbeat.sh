@@ -23,8 +23,9 @@ keep_heartbeats() {
     done
 }
 
-# read_wrappers: set $wrappers to the children of the shell $$, each between blanks. If they
-# are unknown, or if $$ has ended, sets $wrappers to '' and counts the calls in orphaned.
+# read_wrappers: set $wrappers to the children of the shell $$, each between blanks. If
+# the children are unknown, or if $$ has ended, sets $wrappers to '' and increases
+# $orphaned.
 read_wrappers() {
     wrappers='' now=''
     { read -r wrappers <"$proc/$$/task/$$/children"; } 2>/dev/null

@@ -132,10 +132,10 @@ confirm_stale() {
     fi
 }
 
-# get_age PATH: set $file_time to the modification time of the file PATH, and $age to the
-# age of PATH in seconds. file_time and age use the clock of the file system. age is
-# negative if the clock was set back. Sets $age to '' and returns 1 if the modification
-# time or the current time is unavailable.
+# get_age PATH: set $file_time to the modification time of the file PATH, and $age to
+# the age of PATH in seconds. $file_time and $age use the clock of the file system. $age
+# is negative if the clock was set back. Sets $age to '' and returns 1 if the
+# modification time or the current time is unavailable.
 get_age() {
     age=''
     get_file_time "$1"
@@ -146,8 +146,8 @@ get_age() {
 }
 
 # get_disk_time: set $disk_time to the current time of the clock that dates the queue's
-# files. If no file can be written in the queue, sets $disk_time to ''. In this case no
-# heartbeat can be written, either.
+# files. If no file can be written in the queue, sets $disk_time to ''. If no file can
+# be written, no heartbeat can be written, either.
 get_disk_time() {
     get_time
     [ "${disk_time_at-}" != "$now" ] || return 0
@@ -177,7 +177,7 @@ get_file_time() {
 }
 
 # get_last_sign: set $last_sign to the last time at which the job was known to be alive,
-# by the clock of the job's host. If the end of a job was not recorded, last_sign is
+# by the clock of the job's host. If the end of a job was not recorded, $last_sign is
 # used as the time of the end.
 get_last_sign() {
     last_sign=${started:-$submitted}
@@ -190,9 +190,9 @@ get_last_sign() {
 }
 
 # shows_life: check whether a process of the job is or may be alive, independent of the
-# job's state. The job's facts must have been read before. Sets $sign to a description of
-# the sign of life for messages. A job with a sign of life must not be removed or
-# replaced.
+# job's state. The job's facts must have been read before. Sets $sign to a description
+# of the sign of life for messages. A job that shows a sign of life must not be removed
+# or replaced.
 shows_life() {
     sign=''
     if has_processes; then

@@ -34,8 +34,9 @@ start_waiting_jobs() {
     start_jobs_after ''
 }
 
-# start_jobs_after ID: start the waiting jobs that may start because the job ID has ended.
-# A subshell does this, so that the variables of the caller do not change.
+# start_jobs_after ID: start the waiting jobs that may start because the job ID has
+# ended. The work is done in a subshell, so that the variables of the caller do not
+# change.
 start_jobs_after() {
     [ -d "$queue/waiting" ] || [ -d "$queue/dependents" ] || return 0
     (

@@ -25,10 +25,11 @@ count_processes() {
 # the orphans of the jobs is unknown. Called once by the shell $$ that runs the wrapper of a
 # job, or has started the wrappers of several jobs.
 #
-# When a process ends, Linux makes its children the children of its nearest ancestor that
-# adopts orphans ("subreaper"), or of process 1. The parent of this shell has ended.
-# Therefore this shell is a child of the same process. If the parent is not process 1, it
-# may be the shell that is about to end.
+# When a process ends, Linux makes its children the children of its nearest ancestor
+# that adopts orphans ("subreaper"), or of process 1. The original parent of this shell
+# has ended, so this shell was adopted by the process that will also adopt the orphans
+# of the jobs. If the present parent is not process 1, the original parent may be about
+# to end, and the adopting process is unknown.
 note_orphans() {
     adopted=''
     [ -n "$proc" ] || return 0
@@ -36,8 +37,8 @@ note_orphans() {
     [ "$parent" != 1 ] || ! read_orphans || adopted=$orphans
 }
 
-# read_orphans: set $orphans to the children of process 1, each between blanks. Returns 1 if
-# they are unknown.
+# read_orphans: set $orphans to the children of process 1, each between blanks. Returns
+# 1 if the children of process 1 are unknown.
 read_orphans() {
     orphans=''
     [ -r "$proc/1/task/1/children" ] || return 1
@@ -45,13 +46,14 @@ read_orphans() {
     orphans=" $orphans "
 }
 
-# may_have_left_processes: check whether the script of $job, which has ended, may have left
-# processes running. adopted contains the orphans before the start of the script, or is
-# empty if they are unknown. If a process of the job runs, it or one of its ancestors in the
-# job is an orphan now, and was no orphan before. Therefore only the new orphans and their
-# descendants are checked, and the end of a job does not read the files of all processes of
-# the host. Returns 0 if all processes must be searched: if a process of the job is found, or
-# if the orphans are unknown or have many descendants.
+# may_have_left_processes: check whether the script of $job, which has ended, may have
+# left processes running. $adopted contains the orphans before the start of the script,
+# or is empty if these orphans are unknown. If a process of the job runs, the process
+# itself or one of its ancestors in the job is an orphan now, and was no orphan before.
+# Therefore only the new orphans and their descendants are checked, and the end of a job
+# does not read the files of all processes of the host. Returns 0 if the caller must
+# search all processes: if a process of the job is found, or if the orphans are unknown
+# or have many descendants.
 #
 # The kernel may omit a child from the list if another child ends at the same time.
 # Therefore the list is read twice. If the job ran for more than a minute, all processes are
@@ -74,13 +76,13 @@ may_have_left_processes() {
     mark=${spec#*token=}
     # shellcheck disable=SC2086 # paths
     grep -qsF "TEJ_JOB_TOKEN=${mark%% *}" $environs </dev/null
-    # The status is 2 if one of the processes has ended meanwhile, or is hidden.
+    # grep exits with 2 if one of the processes has ended meanwhile, or is hidden.
     case $? in 1 | 2) return 1 ;; esac
 }
 
-# check_descendants PID...: add the environments of these processes and their descendants to
-# environs. Returns 1 if one of the processes is in the session of the job, or if there are
-# more than 50 processes.
+# check_descendants PID...: add the environment files of these processes and their
+# descendants to $environs. Returns 1 if one of the processes is in the session of the
+# job, or if there are more than 50 processes.
 check_descendants() {
     checked=0
     while [ $# -gt 0 ]; do
@@ -132,7 +134,7 @@ recount() {
         left=''
     else
         elsewhere=$2
-        note="${note:+$note; }what it left running was on $2, and may be gone by now"
+        note="${note:+$note; }processes that it left running on $2 may have ended by now"
     fi
 }
 
@@ -147,7 +149,7 @@ stop_processes() {
     wait_for_processes 10 KILL
 }
 
-# signal_processes SIGNAL: send SIGNAL to the processes in pids. Without /proc, pids
+# signal_processes SIGNAL: send SIGNAL to the processes in $pids. Without /proc, $pids
 # contains only the first process of the job. Therefore SIGNAL is also sent to the job's
 # process group.
 signal_processes() {

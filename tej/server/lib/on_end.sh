@@ -1,4 +1,4 @@
-# Command that a user wants to be run when a job has ended (`--on-end`).
+# Command of `--on-end`: a user's command that runs on the server when a job has ended.
 # shellcheck shell=sh
 #
 #   on_end              the command, for sh
@@ -41,7 +41,7 @@ start_on_end() {
 }
 
 # await_on_end: wait until the commands that start_on_end has started in this shell have
-# ended. A detached command is not awaited.
+# ended. Detached commands are not awaited.
 await_on_end() {
     for on_end_pid in $on_end_pids; do
         # A signal interrupts `wait`.

@@ -164,8 +164,9 @@ same_host() {
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]
 }
 
-# is_past HOST BOOT: check whether HOST is the name of this host, but BOOT is another boot.
-# Then either this host was restarted, or another machine has the same name.
+# is_past HOST BOOT: check whether HOST is the name of this host, and BOOT is not the
+# present boot of this host. If so, either this host was restarted, or another machine
+# has the same name.
 is_past() {
     get_host
     [ "$1" = "$host" ] && [ "$2" != - ] && [ "$boot" != - ] && [ "$2" != "$boot" ]

@@ -1,5 +1,5 @@
 # Removal of a queue: close the queue to new jobs, and find the jobs that may still run.
-# A queue with such jobs must not be removed.
+# A queue with running jobs must not be removed.
 # shellcheck shell=sh
 
 # close_queue: close the queue to new jobs. Returns 1 if another client is removing the
@@ -42,7 +42,7 @@ find_unended() {
     done
 }
 
-# note_unended ID: add ID to unended if the job has not ended, or if processes of the
+# note_unended ID: add ID to $unended if the job has not ended, or if processes of the
 # job still run.
 note_unended() {
     load_job "$1" || return 0

@@ -50,18 +50,18 @@ read_resources() {
     done <"$job/resources"
 }
 
-# in_megabytes [BYTES]: set $megabytes to BYTES (default r_memory) in units of 1048576
+# in_megabytes [BYTES]: set $megabytes to BYTES (default $r_memory) in units of 1048576
 # bytes, rounded up.
 in_megabytes() {
     megabytes=$(((${1:-$r_memory} + 1048575) / 1048576))
 }
 
-# as_clock: set $clock to r_walltime in the format H:MM:SS.
+# as_clock: set $clock to $r_walltime in the format H:MM:SS.
 as_clock() {
     clock=$(printf '%d:%02d:%02d' $((r_walltime / 3600)) $((r_walltime / 60 % 60)) $((r_walltime % 60)))
 }
 
-# set_begin: set $begin to r_begin in the format YYYYMMDDhhmmss, in the local time of
+# set_begin: set $begin to $r_begin in the format YYYYMMDDhhmmss, in the local time of
 # this host.
 set_begin() {
     begin=$r_begin
@@ -84,15 +84,15 @@ prepend() {
     options=$prepended$options prepended=''
 }
 
-# refuse_resources KEY...: return 1 and set $why if the job requests a resource in KEY...
-# The scheduler has no standard option for these resources.
+# refuse_resources KEY...: return 1 and set $why if the job requests a resource in
+# KEY... The resources in KEY... have no standard option in the scheduler.
 refuse_resources() {
     for key in "$@"; do
         case $key in
             gpu_type) [ -n "$r_gpu_type" ] || continue ;;
             *) case " $r_given " in *" $key "*) ;; *) continue ;; esac ;;
         esac
-        why="$scheduler has no common name for '$key': use --scheduler-option with this site's"
+        why="$scheduler has no standard option for '$key': use --scheduler-option with the option of your site"
         return 1
     done
 }
@@ -121,7 +121,7 @@ find_directives() {
     ' "$job/stage/$r_script" 2>/dev/null)
 }
 
-# check_directives: set $asked to the options in the script and in r_options, as words
+# check_directives: set $asked to the options in the script and in $r_options, as words
 # NAME=VALUE, each followed by a blank. Returns 1 and sets $why if an option requests an
 # array job or a submission that waits for the job.
 check_directives() {
@@ -131,8 +131,8 @@ check_directives() {
     set -- $r_options
     set +f
     asked=" $(printf '%s\n' "$directives" "${directive_marks%% *} $*" | LC_ALL=C awk '
-        # With one scheduler, the options -a and -t request a job array. With another
-        # scheduler, the same options have a different meaning.
+        # An option such as -a or -t requests a job array in one scheduler, and has
+        # another meaning in another scheduler.
         function is_array(word, value) {
             if ($1 == "#SBATCH") return word ~ /^(-a|--array)$/
             return word ~ /^-[Jt]$/ && value ~ /^[0-9]+[-,]/
@@ -155,8 +155,8 @@ check_directives() {
                     value = substr(word, 3)
                     word = substr(word, 1, 2)
                 }
-                if (is_array(word, value)) wrong = "asks for an array of jobs (" $i "): submit them one by one"
-                if (is_wait(word, value)) wrong = "asks to be waited for (" $i "), which is left to tej"
+                if (is_array(word, value)) wrong = "requests a job array (" $i "): submit the jobs one by one"
+                if (is_wait(word, value)) wrong = "makes the submission wait for the job (" $i "): use tej wait instead"
                 printf "%s=%s ", word, value
             }
         }
@@ -168,8 +168,8 @@ it '*) why=${asked##*
     [ -z "$why" ]
 }
 
-# is_requested NAME...: check whether the script's directives or r_options contain an option
-# in NAME...
+# is_requested NAME...: check whether the script's directives or $r_options contain an
+# option in NAME...
 is_requested() {
     for word in "$@"; do
         case $asked in *" $word="*) return 0 ;; esac

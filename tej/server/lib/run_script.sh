@@ -11,8 +11,7 @@ enter_job() {
 }
 
 # has_not_started: check whether the shell for the script ended without starting the
-# script, although no client requested a kill. If this is the case, marks the job as
-# lost.
+# script, although no client requested a kill. If so, marks the job as lost.
 has_not_started() {
     [ ! -s "$job/started" ] && [ ! -e "$job/kill" ] || return 1
     read_facts
@@ -39,9 +38,9 @@ set_whose() {
 
 is_prepared='' # 1 if prepare_wrappers has set tej_session and tej_signals
 
-# prepare_wrappers: find the programs that the wrappers of several jobs use, and check the
-# builtin `jobs` in the job $job. The result is inherited by the subshells of this shell, so
-# that it is determined only once.
+# prepare_wrappers: find the programs that the wrappers of several jobs use, and check
+# the builtin `jobs` in the job $job. The subshells of this shell inherit the results,
+# so that the programs are searched only once.
 prepare_wrappers() {
     get_host
     read_clock
@@ -58,7 +57,8 @@ prepare_run() {
     # are passed to exec_job.sh in tej_host.
     get_host
     tej_host="$host $boot $space"
-    # read_clock in exec_job.sh continues with the last time that `date` has printed here.
+    # read_clock in exec_job.sh adds the elapsed uptime to the time that `date` has
+    # printed here.
     tej_clock="${clock_date-} ${clock_uptime-}"
     # The facts of jobs that are started together are written without a rename.
     tej_together=$is_prepared tej_read_spec=''

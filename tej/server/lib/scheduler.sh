@@ -48,7 +48,7 @@
 . "$here/lib/scheduler_array.sh"
 . "$here/lib/scheduler_kill.sh"
 
-confirmation_delay=30 # minimum seconds between the two answers that are needed to give up a job
+confirmation_delay=30 # minimum seconds between the two queries that must agree before a job counts as gone
 cause_awaited=120     # seconds to wait for a silent scheduler to report why a job ended
 busy_awaited=60       # seconds for which a submission is retried while the scheduler is too busy
 

@@ -98,11 +98,12 @@ load_listing() {
     } <"$queue/scheduler/listing"
 }
 
-# look_up ID NAME: set $listed_state to the STATE and $reason to the WORDS of the job in the
-# listing. If the listed job has the name of another submission, the scheduler has
-# reused the id, and $listed_state is `unknown`. If the scheduler did not answer, $listed_state is
-# `silent`. If the listing does not contain the job, $listed_state is `unknown` if the listing is
-# complete (scheduler_listed_all), and '' otherwise.
+# look_up ID NAME: set $listed_state to the STATE and $reason to the WORDS of the job in
+# the listing. If the name of the listed job belongs to another submission, the
+# scheduler has reused the id, and $listed_state is `unknown`. If the scheduler did not
+# answer, $listed_state is `silent`. If the listing does not contain the job,
+# $listed_state is `unknown` if the listing is complete (scheduler_listed_all), and ''
+# otherwise.
 look_up() {
     listed_state='' reason=''
     [ "$listing" = answer ] || {
@@ -142,8 +143,8 @@ renew_listing() {
     rounds=0 unheld=0
     while [ "$rounds" -lt 300 ]; do
         if take_lock "$queue/scheduler/lock"; then
-            # Another client may have renewed the listing while this one waited for the
-            # lock.
+            # Another client may have renewed the listing while this client waited for
+            # the lock.
             [ "$patience" = 0 ] || load_listing
             is_answered || ask_scheduler
             rm -f "$queue/scheduler/lock"
@@ -164,7 +165,7 @@ renew_listing() {
         load_listing
         [ "$patience" = 0 ] || ! is_answered || return 0
     done
-    set_listing_silent "somebody else has been asking it for long"
+    set_listing_silent "another client has been querying it for too long"
 }
 
 # set_listing_silent MESSAGE: replace the listing in memory by `silent`, which means that the
@@ -195,7 +196,7 @@ ask_scheduler() {
         # The listing is not stored if it is truncated, because the missing jobs would
         # be reported as gone.
         rm -f "$fresh" "$fresh.list" "$fresh.words"
-        set_listing_silent "no room for its answer in '$queue/scheduler'"
+        set_listing_silent "its answer cannot be written to '$queue/scheduler'"
         return
     }
     rm -f "$fresh.list" "$fresh.words"
@@ -204,8 +205,7 @@ ask_scheduler() {
 }
 
 # add_listed: if the scheduler lists jobs only by id, add the live jobs of the last
-# listing to ids, so that one query serves all clients. In this case also sets $extent to
-# `part`.
+# listing to $ids, so that one query serves all clients, and set $extent to `part`.
 add_listed() {
     scheduler_listed_all || extent=part
     [ -f "$queue/scheduler/listing" ] || return 0

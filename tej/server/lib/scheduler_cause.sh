@@ -89,7 +89,7 @@ derive_ended_state() {
     case $listed_state in
         running | stopped)
             keep_last_state
-            note="it has ended, and $runtime is clearing up"
+            note="it has ended, and $runtime is cleaning up"
             ;;
         silent | alive | '')
             # The end of the job is recorded, but the scheduler has not reported the
@@ -105,7 +105,7 @@ derive_ended_state() {
         queued)
             if [ -e "$job/requeue" ]; then
                 keep_last_state
-                state=queued note="$runtime $nid: put back into the queue, to run again from the start"
+                state=queued note="$runtime $nid: requeued, and will run again from the start"
             else
                 record_cause
             fi
@@ -122,7 +122,7 @@ record_cause() {
     get_time
     case $listed_state in
         cancelled | limit | cut) cause="$listed_state $runtime: $reason" ;;
-        queued) cause="other $runtime has put it back into its queue" ;;
+        queued) cause="other $runtime has requeued it" ;;
         ended)
             case $reason in COMPLETED | FAILED) reason='' ;; esac
             cause="other ${reason:+$runtime: $reason}"

@@ -3,10 +3,10 @@
 
 relisted='' # 1 if the listing was renewed for a kill
 
-# runtime_tell: request the end of the job, once per program. Returns 0 if the job has
-# ended or will never start. Otherwise returns 1, and sets sigterm_sent_KEY to the time of the
-# SIGTERM, to 0 if the job was cancelled without SIGTERM, or to `not` if neither was
-# possible.
+# runtime_tell: request the end of the job; a program requests the end of a job only
+# once. Returns 0 if the job has ended or will never start. Otherwise returns 1, and
+# sets sigterm_sent_KEY to the time of the SIGTERM, to 0 if the job was cancelled
+# without SIGTERM, or to `not` if neither was possible.
 runtime_tell() {
     nid=${native#* }
     [ ! -s "$job/finished" ] || return 0
@@ -17,9 +17,9 @@ runtime_tell() {
             put_reserved finished "$now none 0 killed 0"
             return 0
         fi
-        # If the scheduler did not cancel the job, `claim` is removed. Then the wrapper,
-        # which checks for `kill` before it starts the script, or a later request of a
-        # client completes the kill.
+        # If the scheduler did not cancel the job, `claim` is removed, so that the job
+        # can still start. The wrapper, which checks for `kill` before it starts the
+        # script, or a later request of a client completes the kill.
         rm -f "$job/claim"
     fi
     [ -n "$nid" ] || return 1

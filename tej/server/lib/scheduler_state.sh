@@ -37,8 +37,8 @@ runtime_derive_state() {
     [ ! -e "$job/kill" ] || is_final || retry_kill
 }
 
-# note_scheduler_id: set $note to the runtime, the scheduler's id of the job, and the reason for
-# which the job waits.
+# note_scheduler_id: set $note to the runtime, the scheduler's id of the job, and the
+# reason why the job waits.
 note_scheduler_id() {
     note="$runtime $nid${reason:+: $reason}"
 }
@@ -91,7 +91,7 @@ is_confirmed() {
         if [ "$last_heartbeat" != "$earlier_heartbeat" ]; then
             note_missed
             keep_last_state
-            note="$runtime has $1, but the job gives signs of life"
+            note="$runtime $1, but the job gives signs of life"
             return 1
         fi
         find_age missed "$missed"
@@ -100,7 +100,7 @@ is_confirmed() {
         note_missed
     fi
     keep_last_state
-    note="$runtime has $1; looking again before it is given up"
+    note="$runtime $1; checking again before the job counts as lost"
     return 1
 }
 
@@ -151,11 +151,11 @@ derive_submission_state() {
         look_up "$nid" "$nickname"
         return 0
     fi
-    is_later submitting "$s_time" && is_confirmed "no job of that name ($nickname)" || return 1
+    is_later submitting "$s_time" && is_confirmed "lists no job of that name ($nickname)" || return 1
     if [ -e "$job/kill" ]; then
         record_killed
     elif take_claim || claim_is_stale; then
-        mark_lost "the submission to $runtime broke off on $s_host, and it has no job of that name"
+        mark_lost "the submission to $runtime was interrupted on $s_host, and $runtime lists no job of that name"
     fi
     return 1
 }
@@ -166,12 +166,12 @@ derive_queued_state() {
     if [ -e "$job/requeue" ]; then
         clear_missed
         keep_last_state
-        [ -z "$started" ] || state=queued note="$runtime $nid: put back into the queue, to run again from the start"
+        [ -z "$started" ] || state=queued note="$runtime $nid: requeued, and will run again from the start"
         return
     fi
     if [ -e "$job/claim" ] && [ -n "$started" ] && is_later started "$started"; then
-        is_confirmed "put it back into the queue" || return 0
-        mark_lost "$runtime has put it back into its queue after it had started, and a second run is not made${reason:+ ($reason)}"
+        is_confirmed "has requeued it" || return 0
+        mark_lost "$runtime has requeued it after its start, and tej permits no second run${reason:+ ($reason)}"
         return 0
     fi
     clear_missed
@@ -190,7 +190,7 @@ derive_gone_state() {
         # kill.
         if ! is_later kill "$kill_time"; then
             keep_last_state
-        elif ! is_unlisted || [ ! -e "$job/heartbeat" ] || is_confirmed "no such job"; then
+        elif ! is_unlisted || [ ! -e "$job/heartbeat" ] || is_confirmed "no longer lists it"; then
             record_killed
         fi
         return
@@ -203,7 +203,7 @@ derive_gone_state() {
             }
             ;;
     esac
-    is_confirmed "it no more${reason:+ ($reason)}" || {
+    is_confirmed "no longer runs it${reason:+ ($reason)}" || {
         record_early_end
         return 0
     }
@@ -214,7 +214,7 @@ derive_gone_state() {
         alive | moved) derive_contradicted_state ;;
         *)
             if [ -f "$job/rerun" ]; then
-                mark_lost "$runtime has started it a second time, which was not done, and the first run wrote no end"
+                mark_lost "$runtime started it a second time, tej did not run it again, and the first run recorded no end"
             elif [ -n "$reason" ]; then
                 mark_lost "$runtime says $reason, and the job recorded no exit status"
             else
@@ -242,11 +242,11 @@ is_unlisted() {
     case $listed_state in unknown | moved) ;; *) return 1 ;; esac
 }
 
-# derive_contradicted_state: derive the state of a job that the scheduler does not list, although
-# its accounting reports that the job is not over ($listed_state is `alive`), or that has moved to
-# another cluster (`moved`). The job is lost only if it gives no sign of life for as long
-# as a job on a host that cannot be reached. The accounting may miss the end of a job, so
-# that it alone does not keep a job alive.
+# derive_contradicted_state: derive the state of a job that the scheduler does not list,
+# although its accounting reports that the job is not over ($listed_state is `alive`),
+# or that has moved to another cluster (`moved`). The job is lost only if it gives no
+# sign of life for as long as a job on a host that cannot be reached. The accounting
+# alone does not prove that a job is alive, because it may miss the end of a job.
 derive_contradicted_state() {
     why_unlisted="$runtime no longer lists the job"
     [ "$listed_state" = alive ] || why_unlisted="the job has moved to another cluster"
@@ -277,7 +277,7 @@ record_killed() {
 # the job's state calls retry_kill. The fact `ending` contains the last step of the
 # kill.
 retry_kill() {
-    note="asked to end${by:+ by $by}, not ended yet${note:+; $note}"
+    note="kill requested${by:+ by $by}, but it has not ended yet${note:+; $note}"
     [ "$listing" = answer ] && [ -n "$nid" ] || return 0
     ending_time=0 ending=''
     [ ! -f "$job/ending" ] || read -r ending_time ending _ <"$job/ending"

@@ -38,7 +38,7 @@ runtime_check() {
 
 # runtime_may_retry: check whether the scheduler may accept a waiting job later. A
 # scheduler can refuse submissions from compute nodes. Therefore a job that is refused
-# there waits for the next client.
+# on a compute node waits for the next client.
 runtime_may_retry() {
     [ -n "${in_scheduler_job-}" ] || is_busy || [ "${listing:-answer}" != answer ]
 }
@@ -172,7 +172,7 @@ adopt_reply() {
     if ! has_token "$job_token" || [ -s "$job/finished" ]; then
         scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
         has_token "$job_token" || {
-            why="it was taken away while $runtime was asked"
+            why="it was removed during its submission to $runtime"
             return 1
         }
     fi

@@ -8,9 +8,9 @@
 #   running   started, and alive             lost      outcome can no longer be determined
 #
 # A job with a sign of life is running, even if another source reports that the job is
-# gone. A job is `lost` if it shows no sign of life and the runtime or the job's host
-# reports that it is gone. If the job's wrapper has recorded the end of the job, this
-# end takes precedence over all other sources.
+# gone. A job is `lost` if the job shows no sign of life, and the runtime or the job's
+# host reports that the job is gone. If the job's wrapper has recorded the end of the
+# job, this end takes precedence over all other sources.
 
 # find_job ID: set $id to ID, and $job to the directory of the job. Returns 1 if the job
 # does not exist. If ID has the form NAME#N, it identifies the N-th archived attempt of
@@ -89,7 +89,7 @@ read_facts() {
         # If the heartbeat is newer than `lost`, the job is alive: the fact `lost` was
         # wrong, or the job's host responds again.
         [ -z "$native" ] || ! [ "$job/heartbeat" -nt "$job/lost" ] 2>/dev/null || {
-            state='?' ended='' note="it was taken for lost ($evidence)" evidence=''
+            state='?' ended='' note="it was reported as lost ($evidence)" evidence=''
         }
     elif [ -z "$native" ] && [ -f "$job/submitting" ]; then
         state='?'
@@ -183,7 +183,7 @@ derive_unstarted_state() {
     # A wrapper must create `claim` before it starts the script. If this client creates
     # `claim`, no wrapper can start the job any more.
     if take_claim || [ ! -e "$job/claim" ] || claim_is_stale; then
-        mark_lost "the submission broke off on $s_host before the job was started"
+        mark_lost "the submission was interrupted on $s_host before the job was started"
     fi
 }
 

@@ -10,8 +10,9 @@ runtime_check() { :; }
 # succeed, and 1 if the runtime has refused the job.
 runtime_may_retry() { :; }
 
-# runtime_prepare: called before runtime_start is called in a subshell. May set $variables
-# that runtime_start needs for each job, so that the variables are set only once.
+# runtime_prepare: called before runtime_start is called in a subshell. May set
+# variables that runtime_start needs for each job, so that the variables are computed
+# only once.
 runtime_prepare() { :; }
 
 # runtime_tend: do periodic work. Called by every client that uses the queue.

@@ -34,7 +34,7 @@ detach_wrappers() {
     first=$1
     shift
     detach "$here/run_detached.sh" "$queue" "$first" "$here" "$runtime" "$@" || {
-        why='no process can be started there (ulimit -u)'
+        why='no process can be started on the server (ulimit -u)'
         return 1
     }
 }
