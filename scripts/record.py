@@ -5,14 +5,18 @@
 
 The commands after `$ ` in the page run in order, on `local:`, in the home directory of
 a new user, at a terminal of 80 columns.  The answer to a question is that in the page.
+The lines after `>>> ` are the cells of a notebook.
 The test `tests/project/test_sessions.py` runs the check.
 """
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import contextlib
 import difflib
 import getpass
+import inspect
 import io
 import os
 import re
@@ -21,14 +25,23 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from tej.cli.main import main as run_tej
+
+if TYPE_CHECKING:
+    from tej.cli.top_screen import TopScreen
 
 PAGE = Path(__file__).parents[1] / "docs" / "sessions.md"
 ANSWER = re.compile(r"\[y/N\]: (\w+)$")
 """The end of a recorded line with a question, and the answer."""
+CELL = ">>> "
+"""The start of a cell of a notebook."""
+PROMPTS = ("    $ ", f"    {CELL}")
 
 
 class Terminal(io.BytesIO):
@@ -38,17 +51,79 @@ class Terminal(io.BytesIO):
         return True
 
 
+class Notebook:
+    """A notebook, whose cells are lines of Python and may contain `await`."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {}
+
+    def run(self, cell: str) -> str:
+        """Run a cell; return what it prints, and the text form of its value."""
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            value = self._evaluate(cell)
+            if value is not None:
+                print(str(value) if hasattr(value, "_repr_pretty_") else repr(value))
+        return output.getvalue()
+
+    def _evaluate(self, cell: str) -> object:
+        try:
+            ast.parse(cell, mode="eval")
+            mode = "eval"
+        except SyntaxError:
+            mode = "exec"
+        code = compile(cell, "cell", mode, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        value = eval(code, self.names)
+        if not inspect.iscoroutine(value):
+            return value
+        loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(value)
+        finally:
+            loop.close()
+
+
+def show_top(app: TopScreen) -> None:
+    """Print the screen of `tej top` when it has the jobs and the output of a job.
+
+    Empty lines are left out.
+    """
+
+    async def show() -> list[str]:
+        async with app.run_test(size=(80, 24)) as pilot:
+            while True:
+                strips = app.screen._compositor.render_strips()
+                text = "\n".join(strip.text for strip in strips)
+                cells = app.table.get_row_at(0) if app.table.row_count else []
+                # The widths of the columns are set some time after the rows.
+                wanted = ["Quit", *map(str, cells)]
+                if cells and app.output.lines and all(one in text for one in wanted):
+                    return text.splitlines()
+                await pilot.pause(0.02)
+
+    lines = [line.rstrip() for line in asyncio.run(show())]
+    for thread in threading.enumerate():
+        # A request of these threads must not meet the commands that follow.
+        if thread.name == "tej top":
+            thread.join()
+    print("\n".join(filter(None, lines)))
+
+
 class Session:
     """The home directory of a user, in which the commands of a page run."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.folder = home
+        self.notebook = Notebook()
 
     def run(self, command: str, answers: list[str]) -> str:
-        """Run one command; return its output."""
-        words = shlex.split(command)
-        if words[0] == "cd":
+        """Run one command or cell; return its output."""
+        words = [] if command.startswith(CELL) else shlex.split(command)
+        if not words:
+            os.chdir(self.folder)
+            output = self.notebook.run(command.removeprefix(CELL))
+        elif words[0] == "cd":
             self.folder = self.folder / words[1]
             output = ""
         elif words[0] == "tej":
@@ -83,6 +158,7 @@ class Session:
                 contextlib.redirect_stdout(screen),
                 contextlib.redirect_stderr(screen),
                 contextlib.suppress(SystemExit),
+                replace_screen() if words[0] == "top" else contextlib.nullcontext(),
             ):
                 run_tej(words)
         finally:
@@ -91,9 +167,17 @@ class Session:
         # A person's answer is shown by the terminal, and not by the program.
         for answer in answers:
             text = text.replace("[y/N]: ", f"[y/N]: {answer}\n", 1)
-        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\a", "", text)
         # The line that counts jobs is overwritten by the lines that follow it.
         return re.sub(r"^.*\r(?!\n)", "", text, flags=re.M)
+
+
+def replace_screen() -> contextlib.AbstractContextManager[object]:
+    """Return a context in which `tej top` prints its screen once and ends."""
+    # The module is imported here, because its packages are not always installed.
+    from tej.cli.top_screen import TopScreen
+
+    return mock.patch.object(TopScreen, "run", show_top)
 
 
 def prepare(home: Path) -> dict[str, str]:
@@ -112,7 +196,7 @@ def prepare(home: Path) -> dict[str, str]:
 def is_output(lines: list[str]) -> bool:
     """Return whether the first line is output of a command; it may be an empty line."""
     shown = next((line for line in lines[:2] if line), "")
-    return shown.startswith("    ") and not shown.startswith("    $ ")
+    return shown.startswith("    ") and not shown.startswith(PROMPTS)
 
 
 def record(page: str, home: Path) -> Iterator[str]:
@@ -125,13 +209,14 @@ def record(page: str, home: Path) -> Iterator[str]:
     while lines:
         line = lines.pop(0)
         yield line
-        if not line.startswith("    $ "):
+        if not line.startswith(PROMPTS):
             continue
         old = []
         while is_output(lines):
             old.append(lines.pop(0))
         answers = [found[1] for one in old if (found := ANSWER.search(one))]
-        for shown in session.run(line[6:], answers).splitlines():
+        command = line.strip().removeprefix("$ ")
+        for shown in session.run(command, answers).splitlines():
             yield f"    {shown}".rstrip()
 
 
@@ -139,6 +224,8 @@ def normalize(text: str) -> str:
     """Return a page without the parts that depend on the machine and its speed."""
     for pattern, constant in (
         (r"^    Job is (created|queued).*\n", ""),
+        # The frame and the keys of `tej top` are those of textual's version.
+        (r"^.*(─|\bq Quit).*\n", ""),
         (r"\d+ (s|min|h) ago", "N s ago"),
         (r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "DATE"),
         (r"\b\d+:\d\d\b", "0:00"),

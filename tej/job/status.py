@@ -162,6 +162,10 @@ class JobStatus:
         """Return the id and the state in one line, with control characters escaped."""
         return escape_line(f"{self.job_id}: {self.describe()}")
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401
+        """Print the line of `str()` at the prompt of IPython."""
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         # Modules that `tej status` does not need are imported inside functions.
         import html
