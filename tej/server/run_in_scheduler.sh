@@ -69,9 +69,13 @@ set_submit_directory() {
 # into the job's directory, and hides the array from the script, whose results must not
 # depend on the jobs that were submitted with it.
 leave_array() {
-    mv -f "$array_log.$SLURM_ARRAY_TASK_ID.log" "$job/$array.log" 2>/dev/null
+    mv -f "$array_log.${own_id##*[_.]}.log" "$job/$array.log" 2>/dev/null
     unset SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MAX \
         SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_STEP
+    # Grid Engine sets these values in jobs without an array.
+    for variable in SGE_TASK_ID SGE_TASK_FIRST SGE_TASK_LAST SGE_TASK_STEPSIZE; do
+        eval "[ -z \"\${$variable+set}\" ] || export $variable=undefined"
+    done
 }
 
 # read_outcome: set $end to the result of the script, `exit N` or `signal N`. Returns 1
@@ -315,6 +319,9 @@ rm -f "$job/.end" "$job"/.heard.*
 start_next_jobs
 run_own_on_end
 case $end in
-    exit*) exit "${end#exit }" ;;
+    exit*)
+        case " ${reserved_codes-} " in *" ${end#exit } "*) exit 1 ;; esac
+        exit "${end#exit }"
+        ;;
     signal*) exit $((128 + ${end#signal })) ;;
 esac

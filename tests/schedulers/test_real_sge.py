@@ -32,6 +32,8 @@ def commands(
     )
     if start.returncode:
         require("a Grid Engine that can be started")
+    # The site's own options of qstat, which hide waiting jobs and all jobs of main.q.
+    (folder / "default/common/sge_qstat").write_text("-s r -q nowhere.q\n")
     try:
         yield folder / "bin/tej"
     finally:
@@ -126,3 +128,45 @@ def test_suspended_job_and_job_in_error(
     gate.open()
     run("qmod", "-usj", native_id(queue_path, "paused"))
     assert queue.job("paused").wait(90).succeeded
+
+
+def test_array_tasks_are_separate_jobs(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, wrapped: Make, commands: Path
+) -> None:
+    calls = wrapped("qsub", f'exec {commands}/qsub "$@"')
+    # Grid Engine keeps a job that exits with 99 or 100, unlike the wrapper of tej.
+    task = f"echo $SGE_TASK_ID; {gate.wait}; exit"
+    specs = [
+        tej.JobSpec(job(f"{task} {97 + n}", name=f"run{n}"), job_id=f"job{n}")
+        for n in range(5)
+    ]
+    assert [outcome.error for outcome in queue.submit_many(specs)] == [None] * 5
+    assert "-t 1-5" in calls.read_text()
+    ids = [str(queue.status(f"job{n}").native_id) for n in range(5)]
+    array = ids[0].partition(".")[0]
+    assert ids == [f"{array}.{n}" for n in range(1, 6)]
+    until(queue, "job0", lambda status: status.state is JobState.RUNNING)
+    assert queue.status("job4").state is JobState.QUEUED
+    killed = queue.kill_many(["job0", "job4"], grace=1)
+    assert {one.status.state for one in killed.values() if one} == {JobState.KILLED}
+    again = queue.ensure(specs[4].directory, job_id="job4", retry=True)
+    gate.open()
+    ended = dict(queue.as_completed(["job1", "job2", "job3", "job4"], 90))
+    assert {status.exit_code for status in ended.values()} == {98, 99, 100, 101}
+    assert "." not in str(again.status().native_id)
+    assert output(queue, "job2") == "undefined\n"
+    wait_until(lambda: not run("qstat", "-s", "prs", "-q", "*"), "no job remains")
+    assert "taskid       3 " in queue.scheduler_log("job2").decode()
+
+
+def test_array_without_reply_starts_each_job_once(
+    queue: tej.RemoteQueue, job: Make, wrapped: Make, commands: Path, tmp_path: Path
+) -> None:
+    calls = wrapped("qsub", f'{commands}/qsub "$@" >/dev/null; exit 124')
+    directory = job(f"echo ran >>'{tmp_path}'/ran-$TEJ_JOB_ID")
+    specs = [tej.JobSpec(directory, job_id=one) for one in "ab"]
+    assert [outcome.error for outcome in queue.submit_many(specs)] == [None] * 2
+    ended = dict(queue.as_completed("ab", 90))
+    assert all(status.succeeded for status in ended.values())
+    assert len(calls.read_text().splitlines()) == 1
+    assert [(tmp_path / f"ran-{one}").read_text() for one in "ab"] == ["ran\n"] * 2

@@ -4,16 +4,24 @@
 # the scheduler refuses the array, each job is submitted alone.
 # shellcheck shell=sh
 #
-# A runtime that supports job arrays redefines:
+# A runtime that supports job arrays redefines the functions and the variables:
 #
 #   scheduler_array_limit     set $array_limit to the maximum number of tasks of an array;
 #                             return 1 if the limit is unknown or job arrays do not exist
+#   scheduler_fits_array      return 1 if $job cannot be a task of an array
+#   first_task                index of the first task
+#   task_mark                 character between the array's id and the index in the id of a
+#                             task
+#   task_variable             name of the variable that contains the index in a task
+#   task_pattern              placeholder of the index in the path of the log file
 #
 # The fact `submitting` of each job contains the name of the array and the index of the
 # job. If this client dies before it receives the scheduler's reply, other clients find
 # the array by its name, so that no job is submitted twice or lost.
 
 scheduler_array_limit() { return 1; }
+scheduler_fits_array() { :; }
+first_task=0 task_mark=_ task_variable='' task_pattern=''
 
 # is_array_refused: check whether the scheduler has refused the array of $job.
 is_array_refused() {
@@ -46,7 +54,7 @@ runtime_start_together() {
 fits_array() {
     has_token "$1" && [ ! -s "$job/finished" ] && [ ! -s "$job/native_id" ] || return 1
     [ ! -e "$job/submitting" ] && [ ! -e "$job/dependencies" ] || return 1
-    runtime_check && ! names_cluster
+    runtime_check && ! names_cluster && scheduler_fits_array
 }
 
 # add_to_group TOKEN: add $job to the group of the jobs with the same options and
@@ -106,9 +114,9 @@ submit_array() {
         get_time
         # Another client may have removed the job, and submitted a job with the same id.
         if runtime_check && has_token "$2" && note_requeue &&
-            put submitting "$now $array $who $tasks" && put queued "$now"; then
+            put submitting "$now $array $who $((first_task + tasks))" && put queued "$now"; then
             quote "$id"
-            table="$table    $tasks) set -- $quoted $2 ;;
+            table="$table    $((first_task + tasks))) set -- $quoted $2 ;;
 "
             array_jobs="$array_jobs $id $2" tasks=$((tasks + 1))
         else
@@ -129,10 +137,10 @@ submit_array() {
 # each job. Returns 1 if the scheduler has certainly not accepted the array.
 submit_array_to_scheduler() {
     [ $# != 0 ] || return 1
-    id=$1 job=$jobs/$1 index=0 nickname=$array native=''
+    id=$1 job=$jobs/$1 index=$first_task nickname=$array native=''
     log_array
     [ -z "$default_name" ] || default_name=${common_name:-$array}
-    array_tasks=0-$((tasks - 1))
+    array_tasks=$first_task-$((first_task + tasks - 1))
     if ! write_array; then
         array_id=refused
     elif submit_patiently is_overloaded; then
@@ -156,7 +164,7 @@ submit_array_to_scheduler() {
         # the array by its name.
         '') return 0 ;;
     esac
-    index=0
+    index=$first_task
     while [ $# -gt 0 ]; do
         id=$1 job=$jobs/$1 job_token=$2
         set_task_id "$array_id"
@@ -169,14 +177,14 @@ submit_array_to_scheduler() {
 # set_task_id ID: set $nid to the id of the task $index of an array. ID is the id of the
 # array or of one of its tasks, with the cluster if ID contains it.
 set_task_id() {
-    nid=${1%%[!0-9]*}_$index
+    nid=${1%%[!0-9]*}$task_mark$index
     case $1 in *\;*) nid="$nid;${1#*;}" ;; esac
 }
 
 # log_array: set $log to the path of the log file of each task, in which the scheduler
-# replaces %a by the index. The wrapper moves the file into the directory of the job.
+# replaces $task_pattern by the index. The wrapper moves the file into the directory of the job.
 log_array() {
-    log=$queue/scheduler/$array.%a.log
+    log=$queue/scheduler/$array.$task_pattern.log
     case $queue in *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;; esac
     mkdir "$queue/scheduler" 2>/dev/null
     return 0
@@ -186,6 +194,6 @@ log_array() {
 write_array() {
     # shellcheck disable=SC2016 # expanded by the batch script
     begin_batch &&
-        printf '%s\n' 'case $SLURM_ARRAY_TASK_ID in' "$table    *) exit 1 ;;" 'esac' >>"$job/batch" &&
-        print_exec '"$1"' '"$2"' '' "$array" "${log%.%a.log}" >>"$job/batch"
+        printf '%s\n' "case \$$task_variable in" "$table    *) exit 1 ;;" 'esac' >>"$job/batch" &&
+        print_exec '"$1"' '"$2"' '' "$array" "${log%".$task_pattern.log"}" >>"$job/batch"
 }

@@ -62,10 +62,14 @@ is_answered() {
 # a valid part of a variable name.
 set_key() {
     key=${1%%[!0-9]*}
-    case $1 in "${key}_"[0-9]*)
-        element=${1#"${key}_"}
-        key=${key}e${element%%[!0-9]*}
-        ;;
+    case $1 in
+        "${key}_"[0-9]*)
+            element=${1#"${key}_"}
+            key=${key}e${element%%[!0-9]*}
+            ;;
+        # The name of a PBS server may follow the dot, too.
+        "$key."*[!0-9]*) ;;
+        "$key."*) key=${key}e${1#"$key."} ;;
     esac
     case $1 in *\;*) ;; *) return 0 ;; esac
     key=${key}_${1#*;}

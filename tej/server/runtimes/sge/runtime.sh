@@ -12,6 +12,14 @@ directive_marks='#$'
 scheduler='Grid Engine'
 # shellcheck disable=SC2034 # used by run_in_scheduler.sh
 has_no_term=1
+# Grid Engine puts a job that exits with 99 back into the queue, and never removes a job that
+# exits with 100 from the queue (state Eqw), even with `-r n`. Therefore the wrapper of a job
+# exits with 1 if the exit code of the script is one of these codes.
+# shellcheck disable=SC2034 # used by run_in_scheduler.sh
+reserved_codes='99 100'
+
+# shellcheck disable=SC2016,SC2034 # used by scheduler_array.sh; expanded by Grid Engine
+first_task=1 task_mark=. task_variable=SGE_TASK_ID task_pattern='$TASK_ID'
 
 # The commands of Grid Engine need the variables below. On some servers, only login shells
 # set the variables. Therefore the values are recorded when the queue is set up.
@@ -41,7 +49,26 @@ find_variables() {
     done
 }
 
-scheduler_own_id() { own_id=${JOB_ID-}; }
+# scheduler_own_id: set $own_id to ID, or to ID.INDEX in a task of an array of tej.
+scheduler_own_id() {
+    own_id=${JOB_ID-}
+    [ -z "${array-}" ] || own_id=$own_id.$SGE_TASK_ID
+}
+
+# scheduler_array_limit: set $array_limit from the site's max_aj_tasks. The value 0 means
+# that the number of tasks is not limited.
+scheduler_array_limit() {
+    array_limit=$(patiently qconf -sconf 2>/dev/null </dev/null | awk '$1 == "max_aj_tasks" { print $2 }')
+    [ "$array_limit" != 0 ] || array_limit=75000
+    is_number "$array_limit"
+}
+
+# scheduler_fits_array: check whether tej may select the name of $job. scheduler_list
+# recognizes the arrays of tej by their names.
+scheduler_fits_array() { ! has_own_name; }
+
+# has_own_name: check whether the user has selected the name of $job.
+has_own_name() { [ -n "$r_name" ] || is_requested -N; }
 
 # scheduler_options: refuse requests for nodes, CPUs and GPUs, because each Grid Engine
 # site uses different names for these resources.
@@ -75,26 +102,38 @@ scheduler_options() {
         prepend -l "h_vmem=${megabytes}M"
     }
     mail_and_rerun
-    name_job
+    [ -z "$r_name" ] || name_job
 }
 
-# scheduler_submit NAME: submit the batch script. `-b n -sync n` overrides ~/.sge_request and
+# scheduler_submit NAME: submit the batch script, or the array with the indexes
+# $array_tasks. Unless the user has selected a name, the name is NAME, because tej can find
+# a job after a lost reply only by its name. `-b n -sync n` overrides ~/.sge_request and
 # the site's sge_request: qsub must copy the script, and must not wait for the job. qsub reads
 # .sge_request of the working directory, too. In $HOME, it would read the same file twice,
 # and one `-sync n` does not override two `-sync y`.
 scheduler_submit() {
+    name_there=$1
     split_lines
     # shellcheck disable=SC2086 # one option per line
     set -- $options -terse -S /bin/sh -j y -o "$log" -b n -sync n
     end_split
-    cd "$job" && patiently qsub "$@" "$job/batch"
+    has_own_name || set -- "$@" -N "$name_there"
+    cd "$job" || return 1
+    [ -n "$array_tasks" ] || {
+        patiently qsub "$@" "$job/batch"
+        return
+    }
+    # The reply for an array is ID.FIRST-LAST:STEP.
+    answer=$(patiently qsub "$@" -t "$array_tasks" "$job/batch") || return
+    printf '%s\n' "$answer" | sed 's/^\([0-9][0-9]*\)\.[0-9]*-[0-9]*:[0-9]*$/\1/'
 }
 
-# scheduler_list: print a line for each job of the user. The XML output of qstat is
-# used, because the table of qstat truncates job names. The XML output has one element
-# per line.
+# scheduler_list: print a line for each job of the user, and for each task of an array of
+# tej. The XML output of qstat is used, because the table of qstat truncates job names. The
+# XML output has one element per line. `-s prs -q *` overrides the options of the site and of
+# the user in sge_qstat and ~/.sge_qstat, with which qstat may omit some of the jobs.
 scheduler_list() {
-    patiently qstat -xml -u "$(id -un)" >"$fresh.said" && grep -q '</job_info>' "$fresh.said" || {
+    patiently qstat -xml -s prs -q '*' -u "$(id -un)" >"$fresh.said" && grep -q '</job_info>' "$fresh.said" || {
         rm -f "$fresh.said"
         return 1
     }
@@ -105,10 +144,22 @@ scheduler_list() {
             sub(/<.*/, "")
             return $0
         }
+        # The waiting tasks of an array are one entry, with their indexes as 1-4:1,7.
+        function print_tasks(list,    ranges, count, i, range, index_now) {
+            count = split(list, ranges, ",")
+            for (i = 1; i <= count; i++) {
+                split(ranges[i] "-" ranges[i] "-", range, "-")
+                split(range[2] ":1", last, ":")
+                for (index_now = range[1] + 0; index_now <= last[1] + 0; index_now += last[2])
+                    print id "." index_now "|" state "|" name "|" words
+            }
+        }
         BEGIN { while ((getline line <errors) > 0) { split(line, part, "|"); why[part[1]] = part[2] } }
+        /<job_list/ { tasks = "" }
         /<JB_job_number>/ { id = text() }
         /<JB_name>/ { name = text() }
         /<state>/ { letters = text() }
+        /<tasks>/ { tasks = text() }
         /<\/job_list>/ {
             words = ""
             if (letters ~ /h/) words = "held"
@@ -118,7 +169,8 @@ scheduler_list() {
             # Suspended by a user or the queue (s, S), or by a load threshold (T).
             if (letters ~ /[sST]/) state = "stopped"
             if (letters ~ /w|^Rq/) state = "queued"
-            print id "|" state "|" name "|" words
+            if (tasks != "" && name ~ /^tej_.*_a$/) print_tasks(tasks)
+            else print id "|" state "|" name "|" words
         }' "$fresh.said" && rm -f "$fresh.said" "$fresh.errors"
 }
 
@@ -174,15 +226,23 @@ scheduler_cancel() {
     patiently qdel "$1"
 }
 
+# run_qacct ID: print the accounting entries of a job, or of a task of an array (ID.INDEX).
+run_qacct() {
+    case $1 in
+        *.*) patiently qacct -j "${1%%.*}" -t "${1#*.}" ;;
+        *) patiently qacct -j "$1" ;;
+    esac
+}
+
 # scheduler_history ID: print STATE|WORDS from the accounting entry of the job. qacct
 # prints an entry for every job that ever had this id. The last entry of this user and
 # with the name of this job is used. If the user has chosen the name, the name does not
 # distinguish this job from earlier jobs, and is not compared.
 scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
-    said=$(patiently qacct -j "$1" 2>/dev/null) || return 1
+    said=$(run_qacct "$1" 2>/dev/null) || return 1
     own_name=$nickname
-    read_resources && check_directives && [ -z "$r_name" ] && ! is_requested -N || own_name=''
+    read_resources && check_directives && ! has_own_name || own_name=''
     code=$(printf '%s\n' "$said" | awk -v me="$(id -un)" -v own="$own_name" '
         $1 == "owner" { owner = $2 }
         $1 == "jobname" { name = $2 }
@@ -194,10 +254,10 @@ scheduler_history() {
         37) printf '%s\n' "limit|a limit was exceeded (qacct: failed 37)" ;;
         # Code 100: the job was killed while it ran, and the cause was not a limit.
         100) printf '%s\n' "cancelled|it was deleted or killed" ;;
-        *) printf '%s\n' "over|it failed with code $code, see qacct -j $1" ;;
+        *) printf '%s\n' "over|it failed with code $code, see qacct -j ${1%%.*}" ;;
     esac
 }
 
 scheduler_report() {
-    print_report 'qstat -j' patiently qstat -j "$1" || print_report 'qacct -j' patiently qacct -j "$1"
+    print_report 'qstat -j' patiently qstat -j "${1%%.*}" || print_report 'qacct -j' run_qacct "$1"
 }

@@ -18,6 +18,8 @@ scheduler_history() { slurm_history "$1"; }
 scheduler_report() { slurm_report "$1"; }
 scheduler_own_id() { slurm_own_id; }
 
+task_variable=SLURM_ARRAY_TASK_ID task_pattern=%a
+
 scheduler_options() {
     options=$r_options
     [ -z "$r_account" ] || prepend -A "$r_account"
