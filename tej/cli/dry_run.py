@@ -29,9 +29,9 @@ def print_plan(
     """Print the files, the id, the command and the resources of a job.
 
     If `is_signed` is true, the id is made from the signature.  If the server can be
-    reached, print_plan also prints whether the job exists, and the arguments for the
-    scheduler.  Like a submission, print_plan raises an error if the directory or the
-    options are invalid.
+    reached, print_plan also prints whether the job exists, and the arguments and the
+    batch script for the scheduler.  Like a submission, print_plan raises an error if
+    the directory or the options are invalid.
     """
     job = read_job(queue.connection, spec, is_signed=is_signed)
     is_new = not is_signed and spec.job_id is None
@@ -75,6 +75,7 @@ def as_document(
         "runtime": plan.runtime,
         "directives": plan.directives,
         "scheduler_options": plan.options,
+        "batch_script": plan.batch,
         "refusal": plan.refusal,
     }
 
@@ -125,6 +126,8 @@ def print_server_plan(plan: ServerPlan) -> None:
         output.say_line(f"Directive:    {line}")
     if plan.options is not None:
         output.say_line(f"Scheduler:    {shlex.join(plan.options)}")
+    for number, line in enumerate(plan.batch or []):
+        output.say_line(f"{'Batch script:' if number == 0 else '':13} {line}")
     if plan.refusal is not None:
         output.say_line(f"Refused:      {plan.refusal}")
 

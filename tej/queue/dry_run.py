@@ -32,6 +32,8 @@ class ServerPlan:
     override."""
     options: list[str] | None = None
     """Arguments of the scheduler's submit command; None without a scheduler."""
+    batch: list[str] | None = None
+    """Lines of the batch script for the scheduler; None without a scheduler."""
     refusal: str | None = None
     """Reason why the scheduler would refuse the job."""
 
@@ -64,20 +66,21 @@ def plan_on_server(
         existing = None
         if not is_new:
             existing = get_statuses(connection, [job.job_id])[job.job_id]
-        head = _ask(connection, job)
+        head = _ask(connection, job, "ID" if is_new else job.job_id)
     except QueueDoesntExist:
         return ServerPlan()
-    options = head.get("options")
+    options, batch = head.get("options"), head.get("batch")
     return ServerPlan(
         existing,
         head.get("runtime"),
         head.get("directives", "").splitlines(),
         None if options is None else options.splitlines(),
+        None if batch is None else batch.splitlines(),
         head.get("why"),
     )
 
 
-def _ask(connection: QueueConnection, job: PreparedJob) -> dict[str, str]:
+def _ask(connection: QueueConnection, job: PreparedJob, job_id: str) -> dict[str, str]:
     """Send the script `plan_job.sh`, which works with the scripts of older queues."""
     lines = job.resource_lines()
     script = next((one for one in lines if one.startswith("script=")), None)
@@ -93,7 +96,7 @@ def _ask(connection: QueueConnection, job: PreparedJob) -> dict[str, str]:
             line if line.lstrip().startswith("#") or not line.strip() else ":"
             for line in text.splitlines()
         )
-    arguments = command("\n".join(lines), comments)
+    arguments = command("\n".join(lines), comments, job_id)
     request = (
         f"open_queue {command(connection.path, 'any')}\n"
         f"need {command(*connection.needed)}\n"

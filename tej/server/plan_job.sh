@@ -1,11 +1,12 @@
-# Scheduler options of a job that is not submitted, for `--dry-run`. The bootstrap has
-# opened the queue. Arguments: the content of the job's file `resources`, and the lines
-# of the job's script that begin with `#`.
+# Scheduler options and batch script of a job that is not submitted, for `--dry-run`. The
+# bootstrap has opened the queue. Arguments: the content of the job's file `resources`, the
+# lines of the job's script that begin with `#`, and the id of the job.
 #
 # Prints "runtime=NAME". If the runtime is a scheduler, also prints the directives of the
-# script that are used ("directives=LINES") and the arguments of the submit command, one
-# per line ("options=LINES"), or the reason why the scheduler would refuse the job
-# ("why=WORDS"). The files of the job are written to a temporary directory.
+# script that are used ("directives=LINES"), the arguments of the submit command, one per
+# line ("options=LINES"), and the batch script ("batch=LINES"), or the reason why the
+# scheduler would refuse the job ("why=WORDS"). The files of the job are written to a
+# temporary directory.
 # shellcheck shell=sh
 # shellcheck disable=SC2034,SC2154 # variables of the library
 
@@ -18,12 +19,15 @@ mkdir "$job" && mkdir "$job/stage" || quit 20 "Cannot write to '${TMPDIR:-/tmp}'
 trap 'rm -rf "$job"' EXIT
 printf '%s\n' "$1" >"$job/resources"
 printf '%s\n' "$2" >"$job/stage/script"
-id=job spec='token=0000000 ' native='' options='' why=''
+id=$3 spec='token=0000000 ' native='' options='' why=''
 replaced='' replaced_list='' prepended=''
 set_name
 log_file
 if read_resources && check_directives && scheduler_options; then
-    printf '%s\0' "directives=$(copy_directives)" "options=$options"
+    # Each submission has its own random token, which prevents a second run.
+    job_token=TOKEN
+    write_batch || quit 20 "Cannot write to '${TMPDIR:-/tmp}'"
+    printf '%s\0' "directives=$(copy_directives)" "options=$options" "batch=$(cat "$job/batch")"
 else
     printf '%s\0' "why=$why"
 fi

@@ -383,6 +383,9 @@ def test_dry_run_shows_options_and_submits_nothing(
     assert (found.runtime, found.existing, found.refusal) == ("pbs", None, None)
     # The memory in the script's directive is replaced.
     assert found.directives == ["#PBS -q short"]
+    assert found.batch is not None
+    assert found.batch[:2] == ["#!/bin/sh", "#PBS -q short"]
+    assert "/run_in_scheduler.sh'" in found.batch[-1]
     words = {"torque": "nodes=2:ppn=1,mem=2048mb"}
     dialect = os.environ["PBS_DOUBLE"].partition(":")[0]
     assert found.options is not None
