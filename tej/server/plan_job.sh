@@ -12,10 +12,10 @@
 
 printf '%s\0' "runtime=$runtime"
 command -v scheduler_options >/dev/null 2>&1 || exit 0
-umask 077
 job=${TMPDIR:-/tmp}/tej-plan-$$
 # mkdir fails if the path exists, and never follows a link that another user has created.
-mkdir "$job" && mkdir "$job/stage" || quit 20 "Cannot write to '${TMPDIR:-/tmp}'"
+# The umask is not changed, because the batch script contains the umask of the user.
+mkdir -m 700 "$job" && mkdir "$job/stage" || quit 20 "Cannot write to '${TMPDIR:-/tmp}'"
 trap 'rm -rf "$job"' EXIT
 printf '%s\n' "$1" >"$job/resources"
 printf '%s\n' "$2" >"$job/stage/script"

@@ -162,15 +162,17 @@ def test_jobs_older_than_limit_use_slots(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
     directory = job(gate.wait)
-    submit(local_queue, directory, "a", "b")
-    wait_until(
-        lambda: set(states(local_queue).values()) == {"running"}, "both jobs run"
-    )
-    local_queue.limit(2)
-    submit(local_queue, directory, "c")
-    assert states(local_queue)["c"] == "queued"
+    local_queue.setup(max_running=1)
+    submit(local_queue, directory, "a")
+    # Without a limit, the waiting list is not used.
+    local_queue.limit(0)
+    submit(local_queue, directory, "b", "c")
+    wait_until(lambda: set(states(local_queue).values()) == {"running"}, "all jobs run")
+    local_queue.limit(3)
+    submit(local_queue, directory, "d")
+    assert states(local_queue)["d"] == "queued"
     gate.open()
-    assert local_queue.wait(["c"])["c"].succeeded
+    assert local_queue.wait(["d"])["d"].succeeded
 
 
 @pytest.mark.parametrize("asked", ["status", "wait", "submit", "limit"])

@@ -218,7 +218,7 @@ resolve_dependent() {
 # is not started because this process dies, the next client finds the empty directory
 # `after` and starts the job.
 start_ready_job() {
-    [ ! -f "$queue/max_running" ] || ! is_waiting_or_running || return 0
+    ! is_waiting_or_running || return 0
     take_lock "$job/.starting" || return 0
     if [ -f "$queue/max_running" ]; then
         enqueue

@@ -4,7 +4,7 @@
 # the waiting jobs that may start, so that no daemon is needed.
 # shellcheck shell=sh
 #
-#   max_running              the job limit
+#   max_running              the job limit; absent (or 0, from an older tej): no limit
 #   waiting/TIME.COUNT.ID    a job that waits because of the job limit
 #   running/ID               a job that counts towards the job limit
 #   lock                     locked while jobs move from `waiting` to `running`
@@ -52,16 +52,24 @@ tend_queue() {
     start_waiting_jobs
 }
 
-# set_limit N: set the job limit to N, and start the jobs that may now start.
+# set_limit N: set the job limit to N, and start the jobs that may now start. If N is 0,
+# removes the limit, so that later jobs do not use the waiting list.
 #
 # The file is written in `incoming`, which is private, and only then moved into the
 # queue, because the trust check of another client refuses a queue with a file that
 # other users can write to. Only a group that shares the queue may write to the file.
 set_limit() {
+    [ "$1" != 0 ] || {
+        rm -f "$queue/max_running" && tend_queue
+        return
+    }
     fresh=$incoming/max_running.$$
     printf '%s\n' "$1" >"$fresh" &&
         { [ -n "${shared-}" ] || chmod go-w "$fresh"; } &&
-        mv -f "$fresh" "$queue/max_running" && tend_queue
+        mv -f "$fresh" "$queue/max_running" || return
+    # The jobs that were started without a limit are not in `running`.
+    [ ! -d "$queue/running" ] || count_running_jobs
+    tend_queue
 }
 
 # enqueue: put $job on the waiting list.
