@@ -4,7 +4,7 @@
     python -m tej_luigi fetch  --module pipeline Summary --walks 20
     python -m tej_luigi remove --module pipeline Summary --walks 20 --depth 1
 
-After the action come the same arguments as for `luigi`.  `remove` deletes jobs on
+The arguments after the action are the same as for `luigi`.  `remove` deletes jobs on
 the server and their local results, so that the tasks run again.
 """
 
@@ -28,7 +28,7 @@ from tej_luigi.task import TejTask
 def find_tasks(root: luigi.Task, depth: int | None) -> list[luigi.Task]:
     """Return a task and its requirements down to `depth`, requirements first.
 
-    The tasks of a batch have the depth of the batch.
+    The tasks in a batch have the same depth as the batch.
     """
     found: dict[luigi.Task, None] = {}
 
@@ -133,7 +133,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return remove(tasks, confirmed=options.yes)
         if options.action == "fetch":
             return for_each(tasks, fetch)
-        # In this context, one request reads the statuses of all jobs.
+        # Inside this `with` block, one request reads the statuses of all jobs.
         with asking(root):
             return for_each(tasks, describe)
 

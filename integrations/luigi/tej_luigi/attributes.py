@@ -93,7 +93,7 @@ class JobAttributes(luigi.Task):
         """Whether the job's id is the task's id instead of the signature."""
         return False
 
-    # The following properties override settings of `TejConfig` for one task.
+    # Properties that override settings of `TejConfig` for one task.
 
     @property
     def destination(self) -> str | None:
@@ -149,7 +149,7 @@ class JobAttributes(luigi.Task):
         is called again, when the task next runs or a result is opened.
         """
 
-    # The job and its id.
+    # Methods that return the job and its id.
 
     @property
     def address(self) -> QueueAddress:
@@ -219,7 +219,7 @@ class JobAttributes(luigi.Task):
             environment,
         )
 
-    # Restart, and the local results.
+    # Methods for the restart of the job and for its local results.
 
     def may_restart(self, status: JobStatus) -> bool:
         """Return whether to restart a job whose status is `status`.

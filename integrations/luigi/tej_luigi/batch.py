@@ -19,15 +19,15 @@ from tej_luigi.task import TejTask
 class TejBatch(luigi.Task):
     """Luigi task that runs the jobs of several tasks.
 
-    The batch is complete if all jobs have succeeded.  If one job fails, the other jobs
-    continue to run.
+    The batch is complete if all of its jobs have succeeded.  If one job fails, the
+    other jobs continue to run.
     """
 
     @property
     def poll(self) -> float | None:
         """Seconds between two updates of the status message.
 
-        If `poll` is None, the value of the configuration is used.
+        If the value is None, the setting `poll` of the configuration is used.
         """
         return None
 
@@ -78,7 +78,8 @@ class TejBatch(luigi.Task):
         run = JobRun(self, tasks)
         run.run(TejConfig().poll if self.poll is None else self.poll, _show)
         if run.errors:
-            # `from` adds a traceback, which is useful if the code of a task is wrong.
+            # `raise ... from` adds the traceback of the first error, which helps if the
+            # code of a task is wrong.
             raise JobFailed(describe_failures(run)) from next(iter(run.errors.values()))
         return (_ for _ in ())
 

@@ -1,4 +1,4 @@
-"""Reads the configuration: the section `[tej]` of luigi.cfg, and the environment."""
+"""Configuration of tej_luigi: the section `[tej]` of luigi.cfg, and the environment."""
 
 from __future__ import annotations
 

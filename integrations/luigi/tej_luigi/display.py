@@ -24,7 +24,7 @@ KILL = "kill"
 LINE = 200
 """Maximum length of the job's last output line in the status message."""
 LISTEN = 0.2
-"""Seconds after which the thread that receives messages checks if it must end."""
+"""Seconds between two checks whether the thread that receives messages must end."""
 
 # Print the last line of the job's output and of its file `progress`.
 LOOK = """
@@ -155,7 +155,7 @@ def listening(task: luigi.Task, kill: Callable[[], object]) -> Iterator[None]:
             except Exception as error:
                 words = f"Cannot kill the job: {error}"
                 logger.warning("Scheduler message '%s': %s", KILL, words)
-        # The reply is lost if the scheduler is unreachable.
+        # If the scheduler is unreachable, the reply to the message is lost.
         with contextlib.suppress(Exception):
             message.respond(words)
 

@@ -238,7 +238,8 @@ class TejFileTarget(FileSystemTarget):
         if kind == "w":
             return self.format.pipe_writer(_Upload(self.path, self.fs))
         if kind == "r":
-            # Formats such as Gzip start a process, which needs a file descriptor.
+            # Formats such as Gzip start a process, which needs a real file with a file
+            # descriptor.
             file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the reader)
             try:
                 self.fs.download(self.path, file)
@@ -271,7 +272,7 @@ class _Upload(io.BufferedWriter):
         super().__init__(raw)
 
     def close(self) -> None:
-        """Upload and close the file; do nothing if the file is closed already."""
+        """Upload the file and close it; do nothing if the file is already closed."""
         if self.closed:
             return
         try:

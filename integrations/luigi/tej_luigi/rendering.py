@@ -64,8 +64,8 @@ def _value(match: re.Match[str], variables: Mapping[str, str], where: str) -> st
         known = ", ".join(sorted(variables)) or "none"
         raise InvalidJobDirectory(
             f"{where}: {match[0]} is not a variable of the task (known: {known}). The "
-            "variables are the significant, public parameters of the task, and those "
-            "that its method variables() adds"
+            "variables are the significant, public parameters of the task, and the "
+            "variables that its method variables() adds"
         ) from None
 
 

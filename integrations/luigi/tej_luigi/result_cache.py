@@ -44,7 +44,8 @@ class ResultFiles:
     def names(self) -> list[str]:
         """Return the fetched files and directories that match the patterns."""
         noted = [PurePosixPath(one) for one in self._read_note()["fetched"]]
-        # The note contains only files: a fetched directory is a parent of its files.
+        # `.tej-results.json` lists only files, so a fetched directory is found as the
+        # parent of a listed file.
         known = {above for one in noted for above in (one, *one.parents)}
         return sorted(
             str(one)
@@ -108,7 +109,8 @@ class ResultFiles:
         for name in names:
             path = self.folder / name
             if path.parent.resolve() != top / PurePosixPath(name).parent:
-                # The file is skipped because one of its parent directories is a link.
+                # A parent directory of the file is a link, so the file may be outside
+                # of the cache, and is skipped.
                 continue
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -129,7 +131,7 @@ class ResultFiles:
             found = json.loads((self.folder / NOTE).read_text("utf-8"))
         except (OSError, ValueError):
             return nothing
-        # The job may have produced a result with the same name as the note.
+        # The job may have produced a result that is also called `.tej-results.json`.
         is_ours = isinstance(found, dict) and found.keys() == nothing.keys()
         return found if is_ours and all(map(_is_below, found["fetched"])) else nothing
 

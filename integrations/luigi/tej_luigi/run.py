@@ -45,14 +45,14 @@ class JobRun:
         """Start missing jobs, wait for all jobs, and fetch the results.
 
         The errors are stored in `errors`.  `show` is called every `poll` seconds to
-        update the status message of the owner.
+        update the status message of the task.
         """
         self._poll, self._show = poll, show
         with listening(self._owner, self.kill):
             self._run_batch()
-            # A lost connection is restored by the batch while the batch waits and
-            # fetches.  Jobs that were not started because a server was unreachable
-            # must be run again.
+            # While `tej.Batch` waits and fetches, it restores lost connections itself.
+            # Jobs that were not started because a server was unreachable must be run
+            # again.
             while again := self._reachable_again():
                 self.batch = self._batch(again)
                 self._run_batch()
@@ -113,7 +113,8 @@ class JobRun:
         ]
 
     def _missing(self, task: JobAttributes, status: JobStatus) -> list[str]:
-        """Return the patterns of the results to fetch; empty if all exist locally."""
+        """Return the patterns of the results to fetch; empty if all are local
+        already."""
         files = task.result_files(status.job_id)
         if files.is_current(status):
             # After a lost connection, this method is called again.  Another process may
@@ -197,8 +198,7 @@ def _details(errors: Sequence[Exception]) -> list[str]:
     For failed jobs, return the longest message, which includes the stderr of a job.
     """
     if isinstance(errors[0], JobFailed):
-        # Only some error messages include stderr, because tej needs a request to read
-        # the stderr of each job.
+        # Only some error messages include stderr, because each stderr costs a request.
         return max(map(str, errors), key=len).splitlines()
     # The class is added because the message of an error that does not come from tej,
     # such as KeyError, may be unclear without the class.

@@ -6,8 +6,8 @@ thousand tasks after one round trip.
 
 The status of a successful job is cached for some seconds.  Any other status is taken
 from the cache only while Luigi schedules tasks.  Luigi calls `complete()` a second time
-before a task runs.  Then a new request is made (see `asking`), so that the status of an
-unsuccessful job is never outdated.
+before a task runs.  For this second call, a new request is made (see `asking`), so that
+the status of an unsuccessful job is never outdated.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _job_ids(key: tuple[str, str]) -> list[str]:
 
 @contextlib.contextmanager
 def asking(task: object = None) -> Iterator[None]:
-    """Set which cached statuses a call of `complete()` may use, while it runs.
+    """Decide which cached statuses a call of `complete()` in the context may use.
 
     Luigi first calls `complete()` of a `task` when Luigi schedules the task.  The first
     call may use all cached statuses.  Luigi calls `complete()` again before a task

@@ -1,4 +1,4 @@
-"""Targets of a task: `TejJobTarget`, a job, and `TejResultTarget`, one of its results.
+"""Targets of a task: `TejJobTarget` is a job, `TejResultTarget` is a result of a job.
 
 A result is fetched to this machine when its target is opened.
 """

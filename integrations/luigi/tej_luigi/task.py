@@ -26,7 +26,7 @@ from tej_luigi.targets import TaskJobTarget, result_targets
 
 
 class TejTask(JobAttributes):
-    """Task that starts or finds its job, waits for its end, and fetches its results.
+    """Task that starts or finds a job, waits for it, and fetches its results.
 
     The task is complete if the job has finished with exit code 0.
     """
@@ -37,7 +37,7 @@ class TejTask(JobAttributes):
         super().__init__(*args, **kwargs)
         add_to_requests(self)
 
-    # Completeness.
+    # Methods that check whether the task is complete.
 
     @property
     def job(self) -> TaskJob:
@@ -110,7 +110,7 @@ class TejTask(JobAttributes):
 
     @classmethod
     def bulk_complete(cls, parameter_tuples: Any) -> list[Any]:
-        """Return those parameters for which the task is complete.
+        """Return the elements of `parameter_tuples` for which the task is complete.
 
         Each element of `parameter_tuples` is a value, a tuple or a dictionary.  One
         request to the server reads the statuses of all jobs.
@@ -128,7 +128,7 @@ class TejTask(JobAttributes):
         with asking():
             return [given for given, task in tasks if task.complete()]
 
-    # Running.
+    # Methods that run the task.
 
     def run(self) -> Generator[Any, Any, None]:
         """Start the job if necessary, wait until it has ended, and fetch its results.
@@ -203,7 +203,7 @@ class TaskJob(Job[RemoteQueue]):
     def delete(self) -> None:
         """Delete the job and its files on the server.
 
-        Afterwards the task is not complete.
+        After the deletion, the task is no longer complete.
         """
         super().delete()
         self._opened.forget(self.id)

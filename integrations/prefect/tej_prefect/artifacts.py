@@ -90,7 +90,7 @@ class JobArtifacts:
             self._deleted.add(job)
         else:
             self._known[job] = end
-            # A job that had ended before the run found the job gets no event.
+            # No event is emitted if the job had ended before the run found it.
             is_old = job.found and before is not None and before.state.final
             if self._run.flow_run_id is not None and not is_old:
                 emit_end(job, end, self._run.flow_run_id)
@@ -99,7 +99,7 @@ class JobArtifacts:
     def update(self, *, last: bool = False) -> None:
         """Send changed artifacts to Prefect's API, at most once in `PERIOD` seconds.
 
-        If `last` is true, the changes are sent without regard to the time.
+        If `last` is true, the changes are sent at once.
         """
         now = time.monotonic()
         if now < self._due and not last:
@@ -126,7 +126,8 @@ class JobArtifacts:
             try:
                 statuses = queue.statuses(jobs)
             except tej.Error as error:
-                # The request that waits for the jobs reports the same error.
+                # This error is only logged, because the request that waits for the jobs
+                # reports the same error.
                 run_logger().debug("The states of jobs were not read: %s", error)
                 continue
             self._known |= {jobs[one]: status for one, status in statuses.items()}

@@ -18,7 +18,8 @@ from prefect.client.schemas.objects import WorkPool, WorkPoolStorageConfiguratio
 UPLOAD = "tej_prefect.bundles"
 EXECUTE = "prefect.bundles.execute"
 STAGE = '"$tej_stage"/'
-"""The job's directory in the script, which may change the current directory."""
+"""The job's directory, as written in the job's script, which may change the current
+directory."""
 
 
 def with_storage(pool: WorkPool, spool: Path) -> WorkPool:
@@ -38,14 +39,16 @@ def with_storage(pool: WorkPool, spool: Path) -> WorkPool:
 def add_bundle(command: str, spool: Path, folder: Path) -> str:
     """Copy the bundle of a command from `spool` to the job's directory `folder`.
 
-    Return the command to run in the job, which is unchanged if it has no bundle.
+    Return the command to run in the job.  If the command has no bundle, the command is
+    returned unchanged.
     """
     key = command.rpartition(" ")[2]
     if EXECUTE not in command or not (spool / key).is_file():
         return command
     bundle = json.loads((spool / key).read_bytes())
     # Prefect adds the settings of this process, among them the API's address and key.
-    # Without them, the flow run uses the settings in the environment of its job.
+    # Without the settings in the bundle, the flow run uses the settings in the
+    # environment of its job.
     context = bundles._deserialize_bundle_object(bundle["context"])
     context["settings_context"] = {}
     bundle["context"] = bundles._serialize_bundle_object(context)

@@ -1,4 +1,4 @@
-"""Kills the jobs of a cancelled flow run, or leaves the jobs running.
+"""Cancellation of a flow run: kills the jobs of the flow run, or leaves them running.
 
 The jobs of a cancelled flow run are killed, unless other flow runs have claimed the
 same jobs.  If the process of a flow run crashes or is interrupted, its jobs continue to
@@ -153,7 +153,8 @@ class CancellationGuard:
         for record, status in jobs.items():
             at_place = self._jobs.setdefault(record.destination.place, {})
             known = at_place.get(record.job_id)
-            # If the same job is added with "kill" and with "leave", "leave" applies.
+            # If the same job was added with `on_cancel="kill"` and with
+            # `on_cancel="leave"`, the job is left running.
             if known is None or known.on_cancel == "kill":
                 at_place[record.job_id] = record
             queue = record.destination.get_client()

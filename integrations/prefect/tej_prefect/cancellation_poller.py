@@ -55,7 +55,7 @@ class CancellationPoller:
                 self._thread.start()
 
     def unwatch(self, flow_run_id: UUID) -> None:
-        """Undo one call of `watch`; after the last, the flow run is not polled."""
+        """Undo one call of `watch`; when all calls are undone, the polling stops."""
         with self._changed:
             self._watched[flow_run_id] -= 1
             if not self._watched[flow_run_id]:
@@ -65,7 +65,7 @@ class CancellationPoller:
                 self._changed.notify_all()
 
     def is_cancelled(self, flow_run_id: UUID) -> bool:
-        """Return whether the flow run or a parent was cancelled at the last poll."""
+        """Return whether the last poll found the flow run or a parent cancelled."""
         return flow_run_id in self._cancelled
 
     def _run(self) -> None:
@@ -90,8 +90,8 @@ class CancellationPoller:
             found = read_all(client, (one for ids in families.values() for one in ids))
         cancelled = {one.id for one in found.values() if one.state_type in CANCELLED}
         with self._changed:
-            # The flow run may have been retried, or may not be watched any more, since
-            # the API replied.
+            # Since the API replied, the flow run may have been retried, or `unwatch`
+            # may have been called.
             self._cancelled = {
                 flow_run_id
                 for flow_run_id, ids in families.items()

@@ -150,8 +150,8 @@ def cancel_event(
 ) -> threading.Event | None:
     """Return the event that the thread task runner sets when it stops the task run.
 
-    A task that waits for jobs checks this event.  Otherwise the flow would end after
-    Ctrl-C only when its jobs have ended.
+    A task that waits for jobs checks this event.  Without the check, Ctrl-C would end
+    the flow only after its jobs have ended.
     """
     events = getattr(getattr(flow, "task_runner", None), "_cancel_events", {})
     event = events.get(task_run_id)

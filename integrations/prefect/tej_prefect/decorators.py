@@ -28,7 +28,8 @@ R = TypeVar("R")
 LONGEST = 60
 """Maximum length of the parameters in the name of a task run."""
 BOUND = ("worker_cls", "work_pool", "job_variables", "launcher", "include_files")
-"""Attributes of a bound flow that a flow in a job does not have."""
+"""Attributes of a flow that is bound to a work pool.  In the job, the flow is not bound
+and lacks these attributes."""
 
 
 class TejFlow(InfrastructureBoundFlow[P, R]):

@@ -140,7 +140,7 @@ class TejDestination(CredentialsBlock):
             return parts
         parts = dict(tej.parse_ssh_destination(self.destination))
         if "@" not in self.destination:
-            # ~/.ssh/config may set the user.
+            # Without `user`, ~/.ssh/config decides the user.
             parts["username"] = None
         return parts
 

@@ -46,7 +46,7 @@ def family(client: SyncPrefectClient, flow_run_id: UUID) -> list[FlowRun]:
 
 
 def read_all(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
-    """Read flow runs from the API, by id; the result has no deleted flow runs."""
+    """Return flow runs from the API, by id; deleted flow runs are left out."""
     wanted = [*dict.fromkeys(ids)]
     found: dict[UUID, FlowRun] = {}
     for start in range(0, len(wanted), BATCH):
@@ -56,7 +56,7 @@ def read_all(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowR
 
 
 def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
-    """Return which of a flow run and its parents are cancelled, as read from the API.
+    """Return the cancelled flow runs among a flow run and its parents, from the API.
 
     The list is empty if the API does not reply, so that no job is killed by mistake.
     """
@@ -64,7 +64,7 @@ def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
         with get_client(sync_client=True) as client:
             runs = family(client, flow_run_id)
     except Exception as error:
-        # The error may be ObjectNotFound, if the flow run was deleted while it ran.
+        # If the flow run was deleted while it ran, the error is ObjectNotFound.
         logger.warning(
             "The state of flow run %s could not be read from Prefect's API (%s): its "
             "jobs are left running",

@@ -152,21 +152,21 @@ class TejJob(JobBlock[JobResult]):
         title="Retry failed",
         description=(
             "Whether a failed or lost job is started again when it is requested. A "
-            "killed job is always started again, except by a retry of a task or flow, "
-            "which needs this setting."
+            "killed job is always started again, except in a retry of a task or flow, "
+            "where this setting applies to killed jobs as well."
         ),
     )
 
     @field_validator("after", mode="before")
     @classmethod
     def _read_ids(cls, after: list[Any]) -> list[Any]:
-        """Accept jobs as handles or results, too."""
+        """Convert job handles and results in the list to job ids."""
         return [getattr(one, "job_id", one) for one in after]
 
     @field_validator("inputs", mode="before")
     @classmethod
     def _read_inputs(cls, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Accept files as `(job, path)`, too."""
+        """Convert inputs of the form `(job, path)` to `JOB:PATH`."""
         return {
             name: f"{getattr(one[0], 'job_id', one[0])}:{one[1]}"
             if isinstance(one, tuple | list)

@@ -1,4 +1,4 @@
-"""Inputs of a job: the directory to upload, built from a script, files or templates.
+"""Directory of a job: the directory to upload, built from a script, files or templates.
 
 Templates are files whose names end in `.j2`, and strings with `{{ name }}`.
 """

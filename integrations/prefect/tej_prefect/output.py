@@ -1,4 +1,4 @@
-"""Job output: copied to the log of the run while the job runs."""
+"""Job output: copies the output of a running job to the log of the flow run."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _turns_lock = threading.Lock()
 
 
 class _LimitReached(Exception):
-    """The log contains `OUTPUT_LIMIT` bytes of the job's output already."""
+    """Raised when the log contains `OUTPUT_LIMIT` bytes of the job's output."""
 
 
 class JobOutput:
@@ -110,7 +110,8 @@ class JobOutput:
         except _LimitReached:
             last = True
         except tej.Error as error:
-            # The request that waits for the job reports the same error.
+            # This error is only logged, because the request that waits for the job
+            # reports the same error.
             self._logger.debug("The job's output was not read: %s", error)
         finally:
             self._turn.release()

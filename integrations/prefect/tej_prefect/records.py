@@ -1,4 +1,5 @@
-"""Job records and results: `JobRecord` identifies a job, and `JobResult` is its end."""
+"""Job records and results: `JobRecord` identifies a job, `JobResult` describes its
+end."""
 
 from __future__ import annotations
 

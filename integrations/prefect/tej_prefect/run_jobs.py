@@ -1,4 +1,4 @@
-"""Run jobs: start or find the jobs, wait for their ends and download their results.
+"""Run jobs: start or find jobs, wait until the jobs have ended, and download results.
 
 `tej.Batch` contains the loop that submits and awaits jobs.  This module connects the
 batch with the log, the artifacts and the cancellation of a Prefect run.
@@ -309,6 +309,7 @@ def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
         return None
     except tej.ConnectionFailed:
         if not queue.transport.runs:
-            # The address may be wrong, because the server was never reached.
+            # The server was never reached, so its address may be wrong, and the error
+            # is raised.
             raise
         return None

@@ -183,7 +183,8 @@ class _Own:
     written: frozenset[str] = frozenset()
     """The jobs in the file on the server."""
     members: list[UUID] = field(default_factory=list)
-    """The flow run and its parents; empty until they were read from Prefect's API."""
+    """The flow run and its parents; empty until both have been read from Prefect's
+    API."""
     is_withdrawn: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Lock of the file, so that no write follows the removal of the file."""
@@ -255,8 +256,8 @@ class Claims:
                 )
                 self._thread.start()
         with own.lock:
-            # If many threads call `add` at once, the first request writes the jobs of
-            # all calls, and the other threads find their jobs written.
+            # If many threads call `add` at once, the first thread writes the jobs of
+            # all calls, and the other threads have nothing left to write.
             if not own.written.issuperset(job_ids):
                 if not own.members:
                     own.has_ended()
@@ -273,7 +274,8 @@ class Claims:
                 try:
                     own.queue.shell(_REMOVE, own.stage, own.name, again=True)
                 except tej.Error as error:
-                    # The file remains, but its claim expires without heartbeats.
+                    # The claim's file remains, but the claim expires, because it gets
+                    # no more heartbeats.
                     logger.info("A claim at %r was not removed: %s", own.queue, error)
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""Suspend flow runs, which then wait for long jobs without a process, and resume them.
+"""Suspension: flow runs wait for long jobs without a process, and are then resumed.
 
 `suspend_until_done` ends the flow's process.  A worker of type `tej`, or a deployment
 of `tej_resumer`, calls `reconcile` every minute.  `reconcile` resumes suspended flow
@@ -112,11 +112,10 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
 
 @flow(name="tej-resumer")
 def tej_resumer() -> None:
-    """Resume suspended flow runs whose jobs have ended, and kill jobs of cancelled
-    flow runs.
+    """Resume flow runs whose jobs have ended; kill the jobs of cancelled flow runs.
 
-    The flow does once what a worker of type `tej` does every minute, so deploy the flow
-    with a schedule: `tej_resumer.serve(interval=60)`.
+    A worker of type `tej` does the same work every minute.  Without a worker, deploy
+    this flow with a schedule: `tej_resumer.serve(interval=60)`.
     """
     reconcile()
 

@@ -124,8 +124,8 @@ class TejWorker(
         assert self._runs_task_group is not None
         self._reconciling = anyio.CancelScope()
         # A program may create a worker to submit its own flow.  The program's worker
-        # must not take over other flow runs, because the program would wait for their
-        # ends.
+        # must not take over other flow runs, because the program would then wait until
+        # these flow runs have ended.
         self._runs_task_group.start_soon(
             self._reconcile_forever if self._is_service else self._send_heartbeats
         )
@@ -208,7 +208,8 @@ class TejWorker(
         """Start or find the job of a pending flow run, and return the job's id."""
         logger = self.get_flow_run_logger(flow_run)
         until = time.monotonic() + SUBMIT_PATIENCE
-        # `flow_run` may have an older state, because the worker has set its state.
+        # `flow_run` was read before the worker set the state, so the state in
+        # `flow_run` may be outdated.
         current = await self.client.read_flow_run(flow_run.id)
         while True:
             try:
@@ -237,7 +238,8 @@ class TejWorker(
     ) -> TejWorkerResult:
         """Wait until a job has ended, and set the flow run's state if necessary.
 
-        The state is set if the flow was being cancelled or had not ended by itself.
+        The worker sets the state if the flow was being cancelled, or had not ended by
+        itself.
         """
         logger = self.get_flow_run_logger(flow_run)
         queue = destination.get_client()
@@ -352,7 +354,8 @@ class TejWorker(
     async def _send_heartbeats(self) -> None:
         """Send the heartbeats of a worker that is not a service.
 
-        Without the heartbeats, other workers would take over its flow run.
+        Without the heartbeats, other workers would take over the flow run of this
+        worker.
         """
         with self._reconciling:
             while True:
@@ -375,7 +378,8 @@ class TejWorker(
                     await self._renew_lease(flow_run.id)
                 continue
             owner = flow_run.labels.get(WORKER_NAME_LABEL)
-            # Only the process that called a flow without a deployment has its bundle.
+            # A flow run without a deployment cannot be taken over, because only the
+            # process that called the flow has the bundle.
             has_caller = owner is None and flow_run.deployment_id is None
             if owner in others or has_caller:
                 continue
@@ -425,8 +429,9 @@ class TejWorker(
                 worker_id=self.backend_id,
             )
             destination = await _load(configuration.destination)
-            # The other worker may or may not have submitted the job of a pending flow
-            # run.  Only the other worker had the bundle of a flow.
+            # It is unknown whether the other worker has submitted the job of a pending
+            # flow run. If the flow was sent as a bundle, only the other worker had the
+            # bundle.
             is_pending = flow_run.state_type is StateType.PENDING
             if is_pending and EXECUTE not in (configuration.command or ""):
                 logger.info("Worker %r takes over the pending flow run", self.name)

@@ -73,7 +73,8 @@ class TejWorkerFields(BaseModel):
         default=None,
         title="API URL",
         description=(
-            "The URL of Prefect's API as seen from the jobs; by default the worker's."
+            "The URL of Prefect's API as seen from the jobs; by default the URL that "
+            "the worker uses."
         ),
     )
     tunnel_port: int | None = Field(
@@ -81,8 +82,8 @@ class TejWorkerFields(BaseModel):
         title="Tunnel port",
         description=(
             "A free port on the server that the worker forwards to Prefect's API, for "
-            "servers that cannot reach the API; `http` only. Compute nodes can use it "
-            "with an API URL such as `http://login1:PORT/api` if sshd allows it."
+            "servers that cannot reach the API; `http` only. Compute nodes can use the "
+            "tunnel with an API URL such as `http://login1:PORT/api` if sshd allows it."
         ),
     )
     nodes: int | None = Field(default=None, description="Nodes for each flow run.")
@@ -141,7 +142,7 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
 
     @property
     def tunnel(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
-        """The tunnel's address on the server, and the API's; None without a tunnel."""
+        """The addresses of the tunnel on the server and of the API, or None."""
         if self.tunnel_port is None or self._target is None:
             return None
         # The tunnel accepts connections from other machines only if `api_url` is set.

@@ -104,15 +104,15 @@ def newest_job(queue: tej.RemoteQueue, flow_run: FlowRun) -> str:
     """Return the id of the job of a flow run's last attempt.
 
     `infrastructure_pid` may name the job of an earlier attempt, if a worker died before
-    it stored the id of the newest job.  Therefore, the jobs in the queue are read.  If
-    no job exists, the returned id is that in `infrastructure_pid`, or else the id of
-    the job that would be submitted.
+    it stored the id of the newest job.  Therefore this function reads the jobs in the
+    queue.  If no job exists, the function returns the id in `infrastructure_pid`, or
+    else the id of the job that would be submitted.
     """
     try:
         jobs = queue.jobs(labels={FLOW_RUN_LABEL: str(flow_run.id)})
     except tej.QueueDoesntExist:
         jobs = tej.JobList()
-    # The jobs that the flow itself has started have the same label.
+    # Jobs that the flow itself has started have the same label, and are skipped.
     found = [one.job_id for one in jobs if _number(one.job_id, flow_run) >= 0]
     if stored := (flow_run.infrastructure_pid or "").rpartition(":")[2]:
         found.append(stored)

@@ -1,4 +1,4 @@
-"""Client that runs the `tej` command, for Pythons that cannot import the tej library.
+"""Client of a queue that runs the `tej` command, because Python 2.7 cannot import tej.
 
 The methods return the objects that `tej` prints with `--json` (`docs/commands.md`).
 
@@ -102,7 +102,7 @@ class CommandClient(object):
 
     def ensure(self, job_id, work, retry=False):
         # type: (str, Work, bool) -> bool
-        """Start a job unless it exists; return True if a job was started."""
+        """Start a job unless the job exists; return True if a job was started."""
         words = ["--id", job_id, "--retry" if retry else "--reuse"]
         if self.address.setup_runtime:
             words += ["--runtime", self.address.setup_runtime]
@@ -121,7 +121,8 @@ class CommandClient(object):
         if work.environment:
             words += ["--env-file", "-"]
             stdin = json.dumps(work.environment)
-        # The words after `--` would be the command of the job.
+        # `--` is not used before the directory, because the words after `--` would be
+        # the command of the job.
         directory = os.path.abspath(work.directory)
         answer = self._ask("submit", words + [directory], stdin=stdin)
         return bool(answer["is_new"])

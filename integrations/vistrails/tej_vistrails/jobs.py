@@ -128,10 +128,12 @@ class BaseSubmitJob(JobMixin, Module):
         # type: () -> None
         """Execute all upstream modules only if the job has to be started."""
         if self.list_depth > 0:
-            # In a loop, the values to iterate over come from upstream.
+            # A module in a loop gets the values of the iteration from upstream, so
+            # upstream modules must be executed.
             super(JobMixin, self).update_upstream()
             return
-        # The record is marked first, because the statements below may raise.
+        # The record is marked first, because the following statements may raise an
+        # exception.
         self._keep_record()
         for port in _NEEDED_ANYHOW:
             self.update_upstream_port(port)
@@ -142,7 +144,8 @@ class BaseSubmitJob(JobMixin, Module):
             self.status = self.job.look()
             self.starts = self._has_to_start()
         except (ClientError, ModuleError) as error:
-            # VisTrails expects errors in `compute`, so `compute` raises this error.
+            # VisTrails handles errors of a module only in `compute`, so the error is
+            # raised there.
             self.trouble = error
         if self.starts:
             super(JobMixin, self).update_upstream()
@@ -151,7 +154,7 @@ class BaseSubmitJob(JobMixin, Module):
         # type: () -> None
         if getattr(self, "is_while", False):
             raise fail(
-                self, "A job in a while-loop would be the same job in every round"
+                self, "A job in a while-loop would be the same job in every iteration"
             )
         try:
             if self.trouble is not None:

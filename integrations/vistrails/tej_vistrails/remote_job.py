@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .vistrails_api import Module
 
 SIGNALLED = 128
-"""Number that a shell adds to the number of a signal to form the exit status."""
+"""Difference between a signal's number and the exit status that a shell reports for
+it."""
 
 
 class RemoteJob(object):

@@ -85,7 +85,8 @@ def _place(modules: Sequence[Module]) -> dict[Module, Box]:
     for module in modules:
         before = [source.module for _, source in module.sources()]
         columns[module] = 1 + max((columns[one] for one in before), default=-1)
-    # A module without connections to the left is placed next to its first user.
+    # A module without inputs is placed in the column before the first module that uses
+    # its output.
     for module in modules:
         users = [
             columns[one]

@@ -66,7 +66,8 @@ class Execution:
             name = steps[job_id].job.module.name
             raise PipelineError(f"Module '{name}' failed: {failure}") from failure
         for step in steps.values():
-            # For example, the failed job was restarted and has succeeded since.
+            # No job failed in the meantime: for example, another client has restarted
+            # the failed job.
             if step.is_used and step.state is not StepState.SUCCEEDED:
                 raise PipelineError(
                     f"Module '{step.job.module.name}', job {step.job.job_id}: "
@@ -178,9 +179,9 @@ class Execution:
     ) -> list[Path]:
         """Download the outputs of the jobs that have succeeded; return the directories.
 
-        By default, the outputs of the wanted jobs are downloaded.  The files of a
-        module are placed in `directory/MODULE`, or in `directory/PARAMETERS/MODULE` if
-        the plan is an exploration.
+        By default, the outputs of the last modules (`Plan.wanted`) are downloaded.  The
+        files of a module are placed in `directory/MODULE`, or in
+        `directory/PARAMETERS/MODULE` if the plan is an exploration.
         """
         for name in modules:
             if not any(name in point.ids for point in self.plan.points):

@@ -176,7 +176,7 @@ class Exploration:
 
 
 def _replace(value: object, copies: Mapping[Module, Module]) -> object:
-    """Return a value with the sources in copied modules; the same object if none is."""
+    """Return a value in which sources in copied modules are replaced by the copies."""
     if isinstance(value, list):
         new = [_replace(one, copies) for one in value]
         same = all(one is other for one, other in zip(new, value, strict=True))

@@ -87,7 +87,7 @@ class Job(Module):
 
     @classmethod
     def has_command(cls) -> bool:
-        """Return whether the class can be used; a class without command is a base."""
+        """Return whether the class has a command; base classes have none."""
         return bool(cls.command or cls.script)
 
     @classmethod

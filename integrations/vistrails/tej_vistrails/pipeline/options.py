@@ -45,7 +45,7 @@ class Loaded:
 
     @contextmanager
     def execution(self) -> Iterator[Execution]:
-        """Yield the execution of the pipeline; its stages are removed at the end."""
+        """Yield the execution of the pipeline, and finally remove its files."""
         with Execution(self.work, self.open_queue()) as execution:
             yield execution
 
@@ -206,7 +206,7 @@ def print_steps(plan: Plan, steps: Mapping[str, Step]) -> None:
 
 
 def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
-    """Print each failed module with the end of its stderr, and what did not start."""
+    """Print the failed modules with their stderr, and the modules not started."""
     for job_id, error in execution.failures(steps).items():
         name = steps[job_id].job.module.name
         click.echo(f"Module '{name}' failed: {error}", err=True)

@@ -1,4 +1,4 @@
-"""States of the jobs of a plan, and which jobs have to be started: no requests."""
+"""States of the jobs of a plan, and the jobs to start, computed without requests."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def state_of(status: tej.JobStatus | None, *, is_used: bool) -> StepState:
 
 
 def jobs_in_use(plan: Plan, statuses: Statuses) -> set[str]:
-    """Return the ids of the jobs on which results that do not exist yet depend.
+    """Return the ids of the jobs that are needed for results that do not exist yet.
 
     The wanted jobs are always in use.  The jobs upstream of a job that has succeeded
     are not in use because of this job.

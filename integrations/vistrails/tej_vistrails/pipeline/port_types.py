@@ -15,7 +15,8 @@ from tej_vistrails.pipeline.errors import PipelineError
 
 _OUTPUT = "an output of a job"
 Output = Annotated[Any, _OUTPUT]
-"""Annotation of an output port; the default value is the path of the output.
+"""Annotation of an output port.  The default value of the port is the path of the
+output.
 
 The path is relative to the job's directory.  A path that ends in `/` is a directory."""
 

@@ -144,7 +144,7 @@ def _place_port(
     if value is None:
         return None
     if not port.type.is_path:
-        # A value of a Constant may be an int although the port is a float.
+        # A Constant may be an int although the port is a float.
         if port.type.is_list:
             return [port.type.convert(one) for one in value]
         return port.type.convert(value)
@@ -157,7 +157,7 @@ def _place_port(
 
 
 def follow(value: Value) -> Value:
-    """Return a value with each `Source` replaced by the value of its output."""
+    """Return a value in which each `Source` is replaced by the value of its output."""
     if isinstance(value, Source):
         return follow(value.module.output_value(value.port))
     if isinstance(value, list):
