@@ -1,4 +1,4 @@
-"""Measurements in queues of many ended jobs, whose facts are made without a run."""
+"""Measurements in queues of many ended jobs, whose facts are written without a run."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ from tej_luigi import TejBatch, TejTask
 from tej_luigi.status_cache import close_queues, open_queue
 
 SSH_TASKS = 20
-"""It takes an `ssh` process for each; the time for all is reckoned from these."""
+"""Number of tasks that are measured with `luigi.contrib.ssh`, which starts an `ssh`
+process for each task.  The time for all tasks is extrapolated."""
 
 
 class Job(TejTask):

@@ -26,7 +26,7 @@ from testbed import ROOT, TestBed, best, best_of_each, run, seconds, shell
 import tej
 
 LATENCY = 0.05
-"""Seconds of round trip on the far line."""
+"""Round-trip time, in seconds, of the delayed connection."""
 
 Row = tuple[str, str, str, str]
 """What, tej, the peer, the ratio (and the aim)."""
@@ -324,7 +324,7 @@ def cost_of_waiting(queue: tej.RemoteQueue, testbed: TestBed, jobs: int = 100) -
 
 
 def waiting_1000(testbed: TestBed) -> list[Row]:
-    """Measure what 1,000 running jobs that are waited for cost on the server."""
+    """Measure the server's CPU time during a wait for 1,000 running jobs."""
     queue = testbed.queue("near")
     share = cost_of_waiting(queue, testbed, 1000)
     queue.cleanup(kill=True, grace=0)

@@ -28,7 +28,7 @@ PEERS = {
     "dpdispatcher": ["dpdispatcher==1.1.0"],
 }
 PYTHON_OF_PEERS = "python3.11"
-"""tej 0.6 does not run on newer ones."""
+"""The newest Python on which tej 0.6 runs."""
 
 
 class TestBed:

@@ -1,7 +1,7 @@
 """Manual pages and completion scripts, made from the commands of tej.
 
-`scripts/build_hook.py` adds them to the wheel.  The manual pages are made from the help
-of the commands, so that both always describe the same options.
+`scripts/build_hook.py` adds the pages and scripts to the wheel.  The manual pages are
+made from the help of the commands, so that both always describe the same options.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Mutation testing: make small changes that break tej, and count those that a test notices.
+"""Mutation testing: make small changes that break tej, and count those that tests
+notice.
 
 Python is mutated by cosmic-ray's operators and by dropping statements, the shell by a
 mutator of its own.  A sample is drawn by line, so that a line with many possible

@@ -4,9 +4,9 @@
     .venv/bin/python scripts/record.py --check   # print the differences, if any
 
 The commands after `$ ` in the page run in order, on `local:`, in the home directory of
-a new user, at a terminal of 80 columns.  The answer to a question is that in the page.
-The lines after `>>> ` are the cells of a notebook.
-The test `tests/project/test_sessions.py` runs the check.
+a new user, at a terminal of 80 columns.  If a command asks a question, the answer is
+taken from the page.  The lines after `>>> ` are the cells of a notebook.  The test
+`tests/project/test_sessions.py` runs the check.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PROMPTS = ("    $ ", f"    {CELL}")
 
 
 class Terminal(io.BytesIO):
-    """Standard input or output that says that it is a terminal."""
+    """Standard input or output whose `isatty` returns true."""
 
     def isatty(self) -> bool:
         return True
@@ -103,7 +103,7 @@ def show_top(app: TopScreen) -> None:
 
     lines = [line.rstrip() for line in asyncio.run(show())]
     for thread in threading.enumerate():
-        # A request of these threads must not meet the commands that follow.
+        # The requests of these threads must end before the next command runs.
         if thread.name == "tej top":
             thread.join()
     print("\n".join(filter(None, lines)))
@@ -164,7 +164,7 @@ class Session:
         finally:
             sys.stdin = keyboard
         text = seen.getvalue().decode()
-        # A person's answer is shown by the terminal, and not by the program.
+        # At a real terminal, the terminal echoes the user's answer.
         for answer in answers:
             text = text.replace("[y/N]: ", f"[y/N]: {answer}\n", 1)
         text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\a", "", text)
@@ -243,7 +243,7 @@ def sort_lines(match: re.Match[str]) -> str:
 
 
 def compare(old: str, new: str) -> str:
-    """Return the differences of two pages that are not only those of the machine."""
+    """Return the differences of two pages, except differences between machines."""
     lines = [normalize(text).splitlines() for text in (old, new)]
     return "\n".join(difflib.unified_diff(*lines, "page", "now", lineterm="", n=1))
 

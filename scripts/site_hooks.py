@@ -34,7 +34,8 @@ def on_page_markdown(
 ) -> str:
     """Correct links to files outside of `docs`, which are not on the site.
 
-    They lead to the page that was made from the file, or to the file in the repository.
+    A corrected link leads to the page that was made from the file, or to the file in
+    the repository.
     """
     folder = CHECKOUT / "docs" / PurePosixPath(page.file.src_uri).parent
 

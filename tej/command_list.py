@@ -129,7 +129,7 @@ def _columns() -> int:
 
 
 def _table(entries: Mapping[str, str], width: int) -> Iterator[str]:
-    """Yield the lines of a list of names with descriptions."""
+    """Yield the lines of a two-column table of names and descriptions."""
     column = 2 + max(map(len, entries)) + 2
     for name, description in entries.items():
         start = f"  {name}".ljust(column)

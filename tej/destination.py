@@ -20,8 +20,8 @@ DEFAULT_PORT = 22
 # ProxyCommand or to an option parser.  OpenSSH also refuses these characters.  '%' is
 # refused because ssh expands %h in a host name.
 UNSAFE_HOST = re.compile(r"""[\s\x00-\x1f\x7f'"`$\\;&<>|(){},/@%]|^-""")
-# In a login name, a backslash separates a Windows domain from the user, and '@'
-# separates the user from a realm.  Both characters are therefore accepted.
+# A login name may contain a backslash, which separates a Windows domain from the user,
+# and '@', which separates the user from a realm.
 UNSAFE_USER = re.compile(r"""[\s\x00-\x1f\x7f'"`$;&<>|(){},/]|^-|\\$""")
 ZONE = re.compile(r"[A-Za-z0-9._~-]+")
 SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")

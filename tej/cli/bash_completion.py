@@ -49,7 +49,7 @@ class WholeLine(BashComplete):
     def get_completion_args(self) -> tuple[list[str], str]:
         line = os.environ.get("TEJ_COMP_LINE")
         if line is None:
-            # The shell still has the script of an earlier version of tej.
+            # The shell has loaded the completion script of an earlier version of tej.
             return super().get_completion_args()
         words = split_arg_string(line)
         incomplete = "" if line[-1:].isspace() or not words else words.pop()

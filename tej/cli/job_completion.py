@@ -24,7 +24,7 @@ Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem
 
 
 def complete_words(arguments: tuple[str, ...]) -> Completer:
-    """Return the completion of a command's words, which begin with the destination."""
+    """Return a function that completes a destination, jobs or a directory."""
     kind = arguments[-1] if arguments else ""
 
     def complete(

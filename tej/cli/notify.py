@@ -10,7 +10,7 @@ import click
 from tej.cli import output
 
 TIMEOUT = 10.0
-"""Maximum number of seconds for which the desktop may take the notification."""
+"""Time limit in seconds for the program that shows the notification."""
 
 _APPLE_SCRIPT = (
     *("-e", "on run argv"),

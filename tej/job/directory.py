@@ -36,7 +36,8 @@ class Entry:
     data: bytes | None = None
     """Content of a small file that was read; None for a file that is read when sent."""
     is_shared: bool = False
-    """Whether the file is read-only in the job, and jobs may have the same copy."""
+    """Whether the file is read-only in the job, so that several jobs can share one
+    copy."""
 
     @property
     def is_directory(self) -> bool:

@@ -44,7 +44,7 @@ def check_job_id(job_id: str) -> str:
 def check_job_reference(job_id: str) -> str:
     """Return `job_id` if it is a job id, or ID#N, which means an archived attempt.
 
-    Raises InvalidJobId if the text has neither form.
+    Raises InvalidJobId if the text is neither a job id nor of the form ID#N.
     """
     base, hash_, number = job_id.partition("#")
     if hash_ and not (number.isascii() and number.isdigit()):

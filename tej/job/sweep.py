@@ -30,7 +30,7 @@ def parse_parameter(text: str) -> tuple[str, list[str]]:
     """Return the name and the values of a parameter.
 
     The forms are `SEED=1..10`, `SEED=0..100..10` with a step, and `LR=0.1,0.01`.
-    Raises ValueError if the text has none of these forms.
+    Raises ValueError if `text` does not have one of these forms.
     """
     name, equals, values = text.partition("=")
     if not equals or not name.isidentifier() or not name.isascii():
