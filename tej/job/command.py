@@ -30,7 +30,8 @@ class Command:
     script: str | None
     """Path of the job's file that the command starts, and that is made executable.
 
-    None if the command starts a program that is installed on the server."""
+    The value is None if the command starts a program that is installed on the
+    server."""
     canonical: str
     """Canonical form of the command, which is part of the signature."""
 
@@ -99,8 +100,7 @@ def check_text(text: str, kind: str) -> None:
 
 
 def _replace_backslashes(directory: Path, text: str) -> str:
-    """Return `text` with slashes in its path, if the path is a file of the
-    directory."""
+    """Return `text` with slashes in its path if the directory has this file."""
     for path in (text, text.split(None, 1)[0]):
         posix = path.replace("\\", "/")
         if posix != path and _lies_in(directory, posix):

@@ -91,7 +91,7 @@ class JobStatus:
     seen: int | None = None
     """Seconds since the job's last heartbeat.
 
-    None if the job runs on the machine that reported this status."""
+    The value is None if the job runs on the machine that reported this status."""
     processes_left: int = 0
     """Number of processes that the script left running."""
     attempt: int = 1
@@ -118,13 +118,15 @@ class JobStatus:
     downloaded: datetime | None = None
     """Time of the last download of files with `tej download` or `tej run`.
 
-    None if the job has not been downloaded since it ended, or only by an older tej.
+    The value is None if no download was made since the job ended, or only by an older
+    tej.
     """
     sequence: int | None = field(default=None, compare=False, repr=False)
     """Number that orders jobs that were submitted in the same second.
 
-    The later the job was handed to its runtime, the greater is the number.  None if the
-    job has not been handed to its runtime yet, or if its order is unknown.
+    The later the job was handed to its runtime, the greater is the number.  The value
+    is None if the job has not been handed to its runtime yet, or if its order is
+    unknown.
     """
 
     @property

@@ -1,7 +1,7 @@
 """Connection to one queue: sends requests, and upgrades the scripts on the server.
 
 The modules in `tej.queue` that implement the requests take a `QueueConnection` as an
-argument.  These modules do not import `RemoteQueue`.
+argument.  The modules that implement the requests do not import `RemoteQueue`.
 """
 
 from __future__ import annotations

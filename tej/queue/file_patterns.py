@@ -14,8 +14,8 @@ _CLASSES = {
     "alpha": r"[^\W\d_]",
     "digit": r"[0-9]",
     "alnum": r"[^\W_]",
-    # Both classes match any letter, because the server's locale decides which letters
-    # are upper case.
+    # `[:upper:]` and `[:lower:]` match any letter, because the server's locale decides
+    # which letters are upper case.
     "upper": r"[^\W\d_]",
     "lower": r"[^\W\d_]",
     "space": r"\s",

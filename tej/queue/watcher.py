@@ -137,7 +137,7 @@ class Watcher:
         """Context in which jobs are awaited; `collect` returns the ends of the jobs.
 
         When a job ends, the background thread calls `wake`, which must return at once.
-        Neither the context nor `collect` waits for the server.
+        Entering the context and calling `collect` never wait for the server.
         """
         if self._pid != os.getpid():
             self._reset()

@@ -1,9 +1,9 @@
-# Wrappers of jobs under the default runtime: run_detached.sh QUEUE ID HERE RUNTIME [ID]...
-# A wrapper runs the job's script and records its start, heartbeat and exit status. The
-# wrapper runs outside the job's session, so that a signal to the job's session does not
-# end the wrapper. The wrappers of several jobs are subshells of this shell, because a
-# subshell starts faster than a new shell that loads the library. This shell ends after its
-# last wrapper.
+# Wrappers of jobs under the default runtime: run_detached.sh QUEUE ID HERE RUNTIME
+# [ID]... A wrapper runs the job's script and records its start, heartbeat and exit
+# status. The wrapper runs outside the job's session, so that a signal to the job's
+# session does not end the wrapper. The wrappers of several jobs are subshells of this
+# shell, because a subshell starts faster than a new shell that loads the library. The
+# shell that started the wrappers ends after its last wrapper.
 
 queue=$1 id=$2 here=$3 runtime=$4
 shift 4
@@ -180,8 +180,8 @@ run_wrappers() {
     job=$jobs/$1 wrappers=''
     prepare_wrappers
     note_orphans
-    # This process starts before the wrappers, so that no job is without a heartbeat if this
-    # shell is killed.
+    # The heartbeat process starts before the wrappers, so that no job is without a
+    # heartbeat if this shell is killed.
     keep_heartbeats "$@" &
     heart=$!
     for id in "$@"; do

@@ -19,8 +19,8 @@ own_id=''
 scheduler_own_id
 me
 
-# Signals that a scheduler or its user may send. None of these signals may end the
-# runner.
+# Signals that a scheduler or its user may send. The runner must survive all of these
+# signals.
 signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU'
 
 # begin_second_run: called if the scheduler has started the job a second time. Exits unless

@@ -68,8 +68,8 @@ class Verdict(enum.Enum):
 def known_name(host: str, port: int, alias: str | None = None) -> str:
     """Return the name of a server in known_hosts files.
 
-    If `alias` is given, the name is `alias`.  Otherwise the name is the host for port
-    22, and [host]:port for any other port.
+    If `alias` is given, the name is `alias`.  Without an alias, the name is the host
+    for port 22, and [host]:port for any other port.
     """
     if alias is not None:
         return alias

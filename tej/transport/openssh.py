@@ -81,9 +81,9 @@ class MasterConnection(Connection):
                 raise self._failure(error) from error
             raise
         finally:
-            # The ControlMaster has copies of the descriptors in `theirs`.  As long as
-            # this process had them open, too, it would not read end-of-file when the
-            # ControlMaster closes its copies.
+            # The ControlMaster has copies of the descriptors in `theirs`. This process
+            # closes its own copies, because it would otherwise not read end-of-file
+            # when the ControlMaster closes the copies.
             self._close_all(theirs)
         return MasterSession(self, mux, ours, timer)
 

@@ -34,8 +34,8 @@ class Login:
     def until(self) -> datetime | None:
         """Time at which the connection closes if no command uses it.
 
-        None if the connection has no time limit, or existed before, so that its time
-        limit is unknown.
+        The value is None if the connection has no time limit, or if the connection
+        existed before, because its time limit is then unknown.
         """
         seconds = parse_time(self.persist) if self.new else None
         if seconds is None:

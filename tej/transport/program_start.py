@@ -56,8 +56,9 @@ class Start:
             raise ValueError("a program has to be one line")
         name = os.urandom(8).hex()
         self._token = f"tej-run-{name} "
-        # Neither READY nor the token is a part of what tej sends.  Otherwise, a server
-        # that repeats its input or its command on stdout would seem to run the program.
+        # The text that tej sends contains neither READY nor the token. If it did, a
+        # server that repeats its input or its command on stdout would seem to run the
+        # program.
         text = "tej " + in_block(f'printf "tej-%s " run-{name}; {program}')
         # surrogateescape restores the bytes of file names that are not UTF-8.
         self._line = text.encode("utf-8", "surrogateescape") + b"\n"

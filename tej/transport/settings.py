@@ -25,7 +25,8 @@ class Settings:
     timeout: float | None = None
     """Time limit for connecting in seconds.
 
-    None means ConnectTimeout of the ssh configuration, or 30 if that is not set."""
+    If the value is None, ConnectTimeout of the ssh configuration is used, or 30 if that
+    is not set."""
     io_timeout: float = 120
     keep_alive: float = 15
     config_file: Path | None = None

@@ -69,8 +69,8 @@ def garbled(verb: str, why: str) -> errors.RemoteCommandFailure:
 class Reply:
     """Sink for the output of a request; drops the output before the reply.
 
-    If `take` is given, the reply is passed to `take`.  Otherwise the reply is collected
-    in memory.
+    If `take` is given, the reply is passed to `take`.  Without `take`, the reply is
+    collected in memory.
     """
 
     def __init__(

@@ -84,9 +84,9 @@ class Recipe:
     def folder(self) -> Iterator[Path]:
         """Yield the job's directory.
 
-        Yield `directory` itself if nothing must be rendered.  Otherwise yield a
-        temporary copy, which is removed when the context ends.  Raises
-        InvalidJobDirectory if files are missing or cannot be rendered.
+        If nothing must be rendered, yield `directory` itself.  If something must be
+        rendered, yield a temporary copy, which is removed when the context ends.
+        Raises InvalidJobDirectory if files are missing or cannot be rendered.
         """
         if self.directory is None and self.inline is None:
             raise InvalidJobDirectory("The task has neither `directory` nor `inline`")
@@ -164,7 +164,7 @@ class Recipe:
 RECENT_NS = 2_000_000_000
 """Nanoseconds for which a modified file is considered recent.
 
-This time is longer than the resolution of modification times on common file systems.
+RECENT_NS is longer than the resolution of modification times on common file systems.
 """
 
 

@@ -22,8 +22,8 @@ ADDRESS_VARIABLE = "TEJ_PREFECT_ADDRESS"
 MISSING = 66
 """Exit status of the script that reads a file, if the file does not exist."""
 
-# Both scripts start in the home directory.  A file is written under a temporary name
-# and then renamed, so that no incomplete file can be read.
+# The scripts that read and write a file start in the home directory.  A file is written
+# under a temporary name and then renamed, so that no incomplete file can be read.
 _READ = f'cd -- "$1" && [ -f "$2" ] || exit {MISSING}; cat <"$2"'
 _WRITE = """
 umask 077

@@ -52,8 +52,8 @@ keeps_running() {
     # shellcheck disable=SC2086 # fields
     set -- $item
     set +f
-    # A pid is not reused while the process is a child of $$. This check costs less than
-    # is_gone.
+    # A pid is not reused while the process is a child of $$. The search in $wrappers
+    # costs less than is_gone.
     case $wrappers in
         *" $2 "*) ;;
         *) ! is_gone "$2" "$3" || set -- "$@" gone ;;

@@ -127,8 +127,8 @@ was_signalled() {
 }
 
 # run_in_background: run the script as a background command of this shell. Sets $end to
-# `exit N` or `signal N`. Requires jobs_reports_signals. This function starts fewer processes
-# than run_in_awk.
+# `exit N` or `signal N`. Requires jobs_reports_signals. run_in_background starts fewer
+# processes than run_in_awk.
 run_in_background() {
     # shellcheck disable=SC2086 # the words of the prefixes
     $tej_signals $tej_session /bin/sh "$here/exec_job.sh" >/dev/null &

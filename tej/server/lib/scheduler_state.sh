@@ -78,10 +78,11 @@ read_heartbeat() {
     [ ! -f "$job/heartbeat" ] || read -r last_heartbeat _ <"$job/heartbeat"
 }
 
-# is_confirmed WORDS: check whether an earlier query, at least $confirmation_delay seconds ago,
-# also found that the job is gone (fact `missed`), and the heartbeat has not
-# changed since the earlier query. Otherwise writes the state that the scheduler reports
-# to the fact `missed`, sets $state to the last known state of the job, and returns 1.
+# is_confirmed WORDS: check whether an earlier query, at least $confirmation_delay
+# seconds ago, also found that the job is gone (fact `missed`), and the heartbeat has
+# not changed since the earlier query. If not, writes the state that the scheduler
+# reports to the fact `missed`, sets $state to the last known state of the job, and
+# returns 1.
 is_confirmed() {
     read_heartbeat
     earlier_heartbeat='' missed_state='' missed_words=''
@@ -130,8 +131,8 @@ clear_missed() {
 }
 
 # derive_submission_state: derive the state of a job whose scheduler id is not recorded.
-# Returns 0 if the scheduler lists the job under its name. Otherwise sets $state and
-# returns 1.
+# Returns 0 if the scheduler lists the job under its name. If the scheduler does not
+# list the job, sets $state and returns 1.
 derive_submission_state() {
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
     keep_last_state

@@ -32,7 +32,8 @@ def order_key_types(
 ) -> None:
     """Prefer the types of the keys that known_hosts has for the server.
 
-    Otherwise the server might send a key of a type that is not in known_hosts.
+    With another order, the server might send a key of a type that is not in
+    known_hosts.
     """
     known = {entry.key.type for entry in entries if not entry.marker}
     if "ssh-rsa" in known:

@@ -70,7 +70,7 @@ read_qstat() {
             } else name = substr(name, RSTART + 1, RLENGTH - 5)
             print id "|" state "|" name "|" words
         }
-        # A held or delayed job has no comment, or the comment from before the hold.
+        # The comment of a held or delayed job is missing or outdated.
         function pending_reason() {
             if (value["job_state"] == "H") return "held (Hold_Types = " value["hold_types"] ")"
             if (value["job_state"] == "W") return "waits until " value["execution_time"]
