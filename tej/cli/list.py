@@ -8,17 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 import click
 
 from tej.cli import output
+from tej.cli.columns_option import check_columns, parse_columns
 from tej.cli.command import queue_command
 from tej.cli.common_options import list_filters
 from tej.cli.job_tree import print_tree
-from tej.cli.table_output import (
-    check_columns,
-    parse_columns,
-    print_exact,
-    print_lines,
-    print_table,
-    watch,
-)
+from tej.cli.live_table import watch
+from tej.cli.table_output import print_exact, print_lines, print_table
 from tej.job.formatting import format_size
 from tej.job.status import JobStatus
 from tej.job.table_columns import COLUMNS, JobTable

@@ -21,8 +21,8 @@ from tej.errors import DownloadFailed, Error
 from tej.job.escaping import escape_line
 from tej.job.formatting import cut, width_of
 from tej.job.job_id import shorten_ids
-from tej.job.metrics import parse_metrics
 from tej.job.plot import Point, as_number, draw
+from tej.job.result_values import parse_metrics
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 

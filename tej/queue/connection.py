@@ -29,7 +29,7 @@ from tej.server.scripts import Scripts
 from tej.transport import Transport
 from tej.version import __version__, version_key
 from tej.wire import replies, requests
-from tej.wire.replies import Answer, Outdated, Reply, parse_answer
+from tej.wire.replies import Outdated, ParsedReply, Reply, parse_reply
 from tej.wire.requests import Program
 
 DEFAULT_TEJ_DIR = "~/.tej"
@@ -164,16 +164,16 @@ class QueueConnection:
                 verb,
             ) from found
 
-    def request(self, verb: str, *arguments: str) -> Answer:
+    def request(self, verb: str, *arguments: str) -> ParsedReply:
         """Send a request, with retries, and return the parsed reply.
 
         Use this method only for a verb that may safely be repeated.
         """
         return self.with_retries(lambda _: self.request_once(verb, *arguments))
 
-    def request_once(self, verb: str, *arguments: str) -> Answer:
+    def request_once(self, verb: str, *arguments: str) -> ParsedReply:
         """Send a request without retries, and return the parsed reply."""
-        return parse_answer(self.run_verb(verb, *arguments).data)
+        return parse_reply(self.run_verb(verb, *arguments).data)
 
     def with_retries(
         self,
@@ -254,7 +254,7 @@ class QueueConnection:
         )
 
 
-def log_warning(answer: Answer) -> None:
+def log_warning(answer: ParsedReply) -> None:
     """Log the warning and the notice in the server's reply, if there are any."""
     if "warning" in answer.head:
         logger.warning("%s", answer.head["warning"])

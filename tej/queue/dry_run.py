@@ -12,7 +12,7 @@ from tej.queue.job_references import resolve
 from tej.queue.job_requests import get_statuses
 from tej.queue.prepared_job import PreparedJob
 from tej.server.scripts import sent_script
-from tej.wire.replies import parse_answer
+from tej.wire.replies import parse_reply
 from tej.wire.requests import command, program
 
 HEAD = 64 * 1024
@@ -105,6 +105,6 @@ def _ask(connection: QueueConnection, job: PreparedJob, job_id: str) -> dict[str
 
     def attempt(_: int) -> dict[str, str]:
         sent = program("plan", request, trusted=connection.trust_queue)
-        return dict(parse_answer(connection.run(sent).data).head)
+        return dict(parse_reply(connection.run(sent).data).head)
 
     return connection.with_retries(attempt)

@@ -11,7 +11,7 @@ from tej.job.job_id import check_job_id, check_job_reference
 from tej.job.status import JobState, JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
 from tej.wire.records import parse_integer, parse_state, parse_status
-from tej.wire.replies import Answer, only_requested
+from tej.wire.replies import ParsedReply, only_requested
 
 logger = logging.getLogger("tej")
 
@@ -237,7 +237,7 @@ def _delete_together(
 
 
 def _not_deleted(
-    connection: QueueConnection, record: Mapping[str, str], answer: Answer
+    connection: QueueConnection, record: Mapping[str, str], answer: ParsedReply
 ) -> JobNotFound | JobStillRunning:
     if "state" not in record:
         return connection.job_not_found(record["id"])
@@ -246,7 +246,7 @@ def _not_deleted(
     return JobStillRunning(f"Job '{status.job_id}' is not deleted; {why}")
 
 
-def _parse(answer: Answer) -> Iterator[JobStatus]:
+def _parse(answer: ParsedReply) -> Iterator[JobStatus]:
     """Yield the status of each job in the server's reply.
 
     A record without a state is skipped, because the job was deleted in the meantime.

@@ -18,7 +18,7 @@ from tej.queue.connection import QueueConnection
 from tej.queue.file_patterns import check_name
 from tej.wire.framing import MarkerSplitter
 from tej.wire.records import parse_integer, parse_status
-from tej.wire.replies import garbled, parse_answer
+from tej.wire.replies import garbled, parse_reply
 from tej.wire.requests import make_marker
 
 STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
@@ -160,7 +160,7 @@ class Logs:
             arguments += [position.name, offset, tail]
         words = (reader.marker, str(int(self._follow)), self._job_id, *arguments)
         self._connection.run_verb("logs", *words, take=take)
-        answer = parse_answer(reader.record)
+        answer = parse_reply(reader.record)
         if not answer.jobs:
             raise garbled("logs", "the job's record is missing")
         self.status = parse_status(answer.jobs[0], answer.head)

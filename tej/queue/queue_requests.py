@@ -11,7 +11,7 @@ from tej.errors import QueueDoesntExist
 from tej.queue.connection import QueueConnection, log_warning, submitter
 from tej.wire import requests
 from tej.wire.records import parse_integer
-from tej.wire.replies import parse_answer
+from tej.wire.replies import parse_reply
 
 logger = logging.getLogger("tej")
 
@@ -46,7 +46,7 @@ def set_up(
         version=connection.version,
         trusted=connection.trust_queue,
     )
-    answer = parse_answer(connection.run(program).data)
+    answer = parse_reply(connection.run(program).data)
     log_warning(answer)
     logger.info("Queue at %s", answer.head["queue"])
     if max_running is not None:

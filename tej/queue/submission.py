@@ -19,8 +19,8 @@ from tej.transport.block import in_block
 from tej.wire import archive, requests
 from tej.wire.content_store import WORTH_ASKING
 from tej.wire.records import parse_integer, parse_status
-from tej.wire.replies import Answer, error_of, parse_answer
-from tej.wire.stream import Dialogue, LastAnswer
+from tej.wire.replies import ParsedReply, error_of, parse_reply
+from tej.wire.stream import Dialogue, LastReply
 
 BATCH_JOBS = 100
 BATCH_BYTES = 256 * 1024 * 1024
@@ -109,11 +109,11 @@ class Submission:
         the server recognize a job that an earlier attempt has submitted.
         """
         refused: dict[str, Error] = {}
-        answer = Answer()
+        answer = ParsedReply()
         while left := [job for job in jobs if job.token not in refused]:
             try:
                 self._prepare(left)
-                answer = parse_answer(
+                answer = parse_reply(
                     self._connection.with_retries(lambda _: self._converse(left))
                 )
                 break
@@ -146,14 +146,14 @@ class Submission:
             by_id = b"by_id=1" in words and not any(job.needs.ids for job in wanted)
             if question == "missing":
                 missing = _values(words, b"miss")
-                return LastAnswer(self._pack_missing(wanted, missing, sparse, by_id))
+                return LastReply(self._pack_missing(wanted, missing, sparse, by_id))
             _report_left_out(wanted)
             if not _need_objects(wanted):
-                # LastAnswer closes the standard input of the program, because busybox's
+                # LastReply closes the standard input of the program, because busybox's
                 # tar reads to the end of its input, and not only to the end of the
                 # archive.
                 pieces = self._pack(wanted, sparse, by_id)
-                return LastAnswer(itertools.chain([b"tar\n"], pieces))
+                return LastReply(itertools.chain([b"tar\n"], pieces))
             names = dict.fromkeys(name for job in wanted for name in job.plan.objects)
             return ["".join(f"{name}\n" for name in ["store", *names, ""]).encode()]
 
@@ -201,7 +201,7 @@ class Submission:
                 self._progress(len(piece))
 
     def _installation(self, words: list[bytes]) -> list[bytes]:
-        have = parse_answer(b"\0".join(words)).head.get("have", "none 0")
+        have = parse_reply(b"\0".join(words)).head.get("have", "none 0")
         digest, _, version = have.partition(" ")
         line = requests.USE_WHAT_IS_THERE
         if self._connection.prefer_ours(digest, version):

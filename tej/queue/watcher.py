@@ -25,7 +25,7 @@ from tej.queue.connection import QueueConnection, check_job_ids
 from tej.queue.job_requests import get_statuses
 from tej.wire.framing import WordSplitter
 from tej.wire.records import parse_status
-from tej.wire.replies import Outdated, parse_answer
+from tej.wire.replies import Outdated, parse_reply
 
 logger = logging.getLogger("tej")
 
@@ -220,7 +220,7 @@ class Watcher:
                 splitter = WordSplitter()
                 self._stop.set()
                 return
-            answer = parse_answer(b"\0".join(splitter.feed(data)))
+            answer = parse_reply(b"\0".join(splitter.feed(data)))
             head.update(answer.head)
             for record in answer.jobs:
                 status = None

@@ -10,6 +10,7 @@ shift 4
 . "$here/lib/load.sh"
 . "$here/lib/run_script.sh"
 . "$here/lib/group_heartbeat.sh"
+. "$here/lib/time_limit.sh"
 trap '' HUP
 
 no_wrapper='its wrapper could not be run: can this account start more processes (ulimit -u)?'
@@ -37,17 +38,6 @@ before_heartbeat() {
 after_heartbeat() {
     [ ! -e "$job/kill" ] || [ -s "$job/finished" ] || apply_kill
     [ -z "$r_walltime" ] || enforce_time_limit
-}
-
-# enforce_time_limit: if the time limit is reached, send SIGTERM and, ten seconds later, SIGKILL,
-# as a scheduler does.
-enforce_time_limit() {
-    get_uptime
-    [ $((uptime - began)) -ge "$r_walltime" ] && [ ! -s "$job/finished" ] || return 0
-    as_clock
-    [ -e "$job/reason" ] || put reason "$(date +%s) limit the time limit of $clock was reached"
-    read_facts
-    stop_processes 10
 }
 
 # apply_kill: stop all processes of the job, including processes that outlive the script.

@@ -208,7 +208,7 @@ def only_requested(
 
 
 @dataclass
-class Answer:
+class ParsedReply:
     """A parsed reply: `head` with values for the whole reply, and a record per job."""
 
     head: Record = field(default_factory=Record)
@@ -222,9 +222,9 @@ class Answer:
         raise garbled("submit", f"job '{job_id}' is missing")
 
 
-def parse_answer(data: bytes) -> Answer:
+def parse_reply(data: bytes) -> ParsedReply:
     """Parse a reply; words that are not KEY=VALUE are skipped."""
-    answer = Answer()
+    answer = ParsedReply()
     for word in data.split(b"\0"):
         key, equals, value = word.decode("utf-8", "surrogateescape").partition("=")
         if not equals:

@@ -55,7 +55,7 @@ class Feed(io.RawIOBase):
         return cast("IO[bytes]", io.BufferedReader(self, 1024 * 1024))
 
 
-class LastAnswer:
+class LastReply:
     """A reply after which the program's input ends."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
@@ -99,5 +99,5 @@ class Dialogue:
         while (question := self._questions.get()) is not None:
             answer = self._answer(question, self.words)
             yield from answer
-            if isinstance(answer, LastAnswer):
+            if isinstance(answer, LastReply):
                 return

@@ -20,7 +20,7 @@ import tej
 from tej.queue.download_receiver import Download, Receiver
 from tej.transport.base import Completed, Sink, Transport
 from tej.wire.framing import MarkerSplitter, WordSplitter
-from tej.wire.replies import NOISE_KEPT, Reply, parse_answer
+from tej.wire.replies import NOISE_KEPT, Reply, parse_reply
 from tej.wire.requests import Program
 
 PROGRAM = Program("line", b"tej-0123456789abcdef", "status")
@@ -141,7 +141,7 @@ def test_malformed_reply_to_setup_is_a_tej_error(
 @many
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
-    answer = parse_answer(data)
+    answer = parse_reply(data)
     assert all("id" in record for record in answer.jobs)
     splitter = MarkerSplitter("tej-x", lambda header: None, lambda content: None)
     splitter(data)

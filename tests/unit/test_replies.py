@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import tej
 from tej.transport.base import Completed
 from tej.wire import replies
-from tej.wire.replies import Reply, parse_answer
+from tej.wire.replies import Reply, parse_reply
 from tej.wire.requests import Program
 
 PROGRAM = Program("line", b"tej-0123456789abcdef", "status")
@@ -107,11 +107,11 @@ def test_status_0_raises_no_error() -> None:
 
 @given(data=st.binary(max_size=300))
 def test_any_bytes_can_be_parsed(data: bytes) -> None:
-    answer = parse_answer(data)
+    answer = parse_reply(data)
     assert isinstance(answer.jobs, list)
 
 
 def test_key_id_begins_a_record() -> None:
-    answer = parse_answer(b"queue=/q=1\0noise\0new=x\0id=a\0state=running\0k=\0id=b\0")
+    answer = parse_reply(b"queue=/q=1\0noise\0new=x\0id=a\0state=running\0k=\0id=b\0")
     assert answer.head == {"queue": "/q=1", "new": "x"}
     assert answer.jobs == [{"id": "a", "state": "running", "k": ""}, {"id": "b"}]

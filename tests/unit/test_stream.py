@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tej.wire.stream import Dialogue, Feed, LastAnswer
+from tej.wire.stream import Dialogue, Feed, LastReply
 
 
 @given(
@@ -83,6 +83,6 @@ def test_end_of_program_ends_the_replies() -> None:
 
 
 def test_input_ends_with_the_last_reply() -> None:
-    dialogue = Dialogue(lambda question, words: LastAnswer([b"one", b"two"]))
+    dialogue = Dialogue(lambda question, words: LastReply([b"one", b"two"]))
     dialogue.take(b"ask=upload\0ask=never\0")
     assert list(dialogue.answers()) == [b"one", b"two"]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tej.cli.download_directories import make_folders
-from tej.job.metrics import parse_metrics
+from tej.job.result_values import parse_metrics
 from tej.job.spec import JobSpec
 from tej.job.status import JobState, JobStatus
 from tej.job.sweep import (

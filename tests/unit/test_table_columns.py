@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tej.cli.table_output import check_columns
+from tej.cli.columns_option import check_columns
 from tej.job.formatting import cut, format_age, format_size, width_of
 from tej.job.job_id import shorten_ids
 from tej.job.job_list import JobList

@@ -1,0 +1,14 @@
+# Time limit (`--walltime`) of a job under the default runtime. Under a scheduler, the scheduler
+# enforces the time limit.
+# shellcheck shell=sh
+
+# enforce_time_limit: if the time limit is reached, send SIGTERM and, ten seconds later, SIGKILL,
+# as a scheduler does.
+enforce_time_limit() {
+    get_uptime
+    [ $((uptime - began)) -ge "$r_walltime" ] && [ ! -s "$job/finished" ] || return 0
+    as_clock
+    [ -e "$job/reason" ] || put reason "$(date +%s) limit the time limit of $clock was reached"
+    read_facts
+    stop_processes 10
+}
