@@ -1,7 +1,7 @@
 """Environment of Python 2.7 with VisTrails 2.2.4, kept in the user's cache.
 
-It is in the user's cache, and takes a minute to make, with the network; then it is
-found again.  `TEJ_TEST_VISTRAILS` may name the python of one made by hand.
+The first use creates the environment, which takes a minute and needs the network.
+`TEJ_TEST_VISTRAILS` can be the path of a Python in an environment made by hand.
 """
 
 from __future__ import annotations

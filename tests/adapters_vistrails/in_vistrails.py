@@ -1,6 +1,7 @@
-"""Run by the Python 2.7 that real VisTrails lives in: builds and executes workflows.
+"""Program that builds and executes workflows with a real VisTrails, in Python 2.7.
 
-Takes one request in JSON on stdin, answers with one line of JSON on stdout, the last.
+The program reads one request in JSON from stdin.  The last line on stdout is the reply,
+also in JSON.
 
     {"do": "build", "pipelines": {"x.vt": {...}}}          -> signatures by name
     {"do": "edit", "file": "x.vt", "change": {"Queue": {"hostname": "y"}},

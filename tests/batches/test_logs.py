@@ -220,7 +220,7 @@ def test_late_file_is_followed_from_beginning(
 def test_rotated_file_is_followed_without_loss(
     local_queue: tej.RemoteQueue, job: Make, tmp_path: Path, rotate: str
 ) -> None:
-    """Lines written just before the rotation come, too, if their file was not cut."""
+    """Lines written just before the rotation are read, unless the file is cut."""
     gates = [Gate(tmp_path / f"gate {number}") for number in range(3)]
     cut = rotate.startswith("cp")
     last = "" if cut else "echo last of 1 >>log; "

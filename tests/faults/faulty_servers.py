@@ -42,9 +42,9 @@ while True: signal.pause()
 
 
 class Host:
-    """Another host with the same disks: a host name and pids of its own.  As root.
+    """Another host with the same disks, but with its own host name and pids.
 
-    What runs there dies with it.
+    Needs root.  All processes on the host are killed when the host is closed.
     """
 
     def __init__(self, name: str) -> None:

@@ -80,7 +80,7 @@ def test_reboot_loses_job_that_was_not_started(
         hold.release()
     assert isinstance(submission.exception(), tej.ConnectionFailed)
     facts = queue_path / "jobs/victim/submitted"
-    # Another machine with that name might run the job, but not for this long.
+    # For some time, another machine with the same name might still start the job.
     set_age(10_000, facts)
     status = queue.status("victim")
     assert status.state is JobState.LOST

@@ -53,11 +53,11 @@ INHERITED = ("SLURM_CONF",)
 
 
 class Sshd:
-    """One running server.  Its parts are attributes, for tests that go further.
+    """One running server, with its address, keys and files as attributes.
 
-    `home` becomes $HOME of what runs there (the working directory stays the real
-    home); `environment` is more for what runs there.  `options` are lines of
-    sshd_config, and go before ours.
+    `home` becomes $HOME of the programs on the server, which still start in the real
+    home directory.  `environment` has further variables for these programs.  `options`
+    are lines of sshd_config, which precede the default lines.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ def terminal() -> Iterator[Terminal]:
     text = io.TextIOWrapper(screen, encoding="utf-8", write_through=True)
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
         yield screen
-    # A wrapper that is deleted closes the screen.
+    # Without detach(), the garbage collector would close the screen.
     text.detach()
 
 

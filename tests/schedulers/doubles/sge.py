@@ -1,6 +1,6 @@
 """Doubles of Grid Engine's qsub, qstat, qdel, qacct and qconf, as far as tej uses them.
 
-As pbs.py, with which it shares how jobs are kept and run: `python sge.py COMMAND
+The doubles store and run jobs with the functions of pbs.py: `python sge.py COMMAND
 ARGUMENT...`, with PBS_DOUBLE=sge:FOLDER.
 """
 
