@@ -6,11 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from testbed import TestBed, best, run, seconds
+from testbed import Row, TestBed, best, run, seconds
 
 import tej
 
-Row = tuple[str, str, str, str]
 TEJ = [sys.executable, "-m", "tej"]
 FACTS = ("spec", "submitted", "native_id", "started", "finished")
 MOST_LINKS = 30_000

@@ -30,6 +30,23 @@ PEERS = {
 PYTHON_OF_PEERS = "python3.11"
 """The newest Python on which tej 0.6 runs."""
 
+LATENCY = 0.05
+"""Round-trip time, in seconds, of the delayed connection."""
+Row = tuple[str, str, str, str]
+"""What, tej, the peer, the ratio (and the aim)."""
+TEJ = [sys.executable, "-m", "tej"]
+
+
+def write_job(folder: Path, script: str, files: int = 0, size: int = 0) -> Path:
+    """Create a job directory with a number of files of a given size."""
+    folder.mkdir(parents=True)
+    (folder / "start.sh").write_text(f"#!/bin/sh\n{script}\n")
+    for number in range(files):
+        with (folder / f"file{number}").open("wb") as file:
+            for start in range(0, size, 1 << 20):
+                file.write(os.urandom(min(1 << 20, size - start)))
+    return folder
+
 
 class TestBed:
     """The servers, queues and peers of a benchmark; `close` removes them."""

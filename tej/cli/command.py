@@ -141,6 +141,29 @@ transport_option = click.option(
     cls=Option,
     help="SSH client.  [default: openssh where `ssh` exists]",
 )
+queue_option = click.option(
+    "--queue",
+    "queue_path",
+    envvar="TEJ_QUEUE",
+    show_envvar=True,
+    metavar="PATH",
+    cls=Option,
+    help=f"Directory of the queue on the server.  [default: {DEFAULT_TEJ_DIR}]",
+)
+need_runtime_option = click.option(
+    "--need-runtime",
+    "needed",
+    multiple=True,
+    metavar="NAME",
+    cls=Option,
+    help="Refuse a queue with another runtime; may be repeated.",
+)
+trust_queue_option = click.option(
+    "--trust-queue",
+    is_flag=True,
+    cls=Option,
+    help="Use a queue that other users can write to.",
+)
 
 
 def _on_queue(
@@ -154,30 +177,10 @@ def _on_queue(
             shell_complete=complete_words(arguments),
         )
         @profile_option
-        @click.option(
-            "--queue",
-            "queue_path",
-            envvar="TEJ_QUEUE",
-            show_envvar=True,
-            metavar="PATH",
-            cls=Option,
-            help=f"Directory of the queue on the server.  [default: {DEFAULT_TEJ_DIR}]",
-        )
-        @click.option(
-            "--need-runtime",
-            "needed",
-            multiple=True,
-            metavar="NAME",
-            cls=Option,
-            help="Refuse a queue with another runtime; may be repeated.",
-        )
+        @queue_option
+        @need_runtime_option
         @host_key_option
-        @click.option(
-            "--trust-queue",
-            is_flag=True,
-            cls=Option,
-            help="Use a queue that other users can write to.",
-        )
+        @trust_queue_option
         @transport_option
         @json_option
         @functools.wraps(function)

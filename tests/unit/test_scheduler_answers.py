@@ -397,7 +397,7 @@ def test_only_temporary_refusals_are_retried(
 
 def test_busy_controller_is_queried_again_later(shell: Shell) -> None:
     busy = "Slurm temporarily unable to accept job, sleeping and retrying"
-    lines = f"""sleep() {{ echo "pause $1" >>log; }}; start_keepalives() {{ talker=1; }}
+    lines = f"""sleep() {{ echo "pause $1" >>log; }}; start_keepalives() {{ keepalive_pid=1; }}
     sbatch() {{
         case $(cat log) in *"pause 2"*"pause 4"*) echo 7 ;; *)
             echo "sbatch: error: {busy}" >&2; return 1 ;; esac
