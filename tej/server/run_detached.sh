@@ -146,7 +146,7 @@ record_end() {
     ended=$now
     # On a full disk even a rename can fail. Retry until `finished` is written, because the
     # exit status must not be lost.
-    until put_reserved finished "$ended" "$end" "$whose" "$left"; do
+    until put_end "$ended" "$end" "$whose" "$left"; do
         read_spec
         [ -n "$spec" ] || exit 1
         write_heartbeat

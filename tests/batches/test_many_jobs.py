@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from facts import make_ended_job, script_of, wrapper_of
 from jobs import Gate, is_alive, wait_until
 
 import tej
@@ -131,6 +132,30 @@ def test_concurrent_submits_start_each_id_once(
 
 
 # Status, wait and delete
+
+
+def test_wait_for_many_jobs_reports_each_end(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    gated = job(gate.wait)
+    for name in ("gated", "orphaned"):
+        local_queue.submit(name, gated)
+    facts = queue_path / "jobs/orphaned"
+    wait_until((facts / "started").exists, "the job has started")
+    for pid in (wrapper_of(facts), script_of(facts)):
+        os.kill(pid, signal.SIGKILL)
+    # More than 100 jobs: the ends are then signalled to the wait.
+    ended = [f"ended{number}" for number in range(105)]
+    for name in ended:
+        make_ended_job(queue_path, name)
+    ends = local_queue.as_completed([*ended, "gated", "orphaned"])
+    found = dict(next(ends) for _ in range(106))
+    assert found.pop("orphaned").state is JobState.LOST
+    assert {*found} == {*ended}
+    gate.open()
+    assert [name for name, status in ends if status.succeeded] == ["gated"]
+    # The wrapper writes to this file only if a client waits for more than 100 jobs.
+    assert (queue_path / "jobs/.ended").read_text().startswith("gated ")
 
 
 def test_status_wait_and_delete_take_one_round_trip(

@@ -135,6 +135,14 @@ put_reserved() {
     fi
 }
 
+# put_end WORDS...: write the fact `finished`. If a client waits for many jobs
+# (commands/wait), also write the id to `jobs/.ended`, so that the client need not check each
+# job. The file is written in place, which works on a full disk.
+put_end() {
+    put_reserved finished "$@" || return 1
+    [ ! -f "$jobs/.ended" ] || { printf '%s\n' "$id $*" 1<>"$jobs/.ended"; } 2>/dev/null || :
+}
+
 # put_exclusively FACT WORDS...: create the fact without a rename (put_once). Returns 1 if the
 # fact exists, or if the disk is full; the fact may be empty then.
 put_exclusively() {

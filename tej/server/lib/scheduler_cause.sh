@@ -70,7 +70,7 @@ cause_in_log() {
 record_cut_off() {
     get_time
     put_first reason "$now $listed_state $runtime: $reason"
-    put_reserved finished "$now none 0 ask 0"
+    put_end "$now none 0 ask 0"
     read_end
 }
 

@@ -14,7 +14,7 @@ runtime_tell() {
         if [ -z "$nid" ] || cancel_job; then
             now=''
             get_time
-            put_reserved finished "$now none 0 killed 0"
+            put_end "$now none 0 killed 0"
             return 0
         fi
         # If the scheduler did not cancel the job, `claim` is removed, so that the job

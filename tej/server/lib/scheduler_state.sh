@@ -270,7 +270,7 @@ record_killed() {
     }
     get_time
     take_claim
-    put_reserved finished "$now none 0 killed 0"
+    put_end "$now none 0 killed 0"
     read_end
 }
 

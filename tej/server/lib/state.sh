@@ -243,7 +243,7 @@ mark_lost() {
 mark_killed() {
     get_last_sign
     [ -z "$kill_time" ] || [ "$kill_time" -le "$last_sign" ] || last_sign=$kill_time
-    put_reserved finished "$last_sign none 0 killed 0"
+    put_end "$last_sign none 0 killed 0"
     read_end
 }
 
