@@ -147,8 +147,8 @@ def id_of(queue: RemoteQueue, spec: JobSpec) -> str:
 def free_id(queue: RemoteQueue, spec: JobSpec) -> str:
     """Return an unused id for another run: the usual id, or ID-2, ID-3, and so on.
 
-    Another client may use the id first.  In that case, the two clients follow the same
-    job, since the signatures are equal.
+    If another client uses the id first, both clients follow the same job, because the
+    signatures are equal.
     """
     first = id_of(queue, spec)
     try:

@@ -95,7 +95,7 @@ def add_profile(path: Path, name: str, section: str) -> None:
     if "default" not in content:
         import json
 
-        # A key after a table would belong to the table.
+        # In TOML, a key after a table would belong to the table.
         before = f"default = {json.dumps(name, ensure_ascii=False)}\n{before}"
     text = f"{before.rstrip()}\n\n{section}"
     table = _parse(path, text)["profile"][name]

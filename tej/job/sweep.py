@@ -121,7 +121,7 @@ def with_parameters(spec: JobSpec, row: Mapping[str, str]) -> JobSpec:
 def fill(text: str, row: Mapping[str, str]) -> str:
     """Return `text` with each `{NAME}` replaced by the value of the parameter NAME.
 
-    A field that is not a parameter stays as it is.
+    A field that is not a parameter is not changed.
     """
     return _FIELD.sub(lambda field: row.get(field[1], field[0]), text)
 

@@ -52,7 +52,7 @@ def _time(get: Callable[[JobStatus], datetime | None]) -> Column:
 
 
 def _in_powers_of_1024(size: int) -> str:
-    """Return a memory size as it is requested: 1536M, 2G."""
+    """Return a memory size in the form of a request: 1536M, 2G."""
     unit = 0
     while size and size % 1024 == 0 and unit < 4:
         size //= 1024

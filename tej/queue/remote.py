@@ -472,8 +472,8 @@ class RemoteQueue:
     ) -> list_[Outcome]:
         """Find or submit many jobs, like `ensure`; return one `Outcome` per job.
 
-        If a job needs another job of the same call, it must come after that job, and
-        refer to it by its id; see `ensure_graph`.
+        If a job needs another job of the same call, the needed job must come first, and
+        its id must be used as the reference; see `ensure_graph`.
         """
         return sweep_parameters.ensure_all(self.connection, specs, retry=retry)
 

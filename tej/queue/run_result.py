@@ -41,10 +41,10 @@ class Run:
     retry: Retry = False
     """Whether to restart a job that failed, was killed or is lost.
 
-    If `retry` is True, the job is restarted if it is in one of these states when it is
-    submitted.  If `retry` is a function, it is called with the status and returns
-    whether to restart the job.  The function is also called each time the job fails
-    during the wait."""
+    If `retry` is True, the job is restarted if it has failed, was killed or is lost at
+    the time of its submission.  If `retry` is a function, it is called with the status
+    and returns whether to restart the job.  The function is also called each time the
+    job fails during the wait."""
     fetch_failed: bool = False
     """Whether to fetch the results also if the job did not succeed."""
     key: Any = None

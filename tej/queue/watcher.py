@@ -33,8 +33,8 @@ GATHER = 0.05
 """Seconds for which a request is delayed, to collect the job ids of several threads."""
 
 TICK = 1.0
-"""Number of seconds between two calls of `on_tick`.  Ctrl-C takes effect after at most
-this time."""
+"""Number of seconds between two calls of `on_tick`.  Ctrl-C takes effect within TICK
+seconds."""
 
 
 class Waiter:

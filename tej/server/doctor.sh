@@ -109,6 +109,6 @@ else
     report queue ok "$queue does not exist yet; the first submission creates it"
 fi
 
-# The client compares this time with its own clock when the output arrives. The checks above
-# can take ten seconds each, so that this check must be the last one.
+# The client compares the time in this line with its own clock when the line arrives.
+# The checks above can take ten seconds each, so that this check must be the last one.
 report clock ok "$(date +%s)"

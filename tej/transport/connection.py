@@ -32,7 +32,8 @@ class Connection(ABC):
         """Run COMMAND in a new session.
 
         Raises BlockingIOError if the server permits no further session, and
-        ConnectionFailed if the connection is lost.  In both cases no program has run.
+        ConnectionFailed if the connection is lost.  After a BlockingIOError or
+        ConnectionFailed, no program has run.
         """
 
     @abstractmethod

@@ -99,8 +99,8 @@ class JobAttributes(luigi.Task):
     def destination(self) -> str | None:
         """Destination of the job; overrides the setting `destination` of `TejConfig`.
 
-        If the value is None, the configured value is used.  The same rule applies to
-        `queue`, `runtime` and the other settings below.
+        If the value is None, the configured value is used.  `queue`, `runtime` and the
+        other settings below also use the configured value if they are None.
         """
         return None
 

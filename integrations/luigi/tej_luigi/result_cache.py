@@ -197,8 +197,8 @@ def _run(status: JobStatus) -> dict[str, Any]:
     """Return values that identify one attempt of a job.
 
     The times alone are not enough: their resolution is one second, and a short job can
-    be deleted and run again within a second.  In this case the host and native id
-    distinguish the two runs.
+    be deleted and run again within a second.  The host and the native id distinguish
+    two runs within the same second.
     """
     about = status.as_dict()
     times = ("submitted", "started", "ended")

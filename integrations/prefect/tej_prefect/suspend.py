@@ -143,7 +143,7 @@ def _resume_done() -> None:
             try:
                 resume_flow_run(flow_run.id)
             except NotPausedError:
-                # Another worker has already resumed the flow run.
+                # The error means that another worker has already resumed the flow run.
                 continue
             logger.info("Flow run %r is resumed: its jobs have ended", flow_run.name)
 

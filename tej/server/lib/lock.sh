@@ -38,8 +38,8 @@ take_lock() {
     ln -s "$now $who" "$lock" 2>/dev/null && return 0
     is_locked "$lock" 300
     [ $? = 1 ] && mv "$lock" "$lock.$self" 2>/dev/null || return 1
-    # Another process may have removed and acquired the lock before this `mv`. In this
-    # case `mv` has moved the lock of the other process: move it back.
+    # Another process may have removed and acquired the lock before this `mv`. If so,
+    # `mv` has moved the lock of the other process, and the lock is moved back.
     moved=$(ls -ld "$lock.$self" 2>/dev/null)
     if [ "${moved#*" -> "}" != "$holder" ]; then
         mv "$lock.$self" "$lock"

@@ -49,7 +49,7 @@ def run(
 
     FILE is a document (.json, .yaml) or a Python file that sets `pipeline`.
 
-    Jobs that run or have succeeded are used as they are.  Ctrl-C ends the command, but
+    Jobs that run or have succeeded are not started again.  Ctrl-C ends the command, but
     not the jobs.
 
     Exit status: 0 all jobs succeeded, 1 a job failed, 5 jobs still run.

@@ -78,8 +78,8 @@ class Execution:
     def submit(self, *, retry: bool = False) -> None:
         """Start the jobs that do not exist and whose results are needed.
 
-        A job that runs or has succeeded is used as it is, and the jobs upstream of it
-        are not started.  `retry` restarts the jobs that failed, were killed, are lost,
+        A job that runs or has succeeded is not started again, and neither are the jobs
+        upstream of it.  `retry` restarts the jobs that failed, were killed, are lost,
         or were not started.  The first error of a submission is raised.
         """
         try:
