@@ -25,8 +25,8 @@ except ImportError as error:
 from tej_prefect.decorators import tej_flow, tej_task, template_task
 from tej_prefect.destination import TejDestination
 from tej_prefect.job import TejJob
+from tej_prefect.job_result import JobResult
 from tej_prefect.job_run import TejJobRun
-from tej_prefect.records import JobResult
 from tej_prefect.run_jobs import JobsFailed
 from tej_prefect.storage import TejStorage
 from tej_prefect.suspend import (

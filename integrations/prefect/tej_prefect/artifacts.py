@@ -20,7 +20,7 @@ from prefect.events import emit_event
 
 import tej
 from tej_prefect.context import Run, run_logger, stored_name
-from tej_prefect.records import JobRecord
+from tej_prefect.job_result import JobRecord
 
 JOBS_KEY = "tej-jobs"
 AWAITED_KEY = "tej-awaited"

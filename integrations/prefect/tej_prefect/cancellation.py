@@ -27,7 +27,7 @@ from tej_prefect.flow_runs import (
     cancelled_ancestors,
     cancelled_without_runner,
 )
-from tej_prefect.records import JobRecord
+from tej_prefect.job_result import JobRecord
 from tej_prefect.shared_job_claims import claims, wanted_by_others
 
 UNENDED = ("created", "queued", "running")

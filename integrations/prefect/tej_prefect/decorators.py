@@ -17,7 +17,7 @@ from prefect.runtime import task_run
 import tej
 from tej_prefect.destination import TejDestination, as_destination
 from tej_prefect.job import TejJob
-from tej_prefect.records import JobResult, OnCancel
+from tej_prefect.job_result import JobResult, OnCancel
 from tej_prefect.run_jobs import run_one
 from tej_prefect.tasks import TAGS
 from tej_prefect.worker import TejWorker

@@ -22,8 +22,8 @@ from tej_prefect.destination import (
     TejDestination,
 )
 from tej_prefect.job_directory import job_directory, render
+from tej_prefect.job_result import JobResult, OnCancel
 from tej_prefect.job_run import TejJobRun
-from tej_prefect.records import JobResult, OnCancel
 from tej_prefect.run_jobs import Request, submit
 
 

@@ -11,7 +11,7 @@ from prefect.blocks.abstract import JobRun
 
 import tej
 from tej_prefect.context import in_thread
-from tej_prefect.records import OUTPUT_FILES, JobRecord, JobResult
+from tej_prefect.job_result import OUTPUT_FILES, JobRecord, JobResult
 from tej_prefect.run_jobs import wait_for_one
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import tej
-from tej_prefect.records import JobRecord
+from tej_prefect.job_result import JobRecord
 
 if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter

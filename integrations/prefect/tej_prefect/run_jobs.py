@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 import tej
 from tej_prefect.artifacts import JobArtifacts
 from tej_prefect.cancellation import CancellationGuard
+from tej_prefect.job_result import OUTPUT_FILES, JobRecord, JobResult
 from tej_prefect.output import Outputs
-from tej_prefect.records import OUTPUT_FILES, JobRecord, JobResult
 
 OnTimeout = Literal["kill", "leave"]
 SHOWN = 3

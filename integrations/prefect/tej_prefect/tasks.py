@@ -18,8 +18,8 @@ from tej_prefect.artifacts import JobArtifacts
 from tej_prefect.cancellation import CancellationGuard
 from tej_prefect.context import current_run
 from tej_prefect.job import TejJob
+from tej_prefect.job_result import JobResult, OnCancel
 from tej_prefect.job_run import TejJobRun
-from tej_prefect.records import JobResult, OnCancel
 from tej_prefect.run_jobs import JobsFailed, OnTimeout, run_many, run_one, submit
 
 TAGS = {"tej"}

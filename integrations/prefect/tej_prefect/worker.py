@@ -39,7 +39,7 @@ from tej_prefect.flow_runs import (
     names_of_live,
     unended_flow_runs,
 )
-from tej_prefect.records import JobRecord
+from tej_prefect.job_result import JobRecord
 from tej_prefect.suspend import reconcile
 from tej_prefect.worker_configuration import TejWorkerConfiguration, TejWorkerVariables
 from tej_prefect.worker_job import (

@@ -16,8 +16,8 @@ from tej_prefect.artifacts import emit_start
 from tej_prefect.cancellation_poller import poller
 from tej_prefect.destination import TejDestination
 from tej_prefect.flow_runs import logger as worker_logger
+from tej_prefect.job_result import JobRecord
 from tej_prefect.output import JobOutput
-from tej_prefect.records import JobRecord
 from tej_prefect.worker_configuration import TejWorkerConfiguration, is_loopback
 
 if TYPE_CHECKING:
