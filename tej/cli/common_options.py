@@ -51,8 +51,8 @@ LABEL: dict[str, Any] = {
 """Settings of the option `--label` of commands that select jobs."""
 PARAMETER: dict[str, Any] = {
     "multiple": True,
-    "metavar": "NAME=VALUES",
-    "help": "Only jobs of a sweep with these values: SEED=3, LR=0.1,0.01, SEED=1..5.",
+    "metavar": "NAME[=VALUES]",
+    "help": "Only jobs of a sweep with this parameter: SEED, SEED=3, SEED=1..5.",
 }
 """Settings of the option `--param` of commands that select jobs."""
 SINCE: dict[str, Any] = {

@@ -42,7 +42,8 @@ def _fill(template: str, job_id: str, job: JobStatus) -> str:
         if found is None:
             known = ", ".join(values)
             raise click.UsageError(
-                f"--into: job '{job_id}' has no value {field[0]}; it has {known}"
+                f"--into: job '{job_id}' has no value {field[0]}; it has {known}; "
+                f"--param {field[1]} selects only the jobs with this parameter"
             )
         # The server sends the value, which must not lead to another local directory.
         if found in ("", ".", "..") or not re.fullmatch(r"[^/\\\0]*", found):

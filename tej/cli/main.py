@@ -14,6 +14,9 @@ from tej.cli.exit_status import INTERRUPTED, SIGPIPE, TEJ_FAILED, exit_status
 from tej.command_list import COMMANDS, OTHER_NAMES, help_page
 from tej.version import __version__
 
+COMMON_OPTIONS = ("-p", "--profile", "--queue", "--json", "--transport")
+"""Options of all commands, which some users write before the name of the command."""
+
 
 class _Tej(click.Group):
     """A click group that imports the module of a command when the command is used."""
@@ -42,6 +45,18 @@ class _Tej(click.Group):
             way_out = "" if meant is None else f"  Did you mean `tej {meant}`?"
             raise click.UsageError(f"No such command '{name}'.{way_out}", ctx)
         return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in COMMON_OPTIONS:
+                raise
+            raise click.UsageError(
+                f"{error.option_name} is an option of each command, and follows its "
+                f"name: tej COMMAND {error.option_name}",
+                ctx,
+            ) from error
 
     def get_help(self, ctx: click.Context) -> str:
         return help_page(ctx.make_formatter().width)

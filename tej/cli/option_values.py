@@ -32,22 +32,23 @@ def parse_pairs(
     return pairs
 
 
-def parse_parameters(words: Iterable[str]) -> dict[str, Collection[str]]:
+def parse_parameters(words: Iterable[str]) -> dict[str, Collection[str] | None]:
     """Return the values of each parameter in words such as SEED=1..3 or LR=0.1,0.01.
 
-    A value with a comma is also accepted as one value, because a table of a sweep may
-    contain such values.
+    A word without `=` gives None, which means any value.  A value with a comma is also
+    accepted as one value, because a table of a sweep may contain such values.
     """
     # The import is here, because few commands are given parameters.
     from tej.job.sweep import parse_parameter
 
-    found: dict[str, Collection[str]] = {}
+    found: dict[str, Collection[str] | None] = {}
     for word in words:
+        name, equals, text = word.partition("=")
         try:
-            name, values = parse_parameter(word)
+            _, values = parse_parameter(word if equals else f"{word}=")
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        found[name] = {*found.get(name, ()), *values, word.partition("=")[2]}
+        found[name] = {*(found.get(name) or ()), *values, text} if equals else None
     return found
 
 

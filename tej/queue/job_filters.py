@@ -36,13 +36,13 @@ def select(
     states: Collection[str] = (),
     failed: bool = False,
     labels: Mapping[str, str] | None = None,
-    parameters: Mapping[str, Collection[str]] | None = None,
+    parameters: Mapping[str, Collection[str] | None] | None = None,
     since: datetime | None = None,
 ) -> list[JobStatus]:
     """Return the jobs that match all filters.
 
     The filters are documented in `RemoteQueue.jobs`.  `parameters` maps the name of a
-    parameter to the accepted values.
+    parameter to the accepted values, or to None if the job only needs the parameter.
     """
     wanted = (labels or {}).items()
     return [
@@ -55,7 +55,9 @@ def select(
         )
         and all(job.labels.get(key) == value for key, value in wanted)
         and all(
-            job.parameters.get(name) in values
+            name in job.parameters
+            if values is None
+            else job.parameters.get(name) in values
             for name, values in (parameters or {}).items()
         )
         and (since is None or (job.submitted is not None and job.submitted >= since))

@@ -486,6 +486,12 @@ def test_unknown_command_names_the_right_one(
     assert f"Did you mean `tej {command}`?" in done.stderr
 
 
+def test_option_before_the_command_names_its_place(client: Command) -> None:
+    done = client("-p", "lab", "list")
+    assert done.status == 2
+    assert "follows its name: tej COMMAND -p" in done.stderr
+
+
 def test_run_explains_a_common_mistake(
     client: Command, plain_queue: Path, job: Make
 ) -> None:

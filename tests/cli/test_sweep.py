@@ -56,6 +56,7 @@ def test_sweep_from_submission_to_results(
 
     chosen = call("list", "--param", "SEED=2..9", "--columns", "id").stdout.split()
     assert sorted(chosen) == sorted(ids[1:])
+    assert len(call("list", "--param", "SEED").stdout.splitlines()) == 3
     done = call("status", "--param", "SEED=2,7")
     assert done.stdout.startswith(f"{ids[1]} (SEED=2): Job is finished")
     assert len(done.stdout.splitlines()) == 1

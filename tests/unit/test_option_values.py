@@ -33,8 +33,9 @@ def test_parameter_filter_accepts_ranges_lists_and_text() -> None:
     found = parse_parameters(["SEED=1..3", "SEED=7", "NAME=a,b"])
     assert {"1", "2", "3", "7"} <= set(found["SEED"])
     assert set(found["NAME"]) == {"a", "b", "a,b"}
+    assert parse_parameters(["SEED"]) == {"SEED": None}
     with pytest.raises(click.UsageError, match="NAME=VALUES"):
-        parse_parameters(["SEED"])
+        parse_parameters(["a b=1"])
 
 
 @pytest.mark.parametrize(
