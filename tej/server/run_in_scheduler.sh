@@ -13,6 +13,7 @@ queue=$1 id=$2 here=$3 runtime=$4 token=$5 by_cluster=${6-} array=${7-} array_lo
 unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 . "$here/lib/load.sh"
 . "$here/lib/run_script.sh"
+. "$here/lib/memory_kill.sh"
 enter_job || exit 0
 is_in_scheduler=1
 own_id=''
@@ -293,6 +294,7 @@ elif take_inputs; then
     set_submit_directory
     run_job
     [ -n "$end" ] || exit 1
+    note_memory_kill
 else
     end='none 0'
     case $heard in

@@ -147,3 +147,58 @@ def test_stopped_heartbeat_leaves_no_sleep(shell: Shell) -> None:
         return done.returncode == 0
 
     wait_until(lambda: not is_left(), "all jobs have ended")
+
+
+@pytest.mark.parametrize(
+    ("group", "file", "count", "state"),
+    [
+        ("0::/slurm/job_7/step_batch", "memory.events", 2, "finished limit"),
+        ("4:memory:/slurm/job_7", "memory/memory.oom_control", 1, "finished limit"),
+        (
+            "4:memory:/pbs/jobid/7.host",
+            "memory/memory.oom_control",
+            1,
+            "finished limit",
+        ),
+        ("0::/slurm/job_7", "memory.events", 0, "finished "),
+        # These control groups also contain processes of other jobs.
+        ("0::/system.slice/slurmd.service", "memory.events", 1, "finished "),
+        ("0::/slurm/job_77", "memory.events", 1, "finished "),
+    ],
+)
+def test_memory_kill_with_exit_0_is_no_success(
+    shell: Shell, group: str, file: str, count: int, state: str
+) -> None:
+    lines = f"""own_id=7 sigterm_time=''
+    unset SLURM_JOB_ID; . "$here/lib/memory_kill.sh"
+    cgroup_list=$queue/list cgroup_root=$queue/root; echo '{group}' >list
+    path={group.rpartition(":")[2].removesuffix("/step_batch")}
+    file=$cgroup_root/{file}; file=${{file%/*}}$path/${{file##*/}}
+    mkdir -p "${{file%/*}}"; printf 'oom 3\noom_kill {count}\n' >"$file"
+    echo '9 exit 0 own 0' >"$job/finished"; note_memory_kill
+    read_facts; echo "$state ${{cut_off-}}" """
+    assert shell(lines) == f"{state}\n"
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        ("", "finished limit slurm: memory limit"),
+        (
+            "echo '9 exit 0 ask 0' >\"$job/finished\"",
+            "finished limit slurm: memory limit",
+        ),
+    ],
+)
+def test_memory_limit_in_log_outranks_failed(
+    shell: Shell, facts: str, state: str
+) -> None:
+    """Slurm reports FAILED with OverMemoryKill, because SIGKILL ended the wrapper."""
+    lines = f"""{GONE} echo 1 >"$job/claim"; read -r beat <"$job/heartbeat"
+    echo "1 ended $beat FAILED" >"$job/missed"; touch -d "@$((now - 99))" "$job/missed"
+    printf '%s\n' 'slurmstepd: error: StepId=5.batch exceeded memory limit (3 > 1)' \
+        'slurmstepd: error: *** JOB 5 ON vm CANCELLED AT 2026-11-26T14:47:41 ***' >"$job/tej_x.log"
+    {facts}
+    edition=1 nickname='' q_5='1|ended|x|FAILED (JobLaunchFailure)'; listed_at=$((now + 9))
+    runtime_derive_state; echo "$state $cut_off $note" """
+    assert shell(lines) == f"{state}\n"

@@ -8,6 +8,12 @@
 find_cause() {
     case $listed_state,$reason in
         unknown,* | over, | over,'exit status '*) ;;
+        ended,*)
+            # Slurm may report a job that it killed because of its memory as FAILED.
+            logged=$(cause_in_log)
+            case $logged in limit* | cut*) listed_state=${logged%%|*} reason=${logged#*|} ;; esac
+            return 0
+            ;;
         *) return 0 ;;
     esac
     ask_history
@@ -60,8 +66,9 @@ cause_in_log() {
         /DUE TO TIME LIMIT/ { found("limit", "time limit") }
         /DUE TO PREEMPTION/ { found("cut", "preempted") }
         /DUE TO NODE FAILURE/ { found("cut", "node failure") }
-        /CANCELLED AT/ && !/DUE TO/ { found("cancelled", "cancelled") }
-        /oom[-_ ]kill|[Oo]ut [Oo]f [Mm]emory|[Ee]xceeded (job|step) memory limit/ { found("limit", "memory limit") }
+        # Slurm prints this message also after a message about a limit.
+        /CANCELLED AT/ && !/DUE TO/ && state == "" { found("cancelled", "cancelled") }
+        /oom[-_ ]kill|[Oo]ut [Oo]f [Mm]emory|[Ee]xceeded (job |step )?memory limit/ { found("limit", "memory limit") }
         END { if (state != "") print state }'
 }
 
