@@ -548,7 +548,8 @@ def test_sbatch_directives_of_script_are_used(
 ) -> None:
     script = (
         "#SBATCH --time=0:07:00\n#SBATCH --cpus-per-task=2\n"
-        f"#SBATCH -o elsewhere -J name-1 -t 1-0\n\n{gate.wait}\n#SBATCH --mem=1G"
+        f"#SBATCH -o elsewhere/%j.out -e elsewhere/%j.err -i elsewhere/in\n"
+        f"#SBATCH -J name-1 -t 1-0\n\n{gate.wait}\n#SBATCH --mem=1G"
     )
     queue.submit("asks", job(script), resources=tej.Resources(walltime=180))
     told = run("scontrol", "-o", "show", "job", native_id(queue_path, "asks"))

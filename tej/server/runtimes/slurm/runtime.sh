@@ -97,7 +97,7 @@ scheduler_submit() {
     name_there=$1
     split_lines
     # shellcheck disable=SC2086 # one option per line
-    set -- $options --parsable -o "$log"
+    set -- $options --parsable -o "$log" -e "$log" -i /dev/null
     end_split
     [ -z "$default_name" ] || set -- "$@" -J "$default_name"
     [ -z "$array_tasks" ] || set -- "$@" "--array=$array_tasks"
