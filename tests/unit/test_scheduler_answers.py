@@ -15,11 +15,12 @@ Shell = Callable[..., str]
 def test_parts_of_heterogeneous_job_are_one(shell: Shell) -> None:
     listing = r"""squeue() { printf '%s\n' '5+0|RUNNING|None|x|/q/tej_abc0123' \
         '5+1|PENDING|None|x|/q/tej_abc0123' '119_[1-2]|PENDING|Priority|renamed|(null)' \
-        '119_0|COMPLETED|None|renamed|(null)'; }
+        '119_0|COMPLETED|None|renamed|(null)' '7|STOPPED|None|y|(null)'; }
     slurm_list"""
     assert shell(listing).splitlines() == [
         "5|running|tej_abc0123|RUNNING",
         "119|queued|renamed|Priority",
+        "7|stopped|y|STOPPED",
     ]
 
 
@@ -87,13 +88,19 @@ def test_qstat_parser_finds_cause_in_wrapped_lines(shell: Shell) -> None:
         '    Output_Path = h:/q/jobs/a/tej_a' '	bc0123.log' '    Exit_status = -29' \
         'Job Id: 2.s' '    Job_Name = x' '    job_state = F' '    Exit_status = 265' \
         'Job Id: 3.s' '    job_state = Q' '    comment = Not Running: too few' '	 nodes' \
-        'Job Id: 4.s' '    job_state = F' '    Exit_status = 254' >said
+        'Job Id: 4.s' '    job_state = F' '    Exit_status = 254' \
+        'Job Id: 5.s' '    job_state = H' '    Hold_Types = s' '    comment = job held, too many' \
+        'Job Id: 6.s' '    job_state = F' '    Exit_status = -3' '    substate = 91' \
+        'Job Id: 7.s' '    job_state = F' '    Exit_status = -1' '    substate = 93' >said
     read_qstat said"""
     assert shell(lines, "pbs").splitlines() == [
         "1.s|limit|tej_abc0123|time limit",
         "2.s|cut||exit status 265: its shell was killed by SIGKILL",
         "3.s|queued||Not Running: too few nodes",
         "4.s|over||exit status 254: its shell could not be started",
+        "5.s|queued||held (Hold_Types = s): job held, too many",
+        "6.s|cancelled||deleted",
+        "7.s|over||exit status -1: the job could not be started",
     ]
 
 
@@ -272,6 +279,18 @@ SGE_LIST = """<job_info>
       <JB_name>tej_b</JB_name>
       <state>s</state>
     </job_list>
+    <job_list state="pending">
+      <JB_job_number>6</JB_job_number>
+      <JB_name>tej_abc0123_a</JB_name>
+      <state>qw</state>
+      <tasks>1-3:2,5</tasks>
+    </job_list>
+    <job_list state="pending">
+      <JB_job_number>7</JB_job_number>
+      <JB_name>users</JB_name>
+      <state>qw</state>
+      <tasks>1-75000:1</tasks>
+    </job_list>
 </job_info>"""
 SGE_ERROR = """job_number:                 4
 error reason          1:      11/26/2026 10:47:48 [0:16589]: error: can't chdir to /x
@@ -289,6 +308,8 @@ END
         "4|queued|tej_a|in error (can't chdir to /x): "
         "does not start before `qmod -cj 4`",
         "5|stopped|tej_b|",
+        *(f"6.{index}|queued|tej_abc0123_a|" for index in (1, 3, 5)),
+        "7|queued|users|",
     ]
 
 
@@ -411,3 +432,22 @@ def test_busy_controller_is_queried_again_later(shell: Shell) -> None:
         *("slurm 7", "pause 2", "pause 4"),
         f"slurm: sbatch: error: {busy}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "variable", "command"),
+    [
+        ("slurm", "SLURM_CONF", 'scontrol() { echo "Slurmctld is $SLURM_CONF"; }'),
+        ("pbs", "PBS_SERVER", 'qstat() { [ "${PBS_SERVER-}" = UP ]; }'),
+    ],
+)
+def test_variables_of_login_shells_are_recorded(
+    shell: Shell, runtime: str, variable: str, command: str
+) -> None:
+    lines = f"""unset SLURM_CONF PBS_SERVER PBS_DEFAULT PBS_CONF_FILE; HOME=$queue
+    echo 'export {variable}=UP' >.profile; find_program() {{ [ "$1" != sbatch ]; }}
+    qsub() {{ echo pbs_version; }}; make_queue_directory() {{ :; }}
+    {command}
+    case $runtime in slurm) slurm_here ;; *) scheduler_here ;; esac && echo found
+    unset {variable}; . "$here/runtimes/$runtime/runtime.sh"; echo "${variable}" """
+    assert shell(lines, runtime) == "found\nUP\n"

@@ -97,6 +97,30 @@ read_setup() {
 read_setup path
 [ -z "$noted" ] || PATH=$PATH:$noted
 
+# find_variables NAME...: read the variables NAME... from a login shell, export them, and
+# record their values in the queue. On some servers, only login shells set the variables
+# that the commands of the scheduler need. Returns 1 if no variable is set.
+find_variables() {
+    found=1
+    for variable in "$@"; do
+        value=$(patiently /bin/sh -lc "printf '\n%s\n' \"\${$variable-}\"" </dev/null 2>/dev/null | tail -n 1)
+        [ -z "$value" ] || {
+            eval "$variable=\$value && export $variable"
+            note_setup "$variable" "$value"
+            found=0
+        }
+    done
+    return "$found"
+}
+
+# load_variables NAME...: export the values of NAME... that find_variables has recorded.
+load_variables() {
+    for variable in "$@"; do
+        read_setup "$variable"
+        [ -z "$noted" ] || eval "$variable=\$noted && export $variable"
+    done
+}
+
 # is_id WORD: check whether WORD is the id of a scheduler's job and not part of an error
 # message.
 is_id() {

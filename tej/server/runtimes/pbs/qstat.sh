@@ -70,9 +70,11 @@ read_qstat() {
             } else name = substr(name, RSTART + 1, RLENGTH - 5)
             print id "|" state "|" name "|" words
         }
-        # The comment of a held or delayed job is missing or outdated.
+        # The comment of a held or delayed job is missing or outdated, unless PBS itself has
+        # held the job because its start has failed several times.
         function pending_reason() {
-            if (value["job_state"] == "H") return "held (Hold_Types = " value["hold_types"] ")"
+            if (value["job_state"] == "H")
+                return "held (Hold_Types = " value["hold_types"] ")" (value["comment"] ~ /^job held/ ? ": " value["comment"] : "")
             if (value["job_state"] == "W") return "waits until " value["execution_time"]
             return value["comment"]
         }
@@ -83,8 +85,9 @@ read_qstat() {
             else if (code ~ /^(openpbs-27|openpbs-26|torque-10)$/) { state = "limit"; words = "memory limit" }
             else if (code ~ /^(openpbs-28|torque-12)$/) { state = "limit"; words = "limit of CPU time" }
             else if (status == -20 || status == -4) { state = "cut"; words = "node failure" }
-            else if (status + 0 < 0) words = "exit status " status
             else if (status == 271 || status == "" || value["substate"] == 91) { state = "cancelled"; words = "deleted" }
+            else if (status + 0 >= -3 && status + 0 < 0) words = "exit status " status ": the job could not be started"
+            else if (status + 0 < 0) words = "exit status " status
             else if (status == 254) words = "exit status 254: its shell could not be started"
             else if (status == 265) { state = "cut"; words = "exit status 265: its shell was killed by SIGKILL" }
             else if (status > 256) { state = "cut"; words = "exit status " status ": its shell was killed by signal " (status - 256) }

@@ -10,6 +10,10 @@
 # shellcheck source=../slurm/squeue.sh
 . "$here/runtimes/slurm/squeue.sh"
 
+# Variables that select the server of PBS.
+variables='PBS_CONF_FILE PBS_DEFAULT PBS_SERVER'
+# shellcheck disable=SC2086 # names
+load_variables $variables
 read_setup dialect
 dialect=$noted
 case $dialect in
@@ -33,11 +37,19 @@ scheduler_here() {
             }
             return
             ;;
-        *) ! patiently qstat -B >/dev/null 2>&1 </dev/null || return 0 ;;
+        *)
+            ! is_server_up || return 0
+            # shellcheck disable=SC2086 # names
+            [ -n "${PBS_CONF_FILE-}${PBS_DEFAULT-}${PBS_SERVER-}" ] ||
+                ! find_variables $variables || ! is_server_up || return 0
+            ;;
     esac
     printf '%s\n' "PBS ($dialect) is installed, but its server does not answer"
     return 2
 }
+
+# is_server_up: check whether the PBS server answers.
+is_server_up() { patiently qstat -B >/dev/null 2>&1 </dev/null; }
 
 # find_dialect: set $dialect to the kind of the installed qsub. Returns 1 if the qsub
 # belongs to Grid Engine, which has its own runtime. If the kind of the qsub is unknown,

@@ -21,32 +21,18 @@ reserved_codes='99 100'
 # shellcheck disable=SC2016,SC2034 # used by scheduler_array.sh; expanded by Grid Engine
 first_task=1 task_mark=. task_variable=SGE_TASK_ID task_pattern='$TASK_ID'
 
-# The commands of Grid Engine need the variables below. On some servers, only login shells
-# set the variables. Therefore the values are recorded when the queue is set up.
+# The commands of Grid Engine need these variables.
 variables='SGE_ROOT SGE_CELL SGE_CLUSTER_NAME SGE_QMASTER_PORT SGE_EXECD_PORT'
-for variable in $variables; do
-    read_setup "$variable"
-    [ -z "$noted" ] || eval "$variable=\$noted && export $variable"
-done
+# shellcheck disable=SC2086 # names
+load_variables $variables
 
 scheduler_here() {
     find_program qconf && find_program qsub && find_program qstat || return 1
-    [ -n "${SGE_ROOT-}" ] || find_variables
+    # shellcheck disable=SC2086 # names
+    [ -n "${SGE_ROOT-}" ] || find_variables $variables
     ! patiently qstat >/dev/null 2>&1 </dev/null || return 0
     printf '%s\n' "Grid Engine is installed, but its master does not answer"
     return 2
-}
-
-# find_variables: read the variables of Grid Engine from a login shell, and record the
-# values in the queue.
-find_variables() {
-    for variable in $variables; do
-        value=$(patiently /bin/sh -lc "printf '\n%s\n' \"\${$variable-}\"" </dev/null 2>/dev/null | tail -n 1)
-        [ -z "$value" ] || {
-            eval "$variable=\$value && export $variable"
-            note_setup "$variable" "$value"
-        }
-    done
 }
 
 # scheduler_own_id: set $own_id to ID, or to ID.INDEX in a task of an array of tej.

@@ -6,15 +6,24 @@
 #
 # The id of a job is NUMBER, or NUMBER;CLUSTER if the job is on another cluster.
 
+load_variables SLURM_CONF
+
 # slurm_here: return 0 if Slurm answers, and 1 if Slurm is not installed. If Slurm is
 # installed but does not answer, prints a message and returns 2.
 slurm_here() {
     find_program scontrol && find_program squeue && find_program scancel || return 1
-    # If the controller is down, `scontrol ping` fails at once, but squeue needs ten
-    # seconds or more to fail.
-    case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) return 0 ;; esac
+    ! is_controller_up || return 0
+    # The recorded value may be outdated.
+    read_setup SLURM_CONF
+    [ "${SLURM_CONF-}" != "$noted" ] || ! find_variables SLURM_CONF || ! is_controller_up || return 0
     printf '%s\n' "Slurm is installed, but its controller does not answer"
     return 2
+}
+
+# is_controller_up: check whether Slurm's controller answers. If the controller is down,
+# `scontrol ping` fails at once, but squeue needs ten seconds or more to fail.
+is_controller_up() {
+    case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) ;; *) return 1 ;; esac
 }
 
 # on_cluster ID COMMAND...: run COMMAND for the cluster of the job ID, with the number
@@ -94,7 +103,8 @@ slurm_read() {
             state["COMPLETED"] = state["FAILED"] = "ended"
             state["TIMEOUT"] = state["DEADLINE"] = state["OUT_OF_MEMORY"] = "limit"
             state["CANCELLED"] = "cancelled"
-            state["SUSPENDED"] = "stopped"
+            # STOPPED: `scancel -s STOP` has stopped the processes of the job.
+            state["SUSPENDED"] = state["STOPPED"] = "stopped"
             words["TIMEOUT"] = " (time limit)"
             words["DEADLINE"] = " (deadline)"
             words["OUT_OF_MEMORY"] = " (memory limit)"
