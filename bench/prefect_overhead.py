@@ -63,6 +63,29 @@ class Watch:
             self.connections = max(self.connections, found)
 
 
+def print_results(
+    count: int,
+    ours: tuple[float, float],
+    theirs: tuple[float, float],
+    empty: float,
+    watch: Watch,
+) -> None:
+    """Print the table, and the maximum numbers of connections and threads."""
+    print(f"| what | the tej library | run_jobs in a flow | more |\n|{' --- |' * 4}")
+    for what, alone, in_flow in zip(
+        (f"{count} jobs started, awaited, fetched", f"{count} jobs found, fetched"),
+        *(ours, theirs),
+        strict=True,
+    ):
+        more = in_flow - alone
+        print(f"| {what} | {alone:.1f} s | {in_flow:.1f} s | {more:.1f} s |")
+    print(f"\nA flow that does nothing takes {empty:.1f} s.")
+    print(
+        f"Connections: {watch.connections}; threads at most: {watch.threads}; "
+        f"memory at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB"
+    )
+
+
 def main() -> None:
     count = int(sys.argv[1]) if sys.argv[1:] else 1000
     os.environ["DO_NOT_TRACK"] = "1"
@@ -124,18 +147,7 @@ def main() -> None:
             empty = time.monotonic() - begun
     finally:
         testbed.close()
-    print(f"| what | the core's verbs | run_jobs in a flow | more |\n|{' --- |' * 4}")
-    for what, ours, theirs in (
-        (f"{count} jobs started, awaited, fetched", core, flow_seconds),
-        (f"{count} jobs found, fetched", again, flow_again),
-    ):
-        more = theirs - ours
-        print(f"| {what} | {ours:.1f} s | {theirs:.1f} s | {more:.1f} s |")
-    print(f"\nA flow that does nothing takes {empty:.1f} s.")
-    print(
-        f"Connections: {watch.connections}; threads at most: {watch.threads}; "
-        f"memory at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB"
-    )
+    print_results(count, (core, again), (flow_seconds, flow_again), empty, watch)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,8 @@ def state_filter(function: Function) -> Function:
 def list_filters(function: Function) -> Function:
     """Add the filters of `tej list` to a command.
 
-    The command gets them as `choose`, a function that returns the jobs that match.
+    The command gets the filters as `choose`, a function that returns the jobs that
+    match.
     """
 
     @functools.wraps(function)
@@ -144,7 +145,8 @@ def list_filters(function: Function) -> Function:
         return function(*arguments, choose=choose, **others)
 
     for decorate in (
-        # The option has no effect; other commands need it to select all jobs.
+        # `tej list` lists all jobs anyway. The option exists because it selects all
+        # jobs in other commands.
         click.option(
             "--all", is_flag=True, expose_value=False, help="All jobs, the default."
         ),

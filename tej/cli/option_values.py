@@ -38,7 +38,7 @@ def parse_parameters(words: Iterable[str]) -> dict[str, Collection[str] | None]:
     A word without `=` gives None, which means any value.  A value with a comma is also
     accepted as one value, because a table of a sweep may contain such values.
     """
-    # The import is here, because few commands are given parameters.
+    # Few commands get parameters, so the module is imported only here.
     from tej.job.sweep import parse_parameter
 
     found: dict[str, Collection[str] | None] = {}

@@ -41,7 +41,7 @@ def say_line(text: str, *, err: bool = False) -> None:
 
 
 def end_line(*, err: bool) -> None:
-    """End a line of a job's output on the terminal, such as that of a progress bar.
+    """End an unfinished line of a job's output on the terminal, such as a progress bar.
 
     A message would otherwise continue this line.
     """

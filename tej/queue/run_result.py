@@ -1,5 +1,4 @@
-"""Input and output of `run_many`: `Run` is a job to submit, `RunResult` is its
-outcome."""
+"""Input and output of `run_many`: `Run` is a job, and `RunResult` is its outcome."""
 
 from __future__ import annotations
 

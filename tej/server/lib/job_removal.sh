@@ -60,8 +60,8 @@ adopt_claim() {
 
 # cancel_batch: cancel the claim of a client that has died while it removed $job in a
 # batch. Returns 1 if such a client may be alive. The file `.removal` is empty if its
-# client has not checked for `spec` yet, or if the disk is full. In both cases, its
-# client does not get the claim.
+# client has not checked for `spec` yet, or if the disk is full. The client of an empty
+# `.removal` does not get the claim.
 cancel_batch() {
     [ -s "$job/.removal" ] || return 0
     read -r batch_owner <"$job/.removal"
