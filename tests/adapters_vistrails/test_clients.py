@@ -32,9 +32,7 @@ def kind(call: Callable[[], object]) -> str:
     return caught.value.kind
 
 
-def test_job_from_submission_to_deletion(
-    client: Any, tmp_path: Path, gate: Gate
-) -> None:
+def test_job_from_submission_to_retry(client: Any, tmp_path: Path, gate: Gate) -> None:
     assert client.status("a") is None
     work = Work(
         str(job_directory(tmp_path, f"{gate.wait}; echo o; echo e >&2; exit 3"))
@@ -49,9 +47,6 @@ def test_job_from_submission_to_deletion(
     assert client.output("a", "stderr") == "e\n"
     assert client.ensure("a", work, retry=True) is True
     assert client.wait("a")["attempt"] == 2
-    assert client.kill("a")["state"] == "finished"
-    client.delete("a")
-    assert client.status("a") is None
 
 
 def test_settings_and_files_of_job_reach_server(
@@ -80,29 +75,24 @@ def test_settings_and_files_of_job_reach_server(
     } <= set(resources.splitlines())
 
 
-@pytest.mark.parametrize(
-    "names", [["a@b", "local:", "ssh://x"], ["a@b", "plain"], ["-x"], ["a@b"]]
-)
 def test_files_with_odd_names_are_fetched(
-    client: Any, tmp_path: Path, names: list[str]
+    client: Any, library: tej.RemoteQueue, tmp_path: Path
 ) -> None:
-    client.ensure(
-        "a", Work(str(job_directory(tmp_path, files=dict.fromkeys(names, "x"))))
-    )
-    written = client.download("a", names, str(tmp_path / "to"))
-    expected = [str(tmp_path / "to" / name) for name in names]
-    assert sorted(written) == sorted(expected)
-    client.wait("a")
+    odd = ["a@b", "local:", "ssh://x", "-x", "plain"]
+    folder = job_directory(tmp_path, files=dict.fromkeys(odd, "x"))
+    library.wait([library.submit("a", folder)])
+    for number, names in enumerate((odd, ["-x"], ["a@b"])):
+        to = tmp_path / f"to{number}"
+        written = client.download("a", names, str(to))
+        assert sorted(written) == sorted(str(to / name) for name in names)
 
 
-def test_errors_have_the_names_of_tejs_exceptions(client: Any, tmp_path: Path) -> None:
-    work = Work(str(job_directory(tmp_path)))
-    client.ensure("a", work)
-    client.wait("a")
+def test_errors_have_the_names_of_tejs_exceptions(
+    client: Any, library: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    library.wait([library.submit("a", job_directory(tmp_path))])
     other = Work(str(job_directory(tmp_path, "other", name="other")))
     assert kind(lambda: client.ensure("a", other)) == "JobAlreadyExists"
-    assert kind(lambda: client.delete("absent")) == "JobNotFound"
-    assert kind(lambda: client.kill("absent")) == "JobNotFound"
     assert kind(lambda: client.wait("absent")) == "JobNotFound"
     assert kind(lambda: client.output("absent", "stdout")) == "JobNotFound"
     fetch = ("a", ["absent"], str(tmp_path))

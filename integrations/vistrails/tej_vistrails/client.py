@@ -160,16 +160,6 @@ class CommandClient(object):
         files = self._ask("logs", options)["files"]
         return "".join(files.values())
 
-    def kill(self, job_id):
-        # type: (str) -> Document
-        """Kill a job unless the job has ended, and return the job's status."""
-        return self._one(self._ask("kill", ["--id", job_id]))
-
-    def delete(self, job_id):
-        # type: (str) -> None
-        """Delete a job that has ended, including its files."""
-        self._one(self._ask("delete", ["--id", job_id]))
-
     def _one(self, answer):
         # type: (Document) -> Document
         (document,) = answer["jobs"]

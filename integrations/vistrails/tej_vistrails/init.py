@@ -5,16 +5,7 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 
 from __future__ import absolute_import, division
 
-from .assembly import MakeDirectory
-from .job_actions import (
-    DeleteJob,
-    Download,
-    DownloadDirectory,
-    DownloadFile,
-    DownloadFiles,
-    KillJob,
-    ManageJob,
-)
+from .files import Download, DownloadDirectory, DownloadFile, MakeDirectory
 from .jobs import BaseSubmitJob, Job, SubmitJob, SubmitShellJob
 from .queues import Queue
 
@@ -27,9 +18,5 @@ _modules = [
     Download,
     DownloadFile,
     DownloadDirectory,
-    DownloadFiles,
     MakeDirectory,
-    ManageJob,
-    KillJob,
-    DeleteJob,
 ]

@@ -14,10 +14,9 @@ from tej_vistrails.pipeline.errors import PipelineError
 PACKAGE = Path(__file__).parent
 LOADED_BY_VISTRAILS = (
     "__init__",
-    "assembly",
     "client",
+    "files",
     "init",
-    "job_actions",
     "jobs",
     "queue_address",
     "queues",

@@ -12,8 +12,8 @@ import io
 import os
 import sys
 
-from .assembly import AssembleDirectoryMixin
 from .client import RESOURCES, ClientError, Work
+from .files import JOB, AssembleDirectoryMixin
 from .queues import Queue
 from .remote_job import RemoteJob, await_end, exit_code, give_up, why_not_well
 from .vistrails_api import (
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from .client import Document
     from .queues import Port
 
-JOB = "(org.vistrails.extra.tej:Job)"
 ID_PREFIX = "vistrails_module_"
 _FALSE = {"optional": True, "defaults": "['False']"}
 _NEEDED_ANYHOW = ("queue", "retry", "print_error", "fail_on_error")

@@ -9,12 +9,13 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Tuple
+    from typing import Any, Optional, Tuple
 
 DEFAULT_QUEUE = "~/.tej"
 
 _PARTS = re.compile(
-    r"(?:ssh://)?(?:(?P<user>.*)@)?(?P<host>\[[^]]*\]|[^:]*|.*:.*:.*)(?::(?P<port>\d+))?/?$"
+    r"(?P<scheme>ssh://|)(?:(?P<user>.*)@)?(?P<host>\[[^]]*\]|[^:]*|.*:.*:.*)"
+    r"(?::(?P<port>\d+))?/?$"
 )
 
 
@@ -42,8 +43,11 @@ class QueueAddress(object):
     def shown(self):
         # type: () -> str
         """Return the destination without its password."""
-        user, at, host = self.destination.rpartition("@")
-        return user.partition(":")[0] + at + host if "://" not in user else self._url()
+        parts = _PARTS.match(self.destination)
+        if parts is None:
+            return self.destination.rpartition("@")[2]
+        user = (parts.group("user") or "").partition(":")[0]
+        return parts.group("scheme") + _join(user, parts.group("host", "port"))
 
     @property
     def move_command(self):
@@ -57,12 +61,6 @@ class QueueAddress(object):
         url = host if "://" in host or ":" not in host else "ssh://" + host
         return "ssh %s '%s'" % (url, move)
 
-    def _url(self):
-        # type: () -> str
-        scheme, _, rest = self.destination.partition("://")
-        user, at, host = rest.rpartition("@")
-        return scheme + "://" + user.partition(":")[0] + at + host
-
     def __repr__(self):
         # type: () -> str
         return "<queue %s on %s>" % (self.queue, self.shown)
@@ -75,13 +73,19 @@ def compose(hostname, username=None, port=None):
     `hostname` may be a full destination; `username` and `port` replace its parts."""
     if username is None and port is None:
         return hostname
-    match = _PARTS.match(hostname)
-    if match is None:
+    parts = _PARTS.match(hostname)
+    if parts is None:
         return hostname
-    user = username if username is not None else match.group("user")
-    number = port if port is not None else match.group("port")
+    user = username if username is not None else parts.group("user")
+    number = port if port is not None else parts.group("port")
+    return _join(user, (parts.group("host"), number))
+
+
+def _join(user, place):
+    # type: (Optional[str], Tuple[Any, ...]) -> str
+    host, port = place
     return "%s%s%s" % (
         "" if not user else user + "@",
-        match.group("host"),
-        "" if number is None else ":%s" % number,
+        host,
+        "" if port is None else ":%s" % port,
     )

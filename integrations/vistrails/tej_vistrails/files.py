@@ -1,4 +1,4 @@
-"""Modules that assemble a job directory from a base directory and files on ports.
+"""Modules for files: job directories made from files on ports, and downloads of jobs.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
@@ -8,13 +8,17 @@ from __future__ import absolute_import, division
 import os
 import shutil
 
+from .client import ClientError
+from .remote_job import give_up
 from .vistrails_api import Module, PathObject, fail, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Sequence
+    from typing import Any, List, Optional, Sequence, Tuple
 
     from .queues import Port
+
+JOB = "(org.vistrails.extra.tej:Job)"
 
 
 _Mixed = object  # type: Any
@@ -86,3 +90,58 @@ class MakeDirectory(AssembleDirectoryMixin, Module):
     def compute(self):
         # type: () -> None
         self.set_output("directory", PathObject(self.assemble_directory()))
+
+
+class Download(Module):
+    """Base of the modules that download files from a job."""
+
+    _settings = settings(abstract=True)
+    _input_ports = [("job", JOB)]  # type: List[Port]
+
+    def fetch(self, names):
+        # type: (Sequence[str]) -> Tuple[str, List[str]]
+        """Download files of the job to a temporary directory.
+
+        Returns the path of the directory and the paths of the files."""
+        job = self.get_input("job")
+        pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_download_")
+        try:
+            return pool.name, job.client.download(job.job_id, names, pool.name)
+        except ClientError as error:
+            give_up(self, error, job)
+
+
+class DownloadFile(Download):
+    """Download one file of a job; `filename` is the path of the file in the job."""
+
+    _settings = settings()
+    _input_ports = [("filename", "(basic:String)")]  # type: List[Port]
+    _output_ports = [("file", "(basic:File)")]  # type: List[Port]
+
+    def compute(self):
+        # type: () -> None
+        name = self.get_input("filename")
+        files = self.fetch([name])[1]
+        if len(files) != 1:
+            raise fail(
+                self,
+                "'%s' is %d files: use DownloadDirectory or DownloadFiles"
+                % (name, len(files)),
+            )
+        self.set_output("file", PathObject(files[0]))
+
+
+class DownloadDirectory(Download):
+    """Download a directory of a job; `pathname` is the path of the directory."""
+
+    _settings = settings()
+    _input_ports = [("pathname", "(basic:String)")]  # type: List[Port]
+    _output_ports = [("directory", "(basic:Directory)")]  # type: List[Port]
+
+    def compute(self):
+        # type: () -> None
+        name = self.get_input("pathname")
+        folder = os.path.normpath(os.path.join(self.fetch([name])[0], name))
+        if not os.path.isdir(folder):
+            raise fail(self, "'%s' is not a directory of the job" % name)
+        self.set_output("directory", PathObject(folder))
