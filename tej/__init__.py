@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from tej.queue.batch import Batch, run_many
     from tej.queue.connection import DEFAULT_TEJ_DIR
     from tej.queue.download import Downloaded
+    from tej.queue.fetch_results import is_temporary
+    from tej.queue.file_patterns import FilePattern
     from tej.queue.job import Job
     from tej.queue.job_files import JobFile
     from tej.queue.job_requests import DiskUsage, Killed
@@ -85,6 +87,7 @@ __all__ = [
     "Downloaded",
     "Entry",
     "Error",
+    "FilePattern",
     "HostKeyRejected",
     "InvalidConfiguration",
     "InvalidDestination",
@@ -125,6 +128,7 @@ __all__ = [
     "destination_as_string",
     "fill_shell_fields",
     "format_duration",
+    "is_temporary",
     "make_id",
     "parse_ssh_destination",
     "run_many",
@@ -152,6 +156,8 @@ _HOMES = {
     "tej.queue.as_completed": {"as_completed"},
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},
     "tej.queue.download": {"Downloaded"},
+    "tej.queue.fetch_results": {"is_temporary"},
+    "tej.queue.file_patterns": {"FilePattern"},
     "tej.queue.job_files": {"JobFile"},
     "tej.queue.logs": {"Logs", "Piece"},
     "tej.queue.queue_requests": {"QueueInfo"},

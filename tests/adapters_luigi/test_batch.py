@@ -16,7 +16,7 @@ import tej
 from tej_luigi import TejBatch, TejTask
 from tej_luigi.config import QueueAddress
 from tej_luigi.run import JobRun
-from tests.adapters_luigi.run_tasks import Configure, build, jobs_in
+from tests.adapters_luigi.run_tasks import build, jobs_in
 
 
 class Square(TejTask):
@@ -45,17 +45,33 @@ def read(batch: Squares) -> list[str]:
     return [Path(one.path).read_text().strip() for one in found if one.exists()]
 
 
-def test_many_jobs_cost_few_round_trips(
-    address: QueueAddress, queue: tej.RemoteQueue, configure: Configure
+def count_jobs(
+    monkeypatch: pytest.MonkeyPatch, queue: tej.RemoteQueue, name: str, asked: list[int]
 ) -> None:
-    configure(tej={"poll": "30"})
+    """Add the number of jobs of each request `name` to `asked`."""
+    request = getattr(queue, name)
+
+    def count(jobs: Any, **options: Any) -> Any:
+        asked.append(len(jobs))
+        return request(jobs, **options)
+
+    monkeypatch.setattr(queue, name, count)
+
+
+def test_many_jobs_are_submitted_and_fetched_together(
+    address: QueueAddress, queue: tej.RemoteQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    for name in ("ensure_many", "download_many"):
+        count_jobs(monkeypatch, queue, name, asked)
     batch = Squares(count=16, script="echo $((n * n)) >out")
     assert not batch.complete()
     assert build(batch)
     assert batch.complete()
     assert read(batch) == [str(n * n) for n in range(16)]
-    # The requests are: status, submit, wait, download, and status messages.
-    assert queue.transport.runs < 12
+    # One request submits all jobs, and the results of each job are fetched once.
+    assert asked[0] == 16
+    assert sum(asked[1:]) == 16
     assert build(batch)
     assert len(queue.jobs()) == 16
 

@@ -253,7 +253,7 @@ def test_cut_transfer_is_repeated(
     far.cut_after(up=1_000_000)
     with target.open("w") as file:
         file.write(data)
-    assert far.connections == 2
+    assert far.connections >= 2
     assert (there / "file").read_bytes() == data
     # Wait until the server has noticed the cut and removed the file of the first
     # attempt.
@@ -263,4 +263,4 @@ def test_cut_transfer_is_repeated(
     far.cut_after(down=1_000_000)
     with target.open() as file:
         assert file.read() == data
-    assert far.connections == 3
+    assert far.connections >= 3

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import Gate
+from jobs import Gate, wait_until
 
 import tej
-from tej_vistrails import load
+from tej_vistrails import Pipeline, load
 from tej_vistrails.__main__ import start
+from tej_vistrails.pipeline.options import change
 from tej_vistrails.pipeline.provenance import METADATA
 from tests.adapters_vistrails.conftest import CHECKOUT
 from tests.adapters_vistrails.modules import write_document
@@ -156,6 +157,7 @@ def test_jobs_run_on_without_the_client(
     client.send_signal(signal.SIGINT)
     assert "Interrupted; the jobs continue" in client.communicate()[1]
     assert client.returncode == 130
+    wait_until(lambda: "succeeded" in terminal("status", path)[1], "one job has ended")
     assert terminal("status", path)[0] == 5
     status, stdout, _ = terminal("kill", path)
     assert (status, stdout.count("Killed sig-")) == (0, 1)
@@ -175,3 +177,11 @@ def test_examples_of_the_documentation_work(
     assert (python[0], yaml[0]) == (0, 0)
     assert terminal("run", "silicon.yaml")[0] == 0
     assert load(tmp_path / "silicon.yaml").destination is None
+
+
+def test_explored_port_has_one_list_of_values(tmp_path: Path) -> None:
+    pipeline = load(write_document(tmp_path)).pipeline
+    assert isinstance(pipeline, Pipeline)
+    grid = change(pipeline.explore({"relax.steps": [1, 2]}), (), ("steps=3,4",))
+    assert [point for point, _ in grid.points] == [{"steps": 3}, {"steps": 4}]
+    assert change(grid, ("relax.steps=5",), ()).points[0][0] == {}

@@ -96,6 +96,21 @@ def test_local_files_are_relative_to_the_document(tmp_path: Path) -> None:
         assert (folder / "inputs/b/000.txt").exists()
 
 
+def test_paths_on_ports_are_relative_to_the_document(tmp_path: Path) -> None:
+    (tmp_path / "classes.py").write_text(CLASSES)
+    for name in ("helper.sh", "a.cif", "b.cif"):
+        (tmp_path / name).write_text(name)
+    relax = {"type": "Relax", "inputs": {"structure": "a.cif"}}
+    document = {"imports": ["classes.py"], "modules": {"relax": relax}}
+    path = tmp_path / "p.json"
+    for explore in ({}, {"structure": ["a.cif", "b.cif"]}):
+        path.write_text(json.dumps({**document, "explore": explore}))
+        with Plan(load(path).pipeline) as plan:
+            folders = [Path(job.spec.directory) for job in plan.jobs.values()]
+            sent = [(one / "inputs/structure.cif").read_text() for one in folders]
+        assert sent == explore.get("structure", ["a.cif"])
+
+
 @pytest.mark.parametrize(
     ("document", "words"),
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import Gate
+from jobs import Gate, wait_until
 
 import tej
 from tej_vistrails import (
@@ -138,13 +138,50 @@ def test_other_client_finds_the_jobs_of_a_pipeline(
         assert len(first.started) == 2
     other = tej.RemoteQueue("local:", library.queue)
     with Execution(pipeline, other) as second:
-        assert states(second) == {"waiting": "running", "listing": "queued"}
+        wait_until(lambda: states(second)["waiting"] == "running", "the job runs")
+        assert states(second)["listing"] == "queued"
         second.submit()
         assert second.started == []
         gate.open()
         second.run()
         second.fetch(tmp_path / "out")
     assert (tmp_path / "out/listing/files.txt").exists()
+
+
+def test_jobs_deleted_by_others_are_no_obstacle(
+    library: tej.RemoteQueue, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, other = waiting(gate)(name="waits"), Mesh(size=1, name="other")
+    listing = Listing(folder=Gather([other]))
+    ensure_many, as_completed = library.ensure_many, library.as_completed
+    with Execution(Pipeline([waits, other, listing]), library) as execution:
+        ids = execution.plan.points[0].ids
+        first = execution.plan.jobs[ids["other"]].spec
+        library.ensure_many([first])
+        library.wait([ids["other"]])
+
+        def delete_and_submit(*given: Any, **options: Any) -> list[tej.Outcome]:
+            monkeypatch.setattr(library, "ensure_many", ensure_many)
+            library.delete(ids["other"])
+            return ensure_many(*given, **options)
+
+        def delete_and_wait(*given: Any) -> Any:
+            monkeypatch.setattr(library, "as_completed", as_completed)
+            library.wait([ids["listing"]])
+            library.delete(ids["listing"])
+            gate.open()
+            return as_completed(*given)
+
+        monkeypatch.setattr(library, "ensure_many", delete_and_submit)
+        execution.submit()
+        assert len(execution.started) == 2
+        monkeypatch.setattr(library, "as_completed", delete_and_wait)
+        execution.wait()
+        assert states(execution) == {
+            "waits": "succeeded",
+            "other": "succeeded",
+            "listing": "not submitted",
+        }
 
 
 def test_kill_ends_all_jobs_of_the_pipeline(

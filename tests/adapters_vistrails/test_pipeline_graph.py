@@ -156,7 +156,7 @@ def test_exploration_is_a_grid_with_shared_modules() -> None:
         ({"r1.nothing": [1]}, "Module 'r1' has no port 'nothing'"),
         ({"scale": []}, "'scale' has no values"),
         ({"scale": ["x"]}, "Module 'total', port 'scale'"),
-        ({"size": ["x"]}, "Module 'size': expected int, not 'x'"),
+        ({"size": ["x"]}, "Module 'size', port 'value': 'x' is not of type int"),
     ],
 )
 def test_wrong_parameter_of_an_exploration_is_named(

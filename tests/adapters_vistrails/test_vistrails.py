@@ -39,7 +39,7 @@ def test_three_processes_start_find_and_fetch_job(
         assert answer["package"] == "tej_vistrails"
         assert list(answer["suspended"]) == ["SubmitShellJob"]
         assert answer["errors"] == {}
-    assert library.status(PREFIX + signature).state == "running"
+    assert not library.status(PREFIX + signature).state.final
     gate.open()
     library.wait([PREFIX + signature])
     outputs = vistrails.execute()["outputs"]["SubmitShellJob"]

@@ -46,7 +46,7 @@ def test_ctrl_c_in_console_mode_leaves_job_running(
     os.killpg(client.pid, signal.SIGINT)
     (suspended,) = vistrails.answer(client)["suspended"].values()
     assert "continues to run" in suspended
-    assert library.status(PREFIX + signature).state == "running"
+    assert not library.status(PREFIX + signature).state.final
     assert not records(vistrails.folder)[signature]["finished"]
     gate.open()
     answer = vistrails.execute(console=True, interval=600)

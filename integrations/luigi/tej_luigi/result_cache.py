@@ -14,13 +14,12 @@ import os
 import posixpath
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tej import JobStatus, RemoteQueue
+from tej import FilePattern, JobStatus, RemoteQueue
 
 NOTE = ".tej-results.json"
 
@@ -43,15 +42,8 @@ class ResultFiles:
 
     def names(self) -> list[str]:
         """Return the fetched files and directories that match the patterns."""
-        noted = [PurePosixPath(one) for one in self._read_note()["fetched"]]
-        # `.tej-results.json` lists only files, so a fetched directory is found as the
-        # parent of a listed file.
-        known = {above for one in noted for above in (one, *one.parents)}
-        return sorted(
-            str(one)
-            for one in known
-            if any(_matches(one, pattern) for pattern in self.patterns)
-        )
+        fetched = self._read_note()["fetched"]
+        return sorted({str(part) for name in fetched for part in self._parts(name)})
 
     def is_current(self, status: JobStatus) -> bool:
         """Return whether all results of the attempt `status` exist on this machine."""
@@ -97,12 +89,19 @@ class ResultFiles:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _includes(self, name: str) -> bool:
-        path = PurePosixPath(name)
-        return any(
-            _matches(one, pattern)
-            for pattern in self.patterns
-            for one in (path, *path.parents)
-        )
+        return any(True for _ in self._parts(name))
+
+    def _parts(self, name: str) -> Iterator[PurePosixPath]:
+        """Yield the file `name`, or a directory above, for each pattern that matches.
+
+        `.tej-results.json` lists only files, so a fetched directory is found as the
+        directory above a listed file.
+        """
+        for pattern in self.patterns:
+            matcher = FilePattern(posixpath.normpath(pattern))
+            part = matcher.matched_part(PurePosixPath(name))
+            if part is not None:
+                yield part
 
     def _remove(self, names: Iterable[str]) -> None:
         top = self.folder.resolve()
@@ -175,22 +174,6 @@ def _is_below(name: object) -> bool:
         return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
-
-
-def _matches(path: PurePosixPath, pattern: str) -> bool:
-    """Return whether the shell would expand the pattern to this path.
-
-    A pattern matches a name with a leading dot only if the pattern has a leading dot,
-    too.  A pattern also matches a file with exactly the same name as the pattern.
-    """
-    wanted = PurePosixPath(posixpath.normpath(pattern))
-    return path == wanted or (
-        len(path.parts) == len(wanted.parts)
-        and all(
-            fnmatchcase(name, part) and (name[0] != "." or part[0] == ".")
-            for name, part in zip(path.parts, wanted.parts, strict=True)
-        )
-    )
 
 
 def _run(status: JobStatus) -> dict[str, Any]:

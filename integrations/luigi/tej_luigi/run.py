@@ -16,11 +16,12 @@ from tej import (
     JobStatus,
     Run,
     RunResult,
+    is_temporary,
 )
 from tej_luigi.attributes import JobAttributes
 from tej_luigi.display import Display, listening
 from tej_luigi.result_cache import existing_patterns
-from tej_luigi.status_cache import OpenQueue, is_temporary, open_queue
+from tej_luigi.status_cache import OpenQueue, open_queue
 
 LONGEST_REPORT = 10
 """Maximum number of failure reasons that are reported with a job's stderr."""

@@ -181,7 +181,7 @@ class OpenQueue:
             except tej.ConnectionFailed as error:
                 tries += 1
                 is_hopeless = tries >= FEW and self._key not in _reached
-                if not is_temporary(error) or _is_asking() or is_hopeless:
+                if not tej.is_temporary(error) or _is_asking() or is_hopeless:
                     raise
                 logger.warning("%s; trying again, the jobs are not affected", error)
                 tell(f"No connection, trying again: {error}")
@@ -209,13 +209,6 @@ class OpenQueue:
             found = dict.fromkeys(wanted)
         _reached.add(self._key)
         self._cached.update((one, (status, now)) for one, status in found.items())
-
-
-def is_temporary(error: Exception) -> bool:
-    """Return whether the error is a lost connection that may be restored later."""
-    return isinstance(error, tej.ConnectionFailed) and not isinstance(
-        error, tej.AuthenticationFailed | tej.HostKeyRejected
-    )
 
 
 _open: dict[tuple[str, str], OpenQueue] = {}

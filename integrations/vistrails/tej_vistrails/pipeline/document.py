@@ -29,7 +29,7 @@ from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.job import Job, PythonScript
 from tej_vistrails.pipeline.library import Constant, Directory, File, Gather
 from tej_vistrails.pipeline.module import LocalPath, Module, Source
-from tej_vistrails.pipeline.port_types import SCALARS, Output, PortType, infer_type
+from tej_vistrails.pipeline.port_types import Output, PortType, infer_type
 
 _DOCUMENT_KEYS = {"pipeline", "destination", "queue", "imports", "modules", "explore"}
 _JOB_KEYS = {
@@ -37,7 +37,6 @@ _JOB_KEYS = {
     *("environment", "version", "login", "resources"),
 }
 _LOCAL = {"File": File, "Directory": Directory}
-_PORT_CLASSES: dict[str, Any] = {**SCALARS, **_LOCAL}
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,10 @@ class _Builder:
         pipeline = Pipeline(
             modules, name=str(self.document.get("pipeline", self.path.stem))
         )
-        grid = self.document.get("explore")
+        grid = {}
+        for name, values in self.document.get("explore", {}).items():
+            changed, port = pipeline.find_port(name)
+            grid[name] = self._locate(changed.inputs[port].type, values)
         return pipeline.explore(grid) if grid else pipeline
 
     def module(self, name: str) -> Module:
@@ -183,7 +185,17 @@ class _Builder:
         else:
             _check_keys(words, {"type", "inputs", "resources"}, where)
             cls = self._class(kind, where)
+        for port, kind in cls.inputs.items():
+            if port in inputs:
+                inputs[port] = self._locate(kind.type, inputs[port])
         return cls(name=name, resources=resources, **inputs)
+
+    def _locate(self, kind: PortType, value: Any) -> Any:
+        """Return the value; a path is relative to the directory of the document."""
+        if isinstance(value, list):
+            return [self._locate(kind, one) for one in value]
+        is_path = kind.is_path and isinstance(value, str)
+        return self.path.parent / value if is_path else value
 
     def _class(self, kind: str, where: str) -> type[Job]:
         found = self.classes.get(kind)
@@ -241,7 +253,7 @@ def define_job(
     where = f"Module '{name}'"
     _check_keys(words, _JOB_KEYS, where)
     hints: dict[str, Any] = {
-        port: _hint(_type_of(value, f"{where}, port '{port}'"))
+        port: _type_of(value, f"{where}, port '{port}'")
         for port, value in inputs.items()
     }
     outputs = words.get("outputs", {})
@@ -276,8 +288,3 @@ def _type_of(value: object, where: str) -> PortType:
     if isinstance(value, list) and value and isinstance(value[0], Module | Source):
         return PortType(_type_of(value[0], where).name, is_list=True)
     return infer_type(value, where)
-
-
-def _hint(kind: PortType) -> object:
-    item = _PORT_CLASSES[kind.name]
-    return list[item] if kind.is_list else item  # type: ignore[valid-type]

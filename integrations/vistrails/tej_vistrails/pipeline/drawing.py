@@ -139,7 +139,7 @@ def _box(box: Box, states: Counter[StepState]) -> Iterable[str]:
         f'stroke="{colour}" stroke-width="2"/>'
     )
     yield f'<text x="10" y="21" font-size="14" font-weight="bold">{escape(name)}</text>'
-    words = describe_states(states) or type(module).__name__
+    words = describe_counts(states) or type(module).__name__
     yield f'<text x="10" y="38" font-size="11" fill="{colour}">{escape(words)}</text>'
     total, x = sum(states.values()), 10.0
     for state, bar in COLOURS.items():
@@ -153,9 +153,9 @@ def _box(box: Box, states: Counter[StepState]) -> Iterable[str]:
     yield "</g>"
 
 
-def describe_states(states: Counter[StepState]) -> str:
-    """Return the states of a module's jobs, such as "3 succeeded, 1 failed"."""
-    present = [one for one in COLOURS if states[one]]
-    if sum(states.values()) == 1:
+def describe_counts(counts: Counter[StepState]) -> str:
+    """Return the number of jobs in each state, such as "3 succeeded, 1 failed"."""
+    present = [one for one in COLOURS if counts[one]]
+    if sum(counts.values()) == 1:
         return present[0].value
-    return ", ".join(f"{states[one]} {one.value}" for one in present)
+    return ", ".join(f"{counts[one]} {one.value}" for one in present)

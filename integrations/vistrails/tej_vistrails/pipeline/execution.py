@@ -11,9 +11,9 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import tej
 from tej_vistrails.pipeline.errors import PipelineError
@@ -45,12 +45,7 @@ class Execution:
     def __enter__(self) -> Execution:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.plan.close()
 
     def run(self, *, retry: bool = False) -> dict[str, Step]:
@@ -134,26 +129,27 @@ class Execution:
         `on_end` is called with each job that ends during the wait.  Raises WaitTimeout
         after `timeout` seconds; the jobs continue to run.
         """
-        running = [
-            step.job.job_id
-            for step in self.steps().values()
-            if step.state in (StepState.QUEUED, StepState.RUNNING)
-        ]
-        for job_id, status in self.queue.as_completed(running, timeout):
-            if on_end is not None:
-                on_end(self.plan.jobs[job_id], status)
-        return self.steps()
+        steps = self.steps()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while alive := _alive(steps):
+            left = None if deadline is None else max(0, deadline - time.monotonic())
+            try:
+                for job_id, status in self.queue.as_completed(alive, left):
+                    if on_end is not None:
+                        on_end(self.plan.jobs[job_id], status)
+            except tej.JobNotFound:
+                # Another client has deleted a job.  The wait continues without that
+                # job, and the jobs downstream of it end without a start.
+                pass
+            steps = self.steps()
+        return steps
 
     def kill(self) -> list[str]:
         """Kill the jobs that run or wait; return their ids.
 
         Other pipelines with the same jobs are affected as well.
         """
-        alive = [
-            step.job.job_id
-            for step in self.steps().values()
-            if step.state in (StepState.QUEUED, StepState.RUNNING)
-        ]
+        alive = _alive(self.steps())
         if alive:
             left = [
                 job_id
@@ -216,6 +212,12 @@ class Execution:
         for result in self.queue.download_many(wanted, directory=folder).values():
             if result.error is not None:
                 raise result.error
+
+
+def _alive(steps: Mapping[str, Step]) -> list[str]:
+    """Return the ids of the jobs that run or wait."""
+    alive = (StepState.QUEUED, StepState.RUNNING)
+    return [job_id for job_id, step in steps.items() if step.state in alive]
 
 
 def point_folder(plan: Plan, point: Point) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tej_vistrails.pipeline.errors import PipelineError
-from tej_vistrails.pipeline.library import Constant
+from tej_vistrails.pipeline.library import Constant, ValueModule
 from tej_vistrails.pipeline.module import MISSING, Module, Source
 
 
@@ -84,9 +84,10 @@ class Pipeline:
         return Exploration(self, {**(values or {}), **more})
 
     def find_port(self, text: str) -> tuple[Module, str]:
-        """Return the module and port that `text` names; the port of a Constant is "".
+        """Return the module and port that `text` names.
 
-        Connected ports are not found by their name alone.
+        A Constant is found by the name of the module.  Connected ports are not found by
+        their name alone.
         """
         module_name, dot, port = text.rpartition(".")
         if dot:
@@ -97,11 +98,13 @@ class Pipeline:
         found: list[tuple[Module, str]] = [
             (one, port)
             for one in self.modules
-            if port in one.inputs and port not in dict(one.sources())
+            if not isinstance(one, ValueModule)
+            and port in one.inputs
+            and port not in dict(one.sources())
         ]
         with contextlib.suppress(PipelineError):
             if isinstance(self[port], Constant):
-                found.append((self[port], ""))
+                found.append((self[port], "value"))
         if len(found) != 1:
             names = ", ".join(f"{one.name}.{port}" for one, _ in found)
             reason = f"it is one of {names}" if found else "no module has such a port"
@@ -126,9 +129,7 @@ class Pipeline:
                 if _replace(value, copies) is not value
             }
             new.update(changes.get(module, {}))
-            if isinstance(module, Constant) and new:
-                copies[module] = module.with_constant(new[""])
-            elif new:
+            if new:
                 copies[module] = module.with_values(new)
         return Pipeline([copies.get(one, one) for one in self.modules], name=self.name)
 

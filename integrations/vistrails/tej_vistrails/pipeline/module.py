@@ -155,16 +155,18 @@ class Module:
         return other
 
     def _check(self, port: InputPort, value: object) -> Value:
-        """Return the value for a port; raise PipelineError if it has a wrong type."""
-        try:
-            return _convert(port.type, value)
-        except TypeError as error:
-            raise PipelineError(
-                f"Module '{self.title}', port '{port.name}': {error}"
-            ) from None
+        return _convert(port.type, value, f"Module '{self.title}', port '{port.name}'")
 
 
-def _convert(wanted: PortType, value: object) -> Value:
+def _convert(kind: PortType, value: object, where: str) -> Value:
+    """Return the value for a port; raise PipelineError if it has a wrong type."""
+    try:
+        return _convert_value(kind, value)
+    except TypeError as error:
+        raise PipelineError(f"{where}: {error}") from None
+
+
+def _convert_value(wanted: PortType, value: object) -> Value:
     if isinstance(value, Module):
         if len(value.outputs) != 1:
             names = ", ".join(value.outputs) or "none"
@@ -185,7 +187,7 @@ def _convert(wanted: PortType, value: object) -> Value:
     if wanted.is_list:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise TypeError(f"{value!r} is not a list")
-        return [_convert(wanted.item, one) for one in value]
+        return [_convert_value(wanted.item, one) for one in value]
     if not wanted.is_path:
         return wanted.convert(value)
     if isinstance(value, LocalPath):
@@ -225,14 +227,7 @@ def _declare_ports(cls: type[Module]) -> None:
             cls.outputs[name] = PortType("Directory" if path[-1] == "/" else "File")
         else:
             if default is not MISSING:
-                default = _checked_default(kind, default, where)
+                default = _convert(kind, default, where)
             cls.inputs[name] = InputPort(name, kind, default)
         if name in cls.__dict__:
             delattr(cls, name)
-
-
-def _checked_default(kind: PortType, default: object, where: str) -> object:
-    try:
-        return _convert(kind, default)
-    except TypeError as error:
-        raise PipelineError(f"{where}: {error}") from None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import getpass
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +18,6 @@ from tej_vistrails.pipeline.execution import Execution
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.plan import Plan, Point
 from tej_vistrails.pipeline.plan_states import Step, StepState
-from tej_vistrails.pipeline.port_types import infer_type
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SUCCESS, FAILURE, ABSENT, RUNNING = 0, 1, 3, 5
@@ -36,34 +34,35 @@ class Loaded:
         grid: tuple[str, ...],
         destination: str | None,
         queue: str | None,
+        runtime: str | None,
     ) -> None:
         self.file = Path(file)
         document = load(self.file)
         self.work = change(document.pipeline, values, grid)
         self._destination = destination or document.destination
         self._queue = queue or document.queue or tej.DEFAULT_TEJ_DIR
+        self._runtime = runtime
 
-    @contextmanager
-    def execution(self) -> Iterator[Execution]:
-        """Yield the execution of the pipeline, and finally remove its files."""
-        with Execution(self.work, self.open_queue()) as execution:
-            yield execution
+    def execution(self) -> Execution:
+        """Return the execution of the pipeline, which is a context manager."""
+        return Execution(self.work, self.open_queue())
 
     def open_queue(self) -> tej.RemoteQueue:
-        """Return the queue.  Raises UsageError if no destination is known."""
-        return open_queue(self._destination, str(self._queue))
+        """Return the queue, which prompts for passwords if there is a terminal.
 
-
-def open_queue(destination: str | None, queue: str) -> tej.RemoteQueue:
-    """Return a queue that prompts for passwords if there is a terminal."""
-    if not destination:
-        raise click.UsageError(
-            "No destination: give --destination, set TEJ_DESTINATION, or add "
-            "`destination` to the file"
+        Raises UsageError if no destination is known.
+        """
+        if not self._destination:
+            raise click.UsageError(
+                "No destination: give --destination, set TEJ_DESTINATION, or add "
+                "`destination` to the file"
+            )
+        return tej.shared_queue(
+            self._destination,
+            str(self._queue),
+            setup_runtime=self._runtime,
+            ask=getpass.getpass if sys.stdin.isatty() else None,
         )
-    runtime = click.get_current_context().params.get("runtime")
-    ask = getpass.getpass if sys.stdin.isatty() else None
-    return tej.shared_queue(destination, queue, setup_runtime=runtime, ask=ask)
 
 
 def change(
@@ -75,18 +74,27 @@ def change(
     for word in values:
         name, text = _split(word, "--set PORT=VALUE")
         base = base.with_values({name: _parse(base, name, text)})
-        # A parameter may be given as "port" in one place, and as "module.port" in
-        # another.
-        place = base.find_port(name)
-        parameters = {
-            key: options
-            for key, options in parameters.items()
-            if base.find_port(key) != place
-        }
+        parameters = _without(parameters, base, name)
     for word in grid:
         name, text = _split(word, "--explore PORT=VALUE,VALUE")
+        parameters = _without(parameters, base, name)
         parameters[name] = [_parse(base, name, one) for one in text.split(",")]
     return Exploration(base, parameters) if parameters else base
+
+
+def _without(
+    parameters: Mapping[str, list[Any]], base: Pipeline, name: str
+) -> dict[str, list[Any]]:
+    """Return the parameters without the port `name`.
+
+    The port may be called "port" in one place, and "module.port" in another.
+    """
+    place = base.find_port(name)
+    return {
+        key: options
+        for key, options in parameters.items()
+        if base.find_port(key) != place
+    }
 
 
 def _split(word: str, form: str) -> tuple[str, str]:
@@ -98,10 +106,7 @@ def _split(word: str, form: str) -> tuple[str, str]:
 
 def _parse(pipeline: Pipeline, name: str, text: str) -> object:
     module, port = pipeline.find_port(name)
-    if port:
-        kind = module.inputs[port].type
-    else:
-        kind = infer_type(module.output_value("value"), name)
+    kind = module.inputs[port].type
     if kind.is_list:
         raise PipelineError(f"Parameter '{name}' is a list: set it in the file")
     try:
@@ -120,56 +125,49 @@ def pipeline_options(function: Function) -> Function:
         grid: tuple[str, ...],
         destination: str | None,
         queue: str | None,
+        runtime: str | None,
         **more: object,
     ) -> object:
-        more.pop("runtime", None)
-        return function(Loaded(file, values, grid, destination, queue), **more)
+        loaded = Loaded(file, values, grid, destination, queue, runtime)
+        return function(loaded, **more)
 
-    decorators = [
-        click.argument("file", type=click.Path(exists=True, dir_okay=False)),
-        click.option(
-            "--set", "values", multiple=True, metavar="PORT=VALUE", help="Set a port."
-        ),
-        click.option(
-            "--explore",
-            "grid",
-            multiple=True,
-            metavar="PORT=V1,V2,...",
-            help="Run the pipeline for each of these values.",
-        ),
-    ]
-    wrapped: Any = queue_options(call)
-    for decorate in reversed(decorators):
+    wrapped: Any = call
+    for decorate in reversed(_OPTIONS):
         wrapped = decorate(wrapped)
     return wrapped  # type: ignore[no-any-return]
 
 
-def queue_options(function: Function) -> Function:
-    """Add the options that select the queue."""
-    decorators: list[Callable[[Any], Any]] = [
-        click.option(
-            "--destination",
-            envvar="TEJ_DESTINATION",
-            metavar="[USER@]HOST[:PORT]",
-            help="Server.  [env: TEJ_DESTINATION]",
-        ),
-        click.option(
-            "--queue",
-            envvar="TEJ_QUEUE",
-            metavar="PATH",
-            help="Queue on the server.  [env: TEJ_QUEUE; default: ~/.tej]",
-        ),
-        click.option(
-            "--runtime",
-            envvar="TEJ_RUNTIME",
-            metavar="NAME",
-            help="Runtime of a new queue.  [env: TEJ_RUNTIME]",
-        ),
-    ]
-    wrapped: Any = function
-    for decorate in reversed(decorators):
-        wrapped = decorate(wrapped)
-    return wrapped  # type: ignore[no-any-return]
+_OPTIONS: list[Callable[[Any], Any]] = [
+    click.argument("file", type=click.Path(exists=True, dir_okay=False)),
+    click.option(
+        "--set", "values", multiple=True, metavar="PORT=VALUE", help="Set a port."
+    ),
+    click.option(
+        "--explore",
+        "grid",
+        multiple=True,
+        metavar="PORT=V1,V2,...",
+        help="Run the pipeline for each of these values.",
+    ),
+    click.option(
+        "--destination",
+        envvar="TEJ_DESTINATION",
+        metavar="[USER@]HOST[:PORT]",
+        help="Server.  [env: TEJ_DESTINATION]",
+    ),
+    click.option(
+        "--queue",
+        envvar="TEJ_QUEUE",
+        metavar="PATH",
+        help="Queue on the server.  [env: TEJ_QUEUE; default: ~/.tej]",
+    ),
+    click.option(
+        "--runtime",
+        envvar="TEJ_RUNTIME",
+        metavar="NAME",
+        help="Runtime of a new queue.  [env: TEJ_RUNTIME]",
+    ),
+]
 
 
 def describe_point(point: Point) -> str:

@@ -90,10 +90,13 @@ class PortType:
 def read_annotation(hint: object, where: str) -> PortType | None:
     """Return the type of an input port, or None for the annotation `Output`.
 
-    Raises PipelineError if the annotation is not a type of a port.
+    The annotation may also be a PortType.  Raises PipelineError if the annotation is
+    not a type of a port.
     """
     if typing.get_origin(hint) is Annotated and typing.get_args(hint)[1] == _OUTPUT:
         return None
+    if isinstance(hint, PortType):
+        return hint
     optional = False
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         options = [one for one in typing.get_args(hint) if one is not type(None)]

@@ -49,8 +49,6 @@ class PastJob:
     status: tej.JobStatus
     values: dict[str, Any]
     """Values of the ports; files are given by their paths on the server."""
-    upstream: tuple[str, ...]
-    """Ids of the jobs whose files this job uses."""
 
 
 def read_history(queue: tej.RemoteQueue, pipeline: str) -> list[PastJob]:
@@ -73,7 +71,6 @@ def read_history(queue: tej.RemoteQueue, pipeline: str) -> list[PastJob]:
                 status.labels.get("module", ""),
                 status,
                 dict(_read_values(Path(temporary) / status.job_id / _PORTS_FILE)),
-                status.after,
             )
             for status in jobs
         ]

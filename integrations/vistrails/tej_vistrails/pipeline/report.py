@@ -8,13 +8,19 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from html import escape
 from pathlib import Path
 
 import tej
-from tej_vistrails.pipeline.drawing import COLOURS, count_states, draw
+from tej_vistrails.pipeline.drawing import (
+    COLOURS,
+    count_states,
+    describe_counts,
+    draw,
+)
 from tej_vistrails.pipeline.execution import Execution
 from tej_vistrails.pipeline.plan import Point
 from tej_vistrails.pipeline.plan_states import Step, StepState
@@ -141,8 +147,9 @@ def _page(
     yield "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
     yield f"<title>Pipeline {escape(plan.name)}</title><style>{_STYLE}</style></head>"
     yield f"<body><h1>{escape(plan.name)}</h1>"
-    total = describe_total(steps)
-    yield f"<p class='about'>{escape(total)} · {escape(place)} · {escape(now)}</p>"
+    counts = describe_counts(Counter(step.state for step in steps.values()))
+    about = f"{len(steps)} jobs: {counts} · {place} · {now}"
+    yield f"<p class='about'>{escape(about)}</p>"
     yield f"<h2>Graph</h2><div class='scroll'>{graph}</div>"
     yield from _results_table(plan.points, steps, results)
     yield from _gallery(plan.points, results)
@@ -154,15 +161,6 @@ def _page(
             yield f"<pre>{escape(str(error))}</pre>"
     yield from _jobs_table(steps)
     yield "</body></html>\n"
-
-
-def describe_total(steps: Mapping[str, Step]) -> str:
-    """Return the number of jobs in each state, such as "5 succeeded, 1 failed"."""
-    counts = {
-        state: sum(step.state is state for step in steps.values()) for state in COLOURS
-    }
-    words = [f"{number} {state}" for state, number in counts.items() if number]
-    return f"{len(steps)} jobs: {', '.join(words)}"
 
 
 def _results_table(
