@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import queue as queue_module
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import luigi
 import pytest
 from jobs import Gate, wait_until
+from luigi.mock import MockTarget
+from luigi.task import externalize
 
 import tej
 from tej_luigi import TejBatch, TejTask
 from tej_luigi.config import QueueAddress
 from tej_luigi.run import JobRun
-from tests.adapters_luigi.run_tasks import build, jobs_in
+from tests.adapters_luigi.run_tasks import Configure, build, jobs_in
 
 
 class Square(TejTask):
@@ -228,6 +231,31 @@ def test_batch_requires_what_its_tasks_require(address: QueueAddress) -> None:
 
     assert All().requires() == [Before()]
     assert build(All())
+
+
+def test_jobs_may_be_required_while_a_task_runs(
+    address: QueueAddress, configure: Configure, starts: Path
+) -> None:
+    # Luigi calls complete() after run(), and caches its value.
+    configure(worker={"check_complete_on_run": "true", "cache_task_completion": "true"})
+    script = f"echo $n >>{starts}; echo $((n * n)) >out"
+
+    class Dynamic(luigi.Task):
+        def output(self) -> MockTarget:
+            return MockTarget("dynamic")
+
+        def run(self) -> Iterator[Any]:
+            squares = yield Squares(count=2, script=script)
+            paths = [one["results"]["out"].path for one in squares]
+            with self.output().open("w") as file:
+                file.write("".join(Path(path).read_text() for path in paths))
+
+    assert build(Dynamic())
+    with MockTarget("dynamic").open() as file:
+        assert file.read().split() == ["0", "1"]
+    MockTarget("dynamic").remove()
+    assert sorted(starts.read_text().split()) == ["0", "1"]
+    assert externalize(Square)(n=1, script=script).complete()
 
 
 class Retried(Square):

@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -91,14 +92,17 @@ class ResultFiles:
     def _includes(self, name: str) -> bool:
         return any(True for _ in self._parts(name))
 
+    @cached_property
+    def _matchers(self) -> list[FilePattern]:
+        return [FilePattern(posixpath.normpath(one)) for one in self.patterns]
+
     def _parts(self, name: str) -> Iterator[PurePosixPath]:
         """Yield the file `name`, or a directory above, for each pattern that matches.
 
         `.tej-results.json` lists only files, so a fetched directory is found as the
         directory above a listed file.
         """
-        for pattern in self.patterns:
-            matcher = FilePattern(posixpath.normpath(pattern))
+        for matcher in self._matchers:
             part = matcher.matched_part(PurePosixPath(name))
             if part is not None:
                 yield part

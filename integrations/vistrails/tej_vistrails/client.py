@@ -15,7 +15,7 @@ import subprocess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+    from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
     from .queue_address import QueueAddress
 
@@ -44,7 +44,6 @@ COMMAND_FILE = "command.json"
 OUTPUT_LINES = 20
 _OLD_QUEUE = "is a queue of tej 0."
 _NOT_THERE = ("JobNotFound", "QueueDoesntExist")
-_clients = {}  # type: Dict[Tuple[object, ...], CommandClient]
 
 
 class ClientError(Exception):
@@ -77,14 +76,6 @@ class Work(object):
         self.resources = {}  # type: Dict[str, Union[str, int]]
         self.scheduler_options = []  # type: List[str]
         self.login = False
-
-
-def open_client(address):
-    # type: (QueueAddress) -> CommandClient
-    """Return the client for a queue; each process has one client per queue."""
-    if address.key not in _clients:
-        _clients[address.key] = CommandClient(address)
-    return _clients[address.key]
 
 
 class CommandClient(object):

@@ -12,17 +12,8 @@ from tej_vistrails.client import COMMAND_FILE
 from tej_vistrails.pipeline.errors import PipelineError
 
 PACKAGE = Path(__file__).parent
-LOADED_BY_VISTRAILS = (
-    "__init__",
-    "client",
-    "files",
-    "init",
-    "jobs",
-    "queue_address",
-    "queues",
-    "remote_job",
-    "vistrails_api",
-)
+NOT_LOADED = {"__main__", "installation"}
+LOADED_BY_VISTRAILS = {path.stem for path in PACKAGE.glob("*.py")} - NOT_LOADED
 """Modules that VisTrails loads; these modules must run in Python 2.7."""
 
 

@@ -244,7 +244,7 @@ class BaseSubmitJob(JobMixin, Module):
         """Add or update the job record, which VisTrails shows and saves."""
         if self.job is None:
             return
-        address = self.job.queue.address
+        address = self.job.queue
         parameters = {
             "destination": address.shown,
             "queue": address.queue,

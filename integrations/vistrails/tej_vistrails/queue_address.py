@@ -34,12 +34,6 @@ class QueueAddress(object):
         self.need_runtime = need_runtime
 
     @property
-    def key(self):
-        # type: () -> Tuple[str, str, Optional[str], Tuple[str, ...]]
-        """Return this address as a dictionary key; equal addresses have equal keys."""
-        return self.destination, self.queue, self.setup_runtime, self.need_runtime
-
-    @property
     def shown(self):
         # type: () -> str
         """Return the destination without its password."""

@@ -49,16 +49,4 @@ class Queue(Module):
             self.force_get_input("setup_runtime") or None,
             tuple(sorted(name.strip() for name in needed if name.strip())),
         )
-        self.set_output("queue", QueueReference(address))
-
-
-class QueueReference(object):
-    """Output of a Queue module: the queue's address."""
-
-    def __init__(self, address):
-        # type: (QueueAddress) -> None
-        self.address = address
-
-    def __repr__(self):
-        # type: () -> str
-        return repr(self.address)
+        self.set_output("queue", address)

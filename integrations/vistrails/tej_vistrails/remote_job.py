@@ -5,7 +5,7 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 
 from __future__ import absolute_import, division
 
-from .client import ClientError, open_client
+from .client import ClientError, CommandClient
 from .vistrails_api import fail, suspend, waits, warn
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, Optional
 
     from .client import Document
-    from .queues import QueueReference
+    from .queue_address import QueueAddress
     from .vistrails_api import Module
 
 SIGNALLED = 128
@@ -25,7 +25,7 @@ class RemoteJob(object):
     """A job on a server, given by queue and id; VisTrails uses it as a JobHandle."""
 
     def __init__(self, queue, job_id):
-        # type: (QueueReference, str) -> None
+        # type: (QueueAddress, str) -> None
         self.queue = queue
         self.job_id = job_id
         self.last = None  # type: Optional[Document]
@@ -39,7 +39,7 @@ class RemoteJob(object):
     def client(self):
         # type: () -> Any
         """Return the client of the job's queue."""
-        return open_client(self.queue.address)
+        return CommandClient(self.queue)
 
     def look(self):
         # type: () -> Optional[Document]

@@ -134,18 +134,18 @@ class Pipeline:
         return Pipeline([copies.get(one, one) for one in self.modules], name=self.name)
 
     def _set_names(self) -> None:
-        taken = {one.name for one in self.modules if one.name}
-        named = [one for one in self.modules if one.name]
+        named = [one.name for one in self.modules if one.name]
+        taken = set(named)
         if len(named) > len(taken):
-            names = [one.name for one in named]
-            double = next(one for one in names if names.count(one) > 1)
+            double = next(one for one in named if named.count(one) > 1)
             raise PipelineError(f"Pipeline '{self.name}' has two modules '{double}'")
+        numbers: dict[str, Iterator[int]] = {}
         for module in self.modules:
             if not module.name:
                 base = name = type(module).__name__.lower()
-                number = 2
                 while name in taken:
-                    name, number = f"{base}{number}", number + 1
+                    number = next(numbers.setdefault(base, itertools.count(2)))
+                    name = f"{base}{number}"
                 module.__dict__["name"] = name
                 taken.add(name)
 
@@ -192,38 +192,24 @@ def upstream_first(modules: Iterable[Module]) -> list[Module]:
 
     Raises PipelineError if the connections form a cycle.
     """
-    ordered: list[Module] = []
-    done: set[int] = set()
+    ordered: dict[Module, None] = {}
     for start in modules:
-        path: list[tuple[Module, str]] = [(start, "")]
         # The depth-first search keeps its own stack, because a long chain of modules
         # would exceed the recursion limit.
-        pending = [iter([*start.sources()])]
-        if id(start) in done:
-            continue
+        path = {} if start in ordered else {start: start.sources()}
         while path:
-            step = next(pending[-1], None)
-            if step is None:
-                module, _ = path.pop()
-                pending.pop()
-                done.add(id(module))
-                ordered.append(module)
-                continue
-            port, source = step
-            if id(source.module) in done:
-                continue
-            if any(source.module is one for one, _ in path):
-                _refuse_cycle(path, port, source.module)
-            path.append((source.module, port))
-            pending.append(iter([*source.module.sources()]))
-    return ordered
-
-
-def _refuse_cycle(path: list[tuple[Module, str]], port: str, back: Module) -> None:
-    names = [one.title for one, _ in path]
-    start = next(i for i, (one, _) in enumerate(path) if one is back)
-    cycle = " <- ".join([*names[start:], back.title])
-    raise PipelineError(
-        f"Module '{path[-1][0].title}', port '{port}': the connection forms a cycle "
-        f"({cycle})"
-    )
+            module = next(reversed(path))
+            port, source = next(path[module], ("", None))
+            if source is None:
+                path.popitem()
+                ordered[module] = None
+            elif source.module in path:
+                names = [one.title for one in path]
+                names = names[[*path].index(source.module) :]
+                raise PipelineError(
+                    f"Module '{module.title}', port '{port}': the connection forms a "
+                    f"cycle ({' <- '.join([*names, source.module.title])})"
+                )
+            elif source.module not in ordered:
+                path[source.module] = source.module.sources()
+    return [*ordered]

@@ -218,7 +218,9 @@ def _declare_ports(cls: type[Module]) -> None:
         # The ports of base classes are not in the dictionaries of these classes.
         bases = cls.__mro__[1:]
         if name in _RESERVED or any(name in base.__dict__ for base in bases):
-            raise PipelineError(f"{where} has a reserved name")
+            raise PipelineError(
+                f"{where} has a reserved name, which modules use: rename the port"
+            )
         default = cls.__dict__.get(name, MISSING)
         kind = read_annotation(hint, where)
         if kind is None:

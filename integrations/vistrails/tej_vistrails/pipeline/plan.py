@@ -18,7 +18,7 @@ import tej
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.job import Job
 from tej_vistrails.pipeline.module import Module
-from tej_vistrails.pipeline.stage import FileCache, Stage, spec_of, write_stage
+from tej_vistrails.pipeline.stage import FileCache, spec_of, write_stage
 
 
 @dataclass
@@ -107,20 +107,18 @@ class Plan:
         self._count += 1
         folder = self._folder / str(self._count) / module.name
         stage = write_stage(module, folder, self._ids, self._cache)
-        job_id = tej.make_id(_signature(module, stage))
+        labels = {"pipeline": self.name, "module": module.name}
+        spec = spec_of(module, stage, labels)
+        job_id = tej.make_id(
+            tej.signature(
+                stage.folder,
+                spec.script,
+                spec.environment,
+                everything=spec.everything,
+                inputs=stage.inputs,
+            )
+        )
         if job_id not in self.jobs:
-            labels = {"pipeline": self.name, "module": module.name}
             needs = tuple(sorted({one for one, _ in stage.inputs.values()}))
-            spec = spec_of(module, stage, labels)
             self.jobs[job_id] = PlannedJob(job_id, module, spec, needs)
         return job_id
-
-
-def _signature(module: Job, stage: Stage) -> str:
-    return tej.signature(
-        stage.folder,
-        "start.sh",
-        module.environment,
-        everything=True,
-        inputs=stage.inputs,
-    )
