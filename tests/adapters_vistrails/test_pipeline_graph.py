@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from tej_vistrails import (
     PipelineError,
     PythonScript,
 )
+from tej_vistrails.pipeline.module import LocalPath
+from tej_vistrails.pipeline.stage import follow
 from tests.adapters_vistrails.modules import Listing, Mesh, Relax, Total
 
 
@@ -178,3 +181,10 @@ def test_values_in_quotes_are_not_executed() -> None:
     Said.command = "# {text}"
     with pytest.raises(PipelineError, match=r"Module 'Said': \{text\} .* in a comment"):
         said.start_script({"text": said.text})
+
+
+def test_local_file_can_be_explored() -> None:
+    structure = File("a.cif", name="structure")
+    grid = Pipeline(Relax(structure=structure)).explore({"structure.path": ["b.cif"]})
+    (_, pipeline) = grid.points[0]
+    assert follow(pipeline["relax"].get("structure")) == LocalPath(Path("b.cif"))
