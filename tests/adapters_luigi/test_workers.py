@@ -95,7 +95,7 @@ def test_pipeline_killed_during_a_retry_is_resumed(
     wait_until(lambda: len(starts.read_text().split()) > 2, "a job is restarted")
     process.kill()
     # The forked workers have ended as well, because they keep the output open.
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     process = pipeline(RETRIED, *words, "--parallel-scheduling")
     wait_until(lambda: jobs_in(queue, "running") == 2, "both jobs are restarted")
     gate.open()
@@ -112,7 +112,7 @@ def test_interrupted_pipeline_does_not_affect_another(
     second = pipeline(TASKS, "All", *words)
     wait_until(lambda: jobs_in(queue, "running") == 1, "the job runs")
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=120)
     assert first.returncode != 0
     assert jobs_in(queue, "running") == 1
     gate.open()
