@@ -418,6 +418,7 @@ def test_resources_become_pbs_options(
     )
     assert f"-l {words},walltime=1:30:00" in call
     assert "-q long" in call
+    assert " -k n " in call
     with pytest.raises(tej.RemoteCommandFailure, match="Unknown queue"):
         queue.submit("odd", job(), resources=tej.Resources(partition="nowhere"))
     assert queue.job("asks").wait(90).succeeded

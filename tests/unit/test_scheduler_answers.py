@@ -48,10 +48,13 @@ def test_old_accounting_entry_is_ignored(shell: Shell) -> None:
     assert shell(history) == "none\nlimit|TIMEOUT\ncancelled|CANCELLED by 0\n"
 
 
-def test_hanging_accounting_is_queried_only_once(shell: Shell) -> None:
-    lines = """sacct() { echo queried >>calls; return 124; }; nid=7; cd "$queue"
+@pytest.mark.parametrize(("runtime", "command"), [("slurm", "sacct"), ("sge", "qacct")])
+def test_hanging_accounting_is_queried_only_once(
+    shell: Shell, runtime: str, command: str
+) -> None:
+    lines = f"""{command}() {{ echo queried >>calls; return 124; }}; nid=7; cd "$queue"
     listed_state=unknown; find_cause; find_cause; echo "$listed_state"; cat calls"""
-    assert shell(lines) == "unknown\nqueried\n"
+    assert shell(lines, runtime) == "unknown\nqueried\n"
 
 
 def test_memory_of_500k_is_not_zero_megabytes(shell: Shell) -> None:
@@ -139,6 +142,15 @@ def test_cpus_replace_nodes_of_the_script(shell: Shell) -> None:
         "#PBS -m abe -N mine",
         "-r n -l select=1:ncpus=12:mpiprocs=3:ompthreads=4"
         "+1:ncpus=8:mpiprocs=2:ompthreads=4 ",
+    ]
+
+
+def test_directives_become_words_without_quotes(shell: Shell) -> None:
+    lines = r"""printf '%s\n' "#PBS -N 'a b'  -l select=1 # why" '#PBS -v "X=c d",Y=#1' |
+        split_directives"""
+    assert shell(lines, "pbs").splitlines() == [
+        *("-N", "a b", "-l", "select=1"),
+        *("-v", "X=c d,Y=#1"),
     ]
 
 
@@ -405,6 +417,7 @@ def test_arrays_obey_the_limit_of_the_site(shell: Shell) -> None:
     [
         ("qsub: Maximum number of jobs already in queue", True),
         ("qsub: would exceed complex's per-user limit", True),
+        ("job rejected: only 9 jobs are allowed per user (current", True),
         ("qsub: Queue is not enabled", False),
         ("qsub: Array job exceeds server or queue size limit", False),
     ],

@@ -150,7 +150,7 @@ is_busy() {
     is_overloaded && return 0
     case $why in
         *MaxSubmit* | *'ubmit limit'* | *'would exceed'*limit* | *'per-user limit'* | *'too many jobs'*) ;;
-        *'Maximum number of jobs already in queue'*) ;;
+        *'Maximum number of jobs already in queue'* | *'jobs are allowed per '*) ;;
         *) return 1 ;;
     esac
 }

@@ -228,13 +228,15 @@ scheduler_submit() {
             ;;
         *)
             find_shell
+            # With `-k oe`, PBS would ignore `-o`, and leave the files in the home directory.
+            set -- "$@" -k n
             case $dialect$shell in
                 openpbs)
                     # With `-- PROGRAM`, the program is the top process of the job. qsub
                     # then ignores directives in the script, so they become arguments.
                     split_lines
                     # shellcheck disable=SC2046 # one option per line
-                    set -- $(copy_directives | sed 's/^#PBS *//; s/[ 	]#.*//' | tr -s ' 	"' '[\n*]') "$@"
+                    set -- $(copy_directives | split_directives) "$@"
                     end_split
                     patiently qsub "$@" -- /bin/sh "$job/batch"
                     ;;
@@ -242,6 +244,31 @@ scheduler_submit() {
             esac
             ;;
     esac
+}
+
+# split_directives: print the words of the `#PBS` lines on stdin, one per line, without
+# quotes and comments.
+split_directives() {
+    LC_ALL=C awk '
+        function end_word() {
+            if (word != "" || was_quoted) print word
+            word = ""
+            was_quoted = 0
+        }
+        {
+            sub(/^#PBS/, "")
+            quote = ""
+            for (i = 1; i <= length($0); i++) {
+                letter = substr($0, i, 1)
+                if (quote != "" && letter == quote) quote = ""
+                else if (quote != "") word = word letter
+                else if (letter ~ /["\047]/) { quote = letter; was_quoted = 1 }
+                else if (letter ~ /[ \t]/) end_word()
+                else if (letter == "#" && word == "") break
+                else word = word letter
+            }
+            end_word()
+        }'
 }
 
 # find_shell: set $shell to the path of exec_script.sh, or to '' if PBS does not accept
