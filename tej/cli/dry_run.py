@@ -48,7 +48,7 @@ def print_plan(
         document["server_error"] = unreachable and output.error_of(unreachable)
         output.print_json(document)
     elif unreachable is not None:
-        output.say(f"The server is not reached: {unreachable}", err=True)
+        output.say(f"The server cannot be reached: {unreachable}", err=True)
     else:
         print_server_plan(plan)
 

@@ -182,8 +182,8 @@ def find_id(status: JobStatus, digest: str, files: Files, *, is_new: bool) -> st
         return status.job_id
     if not is_new:
         raise errors.InvalidJobDirectory(
-            f"Job '{status.job_id}' is not retried: it was submitted with other files "
-            f"than those in '{files.directory}'; --from DIR sends the files in DIR"
+            f"Job '{status.job_id}' is not retried: its files differ from those "
+            f"in '{files.directory}'; --from DIR sends the files in DIR"
         )
     if old is not None and re.fullmatch(make_id(old) + r"(-[0-9]+)?", status.job_id):
         # The id was made from the old signature, so it would be wrong for the new

@@ -109,7 +109,7 @@ def read_rows(
     try:
         listed = parse_table(table.read())
     except ValueError as error:
-        raise ValueError(f"--table: {table.name} is no table: {error}") from error
+        raise ValueError(f"--table: {table.name} is not a table: {error}") from error
     return [{**row, **more} for row in listed for more in rows]
 
 

@@ -57,7 +57,7 @@ def set_up(
 def set_limit(connection: QueueConnection, max_running: int) -> None:
     """Limit the number of running jobs; see `RemoteQueue.limit`."""
     if max_running < 0:
-        raise ValueError(f"max_running is 0 or more, not {max_running}")
+        raise ValueError(f"max_running must be 0 or more, not {max_running}")
     connection.request("limit", str(int(max_running)))
 
 

@@ -258,7 +258,7 @@ class Watcher:
 def check_timeout(timeout: float | None) -> None:
     """Raise ValueError if a timeout is negative or is not a number."""
     if timeout is not None and not timeout >= 0:
-        raise ValueError(f"A time to wait is 0 or more seconds, not {timeout}")
+        raise ValueError(f"A timeout must be 0 or more seconds, not {timeout}")
 
 
 def ended_among(

@@ -60,7 +60,7 @@ search_untrusted() {
     )
     # `find` returns 1 if a path vanished during the search, and more than 1 if `find`
     # could not be run.
-    [ $? -le 1 ] || quit 20 "'find' failed on the server: who can write to '$queue' is not known"
+    [ $? -le 1 ] || quit 20 "'find' failed on the server, so it is unknown who can write to '$queue'"
     untrusted=${untrusted%%"$tej_newline"*}
 }
 

@@ -103,7 +103,7 @@ class _LocalProcess(PipeProcess):
         if status < 0:
             raise ConnectionFailed(
                 f"The program on local: was ended by {signal.Signals(-status).name}; "
-                "how much of its work it did is unknown"
+                "it is unknown how much of its work it did"
             )
         return status
 

@@ -182,8 +182,8 @@ class MasterSession(PipeProcess):
         while is_alive(self._connection.master.path):
             if time.monotonic() > deadline:
                 return ConnectionFailed(
-                    f"The program on {where} was ended by a signal; how much of its "
-                    "work it did is unknown"
+                    f"The program on {where} was ended by a signal; it is "
+                    "unknown how much of its work it did"
                 )
             time.sleep(0.02)
         failure = cut_off(f"The connection to {where} was lost")

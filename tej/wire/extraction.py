@@ -84,7 +84,7 @@ class Unpacker:
             problems = [*self._not_written.values()]
             more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
             raise DownloadFailed(
-                f"{'; '.join(problems[:3])}{more}: all else was fetched"
+                f"{'; '.join(problems[:3])}{more}: all other files were fetched"
             )
 
     def _unpack_member(
@@ -173,7 +173,7 @@ class Unpacker:
         if ".." in parts[ups:] or not end.is_relative_to(self.root.resolve()):
             raise _LeftOut(
                 f"'{printable(name)}' is a link to '{printable(aim)}', which leads out "
-                "of what is downloaded"
+                "of the downloaded files"
             )
         try:
             fresh.symlink_to(Path(local))
@@ -209,8 +209,8 @@ class _Targets:
             other = self._identities.get((status.st_dev, status.st_ino))
         if other is None and normalize(target.name) not in self._list(target.parent):
             raise _NotWritten(
-                f"'{printable(name)}' would replace a file whose name differs in case "
-                f"only in '{target.parent}'"
+                f"'{printable(name)}' would replace a file in '{target.parent}' whose "
+                "name differs only in case"
             )
         if other not in (None, name):
             raise _NotWritten(

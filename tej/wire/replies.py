@@ -118,7 +118,7 @@ class Reply:
         if self._noise_size > NOISE_LIMIT:
             raise garbled(
                 self._verb,
-                f"start-up files print without end ({shorten(bytes(self._noise))})",
+                f"start-up files print text endlessly ({shorten(bytes(self._noise))})",
             )
         if len(self._noise) > 2 * NOISE_KEPT:
             del self._noise[:-NOISE_KEPT]

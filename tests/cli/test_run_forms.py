@@ -150,7 +150,7 @@ def test_retry_without_from_refuses_changed_files(
     (client.place / "start.sh").write_text("exit 0\n")
     done = here("retry", job_id)
     assert (done.status, done.stdout) == (1, "")
-    assert "submitted with other files than those in '.'" in done.stderr
+    assert "its files differ from those in '.'" in done.stderr
     assert library.status(job_id).attempt == 2
 
 

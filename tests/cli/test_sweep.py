@@ -121,7 +121,7 @@ def test_dry_run_of_sweep_submits_nothing(
         ((), "Give the parameters"),
         (("--param", "A"), "NAME=VALUES"),
         (("--param", "A=1,2", "--id", "a"), "Several jobs would have the id 'a'"),
-        (("--param", "A=1", "--table", "start.sh"), "is no table"),
+        (("--param", "A=1", "--table", "start.sh"), "is not a table"),
     ],
 )
 def test_wrong_sweep_is_refused(

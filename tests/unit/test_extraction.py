@@ -316,7 +316,9 @@ def test_names_differing_in_case_never_collide(
     else:
         made = Archive().add(member("Result.txt", 1), b"R")
     made.add(member("result.txt", 1), b"r").add(member("good"))
-    with pytest.raises(tej.DownloadFailed, match="result.txt.*all else was fetched"):
+    with pytest.raises(
+        tej.DownloadFailed, match="result.txt.*all other files were fetched"
+    ):
         made.unpack(root)
     assert sorted(path.name for path in root.iterdir()) == ["Result.txt", "good"]
     assert (root / "Result.txt").read_text() == "R"

@@ -15,7 +15,7 @@ scheduler_here() {
 scheduler_options() {
     options=''
     [ -z "$r_given" ] || {
-        why="task-spooler cannot give what the job asks for:$r_given"
+        why="task-spooler does not support these requested resources:$r_given"
         return 1
     }
 }

@@ -41,7 +41,7 @@ real_path() {
 
 # check PATH: quit if PATH leads out of the stage.
 check() {
-    real_path "./$1" || quit 22 "'$1' in job '$id' is a link that leads nowhere"
+    real_path "./$1" || quit 22 "'$1' in job '$id' is a broken link"
     case $real in
         "$stage" | "$stage"/*) ;;
         *) quit 22 "'$1' leads out of the directory of job '$id', to '$real'" ;;

@@ -150,7 +150,7 @@ class Execution(Process):
             failure = ConnectionFailed(f"{where} refuses to run programs")
         else:
             failure = ConnectionFailed(
-                f"The program on {where} was ended by a signal; how much of its work "
-                "it did is unknown"
+                f"The program on {where} was ended by a signal; it is unknown "
+                "how much of its work it did"
             )
         return failure

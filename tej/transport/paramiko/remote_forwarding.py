@@ -46,7 +46,9 @@ class Tunnels:
         # block, because it runs in the thread that serves the whole connection.
         target = self._target(server)
         if target is None:
-            logger.warning("A tunnel from port %d has no target here", server[1])
+            logger.warning(
+                "The tunnel from port %d has no target on this side", server[1]
+            )
             channel.close()
             return
         threading.Thread(

@@ -84,7 +84,7 @@ scheduler_options() {
     case $dialect$r_options$r_partition$r_account$r_mail in
         wrapper*[!A-Za-z0-9_.,:=@%+/'
 '-]*)
-            why="a scheduler option with other characters than letters, digits and _.,:=@%+/- is not passed on to qsub"
+            why="tej passes only scheduler options of letters, digits and _.,:=@%+/- to qsub"
             return 1
             ;;
     esac

@@ -62,11 +62,11 @@ scheduler_options() {
     for key in nodes tasks tasks_per_node cpus; do
         eval "value=\$r_$key"
         case $value in '' | 1) continue ;; esac
-        why="Grid Engine requests '$key' through a parallel environment, whose name is the site's: use --scheduler-option '-pe NAME $value'"
+        why="Grid Engine requests '$key' through a parallel environment, whose name depends on the site: use --scheduler-option '-pe NAME $value'"
         return 1
     done
     [ -z "$r_gpus" ] || {
-        why="Grid Engine requests GPUs by a name that is the site's: use --scheduler-option '-l NAME=$r_gpus'"
+        why="Grid Engine requests GPUs by a name that depends on the site: use --scheduler-option '-l NAME=$r_gpus'"
         return 1
     }
     refuse_resources qos constraint exclusive || return 1
