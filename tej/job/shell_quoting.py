@@ -63,7 +63,6 @@ def fill_shell_fields(
                 f"{match[0]} has the value {found!r}, which cannot be quoted for the "
                 f"shell at this position: {error}"
             ) from None
-    context.read(script[end:])
     return "".join([*filled, script[end:]])
 
 
