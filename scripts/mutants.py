@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
@@ -313,25 +313,32 @@ def verdict_on(mutant: Mutant) -> str:
         mutant.path.write_bytes(original)
 
 
-def files_of(area: str) -> list[Path]:
-    """Return the files of an area that git tracks."""
+def files_of(area: str, patterns: Sequence[str] = ("*",)) -> list[Path]:
+    """Return the files of an area that git tracks, and that match one of `patterns`."""
     listed = subprocess.run(
         ["git", "ls-files", "tej", "integrations"],
         capture_output=True,
         text=True,
         check=True,
     )
-    found = [Path(name) for name in listed.stdout.split()]
+    names = listed.stdout.split()
+    found = [
+        Path(name)
+        for name in names
+        if any(fnmatch(name, pattern) for pattern in patterns)
+    ]
     shell = [one for one in found if fnmatch(str(one), AREAS["shell"])]
     if area == "shell":
         return [one for one in shell if one.suffix in ("", ".sh")]
     return [one for one in found if fnmatch(str(one), AREAS[area])]
 
 
-def sample(area: str, size: int, seed: int) -> Iterator[Mutant]:
+def sample(
+    area: str, size: int, seed: int, patterns: Sequence[str] = ("*",)
+) -> Iterator[Mutant]:
     """Return a random sample, with at most one mutant per line."""
     by_line: dict[tuple[Path, int], list[Candidate]] = {}
-    for path in files_of(area):
+    for path in files_of(area, patterns):
         make = shell_mutants if area == "shell" else python_mutants
         for candidate in make(path, path.read_text()):
             by_line.setdefault((path, candidate.line), []).append(candidate)
@@ -348,6 +355,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sample", type=int, default=99, help="mutants in all")
     parser.add_argument("--area", choices=sorted(AREAS), action="append")
+    parser.add_argument(
+        "--files", action="append", help="a pattern of paths, such as 'tej/wire/*'"
+    )
     parser.add_argument("--list", action="store_true", help="print, and run nothing")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -356,7 +366,8 @@ def main() -> None:
     counts: Counter[tuple[str, str]] = Counter()
     areas = options.area or sorted(AREAS)
     for area in areas:
-        for mutant in sample(area, options.sample // len(areas), options.seed):
+        size = options.sample // len(areas)
+        for mutant in sample(area, size, options.seed, options.files or ["*"]):
             if options.list:
                 print(mutant.diff(), flush=True)
                 continue
