@@ -84,8 +84,6 @@ take_heartbeat() {
     trap - TERM
     enter_subshell
     enter_job && read_resources || exit 0
-    get_uptime
-    began=$uptime
     if is_gone "$1" "$2"; then
         after_wrapper || exit 0
         write_heartbeat

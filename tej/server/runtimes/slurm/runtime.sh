@@ -7,7 +7,6 @@
 . "$here/runtimes/slurm/squeue.sh"
 
 directive_marks='#SBATCH'
-scheduler=Slurm
 
 scheduler_here() { find_program sbatch && slurm_here; }
 scheduler_list() { slurm_list "$@"; }
