@@ -7,7 +7,7 @@ import queue as queue_module
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import luigi
 import pytest
@@ -357,10 +357,20 @@ def test_batch_shows_its_jobs_and_is_killed(
     assert jobs_in(queue, "killed") == 2
 
 
-def test_kill_reaches_jobs_that_start_later(address: QueueAddress, gate: Gate) -> None:
+def test_kill_reaches_jobs_that_start_later(
+    address: QueueAddress, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = tej.RemoteQueue.ensure_many
+
+    def fail_once(*_: object, **__: object) -> NoReturn:
+        monkeypatch.setattr(tej.RemoteQueue, "ensure_many", submit)
+        raise tej.ConnectionFailed("The connection was lost")
+
     task = Square(n=1, script=gate.wait)
     run = JobRun(task, [task])
     run.kill()
+    # After the failure, the run submits the job in another tej.Batch.
+    monkeypatch.setattr(tej.RemoteQueue, "ensure_many", fail_once)
     run.run(60, lambda *_: None)
     assert "killed" in str(run.errors[task])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,28 @@ def test_missing_output_fails_its_module(library: tej.RemoteQueue, gate: Gate) -
             PipelineError, match="'waiting' failed.*(?s:.*)'out.txt' was n"
         ):
             execution.run()
+
+
+def test_job_deleted_during_the_submission_is_started_again(
+    library: tej.RemoteQueue, monkeypatch: pytest.MonkeyPatch, gate: Gate
+) -> None:
+    upstream = waiting(gate, command="echo x >{out}")()
+    with Execution(Pipeline(upstream), library) as execution:
+        execution.run()
+        (job_id,) = execution.plan.jobs
+    ask = library.statuses
+
+    def delete_after_reply(ids: Iterable[str]) -> dict[str, tej.JobStatus | None]:
+        found = ask(ids)
+        monkeypatch.setattr(library, "statuses", ask)
+        library.delete(job_id)
+        return found
+
+    with Execution(Pipeline(Listing(folder=Gather([upstream]))), library) as execution:
+        monkeypatch.setattr(library, "statuses", delete_after_reply)
+        execution.submit()
+        assert set(execution.started) == set(execution.plan.jobs)
+        execution.wait()
 
 
 def test_other_client_finds_the_jobs_of_a_pipeline(

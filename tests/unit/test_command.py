@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,13 @@ def test_script_path_of_windows_gets_slashes(
     (directory / "bin/tool").write_text("#!/bin/sh\n")
     assert find_command(directory, script, windows=True).canonical == canonical
     assert find_command(directory, "printf a\\nb").canonical == "printf a\\nb"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a backslash separates directories")
+def test_backslash_may_be_part_of_a_script_name(directory: Path) -> None:
+    for name in ("bin/tool", "bin\\tool"):
+        (directory / name).write_text("#!/bin/sh\n")
+    assert find_command(directory, "bin\\tool").script == "bin\\tool"
 
 
 @pytest.mark.parametrize(

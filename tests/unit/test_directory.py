@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,6 +37,24 @@ def add_droppings(folder: Path) -> None:
     (folder / "env").mkdir()
     (folder / "env/pyvenv.cfg").touch()
     (folder / "env/python").touch()
+
+
+def test_executable_bit_or_shebang_makes_a_program(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text, mode in (("bit", "x", 0o755), ("shebang", "#!/bin/sh\n", 0o644)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(mode)
+    programs = {"posix": "bit", "nt": "shebang"}
+    if os.name == "nt":
+        # Windows has no executable bits.
+        del programs["posix"]
+    for system, program in programs.items():
+        entries = list(scan(folder))
+        with monkeypatch.context() as patch:
+            # pathlib uses the name of the system as well.
+            patch.setattr("tej.job.directory.os", SimpleNamespace(name=system))
+            assert [one.path for one in entries if one.is_executable] == [program]
 
 
 def test_files_of_tools_are_left_out(folder: Path) -> None:

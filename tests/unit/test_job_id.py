@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tej
-from tej.job.job_id import JOB_ID_CHARS, check_job_id, make_job_id
+from tej.job.job_id import (
+    JOB_ID_CHARS,
+    check_job_id,
+    check_job_reference,
+    make_job_id,
+)
 from tej.wire.requests import command
 
 # Any bytes but NUL, as Python decodes them: bytes that are not UTF-8 are surrogates.
@@ -48,3 +53,11 @@ def test_id_that_is_no_string_is_refused() -> None:
     for wrong in (None, 7, b"a"):
         with pytest.raises(tej.InvalidJobId, match="is a string"):
             check_job_id(wrong)  # type: ignore[arg-type]
+
+
+def test_attempt_is_an_id_with_a_number() -> None:
+    for right in ("job", "job#1", "job#12"):
+        assert check_job_reference(right) == right
+    for wrong in ("job#", "job#x", "job#1x", "job#-1", "job#²", "#1", "a b#1"):
+        with pytest.raises(tej.InvalidJobId):
+            check_job_reference(wrong)

@@ -154,7 +154,46 @@ def test_directives_become_words_without_quotes(shell: Shell) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("dialect", "per_node", "per_cpu"),
+    [
+        (
+            "openpbs",
+            "select=2:ncpus=1:mem=1024mb",
+            "select=2:ncpus=6:mpiprocs=3:ompthreads=2:mem=6144mb",
+        ),
+        ("torque", "nodes=2:ppn=1,mem=2048mb", "nodes=2:ppn=6,pmem=1024mb"),
+        ("wrapper", "nodes=2:ppn=1,mem=1024mb", "nodes=2:ppn=6,mem=6144mb"),
+    ],
+)
+def test_memory_has_the_form_of_each_dialect(
+    shell: Shell, dialect: str, per_node: str, per_cpu: str
+) -> None:
+    lines = f"""dialect={dialect} nickname=n
+    for wanted in memory=1073741824 'memory_per_cpu=1073741824\ncpus=2\ntasks_per_node=3'; do
+        printf "nodes=2\n$wanted\n" >"$job/resources"
+        read_resources && check_directives && replaced='' prepended='' &&
+            scheduler_options && printf '%s' "$options" | sed -n '/^-l$/{{n;p;}}'
+    done"""
+    assert shell(lines, "pbs").splitlines() == [per_node, per_cpu]
+
+
 # Missing jobs and repeated kills
+
+
+def test_job_is_unknown_only_in_a_complete_listing(shell: Shell) -> None:
+    lines = """edition=2 q_5='2|running||RUNNING' q_6='1|running||RUNNING'
+    for listing in silent answer; do
+        for nid in 5 6; do look_up "$nid" ''; echo "$listing $nid $listed_state"; done
+    done
+    scheduler_listed_all() { return 1; }; look_up 6 ''; echo "$listed_state" """
+    assert shell(lines).splitlines() == [
+        "silent 5 silent",
+        "silent 6 silent",
+        "answer 5 running",
+        "answer 6 unknown",
+        "",
+    ]
 
 
 def test_missing_job_counts_as_ended_after_30_seconds(shell: Shell) -> None:

@@ -32,11 +32,14 @@ def make_job(job_id: str, state: str = "finished", **values: object) -> JobStatu
     [
         ({"seconds": 0}, "0 s ago"),
         ({"seconds": 59.9}, "59 s ago"),
+        ({"minutes": 1}, "1 min ago"),
         ({"minutes": 59}, "59 min ago"),
         ({"hours": 2}, "2 h ago"),
+        ({"hours": 1}, "1 h ago"),
         ({"hours": 47}, "47 h ago"),
-        ({"days": 3}, "3 d ago"),
-        ({"days": 90}, "2026-08-28"),
+        ({"hours": 48}, "2 d ago"),
+        ({"days": 59}, "59 d ago"),
+        ({"days": 60}, "2026-09-27"),
         ({"days": -2}, "2026-11-28"),
     ],
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tej import ConnectionFailed, JobState, Retries
-from tej.queue.watcher import Watcher
+from tej import ConnectionFailed, JobNotFound, JobState, JobStatus, Retries
+from tej.queue.watcher import Watcher, ended_among
 
 
 class Server:
@@ -141,3 +142,13 @@ def test_expired_deadline_leaves_other_jobs_unreported(
     server: Server, watcher: Watcher
 ) -> None:
     assert list(watcher.ends(["a"], deadline=0.0)) == []
+
+
+def test_job_missing_after_the_deadline_is_an_error() -> None:
+    connection: Any = SimpleNamespace(job_not_found=JobNotFound)
+    done = JobStatus("done", JobState.FINISHED, PurePosixPath("/"))
+    runs = JobStatus("runs", JobState.RUNNING, PurePosixPath("/"))
+    found = ended_among(connection, {"runs": runs, "done": done, "absent": None})
+    assert next(found) == ("done", done)
+    with pytest.raises(JobNotFound, match="absent"):
+        next(found)
