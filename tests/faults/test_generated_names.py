@@ -22,7 +22,7 @@ import tej
 from tej.job.job_id import JOB_ID_CHARS, MAX_JOB_ID
 
 few = settings(
-    max_examples=int(os.environ.get("TEJ_EXAMPLES", "15")),
+    max_examples=int(os.environ.get("TEJ_EXAMPLES", "8")),
     suppress_health_check=list(HealthCheck),
 )
 

@@ -176,7 +176,7 @@ def test_kill_grants_the_whole_grace_time(
 def test_job_that_ends_during_kill_has_one_result(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
-    for _ in range(6):
+    for _ in range(3):
         queue.submit("quick", job("sleep 0.1"))
         ended = queue.kill("quick", grace=2)
         assert ended.state in (JobState.KILLED, JobState.FINISHED)

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.conftest import SOON, Victim
+from faults.conftest import Victim
 from jobs import Gate, wait_until, wait_until_connected
 from servers.proxy import Proxy
 
 import tej
 from tej import JobState, Retries
-from tej.transport import Completed, Transport
+from tej.transport import Completed
 from tej.transport.local import LocalTransport
 from tej.transport.process_io import cut_off
 
@@ -52,7 +52,6 @@ def cut(proxy: Proxy, remote: tej.RemoteQueue, **where: int) -> Iterator[None]:
 
 READING: dict[str, Callable[[tej.RemoteQueue, Path], object]] = {
     "status": lambda queue, _: queue.status("ended").exit_code,
-    "statuses": lambda queue, _: [*queue.statuses(["ended", "absent"])],
     "list": lambda queue, _: [job.job_id for job in queue.jobs()],
     "download": lambda queue, out: [
         path.read_text() for path in queue.download("ended", "_stdout", directory=out)
@@ -86,7 +85,7 @@ VAIN = Retries(limit=2, first=0.01)
 FAILING = [verb for verb in VERBS if verb != "wait"]
 if not os.environ.get("TEJ_THOROUGH"):
     # One verb for each kind of request.
-    FAILING = ["status", "download", "submit", "setup"]
+    FAILING = ["status", "submit", "setup"]
 
 
 @pytest.mark.parametrize("verb", FAILING)
@@ -111,18 +110,14 @@ def test_request_without_network_fails_soon(
         VERBS[verb](through(), tmp_path / "out")
 
 
-# There is one request for each way to use a connection, because each of these tests
-# waits for time limits.
-@pytest.mark.parametrize("verb", ["status", "submit", "download"])
-def test_request_on_stalled_network_times_out(
-    verb: str, through: Through, proxy: Proxy, tmp_path: Path
-) -> None:
-    # A busy machine may need some seconds to connect at all.
-    remote = through(Retries(limit=1), timeout=5, io_timeout=1)
+def test_request_on_stalled_network_times_out(through: Through, proxy: Proxy) -> None:
+    # The time limit covers the start of a program, which is equal for all requests.
+    # A busy machine may need some attempts to connect at all.
+    remote = through(Retries(limit=1), timeout=2, io_timeout=1)
     wait_until_connected(remote.transport)
     proxy.stall()
     with pytest.raises(tej.ConnectionFailed):
-        VERBS[verb](remote, tmp_path / "out")
+        remote.status("ended")
     proxy.resume()
 
 
@@ -149,8 +144,8 @@ def test_wait_continues_when_network_returns(
 @pytest.mark.parametrize(
     "where",
     [
-        *({"up": size} for size in (1, 6_000, 40_000, 400_000, 2_000_000, 2_095_000)),
-        *({"down": size} for size in (1, 60, 120, 200, 300, 400)),
+        *({"up": size} for size in (1, 6_000, 400_000, 2_095_000)),
+        *({"down": size} for size in (1, 60, 200, 400)),
     ],
     ids=str,
 )
@@ -193,15 +188,24 @@ def test_submit_without_connection_leaves_nothing(
     victim.check(queue)
 
 
+def submit_victims(
+    queue: tej.RemoteQueue, directory: Path
+) -> list[tuple[str, dict[str, int]]]:
+    """Submit a job for each cut; return the ids and the cuts."""
+    specs = [
+        tej.JobSpec(directory, job_id=f"victim{number}") for number in range(len(CUTS))
+    ]
+    queue.submit_many(specs)
+    return [(f"victim{number}", where) for number, where in enumerate(CUTS)]
+
+
 def test_kill_with_lost_reply_is_completed(
     through: Through, proxy: Proxy, queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     remote = through()
-    directory = job(gate.wait, name="waits")
-    for number, where in enumerate(CUTS):
-        queue.submit(f"victim{number}", directory)
+    for job_id, where in submit_victims(queue, job(gate.wait, name="waits")):
         with cut(proxy, remote, **where):
-            status = remote.kill(f"victim{number}", grace=2)
+            status = remote.kill(job_id, grace=2)
         assert status.state is JobState.KILLED
 
 
@@ -209,13 +213,9 @@ def test_delete_with_lost_reply_is_completed(
     through: Through, proxy: Proxy, queue: tej.RemoteQueue, job: Make
 ) -> None:
     remote = through()
-    directory = job("true", name="quick")
-    for number, where in enumerate(CUTS):
-        job_id = f"victim{number}"
-        queue.submit(job_id, directory)
-        wait_until(
-            lambda: queue.status(f"victim{number}").state.final, "the job has ended"
-        )
+    victims = submit_victims(queue, job("true", name="quick"))
+    queue.wait([job_id for job_id, _ in victims])
+    for job_id, where in victims:
         with cut(proxy, remote, **where):
             remote.delete(job_id)
         assert queue.statuses([job_id]) == {job_id: None}
@@ -255,20 +255,6 @@ def test_download_without_connection_leaves_no_partial_file(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-class Unreachable(Transport):
-    """A transport to a server that can never be reached."""
-
-    def __init__(self) -> None:
-        self.runs = 0
-
-    def run(self, *_: object) -> Completed:
-        self.runs += 1
-        raise tej.ConnectionFailed
-
-    def close(self) -> None:
-        """Do nothing: no connection is open."""
-
-
 class CutAtFirst(LocalTransport):
     """A transport whose first connections are lost right after the login."""
 
@@ -296,32 +282,3 @@ def test_cuts_before_the_first_reply_end_no_wait(verb: str, queue_path: Path) ->
     else:
         with pytest.raises(tej.ConnectionFailed):
             remote.status("ended")
-
-
-@pytest.mark.parametrize("limit", [1, 3])
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "wait"])
-def test_caller_sets_number_of_attempts(verb: str, limit: int, tmp_path: Path) -> None:
-    transport = Unreachable()
-    retries = Retries(limit=limit, first=0.01)
-    queue = tej.RemoteQueue(
-        "nowhere", setup_runtime="default", transport=transport, retries=retries
-    )
-    (tmp_path / "job").mkdir(exist_ok=True)
-    with pytest.raises(tej.ConnectionFailed):
-        VERBS[verb](queue, tmp_path / "out")
-    # Setup is the only request that cannot detect the effect of an earlier attempt.
-    assert transport.runs == (1 if verb == "setup" else limit)
-
-
-def test_retry_pauses_grow_to_limit_and_vary(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr("time.sleep", pauses.append)
-    retries = Retries(limit=9, first=1, longest=8)
-    for tries in range(1, 9):
-        retries.pause(tries)
-    for pause, most in zip(pauses, (1, 2, 4, 8, 8, 8, 8, 8), strict=True):
-        assert most / 2 <= pause <= most
-    assert len(set(pauses)) == len(pauses)
-    assert SOON.longest < 1

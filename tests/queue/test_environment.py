@@ -80,7 +80,15 @@ def test_login_reads_files_of_the_login_shell(
     printed = output_of(queue, job(script), login=True)
     assert f"'words' of {expected}\n" in printed
     assert ".login\n" not in printed.partition(expected)[2]
-    assert output_of(queue, job("echo ${FROM_LOGIN-nothing}; # 2")) == "nothing\n"
+
+
+def test_login_files_are_not_read_by_default(
+    queue: tej.RemoteQueue, home: Path, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHELL", str(shutil.which("bash")))
+    for name in (".bash_profile", ".bashrc", ".profile"):
+        (home / name).write_text("export FROM_LOGIN=something\n")
+    assert output_of(queue, job("echo ${FROM_LOGIN-nothing}")) == "nothing\n"
 
 
 def test_login_file_that_exits_is_survived(

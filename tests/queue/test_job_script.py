@@ -20,77 +20,81 @@ def output_of(
     queue: tej.RemoteQueue, directory: Path, script: str | None = None
 ) -> str:
     """Return the output of a job, which must finish with exit code 0."""
-    job_id = queue.submit(None, directory, script)
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
-    status = queue.status(job_id)
-    errors = Path(status.directory, "_stderr").read_text()
-    assert status.succeeded, f"{status}: {errors}"
-    assert errors == ""
-    return Path(status.directory, "_stdout").read_text()
+    (output,) = outputs_of(queue, [tej.JobSpec(directory, script)])
+    return output
+
+
+def outputs_of(queue: tej.RemoteQueue, specs: list[tej.JobSpec]) -> list[str]:
+    """Return the outputs of jobs, which must finish with exit code 0."""
+    outputs = []
+    for status in queue.wait(one.job_id for one in queue.submit_many(specs)).values():
+        errors = Path(status.directory, "_stderr").read_text()
+        assert status.succeeded, f"{status}: {errors}"
+        assert errors == ""
+        outputs.append(Path(status.directory, "_stdout").read_text())
+    return outputs
 
 
 ARGUMENTS = '#!/bin/sh\nprintf "[%s]" "$0" "$@"\n'
 
 
-@pytest.mark.parametrize(
-    ("script", "name", "printed"),
-    [
-        (None, "start.sh", "[./start.sh]"),
-        ("start.sh", "start.sh", "[./start.sh]"),
-        ("./start.sh", "start.sh", "[./start.sh]"),
-        ("run", "run", "[./run]"),
-        ("bin/jobinit", "bin/jobinit", "[./bin/jobinit]"),
-        ("my script.sh", "my script.sh", "[./my script.sh]"),
-        ("it's", "it's", "[./it's]"),
-        ("a;b", "a;b", "[./a;b]"),
-        ("$HOME", "$HOME", "[./$HOME]"),
-        ("-n", "-n", "[./-n]"),
-        ("new\nline", "new\nline", "[./new\nline]"),
-        ("été.sh", "été.sh", "[./été.sh]"),
-        ("a\\b", "a\\b", "[./a\\b]"),
-        ("run one 'two words'", "run", "[./run][one][two words]"),
-        ('bin/run -x "$((1 + 1))"', "bin/run", "[./bin/run][-x][2]"),
-        ("./run *.txt", "run", "[./run][*.txt]"),
-        ("  run a", "run", "[./run][a]"),
-    ],
-)
+SCRIPTS = [
+    (None, "start.sh", "[./start.sh]"),
+    ("start.sh", "start.sh", "[./start.sh]"),
+    ("./start.sh", "start.sh", "[./start.sh]"),
+    ("run", "run", "[./run]"),
+    ("bin/jobinit", "bin/jobinit", "[./bin/jobinit]"),
+    ("my script.sh", "my script.sh", "[./my script.sh]"),
+    ("it's", "it's", "[./it's]"),
+    ("a;b", "a;b", "[./a;b]"),
+    ("$HOME", "$HOME", "[./$HOME]"),
+    ("-n", "-n", "[./-n]"),
+    ("new\nline", "new\nline", "[./new\nline]"),
+    ("été.sh", "été.sh", "[./été.sh]"),
+    ("a\\b", "a\\b", "[./a\\b]"),
+    ("run one 'two words'", "run", "[./run][one][two words]"),
+    ('bin/run -x "$((1 + 1))"', "bin/run", "[./bin/run][-x][2]"),
+    ("./run *.txt", "run", "[./run][*.txt]"),
+    ("  run a", "run", "[./run][a]"),
+]
+"""Scripts with the name of their file, and the output."""
+
+
 def test_script_is_a_file_with_arguments(
-    queue: tej.RemoteQueue,
-    tmp_path: Path,
-    script: str | None,
-    name: str,
-    printed: str,
+    queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
-    directory = tmp_path / "job"
-    (directory / name).parent.mkdir(parents=True)
-    (directory / name).write_text(ARGUMENTS)
-    assert output_of(queue, directory, script) == printed
+    specs = []
+    for number, (script, name, _) in enumerate(SCRIPTS):
+        path = tmp_path / f"job{number}" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(ARGUMENTS)
+        specs.append(tej.JobSpec(tmp_path / f"job{number}", script))
+    assert outputs_of(queue, specs) == [printed for _, _, printed in SCRIPTS]
 
 
-@pytest.mark.parametrize(
-    ("script", "printed"),
-    [
-        ('echo "hi"', "hi\n"),
-        ("cat data | tr a-z A-Z", "CONTENT\n"),
-        ("for i in 1 2; do\n  echo $i\ndone", "1\n2\n"),
-        ("A=b env | grep ^A=", "A=b\n"),
-        ("true; echo 'it'\"'\"'s é'", "it's é\n"),
-        ("[ -f data ] && echo yes", "yes\n"),
-        ("exec cat data", "content\n"),
-        ("/bin/echo absolute", "absolute\n"),
-        ("sh tool first", "[tool][first]"),
-        ("printf '%s\\n' \"a\\\\b\"", "a\\b\n"),
-        ("echo $$ >pid; echo ok", "ok\n"),
-    ],
-)
-def test_script_may_be_a_command(
-    queue: tej.RemoteQueue, tmp_path: Path, script: str, printed: str
-) -> None:
+COMMANDS = [
+    ('echo "hi"', "hi\n"),
+    ("cat data | tr a-z A-Z", "CONTENT\n"),
+    ("for i in 1 2; do\n  echo $i\ndone", "1\n2\n"),
+    ("A=b env | grep ^A=", "A=b\n"),
+    ("true; echo 'it'\"'\"'s é'", "it's é\n"),
+    ("[ -f data ] && echo yes", "yes\n"),
+    ("exec cat data", "content\n"),
+    ("/bin/echo absolute", "absolute\n"),
+    ("sh tool first", "[tool][first]"),
+    ("printf '%s\\n' \"a\\\\b\"", "a\\b\n"),
+    ("echo $$ >pid; echo ok", "ok\n"),
+]
+"""Commands with their output."""
+
+
+def test_script_may_be_a_command(queue: tej.RemoteQueue, tmp_path: Path) -> None:
     directory = tmp_path / "job"
     directory.mkdir()
     (directory / "data").write_text("content\n")
     (directory / "tool").write_text(ARGUMENTS)
-    assert output_of(queue, directory, script) == printed
+    specs = [tej.JobSpec(directory, command) for command, _ in COMMANDS]
+    assert outputs_of(queue, specs) == [printed for _, printed in COMMANDS]
 
 
 def test_script_need_not_be_executable(queue: tej.RemoteQueue, tmp_path: Path) -> None:

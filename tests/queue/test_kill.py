@@ -97,29 +97,6 @@ def test_kill_stops_a_job_of_one_command(
     assert not is_alive(pid)
 
 
-@pytest.mark.parametrize(
-    "escape",
-    [
-        "setsid ./leaf >/dev/null 2>&1 </dev/null &",
-        "(setsid ./leaf &) & wait",
-        "nohup ./leaf >/dev/null 2>&1 &",
-    ],
-)
-def test_kill_reaches_processes_in_other_sessions(
-    queue: tej.RemoteQueue,
-    job: Make,
-    gate: Gate,
-    pids: Pids,
-    escape: str,
-) -> None:
-    leaf = f"#!/bin/sh\necho $$ >>'{pids.path}'\n{gate.wait}\n"
-    queue.submit("escape", job(f"chmod +x leaf; {escape}\n{gate.wait}", {"leaf": leaf}))
-    (pid,) = pids(1)
-    assert is_alive(pid)
-    queue.kill("escape")
-    assert not is_alive(pid)
-
-
 def test_sigkill_follows_ignored_sigterm(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:

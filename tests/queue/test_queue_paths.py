@@ -39,6 +39,8 @@ ODD_NAMES = [
     "%s\\0",
     "~tilde",
 ]
+LINE = str(Path(*(name for name in ODD_NAMES if "\n" not in name)))
+"""A path that consists of all odd names without a newline."""
 
 
 def snapshot(folder: Path) -> dict[str, object]:
@@ -68,11 +70,15 @@ def runs_a_job(queue: tej.RemoteQueue, directory: Path) -> PurePosixPath:
 # Paths
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [str(Path(*ODD_NAMES)), " leading and trailing ", "new\nline"],
+    ids=["all names", "blanks", "newline"],
+)
 def test_queue_may_have_any_name(
     server: Server, tmp_path: Path, job: Make, watch: Watch, name: str
 ) -> None:
-    path = watch(tmp_path / "odd" / name / name)
+    path = watch(tmp_path / "odd" / name)
     queue = server.queue(path)
     directory = job('pwd -P; printf "%s\\n" "$TEJ_QUEUE"')
     stage = runs_a_job(queue, directory)
@@ -86,7 +92,7 @@ def test_queue_may_have_any_name(
     queue.delete(job_id)
     assert queue.cleanup()
     assert not path.exists()
-    assert [found.name for found in path.parent.parent.iterdir()] == [name]
+    assert list(path.parent.iterdir()) == []
 
 
 def test_queue_name_need_not_be_utf8(
@@ -208,19 +214,20 @@ def test_cleanup_removes_whole_chain_of_links(
     assert [path for path in links if path.exists()] == []
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize(
+    "name", [LINE, " leading and trailing "], ids=["all names", "blanks"]
+)
 def test_link_target_may_be_any_line(
     server: Server, tmp_path: Path, job: Make, watch: Watch, name: str
 ) -> None:
-    if "\n" in name:
-        pytest.skip("a link is one line")
     path = watch(tmp_path / "somewhere" / name)
     server.queue(path).setup()
-    through = server.queue(link(tmp_path / f"link to {name}", path))
+    place = link(tmp_path / f"link to {name}", path)
+    through = server.queue(place)
     assert runs_a_job(through, job("true")).is_relative_to(path)
     through.cleanup()
     assert not path.exists()
-    assert not (tmp_path / f"link to {name}").exists()
+    assert not place.exists()
 
 
 def test_relative_link_starts_at_its_directory(
@@ -268,12 +275,6 @@ def test_cycle_of_links_is_an_error(server: Server, tmp_path: Path, job: Make) -
         with pytest.raises(tej.QueueLinkBroken, match="leads in a circle"):
             ask()
     assert all((tmp_path / name).is_file() for name in names)
-
-
-def test_link_to_itself_is_an_error(server: Server, tmp_path: Path) -> None:
-    queue = server.queue(link(tmp_path / "link", tmp_path / "link"))
-    with pytest.raises(tej.QueueLinkBroken, match="circle"):
-        queue.jobs()
 
 
 @pytest.mark.parametrize(
@@ -453,14 +454,13 @@ def test_setup_replaces_a_link_by_a_new_one(
     assert place.read_text() == f"tejdir: {queue_path}\n"
 
 
-@pytest.mark.parametrize("force", [0, 1, 2])
 def test_setup_never_replaces_ordinary_file_by_link(
-    queue: tej.RemoteQueue, tmp_path: Path, force: int
+    queue: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     file, folder = tmp_path / "file", tmp_path / "folder"
     file.write_text("precious")
     folder.mkdir()
-    for place in (file, folder):
+    for place, force in itertools.product((file, folder), (0, 1, 2)):
         with pytest.raises(tej.QueueExists, match="is not a link to a queue"):
             queue.setup(links=[place], force=force, only_links=True)
     assert file.read_text() == "precious"
@@ -498,12 +498,12 @@ def test_replacing_queue_with_jobs_needs_force_twice(
     assert [path.name for path in queue_path.parent.glob("queue*")] == ["queue"]
 
 
-@pytest.mark.parametrize("force", [1, 2, 3])
 def test_setup_never_replaces_queue_with_running_job(
-    queue: tej.RemoteQueue, waiting: str, force: int
+    queue: tej.RemoteQueue, waiting: str
 ) -> None:
-    with pytest.raises(tej.JobStillRunning, match="still running: waiting"):
-        queue.setup(force=force)
+    for force in (1, 2, 3):
+        with pytest.raises(tej.JobStillRunning, match="still running: waiting"):
+            queue.setup(force=force)
     assert queue.status(waiting).state is tej.JobState.RUNNING
 
 

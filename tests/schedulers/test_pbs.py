@@ -39,6 +39,11 @@ def queue(pbs: Path, queue_path: Path) -> Iterator[tej.RemoteQueue]:
         empty(queue_path)
 
 
+# The history of OpenPBS affects only the end of a job.
+each_dialect = pytest.mark.parametrize("pbs", ["openpbs", "torque"], indirect=True)
+
+
+@each_dialect
 def test_dialect_is_recorded(
     queue: tej.RemoteQueue, pbs: Path, queue_path: Path
 ) -> None:
@@ -48,6 +53,7 @@ def test_dialect_is_recorded(
     assert noted == os.environ["PBS_DOUBLE"].partition(":")[0]
 
 
+@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
 def test_silent_server_is_skipped_with_warning(
     queue: tej.RemoteQueue,
     pbs: Path,
@@ -60,6 +66,7 @@ def test_silent_server_is_skipped_with_warning(
     assert "does not answer" in caplog.text
 
 
+@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
 def test_six_jobs_share_two_slots(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate
 ) -> None:
@@ -84,6 +91,7 @@ def test_six_jobs_share_two_slots(
     assert {(s.state, s.exit_code) for s in ended.values()} == {(JobState.FINISHED, 3)}
 
 
+@each_dialect
 def test_qsig_reaches_script_once(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
@@ -99,6 +107,7 @@ def test_qsig_reaches_script_once(
     assert output(queue, "warned") == "begun\nusr1\n"
 
 
+@each_dialect
 def test_one_query_serves_all_jobs(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
@@ -113,6 +122,7 @@ def test_one_query_serves_all_jobs(
     assert asked <= 2
 
 
+@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
 def test_wait_reports_each_end(
     queue: tej.RemoteQueue, job: Make, tmp_path: Path
 ) -> None:
@@ -129,6 +139,7 @@ def test_wait_reports_each_end(
         assert next(ended)[0] == f"job{number}"
 
 
+@each_dialect
 def test_kill_keeps_the_grace_period(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
@@ -139,6 +150,7 @@ def test_kill_keeps_the_grace_period(
     assert words_of(queue_path / "jobs/polite", "kill")[1] == "77"
 
 
+@each_dialect
 def test_queued_or_running_job_is_killed(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
@@ -176,6 +188,7 @@ def test_qdel_by_others_is_reported(
     assert (status.cut_off, status.succeeded) == ("other", False)
 
 
+@each_dialect
 def test_silent_server_ends_no_job(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
@@ -226,6 +239,7 @@ def test_job_over_before_qsub_returns_is_finished(
     assert (status.state, status.exit_code) == (JobState.FINISHED, 4)
 
 
+@each_dialect
 def test_job_with_lost_submission_reply_is_found(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
@@ -242,6 +256,7 @@ def test_job_with_lost_submission_reply_is_found(
     assert len(submitted) == 1
 
 
+@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
 def test_requeued_job_does_not_run_twice(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
@@ -322,12 +337,11 @@ def test_exclusive_job_requests_select(
     assert queue.job("chosen").wait(90).succeeded
 
 
-@pytest.mark.parametrize("line", ["-J 1-3", "-t 0-4%2", "-t1,2"])
-def test_array_directive_is_refused(
-    queue: tej.RemoteQueue, job: Make, line: str
-) -> None:
-    with pytest.raises(tej.RemoteCommandFailure, match="a job array"):
-        queue.submit("array", job(f"#PBS {line}\ntrue"))
+@each_dialect
+def test_array_directive_is_refused(queue: tej.RemoteQueue, job: Make) -> None:
+    for line in ("-J 1-3", "-t 0-4%2", "-t1,2"):
+        with pytest.raises(tej.RemoteCommandFailure, match="a job array"):
+            queue.submit("array", job(f"#PBS {line}\ntrue"))
     with pytest.raises(tej.RemoteCommandFailure, match="waited for"):
         queue.submit("array", job("#PBS -r n -W umask=022,block=true\ntrue"))
     assert queue.jobs() == []
@@ -335,6 +349,7 @@ def test_array_directive_is_refused(
     assert queue.job("plain").wait(90).succeeded
 
 
+@each_dialect
 def test_pbs_is_detected_by_default(pbs: Path, queue_path: Path, home: Path) -> None:
     # The search also covers the PATH of a login shell.
     (home / ".profile").write_text(f"PATH='{os.environ['PATH']}'\n")
@@ -343,6 +358,7 @@ def test_pbs_is_detected_by_default(pbs: Path, queue_path: Path, home: Path) -> 
     assert "runtime pbs\n" in (queue_path / "version").read_text()
 
 
+@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
 def test_pbs_is_found_through_login_shell(
     queue: tej.RemoteQueue,
     pbs: Path,
@@ -361,6 +377,7 @@ def test_pbs_is_found_through_login_shell(
     assert queue.job("first").wait(90).exit_code == 3
 
 
+@each_dialect
 def test_dry_run_shows_options_and_submits_nothing(
     queue: tej.RemoteQueue,
     pbs: Path,
@@ -399,6 +416,7 @@ def test_dry_run_shows_options_and_submits_nothing(
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@each_dialect
 def test_resources_become_pbs_options(
     queue: tej.RemoteQueue, pbs: Path, job: Make
 ) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tej import AuthenticationFailed, ConnectionFailed, Retries
+from tej import AuthenticationFailed, ConnectionFailed, RemoteQueue, Retries
 from tej.queue import retry_policy
+from tej.transport import Completed, Transport
 
 POLICY = Retries(limit=4, first=0.5, longest=3.0)
 
@@ -87,3 +89,45 @@ def test_login_error_is_not_repeated(pauses: list[float]) -> None:
     with pytest.raises(AuthenticationFailed):
         retry_policy.with_retries(POLICY, attempt)
     assert pauses == []
+
+
+class Unreachable(Transport):
+    """A transport to a server that can never be reached."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def run(self, *_: object) -> Completed:
+        self.runs += 1
+        raise ConnectionFailed
+
+    def close(self) -> None:
+        """Do nothing: no connection is open."""
+
+
+REQUESTS: dict[str, Callable[[RemoteQueue, Path], object]] = {
+    "status": lambda queue, _: queue.status("job"),
+    "statuses": lambda queue, _: queue.statuses(["job", "absent"]),
+    "list": lambda queue, _: queue.jobs(),
+    "download": lambda queue, folder: queue.download("job", "x", directory=folder),
+    "logs": lambda queue, _: list(queue.job("job").logs()),
+    "submit": lambda queue, folder: queue.submit("new", folder, "true"),
+    "kill": lambda queue, _: queue.kill("job"),
+    "delete": lambda queue, _: queue.delete("job"),
+    "cleanup": lambda queue, _: queue.cleanup(),
+    "setup": lambda queue, _: queue.setup(),
+}
+
+
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_caller_sets_number_of_attempts(
+    request_name: str, pauses: list[float], tmp_path: Path
+) -> None:
+    for limit in (1, 3):
+        transport = Unreachable()
+        retries = Retries(limit=limit)
+        queue = RemoteQueue("nowhere", transport=transport, retries=retries)
+        with pytest.raises(ConnectionFailed):
+            REQUESTS[request_name](queue, tmp_path)
+        # Setup is the only request that cannot detect the effect of an earlier attempt.
+        assert transport.runs == (1 if request_name == "setup" else limit)
