@@ -345,7 +345,7 @@ def directory_with_files_named_as_tejs(path: Path) -> None:
 FOREIGN = {
     "0.6": (queue_of_tej_06, "queue of tej 0.2.*choose another --queue"),
     "later": (queue_of_a_later_tej, "newer tej"),
-    "unknown": (queue_of_who_knows_whom, "not tej's"),
+    "unknown": (queue_of_who_knows_whom, "not from tej"),
     "directory": (somebodys_directory, "not a queue of tej"),
     "hidden": (directory_with_a_hidden_file, "not a queue of tej"),
     "dangling": (directory_with_a_dangling_link, "not a queue of tej"),
