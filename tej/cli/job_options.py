@@ -185,8 +185,8 @@ def job_options(function: Function) -> Function:
 def find_script(script: str | None) -> str | None:
     """Return the command after `--` on the command line, or else `script`.
 
-    A single word is a shell command, like the value of --script.  Several words are one
-    command with arguments, and are quoted for the shell.
+    A single word after `--` is a shell command, like the value of --script.  Several
+    words are a program and its arguments, and each word is quoted for the shell.
     """
     words = click.get_current_context().meta.get(COMMAND_WORDS)
     if words is None:

@@ -39,6 +39,6 @@ def mark_shared(
         if path not in found:
             raise InvalidJobDirectory(
                 f"There is no '{text}' in '{directory}' to share with other jobs: give "
-                "a path relative to the directory, of files that are sent"
+                "the path of files that are sent, relative to this directory"
             )
     return marked

@@ -47,7 +47,7 @@ def _expand(first: str, last: str, step: str | None) -> list[str]:
     start, end, pace = int(first), int(last), int(step or 1)
     if pace == 0 or abs(end - start) // pace >= MAX_JOBS:
         raise ValueError(
-            f"The range {first}..{last} has no end, or over {MAX_JOBS} values"
+            f"The range {first}..{last} never ends, or has more than {MAX_JOBS} values"
         )
     numbers = (
         range(start, end + 1, pace) if end >= start else range(start, end - 1, -pace)

@@ -236,7 +236,7 @@ class Receiver:
         if status != "-":
             self._status = parse_integer(status)
             if self._status is None or job_id != self._job_id:
-                raise garbled("download", f"{printable(header)!r} ends no job")
+                raise garbled("download", f"{printable(header)!r} does not end a job")
             return
         self.finish()
         if job_id not in self._downloads or job_id in self._seen:

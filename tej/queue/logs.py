@@ -67,7 +67,7 @@ class _Reader:
         at, _, number = header.partition(" ")
         offset, index = parse_integer(at), parse_integer(number)
         if offset is None or index is None or index > len(self._positions):
-            raise garbled("logs", f"{header[:40]!r} is no position")
+            raise garbled("logs", f"{header[:40]!r} is not a position")
         self._at = offset
         self._position = self._positions[index - 1] if index else None
         if self._position is not None and self._position.offset is None:

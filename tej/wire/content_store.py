@@ -34,7 +34,8 @@ LARGE = 64 * 1024
 HUGE = 64 * 1024 * 1024
 """Minimum size in bytes of a file that `submit` of one job sends without an object.
 
-As an object, the file would be read twice, and copied on the server."""
+If the file were an object, it would be read twice on the client, and copied on the
+server."""
 
 _BUNDLED = 64
 """Average number of files per bundle; the maximum is sixteen times as many."""

@@ -57,10 +57,10 @@ put() {
 }
 
 # put_once FACT WORDS...: like `put`, for a fact that only this process writes, and only
-# once. If this process is one of the wrappers of several jobs, the fact is written
-# without a rename, because `mv` is a process. Therefore readers treat an empty fact as
-# a missing fact. A short line is written by one system call, so that no reader sees a
-# part of the line.
+# once. If one process starts the wrappers of several jobs, each wrapper writes the fact
+# without a rename, which saves the process `mv`. Therefore readers treat an empty fact
+# as a missing fact. A short line is written by one system call, so that no reader sees
+# a part of the line.
 put_once() {
     [ -n "${is_prepared-}" ] || {
         put "$@"
@@ -136,8 +136,9 @@ put_reserved() {
 }
 
 # put_end WORDS...: write the fact `finished`. If a client waits for many jobs
-# (commands/wait), also write the id to `jobs/.ended`, so that the client need not check each
-# job. The file is written in place, which works on a full disk.
+# (commands/wait), also write the id to `jobs/.ended`, so that the client need not check
+# each job. The line overwrites the start of `jobs/.ended`, and therefore can be written
+# to a full disk.
 put_end() {
     put_reserved finished "$@" || return 1
     [ ! -f "$jobs/.ended" ] || { printf '%s\n' "$id $*" 1<>"$jobs/.ended"; } 2>/dev/null || :
