@@ -125,7 +125,8 @@ def main(count: int) -> None:
 
 
 def wrap_ssh(testbed: TestBed) -> None:
-    """Put an `ssh` first on the path that reads the benchmark's ssh configuration."""
+    """Put a script `ssh` first on the PATH; it runs ssh with the benchmark's
+    configuration."""
     folder = testbed.folder / "bin"
     folder.mkdir()
     ssh = folder / "ssh"

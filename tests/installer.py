@@ -1,7 +1,7 @@
 """Installation of the server's scripts in tests, as a copy from a directory.
 
 tej sends all scripts to a new queue as one program, and a shell reads a program byte by
-byte. That costs more than the rest of most tests.
+byte.  Such an installation takes longer than the rest of most tests.
 """
 
 from __future__ import annotations

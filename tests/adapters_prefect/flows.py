@@ -57,7 +57,8 @@ def batch(queue: str, gate: str) -> None:
 
 @flow
 def mixed(queue: str, gate: str, on_cancel: str = "") -> None:
-    """Request jobs with different settings; the last two jobs with both settings."""
+    """Request jobs with different settings of `on_cancel`; the last two jobs are each
+    requested with both settings."""
     settings = [(0, "leave"), (1, "kill")]
     settings += [(2, "kill"), (2, "leave"), (3, "leave"), (3, "kill")]
     jobs = [waiting(queue, gate, number, setting) for number, setting in settings]

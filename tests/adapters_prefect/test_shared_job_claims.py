@@ -51,13 +51,13 @@ class Over(Exception):
 def one_heartbeat(monkeypatch: pytest.MonkeyPatch) -> Claims:
     """Claims without a thread, whose method `_run` sends one heartbeat and ends."""
     made = Claims()
-    # `add` starts no thread if there is one.
+    # `add` starts a thread only if `_thread` is None.
     monkeypatch.setattr(made, "_thread", object())
     pauses: Iterator[object] = iter([None])
 
     def sleep(seconds: float) -> None:
         if threading.current_thread() is not threading.main_thread():
-            # The thread of the claims of earlier tests goes on.
+            # The heartbeat thread of an earlier test calls this function, too.
             time.sleep(seconds)
             return
         assert seconds < EXPIRY / 3

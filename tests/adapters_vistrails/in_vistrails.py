@@ -60,7 +60,7 @@ class Builder(object):
             module.id
         ]
         ports = dict.fromkeys(spec.get("files", ()), "File")
-        # VisTrails alone can set inputs of these types.
+        # Inputs of these types can only be set by VisTrails itself.
         ports.update(spec.get("ports", {}))
         for port, port_type in ports.items():
             extra = ("input", text(port), text("(%s:%s)" % (BASIC, port_type)), -1)

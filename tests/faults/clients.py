@@ -53,7 +53,7 @@ archive.pack = pack_and_pause
 
 @dataclass(frozen=True)
 class Where:
-    """The address of a queue, as any process can use it."""
+    """The address of a queue, which can be passed to another process."""
 
     destination: str
     queue: Path

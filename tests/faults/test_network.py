@@ -41,9 +41,8 @@ def _ended_job(queue: tej.RemoteQueue, job: Make) -> None:
 
 @contextlib.contextmanager
 def cut(proxy: Proxy, remote: tej.RemoteQueue, **where: int) -> Iterator[None]:
-    """Return the queue with an open connection, which breaks during the next request."""
-    # A waiting request may still run and hit the last cut, so the status is requested
-    # again.
+    """Break the queue's connection during the next request."""
+    # This request opens the connection again, if an earlier cut has broken it.
     remote.status("ended")
     proxy.cut_after(**where)
     yield

@@ -57,7 +57,8 @@ def test_queue_finished_by_another_client_is_accepted(
     local_queue: tej.RemoteQueue, queue_path: Path
 ) -> None:
     local_queue.setup()
-    # A client found no `version`. Before its next check, another client wrote `version`.
+    # One client found that there is no `version`. Before this client checks again,
+    # another client has written `version`.
     bootstrap = Path(tej.__file__).parent / "server/bootstrap.sh"
     code = '. "$1"; queue=$2; check_unused; printf "%s" "$?"'
     done = subprocess.run(
@@ -275,7 +276,7 @@ def test_failed_installation_leaves_no_queue(
     queue: tej.RemoteQueue, queue_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = queue.connection.scripts
-    # No file can be in a directory that is a file.
+    # The installation fails, because `version` cannot be both a file and a directory.
     broken = {**honest.files, "version/is/a/file": "x", "version": "x"}
     monkeypatch.setattr(queue.connection, "scripts", Scripts(broken, honest.digest))
     with pytest.raises(tej.RemoteCommandFailure, match="cannot be set up"):

@@ -260,7 +260,7 @@ def free_port(address: str = "127.0.0.1") -> int:
 def descendants(pid: int, depth: int = 1) -> list[int]:
     """Return the processes that a process has started, directly and indirectly.
 
-    An sshd has one process per connection, and the unprivileged half of each.
+    For each connection, sshd starts a process, which starts an unprivileged process.
     """
     table = subprocess.run(
         ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True

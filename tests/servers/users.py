@@ -28,7 +28,7 @@ NOISE = {
 
 
 def make_noisy(home: Path) -> None:
-    """Write start-up files that print, into a home directory (`Sshd(home=...)`)."""
+    """Write start-up files that print text to a home directory (`Sshd(home=...)`)."""
     for name, text in NOISE.items():
         path = home / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -256,7 +256,7 @@ def test_ignored_files_are_not_signed(folder: Path, tmp_path: Path) -> None:
     assert tej.signature(folder) == before
     (folder / "keep.log").write_text("x")
     assert tej.signature(folder) != before
-    # The ignored file does not change the signature.
+    # A copy without the ignored files has the same signature.
     copy = tmp_path / "copy"
     left_out = shutil.ignore_patterns("more.log", "deep.log", "sub")
     shutil.copytree(folder, copy, symlinks=True, ignore=left_out)

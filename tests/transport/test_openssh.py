@@ -212,7 +212,7 @@ def two_factor(
     pam = Path("/etc/pam.d") / service
     pam.write_text(
         f"auth required pam_exec.so expose_authtok quiet {check}\n"
-        # pam_exec does not set credentials, so another module must do so.
+        # pam_exec cannot set credentials, so pam_permit sets them.
         "auth required pam_permit.so\n"
         "account required pam_permit.so\nsession required pam_permit.so\n"
     )

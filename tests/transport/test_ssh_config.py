@@ -29,7 +29,8 @@ def read(home: Path, text: str, host: str = "cluster") -> HostConfig:
 
 
 def ask_ssh(config: Path, host: str, *arguments: str) -> dict[str, str]:
-    """Return the options that `ssh -G` prints; for repeated options, the first value."""
+    """Return the options that `ssh -G` prints; only the first value of an option that
+    is printed several times."""
     said = subprocess.run(
         ["ssh", "-G", "-F", config, *arguments, host],
         check=True,

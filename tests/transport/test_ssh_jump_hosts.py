@@ -151,7 +151,7 @@ def test_jump_hosts_may_be_nested(
     )
     transport = connect("target", config_file=config(text))
     if each_ssh == "openssh":
-        # ssh itself would start processes without end.
+        # Without tej's check, ssh would start more and more processes.
         with pytest.raises(ConnectionFailed, match="circle"):
             transport.run("true")
         return

@@ -43,7 +43,7 @@ class Offers(paramiko.ServerInterface):
 
 
 class StandardKex(paramiko.Transport):
-    """Offers curve25519 under its standard name only."""
+    """Offers the key exchange curve25519 under its standard name only."""
 
     _kex_info = {  # noqa: RUF012
         "curve25519-sha256": paramiko.Transport._kex_info[

@@ -163,7 +163,7 @@ def test_longest_name_of_disk_is_extracted(root: Path, name: str) -> None:
 
 
 class Archive:
-    """An archive of members with arbitrary headers."""
+    """An archive whose members can have any headers."""
 
     def __init__(self) -> None:
         self.data = b""

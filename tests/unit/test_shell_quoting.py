@@ -51,7 +51,7 @@ def test_values_are_quoted_for_their_position(
             ["sh", "-c", script], capture_output=True, text=True, cwd=tmp_path
         )
         assert (done.stdout.rstrip("\n"), done.stderr) == (value, "")
-    # No command in a value has run.
+    # A command in one of the values would have created a file.
     assert not list(tmp_path.iterdir())
 
 
