@@ -32,7 +32,9 @@ def kind(call: Callable[[], object]) -> str:
     return caught.value.kind
 
 
-def test_job_from_submission_to_retry(client: Any, tmp_path: Path, gate: Gate) -> None:
+def test_job_from_submission_to_retry(
+    client: Any, library: tej.RemoteQueue, tmp_path: Path, gate: Gate
+) -> None:
     assert client.status("a") is None
     work = Work(
         str(job_directory(tmp_path, f"{gate.wait}; echo o; echo e >&2; exit 3"))
@@ -46,7 +48,7 @@ def test_job_from_submission_to_retry(client: Any, tmp_path: Path, gate: Gate) -
     assert client.output("a", "stdout") == "o\n"
     assert client.output("a", "stderr") == "e\n"
     assert client.ensure("a", work, retry=True) is True
-    assert client.wait("a")["attempt"] == 2
+    assert library.wait(["a"])["a"].attempt == 2
 
 
 def test_settings_and_files_of_job_reach_server(
@@ -94,7 +96,6 @@ def test_errors_have_the_names_of_tejs_exceptions(
     other = Work(str(job_directory(tmp_path, "other", name="other")))
     assert kind(lambda: client.ensure("a", other)) == "JobAlreadyExists"
     assert kind(lambda: client.wait("absent")) == "JobNotFound"
-    assert kind(lambda: client.output("absent", "stdout")) == "JobNotFound"
     fetch = ("a", ["absent"], str(tmp_path))
     assert kind(lambda: client.download(*fetch)) == "DownloadFailed"
     missing = Work(str(tmp_path / "absent"))
