@@ -140,9 +140,9 @@ def test_site_specific_resources_are_refused_with_advice(
         queue.submit("asks", job(), resources=tej.Resources(cpus=4))
     with pytest.raises(tej.RemoteCommandFailure, match="unknown queue"):
         queue.submit("odd", job(), resources=tej.Resources(partition="nowhere"))
-    with pytest.raises(tej.RemoteCommandFailure, match="an array"):
+    with pytest.raises(tej.RemoteCommandFailure, match="a job array"):
         queue.submit("array", job("#$ -t 1-3\ntrue"))
-    with pytest.raises(tej.RemoteCommandFailure, match="waited for"):
+    with pytest.raises(tej.RemoteCommandFailure, match="wait for the job"):
         queue.submit("waits", job("#$ -sync y\ntrue"))
     assert queue.jobs() == []
     wanted = tej.Resources(
