@@ -342,7 +342,7 @@ def test_array_directive_is_refused(queue: tej.RemoteQueue, job: Make) -> None:
     for line in ("-J 1-3", "-t 0-4%2", "-t1,2"):
         with pytest.raises(tej.RemoteCommandFailure, match="a job array"):
             queue.submit("array", job(f"#PBS {line}\ntrue"))
-    with pytest.raises(tej.RemoteCommandFailure, match="waited for"):
+    with pytest.raises(tej.RemoteCommandFailure, match="wait for the job"):
         queue.submit("array", job("#PBS -r n -W umask=022,block=true\ntrue"))
     assert queue.jobs() == []
     queue.submit("plain", job("#PBS -N my-job -l walltime=1:00:00\ntrue"))
