@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tej.errors import InvalidJobDirectory
 
 _SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]*\Z")
-_HEREDOC = re.compile(r"<<-?[ \t]*(\\?)(['\"]?)([A-Za-z0-9_.+-]+)\2")
+_HEREDOC = re.compile(r"<<(-?)[ \t]*(\\?['\"]?)([A-Za-z0-9_.+-]+)['\"]?")
 _CASE = re.compile(r"case\s")
 
 
@@ -66,6 +67,21 @@ def fill_shell_fields(
     return "".join([*filled, script[end:]])
 
 
+@dataclass(frozen=True)
+class Heredoc:
+    """A here-document: its delimiter, and how the shell reads its lines."""
+
+    delimiter: str
+    is_quoted: bool
+    """Whether the delimiter is quoted, so that the shell expands nothing."""
+    is_indented: bool
+    """Whether the operator is `<<-`, which ignores tabs at the beginning of lines."""
+
+    def is_end(self, line: str) -> bool:
+        """Return whether the line ends the here-document."""
+        return (line.lstrip("\t") if self.is_indented else line) == self.delimiter
+
+
 class ShellContext:
     """Parses a script piece by piece, and quotes values for the current position."""
 
@@ -73,17 +89,14 @@ class ShellContext:
         self._script = script
         # Stack of open contexts: "" for plain text, "#" for a comment, or the quote.
         self._open = [""]
-        self._heredocs: list[tuple[str, bool]] = []
-        """Here-documents that start in the current line of the script.
-
-        Each entry is the delimiter, and whether the delimiter is quoted.
-        """
-        self._body: tuple[str, bool] | None = None
+        self._heredocs: list[Heredoc] = []
+        """Here-documents that start in the current line of the script."""
+        self._body: Heredoc | None = None
         self._line = ""
         """The current line of a here-document."""
         self._word_starts = True
-        self._is_unclear = False
-        """Whether a `)` may belong to a `case` in a substitution."""
+        self._unclear = ""
+        """Why the position in the script cannot be determined any more."""
 
     def read(self, text: str) -> None:
         """Parse the next piece of the script."""
@@ -107,8 +120,8 @@ class ShellContext:
             return value or ("" if inner in ("'", '"', "#") else "''")
         if inner == "#":
             raise CannotQuote("it is in a comment")
-        if self._is_unclear:
-            raise CannotQuote("it follows a `case` in $(...)")
+        if self._unclear:
+            raise CannotQuote(self._unclear)
         if "`" in self._open and (
             re.search(r"[\\`'\"]", value) or (inner == '"' and "$" in value)
         ):
@@ -125,9 +138,9 @@ class ShellContext:
         if "\n" in value:
             raise CannotQuote("a here-document takes one line only")
         self._line += value
-        if self._line.lstrip("\t") == self._body[0]:
+        if self._body.is_end(self._line):
             raise CannotQuote("the value would end the here-document")
-        return value if self._body[1] else re.sub(r"([\\$`])", r"\\\1", value)
+        return value if self._body.is_quoted else re.sub(r"([\\$`])", r"\\\1", value)
 
     def _read_body(self, text: str, at: int) -> int:
         assert self._body is not None
@@ -136,17 +149,16 @@ class ShellContext:
             self._line += text[at:]
             return len(text)
         line, self._line = self._line + text[at:end], ""
-        if line.lstrip("\t") == self._body[0]:
+        if self._body.is_end(line):
             self._next_body()
         return end + 1
 
-    def _has_line(self, delimiter: str) -> bool:
-        """Return whether a line of the script consists of the delimiter.
-
-        If no line consists of the delimiter, `<<` is the shift operator and does not
-        start a here-document.
-        """
-        return any(line.strip("\t") == delimiter for line in self._script.splitlines())
+    def _open_heredoc(self, match: re.Match[str]) -> None:
+        heredoc = Heredoc(match[3], bool(match[2]), bool(match[1]))
+        if any(map(heredoc.is_end, self._script.splitlines())):
+            self._heredocs.append(heredoc)
+        else:
+            self._unclear = f"no line ends the here-document {match[0]}"
 
     def _next_body(self) -> None:
         self._body = self._heredocs.pop(0) if self._heredocs else None
@@ -158,7 +170,7 @@ class ShellContext:
         starts, self._word_starts = self._word_starts, here in " \t\n;&|()"
         is_code = starts and inner in ("", "`")
         if is_code and len(self._open) > 1 and _CASE.match(text, at):
-            self._is_unclear = True
+            self._unclear = "it follows a `case` in $(...)"
         if inner == "'":
             if here == "'":
                 self._open.pop()
@@ -173,6 +185,10 @@ class ShellContext:
             self._toggle("`")
         elif here == '"':
             self._toggle('"')
+        elif text.startswith("$((", at):
+            # Each of the two brackets is closed by its own `)`.
+            self._open += ["((", "(("]
+            return at + 3
         elif text.startswith("$(", at):
             self._open.append("")
             self._word_starts = True
@@ -193,13 +209,14 @@ class ShellContext:
             self._open.append("'")
         elif here == "(":
             self._open.append("")
-        elif here == ")" and len(self._open) > 1 and self._open[-1] == "":
+        elif here == ")" and len(self._open) > 1 and self._open[-1] in ("", "(("):
             self._open.pop()
         elif here == "#" and word_starts:
             self._open.append("#")
         elif here == "\n" and self._heredocs:
             self._next_body()
-        elif (match := _HEREDOC.match(text, at)) and self._has_line(match[3]):
-            self._heredocs.append((match[3], bool(match[1] or match[2])))
+        elif "((" not in self._open and (match := _HEREDOC.match(text, at)):
+            # In arithmetic, `<<` is the shift operator.
+            self._open_heredoc(match)
             return match.end()
         return at + 1
