@@ -168,7 +168,7 @@ class ShellContext:
         """Parse at least one character, and return the position after it."""
         here, inner = text[at], self._open[-1]
         starts, self._word_starts = self._word_starts, here in " \t\n;&|()"
-        is_code = starts and inner in ("", "`")
+        is_code = starts and inner in ("", "`", "((")
         if is_code and len(self._open) > 1 and _CASE.match(text, at):
             self._unclear = "it follows a `case` in $(...)"
         if inner == "'":
