@@ -228,6 +228,8 @@ def test_jobs_and_hosts_are_completed(
     assert second.stdout == "plain,ended\n"
     by_id = client(**own, COMP_WORDS="tej ls local: --id w", COMP_CWORD="4")
     assert by_id.stdout == "plain,waiting\n"
+    files = client(**own, COMP_WORDS="tej cat local: ended _std", COMP_CWORD="4")
+    assert files.stdout == "plain,_stderr\nplain,_stdout\n"
     own["TEJ_DESTINATION"] = "local:"
     default = client(**own, COMP_WORDS="tej shell ", COMP_CWORD="2").stdout
     assert {"plain,ended", "plain,waiting"} <= set(default.splitlines())
