@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from facts import make_ended_job
+from jobs import wait_until
 
 import tej
 from tej.job.status import JobStatus
@@ -111,16 +112,46 @@ def test_many_records_equal_single_records(queue: RemoteQueue) -> None:
     assert chosen["absent"] is None
 
 
-def test_job_replaced_during_the_list_is_not_mixed(queue: RemoteQueue) -> None:
+def test_pipes_among_the_facts_block_no_list(queue: RemoteQueue) -> None:
+    for number in range(60):
+        make_ended_job(queue.queue, f"job{number}")
+    attempts = Path(queue.queue, "attempts/job59")
+    attempts.mkdir(parents=True)
+    os.mkfifo(attempts / "last")
+    facts = ["finished", "spec", "started", "native_id", "reason", "on_end"]
+    for number, fact in enumerate(facts):
+        path = Path(queue.queue, "jobs", f"job{number}", fact)
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+    link = Path(queue.queue, "jobs/job10/kill")
+    link.symlink_to("../job0/finished")
+    together = {job.job_id: job for job in queue.jobs()}
+    assert len(together) == 60
+    for job_id in ("job0", "job2", "job10", "job59"):
+        assert without_time(together[job_id]) == without_time(queue.status(job_id))
+    assert sum(job.succeeded for job in together.values()) == 59
+
+
+def test_job_replaced_during_the_list_is_not_mixed(
+    queue: RemoteQueue, tmp_path: Path
+) -> None:
     for number in range(60):
         make_ended_job(queue.queue, f"job{number}")
     folder = Path(queue.queue, "jobs/job30")
-    (folder / "started").unlink()
-    os.mkfifo(folder / "started")
+    # The list finds no pipe in the job's directory, and awk then waits for the pipe.
+    find = tmp_path / "bin/find"
+    find.write_text(
+        f"""#!/bin/sh
+        [ "$1" = jobs ] || exec {shutil.which("find")} "$@"
+        cd '{folder}' && rm started && mkfifo started"""
+    )
+    find.chmod(0o755)
 
     def replace() -> None:
         # The pipe is open for writing as soon as awk has read `finished` and reads
         # `started`.
+        wait_until((folder / "started").is_fifo, "the pipe exists")
+        find.unlink()
         with (folder / "started").open("w") as pipe:
             folder.rename(folder.with_name(".old"))
             make_ended_job(

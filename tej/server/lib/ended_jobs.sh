@@ -5,19 +5,20 @@
 # awk prints the record of a job only if the record follows from the facts below alone, in
 # the same way as in read_facts and print_job (state.sh). All other jobs are left to the
 # shell: jobs that have not ended, have left processes, have a fact that is damaged or rare
-# (`reason`, `changed`, `parameters`), or have a command `on_end`.
+# (`reason`, `changed`, `parameters`), or have a command `on_end`. A job with a FIFO in its
+# directory is left to the shell, too, because awk would block when it opens the FIFO.
 
 # print_ended ID...: print the records of jobs that have ended, and set $others to the ids
 # of the other jobs, each followed by a newline. An ID may also be the path of a job's
 # directory with a trailing slash. Returns 1 and prints nothing if awk cannot be used.
 print_ended() {
     case $* in *"$newline"*) return 1 ;; esac
-    command -v awk >/dev/null 2>&1 || return 1
+    command -v awk >/dev/null 2>&1 && command -v find >/dev/null 2>&1 || return 1
     # The records go to descriptor 4, and the other ids to descriptor 5.
     {
         others=$(
             exec 5>&1
-            cd "$jobs" && printf '%s\n' "$@" | read_ended_jobs | tr '\n' '\0' >&4
+            cd "$jobs" && { find_special_files && printf '%s\n' "$@"; } | read_ended_jobs | tr '\n' '\0' >&4
         )
     } 4>&1
     case $newline$others in
@@ -26,10 +27,17 @@ print_ended() {
     esac
 }
 
-# read_ended_jobs: read the arguments of print_ended from stdin, and print the words of the
-# records of ended jobs, each on a line. Prints the ids of all other jobs on descriptor 5,
-# followed by the line `end`. awk gets this descriptor as 3, because mksh passes no
-# descriptor that `exec` has opened to a program.
+# find_special_files: print the paths, such as jobs/ID/NAME, of the files in the directories
+# of all jobs and attempts that are neither regular files nor directories.
+find_special_files() {
+    (cd "$queue" && find jobs attempts -path '*/*/*' \( -type d -prune -o ! -type f -print \) 2>/dev/null)
+    return 0
+}
+
+# read_ended_jobs: read the output of find_special_files and the arguments of print_ended
+# from stdin, and print the words of the records of ended jobs, each on a line. Prints the
+# ids of all other jobs on descriptor 5, followed by the line `end`. awk gets this descriptor
+# as 3, because mksh passes no descriptor that `exec` has opened to a program.
 read_ended_jobs() {
     tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
         # read_line(PATH): set $line to the first line of the file. Returns 1 if the file
@@ -110,11 +118,17 @@ read_ended_jobs() {
             runtime = ENVIRON["tej_runtime"]
             attempts = ENVIRON["tej_attempts"]
         }
+        # An id contains no slash, and the path of a job is absolute.
+        /^(jobs|attempts)\// {
+            split($0, part, "/")
+            special[part[2]] = 1
+            next
+        }
         {
             id = $0
             sub("/$", "", id)
             sub(".*/", "", id)
-            if (read_job()) printf "%s", record
+            if (!(id in special) && read_job()) printf "%s", record
             else print id | "cat >&3"
         }
         END { print "end" | "cat >&3" }' 3>&5

@@ -127,6 +127,8 @@ confirm_stale() {
         [ "$version_then" = "$version" ] && [ "$looked" -le "$uptime" ]; then
         [ $((uptime - looked)) -ge "$2" ]
     else
+        # The shell would block if it opened a FIFO.
+        [ -f "$look" ] || rm -f "$look"
         printf '%s\n' "$uptime $version" 2>/dev/null >"$look"
         return 1
     fi
