@@ -1,4 +1,4 @@
-"""Installation of the server's scripts in tests, as a copy from a directory.
+"""Installation of the server's scripts in tests: as a copy, and with changed lines.
 
 tej sends all scripts to a new queue as one program, and a shell reads a program byte by
 byte.  Such an installation takes longer than the rest of most tests.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tej.server import scripts as server_scripts
 from tej.server.scripts import Scripts, sent_script
 from tej.wire import requests
 
@@ -48,6 +49,20 @@ def copy_scripts(folder: Path, patch: pytest.MonkeyPatch) -> None:
         return f"{unpack}\n{sent_script('install_queue.sh')}"
 
     patch.setattr(requests, "_installer_functions", installer_functions)
+
+
+def change_scripts(
+    patch: pytest.MonkeyPatch, path: str, *changes: tuple[str, str]
+) -> None:
+    """Replace the first by the second text of each change in the script at `path`."""
+    scripts = server_scripts.built_in()
+    text = scripts.files[path]
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    digest = hashlib.sha256(f"{scripts.digest}{path}{text}".encode()).hexdigest()[:16]
+    changed = Scripts({**scripts.files, path: text}, digest)
+    patch.setattr("tej.server.scripts.built_in", lambda: changed)
 
 
 def _written(scripts: Scripts, folder: Path) -> Path:

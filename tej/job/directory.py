@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from tej.errors import InvalidJobDirectory
-from tej.job.file_names import from_local, shorten_path
+from tej.job.file_names import fold_case, from_local, printable, shorten_path
 from tej.job.ignore import IGNORE_FILE, IgnoreRules, LeftOut
 
 DEFAULT_SCRIPT = "start.sh"
@@ -106,6 +106,25 @@ def scan(
         if entry.is_directory:
             pending.append(iter(_list(entry.source)))
             above.append(entry.path + "/")
+
+
+def find_case_conflict(
+    directory: Path, entries: Iterable[Entry]
+) -> InvalidJobDirectory | None:
+    """Return the error for the first two paths that differ only in case, or None.
+
+    On a file system that ignores case, one of both files would replace the other.
+    """
+    seen: dict[str, str] = {}
+    for entry in entries:
+        other = seen.setdefault(fold_case(entry.path), entry.path)
+        if other != entry.path:
+            return InvalidJobDirectory(
+                f"'{printable(other)}' and '{printable(entry.path)}' in '{directory}' "
+                "differ only in case, and the file system of the queue ignores case: "
+                "rename one of them, or choose a --queue on another file system"
+            )
+    return None
 
 
 def check_directory(directory: Path) -> None:

@@ -40,6 +40,11 @@ def normalize(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def fold_case(name: str) -> str:
+    """Return the same text for all names that a file system without case confuses."""
+    return normalize(unicodedata.normalize("NFD", name).casefold())
+
+
 def other_forms(name: str) -> list[str]:
     """Return the Unicode forms NFC and NFD of a name, if they differ from the name."""
     if name.isascii():

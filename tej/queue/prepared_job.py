@@ -12,7 +12,7 @@ from tej.errors import Error, InvalidJobDirectory
 from tej.job.command import Command, check_sent, check_text, find_command
 from tej.job.content import check_unchanged, read_files
 from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, check_inputs
-from tej.job.directory import Entry, scan
+from tej.job.directory import Entry, find_case_conflict, scan
 from tej.job.environment import check_environment
 from tej.job.job_id import check_job_id, make_job_id
 from tej.job.resources import Resources, make_job_name
@@ -139,6 +139,10 @@ class PreparedJob:
         except InvalidJobDirectory as error:
             return error
         return None
+
+    def find_case_conflict(self) -> InvalidJobDirectory | None:
+        """Return the error for two paths that differ only in case, or None."""
+        return find_case_conflict(self.folder, self.entries)
 
     def prepare_plan(self, *, huge: bool) -> None:
         """Read the large files to compute their digests, which are their object names.

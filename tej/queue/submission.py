@@ -59,6 +59,8 @@ class Submission:
         self._error: Error | None = None
         """Error of a batch after the first batch; after this error, no further batch is
         sent."""
+        self._ignores_case = False
+        """Whether the file system of the queue ignores case."""
 
     def send_all(self, jobs: Iterable[PreparedJob | Outcome]) -> Iterator[Outcome]:
         """Send any number of jobs in batches; yield the outcomes in the same order.
@@ -103,8 +105,9 @@ class Submission:
     def send(self, jobs: Sequence[PreparedJob]) -> list[Outcome]:
         """Send some jobs in one request, and return one outcome per job.
 
-        If the files of a job have changed since they were read, the outcome of this job
-        is an InvalidJobDirectory, and the other jobs are sent again without this job.
+        If the files of a job have changed since they were read, or if the server cannot
+        store all of their names, the outcome of this job is an InvalidJobDirectory, and
+        the other jobs are sent again without this job.
         After a lost connection, the request is repeated.  The token of each job lets
         the server recognize a job that an earlier attempt has submitted.
         """
@@ -118,7 +121,7 @@ class Submission:
                 )
                 break
             except InvalidJobDirectory as error:
-                refused |= _find_changed(left, error)
+                refused |= self._find_refused(left, error)
         log_warning(answer)
         return [
             Outcome(job.job_id, error=refused[job.token])
@@ -126,6 +129,24 @@ class Submission:
             else self._outcome(job, answer.job(job.job_id), answer.head)
             for job in jobs
         ]
+
+    def _find_refused(
+        self, jobs: Sequence[PreparedJob], error: InvalidJobDirectory
+    ) -> dict[str, Error]:
+        """Return an error for each job that cannot be sent, by the token of the job.
+
+        `error` is the error of the failed upload, which names only the first such job.
+        All jobs are checked here.  One further upload is therefore enough, even if
+        several jobs cannot be sent.
+        """
+        found: dict[str, Error] = {}
+        for job in jobs if len(jobs) > 1 else ():
+            problem = job.find_change()
+            if problem is None and self._ignores_case:
+                problem = job.find_case_conflict()
+            if problem is not None:
+                found[job.token] = problem
+        return found or {job.token: error for job in jobs}
 
     def _prepare(self, jobs: Sequence[PreparedJob]) -> None:
         """For a large upload, compute the names of its objects in the content store.
@@ -148,6 +169,10 @@ class Submission:
                 missing = _values(words, b"miss")
                 return LastReply(self._pack_missing(wanted, missing, sparse, by_id))
             _report_left_out(wanted)
+            self._ignores_case = b"ignores_case=1" in words
+            for job in wanted if self._ignores_case else ():
+                if conflict := job.find_case_conflict():
+                    raise conflict
             if not _need_objects(wanted):
                 # LastReply closes the standard input of the program, because busybox's
                 # tar reads to the end of its input, and not only to the end of the
@@ -239,22 +264,6 @@ def _need_objects(jobs: Sequence[PreparedJob]) -> bool:
     if any(job.has_shared for job in jobs):
         return True
     return sum(job.size for job in jobs) >= WORTH_ASKING
-
-
-def _find_changed(
-    jobs: Sequence[PreparedJob], error: InvalidJobDirectory
-) -> dict[str, Error]:
-    """Return an error for each job whose files have changed, by the token of the job.
-
-    `error` is the error of the failed upload, which names only the first changed job.
-    All jobs are checked here.  One further upload is therefore enough, even if the
-    files of several jobs have changed.
-    """
-    if len(jobs) > 1:
-        found = {job.token: job.find_change() for job in jobs}
-        if changed := {token: one for token, one in found.items() if one is not None}:
-            return {**changed}
-    return {job.token: error for job in jobs}
 
 
 def _report_left_out(jobs: Iterable[PreparedJob]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from faults.clients import Client, Where
 from faults.faulty_servers import Doubles, Host
+from installer import change_scripts
 from jobs import job_directory, remove_queue, wait_until
 from servers.proxy import Proxy
 from servers.sshd import Sshd
@@ -19,7 +20,6 @@ from servers.sshd import Sshd
 import tej
 from tej import Retries
 from tej.destination import Destination
-from tej.server.scripts import Scripts, built_in
 from tej.transport import Transport, open_transport
 
 Require = Callable[[str], None]
@@ -137,21 +137,14 @@ def doubles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doubles:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Return server scripts with shorter times, such as a heartbeat of one second."""
-    scripts = built_in()
-    shorter = {
-        "lib/heartbeat.sh": (
-            ("heartbeat_interval=20 ", "heartbeat_interval=1 "),
-            ("heartbeat_timeout=900 ", "heartbeat_timeout=6 "),
-        ),
-        "lib/keepalive.sh": (("sleep_until_signal 15", "sleep_until_signal 1"),),
-    }
-    files = dict(scripts.files)
-    for path, changes in shorter.items():
-        for old, new in changes:
-            assert old in files[path]
-            files[path] = files[path].replace(old, new)
-    changed = Scripts(files, scripts.digest[::-1])
-    monkeypatch.setattr("tej.server.scripts.built_in", lambda: changed)
+    change_scripts(
+        monkeypatch,
+        "lib/heartbeat.sh",
+        ("heartbeat_interval=20 ", "heartbeat_interval=1 "),
+        ("heartbeat_timeout=900 ", "heartbeat_timeout=6 "),
+    )
+    keep_alive = ("sleep_until_signal 15", "sleep_until_signal 1")
+    change_scripts(monkeypatch, "lib/keepalive.sh", keep_alive)
 
 
 @pytest.fixture

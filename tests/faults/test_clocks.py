@@ -12,11 +12,11 @@ from clocks import pass_time, set_age
 from facts import beat_of, time_of
 from faults.faulty_servers import Clock, Host, Within, open_queue
 from faults.test_two_hosts import wrappers_of
+from installer import change_scripts
 from jobs import Gate, is_alive, wait_until
 
 import tej
 from tej import JobState, Resources
-from tej.server.scripts import Scripts, built_in
 
 Start = Callable[[str], Host]
 Make = Callable[..., Path]
@@ -216,13 +216,8 @@ def test_job_is_not_lost_for_login_without_proc(
 @pytest.fixture
 def only_ps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Return server scripts that identify processes by `ps`, as on macOS and the BSDs."""
-    scripts = built_in()
-    files = dict(scripts.files)
-    old = "if [ -r /proc/self/stat ]"
-    assert old in files["lib/process.sh"]
-    files["lib/process.sh"] = files["lib/process.sh"].replace(old, "if false")
-    changed = Scripts(files, scripts.digest[::-1])
-    monkeypatch.setattr("tej.server.scripts.built_in", lambda: changed)
+    change = ("if [ -r /proc/self/stat ]", "if false")
+    change_scripts(monkeypatch, "lib/process.sh", change)
 
 
 @pytest.mark.usefixtures("only_ps")

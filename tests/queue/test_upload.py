@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from installer import change_scripts
 from jobs import Gate, wait_until
 from servers.users import Users
 
@@ -344,6 +345,24 @@ def test_file_that_shrinks_during_upload_makes_no_job(
         queue.submit("shrinks", folder, "true", progress=truncate)
     assert queue.jobs() == []
     assert list(queue_path.glob("incoming/*")) == []
+
+
+def test_names_that_differ_only_in_case_are_refused(
+    queue_path: Path, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Few test machines have a file system that ignores case.
+    change = ('[ ! -e "$room/.OWNER" ]', '[ ! -e "$room/.owner" ]')
+    change_scripts(monkeypatch, "commands/submit", change)
+    queue = tej.RemoteQueue("local:", str(queue_path), "default")
+    names = ["Data.txt", "data.txt"]
+    good, bad = job("true", name="good"), job("true", dict.fromkeys(names, ""), "bad")
+    with pytest.raises(tej.InvalidJobDirectory, match=r"'Data.txt' and 'data.txt'"):
+        queue.ensure(bad)
+    specs = [tej.JobSpec(path, job_id=path.name) for path in (bad, good)]
+    refused, started = queue.submit_many(specs)
+    assert isinstance(refused.error, tej.InvalidJobDirectory)
+    assert started.error is None
+    assert [one.job_id for one in queue.jobs()] == ["good"]
 
 
 def test_file_that_grows_before_upload_arrives_complete(

@@ -12,7 +12,7 @@ import pytest
 import tej
 from tej.job.command import find_command
 from tej.job.content import Content, check_unchanged, read_files
-from tej.job.directory import scan
+from tej.job.directory import find_case_conflict, scan
 from tej.job.file_names import is_allowed_on_windows, other_forms, printable
 from tej.job.ignore import TOOL_NAMES, tree_size
 from tej.job.signature import signature
@@ -229,3 +229,24 @@ def test_other_forms_look_the_same() -> None:
 
 def test_control_characters_are_escaped() -> None:
     assert printable("a\x1b[2J\udce9é\n") == r"a\x1b[2J\xe9é\x0a"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Data.txt", "data.txt"),
+        ("Plots/a.png", "plots/b.png"),
+        ("Caf\u00e9", "cafe\u0301"),
+        ("stra\u00dfe", "STRASSE"),
+    ],
+)
+def test_paths_that_differ_only_in_case_conflict(
+    folder: Path, names: tuple[str, str]
+) -> None:
+    assert find_case_conflict(folder, scan(folder)) is None
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    error = find_case_conflict(folder, scan(folder))
+    for name in names:
+        assert f"'{name.partition('/')[0]}'" in str(error)
