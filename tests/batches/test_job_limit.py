@@ -144,6 +144,21 @@ def test_raised_limit_starts_waiting_jobs(
     queue.wait(ids)
 
 
+def test_jobs_started_without_limit_count_towards_new_limit(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    local_queue.setup(max_running=1)
+    local_queue.limit(0)
+    submit(local_queue, job(gate.wait), "a", "b")
+    for name in ("a", "b"):
+        assert not (queue_path / "jobs" / name / "queued").exists()
+    local_queue.limit(2)
+    submit(local_queue, job("true"), "c")
+    assert states(local_queue)["c"] == "queued"
+    gate.open()
+    assert local_queue.wait(["c"])["c"].succeeded
+
+
 def test_lowered_limit_ends_no_job(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:

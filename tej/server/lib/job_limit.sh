@@ -63,6 +63,7 @@ set_limit() {
         rm -f "$queue/max_running" && tend_queue
         return
     }
+    [ -f "$queue/max_running" ] || count_running_jobs || return 1
     fresh=$incoming/max_running.$$
     printf '%s\n' "$1" >"$fresh" &&
         { [ -n "${shared-}" ] || chmod go-w "$fresh"; } &&
