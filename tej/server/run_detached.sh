@@ -4,6 +4,8 @@
 # session does not end the wrapper. The wrappers of several jobs are subshells of this
 # shell, because a subshell starts faster than a new shell that loads the library. The
 # shell that started the wrappers ends after its last wrapper.
+# With --heartbeat PID START instead of further ids, run_detached.sh writes the heartbeat of
+# the job in the working directory, whose wrapper is the process PID (resume_heartbeat).
 
 queue=$1 id=$2 here=$3 runtime=$4
 shift 4
@@ -191,4 +193,8 @@ run_wrappers() {
     stop_heartbeat
 }
 
-if [ $# = 0 ]; then run_wrapper; else run_wrappers "$id" "$@"; fi
+case ${1-} in
+    '') run_wrapper ;;
+    --heartbeat) replace_heartbeat "$2" "$3" ;;
+    *) run_wrappers "$id" "$@" ;;
+esac

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from facts import set_word
-from jobs import Gate, wait_until
+from clocks import pass_time, set_age
+from facts import beat_of, set_word, wrapper_of
+from jobs import Gate, wait_until, wrappers_of
 
 import tej
 
@@ -71,6 +75,57 @@ def test_job_of_another_host_with_heartbeat_is_kept(
     facts = Path(local_queue.status(job_id).directory).parent
     (facts / "finished").unlink()
     (facts / "native_id").write_text("pid elsewhere boot 1 1 1\n")
-    (facts / "lost").write_text("1 the scheduler does not list it\n")
+    # With a heartbeat that is newer than `lost`, the job would be running.
     (facts / "heartbeat").touch()
+    (facts / "lost").write_text("1 the scheduler does not list it\n")
     refuse_removal(local_queue, directory, "it was seen")
+
+
+def test_job_lost_for_another_host_runs_here(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    local_queue.submit("here", job(gate.wait))
+    facts = queue_path / "jobs/here"
+    wait_until((facts / "started").exists, "the script runs")
+    (facts / "lost").write_text("1 no sign of life from this host\n")
+    set_age(1000, facts / "heartbeat")
+    assert local_queue.status("here").state is tej.JobState.RUNNING
+    os.kill(wrapper_of(facts), signal.SIGKILL)
+    status = local_queue.status("here")
+    assert status.state is tej.JobState.RUNNING
+    assert "it was reported as lost" in (status.note or "")
+    assert local_queue.kill("here", grace=0).state is tej.JobState.KILLED
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_killed_heartbeat_process_is_replaced(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path, count: int
+) -> None:
+    directory = job(gate.wait)
+    ids = [f"job{number}" for number in range(count)]
+    local_queue.submit_many(tej.JobSpec(directory, job_id=one) for one in ids)
+    facts = [queue_path / "jobs" / one for one in ids]
+    wait_until(lambda: all((one / "started").exists() for one in facts), "all run")
+    wrappers = {wrapper_of(one) for one in facts}
+    for pid in {*wrappers_of(queue_path)} - wrappers:
+        os.kill(pid, signal.SIGKILL)
+    for path in facts:
+        (path / "heartbeat").write_text("1700000000\n")
+        set_age(1000, path / "heartbeat")
+    local_queue.jobs()
+    for path in facts:
+        pass_time(path)
+    local_queue.jobs()
+    for path in facts:
+        wait_until(lambda path=path: beat_of(path) > 1_700_000_000, "a new heartbeat")
+    wait_until(
+        lambda: len({*wrappers_of(queue_path)} - wrappers) == count,
+        "each job has one process that writes its heartbeat",
+    )
+    gate.open()
+    assert all(one.succeeded for one in local_queue.wait(ids).values())
+    # The processes would end with the next heartbeat.
+    for pid in {*wrappers_of(queue_path)} - wrappers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not wrappers_of(queue_path), "no process is left")

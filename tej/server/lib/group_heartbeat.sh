@@ -84,11 +84,28 @@ take_heartbeat() {
     trap - TERM
     enter_subshell
     enter_job && read_resources || exit 0
-    if is_gone "$1" "$2"; then
-        after_wrapper || exit 0
-        write_heartbeat
-    else
-        after_heartbeat
-    fi
+    continue_heartbeat "$1" "$2"
+}
+
+# replace_heartbeat PID START: write the heartbeat of the job in the working directory,
+# whose heartbeat process was killed.
+replace_heartbeat() {
+    job=.
+    read_facts
+    # Only one process replaces the heartbeat process of a job.
+    [ -n "$started" ] && [ ! -s "$job/finished" ] && read_resources && take_lock "$job/.heartbeat" || exit 0
+    trap 'rm -f "$job/.heartbeat"' EXIT
+    get_uptime
+    # The time limit counts from the start of the script, whose start time is in clock ticks.
+    began=$uptime ticks=$(getconf CLK_TCK 2>/dev/null) || ticks=100
+    ! is_number "$j_start" || began=$((j_start / ticks))
+    continue_heartbeat "$1" "$2"
+}
+
+# continue_heartbeat PID START: write a heartbeat at once, and then further heartbeats.
+continue_heartbeat() {
+    ! is_gone "$1" "$2" || after_wrapper || exit 0
+    write_heartbeat
+    after_heartbeat
     keep_heartbeat "$1" "$2"
 }

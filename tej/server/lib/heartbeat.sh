@@ -9,6 +9,7 @@
 
 heartbeat_interval=20 # seconds between two heartbeats
 heartbeat_timeout=900 # age of the heartbeat, in seconds, at which an unreachable job is lost
+heartbeat_overdue=90  # age of the heartbeat, in seconds, at which its process is missing
 
 # write_heartbeat: record the current time in the job's heartbeat file. The file is
 # overwritten in place (`1<>`), so that the heartbeat file is never empty, even if the
@@ -228,6 +229,13 @@ ended_with_boot() {
     set -- $native
     set +f
     [ "${1-}" = pid ] && is_past "$2" "$3" && was_restarted
+}
+
+# is_seen_here: check whether a process of a started job runs on this host under the default
+# runtime.
+is_seen_here() {
+    [ -n "$started" ] && is_watched_here || return 1
+    [ "$life" = alive ] || { is_number "$j_start" && is_alive "$j_pid" "$j_start"; } || has_live_token
 }
 
 # is_watched_here: check whether the job's wrapper runs on this host under the default

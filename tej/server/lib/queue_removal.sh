@@ -52,19 +52,24 @@ note_unended() {
 
 # has_sign_of_life: check whether a process of the loaded job is or may be alive,
 # independent of the job's state. Sets $sign to a description of the sign of life for
-# messages. One search reads the tokens of all processes on this host, for all jobs. If
-# no process has the job's token, a job without a recorded end is checked individually.
+# messages. If no process has the job's token, a job without a recorded end is checked
+# individually.
 has_sign_of_life() {
+    sign=''
+    if has_live_token; then
+        get_host
+        sign="processes of it run on $host"
+    else
+        [ ! -s "$job/finished" ] && shows_life
+    fi
+}
+
+# has_live_token: check whether a process on this host had the token of the loaded job when
+# the tokens of all processes were read. One search finds the tokens of all jobs.
+has_live_token() {
     [ -n "${live_tokens+known}" ] || find_live_tokens
-    mark=${spec#*token=} sign=''
-    case $live_tokens in
-        *"TEJ_JOB_TOKEN=${mark%% *}$newline"*)
-            get_host
-            sign="processes of it run on $host"
-            return 0
-            ;;
-    esac
-    [ ! -s "$job/finished" ] && shows_life
+    mark=${spec#*token=}
+    case $live_tokens in *"TEJ_JOB_TOKEN=${mark%% *}$newline"*) ;; *) return 1 ;; esac
 }
 
 # find_live_tokens: set $live_tokens to the job tokens of all processes on this host, one

@@ -86,11 +86,14 @@ read_facts() {
     elif [ -f "$job/lost" ]; then
         read -r ended evidence <"$job/lost"
         state=lost
-        # If the heartbeat is newer than `lost`, the job is alive: the fact `lost` was
-        # wrong, or the job's host responds again.
-        [ -z "$native" ] || ! [ "$job/heartbeat" -nt "$job/lost" ] 2>/dev/null || {
+        # If the heartbeat is newer than `lost`, or if this host shows a process of the
+        # job, the job is alive: the fact `lost` was wrong, or the job's host responds
+        # again.
+        if [ -z "$native" ]; then
+            :
+        elif [ "$job/heartbeat" -nt "$job/lost" ] 2>/dev/null || is_seen_here; then
             state='?' ended='' note="it was reported as lost ($evidence)" evidence=''
-        }
+        fi
     elif [ -z "$native" ] && [ -f "$job/submitting" ]; then
         state='?'
     elif [ -z "$native" ] && [ -f "$job/queued" ]; then

@@ -78,9 +78,11 @@ runtime_derive_state() {
     check_process "$5" "$6"
     if [ "$life" = alive ]; then
         set_alive
+        resume_heartbeat "$5" "$6"
     elif [ -n "$started" ] && { is_alive "$j_pid" "$j_start" || has_processes; }; then
         state=running
         note="${note:+$note; }the wrapper is gone (pid $5), so that the end will not be recorded"
+        resume_heartbeat "$5" "$6"
     elif check_process "$5" "$6" && [ "$life" = unsure ]; then
         # If neither /proc nor `ps` shows whether the wrapper is alive, the state
         # depends on the heartbeat.
@@ -90,6 +92,21 @@ runtime_derive_state() {
     else
         mark_lost "the wrapper (pid $5 on $2) is gone and recorded no end"
     fi
+}
+
+# resume_heartbeat PID START: start another process that writes the heartbeat of the started
+# job with the wrapper PID, if the heartbeat process was killed, for example because memory
+# was short. Without a heartbeat, other hosts would take the job for lost.
+resume_heartbeat() {
+    [ -n "$proc" ] && [ -n "$started" ] && [ -f "$job/heartbeat" ] || return 0
+    # Most heartbeats are in time, and a heartbeat was written by the clock of this host.
+    read -r beat_time <"$job/heartbeat"
+    get_time
+    is_number "$beat_time" && [ $((now - beat_time)) -ge "$heartbeat_overdue" ] || return 0
+    # In a queue of a group, only the job's owner can act on a request to kill the job.
+    # shellcheck disable=SC3067 # all shells that tej supports have -O
+    [ -O "$job/heartbeat" ] && is_stale heartbeat "$heartbeat_overdue" || return 0
+    (cd "$job" && detach "$here/run_detached.sh" "$queue" "$id" "$here" "$runtime" --heartbeat "$1" "$2")
 }
 
 # set_alive: set the state of a job whose wrapper is alive. A wrapper that has not started
