@@ -28,11 +28,14 @@ from tests.queue.conftest import watched
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests of Prefect in one worker, and ignore Prefect's own warnings."""
+    """Run all tests of Prefect in one worker, without failures by Prefect's warnings."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("Prefect's server"))
             item.add_marker(pytest.mark.filterwarnings("default"))
+            # Prefect's server and each process with Prefect start slowly on a busy
+            # machine.
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +62,13 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the test in its own directory, where results go by default."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def short_periods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poll more often than users do, because most tests wait for a poll."""
+    monkeypatch.setattr("tej_prefect.flow_runs.POLL_PERIOD", 0.2)
+    monkeypatch.setattr("tej_prefect.output.OUTPUT_PERIOD", 0.2)
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
-from jobs import wait_until
 from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import EventTrigger, Posture
+
+from tests.adapters_prefect.flow_processes import wait_until
 
 
 def _read(wanted: dict[str, object]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
-from jobs import wait_until
+import jobs
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
@@ -24,6 +24,11 @@ from tests.adapters_prefect import flows
 FLOWS = Path(__file__).with_name("flows.py")
 START = 240.0
 """Seconds within which a process must have imported Prefect, on a busy machine."""
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Return when a condition holds that depends on Prefect's server or a process."""
+    jobs.wait_until(condition, what, START)
 
 
 class Process:

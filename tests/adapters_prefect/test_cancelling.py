@@ -11,17 +11,15 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from jobs import wait_until
 from prefect.client.orchestration import get_client
 from prefect.states import Cancelled, Completed, Running, Scheduled
 
 import tej
-from tej_prefect import shared_job_claims as claims
+from tej_prefect import claims
 from tej_prefect.cancellation import KillCounts, kill_unclaimed
-from tej_prefect.cancellation_poller import CancellationPoller
+from tej_prefect.flow_runs import CancellationPoller
 from tests.adapters_prefect import flows
 from tests.adapters_prefect.flow_processes import (
-    START,
     FlowThread,
     Process,
     all_are,
@@ -33,6 +31,7 @@ from tests.adapters_prefect.flow_processes import (
     running,
     states,
     task_states,
+    wait_until,
 )
 from tests.queue.conftest import watched
 
@@ -207,7 +206,7 @@ def test_interrupted_process_leaves_jobs_to_next_run(
             for number, one in cases.items()
         }
         for one in cases.values():
-            wait_until(running(one.queue, 3), "all jobs run", START)
+            wait_until(running(one.queue, 3), "all jobs run")
         for number, process in processes.items():
             process.popen.send_signal(number)
         for number, process in processes.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from jobs import Gate, wait_until
+from jobs import Gate
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import Artifact, FlowRun
@@ -25,7 +25,14 @@ from tej_prefect import (
 )
 from tej_prefect.cancellation import KillCounts
 from tests.adapters_prefect import flows
-from tests.adapters_prefect.flow_processes import all_are, cancel, read, running, states
+from tests.adapters_prefect.flow_processes import (
+    all_are,
+    cancel,
+    read,
+    running,
+    states,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +43,11 @@ def deployment(prefect_server: str) -> UUID:
     return made
 
 
-def new_run(deployment: UUID, destination: TejDestination, gate: Gate) -> FlowRun:
+def new_run(deployment: UUID, local: TejDestination, gate: Gate) -> FlowRun:
     parameters = {
-        "queue": destination.queue,
+        "queue": local.queue,
         "gate": str(gate.path),
-        "block": destination._block_document_name,
+        "block": local._block_document_name,
     }
     with get_client(sync_client=True) as client:
         return client.create_flow_run_from_deployment(
@@ -62,45 +69,45 @@ def execute(flow_run_id: UUID) -> str:
 
 def test_suspended_run_resumes_when_jobs_end(
     deployment: UUID,
-    destination: TejDestination,
+    local: TejDestination,
     queue: tej.RemoteQueue,
     gate: Gate,
     unique: str,
 ) -> None:
-    destination.save(unique)
-    study, cancelled = (new_run(deployment, destination, gate) for _ in range(2))
+    local.save(unique)
+    study, cancelled = (new_run(deployment, local, gate) for _ in range(2))
     for run in (study, cancelled):
         assert execute(run.id) == "Suspended"
     wait_until(running(queue, 2), "both jobs run, each once")
     # No job has ended, so no flow run is resumed.
-    tej_resumer()
+    suspend.reconcile()
     assert read(study.id).state_name == "Suspended"
     # Another flow run waits for the jobs, so the cancellation does not kill them.
     cancel(cancelled.id)
     assert read(cancelled.id).state_type == "CANCELLED"
-    tej_resumer()
+    suspend.reconcile()
     assert all_are(queue, "running")
     gate.open()
     wait_until(lambda: all_are(queue, "finished"), "the jobs have ended")
     tej_resumer()
     assert read(study.id).state_type == "SCHEDULED"
     assert execute(study.id) == "Completed"
-    assert not [*Path(destination.queue).glob(f"claims/suspended-{study.id}")]
+    assert not [*Path(local.queue).glob(f"claims/suspended-{study.id}")]
     assert [job.attempt for job in queue.jobs()] == [1, 1]
 
 
 def test_jobs_of_cancelled_suspended_run_are_killed(
     deployment: UUID,
-    destination: TejDestination,
+    local: TejDestination,
     queue: tej.RemoteQueue,
     gate: Gate,
     unique: str,
 ) -> None:
-    destination.save(unique)
-    study, hooked = (new_run(deployment, destination, gate) for _ in range(2))
+    local.save(unique)
+    study, hooked = (new_run(deployment, local, gate) for _ in range(2))
     assert execute(study.id) == "Suspended"
     cancel(study.id)
-    tej_resumer()
+    suspend.reconcile()
     assert states(queue) == ["killed", "killed"]
     # The hook of a flow needs only the flow run's id and the stored block.
     assert execute(hooked.id) == "Suspended"
@@ -111,7 +118,7 @@ def test_jobs_of_cancelled_suspended_run_are_killed(
     assert states(queue) == ["killed", "killed"]
     # A missing queue may be in a file system that is not mounted: nothing is resumed.
     queue.cleanup()
-    tej_resumer()
+    suspend.reconcile()
     assert read(hooked.id).state_name == "Suspended"
     cancel(hooked.id)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from jobs import Gate, wait_until
+from jobs import Gate
 from prefect import flow
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
@@ -36,6 +36,7 @@ from tej_prefect import (
     wait_for_job,
 )
 from tests.adapters_prefect.events import wait_for_events
+from tests.adapters_prefect.flow_processes import wait_until
 
 Make = Callable[..., Path]
 
@@ -559,9 +560,8 @@ def test_plain_functions_need_no_prefect_server(
         raise AssertionError("Prefect's server was asked")
 
     monkeypatch.setattr("tej_prefect.flow_runs.get_client", refuse)
-    monkeypatch.setattr("tej_prefect.cancellation_poller.get_client", refuse)
     monkeypatch.setattr("tej_prefect.artifacts.get_client", refuse)
-    monkeypatch.setattr("tej_prefect.shared_job_claims.get_client", refuse)
+    monkeypatch.setattr("tej_prefect.claims.get_client", refuse)
     block = TejJob(
         destination=local, directory=job("echo plain"), results_directory=results
     )

@@ -12,13 +12,23 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from jobs import Gate, wait_until
-from prefect.client.schemas.objects import FlowRun, State, Worker
+from prefect.client.schemas.objects import FlowRun, FlowRunPolicy, State, Worker
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.logging.loggers import flow_run_logger
-from prefect.states import Cancelling, Pending, Running
+from prefect.states import (
+    AwaitingRetry,
+    Cancelling,
+    Completed,
+    Paused,
+    Pending,
+    Running,
+    Scheduled,
+    Suspended,
+)
 
 import tej
 from tej_prefect import TejDestination, TejJob, TejWorker, worker, worker_job
+from tej_prefect.flow_runs import needs_process
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -33,6 +43,25 @@ def flow_run(state: State[None], **fields: Any) -> FlowRun:
         state_type=state.type,
         **fields,
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "retry_type", "expected"),
+    [
+        (Running(), None, True),
+        (AwaitingRetry(), "in_process", True),
+        (AwaitingRetry(), "reschedule", False),
+        (Scheduled(), None, False),
+        (Paused(), None, True),
+        (Suspended(), None, False),
+        (Completed(), "in_process", False),
+    ],
+)
+def test_states_that_need_their_process(
+    state: State[None], retry_type: str | None, expected: bool
+) -> None:
+    policy = FlowRunPolicy.model_validate({"retry_type": retry_type})
+    assert needs_process(flow_run(state, empirical_policy=policy)) == expected
 
 
 class Clock:

@@ -22,11 +22,10 @@ except ImportError as error:
         "tej_prefect needs Prefect 3: pip install 'tej[prefect]'"
     ) from error
 
-from tej_prefect.decorators import tej_flow, tej_task, template_task
-from tej_prefect.destination import TejDestination
-from tej_prefect.job import TejJob
+from tej_prefect.credentials import TejDestination
+from tej_prefect.decorators import tej_flow
 from tej_prefect.job_result import JobResult
-from tej_prefect.job_run import TejJobRun
+from tej_prefect.jobs import TejJob, TejJobRun
 from tej_prefect.run_jobs import JobsFailed
 from tej_prefect.storage import TejStorage
 from tej_prefect.suspend import (
@@ -41,6 +40,8 @@ from tej_prefect.tasks import (
     run_job,
     run_jobs,
     submit_job,
+    tej_task,
+    template_task,
     wait_for_job,
 )
 from tej_prefect.worker import TejWorker

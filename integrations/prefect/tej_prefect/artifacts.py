@@ -16,11 +16,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
 )
 from prefect.client.schemas.objects import Artifact
-from prefect.events import emit_event
+from prefect.events import RelatedResource, emit_event
 
 import tej
 from tej_prefect.context import Run, run_logger, stored_name
-from tej_prefect.job_result import JobRecord
+from tej_prefect.job_result import JobRecord, by_queue
 
 JOBS_KEY = "tej-jobs"
 AWAITED_KEY = "tej-awaited"
@@ -74,14 +74,17 @@ class JobArtifacts:
                 emit_start(job)
         self._table_due = time.monotonic() + TABLE_PERIOD
         if self._table is None:
-            self._table = self._create("table", self._key, self._rows(), self._title())
+            rows = json.dumps(self._rows())
+            self._table = self._create("table", self._key, rows, self._title())
         else:
             self._update_table(self._table)
 
     def add_progress(self) -> None:
         """Create the progress bar if there are several jobs."""
         if self._run.flow_run_id is not None and len(self._known) > 1:
-            self._bar = self._create("progress", PROGRESS_KEY, 0.0, self._places())
+            counts = Counter(job.destination.place for job in self._known)
+            places = [f"{number} jobs at {place}" for place, number in counts.items()]
+            self._bar = self._create("progress", PROGRESS_KEY, 0.0, "; ".join(places))
 
     def set_end(self, job: JobRecord, end: tej.JobStatus | None) -> None:
         """Record a job's final status; None if the job was deleted."""
@@ -117,12 +120,12 @@ class JobArtifacts:
 
     def _poll_pending(self) -> None:
         """Read the states of pending jobs, with one request to each queue."""
-        groups: dict[tej.RemoteQueue, dict[str, JobRecord]] = {}
-        for job, status in self._known.items():
-            if job not in self._deleted and (status is None or status.state in PENDING):
-                queue = job.destination.get_client()
-                groups.setdefault(queue, {})[job.job_id] = job
-        for queue, jobs in groups.items():
+        pending = (
+            job
+            for job, status in self._known.items()
+            if job not in self._deleted and (status is None or status.state in PENDING)
+        )
+        for queue, jobs in by_queue(pending).items():
             try:
                 statuses = queue.statuses(jobs)
             except tej.Error as error:
@@ -159,18 +162,12 @@ class JobArtifacts:
             "on cancel": job.on_cancel,
         }
 
-    def _places(self) -> str:
-        counts = Counter(job.destination.place for job in self._known)
-        return "; ".join(
-            f"{number} jobs at {place}" for place, number in counts.items()
-        )
-
     def _create(self, kind: str, key: str, data: object, title: str) -> UUID | None:
         artifact = ArtifactCreate(
             type=kind,
             key=key,
             description=title,
-            data=json.dumps(data) if kind == "table" else data,
+            data=data,
             flow_run_id=self._run.flow_run_id,
             task_run_id=self._run.task_run_id,
         )
@@ -215,7 +212,7 @@ def rows_of(artifact: Artifact) -> list[Row]:
     return [row for row in rows or [] if isinstance(row, dict)]
 
 
-def emit_start(record: JobRecord, related: Sequence[dict[str, str]] = ()) -> None:
+def emit_start(record: JobRecord, related: Sequence[RelatedResource] = ()) -> None:
     """Emit `tej.job.started` for a job that was submitted."""
     _emit("started", record, {}, related)
 
@@ -224,7 +221,7 @@ def emit_end(
     record: JobRecord,
     status: tej.JobStatus,
     flow_run_id: UUID | None,
-    related: Sequence[dict[str, str]] = (),
+    related: Sequence[RelatedResource] = (),
 ) -> None:
     """Emit the event of a job that has ended, with its exit code and the reason.
 
@@ -249,7 +246,7 @@ def _emit(
     kind: str,
     record: JobRecord,
     payload: dict[str, object],
-    related: Sequence[dict[str, str]],
+    related: Sequence[RelatedResource],
     event_id: UUID | None = None,
 ) -> None:
     # Prefect sends events in a thread, and adds the flow run and the task run in which

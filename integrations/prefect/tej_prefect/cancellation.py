@@ -20,15 +20,15 @@ from prefect.exceptions import Abort, TerminationSignal
 from prefect.states import Cancelled
 
 import tej
-from tej_prefect.cancellation_poller import poller
+from tej_prefect.claims import claims, wanted_by_others
 from tej_prefect.context import Run, current_run, run_logger
-from tej_prefect.destination import TejDestination
+from tej_prefect.credentials import TejDestination
 from tej_prefect.flow_runs import (
     cancelled_ancestors,
     cancelled_without_runner,
+    poller,
 )
-from tej_prefect.job_result import JobRecord
-from tej_prefect.shared_job_claims import claims, wanted_by_others
+from tej_prefect.job_result import JobRecord, by_queue
 
 UNENDED = ("created", "queued", "running")
 LEAVE_LABEL = {"on-cancel": "leave"}
@@ -124,6 +124,24 @@ def kill_unclaimed(
         counts.unreachable += len(ids)
 
 
+def kill_jobs(
+    records: Iterable[JobRecord],
+    cancelled: Collection[UUID],
+    counts: KillCounts,
+    *,
+    leave: bool = True,
+) -> None:
+    """Kill the jobs that no flow run outside of `cancelled` has claimed.
+
+    Jobs whose `on_cancel` is "leave" are left running, unless `leave` is false.
+    """
+    jobs = {*records}
+    kept = {one for one in jobs if leave and one.on_cancel == "leave"}
+    counts.leave(len(kept), 'on_cancel="leave"')
+    for queue, some in by_queue(jobs - kept).items():
+        kill_unclaimed(queue, some, cancelled, counts)
+
+
 class CancellationGuard:
     """Context manager that kills a run's jobs if the run is cancelled in the context.
 
@@ -148,22 +166,20 @@ class CancellationGuard:
 
     def add(self, jobs: Mapping[JobRecord, tej.JobStatus | None]) -> None:
         """Add jobs to kill after a cancellation, and claim them for the flow run."""
-        stages: dict[tej.RemoteQueue, str] = {}
-        ids: dict[tej.RemoteQueue, list[str]] = {}
-        for record, status in jobs.items():
+        for record in jobs:
             at_place = self._jobs.setdefault(record.destination.place, {})
             known = at_place.get(record.job_id)
             # If the same job was added with `on_cancel="kill"` and with
             # `on_cancel="leave"`, the job is left running.
             if known is None or known.on_cancel == "kill":
                 at_place[record.job_id] = record
-            queue = record.destination.get_client()
-            ids.setdefault(queue, []).append(record.job_id)
-            if status is not None:
-                stages[queue] = str(status.directory)
-        if self.run.flow_run_id is not None:
-            for queue, stage in stages.items():
-                claims.add(self.run.flow_run_id, queue, stage, ids[queue])
+        if self.run.flow_run_id is None:
+            return
+        for queue, some in by_queue(jobs).items():
+            statuses = [status for one in some.values() if (status := jobs[one])]
+            if statuses:
+                stage = str(statuses[0].directory)
+                claims.add(self.run.flow_run_id, queue, stage, [*some])
 
     def remove(self, record: JobRecord) -> None:
         """Remove a job that has ended, because a cancellation must not kill the job."""
@@ -176,11 +192,7 @@ class CancellationGuard:
         """
         counts = KillCounts()
         own = [] if self.run.flow_run_id is None else [self.run.flow_run_id]
-        ids: dict[tej.RemoteQueue, list[str]] = {}
-        for record in records:
-            ids.setdefault(record.destination.get_client(), []).append(record.job_id)
-        for queue, job_ids in ids.items():
-            kill_unclaimed(queue, job_ids, own, counts)
+        kill_jobs(records, own, counts, leave=False)
         return counts
 
     def check(self) -> None:
@@ -227,13 +239,8 @@ class CancellationGuard:
 
     def _kill_jobs(self, cancelled: list[UUID]) -> KillCounts:
         counts = KillCounts()
-        for records in self._jobs.values():
-            left = [one for one in records.values() if one.on_cancel == "leave"]
-            counts.leave(len(left), 'on_cancel="leave"')
-            ids = [one.job_id for one in records.values() if one.on_cancel == "kill"]
-            if ids:
-                queue = records[ids[0]].destination.get_client()
-                kill_unclaimed(queue, ids, cancelled, counts)
+        records = [one for some in self._jobs.values() for one in some.values()]
+        kill_jobs(records, cancelled, counts)
         self._kill_unknown(cancelled, counts)
         return counts
 

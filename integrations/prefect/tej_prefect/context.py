@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from prefect import bundles
@@ -28,6 +29,8 @@ from prefect.workers.base import BaseJobConfiguration, BaseWorker
 if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter
 
+Owner = TypeVar("Owner")
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 PRIVATE_NAMES: dict[type | ModuleType, tuple[str, ...]] = {
@@ -138,6 +141,20 @@ async def in_thread(
             await asyncio.wait([future])
             future.exception()
         raise
+
+
+def asynchronous(
+    method: Callable[Concatenate[Owner, Parameters], Result],
+) -> Callable[Concatenate[Owner, Parameters], Coroutine[Any, Any, Result]]:
+    """Return the asynchronous form of a method, which calls the method in a thread."""
+
+    @functools.wraps(method)
+    async def call(
+        self: Owner, /, *arguments: Parameters.args, **options: Parameters.kwargs
+    ) -> Result:
+        return await in_thread(lambda: method(self, *arguments, **options))
+
+    return call
 
 
 def stored_name(block: Block) -> str | None:

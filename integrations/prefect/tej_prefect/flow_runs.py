@@ -1,8 +1,10 @@
-"""Flow runs: reads flow runs, their parents and live workers from Prefect's API."""
+"""Flow runs: their states and parents, as read from Prefect's API."""
 
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -15,11 +17,14 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterState,
+    FlowRunFilterStateName,
     FlowRunFilterStateType,
+    Operator,
     WorkPoolFilter,
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, StateType, Worker
+from prefect.exceptions import ObjectNotFound
 
 logger = logging.getLogger("tej.prefect")
 
@@ -31,6 +36,10 @@ MISSED_HEARTBEATS = 3
 
 Prefect itself uses the same number.
 """
+POLL_PERIOD = 2.0
+"""Seconds between two polls of Prefect's API."""
+AWAITING_RETRY = "AwaitingRetry"
+"""Name of the state of a flow run that failed and will be retried."""
 CANCELLED = frozenset({StateType.CANCELLING, StateType.CANCELLED})
 
 
@@ -91,28 +100,50 @@ def cancelled_without_runner(
     return [run for run in runs if run.state is None or not run.state.is_final()]
 
 
+def needs_process(flow_run: FlowRun) -> bool:
+    """Return whether the flow run cannot continue without its current process.
+
+    This is false for a flow run that has ended, is suspended, or will be started by a
+    worker.  It is true for a flow that waits in its process for a retry or a pause.
+    """
+    state = flow_run.state
+    if state is None:
+        return False
+    if state.type is StateType.SCHEDULED:
+        # Prefect gives such a flow run to no worker.
+        in_process = flow_run.empirical_policy.retry_type == "in_process"
+        return in_process and state.name == AWAITING_RETRY
+    if state.type is StateType.PAUSED:
+        return not state.state_details.pause_reschedule
+    return state.type in UNENDED
+
+
 async def unended_flow_runs(client: PrefectClient, work_pool: str) -> list[FlowRun]:
-    """Return the flow runs of a work pool that are pending, running or cancelling."""
+    """Return the flow runs of a work pool that need their current process."""
+    states = FlowRunFilterState(
+        operator=Operator.or_,  # type: ignore[call-arg]
+        type=FlowRunFilterStateType(any_=UNENDED),
+        name=FlowRunFilterStateName(any_=[AWAITING_RETRY, "Paused"]),
+    )
     found: list[FlowRun] = []
     while True:
         page = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNENDED))
-            ),
+            flow_run_filter=FlowRunFilter(state=states),
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[work_pool])),
             limit=BATCH,
             offset=len(found),
         )
         found += page
         if len(page) < BATCH:
-            return found
+            return [one for one in found if needs_process(one)]
 
 
 def names_of_live(workers: Iterable[Worker]) -> set[str]:
     """Return the names of the workers of a pool whose heartbeats are recent.
 
     All heartbeat times come from the API's clock.  The time of the newest heartbeat is
-    used as the current time, because the calling worker also sends heartbeats.
+    used as the current time, because the calling worker also sends heartbeats.  The
+    status of a worker is not used, because the API may report a dead worker as online.
     """
     beats = {
         one.name: (one.last_heartbeat_time, one.heartbeat_interval_seconds or 30)
@@ -126,3 +157,98 @@ def names_of_live(workers: Iterable[Worker]) -> set[str]:
         if newest is not None
         and (newest - beat).total_seconds() < MISSED_HEARTBEATS * interval
     }
+
+
+class CancellationPoller:
+    """Polls the states of the flow runs that wait for jobs in this process.
+
+    Prefect reports a cancellation only to the main thread of a deployment's process.
+    Therefore tasks in other threads and flows without a deployment have to poll the
+    API.  The polling thread runs while at least one flow run is watched.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._watched: dict[UUID, int] = {}
+        self._families: dict[UUID, list[UUID]] = {}
+        self._cancelled: set[UUID] = set()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, flow_run_id: UUID) -> None:
+        """Poll this flow run until `unwatch` was called as often as `watch`.
+
+        The polling thread is started if it does not run.
+        """
+        if self._pid != os.getpid():
+            # After a fork the thread does not exist in this process, and the lock may
+            # be locked by a thread of the parent process.
+            self._reset()
+        with self._changed:
+            self._watched[flow_run_id] = self._watched.get(flow_run_id, 0) + 1
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="tej cancellation poller", daemon=True
+                )
+                self._thread.start()
+
+    def unwatch(self, flow_run_id: UUID) -> None:
+        """Undo one call of `watch`; when all calls are undone, the polling stops."""
+        with self._changed:
+            self._watched[flow_run_id] -= 1
+            if not self._watched[flow_run_id]:
+                del self._watched[flow_run_id]
+                self._families.pop(flow_run_id, None)
+                self._cancelled.discard(flow_run_id)
+                self._changed.notify_all()
+
+    def is_cancelled(self, flow_run_id: UUID) -> bool:
+        """Return whether the last poll found the flow run or a parent cancelled."""
+        return flow_run_id in self._cancelled
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait(POLL_PERIOD)
+                if not self._watched:
+                    self._thread = None
+                    return
+                watched = [*self._watched]
+            try:
+                self._poll(watched)
+            except Exception as error:
+                logger.info(
+                    "The states of flow runs were not read from Prefect's API: %s",
+                    error,
+                )
+
+    def _poll(self, watched: Iterable[UUID]) -> None:
+        with get_client(sync_client=True) as client:
+            families = {one: self._family(client, one) for one in watched}
+            found = read_all(client, (one for ids in families.values() for one in ids))
+        cancelled = {one.id for one in found.values() if one.state_type in CANCELLED}
+        with self._changed:
+            # Since the API replied, the flow run may have been retried, or `unwatch`
+            # may have been called.
+            self._cancelled = {
+                flow_run_id
+                for flow_run_id, ids in families.items()
+                if flow_run_id in self._watched and cancelled.intersection(ids)
+            }
+
+    def _family(self, client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
+        if flow_run_id not in self._families:
+            try:
+                members = [one.id for one in family(client, flow_run_id)]
+            except ObjectNotFound:
+                # A deleted flow run must not end the poll of the other flow runs.
+                members = [flow_run_id]
+            self._families[flow_run_id] = members
+        return self._families[flow_run_id]
+
+
+poller = CancellationPoller()
+"""The only cancellation poller of this process."""

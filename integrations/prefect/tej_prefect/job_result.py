@@ -3,17 +3,18 @@ end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 import tej
-from tej_prefect.destination import TejDestination
+from tej_prefect.credentials import TejDestination
 
 OnCancel = Literal["kill", "leave"]
+Record = TypeVar("Record", bound="JobRecord")
 OUTPUT_FILES = ("_stdout", "_stderr")
 STATUS_FIELDS = ("state", "exit_code", "signal", "cut_off", "duration", "host")
 """The fields that a `JobResult` copies from the job's status."""
@@ -69,6 +70,14 @@ class JobRecord:
             files=[path.absolute() for path in files],
             **known,
         )
+
+
+def by_queue(records: Iterable[Record]) -> dict[tej.RemoteQueue, dict[str, Record]]:
+    """Return the jobs by their queues and ids."""
+    found: dict[tej.RemoteQueue, dict[str, Record]] = {}
+    for one in records:
+        found.setdefault(one.destination.get_client(), {})[one.job_id] = one
+    return found
 
 
 class JobResult(BaseModel):

@@ -10,7 +10,7 @@ from pydantic import Field, HttpUrl, field_validator
 
 import tej
 from tej_prefect.context import in_thread
-from tej_prefect.destination import (
+from tej_prefect.credentials import (
     DOCUMENTATION_URL,
     LOGO_URL,
     MODEL_CONFIG,
@@ -58,17 +58,11 @@ class TejStorage(WritableFileSystem):
     _documentation_url = HttpUrl(DOCUMENTATION_URL)
     _logo_url = HttpUrl(LOGO_URL)
 
-    destination: TejDestination = Field(
-        default=..., description="The server that stores the files."
-    )
-    directory: str = Field(
-        default=".tej-results",
-        min_length=1,
-        description=(
-            "The directory of the files on the server, absolute or relative to the "
-            "home directory."
-        ),
-    )
+    destination: TejDestination
+    """The server that stores the files."""
+    directory: str = Field(default=".tej-results", min_length=1)
+    """The directory of the files on the server, absolute or relative to the home
+    directory."""
 
     @field_validator("directory")
     @classmethod

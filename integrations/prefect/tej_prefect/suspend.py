@@ -34,11 +34,12 @@ from tej_prefect.artifacts import (
     rows_of,
 )
 from tej_prefect.cancellation import KillCounts, kill_unclaimed
+from tej_prefect.claims import claim_suspended, unclaim_suspended
 from tej_prefect.context import current_run, run_logger, stored_name
-from tej_prefect.destination import load_destination
+from tej_prefect.credentials import load_destination
 from tej_prefect.flow_runs import read_all
-from tej_prefect.job_run import TejJobRun
-from tej_prefect.shared_job_claims import claim_suspended, unclaim_suspended
+from tej_prefect.job_result import by_queue
+from tej_prefect.jobs import TejJobRun
 
 PAUSE_KEY = "tej-"
 """Prefix of the pause keys of this module."""
@@ -75,38 +76,30 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
                 "the flow run could not be resumed: call TejDestination(...).save(NAME)"
                 ", and then TejDestination.load(NAME)"
             )
-    flow_run_id = current_run().flow_run_id
+    run = current_run()
+    claims: list[tuple[tej.RemoteQueue, str, list[str]]] = []
     running = 0
-    stages: dict[tej.RemoteQueue, str] = {}
-    by_queue: dict[tej.RemoteQueue, list[TejJobRun]] = {}
-    for job in jobs:
-        by_queue.setdefault(job.destination.get_client(), []).append(job)
-    for queue, some in by_queue.items():
-        statuses = queue.statuses(job.job_id for job in some)
-        for job in some:
-            status = statuses[job.job_id]
+    for queue, some in by_queue(jobs).items():
+        for job_id, status in queue.statuses(some).items():
             if status is None:
-                raise tej.JobNotFound(
-                    f"Job '{job.job_id}' not found at {job.destination.place}"
-                )
-            stages[queue] = str(status.directory)
+                place = some[job_id].destination.place
+                raise tej.JobNotFound(f"Job '{job_id}' not found at {place}")
             running += not status.state.final
+            stage = str(status.directory)
+        claims.append((queue, stage, [*some]))
     if not running:
-        for queue, stage in stages.items():
-            if flow_run_id is not None:
-                unclaim_suspended(queue, stage, flow_run_id)
+        for queue, stage, _ in claims:
+            if run.flow_run_id is not None:
+                unclaim_suspended(queue, stage, run.flow_run_id)
         return
     run_logger().info("Suspending until %d of %d jobs have ended", running, len(jobs))
     # Each suspension needs a new key, because Prefect treats a suspension with a used
     # key as already resumed.
     key = f"{PAUSE_KEY}{uuid4()}"
-    JobArtifacts(current_run(), key=AWAITED_KEY, description=key).add(
-        dict.fromkeys(jobs)
-    )
-    if flow_run_id is not None:
-        for queue, some in by_queue.items():
-            ids = [job.job_id for job in some]
-            claim_suspended(queue, stages[queue], flow_run_id, ids)
+    JobArtifacts(run, key=AWAITED_KEY, description=key).add(dict.fromkeys(jobs))
+    for queue, stage, ids in claims:
+        if run.flow_run_id is not None:
+            claim_suspended(queue, stage, run.flow_run_id, ids)
     suspend_flow_run(key=key)
 
 

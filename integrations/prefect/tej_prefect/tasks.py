@@ -1,4 +1,4 @@
-"""Prefect tasks: run one job, run many jobs, or perform single steps.
+"""Prefect tasks: run one job, run many jobs, perform single steps, fill in templates.
 
 Prefect's cache is disabled for these tasks, because tej itself finds a job that exists
 and does not start the job again.
@@ -6,36 +6,38 @@ and does not start the job again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from prefect import task
+from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
 import tej
-from tej_prefect.artifacts import JobArtifacts
-from tej_prefect.cancellation import CancellationGuard
-from tej_prefect.context import current_run
-from tej_prefect.job import TejJob
+from tej_prefect.credentials import TejDestination, as_destination
 from tej_prefect.job_result import JobResult, OnCancel
-from tej_prefect.job_run import TejJobRun
-from tej_prefect.run_jobs import JobsFailed, OnTimeout, run_many, run_one, submit
+from tej_prefect.jobs import TejJob, TejJobRun
+from tej_prefect.run_jobs import JobsFailed, OnTimeout, run_many, run_one
 
 TAGS = {"tej"}
+LONGEST = 60
+"""Maximum length of the parameters in the name of a task run, and of a label."""
 
 
 def name_of_run() -> str:
-    """Return the names of the task and of its job, such as `run_job simulation`."""
+    """Return the names of the task and its job, or the number of its jobs.
+
+    For example `run_job simulation` or `run_jobs 100`.
+    """
     parameters = task_run.parameters
     job = parameters.get("job") or parameters.get("run")
-    name = getattr(job, "title", None) or getattr(job, "name", None)
-    return f"{task_run.task_name} {name or ''}".strip()
-
-
-def name_of_batch() -> str:
-    """Return the name of the task and the number of its jobs: `run_jobs 100`."""
-    return f"{task_run.task_name} {len(task_run.parameters.get('jobs') or ())}"
+    words = getattr(job, "title", None) or getattr(job, "name", None) or ""
+    if "jobs" in parameters:
+        words = len(parameters["jobs"] or ())
+    return f"{task_run.task_name} {words}".strip()
 
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
@@ -60,7 +62,7 @@ def run_job(
     return run_one(request, timeout, on_timeout, log_output=log_output)
 
 
-@task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_batch)
+@task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def run_jobs(
     jobs: Sequence[TejJob],
     *,
@@ -92,10 +94,7 @@ def run_jobs(
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def submit_job(job: TejJob, *, retry_failed: bool | None = None) -> TejJobRun:
     """Start or find a job, and return its handle without waiting for its end."""
-    run, request = job.with_options(retry_failed=retry_failed).request()
-    with CancellationGuard() as guard:
-        submit(request, guard, JobArtifacts(current_run()))
-    return run
+    return job.with_options(retry_failed=retry_failed).start()
 
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
@@ -138,3 +137,118 @@ def kill_job(run: TejJobRun) -> tej.JobStatus:
 def delete_job(run: TejJobRun) -> None:
     """Remove an ended job and its files from the server."""
     run.delete()
+
+
+def template_task(
+    directory: str | Path, destination: TejDestination | str, **options: Any
+) -> Task[..., JobResult]:
+    """Make a task that renders its keyword parameters into a template and runs it.
+
+        simulate = template_task("simulate/", "cluster", results=["out.csv"])
+
+        @flow
+        def sweep() -> None:
+            results = simulate.map(seed=range(100)).result()
+
+    `{{ seed }}` is replaced by the parameter `seed` in files whose names end in `.j2`,
+    in `command` and in the values of `environment`.  `destination` is a block or the
+    name of a stored block.  A stored block is loaded when the task runs.
+
+    Options with the name of a field of `TejJob` apply to the job.  With
+    `log_output=False`, no output is logged.  Other options, such as `retries`, are
+    passed to `prefect.task`.
+    """
+    run = _run_template(directory, destination, options)
+    run.__doc__ = f"Run the job in '{directory}' with these parameters."
+    return _as_task(run, options)
+
+
+def tej_task(
+    directory: str | Path, destination: TejDestination | str, **options: Any
+) -> Callable[[Callable[..., Any]], Task[..., JobResult]]:
+    """Return a decorator that makes a template task from a function.
+
+    The parameters of the function are the parameters of the task.
+
+        @tej_task("simulate/", "cluster", results=["out.csv"])
+        def simulate(seed: int, steps: int = 1000) -> dict[str, object] | None:
+            return {"title": f"run {seed}"}
+
+    The function may return a dictionary of additional values for the template.  The
+    arguments of `tej_task` are those of `template_task`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Task[..., JobResult]:
+        signature = inspect.signature(function)
+        for_task = {"name": function.__name__, **options}
+        run_template = _run_template(directory, destination, for_task)
+
+        @functools.wraps(function)
+        def run(*arguments: Any, **keywords: Any) -> JobResult:
+            bound = signature.bind(*arguments, **keywords)
+            bound.apply_defaults()
+            more = function(*bound.args, **bound.kwargs) or {}
+            return run_template(**{**bound.arguments, **more})
+
+        return _as_task(run, for_task)
+
+    return decorate
+
+
+def _run_template(
+    directory: str | Path, destination: TejDestination | str, options: dict[str, Any]
+) -> Callable[..., JobResult]:
+    """Return a function that runs the job of a template with its parameters.
+
+    The options of the job are removed from `options`.
+    """
+    log_output = options.pop("log_output", True)
+    given = {name: options.pop(name, None) for name in TejJob.model_fields}
+    fields = {name: value for name, value in given.items() if value is not None}
+    fields.setdefault("name", Path(directory).expanduser().resolve().name)
+    labels = fields.pop("labels", {})
+
+    def run(**parameters: Any) -> JobResult:
+        job = TejJob(
+            destination=as_destination(destination),
+            directory=Path(directory),
+            parameters=parameters,
+            labels={**_as_labels(parameters), **labels},
+            **fields,
+        )
+        return run_one(job.request()[1], log_output=log_output)
+
+    run.__name__ = fields["name"]
+    return run
+
+
+def _as_task(
+    function: Callable[..., JobResult], options: Mapping[str, Any]
+) -> Task[..., JobResult]:
+    defaults = {"cache_policy": NO_CACHE, "task_run_name": _name_of_template_run}
+    tags = TAGS | set(options.get("tags") or ())
+    made: Task[..., JobResult] = task(**{**defaults, **options, "tags": tags})(function)
+    return made
+
+
+def _name_of_template_run() -> str:
+    """Return the name of a task run, such as `simulate seed=3`."""
+    parameters = task_run.parameters
+    inner = parameters.get("parameters")
+    # Prefect stores the parameters of `**parameters` in one dictionary with this name.
+    if isinstance(inner, Mapping) and len(parameters) == 1:
+        parameters = inner
+    words = " ".join(f"{name}={value}" for name, value in parameters.items())
+    shown = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
+    return f"{task_run.task_name} {shown}".strip()
+
+
+def _as_labels(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return the short parameters as labels, for `tej list --label seed=3`."""
+    return {
+        name: str(value)
+        for name, value in parameters.items()
+        if isinstance(value, str | int | float)
+        and str(value).isprintable()
+        and len(str(value)) <= LONGEST
+    }

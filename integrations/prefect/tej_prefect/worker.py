@@ -31,12 +31,13 @@ from prefect.workers.base import BaseWorker, BaseWorkerResult
 import tej
 from tej_prefect.artifacts import emit_end
 from tej_prefect.bundles import EXECUTE, with_storage
-from tej_prefect.cancellation_poller import poller
 from tej_prefect.context import in_thread
-from tej_prefect.destination import DOCUMENTATION_URL, LOGO_URL, TejDestination
+from tej_prefect.credentials import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.flow_runs import (
     CANCELLED,
     names_of_live,
+    needs_process,
+    poller,
     unended_flow_runs,
 )
 from tej_prefect.job_result import JobRecord
@@ -123,12 +124,7 @@ class TejWorker(
         await super().setup()
         assert self._runs_task_group is not None
         self._reconciling = anyio.CancelScope()
-        # A program may create a worker to submit its own flow.  The program's worker
-        # must not take over other flow runs, because the program would then wait until
-        # these flow runs have ended.
-        self._runs_task_group.start_soon(
-            self._reconcile_forever if self._is_service else self._send_heartbeats
-        )
+        self._runs_task_group.start_soon(self._repeat_steps)
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop the reconciliation, and tear down the worker."""
@@ -303,11 +299,12 @@ class TejWorker(
             if current.state_type is StateType.CANCELLING:
                 await self._mark_flow_run_as_cancelled(current, {"message": message})
             return 0
-        if current.state_type is StateType.SCHEDULED:
-            # The flow run was retried, and a worker will submit its next job.
-            return 0
-        ended_early = current.state_type in (StateType.RUNNING, StateType.PENDING)
-        if status is not None and status.succeeded and not ended_early:
+        ended_early = needs_process(current)
+        if not ended_early and (
+            (status is not None and status.succeeded)
+            # A worker will submit the next job of a retried or suspended flow run.
+            or current.state_type in (StateType.SCHEDULED, StateType.PAUSED)
+        ):
             return 0
         if ended_early and await in_thread(
             lambda: is_superseded(queue, current, job_id, status)
@@ -326,44 +323,39 @@ class TejWorker(
         code = 0 if status is None else int(status.result or 0)
         return code if 0 < code < 125 else 1
 
-    async def _reconcile_forever(self) -> None:
-        """Reconcile periodically, and resume suspended flow runs.
+    async def _repeat_steps(self) -> None:
+        """Reconcile periodically, or only send heartbeats if the worker is no service.
 
-        Suspended flow runs have a task of their own, because a request to an
-        unreachable server may take longer than a concurrency lease lasts.
+        A program may create a worker to submit its own flow.  The program's worker must
+        not take over other flow runs, because the program would wait for their ends.
+        Without heartbeats, other workers would take over the program's flow run.
         """
         with self._reconciling:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._repeat, self._reconcile)
-                group.start_soon(self._repeat, lambda: in_thread(reconcile))
+                if not self._is_service:
+                    seconds = self.heartbeat_interval_seconds
+                    group.start_soon(self._repeat, self.sync_with_backend, seconds)
+                    return
+                group.start_soon(self._repeat, self._reconcile, RECONCILE)
+                # Suspended flow runs have a task of their own, because a request to an
+                # unreachable server may take longer than a concurrency lease lasts.
+                resume = functools.partial(in_thread, reconcile)
+                group.start_soon(self._repeat, resume, RECONCILE)
 
-    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(
+        self, step: Callable[[], Awaitable[None]], seconds: float
+    ) -> None:
         while True:
             try:
                 await step()
             except Exception as error:
-                # The API may be temporarily unavailable, so try again later.
                 self._logger.warning(
-                    "The flow runs of the work pool were not checked: %s; trying again "
-                    "in %d s",
+                    "The flow runs of the work pool were not checked with Prefect's "
+                    "API: %s; trying again in %d s",
                     error,
-                    RECONCILE,
+                    seconds,
                 )
-            await asyncio.sleep(RECONCILE)
-
-    async def _send_heartbeats(self) -> None:
-        """Send the heartbeats of a worker that is not a service.
-
-        Without the heartbeats, other workers would take over the flow run of this
-        worker.
-        """
-        with self._reconciling:
-            while True:
-                await asyncio.sleep(self.heartbeat_interval_seconds)
-                try:
-                    await self.sync_with_backend()
-                except Exception as error:
-                    self._logger.warning("No heartbeat was sent: %s", error)
+            await asyncio.sleep(seconds)
 
     async def _reconcile(self) -> None:
         """Take over flow runs without a live worker, and renew leases."""

@@ -49,84 +49,48 @@ class TejWorkerFields(BaseModel):
     """Fields of the work pool's variables and of the configuration of a flow run."""
 
     # A validation error must not show its input: the environment has the API key.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=True)
 
-    destination: str = Field(
-        default=...,
-        description="The name of the tej Destination block whose server runs the jobs.",
-    )
-    setup: str = Field(
-        default="",
-        description=(
-            "Shell commands that make Prefect available on the server, such as `module "
-            "load python` and `. ~/venv/bin/activate`."
-        ),
-    )
-    login: bool = Field(
-        default=False,
-        description=(
-            "Whether to source the login profile before `setup`, as some sites need "
-            "for `module`."
-        ),
-    )
-    api_url: str | None = Field(
-        default=None,
-        title="API URL",
-        description=(
-            "The URL of Prefect's API as seen from the jobs; by default the URL that "
-            "the worker uses."
-        ),
-    )
-    tunnel_port: int | None = Field(
-        default=None,
-        title="Tunnel port",
-        description=(
-            "A free port on the server that the worker forwards to Prefect's API, for "
-            "servers that cannot reach the API; `http` only. Compute nodes can use the "
-            "tunnel with an API URL such as `http://login1:PORT/api` if sshd allows it."
-        ),
-    )
-    nodes: int | None = Field(default=None, description="Nodes for each flow run.")
-    cpus: int | None = Field(default=None, description="CPUs of each node.")
-    memory: str | None = Field(
-        default=None, description="Memory of each node, such as `4G`."
-    )
-    gpus: int | None = Field(default=None, description="GPUs of each node.")
-    walltime: str | None = Field(
-        default=None, description="The time limit, as `H:M:S` or seconds."
-    )
-    partition: str | None = Field(
-        default=None, description="The scheduler's partition or queue."
-    )
-    account: str | None = Field(default=None, description="The account to charge.")
-    options: list[str] = Field(
-        default_factory=list,
-        description="Additional options for the scheduler's submit command.",
-    )
-    delete_when_done: bool = Field(
-        default=False,
-        title="Delete when done",
-        description="Whether to delete the jobs of flow runs that succeeded.",
-    )
-    delete_after: float | None = Field(
-        default=None,
-        ge=0,
-        title="Delete after",
-        description="The days after which the jobs of ended flow runs are deleted.",
-    )
-    working_dir: str | None = Field(
-        default=None,
-        title="Working directory",
-        description=(
-            "The directory on the server in which flow runs start, such as "
-            "`~/project`; by default the job's own directory."
-        ),
-    )
-    stream_output: bool = Field(
-        default=False,
-        title="Stream output",
-        description=("Whether to copy the output of running jobs to the worker's log."),
-    )
+    destination: str
+    """The name of the tej Destination block whose server runs the jobs."""
+    setup: str = ""
+    """Shell commands that make Prefect available on the server, such as `module load
+    python` and `. ~/venv/bin/activate`."""
+    login: bool = False
+    """Whether to source the login profile before `setup`, as some sites need for
+    `module`."""
+    api_url: str | None = Field(default=None, title="API URL")
+    """The URL of Prefect's API as seen from the jobs; by default the URL that the
+    worker uses."""
+    tunnel_port: int | None = None
+    """A free port on the server that the worker forwards to Prefect's API, for servers
+    that cannot reach the API; `http` only. Compute nodes can use the tunnel with
+    an API URL such as `http://login1:PORT/api` if sshd allows it."""
+    nodes: int | None = None
+    """Nodes for each flow run."""
+    cpus: int | None = None
+    """CPUs of each node."""
+    memory: str | None = None
+    """Memory of each node, such as `4G`."""
+    gpus: int | None = None
+    """GPUs of each node."""
+    walltime: str | None = None
+    """The time limit, as `H:M:S` or seconds."""
+    partition: str | None = None
+    """The scheduler's partition or queue."""
+    account: str | None = None
+    """The account to charge."""
+    options: list[str] = Field(default_factory=list)
+    """Additional options for the scheduler's submit command."""
+    delete_when_done: bool = False
+    """Whether to delete the jobs of flow runs that succeeded."""
+    delete_after: float | None = Field(default=None, ge=0)
+    """The days after which the jobs of ended flow runs are deleted."""
+    working_dir: str | None = Field(default=None, title="Working directory")
+    """The directory on the server in which flow runs start, such as `~/project`; by
+    default the job's own directory."""
+    stream_output: bool = False
+    """Whether to copy the output of running jobs to the worker's log."""
 
 
 class TejWorkerVariables(TejWorkerFields, BaseVariables):
@@ -177,16 +141,6 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
         return self._given_labels
 
     @property
-    def unreachable_url(self) -> str | None:
-        """The API's URL if jobs on another machine cannot reach the URL; else None.
-
-        Jobs cannot reach a loopback address without a tunnel.
-        """
-        url = self.env.get("PREFECT_API_URL") or ""
-        host = urlsplit(url).hostname or ""
-        return url if is_loopback(host) and self.tunnel_port is None else None
-
-    @property
     def resources(self) -> tej.Resources:
         """The requested resources; raises tej.InvalidJobDirectory if any is invalid."""
         return tej.Resources(
@@ -222,11 +176,6 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
             )
             (folder / "start.sh").write_text(script, encoding="utf-8")
             yield folder
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address belongs to the loopback interface."""
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def parse_target(url: str) -> tuple[str, int]:

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.events import RelatedResource
+from prefect.events.related import object_as_related_resource
 
 import tej
 from tej_prefect.artifacts import emit_start
-from tej_prefect.cancellation_poller import poller
-from tej_prefect.destination import TejDestination
+from tej_prefect.credentials import TejDestination
 from tej_prefect.flow_runs import logger as worker_logger
+from tej_prefect.flow_runs import poller
 from tej_prefect.job_result import JobRecord
 from tej_prefect.output import JobOutput
-from tej_prefect.worker_configuration import TejWorkerConfiguration, is_loopback
+from tej_prefect.worker_configuration import TejWorkerConfiguration
 
 if TYPE_CHECKING:
     from prefect.logging.loggers import PrefectLogAdapter
@@ -174,15 +176,9 @@ def delete_old_jobs(queue: tej.RemoteQueue, unended: Collection[str]) -> None:
             worker_logger.info("%d old jobs in %r were deleted", len(old), queue)
 
 
-def related_to(flow_run: FlowRun) -> list[dict[str, str]]:
+def related_to(flow_run: FlowRun) -> list[RelatedResource]:
     """Return the flow run as a related resource of an event."""
-    return [
-        {
-            "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
-            "prefect.resource.role": "flow-run",
-            "prefect.resource.name": flow_run.name,
-        }
-    ]
+    return [object_as_related_resource("flow-run", "flow-run", flow_run)]
 
 
 def warn_if_unreachable(
@@ -191,14 +187,22 @@ def warn_if_unreachable(
     logger: PrefectLogAdapter,
 ) -> None:
     """Log a warning if the API's address is local and jobs run on another machine."""
-    url = configuration.unreachable_url
-    if url and not is_loopback(urlsplit(destination.address).hostname or "localhost"):
+    url = configuration.env.get("PREFECT_API_URL") or ""
+    if configuration.tunnel_port is not None or not _is_loopback(url):
+        return
+    if not _is_loopback(destination.address):
         logger.warning(
             "Jobs at %s probably cannot reach Prefect's API at %s: set the variable "
             "`api_url` or `tunnel_port`",
             destination.address,
             url,
         )
+
+
+def _is_loopback(url: str) -> bool:
+    """Return whether an address belongs to the loopback interface, or is `local:`."""
+    host = urlsplit(url).hostname or ("localhost" if url == "local:" else "")
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def wait(

@@ -14,11 +14,10 @@ import pytest
 from prefect.states import Completed, Running
 
 import tej
-from tej_prefect import TejDestination, TejJob
-from tej_prefect import shared_job_claims as claims
+from tej_prefect import TejDestination, TejJob, claims
 from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
+from tej_prefect.claims import EXPIRY, Claims, read_claims
 from tej_prefect.context import Run
-from tej_prefect.shared_job_claims import EXPIRY, Claims, read_claims
 from tests.adapters_prefect.flow_processes import flow_run_in
 
 

@@ -16,8 +16,9 @@ from tej_prefect.context import stored_name
 
 DOCUMENTATION_URL = "https://github.com/VisTrails/tej"
 LOGO_URL = "https://github.com/VisTrails.png?size=200"
-MODEL_CONFIG = ConfigDict(hide_input_in_errors=True)
-"""A validation error must not show its input, which may contain a secret."""
+MODEL_CONFIG = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=True)
+"""Hides the input, which may contain a secret, in errors.  The docstring of each field
+is its description in Prefect's forms."""
 SECRETS = ("private_key", "passphrase", "password")
 
 
@@ -46,71 +47,36 @@ class TejDestination(CredentialsBlock):
     _documentation_url = HttpUrl(DOCUMENTATION_URL)
     _logo_url = HttpUrl(LOGO_URL)
 
-    destination: str | None = Field(
-        default=None,
-        title="Destination",
-        description=(
-            "The server as `[user@]host[:port]`, a host alias of `~/.ssh/config`, or "
-            "`local:` for the machine that the flow runs on."
-        ),
-    )
-    host: str | None = Field(
-        default=None,
-        description="The server's name or address, instead of a destination.",
-    )
-    user: str | None = Field(default=None, description="The user to log in as.")
-    port: int | None = Field(
-        default=None, ge=1, le=65535, description="The port of the SSH server."
-    )
-    key_file: Path | None = Field(
-        default=None,
-        title="Key file",
-        description=(
-            "A private key file on the machine that the flow runs on; no other key is "
-            "offered."
-        ),
-    )
-    private_key: SecretStr | None = Field(
-        default=None,
-        title="Private key",
-        description="The text of a private key, instead of a key file.",
-    )
-    passphrase: SecretStr | None = Field(
-        default=None, description="The passphrase of the private key."
-    )
-    password: SecretStr | None = Field(
-        default=None, description="The password, for servers that require one."
-    )
-    queue: str = Field(
-        default=tej.DEFAULT_TEJ_DIR,
-        min_length=1,
-        description=(
-            "The directory of the jobs on the server; the first job creates it."
-        ),
-    )
-    runtime: str | None = Field(
-        default=None,
-        description=(
-            "How jobs are started: `slurm`, `pbs`, or `default` without a scheduler. "
-            "If empty, a new queue uses the server's scheduler if there is one."
-        ),
-    )
-    host_key_policy: Literal["known", "accept-new"] = Field(
-        default="known",
-        title="Host key policy",
-        description=(
-            "Whether an unknown host key is refused (`known`) or accepted and stored "
-            "(`accept-new`). A changed host key is always refused."
-        ),
-    )
-    known_hosts: str = Field(
-        default="",
-        title="Known hosts",
-        description=("Additional trusted host keys, as lines of a `known_hosts` file."),
-    )
-    timeout: float = Field(
-        default=30, gt=0, description="The connection timeout in seconds."
-    )
+    destination: str | None = None
+    """The server as `[user@]host[:port]`, a host alias of `~/.ssh/config`, or `local:`
+    for the machine that the flow runs on."""
+    host: str | None = None
+    """The server's name or address, instead of a destination."""
+    user: str | None = None
+    """The user to log in as."""
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """The port of the SSH server."""
+    key_file: Path | None = None
+    """A private key file on the machine that the flow runs on; no other key is
+    offered."""
+    private_key: SecretStr | None = None
+    """The text of a private key, instead of a key file."""
+    passphrase: SecretStr | None = None
+    """The passphrase of the private key."""
+    password: SecretStr | None = None
+    """The password, for servers that require one."""
+    queue: str = Field(default=tej.DEFAULT_TEJ_DIR, min_length=1)
+    """The directory of the jobs on the server; the first job creates it."""
+    runtime: str | None = None
+    """How jobs are started: `slurm`, `pbs`, or `default` without a scheduler. If empty,
+    a new queue uses the server's scheduler if there is one."""
+    host_key_policy: Literal["known", "accept-new"] = "known"
+    """Whether an unknown host key is refused (`known`) or accepted and stored
+    (`accept-new`). A changed host key is always refused."""
+    known_hosts: str = ""
+    """Additional trusted host keys, as lines of a `known_hosts` file."""
+    timeout: float = Field(default=30, gt=0)
+    """The connection timeout in seconds."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
