@@ -22,7 +22,7 @@ import tej
 from tests.adapters_prefect import flows
 
 FLOWS = Path(__file__).with_name("flows.py")
-START = 240.0
+START = 600.0
 """Seconds within which a process must have imported Prefect, on a busy machine."""
 
 
