@@ -4,7 +4,8 @@ notice.
 Python is mutated by cosmic-ray's operators and by dropping statements, the shell by a
 mutator of its own.  A sample is drawn by line, so that a line with many possible
 changes counts once.  Each mutant is run against the tests that exercise its file; the
-first failure kills the mutant.  `scripts/mutants` starts this with its libraries.
+first failure kills the mutant.  `scripts/mutants` installs the required libraries and
+starts this script.
 """
 
 from __future__ import annotations

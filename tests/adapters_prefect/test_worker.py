@@ -72,7 +72,8 @@ POOL = "tej-test"
 
 @dataclass
 class Workers:
-    """Processes `prefect worker start` of one work pool, with one log."""
+    """Processes that run `prefect worker start` for one work pool, and write to the
+    same log."""
 
     api: str
     log: Path

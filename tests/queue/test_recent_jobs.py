@@ -22,7 +22,7 @@ def test_last_selects_jobs_that_changed_last(
         os.utime(folder, (number, number))
     Path(queue.queue, "jobs/no job").write_text("")
     os.utime(Path(queue.queue, "jobs/no job"), (0, 0))
-    # A new fact, as a download records.
+    # A download records a fact in the same way.
     Path(queue.queue, "jobs/job1/downloaded").write_text("1700000010 a@b\n")
     assert [job.job_id for job in queue.jobs(last=2)] == ["job1", "job4"]
     assert len(queue.jobs(last=100)) == 5

@@ -59,7 +59,8 @@ def native_id(queue_path: Path, job_id: str) -> str:
 def test_jobs_wait_run_end_and_are_killed(
     queue: tej.RemoteQueue, job: Make, gate: Gate, home: Path, tmp_path: Path
 ) -> None:
-    # The user's own options of qsub, under which it would not copy the script, and wait.
+    # With these default options of the user, qsub would not copy the script, and would
+    # wait for the end of the job.
     (home / ".sge_request").write_text("-b y -sync y\n")
     script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}; exit 3"
     directory = job(script)

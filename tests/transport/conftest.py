@@ -1,4 +1,5 @@
-"""Fixtures for transports: one over SSH, and each of the transports."""
+"""Fixtures for transports: a transport over SSH, and a parametrized fixture of all
+transports."""
 
 from __future__ import annotations
 

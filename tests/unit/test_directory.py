@@ -121,7 +121,7 @@ def test_file_that_vanishes_during_the_walk_is_named(
     entries = scan(folder)
     next(entries)
     (folder / "zz").unlink()
-    # The directory has already been listed.
+    # The scan had already listed the directory before the file was removed.
     with pytest.raises(tej.InvalidJobDirectory, match="zz' cannot be read: No such"):
         list(entries)
 
