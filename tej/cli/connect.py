@@ -44,8 +44,8 @@ def command(
     disconnect` closes it.
     """
     refuse_on_windows()
-    from tej.transport import check_persist
     from tej.transport.openssh_login import log_in
+    from tej.transport.persist import check_persist
     from tej.transport.settings import Settings
 
     given = settings_on_command_line(click.get_current_context())

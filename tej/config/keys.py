@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from tej.transport import TRANSPORTS, check_persist
+from tej.transport import TRANSPORTS
+from tej.transport.persist import check_persist
 
 Pairs = Iterable[tuple[str, Any]]
 

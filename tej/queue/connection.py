@@ -1,4 +1,4 @@
-"""Connection to one queue: sends requests, and upgrades the scripts on the server.
+"""Connection to one queue: sends requests, and repeats them after a lost connection.
 
 The modules in `tej.queue` that implement the requests take a `QueueConnection` as an
 argument.  The modules that implement the requests do not import `RemoteQueue`.
@@ -24,10 +24,11 @@ from tej.errors import (
 )
 from tej.job.job_id import check_job_reference
 from tej.queue.retry_policy import Retries, with_retries
+from tej.queue.script_upgrade import prefer_own_scripts, upgrade_scripts
 from tej.queue.server_log import NOTICE, ServerLogger
 from tej.server.scripts import Scripts
 from tej.transport import Transport
-from tej.version import __version__, version_key
+from tej.version import __version__
 from tej.wire import replies, requests
 from tej.wire.replies import Outdated, ParsedReply, Reply, parse_reply
 from tej.wire.requests import Program
@@ -153,8 +154,8 @@ class QueueConnection:
         try:
             return self.run(program(), stdin, take)
         except Outdated as found:
-            if self.prefer_ours(found.digest, found.version):
-                self._upgrade(found.digest)
+            if prefer_own_scripts(self, found.digest, found.version):
+                upgrade_scripts(self, found.digest)
         try:
             return self.run(program(), stdin, take)
         except Outdated as found:
@@ -182,39 +183,6 @@ class QueueConnection:
     ) -> Result:
         """Call `attempt` until it succeeds, as the queue's retry policy permits."""
         return with_retries(self.retries, attempt, patient, lambda: self.reached)
-
-    def _upgrade(self, digest: str) -> None:
-        """Replace the scripts on the server by those of this version of tej.
-
-        If older scripts on the server cannot be replaced, they are used unchanged.
-        """
-        try:
-            program = requests.renewal(
-                self.path, self.scripts, self.version, trusted=self.trust_queue
-            )
-            self.run(program)
-        except RemoteCommandFailure as error:
-            if digest == "none":
-                raise
-            why = str(error).splitlines()[-1]
-            logger.warning(
-                "The scripts of queue %s are not updated; the older ones are used: %s",
-                *(self.path, why),
-            )
-            self.digest = "any"
-
-    def prefer_ours(self, digest: str, version: str) -> bool:
-        """Return whether to replace the scripts on the server.
-
-        The scripts are replaced if they are missing, or if they are not newer than this
-        version of tej.  If the server's scripts are newer, `digest` is set to "any", so
-        that later requests accept the newer scripts.
-        """
-        if digest != "none" and version_key(version) > version_key(self.version):
-            logger.info("Using the newer scripts (%s) of queue %s", version, self.path)
-            self.digest = "any"
-            return False
-        return True
 
     def job_not_found(self, job_id: str) -> JobNotFound:
         """Return the error for a job id that is not in the queue.

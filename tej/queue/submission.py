@@ -15,6 +15,7 @@ from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, log_warning, submitter
 from tej.queue.job_references import resolve
 from tej.queue.prepared_job import PreparedJob
+from tej.queue.script_upgrade import prefer_own_scripts
 from tej.transport.block import in_block
 from tej.wire import archive, requests
 from tej.wire.content_store import WORTH_ASKING
@@ -229,7 +230,7 @@ class Submission:
         have = parse_reply(b"\0".join(words)).head.get("have", "none 0")
         digest, _, version = have.partition(" ")
         line = requests.USE_WHAT_IS_THERE
-        if self._connection.prefer_ours(digest, version):
+        if prefer_own_scripts(self._connection, digest, version):
             line = requests.installation(
                 self._connection.runtime,
                 self._connection.scripts,

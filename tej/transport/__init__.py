@@ -8,13 +8,13 @@ does.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
+from tej.transport.persist import check_persist
 from tej.transport.program_start import COMMAND
 from tej.transport.settings import Settings
 
@@ -113,15 +113,3 @@ def _is_installed(program: str) -> bool:
     # `shutil.which` is not used, because the import of `shutil` is slow.
     paths = (Path(folder, program) for folder in os.get_exec_path())
     return any(path.is_file() and os.access(path, os.X_OK) for path in paths)
-
-
-def check_persist(time: str) -> str:
-    """Return a time in the format of ControlPersist.
-
-    Raises ValueError if `time` does not have this format.
-    """
-    text = str(time)
-    if not re.fullmatch(r"([0-9]+[smhdwSMHDW]?)+", text):
-        raise ValueError(f"persist: {text!r} is not a time such as 60, 10m or 8h")
-    # ssh interprets 0 as no limit; tej interprets 0 as the shortest time.
-    return text if re.search(r"[1-9]", text) else "1"

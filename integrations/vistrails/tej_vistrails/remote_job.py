@@ -107,7 +107,7 @@ def give_up(module, error, job):
     # type: (Module, ClientError, Optional[RemoteJob]) -> NoReturn
     """Raise the ModuleError that corresponds to `error`.
 
-    If the connection was lost, raise ModuleSuspended, because the job still runs."""
+    If the connection was lost, raise ModuleSuspended, because the job may still run."""
     message = "tej: %s" % error.message
     if job is not None and error.may_pass:
         warn(message + "; suspended: execute again when the server can be reached")

@@ -12,7 +12,7 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/sleep.sh"
 . "$here/lib/keepalive.sh"
 . "$here/lib/detach.sh"
-. "$here/lib/incoming.sh"
+. "$here/lib/garbage_collection.sh"
 . "$here/lib/job_processes.sh"
 . "$here/lib/job_removal.sh"
 . "$here/lib/resources.sh"

@@ -2,7 +2,7 @@
 # the functions below; docs/runtimes.md describes them. This file contains the names, the
 # batch script and the options of a job. The other files contain the submission
 # (scheduler_submit.sh), job arrays (scheduler_array.sh), the kill (scheduler_kill.sh), the
-# state of a job (scheduler_state.sh), the cause of its end (scheduler_cause.sh) and the
+# state of a job (scheduler_state.sh), the cause of its end (scheduler_end_cause.sh) and the
 # list of jobs (scheduler_cache.sh).
 # shellcheck shell=sh
 #
@@ -43,7 +43,7 @@
 
 . "$here/lib/scheduler_cache.sh"
 . "$here/lib/scheduler_state.sh"
-. "$here/lib/scheduler_cause.sh"
+. "$here/lib/scheduler_end_cause.sh"
 . "$here/lib/scheduler_submit.sh"
 . "$here/lib/scheduler_array.sh"
 . "$here/lib/scheduler_kill.sh"

@@ -10,9 +10,13 @@ from functools import partial
 import paramiko
 
 from tej.errors import AuthenticationFailed, ConnectionFailed
-from tej.transport.identities import Identity, is_encrypted, read_identities
 from tej.transport.paramiko.agent import Agent, AgentKey, agent_keys, open_agent
 from tej.transport.paramiko.failures import explained
+from tej.transport.paramiko.identity_files import (
+    Identity,
+    is_encrypted,
+    read_identities,
+)
 from tej.transport.paramiko.keyboard_interactive import PromptReplies
 from tej.transport.paramiko.private_key import (
     KeyUnusable,

@@ -1,4 +1,4 @@
-# Incoming directory of uploads: the owner of each upload, and garbage collection.
+# Garbage collection in `incoming`, which holds a directory for each upload and each removal.
 # shellcheck shell=sh
 
 # make_room PREFIX: create a directory in `incoming`. Sets $room to the path of the

@@ -1,0 +1,69 @@
+"""Upgrade of the scripts on the server that belong to another version of tej."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from tej.errors import RemoteCommandFailure
+from tej.server.scripts import Scripts
+from tej.version import version_key
+from tej.wire import requests
+from tej.wire.requests import Program
+
+logger = logging.getLogger("tej")
+
+
+class Connection(Protocol):
+    """The part of `QueueConnection` that is needed for an upgrade."""
+
+    path: str
+    scripts: Scripts
+    version: str
+    trust_queue: bool
+    digest: str
+
+    def run(self, program: Program) -> object:
+        """Run a program on the server."""
+
+
+def prefer_own_scripts(connection: Connection, digest: str, version: str) -> bool:
+    """Return whether to replace the scripts on the server.
+
+    `digest` and `version` are those of the scripts on the server.  The scripts are
+    replaced if they are missing, or if they are not newer than this version of tej.  If
+    the server's scripts are newer, `connection.digest` is set to "any", so that later
+    requests accept the newer scripts.
+    """
+    if digest != "none" and version_key(version) > version_key(connection.version):
+        logger.info(
+            "Using the newer scripts (%s) of queue %s", version, connection.path
+        )
+        connection.digest = "any"
+        return False
+    return True
+
+
+def upgrade_scripts(connection: Connection, digest: str) -> None:
+    """Replace the scripts on the server by those of this version of tej.
+
+    If older scripts on the server cannot be replaced, they are used unchanged.
+    `digest` is the digest of the scripts on the server, or "none".
+    """
+    try:
+        program = requests.renewal(
+            connection.path,
+            connection.scripts,
+            connection.version,
+            trusted=connection.trust_queue,
+        )
+        connection.run(program)
+    except RemoteCommandFailure as error:
+        if digest == "none":
+            raise
+        why = str(error).splitlines()[-1]
+        logger.warning(
+            "The scripts of queue %s are not updated; the older ones are used: %s",
+            *(connection.path, why),
+        )
+        connection.digest = "any"
