@@ -91,15 +91,17 @@ def show_top(app: TopScreen) -> None:
 
     async def show() -> list[str]:
         async with app.run_test(size=(80, 24)) as pilot:
-            while True:
+            # The check fails, instead of running forever, if the output never comes.
+            for _ in range(3000):
                 strips = app.screen._compositor.render_strips()
                 text = "\n".join(strip.text for strip in strips)
                 cells = app.table.get_row_at(0) if app.table.row_count else []
                 # The widths of the columns are set some time after the rows.
                 wanted = ["Quit", *map(str, cells)]
                 if cells and app.output.lines and all(one in text for one in wanted):
-                    return text.splitlines()
+                    break
                 await pilot.pause(0.02)
+            return text.splitlines()
 
     lines = [line.rstrip() for line in asyncio.run(show())]
     for thread in threading.enumerate():
