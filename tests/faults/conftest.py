@@ -145,6 +145,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     keep_alive = ("sleep_until_signal 15", "sleep_until_signal 1")
     change_scripts(monkeypatch, "lib/keepalive.sh", keep_alive)
+    # A change of the clock has an effect after one second instead of 30.
+    reread = ('"$elapsed" -ge 3000', '"$elapsed" -ge 100')
+    change_scripts(monkeypatch, "lib/facts.sh", reread)
 
 
 @pytest.fixture
