@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 
 SIGPIPE = 128 + 13
@@ -18,6 +19,10 @@ def main() -> None:
         # line imports click, which is slow.
         print_help()
         return
+    # A parent that ignores SIGCHLD passes this on, and the exit statuses of child
+    # processes, such as the program on `local:`, would be lost.
+    if sys.platform != "win32" and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         from tej.cli import main as run
 

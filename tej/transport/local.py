@@ -66,6 +66,15 @@ def _popen(command: Sequence[str]) -> subprocess.Popen[bytes]:
             "local: needs a POSIX shell, which Windows does not have; "
             "use WSL, or a server: user@host"
         )
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        # subprocess.Popen would report the exit status 0 for every program.
+        error = ConnectionFailed(
+            "local: this process ignores SIGCHLD, so that the exit statuses of "
+            "programs are lost; first call signal.signal(signal.SIGCHLD, "
+            "signal.SIG_DFL)"
+        )
+        error.permanent = True
+        raise error
     home = Path.home()
     try:
         return subprocess.Popen(

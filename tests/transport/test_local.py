@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import tej.__main__ as tej_command
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport import Transport, open_transport
@@ -71,3 +74,24 @@ print(ssh, "paramiko" in sys.modules)
     done = local.run(f"cd '{Path.cwd()}' && PYTHONPATH=. '{sys.executable}' '{script}'")
     expected = "ParamikoTransport('ssh://user@server.example.org') False\n"
     assert (done.stdout.decode(), done.stderr.decode()) == (expected, "")
+
+
+@pytest.fixture
+def ignored_sigchld() -> Iterator[None]:
+    """Ignore SIGCHLD, as the programs that some supervisors start do."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("ignored_sigchld")
+def test_ignored_sigchld_makes_no_status_zero(
+    local: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConnectionFailed, match="ignores SIGCHLD"):
+        local.run("exit 3")
+    monkeypatch.setattr("tej.cli.main", lambda: None)
+    monkeypatch.setattr("sys.argv", ["tej", "list"])
+    tej_command.main()
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    assert local.run("exit 3").status == 3
