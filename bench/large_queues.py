@@ -47,7 +47,10 @@ def list_10k(testbed: TestBed) -> list[Row]:
 
 
 def large_queue(testbed: TestBed) -> list[Row]:
-    """Measure `tej list`, `status` and `prune` in a queue with 100,000 ended jobs."""
+    """Measure `tej list`, `status` and `prune` in a queue with 100,000 ended jobs.
+
+    The directory of the test bed is removed at the end, which is faster than `cleanup`.
+    """
     queue = make_ended_jobs(testbed, 100_000)
     rows = [
         _list(testbed, queue, "the last 100 of 100,000", ("--last", "100"), 1),
@@ -57,7 +60,6 @@ def large_queue(testbed: TestBed) -> list[Row]:
     rows.append(("status of one of them, warm", f"{one * 1e3:.1f} ms", "", ""))
     took = seconds(lambda: queue.prune(keep_last=50_001))
     rows.append(("prune 50,000 of them", f"{took:.0f} s", "", "(aim: at most 60 s)"))
-    queue.cleanup(kill=True)
     return rows
 
 

@@ -6,6 +6,8 @@ import os
 import statistics
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from testbed import (
@@ -40,8 +42,9 @@ def notice(testbed: TestBed) -> list[Row]:
         thread.start()
     for thread in threads:
         thread.join()
-    share = cost_of_waiting(queue, testbed)
-    queue.cleanup(kill=True, grace=0)
+    with blocked_jobs(queue, testbed, 100) as ids:
+        share = cost_of_waiting(queue, ids)
+    queue.cleanup(kill=True)
     return [
         (
             "notice of a job's end, median of 30",
@@ -58,10 +61,29 @@ def notice(testbed: TestBed) -> list[Row]:
     ]
 
 
-def cost_of_waiting(queue: tej.RemoteQueue, testbed: TestBed, jobs: int = 100) -> float:
+@contextmanager
+def blocked_jobs(
+    queue: tej.RemoteQueue, testbed: TestBed, count: int
+) -> Iterator[list[str]]:
+    """Run jobs that end with the context; yields their ids.
+
+    Each job waits at a FIFO, because to kill 1,000 jobs takes minutes.
+    """
+    fifo = testbed.folder / f"fifo of {count}"
+    os.mkfifo(fifo)
+    job = write_job(testbed.folder / f"blocked {count}", f"read -r _ <'{fifo}'")
+    ids = [one.job_id for one in queue.submit_many([tej.JobSpec(job)] * count)]
+    try:
+        yield ids
+    finally:
+        # A reader opens the FIFO as soon as a writer has opened it, and then reads the
+        # end of the file.
+        os.close(os.open(fifo, os.O_RDWR))
+        queue.wait(ids)
+
+
+def cost_of_waiting(queue: tej.RemoteQueue, ids: list[str]) -> float:
     """Return the share of a core that the wrappers and the wait use."""
-    sleeper = write_job(testbed.folder / "sleeper", "exec sleep 600")
-    ids = [one.job_id for one in queue.submit_many([tej.JobSpec(sleeper)] * jobs)]
     threading.Thread(target=_wait_quietly, args=(queue, ids), daemon=True).start()
     time.sleep(5)
     before, begun = cpu_of(str(queue.queue)), time.monotonic()
@@ -70,16 +92,29 @@ def cost_of_waiting(queue: tej.RemoteQueue, testbed: TestBed, jobs: int = 100) -
 
 
 def waiting_1000(testbed: TestBed) -> list[Row]:
-    """Measure the server's CPU time during a wait for 1,000 running jobs."""
+    """Measure what 1,000 running jobs, and a wait for them, cost on the server."""
     queue = testbed.queue("near")
-    share = cost_of_waiting(queue, testbed, 1000)
-    queue.cleanup(kill=True, grace=0)
+    with blocked_jobs(queue, testbed, 1000) as ids:
+        share = cost_of_waiting(queue, ids)
+        processes, memory = processes_of(str(queue.queue))
     return [
         (
             "CPU on the server, 1,000 jobs waited for",
             f"{share:.2%} of a core",
             "",
             "(aim: below 1%)",
+        ),
+        (
+            "processes of tej per running job, of 1,000",
+            f"{processes / 1000:.2f}",
+            "",
+            "(aim: at most 2)",
+        ),
+        (
+            "memory of these processes, per running job",
+            f"{memory / 1000 / 1024:.2f} MB",
+            "",
+            "(aim: at most 2 MB)",
         ),
     ]
 
@@ -107,3 +142,21 @@ def cpu_of(mark: str) -> float:
             continue
         total += sum(map(int, fields[11:15]))
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def processes_of(mark: str) -> tuple[int, int]:
+    """Return the number of the processes that name a queue, and their memory in KB.
+
+    Memory that several processes share is divided among them (PSS).
+    """
+    count = memory = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() not in (entry / "cmdline").read_bytes():
+                continue
+            sizes = (entry / "smaps_rollup").read_text()
+        except OSError:
+            continue
+        count += 1
+        memory += int(sizes.partition("\nPss:")[2].split()[0])
+    return count, memory

@@ -23,7 +23,7 @@ from tej.errors import (
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids
 from tej.queue.job_requests import get_statuses
-from tej.wire.framing import WordSplitter
+from tej.wire.framing import RecordSplitter
 from tej.wire.records import parse_status
 from tej.wire.replies import Outdated, parse_reply
 
@@ -206,21 +206,22 @@ class Watcher:
                 self._fail(error)
 
     def _ask_once(self, job_ids: list[str]) -> None:
-        splitter = WordSplitter()
+        splitter = ended = RecordSplitter()
         head: dict[str, str] = {}
 
         def take(data: bytes) -> None:
-            nonlocal splitter
+            nonlocal splitter, ended
             if data:
                 self._connection.reached = True
-            else:
-                # Empty data is the end of a reply.  If the server's scripts are
-                # upgraded, the request is sent again, and its reply needs a new
-                # splitter.
-                splitter = WordSplitter()
-                self._stop.set()
+                tell(splitter.feed(data))
                 return
-            answer = parse_reply(b"\0".join(splitter.feed(data)))
+            # Empty data is the end of a reply.  If the server's scripts are upgraded,
+            # the request is sent again, and its reply needs a new splitter.
+            ended, splitter = splitter, RecordSplitter()
+            self._stop.set()
+
+        def tell(records: bytes) -> None:
+            answer = parse_reply(records)
             head.update(answer.head)
             for record in answer.jobs:
                 status = None
@@ -233,6 +234,9 @@ class Watcher:
             yield from ()
 
         self._connection.run_verb("wait", *job_ids, take=take, stdin=until_stopped())
+        # If the connection was lost, run_verb has raised an exception, and the last
+        # record may be incomplete.
+        tell(ended.close())
 
     def _tell(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:

@@ -33,6 +33,37 @@ class WordSplitter:
         return words
 
 
+class RecordSplitter:
+    """Splits a stream of words into complete records, for a reply that takes long.
+
+    The word `id=...` begins a record.  A record is complete as soon as the next record
+    begins or an empty word follows.  A piece of the stream may end inside a record.
+    """
+
+    def __init__(self) -> None:
+        self._splitter = WordSplitter()
+        self._unread: list[bytes] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Add a piece of the stream; returns the records that are complete now."""
+        self._unread += self._splitter.feed(data)
+        end = len(self._unread)
+        while end and self._unread[end - 1]:
+            end -= 1
+            if self._unread[end].startswith(b"id="):
+                break
+        complete, self._unread = self._unread[:end], self._unread[end:]
+        return b"\0".join(complete)
+
+    def close(self) -> bytes:
+        """Return the last record; called only if the whole stream was received.
+
+        The last record of older server scripts is not followed by an empty word.
+        """
+        last, self._unread = self._unread, []
+        return b"\0".join(last)
+
+
 class MarkerSplitter:
     """Sink that splits a stream at its markers.
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tej import RemoteCommandFailure
 from tej.wire import framing
-from tej.wire.framing import MarkerSplitter, WordSplitter
+from tej.wire.framing import MarkerSplitter, RecordSplitter, WordSplitter
 from tej.wire.requests import make_marker
 
 sizes = st.integers(1, 40)
@@ -58,3 +58,22 @@ def test_endless_word_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_markers_differ() -> None:
     assert make_marker() != make_marker()
+
+
+@given(st.integers(1, 40))
+def test_records_are_never_cut(size: int) -> None:
+    records = [b"id=a\0state=finished\0number=0", b"id=gone", b"id=c\0state=lost"]
+    stream = b"now=1\0" + b"\0".join(records) + b"\0"
+    splitter = RecordSplitter()
+    pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+    found = b"\0".join(filter(None, map(splitter.feed, pieces)))
+    assert found == b"now=1\0" + b"\0".join(records[:2])
+    # The last record is complete as soon as an empty word follows it.
+    assert splitter.feed(b"\0") == records[2] + b"\0"
+    assert splitter.close() == b""
+
+
+def test_last_record_may_end_with_the_stream() -> None:
+    splitter = RecordSplitter()
+    assert splitter.feed(b"id=a\0state=lost\0") == b""
+    assert splitter.close() == b"id=a\0state=lost"
