@@ -55,7 +55,9 @@ class Server:
         with self._changed:
             while left and not stopped.is_set():
                 for job_id in sorted(left & self._ended):
-                    take(f"id={job_id}\0state=finished\0how=exit\0number=0\0\0".encode())
+                    take(
+                        f"id={job_id}\0state=finished\0how=exit\0number=0\0\0".encode()
+                    )
                     left.discard(job_id)
                 if left:
                     self._changed.wait(10)
