@@ -142,11 +142,12 @@ run_in_background() {
 # is unknown. Most shells report the same status for `exit 143` and a SIGTERM. Most awks
 # report different results: after a signal, system() returns 256 or 512 plus the signal
 # number, or the signal number divided by 256 in old versions. If awk does not report
-# signals (busybox), run_in_awk does not run the script.
+# signals (busybox), or reports -1 because SIGCHLD is ignored, run_in_awk does not run the
+# script.
 run_in_awk() {
     end=$(awk '
         BEGIN {
-            if (system("kill -s TERM $$") == 0) exit
+            if (system("kill -s TERM $$") <= 0) exit
             status = system(ENVIRON["tej_run"])
             if (status != int(status)) print "signal", int((status - int(status)) * 256 + .5) % 128
             else if (status >= 512) print "signal", status - 512
