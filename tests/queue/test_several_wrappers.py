@@ -86,3 +86,13 @@ def test_processes_left_by_each_job_are_counted(
         lambda: not any(one.processes_left for one in local_queue.jobs()),
         "all jobs have ended",
     )
+
+
+def test_pipe_planted_as_end_is_replaced(
+    local_queue: tej.RemoteQueue, job: Make
+) -> None:
+    directory = job("mkfifo ../finished; exit 3")
+    ids = ["a", "b"]
+    local_queue.submit_many(tej.JobSpec(directory, job_id=name) for name in ids)
+    found = local_queue.wait(ids, timeout=90)
+    assert [found[name].exit_code for name in ids] == [3, 3]

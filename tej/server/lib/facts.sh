@@ -149,6 +149,9 @@ put_end() {
 put_exclusively() {
     fact_name=$1
     shift
+    # `set -C` protects only regular files, and the shell would block if the job has made a
+    # FIFO.
+    [ ! -e "$job/$fact_name" ] || [ -f "$job/$fact_name" ] || return 1
     set -C
     { printf '%s\n' "$*" >"$job/$fact_name"; } 2>/dev/null
     is_put=$?
