@@ -66,7 +66,7 @@ def complete_job(
 def complete_file(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Return the jobs, or after a job the files of the job, that fit `incomplete`."""
+    """Return the jobs that fit `incomplete`; after a job, the files of the job."""
     from click.shell_completion import CompletionItem
 
     from tej.queue.job_search import find_job, newest_first
@@ -117,8 +117,8 @@ def _ask_server(
 ) -> list[CompletionItem]:
     """Return what `find` returns for the queue, and for the words of a command.
 
-    `kind` is the kind of the words after the destination.  An error gives no
-    completion.
+    `kind` is the kind of the words after the destination.  If an error occurs, there
+    are no completions.
     """
     from tej.cli.profile import find_profile
     from tej.errors import Error

@@ -41,7 +41,8 @@ def normalize(name: str) -> str:
 
 
 def fold_case(name: str) -> str:
-    """Return the same text for all names that a file system without case confuses."""
+    """Return the same text for all names that a case-insensitive file system
+    confuses."""
     return normalize(unicodedata.normalize("NFD", name).casefold())
 
 

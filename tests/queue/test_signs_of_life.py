@@ -48,7 +48,7 @@ def test_job_with_processes_is_kept_whatever_was_written(
     (facts / fact).write_text(text)
     if fact == "lost":
         set_word(facts, "native_id", 1, "elsewhere")
-    refuse_removal(local_queue, directory, "processes of it run")
+    refuse_removal(local_queue, directory, "some of its processes run")
     gate.open()
     if fact == "lost":
         wait_until(lambda: (facts / "finished").exists(), "the job has ended")

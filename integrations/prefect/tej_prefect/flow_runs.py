@@ -206,7 +206,7 @@ class CancellationPoller:
                 self._changed.notify_all()
 
     def is_cancelled(self, flow_run_id: UUID) -> bool:
-        """Return whether the last poll found the flow run or a parent cancelled."""
+        """Return whether the flow run or a parent was cancelled at the last poll."""
         return flow_run_id in self._cancelled
 
     def _run(self) -> None:
@@ -231,8 +231,8 @@ class CancellationPoller:
             found = read_all(client, (one for ids in families.values() for one in ids))
         cancelled = {one.id for one in found.values() if one.state_type in CANCELLED}
         with self._changed:
-            # Since the API replied, the flow run may have been retried, or `unwatch`
-            # may have been called.
+            # During the request to the API, the flow run may have been retried, or
+            # `unwatch` may have been called.
             self._cancelled = {
                 flow_run_id
                 for flow_run_id, ids in families.items()

@@ -199,7 +199,7 @@ get_last_sign() {
 shows_life() {
     sign=''
     if has_processes; then
-        sign="processes of it run on $host"
+        sign="some of its processes run on $host"
     elif [ -s "$job/finished" ] || ended_with_boot; then
         return 1
     elif is_watched_here; then

@@ -58,7 +58,7 @@ has_sign_of_life() {
     sign=''
     if has_live_token; then
         get_host
-        sign="processes of it run on $host"
+        sign="some of its processes run on $host"
     else
         [ ! -s "$job/finished" ] && shows_life
     fi

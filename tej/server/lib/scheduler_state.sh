@@ -265,7 +265,7 @@ derive_contradicted_state() {
 record_killed() {
     wait_for_processes 5 KILL || {
         keep_last_state
-        note="$runtime has ended the job, but processes of it run on $host"
+        note="$runtime has ended the job, but some of its processes run on $host"
         return 1
     }
     get_time
