@@ -18,7 +18,7 @@ print_ended() {
     {
         others=$(
             exec 5>&1
-            cd "$jobs" && { find_special_files && printf '%s\n' "$@"; } | read_ended_jobs | tr '\n' '\0' >&4
+            cd "$jobs" && { find_special_files "$@" && printf '%s\n' "$@"; } | read_ended_jobs | tr '\n' '\0' >&4
         )
     } 4>&1
     case $newline$others in
@@ -27,10 +27,18 @@ print_ended() {
     esac
 }
 
-# find_special_files: print the paths, such as jobs/ID/NAME, of the files in the directories
-# of all jobs and attempts that are neither regular files nor directories.
+# find_special_files ID...: print the paths, such as ID/NAME, of the files in the directories
+# of these jobs and of their attempts that are neither regular files nor directories. If there
+# are many ids, or if the arguments are paths, searches the directories of all jobs.
 find_special_files() {
-    (cd "$queue" && find jobs attempts -path '*/*/*' \( -type d -prune -o ! -type f -print \) 2>/dev/null)
+    inside='*/*'
+    [ $# -le 1000 ] && [ "$1" = "${1#/}" ] || {
+        set -- .
+        inside='./*/*'
+    }
+    for directory in "$jobs" "$queue/attempts"; do
+        (cd "$directory" && find "$@" -path "$inside" \( -type d -prune -o ! -type f -print \)) 2>/dev/null
+    done
     return 0
 }
 
@@ -118,10 +126,12 @@ read_ended_jobs() {
             runtime = ENVIRON["tej_runtime"]
             attempts = ENVIRON["tej_attempts"]
         }
-        # An id contains no slash, and the path of a job is absolute.
-        /^(jobs|attempts)\// {
-            split($0, part, "/")
-            special[part[2]] = 1
+        # The path of a special file is relative, an id contains no slash, and the path of a
+        # job is absolute.
+        /^[^\/].*\// {
+            sub("^[.]/", "")
+            sub("/.*", "")
+            special[$0] = 1
             next
         }
         {
