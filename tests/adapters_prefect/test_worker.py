@@ -39,7 +39,7 @@ from servers.sshd import free_port
 import tej
 from tej_prefect import TejDestination, TejJob, TejStorage, TejWorker, tej_flow
 from tej_prefect.artifacts import emit_end
-from tej_prefect.bundles import add_bundle
+from tej_prefect.bundles import UNPACKS_FILES, add_bundle
 from tej_prefect.flow_runs import names_of_live
 from tej_prefect.job_result import JobRecord
 from tej_prefect.worker import WORKER_NAME_LABEL
@@ -380,6 +380,9 @@ def test_orphaned_flow_runs_get_their_ends(pool: Pool) -> None:
         assert end == "Cancelled" or "SIGKILL" in message_of(flow_run_id)
 
 
+@pytest.mark.skipif(
+    not UNPACKS_FILES, reason="this version of Prefect does not unpack included files"
+)
 def test_code_and_result_travel_with_job(pool: Pool, tmp_path: Path) -> None:
     destination = TejDestination.load(pool.block)
     directory = tmp_path / "stored"
@@ -401,6 +404,14 @@ def test_code_and_result_travel_with_job(pool: Pool, tmp_path: Path) -> None:
     assert job.succeeded
     files = [path for path in directory.rglob("*") if path.is_file()]
     assert [path.stat().st_mode & 0o777 for path in files] == [0o600]
+
+
+def test_files_are_refused_if_prefect_does_not_unpack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tej_prefect.decorators.UNPACKS_FILES", False)
+    with pytest.raises(ValueError, match="install a newer version of Prefect"):
+        tej_flow("pool", include_files=["*.csv"])
 
 
 def test_bundle_contains_no_settings(tmp_path: Path) -> None:

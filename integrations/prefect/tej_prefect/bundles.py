@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 from prefect import bundles
+from prefect.bundles import execute
 from prefect.client.schemas.objects import WorkPool, WorkPoolStorageConfiguration
 
 UPLOAD = "tej_prefect.bundles"
@@ -20,6 +21,8 @@ EXECUTE = "prefect.bundles.execute"
 STAGE = '"$tej_stage"/'
 """The job's directory, as written in the job's script, which may change the current
 directory."""
+UNPACKS_FILES = hasattr(execute, "ZipExtractor")
+"""Whether Prefect unpacks the files of a bundle in the job; version 3.8.0 does not."""
 
 
 def with_storage(pool: WorkPool, spool: Path) -> WorkPool:

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
+import prefect
 from prefect import Flow
 from prefect.flows import InfrastructureBoundFlow, bind_flow_to_infrastructure
 
+from tej_prefect.bundles import UNPACKS_FILES
 from tej_prefect.worker import TejWorker
 
 P = ParamSpec("P")
@@ -58,7 +60,14 @@ def tej_flow(
     can return a value only if it has a result storage.  The patterns are relative to
     the directory of the flow's file.  `python` is the Python interpreter of the job.
     The other arguments are variables of the work pool.
+
+    Raises ValueError if this version of Prefect does not unpack such files in the job.
     """
+    if include_files and not UNPACKS_FILES:
+        raise ValueError(
+            f"include_files has no effect in Prefect {prefect.__version__}, which does "
+            "not unpack the files in the job: install a newer version of Prefect"
+        )
 
     def decorate(flow: Flow[P, R]) -> TejFlow[P, R]:
         bound = bind_flow_to_infrastructure(
