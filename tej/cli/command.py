@@ -156,7 +156,7 @@ need_runtime_option = click.option(
     multiple=True,
     metavar="NAME",
     cls=Option,
-    help="Refuse a queue with another runtime; may be repeated.",
+    help="Require the queue to have this runtime; may be given several times.",
 )
 trust_queue_option = click.option(
     "--trust-queue",

@@ -140,8 +140,8 @@ def job_selection(
 def _split_files(words: list[str], has_job: bool) -> tuple[list[str], list[str]]:
     """Return the job among the words of `tej download`, and the files.
 
-    If `has_job` is true, the first word is the job.  Without files, the results in the
-    profile are fetched.
+    If `has_job` is true, the first word is the job.  Without files, the files
+    listed under `results` in the profile are fetched.
     """
     job, files = (words[:1], words[1:]) if has_job else ([], words)
     files = files or list(current_profile().get("results") or ())

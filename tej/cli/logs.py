@@ -35,7 +35,7 @@ CHUNK = 1 << 16
     "--scheduler", is_flag=True, help="Print the scheduler's messages about the job."
 )
 @click.option(
-    "--on-end", is_flag=True, help="Print the output of the command after --on-end."
+    "--on-end", is_flag=True, help="Print the output of the job's --on-end command."
 )
 @click.option(
     "-n",
@@ -70,7 +70,7 @@ def command(
         if scheduler:
             empty = "The scheduler has no messages about job"
             return print_texts(queue.scheduler_log, jobs, "scheduler", empty, as_json)
-        empty = "The command after --on-end has printed nothing yet for job"
+        empty = "The --on-end command has printed nothing yet for job"
         return print_texts(queue.on_end_log, jobs, "on_end", empty, as_json)
     streams = [name] if name else [wanted] if wanted else list(STREAMS)
     each = list(dict.fromkeys(jobs.ids))

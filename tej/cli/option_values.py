@@ -95,7 +95,7 @@ def duration(text: str) -> timedelta:
             return timedelta(**{unit: float(text[:-1])})
     except (ValueError, OverflowError):
         pass
-    raise click.BadParameter(f"'{text}' is not a time like 30d, 12h, 90m or 45s")
+    raise click.BadParameter(f"'{text}' is not a time like 2w, 30d, 12h, 90m or 45s")
 
 
 def moment(text: str) -> datetime:

@@ -53,7 +53,7 @@ WIDEST = 20
     "--png",
     type=click.Path(dir_okay=False, writable=True),
     metavar="FILE",
-    help="Draw --plot to a PNG file; needs matplotlib.",
+    help="Write the plot to a PNG file; needs matplotlib.",
 )
 def command(
     queue: RemoteQueue,

@@ -48,7 +48,7 @@ q          quit; the jobs continue to run"""
 
 
 class Update(Message):
-    """A function that a thread lets the screen call."""
+    """Message with a function that the screen calls in its own thread."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         super().__init__()

@@ -76,7 +76,7 @@ def scan(
     """Yield all entries that are sent, sorted, each directory before its content.
 
     Symbolic links are not followed.  Files that `.tejignore` or a pattern in `ignore`
-    excludes are skipped, and added to `ignored`.  Files of tools (see `job/ignore.py`)
+    excludes are skipped, and added to `ignored`.  Tool files (see `job/ignore.py`)
     are skipped unless `everything` is set, and added to `left_out`.  Raises
     InvalidJobDirectory if a file or directory cannot be read, or if an entry is a
     socket, a pipe or a device.

@@ -1,8 +1,8 @@
-"""Ignored files: `.tejignore`, and files of tools, decide which files are not sent.
+"""Ignored files: `.tejignore`, and tool files, decide which files are not sent.
 
 Files of version control, byte code, caches of tools and virtual environments change
 although the work of the job stays the same: `git status`, for example, rewrites
-`.git/index`.  Files of tools are therefore not part of the upload and the signature,
+`.git/index`.  Tool files are therefore not part of the upload and the signature,
 unless `.tejignore` includes them (`!.git`) or `everything` is set for the job.
 """
 

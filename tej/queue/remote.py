@@ -755,7 +755,8 @@ class RemoteQueue:
         """Kill a job with all its processes; return the status after the kill.
 
         SIGTERM is sent first, and SIGKILL after `grace` seconds.  A job that has ended
-        is not changed.  Raises JobStillRunning if the job still runs after the kill.
+        is not changed.  Raises JobStillRunning if the job is still
+        running after the kill.
         """
         return job_requests.kill(self.connection, job_id, grace)
 
@@ -789,8 +790,8 @@ class RemoteQueue:
         """Delete many jobs like `delete`, in one round trip.
 
         If a job is given as a JobStatus, and another job has been submitted with the
-        same id since that status, the job is not deleted.  Returns a dictionary with
-        the error of each job by its id, or None if a job was deleted.
+        same id since that status, the job is not deleted.  Returns a dictionary from
+        job id to error; the value is None for each job that was deleted.
         """
         return job_requests.delete_many(self.connection, job_ids)
 

@@ -275,7 +275,7 @@ def _report_left_out(jobs: Iterable[PreparedJob]) -> None:
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
         size = sum(map(tree_size, left_out)) / 1_000_000
         logger.warning(
-            "Not sent: %s (files of tools, %.1f MB); --everything (everything=True) or "
+            "Not sent: %s (tool files, %.1f MB); --everything (everything=True) or "
             "a line '!%s' in .tejignore sends them",
             printable(shown),
             size,

@@ -167,8 +167,8 @@ end_after_grace() {
 
 # end_leftovers: end the processes that the script left running on this node, because
 # some schedulers do not end these processes. Sets $left to the number of processes that
-# remain. Processes that have received SIGTERM get the rest of the grace period, which
-# is 5 seconds if the SIGTERM did not come from `tej kill`.
+# remain. Processes that have received SIGTERM keep the rest of their grace period.
+# The whole period is 5 seconds unless `tej kill` sent the SIGTERM.
 end_leftovers() {
     left=''
     [ -s "$job/started" ] || return 0

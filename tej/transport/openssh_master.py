@@ -188,8 +188,8 @@ class Master:
             options["BatchMode"] = "yes"
         ssh, *rest = config.command
         words = [ssh, "-M", "-N", "-f", "-S", str(self.path)]
-        # With -v, ssh prints debug output, from which the error message gets the keys
-        # that were tried.  At a terminal, the user would see this output, so -v is left
+        # With -v, ssh prints debug output, in which tej finds the tried keys for its
+        # error message.  At a terminal, the user would see this output, so -v is left
         # out.
         words += [] if terminal else ["-v"]
         for name, value in options.items():

@@ -4,7 +4,7 @@ The archive has the GNU format and is written in constant memory.  The archive b
 with the objects that the server does not have.  Each job follows as a directory with
 the folder `stage/` for the job's files, then `command`, and `spec` as the last member.
 `tar` does not report an error if an archive ends between two members.  The server
-therefore treats a job as complete only if it has received `spec`.
+therefore treats the upload of a job as complete only if `spec` has arrived.
 """
 
 from __future__ import annotations

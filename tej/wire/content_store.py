@@ -110,7 +110,7 @@ def plan(entries: Iterable[Entry], script: str | None) -> Plan:
             small.append(entry)
         elif entry.is_file and entry.digest is not None:
             # Hard links share one mode, and shared files are not executable, so an
-            # executable file is copied.
+            # executable file is copied instead of linked.
             executable = entry.is_executable or entry.path == script
             is_link = entry.is_shared and not executable
             (linked if is_link else large).append(entry)

@@ -103,7 +103,7 @@ def submission(
 
 FEATURES: Mapping[str, str] = {
     "dependencies": "jobs that need other jobs",
-    "on_end": "a command after --on-end",
+    "on_end": "an --on-end command",
     "shared_input": "files that jobs share",
 }
 """Features of jobs that older scripts on the server would ignore, by the script."""

@@ -596,9 +596,7 @@ def test_skipped_tool_files_are_reported_once(
     (folder / ".git/index").write_bytes(b"x" * 2_000_000)
     (folder / "__pycache__").mkdir()
     assert sent(local_queue, folder) == {}
-    assert (
-        caplog.text.count("Not sent: .git, __pycache__ (files of tools, 2.0 MB)") == 1
-    )
+    assert caplog.text.count("Not sent: .git, __pycache__ (tool files, 2.0 MB)") == 1
     job_id = local_queue.submit(None, folder, "true", everything=True)
     assert Path(local_queue.status(job_id).directory, ".git/index").exists()
 

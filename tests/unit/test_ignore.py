@@ -1,4 +1,4 @@
-"""Ignored files: lines of .tejignore, files of tools, and `everything`."""
+"""Ignored files: lines of .tejignore, tool files, and `everything`."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@
 #                               copied its inputs or has ended
 #   attempts/ID/restarting      link to the client that is replacing ID by a new attempt
 #
-# No end of a job is missed: a submission first publishes its job and then checks the
-# jobs that it needs, and a wrapper first writes `finished` and then lists `dependents`.
+# The end of a job cannot be missed: a submission first publishes its job and then checks the
+# jobs that it needs. A wrapper first writes `finished` and then reads the directory
+# `dependents`.
 # Several processes may start or end the same waiting job at the same time: the removal
 # of a file in `after` can be repeated, and the start of a job is protected by a lock
 # and by `claim`.
@@ -200,7 +201,8 @@ is_restarting() {
 # $dep_ended.
 resolve_dependent() {
     id=${1#*.} job=$jobs/${1#*.}
-    # If the job has another token, this submission is not published yet or is archived.
+    # If the token differs, jobs/ID is another submission: the submission of ENTRY is not
+    # published yet, or `tej retry` has archived it as an attempt.
     has_token "${1%%.*}" || return 0
     if [ -s "$job/finished" ] || [ -e "$job/lost" ]; then
         leave_dependents

@@ -159,8 +159,8 @@ remove_ended_entries() {
     done
 }
 
-# has_ended: check whether the script of the loaded job has ended, and the scheduler does
-# not run the script again. If a scheduler ended the job, the job's own wrapper starts the
+# has_ended: check whether the script of the loaded job has ended and will not be run again
+# by the scheduler. If a scheduler ended the job, the job's own wrapper starts the
 # next job before the scheduler reports the cause of the end.
 has_ended() {
     is_final || { [ -s "$job/finished" ] && [ ! -e "$job/requeue" ]; }

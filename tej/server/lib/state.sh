@@ -197,7 +197,7 @@ claim_is_stale() {
     [ -e "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -s "$job/native_id" ]
 }
 
-# derive_damaged_state: derive the state of a job with a damaged fact. Sets $evidence to a
+# derive_damaged_state: set $state for a job with a damaged fact file. Sets $evidence to a
 # message that contains the name of the damaged fact.
 derive_damaged_state() {
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''

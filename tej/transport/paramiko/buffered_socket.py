@@ -1,4 +1,4 @@
-"""Socket wrapper for paramiko: buffers reads, and limits the time of sends."""
+"""Socket wrapper for paramiko: buffers reads, and sets a timeout for sends."""
 
 from __future__ import annotations
 

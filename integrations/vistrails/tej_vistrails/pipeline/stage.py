@@ -157,7 +157,7 @@ def _place_port(
 
 
 def follow(value: Value) -> Value:
-    """Return a value in which each `Source` is replaced by the value of its output."""
+    """Return a copy of `value` with the outputs that each `Source` refers to."""
     if isinstance(value, Source):
         return follow(value.module.output_value(value.port))
     if isinstance(value, list):
