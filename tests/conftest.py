@@ -41,14 +41,34 @@ hypothesis.settings.register_profile("tej", deadline=None)
 hypothesis.settings.load_profile("tej")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-failed",
+        action="store_true",
+        help="run only the tests that failed in the last run; --last-failed would miss "
+        "tests of an xdist group",
+    )
+
+
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """Leave out tests over sshd that only repeat a test on `local:`."""
-    left_out = [item for item in items if repeats_local(item)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not repeats_local(item)]
+    kept = [item for item in items if not repeats_local(item)]
+    if config.getoption("only_failed"):
+        assert config.cache is not None
+        failed = {*map(without_group, config.cache.get("cache/lastfailed", {}))}
+        kept = [item for item in kept if without_group(item.nodeid) in failed]
+        found = {without_group(item.nodeid) for item in kept}
+        if failed != found:
+            raise pytest.UsageError(f"no such tests: {failed - found}")
+    config.hook.pytest_deselected(items=[*{*items} - {*kept}])
+    items[:] = kept
+
+
+def without_group(test_id: str) -> str:
+    """Return the id of a test without the group that pytest-xdist appends."""
+    return re.sub(r"@[^\]]*\Z", "", test_id)
 
 
 def works(*words: str) -> bool:

@@ -109,8 +109,12 @@ def test_clock_jump_on_file_server_loses_nothing(
     queue: tej.RemoteQueue, login2: tej.RemoteQueue, facts: Path, job: Make, gate: Gate
 ) -> None:
     login2.submit("there", job(gate.wait))
+    wait_until((facts / "started").exists, "the job is running")
+    # Without stopped wrappers, the next heartbeat would have the present date.
+    wrappers = wrappers_of(facts.parent.parent)
+    for pid in wrappers:
+        os.kill(pid, signal.SIGSTOP)
     for jump in (HOUR, -HOUR):
-        # The facts look like this until the next heartbeat.
         set_age(jump, facts / "heartbeat")
         assert queue.status("there").state is JobState.RUNNING
         pass_time(facts, 60)
@@ -121,7 +125,12 @@ def test_clock_jump_on_file_server_loses_nothing(
     assert queue.status("there").state is JobState.LOST
     with (facts / "heartbeat").open("r+") as heartbeat:
         heartbeat.write("1700000000\n")
+    # The file system may give both files the same date.
+    later = (facts / "lost").stat().st_mtime + 1
+    os.utime(facts / "heartbeat", (later, later))
     assert queue.status("there").state is JobState.RUNNING
+    for pid in wrappers:
+        os.kill(pid, signal.SIGCONT)
     gate.open()
     wait_until(lambda: queue.status("there").succeeded, "the job has ended")
 

@@ -185,17 +185,15 @@ def test_returning_client_does_not_change_lost_state(
 def test_server_death_during_delete_leaves_no_partial_job(
     queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
 ) -> None:
-    queue.submit(victim.id, victim.directory)
-    wait_until(lambda: queue.status(victim.id).state.final, "the job has ended")
-    for program, when in (
-        ("mv", {"before": "*jobs/victim/spec *"}),
-        ("mv", {"after": "*jobs/victim/spec *"}),
-        ("mv", {"before": "*jobs/victim *incoming*"}),
-        ("mv", {"after": "*jobs/victim *incoming*"}),
-        ("rm", {"before": "*incoming/away*"}),
+    # A job with `on_end` is claimed by a rename, and another job by a new file.
+    for on_end, program, when in (
+        ("true", "mv", {"before": "*jobs/victim/spec *"}),
+        ("true", "mv", {"after": "*jobs/victim/spec *"}),
+        (None, "mv", {"before": "*jobs/victim *incoming*"}),
+        (None, "mv", {"after": "*jobs/victim *incoming*"}),
+        (None, "rm", {"before": "*incoming/away*"}),
     ):
-        with contextlib.suppress(tej.JobAlreadyExists):
-            queue.submit(victim.id, victim.directory, "true")
+        queue.submit(victim.id, victim.directory, "true", on_end=on_end)
         wait_until(lambda: queue.status(victim.id).state.final, "the job has ended")
         hold = doubles.hold(program, **when)
         with doing(lambda: queue.delete(victim.id)) as deletion:

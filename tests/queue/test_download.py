@@ -349,7 +349,7 @@ def test_dangling_link_is_named(
     (stage / "circle").symlink_to("circle")
     for name in ("dangling", "circle"):
         with pytest.raises(
-            tej.DownloadFailed, match=f"'{name}' in job 'stored' is a link"
+            tej.DownloadFailed, match=f"'{name}' in job 'stored' is a broken link"
         ):
             queue.download(stored, name, directory=out)
 

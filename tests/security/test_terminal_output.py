@@ -9,7 +9,7 @@ import click
 import pytest
 
 import tej
-from tej.cli import main, output
+from tej.cli import main, output, progress_bar
 from tej.cli.command import ask_for_secret
 from tej.cli.main import tej as group
 from tej.cli.table_output import print_lines, print_table
@@ -131,4 +131,4 @@ def test_job_output_is_copied_as_it_is(
 
 
 def test_progress_bar_label_is_escaped(tmp_path: Path) -> None:
-    assert_harmless(output.TransferBar(f"Downloading {EVIL}")._label)
+    assert_harmless(progress_bar.TransferBar(f"Downloading {EVIL}")._label)
