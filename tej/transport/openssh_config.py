@@ -7,7 +7,6 @@ import hashlib
 import os
 import pwd
 import re
-import stat
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -16,13 +15,9 @@ from pathlib import Path
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
+from tej.transport.runtime_directory import runtime_directory
 from tej.transport.settings import Settings
 
-MAX_PATH = 104 - 1 - 17
-"""Maximum length of a socket path.
-
-BSD and macOS permit 103 characters, and `ssh` appends 17 characters while it creates
-the socket."""
 WORDS_SHOWN = 400
 """Maximum number of characters of ssh's stderr in an error message."""
 YES = ("yes", "true", "auto", "ask", "autoask")
@@ -181,34 +176,6 @@ def _quoted(word: str) -> str:
 def digest(text: str) -> str:
     data = text.encode("utf-8", "surrogateescape")
     return hashlib.sha256(data).hexdigest()[:16]
-
-
-def runtime_directory() -> Path:
-    """Return a directory for sockets that only this user can access.
-
-    The directory is created if it does not exist.  Raises ConnectionFailed if no
-    private directory can be created.
-    """
-    candidates = [os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"]
-    error: Exception | None = None
-    for parent in candidates:
-        if not parent or len(parent) > MAX_PATH - 40:
-            continue
-        path = Path(parent) / f"tej-{os.getuid()}"
-        try:
-            path.mkdir(mode=0o700, exist_ok=True)
-            found = path.lstat()
-        except OSError as failed:
-            error = failed
-            continue
-        private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
-        if private and found.st_uid == os.getuid():
-            return path
-        error = PermissionError(f"{path} is not a private directory of this user")
-    raise ConnectionFailed(
-        "No private directory for the sockets of ssh: set XDG_RUNTIME_DIR to one that "
-        f"only you can read ({error})"
-    )
 
 
 def ssh_words(stderr: bytes) -> str:

@@ -15,13 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tej.transport.openssh_config import (
-    SshConfig,
-    check_jumps,
-    digest,
-    runtime_directory,
-)
+from tej.transport.openssh_config import SshConfig, check_jumps, digest
 from tej.transport.openssh_mux import MuxClient
+from tej.transport.runtime_directory import runtime_directory
 from tej.transport.settings import Settings
 
 if sys.platform != "win32":

@@ -20,9 +20,10 @@ from servers.users import Users
 from tej.destination import Destination
 from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
 from tej.transport import Transport, open_transport
-from tej.transport.openssh_config import read_config, runtime_directory
+from tej.transport.openssh_config import read_config
 from tej.transport.openssh_master import socket_path, stop_master
 from tej.transport.openssh_mux import MuxClient
+from tej.transport.runtime_directory import runtime_directory
 from tej.transport.settings import Settings
 
 Connect = Callable[..., Transport]
