@@ -63,12 +63,12 @@ set_limit() {
         rm -f "$queue/max_running" && tend_queue
         return
     }
-    [ -f "$queue/max_running" ] || count_running_jobs || return 1
     fresh=$incoming/max_running.$$
     printf '%s\n' "$1" >"$fresh" &&
         { [ -n "${shared-}" ] || chmod go-w "$fresh"; } &&
         mv -f "$fresh" "$queue/max_running" || return
-    # The jobs that were started without a limit are not in `running`.
+    # The jobs that were started without a limit are not in `running`. If `running` does
+    # not exist yet, enqueue counts these jobs.
     [ ! -d "$queue/running" ] || count_running_jobs
     tend_queue
 }
