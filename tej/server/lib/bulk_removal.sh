@@ -54,8 +54,9 @@ has_ended_cleanly() {
     }
     [ -n "${live_tokens+known}" ] || find_live_tokens
     [ "$live_tokens" != . ] || return 0
+    # The token is in `spec`, which claim_removal of another client may have renamed.
     read_spec
-    ! has_sign_of_life
+    [ -n "$spec" ] && ! has_sign_of_life
 }
 
 # remove_claimed: remove the claimed jobs, and print "deleted=1" for each of them.
