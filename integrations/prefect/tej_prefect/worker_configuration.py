@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prefect.workers.base import BaseJobConfiguration, BaseVariables
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr
 
 import tej
 from tej_prefect.bundles import add_bundle
+from tej_prefect.credentials import MODEL_CONFIG
 from tej_prefect.storage import ADDRESS_VARIABLE
 
 LOCAL_SETTINGS = (
@@ -49,7 +50,7 @@ class TejWorkerFields(BaseModel):
     """Fields of the work pool's variables and of the configuration of a flow run."""
 
     # A validation error must not show its input: the environment has the API key.
-    model_config = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = MODEL_CONFIG
 
     destination: str
     """The name of the tej Destination block whose server runs the jobs."""
