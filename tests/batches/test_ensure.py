@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from faults.clients import continue_together
 from jobs import Gate, end_processes_of, wait_until
 from servers.proxy import Proxy
 
@@ -255,10 +256,7 @@ def test_processes_agree_on_one_job_and_retry(
         "assert handle.wait().succeeded\nprint(handle.id, handle.is_new)"
     )
     clients = [client(lines) for _ in range(4)]
-    for one in clients:
-        one.wait_for_pause()
-    for one in clients:
-        one.go_on()
+    continue_together(clients)
     said = [one.finish().split() for one in clients]
     assert len({job_id for job_id, _ in said}) == 1
     assert [is_new for _, is_new in said].count("True") == 1
@@ -304,10 +302,7 @@ def test_concurrent_ensure_many_starts_each_job_once(
         "print(sum(outcome.is_new for outcome in outcomes))"
     )
     clients = [client(lines) for _ in range(3)]
-    for one in clients:
-        one.wait_for_pause()
-    for one in clients:
-        one.go_on()
+    continue_together(clients)
     assert sum(int(one.finish()) for one in clients) == 8
     assert starts(tmp_path) == 8
     assert len(local_queue.jobs()) == 8

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from faults.clients import continue_together
 from jobs import Gate, end_processes_of, wait_until
 
 import tej
@@ -77,10 +78,7 @@ def test_limit_is_kept_with_many_clients(
         "assert all(status.succeeded for status in queue.wait(ids).values())"
     )
     clients = [client(lines) for _ in range(3)]
-    for one in clients:
-        one.wait_for_pause()
-    for one in clients:
-        one.go_on()
+    continue_together(clients)
     for one in clients:
         one.finish()
     assert most_at_once(tmp_path) <= 2

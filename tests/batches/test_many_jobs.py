@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from facts import make_ended_job, script_of, wrapper_of
+from faults.clients import continue_together
 from jobs import Gate, is_alive, wait_until
 
 import tej
@@ -122,10 +123,7 @@ def test_concurrent_submits_start_each_id_once(
         "print(sum(outcome.is_new for outcome in outcomes))"
     )
     clients = [client(lines) for _ in range(3)]
-    for one in clients:
-        one.wait_for_pause()
-    for one in clients:
-        one.go_on()
+    continue_together(clients)
     assert sum(int(one.finish()) for one in clients) == 10
     local_queue.wait([f"job{n}" for n in range(10)])
     assert len((tmp_path / "starts").read_text().splitlines()) == 10

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -124,3 +124,12 @@ class Client:
         out, words = self.process.communicate(timeout=120)
         assert self.process.returncode == 0, words
         return out
+
+
+def continue_together(clients: Iterable[Client]) -> None:
+    """Let clients continue after their `pause()`, as soon as all of them have paused."""
+    paused = [*clients]
+    for one in paused:
+        one.wait_for_pause()
+    for one in paused:
+        one.go_on()

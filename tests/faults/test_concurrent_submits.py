@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults.clients import PAUSE_WHILE_UPLOADING, Client
+from faults.clients import PAUSE_WHILE_UPLOADING, Client, continue_together
 from faults.conftest import Victim
 from faults.faulty_servers import Doubles
 from jobs import Gate, wait_until
@@ -33,10 +33,7 @@ def test_one_of_many_clients_starts_the_job(
         "else: print('mine')\n"
     )
     clients = [client(code) for _ in range(CLIENTS)]
-    for one in clients:
-        one.wait_for_pause()
-    for one in clients:
-        one.go_on()
+    continue_together(clients)
     answers = Counter(one.finish().strip() for one in clients)
     assert answers == {"mine": 1, "JobAlreadyExists": CLIENTS - 1}
     victim.check(queue)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from facts import script_of, wrapper_of
-from faults.clients import Client
+from faults.clients import Client, continue_together
 from faults.faulty_servers import Doubles
 from jobs import Gate, is_alive, processes_of, wait_until
 
@@ -83,10 +83,7 @@ def test_concurrent_kills_both_report_killed(
     queue.submit("victim", job(f"trap '' TERM; {gate.wait}"))
     code = "pause()\nprint(queue.kill('victim', grace=1).state)"
     clients = [client(code) for _ in range(2)]
-    for one in clients:
-        one.wait_for_pause()
-    for one in clients:
-        one.go_on()
+    continue_together(clients)
     assert [one.finish().strip() for one in clients] == ["killed", "killed"]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults.clients import Client
+from faults.clients import Client, continue_together
 from jobs import Gate, job_directory, processes_of, wait_until
 
 import tej
@@ -76,10 +76,7 @@ def test_every_job_under_stress_has_its_outcome(
         client(LINES.format(me=me, count=share, clients=CLIENTS, folder=str(tmp_path)))
         for me in range(CLIENTS)
     ]
-    for one in clients:
-        one.wait_for_pause()
-    for one in clients:
-        one.go_on()
+    continue_together(clients)
     deleted: list[str] = []
     unexpected: list[str] = []
     for one in clients:
