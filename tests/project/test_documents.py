@@ -167,6 +167,14 @@ def test_links_between_documents_resolve(path):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_each_table_row_is_complete(path):
+    text = re.sub(r"^```.*?^```", "", (CHECKOUT / path).read_text(), flags=re.M | re.S)
+    for table in re.findall(r"(?:^\|.*\n)+(?:^\S.*\n)?", text, re.M):
+        columns = [len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()]
+        assert len(set(columns)) == 1, table
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
 def test_python_in_documents_compiles(path):
     text = (CHECKOUT / path).read_text()
     fenced = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
