@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from tej.cli.command import command as make_command
 from tej.cli.command import host_key_option, json_option
 from tej.cli.profile import find_profile, profile_option, settings_on_command_line
 from tej.destination import Destination
+
+if TYPE_CHECKING:
+    from tej.transport.openssh_login import Login
 
 PERSIST = "8h"
 
@@ -63,8 +67,8 @@ def command(
         persist=time,
     )
     login = log_in(destination, settings)
-    until = login.until
     if as_json:
+        until = login.until
         output.print_json(
             {
                 "server": login.where,
@@ -74,7 +78,12 @@ def command(
                 "until": until.isoformat(timespec="seconds") if until else None,
             }
         )
-        return
+    else:
+        print_login(login)
+
+
+def print_login(login: Login) -> None:
+    """Print whether the connection is new, and when it closes."""
     state = "Connected" if login.new else "Already connected"
     output.say(f"{state} to {login.where}", err=True)
     if not login.own:
@@ -82,12 +91,12 @@ def command(
             "Your own ssh configuration keeps this connection open (ControlMaster)",
             err=True,
         )
-    if until is not None:
+    if login.until is not None:
         limit = login.persist + (" s" if login.persist.isdigit() else "")
         way_out = "; `tej disconnect` closes the connection" if login.own else ""
         output.say(
-            f"If the connection is not used, it closes at {clock_time(until)} (after "
-            f"{limit}). Each use extends this time{way_out}.",
+            f"If the connection is not used, it closes at {clock_time(login.until)} "
+            f"(after {limit}). Each use extends this time{way_out}.",
             err=True,
         )
 
