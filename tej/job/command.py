@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tej.errors import InvalidJobDirectory
+from tej.job.content import Content
 from tej.job.directory import DEFAULT_SCRIPT, Entry, check_directory, unreadable
 from tej.job.file_names import from_local, shorten_path
 from tej.job.ignore import IGNORE_FILE
@@ -19,6 +20,9 @@ from tej.job.ignore import IGNORE_FILE
 _SHELL_CHARACTERS = frozenset(" \t\n;&|<>()$`\\\"'*?[]#~=%!{}")
 
 _CONTROL = frozenset("\n;&|<>()`$")
+
+_START = 8192
+"""Number of bytes at the start of a script that are checked."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,31 @@ def find_command(
         way_out = "" if script is not None else ", or give --script or `-- COMMAND`"
         raise InvalidJobDirectory(
             f"There is no script '{word}' in '{directory}': add the file{way_out}"
+        )
+    return Command(text, None, text.strip())
+
+
+def find_command_in(entries: Iterable[Entry], script: str | None) -> Command:
+    """Return the command that starts `script` in a job with these entries.
+
+    The command is the same as from `find_command` for a directory with these entries.
+    """
+    text = DEFAULT_SCRIPT if script is None else script
+    check_text(text, "a script, nor a command")
+    files = {entry.path: entry for entry in entries if entry.is_file}
+    word = _first_word(text)
+    for name in (text, word):
+        entry = files.get(name.removeprefix("./"))
+        if entry is not None:
+            with Content(entry) as content:
+                _check_start(entry.path, next(content.read(), b"")[:_START])
+            rest = "" if name == text else text.strip()[len(word) :]
+            run = "" if _CONTROL & set(rest) else "tej_run "
+            run += shlex.quote(f"./{entry.path}")
+            return Command(run + rest, entry.path, entry.path + rest)
+    if _looks_like_file(text, word):
+        raise InvalidJobDirectory(
+            f"There is no script '{word}' in the files of the job"
         )
     return Command(text, None, text.strip())
 
@@ -162,9 +191,13 @@ def _check_script(script: Path) -> None:
         raise InvalidJobDirectory(f"The script '{script}' {problem}")
     try:
         with script.open("rb") as file:
-            start = file.read(8192)
+            start = file.read(_START)
     except OSError as error:
         raise unreadable(script, error) from error
+    _check_start(script, start)
+
+
+def _check_start(script: object, start: bytes) -> None:
     problem = _problem_with_start(start)
     if problem:
         raise InvalidJobDirectory(f"The script '{shorten_path(script)}' {problem}")

@@ -74,7 +74,7 @@ def make_dependencies(
     InvalidJobDirectory if a path is invalid.
     """
     found = {
-        target: Input(target, check_job_id(job_id), _check_path(source))
+        target: Input(target, check_job_id(job_id), check_path(source, "an input"))
         for target, (job_id, source) in (
             (_check_target(path), origin) for path, origin in inputs.items()
         )
@@ -135,22 +135,25 @@ def check_inputs(dependencies: Dependencies, entries: Iterable[Entry]) -> None:
 
 
 def _check_target(text: str) -> str:
-    path = _check_path(text)
+    path = check_path(text, "an input")
     if path == "." or path in _OUTPUT_FILES:
         raise InvalidJobDirectory(f"An input cannot have the path {text!r}")
     return path
 
 
-def _check_path(text: str) -> str:
-    """Return the canonical form of a relative path; raise InvalidJobDirectory."""
+def check_path(text: str, kind: str) -> str:
+    """Return the canonical form of a relative path; raise InvalidJobDirectory.
+
+    `kind` describes the file in the error message.
+    """
     path = PurePosixPath(text)
     if not text or path.is_absolute() or ".." in path.parts:
         raise InvalidJobDirectory(
-            f"The path {text!r} of an input is not a path below the job's directory"
+            f"The path {text!r} of {kind} is not a path below the job's directory"
         )
     if "\n" in text or "\0" in text:
         raise InvalidJobDirectory(
-            f"The path {text!r} of an input has a control character"
+            f"The path {text!r} of {kind} has a control character"
         )
     return path.as_posix()
 

@@ -101,7 +101,7 @@ def scan(
             ignored.append(entry.source)
         if reason is not None:
             continue
-        _check_kind(entry)
+        check_kind(entry)
         yield entry
         if entry.is_directory:
             pending.append(iter(_list(entry.source)))
@@ -163,7 +163,8 @@ def _read_entry(above: str, item: os.DirEntry[str]) -> Entry:
     return Entry(above + from_local(item.name), source, status, target)
 
 
-def _check_kind(entry: Entry) -> None:
+def check_kind(entry: Entry) -> None:
+    """Raise InvalidJobDirectory if the entry is a socket, a pipe or a device."""
     mode = entry.stat.st_mode
     if entry.is_file or entry.is_directory or entry.is_link:
         return

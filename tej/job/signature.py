@@ -30,9 +30,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from functools import partial
 
-from tej.job.command import Command, find_command
+from tej.job.command import Command
 from tej.job.content import read_files
 from tej.job.dependencies import (
     NO_DEPENDENCIES,
@@ -41,13 +41,15 @@ from tej.job.dependencies import (
     split_input,
 )
 from tej.job.directory import Entry, scan
+from tej.job.file_mapping import list_job
+from tej.job.spec import Files
 
 ID_PREFIX = "sig-"
 ID_DIGITS = 20
 
 
 def signature(
-    directory: str | os.PathLike[str],
+    directory: str | os.PathLike[str] = "",
     script: str | None = None,
     environment: Mapping[str, str] | None = None,
     *,
@@ -55,16 +57,19 @@ def signature(
     ignore: Sequence[str] = (),
     after: Iterable[str] = (),
     inputs: Mapping[str, str | tuple[str, str]] | None = None,
+    files: Files | None = None,
 ) -> str:
     """Return the signature of a job: 64 hex digits.
 
     `everything` includes the files of development tools, such as `.git`.  `ignore` are
     patterns of files that are not sent, in addition to `.tejignore`.  `after` and
-    `inputs` contain ids of jobs; see `JobSpec`.  Raises InvalidJobDirectory if the
+    `inputs` contain ids of jobs, and `files` are given in place of a directory; see
+    `JobSpec`.  Raises InvalidJobDirectory if the
     directory cannot be submitted.
     """
-    folder = Path(directory)
-    entries = scan(folder, everything=everything, ignore=ignore)
+    command, entries = list_job(
+        directory, files, script, partial(scan, everything=everything, ignore=ignore)
+    )
     needs = make_dependencies(
         after,
         {
@@ -72,7 +77,7 @@ def signature(
             for path, origin in (inputs or {}).items()
         },
     )
-    return compute(find_command(folder, script), entries, environment or {}, needs)
+    return compute(command, entries, environment or {}, needs)
 
 
 def make_id(digest: str) -> str:

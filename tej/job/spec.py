@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from tej.job.resources import Resources
+
+Files = Mapping[str, str | bytes | os.PathLike[str]]
+"""Files by their paths in the job: the content, or the path of a local file."""
 
 
 class JobHandle(Protocol):
@@ -22,7 +26,7 @@ class JobHandle(Protocol):
 class JobSpec:
     """A directory and how to run it: the input of `submit_many` and `ensure_many`."""
 
-    directory: str | os.PathLike[str]
+    directory: str | os.PathLike[str] = ""
     script: str | None = None
     """File in the directory, optionally with arguments, or a shell command.
 
@@ -75,3 +79,16 @@ class JobSpec:
 
     The files are read-only in the job, and the server keeps one copy of each file of
     64 KB or more for all jobs.  The signature is the same as without `shared`."""
+    files: Files | None = None
+    """Files of the job, in place of a directory.
+
+    The key is the path in the job.  The value is the content (`str`, `bytes`), or the
+    path of a local file or directory (`pathlib.Path`).  The signature is the same as
+    for a directory with these files."""
+
+    @property
+    def title(self) -> str:
+        """The name of the job, by default the name of the directory."""
+        if self.name is not None:
+            return self.name
+        return "job" if self.files is not None else Path(self.directory).resolve().name

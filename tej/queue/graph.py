@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 from tej.errors import InvalidJobId, QueueDoesntExist
 from tej.job.spec import JobSpec
@@ -68,10 +67,7 @@ class _Graph:
         for index, spec in enumerate(self.specs):
             if spec.job_id is not None:
                 self._by_id.setdefault(spec.job_id, []).append(index)
-            name = spec.name
-            if name is None:
-                name = Path(spec.directory).resolve().name
-            self._by_name.setdefault(name, []).append(index)
+            self._by_name.setdefault(spec.title, []).append(index)
 
     def order(self) -> list[int]:
         """Return the indices of all jobs, each after the jobs that it needs.
@@ -111,7 +107,7 @@ class _Graph:
         if isinstance(reference, JobSpec):
             if id(reference) not in self._places:
                 raise InvalidJobId(
-                    f"A job needs the JobSpec of '{reference.directory}', but the "
+                    f"A job needs the JobSpec of '{reference.title}', but the "
                     "graph does not contain this JobSpec: add it to the list of jobs"
                 )
             return self._places[id(reference)]
@@ -127,4 +123,4 @@ class _Graph:
 
     def _title(self, index: int) -> str:
         spec = self.specs[index]
-        return f"'{spec.job_id or spec.name or Path(spec.directory).resolve().name}'"
+        return f"'{spec.job_id or spec.title}'"

@@ -62,7 +62,7 @@ def _inputs(spec: JobSpec) -> Iterator[tuple[str, Reference, str]]:
 def _only_id(reference: str | JobSpec) -> str:
     if isinstance(reference, JobSpec):
         raise InvalidJobId(
-            f"The JobSpec of '{reference.directory}' has no id yet: submit both jobs "
+            f"The JobSpec of '{reference.title}' has no id yet: submit both jobs "
             "with one call of ensure_graph"
         )
     return reference

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import secrets
 import shlex
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from tej.errors import Error, InvalidJobDirectory
-from tej.job.command import Command, check_sent, check_text, find_command
+from tej.job.command import Command, check_sent, check_text
 from tej.job.content import check_unchanged, read_files
 from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, check_inputs
 from tej.job.directory import Entry, find_case_conflict, scan
 from tej.job.environment import check_environment
+from tej.job.file_mapping import list_job
 from tej.job.job_id import check_job_id, make_job_id
 from tej.job.resources import Resources, make_job_name
 from tej.job.shared_input import mark_shared
@@ -47,7 +48,7 @@ class PreparedJob:
     ) -> None:
         self.spec = spec
         self.needs = needs
-        self.folder = Path(spec.directory)
+        self.folder = Path(spec.directory if spec.files is None else spec.title)
         self.submitter = submitter
         self.token = secrets.token_hex(16)
         """Random token by which the server recognizes a repeated submission."""
@@ -76,16 +77,18 @@ class PreparedJob:
             self.job_id = make_job_id(self.name, user)
 
     def _read(self, *, signed: bool) -> None:
-        self.command: Command = find_command(self.folder, self.spec.script)
-        self.entries: list[Entry] = [
-            *scan(
-                self.folder,
-                everything=self.spec.everything,
-                ignore=self.spec.ignore,
-                left_out=self.left_out,
-                ignored=self.ignored,
-            )
-        ]
+        listing = partial(
+            scan,
+            everything=self.spec.everything,
+            ignore=self.spec.ignore,
+            left_out=self.left_out,
+            ignored=self.ignored,
+        )
+        self.command: Command
+        self.entries: list[Entry]
+        self.command, self.entries = list_job(
+            self.spec.directory, self.spec.files, self.spec.script, listing
+        )
         self.entries = mark_shared(self.entries, self.spec.shared, self.folder)
         check_sent(self.command, self.entries, self.folder)
         check_inputs(self.needs, self.entries)
@@ -99,9 +102,7 @@ class PreparedJob:
     @cached_property
     def name(self) -> str:
         """The name of the job in the JobSpec, or else the name of the directory."""
-        if self.spec.name is not None:
-            return self.spec.name
-        return self.folder.resolve().name
+        return self.spec.title
 
     @property
     def size(self) -> int:

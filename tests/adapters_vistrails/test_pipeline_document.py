@@ -31,12 +31,9 @@ def test_yaml_and_json_documents_are_equal(tmp_path: Path) -> None:
     path = write_document(tmp_path)
     document = yaml.safe_load(path.read_text("utf-8"))
     (tmp_path / "demo.json").write_text(json.dumps(document))
-    with (
-        Plan(load(path).pipeline) as one,
-        Plan(load(tmp_path / "demo.json").pipeline) as other,
-    ):
-        assert list(one.jobs) == list(other.jobs)
-        assert one.name == other.name == "demo"
+    one, other = Plan(load(path).pipeline), Plan(load(tmp_path / "demo.json").pipeline)
+    assert list(one.jobs) == list(other.jobs)
+    assert one.name == other.name == "demo"
 
 
 def test_document_uses_classes_of_python_files(tmp_path: Path) -> None:
@@ -69,9 +66,9 @@ def test_document_uses_classes_of_python_files(tmp_path: Path) -> None:
     assert (python.destination, document.queue) == ("local:", "~/q")
     assert isinstance(document.pipeline, Exploration)
     assert document.pipeline.base["relax"].resources.cpus == 2
-    with Plan(python.pipeline) as one, Plan(document.pipeline) as other:
-        assert sorted(one.jobs) == sorted(other.jobs)
-        assert len(one.jobs) == 3
+    one, other = Plan(python.pipeline), Plan(document.pipeline)
+    assert sorted(one.jobs) == sorted(other.jobs)
+    assert len(one.jobs) == 3
 
 
 def test_local_files_are_relative_to_the_document(tmp_path: Path) -> None:
@@ -89,11 +86,11 @@ def test_local_files_are_relative_to_the_document(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps({"modules": modules}))
     pipeline = load(tmp_path / "p.json").pipeline
     assert isinstance(pipeline, Pipeline)
-    with Plan(pipeline) as plan:
-        (job,) = plan.jobs.values()
-        folder = Path(job.spec.directory)
-        assert (folder / "inputs/a/a.txt").exists()
-        assert (folder / "inputs/b/000.txt").exists()
+    plan = Plan(pipeline)
+    (job,) = plan.jobs.values()
+    files = job.spec.files or {}
+    assert files["inputs/a"] == tmp_path / "data"
+    assert files["inputs/b/000.txt"] == tmp_path / "data/a.txt"
 
 
 def test_paths_on_ports_are_relative_to_the_document(tmp_path: Path) -> None:
@@ -105,10 +102,10 @@ def test_paths_on_ports_are_relative_to_the_document(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     for explore in ({}, {"structure": ["a.cif", "b.cif"]}):
         path.write_text(json.dumps({**document, "explore": explore}))
-        with Plan(load(path).pipeline) as plan:
-            folders = [Path(job.spec.directory) for job in plan.jobs.values()]
-            sent = [(one / "inputs/structure.cif").read_text() for one in folders]
-        assert sent == explore.get("structure", ["a.cif"])
+        plan = Plan(load(path).pipeline)
+        files = [job.spec.files or {} for job in plan.jobs.values()]
+        sent = [one["inputs/structure.cif"] for one in files]
+        assert sent == [tmp_path / one for one in explore.get("structure", ["a.cif"])]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 import pytest
@@ -23,12 +22,11 @@ Statuses = dict[str, tej.JobStatus | None]
 
 
 @pytest.fixture
-def plan() -> Iterator[Plan]:
+def plan() -> Plan:
     """Return a plan with the graph mesh -> a, b -> total."""
     mesh = Mesh(size=3)
     parts = [Relax(structure=mesh, steps=n, name="ab"[n]).energy for n in (0, 1)]
-    with Plan(Pipeline(Total(parts=parts))) as made:
-        yield made
+    return Plan(Pipeline(Total(parts=parts)))
 
 
 def status(kind: str) -> tej.JobStatus | None:

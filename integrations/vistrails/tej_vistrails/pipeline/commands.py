@@ -14,14 +14,13 @@ from tej_vistrails.pipeline.options import (
     Loaded,
     exit_status,
     pipeline_options,
-    points_of,
     print_failures,
     print_steps,
 )
-from tej_vistrails.pipeline.plan import Plan, PlannedJob
+from tej_vistrails.pipeline.plan import Plan, PlannedJob, format_values
 from tej_vistrails.pipeline.plan_states import state_of
-from tej_vistrails.pipeline.provenance import read_history, write_crate
 from tej_vistrails.pipeline.report import write_report
+from tej_vistrails.pipeline.ro_crate import write_crate
 
 _timeout = click.option(
     "--timeout", type=float, metavar="SECONDS", help="Stop waiting after this time."
@@ -54,15 +53,15 @@ def run(
 
     Exit status: 0 all jobs succeeded, 1 a job failed, 5 jobs still run.
     """
-    with loaded.execution() as execution:
-        execution.submit(retry=retry)
-        number, total = len(execution.started), len(execution.plan.jobs)
-        click.echo(f"{number} of {total} jobs started", err=True)
-        if no_wait:
-            steps = execution.steps()
-            print_steps(execution.plan, steps)
-            return exit_status(steps)
-        return _wait(execution, timeout, report_file)
+    execution = loaded.execution()
+    execution.submit(retry=retry)
+    number, total = len(execution.started), len(execution.plan.jobs)
+    click.echo(f"{number} of {total} jobs started", err=True)
+    if no_wait:
+        steps = execution.steps()
+        print_steps(steps)
+        return exit_status(steps)
+    return _wait(execution, timeout, report_file)
 
 
 @click.command()
@@ -74,8 +73,8 @@ def wait(loaded: Loaded, timeout: float | None, report_file: Path | None) -> int
 
     Exit status: 0 all jobs succeeded, 1 a job failed, 3 a job was not submitted.
     """
-    with loaded.execution() as execution:
-        return _wait(execution, timeout, report_file)
+    execution = loaded.execution()
+    return _wait(execution, timeout, report_file)
 
 
 def _wait(
@@ -88,7 +87,7 @@ def _wait(
         click.echo(words, err=True)
 
     steps = execution.wait(timeout, on_end=on_end)
-    print_steps(execution.plan, steps)
+    print_steps(steps)
     print_failures(execution, steps)
     if report_file is not None:
         write_report(execution, report_file)
@@ -104,11 +103,11 @@ def status(loaded: Loaded) -> int:
     Exit status: 0 all jobs succeeded, 1 a job failed, 3 a job was not submitted, 5 jobs
     still run.
     """
-    with loaded.execution() as execution:
-        steps = execution.steps()
-        print_steps(execution.plan, steps)
-        print_failures(execution, steps)
-        return exit_status(steps)
+    execution = loaded.execution()
+    steps = execution.steps()
+    print_steps(steps)
+    print_failures(execution, steps)
+    return exit_status(steps)
 
 
 @click.command()
@@ -118,10 +117,10 @@ def kill(loaded: Loaded) -> None:
 
     Other pipelines that use the same jobs are affected as well.
     """
-    with loaded.execution() as execution:
-        for job_id in execution.kill():
-            name = execution.plan.jobs[job_id].module.name
-            click.echo(f"Killed {job_id} ({name})")
+    execution = loaded.execution()
+    for job_id in execution.kill():
+        name = execution.plan.jobs[job_id].module.name
+        click.echo(f"Killed {job_id} ({name})")
 
 
 @click.command()
@@ -147,20 +146,18 @@ def fetch(loaded: Loaded, directory: str, modules: tuple[str, ...]) -> int:
 
     The outputs of each job that has succeeded are placed in DIR/MODULE.
     """
-    with loaded.execution() as execution:
-        for folder in execution.fetch(directory, modules):
-            click.echo(folder)
-        return exit_status(execution.steps())
+    execution = loaded.execution()
+    for folder in execution.fetch(directory, modules):
+        click.echo(folder)
+    return exit_status(execution.steps())
 
 
 @click.command()
 @pipeline_options
 def ids(loaded: Loaded) -> None:
     """Print the id of each job with its module; no server is needed."""
-    with Plan(loaded.work) as plan:
-        points = points_of(plan)
-        for job_id, job in plan.jobs.items():
-            click.echo("  ".join([job_id, job.module.name, *points[job_id][:1]]))
+    for job_id, job in Plan(loaded.work).jobs.items():
+        click.echo(f"{job_id}  {job.title}")
 
 
 @click.command()
@@ -173,8 +170,8 @@ def graph(loaded: Loaded, output: Path | None, no_states: bool) -> None:
     if no_states:
         text = draw(base)
     else:
-        with loaded.execution() as execution:
-            text = draw(base, count_states(execution.plan, execution.steps()))
+        execution = loaded.execution()
+        text = draw(base, count_states(execution.plan, execution.steps()))
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -189,9 +186,9 @@ def report(loaded: Loaded, output: Path | None) -> None:
 
     The report is one HTML file with the graph, the parameters, the results and images.
     """
-    with loaded.execution() as execution:
-        target = output or Path(f"{execution.plan.name}.html")
-        click.echo(write_report(execution, target))
+    execution = loaded.execution()
+    target = output or Path(f"{execution.plan.name}.html")
+    click.echo(write_report(execution, target))
 
 
 @click.command()
@@ -201,14 +198,20 @@ def history(loaded: Loaded) -> None:
 
     Jobs with earlier parameters are included, in the order of their submission.
     """
-    for job in read_history(loaded.open_queue(), loaded.work.name):
-        submitted = job.status.submitted
+    try:
+        jobs = loaded.open_queue().jobs(
+            labels={"pipeline": loaded.work.name}, sort="submitted"
+        )
+    except tej.QueueDoesntExist:
+        return
+    for job in jobs:
+        submitted = job.submitted
         time = (
             submitted.astimezone().strftime("%Y-%m-%d %H:%M:%S") if submitted else "-"
         )
-        state = state_of(job.status, is_used=True)
-        values = " ".join(f"{key}={value}" for key, value in job.values.items())
-        click.echo(f"{time}  {state:11}  {job.status.job_id}  {job.module}  {values}")
+        state = state_of(job, is_used=True)
+        words = [job.labels.get("module", ""), *format_values(job.parameters)]
+        click.echo(f"{time}  {state:11}  {job.job_id}  {' '.join(words)}")
 
 
 @click.command()
@@ -219,8 +222,8 @@ def crate(loaded: Loaded, directory: Path) -> None:
 
     DIRECTORY gets the results, and a description of all jobs that led to them.
     """
-    with loaded.execution() as execution:
-        click.echo(write_crate(execution, loaded.file, directory))
+    execution = loaded.execution()
+    click.echo(write_crate(execution, loaded.file, directory))
 
 
 COMMANDS = [run, status, wait, kill, fetch, ids, graph, report, history, crate]

@@ -18,7 +18,7 @@ from pathlib import Path
 import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
-from tej_vistrails.pipeline.plan import Plan, PlannedJob, Point
+from tej_vistrails.pipeline.plan import Plan, PlannedJob, Point, format_values
 from tej_vistrails.pipeline.plan_states import (
     Statuses,
     Step,
@@ -32,8 +32,8 @@ from tej_vistrails.pipeline.plan_states import (
 class Execution:
     """The jobs of a pipeline or an exploration in a queue.
 
-    An execution is a context manager, which removes its temporary files at the end.
-    The jobs continue to run.
+    Programs for earlier versions use an execution in a `with` statement, which has no
+    effect any more.
     """
 
     def __init__(self, work: Pipeline | Exploration, queue: tej.RemoteQueue) -> None:
@@ -46,7 +46,7 @@ class Execution:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.plan.close()
+        pass
 
     def run(self, *, retry: bool = False) -> dict[str, Step]:
         """Start the jobs, and wait for their end.
@@ -85,17 +85,21 @@ class Execution:
 
     def _submit(self, *, retry: bool) -> None:
         self.started = []
-        needed = jobs_to_submit(self.plan, self.statuses(), retry=retry)
+        ids = jobs_to_submit(self.plan, self.statuses(), retry=retry)
+        needed = [job for job_id, job in self.plan.jobs.items() if job_id in ids]
         if not needed:
             return
-        outcomes = self.queue.ensure_many(
-            (job.spec for job_id, job in self.plan.jobs.items() if job_id in needed),
-            retry=retry,
-        )
+        outcomes = self.queue.ensure_many([one.spec for one in needed], retry=retry)
         self.started = [one.job_id for one in outcomes if one.is_new]
-        for outcome in outcomes:
+        for outcome, planned in zip(outcomes, needed, strict=True):
             if outcome.error is not None:
                 raise outcome.error
+            if outcome.job_id != planned.job_id:
+                raise PipelineError(
+                    f"Module '{planned.module.name}': a local file has changed since "
+                    f"the id {planned.job_id} was computed, and job {outcome.job_id} "
+                    "was submitted with the new content: run the pipeline again"
+                )
 
     def statuses(self) -> Statuses:
         """Return the status of each job of the plan, in one request."""
@@ -224,7 +228,7 @@ def point_folder(plan: Plan, point: Point) -> Path:
     """Return the directory for the results of a point, such as `steps=10,seed=1`."""
     if len(plan.points) == 1 and not point.parameters:
         return Path()
-    words = [f"{key}={value}" for key, value in point.parameters.items()]
-    name = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", ",".join(words))[:100]
+    text = ",".join(format_values(point.parameters))
+    name = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)[:100]
     # The number keeps the names apart if values differ only in replaced characters.
     return Path(f"{plan.points.index(point):03}-{name}")

@@ -6,6 +6,7 @@ import functools
 import getpass
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,6 @@ from tej_vistrails.pipeline.document import load
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.execution import Execution
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
-from tej_vistrails.pipeline.plan import Plan, Point
 from tej_vistrails.pipeline.plan_states import Step, StepState
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -24,27 +24,25 @@ SUCCESS, FAILURE, ABSENT, RUNNING = 0, 1, 3, 5
 """Exit statuses of the commands; 3 and 5 mean the same as for `tej`."""
 
 
+@dataclass
 class Loaded:
     """A pipeline from the command line, and the queue that the command line names."""
 
-    def __init__(
-        self,
-        file: str,
-        values: tuple[str, ...],
-        grid: tuple[str, ...],
-        destination: str | None,
-        queue: str | None,
-        runtime: str | None,
-    ) -> None:
-        self.file = Path(file)
+    file: Path
+    values: tuple[str, ...]
+    grid: tuple[str, ...]
+    destination: str | None
+    queue: str | None
+    runtime: str | None
+
+    def __post_init__(self) -> None:
         document = load(self.file)
-        self.work = change(document.pipeline, values, grid)
-        self._destination = destination or document.destination
-        self._queue = queue or document.queue or tej.DEFAULT_TEJ_DIR
-        self._runtime = runtime
+        self.work = change(document.pipeline, self.values, self.grid)
+        self.destination = self.destination or document.destination
+        self.queue = self.queue or document.queue or tej.DEFAULT_TEJ_DIR
 
     def execution(self) -> Execution:
-        """Return the execution of the pipeline, which is a context manager."""
+        """Return the execution of the pipeline."""
         return Execution(self.work, self.open_queue())
 
     def open_queue(self) -> tej.RemoteQueue:
@@ -52,15 +50,15 @@ class Loaded:
 
         Raises UsageError if no destination is known.
         """
-        if not self._destination:
+        if not self.destination:
             raise click.UsageError(
                 "No destination: give --destination, set TEJ_DESTINATION, or add "
                 "`destination` to the file"
             )
         return tej.shared_queue(
-            self._destination,
-            str(self._queue),
-            setup_runtime=self._runtime,
+            self.destination,
+            str(self.queue),
+            setup_runtime=self.runtime,
             ask=getpass.getpass if sys.stdin.isatty() else None,
         )
 
@@ -119,17 +117,9 @@ def pipeline_options(function: Function) -> Function:
     """Add FILE and the options of a pipeline; call the function with a `Loaded`."""
 
     @functools.wraps(function)
-    def call(
-        file: str,
-        values: tuple[str, ...],
-        grid: tuple[str, ...],
-        destination: str | None,
-        queue: str | None,
-        runtime: str | None,
-        **more: object,
-    ) -> object:
-        loaded = Loaded(file, values, grid, destination, queue, runtime)
-        return function(loaded, **more)
+    def call(**options: Any) -> object:
+        own = {one.name: options.pop(one.name) for one in fields(Loaded)}
+        return function(Loaded(**own), **options)
 
     wrapped: Any = call
     for decorate in reversed(_OPTIONS):
@@ -138,7 +128,9 @@ def pipeline_options(function: Function) -> Function:
 
 
 _OPTIONS: list[Callable[[Any], Any]] = [
-    click.argument("file", type=click.Path(exists=True, dir_okay=False)),
+    click.argument(
+        "file", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+    ),
     click.option(
         "--set", "values", multiple=True, metavar="PORT=VALUE", help="Set a port."
     ),
@@ -170,37 +162,11 @@ _OPTIONS: list[Callable[[Any], Any]] = [
 ]
 
 
-def describe_point(point: Point) -> str:
-    """Return the parameters of a point, such as "steps=10 seed=1"."""
-    return " ".join(f"{key}={value}" for key, value in point.parameters.items())
-
-
-def points_of(plan: Plan) -> dict[str, list[str]]:
-    """Return the parameters of the points that use a job alone, by job id.
-
-    A job that all points share has an empty list.
-    """
-    found: dict[str, list[str]] = {job_id: [] for job_id in plan.jobs}
-    for point in plan.points:
-        for job_id in point.ids.values():
-            found[job_id].append(describe_point(point))
-    return {
-        job_id: [] if len(words) == len(plan.points) else words
-        for job_id, words in found.items()
-    }
-
-
-def print_steps(plan: Plan, steps: Mapping[str, Step]) -> None:
+def print_steps(steps: Mapping[str, Step]) -> None:
     """Print a line for each job: the state, the id, the module and its parameters."""
-    points = points_of(plan)
     width = max(len(one.value) for one in StepState)
     for job_id, step in steps.items():
-        words = points[job_id]
-        suffix = f"  {words[0]}" if len(words) == 1 else ""
-        if len(words) > 1:
-            suffix = f"  ({len(words)} points)"
-        name = step.job.module.name
-        click.echo(f"{step.state.value:{width}}  {job_id}  {name}{suffix}")
+        click.echo(f"{step.state.value:{width}}  {job_id}  {step.job.title}")
 
 
 def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:

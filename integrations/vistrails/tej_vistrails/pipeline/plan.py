@@ -1,24 +1,23 @@
 """`Plan`: the jobs of a pipeline or an exploration, with their ids.
 
 The id of a job is made from its signature as the core of tej computes it: the content
-of the stage, the environment, and the ids of the jobs whose files it uses.  A change of
+of its files, the environment, and the ids of the jobs whose files it uses.  A change of
 a module therefore changes the ids of this module and of the modules downstream of it.
 The same pipeline has the same ids on every machine.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import cast
 
 import tej
+from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.job import Job
 from tej_vistrails.pipeline.module import Module
-from tej_vistrails.pipeline.stage import FileCache, spec_of, write_stage
+from tej_vistrails.pipeline.stage import make_spec
 
 
 @dataclass
@@ -31,6 +30,8 @@ class PlannedJob:
     spec: tej.JobSpec
     needs: tuple[str, ...]
     """Ids of the jobs whose files this job uses."""
+    parameters: Mapping[str, object]
+    """Parameters that have the same value in all points with this job."""
     is_wanted: bool = False
     """Whether no other job of a pipeline uses the results of this job."""
 
@@ -38,6 +39,11 @@ class PlannedJob:
     def outputs(self) -> list[str]:
         """Paths of the job's outputs."""
         return [path.rstrip("/") for path in self.module.output_paths.values()]
+
+    @property
+    def title(self) -> str:
+        """Name of the module with the parameters, such as "relax steps=10"."""
+        return " ".join([self.module.name, *format_values(self.parameters)])
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,7 @@ class Point:
 
 
 class Plan:
-    """The jobs of a pipeline or an exploration.
-
-    A plan is a context manager: the stages of the jobs are in a temporary directory.
-    No server is needed to make a plan.
-    """
+    """The jobs of a pipeline or an exploration.  No server is needed to make a plan."""
 
     def __init__(self, work: Pipeline | Exploration) -> None:
         work.check()
@@ -64,26 +66,8 @@ class Plan:
         """All jobs by id, each after the jobs upstream of it."""
         self.points: list[Point] = []
         self._ids: dict[Module, str] = {}
-        self._count = 0
-        self._temporary = tempfile.TemporaryDirectory(prefix="tej-pipeline-")
-        self._folder = Path(self._temporary.name)
-        self._cache = FileCache(self._folder / "files")
-        try:
-            for parameters, pipeline in work.points:
-                self._add_point(parameters, pipeline)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Plan:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Remove the stages of the jobs."""
-        self._temporary.cleanup()
+        for parameters, pipeline in work.points:
+            self._add_point(parameters, pipeline)
 
     @property
     def wanted(self) -> list[str]:
@@ -96,29 +80,40 @@ class Plan:
         for module in pipeline.jobs:
             job_id = self._ids.get(module)
             if job_id is None:
-                job_id = self._ids[module] = self._add_job(cast("Job", module))
+                job_id = self._add_job(cast("Job", module), parameters)
+                self._ids[module] = job_id
+            job = self.jobs[job_id]
+            job.parameters = {
+                key: value
+                for key, value in job.parameters.items()
+                if parameters[key] == value
+            }
             ids[module.name] = job_id
-            used.update(self.jobs[job_id].needs)
+            used.update(job.needs)
         for job_id in set(ids.values()) - used:
             self.jobs[job_id].is_wanted = True
         self.points.append(Point(parameters, pipeline, ids))
 
-    def _add_job(self, module: Job) -> str:
-        self._count += 1
-        folder = self._folder / str(self._count) / module.name
-        stage = write_stage(module, folder, self._ids, self._cache)
-        labels = {"pipeline": self.name, "module": module.name}
-        spec = spec_of(module, stage, labels)
-        job_id = tej.make_id(
-            tej.signature(
-                stage.folder,
-                spec.script,
-                spec.environment,
-                everything=spec.everything,
-                inputs=stage.inputs,
+    def _add_job(self, module: Job, parameters: Mapping[str, object]) -> str:
+        spec = make_spec(module, self._ids, self.name)
+        inputs = cast("Mapping[str, tuple[str, str]]", spec.inputs)
+        try:
+            digest = tej.signature(
+                script=spec.script,
+                environment=spec.environment,
+                everything=True,
+                inputs=inputs,
+                files=spec.files,
             )
-        )
+        except tej.InvalidJobDirectory as error:
+            raise PipelineError(f"Module '{module.title}': {error}") from error
+        job_id = tej.make_id(digest)
         if job_id not in self.jobs:
-            needs = tuple(sorted({one for one, _ in stage.inputs.values()}))
-            self.jobs[job_id] = PlannedJob(job_id, module, spec, needs)
+            needs = tuple(sorted({one for one, _ in inputs.values()}))
+            self.jobs[job_id] = PlannedJob(job_id, module, spec, needs, parameters)
         return job_id
+
+
+def format_values(values: Mapping[str, object]) -> list[str]:
+    """Return the names and values of parameters, such as ["steps=10", "seed=1"]."""
+    return [f"{name}={value}" for name, value in values.items()]
