@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from tej.queue.connection import DEFAULT_TEJ_DIR
     from tej.queue.download import Downloaded
     from tej.queue.fetch_results import is_temporary
-    from tej.queue.file_patterns import FilePattern
+    from tej.queue.file_patterns import FilePattern, OptionalFile
     from tej.queue.job import Job
     from tej.queue.job_files import JobFile
     from tej.queue.job_requests import DiskUsage, Killed
@@ -105,6 +105,7 @@ __all__ = [
     "JobStillRunning",
     "Killed",
     "Logs",
+    "OptionalFile",
     "Outcome",
     "Piece",
     "QueueDoesntExist",
@@ -157,7 +158,7 @@ _HOMES = {
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},
     "tej.queue.download": {"Downloaded"},
     "tej.queue.fetch_results": {"is_temporary"},
-    "tej.queue.file_patterns": {"FilePattern"},
+    "tej.queue.file_patterns": {"FilePattern", "OptionalFile"},
     "tej.queue.job_files": {"JobFile"},
     "tej.queue.logs": {"Logs", "Piece"},
     "tej.queue.queue_requests": {"QueueInfo"},

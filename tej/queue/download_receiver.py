@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from tej.errors import DownloadFailed, Error
 from tej.job.file_names import printable, to_local
-from tej.queue.file_patterns import FilePattern, check_name
+from tej.queue.file_patterns import FilePattern, OptionalFile, check_name
 from tej.wire.extraction import Unpacker
 from tej.wire.framing import MarkerSplitter
 from tej.wire.records import parse_integer
@@ -59,7 +59,10 @@ class Download:
                 "'destination' specified but multiple files given; did you mean to use "
                 "'directory'?"
             )
-        self._requests = [FilePattern(check_name(name)) for name in names]
+        self._requests = [
+            FilePattern(check_name(name), is_optional=isinstance(name, OptionalFile))
+            for name in names
+        ]
         self.recursive = recursive
         self.flatten = flatten
         self.directory = Path("." if directory is None else directory)
@@ -84,20 +87,27 @@ class Download:
         """The local directory that contains all files that may be written."""
         return self.directory if self.destination is None else self.destination.parent
 
-    def respell(self, message: str) -> bool:
-        """Replace a file name that the server did not find by another Unicode form.
+    def change_missing(self, message: str) -> bool:
+        """Replace or remove the names that the server did not find, as in `message`.
 
-        Returns False if all Unicode forms of the name have been tried.  A letter such
-        as `é` may be one code point or two code points, and the server compares names
-        as bytes.
+        A name is replaced by another Unicode form, because a letter such as `é` may be
+        one code point or two code points, and the server compares names as bytes.  If
+        all Unicode forms have been tried, an `OptionalFile` is removed.  Returns False
+        if any other name is missing, which is an error.
         """
-        for index, request in enumerate(self._requests):
-            if f"There is no '{request.text}' in job" in message and (
-                other := request.respell()
-            ):
-                self._requests[index] = other
-                return True
-        return False
+        kept: list[FilePattern] = []
+        changed = False
+        for request in self._requests:
+            if f"There is no '{request.text}' in job" not in message:
+                kept.append(request)
+                continue
+            changed = True
+            if other := request.respell():
+                kept.append(other)
+            elif not request.is_optional:
+                return False
+        self._requests = kept
+        return changed
 
     def place(self, name: PurePosixPath) -> Path:
         """Return the local path for a member of the archive that the server sends.
@@ -202,8 +212,8 @@ class Receiver:
     ) -> None:
         self.marker = make_marker()
         self.done: dict[str, Downloaded] = {}
-        self.has_respelled = False
-        """Whether a file name has to be requested again in another Unicode form."""
+        self.has_changed = False
+        """Whether `change_missing` has changed a download, which is requested again."""
         self._downloads = downloads
         self._progress = progress
         self._splitter = MarkerSplitter(self.marker, self._begin, self._content)
@@ -273,8 +283,11 @@ class Receiver:
             # The server's error replaces the error of the extraction, because the
             # extraction fails only with the message that the archive is incomplete.
             text = message.decode("utf-8", "surrogateescape").strip()
-            if status == 22 and self._downloads[self._job_id].respell(text):
-                self.has_respelled = True
+            download = self._downloads[self._job_id]
+            if status == 22 and download.change_missing(text):
+                self.has_changed = True
+                if not download.patterns:
+                    self.done[self._job_id] = Downloaded([])
                 return
             lines = "\n".join(map(printable, text.splitlines()))
             error = error_of(status, lines, "download")
@@ -303,5 +316,5 @@ def receive_all(
         finally:
             receiver.finish()
             done.update(receiver.done)
-        if not receiver.done and not receiver.has_respelled:
+        if not receiver.done and not receiver.has_changed:
             raise garbled("download", f"job '{next(iter(left))}' is missing")

@@ -17,6 +17,7 @@ from tej.errors import (
     HostKeyRejected,
 )
 from tej.queue.download_receiver import Downloaded
+from tej.queue.file_patterns import OptionalFile
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
 from tej.queue.run_result import GROUP, Observer, RunResult, fail_unless_failed
@@ -60,7 +61,12 @@ class _Fetches:
         assert result.job is not None
         self.results.append(result)
         known = self.wanted.setdefault(result.job.id, [])
-        known += [one for one in patterns if one not in known]
+        for one in patterns:
+            if one not in known:
+                known.append(one)
+            elif not isinstance(one, OptionalFile):
+                # Another run may have given the same name as an `OptionalFile`.
+                known[known.index(one)] = one
 
     def is_shared(self, job: Job[RemoteQueue]) -> bool:
         """Return whether several runs of this request share the job."""

@@ -28,11 +28,18 @@ _CLASSES = {
 }
 
 
+class OptionalFile(str):
+    """A name or pattern to download that need not match a file of the job."""
+
+    __slots__ = ()
+
+
 class FilePattern:
     """A path in the job's directory, which may contain shell wildcards."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_optional: bool = False) -> None:
         self.text = text
+        self.is_optional = is_optional
         self._forms = [text]
         self._literal = PurePosixPath(normalize(text)).parts
         self._expressions = [*_translate(normalize(text))]
@@ -65,7 +72,7 @@ class FilePattern:
         """Return the pattern in another Unicode form; None if all forms were tried."""
         for form in other_forms(self.text):
             if form not in self._forms:
-                other = FilePattern(form)
+                other = FilePattern(form, is_optional=self.is_optional)
                 other._forms = [*self._forms, form]
                 return other
         return None

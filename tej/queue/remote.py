@@ -735,8 +735,9 @@ class RemoteQueue:
         `wanted` is a sequence of job ids, for which the same `files` are downloaded, or
         a mapping from job ids to files.  The files of a job are written to
         `directory/<id>`, or to the directory that the mapping `directory` has for the
-        id.  If the download of a job fails, the reason is in the `error` of its
-        outcome, and the other downloads continue.
+        id.  If a file is missing, the download of its job fails, unless the name of the
+        file is a `tej.OptionalFile`.  If the download of a job fails, the reason is in
+        the `error` of its outcome, and the other downloads continue.
         """
         return download.download_many(
             self.connection,

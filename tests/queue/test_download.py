@@ -146,6 +146,29 @@ def test_missing_file_is_named_and_nothing_written(
         assert not out.exists() or tree(out) == set()
 
 
+def test_all_missing_files_are_in_one_error(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    names = ["absent", tej.OptionalFile("optional"), "*.absent"]
+    with pytest.raises(tej.DownloadFailed) as raised:
+        queue.download(stored, names, directory=out)
+    for name in names:
+        assert f"There is no '{name}' in job 'stored'" in str(raised.value)
+
+
+def test_optional_files_may_be_missing(
+    queue: tej.RemoteQueue, stored: str, out: Path
+) -> None:
+    optional = [tej.OptionalFile(one) for one in ("absent", "plots/*.png", "*.absent")]
+    wanted = {stored: ["results.csv", *optional]}
+    done = queue.download_many(wanted, directory=out)[stored]
+    assert done.error is None
+    assert len(done.files) == 3
+    assert queue.download(stored, optional[::2], directory=out) == []
+    with pytest.raises(tej.JobNotFound):
+        queue.download("absent", optional, directory=out)
+
+
 def test_empty_request_fetches_no_file(queue: tej.RemoteQueue, stored: str) -> None:
     assert queue.download(stored, []) == []
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import tej
 from tej.queue.download_receiver import Download
-from tej.queue.file_patterns import check_name
+from tej.queue.file_patterns import OptionalFile, check_name
 from tej.wire.archive import _sparse_header
 from tej.wire.extraction import Unpacker
 
@@ -410,7 +410,19 @@ def test_pattern_matches_as_shell_does(pattern: str, name: str) -> None:
 
 def test_name_is_requested_in_both_unicode_forms() -> None:
     download = Download(["x", "r\u00e9"], None, None, recursive=True, flatten=False)
-    assert not download.respell("There is no 'x' in job 'a'")
-    assert download.respell("There is no 'r\u00e9' in job 'a'")
+    assert not download.change_missing("There is no 'x' in job 'a'")
+    assert download.change_missing("There is no 'r\u00e9' in job 'a'")
     assert download.patterns == ["x", "re\u0301"]
-    assert not download.respell("There is no 're\u0301' in job 'a'")
+    assert not download.change_missing("There is no 're\u0301' in job 'a'")
+
+
+def test_missing_optional_names_are_not_requested_again() -> None:
+    names = ["x", OptionalFile("y"), OptionalFile("e\u0301")]
+    download = Download(names, None, None, recursive=True, flatten=False)
+    lines = [f"There is no '{name}' in job 'a'\n" for name in names]
+    assert not download.change_missing("".join(lines))
+    assert not download.change_missing("There is no other file")
+    assert download.change_missing("".join(lines[1:]))
+    assert download.patterns == ["x", "\u00e9"]
+    assert download.change_missing("There is no '\u00e9' in job 'a'")
+    assert download.patterns == ["x"]

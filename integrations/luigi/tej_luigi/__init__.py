@@ -14,6 +14,7 @@ except ImportError as error:
         "tej_luigi needs Luigi: pip install 'tej[luigi]' (Python 3.10 to 3.13)"
     ) from error
 
+from tej import OptionalFile as Optional
 from tej_luigi.batch import TejBatch
 from tej_luigi.config import TejConfig as settings
 from tej_luigi.files import (
@@ -25,7 +26,6 @@ from tej_luigi.files import (
     TejFileSystem,
     TejFileTarget,
 )
-from tej_luigi.result_cache import Optional
 from tej_luigi.targets import TejJobTarget, TejResultTarget
 from tej_luigi.task import TejTask
 

@@ -20,18 +20,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tej import FilePattern, JobStatus, RemoteQueue
+from tej import FilePattern, JobStatus, OptionalFile
 
 NOTE = ".tej-results.json"
-
-
-class Optional(str):
-    """Marks a path or pattern in `results` as optional: `Optional("*.log")`.
-
-    If the job does not produce an optional result, no error is raised.
-    """
-
-    __slots__ = ()
 
 
 class ResultFiles:
@@ -56,7 +47,7 @@ class ResultFiles:
         plain = [
             one
             for one in self.patterns
-            if not glob.has_magic(one) and not isinstance(one, Optional)
+            if not glob.has_magic(one) and not isinstance(one, OptionalFile)
         ]
         came = [one for one in note["fetched"] if self._includes(one)]
         return all(os.path.lexists(self.folder / one) for one in plain + came)
@@ -137,39 +128,6 @@ class ResultFiles:
         # The job may have produced a result that is also called `.tej-results.json`.
         is_ours = isinstance(found, dict) and found.keys() == nothing.keys()
         return found if is_ours and all(map(_is_below, found["fetched"])) else nothing
-
-
-_MATCHES = """
-# DIRECTORY PATTERN...: print 1 for each pattern that matches a file, else 0
-cd -- "$1" 2>/dev/null && shift || exit 0
-for pattern do
-    (
-        [ ! -e "$pattern" ] && [ ! -h "$pattern" ] || exit 0
-        IFS=
-        set -- $pattern
-        [ -e "$1" ] || [ -h "$1" ]
-    ) && printf 1 || printf 0
-done
-"""
-
-
-def existing_patterns(
-    queue: RemoteQueue, status: JobStatus, patterns: Sequence[str]
-) -> list[str]:
-    """Return the patterns to download.
-
-    An optional pattern is included only if it matches a file of the job.  If all
-    patterns are required, no request is made.
-    """
-    optional = [one for one in patterns if isinstance(one, Optional)]
-    if not optional:
-        return list(patterns)
-    found = queue.shell(_MATCHES, str(status.directory), *optional, again=True)
-    # If the job was deleted, the script prints nothing, and the download reports that
-    # the job does not exist.
-    flags = zip(optional, found.decode(), strict=False)
-    missing = {one for one, flag in flags if flag == "0"}
-    return [one for one in patterns if one not in missing]
 
 
 def _is_below(name: object) -> bool:

@@ -14,10 +14,10 @@ from typing import Any, Protocol, overload
 import luigi
 from luigi.format import Format
 
-from tej import JobNotFound, JobStatus
+from tej import JobNotFound, JobStatus, OptionalFile
 from tej_luigi.config import QueueAddress, find_address
 from tej_luigi.files import TejFileTarget
-from tej_luigi.result_cache import Optional, ResultFiles
+from tej_luigi.result_cache import ResultFiles
 from tej_luigi.status_cache import open_queue
 
 
@@ -153,10 +153,8 @@ class TejResultTarget(luigi.LocalTarget):
         """Return whether the job has succeeded and the file is among its results."""
         if not self.task.job_succeeded():
             return False
-        is_certain = not isinstance(self.name, Optional) and not glob.has_magic(
-            self.name
-        )
-        return is_certain or os.path.lexists(self.path)
+        is_optional = isinstance(self.name, OptionalFile) or glob.has_magic(self.name)
+        return not is_optional or os.path.lexists(self.path)
 
     def open(self, mode: str = "r") -> Any:
         """Open the file for reading, in the target's format."""
