@@ -367,11 +367,11 @@ def test_kill_reaches_jobs_that_start_later(
         raise tej.ConnectionFailed("The connection was lost")
 
     task = Square(n=1, script=gate.wait)
-    run = JobRun(task, [task])
+    run = JobRun(task, [task], 60, lambda *_: None)
     run.kill()
     # After the failure, the run submits the job in another tej.Batch.
     monkeypatch.setattr(tej.RemoteQueue, "ensure_many", fail_once)
-    run.run(60, lambda *_: None)
+    run.run()
     assert "killed" in str(run.errors[task])
 
 

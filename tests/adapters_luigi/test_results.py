@@ -85,12 +85,14 @@ def test_results_fetched_meanwhile_are_kept(task: Sheets) -> None:
     files, status = task.result_files(task.job_id), task.status()
     assert status is not None
     files.remove()
-    run = JobRun(task, [task])
+    run = JobRun(task, [task], None, lambda *_: None)
     assert run._missing(task, status)
     # The connection is lost, and another process fetches the results.
     task.fetch_results()
     assert run._missing(task, status) == []
-    run._on_fetch(run.batch.results)
+    (result,) = run._batch.results
+    result.status = status
+    run._on_fetch([result])
     assert (files.folder / "out/a.csv").exists()
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import luigi
 
 import tej
-from tej import JobAlreadyExists, JobFailed
-from tej_luigi.config import TejConfig
+from tej import Batch, JobAlreadyExists, JobFailed
 from tej_luigi.display import Display
 from tej_luigi.run import JobRun, describe_failures
 from tej_luigi.status_cache import asking
@@ -75,8 +74,8 @@ class TejBatch(luigi.Task):
         tasks = list(self.jobs())
         for task in tasks:
             task.check_settings()
-        run = JobRun(self, tasks)
-        run.run(TejConfig().poll if self.poll is None else self.poll, _show)
+        run = JobRun(self, tasks, self.poll, _show)
+        run.run()
         if run.errors:
             # `raise ... from` adds the traceback of the first error, which helps if the
             # code of a task is wrong.
@@ -84,10 +83,10 @@ class TejBatch(luigi.Task):
         return (_ for _ in ())
 
 
-def _show(display: Display, run: JobRun) -> None:
-    counts = run.batch.count_states()
+def _show(display: Display, batch: Batch) -> None:
+    counts = batch.count_states()
     words = [f"{number} {state}" for state, number in counts.items() if number]
-    total = len(run.tasks)
+    total = len(batch.results)
     display.message(f"{total} jobs: {', '.join(words) or 'none yet'}")
     display.progress(100 * (counts["done"] + counts["failed"]) // max(1, total))
 

@@ -9,8 +9,7 @@ import contextlib
 import logging
 import queue as queues
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import luigi
@@ -23,8 +22,6 @@ KILL = "kill"
 """The scheduler message that kills the jobs of a task."""
 LINE = 200
 """Maximum length of the job's last output line in the status message."""
-LISTEN = 0.2
-"""Seconds between two checks whether the thread that receives messages must end."""
 
 # Print the last line of the job's output and of its file `progress`.
 LOOK = """
@@ -76,6 +73,27 @@ class Display:
         self._progress = getattr(task, "set_progress_percentage", None)
         self._url = getattr(task, "set_tracking_url", None)
         self._shown_url: str | None = None
+        self._messages = getattr(task, "scheduler_messages", None)
+
+    def receive_messages(self, kill: Callable[[], object]) -> None:
+        """Reply to the scheduler's messages; call `kill` if a message is "kill"."""
+        while self._messages is not None:
+            try:
+                message = self._messages.get_nowait()
+            except (queues.Empty, EOFError, OSError, ValueError):
+                return
+            words = "Killed"
+            if str(message).strip().lower() != KILL:
+                words = f"Unknown message; the only one is '{KILL}'"
+            else:
+                try:
+                    kill()
+                except Exception as error:
+                    words = f"Cannot kill the job: {error}"
+                    logger.warning("Scheduler message '%s': %s", KILL, words)
+            # If the scheduler is unreachable, the reply to the message is lost.
+            with contextlib.suppress(Exception):
+                message.respond(words)
 
     def message(self, text: str) -> None:
         """Set the status message."""
@@ -124,45 +142,3 @@ def look(queue: RemoteQueue, status: JobStatus) -> tuple[str, str]:
         return "", ""
     line, _, progress = seen.decode("utf-8", "replace").partition("\0")
     return line.strip(), progress.strip()
-
-
-@contextlib.contextmanager
-def listening(task: luigi.Task, kill: Callable[[], object]) -> Iterator[None]:
-    """Call `kill` if the scheduler message "kill" arrives while the context is open."""
-    messages = getattr(task, "scheduler_messages", None)
-    if messages is None:
-        yield
-        return
-    over = threading.Event()
-
-    def listen() -> None:
-        while not over.is_set():
-            try:
-                message = messages.get(timeout=LISTEN)
-            except queues.Empty:
-                continue
-            except (EOFError, OSError, ValueError):
-                return
-            answer(message)
-
-    def answer(message: Any) -> None:
-        words = "Killed"
-        if str(message).strip().lower() != KILL:
-            words = f"Unknown message; the only one is '{KILL}'"
-        else:
-            try:
-                kill()
-            except Exception as error:
-                words = f"Cannot kill the job: {error}"
-                logger.warning("Scheduler message '%s': %s", KILL, words)
-        # If the scheduler is unreachable, the reply to the message is lost.
-        with contextlib.suppress(Exception):
-            message.respond(words)
-
-    thread = threading.Thread(target=listen, name="tej messages", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

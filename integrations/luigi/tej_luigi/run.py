@@ -19,8 +19,8 @@ from tej import (
     is_temporary,
 )
 from tej_luigi.attributes import JobAttributes
-from tej_luigi.display import Display, listening
-from tej_luigi.result_cache import existing_patterns
+from tej_luigi.config import TejConfig
+from tej_luigi.display import Display
 from tej_luigi.status_cache import OpenQueue, open_queue
 
 LONGEST_REPORT = 10
@@ -30,49 +30,60 @@ LONGEST_REPORT = 10
 class JobRun:
     """Starts the jobs of some tasks, waits for the jobs and fetches their results."""
 
-    def __init__(self, owner: luigi.Task, tasks: Sequence[JobAttributes]) -> None:
-        self._owner = owner
+    def __init__(
+        self,
+        owner: luigi.Task,
+        tasks: Sequence[JobAttributes],
+        poll: float | None,
+        show: Callable[[Display, Batch], object],
+    ) -> None:
+        """Prepare the run of `tasks` by the Luigi task `owner`.
+
+        `show` is called every `poll` seconds to update the status message of `owner`.
+        If `poll` is None, the setting of the configuration is used.
+        """
         self._display = Display(owner)
-        self._opened: dict[JobAttributes, OpenQueue] = {}
-        self._fetching: dict[JobAttributes, JobStatus] = {}
+        self._show = show
+        self._poll = TejConfig().poll if poll is None else poll
         self._due = 0.0
         self._killed = False
+        self._fetching: set[JobAttributes] = set()
         self.errors: dict[JobAttributes, Exception] = {}
         """The error of each task that did not succeed."""
         self.tasks = list(dict.fromkeys(tasks))
-        self.batch = self._batch(self.tasks)
+        self._batch = self._make_batch(self.tasks)
 
-    def run(self, poll: float, show: Callable[[Display, JobRun], object]) -> None:
+    def run(self) -> None:
         """Start missing jobs, wait for all jobs, and fetch the results.
 
-        The errors are stored in `errors`.  `show` is called every `poll` seconds to
-        update the status message of the task.
+        The errors are stored in `errors`.
         """
-        self._poll, self._show = poll, show
-        with listening(self._owner, self.kill):
+        self._run_batch()
+        # While `tej.Batch` waits and fetches, it restores lost connections itself. Jobs
+        # that were not started because a server was unreachable must be run again.
+        while again := self._reachable_again():
+            self._batch = self._make_batch(again)
             self._run_batch()
-            # While `tej.Batch` waits and fetches, it restores lost connections itself.
-            # Jobs that were not started because a server was unreachable must be run
-            # again.
-            while again := self._reachable_again():
-                self.batch = self._batch(again)
-                self._run_batch()
 
     def kill(self) -> None:
-        """Kill the jobs that have not ended; may be called from any thread."""
-        self.batch.kill()
+        """Kill the jobs that have not ended, and all jobs that are started later."""
+        self._batch.kill()
         self._killed = True
 
-    def _batch(self, tasks: Iterable[JobAttributes]) -> Batch:
-        return Batch(
+    def _make_batch(self, tasks: Iterable[JobAttributes]) -> Batch:
+        batch = Batch(
             [run for task in tasks for run in self._runs(task)],
             on_tick=self._tick,
             on_end=self._on_end,
             on_fetch=self._on_fetch,
         )
+        if self._killed:
+            # After `kill`, a batch kills each job that it starts.
+            batch.kill()
+        return batch
 
     def _run_batch(self) -> None:
-        for result in self.batch.run():
+        for result in self._batch.run():
             # Luigi marks a task as done unless run() raises an error.
             if not result.succeeded and result.run.key not in self.errors:
                 self.errors[result.run.key] = result.error or Error(
@@ -82,11 +93,14 @@ class JobRun:
     def _reachable_again(self) -> list[JobAttributes]:
         """Wait until unreachable servers reply, and return the tasks to run again."""
         lost = [task for task, error in self.errors.items() if is_temporary(error)]
+        groups: dict[OpenQueue, list[JobAttributes]] = {}
+        for task in lost:
+            groups.setdefault(open_queue(task.address), []).append(task)
         again = []
-        for opened in dict.fromkeys(self._opened[task] for task in lost):
+        for opened, group in groups.items():
             with suppress(ConnectionFailed):
                 opened.patiently(opened.check, self._display.message)
-                again += [task for task in lost if self._opened[task] is opened]
+                again += group
         for task in again:
             del self.errors[task]
         return again
@@ -98,13 +112,13 @@ class JobRun:
         in `errors`.
         """
         try:
-            self._opened[task] = opened = open_queue(task.address)
+            queue = open_queue(task.address).queue
         except Exception as error:
             self.errors[task] = error
             return []
         return [
             Run(
-                opened.queue,
+                queue,
                 task.job_spec,
                 results=lambda status: self._missing(task, status),
                 directory=task.result_files("").folder,
@@ -114,29 +128,22 @@ class JobRun:
         ]
 
     def _missing(self, task: JobAttributes, status: JobStatus) -> list[str]:
-        """Return the patterns of the results to fetch; empty if all are local
-        already."""
+        """Return the results to fetch; none if all are on this machine already."""
         files = task.result_files(status.job_id)
         if files.is_current(status):
             # After a lost connection, this method is called again.  Another process may
             # have fetched the results in the meantime.
-            self._fetching.pop(task, None)
+            self._fetching.discard(task)
             return []
-        self._fetching[task] = status
-        opened = self._opened[task]
-        return opened.patiently(
-            lambda: existing_patterns(opened.queue, status, files.patterns)
-        )
+        self._fetching.add(task)
+        return files.patterns
 
     def _tick(self) -> None:
-        if self._killed:
-            # `kill` does not reach jobs that are being started or restarted.
-            with suppress(Error):
-                self.batch.kill()
+        self._display.receive_messages(self.kill)
         if time.monotonic() < self._due:
             return
         try:
-            self._show(self._display, self)
+            self._show(self._display, self._batch)
         except Error as error:
             # The task must not fail because its status message cannot be updated.
             self._display.message(f"Still waiting, but the state is unknown: {error}")
@@ -145,20 +152,20 @@ class JobRun:
     def _on_end(self, results: Sequence[RunResult]) -> None:
         for result in results:
             if result.status is not None:
-                self._opened[result.run.key].put(result.status)
+                open_queue(result.run.key.address).put(result.status)
 
     def _on_fetch(self, results: Sequence[RunResult]) -> None:
         for result in results:
             task: JobAttributes = result.run.key
-            status = self._fetching.pop(task, None)
             if result.error is not None:
                 self.errors[task] = result.error
-            elif status is not None:
-                files = task.result_files(status.job_id)
+            elif task in self._fetching and result.status is not None:
+                files = task.result_files(result.status.job_id)
                 try:
-                    files.record(status, result.files, task.run_after_fetch)
+                    files.record(result.status, result.files, task.run_after_fetch)
                 except Exception as error:
                     self.errors[task] = error
+            self._fetching.discard(task)
 
 
 def describe_failures(run: JobRun) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tej import (
+    Batch,
     Error,
     Job,
     JobAlreadyExists,
@@ -19,7 +20,6 @@ from tej import (
 from tej_luigi.attributes import JobAttributes
 from tej_luigi.config import TejConfig, check_tracking_url
 from tej_luigi.display import Display
-from tej_luigi.result_cache import existing_patterns
 from tej_luigi.run import JobRun
 from tej_luigi.status_cache import add_to_requests, asking, open_queue
 from tej_luigi.targets import TaskJobTarget, result_targets
@@ -139,8 +139,8 @@ class TejTask(JobAttributes):
         succeed.
         """
         self.check_settings()
-        run = JobRun(self, [self])
-        run.run(TejConfig().poll if self.poll is None else self.poll, self._show)
+        run = JobRun(self, [self], self.poll, self._show)
+        run.run()
         for error in run.errors.values():
             raise error
         return (_ for _ in ())
@@ -149,8 +149,8 @@ class TejTask(JobAttributes):
         """Raise Error if the setting `tracking_url` is invalid."""
         check_tracking_url(self._tracking_url)
 
-    def _show(self, display: Display, run: JobRun) -> None:
-        (result,) = run.batch.results
+    def _show(self, display: Display, batch: Batch) -> None:
+        (result,) = batch.results
         if result.job is not None:
             status = result.job.queue.statuses([result.job.id])[result.job.id]
             if status is not None and not status.state.final:
@@ -169,9 +169,7 @@ class TejTask(JobAttributes):
         if not files.is_current(status):
             fetched = opened.patiently(
                 lambda: opened.queue.download(
-                    status.job_id,
-                    existing_patterns(opened.queue, status, files.patterns),
-                    directory=files.folder,
+                    status.job_id, files.patterns, directory=files.folder
                 )
             )
             files.record(status, fetched, self.run_after_fetch)
