@@ -6,13 +6,16 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from faults.conftest import SOON, looked_after
 from faults.faulty_servers import Doubles, mounted, remount
-from jobs import Gate, wait_until
+from jobs import LIMIT, Gate, wait_until
 from servers.sshd import Sshd
 from servers.users import Users
 
@@ -20,7 +23,8 @@ import tej
 from tej import JobState, Retries
 from tej.destination import Destination
 from tej.server.scripts import Scripts, built_in
-from tej.transport import open_transport
+from tej.transport import Completed, open_transport
+from tej.transport.base import Sink
 from tej.transport.local import LocalTransport
 from tej.transport.program_start import COMMAND
 
@@ -486,3 +490,54 @@ def test_queue_is_removed_with_none_of_its_scripts_open(
     assert not queue_path.exists()
     assert "/dev/null" in log.read_text()
     assert str(queue_path / "scripts") not in log.read_text()
+
+
+class ListeningTransport(LocalTransport):
+    """A local transport that notes keep-alives: empty words that arrive alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keepalive = threading.Event()
+
+    def run(
+        self,
+        program: str,
+        stdin: Iterable[bytes] = (),
+        stdout: Sink | None = None,
+    ) -> Completed:
+        pieces: list[bytes] = []
+
+        def note(piece: bytes) -> None:
+            if piece == b"\0":
+                self.keepalive.set()
+            pieces.append(piece)
+            if stdout is not None:
+                stdout(piece)
+
+        done = super().run(program, stdin, note)
+        return done if stdout else replace(done, stdout=b"".join(pieces))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("program", ["cp", "du"])
+def test_slow_disk_is_no_dead_connection(
+    doubles: Doubles, queue_path: Path, job: Make, program: str
+) -> None:
+    """The server sends keep-alives while it copies or measures large files."""
+    transport = ListeningTransport()
+    queue = tej.RemoteQueue("local:", str(queue_path), "default", transport=transport)
+    large = os.urandom(4_000_000)
+    point = doubles.hold(program, before="*")
+    with ThreadPoolExecutor() as pool:
+        if program == "cp":
+            request = pool.submit(queue.submit, "a", job("cmp in in", {"in": large}))
+        else:
+            queue.submit("a", job("true"))
+            request = pool.submit(lambda: str(queue.disk_usage().jobs["a"]))
+        try:
+            assert transport.keepalive.wait(LIMIT)
+        finally:
+            point.release()
+        request.result()
+    queue.job("a").wait()
+    assert queue.job("a").status().succeeded

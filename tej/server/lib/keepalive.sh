@@ -4,8 +4,9 @@
 
 # start_keepalives: start a background process that prints an empty word every 15 seconds,
 # so that the client can distinguish a slow command from a dead connection. Sets $keepalive_pid
-# to the pid of the background process.
+# to the pid of the background process. Does nothing if this process already runs.
 start_keepalives() {
+    [ -z "${keepalive_pid-}" ] || return 0
     get_start $$
     begun=${start:--}
     (
@@ -22,9 +23,10 @@ start_keepalives() {
     trap stop_keepalives EXIT
 }
 
-# stop_keepalives: stop the background process of start_keepalives.
+# stop_keepalives: stop the background process of start_keepalives, if it runs.
 stop_keepalives() {
+    [ -n "${keepalive_pid-}" ] || return 0
     kill "$keepalive_pid" 2>/dev/null
     wait "$keepalive_pid" 2>/dev/null
-    return 0
+    keepalive_pid=''
 }

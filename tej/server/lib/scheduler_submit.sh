@@ -91,7 +91,7 @@ submit_patiently() {
         "$1" && [ "$(date +%s)" -lt "$retry_until" ] || return 1
         # Without keep-alives, the client would close the connection during a long
         # retry.
-        [ -n "${keepalive_pid-}" ] || start_keepalives
+        start_keepalives
         sleep "$retry_pause"
         retry_pause=$((retry_pause < 16 ? retry_pause * 2 : 16))
     done
