@@ -164,7 +164,17 @@ def test_mistake_in_a_document_is_named(
     [
         ("a.json", "{", "a.json is not valid"),
         ("a.yaml", "a: [", "a.yaml is not valid"),
+        ("a.yaml", "a: &x [1, *x]", "must have a dictionary `modules`"),
+        ("a.yaml", "modules:\n  b: {}\n  c: {}\n  b: 1", "the key 'b' occurs twice"),
+        ("a.json", '{"modules": {"b": {}, "b": 1}}', "the key 'b' occurs twice"),
         ("a.py", "x = 1", "must set the variable `pipeline`"),
+        ("a.py", "x = 1\ny = z", "a.py, line 2: NameError: name 'z' is not"),
+        ("a.py", "x = 1\ny z", r"a.py: SyntaxError: .*line 2"),
+        (
+            "a.py",
+            "import tej_vistrails\ntej_vistrails.Pipeline([])",
+            "a.py, line 2: Pipeline 'pipeline' has no modules",
+        ),
     ],
 )
 def test_file_without_a_pipeline_is_named(

@@ -87,6 +87,14 @@ def test_cycle_names_the_connection() -> None:
         Pipeline(second)
 
 
+def test_pipeline_follows_a_changed_connection() -> None:
+    total = Total(parts=[Relax(structure="x", name="old").energy])
+    pipeline = Pipeline(total)
+    total.parts = [Relax(structure="x", name="new").energy]
+    pipeline.check()
+    assert [one.name for one in pipeline] == ["new", "total"]
+
+
 def test_long_chains_have_no_depth_limit() -> None:
     module = Relax(structure="x")
     for _ in range(3000):
@@ -106,6 +114,10 @@ def define(**body: object) -> type[Job]:
         ({"__annotations__": {"a": int}, "a": "x"}, "Port 'a' .*: 'x' is not of type"),
         ({"__annotations__": {"a": Output}}, "needs a path in the job's directory"),
         ({"__annotations__": {"a": Output}, "a": "../b"}, "is not below the job's dir"),
+        (
+            {"__annotations__": {"a": Output}, "a": "inputs/b"},
+            "directory of the inputs",
+        ),
         ({"__annotations__": {"name": int}}, "has a reserved name"),
         ({"__annotations__": {"version": int}, "version": 2}, "has a reserved name"),
         ({"__annotations__": {"a": "Unknown"}}, "'Unknown' is not defined"),

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 import tej
-from tej_vistrails import Constant, Directory, File, Job, Pipeline, PipelineError, Plan
+from tej_vistrails import (
+    Constant,
+    Directory,
+    File,
+    Job,
+    Output,
+    Pipeline,
+    PipelineError,
+    Plan,
+    load,
+)
 from tej_vistrails.pipeline.module import Module
 from tests.adapters_vistrails.modules import Listing, Mesh, Relax, Total, write_document
 
@@ -108,6 +118,43 @@ def test_id_depends_on_files_of_class(tmp_path: Path) -> None:
     assert before != ids(cls())
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"uploads": ("start.sh",)}, "the job already has a file 'start.sh'"),
+        ({"uploads": ("a", "sub/a")}, "uploads: the job already has a file 'a'"),
+        ({"uploads": ("a",), "out": "a"}, "output 'a' is also a file that is uploaded"),
+        ({"uploads": ("sub",), "out": "sub/a"}, "output 'sub/a' is also a file"),
+        ({"uploads": ("absent",)}, "uploads: '.*absent' does not exist"),
+    ],
+)
+def test_files_of_a_job_do_not_collide(
+    tmp_path: Path, body: dict[str, object], words: str
+) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("start.sh", "a", "sub/a"):
+        (tmp_path / name).touch()
+    hints = {"out": Output} if "out" in body else {}
+    body = {"__annotations__": hints, "command": "true", **body}
+    with pytest.raises(PipelineError, match=f"Module 'bad'.*{words}"):
+        ids(type("Bad", (Job,), {"source_folder": tmp_path, **body})())
+    # An output may be a new file in a directory that is uploaded.
+    body |= {"__annotations__": {"out": Output}, "uploads": ("sub",), "out": "sub/b"}
+    assert ids(type("Good", (Job,), {"source_folder": tmp_path, **body})())
+
+
+def test_code_is_that_of_the_loaded_class(tmp_path: Path) -> None:
+    path = tmp_path / "p.py"
+    head = "from tej_vistrails import *\nclass A(PythonScript):\n"
+    code = "    def main():\n        print({})\npipeline = Pipeline(A())\n"
+    path.write_text(head + code.format(1))
+    pipeline = load(path).pipeline
+    # The lines of the file no longer belong to the class.
+    path.write_text(head + "    n: int = 1\n" + code.format(2))
+    (job,) = Plan(pipeline).jobs.values()
+    assert "print(1)" in str((job.spec.files or {})["main.py"])
+
+
 def test_missing_file_names_module_and_port(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="'relax', port 'structure': .*absent"):
         ids(Relax(structure=File(tmp_path / "absent")))
@@ -119,7 +166,8 @@ def test_equal_work_is_one_job_of_the_grid() -> None:
     plan = Plan(grid)
     assert len(plan.jobs) == 11
     assert [one.is_wanted for one in plan.jobs.values()].count(True) == 10
-    assert next(iter(plan.jobs.values())).module.name == "mesh"
+    first, second, *_ = plan.jobs.values()
+    assert (first.title, second.title) == ("mesh", "relax steps=0 label=a")
     spec = plan.jobs[plan.points[3].ids["relax"]].spec
     document = json.loads(str((spec.files or {})["module.json"]))
     assert document["inputs"] == {

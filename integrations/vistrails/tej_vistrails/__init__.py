@@ -57,6 +57,8 @@ _HOMES = {
     "write_report": "report",
 }
 
+__all__ = sorted(_HOMES)
+
 
 def __getattr__(wanted):
     # type: (str) -> Any

@@ -83,8 +83,7 @@ def _wait(
     report_file: Path | None,
 ) -> int:
     def on_end(job: PlannedJob, status: tej.JobStatus) -> None:
-        words = f"{job.module.name}: {status.describe()} ({job.job_id})"
-        click.echo(words, err=True)
+        click.echo(f"{job.title}: {status.describe()} ({job.job_id})", err=True)
 
     steps = execution.wait(timeout, on_end=on_end)
     print_steps(steps)

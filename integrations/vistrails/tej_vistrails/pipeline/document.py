@@ -17,7 +17,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -79,12 +80,27 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeError) as error:
         raise PipelineError(f"{path} cannot be read: {error}") from error
     try:
-        document = _parse_yaml(text) if path.suffix != ".json" else json.loads(text)
+        document = _parse_yaml(text) if path.suffix != ".json" else _parse_json(text)
     except ValueError as error:
         raise PipelineError(f"{path} is not valid: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("modules"), dict):
         raise PipelineError(f"{path}: the document must have a dictionary `modules`")
     return document
+
+
+def _parse_json(text: str) -> object:
+    def collect(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        _refuse_duplicates([key for key, _ in pairs])
+        return dict(pairs)
+
+    return json.loads(text, object_pairs_hook=collect)
+
+
+def _refuse_duplicates(keys: Sequence[str]) -> None:
+    """Raise ValueError if a key occurs twice: a parser would ignore the first value."""
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"the key '{key}' occurs twice")
 
 
 def _parse_yaml(text: str) -> object:
@@ -95,6 +111,16 @@ def _parse_yaml(text: str) -> object:
             "YAML documents need the package PyYAML: pip install tej[vistrails]"
         ) from None
     try:
+        pending, seen = [yaml.compose(text, Loader=yaml.SafeLoader)], set()
+        while pending:
+            node = pending.pop()
+            if isinstance(node, yaml.CollectionNode) and node not in seen:
+                # A node may contain itself, by an alias.
+                seen.add(node)
+                pairs = isinstance(node, yaml.MappingNode)
+                if pairs:
+                    _refuse_duplicates([key.value for key, _ in node.value])
+                pending += [value for _, value in node.value] if pairs else node.value
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
@@ -115,8 +141,23 @@ def import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # `inspect` finds the source of classes only if their module is in `sys.modules`.
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise PipelineError(_describe_failure(path, error)) from error
     return module
+
+
+def _describe_failure(path: Path, error: Exception) -> str:
+    """Return the error of a Python file with its last line that was executed."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename) == path
+    ]
+    kind = "" if isinstance(error, tej.Error) else f"{type(error).__name__}: "
+    place = f"{path}, line {lines[-1]}" if lines else f"{path}"
+    return f"{place}: {kind}{error}"
 
 
 class _Builder:

@@ -132,15 +132,21 @@ def _box(box: Box, states: Counter[StepState]) -> Iterable[str]:
     name = module.name
     if len(name) > _NAME_CHARACTERS:
         name = name[: _NAME_CHARACTERS - 1] + "…"
-    yield f'<g transform="translate({box.x} {box.y})">'
+    yield f'<g class="module" transform="translate({box.x} {box.y})">'
     yield f"<title>{escape(f'{module.name} ({type(module).__name__})')}</title>"
     yield (
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{fill}" '
         f'stroke="{colour}" stroke-width="2"/>'
     )
-    yield f'<text x="10" y="21" font-size="14" font-weight="bold">{escape(name)}</text>'
+    yield (
+        '<text class="name" x="10" y="21" font-size="14" font-weight="bold">'
+        f"{escape(name)}</text>"
+    )
     words = describe_counts(states) or type(module).__name__
-    yield f'<text x="10" y="38" font-size="11" fill="{colour}">{escape(words)}</text>'
+    yield (
+        '<text class="note" x="10" y="38" font-size="11" fill="#555555">'
+        f"{escape(words)}</text>"
+    )
     total, x = sum(states.values()), 10.0
     for state, bar in COLOURS.items():
         if states[state]:

@@ -58,8 +58,8 @@ class Execution:
         self.submit(retry=retry)
         steps = self.wait()
         for job_id, failure in self.failures(steps).items():
-            name = steps[job_id].job.module.name
-            raise PipelineError(f"Module '{name}' failed: {failure}") from failure
+            words = steps[job_id].job.describe()
+            raise PipelineError(f"{words} failed: {failure}") from failure
         for step in steps.values():
             # No job failed in the meantime: for example, another client has restarted
             # the failed job.

@@ -28,9 +28,9 @@ class Pipeline:
         if not wanted:
             raise PipelineError(f"Pipeline '{name}' has no modules")
         self.name = name
-        self.modules = upstream_first(wanted)
+        self._wanted = wanted
+        self.modules: list[Module] = []
         """All modules, each after the modules upstream of it."""
-        self._set_names()
         self.check()
 
     def __getitem__(self, name: str) -> Module:
@@ -61,7 +61,7 @@ class Pipeline:
         `check` is called when a pipeline is made and before it is executed, because the
         ports of its modules can be changed in between.
         """
-        self.modules = upstream_first(self.modules)
+        self.modules = upstream_first(self._wanted)
         self._set_names()
         for module in self.modules:
             for port in module.inputs.values():
@@ -131,7 +131,7 @@ class Pipeline:
             new.update(changes.get(module, {}))
             if new:
                 copies[module] = module.with_values(new)
-        return Pipeline([copies.get(one, one) for one in self.modules], name=self.name)
+        return Pipeline([copies.get(one, one) for one in self._wanted], name=self.name)
 
     def _set_names(self) -> None:
         named = [one.name for one in self.modules if one.name]

@@ -160,6 +160,10 @@ class PythonScript(Job):
     python: ClassVar[str] = "python3"
     """Command that starts Python on the server."""
     main: ClassVar[Callable[..., object] | None] = None
+    _code: ClassVar[str] = ""
+    """Content of `main.py`, as it was when the class was defined.
+
+    The file of the class may have changed since then."""
 
     @classmethod
     def has_command(cls) -> bool:
@@ -167,7 +171,8 @@ class PythonScript(Job):
 
     @classmethod
     def check_class(cls) -> None:
-        compile(cls.code(), f"<{cls.__name__}>", "exec")
+        cls._code = cls.code()
+        compile(cls._code, f"<{cls.__name__}>", "exec")
 
     @classmethod
     def code(cls) -> str:
@@ -201,7 +206,7 @@ class PythonScript(Job):
 
     def own_files(self, words: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         yield from super().own_files(words)
-        yield "main.py", self.code()
+        yield "main.py", self._code
 
 
 def _function(cls: type[PythonScript]) -> Callable[..., object]:

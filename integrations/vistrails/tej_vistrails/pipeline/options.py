@@ -172,8 +172,7 @@ def print_steps(steps: Mapping[str, Step]) -> None:
 def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
     """Print the failed modules with their stderr, and the modules not started."""
     for job_id, error in execution.failures(steps).items():
-        name = steps[job_id].job.module.name
-        click.echo(f"Module '{name}' failed: {error}", err=True)
+        click.echo(f"{steps[job_id].job.describe()} failed: {error}", err=True)
     not_started = [
         one.job.module.name
         for one in steps.values()

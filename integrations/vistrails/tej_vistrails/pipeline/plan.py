@@ -31,7 +31,7 @@ class PlannedJob:
     needs: tuple[str, ...]
     """Ids of the jobs whose files this job uses."""
     parameters: Mapping[str, object]
-    """Parameters that have the same value in all points with this job."""
+    """Explored parameters with one value in all points that contain this job."""
     is_wanted: bool = False
     """Whether no other job of a pipeline uses the results of this job."""
 
@@ -44,6 +44,11 @@ class PlannedJob:
     def title(self) -> str:
         """Name of the module with the parameters, such as "relax steps=10"."""
         return " ".join([self.module.name, *format_values(self.parameters)])
+
+    def describe(self) -> str:
+        """Return the module and the parameters for a message."""
+        words = " ".join(format_values(self.parameters))
+        return f"Module '{self.module.name}'" + (f" ({words})" if words else "")
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,18 @@ class Plan:
         self._ids: dict[Module, str] = {}
         for parameters, pipeline in work.points:
             self._add_point(parameters, pipeline)
+        first = self.points[0].parameters
+        constant = {
+            key
+            for key, value in first.items()
+            if all(point.parameters[key] == value for point in self.points)
+        }
+        for job in self.jobs.values():
+            job.parameters = {
+                key: value
+                for key, value in job.parameters.items()
+                if key not in constant
+            }
 
     @property
     def wanted(self) -> list[str]:

@@ -136,6 +136,8 @@ def check_output_path(path: object, where: str) -> str:
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts or parts.as_posix() == ".":
         raise PipelineError(f"{where} is not below the job's directory: '{path}'")
+    if parts.parts[0] == "inputs":
+        raise PipelineError(f"{where} is in the directory of the inputs: '{path}'")
     return parts.as_posix() + ("/" if path.endswith("/") else "")
 
 

@@ -9,7 +9,7 @@ import base64
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -22,7 +22,7 @@ from tej_vistrails.pipeline.drawing import (
     draw,
 )
 from tej_vistrails.pipeline.execution import Execution
-from tej_vistrails.pipeline.plan import Point
+from tej_vistrails.pipeline.plan import Point, format_values
 from tej_vistrails.pipeline.plan_states import Step, StepState
 
 IMAGES = {
@@ -39,22 +39,34 @@ MAX_TEXT = 1000
 MAX_FAILURES = 20
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px;
-       padding: 0 1rem; color: #222; background: #fff; }
+:root { color-scheme: light dark; --text: #222; --page: #fff; --weak: #666;
+        --line: #ddd; --area: #f5f5f5; }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #ddd; --page: #16191d; --weak: #9aa4ae; --line: #3a4048;
+          --area: #22272d; }
+  .module > rect:first-of-type { fill: var(--area); }
+  a { color: #8ab4f8; }
+}
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1500px;
+       padding: 0 1rem; color: var(--text); background: var(--page); }
 h1 { margin-bottom: 0; } h2 { margin-top: 2rem; }
-.about { color: #666; }
+.about { color: var(--weak); }
 .scroll { overflow-x: auto; }
+svg { max-width: max(100%, 900px); height: auto; }
+svg .name { fill: var(--text); } svg .note { fill: var(--weak); }
 table { border-collapse: collapse; }
-th, td { border-bottom: 1px solid #ddd; padding: .3rem .7rem; text-align: left;
+th, td { border-bottom: 1px solid var(--line); padding: .3rem .7rem; text-align: left;
          vertical-align: top; }
-th { background: #f5f5f5; }
+th { background: var(--area); white-space: nowrap; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.text { max-height: 4.4em; max-width: 24rem; overflow: auto; white-space: pre-wrap;
+        width: max-content; overflow-wrap: anywhere; }
 .state { color: #fff; border-radius: .6rem; padding: 0 .5rem; white-space: nowrap; }
 .images { display: flex; flex-wrap: wrap; gap: 1rem; }
-figure { margin: 0; border: 1px solid #ddd; padding: .5rem; max-width: 260px; }
-figure img { max-width: 100%; display: block; }
-figcaption { font-size: 12px; color: #444; overflow-wrap: anywhere; }
-pre { background: #f7f7f7; border-left: 4px solid #c62828; padding: .6rem;
+figure { margin: 0; border: 1px solid var(--line); padding: .5rem; max-width: 260px; }
+figure img { max-width: 100%; display: block; background: #fff; }
+figcaption { font-size: 12px; color: var(--weak); overflow-wrap: anywhere; }
+pre { background: var(--area); border-left: 4px solid #c62828; padding: .6rem;
       overflow-x: auto; white-space: pre-wrap; }
 code { font-size: 12px; }
 """
@@ -78,7 +90,7 @@ def write_report(execution: Execution, path: str | Path) -> Path:
     return target
 
 
-class _Results:
+class Results:
     """Small outputs of one job: images as data URLs, values and texts."""
 
     def __init__(self) -> None:
@@ -113,7 +125,7 @@ def _values(name: str, text: str, *, is_json: bool) -> Iterator[tuple[str, objec
 
 def _fetch_results(
     execution: Execution, steps: Mapping[str, Step], folder: Path
-) -> dict[str, _Results]:
+) -> dict[str, Results]:
     wanted = {
         job_id: [
             path
@@ -126,9 +138,9 @@ def _fetch_results(
     wanted = {job_id: paths for job_id, paths in wanted.items() if paths}
     if wanted:
         execution.queue.download_many(wanted, directory=folder)
-    found: dict[str, _Results] = {}
+    found: dict[str, Results] = {}
     for job_id in wanted:
-        found[job_id] = results = _Results()
+        found[job_id] = results = Results()
         for name, path in steps[job_id].job.module.output_paths.items():
             results.add(name, folder / job_id / path)
     return found
@@ -137,7 +149,7 @@ def _fetch_results(
 def _page(
     execution: Execution,
     steps: Mapping[str, Step],
-    results: Mapping[str, _Results],
+    results: Mapping[str, Results],
     failures: Mapping[str, tej.JobFailed],
     graph: str,
 ) -> Iterator[str]:
@@ -145,6 +157,7 @@ def _page(
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     place = f"{execution.queue.destination_string}, queue {execution.queue.queue}"
     yield "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
+    yield "<meta name='viewport' content='width=device-width'>"
     yield f"<title>Pipeline {escape(plan.name)}</title><style>{_STYLE}</style></head>"
     yield f"<body><h1>{escape(plan.name)}</h1>"
     counts = describe_counts(Counter(step.state for step in steps.values()))
@@ -152,11 +165,11 @@ def _page(
     yield f"<p class='about'>{escape(about)}</p>"
     yield f"<h2>Graph</h2><div class='scroll'>{graph}</div>"
     yield from _results_table(plan.points, steps, results)
-    yield from _gallery(plan.points, results)
+    yield from _gallery(steps, results)
     if failures:
         yield "<h2>Failures</h2>"
         for job_id, error in failures.items():
-            name = escape(steps[job_id].job.module.name)
+            name = escape(steps[job_id].job.title)
             yield f"<h3 id='{job_id}'>{name} <code>{job_id}</code></h3>"
             yield f"<pre>{escape(str(error))}</pre>"
     yield from _jobs_table(steps)
@@ -164,25 +177,18 @@ def _page(
 
 
 def _results_table(
-    points: Iterable[Point],
+    points: Sequence[Point],
     steps: Mapping[str, Step],
-    results: Mapping[str, _Results],
+    results: Mapping[str, Results],
 ) -> Iterator[str]:
-    rows = []
-    for point in points:
-        wanted = [one for one in point.ids.values() if steps[one].job.is_wanted]
-        values: dict[str, object] = {}
-        for name, job_id in point.ids.items():
-            for key, value in getattr(results.get(job_id), "values", {}).items():
-                is_taken = key in values or key in point.parameters
-                values[f"{name}.{key}" if is_taken else key] = value
-        rows.append((point, wanted, values))
-    parameters = [*dict.fromkeys(key for one, _, _ in rows for key in one.parameters)]
-    columns = [*dict.fromkeys(key for _, _, values in rows for key in values)]
+    rows = [*result_rows(points, results)]
+    parameters = [*dict.fromkeys(key for one, _ in rows for key in one.parameters)]
+    columns = [*dict.fromkeys(key for _, values in rows for key in values)]
     yield "<h2>Results</h2><div class='scroll'><table><tr>"
     yield "".join(f"<th>{escape(one)}</th>" for one in [*parameters, "state", *columns])
     yield "</tr>"
-    for point, wanted, values in rows:
+    for point, values in rows:
+        wanted = [one for one in point.ids.values() if steps[one].job.is_wanted]
         states = "".join(_state(steps[one]) for one in wanted)
         states += "".join(
             f" <a href='#{one}'>{escape(name)} failed</a>"
@@ -196,21 +202,49 @@ def _results_table(
     yield "</table></div>"
 
 
-def _gallery(points: Iterable[Point], results: Mapping[str, _Results]) -> Iterator[str]:
-    figures: dict[tuple[str, str], str] = {}
+def result_rows(
+    points: Sequence[Point], results: Mapping[str, Results]
+) -> Iterator[tuple[Point, dict[str, object]]]:
+    """Yield the values of each point by the names of their columns.
+
+    A name that several modules use begins with the name of the module in all points,
+    also in a point in which only one of these modules has a result.
+    """
+    modules: dict[str, set[str]] = {}
     for point in points:
-        caption = ", ".join(f"{key}={value}" for key, value in point.parameters.items())
+        for key in point.parameters:
+            modules.setdefault(key, set()).add("")
         for name, job_id in point.ids.items():
-            for port, url in getattr(results.get(job_id), "images", {}).items():
-                text = f"{name}.{port} {caption}"
-                figures.setdefault(
-                    (job_id, port),
-                    f"<figure><img src='{url}' alt='{escape(text)}'>"
-                    f"<figcaption>{escape(text)}</figcaption></figure>",
-                )
+            for key in results[job_id].values if job_id in results else ():
+                modules.setdefault(key, set()).add(name)
+    for point in points:
+        yield (
+            point,
+            {
+                key if len(modules[key]) == 1 else f"{name}.{key}": value
+                for name, job_id in point.ids.items()
+                if job_id in results
+                for key, value in results[job_id].values.items()
+            },
+        )
+
+
+def _gallery(
+    steps: Mapping[str, Step], results: Mapping[str, Results]
+) -> Iterator[str]:
+    figures = []
+    for job_id, found in results.items():
+        for port, url in found.images.items():
+            job = steps[job_id].job
+            words = [f"{job.module.name}.{port}", *format_values(job.parameters)]
+            text = escape(" ".join(words))
+            figures.append(
+                f"<figure><img src='{url}' alt='{text}'>"
+                f"<figcaption>{text}</figcaption></figure>"
+            )
     if figures:
         yield "<h2>Images</h2><div class='images'>"
-        yield from figures.values()
+        yield from figures
         yield "</div>"
 
 
@@ -229,7 +263,7 @@ def _jobs_table(steps: Mapping[str, Step]) -> Iterator[str]:
             if status.duration is not None:
                 duration = tej.format_duration(status.duration)
         yield (
-            f"<tr>{_cell(step.job.module.name)}<td>{_state(step)}</td>"
+            f"<tr>{_cell(step.job.title)}<td>{_state(step)}</td>"
             f"<td><code>{job_id}</code></td>{_cell(host)}{_cell(started)}"
             f"{_cell(duration)}</tr>"
         )
@@ -245,7 +279,8 @@ def _state(step: Step) -> str:
 
 
 def _cell(value: object) -> str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    kind = " class='number'" if is_number else ""
-    return f"<td{kind}>{escape(text)}</td>"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        return f"<td class='number'>{text}</td>"
+    text = json.dumps(value) if isinstance(value, bool) else str(value)
+    return f"<td><div class='text'>{escape(text)}</div></td>"
