@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,8 +131,9 @@ def test_class_with_a_mistake_is_refused(body: dict[str, object], words: str) ->
 
 
 def test_python_script_with_a_syntax_error_is_refused() -> None:
-    with pytest.raises(SyntaxError):
-        type("Bad", (PythonScript,), {"source": "for"})
+    words = r"code of module class Bad is not valid Python: .* \(line 2\)"
+    with pytest.raises(PipelineError, match=words):
+        type("Bad", (PythonScript,), {"source": "\nfor"})
 
 
 def test_values_are_quoted_in_the_command() -> None:
@@ -170,12 +172,14 @@ def test_exploration_is_a_grid_with_shared_modules() -> None:
         ({"nothing": [1]}, "no module has such a port"),
         ({"r1.nothing": [1]}, "Module 'r1' has no port 'nothing'"),
         ({"scale": []}, "'scale' has no values"),
+        ({"r1.label": "ab"}, "'r1.label' must be a list, not 'ab'"),
+        ({"scale": 5}, "'scale' must be a list, not 5"),
         ({"scale": ["x"]}, "Module 'total', port 'scale'"),
         ({"size": ["x"]}, "Module 'size', port 'value': 'x' is not of type int"),
     ],
 )
 def test_wrong_parameter_of_an_exploration_is_named(
-    grid: dict[str, list[object]], words: str
+    grid: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(PipelineError, match=words):
         relax_two().explore(grid)

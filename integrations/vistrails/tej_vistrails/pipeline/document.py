@@ -32,10 +32,41 @@ from tej_vistrails.pipeline.library import Constant, Directory, File, Gather
 from tej_vistrails.pipeline.module import LocalPath, Module, Source
 from tej_vistrails.pipeline.port_types import Output, PortType, infer_type
 
-_DOCUMENT_KEYS = {"pipeline", "destination", "queue", "imports", "modules", "explore"}
-_JOB_KEYS = {
-    *("type", "inputs", "outputs", "command", "script", "source", "python", "uploads"),
-    *("environment", "version", "login", "resources"),
+_WORD = (str, int, float)
+_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "a document": {
+        "pipeline": _WORD,
+        "destination": str,
+        "queue": str,
+        "imports": list,
+        "modules": dict,
+        "explore": dict,
+    },
+    "Constant": {"type": str, "value": object},
+    "File": {"type": str, "path": str},
+    "Directory": {"type": str, "path": str},
+    "Gather": {"type": str, "inputs": dict},
+    "a class": {"type": str, "inputs": dict, "resources": dict},
+    "a job": {
+        "type": str,
+        "inputs": dict,
+        "outputs": dict,
+        "command": str,
+        "script": str,
+        "source": str,
+        "python": str,
+        "uploads": list,
+        "environment": dict,
+        "version": _WORD,
+        "login": bool,
+        "resources": dict,
+    },
+}
+"""The keys of each kind of dictionary in a document, with the types of the values."""
+_TYPE_NAMES: dict[object, str] = {
+    dict: "a dictionary",
+    list: "a list",
+    bool: "true or false",
 }
 _LOCAL = {"File": File, "Directory": Directory}
 
@@ -54,8 +85,8 @@ def load(path: Path) -> Document:
     if path.suffix == ".py":
         return _load_python(path)
     document = _read(path)
-    _check_keys(document, _DOCUMENT_KEYS, f"'{path}'")
     try:
+        _check_keys(document, "a document", "The document")
         pipeline = _Builder(document, path).build()
     except PipelineError as error:
         raise PipelineError(f"{path}: {error}") from error
@@ -207,24 +238,25 @@ class _Builder:
         if not isinstance(words, dict):
             raise PipelineError(f"{where} is not a dictionary")
         kind = words.get("type", "Job")
+        is_job = kind in ("Job", "PythonScript")
+        default = "a job" if is_job else "a class"
+        _check_keys(words, kind if kind in _KEYS else default, where)
         if kind == "Constant":
-            _check_keys(words, {"type", "value"}, where)
             return Constant(words.get("value"), name=name)
         if kind in _LOCAL:
-            _check_keys(words, {"type", "path"}, where)
-            return _LOCAL[kind](self.folder / words.get("path", ""), name=name)
+            if "path" not in words:
+                raise PipelineError(f"{where}: the key path is missing")
+            return _LOCAL[kind](self.folder / words["path"], name=name)
         inputs: dict[str, Any] = {
             port: self._value(value, f"{where}, port '{port}'")
             for port, value in words.get("inputs", {}).items()
         }
         if kind == "Gather":
-            _check_keys(words, {"type", "inputs"}, where)
             return Gather(inputs.get("files", []), name=name)
         resources = _resources(words.get("resources"), where)
-        if kind in ("Job", "PythonScript"):
+        if is_job:
             cls = define_job(name, kind, words, inputs, self.folder)
         else:
-            _check_keys(words, {"type", "inputs", "resources"}, where)
             cls = self._class(kind, where)
         for port, kind in cls.inputs.items():
             if port in inputs:
@@ -274,10 +306,16 @@ def _resources(words: Mapping[str, Any] | None, where: str) -> tej.Resources | N
         raise PipelineError(f"{where}, resources: {error}") from None
 
 
-def _check_keys(words: Mapping[str, Any], known: set[str], where: str) -> None:
-    unknown = ", ".join(sorted(words.keys() - known))
-    if unknown:
-        raise PipelineError(f"{where}: unknown key {unknown} (keys: {sorted(known)})")
+def _check_keys(words: Mapping[str, Any], kind: str, where: str) -> None:
+    """Raise PipelineError if a key is unknown, or if its value has a wrong type."""
+    known = _KEYS[kind]
+    for key, value in words.items():
+        if key not in known:
+            names = ", ".join(known)
+            raise PipelineError(f"{where}: unknown key {key} (keys: {names})")
+        if not isinstance(value, known[key]):
+            wanted = _TYPE_NAMES.get(known[key], "text")
+            raise PipelineError(f"{where}: {key} must be {wanted}, not {value!r}")
 
 
 def define_job(
@@ -292,7 +330,6 @@ def define_job(
     The type of each input port is the type of its value or of the connected output.
     """
     where = f"Module '{name}'"
-    _check_keys(words, _JOB_KEYS, where)
     hints: dict[str, Any] = {
         port: _type_of(value, f"{where}, port '{port}'")
         for port, value in inputs.items()

@@ -160,10 +160,15 @@ class Exploration:
     def __init__(self, base: Pipeline, values: Mapping[str, Iterable[Any]]) -> None:
         self.base = base
         self.name = base.name
-        self.parameters = {name: [*options] for name, options in values.items()}
-        for name, options in self.parameters.items():
+        self.parameters: dict[str, list[Any]] = {}
+        for name, options in values.items():
             base.find_port(name)
-            if not options:
+            if isinstance(options, str) or not isinstance(options, Iterable):
+                raise PipelineError(
+                    f"The values of parameter '{name}' must be a list, not {options!r}"
+                )
+            self.parameters[name] = [*options]
+            if not self.parameters[name]:
                 raise PipelineError(f"Parameter '{name}' has no values to explore")
         self.points: list[tuple[Mapping[str, object], Pipeline]] = []
         for combination in itertools.product(*self.parameters.values()):

@@ -172,7 +172,13 @@ class PythonScript(Job):
     @classmethod
     def check_class(cls) -> None:
         cls._code = cls.code()
-        compile(cls._code, f"<{cls.__name__}>", "exec")
+        try:
+            compile(textwrap.dedent(cls.source) or cls._code, cls.__name__, "exec")
+        except SyntaxError as error:
+            raise PipelineError(
+                f"The code of module class {cls.__name__} is not valid Python: "
+                f"{error.msg} (line {error.lineno})"
+            ) from error
 
     @classmethod
     def code(cls) -> str:

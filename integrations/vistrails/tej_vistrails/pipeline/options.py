@@ -181,8 +181,8 @@ def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
     if not_started:
         names = ", ".join(dict.fromkeys(not_started))
         click.echo(
-            f"Not started, because a module upstream did not succeed: {names} (--retry "
-            "starts the jobs again)",
+            f"Not started, because a module upstream did not succeed: {names} (`run "
+            "--retry` starts the jobs again)",
             err=True,
         )
 
