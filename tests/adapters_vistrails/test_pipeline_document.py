@@ -168,6 +168,7 @@ def test_mistake_in_a_document_is_named(
     [
         ("a.json", "{", "a.json is not valid"),
         ("a.yaml", "a: [", "a.yaml is not valid"),
+        ("a.yaml", "modules: {no: {}}", "the key no is not text: put it in quotes"),
         ("a.yaml", "a: &x [1, *x]", "must have a dictionary `modules`"),
         ("a.yaml", "modules:\n  b: {}\n  c: {}\n  b: 1", "the key 'b' occurs twice"),
         ("a.json", '{"modules": {"b": {}, "b": 1}}', "the key 'b' occurs twice"),

@@ -5,7 +5,7 @@ A JSON or YAML document has these keys:
 - `pipeline`: the name, by default the name of the file;
 - `destination` and `queue`: the defaults for the command line;
 - `imports`: Python files with module classes, relative to the document;
-- `modules`: for each name, a dictionary with the keys of `_ModuleDocument`;
+- `modules`: for each name, a dictionary, whose keys are in `document_parser.py`;
 - `explore`: values for each parameter.
 
 An input is a value, or `{"from": "MODULE.PORT"}` for a connection.  A `.py` file sets
@@ -14,60 +14,21 @@ the variable `pipeline` to a Pipeline or an Exploration.
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import sys
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import tej
+from tej_vistrails.pipeline.document_parser import KEYS, check_keys, read_document
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.job import Job, PythonScript
 from tej_vistrails.pipeline.library import Constant, Directory, File, Gather
 from tej_vistrails.pipeline.module import LocalPath, Module, Source
 from tej_vistrails.pipeline.port_types import Output, PortType, infer_type
+from tej_vistrails.pipeline.python_file import import_file
 
-_WORD = (str, int, float)
-_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "a document": {
-        "pipeline": _WORD,
-        "destination": str,
-        "queue": str,
-        "imports": list,
-        "modules": dict,
-        "explore": dict,
-    },
-    "Constant": {"type": str, "value": object},
-    "File": {"type": str, "path": str},
-    "Directory": {"type": str, "path": str},
-    "Gather": {"type": str, "inputs": dict},
-    "a class": {"type": str, "inputs": dict, "resources": dict},
-    "a job": {
-        "type": str,
-        "inputs": dict,
-        "outputs": dict,
-        "command": str,
-        "script": str,
-        "source": str,
-        "python": str,
-        "uploads": list,
-        "environment": dict,
-        "version": _WORD,
-        "login": bool,
-        "resources": dict,
-    },
-}
-"""The keys of each kind of dictionary in a document, with the types of the values."""
-_TYPE_NAMES: dict[object, str] = {
-    dict: "a dictionary",
-    list: "a list",
-    bool: "true or false",
-}
 _LOCAL = {"File": File, "Directory": Directory}
 
 
@@ -84,9 +45,9 @@ def load(path: Path) -> Document:
     """Load a pipeline from a file.  Raises PipelineError if the file is not valid."""
     if path.suffix == ".py":
         return _load_python(path)
-    document = _read(path)
+    document = read_document(path)
     try:
-        _check_keys(document, "a document", "The document")
+        check_keys(document, "a document", "The document")
         pipeline = _Builder(document, path).build()
     except PipelineError as error:
         raise PipelineError(f"{path}: {error}") from error
@@ -103,92 +64,6 @@ def _load_python(path: Path) -> Document:
         )
     destination = getattr(module, "destination", None)
     return Document(found, destination, getattr(module, "queue", None))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeError) as error:
-        raise PipelineError(f"{path} cannot be read: {error}") from error
-    try:
-        document = _parse_yaml(text) if path.suffix != ".json" else _parse_json(text)
-    except ValueError as error:
-        raise PipelineError(f"{path} is not valid: {error}") from error
-    if not isinstance(document, dict) or not isinstance(document.get("modules"), dict):
-        raise PipelineError(f"{path}: the document must have a dictionary `modules`")
-    return document
-
-
-def _parse_json(text: str) -> object:
-    def collect(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        _refuse_duplicates([key for key, _ in pairs])
-        return dict(pairs)
-
-    return json.loads(text, object_pairs_hook=collect)
-
-
-def _refuse_duplicates(keys: Sequence[str]) -> None:
-    """Raise ValueError if a key occurs twice: a parser would ignore the first value."""
-    for key in keys:
-        if keys.count(key) > 1:
-            raise ValueError(f"the key '{key}' occurs twice")
-
-
-def _parse_yaml(text: str) -> object:
-    try:
-        import yaml
-    except ImportError:
-        raise PipelineError(
-            "YAML documents need the package PyYAML: pip install tej[vistrails]"
-        ) from None
-    try:
-        pending, seen = [yaml.compose(text, Loader=yaml.SafeLoader)], set()
-        while pending:
-            node = pending.pop()
-            if isinstance(node, yaml.CollectionNode) and node not in seen:
-                # A node may contain itself, by an alias.
-                seen.add(node)
-                pairs = isinstance(node, yaml.MappingNode)
-                if pairs:
-                    _refuse_duplicates([key.value for key, _ in node.value])
-                pending += [value for _, value in node.value] if pairs else node.value
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-
-
-def import_file(path: Path) -> ModuleType:
-    """Import a Python file that is not in a package.
-
-    The directory of the file is on the import path, as for `python FILE`.
-    """
-    name = f"tej_pipeline_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise PipelineError(f"{path} cannot be imported: there is no such Python file")
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    module = importlib.util.module_from_spec(spec)
-    # `inspect` finds the source of classes only if their module is in `sys.modules`.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise PipelineError(_describe_failure(path, error)) from error
-    return module
-
-
-def _describe_failure(path: Path, error: Exception) -> str:
-    """Return the error of a Python file with its last line that was executed."""
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename) == path
-    ]
-    kind = "" if isinstance(error, tej.Error) else f"{type(error).__name__}: "
-    place = f"{path}, line {lines[-1]}" if lines else f"{path}"
-    return f"{place}: {kind}{error}"
 
 
 class _Builder:
@@ -240,7 +115,7 @@ class _Builder:
         kind = words.get("type", "Job")
         is_job = kind in ("Job", "PythonScript")
         default = "a job" if is_job else "a class"
-        _check_keys(words, kind if kind in _KEYS else default, where)
+        check_keys(words, kind if kind in KEYS else default, where)
         if kind == "Constant":
             return Constant(words.get("value"), name=name)
         if kind in _LOCAL:
@@ -304,18 +179,6 @@ def _resources(words: Mapping[str, Any] | None, where: str) -> tej.Resources | N
         return tej.Resources(**words) if words else None
     except TypeError as error:
         raise PipelineError(f"{where}, resources: {error}") from None
-
-
-def _check_keys(words: Mapping[str, Any], kind: str, where: str) -> None:
-    """Raise PipelineError if a key is unknown, or if its value has a wrong type."""
-    known = _KEYS[kind]
-    for key, value in words.items():
-        if key not in known:
-            names = ", ".join(known)
-            raise PipelineError(f"{where}: unknown key {key} (keys: {names})")
-        if not isinstance(value, known[key]):
-            wanted = _TYPE_NAMES.get(known[key], "text")
-            raise PipelineError(f"{where}: {key} must be {wanted}, not {value!r}")
 
 
 def define_job(

@@ -1,0 +1,126 @@
+"""Parser of JSON and YAML documents: their keys, and the types of their values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tej_vistrails.pipeline.errors import PipelineError
+
+_WORD = (str, int, float)
+KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "a document": {
+        "pipeline": _WORD,
+        "destination": str,
+        "queue": str,
+        "imports": list,
+        "modules": dict,
+        "explore": dict,
+    },
+    "Constant": {"type": str, "value": object},
+    "File": {"type": str, "path": str},
+    "Directory": {"type": str, "path": str},
+    "Gather": {"type": str, "inputs": dict},
+    "a class": {"type": str, "inputs": dict, "resources": dict},
+    "a job": {
+        "type": str,
+        "inputs": dict,
+        "outputs": dict,
+        "command": str,
+        "script": str,
+        "source": str,
+        "python": str,
+        "uploads": list,
+        "environment": dict,
+        "version": _WORD,
+        "login": bool,
+        "resources": dict,
+    },
+}
+"""The keys of each kind of dictionary in a document, with the types of the values."""
+_TYPE_NAMES: dict[object, str] = {
+    dict: "a dictionary",
+    list: "a list",
+    bool: "true or false",
+}
+_TEXT_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the content of a `.json` or `.yaml` file; raise PipelineError."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeError) as error:
+        raise PipelineError(f"{path} cannot be read: {error}") from error
+    try:
+        document = _parse_yaml(text) if path.suffix != ".json" else _parse_json(text)
+    except ValueError as error:
+        raise PipelineError(f"{path} is not valid: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("modules"), dict):
+        raise PipelineError(f"{path}: the document must have a dictionary `modules`")
+    return document
+
+
+def _parse_json(text: str) -> object:
+    def collect(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        _refuse_duplicates([key for key, _ in pairs])
+        return dict(pairs)
+
+    return json.loads(text, object_pairs_hook=collect)
+
+
+def _refuse_duplicates(keys: Sequence[str]) -> None:
+    """Raise ValueError if a key occurs twice: a parser would ignore the first value."""
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"the key '{key}' occurs twice")
+
+
+def _parse_yaml(text: str) -> object:
+    try:
+        import yaml
+    except ImportError:
+        raise PipelineError(
+            "YAML documents need the package PyYAML: pip install tej[vistrails]"
+        ) from None
+    try:
+        _check_nodes(yaml.compose(text, Loader=yaml.SafeLoader))
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _check_nodes(root: Any) -> None:
+    """Raise ValueError if a key of a YAML document occurs twice or is not text."""
+    import yaml
+
+    pending, seen = [root], set()
+    while pending:
+        node = pending.pop()
+        # A node may contain itself, by an alias.
+        if not isinstance(node, yaml.CollectionNode) or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+            continue
+        for key, value in node.value:
+            # YAML reads words such as `no` and `on` as true or false.
+            if key.tag not in _TEXT_TAGS:
+                raise ValueError(f"the key {key.value} is not text: put it in quotes")
+            pending.append(value)
+        _refuse_duplicates([key.value for key, _ in node.value])
+
+
+def check_keys(words: Mapping[str, Any], kind: str, where: str) -> None:
+    """Raise PipelineError if a key is unknown, or if its value has a wrong type."""
+    known = KEYS[kind]
+    for key, value in words.items():
+        if key not in known:
+            names = ", ".join(known)
+            raise PipelineError(f"{where}: unknown key {key} (keys: {names})")
+        if not isinstance(value, known[key]):
+            wanted = _TYPE_NAMES.get(known[key], "text")
+            raise PipelineError(f"{where}: {key} must be {wanted}, not {value!r}")
