@@ -131,6 +131,13 @@ def test_id_missing_in_qstat_is_unknown(shell: Shell) -> None:
     ]
 
 
+def test_hanging_pbs_server_is_queried_once(shell: Shell) -> None:
+    lines = """dialect=openpbs; cd "$queue"
+    qstat() { echo queried >>calls; return 124; }
+    qstat_list 1.s 2>words || cat calls words"""
+    assert shell(lines, "pbs") == "queried\nno reply within 60 seconds\n"
+
+
 def test_cpus_replace_nodes_of_the_script(shell: Shell) -> None:
     lines = """dialect=openpbs log=x nickname=n
     printf '%s\\n' '#PBS -l nodes=1:ppn=2,walltime=5' '#PBS -m abe -N mine' >"$job/stage/s"

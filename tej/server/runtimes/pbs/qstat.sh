@@ -4,12 +4,7 @@
 # qstat_list [ID...]: print a line for each job in ID..., or for all jobs if no ID is
 # given.
 qstat_list() {
-    if [ "$dialect" = openpbs ] && [ $# != 0 ]; then
-        run_qstat -x -f "$@" && ! grep -q 'not configured to maintain job history' "$fresh.said2" ||
-            run_qstat -f "$@"
-    else
-        run_qstat -f "$@"
-    fi || {
+    query_jobs "$@" || {
         cat "$fresh.said2" >&2
         rm -f "$fresh.said1" "$fresh.said2"
         return 1
@@ -17,12 +12,29 @@ qstat_list() {
     read_qstat "$fresh.said1" && list_absent "$@" && rm -f "$fresh.said1" "$fresh.said2"
 }
 
-# run_qstat ARGUMENT...: run qstat. Returns 1 if the PBS server did not answer.
+# query_jobs [ID...]: run qstat for the jobs ID..., or for all jobs. OpenPBS prints ended jobs
+# only with `-x`, and no job with `-x` if it keeps no job history. If the server hangs, qstat
+# is not run a second time, because the request would wait for a second time limit.
+query_jobs() {
+    if [ "$dialect" = openpbs ] && [ $# != 0 ]; then
+        run_qstat -x -f "$@" && ! grep -q 'not configured to maintain job history' "$fresh.said2" && return
+        [ "$qstat_status" != 124 ] || return 1
+    fi
+    run_qstat -f "$@"
+}
+
+# run_qstat ARGUMENT...: run qstat, and set $qstat_status to its exit status. Returns 1 if the
+# PBS server did not answer.
 run_qstat() {
     LC_ALL=C patiently qstat "$@" >"$fresh.said1" 2>"$fresh.said2"
-    case $? in
+    qstat_status=$?
+    case $qstat_status in
         # The line `end` shows that the disk had room for the whole output.
         0 | 35 | 153) printf 'end\n' >>"$fresh.said1" ;;
+        124)
+            printf '%s\n' "no reply within $command_timeout seconds" >"$fresh.said2"
+            return 1
+            ;;
         *) return 1 ;;
     esac
 }
