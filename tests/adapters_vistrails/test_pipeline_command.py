@@ -124,7 +124,7 @@ def test_failed_module_is_printed_with_its_log(
     path = write_document(tmp_path)
     status, stdout, stderr = terminal("run", path, "--explore", "steps=2,13")
     assert status == 1
-    assert "Module 'relax' failed: Job 'sig-" in stderr
+    assert "Module 'relax' (steps=13) failed: Job 'sig-" in stderr
     assert "no convergence" in stderr
     assert "Not started, because a module upstream did not succeed: sum" in stderr
     assert stdout.count("succeeded") == 3

@@ -292,6 +292,7 @@ def test_report_shows_images_failures_and_escapes(
     assert "<h1>a&lt;b</h1>" in page
     assert "1 failed, 1 succeeded" in page
     assert page.count("data:image/svg+xml;base64,") == 1
-    assert "<td class='number'>1.5</td><td>&lt;b&gt;</td>" in page
+    assert "<td class='number'>1.5</td>" in page
+    assert "<div class='text'>&lt;b&gt;</div>" in page
     assert "&lt;i&gt;stderr" in page
     assert "<i>stderr" not in page

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import tej
+from tej.job.environment import check_environment
 from tej_vistrails import (
     Constant,
     Directory,
@@ -176,6 +177,18 @@ def test_equal_work_is_one_job_of_the_grid() -> None:
         "label": "b",
     }
     assert spec.parameters == {"steps": "1", "label": "b"}
+
+
+def test_values_are_stored_as_parameters() -> None:
+    hints = {"größe": int, "text": str, "flag": bool, "TEJ_JOB_ID": int}
+    body = {"__annotations__": hints, "command": "true", "__module__": __name__}
+    job = type("Values", (Job,), body)(
+        größe=1, text="x" * 300, flag=True, TEJ_JOB_ID=1, name="a-b"
+    )
+    plan = Plan(Pipeline(job).explore({"a-b.größe": [1, 2]}))
+    first, _ = (one.spec.parameters for one in plan.jobs.values())
+    assert first == {"a_b_gr__e": "1", "gr__e": "1", "flag": "true"}
+    check_environment(first)
 
 
 def test_ids_are_the_same_from_another_process(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ The same pipeline has the same ids on every machine.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import tej
@@ -17,7 +17,7 @@ from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.job import Job
 from tej_vistrails.pipeline.module import Module
-from tej_vistrails.pipeline.stage import make_spec
+from tej_vistrails.pipeline.stage import as_parameters, make_spec
 
 
 @dataclass
@@ -73,18 +73,7 @@ class Plan:
         self._ids: dict[Module, str] = {}
         for parameters, pipeline in work.points:
             self._add_point(parameters, pipeline)
-        first = self.points[0].parameters
-        constant = {
-            key
-            for key, value in first.items()
-            if all(point.parameters[key] == value for point in self.points)
-        }
-        for job in self.jobs.values():
-            job.parameters = {
-                key: value
-                for key, value in job.parameters.items()
-                if key not in constant
-            }
+        self._finish_parameters()
 
     @property
     def wanted(self) -> list[str]:
@@ -110,6 +99,21 @@ class Plan:
         for job_id in set(ids.values()) - used:
             self.jobs[job_id].is_wanted = True
         self.points.append(Point(parameters, pipeline, ids))
+
+    def _finish_parameters(self) -> None:
+        """Remove parameters with a single value, and add the others to the specs."""
+        first = self.points[0].parameters
+        explored = {
+            key
+            for key, value in first.items()
+            if any(point.parameters[key] != value for point in self.points)
+        }
+        for job in self.jobs.values():
+            job.parameters = {
+                key: value for key, value in job.parameters.items() if key in explored
+            }
+            shown = {**as_parameters(job.parameters), **job.spec.parameters}
+            job.spec = replace(job.spec, parameters=shown)
 
     def _add_job(self, module: Job, parameters: Mapping[str, object]) -> str:
         spec = make_spec(module, self._ids, self.name)

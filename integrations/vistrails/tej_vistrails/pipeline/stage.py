@@ -14,6 +14,7 @@ The server places the outputs of other jobs there when the job starts.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -63,14 +64,34 @@ def make_spec(job: Job, ids: Mapping[Module, str], pipeline: str) -> tej.JobSpec
         login=job.login,
         everything=True,
         inputs=stage.inputs,
-        parameters={
-            name: text
-            for name, value in values.items()
-            if not job.inputs[name].type.is_path
-            and len(text := value if isinstance(value, str) else json.dumps(value))
-            <= MAX_PARAMETER
-        },
+        parameters=as_parameters(
+            {
+                name: value
+                for name, value in values.items()
+                if not job.inputs[name].type.is_path
+            }
+        ),
     )
+
+
+def as_parameters(values: Mapping[str, object]) -> dict[str, str]:
+    """Return values in the form of `JobSpec.parameters`, without long values.
+
+    The names are changed to names of environment variables, as tej requires.
+    """
+    texts = {
+        re.sub(r"[^A-Za-z0-9_]", "_", name): (
+            json.dumps(value, ensure_ascii=False)
+            if isinstance(value, bool | list)
+            else str(value)
+        )
+        for name, value in values.items()
+    }
+    return {
+        name: text
+        for name, text in texts.items()
+        if len(text) <= MAX_PARAMETER and not name.startswith("TEJ_JOB_")
+    }
 
 
 class _Stage:
