@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,25 @@ def test_submit_many_takes_one_round_trip(
         assert outcome.status is not None
         assert outcome.status.state in (JobState.RUNNING, JobState.FINISHED)
     assert set(queue.wait(["a", "taken", "b"])) == {"a", "taken", "b"}
+
+
+def test_records_of_many_started_jobs_are_complete(
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+) -> None:
+    directory = job(gate.wait)
+    specs = [tej.JobSpec(directory, job_id=name) for name in NAMES]
+    specs[3] = replace(specs[3], resources=tej.Resources(cpus=2))
+    outcomes = local_queue.submit_many(specs)
+    found = local_queue.statuses(NAMES)
+    gate.open()
+    for outcome in outcomes:
+        status = found[outcome.job_id]
+        assert status is not None
+        assert outcome.is_new
+        assert outcome.status is not None
+        assert replace(outcome.status, duration=None) == replace(status, duration=None)
+        assert status.state is JobState.RUNNING
+    assert "ignores: cpus" in str(outcomes[3].status and outcomes[3].status.note)
 
 
 def test_invalid_job_does_not_affect_others(

@@ -148,6 +148,9 @@ def test_submission_without_room_to_run_is_refused(
     reserve.unlink()
     with pytest.raises(tej.RemoteCommandFailure, match="(?i)no space|cannot write"):
         queue.submit("small", job("true"))
+    with contextlib.suppress(tej.RemoteCommandFailure):
+        outcomes = queue.submit_many([tej.JobSpec(job("true"))] * 2)
+        assert all(outcome.error for outcome in outcomes)
     assert queue.jobs() == []
     assert list((disk / "queue/incoming").iterdir()) == []
 

@@ -65,6 +65,10 @@ note_ignored() {
 # runtime_ask NATIVES: do nothing, because this runtime has no scheduler to query.
 runtime_ask() { :; }
 
+# query_runtime ID...: do nothing. The function of state.sh would read the native ids of all
+# these jobs for runtime_ask.
+query_runtime() { :; }
+
 # runtime_derive_state: set $state if the facts of the job do not determine the state.
 runtime_derive_state() {
     set -f
