@@ -20,9 +20,9 @@ from tej.cli.profile import current_profile
 from tej.cli.progress_bar import TransferBar, size_of
 from tej.cli.submit import print_submitted
 from tej.job.directory import scan
-from tej.job.hints import find_hint
 from tej.job.spec import JobSpec
 from tej.job.status import JobState, JobStatus
+from tej.job.stderr_hints import find_hint
 from tej.queue.dry_run import read_job
 from tej.queue.job import Job
 from tej.queue.job_failure import FAILURE_BYTES

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tej.errors import Error, JobFailed
-from tej.job.hints import find_hint
 from tej.job.status import JobStatus
+from tej.job.stderr_hints import find_hint
 from tej.queue.connection import QueueConnection, run_script
 from tej.queue.logs import STREAMS
 

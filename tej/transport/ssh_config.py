@@ -152,19 +152,25 @@ def _result(lookup: Lookup) -> HostConfig:
         identity_agent=lookup.first("identityagent"),
         certificate_files=paths(lookup.certificates),
         set_env=tuple(lookup.options.get("setenv", ())),
-        preferred_authentications=tuple(
-            name
-            for name in (lookup.first("preferredauthentications") or "").split(",")
-            if name
-        ),
-        forbidden_authentications=frozenset(
-            method
-            for option, method in AUTHENTICATIONS.items()
-            if (lookup.first(option) or "yes").lower() in ("no", "false")
-        ),
+        preferred_authentications=_preferred_methods(lookup),
+        forbidden_authentications=_forbidden_methods(lookup),
         unsupported=tuple(
             NOT_HONOURED[option] for option in lookup.chosen if option in NOT_HONOURED
         ),
+    )
+
+
+def _preferred_methods(lookup: Lookup) -> tuple[str, ...]:
+    names = (lookup.first("preferredauthentications") or "").split(",")
+    return tuple(name for name in names if name)
+
+
+def _forbidden_methods(lookup: Lookup) -> frozenset[str]:
+    """Return the login methods that options like PasswordAuthentication disable."""
+    return frozenset(
+        method
+        for option, method in AUTHENTICATIONS.items()
+        if (lookup.first(option) or "yes").lower() in ("no", "false")
     )
 
 

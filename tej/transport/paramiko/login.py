@@ -17,13 +17,13 @@ from tej.transport.paramiko.identity_files import (
     is_encrypted,
     read_identities,
 )
-from tej.transport.paramiko.keyboard_interactive import PromptReplies
-from tej.transport.paramiko.private_key import (
+from tej.transport.paramiko.key_loading import (
     KeyUnusable,
     load_file,
     load_with_passphrase,
     parse_key,
 )
+from tej.transport.paramiko.keyboard_interactive import PromptReplies
 from tej.transport.settings import PROMPTS, Ask, Settings
 from tej.transport.ssh_config import HostConfig
 

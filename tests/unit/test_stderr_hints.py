@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tej.job.hints import find_hint
+from tej.job.stderr_hints import find_hint
 
 
 @pytest.mark.parametrize(
