@@ -11,8 +11,10 @@ from tej.transport.openssh_config import SshConfig, ssh_words
 OFFERED = re.compile(r"^debug1: (?:Offering public key|Trying private key): (.*)")
 CONTINUE = re.compile(r"^debug1: Authentications that can continue: (.*)")
 DENIED = re.compile(r"Permission denied \(([^)]*)\)")
-HOST_KEY = re.compile(r"^debug1: Server host key: (\S+) (\S+)")
-AUTHENTICATING = re.compile(r"^debug1: Authenticating to (\S+):(\d+) as '(.*)'")
+HOST_KEY = re.compile(r"^debug1: Server host key: (\S+) (\S+)", re.M)
+AUTHENTICATING = re.compile(r"^debug1: Authenticating to (\S+):(\d+) as '(.*)'", re.M)
+UNREACHED = re.compile(r"connect to host (\S+) port (\d+):")
+UNRESOLVED = re.compile(r"Could not resolve hostname (\S+): ")
 OFFENDING = re.compile(r"Offending .*key in (.*)")
 
 
@@ -42,7 +44,7 @@ def connection_error(
 
 
 def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
-    where = config.where
+    where = _unreached_server(config, text)
     if "stdio forwarding failed" in text:
         jump = config.first("proxyjump")
         return f"The connection to {where}, through {jump}, failed."
@@ -52,6 +54,11 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
         )
     if "Connection refused" in text:
         return f"{where} refuses connections; is sshd running there, on that port?"
+    if "too long for Unix domain socket" in text:
+        return (
+            f"ssh logged in to {where}, but the path of its ControlPath is too long "
+            "for a socket: use %C instead of %r@%h:%p in ~/.ssh/config."
+        )
     if "unix_listener" in text:
         return (
             f"ssh logged in to {where}, but cannot create the socket at its "
@@ -64,13 +71,45 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
     return f"The connection to {where} failed."
 
 
+def _unreached_server(config: SshConfig, text: str) -> str:
+    """Return the server that `ssh` could not reach: the destination or a jump host."""
+    own = config.first("hostname").lower()
+    if config.first("proxyjump") in ("", "none"):
+        return config.where
+    if found := UNREACHED.search(text):
+        host, port = found.groups()
+        if (host.lower(), port) != (own, config.first("port")):
+            return f"The jump host {_at(host, port)}"
+    found = UNRESOLVED.search(text)
+    if found is not None and found[1].lower() != own:
+        return f"The jump host {found[1]}"
+    return config.where
+
+
+def _login_server(config: SshConfig, text: str) -> str:
+    """Return the server of the last login in `text`: the destination or a jump host.
+
+    The `ssh` processes for jump hosts write to the same stderr.
+    """
+    found = AUTHENTICATING.findall(text)
+    if not found:
+        return config.where
+    host, port, user = found[-1]
+    return f"{user}@{_at(host, port)}"
+
+
+def _at(host: str, port: str) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _login(config: SshConfig, text: str, words: str) -> str:
     lines = text.splitlines()
     offered = [found[1] for line in lines if (found := OFFERED.match(line))]
     wanted = [found[1] for line in lines if (found := CONTINUE.match(line))]
     denied = DENIED.search(text)
     accepts = denied[1] if denied else (wanted[-1] if wanted else "")
-    parts = [f"{config.where} did not accept the login."]
+    server = _login_server(config, text[: denied.start()] if denied else text)
+    parts = [f"{server} did not accept the login."]
     if any(line.startswith("debug1:") for line in lines):
         keys = [" ".join(offer.split()[:4]) for offer in dict.fromkeys(offered)]
         parts.append(f"Tried: {', '.join(keys) or 'nothing'}.")
@@ -83,6 +122,14 @@ def _login(config: SshConfig, text: str, words: str) -> str:
         )
     elif "agent refused operation" in text or "sign_and_send_pubkey" in text:
         parts.append("The agent refused to sign: is the hardware key plugged in?")
+    elif "debug1: Server accepts key:" in text:
+        # In BatchMode, ssh cannot prompt for the passphrase of the accepted key, and
+        # continues with the next key without a message.
+        parts.append(
+            "It accepts a key that ssh could not use here: if the key has a "
+            f"passphrase, run ssh-add, or `tej connect {_address(config)}` at a "
+            "terminal."
+        )
     host = shlex.quote(config.command[-1])
     if {"password", "keyboard-interactive"} & set(accepts.split(",")):
         parts.append(
@@ -104,18 +151,13 @@ def _address(config: SshConfig) -> str:
 
 
 def _host_key(config: SshConfig, text: str, words: str) -> str:
-    where = config.where
-    name = config.first("hostname").lower()
-    port = config.first("port")
-    theirs = "shown by ssh"
-    # The `ssh` processes for jump hosts write to the same stderr. The rejected key
-    # belongs to the last server that stderr mentions before the failure.
-    for line in text.partition("Host key verification failed")[0].splitlines():
-        if server := AUTHENTICATING.match(line):
-            name, port = server[1], server[2]
-            where = f"{server[3]}@{f'[{name}]' if ':' in name else name}:{port}"
-        elif key := HOST_KEY.match(line):
-            theirs = f"{key[1]} {key[2]}"
+    before = text.partition("Host key verification failed")[0]
+    where = _login_server(config, before)
+    name, port = config.first("hostname").lower(), config.first("port")
+    for server in AUTHENTICATING.finditer(before):
+        name, port = server[1], server[2]
+    keys = [f"{key[1]} {key[2]}" for key in HOST_KEY.finditer(before)]
+    theirs = keys[-1] if keys else "shown by ssh"
     known = name if port == "22" else f"[{name}]:{port}"
     if "REVOKED HOST KEY" in text:
         return (
@@ -133,8 +175,11 @@ def _host_key(config: SshConfig, text: str, words: str) -> str:
             "If you know that the new key is right: "
             f"ssh-keygen {file}-R {shlex.quote(known)}"
         )
+    # ssh does not pass the option for --accept-new-host-key to the `ssh` processes for
+    # jump hosts.
+    option = "--accept-new-host-key, or " if where == config.where else ""
     return (
         f"The host key of {where} is not known: {theirs}. Compare it with the key from "
-        "the server's administrator, then accept it: --accept-new-host-key, or "
+        f"the server's administrator, then accept it: {option}"
         f"`tej connect {_address(config)}` at a terminal. ssh: {words}"
     )

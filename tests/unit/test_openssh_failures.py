@@ -56,6 +56,17 @@ def failure(stderr: str, status: int = 255) -> ConnectionFailed:
             ConnectionFailed,
             "ControlPath: the directory",
         ),
+        (
+            'unix_listener: path "/home/me/socket" too long for Unix domain socket',
+            ConnectionFailed,
+            "use %C",
+        ),
+        (
+            "debug1: Server accepts key: /home/me/.ssh/id_ed25519\n"
+            "me@lab: Permission denied (publickey).",
+            AuthenticationFailed,
+            "run ssh-add, or `tej connect me@lab:2222`",
+        ),
         ("kex_exchange_identification: banner", ConnectionFailed, "SSH server"),
         ("something new", ConnectionFailed, "ssh: something new"),
     ],
@@ -79,3 +90,47 @@ def test_wrong_address_is_permanent(stderr: str) -> None:
 
 def test_killed_ssh_did_not_answer_in_time() -> None:
     assert "does not answer in time (30 s)" in str(failure("", -1))
+
+
+@pytest.mark.parametrize(
+    ("stderr", "words"),
+    [
+        (
+            "debug1: Authenticating to gate:22 as 'guest'\n"
+            "guest@gate: Permission denied (publickey).",
+            "^guest@gate:22 did not accept the login",
+        ),
+        (
+            "debug1: Authenticating to gate:22 as 'guest'\n"
+            "debug1: Authenticating to lab.example.org:22 as 'me'\n"
+            "me@lab: Permission denied (publickey).",
+            "^me@lab.example.org:22 did not accept the login",
+        ),
+        (
+            "ssh: connect to host gate port 22: Connection refused",
+            "^The jump host gate:22 refuses connections",
+        ),
+        (
+            "ssh: Could not resolve hostname gate: Name or service not known",
+            "^The jump host gate cannot be found",
+        ),
+        (
+            "debug1: Authenticating to gate:22 as 'guest'\n"
+            "debug1: Server host key: ssh-ed25519 SHA256:abc\n"
+            "Host key verification failed.",
+            "^The host key of guest@gate:22 .* accept it: `tej connect",
+        ),
+    ],
+)
+def test_failure_names_the_failing_jump_host(stderr: str, words: str) -> None:
+    config = SshConfig(
+        ("ssh", "--", "lab"),
+        {
+            "hostname": ["lab.example.org"],
+            "user": ["me"],
+            "port": ["22"],
+            "proxyjump": ["guest@gate"],
+        },
+    )
+    with pytest.raises(ConnectionFailed, match=words):
+        raise connection_error(config, 30, 255, stderr.encode())
