@@ -225,25 +225,43 @@ def open_queue(
 
     The runtime in the settings is used only if the command may create a queue.
     """
-    from tej.queue.remote import RemoteQueue
-    from tej.server.scripts import find_runtime
+    from tej.destination import Destination
+    from tej.transport import open_transport
 
     options = profile.options()
-    runtime = options.pop("setup_runtime", None) if creates else None
-    options.pop("setup_runtime", None)
-    try:
-        find_runtime(runtime or "auto")
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--runtime") from error
-    return RemoteQueue(
-        profile.get("destination"),
-        setup_runtime=runtime,
-        need_runtime=needed or None,
+    runtime = options.pop("setup_runtime", None)
+    if creates and runtime:
+        check_runtime(runtime)
+    destination = Destination.parse(profile.get("destination"))
+    transport = open_transport(
+        destination,
+        transport=options.pop("transport", None),
+        persist=options.pop("persist", None),
         ask=ask_for_secret if sys.stdin.isatty() else None,
         terminal=sys.stdin.isatty(),
         accept_new_host_key=accept_new_host_key,
+    )
+    # The transport reads the configuration of `ssh` during the import of the queue.
+    transport.prepare()
+    from tej.queue.remote import RemoteQueue
+
+    return RemoteQueue(
+        destination,
+        setup_runtime=runtime if creates else None,
+        need_runtime=needed or None,
+        transport=transport,
         **options,
     )
+
+
+def check_runtime(runtime: str) -> None:
+    """Raise click.BadParameter if there is no such runtime."""
+    from tej.server.scripts import find_runtime
+
+    try:
+        find_runtime(runtime)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--runtime") from error
 
 
 def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:

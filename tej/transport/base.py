@@ -34,6 +34,13 @@ class Transport(ABC):
     runs: int = 0
     """Number of programs started so far."""
 
+    def prepare(self) -> None:  # noqa: B027 (only ssh has a configuration to read)
+        """Start to read the configuration, without contacting the server.
+
+        A caller that has other work to do before the first `run` may call `prepare`, so
+        that both proceed at the same time.
+        """
+
     @abstractmethod
     def run(
         self,

@@ -15,7 +15,7 @@ import time
 
 from tej.errors import ConnectionFailed
 from tej.transport.connection import Address, Connection
-from tej.transport.openssh_config import SshConfig, read_config
+from tej.transport.openssh_config import ConfigQuery, read_config
 from tej.transport.openssh_master import Master, is_alive
 from tej.transport.openssh_mux import MuxClient, Refused, make_pipes
 from tej.transport.pipes import PipeProcess
@@ -32,16 +32,43 @@ DYING = 0.3
 class OpensshTransport(PooledTransport):
     """Runs programs on one server, through ControlMasters of `ssh`."""
 
-    _config: SshConfig | None = None
+    _query: ConfigQuery | None = None
     _logins = 0
 
+    def prepare(self) -> None:
+        # If `ssh` cannot be run now, `_connect` tries again and raises the error.
+        with self._lines[0].lock, contextlib.suppress(ConnectionFailed):
+            if self._query is None:
+                self._query = ConfigQuery(self._destination, self._settings)
+
     def _connect(self, number: int) -> MasterConnection:
-        if self._config is None:
-            self._config = read_config(self._destination, self._settings)
-        connection = MasterConnection(Master(self._config, self._settings, number))
+        # The configuration is read again for each connection, because a file may have
+        # changed, or a `Match exec` may give another result in another network.
+        query = None if number else self._take_query()
+        if query is None:
+            config = read_config(self._destination, self._settings)
+        else:
+            config = query.result()
+        connection = MasterConnection(Master(config, self._settings, number))
         connection.open(again=self._logins > 0)
         self._logins += 1
         return connection
+
+    def _take_query(self) -> ConfigQuery | None:
+        """Return the unread query; the caller must hold the lock of the first slot."""
+        query, self._query = self._query, None
+        return query
+
+    def close(self) -> None:
+        with self._lines[0].lock:
+            query = self._take_query()
+        if query is not None:
+            query.cancel()
+        super().close()
+
+    def _after_fork(self) -> None:
+        self._query = None
+        super()._after_fork()
 
 
 class MasterConnection(Connection):

@@ -72,38 +72,75 @@ class SshConfig:
         ]
 
 
+class ConfigQuery:
+    """A run of `ssh -G`, which prints the options that apply to a destination.
+
+    `ssh -G` runs while the caller does other work, until the caller calls `result`.
+    """
+
+    def __init__(self, destination: Destination, settings: Settings) -> None:
+        """Start `ssh -G`; raise ConnectionFailed if `ssh` cannot be run."""
+        command = ["ssh", *_files(settings.config_file)]
+        if destination.port is not None:
+            command += ["-p", str(destination.port)]
+        if destination.user is not None:
+            command += ["-l", destination.user]
+        self._where = str(destination)
+        self._words = (*command, "--", destination.host)
+        self._process = _start_query(self._words)
+
+    def result(self) -> SshConfig:
+        """Return the options; raise ConnectionFailed if `ssh` rejects its files."""
+        return SshConfig(self._words, _read_query(self._process, self._where))
+
+    def cancel(self) -> None:
+        """End `ssh -G`, and ignore its output."""
+        process = self._process
+        process.kill()
+        # The pipes are not read to their end, because the command of a `Match exec` may
+        # keep its copy of stderr open for any time.
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        process.wait()
+
+
 def read_config(destination: Destination, settings: Settings) -> SshConfig:
     """Run `ssh -G` and return the options that apply to a destination.
 
     Raises ConnectionFailed if `ssh` cannot be run or rejects its configuration.
     """
-    command = ["ssh", *_files(settings.config_file)]
-    if destination.port is not None:
-        command += ["-p", str(destination.port)]
-    if destination.user is not None:
-        command += ["-l", destination.user]
-    words = (*command, "--", destination.host)
-    return SshConfig(words, _ask(words, str(destination)))
+    return ConfigQuery(destination, settings).result()
 
 
-def _ask(words: Sequence[str], where: str) -> dict[str, list[str]]:
+def _start_query(words: Sequence[str]) -> subprocess.Popen[bytes]:
     try:
-        done = subprocess.run(
+        return subprocess.Popen(
             [words[0], "-G", *words[1:]],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
     except OSError as error:
         raise ConnectionFailed(f"Cannot run ssh: {error.strerror}") from error
-    if done.returncode != 0:
-        failed = ConnectionFailed(
-            f"{where}: ssh rejects its configuration: {ssh_words(done.stderr)}"
-        )
+
+
+def _read_query(process: subprocess.Popen[bytes], where: str) -> dict[str, list[str]]:
+    stdout, stderr = process.communicate()
+    if process.returncode != 0:
+        words = ssh_words(stderr)
+        unknown = re.search(r"Bad configuration option: (\S+)", words)
+        if unknown is not None:
+            # An option of another version of ssh, such as UseKeychain of macOS.
+            words += (
+                f". If {unknown[1]} belongs to another version of ssh, write "
+                f"`IgnoreUnknown {unknown[1]}` above it"
+            )
+        failed = ConnectionFailed(f"{where}: ssh rejects its configuration: {words}")
         failed.permanent = True
         raise failed
     values: dict[str, list[str]] = {}
-    for line in done.stdout.decode("utf-8", "surrogateescape").splitlines():
+    for line in stdout.decode("utf-8", "surrogateescape").splitlines():
         name, _, value = line.partition(" ")
         values.setdefault(name, []).append(value)
     return values
@@ -133,7 +170,8 @@ def check_jumps(config: SshConfig) -> None:
                 "~/.ssh/config."
             )
         chain.append(host)
-        jump = _ask(("ssh", *files, "--", host), host).get("proxyjump", [""])[0]
+        query = _start_query(("ssh", *files, "--", host))
+        jump = _read_query(query, host).get("proxyjump", [""])[0]
 
 
 def _files(config_file: Path | None) -> list[str]:

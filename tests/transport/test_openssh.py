@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import wait_until_connected
+from jobs import wait_until, wait_until_connected
 from servers.kdc import Kdc
 from servers.sshd import Sshd, make_key
 from servers.users import Users
@@ -75,6 +75,33 @@ def test_processes_share_one_login(server: Sshd, ssh: Transport) -> None:
 
 def test_exit_status_255_of_program_is_returned(ssh: Transport) -> None:
     assert ssh.run("exit 255").status == 255
+
+
+def test_changed_configuration_is_used_when_connecting_again(
+    server: Sshd, ssh: Transport
+) -> None:
+    ssh.run("true")
+    ssh.close()
+    config = server.config(server.folder, "SetEnv TEJ_TEST=changed\n")
+    path = master_of(server.destination, config)
+    assert not path.exists()
+    try:
+        ssh.run("true")
+        assert pid_of(path)
+    finally:
+        stop_master(path)
+
+
+def test_prepare_runs_ssh_before_first_request(
+    connect: Connect, tmp_path: Path
+) -> None:
+    config, ran = tmp_path / "ssh_config", tmp_path / "ran"
+    config.write_text(f'Match exec "touch {ran}; exec sleep 90"\n')
+    ssh = connect("nowhere.invalid", config_file=config)
+    ssh.prepare()
+    wait_until(ran.exists)
+    # `close` does not wait for the command of `Match exec`.
+    ssh.close()
 
 
 def test_killed_master_is_replaced(
@@ -288,7 +315,6 @@ def test_dropbear_server_works(
     require: Callable[[str], None], users: Users, connect: Connect, tmp_path: Path
 ) -> None:
     require("dropbear")
-    from jobs import wait_until
     from servers.sshd import free_port
 
     user = users.add()
