@@ -149,8 +149,11 @@ class PooledTransport(Transport):
     def _respect_limit(self, line: _Line, pauses: Iterator[float]) -> None:
         """Lower the session limit of a connection after the server refused a session.
 
-        The new limit is the number of open sessions.  If the connection has no open
-        session, sleep instead; after several refusals, raise ConnectionFailed.
+        The new limit is the number of open sessions.  If this process has no open
+        session on the connection, sleep instead.  After several refusals, the limit of
+        a connection that other processes share becomes 0, because their sessions count
+        towards MaxSessions.  For a connection of this process alone, raise
+        ConnectionFailed.
         """
         with self._changed:
             others = line.used - 1
@@ -158,10 +161,16 @@ class PooledTransport(Transport):
                 line.limit = min(line.limit, others)
                 return
         pause = next(pauses, None)
-        if pause is None:
-            where = getattr(line.connection, "where", "The server")
+        if pause is not None:
+            time.sleep(pause)
+            return
+        connection = line.connection
+        if connection is None or connection.fresh:
+            where = getattr(connection, "where", "The server")
             raise ConnectionFailed(f"{where} refuses to open a session")
-        time.sleep(pause)
+        logger.debug("%s: other processes use all sessions", connection.where)
+        with self._changed:
+            line.limit = 0
 
     def _start(self, line: _Line, start: Start) -> tuple[Process, str] | None:
         """Start a session on the connection of `line`.
@@ -203,10 +212,14 @@ class PooledTransport(Transport):
     def _take(self) -> _Line:
         """Reserve a session and return the connection's slot.
 
-        If no session becomes free within PATIENCE seconds, add a connection.
+        If no session becomes free within PATIENCE seconds, add a connection.  Raises
+        ConnectionFailed if other processes use all sessions of the connections, and no
+        connection can be added.
         """
         with self._changed:
             while True:
+                if self._patience() is None and not self._has_sessions():
+                    raise self._no_session()
                 if self._changed.wait_for(self._free, self._patience()):
                     line = next(one for one in self._lines if one.used < one.limit)
                 else:
@@ -218,9 +231,29 @@ class PooledTransport(Transport):
     def _free(self) -> bool:
         return any(line.used < line.limit for line in self._lines)
 
+    def _has_sessions(self) -> bool:
+        return any(line.limit for line in self._lines)
+
     def _patience(self) -> float | None:
-        more = self._may_add and len(self._lines) < MAX_CONNECTIONS
-        return PATIENCE if more else None
+        """Return the seconds after which to add a connection; None if none is added."""
+        if not self._may_add or len(self._lines) >= MAX_CONNECTIONS:
+            return None
+        return PATIENCE if self._has_sessions() else 0
+
+    def _no_session(self) -> ConnectionFailed:
+        """Return the error for connections whose sessions other processes use.
+
+        The limits are reset, so that the next program tries all connections again.
+        """
+        self._may_add = True
+        for line in self._lines:
+            line.limit = MAX_SESSIONS
+        return ConnectionFailed(
+            f"{self._destination} refuses to open a session: other programs use all "
+            "sessions of the shared connection (MaxSessions of sshd), and no further "
+            "connection could be opened. End some of these programs, or repeat the "
+            "command later."
+        )
 
     def _give_back(self, line: _Line) -> None:
         with self._changed:

@@ -104,6 +104,36 @@ def test_prepare_runs_ssh_before_first_request(
     ssh.close()
 
 
+def test_full_shared_connection_is_not_an_error(
+    start_sshd: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tej.transport.pool.REFUSED", (0.05,))
+    server = start_sshd(options=["MaxSessions 1"])
+    config = server.config(server.folder)
+    other = connect(server.destination, config_file=config)
+    ssh = connect(server.destination, config_file=config)
+    begun, end = threading.Event(), threading.Event()
+
+    def until_end() -> Iterator[bytes]:
+        yield b""
+        end.wait()
+
+    holder = threading.Thread(
+        target=other.run, args=("echo begun; cat", until_end(), lambda _: begun.set())
+    )
+    holder.start()
+    try:
+        assert begun.wait(90)
+        assert ssh.run("printf 1").stdout == b"1"
+        assert holder.is_alive()
+    finally:
+        end.set()
+        holder.join()
+        path = master_of(server.destination, config)
+        for master in (path, path.with_name(f"{path.name}-1")):
+            stop_master(master)
+
+
 def test_killed_master_is_replaced(
     server: Sshd,
     connect: Connect,
