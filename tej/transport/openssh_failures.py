@@ -122,7 +122,7 @@ def _login(config: SshConfig, text: str, words: str) -> str:
         )
     elif "agent refused operation" in text or "sign_and_send_pubkey" in text:
         parts.append("The agent refused to sign: is the hardware key plugged in?")
-    elif "debug1: Server accepts key:" in text:
+    elif "debug1: Server accepts key:" in text and "publickey" in accepts.split(","):
         # In BatchMode, ssh cannot prompt for the passphrase of the accepted key, and
         # continues with the next key without a message.
         parts.append(

@@ -88,6 +88,15 @@ def test_wrong_address_is_permanent(stderr: str) -> None:
     assert failure(stderr).permanent
 
 
+def test_accepted_key_of_two_factor_login_is_usable() -> None:
+    stderr = (
+        "debug1: Server accepts key: /home/me/.ssh/id_ed25519\n"
+        'Authenticated using "publickey" with partial success.\n'
+        "me@lab: Permission denied (keyboard-interactive)."
+    )
+    assert "ssh-add" not in str(failure(stderr))
+
+
 def test_killed_ssh_did_not_answer_in_time() -> None:
     assert "does not answer in time (30 s)" in str(failure("", -1))
 
