@@ -21,6 +21,7 @@ from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
 from tej.transport.connection import Address, Connection
+from tej.transport.pool_tunnels import Tunnels
 from tej.transport.process_io import Output, Process, serve
 from tej.transport.program_start import ProgramEaten, Start
 from tej.transport.settings import Settings
@@ -69,12 +70,11 @@ class PooledTransport(Transport):
         self._lines = [_Line(0)]
         self._changed = threading.Condition()
         self._may_add = True
+        self._not_added: ConnectionFailed | None = None
+        """The reason why the last further connection could not be opened."""
         self._proven = False
         """Whether a connection to the server has been made."""
-        self._tunnels: dict[Address, Address] = {}
-        """The target of each open tunnel, by the address that the server listens on."""
-        self._lost_tunnels: set[Address] = set()
-        """Tunnels that ended with a lost connection, and have to be opened again."""
+        self._tunnels = Tunnels()
 
     @abstractmethod
     def _connect(self, number: int) -> Connection:
@@ -111,17 +111,13 @@ class PooledTransport(Transport):
                 f"{listen[1]}: the port is taken, or AllowTcpForwarding is off "
                 f"({error})"
             ) from error
-        with self._changed:
-            self._tunnels[listen] = target
-            self._lost_tunnels.discard(listen)
+        self._tunnels.add(listen, target)
 
     def disable_prompts(self) -> None:
         self._settings = replace(self._settings, ask=None, terminal=False)
 
     def close(self) -> None:
-        with self._changed:
-            self._tunnels.clear()
-            self._lost_tunnels.clear()
+        self._tunnels.clear()
         for line in list(self._lines):
             with line.lock:
                 connection, line.connection = line.connection, None
@@ -171,6 +167,7 @@ class PooledTransport(Transport):
         logger.debug("%s: other processes use all sessions", connection.where)
         with self._changed:
             line.limit = 0
+            self._changed.notify_all()
 
     def _start(self, line: _Line, start: Start) -> tuple[Process, str] | None:
         """Start a session on the connection of `line`.
@@ -189,8 +186,9 @@ class PooledTransport(Transport):
                 # for a session on one of them, and open no more connections.
                 logger.debug("no further connection: %s", error)
                 with self._changed:
-                    self._may_add = False
+                    self._may_add, self._not_added = False, error
                     line.limit = 0
+                    self._changed.notify_all()
                 return None
             try:
                 process = connection.start(start)
@@ -217,28 +215,33 @@ class PooledTransport(Transport):
         connection can be added.
         """
         with self._changed:
-            while True:
-                if self._patience() is None and not self._has_sessions():
-                    raise self._no_session()
-                if self._changed.wait_for(self._free, self._patience()):
-                    line = next(one for one in self._lines if one.used < one.limit)
+            while not self._is_free():
+                if self._may_add and len(self._lines) < MAX_CONNECTIONS:
+                    if self._has_sessions() and self._wait(PATIENCE):
+                        continue
+                    self._lines.append(_Line(len(self._lines)))
+                elif self._has_sessions():
+                    self._wait(None)
                 else:
-                    line = _Line(len(self._lines))
-                    self._lines.append(line)
-                line.used += 1
-                return line
+                    raise self._no_session()
+            line = next(one for one in self._lines if one.used < one.limit)
+            line.used += 1
+            return line
 
-    def _free(self) -> bool:
+    def _is_free(self) -> bool:
         return any(line.used < line.limit for line in self._lines)
 
     def _has_sessions(self) -> bool:
         return any(line.limit for line in self._lines)
 
-    def _patience(self) -> float | None:
-        """Return the seconds after which to add a connection; None if none is added."""
-        if not self._may_add or len(self._lines) >= MAX_CONNECTIONS:
-            return None
-        return PATIENCE if self._has_sessions() else 0
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait for a free session; returns False if the time limit is reached.
+
+        Also returns True if no connection has sessions for this process any more.
+        """
+        return self._changed.wait_for(
+            lambda: self._is_free() or not self._has_sessions(), seconds
+        )
 
     def _no_session(self) -> ConnectionFailed:
         """Return the error for connections whose sessions other processes use.
@@ -248,11 +251,12 @@ class PooledTransport(Transport):
         self._may_add = True
         for line in self._lines:
             line.limit = MAX_SESSIONS
+        self._changed.notify_all()
+        reason = self._not_added or f"tej opens at most {MAX_CONNECTIONS}"
         return ConnectionFailed(
             f"{self._destination} refuses to open a session: other programs use all "
-            "sessions of the shared connection (MaxSessions of sshd), and no further "
-            "connection could be opened. End some of these programs, or repeat the "
-            "command later."
+            "sessions of the shared connection (MaxSessions of sshd). End some of the "
+            f"programs, or repeat the command later. No further connection: {reason}"
         )
 
     def _give_back(self, line: _Line) -> None:
@@ -264,7 +268,8 @@ class PooledTransport(Transport):
         with line.lock:
             if line.connection is not None:
                 if line.connection.alive:
-                    self._restore_tunnels(line)
+                    if not line.number:
+                        self._tunnels.restore(line.connection)
                     return line.connection
                 line.connection.replace()
                 line.connection = None
@@ -276,29 +281,9 @@ class PooledTransport(Transport):
                 raise
             self._proven = True
             if not line.number:
-                with self._changed:
-                    self._lost_tunnels = {*self._tunnels}
-                self._restore_tunnels(line)
+                self._tunnels.lose()
+                self._tunnels.restore(line.connection)
             return line.connection
-
-    def _restore_tunnels(self, line: _Line) -> None:
-        """Open the tunnels again that ended with an earlier connection.
-
-        For some time after a connection was lost, the server may keep the port of a
-        tunnel.  In that case, the next program tries again to open the tunnel.
-        """
-        if line.number or line.connection is None:
-            return
-        with self._changed:
-            lost = {listen: self._tunnels[listen] for listen in self._lost_tunnels}
-        for listen, target in lost.items():
-            try:
-                line.connection.tunnel(listen, target)
-            except ConnectionFailed as error:
-                logger.info("The tunnel from port %d is not open: %s", listen[1], error)
-            else:
-                with self._changed:
-                    self._lost_tunnels.discard(listen)
 
     def _discard(self, line: _Line, connection: Connection) -> None:
         with line.lock:
