@@ -55,7 +55,7 @@ def names(task: Any, pattern: str) -> list[str]:
 def again(task: Sheets, queue: tej.RemoteQueue) -> None:
     """Delete the job and run the task again, as another user might."""
     queue.delete(task.job_id)
-    open_queue(task.address).forget()
+    open_queue(task.address).forget(task.job_id)
     assert not task.complete()
     assert build(task)
     assert task.complete()

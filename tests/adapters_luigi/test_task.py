@@ -282,7 +282,7 @@ def test_deleted_job_is_not_complete(
     assert Short().complete()
     queue.delete(Short().job_id)
     # The status is cached for a while, and then requested again.
-    open_queue(address).forget()
+    open_queue(address).forget(Short().job_id)
     assert not Short().complete()
 
 

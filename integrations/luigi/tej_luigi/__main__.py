@@ -21,7 +21,7 @@ from luigi.cmdline_parser import CmdlineParser
 from tej import Error, Job, JobNotFound
 from tej_luigi.batch import TejBatch
 from tej_luigi.result_cache import ResultFiles
-from tej_luigi.status_cache import asking
+from tej_luigi.status_cache import cached_statuses
 from tej_luigi.task import TejTask
 
 
@@ -134,7 +134,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if options.action == "fetch":
             return for_each(tasks, fetch)
         # Inside this `with` block, one request reads the statuses of all jobs.
-        with asking(root):
+        with cached_statuses(root):
             return for_each(tasks, describe)
 
 

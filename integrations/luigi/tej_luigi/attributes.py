@@ -165,9 +165,11 @@ class JobAttributes(luigi.Task):
 
         Raises InvalidJobDirectory if the job's directory does not exist.
         """
-        return check_job_id(self.task_id) if self.job_id_is_task_id else self.own_id()
+        if self.job_id_is_task_id:
+            return check_job_id(self.task_id)
+        return self.signature_id()
 
-    def own_id(self) -> str:
+    def signature_id(self) -> str:
         """Return the job id that is made from the signature of the job.
 
         The signature is computed again only if the files, the command or the

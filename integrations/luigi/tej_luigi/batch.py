@@ -11,7 +11,7 @@ import tej
 from tej import Batch, JobAlreadyExists, JobFailed
 from tej_luigi.display import Display
 from tej_luigi.run import JobRun, describe_failures
-from tej_luigi.status_cache import asking
+from tej_luigi.status_cache import cached_statuses
 from tej_luigi.task import TejTask
 
 
@@ -54,7 +54,7 @@ class TejBatch(luigi.Task):
 
         Raises tej.Error if the server does not reply.
         """
-        with asking(self):
+        with cached_statuses(self):
             try:
                 tasks = list(self.jobs())
             except Exception:

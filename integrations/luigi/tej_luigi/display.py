@@ -24,7 +24,7 @@ LINE = 200
 """Maximum length of the job's last output line in the status message."""
 
 # Print the last line of the job's output and of its file `progress`.
-LOOK = """
+LAST_LINES = """
 cd -- "$1" 2>/dev/null || exit 0
 tail -n 1 _stdout 2>/dev/null | tail -c 4000 | tr -d '\\000'
 printf '\\0'
@@ -108,7 +108,7 @@ class Display:
         self, status: JobStatus, queue: RemoteQueue, tracking_url: str | None = None
     ) -> None:
         """Show the status, output, progress and tracking URL of a job."""
-        line, progress = look(queue, status)
+        line, progress = read_last_lines(queue, status)
         self.message(describe(status, line))
         self.progress(parse_progress(progress))
         if tracking_url:
@@ -133,10 +133,10 @@ class Display:
             logger.warning("Cannot update the task in the scheduler: %s", error)
 
 
-def look(queue: RemoteQueue, status: JobStatus) -> tuple[str, str]:
+def read_last_lines(queue: RemoteQueue, status: JobStatus) -> tuple[str, str]:
     """Return the last lines of the job's output and of its file `progress`."""
     try:
-        seen = queue.shell(LOOK, str(status.directory), again=True)
+        seen = queue.shell(LAST_LINES, str(status.directory), again=True)
     except Error as error:
         logger.info("Cannot read the output of job '%s': %s", status.job_id, error)
         return "", ""

@@ -22,9 +22,9 @@ fail() {
     exit "$files_status"
 }
 
-# place PATH: set the variable `path` to PATH with `~` expanded.  A relative path gets the
-# prefix `./`, so that no command reads the path as an option.
-place() {
+# expand_path PATH: set the variable `path` to PATH with `~` expanded.  A relative path
+# gets the prefix `./`, so that no command reads the path as an option.
+expand_path() {
     # shellcheck disable=SC2088 # a literal tilde
     case $1 in
         '~') path=$HOME ;;
@@ -40,27 +40,27 @@ place() {
     done
 }
 
-# there PATH: return 0 if the path exists, even as a broken symbolic link.
-there() { [ -e "$1" ] || [ -h "$1" ]; }
-needed() { there "$1" || fail 64 "'$1' does not exist on the server"; }
+# path_exists PATH: return 0 if the path exists, even as a broken symbolic link.
+path_exists() { [ -e "$1" ] || [ -h "$1" ]; }
+require_path() { path_exists "$1" || fail 64 "'$1' does not exist on the server"; }
 
-# make_room PATH: create the parent directories of a path.
-make_room() {
+# make_parent PATH: create the parent directories of a path.
+make_parent() {
     case $1 in
         */*) mkdir -p -- "${1%/*}/" || fail 69 "The directory of '$1' cannot be created" ;;
     esac
 }
 
-# replaceable PATH: create the parent directories of a path.  Fail if the path itself is a
-# directory, because `mv` would then move the file into this directory.
-replaceable() {
+# prepare_target PATH: create the parent directories of a path.  Fail if the path itself
+# is a directory, because `mv` would then move the file into this directory.
+prepare_target() {
     [ ! -d "$1" ] || fail 66 "'$1' is a directory"
-    make_room "$1"
+    make_parent "$1"
 }
 
-# in_part PATH UNIQUE: set the variable `part` to a temporary name in the same directory.
-# The temporary file is removed when the script exits.
-in_part() {
+# make_part_name PATH UNIQUE: set the variable `part` to a temporary name in the same
+# directory.  The temporary file is removed when the script exits.
+make_part_name() {
     part=$1-luigi-tmp-$2-$$
     trap 'rm -rf -- "$part"' EXIT
     trap 'exit 70' HUP INT TERM
@@ -71,7 +71,7 @@ files_mkdir() {
         [ "$2" = 0 ] || fail 65 "'$from' already exists"
         return
     fi
-    ! there "$from" || fail 67 "'$from' exists and is not a directory"
+    ! path_exists "$from" || fail 67 "'$from' exists and is not a directory"
     if [ "$1" = 1 ]; then
         mkdir -p -- "$from"
     else
@@ -81,7 +81,7 @@ files_mkdir() {
 }
 
 files_remove() {
-    needed "$from"
+    require_path "$from"
     if [ -d "$from" ] && [ ! -h "$from" ]; then
         [ "$1" = 1 ] || fail 66 "'$from' is a directory, which only recursive=True removes"
     fi
@@ -89,31 +89,31 @@ files_remove() {
 }
 
 files_rename() {
-    ! there "$to" || fail 65 "'$to' already exists"
-    needed "$from"
-    make_room "$to"
+    ! path_exists "$to" || fail 65 "'$to' already exists"
+    require_path "$from"
+    make_parent "$to"
     # `ln` is used in place of `mv`, because `mv` would replace a file that another process
     # has just created.
     if [ -f "$from" ] && [ ! -h "$from" ] && ln -- "$from" "$to" 2>/dev/null; then
         rm -f -- "$from"
         return
     fi
-    ! there "$to" || fail 65 "'$to' already exists"
+    ! path_exists "$to" || fail 65 "'$to' already exists"
     mv -- "$from" "$to" || fail 69 "'$from' cannot be moved to '$to'"
 }
 
 files_copy() {
-    needed "$from"
-    replaceable "$to"
-    in_part "$to" "$1"
+    require_path "$from"
+    prepare_target "$to"
+    make_part_name "$to" "$1"
     if ! cp -R -p -- "$from" "$part" || ! mv -f -- "$part" "$to"; then
         fail 69 "'$from' cannot be copied to '$to'"
     fi
 }
 
 files_write() {
-    replaceable "$from"
-    in_part "$from" "$2"
+    prepare_target "$from"
+    make_part_name "$from" "$2"
     cat >"$part" || fail 69 "'$from' cannot be written"
     # Rename the file only if it is complete, because stdin also ends if the connection is
     # lost.
@@ -122,12 +122,12 @@ files_write() {
 }
 
 action=$1
-place "$2"
+expand_path "$2"
 from=$path
 shift 2
 case $action in
     move | rename | copy)
-        place "$1"
+        expand_path "$1"
         to=$path
         shift
         ;;
@@ -136,7 +136,7 @@ case $action in
     exists) if [ -e "$from" ]; then echo yes; fi ;;
     isdir) if [ -d "$from" ]; then echo yes; fi ;;
     listdir)
-        needed "$from"
+        require_path "$from"
         [ -d "$from" ] || exit 0
         if ! cd -- "$from" || ! find . ! -type d -exec printf '%s\0' {} +; then
             fail 69 "'$from' cannot be listed"
@@ -145,14 +145,14 @@ case $action in
     mkdir) files_mkdir "$@" ;;
     remove) files_remove "$@" ;;
     move)
-        needed "$from"
-        replaceable "$to"
+        require_path "$from"
+        prepare_target "$to"
         mv -f -- "$from" "$to" || fail 69 "'$from' cannot be moved to '$to'"
         ;;
     rename) files_rename ;;
     copy) files_copy "$@" ;;
     read)
-        needed "$from"
+        require_path "$from"
         [ ! -d "$from" ] || fail 66 "'$from' is a directory"
         cat -- "$from" || fail 69 "'$from' cannot be read"
         ;;

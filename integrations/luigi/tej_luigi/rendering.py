@@ -10,7 +10,7 @@ import stat
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,20 +145,21 @@ class Recipe:
         target.write_bytes(render_shell(text, self.variables, "`inline`").encode())
         target.chmod(0o755)
 
-    def fingerprint(self) -> tuple[object, ...] | None:
+    def fingerprint(self) -> Hashable:
         """Return a value that changes whenever the content of `folder` changes.
 
         Return None if a file was modified so recently that its modification time might
         stay the same when the file is modified again.
         """
-        entries: tuple[object, ...] = ()
-        if self.directory is not None:
-            found = list(scan(self.directory))
-            if any(_is_recent(entry) for entry in found):
-                return None
-            entries = tuple(_seen(entry) for entry in found)
+        entries = [] if self.directory is None else [*scan(self.directory)]
+        newest = max(
+            (one.stat.st_mtime_ns for one in entries if one.is_file), default=0
+        )
+        if newest > time.time_ns() - RECENT_NS:
+            return None
         variables = tuple(sorted(self.variables.items()))
-        return (entries, tuple(self.rendered), self.inline, variables)
+        states = tuple(map(_file_state, entries))
+        return (states, tuple(self.rendered), self.inline, variables)
 
 
 RECENT_NS = 2_000_000_000
@@ -168,23 +169,10 @@ RECENT_NS is longer than the resolution of modification times on common file sys
 """
 
 
-def _is_recent(entry: Entry) -> bool:
-    if entry.is_directory:
-        return False
-    return abs(time.time_ns() - entry.stat.st_mtime_ns) < RECENT_NS
-
-
-def _seen(entry: Entry) -> tuple[object, ...]:
-    status = entry.stat
-    if entry.is_directory:
-        return (entry.path, status.st_mode)
-    return (
-        entry.path,
-        status.st_mode,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ino,
-    )
+def _file_state(entry: Entry) -> Hashable:
+    found = entry.stat
+    content = (found.st_size, found.st_mtime_ns, found.st_ino, entry.link_target)
+    return (entry.path, found.st_mode, content)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -49,8 +49,8 @@ class ResultFiles:
             for one in self.patterns
             if not glob.has_magic(one) and not isinstance(one, OptionalFile)
         ]
-        came = [one for one in note["fetched"] if self._includes(one)]
-        return all(os.path.lexists(self.folder / one) for one in plain + came)
+        optional = [one for one in note["fetched"] if self._includes(one)]
+        return all(os.path.lexists(self.folder / one) for one in plain + optional)
 
     def record(
         self,

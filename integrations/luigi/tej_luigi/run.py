@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -45,7 +46,7 @@ class JobRun:
         self._display = Display(owner)
         self._show = show
         self._poll = TejConfig().poll if poll is None else poll
-        self._due = 0.0
+        self._next_update = 0.0
         self._killed = False
         self._fetching: set[JobAttributes] = set()
         self.errors: dict[JobAttributes, Exception] = {}
@@ -59,8 +60,8 @@ class JobRun:
         The errors are stored in `errors`.
         """
         self._run_batch()
-        # While `tej.Batch` waits and fetches, it restores lost connections itself. Jobs
-        # that were not started because a server was unreachable must be run again.
+        # `tej.Batch` restores lost connections while it waits and fetches.  Jobs that
+        # were not started because a server was unreachable must be run again.
         while again := self._reachable_again():
             self._batch = self._make_batch(again)
             self._run_batch()
@@ -99,7 +100,10 @@ class JobRun:
         again = []
         for opened, group in groups.items():
             with suppress(ConnectionFailed):
-                opened.patiently(opened.check, self._display.message)
+                opened.patiently(
+                    functools.partial(opened.queue.shell, ":", again=True),
+                    self._display.message,
+                )
                 again += group
         for task in again:
             del self.errors[task]
@@ -140,14 +144,14 @@ class JobRun:
 
     def _tick(self) -> None:
         self._display.receive_messages(self.kill)
-        if time.monotonic() < self._due:
+        if time.monotonic() < self._next_update:
             return
         try:
             self._show(self._display, self._batch)
         except Error as error:
             # The task must not fail because its status message cannot be updated.
             self._display.message(f"Still waiting, but the state is unknown: {error}")
-        self._due = time.monotonic() + self._poll
+        self._next_update = time.monotonic() + self._poll
 
     def _on_end(self, results: Sequence[RunResult]) -> None:
         for result in results:

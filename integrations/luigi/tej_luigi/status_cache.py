@@ -6,8 +6,8 @@ thousand tasks after one round trip.
 
 The status of a successful job is cached for some seconds.  Any other status is taken
 from the cache only while Luigi schedules tasks.  Luigi calls `complete()` a second time
-before a task runs.  For this second call, a new request is made (see `asking`), so that
-the status of an unsuccessful job is never outdated.
+before a task runs.  For this second call, a new request is made, so that the status of
+an unsuccessful job is never outdated (see `cached_statuses`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger("luigi-interface")
 
 Result = TypeVar("Result")
 
-FEW = 3
+FIRST_ATTEMPTS = 3
 """Number of attempts to reach a server that has never replied.
 
 Each attempt makes several logins.
@@ -38,17 +38,22 @@ Each attempt makes several logins.
 LONGEST_PAUSE = 30.0
 """Maximum pause in seconds between two attempts to reach a server."""
 
-
 # The key is id(task), because equal tasks may exist and be collected separately.
 _tasks: weakref.WeakValueDictionary[int, JobAttributes] = weakref.WeakValueDictionary()
 _reached: set[tuple[str, str]] = set()
 """Queues whose servers have replied to this process or to its parent process."""
-_thread = threading.local()
-"""State of the calling thread: the attributes `since` and `naming`.
 
-`since` is the minimum time of usable cached statuses (see `asking`).  `naming` is true
-while the thread computes the job ids of all tasks.
-"""
+
+class _ThreadState(threading.local):
+    """State of the calling thread."""
+
+    since: float | None = None
+    """Minimum time of usable statuses; None outside of `cached_statuses`."""
+    is_naming = False
+    """Whether the thread computes the job ids of all tasks."""
+
+
+_thread = _ThreadState()
 
 
 def add_to_requests(task: JobAttributes) -> None:
@@ -62,8 +67,8 @@ def _job_ids(key: tuple[str, str]) -> list[str]:
 
     A task is left out if the id of its job cannot be computed yet.
     """
-    since = getattr(_thread, "since", None)
-    _thread.naming, _thread.since = True, 0.0
+    since = _thread.since
+    _thread.is_naming, _thread.since = True, 0.0
     found: list[str] = []
     named: set[int] = set()
     try:
@@ -77,12 +82,12 @@ def _job_ids(key: tuple[str, str]) -> list[str]:
                     if task.address.key == key:
                         found.append(task.job_id)
     finally:
-        _thread.naming, _thread.since = False, since
+        _thread.is_naming, _thread.since = False, since
     return found
 
 
 @contextlib.contextmanager
-def asking(task: object = None) -> Iterator[None]:
+def cached_statuses(task: object = None) -> Iterator[None]:
     """Decide which cached statuses a call of `complete()` in the context may use.
 
     Luigi first calls `complete()` of a `task` when Luigi schedules the task.  The first
@@ -90,7 +95,7 @@ def asking(task: object = None) -> Iterator[None]:
     runs.  The later calls make a new request for a job that has not succeeded, because
     Luigi skips or fails a task if a requirement is incomplete.
     """
-    if _is_asking():
+    if _thread.since is not None:
         yield
         return
     is_first = task is not None and not hasattr(task, "_tej_asked")
@@ -101,11 +106,6 @@ def asking(task: object = None) -> Iterator[None]:
         yield
     finally:
         _thread.since = None
-
-
-def _is_asking() -> bool:
-    """Return whether this thread executes `complete()` or computes all job ids."""
-    return getattr(_thread, "since", None) is not None
 
 
 class OpenQueue:
@@ -127,14 +127,14 @@ class OpenQueue:
     def status(self, job_id: str) -> tej.JobStatus | None:
         """Return the status of a job, or None if the job does not exist.
 
-        Outside of the context `asking`, a status is taken from the cache only if the
-        job has succeeded.  Raises tej.Error if the server does not reply.
+        Outside of the context `cached_statuses`, a status is taken from the cache only
+        if the job has succeeded.  Raises tej.Error if the server does not reply.
         """
-        since = _thread.since if _is_asking() else time.monotonic()
+        since = time.monotonic() if _thread.since is None else _thread.since
         with self._lock:
             if self._is_usable(job_id, since):
                 return self._cached[job_id][0]
-        if getattr(_thread, "naming", False):
+        if _thread.is_naming:
             # The id of a task depends on this job.  One request for all jobs is made
             # when the other ids are known, instead of a request for each such task.
             raise tej.Error(f"The state of job '{job_id}' is not requested yet")
@@ -150,17 +150,10 @@ class OpenQueue:
             if status.succeeded:
                 self._cached[status.job_id] = (status, time.monotonic())
 
-    def forget(self, job_id: str | None = None) -> None:
-        """Remove the status of a job from the cache, or all statuses."""
+    def forget(self, job_id: str) -> None:
+        """Remove the status of a job from the cache."""
         with self._lock:
-            if job_id is None:
-                self._cached.clear()
-            else:
-                self._cached.pop(job_id, None)
-
-    def check(self) -> None:
-        """Raise ConnectionFailed if the server cannot be reached."""
-        self.queue.shell(":", again=True)
+            self._cached.pop(job_id, None)
 
     def patiently(
         self,
@@ -169,10 +162,10 @@ class OpenQueue:
     ) -> Result:
         """Call `attempt` until the server can be reached, and return its result.
 
-        If the server has never replied, only `FEW` attempts are made, because the name
-        of the server may be wrong.  If the login is refused, or if Luigi calls
-        `complete()`, the error is raised at once.  Before each pause, the function
-        `tell` is called with a message for the user.
+        If the server has never replied, only `FIRST_ATTEMPTS` attempts are made,
+        because the name of the server may be wrong.  If the login is refused, or if
+        Luigi calls `complete()`, the error is raised at once.  Before each pause, the
+        function `tell` is called with a message for the user.
         """
         tries = 0
         while True:
@@ -180,8 +173,9 @@ class OpenQueue:
                 result = attempt()
             except tej.ConnectionFailed as error:
                 tries += 1
-                is_hopeless = tries >= FEW and self._key not in _reached
-                if not tej.is_temporary(error) or _is_asking() or is_hopeless:
+                is_asking = _thread.since is not None
+                is_hopeless = tries >= FIRST_ATTEMPTS and self._key not in _reached
+                if not tej.is_temporary(error) or is_asking or is_hopeless:
                     raise
                 logger.warning("%s; trying again, the jobs are not affected", error)
                 tell(f"No connection, trying again: {error}")
@@ -212,7 +206,6 @@ class OpenQueue:
 
 
 _open: dict[tuple[str, str], OpenQueue] = {}
-_lock = threading.Lock()
 
 
 def open_queue(address: QueueAddress) -> OpenQueue:
@@ -221,26 +214,18 @@ def open_queue(address: QueueAddress) -> OpenQueue:
     The connection is made when the queue is first used.
     """
     tej.share_with_children()
-    with _lock:
-        if address.key not in _open:
-            _open[address.key] = OpenQueue(address)
-        return _open[address.key]
+    found = _open.get(address.key)
+    # If several threads open the queue, `setdefault` returns the same object to all.
+    return found or _open.setdefault(address.key, OpenQueue(address))
 
 
 def close_queues() -> None:
     """Close all connections, and remove all cached statuses."""
-    with _lock:
-        _open.clear()
-        tej.close_shared_queues()
-
-
-def _after_fork_in_child() -> None:
-    # The lock is replaced because a thread of the parent process may have locked the
-    # old lock.  The queues are removed because their cached statuses may be outdated.
-    global _lock
-    _lock = threading.Lock()
     _open.clear()
+    tej.close_shared_queues()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    # The queues of the parent process are removed because a thread of the parent may
+    # have locked their locks, and because their cached statuses may be outdated.
+    os.register_at_fork(after_in_child=_open.clear)

@@ -21,7 +21,7 @@ from tej_luigi.attributes import JobAttributes
 from tej_luigi.config import TejConfig, check_tracking_url
 from tej_luigi.display import Display
 from tej_luigi.run import JobRun
-from tej_luigi.status_cache import add_to_requests, asking, open_queue
+from tej_luigi.status_cache import add_to_requests, cached_statuses, open_queue
 from tej_luigi.targets import TaskJobTarget, result_targets
 
 
@@ -67,7 +67,7 @@ class TejTask(JobAttributes):
         then unknown.
         """
         self.check_settings()
-        with asking(self):
+        with cached_statuses(self):
             return self.job_succeeded()
 
     def job_succeeded(self) -> bool:
@@ -99,7 +99,7 @@ class TejTask(JobAttributes):
         if not self.job_id_is_task_id or status.signature is None:
             return
         try:
-            job_id = self.own_id()
+            job_id = self.signature_id()
         except Exception:
             return
         if job_id != make_id(status.signature):
@@ -125,7 +125,7 @@ class TejTask(JobAttributes):
                 tasks.append((given, cls(given)))
         # All tasks are created before the first request to the server, so that this
         # request includes the jobs of all tasks.
-        with asking():
+        with cached_statuses():
             return [given for given, task in tasks if task.complete()]
 
     # Methods that run the task.
