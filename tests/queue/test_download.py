@@ -16,6 +16,8 @@ import tej
 from tej import Retries
 from tej.destination import Destination
 from tej.transport import open_transport
+from tej.transport.local import LocalTransport
+from tej.transport.program_start import COMMAND
 
 Make = Callable[..., Path]
 
@@ -477,6 +479,22 @@ def test_growing_file_is_fetched_from_its_beginning(
             assert (out / "_stdout").read_bytes().startswith(b"line\nline\n")
     finally:
         gate.open()
+
+
+def test_files_beyond_the_argument_limit_are_found(
+    job: Make, tmp_path: Path, out: Path
+) -> None:
+    """A small limit of the stack limits the arguments of a program to 128 KB."""
+    transport = LocalTransport(("/bin/sh", "-c", f"ulimit -s 300; {COMMAND}"))
+    path = str(tmp_path / "small queue")
+    queue = tej.RemoteQueue("local:", path, "default", transport=transport)
+    names = [f"{'part ' * 20}{number:04}" for number in range(1500)]
+    files = {f"many/{name}": "" for name in names}
+    queue.submit("a", job("true", files))
+    wait_until(lambda: queue.status("a").state.final, "the job has ended")
+    assert [file.name for file in queue.files("a", "many")] == names
+    written = queue.download("a", "many/*", directory=out)
+    assert [path.name for path in written] == names
 
 
 def test_large_file_is_fetched_unchanged(

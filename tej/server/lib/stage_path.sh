@@ -55,3 +55,24 @@ enter_stage() {
     cd "$job/stage" 2>/dev/null && enter . || quit 20 "The stage of job '$id' cannot be entered"
     stage=$directory
 }
+
+# in_groups FUNCTION WORD...: call FUNCTION with the words, at most 400 at a time, because
+# the kernel limits the total size of the arguments of a program.
+in_groups() {
+    group_function=$1 group=''
+    shift
+    while [ $# -gt 400 ]; do
+        [ -n "$group" ] || list_parameters 400
+        eval "$group_function $group" || return
+        shift 400
+    done
+    [ $# = 0 ] || "$group_function" "$@"
+}
+
+# list_parameters COUNT: set $group to the text `"${1}" "${2}" ... "${COUNT}"`.
+list_parameters() {
+    while [ "$1" -gt 0 ]; do
+        group="\"\${$1}\" $group"
+        set -- $(($1 - 1))
+    done
+}
