@@ -315,9 +315,9 @@ def test_surviving_worker_takes_over_flow_runs(pool: Pool, gate: Gate) -> None:
     finally:
         pool.workers.stop(dying)
         survivor.send_signal(signal.SIGCONT)
-    wait_until(
-        lambda: f"takes over job {job_id}" in pool.workers.text(), "the take-over"
-    )
+    # Both workers have logged the job's id.
+    known = f"The flow run is job {job_id} at"
+    wait_until(lambda: pool.workers.text().count(known) == 2, "the take-over")
     wait_until(
         lambda: f"Job prefect-{crashing}-0 exists already" in pool.workers.text(),
         "the take-over of the pending flow run",
@@ -438,8 +438,11 @@ class Attempts:
         self.queue = local.get_client()
         self.id = uuid4()
 
-    def flow_run(self, state: State[None], job_id: str = "") -> FlowRun:
+    def flow_run(
+        self, state: State[None], job_id: str = "", run_count: int = 0
+    ) -> FlowRun:
         return FlowRun(
+            run_count=run_count,
             id=self.id,
             flow_id=self.id,
             name="test",
@@ -449,13 +452,22 @@ class Attempts:
             infrastructure_pid=f"{self.local.place}:{job_id}" if job_id else None,
         )
 
-    def submit(self, state: State[None], **variables: object) -> str:
+    def submit(
+        self,
+        state: State[None],
+        *,
+        run_count: int = 0,
+        wait: bool = True,
+        **variables: object,
+    ) -> str:
         """Submit a job as a worker does, wait for its end, and return its id."""
         variables = {"destination": "x", "command": "exit 3", **variables}
         configuration = TejWorkerConfiguration(**variables)
-        logger = flow_run_logger(self.flow_run(state))
-        job_id = submit(self.local, self.flow_run(state), configuration, logger)
-        self.queue.job(job_id).wait()
+        flow_run = self.flow_run(state, run_count=run_count)
+        logger = flow_run_logger(flow_run)
+        job_id = submit(self.local, flow_run, configuration, logger)
+        if wait:
+            self.queue.job(job_id).wait()
         return job_id
 
 
@@ -496,6 +508,47 @@ def test_ended_job_is_replaced_only_by_retry(
     assert is_superseded(queue, running, first, end)
     assert not is_superseded(queue, running, second, None)
     queue.job("own").wait()
+
+
+def test_retry_ends_job_of_earlier_attempt(
+    local: TejDestination,
+    prefect_server: str,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A user set the flow run to Crashed and retried it, but its job still runs.
+    runs = Attempts(local)
+    monkeypatch.setattr("tej_prefect.worker_job.CANCEL_GRACE", 0)
+    first = runs.submit(Pending(), command=gate.wait, wait=False)
+    own = TejJob(
+        destination=local,
+        script=gate.wait,
+        labels={"prefect-flow-run": str(runs.id)},
+    ).trigger()
+    second = runs.submit(Pending(), run_count=1)
+    assert (first, second) == (f"prefect-{runs.id}-0", f"prefect-{runs.id}-1")
+    statuses = runs.queue.statuses([first, second, own.job_id])
+    found = [str(one and one.state) for one in statuses.values()]
+    assert found == ["killed", "finished", "running"]
+    gate.open()
+    own.job.wait()
+
+
+def test_only_callers_make_directory_for_bundles(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def spool(*, is_service: bool) -> Path | None:
+        worker = TejWorker(work_pool_name=POOL)
+        worker._is_service = is_service
+        async with worker:
+            return worker._spool
+
+    async def nothing(_: TejWorker) -> None: ...
+
+    monkeypatch.setattr(TejWorker, "_repeat_steps", nothing)
+    # A killed service cannot remove a directory.
+    assert asyncio.run(spool(is_service=True)) is None
+    assert asyncio.run(spool(is_service=False)) is not None
 
 
 def test_old_jobs_of_ended_runs_are_deleted(

@@ -12,13 +12,22 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from jobs import Gate, wait_until
-from prefect.client.schemas.objects import FlowRun, FlowRunPolicy, State, Worker
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import (
+    FlowRun,
+    FlowRunPolicy,
+    State,
+    Worker,
+    WorkPool,
+    WorkPoolStorageConfiguration,
+)
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import (
     AwaitingRetry,
     Cancelling,
     Completed,
+    Crashed,
     Paused,
     Pending,
     Running,
@@ -28,8 +37,10 @@ from prefect.states import (
 
 import tej
 from tej_prefect import TejDestination, TejJob, TejWorker, worker, worker_job
+from tej_prefect.bundles import EXECUTE, lacks_bundle
 from tej_prefect.flow_runs import needs_process
 from tej_prefect.worker_configuration import TejWorkerConfiguration
+from tests.adapters_prefect.flow_processes import flow_run_in
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -158,6 +169,8 @@ class Client:
             raise reply
         return reply
 
+    async def update_flow_run(self, *_: object, **__: object) -> None: ...
+
     async def read_workers_for_work_pool(self, _: str) -> tuple[Worker, ...]:
         return self.workers
 
@@ -197,14 +210,92 @@ def test_submission_to_unreachable_server_can_be_cancelled(
     def fail(*_: object) -> str:
         raise tej.ConnectionFailed("The reply is lost")
 
+    def fail_once(*_: object) -> str:
+        monkeypatch.setattr(worker, "newest_job", newest_job)
+        return fail()
+
+    newest_job = worker.newest_job
+    monkeypatch.setattr(TejWorker, "work_pool", None)
     monkeypatch.setattr(worker, "submit", fail)
-    one, other = flow_run(Pending()), flow_run(Cancelling())
+    monkeypatch.setattr(worker, "newest_job", fail_once)
+    pending, cancelling = flow_run(Pending()), flow_run(Cancelling())
+
+    def submit(*replies: FlowRun) -> Any:
+        configuration = TejWorkerConfiguration(destination="x")
+        return in_worker(
+            Client(*replies), lambda made: made._submit(pending, configuration, local)
+        )
+
+    # The job may have started, so the worker finds its id to kill it.
+    job_id = f"prefect-{cancelling.id}-0"
+    assert submit(pending, cancelling, cancelling) == job_id
+    monkeypatch.setattr(worker, "newest_job", fail_once)
+    monkeypatch.setattr(worker, "SUBMIT_PATIENCE", -1)
+    assert submit(cancelling, cancelling) == job_id
+    with pytest.raises(tej.ConnectionFailed):
+        submit(pending)
+
+
+@pytest.mark.parametrize("state", [Running(), Cancelling(), Crashed(), Scheduled()])
+def test_only_pending_flow_run_starts_job(
+    in_worker: InWorker,
+    local: TejDestination,
+    monkeypatch: pytest.MonkeyPatch,
+    state: State[None],
+) -> None:
+    # Another worker has continued the flow run since this worker read it.
+    before, now = flow_run(Pending()), flow_run(state)
+    monkeypatch.setattr(worker, "submit", None)
     configuration = TejWorkerConfiguration(destination="x")
-    # The job may have started, so its id is needed to find and kill it.
     job_id = in_worker(
-        Client(one, one, other), lambda made: made._submit(one, configuration, local)
+        Client(now), lambda made: made._submit(before, configuration, local)
     )
-    assert job_id == f"prefect-{one.id}-0"
+    assert job_id == f"prefect-{now.id}-0"
+
+
+@pytest.mark.parametrize(
+    ("command", "step", "expected"),
+    [
+        (f"python -m {EXECUTE} --key a", None, True),
+        (f"python -m {EXECUTE} --key a", {"mine.upload": {}}, False),
+        (None, None, False),
+    ],
+)
+def test_only_caller_has_bundle_without_storage(
+    command: str | None, step: dict[str, Any] | None, expected: bool
+) -> None:
+    storage = WorkPoolStorageConfiguration(bundle_upload_step=step)
+    pool = WorkPool.model_construct(storage_configuration=storage)
+    assert lacks_bundle(command, pool) == expected
+
+
+def test_retried_flow_run_is_not_set_to_crashed(
+    local: TejDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_run_id = flow_run_in(Running())
+    job_id = f"prefect-{flow_run_id}-0"
+
+    async def report() -> list[str | None]:
+        async with get_client() as client:
+            monkeypatch.setattr(TejWorker, "client", client)
+            made = TejWorker(work_pool_name="pool")
+            identifier = f"{local.place}:{job_id}"
+            await client.update_flow_run(flow_run_id, infrastructure_pid=identifier)
+            run = await client.read_flow_run(flow_run_id)
+            queue = local.get_client()
+            assert await made._report_end(run, queue, job_id, None, "reason") == 1
+            states = [await client.read_flow_run(flow_run_id)]
+            # An automation retries the flow run before the base class reports the exit
+            # code.
+            await client.set_flow_run_state(flow_run_id, Scheduled(), force=True)
+            await made._propose_crashed_state(run, "exit code 1")
+            states.append(await client.read_flow_run(flow_run_id))
+            # The retry cannot be submitted.
+            await made._propose_crashed_state(run, "no connection")
+            states.append(await client.read_flow_run(flow_run_id))
+        return [one.state_name for one in states]
+
+    assert asyncio.run(report()) == ["Crashed", "Scheduled", "Crashed"]
 
 
 def test_kill_says_whether_job_was_killed(
@@ -262,7 +353,7 @@ def test_job_at_another_place_is_not_taken_over(
     # The destination of the work pool was changed after the submission of `old`.
     for place, job_id in (("ssh://elsewhere ~/.tej", "old"), (local.place, "new")):
         one = flow_run(Running(), infrastructure_pid=f"{place}:{job_id}")
-        in_worker(Client(), lambda made, one=one: made._take_over(one))
+        in_worker(Client(one), lambda made, one=one: made._take_over(one))
     assert followed == ["new"]
 
 

@@ -39,6 +39,13 @@ def with_storage(pool: WorkPool, spool: Path) -> WorkPool:
     return pool.model_copy(update={"storage_configuration": storage})
 
 
+def lacks_bundle(command: str | None, pool: WorkPool) -> bool:
+    """Return whether a command needs a bundle that only the caller of the flow has."""
+    if EXECUTE not in (command or ""):
+        return False
+    return pool.storage_configuration.bundle_upload_step is None
+
+
 def add_bundle(command: str, spool: Path, folder: Path) -> str:
     """Copy the bundle of a command from `spool` to the job's directory `folder`.
 

@@ -28,9 +28,8 @@ from tej_prefect.flow_runs import (
     cancelled_without_runner,
     poller,
 )
-from tej_prefect.job_result import JobRecord, by_queue
+from tej_prefect.job_result import UNENDED_STATES, JobRecord, by_queue
 
-UNENDED = ("created", "queued", "running")
 LEAVE_LABEL = {"on-cancel": "leave"}
 """Label of jobs that a cancellation leaves running."""
 
@@ -255,7 +254,7 @@ class CancellationGuard:
         labels = {"prefect-task-run": str(task_run_id)}
         try:
             queue = self.submitting.get_client()
-            jobs = queue.jobs(states=UNENDED, labels=labels)
+            jobs = queue.jobs(states=UNENDED_STATES, labels=labels)
         except tej.QueueDoesntExist:
             return
         except tej.Error as error:

@@ -16,6 +16,7 @@ from tej_prefect.credentials import TejDestination
 OnCancel = Literal["kill", "leave"]
 Record = TypeVar("Record", bound="JobRecord")
 OUTPUT_FILES = ("_stdout", "_stderr")
+UNENDED_STATES = ("created", "queued", "running")
 STATUS_FIELDS = ("state", "exit_code", "signal", "cut_off", "duration", "host")
 """The fields that a `JobResult` copies from the job's status."""
 

@@ -20,6 +20,7 @@ from uuid import UUID
 import anyio
 import anyio.abc
 import httpx
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
 from prefect.exceptions import (
     InfrastructureNotAvailable,
@@ -30,7 +31,7 @@ from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 import tej
 from tej_prefect.artifacts import emit_end
-from tej_prefect.bundles import EXECUTE, with_storage
+from tej_prefect.bundles import lacks_bundle, with_storage
 from tej_prefect.context import in_thread
 from tej_prefect.credentials import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.flow_runs import (
@@ -47,7 +48,6 @@ from tej_prefect.worker_job import (
     RETRY,
     delete_old_jobs,
     is_superseded,
-    job_id_of,
     log_output,
     newest_job,
     related_to,
@@ -97,6 +97,8 @@ class TejWorker(
         super().__init__(*arguments, **options)
         self._followed: set[UUID] = set()
         """Flow runs whose jobs this worker is submitting or waiting for."""
+        self._reported: set[UUID] = set()
+        """Flow runs for which the base class must report no crash."""
         self._pending: set[UUID] = set()
         """Pending flow runs without a live worker at the last reconciliation."""
         self._queues: dict[tej.RemoteQueue, None] = {}
@@ -120,7 +122,10 @@ class TejWorker(
 
     async def setup(self) -> None:
         """Set up the worker, and start its periodic task."""
-        self._spool = Path(tempfile.mkdtemp(prefix="tej-bundles-"))
+        if not self._is_service:
+            # Only a program that calls a flow sends bundles.  A service must not leave
+            # a directory behind when it is killed.
+            self._spool = Path(tempfile.mkdtemp(prefix="tej-bundles-"))
         await super().setup()
         assert self._runs_task_group is not None
         self._reconciling = anyio.CancelScope()
@@ -143,12 +148,12 @@ class TejWorker(
     ) -> TejWorkerResult:
         """Submit a pending flow run as a job, and wait until the job has ended.
 
-        If the job of this attempt exists, the method waits for that job.  Raises
-        tej.Error if the job cannot be submitted.
+        If the job of this attempt exists, or if the flow run is not pending any more,
+        the method waits for the existing job.  Raises tej.Error if the job cannot be
+        submitted.
         """
         self._followed.add(flow_run.id)
         try:
-            await self._renew_lease(flow_run.id)
             if task_status is None:
                 await self._label(flow_run.id)
             destination = await _load(configuration.destination)
@@ -201,29 +206,47 @@ class TejWorker(
         configuration: TejWorkerConfiguration,
         destination: TejDestination,
     ) -> str:
-        """Start or find the job of a pending flow run, and return the job's id."""
-        logger = self.get_flow_run_logger(flow_run)
+        """Start or find the job of a flow run, and return the job's id.
+
+        While the server cannot be reached, try again for `SUBMIT_PATIENCE` seconds.
+        """
         until = time.monotonic() + SUBMIT_PATIENCE
-        # `flow_run` was read before the worker set the state, so the state in
-        # `flow_run` may be outdated.
-        current = await self.client.read_flow_run(flow_run.id)
         while True:
+            # `flow_run` may be outdated.  If the flow run was cancelled, or if another
+            # worker has submitted the job and reported its end, no job must be started.
+            current = await self.client.read_flow_run(flow_run.id)
             try:
-                return await in_thread(
-                    lambda: submit(destination, current, configuration, logger)
-                )
+                return await self._start_or_find(current, configuration, destination)
             except (tej.AuthenticationFailed, tej.HostKeyRejected):
                 raise
             except tej.ConnectionFailed as error:
-                now = await self.client.read_flow_run(flow_run.id)
-                if now.state_type in CANCELLED:
-                    # The job may have started although the reply was lost, so the
-                    # worker must wait until the server can be asked about the job.
-                    return job_id_of(current)
-                if time.monotonic() > until:
+                # The job may have started although the reply was lost.  Therefore the
+                # search for the job of a cancelled flow run has no time limit.
+                is_pending = current.state_type is StateType.PENDING
+                if is_pending and time.monotonic() > until:
                     raise
-                logger.warning("%s; trying again in %d s", error, RETRY)
+                self.get_flow_run_logger(flow_run).warning(
+                    "%s; trying again in %d s", error, RETRY
+                )
                 await asyncio.sleep(RETRY)
+
+    async def _start_or_find(
+        self,
+        flow_run: FlowRun,
+        configuration: TejWorkerConfiguration,
+        destination: TejDestination,
+    ) -> str:
+        """Start the job of a pending flow run, or find its newest job."""
+        if flow_run.state_type is not StateType.PENDING:
+            _check_place(flow_run.infrastructure_pid, destination)
+        elif not lacks_bundle(configuration.command, self.work_pool):
+            await self._renew_lease(flow_run)
+            logger = self.get_flow_run_logger(flow_run)
+            return await in_thread(
+                lambda: submit(destination, flow_run, configuration, logger)
+            )
+        queue = destination.get_client()
+        return await in_thread(lambda: newest_job(queue, flow_run))
 
     async def _follow(
         self,
@@ -299,29 +322,39 @@ class TejWorker(
             if current.state_type is StateType.CANCELLING:
                 await self._mark_flow_run_as_cancelled(current, {"message": message})
             return 0
-        ended_early = needs_process(current)
-        if not ended_early and (
+        if needs_process(current):
+            if await in_thread(lambda: is_superseded(queue, current, job_id, status)):
+                # The flow run was retried, and a newer job decides its state.
+                return 0
+            if status is not None:
+                logger = self.get_flow_run_logger(current)
+                await in_thread(lambda: log_output(queue, job_id, logger))
+            await self._propose_crashed_state(current, message)
+        elif (
             (status is not None and status.succeeded)
             # A worker will submit the next job of a retried or suspended flow run.
             or current.state_type in (StateType.SCHEDULED, StateType.PAUSED)
         ):
             return 0
-        if ended_early and await in_thread(
-            lambda: is_superseded(queue, current, job_id, status)
-        ):
-            # The flow run was retried, and a newer job decides its state.
-            return 0
-        if status is not None:
-            logger = self.get_flow_run_logger(current)
-            await in_thread(lambda: log_output(queue, job_id, logger))
-        if ended_early:
-            # The base class would set the same state, but with only the exit code in
-            # the message.
-            await self._propose_crashed_state(current, message)
+        self._reported.add(current.id)
         # Codes from 125 on are not returned, because Prefect logs an explanation of
         # such codes that is true only for containers.
         code = 0 if status is None else int(status.result or 0)
         return code if 0 < code < 125 else 1
+
+    async def _propose_crashed_state(
+        self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
+    ) -> None:
+        """Report a crash, except if the worker has reported the end of the job.
+
+        The base class reports each exit code that is not 0, a second time and without
+        the reason.  An automation may have retried the flow run meanwhile, and the
+        retried flow run must not be set to Crashed.
+        """
+        if flow_run.id in self._reported:
+            self._reported.discard(flow_run.id)
+            return
+        await super()._propose_crashed_state(flow_run, message, client)
 
     async def _repeat_steps(self) -> None:
         """Reconcile periodically, or only send heartbeats if the worker is no service.
@@ -367,7 +400,7 @@ class TejWorker(
         for flow_run in found:
             if flow_run.id in self._followed | self._submitting_flow_run_ids:
                 if flow_run.state_type is StateType.PENDING:
-                    await self._renew_lease(flow_run.id)
+                    await self._renew_lease(flow_run)
                 continue
             owner = flow_run.labels.get(WORKER_NAME_LABEL)
             # A flow run without a deployment cannot be taken over, because only the
@@ -390,21 +423,22 @@ class TejWorker(
                     in_thread, functools.partial(delete_old_jobs, queue, unended)
                 )
 
-    async def _renew_lease(self, flow_run_id: UUID) -> None:
+    async def _renew_lease(self, flow_run: FlowRun) -> None:
         """Renew the deployment's concurrency lease of a pending flow run.
 
         Prefect renews the lease only while the flow itself runs.  A lease that expires
         while the job waits in a scheduler's queue would cancel the flow run.
         """
+        state = flow_run.state
+        lease = state and state.state_details.deployment_concurrency_lease_id
+        if not lease:
+            return
         try:
-            state = (await self.client.read_flow_run(flow_run_id)).state
-            lease = state and state.state_details.deployment_concurrency_lease_id
-            if lease:
-                await self.client.renew_concurrency_lease(lease, LEASE)
+            await self.client.renew_concurrency_lease(lease, LEASE)
         except Exception as error:
             self._logger.warning(
                 "The concurrency lease of flow run %s was not renewed: %s",
-                flow_run_id,
+                flow_run.id,
                 error,
             )
 
@@ -412,7 +446,6 @@ class TejWorker(
         """Continue a flow run that another worker or an earlier process has started."""
         logger = self.get_flow_run_logger(flow_run)
         try:
-            await self._label(flow_run.id)
             configuration = await self.job_configuration.resolve_for_flow_run(
                 flow_run,
                 client=self.client,
@@ -420,25 +453,14 @@ class TejWorker(
                 worker_name=self.name,
                 worker_id=self.backend_id,
             )
-            destination = await _load(configuration.destination)
-            # It is unknown whether the other worker has submitted the job of a pending
-            # flow run. If the flow was sent as a bundle, only the other worker had the
-            # bundle.
-            is_pending = flow_run.state_type is StateType.PENDING
-            if is_pending and EXECUTE not in (configuration.command or ""):
-                logger.info("Worker %r takes over the pending flow run", self.name)
-                await self.run(flow_run, configuration)
-            else:
-                _check_place(flow_run.infrastructure_pid, destination)
-                queue = destination.get_client()
-                job_id = await in_thread(lambda: newest_job(queue, flow_run))
-                logger.info("Worker %r takes over job %s", self.name, job_id)
-                await self._follow(flow_run, configuration, destination, job_id)
+            logger.info("Worker %r takes over the flow run", self.name)
+            await self.run(flow_run, configuration)
         except Exception:
             # The next call of `_reconcile` tries to take over the flow run again.
             logger.exception("Worker %r cannot take over the flow run", self.name)
         finally:
             self._followed.discard(flow_run.id)
+            self._reported.discard(flow_run.id)
 
     async def _label(self, flow_run_id: UUID) -> None:
         """Label a flow run with the name of the worker that waits for its job."""

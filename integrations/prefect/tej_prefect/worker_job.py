@@ -18,7 +18,7 @@ from tej_prefect.artifacts import emit_start
 from tej_prefect.credentials import TejDestination
 from tej_prefect.flow_runs import logger as worker_logger
 from tej_prefect.flow_runs import poller
-from tej_prefect.job_result import JobRecord
+from tej_prefect.job_result import UNENDED_STATES, JobRecord
 from tej_prefect.output import JobOutput
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 
@@ -73,6 +73,7 @@ def submit(
     while True:
         job_id = job_id_of(flow_run, number)
         try:
+            end_earlier_jobs(queue, flow_run, number, logger)
             with configuration.directory() as directory:
                 queue.submit(
                     job_id,
@@ -102,6 +103,43 @@ def job_id_of(flow_run: FlowRun, number: int | None = None) -> str:
     return f"prefect-{flow_run.id}-{flow_run.run_count if number is None else number}"
 
 
+def end_earlier_jobs(
+    queue: tej.RemoteQueue, flow_run: FlowRun, number: int, logger: PrefectLogAdapter
+) -> None:
+    """End the jobs of a flow run whose numbers are smaller than `number`.
+
+    A user or an automation may retry a flow run whose job has not ended.  Without this
+    function, two jobs would execute the same flow run.  Each earlier job has
+    `CANCEL_GRACE` seconds to end by itself, and is then killed.
+    """
+    jobs = jobs_of(queue, flow_run, UNENDED_STATES) if number else []
+    earlier = [one for one in jobs if _number(one, flow_run) < number]
+    if not earlier:
+        return
+    logger.warning(
+        "The flow run was retried before its job %s had ended; if the job does not end "
+        "within %d seconds, the job is killed",
+        ", ".join(earlier),
+        CANCEL_GRACE,
+    )
+    with contextlib.suppress(tej.WaitTimeout, tej.JobNotFound):
+        for _ in queue.as_completed(earlier, CANCEL_GRACE):
+            pass
+    queue.kill_many(earlier)
+
+
+def jobs_of(
+    queue: tej.RemoteQueue, flow_run: FlowRun, states: Collection[str] = ()
+) -> list[str]:
+    """Return the ids of the jobs that workers have submitted for a flow run."""
+    try:
+        jobs = queue.jobs(states=states, labels={FLOW_RUN_LABEL: str(flow_run.id)})
+    except tej.QueueDoesntExist:
+        return []
+    # Jobs that the flow itself has started have the same label, and are skipped.
+    return [one.job_id for one in jobs if _number(one.job_id, flow_run) >= 0]
+
+
 def newest_job(queue: tej.RemoteQueue, flow_run: FlowRun) -> str:
     """Return the id of the job of a flow run's last attempt.
 
@@ -110,12 +148,7 @@ def newest_job(queue: tej.RemoteQueue, flow_run: FlowRun) -> str:
     queue.  If no job exists, the function returns the id in `infrastructure_pid`, or
     else the id of the job that would be submitted.
     """
-    try:
-        jobs = queue.jobs(labels={FLOW_RUN_LABEL: str(flow_run.id)})
-    except tej.QueueDoesntExist:
-        jobs = tej.JobList()
-    # Jobs that the flow itself has started have the same label, and are skipped.
-    found = [one.job_id for one in jobs if _number(one.job_id, flow_run) >= 0]
+    found = jobs_of(queue, flow_run)
     if stored := (flow_run.infrastructure_pid or "").rpartition(":")[2]:
         found.append(stored)
     if not found:
