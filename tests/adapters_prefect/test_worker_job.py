@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,7 +15,6 @@ from prefect.client.schemas.objects import (
     FlowRun,
     FlowRunPolicy,
     State,
-    Worker,
     WorkPool,
     WorkPoolStorageConfiguration,
 )
@@ -39,6 +36,7 @@ import tej
 from tej_prefect import TejDestination, TejJob, TejWorker, worker, worker_job
 from tej_prefect.bundles import EXECUTE, lacks_bundle
 from tej_prefect.flow_runs import needs_process
+from tej_prefect.reconciliation import OrphanFinder
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 from tests.adapters_prefect.flow_processes import flow_run_in
 
@@ -159,9 +157,8 @@ def test_missing_queue_is_awaited_for_minutes(
 class Client:
     """Replies of Prefect's API; an exception is raised."""
 
-    def __init__(self, *replies: object, workers: tuple[Worker, ...] = ()) -> None:
+    def __init__(self, *replies: object) -> None:
         self.replies = [*replies]
-        self.workers = workers
 
     async def read_flow_run(self, _: UUID) -> object:
         reply = self.replies.pop(0)
@@ -171,8 +168,7 @@ class Client:
 
     async def update_flow_run(self, *_: object, **__: object) -> None: ...
 
-    async def read_workers_for_work_pool(self, _: str) -> tuple[Worker, ...]:
-        return self.workers
+    async def update_flow_run_labels(self, *_: object) -> None: ...
 
 
 Use = Callable[[TejWorker], Awaitable[Any]]
@@ -340,15 +336,12 @@ def test_job_at_another_place_is_not_taken_over(
     async def load(_: str) -> TejDestination:
         return local
 
-    async def label(*_: object) -> None: ...
-
     async def follow(*arguments: object) -> None:
         followed.append(arguments[-1])
 
     monkeypatch.setattr(TejWorker, "work_pool", None)
     monkeypatch.setattr(TejWorkerConfiguration, "resolve_for_flow_run", resolve)
     monkeypatch.setattr(worker, "_load", load)
-    monkeypatch.setattr(TejWorker, "_label", label)
     monkeypatch.setattr(TejWorker, "_follow", follow)
     # The destination of the work pool was changed after the submission of `old`.
     for place, job_id in (("ssh://elsewhere ~/.tej", "old"), (local.place, "new")):
@@ -357,57 +350,28 @@ def test_job_at_another_place_is_not_taken_over(
     assert followed == ["new"]
 
 
-def test_only_orphaned_flow_runs_are_taken_over(
-    in_worker: InWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = datetime.now(timezone.utc)
-    workers = [
-        Worker.model_construct(
-            name=name,
-            last_heartbeat_time=now - timedelta(seconds=age),
-            heartbeat_interval_seconds=30,
-        )
-        for name, age in (("mine", 0), ("live", 0), ("dead", 1000))
-    ]
-    deployment = uuid4()
-
+def test_only_orphaned_flow_runs_are_taken_over() -> None:
     def owned(name: str | None, state: State[None], **fields: Any) -> FlowRun:
         labels = {} if name is None else {"prefect.worker.name": name}
         return flow_run(state, labels=labels, **fields)
 
+    deployment = uuid4()
     runs = {
         "live": owned("live", Running()),
         "dead": owned("dead", Running()),
+        "mine": owned("mine", Running()),
         "cancelling": owned("dead", Cancelling()),
         "deployed": owned(None, Running(), deployment_id=deployment),
         "has caller": owned(None, Running()),
         "pending": owned(None, Pending(), deployment_id=deployment),
-        "followed": owned("mine", Pending()),
     }
     names = {one.id: name for name, one in runs.items()}
-    taken: list[str] = []
-    renewed: list[str] = []
+    finder = OrphanFinder("mine")
 
-    async def unended(*_: object) -> list[FlowRun]:
-        return [*runs.values()]
+    def found() -> list[str]:
+        orphans = finder.find(runs.values(), {"mine", "live"})
+        return [names[one.id] for one in orphans]
 
-    async def renew(_: TejWorker, flow_run_id: UUID) -> None:
-        renewed.append(names[flow_run_id])
-
-    monkeypatch.setattr(worker, "unended_flow_runs", unended)
-    monkeypatch.setattr(TejWorker, "_renew_lease", renew)
-
-    async def reconcile_twice(made: TejWorker) -> None:
-        made._followed.add(runs["followed"].id)
-        group: Any = SimpleNamespace(
-            start_soon=lambda _, one: taken.append(names[one.id])
-        )
-        made._runs_task_group = group
-        await made._reconcile()
-        assert taken == ["dead", "cancelling", "deployed"]
-        # A pending flow run has time to get the label of its worker.
-        await made._reconcile()
-
-    in_worker(Client(workers=tuple(workers)), reconcile_twice)
-    assert taken == ["dead", "cancelling", "deployed", "pending"]
-    assert renewed == ["followed", "followed"]
+    assert found() == ["dead", "mine", "cancelling", "deployed"]
+    # A pending flow run has time to get the label of its worker.
+    assert found() == ["dead", "mine", "cancelling", "deployed", "pending"]

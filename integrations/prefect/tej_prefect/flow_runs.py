@@ -23,7 +23,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType, Worker
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
 logger = logging.getLogger("tej.prefect")
@@ -31,11 +31,6 @@ logger = logging.getLogger("tej.prefect")
 BATCH = 200
 """Maximum number of flow runs in one reply of the API."""
 UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-MISSED_HEARTBEATS = 3
-"""Number of missed heartbeats after which a worker is considered dead.
-
-Prefect itself uses the same number.
-"""
 POLL_PERIOD = 2.0
 """Seconds between two polls of Prefect's API."""
 AWAITING_RETRY = "AwaitingRetry"
@@ -136,27 +131,6 @@ async def unended_flow_runs(client: PrefectClient, work_pool: str) -> list[FlowR
         found += page
         if len(page) < BATCH:
             return [one for one in found if needs_process(one)]
-
-
-def names_of_live(workers: Iterable[Worker]) -> set[str]:
-    """Return the names of the workers of a pool whose heartbeats are recent.
-
-    All heartbeat times come from the API's clock.  The time of the newest heartbeat is
-    used as the current time, because the calling worker also sends heartbeats.  The
-    status of a worker is not used, because the API may report a dead worker as online.
-    """
-    beats = {
-        one.name: (one.last_heartbeat_time, one.heartbeat_interval_seconds or 30)
-        for one in workers
-        if one.last_heartbeat_time is not None
-    }
-    newest = max((beat for beat, _ in beats.values()), default=None)
-    return {
-        name
-        for name, (beat, interval) in beats.items()
-        if newest is not None
-        and (newest - beat).total_seconds() < MISSED_HEARTBEATS * interval
-    }
 
 
 class CancellationPoller:

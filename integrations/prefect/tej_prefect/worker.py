@@ -12,7 +12,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,12 +35,18 @@ from tej_prefect.context import in_thread
 from tej_prefect.credentials import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.flow_runs import (
     CANCELLED,
-    names_of_live,
     needs_process,
     poller,
     unended_flow_runs,
 )
 from tej_prefect.job_result import JobRecord
+from tej_prefect.reconciliation import (
+    WORKER_NAME_LABEL,
+    OrphanFinder,
+    names_of_live,
+    renew_lease,
+    repeat,
+)
 from tej_prefect.suspend import reconcile
 from tej_prefect.worker_configuration import TejWorkerConfiguration, TejWorkerVariables
 from tej_prefect.worker_job import (
@@ -53,17 +58,12 @@ from tej_prefect.worker_job import (
     related_to,
     submit,
     wait,
-    warn_if_unreachable,
 )
 
 RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "60"))
 """Seconds between two reconciliations."""
 DELETE_PERIOD = 3600.0
 """Seconds between two deletions of old jobs."""
-LEASE = 300.0
-"""Duration of a renewed concurrency lease in seconds, as in Prefect's engine."""
-WORKER_NAME_LABEL = "prefect.worker.name"
-"""Label of a flow run with the name of the worker that submitted the run."""
 SUBMIT_PATIENCE = 600.0
 """Seconds for which a submission is retried while the server cannot be reached."""
 
@@ -99,11 +99,9 @@ class TejWorker(
         """Flow runs whose jobs this worker is submitting or waiting for."""
         self._reported: set[UUID] = set()
         """Flow runs for which the base class must report no crash."""
-        self._pending: set[UUID] = set()
-        """Pending flow runs without a live worker at the last reconciliation."""
+        self._orphans = OrphanFinder(self.name)
         self._queues: dict[tej.RemoteQueue, None] = {}
         """Queues with jobs of flow runs that this worker has followed."""
-        self._deletion_due = 0.0
         self._reconciling = anyio.CancelScope()
         self._is_service = False
         self._spool: Path | None = None
@@ -155,11 +153,13 @@ class TejWorker(
         self._followed.add(flow_run.id)
         try:
             if task_status is None:
-                await self._label(flow_run.id)
+                await self.client.update_flow_run_labels(
+                    flow_run.id, {WORKER_NAME_LABEL: self.name}
+                )
             destination = await _load(configuration.destination)
             configuration.prepare_for_destination(destination.address, self._spool)
             logger = self.get_flow_run_logger(flow_run)
-            warn_if_unreachable(configuration, destination, logger)
+            configuration.warn_if_unreachable(destination.address, logger)
             job_id = await self._submit(flow_run, configuration, destination)
             identifier = _identify(destination, job_id)
             logger.info("The flow run is job %s at %s", job_id, destination.place)
@@ -240,7 +240,7 @@ class TejWorker(
         if flow_run.state_type is not StateType.PENDING:
             _check_place(flow_run.infrastructure_pid, destination)
         elif not lacks_bundle(configuration.command, self.work_pool):
-            await self._renew_lease(flow_run)
+            await renew_lease(self.client, flow_run)
             logger = self.get_flow_run_logger(flow_run)
             return await in_thread(
                 lambda: submit(destination, flow_run, configuration, logger)
@@ -367,80 +367,39 @@ class TejWorker(
             async with anyio.create_task_group() as group:
                 if not self._is_service:
                     seconds = self.heartbeat_interval_seconds
-                    group.start_soon(self._repeat, self.sync_with_backend, seconds)
+                    group.start_soon(repeat, self.sync_with_backend, seconds)
                     return
-                group.start_soon(self._repeat, self._reconcile, RECONCILE)
+                group.start_soon(repeat, self._reconcile, RECONCILE)
+                group.start_soon(repeat, self._delete_old_jobs, DELETE_PERIOD)
                 # Suspended flow runs have a task of their own, because a request to an
                 # unreachable server may take longer than a concurrency lease lasts.
                 resume = functools.partial(in_thread, reconcile)
-                group.start_soon(self._repeat, resume, RECONCILE)
-
-    async def _repeat(
-        self, step: Callable[[], Awaitable[None]], seconds: float
-    ) -> None:
-        while True:
-            try:
-                await step()
-            except Exception as error:
-                self._logger.warning(
-                    "The flow runs of the work pool were not checked with Prefect's "
-                    "API: %s; trying again in %d s",
-                    error,
-                    seconds,
-                )
-            await asyncio.sleep(seconds)
+                group.start_soon(repeat, resume, RECONCILE)
 
     async def _reconcile(self) -> None:
         """Take over flow runs without a live worker, and renew leases."""
         assert self._runs_task_group is not None
         found = await unended_flow_runs(self.client, self._work_pool_name)
         workers = await self.client.read_workers_for_work_pool(self._work_pool_name)
-        others = names_of_live(workers) - {self.name}
-        seen, self._pending = self._pending, set()
         for flow_run in found:
-            if flow_run.id in self._followed | self._submitting_flow_run_ids:
-                if flow_run.state_type is StateType.PENDING:
-                    await self._renew_lease(flow_run)
-                continue
-            owner = flow_run.labels.get(WORKER_NAME_LABEL)
-            # A flow run without a deployment cannot be taken over, because only the
-            # process that called the flow has the bundle.
-            has_caller = owner is None and flow_run.deployment_id is None
-            if owner in others or has_caller:
-                continue
-            if flow_run.state_type is StateType.PENDING and flow_run.id not in seen:
-                # A live worker may be submitting the flow run, and may not have set
-                # the worker's label yet.
-                self._pending.add(flow_run.id)
-                continue
+            is_pending = flow_run.state_type is StateType.PENDING
+            if is_pending and flow_run.id in self._own_flow_runs:
+                await renew_lease(self.client, flow_run)
+        # This worker may have started to follow flow runs since the first request.
+        others = [one for one in found if one.id not in self._own_flow_runs]
+        for flow_run in self._orphans.find(others, names_of_live(workers)):
             self._followed.add(flow_run.id)
             self._runs_task_group.start_soon(self._take_over, flow_run)
-        if time.monotonic() >= self._deletion_due:
-            self._deletion_due = time.monotonic() + DELETE_PERIOD
-            unended = {str(one.id) for one in found}
-            for queue in self._queues:
-                self._runs_task_group.start_soon(
-                    in_thread, functools.partial(delete_old_jobs, queue, unended)
-                )
 
-    async def _renew_lease(self, flow_run: FlowRun) -> None:
-        """Renew the deployment's concurrency lease of a pending flow run.
+    @property
+    def _own_flow_runs(self) -> set[UUID]:
+        return self._followed | self._submitting_flow_run_ids
 
-        Prefect renews the lease only while the flow itself runs.  A lease that expires
-        while the job waits in a scheduler's queue would cancel the flow run.
-        """
-        state = flow_run.state
-        lease = state and state.state_details.deployment_concurrency_lease_id
-        if not lease:
-            return
-        try:
-            await self.client.renew_concurrency_lease(lease, LEASE)
-        except Exception as error:
-            self._logger.warning(
-                "The concurrency lease of flow run %s was not renewed: %s",
-                flow_run.id,
-                error,
-            )
+    async def _delete_old_jobs(self) -> None:
+        found = await unended_flow_runs(self.client, self._work_pool_name)
+        unended = {str(one.id) for one in found}
+        for queue in [*self._queues]:
+            await in_thread(functools.partial(delete_old_jobs, queue, unended))
 
     async def _take_over(self, flow_run: FlowRun) -> None:
         """Continue a flow run that another worker or an earlier process has started."""
@@ -461,12 +420,6 @@ class TejWorker(
         finally:
             self._followed.discard(flow_run.id)
             self._reported.discard(flow_run.id)
-
-    async def _label(self, flow_run_id: UUID) -> None:
-        """Label a flow run with the name of the worker that waits for its job."""
-        await self.client.update_flow_run_labels(
-            flow_run_id, {WORKER_NAME_LABEL: self.name}
-        )
 
 
 async def _load(name: str) -> TejDestination:

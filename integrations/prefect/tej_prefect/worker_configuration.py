@@ -7,7 +7,7 @@ import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from prefect.workers.base import BaseJobConfiguration, BaseVariables
@@ -17,6 +17,9 @@ import tej
 from tej_prefect.bundles import add_bundle
 from tej_prefect.credentials import MODEL_CONFIG
 from tej_prefect.storage import ADDRESS_VARIABLE
+
+if TYPE_CHECKING:
+    from prefect.logging.loggers import PrefectLogAdapter
 
 LOCAL_SETTINGS = (
     "PREFECT_HOME",
@@ -155,6 +158,17 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
             options=self.options,
         )
 
+    def warn_if_unreachable(self, address: str, logger: PrefectLogAdapter) -> None:
+        """Log a warning if the API's address is local and jobs run elsewhere."""
+        url = self.env.get("PREFECT_API_URL") or ""
+        if self.tunnel_port is None and _is_loopback(url) and not _is_loopback(address):
+            logger.warning(
+                "Jobs at %s probably cannot reach Prefect's API at %s: set the "
+                "variable `api_url` or `tunnel_port`",
+                address,
+                url,
+            )
+
     @contextlib.contextmanager
     def directory(self) -> Iterator[Path]:
         """Yield the directory to upload, which is removed when the context ends.
@@ -188,6 +202,12 @@ def parse_target(url: str) -> tuple[str, int]:
             "remove `tunnel_port` or use an `http` address"
         )
     return parts.hostname, parts.port or 80
+
+
+def _is_loopback(url: str) -> bool:
+    """Return whether an address belongs to the loopback interface, or is `local:`."""
+    host = urlsplit(url).hostname or ("localhost" if url == "local:" else "")
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _change_directory(path: str | None) -> str:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import RelatedResource
@@ -214,28 +213,27 @@ def related_to(flow_run: FlowRun) -> list[RelatedResource]:
     return [object_as_related_resource("flow-run", "flow-run", flow_run)]
 
 
-def warn_if_unreachable(
-    configuration: TejWorkerConfiguration,
-    destination: TejDestination,
-    logger: PrefectLogAdapter,
-) -> None:
-    """Log a warning if the API's address is local and jobs run on another machine."""
-    url = configuration.env.get("PREFECT_API_URL") or ""
-    if configuration.tunnel_port is not None or not _is_loopback(url):
-        return
-    if not _is_loopback(destination.address):
-        logger.warning(
-            "Jobs at %s probably cannot reach Prefect's API at %s: set the variable "
-            "`api_url` or `tunnel_port`",
-            destination.address,
-            url,
-        )
+class _CancelledJobKiller:
+    """Kills a job if its flow run was cancelled and the job does not end by itself."""
 
+    def __init__(self, job: tej.Job, flow_run: FlowRun) -> None:
+        self._job, self._flow_run = job, flow_run
+        self._kill_at: float | None = None
 
-def _is_loopback(url: str) -> bool:
-    """Return whether an address belongs to the loopback interface, or is `local:`."""
-    host = urlsplit(url).hostname or ("localhost" if url == "local:" else "")
-    return host in ("localhost", "::1") or host.startswith("127.")
+    def check(self) -> None:
+        """Kill the job if its time has passed; called about once a second."""
+        # If the flow run was cancelled and then retried, this job is still killed.
+        if self._kill_at is None and not poller.is_cancelled(self._flow_run.id):
+            return
+        now = time.monotonic()
+        if self._kill_at is None:
+            # A running job is not killed at once, so that the flow can end by itself
+            # and call its cancellation hooks.
+            runs = self._job.status().state not in NOT_STARTED
+            self._kill_at = now + CANCEL_GRACE if runs else now
+        if now >= self._kill_at:
+            self._job.queue.kill_many([self._job.id])
+            self._kill_at = now + CANCEL_GRACE
 
 
 def wait(
@@ -251,30 +249,18 @@ def wait(
     `MISSING_PATIENCE` seconds.  The waiting time is not limited.
     """
     queue: tej.RemoteQueue = job.queue
-    kill_at: float | None = None
     tunnel = configuration.tunnel
     output = JobOutput(job, output_logger, f"{job.id}: ")
+    killer = _CancelledJobKiller(job, flow_run)
 
     def on_tick() -> None:
-        nonlocal kill_at
         if configuration.stream_output:
             output.read()
         if tunnel is not None:
             # The tunnel must be opened again after each reconnection.
             with contextlib.suppress(tej.ConnectionFailed):
                 queue.transport.tunnel(*tunnel)
-        # If the flow run was cancelled and then retried, this job is still killed.
-        if kill_at is None and not poller.is_cancelled(flow_run.id):
-            return
-        now = time.monotonic()
-        if kill_at is None:
-            # A running job is not killed at once, so that the flow can end by itself
-            # and call its cancellation hooks.
-            runs = job.status().state not in NOT_STARTED
-            kill_at = now + CANCEL_GRACE if runs else now
-        if now >= kill_at:
-            queue.kill_many([job.id])
-            kill_at = now + CANCEL_GRACE
+        killer.check()
 
     missing_until: float | None = None
     while True:
