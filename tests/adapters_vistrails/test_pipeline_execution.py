@@ -146,6 +146,18 @@ def test_job_deleted_during_the_submission_is_started_again(
     execution.wait()
 
 
+def test_file_changed_before_the_submission_is_an_error(
+    library: tej.RemoteQueue, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("1")
+    upstream = Relax(structure=tmp_path / "file")
+    execution = Execution(Pipeline(Relax(structure=upstream.energy)), library)
+    (tmp_path / "file").write_text("2")
+    with pytest.raises(PipelineError, match="'relax': a local file has changed since"):
+        execution.submit()
+    assert set(execution.statuses().values()) == {None}
+
+
 def test_other_client_finds_the_jobs_of_a_pipeline(
     library: tej.RemoteQueue, gate: Gate, tmp_path: Path
 ) -> None:
@@ -234,7 +246,7 @@ def test_job_that_outlives_the_kill_is_an_error(
     (step,) = execution.wait().values()
     # The failure of a job whose results nothing needs is no failure.
     unused = replace(step, state=StepState.FAILED, is_used=False)
-    assert execution.failures({step.job.job_id: unused}) == {}
+    assert [*execution.failures({step.job.job_id: unused})] == []
 
 
 def test_exploration_over_ssh_takes_few_requests(

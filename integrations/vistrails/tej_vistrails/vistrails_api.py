@@ -24,7 +24,6 @@ try:
         Module,
         ModuleError,
         ModuleSuspended,
-        NotCacheable,
     )
     from vistrails.core.vistrail.job import JobMixin
 except ImportError as error:
@@ -104,7 +103,6 @@ __all__ = [
     "JobMixin",
     "Module",
     "ModuleError",
-    "NotCacheable",
     "PathObject",
     "fail",
     "settings",

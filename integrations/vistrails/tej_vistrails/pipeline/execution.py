@@ -8,17 +8,16 @@ after the jobs upstream of it, so the client is not needed after the submission.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
-from tej_vistrails.pipeline.plan import Plan, PlannedJob, Point, format_values
+from tej_vistrails.pipeline.plan import Plan, PlannedJob
 from tej_vistrails.pipeline.plan_states import (
     Statuses,
     Step,
@@ -27,6 +26,9 @@ from tej_vistrails.pipeline.plan_states import (
     jobs_to_submit,
     state_of,
 )
+
+MAX_FAILURES = 20
+"""Maximum number of failures that are printed, or shown in a report."""
 
 
 class Execution:
@@ -57,7 +59,7 @@ class Execution:
         """
         self.submit(retry=retry)
         steps = self.wait()
-        for job_id, failure in self.failures(steps).items():
+        for job_id, failure in self.failures(steps):
             words = steps[job_id].job.describe()
             raise PipelineError(f"{words} failed: {failure}") from failure
         for step in steps.values():
@@ -166,13 +168,16 @@ class Execution:
                 )
         return alive
 
-    def failures(self, steps: Mapping[str, Step]) -> dict[str, tej.JobFailed]:
-        """Return the error of each job that failed, with the end of its stderr."""
-        return {
-            job_id: self.queue.failure(step.status)
-            for job_id, step in steps.items()
-            if step.state is StepState.FAILED and step.status and step.is_used
-        }
+    def failures(
+        self, steps: Mapping[str, Step]
+    ) -> Iterator[tuple[str, tej.JobFailed]]:
+        """Yield the id of each job that failed, with the end of its stderr.
+
+        Each error takes one request.
+        """
+        for job_id, step in steps.items():
+            if step.state is StepState.FAILED and step.status and step.is_used:
+                yield job_id, self.queue.failure(step.status)
 
     def fetch(
         self, directory: str | os.PathLike[str], modules: Collection[str] = ()
@@ -192,7 +197,7 @@ class Execution:
         chosen = {
             place: step.job
             for place, step in (
-                (point_folder(self.plan, point) / name, steps[job_id])
+                (point.folder / name, steps[job_id])
                 for point in self.plan.points
                 for name, job_id in point.ids.items()
                 if (name in modules if modules else steps[job_id].job.is_wanted)
@@ -222,13 +227,3 @@ def _alive(steps: Mapping[str, Step]) -> list[str]:
     """Return the ids of the jobs that run or wait."""
     alive = (StepState.QUEUED, StepState.RUNNING)
     return [job_id for job_id, step in steps.items() if step.state in alive]
-
-
-def point_folder(plan: Plan, point: Point) -> Path:
-    """Return the directory for the results of a point, such as `steps=10,seed=1`."""
-    if len(plan.points) == 1 and not point.parameters:
-        return Path()
-    text = ",".join(format_values(point.parameters))
-    name = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)[:100]
-    # The number keeps the names apart if values differ only in replaced characters.
-    return Path(f"{plan.points.index(point):03}-{name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import itertools
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -15,7 +16,7 @@ import click
 import tej
 from tej_vistrails.pipeline.document import load
 from tej_vistrails.pipeline.errors import PipelineError
-from tej_vistrails.pipeline.execution import Execution
+from tej_vistrails.pipeline.execution import MAX_FAILURES, Execution
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.plan_states import Step, StepState
 
@@ -171,8 +172,11 @@ def print_steps(steps: Mapping[str, Step]) -> None:
 
 def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
     """Print the failed modules with their stderr, and the modules not started."""
-    for job_id, error in execution.failures(steps).items():
+    failures = execution.failures(steps)
+    for job_id, error in itertools.islice(failures, MAX_FAILURES):
         click.echo(f"{steps[job_id].job.describe()} failed: {error}", err=True)
+    if next(failures, None) is not None:
+        click.echo("More jobs failed; `status` prints the states of all jobs", err=True)
     not_started = [
         one.job.module.name
         for one in steps.values()

@@ -8,8 +8,10 @@ The same pipeline has the same ids on every machine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import tej
@@ -57,8 +59,19 @@ class Point:
 
     parameters: Mapping[str, object]
     pipeline: Pipeline
-    ids: Mapping[str, str] = field(default_factory=dict)
+    number: int
+    ids: Mapping[str, str]
     """Job ids by the names of the modules."""
+
+    @property
+    def folder(self) -> Path:
+        """Directory for the results, such as `003-steps=10,seed=1`."""
+        if not self.parameters:
+            return Path()
+        text = ",".join(format_values(self.parameters))
+        name = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)[:100]
+        # The number keeps the names apart if values differ only in replaced characters.
+        return Path(f"{self.number:03}-{name}")
 
 
 class Plan:
@@ -98,7 +111,7 @@ class Plan:
             used.update(job.needs)
         for job_id in set(ids.values()) - used:
             self.jobs[job_id].is_wanted = True
-        self.points.append(Point(parameters, pipeline, ids))
+        self.points.append(Point(parameters, pipeline, len(self.points), ids))
 
     def _finish_parameters(self) -> None:
         """Remove parameters with a single value, and add the others to the specs."""

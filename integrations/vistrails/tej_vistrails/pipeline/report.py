@@ -6,6 +6,7 @@ The file needs no server and no network: images are part of the file.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import tempfile
 from collections import Counter
@@ -21,7 +22,7 @@ from tej_vistrails.pipeline.drawing import (
     describe_counts,
     draw,
 )
-from tej_vistrails.pipeline.execution import Execution
+from tej_vistrails.pipeline.execution import MAX_FAILURES, Execution
 from tej_vistrails.pipeline.plan import Point, format_values
 from tej_vistrails.pipeline.plan_states import Step, StepState
 
@@ -36,7 +37,6 @@ IMAGES = {
 TEXTS = (".json", ".txt", ".csv", ".tsv", ".dat", ".md")
 MAX_IMAGE = 4 * 1024 * 1024
 MAX_TEXT = 1000
-MAX_FAILURES = 20
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #222; --page: #fff; --weak: #666;
@@ -78,8 +78,7 @@ def write_report(execution: Execution, path: str | Path) -> Path:
     The outputs that are images or texts are downloaded.
     """
     steps = execution.steps()
-    failed = [one for one, step in steps.items() if step.state is StepState.FAILED]
-    failures = execution.failures({one: steps[one] for one in failed[:MAX_FAILURES]})
+    failures = dict(itertools.islice(execution.failures(steps), MAX_FAILURES))
     with tempfile.TemporaryDirectory() as temporary:
         results = _fetch_results(execution, steps, Path(temporary))
         base = execution.plan.points[0].pipeline

@@ -17,8 +17,9 @@ from urllib.parse import quote, unquote
 
 import tej
 from tej_vistrails.pipeline.errors import PipelineError
-from tej_vistrails.pipeline.execution import Execution, point_folder
+from tej_vistrails.pipeline.execution import Execution
 from tej_vistrails.pipeline.module import JobOutput, LocalPath
+from tej_vistrails.pipeline.plan import Plan
 from tej_vistrails.pipeline.plan_states import Step, StepState, has_succeeded
 from tej_vistrails.pipeline.stage import follow
 
@@ -45,7 +46,7 @@ def write_crate(execution: Execution, pipeline_file: Path, directory: Path) -> P
     execution.fetch(directory)
     shutil.copyfile(pipeline_file, directory / pipeline_file.name)
     steps = execution.steps()
-    files = {job_id: [*_list_outputs(execution, directory, job_id)] for job_id in steps}
+    files = _list_outputs(execution.plan, directory)
     document = {
         "@context": [
             f"{_CRATE}/context",
@@ -62,15 +63,17 @@ def write_crate(execution: Execution, pipeline_file: Path, directory: Path) -> P
     return target
 
 
-def _list_outputs(execution: Execution, directory: Path, job_id: str) -> Iterator[str]:
-    """Yield the ids of the files that were downloaded from a job."""
-    for point in execution.plan.points:
-        for name, one in point.ids.items():
-            folder = directory / point_folder(execution.plan, point) / name
-            if one == job_id:
-                for path in sorted(folder.rglob("*")):
-                    if path.is_file():
-                        yield _file_id(path.relative_to(directory).as_posix())
+def _list_outputs(plan: Plan, directory: Path) -> dict[str, list[str]]:
+    """Return the ids of the files that were downloaded, by the id of their job."""
+    found: dict[str, list[str]] = {job_id: [] for job_id in plan.jobs}
+    for point in plan.points:
+        for name, job_id in point.ids.items():
+            for path in sorted((directory / point.folder / name).rglob("*")):
+                if path.is_file():
+                    found[job_id].append(
+                        _file_id(path.relative_to(directory).as_posix())
+                    )
+    return found
 
 
 def _describe_crate(
