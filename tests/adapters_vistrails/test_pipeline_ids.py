@@ -17,6 +17,7 @@ from tej_vistrails import (
     Constant,
     Directory,
     File,
+    Gather,
     Job,
     Output,
     Pipeline,
@@ -154,6 +155,15 @@ def test_code_is_that_of_the_loaded_class(tmp_path: Path) -> None:
     path.write_text(head + "    n: int = 1\n" + code.format(2))
     (job,) = Plan(pipeline).jobs.values()
     assert "print(1)" in str((job.spec.files or {})["main.py"])
+
+
+def test_files_of_a_long_list_keep_their_order(tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.touch()
+    (job,) = Plan(Pipeline(Listing(folder=Gather([part] * 1001)))).jobs.values()
+    names = [name for name in job.spec.files or {} if name.startswith("inputs/")]
+    assert names == sorted(names)
+    assert names[-1] == "inputs/folder/1000"
 
 
 def test_missing_file_names_module_and_port(tmp_path: Path) -> None:

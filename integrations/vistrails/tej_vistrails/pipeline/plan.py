@@ -129,9 +129,9 @@ class Plan:
             job.spec = replace(job.spec, parameters=shown)
 
     def _add_job(self, module: Job, parameters: Mapping[str, object]) -> str:
-        spec = make_spec(module, self._ids, self.name)
-        inputs = cast("Mapping[str, tuple[str, str]]", spec.inputs)
         try:
+            spec = make_spec(module, self._ids, self.name)
+            inputs = cast("Mapping[str, tuple[str, str]]", spec.inputs)
             digest = tej.signature(
                 script=spec.script,
                 environment=spec.environment,
@@ -139,7 +139,7 @@ class Plan:
                 inputs=inputs,
                 files=spec.files,
             )
-        except tej.InvalidJobDirectory as error:
+        except (tej.InvalidJobDirectory, OSError) as error:
             raise PipelineError(f"Module '{module.title}': {error}") from error
         job_id = tej.make_id(digest)
         if job_id not in self.jobs:

@@ -281,5 +281,5 @@ def _cell(value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         return f"<td class='number'>{text}</td>"
-    text = json.dumps(value) if isinstance(value, bool) else str(value)
+    text = json.dumps(value) if isinstance(value, bool | None) else str(value)
     return f"<td><div class='text'>{escape(text)}</div></td>"

@@ -123,7 +123,10 @@ class _Stage:
             content = self.files.get(above.as_posix())
             if content is None:
                 continue
-            if above == target or Path(content, target.relative_to(above)).exists():
+            rest = target.relative_to(above)
+            if above == target or (
+                isinstance(content, Path) and (content / rest).exists()
+            ):
                 raise PipelineError(
                     f"Module '{self.job.title}': the output '{path}' is also a file "
                     "that is uploaded: rename one of them"
@@ -145,9 +148,11 @@ class _Stage:
         # A port of type Directory gets the directory with the files of the list.
         kind = port.type.name if port.type.is_list else "File"
         # The files of a list have numbers for the names, because the names of the
-        # sources may be equal.
+        # sources may be equal.  All numbers have the same length, so that the names are
+        # in the order of the list.
+        width = max(3, len(str(len(value) - 1)))
         names = [
-            self._place(port, one, f"{path}/{number:03}", kind)
+            self._place(port, one, f"{path}/{number:0{width}}", kind)
             for number, one in enumerate(value)
         ]
         return names if port.type.is_list else path
