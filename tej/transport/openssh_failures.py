@@ -28,7 +28,7 @@ def connection_error(
         return HostKeyRejected(_host_key(config, text, words))
     if DENIED.search(text) or "Too many authentication failures" in text:
         return AuthenticationFailed(_login(config, text, words))
-    reason = _reason(config, timeout, status, text)
+    reason = re.sub("^the ", "The ", _reason(config, timeout, status, text))
     if config.first("proxycommand") not in ("", "none"):
         # For a ControlMaster, ssh connects the stderr of the ProxyCommand to /dev/null,
         # so the message of the ProxyCommand is lost.
@@ -66,9 +66,33 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
         )
     if status == -1 or "timed out" in text:
         return f"{where} does not answer in time ({timeout:g} s); is it up?"
-    if "banner" in text or "Protocol mismatch" in text:
-        return f"{where} does not answer as an SSH server; is the port right?"
+    # If a jump host or a ProxyCommand fails, ssh also reports that the connection was
+    # closed, but with the address UNKNOWN.
+    is_direct = "UNKNOWN port" not in text and "connect to host" not in text
+    if (
+        "banner" in text
+        or "Protocol mismatch" in text
+        or ("kex_exchange_identification" in text and is_direct)
+    ):
+        return f"{where} {_answer_before_login(text)}"
     return f"The connection to {where} failed."
+
+
+def _answer_before_login(text: str) -> str:
+    """Return what a server did that sent no SSH version, and the way out."""
+    if "Exceeded MaxStartups" in text:
+        return "has too many logins at this moment (MaxStartups): repeat the command."
+    if "Not allowed at this time" in text:
+        return (
+            "refuses connections from this address for some minutes, because earlier "
+            "logins failed (PerSourcePenalties)."
+        )
+    if "banner" in text or "Protocol mismatch" in text:
+        return "does not answer as an SSH server; is the port right?"
+    return (
+        "closed the connection before the login: it has too many logins at this moment "
+        "(MaxStartups), or blocks this address."
+    )
 
 
 def _unreached_server(config: SshConfig, text: str) -> str:
@@ -79,10 +103,10 @@ def _unreached_server(config: SshConfig, text: str) -> str:
     if found := UNREACHED.search(text):
         host, port = found.groups()
         if (host.lower(), port) != (own, config.first("port")):
-            return f"The jump host {_at(host, port)}"
+            return f"the jump host {_at(host, port)}"
     found = UNRESOLVED.search(text)
     if found is not None and found[1].lower() != own:
-        return f"The jump host {found[1]}"
+        return f"the jump host {found[1]}"
     return config.where
 
 

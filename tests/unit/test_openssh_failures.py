@@ -68,6 +68,21 @@ def failure(stderr: str, status: int = 255) -> ConnectionFailed:
             "run ssh-add, or `tej connect me@lab:2222`",
         ),
         ("kex_exchange_identification: banner", ConnectionFailed, "SSH server"),
+        (
+            "debug1: kex_exchange_identification: banner line 0: Exceeded MaxStartups",
+            ConnectionFailed,
+            "too many logins at this moment",
+        ),
+        (
+            "debug1: kex_exchange_identification: banner line 0: Not allowed at this time",
+            ConnectionFailed,
+            "PerSourcePenalties",
+        ),
+        (
+            "kex_exchange_identification: read: Connection reset by peer",
+            ConnectionFailed,
+            "before the login",
+        ),
         ("something new", ConnectionFailed, "ssh: something new"),
     ],
 )
@@ -122,6 +137,11 @@ def test_killed_ssh_did_not_answer_in_time() -> None:
         (
             "ssh: Could not resolve hostname gate: Name or service not known",
             "^The jump host gate cannot be found",
+        ),
+        (
+            "ssh: connect to host gate port 22: No route to host\n"
+            "kex_exchange_identification: Connection closed by remote host",
+            "^The connection to the jump host gate:22 failed",
         ),
         (
             "debug1: Authenticating to gate:22 as 'guest'\n"

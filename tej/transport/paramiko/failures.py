@@ -35,7 +35,11 @@ def explain(error: BaseException, where: str) -> ConnectionFailed:
 def _words(error: BaseException, where: str) -> str:
     if "protocol banner" in str(error):
         if not isinstance(error.__context__, TimeoutError):
-            return f"{where} does not answer as an SSH server; is the port right?"
+            return (
+                f"{where} does not answer as an SSH server; is the port right? A "
+                "server that has too many logins at this moment (MaxStartups), or that "
+                "blocks this address, does not answer either."
+            )
         error = error.__context__
     if isinstance(error, (socket.gaierror, UnicodeError)):
         reason = getattr(error, "strerror", "no host has such a name")
