@@ -8,11 +8,13 @@ from pathlib import Path
 
 import luigi
 import pytest
+from jobs import Gate
 
 import tej
 from tej_luigi import TejBatch, TejTask
 from tej_luigi.__main__ import main
 from tej_luigi.config import QueueAddress
+from tej_luigi.status_cache import open_queue
 from tests.adapters_luigi.run_tasks import build
 
 
@@ -31,6 +33,11 @@ class Used(Made):
     def variables(self) -> dict[str, object]:
         with self.input()["results"]["out"].open() as file:
             return {"value": file.read().strip()}
+
+
+class Held(TejTask):
+    until = luigi.Parameter()
+    inline = "{{until | raw}}"
 
 
 class Both(TejBatch):
@@ -80,5 +87,17 @@ def test_remove_prompts_and_tasks_run_again(
     assert not Path("results", removed).exists()
     assert build(Top())
     # The id of Used depends on the results of Made.
+    runs = queue.transport.runs
     assert main(["remove", "--yes", "--depth", "1", "Top"]) == 0
+    # Two requests read the statuses of four jobs, and one request deletes the jobs.
+    assert queue.transport.runs <= runs + 3
     assert not queue.jobs()
+
+
+def test_running_job_is_not_removed(
+    address: QueueAddress, gate: Gate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Held(until=gate.wait).job_spec() as spec:
+        open_queue(address).queue.ensure_many([spec])
+    assert main(["remove", "--yes", "Held", "--until", gate.wait]) == 1
+    assert "is not deleted" in capsys.readouterr().err

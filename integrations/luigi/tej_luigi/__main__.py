@@ -13,15 +13,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
-from tej import Error, Job, JobNotFound
+from tej import Error, JobNotFound, JobStatus
 from tej_luigi.batch import TejBatch
 from tej_luigi.result_cache import ResultFiles
-from tej_luigi.status_cache import cached_statuses
+from tej_luigi.status_cache import OpenQueue, cached_statuses, open_queue
 from tej_luigi.task import TejTask
 
 
@@ -81,30 +80,39 @@ def for_each(
 
 def remove(tasks: Iterable[luigi.Task], *, confirmed: bool) -> int:
     """Delete jobs and the local copies of their results; return 1 if that failed."""
-    jobs: dict[luigi.Task, tuple[Job, ResultFiles]] = {}
+    found: dict[luigi.Task, tuple[OpenQueue, JobStatus, ResultFiles]] = {}
 
     def find(task: luigi.Task) -> str | None:
-        if isinstance(task, TejTask) and task.status() is not None:
-            jobs[task] = (task.job, task.result_files(task.job_id))
-            return None
-        return "no job to remove"
-
-    def delete(task: luigi.Task) -> str:
-        job, files = jobs[task]
-        # Tasks with equal work share a job.
-        with suppress(JobNotFound):
-            job.delete()
-        files.remove()
-        return f"removed job {job.id}"
+        if not isinstance(task, TejTask) or (status := task.status()) is None:
+            return "no job to remove"
+        files = task.result_files(status.job_id)
+        found[task] = (open_queue(task.address), status, files)
+        return None
 
     # All ids are computed before any job is deleted, because the id of a job may depend
     # on the results of another job.
     failed = for_each(tasks, find)
-    if jobs and not confirmed:
-        print(f"Delete {len(jobs)} jobs and their results? [y/N] ", end="", flush=True)
+    # Tasks with equal work share a job.
+    wanted: dict[OpenQueue, dict[str, JobStatus]] = {}
+    for opened, status, _ in found.values():
+        wanted.setdefault(opened, {})[status.job_id] = status
+    if found and not confirmed:
+        total = sum(map(len, wanted.values()))
+        jobs = "1 job" if total == 1 else f"{total} jobs"
+        print(f"Delete {jobs} with all results? [y/N] ", end="", flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return 1
-    return for_each(jobs, delete) or failed
+    errors = {opened: opened.delete(jobs.values()) for opened, jobs in wanted.items()}
+
+    def report(task: luigi.Task) -> str:
+        opened, status, files = found[task]
+        error = errors[opened][status.job_id]
+        if error is not None and not isinstance(error, JobNotFound):
+            raise error
+        files.remove()
+        return f"removed job {status.job_id}"
+
+    return for_each(found, report) or failed
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -129,12 +137,12 @@ def main(words: Sequence[str] | None = None) -> int:
     with CmdlineParser.global_instance(rest) as luigi_parser:
         root = luigi_parser.get_task_obj()
         tasks = find_tasks(root, depth)
-        if is_removal:
-            return remove(tasks, confirmed=options.yes)
         if options.action == "fetch":
             return for_each(tasks, fetch)
         # Inside this `with` block, one request reads the statuses of all jobs.
-        with cached_statuses(root):
+        with cached_statuses():
+            if is_removal:
+                return remove(tasks, confirmed=options.yes)
             return for_each(tasks, describe)
 
 

@@ -19,7 +19,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import tej
@@ -154,6 +154,16 @@ class OpenQueue:
         """Remove the status of a job from the cache."""
         with self._lock:
             self._cached.pop(job_id, None)
+
+    def delete(self, jobs: Iterable[tej.JobStatus]) -> Mapping[str, tej.Error | None]:
+        """Delete jobs with one request, and return the error of each job by its id."""
+        wanted = {status.job_id: status for status in jobs}
+        for job_id in wanted:
+            self.forget(job_id)
+        try:
+            return self.queue.delete_many(wanted.values())
+        except tej.Error as error:
+            return dict.fromkeys(wanted, error)
 
     def patiently(
         self,
