@@ -152,9 +152,12 @@ def _file_sent(directory: Path, name: str) -> str | None:
     Returns None if a link leads to an absolute path, because only the server can check
     that path.  Raises InvalidJobDirectory if a relative link leads out of `directory`.
     """
-    real = (directory / name).resolve()
-    if real.is_relative_to(directory.resolve()):
-        return from_local(real.relative_to(directory.resolve()).as_posix())
+    if os.name == "posix" and "/" not in name and not (directory / name).is_symlink():
+        # `resolve` takes longer than all other work on a small job.
+        return from_local(name)
+    base, real = directory.resolve(), (directory / name).resolve()
+    if real.is_relative_to(base):
+        return from_local(real.relative_to(base).as_posix())
     parts = Path(name).parts
     for count in range(1, len(parts) + 1):
         path = directory.joinpath(*parts[:count])

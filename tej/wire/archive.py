@@ -14,6 +14,7 @@ import stat
 import tarfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from tej.job.content import CHUNK, Content
@@ -207,7 +208,36 @@ def _describe(entry: Entry, name: str, *, executable: bool) -> tarfile.TarInfo:
 
 
 def _to_bytes(member: tarfile.TarInfo) -> bytes:
-    return member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    """Return the header of a member in the GNU format.
+
+    For most members, only the name and the checksum are computed: most members of an
+    upload differ only in their names, and `TarInfo.tobuf` takes much longer.
+    """
+    name = member.name.encode("utf-8", "surrogateescape")
+    if member.isdir():
+        name += b"/"
+    if len(name) > tarfile.LENGTH_NAME or member.linkname or name.endswith(b"//"):
+        return member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    fields, rest, checksum = _unnamed_header(
+        member.type, member.mode, member.size, member.mtime
+    )
+    padded = name.ljust(tarfile.LENGTH_NAME, b"\0")
+    return b"%b%b%06o\0%b" % (padded, fields, checksum + sum(name), rest)
+
+
+@lru_cache(maxsize=1024)
+def _unnamed_header(
+    kind: bytes, mode: int, size: int, mtime: float
+) -> tuple[bytes, bytes, int]:
+    """Return the parts of a header before and after the checksum, and the checksum.
+
+    The first part begins after the name, and the checksum does not include the name.
+    """
+    member = tarfile.TarInfo("-")
+    member.type, member.mode, member.size, member.mtime = kind, mode, size, mtime
+    header = member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    name, fields = header[: tarfile.LENGTH_NAME], header[tarfile.LENGTH_NAME : 148]
+    return fields, header[155:], int(header[148:154], 8) - sum(name)
 
 
 def padding(size: int) -> bytes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tej.job.directory import Entry, scan
-from tej.wire.archive import Parcel, TextMember, _sparse_header, pack
+from tej.wire.archive import Parcel, TextMember, _sparse_header, _to_bytes, pack
 from tej.wire.content_store import _symbolic, plan
 
 SIZES = [0, 1, 511, 512, 513, 65536, 300_000]
@@ -25,6 +26,18 @@ def packed(folder: Path, sparse: bool) -> tuple[bytes, list[Entry]]:
 
     parcel = Parcel("job", [*scan(folder)], None, last)
     return b"".join(pack([parcel], (), sparse)), seen
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE])
+@pytest.mark.parametrize("name", ["a", "\u00e9/" * 30, "b" * 98, "c" * 99, "d" * 200])
+@pytest.mark.parametrize("size", [0, 513, 9 << 30])
+def test_headers_are_those_of_tarfile(kind: bytes, name: str, size: int) -> None:
+    member = tarfile.TarInfo(name + "z")
+    member.type, member.mode, member.mtime = kind, 0o640, 1_500_000_000
+    member.size = size if kind == tarfile.REGTYPE else 0
+    member.linkname = "target" if kind == tarfile.SYMTYPE else ""
+    expected = member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    assert _to_bytes(member) == expected
 
 
 @pytest.mark.parametrize("segments", [0, 1, 4, 5, 25, 26, 60])
