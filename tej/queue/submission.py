@@ -23,7 +23,7 @@ from tej.wire.records import parse_integer, parse_status
 from tej.wire.replies import ParsedReply, error_of, parse_reply
 from tej.wire.stream import Dialogue, LastReply
 
-BATCH_JOBS = 100
+BATCH_JOBS = 200
 BATCH_BYTES = 256 * 1024 * 1024
 """One upload contains at most BATCH_JOBS jobs and BATCH_BYTES bytes; a job with more
 bytes is uploaded alone."""
@@ -71,26 +71,13 @@ class Submission:
         later batch is not raised, because the caller needs the outcomes of the jobs
         that were started.
         """
-        batch: list[PreparedJob] = []
-        for job in jobs:
-            if isinstance(job, Outcome):
+        for batch in _batches(jobs):
+            if isinstance(batch, Outcome):
+                yield batch
+            else:
                 yield from self._send_batch(batch)
-                batch = []
-                yield job
-                continue
-            if batch and (
-                len(batch) >= BATCH_JOBS
-                or sum(one.size for one in batch) + job.size > BATCH_BYTES
-                or any(one.job_id == job.job_id for one in batch)
-            ):
-                yield from self._send_batch(batch)
-                batch = []
-            batch.append(job)
-        yield from self._send_batch(batch)
 
     def _send_batch(self, jobs: Sequence[PreparedJob]) -> list[Outcome]:
-        if not jobs:
-            return []
         if self._error is None:
             try:
                 outcomes = self.send(jobs)
@@ -258,6 +245,32 @@ class Submission:
             "that job"
         )
         return Outcome(job.job_id, found, error=taken)
+
+
+def _batches(
+    jobs: Iterable[PreparedJob | Outcome],
+) -> Iterator[list[PreparedJob] | Outcome]:
+    """Yield the jobs in batches, each as soon as it is complete; no id occurs twice.
+
+    An Outcome ends the batch before it, and is yielded after that batch.
+    """
+    batch: dict[str, PreparedJob] = {}
+    size = 0
+    for job in jobs:
+        if isinstance(job, Outcome):
+            if batch:
+                yield [*batch.values()]
+            yield job
+            batch, size = {}, 0
+            continue
+        is_full = len(batch) >= BATCH_JOBS or size + job.size > BATCH_BYTES
+        if batch and (is_full or job.job_id in batch):
+            yield [*batch.values()]
+            batch, size = {}, 0
+        batch[job.job_id] = job
+        size += job.size
+    if batch:
+        yield [*batch.values()]
 
 
 def _need_objects(jobs: Sequence[PreparedJob]) -> bool:

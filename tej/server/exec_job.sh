@@ -66,9 +66,14 @@ tej_spec=$tej_read_spec
 TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
 TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
-. "$tej_here/lib/environment.sh"
-restore_environment
-unset -f hide_environment restore_environment tej_read_start
+# If no variable and no function is hidden, the library would restore nothing. In bash, it
+# also resets the options that bash has imported.
+[ -z "${tej_kept-}${tej_kept_functions-}${BASH_VERSION-}" ] || {
+    . "$tej_here/lib/environment.sh"
+    restore_environment
+    unset -f hide_environment restore_environment
+}
+unset -f tej_read_start
 unset tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file \
     tej_together tej_read_spec tej_now tej_start
 # Python buffers several kilobytes of output if stdout is a file.
