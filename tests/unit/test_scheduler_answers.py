@@ -37,6 +37,13 @@ def test_job_of_another_cluster_is_queried_there(shell: Shell) -> None:
     assert shell(cancel) == "-M gpu2 7\n--full -s TERM 8\n"
 
 
+def test_ids_beyond_the_argument_limit_are_queried(shell: Shell) -> None:
+    """The kernel limits one argument of a program to 128 KB."""
+    lines = """squeue() { echo '7|RUNNING|None|x|y'; }
+    scheduler_list $(seq 30000)"""
+    assert shell(lines) == "7|running|x|RUNNING\n"
+
+
 def test_old_accounting_entry_is_ignored(shell: Shell) -> None:
     history = r"""printf '100000 x\n' >"$job/submitting"; me=$(id -un)
     sacct() { printf '%s\n' "CANCELLED by 0|$me|1000|7" "FAILED|stranger|100001|7"; }

@@ -48,9 +48,14 @@ slurm_queue() {
 # slurm_list ID...: print a line for each job of the user on this cluster and on the
 # clusters of the jobs ID...
 slurm_list() {
-    clusters=''
+    clusters='' elsewhere_ids=''
     for one in "$@"; do
-        case $one in *\;*) case " $clusters " in *" ${one#*;} "*) ;; *) clusters="$clusters ${one#*;}" ;; esac ;; esac
+        case $one in
+            *\;*)
+                elsewhere_ids="$elsewhere_ids $one"
+                case " $clusters " in *" ${one#*;} "*) ;; *) clusters="$clusters ${one#*;}" ;; esac
+                ;;
+        esac
     done
     {
         slurm_queue && printf 'end\n' &&
@@ -63,7 +68,7 @@ slurm_list() {
         done
         set +f
     } >"$fresh.said"
-    slurm_read "$fresh.said" "$@" && rm -f "$fresh.said" && return 0
+    slurm_read "$fresh.said" "$elsewhere_ids" && rm -f "$fresh.said" && return 0
     rm -f "$fresh.said"
     return 1
 }
@@ -72,15 +77,15 @@ slurm_list() {
 # clusters are listed only if their ids are passed to slurm_list.
 slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 
-# slurm_read FILE ID...: convert the output of squeue in FILE to the lines that
-# scheduler_list prints. The components of a heterogeneous job (5+0, 5+1) count as one
-# job, and so do the tasks of a job array (5_2). A heterogeneous job or a job array is
-# running if at least one component or task is running. For an array that tej has
-# submitted, a line for each task follows.
+# slurm_read FILE IDS: convert the output of squeue in FILE to the lines that scheduler_list
+# prints. IDS are the wanted jobs on other clusters; if FILE does not contain such a job, a
+# line is printed for it nevertheless. The wanted jobs on this cluster are not passed,
+# because the kernel limits the size of an argument to 128 KB. The components of a
+# heterogeneous job (5+0, 5+1) count as one job, and so do the tasks of a job array (5_2).
+# A heterogeneous job or a job array is running if at least one component or task is
+# running. For an array that tej has submitted, a line for each task follows.
 slurm_read() {
-    said_file=$1
-    shift
-    awk -F'|' -v asked="$*" '
+    awk -F'|' -v asked="$2" '
         function note(id, title,    now) {
             if (cluster != "") id = id ";" cluster
             # A job in an unknown state counts as running.
@@ -134,7 +139,7 @@ slurm_read() {
                 if (split(ids[i], part, ";") < 2 || ids[i] in best) continue
                 print ids[i] "|" (whole[part[2]] ? "unknown" : "silent") "||"
             }
-        }' "$said_file"
+        }' "$1"
 }
 
 # slurm_term ID: send SIGTERM to all processes of the job. scancel repeats the request for
