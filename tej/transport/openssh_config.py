@@ -20,6 +20,8 @@ from tej.transport.settings import Settings
 
 WORDS_SHOWN = 400
 """Maximum number of characters of ssh's stderr in an error message."""
+QUERY_TIMEOUT = 120.0
+"""Time limit of `ssh -G` in seconds; the command of a `Match exec` may hang."""
 YES = ("yes", "true", "auto", "ask", "autoask")
 
 
@@ -95,14 +97,7 @@ class ConfigQuery:
 
     def cancel(self) -> None:
         """End `ssh -G`, and ignore its output."""
-        process = self._process
-        process.kill()
-        # The pipes are not read to their end, because the command of a `Match exec` may
-        # keep its copy of stderr open for any time.
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-        process.wait()
+        _end_query(self._process)
 
 
 def read_config(destination: Destination, settings: Settings) -> SshConfig:
@@ -126,7 +121,16 @@ def _start_query(words: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _read_query(process: subprocess.Popen[bytes], where: str) -> dict[str, list[str]]:
-    stdout, stderr = process.communicate()
+    try:
+        stdout, stderr = process.communicate(timeout=QUERY_TIMEOUT)
+    except BaseException as error:
+        _end_query(process)
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        raise ConnectionFailed(
+            f"{where}: `ssh -G` did not end within {QUERY_TIMEOUT:g} s; does the "
+            "command of a `Match exec` in ~/.ssh/config hang?"
+        ) from error
     if process.returncode != 0:
         words = ssh_words(stderr)
         unknown = re.search(r"Bad configuration option: (\S+)", words)
@@ -144,6 +148,16 @@ def _read_query(process: subprocess.Popen[bytes], where: str) -> dict[str, list[
         name, _, value = line.partition(" ")
         values.setdefault(name, []).append(value)
     return values
+
+
+def _end_query(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    # The pipes are not read to their end, because the command of a `Match exec` may
+    # keep its copy of stderr open for any time.
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    process.wait()
 
 
 def check_jumps(config: SshConfig) -> None:

@@ -92,16 +92,36 @@ def test_changed_configuration_is_used_when_connecting_again(
         stop_master(path)
 
 
+@pytest.fixture
+def hanging_match(tmp_path: Path) -> Iterator[Path]:
+    """Yield an ssh_config with a `Match exec` that hangs until the test ends.
+
+    The command of the `Match exec` creates the file `ran` beside the configuration.
+    """
+    config, ran, end = (tmp_path / name for name in ("ssh_config", "ran", "end"))
+    command = f"touch {ran}; while ! [ -e {end} ]; do sleep 0.2; done"
+    config.write_text(f'Match exec "{command}"\n')
+    yield config
+    end.touch()
+
+
 def test_prepare_runs_ssh_before_first_request(
-    connect: Connect, tmp_path: Path
+    connect: Connect, hanging_match: Path
 ) -> None:
-    config, ran = tmp_path / "ssh_config", tmp_path / "ran"
-    config.write_text(f'Match exec "touch {ran}; exec sleep 90"\n')
-    ssh = connect("nowhere.invalid", config_file=config)
+    ssh = connect("nowhere.invalid", config_file=hanging_match)
     ssh.prepare()
-    wait_until(ran.exists)
+    wait_until((hanging_match.parent / "ran").exists)
     # `close` does not wait for the command of `Match exec`.
     ssh.close()
+
+
+def test_hanging_match_exec_is_an_error(
+    connect: Connect, hanging_match: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tej.transport.openssh_config.QUERY_TIMEOUT", 0.1)
+    ssh = connect("nowhere.invalid", config_file=hanging_match)
+    with pytest.raises(ConnectionFailed, match="does the command of a `Match exec`"):
+        ssh.run("true")
 
 
 def test_full_shared_connection_is_not_an_error(
