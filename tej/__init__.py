@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from tej.job.directory import Entry, scan
+    from tej.job.escaping import escape
     from tej.job.job_id import check_job_id
     from tej.job.job_list import JobList
     from tej.job.resources import Resources
@@ -127,6 +128,7 @@ __all__ = [
     "check_job_id",
     "close_shared_queues",
     "destination_as_string",
+    "escape",
     "fill_shell_fields",
     "format_duration",
     "is_temporary",
@@ -146,6 +148,7 @@ _HOMES = {
         "parse_ssh_destination",
     },
     "tej.job.directory": {"Entry", "scan"},
+    "tej.job.escaping": {"escape"},
     "tej.job.job_list": {"JobList"},
     "tej.job.resources": {"Resources"},
     "tej.job.shell_quoting": {"CannotQuote", "RawText", "fill_shell_fields"},

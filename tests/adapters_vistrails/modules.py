@@ -66,7 +66,7 @@ modules:
       lines=$(wc -l <{structure})
       printf '{"energy": %d}\\n' $((lines * {steps})) >{energy}
       echo '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>' >{picture}
-      if [ {steps} -eq 13 ]; then echo no convergence >&2; exit 3; fi
+      if [ {steps} -eq 13 ]; then printf '\\033[31mno convergence' >&2; exit 3; fi
   sum:
     type: PythonScript
     inputs: {parts: [{from: relax.energy}]}

@@ -125,7 +125,7 @@ def test_failed_module_is_printed_with_its_log(
     status, stdout, stderr = terminal("run", path, "--explore", "steps=2,13")
     assert status == 1
     assert "Module 'relax' (steps=13) failed: Job 'sig-" in stderr
-    assert "no convergence" in stderr
+    assert "\\x1b[31mno convergence" in stderr
     assert "Not started, because a module upstream did not succeed: sum" in stderr
     assert stdout.count("succeeded") == 3
     assert "mesh\n" in stdout

@@ -11,7 +11,7 @@ import click
 import tej
 from tej_vistrails.installation import install as install_package
 from tej_vistrails.pipeline.commands import COMMANDS
-from tej_vistrails.pipeline.options import FAILURE, RUNNING
+from tej_vistrails.pipeline.options import FAILURE, RUNNING, say
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,10 +50,10 @@ def start() -> None:
         click.echo("Interrupted; the jobs continue to run", err=True)
         status = 130
     except tej.WaitTimeout as error:
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         status = RUNNING
     except tej.Error as error:
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         status = FAILURE
     sys.exit(status if isinstance(status, int) else 0)
 

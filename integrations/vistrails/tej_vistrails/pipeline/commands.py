@@ -16,6 +16,7 @@ from tej_vistrails.pipeline.options import (
     pipeline_options,
     print_failures,
     print_steps,
+    say,
 )
 from tej_vistrails.pipeline.plan import Plan, PlannedJob, format_values
 from tej_vistrails.pipeline.plan_states import state_of
@@ -83,7 +84,7 @@ def _wait(
     report_file: Path | None,
 ) -> int:
     def on_end(job: PlannedJob, status: tej.JobStatus) -> None:
-        click.echo(f"{job.title}: {status.describe()} ({job.job_id})", err=True)
+        say(f"{job.title}: {status.describe()} ({job.job_id})", err=True)
 
     steps = execution.wait(timeout, on_end=on_end)
     print_steps(steps)
@@ -210,7 +211,7 @@ def history(loaded: Loaded) -> None:
         )
         state = state_of(job, is_used=True)
         words = [job.labels.get("module", ""), *format_values(job.parameters)]
-        click.echo(f"{time}  {state:11}  {job.job_id}  {' '.join(words)}")
+        say(f"{time}  {state:11}  {job.job_id}  {' '.join(words)}", keep="")
 
 
 @click.command()

@@ -163,18 +163,26 @@ _OPTIONS: list[Callable[[Any], Any]] = [
 ]
 
 
+def say(text: str, *, err: bool = False, keep: str = "\n\t") -> None:
+    """Print text with control characters escaped, except for those in `keep`.
+
+    Control characters in the output of a job could change the terminal.
+    """
+    click.echo(tej.escape(text, keep), err=err)
+
+
 def print_steps(steps: Mapping[str, Step]) -> None:
     """Print a line for each job: the state, the id, the module and its parameters."""
     width = max(len(one.value) for one in StepState)
     for job_id, step in steps.items():
-        click.echo(f"{step.state.value:{width}}  {job_id}  {step.job.title}")
+        say(f"{step.state.value:{width}}  {job_id}  {step.job.title}")
 
 
 def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
     """Print the failed modules with their stderr, and the modules not started."""
     failures = execution.failures(steps)
     for job_id, error in itertools.islice(failures, MAX_FAILURES):
-        click.echo(f"{steps[job_id].job.describe()} failed: {error}", err=True)
+        say(f"{steps[job_id].job.describe()} failed: {error}", err=True)
     if next(failures, None) is not None:
         click.echo("More jobs failed; `status` prints the states of all jobs", err=True)
     not_started = [
