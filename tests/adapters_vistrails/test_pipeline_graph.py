@@ -173,6 +173,10 @@ def test_exploration_is_a_grid_with_shared_modules() -> None:
         ({"r1.nothing": [1]}, "Module 'r1' has no port 'nothing'"),
         ({"scale": []}, "'scale' has no values"),
         ({"r1.label": "ab"}, "'r1.label' must be a list, not 'ab'"),
+        (
+            {"total.scale": [1], "scale": [2]},
+            "'total.scale' and 'scale' are the same port",
+        ),
         ({"scale": 5}, "'scale' must be a list, not 5"),
         ({"scale": ["x"]}, "Module 'total', port 'scale'"),
         ({"size": ["x"]}, "Module 'size', port 'value': 'x' is not of type int"),

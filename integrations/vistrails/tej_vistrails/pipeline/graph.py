@@ -161,8 +161,13 @@ class Exploration:
         self.base = base
         self.name = base.name
         self.parameters: dict[str, list[Any]] = {}
+        names: dict[tuple[Module, str], str] = {}
         for name, options in values.items():
-            base.find_port(name)
+            other = names.setdefault(base.find_port(name), name)
+            if other != name:
+                raise PipelineError(
+                    f"The parameters '{other}' and '{name}' are the same port"
+                )
             if isinstance(options, str) or not isinstance(options, Iterable):
                 raise PipelineError(
                     f"The values of parameter '{name}' must be a list, not {options!r}"
