@@ -79,13 +79,6 @@ leave_array() {
     done
 }
 
-# read_outcome: set $end to the result of the script, `exit N` or `signal N`. Returns 1
-# if the script has not ended yet.
-read_outcome() {
-    read -r end <"$job/.end"
-    [ -n "$end" ]
-}
-
 # watch_session: a background process that writes the heartbeat, and records each signal
 # that was sent to the whole session in a file .heard.SIGNAL. The runner must not
 # forward a recorded signal, because the script has received the signal directly.
@@ -234,7 +227,7 @@ run_job() {
         watch_kill_fact &
         listener=$!
     }
-    until read_outcome || ! kill -0 "$runner" 2>/dev/null; do
+    until has_ended; do
         if [ -n "$sigterm_time" ] && [ -e "$job/kill" ]; then end_after_grace; else wait "$runner"; fi
         handle_signals
     done

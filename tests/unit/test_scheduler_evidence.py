@@ -133,6 +133,14 @@ def test_result_is_unknown_if_waiting_shell_was_killed(shell: Shell) -> None:
     assert shell(lines) == "end=\n"
 
 
+def test_result_written_just_before_exit_is_read(shell: Shell) -> None:
+    """The process that runs the script ends between two checks of the wrapper."""
+    lines = """. "$here/lib/run_script.sh"; printf '%-20s\\n' '' >"$job/.end"; runner=7
+    kill() { printf 'exit 3\\n' 1<>"$job/.end"; return 1; }
+    has_ended && echo "end=$end" """
+    assert shell(lines) == "end=exit 3\n"
+
+
 def test_stopped_heartbeat_leaves_no_sleep(shell: Shell) -> None:
     """The signal may arrive at any moment after the start of `sleep`."""
     seconds = f"7{os.getpid():07}"

@@ -180,3 +180,20 @@ run_in_shell() {
         end="exit $status"
     fi
 }
+
+# read_outcome: set $end to the result of the script that the process $runner has written to
+# .end, `exit N` or `signal N`. Returns 1 if the script has not ended yet.
+read_outcome() {
+    read -r end <"$job/.end"
+    [ -n "$end" ]
+}
+
+# has_ended: check whether the process $runner has written the result of the script, or has
+# ended. Sets $end to the result, or to '' if $runner was killed. $runner writes .end and ends,
+# and may do both between two commands of this shell. Therefore has_ended first checks whether
+# $runner is alive, and then reads .end.
+has_ended() {
+    is_running=1
+    kill -0 "$runner" 2>/dev/null || is_running=''
+    read_outcome || [ -z "$is_running" ]
+}
