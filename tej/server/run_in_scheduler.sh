@@ -227,7 +227,7 @@ run_job() {
         watch_kill_fact &
         listener=$!
     }
-    until has_ended; do
+    until script_has_ended; do
         if [ -n "$sigterm_time" ] && [ -e "$job/kill" ]; then end_after_grace; else wait "$runner"; fi
         handle_signals
     done

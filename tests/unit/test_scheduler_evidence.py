@@ -137,7 +137,7 @@ def test_result_written_just_before_exit_is_read(shell: Shell) -> None:
     """The process that runs the script ends between two checks of the wrapper."""
     lines = """. "$here/lib/run_script.sh"; printf '%-20s\\n' '' >"$job/.end"; runner=7
     kill() { printf 'exit 3\\n' 1<>"$job/.end"; return 1; }
-    has_ended && echo "end=$end" """
+    script_has_ended && echo "end=$end" """
     assert shell(lines) == "end=exit 3\n"
 
 

@@ -188,11 +188,11 @@ read_outcome() {
     [ -n "$end" ]
 }
 
-# has_ended: check whether the process $runner has written the result of the script, or has
-# ended. Sets $end to the result, or to '' if $runner was killed. $runner writes .end and ends,
-# and may do both between two commands of this shell. Therefore has_ended first checks whether
-# $runner is alive, and then reads .end.
-has_ended() {
+# script_has_ended: check whether the process $runner has written the result of the script,
+# or has ended. Sets $end to the result, or to '' if $runner was killed. $runner writes .end
+# and ends, and may do both between two commands of this shell. Therefore script_has_ended
+# first checks whether $runner is alive, and then reads .end.
+script_has_ended() {
     is_running=1
     kill -0 "$runner" 2>/dev/null || is_running=''
     read_outcome || [ -z "$is_running" ]
