@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess
 import sys
@@ -134,6 +135,14 @@ def starts(tmp_path: Path) -> Path:
     return path
 
 
+def write_config(path: Path, sections: dict[str, dict[str, str]]) -> None:
+    """Write a file such as luigi.cfg."""
+    parser = configparser.RawConfigParser()
+    parser.read_dict(sections)
+    with path.open("w") as file:
+        parser.write(file)
+
+
 @pytest.fixture
 def pipeline(
     address: QueueAddress, tmp_path: Path, starts: Path, gate: Gate
@@ -157,7 +166,7 @@ def pipeline(
             f"import luigi\nimport tej_luigi\n"
             f"STARTS = '{starts}'\nSTART = 'echo $TEJ_JOB_ID >>{starts}'\nGATE = {gate.wait!r}\n{lines}"
         )
-        config = {
+        defaults = {
             "tej": {
                 "destination": address.destination,
                 "queue": address.queue,
@@ -165,15 +174,8 @@ def pipeline(
                 "poll": "0.3",
             },
             "worker": {"wait_interval": "0.1", "wait_jitter": "0"},
-            **sections,
         }
-        (folder / "luigi.cfg").write_text(
-            "".join(
-                f"[{section}]\n"
-                + "".join(f"{key} = {value}\n" for key, value in values.items())
-                for section, values in config.items()
-            )
-        )
+        write_config(folder / "luigi.cfg", {**defaults, **sections})
         command = [sys.executable, "-W", "ignore", "-m", "luigi"]
         process = subprocess.Popen(
             # Another test may define a task class with the same name, which Luigi would

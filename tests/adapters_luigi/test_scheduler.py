@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
@@ -25,7 +26,11 @@ Pipeline = Callable[..., "subprocess.Popen[str]"]
 
 
 class Luigid:
-    """A running scheduler."""
+    """A running scheduler.
+
+    The scheduler remembers the tasks of earlier tests.  Therefore each task has a
+    parameter `test`, whose value is different in each test.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -36,6 +41,14 @@ class Luigid:
         url = f"http://127.0.0.1:{self.port}/api/{what}?{query}"
         with urllib.request.urlopen(url, timeout=60) as reply:
             return json.load(reply)["response"]
+
+    def is_up(self) -> bool:
+        """Return whether the scheduler replies."""
+        try:
+            self.ask("task_list", status="DONE", upstream_status="")
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
 
     def task(self, family: str) -> dict[str, Any]:
         """Return the scheduler's entry of the newest task of a family, or an empty entry."""
@@ -48,37 +61,69 @@ class Luigid:
         ]
         return max(tasks, key=lambda task: task["start_time"], default={})
 
+    def send(self, family: str, content: str) -> str:
+        """Send a message to the newest task of a family, and return the reply."""
+        task = self.task(family)
+        task_id = task["task_id"]
+        sent = self.ask(
+            "send_scheduler_message",
+            worker=task["worker_running"],
+            task=task_id,
+            content=content,
+        )
+        replies: list[str] = []
+
+        def is_answered() -> bool:
+            reply = self.ask(
+                "get_scheduler_message_response",
+                task_id=task_id,
+                message_id=sent["message_id"],
+            )["response"]
+            replies.append(reply or "")
+            return bool(reply)
+
+        wait_until(is_answered, "the task replies")
+        return replies[-1]
+
+
+def start_luigid(folder: Path) -> tuple[Luigid, subprocess.Popen[bytes]]:
+    """Start luigid on a free port, and wait until it replies."""
+    log = folder / "log"
+    while True:
+        server = Luigid(free_port())
+        command = [sys.executable, "-W", "ignore", "-c"]
+        command += ["from luigi.cmdline import luigid; luigid()"]
+        command += ["--port", str(server.port), "--address", "127.0.0.1"]
+        command += ["--state-path", str(folder / "state")]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, cwd=folder, stdout=output, stderr=output
+            )
+        try:
+            wait_until(
+                lambda server=server, process=process: (
+                    process.poll() is not None or server.is_up()
+                ),
+                "luigid replies or exits",
+            )
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if process.poll() is None:
+            return server, process
+        # Another process may have taken the port before luigid did.
+        assert "Address already in use" in log.read_text(), log.read_text()
+
 
 @pytest.fixture(scope="module")
 def luigid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Luigid]:
     folder = tmp_path_factory.mktemp("luigid")
-    port = free_port()
     (folder / "luigi.cfg").write_text(
         "[scheduler]\nretry_delay = 0.5\nprune_on_get_work = true\n"
     )
-    words = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-c",
-        "from luigi.cmdline import luigid; luigid()",
-    ]
-    words += ["--port", str(port), "--address", "127.0.0.1"]
-    words += ["--state-path", str(folder / "state")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
-    server = Luigid(port)
-
-    def answers() -> bool:
-        assert process.poll() is None, (folder / "log").read_text()
-        try:
-            server.ask("task_list", status="DONE", upstream_status="")
-        except OSError:
-            return False
-        return True
-
+    server, process = start_luigid(folder)
     try:
-        wait_until(answers, "luigid responds")
         yield server
     finally:
         process.terminate()
@@ -101,6 +146,7 @@ def test_scheduler_shows_and_kills_a_job(
 ) -> None:
     lines = """
 class Seen(tej_luigi.TejTask):
+    test = luigi.Parameter()
     retry = 3
     tracking_url = "http://jobs.example.org/{job_id}?on={host}"
     inline = "echo 21/50 >progress; echo 'step <b>21</b> of 50'; " + GATE
@@ -116,7 +162,8 @@ class Seen(tej_luigi.TejTask):
         },
         "core": {"log_level": "DEBUG"},
     }
-    process = pipeline(lines, "Seen", *central, "--workers", "2", **settings)
+    words = ["Seen", "--test", str(queue.queue), "--workers", "2"]
+    process = pipeline(lines, *words, *central, **settings)
     wait_until(
         lambda: luigid.task("Seen").get("progress_percentage") == 42, "42 percent"
     )
@@ -129,32 +176,9 @@ class Seen(tej_luigi.TejTask):
     )
     url = f"http://jobs.example.org/{status.job_id}?on={status.host}"
     wait_until(lambda: luigid.task("Seen")["tracking_url"] == url, "the URL is shown")
-
-    def send(content: str) -> str:
-        worker = luigid.task("Seen")["worker_running"]
-        sent = luigid.ask(
-            "send_scheduler_message",
-            worker=worker,
-            task=task["task_id"],
-            content=content,
-        )
-        answer: list[str] = []
-
-        def answered() -> bool:
-            response = luigid.ask(
-                "get_scheduler_message_response",
-                task_id=task["task_id"],
-                message_id=sent["message_id"],
-            )["response"]
-            answer.append(response or "")
-            return bool(response)
-
-        wait_until(answered, "the server responds")
-        return answer[-1]
-
-    assert "kill" in send("hello")
+    assert "kill" in luigid.send("Seen", "hello")
     assert jobs_in(queue, "running") == 1
-    assert send("kill") == "Killed"
+    assert luigid.send("Seen", "kill") == "Killed"
     said, _ = process.communicate(timeout=60)
     assert "Job was killed" in said
     # A user killed the job, so the job is not restarted, even with `retry`.
@@ -170,25 +194,29 @@ LEVELS = """
 from pathlib import Path
 
 class First(tej_luigi.TejTask):
+    test = luigi.Parameter()
     n = luigi.IntParameter()
     inline = START + "; " + GATE + "; echo {{n}} >out"
     results = ("out",)
 
 class Second(tej_luigi.TejTask):
+    test = luigi.Parameter()
     n = luigi.IntParameter()
     inline = START + "; echo $(({{value}} * 2)) >out"
     results = ("out",)
 
     def requires(self):
-        return First(n=self.n)
+        return First(test=self.test, n=self.n)
 
     def variables(self):
         with self.input()["results"]["out"].open() as file:
             return {"value": file.read().strip()}
 
 class Third(luigi.Task):
+    test = luigi.Parameter()
+
     def requires(self):
-        return [Second(n=n) for n in range(2)]
+        return [Second(test=self.test, n=n) for n in range(2)]
 
     def output(self):
         return luigi.LocalTarget("sum")
@@ -213,10 +241,8 @@ def test_two_workers_with_own_disks_share_a_pipeline(
     worker = {"keep_alive": "true", "wait_interval": "0.2", "wait_jitter": "0"}
     disks = [Path.cwd() / "a", Path.cwd() / "b"]
     before = logins()
-    both = [
-        pipeline(LEVELS, "Third", *central, folder=disk, worker=worker)
-        for disk in disks
-    ]
+    words = ["Third", "--test", str(queue.queue), *central]
+    both = [pipeline(LEVELS, *words, folder=disk, worker=worker) for disk in disks]
     # Each worker runs one job, so each worker has a part of the results.
     wait_until(lambda: jobs_in(queue, "running") == 2, "two jobs run")
     gate.open()
