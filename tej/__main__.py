@@ -8,7 +8,7 @@ import sys
 COLLECTION_THRESHOLD = 50_000
 """Number of new objects after which Python searches them for reference cycles.
 
-With Python's default of 700, the searches during the imports take about a tenth of the
+With Python's default of 700, the searches during the imports take up to a tenth of the
 CPU time of a short command, and find no garbage."""
 SIGPIPE = 128 + 13
 """Exit status of a program that SIGPIPE has ended, as a shell reports it."""

@@ -201,7 +201,8 @@ def _host_key(config: SshConfig, text: str, words: str) -> str:
         )
     # ssh does not pass the option for --accept-new-host-key to the `ssh` processes for
     # jump hosts.
-    option = "--accept-new-host-key, or " if where == config.where else ""
+    is_jump_host = where.lower() != config.where.lower()
+    option = "" if is_jump_host else "--accept-new-host-key, or "
     return (
         f"The host key of {where} is not known: {theirs}. Compare it with the key from "
         f"the server's administrator, then accept it: {option}"

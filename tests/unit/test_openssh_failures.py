@@ -112,6 +112,16 @@ def test_accepted_key_of_two_factor_login_is_usable() -> None:
     assert "ssh-add" not in str(failure(stderr))
 
 
+def test_host_name_in_capitals_is_no_jump_host() -> None:
+    config = SshConfig(CONFIG.command, {**CONFIG.values, "hostname": ["Lab.Example"]})
+    stderr = (
+        b"debug1: Authenticating to lab.example:2222 as 'me'\n"
+        b"Host key verification failed."
+    )
+    error = connection_error(config, 30, 255, stderr)
+    assert "--accept-new-host-key" in str(error)
+
+
 def test_killed_ssh_did_not_answer_in_time() -> None:
     assert "does not answer in time (30 s)" in str(failure("", -1))
 
