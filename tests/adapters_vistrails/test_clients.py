@@ -55,16 +55,15 @@ def test_settings_and_files_of_job_reach_server(
     client: Any, tmp_path: Path, queue_path: Path
 ) -> None:
     files = {"-run": '#!/bin/sh\nprintf "%s" "$ODD" >seen\n'}
-    work = Work(str(job_directory(tmp_path, files=files)), "sh ./-run")
+    options = ["--script", "sh ./-run", "--label", "odd=é b=c", "--label", "-x=y"]
+    options += ["--nodes", "2", "--walltime", "0:10:00", "--account", "me", "--login"]
+    options += ["--scheduler-option", "--qos=high --hold"]
+    work = Work(str(job_directory(tmp_path, files=files)), options)
     work.environment = {"ODD": "é='a'\n\"$b\"", "LARGE": "x" * 100_000}
-    work.labels = {"odd": "é b=c", "-x": "y"}
-    work.resources = {"nodes": 2, "walltime": "0:10:00", "account": "me"}
-    work.scheduler_options = ["--qos=high --hold"]
-    work.login = True
     client.ensure("a", work)
     status = client.wait("a")
     assert status["exit_code"] == 0
-    assert status["labels"] == work.labels
+    assert status["labels"] == {"odd": "é b=c", "-x": "y"}
     client.download("a", ["seen"], str(tmp_path / "to"))
     assert (tmp_path / "to/seen").read_text() == work.environment["ODD"]
     resources = (queue_path / "jobs/a/resources").read_text()

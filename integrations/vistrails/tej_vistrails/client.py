@@ -15,7 +15,7 @@ import subprocess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+    from typing import Any, Dict, List, Mapping, Optional, Sequence
 
     from .queue_address import QueueAddress
 
@@ -67,15 +67,11 @@ class ClientError(Exception):
 class Work(object):
     """The directory of a job to submit, and the job's options for `tej submit`."""
 
-    def __init__(self, directory, script=None):
-        # type: (str, Optional[str]) -> None
+    def __init__(self, directory, options=()):
+        # type: (str, Sequence[str]) -> None
         self.directory = directory
-        self.script = script
+        self.options = list(options)
         self.environment = {}  # type: Dict[str, str]
-        self.labels = {}  # type: Dict[str, str]
-        self.resources = {}  # type: Dict[str, Union[str, int]]
-        self.scheduler_options = []  # type: List[str]
-        self.login = False
 
 
 class CommandClient(object):
@@ -97,17 +93,7 @@ class CommandClient(object):
         words = ["--id", job_id, "--retry" if retry else "--reuse"]
         if self.address.setup_runtime:
             words += ["--runtime", self.address.setup_runtime]
-        if work.script is not None:
-            words += ["--script", work.script]
-        for name in RESOURCES:
-            if name in work.resources:
-                words += ["--" + name, "%s" % work.resources[name]]
-        for option in work.scheduler_options:
-            words += ["--scheduler-option", option]
-        for name in sorted(work.labels):
-            words += ["--label", "%s=%s" % (name, work.labels[name])]
-        if work.login:
-            words.append("--login")
+        words += work.options
         stdin = ""
         if work.environment:
             words += ["--env-file", "-"]

@@ -6,8 +6,9 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 from __future__ import absolute_import, division
 
 from .files import Download, DownloadDirectory, DownloadFile, MakeDirectory
-from .jobs import BaseSubmitJob, Job, SubmitJob, SubmitShellJob
+from .jobs import BaseSubmitJob, Job
 from .queues import Queue
+from .submit import SubmitJob, SubmitShellJob
 
 _modules = [
     Queue,

@@ -1,4 +1,4 @@
-"""Modules that start jobs, and the module that looks up an existing job.
+"""Base of the modules that start jobs, and the module that looks up an existing job.
 
 VisTrails' job records may be outdated.  Each execution therefore requests the status of
 the job from the server.
@@ -8,34 +8,26 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 
 from __future__ import absolute_import, division
 
-import io
-import os
 import sys
 
-from .client import RESOURCES, ClientError, Work
-from .files import JOB, AssembleDirectoryMixin
+from .client import RESOURCES, ClientError
+from .files import JOB
 from .queues import Queue
 from .remote_job import RemoteJob, await_end, exit_code, give_up, why_not_well
 from .vistrails_api import (
     JobMixin,
     Module,
     ModuleError,
-    PathObject,
     fail,
     settings,
     warn,
 )
 
-try:
-    from urllib import unquote as unquote_to_bytes  # type: ignore[attr-defined]
-except ImportError:
-    from urllib.parse import unquote_to_bytes
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
-    from .client import Document
+    from .client import Document, Work
     from .queues import Port
 
 ID_PREFIX = "vistrails_module_"
@@ -267,13 +259,16 @@ class BaseSubmitJob(JobMixin, Module):
     def _add_options(self, work):
         # type: (Work) -> None
         work.environment = self._pairs("environment")
-        work.labels = self._pairs("labels")
+        for label in sorted(self._pairs("labels").items()):
+            work.options += ["--label", "%s=%s" % label]
         for name in RESOURCES:
             value = self.force_get_input(name)
             if value is not None and value != "":
-                work.resources[name] = value
-        work.scheduler_options = self.force_get_input_list("scheduler_options")
-        work.login = bool(self.get_input("login"))
+                work.options += ["--" + name, "%s" % value]
+        for option in self.force_get_input_list("scheduler_options"):
+            work.options += ["--scheduler-option", option]
+        if self.get_input("login"):
+            work.options.append("--login")
 
     def _pairs(self, port):
         # type: (str) -> Dict[str, str]
@@ -286,64 +281,6 @@ class BaseSubmitJob(JobMixin, Module):
                 )
             pairs[name] = value
         return pairs
-
-
-class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
-    """Module that submits a directory and the files on its extra ports as a job.
-
-    Each extra port has the name of its file in the job.  `script` is the file to run,
-    or a command.
-    """
-
-    _settings = settings()
-    _input_ports = [
-        ("job", "(basic:Directory)", {"optional": True}),
-        ("script", "(basic:String)", {"optional": True, "defaults": "['start.sh']"}),
-    ]  # type: List[Port]
-
-    def work(self):
-        # type: () -> Work
-        base = self.force_get_input("job")
-        if base is None and not self.input_ports_order:
-            raise fail(
-                self, "A job needs a directory on the port 'job', or ports with files"
-            )
-        if base is not None and not os.path.isdir(base.name):
-            raise fail(self, "'%s' is not a directory" % base.name)
-        return Work(self.assemble_directory(base), self.get_input("script"))
-
-
-class SubmitShellJob(BaseSubmitJob):
-    """Module that submits a shell script as a job.
-
-    `source` is the percent-encoded text of the script.
-    """
-
-    _settings = settings()
-    _input_ports = [("source", "(basic:String)")]  # type: List[Port]
-    _output_ports = [
-        ("stderr", "(basic:File)"),
-        ("stdout", "(basic:File)"),
-    ]  # type: List[Port]
-
-    def work(self):
-        # type: () -> Work
-        pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_shelljob_")
-        directory = os.path.join(pool.name, "SubmitShellJob")
-        os.mkdir(directory)
-        with io.open(os.path.join(directory, "start.sh"), "wb") as script:
-            script.write(unquote_to_bytes(self.get_input("source")))
-        return Work(directory)
-
-    def set_results(self):
-        # type: () -> None
-        super(SubmitShellJob, self).set_results()
-        job = self.job
-        assert job is not None
-        pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_shelljobout_")
-        job.client.download(job.job_id, ["_stdout", "_stderr"], pool.name)
-        for port in ("stdout", "stderr"):
-            self.set_output(port, PathObject(os.path.join(pool.name, "_" + port)))
 
 
 def check_ended(module, job, status):
