@@ -35,10 +35,10 @@ before_heartbeat() {
     [ "$rest" -ge "$span" ] || span=$((rest > 0 ? rest : 1))
 }
 
-# after_heartbeat: act on a `kill` requested from another host, and enforce the time
+# after_heartbeat: act on a `kill` if no live client on this host does, and enforce the time
 # limit.
 after_heartbeat() {
-    [ ! -e "$job/kill" ] || [ -s "$job/finished" ] || apply_kill
+    [ ! -e "$job/kill" ] || [ -s "$job/finished" ] || is_killed_here || apply_kill
     [ -z "$r_walltime" ] || enforce_time_limit
 }
 
@@ -140,7 +140,7 @@ record_end() {
     if [ -s "$job/started" ]; then
         read -r started where j_pid j_start <"$job/started"
         [ -n "$spec" ] || read_spec
-        ! may_have_left_processes || count_processes
+        ! leaves_processes || count_processes
         left=${left:-0}
     fi
     set_whose

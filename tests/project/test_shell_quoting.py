@@ -28,6 +28,8 @@ NUMBERS = {
 } | {
     "children",
     "environs",
+    "adopted",
+    "new_orphans",
 }
 """Process ids that tej's own awk program or the kernel has printed, and paths in /proc."""
 JOB_IDS = {"dep_needs", "dep_ended", "unstarted", "claimed"}
@@ -41,7 +43,7 @@ CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"}
 """Fixed words of the scripts themselves, and names that were checked."""
 PLACES = {
     ("commands/download", "pattern"),  # a user's own pattern, expanded on purpose
-    ("lib/process.sh", "("),  # directories of /proc
+    ("lib/process_search.sh", "("),  # paths in /proc
     ("lib/scheduler_submit.sh", "("),  # names of variables
     ("run_in_scheduler.sh", "pending"),  # names of signals
     ("run_in_scheduler.sh", "("),  # names of variables

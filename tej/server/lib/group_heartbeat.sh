@@ -58,7 +58,7 @@ keeps_running() {
         *" $2 "*) ;;
         *) ! is_gone "$2" "$3" || set -- "$@" gone ;;
     esac
-    if [ $# = 3 ] && [ ! -e "$job/kill" ]; then
+    if [ $# = 3 ] && { [ ! -e "$job/kill" ] || is_killed_here; }; then
         write_heartbeat
     elif [ ! -s "$job/finished" ]; then
         take_heartbeat "$2" "$3" &
@@ -79,7 +79,7 @@ find_wrapper() {
 }
 
 # take_heartbeat PID START: write the heartbeat of one job, whose wrapper PID was killed, or
-# which a client on another host has requested to kill.
+# whose processes must be stopped because no live client on this host stops them.
 take_heartbeat() {
     trap - TERM
     enter_subshell

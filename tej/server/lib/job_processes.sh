@@ -1,17 +1,15 @@
 # Processes of a job: find, count, signal and stop them.
 # shellcheck shell=sh
 
-# find_job_processes: set $pids to the pids of all processes of $job on this host. The
-# job's facts must have been read before. If the script runs on another host, its pid is
-# not valid on this host, and only the job's token identifies processes of the job.
+# find_job_processes: set $pids to the pids of all processes of $job on this host
+# (add_to_search). A search for other jobs that is in preparation is not changed.
 find_job_processes() {
-    mark=${spec#*token=}
-    get_host
-    if [ "${where:-$host}" = "$host" ]; then
-        find_processes "${mark%% *}" "$j_pid" "$j_start"
-    else
-        find_processes "${mark%% *}" - -
-    fi
+    kept_wanted=$wanted kept_count=$wanted_count
+    begin_search
+    add_to_search alone
+    run_search
+    wanted=$kept_wanted wanted_count=$kept_count
+    eval "pids=\$pids_alone"
 }
 
 # count_processes: set $left to the number of processes of $job, or to '' if there are
@@ -46,6 +44,19 @@ read_orphans() {
     orphans=" $orphans "
 }
 
+# leaves_processes: like may_have_left_processes, but if a client has killed the job, wait at
+# most 6 seconds until the answer is no. The script often ends before the other processes that
+# have received the same signal. If a client kills many jobs at once, the wrapper of each job
+# would otherwise search all processes of the host, and all searches would compete for the CPUs.
+leaves_processes() {
+    for span in 0.2 0.4 0.8 1.6 3.2; do
+        may_have_left_processes || return 1
+        [ -e "$job/kill" ] || return 0
+        sleep "$span" 2>/dev/null || sleep 1
+    done
+    may_have_left_processes
+}
+
 # may_have_left_processes: check whether the script of $job, which has ended, may have
 # left processes running. $adopted contains the orphans before the start of the script,
 # or is empty if these orphans are unknown. If a process of the job runs, the process
@@ -56,21 +67,17 @@ read_orphans() {
 # or have many descendants.
 #
 # The kernel may omit a child from the list if another child ends at the same time.
-# Therefore the list is read twice. If the job ran for more than a minute, all processes are
-# searched: a former orphan may have ended since, and a process of the job may have its pid.
+# Therefore the list is read twice. If the job ran for more than a minute, a former orphan may
+# have ended since, and a process of the job may have its pid (forget_ended_orphans).
 may_have_left_processes() {
     [ -n "$adopted" ] && is_number "$j_start" || return 0
     get_uptime
-    [ $((uptime - began)) -le 60 ] || return 0
+    [ $((uptime - began)) -le 60 ] || forget_ended_orphans
     environs=''
     for _ in 1 2; do
-        read_orphans || return 0
-        [ "$orphans" != "$adopted" ] || continue
-        set --
-        for pid in $orphans; do
-            case "$adopted$$ " in *" $pid "*) ;; *) set -- "$@" "$pid" ;; esac
-        done
-        check_descendants "$@" || return 0
+        find_new_orphans && [ "$new_count" -le 50 ] || return 0
+        # shellcheck disable=SC2086 # pids
+        check_descendants $new_orphans || return 0
     done
     [ -n "$environs" ] || return 1
     mark=${spec#*token=}
@@ -78,6 +85,34 @@ may_have_left_processes() {
     grep -qsF "TEJ_JOB_TOKEN=${mark%% *}" $environs </dev/null
     # grep exits with 2 if one of the processes has ended meanwhile, or is hidden.
     case $? in 1 | 2) return 1 ;; esac
+}
+
+# find_new_orphans: set $new_orphans to the present orphans that are not in $adopted, and
+# $new_count to their number. Returns 1 if the orphans are unknown.
+find_new_orphans() {
+    new_orphans='' new_count=0
+    read_orphans || return 1
+    [ "$orphans" != "$adopted" ] || return 0
+    for pid in $orphans; do
+        case "$adopted$$ " in
+            *" $pid "*) ;;
+            *) new_orphans="$new_orphans $pid" new_count=$((new_count + 1)) ;;
+        esac
+    done
+}
+
+# forget_ended_orphans: remove from $adopted the pids of processes that are not older than the
+# script, or have ended.
+forget_ended_orphans() {
+    set --
+    for pid in $adopted; do set -- "$@" "$proc/$pid/stat"; done
+    # A process whose name contains a newline is removed, too, and is therefore checked.
+    adopted=" $(cat "$@" 2>/dev/null </dev/null | LC_ALL=C awk -v since="$j_start" '
+        /^[0-9]+ [(].*[)] / {
+            pid = $1
+            sub(/^.*[)] /, "")
+            if (split($0, field, " ") >= 20 && field[20] + 0 < since + 0) printf "%s ", pid
+        }')"
 }
 
 # check_descendants PID...: add the environment files of these processes and their
@@ -120,7 +155,13 @@ has_processes() {
 # $elsewhere to the name of the job's host.
 recount() {
     elsewhere=''
-    [ -n "$left" ] || return 0
+    [ -z "$left" ] || ! ran_here || count_processes
+}
+
+# ran_here: check whether the job, which has left processes running, ran on this host. If
+# not, sets $elsewhere to the name of the job's host, or sets $left to '' if that host is
+# this machine before its restart.
+ran_here() {
     get_host
     set -f
     # shellcheck disable=SC2086 # fields
@@ -128,14 +169,36 @@ recount() {
     set +f
     # The native id of a job under a scheduler does not contain the host of the job.
     [ "${1-}" = pid ] || set -- '' "${where:-$host}" "$boot" "$space"
-    if same_host "$2" "$3" "$4"; then
-        count_processes
-    elif is_past "${2-}" "${3-}"; then
+    ! same_host "$2" "$3" "$4" || return 0
+    if is_past "${2-}" "${3-}"; then
         left=''
     else
         elsewhere=$2
         note="${note:+$note; }processes that it left running on $2 may have ended by now"
     fi
+    return 1
+}
+
+# note_killer: record that this shell stops the processes of $job, which run on this host.
+# Called before the fact `kill` is written. Otherwise the heartbeat processes of 1,000 killed
+# jobs would also search and stop the processes.
+note_killer() {
+    me
+    # The shell would block if it opened a FIFO.
+    [ ! -e "$job/.killer" ] || [ -f "$job/.killer" ] || return 0
+    { printf '%s\n' "$who" >"$job/.killer"; } 2>/dev/null || :
+}
+
+# is_killed_here: check whether a live shell on this host stops the processes of $job
+# (note_killer).
+is_killed_here() {
+    killer=''
+    [ ! -f "$job/.killer" ] || read -r killer <"$job/.killer"
+    set -f
+    # shellcheck disable=SC2086 # fields
+    set -- $killer
+    set +f
+    [ $# = 5 ] && same_host "$1" "$2" "$3" && is_alive "$4" "$5"
 }
 
 # stop_processes GRACE: stop all processes of $job with SIGTERM and, after GRACE

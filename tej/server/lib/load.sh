@@ -6,6 +6,7 @@ jobs=$queue/jobs incoming=$queue/incoming
 
 . "$here/lib/facts.sh"
 . "$here/lib/process.sh"
+. "$here/lib/process_search.sh"
 . "$here/lib/state.sh"
 . "$here/lib/lock.sh"
 . "$here/lib/heartbeat.sh"

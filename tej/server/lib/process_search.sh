@@ -1,0 +1,160 @@
+# Search for the processes of jobs: one pass over /proc finds the processes of any number of
+# jobs. A search takes about as long for 1,000 jobs as for one job.
+# shellcheck shell=sh
+#
+# The processes of a job are the processes with the job's token in their initial environment,
+# the first process of the job (LEADER), the processes in the session of LEADER, and all
+# descendants of these. A process is missed if it has cleared its environment, left the
+# session and lost its parent. Without /proc, only the process LEADER is found.
+
+wanted=''      # lines KEY TOKEN LEADER START, one for each job of the next search
+wanted_count=0 # number of these lines
+
+# begin_search: begin a new search without jobs.
+begin_search() {
+    wanted='' wanted_count=0
+}
+
+# add_to_search KEY: add $job to the next search. Later, run_search sets pids_KEY to the
+# pids of all processes of the job on this host. The job's facts must have been read before.
+# If the script runs on another host, its pid is not valid on this host, and only the job's
+# token identifies processes of the job.
+add_to_search() {
+    get_host
+    mark=${spec#*token=}
+    mark=${mark%% *}
+    if [ "${where:-$host}" = "$host" ]; then
+        set -- "$1" "$j_pid" "$j_start"
+    else
+        set -- "$1" - -
+    fi
+    eval "pids_$1=''"
+    [ -n "$proc" ] || {
+        check_process "$2" "$3"
+        # If this shell is the wrapper, it has not yet waited for its child, so that the
+        # pid of the child cannot have been reused.
+        [ "$life" != alive ] && [ "$life$is_wrapper" != unsure1 ] || eval "pids_$1=\$2"
+        return 0
+    }
+    # A damaged fact must not make unrelated processes part of the job.
+    is_number "$2" && is_number "$3" && [ "$2" -gt 1 ] || set -- "$1" - -
+    case $mark in *[!0-9a-f]* | '') mark=- ;; esac
+    [ ${#mark} -ge 32 ] || mark=-
+    wanted="$wanted$1 $mark $2 $3$newline" wanted_count=$((wanted_count + 1))
+}
+
+# run_search: set pids_KEY for each job that was added to the search.
+run_search() {
+    [ "$wanted_count" = 0 ] || eval "$(search_processes)"
+}
+
+# search_processes: print an assignment of pids_KEY for each job in $wanted.
+#
+# One awk reads all files /proc/PID/stat, because the shell builtin `read` is slow: it reads
+# one byte at a time. A pid may be reused between the read of its environment and the read of
+# its `stat`. Therefore a process that is younger than the search does not count because of
+# its environment. The next search finds such a process if it belongs to a job.
+search_processes() {
+    {
+        printf '%s.\n' "$wanted"
+        start=''
+        read_stat self
+        printf '%s\n' "${start:--}"
+        print_marked
+        printf '.\n'
+        cat "$proc"/[0-9]*/stat 2>/dev/null
+    } | LC_ALL=C awk '
+        # The input has four parts: the wanted jobs, the start of the search, the marked
+        # processes, and the content of all files `stat`.
+        part == 0 && $0 != "." {
+            key[++jobs] = $1
+            jobs_of_token[$2] = jobs_of_token[$2] " " jobs
+            leader[jobs] = $3
+            since[jobs] = $4
+            next
+        }
+        part == 1 { begun = $0 }
+        part == 2 && $0 != "." {
+            if ($2 in jobs_of_token) marked[$1] = marked[$1] jobs_of_token[$2]
+            next
+        }
+        part < 3 {
+            part++
+            next
+        }
+        # A process name may contain blanks, brackets and newlines.
+        {
+            record = record (record == "" ? "" : "\n") $0
+            rest = record
+            sub(/^.*\) /, "", rest)
+            if (split(rest, field, " ") < 20) next
+            pid = record + 0
+            record = ""
+            if (field[1] ~ /[ZXx]/) next
+            children[field[2]] = children[field[2]] " " pid
+            session[pid] = field[4]
+            start[pid] = field[20]
+        }
+        function add(pid, job) {
+            if ((pid, job) in is_added) return
+            is_added[pid, job] = 1
+            added_pid[++count] = pid
+            added_job[count] = job
+            pids[job] = pids[job] pid " "
+        }
+        END {
+            for (job = 1; job <= jobs; job++) {
+                first = leader[job]
+                # Under a scheduler, LEADER is not the leader of its session. The kernel does
+                # not reuse a pid while it is a session id. If an unrelated process has the
+                # pid of the leader, the session is unrelated, too.
+                if (first in start && start[first] != since[job]) continue
+                if (first in start) add(first, job)
+                jobs_of_session[first] = jobs_of_session[first] " " job
+            }
+            for (pid in start) {
+                size = 0
+                if (session[pid] in jobs_of_session) size = split(jobs_of_session[session[pid]], list, " ")
+                for (i = 1; i <= size; i++)
+                    if (start[pid] + 0 >= since[list[i]] + 0) add(pid, list[i])
+                size = 0
+                if (pid in marked && (begun == "-" || start[pid] + 0 <= begun + 0))
+                    size = split(marked[pid], list, " ")
+                for (i = 1; i <= size; i++) add(pid, list[i])
+            }
+            for (n = 1; n <= count; n++) {
+                size = 0
+                if (added_pid[n] in children) size = split(children[added_pid[n]], list, " ")
+                for (i = 1; i <= size; i++) add(list[i], added_job[n])
+            }
+            for (job = 1; job <= jobs; job++) printf "pids_%s=\"%s\"\n", key[job], pids[job]
+        }'
+}
+
+# print_marked: print a line PID TOKEN for each process whose initial environment contains the
+# token of a job. If only one job is wanted, prints only the processes with its token.
+print_marked() {
+    if [ "$wanted_count" = 1 ]; then
+        set -f
+        # shellcheck disable=SC2086 # the line of the job
+        set -- $wanted
+        set +f
+        [ "$2" != - ] || return 0
+        # shellcheck disable=SC2013 # paths
+        for path in $(grep -lsF "TEJ_JOB_TOKEN=$2" "$proc"/[0-9]*/environ 2>/dev/null); do
+            path=${path%/environ}
+            printf '%s\n' "${path##*/} $2"
+        done
+        return 0
+    fi
+    # shellcheck disable=SC2046 # paths
+    set -- $(grep -lsF TEJ_JOB_TOKEN= "$proc"/[0-9]*/environ 2>/dev/null)
+    # `head` prints the path of each file before its content if it reads several files. A
+    # variable of a foreign process may contain such a path, but contains no token of a job.
+    [ $# = 0 ] || head -n 1000000 /dev/null "$@" 2>/dev/null | tr '\0' '\n' | LC_ALL=C awk '
+        /^==> \/proc\/[0-9]+\/environ <==$/ {
+            split($2, part, "/")
+            pid = part[3]
+        }
+        /^TEJ_JOB_TOKEN=[0-9a-f]+$/ { print pid, substr($0, 15) }'
+}
