@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,7 +70,19 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def test_one_search_separates_the_jobs(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tools", ["usual", "busybox"])
+def test_one_search_separates_the_jobs(
+    tools: str,
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    require: Callable[[str], None],
+) -> None:
+    if tools == "busybox":
+        require("busybox")
+        for name in ("awk", "grep", "head", "tr", "cat"):
+            (tmp_path / name).symlink_to(shutil.which("busybox") or "")
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     tokens = [os.urandom(16).hex() for _ in range(2)]
     marked, family = start(tokens[0]), start(tokens[1], "env -i cat; true")
     leader, reused = start(), start()

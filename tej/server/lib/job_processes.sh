@@ -80,6 +80,8 @@ may_have_left_processes() {
         check_descendants $new_orphans || return 0
     done
     [ -n "$environs" ] || return 1
+    check_grep
+    [ -n "$grep_reads_nul" ] || return 0
     mark=${spec#*token=}
     # shellcheck disable=SC2086 # paths
     grep -qsF "TEJ_JOB_TOKEN=${mark%% *}" $environs </dev/null

@@ -45,7 +45,18 @@ add_to_search() {
 
 # run_search: set pids_KEY for each job that was added to the search.
 run_search() {
-    [ "$wanted_count" = 0 ] || eval "$(search_processes)"
+    [ "$wanted_count" = 0 ] || {
+        check_grep
+        eval "$(search_processes)"
+    }
+}
+
+# check_grep: set $grep_reads_nul to 1 if `grep` also searches the part of a file after the
+# first NUL. The grep of busybox does not.
+check_grep() {
+    [ -z "${grep_reads_nul+known}" ] || return 0
+    grep_reads_nul=''
+    ! printf 'a\0b' | grep -qF b || grep_reads_nul=1
 }
 
 # search_processes: print an assignment of pids_KEY for each job in $wanted.
@@ -132,9 +143,11 @@ search_processes() {
 }
 
 # print_marked: print a line PID TOKEN for each process whose initial environment contains the
-# token of a job. If only one job is wanted, prints only the processes with its token.
+# token of a job. If only one job is wanted, may print only the processes with its token.
 print_marked() {
-    if [ "$wanted_count" = 1 ]; then
+    if [ -z "$grep_reads_nul" ]; then
+        set -- "$proc"/[0-9]*/environ
+    elif [ "$wanted_count" = 1 ]; then
         set -f
         # shellcheck disable=SC2086 # the line of the job
         set -- $wanted
@@ -146,9 +159,10 @@ print_marked() {
             printf '%s\n' "${path##*/} $2"
         done
         return 0
+    else
+        # shellcheck disable=SC2046 # paths
+        set -- $(grep -lsF TEJ_JOB_TOKEN= "$proc"/[0-9]*/environ 2>/dev/null)
     fi
-    # shellcheck disable=SC2046 # paths
-    set -- $(grep -lsF TEJ_JOB_TOKEN= "$proc"/[0-9]*/environ 2>/dev/null)
     # `head` prints the path of each file before its content if it reads several files. A
     # variable of a foreign process may contain such a path, but contains no token of a job.
     [ $# = 0 ] || head -n 1000000 /dev/null "$@" 2>/dev/null | tr '\0' '\n' | LC_ALL=C awk '
