@@ -13,14 +13,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 
 from tej.destination import Destination
 from tej.errors import AuthenticationFailed, ConnectionFailed, Error, HostKeyRejected
 from tej.queue.remote import RemoteQueue
 from tej.server.scripts import sent_script
 from tej.transport import Transport
+from tej.transport.settings import Settings
 from tej.transport.ssh_config import HostConfig, look_up
 from tej.version import __version__
 
@@ -63,7 +65,7 @@ def examine(queue: RemoteQueue, destination: Destination) -> Iterator[Step]:
     if not destination.is_local:
         yield _client(queue.transport)
         try:
-            config = look_up(destination.host, destination.user, destination.port)
+            config = _look_up(destination, queue.transport)
         except ConnectionFailed as error:
             yield Step("configuration", State.TROUBLE, str(error))
             return
@@ -75,8 +77,38 @@ def examine(queue: RemoteQueue, destination: Destination) -> Iterator[Step]:
     yield from _server(queue)
 
 
+def _look_up(destination: Destination, transport: Transport) -> HostConfig:
+    """Return the options of ssh_config as the transport uses them.
+
+    Raises ConnectionFailed if the transport rejects the configuration.
+    """
+    config = look_up(destination.host, destination.user, destination.port)
+    if _kind(transport) != "openssh":
+        return config
+    # The options come from `ssh` itself, because tej's parser for paramiko does not
+    # support options such as CanonicalizeHostname.
+    from tej.transport.openssh_config import read_config
+
+    ssh = read_config(destination, Settings())
+    jump, command = ssh.first("proxyjump"), ssh.first("proxycommand")
+    files = [Path(name).expanduser() for name in ssh.values.get("identityfile", [])]
+    return replace(
+        config,
+        host=ssh.first("hostname"),
+        port=int(ssh.first("port")),
+        user=ssh.first("user"),
+        proxy_jump=None if jump in ("", "none") else jump,
+        proxy_command=None if command in ("", "none") else command,
+        identity_files=tuple(dict.fromkeys(files)),
+    )
+
+
+def _kind(transport: Transport) -> str:
+    return type(transport).__name__.removesuffix("Transport").lower()
+
+
 def _client(transport: Transport) -> Step:
-    kind = type(transport).__name__.removesuffix("Transport").lower()
+    kind = _kind(transport)
     if shutil.which("ssh") is None:
         return Step("ssh", State.WARNING, f"no `ssh` on the PATH; tej uses {kind}")
     done = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False)

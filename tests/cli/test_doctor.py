@@ -45,6 +45,15 @@ def test_closed_port_is_found(client_home: Path) -> None:
     assert "login" not in steps
 
 
+def test_configuration_that_ssh_rejects_is_found(client_home: Path) -> None:
+    config = client_home / ".ssh/config"
+    config.write_text(f"UseKeychainOfTests yes\n{config.read_text()}")
+    status, steps = doctor("server")
+    assert status == 1
+    assert steps["configuration"]["state"] == "trouble"
+    assert "IgnoreUnknown usekeychainoftests" in steps["configuration"]["text"]
+
+
 def test_refused_login_is_explained(sshd: Sshd, client_home: Path) -> None:
     config = client_home / ".ssh/config"
     text = config.read_text().replace(str(sshd.key), "/nowhere/key")
