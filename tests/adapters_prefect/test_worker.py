@@ -39,10 +39,10 @@ from servers.sshd import free_port
 import tej
 from tej_prefect import TejDestination, TejJob, TejStorage, TejWorker, tej_flow
 from tej_prefect.artifacts import emit_end
-from tej_prefect.bundles import UNPACKS_FILES, add_bundle
+from tej_prefect.bundles import UNPACKS_FILES
 from tej_prefect.job_result import JobRecord
 from tej_prefect.reconciliation import WORKER_NAME_LABEL, names_of_live
-from tej_prefect.worker_configuration import TejWorkerConfiguration
+from tej_prefect.worker_configuration import TejWorkerConfiguration, add_bundle
 from tej_prefect.worker_job import (
     delete_old_jobs,
     is_superseded,
@@ -408,7 +408,7 @@ def test_code_and_result_travel_with_job(pool: Pool, tmp_path: Path) -> None:
 def test_files_are_refused_if_prefect_does_not_unpack(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tej_prefect.decorators.UNPACKS_FILES", False)
+    monkeypatch.setattr("tej_prefect.bundles.UNPACKS_FILES", False)
     with pytest.raises(ValueError, match="install a newer version of Prefect"):
         tej_flow("pool", include_files=["*.csv"])
 

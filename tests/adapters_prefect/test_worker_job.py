@@ -34,10 +34,13 @@ from prefect.states import (
 
 import tej
 from tej_prefect import TejDestination, TejJob, TejWorker, worker, worker_job
-from tej_prefect.bundles import EXECUTE, lacks_bundle
 from tej_prefect.flow_runs import needs_process
 from tej_prefect.reconciliation import OrphanFinder
-from tej_prefect.worker_configuration import TejWorkerConfiguration
+from tej_prefect.worker_configuration import (
+    EXECUTE,
+    TejWorkerConfiguration,
+    lacks_bundle,
+)
 from tests.adapters_prefect.flow_processes import flow_run_in
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

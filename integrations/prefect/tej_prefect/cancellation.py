@@ -92,23 +92,7 @@ def kill_unclaimed(
         }
         if not running:
             return
-        stage = str(next(iter(running.values())).directory)
-        try:
-            others = wanted_by_others(queue, stage, cancelled)
-        except Exception as error:
-            if isinstance(error, tej.Error):
-                raise
-            # Another flow run may have claimed the jobs, so no job is killed.
-            logger.warning("The claims were not checked with Prefect's API: %s", error)
-            counts.leave(
-                len(running),
-                "the claims on them could not be checked with Prefect's API",
-            )
-            return
-        for job_id in running.keys() & others.keys():
-            logger.info("Job %s is left running: %s", job_id, others[job_id])
-            counts.leave(1, f"claimed by {others[job_id]}")
-        ours = [job_id for job_id in running if job_id not in others]
+        ours = _unclaimed(queue, running, cancelled, counts)
         for job_id, killed in queue.kill_many(ours).items():
             if killed is not None and not killed.was.final:
                 logger.info("Job %s: %s", job_id, killed.status.describe())
@@ -121,6 +105,31 @@ def kill_unclaimed(
             "Jobs at %r could not be killed: %s (%s)", queue, error, ", ".join(ids)
         )
         counts.unreachable += len(ids)
+
+
+def _unclaimed(
+    queue: tej.RemoteQueue,
+    running: Mapping[str, tej.JobStatus],
+    cancelled: Collection[UUID],
+    counts: KillCounts,
+) -> list[str]:
+    """Return the jobs that no other flow run has claimed; count the other jobs."""
+    logger = run_logger()
+    stage = str(next(iter(running.values())).directory)
+    try:
+        others = wanted_by_others(queue, stage, cancelled)
+    except tej.Error:
+        raise
+    except Exception as error:
+        # Another flow run may have claimed the jobs, so no job is killed.
+        logger.warning("The claims were not checked with Prefect's API: %s", error)
+        reason = "the claims on them could not be checked with Prefect's API"
+        counts.leave(len(running), reason)
+        return []
+    for job_id in running.keys() & others.keys():
+        logger.info("Job %s is left running: %s", job_id, others[job_id])
+        counts.leave(1, f"claimed by {others[job_id]}")
+    return [job_id for job_id in running if job_id not in others]
 
 
 def kill_jobs(

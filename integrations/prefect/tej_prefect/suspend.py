@@ -77,16 +77,7 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
                 ", and then TejDestination.load(NAME)"
             )
     run = current_run()
-    claims: list[tuple[tej.RemoteQueue, str, list[str]]] = []
-    running = 0
-    for queue, some in by_queue(jobs).items():
-        for job_id, status in queue.statuses(some).items():
-            if status is None:
-                place = some[job_id].destination.place
-                raise tej.JobNotFound(f"Job '{job_id}' not found at {place}")
-            running += not status.state.final
-            stage = str(status.directory)
-        claims.append((queue, stage, [*some]))
+    claims, running = _claims_of(jobs)
     if not running:
         for queue, stage, _ in claims:
             if run.flow_run_id is not None:
@@ -101,6 +92,26 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
         if run.flow_run_id is not None:
             claim_suspended(queue, stage, run.flow_run_id, ids)
     suspend_flow_run(key=key)
+
+
+def _claims_of(
+    jobs: Sequence[TejJobRun],
+) -> tuple[list[tuple[tej.RemoteQueue, str, list[str]]], int]:
+    """Return the arguments of `claim_suspended`, and the number of running jobs.
+
+    Raises tej.JobNotFound if a job does not exist.
+    """
+    claims: list[tuple[tej.RemoteQueue, str, list[str]]] = []
+    running = 0
+    for queue, some in by_queue(jobs).items():
+        for job_id, status in queue.statuses(some).items():
+            if status is None:
+                place = some[job_id].destination.place
+                raise tej.JobNotFound(f"Job '{job_id}' not found at {place}")
+            running += not status.state.final
+            stage = str(status.directory)
+        claims.append((queue, stage, [*some]))
+    return claims, running
 
 
 @flow(name="tej-resumer")

@@ -30,7 +30,6 @@ from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 import tej
 from tej_prefect.artifacts import emit_end
-from tej_prefect.bundles import lacks_bundle, with_storage
 from tej_prefect.context import in_thread
 from tej_prefect.credentials import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.flow_runs import (
@@ -48,7 +47,12 @@ from tej_prefect.reconciliation import (
     repeat,
 )
 from tej_prefect.suspend import reconcile
-from tej_prefect.worker_configuration import TejWorkerConfiguration, TejWorkerVariables
+from tej_prefect.worker_configuration import (
+    TejWorkerConfiguration,
+    TejWorkerVariables,
+    lacks_bundle,
+    with_storage,
+)
 from tej_prefect.worker_job import (
     RETRY,
     delete_old_jobs,
