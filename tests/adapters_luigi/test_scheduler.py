@@ -50,20 +50,18 @@ class Luigid:
             return False
         return True
 
-    def task(self, family: str) -> dict[str, Any]:
-        """Return the scheduler's entry of the newest task of a family, or an empty entry."""
+    def task(self, test: str) -> dict[str, Any]:
+        """Return the scheduler's entry of the task with the parameter, or nothing."""
         # One request for all statuses, because the status may change between two.
         found = self.ask("task_list", status="", upstream_status="")
-        tasks = [
-            {"task_id": task_id, **task}
-            for task_id, task in found.items()
-            if task["name"] == family
-        ]
-        return max(tasks, key=lambda task: task["start_time"], default={})
+        for task_id, task in found.items():
+            if task["params"].get("test") == test:
+                return {"task_id": task_id, **task}
+        return {}
 
-    def send(self, family: str, content: str) -> str:
-        """Send a message to the newest task of a family, and return the reply."""
-        task = self.task(family)
+    def send(self, test: str, content: str) -> str:
+        """Send a message to the task with the parameter, and return the reply."""
+        task = self.task(test)
         task_id = task["task_id"]
         sent = self.ask(
             "send_scheduler_message",
@@ -162,12 +160,11 @@ class Seen(tej_luigi.TejTask):
         },
         "core": {"log_level": "DEBUG"},
     }
-    words = ["Seen", "--test", str(queue.queue), "--workers", "2"]
+    test = str(queue.queue)
+    words = ["Seen", "--test", test, "--workers", "2"]
     process = pipeline(lines, *words, *central, **settings)
-    wait_until(
-        lambda: luigid.task("Seen").get("progress_percentage") == 42, "42 percent"
-    )
-    task = luigid.task("Seen")
+    wait_until(lambda: luigid.task(test).get("progress_percentage") == 42, "42 percent")
+    task = luigid.task(test)
     (status,) = queue.jobs()
     assert task["status"] == "RUNNING"
     assert task["status_message"].startswith(f"running on {status.host}")
@@ -175,16 +172,16 @@ class Seen(tej_luigi.TejTask):
         f"{status.job_id}\nstep \u2039b\u203a21\u2039/b\u203a of 50"
     )
     url = f"http://jobs.example.org/{status.job_id}?on={status.host}"
-    wait_until(lambda: luigid.task("Seen")["tracking_url"] == url, "the URL is shown")
-    assert "kill" in luigid.send("Seen", "hello")
+    wait_until(lambda: luigid.task(test)["tracking_url"] == url, "the URL is shown")
+    assert "kill" in luigid.send(test, "hello")
     assert jobs_in(queue, "running") == 1
-    assert luigid.send("Seen", "kill") == "Killed"
+    assert luigid.send(test, "kill") == "Killed"
     said, _ = process.communicate(timeout=60)
     assert "Job was killed" in said
     # A user killed the job, so the job is not restarted, even with `retry`.
     (status,) = queue.jobs()
     assert (status.state, status.attempt) == (tej.JobState.KILLED, 1)
-    shown = luigid.task("Seen")
+    shown = luigid.task(test)
     assert shown["status"] != "DONE"
     for words in (json.dumps(shown), said, Path("luigi.cfg").read_text()):
         assert "hunter2" not in words
