@@ -9,7 +9,7 @@ manipulate the terminal.  Only the output of jobs is printed unchanged.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -38,6 +38,15 @@ def say_line(text: str, *, err: bool = False) -> None:
     """Print one line with control characters escaped; newlines are also escaped."""
     end_line(err=err)
     click.echo(escape_line(text), err=err)
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Print lines that contain no control characters from the server, in one piece.
+
+    The output is flushed once, and not after each of 100,000 lines.
+    """
+    end_line(err=False)
+    click.echo("".join(f"{line}\n" for line in lines), nl=False)
 
 
 def end_line(*, err: bool) -> None:

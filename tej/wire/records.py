@@ -199,5 +199,7 @@ def _encode(value: str) -> str:
     return quote(value, safe="/:@+,", errors="surrogateescape")
 
 
+@functools.lru_cache(maxsize=4096)
 def _decode(word: str) -> str:
+    """Decode a word; many jobs of a list have the same names, scripts and labels."""
     return unquote(word, errors="surrogateescape") if "%" in word else word
