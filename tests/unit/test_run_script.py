@@ -24,3 +24,26 @@ def test_awk_reports_no_false_exit_status(shell: str) -> None:
         check=False,
     )
     assert done.stdout.strip() in ("exit 3", "")
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_shell_distinguishes_signals_from_exit_codes(shell: str) -> None:
+    """On many servers, /bin/sh is bash."""
+
+    def run(script: str) -> bytes:
+        done = subprocess.run(
+            [shell, SERVER / "report_signal.sh", "TERM"],
+            env={"tej_run": script},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout
+
+    assert run("exit 143") == b"=143"
+    for name, status in [("TERM", 143), ("KILL", 137), ("SEGV", 139)]:
+        # The shell that waits survives a SIGTERM to the whole session.
+        said = run(f"kill -s TERM $PPID; kill -s {name} $$")
+        assert said.endswith(b"=%d" % status)
+        assert said != b"=%d" % status

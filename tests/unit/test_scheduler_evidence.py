@@ -127,7 +127,7 @@ def test_end_waits_for_accounting_entry(shell: Shell) -> None:
 
 
 def test_result_is_unknown_if_waiting_shell_was_killed(shell: Shell) -> None:
-    lines = """. "$here/lib/run_script.sh"; tej_run='kill -9 $PPID; exit 3'
+    lines = """. "$here/lib/run_script.sh"; export tej_run='kill -9 $PPID; exit 3'
     run_in_shell 2>/dev/null
     echo "end=$end" """
     assert shell(lines) == "end=\n"

@@ -158,17 +158,13 @@ run_in_awk() {
 
 # run_in_shell: run the script in a shell. Sets $end to `exit N` or `signal N`, or to '' if
 # the result is unknown. If the status can mean an exit code or a signal, a message of the
-# shell such as "Terminated" indicates a signal. The subshell has empty traps for $signals,
-# because schedulers send these signals to the whole session.
+# shell such as "Terminated" indicates a signal; see report_signal.sh.
 run_in_shell() {
-    words=$(
-        for signal in ${signals:-TERM}; do trap : "$signal"; done
-        { /bin/sh -c "$tej_run"; } 2>&1
-        printf '=%s' $?
-    )
+    # shellcheck disable=SC2086 # names of signals
+    words=$(/bin/sh "$here/report_signal.sh" ${signals:-TERM} 2>&1)
     status=${words##*=}
     if ! is_number "$status"; then
-        # The subshell was killed, for example by `kill -9 $PPID` in the script.
+        # The shell was killed, for example by `kill -9 $PPID` in the script.
         end=''
     elif [ "$status" -gt 384 ]; then
         end="signal $((status - 384))"
