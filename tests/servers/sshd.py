@@ -154,7 +154,7 @@ class Sshd:
         config.write_text(self._config(IF_KNOWN if knows_penalties(sshd) else ""))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sshd, "-D", "-e", "-f", str(config)],
+                [*_dies_with_tests(), sshd, "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -222,6 +222,16 @@ class Sshd:
 def sshd_path() -> str | None:
     """Return the path of sshd, which requires an absolute path and may not be on PATH."""
     return shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
+
+
+@functools.cache
+def _dies_with_tests() -> list[str]:
+    """Return a command prefix that ends a program when the thread that starts it ends.
+
+    A killed pytest cannot stop its servers.  Fixtures run in the main thread.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 @functools.cache
