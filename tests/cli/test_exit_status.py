@@ -445,7 +445,8 @@ def test_ctrl_c_prints_one_word_and_130(client: Command, tmp_path: Path) -> None
     assert b"Traceback" not in err
 
 
-@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
+# POSIX is another name of the locale C.
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 @pytest.mark.parametrize("name", ["café ✓", os.fsdecode(b"latin\xe9"), "new\nline"])
 def test_odd_names_are_printed_in_every_locale(
     client: Command, queue_path: Path, job: Make, name: str, locale: str

@@ -1,6 +1,6 @@
 """Several clients submit, kill, delete and list in one queue at the same time.
 
-TEJ_STRESS is the number of jobs.  The default is 40; use 200 for a thorough test.
+TEJ_STRESS is the number of jobs.  The default is 24; use 200 for a thorough test.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobs import Gate, job_directory, processes_of, wait_until
 import tej
 from tej import JobState
 
-JOBS = int(os.environ.get("TEJ_STRESS", "40"))
+JOBS = int(os.environ.get("TEJ_STRESS", "24"))
 CLIENTS = 4
 
 # Each client submits a share of the jobs, and kills and deletes jobs of all clients.
