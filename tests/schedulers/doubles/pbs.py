@@ -52,14 +52,18 @@ def start_waiting(jobs: dict) -> None:
         if free > 0 and job["state"] == "Q":
             free -= 1
             job["state"] = "R"
-            # The process that records the end of the job outlives this process.
-            subprocess.Popen(
-                [sys.executable, __file__, "run", number],
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            start_process("run", number)
+
+
+def start_process(action: str, number: str) -> None:
+    """Start a process that runs or ends a job, and that outlives this process."""
+    subprocess.Popen(
+        [sys.executable, "-S", __file__, action, number],
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def run(number: str) -> None:
@@ -307,13 +311,7 @@ def qdel(arguments: list[str]) -> int:
                 job["state"] = "F" if OPEN else "C"
                 job["status"] = "" if OPEN else "271"
                 continue
-        subprocess.Popen(
-            [sys.executable, __file__, "end", word.partition(".")[0]],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        start_process("end", word.partition(".")[0])
     return answer
 
 
@@ -349,25 +347,22 @@ def qrls(arguments: list[str]) -> int:
 def qsig(arguments: list[str]) -> int:
     (option, name, word) = arguments
     assert option == "-s"
+    number = word.partition(".")[0]
     with state() as jobs:
-        job = jobs.get(word.partition(".")[0])
+        job = jobs.get(number)
     if refusal := refuse("qsig", word, job):
         return refusal
     assert job is not None
     if job["state"] != "R":
         print(f"qsig: Request invalid for state of job {word}", file=sys.stderr)
         return 168
-    signal_session(job["pid"], signal.Signals[name])
+    signal_session(session_of(number), signal.Signals[name])
     return 0
 
 
 def signal_session(leader: int, number: signal.Signals) -> bool:
     """Signal all processes of a job; return whether there were any."""
     found = False
-    # A job that is just starting has no session yet, and a signal to 0 would reach this
-    # process group.
-    if leader <= 1:
-        return found
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -379,13 +374,22 @@ def signal_session(leader: int, number: signal.Signals) -> bool:
     return found
 
 
+def session_of(number: str) -> int:
+    """Return the session of a running job, which may just be starting.
+
+    The script may already run before `run` has recorded the session.  A signal that is
+    sent in the meantime must not be lost.
+    """
+    while True:
+        with state() as jobs:
+            if pid := int(jobs[number]["pid"]):
+                return pid
+        time.sleep(0.05)
+
+
 def end(number: str) -> None:
     """Send SIGTERM, wait some seconds, and send SIGKILL."""
-    pid = 0
-    while pid == 0:
-        time.sleep(0.05)
-        with state() as jobs:
-            pid = jobs[number]["pid"]
+    pid = session_of(number)
     signal_session(pid, signal.SIGTERM)
     for _ in range(KILL_DELAY * 10):
         time.sleep(0.1)

@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from pbs import FOLDER, signal_session, start_waiting, state
+from pbs import FOLDER, session_of, signal_session, start_waiting, state
 
 VALUED = {"-A", "-N", "-S", "-b", "-j", "-l", "-m", "-o", "-pe", "-q", "-r", "-sync"}
 
@@ -89,10 +89,11 @@ def qdel(arguments: list[str]) -> int:
             print(f'denied: job "{number}" does not exist')
             return 1
         job["deleted"] = True
-        if job["state"] == "Q":
+        runs = job["state"] != "Q"
+        if not runs:
             job["state"] = "C"
-        pid = job["pid"]
-    signal_session(pid, signal.SIGKILL)
+    if runs:
+        signal_session(session_of(number), signal.SIGKILL)
     print(f"user has deleted job {number}")
     return 0
 
