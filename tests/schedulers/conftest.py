@@ -1,18 +1,21 @@
 """Fixtures for schedulers: a real Slurm, and queues that use it.
 
 Slurm is started before these tests and stopped afterwards.  TEJ_TEST_SLURM contains
-further lines for slurm.conf, such as other ports.
+further lines for slurm.conf, such as other ports.  A killed pytest leaves its Slurm and
+its jobs behind, which the next run removes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import shutil
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,6 +46,28 @@ def run(*words: str | Path, check: bool = True) -> str:
     return done.stdout
 
 
+@contextlib.contextmanager
+def only_user_of_slurm() -> Iterator[None]:
+    """Wait until no other pytest uses Slurm, and remove what a killed one has left.
+
+    The kernel releases the lock when its owner dies.  Slurm's daemons inherit no lock,
+    because Python closes its files in other programs.
+    """
+    with Path("/run/lock/tej-slurm-tests").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        jobs = Path("/var/lib/slurm/slurmctld")
+        if jobs.is_dir() and any(jobs.iterdir()):
+            stop_slurm()
+        yield
+
+
+def stop_slurm() -> None:
+    """Stop Slurm, and remove its jobs and its logs."""
+    subprocess.run(
+        [SERVERS / "stop-slurm", "--purge"], capture_output=True, timeout=120
+    )
+
+
 def start_slurm() -> None:
     # The output is discarded, because the daemons would keep a pipe open.
     subprocess.run(
@@ -65,17 +90,16 @@ def slurm(require: Callable[[str], None]) -> Iterator[Callable[[], None]]:
         pytest.skip("the Slurm here is somebody's own")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SLURM_CONF")
-        try:
-            start_slurm()
-        except subprocess.SubprocessError:
-            # Slurm may fail in a container, or if another Slurm uses its ports.
-            require("a Slurm that can be started")
-        try:
-            yield start_slurm
-        finally:
-            subprocess.run(
-                [SERVERS / "stop-slurm", "--purge"], capture_output=True, timeout=120
-            )
+        with only_user_of_slurm():
+            try:
+                start_slurm()
+            except subprocess.SubprocessError:
+                # Slurm may fail in a container, or if another Slurm uses its ports.
+                require("a Slurm that can be started")
+            try:
+                yield start_slurm
+            finally:
+                stop_slurm()
 
 
 def empty(path: Path) -> None:
@@ -153,7 +177,8 @@ def played(
         for path in (folder, ours):
             path.mkdir()
         for name in commands:
-            words = shlex.join([sys.executable, str(DOUBLES / program), name])
+            # Without the site packages, Python starts faster.
+            words = shlex.join([sys.executable, "-S", str(DOUBLES / program), name])
             (ours / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
             (ours / name).chmod(0o755)
         monkeypatch.setenv("PATH", f"{ours}:{tools}")
@@ -199,10 +224,18 @@ def forget_listing(queue_path: Path) -> None:
 def until(
     queue: tej.RemoteQueue, job_id: str, condition: Callable[[tej.JobStatus], object]
 ) -> tej.JobStatus:
-    """Return the status of a job once it meets a condition."""
+    """Return the status of a job once it meets a condition.
+
+    The scheduler is queried every second, and not every ten seconds as for users.
+    """
     seen: list[tej.JobStatus] = []
+    queried = 0.0
 
     def look() -> bool:
+        nonlocal queried
+        if time.monotonic() - queried > 1:
+            forget_listing(Path(str(queue.queue)))
+            queried = time.monotonic()
         seen.append(queue.status(job_id))
         return bool(condition(seen[-1]))
 
