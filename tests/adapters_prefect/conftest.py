@@ -27,6 +27,8 @@ if find_spec("prefect") is None and not os.environ.get("CI"):
 from tests.queue.conftest import watched
 
 
+# pytest-xdist reads the groups in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run all tests of Prefect in one worker, without failures by Prefect's warnings."""
     for item in items:

@@ -30,6 +30,8 @@ SERVERS = Path(__file__).parents[1] / "servers"
 OPTIONS = ["MinJobAge=60", *os.environ.get("TEJ_TEST_SLURM", "").split()]
 
 
+# pytest-xdist reads the groups in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let one worker run all tests of Slurm, because each worker stops the daemons."""
     for item in items:
