@@ -122,8 +122,8 @@ def processes_of(queue: str | Path) -> dict[int, str]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
             environ = (entry / "environ").read_bytes().split(b"\0")
             marks = (b"TEJ_QUEUE=" + path, b"tej_queue=" + path)
-            # pytest and the clients of the tests are not processes of jobs.
-            if b"pytest" in b" ".join(words) or b"-m\0tej" in b"\0".join(words):
+            # The clients of the tests are not processes of jobs.
+            if b"-m\0tej" in b"\0".join(words):
                 continue
             if (
                 any(word.startswith(path) for word in words)
