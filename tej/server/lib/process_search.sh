@@ -68,9 +68,7 @@ check_grep() {
 search_processes() {
     {
         printf '%s.\n' "$wanted"
-        start=''
-        read_stat self
-        printf '%s\n' "${start:--}"
+        print_own_start
         print_marked
         printf '.\n'
         cat "$proc"/[0-9]*/stat 2>/dev/null
@@ -140,6 +138,13 @@ search_processes() {
             }
             for (job = 1; job <= jobs; job++) printf "pids_%s=\"%s\"\n", key[job], pids[job]
         }'
+}
+
+# print_own_start: print the start time of this subshell.
+print_own_start() {
+    start=''
+    read_stat self
+    printf '%s\n' "${start:--}"
 }
 
 # print_marked: print a line PID TOKEN for each process whose initial environment contains the
