@@ -107,7 +107,7 @@ class Candidate:
     make: Make
 
     def mutant(self) -> Mutant | None:
-        """Return the mutant, or None if the change has no effect or is no program."""
+        """Return the mutant, or None if the change has no effect or is invalid."""
         text = self.make()
         if text is None or not _is_changed(self.path, text):
             return None

@@ -94,8 +94,8 @@ OPTIONS: Mapping[str, str] = {
 ABOUT = (
     "Run directories as jobs on a server over SSH, and keep track of them.",
     'A destination is [user@]host[:port], an alias from ~/.ssh/config, or "local:" for '
-    "this machine.  A profile in tej.toml or ~/.config/tej/config.toml names the "
-    "default; so does TEJ_DESTINATION.",
+    "this machine.  TEJ_DESTINATION, or a profile in tej.toml or "
+    "~/.config/tej/config.toml, sets the default destination.",
 )
 EXAMPLE = "tej run user@host simulation/ --download 'results/*.csv'"
 EXIT_STATUS = (

@@ -10,7 +10,7 @@
     ├── QueueExists               the path is taken, and was left as it is
     ├── QueueNotTrusted           other users can change the queue's scripts
     ├── JobNotFound
-    ├── AmbiguousJob              a prefix or a name means several jobs
+    ├── AmbiguousJob              a prefix or a name matches several jobs
     ├── JobAlreadyExists
     ├── JobStillRunning
     ├── JobFailed                 the job ended, but did not succeed
@@ -104,7 +104,7 @@ class QueueLinkBroken(QueueDoesntExist):
 
 
 class QueueExists(Error):
-    """A queue cannot be created or used because of the present content of its path.
+    """A queue cannot be created or used, because its path has other content.
 
     The path contains a queue, a queue of another version of tej, or other files.
     """

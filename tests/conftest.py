@@ -33,7 +33,7 @@ _ENGINES = re.compile("prefect|luigi")
 _UNCLOSED = "ignore:unclosed:ResourceWarning"
 
 # nohup and background commands of a shell start with SIGINT ignored, and children would
-# inherit that: tests that press Ctrl-C would wait for ever.
+# inherit that: tests that press Ctrl-C would wait forever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a busy machine, an example takes longer than the default deadline of 200 ms.

@@ -27,7 +27,7 @@ def parse_columns(text: str) -> list[str]:
 
 
 def check_columns(names: Iterable[str], jobs: Sequence[JobStatus]) -> None:
-    """Raise click.BadParameter if a name is no column, resource, parameter or label.
+    """Raise click.BadParameter if a name is not a column, resource, parameter or label.
 
     In a queue without jobs, every name is accepted, because a script that lists a
     parameter must not fail before its first job is submitted.

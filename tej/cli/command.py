@@ -74,7 +74,7 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
     def option_sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
-        """Return the options with their help lines, by the headings of the help."""
+        """Return the options with their help lines, grouped by heading of the help."""
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -108,9 +108,9 @@ def queue_command(
     name in `arguments`.  `[directory]` is optional, and `[jobs...]` and `[files...]`
     accept any number of words (see `split_words`).  On the command line, the
     destination precedes the arguments.  The destination may be left out if a profile or
-    the environment variable TEJ_DESTINATION names one.  If `takes_command` is true, the
-    words after `--` are the command of a job.  `usage` replaces the arguments in the
-    help.
+    the environment variable TEJ_DESTINATION sets a destination.  If `takes_command` is
+    true, the words after `--` are the command of a job.  `usage` replaces the arguments
+    in the help.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
@@ -265,7 +265,7 @@ def check_runtime(runtime: str) -> None:
 
 
 def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
-    """Return the words of a command by the names of the function's parameters."""
+    """Return the words of a command as a dictionary, by parameter of the function."""
     named: dict[str, Any] = {}
     for position, argument in enumerate(arguments):
         name = argument.strip("[].")
@@ -280,8 +280,8 @@ def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
 def current_directory() -> str:
     """Return ".", the directory of a job if none is given.
 
-    Raises click.UsageError in the home directory: its files would all be sent, which
-    takes long and is hardly ever intended.
+    Raises click.UsageError in the home directory, because sending all of its files
+    would take a long time, and is rarely intended.
     """
     if Path.cwd() == Path("~").expanduser().resolve():
         raise click.UsageError(

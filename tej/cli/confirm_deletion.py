@@ -13,7 +13,7 @@ from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 
 yes_option = click.option(
-    "-y", "--yes", is_flag=True, help="Do not ask; required in scripts."
+    "-y", "--yes", is_flag=True, help="Do not prompt; required in scripts."
 )
 
 

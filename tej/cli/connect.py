@@ -102,7 +102,7 @@ def print_login(login: Login) -> None:
 
 
 def clock_time(when: datetime) -> str:
-    """Return a time as a clock shows it, with the date if it is not today."""
+    """Return the time of day, such as 14:30, with the date unless the date is today."""
     is_today = when.date() == datetime.now().astimezone().date()
     return when.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")
 

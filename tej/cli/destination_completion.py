@@ -44,5 +44,5 @@ def _profiles() -> set[str]:
 
 
 def fits(name: str, incomplete: str) -> bool:
-    """Return whether a name completes a word, and can be printed by a shell."""
+    """Return whether a name completes a word, and has only printable characters."""
     return name.startswith(incomplete) and name.isprintable()

@@ -26,14 +26,14 @@ from tej.queue.remote import RemoteQueue
 @click.option(
     "--skip-failed",
     is_flag=True,
-    help="Only of the jobs that succeeded; print the others.  [default: of all jobs]",
+    help="Skip the jobs that did not succeed, and print their ids.",
 )
 @click.option(
     "--directory",
     default=".",
     show_default=True,
     metavar="DIR",
-    help="Write to DIR, under each file's path; for several jobs to DIR/ID.",
+    help="Directory for the files; for several jobs, DIR/ID.",
 )
 @click.option(
     "--into",
@@ -41,7 +41,11 @@ from tej.queue.remote import RemoteQueue
     help="Write each job to its own directory: 'out/{SEED}', with parameters, labels, "
     "{id} and {name}.",
 )
-@click.option("--flatten", is_flag=True, help="Write files without their folders.")
+@click.option(
+    "--flatten",
+    is_flag=True,
+    help="Write each file under its name only, without its path.",
+)
 def command(
     queue: RemoteQueue,
     files: list[str],
@@ -85,7 +89,7 @@ def command(
 
 
 def print_written(paths: Sequence[Path]) -> None:
-    """Print the number and the place of the downloaded files, for a person."""
+    """Print how many files were downloaded, and the directory of the files."""
     if not sys.stderr.isatty():
         return
     where = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"

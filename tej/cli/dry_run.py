@@ -143,7 +143,7 @@ def print_files(files: list[Entry], size: int) -> None:
 
 
 def in_bytes(size: int) -> str:
-    """Return a size for people to read, such as `3.4 MB`."""
+    """Return a size in human-readable form, such as `3.4 MB`."""
     from rich.filesize import decimal
 
     return decimal(size)

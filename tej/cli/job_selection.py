@@ -204,9 +204,9 @@ def _report_none(jobs: SelectedJobs, otherwise: str, *, as_json: bool) -> int:
 def find_jobs(
     queue: RemoteQueue, words: Iterable[str], *, latest: bool
 ) -> SelectedJobs:
-    """Return the jobs that the words mean.
+    """Return the jobs that the words identify.
 
-    Raises JobNotFound or AmbiguousJob if a word does not mean exactly one job.
+    Raises JobNotFound or AmbiguousJob if a word does not match exactly one job.
     """
     words = list(words)
     if not words and not latest:

@@ -28,7 +28,7 @@ else:
 
 
 class _StderrHandler(_StreamHandler):
-    """A log handler that writes to the present `sys.stderr`.
+    """A log handler that writes to the current `sys.stderr`.
 
     While a progress bar is shown, rich replaces `sys.stderr`, so that other lines are
     printed above the bar and not into the bar.

@@ -22,8 +22,8 @@ _APPLE_SCRIPT = (
 def notify(title: str, text: str) -> None:
     """Show a notification on the desktop of this machine.
 
-    If no program can show it, for example in an SSH session, rings the bell of the
-    terminal and prints the notification to stderr.
+    If no program can show the notification, for example in an SSH session, rings the
+    bell of the terminal and prints the notification to stderr.
     """
     # A line that begins with a dash would be an option of notify-send.
     words = ["--", title, text]

@@ -19,7 +19,7 @@ from tej.queue.remote import RemoteQueue
 )
 @one_job
 @click.option(
-    "--scp", "with_host", is_flag=True, help="Print it as an argument of scp or rsync."
+    "--scp", "with_host", is_flag=True, help="Print an argument for scp or rsync."
 )
 def command(
     queue: RemoteQueue, job_id: str, files: list[str], with_host: bool, as_json: bool

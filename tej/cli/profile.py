@@ -36,7 +36,7 @@ def find_profile(
 ) -> tuple[Profile, list[str]]:
     """Return the settings in effect for a command line, and its words.
 
-    `name` and `given` are the profile and the settings that the options give.  If the
+    `name` and `given` are the profile and the settings that the options set.  If the
     destination on the command line is the name of a profile, that profile is used.
     """
     from tej import config

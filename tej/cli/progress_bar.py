@@ -55,8 +55,8 @@ class TransferBar:
 
     def __call__(self, size: int) -> None:
         self.done += size
-        # The clock starts with the first piece, because the time before it was needed
-        # to connect.
+        # The timer starts at the first piece, so that the time to connect is not
+        # counted.
         now = time.monotonic()
         self._begun = now if self._begun is None else self._begun
         if not self._wanted or now - self._begun < PATIENCE:

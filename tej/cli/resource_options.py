@@ -40,7 +40,7 @@ _RESOURCES = (
     ("--qos", {"metavar": "NAME"}, "Quality of service."),
     ("--constraint", {"metavar": "FEATURES"}, "Features that the nodes must have."),
     ("--reservation", {"metavar": "NAME"}, "Reservation to run in."),
-    ("--exclusive", {"is_flag": True}, "Share the nodes with no other job."),
+    ("--exclusive", {"is_flag": True}, "Do not share the nodes with other jobs."),
     (
         "--name",
         {"metavar": "NAME"},
@@ -54,7 +54,7 @@ _RESOURCES = (
     (
         "--priority",
         {"type": click.INT, "metavar": "N"},
-        "-1024 to 1023; a higher number starts sooner.",
+        "Priority, -1024 to 1023; a higher number starts sooner.",
     ),
     (
         "--requeue/--no-requeue",
@@ -65,7 +65,7 @@ _RESOURCES = (
     (
         "--mail-on",
         {"multiple": True, "type": click.Choice(MAIL_EVENTS)},
-        "Event that is mailed; may be repeated.  [default: end, fail]",
+        "Send mail on this event; may be repeated.  [default: end, fail]",
     ),
     (
         "--module",

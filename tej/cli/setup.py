@@ -29,7 +29,7 @@ from tej.queue.remote import RemoteQueue
 @click.option(
     "--force",
     count=True,
-    help="Replace a link or an empty queue; twice: also one whose jobs have ended.",
+    help="Replace a link or an empty queue; if given twice, a queue of ended jobs.",
 )
 @click.option(
     "--max-running",

@@ -44,8 +44,8 @@ def command(queue: RemoteQueue, others: tuple[str, ...], as_json: bool) -> None:
         )
 
     def place(queue: RemoteQueue, profile: Profile) -> Place:
-        # The login may prompt now.  A prompt after the screen is drawn would destroy
-        # the screen.
+        # Connect before the screen is drawn, because a prompt of the login would
+        # destroy the screen.
         queue.jobs()
         queue.transport.disable_prompts()
         results, ignore = profile.get("results"), profile.get("ignore")

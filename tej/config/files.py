@@ -101,8 +101,8 @@ def add_profile(path: Path, name: str, section: str) -> None:
     table = _parse(path, text)["profile"][name]
     _read_profile(path, name, table, is_project=path != user_file().resolve())
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The new text replaces the file at once, so that a full disk does not leave half of
-    # the file.
+    # The new text replaces the file atomically, so that a full disk does not leave half
+    # of the file.
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         draft.write_text(text, "utf-8")

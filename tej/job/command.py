@@ -111,7 +111,7 @@ def check_sent(command: Command, entries: Iterable[Entry], directory: Path) -> N
     if script is not None and all(entry.path != script for entry in entries):
         raise InvalidJobDirectory(
             f"The script '{script}' in '{directory}' is left out by {IGNORE_FILE}, or "
-            f"as a tool's: include it with a line '!{script}' in {IGNORE_FILE}"
+            f"as a tool file: include it with a line '!{script}' in {IGNORE_FILE}"
         )
 
 
@@ -210,8 +210,8 @@ def _problem_with_start(start: bytes) -> str:
     """Return why a script that begins with `start` cannot run; "" if it can run."""
     if start.startswith(codecs.BOM_UTF8):
         return (
-            "begins with a byte order mark (BOM), with which the server does not find "
-            "its first line: save it as UTF-8 without BOM"
+            "begins with a byte order mark (BOM), so the server does not recognize its "
+            "first line: save it as UTF-8 without BOM"
         )
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "is UTF-16 (it begins with a byte order mark, BOM): save it as UTF-8"

@@ -1,4 +1,4 @@
-"""Formatting of values for people: relative times, sizes, and widths in a terminal."""
+"""Human-readable formats: relative times, sizes, and widths in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ignored files: `.tejignore`, and tool files, decide which files are not sent.
+"""Ignored files: files that match `.tejignore`, and tool files, are not sent.
 
 Files of version control, byte code, caches of tools and virtual environments change
 although the work of the job stays the same: `git status`, for example, rewrites

@@ -42,7 +42,7 @@ def check_job_id(job_id: str) -> str:
 
 
 def check_job_reference(job_id: str) -> str:
-    """Return `job_id` if it is a job id, or ID#N, which means an archived attempt.
+    """Return `job_id` if it is a job id, or ID#N, the id of an archived attempt.
 
     Raises InvalidJobId if the text is neither a job id nor of the form ID#N.
     """

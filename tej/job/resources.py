@@ -78,7 +78,8 @@ class Resources:
     mail: str | None = None
     """Address that the scheduler sends mail to."""
     mail_on: Sequence[str] = ()
-    """Events that cause a mail: `begin`, `end`, `fail`; by default `end` and `fail`."""
+    """Events on which the scheduler sends mail: `begin`, `end`, `fail`; by default
+    `end` and `fail`."""
     modules: Sequence[str] = ()
     """Environment modules to load before the job starts."""
 

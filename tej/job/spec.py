@@ -37,7 +37,7 @@ class JobSpec:
     By default, `ensure_many` makes the id from the signature, and `submit_many` makes a
     new unique id."""
     name: str | None = None
-    """Name of the job for people to read; by default the name of the directory."""
+    """Human-readable name of the job; by default the name of the directory."""
     labels: Mapping[str, str] = field(default_factory=dict)
     # repr() omits the environment, because values may be secret and logs use repr().
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -66,7 +66,7 @@ class JobSpec:
     A file is given as "JOB:PATH" or `(job, PATH)`.  The server copies the file after
     the other job has succeeded, and before this job starts."""
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """Parameters of a sweep, for people to read; see `tej.job.sweep`.
+    """Parameters of a sweep, for display only; see `tej.job.sweep`.
 
     The values are stored with the job, and everybody who can list the job sees them.
     The caller must put the parameters into `environment` as well."""

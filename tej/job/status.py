@@ -87,7 +87,7 @@ class JobStatus:
     evidence: str | None = None
     """Reason why the job is considered lost."""
     note: str | None = None
-    """Remark of the server, for people to read."""
+    """Human-readable note from the server."""
     seen: int | None = None
     """Seconds since the job's last heartbeat.
 

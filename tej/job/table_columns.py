@@ -27,7 +27,7 @@ class Column:
     """A column of a table of jobs."""
 
     text: Callable[[JobStatus], str]
-    """Returns the cell of a job for people to read."""
+    """Returns the cell of a job in human-readable form."""
     exact: Callable[[JobStatus], str]
     """Returns the cell of a job for scripts: complete ids, times in ISO 8601, numbers
     without a unit."""
@@ -164,7 +164,7 @@ class JobTable:
             yield [escape_line(column.exact(job)) for column in columns]
 
     def texts(self) -> Iterator[list[str]]:
-        """Yield the cells of each job for people, with the ids of signatures cut."""
+        """Yield the cells of each job in human-readable form, with shortened ids."""
         cells = {name: self._cells(name)[1:] for name in self.names}
         if "job" in cells:
             cells["job"] = self._ids_within(MAX_JOB_ID)

@@ -78,7 +78,7 @@ def arrange_tree(jobs: Sequence[JobStatus], *, ascii_only: bool) -> Iterator[Bra
 def _depths(known: dict[str, JobStatus]) -> dict[str, int]:
     """Return the length of the longest chain of needed jobs above each job.
 
-    A job in a circle, which only a damaged queue can have, gets no depth.
+    A job in a dependency cycle, which only a damaged queue can have, gets no depth.
     """
     depth: dict[str, int] = {}
     below: dict[str, list[str]] = {}

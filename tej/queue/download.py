@@ -61,7 +61,7 @@ def download_many(
     if not isinstance(wanted, Mapping):
         wanted = dict.fromkeys(wanted, files or ())
     elif files is not None:
-        raise TypeError("'files' is for ids; a mapping has its own")
+        raise TypeError("a mapping contains the files: omit 'files'")
     if isinstance(directory, Mapping):
         folders = {job_id: Path(folder) for job_id, folder in directory.items()}
     else:
@@ -81,14 +81,14 @@ def download_many(
 
 
 def note_downloaded(connection: QueueConnection, job_ids: Iterable[str]) -> None:
-    """Note that files of jobs were downloaded; see `RemoteQueue.note_downloaded`."""
+    """Record that files of jobs were downloaded; see `RemoteQueue.note_downloaded`."""
     wanted = check_job_ids(job_ids)
     if not wanted:
         return
     try:
         connection.request("note_downloaded", submitter(), *wanted)
     except Error as error:
-        logger.info("The server has not noted the download: %s", error)
+        logger.info("The download was not recorded on the server: %s", error)
 
 
 def receive(

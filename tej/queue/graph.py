@@ -72,7 +72,7 @@ class _Graph:
     def order(self) -> list[int]:
         """Return the indices of all jobs, each after the jobs that it needs.
 
-        Raises InvalidJobId if jobs need each other in a circle.
+        Raises InvalidJobId if the dependencies form a cycle.
         """
         sorter: TopologicalSorter[int] = TopologicalSorter()
         for index, spec in enumerate(self.specs):
@@ -81,8 +81,8 @@ class _Graph:
         try:
             return [*sorter.static_order()]
         except CycleError as error:
-            circle = " -> ".join(self._title(index) for index in error.args[1])
-            raise InvalidJobId(f"Jobs need each other in a circle: {circle}") from None
+            cycle = " -> ".join(self._title(index) for index in error.args[1])
+            raise InvalidJobId(f"The dependencies form a cycle: {cycle}") from None
 
     def outside(self) -> set[str]:
         """Return the ids of the jobs that are needed, but are not in the graph."""

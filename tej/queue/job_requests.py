@@ -147,8 +147,8 @@ def why_alive(status: JobStatus) -> JobStillRunning | None:
         place = f" on {status.host}" if status.host else ""
         now = "is still queued" if status.state is JobState.QUEUED else "still runs"
         return JobStillRunning(
-            f"Job '{status.job_id}'{place} was asked to end and {now}; "
-            "check again with `tej status`"
+            f"Job '{status.job_id}'{place} {now} after the kill; check again with "
+            "`tej status`"
         )
     if status.processes_left:
         return JobStillRunning(

@@ -1,4 +1,4 @@
-"""Search for a job by what people remember: id, unique prefix, name, or position."""
+"""Search for a job by id, unique prefix of an id, name, or position."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def find_job(word: str, jobs: Sequence[JobStatus]) -> JobStatus | None:
     `word` is an id, the start of exactly one id, the name of exactly one job, or `@N`
     for the N-th job of `jobs`, which `newest_first` has ordered.  `@` is `@1`.  An id
     takes precedence over a prefix and a name.  Raises AmbiguousJob if a prefix or a
-    name means several jobs.
+    name matches several jobs.
     """
     if position := _POSITION.fullmatch(word):
         number = int(position[1] or 1)
@@ -53,7 +53,7 @@ def find_job(word: str, jobs: Sequence[JobStatus]) -> JobStatus | None:
         if len(found) > SHOWN:
             lines.append(f"  and {len(found) - SHOWN} more")
         raise AmbiguousJob(
-            f"'{word}' means {len(found)} jobs; use an id, or more of its letters:\n"
+            f"'{word}' matches {len(found)} jobs; use an id, or more of its letters:\n"
             + "\n".join(lines)
         )
     return found[0] if found else None

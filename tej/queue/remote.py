@@ -227,7 +227,7 @@ class RemoteQueue:
         profile = config.load().resolve(name, given)
         if profile.get("destination") is None:
             raise InvalidConfiguration(
-                "No profile is given, and the configuration files name no default; "
+                "No profile is given, and no configuration file sets a default; "
                 "`tej config` shows them"
                 if profile.name is None
                 else f"Profile '{profile.name.value}' has no destination"
@@ -489,9 +489,9 @@ class RemoteQueue:
         per round trip, and each job starts when the jobs that it needs have succeeded.
         `retry` restarts the jobs that failed, were killed or are lost.
 
-        Before any job is sent, InvalidJobId is raised if jobs need each other in a
-        circle, if a name is ambiguous or if a job is in another queue, JobNotFound if a
-        job is unknown, and InvalidJobDirectory if a directory cannot be submitted.
+        Before any job is sent, InvalidJobId is raised if the dependencies form a cycle,
+        if a name is ambiguous or if a job is in another queue, JobNotFound if a job is
+        unknown, and InvalidJobDirectory if a directory cannot be submitted.
         """
         return graph.ensure_graph(self.connection, specs, retry=retry)
 

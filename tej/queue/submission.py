@@ -123,9 +123,9 @@ class Submission:
     ) -> dict[str, Error]:
         """Return an error for each job that cannot be sent, by the token of the job.
 
-        `error` is the error of the failed upload, which names only the first such job.
-        All jobs are checked here.  One further upload is therefore enough, even if
-        several jobs cannot be sent.
+        `error` is the error of the failed upload, which contains only the first such
+        job.  All jobs are checked here.  One further upload is therefore enough, even
+        if several jobs cannot be sent.
         """
         found: dict[str, Error] = {}
         for job in jobs if len(jobs) > 1 else ():

@@ -38,7 +38,7 @@ seconds."""
 
 
 class Waiter:
-    """A thread or task that waits for jobs, with ends that it has not received yet."""
+    """A waiting thread or task, with the ends of jobs that it has not received yet."""
 
     def __init__(self, job_ids: Iterable[str], wake: Callable[[], object]) -> None:
         self.pending = set(job_ids)
@@ -134,7 +134,7 @@ class Watcher:
     def waiting(
         self, job_ids: Iterable[str], wake: Callable[[], object] = lambda: None
     ) -> Iterator[Waiter]:
-        """Context in which jobs are awaited; `collect` returns the ends of the jobs.
+        """Context that waits for jobs; `collect` returns the ends of the jobs.
 
         When a job ends, the background thread calls `wake`, which must return at once.
         Entering the context and calling `collect` never wait for the server.

@@ -108,7 +108,7 @@ find_queue() {
         fi
         [ -f "$path" ] && [ -r "$path" ] ||
             quit 12 "'$path' is neither a directory nor a link that can be read"
-        [ "$link_count" -lt 16 ] || quit 11 "The link '$1' leads in a circle"
+        [ "$link_count" -lt 16 ] || quit 11 "The links from '$1' form a cycle"
         read_link "$path" || quit 12 "'$path' is a file, and not a link to a queue"
         check_link_trust "$path"
         link=$path link_count=$((link_count + 1))

@@ -161,9 +161,9 @@ def _end_query(process: subprocess.Popen[bytes]) -> None:
 
 
 def check_jumps(config: SshConfig) -> None:
-    """Raise ConnectionFailed if ProxyJump leads in a circle.
+    """Raise ConnectionFailed if the jump hosts of ProxyJump form a cycle.
 
-    `ssh` does not detect a circle of several hosts, and starts processes without end.
+    `ssh` does not detect a cycle of several hosts, and starts processes without end.
     """
     chain = [config.command[-1]]
     files = config.command[1 : config.command.index("--")]
@@ -178,10 +178,10 @@ def check_jumps(config: SshConfig) -> None:
         elif host.count(":") == 1:
             host = host.partition(":")[0]
         if host in chain:
-            circle = " -> ".join([*chain, host])
+            cycle = " -> ".join([*chain, host])
             raise ConnectionFailed(
-                f"{config.where}: ProxyJump leads in a circle: {circle}. Correct it in "
-                "~/.ssh/config."
+                f"{config.where}: the jump hosts form a cycle: {cycle}. Correct "
+                "ProxyJump in ~/.ssh/config."
             )
         chain.append(host)
         query = _start_query(("ssh", *files, "--", host))

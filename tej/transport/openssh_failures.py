@@ -33,7 +33,7 @@ def connection_error(
         # For a ControlMaster, ssh connects the stderr of the ProxyCommand to /dev/null,
         # so the message of the ProxyCommand is lost.
         host = shlex.quote(config.command[-1])
-        reason += f" Its ProxyCommand may say more: ssh {host} true"
+        reason += f" To see the output of its ProxyCommand, run `ssh {host} true`."
     error = ConnectionFailed(f"{reason} ssh: {words}")
     error.permanent = any(
         sign in text
@@ -79,12 +79,12 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
 
 
 def _answer_before_login(text: str) -> str:
-    """Return what a server did that sent no SSH version, and the way out."""
+    """Return how a server that sent no SSH version failed, and advice for the user."""
     if "Exceeded MaxStartups" in text:
         return "has too many logins at this moment (MaxStartups): repeat the command."
     if "Not allowed at this time" in text:
         return (
-            "refuses connections from this address for some minutes, because earlier "
+            "refuses connections from this address for a few minutes, because earlier "
             "logins failed (PerSourcePenalties)."
         )
     if "banner" in text or "Protocol mismatch" in text:
@@ -204,7 +204,7 @@ def _host_key(config: SshConfig, text: str, words: str) -> str:
     is_jump_host = where.lower() != config.where.lower()
     option = "" if is_jump_host else "--accept-new-host-key, or "
     return (
-        f"The host key of {where} is not known: {theirs}. Compare it with the key from "
-        f"the server's administrator, then accept it: {option}"
+        f"The host key of {where} is not known: {theirs}. Compare this key with the key "
+        f"from the server's administrator, then accept the key: {option}"
         f"`tej connect {_address(config)}` at a terminal. ssh: {words}"
     )

@@ -195,5 +195,5 @@ def _string(text: str) -> bytes:
 
 def _read_integers(data: bytes, count: int) -> tuple[int, ...]:
     if len(data) < 4 * count:
-        raise ConnectionResetError("the ControlMaster sent a message that is cut")
+        raise ConnectionResetError("the ControlMaster sent a truncated message")
     return struct.unpack(f">{count}I", data[: 4 * count])

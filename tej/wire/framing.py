@@ -34,7 +34,7 @@ class WordSplitter:
 
 
 class RecordSplitter:
-    """Splits a stream of words into complete records, for a reply that takes long.
+    """Splits a stream of words into complete records, while a reply arrives.
 
     The word `id=...` begins a record.  A record is complete as soon as the next record
     begins or an empty word follows.  A piece of the stream may end inside a record.

@@ -85,7 +85,7 @@ def _jobs_directory(queue: str) -> PurePosixPath:
 
 
 def _time_on_the_jobs_host(record: Record, now: int | None) -> int | None:
-    """Return the present time by the clock of the job's host.
+    """Return the current time by the clock of the job's host.
 
     `now` is the time by the clock of the host that replied, which may differ from the
     clock of the host on which the job runs.  If these hosts differ, the record contains

@@ -1,4 +1,4 @@
-"""`TejTask`: starts a missing job, awaits a running job, fetches a finished job."""
+"""`TejTask`: starts a missing job, waits for a running job, fetches a finished job."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_paths_on_ports_are_relative_to_the_document(tmp_path: Path) -> None:
         ({"modules": {"a": {"command": 1}}}, "'a': command must be text, not 1"),
         ({"modules": {"a": {"inputs": []}}}, "inputs must be a dictionary, not"),
         ({"modules": {}, "imports": "a.py"}, "imports must be a list, not 'a.py'"),
-        ({"modules": {"a": {"type": "File"}}}, "'a': the key path is missing"),
+        ({"modules": {"a": {"type": "File"}}}, "'a': the key `path` is missing"),
         ({"modules": {}, "imports": ["absent.py"]}, "absent.py cannot be imported"),
     ],
 )

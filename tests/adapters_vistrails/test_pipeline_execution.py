@@ -244,7 +244,7 @@ def test_job_that_outlives_the_kill_is_an_error(
         execution.kill()
     gate.open()
     (step,) = execution.wait().values()
-    # The failure of a job whose results nothing needs is no failure.
+    # The failure of a job whose results nothing needs does not count as a failure.
     unused = replace(step, state=StepState.FAILED, is_used=False)
     assert [*execution.failures({step.job.job_id: unused})] == []
 

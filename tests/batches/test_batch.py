@@ -348,6 +348,6 @@ def test_fork_while_another_thread_holds_the_cache() -> None:
     with shared_queue._lock:
         pid = os.fork()
         if not pid:
-            # Without a new lock in the child this would wait for ever.
+            # Without a new lock in the child this would wait forever.
             os._exit(0 if shared_queue._lock.acquire(timeout=5) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -161,8 +161,8 @@ def test_impossible_graphs_are_refused_before_the_upload(
         return tej.JobSpec(directory, f"true {name}", name=name, after=after)
 
     for error, words, *graph in (
-        (tej.InvalidJobId, "circle: .*'a'", spec("a", "b"), spec("b", "a")),
-        (tej.InvalidJobId, "circle", spec("a", "a")),
+        (tej.InvalidJobId, "cycle: .*'a'", spec("a", "b"), spec("b", "a")),
+        (tej.InvalidJobId, "cycle", spec("a", "a")),
         (tej.InvalidJobId, "2 jobs", spec("a"), spec("a", "b"), spec("b", "a")),
         (tej.InvalidJobId, "graph does not contain this JobSpec", spec("a", spec("b"))),
         (tej.JobNotFound, "No job 'x'", spec("a"), spec("b", "a", "x")),

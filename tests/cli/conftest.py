@@ -185,7 +185,7 @@ def here(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Callable[..., Done]:
-    """Return `tej` in this process, which is faster; its profile names the plain queue.
+    """Return `tej` in this process, which is faster; its profile sets the plain queue.
 
     The current directory is `client.place`, which contains `tej.toml`.
     """

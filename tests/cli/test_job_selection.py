@@ -46,7 +46,7 @@ def test_ambiguous_word_stops_the_command(
 ) -> None:
     done = here("delete", "plot", "train")
     assert (done.status, done.stdout) == (1, "")
-    assert "'train' means 2 jobs" in done.stderr
+    assert "'train' matches 2 jobs" in done.stderr
     done = here("delete", "plot", "absent")
     assert (done.status, done.stdout) == (3, "")
     assert done.stderr.startswith("No job 'absent'\nIt was not found in queue ")

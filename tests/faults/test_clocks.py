@@ -110,7 +110,7 @@ def test_clock_jump_on_file_server_loses_nothing(
 ) -> None:
     login2.submit("there", job(gate.wait))
     wait_until((facts / "started").exists, "the job is running")
-    # Without stopped wrappers, the next heartbeat would have the present date.
+    # Without stopped wrappers, the next heartbeat would have the current date.
     wrappers = wrappers_of(facts.parent.parent)
     for pid in wrappers:
         os.kill(pid, signal.SIGSTOP)

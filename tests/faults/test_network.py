@@ -111,7 +111,7 @@ def test_request_without_network_fails_soon(
 
 def test_request_on_stalled_network_times_out(through: Through, proxy: Proxy) -> None:
     # The time limit covers the start of a program, which is equal for all requests.
-    # A busy machine may need some attempts to connect at all.
+    # A busy machine may need several attempts to connect at all.
     remote = through(Retries(limit=1), timeout=2, io_timeout=1)
     wait_until_connected(remote.transport)
     proxy.stall()

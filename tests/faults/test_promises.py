@@ -58,7 +58,7 @@ def test_submit_is_atomic(
 def test_status_is_true_or_unknown(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
-    """No job is reported as running for ever, or as finished due to an empty list."""
+    """No job is reported as running forever, or as finished due to an empty list."""
     queue.submit("job", job(gate.wait))
     assert queue.status("job").state in (JobState.RUNNING, JobState.CREATED)
     native = queue_path / "jobs/job/native_id"

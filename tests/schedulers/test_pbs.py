@@ -284,7 +284,7 @@ def test_exit_0_after_time_limit_is_no_success(
     status = until(queue, "endless", lambda status: status.state.final)
     assert (status.state, status.exit_code) == (JobState.FINISHED, 0)
     assert not status.succeeded
-    # Without history, only the message of PBS in the job's log names the limit.
+    # Without history, only the message of PBS in the job's log contains the limit.
     history = (pbs / "history").exists() or "torque" in os.environ["PBS_DOUBLE"]
     words = "time limit" if history else "walltime 3 exceeded limit 2"
     assert words in str(status.note)

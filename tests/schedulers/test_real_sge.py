@@ -81,7 +81,7 @@ def test_jobs_wait_run_end_and_are_killed(
 def test_notify_signal_and_qdel_are_reported(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
-    """With `-notify`, the whole job receives SIGUSR2 some seconds before SIGKILL."""
+    """With `-notify`, the whole job receives SIGUSR2 a few seconds before SIGKILL."""
     tidy = job(f"#$ -notify\ntrap 'exit 0' USR2; echo begun; {gate.wait}", name="tidy")
     queue.submit("tidy", tidy)
     queue.submit(

@@ -146,7 +146,7 @@ def test_leftover_processes_end_with_the_job(
     on_end = f"sleep 0.1; echo $TEJ_JOB_STATE $TEJ_JOB_EXIT_CODE >'{told}'"
     either.submit("leaver", job(script, {"leaf": leaf}), on_end=on_end)
     assert either.job("leaver").wait(90).processes_left == 0
-    # The --on-end command is no process of the job, and runs to its end.
+    # The --on-end command is not a process of the job, and runs to its end.
     wait_until(lambda: told.exists() and told.read_text() == "finished 0\n")
     either.delete("leaver")
 

@@ -253,7 +253,7 @@ def test_link_cycle_and_foreign_directory_are_refused(
 ) -> None:
     (tmp_path / "one").write_text("tejdir: two\n")
     (tmp_path / "two").write_text(f"tejdir: {tmp_path / 'one'}\n")
-    with pytest.raises(tej.QueueLinkBroken, match="circle"):
+    with pytest.raises(tej.QueueLinkBroken, match="cycle"):
         tej.RemoteQueue("local:", tmp_path / "one", transport=queue.transport).jobs()
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / ".file").touch()

@@ -332,7 +332,7 @@ def test_two_factor_login_prompts_once(
             start_new_session=True,
         )
 
-    # Without a terminal, the error names the solution, and no prompt hangs.
+    # Without a terminal, the error describes the solution, and no prompt hangs.
     refused = call("list", "site")
     assert refused.returncode == 1
     assert "tej connect site" in refused.stderr
@@ -420,7 +420,7 @@ def test_cycle_of_jump_hosts_starts_no_ssh(connect: Connect, tmp_path: Path) -> 
         "Host one\n HostName 127.0.0.1\n Port 1\n ProxyJump two\n"
         "Host two\n HostName 127.0.0.1\n Port 2\n ProxyJump one\n"
     )
-    with pytest.raises(ConnectionFailed, match="circle: one -> two -> one"):
+    with pytest.raises(ConnectionFailed, match="cycle: one -> two -> one"):
         connect("one", config_file=config).run("true")
 
 

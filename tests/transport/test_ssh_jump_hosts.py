@@ -152,7 +152,7 @@ def test_jump_hosts_may_be_nested(
     transport = connect("target", config_file=config(text))
     if each_ssh == "openssh":
         # Without tej's check, ssh would start more and more processes.
-        with pytest.raises(ConnectionFailed, match="circle"):
+        with pytest.raises(ConnectionFailed, match="cycle"):
             transport.run("true")
         return
     assert transport.run("printf 1").stdout == b"1"
@@ -166,7 +166,7 @@ def test_cycle_of_jump_hosts_is_an_error(
         "Host one\n HostName 127.0.0.1\n Port 1\n ProxyJump two\n"
         "Host two\n HostName 127.0.0.1\n Port 2\n ProxyJump one\n"
     )
-    with pytest.raises(ConnectionFailed, match="circle"):
+    with pytest.raises(ConnectionFailed, match="cycle"):
         connect("one", config_file=config(text)).run("true")
 
 

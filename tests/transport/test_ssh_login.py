@@ -425,7 +425,7 @@ def test_certificate_file_identity_agent_and_setenv_are_honoured(
     assert transport.run('printf %s "$LC_A"').stdout == b"blue"
     transport.close()
 
-    # Use an RSA certificate that only an agent has; IdentityAgent names the agent.
+    # Use an RSA certificate that only an agent has; IdentityAgent selects the agent.
     rsa = make_key(tmp_path / "rsa", "rsa")
     sign(tmp_path, rsa, "-n", certified.user)
     add_to_agent(rsa)

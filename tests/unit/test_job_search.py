@@ -96,7 +96,7 @@ def test_ambiguous_word_lists_the_jobs(word: str, count: int) -> None:
     with pytest.raises(AmbiguousJob) as caught:
         find_job(word, JOBS)
     first, *jobs = str(caught.value).splitlines()
-    assert f"'{word}' means {count} jobs" in first
+    assert f"'{word}' matches {count} jobs" in first
     assert len(jobs) == count
 
 

@@ -1,4 +1,4 @@
-"""`TejBatch`: runs many jobs in one worker slot, and awaits all jobs in one request."""
+"""`TejBatch`: runs many jobs in one worker slot, and waits with one request."""
 
 from __future__ import annotations
 

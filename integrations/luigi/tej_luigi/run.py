@@ -1,4 +1,4 @@
-"""Start and await the jobs of a `TejTask` or `TejBatch`, and fetch their results."""
+"""Run the jobs of a `TejTask` or `TejBatch`: start, wait, and fetch the results."""
 
 from __future__ import annotations
 

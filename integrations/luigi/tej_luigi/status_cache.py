@@ -4,7 +4,7 @@ Luigi calls `complete()` for one task at a time.  The first request to the serve
 includes the jobs of all tasks that exist in this process, so that Luigi can schedule a
 thousand tasks after one round trip.
 
-The status of a successful job is cached for some seconds.  Any other status is taken
+The status of a successful job is cached for a few seconds.  Any other status is taken
 from the cache only while Luigi schedules tasks.  Luigi calls `complete()` a second time
 before a task runs.  For this second call, a new request is made, so that the status of
 an unsuccessful job is never outdated (see `cached_statuses`).
@@ -38,7 +38,8 @@ Each attempt makes several logins.
 LONGEST_PAUSE = 30.0
 """Maximum pause in seconds between two attempts to reach a server."""
 
-# The key is id(task), because equal tasks may exist and be collected separately.
+# The key is id(task), because equal tasks may exist, and are garbage-collected
+# separately.
 _tasks: weakref.WeakValueDictionary[int, JobAttributes] = weakref.WeakValueDictionary()
 _reached: set[tuple[str, str]] = set()
 """Queues whose servers have replied to this process or to its parent process."""

@@ -106,8 +106,8 @@ async def in_thread(
 ) -> Result:
     """Call a blocking function in a new thread and return its result.
 
-    If the calling task is cancelled and `stop` is not None, `stop` is set and the end
-    of the thread is awaited, because the thread may still have to kill a job.
+    If the calling task is cancelled and `stop` is not None, `stop` is set, and the call
+    waits for the end of the thread, because the thread may still have to kill a job.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()

@@ -33,7 +33,7 @@ class TejJobRun(JobRecord, JobRun[JobResult]):
     """Handle of a job on a server.  The handle stores no connection and no job state.
 
     Each method has an asynchronous form with the prefix `a`.  All methods raise
-    tej.ConnectionFailed if the server cannot be reached after some attempts, and
+    tej.ConnectionFailed if the server cannot be reached after several attempts, and
     tej.JobNotFound if the job does not exist.
     """
 

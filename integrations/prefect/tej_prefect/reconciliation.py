@@ -99,7 +99,7 @@ async def renew_lease(client: PrefectClient, flow_run: FlowRun) -> None:
 
 
 async def repeat(step: Callable[[], Awaitable[None]], seconds: float) -> None:
-    """Call `step` every `seconds` seconds, for ever; errors are only logged."""
+    """Call `step` every `seconds` seconds, forever; errors are only logged."""
     while True:
         try:
             await step()

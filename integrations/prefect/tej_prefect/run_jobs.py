@@ -1,7 +1,7 @@
 """Run jobs: start or find jobs, wait until the jobs have ended, and download results.
 
-`tej.Batch` contains the loop that submits and awaits jobs.  This module connects the
-batch with the log, the artifacts and the cancellation of a Prefect run.
+`tej.Batch` contains the loop that submits jobs and waits for them.  This module
+connects the batch with the log, the artifacts and the cancellation of a Prefect run.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ class _Batch:
             self.records[one] = record
             known[record] = one.status
         # Claim the jobs before the next group is submitted, because the submission may
-        # take long.  If another flow run is cancelled during the submission, the other
-        # flow run then finds the claim and does not kill the jobs.
+        # take a long time.  If another flow run is cancelled during the submission, the
+        # other flow run then finds the claim and does not kill the jobs.
         self._guard.add(known)
         self._guard.submitting = None
         self._artifacts.add(known, submitted=True)

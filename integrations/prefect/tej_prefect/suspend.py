@@ -63,7 +63,8 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
 
     Call this function in the body of a flow that runs as a deployment.  When the flow
     run is resumed, the code before the call of `suspend_until_done` runs again.
-    Therefore the code before the call should only call this package's tasks or be fast.
+    Therefore the code before the call should be fast, or should only call tasks of this
+    package.
 
     Raises ValueError if a destination is not a stored block, because the program that
     resumes the flow run can load only stored blocks.
@@ -201,7 +202,7 @@ def _kill_rows(flow_run_id: UUID, rows: Iterable[Row]) -> KillCounts:
 
 
 def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
-    """Return the flow runs in the state `state` that have a table of awaited jobs.
+    """Return the flow runs in the state `state` that have a table of jobs to wait for.
 
     Each flow run is returned with the newest of its tables.
     """
@@ -235,7 +236,7 @@ def _ended(rows: Iterable[Row]) -> set[tuple[str, str]]:
         try:
             statuses = load_destination(block).get_client().statuses(job_ids)
         except (tej.Error, ValueError) as error:
-            run_logger().warning("The jobs at block %r are not known: %s", block, error)
+            run_logger().warning("Jobs at block %r were not checked: %s", block, error)
             continue
         ended |= {
             (block, job_id)

@@ -221,7 +221,7 @@ class _CancelledJobKiller:
         self._kill_at: float | None = None
 
     def check(self) -> None:
-        """Kill the job if its time has passed; called about once a second."""
+        """Kill the job if its grace period is over; called about once a second."""
         # If the flow run was cancelled and then retried, this job is still killed.
         if self._kill_at is None and not poller.is_cancelled(self._flow_run.id):
             return

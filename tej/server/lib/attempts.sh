@@ -39,7 +39,7 @@ archive_attempt() {
     mkdir -p "$queue/attempts/$id/$attempt" && printf '%s\n' "$attempt" >"$queue/attempts/$id/last" ||
         quit 20 "Cannot write to '$queue/attempts/$id'"
     aside=$queue/attempts/$id/$attempt/job
-    # Jobs that wait for this job must not take it for deleted.
+    # Jobs that wait for this job must not treat this job as deleted.
     me
     get_time
     ln -sf "$now $who" "$queue/attempts/$id/restarting"

@@ -60,7 +60,7 @@ prepare_wait() {
 }
 
 # waits_for_itself: check whether a job that $job needs waits, directly or indirectly,
-# for a job with the id of $job. A circle is possible only if $job is the new attempt of
+# for a job with the id of $job. A cycle is possible only if $job is the new attempt of
 # a job.
 waits_for_itself() {
     [ -d "$queue/dependents/$id" ] || return 1

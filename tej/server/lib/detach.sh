@@ -1,10 +1,10 @@
 # Detached processes: start a program in a new session that survives the logout.
 # shellcheck shell=sh
 
-# detach SCRIPT ARGUMENTS...: run SCRIPT in the background in a new session, so that
-# signals to the present session do not reach SCRIPT. The TEJ_JOB_* variables are unset:
-# if a job submits another job, the environment of the new job must not contain the
-# token of the first job.
+# detach SCRIPT ARGUMENTS...: run SCRIPT in the background in a new session, so that signals
+# to the current session do not reach SCRIPT. The TEJ_JOB_* variables are unset: if a job
+# submits another job, the environment of the new job must not contain the token of the
+# first job.
 detach() {
     # find_refuge is called only once per program, because it takes as long as the start
     # of a job.

@@ -30,9 +30,9 @@ get_time() {
 # read_clock: set $now to the seconds since 1970. Runs `date` at most once in 30
 # seconds, because a process costs more than all other work at the start or end of a
 # short job. Between two calls of `date`, the elapsed uptime is added to the last time.
-# The uptime is read after `date` and rounded down. Therefore $now is never in the
-# future and never decreases, unless the clock is set. A change of the clock has an
-# effect after 30 seconds.
+# The uptime is read after `date` and rounded down. Therefore, unless the clock is set, $now
+# is never ahead of the clock and never decreases. A change of the clock has an effect after
+# 30 seconds.
 read_clock() {
     if read_centiseconds && [ -n "${clock_date-}" ]; then
         elapsed=$((centiseconds - clock_uptime))

@@ -114,7 +114,7 @@ is_stale() {
     esac
 }
 
-# confirm_stale FACT SECONDS: check whether this host first read the present version of the
+# confirm_stale FACT SECONDS: check whether this host first read the current version of the
 # fact at least SECONDS ago. The file `.look.FACT.HOST` records the uptime of the first
 # check.
 confirm_stale() {

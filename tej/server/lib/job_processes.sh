@@ -19,14 +19,14 @@ count_processes() {
     count_pids
 }
 
-# note_orphans: set $adopted to the present orphans, or to '' if the process that will adopt
+# note_orphans: set $adopted to the current orphans, or to '' if the process that will adopt
 # the orphans of the jobs is unknown. Called once by the shell $$ that runs the wrapper of a
 # job, or has started the wrappers of several jobs.
 #
 # When a process ends, Linux makes its children the children of its nearest ancestor
 # that adopts orphans ("subreaper"), or of process 1. The original parent of this shell
 # has ended, so this shell was adopted by the process that will also adopt the orphans
-# of the jobs. If the present parent is not process 1, the original parent may be about
+# of the jobs. If the current parent is not process 1, the original parent may be about
 # to end, and the adopting process is unknown.
 note_orphans() {
     adopted=''
@@ -89,7 +89,7 @@ may_have_left_processes() {
     case $? in 1 | 2) return 1 ;; esac
 }
 
-# find_new_orphans: set $new_orphans to the present orphans that are not in $adopted, and
+# find_new_orphans: set $new_orphans to the current orphans that are not in $adopted, and
 # $new_count to their number. Returns 1 if the orphans are unknown.
 find_new_orphans() {
     new_orphans='' new_count=0

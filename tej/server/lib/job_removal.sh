@@ -8,7 +8,7 @@
 # gets the claim, whichever step is first.
 
 # get_remover: set $remover to the words that identify this shell in a claim. A request that
-# removes many jobs determines them only once.
+# removes many jobs determines these words only once.
 get_remover() {
     [ -z "${remover-}" ] || return 0
     me
@@ -59,9 +59,9 @@ adopt_claim() {
 }
 
 # cancel_batch: cancel the claim of a client that has died while it removed $job in a
-# batch. Returns 1 if such a client may be alive. The file `.removal` is empty if its
-# client has not checked for `spec` yet, or if the disk is full. The client of an empty
-# `.removal` does not get the claim.
+# batch. Returns 1 if such a client may be alive. The file `.removal` is empty if the client
+# that created the file has not checked for `spec` yet, or if the disk is full. A client
+# whose `.removal` is empty does not get the claim.
 cancel_batch() {
     [ -s "$job/.removal" ] || return 0
     read -r batch_owner <"$job/.removal"

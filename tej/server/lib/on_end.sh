@@ -41,7 +41,7 @@ start_on_end() {
 }
 
 # await_on_end: wait until the commands that start_on_end has started in this shell have
-# ended. Detached commands are not awaited.
+# ended. Does not wait for detached commands.
 await_on_end() {
     for on_end_pid in $on_end_pids; do
         # A signal interrupts `wait`.

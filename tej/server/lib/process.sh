@@ -25,7 +25,7 @@ get_host() {
         boot=$(printf '%s' "$boot" | tr -cd 'A-Za-z0-9.-')
     fi
     : "${boot:=-}"
-    # The host name is one word of a fact.
+    # The host name must be a single word, because a fact contains it.
     case $host in
         '') host=- ;;
         *[[:blank:]]*) host=$(printf '%s' "$host" | tr ' \t' '--') ;;
@@ -165,8 +165,8 @@ same_host() {
 }
 
 # is_past HOST BOOT: check whether HOST is the name of this host, and BOOT is not the
-# present boot of this host. If so, either this host was restarted, or another machine
-# has the same name.
+# current boot of this host. If so, either this host was restarted, or another machine has
+# the same name.
 is_past() {
     get_host
     [ "$1" = "$host" ] && [ "$2" != - ] && [ "$boot" != - ] && [ "$2" != "$boot" ]

@@ -121,7 +121,7 @@ submit_array() {
             array_jobs="$array_jobs $id $2" tasks=$((tasks + 1))
         else
             array_refused="$array_refused $2 "
-            # The next job gets this index.
+            # The next job gets the index of this job.
             ! has_token "$2" || rm -f "$job/submitting"
         fi
         shift 2

@@ -1,5 +1,5 @@
 # Cache of the scheduler's job list. The result of one query is used for all jobs and by
-# all clients for some seconds.
+# all clients for a few seconds.
 # shellcheck shell=sh
 #
 #   scheduler/listing   TIME answer|silent whole|part WORDS; then lines ID|STATE|NAME|WORDS

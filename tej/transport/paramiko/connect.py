@@ -140,7 +140,9 @@ class _Connector:
             with explained(config.where):
                 return _dial(config, self._timeout(config))
         if depth == MAX_JUMPS:
-            raise ConnectionFailed(f"{config.where}: too many jump hosts; a circle?")
+            raise ConnectionFailed(
+                f"{config.where}: too many jump hosts; does ProxyJump form a cycle?"
+            )
         sock = self._reach(hops[0], depth + 1)
         for hop, following in zip(hops, [*hops[1:], config], strict=True):
             timeout = self._timeout(following)

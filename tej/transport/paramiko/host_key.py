@@ -118,8 +118,8 @@ def _unknown(where: str, config: HostConfig, key: Key, entries: Sequence[Entry])
         )
     return (
         f"The host key of {where} is not known{hint}: {key.fingerprint}. "
-        "Compare it with the key from the server's administrator, then accept it: "
-        f"--accept-new-host-key, or {_scan(config, key)}"
+        "Compare this key with the key from the server's administrator, then accept "
+        f"the key: --accept-new-host-key, or {_scan(config, key)}"
     )
 
 

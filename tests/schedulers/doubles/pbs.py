@@ -388,7 +388,7 @@ def session_of(number: str) -> int:
 
 
 def end(number: str) -> None:
-    """Send SIGTERM, wait some seconds, and send SIGKILL."""
+    """Send SIGTERM, wait a few seconds, and send SIGKILL."""
     pid = session_of(number)
     signal_session(pid, signal.SIGTERM)
     for _ in range(KILL_DELAY * 10):

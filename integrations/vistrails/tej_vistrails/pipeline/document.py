@@ -120,7 +120,7 @@ class _Builder:
             return Constant(words.get("value"), name=name)
         if kind in _LOCAL:
             if "path" not in words:
-                raise PipelineError(f"{where}: the key path is missing")
+                raise PipelineError(f"{where}: the key `path` is missing")
             return _LOCAL[kind](self.folder / words["path"], name=name)
         inputs: dict[str, Any] = {
             port: self._value(value, f"{where}, port '{port}'")

@@ -92,7 +92,7 @@ class Job(Module):
 
     @classmethod
     def check_class(cls) -> None:
-        """Raise PipelineError if the command names a port that does not exist."""
+        """Raise PipelineError if the command refers to a port that does not exist."""
         for name in _FIELD.findall(cls.template()):
             if name not in cls.inputs and name not in cls.outputs:
                 raise PipelineError(

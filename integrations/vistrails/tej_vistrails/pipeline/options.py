@@ -27,7 +27,7 @@ SUCCESS, FAILURE, ABSENT, RUNNING = 0, 1, 3, 5
 
 @dataclass
 class Loaded:
-    """A pipeline from the command line, and the queue that the command line names."""
+    """A pipeline from the command line, and the queue to use."""
 
     file: Path
     values: tuple[str, ...]

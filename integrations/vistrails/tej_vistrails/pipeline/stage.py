@@ -147,9 +147,9 @@ class _Stage:
             return self._place(port, value, path)
         # A port of type Directory gets the directory with the files of the list.
         kind = port.type.name if port.type.is_list else "File"
-        # The files of a list have numbers for the names, because the names of the
-        # sources may be equal.  All numbers have the same length, so that the names are
-        # in the order of the list.
+        # The files of a list are named by numbers, because the names of the sources may
+        # be equal.  All numbers have the same length, so that the names are in the
+        # order of the list.
         width = max(3, len(str(len(value) - 1)))
         names = [
             self._place(port, one, f"{path}/{number:0{width}}", kind)

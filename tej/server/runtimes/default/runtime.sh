@@ -65,8 +65,8 @@ note_ignored() {
 # runtime_ask NATIVES: do nothing, because this runtime has no scheduler to query.
 runtime_ask() { :; }
 
-# query_runtime ID...: do nothing. The function of state.sh would read the native ids of all
-# these jobs for runtime_ask.
+# query_runtime ID...: do nothing, and replace the function of state.sh, which would read
+# the native ids of all these jobs for runtime_ask.
 query_runtime() { :; }
 
 # runtime_derive_state: set $state if the facts of the job do not determine the state.
@@ -100,10 +100,11 @@ runtime_derive_state() {
 
 # resume_heartbeat PID START: start another process that writes the heartbeat of the started
 # job with the wrapper PID, if the heartbeat process was killed, for example because memory
-# was short. Without a heartbeat, other hosts would take the job for lost.
+# was short. Without a heartbeat, other hosts would consider the job lost.
 resume_heartbeat() {
     [ -n "$proc" ] && [ -n "$started" ] && [ -f "$job/heartbeat" ] || return 0
-    # Most heartbeats are in time, and a heartbeat was written by the clock of this host.
+    # Return early if the heartbeat is recent by the clock of this host, which has also
+    # written the heartbeat.
     read -r beat_time <"$job/heartbeat"
     get_time
     is_number "$beat_time" && [ $((now - beat_time)) -ge "$heartbeat_overdue" ] || return 0

@@ -10,7 +10,7 @@
 # shellcheck source=../slurm/squeue.sh
 . "$here/runtimes/slurm/squeue.sh"
 
-# Variables that select the server of PBS.
+# Variables that select the PBS server.
 variables='PBS_CONF_FILE PBS_DEFAULT PBS_SERVER'
 # shellcheck disable=SC2086 # names
 load_variables $variables

@@ -13,7 +13,7 @@ load_variables SLURM_CONF
 slurm_here() {
     find_program scontrol && find_program squeue && find_program scancel || return 1
     ! is_controller_up || return 0
-    # The recorded value may be outdated.
+    # The recorded value of SLURM_CONF may be outdated.
     read_setup SLURM_CONF
     [ "${SLURM_CONF-}" != "$noted" ] || ! find_variables SLURM_CONF || ! is_controller_up || return 0
     printf '%s\n' "Slurm is installed, but its controller does not answer"
@@ -168,7 +168,7 @@ slurm_own_id() {
 # slurm_history ID: print STATE|WORDS of the job from Slurm's accounting. If a cluster
 # is reinstalled, job numbers start from 1 again. Therefore entries of other users, and
 # entries of other submissions, are ignored. Without -D, sacct prints only the newest of
-# several entries with the same number.
+# several entries with the same job number.
 slurm_history() {
     command -v sacct >/dev/null 2>&1 || return 1
     s_time=0
@@ -199,7 +199,7 @@ slurm_history() {
 }
 
 # slurm_report ID: print the entries of the job in Slurm's accounting and in the memory of
-# Slurm's controller, which forgets a job some minutes after its end.
+# Slurm's controller, which forgets a job a few minutes after its end.
 slurm_report() {
     print_report sacct on_cluster "$1" sacct -D -o \
         'jobid%-18,jobname%-20,state%-24,exitcode,elapsed,timelimit,reqmem,maxrss,nodelist%-24' -j
