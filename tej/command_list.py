@@ -86,7 +86,7 @@ tej."""
 
 OPTIONS: Mapping[str, str] = {
     "--version": "Show the version and exit.",
-    "-v, --verbose": "Log more; twice: everything.",
+    "-v, --verbose": "Log more; if given twice, log everything.",
     "-h, --help": "Show this message and exit.",
 }
 """The options of `tej` itself, which precede the command."""

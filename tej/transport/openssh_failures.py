@@ -204,7 +204,7 @@ def _host_key(config: SshConfig, text: str, words: str) -> str:
     is_jump_host = where.lower() != config.where.lower()
     option = "" if is_jump_host else "--accept-new-host-key, or "
     return (
-        f"The host key of {where} is not known: {theirs}. Compare this key with the key "
-        f"from the server's administrator, then accept the key: {option}"
+        f"The host key of {where} is not known: {theirs}. Compare this key with the "
+        f"key from the server's administrator, then accept the key: {option}"
         f"`tej connect {_address(config)}` at a terminal. ssh: {words}"
     )
