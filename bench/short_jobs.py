@@ -20,7 +20,7 @@ import tej
 
 
 def thousand_jobs(testbed: TestBed) -> list[Row]:
-    """Measure 1,000 small jobs that are submitted, awaited and fetched."""
+    """Measure 1,000 small jobs from submission to downloaded results."""
     job = write_job(testbed.folder / "one", "echo done >result")
     queue = testbed.queue("near")
     queue.setup()

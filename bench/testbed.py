@@ -33,7 +33,7 @@ PYTHON_OF_PEERS = "python3.11"
 LATENCY = 0.05
 """Round-trip time, in seconds, of the delayed connection."""
 Row = tuple[str, str, str, str]
-"""What, tej, the peer, the ratio (and the aim)."""
+"""A row of the table: measurement, tej, the peer, the ratio (and the aim)."""
 TEJ = [sys.executable, "-m", "tej"]
 
 

@@ -120,7 +120,7 @@ def large_file(testbed: TestBed) -> list[Row]:
 
 
 def empty(folder: Path) -> None:
-    """Empty the directory and flush the disk, so that all measurements start equally."""
+    """Empty the directory and flush the disk, to give all measurements the same start."""
     for file in folder.iterdir():
         file.unlink()
     os.sync()

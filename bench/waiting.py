@@ -67,7 +67,7 @@ def blocked_jobs(
 ) -> Iterator[list[str]]:
     """Run jobs that end with the context; yields their ids.
 
-    Each job waits at a FIFO, because to kill 1,000 jobs takes minutes.
+    Each job waits at a FIFO, because killing 1,000 jobs takes minutes.
     """
     fifo = testbed.folder / f"fifo of {count}"
     os.mkfifo(fifo)
@@ -127,9 +127,10 @@ def _wait_quietly(queue: tej.RemoteQueue, ids: list[str]) -> None:
 
 
 def cpu_of(mark: str) -> float:
-    """Return the CPU seconds of the processes that name a queue, and of their children.
+    """Return the CPU seconds of the processes of a queue, and of their children.
 
-    The shells that serve a connection do not name a queue, and are all counted.
+    The command lines of these processes contain `mark`. All shells that serve a
+    connection are also counted, because their command lines contain no queue.
     """
     total = 0
     for entry in Path("/proc").glob("[0-9]*"):
@@ -145,7 +146,7 @@ def cpu_of(mark: str) -> float:
 
 
 def processes_of(mark: str) -> tuple[int, int]:
-    """Return the number of the processes that name a queue, and their memory in KB.
+    """Return the number of the processes of a queue, and their memory in KB.
 
     Memory that several processes share is divided among them (PSS).
     """

@@ -32,8 +32,8 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 TIMEOUT = 540
-"""Seconds that the tests of one mutant may take; nothing is known of a mutant whose
-tests take longer."""
+"""Seconds that the tests of one mutant may take; a mutant whose tests take longer is
+reported as timed out."""
 
 ANSWERS = "unit/test_scheduler_answers.py unit/test_scheduler_evidence.py"
 TESTS = {
@@ -246,10 +246,10 @@ def _meaning(source: str) -> str:
 
 
 def tests_of(path: Path) -> list[str]:
-    """Return the tests that exercise a file; raises LookupError if TESTS names none.
+    """Return the tests that exercise a file; raises LookupError if TESTS has none.
 
-    In a folder that TESTS names, only the files are run that contain the name of the
-    changed file as a word, if there are any.  A mutant that another test would kill is
+    If TESTS contains a folder, and files in the folder contain the name of the changed
+    file as a word, only these files are run.  A mutant that another test would kill is
     reported as a survivor, so that the true rate can only be higher.
     """
     for pattern, tests in TESTS.items():

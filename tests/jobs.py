@@ -32,12 +32,12 @@ def wait_until(
         elapsed = time.monotonic() - begun
         if elapsed > limit:
             raise AssertionError(f"not within {limit:.0f} s: {what}")
-        # Most conditions start processes, which take CPU time from the awaited job.
+        # Most conditions start processes, which take CPU time from the job.
         time.sleep(min(0.02 + elapsed / 10, 0.3))
 
 
 def wait_until_connected(transport: Transport) -> None:
-    """Return when the server answers, also if it is slower than the transport's limits."""
+    """Return when the server answers, even if it exceeds the transport's limits."""
 
     def answers() -> bool:
         try:
@@ -49,10 +49,10 @@ def wait_until_connected(transport: Transport) -> None:
 
 
 def wait_until_reached(queue: tej.RemoteQueue) -> None:
-    """Return when the queue has replied, also if it is slower than its time limits.
+    """Return when the queue has replied, even if a reply exceeds the time limits.
 
-    Before the first reply, tej takes a server that is silent after the login for a
-    permanent error, and does not retry.
+    Before the first reply, tej treats silence after the login as a permanent error, and
+    does not retry.
     """
 
     def answers() -> bool:

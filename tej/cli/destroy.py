@@ -33,7 +33,7 @@ def command(
 def destroy(
     queue: RemoteQueue, yes: bool, dry_run: bool, kill: bool, grace: int, as_json: bool
 ) -> int:
-    """Remove the queue after a confirmation by the user; return the exit status."""
+    """Remove the queue after confirmation by the user; return the exit status."""
     place = str(queue.queue)
     if dry_run:
         print_loss(queue, kill, as_json)

@@ -104,7 +104,7 @@ def find_jobs(
 def prune(
     queue: RemoteQueue, jobs: list[JobStatus], *, ask: bool, as_json: bool
 ) -> int:
-    """Delete the jobs, after a confirmation if `ask` is true; return the exit status.
+    """Delete the jobs, after confirmation if `ask` is true; return the exit status.
 
     A job that was submitted again after the search for old jobs is kept.
     """

@@ -45,7 +45,7 @@ class Run:
     and returns whether to restart the job.  The function is also called each time the
     job fails during the wait."""
     fetch_failed: bool = False
-    """Whether to fetch the results also if the job did not succeed."""
+    """Whether to fetch the results even if the job did not succeed."""
     key: Any = None
     """Any value with which the caller can recognize this run in the results."""
 

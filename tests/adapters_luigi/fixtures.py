@@ -150,7 +150,7 @@ def pipeline(
     """Runs the tasks in a module as the command `luigi` does.
 
     `pipeline(lines, "Task", "--n", "1", worker={...})` writes pipeline.py and luigi.cfg
-    in `folder`, and starts it there; `START`, `GATE` are known in the module.
+    in `folder`, and starts it there; the module can use `START` and `GATE`.
     """
     here = Path.cwd()
     started: list[subprocess.Popen[str]] = []

@@ -1,4 +1,4 @@
-"""The server's script for Luigi's file system behaves equally in every shell."""
+"""The server's script for Luigi's file system behaves the same in every shell."""
 
 from __future__ import annotations
 

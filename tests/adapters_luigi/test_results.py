@@ -19,7 +19,7 @@ from tests.adapters_luigi.run_tasks import build
 
 
 class Sheets(TejTask):
-    """A task whose job writes the files that are named in `made`."""
+    """A task whose job writes the files that are listed in `made`."""
 
     made = luigi.Parameter(significant=False)
     results = ("out/*.csv", "all", "f[1].txt")

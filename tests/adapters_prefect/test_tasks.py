@@ -1,6 +1,6 @@
 """Tasks in flows:
 
-jobs started, found or awaited; failures, retries, batches, templates.
+jobs that are started or found; failures, retries, batches, templates.
 """
 
 from __future__ import annotations

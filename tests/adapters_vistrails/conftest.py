@@ -25,7 +25,7 @@ Document = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def home(client_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the client's home, whose ssh_config names the shared sshd "server"."""
+    """Return the client's home, whose ssh_config has the host "server"."""
     for name in ("TEJ_COMMAND", "TEJ_DESTINATION", "TEJ_QUEUE", "TEJ_RUNTIME"):
         monkeypatch.delenv(name, raising=False)
     return client_home

@@ -1,4 +1,4 @@
-"""Pipelines on a server: jobs are started, awaited, killed, retried and fetched."""
+"""Pipelines on a server: jobs are started, killed and retried; results are fetched."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ def used_by(
 ) -> Callable[[str], list[str]]:
     """Return a function that gives the queue the scripts of another version.
 
-    The queue contains an ended job.  The function returns the scripts that `version`
-    names.
+    The queue contains an ended job.  The function returns the digest and the version
+    of these scripts.
     """
 
     def change(version: str) -> list[str]:

@@ -81,7 +81,7 @@ def client(where: Where) -> Iterator[Callable[..., Client]]:
 
 
 class Victim:
-    """A job with some megabytes to upload, which records each of its starts."""
+    """A job with a few megabytes to upload, which records each of its starts."""
 
     id = "victim"
 

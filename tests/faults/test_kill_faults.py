@@ -60,7 +60,7 @@ def test_kill_reaches_hidden_process(
 def test_kill_ends_all_generations_of_forking_process(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
-    """Each process lives shortly, and starts the next process before its end."""
+    """Each process runs only briefly, and starts the next process before it ends."""
     hydra = (
         f"trap '' TERM; [ -e {str(gate.path)!r} ] && exit\n"
         "n=$(($1 + 1)); [ $n -lt 60 ] || exit\n"

@@ -26,7 +26,7 @@ from tej.transport.process_io import cut_off
 Through = Callable[..., tej.RemoteQueue]
 Make = Callable[..., Path]
 
-# The program has some kilobytes and the reply some hundred bytes; a cut at a larger
+# The program has a few kilobytes and the reply a few hundred bytes; a cut at a larger
 # number occurs after the transfer.
 UP = (1, 2_000, 6_000)
 DOWN_ = (1, 60, 400)
@@ -128,7 +128,7 @@ def test_wait_continues_when_network_returns(
     queue.submit("slow", job(f"{gate.wait}; exit 7", name="slow"))
     remote = through(timeout=2, io_timeout=40)
     with doing(lambda: remote.job("slow").wait()) as wait:
-        # A number of bytes would not tell a reply from the login.
+        # A number of bytes would not distinguish a reply from the login.
         wait_until(lambda: remote.connection.reached, "the wait runs")
         proxy.refuse()
         proxy.cut()

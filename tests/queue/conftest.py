@@ -61,7 +61,7 @@ def local_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 @pytest.fixture(params=["local", "ssh"])
 def server(request: pytest.FixtureRequest) -> Server:
-    """Return each kind of server, because queues behave equally on both."""
+    """Return each kind of server, because queues behave the same on both."""
     if request.param == "local":
         local: Server = request.getfixturevalue("local_server")
         return local

@@ -148,7 +148,7 @@ def qsub_queue(
 
 @pytest.fixture(params=["slurm", "qsub"])
 def either(request: pytest.FixtureRequest) -> tej.RemoteQueue:
-    """Return each of the two queues, because jobs behave equally in both."""
+    """Return each of the two queues, because jobs behave the same in both."""
     name = "queue" if request.param == "slurm" else "qsub_queue"
     queue: tej.RemoteQueue = request.getfixturevalue(name)
     return queue

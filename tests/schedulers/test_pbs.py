@@ -172,7 +172,7 @@ def test_queued_or_running_job_is_killed(
 def test_qdel_by_others_is_reported(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
 ) -> None:
-    # The list contains further jobs beside the requested job.
+    # The list contains other jobs besides the requested job.
     queue.submit("other", job(gate.wait, name="other"))
     queue.submit("victim", job(f"echo begun; {gate.wait}"))
     wait_until(lambda: output(queue, "victim") == "begun\n", "the job runs")

@@ -57,7 +57,7 @@ def test_limit_keeps_jobs_from_slurm(
     assert [bool(one and one.native_id) for one in statuses] == [True, False, False]
     queue.kill("c")
     # Without a client, the job that Slurm ends starts the next one.  A job that Slurm
-    # cancels before the start has no process that could do so.
+    # cancels before the start has no process that could start the next job.
     wait_until((queue_path / "jobs/a/started").exists, "the first job runs")
     run("scancel", str(queue.status("a").native_id))
     wait_until((queue_path / "jobs/b/native_id").exists, "the next job is submitted")

@@ -1,4 +1,4 @@
-"""The server scripts behave equally in every supported /bin/sh."""
+"""The server scripts behave the same in every supported /bin/sh."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def each_ssh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def transport(
     request: pytest.FixtureRequest, connect: Connect, sshd: Sshd
 ) -> Transport:
-    """Return each transport, because all transports behave equally."""
+    """Return each transport, because all transports behave the same."""
     if request.param == "local":
         return connect("local:")
     return connect(sshd.destination, transport=request.param)

@@ -160,7 +160,8 @@ def test_killed_master_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    # At a terminal, a user may have to type a password again, and is told why.
+    # At a terminal, a user may have to type a password again, and a message explains
+    # why.
     monkeypatch.setattr("tej.transport.openssh_master._has_terminal", lambda: True)
     config = server.folder / "ssh_config"
     ssh = connect(server.destination, config_file=config, terminal=True, timeout=60)

@@ -141,7 +141,7 @@ def test_jump_hosts_may_be_nested(
     sshd: Sshd,
     each_ssh: str,
 ) -> None:
-    """With `Host *` and ProxyJump, a jump host must not jump over itself."""
+    """With `Host *` and ProxyJump, a jump host must not be reached through itself."""
     second = _known(start_sshd(), sshd)
     text = (
         f"Host first\n HostName 127.0.0.1\n Port {jump.port}\n"
@@ -241,7 +241,7 @@ def test_failed_proxy_command_is_quoted(
     connect: Connect, config: Callable[[str], Path], each_ssh: str
 ) -> None:
     text = "Host target\n ProxyCommand echo 'no route to %h' >&2; exit 1"
-    # For a master, ssh sends what its ProxyCommand prints on stderr to /dev/null.
+    # For a ControlMaster, ssh sends the stderr of the ProxyCommand to /dev/null.
     said = "no route to 127.0.0.1" if each_ssh == "paramiko" else "ProxyCommand"
     with pytest.raises(ConnectionFailed, match=said):
         connect("target", config_file=config(text), timeout=10).run("true")

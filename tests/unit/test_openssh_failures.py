@@ -157,7 +157,7 @@ def test_killed_ssh_did_not_answer_in_time() -> None:
             "debug1: Authenticating to gate:22 as 'guest'\n"
             "debug1: Server host key: ssh-ed25519 SHA256:abc\n"
             "Host key verification failed.",
-            "^The host key of guest@gate:22 .* accept it: `tej connect",
+            "^The host key of guest@gate:22 .* accept the key: `tej connect",
         ),
     ],
 )

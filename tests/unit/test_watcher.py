@@ -104,7 +104,7 @@ def test_second_wait_for_ended_job_sends_request(
     other = Waiting(watcher.ends(["long", "short"]))
     assert server.asked.get(timeout=30) == ("long", "short")
     server.end("short")
-    # The request goes on for "long", and will not report "short" a second time.
+    # The request continues to wait for "long", and will not report "short" again.
     again = Waiting(watcher.ends(["short"]))
     assert again.join() == [("short", JobState.FINISHED)]
     server.end("long")

@@ -173,7 +173,7 @@ class JobRun:
 
 
 def describe_failures(run: JobRun) -> str:
-    """Return a report of all failed tasks, grouped by the reason of the failure.
+    """Return a report of all failed tasks, grouped by the reason for the failure.
 
     Each group has the exit code, and the stderr of one job.
     """

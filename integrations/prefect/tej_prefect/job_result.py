@@ -93,7 +93,7 @@ class JobResult(BaseModel):
     state: tej.JobState | None = None
     """The final state; None if the job was not started or was deleted."""
     error: str | None = None
-    """The reason of the failure; None if the job succeeded."""
+    """The reason for the failure; None if the job succeeded."""
     exit_code: int | None = None
     signal: int | None = None
     cut_off: str | None = None

@@ -37,7 +37,7 @@ class JobsFailed(tej.JobFailed):
 
     @classmethod
     def of(cls, results: Sequence[JobResult]) -> JobsFailed:
-        """Return an error for these results, with the reasons of the first failures."""
+        """Return an error for these results, which describes the first failures."""
         failed = [one for one in results if not one.succeeded]
         lines = [f"{len(failed)} of {len(results)} jobs failed:"]
         lines += [f"{one.name}: {one.error}" for one in failed[:SHOWN]]

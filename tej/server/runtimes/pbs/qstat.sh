@@ -104,8 +104,8 @@ read_qstat() {
             else if (status == 265) { state = "cut"; words = "exit status 265: its shell was killed by SIGKILL" }
             else if (status > 256) { state = "cut"; words = "exit status " status ": its shell was killed by signal " (status - 256) }
             else {
-                # Torque reports the same for a job that ended by itself and for a job
-                # that qdel ended and whose runner still exited.
+                # Torque reports the same exit status for a job that ended by itself, and
+                # for a job that qdel ended but whose runner exited normally.
                 if (dialect != "torque") state = "ended"
                 words = "exit status " status
             }
