@@ -1,6 +1,6 @@
 """Scheduling time of complete Luigi tasks: tej_luigi against `luigi.contrib.ssh`.
 
-Both use the same server.
+Both packages use the same server.
 
     python bench/luigi_scheduling.py [TASKS]
 """

@@ -88,7 +88,7 @@ class Download:
         return self.directory if self.destination is None else self.destination.parent
 
     def change_missing(self, message: str) -> bool:
-        """Replace or remove the names that the server did not find, as in `message`.
+        """Replace or remove the names that the server reports as missing in `message`.
 
         A name is replaced by another Unicode form, because a letter such as `é` may be
         one code point or two code points, and the server compares names as bytes.  If

@@ -141,8 +141,8 @@ def _login(config: SshConfig, text: str, words: str) -> str:
         parts.append(f"The server accepts: {accepts}.")
     if "Too many authentication failures" in text:
         parts.append(
-            "It disconnected after too many keys: set IdentityFile and IdentitiesOnly "
-            "yes for this host in ~/.ssh/config."
+            "The server disconnected after too many keys: set IdentityFile and "
+            "IdentitiesOnly yes for this host in ~/.ssh/config."
         )
     elif "agent refused operation" in text or "sign_and_send_pubkey" in text:
         parts.append("The agent refused to sign: is the hardware key plugged in?")

@@ -25,7 +25,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
     `head` has the values of the reply that apply to all jobs.  Unknown keys are
     ignored.  Raises RemoteCommandFailure if the record is malformed.
     """
-    # A list of 100,000 jobs must take seconds, so nothing is copied without need.
+    # A list of 100,000 jobs must take only seconds, so needless copies are avoided.
     record = record if isinstance(record, Record) else Record(record)
     head = head if isinstance(head, Record) else Record(head)
     spec, labels = parse_spec(record.get("spec", ""))

@@ -254,5 +254,5 @@ def test_loop_over_scripts_starts_one_job_each(
     ids = [job.job_id for job in library.jobs()]
     printed = {b"".join(library.logs(one)) for one in ids}
     assert printed == {b"one\n", b"two\n"}
-    # These are the names in the original package of VisTrails.
+    # The ids have the same form as in the original package of VisTrails.
     assert all(one == PREFIX + one[len(PREFIX) :].upper() for one in ids)

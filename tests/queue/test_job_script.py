@@ -220,7 +220,7 @@ def test_job_environment_names_id_queue_and_directory(
 def test_job_environment_has_no_other_tej_variable(
     queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # These are settings of the tests, which a job on `local:` inherits.
+    # A job on `local:` inherits these variables, which are settings of the tests.
     for name in ("TEJ_TRANSPORT", "TEJ_PERSIST"):
         monkeypatch.delenv(name)
     variables = output_of(

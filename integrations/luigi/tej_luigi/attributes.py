@@ -205,7 +205,7 @@ class JobAttributes(luigi.Task):
             )
 
     def _rendered_parts(self) -> tuple[Recipe, str | None, dict[str, str]]:
-        """Return the recipe of the job's directory, the command and the environment."""
+        """Return how to build the job's directory, the command and the environment."""
         values = {name: str(value) for name, value in self.variables().items()}
         directory, command = self.directory, self.command
         if command is not None:

@@ -98,8 +98,8 @@ def cancelled_without_runner(
 def needs_process(flow_run: FlowRun) -> bool:
     """Return whether the flow run cannot continue without its current process.
 
-    This is false for a flow run that has ended, is suspended, or will be started by a
-    worker.  It is true for a flow that waits in its process for a retry or a pause.
+    Returns False for a flow run that has ended, is suspended, or will be started by a
+    worker.  Returns True for a flow that waits in its process for a retry or a pause.
     """
     state = flow_run.state
     if state is None:

@@ -161,7 +161,7 @@ recount() {
 }
 
 # ran_here: check whether the job, which has left processes running, ran on this host. If
-# not, sets $elsewhere to the name of the job's host, or sets $left to '' if that host is
+# not, sets $elsewhere to the name of the job's host, or sets $left to '' if the job ran on
 # this machine before its restart.
 ran_here() {
     get_host

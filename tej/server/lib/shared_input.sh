@@ -10,7 +10,7 @@
 # stop root, nor a job that changes the mode. Therefore all objects with the suffix have
 # the same modification time: an object with another time was changed. Further jobs do
 # not get a link to a changed object, and a job that already has a link to a changed
-# object is not started. The file `share_time` has this time, so that a shell can
+# object is not started. The file `share_time` has the same time, so that a shell can
 # compare the times without a process.
 
 share_time=200001010000.00
