@@ -30,7 +30,12 @@ CHUNK = 1 << 16
 @click.option(
     "--stderr", "wanted", flag_value="stderr", help="Print stderr only, to stdout."
 )
-@click.option("--file", "name", metavar="NAME", help="Print a file of the job instead.")
+@click.option(
+    "--file",
+    "name",
+    metavar="NAME",
+    help="Print a file of the job instead of its output.",
+)
 @click.option(
     "--scheduler", is_flag=True, help="Print the scheduler's messages about the job."
 )

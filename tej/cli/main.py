@@ -76,8 +76,8 @@ class _Tej(click.Group):
             raise
         except OSError as error:
             if isinstance(error, FileNotFoundError) and error.filename is None:
-                # A FileNotFoundError without a file name comes only from a call for the
-                # current directory.
+                # Only a call that reads the current directory raises a
+                # FileNotFoundError without a file name.
                 error = FileNotFoundError("the current directory has been removed")
             raise errors.Error(f"Error on this machine: {error}") from error
 

@@ -75,7 +75,7 @@ class JobSpec:
 
     The command is not part of the signature.  docs/commands.md lists its variables."""
     shared: Sequence[str] = ()
-    """Paths in the directory of files and directories that jobs share.
+    """Files and directories that jobs share, as paths in the directory of the job.
 
     The files are read-only in the job, and the server keeps one copy of each file of
     64 KB or more for all jobs.  The signature is the same as without `shared`."""

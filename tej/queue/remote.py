@@ -281,7 +281,7 @@ class RemoteQueue:
     def server_logger(self) -> ServerLogger:
         """Return a new logger for the standard error of one program on the server.
 
-        Override this method if the standard error must not be logged to `tej.server`.
+        Override this method to replace the logging of standard error to `tej.server`.
         """
         return ServerLogger()
 

@@ -95,7 +95,7 @@ def tej_flow(
 
 
 def main() -> None:
-    """Copy a file of a bundle to the directory of the worker: the upload command."""
+    """Upload command: copy a file of a bundle to the directory of the worker."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--key", required=True)

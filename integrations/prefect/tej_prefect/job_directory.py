@@ -33,8 +33,9 @@ def job_directory(
 ) -> Iterator[Path]:
     """Yield the directory to upload.
 
-    If no file must be selected, rendered or written, yield `directory` itself.  In all
-    other cases, yield a temporary directory, which is removed when the context ends.
+    If no file has to be selected, rendered or written, yield `directory` itself.  In
+    all other cases, yield a temporary directory, which is removed when the context
+    ends.
 
     `files` are patterns relative to `directory`, or to the current directory if
     `directory` is None; only matching files are copied.  If `parameters` is not None,

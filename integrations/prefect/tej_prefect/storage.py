@@ -97,7 +97,7 @@ class TejStorage(WritableFileSystem):
 
     @property
     def _queue(self) -> tej.RemoteQueue:
-        """The queue whose connection is used.
+        """The queue over whose connection the files are read and written.
 
         A job on the server of the storage needs no connection.
         """

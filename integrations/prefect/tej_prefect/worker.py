@@ -217,7 +217,8 @@ class TejWorker(
         until = time.monotonic() + SUBMIT_PATIENCE
         while True:
             # `flow_run` may be outdated.  If the flow run was cancelled, or if another
-            # worker has submitted the job and reported its end, no job must be started.
+            # worker has submitted the job and reported its end, this worker must not
+            # start a job.
             current = await self.client.read_flow_run(flow_run.id)
             try:
                 return await self._start_or_find(current, configuration, destination)

@@ -126,8 +126,8 @@ read_ended_jobs() {
             runtime = ENVIRON["tej_runtime"]
             attempts = ENVIRON["tej_attempts"]
         }
-        # The path of a special file is relative, an id contains no slash, and the path of a
-        # job is absolute.
+        # A relative path with a slash is the path of a special file, because an id contains
+        # no slash, and the path of a job is absolute.
         /^[^\/].*\// {
             sub("^[.]/", "")
             sub("/.*", "")

@@ -31,9 +31,9 @@ is_array_refused() {
 array_refused='' # tokens of the jobs whose array was refused, each between blanks
 array_tasks=''   # indexes of the array that is being submitted, or ''
 
-# runtime_start_together ID TOKEN [ID TOKEN]...: submit job arrays for those of the jobs
-# that have equal resources. The caller then calls runtime_start for all jobs, which
-# submits the jobs that are not in an array.
+# runtime_start_together ID TOKEN [ID TOKEN]...: submit job arrays for the jobs that have
+# equal resources. The caller then calls runtime_start for all jobs, which submits the jobs
+# that are not in an array.
 runtime_start_together() {
     [ ! -f "$queue/max_running" ] && scheduler_array_limit && [ "$array_limit" -ge 2 ] || return 0
     groups=0

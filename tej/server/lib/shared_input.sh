@@ -11,7 +11,7 @@
 # the same modification time: an object with another time was changed. Further jobs do
 # not get a link to a changed object, and a job that already has a link to a changed
 # object is not started. The file `share_time` has the same time, so that a shell can
-# compare the times without a process.
+# compare the times without starting a process.
 
 share_time=200001010000.00
 

@@ -154,7 +154,7 @@ class Exploration:
     """The grid of all combinations of parameter values, as pipelines.
 
     Modules that do not depend on a parameter are shared by the pipelines.  Modules with
-    equal signatures are one job.
+    equal signatures share one job.
     """
 
     def __init__(self, base: Pipeline, values: Mapping[str, Iterable[Any]]) -> None:
