@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "wait": "Wait until jobs have ended.",
         "logs": "Print the output of a job, running or not.",
         "list": "List the jobs in the queue.",
-        "top": "Show the jobs live; kill, retry and download them by key.",
+        "top": "Show the jobs live, with keys to kill, retry and download.",
     },
     "Fetch": {
         "download": "Download files, directories or patterns from jobs.",

@@ -83,7 +83,7 @@ class Destination:
         if "@" in login and (scheme or ":" in login):
             # Two '@' are refused: if one of them belonged to the password, a part of
             # the password would be used as the host name, and appear in messages.
-            raise _invalid(text, "more than one '@'; write ssh:// and %40 for it")
+            raise _invalid(text, "more than one '@'; use ssh:// with %40 for '@'")
         user, password = _login(text, login, decode=bool(scheme)) if at else (None,) * 2
         host, port = _address(text, address)
         try:

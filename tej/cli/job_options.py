@@ -109,7 +109,7 @@ def shared_input(function: Function) -> Function:
         "--shared",
         multiple=True,
         metavar="PATH",
-        help="Keep this input once for all jobs, read-only; may be repeated.",
+        help="Store this input once for all jobs, read-only; may be repeated.",
     )(function)
 
 

@@ -113,7 +113,7 @@ def find_case_conflict(
 ) -> InvalidJobDirectory | None:
     """Return the error for the first two paths that differ only in case, or None.
 
-    On a file system that ignores case, one of both files would replace the other.
+    On a file system that ignores case, one of the two files would replace the other.
     """
     seen: dict[str, str] = {}
     for entry in entries:

@@ -6,9 +6,9 @@ colon, the bytes, a comma.  The fields are, in this order:
 
 1. `tej-signature-1`, or `tej-signature-2` if the job has dependencies
 2. `command`, then the command in UTF-8.  If the command starts a script in the
-   directory, this is the path of the script without a leading `./`, followed by the
-   rest of the command line.  For any other command, this is the whole shell command,
-   without leading and trailing white space.
+directory, the field is the path of the script without a leading `./`, followed by the
+   rest of the command line.  For any other command, the field is the whole shell
+   command, without leading and trailing white space.
 3. For each environment variable, sorted by name: `environment`, the name, the value.
 4. For each job that the job needs without an input from it, sorted: `after`, the id.
    For each input, sorted by the bytes of its path: `input`, its path, the id of the

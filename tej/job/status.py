@@ -124,8 +124,8 @@ class JobStatus:
     sequence: int | None = field(default=None, compare=False, repr=False)
     """Number that orders jobs that were submitted in the same second.
 
-    The later the job was handed to its runtime, the greater is the number.  The value
-    is None if the job has not been handed to its runtime yet, or if its order is
+    The later the job was passed to its runtime, the greater the number.  The value
+    is None if the job has not been passed to its runtime yet, or if its order is
     unknown.
     """
 

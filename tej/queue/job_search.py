@@ -19,7 +19,7 @@ def newest_first(jobs: Iterable[JobStatus]) -> list[JobStatus]:
     """Return the jobs in the order of submission, newest first.
 
     The time of a submission has a resolution of one second.  Jobs of the same second
-    are ordered by `JobStatus.sequence`.  A job that has not been handed to its runtime
+    are ordered by `JobStatus.sequence`.  A job that has not been passed to its runtime
     yet is the newest of its second.
     """
 

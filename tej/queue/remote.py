@@ -538,7 +538,7 @@ class RemoteQueue:
 
         If `last` is given, only the `last` most recently changed jobs are read.  A
         submission, a start, an end and a download change a job.  In a queue with many
-        jobs, this is much faster.
+        jobs, a request with `last` is much faster.
         """
         found = job_filters.select(
             job_requests.get_jobs(self.connection, last=last),

@@ -123,9 +123,9 @@ class Submission:
     ) -> dict[str, Error]:
         """Return an error for each job that cannot be sent, by the token of the job.
 
-        `error` is the error of the failed upload, which contains only the first such
-        job.  All jobs are checked here.  One further upload is therefore enough, even
-        if several jobs cannot be sent.
+        `error` is the error of the failed upload, which reports only the first job that
+        cannot be sent.  All jobs are checked here.  One further upload is therefore
+        enough, even if several jobs cannot be sent.
         """
         found: dict[str, Error] = {}
         for job in jobs if len(jobs) > 1 else ():
@@ -252,7 +252,7 @@ def _batches(
 ) -> Iterator[list[PreparedJob] | Outcome]:
     """Yield the jobs in batches, each as soon as it is complete; no id occurs twice.
 
-    An Outcome ends the batch before it, and is yielded after that batch.
+    An Outcome in the input ends the current batch, and is yielded after that batch.
     """
     batch: dict[str, PreparedJob] = {}
     size = 0

@@ -38,7 +38,7 @@ class Connection(ABC):
 
     @abstractmethod
     def tunnel(self, listen: Address, target: Address) -> None:
-        """Forward connections to `listen` on the server to `target`."""
+        """Forward connections that arrive at `listen` on the server to `target`."""
 
     @abstractmethod
     def close(self) -> None:

@@ -153,7 +153,7 @@ def _read_query(process: subprocess.Popen[bytes], where: str) -> dict[str, list[
 def _end_query(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     # The pipes are not read to their end, because the command of a `Match exec` may
-    # keep its copy of stderr open for any time.
+    # keep its copy of stderr open indefinitely.
     for stream in (process.stdout, process.stderr):
         if stream is not None:
             stream.close()

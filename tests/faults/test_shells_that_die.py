@@ -273,8 +273,7 @@ def test_server_death_during_setup_is_repaired_by_client(
         kill_caller(hold)
         hold.release()
     assert submission.result() == victim.id
-    # It is not yet known that these scripts have no owner; they are removed when they
-    # are old.
+    # These scripts have no owner any more, but tej removes them only when they are old.
     for half in queue_path.glob("incoming/scripts.*"):
         shutil.rmtree(half)
     victim.check(queue)

@@ -95,7 +95,7 @@ scheduler_options() {
 # $array_tasks. Unless the user has selected a name, the name is NAME, because tej can find
 # a job after a lost reply only by its name. `-b n -sync n` overrides ~/.sge_request and
 # the site's sge_request: qsub must copy the script, and must not wait for the job. qsub reads
-# .sge_request of the working directory, too. In $HOME, it would read the same file twice,
+# .sge_request of the working directory, too. In $HOME, qsub would read the same file twice,
 # and one `-sync n` does not override two `-sync y`.
 scheduler_submit() {
     name_there=$1
