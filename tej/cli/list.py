@@ -98,7 +98,9 @@ def command(
         return
     if watched:
         if not is_terminal:
-            raise click.UsageError("--watch needs a terminal, and excludes --json")
+            raise click.UsageError(
+                "--watch needs a terminal, and does not support --json"
+            )
         place = f"{queue.queue} on {queue.destination_string}"
         watch(lambda: get_table()[0], place)
         return

@@ -26,7 +26,9 @@ def command(queue: RemoteQueue, job_id: str, files: list[str], as_json: bool) ->
     resources of the job.  The exit status is that of the shell.
     """
     if as_json or not sys.stdin.isatty():
-        raise click.UsageError("'shell' needs a terminal, and has no --json")
+        raise click.UsageError(
+            "`tej shell` needs a terminal, and does not support --json"
+        )
     refuse(files)
     status = queue.status(job_id)
     destination = Destination.parse(queue.destination_string)

@@ -174,6 +174,6 @@ def check_kind(entry: Entry) -> None:
     elif stat.S_ISFIFO(mode):
         kind = "a named pipe"
     raise InvalidJobDirectory(
-        f"'{entry.source}' is {kind}, which cannot be sent: remove it, or name it in "
+        f"'{entry.source}' is {kind}, which cannot be sent: remove it, or list it in "
         f"{IGNORE_FILE}"
     )

@@ -48,7 +48,7 @@ def check_job_reference(job_id: str) -> str:
     """
     base, hash_, number = job_id.partition("#")
     if hash_ and not (number.isascii() and number.isdigit()):
-        raise InvalidJobId(f"Invalid attempt {job_id!r}: it is written ID#1")
+        raise InvalidJobId(f"Invalid attempt {job_id!r}: write an attempt as ID#1")
     check_job_id(base)
     return job_id
 

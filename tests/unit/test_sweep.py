@@ -65,7 +65,7 @@ def test_values_are_combined_or_paired() -> None:
         {"A": "2", "B": "y"},
     ]
     for wrong in ([("A", ["1"]), ("A", ["2"])], [("A", ["1"]), ("B", ["1", "2"])]):
-        with pytest.raises(ValueError, match="twice|equally"):
+        with pytest.raises(ValueError, match="twice|same number"):
             combine(wrong, zipped=True)
     with pytest.raises(ValueError, match="more than"):
         combine([(name, ["1"] * 100) for name in "ABC"], zipped=False)
