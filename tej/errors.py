@@ -104,7 +104,7 @@ class QueueLinkBroken(QueueDoesntExist):
 
 
 class QueueExists(Error):
-    """A queue cannot be created or used, because its path has other content.
+    """A queue cannot be created or used because of the current content of its path.
 
     The path contains a queue, a queue of another version of tej, or other files.
     """

@@ -66,7 +66,7 @@ class JobSpec:
     A file is given as "JOB:PATH" or `(job, PATH)`.  The server copies the file after
     the other job has succeeded, and before this job starts."""
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """Parameters of a sweep, for display only; see `tej.job.sweep`.
+    """Parameters of a sweep, which describe the job; see `tej.job.sweep`.
 
     The values are stored with the job, and everybody who can list the job sees them.
     The caller must put the parameters into `environment` as well."""

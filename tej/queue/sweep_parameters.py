@@ -43,7 +43,7 @@ def _store(
     """Store sweep parameters with found jobs; return the updated outcomes.
 
     A job that has all parameters already costs no request.  An error is only logged,
-    because the parameters are only displayed.
+    because the parameters only describe the job.
     """
     updated: list[Outcome] = []
     arguments: list[str] = []
