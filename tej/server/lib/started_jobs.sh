@@ -22,12 +22,12 @@ print_started_jobs() {
         shift 2
     done
     records=$(cd "$jobs" && printf '%s' "$usual" | read_started_jobs 2>/dev/null)
-    # If awk has failed, its output does not contain the line `end`.
+    # If awk has failed, its output has no last line.
     case $records in
-        *"${newline}end"*) ;;
-        *) records=" $newline${newline}end $usual" ;;
+        *"$newline."*) ;;
+        *) records="$newline. $usual" ;;
     esac
-    others="$others${records##*"$newline"end}" records=${records%"$newline"end*}
+    others="$others${records##*"$newline".}" records=${records%"$newline".*}
     split_lines
     # shellcheck disable=SC2086 # words of records, one per line
     set -- $records
@@ -47,7 +47,7 @@ has_usual_facts() {
 }
 
 # read_started_jobs: read lines ID TOKEN from stdin. Prints an empty line, the words of the
-# records, each on a line, and a last line: `end`, and the ids and tokens of the other jobs.
+# records, each on a line, and a last line: a dot, and the ids and tokens of the other jobs.
 read_started_jobs() {
     LC_ALL=C awk -v here="pid $host $boot $space" -v proc="$proc" '
         # read_line(PATH): set line to the first line of the file. Returns 0 if the line is
@@ -101,5 +101,5 @@ read_started_jobs() {
             if (read_job()) print record
             else others = others " " id " " token
         }
-        END { print "end" others }'
+        END { print "." others }'
 }
