@@ -1,4 +1,4 @@
-"""Replies of the server: parses them, and maps exit statuses to errors.
+"""Replies of the server: skips noise, parses replies, maps exit statuses to errors.
 
 A reply begins after the marker of its request.  A reply consists of words `KEY=VALUE`,
 each of which ends with a NUL; the key `id` begins the record of a job.  The replies to

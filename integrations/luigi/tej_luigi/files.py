@@ -61,13 +61,15 @@ _ERRORS: dict[int, type[Error]] = {
     67: PathIsNotADirectory,
     68: ParentNotFound,
 }
-"""Error classes by the exit statuses of files.sh."""
+"""Error classes by the exit statuses of files_on_server.sh."""
 
 
 @functools.cache
 def _script() -> str:
     return (
-        importlib.resources.files("tej_luigi").joinpath("files.sh").read_text("utf-8")
+        importlib.resources.files("tej_luigi")
+        .joinpath("files_on_server.sh")
+        .read_text("utf-8")
     )
 
 

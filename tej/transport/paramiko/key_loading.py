@@ -1,4 +1,4 @@
-"""Private keys for paramiko: reads keys from files or text, with passphrases."""
+"""Private keys and certificates for paramiko, read from files or text."""
 
 from __future__ import annotations
 
