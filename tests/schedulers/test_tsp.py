@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,11 +26,15 @@ def queue(
 ) -> Iterator[tej.RemoteQueue]:
     require("tsp")
     monkeypatch.setenv("TS_SOCKET", str(tmp_path / "socket"))
+    queue = tej.RemoteQueue("local:", str(queue_path), str(FOLDER))
     try:
-        yield tej.RemoteQueue("local:", str(queue_path), str(FOLDER))
+        yield queue
     finally:
-        empty(queue_path)
+        # The server of tsp has the command line of its first job, and runs until `tsp -K`.
+        with contextlib.suppress(tej.Error):
+            queue.cleanup(kill=True, grace=0)
         subprocess.run(["tsp", "-K"], capture_output=True, timeout=60)
+        empty(queue_path)
 
 
 def test_tsp_runtime_passes_runtime_check(queue: tej.RemoteQueue) -> None:
