@@ -159,14 +159,32 @@ def end_processes_of(queue: str | Path) -> None:
     wait_until(end_all, f"{queue} has no process left")
 
 
+def scripts_of(queue: str | Path) -> dict[int, str]:
+    """Return the live processes of a queue that belong to no wrapper.
+
+    If a test kills a wrapper, the process that writes its heartbeat, and the `sleep` of
+    this process, live for up to 20 seconds.
+    """
+    wrappers = {str(pid).encode() for pid in wrappers_of(queue)}
+    found = {}
+    for pid, words in processes_of(queue).items():
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            parent = stat.rpartition(b")")[2].split()[1]
+            is_pause = words.startswith("sleep ") and parent in wrappers
+            if not is_pause and str(pid).encode() not in wrappers:
+                found[pid] = words
+    return found
+
+
 def no_processes_left(queue: str | Path) -> None:
-    """Check that no process of a queue runs any more; kill any such process."""
+    """Check that no job of a queue runs any more; kill the processes that are left."""
     try:
-        wait_until(lambda: not processes_of(queue), f"{queue} has no process left")
+        wait_until(lambda: not scripts_of(queue), f"{queue} has no process left")
     except AssertionError as error:
-        left = processes_of(queue)
+        raise AssertionError(f"{error}: {scripts_of(queue)}") from None
+    finally:
         end_processes_of(queue)
-        raise AssertionError(f"{error}: {left}") from None
 
 
 def remove_queue(path: Path) -> None:
