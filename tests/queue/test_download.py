@@ -481,6 +481,17 @@ def test_growing_file_is_fetched_from_its_beginning(
         gate.open()
 
 
+def test_many_hidden_files_are_listed(local_queue: tej.RemoteQueue, job: Make) -> None:
+    """The shell's pattern for visible files matches nothing, and stays in the list."""
+    local_queue.submit("a", job())
+    folder = Path(local_queue.status("a").directory, "many")
+    folder.mkdir()
+    names = [f".{number:03}" for number in range(450)]
+    for name in names:
+        (folder / name).touch()
+    assert [file.name for file in local_queue.files("a", "many")] == names
+
+
 def test_files_beyond_the_argument_limit_are_found(
     job: Make, tmp_path: Path, out: Path
 ) -> None:
