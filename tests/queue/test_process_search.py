@@ -126,7 +126,7 @@ def test_pid_of_former_orphan_is_checked_again(start: Start, tmp_path: Path) -> 
     assert {*adopted.split()} == {"1", str(before)}
 
 
-def test_only_a_live_killer_spares_the_job(start: Start, tmp_path: Path) -> None:
+def test_only_own_live_killer_spares_the_job(start: Start, tmp_path: Path) -> None:
     pid = start()
     lines = """
         get_host
@@ -134,14 +134,24 @@ def test_only_a_live_killer_spares_the_job(start: Start, tmp_path: Path) -> None
             printf '%s\\n' "$host $boot $space $killer" >"$job/.killer"
             is_killed_here && printf 'alive\\n' || printf 'gone\\n'
         done
+        rm "$job/.killer"
+        note_killer
+        is_killed_here || printf 'none\\n'
+        rm "$job/heartbeat"
+        : >"$job/heartbeat"
         note_killer
         is_killed_here && printf 'alive\\n'
-        rm "$job/.killer"
-        is_killed_here || printf 'none\\n'
     """
+    # The heartbeat of another user, who is the owner of the job.
+    heartbeat = tmp_path / "heartbeat"
+    if os.geteuid():
+        heartbeat.symlink_to("/etc/passwd")
+    else:
+        heartbeat.touch()
+        os.chown(heartbeat, 1, -1)
     began = start_time(pid)
     found = run_library(tmp_path, lines, f"{pid} {began}", f"{pid} {began + 1}")
-    assert found == ["alive", "gone", "alive", "none"]
+    assert found == ["alive", "gone", "none", "alive"]
 
 
 def test_each_killed_job_has_its_own_outcome(
