@@ -45,7 +45,9 @@ from tej_prefect.reconciliation import WORKER_NAME_LABEL, names_of_live
 from tej_prefect.worker_configuration import TejWorkerConfiguration, add_bundle
 from tej_prefect.worker_job import (
     delete_old_jobs,
+    end_earlier_jobs,
     is_superseded,
+    job_of_attempt,
     newest_job,
     related_to,
     submit,
@@ -464,6 +466,7 @@ class Attempts:
         configuration = TejWorkerConfiguration(**variables)
         flow_run = self.flow_run(state, run_count=run_count)
         logger = flow_run_logger(flow_run)
+        end_earlier_jobs(self.queue, flow_run, logger)
         job_id = submit(self.local, flow_run, configuration, logger)
         if wait:
             self.queue.job(job_id).wait()
@@ -483,6 +486,9 @@ def test_ended_job_is_replaced_only_by_retry(
         assert not is_superseded(queue, runs.flow_run(now), first, end)
     # The job of the new attempt is not submitted yet.
     assert is_superseded(queue, runs.flow_run(retry, first), first, end)
+    # Only the dead caller of the flow has the bundle, so no worker submits the job.
+    assert job_of_attempt(queue, runs.flow_run(state)) == first
+    assert job_of_attempt(queue, runs.flow_run(retry)) == f"prefect-{runs.id}-1"
 
     async def report_end(now: State[None]) -> int:
         worker = TejWorker(work_pool_name=POOL)

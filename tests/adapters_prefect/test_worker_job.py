@@ -253,6 +253,71 @@ def test_only_pending_flow_run_starts_job(
 
 
 @pytest.mark.parametrize(
+    ("now", "expected"),
+    [(Pending(), 1), (Crashed(), 1), (Completed(), 0), (Cancelling(), 0)],
+)
+def test_retry_waits_for_job_of_earlier_attempt(
+    in_worker: InWorker,
+    local: TejDestination,
+    monkeypatch: pytest.MonkeyPatch,
+    now: State[None],
+    expected: int,
+) -> None:
+    before = flow_run(Pending(), run_count=1)
+    after = before.model_copy(update={"state": now, "state_type": now.type})
+    found = [True, False]
+    monkeypatch.setattr(worker, "end_earlier_jobs", lambda *_: found.pop(0))
+    monkeypatch.setattr(worker, "submit", lambda *_: f"prefect-{before.id}-1")
+    monkeypatch.setattr(worker, "newest_job", lambda *_: f"prefect-{before.id}-0")
+    monkeypatch.setattr(TejWorker, "work_pool", None)
+    configuration = TejWorkerConfiguration(destination="x")
+    job_id = in_worker(
+        Client(before, after), lambda made: made._submit(before, configuration, local)
+    )
+    assert job_id == f"prefect-{before.id}-{expected}"
+
+
+def test_retried_flow_run_is_followed_until_last_job_ends(
+    in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = flow_run(Pending())
+    owned: list[bool] = []
+
+    async def follow(made: TejWorker, *arguments: object) -> None:
+        if arguments[-1] == "second":
+            # The first job ends while the second job runs.
+            first.set()
+            await ended.wait()
+            owned.append(one.id in made._own_flow_runs)
+        else:
+            await first.wait()
+
+    async def use(made: TejWorker) -> None:
+        nonlocal first, ended
+        first, ended = asyncio.Event(), asyncio.Event()
+        configuration = TejWorkerConfiguration(destination="x")
+        runs = [asyncio.ensure_future(made.run(one, configuration)) for _ in range(2)]
+        await runs[0]
+        ended.set()
+        await runs[1]
+        owned.append(one.id in made._own_flow_runs)
+
+    async def load(_: str) -> TejDestination:
+        return local
+
+    async def submit(*_: object) -> str:
+        return jobs.pop(0)
+
+    first = ended = asyncio.Event()
+    jobs = ["first", "second"]
+    monkeypatch.setattr(worker, "_load", load)
+    monkeypatch.setattr(TejWorker, "_submit", submit)
+    monkeypatch.setattr(TejWorker, "_follow", follow)
+    in_worker(Client(), use)
+    assert owned == [True, False]
+
+
+@pytest.mark.parametrize(
     ("command", "step", "expected"),
     [
         (f"python -m {EXECUTE} --key a", None, True),
@@ -273,6 +338,8 @@ def test_retried_flow_run_is_not_set_to_crashed(
 ) -> None:
     flow_run_id = flow_run_in(Running())
     job_id = f"prefect-{flow_run_id}-0"
+    configuration = TejWorkerConfiguration(destination="x")
+    local.get_client().setup()
 
     async def report() -> list[str | None]:
         async with get_client() as client:
@@ -281,8 +348,8 @@ def test_retried_flow_run_is_not_set_to_crashed(
             identifier = f"{local.place}:{job_id}"
             await client.update_flow_run(flow_run_id, infrastructure_pid=identifier)
             run = await client.read_flow_run(flow_run_id)
-            queue = local.get_client()
-            assert await made._report_end(run, queue, job_id, None, "reason") == 1
+            followed = await made._follow(run, configuration, local, job_id)
+            assert followed.status_code == 1
             states = [await client.read_flow_run(flow_run_id)]
             # An automation retries the flow run before the base class reports the exit
             # code.
@@ -346,11 +413,17 @@ def test_job_at_another_place_is_not_taken_over(
     monkeypatch.setattr(TejWorkerConfiguration, "resolve_for_flow_run", resolve)
     monkeypatch.setattr(worker, "_load", load)
     monkeypatch.setattr(TejWorker, "_follow", follow)
-    # The destination of the work pool was changed after the submission of `old`.
-    for place, job_id in (("ssh://elsewhere ~/.tej", "old"), (local.place, "new")):
-        one = flow_run(Running(), infrastructure_pid=f"{place}:{job_id}")
+    # The destination of the work pool was changed after the submission of the job.
+    jobs = [
+        (Running(), "ssh://elsewhere ~/.tej", 0),
+        (Pending(), "ssh://elsewhere ~/.tej", 0),
+        (Running(), local.place, 1),
+    ]
+    for state, place, number in jobs:
+        one = flow_run(state)
+        one.infrastructure_pid = f"{place}:prefect-{one.id}-{number}"
         in_worker(Client(one), lambda made, one=one: made._take_over(one))
-    assert followed == ["new"]
+    assert followed == [f"prefect-{one.id}-1"]
 
 
 def test_only_orphaned_flow_runs_are_taken_over() -> None:

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -56,7 +57,10 @@ from tej_prefect.worker_configuration import (
 from tej_prefect.worker_job import (
     RETRY,
     delete_old_jobs,
+    end_earlier_jobs,
+    is_of_attempt,
     is_superseded,
+    job_of_attempt,
     log_output,
     newest_job,
     related_to,
@@ -99,8 +103,11 @@ class TejWorker(
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._followed: set[UUID] = set()
-        """Flow runs whose jobs this worker is submitting or waiting for."""
+        self._followed: Counter[UUID] = Counter()
+        """Flow runs whose jobs this worker is submitting or waiting for.
+
+        If a flow run is retried before its job has ended, the worker submits the new
+        job while it still waits for the old job."""
         self._reported: set[UUID] = set()
         """Flow runs for which the base class must report no crash."""
         self._orphans = OrphanFinder(self.name)
@@ -154,7 +161,7 @@ class TejWorker(
         the method waits for the existing job.  Raises tej.Error if the job cannot be
         submitted.
         """
-        self._followed.add(flow_run.id)
+        self._followed[flow_run.id] += 1
         try:
             if task_status is None:
                 await self.client.update_flow_run_labels(
@@ -175,7 +182,7 @@ class TejWorker(
                 )
             return await self._follow(flow_run, configuration, destination, job_id)
         finally:
-            self._followed.discard(flow_run.id)
+            self._followed -= Counter([flow_run.id])
 
     async def kill_infrastructure(
         self,
@@ -242,15 +249,24 @@ class TejWorker(
         destination: TejDestination,
     ) -> str:
         """Start the job of a pending flow run, or find its newest job."""
+        queue = destination.get_client()
         if flow_run.state_type is not StateType.PENDING:
             _check_place(flow_run.infrastructure_pid, destination)
-        elif not lacks_bundle(configuration.command, self.work_pool):
+        elif lacks_bundle(configuration.command, self.work_pool):
+            return await in_thread(lambda: job_of_attempt(queue, flow_run))
+        else:
             await renew_lease(self.client, flow_run)
             logger = self.get_flow_run_logger(flow_run)
-            return await in_thread(
-                lambda: submit(destination, flow_run, configuration, logger)
-            )
-        queue = destination.get_client()
+            while await in_thread(lambda: end_earlier_jobs(queue, flow_run, logger)):
+                # While the worker waited, the earlier job may have completed the flow
+                # run, or a user may have cancelled it.
+                current = await self.client.read_flow_run(flow_run.id)
+                if current.state_type in (*CANCELLED, StateType.COMPLETED):
+                    break
+            else:
+                return await in_thread(
+                    lambda: submit(destination, flow_run, configuration, logger)
+                )
         return await in_thread(lambda: newest_job(queue, flow_run))
 
     async def _follow(
@@ -290,6 +306,8 @@ class TejWorker(
             is_completed = current.state_type is StateType.COMPLETED
             if status and is_completed and configuration.delete_when_done:
                 await in_thread(lambda: queue.delete_many([status]))
+            if code:
+                self._reported.add(flow_run.id)
         return TejWorkerResult(
             status_code=code, identifier=_identify(destination, job_id)
         )
@@ -334,14 +352,13 @@ class TejWorker(
             if status is not None:
                 logger = self.get_flow_run_logger(current)
                 await in_thread(lambda: log_output(queue, job_id, logger))
-            await self._propose_crashed_state(current, message)
+            await super()._propose_crashed_state(current, message)
         elif (
             (status is not None and status.succeeded)
             # A worker will submit the next job of a retried or suspended flow run.
             or current.state_type in (StateType.SCHEDULED, StateType.PAUSED)
         ):
             return 0
-        self._reported.add(current.id)
         # Codes from 125 on are not returned, because Prefect logs an explanation of
         # such codes that is true only for containers.
         code = 0 if status is None else int(status.result or 0)
@@ -393,12 +410,12 @@ class TejWorker(
         # This worker may have started to follow flow runs since the first request.
         others = [one for one in found if one.id not in self._own_flow_runs]
         for flow_run in self._orphans.find(others, names_of_live(workers)):
-            self._followed.add(flow_run.id)
+            self._followed[flow_run.id] += 1
             self._runs_task_group.start_soon(self._take_over, flow_run)
 
     @property
     def _own_flow_runs(self) -> set[UUID]:
-        return self._followed | self._submitting_flow_run_ids
+        return self._followed.keys() | self._submitting_flow_run_ids
 
     async def _delete_old_jobs(self) -> None:
         found = await unended_flow_runs(self.client, self._work_pool_name)
@@ -417,13 +434,19 @@ class TejWorker(
                 worker_name=self.name,
                 worker_id=self.backend_id,
             )
+            if flow_run.state_type is StateType.PENDING and is_of_attempt(
+                flow_run.infrastructure_pid, flow_run
+            ):
+                # A job at another destination may execute the current attempt.
+                destination = await _load(configuration.destination)
+                _check_place(flow_run.infrastructure_pid, destination)
             logger.info("Worker %r takes over the flow run", self.name)
             await self.run(flow_run, configuration)
         except Exception:
             # The next call of `_reconcile` tries to take over the flow run again.
             logger.exception("Worker %r cannot take over the flow run", self.name)
         finally:
-            self._followed.discard(flow_run.id)
+            self._followed -= Counter([flow_run.id])
             self._reported.discard(flow_run.id)
 
 

@@ -72,7 +72,6 @@ def submit(
     while True:
         job_id = job_id_of(flow_run, number)
         try:
-            end_earlier_jobs(queue, flow_run, number, logger)
             with configuration.directory() as directory:
                 queue.submit(
                     job_id,
@@ -103,18 +102,20 @@ def job_id_of(flow_run: FlowRun, number: int | None = None) -> str:
 
 
 def end_earlier_jobs(
-    queue: tej.RemoteQueue, flow_run: FlowRun, number: int, logger: PrefectLogAdapter
-) -> None:
-    """End the jobs of a flow run whose numbers are smaller than `number`.
+    queue: tej.RemoteQueue, flow_run: FlowRun, logger: PrefectLogAdapter
+) -> bool:
+    """End the jobs of a flow run's earlier attempts; return whether a job was found.
 
     A user or an automation may retry a flow run whose job has not ended.  Without this
     function, two jobs would execute the same flow run.  Each earlier job has
-    `CANCEL_GRACE` seconds to end by itself, and is then killed.
+    `CANCEL_GRACE` seconds to end by itself, and is then killed.  A killed job may still
+    run if the server has not carried out the kill yet.
     """
+    number = flow_run.run_count
     jobs = jobs_of(queue, flow_run, UNENDED_STATES) if number else []
     earlier = [one for one in jobs if _number(one, flow_run) < number]
     if not earlier:
-        return
+        return False
     logger.warning(
         "The flow run was retried before its job %s had ended; if the job does not end "
         "within %d seconds, the job is killed",
@@ -125,6 +126,7 @@ def end_earlier_jobs(
         for _ in queue.as_completed(earlier, CANCEL_GRACE):
             pass
     queue.kill_many(earlier)
+    return True
 
 
 def jobs_of(
@@ -153,6 +155,29 @@ def newest_job(queue: tej.RemoteQueue, flow_run: FlowRun) -> str:
     if not found:
         return job_id_of(flow_run)
     return max(found, key=lambda one: _number(one, flow_run))
+
+
+def job_of_attempt(queue: tej.RemoteQueue, flow_run: FlowRun) -> str:
+    """Return the id of the job of a pending flow run's current attempt.
+
+    If no job was submitted for the attempt, the function returns an id without a job.
+    """
+    newest = newest_job(queue, flow_run)
+    with contextlib.suppress(tej.QueueDoesntExist):
+        status = queue.statuses([newest])[newest]
+        if (
+            status is not None
+            and status.state.final
+            and status.labels.get(STATE_LABEL) not in (None, str(flow_run.state_id))
+        ):
+            return job_id_of(flow_run, _number(newest, flow_run) + 1)
+    return newest
+
+
+def is_of_attempt(infrastructure_pid: str | None, flow_run: FlowRun) -> bool:
+    """Return whether a job may belong to the current attempt of a flow run."""
+    job_id = (infrastructure_pid or "").rpartition(":")[2]
+    return _number(job_id, flow_run) >= flow_run.run_count
 
 
 def is_superseded(
