@@ -6,8 +6,8 @@ colon, the bytes, a comma.  The fields are, in this order:
 
 1. `tej-signature-1`, or `tej-signature-2` if the job has dependencies
 2. `command`, then the command in UTF-8.  If the command starts a script in the
-directory, the field is the path of the script without a leading `./`, followed by the
-   rest of the command line.  For any other command, the field is the whole shell
+   directory, the field is the path of the script without a leading `./`, followed by
+   the rest of the command line.  For any other command, the field is the whole shell
    command, without leading and trailing white space.
 3. For each environment variable, sorted by name: `environment`, the name, the value.
 4. For each job that the job needs without an input from it, sorted: `after`, the id.
@@ -64,8 +64,7 @@ def signature(
     `everything` includes the files of development tools, such as `.git`.  `ignore` are
     patterns of files that are not sent, in addition to `.tejignore`.  `after` and
     `inputs` contain ids of jobs, and `files` are given in place of a directory; see
-    `JobSpec`.  Raises InvalidJobDirectory if the
-    directory cannot be submitted.
+    `JobSpec`.  Raises InvalidJobDirectory if the directory cannot be submitted.
     """
     command, entries = list_job(
         directory, files, script, partial(scan, everything=everything, ignore=ignore)

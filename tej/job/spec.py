@@ -39,7 +39,8 @@ class JobSpec:
     name: str | None = None
     """Human-readable name of the job; by default the name of the directory."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    # repr() omits the environment, because values may be secret and logs use repr().
+    # repr() omits the environment and the content of files, because values may be secret
+    # and logs use repr().
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Environment variables of the job; part of the signature."""
     resources: Resources | None = None
@@ -79,7 +80,7 @@ class JobSpec:
 
     The files are read-only in the job, and the server keeps one copy of each file of
     64 KB or more for all jobs.  The signature is the same as without `shared`."""
-    files: Files | None = None
+    files: Files | None = field(default=None, repr=False)
     """Files of the job, in place of a directory.
 
     The key is the path in the job.  The value is the content (`str`, `bytes`), or the

@@ -485,8 +485,8 @@ class RemoteQueue:
         The `after` and `inputs` of a `JobSpec` refer to other jobs of the call, or to
         jobs in the queue.  A reference is the other `JobSpec`, its `job_id`, or its
         `name` (by default the name of its directory); or the id of a job in the queue,
-        or a `Job`.  The jobs may be given in any order.  About a hundred jobs are sent
-        per round trip, and each job starts when the jobs that it needs have succeeded.
+        or a `Job`.  The jobs may be given in any order.  Up to 200 jobs are sent per
+        round trip, and each job starts when the jobs that it needs have succeeded.
         `retry` restarts the jobs that failed, were killed or are lost.
 
         Before any job is sent, InvalidJobId is raised if the dependencies form a cycle,

@@ -50,6 +50,10 @@ def test_link_to_a_file_has_its_content(folder: Path, tmp_path: Path) -> None:
     assert by_link == direct
 
 
+def test_content_of_files_is_not_logged() -> None:
+    assert "secret" not in repr(tej.JobSpec(files={"key": "secret"}))
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
