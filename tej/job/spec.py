@@ -39,7 +39,7 @@ class JobSpec:
     name: str | None = None
     """Human-readable name of the job; by default the name of the directory."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    # repr() omits the environment and the content of files, because values may be secret
+    # repr() omits the environment and the content of files, because they may be secret
     # and logs use repr().
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Environment variables of the job; part of the signature."""

@@ -318,7 +318,7 @@ def test_held_and_delayed_jobs_tell_why(
     assert "waits until Fri Nov 27 10:00:00 2026" in str(queue.status("later").note)
     assert queue.kill("later").state is JobState.KILLED
     (pbs / "down").touch()
-    with pytest.raises(tej.JobStillRunning, match="'held' is still queued after the kill"):
+    with pytest.raises(tej.JobStillRunning, match="'held' is still queued"):
         queue.kill("held")
     (pbs / "down").unlink()
     status = until(queue, "held", lambda status: status.state.final)
