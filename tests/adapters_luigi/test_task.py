@@ -15,7 +15,6 @@ from luigi.task import flatten
 import tej
 from tej_luigi import Optional, TejTask
 from tej_luigi.config import QueueAddress
-from tej_luigi.status_cache import open_queue
 from tests.adapters_luigi.run_tasks import Configure, build
 
 
@@ -281,8 +280,10 @@ def test_deleted_job_is_not_complete(
     assert build(Short())
     assert Short().complete()
     queue.delete(Short().job_id)
-    # The status is cached for a while, and then requested again.
-    open_queue(address).forget(Short().job_id)
+    # The success is still cached.
+    assert Short().complete()
+    with pytest.raises(tej.JobNotFound):
+        Short().job.delete()
     assert not Short().complete()
 
 

@@ -203,8 +203,11 @@ class TaskJob(Job[RemoteQueue]):
 
         After the deletion, the task is no longer complete.
         """
-        super().delete()
-        self._opened.forget(self.id)
+        try:
+            super().delete()
+        finally:
+            # If the job does not exist, another client has deleted it.
+            self._opened.forget(self.id)
 
     def retry(self) -> JobStatus:
         """Restart the job if it failed, was killed or is lost.

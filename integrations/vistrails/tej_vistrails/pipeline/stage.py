@@ -80,7 +80,7 @@ def as_parameters(values: Mapping[str, object]) -> dict[str, str]:
     The names are changed to names of environment variables, as tej requires.
     """
     texts = {
-        re.sub(r"[^A-Za-z0-9_]", "_", name): (
+        re.sub(r"[^A-Za-z0-9_]|^(?=[0-9])", "_", name): (
             json.dumps(value, ensure_ascii=False)
             if isinstance(value, bool | list)
             else str(value)
