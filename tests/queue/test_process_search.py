@@ -49,10 +49,12 @@ def start() -> Iterator[Start]:
         process.communicate()
 
 
-def run_library(folder: Path, lines: str, *words: object) -> list[str]:
+def run_library(
+    folder: Path, lines: str, *words: object, shell: str = "sh"
+) -> list[str]:
     """Run lines of shell with the server's library; `$job` is the folder."""
     server = Path(tej.__file__).with_name("server")
-    command = ["sh", "-c", LIBRARY + lines, "sh", str(server), str(folder)]
+    command = [shell, "-c", LIBRARY + lines, "sh", str(server), str(folder)]
     done = subprocess.run(
         [*command, *map(str, words)], stdout=subprocess.PIPE, check=True, text=True
     )
@@ -109,6 +111,44 @@ def test_one_search_separates_the_jobs(
     assert found[1] == {str(family), *map(str, children_of(family))}
     assert found[2] == {str(leader)}
     assert found[3] == set()
+
+
+def test_session_of_earlier_boot_is_not_searched(start: Start, tmp_path: Path) -> None:
+    leader = start()
+    lines = """
+        get_host
+        j_pid=$1 j_start=$2 spec='token=x end'
+        for words in "$boot $space" "earlier $space" "$boot other"; do
+            native="pid $host $words 1 1"
+            find_job_processes
+            printf '%s.\\n' "$pids"
+        done
+        is_wrapper=1
+        find_job_processes
+        printf '%s.\\n' "$pids"
+    """
+    found = run_library(tmp_path, lines, leader, start_time(leader))
+    assert found == [f"{leader} .", ".", ".", f"{leader} ."]
+
+
+@pytest.mark.parametrize("shell", ["sh", "mksh"])
+def test_thousands_of_jobs_are_searched_at_once(
+    shell: str, start: Start, tmp_path: Path, require: Callable[[str], None]
+) -> None:
+    """In mksh, `printf` is a program, and its arguments have a limit of 128 KB."""
+    require(shell)
+    leader = start()
+    lines = """
+        filler=$(awk 'BEGIN { while (n++ < 3000) print "0 " sprintf("%032d", n) " - -" }')
+        begin_search
+        j_pid=$1 j_start=$2 spec='token=x end'
+        add_to_search 1
+        wanted=$filler$newline$wanted
+        run_search
+        printf '%s\\n' "$pids_1"
+    """
+    found = run_library(tmp_path, lines, leader, start_time(leader), shell=shell)
+    assert found == [f"{leader} "]
 
 
 def test_pid_of_former_orphan_is_checked_again(start: Start, tmp_path: Path) -> None:

@@ -28,6 +28,12 @@ add_to_search() {
     else
         set -- "$1" - -
     fi
+    # After a restart of this host, an unrelated session may have the number of LEADER. A
+    # wrapper searches for its own job, and may have read the native id of another job.
+    case $is_wrapper${native-} in
+        1* | "pid $host $boot $space "*) ;;
+        "pid $host "*) set -- "$1" - - ;;
+    esac
     eval "pids_$1=''"
     [ -n "$proc" ] || {
         check_process "$2" "$3"
@@ -67,7 +73,11 @@ check_grep() {
 # its environment. The next search finds such a process if it belongs to a job.
 search_processes() {
     {
-        printf '%s.\n' "$wanted"
+        # If `printf` is a program (mksh), one argument of it has at most 128 KB.
+        split_lines
+        # shellcheck disable=SC2086 # lines
+        printf '%s\n' $wanted .
+        end_split
         print_own_start
         print_marked
         printf '.\n'

@@ -11,6 +11,13 @@
 # to the ids and tokens of the jobs whose records are not printed.
 print_started_jobs() {
     others='' usual=''
+    # If `printf` is a program, the kernel limits the size of all its arguments.
+    case $(command -v printf) in
+        /*)
+            others=$*
+            return
+            ;;
+    esac
     get_host
     while [ $# -gt 0 ]; do
         id=$1 job=$jobs/$1
