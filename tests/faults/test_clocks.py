@@ -11,9 +11,8 @@ import pytest
 from clocks import pass_time, set_age
 from facts import beat_of, time_of
 from faults.faulty_servers import Clock, Host, Within, open_queue
-from faults.test_two_hosts import wrappers_of
 from installer import change_scripts
-from jobs import Gate, is_alive, wait_until
+from jobs import Gate, is_alive, wait_until, wrappers_of
 
 import tej
 from tej import JobState, Resources

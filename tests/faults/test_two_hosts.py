@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from clocks import set_age
 from faults.faulty_servers import Doubles, Host, open_queue
-from jobs import Gate, is_alive, wait_until
+from jobs import Gate, is_alive, wait_until, wrappers_of
 
 import tej
 from tej import JobState
@@ -139,17 +139,6 @@ def test_jobs_of_dead_host_are_lost_after_silence(
     assert status.state is JobState.LOST
     assert "no sign of life from login3" in (status.evidence or "")
     queue.delete("there")
-
-
-def wrappers_of(queue_path: Path) -> list[int]:
-    """Return the pids of the wrappers in this host's pid namespace."""
-    lines = {path: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
-    mine = os.fsencode(queue_path)
-    return [
-        int(path.parent.name)
-        for path, line in lines.items()
-        if b"run_detached.sh" in line and mine in line
-    ]
 
 
 def test_abandoned_attempt_does_not_affect_next_attempt(
