@@ -406,8 +406,9 @@ def test_job_at_another_place_is_not_taken_over(
     async def load(_: str) -> TejDestination:
         return local
 
-    async def follow(*arguments: object) -> None:
+    async def follow(*arguments: object) -> worker.TejWorkerResult:
         followed.append(arguments[-1])
+        return worker.TejWorkerResult(status_code=0, identifier="")
 
     monkeypatch.setattr(TejWorker, "work_pool", None)
     monkeypatch.setattr(TejWorkerConfiguration, "resolve_for_flow_run", resolve)

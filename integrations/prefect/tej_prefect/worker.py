@@ -108,8 +108,8 @@ class TejWorker(
 
         If a flow run is retried before its job has ended, the worker submits the new
         job while it still waits for the old job."""
-        self._reported: set[UUID] = set()
-        """Flow runs for which the base class must report no crash."""
+        self._reported: Counter[UUID] = Counter()
+        """Numbers of crashes that the base class must not report."""
         self._orphans = OrphanFinder(self.name)
         self._queues: dict[tej.RemoteQueue, None] = {}
         """Queues with jobs of flow runs that this worker has followed."""
@@ -307,7 +307,7 @@ class TejWorker(
             if status and is_completed and configuration.delete_when_done:
                 await in_thread(lambda: queue.delete_many([status]))
             if code:
-                self._reported.add(flow_run.id)
+                self._reported[flow_run.id] += 1
         return TejWorkerResult(
             status_code=code, identifier=_identify(destination, job_id)
         )
@@ -373,8 +373,8 @@ class TejWorker(
         the reason.  An automation may have retried the flow run meanwhile, and the
         retried flow run must not be set to Crashed.
         """
-        if flow_run.id in self._reported:
-            self._reported.discard(flow_run.id)
+        if self._reported[flow_run.id]:
+            self._reported -= Counter([flow_run.id])
             return
         await super()._propose_crashed_state(flow_run, message, client)
 
@@ -441,13 +441,14 @@ class TejWorker(
                 destination = await _load(configuration.destination)
                 _check_place(flow_run.infrastructure_pid, destination)
             logger.info("Worker %r takes over the flow run", self.name)
-            await self.run(flow_run, configuration)
+            if (await self.run(flow_run, configuration)).status_code:
+                # The base class reports no crash of this run.
+                self._reported -= Counter([flow_run.id])
         except Exception:
             # The next call of `_reconcile` tries to take over the flow run again.
             logger.exception("Worker %r cannot take over the flow run", self.name)
         finally:
             self._followed -= Counter([flow_run.id])
-            self._reported.discard(flow_run.id)
 
 
 async def _load(name: str) -> TejDestination:
