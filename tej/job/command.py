@@ -84,20 +84,21 @@ def find_command_in(entries: Iterable[Entry], script: str | None) -> Command:
     """Return the command that starts `script` in a job with these entries.
 
     The command is the same as from `find_command` for a directory with these entries.
+    Raises InvalidJobDirectory for the same reasons, and if the script is a link.
     """
     text = DEFAULT_SCRIPT if script is None else script
     check_text(text, "a script, nor a command")
-    files = {entry.path: entry for entry in entries if entry.is_file}
+    found = {entry.path: entry for entry in entries}
     word = _first_word(text)
     for name in (text, word):
-        entry = files.get(name.removeprefix("./"))
-        if entry is not None:
-            with Content(entry) as content:
-                _check_start(entry.path, next(content.read(), b"")[:_START])
-            rest = "" if name == text else text.strip()[len(word) :]
-            run = "" if _CONTROL & set(rest) else "tej_run "
-            run += shlex.quote(f"./{entry.path}")
-            return Command(run + rest, entry.path, entry.path + rest)
+        entry = found.get(name.removeprefix("./"))
+        if entry is None or (entry.is_directory and name != text):
+            continue
+        _check_entry(entry)
+        rest = "" if name == text else text.strip()[len(word) :]
+        run = "" if _CONTROL & set(rest) else "tej_run "
+        run += shlex.quote(f"./{entry.path}")
+        return Command(run + rest, entry.path, entry.path + rest)
     if _looks_like_file(text, word):
         raise InvalidJobDirectory(
             f"There is no script '{word}' in the files of the job"
@@ -198,6 +199,18 @@ def _check_script(script: Path) -> None:
     except OSError as error:
         raise unreadable(script, error) from error
     _check_start(script, start)
+
+
+def _check_entry(script: Entry) -> None:
+    if script.is_directory:
+        raise InvalidJobDirectory(f"The script '{script.path}' is a directory")
+    if script.is_link:
+        raise InvalidJobDirectory(
+            f"The script '{script.path}' is a link to '{script.link_target}': give the "
+            "path of the file itself"
+        )
+    with Content(script) as content:
+        _check_start(script.path, next(content.read(), b"")[:_START])
 
 
 def _check_start(script: object, start: bytes) -> None:

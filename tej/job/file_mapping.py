@@ -89,7 +89,7 @@ def _entries(
     path: str, content: str | bytes | os.PathLike[str], scan: Scan
 ) -> Iterator[Entry]:
     if isinstance(content, str | bytes):
-        data = content.encode() if isinstance(content, str) else content
+        data = content if isinstance(content, bytes) else _to_utf8(path, content)
         yield _in_memory(path, stat.S_IFREG | 0o644, data)
         return
     try:
@@ -103,6 +103,16 @@ def _entries(
     if entry.is_directory:
         for one in scan(source):
             yield replace(one, path=f"{path}/{one.path}")
+
+
+def _to_utf8(path: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidJobDirectory(
+            f"The text of the file '{path}' cannot be written in UTF-8 "
+            f"({error.reason}): give the content as bytes"
+        ) from error
 
 
 def _in_memory(path: str, mode: int, data: bytes | None = None) -> MemoryEntry:

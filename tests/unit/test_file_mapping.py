@@ -50,6 +50,13 @@ def test_link_to_a_file_has_its_content(folder: Path, tmp_path: Path) -> None:
     assert by_link == direct
 
 
+def test_script_cannot_be_a_link(folder: Path) -> None:
+    (folder / "data/run").symlink_to("../start.sh")
+    files: Files = {"data": folder / "data", "start.sh": folder / "start.sh"}
+    with pytest.raises(tej.InvalidJobDirectory, match=r"is a link to '../start.sh'"):
+        tej.signature(script="data/run x", files=files)
+
+
 def test_content_of_files_is_not_logged() -> None:
     assert "secret" not in repr(tej.JobSpec(files={"key": "secret"}))
 
@@ -66,6 +73,8 @@ def test_content_of_files_is_not_logged() -> None:
         ({"a": Path(os.devnull)}, "is a device"),
         ({"run.sh": "#!/bin/sh\r\n"}, "'run.sh' has Windows line endings"),
         ({"a": ""}, "There is no script 'run.sh' in the files"),
+        ({"run.sh/a": ""}, "The script 'run.sh' is a directory"),
+        ({"a": "\udcff"}, "The text of the file 'a' cannot be written in UTF-8"),
     ],
 )
 def test_invalid_file_is_named(files: Files, words: str) -> None:
