@@ -127,10 +127,13 @@ def _read_query(process: subprocess.Popen[bytes], where: str) -> dict[str, list[
         _end_query(process)
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
-        raise ConnectionFailed(
+        failed = ConnectionFailed(
             f"{where}: `ssh -G` did not end within {QUERY_TIMEOUT:g} s; does the "
             "command of a `Match exec` in ~/.ssh/config hang?"
-        ) from error
+        )
+        # Each further attempt would probably take as long as this attempt.
+        failed.permanent = True
+        raise failed from error
     if process.returncode != 0:
         words = ssh_words(stderr)
         unknown = re.search(r"Bad configuration option: (\S+)", words)

@@ -120,8 +120,9 @@ def test_hanging_match_exec_is_an_error(
 ) -> None:
     monkeypatch.setattr("tej.transport.openssh_config.QUERY_TIMEOUT", 0.1)
     ssh = connect("nowhere.invalid", config_file=hanging_match)
-    with pytest.raises(ConnectionFailed, match="does the command of a `Match exec`"):
+    with pytest.raises(ConnectionFailed, match="the command of a `Match exec`") as got:
         ssh.run("true")
+    assert got.value.permanent
 
 
 def test_full_shared_connection_is_not_an_error(
