@@ -511,7 +511,7 @@ class ListeningTransport(LocalTransport):
         pieces: list[bytes] = []
 
         def note(piece: bytes) -> None:
-            if piece == b"\0":
+            if not piece.strip(b"\0"):
                 self.keepalive.set()
             pieces.append(piece)
             if stdout is not None:
