@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -125,6 +126,18 @@ class Destination:
         return f"ssh://{user}{host}{port}"
 
 
+def local_user() -> str:
+    """Return the name of the user, or `uid-N` if the user N has no name.
+
+    In a container that was started with another uid, no file contains a name.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        # Windows has neither the module `pwd` nor `getuid`.
+        return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
 def parse_ssh_destination(destination: str) -> dict[str, str | int]:
     """Return the parts of a destination as a dictionary, with the keys of tej 0.6.
 
@@ -132,7 +145,7 @@ def parse_ssh_destination(destination: str) -> dict[str, str | int]:
     not a destination.
     """
     parsed = Destination.parse(destination)
-    user = getpass.getuser() if parsed.user is None else parsed.user
+    user = local_user() if parsed.user is None else parsed.user
     parts: dict[str, str | int] = {"hostname": parsed.host, "username": user}
     if parsed.password is not None:
         parts["password"] = parsed.password

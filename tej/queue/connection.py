@@ -6,7 +6,6 @@ argument.  The modules that implement the requests do not import `RemoteQueue`.
 
 from __future__ import annotations
 
-import getpass
 import logging
 import socket
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from tej.destination import local_user
 from tej.errors import (
     ConnectionFailed,
     Error,
@@ -232,7 +232,7 @@ def log_warning(answer: ParsedReply) -> None:
 
 def submitter() -> str:
     """Return user@host of this client; the server stores it with jobs and kills."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    return f"{local_user()}@{socket.gethostname()}"
 
 
 def check_job_ids(job_ids: Iterable[str]) -> list[str]:

@@ -6,7 +6,6 @@ request.
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import warnings
@@ -16,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tej.destination import Destination, destination_as_string
+from tej.destination import Destination, destination_as_string, local_user
 from tej.errors import (
     InvalidConfiguration,
     JobFailed,
@@ -256,7 +255,7 @@ class RemoteQueue:
         """
         parts: dict[str, Any] = {
             "hostname": self._destination.host,
-            "username": self._destination.user or getpass.getuser(),
+            "username": self._destination.user or local_user(),
         }
         if self._destination.port is not None:
             parts["port"] = self._destination.port

@@ -9,7 +9,6 @@ reader in this module with `ssh -G`.
 from __future__ import annotations
 
 import fnmatch
-import getpass
 import glob
 import logging
 import os
@@ -21,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tej.destination import local_user
 from tej.errors import ConnectionFailed
 
 logger = logging.getLogger("tej")
@@ -65,7 +65,7 @@ class Lookup:
 
     @property
     def login(self) -> str:
-        return self.user or self.first("user") or getpass.getuser()
+        return self.user or self.first("user") or local_user()
 
     @property
     def number(self) -> str:
@@ -79,7 +79,7 @@ class Lookup:
             "n": self.given,
             "p": self.number,
             "r": self.login,
-            "u": getpass.getuser(),
+            "u": local_user(),
             "d": str(Path.home()),
             "l": local,
             "L": local.partition(".")[0],
@@ -258,7 +258,7 @@ def _criterion(name: str, argument: str, lookup: Lookup) -> bool:
         "host": lambda: lookup.host.lower(),
         "originalhost": lambda: lookup.given.lower(),
         "user": lambda: lookup.login,
-        "localuser": getpass.getuser,
+        "localuser": local_user,
     }
     if name in subjects:
         patterns = argument.lower() if "host" in name else argument

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tej.destination import Destination, destination_as_string, parse_ssh_destination
+from tej.destination import (
+    Destination,
+    destination_as_string,
+    local_user,
+    parse_ssh_destination,
+)
 from tej.errors import InvalidDestination
 
 ME = getpass.getuser()
@@ -199,3 +205,15 @@ def test_users_of_domains_and_realms_are_accepted(text: str, user: str) -> None:
     found = Destination.parse(text)
     assert (found.user, found.host) == (user, "host")
     assert Destination.parse(str(found)) == found
+
+
+def test_user_without_a_name_is_shown_by_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a container with a uid of its own, neither a file nor a variable has a name."""
+
+    def fail() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr(getpass, "getuser", fail)
+    assert local_user() == f"uid-{os.getuid()}"
