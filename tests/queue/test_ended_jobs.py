@@ -139,11 +139,12 @@ def test_job_replaced_during_the_list_is_not_mixed(
     for number in range(60):
         make_ended_job(queue.queue, f"job{number}")
     folder = Path(queue.queue, "jobs/job30")
-    # The list finds no pipe in the job's directory, and awk then waits for the pipe.
+    # The list finds no pipe in the job's directory, and awk then waits for the pipe.  The
+    # list calls `find` a second time, for the attempts.
     find = tmp_path / "bin/find"
     find.write_text(
         f"""#!/bin/sh
-        [ "$1" = . ] || exec {shutil.which("find")} "$@"
+        [ "$1" = . ] && mkdir '{tmp_path}/called' || exec {shutil.which("find")} "$@"
         cd '{folder}' && rm started && mkfifo started"""
     )
     find.chmod(0o755)
@@ -152,7 +153,6 @@ def test_job_replaced_during_the_list_is_not_mixed(
         # The pipe is open for writing as soon as awk has read `finished` and reads
         # `started`.
         wait_until((folder / "started").is_fifo, "the pipe exists")
-        find.unlink()
         with (folder / "started").open("w") as pipe:
             folder.rename(folder.with_name(".old"))
             make_ended_job(
