@@ -51,8 +51,8 @@ def print_help() -> None:
     try:
         print(help_page(), flush=True)
     except OSError as error:
-        # Without this redirection, Python would report the error a second time when it
-        # flushes stdout at exit.
+        # If stdout were not redirected to /dev/null, Python would report the error a
+        # second time when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         is_pipe = isinstance(error, BrokenPipeError)
         sys.exit(SIGPIPE if is_pipe else f"Error on this machine: {error}")

@@ -25,8 +25,8 @@ def count_jobs(number: int) -> str:
 def describe_loss(jobs: Collection[JobStatus], sizes: Mapping[str, int]) -> str:
     """Return the number and the size of jobs that would be deleted.
 
-    The numbers of jobs that have not ended, and of jobs that have ended and were not
-    downloaded, are included if there are such jobs.
+    The text also has the number of ended jobs that were not downloaded, and the number
+    of jobs that have not ended, except if the number is 0.
     """
     facts = [format_size(sum(sizes.get(job.job_id, 0) for job in jobs))]
     if lacking := sum(job.state.final and job.downloaded is None for job in jobs):

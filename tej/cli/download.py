@@ -59,8 +59,8 @@ def command(
     """Download files, directories or patterns from jobs, running or not.
 
     The first word is the job, unless an option selects the jobs.  Without files, the
-    results in the profile are fetched; without a job, those of the latest job of this
-    project.  Quote patterns: 'plots/*.png' is expanded on the server.
+    `results` of the profile are downloaded.  Without a job and files, the latest job of
+    this project is used.  Quote patterns: 'plots/*.png' is expanded on the server.
     """
     ids = list(dict.fromkeys(jobs.ids))
     known: Mapping[str, JobStatus] = {}
@@ -99,7 +99,7 @@ def print_written(paths: Sequence[Path]) -> None:
 
 
 def print_skipped(jobs: Sequence[JobStatus], others: int) -> None:
-    """Print the jobs that are skipped; `others` is the number of the other jobs."""
+    """Print the skipped jobs; `others` is the number of jobs that are downloaded."""
     for job in jobs:
         name = output.title(job.job_id, job)
         output.say_line(f"{name} skipped: {job.describe()}", err=True)

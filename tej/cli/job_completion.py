@@ -66,7 +66,7 @@ def complete_job(
 def complete_file(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Return the jobs that fit `incomplete`; after a job, the files of the job."""
+    """Return completions of `incomplete`: jobs, or files if a job is given already."""
     from click.shell_completion import CompletionItem
 
     from tej.queue.job_search import find_job, newest_first
@@ -98,7 +98,7 @@ def _words(context: click.Context) -> tuple[str, ...]:
 def _matching_jobs(
     jobs: Iterable[JobStatus], words: Collection[str], incomplete: str
 ) -> list[CompletionItem]:
-    """Return the jobs that fit `incomplete` and are not in `words`, newest first."""
+    """Return completions by the jobs that are not in `words`, newest job first."""
     from click.shell_completion import CompletionItem
 
     from tej.queue.job_search import newest_first
@@ -115,10 +115,10 @@ def _ask_server(
     kind: str,
     find: Callable[[RemoteQueue, list[str]], list[CompletionItem]],
 ) -> list[CompletionItem]:
-    """Return what `find` returns for the queue, and for the words of a command.
+    """Call `find` with the queue and the words of the command; return its completions.
 
-    `kind` is the kind of the words after the destination.  If an error occurs, there
-    are no completions.
+    `kind` is the kind of the words after the destination.  Returns no completions if an
+    error occurs.
     """
     from tej.cli.profile import find_profile
     from tej.errors import Error

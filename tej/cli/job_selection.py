@@ -96,10 +96,10 @@ def job_selection(
 ) -> Callable[[Function], Function]:
     """Return a decorator that passes the selected jobs to a command as `jobs`.
 
-    If `latest` is true and no job is given, the latest job of the current project is
-    used; if `every` is true, all jobs of the queue.  The parameter `all_with` of the
-    command also selects all jobs if no job is given.  If `before_files` is true, the
-    job is the first of the words `files`, unless an option selects the jobs.  Filters
+    If no job is given, the latest job of the current project is selected if `latest` is
+    true, and all jobs of the queue if `every` is true or if the command's parameter
+    with the name `all_with` is set.  If `before_files` is true, the job is the first of
+    the words `files`, unless an option selects the jobs.  Filters
     select only jobs for which `only` returns true; `otherwise` is the reason why the
     command does not work on other jobs.  If the filters select no job, the command is
     not called.
@@ -223,8 +223,8 @@ def find_jobs(
         if job is None:
             raise _not_found(queue, word)
         found[job.job_id + hash_ + attempt] = job
-    # For an archived attempt (ID#N), `found` has the status of the latest attempt,
-    # which is the wrong one.
+    # `found` is not used if an archived attempt (ID#N) is selected, because `found` has
+    # the status of the latest attempt instead.
     statuses = {} if any("#" in job_id for job_id in found) else found
     return SelectedJobs(tuple(found), statuses, was_searched=list(found) != words)
 

@@ -13,7 +13,7 @@ from tej.queue.remote import RemoteQueue
 def command(queue: RemoteQueue, n: str, as_json: bool) -> None:
     """Limit the number of running jobs of a queue; 0 removes the limit.
 
-    Further jobs are queued, and start in the order of their submission.
+    Jobs above the limit are queued, and start in the order of their submission.
     """
     if not n.isdecimal():
         raise click.UsageError(f"'{n}' is not a number of jobs")

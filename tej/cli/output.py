@@ -52,7 +52,8 @@ def say_lines(lines: Iterable[str]) -> None:
 def end_line(*, err: bool) -> None:
     """End an unfinished line of a job's output on the terminal, such as a progress bar.
 
-    A message would otherwise continue this line.
+    Called before a message is printed, because the message would otherwise appear in
+    the unfinished line.
     """
     global _is_line_open
     if _is_line_open and (sys.stderr if err else sys.stdout).isatty():

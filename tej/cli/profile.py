@@ -34,7 +34,7 @@ def find_profile(
     given: Mapping[str, Any] | None = None,
     selects_jobs: bool = False,
 ) -> tuple[Profile, list[str]]:
-    """Return the settings in effect for a command line, and its words.
+    """Return the settings in effect, and the words after the destination.
 
     `name` and `given` are the profile and the settings that the options set.  If the
     destination on the command line is the name of a profile, that profile is used.

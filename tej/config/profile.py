@@ -20,7 +20,7 @@ VARIABLES: Mapping[str, str] = {
     "transport": "TEJ_TRANSPORT",
     "persist": "TEJ_PERSIST",
 }
-"""The environment variable of each setting that has one."""
+"""The environment variables that set a setting, by the key of the setting."""
 PROFILE_VARIABLE = "TEJ_PROFILE"
 
 JOB_KEYS = ("environment", "ignore", "on_end", "shared")

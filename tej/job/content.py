@@ -114,7 +114,7 @@ class Content:
 
 
 def read_entry(entry: Entry, *, keep: bool = False) -> Entry:
-    """Read a file; returns its entry with the digest, and with the data if `keep`."""
+    """Return the entry of a file with its digest, and its data if `keep` is true."""
     with Content(entry) as content:
         pieces = [piece if keep else b"" for piece in content.read()]
         data = b"".join(pieces) if keep else None

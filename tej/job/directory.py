@@ -113,7 +113,8 @@ def find_case_conflict(
 ) -> InvalidJobDirectory | None:
     """Return the error for the first two paths that differ only in case, or None.
 
-    On a file system that ignores case, one of the two files would replace the other.
+    If two paths differ only in case, and the server's file system ignores case, one
+    file would replace the other file during the upload.
     """
     seen: dict[str, str] = {}
     for entry in entries:

@@ -186,7 +186,7 @@ class ShellContext:
         elif here == '"':
             self._toggle('"')
         elif text.startswith("$((", at):
-            # Each of the two brackets is closed by its own `)`.
+            # `$((` opens two brackets, and each of them is closed by its own `)`.
             self._open += ["((", "(("]
             return at + 3
         elif text.startswith("$(", at):

@@ -89,9 +89,9 @@ def _ask(connection: QueueConnection, job: PreparedJob, job_id: str) -> dict[str
         lines = [*(one for one in lines if one != script), "script=script"]
         with (job.folder / script.removeprefix("script=")).open("rb") as file:
             text = file.read(HEAD).decode("utf-8", "surrogateescape")
-        # All directives are sent, because Grid Engine reads the whole script. Other
-        # lines are sent as one empty command, where the other schedulers stop reading
-        # directives.
+        # All directives are sent, because Grid Engine reads the whole script. Each line
+        # with a command is sent as the empty command `:`, because the other schedulers
+        # stop reading directives at the first command.
         comments = "\n".join(
             line if line.lstrip().startswith("#") or not line.strip() else ":"
             for line in text.splitlines()

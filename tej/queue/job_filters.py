@@ -42,7 +42,7 @@ def select(
     """Return the jobs that match all filters.
 
     The filters are documented in `RemoteQueue.jobs`.  `parameters` maps the name of a
-    parameter to the accepted values, or to None if the job only needs the parameter.
+    parameter to the accepted values, or to None if any value is accepted.
     """
     wanted = (labels or {}).items()
     return [

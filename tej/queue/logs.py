@@ -131,8 +131,8 @@ class Logs:
         """Read the files, and pass their content to `emit` in pieces, in this thread.
 
         After a lost connection, reading resumes where it stopped.  The number of
-        retries is unlimited as soon as any data has arrived.  If the files are
-        followed, the number is already unlimited after the first login.  `on_data` is
+        retries is unlimited as soon as any data has arrived, and for followed files as
+        soon as the first login has succeeded.  `on_data` is
         called for all data from the server, at least every 15 seconds.  If `emit` or
         `on_data` raises an exception, the reading ends with that exception.
         """

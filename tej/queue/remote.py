@@ -614,8 +614,8 @@ class RemoteQueue:
         `stream` is "stdout", "stderr", or a file in the job's directory.  `tail` is the
         number of lines before the end of the file at which reading starts.  Without
         `tail`, the whole file is read.  If `follow` is true, reading continues until
-        the job has ended, also after a lost connection.  If `lines` is False, the bytes
-        are yielded as they arrive.
+        the job has ended, even if the connection is lost meanwhile.  If `lines` is
+        False, the bytes are yielded as they arrive.
         """
         return logs.read_stream(
             self.connection, job_id, stream, follow=follow, tail=tail, lines=lines

@@ -17,7 +17,7 @@ exec </dev/null >_stdout 2>_stderr || exit 125
 
 # tej_read_start: set $tej_now to the time of the last `date` in the wrapper plus the elapsed
 # uptime, as read_clock does, and $tej_start to the start time of this process. Returns 1 if
-# they must be determined by the library, which takes longer.
+# only the functions of the library, which take longer, can determine both times.
 tej_read_start() {
     {
         read -r tej_now _ </proc/uptime && IFS= read -r tej_start <"/proc/$$/stat"
@@ -66,8 +66,8 @@ tej_spec=$tej_read_spec
 TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
 TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
-# If no variable and no function is hidden, the library would restore nothing. In bash, it
-# also resets the options that bash has imported.
+# restore_environment is called only if a variable or a function is hidden, or in bash,
+# where it also resets the options that bash has imported.
 [ -z "${tej_kept-}${tej_kept_functions-}${BASH_VERSION-}" ] || {
     . "$tej_here/lib/environment.sh"
     restore_environment

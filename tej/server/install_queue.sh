@@ -119,7 +119,7 @@ notify_of_scheduler() {
 
 # try_runtime DIGEST [auto]: check whether the server supports $runtime. If the server
 # does not support $runtime, returns nonzero and sets $why to the reason. If the
-# scheduler's programs are not installed, why is empty.
+# scheduler's programs are not installed, $why is empty.
 try_runtime() {
     why=$(
         here=$queue/scripts/$1

@@ -62,7 +62,7 @@ after_wrapper() {
     return 1
 }
 
-# run_job: run the job's script. Sets end=`exit N` or `signal N`; end is empty if the exit
+# run_job: run the job's script. Sets $end to `exit N` or `signal N`, or to '' if the exit
 # status is unknown.
 run_job() {
     [ -n "$is_prepared" ] || {

@@ -5,8 +5,9 @@
 # shellcheck shell=sh
 #
 # A path is trusted if it belongs to this account or to root, and neither its group nor
-# other users can write to it. Write permission for a group whose only member is this
-# account is harmless: many systems give every user such a group, and a umask of 002.
+# other users can write to it. Write permission for the group is accepted if this account
+# is the only member of the group, because many systems give every user a group of their
+# own, with a umask of 002.
 #
 # The checks use `find`, because the options of `stat` are not portable, and because one
 # `find` process can check all paths. With `-L`, `find` checks the target of a symbolic

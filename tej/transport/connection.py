@@ -25,7 +25,7 @@ class Connection(ABC):
     @property
     @abstractmethod
     def alive(self) -> bool:
-        """Whether the connection may work; False if it is known to be lost."""
+        """False if the connection is known to be lost; True if it may still work."""
 
     @abstractmethod
     def start(self, start: Start) -> Process:

@@ -55,7 +55,10 @@ class OpensshTransport(PooledTransport):
         return connection
 
     def _take_query(self) -> ConfigQuery | None:
-        """Return the unread query; the caller must hold the lock of the first slot."""
+        """Return the `ssh -G` query that `prepare` has started, at most once.
+
+        The caller must hold the lock of the first slot.
+        """
         query, self._query = self._query, None
         return query
 

@@ -138,7 +138,8 @@ def _read_query(process: subprocess.Popen[bytes], where: str) -> dict[str, list[
         words = ssh_words(stderr)
         unknown = re.search(r"Bad configuration option: (\S+)", words)
         if unknown is not None:
-            # An option of another version of ssh, such as UseKeychain of macOS.
+            # The file may have an option that only another version of ssh knows, such
+            # as UseKeychain of macOS.
             words += (
                 f". If {unknown[1]} belongs to another version of ssh, write "
                 f"`IgnoreUnknown {unknown[1]}` above it"

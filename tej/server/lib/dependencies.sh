@@ -1,7 +1,8 @@
 # Dependencies between jobs. A job that needs other jobs starts when all of them have
 # succeeded. If one of them has failed, was killed, is lost or was deleted, the job ends
 # without a start. When a job ends, its wrapper starts the jobs that waited for this
-# job. Every client that uses the queue also starts such jobs.
+# job. Every client that uses the queue also starts the jobs whose needed jobs have ended,
+# because the wrapper may have died.
 # shellcheck shell=sh
 #
 #   jobs/ID/dependencies        lines `after OTHER`; `from OTHER/SOURCE`, then `to PATH`
@@ -124,7 +125,7 @@ note_waits() {
 }
 
 # resolve_dependents ID: start or end the jobs that wait for the job ID, if ID has
-# ended. If ID is empty, do so for the dependents of all jobs.
+# ended. If ID is empty, start or end the dependents of all jobs that have ended.
 resolve_dependents() {
     [ -n "$1" ] || {
         dep_todo=''

@@ -1,7 +1,7 @@
 # Job limit of a queue, and its waiting list: starts a job at once, or lets the job wait
 # until the limit allows its start (this file) or until the jobs that it needs have ended
 # (dependencies.sh). Every wrapper that ends, and every client that uses the queue, starts
-# the waiting jobs that may start, so that no daemon is needed.
+# the jobs that need not wait any longer, so that no daemon is needed.
 # shellcheck shell=sh
 #
 #   max_running              the job limit; absent (or 0, from an older tej): no limit

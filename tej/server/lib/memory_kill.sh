@@ -31,7 +31,7 @@ count_memory_kills() {
     done <"$cgroup_list"
 }
 
-# add_memory_kills ROOT FILE: add the count in FILE of $cgroup to memory_kills. If $cgroup
+# add_memory_kills ROOT FILE: add the count in FILE of $cgroup to $memory_kills. If $cgroup
 # has no FILE, reads FILE of the next parent that belongs to the job.
 add_memory_kills() {
     while :; do

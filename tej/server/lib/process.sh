@@ -41,7 +41,7 @@ read_host() {
 }
 
 # get_uptime: set $uptime to the seconds since this host was booted. A change of the
-# clock does not change uptime. If the boot time is unknown, sets $uptime to the seconds
+# clock does not change $uptime. If the boot time is unknown, sets $uptime to the seconds
 # since 1970.
 get_uptime() {
     uptime=''
@@ -157,15 +157,15 @@ is_gone() {
     [ "$life" = gone ]
 }
 
-# same_host HOST BOOT SPACE: check whether this process has the same host, boot and pid
-# namespace, so that pids recorded there are valid here.
+# same_host HOST BOOT SPACE: check whether this process has the host, boot and pid namespace
+# HOST BOOT SPACE, so that a pid recorded with these words is valid for this process.
 same_host() {
     get_host
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]
 }
 
 # is_past HOST BOOT: check whether HOST is the name of this host, and BOOT is not the
-# current boot of this host. If so, either this host was restarted, or another machine has
+# current boot of this host. In that case, this host was restarted, or another machine has
 # the same name.
 is_past() {
     get_host

@@ -225,7 +225,7 @@ log_file() {
 name_job() {
     [ -n "$r_name" ] || ! is_requested -N || return 0
     name=${r_name:-${r_default_name:-$nickname}}
-    # If log is /dev/null, tej can find a job after a lost reply only by the job's name.
+    # If $log is /dev/null, tej can find a job after a lost reply only by the job's name.
     # Therefore the job is then submitted with the name $nickname.
     [ -n "$r_name" ] || [ "$log" != /dev/null ] || name=$nickname
     [ "${dialect-}" = openpbs ] || case $name in [0-9]*) name=j$name ;; esac

@@ -85,8 +85,8 @@ record_cut_off() {
 # ended the script, the listing is checked for the cause.
 derive_ended_state() {
     if ! is_later finished "$ended" && [ "$listing" = answer ]; then
-        # The listing is older than the end of the script. Therefore it is renewed
-        # unless it is at most $keep_hasty seconds old.
+        # The listing is older than the end of the script. Therefore the listing is
+        # renewed unless it is at most $keep_hasty seconds old.
         ids=$nid patience=$keep_hasty
         is_answered || renew_listing
         look_up "$nid" "$nickname"

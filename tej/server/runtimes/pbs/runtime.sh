@@ -100,7 +100,7 @@ scheduler_options() {
     list=''
     [ -z "$r_nodes$r_tasks$r_tasks_per_node$r_cpus$r_memory$r_memory_per_cpu$r_gpus" ] || {
         list_chunks || return 1
-        # The resources in replaced_list are removed from the script's directives, in
+        # The resources in $replaced_list are removed from the script's directives, in
         # both forms (select=... and nodes=...).
         replaced_list='select nodes ncpus ppn procs mem pmem vmem ngpus gpus mpiprocs ompthreads'
     }
@@ -129,7 +129,7 @@ exclude_others() {
     esac
 }
 
-# add_select: add select=... to list, unless list or the script contains it. OpenPBS
+# add_select: add select=... to $list, unless $list or the script contains it. OpenPBS
 # accepts `place` only together with `select`, and `select` only without the older forms
 # of the same request, such as nodes=1:ppn=2.
 add_select() {
@@ -142,7 +142,7 @@ add_select() {
     list_chunks
 }
 
-# is_listed NAME...: check whether an option `-l` of the script or of r_options requests a
+# is_listed NAME...: check whether an option `-l` of the script or of $r_options requests a
 # resource in NAME...
 is_listed() {
     for resource in "$@"; do
@@ -182,7 +182,7 @@ list_chunks() {
 }
 
 # add_chunk COUNT TASKS: add a request for COUNT nodes, with TASKS tasks on each node,
-# to list.
+# to $list.
 add_chunk() {
     width=$((${2:-1} * cpus))
     if [ "$dialect" != openpbs ]; then
@@ -196,7 +196,7 @@ add_chunk() {
     list="$list${memory:+:mem=${megabytes}mb}${r_gpus:+:ngpus=$r_gpus}"
 }
 
-# list_memory: add the requested memory to list. For Torque, `mem` is the memory of the
+# list_memory: add the requested memory to $list. For Torque, `mem` is the memory of the
 # whole job. For Slurm's wrapper, `mem` is the memory of each node.
 list_memory() {
     if [ -n "$r_memory_per_cpu" ]; then

@@ -35,7 +35,8 @@ scheduler_here() {
     return 2
 }
 
-# scheduler_own_id: set $own_id to ID, or to ID.INDEX in a task of an array of tej.
+# scheduler_own_id: set $own_id to ID, or to ID.INDEX in a task of an array that tej has
+# submitted.
 scheduler_own_id() {
     own_id=${JOB_ID-}
     [ -z "${array-}" ] || own_id=$own_id.$SGE_TASK_ID
@@ -49,8 +50,8 @@ scheduler_array_limit() {
     is_number "$array_limit"
 }
 
-# scheduler_fits_array: check whether tej may select the name of $job. scheduler_list
-# recognizes the arrays of tej by their names.
+# scheduler_fits_array: check whether tej may select the name of $job, because scheduler_list
+# recognizes the arrays that tej has submitted by their names.
 scheduler_fits_array() { ! has_own_name; }
 
 # has_own_name: check whether the user has selected the name of $job.
@@ -114,8 +115,8 @@ scheduler_submit() {
     printf '%s\n' "$answer" | sed 's/^\([0-9][0-9]*\)\.[0-9]*-[0-9]*:[0-9]*$/\1/'
 }
 
-# scheduler_list: print a line for each job of the user, and for each task of an array of
-# tej. The XML output of qstat is used, because the table of qstat truncates job names. The
+# scheduler_list: print a line for each job of the user, and for each task of an array that
+# tej has submitted. The XML output of qstat is used, because the table of qstat truncates job names. The
 # XML output has one element per line. `-s prs -q *` overrides the options of the site and of
 # the user in sge_qstat and ~/.sge_qstat, with which qstat may omit some of the jobs.
 scheduler_list() {
