@@ -50,6 +50,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "install the package on the server",
     ),
     (
+        r"\bArgument list too long",
+        "Linux limits each argument and each variable to 128 KiB: pass long data in a "
+        "file of the job",
+    ),
+    (
         r"\r(?:'|: )|\^M",
         "a file has Windows line endings (CRLF): save the file with LF",
     ),

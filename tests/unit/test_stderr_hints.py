@@ -23,6 +23,7 @@ from tej.job.stderr_hints import find_hint
         ("python: not found\nsource: not found\n", "`source`"),
         ('1: import: not found\n2: Syntax error: "(" unexpected\n', "python3 FILE"),
         ("./start.sh: 1: ./tool: Permission denied\n", "chmod +x ./tool"),
+        ("exec: ./start.sh: Argument list too long\n", "128 KiB"),
         ("start.sh: line 1: ./tool: Permission denied\n", "chmod +x ./tool"),
     ],
 )
