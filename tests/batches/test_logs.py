@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +113,27 @@ def test_tail_returns_last_lines(local_queue: tej.RemoteQueue, job: Make) -> Non
         (None, b"1\n2\n3\nlast"),
     ):
         assert b"".join(local_queue.logs("lines", "lines", tail=tail)) == expected
+
+
+def test_file_beyond_4_gib_is_read_with_busybox(
+    local_queue: tej.RemoteQueue,
+    job: Make,
+    require: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """busybox counts modulo 4 GiB and reads each file from its beginning."""
+    require("busybox")
+    local_queue.submit("large", job("true"))
+    with Path(local_queue.status("large").directory, "sparse").open("wb") as file:
+        file.seek(1 << 32)
+        file.write(b"\nlast\n")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("dd", "head", "ls", "tail", "wc"):
+        (tools / name).symlink_to(shutil.which("busybox") or name)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    assert b"".join(local_queue.logs("large", "sparse", tail=1)) == b"last\n"
 
 
 def test_output_of_running_job_is_readable(

@@ -371,7 +371,7 @@ def test_read_only_files_are_deleted_with_job(
     queue.cleanup()
 
 
-def test_missing_tar_or_awk_is_reported_before_upload(
+def test_missing_tar_awk_or_tail_is_reported(
     tmp_path: Path,
     queue: tej.RemoteQueue,
     queue_path: Path,
@@ -402,6 +402,9 @@ def test_missing_tar_or_awk_is_reported_before_upload(
     with pytest.raises(tej.RemoteCommandFailure, match="no 'awk'"):
         queue.submit("new", job("true"), progress=sent.append)
     assert sent == []
+    (tools / "tail").unlink()
+    with pytest.raises(tej.RemoteCommandFailure, match="no 'tail'"):
+        b"".join(queue.logs("ended"))
 
 
 def test_limit_of_file_sizes_is_named(
