@@ -146,8 +146,9 @@ def why_alive(status: JobStatus) -> JobStillRunning | None:
     if not status.state.final:
         place = f" on {status.host}" if status.host else ""
         now = "is still queued" if status.state is JobState.QUEUED else "still runs"
+        why = f": {status.note}" if status.note else ""
         return JobStillRunning(
-            f"Job '{status.job_id}'{place} {now} after the kill; check again with "
+            f"Job '{status.job_id}'{place} {now} after the kill{why}; check again with "
             "`tej status`"
         )
     if status.processes_left:

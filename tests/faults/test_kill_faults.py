@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -11,10 +12,11 @@ import pytest
 from facts import script_of, wrapper_of
 from faults.clients import Client, continue_together
 from faults.faulty_servers import Doubles
-from jobs import Gate, is_alive, processes_of, wait_until
+from jobs import Gate, is_alive, processes_of, wait_until, wrappers_of
 
 import tej
 from tej import JobState
+from tej.queue.job_requests import why_alive
 
 Make = Callable[..., Path]
 
@@ -151,6 +153,32 @@ def test_kill_before_started_leaves_nothing_running(
     wait_until((queue_path / "jobs/victim/finished").exists, "the job has ended")
     assert queue.status("victim").state is JobState.KILLED
     assert not (tmp_path / "ran").exists()
+
+
+def test_job_whose_directory_is_read_only_spares_no_other(
+    queue: tej.RemoteQueue, job: Make, gate: Gate, doubles: Doubles
+) -> None:
+    for name in ("closed", "open"):
+        queue.submit(name, job(gate.wait))
+    doubles.add("mv", 'case "$*" in */closed/kill) exit 1 ;; esac; exec "$real" "$@"')
+    killed = queue.kill_many(["closed", "open"], grace=0)
+    states = {name: one and one.status.state for name, one in killed.items()}
+    assert states == {"closed": JobState.RUNNING, "open": JobState.KILLED}
+    assert killed["closed"] is not None
+    with pytest.raises(tej.JobStillRunning, match="cannot write to '.*/closed'"):
+        raise why_alive(killed["closed"].status) or AssertionError
+    gate.open()
+    assert queue.wait(["closed"])["closed"].succeeded
+
+
+def test_stopped_wrapper_records_end_of_killed_job(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("frozen", job(gate.wait))
+    for pid in wrappers_of(queue_path):
+        os.kill(pid, signal.SIGSTOP)
+    assert queue.kill("frozen", grace=30).state is JobState.KILLED
+    wait_until(lambda: not wrappers_of(queue_path), "the wrapper has ended")
 
 
 def test_kill_grants_the_whole_grace_time(
