@@ -208,9 +208,9 @@ def cheap_installation(
 def no_sockets_of_engines(request: pytest.FixtureRequest) -> Iterator[None]:
     """Collect the sockets that the clients of Prefect and Luigi leave open.
 
-    Otherwise, the garbage collector would find them in a later test, which would fail,
-    because warnings are errors.  Threads of Prefect's clients live as long as this
-    process, so that some sockets become garbage later still.
+    If the garbage collector found an open socket in a later test, the test would fail,
+    because warnings are errors.  Some sockets become garbage even later, because
+    threads of Prefect's clients live as long as this process.
     """
     yield
     if _ENGINES.search(str(request.path)):

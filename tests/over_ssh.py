@@ -40,9 +40,10 @@ _OVER_SSH = {
 
 
 def repeats_local(item: pytest.Item) -> bool:
-    """Return whether a test runs over sshd only what it also runs on `local:`.
+    """Return whether a test over sshd only repeats the same test on `local:`.
 
-    The server's scripts are the same in both cases.  With TEJ_THOROUGH, all tests run.
+    The server's scripts are the same over sshd and on `local:`.  With TEJ_THOROUGH, all
+    tests run over sshd as well.
     """
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     return (

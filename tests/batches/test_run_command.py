@@ -209,7 +209,8 @@ class AtTerminal:
         os.set_blocking(self.master, False)
 
     def shows(self, words: str) -> bool:
-        # BlockingIOError: nothing new; EIO: the end of a terminal.
+        # BlockingIOError means that the terminal has no new output, and EIO that the
+        # terminal was closed.
         with contextlib.suppress(OSError):
             self.seen += os.read(self.master, 65536)
         return words.encode() in self.seen

@@ -72,8 +72,8 @@ def shell_of_the_job(queue_path: Path) -> None:
 # For each step: the program that is held, the time, and the process to kill.
 PUBLISH = "*incoming*jobs/victim"
 STEPS: dict[str, tuple[str, dict[str, str], Callable[[Path], None]]] = {
-    "while it unpacks": ("tar", {"before": "*"}, shell_of_the_room),
-    "when all is unpacked": ("tar", {"after": "*"}, shell_of_the_room),
+    "while the upload is unpacked": ("tar", {"before": "*"}, shell_of_the_room),
+    "after the upload is unpacked": ("tar", {"after": "*"}, shell_of_the_room),
     "before the job is published": ("mv", {"before": PUBLISH}, shell_of_the_room),
     "when the job is published": ("mv", {"after": PUBLISH}, shell_of_the_job),
     "before the wrapper is started": (
@@ -81,12 +81,12 @@ STEPS: dict[str, tuple[str, dict[str, str], Callable[[Path], None]]] = {
         {"before": "*run_detached.sh*"},
         shell_of_the_job,
     ),
-    "before the wrapper has said who it is": (
+    "before the wrapper writes native_id": (
         "mv",
         {"before": "*native_id"},
         shell_of_the_job,
     ),
-    "when the wrapper has said who it is": (
+    "when the wrapper has written native_id": (
         "mv",
         {"after": "*native_id"},
         shell_of_the_job,

@@ -247,7 +247,8 @@ def test_stdout_and_stderr_are_separate(queue: tej.RemoteQueue, ended: str) -> N
 def test_only_standard_streams_are_open(
     queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
-    # Otherwise, the submission would end with the job, which has inherited its stdout.
+    # If the job inherited the descriptors 3 and 9, the submission would not end before
+    # the job.
     start_up = f"exec 3>&1 9>&2; {COMMAND}"
     transport = LocalTransport(["/bin/sh", "-c", start_up])
     queue = tej.RemoteQueue("local:", queue_path, "default", transport=transport)

@@ -553,7 +553,7 @@ def test_sbatch_directives_of_script_are_used(
     )
     queue.submit("asks", job(script), resources=tej.Resources(walltime=180))
     told = run("scontrol", "-o", "show", "job", native_id(queue_path, "asks"))
-    assert " TimeLimit=00:03:00 " in told, "what is said at submission wins"
+    assert " TimeLimit=00:03:00 " in told, "options override directives"
     assert " CPUs/Task=2 " in told
     assert "elsewhere" not in told
     assert " JobName=name-1 " in told

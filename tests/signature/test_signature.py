@@ -165,8 +165,11 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "an empty directory less": lambda d: (d / "nothing/in here").rmdir(),
     "an executable bit": lambda d: (d / "data").chmod(0o744),
     "no executable bit": lambda d: (d / "tool").chmod(0o644),
-    "a link's aim": lambda d: ((d / "link").unlink(), (d / "link").symlink_to("sub")),
-    "a link that became what it led to": lambda d: (
+    "a link's target": lambda d: (
+        (d / "link").unlink(),
+        (d / "link").symlink_to("sub"),
+    ),
+    "a link replaced by the file it leads to": lambda d: (
         (d / "link").unlink(),
         (d / "link").write_text("1"),
     ),

@@ -18,7 +18,7 @@ from pathlib import Path
 from tej.destination import Destination
 from tej.transport import open_transport
 
-# That a program with threads forks is what is tested.
+# Python warns about a fork in a program with threads, which these tests are about.
 warnings.simplefilter("ignore", DeprecationWarning)
 destination, config = sys.argv[1:]
 transport = open_transport(Destination.parse(destination), config_file=Path(config))
@@ -31,7 +31,7 @@ def forked(work):
     pid = os.fork()
     if pid == 0:
         work()
-        # As any program ends: with what is to be done at exit, and a last collection.
+        # Like any program, run the exit handlers and the last garbage collection.
         sys.exit(0)
     return os.waitpid(pid, 0)[1]
 """
