@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from tej.queue.batch import Batch, run_many
     from tej.queue.connection import DEFAULT_TEJ_DIR
     from tej.queue.download import Downloaded
-    from tej.queue.fetch_results import is_temporary
+    from tej.queue.fetch_results import fetch_results, is_temporary
     from tej.queue.file_patterns import FilePattern, OptionalFile
     from tej.queue.job import Job
     from tej.queue.job_files import JobFile
@@ -129,6 +129,7 @@ __all__ = [
     "close_shared_queues",
     "destination_as_string",
     "escape",
+    "fetch_results",
     "fill_shell_fields",
     "format_duration",
     "is_temporary",
@@ -160,7 +161,7 @@ _HOMES = {
     "tej.queue.as_completed": {"as_completed"},
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},
     "tej.queue.download": {"Downloaded"},
-    "tej.queue.fetch_results": {"is_temporary"},
+    "tej.queue.fetch_results": {"fetch_results", "is_temporary"},
     "tej.queue.file_patterns": {"FilePattern", "OptionalFile"},
     "tej.queue.job_files": {"JobFile"},
     "tej.queue.logs": {"Logs", "Piece"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
 from tej.job.status import JobStatus
 from tej.queue.job import Job
@@ -73,7 +73,7 @@ def ends_of(
     pending: Mapping[RemoteQueue, Iterable[str]],
     deadline: float | None,
     on_tick: Callable[[], object] | None = None,
-) -> Iterator[tuple[RemoteQueue, str, End]]:
+) -> Generator[tuple[RemoteQueue, str, End], None, None]:
     """Yield the queue, the id and the `End` of each job, in the order of the ends.
 
     If `deadline` (a value of `time.monotonic`) is reached, the iterator ends without an

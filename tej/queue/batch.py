@@ -9,32 +9,29 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 
 from tej.errors import (
     ConnectionFailed,
-    Error,
+    JobFailed,
     JobNotFound,
     WaitTimeout,
 )
-from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.as_completed import ends_of
-from tej.queue.fetch_results import Pause, ResultFetcher, is_temporary
+from tej.queue.batch_submission import BatchSubmission
+from tej.queue.fetch_results import Pauses, ResultFetcher
 from tej.queue.job import Job
 from tej.queue.job_failure import job_failure
 from tej.queue.remote import RemoteQueue
 from tej.queue.run_result import (
-    GROUP,
     Observer,
     Run,
     RunResult,
-    Spec,
     fail,
     fail_unless_failed,
 )
-from tej.queue.submission import Outcome
 from tej.queue.watcher import TICK, timed_out
 
 FAILURES_WITH_STDERR = 5
@@ -81,11 +78,16 @@ class Batch:
     - `on_submit(results)`: called before a group of jobs is submitted to one queue;
     - `on_start(results)`: called after `on_submit`, when each job of the group has
       been submitted or found, or could not be submitted (see `RunResult.error`);
-    - `on_tick()`: called about once a second while `wait` waits for jobs;
+    - `on_tick()`: called about once a second while `wait` waits for jobs, or for a
+      server that cannot be reached;
     - `on_end(results)`: called when jobs have ended, were deleted, or cannot be waited
       for;
     - `on_fetch(results)`: called when the results of jobs have been fetched, or will
       not be fetched.
+
+    If `patient` is true, and a server that has replied before cannot be reached when
+    jobs are submitted, `wait` submits these jobs again until the server replies.  If
+    `patient` is false, each of these jobs gets a ConnectionFailed as its error.
     """
 
     def __init__(
@@ -97,20 +99,23 @@ class Batch:
         on_tick: Callable[[], object] | None = None,
         on_end: Observer | None = None,
         on_fetch: Observer | None = None,
+        patient: bool = False,
     ) -> None:
         self.results = [RunResult(run) for run in runs]
         """The `RunResult` of each `Run`, in the same order."""
         self.pending: dict[Job[RemoteQueue], list[RunResult]] = {}
         """For each job that has not ended, the results of its runs."""
-        self._on_submit = on_submit or _nothing
         self._on_start = on_start or _nothing
         self._on_tick = on_tick
         self._on_end = on_end or _nothing
         self._on_fetch = on_fetch or _nothing
-        self._to_restart: list[RunResult] = []
+        self._patient = patient
         self._kill_requested = False
-        self._pause = Pause()
-        self._fetcher = ResultFetcher(self._pause, self._on_fetch)
+        pauses = Pauses()
+        self._submission = BatchSubmission(
+            pauses, on_submit or _nothing, self._wants_restart
+        )
+        self._fetcher = ResultFetcher(pauses, self._on_fetch)
         self._failures = 0
 
     def run(self, timeout: float | None = None) -> list[RunResult]:
@@ -120,22 +125,9 @@ class Batch:
 
     def start(self) -> None:
         """Submit the jobs that do not exist yet, and find the jobs that exist."""
-        groups: dict[tuple[RemoteQueue, bool], list[RunResult]] = {}
         for result in self.results:
-            key = (result.run.queue, result.run.retry is True)
-            groups.setdefault(key, []).append(result)
-        for (queue, retry), group in groups.items():
-            failed: Error | None = None
-            for begin in range(0, len(group), GROUP):
-                some = group[begin : begin + GROUP]
-                self._on_submit(some)
-                if failed is None:
-                    failed = self._submit(queue, some, retry=retry)
-                else:
-                    # If a group cannot be submitted to a queue, the remaining groups of
-                    # that queue are not sent.
-                    fail(some, failed)
-                self._started(some)
+            self._submission.pending[result] = result.run.retry is True
+        self._submit(self.results, patient=self._patient)
         self._fetcher.fetch()
 
     def wait(self, timeout: float | None = None) -> list[RunResult]:
@@ -144,21 +136,19 @@ class Batch:
         `wait` may be called again after a timeout or an exception.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self.pending or self._to_restart or self._fetcher.pending:
-            if self.pending and not self._to_restart:
-                by_queue = self._by_queue()
-                for queue, job_id, end in ends_of(by_queue, deadline, self._tick):
-                    self._ended(queue.job(job_id), end)
-                    if self._to_restart:
-                        break
+        while self.pending or self._submission.pending or self._fetcher.pending:
+            if self.pending and not self._submission.ready():
+                self._wait_for_ends(deadline)
             else:
                 self._tick()
-            self._restart()
+            if self._kill_requested:
+                self._finish_instead()
+            self._submit(self._submission.ready(), patient=True)
             self._fetcher.fetch()
             if deadline is not None and time.monotonic() >= deadline:
                 self._give_up(timeout or 0)
                 break
-            if self._to_restart or (self._fetcher.pending and not self.pending):
+            if not self.pending and (self._submission.pending or self._fetcher.pending):
                 time.sleep(TICK)
         return self.results
 
@@ -187,6 +177,16 @@ class Batch:
             counts.update(str(one.state) for one in found if one is not None)
         return counts
 
+    def _wait_for_ends(self, deadline: float | None) -> None:
+        """Handle the ends of jobs until `deadline`, or until a job can be submitted."""
+        times = [one for one in (deadline, self._submission.due) if one is not None]
+        until = min(times, default=None)
+        with closing(ends_of(self._by_queue(), until, self._tick)) as ends:
+            for queue, job_id, end in ends:
+                self._ended(queue.job(job_id), end)
+                if self._submission.ready():
+                    return
+
     def _by_queue(self) -> dict[RemoteQueue, list[str]]:
         found: dict[RemoteQueue, list[str]] = {}
         # `list` makes a copy, because `kill` and `count_states` may be called from
@@ -202,50 +202,14 @@ class Batch:
         # request can then fetch the results of several jobs.
         self._fetcher.fetch()
 
-    # Methods that submit jobs.
-
-    def _submit(
-        self, queue: RemoteQueue, group: Sequence[RunResult], *, retry: bool
-    ) -> Error | None:
-        """Submit one group of jobs; return an error if the queue cannot be used."""
-        with ExitStack() as stack:
-            specs: dict[RunResult, JobSpec] = {}
-            for result in group:
-                try:
-                    specs[result] = _open(stack, result.run.spec)
-                except Exception as error:
-                    result.error = error
-            again: dict[RunResult, JobSpec] = {}
-            try:
-                self._ensure(queue, specs, retry=retry)
-                again = {
-                    result: spec
-                    for result, spec in specs.items()
-                    if self._wants_restart(result)
-                }
-                self._ensure(queue, again, retry=True)
-            except Error as error:
-                # If a job failed earlier and will be restarted, the earlier failure is
-                # not its result.
-                for result in again:
-                    if not self._kill_requested:
-                        result.job = None
-                fail([one for one in specs if one.job is None], error)
-                return error
-        return None
-
-    @staticmethod
-    def _ensure(
-        queue: RemoteQueue, specs: Mapping[RunResult, JobSpec], *, retry: bool
-    ) -> None:
-        if not specs:
-            return
-        outcomes = queue.ensure_many(specs.values(), retry=retry)
-        for result, outcome in zip(specs, outcomes, strict=True):
-            _apply(result, queue, outcome)
+    def _submit(self, results: Sequence[RunResult], *, patient: bool) -> None:
+        for group in self._submission.submit(results, patient=patient):
+            self._started(group)
 
     def _started(self, group: Sequence[RunResult]) -> None:
         """Sort submitted jobs into pending, ended, restarted and refused jobs."""
+        if not group:
+            return
         self._on_start(group)
         over: list[RunResult] = []
         for result in group:
@@ -257,7 +221,7 @@ class Batch:
                 # The job may already have ended when the reply to its submission
                 # arrived.
                 if self._wants_restart(result):
-                    self._to_restart.append(result)
+                    self._submission.pending[result] = True
                 else:
                     self._finish([result], result.status)
             else:
@@ -281,7 +245,7 @@ class Batch:
                     # ended since.
                     result.error = None
             if self._wants_restart(results[0]):
-                self._to_restart += results
+                self._submission.pending.update(dict.fromkeys(results, True))
             else:
                 self._finish(results, end)
             return
@@ -318,36 +282,19 @@ class Batch:
             return False
         return status.state.final and not status.succeeded and retry(status)
 
-    def _restart(self) -> None:
-        """Restart failed jobs; if the connection is lost, try again later."""
-        if self._kill_requested:
-            self._finish_instead()
-        if not self._to_restart or not self._pause.is_over:
-            return
-        waiting, self._to_restart = self._to_restart, []
-        groups: dict[RemoteQueue, list[RunResult]] = {}
-        for result in waiting:
-            groups.setdefault(result.run.queue, []).append(result)
-        for queue, group in groups.items():
-            for result in group:
-                result.job = None
-            self._on_submit(group)
-            error = self._submit(queue, group, retry=True)
-            if error is not None and is_temporary(error):
-                self._pause.start(queue, error)
-                for result in group:
-                    if result.error is error:
-                        result.error = None
-                self._to_restart += [one for one in group if one.job is None]
-                group = [one for one in group if one.job is not None]
-            self._started(group)
-
     def _finish_instead(self) -> None:
-        """Record the failures of jobs that `kill` prevents from being restarted."""
-        waiting, self._to_restart = self._to_restart, []
+        """Record the errors of jobs that `kill` prevents from being submitted."""
+        waiting = [*self._submission.pending]
+        self._submission.pending.clear()
         ended: dict[Job[RemoteQueue], list[RunResult]] = {}
         for result in waiting:
-            assert result.status is not None
+            if result.status is None:
+                result.error = JobFailed(
+                    "The job was not started, because the jobs of its batch were killed"
+                )
+                self._on_end([result])
+                self._on_fetch([result])
+                continue
             result.job = result.run.queue.job(result.status.job_id)
             ended.setdefault(result.job, []).append(result)
         for results in ended.values():
@@ -357,7 +304,7 @@ class Batch:
     def _give_up(self, timeout: float) -> None:
         total = len(self.results)
         late = [one for same in self.pending.values() for one in same]
-        late += self._to_restart
+        late += self._submission.pending
         ids = [one.job.id if one.job else "" for one in late]
         if late:
             fail(late, timed_out(timeout, ids, total))
@@ -374,22 +321,6 @@ class Batch:
 
 def _nothing(_: Sequence[RunResult]) -> None:
     """Do nothing; the default hook."""
-
-
-def _open(stack: ExitStack, spec: Spec) -> JobSpec:
-    return spec if isinstance(spec, JobSpec) else stack.enter_context(spec())
-
-
-def _apply(result: RunResult, queue: RemoteQueue, outcome: Outcome) -> None:
-    if outcome.error is not None:
-        result.error = outcome.error
-        return
-    result.error = None
-    result.status = outcome.status
-    result.is_new = outcome.is_new
-    result.job = Job(
-        queue, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
-    )
 
 
 def _deleted(job: Job[RemoteQueue]) -> JobNotFound:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,32 +22,36 @@ from tej.queue.file_patterns import OptionalFile
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
 from tej.queue.run_result import GROUP, Observer, RunResult, fail_unless_failed
+from tej.queue.watcher import TICK
 
 logger = logging.getLogger("tej")
 
 
-class Pause:
-    """Pause before the next request after a lost connection."""
+class Pauses:
+    """For each queue, the pause before the next request after a lost connection."""
 
     def __init__(self) -> None:
-        self._tries = 0
-        self._due = 0.0
+        self._tries: Counter[RemoteQueue] = Counter()
+        self._ends: dict[RemoteQueue, float] = {}
 
-    @property
-    def is_over(self) -> bool:
-        """Whether a request may be sent now."""
-        return time.monotonic() >= self._due
+    def end(self, queue: RemoteQueue) -> float:
+        """Return the time when the pause of the queue ends, or has ended."""
+        return self._ends.get(queue, 0.0)
+
+    def is_over(self, queue: RemoteQueue) -> bool:
+        """Return whether a request may be sent to the queue now."""
+        return time.monotonic() >= self.end(queue)
 
     def start(self, queue: RemoteQueue, error: Exception) -> None:
-        """Log a lost connection, and delay all requests by a growing pause."""
-        self._tries += 1
-        pause = queue.connection.retries.delay(self._tries + 1)
-        self._due = time.monotonic() + pause
+        """Log a lost connection, and delay the requests by a growing pause."""
+        self._tries[queue] += 1
+        pause = queue.connection.retries.delay(self._tries[queue] + 1)
+        self._ends[queue] = time.monotonic() + pause
         logger.warning("%s; trying again in %.0f s", error, pause)
 
-    def reset(self) -> None:
+    def reset(self, queue: RemoteQueue) -> None:
         """Reset the pause to its shortest value, because a request has succeeded."""
-        self._tries = 0
+        del self._tries[queue]
 
 
 class _Fetches:
@@ -76,10 +81,10 @@ class _Fetches:
 class ResultFetcher:
     """Fetches the results of jobs that have ended, and calls `on_fetch` afterwards."""
 
-    def __init__(self, pause: Pause, on_fetch: Observer) -> None:
+    def __init__(self, pauses: Pauses, on_fetch: Observer) -> None:
         self.pending: list[RunResult] = []
         """Results that have not been fetched yet."""
-        self._pause = pause
+        self._pauses = pauses
         self._on_fetch = on_fetch
         # Results that must be fetched alone, because a joint fetch for several runs of
         # the same job has failed.
@@ -87,9 +92,8 @@ class ResultFetcher:
 
     def fetch(self) -> None:
         """Fetch the results of jobs that have ended."""
-        if not self.pending or not self._pause.is_over:
-            return
-        waiting, self.pending = self.pending, []
+        waiting = [one for one in self.pending if self._pauses.is_over(one.run.queue)]
+        self.pending = [one for one in self.pending if one not in waiting]
         for begin in range(0, len(waiting), GROUP):
             self._fetch_some(waiting[begin : begin + GROUP])
 
@@ -110,13 +114,13 @@ class ResultFetcher:
                 fetched = queue.download_many(fetches.wanted, directory=directory)
             except (Error, OSError) as error:
                 if is_temporary(error):
-                    self._pause.start(queue, error)
+                    self._pauses.start(queue, error)
                     self.pending += fetches.results
                 else:
                     fail_unless_failed(fetches.results, error)
                     over += fetches.results
                 continue
-            self._pause.reset()
+            self._pauses.reset(queue)
             over += self._record(fetches, fetched)
         if over:
             self._on_fetch(over)
@@ -142,6 +146,21 @@ class ResultFetcher:
                 fail_unless_failed([result], outcome.error)
             over.append(result)
         return over
+
+
+def fetch_results(results: Iterable[RunResult], on_fetch: Observer) -> None:
+    """Fetch the results of jobs that have ended, a hundred jobs with one request.
+
+    The `job` and the `status` of each `RunResult` must be set.  The function sets
+    `files`, or else `error`, and calls `on_fetch` as `Batch` does.  If a connection is
+    lost, the function waits until the server replies again.
+    """
+    fetcher = ResultFetcher(Pauses(), on_fetch)
+    fetcher.pending = [*results]
+    fetcher.fetch()
+    while fetcher.pending:
+        time.sleep(TICK)
+        fetcher.fetch()
 
 
 def _patterns(result: RunResult) -> list[str]:

@@ -20,6 +20,8 @@ from tej_luigi.config import QueueAddress
 from tej_luigi.run import JobRun
 from tests.adapters_luigi.run_tasks import Configure, build, jobs_in
 
+SOON = tej.Retries(limit=2, first=0.01, longest=0.05)
+
 
 class Square(TejTask):
     """A task whose result is computed by the script in `inline`."""
@@ -287,8 +289,7 @@ def test_cut_during_a_restart_is_no_success(
 ) -> None:
     batch = AllRetried(script=f"{gate.wait}; exit 5")
     ensure_many, cuts = queue.ensure_many, [0]
-    soon = tej.Retries(limit=2, first=0.01, longest=0.05)
-    monkeypatch.setattr(queue.connection, "retries", soon)
+    monkeypatch.setattr(queue.connection, "retries", SOON)
 
     def cut(specs: Any, *, retry: bool = False) -> list[tej.Outcome]:
         if retry and cuts:
@@ -309,20 +310,13 @@ def test_cut_during_a_restart_is_no_success(
 def test_vanished_job_is_no_success(
     address: QueueAddress, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait = tej.Batch.wait
-
-    def open_and_wait(batch: tej.Batch, timeout: float | None) -> list[tej.RunResult]:
-        gate.open()
-        return wait(batch, timeout)
-
     # Simulate a batch that stops early without an error.
-    monkeypatch.setattr(tej.Batch, "wait", open_and_wait)
-    monkeypatch.setattr(tej.Batch, "_restart", lambda self: self._to_restart.clear())
+    monkeypatch.setattr(tej.Batch, "wait", lambda batch, _: batch.results)
     with pytest.raises(tej.JobFailed, match="2 of 2 tasks failed"):
-        AllRetried(script=f"{gate.wait}; exit 5").run()
-    gate.path.unlink()
+        AllRetried(script=gate.wait).run()
     with pytest.raises(tej.Error, match="not known"):
-        Retried(n=1, script=f"{gate.wait}; exit 5").run()
+        Retried(n=1, script=gate.wait).run()
+    gate.open()
 
 
 class Message:
@@ -357,22 +351,22 @@ def test_batch_shows_its_jobs_and_is_killed(
     assert jobs_in(queue, "killed") == 2
 
 
-def test_kill_reaches_jobs_that_start_later(
-    address: QueueAddress, gate: Gate, monkeypatch: pytest.MonkeyPatch
+def test_kill_prevents_a_postponed_submission(
+    address: QueueAddress, queue: tej.RemoteQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit = tej.RemoteQueue.ensure_many
+    monkeypatch.setattr(queue.connection, "retries", SOON)
 
-    def fail_once(*_: object, **__: object) -> NoReturn:
-        monkeypatch.setattr(tej.RemoteQueue, "ensure_many", submit)
+    def lose(*_: object, **__: object) -> NoReturn:
         raise tej.ConnectionFailed("The connection was lost")
 
-    task = Square(n=1, script=gate.wait)
-    run = JobRun(task, [task], 60, lambda *_: None)
-    run.kill()
-    # After the failure, the run submits the job in another tej.Batch.
-    monkeypatch.setattr(tej.RemoteQueue, "ensure_many", fail_once)
+    task = Square(n=1, script="true")
+    # The server must have replied once.
+    assert not task.complete()
+    run = JobRun(task, [task], 60, lambda *_: run.kill())
+    monkeypatch.setattr(queue, "ensure_many", lose)
     run.run()
-    assert "killed" in str(run.errors[task])
+    assert "not started" in str(run.errors[task])
+    assert jobs_in(queue, "running") == 0
 
 
 def test_lost_scheduler_does_not_fail_a_batch(

@@ -74,9 +74,12 @@ def test_remove_prompts_and_tasks_run_again(
     assert main(["fetch", *words]) == 1
     assert build(Top())
     shutil.rmtree("results")
-    assert main(["fetch", *words]) == 0
+    runs = queue.transport.runs
+    assert main(["fetch", "Top"]) == 0
+    # The results of each level of requirements are fetched with one request.
+    assert queue.transport.runs == runs + 2
     assert {one.name for one in Path("results").iterdir()} == {
-        task(n=1).job_id for task in (Made, Used)
+        task(n=n).job_id for task in (Made, Used) for n in (1, 2)
     }
     removed = Used(n=1).job_id
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))

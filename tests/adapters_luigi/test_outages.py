@@ -51,7 +51,6 @@ def test_outage_costs_only_time(
 ) -> None:
     caplog.set_level(logging.INFO, "tej")
     configure(tej={"destination": "far"})
-    monkeypatch.setattr(status_cache, "LONGEST_PAUSE", 0.05)
     task = Waits(n=0, until=gate.wait) if moment == "wait" else Two(until=gate.wait)
     queue = status_cache.open_queue(Waits(n=0, until="").address).queue
     queue.connection.retries = tej.Retries(limit=2, first=0.01, longest=0.05)
@@ -94,7 +93,6 @@ def test_outage_costs_only_time(
 def test_wrong_server_name_is_an_error(
     address: QueueAddress, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_cache, "LONGEST_PAUSE", 0.05)
     configure(tej={"destination": "nobody@127.0.0.1:1"})
     with pytest.raises(tej.ConnectionFailed):
         Waits(n=0, until="true").run()

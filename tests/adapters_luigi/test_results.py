@@ -13,7 +13,7 @@ import tej
 from tej_luigi import TejTask
 from tej_luigi.config import QueueAddress
 from tej_luigi.result_cache import NOTE
-from tej_luigi.run import JobRun
+from tej_luigi.run import TaskResults
 from tej_luigi.status_cache import open_queue
 from tests.adapters_luigi.run_tasks import build
 
@@ -85,14 +85,14 @@ def test_results_fetched_meanwhile_are_kept(task: Sheets) -> None:
     files, status = task.result_files(task.job_id), task.status()
     assert status is not None
     files.remove()
-    run = JobRun(task, [task], None, lambda *_: None)
-    assert run._missing(task, status)
+    fetched = TaskResults()
+    (run,) = fetched.make_runs([task])
+    assert callable(run.results)
+    assert run.results(status)
     # The connection is lost, and another process fetches the results.
     task.fetch_results()
-    assert run._missing(task, status) == []
-    (result,) = run._batch.results
-    result.status = status
-    run._on_fetch([result])
+    assert run.results(status) == []
+    fetched.on_fetch([tej.RunResult(run, status=status)])
     assert (files.folder / "out/a.csv").exists()
 
 

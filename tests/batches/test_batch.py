@@ -183,6 +183,49 @@ def test_cut_restart_of_found_job_is_an_error(
     assert result.job is None
 
 
+def test_patient_batch_waits_for_an_unreachable_server(
+    queues: list[tej.RemoteQueue], job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, near = queues
+    away.setup()
+    monkeypatch.setattr(away.connection, "retries", SOON)
+    ensure_many = away.ensure_many
+    spec = JobSpec(job("true"))
+    refused: list[bool] = []
+
+    def refuse(specs: Any, *, retry: bool = False) -> list[tej.Outcome]:
+        # The job of the other queue ends while this server cannot be reached.
+        over = bool(refused) and batch.results[1].succeeded
+        refused.append(over)
+        if not over:
+            raise tej.ConnectionFailed("away")
+        return ensure_many(specs, retry=retry)
+
+    monkeypatch.setattr(away, "ensure_many", refuse)
+    batch = tej.Batch([Run(away, spec), Run(near, spec)], patient=True)
+    assert all(one.succeeded for one in batch.run())
+    impatient = tej.Batch([Run(away, spec)])
+    refused.clear()
+    (result,) = impatient.run()
+    assert isinstance(result.error, tej.ConnectionFailed)
+
+
+def test_interrupted_submission_is_continued(
+    local_queue: tej.RemoteQueue, job: Make
+) -> None:
+    def interrupt(_: Sequence[RunResult]) -> None:
+        if not interrupts:
+            interrupts.append(True)
+            raise KeyboardInterrupt
+
+    interrupts: list[bool] = []
+    batch = tej.Batch([Run(local_queue, JobSpec(job("true")))], on_submit=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        batch.start()
+    (result,) = batch.wait()
+    assert result.succeeded
+
+
 def test_cut_during_the_fetch_is_survived(
     local_queue: tej.RemoteQueue,
     job: Make,
@@ -351,3 +394,16 @@ def test_fork_while_another_thread_holds_the_cache() -> None:
             # Without a new lock in the child this would wait forever.
             os._exit(0 if shared_queue._lock.acquire(timeout=5) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_forked_process_knows_which_servers_replied(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("replied", "silent")]
+    replied, _ = (tej.shared_queue("local:", path) for path in paths)
+    replied.setup()
+    pid = os.fork()
+    if not pid:
+        found = [tej.shared_queue("local:", path).connection.reached for path in paths]
+        os._exit(0 if found == [True, False] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    tej.close_shared_queues()

@@ -12,34 +12,44 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
 from tej import Error, JobNotFound, JobStatus
+from tej_luigi.attributes import JobAttributes
 from tej_luigi.batch import TejBatch
-from tej_luigi.result_cache import ResultFiles
+from tej_luigi.run import fetch_results
 from tej_luigi.status_cache import OpenQueue, cached_statuses, open_queue
 from tej_luigi.task import TejTask
 
+Task = TypeVar("Task", bound=luigi.Task)
 
-def find_tasks(root: luigi.Task, depth: int | None) -> list[luigi.Task]:
-    """Return a task and its requirements down to `depth`, requirements first.
 
-    The tasks in a batch have the same depth as the batch.
+def find_tasks(root: luigi.Task, depth: float) -> dict[luigi.Task, int]:
+    """Return a task and its requirements down to `depth`, each with its level.
+
+    The level of a task is larger than the levels of its requirements.  The tasks in a
+    batch have the same depth as the batch.  Requirements come first.
     """
-    found: dict[luigi.Task, None] = {}
+    levels: dict[luigi.Task, int] = {}
+    visited: dict[luigi.Task, tuple[float, int]] = {}
 
-    def visit(task: luigi.Task, left: float) -> None:
+    def visit(task: luigi.Task, left: float) -> int:
+        known, level = visited.get(task, (-1, 0))
+        if known >= left:
+            return level
         if left > 0:
-            for one in task.deps():
-                visit(one, left - 1)
+            level = max((visit(one, left - 1) + 1 for one in task.deps()), default=0)
+        visited[task] = (left, level)
         for one in task.jobs() if isinstance(task, TejBatch) else [task]:
-            found.setdefault(one)
+            levels[one] = max(level, levels.get(one, 0))
+        return level
 
-    visit(root, float("inf") if depth is None else depth)
-    return list(found)
+    visit(root, depth)
+    return levels
 
 
 def describe(task: luigi.Task) -> str:
@@ -56,14 +66,26 @@ def describe(task: luigi.Task) -> str:
     return "not started" if status is None else status.describe()
 
 
-def fetch(task: luigi.Task) -> str:
-    """Fetch the results of a task, and return the name of their local directory."""
-    return str(task.fetch_results()) if isinstance(task, TejTask) else "not a job"
+def fetch(levels: Mapping[luigi.Task, int]) -> int:
+    """Fetch the results of all tasks; return 1 if that failed for a task.
+
+    One request fetches the results of one level, because the job id of a task may
+    depend on the results of its requirements.
+    """
+    errors: dict[JobAttributes, Exception] = {}
+    jobs = [task for task in levels if isinstance(task, TejTask)]
+    for level in sorted(set(levels.values())):
+        errors |= fetch_results(task for task in jobs if levels[task] == level)
+
+    def report(task: TejTask) -> str:
+        if task in errors:
+            raise errors[task]
+        return str(task.result_files(task.job_id).folder)
+
+    return for_each(jobs, report)
 
 
-def for_each(
-    tasks: Iterable[luigi.Task], action: Callable[[luigi.Task], str | None]
-) -> int:
+def for_each(tasks: Iterable[Task], action: Callable[[Task], str | None]) -> int:
     """Print the result of an action for each task; return 1 if an action failed."""
     failed = 0
     for task in tasks:
@@ -80,37 +102,36 @@ def for_each(
 
 def remove(tasks: Iterable[luigi.Task], *, confirmed: bool) -> int:
     """Delete jobs and the local copies of their results; return 1 if that failed."""
-    found: dict[luigi.Task, tuple[OpenQueue, JobStatus, ResultFiles]] = {}
+    found: dict[TejTask, JobStatus] = {}
 
     def find(task: luigi.Task) -> str | None:
         if not isinstance(task, TejTask) or (status := task.status()) is None:
             return "no job to remove"
-        files = task.result_files(status.job_id)
-        found[task] = (open_queue(task.address), status, files)
+        found[task] = status
         return None
 
     # All ids are computed before any job is deleted, because the id of a job may depend
     # on the results of another job.
     failed = for_each(tasks, find)
     # Tasks with equal work share a job.
-    wanted: dict[OpenQueue, dict[str, JobStatus]] = {}
-    for opened, status, _ in found.values():
-        wanted.setdefault(opened, {})[status.job_id] = status
+    jobs: dict[OpenQueue, dict[str, JobStatus]] = {}
+    for task, status in found.items():
+        jobs.setdefault(open_queue(task.address), {})[status.job_id] = status
     if found and not confirmed:
-        total = sum(map(len, wanted.values()))
-        jobs = "1 job" if total == 1 else f"{total} jobs"
-        print(f"Delete {jobs} with all results? [y/N] ", end="", flush=True)
+        total = sum(map(len, jobs.values()))
+        words = "1 job" if total == 1 else f"{total} jobs"
+        print(f"Delete {words} with all results? [y/N] ", end="", flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return 1
-    errors = {opened: opened.delete(jobs.values()) for opened, jobs in wanted.items()}
+    errors = {opened: opened.delete(some) for opened, some in jobs.items()}
 
-    def report(task: luigi.Task) -> str:
-        opened, status, files = found[task]
-        error = errors[opened][status.job_id]
+    def report(task: TejTask) -> str:
+        job_id = found[task].job_id
+        error = errors[open_queue(task.address)][job_id]
         if error is not None and not isinstance(error, JobNotFound):
             raise error
-        files.remove()
-        return f"removed job {status.job_id}"
+        task.result_files(job_id).remove()
+        return f"removed job {job_id}"
 
     return for_each(found, report) or failed
 
@@ -133,14 +154,15 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="remove without a prompt")
     options, rest = parser.parse_known_args(words)
     is_removal = options.action == "remove"
-    depth = 0 if is_removal and options.depth is None else options.depth
+    default = 0 if is_removal else float("inf")
+    depth = default if options.depth is None else options.depth
     with CmdlineParser.global_instance(rest) as luigi_parser:
         root = luigi_parser.get_task_obj()
         tasks = find_tasks(root, depth)
-        if options.action == "fetch":
-            return for_each(tasks, fetch)
         # Inside this `with` block, one request reads the statuses of all jobs.
         with cached_statuses():
+            if options.action == "fetch":
+                return fetch(tasks)
             if is_removal:
                 return remove(tasks, confirmed=options.yes)
             return for_each(tasks, describe)

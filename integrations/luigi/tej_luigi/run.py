@@ -4,28 +4,114 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import luigi
 
+import tej
 from tej import (
     Batch,
-    ConnectionFailed,
     Error,
     JobFailed,
+    JobNotFound,
     JobStatus,
+    JobStillRunning,
     Run,
     RunResult,
-    is_temporary,
 )
 from tej_luigi.attributes import JobAttributes
 from tej_luigi.config import TejConfig
 from tej_luigi.display import Display
-from tej_luigi.status_cache import OpenQueue, open_queue
+from tej_luigi.status_cache import open_queue
 
 LONGEST_REPORT = 10
 """Maximum number of failure reasons that are reported with a job's stderr."""
+
+
+class TaskResults:
+    """Fetches the results of tasks into the local caches of their jobs."""
+
+    def __init__(self) -> None:
+        self.errors: dict[JobAttributes, Exception] = {}
+        """The error of each task that did not succeed."""
+        self._fetching: set[JobAttributes] = set()
+
+    def make_runs(self, tasks: Iterable[JobAttributes]) -> Iterator[Run]:
+        """Yield a `Run` for each task, except for tasks with an invalid queue."""
+        for task in tasks:
+            try:
+                queue = open_queue(task.address).queue
+            except Exception as error:
+                self.errors[task] = error
+                continue
+            yield Run(
+                queue,
+                task.job_spec,
+                results=functools.partial(self._missing, task),
+                directory=task.result_files("").folder,
+                retry=task.may_restart,
+                key=task,
+            )
+
+    def _missing(self, task: JobAttributes, status: JobStatus) -> list[str]:
+        """Return the results to fetch; none if all are on this machine already."""
+        files = task.result_files(status.job_id)
+        if files.is_current(status):
+            # After a lost connection, this method is called again.  Another process may
+            # have fetched the results in the meantime.
+            self._fetching.discard(task)
+            return []
+        self._fetching.add(task)
+        return files.patterns
+
+    def on_fetch(self, results: Sequence[RunResult]) -> None:
+        """Record fetched files, and call `after_fetch` of their tasks."""
+        for result in results:
+            task: JobAttributes = result.run.key
+            if result.error is not None:
+                self.errors[task] = result.error
+            elif task in self._fetching and result.status is not None:
+                files = task.result_files(result.status.job_id)
+                try:
+                    files.record(result.status, result.files, task.run_after_fetch)
+                except Exception as error:
+                    self.errors[task] = error
+            self._fetching.discard(task)
+
+
+def fetch_results(tasks: Iterable[JobAttributes]) -> dict[JobAttributes, Exception]:
+    """Fetch the missing results of tasks whose jobs have succeeded.
+
+    Returns the error of each task whose results could not be fetched.  One request
+    fetches the results of a hundred tasks.  If the connection is lost, the function
+    waits until the server replies again.
+    """
+    fetched = TaskResults()
+    results = []
+    for run in fetched.make_runs(tasks):
+        try:
+            status = _succeeded_status(run.key)
+        except Exception as error:
+            fetched.errors[run.key] = error
+        else:
+            results.append(RunResult(run, run.queue.job(status.job_id), status=status))
+    tej.fetch_results(results, fetched.on_fetch)
+    return fetched.errors
+
+
+def _succeeded_status(task: JobAttributes) -> JobStatus:
+    address = task.address
+    status = open_queue(address).status(task.job_id)
+    if status is None:
+        raise JobNotFound(
+            f"There are no results: no job of {task} in {address.queue} on "
+            f"{address.shown}"
+        )
+    if not status.state.final:
+        raise JobStillRunning(f"There are no results yet: {status.describe()}")
+    if not status.succeeded:
+        raise open_queue(address).queue.failure(status)
+    return status
 
 
 class JobRun:
@@ -47,43 +133,23 @@ class JobRun:
         self._show = show
         self._poll = TejConfig().poll if poll is None else poll
         self._next_update = 0.0
-        self._killed = False
-        self._fetching: set[JobAttributes] = set()
-        self.errors: dict[JobAttributes, Exception] = {}
-        """The error of each task that did not succeed."""
         self.tasks = list(dict.fromkeys(tasks))
-        self._batch = self._make_batch(self.tasks)
+        fetched = TaskResults()
+        self.errors = fetched.errors
+        """The error of each task that did not succeed."""
+        self._batch = Batch(
+            fetched.make_runs(self.tasks),
+            on_tick=self._tick,
+            on_end=_cache_statuses,
+            on_fetch=fetched.on_fetch,
+            patient=True,
+        )
 
     def run(self) -> None:
         """Start missing jobs, wait for all jobs, and fetch the results.
 
         The errors are stored in `errors`.
         """
-        self._run_batch()
-        # `tej.Batch` restores lost connections while it waits and fetches.  Jobs that
-        # were not started because a server was unreachable must be run again.
-        while again := self._reachable_again():
-            self._batch = self._make_batch(again)
-            self._run_batch()
-
-    def kill(self) -> None:
-        """Kill the jobs that have not ended, and all jobs that are started later."""
-        self._batch.kill()
-        self._killed = True
-
-    def _make_batch(self, tasks: Iterable[JobAttributes]) -> Batch:
-        batch = Batch(
-            [run for task in tasks for run in self._runs(task)],
-            on_tick=self._tick,
-            on_end=self._on_end,
-            on_fetch=self._on_fetch,
-        )
-        if self._killed:
-            # After `kill`, a batch kills each job that it starts.
-            batch.kill()
-        return batch
-
-    def _run_batch(self) -> None:
         for result in self._batch.run():
             # Luigi marks a task as done unless run() raises an error.
             if not result.succeeded and result.run.key not in self.errors:
@@ -91,56 +157,9 @@ class JobRun:
                     f"The end of the job is not known: {result.job or result.run.key}"
                 )
 
-    def _reachable_again(self) -> list[JobAttributes]:
-        """Wait until unreachable servers reply, and return the tasks to run again."""
-        lost = [task for task, error in self.errors.items() if is_temporary(error)]
-        groups: dict[OpenQueue, list[JobAttributes]] = {}
-        for task in lost:
-            groups.setdefault(open_queue(task.address), []).append(task)
-        again = []
-        for opened, group in groups.items():
-            with suppress(ConnectionFailed):
-                opened.patiently(
-                    functools.partial(opened.queue.shell, ":", again=True),
-                    self._display.message,
-                )
-                again += group
-        for task in again:
-            del self.errors[task]
-        return again
-
-    def _runs(self, task: JobAttributes) -> list[Run]:
-        """Return a list with the job of a task.
-
-        If the queue of the task is invalid, the list is empty and the error is stored
-        in `errors`.
-        """
-        try:
-            queue = open_queue(task.address).queue
-        except Exception as error:
-            self.errors[task] = error
-            return []
-        return [
-            Run(
-                queue,
-                task.job_spec,
-                results=lambda status: self._missing(task, status),
-                directory=task.result_files("").folder,
-                retry=task.may_restart,
-                key=task,
-            )
-        ]
-
-    def _missing(self, task: JobAttributes, status: JobStatus) -> list[str]:
-        """Return the results to fetch; none if all are on this machine already."""
-        files = task.result_files(status.job_id)
-        if files.is_current(status):
-            # After a lost connection, this method is called again.  Another process may
-            # have fetched the results in the meantime.
-            self._fetching.discard(task)
-            return []
-        self._fetching.add(task)
-        return files.patterns
+    def kill(self) -> None:
+        """Kill the jobs that have not ended, and start no further jobs."""
+        self._batch.kill()
 
     def _tick(self) -> None:
         self._display.receive_messages(self.kill)
@@ -153,23 +172,11 @@ class JobRun:
             self._display.message(f"Still waiting, but the state is unknown: {error}")
         self._next_update = time.monotonic() + self._poll
 
-    def _on_end(self, results: Sequence[RunResult]) -> None:
-        for result in results:
-            if result.status is not None:
-                open_queue(result.run.key.address).put(result.status)
 
-    def _on_fetch(self, results: Sequence[RunResult]) -> None:
-        for result in results:
-            task: JobAttributes = result.run.key
-            if result.error is not None:
-                self.errors[task] = result.error
-            elif task in self._fetching and result.status is not None:
-                files = task.result_files(result.status.job_id)
-                try:
-                    files.record(result.status, result.files, task.run_after_fetch)
-                except Exception as error:
-                    self.errors[task] = error
-            self._fetching.discard(task)
+def _cache_statuses(results: Sequence[RunResult]) -> None:
+    for result in results:
+        if result.status is not None:
+            open_queue(result.run.key.address).put(result.status)
 
 
 def describe_failures(run: JobRun) -> str:

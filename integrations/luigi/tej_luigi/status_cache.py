@@ -15,12 +15,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
 
 import tej
 from tej_luigi.attributes import JobAttributes
@@ -28,21 +26,9 @@ from tej_luigi.config import QueueAddress, TejConfig
 
 logger = logging.getLogger("luigi-interface")
 
-Result = TypeVar("Result")
-
-FIRST_ATTEMPTS = 3
-"""Number of attempts to reach a server that has never replied.
-
-Each attempt makes several logins.
-"""
-LONGEST_PAUSE = 30.0
-"""Maximum pause in seconds between two attempts to reach a server."""
-
 # The key is id(task), because equal tasks may exist, and are garbage-collected
 # separately.
 _tasks: weakref.WeakValueDictionary[int, JobAttributes] = weakref.WeakValueDictionary()
-_reached: set[tuple[str, str]] = set()
-"""Queues whose servers have replied to this process or to its parent process."""
 
 
 class _ThreadState(threading.local):
@@ -156,45 +142,16 @@ class OpenQueue:
         with self._lock:
             self._cached.pop(job_id, None)
 
-    def delete(self, jobs: Iterable[tej.JobStatus]) -> Mapping[str, tej.Error | None]:
+    def delete(
+        self, jobs: Mapping[str, tej.JobStatus]
+    ) -> Mapping[str, tej.Error | None]:
         """Delete jobs with one request, and return the error of each job by its id."""
-        wanted = {status.job_id: status for status in jobs}
-        for job_id in wanted:
+        for job_id in jobs:
             self.forget(job_id)
         try:
-            return self.queue.delete_many(wanted.values())
+            return self.queue.delete_many(jobs.values())
         except tej.Error as error:
-            return dict.fromkeys(wanted, error)
-
-    def patiently(
-        self,
-        attempt: Callable[[], Result],
-        tell: Callable[[str], object] = lambda text: None,
-    ) -> Result:
-        """Call `attempt` until the server can be reached, and return its result.
-
-        If the server has never replied, only `FIRST_ATTEMPTS` attempts are made,
-        because the name of the server may be wrong.  If the login is refused, or if
-        Luigi calls `complete()`, the error is raised at once.  Before each pause, the
-        function `tell` is called with a message for the user.
-        """
-        tries = 0
-        while True:
-            try:
-                result = attempt()
-            except tej.ConnectionFailed as error:
-                tries += 1
-                is_asking = _thread.since is not None
-                is_hopeless = tries >= FIRST_ATTEMPTS and self._key not in _reached
-                if not tej.is_temporary(error) or is_asking or is_hopeless:
-                    raise
-                logger.warning("%s; trying again, the jobs are not affected", error)
-                tell(f"No connection, trying again: {error}")
-                seconds = min(LONGEST_PAUSE, 2.0**tries)
-                time.sleep(seconds * random.uniform(0.5, 1))
-            else:
-                _reached.add(self._key)
-                return result
+            return dict.fromkeys(jobs, error)
 
     def _is_usable(self, job_id: str, since: float) -> bool:
         status, received = self._cached.get(job_id, (None, -1.0))
@@ -205,15 +162,27 @@ class OpenQueue:
     def _request(self, job_id: str, others: list[str]) -> None:
         now = time.monotonic()
         wanted = [job_id, *(one for one in others if not self._is_usable(one, now))]
-        try:
-            found = self.queue.statuses(wanted)
-        except tej.QueueLinkBroken:
-            raise
-        except tej.QueueDoesntExist:
-            # No job exists yet, because the first job creates the queue.
-            found = dict.fromkeys(wanted)
-        _reached.add(self._key)
+        found = self._read_statuses(wanted)
         self._cached.update((one, (status, now)) for one, status in found.items())
+
+    def _read_statuses(self, job_ids: list[str]) -> dict[str, tej.JobStatus | None]:
+        failures = 0
+        while True:
+            try:
+                return self.queue.statuses(job_ids)
+            except tej.QueueLinkBroken:
+                raise
+            except tej.QueueDoesntExist:
+                # No job exists yet, because the first job creates the queue.
+                return dict.fromkeys(job_ids)
+            except tej.ConnectionFailed as error:
+                # If the server has never replied, its name may be wrong.
+                connection = self.queue.connection
+                if not tej.is_temporary(error) or not connection.reached:
+                    raise
+                logger.warning("%s; trying again, the jobs are not affected", error)
+                failures += 1
+                connection.retries.pause(failures)
 
 
 _open: dict[tuple[str, str], OpenQueue] = {}

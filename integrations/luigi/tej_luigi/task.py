@@ -11,16 +11,14 @@ from tej import (
     Error,
     Job,
     JobAlreadyExists,
-    JobNotFound,
     JobStatus,
-    JobStillRunning,
     RemoteQueue,
     make_id,
 )
 from tej_luigi.attributes import JobAttributes
 from tej_luigi.config import TejConfig, check_tracking_url
 from tej_luigi.display import Display
-from tej_luigi.run import JobRun
+from tej_luigi.run import JobRun, fetch_results
 from tej_luigi.status_cache import add_to_requests, cached_statuses, open_queue
 from tej_luigi.targets import TaskJobTarget, result_targets
 
@@ -151,7 +149,9 @@ class TejTask(JobAttributes):
 
     def _show(self, display: Display, batch: Batch) -> None:
         (result,) = batch.results
-        if result.job is not None:
+        if result.job is None:
+            display.message("Not started: the server cannot be reached")
+        else:
             status = result.job.queue.statuses([result.job.id])[result.job.id]
             if status is not None and not status.state.final:
                 display.job(status, result.job.queue, self._tracking_url)
@@ -161,29 +161,11 @@ class TejTask(JobAttributes):
 
         Raises tej.Error if the job has not finished with exit code 0.
         """
-        files = self.result_files(self.job_id)
-        if getattr(self, "_in_after_fetch", False):
-            return files.folder
-        opened = open_queue(self.address)
-        status = opened.patiently(self._succeeded_status)
-        if not files.is_current(status):
-            fetched = opened.patiently(
-                lambda: opened.queue.download(
-                    status.job_id, files.patterns, directory=files.folder
-                )
-            )
-            files.record(status, fetched, self.run_after_fetch)
-        return files.folder
-
-    def _succeeded_status(self) -> JobStatus:
-        status = self.status()
-        if status is None:
-            raise JobNotFound(f"There are no results: no {TaskJobTarget(self)}")
-        if not status.state.final:
-            raise JobStillRunning(f"There are no results yet: {status.describe()}")
-        if not status.succeeded:
-            raise self.job.queue.failure(status)
-        return status
+        folder = self.result_files(self.job_id).folder
+        if not getattr(self, "_in_after_fetch", False):
+            for error in fetch_results([self]).values():
+                raise error
+        return folder
 
     @property
     def _tracking_url(self) -> str | None:
@@ -191,23 +173,14 @@ class TejTask(JobAttributes):
 
 
 class TaskJob(Job[RemoteQueue]):
-    """A `tej.Job` whose methods also update the status cache of the task's queue."""
+    """A `tej.Job` that can be restarted, because its task is known."""
 
     def __init__(self, task: TejTask) -> None:
+        opened = open_queue(task.address)
+        super().__init__(opened.queue, task.job_id)
+        # The caller may delete or restart the job.
+        opened.forget(self.id)
         self._task = task
-        self._opened = open_queue(task.address)
-        super().__init__(self._opened.queue, task.job_id)
-
-    def delete(self) -> None:
-        """Delete the job and its files on the server.
-
-        After the deletion, the task is no longer complete.
-        """
-        try:
-            super().delete()
-        finally:
-            # If the job does not exist, another client has deleted it.
-            self._opened.forget(self.id)
 
     def retry(self) -> JobStatus:
         """Restart the job if it failed, was killed or is lost.
@@ -222,5 +195,4 @@ class TaskJob(Job[RemoteQueue]):
             raise outcome.error
         if outcome.status is None:
             raise Error(f"The server did not report the state of job '{self.id}'")
-        self._opened.put(outcome.status)
         return outcome.status

@@ -1,0 +1,141 @@
+"""Submission of the jobs of a `Batch`, in groups, with restarts of failed jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+
+from tej.errors import Error
+from tej.job.spec import JobSpec
+from tej.queue.fetch_results import Pauses, is_temporary
+from tej.queue.job import Job
+from tej.queue.remote import RemoteQueue
+from tej.queue.run_result import GROUP, Observer, RunResult, Spec, fail
+from tej.queue.submission import Outcome
+
+
+class BatchSubmission:
+    """Submits and restarts jobs, and postpones this while a server is unreachable.
+
+    `on_submit` is called before each group of jobs is submitted.  `wants_restart`
+    returns whether to restart a job that has been found in the queue.
+    """
+
+    def __init__(
+        self,
+        pauses: Pauses,
+        on_submit: Observer,
+        wants_restart: Callable[[RunResult], bool],
+    ) -> None:
+        self.pending: dict[RunResult, bool] = {}
+        """The jobs to submit, and for each job whether to restart the job if it has
+        failed."""
+        self._pauses = pauses
+        self._on_submit = on_submit
+        self._wants_restart = wants_restart
+
+    @property
+    def due(self) -> float | None:
+        """Time when the next pending job can be submitted; None without such a job."""
+        ends = [self._pauses.end(one.run.queue) for one in self.pending]
+        return min(ends, default=None)
+
+    def ready(self) -> list[RunResult]:
+        """Return the pending jobs whose queues have no pause now."""
+        return [one for one in self.pending if self._pauses.is_over(one.run.queue)]
+
+    def submit(
+        self, results: Sequence[RunResult], *, patient: bool
+    ) -> Iterator[list[RunResult]]:
+        """Submit or restart pending jobs; yield each group after its submission.
+
+        If `patient` is true and the connection is lost, the jobs stay in `pending`.
+        """
+        groups: dict[tuple[RemoteQueue, bool], list[RunResult]] = {}
+        for result in results:
+            key = (result.run.queue, self.pending[result])
+            groups.setdefault(key, []).append(result)
+        for (queue, retry), group in groups.items():
+            failed: Error | None = None
+            for begin in range(0, len(group), GROUP):
+                some = group[begin : begin + GROUP]
+                for result in some:
+                    result.job = None
+                self._on_submit(some)
+                if failed is None:
+                    failed = self._submit(queue, some, retry=retry)
+                else:
+                    # If a group cannot be submitted to a queue, the remaining groups of
+                    # that queue are not sent.
+                    fail(some, failed)
+                # Until here, the jobs stay in `pending`.  After an exception, such as
+                # KeyboardInterrupt, `Batch.wait` then submits the jobs again, and finds
+                # the jobs that have been started.
+                for result in some:
+                    del self.pending[result]
+                if failed is None:
+                    self._pauses.reset(queue)
+                elif patient and is_temporary(failed) and queue.connection.reached:
+                    if self._pauses.is_over(queue):
+                        self._pauses.start(queue, failed)
+                    for result in some:
+                        if result.error is failed:
+                            result.error = None
+                            self.pending[result] = retry
+                yield [one for one in some if one not in self.pending]
+
+    def _submit(
+        self, queue: RemoteQueue, group: Sequence[RunResult], *, retry: bool
+    ) -> Error | None:
+        """Submit one group of jobs; return an error if the queue cannot be used."""
+        with ExitStack() as stack:
+            specs: dict[RunResult, JobSpec] = {}
+            for result in group:
+                try:
+                    specs[result] = _open(stack, result.run.spec)
+                except Exception as error:
+                    result.error = error
+            again: dict[RunResult, JobSpec] = {}
+            try:
+                _ensure(queue, specs, retry=retry)
+                again = {
+                    result: spec
+                    for result, spec in specs.items()
+                    if self._wants_restart(result)
+                }
+                _ensure(queue, again, retry=True)
+            except Error as error:
+                # If a job failed earlier and will be restarted, the earlier failure is
+                # not its result.  After `Batch.kill`, the job will not be restarted.
+                for result in again:
+                    if self._wants_restart(result):
+                        result.job = None
+                fail([one for one in specs if one.job is None], error)
+                return error
+        return None
+
+
+def _ensure(
+    queue: RemoteQueue, specs: Mapping[RunResult, JobSpec], *, retry: bool
+) -> None:
+    if not specs:
+        return
+    outcomes = queue.ensure_many(specs.values(), retry=retry)
+    for result, outcome in zip(specs, outcomes, strict=True):
+        _apply(result, queue, outcome)
+
+
+def _apply(result: RunResult, queue: RemoteQueue, outcome: Outcome) -> None:
+    if outcome.error is not None:
+        result.error = outcome.error
+        return
+    result.error = None
+    result.status = outcome.status
+    result.is_new = outcome.is_new
+    result.job = Job(
+        queue, outcome.job_id, is_new=outcome.is_new, status_then=outcome.status
+    )
+
+
+def _open(stack: ExitStack, spec: Spec) -> JobSpec:
+    return spec if isinstance(spec, JobSpec) else stack.enter_context(spec())
