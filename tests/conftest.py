@@ -23,6 +23,7 @@ from jobs import Gate, job_directory
 from over_ssh import repeats_local
 from servers.sshd import Sshd, sshd_path
 from servers.users import Users
+from temporary import process_directory
 
 from tej.transport.openssh_master import stop_master
 
@@ -162,14 +163,22 @@ def no_slurm() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ssh_masters() -> Iterator[Path]:
+def process_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Set TMPDIR to a directory that this process removes; see `temporary.py`."""
+    # pytest keeps its own directories, which must not become a part of TMPDIR.
+    tmp_path_factory.getbasetemp()
+    with process_directory() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ssh_masters(process_folder: Path) -> Iterator[Path]:
     """Set the directory of tej's ControlMasters, which end after the tests.
 
     Tests use paramiko unless they select another transport, which keeps the tests fast.
     """
-    # The path of a socket may have about 100 characters, and pytest's directories are
-    # longer.
-    folder = Path(tempfile.mkdtemp(prefix="tej-", dir="/tmp"))
+    folder = process_folder / "ssh"
+    folder.mkdir(mode=0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         patch.setenv("TEJ_TRANSPORT", "paramiko")
@@ -180,16 +189,14 @@ def ssh_masters() -> Iterator[Path]:
         for path in folder.glob("tej-*/*"):
             if path.is_socket():
                 stop_master(path)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def scripts_folder() -> Iterator[Path]:
+def scripts_folder(process_folder: Path) -> Path:
     """Return a directory for copies of the server's scripts, readable by all users."""
-    with tempfile.TemporaryDirectory(prefix="tej-scripts-", dir="/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
+    folder = process_folder / "scripts"
+    folder.mkdir(mode=0o755)
+    return folder
 
 
 @pytest.fixture(autouse=True)

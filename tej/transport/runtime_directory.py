@@ -13,6 +13,7 @@ MAX_PATH = 104 - 1 - 17
 
 BSD and macOS permit 103 characters, and `ssh` appends 17 characters while it creates
 the socket."""
+LAST_RESORT = "/tmp"
 
 
 def runtime_directory() -> Path:
@@ -21,7 +22,11 @@ def runtime_directory() -> Path:
     The directory is created if it does not exist.  Raises ConnectionFailed if no
     private directory can be created.
     """
-    candidates = [os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"]
+    candidates = [
+        os.environ.get("XDG_RUNTIME_DIR"),
+        os.environ.get("TMPDIR"),
+        LAST_RESORT,
+    ]
     error: Exception | None = None
     for parent in candidates:
         if not parent or len(parent) > MAX_PATH - 40:

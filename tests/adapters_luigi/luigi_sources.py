@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -14,6 +13,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+HOME = Path.home()
+"""The home directory of the user, before a test replaced it."""
 
 
 def own_tests(name: str) -> ModuleType:
@@ -40,10 +42,8 @@ def own_tests(name: str) -> ModuleType:
 
 def _sources() -> Path:
     version = importlib.metadata.version("luigi")
-    mark = hashlib.sha256(str(Path(__file__)).encode()).hexdigest()[:8]
-    cache = Path(tempfile.gettempdir()) / f"tej-tests-{os.getuid()}-{mark}"
-    cache.mkdir(mode=0o700, exist_ok=True)
-    assert cache.stat().st_uid == os.getuid(), f"{cache} is somebody else's"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or HOME / ".cache") / "tej-tests"
+    cache.mkdir(parents=True, exist_ok=True)
     found = cache / f"luigi-{version}"
     if not found.exists():
         with tempfile.TemporaryDirectory(dir=cache) as room:

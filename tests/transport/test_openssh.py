@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -218,19 +219,23 @@ def test_sockets_are_private_and_short(server: Sshd) -> None:
 
 
 def test_directory_that_others_can_read_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, process_folder: Path
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp/tej-test-absent")
-    monkeypatch.setenv("TMPDIR", "/tmp/tej-test-absent")
-    planted = Path(f"/tmp/tej-{os.getuid()}")
-    if planted.exists():
-        pytest.skip(f"{planted} exists here")
+    parent = Path(tempfile.mkdtemp(dir=process_folder))
+    for name in ("XDG_RUNTIME_DIR", "TMPDIR"):
+        monkeypatch.setenv(name, str(parent / "absent"))
+    monkeypatch.setattr("tej.transport.runtime_directory.LAST_RESORT", str(parent))
+    planted = parent / f"tej-{os.getuid()}"
     planted.symlink_to(tmp_path)
-    try:
-        with pytest.raises(ConnectionFailed, match="private directory"):
-            runtime_directory()
-    finally:
-        planted.unlink()
+    with pytest.raises(ConnectionFailed, match="private directory"):
+        runtime_directory()
+    planted.unlink()
+    planted.mkdir()
+    planted.chmod(0o750)
+    with pytest.raises(ConnectionFailed, match="private directory"):
+        runtime_directory()
+    planted.chmod(0o700)
+    assert runtime_directory() == planted
 
 
 def test_unknown_host_key_is_named(server: Sshd, connect: Connect) -> None:

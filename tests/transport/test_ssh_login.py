@@ -369,13 +369,12 @@ def test_agent_that_refuses_to_sign_is_skipped(
         tmp_path, sshd, f"IdentityFile {tmp_path}/token.pub", f"IdentityFile {sshd.key}"
     )
     token.unlink()
-    path = Path(tempfile.mkdtemp(prefix="tej-", dir="/tmp")) / "agent"
+    path = Path(tempfile.mkdtemp()) / "agent"
     monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
     with RefusingAgent(path, [public_half(token)]) as agent:
         transport = connect(sshd.destination, config_file=config)
         assert transport.run("printf 1").stdout == b"1"
         assert agent.refused
-    path.parent.rmdir()
 
 
 def test_key_file_that_others_can_read_is_refused(

@@ -126,6 +126,17 @@ def test_end_waits_for_accounting_entry(shell: Shell) -> None:
     assert shell(lines) == "running\nfinished limit\n"
 
 
+def test_ended_job_runs_while_scheduler_cleans_up(shell: Shell) -> None:
+    lines = f"""{GONE}
+    echo "$now exit 3 ask 0" >"$job/finished"; listed_at=$((now + 1)) edition=1 nickname=''
+    for word in running stopped; do
+        q_5="1|$word|x|"; look_up 5 ''; read_end; derive_ended_state
+        echo "$state $number: $note"
+    done"""
+    note = "running : it has ended, and slurm is cleaning up"
+    assert shell(lines).splitlines() == [note, note]
+
+
 def test_result_is_unknown_if_waiting_shell_was_killed(shell: Shell) -> None:
     lines = """. "$here/lib/run_script.sh"; export tej_run='kill -9 $PPID; exit 3'
     run_in_shell 2>/dev/null
