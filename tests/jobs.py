@@ -64,6 +64,17 @@ def wait_until_reached(queue: tej.RemoteQueue) -> None:
     wait_until(answers, "the queue responds")
 
 
+def wait_until_started(queue: str | Path, *ids: str) -> None:
+    """Return when the scripts of these jobs run.
+
+    If a busy machine does not start a script within 10 seconds, `submit` returns before
+    the job is running.
+    """
+    for job_id in ids:
+        started = Path(queue, "jobs", job_id, "started")
+        wait_until(started.exists, f"job {job_id} has started")
+
+
 def job_directory(
     folder: Path,
     script: str = "echo out; echo err >&2",
@@ -145,6 +156,23 @@ def wrappers_of(queue: str | Path) -> list[int]:
     return [pid for pid in sorted(found) if is_alive(pid)]
 
 
+def parent_of(pid: int) -> int:
+    """Return the pid of the parent of a process."""
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    return int(stat.rpartition(b")")[2].split()[1])
+
+
+def first_wrapper_of(queue: str | Path) -> int:
+    """Return the pid of the shell that has started all other wrappers of the queue."""
+    # Pids are reused, so that the pid of a child may be lower than that of its parent.
+    parents = {}
+    for pid in wrappers_of(queue):
+        with contextlib.suppress(OSError):
+            parents[pid] = parent_of(pid)
+    (first,) = (pid for pid, parent in parents.items() if parent not in parents)
+    return first
+
+
 def end_processes_of(queue: str | Path) -> None:
     """Kill all processes of a queue, and the processes that these have started."""
 
@@ -165,14 +193,12 @@ def scripts_of(queue: str | Path) -> dict[int, str]:
     If a test kills a wrapper, the process that writes its heartbeat, and the `sleep` of
     this process, live for up to 20 seconds.
     """
-    wrappers = {str(pid).encode() for pid in wrappers_of(queue)}
+    wrappers = wrappers_of(queue)
     found = {}
     for pid, words in processes_of(queue).items():
         with contextlib.suppress(OSError):
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
-            parent = stat.rpartition(b")")[2].split()[1]
-            is_pause = words.startswith("sleep ") and parent in wrappers
-            if not is_pause and str(pid).encode() not in wrappers:
+            is_pause = words.startswith("sleep ") and parent_of(pid) in wrappers
+            if not is_pause and pid not in wrappers:
                 found[pid] = words
     return found
 

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -22,24 +23,23 @@ PREFIX = "tej-run-"
 
 @contextlib.contextmanager
 def process_directory() -> Iterator[Path]:
-    """Yield the directory, which is removed at the end.
+    """Yield the directory, which is removed when this process exits.
 
     TMPDIR is a subdirectory of it, so that no program leaves a file elsewhere, not even
     if the test kills the program.
     """
     _remove_abandoned()
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=PARENT))
+    # multiprocessing removes its own directory in TMPDIR at exit, with priority -100.
+    Finalize(None, shutil.rmtree, [folder, True], exitpriority=-200)
     folder.chmod(0o755)
     (folder / "tmp").mkdir()
     (folder / "tmp").chmod(0o1777)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TMPDIR", str(folder / "tmp"))
-            # Python has read TMPDIR when pytest made its own directories.
-            patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder / "tmp"))
+        # Python has read TMPDIR when pytest made its own directories.
+        patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+        yield folder
 
 
 def _remove_abandoned() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from facts import make_ended_job, script_of, wrapper_of
 from faults.clients import continue_together
-from jobs import Gate, is_alive, wait_until
+from jobs import Gate, is_alive, wait_until, wait_until_started
 
 import tej
 from tej import JobState
@@ -40,13 +40,16 @@ def many(queue: tej.RemoteQueue, job: Make) -> list[str]:
 
 
 @pytest.fixture
-def running(queue: tej.RemoteQueue, job: Make, gate: Gate) -> Iterator[list[str]]:
-    """Return the ids of jobs that wait at the gate."""
+def running(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> Iterator[list[str]]:
+    """Return the ids of running jobs that wait at the gate."""
     directory = job(gate.wait)
     for outcome in queue.submit_many(
         tej.JobSpec(directory, job_id=name) for name in NAMES
     ):
         assert outcome.error is None
+    wait_until_started(queue_path, *NAMES)
     yield NAMES
     gate.open()
 
@@ -78,8 +81,7 @@ def test_records_of_many_started_jobs_are_complete(
     specs = [tej.JobSpec(directory, job_id=name) for name in NAMES]
     specs[3] = replace(specs[3], resources=tej.Resources(cpus=2))
     outcomes = local_queue.submit_many(specs)
-    facts = [queue_path / "jobs" / name for name in NAMES]
-    wait_until(lambda: all((one / "started").exists() for one in facts), "all run")
+    wait_until_started(queue_path, *NAMES)
     found = local_queue.statuses(NAMES)
     gate.open()
     for outcome in outcomes:

@@ -12,7 +12,7 @@ from clocks import pass_time, set_age
 from facts import beat_of, time_of
 from faults.faulty_servers import Clock, Host, Within, open_queue
 from installer import change_scripts
-from jobs import Gate, is_alive, wait_until, wrappers_of
+from jobs import Gate, first_wrapper_of, is_alive, wait_until, wrappers_of
 
 import tej
 from tej import JobState, Resources
@@ -153,7 +153,7 @@ def test_heartbeat_continues_after_wrapper_was_killed(
     queue: tej.RemoteQueue, login2: tej.RemoteQueue, facts: Path, job: Make, gate: Gate
 ) -> None:
     login2.submit("there", job(gate.wait))
-    wrapper = min(wrappers_of(facts.parent.parent))
+    wrapper = first_wrapper_of(facts.parent.parent)
     os.kill(wrapper, signal.SIGKILL)
     wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
     before = beat_of(facts)

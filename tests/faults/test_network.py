@@ -126,7 +126,7 @@ def test_wait_continues_when_network_returns(
     from faults.test_shells_that_die import doing
 
     queue.submit("slow", job(f"{gate.wait}; exit 7", name="slow"))
-    remote = through(timeout=2, io_timeout=40)
+    remote = through(io_timeout=40)
     with doing(lambda: remote.job("slow").wait()) as wait:
         # A number of bytes would not distinguish a reply from the login.
         wait_until(lambda: remote.connection.reached, "the wait runs")

@@ -19,7 +19,7 @@ import pytest
 from facts import wrapper_of
 from faults.conftest import Victim
 from faults.faulty_servers import Doubles, Hold
-from jobs import Gate, is_alive, processes_of, wait_until, wrappers_of
+from jobs import Gate, first_wrapper_of, is_alive, processes_of, wait_until
 
 import tej
 from tej import JobState, Retries
@@ -166,17 +166,19 @@ def test_returning_client_does_not_change_lost_state(
     """
     queue.setup()
     hold = doubles.hold("mv", after=PUBLISH)
-    slow = tej.RemoteQueue(
-        "local:",
-        str(queue_path),
-        "default",
-        retries=Retries(limit=2, first=2, longest=2),
-    )
+    may_return = threading.Event()
+
+    class Slow(Retries):
+        def pause(self, tries: int) -> None:
+            may_return.wait(60)
+
+    slow = tej.RemoteQueue("local:", str(queue_path), "default", retries=Slow(limit=2))
     with doing(lambda: slow.submit(victim.id, victim.directory)) as submission:
         hold.wait()
         shell_of_the_job(queue_path)
         assert queue.status(victim.id).state is JobState.LOST
         hold.release()
+        may_return.set()
     assert submission.result() == victim.id
     victim.check(queue)
 
@@ -207,7 +209,7 @@ def test_server_death_during_delete_leaves_no_partial_job(
         hold.forget()
         assert queue.statuses([victim.id]) == {victim.id: None}
     queue.submit("next", victim.directory, "true")
-    wait_until(lambda: list(queue_path.glob("incoming/*")) == [], "all is swept", 10)
+    wait_until(lambda: list(queue_path.glob("incoming/*")) == [], "all is swept")
 
 
 def kill_caller(hold: Hold) -> None:
@@ -312,7 +314,7 @@ def test_heartbeats_of_many_jobs_outlive_other_shells(
 
     check_heartbeats(*"abc")
     wrappers = {name: wrapper_of(facts[name]) for name in "abc"}
-    for pid in (min(wrappers_of(queue_path)), wrappers["a"]):
+    for pid in (first_wrapper_of(queue_path), wrappers["a"]):
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda pid=pid: not is_alive(pid), "the shell is gone")
     # Job a has no wrapper any more, but its script runs.

@@ -105,6 +105,6 @@ def test_every_job_under_stress_has_its_outcome(
     for job_id, job in there.items():
         if job.state is JobState.FINISHED:
             assert job.exit_code == (3 if job_id.endswith("fails") else 0), job
-    wait_until(lambda: not processes_of(queue_path), "nothing is left running", 30)
+    wait_until(lambda: not processes_of(queue_path), "nothing is left running")
     assert set(queue.delete_many(there).values()) <= {None}
     assert list((queue_path / "incoming").iterdir()) == []

@@ -50,8 +50,8 @@ def test_other_host_reports_host_and_last_heartbeat(
     with pytest.raises(tej.JobStillRunning):
         queue.delete("there")
     gate.open()
-    wait_until(lambda: queue.status("there").state.final, "the job has ended")
-    assert queue.status("there").succeeded
+    # On a busy machine, the job may be lost before its end is recorded.
+    wait_until(lambda: queue.status("there").succeeded, "the job has ended")
     queue.delete("there")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from jobs import Gate, remove_queue
+from jobs import Gate, remove_queue, wait_until, wait_until_started
 from servers.sshd import Sshd
 
 import tej
@@ -113,16 +113,18 @@ def watched(path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def waiting(queue: tej.RemoteQueue, job: Callable[..., Path], gate: Gate) -> str:
-    """Return the id of a job that waits at the gate and then exits with 3."""
-    return queue.submit("waiting", job(f"echo begun; {gate.wait}; exit 3"))
+def waiting(
+    queue: tej.RemoteQueue, queue_path: Path, job: Callable[..., Path], gate: Gate
+) -> str:
+    """Return the id of a running job that waits at the gate and then exits with 3."""
+    job_id = queue.submit("waiting", job(f"echo begun; {gate.wait}; exit 3"))
+    wait_until_started(queue_path, job_id)
+    return job_id
 
 
 @pytest.fixture
 def ended(queue: tej.RemoteQueue, job: Callable[..., Path]) -> str:
     """Return the id of a job that has finished with exit code 0."""
-    from jobs import wait_until
-
     job_id = queue.submit("ended", job("echo out; echo err >&2", name="ended job"))
     wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
     return job_id

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from clocks import expire_heartbeat, pass_time, set_age
 from facts import script_of, set_word, wrapper_of
-from jobs import Gate, is_alive, wait_until
+from jobs import Gate, is_alive, wait_until, wait_until_started
 
 import tej
 from tej import JobState
@@ -142,11 +142,12 @@ def test_kill_of_missing_job_is_an_error(queue: tej.RemoteQueue, ended: str) -> 
 
 
 def test_several_jobs_are_killed_in_one_request(
-    queue: tej.RemoteQueue, job: Make, gate: Gate
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     directory = job(gate.wait)
     for name in ("one", "two"):
         queue.submit(name, directory)
+    wait_until_started(queue_path, "one", "two")
     outcomes = queue.kill_many(["one", "absent", "two"])
     assert list(outcomes) == ["one", "absent", "two"]
     assert outcomes["absent"] is None

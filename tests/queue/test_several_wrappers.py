@@ -8,18 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facts import wrapper_of
-from jobs import Gate, is_alive, wait_until, wrappers_of
+from jobs import (
+    Gate,
+    is_alive,
+    parent_of,
+    wait_until,
+    wait_until_started,
+    wrappers_of,
+)
 
 import tej
 from tej import JobState
 
 Make = Callable[..., Path]
-
-
-def parent_of(pid: int) -> int:
-    """Return the pid of the parent of a process."""
-    stat = Path(f"/proc/{pid}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[1])
 
 
 def test_dead_wrapper_harms_no_other_job(
@@ -31,6 +32,7 @@ def test_dead_wrapper_harms_no_other_job(
         tej.JobSpec(directory, job_id=name) for name in ids
     ):
         assert outcome.error is None
+    wait_until_started(queue_path, *ids)
     wrappers = [wrapper_of(queue_path / "jobs" / name) for name in ids]
     (shell,) = {parent_of(pid) for pid in wrappers}
     for pid in (shell, wrappers[0]):
@@ -50,8 +52,7 @@ def test_running_job_of_many_has_one_wrapper_process(
     directory = job(gate.wait)
     ids = [f"job{number}" for number in range(5)]
     local_queue.submit_many(tej.JobSpec(directory, job_id=name) for name in ids)
-    facts = [queue_path / "jobs" / name for name in ids]
-    wait_until(lambda: all((path / "started").exists() for path in facts), "all run")
+    wait_until_started(queue_path, *ids)
     # The two other processes are the parent of all wrappers, and the heartbeat.
     wait_until(lambda: len(wrappers_of(queue_path)) == len(ids) + 2, "no other process")
     gate.open()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
-from jobs import wait_until_connected
+from jobs import wait_until, wait_until_connected
 from servers.proxy import DOWN, UP, Proxy
 from servers.sshd import Sshd, free_port
 
@@ -17,6 +20,7 @@ from tej.transport import Transport
 
 pytestmark = pytest.mark.usefixtures("each_ssh")
 
+T = TypeVar("T")
 Through = Callable[..., Transport]
 Left = Callable[[], list[str]]
 MEGABYTE = 1 << 20
@@ -166,47 +170,65 @@ def test_program_that_reads_no_input_times_out(
     connect: Through, sshd: Sshd, no_thread_left: Left
 ) -> None:
     transport = connect(sshd.destination, io_timeout=1)
+    wait_until_connected(transport)
     with pytest.raises(ConnectionFailed, match="silent for 1 s"):
         transport.run("sleep 20", endless())
     assert no_thread_left() == []
 
 
+def result_in_time(action: Callable[[], T]) -> T:
+    """Return the result of `action`, which a busy machine may have to repeat.
+
+    On such a machine, even a program that tej must not interrupt may exceed the time
+    limit.
+    """
+    results: list[T] = []
+
+    def succeeds() -> bool:
+        with contextlib.suppress(ConnectionFailed):
+            results.append(action())
+        return bool(results)
+
+    wait_until(succeeds, "no time limit is exceeded")
+    return results[0]
+
+
 def test_silent_program_does_not_affect_others(connect: Through, sshd: Sshd) -> None:
     transport = connect(sshd.destination, io_timeout=3)
     wait_until_connected(transport)
-    results: list[bytes] = []
     program = "for i in 1 2 3 4 5 6 7 8 9 0; do printf .; sleep 0.5; done"
-    talking = threading.Thread(
-        target=lambda: results.append(transport.run(program).stdout)
-    )
-    talking.start()
-    with pytest.raises(ConnectionFailed, match="silent for 3 s"):
-        transport.run("sleep 20")
-    talking.join()
-    assert results == [b".........."]
+
+    def talk_beside_silence() -> bytes:
+        with ThreadPoolExecutor() as pool:
+            talking = pool.submit(lambda: transport.run(program).stdout)
+            with pytest.raises(ConnectionFailed):
+                transport.run("sleep 20")
+            return talking.result()
+
+    assert result_in_time(talk_beside_silence) == b".........."
 
 
 def test_output_on_stderr_prevents_timeout(connect: Through, sshd: Sshd) -> None:
     transport = connect(sshd.destination, io_timeout=3)
-    wait_until_connected(transport)
-    done = transport.run("for i in 1 2 3 4 5 6 7 8; do sleep 0.5; printf . >&2; done")
-    assert done.stderr == b"........"
+    program = "for i in 1 2 3 4 5 6 7 8; do sleep 0.5; printf . >&2; done"
+    assert result_in_time(lambda: transport.run(program).stderr) == b"........"
 
 
 def test_slow_sink_causes_no_timeout(connect: Through, sshd: Sshd) -> None:
     transport = connect(sshd.destination, io_timeout=2)
-    wait_until_connected(transport)
-    pause, size = threading.Event(), 0
 
-    def slow(data: bytes) -> None:
-        nonlocal size
-        size += len(data)
-        if data and not pause.is_set():
-            pause.wait(2.5)
-            pause.set()
+    def read_slowly() -> int:
+        sizes: list[int] = []
 
-    transport.run("head -c 20000000 /dev/zero", stdout=slow)
-    assert size == 20_000_000
+        def slow(data: bytes) -> None:
+            if data and not sizes:
+                threading.Event().wait(2.5)
+            sizes.append(len(data))
+
+        transport.run("head -c 20000000 /dev/zero", stdout=slow)
+        return sum(sizes)
+
+    assert result_in_time(read_slowly) == 20_000_000
 
 
 def test_refused_connection_names_server(connect: Through) -> None:

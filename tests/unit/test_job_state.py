@@ -1,0 +1,34 @@
+"""Facts and heartbeat of a job, in shell functions that are called without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Shell = Callable[..., str]
+
+RUNS_HERE = """
+. "$here/lib/started_jobs.sh"
+me; get_time
+token=0123456789abcdef
+printf '%s\\n' "$now $who" >"$job/submitted"
+printf '%s\\n' "pid $who" >"$job/native_id"
+printf '%s\\n' "$now $host $self $own_start" >"$job/started"
+"""
+"""A job whose wrapper and script are this shell."""
+
+
+def test_heartbeat_waits_between_two_beats(shell: Shell) -> None:
+    lines = """me
+    sleep_until_signal() { printf 'wait %s\\n' "$1"; }
+    after_heartbeat() { exit; }
+    keep_heartbeat "$self" "$own_start" """
+    assert shell(lines, "default") == "wait 20\n"
+
+
+def test_awk_prints_the_record_of_the_shell(shell: Shell) -> None:
+    lines = f"""{RUNS_HERE}
+    print_started_jobs "$id" "$token" >awk; echo "left to the shell:$others"
+    load_job "$id"; print_job ours=1 >shell
+    for file in awk shell; do tr '\\0' '\\n' <"$file" | sort >"$file.sorted"; done
+    diff awk.sorted shell.sorted && grep state awk.sorted"""
+    assert shell(lines, "default") == "left to the shell:\nstate=running\n"
