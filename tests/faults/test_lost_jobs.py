@@ -13,7 +13,13 @@ from facts import set_word, wrapper_of
 from faults.conftest import Victim
 from faults.faulty_servers import Doubles
 from faults.test_shells_that_die import HOPELESS, PUBLISH, doing, shell_of_the_job
-from jobs import Gate, end_processes_of, is_alive, wait_until
+from jobs import (
+    Gate,
+    end_processes_of,
+    is_alive,
+    wait_until,
+    wait_until_started,
+)
 
 import tej
 from tej import JobState
@@ -24,6 +30,7 @@ OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
 
 def crash(queue_path: Path, job_id: str) -> None:
     """Kill the wrapper, the script and all other processes of a job at once."""
+    wait_until_started(queue_path, job_id)
     wrapper = wrapper_of(queue_path / "jobs" / job_id)
     os.kill(wrapper, signal.SIGKILL)
     wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
@@ -94,7 +101,7 @@ def test_exit_code_above_128_is_no_signal(
     number: int, queue: tej.RemoteQueue, job: Make
 ) -> None:
     queue.submit("code", job(f"exit {128 + number}", name="code"))
-    queue.submit("signal", job(f"kill -{number} $$; sleep 60", name="signal"))
+    queue.submit("signal", job(f"kill -{number} $$; sleep 600", name="signal"))
     for job_id in ("code", "signal"):
         wait_until(
             lambda job_id=job_id: queue.status(job_id).state.final, "the end of the job"

@@ -266,7 +266,7 @@ def test_second_kill_ends_remaining_processes(
     assert queue.job("over").wait(90).succeeded
     spec = fact(queue_path, "over", "spec").read_text()
     token = spec.partition("token=")[2].split()[0]
-    with subprocess.Popen(["sleep", "60"], env={"TEJ_JOB_TOKEN": token}) as left:
+    with subprocess.Popen(["sleep", "600"], env={"TEJ_JOB_TOKEN": token}) as left:
         with pytest.raises(tej.JobStillRunning, match="some of its processes run"):
             queue.delete("over")
         queue.kill("over", grace=0)
@@ -278,7 +278,7 @@ def test_job_without_wrapper_is_killed_as_requested(
     queue: tej.RemoteQueue, job: Make, queue_path: Path
 ) -> None:
     # The script survives its wrapper, and Slurm reports that the job is over.
-    queue.submit("orphan", job("echo begun; sleep 60"))
+    queue.submit("orphan", job("echo begun; sleep 600"))
     wait_until(lambda: output(queue, "orphan") == "begun\n", "the job runs")
     wrapper = run("pgrep", "-f", f"run_in_scheduler.sh {queue_path} orphan").split()
     run("kill", "-9", *wrapper, check=False)

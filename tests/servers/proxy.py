@@ -105,7 +105,7 @@ class Proxy:
             link.flowing = self._flowing
         self._flowing.set()
 
-    def wait_for_bytes(self, way: str, number: int, timeout: float = 30) -> None:
+    def wait_for_bytes(self, way: str, number: int, timeout: float = 90) -> None:
         """Wait until a number of further bytes have passed in direction `UP` or `DOWN`."""
         wanted, deadline = self.bytes[way] + number, time.monotonic() + timeout
         while self.bytes[way] < wanted:

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-STARTUP = 20.0
+STARTUP = 90.0
 """Time limit in seconds for the start; a busy machine has needed three."""
 SHUTDOWN = 10.0
 

@@ -346,7 +346,7 @@ def test_two_factor_login_prompts_once(
     assert "keyboard-interactive" in refused.stderr
 
     terminal = pexpect.spawn(
-        tej[0], [*tej[1:], "connect", "site"], env=environment, timeout=30
+        tej[0], [*tej[1:], "connect", "site"], env=environment, timeout=90
     )
     terminal.expect("assword")
     terminal.sendline("123456")

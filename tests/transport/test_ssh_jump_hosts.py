@@ -244,7 +244,7 @@ def test_failed_proxy_command_is_quoted(
     # For a ControlMaster, ssh sends the stderr of the ProxyCommand to /dev/null.
     said = "no route to 127.0.0.1" if each_ssh == "paramiko" else "ProxyCommand"
     with pytest.raises(ConnectionFailed, match=said):
-        connect("target", config_file=config(text), timeout=10).run("true")
+        connect("target", config_file=config(text), timeout=60).run("true")
 
 
 def test_proxy_command_ends_with_connection(

@@ -293,8 +293,13 @@ def test_link_that_windows_refuses_is_left_out(
 
 
 def test_too_long_name_affects_only_its_file(root: Path) -> None:
-    with pytest.raises(tej.DownloadFailed, match="cannot be written.*all other files"):
-        Archive().add(member("x" * 256)).add(member("good")).unpack(root)
+    link = member("link", kind=tarfile.LNKTYPE)
+    link.linkname = "x" * 256
+    made = Archive().add(member("x" * 256)).add(link).add(member("good"))
+    with pytest.raises(
+        tej.DownloadFailed, match="cannot be written.*'link' is.*all other files"
+    ):
+        made.unpack(root)
     assert [path.name for path in root.iterdir()] == ["good"]
 
 

@@ -32,3 +32,10 @@ def test_awk_prints_the_record_of_the_shell(shell: Shell) -> None:
     for file in awk shell; do tr '\\0' '\\n' <"$file" | sort >"$file.sorted"; done
     diff awk.sorted shell.sorted && grep state awk.sorted"""
     assert shell(lines, "default") == "left to the shell:\nstate=running\n"
+
+
+def test_ready_job_is_started_by_one_process(shell: Shell) -> None:
+    lines = """launch() { echo "$1 is started"; }
+    take_lock "$job/.starting"; start_ready_job
+    rm "$job/.starting"; start_ready_job"""
+    assert shell(lines, "default") == "a is started\n"
