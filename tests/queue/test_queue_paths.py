@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
-from jobs import wait_until
+from jobs import Gate, wait_until
 from servers.sshd import Sshd
 from servers.users import Users
 
@@ -574,6 +574,26 @@ def test_output_of_start_up_files_is_ignored(
         path = watch(tmp_path / "queue")
         queue = tej.RemoteQueue(sshd.destination, path, "default", transport=transport)
         assert runs_a_job(queue, job("true"))
+
+
+def test_moved_queue_keeps_its_running_job(
+    local_queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
+    tmp_path: Path,
+    watch: Watch,
+) -> None:
+    """The scripts of the wrapper are missing when the job ends, so another client acts."""
+    told = tmp_path / "told"
+    directory = job(f"{gate.wait}; exit 5")
+    local_queue.submit("a", directory, on_end=f"echo >'{told}'")
+    moved = queue_path.rename(watch(tmp_path / "moved"))
+    queue = tej.RemoteQueue("local:", str(moved), "default")
+    assert queue.status("a").state is tej.JobState.RUNNING
+    gate.open()
+    assert queue.wait(["a"])["a"].exit_code == 5
+    wait_until(lambda: queue.jobs() and told.exists(), "the end is reported")
 
 
 def test_missing_home_is_named_and_nothing_created(

@@ -22,9 +22,10 @@ run_on_end_once() {
 # start_on_end: start the command of $job in the background, unless it was started
 # before. $state, $how and $number must describe the end of the job.
 start_on_end() {
-    # In a queue of a group, only programs of the job's owner may run the command.
+    # In a queue of a group, only programs of the job's owner may run the command. If the queue
+    # was moved, this program cannot start the command, and leaves it to the next client.
     # shellcheck disable=SC3067 # all shells that tej supports have -O
-    [ -f "$job/on_end" ] && [ -O "$job/on_end" ] && mkdir "$job/on_end_started" 2>/dev/null || return 0
+    [ -f "$job/on_end" ] && [ -O "$job/on_end" ] && [ -f "$here/run_on_end.sh" ] && mkdir "$job/on_end_started" 2>/dev/null || return 0
     case $how in
         exit) set -- "$number" '' ;;
         signal) set -- '' "$number" ;;
