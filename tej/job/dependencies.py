@@ -155,6 +155,12 @@ def check_path(text: str, kind: str) -> str:
         raise InvalidJobDirectory(
             f"The path {text!r} of {kind} has a control character"
         )
+    try:
+        _bytes(text)
+    except UnicodeEncodeError:
+        raise InvalidJobDirectory(
+            f"The path {text!r} of {kind} is not valid Unicode text"
+        ) from None
     return path.as_posix()
 
 

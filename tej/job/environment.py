@@ -17,6 +17,11 @@ def check_environment(environment: Mapping[str, str]) -> None:
             raise InvalidJobDirectory(f"'{name}' cannot be an environment variable")
         if name.startswith("TEJ_JOB_"):
             raise InvalidJobDirectory(f"The variable '{name}' is set by tej itself")
+        if not isinstance(value, str):
+            raise InvalidJobDirectory(
+                f"The value of variable '{name}' must be text, not a value of type "
+                f"{type(value).__name__}"
+            )
         if "\0" in value:
             raise InvalidJobDirectory(f"The value of variable '{name}' contains a NUL")
         try:

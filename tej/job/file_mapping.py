@@ -98,6 +98,10 @@ def _entries(
         entry = Entry(path, source, source.stat())
     except OSError as error:
         raise unreadable(content, error) from error
+    except UnicodeEncodeError:
+        raise InvalidJobDirectory(
+            f"The local path {str(content)!r} is not valid Unicode text"
+        ) from None
     check_kind(entry)
     yield entry
     if entry.is_directory:

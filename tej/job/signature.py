@@ -41,6 +41,7 @@ from tej.job.dependencies import (
     split_input,
 )
 from tej.job.directory import Entry, scan
+from tej.job.environment import check_environment
 from tej.job.file_mapping import list_job
 from tej.job.spec import Files
 
@@ -64,8 +65,9 @@ def signature(
     `everything` includes the files of development tools, such as `.git`.  `ignore` are
     patterns of files that are not sent, in addition to `.tejignore`.  `after` and
     `inputs` contain ids of jobs, and `files` are given in place of a directory; see
-    `JobSpec`.  Raises InvalidJobDirectory if the directory cannot be submitted.
+    `JobSpec`.  Raises InvalidJobDirectory if the job cannot be submitted.
     """
+    check_environment(environment or {})
     command, entries = list_job(
         directory, files, script, partial(scan, everything=everything, ignore=ignore)
     )

@@ -281,6 +281,21 @@ def test_invalid_directory_has_no_signature(folder: Path, tmp_path: Path) -> Non
         tej.signature(folder)
 
 
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"A": 1}, "variable 'A' must be text, not a value of type int"),
+        ({"A": "\ud800"}, "variable 'A' is not text"),
+        ({"A b": "1"}, "'A b' cannot be an environment variable"),
+    ],
+)
+def test_invalid_environment_has_no_signature(
+    folder: Path, environment: dict[str, str], words: str
+) -> None:
+    with pytest.raises(tej.InvalidJobDirectory, match=words):
+        tej.signature(folder, environment=environment)
+
+
 def test_id_has_first_digits_of_signature(folder: Path) -> None:
     digest = tej.signature(folder)
     assert re.fullmatch("[0-9a-f]{64}", digest)

@@ -26,7 +26,9 @@ def test_file_on_the_server_can_be_parsed() -> None:
     assert parse_dependencies("") == make_dependencies([], {})
 
 
-@pytest.mark.parametrize("path", ["", "/etc/x", "../x", "a/../b", "a\nb", "a\0b"])
+@pytest.mark.parametrize(
+    "path", ["", "/etc/x", "../x", "a/../b", "a\nb", "a\0b", "\ud800"]
+)
 def test_path_outside_of_the_directory_is_refused(path: str) -> None:
     with pytest.raises(InvalidJobDirectory):
         make_dependencies([], {"x": ("a", path)})

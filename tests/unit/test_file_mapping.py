@@ -75,6 +75,8 @@ def test_content_of_files_is_not_logged() -> None:
         ({"a": ""}, "There is no script 'run.sh' in the files"),
         ({"run.sh/a": ""}, "The script 'run.sh' is a directory"),
         ({"a": "\udcff"}, "The text of the file 'a' cannot be written in UTF-8"),
+        ({"a\ud800": ""}, r"'a\\ud800' of a file is not valid Unicode text"),
+        ({"a": Path("a\ud800")}, r"local path 'a\\ud800' is not valid Unicode text"),
     ],
 )
 def test_invalid_file_is_named(files: Files, words: str) -> None:
