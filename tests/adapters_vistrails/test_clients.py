@@ -12,7 +12,7 @@ import pytest
 from jobs import Gate, job_directory
 
 import tej
-from tej_vistrails.client import ClientError, CommandClient, Work, find_command
+from tej_vistrails.client import ClientError, CommandClient, find_command
 from tej_vistrails.queue_address import QueueAddress, compose
 from tests.adapters_vistrails.conftest import CHECKOUT
 
@@ -32,48 +32,29 @@ def kind(call: Callable[[], object]) -> str:
     return caught.value.kind
 
 
-def test_job_from_submission_to_retry(
-    client: Any, library: tej.RemoteQueue, tmp_path: Path, gate: Gate
+def test_job_from_submission_to_end(
+    client: Any, tmp_path: Path, gate: Gate
 ) -> None:
     assert client.status("a") is None
-    work = Work(
-        str(job_directory(tmp_path, f"{gate.wait}; echo o; echo e >&2; exit 3"))
-    )
+    work = str(job_directory(tmp_path, f"{gate.wait}; echo o; echo e >&2; exit 3"))
     assert client.ensure("a", work) is True
     assert client.ensure("a", work) is False
     assert client.status("a")["state"] in ("created", "queued", "running")
     gate.open()
     ended = client.wait("a")
     assert (ended["state"], ended["exit_code"], ended["final"]) == ("finished", 3, True)
-    assert client.output("a", "stdout") == "o\n"
-    assert client.output("a", "stderr") == "e\n"
-    assert client.ensure("a", work, retry=True) is True
-    assert library.wait(["a"])["a"].attempt == 2
+    assert client.stderr("a") == "e\n"
 
 
-def test_settings_and_files_of_job_reach_server(
-    client: Any, tmp_path: Path, queue_path: Path
-) -> None:
+def test_options_and_files_of_job_reach_server(client: Any, tmp_path: Path) -> None:
     files = {"-run": '#!/bin/sh\nprintf "%s" "$ODD" >seen\n'}
-    options = ["--script", "sh ./-run", "--label", "odd=é b=c", "--label", "-x=y"]
-    options += ["--nodes", "2", "--walltime", "0:10:00", "--account", "me", "--login"]
-    options += ["--scheduler-option", "--qos=high --hold"]
-    work = Work(str(job_directory(tmp_path, files=files)), options)
-    work.environment = {"ODD": "é='a'\n\"$b\"", "LARGE": "x" * 100_000}
-    client.ensure("a", work)
+    odd = "é='a'\n\"$b\""
+    options = ["--script", "sh ./-run", "--label", "-x=y", "--env", f"ODD={odd}"]
+    client.ensure("a", str(job_directory(tmp_path, files=files)), options)
     status = client.wait("a")
-    assert status["exit_code"] == 0
-    assert status["labels"] == {"odd": "é b=c", "-x": "y"}
+    assert (status["exit_code"], status["labels"]) == (0, {"-x": "y"})
     client.download("a", ["seen"], str(tmp_path / "to"))
-    assert (tmp_path / "to/seen").read_text() == work.environment["ODD"]
-    resources = (queue_path / "jobs/a/resources").read_text()
-    assert {
-        "nodes=2",
-        "walltime=600",
-        "account=me",
-        "option=--qos=high",
-        "option=--hold",
-    } <= set(resources.splitlines())
+    assert (tmp_path / "to/seen").read_text() == odd
 
 
 def test_files_with_odd_names_are_fetched(
@@ -92,12 +73,12 @@ def test_errors_have_the_names_of_tejs_exceptions(
     client: Any, library: tej.RemoteQueue, tmp_path: Path
 ) -> None:
     library.wait([library.submit("a", job_directory(tmp_path))])
-    other = Work(str(job_directory(tmp_path, "other", name="other")))
+    other = str(job_directory(tmp_path, "other", name="other"))
     assert kind(lambda: client.ensure("a", other)) == "JobAlreadyExists"
     assert kind(lambda: client.wait("absent")) == "JobNotFound"
     fetch = ("a", ["absent"], str(tmp_path))
     assert kind(lambda: client.download(*fetch)) == "DownloadFailed"
-    missing = Work(str(tmp_path / "absent"))
+    missing = str(tmp_path / "absent")
     assert kind(lambda: client.ensure("b", missing)) == "InvalidJobDirectory"
 
 
@@ -201,7 +182,7 @@ def test_old_queue_is_refused_with_the_move_command(
     (queue_path / "commands").mkdir(parents=True)
     (queue_path / "version").write_text("0.2\n")
     with pytest.raises(ClientError) as caught:
-        client.ensure("a", Work(str(job_directory(queue_path.parent))))
+        client.ensure("a", str(job_directory(queue_path.parent)))
     assert caught.value.kind == "QueueExists"
     words = f"To rename that queue, run: mv {queue_path} {queue_path}.old"
     assert words in caught.value.message

@@ -21,27 +21,9 @@ if TYPE_CHECKING:
 
     Document = Dict[str, Any]
 
-RESOURCES = (
-    "nodes",
-    "cpus",
-    "memory",
-    "gpus",
-    "walltime",
-    "partition",
-    "account",
-)
-"""Names of the resource ports; `tej submit` and `tej.Resources` use the same names."""
-
-NEW_BESIDE_THE_WORK = frozenset(
-    RESOURCES + ("scheduler_options", "login", "labels", "retry", "fail_on_error")
-)
-"""Ports that do not affect a job's result and are not part of any signature.
-
-The tej package that VisTrails includes does not have these ports."""
 _HERE = os.path.dirname(os.path.abspath(__file__))
 COMMAND_FILE = "command.json"
 """Name of the file in this directory to which `install` writes tej's command line."""
-OUTPUT_LINES = 20
 _OLD_QUEUE = "is a queue of tej 0."
 _NOT_THERE = ("JobNotFound", "QueueDoesntExist")
 
@@ -64,22 +46,11 @@ class ClientError(Exception):
         return self.kind == "ConnectionFailed"
 
 
-class Work(object):
-    """The directory of a job to submit, and the job's options for `tej submit`."""
-
-    def __init__(self, directory, options=()):
-        # type: (str, Sequence[str]) -> None
-        self.directory = directory
-        self.options = list(options)
-        self.environment = {}  # type: Dict[str, str]
-
-
 class CommandClient(object):
     """Client of one queue that runs the `tej` command once per request.
 
     All users of the machine can see the arguments of a process.  The destination may
-    contain a password, so the client passes the destination in the environment.  The
-    client passes the job's environment variables on stdin.
+    contain a password, so the client passes the destination in the environment.
     """
 
     def __init__(self, address, command=None):
@@ -87,22 +58,18 @@ class CommandClient(object):
         self.address = address
         self.command = list(command or find_command())
 
-    def ensure(self, job_id, work, retry=False):
-        # type: (str, Work, bool) -> bool
-        """Start a job unless the job exists; return True if a job was started."""
-        words = ["--id", job_id, "--retry" if retry else "--reuse"]
+    def ensure(self, job_id, directory, options=()):
+        # type: (str, str, Sequence[str]) -> bool
+        """Start a job unless the job exists; return True if a job was started.
+
+        `options` are words for `tej submit`."""
+        words = ["--id", job_id, "--reuse"]
         if self.address.setup_runtime:
             words += ["--runtime", self.address.setup_runtime]
-        words += work.options
-        stdin = ""
-        if work.environment:
-            words += ["--env-file", "-"]
-            stdin = json.dumps(work.environment)
         # `--` is not used before the directory, because the words after `--` would be
         # the command of the job.
-        directory = os.path.abspath(work.directory)
-        answer = self._ask("submit", words + [directory], stdin=stdin)
-        return bool(answer["is_new"])
+        words += list(options) + [os.path.abspath(directory)]
+        return bool(self._ask("submit", words).get("is_new"))
 
     def status(self, job_id):
         # type: (str) -> Optional[Document]
@@ -126,15 +93,10 @@ class CommandClient(object):
         words = [_as_file(name) for name in names]
         return list(self._ask("download", options, words)["files"])
 
-    def output(self, job_id, stream, lines=OUTPUT_LINES):
-        # type: (str, str, Optional[int]) -> str
-        """Return the last `lines` lines of `stream`; all lines if `lines` is None.
-
-        `stream` is "stdout" or "stderr"."""
-        options = ["--id", job_id, "--" + stream]
-        if lines is not None:
-            options += ["--tail", "%d" % lines]
-        files = self._ask("logs", options)["files"]
+    def stderr(self, job_id):
+        # type: (str) -> str
+        """Return what a job has written to stderr."""
+        files = self._ask("logs", ["--id", job_id, "--stderr"])["files"]
         return "".join(files.values())
 
     def _one(self, answer):
@@ -143,8 +105,8 @@ class CommandClient(object):
         _raise(document.get("error"))
         return dict(document)
 
-    def _ask(self, verb, options, words=(), stdin=""):
-        # type: (str, Sequence[str], Sequence[str], str) -> Document
+    def _ask(self, verb, options, words=()):
+        # type: (str, Sequence[str], Sequence[str]) -> Document
         arguments = [verb, "--json", "--queue", self.address.queue]
         for name in self.address.need_runtime:
             arguments += ["--need-runtime", name]
@@ -167,7 +129,7 @@ class CommandClient(object):
                 "`python3 -m tej_vistrails install`, or set TEJ_COMMAND"
                 % (self.command[0], error),
             )
-        stdout, stderr = process.communicate(stdin.encode("utf-8"))
+        stdout, stderr = process.communicate()
         try:
             answer = _native(json.loads(stdout.decode("utf-8")))
         except ValueError:

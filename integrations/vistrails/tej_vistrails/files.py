@@ -10,7 +10,7 @@ import shutil
 
 from .client import ClientError
 from .remote_job import give_up
-from .vistrails_api import Module, PathObject, fail, settings
+from .vistrails_api import Module, ModuleSettings, PathObject, fail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class AssembleDirectoryMixin(_Mixed):
 class MakeDirectory(AssembleDirectoryMixin, Module):
     """Create a temporary directory that contains the files on the module's ports."""
 
-    _settings = settings()
+    _settings = ModuleSettings()
     _output_ports = [("directory", "(basic:Directory)")]  # type: List[Port]
 
     def compute(self):
@@ -95,7 +95,7 @@ class MakeDirectory(AssembleDirectoryMixin, Module):
 class Download(Module):
     """Base of the modules that download files from a job."""
 
-    _settings = settings(abstract=True)
+    _settings = ModuleSettings(abstract=True)
     _input_ports = [("job", JOB)]  # type: List[Port]
 
     def fetch(self, names):
@@ -114,7 +114,7 @@ class Download(Module):
 class DownloadFile(Download):
     """Download one file of a job; `filename` is the path of the file in the job."""
 
-    _settings = settings()
+    _settings = ModuleSettings()
     _input_ports = [("filename", "(basic:String)")]  # type: List[Port]
     _output_ports = [("file", "(basic:File)")]  # type: List[Port]
 
@@ -134,7 +134,7 @@ class DownloadFile(Download):
 class DownloadDirectory(Download):
     """Download a directory of a job; `pathname` is the path of the directory."""
 
-    _settings = settings()
+    _settings = ModuleSettings()
     _input_ports = [("pathname", "(basic:String)")]  # type: List[Port]
     _output_ports = [("directory", "(basic:Directory)")]  # type: List[Port]
 

@@ -8,9 +8,10 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 
 from __future__ import absolute_import, division
 
+import shlex
 import sys
 
-from .client import RESOURCES, ClientError
+from .client import ClientError
 from .files import JOB
 from .queues import Queue
 from .remote_job import RemoteJob, await_end, exit_code, give_up, why_not_well
@@ -18,22 +19,21 @@ from .vistrails_api import (
     JobMixin,
     Module,
     ModuleError,
+    ModuleSettings,
     fail,
-    settings,
     warn,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-    from .client import Document, Work
+    from .client import Document
     from .queues import Port
 
 ID_PREFIX = "vistrails_module_"
-_FALSE = {"optional": True, "defaults": "['False']"}
-_NEEDED_ANYHOW = ("queue", "retry", "print_error", "fail_on_error")
-"""Ports that `BaseSubmitJob` reads even if the job does not have to be started."""
+STDERR_LINES = 20
+"""Maximum number of lines of a job's stderr in the error of its module."""
 
 
 class Job(Module):
@@ -41,7 +41,7 @@ class Job(Module):
 
     The module is suspended while the job runs."""
 
-    _settings = settings()
+    _settings = ModuleSettings()
     _input_ports = [("id", "(basic:String)"), ("queue", Queue)]  # type: List[Port]
     _output_ports = [("job", JOB), ("exitcode", "(basic:Integer)")]  # type: List[Port]
 
@@ -71,34 +71,25 @@ class BaseSubmitJob(JobMixin, Module):
 
     The job's id contains the signature of this module and of its upstream modules.
     While the job runs, the workflow waits or is suspended.  If the job exists, upstream
-    modules are not executed, except those connected to the ports `queue`, `retry`,
-    `print_error` and `fail_on_error`.
+    modules are not executed, except those connected to the ports `queue` and
+    `print_error`.
     """
 
-    _settings = settings(abstract=True)
+    _settings = ModuleSettings(abstract=True)
     _input_ports = [
         ("queue", Queue),
-        ("print_error", "(basic:Boolean)", _FALSE),
-        ("fail_on_error", "(basic:Boolean)", _FALSE),
-        ("retry", "(basic:Boolean)", _FALSE),
-        ("environment", "(basic:String)", {"optional": True}),
-        ("labels", "(basic:String)", {"optional": True}),
-        ("nodes", "(basic:Integer)", {"optional": True}),
-        ("cpus", "(basic:Integer)", {"optional": True}),
-        ("memory", "(basic:String)", {"optional": True}),
-        ("gpus", "(basic:Integer)", {"optional": True}),
-        ("walltime", "(basic:String)", {"optional": True}),
-        ("partition", "(basic:String)", {"optional": True}),
-        ("account", "(basic:String)", {"optional": True}),
-        ("scheduler_options", "(basic:String)", {"optional": True}),
-        ("login", "(basic:Boolean)", _FALSE),
+        (
+            "print_error",
+            "(basic:Boolean)",
+            {"optional": True, "defaults": "['False']"},
+        ),
+        ("options", "(basic:String)", {"optional": True}),
     ]  # type: List[Port]
     _output_ports = [("job", JOB), ("exitcode", "(basic:Integer)")]  # type: List[Port]
 
     job = None  # type: Optional[RemoteJob]
     status = None  # type: Optional[Document]
     trouble = None  # type: Optional[Exception]
-    starts = False
 
     def is_cacheable(self):
         # type: () -> bool
@@ -126,19 +117,18 @@ class BaseSubmitJob(JobMixin, Module):
         # The record is marked first, because the following statements may raise an
         # exception.
         self._keep_record()
-        for port in _NEEDED_ANYHOW:
+        for port in ("queue", "print_error"):
             self.update_upstream_port(port)
         self.job = self.status = self.trouble = None
-        self.starts = False
         try:
             self.job = RemoteJob(self.get_input("queue"), self.make_id())
             self.status = self.job.look()
-            self.starts = self._has_to_start()
         except (ClientError, ModuleError) as error:
             # VisTrails handles errors of a module only in `compute`, so the error is
             # raised there.
             self.trouble = error
-        if self.starts:
+            return
+        if self.status is None:
             super(JobMixin, self).update_upstream()
 
     def compute(self):
@@ -156,8 +146,8 @@ class BaseSubmitJob(JobMixin, Module):
             give_up(self, error, self.job)
 
     def work(self):
-        # type: () -> Work
-        """Return the job directory and options to submit.  Raises ModuleError."""
+        # type: () -> Tuple[str, List[str]]
+        """Return the directory of the job, and options for `tej submit`."""
         raise NotImplementedError
 
     def set_results(self):
@@ -168,42 +158,31 @@ class BaseSubmitJob(JobMixin, Module):
             self.set_output("job", self.job)
             self.set_output("exitcode", exit_code(status))
 
-    def _has_to_start(self):
-        # type: () -> bool
-        if self.status is None:
-            return True
-        if not self.get_input("retry") or why_not_well(self.status) is None:
-            return False
-        # If the record shows a running job, the failure is new: this execution reports
-        # the failure, and the next execution starts the job again.
-        record = self.job_monitor().getJob(self.signature)
-        return bool(self.status["final"]) and (record is None or record.finished)
-
     def _follow(self):
         # type: () -> Document
         """Start the job if necessary, wait for its end, and return its final status."""
         job = self.job
         assert job is not None
         status = self.status
-        if self.starts:
-            work = self.work()
-            self._add_options(work)
-            self._start(job, work)
-            status = None
+        if status is None:
+            directory, options = self.work()
+            for words in self.force_get_input_list("options"):
+                options += shlex.split(words)
+            self._start(job, directory, options)
         self._record(finished=False)
         if status is None or not status["final"]:
             status = await_end(self, job)
         return status
 
-    def _start(self, job, work):
-        # type: (RemoteJob, Work) -> None
+    def _start(self, job, directory, options):
+        # type: (RemoteJob, str, Sequence[str]) -> None
         monitor = self.job_monitor()
         known = monitor.getJob(self.signature) is not None
         # The record is written before the request, because the job may have started
         # even if the reply is lost.
         self._record(finished=False)
         try:
-            job.client.ensure(job.job_id, work, bool(self.get_input("retry")))
+            job.client.ensure(job.job_id, directory, options)
         except ClientError as error:
             if error.kind == "JobAlreadyExists":
                 # Another client has started a job with this id and other files.
@@ -224,10 +203,10 @@ class BaseSubmitJob(JobMixin, Module):
         if why is not None:
             message = "Job '%s' %s" % (job.job_id, why)
             if self.get_input("print_error"):
-                sys.stderr.write(job.client.output(job.job_id, "stderr", None))
-            if self.get_input("print_error") or self.get_input("fail_on_error"):
-                stderr = job.standard_error().rstrip()
-                raise fail(self, message + ("\n" + stderr if stderr else ""))
+                stderr = job.client.stderr(job.job_id)
+                sys.stderr.write(stderr)
+                lines = stderr.rstrip().splitlines()[-STDERR_LINES:]
+                raise fail(self, "\n".join([message] + lines))
             warn("tej: %s; the workflow continues" % message)
         self.set_results()
 
@@ -256,32 +235,6 @@ class BaseSubmitJob(JobMixin, Module):
         if record is not None and not record.finished:
             record.mark()
 
-    def _add_options(self, work):
-        # type: (Work) -> None
-        work.environment = self._pairs("environment")
-        for label in sorted(self._pairs("labels").items()):
-            work.options += ["--label", "%s=%s" % label]
-        for name in RESOURCES:
-            value = self.force_get_input(name)
-            if value is not None and value != "":
-                work.options += ["--" + name, "%s" % value]
-        for option in self.force_get_input_list("scheduler_options"):
-            work.options += ["--scheduler-option", option]
-        if self.get_input("login"):
-            work.options.append("--login")
-
-    def _pairs(self, port):
-        # type: (str) -> Dict[str, str]
-        pairs = {}
-        for text in self.force_get_input_list(port):
-            name, equals, value = text.partition("=")
-            if not name or not equals:
-                raise fail(
-                    self, "The port '%s' takes NAME=VALUE, not '%s'" % (port, text)
-                )
-            pairs[name] = value
-        return pairs
-
 
 def check_ended(module, job, status):
     # type: (Module, RemoteJob, Document) -> None
@@ -289,6 +242,6 @@ def check_ended(module, job, status):
     if status["state"] in ("lost", "killed"):
         raise fail(
             module,
-            "Job '%s' %s; set `retry` to start it again, or delete it"
+            "Job '%s' %s: `tej retry` starts the job again"
             % (job.job_id, why_not_well(status)),
         )

@@ -6,7 +6,7 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 from __future__ import absolute_import, division
 
 from .queue_address import QueueAddress, compose
-from .vistrails_api import Module, settings
+from .vistrails_api import Module, ModuleSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Queue(Module):
     exists, its runtime must be one of the comma-separated names in `need_runtime`.
     """
 
-    _settings = settings()
+    _settings = ModuleSettings()
     _input_ports = [
         ("hostname", "(basic:String)"),
         ("username", "(basic:String)", {"optional": True}),

@@ -62,16 +62,6 @@ class RemoteJob(object):
             return False
         return job is None or bool(job["final"])
 
-    def standard_output(self):
-        # type: () -> str
-        """Return the last lines of the job's stdout for VisTrails' job window."""
-        return str(self.client.output(self.job_id, "stdout"))
-
-    def standard_error(self):
-        # type: () -> str
-        """Return the last lines of the job's stderr."""
-        return str(self.client.output(self.job_id, "stderr"))
-
     def wait(self):
         # type: () -> None
         """Wait until the job has ended.  Raises ClientError."""

@@ -8,10 +8,9 @@ from __future__ import absolute_import, division
 import io
 import os
 
-from .client import Work
 from .files import AssembleDirectoryMixin
 from .jobs import BaseSubmitJob
-from .vistrails_api import PathObject, fail, settings
+from .vistrails_api import ModuleSettings, PathObject, fail
 
 try:
     from urllib import unquote as unquote_to_bytes  # type: ignore[attr-defined]
@@ -20,7 +19,7 @@ except ImportError:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List
+    from typing import List, Tuple
 
     from .queues import Port
 
@@ -32,14 +31,14 @@ class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
     or a command.
     """
 
-    _settings = settings()
+    _settings = ModuleSettings()
     _input_ports = [
         ("job", "(basic:Directory)", {"optional": True}),
         ("script", "(basic:String)", {"optional": True, "defaults": "['start.sh']"}),
     ]  # type: List[Port]
 
     def work(self):
-        # type: () -> Work
+        # type: () -> Tuple[str, List[str]]
         base = self.force_get_input("job")
         if base is None and not self.input_ports_order:
             raise fail(
@@ -47,8 +46,7 @@ class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
             )
         if base is not None and not os.path.isdir(base.name):
             raise fail(self, "'%s' is not a directory" % base.name)
-        options = ["--script", self.get_input("script")]
-        return Work(self.assemble_directory(base), options)
+        return self.assemble_directory(base), ["--script", self.get_input("script")]
 
 
 class SubmitShellJob(BaseSubmitJob):
@@ -57,7 +55,7 @@ class SubmitShellJob(BaseSubmitJob):
     `source` is the percent-encoded text of the script.
     """
 
-    _settings = settings()
+    _settings = ModuleSettings()
     _input_ports = [("source", "(basic:String)")]  # type: List[Port]
     _output_ports = [
         ("stderr", "(basic:File)"),
@@ -65,13 +63,13 @@ class SubmitShellJob(BaseSubmitJob):
     ]  # type: List[Port]
 
     def work(self):
-        # type: () -> Work
+        # type: () -> Tuple[str, List[str]]
         pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_shelljob_")
         directory = os.path.join(pool.name, "SubmitShellJob")
         os.mkdir(directory)
         with io.open(os.path.join(directory, "start.sh"), "wb") as script:
             script.write(unquote_to_bytes(self.get_input("source")))
-        return Work(directory)
+        return directory, []
 
     def set_results(self):
         # type: () -> None

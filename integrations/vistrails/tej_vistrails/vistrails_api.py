@@ -8,15 +8,12 @@ from __future__ import absolute_import, division
 import logging
 import sys
 
-from .client import NEW_BESIDE_THE_WORK
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 try:
     from vistrails.core import debug
-    from vistrails.core.cache.hasher import Hasher
     from vistrails.core.configuration import get_vistrails_configuration
     from vistrails.core.modules.basic_modules import PathObject
     from vistrails.core.modules.config import ModuleSettings
@@ -32,30 +29,6 @@ except ImportError as error:
         "For pipelines without VisTrails, use Python 3 and `pip install tej[vistrails]`"
         % error
     )
-
-
-class _Signed(object):
-    """A copy of a module that has only the functions that its signature covers."""
-
-    def __init__(self, module):
-        # type: (Any) -> None
-        self.module_descriptor = module.module_descriptor
-        self.control_parameters = module.control_parameters
-        self.port_spec_list = module.port_spec_list
-        self.functions = [
-            one for one in module.functions if one.name not in NEW_BESIDE_THE_WORK
-        ]
-
-
-def _signature(pipeline, module, constant_hashers):
-    # type: (Any, Any, Any) -> Any
-    return Hasher.module_signature(_Signed(module), constant_hashers)
-
-
-def settings(**options):
-    # type: (Any) -> Any
-    """Return the ModuleSettings of a module type of this package."""
-    return ModuleSettings(signature=_signature, **options)
 
 
 def waits(monitor):
@@ -103,9 +76,9 @@ __all__ = [
     "JobMixin",
     "Module",
     "ModuleError",
+    "ModuleSettings",
     "PathObject",
     "fail",
-    "settings",
     "suspend",
     "waits",
     "warn",
