@@ -138,7 +138,7 @@ read_version() {
     } <"$queue/version"
     case $tej_tag in
         tej) ;;
-        0.*) quit 12 "'$queue' is a queue of tej $tej_tag, which this tej cannot use: choose another --queue, or remove the queue with tej $tej_tag" ;;
+        0.*) quit 12 "'$queue' is a queue of tej $tej_tag, which this tej cannot use: choose another --queue, or rename this queue on the server: mv '$queue' '$queue.old'" ;;
         *) quit 12 "'$queue' contains a file 'version' that is not from tej" ;;
     esac
     [ "$protocol" = 1 ] ||

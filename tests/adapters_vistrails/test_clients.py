@@ -32,9 +32,7 @@ def kind(call: Callable[[], object]) -> str:
     return caught.value.kind
 
 
-def test_job_from_submission_to_end(
-    client: Any, tmp_path: Path, gate: Gate
-) -> None:
+def test_job_from_submission_to_end(client: Any, tmp_path: Path, gate: Gate) -> None:
     assert client.status("a") is None
     work = str(job_directory(tmp_path, f"{gate.wait}; echo o; echo e >&2; exit 3"))
     assert client.ensure("a", work) is True
@@ -163,18 +161,6 @@ def test_address_is_shown_without_password(destination: str, shown: str) -> None
     assert repr(place) == f"<queue q on {shown}>"
 
 
-@pytest.mark.parametrize(
-    ("destination", "command"),
-    [
-        ("local:", "mv ~/.tej ~/.tej.old"),
-        ("me:secret@host", "ssh me@host 'mv ~/.tej ~/.tej.old'"),
-        ("me@host:2222", "ssh ssh://me@host:2222 'mv ~/.tej ~/.tej.old'"),
-    ],
-)
-def test_move_command_renames_an_old_queue(destination: str, command: str) -> None:
-    assert QueueAddress(destination).move_command == command
-
-
 def test_old_queue_is_refused_with_the_move_command(
     client: CommandClient, queue_path: Path
 ) -> None:
@@ -184,5 +170,5 @@ def test_old_queue_is_refused_with_the_move_command(
     with pytest.raises(ClientError) as caught:
         client.ensure("a", str(job_directory(queue_path.parent)))
     assert caught.value.kind == "QueueExists"
-    words = f"To rename that queue, run: mv {queue_path} {queue_path}.old"
+    words = f"rename this queue on the server: mv '{queue_path}' '{queue_path}.old'"
     assert words in caught.value.message

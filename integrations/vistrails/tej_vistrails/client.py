@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _HERE = os.path.dirname(os.path.abspath(__file__))
 COMMAND_FILE = "command.json"
 """Name of the file in this directory to which `install` writes tej's command line."""
-_OLD_QUEUE = "is a queue of tej 0."
 _NOT_THERE = ("JobNotFound", "QueueDoesntExist")
 
 
@@ -138,18 +137,7 @@ class CommandClient(object):
                 "`tej %s` ended with status %s and no answer: %s"
                 % (verb, process.returncode, _text(stderr).strip()),
             )
-        failure = answer.get("error")
-        if (
-            failure
-            and failure["kind"] == "QueueExists"
-            and _OLD_QUEUE in failure["message"]
-        ):
-            # VisTrails users have such a queue at the default path, because the package
-            # that VisTrails includes created it.
-            failure["message"] += ".  To rename that queue, run: %s" % (
-                self.address.move_command
-            )
-        _raise(failure)
+        _raise(answer.get("error"))
         return dict(answer)
 
 

@@ -43,18 +43,6 @@ class QueueAddress(object):
         user = (parts.group("user") or "").partition(":")[0]
         return parts.group("scheme") + _join(user, parts.group("host", "port"))
 
-    @property
-    def move_command(self):
-        # type: () -> str
-        """Return the command that renames the queue on the server."""
-        move = "mv %s %s.old" % (self.queue, self.queue)
-        if self.destination.startswith("local:"):
-            return move
-        host = self.shown
-        # Only the form ssh:// contains a port.
-        url = host if "://" in host or ":" not in host else "ssh://" + host
-        return "ssh %s '%s'" % (url, move)
-
     def __repr__(self):
         # type: () -> str
         return "<queue %s on %s>" % (self.queue, self.shown)
