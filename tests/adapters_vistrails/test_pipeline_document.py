@@ -147,6 +147,11 @@ def test_paths_on_ports_are_relative_to_the_document(tmp_path: Path) -> None:
             "Module 'a', resources: .*cpu",
         ),
         ({"modules": {"a": {"command": 1}}}, "'a': command must be text, not 1"),
+        (
+            {"modules": {"a": {"command": "x", "environment": {"A": True}}}},
+            "'a', environment: the value of A must be text, not True: put the value",
+        ),
+        ({"modules": {"a": {"command": "x", "version": 1.5}}}, "version of .* not 1.5"),
         ({"modules": {"a": {"inputs": []}}}, "inputs must be a dictionary, not"),
         ({"modules": {}, "imports": "a.py"}, "imports must be a list, not 'a.py'"),
         ({"modules": {"a": {"type": "File"}}}, "'a': the key `path` is missing"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from tej_vistrails import (
     write_report,
 )
 from tej_vistrails.pipeline.module import Module
-from tej_vistrails.pipeline.plan_states import StepState
 from tests.adapters_vistrails.modules import Listing, Mesh, Relax, Total
 
 
@@ -243,10 +241,7 @@ def test_job_that_outlives_the_kill_is_an_error(
     with pytest.raises(tej.JobStillRunning, match="still run after the kill: sig-"):
         execution.kill()
     gate.open()
-    (step,) = execution.wait().values()
-    # The failure of a job whose results nothing needs does not count as a failure.
-    unused = replace(step, state=StepState.FAILED, is_used=False)
-    assert [*execution.failures({step.job.job_id: unused})] == []
+    execution.wait()
 
 
 def test_exploration_over_ssh_takes_few_requests(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,17 @@ from tej_vistrails import (
     PipelineError,
     PythonScript,
 )
-from tej_vistrails.pipeline.module import LocalPath
 from tej_vistrails.pipeline.stage import follow
 from tests.adapters_vistrails.modules import Listing, Mesh, Relax, Total
+
+
+class Numbers(Job):
+    numbers: list[int]
+    command = "echo {numbers}"
+
+
+class Kind(enum.IntEnum):
+    ONE = 1
 
 
 def relax_two() -> Pipeline:
@@ -59,6 +68,16 @@ def test_equal_class_names_are_numbered() -> None:
         (lambda: Total(parts=Mesh(size=1).out), r"expected list\[File\], but"),
         (lambda: Total(parts="a"), "port 'parts': 'a' is not a list"),
         (lambda: Total(parts=[], scale=float("nan")), "not a finite number"),
+        (lambda: Total(parts=[], scale=2**53 + 1), "be represented exactly as a float"),
+        (lambda: Total(parts=[], scale=10**400), "be represented exactly as a float"),
+        (lambda: Mesh(size=10**5000), "port 'size': the integer has more than 10000"),
+        (lambda: Mesh(size=Kind.ONE), "port 'size': <Kind.ONE: 1> is not of type int"),
+        (lambda: Relax(label=Path("a")), r"Path\('a'\) is not of type str"),
+        (lambda: Relax(label="\ud800"), "'label': '.ud800' is not valid Unicode text"),
+        (lambda: Total(parts={"a"}), "port 'parts': {'a'} is not a list"),
+        (lambda: Numbers(numbers=b"ab"), "port 'numbers': b'ab' is not a list"),
+        (lambda: Mesh(size=1, resources={"cpus": 2}), "must be a tej.Resources"),
+        (lambda: Total(parts=["a"]).parts.append("b"), "no attribute 'append'"),
         (lambda: Relax(structure=Relax(structure="x")), "exactly one output: name the"),
         (lambda: Mesh(size=1, name="a b"), "'a b' cannot be the name of a module"),
         (lambda: Mesh(size=1).nothing, "has no port 'nothing'"),
@@ -123,6 +142,12 @@ def define(**body: object) -> type[Job]:
         ({"__annotations__": {"version": int}, "version": 2}, "has a reserved name"),
         ({"__annotations__": {"a": "Unknown"}}, "'Unknown' is not defined"),
         ({"script": "absent.sh"}, "script of module class Bad cannot be read"),
+        ({"version": 1.10}, "version of module class Bad must be text or an integer"),
+        ({"version": True}, "must be text or an integer, not True"),
+        (
+            {"command": "x {é}", "__annotations__": {"é": int}},
+            "contains '{é}', but a port in a command needs a name of ASCII letters",
+        ),
     ],
 )
 def test_class_with_a_mistake_is_refused(body: dict[str, object], words: str) -> None:
@@ -178,6 +203,7 @@ def test_exploration_is_a_grid_with_shared_modules() -> None:
             "'total.scale' and 'scale' are the same port",
         ),
         ({"scale": 5}, "'scale' must be a list, not 5"),
+        ({"scale": {5}}, r"'scale' must be a list, not \{5\}"),
         ({"scale": ["x"]}, "Module 'total', port 'scale'"),
         ({"size": ["x"]}, "Module 'size', port 'value': 'x' is not of type int"),
     ],
@@ -207,4 +233,4 @@ def test_local_file_can_be_explored() -> None:
     structure = File("a.cif", name="structure")
     grid = Pipeline(Relax(structure=structure)).explore({"structure.path": ["b.cif"]})
     (_, pipeline) = grid.points[0]
-    assert follow(pipeline["relax"].get("structure")) == LocalPath(Path("b.cif"))
+    assert follow(pipeline["relax"].get("structure")) == Path("b.cif")

@@ -99,6 +99,32 @@ def test_float_and_int_of_equal_value_match() -> None:
     parts = [Relax(structure=__file__).energy]
     assert ids(Total(parts=parts)) == ids(Total(parts=parts, scale=1.0))
     assert ids(Total(parts=parts)) == ids(Total(parts=parts, scale=Constant(1)))
+    with pytest.raises(PipelineError, match="'total', port 'scale': 9007199254740993 "):
+        ids(Total(parts=parts, scale=Constant(2**53 + 1)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"scale": 0.0}, {"scale": -0.0}),
+        ({"note": "\u00e9"}, {"note": "e\u0301"}),
+        ({"note": ""}, {"note": None}),
+    ],
+)
+def test_id_distinguishes_similar_values(
+    one: dict[str, object], other: dict[str, object]
+) -> None:
+    parts = [Relax(structure=__file__).energy]
+    assert ids(Total(parts=parts, **one)) != ids(Total(parts=parts, **other))
+
+
+@pytest.mark.parametrize(
+    "environment", [{"A": 1}, {"A b": "1"}, {"A": "\0"}, {"A": "\ud800"}]
+)
+def test_invalid_environment_names_its_module(environment: dict[str, object]) -> None:
+    body = {"environment": environment, "__module__": __name__}
+    with pytest.raises(PipelineError, match="Module 'mesh': .*'A"):
+        ids(type("Mesh", (Mesh,), body)(size=3))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.job import Job, PythonScript
 from tej_vistrails.pipeline.library import Constant, Directory, File, Gather
-from tej_vistrails.pipeline.module import LocalPath, Module, Source
+from tej_vistrails.pipeline.module import Module, Source
 from tej_vistrails.pipeline.port_types import Output, PortType, infer_type
 from tej_vistrails.pipeline.python_file import import_file
 
@@ -204,14 +204,19 @@ def define_job(
         for key in ("command", "script", "source", "python", "version", "login")
         if key in words
     }
-    environment = {
-        key: str(value) for key, value in words.get("environment", {}).items()
-    }
+    environment = words.get("environment", {})
+    for key, value in environment.items():
+        # YAML has read `yes` as true, and 1.10 as 1.1.
+        if type(value) not in (str, int):
+            raise PipelineError(
+                f"{where}, environment: the value of {key} must be text, not "
+                f"{value!r}: put the value in quotes"
+            )
     body = {
         **outputs,
         **settings,
         "uploads": tuple(words.get("uploads", ())),
-        "environment": environment,
+        "environment": {key: str(value) for key, value in environment.items()},
         "source_folder": folder,
         "__annotations__": hints,
         "__module__": __name__,
@@ -224,8 +229,6 @@ def _type_of(value: object, where: str) -> PortType:
         return next(iter(value.outputs.values()))
     if isinstance(value, Source):
         return value.type
-    if isinstance(value, LocalPath):
-        return PortType("Directory" if value.path.is_dir() else "File")
     if isinstance(value, list) and value and isinstance(value[0], Module | Source):
         return PortType(_type_of(value[0], where).name, is_list=True)
     return infer_type(value, where)

@@ -85,33 +85,24 @@ def _parse_yaml(text: str) -> object:
         raise PipelineError(
             "YAML documents need the package PyYAML: pip install tej[vistrails]"
         ) from None
+
+    class Loader(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            keys = [key for key, _ in node.value]
+            for key in keys:
+                # YAML reads words such as `no` and `on` as true or false.
+                if key.tag not in _TEXT_TAGS:
+                    raise ValueError(
+                        f"the key {key.value} is not text: put it in quotes"
+                    )
+            _refuse_duplicates([key.value for key in keys])
+            return node
+
     try:
-        _check_nodes(yaml.compose(text, Loader=yaml.SafeLoader))
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
-
-
-def _check_nodes(root: Any) -> None:
-    """Raise ValueError if a key of a YAML document occurs twice or is not text."""
-    import yaml
-
-    pending, seen = [root], set()
-    while pending:
-        node = pending.pop()
-        # A node may contain itself, by an alias.
-        if not isinstance(node, yaml.CollectionNode) or node in seen:
-            continue
-        seen.add(node)
-        if isinstance(node, yaml.SequenceNode):
-            pending += node.value
-            continue
-        for key, value in node.value:
-            # YAML reads words such as `no` and `on` as true or false.
-            if key.tag not in _TEXT_TAGS:
-                raise ValueError(f"the key {key.value} is not text: put it in quotes")
-            pending.append(value)
-        _refuse_duplicates([key.value for key, _ in node.value])
 
 
 def check_keys(words: Mapping[str, Any], kind: str, where: str) -> None:

@@ -32,23 +32,13 @@ MAX_FAILURES = 20
 
 
 class Execution:
-    """The jobs of a pipeline or an exploration in a queue.
-
-    Programs for earlier versions use an execution in a `with` statement, which has no
-    effect any more.
-    """
+    """The jobs of a pipeline or an exploration in a queue."""
 
     def __init__(self, work: Pipeline | Exploration, queue: tej.RemoteQueue) -> None:
         self.plan = Plan(work)
         self.queue = queue
         self.started: list[str] = []
         """Ids of the jobs that `submit` started."""
-
-    def __enter__(self) -> Execution:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def run(self, *, retry: bool = False) -> dict[str, Step]:
         """Start the jobs, and wait for their end.
@@ -65,7 +55,7 @@ class Execution:
         for step in steps.values():
             # No job failed in the meantime: for example, another client has restarted
             # the failed job.
-            if step.is_used and step.state is not StepState.SUCCEEDED:
+            if step.job.is_wanted and step.state is not StepState.SUCCEEDED:
                 raise PipelineError(
                     f"Module '{step.job.module.name}', job {step.job.job_id}: "
                     f"{step.state}; `retry=True` starts the missing jobs again"
@@ -119,7 +109,6 @@ class Execution:
                 job,
                 state_of(statuses[job_id], is_used=job_id in used),
                 statuses[job_id],
-                job_id in used,
             )
             for job_id, job in self.plan.jobs.items()
         }
@@ -176,7 +165,7 @@ class Execution:
         Each error takes one request.
         """
         for job_id, step in steps.items():
-            if step.state is StepState.FAILED and step.status and step.is_used:
+            if step.state is StepState.FAILED and step.status:
                 yield job_id, self.queue.failure(step.status)
 
     def fetch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from tej_vistrails.pipeline.errors import PipelineError
@@ -168,7 +168,10 @@ class Exploration:
                 raise PipelineError(
                     f"The parameters '{other}' and '{name}' are the same port"
                 )
-            if isinstance(options, str) or not isinstance(options, Iterable):
+            # A set has no order, and text is not meant as a list of characters.
+            if isinstance(options, str | bytes | Set) or not isinstance(
+                options, Iterable
+            ):
                 raise PipelineError(
                     f"The values of parameter '{name}' must be a list, not {options!r}"
                 )
@@ -188,8 +191,8 @@ class Exploration:
 
 def _replace(value: object, copies: Mapping[Module, Module]) -> object:
     """Return a value in which sources in copied modules are replaced by the copies."""
-    if isinstance(value, list):
-        new = [_replace(one, copies) for one in value]
+    if isinstance(value, tuple):
+        new = tuple(_replace(one, copies) for one in value)
         same = all(one is other for one, other in zip(new, value, strict=True))
         return value if same else new
     if isinstance(value, Source) and value.module in copies:

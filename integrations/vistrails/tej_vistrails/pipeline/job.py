@@ -75,11 +75,23 @@ class Job(Module):
             raise PipelineError(
                 f"Module '{self.title}': class {type(self).__name__} has no command"
             )
-        self.__dict__["resources"] = resources or self.default_resources
+        resources = resources or self.default_resources
+        if not isinstance(resources, tej.Resources | None):
+            raise PipelineError(
+                f"Module '{self.title}': resources must be a tej.Resources, not "
+                f"{resources!r}"
+            )
+        self.__dict__["resources"] = resources
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.is_job = True
+        # The versions 1.1 and 1.10 would be the same number.
+        if type(cls.version) not in (str, int):
+            raise PipelineError(
+                f"The version of module class {cls.__name__} must be text or an "
+                f"integer, not {cls.version!r}: put the version in quotes"
+            )
         if "source_folder" not in cls.__dict__:
             cls.source_folder = _folder_of(cls)
         if cls.has_command():
@@ -93,11 +105,19 @@ class Job(Module):
     @classmethod
     def check_class(cls) -> None:
         """Raise PipelineError if the command refers to a port that does not exist."""
-        for name in _FIELD.findall(cls.template()):
+        template = cls.template()
+        where = f"The command of module class {cls.__name__} contains"
+        for name in _FIELD.findall(template):
             if name not in cls.inputs and name not in cls.outputs:
                 raise PipelineError(
-                    f"The command of module class {cls.__name__} contains "
-                    f"'{{{name}}}', but the class has no port '{name}'"
+                    f"{where} '{{{name}}}', but the class has no port '{name}'"
+                )
+        for name in (*cls.inputs, *cls.outputs):
+            field = f"{{{name}}}"
+            if field in template and not _FIELD.fullmatch(field):
+                raise PipelineError(
+                    f"{where} '{field}', but a port in a command needs a name of ASCII "
+                    f"letters, digits and _: rename the port '{name}'"
                 )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,6 @@ from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.port_types import (
     PortType,
     check_output_path,
-    is_local_path,
     read_annotation,
 )
 
@@ -51,13 +51,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class LocalPath:
-    """A file or directory on this machine."""
-
-    path: Path
-
-
-@dataclass(frozen=True)
 class JobOutput:
     """A file or directory that a job writes, by its path in the job's directory."""
 
@@ -66,7 +59,10 @@ class JobOutput:
 
 
 Value = Any
-"""Value on a port: a scalar, LocalPath, JobOutput, or a list of these."""
+"""Value on a port: a scalar, a local Path, JobOutput, Source, or a tuple of these.
+
+The values of a list are a tuple, because a later change of a list would not be checked.
+"""
 
 
 class Module:
@@ -124,7 +120,7 @@ class Module:
                 f"Module '{self.title}' has no input port '{port}' (input ports: "
                 f"{known})"
             )
-        self.port_values[port] = self._check(self.inputs[port], value)
+        self.port_values[port] = self.check_value(self.inputs[port], value)
 
     def get(self, port: str) -> Value:
         """Return the value of an input port or its default; MISSING if it has none."""
@@ -133,12 +129,12 @@ class Module:
             return self.port_values.get(
                 port, None if found.type.is_optional else MISSING
             )
-        return self._check(found, found.default)
+        return self.check_value(found, found.default)
 
     def sources(self) -> Iterator[tuple[str, Source]]:
         """Yield the connections of this module: the input port and the source."""
         for port, value in self.port_values.items():
-            for one in value if isinstance(value, list) else [value]:
+            for one in value if isinstance(value, tuple) else [value]:
                 if isinstance(one, Source):
                     yield port, one
 
@@ -154,7 +150,8 @@ class Module:
             setattr(other, port, value)
         return other
 
-    def _check(self, port: InputPort, value: object) -> Value:
+    def check_value(self, port: InputPort, value: object) -> Value:
+        """Return the value for a port; raise PipelineError if it has a wrong type."""
         return _convert(port.type, value, f"Module '{self.title}', port '{port.name}'")
 
 
@@ -185,16 +182,14 @@ def _convert_value(wanted: PortType, value: object) -> Value:
             )
         return value
     if wanted.is_list:
-        if isinstance(value, str) or not isinstance(value, Sequence):
+        if isinstance(value, str | bytes) or not isinstance(value, Sequence):
             raise TypeError(f"{value!r} is not a list")
-        return [_convert_value(wanted.item, one) for one in value]
+        return tuple(_convert_value(wanted.item, one) for one in value)
     if not wanted.is_path:
         return wanted.convert(value)
-    if isinstance(value, LocalPath):
-        return value
-    if not is_local_path(value):
+    if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{value!r} is not a path")
-    return LocalPath(Path(typing.cast("str", value)))
+    return Path(value)
 
 
 def _declare_ports(cls: type[Module]) -> None:

@@ -188,7 +188,7 @@ def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
     not_started = [
         one.job.module.name
         for one in steps.values()
-        if one.state is StepState.NOT_STARTED and one.is_used
+        if one.state is StepState.NOT_STARTED
     ]
     if not_started:
         names = ", ".join(dict.fromkeys(not_started))
@@ -201,9 +201,9 @@ def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
 
 def exit_status(steps: Mapping[str, Step]) -> int:
     """Return the exit status: 0, or 1 failed, 3 not submitted, 5 running."""
-    used = {step.state for step in steps.values() if step.is_used}
-    if used & {StepState.FAILED, StepState.NOT_STARTED}:
+    found = {step.state for step in steps.values()}
+    if found & {StepState.FAILED, StepState.NOT_STARTED}:
         return FAILURE
-    if used & {StepState.RUNNING, StepState.QUEUED}:
+    if found & {StepState.RUNNING, StepState.QUEUED}:
         return RUNNING
-    return ABSENT if StepState.ABSENT in used else SUCCESS
+    return ABSENT if StepState.ABSENT in found else SUCCESS

@@ -17,7 +17,7 @@ class StepState(str, enum.Enum):
 
     ABSENT = "not submitted"
     NOT_NEEDED = "not needed"
-    """Missing job that is not needed: all jobs that use its results have succeeded."""
+    """Job that does not exist or failed, but all jobs that use it have succeeded."""
     QUEUED = "queued"
     """Job that waits for the jobs upstream of it, or in the queue."""
     RUNNING = "running"
@@ -39,16 +39,19 @@ class Step:
     state: StepState
     status: tej.JobStatus | None
     """Status on the server; None if the job does not exist."""
-    is_used: bool
-    """Whether the results of the pipeline still depend on this job."""
 
 
 def state_of(status: tej.JobStatus | None, *, is_used: bool) -> StepState:
-    """Return the state of a job with this status."""
-    if status is None:
-        return StepState.ABSENT if is_used else StepState.NOT_NEEDED
-    if status.succeeded:
+    """Return the state of a job with this status.
+
+    `is_used` is whether results that do not exist yet depend on the job.
+    """
+    if status is not None and status.succeeded:
         return StepState.SUCCEEDED
+    if not is_used and (status is None or status.state.final):
+        return StepState.NOT_NEEDED
+    if status is None:
+        return StepState.ABSENT
     if status.state.final:
         not_started = (status.note or "").startswith("not started")
         return StepState.NOT_STARTED if not_started else StepState.FAILED

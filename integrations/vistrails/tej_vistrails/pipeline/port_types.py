@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import os
 import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from tej_vistrails.pipeline.errors import PipelineError
@@ -20,6 +20,8 @@ output.
 
 The path is relative to the job's directory.  A path that ends in `/` is a directory."""
 
+_MAX_BITS = 10_000
+"""Maximum size of an integer, which Python can still convert to decimal digits."""
 SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 PATHS = ("File", "Directory")
 
@@ -62,8 +64,10 @@ class PortType:
         TypeError if the value does not have this type.
         """
         wanted = SCALARS[self.name]
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            raise TypeError(f"the integer has more than {_MAX_BITS} bits")
         if wanted is float and type(value) is int:
-            value = float(value)
+            value = _exact_float(value)
         if type(value) is not wanted:
             raise TypeError(f"{value!r} is not of type {self}")
         if isinstance(value, float) and not math.isfinite(value):
@@ -85,6 +89,14 @@ class PortType:
         if self.name == "bool":
             return {"true": True, "false": False}[text.lower()]
         return text if self.is_path else SCALARS[self.name](text)
+
+
+def _exact_float(value: int) -> float:
+    """Return an equal float, because rounded integers would have equal signatures."""
+    with contextlib.suppress(OverflowError):
+        if float(value) == value:
+            return float(value)
+    raise TypeError(f"{value!r} cannot be represented exactly as a float")
 
 
 def read_annotation(hint: object, where: str) -> PortType | None:
@@ -139,8 +151,3 @@ def check_output_path(path: object, where: str) -> str:
     if parts.parts[0] == "inputs":
         raise PipelineError(f"{where} is in the directory of the inputs: '{path}'")
     return parts.as_posix() + ("/" if path.endswith("/") else "")
-
-
-def is_local_path(value: object) -> bool:
-    """Return whether a value is the path of a local file."""
-    return isinstance(value, str | PurePath | os.PathLike)

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.execution import Execution
-from tej_vistrails.pipeline.module import JobOutput, LocalPath
+from tej_vistrails.pipeline.module import JobOutput
 from tej_vistrails.pipeline.plan import Plan
 from tej_vistrails.pipeline.plan_states import Step, StepState, has_succeeded
 from tej_vistrails.pipeline.stage import follow
@@ -177,12 +177,12 @@ def _file_id(path: str) -> str:
 
 def _describe(value: object) -> str:
     """Return the value of a port as text; the file of a job is `MODULE:PATH`."""
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return json.dumps([_describe(one) for one in value])
     if isinstance(value, JobOutput):
         return f"{value.job.name}:{value.path}"
-    if isinstance(value, LocalPath):
-        return value.path.name
+    if isinstance(value, Path):
+        return value.name
     return str(value)
 
 

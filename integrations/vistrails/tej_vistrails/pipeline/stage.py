@@ -23,7 +23,7 @@ from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.job import Job
 from tej_vistrails.pipeline.module import (
     InputPort,
-    LocalPath,
+    JobOutput,
     Module,
     Source,
     Value,
@@ -82,7 +82,7 @@ def as_parameters(values: Mapping[str, object]) -> dict[str, str]:
     texts = {
         re.sub(r"[^A-Za-z0-9_]|^(?=[0-9])", "_", name): (
             json.dumps(value, ensure_ascii=False)
-            if isinstance(value, bool | list)
+            if isinstance(value, bool | tuple)
             else str(value)
         )
         for name, value in values.items()
@@ -139,11 +139,9 @@ class _Stage:
             return None
         if not port.type.is_path:
             # A Constant may be an int although the port is a float.
-            if port.type.is_list:
-                return [port.type.convert(one) for one in value]
-            return port.type.convert(value)
+            return self.job.check_value(port, value)
         path = f"inputs/{port.name}"
-        if not isinstance(value, list):
+        if not isinstance(value, tuple):
             return self._place(port, value, path)
         # A port of type Directory gets the directory with the files of the list.
         kind = port.type.name if port.type.is_list else "File"
@@ -158,16 +156,16 @@ class _Stage:
         return names if port.type.is_list else path
 
     def _place(self, port: InputPort, value: Value, path: str, kind: str = "") -> str:
-        is_local = isinstance(value, LocalPath)
+        source = value.path if isinstance(value, JobOutput) else value
         is_directory = (kind or port.type.name) == "Directory"
-        if not is_directory and not (is_local and value.path.is_dir()):
+        if not is_directory and not (isinstance(source, Path) and source.is_dir()):
             # Some programs need the suffix of the name, such as `.cif`.
-            path += PurePath(value.path).suffix
-        if not is_local:
+            path += PurePath(source).suffix
+        if isinstance(value, JobOutput):
             self.inputs[path] = (self.ids[value.job], value.path)
         else:
             where = f"Module '{self.job.title}', port '{port.name}'"
-            self.add(path, Path.cwd() / value.path, where)
+            self.add(path, Path.cwd() / value, where)
         return path
 
 
@@ -175,6 +173,6 @@ def follow(value: Value) -> Value:
     """Return a copy of `value` with the outputs that each `Source` refers to."""
     if isinstance(value, Source):
         return follow(value.module.output_value(value.port))
-    if isinstance(value, list):
-        return [follow(one) for one in value]
+    if isinstance(value, tuple):
+        return tuple(follow(one) for one in value)
     return value
