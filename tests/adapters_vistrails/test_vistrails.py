@@ -29,10 +29,11 @@ def test_three_processes_start_find_and_fetch_job(
     gate: Gate,
     library: tej.RemoteQueue,
     tmp_path: Path,
-    home: Path,
+    sshd: Any,
 ) -> None:
     script = f"echo started >>starts; {gate.wait}; echo result; echo err >&2\n"
-    document = shell(script, {"hostname": "server"})
+    place = {"hostname": "server", "username": sshd.user, "port": sshd.port}
+    document = shell(script, place)
     signature = vistrails.build(document)["signatures"]["job"]
     for _ in range(2):
         answer = vistrails.execute()

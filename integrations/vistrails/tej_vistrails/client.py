@@ -15,13 +15,12 @@ import subprocess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Mapping, Optional, Sequence
-
-    from .queue_address import QueueAddress
+    from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
     Document = Dict[str, Any]
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+DEFAULT_QUEUE = "~/.tej"
 COMMAND_FILE = "command.json"
 """Name of the file in this directory to which `install` writes tej's command line."""
 _NOT_THERE = ("JobNotFound", "QueueDoesntExist")
@@ -43,6 +42,33 @@ class ClientError(Exception):
 
         Return False for all other errors, such as a refused login."""
         return self.kind == "ConnectionFailed"
+
+
+class QueueAddress(object):
+    """The destination, path and runtimes of a queue.
+
+    `repr` and `shown` do not contain the password of the destination."""
+
+    def __init__(
+        self, destination, queue=DEFAULT_QUEUE, setup_runtime=None, need_runtime=()
+    ):
+        # type: (str, str, Optional[str], Tuple[str, ...]) -> None
+        self.destination = destination
+        self.queue = queue
+        self.setup_runtime = setup_runtime
+        self.need_runtime = need_runtime
+
+    @property
+    def shown(self):
+        # type: () -> str
+        """Return the destination without its password."""
+        scheme = "ssh://" if self.destination.startswith("ssh://") else ""
+        user, at, host = self.destination[len(scheme) :].rpartition("@")
+        return scheme + user.partition(":")[0] + at + host
+
+    def __repr__(self):
+        # type: () -> str
+        return "<queue %s on %s>" % (self.queue, self.shown)
 
 
 class CommandClient(object):

@@ -125,8 +125,7 @@ class DownloadFile(Download):
         if len(files) != 1:
             raise fail(
                 self,
-                "'%s' is %d files: use DownloadDirectory or DownloadFiles"
-                % (name, len(files)),
+                "'%s' is %d files: use DownloadDirectory" % (name, len(files)),
             )
         self.set_output("file", PathObject(files[0]))
 

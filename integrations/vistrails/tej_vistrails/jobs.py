@@ -102,8 +102,6 @@ class BaseSubmitJob(JobMixin, Module):
         signature = self.signature
         if not signature:
             raise fail(self, "VisTrails gave this module no signature")
-        if not isinstance(signature, str):
-            signature = signature.decode("ascii")
         return str(ID_PREFIX + signature)
 
     def update_upstream(self):

@@ -5,7 +5,7 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 
 from __future__ import absolute_import, division
 
-from .queue_address import QueueAddress, compose
+from .client import QueueAddress
 from .vistrails_api import Module, ModuleSettings
 
 TYPE_CHECKING = False
@@ -19,10 +19,11 @@ class Queue(Module):
     """Module that specifies a queue of jobs on a server.
 
     `hostname` is a host, an alias of ~/.ssh/config, `local:`, or a full destination
-    `[user@]host[:port]`.  The ports `username` and `port` replace these parts of
-    `hostname`.  `queue` is the path of the queue on the server.  If the queue does not
-    exist, the first job creates it with the runtime `setup_runtime`.  If the queue
-    exists, its runtime must be one of the comma-separated names in `need_runtime`.
+    `[user@]host[:port]`.  The ports `username` and `port` are added to a host that does
+    not contain these parts.  `queue` is the path of the queue on the server.  If the
+    queue does not exist, the first job creates it with the runtime `setup_runtime`.  If
+    the queue exists, its runtime must be one of the comma-separated names in
+    `need_runtime`.
     """
 
     _settings = ModuleSettings()
@@ -38,13 +39,15 @@ class Queue(Module):
 
     def compute(self):
         # type: () -> None
+        destination = self.get_input("hostname")
+        username, port = self.force_get_input("username"), self.force_get_input("port")
+        if username:
+            destination = "%s@%s" % (username, destination)
+        if port is not None:
+            destination = "%s:%s" % (destination, port)
         needed = self.force_get_input("need_runtime", "").split(",")
         address = QueueAddress(
-            compose(
-                self.get_input("hostname"),
-                self.force_get_input("username"),
-                self.force_get_input("port"),
-            ),
+            destination,
             self.get_input("queue"),
             self.force_get_input("setup_runtime") or None,
             tuple(sorted(name.strip() for name in needed if name.strip())),

@@ -12,8 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn, Optional
 
-    from .client import Document
-    from .queue_address import QueueAddress
+    from .client import Document, QueueAddress
     from .vistrails_api import Module
 
 SIGNALLED = 128
