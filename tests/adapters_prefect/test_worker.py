@@ -40,6 +40,7 @@ import tej
 from tej_prefect import TejDestination, TejJob, TejStorage, TejWorker, tej_flow
 from tej_prefect.artifacts import emit_end
 from tej_prefect.bundles import UNPACKS_FILES
+from tej_prefect.job_follower import JobFollower
 from tej_prefect.job_result import JobRecord
 from tej_prefect.reconciliation import WORKER_NAME_LABEL, names_of_live
 from tej_prefect.worker_configuration import TejWorkerConfiguration, add_bundle
@@ -491,9 +492,12 @@ def test_ended_job_is_replaced_only_by_retry(
     assert job_of_attempt(queue, runs.flow_run(retry)) == f"prefect-{runs.id}-1"
 
     async def report_end(now: State[None]) -> int:
-        worker = TejWorker(work_pool_name=POOL)
+        configuration = TejWorkerConfiguration(destination="x")
         flow_run = runs.flow_run(now, first)
-        return await worker._report_end(flow_run, queue, first, end, "exit code 3")
+        follower = JobFollower(
+            TejWorker(work_pool_name=POOL), flow_run, configuration, local, first
+        )
+        return await follower.report_end(flow_run, end, "exit code 3")
 
     assert asyncio.run(report_end(Scheduled())) == 0
     # Two workers that have both taken over the flow run report the same end.

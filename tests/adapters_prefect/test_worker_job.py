@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
 import httpx
 import pytest
 from jobs import Gate, wait_until
@@ -18,8 +19,11 @@ from prefect.client.schemas.objects import (
     WorkPool,
     WorkPoolStorageConfiguration,
 )
-from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
-from prefect.logging.loggers import flow_run_logger
+from prefect.exceptions import (
+    InfrastructureNotAvailable,
+    InfrastructureNotFound,
+    ObjectNotFound,
+)
 from prefect.states import (
     AwaitingRetry,
     Cancelling,
@@ -33,8 +37,9 @@ from prefect.states import (
 )
 
 import tej
-from tej_prefect import TejDestination, TejJob, TejWorker, worker, worker_job
+from tej_prefect import TejDestination, TejJob, TejWorker, job_follower, worker
 from tej_prefect.flow_runs import needs_process
+from tej_prefect.job_follower import JobFollower
 from tej_prefect.reconciliation import OrphanFinder
 from tej_prefect.worker_configuration import (
     EXECUTE,
@@ -77,12 +82,11 @@ def test_states_that_need_their_process(
 
 
 class Clock:
-    """Replaces the module `time` of the worker; sleeping takes no time."""
+    """Replaces the module `time` of the follower; sleeping takes no time."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        patch.setattr(worker_job, "time", self)
-        patch.setattr(worker, "RETRY", 0)
+        patch.setattr(job_follower, "time", self)
 
     def monotonic(self) -> float:
         return self.now
@@ -94,67 +98,6 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
-
-
-def wait(job: tej.Job, one: FlowRun) -> tej.JobStatus | None:
-    configuration = TejWorkerConfiguration(destination="x")
-    logger = flow_run_logger(one)
-    return worker_job.wait(job, one, configuration, logger, logger)
-
-
-@pytest.mark.parametrize(
-    ("is_queued", "states"),
-    [(False, ["running", "running", "killed"]), (True, ["killed"])],
-)
-def test_cancelled_flow_has_time_to_end_itself(
-    local: TejDestination,
-    gate: Gate,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
-    is_queued: bool,
-    states: list[str],
-) -> None:
-    queue = local.get_client()
-    queue.setup(max_running=1)
-    script = f"trap '' TERM; {gate.wait}"
-    runs = [
-        TejJob(destination=local, script=script, environment={"N": str(n)}).trigger()
-        for n in range(1 + is_queued)
-    ]
-    job = queue.job(runs[-1].job_id)
-    begin = "queued" if is_queued else "running"
-    wait_until(lambda: job.status().state == begin, f"the job is {begin}")
-    found: list[str] = []
-
-    def ticks(
-        ids: list[str], on_tick: Callable[[], None]
-    ) -> Iterator[tuple[tej.Job, tej.JobStatus]]:
-        for seconds in (0, worker_job.CANCEL_GRACE - 1, 1)[: len(states)]:
-            clock.now += seconds
-            on_tick()
-            found.append(str(job.status().state))
-        yield job, job.status()
-
-    monkeypatch.setattr(queue, "as_completed", ticks)
-    monkeypatch.setattr(worker_job.poller, "is_cancelled", lambda _: True)
-    monkeypatch.setattr(queue, "kill_many", lambda ids: kill_many(ids, grace=0))
-    kill_many = tej.RemoteQueue.kill_many.__get__(queue)
-    status = wait(job, flow_run(Cancelling()))
-    assert status is not None
-    assert found == states
-    gate.open()
-
-
-def test_missing_queue_is_awaited_for_minutes(
-    local: TejDestination, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert worker_job.MISSING_PATIENCE >= 600
-    monkeypatch.setattr(worker_job, "MISSING_PATIENCE", 4 * worker_job.RETRY)
-    begun = clock.now
-    # The file system of the queue is not mounted.
-    assert wait(local.get_client().job("a"), flow_run(Running())) is None
-    waited = clock.now - begun
-    assert 0 <= waited - worker_job.MISSING_PATIENCE <= 2 * worker_job.RETRY
 
 
 class Client:
@@ -172,6 +115,9 @@ class Client:
     async def update_flow_run(self, *_: object, **__: object) -> None: ...
 
     async def update_flow_run_labels(self, *_: object) -> None: ...
+
+    async def read_workers_for_work_pool(self, *_: object) -> list[object]:
+        return []
 
 
 Use = Callable[[TejWorker], Awaitable[Any]]
@@ -194,18 +140,106 @@ def in_worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client, Use], Any]:
 InWorker = Callable[[Client, Use], Any]
 
 
-def test_end_is_reported_when_api_is_back(in_worker: InWorker, clock: Clock) -> None:
-    one = flow_run(Running())
+def follow(
+    made: TejWorker, one: FlowRun, job: tej.Job, at: TejDestination
+) -> JobFollower:
+    configuration = TejWorkerConfiguration(destination="x")
+    return JobFollower(made, one, configuration, at, job.id)
+
+
+@pytest.fixture
+def wait(
+    in_worker: InWorker, local: TejDestination
+) -> Callable[[tej.Job, FlowRun], tej.JobStatus | None]:
+    """Return a function that waits for a job as a worker does."""
+
+    def call(job: tej.Job, one: FlowRun) -> Any:
+        async def use(made: TejWorker) -> tej.JobStatus | None:
+            return follow(made, one, job, local).wait()
+
+        return in_worker(Client(), use)
+
+    return call
+
+
+Wait = Callable[[tej.Job, FlowRun], tej.JobStatus | None]
+
+
+@pytest.mark.parametrize(
+    ("is_queued", "states"),
+    [(False, ["running", "running", "killed"]), (True, ["killed"])],
+)
+def test_cancelled_flow_has_time_to_end_itself(
+    local: TejDestination,
+    gate: Gate,
+    clock: Clock,
+    wait: Wait,
+    monkeypatch: pytest.MonkeyPatch,
+    is_queued: bool,
+    states: list[str],
+) -> None:
+    queue = local.get_client()
+    queue.setup(max_running=1)
+    script = f"trap '' TERM; {gate.wait}"
+    runs = [
+        TejJob(destination=local, script=script, environment={"N": str(n)}).trigger()
+        for n in range(1 + is_queued)
+    ]
+    job = queue.job(runs[-1].job_id)
+    begin = "queued" if is_queued else "running"
+    wait_until(lambda: job.status().state == begin, f"the job is {begin}")
+    found: list[str] = []
+
+    def ticks(
+        ids: list[str], on_tick: Callable[[], None]
+    ) -> Iterator[tuple[tej.Job, tej.JobStatus]]:
+        for seconds in (0, job_follower.CANCEL_GRACE - 1, 1)[: len(states)]:
+            clock.now += seconds
+            on_tick()
+            found.append(str(job.status().state))
+        yield job, job.status()
+
+    monkeypatch.setattr(queue, "as_completed", ticks)
+    monkeypatch.setattr(job_follower.poller, "is_cancelled", lambda _: True)
+    monkeypatch.setattr(queue, "kill_many", lambda ids: kill_many(ids, grace=0))
+    kill_many = tej.RemoteQueue.kill_many.__get__(queue)
+    status = wait(job, flow_run(Cancelling()))
+    assert status is not None
+    assert found == states
+    gate.open()
+
+
+def test_missing_queue_is_awaited_for_minutes(
+    local: TejDestination, clock: Clock, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert job_follower.MISSING_PATIENCE >= 600
+    retry = job_follower.RETRY
+    monkeypatch.setattr(job_follower, "MISSING_PATIENCE", 4 * retry)
+    begun = clock.now
+    # The file system of the queue is not mounted.
+    assert wait(local.get_client().job("a"), flow_run(Running())) is None
+    waited = clock.now - begun
+    assert 0 <= waited - job_follower.MISSING_PATIENCE <= 2 * retry
+
+
+def test_end_is_reported_when_api_is_back(
+    in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_follower, "RETRY", 0)
+    one, job = flow_run(Running()), local.get_client().job("a")
     client = Client(*(httpx.ConnectError("down") for _ in range(3)), one)
-    assert in_worker(client, lambda made: made._read_patiently(one.id)) is one
+
+    def read(made: TejWorker) -> Awaitable[FlowRun | None]:
+        return follow(made, one, job, local).read_flow_run()
+
+    assert in_worker(client, read) is one
 
 
 def test_submission_to_unreachable_server_can_be_cancelled(
-    in_worker: InWorker,
-    local: TejDestination,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
+    in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker, "RETRY", 0)
+
     def fail(*_: object) -> str:
         raise tej.ConnectionFailed("The reply is lost")
 
@@ -283,14 +317,15 @@ def test_retried_flow_run_is_followed_until_last_job_ends(
     one = flow_run(Pending())
     owned: list[bool] = []
 
-    async def follow(made: TejWorker, *arguments: object) -> None:
-        if arguments[-1] == "second":
+    async def follow(follower: JobFollower) -> int:
+        if follower._job.id == "second":
             # The first job ends while the second job runs.
             first.set()
             await ended.wait()
-            owned.append(one.id in made._own_flow_runs)
+            owned.append(one.id in follower._worker._own_flow_runs)
         else:
             await first.wait()
+        return 0
 
     async def use(made: TejWorker) -> None:
         nonlocal first, ended
@@ -312,7 +347,7 @@ def test_retried_flow_run_is_followed_until_last_job_ends(
     jobs = ["first", "second"]
     monkeypatch.setattr(worker, "_load", load)
     monkeypatch.setattr(TejWorker, "_submit", submit)
-    monkeypatch.setattr(TejWorker, "_follow", follow)
+    monkeypatch.setattr(JobFollower, "follow", follow)
     in_worker(Client(), use)
     assert owned == [True, False]
 
@@ -341,15 +376,21 @@ def test_retried_flow_run_is_not_set_to_crashed(
     configuration = TejWorkerConfiguration(destination="x")
     local.get_client().setup()
 
+    async def load(_: str) -> TejDestination:
+        return local
+
+    async def submit(*_: object) -> str:
+        return job_id
+
+    monkeypatch.setattr(worker, "_load", load)
+    monkeypatch.setattr(TejWorker, "_submit", submit)
+
     async def report() -> list[str | None]:
         async with get_client() as client:
             monkeypatch.setattr(TejWorker, "client", client)
             made = TejWorker(work_pool_name="pool")
-            identifier = f"{local.place}:{job_id}"
-            await client.update_flow_run(flow_run_id, infrastructure_pid=identifier)
             run = await client.read_flow_run(flow_run_id)
-            followed = await made._follow(run, configuration, local, job_id)
-            assert followed.status_code == 1
+            assert (await made.run(run, configuration)).status_code == 1
             states = [await client.read_flow_run(flow_run_id)]
             # An automation retries the flow run before the base class reports the exit
             # code.
@@ -406,14 +447,14 @@ def test_job_at_another_place_is_not_taken_over(
     async def load(_: str) -> TejDestination:
         return local
 
-    async def follow(*arguments: object) -> worker.TejWorkerResult:
-        followed.append(arguments[-1])
-        return worker.TejWorkerResult(status_code=0, identifier="")
+    async def follow(follower: JobFollower) -> int:
+        followed.append(follower._job.id)
+        return 0
 
     monkeypatch.setattr(TejWorker, "work_pool", None)
     monkeypatch.setattr(TejWorkerConfiguration, "resolve_for_flow_run", resolve)
     monkeypatch.setattr(worker, "_load", load)
-    monkeypatch.setattr(TejWorker, "_follow", follow)
+    monkeypatch.setattr(JobFollower, "follow", follow)
     # The destination of the work pool was changed after the submission of the job.
     jobs = [
         (Running(), "ssh://elsewhere ~/.tej", 0),
@@ -425,6 +466,66 @@ def test_job_at_another_place_is_not_taken_over(
         one.infrastructure_pid = f"{place}:prefect-{one.id}-{number}"
         in_worker(Client(one), lambda made, one=one: made._take_over(one))
     assert followed == [f"prefect-{one.id}-1"]
+
+
+def test_take_over_without_deployment_is_tried_once(
+    in_worker: InWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = flow_run(Running(), deployment_id=uuid4())
+    one.infrastructure_pid = f"local: ~/.tej:prefect-{one.id}-0"
+
+    async def unended(*_: object) -> list[FlowRun]:
+        return [one]
+
+    async def resolve(*_: object, **__: object) -> None:
+        raise ObjectNotFound(RuntimeError("The deployment was deleted"))
+
+    async def use(made: TejWorker) -> None:
+        for _ in range(2):
+            async with anyio.create_task_group() as group:
+                made._runs_task_group = group
+                await made._reconcile()
+
+    monkeypatch.setattr(worker, "unended_flow_runs", unended)
+    monkeypatch.setattr(TejWorker, "work_pool", None)
+    monkeypatch.setattr(TejWorkerConfiguration, "resolve_for_flow_run", resolve)
+    in_worker(Client(), use)
+    (message,) = [
+        record.getMessage() for record in caplog.records if record.levelname == "ERROR"
+    ]
+    assert "deployment was deleted" in message
+    assert one.infrastructure_pid in message
+
+
+def test_reason_of_second_start_is_reported(
+    in_worker: InWorker, local: TejDestination
+) -> None:
+    queue = local.get_client()
+    configuration = TejWorkerConfiguration(destination="x", command="exit 75")
+    ends = []
+    for removed in (False, True):
+        with configuration.directory() as directory:
+            if removed:
+                # The first start of the job has removed the file.
+                (directory / "environment").unlink()
+            job = queue.submit(None, directory)
+        ends.append(queue.job(job).wait())
+
+    async def describe(made: TejWorker) -> list[str]:
+        jobs = [queue.job(end.job_id) for end in ends]
+        one = flow_run(Running())
+        return [
+            follow(made, one, job, local).describe(end)
+            for job, end in zip(jobs, ends, strict=True)
+        ]
+
+    own, second = in_worker(Client(), describe)
+    assert own == ends[0].describe()
+    assert second.startswith(
+        f"{ends[1].describe()}. The job was started for the second"
+    )
 
 
 def test_only_orphaned_flow_runs_are_taken_over() -> None:

@@ -19,7 +19,6 @@ from uuid import UUID
 
 import anyio
 import anyio.abc
-import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
 from prefect.exceptions import (
@@ -30,16 +29,13 @@ from prefect.exceptions import (
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 import tej
-from tej_prefect.artifacts import emit_end
 from tej_prefect.context import in_thread
 from tej_prefect.credentials import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.flow_runs import (
     CANCELLED,
-    needs_process,
-    poller,
     unended_flow_runs,
 )
-from tej_prefect.job_result import JobRecord
+from tej_prefect.job_follower import JobFollower
 from tej_prefect.reconciliation import (
     WORKER_NAME_LABEL,
     OrphanFinder,
@@ -59,13 +55,9 @@ from tej_prefect.worker_job import (
     delete_old_jobs,
     end_earlier_jobs,
     is_of_attempt,
-    is_superseded,
     job_of_attempt,
-    log_output,
     newest_job,
-    related_to,
     submit,
-    wait,
 )
 
 RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "60"))
@@ -111,6 +103,8 @@ class TejWorker(
         self._reported: Counter[UUID] = Counter()
         """Numbers of crashes that the base class must not report."""
         self._orphans = OrphanFinder(self.name)
+        self._given_up: set[UUID] = set()
+        """Flow runs that cannot be taken over because their deployment was deleted."""
         self._queues: dict[tej.RemoteQueue, None] = {}
         """Queues with jobs of flow runs that this worker has followed."""
         self._reconciling = anyio.CancelScope()
@@ -180,7 +174,12 @@ class TejWorker(
                 await self.client.update_flow_run(
                     flow_run.id, infrastructure_pid=identifier
                 )
-            return await self._follow(flow_run, configuration, destination, job_id)
+            self._queues[destination.get_client()] = None
+            follower = JobFollower(self, flow_run, configuration, destination, job_id)
+            code = await follower.follow()
+            if code:
+                self._reported[flow_run.id] += 1
+            return TejWorkerResult(status_code=code, identifier=identifier)
         finally:
             self._followed -= Counter([flow_run.id])
 
@@ -269,101 +268,6 @@ class TejWorker(
                 )
         return await in_thread(lambda: newest_job(queue, flow_run))
 
-    async def _follow(
-        self,
-        flow_run: FlowRun,
-        configuration: TejWorkerConfiguration,
-        destination: TejDestination,
-        job_id: str,
-    ) -> TejWorkerResult:
-        """Wait until a job has ended, and set the flow run's state if necessary.
-
-        The worker sets the state if the flow was being cancelled, or had not ended by
-        itself.
-        """
-        logger = self.get_flow_run_logger(flow_run)
-        queue = destination.get_client()
-        self._queues[queue] = None
-        poller.watch(flow_run.id)
-        try:
-            status = await in_thread(
-                lambda: wait(
-                    queue.job(job_id), flow_run, configuration, logger, self._logger
-                )
-            )
-        finally:
-            poller.unwatch(flow_run.id)
-        words = "the job does not exist" if status is None else status.describe()
-        message = f"Job {job_id} at {destination.place}: {words}"
-        logger.info("%s", message)
-        current = await self._read_patiently(flow_run.id)
-        if status is not None:
-            record = JobRecord(destination, job_id, flow_run.name)
-            emit_end(record, status, flow_run.id, related_to(flow_run))
-        code = 0
-        if current is not None:
-            code = await self._report_end(current, queue, job_id, status, message)
-            is_completed = current.state_type is StateType.COMPLETED
-            if status and is_completed and configuration.delete_when_done:
-                await in_thread(lambda: queue.delete_many([status]))
-            if code:
-                self._reported[flow_run.id] += 1
-        return TejWorkerResult(
-            status_code=code, identifier=_identify(destination, job_id)
-        )
-
-    async def _read_patiently(self, flow_run_id: UUID) -> FlowRun | None:
-        """Read a flow run when Prefect's API replies; return None if it was deleted."""
-        while True:
-            try:
-                return await self.client.read_flow_run(flow_run_id)
-            except ObjectNotFound:
-                return None
-            except httpx.HTTPError as error:
-                self._logger.warning(
-                    "The end of flow run %s cannot be reported, because Prefect's API "
-                    "does not reply: %s; trying again in %d s",
-                    flow_run_id,
-                    error,
-                    RETRY,
-                )
-                await asyncio.sleep(RETRY)
-
-    async def _report_end(
-        self,
-        current: FlowRun,
-        queue: tej.RemoteQueue,
-        job_id: str,
-        status: tej.JobStatus | None,
-        message: str,
-    ) -> int:
-        """Set the flow run's state if the flow has not, and return the exit code.
-
-        `current` is the flow run as read after the end of the job.
-        """
-        if current.state_type in CANCELLED:
-            if current.state_type is StateType.CANCELLING:
-                await self._mark_flow_run_as_cancelled(current, {"message": message})
-            return 0
-        if needs_process(current):
-            if await in_thread(lambda: is_superseded(queue, current, job_id, status)):
-                # The flow run was retried, and a newer job decides its state.
-                return 0
-            if status is not None:
-                logger = self.get_flow_run_logger(current)
-                await in_thread(lambda: log_output(queue, job_id, logger))
-            await super()._propose_crashed_state(current, message)
-        elif (
-            (status is not None and status.succeeded)
-            # A worker will submit the next job of a retried or suspended flow run.
-            or current.state_type in (StateType.SCHEDULED, StateType.PAUSED)
-        ):
-            return 0
-        # Codes from 125 on are not returned, because Prefect logs an explanation of
-        # such codes that is true only for containers.
-        code = 0 if status is None else int(status.result or 0)
-        return code if 0 < code < 125 else 1
-
     async def _propose_crashed_state(
         self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
     ) -> None:
@@ -408,7 +312,8 @@ class TejWorker(
             if is_pending and flow_run.id in self._own_flow_runs:
                 await renew_lease(self.client, flow_run)
         # This worker may have started to follow flow runs since the first request.
-        others = [one for one in found if one.id not in self._own_flow_runs]
+        ignored = self._own_flow_runs | self._given_up
+        others = [one for one in found if one.id not in ignored]
         for flow_run in self._orphans.find(others, names_of_live(workers)):
             self._followed[flow_run.id] += 1
             self._runs_task_group.start_soon(self._take_over, flow_run)
@@ -427,13 +332,9 @@ class TejWorker(
         """Continue a flow run that another worker or an earlier process has started."""
         logger = self.get_flow_run_logger(flow_run)
         try:
-            configuration = await self.job_configuration.resolve_for_flow_run(
-                flow_run,
-                client=self.client,
-                work_pool=self.work_pool,
-                worker_name=self.name,
-                worker_id=self.backend_id,
-            )
+            configuration = await self._resolve(flow_run)
+            if configuration is None:
+                return
             if flow_run.state_type is StateType.PENDING and is_of_attempt(
                 flow_run.infrastructure_pid, flow_run
             ):
@@ -449,6 +350,30 @@ class TejWorker(
             logger.exception("Worker %r cannot take over the flow run", self.name)
         finally:
             self._followed -= Counter([flow_run.id])
+
+    async def _resolve(self, flow_run: FlowRun) -> TejWorkerConfiguration | None:
+        """Return the configuration of a flow run; None if its deployment was deleted.
+
+        Without the deployment, the destination of the flow run's job is unknown.
+        """
+        try:
+            return await self.job_configuration.resolve_for_flow_run(
+                flow_run,
+                client=self.client,
+                work_pool=self.work_pool,
+                worker_name=self.name,
+                worker_id=self.backend_id,
+            )
+        except ObjectNotFound:
+            self._given_up.add(flow_run.id)
+            self.get_flow_run_logger(flow_run).error(
+                "Worker %r does not take over the flow run, because its deployment was "
+                "deleted. Job %s may still run: check the job with `tej status`, and "
+                "set the state of the flow run by hand",
+                self.name,
+                flow_run.infrastructure_pid or "of the flow run",
+            )
+            return None
 
 
 async def _load(name: str) -> TejDestination:

@@ -42,10 +42,22 @@ LOCAL_SETTINGS = (
 )
 """Settings that describe the worker's own machine and are not passed to jobs."""
 
+STARTED_TWICE = 75
+"""Exit code of a job that the scheduler has started for the second time."""
+STARTED_TWICE_MESSAGE = (
+    "The job was started for the second time, for example after a requeue by the "
+    "scheduler. A job can start its flow run only once, because the first start "
+    "removes the environment of the flow run: remove --requeue from the scheduler "
+    "options, and retry the flow run"
+)
 SCRIPT = """\
 #!/bin/sh
 # Runs a Prefect flow run.  The environment file may hold secrets: it is removed before
 # the setup lines can end the job or change the directory.
+if [ ! -e environment ]; then
+    printf '%s\\n' '{started_twice_message}' >&2
+    exit {started_twice}
+fi
 . ./environment
 rm -f ./environment
 tej_stage=$PWD
@@ -193,6 +205,8 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
             if self._spool is not None:
                 command = add_bundle(command, self._spool, folder)
             script = SCRIPT.format(
+                started_twice=STARTED_TWICE,
+                started_twice_message=STARTED_TWICE_MESSAGE,
                 setup=self.setup,
                 cd=_change_directory(self.working_dir),
                 command=command,

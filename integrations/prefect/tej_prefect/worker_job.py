@@ -1,9 +1,8 @@
-"""Jobs of flow runs, for the worker: submission, wait, and log output."""
+"""Jobs of flow runs, for the worker: ids, attempts, submission and deletion."""
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -16,25 +15,18 @@ import tej
 from tej_prefect.artifacts import emit_start
 from tej_prefect.credentials import TejDestination
 from tej_prefect.flow_runs import logger as worker_logger
-from tej_prefect.flow_runs import poller
 from tej_prefect.job_result import UNENDED_STATES, JobRecord
-from tej_prefect.output import JobOutput
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 
 if TYPE_CHECKING:
     from prefect.logging.loggers import PrefectLogAdapter
 
-    from tej_prefect.output import AnyLogger
-
 CANCEL_GRACE = 45.0
-"""Seconds after which the job of a cancelled flow run is killed if it has not ended."""
+"""Seconds after which the job of a cancelled or retried flow run is killed if it has
+not ended."""
 NOT_STARTED = (tej.JobState.CREATED, tej.JobState.QUEUED)
 RETRY = 30.0
 """Seconds between two attempts to reach a server."""
-MISSING_PATIENCE = 600.0
-"""Seconds after which the job of a missing queue is considered deleted."""
-OUTPUT_LINES = 30
-"""Number of lines of a failed job's output that are copied to the flow run's log."""
 FLOW_RUN_LABEL = "prefect-flow-run"
 STATE_LABEL = "prefect-state"
 """Label of a flow run's job with the id of the Pending state at its submission.
@@ -236,84 +228,3 @@ def delete_old_jobs(queue: tej.RemoteQueue, unended: Collection[str]) -> None:
 def related_to(flow_run: FlowRun) -> list[RelatedResource]:
     """Return the flow run as a related resource of an event."""
     return [object_as_related_resource("flow-run", "flow-run", flow_run)]
-
-
-class _CancelledJobKiller:
-    """Kills a job if its flow run was cancelled and the job does not end by itself."""
-
-    def __init__(self, job: tej.Job, flow_run: FlowRun) -> None:
-        self._job, self._flow_run = job, flow_run
-        self._kill_at: float | None = None
-
-    def check(self) -> None:
-        """Kill the job if its grace period is over; called about once a second."""
-        # If the flow run was cancelled and then retried, this job is still killed.
-        if self._kill_at is None and not poller.is_cancelled(self._flow_run.id):
-            return
-        now = time.monotonic()
-        if self._kill_at is None:
-            # A running job is not killed at once, so that the flow can end by itself
-            # and call its cancellation hooks.
-            runs = self._job.status().state not in NOT_STARTED
-            self._kill_at = now + CANCEL_GRACE if runs else now
-        if now >= self._kill_at:
-            self._job.queue.kill_many([self._job.id])
-            self._kill_at = now + CANCEL_GRACE
-
-
-def wait(
-    job: tej.Job,
-    flow_run: FlowRun,
-    configuration: TejWorkerConfiguration,
-    logger: PrefectLogAdapter,
-    output_logger: AnyLogger,
-) -> tej.JobStatus | None:
-    """Wait until the job has ended, and return its final status.
-
-    Return None if the job was deleted, or if its queue has been missing for more than
-    `MISSING_PATIENCE` seconds.  The waiting time is not limited.
-    """
-    queue: tej.RemoteQueue = job.queue
-    tunnel = configuration.tunnel
-    output = JobOutput(job, output_logger, f"{job.id}: ")
-    killer = _CancelledJobKiller(job, flow_run)
-
-    def on_tick() -> None:
-        if configuration.stream_output:
-            output.read()
-        if tunnel is not None:
-            # The tunnel must be opened again after each reconnection.
-            with contextlib.suppress(tej.ConnectionFailed):
-                queue.transport.tunnel(*tunnel)
-        killer.check()
-
-    missing_until: float | None = None
-    while True:
-        try:
-            for _, status in queue.as_completed([job.id], on_tick=on_tick):
-                if configuration.stream_output:
-                    output.read(last=True)
-                return status
-        except tej.JobNotFound:
-            return None
-        except tej.QueueDoesntExist as error:
-            # The file system of the queue may be unmounted for a while.
-            missing_until = missing_until or time.monotonic() + MISSING_PATIENCE
-            if time.monotonic() > missing_until:
-                return None
-            logger.warning("%s; trying again in %d s", error, RETRY)
-        except tej.ConnectionFailed as error:
-            logger.warning("%s; trying again in %d s", error, RETRY)
-        time.sleep(RETRY)
-
-
-def log_output(queue: tej.RemoteQueue, job_id: str, logger: PrefectLogAdapter) -> None:
-    """Log the last lines of a failed job's output."""
-    for stream in ("stdout", "stderr"):
-        try:
-            data = b"".join(queue.logs(job_id, stream, tail=OUTPUT_LINES))
-        except tej.Error as error:
-            logger.warning("The job's output was not read: %s", error)
-            return
-        if text := data.decode("utf-8", "replace").strip():
-            logger.error("The last lines of the job's %s:\n%s", stream, text)

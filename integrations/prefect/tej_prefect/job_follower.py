@@ -1,0 +1,220 @@
+"""Job follower: waits for the end of a flow run's job, and reports the end to Prefect.
+
+The worker follows the jobs that it has submitted, and the jobs of workers that died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.workers.base import BaseWorker
+
+import tej
+from tej_prefect.artifacts import emit_end
+from tej_prefect.context import in_thread
+from tej_prefect.credentials import TejDestination
+from tej_prefect.flow_runs import CANCELLED, needs_process, poller
+from tej_prefect.job_result import JobRecord
+from tej_prefect.output import JobOutput
+from tej_prefect.worker_configuration import (
+    STARTED_TWICE,
+    STARTED_TWICE_MESSAGE,
+    TejWorkerConfiguration,
+)
+from tej_prefect.worker_job import (
+    CANCEL_GRACE,
+    NOT_STARTED,
+    RETRY,
+    is_superseded,
+    related_to,
+)
+
+if TYPE_CHECKING:
+    from prefect.logging.loggers import PrefectLogAdapter
+
+MISSING_PATIENCE = 600.0
+"""Seconds after which the job of a missing queue is considered deleted."""
+OUTPUT_LINES = 30
+"""Number of lines of a failed job's output that are copied to the flow run's log."""
+
+
+class JobFollower:
+    """Follows one job of a flow run for a worker."""
+
+    def __init__(
+        self,
+        worker: BaseWorker[Any, Any, Any],
+        flow_run: FlowRun,
+        configuration: TejWorkerConfiguration,
+        destination: TejDestination,
+        job_id: str,
+    ) -> None:
+        self._worker, self._flow_run = worker, flow_run
+        self._configuration, self._destination = configuration, destination
+        self._job = destination.get_client().job(job_id)
+        self._logger: PrefectLogAdapter = worker.get_flow_run_logger(flow_run)
+        self._kill_at: float | None = None
+
+    async def follow(self) -> int:
+        """Wait until the job has ended; set the flow run's state if necessary.
+
+        The follower sets the state if the flow was being cancelled, or had not ended by
+        itself.  Return the exit code that the worker reports to Prefect.
+        """
+        poller.watch(self._flow_run.id)
+        try:
+            status = await in_thread(self.wait)
+        finally:
+            poller.unwatch(self._flow_run.id)
+        words = await in_thread(lambda: self.describe(status))
+        message = f"Job {self._job.id} at {self._destination.place}: {words}"
+        self._logger.info("%s", message)
+        current = await self.read_flow_run()
+        if status is not None:
+            record = JobRecord(self._destination, self._job.id, self._flow_run.name)
+            related = related_to(self._flow_run)
+            emit_end(record, status, self._flow_run.id, related)
+        if current is None:
+            return 0
+        code = await self.report_end(current, status, message)
+        is_completed = current.state_type is StateType.COMPLETED
+        if status and is_completed and self._configuration.delete_when_done:
+            await in_thread(lambda: self._job.queue.delete_many([status]))
+        return code
+
+    def wait(self) -> tej.JobStatus | None:
+        """Wait until the job has ended, and return its final status.
+
+        Return None if the job was deleted, or if its queue has been missing for more
+        than `MISSING_PATIENCE` seconds.  The waiting time is not limited.
+        """
+        queue, job_id = self._job.queue, self._job.id
+        output = JobOutput(self._job, self._worker._logger, f"{job_id}: ")
+
+        def on_tick() -> None:
+            if self._configuration.stream_output:
+                output.read()
+            if (tunnel := self._configuration.tunnel) is not None:
+                # The tunnel must be opened again after each reconnection.
+                with contextlib.suppress(tej.ConnectionFailed):
+                    queue.transport.tunnel(*tunnel)
+            self._kill_if_cancelled()
+
+        missing_until: float | None = None
+        while True:
+            try:
+                for _, status in queue.as_completed([job_id], on_tick=on_tick):
+                    if self._configuration.stream_output:
+                        output.read(last=True)
+                    return status
+            except tej.JobNotFound:
+                return None
+            except tej.QueueDoesntExist as error:
+                # The file system of the queue may be unmounted for a while.
+                missing_until = missing_until or time.monotonic() + MISSING_PATIENCE
+                if time.monotonic() > missing_until:
+                    return None
+                self._logger.warning("%s; trying again in %d s", error, RETRY)
+            except tej.ConnectionFailed as error:
+                self._logger.warning("%s; trying again in %d s", error, RETRY)
+            time.sleep(RETRY)
+
+    def _kill_if_cancelled(self) -> None:
+        """Kill the job of a cancelled flow run if its grace period is over."""
+        # If the flow run was cancelled and then retried, this job is still killed.
+        if self._kill_at is None and not poller.is_cancelled(self._flow_run.id):
+            return
+        now = time.monotonic()
+        if self._kill_at is None:
+            # A running job is not killed at once, so that the flow can end by itself
+            # and call its cancellation hooks.
+            runs = self._job.status().state not in NOT_STARTED
+            self._kill_at = now + CANCEL_GRACE if runs else now
+        if now >= self._kill_at:
+            self._job.queue.kill_many([self._job.id])
+            self._kill_at = now + CANCEL_GRACE
+
+    def describe(self, status: tej.JobStatus | None) -> str:
+        """Return how the job has ended, and the reason if the job was started twice."""
+        if status is None:
+            return "the job does not exist"
+        words = status.describe()
+        # A flow run's own command may exit with the same code.
+        if status.exit_code == STARTED_TWICE and any(
+            STARTED_TWICE_MESSAGE in text for _, text in self._last_lines()
+        ):
+            words += f". {STARTED_TWICE_MESSAGE}"
+        return words
+
+    def _last_lines(self) -> list[tuple[str, str]]:
+        """Return the last lines of the job's stdout and stderr, without empty texts."""
+        found: list[tuple[str, str]] = []
+        for stream in ("stdout", "stderr"):
+            try:
+                data = b"".join(self._job.logs(stream, tail=OUTPUT_LINES))
+            except tej.Error as error:
+                self._logger.warning("The job's output was not read: %s", error)
+                break
+            if text := data.decode("utf-8", "replace").strip():
+                found.append((stream, text))
+        return found
+
+    async def read_flow_run(self) -> FlowRun | None:
+        """Read the flow run when Prefect's API replies; return None if deleted."""
+        while True:
+            try:
+                return await self._worker.client.read_flow_run(self._flow_run.id)
+            except ObjectNotFound:
+                return None
+            except httpx.HTTPError as error:
+                self._worker._logger.warning(
+                    "The end of flow run %s cannot be reported, because Prefect's API "
+                    "does not reply: %s; trying again in %d s",
+                    self._flow_run.id,
+                    error,
+                    RETRY,
+                )
+                await asyncio.sleep(RETRY)
+
+    async def report_end(
+        self, current: FlowRun, status: tej.JobStatus | None, message: str
+    ) -> int:
+        """Set the flow run's state if the flow has not, and return the exit code.
+
+        `current` is the flow run as read after the end of the job.
+        """
+        if current.state_type in CANCELLED:
+            if current.state_type is StateType.CANCELLING:
+                await self._worker._mark_flow_run_as_cancelled(
+                    current, {"message": message}
+                )
+            return 0
+        if needs_process(current):
+            queue, job_id = self._job.queue, self._job.id
+            if await in_thread(lambda: is_superseded(queue, current, job_id, status)):
+                # The flow run was retried, and a newer job decides its state.
+                return 0
+            if status is not None:
+                for stream, text in await in_thread(self._last_lines):
+                    self._logger.error(
+                        "The last lines of the job's %s:\n%s", stream, text
+                    )
+            # The method of the base class is called, because the method of the worker
+            # ignores crashes that the follower has reported.
+            await BaseWorker._propose_crashed_state(self._worker, current, message)
+        elif (
+            (status is not None and status.succeeded)
+            # A worker will submit the next job of a retried or suspended flow run.
+            or current.state_type in (StateType.SCHEDULED, StateType.PAUSED)
+        ):
+            return 0
+        # Codes from 125 on are not returned, because Prefect logs an explanation of
+        # such codes that is true only for containers.
+        code = 0 if status is None else int(status.result or 0)
+        return code if 0 < code < 125 else 1
