@@ -37,10 +37,16 @@ from prefect.states import (
 )
 
 import tej
-from tej_prefect import TejDestination, TejJob, TejWorker, job_follower, worker
-from tej_prefect.flow_runs import needs_process
+from tej_prefect import (
+    TejDestination,
+    TejJob,
+    TejWorker,
+    job_follower,
+    worker,
+    worker_job,
+)
+from tej_prefect.flow_runs import OrphanFinder, needs_process
 from tej_prefect.job_follower import JobFollower
-from tej_prefect.reconciliation import OrphanFinder
 from tej_prefect.worker_configuration import (
     EXECUTE,
     TejWorkerConfiguration,
@@ -238,32 +244,33 @@ def test_end_is_reported_when_api_is_back(
 def test_submission_to_unreachable_server_can_be_cancelled(
     in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "RETRY", 0)
+    monkeypatch.setattr(worker_job, "RETRY", 0)
 
-    def fail(*_: object) -> str:
+    def fail(*_: object, **__: object) -> str:
         raise tej.ConnectionFailed("The reply is lost")
 
     def fail_once(*_: object) -> str:
-        monkeypatch.setattr(worker, "newest_job", newest_job)
+        monkeypatch.setattr(worker_job, "newest_job", newest_job)
         return fail()
 
-    newest_job = worker.newest_job
+    newest_job = worker_job.newest_job
     monkeypatch.setattr(TejWorker, "work_pool", None)
-    monkeypatch.setattr(worker, "submit", fail)
-    monkeypatch.setattr(worker, "newest_job", fail_once)
+    monkeypatch.setattr(worker_job, "submit", fail)
+    monkeypatch.setattr(worker_job, "newest_job", fail_once)
     pending, cancelling = flow_run(Pending()), flow_run(Cancelling())
 
     def submit(*replies: FlowRun) -> Any:
         configuration = TejWorkerConfiguration(destination="x")
         return in_worker(
-            Client(*replies), lambda made: made._submit(pending, configuration, local)
+            Client(*replies),
+            lambda made: worker_job.start_or_find(made, pending, configuration, local),
         )
 
     # The job may have started, so the worker finds its id to kill it.
     job_id = f"prefect-{cancelling.id}-0"
     assert submit(pending, cancelling, cancelling) == job_id
-    monkeypatch.setattr(worker, "newest_job", fail_once)
-    monkeypatch.setattr(worker, "SUBMIT_PATIENCE", -1)
+    monkeypatch.setattr(worker_job, "newest_job", fail_once)
+    monkeypatch.setattr(worker_job, "SUBMIT_PATIENCE", -1)
     assert submit(cancelling, cancelling) == job_id
     with pytest.raises(tej.ConnectionFailed):
         submit(pending)
@@ -278,10 +285,11 @@ def test_only_pending_flow_run_starts_job(
 ) -> None:
     # Another worker has continued the flow run since this worker read it.
     before, now = flow_run(Pending()), flow_run(state)
-    monkeypatch.setattr(worker, "submit", None)
+    monkeypatch.setattr(worker_job, "submit", None)
     configuration = TejWorkerConfiguration(destination="x")
     job_id = in_worker(
-        Client(now), lambda made: made._submit(before, configuration, local)
+        Client(now),
+        lambda made: worker_job.start_or_find(made, before, configuration, local),
     )
     assert job_id == f"prefect-{now.id}-0"
 
@@ -300,13 +308,14 @@ def test_retry_waits_for_job_of_earlier_attempt(
     before = flow_run(Pending(), run_count=1)
     after = before.model_copy(update={"state": now, "state_type": now.type})
     found = [True, False]
-    monkeypatch.setattr(worker, "end_earlier_jobs", lambda *_: found.pop(0))
-    monkeypatch.setattr(worker, "submit", lambda *_: f"prefect-{before.id}-1")
-    monkeypatch.setattr(worker, "newest_job", lambda *_: f"prefect-{before.id}-0")
+    monkeypatch.setattr(worker_job, "end_earlier_jobs", lambda *_: found.pop(0))
+    monkeypatch.setattr(worker_job, "submit", lambda *_, **__: f"prefect-{before.id}-1")
+    monkeypatch.setattr(worker_job, "newest_job", lambda *_: f"prefect-{before.id}-0")
     monkeypatch.setattr(TejWorker, "work_pool", None)
     configuration = TejWorkerConfiguration(destination="x")
     job_id = in_worker(
-        Client(before, after), lambda made: made._submit(before, configuration, local)
+        Client(before, after),
+        lambda made: worker_job.start_or_find(made, before, configuration, local),
     )
     assert job_id == f"prefect-{before.id}-{expected}"
 
@@ -346,7 +355,7 @@ def test_retried_flow_run_is_followed_until_last_job_ends(
     first = ended = asyncio.Event()
     jobs = ["first", "second"]
     monkeypatch.setattr(worker, "_load", load)
-    monkeypatch.setattr(TejWorker, "_submit", submit)
+    monkeypatch.setattr(worker, "start_or_find", submit)
     monkeypatch.setattr(JobFollower, "follow", follow)
     in_worker(Client(), use)
     assert owned == [True, False]
@@ -383,7 +392,7 @@ def test_retried_flow_run_is_not_set_to_crashed(
         return job_id
 
     monkeypatch.setattr(worker, "_load", load)
-    monkeypatch.setattr(TejWorker, "_submit", submit)
+    monkeypatch.setattr(worker, "start_or_find", submit)
 
     async def report() -> list[str | None]:
         async with get_client() as client:

@@ -170,17 +170,17 @@ class CancellationGuard:
         """Destination of a submission in progress.  Jobs may have started at this
         destination although the server has not yet replied with their ids."""
         self._stop = stop
-        self._jobs: dict[str, dict[str, JobRecord]] = {}
+        self._jobs: dict[tuple[str, str], JobRecord] = {}
+        """The jobs that have not ended, by their place and id."""
 
     def add(self, jobs: Mapping[JobRecord, tej.JobStatus | None]) -> None:
         """Add jobs to kill after a cancellation, and claim them for the flow run."""
         for record in jobs:
-            at_place = self._jobs.setdefault(record.destination.place, {})
-            known = at_place.get(record.job_id)
+            known = self._jobs.setdefault(_key(record), record)
             # If the same job was added with `on_cancel="kill"` and with
             # `on_cancel="leave"`, the job is left running.
-            if known is None or known.on_cancel == "kill":
-                at_place[record.job_id] = record
+            if known.on_cancel == "kill":
+                self._jobs[_key(record)] = record
         if self.run.flow_run_id is None:
             return
         for queue, some in by_queue(jobs).items():
@@ -191,7 +191,7 @@ class CancellationGuard:
 
     def remove(self, record: JobRecord) -> None:
         """Remove a job that has ended, because a cancellation must not kill the job."""
-        self._jobs.get(record.destination.place, {}).pop(record.job_id, None)
+        self._jobs.pop(_key(record), None)
 
     def kill(self, records: Iterable[JobRecord]) -> KillCounts:
         """Kill jobs of the run that no other flow run has claimed; return the counts.
@@ -209,7 +209,7 @@ class CancellationGuard:
         flow_run_id = self.run.flow_run_id
         if flow_run_id is not None and poller.is_cancelled(flow_run_id):
             raise FlowRunCancelled("The flow run was cancelled")
-        if self.run.is_stopping or (self._stop is not None and self._stop.is_set()):
+        if any(one is not None and one.is_set() for one in (self.run.stop, self._stop)):
             raise TerminationSignal(signal.SIGTERM)
 
     def __enter__(self) -> CancellationGuard:
@@ -234,7 +234,13 @@ class CancellationGuard:
         if isinstance(error, FlowRunCancelled) and flow_run_id and not cancelled:
             cancelled = [flow_run_id]
         if flow_run_id is None or not cancelled:
-            self._log_left_jobs()
+            if self._jobs:
+                shown = [f"{job_id} at {place}" for place, job_id in self._jobs]
+                self.logger.info(
+                    "%d jobs continue to run, and the next run finds them: %s",
+                    len(shown),
+                    ", ".join([*shown[:3], "..."] if len(shown) > 3 else shown),
+                )
             return
         # Withdraw this flow run's claims before reading the claims of other flow runs.
         # If two flow runs are cancelled at the same time, at least one of the two then
@@ -247,8 +253,7 @@ class CancellationGuard:
 
     def _kill_jobs(self, cancelled: list[UUID]) -> KillCounts:
         counts = KillCounts()
-        records = [one for some in self._jobs.values() for one in some.values()]
-        kill_jobs(records, cancelled, counts)
+        kill_jobs(self._jobs.values(), cancelled, counts)
         self._kill_unknown(cancelled, counts)
         return counts
 
@@ -271,26 +276,14 @@ class CancellationGuard:
                 "Jobs with the labels %s may continue to run: %s", labels, error
             )
             return
-        known = self._jobs.get(self.submitting.place, {})
+        place = self.submitting.place
         ids = [
             one.job_id
             for one in jobs
-            if one.job_id not in known and not LEAVE_LABEL.items() <= one.labels.items()
+            if (place, one.job_id) not in self._jobs
+            and not LEAVE_LABEL.items() <= one.labels.items()
         ]
         kill_unclaimed(queue, ids, cancelled, counts)
-
-    def _log_left_jobs(self) -> None:
-        for place, records in self._jobs.items():
-            if records:
-                shown = ", ".join([*records][:3]) + (
-                    ", ..." if len(records) > 3 else ""
-                )
-                self.logger.info(
-                    "%d jobs continue to run at %s (%s), and the next run finds them",
-                    len(records),
-                    place,
-                    shown,
-                )
 
     def _set_cancelled(self, counts: KillCounts) -> None:
         """Set the task run and flow runs without a deployment to the state Cancelled.
@@ -310,3 +303,7 @@ class CancellationGuard:
                         client.set_flow_run_state(flow_run.id, ended, force=True)
         except Exception as error:
             self.logger.warning("The run was not set to Cancelled: %s", error)
+
+
+def _key(record: JobRecord) -> tuple[str, str]:
+    return record.destination.place, record.job_id

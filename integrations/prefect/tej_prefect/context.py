@@ -62,11 +62,6 @@ class Run:
     """Event that is set when the task runner stops: after Ctrl-C, after a signal or
     at the end of the flow."""
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether the task runner has requested that its threads end."""
-        return self.stop is not None and self.stop.is_set()
-
 
 def current_run() -> Run:
     """Return the flow run and task run of the calling thread."""
@@ -75,11 +70,14 @@ def current_run() -> Run:
     attempt = 1 if flow_run is None else max(1, flow_run.run_count)
     if task is not None:
         task_run = task.task_run
+        # Without a check of this event, Ctrl-C would end the flow only after its jobs
+        # have ended.
+        events = getattr(getattr(flow, "task_runner", None), "_cancel_events", {})
         return Run(
             task_run.flow_run_id,
             task_run.id,
             max(attempt, task_run.run_count),
-            cancel_event(flow, task_run.id),
+            events.get(task_run.id),
         )
     if flow_run is not None:
         return Run(flow_run.id, attempt=attempt)
@@ -160,16 +158,3 @@ def asynchronous(
 def stored_name(block: Block) -> str | None:
     """Return the name under which a block is stored; None for an unsaved block."""
     return block._block_document_name
-
-
-def cancel_event(
-    flow: FlowRunContext | None, task_run_id: UUID
-) -> threading.Event | None:
-    """Return the event that the thread task runner sets when it stops the task run.
-
-    A task that waits for jobs checks this event.  Without the check, Ctrl-C would end
-    the flow only after its jobs have ended.
-    """
-    events = getattr(getattr(flow, "task_runner", None), "_cancel_events", {})
-    event = events.get(task_run_id)
-    return event if isinstance(event, threading.Event) else None

@@ -16,12 +16,11 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.base import BaseWorker
 
 import tej
-from tej_prefect.artifacts import emit_end
 from tej_prefect.context import in_thread
 from tej_prefect.credentials import TejDestination
 from tej_prefect.flow_runs import CANCELLED, needs_process, poller
 from tej_prefect.job_result import JobRecord
-from tej_prefect.output import JobOutput
+from tej_prefect.reports import JobOutput, emit_end
 from tej_prefect.worker_configuration import (
     STARTED_TWICE,
     STARTED_TWICE_MESSAGE,

@@ -14,7 +14,6 @@ from pydantic import Field, HttpUrl, field_validator, model_validator
 from typing_extensions import Self
 
 import tej
-from tej_prefect.artifacts import JobArtifacts
 from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
 from tej_prefect.context import Run, asynchronous, in_thread, labels_of_run
 from tej_prefect.credentials import (
@@ -25,6 +24,7 @@ from tej_prefect.credentials import (
 )
 from tej_prefect.job_directory import job_directory, render
 from tej_prefect.job_result import OUTPUT_FILES, JobRecord, JobResult, OnCancel
+from tej_prefect.reports import JobArtifacts
 from tej_prefect.run_jobs import Request, submit, wait_for_one
 
 
@@ -289,9 +289,9 @@ class TejJob(JobBlock[JobResult]):
 
         `run` defaults to the current run.
         """
-        handle, request = self.request()
+        handle = self.handle()
         with CancellationGuard() as guard:
-            submit(request, guard, JobArtifacts(run or guard.run))
+            submit(self.request(handle), guard, JobArtifacts(run or guard.run))
         return handle
 
     def with_options(
@@ -302,12 +302,9 @@ class TejJob(JobBlock[JobResult]):
         update = {name: value for name, value in given.items() if value is not None}
         return self.model_copy(update=update) if update else self
 
-    def request(self) -> tuple[TejJobRun, Request]:
-        """Return a handle with the block's settings, and the request to start the job.
-
-        The handle has no job id before the job is submitted.
-        """
-        run = TejJobRun(
+    def handle(self) -> TejJobRun:
+        """Return a handle with the block's settings, which has no job id yet."""
+        return TejJobRun(
             self.destination,
             self.job_id or "",
             name=self.title,
@@ -316,6 +313,9 @@ class TejJob(JobBlock[JobResult]):
             on_cancel=self.on_cancel,
             found=False,
         )
-        return run, Request(run, self.spec, self.retry_failed)
+
+    def request(self, handle: TejJobRun | None = None) -> Request:
+        """Return the request to start the job, which sets the job id of `handle`."""
+        return Request(handle or self.handle(), self.spec, self.retry_failed)
 
     atrigger = asynchronous(trigger)

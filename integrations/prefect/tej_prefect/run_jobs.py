@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import tej
-from tej_prefect.artifacts import JobArtifacts
 from tej_prefect.cancellation import CancellationGuard
 from tej_prefect.job_result import OUTPUT_FILES, JobRecord, JobResult
-from tej_prefect.output import Outputs
+from tej_prefect.reports import JobArtifacts, Outputs
 
 OnTimeout = Literal["kill", "leave"]
 SHOWN = 3
@@ -48,7 +48,8 @@ class JobsFailed(tej.JobFailed):
         return cls("\n".join(lines), results)
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True)
+class Request:
     """A job to start or to find."""
 
     record: JobRecord
@@ -79,14 +80,14 @@ class _Batch:
         self._submitting = False
         runs = [
             tej.Run(
-                record.destination.get_client(),
-                spec,
-                [*OUTPUT_FILES, *record.results] if fetch else (),
-                record.results_directory,
-                retry=True if retry_failed else self._wants_restart,
-                key=record,
+                one.record.destination.get_client(),
+                one.spec,
+                [*OUTPUT_FILES, *one.record.results] if fetch else (),
+                one.record.results_directory,
+                retry=True if one.retry_failed else self._wants_restart,
+                key=one.record,
             )
-            for record, spec, retry_failed in requests
+            for one in requests
         ]
         self.core = tej.Batch(
             runs,

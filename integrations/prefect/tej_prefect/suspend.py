@@ -8,13 +8,16 @@ suspended.  A resumed flow starts from its beginning and finds its jobs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 from prefect import flow
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterState,
@@ -25,14 +28,6 @@ from prefect.exceptions import NotPausedError
 from prefect.flow_runs import resume_flow_run, suspend_flow_run
 
 import tej
-from tej_prefect.artifacts import (
-    AWAITED_KEY,
-    JOBS_KEY,
-    JobArtifacts,
-    Row,
-    read_artifacts,
-    rows_of,
-)
 from tej_prefect.cancellation import KillCounts, kill_unclaimed
 from tej_prefect.claims import claim_suspended, unclaim_suspended
 from tej_prefect.context import current_run, run_logger, stored_name
@@ -40,9 +35,12 @@ from tej_prefect.credentials import load_destination
 from tej_prefect.flow_runs import read_all
 from tej_prefect.job_result import by_queue
 from tej_prefect.jobs import TejJobRun
+from tej_prefect.reports import AWAITED_KEY, JOBS_KEY, JobArtifacts, Row
 
 PAUSE_KEY = "tej-"
 """Prefix of the pause keys of this module."""
+PAGE = 200
+"""Number of artifacts that are read with one request."""
 RECENT = timedelta(days=1)
 """Age after which `reconcile` ignores the cancellation of a flow run."""
 
@@ -137,7 +135,7 @@ def reconcile() -> None:
 def _resume_done() -> None:
     logger = run_logger()
     awaited = [
-        (flow_run, rows_of(artifact))
+        (flow_run, _rows_of(artifact))
         for flow_run, artifact in _awaited(StateType.PAUSED)
         if flow_run.state is not None
         and flow_run.state.state_details.pause_key == artifact.description
@@ -159,7 +157,7 @@ def _kill_cancelled() -> None:
         state = flow_run.state
         if state is None or state.timestamp < since or flow_run.id in _killed:
             continue
-        if not _kill_rows(flow_run.id, rows_of(artifact)).unreachable:
+        if not _kill_rows(flow_run.id, _rows_of(artifact)).unreachable:
             _killed.add(flow_run.id)
 
 
@@ -173,8 +171,8 @@ def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) ->
     """
     with get_client(sync_client=True) as client:
         mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
-        found = [*read_artifacts(client, [JOBS_KEY, AWAITED_KEY], mine)]
-    _kill_rows(flow_run.id, [row for one in found for row in rows_of(one)])
+        found = [*_read_artifacts(client, [JOBS_KEY, AWAITED_KEY], mine)]
+    _kill_rows(flow_run.id, [row for one in found for row in _rows_of(one)])
 
 
 def _kill_rows(flow_run_id: UUID, rows: Iterable[Row]) -> KillCounts:
@@ -211,7 +209,7 @@ def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
     )
     with get_client(sync_client=True) as client:
         newest: dict[UUID, Artifact] = {}
-        for artifact in read_artifacts(client, [AWAITED_KEY], wanted):
+        for artifact in _read_artifacts(client, [AWAITED_KEY], wanted):
             flow_run_id = artifact.flow_run_id
             if flow_run_id is None:
                 continue
@@ -220,6 +218,31 @@ def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
                 newest[flow_run_id] = artifact
         found = read_all(client, newest)
     return [(found[one], newest[one]) for one in newest if one in found]
+
+
+def _read_artifacts(
+    client: SyncPrefectClient, keys: list[str], flow_runs: FlowRunFilter
+) -> Iterator[Artifact]:
+    """Yield the artifacts of the selected flow runs that have one of the keys."""
+    offset = 0
+    while True:
+        page = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)),
+            flow_run_filter=flow_runs,
+            limit=PAGE,
+            offset=offset,
+        )
+        yield from page
+        if len(page) < PAGE:
+            return
+        offset += PAGE
+
+
+def _rows_of(artifact: Artifact) -> list[Row]:
+    """Return the rows of a table artifact."""
+    data = artifact.data
+    rows = json.loads(data) if isinstance(data, str) else data
+    return [row for row in rows or [] if isinstance(row, dict)]
 
 
 def _ended(rows: Iterable[Row]) -> set[tuple[str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def run_job(
     fails.  Raises tej.WaitTimeout if the job has not ended after `timeout` seconds; the
     job continues to run, unless `on_timeout` is "kill".
     """
-    _, request = job.with_options(on_cancel, retry_failed).request()
+    request = job.with_options(on_cancel, retry_failed).request()
     return run_one(request, timeout, on_timeout, log_output=log_output)
 
 
@@ -83,9 +84,8 @@ def run_jobs(
     `raise_on_failure=False` the task returns all results instead.  The result of a
     failed job has the reason in its attribute `error`.
     """
-    wanted = [job.with_options(on_cancel, retry_failed) for job in jobs]
-    requests = [request for _, request in (one.request() for one in wanted)]
-    results = run_many(requests, timeout, on_timeout, log_output=log_output)
+    wanted = [job.with_options(on_cancel, retry_failed).request() for job in jobs]
+    results = run_many(wanted, timeout, on_timeout, log_output=log_output)
     if raise_on_failure and not all(one.succeeded for one in results):
         raise JobsFailed.of(results)
     return results
@@ -116,13 +116,10 @@ def fetch_results(
 
     `results` and `directory` override the job's own settings.
     """
-    wanted = TejJobRun(
-        run.destination,
-        run.job_id,
-        name=run.name,
+    wanted = replace(
+        run,
         results=run.results if results is None else results,
         results_directory=directory or run.results_directory,
-        found=run.found,
     )
     return wanted.fetch_result()
 
@@ -216,7 +213,7 @@ def _run_template(
             labels={**_as_labels(parameters), **labels},
             **fields,
         )
-        return run_one(job.request()[1], log_output=log_output)
+        return run_one(job.request(), log_output=log_output)
 
     run.__name__ = fields["name"]
     return run

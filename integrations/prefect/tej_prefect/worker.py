@@ -11,8 +11,8 @@ import functools
 import os
 import shutil
 import tempfile
-import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,6 @@ import anyio.abc
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
 from prefect.exceptions import (
-    InfrastructureNotAvailable,
     InfrastructureNotFound,
     ObjectNotFound,
 )
@@ -32,40 +31,31 @@ import tej
 from tej_prefect.context import in_thread
 from tej_prefect.credentials import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.flow_runs import (
-    CANCELLED,
-    unended_flow_runs,
-)
-from tej_prefect.job_follower import JobFollower
-from tej_prefect.reconciliation import (
     WORKER_NAME_LABEL,
     OrphanFinder,
     names_of_live,
     renew_lease,
-    repeat,
+    unended_flow_runs,
 )
+from tej_prefect.flow_runs import logger as worker_logger
+from tej_prefect.job_follower import JobFollower
 from tej_prefect.suspend import reconcile
 from tej_prefect.worker_configuration import (
     TejWorkerConfiguration,
     TejWorkerVariables,
-    lacks_bundle,
     with_storage,
 )
 from tej_prefect.worker_job import (
-    RETRY,
+    check_place,
     delete_old_jobs,
-    end_earlier_jobs,
     is_of_attempt,
-    job_of_attempt,
-    newest_job,
-    submit,
+    start_or_find,
 )
 
 RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "60"))
 """Seconds between two reconciliations."""
 DELETE_PERIOD = 3600.0
 """Seconds between two deletions of old jobs."""
-SUBMIT_PATIENCE = 600.0
-"""Seconds for which a submission is retried while the server cannot be reached."""
 
 
 class TejWorkerResult(BaseWorkerResult):
@@ -165,7 +155,7 @@ class TejWorker(
             configuration.prepare_for_destination(destination.address, self._spool)
             logger = self.get_flow_run_logger(flow_run)
             configuration.warn_if_unreachable(destination.address, logger)
-            job_id = await self._submit(flow_run, configuration, destination)
+            job_id = await start_or_find(self, flow_run, configuration, destination)
             identifier = _identify(destination, job_id)
             logger.info("The flow run is job %s at %s", job_id, destination.place)
             if task_status is not None:
@@ -195,7 +185,7 @@ class TejWorker(
         InfrastructureNotAvailable if the job is at another destination.
         """
         destination = await _load(configuration.destination)
-        _check_place(infrastructure_pid, destination)
+        check_place(infrastructure_pid, destination)
         place, _, job_id = infrastructure_pid.rpartition(":")
         queue = destination.get_client()
         try:
@@ -209,64 +199,6 @@ class TejWorker(
             raise InfrastructureNotFound(
                 f"Job '{job_id}' at {place} does not exist or has ended"
             )
-
-    async def _submit(
-        self,
-        flow_run: FlowRun,
-        configuration: TejWorkerConfiguration,
-        destination: TejDestination,
-    ) -> str:
-        """Start or find the job of a flow run, and return the job's id.
-
-        While the server cannot be reached, try again for `SUBMIT_PATIENCE` seconds.
-        """
-        until = time.monotonic() + SUBMIT_PATIENCE
-        while True:
-            # `flow_run` may be outdated.  If the flow run was cancelled, or if another
-            # worker has submitted the job and reported its end, this worker must not
-            # start a job.
-            current = await self.client.read_flow_run(flow_run.id)
-            try:
-                return await self._start_or_find(current, configuration, destination)
-            except (tej.AuthenticationFailed, tej.HostKeyRejected):
-                raise
-            except tej.ConnectionFailed as error:
-                # The job may have started although the reply was lost.  Therefore the
-                # search for the job of a cancelled flow run has no time limit.
-                is_pending = current.state_type is StateType.PENDING
-                if is_pending and time.monotonic() > until:
-                    raise
-                self.get_flow_run_logger(flow_run).warning(
-                    "%s; trying again in %d s", error, RETRY
-                )
-                await asyncio.sleep(RETRY)
-
-    async def _start_or_find(
-        self,
-        flow_run: FlowRun,
-        configuration: TejWorkerConfiguration,
-        destination: TejDestination,
-    ) -> str:
-        """Start the job of a pending flow run, or find its newest job."""
-        queue = destination.get_client()
-        if flow_run.state_type is not StateType.PENDING:
-            _check_place(flow_run.infrastructure_pid, destination)
-        elif lacks_bundle(configuration.command, self.work_pool):
-            return await in_thread(lambda: job_of_attempt(queue, flow_run))
-        else:
-            await renew_lease(self.client, flow_run)
-            logger = self.get_flow_run_logger(flow_run)
-            while await in_thread(lambda: end_earlier_jobs(queue, flow_run, logger)):
-                # While the worker waited, the earlier job may have completed the flow
-                # run, or a user may have cancelled it.
-                current = await self.client.read_flow_run(flow_run.id)
-                if current.state_type in (*CANCELLED, StateType.COMPLETED):
-                    break
-            else:
-                return await in_thread(
-                    lambda: submit(destination, flow_run, configuration, logger)
-                )
-        return await in_thread(lambda: newest_job(queue, flow_run))
 
     async def _propose_crashed_state(
         self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
@@ -293,14 +225,14 @@ class TejWorker(
             async with anyio.create_task_group() as group:
                 if not self._is_service:
                     seconds = self.heartbeat_interval_seconds
-                    group.start_soon(repeat, self.sync_with_backend, seconds)
+                    group.start_soon(_repeat, self.sync_with_backend, seconds)
                     return
-                group.start_soon(repeat, self._reconcile, RECONCILE)
-                group.start_soon(repeat, self._delete_old_jobs, DELETE_PERIOD)
+                group.start_soon(_repeat, self._reconcile, RECONCILE)
+                group.start_soon(_repeat, self._delete_old_jobs, DELETE_PERIOD)
                 # Suspended flow runs have a task of their own, because a request to an
                 # unreachable server may take longer than a concurrency lease lasts.
                 resume = functools.partial(in_thread, reconcile)
-                group.start_soon(repeat, resume, RECONCILE)
+                group.start_soon(_repeat, resume, RECONCILE)
 
     async def _reconcile(self) -> None:
         """Take over flow runs without a live worker, and renew leases."""
@@ -340,7 +272,7 @@ class TejWorker(
             ):
                 # A job at another destination may execute the current attempt.
                 destination = await _load(configuration.destination)
-                _check_place(flow_run.infrastructure_pid, destination)
+                check_place(flow_run.infrastructure_pid, destination)
             logger.info("Worker %r takes over the flow run", self.name)
             if (await self.run(flow_run, configuration)).status_code:
                 # The base class reports no crash of this run.
@@ -376,6 +308,21 @@ class TejWorker(
             return None
 
 
+async def _repeat(step: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Call `step` every `seconds` seconds, forever; errors are only logged."""
+    while True:
+        try:
+            await step()
+        except Exception as error:
+            worker_logger.warning(
+                "The flow runs of the work pool were not checked with Prefect's API: "
+                "%s; trying again in %d s",
+                error,
+                seconds,
+            )
+        await asyncio.sleep(seconds)
+
+
 async def _load(name: str) -> TejDestination:
     """Load a destination block; raise ValueError if no block has this name."""
     block = await TejDestination.aload(name)
@@ -386,16 +333,3 @@ async def _load(name: str) -> TejDestination:
 def _identify(destination: TejDestination, job_id: str) -> str:
     """Return the job's identifier, which Prefect stores as `infrastructure_pid`."""
     return f"{destination.place}:{job_id}"
-
-
-def _check_place(infrastructure_pid: str | None, destination: TejDestination) -> None:
-    """Raise InfrastructureNotAvailable if the job is at another destination.
-
-    The destination of a block or work pool may have been changed since the submission.
-    """
-    place, _, job_id = (infrastructure_pid or "").rpartition(":")
-    if infrastructure_pid and place != destination.place:
-        raise InfrastructureNotAvailable(
-            f"Job '{job_id}' is at {place}, and this work pool's destination is "
-            f"{destination.place}"
-        )

@@ -126,7 +126,6 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
 
     _spool: Path | None = PrivateAttr(default=None)
     _target: tuple[str, int] | None = PrivateAttr(default=None)
-    _given_labels: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def tunnel(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
@@ -138,9 +137,11 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
 
     def prepare_for_flow_run(self, *arguments: Any, **named: Any) -> None:
         """Set the job's environment, without settings of the worker's own machine."""
-        given = dict(self.env)
-        self._given_labels = dict(self.labels)
+        given, labels = dict(self.env), dict(self.labels)
         super().prepare_for_flow_run(*arguments, **named)
+        # The job gets only the labels of the work pool or deployment.  Prefect adds
+        # labels with its own ids and names.
+        self.labels = labels
         own = self.env.get("PREFECT_API_URL")
         if self.tunnel_port is not None and own:
             self._target = parse_target(own)
@@ -158,11 +159,6 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
         """Set the server's address, and the directory with bundles to send."""
         self.env[ADDRESS_VARIABLE] = address
         self._spool = spool
-
-    @property
-    def job_labels(self) -> dict[str, str]:
-        """The labels from the work pool or deployment, without Prefect's own labels."""
-        return self._given_labels
 
     @property
     def resources(self) -> tej.Resources:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import RelatedResource
 from prefect.events.related import object_as_related_resource
+from prefect.exceptions import InfrastructureNotAvailable
+from prefect.workers.base import BaseWorker
 
 import tej
-from tej_prefect.artifacts import emit_start
+from tej_prefect.context import in_thread
 from tej_prefect.credentials import TejDestination
+from tej_prefect.flow_runs import CANCELLED, renew_lease
 from tej_prefect.flow_runs import logger as worker_logger
 from tej_prefect.job_result import UNENDED_STATES, JobRecord
-from tej_prefect.worker_configuration import TejWorkerConfiguration
+from tej_prefect.reports import emit_start
+from tej_prefect.worker_configuration import TejWorkerConfiguration, lacks_bundle
 
 if TYPE_CHECKING:
     from prefect.logging.loggers import PrefectLogAdapter
@@ -27,6 +33,8 @@ not ended."""
 NOT_STARTED = (tej.JobState.CREATED, tej.JobState.QUEUED)
 RETRY = 30.0
 """Seconds between two attempts to reach a server."""
+SUBMIT_PATIENCE = 600.0
+"""Seconds for which a submission is retried while the server cannot be reached."""
 FLOW_RUN_LABEL = "prefect-flow-run"
 STATE_LABEL = "prefect-state"
 """Label of a flow run's job with the id of the Pending state at its submission.
@@ -37,55 +45,151 @@ DELETE_LABEL = "prefect-delete-after"
 """Label of a flow run's job with the days after which the ended job is deleted."""
 
 
+async def start_or_find(
+    worker: BaseWorker[Any, Any, Any],
+    flow_run: FlowRun,
+    configuration: TejWorkerConfiguration,
+    destination: TejDestination,
+) -> str:
+    """Start or find the job of a flow run, and return the job's id.
+
+    While the server cannot be reached, try again for `SUBMIT_PATIENCE` seconds.
+    """
+    until = time.monotonic() + SUBMIT_PATIENCE
+    while True:
+        # `flow_run` may be outdated.  If the flow run was cancelled, or if another
+        # worker has submitted the job and reported its end, this worker must not
+        # start a job.
+        current = await worker.client.read_flow_run(flow_run.id)
+        try:
+            return await _start_or_find_once(
+                worker, current, configuration, destination
+            )
+        except (tej.AuthenticationFailed, tej.HostKeyRejected):
+            raise
+        except tej.ConnectionFailed as error:
+            # The job may have started although the reply was lost.  Therefore the
+            # search for the job of a cancelled flow run has no time limit.
+            is_pending = current.state_type is StateType.PENDING
+            if is_pending and time.monotonic() > until:
+                raise
+            worker.get_flow_run_logger(flow_run).warning(
+                "%s; trying again in %d s", error, RETRY
+            )
+            await asyncio.sleep(RETRY)
+
+
+async def _start_or_find_once(
+    worker: BaseWorker[Any, Any, Any],
+    flow_run: FlowRun,
+    configuration: TejWorkerConfiguration,
+    destination: TejDestination,
+) -> str:
+    """Start the job of a pending flow run, or find its newest job."""
+    queue = destination.get_client()
+    logger = worker.get_flow_run_logger(flow_run)
+    if flow_run.state_type is not StateType.PENDING:
+        check_place(flow_run.infrastructure_pid, destination)
+        return await in_thread(lambda: newest_job(queue, flow_run))
+    # Only the process that called the flow can start the job of a bundle.
+    only_find = lacks_bundle(configuration.command, worker.work_pool)
+    if not only_find:
+        await renew_lease(worker.client, flow_run)
+        while await in_thread(lambda: end_earlier_jobs(queue, flow_run, logger)):
+            # While the worker waited, the earlier job may have completed the flow
+            # run, or a user may have cancelled it.
+            current = await worker.client.read_flow_run(flow_run.id)
+            if current.state_type in (*CANCELLED, StateType.COMPLETED):
+                return await in_thread(lambda: newest_job(queue, flow_run))
+    return await in_thread(
+        lambda: submit(
+            destination, flow_run, configuration, logger, only_find=only_find
+        )
+    )
+
+
+def check_place(infrastructure_pid: str | None, destination: TejDestination) -> None:
+    """Raise InfrastructureNotAvailable if the job is at another destination.
+
+    The destination of a block or work pool may have been changed since the submission.
+    """
+    place, _, job_id = (infrastructure_pid or "").rpartition(":")
+    if infrastructure_pid and place != destination.place:
+        raise InfrastructureNotAvailable(
+            f"Job '{job_id}' is at {place}, and this work pool's destination is "
+            f"{destination.place}"
+        )
+
+
 def submit(
     destination: TejDestination,
     flow_run: FlowRun,
     configuration: TejWorkerConfiguration,
     logger: PrefectLogAdapter,
+    *,
+    only_find: bool = False,
 ) -> str:
     """Start or find the job of a pending flow run, and return the job's id.
 
     If several workers call this function for the same flow run, only one worker starts
     the job.  A job that has ended is found only if the job was submitted for the
     current state of the flow run.  Otherwise, the job belongs to an earlier attempt,
-    and a new job is started.
+    and a new job is started.  If `only_find` is true, no job is started, and the
+    returned id may be that of a job that does not exist.
     """
+    queue = destination.get_client()
+    state = str(flow_run.state_id)
+    number = flow_run.run_count
+    while True:
+        job_id = job_id_of(flow_run, number)
+        if not only_find:
+            with contextlib.suppress(tej.JobAlreadyExists):
+                _start(destination, flow_run, configuration, job_id)
+                return job_id
+        status = _status(queue, job_id)
+        if status is None and only_find:
+            return job_id
+        if status is not None and (
+            not status.state.final or status.labels.get(STATE_LABEL) == state
+        ):
+            logger.info("Job %s exists already", job_id)
+            return job_id
+        number += 1
+
+
+def _status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
+    try:
+        return queue.statuses([job_id])[job_id]
+    except tej.QueueDoesntExist:
+        return None
+
+
+def _start(
+    destination: TejDestination,
+    flow_run: FlowRun,
+    configuration: TejWorkerConfiguration,
+    job_id: str,
+) -> None:
     queue = destination.get_client()
     if configuration.tunnel is not None:
         queue.transport.tunnel(*configuration.tunnel)
     labels = {
-        **configuration.job_labels,
+        **configuration.labels,
         FLOW_RUN_LABEL: str(flow_run.id),
         STATE_LABEL: str(flow_run.state_id),
     }
     if configuration.delete_after is not None:
         labels[DELETE_LABEL] = f"{configuration.delete_after:g}"
-    number = flow_run.run_count
-    while True:
-        job_id = job_id_of(flow_run, number)
-        try:
-            with configuration.directory() as directory:
-                queue.submit(
-                    job_id,
-                    directory,
-                    name=configuration.name or flow_run.name,
-                    labels=labels,
-                    resources=configuration.resources,
-                    login=configuration.login,
-                )
-        except tej.JobAlreadyExists:
-            status = queue.statuses([job_id])[job_id]
-            if status is not None and (
-                not status.state.final
-                or status.labels.get(STATE_LABEL) == labels[STATE_LABEL]
-            ):
-                logger.info("Job %s exists already", job_id)
-                return job_id
-            number += 1
-        else:
-            record = JobRecord(destination, job_id, flow_run.name)
-            emit_start(record, related_to(flow_run))
-            return job_id
+    with configuration.directory() as directory:
+        queue.submit(
+            job_id,
+            directory,
+            name=configuration.name or flow_run.name,
+            labels=labels,
+            resources=configuration.resources,
+            login=configuration.login,
+        )
+    emit_start(JobRecord(destination, job_id, flow_run.name), related_to(flow_run))
 
 
 def job_id_of(flow_run: FlowRun, number: int | None = None) -> str:
@@ -147,23 +251,6 @@ def newest_job(queue: tej.RemoteQueue, flow_run: FlowRun) -> str:
     if not found:
         return job_id_of(flow_run)
     return max(found, key=lambda one: _number(one, flow_run))
-
-
-def job_of_attempt(queue: tej.RemoteQueue, flow_run: FlowRun) -> str:
-    """Return the id of the job of a pending flow run's current attempt.
-
-    If no job was submitted for the attempt, the function returns an id without a job.
-    """
-    newest = newest_job(queue, flow_run)
-    with contextlib.suppress(tej.QueueDoesntExist):
-        status = queue.statuses([newest])[newest]
-        if (
-            status is not None
-            and status.state.final
-            and status.labels.get(STATE_LABEL) not in (None, str(flow_run.state_id))
-        ):
-            return job_id_of(flow_run, _number(newest, flow_run) + 1)
-    return newest
 
 
 def is_of_attempt(infrastructure_pid: str | None, flow_run: FlowRun) -> bool:

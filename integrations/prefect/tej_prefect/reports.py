@@ -1,37 +1,50 @@
-"""Prefect artifacts and events of a run's jobs: table, progress bar, `tej.job.*`."""
+"""Reports about a run's jobs in Prefect: artifacts, events `tej.job.*`, and the log.
+
+The artifacts are a table of the jobs and a progress bar.  The output of running jobs is
+copied to the log of the flow run.
+"""
 
 from __future__ import annotations
 
 import json
+import threading
 import time
+import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterKey,
-    FlowRunFilter,
-)
-from prefect.client.schemas.objects import Artifact
 from prefect.events import RelatedResource, emit_event
 
 import tej
 from tej_prefect.context import Run, run_logger, stored_name
 from tej_prefect.job_result import JobRecord, by_queue
 
+if TYPE_CHECKING:
+    from logging import Logger, LoggerAdapter
+
+    AnyLogger = Logger | LoggerAdapter[Logger]
+
 JOBS_KEY = "tej-jobs"
 AWAITED_KEY = "tej-awaited"
 """Key of the table of jobs that a suspended flow run waits for."""
 PROGRESS_KEY = "tej-progress"
-PERIOD = 5.0
-"""Seconds between two updates of the progress bar."""
-TABLE_PERIOD = 50.0
-"""Seconds between two updates of the table."""
+PERIOD = 30.0
+"""Seconds between two updates of the table and the progress bar."""
 PENDING = (tej.JobState.CREATED, tej.JobState.QUEUED)
-PAGE = 200
+STREAMS = {"_stdout": "stdout", "_stderr": "stderr"}
+OUTPUT_LIMIT = 256 * 1024
+"""Maximum number of bytes of one job's output in the log.
+
+The output is limited because each log record is a row in Prefect's database.
+"""
+OUTPUT_PERIOD = 2.0
+"""Seconds between two reads of one job's output."""
+READERS = 2
+"""Maximum number of channels of a queue that read output at the same time."""
 
 Row = dict[str, object]
 
@@ -53,8 +66,7 @@ class JobArtifacts:
         self._bar: UUID | None = None
         self._data = ""
         self._ended = 0
-        self._shown = -1
-        self._due = self._table_due = 0.0
+        self._due = 0.0
 
     def add(
         self,
@@ -72,7 +84,7 @@ class JobArtifacts:
         for job in jobs:
             if submitted and not job.found:
                 emit_start(job)
-        self._table_due = time.monotonic() + TABLE_PERIOD
+        self._due = time.monotonic() + PERIOD
         if self._table is None:
             rows = json.dumps(self._rows())
             self._table = self._create("table", self._key, rows, self._title())
@@ -108,12 +120,10 @@ class JobArtifacts:
         if now < self._due and not last:
             return
         self._due = now + PERIOD
-        if self._bar is not None and self._ended != self._shown:
+        if self._bar is not None:
             share = 100.0 * self._ended / len(self._known)
             self._change(self._bar, ArtifactUpdate(data=share))
-        self._shown = self._ended
-        if self._table is not None and (last or now >= self._table_due):
-            self._table_due = now + TABLE_PERIOD
+        if self._table is not None:
             if not last:
                 self._poll_pending()
             self._update_table(self._table)
@@ -187,31 +197,6 @@ class JobArtifacts:
             run_logger().info("An artifact was not updated: %s", error)
 
 
-def read_artifacts(
-    client: SyncPrefectClient, keys: list[str], flow_runs: FlowRunFilter
-) -> Iterator[Artifact]:
-    """Yield the artifacts of the selected flow runs that have one of the keys."""
-    offset = 0
-    while True:
-        page = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)),
-            flow_run_filter=flow_runs,
-            limit=PAGE,
-            offset=offset,
-        )
-        yield from page
-        if len(page) < PAGE:
-            return
-        offset += PAGE
-
-
-def rows_of(artifact: Artifact) -> list[Row]:
-    """Return the rows of a table artifact."""
-    data = artifact.data
-    rows = json.loads(data) if isinstance(data, str) else data
-    return [row for row in rows or [] if isinstance(row, dict)]
-
-
 def emit_start(record: JobRecord, related: Sequence[RelatedResource] = ()) -> None:
     """Emit `tej.job.started` for a job that was submitted."""
     _emit("started", record, {}, related)
@@ -262,3 +247,112 @@ def _emit(
         payload={"job_id": record.job_id, **payload},
         id=event_id,
     )
+
+
+class Outputs:
+    """Copies the output of several jobs to one log."""
+
+    def __init__(self, logger: AnyLogger) -> None:
+        self._logger = logger
+        self._outputs: dict[JobRecord, JobOutput] = {}
+
+    def add(self, records: Iterable[JobRecord], *, with_names: bool = False) -> None:
+        """Add jobs whose output is copied to the log."""
+        for record in records:
+            prefix = f"{record.name}: " if with_names else ""
+            output = JobOutput(record.job, self._logger, prefix)
+            self._outputs[record] = output
+
+    def read(self) -> None:
+        """Log the new output of jobs until about a second has passed."""
+        begun = time.monotonic()
+        for record in [*self._outputs]:
+            self._outputs[record].read()
+            # Move the job to the end, so that the next call starts with the jobs whose
+            # output this call did not read.
+            self._outputs[record] = self._outputs.pop(record)
+            if time.monotonic() - begun > 1:
+                return
+
+    def finish(self, record: JobRecord) -> None:
+        """Log the rest of the output of a job that has ended."""
+        output = self._outputs.pop(record, None)
+        if output is not None:
+            output.read(last=True)
+
+
+_turns: weakref.WeakKeyDictionary[tej.RemoteQueue, threading.Semaphore]
+_turns = weakref.WeakKeyDictionary()
+_turns_lock = threading.Lock()
+
+
+class _LimitReached(Exception):
+    """Raised when the log contains `OUTPUT_LIMIT` bytes of the job's output."""
+
+
+class JobOutput:
+    """Copies one job's output to a log, up to `OUTPUT_LIMIT` bytes.
+
+    A semaphore of the queue ensures that at most `READERS` channels read output at the
+    same time, for any number of jobs and waiting threads.
+    """
+
+    def __init__(self, job: tej.Job, logger: AnyLogger, prefix: str = "") -> None:
+        self._logs = job.queue.read_logs(job.id, STREAMS)
+        with _turns_lock:
+            self._turn = _turns.setdefault(job.queue, threading.Semaphore(READERS))
+        self._logger = logger
+        self._prefix = prefix
+        self._incomplete = dict.fromkeys(STREAMS, b"")
+        self._left = OUTPUT_LIMIT
+        self._due = 0.0
+
+    def read(self, *, last: bool = False) -> None:
+        """Log the new output of the job if the queue's semaphore is free.
+
+        If `last` is true, the method waits for the semaphore, and also logs a last line
+        without a line end.
+        """
+        if not self._left or (time.monotonic() < self._due and not last):
+            return
+        if not self._turn.acquire(blocking=last):
+            return
+        new: dict[str, list[bytes]] = {name: [] for name in STREAMS}
+
+        def take(piece: tej.Piece) -> None:
+            data = piece.data[: self._left]
+            new[piece.name].append(data)
+            self._left -= len(data)
+            if not self._left:
+                raise _LimitReached
+
+        try:
+            self._logs.read(take)
+        except _LimitReached:
+            last = True
+        except tej.Error as error:
+            # This error is only logged, because the request that waits for the job
+            # reports the same error.
+            self._logger.debug("The job's output was not read: %s", error)
+        finally:
+            self._turn.release()
+        self._due = time.monotonic() + OUTPUT_PERIOD
+        for name, pieces in new.items():
+            self._log(name, b"".join(pieces), last=last)
+        if not self._left:
+            self._logger.warning(
+                "%sThe log shows only the first %d KB of the output; the results have "
+                "all of it",
+                self._prefix,
+                OUTPUT_LIMIT // 1024,
+            )
+
+    def _log(self, name: str, data: bytes, *, last: bool) -> None:
+        lines, newline, rest = (self._incomplete[name] + data).rpartition(b"\n")
+        if last:
+            lines, newline, rest = lines + newline + rest, b"\n", b""
+        self._incomplete[name] = rest
+        text = lines.decode("utf-8", "replace").rstrip("\n")
+        if newline and text:
+            stream = "" if name == "_stdout" else f"{STREAMS[name]}: "
+            self._logger.info("%s%s%s", self._prefix, stream, text)
