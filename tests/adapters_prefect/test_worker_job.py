@@ -122,6 +122,9 @@ class Client:
 
     async def update_flow_run_labels(self, *_: object) -> None: ...
 
+    async def read_deployment(self, _: UUID) -> None:
+        raise ObjectNotFound(RuntimeError("The deployment was deleted"))
+
     async def read_workers_for_work_pool(self, *_: object) -> list[object]:
         return []
 
@@ -488,9 +491,6 @@ def test_take_over_without_deployment_is_tried_once(
     async def unended(*_: object) -> list[FlowRun]:
         return [one]
 
-    async def resolve(*_: object, **__: object) -> None:
-        raise ObjectNotFound(RuntimeError("The deployment was deleted"))
-
     async def use(made: TejWorker) -> None:
         for _ in range(2):
             async with anyio.create_task_group() as group:
@@ -498,8 +498,6 @@ def test_take_over_without_deployment_is_tried_once(
                 await made._reconcile()
 
     monkeypatch.setattr(worker, "unended_flow_runs", unended)
-    monkeypatch.setattr(TejWorker, "work_pool", None)
-    monkeypatch.setattr(TejWorkerConfiguration, "resolve_for_flow_run", resolve)
     in_worker(Client(), use)
     (message,) = [
         record.getMessage() for record in caplog.records if record.levelname == "ERROR"

@@ -288,24 +288,28 @@ class TejWorker(
 
         Without the deployment, the destination of the flow run's job is unknown.
         """
-        try:
-            return await self.job_configuration.resolve_for_flow_run(
-                flow_run,
-                client=self.client,
-                work_pool=self.work_pool,
-                worker_name=self.name,
-                worker_id=self.backend_id,
-            )
-        except ObjectNotFound:
-            self._given_up.add(flow_run.id)
-            self.get_flow_run_logger(flow_run).error(
-                "Worker %r does not take over the flow run, because its deployment was "
-                "deleted. Job %s may still run: check the job with `tej status`, and "
-                "set the state of the flow run by hand",
-                self.name,
-                flow_run.infrastructure_pid or "of the flow run",
-            )
-            return None
+        deployment = None
+        if flow_run.deployment_id is not None:
+            try:
+                deployment = await self.client.read_deployment(flow_run.deployment_id)
+            except ObjectNotFound:
+                self._given_up.add(flow_run.id)
+                self.get_flow_run_logger(flow_run).error(
+                    "Worker %r does not take over the flow run, because its deployment "
+                    "was deleted. Job %s may still run: check the job with `tej status`"
+                    ", and set the state of the flow run by hand",
+                    self.name,
+                    flow_run.infrastructure_pid or "of the flow run",
+                )
+                return None
+        return await self.job_configuration.resolve_for_flow_run(
+            flow_run,
+            client=self.client,
+            work_pool=self.work_pool,
+            worker_name=self.name,
+            worker_id=self.backend_id,
+            deployment=deployment,
+        )
 
 
 async def _repeat(step: Callable[[], Awaitable[None]], seconds: float) -> None:
