@@ -224,6 +224,8 @@ def _delete_together(
         for record in answer.jobs:
             if "elsewhere" in record:
                 logger.warning("Job '%s' is deleted; %s", record["id"], record["note"])
+            if "warning" in record:
+                logger.warning("%s", record["warning"])
         # If the request was repeated, a job that does not exist was deleted by an
         # earlier request whose reply was lost.
         found = {

@@ -371,6 +371,27 @@ def test_read_only_files_are_deleted_with_job(
     queue.cleanup()
 
 
+def test_deletion_warns_of_files_that_remain(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    doubles: Doubles,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A job that uses a container may leave files that belong to root."""
+    for name in ("a", "b"):
+        queue.submit(name, job("true"))
+        ends(queue, name)
+    doubles.add("rm", 'case "$*" in *incoming/away*) exit 1 ;; esac; exec "$real" "$@"')
+    queue.delete("a")
+    (message,) = caplog.messages
+    assert f"remain in '{queue_path}/incoming/away" in message
+    doubles.remove("rm")
+    queue.delete("b")
+    assert len(caplog.messages) == 1
+    assert queue.jobs() == []
+
+
 def test_missing_tar_awk_or_tail_is_reported(
     tmp_path: Path,
     queue: tej.RemoteQueue,

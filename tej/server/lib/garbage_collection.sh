@@ -41,14 +41,18 @@ read_taker() {
     done
 }
 
+unremoved='' # the last directory that `remove` could not remove
+
 # remove DIRECTORY: remove the tree DIRECTORY, which may contain write-protected
-# directories.
+# directories. If files remain, sets $unremoved to DIRECTORY and returns 1.
 remove() {
     rm -rf "$1" 2>/dev/null && return 0
     # The modes of files are not changed, because other jobs may share the files. Each
     # directory must be writable before `find` reads it.
     find "$1" -type d -exec chmod u+rwx {} \; 2>/dev/null
-    rm -rf "$1"
+    rm -rf "$1" && return 0
+    unremoved=$1
+    return 1
 }
 
 # collect_garbage: remove the directories of interrupted uploads and interrupted
