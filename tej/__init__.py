@@ -45,13 +45,14 @@ if TYPE_CHECKING:
     )
     from tej.job.directory import Entry, scan
     from tej.job.escaping import escape
+    from tej.job.formatting import format_duration
     from tej.job.job_id import check_job_id
     from tej.job.job_list import JobList
     from tej.job.resources import Resources
     from tej.job.shell_quoting import CannotQuote, RawText, fill_shell_fields
     from tej.job.signature import make_id, signature
     from tej.job.spec import JobSpec
-    from tej.job.status import JobState, JobStatus, format_duration
+    from tej.job.status import JobState, JobStatus
     from tej.queue.as_completed import as_completed
     from tej.queue.batch import Batch, run_many
     from tej.queue.connection import DEFAULT_TEJ_DIR
@@ -150,13 +151,14 @@ _HOMES = {
     },
     "tej.job.directory": {"Entry", "scan"},
     "tej.job.escaping": {"escape"},
+    "tej.job.formatting": {"format_duration"},
     "tej.job.job_list": {"JobList"},
     "tej.job.resources": {"Resources"},
     "tej.job.shell_quoting": {"CannotQuote", "RawText", "fill_shell_fields"},
     "tej.job.signature": {"make_id", "signature"},
     "tej.job.spec": {"JobSpec"},
     "tej.job.job_id": {"check_job_id"},
-    "tej.job.status": {"JobState", "JobStatus", "format_duration"},
+    "tej.job.status": {"JobState", "JobStatus"},
     "tej.queue.batch": {"Batch", "run_many"},
     "tej.queue.as_completed": {"as_completed"},
     "tej.queue.connection": {"DEFAULT_TEJ_DIR"},

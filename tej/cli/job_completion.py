@@ -60,7 +60,7 @@ def complete_job(
     def find(queue: RemoteQueue, words: list[str]) -> list[CompletionItem]:
         return _matching_jobs(queue.jobs(), _words(context), incomplete)
 
-    return _ask_server(context, "[jobs...]", find)
+    return _complete_from_queue(context, "[jobs...]", find)
 
 
 def complete_file(
@@ -86,7 +86,7 @@ def complete_file(
         names = [f"{folder}{slash}{file.name}" for file in files]
         return [CompletionItem(name) for name in names if fits(name, incomplete)]
 
-    return _ask_server(context, "[files...]", find)
+    return _complete_from_queue(context, "[files...]", find)
 
 
 def _words(context: click.Context) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ def _matching_jobs(
     ]
 
 
-def _ask_server(
+def _complete_from_queue(
     context: click.Context,
     kind: str,
     find: Callable[[RemoteQueue, list[str]], list[CompletionItem]],

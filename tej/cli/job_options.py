@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
@@ -163,9 +162,10 @@ def job_options(function: Function) -> Function:
             ignore=profile.get("ignore") or (),
             after=after,
             inputs=inputs,
+            # An empty `--on-end` disables the command in the profile.
             on_end=profile.get("on_end") if on_end is None else on_end or None,
+            shared=find_shared(directory, shared),
         )
-        spec = replace(spec, shared=find_shared(directory, shared))
         return function(queue, spec=spec, **others)
 
     for option in (

@@ -87,14 +87,12 @@ def command(
         room = None if usage is None else usage.jobs
         # With --last, the other ids of the queue are unknown, so no id is shortened.
         ids = (job.job_id if last is None else f"{job.job_id}." for job in jobs)
-        ordered = newest_first(chosen) if order == NEWEST else sort_jobs(chosen, order)
-        table = JobTable(ordered, names, sizes=room, known_ids=ids)
+        table = JobTable(arrange(chosen, order), names, sizes=room, known_ids=ids)
         return table, usage
 
     if as_tree:
         found = choose(queue.jobs(last=last))
-        by = sort or "submitted"
-        print_tree(newest_first(found) if by == NEWEST else sort_jobs(found, by))
+        print_tree(arrange(found, sort or "submitted"))
         return
     if watched:
         if not is_terminal:
@@ -111,6 +109,11 @@ def command(
     print_list(table, None if usage is None else usage.jobs)
     if usage is not None and sizes:
         print_totals(usage)
+
+
+def arrange(jobs: Iterable[JobStatus], order: str) -> list[JobStatus]:
+    """Return the jobs in an order of the option `--sort`."""
+    return newest_first(jobs) if order == NEWEST else sort_jobs(jobs, order)
 
 
 def print_list(table: JobTable, sizes: Mapping[str, int] | None) -> None:

@@ -1,9 +1,17 @@
-"""Human-readable formats: relative times, sizes, and widths in a terminal."""
+"""Human-readable formats: durations, relative times, sizes, widths in a terminal."""
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import datetime
+
+
+def format_duration(seconds: float | None) -> str:
+    """Format a duration as M:SS or H:MM:SS; returns "not started" for None."""
+    if seconds is None:
+        return "not started"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def format_age(time: datetime | None, now: datetime | None) -> str:
@@ -42,6 +50,9 @@ def width_of(text: str) -> int:
     """Return the number of terminal columns that `text` occupies."""
     if text.isascii():
         return len(text)
+    # Few commands print a table, so the module is imported only here.
+    import unicodedata
+
     return sum(
         0
         if unicodedata.combining(one)

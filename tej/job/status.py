@@ -1,4 +1,4 @@
-"""Job status and job states, as the server reports them; job ids and their syntax."""
+"""Job status and job states, as the server reports them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tej.job.escaping import escape_line
+from tej.job.formatting import format_duration
 
 
 class JobState(str, enum.Enum):
@@ -240,15 +241,6 @@ class JobStatus:
             "resources": dict(self.resources),
             "downloaded": _iso(self.downloaded),
         }
-
-
-def format_duration(seconds: float | None) -> str:
-    """Format a duration as M:SS or H:MM:SS; returns "not started" for None."""
-    if seconds is None:
-        return "not started"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def signal_name(number: int) -> str:

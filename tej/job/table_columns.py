@@ -11,9 +11,15 @@ from datetime import datetime
 from html import escape as escape_html
 
 from tej.job.escaping import escape_line
-from tej.job.formatting import cut, format_age, format_size, width_of
+from tej.job.formatting import (
+    cut,
+    format_age,
+    format_duration,
+    format_size,
+    width_of,
+)
 from tej.job.job_id import MAX_JOB_ID, shorten_ids
-from tej.job.status import JobStatus, format_duration
+from tej.job.status import JobStatus
 
 NARROWEST = 8
 """Minimum width of a column whose text is cut to make the table fit."""

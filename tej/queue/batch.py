@@ -142,7 +142,7 @@ class Batch:
             else:
                 self._tick()
             if self._kill_requested:
-                self._finish_instead()
+                self._finish_without_submission()
             self._submit(self._submission.ready(), patient=True)
             self._fetcher.fetch()
             if deadline is not None and time.monotonic() >= deadline:
@@ -282,7 +282,7 @@ class Batch:
             return False
         return status.state.final and not status.succeeded and retry(status)
 
-    def _finish_instead(self) -> None:
+    def _finish_without_submission(self) -> None:
         """Record the errors of jobs that `kill` prevents from being submitted."""
         waiting = [*self._submission.pending]
         self._submission.pending.clear()

@@ -76,6 +76,7 @@ class Download:
                 True,
             )
         self._only: PurePosixPath | None = None
+        """The only requested path that is written to `destination`."""
 
     @property
     def patterns(self) -> list[str]:
@@ -221,6 +222,7 @@ class Receiver:
         self._seen: set[str] = set()
         self._unpacking: Unpacking | None = None
         self._status: int | None = None
+        """Exit status of the current job; None while its archive arrives."""
         self._message = b""
 
     @property

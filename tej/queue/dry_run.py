@@ -66,7 +66,7 @@ def plan_on_server(
         existing = None
         if not is_new:
             existing = get_statuses(connection, [job.job_id])[job.job_id]
-        head = _ask(connection, job, "ID" if is_new else job.job_id)
+        head = _run_plan_script(connection, job, "ID" if is_new else job.job_id)
     except QueueDoesntExist:
         return ServerPlan()
     options, batch = head.get("options"), head.get("batch")
@@ -80,8 +80,10 @@ def plan_on_server(
     )
 
 
-def _ask(connection: QueueConnection, job: PreparedJob, job_id: str) -> dict[str, str]:
-    """Send the script `plan_job.sh`, which works with the scripts of older queues."""
+def _run_plan_script(
+    connection: QueueConnection, job: PreparedJob, job_id: str
+) -> dict[str, str]:
+    """Run the script `plan_job.sh`, which works with the scripts of older queues."""
     lines = job.resource_lines()
     script = next((one for one in lines if one.startswith("script=")), None)
     comments = ""

@@ -115,7 +115,7 @@ def _serve(child: socket.socket) -> None:
             if not descriptors:
                 return
             threading.Thread(
-                target=_answer,
+                target=_serve_request,
                 args=(Connection(descriptors[0]),),
                 name="tej relay request",
                 daemon=True,
@@ -127,7 +127,8 @@ def _serve(child: socket.socket) -> None:
         child.close()
 
 
-def _answer(connection: Connection) -> None:
+def _serve_request(connection: Connection) -> None:
+    """Carry out one request of a child process, and send the result."""
     with _hanging_up(connection), suppress(EOFError, OSError):
         try:
             kind, address, *arguments = connection.recv()

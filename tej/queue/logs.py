@@ -49,7 +49,7 @@ class Piece:
     data: bytes
 
 
-class _Reader:
+class _OutputParser:
     """Parser of the output of the server's `logs` command."""
 
     def __init__(
@@ -132,9 +132,9 @@ class Logs:
 
         After a lost connection, reading resumes where it stopped.  The number of
         retries is unlimited as soon as any data has arrived, and for followed files as
-        soon as the first login has succeeded.  `on_data` is
-        called for all data from the server, at least every 15 seconds.  If `emit` or
-        `on_data` raises an exception, the reading ends with that exception.
+        soon as the first login has succeeded.  `on_data` is called for all data from
+        the server, at least every 15 seconds.  If `emit` or `on_data` raises an
+        exception, the reading ends with that exception.
         """
         self._connection.with_retries(
             lambda _: self._read_once(emit, on_data), patient=self._is_patient
@@ -146,21 +146,21 @@ class Logs:
     def _read_once(
         self, emit: Callable[[Piece], object], on_data: Callable[[], object]
     ) -> None:
-        reader = _Reader([*self.positions.values()], emit)
+        parser = _OutputParser([*self.positions.values()], emit)
 
         def take(data: bytes) -> None:
             on_data()
             self._begun = self._begun or bool(data)
-            reader.take(data)
+            parser.take(data)
 
         arguments: list[str] = []
         for position in self.positions.values():
             offset = "" if position.offset is None else str(position.offset)
             tail = "" if position.tail is None else str(position.tail)
             arguments += [position.name, offset, tail]
-        words = (reader.marker, str(int(self._follow)), self._job_id, *arguments)
+        words = (parser.marker, str(int(self._follow)), self._job_id, *arguments)
         self._connection.run_verb("logs", *words, take=take)
-        answer = parse_reply(reader.record)
+        answer = parse_reply(parser.record)
         if not answer.jobs:
             raise garbled("logs", "the job's record is missing")
         self.status = parse_status(answer.jobs[0], answer.head)

@@ -174,25 +174,31 @@ class PreparedJob:
         """
         entries = self.plan.inline if from_objects else self.entries
 
-        def last(sent: list[Entry]) -> list[TextMember]:
-            members = [
-                TextMember("command", f"{self._exports()}{self.command.text}\n"),
-                TextMember("spec", self._description(sent, from_objects=from_objects)),
-            ]
-            resources = "".join(f"{line}\n" for line in self.resource_lines())
-            members.insert(0, TextMember("resources", resources))
-            if self.needs.ids:
-                members.insert(0, TextMember("dependencies", self.needs.text()))
-            if from_objects:
-                members.insert(0, TextMember("assembly", self.plan.assembly))
+        def text_members(sent: list[Entry]) -> list[TextMember]:
+            members: list[TextMember] = []
             if self.spec.on_end is not None:
                 line = f"export TEJ_JOB_NAME={shlex.quote(self.name)}\n"
-                variables = TextMember("on_end_environment", self._exports() + line)
-                members[:0] = [TextMember("on_end", f"{self.spec.on_end}\n"), variables]
-            return members
+                members += [
+                    TextMember("on_end", f"{self.spec.on_end}\n"),
+                    TextMember("on_end_environment", self._exports() + line),
+                ]
+            if from_objects:
+                members.append(TextMember("assembly", self.plan.assembly))
+            if self.needs.ids:
+                members.append(TextMember("dependencies", self.needs.text()))
+            resources = "".join(f"{line}\n" for line in self.resource_lines())
+            command = f"{self._exports()}{self.command.text}\n"
+            description = self._description(sent, from_objects=from_objects)
+            # `spec` is last, because it shows the server that the job is complete.
+            return [
+                *members,
+                TextMember("resources", resources),
+                TextMember("command", command),
+                TextMember("spec", description),
+            ]
 
         name = f"new/{self.job_id}" if by_id else self.token
-        return Parcel(name, entries, self.command.script, last)
+        return Parcel(name, entries, self.command.script, text_members)
 
     def _description(self, sent: list[Entry], *, from_objects: bool) -> str:
         if self.signature is not None:

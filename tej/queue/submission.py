@@ -55,7 +55,7 @@ class Submission:
         self._connection = connection
         self._mode = mode
         self._progress = progress
-        self._begun = False
+        self._has_sent_batch = False
         """Whether a batch has been submitted successfully."""
         self._error: Error | None = None
         """Error of a batch after the first batch; after this error, no further batch is
@@ -82,11 +82,11 @@ class Submission:
             try:
                 outcomes = self.send(jobs)
             except Error as error:
-                if not self._begun:
+                if not self._has_sent_batch:
                     raise
                 self._error = error
             else:
-                self._begun = True
+                self._has_sent_batch = True
                 return outcomes
         return [Outcome(job.job_id, error=self._error) for job in jobs]
 
@@ -96,6 +96,7 @@ class Submission:
         If the files of a job have changed since they were read, or if the server cannot
         store all of their names, the outcome of this job is an InvalidJobDirectory, and
         the other jobs are sent again without this job.
+
         After a lost connection, the request is repeated.  The token of each job lets
         the server recognize a job that an earlier attempt has submitted.
         """
@@ -105,7 +106,7 @@ class Submission:
             try:
                 self._prepare(left)
                 answer = parse_reply(
-                    self._connection.with_retries(lambda _: self._converse(left))
+                    self._connection.with_retries(lambda _: self._send_request(left))
                 )
                 break
             except InvalidJobDirectory as error:
@@ -145,7 +146,9 @@ class Submission:
             for job in jobs:
                 job.prepare_plan(huge=self._mode != "submit" or len(jobs) > 1)
 
-    def _converse(self, jobs: Sequence[PreparedJob]) -> bytes:
+    def _send_request(self, jobs: Sequence[PreparedJob]) -> bytes:
+        """Send one request, answer the server's questions, and return its reply."""
+
         def answer(question: str, words: list[bytes]) -> Iterable[bytes]:
             if question == "install":
                 return self._installation(words)
@@ -214,6 +217,7 @@ class Submission:
                 self._progress(len(piece))
 
     def _installation(self, words: list[bytes]) -> list[bytes]:
+        """Return the answer to "ask=install": the installer, or none if unneeded."""
         have = parse_reply(b"\0".join(words)).head.get("have", "none 0")
         digest, _, version = have.partition(" ")
         line = requests.USE_WHAT_IS_THERE

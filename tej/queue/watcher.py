@@ -66,8 +66,10 @@ class Watcher:
         self._changed = threading.Condition()
         self._waiters: list[Waiter] = []
         self._thread: threading.Thread | None = None
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
+        """Ids of the jobs that the current `wait` request has not reported yet."""
         self._stop = threading.Event()
+        """Set to end the current `wait` request."""
 
     def as_completed(
         self,
@@ -159,7 +161,7 @@ class Watcher:
     def _join(self, waiter: Waiter) -> None:
         with self._changed:
             self._waiters.append(waiter)
-            if not waiter.pending <= self._asked:
+            if not waiter.pending <= self._requested:
                 self._stop.set()
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -182,13 +184,13 @@ class Watcher:
         while True:
             time.sleep(GATHER)
             with self._changed:
-                self._asked = {job for one in self._waiters for job in one.pending}
+                self._requested = {job for one in self._waiters for job in one.pending}
                 self._stop.clear()
-                if not self._asked:
+                if not self._requested:
                     self._thread = None
                     return
             try:
-                self._ask_once(sorted(self._asked))
+                self._send_request(sorted(self._requested))
                 tries = 0
             except (AuthenticationFailed, HostKeyRejected, Outdated) as error:
                 self._fail(error)
@@ -205,29 +207,29 @@ class Watcher:
             except Exception as error:
                 self._fail(error)
 
-    def _ask_once(self, job_ids: list[str]) -> None:
-        splitter = ended = RecordSplitter()
+    def _send_request(self, job_ids: list[str]) -> None:
+        splitter = last_splitter = RecordSplitter()
         head: dict[str, str] = {}
 
         def take(data: bytes) -> None:
-            nonlocal splitter, ended
+            nonlocal splitter, last_splitter
             if data:
                 self._connection.reached = True
-                tell(splitter.feed(data))
+                report(splitter.feed(data))
                 return
             # Empty data is the end of a reply.  If the server's scripts are upgraded,
             # the request is sent again, and its reply needs a new splitter.
-            ended, splitter = splitter, RecordSplitter()
+            last_splitter, splitter = splitter, RecordSplitter()
             self._stop.set()
 
-        def tell(records: bytes) -> None:
+        def report(records: bytes) -> None:
             answer = parse_reply(records)
             head.update(answer.head)
             for record in answer.jobs:
                 status = None
                 if "state" in record:
                     status = parse_status(record, head)
-                self._tell(record["id"], status)
+                self._report(record["id"], status)
 
         def until_stopped() -> Iterator[bytes]:
             self._stop.wait()
@@ -236,13 +238,13 @@ class Watcher:
         self._connection.run_verb("wait", *job_ids, take=take, stdin=until_stopped())
         # If the connection was lost, run_verb has raised an exception, and the last
         # record may be incomplete.
-        tell(ended.close())
+        report(last_splitter.close())
 
-    def _tell(self, job_id: str, status: JobStatus | None) -> None:
+    def _report(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:
             # Each `wait` request reports a job only once. A thread that waits for this
             # job later needs a new request.
-            self._asked.discard(job_id)
+            self._requested.discard(job_id)
             for waiter in self._waiters:
                 if job_id in waiter.pending:
                     waiter.pending.discard(job_id)

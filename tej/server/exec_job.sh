@@ -38,13 +38,15 @@ tej_read_start() {
     tej_start=$1
 }
 
-# In a subshell, the names of the library do not clash with those of the user.
+# Write the fact `started`. For jobs that are started together, the fact is written without a
+# rename (put_once).
 if [ -n "$tej_together" ] && tej_read_start; then
     printf '%s\n' "$tej_now ${tej_host%% *} $$ $tej_start" 2>/dev/null >../started || {
         rm -f ../started
         exit 125
     }
 else (
+    # In a subshell, the names of the library do not clash with those of the user.
     job=..
     . "$tej_here/lib/facts.sh"
     . "$tej_here/lib/process.sh"

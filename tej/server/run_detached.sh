@@ -117,6 +117,7 @@ run_wrapper() {
     trap - EXIT
     stop_heartbeat
     now=''
+    # If the result of the script is unknown, clients derive the state from the processes.
     [ -n "$end" ] || exit 1
     [ -n "$unready" ] || ! has_not_started || {
         tend_queue

@@ -43,7 +43,7 @@ class Parcel:
     entries: Iterable[Entry]
     script: str | None
     """Path of the entry that is made executable, or None."""
-    last: Callable[[list[Entry]], Sequence[TextMember]]
+    text_members: Callable[[list[Entry]], Sequence[TextMember]]
     """Function that takes the entries that were sent, with their digests, and returns
     the text files to add after the entries."""
 
@@ -89,7 +89,7 @@ def _pack_job(parcel: Parcel, writer: Writer) -> Iterator[bytes]:
             writer.write(header(entry, name))
             sent.append(entry)
             yield from writer.full_pieces()
-    for member in parcel.last(sent):
+    for member in parcel.text_members(sent):
         content = member.text.encode("utf-8", "surrogateescape")
         # Only the owner may read the file, because `command` contains environment
         # variables, which may be secrets.

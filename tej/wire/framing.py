@@ -79,8 +79,8 @@ class MarkerSplitter:
         content: Callable[[bytes], object],
     ) -> None:
         self._marker = marker.encode() + b" "
-        self._begin = begin
-        self._take = content
+        self._on_header = begin
+        self._on_content = content
         self._unread = b""
         self._begun = False
 
@@ -93,17 +93,17 @@ class MarkerSplitter:
                 raise garbled("download", "the line after a marker is too long")
             if not newline:
                 safe = len(before) if marker else self._safe_length(before)
-                self._content(before[:safe])
+                self._pass_content(before[:safe])
                 self._unread = self._unread[safe:]
                 return
-            self._content(before)
+            self._pass_content(before)
             self._begun = True
-            self._begin(header.decode("utf-8", "surrogateescape"))
+            self._on_header(header.decode("utf-8", "surrogateescape"))
             self._unread = rest
 
-    def _content(self, data: bytes) -> None:
+    def _pass_content(self, data: bytes) -> None:
         if data and self._begun:
-            self._take(data)
+            self._on_content(data)
 
     def _safe_length(self, data: bytes) -> int:
         """Return the length of `data` without its last bytes if they may be the

@@ -196,7 +196,7 @@ def test_200_threads_wait_over_one_channel(
     waiting = [Waiting(lambda n=n: wait(n)) for n in range(200)]  # type: ignore[misc]
     barrier.wait()
     watchers = [one for one in threading.enumerate() if one.name == "tej wait"]
-    wait_until(lambda: queue.watcher._asked == set(ids), "all jobs are requested")
+    wait_until(lambda: queue.watcher._requested == set(ids), "all jobs are requested")
     assert len(watchers) <= 1
     gate.open()
     results = [one.finish() for one in waiting]
@@ -215,7 +215,7 @@ def test_later_waits_join_the_channel(
     for number in range(3):
         waiting.append(Waiting(lambda n=number: queue.job(f"job{n}").wait()))  # type: ignore[misc]
         wait_until(
-            lambda n=number: f"job{n}" in queue.watcher._asked,
+            lambda n=number: f"job{n}" in queue.watcher._requested,
             "the job is requested",
         )  # type: ignore[misc]
     assert [one.name for one in threading.enumerate()].count("tej wait") == 1

@@ -20,7 +20,7 @@ NUMBERS = {
     "pids",
     "strays",
     "session_pids",
-    "caught",
+    "sigterm_pids",
     "turn",
     "on_end_pids",
     "orphans",

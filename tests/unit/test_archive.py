@@ -20,11 +20,11 @@ SIZES = [0, 1, 511, 512, 513, 65536, 300_000]
 def packed(folder: Path, sparse: bool) -> tuple[bytes, list[Entry]]:
     seen: list[Entry] = []
 
-    def last(sent: list[Entry]) -> list[TextMember]:
+    def text_members(sent: list[Entry]) -> list[TextMember]:
         seen.extend(sent)
         return [TextMember("spec", "end\n")]
 
-    parcel = Parcel("job", [*scan(folder)], None, last)
+    parcel = Parcel("job", [*scan(folder)], None, text_members)
     return b"".join(pack([parcel], (), sparse)), seen
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tej.job.status import JobState, JobStatus, format_duration, from_timestamp
+from tej.job.status import JobState, JobStatus, from_timestamp
 
 
 @pytest.fixture(params=["UTC0", "America/New_York", "Asia/Kolkata"])
@@ -45,10 +45,3 @@ def test_kill_time_is_shown_in_local_time(zone: str) -> None:
 @pytest.mark.parametrize("seconds", [None, 10**14, 10**30])
 def test_impossible_time_is_unknown(seconds: int | None) -> None:
     assert from_timestamp(seconds) is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(None, "not started"), (4, "0:04"), (5401.9, "1:30:01")]
-)
-def test_duration_has_hours_where_needed(seconds: float | None, shown: str) -> None:
-    assert format_duration(seconds) == shown

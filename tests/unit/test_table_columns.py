@@ -1,4 +1,4 @@
-"""Tables of jobs: widths, short ids, relative times and untrusted text."""
+"""Tables of jobs: widths, short ids and untrusted text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from tej.cli.columns_option import check_columns
-from tej.job.formatting import cut, format_age, format_size, width_of
+from tej.job.formatting import width_of
 from tej.job.job_id import shorten_ids
 from tej.job.job_list import JobList
 from tej.job.status import JobState, JobStatus
@@ -27,39 +27,6 @@ def make_job(job_id: str, state: str = "finished", **values: object) -> JobStatu
     )
 
 
-@pytest.mark.parametrize(
-    ("ago", "shown"),
-    [
-        ({"seconds": 0}, "0 s ago"),
-        ({"seconds": 59.9}, "59 s ago"),
-        ({"minutes": 1}, "1 min ago"),
-        ({"minutes": 59}, "59 min ago"),
-        ({"hours": 2}, "2 h ago"),
-        ({"hours": 1}, "1 h ago"),
-        ({"hours": 47}, "47 h ago"),
-        ({"hours": 48}, "2 d ago"),
-        ({"days": 59}, "59 d ago"),
-        ({"days": 60}, "2026-09-27"),
-        ({"days": -2}, "2026-11-28"),
-    ],
-)
-def test_age_has_one_unit_or_a_date(ago: dict[str, float], shown: str) -> None:
-    assert format_age(NOW - timedelta(**ago), NOW) == shown
-
-
-def test_unknown_time_has_no_age() -> None:
-    assert format_age(None, NOW) == ""
-    assert format_age(NOW, None) == f"{NOW.astimezone():%Y-%m-%d}"
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    [(None, ""), (0, "0 B"), (53248, "53.2 kB"), (2**60, "1152.9 PB")],
-)
-def test_size_has_a_unit(size: int | None, shown: str) -> None:
-    assert format_size(size) == shown
-
-
 def test_short_ids_are_unambiguous_prefixes() -> None:
     ids = ["sig-1234567890ab", "sig-1234567899ab", "sig-ffff00001111", "a", "ab"]
     assert shorten_ids(ids) == {
@@ -69,13 +36,6 @@ def test_short_ids_are_unambiguous_prefixes() -> None:
         "a": "a",
         "ab": "ab",
     }
-
-
-def test_wide_characters_count_twice() -> None:
-    assert width_of("名前") == 4
-    assert width_of("e\u0301") == 1
-    assert cut("名前名前", 5) == "名前…"
-    assert cut("plain", 5) == "plain"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

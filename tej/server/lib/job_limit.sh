@@ -122,10 +122,10 @@ start_below_limit() {
     [ -d "$queue/waiting" ] || return 0
     rescued=''
     while remove_ended_entries; do
-        has_room || { [ -z "$rescued" ] && has_stranded; } || return 0
+        has_free_slot || { [ -z "$rescued" ] && has_stranded; } || return 0
         rescued=1
         take_lock "$queue/lock" || return 0
-        fill_room
+        fill_slots
         filled=$?
         ! has_lock || rm -f "$queue/lock"
         [ "$filled" = 0 ] || return 0
@@ -173,8 +173,8 @@ read_limit() {
     is_number "$max" || max=0
 }
 
-# has_room: check whether a job waits, and fewer jobs run than the limit allows.
-has_room() {
+# has_free_slot: check whether a job waits, and fewer jobs run than the limit allows.
+has_free_slot() {
     read_limit
     count_in waiting
     [ "$count" -gt 0 ] || return 1
@@ -189,18 +189,18 @@ count_in() {
     [ -e "$1" ] || count=0
 }
 
-# fill_room: start waiting jobs until the limit is reached. The caller must hold the
+# fill_slots: start waiting jobs until the limit is reached. The caller must hold the
 # lock. Returns nonzero if an entry cannot be moved or removed, or if the runtime cannot
 # start jobs now. A job that was not started stays in `running`, where the next client
 # finds it (has_stranded).
-fill_room() {
+fill_slots() {
     make_queue_directory running || return
     for item in "$queue/running"/*; do
         [ ! -e "$item" ] || [ -s "$jobs/${item##*/}/native_id" ] || launch "${item##*/}" || return
     done
     for item in "$queue/waiting"/*; do
         [ -e "$item" ] || continue
-        has_room && has_lock || return 0
+        has_free_slot && has_lock || return 0
         next=${item##*/} next=${next#*.} next=${next#*.}
         if [ ! -d "$jobs/$next" ] || [ -s "$jobs/$next/finished" ]; then
             rm -f "$item" || return

@@ -40,8 +40,10 @@ has_succeeded() {
     [ "$state" = finished ] && [ -z "$cut_off" ] && [ "$how" = exit ] && [ "$number" = 0 ]
 }
 
-# read_facts: set $state and the other variables of the job from the job's facts. Sets
-# $state to `?` if the runtime must check whether the job is alive.
+# read_facts: set $state and the other variables of the job from the job's facts (facts.sh).
+# $s_host to $s_start identify the shell that published the job, and $j_pid and $j_start
+# identify the first process of the job. Sets $state to `?` if the runtime must check whether
+# the job is alive, or why the job ended.
 read_facts() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
     by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' beat='' spec='' damage=''
@@ -56,7 +58,7 @@ read_facts() {
         read -r started where j_pid j_start <"$job/started"
         is_number "$started" || damage=started started=''
     }
-    read_fact native_id && {
+    if read_fact native_id; then
         IFS= read -r native <"$job/native_id"
         case $native in
             'pid '*' '*' '*' '*' '*) ;;
@@ -64,10 +66,11 @@ read_facts() {
             *' '*) ;;
             *) damage=native_id native='' ;;
         esac
-    } || [ "$damage" != native_id ] || [ -n "$started" ] || {
-        # The wrapper may be writing the fact (put_once).
+    elif [ "$damage" = native_id ] && [ -z "$started" ]; then
+        # An empty `native_id` is not damage before the start of the script: the wrapper may
+        # be writing the fact at this moment (put_once).
         damage=''
-    }
+    fi
     read_fact kill && {
         read -r kill_time grace by <"$job/kill"
         is_number "$kill_time" && is_number "$grace" || damage=kill by='' grace='' kill_time=''
@@ -89,9 +92,7 @@ read_facts() {
         # If the heartbeat is newer than `lost`, or if this host shows a process of the
         # job, the job is alive: the fact `lost` was wrong, or the job's host responds
         # again.
-        if [ -z "$native" ]; then
-            :
-        elif [ "$job/heartbeat" -nt "$job/lost" ] 2>/dev/null || is_seen_here; then
+        if [ -n "$native" ] && { [ "$job/heartbeat" -nt "$job/lost" ] 2>/dev/null || is_seen_here; }; then
             state='?' ended='' note="it was reported as lost ($evidence)" evidence=''
         fi
     elif [ -z "$native" ] && [ -f "$job/submitting" ]; then
@@ -135,7 +136,8 @@ read_fact() {
     return 1
 }
 
-# read_end: set $state from the fact `finished`. Returns 1 if no end is recorded.
+# read_end: set $state from the fact `finished`, or to `?` if only the scheduler knows why the
+# job ended. Returns 1 if no end is recorded.
 read_end() {
     [ -s "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
@@ -158,8 +160,8 @@ read_end() {
 # read_reason: read the fact `reason`, which contains why the job ended. If the job did
 # not end by itself, sets $cut_off to `limit` or `other`.
 read_reason() {
-    read -r _ whose note <"$job/reason"
-    case $whose in
+    read -r _ kind note <"$job/reason"
+    case $kind in
         cancelled) state=killed cut_off=other note="not by tej${note:+: $note}" ;;
         limit) cut_off=limit ;;
         cut) cut_off=other ;;
@@ -200,6 +202,7 @@ claim_is_stale() {
 # derive_damaged_state: set $state for a job with a damaged fact file. Sets $evidence to a
 # message that contains the name of the damaged fact.
 derive_damaged_state() {
+    # A directory without `spec` is not a damaged job, because tej has not created it.
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
         evidence="not a job of tej: it has no description"
@@ -222,6 +225,7 @@ runs_unrecorded() {
     [ -s "$job/started" ] && [ -n "$spec" ] || return 1
     get_host
     if has_processes; then
+        # The pid and the start time of the wrapper are unknown.
         native="pid $host $boot $space - -"
     elif [ -z "$submitted" ] || same_host "$s_host" "$s_boot" "$s_space" || ! is_beating; then
         return 1
@@ -245,6 +249,7 @@ mark_lost() {
 # wrapper has not recorded the end.
 mark_killed() {
     get_last_sign
+    # The job was alive when the kill was requested.
     [ -z "$kill_time" ] || [ "$kill_time" -le "$last_sign" ] || last_sign=$kill_time
     put_end "$last_sign none 0 killed 0"
     read_end
@@ -293,7 +298,8 @@ read_job() {
 
 # load_again ID WORDS: like load_job, but load the job or archived attempt of ID whose
 # `spec` contains WORDS. A caller that returns to a job uses load_again, because the job
-# may have been archived and another job may have its id. Returns 1 if no such job
+# may have been archived and another job may have its id. Sets $id to ID in every case,
+# because the record of the job must have the id of the request. Returns 1 if no such job
 # exists.
 load_again() {
     if load_job "$1"; then
@@ -332,6 +338,7 @@ print_job() {
     # The parameters of a sweep that has found the job.
     found=''
     [ ! -f "$job/parameters" ] || read -r found <"$job/parameters"
+    # $id does not show that $job is an archived attempt, so the record contains the directory.
     [ "$job" = "$jobs/$id" ] || set -- "$@" "job=$job"
     printf '%s\0' "id=$id" "state=$state" "spec=${found:+$found }$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
         ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \

@@ -88,7 +88,7 @@ runtime_derive_state() {
         state=running
         note="${note:+$note; }the wrapper is gone (pid $5), so that the end will not be recorded"
         resume_heartbeat "$5" "$6"
-    elif check_process "$5" "$6" && [ "$life" = unsure ]; then
+    elif check_process "$5" "$6" && [ "$life" = unsure ]; then # is_alive has changed $life
         # If neither /proc nor `ps` shows whether the wrapper is alive, the state
         # depends on the heartbeat.
         if is_beating; then set_alive; else mark_silent "$2"; fi
