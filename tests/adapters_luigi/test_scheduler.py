@@ -1,4 +1,4 @@
-"""Luigi's central scheduler (a real luigid): shows jobs and kills jobs."""
+"""Luigi's central scheduler (a real luigid): shows jobs, and replaces workers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,7 @@ Pipeline = Callable[..., "subprocess.Popen[str]"]
 
 
 class Luigid:
-    """A running scheduler.
-
-    The scheduler remembers the tasks of earlier tests.  Therefore each task has a
-    parameter `test`, whose value is different in each test.
-    """
+    """A running scheduler."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -84,8 +80,14 @@ class Luigid:
         return replies[-1]
 
 
-def start_luigid(folder: Path) -> tuple[Luigid, subprocess.Popen[bytes]]:
+def start_luigid(
+    folder: Path, setting: str = ""
+) -> tuple[Luigid, subprocess.Popen[bytes]]:
     """Start luigid on a free port, and wait until it replies."""
+    folder.mkdir(exist_ok=True)
+    (folder / "luigi.cfg").write_text(
+        f"[scheduler]\nretry_delay = 0.5\nprune_on_get_work = true\n{setting}\n"
+    )
     log = folder / "log"
     while True:
         server = Luigid(free_port())
@@ -114,13 +116,9 @@ def start_luigid(folder: Path) -> tuple[Luigid, subprocess.Popen[bytes]]:
         assert "Address already in use" in log.read_text(), log.read_text()
 
 
-@pytest.fixture(scope="module")
-def luigid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Luigid]:
-    folder = tmp_path_factory.mktemp("luigid")
-    (folder / "luigi.cfg").write_text(
-        "[scheduler]\nretry_delay = 0.5\nprune_on_get_work = true\n"
-    )
-    server, process = start_luigid(folder)
+@pytest.fixture
+def luigid(tmp_path: Path) -> Iterator[Luigid]:
+    server, process = start_luigid(tmp_path / "luigid")
     try:
         yield server
     finally:
@@ -128,17 +126,10 @@ def luigid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Luigid]:
         process.wait()
 
 
-@pytest.fixture
-def central(luigid: Luigid) -> list[str]:
-    """Return the arguments with which a pipeline uses the scheduler."""
-    return ["--scheduler-host", "127.0.0.1", "--scheduler-port", str(luigid.port)]
-
-
 @OVER_SSH
 def test_scheduler_shows_and_kills_a_job(
     pipeline: Pipeline,
     luigid: Luigid,
-    central: list[str],
     queue: tej.RemoteQueue,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -162,7 +153,8 @@ class Seen(tej_luigi.TejTask):
     }
     test = str(queue.queue)
     words = ["Seen", "--test", test, "--workers", "2"]
-    process = pipeline(lines, *words, *central, **settings)
+    words += ["--scheduler-host", "127.0.0.1", "--scheduler-port", str(luigid.port)]
+    process = pipeline(lines, *words, **settings)
     wait_until(lambda: luigid.task(test).get("progress_percentage") == 42, "42 percent")
     task = luigid.task(test)
     (status,) = queue.jobs()
@@ -191,29 +183,31 @@ LEVELS = """
 from pathlib import Path
 
 class First(tej_luigi.TejTask):
-    test = luigi.Parameter()
     n = luigi.IntParameter()
     inline = START + "; " + GATE + "; echo {{n}} >out"
     results = ("out",)
 
+class Firsts(tej_luigi.TejBatch):
+    n = luigi.IntParameter()
+
+    def jobs(self):
+        return [First(n=2 * self.n), First(n=2 * self.n + 1)]
+
 class Second(tej_luigi.TejTask):
-    test = luigi.Parameter()
     n = luigi.IntParameter()
     inline = START + "; echo $(({{value}} * 2)) >out"
     results = ("out",)
 
     def requires(self):
-        return First(test=self.test, n=self.n)
+        return Firsts(n=self.n)
 
     def variables(self):
-        with self.input()["results"]["out"].open() as file:
-            return {"value": file.read().strip()}
+        found = [one["results"]["out"].path for one in self.input()]
+        return {"value": sum(int(Path(path).read_text()) for path in found)}
 
 class Third(luigi.Task):
-    test = luigi.Parameter()
-
     def requires(self):
-        return [Second(test=self.test, n=n) for n in range(2)]
+        return [Second(n=n) for n in range(2)]
 
     def output(self):
         return luigi.LocalTarget("sum")
@@ -226,29 +220,41 @@ class Third(luigi.Task):
 
 
 @OVER_SSH
-def test_two_workers_with_own_disks_share_a_pipeline(
+def test_late_worker_continues_a_killed_workers_batch(
     pipeline: Pipeline,
-    luigid: Luigid,
-    central: list[str],
     queue: tej.RemoteQueue,
     gate: Gate,
     starts: Path,
     logins: Callable[[], int],
+    tmp_path: Path,
 ) -> None:
+    # The scheduler gives the tasks of a killed worker to another worker after 5 s.
+    server, scheduler = start_luigid(tmp_path / "luigid", "worker_disconnect_delay = 5")
     worker = {"keep_alive": "true", "wait_interval": "0.2", "wait_jitter": "0"}
-    disks = [Path.cwd() / "a", Path.cwd() / "b"]
+    words = ["Third", "--scheduler-host", "127.0.0.1", "--scheduler-port"]
+
+    def start(name: str) -> subprocess.Popen[str]:
+        disk = Path.cwd() / name
+        return pipeline(LEVELS, *words, str(server.port), folder=disk, worker=worker)
+
     before = logins()
-    words = ["Third", "--test", str(queue.queue), *central]
-    both = [pipeline(LEVELS, *words, folder=disk, worker=worker) for disk in disks]
-    # Each worker runs one job, so each worker has a part of the results.
-    wait_until(lambda: jobs_in(queue, "running") == 2, "two jobs run")
-    gate.open()
-    for process in both:
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, said
-        assert "Traceback" not in said
-    (found,) = [disk / "sum" for disk in disks if (disk / "sum").exists()]
-    assert found.read_text() == "2"
-    assert len(starts.read_text().split()) == 4
-    # The logins are those of the two workers and of this test.
-    assert logins() - before == 3
+    try:
+        killed, *others = [start(name) for name in ("a", "b")]
+        # Each worker runs one batch.
+        wait_until(lambda: jobs_in(queue, "running") == 4, "four jobs run")
+        killed.kill()
+        killed.wait()
+        others.append(start("late"))
+        gate.open()
+        for process in others:
+            said, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, said
+            assert "Traceback" not in said
+    finally:
+        scheduler.terminate()
+        scheduler.wait()
+    # Each worker has a disk of its own, and Luigi runs the last task once or twice.
+    assert {found.read_text() for found in Path.cwd().glob("*/sum")} == {"12"}
+    assert len(starts.read_text().split()) == 6
+    # The logins are those of the three workers and of this test.
+    assert logins() - before == 4
