@@ -52,6 +52,7 @@ def test_options_and_files_of_job_reach_server(client: Any, tmp_path: Path) -> N
     files = {"-run": '#!/bin/sh\nprintf "%s" "$ODD" >seen\n'}
     odd = "é='a'\n\"$b\""
     options = ["--script", "sh ./-run", "--label", "-x=y", "--env", f"ODD={odd}"]
+    options += ["--id", "other"]
     client.ensure("a", str(job_directory(tmp_path, files=files)), options)
     status = client.wait("a")
     assert (status["exit_code"], status["labels"]) == (0, {"-x": "y"})

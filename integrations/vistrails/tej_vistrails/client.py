@@ -88,13 +88,15 @@ class CommandClient(object):
         """Start a job unless the job exists; return True if a job was started.
 
         `options` are words for `tej submit`."""
-        words = ["--id", job_id, "--reuse"]
+        words = []
         if self.address.setup_runtime:
             words += ["--runtime", self.address.setup_runtime]
+        # The last value of an option counts, so `options` cannot change the id.
+        words += list(options) + ["--id", job_id, "--reuse"]
         # `--` is not used before the directory, because the words after `--` would be
         # the command of the job.
-        words += list(options) + [os.path.abspath(directory)]
-        return bool(self._ask("submit", words).get("is_new"))
+        answer = self._ask("submit", words + [os.path.abspath(directory)])
+        return bool(answer.get("is_new"))
 
     def status(self, job_id):
         # type: (str) -> Optional[Document]
