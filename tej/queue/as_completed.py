@@ -143,10 +143,12 @@ def _merge(
     for item in by_queue.items():
         threading.Thread(target=watch, args=item, daemon=True).start()
     left = len(by_queue)
+    due = 0.0
     try:
         while left:
-            if on_tick is not None:
+            if on_tick is not None and time.monotonic() >= due:
                 on_tick()
+                due = time.monotonic() + TICK
             try:
                 got = arrived.get(timeout=TICK)
             except queue.Empty:

@@ -14,6 +14,7 @@ from contextlib import closing
 
 from tej.errors import (
     ConnectionFailed,
+    Error,
     JobFailed,
     JobNotFound,
     WaitTimeout,
@@ -158,8 +159,15 @@ class Batch:
         No failed job is restarted afterwards.
         """
         self._kill_requested = True
+        errors: list[Error] = []
         for queue, ids in self._by_queue().items():
-            queue.kill_many(ids)
+            try:
+                queue.kill_many(ids)
+            except Error as error:
+                # The jobs of the other queues are killed nevertheless.
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def count_states(self) -> Counter[str]:
         """Return the number of "done" and "failed" jobs, and of other jobs by state.
@@ -223,6 +231,7 @@ class Batch:
                 if self._wants_restart(result):
                     self._submission.pending[result] = True
                 else:
+                    self._record_failure([result], result.status)
                     self._finish([result], result.status)
             else:
                 self.pending[result.job] = [result]
@@ -236,7 +245,7 @@ class Batch:
     # Methods that handle the ends of jobs.
 
     def _ended(self, job: Job[RemoteQueue], end: JobStatus | Exception | None) -> None:
-        results = self.pending.pop(job)
+        results = self.pending[job]
         if isinstance(end, JobStatus):
             for result in results:
                 result.status = end
@@ -246,31 +255,34 @@ class Batch:
                     result.error = None
             if self._wants_restart(results[0]):
                 self._submission.pending.update(dict.fromkeys(results, True))
+                del self.pending[job]
             else:
+                # The job is still in `pending` during the request for its stderr.  If
+                # Ctrl-C ends this request, `wait` handles the end of the job again.
+                self._record_failure(results, end)
+                del self.pending[job]
                 self._finish(results, end)
             return
+        del self.pending[job]
         fail(results, end or _deleted(job))
         self._on_end(results)
         self._on_fetch(results)
 
+    def _record_failure(self, results: Sequence[RunResult], status: JobStatus) -> None:
+        if status.succeeded:
+            return
+        job = results[0].job
+        assert job is not None
+        self._failures += 1
+        detailed = self._failures <= FAILURES_WITH_STDERR
+        fail(results, job_failure(job.queue.connection, status, with_stderr=detailed))
+
     def _finish(self, results: Sequence[RunResult], status: JobStatus) -> None:
-        """Record the end of one job; schedule the fetch of its results if necessary."""
-        if not status.succeeded:
-            self._failures += 1
-            job = results[0].job
-            assert job is not None
-            detailed = self._failures <= FAILURES_WITH_STDERR
-            fail(
-                results,
-                job_failure(job.queue.connection, status, with_stderr=detailed),
-            )
+        """Schedule the fetch of the results of an ended job, if that is necessary."""
+        fetched = [one for one in results if status.succeeded or one.run.fetch_failed]
+        self._fetcher.pending += fetched
         self._on_end(results)
-        over = []
-        for result in results:
-            if status.succeeded or result.run.fetch_failed:
-                self._fetcher.pending.append(result)
-            else:
-                over.append(result)
+        over = [one for one in results if one not in fetched]
         if over:
             self._on_fetch(over)
 
@@ -298,8 +310,10 @@ class Batch:
             result.job = result.run.queue.job(result.status.job_id)
             ended.setdefault(result.job, []).append(result)
         for results in ended.values():
-            assert results[0].status is not None
-            self._finish(results, results[0].status)
+            status = results[0].status
+            assert status is not None
+            self._record_failure(results, status)
+            self._finish(results, status)
 
     def _give_up(self, timeout: float) -> None:
         total = len(self.results)

@@ -93,11 +93,17 @@ class ResultFetcher:
     def fetch(self) -> None:
         """Fetch the results of jobs that have ended."""
         waiting = [one for one in self.pending if self._pauses.is_over(one.run.queue)]
-        self.pending = [one for one in self.pending if one not in waiting]
         for begin in range(0, len(waiting), GROUP):
-            self._fetch_some(waiting[begin : begin + GROUP])
+            over = self._fetch_some(waiting[begin : begin + GROUP])
+            # Until here, the results stay in `pending`.  After an exception, such as
+            # KeyboardInterrupt, the next call fetches these results again.
+            done = set(over)
+            self.pending = [one for one in self.pending if one not in done]
+            if over:
+                self._on_fetch(over)
 
-    def _fetch_some(self, waiting: Sequence[RunResult]) -> None:
+    def _fetch_some(self, waiting: Sequence[RunResult]) -> list[RunResult]:
+        """Fetch results; return those that need no further fetch."""
         groups: dict[tuple[RemoteQueue, Path, RunResult | None], _Fetches] = {}
         over: list[RunResult] = []
         for result in waiting:
@@ -115,15 +121,13 @@ class ResultFetcher:
             except (Error, OSError) as error:
                 if is_temporary(error):
                     self._pauses.start(queue, error)
-                    self.pending += fetches.results
                 else:
                     fail_unless_failed(fetches.results, error)
                     over += fetches.results
                 continue
             self._pauses.reset(queue)
             over += self._record(fetches, fetched)
-        if over:
-            self._on_fetch(over)
+        return over
 
     def _record(
         self, fetches: _Fetches, fetched: Mapping[str, Downloaded]
@@ -139,7 +143,6 @@ class ResultFetcher:
             outcome = fetched[result.job.id]
             if outcome.error is not None and fetches.is_shared(result.job):
                 self._alone.add(result)
-                self.pending.append(result)
                 continue
             result.files = outcome.files
             if outcome.error is not None:

@@ -210,20 +210,38 @@ def test_patient_batch_waits_for_an_unreachable_server(
     assert isinstance(result.error, tej.ConnectionFailed)
 
 
-def test_interrupted_submission_is_continued(
-    local_queue: tej.RemoteQueue, job: Make
+def test_interrupted_batch_is_continued(
+    local_queue: tej.RemoteQueue,
+    job: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def interrupt(_: Sequence[RunResult]) -> None:
-        if not interrupts:
-            interrupts.append(True)
+    left = ["submit", "end", "fetch"]
+
+    def interrupt(stage: str) -> None:
+        if stage in left:
+            left.remove(stage)
             raise KeyboardInterrupt
 
-    interrupts: list[bool] = []
-    batch = tej.Batch([Run(local_queue, JobSpec(job("true")))], on_submit=interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        batch.start()
+    download_many = local_queue.download_many
+
+    def download(*words: Any, **options: Any) -> dict[str, tej.Downloaded]:
+        interrupt("fetch")
+        return download_many(*words, **options)
+
+    monkeypatch.setattr(local_queue, "download_many", download)
+    run = Run(local_queue, JobSpec(job("echo x >result")), ["result"], tmp_path)
+    batch = tej.Batch(
+        [run],
+        on_submit=lambda _: interrupt("submit"),
+        on_end=lambda _: interrupt("end"),
+    )
+    for method in (batch.start, batch.wait, batch.wait):
+        with pytest.raises(KeyboardInterrupt):
+            method()
     (result,) = batch.wait()
     assert result.succeeded
+    assert [path.read_text() for path in result.files] == ["x\n"]
 
 
 def test_cut_during_the_fetch_is_survived(

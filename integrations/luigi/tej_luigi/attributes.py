@@ -175,14 +175,13 @@ class JobAttributes(luigi.Task):
         The signature is computed again only if the files, the command or the
         environment of the task have changed.
         """
-        recipe, command, environment = self._rendered_parts()
-        files = recipe.fingerprint()
-        seen = files and (files, command, tuple(sorted(environment.items())))
+        recipe = self._recipe()
+        current = (recipe, recipe.file_states())
         known, job_id = self.__dict__.get("_signed", (None, ""))
-        if seen is None or seen != known:
+        if current[1] is None or current != known:
             with recipe.folder() as folder:
-                job_id = make_id(signature(folder, command, environment))
-            self.__dict__["_signed"] = (seen, job_id)
+                job_id = make_id(signature(folder, recipe.command, recipe.environment))
+            self.__dict__["_signed"] = (current, job_id)
         return str(job_id)
 
     @contextmanager
@@ -191,35 +190,31 @@ class JobAttributes(luigi.Task):
 
         The directory of the job may be removed when the context ends.
         """
-        recipe, command, environment = self._rendered_parts()
+        recipe = self._recipe()
         with recipe.folder() as folder:
             yield JobSpec(
                 folder,
-                command,
+                recipe.command,
                 check_job_id(self.task_id) if self.job_id_is_task_id else None,
                 self.task_family,
                 dict(self.labels),
-                environment,
+                recipe.environment,
                 self.job_resources,
                 self.login,
             )
 
-    def _rendered_parts(self) -> tuple[Recipe, str | None, dict[str, str]]:
-        """Return how to build the job's directory, the command and the environment."""
+    def _recipe(self) -> Recipe:
         values = {name: str(value) for name, value in self.variables().items()}
-        directory, command = self.directory, self.command
+        command = self.command
         if command is not None:
             command = render_shell(command, values, "`command`")
         environment = {
             name: render(value, values, f"`environment` of {name}")
             for name, value in self.environment.items()
         }
-        path = None if directory is None else Path(directory)
-        return (
-            Recipe(path, tuple(self.rendered), self.inline, values),
-            command,
-            environment,
-        )
+        directory = None if self.directory is None else Path(self.directory)
+        rendered = tuple(self.rendered)
+        return Recipe(directory, rendered, self.inline, values, command, environment)
 
     # Methods for the restart of the job and for its local results.
 

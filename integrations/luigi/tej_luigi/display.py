@@ -10,7 +10,6 @@ import logging
 import queue as queues
 import re
 from collections.abc import Callable
-from typing import Any
 
 import luigi
 
@@ -68,10 +67,7 @@ class Display:
     """Shows a running task in Luigi; does nothing if no Luigi worker runs the task."""
 
     def __init__(self, task: luigi.Task) -> None:
-        self._message: Callable[[str], Any] | None
-        self._message = getattr(task, "set_status_message", None)
-        self._progress = getattr(task, "set_progress_percentage", None)
-        self._url = getattr(task, "set_tracking_url", None)
+        self._task = task
         self._shown_url: str | None = None
         self._messages = getattr(task, "scheduler_messages", None)
 
@@ -97,12 +93,12 @@ class Display:
 
     def message(self, text: str) -> None:
         """Set the status message."""
-        self._call(self._message, text.translate(_NO_HTML))
+        self._call("set_status_message", text.translate(_NO_HTML))
 
     def progress(self, percent: int | None) -> None:
         """Set the progress bar; do nothing if `percent` is None."""
         if percent is not None:
-            self._call(self._progress, percent)
+            self._call("set_progress_percentage", percent)
 
     def job(
         self, status: JobStatus, queue: RemoteQueue, tracking_url: str | None = None
@@ -119,14 +115,12 @@ class Display:
                 queue=queue.queue,
             )
             if url != self._shown_url:
-                self._call(self._url, url)
+                self._call("set_tracking_url", url)
                 self._shown_url = url
 
-    def _call(self, function: Callable[[Any], Any] | None, value: object) -> None:
-        if function is None:
-            return
+    def _call(self, method: str, value: object) -> None:
         try:
-            function(value)
+            getattr(self._task, method, lambda _: None)(value)
         except Exception as error:
             # The error is only logged, because the task must continue to wait for its
             # job while Luigi's scheduler is unreachable.

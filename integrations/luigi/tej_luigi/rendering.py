@@ -10,7 +10,7 @@ import stat
 import tempfile
 import textwrap
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ def _value(match: re.Match[str], variables: Mapping[str, str], where: str) -> st
 
 @dataclass(frozen=True)
 class Recipe:
-    """Builds a job's directory from a local directory, templates and a script."""
+    """The content of a job: directory, templates, script, command and environment."""
 
     directory: Path | None
     rendered: Sequence[str]
@@ -79,6 +79,8 @@ class Recipe:
     inline: str | None
     """The template of the script `start.sh`; None if there is no such script."""
     variables: Mapping[str, str]
+    command: str | None
+    environment: Mapping[str, str]
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
@@ -145,21 +147,20 @@ class Recipe:
         target.write_bytes(render_shell(text, self.variables, "`inline`").encode())
         target.chmod(0o755)
 
-    def fingerprint(self) -> Hashable:
-        """Return a value that changes whenever the content of `folder` changes.
+    def file_states(self) -> list[tuple[object, ...]] | None:
+        """Return values that change whenever the content of `directory` changes.
 
         Return None if a file was modified so recently that its modification time might
         stay the same when the file is modified again.
         """
-        entries = [] if self.directory is None else [*scan(self.directory)]
-        newest = max(
-            (one.stat.st_mtime_ns for one in entries if one.is_file), default=0
-        )
-        if newest > time.time_ns() - RECENT_NS:
-            return None
-        variables = tuple(sorted(self.variables.items()))
-        states = tuple(map(_file_state, entries))
-        return (states, tuple(self.rendered), self.inline, variables)
+        states: list[tuple[object, ...]] = []
+        for entry in [] if self.directory is None else scan(self.directory):
+            found = entry.stat
+            if entry.is_file and found.st_mtime_ns > time.time_ns() - RECENT_NS:
+                return None
+            content = (found.st_size, found.st_mtime_ns, found.st_ino)
+            states.append((entry.path, found.st_mode, entry.link_target, *content))
+        return states
 
 
 RECENT_NS = 2_000_000_000
@@ -167,12 +168,6 @@ RECENT_NS = 2_000_000_000
 
 RECENT_NS is longer than the resolution of modification times on common file systems.
 """
-
-
-def _file_state(entry: Entry) -> Hashable:
-    found = entry.stat
-    content = (found.st_size, found.st_mtime_ns, found.st_ino, entry.link_target)
-    return (entry.path, found.st_mode, content)
 
 
 def _link(source: Path, target: Path) -> None:
