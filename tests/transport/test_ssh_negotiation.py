@@ -98,3 +98,25 @@ def test_empty_prompt_falls_through_to_the_password(
     connection.close()
     assert offers.tried == ["keyboard-interactive", "wrong", "right"]
     assert prompts == [f"Password for me@127.0.0.1:{port}: "] * 2
+
+
+def test_interrupted_connection_attempt_is_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host has several addresses, and Ctrl-C is pressed during the first attempt."""
+    made: list[socket.socket] = []
+
+    class Interrupted(socket.socket):
+        def connect(self, address: object) -> None:
+            made.append(self)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(socket, "socket", Interrupted)
+    address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 9))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [address, address])
+    config_file = tmp_path / "config"
+    config_file.write_text("GlobalKnownHostsFile none\n")
+    settings = Settings(config_file=config_file)
+    with pytest.raises(KeyboardInterrupt):
+        connect(Destination("127.0.0.1", "me"), settings)
+    assert [sock.fileno() for sock in made] == [-1]
