@@ -12,13 +12,11 @@ import pytest
 from facts import script_of, wrapper_of
 from faults.clients import Client, continue_together
 from faults.faulty_servers import Doubles
-from installer import change_scripts
 from jobs import (
     Gate,
     is_alive,
     processes_of,
     wait_until,
-    wait_until_started,
     wrappers_of,
 )
 
@@ -204,36 +202,6 @@ def test_kill_grants_the_whole_grace_time(
     )
     assert queue.kill("deaf", grace=5).state is JobState.KILLED
     assert (tmp_path / "lives").exists()
-
-
-def test_kill_waits_for_a_slow_wrapper(
-    queue: tej.RemoteQueue,
-    queue_path: Path,
-    job: Make,
-    gate: Gate,
-    doubles: Doubles,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """One wait for the end consists of 20 pauses here; a live wrapper gets more waits."""
-    wait = ("wait_for finished 10", "wait_for finished 1")
-    change_scripts(monkeypatch, "commands/kill", wait)
-    queue.submit("slow", job(gate.wait))
-    wait_until_started(queue_path, "slow")
-    hold = doubles.hold("mv", before="*/finished")
-    doubles.add(
-        "sleep",
-        f'case $1 in 0.05) ;; *) exec "$real" "$@" ;; esac\n'
-        f"[ -e '{hold.reached}' ] || exec \"$real\" 0.01\n"
-        f"echo >>'{tmp_path}/pauses'\n"
-        f"[ \"$(wc -l <'{tmp_path}/pauses')\" -ge 30 ] || exit\n"
-        f": >'{hold.opened}'\n"
-        f"until [ -s '{queue_path}/jobs/slow/finished' ]; do \"$real\" 0.01; done",
-    )
-    try:
-        assert queue.kill("slow", grace=5).state is JobState.KILLED
-    finally:
-        hold.release()
 
 
 def test_job_that_ends_during_kill_has_one_result(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 Shell = Callable[..., str]
 
 RUNS_HERE = """
@@ -39,3 +41,17 @@ def test_ready_job_is_started_by_one_process(shell: Shell) -> None:
     take_lock "$job/.starting"; start_ready_job
     rm "$job/.starting"; start_ready_job"""
     assert shell(lines, "default") == "a is started\n"
+
+
+@pytest.mark.parametrize(
+    ("life", "pids", "waits"), [("alive", "", 6), ("alive", "77", 1), ("gone", "", 1)]
+)
+def test_kill_waits_longer_for_live_wrapper(
+    shell: Shell, life: str, pids: str, waits: int
+) -> None:
+    lines = f"""eval "$(sed -n '/^wait_for_wrapper() {{/,/^}}/p' "$here/commands/kill")"
+    wait_for() {{ waits=$((waits + 1)); return 1; }}
+    load_again() {{ life={life}; }}
+    waits=0 state=running pids={pids} entry=a known=''
+    wait_for_wrapper; echo "$waits" """
+    assert shell(lines, "default") == f"{waits}\n"
