@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from tej.job.command import find_command
 from tej.job.resources import Resources
-from tej.queue.stored_spec import parse_command, parse_resources
+from tej.job.status import JobState, JobStatus
+from tej.queue.stored_spec import _parse, parse_command, parse_resources
 from tej.wire.records import SCRIPT_SHOWN
 
 ENVIRONMENTS: list[dict[str, str]] = [
@@ -78,3 +79,15 @@ def test_resources_are_read_back() -> None:
     kept = [line for line in requested.lines() if not line.startswith("begin=")]
     assert list(again.lines()) == kept
     assert parse_resources("") == {}
+
+
+@pytest.mark.parametrize(
+    ("fact", "shared"), [("shared=data/%0Aall.txt", ("data/", "all.txt")), ("", ())]
+)
+def test_shared_files_are_read_back(
+    tmp_path: Path, fact: str, shared: tuple[str, ...]
+) -> None:
+    command = find_command(tmp_path, "true")
+    job = JobStatus("a", JobState.FINISHED, PurePosixPath("/"), script="true")
+    files = {"command": f"{command.text}\n", "spec": f"token=1 {fact} end\n"}
+    assert _parse(job, files).shared == shared
