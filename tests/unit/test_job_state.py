@@ -43,13 +43,37 @@ def test_ready_job_is_started_by_one_process(shell: Shell) -> None:
     assert shell(lines, "default") == "a is started\n"
 
 
+def function(name: str, file: str) -> str:
+    """Return a line of shell that defines one function of a script."""
+    return f"""eval "$(sed -n '/^{name}() {{/,/^}}/p' "$here/{file}")"\n"""
+
+
+@pytest.mark.parametrize(
+    ("fact", "printed"),
+    [
+        ("native_id", "record\n"),
+        ("finished", "record\n"),
+        ("queued", "start\nrecord\n"),
+    ],
+)
+def test_repeated_request_starts_only_unstarted_job(
+    shell: Shell, fact: str, printed: str
+) -> None:
+    lines = f"""{function("print_existing", "commands/submit")}
+    start_job() {{ echo start; }}
+    print_started() {{ echo record; }}
+    echo 'pid host boot space 1 1' >"$job/{fact}"
+    mode=submit token=0123456789abcdef; print_existing"""
+    assert shell(lines, "default") == printed
+
+
 @pytest.mark.parametrize(
     ("life", "pids", "waits"), [("alive", "", 6), ("alive", "77", 1), ("gone", "", 1)]
 )
 def test_kill_waits_longer_for_live_wrapper(
     shell: Shell, life: str, pids: str, waits: int
 ) -> None:
-    lines = f"""eval "$(sed -n '/^wait_for_wrapper() {{/,/^}}/p' "$here/commands/kill")"
+    lines = f"""{function("wait_for_wrapper", "commands/kill")}
     wait_for() {{ waits=$((waits + 1)); return 1; }}
     load_again() {{ life={life}; }}
     waits=0 state=running pids={pids} entry=a known=''
