@@ -1,5 +1,5 @@
 # State of a job. The state is not stored, but derived at each request from the job's
-# facts (facts.sh), the job's signs of life (heartbeat.sh), and the runtime, in this
+# facts (facts.sh), the job's signs of life (signs_of_life.sh), and the runtime, in this
 # order.
 # shellcheck shell=sh
 #

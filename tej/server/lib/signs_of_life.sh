@@ -1,0 +1,88 @@
+# Signs of life of a job: check whether the job is alive by its heartbeat (heartbeat.sh), or
+# by its processes if this host can see them. A job has no sign of life if its machine was
+# rebooted.
+# shellcheck shell=sh
+
+# is_beating [SECONDS]: check whether the job has written a heartbeat within SECONDS
+# (default $heartbeat_timeout). Sets $seen to the age of the last heartbeat in seconds,
+# and $beat to the time of the last heartbeat by the clock of the job's host. Returns 1 if
+# the heartbeat has stopped or never started. Returns 0 if the age of the heartbeat is
+# unknown.
+is_beating() {
+    seen='' beat=''
+    [ -f "$job/heartbeat" ] || return 1
+    ! is_stale heartbeat "${1:-$heartbeat_timeout}"
+    silent=$?
+    seen=$age
+    [ -z "$seen" ] || read -r beat <"$job/heartbeat"
+    return "$silent"
+}
+
+# get_last_sign: set $last_sign to the last time at which the job was known to be alive,
+# by the clock of the job's host. If the end of a job was not recorded, $last_sign is
+# used as the time of the end.
+get_last_sign() {
+    last_sign=${started:-$submitted}
+    [ ! -f "$job/heartbeat" ] || {
+        read -r beat_time <"$job/heartbeat"
+        ! is_number "$beat_time" || last_sign=$beat_time
+    }
+    get_time
+    [ -n "$last_sign" ] || last_sign=$now
+}
+
+# shows_life: check whether a process of the job is or may be alive, independent of the
+# job's state. The job's facts must have been read before. Sets $sign to a description
+# of the sign of life for messages. A job that shows a sign of life must not be removed
+# or replaced.
+shows_life() {
+    sign=''
+    if has_processes; then
+        sign="some of its processes run on $host"
+    elif [ -s "$job/finished" ] || ended_with_boot; then
+        return 1
+    elif is_watched_here; then
+        case $life in
+            alive) sign="its wrapper runs on $host" ;;
+            unsure) ! is_beating || sign="it was seen on $host${seen:+ $seen seconds ago}" ;;
+        esac
+    elif is_beating; then
+        sign="it was seen${where:+ on $where}${seen:+ $seen seconds ago}"
+    fi
+    [ -n "$sign" ]
+}
+
+# was_restarted: check whether this host was booted after the job's last heartbeat. If the
+# heartbeat is newer than the boot of this host, the job runs on another machine with
+# the same name.
+was_restarted() {
+    get_uptime
+    get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]
+}
+
+# ended_with_boot: check whether the job ran on this machine before the machine was
+# restarted. No process survives a restart.
+ended_with_boot() {
+    set -f
+    # shellcheck disable=SC2086 # fields
+    set -- $native
+    set +f
+    [ "${1-}" = pid ] && is_past "$2" "$3" && was_restarted
+}
+
+# is_seen_here: check whether a process of a started job runs on this host under the default
+# runtime.
+is_seen_here() {
+    [ -n "$started" ] && is_watched_here || return 1
+    [ "$life" = alive ] || { is_number "$j_start" && is_alive "$j_pid" "$j_start"; } || has_live_token
+}
+
+# is_watched_here: check whether the job's wrapper runs on this host under the default
+# runtime. Sets $life to the result of check_process for the wrapper.
+is_watched_here() {
+    set -f
+    # shellcheck disable=SC2086 # fields
+    set -- $native
+    set +f
+    [ "${1-}" = pid ] && same_host "$2" "$3" "$4" && check_process "$5" "$6"
+}
