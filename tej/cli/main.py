@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -99,6 +100,9 @@ def tej(verbose: int) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line, and exit with the status of the command."""
     words = sys.argv[1:] if arguments is None else arguments
+    # A list of 100,000 jobs has millions of objects and hardly any reference cycles.
+    # The default thresholds would add a third to the CPU time of the list.
+    gc.set_threshold(100_000, 50, 50)
     _open_closed_streams()
     if "TEJ_COMP_LINE" in os.environ:
         # The module for completion is imported only when a shell requests a completion.

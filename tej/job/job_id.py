@@ -78,10 +78,11 @@ def shorten_ids(job_ids: Iterable[str]) -> dict[str, str]:
     """
     ids = sorted(set(job_ids))
     short = {}
-    for index, job_id in enumerate(ids):
-        neighbours = ids[max(0, index - 1) : index] + ids[index + 1 : index + 2]
-        common = max((_common(job_id, other) for other in neighbours), default=0)
-        short[job_id] = job_id[: max(SHORTEST_ID, common + 1)]
+    before = 0
+    for job_id, other in zip(ids, [*ids[1:], ""], strict=True):
+        after = _common(job_id, other)
+        short[job_id] = job_id[: max(SHORTEST_ID, before + 1, after + 1)]
+        before = after
     return short
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from html import escape as escape_html
 
 from tej.job.escaping import escape_line
@@ -139,7 +140,11 @@ class JobTable:
         self.names = self._default_names() if columns is None else list(columns)
         if sizes is not None and "size" not in self.names:
             self.names.append("size")
-        self._short = shorten_ids([*known_ids, *(job.job_id for job in self.jobs)])
+        self._known_ids = known_ids
+
+    @cached_property
+    def _short(self) -> dict[str, str]:
+        return shorten_ids([*self._known_ids, *(job.job_id for job in self.jobs)])
 
     def _default_names(self) -> list[str]:
         found = dict.fromkeys(key for job in self.jobs for key in job.parameters)

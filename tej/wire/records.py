@@ -17,6 +17,7 @@ PARAMETER = "param:"
 """Prefix of the keys of a job's description that are parameters of a sweep."""
 RESOURCE = "resource:"
 """Prefix of the keys of a job's description that are requested resources."""
+_LEADING_DIGITS = re.compile(r"[0-9]{1,15}")
 
 
 def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatus:
@@ -28,7 +29,8 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
     # A list of 100,000 jobs must take only seconds, so needless copies are avoided.
     record = record if isinstance(record, Record) else Record(record)
     head = head if isinstance(head, Record) else Record(head)
-    spec, labels = parse_spec(record.get("spec", ""))
+    description = record.get("spec", "")
+    spec, labels = parse_spec(description)
     now = parse_integer(head.get("now"))
     state = parse_state(record["state"])
     exit_code, signal = _parse_end(record)
@@ -42,11 +44,12 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         duration = float(max(0, last - started))
     job_id = record["id"]
     attempts = parse_integer(record.get("attempts")) or 0
+    native_id, sequence = _parse_native(record.get("native", ""))
     return JobStatus(
         job_id=job_id,
         state=state,
-        directory=_jobs_directory(head["queue"]).joinpath(
-            record.get("job") or job_id, "stage"
+        directory=PurePosixPath(
+            record.get("job") or f"{_jobs_directory(head['queue'])}/{job_id}", "stage"
         ),
         exit_code=exit_code,
         signal=signal,
@@ -55,8 +58,8 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         ended=from_timestamp(ended),
         duration=duration,
         host=record.get("where"),
-        native_id=_native_id(record.get("native", "")),
-        sequence=_sequence(record.get("native", "")),
+        native_id=native_id,
+        sequence=sequence,
         runtime=head.get("runtime", ""),
         cut_off=record.get("cut_off") if state.final else None,
         killed_by=record.get("by") if state is JobState.KILLED else None,
@@ -70,8 +73,9 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         submitter=spec.get("submitter", ""),
         signature=spec.get("signature"),
         labels=labels,
-        parameters=_with_prefix(spec, PARAMETER),
-        resources=_with_prefix(spec, RESOURCE),
+        # The search in the text is faster than a check of each key.
+        parameters=_with_prefix(spec, PARAMETER) if PARAMETER in description else {},
+        resources=_with_prefix(spec, RESOURCE) if RESOURCE in description else {},
         reported=from_timestamp(now),
         downloaded=from_timestamp(parse_integer(record.get("downloaded"))),
         after=tuple(spec["after"].split("/")) if "after" in spec else (),
@@ -79,9 +83,9 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
 
 
 @functools.lru_cache(maxsize=16)
-def _jobs_directory(queue: str) -> PurePosixPath:
+def _jobs_directory(queue: str) -> str:
     """Return the directory of all jobs of a queue; takes much time without a cache."""
-    return PurePosixPath(queue, "jobs")
+    return str(PurePosixPath(queue, "jobs"))
 
 
 def _time_on_the_jobs_host(record: Record, now: int | None) -> int | None:
@@ -123,32 +127,24 @@ def _parse_end(record: Record) -> tuple[int | None, int | None]:
     return (number, None) if how == "exit" else (None, number)
 
 
-def _native_id(native: str) -> str | None:
-    """Return the process id or the scheduler's job id from a record's `native`.
+def _parse_native(native: str) -> tuple[str | None, int | None]:
+    """Return the id of a job in its runtime, and its `JobStatus.sequence`.
 
     The default runtime writes `pid HOST BOOT SPACE PID START`; the runtimes of
-    schedulers write `NAME ID`.
+    schedulers write `NAME ID`.  For the default runtime, the sequence is made of the
+    start time of the job's wrapper, in clock ticks (proc(5)), and its process id.  A
+    process id alone gives no order, because Linux starts again from small process ids
+    after 32,768 processes.  The ids of schedulers begin with a number.
     """
     words = native.split()
-    if len(words) >= 5 and words[0] == "pid":
-        return words[4]
-    return words[1] if len(words) > 1 else None
-
-
-def _sequence(native: str) -> int | None:
-    """Return the number that orders jobs of the same second; see `JobStatus.sequence`.
-
-    For the default runtime, the number is made of the start time of the job's wrapper,
-    in clock ticks (proc(5)), and its process id.  A process id alone gives no order,
-    because Linux starts again from small process ids after 32,768 processes.  The ids
-    of schedulers begin with a number.
-    """
-    words = native.split()
-    if len(words) == 6 and words[0] == "pid":
+    if len(words) < 2:
+        return None, None
+    if words[0] == "pid" and len(words) == 6:
         pid, start = parse_integer(words[4]), parse_integer(words[5])
-        return None if pid is None or start is None else start << 22 | pid
-    digits = re.match(r"[0-9]{1,15}", _native_id(native) or "")
-    return int(digits[0]) if digits else None
+        return words[4], None if pid is None or start is None else start << 22 | pid
+    native_id = words[4] if words[0] == "pid" and len(words) > 4 else words[1]
+    digits = _LEADING_DIGITS.match(native_id)
+    return native_id, int(digits[0]) if digits else None
 
 
 def parse_integer(word: str | None) -> int | None:

@@ -225,11 +225,13 @@ class ParsedReply:
 def parse_reply(data: bytes) -> ParsedReply:
     """Parse a reply; words that are not KEY=VALUE are skipped."""
     answer = ParsedReply()
-    for word in data.split(b"\0"):
-        key, equals, value = word.decode("utf-8", "surrogateescape").partition("=")
+    record = answer.head
+    for word in data.decode("utf-8", "surrogateescape").split("\0"):
+        key, equals, value = word.partition("=")
         if not equals:
             continue
         if key == "id":
-            answer.jobs.append(Record())
-        (answer.jobs[-1] if answer.jobs else answer.head)[key] = value
+            record = Record()
+            answer.jobs.append(record)
+        record[key] = value
     return answer
