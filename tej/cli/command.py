@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -17,7 +18,7 @@ from tej.cli.job_completion import complete_words
 from tej.cli.profile import find_profile, profile_option, settings_on_command_line
 from tej.cli.sectioned_option import SHARED, Option
 from tej.job.escaping import escape
-from tej.queue.connection import DEFAULT_TEJ_DIR
+from tej.queue.defaults import DEFAULT_TEJ_DIR
 
 if TYPE_CHECKING:
     from tej.config import Profile
@@ -101,6 +102,7 @@ def queue_command(
     example: str,
     takes_command: bool = False,
     usage: str | None = None,
+    connects_early: bool = False,
 ) -> Callable[[Callable[..., Any]], Command]:
     """Return a decorator for a command on a queue.
 
@@ -110,7 +112,8 @@ def queue_command(
     destination precedes the arguments.  The destination may be left out if a profile or
     the environment variable TEJ_DESTINATION sets a destination.  If `takes_command` is
     true, the words after `--` are the command of a job.  `usage` replaces the arguments
-    in the help.
+    in the help.  If `connects_early` is true, the login starts before the function is
+    called; this is for commands that prompt for nothing and always send a request.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
@@ -118,7 +121,7 @@ def queue_command(
         words = [usage] if usage else [one.upper() for one in arguments]
         words += ["[-- COMMAND...]"] if takes_command else []
         metavar = " ".join(["[DESTINATION]", *words])
-        return make(_on_queue(arguments, metavar)(function))
+        return make(_on_queue(arguments, metavar, connects_early)(function))
 
     return decorate
 
@@ -167,7 +170,7 @@ trust_queue_option = click.option(
 
 
 def _on_queue(
-    arguments: tuple[str, ...], metavar: str
+    arguments: tuple[str, ...], metavar: str, connects_early: bool
 ) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         @click.argument(
@@ -205,7 +208,11 @@ def _on_queue(
             creates = "runtime" in options
             options.pop("runtime", None)
             with open_queue(
-                context.obj, needed, accept_new_host_key, creates=creates
+                context.obj,
+                needed,
+                accept_new_host_key,
+                creates=creates,
+                connects_early=connects_early,
             ) as queue:
                 return function(queue, **name_words(arguments, rest), **options)
 
@@ -220,10 +227,12 @@ def open_queue(
     accept_new_host_key: bool,
     *,
     creates: bool,
+    connects_early: bool = False,
 ) -> RemoteQueue:
     """Return the queue of the settings in effect.
 
-    The runtime in the settings is used only if the command may create a queue.
+    The runtime in the settings is used only if the command may create a queue.  If
+    `connects_early` is true, the transport logs in while the queue is imported.
     """
     from tej.destination import Destination
     from tej.transport import open_transport
@@ -241,17 +250,25 @@ def open_queue(
         terminal=sys.stdin.isatty(),
         accept_new_host_key=accept_new_host_key,
     )
-    # The transport reads the configuration of `ssh` during the import of the queue.
+    # The import of the queue is slow. `ssh` reads its configuration during the first
+    # half of the import, and logs in during the second half.
     transport.prepare()
-    from tej.queue.remote import RemoteQueue
+    try:
+        import_module("tej.queue.connection")
+        if connects_early:
+            transport.connect_early()
+        from tej.queue.remote import RemoteQueue
 
-    return RemoteQueue(
-        destination,
-        setup_runtime=runtime if creates else None,
-        need_runtime=needed or None,
-        transport=transport,
-        **options,
-    )
+        return RemoteQueue(
+            destination,
+            setup_runtime=runtime if creates else None,
+            need_runtime=needed or None,
+            transport=transport,
+            **options,
+        )
+    except BaseException:
+        transport.close()
+        raise
 
 
 def check_runtime(runtime: str) -> None:

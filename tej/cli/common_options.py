@@ -19,8 +19,8 @@ from tej.cli.option_values import (
 )
 from tej.destination import LOCAL
 from tej.job.status import JobState
+from tej.queue.defaults import DEFAULT_GRACE
 from tej.queue.job_filters import select
-from tej.queue.job_requests import DEFAULT_GRACE
 from tej.server.scripts import BUILT_IN
 
 if TYPE_CHECKING:

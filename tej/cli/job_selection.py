@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 
@@ -37,12 +37,11 @@ HOW_TO_NAME = (
 )
 
 
-@dataclass(frozen=True)
-class SelectedJobs:
+class SelectedJobs(NamedTuple):
     """The jobs that a command works on."""
 
     ids: tuple[str, ...]
-    statuses: Mapping[str, JobStatus] = field(default_factory=dict)
+    statuses: Mapping[str, JobStatus] = MappingProxyType({})
     """Status of each job when it was found; may be empty, for example after --id."""
     by_filter: bool = False
     """Whether a filter, such as --failed, selected the jobs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,18 +16,24 @@ from tej.cli.job_tree import print_tree
 from tej.cli.live_table import watch
 from tej.cli.table_output import print_exact, print_lines, print_table
 from tej.job.formatting import format_size
-from tej.job.status import JobStatus
 from tej.job.table_columns import COLUMNS, JobTable
 from tej.queue.job_filters import ORDERS, sort_jobs
-from tej.queue.job_requests import DiskUsage
 from tej.queue.job_search import newest_first
-from tej.queue.remote import RemoteQueue
+
+if TYPE_CHECKING:
+    from tej.job.status import JobStatus
+    from tej.queue.job_requests import DiskUsage
+    from tej.queue.remote import RemoteQueue
 
 NEWEST = "newest"
 """Sort order of the table: the order of the words `@`, `@2`, ..."""
 
 
-@queue_command("list", example="tej list lab --state running --columns job,state,name")
+@queue_command(
+    "list",
+    example="tej list lab --state running --columns job,state,name",
+    connects_early=True,
+)
 @list_filters
 @click.option(
     "--sort",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,11 +11,13 @@ from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.exit_status import of_job
 from tej.cli.job_selection import SelectedJobs, job_selection
-from tej.job.status import JobStatus
-from tej.queue.remote import RemoteQueue
+
+if TYPE_CHECKING:
+    from tej.job.status import JobStatus
+    from tej.queue.remote import RemoteQueue
 
 
-@queue_command("status", "[jobs...]", example="tej status train-1")
+@queue_command("status", "[jobs...]", example="tej status train-1", connects_early=True)
 @job_selection(latest=True)
 @click.option(
     "--attempts", is_flag=True, help="Include the archived attempts ID#1, ID#2, ..."

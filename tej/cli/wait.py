@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,15 +17,19 @@ from tej.cli.common_options import seconds
 from tej.cli.exit_status import TEJ_FAILED, of_job
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.cli.notify import notify
-from tej.job.status import JobStatus
 from tej.job.summary import summarize
-from tej.queue.remote import RemoteQueue
+
+if TYPE_CHECKING:
+    from tej.job.status import JobStatus
+    from tej.queue.remote import RemoteQueue
 
 POLL = 5.0
 """Number of seconds between two requests for the states of the pending jobs."""
 
 
-@queue_command("wait", "[jobs...]", example="tej wait train-1 train-2")
+@queue_command(
+    "wait", "[jobs...]", example="tej wait train-1 train-2", connects_early=True
+)
 @job_selection(latest=True)
 @click.option(
     "--timeout", type=seconds, metavar="SECONDS", help="Stop waiting after SECONDS."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from tej.config.keys import nearest
 from tej.errors import InvalidConfiguration
@@ -30,16 +30,14 @@ The default profile sets these keys for every destination, so that the id of a j
 not depend on how the destination is written."""
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A value, and the file, the environment variable or the option that sets it."""
 
     value: Any
     source: str
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(NamedTuple):
     """The settings of a profile, or of the command line if `name` is None."""
 
     name: Setting | None
@@ -73,8 +71,7 @@ class Profile:
         }
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """The merged content of the user's file and the project's file."""
 
     user_file: Path
@@ -82,7 +79,7 @@ class Config:
     """The files that exist."""
     default: Setting | None = None
     """The name of the default profile."""
-    profiles: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+    profiles: Mapping[str, Mapping[str, Setting]] = MappingProxyType({})
 
     def find(self, name: Setting) -> Profile:
         """Return a profile; raise InvalidConfiguration if the profile is missing."""

@@ -11,6 +11,7 @@ from tej.job.escaping import escape_line
 from tej.job.status import JobStatus
 from tej.queue import job_requests
 from tej.queue.connection import QueueConnection
+from tej.queue.defaults import DEFAULT_GRACE
 from tej.queue.lazy_module import LazyModule
 from tej.queue.watcher import Watcher
 
@@ -153,7 +154,7 @@ class Job(Generic[Queue]):
             progress=progress,
         )
 
-    def kill(self, *, grace: int = job_requests.DEFAULT_GRACE) -> JobStatus:
+    def kill(self, *, grace: int = DEFAULT_GRACE) -> JobStatus:
         """Kill the job; see `RemoteQueue.kill`."""
         return job_requests.kill(self.queue.connection, self.id, grace)
 

@@ -15,9 +15,6 @@ from tej.wire.replies import ParsedReply, only_requested
 
 logger = logging.getLogger("tej")
 
-DEFAULT_GRACE = 10
-"""Default number of seconds between SIGTERM and SIGKILL."""
-
 
 @dataclass(frozen=True)
 class Killed:

@@ -25,11 +25,8 @@ from tej.errors import (
 from tej.job.job_id import check_job_id
 from tej.job.status import JobState, JobStatus
 from tej.queue import job_requests
-from tej.queue.connection import (
-    DEFAULT_TEJ_DIR,
-    QueueConnection,
-    run_script,
-)
+from tej.queue.connection import QueueConnection, run_script
+from tej.queue.defaults import DEFAULT_GRACE, DEFAULT_TEJ_DIR
 from tej.queue.job import Job
 from tej.queue.lazy_module import LazyModule
 from tej.queue.retry_policy import Retries
@@ -320,9 +317,7 @@ class RemoteQueue:
         """Return the queue's absolute path, its runtime, and its limit of jobs."""
         return queue_requests.get_info(self.connection)
 
-    def cleanup(
-        self, kill: bool = False, *, grace: int = job_requests.DEFAULT_GRACE
-    ) -> bool:
+    def cleanup(self, kill: bool = False, *, grace: int = DEFAULT_GRACE) -> bool:
         """Remove the queue, all its jobs, and the links to the queue; return True.
 
         If a job has not ended, JobStillRunning is raised, and nothing is removed.  If
@@ -749,9 +744,7 @@ class RemoteQueue:
 
     # Methods that kill and delete jobs.
 
-    def kill(
-        self, job_id: str, *, grace: int = job_requests.DEFAULT_GRACE
-    ) -> JobStatus:
+    def kill(self, job_id: str, *, grace: int = DEFAULT_GRACE) -> JobStatus:
         """Kill a job with all its processes; return the status after the kill.
 
         SIGTERM is sent first, and SIGKILL after `grace` seconds.  A job that has ended
@@ -764,7 +757,7 @@ class RemoteQueue:
         self,
         job_ids: Iterable[str],
         *,
-        grace: int = job_requests.DEFAULT_GRACE,
+        grace: int = DEFAULT_GRACE,
         with_dependents: bool = False,
     ) -> dict[str, Killed | None]:
         """Kill many jobs like `kill`, in one round trip.

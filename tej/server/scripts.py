@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 _FOLDER = Path(__file__).parent
 
@@ -34,8 +34,7 @@ _SENT = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Scripts:
+class Scripts(NamedTuple):
     """A set of scripts to install on a server: their texts, by relative path."""
 
     files: dict[str, str]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 Sink = Callable[[bytes], object]
 """Function that is called with each piece of a program's output, and then with b""."""
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(NamedTuple):
     """The result of a program that has finished."""
 
     status: int
@@ -39,6 +38,15 @@ class Transport(ABC):
 
         A caller that has other work to do before the first `run` may call `prepare`, so
         that both proceed at the same time.
+        """
+
+    def connect_early(self) -> None:  # noqa: B027 (only ssh can connect without waiting)
+        """After `prepare`, start to log in, without waiting for the server.
+
+        If other processes have logged in already, open the session of the first program
+        instead.  The caller calls `run` soon, or `close`.  `ssh` may prompt the user
+        for a secret meanwhile.  Raises ConnectionFailed if the configuration cannot be
+        read.
         """
 
     @abstractmethod

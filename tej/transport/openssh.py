@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Iterator
 
 from tej.errors import ConnectionFailed
 from tej.transport.connection import Address, Connection
@@ -33,6 +34,8 @@ class OpensshTransport(PooledTransport):
     """Runs programs on one server, through ControlMasters of `ssh`."""
 
     _query: ConfigQuery | None = None
+    _early: MasterConnection | None = None
+    """The connection that `connect_early` has begun to open."""
     _logins = 0
 
     def prepare(self) -> None:
@@ -41,15 +44,29 @@ class OpensshTransport(PooledTransport):
             if self._query is None:
                 self._query = ConfigQuery(self._destination, self._settings)
 
+    def connect_early(self) -> None:
+        with self._lines[0].lock:
+            query = self._take_query()
+            if query is None:
+                return
+            connection = MasterConnection(Master(query.result(), self._settings))
+            if connection.begin():
+                self._early = connection
+
     def _connect(self, number: int) -> MasterConnection:
-        # The configuration is read again for each connection, because a file may have
-        # changed, or a `Match exec` may give another result in another network.
-        query = None if number else self._take_query()
-        if query is None:
-            config = read_config(self._destination, self._settings)
-        else:
-            config = query.result()
-        connection = MasterConnection(Master(config, self._settings, number))
+        connection = None
+        if number == 0:
+            connection, self._early = self._early, None
+        if connection is None:
+            # The configuration is read again for each connection, because a file may
+            # have changed, or a `Match exec` may give another result in another
+            # network.
+            query = None if number else self._take_query()
+            if query is None:
+                config = read_config(self._destination, self._settings)
+            else:
+                config = query.result()
+            connection = MasterConnection(Master(config, self._settings, number))
         connection.open(again=self._logins > 0)
         self._logins += 1
         return connection
@@ -65,12 +82,15 @@ class OpensshTransport(PooledTransport):
     def close(self) -> None:
         with self._lines[0].lock:
             query = self._take_query()
+            early, self._early = self._early, None
         if query is not None:
             query.cancel()
+        if early is not None:
+            early.close()
         super().close()
 
     def _after_fork(self) -> None:
-        self._query = None
+        self._query = self._early = None
         super()._after_fork()
 
 
@@ -83,39 +103,74 @@ class MasterConnection(Connection):
         self._environment = master.config.environment()
         self._tunnels: dict[Address, Address] = {}
         self._lost = False
+        self._early: list[tuple[MuxClient, list[int]]] = []
+        """The session that `begin` has requested, until the first program starts."""
 
     @property
     def alive(self) -> bool:
         return not self._lost
 
+    def begin(self) -> bool:
+        """Log in, or open the session of the first program, without waiting.
+
+        Returns False if neither is possible now.  `open` and `start` then do both.
+        """
+        if self.master.begin():
+            return True
+        # If another process logs in at this moment, the socket does not exist yet.
+        with contextlib.suppress(OSError, ConnectionFailed):
+            self._early.append(self._request_session())
+        return bool(self._early)
+
     def open(self, *, again: bool) -> None:
         """Log in, unless another process has already started the ControlMaster."""
-        self.fresh = self.master.ensure(again=again)
+        self.fresh = not self._early and self.master.ensure(again=again)
 
     def start(self, start: Start) -> MasterSession:
         timer = IdleTimer(self.where, self.master.settings.io_timeout, start)
+        mux, pipes = self._early.pop() if self._early else self._request_session()
+        with self._closing_on_error(pipes, mux):
+            mux.wait_for_session()
+        return MasterSession(self, mux, pipes, timer)
+
+    def _request_session(self) -> tuple[MuxClient, list[int]]:
+        """Request a session without waiting for the server.
+
+        Returns the client, and the ends of stdin, stdout and stderr for this process.
+        """
         ours, theirs = make_pipes()
         try:
-            mux = MuxClient(str(self.master.path), self.master.timeout)
-            try:
-                mux.open_session(COMMAND, self._environment, theirs)
-            except BaseException:
-                mux.close()
-                raise
-        except Refused as error:
-            self._close_all(ours)
-            raise BlockingIOError(str(error)) from error
-        except BaseException as error:
-            self._close_all(ours)
-            if isinstance(error, OSError):
-                raise self._failure(error) from error
-            raise
+            with self._closing_on_error(ours):
+                mux = MuxClient(str(self.master.path), self.master.timeout)
+            with self._closing_on_error(ours, mux):
+                mux.request_session(COMMAND, self._environment, theirs)
         finally:
             # The ControlMaster has copies of the descriptors in `theirs`. This process
             # closes its own copies, because it would otherwise not read end-of-file
             # when the ControlMaster closes the copies.
             self._close_all(theirs)
-        return MasterSession(self, mux, ours, timer)
+        return mux, ours
+
+    @contextlib.contextmanager
+    def _closing_on_error(
+        self, pipes: list[int], mux: MuxClient | None = None
+    ) -> Iterator[None]:
+        """Close the descriptors of a session after an error, and translate the error.
+
+        Raises BlockingIOError if the session was refused, and ConnectionFailed if the
+        ControlMaster does not work.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if mux is not None:
+                mux.close()
+            self._close_all(pipes)
+            if isinstance(error, Refused):
+                raise BlockingIOError(str(error)) from error
+            if isinstance(error, OSError):
+                raise self._failure(error) from error
+            raise
 
     def _failure(self, error: OSError) -> ConnectionFailed:
         self._lost = True
@@ -142,6 +197,11 @@ class MasterConnection(Connection):
 
         The ControlMaster continues to run for other processes (see ControlPersist).
         """
+        self.master.cancel()
+        while self._early:
+            mux, pipes = self._early.pop()
+            mux.close()
+            self._close_all(pipes)
         for listen, target in self._tunnels.items():
             with (
                 contextlib.suppress(OSError, Refused),

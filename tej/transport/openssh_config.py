@@ -10,8 +10,8 @@ import re
 import subprocess
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
@@ -25,8 +25,7 @@ QUERY_TIMEOUT = 120.0
 YES = ("yes", "true", "auto", "ask", "autoask")
 
 
-@dataclass(frozen=True)
-class SshConfig:
+class SshConfig(NamedTuple):
     """The configuration of one host as `ssh -G` prints it."""
 
     command: tuple[str, ...]

@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import select
-import signal
 import stat
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from tej.transport.openssh_config import SshConfig, check_jumps, digest
+from tej.transport.openssh_login_process import LoginProcess
 from tej.transport.openssh_mux import MuxClient
 from tej.transport.runtime_directory import runtime_directory
 from tej.transport.settings import Settings
@@ -26,7 +23,6 @@ if sys.platform != "win32":
 logger = logging.getLogger("tej")
 
 ALIVE_TIMEOUT = 5.0
-KEEP_STDERR = 1 << 16
 
 
 def socket_path(config: SshConfig, number: int = 0) -> Path:
@@ -74,18 +70,29 @@ _locks_guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def _exclusively(path: Path) -> Iterator[None]:
+def _exclusively(path: Path, *, wait: bool) -> Iterator[bool]:
     """Lock the path of a ControlMaster, so that only one thread or process logs in.
 
-    Other threads and processes wait for the lock, and then use the same connection.
+    Other threads and processes wait for the lock, and then use the same connection.  If
+    `wait` is false and the lock is taken, yield False.
     """
     with _locks_guard:
         lock = _locks.setdefault(str(path), threading.Lock())
     # A lock of fcntl belongs to a whole process, so the threads of a process need an
     # additional lock.  flock is not used, because a forked child would inherit it.
-    with lock, path.with_name(f"{path.name}.lock").open("w") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)
-        yield
+    if not lock.acquire(blocking=wait):
+        yield False
+        return
+    try:
+        with path.with_name(f"{path.name}.lock").open("w") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                locked = True
+            except (BlockingIOError, PermissionError):  # POSIX permits both errors.
+                locked = False
+            yield locked
+    finally:
+        lock.release()
 
 
 def _after_fork_in_child() -> None:
@@ -108,6 +115,9 @@ class Master:
         self.timeout = settings.connect_timeout(config.connect_timeout)
         self.path = socket_path(config, number)
         self.own = True
+        self._login: LoginProcess | None = None
+        self._lock = contextlib.ExitStack()
+        """The lock of `_exclusively`, while `_login` is not None."""
         user_socket = None if number else config.user_socket
         if user_socket and (config.makes_master or is_alive(user_socket)):
             self.path, self.own = user_socket, False
@@ -118,18 +128,39 @@ class Master:
         If `again` is true, an earlier connection was lost, and a warning explains why
         `ssh` prompts the user again.  Raises ConnectionFailed if the login fails.
         """
+        if self._login is None and not self.begin(again=again, wait=True):
+            return False
+        self._finish()
+        return True
+
+    def begin(self, *, again: bool = False, wait: bool = False) -> bool:
+        """Start the login if no ControlMaster runs; returns whether it was started.
+
+        The caller calls `ensure` or `cancel` afterwards, because other processes wait
+        until then.  If another process logs in at this moment, wait for that login, or
+        return False if `wait` is false.
+        """
         if is_alive(self.path):
             return False
-        # The lock file is always in tej's own directory, because tej must not create
-        # files beside a ControlPath of the user's configuration.
-        with _exclusively(socket_path(self.config, self.number)):
-            if is_alive(self.path):
+        with contextlib.ExitStack() as stack:
+            # The lock file is always in tej's own directory, because tej must not
+            # create files beside a ControlPath of the user's configuration.
+            lock = _exclusively(socket_path(self.config, self.number), wait=wait)
+            if not stack.enter_context(lock) or is_alive(self.path):
                 return False
             with contextlib.suppress(OSError):
                 if stat.S_ISSOCK(self.path.lstat().st_mode):
                     self.path.unlink()
-            self._start(again=again)
+            self._login = self._start(again=again)
+            self._lock = stack.pop_all()
         return True
+
+    def cancel(self) -> None:
+        """End a login that `begin` has started, and that `ensure` has not awaited."""
+        login, self._login = self._login, None
+        if login is not None:
+            with self._lock:
+                login.cancel()
 
     def replace(self) -> None:
         """Use a new ControlMaster from now on, because the current one does not work.
@@ -146,7 +177,7 @@ class Master:
             )
             self.path, self.own = socket_path(self.config, self.number), True
 
-    def _start(self, *, again: bool) -> None:
+    def _start(self, *, again: bool) -> LoginProcess:
         check_jumps(self.config)
         terminal = self.settings.terminal and not self.number and _has_terminal()
         where = self.config.where
@@ -157,10 +188,18 @@ class Master:
         command = self._command(terminal=terminal)
         logger.debug("%s: %s", where, " ".join(command))
         limit = None if terminal else self.timeout * 2 + 1
-        status, said = _run(command, limit, show=terminal)
-        if status == 0 and is_alive(self.path):
-            logger.debug("%s: logged in; master at %s", where, self.path)
-            return
+        return LoginProcess(command, limit, show=terminal)
+
+    def _finish(self) -> None:
+        """Wait for the login; raise ConnectionFailed if the login failed."""
+        login, self._login = self._login, None
+        assert login is not None
+        where = self.config.where
+        with self._lock:
+            status, said = login.wait()
+            if status == 0 and is_alive(self.path):
+                logger.debug("%s: logged in; master at %s", where, self.path)
+                return
         # Most commands find a running ControlMaster, so the module for login errors is
         # imported only here.
         from tej.transport.openssh_failures import connection_error
@@ -199,108 +238,3 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _run(command: list[str], limit: float | None, *, show: bool) -> tuple[int, bytes]:
-    """Run ssh until it goes to the background; returns its exit status and its stderr.
-
-    The status is -1 if ssh took longer than `limit` seconds and was killed.
-    """
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        # In a session of its own, ssh does not receive the SIGINT of Ctrl-C, which
-        # would end a connection that other processes share.  If ssh may prompt, it has
-        # to stay in the session of this process, which has the terminal.
-        start_new_session=not show,
-    ) as process:
-        assert process.stderr is not None
-        relay = _Relay(process.stderr, show=show)
-        try:
-            status = _wait(process, limit)
-        except subprocess.TimeoutExpired:
-            status = -1
-        finally:
-            if process.poll() is None:
-                _kill(process, group=not show)
-        return status, relay.finish()
-
-
-def _wait(process: subprocess.Popen[bytes], limit: float | None) -> int:
-    """Return the exit status; raise subprocess.TimeoutExpired after `limit` seconds.
-
-    With a limit, `Popen.wait` polls the process in intervals of up to 50 ms, which is a
-    noticeable part of a login.  Linux can wait for the end of a process with a limit.
-    """
-    if limit is None or not hasattr(os, "pidfd_open"):
-        return process.wait(limit)
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except OSError:  # A sandbox, for example, may forbid the system call.
-        return process.wait(limit)
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        poll.poll(limit * 1000)
-    finally:
-        os.close(descriptor)
-    return process.wait(0)
-
-
-def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
-    """Kill ssh; if `group` is true, also kill the ProxyCommand that ssh started."""
-    if group:
-        # ssh leads a session of its own, so its pid is the id of its process group.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.wait()
-
-
-class _Relay(threading.Thread):
-    """Thread that collects the last part of ssh's stderr, and shows it if `show`.
-
-    The ControlMaster in the background inherits the pipe and may keep the pipe open for
-    hours.  The thread therefore does not wait for end-of-file.  When the foreground
-    process has exited, `finish` reads the data that is available and ends the thread.
-    """
-
-    def __init__(self, stream: IO[bytes], *, show: bool) -> None:
-        super().__init__(name="tej ssh", daemon=True)
-        self._pipe = stream.fileno()
-        self._show = show
-        self._kept = b""
-        self._done = threading.Event()
-        os.set_blocking(self._pipe, False)
-        self.start()
-
-    def run(self) -> None:
-        while not self._done.is_set():
-            if not self._drain():
-                return
-            self._done.wait(0.02)
-        self._drain()
-
-    def _drain(self) -> bool:
-        """Read all data that is available; returns False at the end of stderr."""
-        while True:
-            try:
-                data = os.read(self._pipe, 1 << 16)
-            except BlockingIOError:
-                return True
-            except OSError:
-                return False
-            if not data:
-                return False
-            self._kept = (self._kept + data)[-KEEP_STDERR:]
-            if self._show:
-                with contextlib.suppress(OSError):
-                    sys.stderr.write(data.decode("utf-8", "replace"))
-                    sys.stderr.flush()
-
-    def finish(self) -> bytes:
-        self._done.set()
-        self.join()
-        return self._kept

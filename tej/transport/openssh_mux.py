@@ -41,6 +41,7 @@ class MuxClient:
     """
 
     def __init__(self, path: str, timeout: float) -> None:
+        self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._unread = b""
         self._socket = socket.socket(socket.AF_UNIX)
@@ -83,13 +84,12 @@ class MuxClient:
         with contextlib.suppress(ConnectionError):
             self._receive(OK)
 
-    def open_session(
+    def request_session(
         self, command: str, environment: Sequence[str], streams: Sequence[int]
     ) -> None:
-        """Run a command on the server, with three descriptors as its streams.
+        """Request a session that runs a command, with three descriptors as its streams.
 
-        Returns when the server has opened the session.  Raises Refused if the server or
-        the ControlMaster does not permit the session.
+        Does not wait for the server; `wait_for_session` does.
         """
         no_terminal_x11_agent_subsystem = _integer(0) * 4
         body = _integer(0) + _string("") + no_terminal_x11_agent_subsystem
@@ -97,6 +97,13 @@ class MuxClient:
         self._send(NEW_SESSION, body + b"".join(map(_string, environment)))
         for stream in streams:
             socket.send_fds(self._socket, [b"\0"], [stream])
+
+    def wait_for_session(self) -> None:
+        """Wait until the server has opened the session that was requested.
+
+        Raises Refused if the server or the ControlMaster does not permit the session.
+        """
+        self._deadline = time.monotonic() + self._timeout
         self._receive(SESSION_OPENED)
 
     def exit_status(self, timeout: float) -> int | None:

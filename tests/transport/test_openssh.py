@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from tej.destination import Destination
 from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
 from tej.transport import Transport, open_transport
 from tej.transport.openssh_config import read_config
-from tej.transport.openssh_master import socket_path, stop_master
+from tej.transport.openssh_master import is_alive, socket_path, stop_master
 from tej.transport.openssh_mux import MuxClient
 from tej.transport.runtime_directory import runtime_directory
 from tej.transport.settings import Settings
@@ -114,6 +115,39 @@ def test_prepare_runs_ssh_before_first_request(
     wait_until((hanging_match.parent / "ran").exists)
     # `close` does not wait for the command of `Match exec`.
     ssh.close()
+
+
+def test_login_precedes_the_first_program(server: Sshd, connect: Connect) -> None:
+    config = server.folder / "ssh_config"
+    first, second = (connect(server.destination, config_file=config) for _ in "12")
+    path = master_of(server.destination, config)
+    for ssh in (first, second):
+        ssh.prepare()
+        ssh.connect_early()
+        wait_until(lambda: is_alive(path), "the login has succeeded")
+        assert ssh.run("printf 1").stdout == b"1"
+    # A session that no program uses is closed with the transport.
+    third = connect(server.destination, config_file=config)
+    third.prepare()
+    third.connect_early()
+    third.close()
+    assert third.run("printf 1").stdout == b"1"
+    assert server.log.read_text().count("Accepted publickey") == 1
+
+
+def test_close_ends_an_early_login(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        destination = f"127.0.0.1:{silent.getsockname()[1]}"
+        # The second login shows that the first login has released its lock.
+        for _ in range(2):
+            ssh = connect(destination)
+            ssh.prepare()
+            ssh.connect_early()
+            line, _ = silent.accept()
+            ssh.close()
+            with line:
+                while line.recv(1024):
+                    pass
 
 
 def test_hanging_match_exec_is_an_error(
