@@ -90,6 +90,8 @@ class OpensshTransport(PooledTransport):
         super().close()
 
     def _after_fork(self) -> None:
+        if self._early is not None:
+            self._early.abandon()
         self._query = self._early = None
         super()._after_fork()
 
@@ -209,6 +211,14 @@ class MasterConnection(Connection):
             ):
                 mux.forward(listen, target, close=True)
         self._tunnels.clear()
+
+    def abandon(self) -> None:
+        # As long as the child had its copy of the program's stdin open, the program
+        # would not read end-of-file when the parent closes stdin.
+        while self._early:
+            mux, pipes = self._early.pop()
+            mux.forget()
+            self._close_all(pipes)
 
     def replace(self) -> None:
         self.master.replace()
