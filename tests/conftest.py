@@ -25,8 +25,6 @@ from servers.sshd import Sshd, sshd_path
 from servers.users import Users
 from temporary import process_directory
 
-from tej.transport.openssh_master import stop_master
-
 Require = Callable[[str], None]
 
 _ENGINES = re.compile("prefect|luigi")
@@ -188,6 +186,9 @@ def ssh_masters(process_folder: Path) -> Iterator[Path]:
         yield folder
         for path in folder.glob("tej-*/*"):
             if path.is_socket():
+                # The module cannot be imported on Windows.
+                from tej.transport.openssh_master import stop_master
+
                 stop_master(path)
 
 

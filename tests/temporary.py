@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-PARENT = Path("/tmp")
+PARENT = Path("/tmp" if os.name == "posix" else tempfile.gettempdir())
 PREFIX = "tej-run-"
 
 

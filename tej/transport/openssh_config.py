@@ -5,9 +5,9 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
-import pwd
 import re
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +17,9 @@ from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport.runtime_directory import runtime_directory
 from tej.transport.settings import Settings
+
+if sys.platform != "win32":
+    import pwd
 
 WORDS_SHOWN = 400
 """Maximum number of characters of ssh's stderr in an error message."""
