@@ -72,6 +72,8 @@ def test_id_depends_on_files_of_directory(tmp_path: Path) -> None:
     (tmp_path / "d/e").mkdir(parents=True)
     (tmp_path / "d/e/f").write_text("x")
     before = ids(Listing(folder=Directory(tmp_path / "d")))
+    (tmp_path / "d/__pycache__").mkdir()
+    (tmp_path / "d/__pycache__/f.pyc").touch()
     assert before == ids(Listing(folder=tmp_path / "d"))
     (tmp_path / "d/e/f").rename(tmp_path / "d/e/g")
     assert before != ids(Listing(folder=tmp_path / "d"))

@@ -136,7 +136,6 @@ class Plan:
             digest = tej.signature(
                 script=spec.script,
                 environment=spec.environment,
-                everything=True,
                 inputs=inputs,
                 files=spec.files,
             )

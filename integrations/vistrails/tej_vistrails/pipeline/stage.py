@@ -62,7 +62,6 @@ def make_spec(job: Job, ids: Mapping[Module, str], pipeline: str) -> tej.JobSpec
         environment=job.environment,
         resources=job.__dict__["resources"],
         login=job.login,
-        everything=True,
         inputs=stage.inputs,
         parameters=as_parameters(
             {
