@@ -17,9 +17,9 @@ __all__ = ["Destination", "destination_as_string", "parse_ssh_destination"]
 LOCAL = "local:"
 DEFAULT_PORT = 22
 
-# A host name must not contain characters that are special to the shell of a
-# ProxyCommand or to an option parser.  OpenSSH also refuses these characters.  '%' is
-# refused because ssh expands %h in a host name.
+# Like OpenSSH, tej refuses a host name with characters that are special to the shell of
+# a ProxyCommand or to an option parser.  '%' is refused because ssh expands %h in a
+# host name.
 UNSAFE_HOST = re.compile(r"""[\s\x00-\x1f\x7f'"`$\\;&<>|(){},/@%]|^-""")
 # A login name may contain a backslash, which separates a Windows domain from the user,
 # and '@', which separates the user from a realm.

@@ -57,5 +57,5 @@ class WholeLine(BashComplete):
 
 
 def register() -> None:
-    """Let click use this completion for bash."""
+    """Register the completion of this module as click's completion for bash."""
     add_completion_class(WholeLine)

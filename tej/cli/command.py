@@ -133,7 +133,7 @@ host_key_option = click.option(
     "--accept-new-host-key",
     is_flag=True,
     cls=Option,
-    help="Accept an unknown server; never a changed key.",
+    help="Accept an unknown host key, but never a changed one.",
 )
 
 transport_option = click.option(

@@ -40,7 +40,7 @@ def script(function: Function) -> Function:
 def environment(function: Function) -> Function:
     """Add the options `--env` and `--env-file` to a command that starts a job.
 
-    The values of both options are passed to the command as `variables`.
+    The values of `--env` and `--env-file` are passed to the command as `variables`.
     """
 
     @functools.wraps(function)

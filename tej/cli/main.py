@@ -72,8 +72,8 @@ class _Tej(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SIGPIPE
         except errors.Error:
-            # Errors of tej are raised unchanged. This clause comes before the clause
-            # for OSError, because some errors of tej are also an OSError.
+            # Errors of tej are raised unchanged. Without this clause, the next clause
+            # would replace the errors of tej that are also an OSError.
             raise
         except OSError as error:
             if isinstance(error, FileNotFoundError) and error.filename is None:
@@ -129,8 +129,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _open_closed_streams() -> None:
     """Open /dev/null in place of standard streams that the caller has closed (`>&-`).
 
-    If these streams stayed closed, the first files or sockets that tej opens would get
-    the file descriptors 0 to 2, and output to stdout or stderr would be written to
+    If a standard stream stayed closed, the first files or sockets that tej opens would
+    get the file descriptors 0 to 2, and output to stdout or stderr would be written to
     them.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):

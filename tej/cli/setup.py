@@ -48,7 +48,7 @@ def command(
 ) -> None:
     """Create a queue on a server (optional: the first submission also creates it).
 
-    Use this command for a queue on another disk, with another runtime, or with a link.
+    Use `tej setup` for a queue on another disk, with another runtime, or with a link.
     """
     wanted = [*links, *([DEFAULT_TEJ_DIR] if make_default_link else [])]
     for link in links:

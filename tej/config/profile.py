@@ -26,8 +26,8 @@ PROFILE_VARIABLE = "TEJ_PROFILE"
 JOB_KEYS = ("environment", "ignore", "on_end", "shared")
 """Keys that describe the job and not the server.
 
-The default profile sets these keys for every destination, so that the id of a job does
-not depend on how the destination is written."""
+The default profile sets the keys in JOB_KEYS for every destination, so that the id of a
+job does not depend on how the destination is written."""
 
 
 class Setting(NamedTuple):

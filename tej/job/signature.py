@@ -19,10 +19,10 @@ colon, the bytes, a comma.  The fields are, in this order:
    `executable` (the content is the SHA-256 of the file as 64 lower-case hex digits).
 
 A file is executable if any user may execute it, or if it is the script that the command
-starts.  On Windows, which has no such permission, a file is executable if it begins
-with `#!`.  Only files that are sent are part of the signature (see `job/ignore.py`).
-The signature does not depend on the directory's name, times, owners, labels, resources
-or the server.  `docs/signature.md` has test vectors.
+starts.  On Windows, where files have no permission to execute, a file is executable if
+it begins with `#!`.  Only files that are sent are part of the signature (see
+`job/ignore.py`).  The signature does not depend on the directory's name, times, owners,
+labels, resources or the server.  `docs/signature.md` has test vectors.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class _Fetches:
                 known[known.index(one)] = one
 
     def is_shared(self, job: Job[RemoteQueue]) -> bool:
-        """Return whether several runs of this request share the job."""
+        """Return whether the results of several runs of the job are fetched."""
         return sum(one.job == job for one in self.results) > 1
 
 

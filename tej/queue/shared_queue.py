@@ -27,7 +27,7 @@ def shared_queue(
     queue: str | PurePosixPath = DEFAULT_TEJ_DIR,
     **options: Any,  # noqa: ANN401 (those of RemoteQueue)
 ) -> RemoteQueue:
-    """Return the `RemoteQueue` for these arguments, which the first call creates.
+    """Return the `RemoteQueue` for some arguments, which the first call creates.
 
     If several callers in a process pass equal arguments, they share one `RemoteQueue`,
     and therefore one connection.  If the password, the key or another option is
@@ -50,7 +50,7 @@ def shared_queue(
 def share_with_children() -> None:
     """Let processes that are forked after this call use the same connections.
 
-    In such a child process, `shared_queue` returns a `RemoteQueue` that sends its
+    In a forked child process, `shared_queue` returns a `RemoteQueue` that sends its
     requests through the parent process.  In the child, the arguments of `shared_queue`
     must be picklable.
     """

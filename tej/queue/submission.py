@@ -140,7 +140,8 @@ class Submission:
     def _prepare(self, jobs: Sequence[PreparedJob]) -> None:
         """For a large upload, compute the names of its objects in the content store.
 
-        The client needs these names to ask which objects the server lacks.
+        The client sends the names to the server, which replies with the names of the
+        missing objects.
         """
         if _need_objects(jobs):
             for job in jobs:

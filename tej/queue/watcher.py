@@ -242,8 +242,8 @@ class Watcher:
 
     def _report(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:
-            # Each `wait` request reports a job only once. A thread that waits for this
-            # job later needs a new request.
+            # Each `wait` request reports a job only once. A thread that waits for the
+            # same job later needs a new request.
             self._requested.discard(job_id)
             for waiter in self._waiters:
                 if job_id in waiter.pending:

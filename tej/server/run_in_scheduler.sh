@@ -73,7 +73,7 @@ leave_array() {
     mv -f "$array_log.${own_id##*[_.]}.log" "$job/$array.log" 2>/dev/null
     unset SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MAX \
         SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_STEP
-    # Grid Engine sets these values in jobs without an array.
+    # In a job without an array, Grid Engine sets these variables to `undefined`.
     for variable in SGE_TASK_ID SGE_TASK_FIRST SGE_TASK_LAST SGE_TASK_STEPSIZE; do
         eval "[ -z \"\${$variable+set}\" ] || export $variable=undefined"
     done

@@ -21,7 +21,8 @@ BUILT_IN = ("default", "pbs", "sge", "slurm")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 
-# tej sends these scripts as part of a request; it installs all others in the queue.
+# Scripts that tej sends as part of a request. All other scripts are installed in the
+# queue.
 _SENT = frozenset(
     {
         "bootstrap.sh",
@@ -66,8 +67,9 @@ def find_runtime(wanted: str) -> tuple[str, Scripts]:
         raise ValueError(f"A runtime cannot be called {name!r}: rename its folder")
     own = {f"runtimes/{name}/{path}": text for path, text in _read_all(folder).items()}
     core = built_in()
-    # A client without this runtime sends only the digest before the dot.  The server
-    # accepts that digest as well, since the core scripts are the same.
+    # A client that lacks the third-party runtime sends only the digest before the dot.
+    # The server accepts the shorter digest as well, since the core scripts are the
+    # same.
     return name, Scripts({**core.files, **own}, f"{core.digest}.{_digest(own)}")
 
 

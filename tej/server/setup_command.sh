@@ -73,7 +73,7 @@ check_link() {
 # In /tmp, an attacker can create a file, or a symbolic link to a file of this account,
 # under a name that is easy to guess. Therefore the link is first written in a new
 # directory with a random name; `mkdir` fails if that name exists. Then `ln` or `mv`
-# moves the link to PATH. Neither program follows a symbolic link at PATH, and `ln`
+# moves the link to PATH. Neither `ln` nor `mv` follows a symbolic link at PATH, and `ln`
 # fails if PATH exists.
 link() {
     check_link "$1"

@@ -49,8 +49,8 @@ class Entry:
     elsewhere: bool = False
     """Whether the line is about port 22, although the server uses another port.
 
-    If such a line has a different key, the server's key counts as unknown, and not as
-    changed."""
+    If a line about port 22 has a different key, the server's key counts as unknown, and
+    not as changed."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}"

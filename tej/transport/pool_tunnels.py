@@ -40,7 +40,7 @@ class Tunnels:
         """Open the lost tunnels again over a new connection.
 
         For some time after a connection was lost, the server may keep the port of a
-        tunnel.  In that case, the tunnel stays lost until the next call.
+        tunnel.  A tunnel whose port is taken stays lost until the next call.
         """
         with self._lock:
             lost = {listen: self._targets[listen] for listen in self._lost}

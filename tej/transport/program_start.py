@@ -37,7 +37,7 @@ PRELUDE = b"\n" * 16 + COMMAND.encode() + b"\n"
 standard input, and COMMAND for a shell that replaces the login shell."""
 
 NOTICE = 5.0
-"""If /bin/sh has not started this many seconds after the login, a warning is logged."""
+"""Seconds from the login until a warning is logged if /bin/sh has not started."""
 EATEN = 5.0
 """Maximum number of seconds from the sending of the program to its first output."""
 MAX_NOISE = 1 << 22

@@ -108,7 +108,8 @@ find_new_orphans() {
 forget_ended_orphans() {
     set --
     for pid in $adopted; do set -- "$@" "$proc/$pid/stat"; done
-    # A process whose name contains a newline is removed, too, and is therefore checked.
+    # A pid is also removed if the name of its process contains a newline, because awk cannot
+    # parse the name. The process is then treated as a new orphan.
     adopted=" $(cat "$@" 2>/dev/null </dev/null | LC_ALL=C awk -v since="$j_start" '
         /^[0-9]+ [(].*[)] / {
             pid = $1
@@ -161,8 +162,8 @@ recount() {
 }
 
 # ran_here: check whether the job, which has left processes running, ran on this host. If
-# not, sets $elsewhere to the name of the job's host, or sets $left to '' if the job ran on
-# this machine before its restart.
+# the job ran on another host, sets $elsewhere to the name of the job's host, or sets $left
+# to '' if the job ran on this machine before its restart.
 ran_here() {
     get_host
     set -f

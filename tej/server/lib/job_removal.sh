@@ -59,7 +59,7 @@ adopt_claim() {
 }
 
 # cancel_batch: cancel the claim of a client that has died while it removed $job in a
-# batch. Returns 1 if such a client may be alive. The file `.removal` is empty if the client
+# batch. Returns 1 if the client may be alive. The file `.removal` is empty if the client
 # that created the file has not checked for `spec` yet, or if the disk is full. A client
 # whose `.removal` is empty does not get the claim.
 cancel_batch() {

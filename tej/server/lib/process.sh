@@ -2,7 +2,7 @@
 # A zombie counts as dead.
 # shellcheck shell=sh
 #
-# On Linux, these functions read /proc with shell builtins. On other systems, these
+# On Linux, the functions in this file read /proc with shell builtins. On other systems, the
 # functions run `ps`.
 
 if [ -r /proc/self/stat ]; then proc=/proc; else proc=''; fi

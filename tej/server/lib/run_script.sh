@@ -11,7 +11,8 @@ enter_job() {
 }
 
 # has_not_started: check whether the shell for the script ended without starting the
-# script, although no client requested a kill. If so, marks the job as lost.
+# script, although no client requested a kill. Marks the job as lost if its script has not
+# started.
 has_not_started() {
     [ ! -s "$job/started" ] && [ ! -e "$job/kill" ] || return 1
     read_facts
@@ -76,7 +77,7 @@ prepare_run() {
 }
 
 # find_signal_reset: set $tej_signals to a command prefix that resets SIGINT and SIGQUIT to
-# their default actions. A shell ignores both signals in background commands, and POSIX
+# their default actions. A shell ignores SIGINT and SIGQUIT in background commands, and POSIX
 # forbids a shell to reset a signal that was ignored on entry.
 find_signal_reset() {
     tej_signals=''

@@ -66,7 +66,7 @@ cause_in_log() {
         /DUE TO TIME LIMIT/ { found("limit", "time limit") }
         /DUE TO PREEMPTION/ { found("cut", "preempted") }
         /DUE TO NODE FAILURE/ { found("cut", "node failure") }
-        # Slurm prints this message also after a message about a limit.
+        # Slurm prints CANCELLED AT also after a message about a limit.
         /CANCELLED AT/ && !/DUE TO/ && state == "" { found("cancelled", "cancelled") }
         /oom[-_ ]kill|[Oo]ut [Oo]f [Mm]emory|[Ee]xceeded (job |step )?memory limit/ { found("limit", "memory limit") }
         END { if (state != "") print state }'

@@ -78,11 +78,11 @@ read_heartbeat() {
     [ ! -f "$job/heartbeat" ] || read -r last_heartbeat _ <"$job/heartbeat"
 }
 
-# is_confirmed WORDS: check whether an earlier query, at least $confirmation_delay
-# seconds ago, also found that the job is gone (fact `missed`), and the heartbeat has
-# not changed since the earlier query. If not, writes the state that the scheduler
-# reports to the fact `missed`, sets $state to the last known state of the job, and
-# returns 1.
+# is_confirmed WORDS: check whether an earlier query, at least $confirmation_delay seconds
+# ago, also found that the job is gone (fact `missed`), and the heartbeat has not changed
+# since the earlier query. If the job is not confirmed as gone, writes the state that the
+# scheduler reports to the fact `missed`, sets $state to the last known state of the job,
+# and returns 1.
 is_confirmed() {
     read_heartbeat
     earlier_heartbeat='' missed_state='' missed_words=''
@@ -246,8 +246,8 @@ is_unlisted() {
 # derive_contradicted_state: derive the state of a job that the scheduler does not list,
 # although its accounting reports that the job is not over ($listed_state is `alive`),
 # or that has moved to another cluster (`moved`). The job is lost only if it gives no
-# sign of life for as long as a job on a host that cannot be reached. The accounting
-# alone does not prove that a job is alive, because it may miss the end of a job.
+# sign of life for $heartbeat_timeout seconds. The accounting alone does not prove that a
+# job is alive, because it may miss the end of a job.
 derive_contradicted_state() {
     why_unlisted="$runtime no longer lists the job"
     [ "$listed_state" = alive ] || why_unlisted="the job has moved to another cluster"
@@ -261,7 +261,7 @@ derive_contradicted_state() {
 
 # record_killed: write the fact `finished` for a job that is gone after a kill. Processes
 # of the job that run on this host are killed first, because a scheduler does not find
-# all processes of a job. Returns 1 if such processes remain.
+# all processes of a job. Returns 1 if processes of the job remain on this host.
 record_killed() {
     wait_for_processes 5 KILL || {
         keep_last_state

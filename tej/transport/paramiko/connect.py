@@ -46,7 +46,7 @@ FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 class Transport(paramiko.Transport):
     """paramiko's transport, with the standard name of the key exchange curve25519.
 
-    Some servers offer this key exchange under the standard name only.
+    Some servers offer curve25519 under the standard name only.
     """
 
     _STANDARD, _OLD = "curve25519-sha256", "curve25519-sha256@libssh.org"
@@ -64,7 +64,7 @@ class Transport(paramiko.Transport):
 class Packetizer(paramiko.packet.Packetizer):
     """paramiko's packetizer without its early rekeying and its timer thread."""
 
-    # OpenSSH rekeys AES after twice this number of bytes.  By default, paramiko rekeys
+    # OpenSSH rekeys AES after twice as many bytes.  By default, paramiko rekeys
     # after 512 MB, and loses the connection if a channel closes during the rekeying.
     REKEY_BYTES = 1 << 35
 

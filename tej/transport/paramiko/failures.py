@@ -23,8 +23,8 @@ def explain(error: BaseException, where: str) -> ConnectionFailed:
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return ConnectionFailed(f"{where} and tej have no algorithm in common: {error}")
     failed = ConnectionFailed(_words(error, where))
-    # These errors usually mean that the host name or port is wrong. The caller must
-    # check whether the server has replied before, which means that the cause is
+    # A permanent error usually means that the host name or port is wrong. The caller
+    # must check whether the server has replied before, which means that the cause is
     # different.
     failed.permanent = isinstance(
         error, (socket.gaierror, UnicodeError, ConnectionRefusedError)

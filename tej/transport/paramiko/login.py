@@ -178,8 +178,8 @@ class _Login:
         if self.settings.ask is not None:
             self.prompted = False
             for attempt in range(PROMPTS):
-                # Some servers offer keyboard-interactive but send no prompt.  In that
-                # case, do not repeat the attempt.
+                # Do not repeat the attempt if the server has sent no prompt, as some
+                # servers do that offer keyboard-interactive.
                 if self.prompted or not attempt:
                     yield self._interactive_way("answers typed")
             if not self.prompted:

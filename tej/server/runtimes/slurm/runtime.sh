@@ -91,7 +91,7 @@ slurm_begin() {
 
 scheduler_submit() {
     # squeue shows the path of the batch script, which users cannot change. The file name
-    # identifies this submission if the reply of sbatch is lost.
+    # identifies the submission if the reply of sbatch is lost.
     ln -f "$job/batch" "$job/$1" 2>/dev/null || cp "$job/batch" "$job/$1" || return 1
     name_there=$1
     split_lines

@@ -1,4 +1,4 @@
-# Functions that call Slurm's commands. The PBS runtime uses these functions, too, if
+# Functions that call Slurm's commands. The PBS runtime uses squeue.sh, too, if
 # qsub is Slurm's wrapper, because Slurm's wrappers of qstat and qdel report less than
 # Slurm's own commands. Some versions of the wrappers fail: in Slurm 24.11, qstat aborts
 # at the first running job.
