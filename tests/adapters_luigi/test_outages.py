@@ -90,8 +90,32 @@ def test_outage_costs_only_time(
     assert task.complete()
 
 
+def test_complete_waits_for_a_server_that_has_replied(
+    address: QueueAddress, queue: tej.RemoteQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = tej.Retries(limit=2, first=0.01, longest=0.05)
+    monkeypatch.setattr(queue.connection, "retries", soon)
+    statuses = queue.statuses
+    failures = [True, True, True]
+
+    def fail_first(job_ids: list[str]) -> dict[str, tej.JobStatus | None]:
+        if failures:
+            failures.pop()
+            raise tej.ConnectionFailed("away")
+        return statuses(job_ids)
+
+    monkeypatch.setattr(queue, "statuses", fail_first)
+    task = Waits(n=0, until="true")
+    # The name of a server that has never replied may be wrong.
+    with pytest.raises(tej.ConnectionFailed):
+        task.complete()
+    queue.shell(":")
+    assert not task.complete()
+    assert not failures
+
+
 def test_wrong_server_name_is_an_error(
-    address: QueueAddress, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    address: QueueAddress, configure: Configure
 ) -> None:
     configure(tej={"destination": "nobody@127.0.0.1:1"})
     with pytest.raises(tej.ConnectionFailed):
