@@ -188,7 +188,9 @@ def test_patient_batch_waits_for_an_unreachable_server(
 ) -> None:
     away, near = queues
     away.setup()
-    monkeypatch.setattr(away.connection, "retries", SOON)
+    # The end of the other job is requested during the pauses of this queue.
+    retries = tej.Retries(first=0.2, longest=0.5)
+    monkeypatch.setattr(away.connection, "retries", retries)
     ensure_many = away.ensure_many
     spec = JobSpec(job("true"))
     refused: list[bool] = []
@@ -305,6 +307,27 @@ def test_pending_jobs_are_killed_from_another_thread(
     killer.join()
     assert result.status is not None
     assert result.status.state is tej.JobState.KILLED
+
+
+def test_kill_reaches_jobs_of_the_other_queue(
+    queues: list[tej.RemoteQueue],
+    job: Make,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = JobSpec(job(gate.wait))
+    batch = tej.Batch([Run(queue, spec) for queue in queues])
+    batch.start()
+
+    def lose(_: object) -> None:
+        raise tej.ConnectionFailed("away")
+
+    monkeypatch.setattr(queues[0], "kill_many", lose)
+    with pytest.raises(tej.ConnectionFailed):
+        batch.kill()
+    gate.open()
+    states = [one.status and one.status.state for one in batch.wait()]
+    assert states == [tej.JobState.FINISHED, tej.JobState.KILLED]
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["cut", "submitted"])
