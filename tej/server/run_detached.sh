@@ -95,7 +95,8 @@ begin_wrapper() {
     # heartbeat.
     write_heartbeat
     if ! put_once native_id "pid $who" || ! reserve; then
-        rm -f "$job/native_id"
+        # On a full disk, the fact `lost` needs the space of these files.
+        rm -f "$job/native_id" "$job/heartbeat" "$job/.finished" "$job/.kill"
         exit 1
     fi
     [ -n "$is_prepared" ] || note_orphans

@@ -89,6 +89,29 @@ def test_submit_on_full_disk_fails_and_leaves_nothing(disk: Path, job: Make) -> 
     assert ends(queue, "small").succeeded
 
 
+def test_submission_without_free_inodes_leaves_nothing(
+    require: Require, tmp_path: Path, job: Make
+) -> None:
+    """The inodes are used up before the check of the space, and during the check."""
+    require("root")
+    require("mount")
+    place, directory = tmp_path / "disk", job("true")
+    tmpfs = ("-t", "tmpfs", "-o", "nr_inodes=400", "tmpfs")
+    with mounted(*tmpfs, place), looked_after(place / "queue"):
+        queue = on(place / "queue")
+        queue.setup()
+        for spare in (8, 9):
+            files = place / "files"
+            files.mkdir()
+            for number in range(os.statvfs(place).f_favail - spare):
+                (files / str(number)).touch()
+            with pytest.raises(tej.RemoteCommandFailure, match=str(place)):
+                queue.submit("new", directory)
+            shutil.rmtree(files)
+            assert os.listdir(place / "queue/incoming") == []
+            assert queue.jobs() == []
+
+
 def test_job_that_fills_disk_records_its_end(
     disk: Path, job: Make, gate: Gate, tmp_path: Path
 ) -> None:

@@ -83,9 +83,10 @@ enqueue() {
     rm -f "$queue/running/$id"
     [ -d "$queue/running" ] || count_running_jobs
     # Write the entry in `waiting` before the fact `queued`, because a job with the fact
-    # but without the entry would wait forever.
+    # but without the entry would wait forever. If the disk is full, dash would exit at a
+    # redirection of the special builtin `:`.
     make_queue_directory waiting && make_queue_directory running &&
-        : >"$queue/waiting/$now.$(printf '%06d' "$came").$id" && put queued "$now"
+        printf '' >"$queue/waiting/$now.$(printf '%06d' "$came").$id" && put queued "$now"
 }
 
 # is_waiting_or_running: check whether $job is already in `waiting` or `running`, because the
@@ -110,7 +111,7 @@ count_running_jobs() {
         [ -d "$item" ] || continue
         item=${item%/} item=${item##*/}
         # A job without a native id is being submitted, and enqueues itself.
-        [ ! -s "$jobs/$item/native_id" ] || [ -s "$jobs/$item/finished" ] || : >"$queue/running/$item"
+        [ ! -s "$jobs/$item/native_id" ] || [ -s "$jobs/$item/finished" ] || printf '' >"$queue/running/$item"
     done
     return 0
 }

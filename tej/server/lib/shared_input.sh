@@ -17,7 +17,7 @@ share_time=200001010000.00
 
 # make_share_time FILE: create FILE with the modification time of shared files.
 make_share_time() {
-    : >"$1" && TZ=UTC0 touch -t "$share_time" "$1"
+    printf '' >"$1" && TZ=UTC0 touch -t "$share_time" "$1"
 }
 
 # is_changed FILE REFERENCE: check whether FILE was changed since it was shared. REFERENCE
