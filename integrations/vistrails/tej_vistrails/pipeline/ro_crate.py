@@ -82,7 +82,7 @@ def _describe_crate(
     files: Mapping[str, Iterable[str]],
     workflow: str,
 ) -> Iterator[Entity]:
-    """Yield the entities of the crate, of its files, and of the whole run."""
+    """Yield the entities of the crate, of its parts, and of the whole run."""
     name = execution.plan.name
     title = f"Run of pipeline {name}"
     results = sorted({one for found in files.values() for one in found})
@@ -105,6 +105,22 @@ def _describe_crate(
         mainEntity={"@id": workflow},
         mentions=_references(["#run", *(f"#{one}" for one in _ended(steps))]),
     )
+    yield from _describe_parts(name, workflow, modules, results)
+    yield _entity(
+        "#run",
+        "CreateAction",
+        name=title,
+        instrument={"@id": workflow},
+        result=_references(results),
+        **_times(step.status for step in steps.values()),
+        **_outcome(has_succeeded(steps), "a job did not succeed"),
+    )
+
+
+def _describe_parts(
+    name: str, workflow: str, modules: Iterable[str], results: Iterable[str]
+) -> Iterator[Entity]:
+    """Yield the entities of the profiles, the workflow, its modules and the results."""
     for url, profile in _PROFILES.items():
         number = url.rpartition("/")[2]
         yield _entity(url, "CreativeWork", name=profile, version=number)
@@ -123,15 +139,6 @@ def _describe_crate(
         yield _entity(f"#module-{one}", application, name=one)
     for one in results:
         yield _entity(one, "File", name=unquote(one))
-    yield _entity(
-        "#run",
-        "CreateAction",
-        name=title,
-        instrument={"@id": workflow},
-        result=_references(results),
-        **_times(step.status for step in steps.values()),
-        **_outcome(has_succeeded(steps), "a job did not succeed"),
-    )
 
 
 def _describe_jobs(
