@@ -15,7 +15,7 @@ from tej.queue.submission import Outcome
 
 
 class BatchSubmission:
-    """Submits and restarts jobs, and postpones this while a server is unreachable.
+    """Submits and restarts jobs; keeps the jobs of unreachable servers for later.
 
     `on_submit` is called before each group of jobs is submitted.  `wants_restart`
     returns whether to restart a job that has been found in the queue.

@@ -69,8 +69,9 @@ def describe(task: luigi.Task) -> str:
 def fetch(levels: Mapping[luigi.Task, int]) -> int:
     """Fetch the results of all tasks; return 1 if that failed for a task.
 
-    One request fetches the results of one level, because the job id of a task may
-    depend on the results of its requirements.
+    One request fetches the results of up to a hundred tasks of one level.  The levels
+    are fetched one after the other, because the job id of a task may depend on the
+    results of its requirements.
     """
     errors: dict[JobAttributes, Exception] = {}
     jobs = [task for task in levels if isinstance(task, TejTask)]
