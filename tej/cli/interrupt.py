@@ -16,7 +16,7 @@ from tej.queue.defaults import DEFAULT_TEJ_DIR
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
 
-LOOKS = 4
+MAX_REQUESTS = 4
 """Maximum number of status requests for a job whose submission was interrupted."""
 
 
@@ -26,7 +26,7 @@ def interrupted_while_sent(job: Job[RemoteQueue], kill: bool, grace: int) -> int
     Returns the exit status of the command.
     """
     try:
-        status = look_for(job)
+        status = find_submitted(job)
     except errors.ConnectionFailed as error:
         output.say(f"\nIt is unknown whether the job was started: {error}", err=True)
         return interrupted(job, False, grace)
@@ -39,13 +39,13 @@ def interrupted_while_sent(job: Job[RemoteQueue], kill: bool, grace: int) -> int
     return interrupted(job, kill, grace)
 
 
-def look_for(job: Job[RemoteQueue]) -> JobStatus | None:
+def find_submitted(job: Job[RemoteQueue]) -> JobStatus | None:
     """Return the job's status, or None if the job does not exist.
 
     The status is requested several times, because the interrupted submission may still
     be completed on the server.
     """
-    for _ in range(LOOKS):
+    for _ in range(MAX_REQUESTS):
         try:
             found = job.queue.statuses([job.id])[job.id]
         except errors.QueueDoesntExist:

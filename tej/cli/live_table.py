@@ -28,13 +28,13 @@ def watch(get_table: Callable[[], JobTable], place: str) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    asked, trouble = datetime.now().astimezone(), ""
+    updated, trouble = datetime.now().astimezone(), ""
     table = get_table()
     try:
         with Live(screen=True, auto_refresh=False) as live:
             while True:
                 counts = summarize(table.jobs)
-                head = f"{counts}, at {asked:%H:%M:%S}{trouble}  {place}"
+                head = f"{counts}, at {updated:%H:%M:%S}{trouble}  {place}"
                 text = Text.from_ansi(
                     "\n".join(screen_lines(table, head)), no_wrap=True, overflow="crop"
                 )
@@ -42,7 +42,7 @@ def watch(get_table: Callable[[], JobTable], place: str) -> None:
                 time.sleep(INTERVAL)
                 now = datetime.now().astimezone()
                 try:
-                    table, trouble, asked = get_table(), "", now
+                    table, trouble, updated = get_table(), "", now
                 except ConnectionFailed as error:
                     trouble = f"; since then: {error}"
     except KeyboardInterrupt:

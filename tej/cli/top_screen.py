@@ -174,9 +174,9 @@ class TopScreen(App[None]):
 
         def run() -> None:
             try:
-                self._update(self._tell, work())
+                self._update(self._show_message, work())
             except (errors.Error, OSError) as error:
-                self._update(self._tell, str(error), "error")
+                self._update(self._show_message, str(error), "error")
             place.changed.set()
 
         self._in_thread(run)
@@ -249,7 +249,7 @@ class TopScreen(App[None]):
                 text = Text(escape_line(line), "yellow" if is_stderr else "")
                 self.output.write(text)
 
-    def _tell(self, text: str, severity: str = "information") -> None:
+    def _show_message(self, text: str, severity: str = "information") -> None:
         self.notify(escape_line(text), severity=severity, markup=False)
 
     # Actions of the keys.

@@ -129,7 +129,7 @@ def _serve(child: socket.socket) -> None:
 
 def _serve_request(connection: Connection) -> None:
     """Carry out one request of a child process, and send the result."""
-    with _hanging_up(connection), suppress(EOFError, OSError):
+    with _shut_down_at_end(connection), suppress(EOFError, OSError):
         try:
             kind, address, *arguments = connection.recv()
             assert _process.open_queue is not None
@@ -177,7 +177,7 @@ def _wait(
 
 
 @contextmanager
-def _hanging_up(connection: Connection) -> Iterator[None]:
+def _shut_down_at_end(connection: Connection) -> Iterator[None]:
     """Shut the socket down at the end of the context.
 
     After the shutdown, the other process and the threads of this process read
@@ -280,7 +280,7 @@ class RelayTransport(Transport):
                 connection.send_bytes(b"")
 
         connection = _request("run", self._address, program)
-        with _hanging_up(connection):
+        with _shut_down_at_end(connection):
             threading.Thread(target=send, name="tej relay stdin", daemon=True).start()
             for data in _replies(connection):
                 if isinstance(data, Completed):
@@ -311,7 +311,7 @@ class RelayWatcher(Watcher):
         """Yield each job with its final status; see `Watcher.ends`."""
         seconds = None if deadline is None else max(0, deadline - time.monotonic())
         connection = _request("wait", self._address, list(job_ids), seconds)
-        with _hanging_up(connection):
+        with _shut_down_at_end(connection):
             yield from _replies(connection, on_tick)
 
 

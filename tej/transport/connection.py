@@ -51,7 +51,7 @@ class Connection(ABC):
         """
         self.close()
 
-    def hang_up(self) -> None:  # noqa: B027 (not every connection holds a socket)
+    def disconnect(self) -> None:  # noqa: B027 (not every connection holds a socket)
         """Disconnect without locking; the garbage collector may call this method."""
 
     def abandon(self) -> None:  # noqa: B027 (not every connection needs this)

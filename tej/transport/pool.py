@@ -308,7 +308,7 @@ class PooledTransport(Transport):
         # so that waiting for a lock could deadlock.
         for line in getattr(self, "_lines", ()):
             if line.connection is not None:
-                line.connection.hang_up()
+                line.connection.disconnect()
 
 
 _transports: weakref.WeakSet[PooledTransport] = weakref.WeakSet()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clocks import set_age
 from facts import make_ended_job, token_of_ended
 
 import tej
@@ -74,6 +75,18 @@ def words_of_this_process() -> str:
     space = re.sub(r"\D", "", os.readlink("/proc/self/ns/pid"))
     start = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()[19]
     return f"{host} {boot} {space} {os.getpid()} {start}\n"
+
+
+def test_unstarted_job_does_not_stop_a_batch(queue: RemoteQueue) -> None:
+    make_ended_job(queue.queue, "first")
+    facts = make_ended_job(
+        queue.queue, "unstarted", native_id=None, started=None, finished=None
+    )
+    set_age(10_000, facts / "submitted")
+    make_ended_job(queue.queue, "last")
+    ids = ["first", "unstarted", "last"]
+    assert queue.delete_many(ids) == dict.fromkeys(ids)
+    assert queue.jobs() == []
 
 
 def test_batches_delete_each_job_once(queue: RemoteQueue) -> None:

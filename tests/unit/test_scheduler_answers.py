@@ -287,6 +287,18 @@ def test_refused_kill_stays_recorded(shell: Shell) -> None:
     ]
 
 
+def test_refused_kill_is_the_note_of_the_job(shell: Shell) -> None:
+    lines = """echo 'slurm 5' >"$job/native_id"; echo '1 h 1 1 1 1' >"$job/submitted"
+    start_keepalives() { :; }; stop_keepalives() { :; }
+    squeue() { echo '5|RUNNING|None|x|y'; }
+    scancel() { echo 'scancel: error: refused' >&2; return 1; }
+    set -- 0 me a; . "$here/commands/kill" """
+    reply = shell(lines).split("\0")
+    notes = [word for word in reply if word.startswith("note=")]
+    note = "kill requested by me, but it has not ended yet; slurm 5: RUNNING"
+    assert notes == [f"note={note}"]
+
+
 def test_late_reply_for_killed_job_is_cancelled(shell: Shell) -> None:
     lines = """scancel() { echo "cancelled $*" >&3; }; exec 3>&1
     job_token=0123456789abcdef nid=5; echo '9 none 0 killed 0' >"$job/finished"; adopt_reply && cat "$job/native_id"

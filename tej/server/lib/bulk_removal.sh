@@ -30,9 +30,9 @@ claim_for_batch() {
     get_remover
     set -C
     { printf '%s\n' "$remover" >"$job/.removal"; } 2>/dev/null
-    is_claimed=$?
+    claim_status=$?
     set +C
-    [ "$is_claimed" = 0 ] || return 1
+    [ "$claim_status" = 0 ] || return 1
     [ ! -f "$job/spec" ] || return 0
     rm -f "$job/.removal"
     return 1

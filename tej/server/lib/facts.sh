@@ -10,7 +10,7 @@
 #   heartbeat  TIME                                          the wrapper, periodically
 #   kill       TIME GRACE BY                                 the client that kills the job
 #   finished   TIME exit|signal|none N own|killed|ask LEFT   the wrapper
-#   reason     TIME cancelled|limit|other|unstarted WORDS    a process that learns the cause
+#   reason     TIME KIND WORDS                               a process that learns the cause
 #   ignored    WORDS                                         the runtime: ignored resources
 #   parameters KEY=VALUE words, as in spec                   a sweep that finds the job
 #   downloaded TIME BY                                       a client with a complete download
@@ -20,7 +20,8 @@
 # TIME is in seconds since 1970; in `lost` it is the time of the last sign of life. GRACE
 # is in seconds. HOST, BOOT, SPACE, PID and START identify a process (process.sh). `ask`
 # means that only the scheduler knows why the job ended. LEFT counts the processes that
-# outlived the script. BY, WORDS and EVIDENCE extend to the end of the line.
+# outlived the script. KIND is cancelled, limit, cut, other or unstarted (read_reason). BY,
+# WORDS and EVIDENCE extend to the end of the line.
 
 # get_time: set $now to the seconds since 1970. The clock is read only if $now is empty.
 get_time() {
@@ -80,9 +81,9 @@ put_once() {
 take_claim() {
     set -C
     { printf '' >"$job/claim"; } 2>/dev/null
-    claimed=$?
+    claim_status=$?
     set +C
-    return "$claimed"
+    return "$claim_status"
 }
 
 # make_queue_directory NAME: create the directory $queue/NAME, if it does not exist,
@@ -154,7 +155,7 @@ put_exclusively() {
     [ ! -e "$job/$fact_name" ] || [ -f "$job/$fact_name" ] || return 1
     set -C
     { printf '%s\n' "$*" >"$job/$fact_name"; } 2>/dev/null
-    is_put=$?
+    put_status=$?
     set +C
-    return "$is_put"
+    return "$put_status"
 }

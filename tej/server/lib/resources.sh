@@ -121,16 +121,16 @@ find_directives() {
     ' "$job/stage/$r_script" 2>/dev/null)
 }
 
-# check_directives: set $asked to the options in the script and in $r_options, as words
-# NAME=VALUE, each followed by a blank. Returns 1 and sets $why if an option requests an
-# array job or a submission that waits for the job.
+# check_directives: set $requested_options to the options in the script and in $r_options,
+# as words NAME=VALUE, each followed by a blank. Returns 1 and sets $why if an option
+# requests an array job or a submission that waits for the job.
 check_directives() {
     find_directives
     set -f
     # shellcheck disable=SC2086 # words
     set -- $r_options
     set +f
-    asked=" $(printf '%s\n' "$directives" "${directive_marks%% *} $*" | LC_ALL=C awk '
+    requested_options=" $(printf '%s\n' "$directives" "${directive_marks%% *} $*" | LC_ALL=C awk '
         # An option such as -a or -t requests a job array in one scheduler, and has
         # another meaning in another scheduler.
         function is_array(word, value) {
@@ -162,8 +162,8 @@ check_directives() {
         }
         END { if (wrong != "") print "\nit " wrong }')"
     why=''
-    case $asked in *'
-it '*) why=${asked##*
+    case $requested_options in *'
+it '*) why=${requested_options##*
 } ;; esac
     [ -z "$why" ]
 }
@@ -172,7 +172,7 @@ it '*) why=${asked##*
 # option in NAME...
 is_requested() {
     for word in "$@"; do
-        case $asked in *" $word="*) return 0 ;; esac
+        case $requested_options in *" $word="*) return 0 ;; esac
     done
     return 1
 }

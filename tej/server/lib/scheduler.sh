@@ -181,7 +181,7 @@ write_batch() {
 # of the user, unless the script requests a umask (#PBS -W umask=...).
 begin_batch() {
     mask="umask $(umask)"
-    case $asked in *umask=*) mask=: ;; esac
+    case $requested_options in *umask=*) mask=: ;; esac
     printf '%s\n' '#!/bin/sh' >"$job/batch" && copy_directives >>"$job/batch" &&
         printf '%s\n' "$mask" >>"$job/batch"
 }

@@ -46,7 +46,7 @@ runtime_may_retry() {
 # note_requeue: write the fact `requeue` if the user has allowed the scheduler to run
 # the job a second time.
 note_requeue() {
-    case $r_requeue$asked in
+    case $r_requeue$requested_options in
         0*) ;;
         1* | *' --requeue='* | *' -r=y'*) put requeue "$now" ;;
     esac

@@ -82,11 +82,11 @@ class ParamikoConnection(Connection):
         # run through this jump host are then disconnected, so closing them is fast.
         for transport in self.transports:
             transport.close()
-        self.hang_up()
+        self.disconnect()
         for command in self.commands:
             command.close()
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         for wire in self.wires:
             wire.close()
 
@@ -100,7 +100,7 @@ class ParamikoConnection(Connection):
             channel.closed = True
         for transport in self.transports:
             vars(transport)["active"] = False
-        self.hang_up()
+        self.disconnect()
 
 
 def _request(

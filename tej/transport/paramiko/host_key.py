@@ -59,7 +59,7 @@ def check_host_key(
     key = Key(theirs.get_name(), theirs.asbytes())
     options = transport.get_security_options()
     verdict, entry = judge(
-        [e for e in entries if e.marker or _askable(e, options)], key
+        [e for e in entries if e.marker or _is_supported(e, options)], key
     )
     if verdict is Verdict.KNOWN:
         return
@@ -90,7 +90,7 @@ def known_entries(config: HostConfig, given: str = "") -> list[Entry]:
     return entries
 
 
-def _askable(entry: Entry, options: paramiko.transport.SecurityOptions) -> bool:
+def _is_supported(entry: Entry, options: paramiko.transport.SecurityOptions) -> bool:
     """Return whether paramiko supports the key type in a line of known_hosts."""
     return entry.key.type == "ssh-rsa" or entry.key.type in options.key_types
 

@@ -146,7 +146,7 @@ add_select() {
 # resource in NAME...
 is_listed() {
     for resource in "$@"; do
-        case $asked in *' -l'*[=,]"$resource"=*) return 0 ;; esac
+        case $requested_options in *' -l'*[=,]"$resource"=*) return 0 ;; esac
     done
     return 1
 }

@@ -197,8 +197,8 @@ scheduler_warning() {
 # has_exceeded_s_rt: check whether the job has run for the time in its request `-l s_rt`.
 # With -notify, SIGUSR1 also announces a suspension.
 has_exceeded_s_rt() {
-    case $asked in *s_rt=*) ;; *) return 1 ;; esac
-    rest=${asked##*s_rt=} limit=0
+    case $requested_options in *s_rt=*) ;; *) return 1 ;; esac
+    rest=${requested_options##*s_rt=} limit=0
     rest=${rest%%[!0-9:]*}:
     while [ -n "$rest" ]; do
         # A number with a leading zero would count as octal.
