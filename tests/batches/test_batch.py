@@ -20,6 +20,14 @@ Make = Callable[..., Path]
 SOON = tej.Retries(limit=2, first=0.01, longest=0.05)
 
 
+def forks(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that forks its own process."""
+    # Python 3.12 and later warn about a fork in a process with threads, such as pytest's.
+    ignore = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+    skip = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+    return ignore(skip(test))
+
+
 @pytest.fixture
 def queues(local_queue: tej.RemoteQueue, tmp_path: Path) -> list[tej.RemoteQueue]:
     """Two queues on this machine."""
@@ -425,7 +433,7 @@ def test_equal_arguments_share_one_queue(tmp_path: Path) -> None:
     tej.close_shared_queues()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@forks
 def test_fork_while_another_thread_holds_the_cache() -> None:
     from tej.queue import shared_queue
 
@@ -437,14 +445,19 @@ def test_fork_while_another_thread_holds_the_cache() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@forks
 def test_forked_process_knows_which_servers_replied(tmp_path: Path) -> None:
     paths = [str(tmp_path / name) for name in ("replied", "silent")]
     replied, _ = (tej.shared_queue("local:", path) for path in paths)
     replied.setup()
     pid = os.fork()
     if not pid:
-        found = [tej.shared_queue("local:", path).connection.reached for path in paths]
-        os._exit(0 if found == [True, False] else 1)
+        found = []
+        try:
+            for path in paths:
+                found.append(tej.shared_queue("local:", path).connection.reached)
+        finally:
+            # The child must not continue with the other tests.
+            os._exit(0 if found == [True, False] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     tej.close_shared_queues()
