@@ -57,7 +57,11 @@ def get_jobs(
         # know the argument `#N`.
         if "recent" in answer.head:
             return [*_parse(answer)]
-    return [*_parse(connection.request("status"))]
+    answer = connection.request("status")
+    # An empty list is true only if the server has replied: a forced command of the SSH
+    # server may change the exit status to 0.
+    _ = answer.head["queue"]
+    return [*_parse(answer)]
 
 
 def get_attempts(connection: QueueConnection, job_id: str) -> list[JobStatus]:

@@ -58,7 +58,9 @@ def set_limit(connection: QueueConnection, max_running: int) -> None:
     """Limit the number of running jobs; see `RemoteQueue.limit`."""
     if max_running < 0:
         raise ValueError(f"max_running must be 0 or more, not {max_running}")
-    connection.request("limit", str(int(max_running)))
+    # The reply proves that the request succeeded: the exit status is lost if the SSH
+    # server runs a forced command that always exits with 0.
+    _ = connection.request("limit", str(int(max_running))).head["queue"]
 
 
 def get_info(connection: QueueConnection) -> QueueInfo:
@@ -74,7 +76,8 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
     def attempt(failures: int) -> bool:
         try:
             words = (str(int(kill)), str(int(grace)), submitter())
-            connection.request_once("cleanup", *words)
+            # As in `set_limit`, the exit status alone does not prove the success.
+            _ = connection.request_once("cleanup", *words).head["removed"]
         except QueueDoesntExist:
             # If the request was repeated, the first request may have removed the queue,
             # although its reply was lost.

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 import tej
 from tej.queue.download_receiver import Download, Receiver
 from tej.transport.base import Completed, Sink, Transport
+from tej.transport.local import LocalTransport
+from tej.transport.program_start import COMMAND
 from tej.wire.framing import MarkerSplitter, WordSplitter
 from tej.wire.replies import NOISE_KEPT, Reply, parse_reply
 from tej.wire.requests import Program
@@ -49,6 +51,15 @@ class Hostile(Transport):
 
     def close(self) -> None:
         pass
+
+
+def test_exit_status_0_alone_is_no_success(tmp_path: Path) -> None:
+    """A forced command of an SSH server may always exit with 0."""
+    transport = LocalTransport(["/bin/sh", "-c", f"({COMMAND}); exit 0"])
+    with tej.RemoteQueue("local:", tmp_path / "queue", transport=transport) as queue:
+        for request in (queue.jobs, queue.cleanup, lambda: queue.limit(1)):
+            with pytest.raises(tej.RemoteCommandFailure, match="is missing"):
+                request()
 
 
 @pytest.fixture
