@@ -108,12 +108,6 @@ def queue(address: QueueAddress) -> tej.RemoteQueue:
 
 
 @pytest.fixture
-def logins(sshd: Sshd) -> Callable[[], int]:
-    """Return a function that counts the logins at the shared sshd, from its log."""
-    return lambda: sshd.log.read_text().count("Accepted publickey")
-
-
-@pytest.fixture
 def far(sshd: Sshd, client_home: Path) -> Iterator[Proxy]:
     """Yield a proxy in front of the shared sshd; ssh_config names this server "far"."""
     with Proxy(sshd.address, sshd.port) as proxy:
