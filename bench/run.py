@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from datetime import date
 
+from kill_jobs import kill_1000
 from large_queues import large_queue, list_10k
 from request_times import cold_status, start_up, status
 from short_jobs import thousand_jobs, trivial_jobs
@@ -30,6 +31,7 @@ MEASUREMENTS: dict[str, Callable[[TestBed], list[Row]]] = {
     "large_queue": large_queue,
     "notice": notice,
     "waiting_1000": waiting_1000,
+    "kill_1000": kill_1000,
     "thousand_jobs": thousand_jobs,
     "trivial_jobs": trivial_jobs,
     "signature": signature,

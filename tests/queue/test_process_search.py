@@ -226,3 +226,16 @@ def test_each_killed_job_has_its_own_outcome(
     strays = {name: outcome.strays > 0 for name, outcome in outcomes.items()}
     assert strays == {"polite": False, "deaf": False, "leaver": True}
     assert not any(is_alive(int(file.read_text())) for file in files)
+
+
+def test_start_is_read_despite_brackets_in_a_name(tmp_path: Path) -> None:
+    lines = """
+        for name in usual 'a) S 1 2) b ('; do
+            printf '%s' "$name" >/proc/$$/comm
+            get_start $$
+            printf '%s\\n' "$parent $session $start"
+        done
+    """
+    usual, with_brackets = run_library(tmp_path, lines)
+    assert usual.split()[:2] == [str(os.getpid()), str(os.getsid(0))]
+    assert with_brackets == usual

@@ -90,9 +90,12 @@ read_stat() {
     stat=''
     # A process name may contain blanks, brackets and newlines.
     while IFS= read -r line || [ -n "$line" ]; do stat=$stat$line; done 2>/dev/null <"$proc/$1/stat"
+    fields=${stat#*') '}
+    # dash needs 0.4 ms to find the last bracket, so search for it only if there are several.
+    case $fields in *')'*) fields=${stat##*') '} ;; esac
     set -f
     # shellcheck disable=SC2086 # fields
-    set -- ${stat##*') '}
+    set -- $fields
     set +f
     [ $# -ge 20 ] || return 0
     case $1 in Z | X | x) return 0 ;; esac
