@@ -122,10 +122,11 @@ def _is_first_before_directory(words: tuple[str, ...], context: Context) -> bool
 def _is_first_before_jobs(words: tuple[str, ...], context: Context) -> bool:
     """Return whether the first of [DESTINATION] [JOBS...] is a destination."""
     if context.selects_jobs:
-        if len(words) > 1:
+        job = words[0] if words and words[0].startswith("@") else "".join(words[1:2])
+        if job:
             raise click.UsageError(
-                f"'{words[1]}' cannot be combined with an option that selects jobs, "
-                "such as --id or --failed"
+                f"'{job}' cannot be combined with an option that selects jobs, "
+                "such as --id, --failed or --all"
             )
         return bool(words)
     if not words or words[0].startswith("@"):

@@ -59,7 +59,8 @@ class Files:
     "--from",
     "source",
     metavar="DIR",
-    help="Send the new files in DIR.  [default: the same files, found in .]",
+    help="Send the new files in DIR for all these jobs.  [default: the same files, "
+    "found in .]",
 )
 @click.option(
     "-d", "--detach", is_flag=True, help="Print only the ids; retry never waits."

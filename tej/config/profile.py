@@ -87,8 +87,8 @@ class Config(NamedTuple):
             where = " or ".join(map(str, self.files or [self.user_file]))
             hint = nearest(name.value, self.profiles)
             raise InvalidConfiguration(
-                f"There is no profile '{name.value}' in {where}{hint}; "
-                "`tej init` creates one"
+                f"There is no profile '{name.value}' in {where} "
+                f"(`tej init` creates a profile){hint}"
             )
         return Profile(name, self.profiles[name.value])
 

@@ -74,6 +74,7 @@ def test_first_word_is_recognized_as_destination(
         (DIRECTORY, NONE, "sim", "'DESTINATION'.*'sim' is a directory"),
         (DIRECTORY, NONE, "host sim more", "Unexpected argument 'more'"),
         (JOBS, SELECTED, "host a", "'a' cannot be combined with an option"),
+        (JOBS, SELECTED_WITH_DEFAULT, "@", "'@' cannot be combined with an option"),
         (JOBS, NONE, "", "Missing argument 'DESTINATION'"),
         (JOBS, NONE, "@", "Missing argument 'DESTINATION'"),
         (("n",), NONE, "4", "Missing argument 'N'"),
