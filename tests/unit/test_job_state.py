@@ -36,6 +36,16 @@ def test_awk_prints_the_record_of_the_shell(shell: Shell) -> None:
     assert shell(lines, "default") == "left to the shell:\nstate=running\n"
 
 
+def test_job_without_native_id_and_processes_is_lost(shell: Shell) -> None:
+    lines = f"""{RUNS_HERE}
+    rm "$job/native_id"
+    # The process 1 was started at another time, so that both processes have ended.
+    printf '%s\n' "$now $host $boot $space 1 1" >"$job/submitted"
+    printf '%s\n' "$now $host 1 1" >"$job/started"
+    load_job "$id"; echo "$state" """
+    assert shell(lines, "default") == "lost\n"
+
+
 def test_ready_job_is_started_by_one_process(shell: Shell) -> None:
     lines = """launch() { echo "$1 is started"; }
     take_lock "$job/.starting"; start_ready_job
