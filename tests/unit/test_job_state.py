@@ -46,13 +46,6 @@ def test_job_without_native_id_and_processes_is_lost(shell: Shell) -> None:
     assert shell(lines, "default") == "lost\n"
 
 
-def test_ready_job_is_started_by_one_process(shell: Shell) -> None:
-    lines = """launch() { echo "$1 is started"; }
-    take_lock "$job/.starting"; start_ready_job
-    rm "$job/.starting"; start_ready_job"""
-    assert shell(lines, "default") == "a is started\n"
-
-
 def function(name: str, file: str) -> str:
     """Return a line of shell that defines one function of a script."""
     return f"""eval "$(sed -n '/^{name}() {{/,/^}}/p' "$here/{file}")"\n"""
