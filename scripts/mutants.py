@@ -36,6 +36,7 @@ TIMEOUT = 540
 reported as timed out."""
 
 ANSWERS = "unit/test_scheduler_answers.py unit/test_scheduler_evidence.py"
+STATE = "unit/test_job_state.py"
 TESTS = {
     "tej/server/runtimes/slurm/*": f"{ANSWERS} schedulers/test_slurm.py",
     "tej/server/runtimes/pbs/*": f"{ANSWERS} schedulers/test_pbs.py",
@@ -52,11 +53,17 @@ TESTS = {
     "tej/server/commands/cleanup": "queue/test_job_lifecycle.py faults/test_reused_ids.py cli",
     "tej/server/commands/delete": "queue/test_job_lifecycle.py batches/test_many_jobs.py faults",
     "tej/server/commands/download": "queue/test_download.py batches/test_many_jobs.py",
-    "tej/server/commands/kill": "queue/test_kill.py batches/test_many_jobs.py faults",
+    "tej/server/commands/kill": f"{STATE} queue/test_kill.py batches/test_many_jobs.py faults",
     "tej/server/commands/l[is]*": "batches/test_job_limit.py queue/test_download.py cli",
     "tej/server/commands/logs": "batches/test_logs.py queue/test_job_lifecycle.py",
     "tej/server/commands/wait": "batches/test_wait.py batches/test_graphs.py",
-    "tej/server/commands/submit": "queue batches/test_many_jobs.py faults",
+    "tej/server/commands/submit": f"{STATE} queue batches/test_many_jobs.py faults",
+    "tej/server/lib/state.sh": f"{STATE} queue/test_kill.py faults/test_lost_jobs.py "
+    "faults/test_damaged_queues.py faults/test_clocks.py queue/test_job_lifecycle.py",
+    "tej/server/lib/heartbeat.sh": f"{STATE} queue/test_signs_of_life.py faults/test_clocks.py",
+    "tej/server/lib/*ed_jobs.sh": f"{STATE} queue/test_ended_jobs.py batches/test_many_jobs.py",
+    "tej/server/exec_job.sh": "queue/test_environment.py queue/test_job_script.py",
+    "tej/server/run_detached.sh": "queue/test_several_wrappers.py faults",
     "tej/server/lib/content_store.sh": "queue/test_content_store.py queue/test_upload.py",
     "tej/server/lib/dependencies.sh": "batches/test_graphs.py faults/test_graph_races.py",
     "tej/server/lib/environment.sh": "queue/test_environment.py queue/test_job_script.py",
