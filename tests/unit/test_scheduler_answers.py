@@ -246,7 +246,9 @@ def test_first_answer_is_kept_until_the_second(
 def test_job_with_heartbeat_is_running(shell: Shell) -> None:
     lines = """listed_state=unknown native='slurm 5' started=1 submitted=1; get_time
     listed_at=$now; echo 1 >"$job/heartbeat"; derive_gone_state
-    echo 2 >"$job/heartbeat"; touch -d "@$((now - 99))" "$job/missed"; derive_gone_state
+    echo 2 >"$job/heartbeat"; touch -d "@$((now - 99))" "$job/missed"
+    # Each request derives the state anew.
+    state='?'; derive_gone_state
     echo "$state: $note"; [ -e "$job/lost" ] || echo kept"""
     assert shell(lines).splitlines() == [
         "running: slurm no longer runs it, but the job gives signs of life",
