@@ -98,6 +98,17 @@ def test_mistake_names_module_and_port(make: Callable[[], object], words: str) -
         make()
 
 
+def test_slash_makes_an_output_a_directory() -> None:
+    class Unpack(Job):
+        folder: Output = "data/"
+        command = "mkdir data"
+
+    listing = Listing(folder=Unpack().folder)
+    assert [one.name for one in Pipeline(listing)] == ["unpack", "listing"]
+    with pytest.raises(PipelineError, match=r"expected File, but .* Directory"):
+        Relax(structure=Unpack().folder)
+
+
 def test_cycle_names_the_connection() -> None:
     first = Relax(name="first")
     second = Relax(structure=first.energy, name="second")
