@@ -30,6 +30,7 @@ def test_healthy_server_passes_all_checks(sshd: Sshd, client_home: Path) -> None
     trouble = {name for name, step in steps.items() if step["state"] == "trouble"}
     assert trouble <= {"slurm", "qsub"}
     assert status == bool(trouble)
+    assert ("scheduler" in steps) == ({"slurm", "qsub"}.isdisjoint(steps))
     assert steps["login"]["state"] == steps["home"]["state"] == "ok"
     assert "does not exist yet" in steps["queue"]["text"]
     # Silent schedulers delay the checks, and must not count as a difference of clocks.

@@ -112,6 +112,17 @@ def test_many_records_equal_single_records(queue: RemoteQueue) -> None:
     assert chosen["absent"] is None
 
 
+def test_list_without_records_is_an_error(queue: RemoteQueue, tmp_path: Path) -> None:
+    for number in range(60):
+        make_ended_job(queue.queue, f"job{number}")
+    awk = tmp_path / "bin/awk"
+    awk.unlink()
+    awk.write_text("#!/bin/sh\nexit 2\n")
+    awk.chmod(0o755)
+    with pytest.raises(tej.RemoteCommandFailure, match="awk failed"):
+        queue.jobs()
+
+
 def test_pipes_among_the_facts_block_no_list(queue: RemoteQueue) -> None:
     for number in range(60):
         make_ended_job(queue.queue, f"job{number}")
