@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -355,3 +356,28 @@ def test_many_ended_jobs_are_listed_and_deleted(queue: tej.RemoteQueue) -> None:
     assert [job.job_id for job in queue.jobs()] == [*ids, "late"]
     assert not any(queue.delete_many([*ids[:3], "late"]).values())
     assert [job.job_id for job in queue.jobs()] == ids[3:]
+
+
+def test_limited_program_printf_hides_no_job(
+    tmp_path: Path, require: Callable[[str], None]
+) -> None:
+    # mksh has no builtin `printf`, and this stack limits the arguments of a program to
+    # 128 KB.
+    require("mksh")
+    server = Path(tej.__file__).with_name("server")
+    lines = """
+        ulimit -s 512
+        here=$1 queue=$2 runtime=default
+        . "$here/lib/load.sh"
+        . "$here/lib/ended_jobs.sh"
+        set -- "$jobs"/*/
+        print_ended "$@"
+        printf '%s' "${#others}"
+    """
+    (tmp_path / "jobs").mkdir()
+    ids = [f"{number:0200}" for number in range(700)]
+    for job_id in ids:
+        (tmp_path / "jobs" / job_id).mkdir()
+    command = ["mksh", "-c", lines, "mksh", str(server), str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == str(700 * 201)

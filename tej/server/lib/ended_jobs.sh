@@ -18,13 +18,30 @@ print_ended() {
     {
         others=$(
             exec 5>&1
-            cd "$jobs" && { find_special_files "$@" && printf '%s\n' "$@"; } | read_ended_jobs | tr '\n' '\0' >&4
+            cd "$jobs" && { find_special_files "$@" && print_lines "$@"; } | read_ended_jobs $# | tr '\n' '\0' >&4
         )
     } 4>&1
     case $newline$others in
         *"${newline}end") others=${others%end} ;;
-        *) quit 20 "awk failed while it read the jobs of '$queue'" ;;
+        *) quit 20 "The jobs of '$queue' cannot be listed: awk has failed or has not received all ids" ;;
     esac
+}
+
+# print_lines WORD...: print each word on a line. If `printf` is a program (mksh), the kernel
+# limits the size of all its arguments, so a here-document passes the words to `cat`.
+print_lines() {
+    case $(command -v printf) in
+        /*) ;;
+        *)
+            printf '%s\n' "$@"
+            return
+            ;;
+    esac
+    split_lines
+    cat <<END
+$*
+END
+    end_split
 }
 
 # find_special_files ID...: print the paths, such as ID/NAME, of the files in the directories
@@ -42,12 +59,13 @@ find_special_files() {
     return 0
 }
 
-# read_ended_jobs: read the output of find_special_files and the arguments of print_ended
-# from stdin, and print the words of the records of ended jobs, each on a line. Prints the
-# ids of all other jobs on descriptor 5, followed by the line `end`. awk gets this descriptor
-# as 3, because mksh passes no descriptor that `exec` has opened to a program.
+# read_ended_jobs COUNT: read the output of find_special_files and the COUNT arguments of
+# print_ended from stdin, and print the words of the records of ended jobs, each on a line.
+# Prints the ids of all other jobs on descriptor 5, followed by the line `end` if none of the
+# COUNT arguments is missing. awk gets this descriptor as 3, because mksh passes no descriptor
+# that `exec` has opened to a program.
 read_ended_jobs() {
-    tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
+    tej_count=$1 tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
         # read_line(PATH): set $line to the first line of the file. Returns 1 if the file
         # exists. Sets odd if the file is empty, or if the line contains control characters
         # or bytes that are not ASCII.
@@ -135,11 +153,12 @@ read_ended_jobs() {
             next
         }
         {
+            received++
             id = $0
             sub("/$", "", id)
             sub(".*/", "", id)
             if (!(id in special) && read_job()) printf "%s", record
             else print id | "cat >&3"
         }
-        END { print "end" | "cat >&3" }' 3>&5
+        END { if (received == ENVIRON["tej_count"] + 0) print "end" | "cat >&3" }' 3>&5
 }
