@@ -91,7 +91,7 @@ read_stat() {
     # A process name may contain blanks, brackets and newlines.
     while IFS= read -r line || [ -n "$line" ]; do stat=$stat$line; done 2>/dev/null <"$proc/$1/stat"
     fields=${stat#*') '}
-    # dash needs 0.4 ms to find the last bracket, so search for it only if there are several.
+    # dash needs 0.3 ms to find the last bracket, so search for it only if there are several.
     case $fields in *')'*) fields=${stat##*') '} ;; esac
     set -f
     # shellcheck disable=SC2086 # fields
