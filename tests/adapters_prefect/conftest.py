@@ -58,6 +58,11 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
         with prefect_test_harness(server_startup_timeout=240):
             yield str(PREFECT_API_URL.value())
+            # A later heartbeat of a claim would start another server, and leave the
+            # server running.
+            from tej_prefect.claims import claims
+
+            claims._reset()
 
 
 @pytest.fixture(autouse=True)

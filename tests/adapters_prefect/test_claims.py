@@ -88,6 +88,19 @@ def test_heartbeats_end_with_their_flow_run(
     assert claim.is_live
 
 
+def test_exiting_process_sends_no_heartbeat(
+    queue: tej.RemoteQueue, one_heartbeat: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_server(**_: object) -> None:
+        raise AssertionError("Prefect would start a temporary server")
+
+    own = claims._Own(queue, "/", uuid4())
+    monkeypatch.setattr(own, "has_ended", start_server)
+    one_heartbeat._own[own.flow_run_id, queue] = own
+    monkeypatch.setattr(claims, "is_exiting", lambda: True)
+    one_heartbeat._run()
+
+
 def test_claim_outlives_silence_of_the_api(
     queue: tej.RemoteQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from uuid import UUID, uuid4
 from prefect.client.orchestration import get_client
 
 import tej
-from tej_prefect.flow_runs import CANCELLED, family, logger, read_all
+from tej_prefect.flow_runs import CANCELLED, family, is_exiting, logger, read_all
 
 PERIOD = 30.0
 """Seconds between two heartbeats."""
@@ -287,6 +287,8 @@ class Claims:
                     return
                 due = [*self._own.values()]
             for own in due:
+                if is_exiting():
+                    return
                 if own.has_ended():
                     self.withdraw(own.flow_run_id)
                     continue

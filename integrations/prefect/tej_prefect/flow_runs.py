@@ -220,6 +220,16 @@ async def renew_lease(client: PrefectClient, flow_run: FlowRun) -> None:
         )
 
 
+def is_exiting() -> bool:
+    """Return whether the interpreter exits, so that threads must not use the API.
+
+    Without an API URL, Prefect starts a temporary server, and stops the server when the
+    interpreter exits.  A later request would start another server, which no process
+    would stop.
+    """
+    return not threading.main_thread().is_alive()
+
+
 class CancellationPoller:
     """Polls the states of the flow runs that wait for jobs in this process.
 
@@ -274,7 +284,7 @@ class CancellationPoller:
         while True:
             with self._changed:
                 self._changed.wait(POLL_PERIOD)
-                if not self._watched:
+                if not self._watched or is_exiting():
                     self._thread = None
                     return
                 watched = [*self._watched]
