@@ -92,8 +92,9 @@ def cold_status(testbed: TestBed) -> list[Row]:
                 f"{taken / login:.2f} (aim: at most 0.6)",
             )
         )
-        took = best(status, 5, prepare=disconnect)
-        login = best(partial(run, ssh), 5)
+        took, login = best_of_each(
+            status, partial(run, ssh), times=10, prepare=disconnect
+        )
         rows.append(
             (
                 f"status, new process, no connection{where}",

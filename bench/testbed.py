@@ -155,13 +155,20 @@ def best(
     return min(took)
 
 
-def best_of_each(*works: Callable[[], object], times: int) -> list[float]:
+def best_of_each(
+    *works: Callable[[], object],
+    times: int,
+    prepare: Callable[[], object] = lambda: None,
+) -> list[float]:
     """Return the shortest duration of each of several functions.
 
     The functions are called in turns, so that other programs on the machine disturb all
-    of them alike.
+    of them alike.  The preparation of each round is not counted.
     """
-    rounds = [[seconds(work) for work in works] for _ in range(times)]
+    rounds = []
+    for _ in range(times):
+        prepare()
+        rounds.append([seconds(work) for work in works])
     return [min(took) for took in zip(*rounds, strict=True)]
 
 
