@@ -14,7 +14,10 @@ def check_environment(environment: Mapping[str, str]) -> None:
     """Raise InvalidJobDirectory if the name or value of a variable is not allowed."""
     for name, value in environment.items():
         if not _VARIABLE.match(name):
-            raise InvalidJobDirectory(f"'{name}' cannot be an environment variable")
+            raise InvalidJobDirectory(
+                f"'{name}' cannot be an environment variable: a name consists of "
+                "letters, digits and '_', and does not begin with a digit"
+            )
         if name.startswith("TEJ_JOB_"):
             raise InvalidJobDirectory(f"The variable '{name}' is set by tej itself")
         if not isinstance(value, str):
