@@ -6,8 +6,8 @@ thousand tasks after one round trip.
 
 The status of a successful job is cached for a few seconds.  Any other status is taken
 from the cache only while Luigi schedules tasks.  Luigi calls `complete()` a second time
-before a task runs.  For this second call, a new request is made, so that the status of
-an unsuccessful job is never outdated (see `cached_statuses`).
+before a task runs, and the second call makes a new request, so that the status of an
+unsuccessful job is never outdated (see `cached_statuses`).
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def cached_statuses(task: object = None) -> Iterator[None]:
 
     Luigi first calls `complete()` of a `task` when Luigi schedules the task.  The first
     call may use all cached statuses.  Luigi calls `complete()` again before a task
-    runs.  The later calls make a new request for a job that has not succeeded, because
-    Luigi skips or fails a task if a requirement is incomplete.
+    runs.  All calls after the first make a new request for a job that has not
+    succeeded, because Luigi skips or fails a task if a requirement is incomplete.
     """
     if _thread.since is not None:
         yield
@@ -122,8 +122,8 @@ class OpenQueue:
             if self._is_usable(job_id, since):
                 return self._cached[job_id][0]
         if _thread.is_naming:
-            # The id of a task depends on this job.  One request for all jobs is made
-            # when the other ids are known, instead of a request for each such task.
+            # The id of a task depends on the job.  One request for all jobs is made
+            # when the other ids are known, instead of a request for each task.
             raise tej.Error(f"The state of job '{job_id}' is not requested yet")
         others = _job_ids(self._key)
         with self._lock:

@@ -71,7 +71,7 @@ def tej_flow(
     the directory of the flow's file.  `python` is the Python interpreter of the job.
     The other arguments are variables of the work pool.
 
-    Raises ValueError if this version of Prefect does not unpack such files in the job.
+    Raises ValueError if this version of Prefect does not unpack `include_files`.
     """
     if include_files and not UNPACKS_FILES:
         raise ValueError(

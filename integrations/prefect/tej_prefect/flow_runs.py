@@ -72,7 +72,7 @@ def read_all(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowR
 
 
 def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
-    """Return the cancelled flow runs among a flow run and its parents, from the API.
+    """Return which of a flow run and its parents are cancelled, by Prefect's API.
 
     The list is empty if the API does not reply, so that no job is killed by mistake.
     """
@@ -117,7 +117,7 @@ def needs_process(flow_run: FlowRun) -> bool:
     if state is None:
         return False
     if state.type is StateType.SCHEDULED:
-        # Prefect gives such a flow run to no worker.
+        # No worker starts a flow run that waits in its own process for a retry.
         in_process = flow_run.empirical_policy.retry_type == "in_process"
         return in_process and state.name == AWAITING_RETRY
     if state.type is StateType.PAUSED:

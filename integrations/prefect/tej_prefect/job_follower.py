@@ -213,7 +213,7 @@ class JobFollower:
             or current.state_type in (StateType.SCHEDULED, StateType.PAUSED)
         ):
             return 0
-        # Codes from 125 on are not returned, because Prefect logs an explanation of
-        # such codes that is true only for containers.
+        # Codes from 125 on are not returned, because Prefect's explanation of these
+        # codes in the log is true only for containers.
         code = 0 if status is None else int(status.result or 0)
         return code if 0 < code < 125 else 1

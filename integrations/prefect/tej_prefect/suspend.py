@@ -117,8 +117,8 @@ def _claims_of(
 def tej_resumer() -> None:
     """Resume flow runs whose jobs have ended; kill the jobs of cancelled flow runs.
 
-    A worker of type `tej` does the same work every minute.  Without a worker, deploy
-    this flow with a schedule: `tej_resumer.serve(interval=60)`.
+    A worker of type `tej` does what this flow does, every minute.  Without a worker,
+    deploy `tej_resumer` with a schedule: `tej_resumer.serve(interval=60)`.
     """
     reconcile()
 

@@ -53,8 +53,8 @@ class Execution:
             words = steps[job_id].job.describe()
             raise PipelineError(f"{words} failed: {failure}") from failure
         for step in steps.values():
-            # No job failed in the meantime: for example, another client has restarted
-            # the failed job.
+            # No job is in the state `failed` any more, for example because another
+            # client has restarted the failed job.
             if step.job.is_wanted and step.state is not StepState.SUCCEEDED:
                 raise PipelineError(
                     f"Module '{step.job.module.name}', job {step.job.job_id}: "
@@ -162,7 +162,7 @@ class Execution:
     ) -> Iterator[tuple[str, tej.JobFailed]]:
         """Yield the id of each job that failed, with the end of its stderr.
 
-        Each error takes one request.
+        The stderr of each failed job takes one request.
         """
         for job_id, step in steps.items():
             if step.state is StepState.FAILED and step.status:

@@ -115,7 +115,7 @@ class Plan:
         self.points.append(Point(parameters, pipeline, len(self.points), ids))
 
     def _finish_parameters(self) -> None:
-        """Remove parameters with a single value, and add the others to the specs."""
+        """Remove parameters with a single value; add all others to the specs."""
         first = self.points[0].parameters
         explored = {
             key
