@@ -9,7 +9,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -565,7 +564,7 @@ class ListeningTransport(LocalTransport):
                 stdout(piece)
 
         done = super().run(program, stdin, note)
-        return done if stdout else replace(done, stdout=b"".join(pieces))
+        return done if stdout else done._replace(stdout=b"".join(pieces))
 
 
 @pytest.mark.usefixtures("impatient")

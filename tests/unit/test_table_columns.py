@@ -36,6 +36,7 @@ def test_short_ids_are_unambiguous_prefixes() -> None:
         "a": "a",
         "ab": "ab",
     }
+    assert shorten_ids([]) == {}
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
