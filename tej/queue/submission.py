@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tej.errors import Error, InvalidJobDirectory, InvalidJobId, JobAlreadyExists
 from tej.job.file_names import printable
@@ -62,6 +62,8 @@ class Submission:
         sent."""
         self._ignores_case = False
         """Whether the file system of the queue ignores case."""
+        self._outcomes: dict[tuple[str, ...], Outcome] = {}
+        """Outcome of each job that has been sent, by `_key`."""
 
     def send_all(self, jobs: Iterable[PreparedJob | Outcome]) -> Iterator[Outcome]:
         """Send any number of jobs in batches; yield the outcomes in the same order.
@@ -71,7 +73,7 @@ class Submission:
         later batch is not raised, because the caller needs the outcomes of the jobs
         that were started.
         """
-        for batch in _batches(jobs):
+        for batch in _batches(jobs, self._key):
             if isinstance(batch, Outcome):
                 yield batch
             else:
@@ -100,6 +102,27 @@ class Submission:
         After a lost connection, the request is repeated.  The token of each job lets
         the server recognize a job that an earlier attempt has submitted.
         """
+        # The same work is sent once, because in the mode `retry` a repeated job would
+        # be restarted again if it has failed in the meantime.
+        new: dict[tuple[str, ...], PreparedJob] = {}
+        for job in jobs:
+            if self._key(job) not in self._outcomes:
+                new.setdefault(self._key(job), job)
+        self._outcomes.update(zip(new, self._send_new([*new.values()]), strict=True))
+        return [
+            self._outcomes[key]
+            if new.get(key) is job
+            else replace(self._outcomes[key], is_new=False)
+            for key, job in ((self._key(job), job) for job in jobs)
+        ]
+
+    def _key(self, job: PreparedJob) -> tuple[str, ...]:
+        """Return a key that is equal for two jobs if one of them finds the other."""
+        if self._mode == "submit" or not job.signature:
+            return (job.token,)
+        return (job.job_id, job.signature)
+
+    def _send_new(self, jobs: Sequence[PreparedJob]) -> list[Outcome]:
         refused: dict[str, Error] = {}
         answer = ParsedReply()
         while left := [job for job in jobs if job.token not in refused]:
@@ -253,29 +276,32 @@ class Submission:
 
 
 def _batches(
-    jobs: Iterable[PreparedJob | Outcome],
+    jobs: Iterable[PreparedJob | Outcome], key: Callable[[PreparedJob], object]
 ) -> Iterator[list[PreparedJob] | Outcome]:
-    """Yield the jobs in batches, each as soon as it is complete; no id occurs twice.
+    """Yield the jobs in batches, each as soon as it is complete.
 
-    An Outcome in the input ends the current batch, and is yielded after that batch.
+    In a batch, jobs with the same id have the same key.  An Outcome in the input ends
+    the current batch, and is yielded after that batch.
     """
-    batch: dict[str, PreparedJob] = {}
+    batch: list[PreparedJob] = []
+    keys: dict[str, object] = {}
     size = 0
     for job in jobs:
         if isinstance(job, Outcome):
             if batch:
-                yield [*batch.values()]
+                yield batch
             yield job
-            batch, size = {}, 0
+            batch, keys, size = [], {}, 0
             continue
         is_full = len(batch) >= BATCH_JOBS or size + job.size > BATCH_BYTES
-        if batch and (is_full or job.job_id in batch):
-            yield [*batch.values()]
-            batch, size = {}, 0
-        batch[job.job_id] = job
+        if batch and (is_full or keys.get(job.job_id, key(job)) != key(job)):
+            yield batch
+            batch, keys, size = [], {}, 0
+        batch.append(job)
+        keys[job.job_id] = key(job)
         size += job.size
     if batch:
-        yield [*batch.values()]
+        yield batch
 
 
 def _need_objects(jobs: Sequence[PreparedJob]) -> bool:

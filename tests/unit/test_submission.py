@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from tej.queue.submission import BATCH_BYTES, BATCH_JOBS, Outcome, _batches
 
 
-def batches(*jobs: tuple[str, int] | Outcome) -> list[Any]:
+def batches(
+    *jobs: tuple[str, int] | Outcome, key: Callable[[Any], object] | None = None
+) -> list[Any]:
     """Return the ids of each batch, for jobs given by their ids and sizes."""
     given: list[Any] = [
         one if isinstance(one, Outcome) else SimpleNamespace(job_id=one[0], size=one[1])
@@ -16,7 +19,7 @@ def batches(*jobs: tuple[str, int] | Outcome) -> list[Any]:
     ]
     return [
         one if isinstance(one, Outcome) else [job.job_id for job in one]
-        for one in _batches(given)
+        for one in _batches(given, id if key is None else key)
     ]
 
 
@@ -32,7 +35,9 @@ def test_batches_have_a_maximum_size() -> None:
 
 
 def test_repeated_id_begins_another_batch() -> None:
-    assert batches(("a", 1), ("b", 1), ("a", 1)) == [["a", "b"], ["a"]]
+    jobs = ("a", 1), ("b", 1), ("a", 1)
+    assert batches(*jobs) == [["a", "b"], ["a"]]
+    assert batches(*jobs, key=lambda job: job.job_id) == [["a", "b", "a"]]
 
 
 def test_refused_job_keeps_its_place() -> None:
