@@ -219,22 +219,28 @@ class Batch:
         if not group:
             return
         self._on_start(group)
+        unsubmitted = self._submission.pending
         over: list[RunResult] = []
         for result in group:
             if result.job is None or result.error is not None:
                 over.append(result)
             elif result.job in self.pending:
                 self.pending[result.job].append(result)
+                del unsubmitted[result]
             elif result.status is not None and result.status.state.final:
                 # The job may already have ended when the reply to its submission
                 # arrived.
                 if self._wants_restart(result):
-                    self._submission.pending[result] = True
+                    unsubmitted[result] = True
                 else:
                     self._record_failure([result], result.status)
+                    del unsubmitted[result]
                     self._finish([result], result.status)
             else:
                 self.pending[result.job] = [result]
+                del unsubmitted[result]
+        for result in over:
+            del unsubmitted[result]
         if over:
             self._on_end(over)
             self._on_fetch(over)
@@ -304,6 +310,11 @@ class Batch:
                 result.error = JobFailed(
                     "The job was not started, because the jobs of its batch were killed"
                 )
+                if result in self._submission.in_doubt:
+                    result.error = Error(
+                        "It is unknown whether the job was started: its submission was "
+                        "interrupted, and the jobs of its batch were killed meanwhile"
+                    )
                 self._on_end([result])
                 self._on_fetch([result])
                 continue

@@ -29,7 +29,13 @@ class BatchSubmission:
     ) -> None:
         self.pending: dict[RunResult, bool] = {}
         """The jobs to submit, and for each job whether to restart the job if it has
-        failed."""
+        failed.
+
+        The caller removes each job that `submit` has yielded, when the job is recorded
+        elsewhere.  After an exception, such as KeyboardInterrupt, the remaining jobs
+        are submitted again, which finds the jobs that have been started."""
+        self.in_doubt: set[RunResult] = set()
+        """The pending jobs whose submission has been interrupted."""
         self._pauses = pauses
         self._on_submit = on_submit
         self._wants_restart = wants_restart
@@ -49,7 +55,8 @@ class BatchSubmission:
     ) -> Iterator[list[RunResult]]:
         """Submit or restart pending jobs; yield each group after its submission.
 
-        If `patient` is true and the connection is lost, the jobs stay in `pending`.
+        If `patient` is true and the connection is lost, the jobs of the group are not
+        yielded, and are submitted again later.
         """
         groups: dict[tuple[RemoteQueue, bool], list[RunResult]] = {}
         for result in results:
@@ -63,26 +70,34 @@ class BatchSubmission:
                     result.job = None
                 self._on_submit(some)
                 if failed is None:
+                    self.in_doubt.update(some)
                     failed = self._submit(queue, some, retry=retry)
                 else:
                     # If a group cannot be submitted to a queue, the remaining groups of
                     # that queue are not sent.
                     fail(some, failed)
-                # Until here, the jobs stay in `pending`.  After an exception, such as
-                # KeyboardInterrupt, `Batch.wait` then submits the jobs again, and finds
-                # the jobs that have been started.
-                for result in some:
-                    del self.pending[result]
+                kept: set[RunResult] = set()
                 if failed is None:
                     self._pauses.reset(queue)
                 elif patient and is_temporary(failed) and queue.connection.reached:
                     if self._pauses.is_over(queue):
                         self._pauses.start(queue, failed)
-                    for result in some:
-                        if result.error is failed:
-                            result.error = None
-                            self.pending[result] = retry
-                yield [one for one in some if one not in self.pending]
+                    kept = self._keep(some, failed)
+                self.in_doubt.difference_update(set(some) - kept)
+                yield [one for one in some if one not in kept]
+
+    def _keep(self, group: Sequence[RunResult], cut: Error) -> set[RunResult]:
+        """Prepare the jobs that a lost connection affected for their next submission.
+
+        Returns these jobs.
+        """
+        kept = {one for one in group if one.error is cut}
+        for result in kept:
+            result.error = None
+            # The server may have restarted the job before the connection was lost.  If
+            # the new attempt has failed, `wants_restart` must decide again.
+            self.pending[result] = result.run.retry is True
+        return kept
 
     def _submit(
         self, queue: RemoteQueue, group: Sequence[RunResult], *, retry: bool

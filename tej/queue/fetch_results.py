@@ -115,6 +115,9 @@ class ResultFetcher:
             key = (result.run.queue, Path(result.run.directory), alone)
             groups.setdefault(key, _Fetches()).add(result, patterns)
         for (queue, directory, _), fetches in groups.items():
+            if not self._pauses.is_over(queue):
+                # An earlier request of this loop has lost the connection.
+                continue
             try:
                 directory.mkdir(parents=True, exist_ok=True)
                 fetched = queue.download_many(fetches.wanted, directory=directory)

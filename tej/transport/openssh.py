@@ -130,7 +130,10 @@ class MasterConnection(Connection):
 
     def start(self, start: Start) -> MasterSession:
         timer = IdleTimer(self.where, self.master.settings.io_timeout, start)
-        mux, pipes = self._early.pop() if self._early else self._request_session()
+        try:
+            mux, pipes = self._early.pop()
+        except IndexError:
+            mux, pipes = self._request_session()
         with self._closing_on_error(pipes, mux):
             mux.wait_for_session()
         return MasterSession(self, mux, pipes, timer)

@@ -15,6 +15,7 @@ from jobs import Gate, wait_until
 
 import tej
 from tej import JobSpec, Run, RunResult
+from tej.queue.fetch_results import Pauses, ResultFetcher
 
 Make = Callable[..., Path]
 SOON = tej.Retries(limit=2, first=0.01, longest=0.05)
@@ -127,6 +128,21 @@ def test_failed_job_is_retried_until_the_function_declines(
     assert len(local_queue.attempts(result.job.id)) == 2
 
 
+def test_shared_job_is_restarted_once_per_request(
+    local_queue: tej.RemoteQueue, job: Make, tmp_path: Path
+) -> None:
+    spec = JobSpec(job("exit 5"))
+    runs = [Run(local_queue, spec, retry=lambda one: one.attempt < 2) for _ in "123"]
+    results = tej.run_many(runs)
+    assert [one.status and one.status.attempt for one in results] == [2, 2, 2]
+    # The second job does not exist, so that two requests are sent.
+    absent = JobSpec(tmp_path / "absent")
+    outcomes = local_queue.ensure_many([spec, absent, spec], retry=True)
+    attempts = [one.status and one.status.attempt for one in outcomes]
+    assert attempts == [3, None, 3]
+    assert [one.is_new for one in outcomes] == [True, False, False]
+
+
 def test_cut_during_a_restart_is_no_success(
     local_queue: tej.RemoteQueue,
     job: Make,
@@ -226,7 +242,7 @@ def test_interrupted_batch_is_continued(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    left = ["submit", "end", "fetch"]
+    left = ["submit", "start", "end", "fetch"]
 
     def interrupt(stage: str) -> None:
         if stage in left:
@@ -244,14 +260,32 @@ def test_interrupted_batch_is_continued(
     batch = tej.Batch(
         [run],
         on_submit=lambda _: interrupt("submit"),
+        on_start=lambda _: interrupt("start"),
         on_end=lambda _: interrupt("end"),
     )
-    for method in (batch.start, batch.wait, batch.wait):
+    for method in (batch.start, batch.wait, batch.wait, batch.wait):
         with pytest.raises(KeyboardInterrupt):
             method()
     (result,) = batch.wait()
     assert result.succeeded
     assert [path.read_text() for path in result.files] == ["x\n"]
+
+
+def test_kill_reports_an_interrupted_submission(
+    local_queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_queue.setup()
+    ensure_many = local_queue.ensure_many
+
+    def lose_reply(specs: Any, *, retry: bool = False) -> list[tej.Outcome]:
+        ensure_many(specs, retry=retry)
+        batch.kill()
+        raise tej.ConnectionFailed("cut")
+
+    monkeypatch.setattr(local_queue, "ensure_many", lose_reply)
+    batch = tej.Batch([Run(local_queue, JobSpec(job("true")))], patient=True)
+    (result,) = batch.run()
+    assert "unknown whether the job was started" in str(result.error)
 
 
 def test_cut_during_the_fetch_is_survived(
@@ -274,6 +308,31 @@ def test_cut_during_the_fetch_is_survived(
     (result,) = tej.run_many([run])
     assert result.succeeded
     assert result.files[0].read_text() == "x\n"
+
+
+def test_unreachable_server_gets_one_fetch_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = tej.RemoteQueue("local:", str(tmp_path / "queue"))
+    monkeypatch.setattr(
+        queue.connection, "retries", tej.Retries(first=600, longest=600)
+    )
+    requests: list[str] = []
+
+    def lose(*_: Any, directory: Path) -> None:
+        requests.append(directory.name)
+        raise tej.ConnectionFailed("away")
+
+    monkeypatch.setattr(queue, "download_many", lose)
+    fetcher = ResultFetcher(Pauses(), lambda _: None)
+    spec = JobSpec(tmp_path)
+    fetcher.pending = [
+        RunResult(Run(queue, spec, ["result"], tmp_path / name), queue.job(name))
+        for name in ("first", "second")
+    ]
+    fetcher.fetch()
+    assert requests == ["first"]
+    assert len(fetcher.pending) == 2
 
 
 def test_deleted_job_is_an_error_in_its_place(
