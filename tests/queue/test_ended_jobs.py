@@ -134,6 +134,7 @@ def test_pipes_among_the_facts_block_no_list(queue: RemoteQueue) -> None:
         path = Path(queue.queue, "jobs", f"job{number}", fact)
         path.unlink(missing_ok=True)
         os.mkfifo(path)
+    os.mkfifo(Path(queue.queue, "jobs/job11/two\nlines"))
     link = Path(queue.queue, "jobs/job10/kill")
     link.symlink_to("../job0/finished")
     for jobs in (queue.jobs(), queue.jobs(last=60)):

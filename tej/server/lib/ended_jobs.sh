@@ -18,7 +18,7 @@ print_ended() {
     {
         others=$(
             exec 5>&1
-            cd "$jobs" && { find_special_files "$@" && print_lines "$@"; } | read_ended_jobs $# | tr '\n' '\0' >&4
+            cd "$jobs" && { find_special_files "$@" && print_lines // "$@"; } | read_ended_jobs $# | tr '\n' '\0' >&4
         )
     } 4>&1
     case $newline$others in
@@ -59,11 +59,11 @@ find_special_files() {
     return 0
 }
 
-# read_ended_jobs COUNT: read the output of find_special_files and the COUNT arguments of
-# print_ended from stdin, and print the words of the records of ended jobs, each on a line.
-# Prints the ids of all other jobs on descriptor 5, followed by the line `end` if none of the
-# COUNT arguments is missing. awk gets this descriptor as 3, because mksh passes no descriptor
-# that `exec` has opened to a program.
+# read_ended_jobs COUNT: read the output of find_special_files, the line `//` and the COUNT
+# arguments of print_ended from stdin, and print the words of the records of ended jobs, each
+# on a line. Prints the ids of all other jobs on descriptor 5, followed by the line `end` if
+# none of the COUNT arguments is missing. awk gets this descriptor as 3, because mksh passes
+# no descriptor that `exec` has opened to a program.
 read_ended_jobs() {
     tej_count=$1 tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
         # read_line(PATH): set $line to the first line of the file. Returns 1 if the file
@@ -144,9 +144,13 @@ read_ended_jobs() {
             runtime = ENVIRON["tej_runtime"]
             attempts = ENVIRON["tej_attempts"]
         }
-        # A relative path with a slash is the path of a special file, because an id contains
-        # no slash, and the path of a job is absolute.
-        /^[^\/].*\// {
+        # The paths of the special files precede the line `//`. The name of a file may contain
+        # newlines, but no slash.
+        $0 == "//" {
+            is_id = 1
+            next
+        }
+        !is_id {
             sub("^[.]/", "")
             sub("/.*", "")
             special[$0] = 1
