@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from facts import script_of
+from installer import change_scripts
 from jobs import Gate, is_alive, wait_until
 
 import tej
@@ -412,6 +413,35 @@ def test_cleanup_with_kill_ends_running_jobs(
     assert queue.cleanup(kill=True) is True
     assert not queue_path.exists()
     assert not is_alive(pid)
+
+
+def test_cleanup_sends_keepalives_during_the_kill(
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = "grace_period=$1 requester=$2\n"
+    note = f"printf '%s' \"$keepalive_pid\" >'{tmp_path}/pid'\n"
+    change_scripts(monkeypatch, "commands/kill", (line, line + note))
+    queue = tej.RemoteQueue("local:", str(queue_path), "default")
+    queue.submit("waiting", job(gate.wait))
+    assert queue.cleanup(kill=True, grace=0)
+    assert (tmp_path / "pid").read_text() != ""
+
+
+def test_cleanup_by_older_scripts_succeeds(
+    local_queue: tej.RemoteQueue, queue_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older scripts, which remain on a full disk, do not print `removed`."""
+    with monkeypatch.context() as patch:
+        line = """printf '%s\\0' "removed=$queue"\n"""
+        change_scripts(patch, "commands/cleanup", (line, ""))
+        tej.RemoteQueue("local:", str(queue_path), "default").setup()
+    local_queue.connection.digest = "any"
+    assert local_queue.cleanup()
+    assert not queue_path.exists()
 
 
 def test_cleanup_keeps_foreign_files(
