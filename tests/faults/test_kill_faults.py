@@ -17,6 +17,7 @@ from jobs import (
     is_alive,
     processes_of,
     wait_until,
+    wait_until_started,
     wrappers_of,
 )
 
@@ -162,10 +163,11 @@ def test_kill_before_started_leaves_nothing_running(
 
 
 def test_job_whose_directory_is_read_only_spares_no_other(
-    queue: tej.RemoteQueue, job: Make, gate: Gate, doubles: Doubles
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate, doubles: Doubles
 ) -> None:
     for name in ("closed", "open"):
         queue.submit(name, job(gate.wait))
+    wait_until_started(queue_path, "closed", "open")
     doubles.add("mv", 'case "$*" in */closed/kill) exit 1 ;; esac; exec "$real" "$@"')
     killed = queue.kill_many(["closed", "open"], grace=0)
     states = {name: one and one.status.state for name, one in killed.items()}
@@ -181,6 +183,7 @@ def test_stopped_wrapper_records_end_of_killed_job(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue.submit("frozen", job(gate.wait))
+    wait_until_started(queue_path, "frozen")
     for pid in wrappers_of(queue_path):
         os.kill(pid, signal.SIGSTOP)
     assert queue.kill("frozen", grace=30).state is JobState.KILLED

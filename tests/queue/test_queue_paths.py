@@ -586,8 +586,11 @@ def test_moved_queue_keeps_its_running_job(
 ) -> None:
     """The scripts of the wrapper are missing when the job ends, so another client acts."""
     told = tmp_path / "told"
-    directory = job(f"{gate.wait}; exit 5")
+    directory = job(f"echo begun; {gate.wait}; exit 5")
     local_queue.submit("a", directory, on_end=f"echo >'{told}'")
+    # Before the script runs, the shell for the script still reads the queue's scripts.
+    stdout = queue_path / "jobs/a/stage/_stdout"
+    wait_until(lambda: stdout.exists() and stdout.read_text(), "the script runs")
     moved = queue_path.rename(watch(tmp_path / "moved"))
     queue = tej.RemoteQueue("local:", str(moved), "default")
     assert queue.status("a").state is tej.JobState.RUNNING
