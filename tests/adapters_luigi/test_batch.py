@@ -365,7 +365,8 @@ def test_kill_prevents_a_postponed_submission(
     run = JobRun(task, [task], 60, lambda *_: run.kill())
     monkeypatch.setattr(queue, "ensure_many", lose)
     run.run()
-    assert "not started" in str(run.errors[task])
+    # The lost request may have started the job.
+    assert "unknown whether the job was started" in str(run.errors[task])
     assert jobs_in(queue, "running") == 0
 
 
