@@ -32,6 +32,7 @@ from tej.queue.remote import RemoteQueue
     "--directory",
     default=".",
     show_default=True,
+    type=click.Path(file_okay=False, readable=False),
     metavar="DIR",
     help="Directory for the files; for several jobs, DIR/ID.",
 )

@@ -53,6 +53,7 @@ from tej.queue.remote import RemoteQueue
     "target",
     default=".",
     show_default=True,
+    type=click.Path(file_okay=False, readable=False),
     metavar="DIR",
     help="Write the fetched files to DIR.",
 )

@@ -31,6 +31,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"\d: (\./\S+): Permission denied",
         "if `{0}` is a program, make the file executable: chmod +x {0}",
     ),
+    (
+        r"(?:exec|\d): (\.{1,2}/\S+): (?:cannot execute: required file )?not found",
+        "`{0}` does not exist on the server, or the interpreter in its first line (#!) "
+        "does not",
+    ),
     (rf"\bpip'?: (?:{MISSING})", "did you mean python3 -m pip?"),
     (
         r"\bsource: (?:command )?not found",

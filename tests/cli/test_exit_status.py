@@ -122,6 +122,7 @@ def test_status_1_for_missing_file(
         ["status", "local:", "--id"],
         ["download", "local:", "--id", "a"],
         ["download", "local:", "a"],
+        ["download", "local:", "a", "b", "--directory", __file__],
         ["kill", "local:", "--id", "a", "--grace", "soon"],
         ["kill", "local:", "--id", "a", "--grace", "-1"],
     ],

@@ -25,6 +25,7 @@ from tej.job.stderr_hints import find_hint
         ("./start.sh: 1: ./tool: Permission denied\n", "chmod +x ./tool"),
         ("exec: ./start.sh: Argument list too long\n", "128 KiB"),
         ("start.sh: line 1: ./tool: Permission denied\n", "chmod +x ./tool"),
+        ("exec_job.sh: 89: exec: ./fit.sh: not found\n", "first line (#!)"),
     ],
 )
 def test_mistake_has_a_hint(stderr: str, words: str) -> None:
