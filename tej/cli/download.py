@@ -63,6 +63,8 @@ def command(
     `results` of the profile are downloaded.  Without a job and files, the latest job of
     this project is used.  Quote patterns: 'plots/*.png' is expanded on the server.
     """
+    if into is not None and directory != ".":
+        raise click.UsageError("--into cannot be combined with --directory")
     ids = list(dict.fromkeys(jobs.ids))
     known: Mapping[str, JobStatus] = {}
     if skip_failed or into is not None:
@@ -95,7 +97,7 @@ def print_written(paths: Sequence[Path]) -> None:
         return
     where = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
     if len(paths) > 1:
-        where += f" to {os.path.commonpath([path.parent for path in paths])}"
+        where += f" to {os.path.commonpath([path.parent for path in paths]) or '.'}"
     output.say_line(f"Downloaded {where}", err=True)
 
 

@@ -13,6 +13,7 @@ import pytest
 from jobs import Gate
 
 import tej
+from tej.cli.download import print_written
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command
@@ -55,6 +56,14 @@ def test_list_on_terminal_is_coloured_table(
     assert "\x1b[32mrunning\x1b[0m" in by_id["waiting"]
     assert "\x1b" not in by_id["ended"]
     assert " s ago " in by_id["ended"]
+
+
+def test_download_to_current_directory_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    print_written([Path("a"), Path("b")])
+    assert capsys.readouterr().err == "Downloaded 2 files to .\n"
 
 
 def test_list_is_updated_until_interrupted(
