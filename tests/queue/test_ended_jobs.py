@@ -119,7 +119,7 @@ def test_list_without_records_is_an_error(queue: RemoteQueue, tmp_path: Path) ->
     awk.unlink()
     awk.write_text("#!/bin/sh\nexit 2\n")
     awk.chmod(0o755)
-    with pytest.raises(tej.RemoteCommandFailure, match="awk failed"):
+    with pytest.raises(tej.RemoteCommandFailure, match="awk has failed"):
         queue.jobs()
 
 
