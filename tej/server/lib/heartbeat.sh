@@ -39,7 +39,7 @@ stop_heartbeat() {
 # Hooks that the wrapper may redefine:
 # before_heartbeat: set $span to the seconds until the next heartbeat.
 before_heartbeat() { span=$heartbeat_interval; }
-# after_heartbeat: do other periodic work.
+# after_heartbeat: do the periodic work of the wrapper, such as enforcing the time limit.
 after_heartbeat() { :; }
 # after_wrapper: called when the wrapper was killed. Returns 0 to continue the heartbeat.
 after_wrapper() { return 1; }
