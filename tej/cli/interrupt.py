@@ -61,11 +61,17 @@ def interrupted(job: Job[RemoteQueue], kill: bool, grace: int) -> int:
 
     Returns the exit status of the command.
     """
+    words = words_for(job)
     if kill:
         output.say(f"\nKilling job '{job.id}' ...", err=True)
-        output.say_line(job.kill(grace=grace).describe(), err=True)
+        try:
+            output.say_line(job.kill(grace=grace).describe(), err=True)
+        except KeyboardInterrupt:
+            output.say(
+                f"\nIt is unknown whether the job was killed: see `tej status {words}`",
+                err=True,
+            )
         return INTERRUPTED
-    words = words_for(job)
     output.say(
         f"\nJob '{job.id}' was not stopped.\n"
         f"  Follow its output:  tej logs -f {words}\n"
