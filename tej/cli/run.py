@@ -62,7 +62,7 @@ from tej.queue.remote import RemoteQueue
     "--again", is_flag=True, help="Start one more run, even if this work was done."
 )
 @click.option(
-    "-d", "--detach", is_flag=True, help="Print the id, and do not wait for the job."
+    "-d", "--detach", is_flag=True, help="Print the id; do not wait, and fetch nothing."
 )
 @dry_run_option
 @click.option("-q", "--quiet", is_flag=True, help="Do not print the job's output.")
