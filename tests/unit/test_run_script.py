@@ -1,9 +1,10 @@
-"""Execution of a job's script: exit statuses in unusual environments."""
+"""Execution of a job's script: exit statuses, and the end of background processes."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,28 @@ def test_shell_distinguishes_signals_from_exit_codes(shell: str) -> None:
         said = run(f"kill -s TERM $PPID; kill -s {name} $$")
         assert said.endswith(b"=%d" % status)
         assert said != b"=%d" % status
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "mksh", "yash", "ksh"])
+def test_background_process_ends_at_once(
+    shell: str, require: Callable[[str], None]
+) -> None:
+    """mksh loses a SIGTERM that arrives before the new process has set its trap."""
+    require(shell)
+    lines = """
+        . "$0/process.sh"; . "$0/sleep.sh"
+        proc=/proc
+        (begin_sleeps; trap 'end_sleep; exit 0' TERM; sleep_until_signal 600; exit 7) &
+        end_background "$!"
+        echo $?"""
+    done = subprocess.run(
+        [shell, "-c", lines, SERVER / "lib"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    # A process without a trap is ended by the signal.
+    assert done.stdout.strip() != "7"
+    assert done.stdout.strip()

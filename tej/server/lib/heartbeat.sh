@@ -27,13 +27,9 @@ start_heartbeat() {
 
 heart='' # pid of the process that start_heartbeat has started
 
-# stop_heartbeat: stop the background process, if any, and wait until it has exited. A
-# process that was stopped (SIGSTOP) receives SIGTERM only after SIGCONT.
+# stop_heartbeat: stop the background process, if any, and wait until it has exited.
 stop_heartbeat() {
-    [ -n "$heart" ] || return 0
-    kill "$heart" 2>/dev/null
-    kill -s CONT "$heart" 2>/dev/null
-    wait "$heart" 2>/dev/null
+    [ -z "$heart" ] || end_background "$heart"
 }
 
 # Hooks that the wrapper may redefine:

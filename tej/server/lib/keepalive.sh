@@ -26,7 +26,6 @@ start_keepalives() {
 # stop_keepalives: stop the background process of start_keepalives, if it runs.
 stop_keepalives() {
     [ -n "${keepalive_pid-}" ] || return 0
-    kill "$keepalive_pid" 2>/dev/null
-    wait "$keepalive_pid" 2>/dev/null
+    end_background "$keepalive_pid"
     keepalive_pid=''
 }

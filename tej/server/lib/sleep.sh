@@ -31,6 +31,31 @@ end_sleep() {
     } 2>/dev/null
 }
 
+# end_background PID: end the background process PID of this shell with SIGTERM, and wait until
+# the process has exited. A process that was stopped (SIGSTOP) receives SIGTERM only after
+# SIGCONT.
+end_background() {
+    kill "$1" 2>/dev/null
+    kill -s CONT "$1" 2>/dev/null
+    [ -z "${KSH_VERSION-}" ] || repeat_sigterm "$1"
+    wait "$1" 2>/dev/null
+}
+
+# repeat_sigterm PID: send SIGTERM to the process PID until it has exited, at most ten times.
+# mksh loses a SIGTERM that reaches a new process before the process has set its trap, and
+# `wait` would then never return.
+repeat_sigterm() {
+    get_start "$1"
+    background_start=$start
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        # mksh removes an ended process at once, and its pid may be reused.
+        [ -n "$start" ] && [ "$start" = "$background_start" ] || return 0
+        kill "$1" 2>/dev/null
+        sleep 0.05 2>/dev/null || sleep 1
+        get_start "$1"
+    done
+}
+
 # wait_for FACT SECONDS: wait until the job has the fact FACT, has finished, or is lost.
 # Returns 1 if SECONDS have passed, or if the job was removed.
 wait_for() {
