@@ -329,10 +329,16 @@ class Batch:
     def _give_up(self, timeout: float) -> None:
         total = len(self.results)
         late = [one for same in self.pending.values() for one in same]
-        late += self._submission.pending
-        ids = [one.job.id if one.job else "" for one in late]
         if late:
+            ids = [one.job.id for one in late if one.job]
             fail(late, timed_out(timeout, ids, total))
+        for result in self._submission.pending:
+            result.error = WaitTimeout(
+                f"The server has not confirmed within {timeout:g} seconds that it has "
+                "received the job"
+            )
+            late.append(result)
+        if late:
             self._on_end(late)
         if self._fetcher.pending:
             missing, self._fetcher.pending = self._fetcher.pending, []

@@ -57,11 +57,7 @@ def get_jobs(
         # know the argument `#N`.
         if "recent" in answer.head:
             return [*_parse(answer)]
-    answer = connection.request("status")
-    # An empty list is true only if the server has replied: a forced command of the SSH
-    # server may change the exit status to 0.
-    _ = answer.head["queue"]
-    return [*_parse(answer)]
+    return [*_parse(connection.request("status"))]
 
 
 def get_attempts(connection: QueueConnection, job_id: str) -> list[JobStatus]:
@@ -254,7 +250,11 @@ def _parse(answer: ParsedReply) -> Iterator[JobStatus]:
     """Yield the status of each job in the server's reply.
 
     A record without a state is skipped, because the job was deleted in the meantime.
+    Raises RemoteCommandFailure if the reply does not name the queue.
     """
+    # A forced command of the SSH server may change the exit status of a failed request
+    # to 0. Without this check, the reply would mean that no job exists.
+    _ = answer.head["queue"]
     for record in answer.jobs:
         if "state" in record:
             yield parse_status(record, answer.head)

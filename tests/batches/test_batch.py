@@ -288,6 +288,21 @@ def test_kill_reports_an_interrupted_submission(
     assert "unknown whether the job was started" in str(result.error)
 
 
+def test_timeout_names_a_job_that_was_not_received(
+    local_queue: tej.RemoteQueue, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_queue.setup()
+
+    def lose(*_: Any, **__: Any) -> None:
+        raise tej.ConnectionFailed("away")
+
+    monkeypatch.setattr(local_queue, "ensure_many", lose)
+    batch = tej.Batch([Run(local_queue, JobSpec(job("true")))], patient=True)
+    (result,) = batch.run(timeout=0)
+    assert isinstance(result.error, tej.WaitTimeout)
+    assert "has not confirmed" in str(result.error)
+
+
 def test_cut_during_the_fetch_is_survived(
     local_queue: tej.RemoteQueue,
     job: Make,

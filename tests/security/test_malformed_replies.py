@@ -57,7 +57,11 @@ def test_exit_status_0_alone_is_no_success(tmp_path: Path) -> None:
     """A forced command of an SSH server may always exit with 0."""
     transport = LocalTransport(["/bin/sh", "-c", f"({COMMAND}); exit 0"])
     with tej.RemoteQueue("local:", tmp_path / "queue", transport=transport) as queue:
-        for request in (queue.jobs, queue.cleanup, lambda: queue.limit(1)):
+        requests: list[Callable[[], object]] = [
+            *(queue.jobs, queue.cleanup, lambda: queue.limit(1)),
+            *(lambda: queue.statuses(["a"]), lambda: queue.attempts("a")),
+        ]
+        for request in requests:
             with pytest.raises(tej.RemoteCommandFailure, match="is missing"):
                 request()
 
