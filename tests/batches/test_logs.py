@@ -17,6 +17,8 @@ from servers.proxy import Proxy
 
 import tej
 from tej.queue.logs import STREAMS, Piece
+from tej.transport.local import LocalTransport
+from tej.transport.program_start import COMMAND
 from tej.wire.framing import MarkerSplitter
 from tej.wire.requests import make_marker
 
@@ -134,6 +136,20 @@ def test_file_beyond_4_gib_is_read_with_busybox(
         (tools / name).symlink_to(shutil.which("busybox") or name)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     assert b"".join(local_queue.logs("large", "sparse", tail=1)) == b"last\n"
+
+
+def test_file_beyond_2_gib_is_an_error_with_mksh(
+    local_queue: tej.RemoteQueue, job: Make, require: Callable[[str], None]
+) -> None:
+    require("mksh")
+    job_id = local_queue.submit("large", job("true"))
+    path = Path(local_queue.status(job_id).directory, "sparse")
+    path.touch()
+    os.truncate(path, 3 << 30)
+    transport = LocalTransport(["/bin/sh", "-c", COMMAND.replace("/bin/sh", "mksh")])
+    queue = tej.RemoteQueue("local:", local_queue.queue, transport=transport)
+    with pytest.raises(tej.RemoteCommandFailure, match="calculates with 32 bits"):
+        b"".join(queue.logs(job_id, "sparse", tail=1))
 
 
 def test_output_of_running_job_is_readable(
