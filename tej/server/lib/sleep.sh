@@ -41,15 +41,14 @@ end_background() {
     wait "$1" 2>/dev/null
 }
 
-# repeat_sigterm PID: send SIGTERM to the process PID until it has exited, at most ten times.
-# mksh loses a SIGTERM that reaches a new process before the process has set its trap, and
-# `wait` would then never return.
+# repeat_sigterm PID: send SIGTERM to the process PID until it has exited. mksh loses a
+# SIGTERM that reaches a new process before the process has set its trap, and `wait` would
+# then never return. On a busy machine, a new process may need seconds to set its trap.
 repeat_sigterm() {
     get_start "$1"
     background_start=$start
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        # mksh removes an ended process at once, and its pid may be reused.
-        [ -n "$start" ] && [ "$start" = "$background_start" ] || return 0
+    # mksh removes an ended process at once, and its pid may be reused.
+    while [ -n "$start" ] && [ "$start" = "$background_start" ]; do
         kill "$1" 2>/dev/null
         sleep 0.05 2>/dev/null || sleep 1
         get_start "$1"
