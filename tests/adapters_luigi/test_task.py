@@ -402,9 +402,11 @@ def test_handle_reads_deletes_and_retries(
     ).split() == [b"said"]
     gate.open()
     assert task.job.retry().attempt == 2
-    assert task.job.wait().succeeded
+    handle = task.job
+    assert handle.wait().succeeded
+    # The success is cached after the handle was made.
     assert task.complete()
-    task.job.delete()
+    handle.delete()
     assert not task.complete()
     assert task.job.retry().attempt == 1
     task.job.kill()

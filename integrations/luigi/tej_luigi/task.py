@@ -173,14 +173,23 @@ class TejTask(JobAttributes):
 
 
 class TaskJob(Job[RemoteQueue]):
-    """A `tej.Job` that can be restarted, because its task is known."""
+    """A `tej.Job` whose methods also update the status cache of the task's queue."""
 
     def __init__(self, task: TejTask) -> None:
-        opened = open_queue(task.address)
-        super().__init__(opened.queue, task.job_id)
-        # The caller may delete or restart the job.
-        opened.forget(self.id)
+        self._opened = open_queue(task.address)
+        super().__init__(self._opened.queue, task.job_id)
         self._task = task
+
+    def delete(self) -> None:
+        """Delete the job and its files on the server.
+
+        After the deletion, the task is no longer complete.
+        """
+        try:
+            super().delete()
+        finally:
+            # Even after an error, the job may be deleted.
+            self._opened.forget(self.id)
 
     def retry(self) -> JobStatus:
         """Restart the job if it failed, was killed or is lost.
@@ -195,4 +204,5 @@ class TaskJob(Job[RemoteQueue]):
             raise outcome.error
         if outcome.status is None:
             raise Error(f"The server did not report the state of job '{self.id}'")
+        self._opened.put(outcome.status)
         return outcome.status
