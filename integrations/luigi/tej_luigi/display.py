@@ -119,8 +119,12 @@ class Display:
                 self._shown_url = url
 
     def _call(self, method: str, value: object) -> None:
+        # After a Luigi worker has run the task, the attribute is None.
+        report = getattr(self._task, method, None)
+        if report is None:
+            return
         try:
-            getattr(self._task, method, lambda _: None)(value)
+            report(value)
         except Exception as error:
             # The error is only logged, because the task must continue to wait for its
             # job while Luigi's scheduler is unreachable.
