@@ -14,7 +14,7 @@ import pytest
 from prefect.states import Completed, Running
 
 import tej
-from tej_prefect import TejDestination, TejJob, claims
+from tej_prefect import TejDestination, TejJob, claims, flow_runs
 from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
 from tej_prefect.claims import EXPIRY, Claims, read_claims
 from tej_prefect.context import Run
@@ -99,6 +99,22 @@ def test_exiting_process_sends_no_heartbeat(
     one_heartbeat._own[own.flow_run_id, queue] = own
     monkeypatch.setattr(claims, "is_exiting", lambda: True)
     one_heartbeat._run()
+
+
+def test_flow_may_outlive_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = threading.Event()
+    main, flow = threading.Thread(), threading.Thread(target=end.wait)
+    heartbeats = threading.Thread(target=end.wait, daemon=True)
+    flow.start()
+    heartbeats.start()
+    threads = SimpleNamespace(
+        main_thread=lambda: main, enumerate=lambda: [main, flow, heartbeats]
+    )
+    monkeypatch.setattr(flow_runs, "threading", threads)
+    is_early = flow_runs.is_exiting()
+    end.set()
+    flow.join()
+    assert (is_early, flow_runs.is_exiting()) == (False, True)
 
 
 def test_claim_outlives_silence_of_the_api(

@@ -225,9 +225,10 @@ def is_exiting() -> bool:
 
     Without an API URL, Prefect starts a temporary server, and stops the server when the
     interpreter exits.  A later request would start another server, which no process
-    would stop.
+    would stop.  The interpreter exits when only daemon threads are left: a flow in
+    another thread may continue after the end of the main thread.
     """
-    return not threading.main_thread().is_alive()
+    return all(one.daemon or not one.is_alive() for one in threading.enumerate())
 
 
 class CancellationPoller:
