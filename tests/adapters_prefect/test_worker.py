@@ -467,7 +467,8 @@ class Attempts:
         configuration = TejWorkerConfiguration(**variables)
         flow_run = self.flow_run(state, run_count=run_count)
         logger = flow_run_logger(flow_run)
-        end_earlier_jobs(self.queue, flow_run, logger)
+        if not only_find:
+            end_earlier_jobs(self.queue, flow_run, logger)
         job_id = submit(
             self.local, flow_run, configuration, logger, only_find=only_find
         )
@@ -538,11 +539,14 @@ def test_retry_ends_job_of_earlier_attempt(
         script=gate.wait,
         labels={"prefect-flow-run": str(runs.id)},
     ).trigger()
+    # A worker without the bundle of the flow waits for the earlier job.
+    found = runs.submit(Pending(), run_count=1, only_find=True, wait=False)
+    assert found == first
     second = runs.submit(Pending(), run_count=1)
     assert (first, second) == (f"prefect-{runs.id}-0", f"prefect-{runs.id}-1")
     statuses = runs.queue.statuses([first, second, own.job_id])
-    found = [str(one and one.state) for one in statuses.values()]
-    assert found == ["killed", "finished", "running"]
+    states = [str(one and one.state) for one in statuses.values()]
+    assert states == ["killed", "finished", "running"]
     gate.open()
     own.job.wait()
 

@@ -140,6 +140,10 @@ def submit(
     queue = destination.get_client()
     state = str(flow_run.state_id)
     number = flow_run.run_count
+    if only_find:
+        # The job of an earlier attempt may still run, and may end the flow run.
+        unended = jobs_of(queue, flow_run, UNENDED_STATES)
+        number = min([number, *(_number(one, flow_run) for one in unended)])
     while True:
         job_id = job_id_of(flow_run, number)
         if not only_find:
