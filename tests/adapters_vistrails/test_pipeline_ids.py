@@ -219,13 +219,22 @@ def test_equal_work_is_one_job_of_the_grid() -> None:
 
 def test_values_are_stored_as_parameters() -> None:
     hints = {"größe": int, "text": str, "flag": bool, "TEJ_JOB_ID": int, "1st": int}
+    hints |= {"some": list[bool]}
     body = {"__annotations__": hints, "command": "true", "__module__": __name__}
     job = type("Values", (Job,), body)(
-        größe=1, text="x" * 300, flag=True, TEJ_JOB_ID=1, name="a-b", **{"1st": 5}
+        größe=1,
+        text="x" * 300,
+        flag=True,
+        TEJ_JOB_ID=1,
+        name="a-b",
+        **{"1st": 5},
+        some=[],
     )
-    plan = Plan(Pipeline(job).explore({"a-b.größe": [1, 2]}))
-    first, _ = (one.spec.parameters for one in plan.jobs.values())
-    assert first == {"a_b_gr__e": "1", "gr__e": "1", "flag": "true", "_1st": "5"}
+    grid = {"a-b.größe": [1, 2], "a-b.some": [[True], []]}
+    plan = Plan(Pipeline(job).explore(grid))
+    first, *_ = (one.spec.parameters for one in plan.jobs.values())
+    explored = {"a_b_gr__e": "1", "gr__e": "1", "a_b_some": "[true]", "some": "[true]"}
+    assert first == {**explored, "flag": "true", "_1st": "5"}
     check_environment(first)
 
 

@@ -81,7 +81,7 @@ def as_parameters(values: Mapping[str, object]) -> dict[str, str]:
     texts = {
         re.sub(r"[^A-Za-z0-9_]|^(?=[0-9])", "_", name): (
             json.dumps(value, ensure_ascii=False)
-            if isinstance(value, bool | tuple)
+            if isinstance(value, bool | list | tuple)
             else str(value)
         )
         for name, value in values.items()
