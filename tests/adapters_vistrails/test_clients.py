@@ -45,7 +45,8 @@ def test_job_from_submission_to_end(client: Any, tmp_path: Path, gate: Gate) -> 
     gate.open()
     ended = client.wait("a")
     assert (ended["state"], ended["exit_code"], ended["final"]) == ("finished", 3, True)
-    assert client.stderr("a") == "e\n"
+    assert client.output("a", "stdout") == "o\n"
+    assert client.output("a", "stderr") == "e\n"
 
 
 def test_options_and_files_of_job_reach_server(client: Any, tmp_path: Path) -> None:

@@ -150,14 +150,21 @@ def test_concurrent_executions_wait_for_one_job(
 
 
 def test_failed_job_is_reported(vistrails: VisTrails, shell: Shell) -> None:
-    vistrails.build(shell("echo why >&2; exit 3\n"))
+    script = "echo why >&2; exit 3\n"
+    documents = {
+        "workflow.vt": shell(script),
+        "strict.vt": shell(script, print_error=True),
+        "open.vt": shell(script, options="--label 'a=b"),
+    }
+    vistrails.build_all(documents)
     answer = vistrails.execute(console=True, interval=600)
     assert answer["outputs"]["SubmitShellJob"]["exitcode"] == 3
     assert "failed with exit code 3" in vistrails.words
-    vistrails.build(shell("echo why >&2; exit 3\n", print_error=True), "strict.vt")
     answer = vistrails.execute("strict.vt", console=True, interval=600)
     assert answer["errors"]["SubmitShellJob"].endswith("failed with exit code 3\nwhy")
     assert "why\n" in vistrails.words
+    error = vistrails.execute("open.vt")["errors"]["SubmitShellJob"]
+    assert error == "The port 'options' has '--label 'a=b': No closing quotation"
 
 
 def test_non_ascii_messages_are_shown(vistrails: VisTrails, shell: Shell) -> None:

@@ -120,10 +120,10 @@ class CommandClient(object):
         words = [_as_file(name) for name in names]
         return list(self._ask("download", options, words)["files"])
 
-    def stderr(self, job_id):
-        # type: (str) -> str
-        """Return what a job has written to stderr."""
-        files = self._ask("logs", ["--id", job_id, "--stderr"])["files"]
+    def output(self, job_id, stream):
+        # type: (str, str) -> str
+        """Return what a job has written to `stream`: "stdout" or "stderr"."""
+        files = self._ask("logs", ["--id", job_id, "--" + stream])["files"]
         return "".join(files.values())
 
     def _one(self, answer):

@@ -164,13 +164,25 @@ class BaseSubmitJob(JobMixin, Module):
         status = self.status
         if status is None:
             directory, options = self.work()
-            for words in self.force_get_input_list("options"):
-                options += shlex.split(words)
-            self._start(job, directory, options)
+            self._start(job, directory, options + self._read_options())
         self._record(finished=False)
         if status is None or not status["final"]:
             status = await_end(self, job)
         return status
+
+    def _read_options(self):
+        # type: () -> List[str]
+        """Return the words of the port `options`.  Raises ModuleError."""
+        options = []  # type: List[str]
+        for text in self.force_get_input_list("options"):
+            try:
+                options += shlex.split(text)
+            except ValueError as error:
+                raise fail(self, "The port 'options' has '%s': %s" % (text, error))
+        if "--" in options:
+            # The id of the job would become a part of the command after `--`.
+            raise fail(self, "The port 'options' takes no command after '--'")
+        return options
 
     def _start(self, job, directory, options):
         # type: (RemoteJob, str, Sequence[str]) -> None
@@ -201,7 +213,7 @@ class BaseSubmitJob(JobMixin, Module):
         if why is not None:
             message = "Job '%s' %s" % (job.job_id, why)
             if self.get_input("print_error"):
-                stderr = job.client.stderr(job.job_id)
+                stderr = job.standard_error()
                 sys.stderr.write(stderr)
                 lines = stderr.rstrip().splitlines()[-STDERR_LINES:]
                 raise fail(self, "\n".join([message] + lines))

@@ -61,6 +61,18 @@ class RemoteJob(object):
             return False
         return job is None or bool(job["final"])
 
+    # The window of VisTrails shows the text that these two methods return.
+
+    def standard_output(self):
+        # type: () -> str
+        """Return what the job has written to stdout.  Raises ClientError."""
+        return str(self.client.output(self.job_id, "stdout"))
+
+    def standard_error(self):
+        # type: () -> str
+        """Return what the job has written to stderr.  Raises ClientError."""
+        return str(self.client.output(self.job_id, "stderr"))
+
     def wait(self):
         # type: () -> None
         """Wait until the job has ended.  Raises ClientError."""
