@@ -12,7 +12,7 @@ from jobs import Gate
 
 import tej
 from tej_luigi import TejBatch, TejTask
-from tej_luigi.__main__ import main
+from tej_luigi.__main__ import find_tasks, main
 from tej_luigi.config import QueueAddress
 from tej_luigi.status_cache import open_queue
 from tests.adapters_luigi.run_tasks import build
@@ -95,6 +95,17 @@ def test_remove_prompts_and_tasks_run_again(
     # Two requests read the statuses of four jobs, and one request deletes the jobs.
     assert queue.transport.runs <= runs + 3
     assert not queue.jobs()
+
+
+def test_levels_of_a_long_chain_are_found() -> None:
+    class Link(luigi.Task):
+        n = luigi.IntParameter()
+
+        def requires(self) -> list[luigi.Task]:
+            return [Link(n=self.n - 1)] if self.n else []
+
+    levels = find_tasks(Link(n=600), float("inf"))
+    assert [*levels.values()] == [*range(601)]
 
 
 def test_running_job_is_not_removed(

@@ -42,7 +42,8 @@ def find_tasks(root: luigi.Task, depth: float) -> dict[luigi.Task, int]:
         if known >= left:
             return level
         if left > 0:
-            level = max((visit(one, left - 1) + 1 for one in task.deps()), default=0)
+            for one in task.deps():
+                level = max(level, visit(one, left - 1) + 1)
         visited[task] = (left, level)
         for one in task.jobs() if isinstance(task, TejBatch) else [task]:
             levels[one] = max(level, levels.get(one, 0))
