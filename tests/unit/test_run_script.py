@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jobs import is_alive, wait_until
 
 SERVER = Path(__file__).parents[2] / "tej/server"
 
@@ -73,3 +75,26 @@ def test_background_process_ends_at_once(
     # A process without a trap is ended by the signal.
     assert done.stdout.strip() != "7"
     assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "mksh", "yash", "ksh"])
+def test_ended_pause_leaves_no_process(
+    shell: str, tmp_path: Path, require: Callable[[str], None]
+) -> None:
+    require(shell)
+    pause = tmp_path / "sleep"
+    pause.write_text(
+        "#!/bin/sh\n"
+        f"[ \"$1\" != 600 ] || echo $$ >'{tmp_path}/pid'\n"
+        f"PATH='{os.environ['PATH']}'; exec sleep \"$1\"\n"
+    )
+    pause.chmod(0o755)
+    lines = f"""
+        . "$0/process.sh"; . "$0/sleep.sh"
+        proc=/proc PATH='{tmp_path}':$PATH
+        (begin_sleeps; trap 'end_sleep; exit 0' TERM; sleep_until_signal 600) &
+        until [ -s '{tmp_path}/pid' ]; do :; done
+        end_background "$!" """
+    subprocess.run([shell, "-c", lines, SERVER / "lib"], timeout=60, check=False)
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_alive(pid), "the pause has ended")

@@ -11,9 +11,11 @@ nap() {
 begin_sleeps() { slept=$!; }
 
 # sleep_until_signal SECONDS: sleep, or return early if a trap runs. `sleep` runs in the
-# background, because a shell delays its traps until a foreground command ends.
+# background, because a shell delays its traps until a foreground command ends. Without
+# `exec`, yash would run `sleep` as a child of another process, and end_sleep would kill only
+# that process.
 sleep_until_signal() {
-    sleep "$1" >/dev/null 2>&1 &
+    exec sleep "$1" >/dev/null 2>&1 &
     wait "$!" || kill "$!" 2>/dev/null
     slept=$!
 }
