@@ -532,3 +532,15 @@ def test_variables_of_login_shells_are_recorded(
     case $runtime in slurm) slurm_here ;; *) scheduler_here ;; esac && echo found
     unset {variable}; . "$here/runtimes/$runtime/runtime.sh"; echo "${variable}" """
     assert shell(lines, runtime) == "found\nUP\n"
+
+
+def test_job_that_ended_before_the_reply_is_not_cancelled(shell: Shell) -> None:
+    lines = """job_token=abc nid=7
+    printf '%s\n' 'token=abc name=d end' >"$job/spec"
+    scheduler_cancel() { echo cancelled >"$job/cancelled"; }
+    echo '9 exit 143 ask 0' >"$job/finished"; adopt_reply
+    [ ! -e "$job/cancelled" ] && cat "$job/native_id"
+    rm "$job/native_id"
+    echo '9 none 0 killed 0' >"$job/finished"; adopt_reply; cat "$job/cancelled"
+    """
+    assert shell(lines) == "slurm 7\ncancelled\n"

@@ -169,7 +169,7 @@ is_overloaded() {
 adopt_reply() {
     # During the submission, another client may have killed the job, or removed it and
     # submitted another job with the same id.
-    if ! has_token "$job_token" || [ -s "$job/finished" ]; then
+    if ! has_token "$job_token" || was_killed_unstarted; then
         scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
         has_token "$job_token" || {
             why="it was removed during its submission to $runtime"
@@ -181,6 +181,15 @@ adopt_reply() {
     # if the job has written native_id.
     case $nid in *\;*) put native_id "$runtime $nid" ;; esac
     native="$runtime $nid"
+}
+
+# was_killed_unstarted: check whether a client has killed the job before its script started.
+# A short job may run and end before the scheduler's reply arrives. Such a job must not be
+# cancelled, because the scheduler would then report a cancelled job.
+was_killed_unstarted() {
+    [ -s "$job/finished" ] || return 1
+    read -r _ end_kind _ end_source _ <"$job/finished"
+    [ "$end_kind $end_source" = 'none killed' ]
 }
 
 # search_submitted: search the scheduler's list for the job's name. Called if the
