@@ -25,7 +25,7 @@ from tej.queue.connection import QueueConnection, check_job_ids
 from tej.queue.job_requests import get_statuses
 from tej.wire.framing import RecordSplitter
 from tej.wire.records import parse_status
-from tej.wire.replies import Outdated, parse_reply
+from tej.wire.replies import Outdated, Record, parse_reply
 
 logger = logging.getLogger("tej")
 
@@ -209,10 +209,11 @@ class Watcher:
 
     def _send_request(self, job_ids: list[str]) -> None:
         splitter = last_splitter = RecordSplitter()
-        head: dict[str, str] = {}
+        head = Record()
+        stopped = False
 
         def take(data: bytes) -> None:
-            nonlocal splitter, last_splitter
+            nonlocal splitter, last_splitter, stopped
             if data:
                 self._connection.reached = True
                 report(splitter.feed(data))
@@ -220,6 +221,7 @@ class Watcher:
             # Empty data is the end of a reply.  If the server's scripts are upgraded,
             # the request is sent again, and its reply needs a new splitter.
             last_splitter, splitter = splitter, RecordSplitter()
+            stopped = self._stop.is_set()
             self._stop.set()
 
         def report(records: bytes) -> None:
@@ -239,6 +241,11 @@ class Watcher:
         # If the connection was lost, run_verb has raised an exception, and the last
         # record may be incomplete.
         report(last_splitter.close())
+        if self._requested and not stopped:
+            # An SSH server may run a forced command that always exits with 0. A reply
+            # without a head means that the request failed, so a retry is useless.
+            _ = head["queue"]
+            raise ConnectionFailed("The server ended the wait before the jobs ended")
 
     def _report(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:

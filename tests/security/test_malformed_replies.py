@@ -60,6 +60,7 @@ def test_exit_status_0_alone_is_no_success(tmp_path: Path) -> None:
         requests: list[Callable[[], object]] = [
             *(queue.jobs, queue.cleanup, lambda: queue.limit(1)),
             *(lambda: queue.statuses(["a"]), lambda: queue.attempts("a")),
+            lambda: queue.wait(["a"]),
         ]
         for request in requests:
             with pytest.raises(tej.RemoteCommandFailure, match="is missing"):

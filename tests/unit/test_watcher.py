@@ -23,6 +23,7 @@ class Server:
         self.reached = False
         self.asked: queue.Queue[tuple[str, ...]] = queue.Queue()
         self.failures: list[Exception] = []
+        self.early_ends = 0
         self._ended: set[str] = set()
         self._changed = threading.Condition()
 
@@ -41,6 +42,11 @@ class Server:
         self.asked.put(job_ids)
         if self.failures:
             raise self.failures.pop()
+        if self.early_ends:
+            self.early_ends -= 1
+            take(b"queue=/q\0")
+            take(b"")
+            return
         stopped = threading.Event()
 
         def watch_stdin() -> None:
@@ -130,6 +136,19 @@ def test_lost_connection_is_survived_once_reached(
     server.end("a")
     assert Waiting(watcher.ends(["a"])).join() == [("a", JobState.FINISHED)]
     assert server.asked.qsize() == 6
+
+
+def test_early_end_of_request_is_a_lost_connection(
+    server: Server, watcher: Watcher
+) -> None:
+    pauses: list[int] = []
+    retries: Any = SimpleNamespace(limit=2, pause=pauses.append)
+    server.retries = retries
+    server.early_ends = 3
+    server.reached = True
+    server.end("a")
+    assert Waiting(watcher.ends(["a"])).join() == [("a", JobState.FINISHED)]
+    assert pauses == [1, 2, 3]
 
 
 def test_unreachable_server_ends_the_wait(server: Server, watcher: Watcher) -> None:
