@@ -5,21 +5,33 @@ A new Python process needs longer to import tej than most commands need to run.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import sys
 import warnings
 from collections.abc import Mapping
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
 from installer import copy_scripts
 
-PRELOADED = ["command_process", "tej.cli.main", "tej.queue.remote", "paramiko"]
-STREAMS = ("stdout", "stderr")
+from tej.command_list import COMMANDS
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(PRELOADED)
+PRELOADED = [
+    "command_process",
+    *(
+        f"tej.cli.{name.replace('-', '_')}"
+        for group in COMMANDS.values()
+        for name in group
+    ),
+    "tej.queue.remote",
+    "tej.transport.local",
+    "paramiko",
+]
+STREAMS = ("stdout", "stderr")
+_IMPORTED_BY = os.getpid()
 
 
 def can_fork(environment: Mapping[str, str]) -> bool:
@@ -35,7 +47,7 @@ def run_command(
     pipes = {name: os.memfd_create(name) for name in STREAMS}
     paths = [f"/proc/{os.getpid()}/fd/{pipe}" for pipe in pipes.values()]
     try:
-        process = _context.Process(
+        process = _fork_server().Process(
             target=_run, args=(words, str(folder), dict(environment), paths)
         )
         process.start()
@@ -49,6 +61,21 @@ def run_command(
     finally:
         for pipe in pipes.values():
             os.close(pipe)
+
+
+@functools.cache
+def _fork_server() -> ForkServerContext:
+    """Start the process that imports tej once and is forked for each command."""
+    from multiprocessing.forkserver import ensure_running
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    # Python 3.11 does not pass `sys.path` to the process, and ignores a module that the
+    # process does not find.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        ensure_running()
+    return context
 
 
 def _run(
@@ -68,6 +95,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     warnings.simplefilter("error")
+    assert os.getpid() != _IMPORTED_BY, "each command imports tej again"
     from tej.__main__ import main
 
     if "TEST_SCRIPTS" in environment:
