@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import tej
@@ -119,40 +118,57 @@ def is_alive(pid: int) -> bool:
     return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
 
 
+def command_lines() -> Iterator[tuple[int, bytes]]:
+    """Yield the pid and the command line of each process that is not a zombie.
+
+    NUL separates the words of a command line.  Kernel threads have no command line.
+    """
+    # Each test scans all processes of the machine, so this function avoids `pathlib`.
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/cmdline", "rb", buffering=0) as file:
+                    line = file.read()
+            except OSError:
+                continue
+            if line:
+                yield int(name), line
+
+
 def processes_of(queue: str | Path) -> dict[int, str]:
     """Return the live processes of a queue.
 
     Such a process has the path of the queue in its command line or in TEJ_QUEUE.
     """
     path = os.fsencode(queue)
+    marks = tuple(b"\0%s=%s\0" % (name, path) for name in (b"TEJ_QUEUE", b"tej_queue"))
     found = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+    for pid, line in command_lines():
+        # The clients of the tests are not processes of jobs.
+        if pid == os.getpid() or b"-m\0tej" in line:
             continue
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            environ = (entry / "environ").read_bytes().split(b"\0")
-            marks = (b"TEJ_QUEUE=" + path, b"tej_queue=" + path)
-            # The clients of the tests are not processes of jobs.
-            if b"-m\0tej" in b"\0".join(words):
+        if b"\0" + path not in b"\0" + line:
+            try:
+                with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+                    environ = b"\0" + file.read()
+            except OSError:
                 continue
-            if (
-                any(word.startswith(path) for word in words)
-                or any(mark in environ for mark in marks)
-            ) and is_alive(int(entry.name)):
-                found[int(entry.name)] = b" ".join(words).decode("utf-8", "replace")
+            if not any(mark in environ for mark in marks):
+                continue
+        if is_alive(pid):
+            found[pid] = line.replace(b"\0", b" ").decode("utf-8", "replace")
     return found
 
 
 def wrappers_of(queue: str | Path) -> list[int]:
     """Return the pids of the shells that run wrappers, or that write heartbeats."""
-    script, path = re.compile(rb"/run_detached\.sh\Z"), os.fsencode(queue)
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            if path in words and any(map(script.search, words[:3])):
-                found.append(int(entry.name))
+    path, found = os.fsencode(queue), []
+    for pid, line in command_lines():
+        words = line.split(b"\0")
+        if path in words and any(
+            word.endswith(b"/run_detached.sh") for word in words[:3]
+        ):
+            found.append(pid)
     return [pid for pid in sorted(found) if is_alive(pid)]
 
 
