@@ -1,10 +1,14 @@
 # Process that waits for the script of a job under a scheduler: report_signal.sh SIGNAL...
-# Runs $tej_run, and prints `=STATUS`, after a message such as "Terminated" if a signal has
-# ended the script. This code is in a separate file, because bash prints "Terminated" only
-# in a shell that runs a file: not in a subshell, and not with `-c`. The shell has empty
-# traps for SIGNAL..., because schedulers send these signals to the whole session.
+# Runs $tej_run, and prints `==STATUS`, or `=MESSAGE=STATUS` with a message such as "Terminated"
+# if a signal has ended the script. This code is in a separate file, because bash prints
+# "Terminated" only in a shell that runs a file: not with `-c`. The shell has empty traps for
+# SIGNAL..., because schedulers send these signals to the whole session.
+#
+# Between the equals signs, only the shell may print. A program may print a warning when it
+# starts, if a library of LD_PRELOAD or a locale is missing. In mksh, `printf` is a program.
 # shellcheck shell=sh
 
 for signal in "$@"; do trap : "$signal"; done
-/bin/sh -c "${tej_run:?}"
-printf '=%s' $?
+printf '=' 2>/dev/null
+(exec /bin/sh -c "${tej_run:?}" 2>/dev/null)
+printf '=%s' $? 2>/dev/null

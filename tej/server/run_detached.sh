@@ -14,6 +14,7 @@ shift 4
 . "$here/lib/group_heartbeat.sh"
 . "$here/lib/time_limit.sh"
 trap '' HUP
+find_end_signal
 
 no_wrapper='its wrapper could not be run: can this account start more processes (ulimit -u)?'
 

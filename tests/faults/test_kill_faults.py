@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from facts import script_of, wrapper_of
 from faults.clients import Client, continue_together
-from faults.faulty_servers import Doubles
+from faults.faulty_servers import Doubles, Within, open_queue
 from jobs import (
     Gate,
     is_alive,
@@ -64,6 +65,49 @@ def test_kill_reaches_hidden_process(
     status = queue.kill("hides", grace=1)
     assert (status.state, status.processes_left) == (JobState.KILLED, 0)
     assert not is_alive(pid)
+
+
+# Ends its first thread: the kernel reports the process as a zombie while others run.
+HEADLESS = """
+import ctypes, os, threading
+ready = threading.Event()
+
+def work():
+    ready.wait()
+    os.rename("pid.new", "pid")
+    threading.Event().wait()
+
+with open("pid.new", "w") as file:
+    file.write(str(os.getpid()))
+threading.Thread(target=work).start()
+ready.set()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_process_without_first_thread_is_alive(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    script = f"{sys.executable} headless & until [ -e pid ]; do sleep 0.1; done"
+    queue.submit("headless", job(script, {"headless": HEADLESS}))
+    pid = pid_of_leaf(queue, "headless")
+    wait_until(lambda: queue.status("headless").state.final, "the script has ended")
+    assert queue.status("headless").processes_left == 1
+    with pytest.raises(tej.JobStillRunning):
+        queue.delete("headless")
+    assert queue.kill("headless", grace=1).processes_left == 0
+    # A zombie that no process has waited for keeps its first thread.
+    assert len([*Path(f"/proc/{pid}/task").glob("*")]) <= 1
+
+
+def test_login_that_ignores_sigterm_delays_no_end(
+    queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue = open_queue(queue_path, Within('sh -c \'trap "" TERM; exec "$@"\' sh'))
+    queue.submit("ends", job("exit 3"))
+    assert queue.job("ends").wait(90).exit_code == 3
+    queue.submit("killed", job(gate.wait))
+    assert queue.kill("killed", grace=0).state is JobState.KILLED
 
 
 def test_kill_ends_all_generations_of_forking_process(

@@ -9,6 +9,7 @@ start_keepalives() {
     [ -z "${keepalive_pid-}" ] || return 0
     get_start $$
     begun=${start:--}
+    find_end_signal
     (
         begin_sleeps
         trap 'end_sleep; exit 0' TERM

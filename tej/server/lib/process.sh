@@ -1,5 +1,5 @@
 # Processes: a process is identified by its host, boot, pid namespace, pid and start time.
-# A zombie counts as dead.
+# A zombie counts as dead, unless it has more than one thread.
 # shellcheck shell=sh
 #
 # On Linux, the functions in this file read /proc with shell builtins. On other systems, the
@@ -98,7 +98,11 @@ read_stat() {
     set -- $fields
     set +f
     [ $# -ge 20 ] || return 0
-    case $1 in Z | X | x) return 0 ;; esac
+    # A process whose first thread has exited has the state Z while other threads run.
+    case $1 in
+        Z) [ "${18}" -gt 1 ] || return 0 ;;
+        X | x) return 0 ;;
+    esac
     session=$4 parent=$2
     shift 19
     start=$1

@@ -109,7 +109,7 @@ search_processes() {
             if (split(rest, field, " ") < 20) next
             pid = record + 0
             record = ""
-            if (field[1] ~ /[ZXx]/) next
+            if (field[1] ~ /[Xx]/ || (field[1] == "Z" && field[18] < 2)) next
             children[field[2]] = children[field[2]] " " pid
             session[pid] = field[4]
             start[pid] = field[20]

@@ -171,7 +171,7 @@ run_in_shell() {
         end="signal $((status - 384))"
     elif [ "$status" -gt 256 ]; then
         end="signal $((status - 256))"
-    elif [ "$status" -gt 128 ] && [ "$words" != "=$status" ]; then
+    elif [ "$status" -gt 128 ] && [ "${words%"==$status"}" = "$words" ]; then
         end="signal $((status - 128))"
     else
         end="exit $status"

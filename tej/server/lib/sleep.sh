@@ -33,25 +33,37 @@ end_sleep() {
     } 2>/dev/null
 }
 
+end_signal=TERM # signal with which end_background ends a process
+
+# find_end_signal: set $end_signal to KILL if the login has started this shell with SIGTERM
+# ignored. POSIX forbids a shell to catch such a signal, and its background processes would
+# ignore SIGTERM, too. Must not be called in a subshell.
+find_end_signal() {
+    end_signal=KILL
+    trap 'end_signal=TERM' TERM
+    kill -s TERM $$
+    trap - TERM
+}
+
 # end_background PID: end the background process PID of this shell with SIGTERM, and wait until
 # the process has exited. A process that was stopped (SIGSTOP) receives SIGTERM only after
 # SIGCONT.
 end_background() {
-    kill "$1" 2>/dev/null
+    kill -s "$end_signal" "$1" 2>/dev/null
     kill -s CONT "$1" 2>/dev/null
-    [ -z "${KSH_VERSION-}" ] || repeat_sigterm "$1"
+    [ -z "${KSH_VERSION-}" ] || repeat_end_signal "$1"
     wait "$1" 2>/dev/null
 }
 
-# repeat_sigterm PID: send SIGTERM to the process PID until it has exited. mksh loses a
+# repeat_end_signal PID: signal the process PID until it has exited. mksh loses a
 # SIGTERM that reaches a new process before the process has set its trap, and `wait` would
 # then never return. On a busy machine, a new process may need seconds to set its trap.
-repeat_sigterm() {
+repeat_end_signal() {
     get_start "$1"
     background_start=$start
     # mksh removes an ended process at once, and its pid may be reused.
     while [ -n "$start" ] && [ "$start" = "$background_start" ]; do
-        kill "$1" 2>/dev/null
+        kill -s "$end_signal" "$1" 2>/dev/null
         sleep 0.05 2>/dev/null || sleep 1
         get_start "$1"
     done
