@@ -14,7 +14,7 @@ import pytest
 from prefect.states import Completed, Running
 
 import tej
-from tej_prefect import TejDestination, TejJob, claims, flow_runs
+from tej_prefect import TejDestination, TejJob, claims, context
 from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
 from tej_prefect.claims import EXPIRY, Claims, read_claims
 from tej_prefect.context import Run
@@ -110,11 +110,11 @@ def test_flow_may_outlive_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> No
     threads = SimpleNamespace(
         main_thread=lambda: main, enumerate=lambda: [main, flow, heartbeats]
     )
-    monkeypatch.setattr(flow_runs, "threading", threads)
-    is_early = flow_runs.is_exiting()
+    monkeypatch.setattr(context, "threading", threads)
+    is_early = context.is_exiting()
     end.set()
     flow.join()
-    assert (is_early, flow_runs.is_exiting()) == (False, True)
+    assert (is_early, context.is_exiting()) == (False, True)
 
 
 def test_claim_outlives_silence_of_the_api(

@@ -559,7 +559,7 @@ def test_plain_functions_need_no_prefect_server(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("Prefect's server was asked")
 
-    monkeypatch.setattr("tej_prefect.flow_runs.get_client", refuse)
+    monkeypatch.setattr("tej_prefect.context.get_client", refuse)
     monkeypatch.setattr("tej_prefect.reports.get_client", refuse)
     monkeypatch.setattr("tej_prefect.claims.get_client", refuse)
     block = TejJob(

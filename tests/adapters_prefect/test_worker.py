@@ -38,12 +38,12 @@ from servers.sshd import free_port
 
 import tej
 from tej_prefect import TejDestination, TejJob, TejStorage, TejWorker, tej_flow
-from tej_prefect.bundles import UNPACKS_FILES
-from tej_prefect.flow_runs import WORKER_NAME_LABEL, names_of_live
+from tej_prefect.bundles import UNPACKS_FILES, add_bundle
 from tej_prefect.job_follower import JobFollower
 from tej_prefect.job_result import JobRecord
 from tej_prefect.reports import emit_end
-from tej_prefect.worker_configuration import TejWorkerConfiguration, add_bundle
+from tej_prefect.worker import WORKER_NAME_LABEL, names_of_live
+from tej_prefect.worker_configuration import TejWorkerConfiguration
 from tej_prefect.worker_job import (
     delete_old_jobs,
     end_earlier_jobs,

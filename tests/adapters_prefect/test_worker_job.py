@@ -45,13 +45,11 @@ from tej_prefect import (
     worker,
     worker_job,
 )
-from tej_prefect.flow_runs import OrphanFinder, needs_process
+from tej_prefect.bundles import EXECUTE, lacks_bundle
 from tej_prefect.job_follower import JobFollower
-from tej_prefect.worker_configuration import (
-    EXECUTE,
-    TejWorkerConfiguration,
-    lacks_bundle,
-)
+from tej_prefect.worker import OrphanFinder
+from tej_prefect.worker_configuration import TejWorkerConfiguration
+from tej_prefect.worker_job import needs_process
 from tests.adapters_prefect.flow_processes import flow_run_in
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -480,16 +478,29 @@ def test_job_at_another_place_is_not_taken_over(
     assert followed == [f"prefect-{one.id}-1"]
 
 
-def test_take_over_without_deployment_is_tried_once(
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"deployment_id": uuid4()}, "deployment was deleted"),
+        ({}, "Unable to find block document named no-such-block"),
+    ],
+)
+def test_impossible_take_over_is_reported_once(
     in_worker: InWorker,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    fields: dict[str, Any],
+    reason: str,
 ) -> None:
-    one = flow_run(Running(), deployment_id=uuid4())
+    labels = {"prefect.worker.name": "dead"}
+    one = flow_run(Running(), labels=labels, **fields)
     one.infrastructure_pid = f"local: ~/.tej:prefect-{one.id}-0"
 
     async def unended(*_: object) -> list[FlowRun]:
         return [one]
+
+    async def resolve(*_: object, **__: object) -> TejWorkerConfiguration:
+        return TejWorkerConfiguration(destination="no-such-block")
 
     async def use(made: TejWorker) -> None:
         for _ in range(2):
@@ -498,12 +509,14 @@ def test_take_over_without_deployment_is_tried_once(
                 await made._reconcile()
 
     monkeypatch.setattr(worker, "unended_flow_runs", unended)
+    monkeypatch.setattr(TejWorker, "work_pool", None)
+    monkeypatch.setattr(TejWorkerConfiguration, "resolve_for_flow_run", resolve)
     in_worker(Client(), use)
-    (message,) = [
-        record.getMessage() for record in caplog.records if record.levelname == "ERROR"
-    ]
-    assert "deployment was deleted" in message
-    assert one.infrastructure_pid in message
+    (record,) = [one for one in caplog.records if "cannot take over" in one.message]
+    assert record.levelname == "WARNING"
+    assert record.exc_info is None
+    assert reason in record.message
+    assert one.infrastructure_pid in record.message
 
 
 def test_reason_of_second_start_is_reported(

@@ -8,6 +8,7 @@ process uses this module as the command, and the bundle is uploaded with the job
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import prefect
-from prefect import Flow
+from prefect import Flow, bundles
 from prefect.bundles import execute
+from prefect.client.schemas.objects import WorkPool, WorkPoolStorageConfiguration
 from prefect.flows import InfrastructureBoundFlow, bind_flow_to_infrastructure
-
-from tej_prefect.worker import TejWorker
+from prefect.workers.base import BaseWorker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +30,11 @@ BOUND = ("worker_cls", "work_pool", "job_variables", "launcher", "include_files"
 and lacks these attributes."""
 UNPACKS_FILES = hasattr(execute, "ZipExtractor")
 """Whether Prefect unpacks the files of a bundle in the job; version 3.8.0 does not."""
+UPLOAD = "tej_prefect.bundles"
+EXECUTE = "prefect.bundles.execute"
+STAGE = '"$tej_stage"/'
+"""The job's directory, as written in the job's script, which may change the current
+directory."""
 
 
 class TejFlow(InfrastructureBoundFlow[P, R]):
@@ -80,10 +86,12 @@ def tej_flow(
         )
 
     def decorate(flow: Flow[P, R]) -> TejFlow[P, R]:
+        worker = BaseWorker.get_worker_class_from_type("tej")
+        assert worker is not None
         bound = bind_flow_to_infrastructure(
             flow,
             work_pool=work_pool,
-            worker_cls=TejWorker,
+            worker_cls=worker,
             job_variables=job_variables,
             # By default Prefect uses `uv`, which the server may not have.
             launcher={"upload": [sys.executable], "execution": [python]},
@@ -92,6 +100,20 @@ def tej_flow(
         return _as_tej_flow(bound)
 
     return decorate
+
+
+def with_storage(pool: WorkPool, spool: Path) -> WorkPool:
+    """Return the work pool, with the directory `spool` as storage if it has none."""
+    if pool.storage_configuration.bundle_upload_step is not None:
+        return pool
+    storage = WorkPoolStorageConfiguration(
+        bundle_upload_step={UPLOAD: {"directory": str(spool)}},
+        bundle_execution_step={EXECUTE: {}},
+        default_result_storage_block_id=(
+            pool.storage_configuration.default_result_storage_block_id
+        ),
+    )
+    return pool.model_copy(update={"storage_configuration": storage})
 
 
 def main() -> None:
@@ -104,6 +126,36 @@ def main() -> None:
     target: Path = arguments.directory / arguments.key
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(arguments.path, target)
+
+
+def lacks_bundle(command: str | None, pool: WorkPool) -> bool:
+    """Return whether a command needs a bundle that only the caller of the flow has."""
+    if EXECUTE not in (command or ""):
+        return False
+    return pool.storage_configuration.bundle_upload_step is None
+
+
+def add_bundle(command: str, spool: Path, folder: Path) -> str:
+    """Copy the bundle of a command from `spool` to the job's directory `folder`.
+
+    Return the command to run in the job.  If the command has no bundle, the command is
+    returned unchanged.
+    """
+    key = command.rpartition(" ")[2]
+    if EXECUTE not in command or not (spool / key).is_file():
+        return command
+    bundle = json.loads((spool / key).read_bytes())
+    # Prefect adds the settings of this process, among them the API's address and key.
+    # Without the settings in the bundle, the flow run uses the settings in the
+    # environment of its job.
+    context = bundles._deserialize_bundle_object(bundle["context"])
+    context["settings_context"] = {}
+    bundle["context"] = bundles._serialize_bundle_object(context)
+    (folder / key).write_text(json.dumps(bundle), encoding="utf-8")
+    if files := bundle.get("files_key"):
+        (folder / files).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(spool / files, folder / files)
+    return f"{command.removesuffix(key)}{STAGE}{key}"
 
 
 if __name__ == "__main__":

@@ -14,20 +14,23 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort, TerminationSignal
 from prefect.states import Cancelled
 
 import tej
 from tej_prefect.claims import claims, wanted_by_others
-from tej_prefect.context import Run, current_run, run_logger
-from tej_prefect.credentials import TejDestination
-from tej_prefect.flow_runs import (
+from tej_prefect.context import (
+    CANCELLED,
+    Run,
     cancelled_ancestors,
-    cancelled_without_runner,
+    current_run,
+    family,
     poller,
+    run_logger,
 )
+from tej_prefect.credentials import TejDestination
 from tej_prefect.job_result import UNENDED_STATES, JobRecord, by_queue
 
 LEAVE_LABEL = {"on-cancel": "leave"}
@@ -297,9 +300,7 @@ class CancellationGuard:
                 if self.run.task_run_id is not None:
                     client.set_task_run_state(self.run.task_run_id, ended, force=True)
                 if self.run.flow_run_id is not None:
-                    for flow_run in cancelled_without_runner(
-                        client, self.run.flow_run_id
-                    ):
+                    for flow_run in _without_runner(client, self.run.flow_run_id):
                         client.set_flow_run_state(flow_run.id, ended, force=True)
         except Exception as error:
             self.logger.warning("The run was not set to Cancelled: %s", error)
@@ -307,3 +308,17 @@ class CancellationGuard:
 
 def _key(record: JobRecord) -> tuple[str, str]:
     return record.destination.place, record.job_id
+
+
+def _without_runner(client: SyncPrefectClient, flow_run_id: UUID) -> list[FlowRun]:
+    """Return the flow runs that this process must set to Cancelled, innermost first.
+
+    The list is empty for a flow run of a deployment, because Prefect's runner sets the
+    state of that flow run.
+    """
+    runs = family(client, flow_run_id)
+    if any(run.deployment_id is not None for run in runs):
+        return []
+    while runs and runs[-1].state_type not in CANCELLED:
+        runs.pop()
+    return [run for run in runs if run.state is None or not run.state.is_final()]

@@ -24,7 +24,7 @@ from uuid import UUID, uuid4
 from prefect.client.orchestration import get_client
 
 import tej
-from tej_prefect.flow_runs import CANCELLED, family, is_exiting, logger, read_all
+from tej_prefect.context import CANCELLED, family, is_exiting, logger, read_all
 
 PERIOD = 30.0
 """Seconds between two heartbeats."""

@@ -1,4 +1,4 @@
-"""Run context: the flow run and task run that the calling code belongs to.
+"""Run context: the flow run of the calling code, its parents, and their states.
 
 This module also contains the list of the private names of Prefect that the package
 uses.  A test compares `PRIVATE_NAMES` with the installed Prefect.  If a release of
@@ -8,10 +8,12 @@ Prefect removes one of these names, the test fails before a user's flow does.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import concurrent.futures
 import functools
+import logging
+import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
 from dataclasses import dataclass
 from types import ModuleType
@@ -20,18 +22,23 @@ from uuid import UUID
 
 from prefect import bundles
 from prefect.blocks.core import Block
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import MissingContextError
+from prefect.exceptions import MissingContextError, ObjectNotFound
 from prefect.logging import get_logger, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.workers.base import BaseJobConfiguration, BaseWorker
 
 if TYPE_CHECKING:
-    from logging import Logger, LoggerAdapter
+    AnyLogger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 Owner = TypeVar("Owner")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+logger = logging.getLogger("tej.prefect")
 
 PRIVATE_NAMES: dict[type | ModuleType, tuple[str, ...]] = {
     bundles: ("_deserialize_bundle_object", "_serialize_bundle_object"),
@@ -48,6 +55,11 @@ PRIVATE_NAMES: dict[type | ModuleType, tuple[str, ...]] = {
     ),
 }
 """For each class or module of Prefect, the private names that this package uses."""
+CANCELLED = frozenset({StateType.CANCELLING, StateType.CANCELLED})
+PAGE = 200
+"""Maximum number of objects in one reply of the API."""
+POLL_PERIOD = 2.0
+"""Seconds between two polls of Prefect's API."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +91,7 @@ def current_run() -> Run:
             max(attempt, task_run.run_count),
             events.get(task_run.id),
         )
-    if flow_run is not None:
-        return Run(flow_run.id, attempt=attempt)
-    return Run()
+    return Run() if flow_run is None else Run(flow_run.id, attempt=attempt)
 
 
 def labels_of_run() -> dict[str, str]:
@@ -91,12 +101,20 @@ def labels_of_run() -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def run_logger() -> Logger | LoggerAdapter[Logger]:
+def run_logger() -> AnyLogger:
     """Return the logger of the current run, or an ordinary logger outside of a run."""
     try:
         return get_run_logger()
     except MissingContextError:
         return get_logger("tej")
+
+
+def stored_name(block: Block) -> str | None:
+    """Return the name under which a block is stored; None for an unsaved block."""
+    return block._block_document_name
+
+
+# Calls in threads.
 
 
 async def in_thread(
@@ -107,37 +125,30 @@ async def in_thread(
     If the calling task is cancelled and `stop` is not None, `stop` is set, and the call
     waits for the end of the thread, because the thread may still have to kill a job.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Result] = loop.create_future()
+    outcome: concurrent.futures.Future[Result] = concurrent.futures.Future()
+    outcome.set_running_or_notify_cancel()
     context = copy_context()
-
-    def set_outcome(result: Result | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
 
     def run() -> None:
         try:
-            outcome = (context.run(function), None)
+            result = context.run(function)
         except BaseException as error:
-            outcome = (None, error)  # type: ignore[assignment]
-        # RuntimeError means that the loop is closed: no task waits for the outcome.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(set_outcome, *outcome)
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)
 
     # The loop's executor is not used, because its few threads would be blocked while
     # jobs run, and because asyncio waits for the executor's threads at exit.
     threading.Thread(target=run, name="tej call", daemon=True).start()
+    future = asyncio.wrap_future(outcome)
+    if stop is None:
+        return await future
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        if stop is not None:
-            stop.set()
-            await asyncio.wait([future])
-            future.exception()
+        stop.set()
+        await asyncio.wait([future])
+        future.exception()
         raise
 
 
@@ -155,6 +166,148 @@ def asynchronous(
     return call
 
 
-def stored_name(block: Block) -> str | None:
-    """Return the name under which a block is stored; None for an unsaved block."""
-    return block._block_document_name
+def is_exiting() -> bool:
+    """Return whether the interpreter exits, so that threads must not use the API.
+
+    Without an API URL, Prefect starts a temporary server, and stops the server when the
+    interpreter exits.  A later request would start another server, which no process
+    would stop.  The interpreter exits when only daemon threads are left: a flow in
+    another thread may continue after the end of the main thread.
+    """
+    return all(one.daemon or not one.is_alive() for one in threading.enumerate())
+
+
+# Flow runs in Prefect's API.
+
+
+def family(client: SyncPrefectClient, flow_run_id: UUID) -> list[FlowRun]:
+    """Return the flow run and its parent flow runs, innermost first."""
+    found: list[FlowRun] = []
+    next_id: UUID | None = flow_run_id
+    while next_id is not None and next_id not in [one.id for one in found]:
+        found.append(client.read_flow_run(next_id))
+        parent = found[-1].parent_task_run_id
+        next_id = None if parent is None else client.read_task_run(parent).flow_run_id
+    return found
+
+
+def read_all(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
+    """Return flow runs from the API, by id; deleted flow runs are left out."""
+    wanted = [*dict.fromkeys(ids)]
+    found: dict[UUID, FlowRun] = {}
+    for start in range(0, len(wanted), PAGE):
+        some = FlowRunFilter(id=FlowRunFilterId(any_=wanted[start : start + PAGE]))
+        found |= {one.id: one for one in client.read_flow_runs(flow_run_filter=some)}
+    return found
+
+
+def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
+    """Return the ids of those of a flow run and its parents that are cancelled.
+
+    The list is empty if the API does not reply, so that no job is killed by mistake.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            runs = family(client, flow_run_id)
+    except Exception as error:
+        # If the flow run was deleted while it ran, the error is ObjectNotFound.
+        logger.warning(
+            "The state of flow run %s could not be read from Prefect's API (%s): its "
+            "jobs are left running",
+            flow_run_id,
+            error,
+        )
+        return []
+    return [one.id for one in runs if one.state_type in CANCELLED]
+
+
+class CancellationPoller:
+    """Polls the states of the flow runs that wait for jobs in this process.
+
+    Prefect reports a cancellation only to the main thread of a deployment's process.
+    Therefore tasks in other threads and flows without a deployment have to poll the
+    API.  The polling thread runs while at least one flow run is watched.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._watched: dict[UUID, int] = {}
+        self._families: dict[UUID, list[UUID]] = {}
+        self._cancelled: set[UUID] = set()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, flow_run_id: UUID) -> None:
+        """Poll this flow run until `unwatch` was called as often as `watch`."""
+        if self._pid != os.getpid():
+            # After a fork the thread does not exist in this process, and the lock may
+            # be locked by a thread of the parent process.
+            self._reset()
+        with self._changed:
+            self._watched[flow_run_id] = self._watched.get(flow_run_id, 0) + 1
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="tej cancellation poller", daemon=True
+                )
+                self._thread.start()
+
+    def unwatch(self, flow_run_id: UUID) -> None:
+        """Undo one call of `watch`; when all calls are undone, the polling stops."""
+        with self._changed:
+            self._watched[flow_run_id] -= 1
+            if not self._watched[flow_run_id]:
+                del self._watched[flow_run_id]
+                self._families.pop(flow_run_id, None)
+                self._cancelled.discard(flow_run_id)
+                self._changed.notify_all()
+
+    def is_cancelled(self, flow_run_id: UUID) -> bool:
+        """Return whether the flow run or a parent was cancelled at the last poll."""
+        return flow_run_id in self._cancelled
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait(POLL_PERIOD)
+                if not self._watched or is_exiting():
+                    self._thread = None
+                    return
+                watched = [*self._watched]
+            try:
+                self._poll(watched)
+            except Exception as error:
+                logger.info(
+                    "The states of flow runs were not read from Prefect's API: %s",
+                    error,
+                )
+
+    def _poll(self, watched: Iterable[UUID]) -> None:
+        with get_client(sync_client=True) as client:
+            families = {one: self._family(client, one) for one in watched}
+            found = read_all(client, (one for ids in families.values() for one in ids))
+        cancelled = {one.id for one in found.values() if one.state_type in CANCELLED}
+        with self._changed:
+            # During the request to the API, the flow run may have been retried, or
+            # `unwatch` may have been called.
+            self._cancelled = {
+                flow_run_id
+                for flow_run_id, ids in families.items()
+                if flow_run_id in self._watched and cancelled.intersection(ids)
+            }
+
+    def _family(self, client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
+        if flow_run_id not in self._families:
+            try:
+                members = [one.id for one in family(client, flow_run_id)]
+            except ObjectNotFound:
+                # A deleted flow run must not end the poll of the other flow runs.
+                members = [flow_run_id]
+            self._families[flow_run_id] = members
+        return self._families[flow_run_id]
+
+
+poller = CancellationPoller()
+"""The only cancellation poller of this process."""

@@ -16,9 +16,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.base import BaseWorker
 
 import tej
-from tej_prefect.context import in_thread
+from tej_prefect.context import CANCELLED, in_thread, poller
 from tej_prefect.credentials import TejDestination
-from tej_prefect.flow_runs import CANCELLED, needs_process, poller
 from tej_prefect.job_result import JobRecord
 from tej_prefect.reports import JobOutput, emit_end
 from tej_prefect.worker_configuration import (
@@ -31,6 +30,7 @@ from tej_prefect.worker_job import (
     NOT_STARTED,
     RETRY,
     is_superseded,
+    needs_process,
     related_to,
 )
 

@@ -1,14 +1,21 @@
-"""`TejJob`: block that describes a job.  `TejJobRun`: handle of one job on a server."""
+"""`TejJob`: block that describes a job.  `TejJobRun`: handle of one job on a server.
+
+The directory that is uploaded may be built from a script, selected files or templates.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from prefect.blocks.abstract import JobBlock, JobRun
 from pydantic import Field, HttpUrl, field_validator, model_validator
 from typing_extensions import Self
@@ -22,10 +29,16 @@ from tej_prefect.credentials import (
     MODEL_CONFIG,
     TejDestination,
 )
-from tej_prefect.job_directory import job_directory, render
 from tej_prefect.job_result import OUTPUT_FILES, JobRecord, JobResult, OnCancel
 from tej_prefect.reports import JobArtifacts
-from tej_prefect.run_jobs import Request, submit, wait_for_one
+from tej_prefect.run_jobs import submit, wait_for_one
+
+SCRIPT = "start.sh"
+TEMPLATE_SUFFIX = ".j2"
+
+_jinja = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -289,9 +302,10 @@ class TejJob(JobBlock[JobResult]):
 
         `run` defaults to the current run.
         """
-        handle = self.handle()
+        request = self.request()
         with CancellationGuard() as guard:
-            submit(self.request(handle), guard, JobArtifacts(run or guard.run))
+            submit(request, guard, JobArtifacts(run or guard.run))
+        handle: TejJobRun = request.key
         return handle
 
     def with_options(
@@ -302,9 +316,9 @@ class TejJob(JobBlock[JobResult]):
         update = {name: value for name, value in given.items() if value is not None}
         return self.model_copy(update=update) if update else self
 
-    def handle(self) -> TejJobRun:
-        """Return a handle with the block's settings, which has no job id yet."""
-        return TejJobRun(
+    def request(self) -> tej.Run:
+        """Return the job for `tej.Batch`; its `key` is a handle without a job id."""
+        handle = TejJobRun(
             self.destination,
             self.job_id or "",
             name=self.title,
@@ -313,9 +327,119 @@ class TejJob(JobBlock[JobResult]):
             on_cancel=self.on_cancel,
             found=False,
         )
-
-    def request(self, handle: TejJobRun | None = None) -> Request:
-        """Return the request to start the job, which sets the job id of `handle`."""
-        return Request(handle or self.handle(), self.spec, self.retry_failed)
+        return tej.Run(
+            self.destination.get_client(),
+            self.spec,
+            [*OUTPUT_FILES, *self.results],
+            self.results_directory,
+            retry=self.retry_failed,
+            key=handle,
+        )
 
     atrigger = asynchronous(trigger)
+
+
+@contextlib.contextmanager
+def job_directory(
+    directory: Path | None,
+    script: str | None,
+    files: Sequence[str],
+    parameters: Mapping[str, object] | None,
+) -> Iterator[Path]:
+    """Yield the directory to upload.
+
+    If no file has to be selected, rendered or written, yield `directory` itself.  In
+    all other cases, yield a temporary directory, which is removed when the context
+    ends.
+
+    `files` are patterns relative to `directory`, or to the current directory if
+    `directory` is None; only matching files are copied.  If `parameters` is not None,
+    templates and the script are rendered.  Raises tej.InvalidJobDirectory if a pattern
+    matches no file or a template cannot be rendered.
+    """
+    source = (directory or Path()).expanduser()
+    if script is None and not files and parameters is None:
+        yield source
+        return
+    if directory is not None and not source.is_dir():
+        raise tej.InvalidJobDirectory(f"The directory '{source}' does not exist")
+    with tempfile.TemporaryDirectory(prefix="tej-") as made:
+        folder = Path(made) / "job"
+        if directory is not None and not files:
+            shutil.copytree(source, folder, symlinks=True)
+        else:
+            folder.mkdir()
+            for pattern in files:
+                _copy(pattern, source, folder)
+        if script is not None:
+            if parameters is not None:
+                script = render(script, parameters, "The script")
+            _write_script(folder / SCRIPT, script)
+        if parameters is not None:
+            _render_directory(folder, parameters)
+        yield folder
+
+
+def render(text: str, parameters: Mapping[str, object], where: str) -> str:
+    """Return the Jinja template `text` with its parameters filled in.
+
+    Raises tej.InvalidJobDirectory, with `where` in the message, if a parameter is
+    missing or the template is invalid.
+    """
+    try:
+        return _jinja.from_string(text).render(parameters)
+    except (TemplateError, ArithmeticError, TypeError, ValueError) as error:
+        raise tej.InvalidJobDirectory(
+            f"{where} cannot be rendered: {error} (parameters: "
+            f"{', '.join(sorted(parameters)) or 'none'})"
+        ) from error
+
+
+def _render_directory(folder: Path, parameters: Mapping[str, object]) -> None:
+    """Replace each file `NAME.j2` by the rendered file `NAME`.
+
+    `NAME` has the same permissions as `NAME.j2`.
+    """
+    for template in sorted(folder.rglob(f"*{TEMPLATE_SUFFIX}")):
+        if template.is_symlink() or not template.is_file():
+            continue
+        target = template.with_name(template.name.removesuffix(TEMPLATE_SUFFIX))
+        where = f"'{template.relative_to(folder)}'"
+        if target.exists():
+            raise tej.InvalidJobDirectory(
+                f"{where} cannot be rendered: '{target.name}' exists already"
+            )
+        # With surrogateescape, bytes that are not UTF-8 are copied unchanged.
+        text = template.read_bytes().decode("utf-8", "surrogateescape")
+        rendered = render(text, parameters, where)
+        target.write_bytes(rendered.encode("utf-8", "surrogateescape"))
+        shutil.copymode(template, target)
+        template.unlink()
+
+
+def _copy(pattern: str, source: Path, folder: Path) -> None:
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise tej.InvalidJobDirectory(
+            f"The pattern '{pattern}' leads out of '{source}': use a relative pattern "
+            "without '..'"
+        )
+    found = sorted(source.glob(pattern))
+    if not found:
+        raise tej.InvalidJobDirectory(f"'{pattern}' matches no file in '{source}'")
+    for path in found:
+        target = folder / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, target, symlinks=True, dirs_exist_ok=True)
+        else:
+            shutil.copy2(path, target, follow_symlinks=False)
+
+
+def _write_script(path: Path, script: str) -> None:
+    if path.exists():
+        raise tej.InvalidJobDirectory(
+            f"The directory contains {SCRIPT} already: omit `script`"
+        )
+    text = script if script.startswith("#!") else f"#!/bin/sh\n{script}"
+    path.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
+    path.chmod(0o755)

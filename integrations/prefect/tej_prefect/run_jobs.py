@@ -7,14 +7,13 @@ connects the batch with the log, the artifacts and the cancellation of a Prefect
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import tej
 from tej_prefect.cancellation import CancellationGuard
-from tej_prefect.job_result import OUTPUT_FILES, JobRecord, JobResult
+from tej_prefect.job_result import JobRecord, JobResult
 from tej_prefect.reports import JobArtifacts, Outputs
 
 OnTimeout = Literal["kill", "leave"]
@@ -48,23 +47,12 @@ class JobsFailed(tej.JobFailed):
         return cls("\n".join(lines), results)
 
 
-@dataclass(frozen=True)
-class Request:
-    """A job to start or to find."""
-
-    record: JobRecord
-    """The settings of the job; the batch sets `job_id` and `found`."""
-    spec: Callable[[], AbstractContextManager[tej.JobSpec]]
-    """Function that yields the specification; its directory may be temporary."""
-    retry_failed: bool = False
-
-
 class _Batch:
     """A `tej.Batch` with a cancellation guard and artifacts."""
 
     def __init__(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[tej.Run],
         guard: CancellationGuard,
         artifacts: JobArtifacts,
         *,
@@ -79,13 +67,10 @@ class _Batch:
         self._is_many = len(requests) > 1
         self._submitting = False
         runs = [
-            tej.Run(
-                one.record.destination.get_client(),
-                one.spec,
-                [*OUTPUT_FILES, *one.record.results] if fetch else (),
-                one.record.results_directory,
-                retry=True if one.retry_failed else self._wants_restart,
-                key=one.record,
+            replace(
+                one,
+                results=one.results if fetch else (),
+                retry=one.retry or self._wants_restart,
             )
             for one in requests
         ]
@@ -188,7 +173,7 @@ class _Batch:
             )
 
 
-def submit(request: Request, guard: CancellationGuard, artifacts: JobArtifacts) -> None:
+def submit(request: tej.Run, guard: CancellationGuard, artifacts: JobArtifacts) -> None:
     """Start or find one job; raise the batch's error if the job cannot be started."""
     batch = _Batch([request], guard, artifacts, fetch=False)
     batch.core.start()
@@ -200,7 +185,7 @@ def submit(request: Request, guard: CancellationGuard, artifacts: JobArtifacts) 
 
 
 def run_one(
-    request: Request,
+    request: tej.Run,
     timeout: float | None = None,
     on_timeout: OnTimeout = "leave",
     *,
@@ -214,7 +199,7 @@ def run_one(
 
 
 def run_many(
-    requests: Sequence[Request],
+    requests: Sequence[tej.Run],
     timeout: float | None = None,
     on_timeout: OnTimeout = "leave",
     *,
@@ -229,7 +214,7 @@ def run_many(
 
 
 def _run(
-    requests: Sequence[Request],
+    requests: Sequence[tej.Run],
     timeout: float | None,
     on_timeout: OnTimeout,
     *,

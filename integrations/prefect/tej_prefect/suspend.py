@@ -30,17 +30,14 @@ from prefect.flow_runs import resume_flow_run, suspend_flow_run
 import tej
 from tej_prefect.cancellation import KillCounts, kill_unclaimed
 from tej_prefect.claims import claim_suspended, unclaim_suspended
-from tej_prefect.context import current_run, run_logger, stored_name
+from tej_prefect.context import PAGE, current_run, read_all, run_logger, stored_name
 from tej_prefect.credentials import load_destination
-from tej_prefect.flow_runs import read_all
 from tej_prefect.job_result import by_queue
 from tej_prefect.jobs import TejJobRun
 from tej_prefect.reports import AWAITED_KEY, JOBS_KEY, JobArtifacts, Row
 
 PAUSE_KEY = "tej-"
 """Prefix of the pause keys of this module."""
-PAGE = 200
-"""Number of artifacts that are read with one request."""
 RECENT = timedelta(days=1)
 """Age after which `reconcile` ignores the cancellation of a flow run."""
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,35 +20,39 @@ from uuid import UUID
 import anyio
 import anyio.abc
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    FlowRunFilterStateType,
+    Operator,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkPool
 from prefect.exceptions import (
+    InfrastructureNotAvailable,
     InfrastructureNotFound,
     ObjectNotFound,
 )
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 import tej
-from tej_prefect.context import in_thread
+from tej_prefect.bundles import with_storage
+from tej_prefect.context import PAGE, in_thread
+from tej_prefect.context import logger as worker_logger
 from tej_prefect.credentials import DOCUMENTATION_URL, LOGO_URL, TejDestination
-from tej_prefect.flow_runs import (
-    WORKER_NAME_LABEL,
-    OrphanFinder,
-    names_of_live,
-    renew_lease,
-    unended_flow_runs,
-)
-from tej_prefect.flow_runs import logger as worker_logger
 from tej_prefect.job_follower import JobFollower
 from tej_prefect.suspend import reconcile
-from tej_prefect.worker_configuration import (
-    TejWorkerConfiguration,
-    TejWorkerVariables,
-    with_storage,
-)
+from tej_prefect.worker_configuration import TejWorkerConfiguration, TejWorkerVariables
 from tej_prefect.worker_job import (
+    AWAITING_RETRY,
+    UNENDED,
     check_place,
     delete_old_jobs,
     is_of_attempt,
+    needs_process,
+    renew_lease,
     start_or_find,
 )
 
@@ -56,6 +60,11 @@ RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "
 """Seconds between two reconciliations."""
 DELETE_PERIOD = 3600.0
 """Seconds between two deletions of old jobs."""
+WORKER_NAME_LABEL = "prefect.worker.name"
+"""Label of a flow run with the name of the worker that submitted the run."""
+MISSED_HEARTBEATS = 3
+"""Number of missed heartbeats after which a worker is considered dead, as in Prefect
+itself."""
 
 
 class TejWorkerResult(BaseWorkerResult):
@@ -93,8 +102,8 @@ class TejWorker(
         self._reported: Counter[UUID] = Counter()
         """Numbers of crashes that the base class must not report."""
         self._orphans = OrphanFinder(self.name)
-        self._given_up: set[UUID] = set()
-        """Flow runs that cannot be taken over because their deployment was deleted."""
+        self._refusals: dict[UUID, str] = {}
+        """Why flow runs could not be taken over, as written to their logs."""
         self._queues: dict[tej.RemoteQueue, None] = {}
         """Queues with jobs of flow runs that this worker has followed."""
         self._reconciling = anyio.CancelScope()
@@ -114,7 +123,7 @@ class TejWorker(
         await super().start(*arguments, **options)
 
     async def setup(self) -> None:
-        """Set up the worker, and start its periodic task."""
+        """Set up the worker, and start its periodic tasks."""
         if not self._is_service:
             # Only a program that calls a flow sends bundles.  A service must not leave
             # a directory behind when it is killed.
@@ -125,7 +134,7 @@ class TejWorker(
         self._runs_task_group.start_soon(self._repeat_steps)
 
     async def teardown(self, *exc_info: Any) -> None:
-        """Stop the reconciliation, and tear down the worker."""
+        """Stop the periodic tasks, and tear down the worker."""
         self._reconciling.cancel()
         try:
             await super().teardown(*exc_info)
@@ -156,7 +165,8 @@ class TejWorker(
             logger = self.get_flow_run_logger(flow_run)
             configuration.warn_if_unreachable(destination.address, logger)
             job_id = await start_or_find(self, flow_run, configuration, destination)
-            identifier = _identify(destination, job_id)
+            # Prefect stores the identifier as `infrastructure_pid`.
+            identifier = f"{destination.place}:{job_id}"
             logger.info("The flow run is job %s at %s", job_id, destination.place)
             if task_status is not None:
                 task_status.started(identifier)
@@ -244,8 +254,7 @@ class TejWorker(
             if is_pending and flow_run.id in self._own_flow_runs:
                 await renew_lease(self.client, flow_run)
         # This worker may have started to follow flow runs since the first request.
-        ignored = self._own_flow_runs | self._given_up
-        others = [one for one in found if one.id not in ignored]
+        others = [one for one in found if one.id not in self._own_flow_runs]
         for flow_run in self._orphans.find(others, names_of_live(workers)):
             self._followed[flow_run.id] += 1
             self._runs_task_group.start_soon(self._take_over, flow_run)
@@ -261,12 +270,14 @@ class TejWorker(
             await in_thread(functools.partial(delete_old_jobs, queue, unended))
 
     async def _take_over(self, flow_run: FlowRun) -> None:
-        """Continue a flow run that another worker or an earlier process has started."""
+        """Continue a flow run that another worker or an earlier process has started.
+
+        After an error, the next call of `_reconcile` tries again.  The error is logged
+        only if it differs from the last error.
+        """
         logger = self.get_flow_run_logger(flow_run)
         try:
             configuration = await self._resolve(flow_run)
-            if configuration is None:
-                return
             if flow_run.state_type is StateType.PENDING and is_of_attempt(
                 flow_run.infrastructure_pid, flow_run
             ):
@@ -277,31 +288,37 @@ class TejWorker(
             if (await self.run(flow_run, configuration)).status_code:
                 # The base class reports no crash of this run.
                 self._reported -= Counter([flow_run.id])
-        except Exception:
-            # The next call of `_reconcile` tries to take over the flow run again.
-            logger.exception("Worker %r cannot take over the flow run", self.name)
+            self._refusals.pop(flow_run.id, None)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            if self._refusals.get(flow_run.id) != reason:
+                self._refusals[flow_run.id] = reason
+                logger.warning(
+                    "Worker %r cannot take over the flow run (%s). Job %s may still "
+                    "run: check the job with `tej status`. The worker tries again "
+                    "every %d s, and logs only a different error",
+                    self.name,
+                    reason,
+                    flow_run.infrastructure_pid or "of the flow run",
+                    RECONCILE,
+                )
         finally:
             self._followed -= Counter([flow_run.id])
 
-    async def _resolve(self, flow_run: FlowRun) -> TejWorkerConfiguration | None:
-        """Return the configuration of a flow run; None if its deployment was deleted.
+    async def _resolve(self, flow_run: FlowRun) -> TejWorkerConfiguration:
+        """Return the configuration of a flow run.
 
-        Without the deployment, the destination of the flow run's job is unknown.
+        Raises InfrastructureNotAvailable if the deployment of the flow run was deleted.
         """
         deployment = None
         if flow_run.deployment_id is not None:
             try:
                 deployment = await self.client.read_deployment(flow_run.deployment_id)
             except ObjectNotFound:
-                self._given_up.add(flow_run.id)
-                self.get_flow_run_logger(flow_run).error(
-                    "Worker %r does not take over the flow run, because its deployment "
-                    "was deleted. Job %s may still run: check the job with `tej status`"
-                    ", and set the state of the flow run by hand",
-                    self.name,
-                    flow_run.infrastructure_pid or "of the flow run",
-                )
-                return None
+                raise InfrastructureNotAvailable(
+                    "its deployment was deleted, so the destination of its job is "
+                    "unknown: set the state of the flow run by hand"
+                ) from None
         return await self.job_configuration.resolve_for_flow_run(
             flow_run,
             client=self.client,
@@ -334,6 +351,76 @@ async def _load(name: str) -> TejDestination:
     return block
 
 
-def _identify(destination: TejDestination, job_id: str) -> str:
-    """Return the job's identifier, which Prefect stores as `infrastructure_pid`."""
-    return f"{destination.place}:{job_id}"
+async def unended_flow_runs(client: PrefectClient, work_pool: str) -> list[FlowRun]:
+    """Return the flow runs of a work pool that need their current process."""
+    states = FlowRunFilterState(
+        operator=Operator.or_,  # type: ignore[call-arg]
+        type=FlowRunFilterStateType(any_=UNENDED),
+        name=FlowRunFilterStateName(any_=[AWAITING_RETRY, "Paused"]),
+    )
+    found: list[FlowRun] = []
+    while True:
+        page = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=states),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[work_pool])),
+            limit=PAGE,
+            offset=len(found),
+        )
+        found += page
+        if len(page) < PAGE:
+            return [one for one in found if needs_process(one)]
+
+
+class OrphanFinder:
+    """Finds the flow runs that no live worker continues, for one worker."""
+
+    def __init__(self, worker_name: str) -> None:
+        self._worker_name = worker_name
+        self._pending: set[UUID] = set()
+        """Pending flow runs without a live worker at the last call of `find`."""
+
+    def find(
+        self, flow_runs: Iterable[FlowRun], live_workers: Collection[str]
+    ) -> list[FlowRun]:
+        """Return the flow runs that the worker must take over.
+
+        `flow_runs` are the unended flow runs that the worker does not follow.
+        """
+        orphans: list[FlowRun] = []
+        seen, self._pending = self._pending, set()
+        for flow_run in flow_runs:
+            owner = flow_run.labels.get(WORKER_NAME_LABEL)
+            # A flow run without a deployment cannot be taken over, because only the
+            # process that called the flow has the bundle.
+            has_caller = owner is None and flow_run.deployment_id is None
+            is_owned = owner in live_workers and owner != self._worker_name
+            if is_owned or has_caller:
+                continue
+            if flow_run.state_type is StateType.PENDING and flow_run.id not in seen:
+                # A live worker may be submitting the flow run, and may not have set
+                # the worker's label yet.
+                self._pending.add(flow_run.id)
+            else:
+                orphans.append(flow_run)
+        return orphans
+
+
+def names_of_live(workers: Iterable[Worker]) -> set[str]:
+    """Return the names of the workers of a pool whose heartbeats are recent.
+
+    All heartbeat times come from the API's clock.  The time of the newest heartbeat is
+    used as the current time, because the calling worker also sends heartbeats.  The
+    status of a worker is not used, because the API may report a dead worker as online.
+    """
+    beats = {
+        one.name: (one.last_heartbeat_time, one.heartbeat_interval_seconds or 30)
+        for one in workers
+        if one.last_heartbeat_time is not None
+    }
+    newest = max((beat for beat, _ in beats.values()), default=None)
+    return {
+        name
+        for name, (beat, interval) in beats.items()
+        if newest is not None
+        and (newest - beat).total_seconds() < MISSED_HEARTBEATS * interval
+    }

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from prefect import bundles
-from prefect.client.schemas.objects import WorkPool, WorkPoolStorageConfiguration
 from prefect.workers.base import BaseJobConfiguration, BaseVariables
 from pydantic import BaseModel, Field, PrivateAttr
 
 import tej
+from tej_prefect.bundles import add_bundle
 from tej_prefect.credentials import MODEL_CONFIG
 from tej_prefect.storage import ADDRESS_VARIABLE
 
 if TYPE_CHECKING:
     from prefect.logging.loggers import PrefectLogAdapter
 
-UPLOAD = "tej_prefect.bundles"
-EXECUTE = "prefect.bundles.execute"
-STAGE = '"$tej_stage"/'
-"""The job's directory, as written in the job's script, which may change the current
-directory."""
 LOCAL_SETTINGS = (
     "PREFECT_HOME",
     "PREFECT_PROFILES_PATH",
@@ -209,50 +201,6 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
             )
             (folder / "start.sh").write_text(script, encoding="utf-8")
             yield folder
-
-
-def with_storage(pool: WorkPool, spool: Path) -> WorkPool:
-    """Return the work pool, with the directory `spool` as storage if it has none."""
-    if pool.storage_configuration.bundle_upload_step is not None:
-        return pool
-    storage = WorkPoolStorageConfiguration(
-        bundle_upload_step={UPLOAD: {"directory": str(spool)}},
-        bundle_execution_step={EXECUTE: {}},
-        default_result_storage_block_id=(
-            pool.storage_configuration.default_result_storage_block_id
-        ),
-    )
-    return pool.model_copy(update={"storage_configuration": storage})
-
-
-def lacks_bundle(command: str | None, pool: WorkPool) -> bool:
-    """Return whether a command needs a bundle that only the caller of the flow has."""
-    if EXECUTE not in (command or ""):
-        return False
-    return pool.storage_configuration.bundle_upload_step is None
-
-
-def add_bundle(command: str, spool: Path, folder: Path) -> str:
-    """Copy the bundle of a command from `spool` to the job's directory `folder`.
-
-    Return the command to run in the job.  If the command has no bundle, the command is
-    returned unchanged.
-    """
-    key = command.rpartition(" ")[2]
-    if EXECUTE not in command or not (spool / key).is_file():
-        return command
-    bundle = json.loads((spool / key).read_bytes())
-    # Prefect adds the settings of this process, among them the API's address and key.
-    # Without the settings in the bundle, the flow run uses the settings in the
-    # environment of its job.
-    context = bundles._deserialize_bundle_object(bundle["context"])
-    context["settings_context"] = {}
-    bundle["context"] = bundles._serialize_bundle_object(context)
-    (folder / key).write_text(json.dumps(bundle), encoding="utf-8")
-    if files := bundle.get("files_key"):
-        (folder / files).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(spool / files, folder / files)
-    return f"{command.removesuffix(key)}{STAGE}{key}"
 
 
 def parse_target(url: str) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import RelatedResource
 from prefect.events.related import object_as_related_resource
@@ -16,13 +17,13 @@ from prefect.exceptions import InfrastructureNotAvailable
 from prefect.workers.base import BaseWorker
 
 import tej
-from tej_prefect.context import in_thread
+from tej_prefect.bundles import lacks_bundle
+from tej_prefect.context import CANCELLED, in_thread
+from tej_prefect.context import logger as worker_logger
 from tej_prefect.credentials import TejDestination
-from tej_prefect.flow_runs import CANCELLED, renew_lease
-from tej_prefect.flow_runs import logger as worker_logger
 from tej_prefect.job_result import UNENDED_STATES, JobRecord
 from tej_prefect.reports import emit_start
-from tej_prefect.worker_configuration import TejWorkerConfiguration, lacks_bundle
+from tej_prefect.worker_configuration import TejWorkerConfiguration
 
 if TYPE_CHECKING:
     from prefect.logging.loggers import PrefectLogAdapter
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 CANCEL_GRACE = 45.0
 """Seconds after which the job of a cancelled or retried flow run is killed if it has
 not ended."""
+UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+AWAITING_RETRY = "AwaitingRetry"
+"""Name of the state of a flow run that failed and will be retried."""
+LEASE = 300.0
+"""Duration of a renewed concurrency lease in seconds, as in Prefect's engine."""
 NOT_STARTED = (tej.JobState.CREATED, tej.JobState.QUEUED)
 RETRY = 30.0
 """Seconds between two attempts to reach a server."""
@@ -319,3 +325,41 @@ def delete_old_jobs(queue: tej.RemoteQueue, unended: Collection[str]) -> None:
 def related_to(flow_run: FlowRun) -> list[RelatedResource]:
     """Return the flow run as a related resource of an event."""
     return [object_as_related_resource("flow-run", "flow-run", flow_run)]
+
+
+def needs_process(flow_run: FlowRun) -> bool:
+    """Return whether the flow run cannot continue without its current process.
+
+    Returns False for a flow run that has ended, is suspended, or will be started by a
+    worker.  Returns True for a flow that waits in its process for a retry or a pause.
+    """
+    state = flow_run.state
+    if state is None:
+        return False
+    if state.type is StateType.SCHEDULED:
+        # No worker starts a flow run that waits in its own process for a retry.
+        in_process = flow_run.empirical_policy.retry_type == "in_process"
+        return in_process and state.name == AWAITING_RETRY
+    if state.type is StateType.PAUSED:
+        return not state.state_details.pause_reschedule
+    return state.type in UNENDED
+
+
+async def renew_lease(client: PrefectClient, flow_run: FlowRun) -> None:
+    """Renew the deployment's concurrency lease of a pending flow run.
+
+    Prefect renews the lease only while the flow itself runs.  A lease that expires
+    while the job waits in a scheduler's queue would cancel the flow run.
+    """
+    state = flow_run.state
+    lease = state and state.state_details.deployment_concurrency_lease_id
+    if not lease:
+        return
+    try:
+        await client.renew_concurrency_lease(lease, LEASE)
+    except Exception as error:
+        worker_logger.warning(
+            "The concurrency lease of flow run %s was not renewed: %s",
+            flow_run.id,
+            error,
+        )
