@@ -229,6 +229,37 @@ def test_missing_queue_is_awaited_for_minutes(
     assert 0 <= waited - job_follower.MISSING_PATIENCE <= 2 * retry
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_each_absence_of_queue_has_its_own_patience(
+    local: TejDestination,
+    clock: Clock,
+    wait: Wait,
+    monkeypatch: pytest.MonkeyPatch,
+    is_lost: bool,
+) -> None:
+    queue = local.get_client()
+    job = queue.job(TejJob(destination=local, script="exit 0").trigger().job_id)
+    missing = tej.QueueDoesntExist("The file system is not mounted")
+    lost = tej.ConnectionFailed("The connection is lost")
+    hours = 10 * job_follower.MISSING_PATIENCE
+    # Hours after the first absence, the queue is absent again for a moment.
+    attempts = [(0.0, missing), (hours, lost if is_lost else missing), (0.0, missing)]
+
+    def as_completed(
+        ids: list[str], on_tick: object
+    ) -> Iterator[tuple[tej.Job, tej.JobStatus]]:
+        if attempts:
+            seconds, error = attempts.pop(0)
+            clock.now += seconds
+            raise error
+        yield job, job.wait()
+
+    monkeypatch.setattr(queue, "as_completed", as_completed)
+    status = wait(job, flow_run(Running()))
+    assert status is not None
+    assert status.succeeded
+
+
 def test_end_is_reported_when_api_is_back(
     in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,8 +105,9 @@ class JobFollower:
                     queue.transport.tunnel(*tunnel)
             self._kill_if_cancelled()
 
-        missing_until: float | None = None
+        missing_since: float | None = None
         while True:
+            begun = time.monotonic()
             try:
                 for _, status in queue.as_completed([job_id], on_tick=on_tick):
                     if self._configuration.stream_output:
@@ -116,11 +117,15 @@ class JobFollower:
                 return None
             except tej.QueueDoesntExist as error:
                 # The file system of the queue may be unmounted for a while.
-                missing_until = missing_until or time.monotonic() + MISSING_PATIENCE
-                if time.monotonic() > missing_until:
+                now = time.monotonic()
+                if missing_since is None or now - begun > RETRY:
+                    # The queue may have existed since its last absence.
+                    missing_since = now
+                if now - missing_since > MISSING_PATIENCE:
                     return None
                 self._logger.warning("%s; trying again in %d s", error, RETRY)
             except tej.ConnectionFailed as error:
+                missing_since = None
                 self._logger.warning("%s; trying again in %d s", error, RETRY)
             time.sleep(RETRY)
 

@@ -42,7 +42,9 @@ RECENT = timedelta(days=1)
 """Age after which `reconcile` ignores the cancellation of a flow run."""
 
 _killed: set[UUID] = set()
-"""Cancelled flow runs whose jobs this process has already killed or left running."""
+"""Tables of cancelled flow runs whose jobs this process has killed or left running."""
+_unusable: dict[str, str] = {}
+"""Blocks that could not be used at their last use, with the reasons."""
 
 
 def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
@@ -150,12 +152,12 @@ def _resume_done() -> None:
 
 def _kill_cancelled() -> None:
     since = datetime.now(timezone.utc) - RECENT
-    for flow_run, artifact in _awaited(StateType.CANCELLED):
+    for flow_run, table in _awaited(StateType.CANCELLED):
         state = flow_run.state
-        if state is None or state.timestamp < since or flow_run.id in _killed:
+        if state is None or state.timestamp < since or table.id in _killed:
             continue
-        if not _kill_rows(flow_run.id, _rows_of(artifact)).unreachable:
-            _killed.add(flow_run.id)
+        if not _kill_rows(flow_run.id, _rows_of(table)).unreachable:
+            _killed.add(table.id)
 
 
 def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) -> None:
@@ -174,47 +176,33 @@ def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) ->
 
 def _kill_rows(flow_run_id: UUID, rows: Iterable[Row]) -> KillCounts:
     """Kill a cancelled flow run's jobs, except those claimed by other flow runs."""
-    logger = run_logger()
     counts = KillCounts()
-    by_block: dict[str, dict[str, None]] = {}
+    killed: list[Row] = []
     for row in rows:
         if row.get("on cancel") != "kill":
             counts.leave(1, 'on_cancel="leave"')
         elif not row.get("block"):
             counts.leave(1, "the destination is not a stored block")
         else:
-            by_block.setdefault(str(row["block"]), {})[str(row["job"])] = None
-    for block, job_ids in by_block.items():
-        try:
-            queue = load_destination(block).get_client()
-        except (tej.Error, ValueError) as error:
-            logger.warning("Block %r cannot be used: %s", block, error)
+            killed.append(row)
+    for _, queue, job_ids in _by_block(killed):
+        if queue is None:
             counts.unreachable += len(job_ids)
-            continue
-        kill_unclaimed(queue, job_ids, [flow_run_id], counts)
-    logger.info("Flow run %s was cancelled: %s", flow_run_id, counts)
+        else:
+            kill_unclaimed(queue, job_ids, [flow_run_id], counts)
+    run_logger().info("Flow run %s was cancelled: %s", flow_run_id, counts)
     return counts
 
 
 def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
-    """Return the flow runs in the state `state` that have a table of jobs to wait for.
-
-    Each flow run is returned with the newest of its tables.
-    """
+    """Return the tables of jobs to wait for, with their flow runs in a given state."""
     wanted = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state]))
     )
     with get_client(sync_client=True) as client:
-        newest: dict[UUID, Artifact] = {}
-        for artifact in _read_artifacts(client, [AWAITED_KEY], wanted):
-            flow_run_id = artifact.flow_run_id
-            if flow_run_id is None:
-                continue
-            before = newest.get(flow_run_id)
-            if before is None or str(before.created) < str(artifact.created):
-                newest[flow_run_id] = artifact
-        found = read_all(client, newest)
-    return [(found[one], newest[one]) for one in newest if one in found]
+        tables = [*_read_artifacts(client, [AWAITED_KEY], wanted)]
+        found = read_all(client, (one.flow_run_id for one in tables if one.flow_run_id))
+    return [(found[id_], one) for one in tables if (id_ := one.flow_run_id) in found]
 
 
 def _read_artifacts(
@@ -247,15 +235,13 @@ def _ended(rows: Iterable[Row]) -> set[tuple[str, str]]:
 
     One request to each destination reads the states of all its jobs.
     """
-    by_block: dict[str, set[str]] = {}
-    for row in rows:
-        block, job_id = _name(row)
-        by_block.setdefault(block, set()).add(job_id)
     ended: set[tuple[str, str]] = set()
-    for block, job_ids in by_block.items():
+    for block, queue, job_ids in _by_block(rows):
+        if queue is None:
+            continue
         try:
-            statuses = load_destination(block).get_client().statuses(job_ids)
-        except (tej.Error, ValueError) as error:
+            statuses = queue.statuses(job_ids)
+        except tej.Error as error:
             run_logger().warning("Jobs at block %r were not checked: %s", block, error)
             continue
         ended |= {
@@ -264,6 +250,30 @@ def _ended(rows: Iterable[Row]) -> set[tuple[str, str]]:
             if status is None or status.state.final
         }
     return ended
+
+
+def _by_block(
+    rows: Iterable[Row],
+) -> Iterator[tuple[str, tej.RemoteQueue | None, list[str]]]:
+    """Yield the name of each block, its queue, and the ids of its jobs.
+
+    The queue is None if the block cannot be used, for example because it was deleted.
+    The reason is logged only once, because `reconcile` is called every minute.
+    """
+    jobs: dict[str, dict[str, None]] = {}
+    for row in rows:
+        block, job_id = _name(row)
+        jobs.setdefault(block, {})[job_id] = None
+    for block, job_ids in jobs.items():
+        queue = None
+        try:
+            queue = load_destination(block).get_client()
+            _unusable.pop(block, None)
+        except (tej.Error, ValueError) as error:
+            if _unusable.get(block) != str(error):
+                _unusable[block] = str(error)
+                run_logger().warning("Block %r cannot be used: %s", block, error)
+        yield block, queue, [*job_ids]
 
 
 def _name(row: Row) -> tuple[str, str]:

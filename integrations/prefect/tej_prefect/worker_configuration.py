@@ -34,6 +34,11 @@ LOCAL_SETTINGS = (
 )
 """Settings that describe the worker's own machine and are not passed to jobs."""
 
+RESOURCES = {
+    *("nodes", "cpus", "memory", "gpus", "walltime"),
+    *("partition", "account", "options"),
+}
+"""The variables that are fields of `tej.Resources`."""
 STARTED_TWICE = 75
 """Exit code of a job that the scheduler has started for the second time."""
 STARTED_TWICE_MESSAGE = (
@@ -155,16 +160,7 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
     @property
     def resources(self) -> tej.Resources:
         """The requested resources; raises tej.InvalidJobDirectory if any is invalid."""
-        return tej.Resources(
-            nodes=self.nodes,
-            cpus=self.cpus,
-            memory=self.memory,
-            gpus=self.gpus,
-            walltime=self.walltime,
-            partition=self.partition,
-            account=self.account,
-            options=self.options,
-        )
+        return tej.Resources(**self.model_dump(include=RESOURCES))
 
     def warn_if_unreachable(self, address: str, logger: PrefectLogAdapter) -> None:
         """Log a warning if the API's address is local and jobs run elsewhere."""
