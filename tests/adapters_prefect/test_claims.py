@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from tej_prefect import TejDestination, TejJob, claims, context
 from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
 from tej_prefect.claims import EXPIRY, Claims, read_claims
 from tej_prefect.context import Run
-from tests.adapters_prefect.flow_processes import flow_run_in
+from tests.adapters_prefect.flow_processes import flow_run_in, wait_until
 
 
 def test_claims_are_read_with_their_ages(
@@ -43,16 +44,28 @@ def test_claims_are_read_with_their_ages(
 
 
 class Over(Exception):
-    """Ends the thread that sends heartbeats."""
+    """Ends the renewal of a claim."""
+
+
+class Heartbeats(Claims):
+    """Claims that are renewed only by `beat`, and not in threads."""
+
+    pauses: Iterator[object]
+
+    def _renew(self, own: object) -> None: ...
+
+    def beat(self) -> None:
+        """Send one heartbeat for each claim."""
+        for own in [*self._own.values()]:
+            self.pauses = iter([None])
+            with contextlib.suppress(Over):
+                super()._renew(own)
 
 
 @pytest.fixture
-def one_heartbeat(monkeypatch: pytest.MonkeyPatch) -> Claims:
-    """Claims without a thread, whose method `_run` sends one heartbeat and ends."""
-    made = Claims()
-    # `add` starts a thread only if `_thread` is None.
-    monkeypatch.setattr(made, "_thread", object())
-    pauses: Iterator[object] = iter([None])
+def heartbeats(monkeypatch: pytest.MonkeyPatch) -> Heartbeats:
+    """Claims whose method `beat` sends one heartbeat for each claim."""
+    made = Heartbeats()
 
     def sleep(seconds: float) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -60,7 +73,7 @@ def one_heartbeat(monkeypatch: pytest.MonkeyPatch) -> Claims:
             time.sleep(seconds)
             return
         assert seconds < EXPIRY / 3
-        if next(pauses, Over) is Over:
+        if next(made.pauses, Over) is Over:
             raise Over
 
     monkeypatch.setattr(claims, "time", SimpleNamespace(sleep=sleep))
@@ -72,33 +85,66 @@ def test_heartbeats_end_with_their_flow_run(
     queue: tej.RemoteQueue,
     queue_path: Path,
     job: object,
-    one_heartbeat: Claims,
+    heartbeats: Heartbeats,
 ) -> None:
     run = queue.ensure(job("exit 0"))  # type: ignore[operator]
     stage = str(run.status().directory)
     live, ended = flow_run_in(Running()), flow_run_in(Completed())
     for flow_run_id in (live, ended):
-        one_heartbeat.add(flow_run_id, queue, stage, [run.id])
+        heartbeats.add(flow_run_id, queue, stage, [run.id])
     for path in (queue_path / "claims").iterdir():
         os.utime(path, times=(0, 0))
-    with pytest.raises(Over):
-        one_heartbeat._run()
+    heartbeats.beat()
     (claim,) = read_claims(queue, stage)
     assert claim.flow_runs == (live,)
     assert claim.is_live
 
 
+def test_heartbeats_do_not_wait_for_another_server(
+    prefect_server: str,
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = str(queue.ensure(job("exit 0")).status().directory)  # type: ignore[operator]
+    silent = tej.RemoteQueue("local:", str(queue_path), "default")
+    shell, is_waiting, reply = silent.shell, threading.Event(), threading.Event()
+
+    def wait(*arguments: object, **options: object) -> bytes:
+        is_waiting.set()
+        reply.wait()
+        return shell(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(claims, "PERIOD", 0.1)
+    made, flow_run_id = Claims(), flow_run_in(Running())
+    made.add(flow_run_id, silent, stage, ["a"])
+    monkeypatch.setattr(silent, "shell", wait)
+    made.add(flow_run_id, queue, stage, ["b"])
+    try:
+        wait_until(is_waiting.is_set, "the server does not reply")
+        for path in (queue_path / "claims").iterdir():
+            os.utime(path, times=(0, 0))
+        wait_until(
+            lambda: [one.is_live for one in read_claims(queue, stage)].count(True) == 1,
+            "the other claim is renewed",
+        )
+    finally:
+        reply.set()
+        made.withdraw(flow_run_id)
+
+
 def test_exiting_process_sends_no_heartbeat(
-    queue: tej.RemoteQueue, one_heartbeat: Claims, monkeypatch: pytest.MonkeyPatch
+    queue: tej.RemoteQueue, heartbeats: Heartbeats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start_server(**_: object) -> None:
         raise AssertionError("Prefect would start a temporary server")
 
     own = claims._Own(queue, "/", uuid4())
     monkeypatch.setattr(own, "has_ended", start_server)
-    one_heartbeat._own[own.flow_run_id, queue] = own
+    heartbeats._own[own.flow_run_id, queue] = own
     monkeypatch.setattr(claims, "is_exiting", lambda: True)
-    one_heartbeat._run()
+    heartbeats.beat()
 
 
 def test_flow_may_outlive_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,17 +174,17 @@ def test_claim_outlives_silence_of_the_api(
 
 
 def test_claims_work_after_a_fork(
-    prefect_server: str, queue: tej.RemoteQueue, job: object, one_heartbeat: Claims
+    prefect_server: str, queue: tej.RemoteQueue, job: object, heartbeats: Heartbeats
 ) -> None:
     run = queue.ensure(job("exit 0"))  # type: ignore[operator]
     # In the child, the lock may be that of a thread which exists only in the parent.
-    one_heartbeat._lock.acquire()
-    one_heartbeat._pid = -1
+    heartbeats._lock.acquire()
+    heartbeats._pid = -1
     stage = str(run.status().directory)
     flow_run_id = flow_run_in(Running())
-    one_heartbeat.add(flow_run_id, queue, stage, [run.id])
+    heartbeats.add(flow_run_id, queue, stage, [run.id])
     assert [claim.flow_runs for claim in read_claims(queue, stage)] == [(flow_run_id,)]
-    one_heartbeat.withdraw(flow_run_id)
+    heartbeats.withdraw(flow_run_id)
 
 
 def test_jobs_of_interrupted_submission_are_killed(

@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import Artifact, FlowRun
 from prefect.flow_engine import run_flow
-from prefect.states import Cancelled, Pending
+from prefect.states import Cancelled, Pending, Suspended
 
 import tej
 from tej_prefect import (
@@ -149,6 +149,30 @@ def test_kill_of_cancelled_run_is_repeated(monkeypatch: pytest.MonkeyPatch) -> N
     for _ in range(3):
         suspend._kill_cancelled()
     assert killed == ["new", "new"]
+
+
+def test_refused_resume_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused, other = (
+        FlowRun(id=uuid4(), flow_id=uuid4(), name=name, state=Suspended())
+        for name in ("refused", "other")
+    )
+    resumed: list[UUID] = []
+
+    def resume(flow_run_id: UUID) -> None:
+        if flow_run_id == refused.id:
+            raise RuntimeError("Cannot resume this run")
+        resumed.append(flow_run_id)
+
+    table = Artifact(data="[]")
+    monkeypatch.setattr(
+        suspend, "_awaited", lambda _: [(refused, table), (other, table)]
+    )
+    monkeypatch.setattr(suspend, "resume_flow_run", resume)
+    suspend._resume_done()
+    assert resumed == [other.id]
+    assert "'refused' was not resumed: Cannot resume this run" in caplog.text
 
 
 def test_suspending_needs_a_stored_destination(

@@ -219,9 +219,11 @@ class _Own:
 
 
 class Claims:
-    """Writes the claims of this process, and renews them in one thread.
+    """Writes the claims of this process, and renews each claim in its own thread.
 
-    A claim is renewed until its flow run has ended or `withdraw` is called.
+    A claim is renewed until its flow run has ended or `withdraw` is called.  If one
+    thread renewed all claims, a server that does not reply would delay the heartbeats
+    at the other servers until the claims there expire.
     """
 
     def __init__(self) -> None:
@@ -231,7 +233,6 @@ class Claims:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._own: dict[tuple[UUID, tej.RemoteQueue], _Own] = {}
-        self._thread: threading.Thread | None = None
 
     def add(
         self,
@@ -242,19 +243,18 @@ class Claims:
     ) -> None:
         """Add jobs to the flow run's claim on this queue, and write the claim."""
         if self._pid != os.getpid():
-            # After a fork the thread does not exist in this process, and the lock may
+            # After a fork the threads do not exist in this process, and the lock may
             # be locked by a thread of the parent process.
             self._reset()
+        key = flow_run_id, queue
         with self._lock:
-            own = self._own.setdefault(
-                (flow_run_id, queue), _Own(queue, stage, flow_run_id)
-            )
+            own = self._own.get(key)
+            if own is None:
+                own = self._own[key] = _Own(queue, stage, flow_run_id)
+                threading.Thread(
+                    target=self._renew, args=[own], name="tej claim", daemon=True
+                ).start()
             own.jobs |= dict.fromkeys(job_ids)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="tej claims", daemon=True
-                )
-                self._thread.start()
         with own.lock:
             # If many threads call `add` at once, the first thread writes the jobs of
             # all calls, and the other threads have nothing left to write.
@@ -278,22 +278,16 @@ class Claims:
                     # no more heartbeats.
                     logger.info("A claim at %r was not removed: %s", own.queue, error)
 
-    def _run(self) -> None:
+    def _renew(self, own: _Own) -> None:
         while True:
             time.sleep(PERIOD)
-            with self._lock:
-                if not self._own:
-                    self._thread = None
-                    return
-                due = [*self._own.values()]
-            for own in due:
-                if is_exiting():
-                    return
-                if own.has_ended():
-                    self.withdraw(own.flow_run_id)
-                    continue
-                with own.lock:
-                    own.write()
+            if self._own.get((own.flow_run_id, own.queue)) is not own or is_exiting():
+                return
+            if own.has_ended():
+                self.withdraw(own.flow_run_id)
+                return
+            with own.lock:
+                own.write()
 
 
 claims = Claims()

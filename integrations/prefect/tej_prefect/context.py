@@ -202,7 +202,7 @@ def read_all(client: SyncPrefectClient, ids: Iterable[UUID]) -> dict[UUID, FlowR
 
 
 def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
-    """Return the ids of those of a flow run and its parents that are cancelled.
+    """Return the ids of the cancelled flow runs among a flow run and its parents.
 
     The list is empty if the API does not reply, so that no job is killed by mistake.
     """

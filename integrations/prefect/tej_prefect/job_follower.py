@@ -157,7 +157,7 @@ class JobFollower:
         return words
 
     def _last_lines(self) -> list[tuple[str, str]]:
-        """Return the last lines of the job's stdout and stderr, without empty texts."""
+        """Return the last lines of stdout and stderr by stream; empty streams are omitted."""
         found: list[tuple[str, str]] = []
         for stream in ("stdout", "stderr"):
             try:

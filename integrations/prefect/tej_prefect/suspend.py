@@ -147,6 +147,10 @@ def _resume_done() -> None:
             except NotPausedError:
                 # The error means that another worker has already resumed the flow run.
                 continue
+            except Exception as error:
+                # The other flow runs are resumed nevertheless.
+                logger.warning("Flow run %r was not resumed: %s", flow_run.name, error)
+                continue
             logger.info("Flow run %r is resumed: its jobs have ended", flow_run.name)
 
 

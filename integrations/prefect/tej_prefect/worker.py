@@ -103,7 +103,7 @@ class TejWorker(
         """Numbers of crashes that the base class must not report."""
         self._orphans = OrphanFinder(self.name)
         self._refusals: dict[UUID, str] = {}
-        """Why flow runs could not be taken over, as written to their logs."""
+        """The last error of each flow run that could not be taken over."""
         self._queues: dict[tej.RemoteQueue, None] = {}
         """Queues with jobs of flow runs that this worker has followed."""
         self._reconciling = anyio.CancelScope()
@@ -113,7 +113,7 @@ class TejWorker(
 
     @property
     def work_pool(self) -> WorkPool:
-        """The work pool, whose bundles are sent with the jobs by default."""
+        """The work pool; a pool without storage for bundles uses this worker's directory."""
         pool = super().work_pool
         return pool if self._spool is None else with_storage(pool, self._spool)
 
@@ -286,7 +286,7 @@ class TejWorker(
                 check_place(flow_run.infrastructure_pid, destination)
             logger.info("Worker %r takes over the flow run", self.name)
             if (await self.run(flow_run, configuration)).status_code:
-                # The base class reports no crash of this run.
+                # The base class did not call `run`, so it will not report this end.
                 self._reported -= Counter([flow_run.id])
             self._refusals.pop(flow_run.id, None)
         except Exception as error:
@@ -352,7 +352,7 @@ async def _load(name: str) -> TejDestination:
 
 
 async def unended_flow_runs(client: PrefectClient, work_pool: str) -> list[FlowRun]:
-    """Return the flow runs of a work pool that need their current process."""
+    """Return the flow runs of a work pool for which `needs_process` is true."""
     states = FlowRunFilterState(
         operator=Operator.or_,  # type: ignore[call-arg]
         type=FlowRunFilterStateType(any_=UNENDED),
