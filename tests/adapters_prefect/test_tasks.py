@@ -25,6 +25,7 @@ from tej_prefect import (
     JobsFailed,
     TejDestination,
     TejJob,
+    batch,
     delete_job,
     fetch_results,
     kill_job,
@@ -36,7 +37,7 @@ from tej_prefect import (
     wait_for_job,
 )
 from tests.adapters_prefect.events import wait_for_events
-from tests.adapters_prefect.flow_processes import wait_until
+from tests.adapters_prefect.flow_processes import FlowThread, wait_until
 
 Make = Callable[..., Path]
 
@@ -523,6 +524,39 @@ def test_output_is_logged_while_job_runs(
     messages = [record.getMessage() for record in caplog.records]
     for words in ("first", "stderr: wrong", "last"):
         assert messages.count(words) == 1
+
+
+def test_job_is_claimed_when_server_replies_again(
+    prefect_server: str,
+    local: TejDestination,
+    gate: Gate,
+    queue_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Outside of a flow, no job is claimed.
+    run = TejJob(destination=local, script=gate.wait).trigger()
+    read_status, is_silent = batch._read_status, iter([True])
+
+    def read(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
+        return None if next(is_silent, False) else read_status(queue, job_id)
+
+    monkeypatch.setattr(batch, "PERIOD", 0)
+    monkeypatch.setattr(batch, "_read_status", read)
+
+    @flow
+    def waiting() -> None:
+        wait_for_job(run)
+
+    thread = FlowThread(waiting)
+    wait_until(
+        lambda: any(
+            run.job_id in path.read_text() for path in queue_path.glob("claims/[!.]*")
+        ),
+        "the job is claimed",
+    )
+    gate.open()
+    wait_until(thread.ended, "the flow ends")
+    assert thread.error is None
 
 
 def test_logged_output_is_limited(

@@ -22,11 +22,11 @@ except ImportError as error:
         "tej_prefect needs Prefect 3: pip install 'tej[prefect]'"
     ) from error
 
+from tej_prefect.batch import JobsFailed
 from tej_prefect.bundles import tej_flow
 from tej_prefect.credentials import TejDestination
 from tej_prefect.job_result import JobResult
 from tej_prefect.jobs import TejJob, TejJobRun
-from tej_prefect.run_jobs import JobsFailed
 from tej_prefect.storage import TejStorage
 from tej_prefect.suspend import (
     kill_jobs_on_cancellation,

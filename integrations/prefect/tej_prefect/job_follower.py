@@ -157,7 +157,7 @@ class JobFollower:
         return words
 
     def _last_lines(self) -> list[tuple[str, str]]:
-        """Return the last lines of stdout and stderr by stream; empty streams are omitted."""
+        """Return the last lines of stdout and stderr, without the empty streams."""
         found: list[tuple[str, str]] = []
         for stream in ("stdout", "stderr"):
             try:

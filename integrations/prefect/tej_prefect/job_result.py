@@ -82,7 +82,7 @@ def by_queue(records: Iterable[Record]) -> dict[tej.RemoteQueue, dict[str, Recor
 
 
 class JobResult(BaseModel):
-    """The result of a finished job, with its downloaded files."""
+    """How a job ended, or why it was not started, with the downloaded files."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -18,10 +18,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
 import tej
+from tej_prefect.batch import JobsFailed, OnTimeout, run_many, run_one
 from tej_prefect.credentials import TejDestination, as_destination
 from tej_prefect.job_result import JobResult, OnCancel
 from tej_prefect.jobs import TejJob, TejJobRun
-from tej_prefect.run_jobs import JobsFailed, OnTimeout, run_many, run_one
 
 TAGS = {"tej"}
 LONGEST = 60

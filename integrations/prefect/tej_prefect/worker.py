@@ -113,7 +113,7 @@ class TejWorker(
 
     @property
     def work_pool(self) -> WorkPool:
-        """The work pool; a pool without storage for bundles uses this worker's directory."""
+        """The work pool; its bundles are sent with the jobs if it has no storage."""
         pool = super().work_pool
         return pool if self._spool is None else with_storage(pool, self._spool)
 

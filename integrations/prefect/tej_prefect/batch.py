@@ -7,6 +7,7 @@ connects the batch with the log, the artifacts and the cancellation of a Prefect
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -14,7 +15,7 @@ from typing import Literal
 import tej
 from tej_prefect.cancellation import CancellationGuard
 from tej_prefect.job_result import JobRecord, JobResult
-from tej_prefect.reports import JobArtifacts, Outputs
+from tej_prefect.reports import PERIOD, JobArtifacts, Outputs
 
 OnTimeout = Literal["kill", "leave"]
 SHOWN = 3
@@ -261,10 +262,10 @@ def wait_for_one(
     """
     queue = record.destination.get_client()
     with CancellationGuard(stop) as guard:
-        status = None
-        if guard.run.flow_run_id is not None:
-            status = _read_status(queue, record.job_id)
+        in_flow = guard.run.flow_run_id is not None
+        status = _read_status(queue, record.job_id) if in_flow else None
         guard.add({record: status})
+        due = time.monotonic() + PERIOD
         artifacts = JobArtifacts(guard.run)
         artifacts.add({record: status})
         outputs = Outputs(guard.logger)
@@ -272,7 +273,13 @@ def wait_for_one(
             outputs.add([record])
 
         def on_tick() -> None:
+            nonlocal status, due
             guard.check()
+            if status is None and in_flow and time.monotonic() >= due:
+                # The job could not be claimed, because the server did not reply.
+                status = _read_status(queue, record.job_id)
+                guard.add({record: status})
+                due = time.monotonic() + PERIOD
             artifacts.update()
             outputs.read()
 
@@ -289,6 +296,7 @@ def wait_for_one(
 
 
 def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
+    """Return the status of a job; None if the server does not reply at present."""
     try:
         return queue.statuses([job_id])[job_id]
     except tej.QueueDoesntExist:
