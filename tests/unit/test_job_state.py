@@ -82,3 +82,194 @@ def test_kill_waits_longer_for_live_wrapper(
     waits=0 state=running pids={pids} entry=a known=''
     wait_for_wrapper; echo "$waits" """
     assert shell(lines, "default") == f"{waits}\n"
+
+
+SAY = """
+at() { touch -d "@$((now - $1))" "$job/$2"; }
+say() { load_job "$id"; echo "$1: $state"; }
+"""
+
+
+def test_unstarted_job_is_lost_only_if_it_cannot_start(shell: Shell) -> None:
+    lines = f"""{SAY} me; get_time
+    echo "$now other b s 1 1" >"$job/submitted"
+    at 880 submitted; say recent
+    at 920 submitted; : >"$job/claim"; say claimed; at 50 claim; say soon
+    at 70 claim; say dead; rm "$job/lost" "$job/claim"
+    say old; [ -e "$job/claim" ] && echo 'cannot start'; rm "$job/lost" "$job/claim"
+    echo "$now $who" >"$job/submitted"; at 920 submitted; say alive
+    echo "$now $host $boot $space 1 1" >"$job/submitted"; echo "$now" >"$job/queued"; say waits
+    : >"$job/claim"; at 50 claim; say starts; at 70 claim; say failed; rm "$job/lost" "$job/queued"
+    # The shell that submitted the job has ended, and the wrapper has just started.
+    is_gone() {{ echo "pid $who" >"$job/native_id"; }}; say started"""
+    assert shell(lines, "default").splitlines() == [
+        *("recent: created", "claimed: created", "soon: created", "dead: lost"),
+        *("old: lost", "cannot start", "alive: created"),
+        *("waits: queued", "starts: queued", "failed: lost", "started: created"),
+    ]
+
+
+def test_recorded_end_outranks_the_missing_process(shell: Shell) -> None:
+    lines = f"""{RUNS_HERE} {SAY}
+    echo "pid $host $boot $space 1 1" >"$job/native_id"; echo "$now $host 1 1" >"$job/started"
+    # The wrapper records the end while the client checks the processes.
+    has_processes() {{ echo '9 exit 0 own 0' >"$job/finished"; return 1; }}; say meanwhile
+    echo "$number"; [ ! -e "$job/lost" ] || echo 'marked as lost'
+    rm "$job/finished"; has_processes() {{ return 1; }}
+    echo 7 >"$job/heartbeat"; echo '20 5 me' >"$job/kill"; say killed; echo "$ended"
+    rm "$job/finished" "$job/kill"; say gone; echo "$ended"
+    has_processes() {{ return 0; }}; rm "$job/lost"; say orphaned
+    echo "$note" | cut -d, -f1"""
+    assert shell(lines, "default").splitlines() == [
+        *("meanwhile: finished", "0", "killed: killed", "20", "gone: lost", "7"),
+        "orphaned: running",
+        "the wrapper is gone (pid 1)",
+    ]
+
+
+def test_job_that_moves_during_reading_is_read_again(shell: Shell) -> None:
+    lines = f"""{RUNS_HERE} {SAY}
+    read_fact() {{
+        if [ "$1" = submitted ] && [ -z "$moved" ]; then moved=1; return 1; fi
+        [ -s "$job/$1" ]
+    }}
+    moved=''; say moved"""
+    assert shell(lines, "default") == "moved: running\n"
+
+
+def test_silent_job_of_another_host_is_lost_after_15_minutes(shell: Shell) -> None:
+    lines = f"""{SAY} get_time; get_host; get_uptime
+    # Another client has looked at the unchanged fact before.
+    seen() {{
+        get_file_time "$job/$1"; echo "$((uptime - $2)) $file_time $boot" >"$job/.look.$1.$host"
+    }}
+    echo "$now other b s 1 1" >"$job/submitted"; echo 'pid other b s 9 9' >"$job/native_id"
+    at 880 native_id; seen native_id 880; say created
+    at 920 native_id; seen native_id 70; say unsure; seen native_id 90; say silent
+    rm "$job/lost"; echo "$now other 9 9" >"$job/started"; echo "$now" >"$job/heartbeat"
+    at 880 heartbeat; seen heartbeat 880; say beats
+    at 920 heartbeat; seen heartbeat 70; say again; seen heartbeat 90; say lost
+    at 1 heartbeat; touch -d "@$((now + 9))" "$job/heartbeat"; say returned"""
+    assert shell(lines, "default").splitlines() == [
+        *("created: created", "unsure: created", "silent: lost"),
+        *("beats: running", "again: running", "lost: lost", "returned: running"),
+    ]
+
+
+def test_attempt_is_found_by_its_token(shell: Shell) -> None:
+    lines = """mkdir -p attempts/a/1/job attempts/a/2/job
+    for number in 1 2; do
+        echo "token=old$number end" >"attempts/a/$number/job/spec"
+        echo '5 h b s 1 1' >"attempts/a/$number/job/submitted"
+        echo "9 exit $number own 0" >"attempts/a/$number/job/finished"
+    done
+    for token in old2 old1 old3 0123456789abcdef; do
+        load_again a "token=$token " && echo "$id $number ${job#"$queue/"}" || echo "no $id"
+    done"""
+    assert shell(lines, "default").splitlines() == [
+        *("a 2 attempts/a/2/job", "a 1 attempts/a/1/job", "no a", "a  jobs/a"),
+    ]
+
+
+def test_claim_of_a_live_client_is_respected(shell: Shell) -> None:
+    lines = """me; remover='x b s 1 1' taken="$job/.taken $remover"
+    try() {
+        rm -f "$job"/.taken*; : >"$job/.taken $1"; touch -d "$2" "$job/.taken $1"
+        if adopt_claim; then echo taken; else echo kept; fi
+        : >"$job/.removal"; [ -z "$3" ] || echo "$1" >"$job/.removal"
+        if cancel_batch; then echo free; else echo busy; fi
+    }
+    try "$who" today 1; try "$host $boot $space 1 1" today 1
+    try "$host other $space 1 1" today 1; try "other b s 1 1" today 1; try "$who" today ''"""
+    assert shell(lines, "default").split() == [
+        *("kept", "busy", "taken", "free", "taken", "free", "kept", "busy"),
+        *("kept", "free"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "since", "claims"),
+    [
+        ("exit 0 own 0", "5", True),
+        ("signal 9 killed 0", "-", True),
+        ("none 0 killed 0", "-", True),
+        ("exit 0 own 0", "6", False),
+        ("exit 0 own 1", "5", False),
+        ("exit 0 ask 0", "5", False),
+        ("cut 0 own 0", "5", False),
+    ],
+)
+def test_only_simple_jobs_are_deleted_in_a_batch(
+    shell: Shell, end: str, since: str, claims: bool
+) -> None:
+    lines = f"""claimed=''; . "$here/lib/bulk_removal.sh"; live_tokens=''
+    echo '5 h b s 1 1' >"$job/submitted"; echo '9 {end}' >"$job/finished"
+    if claim_if_simple a {since}; then echo claimed; fi; [ ! -e "$job/.removal" ] || echo mark
+    rm -f "$job/.removal"
+    for file in on_end .removal; do
+        : >"$job/$file"; ! claim_if_simple a {since} || echo "$file"; rm -f "$job/$file"
+    done
+    mkdir -p dependents/a; ! claim_if_simple a {since} || echo dependents; rmdir dependents/a
+    mkdir -p attempts/a; ! claim_if_simple a {since} || echo attempts; rmdir attempts/a
+    mv "$job/spec" "$job/.taken x"; ! claim_if_simple a {since} || echo taken
+    rm "$job/.taken x"; ! claim_if_simple 'a#1' {since} || echo attempt
+    echo 'token=0123456789abcdef end' >"$job/spec"
+    has_sign_of_life() {{ :; }}; ! claim_if_simple a {since} || echo alive"""
+    assert shell(lines, "default") == "claimed\nmark\n" * claims
+
+
+def test_time_limit_is_enforced_once(shell: Shell) -> None:
+    lines = f""". "$here/lib/time_limit.sh"; r_walltime=100
+    {function("before_heartbeat", "run_detached.sh")}
+    get_uptime() {{ :; }}; stop_processes() {{ echo "stop $1"; }}; grace=''
+    began=0
+    for uptime in 50 90 100 120; do before_heartbeat; echo "$uptime $span"; done
+    uptime=99; enforce_time_limit; uptime=100; enforce_time_limit
+    read -r _ kind words <"$job/reason"; echo "$kind ${{words% *}}"
+    echo '1 limit earlier' >"$job/reason"; enforce_time_limit; cat "$job/reason"
+    echo '9 exit 0 own 0' >"$job/finished"; enforce_time_limit
+    r_walltime=''; before_heartbeat; echo "$span" """
+    assert shell(lines, "default").splitlines() == [
+        *("50 20", "90 10", "100 1", "120 1", "stop 10"),
+        "limit the time limit of 0:01:40 was",
+        *("stop 10", "1 limit earlier", "20"),
+    ]
+
+
+def test_dependency_has_one_outcome(shell: Shell) -> None:
+    lines = """end() { printf '%s\n' "9 $1" >"$job/finished"; }
+    say() {
+        check_dependency a; [ "$dep_outcome" = failed ] || dep_words=''
+        echo "$1: $dep_outcome $dep_words"
+    }
+    echo '5 h b s 1 1' >"$job/submitted"; echo 5 >"$job/queued"; say waits
+    end 'exit 0 own 0'; say good; end 'exit 1 own 0'; say bad
+    end 'exit 0 killed 0'; say killed; end 'exit 0 own 0'
+    echo '9 limit x' >"$job/reason"; say cut; rm -r "$job"; say deleted
+    me; get_time; mkdir -p attempts/a
+    for link in "$now $who" "$now $host $boot $space 1 1"; do
+        ln -s "$link" attempts/a/restarting; say restarting; rm attempts/a/restarting
+    done"""
+    assert shell(lines, "default").splitlines() == [
+        *("waits: pending ", "good: succeeded ", "bad: failed a failed"),
+        *("killed: failed a was killed", "cut: failed a failed"),
+        *("deleted: failed a was deleted", "restarting: pending "),
+        "restarting: failed a was deleted",
+    ]
+
+
+def test_lock_of_another_host_holds_for_5_minutes(shell: Shell) -> None:
+    lines = """me; get_time
+    try() {
+        rm -f lock; ln -s "$1" lock; touch -h -d "@$((now - $2))" lock
+        if take_lock "$queue/lock"; then echo taken; else echo held; fi
+    }
+    try "$now other b s 1 1" 280; try "$now other b s 1 1" 320; try "$now $who" 999
+    try "$now $host $boot $space 1 1" 0
+    # Another client takes the lock of the dead client first.
+    is_locked() { holder='other words'; return 1; }
+    try "$now $who" 0; ls -l lock | grep -c " $self "; ls"""
+    said = shell(lines, "default").split()
+    assert said == [*("held", "taken", "held", "taken", "held", "1")] + [
+        *("jobs", "lock", "scheduler")
+    ]

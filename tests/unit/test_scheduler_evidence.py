@@ -221,3 +221,178 @@ def test_memory_limit_in_log_outranks_failed(
     edition=1 nickname='' q_5='1|ended|x|FAILED (JobLaunchFailure)'; listed_at=$((now + 9))
     runtime_derive_state; echo "$state $cut_off $note" """
     assert shell(lines) == f"{state}\n"
+
+
+# Time of the evidence
+
+
+def test_unfinished_kill_is_repeated_after_its_time(shell: Shell) -> None:
+    lines = """nid=5 grace=10 listing=answer; get_time; : >"$job/claim"
+    cancel_job() { printf cancel; }; terminate_or_cancel() { printf SIGTERM; }
+    for step in 'term 18' 'term 22' 'cancel 58' 'cancel 62'; do
+        echo "$now ${step% *}" >"$job/ending"
+        touch -d "@$((now - ${step#* }))" "$job/ending"
+        printf '%s: ' "$step"; retry_kill; echo
+    done
+    listing=silent; retry_kill; listing=answer; rm "$job/ending"; retry_kill; echo
+    rm "$job/claim"; retry_kill"""
+    assert shell(lines).splitlines() == [
+        "term 18: ",
+        "term 22: cancel",
+        "cancel 58: ",
+        "cancel 62: cancel",
+        *("SIGTERM", "cancel"),
+    ]
+
+
+def test_interrupted_submission_is_lost_after_two_answers(shell: Shell) -> None:
+    lines = """get_time; me; listing=answer listed_at=$((now + 1)) native='' started=''
+    submitting() {
+        echo "$now tej_abc0123456 $2" >"$job/submitting"
+        touch -d "@$((now - $1))" "$job/submitting"
+    }
+    say() { derive_submission_state || echo "$1: $state $note$evidence"; note='' evidence=''; }
+    submitting 1000 "$who"; say alive
+    submitting 890 'other b s 1 1'; say elsewhere
+    submitting 910 'other b s 1 1'; listing=silent; say silent; listing=answer; say first
+    touch -d "@$((now - 31))" "$job/missed"; : >"$job/claim"; say claimed
+    rm "$job/claim"; say second
+    rm "$job/lost" "$job/claim"; : >"$job/kill"; say killed
+    submitting 0 "$host $boot $space 1 1"; rm "$job/finished" "$job/kill" "$job/missed"
+    listed_at=$((now - 9)); say early; [ -e "$job/missed" ] || echo 'not asked yet'"""
+    said = shell(lines).splitlines()
+    assert said[:3] == [
+        "alive: created ",
+        "elsewhere: created ",
+        "silent: created slurm does not answer; last known: created",
+    ]
+    assert said[3].startswith("first: created slurm lists no job of that name")
+    assert said[4].startswith("claimed: created ")
+    assert said[5].startswith("second: lost the submission to slurm was interrupted")
+    assert said[6].startswith("killed: killed ")
+    assert said[7:] == ["early: created ", "not asked yet"]
+
+
+def test_listing_older_than_the_event_proves_nothing(shell: Shell) -> None:
+    lines = f"""{GONE} listed_at=$((now - 50)) reason=''; echo 1 >"$job/submitted"
+    at() {{ touch -d "@$((now - $1))" "$job/$2"; }}
+    say() {{ derive_gone_state; echo "$state"; [ ! -e "$job/missed" ] || echo missed; }}
+    listed_state=over; at 40 submitted; say; at 60 submitted; say; rm "$job/missed"
+    echo "$now 5 me" >"$job/kill"; at 40 kill; say; at 60 kill
+    listed_state=unknown; say; rm "$job/missed"; listed_state=over; say"""
+    assert shell(lines).splitlines() == [
+        *("running", "running", "missed"),
+        *("running", "running", "missed", "killed"),
+    ]
+
+
+def test_requeued_job_is_lost_unless_it_may_run_again(shell: Shell) -> None:
+    lines = f"""{GONE} reason='' listed_state=queued; listed_at=$((now - 50))
+    at() {{ touch -d "@$((now - $1))" "$job/$2"; }}
+    say() {{ derive_queued_state; echo "$state ${{note-}}$evidence"; note=''; }}
+    : >"$job/claim"; : >"$job/started"; : >"$job/requeue"; at 60 started; say
+    rm "$job/requeue"; at 40 started; say; at 60 started; say; at 99 missed; say
+    rm "$job/missed" "$job/lost"; : >"$job/rerun"; listed_state=unknown; derive_gone_state
+    at 99 missed; evidence=''; derive_gone_state; echo "$state $evidence" """
+    said = shell(lines).splitlines()
+    assert said[0] == "queued slurm 5: requeued, and will run again from the start"
+    assert said[1] == "running "
+    assert said[2].startswith("running slurm has requeued it; checking again")
+    assert said[3].startswith("lost slurm has requeued it after its start")
+    assert said[4].startswith("lost slurm started it a second time")
+
+
+def test_refused_cancellation_of_ended_job_is_no_failure(shell: Shell) -> None:
+    lines = """scheduler_cancel() { return 1; }; query_again() { listing=answer; }
+    nid=5 edition=1
+    for word in over ended limit cut cancelled gone queued running stopped; do
+        q_5="1|$word||"; [ "$word" != gone ] || q_5=''
+        ! cancel_job || printf '%s ' "$word"
+    done
+    query_again() { listing=silent; }; cancel_job || echo silent"""
+    assert shell(lines) == "over ended limit cut cancelled gone silent\n"
+
+
+def test_waiting_job_is_not_submitted_twice(shell: Shell) -> None:
+    """Another client has submitted the job, and its reply may still arrive."""
+    lines = """get_time; me; nickname=tej_abc0123456 index=''
+    query_again() { listing=$answer n_tej_abc0123456=$listed; }
+    say() {
+        get_time; echo "$now $nickname $2" >"$job/submitting"
+        touch -d "@$((now - $1))" "$job/submitting"
+        now=''; if find_submitted; then echo submitted; else echo free; fi
+    }
+    answer=answer listed=''
+    say 99 "$who"; say 85 'other b s 1 1'; say 95 'other b s 1 1'
+    say 0 "$host $boot $space 1 1"
+    answer=silent; say 0 "$host $boot $space 1 1"
+    answer=answer listed=7; say 0 "$host $boot $space 1 1"; cat "$job/native_id"
+    answer=answer listed=''; say 0 "$host $boot $space 1 1" """
+    assert shell(lines).splitlines() == [
+        *("submitted", "submitted", "free", "free"),
+        *("submitted", "submitted", "slurm 7", "submitted"),
+    ]
+
+
+def test_lost_reply_is_searched_for_only_in_doubt(shell: Shell) -> None:
+    lines = """nickname=tej_abc0123456 index=''; sleep() { :; }
+    query_again() { printf '? '; listing=$answer; }
+    search() {
+        status=$1 why=$2
+        if search_submitted; then echo accepted; else echo refused; fi
+    }
+    answer=answer; search 1 'no such queue'; search 0 banner; search 124 ''
+    search 1 'Socket timed out'; answer=silent; search 1 'no such queue'; search 0 banner
+    answer=answer n_tej_abc0123456='7;gpu2'; search 1 ''
+    echo 'slurm 7' >"$job/native_id"; job_token=0123456789abcdef nid='7;gpu2'
+    adopt_reply; cat "$job/native_id" """
+    assert shell(lines).splitlines() == [
+        "? refused",
+        *["? ? ? ? refused"] * 3,
+        *("? refused", "? accepted", "? accepted", "slurm 7;gpu2"),
+    ]
+
+
+def test_listing_serves_only_while_it_is_fresh(shell: Shell) -> None:
+    lines = """get_time; listing=answer edition=1 q_5='1|running||' patience=10 extent=whole
+    say() {
+        ids=$2; listed_at=$((now - $1))
+        if is_answered; then printf 'used '; else printf 'old '; fi
+    }
+    say 9 5; say 10 5; say -2 5; say -9 5; say 9 6; listing=silent; say 9 6; listing=answer
+    scheduler_listed_all() { return 1; }; say 9 5; say 9 6; say 9 ''
+    extent=part; say 9 '' """
+    assert shell(lines) == "used old used old used used used old used old "
+
+
+@pytest.mark.parametrize(("age", "state"), [(110, "running"), (130, "finished")])
+def test_silent_scheduler_delays_the_cause(shell: Shell, age: int, state: str) -> None:
+    lines = f"""{GONE} listing=silent nickname=x; echo "$now exit 0 ask 0" >"$job/finished"
+    touch -d "@$((now - {age}))" "$job/finished"; ended=$now how=exit
+    listed_state=silent; derive_ended_state; echo "$state" """
+    assert shell(lines) == f"{state}\n"
+
+
+def test_second_run_needs_permission_and_silence(shell: Shell) -> None:
+    runner = """eval "$(sed -n '/^begin_second_run() {/,/^}/p' "$here/run_in_scheduler.sh")"
+    """
+    lines = f"""{runner} {GONE} me; own_id=5; echo 'slurm 5' >"$job/native_id"
+    echo '1 h 1 1' >"$job/started"; echo '1 h b s 1 1' >"$job/submitted"; pulse=''
+    sleep() {{ echo "sleep $1"; [ -z "$pulse" ] || echo "$pulse" >"$job/heartbeat"; }}
+    say() {{
+        (again=''; begin_second_run; echo "runs again$again")
+        for f in started rerun; do [ ! -e "$job/$f" ] || printf '%s ' "$f"; done
+        rm -f "$job/rerun"; echo
+    }}
+    say; : >"$job/requeue"; pulse=9; say
+    own_id=6; say; own_id=5; : >"$job/kill"; say; rm "$job/kill"
+    echo '9 exit 0 own 0' >"$job/finished"; say
+    echo '9 exit 0 ask 0' >"$job/finished"; echo '9 cut x' >"$job/reason"; say
+    rm "$job/reason"; say; echo '1 h 1 1' >"$job/started"; pulse=''; say"""
+    assert [line.strip() for line in shell(lines).splitlines()] == [
+        "started rerun",
+        *("sleep 25", "started rerun"),
+        *("started", "started", "started", "started"),
+        *("runs again1", ""),
+        *("sleep 25", "runs again1", ""),
+    ]
