@@ -113,15 +113,22 @@ def test_spec_context_is_left_after_submission(
 
 
 def test_failed_job_is_retried_until_the_function_declines(
-    local_queue: tej.RemoteQueue, job: Make
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
+    def is_retried(status: tej.JobStatus) -> bool:
+        if status.attempt == 3:
+            gate.open()
+        return status.attempt < 3
+
     run = Run(
         local_queue,
         JobSpec(job("echo out; exit 5")),
         ["_stdout"],
-        retry=lambda status: status.attempt < 3,
+        retry=is_retried,
     )
-    (result,) = tej.run_many([run])
+    # The retries do not wait for the end of another job.
+    other = Run(local_queue, JobSpec(job(gate.wait, name="other")))
+    result, _ = tej.run_many([run, other])
     assert result.job is not None
     assert result.status is not None
     assert (result.status.attempt, result.files) == (3, [])

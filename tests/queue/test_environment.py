@@ -77,6 +77,8 @@ def test_login_reads_files_of_the_login_shell(
             text = f'FROM_LOGIN="{value}"\nexport FROM_LOGIN\ncd /\n'
         path.write_text(text)
     script = 'echo "${FROM_LOGIN-nothing}"; test "$PWD" = "$TEJ_JOB_DIR"; ls -a ..'
+    # The variables of tej's own shell do not reach the job.
+    script += "; ! env | grep ^tej_"
     printed = output_of(queue, job(script), login=True)
     assert f"'words' of {expected}\n" in printed
     assert ".login\n" not in printed.partition(expected)[2]
@@ -161,3 +163,24 @@ def test_job_files_replace_no_tool_of_ours(
     assert b"".join(queue.logs(job_id)) == b"ours\nnot ./rm\n"
     queue.download(job_id, "_stdout", directory=tmp_path / "results")
     assert (tmp_path / "results/_stdout").read_bytes() == b"ours\nnot ./rm\n"
+
+
+def test_modules_are_loaded_before_the_command(
+    queue: tej.RemoteQueue, tmp_path: Path, job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init = tmp_path / "modules/init/sh"
+    init.parent.mkdir(parents=True)
+    init.write_text(
+        'module() { [ "$2" != absent ] && LOADED=${LOADED-}$2. && export LOADED; }\n'
+    )
+    monkeypatch.setenv("MODULESHOME", str(tmp_path / "modules"))
+    script = job('echo "$LOADED"')
+    resources = tej.Resources(modules=["gcc/13", "mpi"])
+    assert output_of(queue, script, resources=resources) == "gcc/13.mpi.\n"
+    queue.submit("absent", script, resources=tej.Resources(modules=["absent"]))
+    wait_until(lambda: queue.status("absent").state.final, "the job has ended")
+    status = queue.status("absent")
+    stage = Path(status.directory)
+    assert (status.exit_code, (stage / "_stdout").read_text()) == (125, "")
+    message = "tej: the module 'absent' cannot be loaded\n"
+    assert (stage / "_stderr").read_text() == message

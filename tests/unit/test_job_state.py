@@ -118,10 +118,12 @@ def test_recorded_end_outranks_the_missing_process(shell: Shell) -> None:
     rm "$job/finished"; has_processes() {{ return 1; }}
     echo 7 >"$job/heartbeat"; echo '20 5 me' >"$job/kill"; say killed; echo "$ended"
     rm "$job/finished" "$job/kill"; say gone; echo "$ended"
+    rm "$job/lost" "$job/heartbeat"; echo "5 $host 1 1" >"$job/started"; say silent; echo "$ended"
     has_processes() {{ return 0; }}; rm "$job/lost"; say orphaned
     echo "$note" | cut -d, -f1"""
     assert shell(lines, "default").splitlines() == [
         *("meanwhile: finished", "0", "killed: killed", "20", "gone: lost", "7"),
+        *("silent: lost", "5"),
         "orphaned: running",
         "the wrapper is gone (pid 1)",
     ]
@@ -273,3 +275,37 @@ def test_lock_of_another_host_holds_for_5_minutes(shell: Shell) -> None:
     assert said == [*("held", "taken", "held", "taken", "held", "1")] + [
         *("jobs", "lock", "scheduler")
     ]
+
+
+def test_jobs_without_wrapper_are_reported(shell: Shell) -> None:
+    lines = f"""no_wrapper='no process' job=''
+    {function("report_unstarted", "run_detached.sh")}
+    {function("report_failure", "run_detached.sh")}
+    mkdir jobs/b jobs/c; : >jobs/b/claim; unstarted='a b c deleted'; report_unstarted
+    cat jobs/*/lost; ls jobs"""
+    assert shell(lines, "default").split() == [
+        *("0", "no", "process", "0", "no", "process", "a", "b", "c"),
+    ]
+
+
+def test_retry_is_refused_while_another_client_removes_the_job(shell: Shell) -> None:
+    lines = """token=new failed_new='token=0123456789abcdef end'
+    . "$here/lib/attempts.sh"; echo '5 h b s 1 1' >"$job/submitted"
+    echo '9 exit 1 own 0' >"$job/finished"
+    refuse() { echo "$*"; }; archive_attempt() { printf .; return 1; }
+    archive_failed; printf '%s\n' "$?"
+    has_sign_of_life() { sign='it runs'; }; archive_failed; echo "$?" """
+    said = shell(lines, "default").splitlines()
+    assert said[0].startswith("." * 50 + "20 Job 'a' cannot be retried now")
+    assert said[1:] == [
+        "1",
+        "5 Job 'a' is finished, but it runs: kill it before it is retried",
+        "1",
+    ]
+
+
+def test_kill_waits_only_for_live_processes(shell: Shell) -> None:
+    lines = f"""{function("check_pids", "commands/kill")}
+    busy='' pids='2147483647'; check_pids; echo "gone $busy"
+    pids="2147483647 $$"; check_pids; echo "alive $busy" """
+    assert shell(lines, "default") == "gone \nalive 1\n"

@@ -86,3 +86,21 @@ def test_abandoned_thread_ends_with_the_next_keep_alive() -> None:
     thread.close()
     server.beats.release()
     assert server.is_over.wait(60)
+
+
+def test_reading_resumes_without_limit_once_data_has_arrived() -> None:
+    class Connection:
+        reached = False
+
+    connection = Connection()
+
+    def is_patient(*, follow: bool, begun: bool) -> bool:
+        reader = logs.Logs(cast("QueueConnection", connection), "a", [], follow=follow)
+        reader._begun = begun
+        return reader._is_patient()
+
+    assert is_patient(follow=False, begun=True)
+    assert not is_patient(follow=True, begun=False)
+    connection.reached = True
+    assert is_patient(follow=True, begun=False)
+    assert not is_patient(follow=False, begun=False)

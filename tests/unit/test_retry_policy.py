@@ -9,6 +9,7 @@ import pytest
 
 from tej import AuthenticationFailed, ConnectionFailed, RemoteQueue, Retries
 from tej.queue import retry_policy
+from tej.queue.fetch_results import Pauses
 from tej.transport import Completed, Transport
 
 POLICY = Retries(limit=4, first=0.5, longest=3.0)
@@ -131,3 +132,17 @@ def test_caller_sets_number_of_attempts(
             REQUESTS[request_name](queue, tmp_path)
         # Setup is the only request that cannot detect the effect of an earlier attempt.
         assert transport.runs == (1 if request_name == "setup" else limit)
+
+
+def test_success_shortens_the_next_pause_of_a_batch(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = RemoteQueue("local:", retries=Retries(first=4, longest=60))
+    batch = Pauses()
+    for is_success in (False, False, True, False):
+        if is_success:
+            batch.reset(queue)
+        else:
+            batch.start(queue, ConnectionFailed("cut"))
+    pauses = [record.args[1] for record in caplog.records if record.args]
+    assert pauses == [8, 16, 8]

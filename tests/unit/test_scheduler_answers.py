@@ -544,3 +544,14 @@ def test_job_that_ended_before_the_reply_is_not_cancelled(shell: Shell) -> None:
     echo '9 none 0 killed 0' >"$job/finished"; adopt_reply; cat "$job/cancelled"
     """
     assert shell(lines) == "slurm 7\ncancelled\n"
+
+
+def test_job_is_queued_until_its_script_starts(shell: Shell) -> None:
+    lines = """native='slurm 5' listing=answer edition=1
+    say() { note=''; runtime_derive_state; echo "$state $note"; }
+    q_5='1|running||CONFIGURING' started=''; say; started=1; say
+    q_5='1|stopped||SUSPENDED'; say; listing=silent; say"""
+    assert shell(lines).splitlines() == [
+        *("queued slurm 5: CONFIGURING", "running ", "running suspended by slurm"),
+        "running slurm does not answer; last known: running",
+    ]

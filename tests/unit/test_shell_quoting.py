@@ -78,3 +78,9 @@ def test_lists_are_words_and_none_keeps_the_field() -> None:
     assert fill("run {v} {other}", ["a", "b c", ""]) == "run a 'b c' '' {other}"
     assert fill("run {v} '{v}'", "") == "run '' ''"
     assert fill("run `echo {v}`", "a b") == "run `echo 'a b'`"
+
+
+def test_whole_line_may_end_a_here_document() -> None:
+    with pytest.raises(CannotQuote, match="end the here-document"):
+        fill("cat <<end\ne{v}\nend", "nd")
+    assert fill("cat <<end\nthe {v}\nend", "end") == "cat <<end\nthe end\nend"
