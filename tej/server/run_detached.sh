@@ -18,6 +18,9 @@ find_end_signal
 
 no_wrapper='its wrapper could not be run: can this account start more processes (ulimit -u)?'
 
+# search_failed: a job whose processes cannot be listed counts as alive.
+search_failed() { :; }
+
 # report_failure: EXIT trap for a shell that ends before the script has started. Most
 # shells exit when fork fails, so this function uses builtins only.
 report_failure() {

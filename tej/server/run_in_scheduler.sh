@@ -24,6 +24,9 @@ me
 # signals.
 signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU'
 
+# search_failed: the runner records the end of the job even if it cannot list the processes.
+search_failed() { :; }
+
 # begin_second_run: called if the scheduler has started the job a second time. Exits unless
 # the user requested a second run (`requeue`) and the heartbeat of the first run has
 # stopped. The first run may still be active on a node that the scheduler cannot reach.

@@ -16,6 +16,9 @@ export TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR TEJ_JOB_STATE TEJ_JOB_EXIT_CODE TEJ_JOB_
 # A retry can move the job's directory, and another job can then have its old path.
 job=.
 
+# search_failed: if the processes cannot be listed, only the command itself is awaited.
+search_failed() { :; }
+
 # still_runs: check whether the command, or a process that it has started, is running.
 still_runs() {
     is_alive "$j_pid" "$j_start" && return 0

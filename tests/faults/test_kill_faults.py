@@ -100,6 +100,35 @@ def test_process_without_first_thread_is_alive(
     assert len([*Path(f"/proc/{pid}/task").glob("*")]) <= 1
 
 
+@pytest.mark.parametrize("program", ["cat", "grep", "awk"])
+def test_unlisted_processes_do_not_count_as_ended(
+    program: str,
+    queue: tej.RemoteQueue,
+    job: Make,
+    gate: Gate,
+    doubles: Doubles,
+) -> None:
+    """The shell cannot run a program if its arguments, the files in /proc, are too long."""
+    queue.submit("leaves", job(f"({gate.wait}) & exit 0"))
+    queue.submit("orphan", job(f"({gate.wait}) & {gate.wait}"))
+    for job_id in ("leaves", "orphan"):
+        wait_until_started(queue.queue, job_id)
+    wait_until(lambda: queue.status("leaves").state.final, "the script has ended")
+    folder = Path(queue.queue, "jobs", "orphan")
+    for pid in (wrapper_of(folder), script_of(folder)):
+        os.kill(pid, signal.SIGKILL)
+    fails = 'case "$*" in *" /proc/"* | *wanted*) exit 126 ;; esac; exec "$real" "$@"'
+    doubles.add(program, fails)
+    for job_id in ("leaves", "orphan"):
+        with pytest.raises(tej.RemoteCommandFailure, match="cannot be listed"):
+            queue.status(job_id)
+        with pytest.raises(tej.RemoteCommandFailure, match="cannot be listed"):
+            queue.delete(job_id)
+    doubles.remove(program)
+    assert queue.status("leaves").processes_left
+    assert queue.status("orphan").state is JobState.RUNNING
+
+
 def test_login_that_ignores_sigterm_delays_no_end(
     queue_path: Path, job: Make, gate: Gate
 ) -> None:

@@ -141,16 +141,18 @@ check_descendants() {
     done
 }
 
-# count_pids: set $left to the number of pids in $pids, or to '' if $pids is empty.
+# count_pids: set $left to the number of pids in $pids, or to '' if $pids is empty. If a wrapper
+# cannot list the processes, sets $left to 1, so that clients count the processes again.
 count_pids() {
     left=''
+    [ -n "$has_searched" ] || left=1
     for pid in $pids; do left=$((left + 1)); done
 }
 
-# has_processes: check whether the job has processes on this host.
+# has_processes: check whether the job has, or may have, processes on this host.
 has_processes() {
     find_job_processes
-    [ -n "$pids" ]
+    [ -n "$pids" ] || [ -z "$has_searched" ]
 }
 
 # recount: set $left to the number of processes that outlived the job's script and still

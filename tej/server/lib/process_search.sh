@@ -9,6 +9,7 @@
 
 wanted=''      # lines KEY TOKEN LEADER START, one for each job of the next search
 wanted_count=0 # number of these lines
+has_searched=1 # '' if the last search has failed
 
 # begin_search: begin a new search without jobs.
 begin_search() {
@@ -49,12 +50,23 @@ add_to_search() {
     wanted="$wanted$1 $mark $2 $3$newline" wanted_count=$((wanted_count + 1))
 }
 
-# run_search: set pids_KEY for each job that was added to the search.
+# run_search: set pids_KEY for each job that was added to the search. If the processes of this
+# host cannot be listed, sets $has_searched to '' and calls search_failed.
 run_search() {
+    has_searched=1
     [ "$wanted_count" = 0 ] || {
         check_grep
+        has_searched=''
         eval "$(search_processes)"
+        [ -n "$has_searched" ] || search_failed
     }
+}
+
+# search_failed: quit, because a job whose processes cannot be listed would seem to have none,
+# and could be reported as lost, or be deleted while it runs. A wrapper has another
+# search_failed, and checks $has_searched.
+search_failed() {
+    quit 20 "The processes of the server cannot be listed: too many processes, no memory, or a program (awk, cat, head) that does not work?"
 }
 
 # check_grep: set $grep_reads_nul to 1 if `grep` also searches the part of a file after the
@@ -65,7 +77,9 @@ check_grep() {
     ! printf 'a\0b' | grep -qF b || grep_reads_nul=1
 }
 
-# search_processes: print an assignment of pids_KEY for each job in $wanted.
+# search_processes: print an assignment of pids_KEY for each job in $wanted, and of 1 to
+# has_searched if the list of processes contains this subshell, and is therefore not empty
+# because of an error: the files are too many for one command, or no process can be started.
 #
 # One awk reads all files /proc/PID/stat, because the shell builtin `read` is slow: it reads
 # one byte at a time. A pid may be reused between the read of its environment and the read of
@@ -79,8 +93,7 @@ search_processes() {
         printf '%s\n' $wanted .
         end_split
         print_own_start
-        print_marked
-        printf '.\n'
+        if print_marked; then printf '.\n'; else printf '. unread\n'; fi
         cat "$proc"/[0-9]*/stat 2>/dev/null
     } | LC_ALL=C awk '
         # The input has four parts: the wanted jobs, the start of the search, the marked
@@ -92,13 +105,17 @@ search_processes() {
             since[jobs] = $4
             next
         }
-        part == 1 { begun = $0 }
-        part == 2 && $0 != "." {
+        part == 1 {
+            begun = $1
+            own = $2
+        }
+        part == 2 && $1 != "." {
             if ($2 in jobs_of_token) marked[$1] = marked[$1] jobs_of_token[$2]
             next
         }
         part < 3 {
             part++
+            is_unread = NF > 1 && part == 3
             next
         }
         # A process name may contain blanks, brackets and newlines.
@@ -146,19 +163,22 @@ search_processes() {
                 if (added_pid[n] in children) size = split(children[added_pid[n]], list, " ")
                 for (i = 1; i <= size; i++) add(list[i], added_job[n])
             }
+            if (own in start && start[own] == begun && !is_unread) print "has_searched=1"
             for (job = 1; job <= jobs; job++) printf "pids_%s=\"%s\"\n", key[job], pids[job]
         }'
 }
 
-# print_own_start: print the start time of this subshell.
+# print_own_start: print the start time and the pid of this subshell.
 print_own_start() {
-    start=''
+    start='' stat=''
     read_stat self
-    printf '%s\n' "${start:--}"
+    printf '%s\n' "${start:--} ${stat%% *}"
 }
 
 # print_marked: print a line PID TOKEN for each process whose initial environment contains the
 # token of a job. If only one job is wanted, may print only the processes with its token.
+# Returns 1 if the environments cannot be read. The exit status of grep is 2 if it cannot read
+# some of the files, because their processes have ended or belong to other users.
 print_marked() {
     if [ -z "$grep_reads_nul" ]; then
         set -- "$proc"/[0-9]*/environ
@@ -168,22 +188,27 @@ print_marked() {
         set -- $wanted
         set +f
         [ "$2" != - ] || return 0
-        # shellcheck disable=SC2013 # paths
-        for path in $(grep -lsF "TEJ_JOB_TOKEN=$2" "$proc"/[0-9]*/environ 2>/dev/null); do
+        paths=$(grep -lsF "TEJ_JOB_TOKEN=$2" "$proc"/[0-9]*/environ 2>/dev/null)
+        [ $? -le 2 ] || return 1
+        for path in $paths; do
             path=${path%/environ}
             printf '%s\n' "${path##*/} $2"
         done
         return 0
     else
-        # shellcheck disable=SC2046 # paths
-        set -- $(grep -lsF TEJ_JOB_TOKEN= "$proc"/[0-9]*/environ 2>/dev/null)
+        paths=$(grep -lsF TEJ_JOB_TOKEN= "$proc"/[0-9]*/environ 2>/dev/null)
+        [ $? -le 2 ] || return 1
+        # shellcheck disable=SC2086 # paths
+        set -- $paths
     fi
     # `head` prints the path of each file before its content if it reads several files. A
     # variable of a foreign process may contain such a path, but contains no token of a job.
     [ $# = 0 ] || head -n 1000000 /dev/null "$@" 2>/dev/null | tr '\0' '\n' | LC_ALL=C awk '
+        $0 == "==> /dev/null <==" { has_begun = 1 }
         /^==> \/proc\/[0-9]+\/environ <==$/ {
             split($2, part, "/")
             pid = part[3]
         }
-        /^TEJ_JOB_TOKEN=[0-9a-f]+$/ { print pid, substr($0, 15) }'
+        /^TEJ_JOB_TOKEN=[0-9a-f]+$/ { print pid, substr($0, 15) }
+        END { exit !has_begun }'
 }
