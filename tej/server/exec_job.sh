@@ -8,7 +8,8 @@
 # clashes, the names of all variables and functions of tej in this shell begin with tej_
 # or TEJ_.
 
-cd stage || exit 125
+# With "./", the shell does not search CDPATH, which a login of the scheduler may set.
+cd ./stage || exit 125
 # A file uploaded as _stdout or _stderr could be a symbolic link to another file.
 for tej_file in _stdout _stderr; do
     [ ! -e "$tej_file" ] && [ ! -h "$tej_file" ] || rm -rf "$tej_file"

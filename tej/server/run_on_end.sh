@@ -36,7 +36,7 @@ tej_command='
     unset -f hide_environment restore_environment
     unset tej_here tej_command
     . ./on_end_environment
-    cd stage 2>/dev/null
+    cd ./stage 2>/dev/null
     . ../on_end'
 # shellcheck disable=SC2090
 export tej_here tej_command

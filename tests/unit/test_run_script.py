@@ -98,3 +98,31 @@ def test_ended_pause_leaves_no_process(
     subprocess.run([shell, "-c", lines, SERVER / "lib"], timeout=60, check=False)
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: not is_alive(pid), "the pause has ended")
+
+
+def test_cdpath_leads_to_no_other_directory(tmp_path: Path) -> None:
+    """Under a scheduler, the start-up files of a login can export CDPATH."""
+    stage, other = tmp_path / "job/stage", tmp_path / "other/stage"
+    for folder in (stage, other):
+        folder.mkdir(parents=True)
+    (other / "_stdout").touch()
+    (stage.parent / "spec").write_text("token=ab end\n")
+    (stage.parent / "command").write_text("pwd\n")
+    subprocess.run(
+        ["sh", SERVER / "exec_job.sh"],
+        cwd=stage.parent,
+        env={
+            "PATH": os.environ["PATH"],
+            "CDPATH": str(other.parent),
+            "tej_here": str(SERVER),
+            "tej_host": "host boot space",
+            "tej_queue": "/queue",
+            "tej_id": "job",
+            "tej_clock": " ",
+        },
+        stdout=subprocess.DEVNULL,
+        timeout=60,
+        check=True,
+    )
+    assert (stage / "_stdout").read_text() == f"{stage}\n"
+    assert (other / "_stdout").read_bytes() == b""
