@@ -273,6 +273,29 @@ def test_end_is_reported_when_api_is_back(
     assert in_worker(client, read) is one
 
 
+def test_end_is_reported_when_server_is_back(
+    in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = flow_run(Running())
+    run = TejJob(destination=local, script="exit 3").trigger()
+    replies: list[Exception | bool] = [tej.ConnectionFailed("lost"), True]
+
+    def is_superseded(*_: object) -> bool:
+        reply = replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    monkeypatch.setattr(job_follower, "RETRY", 0)
+    monkeypatch.setattr(job_follower, "is_superseded", is_superseded)
+
+    def end(made: TejWorker) -> Awaitable[int]:
+        return follow(made, one, run.job, local).follow()
+
+    assert in_worker(Client(one, one), end) == 0
+    assert replies == []
+
+
 def test_submission_to_unreachable_server_can_be_cancelled(
     in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,14 +74,22 @@ class JobFollower:
         words = await in_thread(lambda: self.describe(status))
         message = f"Job {self._job.id} at {self._destination.place}: {words}"
         self._logger.info("%s", message)
-        current = await self.read_flow_run()
         if status is not None:
             record = JobRecord(self._destination, self._job.id, self._flow_run.name)
             related = related_to(self._flow_run)
             emit_end(record, status, self._flow_run.id, related)
-        if current is None:
-            return 0
-        code = await self.report_end(current, status, message)
+        while True:
+            # The flow run is read again for each attempt, because it may have been
+            # retried since the last one.
+            current = await self.read_flow_run()
+            if current is None:
+                return 0
+            try:
+                code = await self.report_end(current, status, message)
+                break
+            except tej.ConnectionFailed as error:
+                self._logger.warning("%s; trying again in %d s", error, RETRY)
+                await asyncio.sleep(RETRY)
         is_completed = current.state_type is StateType.COMPLETED
         if status and is_completed and self._configuration.delete_when_done:
             await in_thread(lambda: self._job.queue.delete_many([status]))
