@@ -18,7 +18,7 @@ from prefect.workers.base import BaseWorker
 import tej
 from tej_prefect.context import CANCELLED, in_thread, poller
 from tej_prefect.credentials import TejDestination
-from tej_prefect.job_result import JobRecord
+from tej_prefect.job_result import PENDING, JobRecord
 from tej_prefect.reports import JobOutput, emit_end
 from tej_prefect.worker_configuration import (
     STARTED_TWICE,
@@ -27,7 +27,6 @@ from tej_prefect.worker_configuration import (
 )
 from tej_prefect.worker_job import (
     CANCEL_GRACE,
-    NOT_STARTED,
     RETRY,
     is_superseded,
     needs_process,
@@ -146,7 +145,7 @@ class JobFollower:
         if self._kill_at is None:
             # A running job is not killed at once, so that the flow can end by itself
             # and call its cancellation hooks.
-            runs = self._job.status().state not in NOT_STARTED
+            runs = self._job.status().state not in PENDING
             self._kill_at = now + CANCEL_GRACE if runs else now
         if now >= self._kill_at:
             self._job.queue.kill_many([self._job.id])

@@ -16,7 +16,8 @@ from tej_prefect.credentials import TejDestination
 OnCancel = Literal["kill", "leave"]
 Record = TypeVar("Record", bound="JobRecord")
 OUTPUT_FILES = ("_stdout", "_stderr")
-UNENDED_STATES = ("created", "queued", "running")
+PENDING = (tej.JobState.CREATED, tej.JobState.QUEUED)
+UNENDED_STATES = (*PENDING, tej.JobState.RUNNING)
 STATUS_FIELDS = ("state", "exit_code", "signal", "cut_off", "duration", "host")
 """The fields that a `JobResult` copies from the job's status."""
 

@@ -298,7 +298,7 @@ class TejJob(JobBlock[JobResult]):
         return self.start(Run())
 
     def start(self, run: Run | None = None) -> TejJobRun:
-        """Start or find the job as `trigger` does, with the artifacts of a run.
+        """Start or find the job like `trigger`, and add it to the artifacts of a run.
 
         `run` defaults to the current run.
         """

@@ -21,7 +21,7 @@ from prefect.events import RelatedResource, emit_event
 
 import tej
 from tej_prefect.context import Run, run_logger, stored_name
-from tej_prefect.job_result import JobRecord, by_queue
+from tej_prefect.job_result import PENDING, JobRecord, by_queue
 
 if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter
@@ -34,7 +34,6 @@ AWAITED_KEY = "tej-awaited"
 PROGRESS_KEY = "tej-progress"
 PERIOD = 30.0
 """Seconds between two updates of the table and the progress bar."""
-PENDING = (tej.JobState.CREATED, tej.JobState.QUEUED)
 STREAMS = {"_stdout": "stdout", "_stderr": "stderr"}
 OUTPUT_LIMIT = 256 * 1024
 """Maximum number of bytes of one job's output in the log.
@@ -341,8 +340,8 @@ class JobOutput:
             self._log(name, b"".join(pieces), last=last)
         if not self._left:
             self._logger.warning(
-                "%sThe log shows only the first %d KB of the output; the results have "
-                "all of it",
+                "%sThe log shows only the first %d KB of the output; the results "
+                "contain the complete output",
                 self._prefix,
                 OUTPUT_LIMIT // 1024,
             )

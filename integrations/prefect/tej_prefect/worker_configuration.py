@@ -58,7 +58,8 @@ fi
 . ./environment
 rm -f ./environment
 tej_stage=$PWD
-# SIGTERM goes to the whole group: the shell waits until the flow run has ended.
+# SIGTERM reaches the whole process group.  With this trap, the shell does not end
+# before the flow run.
 trap 'exit 143' TERM
 {setup}
 {cd}

@@ -36,7 +36,6 @@ AWAITING_RETRY = "AwaitingRetry"
 """Name of the state of a flow run that failed and will be retried."""
 LEASE = 300.0
 """Duration of a renewed concurrency lease in seconds, as in Prefect's engine."""
-NOT_STARTED = (tej.JobState.CREATED, tej.JobState.QUEUED)
 RETRY = 30.0
 """Seconds between two attempts to reach a server."""
 SUBMIT_PATIENCE = 600.0
