@@ -19,14 +19,17 @@ from tej.server.scripts import Scripts, sent_script
 from tej.wire import requests
 
 _SEND_ALL = {
-    "security",
-    "test_job_runs_from_submit_to_delete",  # in each shell
-    "test_server_death_during_setup_is_repaired_by_client",
-    "test_disk_faults",
+    "test_incomplete_queue_is_completed_by_next_request",
     "test_installation",
-    "test_setup_creates_working_links",  # in each shell
-    "test_queue_paths",
+    "test_job_runs_from_submit_to_delete",  # in each shell
+    "test_modes",
+    "test_output_of_start_up_files_is_ignored",
+    "test_planted_files",
     "test_process_limit",
+    "test_queue_creation_fails_until_disk_has_space",
+    "test_queue_may_have_any_name",
+    "test_queue_name_need_not_be_utf8",
+    "test_server_death_during_setup_is_repaired_by_client",
     "unit",
 }
 """Folders, files and names of tests in which tej sends all scripts, as for a user."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from faults.conftest import SOON, looked_after
 from faults.faulty_servers import Doubles, mounted, remount
-from jobs import LIMIT, Gate, wait_until
+from jobs import LIMIT, Gate, wait_until, wait_until_ended
 from servers.sshd import Sshd
 from servers.users import Users
 
@@ -39,7 +39,7 @@ def on(path: Path) -> tej.RemoteQueue:
 
 def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
     """Return the status of a job once the job has ended."""
-    wait_until(lambda: queue.status(job_id).state.final, f"{job_id} has ended")
+    wait_until_ended(queue, job_id)
     return queue.status(job_id)
 
 
@@ -282,23 +282,29 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("kind", SCRIPTS)
-@pytest.mark.parametrize("first", ["#!/bin/sh", "#!/usr/bin/env sh", ""])
 def test_scripts_run_on_noexec_disk(
-    first: str, kind: str, require: Require, tmp_path: Path, job: Make
+    require: Require, tmp_path: Path, job: Make
 ) -> None:
     require("root")
     require("mount")
-    script, name = SCRIPTS[kind]
     place = tmp_path / "disk"
-    text = f"{first}\nprintf '<%s>' \"$@\"; exit 3\n"
+    specs, outputs = [], {}
+    for number, first in enumerate(("#!/bin/sh", "#!/usr/bin/env sh", "")):
+        text = f"{first}\nprintf '<%s>' \"$@\"; exit 3\n"
+        for kind, (script, name) in SCRIPTS.items():
+            job_id = f"{kind} {number}".replace(" ", "_")
+            directory = job("true", {name: text}, name=job_id)
+            specs.append(tej.JobSpec(directory, script, job_id))
+            outputs[job_id] = "<a><b c>" if " " in script else "<>"
     with mounted("-t", "tmpfs", "-o", "noexec", "tmpfs", place):
         with looked_after(place / "queue"):
             queue = on(place / "queue")
-            queue.submit("job", job("true", {name: text}), script)
-            assert ends(queue, "job").exit_code == 3
-            output = Path(queue.status("job").directory, "_stdout").read_text()
-            assert output == ("<a><b c>" if " " in script else "<>")
+            assert [one.error for one in queue.submit_many(specs)] == [None] * 12
+            ended = queue.wait([*outputs], 90)
+            for job_id, output in outputs.items():
+                assert ended[job_id].exit_code == 3, job_id
+                found = Path(ended[job_id].directory, "_stdout").read_text()
+                assert found == output, job_id
 
 
 def test_program_on_noexec_disk_fails_with_message(
@@ -575,6 +581,7 @@ def test_slow_disk_is_no_dead_connection(
     """The server sends keep-alives while it copies or measures large files."""
     transport = ListeningTransport()
     queue = tej.RemoteQueue("local:", str(queue_path), "default", transport=transport)
+    queue.setup()
     large = os.urandom(4_000_000)
     point = doubles.hold(program, before="*")
     with ThreadPoolExecutor() as pool:

@@ -66,26 +66,29 @@ STRANGER = 54321
 PARTS = ["", "version", "profile", "scripts", "jobs", "SCRIPTS", "SCRIPTS/lib/load.sh"]
 
 
-@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("how", ["owner", "group", "others"])
 def test_every_part_must_be_the_accounts_alone(
-    root_queue: tej.RemoteQueue, part: str, how: str
+    root_queue: tej.RemoteQueue, how: str
 ) -> None:
     queue = Path(root_queue.queue)
     (queue / "profile").touch()
     queue.chmod(0o755)
-    path = queue / part.replace("SCRIPTS", f"scripts/{scripts_of(queue).name}")
-    assert root_queue.jobs() == []
-    if how == "owner":
-        os.chown(path, STRANGER, -1)
-    else:
-        os.chown(path, -1, STRANGER)
-        path.chmod(path.stat().st_mode | (0o020 if how == "group" else 0o002))
-    with pytest.raises(tej.QueueNotTrusted, match="--trust-queue") as caught:
-        root_queue.jobs()
-    assert str(path) in str(caught.value).replace("/'", "'")
     trusting = tej.RemoteQueue("local:", root_queue.queue, trust_queue=True)
-    assert trusting.jobs() == []
+    for part in PARTS:
+        path = queue / part.replace("SCRIPTS", f"scripts/{scripts_of(queue).name}")
+        assert root_queue.jobs() == []
+        before = path.stat()
+        if how == "owner":
+            os.chown(path, STRANGER, -1)
+        else:
+            os.chown(path, -1, STRANGER)
+            path.chmod(before.st_mode | (0o020 if how == "group" else 0o002))
+        with pytest.raises(tej.QueueNotTrusted, match="--trust-queue") as caught:
+            root_queue.jobs()
+        assert str(path) in str(caught.value).replace("/'", "'")
+        assert trusting.jobs() == []
+        os.chown(path, before.st_uid, before.st_gid)
+        path.chmod(before.st_mode & 0o7777)
 
 
 def test_path_that_vanishes_during_the_check_is_trusted(
