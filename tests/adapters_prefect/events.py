@@ -8,16 +8,14 @@ from typing import Any
 from uuid import uuid4
 
 from prefect.automations import Automation
-from prefect.client.orchestration import get_client
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import EventTrigger, Posture
 
-from tests.adapters_prefect.flow_processes import wait_until
+from tests.adapters_prefect.flow_processes import client, wait_until
 
 
 def _read(wanted: dict[str, object]) -> list[dict[str, Any]]:
-    with get_client(sync_client=True) as client:
-        reply = client._client.post("/events/filter", json={"filter": wanted})
+    reply = client()._client.post("/events/filter", json={"filter": wanted})
     found: list[dict[str, Any]] = reply.json()["events"]
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -13,9 +14,10 @@ from pathlib import Path
 from uuid import UUID
 
 import jobs
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling, State
 
 import tej
@@ -24,6 +26,19 @@ from tests.adapters_prefect import flows
 FLOWS = Path(__file__).with_name("flows.py")
 START = 600.0
 """Seconds within which a process must have imported Prefect, on a busy machine."""
+
+
+def client() -> SyncPrefectClient:
+    """Return a client of Prefect's server, which stays open.
+
+    A new client reads the certificates of the machine, which takes longer than a request.
+    """
+    return _open_client(str(PREFECT_API_URL.value()))
+
+
+@functools.cache
+def _open_client(api: str) -> SyncPrefectClient:
+    return get_client(sync_client=True).__enter__()
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
@@ -101,8 +116,7 @@ def all_are(queue: tej.RemoteQueue, state: str) -> bool:
 def flow_runs_of(queue: str | Path) -> list[FlowRun]:
     """Return the flow runs with this queue as a parameter, oldest first."""
     time.sleep(0.1)
-    with get_client(sync_client=True) as client:
-        found = client.read_flow_runs(limit=200)
+    found = client().read_flow_runs(limit=200)
     mine = [
         one
         for one in found
@@ -113,8 +127,7 @@ def flow_runs_of(queue: str | Path) -> list[FlowRun]:
 
 def flow_run_in(state: State[None]) -> UUID:
     """Create a flow run in a given state, which no process executes."""
-    with get_client(sync_client=True) as client:
-        return client.create_flow_run(flows.direct, state=state).id
+    return client().create_flow_run(flows.direct, state=state).id
 
 
 def flow_run_of(queue: str | Path) -> FlowRun:
@@ -126,8 +139,7 @@ def flow_run_of(queue: str | Path) -> FlowRun:
 def read(flow_run_id: UUID) -> FlowRun:
     # Callers poll.  Without a pause, the requests take the time that flow runs need.
     time.sleep(0.1)
-    with get_client(sync_client=True) as client:
-        return client.read_flow_run(flow_run_id)
+    return client().read_flow_run(flow_run_id)
 
 
 def message_of(flow_run_id: UUID) -> str:
@@ -138,13 +150,11 @@ def message_of(flow_run_id: UUID) -> str:
 
 def cancel(flow_run_id: UUID) -> None:
     """Cancel a flow run in the same way as the button in Prefect's web interface."""
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(flow_run_id, Cancelling())
+    client().set_flow_run_state(flow_run_id, Cancelling())
 
 
 def task_states(flow_run_id: UUID) -> set[str]:
-    with get_client(sync_client=True) as client:
-        found = client.read_task_runs(
-            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
-        )
+    found = client().read_task_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    )
     return {str(one.state_name) for one in found}
