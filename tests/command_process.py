@@ -8,11 +8,15 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import reduction
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from installer import copy_scripts
@@ -31,6 +35,7 @@ PRELOADED = [
     "paramiko",
 ]
 STREAMS = ("stdout", "stderr")
+STANDARD_STREAMS = ("stdin", *STREAMS)
 _IMPORTED_BY = os.getpid()
 
 
@@ -81,19 +86,9 @@ def _fork_server() -> ForkServerContext:
 def _run(
     words: list[str], folder: str, environment: dict[str, str], paths: list[str]
 ) -> None:
-    streams = [os.open(path, os.O_WRONLY | os.O_APPEND) for path in paths]
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, stream in enumerate([nothing, *streams]):
-        os.dup2(stream, number)
-        os.close(stream)
-    sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout, sys.stderr = (
-        os.fdopen(number, "w", encoding="utf-8", errors=errors, closefd=False)
-        for number, errors in ((1, "strict"), (2, "backslashreplace"))
-    )
+    outputs = [os.open(path, os.O_WRONLY | os.O_APPEND) for path in paths]
+    _become([os.open(os.devnull, os.O_RDONLY), *outputs], environment)
     os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
     warnings.simplefilter("error")
     assert os.getpid() != _IMPORTED_BY, "each command imports tej again"
     from tej.__main__ import main
@@ -106,3 +101,86 @@ def _run(
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _become(streams: list[int], environment: dict[str, str]) -> None:
+    """Use these descriptors as the standard streams, and set all environment variables."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout, sys.stderr = (
+        os.fdopen(number, "w", encoding="utf-8", errors=errors, closefd=False)
+        for number, errors in ((1, "strict"), (2, "backslashreplace"))
+    )
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+class ForkedPython:
+    """Python code in a forked process, with a part of the interface of `Popen`."""
+
+    def __init__(self, code: str, environment: Mapping[str, str]) -> None:
+        (their_in, our_in), (our_out, their_out), (our_err, their_err) = (
+            os.pipe() for _ in STANDARD_STREAMS
+        )
+        theirs = (their_in, their_out, their_err)
+        self._process = _fork_server().Process(
+            target=_execute, args=(code, dict(environment), [*map(_Passed, theirs)])
+        )
+        self._process.start()
+        for number in theirs:
+            os.close(number)
+        self.stdin = os.fdopen(our_in, "w")
+        self.stdout = os.fdopen(our_out)
+        self.stderr = os.fdopen(our_err)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._process.ident, number)
+
+    def wait(self, timeout: float | None = None) -> None:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("forked Python", timeout or 0)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Close stdin, wait for the end of the process, and return its outputs."""
+        self.stdin.close()
+        with ThreadPoolExecutor() as pool:
+            outputs = [pool.submit(one.read) for one in (self.stdout, self.stderr)]
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        out, err = (one.result() for one in outputs)
+        return out, err
+
+
+class _Passed:
+    """A descriptor that the process has under another number."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _received, (reduction.DupFd(self._number),)
+
+
+def _received(passed: Any) -> int:
+    return int(passed.detach())
+
+
+def _execute(code: str, environment: dict[str, str], streams: list[int]) -> None:
+    _become(streams, environment)
+    try:
+        exec(compile(code, "<client>", "exec"), {"__name__": "__main__"})
+    finally:
+        sys.stdout.flush()

@@ -8,14 +8,16 @@ The code of a client can use `tej`, `queue`, and `pause()`, which waits for `go_
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+from command_process import ForkedPython
 
 PREAMBLE = """\
 import sys
@@ -73,13 +75,8 @@ class Client:
             queue=str(where.queue),
             config=config,
         )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", preamble + lines],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(environment or {})},
+        self.process = ForkedPython(
+            preamble + lines, {**os.environ, **(environment or {})}
         )
 
     def __enter__(self) -> Client:
@@ -93,12 +90,11 @@ class Client:
     ) -> None:
         self.kill()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if stream is not None:
+            with contextlib.suppress(OSError):  # the client has closed its stdin
                 stream.close()
 
     def wait_for_pause(self) -> None:
         """Wait until the client is at its next `pause()`."""
-        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if line != "paused\n":
             _, words = self.process.communicate(timeout=60)
@@ -106,7 +102,6 @@ class Client:
 
     def go_on(self) -> None:
         """Let the client continue after its `pause()`."""
-        assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
