@@ -7,6 +7,7 @@ condition (`wait_until`).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
 import shutil
@@ -72,6 +73,24 @@ def wait_until_started(queue: str | Path, *ids: str) -> None:
     for job_id in ids:
         started = Path(queue, "jobs", job_id, "started")
         wait_until(started.exists, f"job {job_id} has started")
+
+
+def wait_until_ended(queue: tej.RemoteQueue, job_id: str) -> None:
+    """Return when a job has ended.
+
+    A request takes much more CPU time than a look at the file `finished`, which most
+    jobs write.
+    """
+    finished = Path(str(queue.queue), "jobs", job_id, "finished")
+    looks = itertools.count(1)
+
+    def has_ended() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            if finished.stat().st_size:
+                return True
+        return next(looks) % 10 == 0 and queue.status(job_id).state.final
+
+    wait_until(has_ended, f"{job_id} has ended")
 
 
 def job_directory(

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from command_process import can_fork, run_command
-from jobs import Gate, job_directory, remove_queue, wait_until
+from jobs import Gate, job_directory, remove_queue, wait_until_ended
 
 import tej
 from tej.cli import main
@@ -174,7 +174,7 @@ def ended(library: tej.RemoteQueue, job: Callable[..., Path]) -> str:
     files = {"results.csv": "a,b\n", "plots/one.png": "ONE", "plots/two.png": "TWO"}
     directory = job("echo out; echo err >&2", files, name="ended job")
     job_id = library.submit("ended", directory)
-    wait_until(lambda: library.status(job_id).state.final, "the job has ended")
+    wait_until_ended(library, job_id)
     return job_id
 
 

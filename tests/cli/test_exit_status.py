@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jobs import Gate, wait_until
+from jobs import Gate, wait_until, wait_until_ended
 from servers.sshd import free_port
 
 import tej
@@ -196,7 +196,7 @@ def test_status_of_failed_job_exits_with_0(
     client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
 ) -> None:
     library.submit("failed", job("exit 7"))
-    wait_until(lambda: library.status("failed").state.final, "the job has ended")
+    wait_until_ended(library, "failed")
     done = client("status", "local:", "--queue", queue_path, "--id", "failed")
     assert done.status == 0
     assert done.stdout.endswith("with exit code 7\n")
@@ -319,7 +319,7 @@ def test_status_141_for_closed_pipe(
     client: Command, queue_path: Path, library: tej.RemoteQueue, job: Make
 ) -> None:
     library.submit("talks", job("yes | head -n 200000"))
-    wait_until(lambda: library.status("talks").state.final, "the job has ended")
+    wait_until_ended(library, "talks")
     process = subprocess.Popen(
         client.words("logs", "local:", "--queue", queue_path, "--id", "talks"),
         env=client.environment,

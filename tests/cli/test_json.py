@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jobs import wait_until
+from jobs import wait_until_ended
 
 import tej
 
@@ -232,7 +232,7 @@ def test_killed_job_names_who_killed_it(
     ask: Callable[..., dict], library: tej.RemoteQueue, waiting: str
 ) -> None:
     library.kill(waiting)
-    wait_until(lambda: library.status(waiting).state.final, "the job has ended")
+    wait_until_ended(library, waiting)
     (document,) = ask("status", "--id", waiting)["jobs"]
     assert "@" in document["killed_by"]
 

@@ -13,7 +13,7 @@ import pytest
 from faults.clients import Client, Where
 from faults.faulty_servers import Doubles, Host
 from installer import change_scripts
-from jobs import job_directory, remove_queue, wait_until
+from jobs import job_directory, remove_queue, wait_until_ended
 from servers.proxy import Proxy
 from servers.sshd import Sshd
 
@@ -108,7 +108,7 @@ class Victim:
         """
         with contextlib.suppress(tej.JobAlreadyExists):
             queue.submit(self.id, self.directory)
-        wait_until(lambda: queue.status(self.id).state.final, "the job has ended")
+        wait_until_ended(queue, self.id)
         status = queue.status(self.id)
         assert status.succeeded, status
         stage = Path(status.directory)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults.clients import PAUSE_WHILE_UPLOADING, Client, Where
 from faults.conftest import Victim
-from jobs import Gate, wait_until
+from jobs import Gate, wait_until, wait_until_ended
 from servers.sshd import Sshd
 
 import tej
@@ -91,7 +91,7 @@ def test_client_death_after_submit_leaves_job_running(
     dying.kill()
     assert queue.status("orphan").state is JobState.RUNNING
     gate.open()
-    wait_until(lambda: queue.status("orphan").state.final, "the job has ended")
+    wait_until_ended(queue, "orphan")
     assert queue.status("orphan").exit_code == 3
 
 
@@ -154,7 +154,7 @@ def test_client_death_does_not_stop_delete_or_kill(
     for number in range(3):
         queue.submit("victim", job("true" if verb == "delete" else gate.wait))
         if verb == "delete":
-            wait_until(lambda: queue.status("victim").state.final, "the job has ended")
+            wait_until_ended(queue, "victim")
         dying = client(f"print('paused', flush=True)\nqueue.{verb}('victim')")
         dying.wait_for_pause()
         _wait_at_most(dying, rng.uniform(0, 0.3) if number else 0)

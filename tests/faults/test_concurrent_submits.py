@@ -13,7 +13,7 @@ import pytest
 from faults.clients import PAUSE_WHILE_UPLOADING, Client, continue_together
 from faults.conftest import Victim
 from faults.faulty_servers import Doubles
-from jobs import Gate, wait_until
+from jobs import Gate, wait_until, wait_until_ended
 
 import tej
 
@@ -58,7 +58,7 @@ def test_upload_in_progress_is_not_collected(
         os.utime(path, (1_700_000_000, 1_700_000_000))
     for name in ("one", "two"):
         queue.submit(name, job("true", name=name))
-    wait_until(lambda: queue.status("two").state.final, "the job has ended")
+    wait_until_ended(queue, "two")
     queue.delete("two")
     assert room.exists()
     assert queue.statuses([victim.id]) == {victim.id: None}

@@ -16,7 +16,7 @@ import pytest
 from faults.conftest import looked_after
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jobs import wait_until
+from jobs import wait_until_ended
 
 import tej
 from tej.job.job_id import JOB_ID_CHARS, MAX_JOB_ID
@@ -91,7 +91,7 @@ def test_files_with_any_name_are_downloaded_unchanged(
         there.mkdir()
         files = write(os.fsencode(there), tree)
         job_id = shared.submit(None, there, "true")
-        wait_until(lambda: shared.status(job_id).state.final, "the job has ended")
+        wait_until_ended(shared, job_id)
         shared.download(job_id, ".", directory=back)
         found = read(os.fsencode(back))
         for own in (b"_stdout", b"_stderr"):
@@ -109,7 +109,7 @@ def test_every_valid_id_works_in_all_requests(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         assert shared.submit(job_id, folder, "printf '%s' \"$TEJ_JOB_ID\"") == job_id
-        wait_until(lambda: shared.status(job_id).state.final, "the job has ended")
+        wait_until_ended(shared, job_id)
         assert [job.job_id for job in shared.jobs()] == [job_id]
         (output,) = shared.download(job_id, "_stdout", directory=folder)
         assert output.read_text() == job_id
@@ -152,7 +152,7 @@ def test_arguments_reach_command_unchanged(shared: tej.RemoteQueue, text: str) -
     with tempfile.TemporaryDirectory() as folder:
         command = f"printf %s {shlex.quote(text)}"
         job_id = shared.submit(None, folder, command, labels={"text": text})
-        wait_until(lambda: shared.status(job_id).state.final, "the job has ended")
+        wait_until_ended(shared, job_id)
         status = shared.status(job_id)
         assert status.succeeded
         assert status.labels == {"text": text}

@@ -18,6 +18,7 @@ from jobs import (
     end_processes_of,
     is_alive,
     wait_until,
+    wait_until_ended,
     wait_until_started,
 )
 
@@ -48,7 +49,7 @@ def test_fully_killed_job_is_lost_and_id_reusable(
     assert queue.status("job") == status
     queue.delete("job")
     queue.submit("job", job("exit 5"))
-    wait_until(lambda: queue.status("job").state.final, "the job has ended")
+    wait_until_ended(queue, "job")
     assert queue.status("job").exit_code == 5
 
 
@@ -103,9 +104,7 @@ def test_exit_code_above_128_is_no_signal(
     queue.submit("code", job(f"exit {128 + number}", name="code"))
     queue.submit("signal", job(f"kill -{number} $$; sleep 600", name="signal"))
     for job_id in ("code", "signal"):
-        wait_until(
-            lambda job_id=job_id: queue.status(job_id).state.final, "the end of the job"
-        )
+        wait_until_ended(queue, job_id)
     code, killed = queue.status("code"), queue.status("signal")
     assert (code.state, code.exit_code, code.signal) == (
         JobState.FINISHED,

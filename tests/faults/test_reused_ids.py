@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from faults.faulty_servers import Doubles
-from jobs import Gate, wait_until
+from jobs import Gate, wait_until, wait_until_ended
 
 import tej
 from tej import JobState
@@ -68,7 +68,7 @@ def test_kill_of_old_job_spares_its_successor(
     kill = Doing(
         lambda: outcomes.update(queue.kill_many(["victim", "deaf"], grace=600))
     )
-    wait_until(lambda: other.status("victim").state.final, "the first job has ended")
+    wait_until_ended(other, "victim")
     again.touch()
     assert other.ensure(victim, job_id="victim", retry=True).is_new
     deaf.open()
@@ -200,7 +200,7 @@ def test_followed_output_ends_with_its_own_job(
     try:
         hold.wait()
         first.open()
-        wait_until(lambda: other.status("twice").state.final, "the first job has ended")
+        wait_until_ended(other, "twice")
         assert other.ensure(directory, job_id="twice", retry=True).is_new
     finally:
         hold.release()
@@ -222,7 +222,7 @@ def test_job_deleted_during_submit_is_reported(
         # The directory of the upload is the last object that is checked before the
         # start.
         hold.wait()
-        wait_until(lambda: other.status("short").state.final, "the job has ended")
+        wait_until_ended(other, "short")
         other.delete("short")
     finally:
         hold.release()

@@ -19,7 +19,14 @@ import pytest
 from facts import wrapper_of
 from faults.conftest import Victim
 from faults.faulty_servers import Doubles, Hold
-from jobs import Gate, first_wrapper_of, is_alive, processes_of, wait_until
+from jobs import (
+    Gate,
+    first_wrapper_of,
+    is_alive,
+    processes_of,
+    wait_until,
+    wait_until_ended,
+)
 
 import tej
 from tej import JobState, Retries
@@ -196,7 +203,7 @@ def test_server_death_during_delete_leaves_no_partial_job(
         (None, "rm", {"before": "*incoming/away*"}),
     ):
         queue.submit(victim.id, victim.directory, "true", on_end=on_end)
-        wait_until(lambda: queue.status(victim.id).state.final, "the job has ended")
+        wait_until_ended(queue, victim.id)
         hold = doubles.hold(program, **when)
         with doing(lambda: queue.delete(victim.id)) as deletion:
             hold.wait()
@@ -321,7 +328,7 @@ def test_heartbeats_of_many_jobs_outlive_other_shells(
     check_heartbeats(*"abc")
     # A client on another host requests a kill.
     (facts["b"] / "kill").write_text("1700000000 0 somebody\n")
-    wait_until(lambda: queue.status("b").state.final, "the heartbeat process kills b")
+    wait_until_ended(queue, "b")
     assert queue.status("b").state is JobState.KILLED
     gate.open()
     assert queue.job("c").wait(60).succeeded

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from jobs import Gate, remove_queue, wait_until, wait_until_started
+from jobs import Gate, remove_queue, wait_until_ended, wait_until_started
 from servers.sshd import Sshd
 
 import tej
@@ -126,5 +126,5 @@ def waiting(
 def ended(queue: tej.RemoteQueue, job: Callable[..., Path]) -> str:
     """Return the id of a job that has finished with exit code 0."""
     job_id = queue.submit("ended", job("echo out; echo err >&2", name="ended job"))
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    wait_until_ended(queue, job_id)
     return job_id

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import Gate, wait_until
+from jobs import Gate, wait_until, wait_until_ended
 from servers.proxy import Proxy
 from servers.sshd import Sshd
 
@@ -48,7 +48,7 @@ def stored(queue: tej.RemoteQueue, job: Make) -> str:
     (directory / "empty").mkdir()
     (directory / "empty.txt").touch()
     job_id = queue.submit("stored", directory)
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    wait_until_ended(queue, job_id)
     return job_id
 
 
@@ -502,7 +502,7 @@ def test_files_beyond_the_argument_limit_are_found(
     names = [f"{'part ' * 20}{number:04}" for number in range(1500)]
     files = {f"many/{name}": "" for name in names}
     queue.submit("a", job("true", files))
-    wait_until(lambda: queue.status("a").state.final, "the job has ended")
+    wait_until_ended(queue, "a")
     assert [file.name for file in queue.files("a", "many")] == names
     written = queue.download("a", "many/*", directory=out)
     assert [path.name for path in written] == names
@@ -616,7 +616,7 @@ def test_cut_upload_is_repeated_and_starts_once(
     queue.jobs()
     proxy.cut_after(up=1_500_000)
     assert queue.submit("cut", directory) == "cut"
-    wait_until(lambda: queue.status("cut").state.final, "the job has ended")
+    wait_until_ended(queue, "cut")
     assert queue.status("cut").succeeded
     assert runs.read_text() == "run\n"
     wait_until(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import no_processes_left, wait_until
+from jobs import no_processes_left, wait_until_ended
 
 import tej
 
@@ -33,7 +33,7 @@ def queue(home: Path, tmp_path: Path) -> Iterator[tej.RemoteQueue]:
 
 def output_of(queue: tej.RemoteQueue, directory: Path, **options: object) -> str:
     job_id = queue.submit(None, directory, **options)  # type: ignore[arg-type]
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    wait_until_ended(queue, job_id)
     status = queue.status(job_id)
     stage = Path(status.directory)
     assert status.succeeded, (status, (stage / "_stderr").read_text())
@@ -178,7 +178,7 @@ def test_modules_are_loaded_before_the_command(
     resources = tej.Resources(modules=["gcc/13", "mpi"])
     assert output_of(queue, script, resources=resources) == "gcc/13.mpi.\n"
     queue.submit("absent", script, resources=tej.Resources(modules=["absent"]))
-    wait_until(lambda: queue.status("absent").state.final, "the job has ended")
+    wait_until_ended(queue, "absent")
     status = queue.status("absent")
     stage = Path(status.directory)
     assert (status.exit_code, (stage / "_stdout").read_text()) == (125, "")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jobs import wait_until
+from jobs import wait_until, wait_until_ended
 
 import tej
 from tej.server.scripts import Scripts, built_in
@@ -167,7 +167,7 @@ def test_one_of_many_first_clients_starts_job(
     for thread in threads:
         thread.join()
     assert sorted(map(str, outcomes)) == ["None"] * 3 + ["same"]
-    wait_until(lambda: queue.status("same").state.final, "the job has ended")
+    wait_until_ended(queue, "same")
     assert len(runs.read_text().splitlines()) == 1
     assert f"job{runs.read_text().strip()}" == queue.status("same").name
     wait_until(lambda: not list(queue_path.glob("incoming/*")), "nothing is left over")
@@ -236,7 +236,7 @@ def test_running_job_keeps_its_older_scripts(
     assert queue.status(waiting).state is tej.JobState.RUNNING
     assert old.is_dir()
     gate.open()  # type: ignore[attr-defined]
-    wait_until(lambda: queue.status(waiting).state.final, "the job has ended")
+    wait_until_ended(queue, waiting)
     assert queue.status(waiting).exit_code == 3
 
 
@@ -251,7 +251,7 @@ def test_newer_scripts_are_used_and_kept(
     queue = server.queue(queue_path)
     assert queue.status(ended).succeeded
     job_id = queue.submit(None, job("true", name="other"))
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    wait_until_ended(queue, job_id)
     queue.download(job_id, "_stdout", directory=queue_path.parent / "out")
     queue.kill(job_id)
     queue.delete(job_id)
@@ -308,7 +308,7 @@ def test_queue_works_on_noexec_disk(
         queue = server.queue(disk / "queue")
         # On such a disk the job's own script cannot be started, but a command can.
         job_id = queue.submit(None, job("echo ran"), "sh start.sh")
-        wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+        wait_until_ended(queue, job_id)
         assert Path(queue.status(job_id).directory, "_stdout").read_text() == "ran\n"
         assert queue.cleanup()
     finally:

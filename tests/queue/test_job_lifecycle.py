@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from facts import script_of
 from installer import change_scripts
-from jobs import Gate, is_alive, wait_until
+from jobs import Gate, is_alive, wait_until, wait_until_ended
 
 import tej
 from tej import JobState
@@ -27,7 +27,7 @@ Make = Callable[..., Path]
 
 def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
     """Return the status of a job once the job has ended."""
-    wait_until(lambda: queue.status(job_id).state.final, f"{job_id} has ended")
+    wait_until_ended(queue, job_id)
     return queue.status(job_id)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jobs import wait_until
+from jobs import wait_until_ended
 
 import tej
 from tej.transport.local import LocalTransport
@@ -194,7 +194,7 @@ def test_binary_program_with_crlf_is_accepted(
 
 def test_missing_command_exits_with_127(queue: tej.RemoteQueue, job: Make) -> None:
     job_id = queue.submit(None, job(), "no-such-program-anywhere --flag")
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    wait_until_ended(queue, job_id)
     assert queue.status(job_id).exit_code == 127
 
 
@@ -206,7 +206,7 @@ def test_job_environment_names_id_queue_and_directory(
 ) -> None:
     script = 'printf "%s\\n" "$TEJ_JOB_ID" "$TEJ_QUEUE" "$TEJ_JOB_DIR" "$(pwd -P)"'
     queue.submit("knows", job(script))
-    wait_until(lambda: queue.status("knows").state.final, "the job has ended")
+    wait_until_ended(queue, "knows")
     stage = queue_path / "jobs" / "knows" / "stage"
     assert queue.status("knows").directory == stage
     assert (stage / "_stdout").read_text().splitlines() == [
@@ -282,7 +282,7 @@ def test_profile_knows_the_queue_path(
     queue.setup()
     (queue_path / "profile").write_text('echo "$TEJ_JOB_ID in ${PWD##*/}"\n')
     job_id = queue.submit("profiled", job("true"))
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    wait_until_ended(queue, job_id)
     output = Path(queue.status(job_id).directory, "_stdout").read_text()
     assert output == "profiled in stage\n"
 
@@ -293,7 +293,7 @@ def test_failing_profile_ends_job_with_reason(
     queue.setup()
     (queue_path / "profile").write_text("echo no module >&2; exit 9\n")
     job_id = queue.submit(None, job("echo ran"))
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    wait_until_ended(queue, job_id)
     status = queue.status(job_id)
     assert status.exit_code == 9
     assert Path(status.directory, "_stdout").read_text() == ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from clocks import expire_heartbeat, pass_time, set_age
 from facts import script_of, set_word, wrapper_of
-from jobs import Gate, is_alive, wait_until, wait_until_started
+from jobs import Gate, is_alive, wait_until, wait_until_ended, wait_until_started
 
 import tej
 from tej import JobState
@@ -184,7 +184,7 @@ def test_leftover_process_is_reported_and_killed(
     script = f"chmod +x leaf; ./leaf >/dev/null 2>&1 & until [ -s '{pids.path}' ]; do sleep 0.05; done"
     queue.submit("leaver", job(script, {"leaf": leaf}))
     (pid,) = pids(1)
-    wait_until(lambda: queue.status("leaver").state.final, "the script has ended")
+    wait_until_ended(queue, "leaver")
     status = queue.status("leaver")
     assert status.state is JobState.FINISHED
     assert status.processes_left >= 1
@@ -205,7 +205,7 @@ def test_ended_leftover_process_is_ignored(
     queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:
     queue.submit("leaver", job(f"({gate.wait}) >/dev/null 2>&1 &"))
-    wait_until(lambda: queue.status("leaver").state.final, "the script has ended")
+    wait_until_ended(queue, "leaver")
     assert queue.status("leaver").processes_left >= 1
     gate.open()
     wait_until(lambda: queue.status("leaver").processes_left == 0, "nothing is left")
@@ -297,9 +297,7 @@ def test_dead_job_is_lost_and_removable(
         lambda: not is_alive(wrapper) and not is_alive(leader),
         "both processes are gone",
     )
-    wait_until(
-        lambda: queue.status(waiting).state.final, "the started processes are gone"
-    )
+    wait_until_ended(queue, waiting)
     status = queue.status(waiting)
     assert status.state is JobState.LOST
     assert "wrapper" in (status.evidence or "")
@@ -360,7 +358,7 @@ def test_retry_is_refused_while_processes_are_left(
 ) -> None:
     directory = job(f"({gate.wait}) >/dev/null 2>&1 & exit 3")
     local_queue.ensure(directory, job_id="again")
-    wait_until(lambda: local_queue.status("again").state.final, "the job has failed")
+    wait_until_ended(local_queue, "again")
     with pytest.raises(tej.JobStillRunning, match="some of its processes run"):
         local_queue.ensure(directory, job_id="again", retry=True)
     local_queue.kill("again", grace=0)
@@ -374,16 +372,14 @@ def test_attempt_with_processes_left_is_not_removed(
     local_queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
     local_queue.ensure(job(f"({gate.wait}) >/dev/null 2>&1 & exit 3"), job_id="again")
-    wait_until(lambda: local_queue.status("again").state.final, "the job has failed")
+    wait_until_ended(local_queue, "again")
     # Earlier versions of tej archived an attempt although its processes still ran.
     attempts = queue_path / "attempts/again"
     (attempts / "1").mkdir(parents=True)
     (attempts / "last").write_text("1\n")
     (queue_path / "jobs/again").rename(attempts / "1/job")
     local_queue.submit("again", job("exit 3"))
-    wait_until(
-        lambda: local_queue.status("again").state.final, "the job has failed again"
-    )
+    wait_until_ended(local_queue, "again")
     assert local_queue.status("again#1").processes_left
     with pytest.raises(tej.JobStillRunning, match="attempt 'again#1'"):
         local_queue.delete("again")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import Gate, is_alive, wait_until
+from jobs import Gate, is_alive, wait_until, wait_until_ended
 
 import tej
 from tej import JobState
@@ -212,7 +212,7 @@ def test_each_killed_job_has_its_own_outcome(
         for name in ("deaf", "leaver")
     ]
     wait_until(lambda: all(file.exists() for file in files), "the leaves run")
-    wait_until(lambda: local_queue.status("leaver").state.final, "the script has ended")
+    wait_until_ended(local_queue, "leaver")
     killed = local_queue.kill_many([*scripts, "absent"], grace=1)
     assert killed.pop("absent") is None
     outcomes = {name: outcome for name, outcome in killed.items() if outcome}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from installer import change_scripts
-from jobs import Gate, wait_until
+from jobs import Gate, wait_until_ended
 from servers.users import Users
 
 import tej
@@ -61,7 +61,7 @@ def describe(root: Path) -> dict[str, tuple[str, object]]:
 def sent(queue: tej.RemoteQueue, directory: Path) -> dict[str, tuple[str, object]]:
     """Return the files that have arrived, without the files that the job created."""
     job_id = queue.submit(None, directory, "true")
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    wait_until_ended(queue, job_id)
     there = describe(Path(queue.status(job_id).directory))
     assert there.pop("_stdout") == ("file", b"")
     assert there.pop("_stderr") == ("file", b"")
@@ -181,7 +181,7 @@ def test_read_only_files_arrive_and_are_deleted(
     (folder / "ro").chmod(0o500)
     try:
         job_id = queue.submit(None, folder, "cat ro/file && touch ro/new")
-        wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+        wait_until_ended(queue, job_id)
         assert queue.status(job_id).succeeded
         queue.delete(job_id)
         assert list(queue_path.glob("jobs/*")) == []
@@ -216,7 +216,7 @@ def test_files_named_stdout_and_stderr_are_kept(
     directory = job("echo output", {"_stderr": "old"})
     (directory / "_stdout").symlink_to(elsewhere)
     job_id = queue.submit(None, directory)
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    wait_until_ended(queue, job_id)
     stage = Path(queue.status(job_id).directory)
     assert (stage / "_stdout").read_text() == "output\n"
     assert (stage / "_stderr").read_text() == ""
@@ -466,7 +466,7 @@ def test_job_starts_with_complete_directory(
 ) -> None:
     files = {f"data/{number}": str(number) for number in range(200)}
     job_id = queue.submit(None, job("ls data | wc -l", files))
-    wait_until(lambda: queue.status(job_id).state.final, "the job has ended")
+    wait_until_ended(queue, job_id)
     output = Path(queue.status(job_id).directory, "_stdout").read_text()
     assert output.strip() == "200"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from facts import make_ended_job, wrapper_of
-from jobs import Gate, end_processes_of, is_alive, wait_until
+from jobs import Gate, end_processes_of, is_alive, wait_until, wait_until_ended
 from shells.conftest import ShellTransport
 
 import tej
@@ -24,7 +24,7 @@ Make = Callable[..., Path]
 
 
 def ends(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus:
-    wait_until(lambda: queue.status(job_id).state.final, f"{job_id} has ended")
+    wait_until_ended(queue, job_id)
     return queue.status(job_id)
 
 
