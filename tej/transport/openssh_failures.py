@@ -19,27 +19,44 @@ OFFENDING = re.compile(r"Offending .*key in (.*)")
 
 
 def connection_error(
-    config: SshConfig, timeout: float, status: int, stderr: bytes
+    config: SshConfig,
+    timeout: float,
+    status: int,
+    stderr: bytes,
+    *,
+    is_shown: bool = False,
 ) -> ConnectionFailed:
-    """Return the error for a failed login, from ssh's exit status and stderr."""
+    """Return the error for a failed login, from ssh's exit status and stderr.
+
+    If `is_shown` is true, the user has seen stderr, so the error does not quote it.
+    """
+    said = ssh_words(stderr)
+    words = said or f"ssh ended with status {status}"
+    quoted = "" if said and is_shown else f" ssh: {words}"
     text = stderr.decode("utf-8", "replace").replace("\r", "")
-    words = ssh_words(stderr) or f"ssh ended with status {status}"
+    error = _error(config, timeout, status, text, quoted)
+    error.__cause__ = OSError(words)
+    return error
+
+
+def _error(
+    config: SshConfig, timeout: float, status: int, text: str, quoted: str
+) -> ConnectionFailed:
     if "Host key verification failed" in text or "REVOKED HOST KEY" in text:
-        return HostKeyRejected(_host_key(config, text, words))
+        return HostKeyRejected(_host_key(config, text, quoted))
     if DENIED.search(text) or "Too many authentication failures" in text:
-        return AuthenticationFailed(_login(config, text, words))
+        return AuthenticationFailed(_login(config, text) + quoted)
     reason = re.sub("^the ", "The ", _reason(config, timeout, status, text))
     if config.first("proxycommand") not in ("", "none"):
         # For a ControlMaster, ssh connects the stderr of the ProxyCommand to /dev/null,
         # so the message of the ProxyCommand is lost.
         host = shlex.quote(config.command[-1])
         reason += f" To see the output of its ProxyCommand, run `ssh {host} true`."
-    error = ConnectionFailed(f"{reason} ssh: {words}")
+    error = ConnectionFailed(f"{reason}{quoted}")
     error.permanent = any(
         sign in text
         for sign in ("Could not resolve", "Connection refused", "unix_listener")
     )
-    error.__cause__ = OSError(words)
     return error
 
 
@@ -126,7 +143,7 @@ def _at(host: str, port: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _login(config: SshConfig, text: str, words: str) -> str:
+def _login(config: SshConfig, text: str) -> str:
     lines = text.splitlines()
     offered = [found[1] for line in lines if (found := OFFERED.match(line))]
     wanted = [found[1] for line in lines if (found := CONTINUE.match(line))]
@@ -154,15 +171,15 @@ def _login(config: SshConfig, text: str, words: str) -> str:
             f"passphrase, run ssh-add, or `tej connect {_address(config)}` at a "
             "terminal."
         )
-    host = shlex.quote(config.command[-1])
     if {"password", "keyboard-interactive"} & set(accepts.split(",")):
         parts.append(
             f"To type a password or a code, run `tej connect {_address(config)}` at a "
             "terminal, then repeat the command."
         )
     else:
-        parts.append(f"To see the cause, run: ssh -v {host} true")
-    return " ".join([*parts, f"ssh: {words}"])
+        words = [word for word in config.command[1:] if word != "--"]
+        parts.append(f"To see the cause, run `ssh -v {shlex.join(words)} true`.")
+    return " ".join(parts)
 
 
 def _address(config: SshConfig) -> str:
@@ -174,19 +191,19 @@ def _address(config: SshConfig) -> str:
     return shlex.quote(f"{user}{f'[{host}]' if ':' in host else host}{port}")
 
 
-def _host_key(config: SshConfig, text: str, words: str) -> str:
+def _host_key(config: SshConfig, text: str, quoted: str) -> str:
     before = text.partition("Host key verification failed")[0]
     where = _login_server(config, before)
     name, port = config.first("hostname").lower(), config.first("port")
     for server in AUTHENTICATING.finditer(before):
         name, port = server[1], server[2]
     keys = [f"{key[1]} {key[2]}" for key in HOST_KEY.finditer(before)]
-    theirs = keys[-1] if keys else "shown by ssh"
+    theirs = keys[-1] if keys else "see the message of ssh"
     known = name if port == "22" else f"[{name}]:{port}"
     if "REVOKED HOST KEY" in text:
         return (
             f"{where} has a revoked host key, {theirs}. Do not connect; ask the "
-            f"server's administrator. ssh: {words}"
+            f"server's administrator.{quoted}"
         )
     if "IDENTIFICATION HAS CHANGED" in text or "DIFFERS" in text:
         offending = OFFENDING.search(text)
@@ -195,8 +212,8 @@ def _host_key(config: SshConfig, text: str, words: str) -> str:
         line = f" ({offending[1]})" if offending else ""
         return (
             f"THE HOST KEY OF {where} HAS CHANGED{line}. Somebody may be intercepting "
-            f"the connection, or the server may have been reinstalled. Got: {theirs}. "
-            "If you know that the new key is right: "
+            "the connection, or the server may have been reinstalled. New key: "
+            f"{theirs}. If you know that the new key is right: "
             f"ssh-keygen {file}-R {shlex.quote(known)}"
         )
     # ssh does not pass the option for --accept-new-host-key to the `ssh` processes for
@@ -206,5 +223,5 @@ def _host_key(config: SshConfig, text: str, words: str) -> str:
     return (
         f"The host key of {where} is not known: {theirs}. Compare this key with the "
         f"key from the server's administrator, then accept the key: {option}"
-        f"`tej connect {_address(config)}` at a terminal. ssh: {words}"
+        f"`tej connect {_address(config)}` at a terminal.{quoted}"
     )

@@ -26,7 +26,8 @@ class LoginProcess:
         If `show` is true, `ssh` may prompt at the terminal, and its stderr is shown.
         """
         self._limit = limit
-        self._show = show
+        self.is_shown = show
+        """Whether the user sees the stderr of `ssh`."""
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -55,7 +56,7 @@ class LoginProcess:
 
     def cancel(self) -> None:
         """End ssh if it has not gone to the background yet."""
-        if self._show:
+        if self.is_shown:
             # SIGTERM lets ssh restore the echo of the terminal after a prompt.
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -66,7 +67,7 @@ class LoginProcess:
         """Kill ssh if it still runs, and return its stderr."""
         process = self._process
         if process.poll() is None:
-            _kill(process, group=not self._show)
+            _kill(process, group=not self.is_shown)
         said = self._relay.finish()
         assert process.stderr is not None
         process.stderr.close()

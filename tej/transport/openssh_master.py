@@ -204,7 +204,9 @@ class Master:
         # imported only here.
         from tej.transport.openssh_failures import connection_error
 
-        raise connection_error(self.config, self.timeout, status, said)
+        raise connection_error(
+            self.config, self.timeout, status, said, is_shown=login.is_shown
+        )
 
     def _command(self, *, terminal: bool) -> list[str]:
         config, settings = self.config, self.settings

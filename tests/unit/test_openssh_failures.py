@@ -29,7 +29,7 @@ def failure(stderr: str, status: int = 255) -> ConnectionFailed:
         (
             "me@lab: Permission denied (publickey).",
             AuthenticationFailed,
-            "ssh -v lab true",
+            r"run `ssh -v -l me -p 2222 lab true`\. ssh: me@lab: Permission",
         ),
         (
             "Received disconnect: Too many authentication failures",
@@ -120,6 +120,13 @@ def test_host_name_in_capitals_is_no_jump_host() -> None:
     )
     error = connection_error(config, 30, 255, stderr)
     assert "--accept-new-host-key" in str(error)
+
+
+def test_message_that_ssh_has_shown_is_not_repeated() -> None:
+    stderr = b"me@lab: Permission denied (publickey)."
+    error = connection_error(CONFIG, 30, 255, stderr, is_shown=True)
+    assert str(error).endswith("lab true`.")
+    assert "Permission denied" in str(error.__cause__)
 
 
 def test_killed_ssh_did_not_answer_in_time() -> None:
