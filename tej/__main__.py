@@ -34,7 +34,9 @@ def main() -> None:
         from tej.cli import main as run
 
         run()
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not is_interrupt(error):
+            raise
         print("Interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
@@ -42,6 +44,20 @@ def main() -> None:
         # longer than many requests, so gc.freeze excludes the existing objects.
         if hasattr(gc, "freeze"):  # PyPy has no gc.freeze
             gc.freeze()
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Return whether an exception is a KeyboardInterrupt, or was raised from one.
+
+    Until Python 3.11, a KeyboardInterrupt in a method `__set_name__` becomes a
+    RuntimeError.  The fields of a dataclass have this method, so Ctrl-C during an
+    import may have this effect.
+    """
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__
+    return False
 
 
 def print_help() -> None:
