@@ -95,7 +95,10 @@ def split_words(
     if len(rest) < len(required):
         raise click.UsageError(f"Missing argument '{required[len(rest)].upper()}'")
     if not kind.endswith("...]") and len(rest) > len(arguments):
-        raise click.UsageError(f"Unexpected argument '{rest[len(arguments)]}'")
+        message = f"Unexpected argument '{rest[len(arguments)]}'"
+        if kind == "[directory]":
+            message += ": quote a name with spaces, and write a command after `--`"
+        raise click.UsageError(message)
     return destination, rest
 
 

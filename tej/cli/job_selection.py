@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -145,9 +146,13 @@ def _split_files(words: list[str], has_job: bool) -> tuple[list[str], list[str]]
     job, files = (words[:1], words[1:]) if has_job else ([], words)
     files = files or list(current_profile().get("results") or ())
     if not files:
-        raise click.UsageError(
-            "Missing argument 'FILES...': give files, or set `results` in the profile"
-        )
+        message = "Missing argument 'FILES...': "
+        if job:
+            message += f"'{job[0]}' is the job; for a file of the latest job, write "
+            message += f"`@ {shlex.quote(job[0])}`"
+        else:
+            message += "give files, or set `results` in the profile"
+        raise click.UsageError(message)
     return job, files
 
 

@@ -130,9 +130,14 @@ def find_case_conflict(
 
 def check_directory(directory: Path) -> None:
     """Raise InvalidJobDirectory if the path is not a directory."""
-    if not directory.is_dir():
-        problem = "is not a directory" if directory.exists() else "does not exist"
-        raise InvalidJobDirectory(f"The job directory '{directory}' {problem}")
+    if directory.is_dir():
+        return
+    if not directory.exists():
+        raise InvalidJobDirectory(f"The job directory '{directory}' does not exist")
+    raise InvalidJobDirectory(
+        f"'{directory}' is not a directory: give the directory that contains the "
+        "script, and the name of the script with --script"
+    )
 
 
 def unreadable(source: object, error: OSError) -> InvalidJobDirectory:

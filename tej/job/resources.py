@@ -15,6 +15,10 @@ from tej.errors import InvalidJobDirectory
 _NAME = re.compile(r"[A-Za-z0-9_.,:@+/-]+\Z")
 _CONSTRAINT = re.compile(r"[A-Za-z0-9_.,:@+/&|*()\[\]-]+\Z")
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_JOB_NAME_RULE = (
+    ": it consists of ASCII letters, digits, '_', '.' and '-', and begins with a "
+    "letter or a digit"
+)
 _MODULE = re.compile(r"[A-Za-z0-9_.+/@-]+\Z")
 _GPUS = re.compile(r"(?:([A-Za-z][A-Za-z0-9_.-]*)(?::(\d+))?|(\d+))\Z")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(?:([KMGTP])(?:i?B)?|(B))\Z", re.IGNORECASE)
@@ -163,7 +167,8 @@ class Resources:
         ):
             if word is not None:
                 if not form.match(word) or word.startswith("-"):
-                    raise InvalidJobDirectory(f"{word!r} cannot be a {key}")
+                    rule = _JOB_NAME_RULE if form is _JOB_NAME else ""
+                    raise InvalidJobDirectory(f"{word!r} cannot be a {key}{rule}")
                 yield f"{key}={word}"
         if self.name is not None and len(self.name) > MAX_JOB_NAME:
             raise InvalidJobDirectory(

@@ -134,6 +134,22 @@ def test_status_2_for_wrong_usage(client: Command, words: list[str]) -> None:
     assert done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["download", "local:", "a"], "for a file of the latest job, write `@ a`"),
+        (["run", "local:", __file__], "the name of the script with --script"),
+        (["run", "local:", ".", "--name", "\u00fc", "--", "true"], "ASCII letters"),
+    ],
+)
+def test_usual_mistake_is_answered_with_the_right_form(
+    client: Command, words: list[str], advice: str
+) -> None:
+    done = client(*words)
+    assert done.status in (1, 2, 125)
+    assert advice in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize("destination", ["a b", "http://host", "me@x%y", "host:x", ""])
 def test_status_1_for_invalid_destination(client: Command, destination: str) -> None:
     done = client("list", destination)
@@ -447,6 +463,22 @@ def test_ctrl_c_prints_one_word_and_130(client: Command, tmp_path: Path) -> None
     assert b"Traceback" not in err
 
 
+def test_ctrl_c_during_an_import_prints_no_traceback(tmp_path: Path) -> None:
+    # Python 3.11 raises a RuntimeError from the KeyboardInterrupt.
+    (tmp_path / "click.py").write_text(
+        "class Field:\n"
+        "    def __set_name__(self, owner, name):\n"
+        "        raise KeyboardInterrupt\n"
+        "class Data:\n"
+        "    field = Field()\n"
+    )
+    code = "import tej.__main__; tej.__main__.main()"
+    words = [sys.executable, "-c", code, "list", "local:"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(words, capture_output=True, env=environment)
+    assert (done.returncode, done.stderr.split()) == (130, [b"Interrupted"])
+
+
 # POSIX is another name of the locale C.
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 @pytest.mark.parametrize("name", ["café ✓", os.fsdecode(b"latin\xe9"), "new\nline"])
@@ -477,12 +509,19 @@ def test_expanded_tilde_of_a_link_is_noticed(client: Command, queue_path: Path) 
 
 @pytest.mark.parametrize(
     ("word", "command"),
-    [("rm", "delete"), ("ps", "list"), ("log", "logs"), ("stattus", "status")],
+    [
+        ("rm", "delete"),
+        ("ps", "list"),
+        ("log", "logs"),
+        ("stattus", "status"),
+        ("help", "-h"),
+        ("help run", "run -h"),
+    ],
 )
 def test_unknown_command_names_the_right_one(
     client: Command, word: str, command: str
 ) -> None:
-    done = client(word)
+    done = client(*word.split())
     assert done.status == 2
     assert f"Did you mean `tej {command}`?" in done.stderr
 

@@ -72,7 +72,7 @@ def test_first_word_is_recognized_as_destination(
         (FILES, WITH_DEFAULT, "alias b", "or --id alias for a job"),
         (DIRECTORY, WITH_DEFAULT, "alias", "or DESTINATION alias for the directory"),
         (DIRECTORY, NONE, "sim", "'DESTINATION'.*'sim' is a directory"),
-        (DIRECTORY, NONE, "host sim more", "Unexpected argument 'more'"),
+        (DIRECTORY, NONE, "host sim more", "Unexpected argument 'more': quote"),
         (JOBS, SELECTED, "host a", "'a' cannot be combined with an option"),
         (JOBS, SELECTED_WITH_DEFAULT, "@", "'@' cannot be combined with an option"),
         (JOBS, NONE, "", "Missing argument 'DESTINATION'"),
