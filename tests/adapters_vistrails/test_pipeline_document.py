@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import tej
 from tej_vistrails import Exploration, Pipeline, PipelineError, Plan, load
+from tej_vistrails.pipeline.options import Loaded
 from tests.adapters_vistrails.modules import write_document
 
 CLASSES = """\
@@ -64,6 +66,14 @@ def test_document_uses_classes_of_python_files(tmp_path: Path) -> None:
     )
     python, document = load(tmp_path / "python.py"), load(tmp_path / "document.json")
     assert (python.destination, document.queue) == ("local:", "~/q")
+    # The command line takes precedence over the document.
+    files = (tmp_path / "python.py", tmp_path / "document.json")
+    given = [
+        Loaded(file, (), (), None, queue, None).queue
+        for file in files
+        for queue in (None, "q")
+    ]
+    assert given == [tej.DEFAULT_TEJ_DIR, "q", "~/q", "q"]
     assert isinstance(document.pipeline, Exploration)
     assert document.pipeline.base["relax"].resources.cpus == 2
     one, other = Plan(python.pipeline), Plan(document.pipeline)

@@ -309,3 +309,122 @@ def test_kill_waits_only_for_live_processes(shell: Shell) -> None:
     busy='' pids='2147483647'; check_pids; echo "gone $busy"
     pids="2147483647 $$"; check_pids; echo "alive $busy" """
     assert shell(lines, "default") == "gone \nalive 1\n"
+
+
+def test_download_waits_for_a_job_that_is_archived(shell: Shell) -> None:
+    lines = """tar() { mv ../spec '../.taken x'; }; quit() { echo "$2" >&2; exit "$1"; }
+    echo x >"$job/stage/out"
+    nap() { mv '../.taken x' ../spec; }; set -- M a 1 out; . "$here/commands/download"
+    nap() { :; }; set -- M a 1 out; . "$here/commands/download" """
+    assert shell(lines, "default").split("\n") == [
+        *("M - a", "M 0 a", "", "M - a", "M 20 a"),
+        *("Job 'a' was deleted while it was read", ""),
+    ]
+
+
+def test_heartbeats_of_many_jobs_follow_each_job(shell: Shell) -> None:
+    lines = f"""{RUNS_HERE} . "$here/lib/group_heartbeat.sh"
+    take_heartbeat() {{ echo own process >>own; }}
+    say() {{
+        rm -f "$job/heartbeat" own; verdict=left item=$2
+        ! keeps_running "$2" || verdict=kept; wait
+        [ ! -s "$job/heartbeat" ] || verdict="$verdict beats"
+        [ ! -s own ] || verdict="$verdict $(cat own)"
+        echo "$1: $verdict"
+    }}
+    orphaned=3 wrappers=" $self "; echo "pid $host $boot $space $self 7" >"$job/native_id"
+    say begins a; [ "$item" = "a $self 7" ] && echo known; say child "a $self 8"
+    wrappers=''; say 'reused pid' "a $self 8"; say alive "a $self $own_start"
+    echo '5 5 me' >"$job/kill"; say killed "a $self $own_start"
+    echo "$who" >"$job/.killer"; say 'killed here' "a $self $own_start"
+    rm "$job/kill" "$job/native_id"; say 'no wrapper' a; orphaned=4; say 'dead shell' a
+    echo "pid $host $boot $space $self 7" >"$job/native_id"
+    echo walltime=9 >"$job/resources"; say limited a; rm "$job/resources"
+    echo '9 exit 0 own 0' >"$job/finished"; say ended a"""
+    assert shell(lines, "default").splitlines() == [
+        *("begins: kept beats", "known", "child: kept beats"),
+        *("reused pid: left own process", "alive: kept beats"),
+        *("killed: left own process", "killed here: kept beats"),
+        *("no wrapper: kept", "dead shell: left", "limited: left", "ended: left"),
+    ]
+
+
+def test_objects_are_copied_where_links_are_impossible(shell: Shell) -> None:
+    lines = """room=$queue/room; mkdir -p room/held objects/ab; echo content >objects/ab/abcd
+    echo more >objects/ab/abce; ln() { return 1; }; names='abcd abce abcf'
+    store=$queue/objects; link_objects; cat room/held/*; ls room/held
+    cp() { echo part >"$3"; return 1; }; rm room/held/*; link_objects; ls room/held"""
+    assert shell(lines, "default").split() == ["content", "more", "abcd", "abce"]
+
+
+OBSTACLE = function("find_obstacle", "commands/delete") + function(
+    "find_living_attempt", "commands/delete"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ("", ""),
+        (
+            'rm "$job"/[fns]*d; echo "5 h b s 1 1" >"$job/submitted"; echo 5 >"$job/queued"',
+            "obstacle",
+        ),
+        ("count_processes() { left=2; }", "2 of its processes still run"),
+        ("has_sign_of_life() { sign='it runs'; }", "it runs: kill it first"),
+        ("ran_here() { elsewhere=other; return 1; }", ""),
+        ("since=6", "another job was submitted under its id since"),
+        ("since=-", ""),
+        ("find_pending_dependent() { dependent=b; }", "job 'b' needs it"),
+    ],
+)
+def test_deletion_names_its_obstacle(shell: Shell, change: str, note: str) -> None:
+    lines = f"""{OBSTACLE} since=5; get_host; echo '5 h b s 1 1' >"$job/submitted"
+    echo "pid $host $boot $space 1 1" >"$job/native_id"; echo '5 h 1 1' >"$job/started"
+    echo '9 exit 0 own 2' >"$job/finished"; count_processes() {{ left=''; }}
+    has_sign_of_life() {{ return 1; }}
+    {change}
+    load_job a; find_obstacle "$since"; echo "${{obstacle:+obstacle}} $note" """
+    said = shell(lines, "default").strip()
+    assert said.startswith("obstacle" if note else "")
+    assert note in said
+    assert note or "obstacle" not in said
+
+
+def test_dependent_starts_only_after_all_its_needs(shell: Shell) -> None:
+    lines = """mkdir -p jobs/n/after jobs/m dependents/a
+    ended() {
+        echo '5 h b s 1 1' >"jobs/$1/submitted"; echo "token=$1 end" >"jobs/$1/spec"
+        echo "9 exit $2 own 0" >"jobs/$1/finished"
+    }
+    launch() { echo "start $1"; }; end_unstarted() { echo "end $id: $*"; }
+    new() {
+        : >jobs/n/after/a; : >jobs/n/after/m; : >dependents/a/tok.n; rm -f jobs/n/claim
+        echo 'token=tok end' >jobs/n/spec
+        printf 'after a\nafter m\n' >jobs/n/dependencies
+    }
+    say() { echo "$1:"; (resolve_dependents a); }
+    ended a 0; new; say one; rm jobs/n/after/m; say both
+    new; : >jobs/n/claim; say claimed; new; echo 'token=other end' >jobs/n/spec; say other
+    new; ended a 1; say failed; rm jobs/a/finished; echo 5 >jobs/a/queued; say pending
+    ended a 0; new; echo '9 none 0 killed 0' >jobs/n/finished; say over; ls dependents"""
+    assert shell(lines, "default").splitlines() == [
+        *("one:", "both:", "start n", "claimed:", "other:"),
+        *("failed:", "end n: a failed", "pending:", "over:"),
+    ]
+
+
+def test_only_a_cycle_of_dependencies_is_refused(shell: Shell) -> None:
+    lines = """mkdir -p jobs/b jobs/c/after jobs/d/after
+    say() { if waits_for_itself; then echo "$1: cycle"; else echo "$1: no cycle"; fi; }
+    dep_needs='b c'; say 'no dependents'; mkdir -p dependents/a; say ended
+    : >jobs/c/after/d; : >jobs/d/after/c; say others; : >jobs/d/after/a; say cycle
+    : >jobs/d/finished; say empty; echo '9 exit 0 own 0' >jobs/d/finished; say over
+    dep_needs=a; say itself
+    printf 'after b\\nfrom c/x\\nto y\\n' >"$job/dependencies"; unset dep_needs
+    add_to_dependents; ls dependents/*/*.a"""
+    assert shell(lines, "default").splitlines() == [
+        *("no dependents: no cycle", "ended: no cycle", "others: no cycle"),
+        *("cycle: cycle", "empty: cycle", "over: no cycle", "itself: cycle"),
+        *(f"dependents/{one}/0123456789abcdef.a" for one in "bc"),
+    ]
