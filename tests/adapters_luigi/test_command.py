@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import runpy
 import shutil
+import sys
 from pathlib import Path
 
 import luigi
@@ -48,6 +50,17 @@ class Both(TejBatch):
 class Top(luigi.WrapperTask):
     def requires(self) -> list[luigi.Task]:
         return [Used(n=1), Used(n=2), Both()]
+
+
+def test_module_can_be_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sys.modules[main.__module__].__file__
+    assert path is not None
+    monkeypatch.setattr("sys.argv", [path, "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(path, run_name="__main__")
+    assert "python -m tej_luigi" in capsys.readouterr().out
 
 
 def test_status_takes_one_round_trip(
