@@ -113,8 +113,10 @@ def test_spec_context_is_left_after_submission(
 
 
 def test_failed_job_is_retried_until_the_function_declines(
-    local_queue: tej.RemoteQueue, job: Make, gate: Gate
+    local_queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
+    first = Gate(tmp_path / "first")
+
     def is_retried(status: tej.JobStatus) -> bool:
         if status.attempt == 3:
             gate.open()
@@ -122,13 +124,13 @@ def test_failed_job_is_retried_until_the_function_declines(
 
     run = Run(
         local_queue,
-        JobSpec(job("echo out; exit 5")),
+        JobSpec(job(f"{first.wait}; echo out; exit 5")),
         ["_stdout"],
         retry=is_retried,
     )
     # The retries do not wait for the end of another job.
     other = Run(local_queue, JobSpec(job(gate.wait, name="other")))
-    result, _ = tej.run_many([run, other])
+    result, _ = tej.run_many([run, other], on_start=lambda _: first.open())
     assert result.job is not None
     assert result.status is not None
     assert (result.status.attempt, result.files) == (3, [])

@@ -198,15 +198,18 @@ def test_graph_names_its_jobs_in_any_order(
 ) -> None:
     queue, directory = local_queue, job("true")
     old = queue.submit("old", directory)
+    needed = tej.JobSpec(directory, "true d")
     graph = [
+        tej.JobSpec(directory, "true e", inputs={"x": (needed, "start.sh")}),
+        needed,
         tej.JobSpec(directory, "true c", after=["b", old]),
         tej.JobSpec(directory, "true b", name="b", after=["a"]),
         tej.JobSpec(directory, "true a", job_id="a"),
         tej.JobSpec(directory, "true b", name="other", after=["a"]),
     ]
     outcomes = queue.ensure_graph(graph)
-    assert [one.error for one in outcomes] == [None] * 4
-    ids = [one.job_id for one in outcomes]
+    assert [one.error for one in outcomes] == [None] * 6
+    ids = [one.job_id for one in outcomes[2:]]
     assert (ids[1], ids[2]) == (ids[3], "a")
     status = queue.wait(ids)[ids[0]]
     assert status.succeeded

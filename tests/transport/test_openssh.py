@@ -246,25 +246,6 @@ def test_master_of_the_users_configuration_is_used(
         stop_master(path)
 
 
-def test_hung_master_of_the_user_is_not_used(
-    server: Sshd, connect: Connect, ssh_masters: Path
-) -> None:
-    path = ssh_masters / "hung"
-    text = f"ControlMaster auto\nControlPath {path}\nControlPersist 30\n"
-    config = server.config(server.folder, text)
-    address = [f"{server.user}@{server.address}", "-p", str(server.port)]
-    subprocess.run(
-        ["ssh", "-F", config, "-MNf", *address], check=True, capture_output=True
-    )
-    pid = pid_of(path)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        wait_until_connected(connect(server.destination, config_file=config, timeout=2))
-    finally:
-        # If tej had stopped the user's connection, the process would not exist.
-        os.kill(pid, signal.SIGKILL)
-
-
 def test_paramiko_is_used_for_what_ssh_cannot_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
