@@ -421,7 +421,7 @@ def test_kill_reaches_jobs_of_the_other_queue(
     assert states == [tej.JobState.FINISHED, tej.JobState.KILLED]
 
 
-@pytest.mark.parametrize("cut", [True, False], ids=["cut", "submitted"])
+@pytest.mark.parametrize(("cut", "held"), [(False, False), (True, False), (True, True)])
 def test_kill_during_a_restart_ends_the_job(
     local_queue: tej.RemoteQueue,
     job: Make,
@@ -429,7 +429,12 @@ def test_kill_during_a_restart_ends_the_job(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     cut: bool,
+    held: bool,
 ) -> None:
+    # Unless the job is held, it may end before the reply to its submission.
+    begin = Gate(tmp_path / "begin")
+    if not held:
+        begin.open()
     ensure_many = local_queue.ensure_many
     monkeypatch.setattr(local_queue.connection, "retries", SOON)
 
@@ -441,9 +446,9 @@ def test_kill_during_a_restart_ends_the_job(
         return ensure_many(specs, retry=retry)
 
     monkeypatch.setattr(local_queue, "ensure_many", kill_first)
-    script = f"mkdir '{tmp_path}/failed' && exit 5; {gate.wait}"
+    script = f"{begin.wait}; mkdir '{tmp_path}/failed' && exit 5; {gate.wait}"
     run = Run(local_queue, JobSpec(job(script)), retry=lambda _: True)
-    batch = tej.Batch([run])
+    batch = tej.Batch([run], on_start=lambda _: begin.open())
     (result,) = batch.run(timeout=90)
     assert isinstance(result.error, tej.JobFailed)
     assert result.status is not None
