@@ -77,13 +77,15 @@ def test_jobs_are_shown_killed_retried_and_downloaded(
         for answer in "ny":
             await press(pilot, "k", 2)
             await press(pilot, answer, 1)
-        await until(pilot, lambda: table_of(app)[0][1] == "killed")
+        await until(pilot, lambda: [row[1] for row in table_of(app)] == ["killed"])
         await press(pilot, "question_mark", 2)
         await press(pilot, "x", 1)
         await pilot.press("r")
-        await until(pilot, lambda: table_of(app)[0][1] == "running")
+        await until(pilot, lambda: [row[1] for row in table_of(app)] == ["running"])
         gate.open()
-        await until(pilot, lambda: table_of(app)[0][1:3] == ["finished", "3"])
+        await until(
+            pilot, lambda: [row[1:3] for row in table_of(app)] == [["finished", "3"]]
+        )
         await press(pilot, "d", 2)
         await pilot.press("backspace", *"data")
         await press(pilot, "enter", 1)
