@@ -10,8 +10,16 @@ from tej.errors import JobNotFound, JobStillRunning
 from tej.job.job_id import check_job_id, check_job_reference
 from tej.job.status import JobState, JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
+from tej.wire.framing import RecordSplitter
 from tej.wire.records import parse_integer, parse_state, parse_status
-from tej.wire.replies import ParsedReply, only_requested
+from tej.wire.replies import (
+    REPLY_LIMIT,
+    ParsedReply,
+    Record,
+    garbled,
+    only_requested,
+    parse_reply,
+)
 
 logger = logging.getLogger("tej")
 
@@ -52,12 +60,69 @@ def get_jobs(
 ) -> list[JobStatus]:
     """Return the status of every job, or of the `last` jobs that changed last."""
     if last is not None:
-        answer = connection.request("status", f"#{last}")
+        head, jobs = _receive_statuses(connection, f"#{last}")
         # If the server has older scripts that cannot be replaced, these scripts do not
         # know the argument `#N`.
-        if "recent" in answer.head:
-            return [*_parse(answer)]
-    return [*_parse(connection.request("status"))]
+        if "recent" in head:
+            return jobs
+    return _receive_statuses(connection)[1]
+
+
+def _receive_statuses(
+    connection: QueueConnection, *words: str
+) -> tuple[Record, list[JobStatus]]:
+    """Return the head and the statuses of a reply to `status`.
+
+    The records are parsed while the reply arrives, because the server takes seconds for
+    a list of many jobs.
+    """
+
+    def attempt(_: int) -> tuple[Record, list[JobStatus]]:
+        receiver = _StatusReceiver()
+        connection.run_verb("status", *words, take=receiver.take)
+        return receiver.finish()
+
+    return connection.with_retries(attempt)
+
+
+class _StatusReceiver:
+    """Sink for a reply to `status`; parses each record as soon as it is complete."""
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._head = Record()
+        self._jobs: list[JobStatus] = []
+        self._splitter = RecordSplitter()
+        self._size = 0
+        self._ended = False
+
+    def take(self, data: bytes) -> None:
+        """Process the next piece of the reply; b"" marks the end of the reply."""
+        if self._ended:
+            # The server's scripts were upgraded, and the request is sent again.
+            self._begin()
+        self._ended = not data
+        self._size += len(data)
+        if self._size > REPLY_LIMIT:
+            raise garbled("status", "it is too long")
+        self._parse(self._splitter.feed(data))
+
+    def finish(self) -> tuple[Record, list[JobStatus]]:
+        """Return the head and the statuses, after the request has succeeded.
+
+        If the connection is lost, the last record may be incomplete, and `finish` must
+        not be called.
+        """
+        self._parse(self._splitter.close())
+        _require_queue(self._head)
+        return self._head, self._jobs
+
+    def _parse(self, words: bytes) -> None:
+        answer = parse_reply(words)
+        self._head.update(answer.head)
+        self._jobs += _parse_records(answer.jobs, self._head)
 
 
 def get_attempts(connection: QueueConnection, job_id: str) -> list[JobStatus]:
@@ -247,14 +312,28 @@ def _not_deleted(
 
 
 def _parse(answer: ParsedReply) -> Iterator[JobStatus]:
-    """Yield the status of each job in the server's reply.
+    """Return the status of each job in the server's reply.
 
-    A record without a state is skipped, because the job was deleted in the meantime.
     Raises RemoteCommandFailure if the reply does not name the queue.
     """
-    # A forced command of the SSH server may change the exit status of a failed request
-    # to 0. Without this check, the reply would mean that no job exists.
-    _ = answer.head["queue"]
-    for record in answer.jobs:
+    _require_queue(answer.head)
+    return _parse_records(answer.jobs, answer.head)
+
+
+def _parse_records(records: Iterable[Record], head: Record) -> Iterator[JobStatus]:
+    """Yield the status of each job.
+
+    A record without a state is skipped, because the job was deleted in the meantime.
+    """
+    for record in records:
         if "state" in record:
-            yield parse_status(record, answer.head)
+            yield parse_status(record, head)
+
+
+def _require_queue(head: Record) -> None:
+    """Raise RemoteCommandFailure if the reply does not name the queue.
+
+    A forced command of the SSH server may change the exit status of a failed request to
+    0.  Without this check, the reply would mean that no job exists.
+    """
+    _ = head["queue"]

@@ -308,7 +308,7 @@ set_whose
 # If the scheduler sends SIGTERM, SIGKILL follows. Therefore the end is recorded first.
 left=''
 [ "$whose" = ask ] || end_leftovers
-until put_end "$(date +%s)" "$end" "$whose" "${left:-0}"; do
+until put_end "$(date +%s) $end $whose ${left:-0}"; do
     has_token "$token" || exit 1
     sleep 5
 done

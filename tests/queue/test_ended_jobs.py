@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from facts import make_ended_job
+from facts import make_ended_job, token_of_ended
 from jobs import wait_until
 
 import tej
@@ -55,6 +55,13 @@ RARE: dict[str, list[str | None]] = {
 }
 
 
+COPY = (
+    "{token} 1700000001 1700000002 host "
+    "pid host 0b7f1a2c-boot 4026531836 4000000 77 end\n"
+)
+"""Second line of the fact `finished`, with the usual facts of `make_ended_job`."""
+
+
 @pytest.fixture
 def queue(
     awk: str,
@@ -79,8 +86,22 @@ def make_jobs(queue: RemoteQueue) -> list[str]:
     chosen = [[one] for one in rare] + [choices.sample(rare, 3) for _ in range(20)]
     killed = ("finished", f"1700000009 exit 3 killed 0\n{' ' * 30}")
     chosen += [[one, killed] for one in rare if one[0] == "kill"]
+    copies = [
+        f"1700000009 exit 3 own 0\n{COPY}",
+        f"1700000009 signal 15 killed 0\n{COPY}{' ' * 30}",
+        f"1700000009 exit 3 killed 0\n{COPY[:-5]}",
+        f"1700000009 exit 0 own 2\n{COPY}",
+    ]
+    later = [one for one in rare if one[0] in ("kill", "downloaded", "reason", "spec")]
+    later += [("parameters", "param:LR=0.1\n"), ("lost", "1700000005 it is gone\n")]
+    chosen += [[("finished", copy)] for copy in copies]
+    chosen += [[one, ("finished", copy)] for one in later for copy in copies[:2]]
     for number, facts in enumerate(chosen):
-        make_ended_job(queue.queue, f"job{number}", **dict(facts))
+        job_id = f"job{number}"
+        texts = dict(facts)
+        if end := texts.get("finished"):
+            texts["finished"] = end.replace("{token}", token_of_ended(job_id))
+        make_ended_job(queue.queue, job_id, **texts)
     make_ended_job(queue.queue, "retried")
     attempts = Path(queue.queue, "attempts/retried")
     attempts.mkdir(parents=True)
@@ -110,6 +131,28 @@ def test_many_records_equal_single_records(queue: RemoteQueue) -> None:
             assert without_time(chosen[job_id]) == without_time(alone)
     assert together.keys() == {*ids}
     assert chosen["absent"] is None
+
+
+def test_end_repeats_the_other_facts(
+    queue: RemoteQueue, job: Callable[..., Path]
+) -> None:
+    directory = job("exit 3")
+    alone = tej.JobSpec(directory, job_id="alone")
+    rare = tej.JobSpec(directory, job_id="rare", resources=tej.Resources(memory="1M"))
+    together = [tej.JobSpec(directory, job_id=one) for one in ("a", "b")]
+    for specs in ([alone], [rare], together):
+        queue.wait([outcome.job_id for outcome in queue.submit_many(specs)])
+    before = queue.statuses(["alone", "rare", "a", "b"])
+    for number in range(60):
+        make_ended_job(queue.queue, f"job{number}")
+    for job_id in ("alone", "a", "b"):
+        for fact in ("submitted", "started", "native_id"):
+            Path(queue.queue, "jobs", job_id, fact).unlink()
+    listed = {status.job_id: status for status in queue.jobs()}
+    for job_id, status in before.items():
+        assert without_time(listed[job_id]) == without_time(status)
+    # The record of a job with a rare fact does not follow from `finished`.
+    assert "end\n" not in Path(queue.queue, "jobs/rare/finished").read_text()
 
 
 def test_list_without_records_is_an_error(queue: RemoteQueue, tmp_path: Path) -> None:
@@ -145,11 +188,16 @@ def test_pipes_among_the_facts_block_no_list(queue: RemoteQueue) -> None:
         assert sum(job.succeeded for job in together.values()) == 59
 
 
+@pytest.mark.parametrize("fact", ["started", "downloaded"])
 def test_job_replaced_during_the_list_is_not_mixed(
-    queue: RemoteQueue, tmp_path: Path
+    queue: RemoteQueue, tmp_path: Path, fact: str
 ) -> None:
+    # If `finished` repeats the fact `started`, awk does not read `started`.
+    copy = "" if fact == "started" else COPY
     for number in range(60):
-        make_ended_job(queue.queue, f"job{number}")
+        end = "1700000009 exit 0 own 0\n"
+        end += copy.replace("{token}", token_of_ended(f"job{number}"))
+        make_ended_job(queue.queue, f"job{number}", finished=end)
     folder = Path(queue.queue, "jobs/job30")
     # The list finds no pipe in the job's directory, and awk then waits for the pipe.  The
     # list calls `find` a second time, for the attempts.
@@ -157,15 +205,15 @@ def test_job_replaced_during_the_list_is_not_mixed(
     find.write_text(
         f"""#!/bin/sh
         [ "$1" = . ] && mkdir '{tmp_path}/called' || exec {shutil.which("find")} "$@"
-        cd '{folder}' && rm started && mkfifo started"""
+        cd '{folder}' && rm -f {fact} && mkfifo {fact}"""
     )
     find.chmod(0o755)
 
     def replace() -> None:
-        # The pipe is open for writing as soon as awk has read `finished` and reads
-        # `started`.
-        wait_until((folder / "started").is_fifo, "the pipe exists")
-        with (folder / "started").open("w") as pipe:
+        # The pipe is open for writing as soon as awk has read `finished` and reads the
+        # other fact.
+        wait_until((folder / fact).is_fifo, "the pipe exists")
+        with (folder / fact).open("w") as pipe:
             folder.rename(folder.with_name(".old"))
             make_ended_job(
                 queue.queue,

@@ -6,7 +6,9 @@
 # the same way as in read_facts and print_job (state.sh). All other jobs are left to the
 # shell: jobs that have not ended, have left processes, have a fact that is damaged or rare
 # (`reason`, `changed`, `parameters`), or have a command `on_end`. A job with a FIFO in its
-# directory is left to the shell, too, because awk would block when it opens the FIFO.
+# directory is left to the shell, too, because awk would block when it opens the FIFO. Most of
+# the time goes into opening files, so awk prefers the second line of `finished` (copy_facts in
+# run_detached.sh) to the facts that this line repeats.
 
 # print_ended ID...: print the records of jobs that have ended, and set $others to the ids
 # of the other jobs, each followed by a newline. An ID may also be the path of a job's
@@ -90,22 +92,63 @@ read_ended_jobs() {
         function add(key, value) {
             if (value != "") record = record key "=" value "\n"
         }
+        # read_end(): set line and copy to the lines of the fact finished (copy_facts).
+        function read_end(path, found) {
+            path = id "/finished"
+            line = copy = ""
+            found = (getline line < path)
+            if (found > 0) getline copy < path
+            if (found >= 0) close(path)
+            return found > 0 && line ~ /^[ -~]+$/
+        }
+        function read_spec() {
+            return read_line(id "/spec") && line ~ /^token=.* end$/
+        }
+        function read_kill(word) {
+            if (!read_line(id "/kill")) return 1
+            split(line, word, " ")
+            add("by", rest(2))
+            return is_number(word[1]) && is_number(word[2])
+        }
+        # read_later_facts(): read the facts that can be written after the end of the job.
+        function read_later_facts(word) {
+            if (read_line(id "/downloaded")) {
+                split(line, word, " ")
+                add("downloaded", word[1])
+            }
+            return !read_line(id "/reason") && !read_line(id "/parameters")
+        }
+        # read_job(): set record to the record of the job id. Returns 0 if the shell must print
+        # the record.
         function read_job(spec, word, count, end) {
             odd = 0
             record = ""
             if (id !~ /^[A-Za-z0-9_=@%:,+-][A-Za-z0-9_=@%:.,+-]*$/) return 0
-            if (!read_line(id "/finished")) return 0
+            if (!read_end()) return 0
             count = split(line, end, " ")
             if (count < 4 || !is_number(end[1]) || !is_number(end[3])) return 0
             if (end[2] !~ /^(exit|signal|none)$/ || end[4] !~ /^(own|killed)$/) return 0
             if (count > 4 && end[5] != "0") return 0
-            if (!read_line(id "/spec") || line !~ /^token=.* end$/) return 0
-            spec = line
             add("id", id)
             add("state", end[4] == "killed" ? "killed" : "finished")
-            add("spec", spec)
             add("how", end[2])
             add("number", end[3])
+            add("ended", end[1])
+            if (split(copy, word, " ") == 11 && copy ~ /^[!-~][ -~]* end$/) {
+                add("submitted", word[2])
+                add("started", word[3])
+                add("where", word[4])
+                add("native", word[5] " " word[6] " " word[7] " " word[8] " " word[9] " " word[10])
+                if (end[4] == "killed" && !read_kill()) return 0
+                if (!read_later_facts() || !read_spec()) return 0
+                # Another client may have replaced the job by a job with the same id.
+                if (index(line, "token=" word[1] " ") != 1) return 0
+                add("spec", line)
+                return !odd
+            }
+            if (!read_spec()) return 0
+            spec = line
+            add("spec", spec)
             if (read_line(id "/submitted")) {
                 split(line, word, " ")
                 if (!is_number(word[1])) return 0
@@ -116,25 +159,15 @@ read_ended_jobs() {
                 if (count < 2 || !is_number(word[1])) return 0
                 add("started", word[1])
             } else word[2] = ""
-            add("ended", end[1])
             add("where", word[2])
             if (read_line(id "/native_id")) {
                 if (line !~ (line ~ /^pid / ? "^pid .* .* .* .* " : " ")) return 0
                 add("native", line)
             }
-            if (read_line(id "/kill")) {
-                split(line, word, " ")
-                if (!is_number(word[1]) || !is_number(word[2])) return 0
-                add("by", rest(2))
-            }
+            if (!read_kill()) return 0
             if (read_line(id "/ignored")) add("note", runtime " ignores: " rest(0))
             if (read_line(attempts "/" id "/last")) return 0
-            if (read_line(id "/downloaded")) {
-                split(line, word, " ")
-                add("downloaded", word[1])
-            }
-            if (read_line(id "/reason") || read_line(id "/changed") || read_line(id "/parameters")) return 0
-            if (read_line(id "/on_end")) return 0
+            if (!read_later_facts() || read_line(id "/changed") || read_line(id "/on_end")) return 0
             # If another client has replaced the job by a job with the same id while the
             # facts were read, the token in `spec` has changed.
             if (!read_line(id "/spec") || line != spec) return 0
@@ -161,8 +194,19 @@ read_ended_jobs() {
             id = $0
             sub("/$", "", id)
             sub(".*/", "", id)
-            if (!(id in special) && read_job()) printf "%s", record
-            else print id | "cat >&3"
+            if (id in special || !read_job()) {
+                print id | "cat >&3"
+                next
+            }
+            # gawk would write each record by a system call of its own.
+            records = records record
+            if (length(records) > 8000) {
+                printf "%s", records
+                records = ""
+            }
         }
-        END { if (received == ENVIRON["tej_count"] + 0) print "end" | "cat >&3" }' 3>&5
+        END {
+            printf "%s", records
+            if (received == ENVIRON["tej_count"] + 0) print "end" | "cat >&3"
+        }' 3>&5
 }

@@ -1,4 +1,5 @@
-# Facts of a job: files of one line each, written once and published by a rename.
+# Facts of a job: files of one line each, written once and published by a rename. Only
+# `finished` may have a second line (copy_facts in run_detached.sh).
 # shellcheck shell=sh
 #
 #   FACT       CONTENT                                       WRITTEN BY
@@ -117,7 +118,7 @@ is_number() {
 # reserve: allocate disk space for the facts `finished` and `kill`, so that both facts
 # can be written when the disk is full.
 reserve() {
-    printf '%-60s\n' '' >"$job/.finished" && printf '%-250s\n' '' >"$job/.kill"
+    printf '%-500s\n' '' >"$job/.finished" && printf '%-250s\n' '' >"$job/.kill"
 }
 
 # put_reserved FACT WORDS...: write the fact into the disk space that `reserve`
@@ -136,13 +137,13 @@ put_reserved() {
     fi
 }
 
-# put_end WORDS...: write the fact `finished`. If a client waits for many jobs
-# (commands/wait), also write the id to `jobs/.ended`, so that the client need not check
-# each job. The line overwrites the start of `jobs/.ended`, and therefore can be written
-# to a full disk.
+# put_end WORDS [COPY]: write the fact `finished`, which consists of WORDS and, if COPY is
+# not empty, of COPY as second line. If a client waits for many jobs (commands/wait), also
+# write the id to `jobs/.ended`, so that the client need not check each job. The line
+# overwrites the start of `jobs/.ended`, and therefore can be written to a full disk.
 put_end() {
-    put_reserved finished "$@" || return 1
-    [ ! -f "$jobs/.ended" ] || { printf '%s\n' "$id $*" 1<>"$jobs/.ended"; } 2>/dev/null || :
+    put_reserved finished "$1${2:+$newline$2}" || return 1
+    [ ! -f "$jobs/.ended" ] || { printf '%s\n' "$id $1" 1<>"$jobs/.ended"; } 2>/dev/null || :
 }
 
 # put_exclusively FACT WORDS...: create the fact without a rename (put_once). Returns 1 if the
