@@ -110,5 +110,5 @@ else
 fi
 
 # The client compares the time in this line with its own clock when the line arrives.
-# The checks above can take ten seconds each, so that this check must be the last one.
+# Each check above can take ten seconds, so this check must be the last.
 report clock ok "$(date +%s)"

@@ -69,8 +69,8 @@ tej_spec=$tej_read_spec
 TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
 TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
-# restore_environment is called only if a variable or a function is hidden, or in bash,
-# where it also resets the options that bash has imported.
+# Call restore_environment only if it may have work to do: a variable or a function is
+# hidden, or this shell is bash and may have imported shell options.
 [ -z "${tej_kept-}${tej_kept_functions-}${BASH_VERSION-}" ] || {
     . "$tej_here/lib/environment.sh"
     restore_environment

@@ -39,8 +39,8 @@ before_heartbeat() {
     [ "$rest" -ge "$span" ] || span=$((rest > 0 ? rest : 1))
 }
 
-# after_heartbeat: act on a `kill` if no live client on this host does, and enforce the time
-# limit.
+# after_heartbeat: carry out a requested kill if no live client on this host is doing so,
+# and enforce the time limit.
 after_heartbeat() {
     [ ! -e "$job/kill" ] || [ -s "$job/finished" ] || is_killed_here || apply_kill
     [ -z "$r_walltime" ] || enforce_time_limit
@@ -99,7 +99,7 @@ begin_wrapper() {
     # heartbeat.
     write_heartbeat
     if ! put_once native_id "pid $who" || ! reserve; then
-        # On a full disk, the fact `lost` needs the space of these files.
+        # If the disk is full, removing these files frees the space for the fact `lost`.
         rm -f "$job/native_id" "$job/heartbeat" "$job/.finished" "$job/.kill"
         exit 1
     fi

@@ -82,9 +82,9 @@ leave_array() {
     done
 }
 
-# watch_session: a background process that writes the heartbeat, and records each signal
-# that was sent to the whole session in a file .heard.SIGNAL. The runner must not
-# forward a recorded signal, because the script has received the signal directly.
+# watch_session: a background process that writes the heartbeat. When a signal is sent to
+# the whole session, it also creates the file .heard.SIGNAL. The runner must not forward a
+# recorded signal, because the script has received the signal directly.
 watch_session() {
     begin_sleeps
     for signal in $signals; do

@@ -41,7 +41,7 @@ Use --force to replace the link"
     [ "$1" -ge 1 ] || quit 13 "Queue already exists
 Use --force to replace it"
     load_queue any || load_queue "$2" ||
-        quit 12 "The scripts of the queue '$queue' are missing, so that it is not known whether jobs are running: 'tej list' reinstalls them"
+        quit 12 "The scripts of the queue '$queue' are missing, so it is unknown whether jobs are running: run 'tej list' to reinstall the scripts"
     close_queue || quit 20 "The queue '$queue' is being removed by another client"
     find_unended
     [ -z "$unended" ] ||

@@ -63,7 +63,7 @@ has_ended_cleanly() {
 remove_claimed() {
     [ -n "$claimed" ] || return 0
     batches=$((batches + 1))
-    # A full disk has no space for another directory.
+    # If the disk is full, no directory can be created for the batch.
     make_room "away$batches" 2>/dev/null || {
         remove_singly
         return

@@ -39,7 +39,7 @@ read_dependencies() {
 
 # prepare_wait: make the uploaded job $job wait for the jobs that it needs. Called before
 # the job is published, so that any client can start the published job. Returns 1 and
-# sets $why and $dep_status, the exit status for the error, if the job cannot wait.
+# sets $why and $dep_status (the exit status for the error) if the job cannot wait.
 prepare_wait() {
     [ -f "$job/dependencies" ] || return 0
     dep_status=20
@@ -286,7 +286,7 @@ copy_input() {
     if [ ! -e "$dep_source" ]; then
         why="$1 has no file '$2'"
     elif [ -e "$dep_target" ] || [ -h "$dep_target" ]; then
-        why="its own files include '$3', which is an input from $1"
+        why="its own files contain '$3', which is also an input from $1"
     else
         read_spec
         dep_token=${spec#*token=}

@@ -18,11 +18,11 @@
 #   changed    PATH                                          the wrapper: a shared file was changed
 #   lost       TIME EVIDENCE                                 a process that finds the job lost
 #
-# TIME is in seconds since 1970; in `lost` it is the time of the last sign of life. GRACE
-# is in seconds. HOST, BOOT, SPACE, PID and START identify a process (process.sh). `ask`
-# means that only the scheduler knows why the job ended. LEFT counts the processes that
-# outlived the script. KIND is cancelled, limit, cut, other or unstarted (read_reason). BY,
-# WORDS and EVIDENCE extend to the end of the line.
+# TIME is in seconds since 1970; in `lost`, TIME is the time of the last sign of life.
+# GRACE is in seconds. HOST, BOOT, SPACE, PID and START identify a process (process.sh).
+# `ask` means that only the scheduler knows why the job ended. LEFT counts the processes
+# that outlived the script. KIND is cancelled, limit, cut, other or unstarted
+# (read_reason). BY, WORDS and EVIDENCE extend to the end of the line.
 
 # get_time: set $now to the seconds since 1970. The clock is read only if $now is empty.
 get_time() {
@@ -30,11 +30,11 @@ get_time() {
 }
 
 # read_clock: set $now to the seconds since 1970. Runs `date` at most once in 30
-# seconds, because a process costs more than all other work at the start or end of a
-# short job. Between two calls of `date`, the elapsed uptime is added to the last time.
-# The uptime is read after `date` and rounded down. Therefore, unless the clock is set, $now
-# is never ahead of the clock and never decreases. A change of the clock has an effect after
-# 30 seconds.
+# seconds, because starting a process takes longer than all other work at the start or end
+# of a short job. Between two calls of `date`, the elapsed uptime is added to the last
+# time. The uptime is read after `date` and rounded down. Therefore, unless the clock is
+# set, $now is never ahead of the clock and never decreases. A change of the clock has an
+# effect after 30 seconds.
 read_clock() {
     if read_centiseconds && [ -n "${clock_date-}" ]; then
         elapsed=$((centiseconds - clock_uptime))
@@ -60,9 +60,9 @@ put() {
 
 # put_once FACT WORDS...: like `put`, for a fact that only this process writes, and only
 # once. If one process starts the wrappers of several jobs, each wrapper writes the fact
-# without a rename, which saves the process `mv`. Therefore readers treat an empty fact
-# as a missing fact. A short line is written by one system call, so that no reader sees
-# a part of the line.
+# without a rename, which avoids starting `mv`. Therefore readers treat an empty fact as a
+# missing fact. A short line is written by one system call, so that no reader sees a part
+# of the line.
 put_once() {
     [ -n "${is_prepared-}" ] || {
         put "$@"
@@ -140,7 +140,7 @@ put_reserved() {
 # put_end WORDS [COPY]: write the fact `finished`, which consists of WORDS and, if COPY is
 # not empty, of COPY as second line. If a client waits for many jobs (commands/wait), also
 # write the id to `jobs/.ended`, so that the client need not check each job. The line
-# overwrites the start of `jobs/.ended`, and therefore can be written to a full disk.
+# overwrites the start of `jobs/.ended`, so it can be written even if the disk is full.
 put_end() {
     put_reserved finished "$1${2:+$newline$2}" || return 1
     [ ! -f "$jobs/.ended" ] || { printf '%s\n' "$id $1" 1<>"$jobs/.ended"; } 2>/dev/null || :

@@ -1,7 +1,7 @@
 # Age of files in the queue, without comparing the clocks of two hosts. The age is the
-# difference between the modification times of two files on the same file system. If a file
-# seems too old, it is checked a second time, and the time between the two checks is measured
-# in uptime.
+# difference between the modification times of two files on the same file system. A file
+# that seems too old is checked again later. The time between the two checks is measured by
+# the uptime, which a change of the clock does not affect.
 # shellcheck shell=sh
 
 # is_stale FACT SECONDS: check whether the fact FACT was not written for SECONDS. Sets $age

@@ -34,8 +34,8 @@ read_wrappers() {
 }
 
 # keeps_running ITEM: write the heartbeat of one job. Sets $item to the id of the job and the
-# words PID START of its wrapper. Returns 1 if the job has ended, or if another process
-# writes its heartbeat from now on.
+# words PID START of its wrapper. Returns 1 if the job has ended, or if another process has
+# taken over its heartbeat.
 keeps_running() {
     id=${1%% *} job=$jobs/${1%% *}
     [ -d "$job" ] && [ ! -s "$job/finished" ] || return 1
@@ -52,8 +52,8 @@ keeps_running() {
     # shellcheck disable=SC2086 # fields
     set -- $item
     set +f
-    # A pid is not reused while the process is a child of $$. The search in $wrappers
-    # costs less than is_gone.
+    # A pid is not reused while the process is a child of $$. A search in $wrappers takes
+    # less time than is_gone.
     case $wrappers in
         *" $2 "*) ;;
         *) ! is_gone "$2" "$3" || set -- "$@" gone ;;
@@ -96,7 +96,7 @@ replace_heartbeat() {
     [ -n "$started" ] && [ ! -s "$job/finished" ] && read_resources && take_lock "$job/.heartbeat" || exit 0
     trap 'rm -f "$job/.heartbeat"' EXIT
     get_uptime
-    # The time limit counts from the start of the script, whose start time is in clock ticks.
+    # The time limit counts from the start of the script. The start time is in clock ticks.
     began=$uptime ticks=$(getconf CLK_TCK 2>/dev/null) || ticks=100
     ! is_number "$j_start" || began=$((j_start / ticks))
     continue_heartbeat "$1" "$2"

@@ -133,7 +133,7 @@ start_below_limit() {
     done
 }
 
-# has_stranded: check whether a job in `running` was not started. Either the process
+# has_stranded: check whether a job in `running` has not been started. Either the process
 # that moved the job has died, or the process is about to start the job.
 has_stranded() {
     for item in "$queue/running"/*; do

@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 
 # find_job_processes: set $pids to the pids of all processes of $job on this host
-# (add_to_search). A search for other jobs that is in preparation is not changed.
+# (add_to_search). Does not change a search that is being prepared for other jobs.
 find_job_processes() {
     kept_wanted=$wanted kept_count=$wanted_count
     begin_search
@@ -44,10 +44,11 @@ read_orphans() {
     orphans=" $orphans "
 }
 
-# leaves_processes: like may_have_left_processes, but if a client has killed the job, wait at
-# most 6 seconds until the answer is no. The script often ends before the other processes that
-# have received the same signal. If a client kills many jobs at once, the wrapper of each job
-# would otherwise search all processes of the host, and all searches would compete for the CPUs.
+# leaves_processes: like may_have_left_processes, but if a client has killed the job, first
+# wait up to 6 seconds for the other processes of the job to exit. The script often exits
+# before the other processes that received the same signal. If a client kills many jobs at
+# once, this wait avoids that every wrapper searches all processes of the host at the same
+# time.
 leaves_processes() {
     for span in 0.2 0.4 0.8 1.6 3.2; do
         may_have_left_processes || return 1

@@ -44,8 +44,8 @@ is_dead_claim() {
     fi
 }
 
-# adopt_claim: take over the claim of a client that has died. Returns 1 if the client
-# that made the claim may be alive.
+# adopt_claim: take over the claim of a client that has died. Returns 1 if that client may
+# be alive.
 adopt_claim() {
     for item in "$job/.taken "*; do
         # If the job has neither a `spec` nor a claim, no claim has to be taken over.

@@ -4,8 +4,8 @@
 #
 # The processes of a job are the processes with the job's token in their initial environment,
 # the first process of the job (LEADER), the processes in the session of LEADER, and all
-# descendants of these. A process is missed if it has cleared its environment, left the
-# session and lost its parent. Without /proc, only the process LEADER is found.
+# descendants of these processes. A process is missed if it has cleared its environment,
+# left the session and lost its parent. Without /proc, only the process LEADER is found.
 
 wanted=''      # lines KEY TOKEN LEADER START, one for each job of the next search
 wanted_count=0 # number of these lines
@@ -87,7 +87,8 @@ check_grep() {
 # its environment. The next search finds such a process if it belongs to a job.
 search_processes() {
     {
-        # If `printf` is a program (mksh), one argument of it has at most 128 KB.
+        # If `printf` is a program (mksh), the kernel limits each of its arguments to 128
+        # KB.
         split_lines
         # shellcheck disable=SC2086 # lines
         printf '%s\n' $wanted .

@@ -11,8 +11,7 @@ enter_job() {
 }
 
 # has_not_started: check whether the shell for the script ended without starting the
-# script, although no client requested a kill. Marks the job as lost if its script has not
-# started.
+# script, although no client requested a kill. In that case, marks the job as lost.
 has_not_started() {
     [ ! -s "$job/started" ] && [ ! -e "$job/kill" ] || return 1
     read_facts

@@ -32,7 +32,7 @@
 # Facts in addition to those in facts.sh:
 #   submitting TIME NAME HOST BOOT SPACE PID START [INDEX]   written before the job is
 #                               submitted; INDEX: in a job array, see scheduler_array.sh
-#   missed     TIME STATE BEAT WORDS   the job was gone and had recorded no end; the answer
+#   missed     TIME STATE BEAT WORDS   the job was gone, with no recorded end; the answer
 #                               of the scheduler and its reason. BEAT: the heartbeat or `-`
 #   rerun      TIME HOST        the scheduler restarted the job, and the wrapper refused to run it
 #   requeue    TIME             the user allows a second run by the scheduler

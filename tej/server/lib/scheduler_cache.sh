@@ -8,10 +8,10 @@
 # name. A `part` listing contains only the jobs whose ids were queried.
 
 keep_listing=10 # seconds for which a listing is fresh
-keep_hasty=3    # the same, while the state of a job is about to change
+keep_hasty=3    # like keep_listing, while the state of a job is about to change
 
 listed_at=0 # time of the query for the listing in memory
-listing=''  # answer; or silent, with $silence=the reason
+listing=''  # `answer`, or `silent` with the reason in $silence
 extent=''   # whole or part
 
 # runtime_ask NATIVES: load or query a listing that contains the jobs in NATIVES
@@ -103,11 +103,10 @@ load_listing() {
 }
 
 # look_up ID NAME: set $listed_state to the STATE and $reason to the WORDS of the job in
-# the listing. If the name of the listed job belongs to another submission, the
-# scheduler has reused the id, and $listed_state is `unknown`. If the scheduler did not
-# answer, $listed_state is `silent`. If the listing does not contain the job,
-# $listed_state is `unknown` if the listing is complete (scheduler_listed_all), and ''
-# otherwise.
+# the listing. If the listed name belongs to another submission, the scheduler has reused
+# the id, and $listed_state is `unknown`. If the scheduler did not answer, $listed_state is
+# `silent`. If the listing does not contain the job, $listed_state is `unknown` if the
+# listing is complete (scheduler_listed_all), and '' otherwise.
 look_up() {
     listed_state='' reason=''
     [ "$listing" = answer ] || {

@@ -3,8 +3,9 @@
 # the job's log.
 # shellcheck shell=sh
 
-# find_cause: if the listing does not contain why the job is over, set $listed_state and $reason
-# from the scheduler's accounting, or from the scheduler's messages in the job's log.
+# find_cause: if the listing does not contain the reason why the job is over, set
+# $listed_state and $reason from the scheduler's accounting, or from the scheduler's
+# messages in the job's log.
 find_cause() {
     case $listed_state,$reason in
         unknown,* | over, | over,'exit status '*) ;;
@@ -17,7 +18,7 @@ find_cause() {
         *) return 0 ;;
     esac
     ask_history
-    # The accounting may learn of the end of a job later than the job's log.
+    # The end of a job may appear in the accounting later than in the job's log.
     case $listed in
         '' | alive*)
             logged=$(cause_in_log)
@@ -66,7 +67,7 @@ cause_in_log() {
         /DUE TO TIME LIMIT/ { found("limit", "time limit") }
         /DUE TO PREEMPTION/ { found("cut", "preempted") }
         /DUE TO NODE FAILURE/ { found("cut", "node failure") }
-        # Slurm prints CANCELLED AT also after a message about a limit.
+        # Slurm also prints CANCELLED AT after a message about a limit.
         /CANCELLED AT/ && !/DUE TO/ && state == "" { found("cancelled", "cancelled") }
         /oom[-_ ]kill|[Oo]ut [Oo]f [Mm]emory|[Ee]xceeded (job |step )?memory limit/ { found("limit", "memory limit") }
         END { if (state != "") print state }'

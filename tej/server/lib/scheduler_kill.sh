@@ -6,7 +6,8 @@ relisted='' # 1 if the listing was renewed for a kill
 # runtime_tell: request the end of the job; a program requests the end of a job only
 # once. Returns 0 if the job has ended or will never start. Returns 1 in all other
 # cases, and sets sigterm_sent_KEY to the time of the SIGTERM, to 0 if the job was
-# cancelled without SIGTERM, or to `not` if neither was possible.
+# cancelled without SIGTERM, or to `not` if the job could neither be signalled nor
+# cancelled.
 runtime_tell() {
     nid=${native#* }
     [ ! -s "$job/finished" ] || return 0

@@ -177,8 +177,8 @@ adopt_reply() {
         }
     fi
     put_first native_id "$runtime $nid"
-    # The scheduler's reply may contain the cluster of the job, which native_id may lack
-    # if the job has written native_id.
+    # The scheduler's reply may contain the cluster of the job. If the job itself has
+    # written native_id, the cluster may be missing there.
     case $nid in *\;*) put native_id "$runtime $nid" ;; esac
     native="$runtime $nid"
 }

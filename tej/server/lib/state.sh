@@ -157,8 +157,8 @@ read_end() {
     fi
 }
 
-# read_reason: read the fact `reason`, which contains why the job ended. If the job did
-# not end by itself, sets $cut_off to `limit` or `other`.
+# read_reason: read the fact `reason`, which states why the job ended. If the job did not
+# end by itself, sets $cut_off to `limit` or `other`.
 read_reason() {
     read -r _ kind note <"$job/reason"
     case $kind in
@@ -338,7 +338,8 @@ print_job() {
     # The parameters of a sweep that has found the job.
     found=''
     [ ! -f "$job/parameters" ] || read -r found <"$job/parameters"
-    # $id does not show that $job is an archived attempt, so the record contains the directory.
+    # The record contains the directory, because $id does not show that $job is an archived
+    # attempt.
     [ "$job" = "$jobs/$id" ] || set -- "$@" "job=$job"
     printf '%s\0' "id=$id" "state=$state" "spec=${found:+$found }$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
         ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \

@@ -104,8 +104,8 @@ runtime_derive_state() {
 # was short. Without a heartbeat, other hosts would consider the job lost.
 resume_heartbeat() {
     [ -n "$proc" ] && [ -n "$started" ] && [ -f "$job/heartbeat" ] || return 0
-    # Return early if the heartbeat is recent by the clock of this host, which has also
-    # written the heartbeat.
+    # Return early if the heartbeat is recent. This host also wrote the heartbeat, so this
+    # host's clock can be used.
     read -r beat_time <"$job/heartbeat"
     get_time
     is_number "$beat_time" && [ $((now - beat_time)) -ge "$heartbeat_overdue" ] || return 0

@@ -165,7 +165,7 @@ list_chunks() {
         # PBS places each task separately, so a node's share of memory or GPUs is
         # undefined.
         [ -z "$r_memory$r_gpus" ] || {
-            why="with tasks, PBS needs the number of nodes to give each its memory or GPUs: add --nodes, or use --memory-per-cpu"
+            why="with --tasks, PBS can assign memory or GPUs only if the number of nodes is known: add --nodes, or use --memory-per-cpu"
             return 1
         }
         add_chunk "$r_tasks" 1

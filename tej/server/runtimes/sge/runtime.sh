@@ -170,7 +170,7 @@ list_errors() {
     [ -z "$failed" ] || patiently qstat -j "$failed" 2>/dev/null | awk '
         $1 == "job_number:" { id = $2 }
         /^error reason/ {
-            # The date, and the user and the process that reported the error.
+            # Remove the date, and the user and the process that reported the error.
             sub(/^[^:]*:[ \t]*/, "")
             sub(/^[^][]*\[[0-9:]*\]: */, "")
             sub(/^error: */, "")

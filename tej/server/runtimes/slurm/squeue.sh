@@ -78,12 +78,12 @@ slurm_list() {
 slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 
 # slurm_read FILE IDS: convert the output of squeue in FILE to the lines that scheduler_list
-# prints. IDS are the wanted jobs on other clusters; if FILE does not contain such a job, a
-# line is printed for it nevertheless. The wanted jobs on this cluster are not passed,
-# because the kernel limits the size of an argument to 128 KB. The components of a
-# heterogeneous job (5+0, 5+1) count as one job, and so do the tasks of a job array (5_2).
-# A heterogeneous job or a job array is running if at least one component or task is
-# running. For an array that tej has submitted, a line for each task follows.
+# prints. IDS are the ids of jobs on other clusters. Each of these jobs gets a line, even
+# if it is missing in FILE. The ids of jobs on this cluster are not passed, because the
+# kernel limits the size of an argument to 128 KB. The components of a heterogeneous job
+# (5+0, 5+1) count as one job, and so do the tasks of a job array (5_2). A heterogeneous
+# job or a job array is running if at least one component or task is running. For an array
+# that tej has submitted, a line for each task follows.
 slurm_read() {
     awk -F'|' -v asked="$2" '
         function note(id, title,    now) {
