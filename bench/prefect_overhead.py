@@ -19,7 +19,7 @@ from testbed import TestBed
 import tej
 
 AT_ONCE = 20
-"""Job limit of the queue, because the measuring machine is also the server."""
+"""Job limit of the queue; needed because the measuring machine is also the server."""
 
 
 def specs(directory: Path, count: int) -> list[tej.JobSpec]:

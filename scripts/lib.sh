@@ -33,7 +33,7 @@ apt_install() {
         return 1
     fi
 }
-# The package lists may be missing or outdated; some packages are not in a release.
+# The package lists may be missing or outdated, and not every release has all packages.
 apt_update_and_install() {
     apt_get update -o APT::Update::Error-Mode=any || return
     for package in "$@"; do

@@ -1,5 +1,5 @@
-"""Mutation testing: make small changes that break tej, and count those that tests
-notice.
+"""Mutation testing: make small changes that break tej, and count the changes that tests
+detect.
 
 Python is mutated by cosmic-ray's operators and by dropping statements, the shell by a
 mutator of its own.  A sample is drawn by line, so that a line with many possible
@@ -66,7 +66,7 @@ TESTS = {
     "tej/server/run_detached.sh": "queue/test_several_wrappers.py faults",
     "tej/server/lib/content_store.sh": "queue/test_content_store.py queue/test_upload.py",
     "tej/server/lib/dependencies.sh": "batches/test_graphs.py faults/test_graph_races.py",
-    "tej/server/lib/environment.sh": "queue/test_environment.py queue/test_job_script.py",
+    "tej/server/lib/user_environment.sh": "queue/test_environment.py queue/test_job_script.py",
     "tej/server/lib/queue_removal.sh": "queue/test_queue_paths.py faults",
     "tej/server/lib/stage_path.sh": "queue/test_download.py shells",
     "tej/server/lib/job_limit.sh": "batches/test_job_limit.py batches/test_wait.py faults",
@@ -101,7 +101,8 @@ PYTHON_OPERATORS = re.compile(
 
 Make = Callable[[], "str | None"]
 Change = tuple[int, str, Make]
-"""The line of a change, its name, and a function that returns the changed text."""
+"""A possible change: its line, its name, and a function that returns the changed
+text."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class Candidate:
 
 
 def _is_changed(path: Path, text: str) -> bool:
-    """Return whether `text` is a program that may differ from that in the file."""
+    """Return whether `text` is a valid program that differs from the one in the
+    file."""
     if path.suffix != ".py":
         words = ["sh", "-n"]
         done = subprocess.run(words, input=text.encode(), stderr=subprocess.DEVNULL)
@@ -282,7 +284,7 @@ def tests_of(path: Path) -> list[str]:
     return [str(file) for file in near or files]
 
 
-def verdict_on(mutant: Mutant) -> str:
+def test_mutant(mutant: Mutant) -> str:
     """Run the tests against the changed file, and restore the file.
 
     Returns "survived", "timed out", or "killed by" and the test that failed.  A mutant
@@ -379,10 +381,10 @@ def main() -> None:
             if options.list:
                 print(mutant.diff(), flush=True)
                 continue
-            verdict = verdict_on(mutant)
-            short = "killed" if verdict.startswith("killed") else verdict
+            result = test_mutant(mutant)
+            short = "killed" if result.startswith("killed") else result
             counts[area, short] += 1
-            print(f"{mutant.path}:{mutant.line} {mutant.what}: {verdict}", flush=True)
+            print(f"{mutant.path}:{mutant.line} {mutant.what}: {result}", flush=True)
             if short != "killed":
                 print(mutant.diff(), flush=True)
     for area in areas:

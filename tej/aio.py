@@ -43,7 +43,7 @@ R = TypeVar("R")
 
 
 class _Async:
-    """Base of the async versions, which have the same methods as `sync`."""
+    """Base class of `AsyncJob` and `AsyncQueue`; `sync` is the synchronous object."""
 
     def __init__(self, sync: Any) -> None:  # noqa: ANN401 (RemoteQueue or Job)
         self.sync = sync
@@ -52,7 +52,7 @@ class _Async:
         return f"{type(self).__name__}({self.sync!r})"
 
 
-def _twin(
+def _async_version(
     method: Callable[Concatenate[Any, P], R],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
     """Return the async version of a method of `RemoteQueue` or `Job`."""
@@ -135,11 +135,11 @@ class AsyncJob(_Async):
 
     sync: Job[RemoteQueue]
 
-    status = _twin(Job.status)
-    files = _twin(Job.files)
-    download = _twin(Job.download)
-    kill = _twin(Job.kill)
-    delete = _twin(Job.delete)
+    status = _async_version(Job.status)
+    files = _async_version(Job.files)
+    download = _async_version(Job.download)
+    kill = _async_version(Job.kill)
+    delete = _async_version(Job.delete)
 
     @property
     def id(self) -> str:
@@ -186,24 +186,24 @@ class AsyncQueue(_Async):
 
     sync: RemoteQueue
 
-    setup = _twin(RemoteQueue.setup)
-    info = _twin(RemoteQueue.info)
-    submit = _twin(RemoteQueue.submit)
-    submit_many = _twin(RemoteQueue.submit_many)
-    ensure_many = _twin(RemoteQueue.ensure_many)
-    ensure_graph = _twin(RemoteQueue.ensure_graph)
-    status = _twin(RemoteQueue.status)
-    statuses = _twin(RemoteQueue.statuses)
-    jobs = _twin(RemoteQueue.jobs)
-    failure = _twin(RemoteQueue.failure)
-    files = _twin(RemoteQueue.files)
-    download = _twin(RemoteQueue.download)
-    download_many = _twin(RemoteQueue.download_many)
-    kill = _twin(RemoteQueue.kill)
-    kill_many = _twin(RemoteQueue.kill_many)
-    delete = _twin(RemoteQueue.delete)
-    delete_many = _twin(RemoteQueue.delete_many)
-    close = _twin(RemoteQueue.close)
+    setup = _async_version(RemoteQueue.setup)
+    info = _async_version(RemoteQueue.info)
+    submit = _async_version(RemoteQueue.submit)
+    submit_many = _async_version(RemoteQueue.submit_many)
+    ensure_many = _async_version(RemoteQueue.ensure_many)
+    ensure_graph = _async_version(RemoteQueue.ensure_graph)
+    status = _async_version(RemoteQueue.status)
+    statuses = _async_version(RemoteQueue.statuses)
+    jobs = _async_version(RemoteQueue.jobs)
+    failure = _async_version(RemoteQueue.failure)
+    files = _async_version(RemoteQueue.files)
+    download = _async_version(RemoteQueue.download)
+    download_many = _async_version(RemoteQueue.download_many)
+    kill = _async_version(RemoteQueue.kill)
+    kill_many = _async_version(RemoteQueue.kill_many)
+    delete = _async_version(RemoteQueue.delete)
+    delete_many = _async_version(RemoteQueue.delete_many)
+    close = _async_version(RemoteQueue.close)
 
     async def __aenter__(self) -> AsyncQueue:
         return self

@@ -18,7 +18,7 @@ PATIENCE = 300.0
 """Time limit in seconds for a job that normally runs about one second."""
 
 
-class Complaint(Exception):
+class CheckFailed(Exception):
     """Raised by a test that finds a fault of the runtime."""
 
 
@@ -69,7 +69,7 @@ class RuntimeCheck:
     def _try(what: str, function: Callable[[], None]) -> Finding:
         try:
             function()
-        except (Complaint, Error) as error:
+        except (CheckFailed, Error) as error:
             return Finding(what, str(error))
         return Finding(what, None)
 
@@ -82,7 +82,7 @@ class RuntimeCheck:
     def _submit(self, job_id: str, script: str) -> None:
         self._queue.submit(job_id, self._directory(script))
         if self._queue.status(job_id).state is JobState.LOST:
-            raise Complaint("a job is lost directly after its submission")
+            raise CheckFailed("a job is lost directly after its submission")
 
     def _directory(self, script: str) -> Path:
         directory = self._folder / secrets.token_hex(4)
@@ -93,9 +93,9 @@ class RuntimeCheck:
     def _expect(self, job_id: str, *, code: int | None, signal: int | None) -> None:
         status = self._queue.job(job_id).wait(PATIENCE)
         if status.state is not JobState.FINISHED:
-            raise Complaint(f"the job did not finish: {status.describe()}")
+            raise CheckFailed(f"the job did not finish: {status.describe()}")
         if (status.exit_code, status.signal) != (code, signal):
-            raise Complaint(
+            raise CheckFailed(
                 f"expected exit code {code} and signal {signal}: {status.describe()}"
             )
 
@@ -103,9 +103,9 @@ class RuntimeCheck:
         self._submit("exit", "echo out; exit 3")
         self._expect("exit", code=3, signal=None)
         if not self._queue.status("exit").native_id:
-            raise Complaint("the status has no `native_id`")
+            raise CheckFailed("the status has no `native_id`")
         if b"".join(self._queue.logs("exit")) != b"out\n":
-            raise Complaint("the output is not in _stdout")
+            raise CheckFailed("the output is not in _stdout")
 
     def _signals(self) -> None:
         self._submit("plain", "exit 143")
@@ -128,7 +128,7 @@ class RuntimeCheck:
         self._begin("running", "echo begun; sleep 600")
         status = self._queue.status("running")
         if status.state is not JobState.RUNNING:
-            raise Complaint(f"the job does not run: {status.describe()}")
+            raise CheckFailed(f"the job does not run: {status.describe()}")
         self._kill("running", grace=5)
 
     def _grace(self) -> None:
@@ -139,9 +139,9 @@ class RuntimeCheck:
         self._begin("tidy", script)
         status = self._kill("tidy", grace=60)
         if status.exit_code != 9:
-            raise Complaint(f"expected exit code 9 of its trap: {status.describe()}")
+            raise CheckFailed(f"expected exit code 9 of its trap: {status.describe()}")
         if b"".join(self._queue.logs("tidy")) != b"begun\ncleaned\n":
-            raise Complaint("the trap for SIGTERM did not run exactly once")
+            raise CheckFailed("the trap for SIGTERM did not run exactly once")
 
     def _deaf(self) -> None:
         self._begin("deaf", "trap '' TERM; echo begun; while :; do sleep 1; done")
@@ -155,13 +155,13 @@ class RuntimeCheck:
         deadline = time.monotonic() + PATIENCE
         while b"".join(self._queue.logs(job_id)) != b"begun\n":
             if time.monotonic() > deadline:
-                raise Complaint("the output does not arrive while the job runs")
+                raise CheckFailed("the output does not arrive while the job runs")
             time.sleep(0.5)
 
     def _kill(self, job_id: str, *, grace: int) -> JobStatus:
         status = self._queue.kill(job_id, grace=grace)
         if status.state is not JobState.KILLED:
-            raise Complaint(f"the job was not killed: {status.describe()}")
+            raise CheckFailed(f"the job was not killed: {status.describe()}")
         return status
 
 

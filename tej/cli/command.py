@@ -46,7 +46,7 @@ class Command(click.Command):
 
     def __init__(
         self,
-        *arguments: Any,  # noqa: ANN401 (those of click.Command)
+        *arguments: Any,  # noqa: ANN401 (the arguments of click.Command)
         example: str = "",
         takes_command: bool = False,
         **settings: Any,  # noqa: ANN401
@@ -192,7 +192,7 @@ def _on_queue(
             profile_name: str | None,
             needed: tuple[str, ...],
             accept_new_host_key: bool,
-            **options: Any,  # noqa: ANN401 (handed through)
+            **options: Any,  # noqa: ANN401 (passed on)
         ) -> Any:  # noqa: ANN401
             context = click.get_current_context()
             context.obj, rest = find_profile(

@@ -125,14 +125,14 @@ def list_filters(function: Function) -> Function:
 
     @functools.wraps(function)
     def command(
-        *arguments: Any,  # noqa: ANN401 (handed through)
+        *arguments: Any,  # noqa: ANN401 (passed on)
         states: tuple[str, ...],
         running: bool,
         failed: bool,
         labels: tuple[str, ...],
         parameters: tuple[str, ...],
         since: datetime | None,
-        **others: Any,  # noqa: ANN401 (handed through)
+        **others: Any,  # noqa: ANN401 (passed on)
     ) -> Any:  # noqa: ANN401
         choose = functools.partial(
             select,

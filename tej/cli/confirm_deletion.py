@@ -25,8 +25,8 @@ def count_jobs(number: int) -> str:
 def describe_loss(jobs: Collection[JobStatus], sizes: Mapping[str, int]) -> str:
     """Return the number and the size of jobs that would be deleted.
 
-    The text also has the number of ended jobs that were not downloaded, and the number
-    of jobs that have not ended, except if the number is 0.
+    The text also contains the number of ended jobs that were not downloaded, and the
+    number of jobs that have not ended, unless the number is 0.
     """
     facts = [format_size(sum(sizes.get(job.job_id, 0) for job in jobs))]
     if lacking := sum(job.state.final and job.downloaded is None for job in jobs):
@@ -51,8 +51,8 @@ def is_confirmed(queue: RemoteQueue, jobs: Collection[JobStatus]) -> bool:
 def confirm(action: str, loss: str, way_out: str = "") -> bool:
     """Prompt whether to execute `action` on `loss`; return whether the user agrees.
 
-    Raises click.UsageError, which ends with `way_out`, if standard input is not a
-    terminal.
+    If standard input is not a terminal, raises click.UsageError with `way_out` at the
+    end of its message.
     """
     if not sys.stdin.isatty():
         raise click.UsageError(

@@ -33,9 +33,9 @@ def dependencies(function: Function) -> Function:
 
     @functools.wraps(function)
     def command(
-        *arguments: Any,  # noqa: ANN401 (handed through)
+        *arguments: Any,  # noqa: ANN401 (passed on)
         inputs: tuple[str, ...],
-        **others: Any,  # noqa: ANN401 (handed through)
+        **others: Any,  # noqa: ANN401 (passed on)
     ) -> Any:  # noqa: ANN401
         pairs = parse_pairs(inputs, "input", "PATH=JOB:PATH")
         origins = {path: split_input(origin) for path, origin in pairs.items()}

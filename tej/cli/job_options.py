@@ -45,10 +45,10 @@ def environment(function: Function) -> Function:
 
     @functools.wraps(function)
     def command(
-        *arguments: Any,  # noqa: ANN401 (handed through)
+        *arguments: Any,  # noqa: ANN401 (passed on)
         variables: tuple[str, ...],
         variables_file: IO[str] | None,
-        **others: Any,  # noqa: ANN401 (handed through)
+        **others: Any,  # noqa: ANN401 (passed on)
     ) -> Any:  # noqa: ANN401
         read = () if variables_file is None else read_variables(variables_file)
         return function(*arguments, variables=(*read, *variables), **others)
@@ -143,7 +143,7 @@ def job_options(function: Function) -> Function:
         inputs: dict[str, tuple[str, str]],
         on_end: str | None,
         shared: tuple[str, ...],
-        **others: Any,  # noqa: ANN401 (handed through)
+        **others: Any,  # noqa: ANN401 (passed on)
     ) -> Any:  # noqa: ANN401
         profile = current_profile()
         requested = merge_resources(profile.table("resources"), resources)

@@ -49,7 +49,7 @@ class SelectedJobs(NamedTuple):
     skipped: int = 0
     """Number of jobs that match the filters, but that the command cannot work on."""
     was_searched: bool = False
-    """Whether the user gave something other than the complete id, or nothing at all."""
+    """Whether the jobs were found by a prefix, a name or a position, or by default."""
 
     @property
     def is_list(self) -> bool:
@@ -96,13 +96,12 @@ def job_selection(
 ) -> Callable[[Function], Function]:
     """Return a decorator that passes the selected jobs to a command as `jobs`.
 
-    If no job is given, the latest job of the current project is selected if `latest` is
-    true, and all jobs of the queue if `every` is true or if the command's parameter
-    with the name `all_with` is set.  If `before_files` is true, the job is the first of
-    the words `files`, unless an option selects the jobs.  Filters
-    select only jobs for which `only` returns true; `otherwise` is the reason why the
-    command does not work on other jobs.  If the filters select no job, the command is
-    not called.
+    If no job is given, `latest` selects the latest job of the current project.  `every`
+    selects all jobs of the queue, and so does the option named `all_with`, if the user
+    has set it.  If `before_files` is true, the job is the first of the words `files`,
+    unless an option selects the jobs.  Filters select only jobs for which `only`
+    returns true; `otherwise` is the reason why the command does not work on other jobs.
+    If the filters select no job, the command is not called.
     """
 
     def decorate(function: Function) -> Function:

@@ -12,13 +12,13 @@ from tej.job.status import JobStatus
 from tej.job.tree import arrange_tree
 
 SHOWN = 3
-"""Maximum number of further jobs that a line lists."""
+"""Maximum number of needed jobs that a line lists in addition to its parent."""
 
 
 def print_tree(jobs: Sequence[JobStatus]) -> None:
     """Print one line per job, under one of the jobs that it needs.
 
-    The lines between the jobs are ASCII characters if stdout cannot encode others.
+    The branches are drawn in ASCII if stdout cannot encode other characters.
     """
     try:
         "├─└│".encode(sys.stdout.encoding or "ascii")

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from tej.queue.remote import RemoteQueue
 
 NEWEST = "newest"
-"""Sort order of the table: the order of the words `@`, `@2`, ..."""
+"""Default sort order of the table, in which `@` is the first job, and `@2` the
+second."""
 
 
 @queue_command(

@@ -36,7 +36,7 @@ def one_job(function: Function) -> Function:
         queue: RemoteQueue,
         files: list[str],
         ids: str | None,
-        **options: Any,  # noqa: ANN401 (handed through)
+        **options: Any,  # noqa: ANN401 (passed on)
     ) -> Any:  # noqa: ANN401
         if ids is None:
             (job_id,) = find_jobs(queue, files[:1], latest=True).ids

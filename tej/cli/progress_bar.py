@@ -63,7 +63,7 @@ class TransferBar:
             return
         if self._bar is None:
             self._bar = self._start()
-        # The archive is larger than its files, whose size is the expected total.
+        # The expected total is the size of the files, but the archive is larger.
         total = self._total and max(self._total, self.done)
         self._bar.update(self._bar.task_ids[0], completed=self.done, total=total)
 

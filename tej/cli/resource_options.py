@@ -96,7 +96,7 @@ def resources(function: Function) -> Function:
     ]
 
     @functools.wraps(function)
-    def command(*arguments: Any, **given: Any) -> Any:  # noqa: ANN401 (handed through)
+    def command(*arguments: Any, **given: Any) -> Any:  # noqa: ANN401 (passed on)
         wanted = {name: given.pop(name) for name in names}
         wanted["modules"] = wanted.pop("module")
         options = wanted.pop("scheduler_option")

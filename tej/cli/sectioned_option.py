@@ -14,7 +14,7 @@ class Option(click.Option):
 
     def __init__(
         self,
-        *arguments: Any,  # noqa: ANN401 (those of click.Option)
+        *arguments: Any,  # noqa: ANN401 (the arguments of click.Option)
         section: str = SHARED,
         **settings: Any,  # noqa: ANN401
     ) -> None:

@@ -47,9 +47,10 @@ def login_script(job: JobStatus) -> str:
         number, _, cluster = job.native_id.partition(";")
         option = f"-M {shlex.quote(cluster)} " if cluster else ""
         step = f'exec srun {option}--jobid="${{tej_job%% *}}" --pty'
-        # srun does not accept the id of an array task, such as 12_3 (%A is its number),
-        # and blocks while the job is suspended. Since Slurm 20.11, a new step waits for
-        # the running steps of the job, unless `--overlap` is given.
+        # srun does not accept the id of an array task, such as 12_3, so use the task's
+        # job number (%A). srun would block while the job is suspended, so use only a
+        # running job. Since Slurm 20.11, a new step waits for the running steps of the
+        # job, unless `--overlap` is given.
         lines += [
             f"tej_job=$(squeue -h {option}-j {shlex.quote(number)} -o '%A %T'"
             " 2>/dev/null | grep ' RUNNING$' | sort -n | head -n 1)",

@@ -6,12 +6,12 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tej.config.keys import KEYS, nearest
+from tej.config.keys import KEYS, check_keys
 from tej.config.profile import Config, Setting
 from tej.errors import Error, InvalidConfiguration
 from tej.job.ignore import PROJECT_FILE
@@ -126,7 +126,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         content: dict[str, Any] = toml.loads(text)
     except toml.TOMLDecodeError as error:
         raise InvalidConfiguration(f"{path} is not valid TOML: {error}") from error
-    _check_keys(path, "", content, ("default", "profile"))
+    check_keys(path, "", content, ("default", "profile"))
     if not isinstance(content.get("default", ""), str):
         raise InvalidConfiguration(f"{path}: 'default' is the name of a profile")
     profiles = content.get("profile", {})
@@ -146,7 +146,7 @@ def _read_profile(
 ) -> dict[str, Setting]:
     """Return the settings in one table `[profile.NAME]` of a file."""
     section = f"profile.{name}"
-    _check_keys(path, section, table, KEYS)
+    check_keys(path, section, table, KEYS)
     if is_project and "trust_queue" in table:
         raise InvalidConfiguration(
             f"{path}: 'trust_queue' is accepted only in the user's file {user_file()}, "
@@ -167,14 +167,3 @@ def _beside(path: Path, key: str, value: Any) -> Any:  # noqa: ANN401 (any setti
     if key == "runtime" and re.match(r"\.{1,2}/", value):
         return str(path.parent / value)
     return value
-
-
-def _check_keys(
-    path: Path, section: str, table: Mapping[str, Any], known: Iterable[str]
-) -> None:
-    for key in table:
-        if key not in known:
-            where = f" in [{section}]" if section else ""
-            raise InvalidConfiguration(
-                f"{path}: unknown key '{key}'{where}{nearest(key, known)}"
-            )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from tej.errors import InvalidConfiguration
 from tej.transport import TRANSPORTS
 from tej.transport.persist import check_persist
 
@@ -105,3 +107,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if found:
         return f"; did you mean '{found[0]}'?"
     return f"; known are {', '.join(names)}" if names else ""
+
+
+def check_keys(
+    path: Path, section: str, table: Mapping[str, Any], known: Iterable[str]
+) -> None:
+    """Raise InvalidConfiguration if a table has a key that is not in `known`."""
+    for key in table:
+        if key not in known:
+            where = f" in [{section}]" if section else ""
+            raise InvalidConfiguration(
+                f"{path}: unknown key '{key}'{where}{nearest(key, known)}"
+            )

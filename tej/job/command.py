@@ -65,10 +65,10 @@ def find_command(
         _check_script(directory / word)
         name = from_local(word.removeprefix("./"))
         rest = text.strip()[len(word) :]
-        # `tej_run` replaces the shell by the script, so that the script itself receives
-        # the signals and its exit status is recorded. A command with control operators
-        # (`;`, `|`, ...) gets no `tej_run`, because the shell has to interpret the
-        # operators.
+        # `tej_run` replaces the shell with the script, so that the script itself
+        # receives the signals and its exit status is recorded. A command with control
+        # operators (`;`, `|`, ...) gets no `tej_run`, because the shell has to
+        # interpret the operators.
         run = "" if _CONTROL & set(rest) else "tej_run "
         script_file = _file_sent(directory, word)
         return Command(f"{run}./{name}{rest}", script_file, name + rest)

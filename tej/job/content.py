@@ -156,7 +156,7 @@ def check_unchanged(entry: Entry) -> None:
     """Raise InvalidJobDirectory if a file or link has changed since it was read."""
     if entry.is_link:
         try:
-            target = os.readlink(entry.source)  # noqa: PTH115 (to the letter)
+            target = os.readlink(entry.source)  # noqa: PTH115 (exact text)
         except OSError as error:
             raise unreadable(entry.source, error) from error
         if from_local(target) != entry.link_target:

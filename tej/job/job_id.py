@@ -79,7 +79,7 @@ def shorten_ids(job_ids: Iterable[str]) -> dict[str, str]:
     ids = sorted(set(job_ids))
     short = {}
     before = 0
-    # The second list is longer if there are no ids.
+    # strict=False: if there are no ids, the second list is longer.
     for job_id, other in zip(ids, [*ids[1:], ""], strict=False):
         after = _common(job_id, other)
         short[job_id] = job_id[: max(SHORTEST_ID, before + 1, after + 1)]

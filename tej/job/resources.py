@@ -194,7 +194,7 @@ class Resources:
 
 def _as_list(name: str, words: Sequence[str]) -> list[str]:
     if isinstance(words, str):
-        raise InvalidJobDirectory(f"`{name}` is a list of words, not {words!r}")
+        raise InvalidJobDirectory(f"`{name}` must be a list of words, not {words!r}")
     return list(words)
 
 

@@ -136,7 +136,7 @@ class ShellContext:
     def _quote_in_body(self, value: str) -> str:
         assert self._body is not None
         if "\n" in value:
-            raise CannotQuote("a here-document takes one line only")
+            raise CannotQuote("a value in a here-document cannot have several lines")
         self._line += value
         if self._body.is_end(self._line):
             raise CannotQuote("the value would end the here-document")

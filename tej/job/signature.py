@@ -10,7 +10,7 @@ colon, the bytes, a comma.  The fields are, in this order:
    the rest of the command line.  For any other command, the field is the whole shell
    command, without leading and trailing white space.
 3. For each environment variable, sorted by name: `environment`, the name, the value.
-4. For each job that the job needs without an input from it, sorted: `after`, the id.
+4. For each needed job from which no input is copied, sorted: `after`, the id.
    For each input, sorted by the bytes of its path: `input`, its path, the id of the
    other job, the path there.
 5. For each entry of the directory, sorted by the bytes of its path: its kind, its

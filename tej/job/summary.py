@@ -11,7 +11,7 @@ def summarize(jobs: Iterable[JobStatus | None], total: int | None = None) -> str
     """Return the numbers of jobs by state: "12/30 done, 2 failed, 1 running".
 
     "done" includes "failed", which means jobs that ended without success.  `total` is
-    the number of all jobs, if `jobs` are only those with a known status.
+    the number of all jobs, if `jobs` contains only the jobs whose status is known.
     """
     known = [job for job in jobs if job is not None]
     ended = [job for job in known if job.state.final]

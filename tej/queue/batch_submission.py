@@ -28,12 +28,13 @@ class BatchSubmission:
         wants_restart: Callable[[RunResult], bool],
     ) -> None:
         self.pending: dict[RunResult, bool] = {}
-        """The jobs to submit, and for each job whether to restart the job if it has
+        """The jobs to submit; each value is whether to restart the job if it has
         failed.
 
-        The caller removes each job that `submit` has yielded, when the job is recorded
-        elsewhere.  After an exception, such as KeyboardInterrupt, the remaining jobs
-        are submitted again, which finds the jobs that have been started."""
+        When the caller has recorded a job that `submit` has yielded, the caller removes
+        the job from this dictionary.  After an exception, such as KeyboardInterrupt,
+        the remaining jobs are submitted again; jobs that were started are then
+        found."""
         self.in_doubt: set[RunResult] = set()
         """The pending jobs whose submission has been interrupted."""
         self._pauses = pauses
@@ -42,7 +43,8 @@ class BatchSubmission:
 
     @property
     def due(self) -> float | None:
-        """Time when the next pending job can be submitted; None without such a job."""
+        """Earliest time at which a pending job can be submitted; None if no job is
+        pending."""
         ends = [self._pauses.end(one.run.queue) for one in self.pending]
         return min(ends, default=None)
 
@@ -87,7 +89,7 @@ class BatchSubmission:
                 yield [one for one in some if one not in kept]
 
     def _keep(self, group: Sequence[RunResult], cut: Error) -> set[RunResult]:
-        """Prepare the jobs that a lost connection affected for their next submission.
+        """Prepare the jobs affected by a lost connection for their next submission.
 
         Returns these jobs.
         """

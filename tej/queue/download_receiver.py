@@ -89,7 +89,7 @@ class Download:
         return self.directory if self.destination is None else self.destination.parent
 
     def change_missing(self, message: str) -> bool:
-        """Replace or remove the names that the server reports as missing in `message`.
+        """Replace or remove the names that the server's `message` lists as missing.
 
         A name is replaced by another Unicode form, because a letter such as `é` may be
         one code point or two code points, and the server compares names as bytes.  If
@@ -132,8 +132,8 @@ class Download:
         parts = [part for one in self._requests if (part := one.matched_part(name))]
         if not parts:
             raise DownloadFailed(
-                f"The server sent '{printable(name)}', which was not requested: it is "
-                "refused"
+                f"The server sent '{printable(name)}', which was not "
+                "requested; the file was refused"
             )
         return max(parts, key=lambda part: len(part.parts))
 

@@ -8,7 +8,7 @@ from tej.errors import QueueDoesntExist
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, submitter
-from tej.queue.job_references import resolve
+from tej.queue.dependency_references import resolve
 from tej.queue.job_requests import get_statuses
 from tej.queue.prepared_job import PreparedJob
 from tej.server.scripts import sent_script

@@ -35,7 +35,8 @@ class Pauses:
         self._ends: dict[RemoteQueue, float] = {}
 
     def end(self, queue: RemoteQueue) -> float:
-        """Return the time when the pause of the queue ends, or has ended."""
+        """Return the time at which the pause of the queue ends; it may be in the
+        past."""
         return self._ends.get(queue, 0.0)
 
     def is_over(self, queue: RemoteQueue) -> bool:
@@ -74,7 +75,7 @@ class _Fetches:
                 known[known.index(one)] = one
 
     def is_shared(self, job: Job[RemoteQueue]) -> bool:
-        """Return whether the results of several runs of the job are fetched."""
+        """Return whether several runs share the job."""
         return sum(one.job == job for one in self.results) > 1
 
 
@@ -103,7 +104,7 @@ class ResultFetcher:
                 self._on_fetch(over)
 
     def _fetch_some(self, waiting: Sequence[RunResult]) -> list[RunResult]:
-        """Fetch results; return those that need no further fetch."""
+        """Fetch results; return the results that need no further fetch."""
         groups: dict[tuple[RemoteQueue, Path, RunResult | None], _Fetches] = {}
         over: list[RunResult] = []
         for result in waiting:

@@ -33,7 +33,7 @@ class Killed:
     status: JobStatus
     """Status of the job after the kill."""
     strays: int = 0
-    """Number of leftover processes of an already ended job that were killed."""
+    """Number of killed processes that an already ended job had left running."""
 
 
 def get_statuses(
@@ -61,8 +61,8 @@ def get_jobs(
     """Return the status of every job, or of the `last` jobs that changed last."""
     if last is not None:
         head, jobs = _receive_statuses(connection, f"#{last}")
-        # If the server has older scripts that cannot be replaced, these scripts do not
-        # know the argument `#N`.
+        # Older scripts, which stay in use if they cannot be replaced, do not support
+        # the argument `#N`.
         if "recent" in head:
             return jobs
     return _receive_statuses(connection)[1]

@@ -32,7 +32,7 @@ class PreparedJob:
     Each file is checked again when it is sent, so that exactly the content in the
     signature is sent.  If `new_id` is true, a job without an id gets a new unique id
     instead of the id made from its signature.  `needs` are the dependencies of the job,
-    as resolved by `queue/job_references.py`.  Raises InvalidJobDirectory if the
+    as resolved by `queue/dependency_references.py`.  Raises InvalidJobDirectory if the
     directory cannot be submitted, and InvalidJobId if the id is invalid.
     """
 
@@ -111,7 +111,7 @@ class PreparedJob:
 
     @property
     def features(self) -> set[str]:
-        """Names of `requests.FEATURES` without which the server cannot run the job."""
+        """Names in `requests.FEATURES` that the server must support to run the job."""
         return {
             name
             for name, is_used in (

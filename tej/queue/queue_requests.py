@@ -78,7 +78,7 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
             words = (str(int(kill)), str(int(grace)), submitter())
             answer = connection.request_once("cleanup", *words)
             # As in `set_limit`, the exit status alone does not prove the success.
-            # Scripts of an older tej, which remain on a full disk, do not print
+            # Older scripts of tej, which stay in use if the disk is full, do not print
             # `removed`.
             if connection.digest != "any":
                 _ = answer.head["removed"]

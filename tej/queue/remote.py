@@ -204,7 +204,7 @@ class RemoteQueue:
     def from_profile(
         cls: type[Self],
         name: str | None = None,
-        **options: Any,  # noqa: ANN401 (those of the constructor)
+        **options: Any,  # noqa: ANN401 (the arguments of the constructor)
     ) -> Self:
         """Return the queue of a profile in the configuration files.
 
@@ -530,9 +530,9 @@ class RemoteQueue:
         "ended", "duration" or "state".  If the files of a job are damaged, its state is
         `lost`, and the reason is in its status.  The returned list prints as a table.
 
-        If `last` is given, only the `last` most recently changed jobs are read.  A
-        submission, a start, an end and a download change a job.  In a queue with many
-        jobs, a request with `last` is much faster.
+        If `last` is given, only the `last` most recently changed jobs are read.  A job
+        changes when it is submitted, starts, ends or is downloaded.  In a queue with
+        many jobs, a request with `last` is much faster.
         """
         found = job_filters.select(
             job_requests.get_jobs(self.connection, last=last),

@@ -45,7 +45,7 @@ def prefer_own_scripts(connection: Connection, digest: str, version: str) -> boo
 
 
 def upgrade_scripts(connection: Connection, digest: str) -> None:
-    """Replace the scripts on the server by those of this version of tej.
+    """Replace the scripts on the server with the scripts of this version of tej.
 
     If older scripts on the server cannot be replaced, they are used unchanged.
     `digest` is the digest of the scripts on the server, or "none".

@@ -25,9 +25,9 @@ _relay: ModuleType | None = None
 def shared_queue(
     destination: str | Mapping[str, Any] | Destination,
     queue: str | PurePosixPath = DEFAULT_TEJ_DIR,
-    **options: Any,  # noqa: ANN401 (those of RemoteQueue)
+    **options: Any,  # noqa: ANN401 (the options of RemoteQueue)
 ) -> RemoteQueue:
-    """Return the `RemoteQueue` for some arguments, which the first call creates.
+    """Return the `RemoteQueue` for these arguments; the first call creates it.
 
     If several callers in a process pass equal arguments, they share one `RemoteQueue`,
     and therefore one connection.  If the password, the key or another option is

@@ -13,7 +13,7 @@ from tej.job.ignore import tree_size
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, log_warning, submitter
-from tej.queue.job_references import resolve
+from tej.queue.dependency_references import resolve
 from tej.queue.prepared_job import PreparedJob
 from tej.queue.script_upgrade import prefer_own_scripts
 from tej.transport.block import in_block
@@ -102,8 +102,8 @@ class Submission:
         After a lost connection, the request is repeated.  The token of each job lets
         the server recognize a job that an earlier attempt has submitted.
         """
-        # The same work is sent once, because in the mode `retry` a repeated job would
-        # be restarted again if it has failed in the meantime.
+        # Equal jobs are sent only once. Otherwise, in the mode `retry`, the server
+        # could restart the job twice, if the first restart fails at once.
         new: dict[tuple[str, ...], PreparedJob] = {}
         for job in jobs:
             if self._key(job) not in self._outcomes:
@@ -117,7 +117,8 @@ class Submission:
         ]
 
     def _key(self, job: PreparedJob) -> tuple[str, ...]:
-        """Return a key that is equal for two jobs if one of them finds the other."""
+        """Return a key that is equal for two jobs if the submission of one finds the
+        other."""
         if self._mode == "submit" or not job.signature:
             return (job.token,)
         return (job.job_id, job.signature)

@@ -72,7 +72,7 @@ export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 # Call restore_environment only if it may have work to do: a variable or a function is
 # hidden, or this shell is bash and may have imported shell options.
 [ -z "${tej_kept-}${tej_kept_functions-}${BASH_VERSION-}" ] || {
-    . "$tej_here/lib/environment.sh"
+    . "$tej_here/lib/user_environment.sh"
     restore_environment
     unset -f hide_environment restore_environment
 }
@@ -83,8 +83,8 @@ unset tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signa
 : "${PYTHONUNBUFFERED=1}"
 export PYTHONUNBUFFERED
 
-# tej_run FILE ARGUMENTS...: replace this shell by FILE (`exec`). If the file system is
-# mounted noexec, replace this shell by the interpreter of FILE.
+# tej_run FILE ARGUMENTS...: replace this shell with FILE (`exec`). If the file system is
+# mounted noexec, replace this shell with the interpreter of FILE.
 tej_run() {
     [ -x "$1" ] || chmod +x "$1" 2>/dev/null
     [ ! -x "$1" ] || exec "$@"

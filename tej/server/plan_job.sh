@@ -24,7 +24,8 @@ replaced='' replaced_list='' prepended=''
 set_name
 log_file
 if read_resources && check_directives && scheduler_options; then
-    # A submission replaces TOKEN by a random token, which prevents a second run of the job.
+    # A submission replaces TOKEN with a random token, which prevents a second run of the
+    # job.
     job_token=TOKEN
     write_batch || quit 20 "Cannot write to '${TMPDIR:-/tmp}'"
     printf '%s\0' "directives=$(copy_directives)" "options=$options" "batch=$(cat "$job/batch")"

@@ -6,7 +6,7 @@
 # would survive `qdel`.
 # shellcheck shell=sh
 
-. "$3/lib/environment.sh"
+. "$3/lib/user_environment.sh"
 hide_environment
 # shellcheck disable=SC2034 # by_cluster is used by scheduler_own_id
 queue=$1 id=$2 here=$3 runtime=$4 token=$5 by_cluster=${6-} array=${7-} array_log=${8-}

@@ -31,7 +31,7 @@ tej_here=$here
 # The command sees only variables and functions of the user, as the job does.
 # shellcheck disable=SC2016,SC2089 # expanded by another shell
 tej_command='
-    . "$tej_here/lib/environment.sh"
+    . "$tej_here/lib/user_environment.sh"
     restore_environment
     unset -f hide_environment restore_environment
     unset tej_here tej_command

@@ -1,8 +1,7 @@
 """Transports: run programs on the server, over SSH or on this machine.
 
 `open_transport` chooses between the system's OpenSSH, paramiko and the local shell.
-The import of this package does not import paramiko; only the first use of paramiko
-does.
+Importing this package does not import paramiko, which is imported on its first use.
 """
 
 from __future__ import annotations

@@ -43,10 +43,10 @@ class Transport(ABC):
     def connect_early(self) -> None:  # noqa: B027 (only ssh can connect without waiting)
         """After `prepare`, start to log in, without waiting for the server.
 
-        If other processes have logged in already, open the session of the first program
-        instead.  The caller calls `run` soon, or `close`.  `ssh` may prompt the user
-        for a secret meanwhile.  Raises ConnectionFailed if the configuration cannot be
-        read.
+        If another process has already logged in, open the session of the first program
+        instead.  The caller must call `run` or `close` soon.  Until then, `ssh` may
+        prompt the user for a secret.  Raises ConnectionFailed if the configuration
+        cannot be read.
         """
 
     @abstractmethod

@@ -29,9 +29,9 @@ def in_block(program: str) -> str:
     """Return text that a shell evaluates like `program`, after it has read one line.
 
     If `program` is long, the first line of the text reads the second line, which is
-    `program`.  A short program is returned unchanged, because a process `dd` would cost
-    more than it saves.  A program that is not ASCII is returned unchanged, because the
-    shell counts characters, and `dd` counts bytes.
+    `program`.  A short program is returned unchanged, because starting `dd` would take
+    longer than the time it saves.  A program that is not ASCII is returned unchanged,
+    because the shell counts characters, and `dd` counts bytes.
     """
     if len(program) < _WORTHWHILE or not program.isascii():
         return program

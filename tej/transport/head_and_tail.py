@@ -7,7 +7,8 @@ KEPT = 1 << 20
 
 
 class HeadAndTail:
-    """The first and the last `limit` bytes of a stream, without those in between."""
+    """The first and the last `limit` bytes of a stream, without the bytes in
+    between."""
 
     def __init__(self, limit: int = KEPT) -> None:
         self._limit = limit

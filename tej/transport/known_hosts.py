@@ -56,7 +56,7 @@ class Entry:
         return f"{self.path}:{self.line}"
 
 
-class Verdict(enum.Enum):
+class KeyStatus(enum.Enum):
     """Result of the check of a host key."""
 
     KNOWN = "known"
@@ -92,7 +92,7 @@ def find(paths: Iterable[Path], name: str, given: str = "") -> list[Entry]:
     return entries
 
 
-def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
+def check_key(entries: Sequence[Entry], key: Key) -> tuple[KeyStatus, Entry | None]:
     """Check a host key; returns the result, and the line that determines the result.
 
     As in OpenSSH, a key is considered unknown, and not changed, if no line has a key of
@@ -101,19 +101,19 @@ def judge(entries: Sequence[Entry], key: Key) -> tuple[Verdict, Entry | None]:
     """
     for entry in entries:
         if entry.marker == "revoked" and entry.key.blob == key.blob:
-            return Verdict.REVOKED, entry
+            return KeyStatus.REVOKED, entry
     plain = [entry for entry in entries if not entry.marker]
     here = [entry for entry in plain if not entry.elsewhere]
     for entry in here or plain:
         if entry.key.blob == key.blob:
-            return Verdict.KNOWN, entry
+            return KeyStatus.KNOWN, entry
     for entry in here:
         if entry.key.type == key.type:
-            return Verdict.CHANGED, entry
-    return Verdict.UNKNOWN, None
+            return KeyStatus.CHANGED, entry
+    return KeyStatus.UNKNOWN, None
 
 
-def remember(path: Path, name: str, key: Key, *, hashed: bool = False) -> None:
+def add_key(path: Path, name: str, key: Key, *, hashed: bool = False) -> None:
     """Append a host key to a known_hosts file.
 
     If the file does not exist, it is created so that only its owner can read it.

@@ -40,12 +40,12 @@ class OpensshTransport(PooledTransport):
 
     def prepare(self) -> None:
         # If `ssh` cannot be run now, `_connect` tries again and raises the error.
-        with self._lines[0].lock, contextlib.suppress(ConnectionFailed):
+        with self._slots[0].lock, contextlib.suppress(ConnectionFailed):
             if self._query is None:
                 self._query = ConfigQuery(self._destination, self._settings)
 
     def connect_early(self) -> None:
-        with self._lines[0].lock:
+        with self._slots[0].lock:
             query = self._take_query()
             if query is None:
                 return
@@ -80,7 +80,7 @@ class OpensshTransport(PooledTransport):
         return query
 
     def close(self) -> None:
-        with self._lines[0].lock:
+        with self._slots[0].lock:
             query = self._take_query()
             early, self._early = self._early, None
         if query is not None:

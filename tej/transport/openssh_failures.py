@@ -67,7 +67,8 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
         return f"The connection to {where}, through {jump}, failed."
     if "Could not resolve hostname" in text:
         return (
-            f"{where} cannot be found; is the name right, or the host in ~/.ssh/config?"
+            f"{where} cannot be found; check the host name, "
+            "or its entry in ~/.ssh/config"
         )
     if "Connection refused" in text:
         return f"{where} refuses connections; is sshd running there, on that port?"

@@ -49,7 +49,7 @@ class PipeProcess(Process):
                 raise InputClosed from error
             rest = rest[sent:]
             if self._timer is not None:
-                self._timer.moved()
+                self._timer.restart()
 
     def _write(self, data: memoryview) -> int:
         with self._lock:
@@ -64,7 +64,7 @@ class PipeProcess(Process):
         if self._timer is not None:
             # Restart the timer, because the time that the caller's sink took must not
             # count as idle time of the server.
-            self._timer.moved()
+            self._timer.restart()
         return self._read("out")
 
     def receive_error(self) -> bytes:
@@ -85,7 +85,7 @@ class PipeProcess(Process):
                 _wait(self._pipes.get(name, -1), select.POLLIN)
             else:
                 if self._timer is not None:
-                    self._timer.moved()
+                    self._timer.restart()
                 return data
             # The thread that reads stdout checks the idle limit for all three streams.
             if self._timer is not None and name == "out":

@@ -23,7 +23,7 @@ from tej.transport.base import Completed, Sink, Transport
 from tej.transport.connection import Address, Connection
 from tej.transport.pool_tunnels import Tunnels
 from tej.transport.process_io import Output, Process, serve
-from tej.transport.program_start import ProgramEaten, Start
+from tej.transport.program_start import ProgramConsumed, Start
 from tej.transport.settings import Settings
 
 logger = logging.getLogger("tej")
@@ -39,7 +39,7 @@ REFUSED = (0.05, 0.1, 0.2, 0.4, 0.8)
 When a session has ended, sshd counts it towards MaxSessions for a short time."""
 
 
-class _Line:
+class _Slot:
     """A slot of the pool: one connection, with the number of its sessions."""
 
     def __init__(self, number: int) -> None:
@@ -67,7 +67,7 @@ class PooledTransport(Transport):
         return f"{type(self).__name__}({str(self._destination)!r})"
 
     def _reset(self) -> None:
-        self._lines = [_Line(0)]
+        self._slots = [_Slot(0)]
         self._changed = threading.Condition()
         self._may_add = True
         self._not_added: ConnectionFailed | None = None
@@ -91,20 +91,20 @@ class PooledTransport(Transport):
         try:
             with self._process(start) as (process, where):
                 return serve(process, start, stdin, output, where)
-        except ProgramEaten:
+        except ProgramConsumed:
             self._careful = True
             raise
         finally:
             output.end()
 
     def tunnel(self, listen: Address, target: Address) -> None:
-        line = self._lines[0]
-        connection = self._connected(line)
+        slot = self._slots[0]
+        connection = self._connected(slot)
         try:
             connection.tunnel(listen, target)
         except ConnectionFailed as error:
             if not connection.alive:
-                self._discard(line, connection)
+                self._discard(slot, connection)
                 raise
             raise ConnectionFailed(
                 f"{connection.where} refuses to listen on {listen[0] or '*'}:"
@@ -118,9 +118,9 @@ class PooledTransport(Transport):
 
     def close(self) -> None:
         self._tunnels.clear()
-        for line in list(self._lines):
-            with line.lock:
-                connection, line.connection = line.connection, None
+        for slot in list(self._slots):
+            with slot.lock:
+                connection, slot.connection = slot.connection, None
             if connection is not None:
                 connection.close()
 
@@ -129,20 +129,20 @@ class PooledTransport(Transport):
         """Open a session for one program, and yield its process and its server."""
         pauses = iter(REFUSED)
         while True:
-            line = self._take()
+            slot = self._take()
             try:
-                started = self._start(line, start)
+                started = self._start(slot, start)
                 if started is not None:
                     with self._changed:
                         self.runs += 1
                     yield started
                     return
-                if line.connection is not None:
-                    self._respect_limit(line, pauses)
+                if slot.connection is not None:
+                    self._respect_limit(slot, pauses)
             finally:
-                self._give_back(line)
+                self._give_back(slot)
 
-    def _respect_limit(self, line: _Line, pauses: Iterator[float]) -> None:
+    def _respect_limit(self, slot: _Slot, pauses: Iterator[float]) -> None:
         """Lower the session limit of a connection after the server refused a session.
 
         The new limit is the number of open sessions.  If this process has no open
@@ -152,25 +152,25 @@ class PooledTransport(Transport):
         ConnectionFailed.
         """
         with self._changed:
-            others = line.used - 1
+            others = slot.used - 1
             if others:
-                line.limit = min(line.limit, others)
+                slot.limit = min(slot.limit, others)
                 return
         pause = next(pauses, None)
         if pause is not None:
             time.sleep(pause)
             return
-        connection = line.connection
+        connection = slot.connection
         if connection is None or connection.fresh:
             where = getattr(connection, "where", "The server")
             raise ConnectionFailed(f"{where} refuses to open a session")
         logger.debug("%s: other processes use all sessions", connection.where)
         with self._changed:
-            line.limit = 0
+            slot.limit = 0
             self._changed.notify_all()
 
-    def _start(self, line: _Line, start: Start) -> tuple[Process, str] | None:
-        """Start a session on the connection of `line`.
+    def _start(self, slot: _Slot, start: Start) -> tuple[Process, str] | None:
+        """Start a session on the connection of `slot`.
 
         Returns None if the server permits no further session on this connection.  If
         this connection cannot be made, but another connection exists, also returns
@@ -178,16 +178,16 @@ class PooledTransport(Transport):
         """
         while True:
             try:
-                connection = self._connected(line)
+                connection = self._connected(slot)
             except ConnectionFailed as error:
-                if line.number == 0:
+                if slot.number == 0:
                     raise
                 # Other connections exist, since this connection is not the first.  Wait
                 # for a session on one of them, and open no more connections.
                 logger.debug("no further connection: %s", error)
                 with self._changed:
                     self._may_add, self._not_added = False, error
-                    line.limit = 0
+                    slot.limit = 0
                     self._changed.notify_all()
                 return None
             try:
@@ -197,7 +197,7 @@ class PooledTransport(Transport):
                 return None
             except ConnectionFailed as error:
                 fresh = connection.fresh
-                self._discard(line, connection)
+                self._discard(slot, connection)
                 if fresh:
                     # The login has succeeded, so the host and port are right.
                     error.cut = True
@@ -207,7 +207,7 @@ class PooledTransport(Transport):
             connection.fresh = False
             return process, connection.where
 
-    def _take(self) -> _Line:
+    def _take(self) -> _Slot:
         """Reserve a session and return the connection's slot.
 
         If no session becomes free within PATIENCE seconds, add a connection.  Raises
@@ -216,23 +216,23 @@ class PooledTransport(Transport):
         """
         with self._changed:
             while not self._is_free():
-                if self._may_add and len(self._lines) < MAX_CONNECTIONS:
+                if self._may_add and len(self._slots) < MAX_CONNECTIONS:
                     if self._has_sessions() and self._wait(PATIENCE):
                         continue
-                    self._lines.append(_Line(len(self._lines)))
+                    self._slots.append(_Slot(len(self._slots)))
                 elif self._has_sessions():
                     self._wait(None)
                 else:
                     raise self._no_session()
-            line = next(one for one in self._lines if one.used < one.limit)
-            line.used += 1
-            return line
+            slot = next(one for one in self._slots if one.used < one.limit)
+            slot.used += 1
+            return slot
 
     def _is_free(self) -> bool:
-        return any(line.used < line.limit for line in self._lines)
+        return any(slot.used < slot.limit for slot in self._slots)
 
     def _has_sessions(self) -> bool:
-        return any(line.limit for line in self._lines)
+        return any(slot.limit for slot in self._slots)
 
     def _wait(self, seconds: float | None) -> bool:
         """Wait for a free session; returns False if the time limit is reached.
@@ -249,8 +249,8 @@ class PooledTransport(Transport):
         The limits are reset, so that the next program tries all connections again.
         """
         self._may_add = True
-        for line in self._lines:
-            line.limit = MAX_SESSIONS
+        for slot in self._slots:
+            slot.limit = MAX_SESSIONS
         self._changed.notify_all()
         reason = self._not_added or f"tej opens at most {MAX_CONNECTIONS}"
         return ConnectionFailed(
@@ -259,36 +259,36 @@ class PooledTransport(Transport):
             f"programs, or repeat the command later. No further connection: {reason}"
         )
 
-    def _give_back(self, line: _Line) -> None:
+    def _give_back(self, slot: _Slot) -> None:
         with self._changed:
-            line.used -= 1
+            slot.used -= 1
             self._changed.notify()
 
-    def _connected(self, line: _Line) -> Connection:
-        with line.lock:
-            if line.connection is not None:
-                if line.connection.alive:
-                    if not line.number:
-                        self._tunnels.restore(line.connection)
-                    return line.connection
-                line.connection.replace()
-                line.connection = None
+    def _connected(self, slot: _Slot) -> Connection:
+        with slot.lock:
+            if slot.connection is not None:
+                if slot.connection.alive:
+                    if not slot.number:
+                        self._tunnels.restore(slot.connection)
+                    return slot.connection
+                slot.connection.replace()
+                slot.connection = None
             try:
-                line.connection = self._connect(line.number)
+                slot.connection = self._connect(slot.number)
             except ConnectionFailed as error:
                 # An earlier connection has proved that the host and port are right.
                 error.permanent = error.permanent and not self._proven
                 raise
             self._proven = True
-            if not line.number:
+            if not slot.number:
                 self._tunnels.lose()
-                self._tunnels.restore(line.connection)
-            return line.connection
+                self._tunnels.restore(slot.connection)
+            return slot.connection
 
-    def _discard(self, line: _Line, connection: Connection) -> None:
-        with line.lock:
-            if line.connection is connection:
-                line.connection = None
+    def _discard(self, slot: _Slot, connection: Connection) -> None:
+        with slot.lock:
+            if slot.connection is connection:
+                slot.connection = None
         connection.replace()
 
     def _after_fork(self) -> None:
@@ -297,7 +297,7 @@ class PooledTransport(Transport):
         All locks are replaced by new locks, since a thread of the parent may have
         locked the old ones.
         """
-        connections = [line.connection for line in self._lines]
+        connections = [slot.connection for slot in self._slots]
         self._reset()
         for connection in connections:
             if connection is not None:
@@ -306,9 +306,9 @@ class PooledTransport(Transport):
     def __del__(self) -> None:
         # The garbage collector may call `__del__` in a thread that has locked any lock,
         # so that waiting for a lock could deadlock.
-        for line in getattr(self, "_lines", ()):
-            if line.connection is not None:
-                line.connection.disconnect()
+        for slot in getattr(self, "_slots", ()):
+            if slot.connection is not None:
+                slot.connection.disconnect()
 
 
 _transports: weakref.WeakSet[PooledTransport] = weakref.WeakSet()

@@ -47,7 +47,7 @@ class IdleTimer:
         self._begun = self._last = time.monotonic()
         self._noticed = False
 
-    def moved(self) -> None:
+    def restart(self) -> None:
         """Restart the timer, because data has just been sent or received."""
         self._last = time.monotonic()
 

@@ -38,7 +38,7 @@ standard input, and COMMAND for a shell that replaces the login shell."""
 
 NOTICE = 5.0
 """Seconds from the login until a warning is logged if /bin/sh has not started."""
-EATEN = 5.0
+FIRST_OUTPUT_TIMEOUT = 5.0
 """Maximum number of seconds from the sending of the program to its first output."""
 MAX_NOISE = 1 << 22
 """Maximum number of bytes that start-up files may print before the program."""
@@ -121,8 +121,8 @@ class Start:
         """Raise ConnectionFailed if a start-up file seems to have read the program."""
         if self.running or not self.ready:
             return
-        if time.monotonic() - max(self._ready_at, self._sent_at) > EATEN:
-            raise self.eaten(where)
+        if time.monotonic() - max(self._ready_at, self._sent_at) > FIRST_OUTPUT_TIMEOUT:
+            raise self.consumed_error(where)
 
     def require(self, where: str) -> None:
         """Raise ConnectionFailed if /bin/sh has started, but the program has not.
@@ -130,18 +130,18 @@ class Start:
         `serve` calls this method when COMMAND has exited with the status NO_PROGRAM.
         """
         if self.ready and not self.running:
-            raise self.eaten(where)
+            raise self.consumed_error(where)
 
-    def eaten(self, where: str) -> ConnectionFailed:
+    def consumed_error(self, where: str) -> ConnectionFailed:
         """Return the error for a program that a start-up file has read from stdin."""
-        return ProgramEaten(
+        return ProgramConsumed(
             f"A start-up file on {where} reads standard input and consumed tej's "
             "program, which has not run. In start-up files, read only if the shell is "
             "interactive, or from </dev/null"
         )
 
 
-class ProgramEaten(ConnectionFailed):
+class ProgramConsumed(ConnectionFailed):
     """A start-up file has read the program from stdin, so the program has not run.
 
     At the next attempt, the transport sends the program only after all start-up files

@@ -291,7 +291,7 @@ def _succeeds(command: str) -> bool:
 
 
 def expand(text: str, tokens: Mapping[str, str]) -> str:
-    """Replace `%h`, other tokens and `${VARIABLE}` by their values.
+    """Replace `%h`, other tokens and `${VARIABLE}` with their values.
 
     Unknown tokens and variables are not changed.
     """

@@ -93,7 +93,7 @@ class Unpacker:
         if ".." in name.parts or name.is_absolute() or "\0" in member.name:
             raise DownloadFailed(
                 f"The server sent '{printable(name)}', which leads out of the "
-                "directory: it is refused"
+                "directory; the file was refused"
             )
         target = self.place(name)
         if self.windows and not all(map(is_allowed_on_windows, name.parts)):
@@ -245,8 +245,8 @@ def _check_room(target: Path, size: int) -> None:
     """
     if size >= _FREE_CHECKED and size > (free := shutil.disk_usage(target.parent).free):
         raise DownloadFailed(
-            f"There is no room for '{printable(target)}': it has {size} bytes, {free} "
-            "are free"
+            f"Not enough disk space for '{printable(target)}': it has {size} bytes, "
+            f"and {free} are free"
         )
 
 

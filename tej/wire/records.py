@@ -84,16 +84,16 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
 
 @functools.lru_cache(maxsize=16)
 def _jobs_directory(queue: str) -> str:
-    """Return the directory of all jobs of a queue; takes much time without a cache."""
+    """Return the directory of a queue's jobs; cached, because lists may be long."""
     return str(PurePosixPath(queue, "jobs"))
 
 
 def _time_on_the_jobs_host(record: Record, now: int | None) -> int | None:
     """Return the current time by the clock of the job's host.
 
-    `now` is the time by the clock of the host that replied, which may differ from the
-    clock of the host on which the job runs.  If these hosts differ, the record contains
-    the time of the job's last heartbeat (`beat`), and the age of that heartbeat.
+    `now` is the current time by the clock of the host that replied.  If the job runs on
+    another host, whose clock may differ, the record contains the time of the job's last
+    heartbeat by that clock (`beat`), and the age of the heartbeat.
     """
     beat, age = parse_integer(record.get("beat")), parse_integer(record.get("seen"))
     if beat is not None and age is not None:

@@ -157,7 +157,7 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
         raise errors.RemoteCommandFailure(
             f"The server did not run tej's program, but said: {shown}\n"
             "tej needs an account that may run /bin/sh, and start-up files that do not "
-            "end the login shell or replace it by a terminal program",
+            "end the login shell or replace it with a terminal program",
             program.verb,
             done.status,
         )

@@ -44,7 +44,7 @@ def program(verb: str, script: str, *, trusted: bool = False) -> Program:
 @lru_cache(maxsize=1)
 def _preamble() -> str:
     return "\n".join(
-        map(sent_script, ("lib/environment.sh", "trust.sh", "bootstrap.sh"))
+        map(sent_script, ("lib/user_environment.sh", "trust.sh", "bootstrap.sh"))
     )
 
 
@@ -168,7 +168,7 @@ USE_WHAT_IS_THERE = ":"
 def renewal(
     queue: str, scripts: Scripts, version: str, *, trusted: bool = False
 ) -> Program:
-    """Return the request that replaces the scripts of a queue by `scripts`."""
+    """Return the request that replaces the scripts of a queue with `scripts`."""
     return program(
         "setup",
         f"{_installer_functions(scripts)}\n"

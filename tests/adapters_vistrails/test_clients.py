@@ -114,7 +114,7 @@ def test_only_transient_connection_errors_are_retried(
     with pytest.raises(ClientError) as caught:
         far.status("a")
     assert caught.value.kind == expected
-    assert caught.value.may_pass is (expected == "ConnectionFailed")
+    assert caught.value.is_temporary is (expected == "ConnectionFailed")
 
 
 def test_hanging_command_is_named_in_error(place: object) -> None:

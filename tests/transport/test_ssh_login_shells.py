@@ -73,7 +73,7 @@ def test_start_up_file_may_replace_the_shell(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tej.transport.program_start.EATEN", 0.5)
+    monkeypatch.setattr("tej.transport.program_start.FIRST_OUTPUT_TIMEOUT", 0.5)
     home = tmp_path / "home"
     home.mkdir()
     # bash reads this file for sshd, too, if it is its login shell.

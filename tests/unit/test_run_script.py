@@ -35,7 +35,7 @@ def test_shell_distinguishes_signals_from_exit_codes(shell: str) -> None:
 
     def run(script: str) -> bytes:
         done = subprocess.run(
-            [shell, SERVER / "report_signal.sh", "TERM"],
+            [shell, SERVER / "print_exit_status.sh", "TERM"],
             env={"tej_run": script, "LD_PRELOAD": "/absent.so", "LC_ALL": "absent"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

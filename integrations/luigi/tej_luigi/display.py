@@ -119,7 +119,7 @@ class Display:
                 self._shown_url = url
 
     def _call(self, method: str, value: object) -> None:
-        # After a Luigi worker has run the task, the attribute is None.
+        # Luigi sets these methods of the task to None after the task has run.
         report = getattr(self._task, method, None)
         if report is None:
             return

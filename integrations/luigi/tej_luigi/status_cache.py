@@ -122,9 +122,10 @@ class OpenQueue:
             if self._is_usable(job_id, since):
                 return self._cached[job_id][0]
         if _thread.is_naming:
-            # The id of a task depends on the job.  One request for all jobs is made
-            # when the other ids are known, instead of a request for each task.
-            raise tej.Error(f"The state of job '{job_id}' is not requested yet")
+            # The id of another task depends on the results of this job. The status of
+            # this job is not requested alone: one request for all jobs follows when the
+            # other ids are known.
+            raise tej.Error(f"The state of job '{job_id}' has not been requested yet")
         others = _job_ids(self._key)
         with self._lock:
             self._request(job_id, others)

@@ -36,7 +36,7 @@ class ClientError(Exception):
         self.message = message
 
     @property
-    def may_pass(self):
+    def is_temporary(self):
         # type: () -> bool
         """Return True if the connection was lost: the same request may succeed later.
 

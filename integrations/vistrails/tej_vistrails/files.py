@@ -9,7 +9,7 @@ import os
 import shutil
 
 from .client import ClientError
-from .remote_job import give_up
+from .remote_job import raise_module_error
 from .vistrails_api import Module, ModuleSettings, PathObject, fail
 
 TYPE_CHECKING = False
@@ -108,7 +108,7 @@ class Download(Module):
         try:
             return pool.name, job.client.download(job.job_id, names, pool.name)
         except ClientError as error:
-            give_up(self, error, job)
+            raise_module_error(self, error, job)
 
 
 class DownloadFile(Download):

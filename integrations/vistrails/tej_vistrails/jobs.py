@@ -14,7 +14,13 @@ import sys
 from .client import ClientError
 from .files import JOB
 from .queues import Queue
-from .remote_job import RemoteJob, await_end, exit_code, give_up, why_not_well
+from .remote_job import (
+    RemoteJob,
+    await_end,
+    describe_failure,
+    exit_code,
+    raise_module_error,
+)
 from .vistrails_api import (
     JobMixin,
     Module,
@@ -54,13 +60,13 @@ class Job(Module):
         # type: () -> None
         job = RemoteJob(self.get_input("queue"), self.get_input("id"))
         try:
-            status = job.look()
+            status = job.request_status()
             if status is None:
                 raise fail(self, "No job '%s' in %r" % (job.job_id, job.queue))
             if not status["final"]:
                 status = await_end(self, job)
         except ClientError as error:
-            give_up(self, error, job)
+            raise_module_error(self, error, job)
         check_ended(self, job, status)
         self.set_output("job", job)
         self.set_output("exitcode", exit_code(status))
@@ -120,7 +126,7 @@ class BaseSubmitJob(JobMixin, Module):
         self.job = self.status = self.trouble = None
         try:
             self.job = RemoteJob(self.get_input("queue"), self.make_id())
-            self.status = self.job.look()
+            self.status = self.job.request_status()
         except (ClientError, ModuleError) as error:
             # VisTrails handles errors of a module only in `compute`, so the error is
             # raised there.
@@ -141,7 +147,7 @@ class BaseSubmitJob(JobMixin, Module):
             status = self._follow()
             self._conclude(status)
         except ClientError as error:
-            give_up(self, error, self.job)
+            raise_module_error(self, error, self.job)
 
     def work(self):
         # type: () -> Tuple[str, List[str]]
@@ -198,7 +204,7 @@ class BaseSubmitJob(JobMixin, Module):
                 # Another client has started a job with this id and other files.
                 warn("tej: %s; the existing job is used" % error.message)
                 return
-            if not (known or error.may_pass):
+            if not (known or error.is_temporary):
                 monitor.deleteJob(self.signature)
             raise
 
@@ -209,7 +215,7 @@ class BaseSubmitJob(JobMixin, Module):
         self.status = status
         self._record(finished=True)
         check_ended(self, job, status)
-        why = why_not_well(status)
+        why = describe_failure(status)
         if why is not None:
             message = "Job '%s' %s" % (job.job_id, why)
             if self.get_input("print_error"):
@@ -253,5 +259,5 @@ def check_ended(module, job, status):
         raise fail(
             module,
             "Job '%s' %s: `tej retry` starts the job again"
-            % (job.job_id, why_not_well(status)),
+            % (job.job_id, describe_failure(status)),
         )

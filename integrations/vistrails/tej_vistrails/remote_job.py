@@ -40,7 +40,7 @@ class RemoteJob(object):
         """Return the client of the job's queue."""
         return CommandClient(self.queue)
 
-    def look(self):
+    def request_status(self):
         # type: () -> Optional[Document]
         """Request the job's status from the server, and return the status.
 
@@ -55,7 +55,7 @@ class RemoteJob(object):
         Return False if the request fails.  If this method raised the error, VisTrails
         would treat the job as finished and would not check the job again."""
         try:
-            job = self.look()
+            job = self.request_status()
         except ClientError as error:
             warn("tej: %s: %s" % (self.job_id, error.message))
             return False
@@ -104,13 +104,13 @@ def await_end(module, job):
     return job.last
 
 
-def give_up(module, error, job):
+def raise_module_error(module, error, job):
     # type: (Module, ClientError, Optional[RemoteJob]) -> NoReturn
     """Raise the ModuleError that corresponds to `error`.
 
     If the connection was lost, raise ModuleSuspended, because the job may still run."""
     message = "tej: %s" % error.message
-    if job is not None and error.may_pass:
+    if job is not None and error.is_temporary:
         warn(message + "; suspended: execute again when the server can be reached")
         raise suspend(module, message, job)
     raise fail(module, message)
@@ -123,7 +123,7 @@ def exit_code(job):
     return int(SIGNALLED + (job["signal"] or 0) if code is None else code)
 
 
-def why_not_well(job):
+def describe_failure(job):
     # type: (Document) -> Optional[str]
     """Return why a job did not succeed, or None if the job succeeded."""
     if job["state"] == "lost":

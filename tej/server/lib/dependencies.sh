@@ -9,7 +9,7 @@
 #   jobs/ID/after/OTHER         ID waits for the job OTHER
 #   dependents/OTHER/TOKEN.ID   ID, submitted with TOKEN, needs OTHER; removed when ID has
 #                               copied its inputs or has ended
-#   attempts/ID/restarting      link to the client that is replacing ID by a new attempt
+#   attempts/ID/restarting      link to the client that is replacing ID with a new attempt
 #
 # The end of a job cannot be missed: a submission first publishes its job and then checks the
 # jobs that it needs. A wrapper first writes `finished` and then reads the directory
@@ -192,7 +192,7 @@ check_dependency() {
     fi
 }
 
-# is_restarting ID: check whether a live client is replacing the job ID by a new attempt.
+# is_restarting ID: check whether a live client is replacing the job ID with a new attempt.
 is_restarting() {
     [ -h "$queue/attempts/$1/restarting" ] && is_locked "$queue/attempts/$1/restarting" 300
 }

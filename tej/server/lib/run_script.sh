@@ -158,10 +158,10 @@ run_in_awk() {
 
 # run_in_shell: run the script in a shell. Sets $end to `exit N` or `signal N`, or to '' if
 # the result is unknown. If the status can mean an exit code or a signal, a message of the
-# shell such as "Terminated" indicates a signal; see report_signal.sh.
+# shell such as "Terminated" indicates a signal; see print_exit_status.sh.
 run_in_shell() {
     # shellcheck disable=SC2086 # names of signals
-    words=$(/bin/sh "$here/report_signal.sh" ${signals:-TERM} 2>&1)
+    words=$(/bin/sh "$here/print_exit_status.sh" ${signals:-TERM} 2>&1)
     status=${words##*=}
     if ! is_number "$status"; then
         # The shell was killed, for example by `kill -9 $PPID` in the script.

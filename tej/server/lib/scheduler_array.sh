@@ -182,7 +182,8 @@ set_task_id() {
 }
 
 # log_array: set $log to the path of the log file of each task, in which the scheduler
-# replaces $task_pattern by the index. The wrapper moves the file into the directory of the job.
+# replaces $task_pattern with the index. The wrapper moves the file into the directory of
+# the job.
 log_array() {
     log=$queue/scheduler/$array.$task_pattern.log
     case $queue in *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;; esac

@@ -171,8 +171,8 @@ renew_listing() {
     set_listing_silent "another client has been querying it for too long"
 }
 
-# set_listing_silent MESSAGE: replace the listing in memory by `silent`, which means that the
-# states of all jobs are unknown. MESSAGE is the reason.
+# set_listing_silent MESSAGE: replace the listing in memory with `silent`, which means that
+# the states of all jobs are unknown. MESSAGE is the reason.
 set_listing_silent() {
     now=''
     get_time

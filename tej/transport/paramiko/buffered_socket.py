@@ -20,7 +20,7 @@ class SocketLike(Protocol):
     def close(self) -> None: ...
 
 
-class Wire:
+class BufferedSocket:
     """A socket for paramiko, with buffered reads and a time limit for a stalled send.
 
     paramiko reads the 16 bytes of a header, then the rest of a packet.  Because of the

@@ -11,7 +11,7 @@ import paramiko
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
-from tej.transport.paramiko.buffered_socket import SocketLike, Wire
+from tej.transport.paramiko.buffered_socket import BufferedSocket, SocketLike
 from tej.transport.paramiko.connection import ParamikoConnection
 from tej.transport.paramiko.failures import explained
 from tej.transport.paramiko.host_key import (
@@ -158,10 +158,10 @@ class _Connector:
         key: str | None = None,
     ) -> paramiko.Transport:
         """Negotiate algorithms over `sock`, check the host key, and log in."""
-        wire = Wire(sock, self._settings.io_timeout)
-        self._connection.wires.append(wire)
+        buffered = BufferedSocket(sock, self._settings.io_timeout)
+        self._connection.sockets.append(buffered)
         transport = Transport(
-            cast("socket.socket", wire),
+            cast("socket.socket", buffered),
             default_window_size=WINDOW,
             packetizer_class=Packetizer,
         )

@@ -9,7 +9,7 @@ import paramiko
 
 from tej.errors import ConnectionFailed
 from tej.transport.connection import Address, Connection
-from tej.transport.paramiko.buffered_socket import Wire
+from tej.transport.paramiko.buffered_socket import BufferedSocket
 from tej.transport.paramiko.execution import Execution
 from tej.transport.paramiko.failures import explained
 from tej.transport.paramiko.proxy_command import ProxyCommand
@@ -34,7 +34,7 @@ class ParamikoConnection(Connection):
         """Variables of SetEnv in the configuration, as NAME=VALUE."""
         self.transports: list[paramiko.Transport] = []
         """Transports to the jump hosts, nearest first, and then to the server."""
-        self.wires: list[Wire] = []
+        self.sockets: list[BufferedSocket] = []
         self.commands: list[ProxyCommand] = []
         self.channels: set[paramiko.Channel] = set()
         self._tunnels = Tunnels()
@@ -46,7 +46,7 @@ class ParamikoConnection(Connection):
     @property
     def last_received(self) -> float:
         """Time stamp (`time.monotonic`) of the last data that the server sent."""
-        return self.wires[-1].last_received
+        return self.sockets[-1].last_received
 
     def why_lost(self) -> Exception:
         """Return the error with which paramiko ended the connection."""
@@ -87,8 +87,8 @@ class ParamikoConnection(Connection):
             command.close()
 
     def disconnect(self) -> None:
-        for wire in self.wires:
-            wire.close()
+        for sock in self.sockets:
+            sock.close()
 
     def abandon(self) -> None:
         # The parent's threads do not exist in the child, but the locks that they had

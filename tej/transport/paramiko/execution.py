@@ -60,7 +60,7 @@ class Execution(Process):
             piece = data[start : start + PACKET]
             while piece:
                 piece = piece[self._send_some(piece) :]
-                self._timer.moved()
+                self._timer.restart()
 
     def _send_some(self, piece: bytes) -> int:
         while not self._over:
@@ -84,7 +84,7 @@ class Execution(Process):
     def receive(self) -> bytes:
         # Restart the timer, because the time that the caller's sink took must not count
         # as idle time of the server.
-        self._timer.moved()
+        self._timer.restart()
         while True:
             try:
                 with explained(self._connection.where):
@@ -102,7 +102,7 @@ class Execution(Process):
                 if self._over:
                     return b""
             else:
-                self._timer.moved()
+                self._timer.restart()
                 return data
 
     def wait(self) -> int:

@@ -23,9 +23,8 @@ def explain(error: BaseException, where: str) -> ConnectionFailed:
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return ConnectionFailed(f"{where} and tej have no algorithm in common: {error}")
     failed = ConnectionFailed(_words(error, where))
-    # A permanent error usually means that the host name or port is wrong. The caller
-    # must check whether the server has replied before, which means that the cause is
-    # different.
+    # A permanent error usually means that the host name or port is wrong. If the server
+    # has replied before, the cause is different; the caller must check this.
     failed.permanent = isinstance(
         error, (socket.gaierror, UnicodeError, ConnectionRefusedError)
     )
@@ -45,7 +44,7 @@ def _words(error: BaseException, where: str) -> str:
         reason = getattr(error, "strerror", "no host has such a name")
         return (
             f"{where} cannot be found: {reason}; "
-            "is the name right, or the host in ~/.ssh/config?"
+            "check the host name, or its entry in ~/.ssh/config"
         )
     if isinstance(error, ConnectionRefusedError):
         return f"{where} refuses connections; is sshd running there, on that port?"

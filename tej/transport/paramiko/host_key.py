@@ -13,11 +13,11 @@ from tej.errors import HostKeyRejected
 from tej.transport.known_hosts import (
     Entry,
     Key,
-    Verdict,
+    KeyStatus,
+    add_key,
+    check_key,
     find,
-    judge,
     known_name,
-    remember,
 )
 from tej.transport.paramiko.failures import explained
 from tej.transport.ssh_config import HostConfig
@@ -58,17 +58,17 @@ def check_host_key(
         theirs = transport.get_remote_server_key()
     key = Key(theirs.get_name(), theirs.asbytes())
     options = transport.get_security_options()
-    verdict, entry = judge(
+    status, entry = check_key(
         [e for e in entries if e.marker or _is_supported(e, options)], key
     )
-    if verdict is Verdict.KNOWN:
+    if status is KeyStatus.KNOWN:
         return
-    if verdict is Verdict.REVOKED:
+    if status is KeyStatus.REVOKED:
         raise HostKeyRejected(
             f"{where} has a revoked host key, {key.fingerprint}: {entry}. "
             "Do not connect; ask the server's administrator"
         )
-    if verdict is Verdict.CHANGED and entry is not None:
+    if status is KeyStatus.CHANGED and entry is not None:
         raise HostKeyRejected(_changed(where, config, key, entry))
     if not accept:
         raise HostKeyRejected(_unknown(where, config, key, entries))
@@ -100,7 +100,7 @@ def _accept(config: HostConfig, key: Key) -> None:
     if config.known_hosts_files:
         path = config.known_hosts_files[0]
         try:
-            remember(path, _name(config), key, hashed=config.hash_known_hosts)
+            add_key(path, _name(config), key, hashed=config.hash_known_hosts)
         except OSError as error:
             raise HostKeyRejected(
                 f"The host key of {config.host} cannot be written to {path}: "

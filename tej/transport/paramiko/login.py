@@ -29,25 +29,25 @@ from tej.transport.ssh_config import HostConfig
 
 logger = logging.getLogger("tej")
 
-TYPING = 600.0
+REPLY_TIMEOUT = 600.0
 """Time limit in seconds for the user's reply to a keyboard-interactive prompt."""
 MAX_STEPS = 5
-FEW = 3
+MAX_AUTH_TRIES = 3
 """If sshd disconnects after this number of failed attempts, tej assumes that the cause
 is MaxAuthTries."""
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Attempt:
     """One authentication attempt.
 
-    `go` returns the methods that the server requires in addition, or an empty sequence
+    `run` returns the methods that the server requires in addition, or an empty sequence
     if the login is complete.
     """
 
     method: str
     label: str
-    go: Callable[[], Sequence[str]]
+    run: Callable[[], Sequence[str]]
 
 
 class _NotTried(Exception):
@@ -116,13 +116,13 @@ class _Login:
         if the server requires another method in addition.
         """
         cause: Exception | None = None
-        for way in self._in_order(self._ways(agent)):
-            if way.method in done or not self._accepted(way.method):
+        for attempt in self._in_order(self._attempts(agent)):
+            if attempt.method in done or not self._accepted(attempt.method):
                 continue
-            if way.method in self.config.forbidden_authentications:
+            if attempt.method in self.config.forbidden_authentications:
                 continue
             try:
-                wanted = self._try(way)
+                wanted = self._try(attempt)
             except (_NotTried, KeyUnusable) as error:
                 self.remarks.append(str(error))
                 continue
@@ -137,62 +137,64 @@ class _Login:
                     raise TimeoutError from error
                 continue
             if not wanted:
-                logger.debug("%s: logged in with %s", self.where, way.label)
+                logger.debug("%s: logged in with %s", self.where, attempt.label)
                 return None
             self.allowed = set(wanted)
-            return way.method
+            return attempt.method
         raise self._failure() from cause
 
-    def _try(self, way: _Way) -> Sequence[str]:
+    def _try(self, attempt: _Attempt) -> Sequence[str]:
         self.transport.auth_timeout = self.timeout
         wanted: Sequence[str] = ()
         try:
-            wanted = way.go()
+            wanted = attempt.run()
         except paramiko.BadAuthenticationType:
             raise
         except paramiko.AuthenticationException:
-            self.tried.append(way.label)
+            self.tried.append(attempt.label)
             raise
         return wanted
 
     def _accepted(self, method: str) -> bool:
         return self.allowed is None or method in self.allowed or method == "none"
 
-    def _in_order(self, ways: Iterator[_Way]) -> Iterator[_Way]:
+    def _in_order(self, attempts: Iterator[_Attempt]) -> Iterator[_Attempt]:
         """Sort the attempts by PreferredAuthentications, if that option is set."""
         preferred = self.config.preferred_authentications
         if not preferred:
-            yield from ways
+            yield from attempts
             return
-        listed = [way for way in ways if way.method in (*preferred, "none")]
+        listed = [
+            attempt for attempt in attempts if attempt.method in (*preferred, "none")
+        ]
         order = [*preferred, "none"]
-        yield from sorted(listed, key=lambda way: order.index(way.method))
+        yield from sorted(listed, key=lambda attempt: order.index(attempt.method))
 
-    def _ways(self, agent: Agent | paramiko.Agent | None) -> Iterator[_Way]:
+    def _attempts(self, agent: Agent | paramiko.Agent | None) -> Iterator[_Attempt]:
         if self.password is not None:
-            yield self._password_way(
+            yield self._password_attempt(
                 "the given password", lambda _: self.password or ""
             )
-            yield self._interactive_way("the given password")
-        yield from self._key_ways(agent)
+            yield self._interactive_attempt("the given password")
+        yield from self._key_attempts(agent)
         if self.settings.ask is not None:
             self.prompted = False
-            for attempt in range(PROMPTS):
+            for number in range(PROMPTS):
                 # Do not repeat the attempt if the server has sent no prompt, as some
                 # servers do that offer keyboard-interactive.
-                if self.prompted or not attempt:
-                    yield self._interactive_way("answers typed")
+                if self.prompted or not number:
+                    yield self._interactive_attempt("answers typed")
             if not self.prompted:
                 for _ in range(PROMPTS):
-                    yield self._password_way("a password typed", self.settings.ask)
+                    yield self._password_attempt("a password typed", self.settings.ask)
         if self.allowed is None:
-            yield _Way("none", "nothing", self._nothing)
+            yield _Attempt("none", "nothing", self._nothing)
 
     def _nothing(self) -> Sequence[str]:
         return self.transport.auth_none(self.config.user)
 
-    def _password_way(self, label: str, ask: Ask) -> _Way:
-        def go() -> Sequence[str]:
+    def _password_attempt(self, label: str, ask: Ask) -> _Attempt:
+        def run() -> Sequence[str]:
             password = ask(f"Password for {self.where}: ")
             if not password:
                 raise _NotTried("no password was given")
@@ -200,13 +202,13 @@ class _Login:
                 self.config.user, password, fallback=False
             )
 
-        return _Way("password", label, go)
+        return _Attempt("password", label, run)
 
-    def _interactive_way(self, label: str) -> _Way:
-        def go() -> Sequence[str]:
+    def _interactive_attempt(self, label: str) -> _Attempt:
+        def run() -> Sequence[str]:
             answers = PromptReplies(self.where, self.password, self.settings.ask)
             if self.settings.ask is not None:
-                self.transport.auth_timeout = TYPING
+                self.transport.auth_timeout = REPLY_TIMEOUT
             try:
                 return self.transport.auth_interactive(self.config.user, answers)
             finally:
@@ -215,37 +217,37 @@ class _Login:
                 self.remarks += answers.unanswered
                 self.prompted |= answers.prompted
 
-        return _Way("keyboard-interactive", label, go)
+        return _Attempt("keyboard-interactive", label, run)
 
-    def _key_ways(self, agent: Agent | paramiko.Agent | None) -> Iterator[_Way]:
+    def _key_attempts(self, agent: Agent | paramiko.Agent | None) -> Iterator[_Attempt]:
         """Yield attempts with the keys of the agent and of key files.
 
         Keys that the configuration selects come first, because sshd disconnects after
         six failed attempts.
         """
         if self.key is not None:
-            yield self._given_way(self.key)
+            yield self._given_attempt(self.key)
             return
         files = read_identities(self.config.identity_files)
         ours = {identity.blob for identity in files}
         held = {key.blob: key for key in agent_keys(agent)}
         for identity in files:
             if identity.blob is not None and identity.blob in held:
-                yield self._agent_way(held[identity.blob])
+                yield self._agent_attempt(held[identity.blob])
         loadable = [f for f in files if f.private and f.blob not in held]
-        ready = [self._file_way(f) for f in loadable if not f.encrypted]
+        ready = [self._file_attempt(f) for f in loadable if not f.encrypted]
         if self.config.identities_chosen:
             yield from ready
         if not self.config.identities_only:
             for blob, key in held.items():
                 if blob not in ours:
-                    yield self._agent_way(key)
+                    yield self._agent_attempt(key)
         if not self.config.identities_chosen:
             yield from ready
-        yield from (self._file_way(f) for f in loadable if f.encrypted)
+        yield from (self._file_attempt(f) for f in loadable if f.encrypted)
 
-    def _given_way(self, key: str) -> _Way:
-        def go() -> Sequence[str]:
+    def _given_attempt(self, key: str) -> _Attempt:
+        def run() -> Sequence[str]:
             encrypted = is_encrypted(key)
             load = partial(parse_key, f"{key.strip()}\n".encode())
             return self._offer(
@@ -254,22 +256,22 @@ class _Login:
                 )
             )
 
-        return _Way("publickey", "the given key", go)
+        return _Attempt("publickey", "the given key", run)
 
-    def _agent_way(self, key: AgentKey) -> _Way:
+    def _agent_attempt(self, key: AgentKey) -> _Attempt:
         label = f"the agent's {key.get_name()} {getattr(key, 'comment', '')}".strip()
 
-        def go() -> Sequence[str]:
+        def run() -> Sequence[str]:
             try:
                 return self._offer(key)
             finally:
                 if key.refused:
                     self.remarks.append(f"The agent refused to sign with {label}")
 
-        return _Way("publickey", label, go)
+        return _Attempt("publickey", label, run)
 
-    def _file_way(self, identity: Identity) -> _Way:
-        def go() -> Sequence[str]:
+    def _file_attempt(self, identity: Identity) -> _Attempt:
+        def run() -> Sequence[str]:
             path, encrypted = identity.path, identity.encrypted
             load = partial(load_file, path, self.config.certificate_files)
             return self._offer(
@@ -278,7 +280,7 @@ class _Login:
                 )
             )
 
-        return _Way("publickey", str(identity.path), go)
+        return _Attempt("publickey", str(identity.path), run)
 
     def _offer(self, key: paramiko.PKey) -> Sequence[str]:
         return self.transport.auth_publickey(self.config.user, key)
@@ -286,7 +288,7 @@ class _Login:
     def _failure(self) -> ConnectionFailed:
         tried = ", ".join(dict.fromkeys(self.tried)) or "nothing"
         lost = not self.transport.is_active()
-        if lost and len(self.tried) < FEW:
+        if lost and len(self.tried) < MAX_AUTH_TRIES:
             return ConnectionFailed(
                 f"{self.where} disconnected during the login (with {tried})"
             )

@@ -33,7 +33,8 @@ class PlannedJob:
     needs: tuple[str, ...]
     """Ids of the jobs whose files this job uses."""
     parameters: Mapping[str, object]
-    """Explored parameters with one value in all points that contain this job."""
+    """Explored parameters whose value is the same in all points that contain this
+    job."""
     is_wanted: bool = False
     """Whether no other job of a pipeline uses the results of this job."""
 

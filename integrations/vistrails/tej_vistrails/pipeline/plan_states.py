@@ -62,8 +62,8 @@ def state_of(status: tej.JobStatus | None, *, is_used: bool) -> StepState:
 def jobs_in_use(plan: Plan, statuses: Statuses) -> set[str]:
     """Return the ids of the jobs that are needed for results that do not exist yet.
 
-    The wanted jobs are always in use.  The jobs upstream of a job that has succeeded
-    are not in use because of this job.
+    The wanted jobs are always in use.  A job that has succeeded no longer needs the
+    jobs upstream of it.
     """
 
     def needs(job_id: str) -> Collection[str]:

@@ -206,8 +206,8 @@ def result_rows(
 ) -> Iterator[tuple[Point, dict[str, object]]]:
     """Yield the values of each point by the names of their columns.
 
-    A name that several modules use begins with the name of the module in all points,
-    also in a point in which only one of these modules has a result.
+    If several modules use the same name, the column name begins with the module name in
+    all points, even in a point where only one of these modules has a result.
     """
     modules: dict[str, set[str]] = {}
     for point in points:

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Shell for `qsub -S`, which replaces itself by the batch script (`exec`). PBS starts
-# the shell of a job as a login shell and passes the path of the batch script on stdin.
-# An ordinary shell would be the parent of the script. If a SIGTERM ended this parent
-# shell, PBS would kill the whole job without a grace period.
+# Shell for `qsub -S`, which replaces itself with the batch script (`exec`). PBS starts the
+# shell of a job as a login shell and passes the path of the batch script on stdin. An
+# ordinary shell would be the parent of the script. If a SIGTERM ended this parent shell,
+# PBS would kill the whole job without a grace period.
 IFS= read -r script || exit 125
 exec /bin/sh "$script" </dev/null
