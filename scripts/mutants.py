@@ -123,8 +123,7 @@ class Candidate:
 
 
 def _is_changed(path: Path, text: str) -> bool:
-    """Return whether `text` is a valid program that differs from the one in the
-    file."""
+    """Return whether `text` is a valid program; in Python, also whether it differs."""
     if path.suffix != ".py":
         words = ["sh", "-n"]
         done = subprocess.run(words, input=text.encode(), stderr=subprocess.DEVNULL)

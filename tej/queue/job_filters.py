@@ -1,9 +1,9 @@
-"""Filters and sort orders of job lists, and the selection of jobs to prune."""
+"""Filters and sort orders of job lists."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from tej.job.status import JobState, JobStatus
@@ -61,37 +61,4 @@ def select(
             for name, values in (parameters or {}).items()
         )
         and (since is None or (job.submitted is not None and job.submitted >= since))
-    ]
-
-
-def disposable(
-    jobs: Iterable[JobStatus],
-    *,
-    older_than: timedelta | None = None,
-    keep_last: int = 0,
-    failed: bool = False,
-    states: Collection[str] = (),
-    labels: Mapping[str, str] | None = None,
-    now: datetime | None = None,
-) -> list[JobStatus]:
-    """Return the jobs that `prune` deletes; see `RemoteQueue.prune`.
-
-    A job that has not ended, or has left processes running, is never returned.  A job
-    that a pending job needs is not returned, either.
-    """
-    jobs = [*jobs]
-    now = now or datetime.now(timezone.utc)
-    pending = (job for job in jobs if job.state in (JobState.CREATED, JobState.QUEUED))
-    needed = {job_id for job in pending for job_id in job.after}
-    ended = [
-        job
-        for job in select(jobs, states=states, failed=failed, labels=labels)
-        if job.state.final and not job.processes_left and job.job_id not in needed
-    ]
-    ended.sort(key=ORDERS["ended"], reverse=True)
-    return [
-        job
-        for job in ended[keep_last:]
-        if older_than is None
-        or (job.ended is not None and now - job.ended > older_than)
     ]

@@ -1,4 +1,4 @@
-"""Requests about existing jobs: status, list, kill, delete and prune."""
+"""Requests about existing jobs: status, list, kill and delete."""
 
 from __future__ import annotations
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         job_files,
         job_filters,
         logs,
+        prune,
         queue_requests,
         submission,
         sweep_parameters,
@@ -64,6 +65,7 @@ else:
     job_list = LazyModule("tej.job.job_list")
     job_spec = LazyModule("tej.job.spec")
     queue_requests = LazyModule("tej.queue.queue_requests")
+    prune = LazyModule("tej.queue.prune")
     download = LazyModule("tej.queue.download")
     job_files = LazyModule("tej.queue.job_files")
     job_filters = LazyModule("tej.queue.job_filters")
@@ -807,17 +809,15 @@ class RemoteQueue:
         that has not ended, or has left processes running, is never deleted.  If
         `dry_run` is true, the jobs are returned but not deleted.
         """
-        chosen = job_filters.disposable(
-            job_requests.get_jobs(self.connection),
+        return prune.prune(
+            self.connection,
             older_than=older_than,
             keep_last=keep_last,
             failed=failed,
             states=states,
             labels=labels,
+            dry_run=dry_run,
         )
-        if dry_run:
-            return chosen
-        return job_requests.delete_unchanged(self.connection, chosen)
 
 
 Value = TypeVar("Value")

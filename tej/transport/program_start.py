@@ -147,8 +147,3 @@ class ProgramConsumed(ConnectionFailed):
     At the next attempt, the transport sends the program only after all start-up files
     have ended.
     """
-
-
-def first_line(program: str) -> bytes:
-    """Return the data to send to COMMAND to run a program that has no input."""
-    return b"".join(Start(program).stdin())

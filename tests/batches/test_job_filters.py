@@ -15,7 +15,8 @@ from jobs import Gate, wait_until
 
 import tej
 from tej import JobState, JobStatus
-from tej.queue.job_filters import disposable, select
+from tej.queue.job_filters import select
+from tej.queue.prune import jobs_to_prune
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command
@@ -251,7 +252,7 @@ def test_prune_selects_only_old_ended_jobs(
 ) -> None:
     jobs = some_jobs(ends)
     older = None if hours is None else timedelta(hours=hours)
-    chosen = disposable(jobs, older_than=older, keep_last=keep, now=NOW)
+    chosen = jobs_to_prune(jobs, older_than=older, keep_last=keep, now=NOW)
     ended = [job for job in jobs if job.state.final and not job.processes_left]
     kept = [job for job in ended if job not in chosen]
     assert all(job in ended for job in chosen)

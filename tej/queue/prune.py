@@ -1,0 +1,66 @@
+"""Prune: selects and deletes old jobs, by age, number, state and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+
+from tej.job.status import JobState, JobStatus
+from tej.queue.connection import QueueConnection
+from tej.queue.job_filters import ORDERS, select
+from tej.queue.job_requests import delete_unchanged, get_jobs
+
+
+def prune(
+    connection: QueueConnection,
+    *,
+    older_than: timedelta | None,
+    keep_last: int,
+    failed: bool,
+    states: Collection[str],
+    labels: Mapping[str, str] | None,
+    dry_run: bool,
+) -> list[JobStatus]:
+    """Delete old jobs; see `RemoteQueue.prune`."""
+    chosen = jobs_to_prune(
+        get_jobs(connection),
+        older_than=older_than,
+        keep_last=keep_last,
+        failed=failed,
+        states=states,
+        labels=labels,
+    )
+    return chosen if dry_run else delete_unchanged(connection, chosen)
+
+
+def jobs_to_prune(
+    jobs: Iterable[JobStatus],
+    *,
+    older_than: timedelta | None = None,
+    keep_last: int = 0,
+    failed: bool = False,
+    states: Collection[str] = (),
+    labels: Mapping[str, str] | None = None,
+    now: datetime | None = None,
+) -> list[JobStatus]:
+    """Return the jobs that `prune` deletes; see `RemoteQueue.prune`.
+
+    A job that has not ended, or has left processes running, is never returned.  A job
+    that a pending job needs is not returned, either.
+    """
+    jobs = [*jobs]
+    now = now or datetime.now(timezone.utc)
+    pending = (job for job in jobs if job.state in (JobState.CREATED, JobState.QUEUED))
+    needed = {job_id for job in pending for job_id in job.after}
+    ended = [
+        job
+        for job in select(jobs, states=states, failed=failed, labels=labels)
+        if job.state.final and not job.processes_left and job.job_id not in needed
+    ]
+    ended.sort(key=ORDERS["ended"], reverse=True)
+    return [
+        job
+        for job in ended[keep_last:]
+        if older_than is None
+        or (job.ended is not None and now - job.ended > older_than)
+    ]
