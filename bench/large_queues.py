@@ -1,4 +1,5 @@
-"""Measurements in queues of many ended jobs, whose facts are written without a run."""
+"""Measurements in queues of many ended jobs.  The facts are written without running the
+jobs."""
 
 from __future__ import annotations
 

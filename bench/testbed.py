@@ -163,7 +163,7 @@ def best_of_each(
     """Return the shortest duration of each of several functions.
 
     The functions are called in turns, so that other programs on the machine disturb all
-    of them alike.  The preparation of each round is not counted.
+    functions equally.  The preparation of each round is not counted.
     """
     rounds = []
     for _ in range(times):

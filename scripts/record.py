@@ -226,7 +226,7 @@ def normalize(text: str) -> str:
     """Return a page without the parts that depend on the machine and its speed."""
     for pattern, constant in (
         (r"^    Job is (created|queued).*\n", ""),
-        # The frame and the keys of `tej top` are those of textual's version.
+        # The frame and the keys of `tej top` depend on the version of textual.
         (r"^.*(─|\bq Quit).*\n", ""),
         (r"\d+ (s|min|h) ago", "N s ago"),
         (r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "DATE"),

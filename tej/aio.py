@@ -5,7 +5,8 @@ job = await queue.ensure("simulation/")
 status = await job.wait()
 
 One background thread per queue waits for all jobs of all tasks.  Each request runs in a
-worker thread of anyio.  A cancellation takes effect at once, and never kills a job.
+worker thread of anyio.  Cancelling a task takes effect immediately, and never kills a
+job.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class _ThreadSafeEvent:
         self._schedule = _call_soon()
 
     def set(self) -> None:
-        """Wake the task; may be called in any thread, and returns at once."""
+        """Wake the task; may be called in any thread, and returns immediately."""
         # The event loop may already be closed, without a cancellation of its tasks.
         with contextlib.suppress(RuntimeError):
             self._schedule(lambda: self._event.set())

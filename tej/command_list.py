@@ -105,7 +105,7 @@ EXIT_STATUS = (
 
 
 def help_page(width: int | None = None) -> str:
-    """Return the output of `tej --help`; the default width is that of the terminal."""
+    """Return the output of `tej --help`; the default width is the terminal's."""
     width = max(min(_columns(), 80) - 2, 50) if width is None else width
     lines = ["Usage: tej [OPTIONS] COMMAND [ARGS]...", ""]
     for paragraph in ABOUT:

@@ -98,7 +98,7 @@ def _words(context: click.Context) -> tuple[str, ...]:
 def _matching_jobs(
     jobs: Iterable[JobStatus], words: Collection[str], incomplete: str
 ) -> list[CompletionItem]:
-    """Return completions by the jobs that are not in `words`, newest job first."""
+    """Return the jobs that are not in `words` yet as completions, newest job first."""
     from click.shell_completion import CompletionItem
 
     from tej.queue.job_search import newest_first

@@ -242,7 +242,7 @@ def _not_found(queue: RemoteQueue, word: str) -> JobNotFound:
 
 
 def _latest_of_project(queue: RemoteQueue, jobs: list[JobStatus]) -> JobStatus:
-    """Return the latest job whose name is that of a directory of this project.
+    """Return the latest job that has the name of a directory of this project.
 
     By default, the name of a job is the name of its directory.
     """

@@ -134,7 +134,7 @@ def make_spec(
     files: Files,
     given: Mapping[str, Any],
 ) -> JobSpec:
-    """Return the job to submit; resources in `given` override those of the job."""
+    """Return the job to submit; resources in `given` override the job's resources."""
     return JobSpec(
         files.directory,
         own.script,

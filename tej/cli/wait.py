@@ -52,8 +52,8 @@ def command(
     The exit status is that of the job; for several jobs, the first that is not 0.  The
     exit status is 125 if tej itself failed or the timeout was reached.
     """
-    # The jobs are checked before the wait, because the wait retries after connection
-    # failures.  A wrong job id or host name is therefore reported at once.
+    # Check the jobs before the wait, so that a wrong job id or host name is reported
+    # immediately. The wait itself would retry after a connection failure.
     ids = jobs.ids
     known = queue.statuses(ids)
     for one, found in known.items():

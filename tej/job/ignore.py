@@ -63,7 +63,7 @@ class LeftOut(enum.Enum):
 class IgnoreRules:
     """Rules that decide which files of one job directory are sent.
 
-    `ignore` are further patterns, which follow those of `.tejignore`.  Raises
+    `ignore` contains further patterns, which are applied after `.tejignore`.  Raises
     InvalidJobDirectory if `.tejignore` cannot be read or has an invalid line.
     """
 

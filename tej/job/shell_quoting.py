@@ -96,7 +96,8 @@ class ShellContext:
         """The current line of a here-document."""
         self._word_starts = True
         self._unclear = ""
-        """Why the position in the script cannot be determined any more."""
+        """Why the position in the script can no longer be determined; "" if it is
+        known."""
 
     def read(self, text: str) -> None:
         """Parse the next piece of the script."""

@@ -53,7 +53,7 @@ class JobSpec:
     """Whether files of development tools are sent as well, such as `.git`,
     `__pycache__` and virtual environments."""
     ignore: Sequence[str] = ()
-    """Patterns of files that are not sent, in addition to those of `.tejignore`."""
+    """Patterns of files that are not sent, in addition to `.tejignore`."""
     after: Sequence[str | JobHandle | JobSpec] = ()
     """Jobs of the same queue that must succeed before this job starts.
 

@@ -246,7 +246,7 @@ class JobStatus:
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGTERM for 15.
 
-    The name is that of the number on this machine.  A server may use another
+    The number is looked up in the signals of this machine.  A server may use another
     number for the same signal, but nearly all systems agree on the common signals.
     """
     try:

@@ -164,7 +164,7 @@ class Batch:
             try:
                 queue.kill_many(ids)
             except Error as error:
-                # The jobs of the other queues are killed nevertheless.
+                # Continue with the jobs of the other queues.
                 errors.append(error)
         if errors:
             raise errors[0]

@@ -160,7 +160,7 @@ class QueueConnection:
         except Outdated as found:
             raise RemoteCommandFailure(
                 f"The scripts of queue {self.path} are damaged, or another client "
-                "replaced them at this moment: repeat the command",
+                "has just replaced them: repeat the command",
                 verb,
             ) from found
 

@@ -177,7 +177,7 @@ class Unpacking:
         finally:
             # After `close`, `put` discards all further data.  Without `close`, `put`
             # would block the receiving thread once the pipe is full, because no thread
-            # reads from the pipe any more.
+            # reads from the pipe.
             self._feed.close()
 
     @property

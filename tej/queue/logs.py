@@ -198,7 +198,7 @@ class LogThread:
         """Start to read.
 
         `wake` is called in the thread after a piece was added to the buffer, and must
-        return at once.
+        return immediately.
         """
         self.pieces: queue.Queue[Piece | BaseException | None] = queue.Queue(64)
         """The pieces, followed by the exception that ended the reading, or by None."""

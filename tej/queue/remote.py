@@ -128,9 +128,9 @@ class RemoteQueue:
         a dictionary as in tej 0.6.  `queue` is a path on the server.  A relative path
         starts at the home directory, and `~` and `~user` are expanded.  `setup_runtime`
         is the runtime with which a new queue is created: a name, or a folder with a
-        `runtime.sh`.  By default, the runtime is that of the server's scheduler if the
-        server has a scheduler.  `need_runtime` lists the runtimes that are accepted in
-        an existing queue.
+        `runtime.sh`.  By default, tej selects the runtime of the server's scheduler, or
+        `default` if the server has no scheduler.  `need_runtime` lists the runtimes
+        that are accepted in an existing queue.
 
         `ask(prompt)` must return the password, passphrase or code for which the server
         prompts.  Without `ask`, a login that needs a password fails.  `timeout` is the
@@ -210,7 +210,7 @@ class RemoteQueue:
     ) -> Self:
         """Return the queue of a profile in the configuration files.
 
-        Without `name`, the profile is that of TEJ_PROFILE, or else the default profile.
+        Without `name`, the profile is named by TEJ_PROFILE, or is the default profile.
         The files are `~/.config/tej/config.toml`, and `tej.toml` in the current
         directory or above it.  `options` are arguments of the constructor, which take
         precedence over the profile.  Raises InvalidConfiguration if a file has an
@@ -385,11 +385,11 @@ class RemoteQueue:
         command.  `resources` are passed to the queue's runtime.  If the runtime cannot
         provide the resources, RemoteCommandFailure is raised.  `login` sources the
         login profile before the job starts.  `everything` also uploads the files of
-        development tools, such as `.git`.  `ignore` are patterns of files that are not
-        uploaded, in addition to those of `.tejignore`.  `after` and `inputs` are jobs
-        that must succeed before this job starts, and files that the server copies from
-        them (see `JobSpec`).  `on_end` is a shell command that the server runs when the
-        job has ended.  `shared` are paths in the directory that jobs share instead of a
+        development tools, such as `.git`.  `ignore` contains patterns of files that are
+        not uploaded, in addition to `.tejignore`.  `after` and `inputs` are jobs that
+        must succeed before this job starts, and files that the server copies from them
+        (see `JobSpec`).  `on_end` is a shell command that the server runs when the job
+        has ended.  `shared` are paths in the directory that jobs share instead of a
         copy (see `JobSpec`).  `progress` is called with the number of bytes of each
         piece that is sent.
 

@@ -30,9 +30,9 @@ class Connection(Protocol):
 def prefer_own_scripts(connection: Connection, digest: str, version: str) -> bool:
     """Return whether to replace the scripts on the server.
 
-    `digest` and `version` are those of the scripts on the server.  The scripts are
-    replaced if they are missing, or if they are not newer than this version of tej.  If
-    the server's scripts are newer, `connection.digest` is set to "any", so that later
+    `digest` and `version` identify the scripts on the server.  The scripts are replaced
+    if they are missing, or if they are not newer than this version of tej.  If the
+    server's scripts are newer, `connection.digest` is set to "any", so that later
     requests accept the newer scripts.
     """
     if digest != "none" and version_key(version) > version_key(connection.version):

@@ -103,7 +103,7 @@ class Submission:
         the server recognize a job that an earlier attempt has submitted.
         """
         # Equal jobs are sent only once. Otherwise, in the mode `retry`, the server
-        # could restart the job twice, if the first restart fails at once.
+        # could restart the job twice, if the first restart fails immediately.
         new: dict[tuple[str, ...], PreparedJob] = {}
         for job in jobs:
             if self._key(job) not in self._outcomes:

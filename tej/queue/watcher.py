@@ -138,8 +138,9 @@ class Watcher:
     ) -> Iterator[Waiter]:
         """Context that waits for jobs; `collect` returns the ends of the jobs.
 
-        When a job ends, the background thread calls `wake`, which must return at once.
-        Entering the context and calling `collect` never wait for the server.
+        When a job ends, the background thread calls `wake`, which must return
+        immediately.  Entering the context and calling `collect` never wait for the
+        server.
         """
         if self._pid != os.getpid():
             self._reset()

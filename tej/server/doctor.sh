@@ -83,7 +83,7 @@ if command -v qsub >/dev/null 2>&1; then
         report qsub trouble "qsub exists, but qstat does not answer"
     fi
 fi
-[ -n "$found" ] || report scheduler ok "none found: jobs start at once"
+[ -n "$found" ] || report scheduler ok "none found: jobs start immediately"
 
 # shellcheck disable=SC2088 # a literal tilde
 case $1 in

@@ -31,7 +31,7 @@ tej_read_start() {
     [ "$tej_now" -ge 0 ] && [ "$tej_now" -lt 3000 ] || return 1
     tej_now=$((${tej_clock% *} + tej_now / 100))
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- ${tej_start##*') '}
     set +f
     [ $# -ge 20 ] || return 1
@@ -47,7 +47,7 @@ if [ -n "$tej_together" ] && tej_read_start; then
         exit 125
     }
 else (
-    # In a subshell, the names of the library do not clash with those of the user.
+    # In a subshell, the names of the library do not clash with the user's names.
     job=..
     . "$tej_here/lib/facts.sh"
     . "$tej_here/lib/process.sh"
@@ -93,7 +93,7 @@ tej_run() {
         '#!'*)
             tej_line=${tej_line#??}
             set -f
-            # shellcheck disable=SC2086 # the interpreter and its arguments
+            # shellcheck disable=SC2086 # split into the interpreter and its arguments
             exec $tej_line "$@"
             ;;
         *ELF*)

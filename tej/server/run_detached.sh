@@ -210,7 +210,7 @@ run_wrappers() {
     done
     # This shell waits for its wrappers: otherwise the wrappers would become orphans,
     # and note_orphans would be wrong.
-    # shellcheck disable=SC2086 # pids
+    # shellcheck disable=SC2086 # split into pids
     wait $wrappers
     stop_heartbeat
 }

@@ -88,7 +88,7 @@ leave_array() {
 watch_session() {
     begin_sleeps
     for signal in $signals; do
-        # shellcheck disable=SC2064 # the name of this signal
+        # shellcheck disable=SC2064 # expand the name of the signal now
         trap ": 2>/dev/null >'$job/.heard.$signal'" "$signal"
     done
     trap 'end_sleep; exit 0' ALRM
@@ -148,7 +148,7 @@ handle_sigterm() {
         get_start "$pid"
         [ "$session" = "$ours" ] || strays="$strays $pid"
     done
-    # shellcheck disable=SC2086 # pids
+    # shellcheck disable=SC2086 # split into pids
     [ -z "$proc" ] || [ -z "$strays" ] || kill -s TERM $strays 2>/dev/null
 }
 
@@ -197,7 +197,7 @@ watch_kill_fact() {
         [ "$session" != "$ours" ] || session_pids="$session_pids $pid"
     done
     : 2>/dev/null >"$job/.heard.TERM"
-    # shellcheck disable=SC2086 # pids
+    # shellcheck disable=SC2086 # split into pids
     kill -s TERM $session_pids $$ 2>/dev/null
 }
 
@@ -206,7 +206,8 @@ watch_kill_fact() {
 run_job() {
     tej_session=''
     prepare_run
-    # shellcheck disable=SC2086 # Ignored until handlers are installed.
+    # Ignore the signals until the handlers are installed.
+    # shellcheck disable=SC2086 # split into signal names
     trap '' $signals
     {
         for signal in $signals; do trap : "$signal"; done
@@ -222,7 +223,7 @@ run_job() {
     watch_session >/dev/null 2>&1 &
     watcher=$!
     for signal in $signals; do
-        # shellcheck disable=SC2064 # the name of this signal
+        # shellcheck disable=SC2064 # expand the name of the signal now
         trap "heard=\"\$heard $signal\"" "$signal"
     done
     trap : ALRM
@@ -275,7 +276,7 @@ has_token "$token" || exit 0
 [ -z "$array" ] || leave_array
 heard='' sigterm_time='' listener=''
 for signal in $signals; do
-    # shellcheck disable=SC2064 # the name of this signal
+    # shellcheck disable=SC2064 # expand the name of the signal now
     trap "heard=\"\$heard $signal\"" "$signal"
 done
 take_claim || begin_second_run

@@ -42,7 +42,7 @@ find_untrusted() {
     set --
     [ -z "$scripts" ] || [ ! -d "$queue/scripts/$scripts" ] || set -- "scripts/$scripts"
     # `find` also prints a path that another client has removed during the search. If the
-    # first path does not exist any more, the search is repeated.
+    # first path no longer exists, the search is repeated.
     for _ in 1 2 3 4 5; do
         search_untrusted "$@"
         [ -n "$untrusted" ] || return 0
@@ -143,7 +143,7 @@ refuse_untrusted() {
     esac
     # The first fields of the output of `ls -l` are mode, links, owner and group.
     set -f
-    # shellcheck disable=SC2046 # fields
+    # shellcheck disable=SC2046 # split into fields
     set -- "$1" "$2" $(ls -ldL "$1" 2>/dev/null)
     set +f
     quit 15 "'$1' (owner ${5-unknown}, group ${6-unknown}, mode ${3-unknown}) can be changed by other users, who could run commands as you through $2.

@@ -69,8 +69,8 @@ def _popen(command: Sequence[str]) -> subprocess.Popen[bytes]:
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         # subprocess.Popen would report the exit status 0 for every program.
         error = ConnectionFailed(
-            "local: this process ignores SIGCHLD, so that the exit statuses of "
-            "programs are lost; first call signal.signal(signal.SIGCHLD, "
+            "local: this process ignores SIGCHLD, so the exit statuses of programs "
+            "are lost; first call signal.signal(signal.SIGCHLD, "
             "signal.SIG_DFL)"
         )
         error.permanent = True

@@ -119,7 +119,7 @@ class MasterConnection(Connection):
         """
         if self.master.begin():
             return True
-        # If another process logs in at this moment, the socket does not exist yet.
+        # If another process is just logging in, the socket does not exist yet.
         with contextlib.suppress(OSError, ConnectionFailed):
             self._early.append(self._request_session())
         return bool(self._early)

@@ -99,7 +99,7 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
 def _answer_before_login(text: str) -> str:
     """Return how a server that sent no SSH version failed, and advice for the user."""
     if "Exceeded MaxStartups" in text:
-        return "has too many logins at this moment (MaxStartups): repeat the command."
+        return "has too many logins at the moment (MaxStartups): repeat the command."
     if "Not allowed at this time" in text:
         return (
             "refuses connections from this address for a few minutes, because earlier "
@@ -108,7 +108,7 @@ def _answer_before_login(text: str) -> str:
     if "banner" in text or "Protocol mismatch" in text:
         return "does not answer as an SSH server; is the port right?"
     return (
-        "closed the connection before the login: it has too many logins at this moment "
+        "closed the connection before the login: it has too many logins at the moment "
         "(MaxStartups), or blocks this address."
     )
 

@@ -149,7 +149,7 @@ class MuxClient:
     def _message(self) -> tuple[int, bytes]:
         (size,) = _read_integers(self._bytes(4), 1)
         if not 4 <= size <= MAX_MESSAGE:
-            raise ConnectionResetError("the socket is not that of a ControlMaster")
+            raise ConnectionResetError("the socket does not belong to a ControlMaster")
         message = self._bytes(4 + size)[4:]
         self._unread = self._unread[4 + size :]
         return _read_integers(message, 1)[0], message[4:]

@@ -237,7 +237,7 @@ class PooledTransport(Transport):
     def _wait(self, seconds: float | None) -> bool:
         """Wait for a free session; returns False if the time limit is reached.
 
-        Also returns True if no connection has sessions for this process any more.
+        Also returns True if no connection has sessions left for this process.
         """
         return self._changed.wait_for(
             lambda: self._is_free() or not self._has_sessions(), seconds

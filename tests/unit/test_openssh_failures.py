@@ -71,7 +71,7 @@ def failure(stderr: str, status: int = 255) -> ConnectionFailed:
         (
             "debug1: kex_exchange_identification: banner line 0: Exceeded MaxStartups",
             ConnectionFailed,
-            "too many logins at this moment",
+            "too many logins at the moment",
         ),
         (
             "debug1: kex_exchange_identification: banner line 0: Not allowed at this time",

@@ -66,7 +66,7 @@ prepare_wait() {
 waits_for_itself() {
     [ -d "$queue/dependents/$id" ] || return 1
     dep_seen=''
-    # shellcheck disable=SC2086 # ids
+    # shellcheck disable=SC2086 # split into ids
     set -- $dep_needs
     while [ $# -gt 0 ]; do
         dep_other=$1
@@ -134,7 +134,7 @@ resolve_dependents() {
             ! has_unresolved "$dep_other" || dep_todo="$dep_todo ${dep_other##*/}"
         done
         set -f
-        # shellcheck disable=SC2086 # ids
+        # shellcheck disable=SC2086 # split into ids
         set -- $dep_todo
         set +f
         query_runtime "$@"
@@ -148,7 +148,7 @@ resolve_dependents() {
         for dep_other in "$queue/dependents/$dep_origin"/*; do
             [ ! -f "$dep_other" ] || resolve_dependent "${dep_other##*/}"
         done
-        # The jobs that have ended without a start have dependents, too.
+        # The jobs that have ended without a start may have dependents themselves.
         for dep_other in $dep_ended; do set -- "$@" "$dep_other"; done
     done
 }

@@ -34,7 +34,7 @@ read_taker() {
     for item in "$1/.taken "*; do
         [ -f "$item" ] || continue
         set -f
-        # shellcheck disable=SC2086 # fields
+        # shellcheck disable=SC2086 # split into fields
         set -- "$1" ${item##*/.taken }
         set +f
         [ $# != 6 ] || o_host=$2 o_boot=$3 o_space=$4 o_pid=$5 o_start=$6

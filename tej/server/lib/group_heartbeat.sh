@@ -49,7 +49,7 @@ keeps_running() {
         read_resources && [ -z "$r_walltime" ] || return 1
     fi
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $item
     set +f
     # A pid is not reused while the process is a child of $$. A search in $wrappers takes
@@ -71,7 +71,7 @@ keeps_running() {
 find_wrapper() {
     [ -s "$job/native_id" ] && IFS= read -r native <"$job/native_id" || return 1
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $native
     set +f
     [ $# = 6 ] && same_host "$2" "$3" "$4" || return 1
@@ -102,7 +102,7 @@ replace_heartbeat() {
     continue_heartbeat "$1" "$2"
 }
 
-# continue_heartbeat PID START: write a heartbeat at once, and then further heartbeats.
+# continue_heartbeat PID START: write a heartbeat immediately, and then further heartbeats.
 continue_heartbeat() {
     ! is_gone "$1" "$2" || after_wrapper || exit 0
     write_heartbeat

@@ -61,8 +61,8 @@ keep_heartbeat() {
     done
 }
 
-# leave_heartbeat: SIGTERM trap of keep_heartbeat. Exits at once, or after the hook if a
-# hook is running.
+# leave_heartbeat: SIGTERM trap of keep_heartbeat. Exits immediately, or after the hook if
+# a hook is running.
 leave_heartbeat() {
     stopped=1
     [ -n "$in_hook" ] || {

@@ -1,7 +1,7 @@
-# Job limit of a queue, and its waiting list: starts a job at once, or lets the job wait
-# until the limit allows its start (this file) or until the jobs that it needs have ended
-# (dependencies.sh). Every wrapper that ends, and every client that uses the queue, starts
-# the jobs that need not wait any longer, so that no daemon is needed.
+# Job limit of a queue, and its waiting list: starts a job immediately, or lets the job
+# wait until the limit allows its start (this file) or until the jobs that it needs have
+# ended (dependencies.sh). Every wrapper that ends, and every client that uses the queue,
+# starts the jobs that need not wait any longer, so that no daemon is needed.
 # shellcheck shell=sh
 #
 #   max_running              the job limit; absent (or 0, from an older tej): no limit
@@ -117,7 +117,7 @@ count_running_jobs() {
 }
 
 # start_below_limit: start as many waiting jobs as the limit allows. If another process
-# holds the lock, returns at once, because the other process checks for waiting jobs
+# holds the lock, returns immediately, because the other process checks for waiting jobs
 # again after it has released the lock.
 start_below_limit() {
     [ -d "$queue/waiting" ] || return 0

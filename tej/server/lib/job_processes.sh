@@ -77,14 +77,14 @@ may_have_left_processes() {
     environs=''
     for _ in 1 2; do
         find_new_orphans && [ "$new_count" -le 50 ] || return 0
-        # shellcheck disable=SC2086 # pids
+        # shellcheck disable=SC2086 # split into pids
         check_descendants $new_orphans || return 0
     done
     [ -n "$environs" ] || return 1
     check_grep
     [ -n "$grep_reads_nul" ] || return 0
     mark=${spec#*token=}
-    # shellcheck disable=SC2086 # paths
+    # shellcheck disable=SC2086 # split into paths
     grep -qsF "TEJ_JOB_TOKEN=${mark%% *}" $environs </dev/null
     # grep exits with 2 if one of the processes has ended meanwhile, or is hidden.
     case $? in 1 | 2) return 1 ;; esac
@@ -136,7 +136,7 @@ check_descendants() {
         for item in "$proc/$pid/task"/*/children; do
             children=''
             { read -r children <"$item"; } 2>/dev/null
-            # shellcheck disable=SC2086 # pids
+            # shellcheck disable=SC2086 # split into pids
             set -- "$@" $children
         done
     done
@@ -170,7 +170,7 @@ recount() {
 ran_here() {
     get_host
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $native
     set +f
     # The native id of a job under a scheduler does not contain the host of the job.
@@ -204,7 +204,7 @@ is_killed_here() {
     killer=''
     [ ! -f "$job/.killer" ] || read -r killer <"$job/.killer"
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $killer
     set +f
     [ $# = 5 ] && same_host "$1" "$2" "$3" && is_alive "$4" "$5"
@@ -225,7 +225,7 @@ stop_processes() {
 # contains only the first process of the job. Therefore SIGNAL is also sent to the job's
 # process group.
 signal_processes() {
-    # shellcheck disable=SC2086 # pids
+    # shellcheck disable=SC2086 # split into pids
     [ -z "$pids" ] || kill -s "$1" $pids 2>/dev/null
     [ -n "$proc" ] || [ -z "$pids" ] || kill -s "$1" -- "-$j_pid" 2>/dev/null
 }

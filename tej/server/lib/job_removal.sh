@@ -51,7 +51,7 @@ adopt_claim() {
         # If the job has neither a `spec` nor a claim, no claim has to be taken over.
         [ -f "$item" ] || return 0
         set -f
-        # shellcheck disable=SC2086 # fields
+        # shellcheck disable=SC2086 # split into fields
         set -- ${item##*/.taken }
         set +f
         is_dead_claim "$item" "$@" && mv "$item" "$taken" 2>/dev/null || return 1
@@ -66,7 +66,7 @@ cancel_batch() {
     [ -s "$job/.removal" ] || return 0
     read -r batch_owner <"$job/.removal"
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $batch_owner
     set +f
     is_dead_claim "$job/.removal" "$@" && rm -f "$job/.removal"

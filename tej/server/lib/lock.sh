@@ -9,7 +9,7 @@ is_locked() {
     holder=$(ls -ld "$1" 2>/dev/null) || return 2
     holder=${holder#*" -> "} lock_path=$1 patient=$2
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $holder
     set +f
     if same_host "${2-}" "${3-}" "${4-}"; then

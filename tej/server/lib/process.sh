@@ -35,7 +35,7 @@ get_host() {
 # read_host WORDS: set $host, $boot and $space from WORDS, which another process on this
 # host has determined.
 read_host() {
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $1
     host=$1 boot=$2 space=$3
 }
@@ -94,7 +94,7 @@ read_stat() {
     # dash needs 0.3 ms to find the last bracket, so search for it only if there are several.
     case $fields in *')'*) fields=${stat##*') '} ;; esac
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $fields
     set +f
     [ $# -ge 20 ] || return 0
@@ -111,7 +111,7 @@ read_stat() {
 # get_ps_start PID ZONE: set $start to the start time reported by `ps`, as one word.
 get_ps_start() {
     set -f
-    # shellcheck disable=SC2046 # words
+    # shellcheck disable=SC2046 # split into words
     set -- $(TZ=$2 LC_ALL=C ps -o lstart= -p "$1" 2>/dev/null)
     set +f
     start=''

@@ -90,7 +90,7 @@ search_processes() {
         # If `printf` is a program (mksh), the kernel limits each of its arguments to 128
         # KB.
         split_lines
-        # shellcheck disable=SC2086 # lines
+        # shellcheck disable=SC2086 # split into lines
         printf '%s\n' $wanted .
         end_split
         print_own_start
@@ -185,7 +185,7 @@ print_marked() {
         set -- "$proc"/[0-9]*/environ
     elif [ "$wanted_count" = 1 ]; then
         set -f
-        # shellcheck disable=SC2086 # the line of the job
+        # shellcheck disable=SC2086 # split into the words of the line
         set -- $wanted
         set +f
         [ "$2" != - ] || return 0
@@ -199,7 +199,7 @@ print_marked() {
     else
         paths=$(grep -lsF TEJ_JOB_TOKEN= "$proc"/[0-9]*/environ 2>/dev/null)
         [ $? -le 2 ] || return 1
-        # shellcheck disable=SC2086 # paths
+        # shellcheck disable=SC2086 # split into paths
         set -- $paths
     fi
     # `head` prints the path of each file before its content if it reads several files. A

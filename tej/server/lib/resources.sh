@@ -127,7 +127,7 @@ find_directives() {
 check_directives() {
     find_directives
     set -f
-    # shellcheck disable=SC2086 # words
+    # shellcheck disable=SC2086 # split into words
     set -- $r_options
     set +f
     requested_options=" $(printf '%s\n' "$directives" "${directive_marks%% *} $*" | LC_ALL=C awk '

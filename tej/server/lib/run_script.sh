@@ -130,7 +130,7 @@ was_signalled() {
 # `exit N` or `signal N`. Requires jobs_reports_signals. run_in_background starts fewer
 # processes than run_in_awk.
 run_in_background() {
-    # shellcheck disable=SC2086 # the words of the prefixes
+    # shellcheck disable=SC2086 # split into words
     $tej_signals $tej_session /bin/sh "$here/exec_job.sh" >/dev/null &
     { wait "$!"; } 2>/dev/null
     status=$?
@@ -160,7 +160,7 @@ run_in_awk() {
 # the result is unknown. If the status can mean an exit code or a signal, a message of the
 # shell such as "Terminated" indicates a signal; see print_exit_status.sh.
 run_in_shell() {
-    # shellcheck disable=SC2086 # names of signals
+    # shellcheck disable=SC2086 # split into signal names
     words=$(/bin/sh "$here/print_exit_status.sh" ${signals:-TERM} 2>&1)
     status=${words##*=}
     if ! is_number "$status"; then

@@ -50,7 +50,7 @@ runtime_start_together() {
 }
 
 # fits_array TOKEN: check whether $job can be a task of an array. Sets $options and
-# $directives to those of the job.
+# $directives to the job's options and directives.
 fits_array() {
     has_token "$1" && [ ! -s "$job/finished" ] && [ ! -s "$job/native_id" ] || return 1
     [ ! -e "$job/submitting" ] && [ ! -e "$job/dependencies" ] || return 1
@@ -84,7 +84,7 @@ $replaced $replaced_list"
 submit_group() {
     eval "equal=\$group_jobs_$1 common_name=\$group_name_$1"
     set -f
-    # shellcheck disable=SC2086 # ids and tokens
+    # shellcheck disable=SC2086 # split into ids and tokens
     set -- $equal
     set +f
     while [ $# -gt 2 ] && [ -n "$array_limit" ]; do
@@ -102,7 +102,7 @@ submit_group() {
 # scheduler has refused the array.
 submit_array() {
     set -f
-    # shellcheck disable=SC2086 # ids and tokens
+    # shellcheck disable=SC2086 # split into ids and tokens
     set -- $1
     set +f
     id=$1 job=$jobs/$1 spec=''
@@ -127,7 +127,7 @@ submit_array() {
         shift 2
     done
     set -f
-    # shellcheck disable=SC2086 # ids and tokens
+    # shellcheck disable=SC2086 # split into ids and tokens
     set -- $array_jobs
     set +f
     submit_array_to_scheduler "$@"

@@ -18,7 +18,7 @@ extent=''   # whole or part
 # ("RUNTIME ID RUNTIME ID ..."). If NATIVES is empty, the listing contains all jobs.
 runtime_ask() {
     ids=''
-    # shellcheck disable=SC2086 # words
+    # shellcheck disable=SC2086 # split into words
     set -- $1
     while [ $# -ge 2 ]; do
         ids="$ids $2"
@@ -48,7 +48,7 @@ is_answered() {
     [ "$listing" = answer ] || return 0
     [ -n "$ids" ] || scheduler_listed_all || [ "$extent" = whole ] || return 1
     set -f
-    # shellcheck disable=SC2086 # ids
+    # shellcheck disable=SC2086 # split into ids
     set -- $ids
     set +f
     for item in "$@"; do
@@ -67,7 +67,8 @@ set_key() {
             element=${1#"${key}_"}
             key=${key}e${element%%[!0-9]*}
             ;;
-        # The name of a PBS server may follow the dot, too.
+        # Text after the dot is the name of a PBS server, and a number is the index of a
+        # task.
         "$key."*[!0-9]*) ;;
         "$key."*) key=${key}e${1#"$key."} ;;
     esac
@@ -187,7 +188,7 @@ ask_scheduler() {
     extent=whole
     [ -z "$ids" ] || add_listed
     set -f
-    # shellcheck disable=SC2086 # ids
+    # shellcheck disable=SC2086 # split into ids
     set -- $ids
     set +f
     if scheduler_list "$@" >"$fresh.list" 2>"$fresh.words" </dev/null; then
@@ -218,7 +219,7 @@ add_listed() {
         esac
     done <"$queue/scheduler/listing"
     set -f
-    # shellcheck disable=SC2086 # ids
+    # shellcheck disable=SC2086 # split into ids
     ids=$(printf '%s\n' $ids | sort -u)
     set +f
 }

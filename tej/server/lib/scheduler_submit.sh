@@ -119,7 +119,7 @@ submit_once() {
 find_id() {
     nid=''
     split_lines
-    # shellcheck disable=SC2086 # lines
+    # shellcheck disable=SC2086 # split into lines
     set -- $1
     end_split
     for line in "$@"; do

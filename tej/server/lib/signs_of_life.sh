@@ -64,7 +64,7 @@ was_restarted() {
 # restarted. No process survives a restart.
 ended_with_boot() {
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $native
     set +f
     [ "${1-}" = pid ] && is_past "$2" "$3" && was_restarted
@@ -81,7 +81,7 @@ is_seen_here() {
 # runtime. Sets $life to the result of check_process for the wrapper.
 is_watched_here() {
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $native
     set +f
     [ "${1-}" = pid ] && same_host "$2" "$3" "$4" && check_process "$5" "$6"

@@ -61,7 +61,7 @@ end_background() {
 repeat_end_signal() {
     get_start "$1"
     background_start=$start
-    # mksh reaps an ended process at once, and the pid may then be reused.
+    # mksh reaps an ended process immediately, and the pid may then be reused.
     while [ -n "$start" ] && [ "$start" = "$background_start" ]; do
         kill -s "$end_signal" "$1" 2>/dev/null
         sleep 0.05 2>/dev/null || sleep 1

@@ -36,7 +36,7 @@ print_started_jobs() {
     esac
     others="$others${records##*"$newline".}" records=${records%"$newline".*}
     split_lines
-    # shellcheck disable=SC2086 # words of records, one per line
+    # shellcheck disable=SC2086 # split into words
     set -- $records
     end_split
     [ $# = 0 ] || printf '%s\0' "$@"

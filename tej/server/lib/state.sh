@@ -186,7 +186,7 @@ derive_unstarted_state() {
         get_age "$job/submitted" && [ "$age" -ge "$heartbeat_timeout" ] || return 0
     fi
     # A wrapper must create `claim` before it starts the script. If this client creates
-    # `claim`, no wrapper can start the job any more.
+    # `claim`, wrappers can no longer start the job.
     if take_claim || [ ! -e "$job/claim" ] || claim_is_stale; then
         mark_lost "the submission was interrupted on $s_host before the job was started"
     fi

@@ -62,7 +62,7 @@ hide_environment() {
     set -f
     IFS='
 '
-    # shellcheck disable=SC2046 # one variable per line
+    # shellcheck disable=SC2046 # split into names
     set -- $(export -p)
     unset IFS
     set +f
@@ -107,7 +107,7 @@ hide_relative_path() {
     [ -n "${tej_kept_PATH-}" ] || tej_kept="${tej_kept-} PATH" tej_kept_PATH=$PATH
     export tej_kept tej_kept_PATH
     tej_rest=$PATH:
-    # shellcheck disable=SC2123 # the search path of programs
+    # shellcheck disable=SC2123 # sets the search path of programs
     PATH=''
     while [ -n "$tej_rest" ]; do
         case $tej_rest in /*) PATH=$PATH${PATH:+:}${tej_rest%%:*} ;; esac

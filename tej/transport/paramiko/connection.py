@@ -109,7 +109,7 @@ def _request(
     """Send a channel request like `exec_command`, but do not wait for the reply.
 
     `exec_command` waits for the reply without a time limit.  The program's input may
-    follow the request at once, since the server reads the channel in order.  If the
+    follow the request at once, because the server reads the channel in order.  If the
     server refuses the request, paramiko closes the channel.
     """
     message = paramiko.Message()

@@ -36,7 +36,7 @@ def _words(error: BaseException, where: str) -> str:
         if not isinstance(error.__context__, TimeoutError):
             return (
                 f"{where} does not answer as an SSH server; is the port right? A "
-                "server that has too many logins at this moment (MaxStartups), or that "
+                "server that has too many logins at the moment (MaxStartups), or that "
                 "blocks this address, does not answer either."
             )
         error = error.__context__

@@ -53,8 +53,8 @@ class Execution:
             words = steps[job_id].job.describe()
             raise PipelineError(f"{words} failed: {failure}") from failure
         for step in steps.values():
-            # No job is in the state `failed` any more, for example because another
-            # client has restarted the failed job.
+            # No job is in the state `failed` now, for example because another client
+            # has restarted the failed job.
             if step.job.is_wanted and step.state is not StepState.SUCCEEDED:
                 raise PipelineError(
                     f"Module '{step.job.module.name}', job {step.job.job_id}: "

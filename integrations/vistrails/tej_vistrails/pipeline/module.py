@@ -101,7 +101,7 @@ class Module:
 
     @property
     def title(self) -> str:
-        """Name of the module in messages: its own name, or that of its class."""
+        """Name of the module in messages: its own name, or the name of its class."""
         return self.name or type(self).__name__
 
     def __getattr__(self, port: str) -> Any:

@@ -1,4 +1,4 @@
-# Default runtime: starts a job at once on the submission host, in a new session. A
+# Default runtime: starts a job immediately on the submission host, in a new session. A
 # wrapper outside that session records the end of the job.
 # shellcheck shell=sh
 
@@ -24,7 +24,7 @@ runtime_start_together() {
         shift 2
     done
     set -f
-    # shellcheck disable=SC2086 # ids
+    # shellcheck disable=SC2086 # split into ids
     set -- $started_together
     set +f
     [ $# -gt 1 ] && detach_wrappers "$@" || started_together=''
@@ -73,7 +73,7 @@ query_runtime() { :; }
 # runtime_derive_state: set $state if the facts of the job do not determine the state.
 runtime_derive_state() {
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- $native
     set +f
     if ! same_host "$2" "$3" "$4"; then
@@ -158,7 +158,7 @@ is_silent() {
 # for the fact `kill` at each heartbeat.
 runtime_stop() {
     set -f
-    # shellcheck disable=SC2086 # fields
+    # shellcheck disable=SC2086 # split into fields
     set -- "$1" $native
     set +f
     same_host "$3" "$4" "$5" || return 1

@@ -12,7 +12,7 @@
 
 # Variables that select the PBS server.
 variables='PBS_CONF_FILE PBS_DEFAULT PBS_SERVER'
-# shellcheck disable=SC2086 # names
+# shellcheck disable=SC2086 # split into names
 load_variables $variables
 read_setup dialect
 dialect=$noted
@@ -39,7 +39,7 @@ scheduler_here() {
             ;;
         *)
             ! is_server_up || return 0
-            # shellcheck disable=SC2086 # names
+            # shellcheck disable=SC2086 # split into names
             [ -n "${PBS_CONF_FILE-}${PBS_DEFAULT-}${PBS_SERVER-}" ] ||
                 ! find_variables $variables || ! is_server_up || return 0
             ;;
@@ -213,7 +213,7 @@ list_memory() {
 scheduler_submit() {
     name_there=$1
     split_lines
-    # shellcheck disable=SC2086 # one option per line
+    # shellcheck disable=SC2086 # split into options
     set -- $options -j oe -o "$log"
     end_split
     # Slurm's wrapper passes the path through a shell, so use a relative path without
@@ -235,7 +235,7 @@ scheduler_submit() {
                     # With `-- PROGRAM`, the program is the top process of the job. qsub
                     # then ignores directives in the script, so they become arguments.
                     split_lines
-                    # shellcheck disable=SC2046 # one option per line
+                    # shellcheck disable=SC2046 # split into options
                     set -- $(copy_directives | split_directives) "$@"
                     end_split
                     patiently qsub "$@" -- /bin/sh "$job/batch"

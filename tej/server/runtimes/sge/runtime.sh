@@ -23,12 +23,12 @@ first_task=1 task_mark=. task_variable=SGE_TASK_ID task_pattern='$TASK_ID'
 
 # The commands of Grid Engine need these variables.
 variables='SGE_ROOT SGE_CELL SGE_CLUSTER_NAME SGE_QMASTER_PORT SGE_EXECD_PORT'
-# shellcheck disable=SC2086 # names
+# shellcheck disable=SC2086 # split into names
 load_variables $variables
 
 scheduler_here() {
     find_program qconf && find_program qsub && find_program qstat || return 1
-    # shellcheck disable=SC2086 # names
+    # shellcheck disable=SC2086 # split into names
     [ -n "${SGE_ROOT-}" ] || find_variables $variables
     ! patiently qstat >/dev/null 2>&1 </dev/null || return 0
     printf '%s\n' "Grid Engine is installed, but its master does not answer"
@@ -101,7 +101,7 @@ scheduler_options() {
 scheduler_submit() {
     name_there=$1
     split_lines
-    # shellcheck disable=SC2086 # one option per line
+    # shellcheck disable=SC2086 # split into options
     set -- $options -terse -S /bin/sh -j y -o "$log" -b n -sync n
     end_split
     has_own_name || set -- "$@" -N "$name_there"

@@ -95,7 +95,7 @@ scheduler_submit() {
     ln -f "$job/batch" "$job/$1" 2>/dev/null || cp "$job/batch" "$job/$1" || return 1
     name_there=$1
     split_lines
-    # shellcheck disable=SC2086 # one option per line
+    # shellcheck disable=SC2086 # split into options
     set -- $options --parsable -o "$log" -e "$log" -i /dev/null
     end_split
     [ -z "$default_name" ] || set -- "$@" -J "$default_name"

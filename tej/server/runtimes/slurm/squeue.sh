@@ -21,7 +21,7 @@ slurm_here() {
 }
 
 # is_controller_up: check whether Slurm's controller answers. If the controller is down,
-# `scontrol ping` fails at once, but squeue needs ten seconds or more to fail.
+# `scontrol ping` fails immediately, but squeue needs ten seconds or more to fail.
 is_controller_up() {
     case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) ;; *) return 1 ;; esac
 }
@@ -62,8 +62,7 @@ slurm_list() {
             set -f && for cluster in $clusters; do
             set +f
             printf 'cluster|%s\n' "$cluster"
-            # If another cluster does not answer, the jobs of this cluster are listed
-            # nevertheless.
+            # If another cluster does not answer, still list the jobs of this cluster.
             slurm_queue -M "$cluster" && printf 'end\n'
         done
         set +f
