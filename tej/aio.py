@@ -180,9 +180,9 @@ class AsyncQueue(_Async):
     """A queue on a server, with async versions of the methods of `RemoteQueue`.
 
     `sync` is the `RemoteQueue`, which threads may use at the same time.  The function
-    `progress` of a transfer is called in a worker thread.  A transfer whose task is
-    cancelled ends with the next piece of data: the job was submitted completely or not
-    at all, and each downloaded file is complete or was not written.
+    `progress` of a transfer is called in a worker thread.  If the task of a transfer is
+    cancelled, the transfer ends with the next piece of data.  A job is then submitted
+    completely or not at all, and a downloaded file is complete or was not written.
     """
 
     sync: RemoteQueue

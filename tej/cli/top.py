@@ -9,7 +9,7 @@ import click
 
 from tej.cli.command import open_queue, queue_command
 from tej.cli.profile import current_profile, find_profile
-from tej.cli.top_requests import Place
+from tej.cli.top_requests import ShownQueue
 from tej.config import Profile
 from tej.errors import Error
 from tej.queue.remote import RemoteQueue
@@ -43,18 +43,18 @@ def command(queue: RemoteQueue, others: tuple[str, ...], as_json: bool) -> None:
             "`tej top` needs a terminal; `tej list --json` prints the jobs for programs"
         )
 
-    def place(queue: RemoteQueue, profile: Profile) -> Place:
+    def shown(queue: RemoteQueue, profile: Profile) -> ShownQueue:
         # Connect before the screen is drawn, because a prompt of the login would
         # destroy the screen.
         queue.jobs()
         queue.transport.disable_prompts()
         results, ignore = profile.get("results"), profile.get("ignore")
-        return Place(queue, tuple(results or ()), tuple(ignore or ()))
+        return ShownQueue(queue, tuple(results or ()), tuple(ignore or ()))
 
     with contextlib.ExitStack() as stack:
-        places = [place(queue, current_profile())]
+        shown_queues = [shown(queue, current_profile())]
         for word in others:
             profile, _ = find_profile((word,))
             other = stack.enter_context(open_queue(profile, (), False, creates=False))
-            places.append(place(other, profile))
-        TopScreen(places).run()
+            shown_queues.append(shown(other, profile))
+        TopScreen(shown_queues).run()

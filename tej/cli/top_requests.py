@@ -15,7 +15,7 @@ from tej.queue.stored_spec import read_parameters
 
 
 @dataclass(eq=False)
-class Place:
+class ShownQueue:
     """A queue whose jobs are shown."""
 
     queue: RemoteQueue
@@ -30,7 +30,7 @@ class Place:
     """Event that is set to request the jobs now."""
 
 
-Chosen = tuple[Place, str, int]
+Chosen = tuple[ShownQueue, str, int]
 """The queue, the id and the number of the attempt of a job."""
 
 
@@ -62,16 +62,16 @@ def read_lines(
     return lines
 
 
-def retry(place: Place, job_id: str) -> str:
+def retry(shown: ShownQueue, job_id: str) -> str:
     """Start a failed job again, like `tej retry`; return the text for the user."""
-    queue = place.queue
+    queue = shown.queue
     status = queue.statuses([job_id])[job_id]
     error = why_not(queue, job_id, status)
     if error is not None or status is None:
         raise error or queue.connection.job_not_found(job_id)
     own = read_parameters(queue.connection, [status])[job_id]
     try:
-        files = Files.read(".", everything=False, ignore=place.ignore)
+        files = Files.read(".", everything=False, ignore=shown.ignore)
         new_id = find_id(status, files.signature(own), files, is_new=False)
     except errors.InvalidJobDirectory as wrong:
         raise errors.InvalidJobDirectory(
@@ -85,9 +85,9 @@ def retry(place: Place, job_id: str) -> str:
     return f"Job '{new_id}' started again"
 
 
-def download(place: Place, job_id: str, patterns: list[str]) -> str:
+def download(shown: ShownQueue, job_id: str, patterns: list[str]) -> str:
     """Download files of a job; return the text for the user."""
-    paths = place.queue.download(job_id, patterns, directory=Path(job_id))
-    place.queue.note_downloaded([job_id])
+    paths = shown.queue.download(job_id, patterns, directory=Path(job_id))
+    shown.queue.note_downloaded([job_id])
     noun = "file" if len(paths) == 1 else "files"
     return f"Downloaded {len(paths)} {noun} to ./{job_id}"

@@ -23,7 +23,7 @@ from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
 from tej import errors
-from tej.cli.top_requests import Chosen, Place, download, read_lines, retry
+from tej.cli.top_requests import Chosen, ShownQueue, download, read_lines, retry
 from tej.job.escaping import escape_line
 from tej.job.status import JobState, JobStatus
 from tej.job.summary import summarize
@@ -102,10 +102,10 @@ class TopScreen(App[None]):
     ]
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, places: list[Place]) -> None:
+    def __init__(self, shown_queues: list[ShownQueue]) -> None:
         super().__init__()
-        self.places = places
-        self.rows: list[tuple[Place, JobStatus]] = []
+        self.shown_queues = shown_queues
+        self.rows: list[tuple[ShownQueue, JobStatus]] = []
         self.names: list[str] = []
         """Names of the columns, which depend on the parameters of the jobs."""
         self.chosen: Chosen | None = None
@@ -122,15 +122,15 @@ class TopScreen(App[None]):
 
     def on_mount(self) -> None:
         self.table.focus()
-        for place in self.places:
-            self._in_thread(partial(self._read_jobs, place))
+        for shown in self.shown_queues:
+            self._in_thread(partial(self._read_jobs, shown))
         self._in_thread(self._read_output)
 
     def on_unmount(self) -> None:
         self._ended.set()
         self._chosen_changed.set()
-        for place in self.places:
-            place.changed.set()
+        for shown in self.shown_queues:
+            shown.changed.set()
 
     # Methods that run in threads.
 
@@ -145,16 +145,16 @@ class TopScreen(App[None]):
         with contextlib.suppress(RuntimeError):
             self.post_message(Update(partial(call, *arguments)))
 
-    def _read_jobs(self, place: Place) -> None:
+    def _read_jobs(self, shown: ShownQueue) -> None:
         while not self._ended.is_set():
-            place.changed.clear()
+            shown.changed.clear()
             try:
-                place.jobs = newest_first(place.queue.jobs())[:MOST_JOBS]
-                place.trouble = ""
+                shown.jobs = newest_first(shown.queue.jobs())[:MOST_JOBS]
+                shown.trouble = ""
             except errors.Error as error:
-                place.trouble = " ".join(str(error).split())
+                shown.trouble = " ".join(str(error).split())
             self._update(self._show_jobs)
-            place.changed.wait(INTERVAL)
+            shown.changed.wait(INTERVAL)
 
     def _read_output(self) -> None:
         reader: tuple[Chosen, Logs, dict[str, LineSplitter]] | None = None
@@ -169,7 +169,7 @@ class TopScreen(App[None]):
                 self._update(self._show_output, chosen, read_lines(*reader[1:]))
             self._chosen_changed.wait(INTERVAL)
 
-    def _act(self, place: Place, work: Callable[[], str]) -> None:
+    def _act(self, shown: ShownQueue, work: Callable[[], str]) -> None:
         """Run an action in a thread, and show its text or its error."""
 
         def run() -> None:
@@ -177,7 +177,7 @@ class TopScreen(App[None]):
                 self._update(self._show_message, work())
             except (errors.Error, OSError) as error:
                 self._update(self._show_message, str(error), "error")
-            place.changed.set()
+            shown.changed.set()
 
         self._in_thread(run)
 
@@ -188,8 +188,8 @@ class TopScreen(App[None]):
 
     def _show_jobs(self) -> None:
         """Show the jobs of all queues; the cursor stays on the same job."""
-        rows = [(place, job) for place in self.places for job in place.jobs]
-        keys = [(place, job.job_id) for place, job in rows]
+        rows = [(shown, job) for shown in self.shown_queues for job in shown.jobs]
+        keys = [(shown, job.job_id) for shown, job in rows]
         names, cells = self._cells(rows)
         if names != self.names or keys != [(one, job.job_id) for one, job in self.rows]:
             self.table.clear(columns=True)
@@ -205,24 +205,24 @@ class TopScreen(App[None]):
                     self.table.update_cell_at(at, cell, update_width=True)
         self.rows = rows
         self._choose()
-        trouble = "; ".join(one.trouble for one in self.places if one.trouble)
-        where = ", ".join(one.queue.destination_string for one in self.places)
+        trouble = "; ".join(one.trouble for one in self.shown_queues if one.trouble)
+        where = ", ".join(one.queue.destination_string for one in self.shown_queues)
         head = f"{summarize(job for _, job in rows)}  {trouble or where}"
         self.head.update(Text(escape_line(head)))
 
     def _cells(
-        self, rows: list[tuple[Place, JobStatus]]
+        self, rows: list[tuple[ShownQueue, JobStatus]]
     ) -> tuple[list[str], list[list[Text]]]:
         """Return the names of the columns, and the cells of each job."""
         table = JobTable(job for _, job in rows)
         table.names.remove("where")
         cells: list[list[Text]] = []
-        for (place, job), texts in zip(rows, table.texts(), strict=True):
-            where = escape_line(place.queue.destination_string)
-            words = [where, *texts] if len(self.places) > 1 else texts
+        for (shown, job), texts in zip(rows, table.texts(), strict=True):
+            where = escape_line(shown.queue.destination_string)
+            words = [where, *texts] if len(self.shown_queues) > 1 else texts
             style = "green" if job.state is JobState.RUNNING else ""
             cells.append([Text(one, "red" if job.failed else style) for one in words])
-        queue = ["queue"] if len(self.places) > 1 else []
+        queue = ["queue"] if len(self.shown_queues) > 1 else []
         return [*queue, *map(escape_line, table.names)], cells
 
     def on_data_table_row_highlighted(self) -> None:
@@ -233,8 +233,8 @@ class TopScreen(App[None]):
         number = self.table.cursor_row
         chosen: Chosen | None = None
         if 0 <= number < len(self.rows):
-            place, job = self.rows[number]
-            chosen = place, job.job_id, job.attempt
+            shown, job = self.rows[number]
+            chosen = shown, job.job_id, job.attempt
         if chosen != self.chosen:
             self.chosen = chosen
             self.output.clear()
@@ -262,29 +262,29 @@ class TopScreen(App[None]):
         """Kill the chosen job, if the user confirms."""
         if self.chosen is None:
             return
-        place, job_id, _ = self.chosen
+        shown, job_id, _ = self.chosen
 
         def answered(answer: str | None) -> None:
             if answer == "y":
-                self._act(place, lambda: str(place.queue.kill(job_id)))
+                self._act(shown, lambda: str(shown.queue.kill(job_id)))
 
         self.push_screen(Box(f"Kill job '{job_id}'? [y/N]"), answered)
 
     def action_retry(self) -> None:
         """Start the chosen job again."""
         if self.chosen is not None:
-            place, job_id, _ = self.chosen
-            self._act(place, lambda: retry(place, job_id))
+            shown, job_id, _ = self.chosen
+            self._act(shown, lambda: retry(shown, job_id))
 
     def action_download(self) -> None:
         """Download files of the chosen job."""
         if self.chosen is None:
             return
-        place, job_id, _ = self.chosen
+        shown, job_id, _ = self.chosen
 
         def answered(patterns: str | None) -> None:
             if patterns and patterns.split():
-                self._act(place, lambda: download(place, job_id, patterns.split()))
+                self._act(shown, lambda: download(shown, job_id, patterns.split()))
 
         text = f"Files of job '{job_id}' to download to ./{job_id} (escape: none):"
-        self.push_screen(Box(text, " ".join(place.results) or "*"), answered)
+        self.push_screen(Box(text, " ".join(shown.results) or "*"), answered)

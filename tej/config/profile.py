@@ -76,7 +76,7 @@ class Config(NamedTuple):
 
     user_file: Path
     files: tuple[Path, ...] = ()
-    """The files that exist."""
+    """The configuration files that exist."""
     default: Setting | None = None
     """The name of the default profile."""
     profiles: Mapping[str, Mapping[str, Setting]] = MappingProxyType({})

@@ -145,7 +145,7 @@ class Resources:
         for key, value in numbers.items():
             if value is not None:
                 if isinstance(value, bool) or value < 1:
-                    raise InvalidJobDirectory(f"A job cannot have {value} as {key}")
+                    raise InvalidJobDirectory(f"{value} is not a valid value of {key}")
                 yield f"{key}={int(value)}"
         if kind:
             yield f"gpu_type={kind}"

@@ -114,7 +114,7 @@ A table may also have the column "size", and a column for each parameter, label 
 requested resource."""
 
 SYNONYMS = {"id": "job", "exit_code": "exit", "host": "where", "native_id": "native"}
-"""Alternative names of columns: the JSON keys of the same values."""
+"""Alternative names of columns: the key that the same value has in JSON output."""
 
 
 class JobTable:

@@ -149,8 +149,8 @@ class Submission:
         """Return an error for each job that cannot be sent, by the token of the job.
 
         `error` is the error of the failed upload, which reports only the first job that
-        cannot be sent.  All jobs are checked here.  One further upload is therefore
-        enough, even if several jobs cannot be sent.
+        cannot be sent.  This method checks all jobs, so that one more upload is
+        sufficient.
         """
         found: dict[str, Error] = {}
         for job in jobs if len(jobs) > 1 else ():
@@ -245,7 +245,7 @@ class Submission:
         """Return the answer to "ask=install": the installer, or none if unneeded."""
         have = parse_reply(b"\0".join(words)).head.get("have", "none 0")
         digest, _, version = have.partition(" ")
-        line = requests.USE_WHAT_IS_THERE
+        line = requests.KEEP_INSTALLED_SCRIPTS
         if prefer_own_scripts(self._connection, digest, version):
             line = requests.installation(
                 self._connection.runtime,

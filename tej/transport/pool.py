@@ -71,7 +71,7 @@ class PooledTransport(Transport):
         self._changed = threading.Condition()
         self._may_add = True
         self._not_added: ConnectionFailed | None = None
-        """The reason why the last further connection could not be opened."""
+        """Reason why the last additional connection could not be opened."""
         self._proven = False
         """Whether a connection to the server has been made."""
         self._tunnels = Tunnels()

@@ -161,8 +161,8 @@ def installation(wanted: str, scripts: Scripts, version: str) -> str:
     )
 
 
-USE_WHAT_IS_THERE = ":"
-"""Reply to "ask=install" that accepts the installed scripts, if these are newer."""
+KEEP_INSTALLED_SCRIPTS = ":"
+"""Reply to "ask=install" that keeps the installed scripts, because they are newer."""
 
 
 def renewal(

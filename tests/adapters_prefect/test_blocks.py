@@ -219,7 +219,7 @@ def test_invalid_job_says_what_is_wrong(local: TejDestination) -> None:
         ({}, "set `directory`"),
         ({"script": "ls", "command": "ls"}, "either `script` or `command`"),
         ({"script": "ls", "results": ["../x"]}, "not in the job's directory"),
-        ({"script": "ls", "resources": {"cpus": 0}}, "cannot have 0 as cpus"),
+        ({"script": "ls", "resources": {"cpus": 0}}, "0 is not a valid value of cpus"),
     ]:
         with pytest.raises(ValidationError, match=words):
             TejJob(destination=local, **fields)

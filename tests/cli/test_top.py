@@ -25,10 +25,10 @@ def drive(queues: list[tej.RemoteQueue], steps: Callable[..., Awaitable[None]]) 
     if importlib.util.find_spec("textual") is None:
         unavailable("textual is not installed")
     from tej.cli import top_screen
-    from tej.cli.top_requests import Place
+    from tej.cli.top_requests import ShownQueue
 
     async def main() -> None:
-        app = top_screen.TopScreen([Place(queue) for queue in queues])
+        app = top_screen.TopScreen([ShownQueue(queue) for queue in queues])
         async with app.run_test(size=(80, 24)) as pilot:
             await steps(app, pilot)
 

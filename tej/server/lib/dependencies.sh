@@ -202,8 +202,8 @@ is_restarting() {
 # $dep_ended.
 resolve_dependent() {
     id=${1#*.} job=$jobs/${1#*.}
-    # If the token differs, jobs/ID is another submission: the submission of ENTRY is not
-    # published yet, or `tej retry` has archived it as an attempt.
+    # If the token differs, jobs/ID belongs to another submission. The submission of ENTRY
+    # is then not published yet, or `tej retry` has archived it as an attempt.
     has_token "${1%%.*}" || return 0
     if [ -s "$job/finished" ] || [ -e "$job/lost" ]; then
         leave_dependents

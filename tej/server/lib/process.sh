@@ -179,7 +179,7 @@ is_past() {
     [ "$1" = "$host" ] && [ "$2" != - ] && [ "$boot" != - ] && [ "$2" != "$boot" ]
 }
 
-# self is the pid of this shell. In a subshell, $$ is the pid of the parent.
+# $self is the pid of this shell. In a subshell, $$ is the pid of the parent shell.
 self=$$
 
 # enter_subshell: set $self to the pid of this subshell, and $own_start to its start time.

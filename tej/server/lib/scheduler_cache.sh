@@ -104,9 +104,9 @@ load_listing() {
 }
 
 # look_up ID NAME: set $listed_state to the STATE and $reason to the WORDS of the job in
-# the listing. If the listed name belongs to another submission, the scheduler has reused
-# the id, and $listed_state is `unknown`. If the scheduler did not answer, $listed_state is
-# `silent`. If the listing does not contain the job, $listed_state is `unknown` if the
+# the listing. $listed_state is `silent` if the scheduler did not answer. It is `unknown`
+# if the listed name belongs to another submission, because the scheduler has then reused
+# the id. If the listing does not contain the job, $listed_state is `unknown` if the
 # listing is complete (scheduler_listed_all), and '' otherwise.
 look_up() {
     listed_state='' reason=''
