@@ -59,7 +59,7 @@ def _async_version(
     """Return the async version of a method of `RemoteQueue` or `Job`."""
 
     @functools.wraps(method)
-    async def twin(
+    async def async_method(
         self: Any,  # noqa: ANN401 (an AsyncQueue or AsyncJob)
         *arguments: P.args,
         **options: P.kwargs,
@@ -71,7 +71,7 @@ def _async_version(
             return await _transfer(call, arguments, options)
         return await _in_thread(call, *arguments, **options)
 
-    return cast("Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]", twin)
+    return cast("Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]", async_method)
 
 
 async def _in_thread(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -118,7 +118,7 @@ class QueueConnection:
             self.reached |= reply.begun or error.cut
             raise
         self.reached = True
-        log.append(reply.words_on_stderr(done))
+        log.append(reply.stderr_of(done))
         log.done()
         try:
             replies.check(program, reply, done)

@@ -16,7 +16,7 @@ from tej.queue.file_patterns import FilePattern, OptionalFile, check_name
 from tej.wire.extraction import Unpacker
 from tej.wire.framing import MarkerSplitter
 from tej.wire.records import parse_integer
-from tej.wire.replies import MESSAGE_LIMIT, error_of, garbled
+from tej.wire.replies import MESSAGE_LIMIT, error_of, malformed_reply
 from tej.wire.requests import make_marker
 from tej.wire.stream import Feed
 
@@ -248,11 +248,15 @@ class Receiver:
         if status != "-":
             self._status = parse_integer(status)
             if self._status is None or job_id != self._job_id:
-                raise garbled("download", f"{printable(header)!r} does not end a job")
+                raise malformed_reply(
+                    "download", f"{printable(header)!r} does not end a job"
+                )
             return
         self.finish()
         if job_id not in self._downloads or job_id in self._seen:
-            raise garbled("download", f"job '{printable(job_id)}' was not requested")
+            raise malformed_reply(
+                "download", f"job '{printable(job_id)}' was not requested"
+            )
         self._seen.add(job_id)
         self._job_id = job_id
         self._unpacking = Unpacking(self._downloads[job_id])
@@ -319,4 +323,4 @@ def receive_all(
             receiver.finish()
             done.update(receiver.done)
         if not receiver.done and not receiver.has_changed:
-            raise garbled("download", f"job '{next(iter(left))}' is missing")
+            raise malformed_reply("download", f"job '{next(iter(left))}' is missing")

@@ -18,7 +18,7 @@ from tej.queue.connection import QueueConnection
 from tej.queue.file_patterns import check_name
 from tej.wire.framing import MarkerSplitter
 from tej.wire.records import parse_integer, parse_status
-from tej.wire.replies import garbled, parse_reply
+from tej.wire.replies import malformed_reply, parse_reply
 from tej.wire.requests import make_marker
 
 STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}
@@ -67,7 +67,7 @@ class _OutputParser:
         at, _, number = header.partition(" ")
         offset, index = parse_integer(at), parse_integer(number)
         if offset is None or index is None or index > len(self._positions):
-            raise garbled("logs", f"{header[:40]!r} is not a position")
+            raise malformed_reply("logs", f"{header[:40]!r} is not a position")
         self._at = offset
         self._position = self._positions[index - 1] if index else None
         if self._position is not None and self._position.offset is None:
@@ -162,7 +162,7 @@ class Logs:
         self._connection.run_verb("logs", *words, take=take)
         answer = parse_reply(parser.record)
         if not answer.jobs:
-            raise garbled("logs", "the job's record is missing")
+            raise malformed_reply("logs", "the job's record is missing")
         self.status = parse_status(answer.jobs[0], answer.head)
 
 

@@ -149,10 +149,10 @@ class Output:
         """
         if not self._ended:
             self._ended = True
-            noise = self._start.end()
+            startup_output = self._start.end()
             try:
-                if noise:
-                    self._sink(noise)
+                if startup_output:
+                    self._sink(startup_output)
             finally:
                 self._sink(b"")
 

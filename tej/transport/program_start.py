@@ -40,7 +40,7 @@ NOTICE = 5.0
 """Seconds from the login until a warning is logged if /bin/sh has not started."""
 FIRST_OUTPUT_TIMEOUT = 5.0
 """Maximum number of seconds from the sending of the program to its first output."""
-MAX_NOISE = 1 << 22
+MAX_STARTUP_OUTPUT = 1 << 22
 """Maximum number of bytes that start-up files may print before the program."""
 HINT = (
     "a start-up file there (.bashrc, .profile, .zshenv, .cshrc) may be waiting for "
@@ -64,7 +64,7 @@ class Start:
         self._line = text.encode("utf-8", "surrogateescape") + b"\n"
         self._careful = careful
         self._unread = b""
-        self._noise = 0
+        self._startup_bytes = 0
         self._ready = threading.Event()
         self._ready_at = self._sent_at = float("inf")
         self.running = False
@@ -91,7 +91,7 @@ class Start:
         if self.running:
             return data
         self._unread += data
-        self._noise += len(data)
+        self._startup_bytes += len(data)
         if READY in self._unread and not self.ready:
             self._ready_at = time.monotonic()
             self._ready.set()
@@ -99,10 +99,11 @@ class Start:
         if token:
             self.running = True
             return after
-        if self._noise > MAX_NOISE:
+        if self._startup_bytes > MAX_STARTUP_OUTPUT:
             raise RemoteCommandFailure(
-                f"The start-up files on the server printed {self._noise} bytes before "
-                "tej's program could begin; make them quiet for non-interactive shells"
+                f"The start-up files on the server printed {self._startup_bytes} bytes "
+                "before tej's program could begin; make them quiet for non-interactive "
+                "shells"
             )
         self._unread = before[-2000:]
         return b""

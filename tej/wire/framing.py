@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tej.wire.replies import garbled
+from tej.wire.replies import malformed_reply
 
 WORD_LIMIT = 16 * 1024 * 1024
 """Maximum size in bytes of a word in a reply."""
@@ -25,7 +25,7 @@ class WordSplitter:
         self._unread.append(first)
         self._size += len(first)
         if self._size > WORD_LIMIT:
-            raise garbled("submit", "a word is too long")
+            raise malformed_reply("submit", "a word is too long")
         if not others:
             return []
         words = [b"".join(self._unread), *others[:-1]]
@@ -90,7 +90,7 @@ class MarkerSplitter:
             before, marker, after = self._unread.partition(self._marker)
             header, newline, rest = after.partition(b"\n")
             if len(header) > _HEADER_LIMIT:
-                raise garbled("download", "the line after a marker is too long")
+                raise malformed_reply("download", "the line after a marker is too long")
             if not newline:
                 safe = len(before) if marker else self._safe_length(before)
                 self._pass_content(before[:safe])

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
 from tej.job.status import JobState, JobStatus, from_timestamp
-from tej.wire.replies import Record, garbled
+from tej.wire.replies import Record, malformed_reply
 
 SCRIPT_SHOWN = 300
 """Maximum number of characters of the command in a job's description."""
@@ -114,7 +114,7 @@ def parse_state(word: str) -> JobState:
     try:
         return JobState(word)
     except ValueError:
-        raise garbled("status", f"{word[:40]!r} is not a state") from None
+        raise malformed_reply("status", f"{word[:40]!r} is not a state") from None
 
 
 def _parse_end(record: Record) -> tuple[int | None, int | None]:
@@ -123,7 +123,7 @@ def _parse_end(record: Record) -> tuple[int | None, int | None]:
     if how not in ("exit", "signal") or number is None:
         return None, None
     if number > (255 if how == "exit" else 127):
-        raise garbled("status", f"a job cannot end with {how} {number}")
+        raise malformed_reply("status", f"a job cannot end with {how} {number}")
     return (number, None) if how == "exit" else (None, number)
 
 

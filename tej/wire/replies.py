@@ -1,4 +1,4 @@
-"""Replies of the server: skips noise, parses replies, maps exit statuses to errors.
+"""Replies of the server: finds and parses a reply, and maps exit statuses to errors.
 
 A reply begins after the marker of its request.  A reply consists of words `KEY=VALUE`,
 each of which ends with a NUL; the key `id` begins the record of a job.  The replies to
@@ -37,9 +37,9 @@ scripts of this tej."""
 
 Value = TypeVar("Value")
 
-NOISE_LIMIT = 256 * 1024 * 1024
+STARTUP_OUTPUT_LIMIT = 256 * 1024 * 1024
 """Maximum number of bytes that start-up files may print before the reply."""
-NOISE_KEPT = 64 * 1024
+STARTUP_OUTPUT_KEPT = 64 * 1024
 """Number of bytes before the reply that are stored for the error message."""
 REPLY_LIMIT = 256 * 1024 * 1024
 """Maximum size in bytes of a reply that is collected in memory."""
@@ -59,7 +59,7 @@ class Outdated(Exception):
         self.version = version
 
 
-def garbled(verb: str, why: str) -> errors.RemoteCommandFailure:
+def malformed_reply(verb: str, why: str) -> errors.RemoteCommandFailure:
     """Return the error for a malformed reply."""
     return errors.RemoteCommandFailure(
         f"The server's reply to '{verb}' cannot be understood: {why}", verb
@@ -79,8 +79,8 @@ class Reply:
         self._verb = program.verb
         self._marker = b"\n" + program.marker + b"\n"
         self._take = take
-        self._noise = bytearray()
-        self._noise_size = 0
+        self._startup_output = bytearray()
+        self._startup_size = 0
         self.begun = False
         """Whether the reply has begun."""
         self._parts: list[bytes] = []
@@ -106,42 +106,44 @@ class Reply:
         Only the new bytes and a few bytes before them are searched, because searching
         all earlier output for each piece would take quadratic time.
         """
-        start = max(0, len(self._noise) - len(self._marker) + 1)
-        self._noise += data
-        self._noise_size += len(data)
-        found = self._noise.find(self._marker, start)
+        start = max(0, len(self._startup_output) - len(self._marker) + 1)
+        self._startup_output += data
+        self._startup_size += len(data)
+        found = self._startup_output.find(self._marker, start)
         if found >= 0:
             self.begun = True
-            rest = bytes(self._noise[found + len(self._marker) :])
-            self._noise.clear()
+            rest = bytes(self._startup_output[found + len(self._marker) :])
+            self._startup_output.clear()
             return rest
-        if self._noise_size > NOISE_LIMIT:
-            raise garbled(
+        if self._startup_size > STARTUP_OUTPUT_LIMIT:
+            raise malformed_reply(
                 self._verb,
-                f"start-up files print text endlessly ({shorten(bytes(self._noise))})",
+                f"start-up files print text endlessly ({shorten(self.startup_output)})",
             )
-        if len(self._noise) > 2 * NOISE_KEPT:
-            del self._noise[:-NOISE_KEPT]
+        if len(self._startup_output) > 2 * STARTUP_OUTPUT_KEPT:
+            del self._startup_output[:-STARTUP_OUTPUT_KEPT]
         return b""
 
     def _keep(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > REPLY_LIMIT:
             self._parts = []
-            raise garbled(self._verb, f"it is longer than {REPLY_LIMIT // 1024**2} MiB")
+            raise malformed_reply(
+                self._verb, f"it is longer than {REPLY_LIMIT // 1024**2} MiB"
+            )
         self._parts.append(data)
 
     @property
-    def noise(self) -> bytes:
+    def startup_output(self) -> bytes:
         """The last part of the output before the reply; b"" if the reply has begun."""
-        return bytes(self._noise)
+        return bytes(self._startup_output)
 
     @property
     def data(self) -> bytes:
         """The reply, or only its beginning if the reply was passed to `take`."""
         return b"".join(self._parts)
 
-    def words_on_stderr(self, done: Completed) -> bytes:
+    def stderr_of(self, done: Completed) -> bytes:
         """Return the stderr of the request, without the output of start-up files."""
         _, marker, words = done.stderr.partition(self._marker)
         return words if marker else done.stderr
@@ -153,7 +155,7 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
     Returns without an error if the exit status is 0 and the reply has begun.
     """
     if not reply.begun:
-        shown = shorten(reply.noise + done.stderr, 300) or "nothing"
+        shown = shorten(reply.startup_output + done.stderr, 300) or "nothing"
         raise errors.RemoteCommandFailure(
             f"The server did not run tej's program, but said: {shown}\n"
             "tej needs an account that may run /bin/sh, and start-up files that do not "
@@ -167,7 +169,7 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
         words = reply.data.decode("ascii", "replace").strip()
         digest, _, version = words.partition(" ")
         raise Outdated(digest, version)
-    message = shorten(reply.words_on_stderr(done))
+    message = shorten(reply.stderr_of(done))
     raise error_of(done.status, message, program.verb)
 
 
@@ -191,7 +193,7 @@ class Record(dict[str, str]):
 
     def __missing__(self, key: str) -> str:
         job = f" of job '{self['id']}'" if "id" in self else ""
-        raise garbled(self.get("verb", "status"), f"'{key}'{job} is missing")
+        raise malformed_reply(self.get("verb", "status"), f"'{key}'{job} is missing")
 
 
 def only_requested(
@@ -203,7 +205,7 @@ def only_requested(
     """
     missing = [job_id for job_id in ids if job_id not in found]
     if missing:
-        raise garbled("status", f"job '{missing[0]}' is missing")
+        raise malformed_reply("status", f"job '{missing[0]}' is missing")
     return {job_id: found[job_id] for job_id in ids}
 
 
@@ -219,7 +221,7 @@ class ParsedReply:
         for record in self.jobs:
             if record["id"] == job_id:
                 return record
-        raise garbled("submit", f"job '{job_id}' is missing")
+        raise malformed_reply("submit", f"job '{job_id}' is missing")
 
 
 def parse_reply(data: bytes) -> ParsedReply:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, cast
 
 from tej.wire.framing import WordSplitter
-from tej.wire.replies import REPLY_LIMIT, garbled
+from tej.wire.replies import REPLY_LIMIT, malformed_reply
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -87,7 +87,7 @@ class Dialogue:
             return
         self._size += len(data)
         if self._size > REPLY_LIMIT:
-            raise garbled("submit", "it is too long")
+            raise malformed_reply("submit", "it is too long")
         for word in self._splitter.feed(data):
             if word.startswith(b"ask="):
                 self._questions.put(word[4:].decode("ascii", "replace"))

@@ -22,7 +22,7 @@ from tej.transport.base import Completed, Sink, Transport
 from tej.transport.local import LocalTransport
 from tej.transport.program_start import COMMAND
 from tej.wire.framing import MarkerSplitter, WordSplitter
-from tej.wire.replies import NOISE_KEPT, Reply, parse_reply
+from tej.wire.replies import STARTUP_OUTPUT_KEPT, Reply, parse_reply
 from tej.wire.requests import Program
 
 PROGRAM = Program("line", b"tej-0123456789abcdef", "status")
@@ -272,7 +272,7 @@ def test_noise_before_reply_costs_little_memory() -> None:
     tracemalloc.stop()
     # A search of all the noise for each piece would take minutes of CPU time.
     assert seconds < 30
-    assert sum(trace.size for trace in traces) < 10 * NOISE_KEPT
+    assert sum(trace.size for trace in traces) < 10 * STARTUP_OUTPUT_KEPT
     reply(MARKER + b"answer")
     assert reply.data == b"answer"
 
@@ -285,7 +285,7 @@ def feed(sink: Callable[[bytes], object], piece: bytes) -> None:
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_endless_reply_is_refused(monkeypatch: pytest.MonkeyPatch, begun: bool) -> None:
-    monkeypatch.setattr("tej.wire.replies.NOISE_LIMIT", 10_000_000)
+    monkeypatch.setattr("tej.wire.replies.STARTUP_OUTPUT_LIMIT", 10_000_000)
     monkeypatch.setattr("tej.wire.replies.REPLY_LIMIT", 10_000_000)
     reply = Reply(PROGRAM)
     if begun:

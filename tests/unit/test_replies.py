@@ -36,7 +36,7 @@ def test_reply_is_found_in_pieces_of_any_size(
     feed(reply, noise + MARKER + answer, cuts)
     assert reply.begun
     assert reply.data == answer
-    assert reply.noise == b""
+    assert reply.startup_output == b""
 
 
 @given(answer=st.binary(max_size=100), cuts=st.lists(st.integers(0, 300), max_size=8))
@@ -55,13 +55,13 @@ def test_incomplete_marker_begins_no_reply(noise: bytes, cut: int) -> None:
     if MARKER not in noise + MARKER[:cut]:
         assert not reply.begun
         assert reply.data == b""
-        assert reply.noise == noise + MARKER[:cut]
+        assert reply.startup_output == noise + MARKER[:cut]
 
 
 def test_stderr_before_the_marker_is_dropped() -> None:
     reply = Reply(PROGRAM)
     done = Completed(3, b"", b"Quota: 99%\n" + MARKER + b"No job 'a'\n")
-    assert reply.words_on_stderr(done) == b"No job 'a'\n"
+    assert reply.stderr_of(done) == b"No job 'a'\n"
 
 
 def check(status: int, out: bytes = MARKER, err: bytes = b"") -> None:

@@ -13,7 +13,7 @@ from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport.paramiko.buffered_socket import BufferedSocket, SocketLike
 from tej.transport.paramiko.connection import ParamikoConnection
-from tej.transport.paramiko.failures import explained
+from tej.transport.paramiko.failures import translating_errors
 from tej.transport.paramiko.host_key import (
     check_host_key,
     known_entries,
@@ -137,7 +137,7 @@ class _Connector:
             return command.socket
         hops = jump_hosts(config, self._look_up)
         if not hops:
-            with explained(config.where):
+            with translating_errors(config.where):
                 return _dial(config, self._timeout(config))
         if depth == MAX_JUMPS:
             raise ConnectionFailed(
@@ -185,7 +185,7 @@ class _Connector:
         timeout = self._timeout(config)
         transport.banner_timeout = transport.handshake_timeout = timeout
         try:
-            with explained(config.where):
+            with translating_errors(config.where):
                 # The time limit applies separately to the banner and to the key
                 # exchange, so the handshake may take twice as long.
                 transport.start_client(timeout=2 * timeout)
@@ -193,7 +193,7 @@ class _Connector:
                     raise TimeoutError
         except ConnectionFailed as error:
             commands = self._connection.commands
-            said = commands[-1].said() if config.proxy_command else ""
+            said = commands[-1].stderr_tail() if config.proxy_command else ""
             if said:
                 raise ConnectionFailed(
                     f"{error} Its ProxyCommand said: {said}"

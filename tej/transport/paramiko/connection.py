@@ -11,7 +11,7 @@ from tej.errors import ConnectionFailed
 from tej.transport.connection import Address, Connection
 from tej.transport.paramiko.buffered_socket import BufferedSocket
 from tej.transport.paramiko.execution import Execution
-from tej.transport.paramiko.failures import explained
+from tej.transport.paramiko.failures import translating_errors
 from tej.transport.paramiko.proxy_command import ProxyCommand
 from tej.transport.paramiko.remote_forwarding import Tunnels
 from tej.transport.process_io import IdleTimer
@@ -54,7 +54,7 @@ class ParamikoConnection(Connection):
 
     def start(self, start: Start) -> Execution:
         try:
-            with explained(self.where):
+            with translating_errors(self.where):
                 channel = self.transports[-1].open_session(timeout=self.timeout)
         except ConnectionFailed as error:
             # If the connection is alive, any error except a timeout means that the
@@ -66,7 +66,7 @@ class ParamikoConnection(Connection):
         self.channels.add(channel)
         timer = IdleTimer(self.where, self.settings.io_timeout, start)
         channel.settimeout(timer.tick)
-        with explained(self.where):
+        with translating_errors(self.where):
             for variable in self.set_env:
                 name, _, value = variable.partition("=")
                 _request(channel, "env", name, value)
@@ -74,7 +74,7 @@ class ParamikoConnection(Connection):
         return Execution(self, channel, timer)
 
     def tunnel(self, listen: Address, target: Address) -> None:
-        with explained(self.where):
+        with translating_errors(self.where):
             self._tunnels.open(self.transports[-1], listen, target)
 
     def close(self) -> None:

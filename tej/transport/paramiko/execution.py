@@ -10,7 +10,7 @@ from typing import Protocol
 import paramiko
 
 from tej.errors import ConnectionFailed
-from tej.transport.paramiko.failures import explained
+from tej.transport.paramiko.failures import translating_errors
 from tej.transport.process_io import IdleTimer, InputClosed, Process, cut_off
 
 logger = logging.getLogger("tej")
@@ -87,7 +87,7 @@ class Execution(Process):
         self._timer.restart()
         while True:
             try:
-                with explained(self._connection.where):
+                with translating_errors(self._connection.where):
                     return self._channel.recv(PIECE)
             except ConnectionFailed as error:
                 if not isinstance(error.__cause__, TimeoutError):

@@ -11,7 +11,7 @@ import paramiko
 from tej.errors import AuthenticationFailed, ConnectionFailed
 
 
-def explain(error: BaseException, where: str) -> ConnectionFailed:
+def translate_error(error: BaseException, where: str) -> ConnectionFailed:
     """Translate an error of paramiko or of a socket to ConnectionFailed.
 
     The message contains the server `where` and advice for the user.
@@ -57,11 +57,11 @@ def _words(error: BaseException, where: str) -> str:
 
 
 @contextlib.contextmanager
-def explained(where: str) -> Iterator[None]:
+def translating_errors(where: str) -> Iterator[None]:
     """Translate errors of paramiko and sockets that are raised in the `with` block."""
     try:
         yield
     except ConnectionFailed:
         raise
     except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:
-        raise explain(error, where) from error
+        raise translate_error(error, where) from error

@@ -19,7 +19,7 @@ from tej.transport.known_hosts import (
     find,
     known_name,
 )
-from tej.transport.paramiko.failures import explained
+from tej.transport.paramiko.failures import translating_errors
 from tej.transport.ssh_config import HostConfig
 
 logger = logging.getLogger("tej")
@@ -54,7 +54,7 @@ def check_host_key(
     adds it to known_hosts if `accept` is true, and raises HostKeyRejected otherwise.
     """
     where = config.where
-    with explained(where):
+    with translating_errors(where):
         theirs = transport.get_remote_server_key()
     key = Key(theirs.get_name(), theirs.asbytes())
     options = transport.get_security_options()

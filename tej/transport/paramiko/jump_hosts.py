@@ -8,7 +8,7 @@ import paramiko
 
 from tej.destination import Destination
 from tej.errors import ConnectionFailed, InvalidDestination
-from tej.transport.paramiko.failures import explained
+from tej.transport.paramiko.failures import translating_errors
 from tej.transport.ssh_config import HostConfig
 
 MAX_JUMPS = 8
@@ -37,7 +37,7 @@ def open_through(
     gateway: paramiko.Transport, hop: HostConfig, following: HostConfig, timeout: float
 ) -> paramiko.Channel:
     """Connect to the server `following` through the jump host `hop`."""
-    with explained(f"{following.where}, through {hop.where},"):
+    with translating_errors(f"{following.where}, through {hop.where},"):
         return gateway.open_channel(
             "direct-tcpip",
             (following.host, following.port),

@@ -11,7 +11,7 @@ import paramiko
 
 from tej.errors import AuthenticationFailed, ConnectionFailed
 from tej.transport.paramiko.agent import Agent, AgentKey, agent_keys, open_agent
-from tej.transport.paramiko.failures import explained
+from tej.transport.paramiko.failures import translating_errors
 from tej.transport.paramiko.identity_files import (
     Identity,
     is_encrypted,
@@ -66,7 +66,7 @@ def log_in(
     Raises AuthenticationFailed if the login fails; the message lists the attempts and
     the methods that the server accepts.
     """
-    with explained(config.where):
+    with translating_errors(config.where):
         _Login(transport, config, settings, password, key).run()
 
 

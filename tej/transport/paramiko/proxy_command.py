@@ -33,7 +33,7 @@ class ProxyCommand:
                 start_new_session=True,
             )
 
-    def said(self) -> str:
+    def stderr_tail(self) -> str:
         """Return the last 500 bytes that the program wrote to stderr, as text."""
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - 500))
