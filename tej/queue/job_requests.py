@@ -16,7 +16,7 @@ from tej.wire.replies import (
     REPLY_LIMIT,
     ParsedReply,
     Record,
-    garbled,
+    malformed_reply,
     only_requested,
     parse_reply,
 )
@@ -106,7 +106,7 @@ class _StatusReceiver:
         self._ended = not data
         self._size += len(data)
         if self._size > REPLY_LIMIT:
-            raise garbled("status", "it is too long")
+            raise malformed_reply("status", "it is too long")
         self._parse(self._splitter.feed(data))
 
     def finish(self) -> tuple[Record, list[JobStatus]]:
