@@ -191,16 +191,20 @@ print_marked() {
         [ "$2" != - ] || return 0
         paths=$(grep -lsF "TEJ_JOB_TOKEN=$2" "$proc"/[0-9]*/environ 2>/dev/null)
         [ $? -le 2 ] || return 1
+        split_lines
         for path in $paths; do
             path=${path%/environ}
             printf '%s\n' "${path##*/} $2"
         done
+        end_split
         return 0
     else
         paths=$(grep -lsF TEJ_JOB_TOKEN= "$proc"/[0-9]*/environ 2>/dev/null)
         [ $? -le 2 ] || return 1
+        split_lines
         # shellcheck disable=SC2086 # split into paths
         set -- $paths
+        end_split
     fi
     # `head` prints the path of each file before its content if it reads several files. A
     # variable of a foreign process may contain such a path, but contains no token of a job.
