@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from clocks import set_age
 from facts import scheduler_id_of, script_of, who_ended, words_of
 from jobs import Gate, wait_until
-from schedulers.conftest import empty, output, run, until
+from schedulers.conftest import empty, forget_listing, output, run, until
 
 import tej
 from tej import JobState
@@ -25,7 +28,9 @@ Play = Callable[..., Path]
 def pbs(request: pytest.FixtureRequest, played: Play) -> Path:
     """Return the directory of the double of one PBS, whose commands are on the PATH."""
     dialect, _, history = request.param.partition(" with ")
-    folder = played("pbs.py", dialect, "qsub", "qstat", "qdel", "qsig", "qrerun")
+    folder = played(
+        "pbs.py", dialect, "qsub", "qstat", "qdel", "qsig", "qrerun", "qmove"
+    )
     if history:
         (folder / "history").touch()
     return folder
@@ -274,6 +279,87 @@ def test_requeued_job_does_not_run_twice(
     assert status.state is JobState.LOST
     assert "a second time" in str(status.evidence)
     assert output(queue, "again") == "begun\n"
+
+
+def change_job(pbs: Path, number: str, **changes: str) -> None:
+    """Change what the double of PBS reports about a job, whose processes continue."""
+    with (pbs / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        jobs = json.loads((pbs / "jobs.json").read_text())
+        jobs[number] |= changes
+        (pbs / "jobs.json").write_text(json.dumps(jobs))
+
+
+@pytest.mark.parametrize("pbs", ["openpbs with history"], indirect=True)
+@pytest.mark.parametrize("requeue", [False, True])
+def test_kill_waits_for_processes_on_lost_node(
+    queue: tej.RemoteQueue,
+    pbs: Path,
+    job: Make,
+    gate: Gate,
+    queue_path: Path,
+    requeue: bool,
+) -> None:
+    resources = tej.Resources(requeue=requeue)
+    queue.submit("cut", job(f"echo begun; {gate.wait}; exit 5"), resources=resources)
+    wait_until(lambda: output(queue, "cut") == "begun\n", "the job runs")
+    # PBS has given up the node, on which the job continues.
+    (pbs / "slots").write_text("0")
+    if requeue:
+        change_job(pbs, "1", state="Q")
+    else:
+        change_job(pbs, "1", state="F", status="-20")
+    queries = (pbs / "calls").read_text
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(queue.kill, "cut")
+        wait_until((queue_path / "jobs/cut/ending").exists, "the kill is requested")
+        before = queries().count("qstat")
+        wait_until(lambda: queries().count("qstat") > before + 2, "the kill waits")
+        gate.open()
+        status = killed.result()
+    assert (status.state, status.exit_code) == (JobState.KILLED, 5)
+
+
+@pytest.mark.parametrize("pbs", ["openpbs with history"], indirect=True)
+def test_job_moved_to_another_server_keeps_its_state(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    (pbs / "slots").write_text("0")
+    for name in ("moved", "deleted"):
+        queue.submit(name, job(f"echo begun; {gate.wait}; exit 4", name=name))
+        native = scheduler_id_of(queue_path / "jobs" / name)
+        run("qmove", "workq@other", native)
+    assert "Not Running" in str(queue.status("moved").note)
+    run("qdel", native)
+    status = until(queue, "deleted", lambda status: status.state.final)
+    assert status.state is JobState.KILLED
+    (pbs / "slots").write_text("2")
+    until(queue, "moved", lambda status: status.state is JobState.RUNNING)
+    assert queue.status("moved").note is None
+    (pbs / "other down").touch()
+    forget_listing(queue_path)
+    status = queue.status("moved")
+    assert status.state is JobState.RUNNING
+    assert "does not answer" in str(status.note)
+    assert not (queue_path / "jobs/moved/missed").exists()
+    gate.open()
+    assert queue.job("moved").wait(90).exit_code == 4
+
+
+@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
+def test_two_servers_may_use_one_number(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, queue_path: Path
+) -> None:
+    (pbs / "slots").write_text("0")
+    queue.submit("one", job())
+    queue.submit("two", job(), resources=tej.Resources(partition="workq@other"))
+    forget_listing(queue_path)
+    one, two = sorted(queue.jobs(), key=lambda status: status.job_id)
+    assert "pbs 1.pbs-server: Not Running" in str(one.note)
+    assert "pbs 1.other: Not Running" in str(two.note)
+    run("qdel", "1.other")
+    forget_listing(queue_path)
+    assert "pbs 1.pbs-server: Not Running" in str(queue.status("one").note)
 
 
 def test_exit_0_after_time_limit_is_no_success(

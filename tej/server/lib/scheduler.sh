@@ -36,7 +36,8 @@
 #                               of the scheduler and its reason. BEAT: the heartbeat or `-`
 #   rerun      TIME HOST        the scheduler restarted the job, and the wrapper refused to run it
 #   requeue    TIME             the user allows a second run by the scheduler
-#   ending     TIME term|cancel the last step of a kill
+#   ending     TIME term|cancel [requeued]   the last step of a kill; requeued: the scheduler had
+#                               put the started job back into its queue
 #   term       TIME [KIND WORDS]   the job's wrapper received a SIGTERM, or another signal
 #                               that announces the end of the job
 #   reason     TIME KIND WORDS  why the job ended: cancelled, limit, cut, other

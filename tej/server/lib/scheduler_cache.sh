@@ -58,8 +58,8 @@ is_answered() {
     done
 }
 
-# set_key ID: set $key to the number, the array index and the cluster in ID, converted to
-# a valid part of a variable name.
+# set_key ID: set $key to the number, the array index, the server and the cluster in ID,
+# converted to a valid part of a variable name.
 set_key() {
     key=${1%%[!0-9]*}
     case $1 in
@@ -68,12 +68,12 @@ set_key() {
             key=${key}e${element%%[!0-9]*}
             ;;
         # Text after the dot is the name of a PBS server, and a number is the index of a
-        # task.
-        "$key."*[!0-9]*) ;;
+        # task. Two servers of OpenPBS can use the same number. Torque has several forms of
+        # the name of one server.
+        "$key."*[!0-9]*) [ "${dialect-}" != openpbs ] || key=${key}_${1#"$key."} ;;
         "$key."*) key=${key}e${1#"$key."} ;;
     esac
-    case $1 in *\;*) ;; *) return 0 ;; esac
-    key=${key}_${1#*;}
+    case $1 in *\;*) key=${key}_${1#*;} ;; esac
     while :; do
         case $key in
             *[!A-Za-z0-9_]*) key=${key%%[!A-Za-z0-9_]*}_${key#*[!A-Za-z0-9_]} ;;
@@ -95,6 +95,8 @@ load_listing() {
         while IFS='|' read -r item kind title words; do
             set_key "$item"
             eval "q_$key=\$edition'|'\$kind'|'\$title'|'\$words"
+            # The qsub of a site may print the number alone.
+            case ${dialect-},$key in openpbs,*_*) eval "q_${item%%[!0-9]*}=\$q_$key" ;; esac
             case $title in
                 tej_*[!A-Za-z0-9_]*) ;;
                 tej_?*) eval "n_$title=\$item" ;;

@@ -55,6 +55,8 @@ terminate_or_cancel() {
 # cancel_job: cancel the job through the scheduler. Returns 1 if the scheduler did not
 # answer or refused to cancel the job.
 cancel_job() {
+    step=cancel
+    if was_requeued || { [ "$listed_state" = queued ] && [ -n "$started" ]; }; then step='cancel requeued'; fi
     refusal=$(scheduler_cancel "$nid" 2>&1 </dev/null) || {
         # If the job is already over, the scheduler reports an error, but cancel_job
         # returns 0.
@@ -62,7 +64,7 @@ cancel_job() {
         look_up "$nid" ''
         case $listed_state in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
     }
-    put ending "$(date +%s) cancel" 2>/dev/null || :
+    put ending "$(date +%s) $step" 2>/dev/null || :
 }
 
 # runtime_stop GRACE: like runtime_tell, then wait for the end of the job. Returns 1 if
@@ -96,8 +98,8 @@ runtime_stop() {
 }
 
 # wait_for_end ID: wait until the job has recorded its end, or until the scheduler
-# reports that the job has ended. If the scheduler does not know the job, also waits
-# until the job's heartbeat has stopped.
+# reports that the job has ended. If this report is no proof, also waits until the job's
+# heartbeat has stopped.
 wait_for_end() {
     looks=0 still=0
     read_heartbeat
@@ -114,10 +116,10 @@ wait_for_end() {
         query_again "$1"
         look_up "$1" ''
         case $listed_state in
-            over | ended | limit | cut | cancelled) ;;
-            unknown) [ -z "$last_heartbeat" ] || [ "$still" -ge 5 ] || continue ;;
+            over | ended | limit | cut | cancelled | unknown) ;;
             *) continue ;;
         esac
+        is_end_certain || [ "$still" -ge 5 ] || continue
         now=''
         ! record_killed || return 0
     done

@@ -191,7 +191,7 @@ derive_gone_state() {
         # kill.
         if ! is_later kill "$kill_time"; then
             keep_last_state
-        elif ! is_unlisted || [ ! -e "$job/heartbeat" ] || is_confirmed "no longer lists it"; then
+        elif is_end_certain || is_confirmed "no longer runs it"; then
             record_killed
         fi
         return
@@ -235,6 +235,25 @@ record_early_end() {
     [ "$age" -ge "$confirmation_delay" ] || return 0
     find_cause
     case $listed_state in cancelled | limit) record_cut_off ;; esac
+}
+
+# is_end_certain: check whether no process of the killed job can run, because the scheduler
+# reports the job as over. The job's processes may run on a node that the scheduler cannot
+# reach, if the scheduler has given up the node, has requeued the job before its cancellation,
+# or no longer knows the job.
+is_end_certain() {
+    [ -e "$job/heartbeat" ] || return 0
+    ! is_unlisted || return 1
+    case $listed_state,$reason in cut,*'node failure'*) return 1 ;; esac
+    ! was_requeued
+}
+
+# was_requeued: check whether the scheduler had put the started job back into its queue when
+# tej cancelled the job.
+was_requeued() {
+    requeued=''
+    [ ! -f "$job/ending" ] || read -r _ _ requeued <"$job/ending"
+    [ -n "$requeued" ]
 }
 
 # is_unlisted: check whether the scheduler no longer knows the job, or knows only that the job

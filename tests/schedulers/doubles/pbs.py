@@ -1,10 +1,11 @@
-"""Doubles of qsub, qstat, qdel, qsig, qrls and qrerun of OpenPBS and Torque.
+"""Doubles of qsub, qstat, qdel, qsig, qrls, qrerun and qmove of OpenPBS and Torque.
 
 The doubles print the recorded replies of the real programs, and run jobs as processes:
 `python pbs.py COMMAND ARGUMENT...`, with PBS_DOUBLE=DIALECT:FOLDER.  Optional files in
 FOLDER change the behaviour: `slots` (number of slots, 2 by default), `down` (no reply),
-`history` (OpenPBS lists ended jobs), `slow` (qsub replies when the job is over), and
-`mute` (qsub is killed before it replies).
+`history` (OpenPBS lists ended jobs), `slow` (qsub replies when the job is over), `mute`
+(qsub is killed before it replies), and `other down` (servers other than pbs-server do
+not reply).
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ def state() -> Iterator[dict]:
 
 
 def full_id(number: str) -> str:
-    return number if SGE else f"{number}.pbs-server"
+    return number if SGE or "." in number else f"{number}.pbs-server"
+
+
+def number_of(word: str) -> str:
+    """Return the key of a job: its number, with its server if that is another one."""
+    return word.partition("@")[0].removesuffix(".pbs-server")
 
 
 def start_waiting(jobs: dict) -> None:
@@ -194,7 +200,9 @@ def qsub(arguments: list[str]) -> int:
         return 7
     script = None if program else rest[0]
     with state() as jobs:
-        number = str(len(jobs) + 1)
+        _, _, server = options.get("q", "").partition("@")
+        numbers = [number for number in jobs if number.partition(".")[2] == server]
+        number = ".".join(filter(None, [str(len(numbers) + 1), server]))
         spooled = FOLDER / f"{number}.SC"
         spooled.write_bytes(b"" if script is None else Path(script).read_bytes())
         jobs[number] = {
@@ -205,6 +213,7 @@ def qsub(arguments: list[str]) -> int:
             "deleted": False,
             "rerun": False,
             "pid": 0,
+            "moved": "",
             "script": str(spooled),
             "home": os.environ["HOME"],
             "output": options.get("o", "/dev/null"),
@@ -241,7 +250,7 @@ def qstat(arguments: list[str]) -> int:
         seen = dict(jobs)
     answer = 0
     for word in wanted or [full_id(n) for n, j in seen.items() if j["state"] != "F"]:
-        job = seen.get(word.partition(".")[0])
+        job = seen.get(number_of(word))
         if job is None or (job["state"] == "F" and not (FOLDER / "history").exists()):
             print(f"qstat: Unknown Job Id {word}", file=sys.stderr)
             answer = 153
@@ -252,9 +261,31 @@ def qstat(arguments: list[str]) -> int:
                 file=sys.stderr,
             )
             answer = 35  # The exit status is that of the last error.
+        elif job["moved"] and (FOLDER / "other down").exists() and "@" in word:
+            print("Connection refused", file=sys.stderr)
+            print(
+                "qstat: cannot connect to server pbs-server (errno=111)",
+                file=sys.stderr,
+            )
+            answer = 255
+        elif job["moved"] and history and "@" not in word:
+            show_moved(word, job)
         else:
-            show(word, job)
+            show(word.partition("@")[0], job)
     return answer
+
+
+def show_moved(job_id: str, job: dict) -> None:
+    """Print what the job history of the first server contains about a moved job."""
+    _, _, server = job["moved"].partition("@")
+    print(f"Job Id: {job_id}\n    job_state = M\n    queue = {job['moved']}")
+    print(f"    Output_Path = host:{job['output']}")
+    if job["state"] == "F":
+        print(f'    substate = 92\n    comment = Job finished at "{server}"')
+    else:
+        print(
+            f'    substate = 94\n    comment = Job has been moved to "{job["moved"]}"'
+        )
 
 
 def show(job_id: str, job: dict) -> None:
@@ -301,7 +332,7 @@ def qdel(arguments: list[str]) -> int:
     answer = 0
     for word in arguments:
         with state() as jobs:
-            job = jobs.get(word.partition(".")[0])
+            job = jobs.get(number_of(word))
             if refusal := refuse("qdel", word, job):
                 answer = refusal
                 continue
@@ -311,14 +342,14 @@ def qdel(arguments: list[str]) -> int:
                 job["state"] = "F" if OPEN else "C"
                 job["status"] = "" if OPEN else "271"
                 continue
-        start_process("end", word.partition(".")[0])
+        start_process("end", number_of(word))
     return answer
 
 
 def qrerun(arguments: list[str]) -> int:
     """Requeue a job. Only `-W force` requeues a job that was submitted with `-r n`."""
     *force, word = arguments
-    number = word.partition(".")[0]
+    number = number_of(word)
     with state() as jobs:
         job = jobs.get(number)
         if refusal := refuse("qrerun", word, job):
@@ -335,7 +366,7 @@ def qrerun(arguments: list[str]) -> int:
 def qrls(arguments: list[str]) -> int:
     (word,) = arguments
     with state() as jobs:
-        job = jobs.get(word.partition(".")[0])
+        job = jobs.get(number_of(word))
         if refusal := refuse("qrls", word, job):
             return refusal
         assert job is not None
@@ -344,10 +375,17 @@ def qrls(arguments: list[str]) -> int:
     return 0
 
 
+def qmove(arguments: list[str]) -> int:
+    destination, word = arguments
+    with state() as jobs:
+        jobs[number_of(word)]["moved"] = destination
+    return 0
+
+
 def qsig(arguments: list[str]) -> int:
     (option, name, word) = arguments
     assert option == "-s"
-    number = word.partition(".")[0]
+    number = number_of(word)
     with state() as jobs:
         job = jobs.get(number)
     if refusal := refuse("qsig", word, job):
@@ -418,6 +456,7 @@ def main() -> int:
         "qsig": qsig,
         "qrerun": qrerun,
         "qrls": qrls,
+        "qmove": qmove,
     }
     return programs[command](arguments)
 

@@ -9,7 +9,8 @@ qstat_list() {
         rm -f "$fresh.said1" "$fresh.said2"
         return 1
     }
-    read_qstat "$fresh.said1" && list_absent "$@" && rm -f "$fresh.said1" "$fresh.said2"
+    moved=$(list_moved) && ask_other_servers && read_qstat "$fresh.said1" >"$fresh.read" &&
+        cat "$fresh.read" && list_absent "$@" && rm -f "$fresh.said1" "$fresh.said2" "$fresh.read"
 }
 
 # query_jobs [ID...]: run qstat for the jobs ID..., or for all jobs. OpenPBS prints ended jobs
@@ -21,6 +22,30 @@ query_jobs() {
         [ "$qstat_status" != 124 ] || return 1
     fi
     run_qstat -f "$@"
+}
+
+# list_moved: print ID@SERVER for each job that has moved to another PBS server. The job history
+# of the first server contains only that the job has moved, and later that the job is over.
+# Without job history, qstat itself queries the other server.
+list_moved() {
+    [ "$dialect" != openpbs ] || read_qstat "$fresh.said1" 1
+}
+
+# ask_other_servers: query the other servers for the jobs in $moved, and add the replies to the
+# reply of the first server. Each server has a query of its own, because only some of the servers
+# may keep a job history.
+ask_other_servers() {
+    [ -n "$moved" ] || return 0
+    mv "$fresh.said1" "$fresh.all1" && mv "$fresh.said2" "$fresh.all2" || return 1
+    for other in $(printf '%s\n' "$moved" | sed 's/.*@//' | sort -u); do
+        split_lines
+        # shellcheck disable=SC2046 # one id per line
+        set -- $(printf '%s\n' "$moved" | grep "@$other\$")
+        end_split
+        ! query_jobs "$@" || cat "$fresh.said1" >>"$fresh.all1" || return 1
+        cat "$fresh.said2" >>"$fresh.all2"
+    done
+    mv -f "$fresh.all1" "$fresh.said1" && mv -f "$fresh.all2" "$fresh.said2"
 }
 
 # run_qstat ARGUMENT...: run qstat, and set $qstat_status to its exit status. Returns 1 if the
@@ -39,20 +64,23 @@ run_qstat() {
     esac
 }
 
-# list_absent ID...: print a line for each ID that is missing from the output of qstat.
+# list_absent ID...: print a line for each ID that is missing from the jobs in $fresh.read.
 # The state is `unknown` if an error message of qstat reports the ID as unknown, and
-# `silent` if no error message contains the ID.
+# `silent` if no error message contains the ID. Two servers of OpenPBS can use the same number,
+# so the server is a part of the ID. qstat of Torque may print another form of the server's name,
+# and the qsub of a site may print the number alone.
 list_absent() {
     printed="
-$(sed -n 's/^Job Id:[ 	]*\([0-9]*\).*/\1/p' "$fresh.said1")
+$(sed 's/|.*//; p; s/[^0-9].*//' "$fresh.read")
 "
     for one in "$@"; do
-        digits=${one%%[!0-9]*}
+        sought=$one
+        case $dialect,$one in openpbs,*.*) ;; *) sought=${one%%[!0-9]*} ;; esac
         case $printed in *"
-$digits
+$sought
 "*) continue ;; esac
         if grep -E 'Unknown Job|has finished' "$fresh.said2" |
-            grep -Eq "(^|[^0-9])${digits}([^0-9]|\$)"; then
+            grep -Eq "(^|[^0-9])$sought([^0-9A-Za-z_-]|\$)"; then
             printf '%s|unknown||\n' "$one"
         else
             printf '%s|silent||\n' "$one"
@@ -60,18 +88,28 @@ $digits
     done
 }
 
-# read_qstat FILE: print one line for each job in FILE, the output of `qstat -f`. Only
-# the first line of each attribute is used, because a line in the job's environment may
-# look like an attribute. qstat wraps lines at 80 columns, and a continuation line
-# starts with a tab. Older versions have no option -w, which prevents the wrapping.
+# read_qstat FILE [1]: print one line for each job in FILE, the output of `qstat -f`, or
+# with `1` a line ID@SERVER for each job that has moved to another server. Only the first
+# line of each attribute is used, because a line in the job's environment may look like an
+# attribute. qstat wraps lines at 80 columns, and a continuation line starts with a tab.
+# Older versions have no option -w, which prevents the wrapping.
 read_qstat() {
-    awk -v dialect="$dialect" '
+    awk -v dialect="$dialect" -v moved="${2-}" '
         function flush() {
             if (id == "") return
+            has_moved = value["job_state"] == "M" && value["queue"] ~ /@/
+            if (moved) {
+                sub(/.*@/, "", value["queue"])
+                if (has_moved) print id "@" value["queue"]
+                return
+            }
+            # Until the job is over (substate 92), only the other server knows its state.
+            if (has_moved && value["substate"] != 92) return
             state = "running"
             if (value["job_state"] ~ /^[QHWTM]$/) state = "queued"
             if (value["job_state"] ~ /^[SU]$/) state = "stopped"
             words = state == "queued" ? pending_reason() : ""
+            if (has_moved) { state = "over"; words = value["comment"] }
             if (value["job_state"] ~ /^[FXC]$/) classify_end(value["exit_status"])
             gsub(/\|/, "/", words)
             # The log path identifies the submission, since users may choose the job name.
