@@ -360,6 +360,11 @@ def test_two_servers_may_use_one_number(
     run("qdel", "1.other")
     forget_listing(queue_path)
     assert "pbs 1.pbs-server: Not Running" in str(queue.status("one").note)
+    # The qsub of a site may have printed the number alone.
+    (queue_path / "jobs/one/native_id").write_text("pbs 1\n")
+    for _ in range(2):
+        assert "pbs 1: Not Running" in str(queue.status("one").note)
+        forget_listing(queue_path)
 
 
 def test_exit_0_after_time_limit_is_no_success(
