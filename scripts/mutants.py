@@ -293,13 +293,16 @@ def test_mutant(mutant: Mutant) -> str:
     # Python compares bytecode by the size and the second of the source, so bytecode of
     # another change could be used.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "--timeout=120"]
+    tests = tests_of(mutant.path)
+    # The start of workers takes longer than most unit tests.
+    workers = "0" if all(test.startswith("tests/unit/") for test in tests) else "2"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", workers]
     try:
         mutant.path.write_text(mutant.text)
         for cached in mutant.path.parent.glob(f"__pycache__/{mutant.path.stem}.*"):
             cached.unlink()
         process = subprocess.Popen(
-            [*command, *tests_of(mutant.path)],
+            [*command, "--timeout=120", *tests],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

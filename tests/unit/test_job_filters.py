@@ -1,11 +1,14 @@
-"""Sort orders of job lists."""
+"""Filters and sort orders of job lists, and jobs that may be pruned."""
 
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
 from tej import JobState, JobStatus
-from tej.queue.job_filters import ORDERS, sort_jobs
+from tej.queue.job_filters import ORDERS, disposable, select, sort_jobs
 
 JOBS = [
     JobStatus("b", JobState.RUNNING, PurePosixPath("/b"), name="x"),
@@ -25,3 +28,60 @@ def test_jobs_are_sorted_by_name() -> None:
 def test_unknown_order_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="use one of id, submitted"):
         sort_jobs(JOBS, "size")
+
+
+NOW = datetime(2026, 1, 10, tzinfo=timezone.utc)
+
+
+def job(job_id: str, state: str = "finished", days: int = 0, **facts: Any) -> JobStatus:
+    """Return a job that ended some days before NOW."""
+    kind = JobState(state)
+    facts = {"exit_code": 0 if state == "finished" else None} | facts
+    ended = NOW - timedelta(days) if kind.final else None
+    return JobStatus(job_id, kind, PurePosixPath("/"), ended=ended, **facts)
+
+
+def ids(jobs: list[JobStatus]) -> str:
+    return "".join(job.job_id for job in jobs)
+
+
+def test_only_ended_and_unneeded_jobs_are_disposable() -> None:
+    jobs = [
+        *(job(state[0], state) for state in ("created", "queued", "running", "lost")),
+        job("x", processes_left=1),
+        job("n"),
+        job("m"),
+        job("o", "queued", after=("n",)),
+        job("p", "created", after=("m",)),
+        job("k", "killed", 1),
+    ]
+    # A job that has started has copied what it needs.
+    assert ids(disposable([*jobs, job("s", "running", after=("k",))])) == "lk"
+
+
+def test_oldest_jobs_are_disposable() -> None:
+    jobs = [job("a", days=3), job("b", days=1), job("c", "killed", days=2)]
+    assert ids(disposable(jobs, keep_last=1)) == "ca"
+    assert ids(disposable(jobs, older_than=timedelta(2), now=NOW)) == "a"
+    assert ids(disposable(jobs, failed=True)) == "c"
+    unknown = replace(jobs[0], ended=None)
+    assert disposable([unknown], older_than=timedelta(0), now=NOW) == []
+    assert disposable([unknown]) == [unknown]
+
+
+def test_jobs_must_match_all_filters() -> None:
+    jobs = [
+        job("a", labels={"x": "1"}, parameters={"p": "1"}, submitted=NOW),
+        job("b", "killed", labels={"x": "1", "y": "2"}, parameters={"p": "2"}),
+        job("c", "running", parameters={"q": "1"}),
+        job("d", exit_code=1, submitted=NOW - timedelta(1)),
+    ]
+    assert ids(select(jobs)) == "abcd"
+    assert ids(select(jobs, states=["running"], failed=True)) == "bcd"
+    assert ids(select(jobs, labels={"x": "1"})) == "ab"
+    assert ids(select(jobs, labels={"x": "1", "y": "2"})) == "b"
+    assert ids(select(jobs, parameters={"p": None})) == "ab"
+    assert ids(select(jobs, parameters={"p": ["2", "3"]})) == "b"
+    assert ids(select(jobs, parameters={"p": None, "q": None})) == ""
+    assert ids(select(jobs, since=NOW)) == "a"
+    assert ids(select(jobs, failed=True, since=NOW - timedelta(2))) == "d"

@@ -1,47 +1,112 @@
-"""Parser of a list of jobs that is still being received."""
+"""Requests about existing jobs, with simulated replies of the server."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import PurePosixPath
+from typing import Any
+
 import pytest
 
-import tej
-from tej.queue.job_requests import _StatusReceiver
-
-HEAD = b"queue=/q\0runtime=default\0now=9\0"
-REPLY = HEAD + b"id=a\0state=running\0spec=name=x end\0id=gone\0\0id=b\0state=lost\0"
-
-
-@pytest.mark.parametrize("size", [1, 7, 1000])
-def test_pieces_of_any_size_are_the_same_list(size: int) -> None:
-    receiver = _StatusReceiver()
-    # The scripts on the server are outdated, and the request is sent a second time.
-    receiver.take(b"0123abcd 5\n")
-    receiver.take(b"")
-    for start in range(0, len(REPLY), size):
-        receiver.take(REPLY[start : start + size])
-    receiver.take(b"")
-    head, jobs = receiver.finish()
-    assert head["now"] == "9"
-    assert [(job.job_id, job.state, job.name) for job in jobs] == [
-        ("a", tej.JobState.RUNNING, "x"),
-        ("b", tej.JobState.LOST, ""),
-    ]
+from tej import JobNotFound, JobState, JobStatus, JobStillRunning, RemoteCommandFailure
+from tej.queue.job_requests import (
+    delete_many,
+    delete_unchanged,
+    get_status,
+    kill,
+    kill_many,
+    why_alive,
+)
+from tej.wire.replies import ParsedReply, parse_reply
 
 
-def test_incomplete_record_is_not_parsed() -> None:
-    receiver = _StatusReceiver()
-    receiver.take(HEAD + b"id=a\0state=running\0id=b\0state=fini")
+class Connection:
+    """A connection whose server sends one reply to every request."""
+
+    def __init__(self, *records: str, failures: int = 0) -> None:
+        self.sent: list[tuple[str, ...]] = []
+        self._reply = "\0".join(["queue=/q", *records]).replace(" ", "\0").encode()
+        self._failures = failures
+
+    def request(self, *words: str) -> ParsedReply:
+        self.sent.append(words)
+        return parse_reply(self._reply)
+
+    request_once = request
+    job_not_found = staticmethod(JobNotFound)
+
+    def with_retries(self, attempt: Callable[[int], Any]) -> object:
+        return attempt(self._failures)
 
 
-def test_list_without_queue_is_refused() -> None:
-    receiver = _StatusReceiver()
-    receiver.take(b"")
-    with pytest.raises(tej.RemoteCommandFailure, match="'queue' is missing"):
-        receiver.finish()
+def connection(*records: str, failures: int = 0) -> Any:
+    return Connection(*records, failures=failures)
 
 
-def test_endless_list_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tej.queue.job_requests.REPLY_LIMIT", 100)
-    receiver = _StatusReceiver()
-    with pytest.raises(tej.RemoteCommandFailure, match="too long"):
-        receiver.take(b"x=y\0" * 50)
+RUNS = JobStatus("a", JobState.RUNNING, PurePosixPath("/"), host="n1")
+
+
+def test_absent_job_is_not_found() -> None:
+    with pytest.raises(JobNotFound):
+        get_status(connection("id=b state=running"), "a")
+    with pytest.raises(JobNotFound):
+        kill(connection("id=a"), "a", 1)
+    # A reply without a head does not mean that the job is absent.
+    headless = connection()
+    headless._reply = b""
+    with pytest.raises(RemoteCommandFailure):
+        get_status(headless, "a")
+
+
+def test_kill_reports_states_and_strays() -> None:
+    server = connection(
+        "id=a was=running strays=0 state=killed",
+        "id=b was=finished strays=2 state=finished how=exit number=0",
+        "id=c",
+        "id=other",
+    )
+    found = kill_many(server, ["a", "b", "c"], 5)
+    assert [*found] == ["a", "b", "c"]
+    assert found["c"] is None
+    assert found["a"] is not None
+    assert found["b"] is not None
+    assert (found["a"].was, found["a"].strays) == (JobState.RUNNING, 0)
+    assert (found["b"].was, found["b"].strays) == (JobState.FINISHED, 2)
+    assert server.sent[0][:2] == ("kill", "5")
+    assert kill_many(server, [], 5) == {}
+    with pytest.raises(RemoteCommandFailure, match="'d' is missing"):
+        kill_many(server, ["d"], 5)
+    with pytest.raises(JobStillRunning, match="still runs after the kill"):
+        kill(connection("id=a was=running strays=0 state=running"), "a", 1)
+
+
+def test_job_alive_after_a_kill_is_an_error() -> None:
+    error = why_alive(replace(RUNS, note="why"))
+    assert "on n1 still runs after the kill: why; check" in str(error)
+    queued = why_alive(replace(RUNS, state=JobState.QUEUED, host=None))
+    assert "Job 'a' is still queued after the kill; check" in str(queued)
+    ended = replace(RUNS, state=JobState.KILLED)
+    assert why_alive(ended) is None
+    assert "SIGKILL did not end" in str(why_alive(replace(ended, processes_left=1)))
+
+
+def test_job_is_deleted_only_as_it_was_listed() -> None:
+    when = datetime.fromtimestamp(1000, timezone.utc)
+    server = connection(
+        "id=a deleted=1", "id=b state=running", "id=c", "id=d deleted=1"
+    )
+    jobs = [replace(RUNS, job_id=one, submitted=when) for one in "abc"]
+    undated = replace(RUNS, job_id="d")
+    assert delete_unchanged(server, [*jobs, undated]) == [jobs[0], undated]
+    words = ["a", "1000", "b", "1000", "c", "1000", "d", "-"]
+    assert server.sent == [("delete", *words)]
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_absent_job_was_deleted_only_by_a_repeated_request(failures: int) -> None:
+    server = connection("id=a", "id=b state=running", failures=failures)
+    found = delete_many(server, ["a", "b"])
+    assert (found["a"] is None) == bool(failures)
+    assert isinstance(found["b"], JobStillRunning)

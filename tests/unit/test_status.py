@@ -1,10 +1,11 @@
-"""Status of a job: times, in any time zone."""
+"""Status of a job: success, description, and times in any time zone."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -45,3 +46,52 @@ def test_kill_time_is_shown_in_local_time(zone: str) -> None:
 @pytest.mark.parametrize("seconds", [None, 10**14, 10**30])
 def test_impossible_time_is_unknown(seconds: int | None) -> None:
     assert from_timestamp(seconds) is None
+
+
+def test_only_an_uncut_exit_code_0_is_a_success() -> None:
+    def status(state: JobState, **facts: Any) -> JobStatus:
+        return JobStatus("a", state, PurePosixPath("/"), **facts)
+
+    good = status(JobState.FINISHED, exit_code=0)
+    assert (good.succeeded, good.failed, good.result) == (True, False, "0")
+    for bad in (
+        status(JobState.FINISHED, exit_code=1),
+        status(JobState.FINISHED, signal=9),
+        status(JobState.FINISHED, exit_code=0, cut_off="limit"),
+        status(JobState.KILLED, exit_code=0),
+        status(JobState.LOST),
+    ):
+        assert (bad.succeeded, bad.failed) == (False, True)
+    for state in (JobState.CREATED, JobState.QUEUED, JobState.RUNNING):
+        begun = status(state)
+        assert (begun.succeeded, begun.failed, begun.result) == (False, False, None)
+    assert status(JobState.FINISHED, signal=15).result == "143"
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "words"),
+    [
+        ("created", {}, "Job is created"),
+        (
+            "running",
+            {"duration": 61.0, "host": "n1", "seen": 0},
+            "Job is still running (1:01) on n1, last seen 0 s ago",
+        ),
+        ("running", {"duration": 5.0, "host": "n1"}, "Job is still running (0:05)"),
+        ("finished", {"duration": 5.0, "exit_code": 0}, "Job is finished (0:05)"),
+        (
+            "finished",
+            {"duration": 5.0, "exit_code": 3, "processes_left": 1},
+            "Job is finished (0:05) with exit code 3, 1 process left",
+        ),
+        (
+            "killed",
+            {"duration": 5.0, "signal": 15, "processes_left": 2},
+            "Job was killed (0:05), ended by SIGTERM, 2 processes left",
+        ),
+        ("lost", {"evidence": "E", "note": "N"}, "Job is lost: E; N"),
+    ],
+)
+def test_state_is_described(state: str, facts: dict[str, Any], words: str) -> None:
+    status = JobStatus("a", JobState(state), PurePosixPath("/"), **facts)
+    assert status.describe() == words

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from tej.queue.submission import BATCH_BYTES, BATCH_JOBS, Outcome, _batches
+import pytest
+
+from tej import ConnectionFailed, JobAlreadyExists, JobNotFound
+from tej.queue.submission import (
+    BATCH_BYTES,
+    BATCH_JOBS,
+    Outcome,
+    Submission,
+    _batches,
+)
 
 
 def batches(
@@ -45,3 +54,73 @@ def test_refused_job_keeps_its_place() -> None:
     assert batches(refused, ("a", 1), refused, ("c", 1)) == [
         *(refused, ["a"], refused, ["c"])
     ]
+
+
+def submission(mode: str = "ensure") -> Any:
+    connection: Any = SimpleNamespace(explain=lambda error: error)
+    return Submission(connection, mode)
+
+
+def test_found_job_must_have_the_same_signature() -> None:
+    def outcome(signature: str | None, **record: str) -> Outcome:
+        job = SimpleNamespace(job_id="a", signature=signature)
+        known = {"id": "a", "state": "running"}
+        found: Outcome = submission()._outcome(job, known | record, {"queue": "/q"})
+        return found
+
+    same = outcome("s", spec="token=t signature=s end\n")
+    assert (same.error, same.is_new) == (None, False)
+    assert outcome("s", ours="1").is_new
+    assert outcome(None, spec="token=t signature=x end\n").error is None
+    other = outcome("s", spec="token=t signature=x end\n").error
+    older = outcome("s").error
+    assert isinstance(other, JobAlreadyExists)
+    assert "other files" in str(other)
+    assert "older tej" in str(older)
+    refused = outcome("s", error="3", words="gone")
+    assert isinstance(refused.error, JobNotFound)
+    assert refused.status is None
+
+
+def test_error_of_a_later_batch_belongs_to_its_jobs() -> None:
+    sent = submission()
+    failure = ConnectionFailed("lost")
+
+    def send(jobs: list[Any]) -> list[Outcome]:
+        if jobs[0].job_id != "a":
+            raise failure
+        return [Outcome("a", is_new=True)]
+
+    sent.send = send
+    one, two, three = (SimpleNamespace(job_id=name) for name in "abc")
+    with pytest.raises(ConnectionFailed):
+        sent._send_batch([two])
+    assert sent._send_batch([one]) == [Outcome("a", is_new=True)]
+    assert sent._send_batch([two, three]) == [
+        *(Outcome("b", error=failure), Outcome("c", error=failure))
+    ]
+    # After the error, no further batch is sent.
+    assert sent._send_batch([one]) == [Outcome("a", error=failure)]
+
+
+def test_same_work_is_sent_once() -> None:
+    requests: list[str] = []
+
+    def send_new(jobs: list[Any]) -> list[Outcome]:
+        requests.extend(job.token for job in jobs)
+        return [Outcome(job.job_id, is_new=True) for job in jobs]
+
+    jobs = [
+        SimpleNamespace(job_id="a", signature="s", token=token) for token in ("1", "2")
+    ]
+    for mode, tokens, news in (
+        ("ensure", ["1"], [True, False]),
+        ("submit", ["1", "2"], [True, True]),
+    ):
+        sent = submission(mode)
+        sent._send_new = send_new
+        requests.clear()
+        assert [one.is_new for one in sent.send(jobs)] == news
+        assert requests == tokens
+        assert [one.is_new for one in sent.send(jobs[1:])] == [False]
+        assert requests == tokens
