@@ -120,6 +120,7 @@ run_wrapper() {
         end='none 0' unready=1
     fi
     trap - EXIT
+    [ -z "$end" ] || await_directory
     stop_heartbeat
     now=''
     # If the result of the script is unknown, clients derive the state from the processes.
@@ -156,11 +157,46 @@ record_end() {
     # exit status must not be lost.
     copy_facts
     until put_end "$ended $end $whose $left" "$copy"; do
-        read_spec
-        [ -n "$spec" ] || exit 1
+        await_directory
         write_heartbeat
         sleep 5
     done
+}
+
+# await_directory: wait until the directory of the job can be read, because the exit status
+# must not be lost if a network file system fails for a while. Exits if the job was removed.
+await_directory() {
+    read_spec
+    while [ -z "$spec" ]; do
+        ! is_removed || exit 1
+        sleep 5
+        read_spec
+    done
+}
+
+# is_removed: check whether the job, whose directory cannot be read, was removed. This is
+# certain only if another job has its id, or if a directory can be listed and does not
+# contain the next part of the path: an error of the file system also makes `[ -e ]` false.
+# Enters the directory again if its path can be read (ESTALE).
+is_removed() {
+    native=''
+    { IFS= read -r native <"$jobs/$id/native_id"; } 2>/dev/null
+    case $native in
+        "pid $who")
+            enter_job
+            return 1
+            ;;
+        ?*) return 0 ;;
+    esac
+    path=$jobs/$id
+    while [ -n "$path" ]; do
+        if entries=$(ls -a "${path%/*}/" 2>/dev/null); then
+            case $newline$entries$newline in *"$newline${path##*/}$newline"*) return 1 ;; esac
+            return 0
+        fi
+        path=${path%/*}
+    done
+    return 1
 }
 
 # copy_facts: set $copy to the words TOKEN SUBMITTED STARTED HOST NATIVE_ID end, which are the

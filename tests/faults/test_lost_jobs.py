@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,8 @@ from jobs import (
 
 import tej
 from tej import JobState
+from tej.transport.local import LocalTransport
+from tej.transport.program_start import COMMAND
 
 Make = Callable[..., Path]
 OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
@@ -129,6 +133,51 @@ def test_lost_job_stays_lost_until_it_reports(
     assert queue.status("job").evidence == verdict.evidence
     (queue_path / "jobs/job/finished").write_text("1800000000 exit 0 own 0\n")
     assert queue.status("job").succeeded
+
+
+UNPRIVILEGED = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+"""Command that makes root subject to the modes of files."""
+
+
+def test_exit_code_survives_unreadable_directory(
+    queue_path: Path, job: Make, gate: Gate
+) -> None:
+    words = [*(UNPRIVILEGED if os.geteuid() == 0 else []), "/bin/sh", "-c", COMMAND]
+    transport = LocalTransport(words)
+    queue = tej.RemoteQueue("local:", queue_path, "default", transport=transport)
+    queue.submit("job", job(f"{gate.wait}; exit 7"))
+    wait_until_started(queue_path, "job")
+    facts = queue_path / "jobs/job"
+    wrapper = wrapper_of(facts)
+
+    def children() -> list[str]:
+        pids = Path(f"/proc/{wrapper}/task/{wrapper}/children").read_text().split()
+        return [Path(f"/proc/{pid}/comm").read_text() for pid in pids]
+
+    def has_tried() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return not is_alive(wrapper) or "sleep\n" in children()
+        return not is_alive(wrapper)
+
+    facts.chmod(0)
+    try:
+        gate.open()
+        wait_until(has_tried, "the wrapper has tried to record the end")
+    finally:
+        facts.chmod(0o700)
+    wait_until_ended(queue, "job")
+    assert queue.status("job").exit_code == 7
+
+
+def test_wrapper_of_removed_job_ends(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("job", job(gate.wait))
+    wait_until_started(queue_path, "job")
+    wrapper = wrapper_of(queue_path / "jobs/job")
+    shutil.rmtree(queue_path / "jobs/job")
+    gate.open()
+    wait_until(lambda: not is_alive(wrapper), "the wrapper has ended")
 
 
 def test_reused_pid_is_not_the_wrapper(
