@@ -58,8 +58,11 @@ else (
     put started "$now ${who%% *} $$ $own_start" || exit 125
 ) || exit 125; fi
 # If a client killed the job before `started` was written, the client found no process to
-# signal. Therefore this shell signals itself.
-[ ! -e ../kill ] || kill -s TERM $$
+# signal. Therefore this shell signals itself. A login may have set SIGTERM to be ignored.
+[ ! -e ../kill ] || {
+    kill -s TERM $$
+    kill -s KILL $$
+}
 # If the job was marked lost, another job may have been submitted with the same id.
 # Therefore the lost job is not started.
 [ ! -e ../lost ] || exit 125

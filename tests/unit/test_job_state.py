@@ -340,12 +340,16 @@ def test_heartbeats_of_many_jobs_follow_each_job(shell: Shell) -> None:
     rm "$job/kill" "$job/native_id"; say 'no wrapper' a; orphaned=4; say 'dead shell' a
     echo "pid $host $boot $space $self 7" >"$job/native_id"
     echo walltime=9 >"$job/resources"; say limited a; rm "$job/resources"
-    echo '9 exit 0 own 0' >"$job/finished"; say ended a"""
+    echo '9 exit 0 own 0' >"$job/finished"; say ended a
+    mv jobs/a jobs/b; orphaned=3; say unreadable a; orphaned=4; say 'not begun' a
+    say 'wrapper lives' "a $self $own_start"; say 'wrapper ended' "a $self 8" """
     assert shell(lines, "default").splitlines() == [
         *("begins: kept beats", "known", "child: kept beats"),
         *("reused pid: left own process", "alive: kept beats"),
         *("killed: left own process", "killed here: kept beats"),
         *("no wrapper: kept", "dead shell: left", "limited: left", "ended: left"),
+        *("unreadable: kept", "not begun: left"),
+        *("wrapper lives: kept", "wrapper ended: left"),
     ]
 
 

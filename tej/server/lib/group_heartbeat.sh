@@ -38,7 +38,12 @@ read_wrappers() {
 # taken over its heartbeat.
 keeps_running() {
     id=${1%% *} job=$jobs/${1%% *}
-    [ -d "$job" ] && [ ! -s "$job/finished" ] || return 1
+    # A network file system may fail for a while. The heartbeat must then continue afterwards.
+    [ -d "$job" ] || {
+        may_have_wrapper "$1"
+        return
+    }
+    [ ! -s "$job/finished" ] || return 1
     if [ "$1" = "$id" ]; then
         # A wrapper that writes no native id for a minute is dead (claim_is_stale).
         find_wrapper || {
@@ -65,6 +70,21 @@ keeps_running() {
         return 1
     fi
 } 2>/dev/null
+
+# may_have_wrapper ITEM: check whether the wrapper of a job may be alive, without reading the
+# directory of the job.
+may_have_wrapper() {
+    set -f
+    # shellcheck disable=SC2086 # split into fields
+    set -- $1
+    set +f
+    [ $# = 3 ] || {
+        [ "$orphaned" -lt 4 ]
+        return
+    }
+    case $wrappers in *" $2 "*) return 0 ;; esac
+    ! is_gone "$2" "$3"
+}
 
 # find_wrapper: set $item to $id and the words PID START of the wrapper of $job. Returns 1 if
 # the job has no wrapper on this host yet.
