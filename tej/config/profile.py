@@ -44,7 +44,7 @@ class Profile(NamedTuple):
     settings: Mapping[str, Setting]
     """The settings by key; a key in a table is written `resources.cpus`."""
     files: tuple[str, ...] = ()
-    """The configuration files, which are the sources of the stored settings."""
+    """The configuration files from which the settings were read."""
 
     def get(self, key: str) -> Any:  # noqa: ANN401 (the type depends on the key)
         """Return the value of a key, or None if the key is not set."""

@@ -61,7 +61,9 @@ def download_many(
     if not isinstance(wanted, Mapping):
         wanted = dict.fromkeys(wanted, files or ())
     elif files is not None:
-        raise TypeError("a mapping contains the files: omit 'files'")
+        raise TypeError(
+            "'files' must be omitted if a mapping already names the files of each job"
+        )
     if isinstance(directory, Mapping):
         folders = {job_id: Path(folder) for job_id, folder in directory.items()}
     else:

@@ -279,7 +279,8 @@ class RemoteQueue:
     def server_logger(self) -> ServerLogger:
         """Return a new logger for the standard error of one program on the server.
 
-        Override this method to replace the logging of standard error to `tej.server`.
+        The lines are logged to the logger `tej.server`.  Override this method to treat
+        them in another way.
         """
         return ServerLogger()
 

@@ -26,9 +26,9 @@ _READ = (
 
 
 def in_block(program: str) -> str:
-    """Return text that a shell evaluates like `program`, after it has read one line.
+    """Return text that has the effect of `program` in a shell that reads from stdin.
 
-    If `program` is long, the first line of the text reads the second line, which is
+    Most shells read a program from stdin byte by byte, which is slow.  If `program` is long, the first line of the text reads the second line, which is
     `program`.  A short program is returned unchanged, because starting `dd` would take
     longer than the time it saves.  A program that is not ASCII is returned unchanged,
     because the shell counts characters, and `dd` counts bytes.

@@ -1,6 +1,7 @@
 """List of this package's modules, in the order in which VisTrails registers them.
 
-VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
+Each module's class declares its ports.  VisTrails loads this file, so it must run in
+Python 2.7 and in Python 3.
 """
 
 from __future__ import absolute_import, division

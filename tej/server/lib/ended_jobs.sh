@@ -140,6 +140,8 @@ read_ended_jobs() {
                 add("where", word[4])
                 add("native", word[5] " " word[6] " " word[7] " " word[8] " " word[9] " " word[10])
                 if (end[4] == "killed" && !read_kill()) return 0
+                # An interrupted retry may have archived an attempt.
+                if (read_line(attempts "/" id "/last")) return 0
                 if (!read_later_facts() || !read_spec()) return 0
                 # Another client may have replaced the job by a job with the same id.
                 if (index(line, "token=" word[1] " ") != 1) return 0

@@ -95,7 +95,7 @@ load_listing() {
         while IFS='|' read -r item kind title words; do
             set_key "$item"
             eval "q_$key=\$edition'|'\$kind'|'\$title'|'\$words"
-            # The qsub of a site may print the number alone.
+            # A site may have its own qsub, which prints the id without the name of the server.
             case ${dialect-},$key in openpbs,*_*) eval "q_${item%%[!0-9]*}=\$q_$key" ;; esac
             case $title in
                 tej_*[!A-Za-z0-9_]*) ;;

@@ -99,9 +99,9 @@ runtime_derive_state() {
     fi
 }
 
-# resume_heartbeat PID START: start another process that writes the heartbeat of the started
-# job with the wrapper PID, if the heartbeat process was killed, for example because memory
-# was short. Without a heartbeat, other hosts would consider the job lost.
+# resume_heartbeat PID START: if the heartbeat process of the job was killed, for example
+# because memory was short, start a new one. PID and START are the pid and the start time of
+# the job's wrapper. Without a heartbeat, other hosts would consider the job lost.
 resume_heartbeat() {
     [ -n "$proc" ] && [ -n "$started" ] && [ -f "$job/heartbeat" ] || return 0
     # Return early if the heartbeat is recent. This host also wrote the heartbeat, so this
