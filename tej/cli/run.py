@@ -89,8 +89,8 @@ def command(
 
     If a job for the same work exists, it is not started again, even if another machine
     has started it: a running job is followed from the beginning, and the results of a
-    finished job are fetched.  The directory is the current one if it is left out.  The exit status is
-    that of the job, or 125 if tej itself failed.
+    finished job are fetched.  The directory is the current one if it is left out.  The
+    exit status is that of the job, or 125 if tej itself failed.
     """
     if retry and again:
         raise click.UsageError("--retry cannot be combined with --again")

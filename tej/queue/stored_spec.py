@@ -97,9 +97,10 @@ def _parse(job: JobStatus, files: Mapping[str, str]) -> JobParameters:
 def parse_command(text: str, shown: str) -> tuple[dict[str, str], str] | None:
     """Return the environment and the script in a job's file `command`.
 
-    The file begins with tej's own lines `export NAME=VALUE`.  The command may begin with
-    such lines, too.  Therefore `shown`, the beginning of the command in the job's
-    description, determines where the command begins.  Returns None if no part of the text is the command.
+    The file begins with tej's own lines `export NAME=VALUE`.  The command may begin
+    with such lines, too.  Therefore `shown`, the beginning of the command in the job's
+    description, determines where the command begins.  Returns None if no part of the
+    text is the command.
     """
     environment: dict[str, str] = {}
     rest = text

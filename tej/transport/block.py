@@ -28,9 +28,10 @@ _READ = (
 def in_block(program: str) -> str:
     """Return text that has the effect of `program` in a shell that reads from stdin.
 
-    Most shells read a program from stdin byte by byte, which is slow.  If `program` is long, the first line of the text reads the second line, which is
-    `program`.  A short program is returned unchanged, because starting `dd` would take
-    longer than the time it saves.  A program that is not ASCII is returned unchanged,
+    Most shells read a program from stdin byte by byte, which is slow.  If `program`
+    is long, the first line of the text reads the second line, which is `program`.
+    A short program is returned unchanged, because starting `dd` would take longer
+    than the time it saves.  A program that is not ASCII is returned unchanged,
     because the shell counts characters, and `dd` counts bytes.
     """
     if len(program) < _WORTHWHILE or not program.isascii():

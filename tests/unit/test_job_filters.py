@@ -1,6 +1,5 @@
-"""Filters and sort orders of job lists, and jobs that may be pruned."""
+"""Filters and sort orders of job lists."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import PurePosixPath
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from tej import JobState, JobStatus
-from tej.queue.job_filters import ORDERS, disposable, select, sort_jobs
+from tej.queue.job_filters import ORDERS, select, sort_jobs
 
 JOBS = [
     JobStatus("b", JobState.RUNNING, PurePosixPath("/b"), name="x"),
@@ -43,30 +42,6 @@ def job(job_id: str, state: str = "finished", days: int = 0, **facts: Any) -> Jo
 
 def ids(jobs: list[JobStatus]) -> str:
     return "".join(job.job_id for job in jobs)
-
-
-def test_only_ended_and_unneeded_jobs_are_disposable() -> None:
-    jobs = [
-        *(job(state[0], state) for state in ("created", "queued", "running", "lost")),
-        job("x", processes_left=1),
-        job("n"),
-        job("m"),
-        job("o", "queued", after=("n",)),
-        job("p", "created", after=("m",)),
-        job("k", "killed", 1),
-    ]
-    # A job that has started has copied what it needs.
-    assert ids(disposable([*jobs, job("s", "running", after=("k",))])) == "lk"
-
-
-def test_oldest_jobs_are_disposable() -> None:
-    jobs = [job("a", days=3), job("b", days=1), job("c", "killed", days=2)]
-    assert ids(disposable(jobs, keep_last=1)) == "ca"
-    assert ids(disposable(jobs, older_than=timedelta(2), now=NOW)) == "a"
-    assert ids(disposable(jobs, failed=True)) == "c"
-    unknown = replace(jobs[0], ended=None)
-    assert disposable([unknown], older_than=timedelta(0), now=NOW) == []
-    assert disposable([unknown]) == [unknown]
 
 
 def test_jobs_must_match_all_filters() -> None:

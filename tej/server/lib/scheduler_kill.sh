@@ -55,8 +55,8 @@ terminate_or_cancel() {
 # cancel_job: cancel the job through the scheduler. Returns 1 if the scheduler did not
 # answer or refused to cancel the job.
 cancel_job() {
-    step=cancel
-    if was_requeued || { [ "$listed_state" = queued ] && [ -n "$started" ]; }; then step='cancel requeued'; fi
+    kill_step=cancel
+    if was_requeued || { [ "$listed_state" = queued ] && [ -n "$started" ]; }; then kill_step='cancel requeued'; fi
     refusal=$(scheduler_cancel "$nid" 2>&1 </dev/null) || {
         # If the job is already over, the scheduler reports an error, but cancel_job
         # returns 0.
@@ -64,7 +64,7 @@ cancel_job() {
         look_up "$nid" ''
         case $listed_state in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
     }
-    put ending "$(date +%s) $step" 2>/dev/null || :
+    put ending "$(date +%s) $kill_step" 2>/dev/null || :
 }
 
 # runtime_stop GRACE: like runtime_tell, then wait for the end of the job. Returns 1 if

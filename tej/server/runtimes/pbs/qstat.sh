@@ -37,7 +37,10 @@ list_moved() {
 ask_other_servers() {
     [ -n "$moved" ] || return 0
     mv "$fresh.said1" "$fresh.all1" && mv "$fresh.said2" "$fresh.all2" || return 1
-    for other in $(printf '%s\n' "$moved" | sed 's/.*@//' | sort -u); do
+    servers=$(printf '%s\n' "$moved" | sed 's/.*@//' | sort -u)
+    while [ -n "$servers" ]; do
+        other=${servers%%"$newline"*} servers=${servers#*"$newline"}
+        [ "$other" != "$servers" ] || servers=''
         split_lines
         # shellcheck disable=SC2046 # one id per line
         set -- $(printf '%s\n' "$moved" | grep "@$other\$")

@@ -1,0 +1,49 @@
+"""Jobs that `prune` deletes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import PurePosixPath
+from typing import Any
+
+from tej import JobState, JobStatus
+from tej.queue.prune import jobs_to_prune
+
+NOW = datetime(2026, 1, 10, tzinfo=timezone.utc)
+
+
+def job(job_id: str, state: str = "finished", days: int = 0, **facts: Any) -> JobStatus:
+    """Return a job that ended some days before NOW."""
+    kind = JobState(state)
+    facts = {"exit_code": 0 if state == "finished" else None} | facts
+    ended = NOW - timedelta(days) if kind.final else None
+    return JobStatus(job_id, kind, PurePosixPath("/"), ended=ended, **facts)
+
+
+def ids(jobs: list[JobStatus]) -> str:
+    return "".join(job.job_id for job in jobs)
+
+
+def test_only_ended_and_unneeded_jobs_are_pruned() -> None:
+    jobs = [
+        *(job(state[0], state) for state in ("created", "queued", "running", "lost")),
+        job("x", processes_left=1),
+        job("n"),
+        job("m"),
+        job("o", "queued", after=("n",)),
+        job("p", "created", after=("m",)),
+        job("k", "killed", 1),
+    ]
+    # A job that has started has copied what it needs.
+    assert ids(jobs_to_prune([*jobs, job("s", "running", after=("k",))])) == "lk"
+
+
+def test_oldest_jobs_are_pruned() -> None:
+    jobs = [job("a", days=3), job("b", days=1), job("c", "killed", days=2)]
+    assert ids(jobs_to_prune(jobs, keep_last=1)) == "ca"
+    assert ids(jobs_to_prune(jobs, older_than=timedelta(2), now=NOW)) == "a"
+    assert ids(jobs_to_prune(jobs, failed=True)) == "c"
+    unknown = replace(jobs[0], ended=None)
+    assert jobs_to_prune([unknown], older_than=timedelta(0), now=NOW) == []
+    assert jobs_to_prune([unknown]) == [unknown]
