@@ -167,11 +167,18 @@ record_end() {
 # must not be lost if a network file system fails for a while. Exits if the job was removed.
 await_directory() {
     read_spec
-    while [ -z "$spec" ]; do
+    until [ -n "$spec" ] || can_list_job; do
         ! is_removed || exit 1
         sleep 5
         read_spec
     done
+}
+
+# can_list_job: check whether the directory of the job can be listed, so that only `spec` is
+# missing or damaged. The list of a removed directory is empty.
+can_list_job() {
+    case $(ls "$job/" 2>/dev/null) in *stage*) return 0 ;; esac
+    return 1
 }
 
 # is_removed: check whether the job, whose directory cannot be read, was removed. This is

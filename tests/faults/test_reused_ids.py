@@ -156,7 +156,7 @@ def test_prune_leaves_a_retry_of_an_old_job(
         return found
 
     list_jobs = job_requests.get_jobs
-    monkeypatch.setattr(job_requests, "get_jobs", get_jobs)
+    monkeypatch.setattr("tej.queue.prune.get_jobs", get_jobs)
 
     assert not queue.ensure(twice, job_id="twice").wait().succeeded
     submitted = queue_path / "jobs/twice/submitted"
