@@ -1,10 +1,10 @@
 """Filters and sort orders of job lists."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import PurePosixPath
-from typing import Any
 
 import pytest
+from statuses import NOW, ids, job
 
 from tej import JobState, JobStatus
 from tej.queue.job_filters import ORDERS, select, sort_jobs
@@ -27,21 +27,6 @@ def test_jobs_are_sorted_by_name() -> None:
 def test_unknown_order_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="use one of id, submitted"):
         sort_jobs(JOBS, "size")
-
-
-NOW = datetime(2026, 1, 10, tzinfo=timezone.utc)
-
-
-def job(job_id: str, state: str = "finished", days: int = 0, **facts: Any) -> JobStatus:
-    """Return a job that ended some days before NOW."""
-    kind = JobState(state)
-    facts = {"exit_code": 0 if state == "finished" else None} | facts
-    ended = NOW - timedelta(days) if kind.final else None
-    return JobStatus(job_id, kind, PurePosixPath("/"), ended=ended, **facts)
-
-
-def ids(jobs: list[JobStatus]) -> str:
-    return "".join(job.job_id for job in jobs)
 
 
 def test_jobs_must_match_all_filters() -> None:

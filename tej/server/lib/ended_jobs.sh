@@ -110,12 +110,14 @@ read_ended_jobs() {
             add("by", rest(2))
             return is_number(word[1]) && is_number(word[2])
         }
-        # read_later_facts(): read the facts that can be written after the end of the job.
+        # read_later_facts(): read the facts that can be written after the end of the job. An
+        # interrupted retry may have archived an attempt.
         function read_later_facts(word) {
             if (read_line(id "/downloaded")) {
                 split(line, word, " ")
                 add("downloaded", word[1])
             }
+            if (read_line(attempts "/" id "/last")) return 0
             return !read_line(id "/reason") && !read_line(id "/parameters")
         }
         # read_job(): set record to the record of the job id. Returns 0 if the shell must print
@@ -140,8 +142,6 @@ read_ended_jobs() {
                 add("where", word[4])
                 add("native", word[5] " " word[6] " " word[7] " " word[8] " " word[9] " " word[10])
                 if (end[4] == "killed" && !read_kill()) return 0
-                # An interrupted retry may have archived an attempt.
-                if (read_line(attempts "/" id "/last")) return 0
                 if (!read_later_facts() || !read_spec()) return 0
                 # Another client may have replaced the job by a job with the same id.
                 if (index(line, "token=" word[1] " ") != 1) return 0
@@ -168,7 +168,6 @@ read_ended_jobs() {
             }
             if (!read_kill()) return 0
             if (read_line(id "/ignored")) add("note", runtime " ignores: " rest(0))
-            if (read_line(attempts "/" id "/last")) return 0
             if (!read_later_facts() || read_line(id "/changed") || read_line(id "/on_end")) return 0
             # If another client has replaced the job by a job with the same id while the
             # facts were read, the token in `spec` has changed.

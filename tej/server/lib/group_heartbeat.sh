@@ -45,9 +45,8 @@ keeps_running() {
     }
     [ ! -s "$job/finished" ] || return 1
     if [ "$1" = "$id" ]; then
-        # A wrapper that writes no native id for a minute is dead (claim_is_stale).
         find_wrapper || {
-            [ "$orphaned" -lt 4 ]
+            may_have_wrapper "$1"
             return
         }
         # The wrapper of a job with a time limit writes the heartbeat itself.
@@ -57,12 +56,7 @@ keeps_running() {
     # shellcheck disable=SC2086 # split into fields
     set -- $item
     set +f
-    # A pid is not reused while the process is a child of $$. A search in $wrappers takes
-    # less time than is_gone.
-    case $wrappers in
-        *" $2 "*) ;;
-        *) ! is_gone "$2" "$3" || set -- "$@" gone ;;
-    esac
+    may_have_wrapper "$item" || set -- "$@" gone
     if [ $# = 3 ] && { [ ! -e "$job/kill" ] || is_killed_here; }; then
         write_heartbeat
     elif [ ! -s "$job/finished" ]; then
@@ -78,10 +72,13 @@ may_have_wrapper() {
     # shellcheck disable=SC2086 # split into fields
     set -- $1
     set +f
+    # A wrapper that writes no native id for a minute is dead (claim_is_stale).
     [ $# = 3 ] || {
         [ "$orphaned" -lt 4 ]
         return
     }
+    # A pid is not reused while the process is a child of $$. A search in $wrappers takes
+    # less time than is_gone.
     case $wrappers in *" $2 "*) return 0 ;; esac
     ! is_gone "$2" "$3"
 }
