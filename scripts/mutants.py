@@ -66,7 +66,7 @@ TESTS = {
     "tej/server/run_detached.sh": "queue/test_several_wrappers.py faults",
     "tej/server/lib/content_store.sh": "queue/test_content_store.py queue/test_upload.py",
     "tej/server/lib/dependencies.sh": "batches/test_graphs.py faults/test_graph_races.py",
-    "tej/server/lib/user_environment.sh": "queue/test_environment.py queue/test_job_script.py",
+    "tej/server/lib/*_environment.sh": "queue/test_environment.py queue/test_job_script.py",
     "tej/server/lib/queue_removal.sh": "queue/test_queue_paths.py faults",
     "tej/server/lib/stage_path.sh": "queue/test_download.py shells",
     "tej/server/lib/job_limit.sh": "batches/test_job_limit.py batches/test_wait.py faults",

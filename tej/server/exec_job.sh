@@ -1,8 +1,8 @@
-# First process of a job, in the session of the job: prepares the environment, then
-# becomes the job's command. The wrapper passes tej_queue, tej_id, tej_here, tej_host,
-# tej_clock, tej_together and tej_read_spec in the environment. The working directory is
-# the job's directory. Paths are relative, because a retry can move the directory, and
-# another job can then have its old path.
+# First process of a job, in the session of the job: records the start of the job, sources
+# lib/job_environment.sh, then becomes the job's command. The wrapper passes tej_queue,
+# tej_id, tej_here, tej_host, tej_clock, tej_together and tej_read_spec in the environment.
+# The working directory is the job's directory. Paths are relative, because a retry can move
+# the directory, and another job can then have its old path.
 #
 # The job's command and the user's start-up files run in this shell. To avoid name
 # clashes, the names of all variables and functions of tej in this shell begin with tej_
@@ -67,24 +67,7 @@ else (
 # Therefore the lost job is not started.
 [ ! -e ../lost ] || exit 125
 
-tej_spec=$tej_read_spec
-[ -n "$tej_spec" ] || IFS= read -r tej_spec <../spec
-TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
-TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
-export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
-# Call restore_environment only if it may have work to do: a variable or a function is
-# hidden, or this shell is bash and may have imported shell options.
-[ -z "${tej_kept-}${tej_kept_functions-}${BASH_VERSION-}" ] || {
-    . "$tej_here/lib/user_environment.sh"
-    restore_environment
-    unset -f hide_environment restore_environment
-}
 unset -f tej_read_start
-unset tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file \
-    tej_together tej_read_spec tej_now tej_start
-# Python buffers several kilobytes of output if stdout is a file.
-: "${PYTHONUNBUFFERED=1}"
-export PYTHONUNBUFFERED
 
 # tej_run FILE ARGUMENTS...: replace this shell with FILE (`exec`). If the file system is
 # mounted noexec, replace this shell with the interpreter of FILE.
@@ -107,54 +90,6 @@ tej_run() {
     exec /bin/sh "$@"
 }
 
-# tej_login: set the environment that the user's login shell would set. /bin/sh cannot
-# read the start-up files of bash, zsh, fish and csh. Therefore tej_login runs the login
-# shell, and imports the variables that the login shell exports. tej_login also sources
-# /etc/profile, because some sites define the function `module` there.
-tej_login() {
-    tej_variables=$tej_stage/../.login
-    export tej_variables
-    # shellcheck disable=SC2016 # expanded by another shell
-    tej_print='exec /bin/sh -c '\''export -p >"$tej_variables"'\'
-    case ${SHELL##*/} in
-        bash | zsh | fish) "$SHELL" -l -c "$tej_print" ;;
-        csh | tcsh) printf '%s\n' "$tej_print" | "$SHELL" -l ;;
-    esac
-    # shellcheck source=/dev/null
-    [ ! -r /etc/profile ] || . /etc/profile
-    if [ -s "$tej_variables" ]; then
-        # shellcheck source=/dev/null
-        . "$tej_variables"
-    else
-        # shellcheck source=/dev/null
-        [ ! -r "$HOME/.profile" ] || . "$HOME/.profile"
-    fi
-    rm -f "$tej_stage/../.login"
-    unset tej_variables tej_print
-}
-
-tej_stage=$PWD
-case $tej_spec in *' login=1 '*) tej_login ;; esac
-# Source the profile of the queue.
-# shellcheck source=/dev/null
-[ ! -f "$TEJ_QUEUE/profile" ] || . "$TEJ_QUEUE/profile"
-# Load the environment modules. If no profile has defined the command `module`, source
-# the usual init files of the modules system.
-tej_module=''
-[ ! -f ../resources ] || while IFS='=' read -r tej_key tej_module; do
-    [ "$tej_key" = module ] || continue
-    command -v module >/dev/null 2>&1 || for tej_line in "${MODULESHOME-}/init/sh" "${LMOD_PKG-}/init/sh" \
-        /etc/profile.d/modules.sh /etc/profile.d/lmod.sh; do
-        # shellcheck source=/dev/null
-        [ ! -r "$tej_line" ] || . "$tej_line" </dev/null
-        ! command -v module >/dev/null 2>&1 || break
-    done
-    module load "$tej_module" </dev/null || {
-        printf "tej: the module '%s' cannot be loaded\n" "$tej_module" >&2
-        exit 125
-    }
-done <../resources
-[ "$PWD" = "$tej_stage" ] || cd "$tej_stage" || exit 125
-unset -f tej_login
+. "$tej_here/lib/job_environment.sh"
 # shellcheck source=/dev/null
 . ../command

@@ -10,7 +10,7 @@
 #   begin         @SECONDS since 1970, +SECONDS from now, or YYYYMMDDhhmmss
 #   exclusive=1   requeue=0|1
 #   option        an argument of the scheduler's submit command; repeatable
-#   module        environment module, loaded by exec_job.sh; repeatable
+#   module        environment module, loaded by job_environment.sh; repeatable
 #   default_name  name of the job if neither `name` nor the script sets one
 #   script        path below stage/ of the script whose directives are read
 

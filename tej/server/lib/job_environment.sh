@@ -1,0 +1,75 @@
+# Environment of a job: the variables TEJ_JOB_ID, TEJ_JOB_DIR, TEJ_JOB_TOKEN and TEJ_QUEUE,
+# the login profile, the profile of the queue, and the environment modules. Sourced by
+# exec_job.sh just before the job's command. Expects tej_here, tej_queue, tej_id,
+# tej_read_spec, and the stage directory of the job as working directory. As in exec_job.sh,
+# all names begin with tej_ or TEJ_.
+# shellcheck shell=sh
+
+tej_spec=$tej_read_spec
+[ -n "$tej_spec" ] || IFS= read -r tej_spec <../spec
+TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
+TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
+export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
+# Call restore_environment only if it may have work to do: a variable or a function is
+# hidden, or this shell is bash and may have imported shell options.
+[ -z "${tej_kept-}${tej_kept_functions-}${BASH_VERSION-}" ] || {
+    . "$tej_here/lib/user_environment.sh"
+    restore_environment
+    unset -f hide_environment restore_environment
+}
+# With -v, because bash would remove the function tej_run if there were no such variable.
+unset -v tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file \
+    tej_together tej_read_spec tej_now tej_start
+# Python buffers several kilobytes of output if stdout is a file.
+: "${PYTHONUNBUFFERED=1}"
+export PYTHONUNBUFFERED
+
+# tej_login: set the environment that the user's login shell would set. /bin/sh cannot
+# read the start-up files of bash, zsh, fish and csh. Therefore tej_login runs the login
+# shell, and imports the variables that the login shell exports. tej_login also sources
+# /etc/profile, because some sites define the function `module` there.
+tej_login() {
+    tej_variables=$tej_stage/../.login
+    export tej_variables
+    # shellcheck disable=SC2016 # expanded by another shell
+    tej_print='exec /bin/sh -c '\''export -p >"$tej_variables"'\'
+    case ${SHELL##*/} in
+        bash | zsh | fish) "$SHELL" -l -c "$tej_print" ;;
+        csh | tcsh) printf '%s\n' "$tej_print" | "$SHELL" -l ;;
+    esac
+    # shellcheck source=/dev/null
+    [ ! -r /etc/profile ] || . /etc/profile
+    if [ -s "$tej_variables" ]; then
+        # shellcheck source=/dev/null
+        . "$tej_variables"
+    else
+        # shellcheck source=/dev/null
+        [ ! -r "$HOME/.profile" ] || . "$HOME/.profile"
+    fi
+    rm -f "$tej_stage/../.login"
+    unset tej_variables tej_print
+}
+
+tej_stage=$PWD
+case $tej_spec in *' login=1 '*) tej_login ;; esac
+# Source the profile of the queue.
+# shellcheck source=/dev/null
+[ ! -f "$TEJ_QUEUE/profile" ] || . "$TEJ_QUEUE/profile"
+# Load the environment modules. If no profile has defined the command `module`, source
+# the usual init files of the modules system.
+tej_module=''
+[ ! -f ../resources ] || while IFS='=' read -r tej_key tej_module; do
+    [ "$tej_key" = module ] || continue
+    command -v module >/dev/null 2>&1 || for tej_line in "${MODULESHOME-}/init/sh" "${LMOD_PKG-}/init/sh" \
+        /etc/profile.d/modules.sh /etc/profile.d/lmod.sh; do
+        # shellcheck source=/dev/null
+        [ ! -r "$tej_line" ] || . "$tej_line" </dev/null
+        ! command -v module >/dev/null 2>&1 || break
+    done
+    module load "$tej_module" </dev/null || {
+        printf "tej: the module '%s' cannot be loaded\n" "$tej_module" >&2
+        exit 125
+    }
+done <../resources
+[ "$PWD" = "$tej_stage" ] || cd "$tej_stage" || exit 125
+unset -f tej_login
