@@ -35,7 +35,7 @@ from tej.queue.connection import check_job_ids
 from tej.queue.job import Job
 from tej.queue.logs import LineSplitter, LogThread, open_logs
 from tej.queue.remote import RemoteQueue
-from tej.queue.watcher import check_timeout, ended_among, timed_out
+from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 
 __all__ = ["AsyncJob", "AsyncQueue"]
 
@@ -264,7 +264,7 @@ class AsyncQueue(_Async):
             yield job_id, status
         if pending:
             assert timeout is not None
-            raise timed_out(timeout, pending, len(ids))
+            raise wait_timeout(timeout, pending, len(ids))
 
     async def logs(
         self,

@@ -11,7 +11,8 @@ from tej.job.status import JobStatus
 from tej.queue.job import Job
 from tej.queue.job_requests import get_statuses
 from tej.queue.remote import RemoteQueue, renamed
-from tej.queue.watcher import TICK, check_timeout, ended_among, timed_out
+from tej.queue.wait import TICK
+from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 
 End = JobStatus | Exception | None
 """The final status of a job, None if the job does not exist, or the exception that
@@ -62,7 +63,7 @@ def _checked(
     left = [job_id for jobs in pending.values() for job_id in jobs]
     if left:
         assert timeout is not None
-        raise timed_out(timeout, left, total)
+        raise wait_timeout(timeout, left, total)
 
 
 class _Abandoned(Exception):

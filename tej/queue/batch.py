@@ -33,7 +33,8 @@ from tej.queue.run_result import (
     fail,
     fail_unless_failed,
 )
-from tej.queue.watcher import TICK, timed_out
+from tej.queue.wait import TICK
+from tej.queue.wait_timeout import wait_timeout
 
 FAILURES_WITH_STDERR = 5
 """Number of failed jobs whose error includes the end of their stderr.
@@ -331,7 +332,7 @@ class Batch:
         late = [one for same in self.pending.values() for one in same]
         if late:
             ids = [one.job.id for one in late if one.job]
-            fail(late, timed_out(timeout, ids, total))
+            fail(late, wait_timeout(timeout, ids, total))
         for result in self._submission.pending:
             result.error = WaitTimeout(
                 f"The server has not confirmed within {timeout:g} seconds that it has "

@@ -22,7 +22,7 @@ from tej.queue.file_patterns import OptionalFile
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
 from tej.queue.run_result import GROUP, Observer, RunResult, fail_unless_failed
-from tej.queue.watcher import TICK
+from tej.queue.wait import TICK
 
 logger = logging.getLogger("tej")
 

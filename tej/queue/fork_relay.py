@@ -26,7 +26,7 @@ from typing import Any
 from tej.errors import Error
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
-from tej.queue.watcher import TICK, Watcher
+from tej.queue.wait import TICK, Watcher
 from tej.transport import Completed, Sink, Transport
 
 Address = tuple[Any, ...]

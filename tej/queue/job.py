@@ -13,7 +13,7 @@ from tej.queue import job_requests
 from tej.queue.connection import QueueConnection
 from tej.queue.defaults import DEFAULT_GRACE
 from tej.queue.lazy_module import LazyModule
-from tej.queue.watcher import Watcher
+from tej.queue.wait import Watcher
 
 
 class JobQueue(Protocol):

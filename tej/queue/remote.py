@@ -31,7 +31,7 @@ from tej.queue.job import Job
 from tej.queue.lazy_module import LazyModule
 from tej.queue.retry_policy import Retries
 from tej.queue.server_log import ServerLogger
-from tej.queue.watcher import Watcher
+from tej.queue.wait import Watcher
 from tej.server.scripts import find_runtime
 from tej.transport import Transport, open_transport
 

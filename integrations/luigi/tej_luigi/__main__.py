@@ -19,8 +19,8 @@ import luigi
 from luigi.cmdline_parser import CmdlineParser
 
 from tej import Error, JobNotFound, JobStatus
-from tej_luigi.attributes import JobAttributes
 from tej_luigi.batch import TejBatch
+from tej_luigi.job_attributes import JobAttributes
 from tej_luigi.run import fetch_results
 from tej_luigi.status_cache import OpenQueue, cached_statuses, open_queue
 from tej_luigi.task import TejTask

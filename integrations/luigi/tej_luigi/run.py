@@ -19,9 +19,9 @@ from tej import (
     Run,
     RunResult,
 )
-from tej_luigi.attributes import JobAttributes
 from tej_luigi.config import TejConfig
 from tej_luigi.display import Display
+from tej_luigi.job_attributes import JobAttributes
 from tej_luigi.status_cache import open_queue
 
 LONGEST_REPORT = 10

@@ -21,8 +21,8 @@ import weakref
 from collections.abc import Iterator, Mapping
 
 import tej
-from tej_luigi.attributes import JobAttributes
 from tej_luigi.config import QueueAddress, TejConfig
+from tej_luigi.job_attributes import JobAttributes
 
 logger = logging.getLogger("luigi-interface")
 

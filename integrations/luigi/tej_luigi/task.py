@@ -15,9 +15,9 @@ from tej import (
     RemoteQueue,
     make_id,
 )
-from tej_luigi.attributes import JobAttributes
 from tej_luigi.config import TejConfig, check_tracking_url
 from tej_luigi.display import Display
+from tej_luigi.job_attributes import JobAttributes
 from tej_luigi.run import JobRun, fetch_results
 from tej_luigi.status_cache import add_to_requests, cached_statuses, open_queue
 from tej_luigi.targets import TaskJobTarget, result_targets

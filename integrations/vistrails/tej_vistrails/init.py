@@ -6,10 +6,10 @@ Python 2.7 and in Python 3.
 
 from __future__ import absolute_import, division
 
-from .files import Download, DownloadDirectory, DownloadFile, MakeDirectory
-from .jobs import BaseSubmitJob, Job
-from .queues import Queue
-from .submit import SubmitJob, SubmitShellJob
+from .file_modules import Download, DownloadDirectory, DownloadFile, MakeDirectory
+from .job_modules import BaseSubmitJob, Job
+from .queue_module import Queue
+from .submit_modules import SubmitJob, SubmitShellJob
 
 _modules = [
     Queue,

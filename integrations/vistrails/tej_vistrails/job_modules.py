@@ -12,8 +12,8 @@ import shlex
 import sys
 
 from .client import ClientError
-from .files import JOB
-from .queues import Queue
+from .file_modules import JOB
+from .queue_module import Queue
 from .remote_job import (
     RemoteJob,
     await_end,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Tuple
 
     from .client import Document
-    from .queues import Port
+    from .queue_module import Port
 
 ID_PREFIX = "vistrails_module_"
 STDERR_LINES = 20

@@ -8,8 +8,8 @@ from __future__ import absolute_import, division
 import io
 import os
 
-from .files import AssembleDirectoryMixin
-from .jobs import BaseSubmitJob
+from .file_modules import AssembleDirectoryMixin
+from .job_modules import BaseSubmitJob
 from .vistrails_api import ModuleSettings, PathObject, fail
 
 try:
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Tuple
 
-    from .queues import Port
+    from .queue_module import Port
 
 
 class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):

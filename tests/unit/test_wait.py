@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tej import ConnectionFailed, JobNotFound, JobState, JobStatus, Retries
-from tej.queue.watcher import Watcher, ended_among
+from tej.queue.wait import Watcher
+from tej.queue.wait_timeout import ended_among
 
 
 class Server:

@@ -12,17 +12,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from tej.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     HostKeyRejected,
-    WaitTimeout,
 )
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids
 from tej.queue.job_requests import get_statuses
+from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 from tej.wire.framing import RecordSplitter
 from tej.wire.records import parse_status
 from tej.wire.replies import Outdated, Record, parse_reply
@@ -93,7 +93,7 @@ class Watcher:
             yield job_id, status
         if pending:
             assert timeout is not None
-            raise timed_out(timeout, pending, len(ids))
+            raise wait_timeout(timeout, pending, len(ids))
 
     def wait(
         self, job_ids: Iterable[str], timeout: float | None = None
@@ -267,39 +267,3 @@ class Watcher:
                 waiter.pending.clear()
                 waiter.wake()
             self._changed.notify_all()
-
-
-def check_timeout(timeout: float | None) -> None:
-    """Raise ValueError if a timeout is negative or is not a number."""
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(f"A timeout must be 0 or more seconds, not {timeout}")
-
-
-def ended_among(
-    connection: QueueConnection, statuses: Mapping[str, JobStatus | None]
-) -> Iterator[tuple[str, JobStatus]]:
-    """Yield the jobs that have ended; raise JobNotFound if a job does not exist.
-
-    At the end of each wait, the statuses of the remaining jobs are requested once more,
-    because a short timeout may expire before the server's first reply.
-    """
-    for job_id, status in statuses.items():
-        if status is None:
-            raise connection.job_not_found(job_id)
-        if status.state.final:
-            yield job_id, status
-
-
-def timed_out(timeout: float, pending: Iterable[str], total: int) -> WaitTimeout:
-    """Return the WaitTimeout for jobs that have not ended within the timeout."""
-    ids = list(pending)
-    shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
-    if total == 1:
-        return WaitTimeout(
-            f"After {timeout:g} seconds, job '{shown}' has not ended; "
-            "the job continues to run"
-        )
-    return WaitTimeout(
-        f"After {timeout:g} seconds, {len(ids)} of {total} jobs have not ended "
-        f"({shown}); they continue to run"
-    )
