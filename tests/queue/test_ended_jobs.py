@@ -95,7 +95,14 @@ def make_jobs(queue: RemoteQueue) -> list[str]:
     later = [one for one in rare if one[0] in ("kill", "downloaded", "reason", "spec")]
     later += [("parameters", "param:LR=0.1\n"), ("lost", "1700000005 it is gone\n")]
     chosen += [[("finished", copy)] for copy in copies]
+    # These facts are visibly damaged, so their copies are valid for the shell, too.
+    later += [("submitted", text) for text in RARE["submitted"][:4]]
+    later += [("started", text) for text in RARE["started"][:4]]
+    later += [("native_id", text) for text in RARE["native_id"][:3]]
     chosen += [[one, ("finished", copy)] for one in later for copy in copies[:2]]
+    damaged = ("native_id", "pid 12\n")
+    chosen += [[damaged, ("finished", copy)] for copy in copies]
+    chosen += [[one, damaged, ("finished", copies[0])] for one in later[:6]]
     for number, facts in enumerate(chosen):
         job_id = f"job{number}"
         texts = dict(facts)
@@ -149,8 +156,10 @@ def test_end_repeats_the_other_facts(
         for fact in ("submitted", "started", "native_id"):
             Path(queue.queue, "jobs", job_id, fact).unlink()
     listed = {status.job_id: status for status in queue.jobs()}
+    alone = queue.statuses(before)
     for job_id, status in before.items():
         assert without_time(listed[job_id]) == without_time(status)
+        assert without_time(alone[job_id]) == without_time(status)
     # The record of a job with a rare fact does not follow from `finished`.
     assert "end\n" not in Path(queue.queue, "jobs/rare/finished").read_text()
 

@@ -137,7 +137,8 @@ read_fact() {
 }
 
 # read_end: set $state from the fact `finished`, or to `?` if only the scheduler knows why the
-# job ended. Returns 1 if no end is recorded.
+# job ended. Returns 1 if no end is recorded. Other facts that are missing or damaged are set
+# from the second line of `finished`, so that the record is the same in a list of many jobs.
 read_end() {
     [ -s "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
@@ -150,11 +151,25 @@ read_end() {
     esac
     if [ "$whose" = killed ]; then state=killed; else state=finished; fi
     [ "$left" != 0 ] || left=''
+    [ -n "$submitted" ] && [ -n "$started" ] && [ -n "$where" ] && [ -n "$native" ] || read_copy
     if [ -f "$job/reason" ]; then
         read_reason
     elif [ "$whose" = ask ]; then
         state='?'
     fi
+}
+
+# read_copy: set facts from the second line of `finished` (copy_facts in run_detached.sh), if
+# the file has this line.
+read_copy() {
+    {
+        read -r _
+        read -r copied_token copied_submitted copied_started copied_where copied_native
+    } <"$job/finished"
+    case $copied_native in 'pid '*' '*' '*' '*' '*' end') ;; *) return 0 ;; esac
+    case $spec in "token=$copied_token "*) ;; *) return 0 ;; esac
+    submitted=$copied_submitted started=$copied_started where=$copied_where
+    native=${copied_native% end}
 }
 
 # read_reason: read the fact `reason`, which states why the job ended. If the job did not
