@@ -159,7 +159,7 @@ need_runtime_option = click.option(
     multiple=True,
     metavar="NAME",
     cls=Option,
-    help="Require the queue to have this runtime; may be given several times.",
+    help="Require a queue with this runtime; if repeated, with one of these.",
 )
 trust_queue_option = click.option(
     "--trust-queue",

@@ -20,7 +20,8 @@ from tej.queue.defaults import DEFAULT_TEJ_DIR
 def command(profile_name: str | None, as_json: bool) -> None:
     """Print the settings in effect, and the source of each setting.
 
-    The sources are the environment, the project's file tej.toml, and the user's file.
+    The sources are the environment, the project's file tej.toml, and your own file
+    ~/.config/tej/config.toml.
     No server is contacted.
     """
     from tej import config

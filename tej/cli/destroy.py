@@ -11,7 +11,7 @@ from tej.cli.confirm_deletion import confirm, describe_loss, yes_option
 from tej.queue.remote import RemoteQueue
 
 kill_option = click.option(
-    "--kill", is_flag=True, help="Kill running jobs (whole queue only)."
+    "--kill", is_flag=True, help="Kill the running jobs of the queue first."
 )
 
 

@@ -21,7 +21,7 @@ from tej.queue.defaults import DEFAULT_TEJ_DIR
 @click.argument("name", required=False)
 @click.argument("destination", required=False)
 @click.option(
-    "--user", is_flag=True, help="Write the user's file instead of ./tej.toml."
+    "--user", is_flag=True, help="Write ~/.config/tej/config.toml, not ./tej.toml."
 )
 @click.option(
     "--queue",
@@ -59,7 +59,7 @@ def command(
     ignored: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Add a profile to ./tej.toml, or to the user's file.
+    """Add a profile to ./tej.toml, or to your own configuration file.
 
     At a terminal, prompts for the name and the destination if they are not given.  The
     first profile in a file becomes the default.

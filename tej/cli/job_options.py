@@ -98,7 +98,7 @@ def on_end(function: Function) -> Function:
     return click.option(
         "--on-end",
         metavar="COMMAND",
-        help="Run COMMAND on the server when the job has ended, in any way.",
+        help="Run COMMAND on the server when the job has ended, successful or not.",
     )(function)
 
 

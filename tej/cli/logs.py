@@ -37,7 +37,10 @@ CHUNK = 1 << 16
     help="Print a file of the job instead of its output.",
 )
 @click.option(
-    "--scheduler", is_flag=True, help="Print the scheduler's messages about the job."
+    "--scheduler",
+    is_flag=True,
+    help="Print the scheduler's messages and accounting entry, with the reason if the "
+    "scheduler ended the job.",
 )
 @click.option(
     "--on-end", is_flag=True, help="Print the output of the job's --on-end command."
@@ -64,9 +67,7 @@ def command(
 
     The job's stdout is copied to stdout, and the job's stderr to stderr, unchanged.
     Several jobs are printed one after the other, each after a line with its id on
-    stderr.  With --scheduler, prints the scheduler's log of the job and the accounting
-    entry instead, which show why the scheduler ended a job.  With --on-end, prints the
-    output of the command that was run at the end of the job.
+    stderr.
     """
     if scheduler or on_end:
         if follow or wanted or name or tail is not None or (scheduler and on_end):

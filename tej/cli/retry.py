@@ -59,11 +59,14 @@ class Files:
     "--from",
     "source",
     metavar="DIR",
-    help="Send the new files in DIR for all these jobs.  [default: the same files, "
-    "found in .]",
+    help="Send the files in DIR for all these jobs.  [default: the same files as "
+    "before, from .]",
 )
 @click.option(
-    "-d", "--detach", is_flag=True, help="Print only the ids; retry never waits."
+    "-d",
+    "--detach",
+    is_flag=True,
+    help="Print only the ids.  Without -d, retry does not wait either.",
 )
 @everything
 @resources
@@ -79,10 +82,11 @@ def command(
 ) -> int:
     """Start failed jobs again, with the same command, variables, labels and resources.
 
-    Without --from, the directory must have the files with which the jobs were
-    submitted.  With --from, a job whose id was made from its signature gets a new id,
-    and the failed job is kept; any other job keeps its id, and the failed attempt is
-    archived as ID#1.  Options for resources replace those of the job.
+    Without --from, the current directory must have the files with which the jobs were
+    submitted.  With --from, a job whose id was made from its signature gets a new id if
+    the files have changed, and the failed job is kept.  Any other job keeps its id, and
+    the failed attempt is archived as ID#1.  Options for resources replace those of the
+    job.
     """
     report = output.JobReport(as_json)
     failed = find_failed(queue, jobs, report)

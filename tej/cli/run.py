@@ -59,7 +59,7 @@ from tej.queue.remote import RemoteQueue
 )
 @click.option("--retry", is_flag=True, help="Restart the job if it has failed.")
 @click.option(
-    "--again", is_flag=True, help="Start one more run, even if this work was done."
+    "--again", is_flag=True, help="Start a new job, even if one for this work exists."
 )
 @click.option(
     "-d", "--detach", is_flag=True, help="Print the id; do not wait, and fetch nothing."
@@ -89,8 +89,9 @@ def command(
 
     If a job for the same work exists, it is not started again, even if another machine
     has started it: a running job is followed from the beginning, and the results of a
-    finished job are fetched.  The directory is the current one if it is left out.  The
-    exit status is that of the job, or 125 if tej itself failed.
+    finished job are fetched.  The default directory is the current one.  The exit
+    status is the job's exit code, 124 if the job exceeded a limit, and 125 if tej
+    itself failed or the job is lost.
     """
     if retry and again:
         raise click.UsageError("--retry cannot be combined with --again")

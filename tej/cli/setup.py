@@ -29,7 +29,8 @@ from tej.queue.remote import RemoteQueue
 @click.option(
     "--force",
     count=True,
-    help="Replace a link or an empty queue; if given twice, a queue of ended jobs.",
+    help="Replace a link or an empty queue; if given twice, also a queue whose jobs "
+    "have all ended.",
 )
 @click.option(
     "--max-running",

@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Upload a directory and start it as a job; print the job's id.
 
-    The directory is the current one if it is left out.  Only the id goes to stdout, so
+    The default directory is the current one.  Only the id goes to stdout, so
     that id=$(tej submit ...) gets it.
     """
     if dry_run:

@@ -49,7 +49,7 @@ from tej.queue.submission import Outcome
     "--zip",
     "zipped",
     is_flag=True,
-    help="Pair the values in order.  [default: all combinations]",
+    help="Pair the values by position.  [default: all combinations]",
 )
 @click.option(
     "--id",
@@ -74,7 +74,7 @@ def command(
     """Submit a job for each combination of parameters; print the ids of the jobs.
 
     A parameter is an environment variable of the job, and replaces {NAME} in the
-    command and in --id.  A job that exists for the same work is not started again.
+    command and in --id.  If a job for the same work exists, it is not started again.
     """
     try:
         rows = read_rows(parameters, table, zipped=zipped)
