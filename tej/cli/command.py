@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tej.cli.job_completion import complete_words
+from tej.cli.password_prompt import ask_for_secret
 from tej.cli.profile import find_profile, profile_option, settings_on_command_line
 from tej.cli.sectioned_option import SHARED, Option
-from tej.job.escaping import escape
 from tej.queue.defaults import DEFAULT_TEJ_DIR
 
 if TYPE_CHECKING:
@@ -306,13 +306,3 @@ def current_directory() -> str:
             "the job, or write '.' to send all files of the home directory"
         )
     return "."
-
-
-def ask_for_secret(prompt: str) -> str:
-    """Prompt for a secret at the terminal without echo, and return the secret.
-
-    Each line of the prompt after the first starts with a bar, because the text may come
-    from the server, and must not look like a prompt of tej itself.
-    """
-    words = escape(prompt.rstrip(": ")).replace("\n", "\n| ")
-    return str(click.prompt(words, hide_input=True, err=True))

@@ -7,8 +7,9 @@ import sys
 import click
 
 from tej.cli import output
-from tej.cli.command import ask_for_secret, host_key_option, json_option
 from tej.cli.command import command as make_command
+from tej.cli.command import host_key_option, json_option
+from tej.cli.password_prompt import ask_for_secret
 from tej.queue.remote import RemoteQueue
 from tej.runtime_check import RuntimeCheck, check_queue
 

@@ -14,7 +14,7 @@ from tej.cli.one_job_argument import one_job, refuse
 from tej.destination import Destination
 from tej.job.status import JobState, JobStatus
 from tej.queue.remote import RemoteQueue
-from tej.transport.terminal import terminal_command
+from tej.transport.interactive_ssh import terminal_command
 
 
 @queue_command("shell", "[files...]", usage="[JOB]", example="tej shell train-1")

@@ -16,7 +16,7 @@ from tej.queue.connection import QueueConnection, log_warning, submitter
 from tej.queue.dependency_references import resolve
 from tej.queue.prepared_job import PreparedJob
 from tej.queue.script_upgrade import prefer_own_scripts
-from tej.transport.block import in_block
+from tej.transport.program_block import in_block
 from tej.wire import archive, requests
 from tej.wire.content_store import WORTH_ASKING
 from tej.wire.records import parse_integer, parse_status

@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from tej.errors import ConnectionFailed, RemoteCommandFailure
-from tej.transport.block import in_block
+from tej.transport.program_block import in_block
 
 READY = b"tej-ready "
 COMMAND = (

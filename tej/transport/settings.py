@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ class Settings:
     key: str | None = field(default=None, repr=False)
     known_hosts: str = ""
     persist: str = "60"
+    """Time for which an unused connection of `ssh` stays open (ControlPersist)."""
 
     def connect_timeout(self, configured: float | None) -> float:
         """Return the time limit for connecting in seconds.
@@ -40,3 +42,15 @@ class Settings:
         `configured` is ConnectTimeout of the ssh configuration, or None.
         """
         return self.timeout or configured or TIMEOUT
+
+
+def check_persist(time: str) -> str:
+    """Return a time in the format of ControlPersist.
+
+    Raises ValueError if `time` does not have this format.
+    """
+    text = str(time)
+    if not re.fullmatch(r"([0-9]+[smhdwSMHDW]?)+", text):
+        raise ValueError(f"persist: {text!r} is not a time such as 60, 10m or 8h")
+    # ssh interprets 0 as no limit; tej interprets 0 as the shortest time.
+    return text if re.search(r"[1-9]", text) else "1"

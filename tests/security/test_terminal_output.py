@@ -10,8 +10,8 @@ import pytest
 
 import tej
 from tej.cli import main, output, progress_bar
-from tej.cli.command import ask_for_secret
 from tej.cli.main import tej as group
+from tej.cli.password_prompt import ask_for_secret
 from tej.cli.table_output import print_lines, print_table
 from tej.job.escaping import escape
 from tej.job.table_columns import JobTable

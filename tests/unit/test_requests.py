@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tej.transport.block import in_block
+from tej.transport.program_block import in_block
 from tej.wire.requests import as_line, command
 
 SHELLS = {
