@@ -45,7 +45,8 @@ terminate_or_cancel() {
     look_up "$nid" ''
     if [ "$state" != lost ] && [ "$listed_state" != stopped ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
         sigterm_sent=$(date +%s)
-        put ending "$sigterm_sent term" 2>/dev/null || :
+        note_requeued
+        put ending "$sigterm_sent term$requeued" 2>/dev/null || :
     else
         sigterm_sent=0
         cancel_job
@@ -55,8 +56,7 @@ terminate_or_cancel() {
 # cancel_job: cancel the job through the scheduler. Returns 1 if the scheduler did not
 # answer or refused to cancel the job.
 cancel_job() {
-    kill_step=cancel
-    if was_requeued || { [ "$listed_state" = queued ] && [ -n "$started" ]; }; then kill_step='cancel requeued'; fi
+    note_requeued
     refusal=$(scheduler_cancel "$nid" 2>&1 </dev/null) || {
         # If the job is already over, the scheduler reports an error, but cancel_job
         # returns 0.
@@ -64,7 +64,14 @@ cancel_job() {
         look_up "$nid" ''
         case $listed_state in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
     }
-    put ending "$(date +%s) $kill_step" 2>/dev/null || :
+    put ending "$(date +%s) cancel$requeued" 2>/dev/null || :
+}
+
+# note_requeued: set $requeued to ` requeued` if the scheduler has put the started job back
+# into its queue, now or before an earlier step of the kill, and to '' otherwise.
+note_requeued() {
+    was_requeued || [ "$listed_state" != queued ] || [ -z "$started" ] || requeued=requeued
+    requeued=${requeued:+ requeued}
 }
 
 # runtime_stop GRACE: like runtime_tell, then wait for the end of the job. Returns 1 if
