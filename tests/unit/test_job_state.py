@@ -260,6 +260,17 @@ def test_dependency_has_one_outcome(shell: Shell) -> None:
     ]
 
 
+def test_unlisted_processes_count_as_alive(shell: Shell) -> None:
+    lines = f"""{function("find_living_attempt", "commands/delete")}
+    me; search_processes() {{ :; }}; quit() {{ exit "$1"; }}
+    mkdir -p running attempts/a/1; : >running/a; : >running/deleted; cd "$job"
+    echo "5 $host $boot $space 1 1" >submitted; echo "5 $host 1 1" >started
+    echo "pid $host $boot $space 1 1" >native_id; cd "$queue"
+    remove_ended_entries; ls running
+    mv jobs/a attempts/a/1/job; (find_living_attempt a; echo "found $living"); echo "$?" """
+    assert shell(lines, "default").split() == ["a", "20"]
+
+
 def test_lock_of_another_host_holds_for_5_minutes(shell: Shell) -> None:
     lines = """me; get_time
     try() {

@@ -555,3 +555,11 @@ def test_job_is_queued_until_its_script_starts(shell: Shell) -> None:
         *("queued slurm 5: CONFIGURING", "running ", "running suspended by slurm"),
         "running slurm does not answer; last known: running",
     ]
+
+
+def test_waiting_job_is_not_submitted_patiently(shell: Shell) -> None:
+    """A busy scheduler may accept the job later, at the request of another client."""
+    lines = """squeue() { :; }; sleep() { echo waits; }; start_keepalives() { sleep; }
+    sbatch() { echo 'sbatch: error: Socket temporarily unavailable' >&2; return 1; }
+    is_wrapper=1 retry_until=$(($(date +%s) + 60)); launch a; echo "$?" """
+    assert shell(lines) == "1\n"

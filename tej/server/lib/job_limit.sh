@@ -155,8 +155,9 @@ remove_ended_entries() {
     for item in "$queue/running"/*; do
         [ -e "$item" ] || continue
         # load_job runs in a subshell, so that it does not change the variables of the
-        # current job.
-        (load_job "${item##*/}" && ! has_ended) || rm -f "$item"
+        # current job. The exit status is not 1 if load_job quits (search_failed).
+        (load_job "${item##*/}" && ! has_ended)
+        [ $? != 1 ] || rm -f "$item"
     done
 }
 
@@ -225,8 +226,8 @@ launch() {
         read_facts
         # The client that starts the waiting job is usually serving another request.
         # Therefore the client does not wait until a busy scheduler accepts the job.
-        # shellcheck disable=SC2034 # busy_awaited is used by scheduler.sh
-        why='' listing='' busy_awaited=0
+        # shellcheck disable=SC2034 # used by scheduler_submit.sh
+        why='' listing='' busy_awaited=0 retry_until=''
         [ -z "$native" ] && [ ! -s "$job/finished" ] || exit 0
         ! runtime_start || exit 0
         ! runtime_may_retry || exit 1
