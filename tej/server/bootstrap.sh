@@ -34,12 +34,37 @@ begin() {
     # Without a handler, a write beyond the limit of file sizes (ulimit -f) would kill this
     # shell, and the error would not be reported.
     command trap : XFSZ 2>/dev/null
-    # A start-up file may have duplicated stdout (`exec 3>&1`). A job would inherit the
-    # descriptor, and the client would wait until the job ends.
-    exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+    close_descriptors
     unset CDPATH
     tej_home=''
     if cd 2>/dev/null; then tej_home=$PWD; else cd / || quit 20 "The server cannot enter '/'"; fi
+}
+
+# close_descriptors: close all descriptors except stdin, stdout and stderr. A start-up file may
+# have duplicated stdout (`exec 3>&1`, or `exec {copy}>&1`, which uses 10 or more). A job would
+# inherit the descriptor, and the client would wait until the job ends. Sets $unclosed to the
+# other descriptors, each with a comma, if the shell can name only 0 to 9 (dash, mksh).
+close_descriptors() {
+    unclosed=''
+    exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+    for path in /dev/fd/[1-9][0-9]* /proc/self/fd/[1-9][0-9]*; do
+        [ -e "$path" ] || continue
+        # `ls` inherits no descriptor that the shell has opened for itself.
+        # shellcheck disable=SC2012 # the names are numbers
+        unclosed=$(ls "${path%/*}" 2>/dev/null | while read -r item; do
+            case $item in [1-9][0-9]*) printf '%s,' "$item" ;; esac
+        done)
+        break
+    done
+    [ -n "$unclosed" ] || return 0
+    # A shell that cannot name 10 passes `10` as an argument.
+    # shellcheck disable=SC2016 # expanded by `eval`
+    eval 'set -- 10>&-; count=$#'
+    [ "$count" = 0 ] || return 0
+    while [ -n "$unclosed" ]; do
+        eval "exec ${unclosed%%,*}>&-"
+        unclosed=${unclosed#*,}
+    done
 }
 
 # expand PATH: set $path to PATH as an absolute path. Replaces ~ and ~user. A relative PATH

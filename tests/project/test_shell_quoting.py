@@ -39,6 +39,7 @@ CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"}
     "clusters",
     "tej_session",
     "tej_signals",
+    "closer",
 }
 """Fixed words of the scripts themselves, and names that were checked."""
 PLACES = {

@@ -247,10 +247,10 @@ def test_stdout_and_stderr_are_separate(queue: tej.RemoteQueue, ended: str) -> N
 def test_only_standard_streams_are_open(
     queue: tej.RemoteQueue, queue_path: Path, job: Make
 ) -> None:
-    # If the job inherited the descriptors 3 and 9, the submission would not end before
-    # the job.
-    start_up = f"exec 3>&1 9>&2; {COMMAND}"
-    transport = LocalTransport(["/bin/sh", "-c", start_up])
+    # If the job inherited a copy of stdout or stderr, the submission would not end before
+    # the job. The shell chooses the number of {copy}, which is 10 or more.
+    start_up = f"exec 3>&1 9>&2 {{copy}}>&1; {COMMAND}"
+    transport = LocalTransport(["bash", "-c", start_up])
     queue = tej.RemoteQueue("local:", queue_path, "default", transport=transport)
     # `ls` itself opens the directory that it reads.
     numbers = output_of(queue, job("ls /proc/self/fd")).split()

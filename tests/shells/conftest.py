@@ -27,13 +27,19 @@ if os.environ.get("TEJ_THOROUGH"):
 
 
 class ShellTransport(LocalTransport):
-    """A transport to this machine with `shell` as its /bin/sh."""
+    """A transport to this machine with `shell` as its /bin/sh.
+
+    The shell inherits a copy of stdout with a number of two digits, as from a start-up
+    file.  A submission ends before its job only if the job does not inherit the copy.
+    """
 
     def __init__(self, shell: str, path: str | None = None, prefix: str = "") -> None:
         inside = f"exec {prefix} /bin/sh -c {shlex.quote(COMMAND)}"
         if path is not None:
             inside = f"PATH={shlex.quote(path)}; export PATH; {inside}"
-        mount = f"mount --bind {shlex.quote(shell)} /bin/sh && {inside}"
+        mount = (
+            f"mount --bind {shlex.quote(shell)} /bin/sh && exec {{COPY}}>&1 && {inside}"
+        )
         super().__init__(["unshare", "-m", "bash", "-c", mount])
 
 

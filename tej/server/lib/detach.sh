@@ -4,21 +4,26 @@
 # detach SCRIPT ARGUMENTS...: run SCRIPT in the background in a new session, so that signals
 # to the current session do not reach SCRIPT. The TEJ_JOB_* variables are unset: if a job
 # submits another job, the environment of the new job must not contain the token of the
-# first job.
+# first job. SCRIPT inherits no descriptors: perl closes the descriptors that this shell cannot
+# close (close_descriptors).
 detach() {
     # find_refuge is called only once per program, because it takes as long as the start
     # of a job.
     [ -n "${refuge+known}" ] || find_refuge
+    closer=''
+    [ -z "${unclosed-}" ] || ! command -v perl >/dev/null 2>&1 ||
+        closer="perl -MPOSIX -e POSIX::close(\$_)for(split/,/,shift);exec@ARGV $unclosed"
     (
         unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
         trap '' HUP
         if command -v setsid >/dev/null 2>&1; then
             # `exec` replaces the subshell. Without `exec`, yash would run an additional
             # shell, which would keep the caller's stdout open.
-            exec $refuge setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &
+            # shellcheck disable=SC2086 # split into words
+            exec $closer $refuge setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &
         else
             set -m
-            exec /bin/sh "$@" </dev/null >/dev/null 2>&1 &
+            exec $closer /bin/sh "$@" </dev/null >/dev/null 2>&1 &
         fi
     )
 }
