@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from server_functions import function
 
 Shell = Callable[..., str]
 
@@ -44,11 +45,6 @@ def test_job_without_native_id_and_processes_is_lost(shell: Shell) -> None:
     printf '%s\n' "$now $host 1 1" >"$job/started"
     load_job "$id"; echo "$state" """
     assert shell(lines, "default") == "lost\n"
-
-
-def function(name: str, file: str) -> str:
-    """Return a line of shell that defines one function of a script."""
-    return f"""eval "$(sed -n '/^{name}() {{/,/^}}/p' "$here/{file}")"\n"""
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""Submission and retry on the server, in shell functions that are called without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from server_functions import functions
+
+Shell = Callable[..., str]
+
+SUBMIT = (
+    functions(
+        "print_existing publish print_winner was_published note_published print_new"
+        " publish_together can_start_together undo_submit await_start print_started"
+        " start_published start_together receive_upload name_cause for_each"
+        " has_space_to_run has_space_for",
+        "commands/submit",
+    )
+    + """
+room=$queue/room incoming=$queue/room token=0123456789abcdef together=1 why='' started_together=''
+mkdir room
+refuse() { refused=$1; echo "refuse $*" | sed "s,$queue/,,"; }
+print_job() { echo "record $id $state $*"; }
+has_sign_of_life() { return 1; }
+new() { mkdir -p "$1/stage"; echo "token=${2-$token} end" >"$1/spec"; echo '5 h b s 1 1' >"$1/submitted"; }
+ended() { new "jobs/$1" "$2"; echo "9 exit $3 own 0" >"jobs/$1/finished"; }
+try() { if "$@"; then echo "$id: yes"; else echo "$id: no"; fi; }
+"""
+)
+
+
+def test_only_one_client_publishes_a_job(shell: Shell) -> None:
+    lines = f"""{SUBMIT} print_started() {{ echo "started $id"; }}
+    new room/$token; try publish; ls room jobs/a; id=b; try publish; ls room jobs/b
+    new room/$token; ended c other 0; id=c; try publish; ls room
+    mode=submit; try publish; ended c other 1; mode=retry; try publish; echo "$mode"
+    mv() {{ command mv "$@"; rm -rf "$2"; }}; id=d; try publish
+    mv() {{ :; }}; new room/$token; id=e; try publish"""
+    assert shell(lines, "default").split("\n") == [
+        *("started a", "a: no", "jobs/a:", "spec", "stage", "", "room:"),
+        # `mv` has moved the upload into the existing job, and the upload is moved back.
+        "0123456789abcdef",
+        *("b: yes", "jobs/b:", "spec", "stage", "submitted", "", "room:"),
+        *("record c finished ", "c: no", "0123456789abcdef"),
+        *("refuse 4 Job 'c' already exists", "c: no"),
+        *("record c finished ", "c: no", "retry"),
+        *("refuse 20 Job 'd' was deleted during its submission", "d: no"),
+        *("refuse 20 Cannot write to 'jobs'", "e: no", ""),
+    ]
+
+
+def test_jobs_published_together_are_checked_singly(shell: Shell) -> None:
+    lines = f"""{SUBMIT} print_started() {{ echo "started $id"; }}; runtime_start_together() {{ :; }}
+    start_published() {{ echo "start $id"; }}; mkdir -p attempts/b; ln -s x attempts/b/restarting
+    new room/new/a; new room/new/b; received='a b'; publish_together; ls room/new
+    for id in a b c; do try was_published; done; ls attempts/b; together=''; id=b; try was_published
+    id=count; try can_start_together 1; try can_start_together 2; : >room/new/a/dependencies
+    try can_start_together 2; mkdir room/x; mv room/new/a/dependencies room/x; try can_start_together 2"""
+    assert shell(lines, "default").splitlines() == [
+        *("a", "started a", "a: no", "b: yes"),
+        *("refuse 20 Job 'c' was deleted during its submission", "c: no"),
+        *("start b", "b: yes", "count: no", "count: yes", "count: no", "count: no"),
+    ]
+
+
+def test_existing_job_decides_the_reply(shell: Shell) -> None:
+    lines = f"""{SUBMIT} start_job() {{ echo start; }}; print_started() {{ echo started; }}
+    . "$here/lib/attempts.sh"; id=x; mode=ensure; try print_existing
+    ended a other 1; echo '6 h 1 1' >jobs/a/started; id=a; try print_existing
+    mode=retry; try print_existing; eval "echo \\"\\$failed_$token\\""
+    has_sign_of_life() {{ sign='it runs'; }}; try print_existing
+    has_sign_of_life() {{ return 1; }}; ended a other 0; try print_existing
+    # The first request was interrupted, and the job was marked as lost.
+    new jobs/b; echo '5 interrupted' >jobs/b/lost; id=b; try print_existing; ls jobs room
+    new jobs/b; echo '5 interrupted' >jobs/b/lost; echo "pid h b s 1 1" >jobs/b/native_id
+    try print_existing; rm jobs/b/lost jobs/b/native_id; try print_existing"""
+    assert shell(lines, "default").splitlines() == [
+        *("x: no", "record a finished ", "a: yes", "a: no", "token=other end"),
+        "refuse 5 Job 'a' is finished, but it runs: kill it before it is retried",
+        *("a: yes", "record a finished ", "a: yes"),
+        *("b: no", "jobs:", "a", "", "room:", "started", "b: yes"),
+        *("start", "started", "b: yes"),
+    ]
+
+
+def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
+    lines = f"""{SUBMIT} host=here; wait_for() {{ printf "$1 "; return 1; }}; start_job() {{ why=full; return 1; }}
+    new jobs/b; id=b; try await_start | tr '\\0' .; ls jobs
+    new jobs/b; : >jobs/b/queued; try await_start | tr '\\0' .; rm jobs/b/queued
+    : >jobs/b/claim; try await_start | tr '\\0' .; rm jobs/b/claim
+    wait_for() {{ printf "$1 "; }}; try await_start | tr '\\0' .; ls jobs
+    echo '5 no wrapper' >jobs/b/lost; print_new; ls jobs; print_new
+    new jobs/b; : >version; is_closed() {{ return 1; }}; try start_published; ls jobs
+    new jobs/b; rm version; try start_published; ls jobs; started_together=' b'; try start_published
+    new jobs/b other; undo_submit; ls jobs; start_job() {{ :; }}; : >version; started_together=''
+    try start_published; is_closed() {{ :; }}; try start_published
+    runtime_start_together() {{ echo "together $*"; }}; kept=' a 1 b 2'; start_together
+    is_closed() {{ return 1; }}; start_together; rm version; start_together"""
+    removed = "refuse 20 Job 'b' could not be started and was removed:"
+    assert shell(lines, "default").splitlines() == [
+        *(f"native_id {removed} its process did not appear on here", "b: no", "a"),
+        *(".b: yes", "native_id started .b: yes", "native_id started .b: yes"),
+        *("a", "b", f"{removed} no wrapper", "a"),
+        "refuse 3 Job 'b' was started, and has been deleted since",
+        *(f"{removed} full", "b: no", "a"),
+        *(f"{removed} the queue is being removed", "b: no", "a", "b: yes"),
+        *(f"{removed} its process did not appear on here", "a", "b", "b: yes"),
+        *(f"{removed} the queue is being removed", "b: no", "together a 1 b 2"),
+    ]
