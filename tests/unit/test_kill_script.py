@@ -1,0 +1,98 @@
+"""Decisions of `kill` on the server, in shell functions that are called without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from server_functions import functions
+
+Shell = Callable[..., str]
+
+KILL = (
+    functions(
+        "write_kill_fact begin_kill runs_here for_each begin_job load_requested"
+        " complete_kill find_remaining count_remaining print_killed find_again note_busy"
+        " search_again wait_for_all pace check_pids send_sigterm send_sigkill"
+        " continue_wrapper",
+        "commands/kill",
+    )
+    + """
+grace_period=7 requester=me job_count=2 turn=1 entry=a native=''; me; get_time
+quit() { echo "quit $*" | sed "s,$queue/,,"; exit; }
+new() {
+    rm -rf jobs/a; mkdir jobs/a; echo 'token=0123456789abcdef end' >jobs/a/spec
+    echo "$now $who" >jobs/a/submitted
+}
+runs() { echo "pid $1" >jobs/a/native_id; echo "5 ${1%% *} 1 1" >jobs/a/started; echo "$now" >jobs/a/heartbeat; }
+"""
+)
+
+
+def test_kill_requests_the_end_of_each_job(shell: Shell) -> None:
+    lines = f"""{KILL} note_killer() {{ echo noted; }}; add_to_search() {{ echo "search $1"; }}
+    runtime_tell() {{ echo tell; }}
+    say() {{ echo "$1:"; begin_job; echo "$was_1 $spec_1"; (cd jobs/a; ls claim kill lost; cut -d' ' -f2- finished) 2>/dev/null; }}
+    new; say created; new; echo '5 slurm x' >jobs/a/submitting; load_job() {{ find_job a; read_facts; }}; say submitting
+    unset -f load_job; . "$here/lib/state.sh"; new; runs "$who"; say here; cut -d' ' -f2- jobs/a/kill
+    new; runs "other b s 1 1"; say elsewhere; echo '5 gone' >jobs/a/lost; touch -d '9 seconds' jobs/a/heartbeat; say alive
+    new; runs "$who"; echo '9 exit 0 own 0' >jobs/a/finished; say ended
+    new; put_reserved() {{ return 1; }}; say full; echo "$write_error_1" | sed "s,$queue/,,"; job_count=1; say full"""
+    spec = "token=0123456789abcdef end"
+    assert shell(lines, "default").splitlines() == [
+        *("created:", f"created {spec}", "claim", "kill", "none 0 killed 0"),
+        *("submitting:", f"? {spec}", "kill"),
+        *("here:", "noted", "search 1", f"running {spec}", "kill", "7 me"),
+        *("elsewhere:", "tell", f"running {spec}", "kill"),
+        *("alive:", "tell", f"running {spec}", "kill"),
+        *("ended:", "search 1", f"finished {spec}", "exit 0 own 0"),
+        *("full:", f"created {spec}", "cannot write to 'jobs/a'"),
+        *("full:", "quit 20 Cannot write to 'jobs/a'"),
+    ]
+
+
+def test_kill_is_completed_by_the_runtime(shell: Shell) -> None:
+    lines = f"""{KILL} runtime_stop() {{ printf 'stop %s, ' "$1"; refused=$refuse; return "$stopped"; }}
+    wait_for() {{ printf 'wait %s %s, ' "$1" "$2"; }}; wait_for_wrapper() {{ printf 'wrapper, '; }}
+    continue_wrapper() {{ printf 'continue, '; }}; has_processes() {{ return 1; }}
+    say() {{ pids_1=$2 sigterm_pids=$3 was=running known='' write_error=''; shift 3; "$@"; complete_kill; echo; }}
+    refuse='' stopped=0; new; runs "$who"; say here '' 1 :; say here 1 1 :; say here '' '' :
+    say unwritten 1 '' eval write_error=full; say absent 1 '' eval was=''; say other 1 '' eval known=x
+    echo '9 exit 0 own 0' >jobs/a/finished; say ended '' '' :
+    runs "other b s 1 1"; say ended '' '' :; say ended 1 '' :
+    rm jobs/a/finished; echo '9 gone' >jobs/a/lost; touch -d '-9 seconds' jobs/a/heartbeat; say lost '' '' :
+    rm jobs/a/lost; say elsewhere '' '' :; stopped=1; say elsewhere '' '' :
+    refuse=1; say elsewhere '' '' :"""
+    wait = "wait native_id 5, stop 7, "
+    assert shell(lines, "default").splitlines() == [
+        "continue, wrapper, ",
+        *["stop 0, continue, wrapper, "] * 2,
+        *("", "", "", "continue, wrapper, ", "", "stop 7, ", "stop 7, "),
+        *(f"{wait}wait finished 10, ", f"{wait}wait finished 60, ", wait),
+    ]
+
+
+def test_processes_left_by_killed_jobs_are_counted(shell: Shell) -> None:
+    lines = f"""{KILL} add_to_search() {{ printf 'search %s, ' "$1"; }}; known='' was=running
+    find_job_processes() {{ printf 'search again, '; has_searched=1 pids=$found; }}
+    wait_for_processes() {{ printf 'wait %s %s, ' "$1" "$2"; pids=$rest; }}; print_job() {{ printf '%s|' "$@" "$left"; }}
+    say() {{
+        write_error='' sigterm_pids='8 9'; find_remaining; pids_1=$1 found=$1 rest=$2
+        [ $# = 2 ] || "$3"; print_killed; echo
+    }}
+    new; runs "$who"; say 3 ''; rm jobs/a/started; echo '9 none 0 killed 0' >jobs/a/finished; say 3 ''
+    new; runs "$who"; echo '9 exit 0 own 2' >jobs/a/finished; say '' ''; say '3 4' 4; was=finished; say '3 4' ''
+    late() {{ searched_1=''; }}; say 3 3 late; failed() {{ write_error=full; }}; say '' '' failed
+    runs "other b s 1 1"; say '' ''; was=''; say '' '' | tr '\\0' ' '
+    # An earlier SIGKILL missed a process.
+    load_again() {{ :; }}; begin_search() {{ :; }}; run_search() {{ pids_1=$next; }}; next=5 pids_1=4; search_again a; echo "$busy"
+    next='' pids_1=4; search_again a; echo "$busy"; pids_1=''; search_again a; echo "$busy" """
+    assert shell(lines, "default").splitlines() == [
+        *["was=running|strays=0||"] * 2,
+        "search 1, was=running|strays=0||",
+        "search 1, wait 10 KILL, was=running|strays=0|1|",
+        "search 1, wait 10 KILL, was=finished|strays=2||",
+        "search 1, search again, wait 10 KILL, was=finished|strays=2|1|",
+        "search 1, was=finished|strays=2|note=full||",
+        "search 1, was=finished|strays=2|2|",
+        *("id=a ", "search 1, 5", "search 1, ", ""),
+    ]
