@@ -1,0 +1,108 @@
+"""Decisions of the wrapper of a job, in shell functions that are called without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from server_functions import functions
+
+Shell = Callable[..., str]
+
+WRAPPER = (
+    functions(
+        "after_heartbeat apply_kill after_wrapper begin_wrapper run_wrapper record_end"
+        " await_directory can_list_job is_removed copy_facts run_job report_failure",
+        "run_detached.sh",
+    )
+    + """
+. "$here/lib/run_script.sh"; . "$here/lib/time_limit.sh"
+is_prepared='' no_wrapper='no wrapper' r_walltime='' me; get_time
+"""
+)
+
+
+def test_end_of_a_usual_job_repeats_its_facts(shell: Shell) -> None:
+    lines = f"""{WRAPPER} who='h b s 1 1' submitted=''
+    new() {{
+        rm -rf "$job"/*; spec='token=t end'; echo '5 h b s 9 9' >"$job/submitted"
+        echo '6 node 1 1' >"$job/started"; started=6 where=node
+    }}
+    say() {{ copy_facts; echo "$copy"; new; }}
+    new; say; for fact in ignored changed on_end; do : >"$job/$fact"; say; done
+    rm "$job/started"; say; rm "$job/submitted"; say; echo x >"$job/submitted"; say
+    started=x; say; where=''; say; mkdir -p attempts/a; : >attempts/a/last; say"""
+    assert shell(lines, "default").splitlines() == [
+        "t 5 6 node pid h b s 1 1 end",
+        *[""] * 9,
+    ]
+
+
+def test_end_is_recorded_until_the_job_is_removed(shell: Shell) -> None:
+    lines = f"""{WRAPPER} sleep() {{ echo "sleep $1"; repair; }}; write_heartbeat() {{ echo beat; }}
+    repair() {{ :; }}; say() {{ (await_directory; echo waited); }}
+    is_removed_say() {{ if is_removed; then echo removed; else echo kept; fi; }}
+    enter_job() {{ echo enter; }}; echo "pid $who" >"$job/native_id"; is_removed_say
+    echo 'pid h b s 1 1' >"$job/native_id"; is_removed_say; rm "$job/native_id"; is_removed_say
+    mv jobs/a x; is_removed_say; mv jobs y; is_removed_say; mkdir jobs; mv x jobs/a
+    if can_list_job; then echo listed; fi; say; rm jobs/a/spec; say
+    rmdir jobs/a/stage; can_list_job || echo 'not listed'; repair() {{ mkdir jobs/a/stage; }}; say
+    rm -r jobs/a; say; mkdir -p jobs/a/stage
+    echo "6 $host 1 1" >"$job/started"; spec='token=t end'; leaves_processes() {{ [ -n "$leaves" ]; }}
+    set_whose() {{ whose=own; }}; count_processes() {{ left=3; }}; end='exit 4' tries=0
+    put_end() {{ tries=$((tries + 1)); echo "end ${{1#* }}/$2"; [ "$tries" = 2 ]; }}; leaves=''; repair() {{ :; }}
+    record_end; leaves=1 tries=1; record_end; rm "$job/started"; tries=1; record_end"""
+    assert shell(lines, "default").splitlines() == [
+        *("enter", "kept", "removed", "kept", "removed", "removed", "listed"),
+        *("waited", "waited", "not listed", "sleep 5", "waited"),
+        # The job directory is absent, so that the wrapper ends.
+        *("end exit 4 own 0/", "beat", "sleep 5", "end exit 4 own 0/"),
+        *("end exit 4 own 3/", "end exit 4 own 0/"),
+    ]
+
+
+def test_wrapper_starts_a_job_at_most_once(shell: Shell) -> None:
+    lines = f"""{WRAPPER} start_heartbeat() {{ echo heartbeat; }}; reserve() {{ [ -z "$full" ]; }}
+    put_once() {{ [ "$full" != 2 ] && echo "$*" >"$job/$1"; }}; note_orphans() {{ echo orphans; }}; full=''
+    say() {{
+        (cd "$queue"; begin_wrapper; echo began; trap - EXIT); echo "$?"; echo $(cd jobs/a && ls | grep -v stage)
+        rm -rf jobs/a; mkdir -p jobs/a/stage
+        echo 'token=t end' >jobs/a/spec
+    }}
+    write_heartbeat() {{ : >"$job/heartbeat"; }}; say; : >jobs/a/claim; say; full=1; say; full=2; say
+    full='' is_prepared=1; say; echo walltime=9 >jobs/a/resources; say"""
+    assert shell(lines, "default").splitlines() == [
+        *("orphans", "heartbeat", "began", "0", "claim heartbeat native_id spec"),
+        *("0", "claim spec", "1", "claim lost spec", "1", "claim lost spec"),
+        *("began", "0", "claim heartbeat native_id spec"),
+        *("heartbeat", "began", "0", "claim heartbeat native_id resources spec"),
+    ]
+
+
+def test_wrapper_stops_a_killed_job(shell: Shell) -> None:
+    lines = f"""{WRAPPER} stop_processes() {{ echo "stop $1"; }}; is_killed_here() {{ [ -n "$here_too" ]; }}
+    enforce_time_limit() {{ echo limit; }}; here_too=''; say() {{ echo "$1:"; after_heartbeat; }}
+    echo "$now $who" >"$job/submitted"; say runs; echo '5 3 me' >"$job/kill"; say killed
+    here_too=1; say here; here_too=''; echo '9 exit 0 own 0' >"$job/finished"; say ended; r_walltime=9; say limit
+    derive_state() {{ echo derive; }}; run_on_end_once() {{ echo on_end; }}; tend_queue() {{ echo tend; }}
+    has_processes() {{ [ -n "$processes" ]; }}; processes=1
+    gone() {{ if after_wrapper; then echo continue; else echo stop; fi; }}
+    gone; rm "$job/finished"; gone; echo '6 h 1 1' >"$job/started"; gone; processes=''; gone"""
+    assert shell(lines, "default").splitlines() == [
+        *("runs:", "killed:", "stop 3", "here:", "ended:", "limit:", "limit"),
+        *["derive", "on_end", "tend", "stop"] * 2,
+        *("continue", "derive", "on_end", "tend", "stop"),
+    ]
+
+
+def test_end_follows_from_what_ran(shell: Shell) -> None:
+    lines = f"""{WRAPPER} begin_wrapper() {{ job=$queue/jobs/a; }}; take_inputs() {{ [ -z "$missing" ]; }}
+    run_job() {{ printf 'run '; end=$result; }}; await_directory() {{ printf 'await '; }}; stop_heartbeat() {{ :; }}
+    has_not_started() {{ [ -n "$failed" ]; }}; record_end() {{ printf 'end %s %s' "$end" "$unready"; }}; runtime_tend() {{ :; }}
+    tend_queue() {{ printf 'tend '; }}; run_on_end_once() {{ printf ' on_end'; }}; start_jobs_after() {{ printf ' next %s' "$1"; }}
+    say() {{ (run_wrapper); echo " $?"; }}; missing='' failed='' result='exit 3'; say; failed=1; say; result=''; say
+    failed='' missing=1; say; failed=1; say; failed='' missing=''; result='exit 0'; : >"$job/on_end"; say; : >"$job/kill"; say"""
+    assert shell(lines, "default").splitlines() == [
+        *("run await end exit 3  next a 0", "run await tend  1", "run  1"),
+        *["await end none 0 1 next a 0"] * 2,
+        *("run await end exit 0  on_end next a 0", "await end none 0  on_end next a 0"),
+    ]
