@@ -35,8 +35,13 @@ TIMEOUT = 540
 """Seconds that the tests of one mutant may take; a mutant whose tests take longer is
 reported as timed out."""
 
-ANSWERS = "unit/test_scheduler_answers.py unit/test_scheduler_evidence.py"
-STATE = "unit/test_job_state.py"
+ANSWERS = (
+    "unit/test_scheduler_answers.py unit/test_scheduler_evidence.py"
+    " unit/test_scheduler_state.py"
+)
+SUBMIT = "unit/test_submit_script.py"
+WRAPPER = "unit/test_wrapper_script.py"
+STATE = "unit/test_job_state.py unit/test_job_facts.py"
 TESTS = {
     "tej/server/runtimes/slurm/*": f"{ANSWERS} schedulers/test_slurm.py",
     "tej/server/runtimes/pbs/*": f"{ANSWERS} schedulers/test_pbs.py",
@@ -53,24 +58,25 @@ TESTS = {
     "tej/server/commands/cleanup": "queue/test_job_lifecycle.py faults/test_reused_ids.py cli",
     "tej/server/commands/delete": "queue/test_job_lifecycle.py batches/test_many_jobs.py faults",
     "tej/server/commands/download": "queue/test_download.py batches/test_many_jobs.py",
-    "tej/server/commands/kill": f"{STATE} queue/test_kill.py batches/test_many_jobs.py faults",
+    "tej/server/commands/kill": f"{STATE} unit/test_kill_script.py queue/test_kill.py batches/test_many_jobs.py faults",
     "tej/server/commands/l[is]*": "batches/test_job_limit.py queue/test_download.py cli",
     "tej/server/commands/logs": "batches/test_logs.py queue/test_job_lifecycle.py",
     "tej/server/commands/wait": "batches/test_wait.py batches/test_graphs.py",
-    "tej/server/commands/submit": f"{STATE} queue batches/test_many_jobs.py faults",
+    "tej/server/commands/submit": f"{STATE} {SUBMIT} queue batches/test_many_jobs.py faults",
     "tej/server/lib/state.sh": f"{STATE} queue/test_kill.py faults/test_lost_jobs.py "
     "faults/test_damaged_queues.py faults/test_clocks.py queue/test_job_lifecycle.py",
     "tej/server/lib/heartbeat.sh": f"{STATE} queue/test_signs_of_life.py faults/test_clocks.py",
     "tej/server/lib/*ed_jobs.sh": f"{STATE} queue/test_ended_jobs.py batches/test_many_jobs.py",
     "tej/server/exec_job.sh": "queue/test_environment.py queue/test_job_script.py",
-    "tej/server/run_detached.sh": "queue/test_several_wrappers.py faults",
+    "tej/server/run_detached.sh": f"{STATE} {WRAPPER} queue/test_several_wrappers.py faults",
+    "tej/server/lib/attempts.sh": f"{STATE} {SUBMIT} cli batches faults",
     "tej/server/lib/content_store.sh": "queue/test_content_store.py queue/test_upload.py",
-    "tej/server/lib/dependencies.sh": "batches/test_graphs.py faults/test_graph_races.py",
+    "tej/server/lib/dependencies.sh": f"{STATE} batches/test_graphs.py faults/test_graph_races.py",
     "tej/server/lib/*_environment.sh": "queue/test_environment.py queue/test_job_script.py",
     "tej/server/lib/queue_removal.sh": "queue/test_queue_paths.py faults",
     "tej/server/lib/stage_path.sh": "queue/test_download.py shells",
     "tej/server/lib/job_limit.sh": "batches/test_job_limit.py batches/test_wait.py faults",
-    "tej/server/*": "queue faults shells",
+    "tej/server/*": f"{STATE} queue faults shells",
     "tej/transport/*": "unit transport",
     "tej/cli/*": "cli batches",
     "tej/job/signature.py": "signature unit",
@@ -286,43 +292,54 @@ def tests_of(path: Path) -> list[str]:
 def test_mutant(mutant: Mutant) -> str:
     """Run the tests against the changed file, and restore the file.
 
-    Returns "survived", "timed out", or "killed by" and the test that failed.  A mutant
-    that makes a test hang is killed by the time limit of that test (`--timeout`).
+    The unit tests run first: they take seconds, and kill most mutants.  Returns
+    "survived", "timed out", or "killed by" and the test that failed.  A mutant that makes
+    a test hang is killed by the time limit of that test (`--timeout`).
     """
     original = mutant.path.read_bytes()
-    # Python compares bytecode by the size and the second of the source, so bytecode of
-    # another change could be used.
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     tests = tests_of(mutant.path)
-    # The start of workers takes longer than most unit tests.
-    workers = "0" if all(test.startswith("tests/unit/") for test in tests) else "2"
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", workers]
+    unit = [test for test in tests if test.startswith("tests/unit/")]
+    others = [test for test in tests if test not in unit]
     try:
         mutant.path.write_text(mutant.text)
         for cached in mutant.path.parent.glob(f"__pycache__/{mutant.path.stem}.*"):
             cached.unlink()
-        process = subprocess.Popen(
-            [*command, "--timeout=120", *tests],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=TIMEOUT)
-        except subprocess.TimeoutExpired:
-            # After Ctrl-C, pytest ends the servers and jobs of the tests.
-            process.send_signal(signal.SIGINT)
-            process.communicate()
-            return "timed out"
-        status = process.returncode
-        # The exit status 2 means that a module could not be imported.
-        if status not in (0, 1, 2):
-            raise RuntimeError(f"pytest ended with status {status}: {output[-2000:]}")
-        failed = re.search(r"^(?:FAILED|ERROR) (.{1,200})", output, re.MULTILINE)
-        return f"killed by {failed[1] if failed else status}" if status else "survived"
+        result = "survived"
+        # The start of workers takes longer than most unit tests.
+        for selected, workers in ((unit, "0"), (others, "2")):
+            if selected and result == "survived":
+                result = run_tests(selected, workers)
+        return result
     finally:
         mutant.path.write_bytes(original)
+
+
+def run_tests(tests: Sequence[str], workers: str) -> str:
+    """Run tests up to the first failure, and return the result (`test_mutant`)."""
+    # Python compares bytecode by the size and the second of the source, so bytecode of
+    # another change could be used.
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", workers]
+    process = subprocess.Popen(
+        [*command, "--timeout=120", *tests],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        # After Ctrl-C, pytest ends the servers and jobs of the tests.
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        return "timed out"
+    status = process.returncode
+    # The exit status 2 means that a module could not be imported.
+    if status not in (0, 1, 2):
+        raise RuntimeError(f"pytest ended with status {status}: {output[-2000:]}")
+    failed = re.search(r"^(?:FAILED|ERROR) (.{1,200})", output, re.MULTILINE)
+    return f"killed by {failed[1] if failed else status}" if status else "survived"
 
 
 def files_of(area: str, patterns: Sequence[str] = ("*",)) -> list[Path]:

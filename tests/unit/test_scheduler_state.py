@@ -1,0 +1,113 @@
+"""State of a job under a scheduler, derived from a list of jobs; no scheduler runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Shell = Callable[..., str]
+
+STEPS = """
+for name in ended queued gone; do eval "derive_${name}_state() { printf '$name '; $name; }"; done
+ended() { state='?'; }; queued() { state=queued; }; gone() { state=running; }
+retry_kill() { printf 'retry '; }
+listing=answer edition=1 native='slurm 5' started=''
+"""
+
+
+def test_word_of_the_scheduler_decides(shell: Shell) -> None:
+    lines = f"""{STEPS} say() {{ note='' reason=''; q_5="1|$1|x|why"; runtime_derive_state; echo "$1: $state $note"; }}
+    for word in queued running stopped over ended limit cut cancelled moved unknown other; do say "$word"; done
+    started=1; : >"$job/missed"; say running; [ ! -e "$job/missed" ] || echo missed
+    : >"$job/kill"; say running; gone() {{ state=killed; }}; say over; echo x >"$job/finished"; say running"""
+    gone = "over ended limit cut cancelled moved unknown"
+    assert [line.rstrip() for line in shell(lines).splitlines()] == [
+        *("queued queued: queued", "running: queued slurm 5: why"),
+        "stopped: queued suspended by slurm",
+        *(f"gone {word}: running" for word in gone.split()),
+        "other: queued slurm does not answer; last known: queued",
+        *("running: running", "retry running: running", "gone over: killed"),
+        "ended running: ?",
+    ]
+
+
+def test_name_of_an_unanswered_submission_is_looked_up(shell: Shell) -> None:
+    lines = f"""{STEPS} native=''; me; get_time; say() {{ state='' note=''; runtime_derive_state; echo "$state $note$nid"; }}
+    echo "$now tej_ajo0123456 $host $boot $space 1 1" >"$job/submitting"
+    derive_submission_state() {{ state=created; return 1; }}; say; derive_submission_state() {{ native='slurm 5'; nid=5 listed_state=running; }}; say
+    unset -f derive_submission_state; . "$here/lib/scheduler_state.sh"
+    native=''; n_tej_ajo0123456=7 q_7='1|running|tej_ajo0123456|'; listing=silent silence=down; say; listing=answer listed_at=0
+    n_tej_ajo0123456=''; say; n_tej_ajo0123456=7
+    listing=answer started=1; say; cat "$job/native_id" """
+    assert shell(lines).splitlines() == [
+        *("created ", "queued slurm 55"),
+        *("created slurm does not answer (down); last known: created", "created "),
+        *("running 7", "slurm 7"),
+    ]
+
+
+def test_last_known_state_has_no_end(shell: Shell) -> None:
+    lines = """say() { how=exit number=0 ended=9 note=''; keep_last_state "$@"; echo "$state/$note/$how$number$ended"; }
+    native='slurm 5' nid=5 reason=Priority started=1; say; say silent; started=''; say; say silent; native=''; say"""
+    assert shell(lines).splitlines() == [
+        *("running//", "running/silent; last known: running/"),
+        *("queued/slurm 5: Priority/", "queued/silent; last known: queued/"),
+        "created//",
+    ]
+
+
+def test_end_is_certain_only_if_nothing_can_run(shell: Shell) -> None:
+    lines = """say() { listed_state=$1 reason=$2; if is_end_certain; then echo certain; else echo doubt; fi; }
+    say unknown; echo 5 >"$job/heartbeat"; say unknown; say moved; say over; say cut 'NODE_FAIL (node failure)'
+    say cut PREEMPTED; echo '5 cancel' >"$job/ending"; say over; echo '5 cancel requeued' >"$job/ending"; say over"""
+    assert shell(lines).splitlines() == [
+        *("certain", "doubt", "doubt", "certain", "doubt", "certain", "certain"),
+        "doubt",
+    ]
+
+
+def test_killed_job_ends_when_nothing_runs(shell: Shell) -> None:
+    lines = """native='slurm 5' started=1 submitted=1 nid=5 host=here; get_time; listed_at=$((now + 1)) reason=''
+    wait_for_processes() { echo "wait $*"; [ -z "$left_here" ]; }; left_here=1; echo 5 >"$job/heartbeat"
+    echo "$now 5 me" >"$job/kill"; say() { listed_state=$1; derive_gone_state; echo "$state $note"; note=''; }
+    say over; left_here=''; say unknown; touch -d "@$((now - 31))" "$job/missed"; say unknown
+    cut -d' ' -f2- "$job/finished"; ls "$job/claim" >/dev/null"""
+    note = "slurm has ended the job, but some of its processes run on here"
+    assert shell(lines).splitlines() == [
+        *("wait 5 KILL", f"running {note}"),
+        "running slurm no longer runs it; checking again before the job counts as lost",
+        *("wait 5 KILL", "killed ", "none 0 killed 0"),
+    ]
+
+
+def test_job_that_ended_before_its_start_is_cut_off(shell: Shell) -> None:
+    lines = """native='slurm 5' started='' submitted=1 nid=5; get_time; listed_at=$((now + 1))
+    say() { rm -f "$job"/[cfhmrk]*; echo "$1:"; $2; listed_state=$1 reason=why; derive_gone_state; echo "$state $note"; }
+    claimed() { : >"$job/claim"; }; say cancelled; say limit; say limit claimed; say cut
+    # The scheduler has forgotten the job, and its accounting knows the cause.
+    scheduler_history() { echo 'cancelled|by root'; }; beat() { claimed; echo 5 >"$job/heartbeat"; touch -d "@$((now - $age))" "$job/heartbeat"; }
+    age=20; say unknown beat; age=40; say unknown beat; say unknown claimed; say over beat
+    scheduler_history() { echo 'cut|node failure'; }; say unknown beat"""
+    again = "queued slurm no longer runs it (why); checking again before the job counts as lost"
+    assert shell(lines).splitlines() == [
+        *(
+            "cancelled:",
+            "killed not by tej: slurm: why",
+            "limit:",
+            "finished slurm: why",
+        ),
+        *("limit:", again, "cut:", again, "unknown:", again),
+        *("unknown:", "killed not by tej: slurm: by root"),
+        *("unknown:", again, "over:", again, "unknown:", again),
+    ]
+
+
+def test_earlier_answer_about_the_end_is_kept(shell: Shell) -> None:
+    lines = """listed_at=7; say() { missed_state=$2 missed_words=$3 listed_state=$1 reason=why; note_missed; cat "$job/missed"; }
+    last_heartbeat=''; say unknown; say unknown cut words; last_heartbeat=5; say limit cut words
+    for word in over ended limit cut cancelled unknown queued; do
+        listed_state=unknown reason=''; missed_state=$word missed_words=w; recall_missed; printf '%s %s, ' "$listed_state" "$reason"
+    done; listed_state=over; recall_missed; echo "$listed_state" """
+    assert shell(lines).splitlines() == [
+        *("7 unknown - ", "7 cut - words", "7 limit 5 why"),
+        "over w, ended w, limit w, cut w, cancelled w, unknown , unknown , over",
+    ]
