@@ -22,6 +22,7 @@ mkdir room
 refuse() { refused=$1; echo "refuse $*" | sed "s,$queue/,,"; }
 print_job() { echo "record $id $state $*"; }
 has_sign_of_life() { return 1; }
+start_job() { echo start; }
 new() { mkdir -p "$1/stage"; echo "token=${2-$token} end" >"$1/spec"; echo '5 h b s 1 1' >"$1/submitted"; }
 ended() { new "jobs/$1" "$2"; echo "9 exit $3 own 0" >"jobs/$1/finished"; }
 try() { if "$@"; then echo "$id: yes"; else echo "$id: no"; fi; }
@@ -37,7 +38,7 @@ def test_only_one_client_publishes_a_job(shell: Shell) -> None:
     mv() {{ command mv "$@"; rm -rf "$2"; }}; id=d; try publish
     mv() {{ :; }}; new room/$token; id=e; try publish"""
     assert shell(lines, "default").split("\n") == [
-        *("started a", "a: no", "jobs/a:", "spec", "stage", "", "room:"),
+        *("start", "started a", "a: no", "jobs/a:", "spec", "stage", "", "room:"),
         # `mv` has moved the upload into the existing job, and the upload is moved back.
         "0123456789abcdef",
         *("b: yes", "jobs/b:", "spec", "stage", "submitted", "", "room:"),
@@ -57,14 +58,14 @@ def test_jobs_published_together_are_checked_singly(shell: Shell) -> None:
     id=count; try can_start_together 1; try can_start_together 2; : >room/new/a/dependencies
     try can_start_together 2; mkdir room/x; mv room/new/a/dependencies room/x; try can_start_together 2"""
     assert shell(lines, "default").splitlines() == [
-        *("a", "started a", "a: no", "b: yes"),
+        *("a", "start", "started a", "a: no", "b: yes"),
         *("refuse 20 Job 'c' was deleted during its submission", "c: no"),
         *("start b", "b: yes", "count: no", "count: yes", "count: no", "count: no"),
     ]
 
 
 def test_existing_job_decides_the_reply(shell: Shell) -> None:
-    lines = f"""{SUBMIT} start_job() {{ echo start; }}; print_started() {{ echo started; }}
+    lines = f"""{SUBMIT} print_started() {{ echo started; }}
     . "$here/lib/attempts.sh"; id=x; mode=ensure; try print_existing
     ended a other 1; echo '6 h 1 1' >jobs/a/started; id=a; try print_existing
     mode=retry; try print_existing; eval "echo \\"\\$failed_$token\\""
