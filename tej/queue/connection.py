@@ -237,8 +237,11 @@ def submitter() -> str:
 def check_job_ids(job_ids: Iterable[str]) -> list[str]:
     """Return the job ids without duplicates; raise InvalidJobId if an id is invalid.
 
-    The id of an archived attempt, `ID#N`, is valid.
+    The id of an archived attempt, `ID#N`, is valid.  A string is one id, and not the
+    ids of its characters, which may be ids of other jobs.
     """
+    if isinstance(job_ids, str):
+        job_ids = [job_ids]
     return [*dict.fromkeys(check_job_reference(job_id) for job_id in job_ids)]
 
 

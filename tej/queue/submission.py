@@ -268,7 +268,7 @@ class Submission:
         if found.signature:
             reason = "was made from other files or another command"
         else:
-            reason = "was submitted by an older tej, which stored no signature"
+            reason = "has no signature that can be read (an older tej stored none)"
         taken = JobAlreadyExists(
             f"Job '{job.job_id}' exists, but {reason}: choose another id, or delete "
             "that job"

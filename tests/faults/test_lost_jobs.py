@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -139,12 +139,61 @@ UNPRIVILEGED = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
 """Command that makes root subject to the modes of files."""
 
 
-def test_exit_code_survives_unreadable_directory(
-    queue_path: Path, job: Make, gate: Gate
-) -> None:
+@pytest.fixture
+def unprivileged(queue_path: Path) -> tej.RemoteQueue:
+    """Return a queue whose programs cannot read directories with the mode 0."""
     words = [*(UNPRIVILEGED if os.geteuid() == 0 else []), "/bin/sh", "-c", COMMAND]
     transport = LocalTransport(words)
-    queue = tej.RemoteQueue("local:", queue_path, "default", transport=transport)
+    return tej.RemoteQueue("local:", queue_path, "default", transport=transport)
+
+
+@contextlib.contextmanager
+def unreadable(directory: Path) -> Iterator[None]:
+    directory.chmod(0)
+    try:
+        yield
+    finally:
+        directory.chmod(0o700)
+
+
+def test_unreadable_job_is_neither_lost_nor_missing(
+    unprivileged: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue = unprivileged
+    queue.submit("job", job(gate.wait))
+    wait_until_started(queue_path, "job")
+    with unreadable(queue_path / "jobs/job"):
+        (status,) = queue.jobs()
+        assert status == queue.status("job")
+        assert not status.state.final
+        assert "cannot be entered" in str(status)
+        with pytest.raises(tej.WaitTimeout):
+            queue.wait(["job"], timeout=0.5)
+        with pytest.raises(tej.JobStillRunning):
+            queue.delete("job")
+        with pytest.raises(tej.RemoteCommandFailure, match="cannot be entered"):
+            list(queue.logs("job"))
+        with pytest.raises(tej.RemoteCommandFailure, match="Cannot write"):
+            queue.kill("job")
+    with unreadable(queue_path / "jobs"):
+        for request in (
+            queue.jobs,
+            lambda: queue.status("job"),
+            lambda: queue.wait(["job"]),
+            lambda: queue.kill("job"),
+            lambda: queue.delete("job"),
+            lambda: list(queue.logs("job")),
+        ):
+            with pytest.raises(tej.RemoteCommandFailure, match="Permission denied"):
+                request()
+    gate.open()
+    assert queue.wait(["job"])["job"].succeeded
+
+
+def test_exit_code_survives_unreadable_directory(
+    unprivileged: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue = unprivileged
     queue.submit("job", job(f"{gate.wait}; exit 7"))
     wait_until_started(queue_path, "job")
     facts = queue_path / "jobs/job"
@@ -159,12 +208,9 @@ def test_exit_code_survives_unreadable_directory(
             return not is_alive(wrapper) or "sleep\n" in children()
         return not is_alive(wrapper)
 
-    facts.chmod(0)
-    try:
+    with unreadable(facts):
         gate.open()
         wait_until(has_tried, "the wrapper has tried to record the end")
-    finally:
-        facts.chmod(0o700)
     wait_until_ended(queue, "job")
     assert queue.status("job").exit_code == 7
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tej import JobNotFound, JobState, JobStatus, JobStillRunning, RemoteCommandFailure
+from tej.queue.connection import check_job_ids
 from tej.queue.job_requests import (
     delete_many,
     delete_unchanged,
@@ -110,3 +111,8 @@ def test_absent_job_was_deleted_only_by_a_repeated_request(failures: int) -> Non
     found = delete_many(server, ["a", "b"])
     assert (found["a"] is None) == bool(failures)
     assert isinstance(found["b"], JobStillRunning)
+
+
+def test_string_is_one_job_id() -> None:
+    assert check_job_ids("job") == ["job"]
+    assert check_job_ids(["a", "b", "a"]) == ["a", "b"]

@@ -23,6 +23,30 @@ find_job() {
     [ -d "$job" ]
 }
 
+# need_job ID: like find_job, but quit if the job does not exist.
+need_job() {
+    find_job "$1" || {
+        check_jobs
+        quit 3 "No job '$1'"
+    }
+}
+
+# check_jobs: quit if the directory of the jobs exists but cannot be read. For the shell, the
+# queue then seems to be empty.
+check_jobs() {
+    [ ! -r "$jobs" ] || [ ! -x "$jobs" ] || return 0
+    why=$(LC_ALL=C ls -a "$jobs/" 2>&1 >/dev/null) || case $why in
+        *'No such file'*) ;;
+        *) quit 20 "The jobs of '$queue' cannot be read: ${why##*: }" ;;
+    esac
+}
+
+# print_missing ID: print the record of a job that does not exist: the id alone.
+print_missing() {
+    check_jobs
+    printf '%s\0' "id=$1"
+}
+
 # count_attempts: set $attempts to the number of attempts of $id that were archived,
 # including deleted attempts, or to '' if no attempt was archived.
 count_attempts() {
@@ -217,6 +241,12 @@ claim_is_stale() {
 # derive_damaged_state: set $state for a job with a damaged fact file. Sets $evidence to a
 # message that contains the name of the damaged fact.
 derive_damaged_state() {
+    # The state of a job whose facts cannot be read is unknown, and the job may be running.
+    # If the shell cannot read a directory, all of the files in it seem to be missing.
+    if [ -d "$job" ] && [ ! -x "$job" ]; then
+        state=created note="its directory '$job' cannot be entered, so its state is unknown"
+        return
+    fi
     # A directory without `spec` is not a damaged job, because tej has not created it.
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
