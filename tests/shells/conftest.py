@@ -65,7 +65,8 @@ def transport(
         path = str(request.getfixturevalue("busybox_tools"))
     shell = shutil.which(name)
     assert shell is not None
-    made = ShellTransport(shell, path)
+    # yash cannot handle a path with bytes that are no characters in its locale.
+    made = ShellTransport(shell, path, "env LC_ALL=C.UTF-8" if name == "yash" else "")
     if made.run("true").status != 0:
         pytest.skip("no mount namespace can be made here")
     return made
