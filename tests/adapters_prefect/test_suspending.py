@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -102,13 +103,30 @@ def test_jobs_of_cancelled_suspended_run_are_killed(
     queue: tej.RemoteQueue,
     gate: Gate,
     unique: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     local.save(unique)
     study, hooked = (new_run(deployment, local, gate) for _ in range(2))
     assert execute(study.id) == "Suspended"
     cancel(study.id)
+    # The kill is repeated if Prefect's API did not reply when the claims were checked.
+    other = Path(local.queue, "claims/other")
+    other.write_text(json.dumps({"flow_runs": [str(uuid4())], "jobs": ["other"]}))
+    with monkeypatch.context() as patch:
+        patch.setattr("tej_prefect.claims.get_client", lambda **_: 1 / 0)
+        suspend.reconcile()
+        wait_until(running(queue, 2), "no job is killed")
     suspend.reconcile()
     assert states(queue) == ["killed", "killed"]
+    other.unlink()
+    # A process that is started later does not kill the jobs that a user starts again.
+    for number in range(2):
+        job = flows.waiting(local.queue, str(gate.path), number)
+        job.model_copy(update={"retry_failed": True}).trigger()
+    suspend._killed.clear()
+    suspend.reconcile()
+    wait_until(running(queue, 2), "no job is killed")
+    queue.kill_many(job.job_id for job in queue.jobs())
     # The hook of a flow needs only the flow run's id and the stored block.
     assert execute(hooked.id) == "Suspended"
     wait_until(running(queue, 2), "the next flow run starts the jobs again")
@@ -134,12 +152,12 @@ def test_kill_of_cancelled_run_is_repeated(monkeypatch: pytest.MonkeyPatch) -> N
     }
     names = {run.id: name for name, run in runs.items()}
     table = Artifact(data="[]")
-    unreachable = iter([1, 0])
+    complete = iter([False, True])
     killed: list[str] = []
 
-    def kill(flow_run_id: UUID, _: object) -> KillCounts:
+    def kill(flow_run_id: UUID, *_: object) -> KillCounts:
         killed.append(names[flow_run_id])
-        return KillCounts(unreachable=next(unreachable))
+        return KillCounts(is_complete=next(complete))
 
     monkeypatch.setattr(
         suspend, "_awaited", lambda _: [(run, table) for run in runs.values()]

@@ -55,6 +55,8 @@ class KillCounts:
     """Jobs that received a signal, but had not ended when the server replied."""
     reasons: dict[str, None] = field(default_factory=dict)
     """Reasons why jobs were left running."""
+    is_complete: bool = True
+    """Whether all destinations were reached, and all claims were checked."""
 
     def __str__(self) -> str:
         words = [f"{self.killed} jobs killed"]
@@ -66,6 +68,11 @@ class KillCounts:
         if self.unreachable:
             words.append(f"{self.unreachable} unreachable and perhaps still running")
         return ", ".join(words)
+
+    def miss(self, number: int) -> None:
+        """Add `number` to the count of jobs whose destinations were not reached."""
+        self.unreachable += number
+        self.is_complete = False
 
     def leave(self, number: int, reason: str) -> None:
         """Add `number` to the count of jobs that are left running, with the reason."""
@@ -107,7 +114,7 @@ def kill_unclaimed(
         logger.warning(
             "Jobs at %r could not be killed: %s (%s)", queue, error, ", ".join(ids)
         )
-        counts.unreachable += len(ids)
+        counts.miss(len(ids))
 
 
 def _unclaimed(
@@ -126,6 +133,7 @@ def _unclaimed(
     except Exception as error:
         # Another flow run may have claimed the jobs, so no job is killed.
         logger.warning("The claims were not checked with Prefect's API: %s", error)
+        counts.is_complete = False
         reason = "the claims on them could not be checked with Prefect's API"
         counts.leave(len(running), reason)
         return []

@@ -154,6 +154,16 @@ def claim_suspended(
     _write(queue, stage, f"{SUSPENDED}{flow_run_id}", members, job_ids)
 
 
+def suspended_jobs(
+    queue: tej.RemoteQueue, stage: str, flow_run_id: UUID
+) -> frozenset[str]:
+    """Return the jobs that a suspended flow run has claimed."""
+    for claim in read_claims(queue, stage):
+        if claim.suspended and claim.flow_runs[0] == flow_run_id:
+            return claim.jobs
+    return frozenset()
+
+
 def unclaim_suspended(queue: tej.RemoteQueue, stage: str, flow_run_id: UUID) -> None:
     """Remove the claim of a suspended flow run."""
     queue.shell(_REMOVE, stage, f"{SUSPENDED}{flow_run_id}", again=True)
