@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,18 +22,22 @@ Shell = Callable[..., str]
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    """Return a function that runs lines of shell after loading a runtime's scripts."""
+    """Return a function that runs lines of shell after loading a runtime's scripts.
+
+    The function passes keyword arguments on to `subprocess.run`.
+    """
     (tmp_path / "jobs/a/stage").mkdir(parents=True)
     (tmp_path / "scheduler").mkdir()
     (tmp_path / "jobs/a/spec").write_text("token=0123456789abcdef end\n")
 
-    def run(lines: str, runtime: str = "slurm") -> str:
+    def run(lines: str, runtime: str = "slurm", **options: Any) -> str:
         done = subprocess.run(
             ["/bin/sh", "-c", SETUP + lines, "sh", tmp_path, SERVER, runtime],
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
+            **options,
         )
         assert done.stderr == ""
         return done.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -439,3 +441,16 @@ def test_only_a_cycle_of_dependencies_is_refused(shell: Shell) -> None:
         *("cycle: cycle", "empty: cycle", "over: no cycle", "itself: cycle"),
         *(f"dependents/{one}/0123456789abcdef.a" for one in "bc"),
     ]
+
+
+@pytest.mark.parametrize("action", [signal.SIG_DFL, signal.SIG_IGN])
+def test_wait_ends_when_its_client_is_gone(
+    shell: Shell, action: signal.Handlers
+) -> None:
+    """A login may have set SIGTERM to be ignored, and no shell can change that."""
+    shell(
+        f"""{RUNS_HERE} set -- "$id"; . "$here/commands/wait" """,
+        "default",
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGTERM, action),
+    )

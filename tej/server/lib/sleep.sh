@@ -16,7 +16,8 @@ begin_sleeps() { slept=$!; }
 # that process.
 sleep_until_signal() {
     exec sleep "$1" >/dev/null 2>&1 &
-    wait "$!" || kill "$!" 2>/dev/null
+    # A login may have set SIGTERM to be ignored.
+    wait "$!" || kill -s KILL "$!" 2>/dev/null
     slept=$!
 }
 
