@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from tej import errors
 from tej.transport.base import Completed
+from tej.transport.program_start import NO_PROGRAM
 from tej.wire.requests import Program
 
 ERRORS: Mapping[int, type[errors.Error]] = {
@@ -66,6 +67,16 @@ def malformed_reply(verb: str, why: str) -> errors.RemoteCommandFailure:
     )
 
 
+def redirection(what: str, verb: str) -> errors.RemoteCommandFailure:
+    """Return the error for a start-up file that redirects the output of programs."""
+    return errors.RemoteCommandFailure(
+        f"A start-up file on the server redirects {what}, so tej cannot read the reply "
+        f"to '{verb}', and it is unknown whether the request was carried out. In "
+        "start-up files, redirect only if the shell is interactive",
+        verb,
+    )
+
+
 class Reply:
     """Sink for the output of a request; drops the output before the reply.
 
@@ -91,6 +102,9 @@ class Reply:
         ended = not data
         if not self.begun:
             data = self._after_marker(data)
+        if data.startswith(self._marker) and not any(self._parts):
+            # This marker is the one of stderr.
+            raise redirection("stderr to stdout (`exec 2>&1`)", self._verb)
         if self._take is None:
             self._keep(data)
         elif data and not self._parts:
@@ -143,6 +157,13 @@ class Reply:
         """The reply, or only its beginning if the reply was passed to `take`."""
         return b"".join(self._parts)
 
+    def went_to_stderr(self, done: Completed) -> bool:
+        """Whether the reply has not come because stdout of the program was redirected.
+
+        The program has written its other marker to stderr.
+        """
+        return not self.begun and self._marker in done.stderr
+
     def stderr_of(self, done: Completed) -> bytes:
         """Return the stderr of the request, without the output of start-up files."""
         _, marker, words = done.stderr.partition(self._marker)
@@ -154,6 +175,8 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
 
     Returns without an error if the exit status is 0 and the reply has begun.
     """
+    if reply.went_to_stderr(done):
+        raise redirection("stdout (`exec 1>&2`, `exec >/dev/null`)", program.verb)
     if not reply.begun:
         shown = shorten(reply.startup_output + done.stderr, 300) or "nothing"
         raise errors.RemoteCommandFailure(
@@ -165,6 +188,14 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
         )
     if done.status == 0:
         return
+    if done.status == NO_PROGRAM:
+        raise errors.RemoteCommandFailure(
+            "A start-up file on the server starts another shell, which ran tej's "
+            f"program, so it is unknown whether '{program.verb}' succeeded. Write "
+            "`exec` before the command that starts the shell (zsh, newgrp, scl enable)",
+            program.verb,
+            done.status,
+        )
     if done.status == OUTDATED:
         words = reply.data.decode("ascii", "replace").strip()
         digest, _, version = words.partition(" ")

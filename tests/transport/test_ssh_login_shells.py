@@ -10,6 +10,7 @@ import pytest
 from servers.sshd import Sshd
 from servers.users import Users, make_noisy
 
+import tej
 from tej.errors import ConnectionFailed
 from tej.transport import Transport
 
@@ -104,3 +105,24 @@ def test_server_silent_after_login_is_an_error(
         transport.run("true")
     assert caught.value.permanent
     assert "has not answered" in caplog.text
+
+
+def test_start_up_file_that_hides_the_reply_is_reported(
+    start_sshd: Callable[..., Sshd],
+    connect: Callable[..., Transport],
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    server = start_sshd(home=home)
+    transport = connect(server.destination, config_file=server.config(tmp_path))
+    queue = tej.RemoteQueue(server.destination, transport=transport)
+    for line, cause in {
+        "bash": "starts another shell",
+        "exec 2>&1": "redirects stderr to stdout",
+        "exec >/dev/null": "redirects stdout",
+    }.items():
+        (home / ".bashrc").write_text(f"{line}\n")
+        with pytest.raises(tej.RemoteCommandFailure, match=cause) as caught:
+            queue.jobs()
+        assert "is unknown whether" in str(caught.value)
