@@ -83,10 +83,10 @@ carry_over() {
 
 # select_runtime RUNTIME DIGEST: set $runtime to RUNTIME if the server supports it. If
 # RUNTIME is `auto`, set $runtime to the runtime of the server's scheduler, or to
-# `default` if the server has no scheduler. If a scheduler is installed but does not
-# answer, `auto` skips this scheduler and prints a warning.
+# `default` if the server has no scheduler. Quits if schedulers are installed, but none of
+# them answers, because the queue would forever run its jobs on the login node.
 select_runtime() {
-    runtime=$1
+    runtime=$1 silent=''
     [ "$runtime" != auto ] || {
         for path in "$queue/scripts/$2"/runtimes/*/runtime.sh; do
             runtime=${path%/*} runtime=${runtime##*/}
@@ -95,8 +95,10 @@ select_runtime() {
                 notify_of_scheduler
                 return
             }
-            [ -z "$why" ] || warn "$why: jobs will run without it, under the runtime 'default'"
+            [ -z "$why" ] || silent="${silent:+$silent; }$why"
         done
+        [ -z "$silent" ] ||
+            quit 20 "$silent: try again later, or choose a runtime, for example --runtime default to run jobs without a scheduler"
         runtime=default
         return
     }

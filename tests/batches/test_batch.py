@@ -337,7 +337,7 @@ def test_cut_during_the_fetch_is_survived(
 def test_unreachable_server_gets_one_fetch_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue = tej.RemoteQueue("local:", str(tmp_path / "queue"))
+    queue = tej.RemoteQueue("local:", str(tmp_path / "queue"), "default")
     monkeypatch.setattr(
         queue.connection, "retries", tej.Retries(first=600, longest=600)
     )
@@ -536,14 +536,15 @@ def test_fork_while_another_thread_holds_the_cache() -> None:
 @forks
 def test_forked_process_knows_which_servers_replied(tmp_path: Path) -> None:
     paths = [str(tmp_path / name) for name in ("replied", "silent")]
-    replied, _ = (tej.shared_queue("local:", path) for path in paths)
+    replied, _ = (tej.shared_queue("local:", path, "default") for path in paths)
     replied.setup()
     pid = os.fork()
     if not pid:
         found = []
         try:
             for path in paths:
-                found.append(tej.shared_queue("local:", path).connection.reached)
+                queue = tej.shared_queue("local:", path, "default")
+                found.append(queue.connection.reached)
         finally:
             # The child must not continue with the other tests.
             os._exit(0 if found == [True, False] else 1)

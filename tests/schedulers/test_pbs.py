@@ -59,16 +59,16 @@ def test_dialect_is_recorded(
 
 
 @pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
-def test_silent_server_is_skipped_with_warning(
-    queue: tej.RemoteQueue,
-    pbs: Path,
-    queue_path: Path,
-    caplog: pytest.LogCaptureFixture,
+def test_silent_server_moves_no_jobs_to_the_login_node(
+    queue: tej.RemoteQueue, pbs: Path, queue_path: Path
 ) -> None:
     (pbs / "down").touch()
+    words = "PBS .* does not answer: .*--runtime default"
+    with pytest.raises(tej.RemoteCommandFailure, match=words):
+        tej.RemoteQueue("local:", str(queue_path)).setup()
+    (pbs / "down").unlink()
     tej.RemoteQueue("local:", str(queue_path)).setup()
-    assert "runtime default\n" in (queue_path / "version").read_text()
-    assert "does not answer" in caplog.text
+    assert "runtime pbs\n" in (queue_path / "version").read_text()
 
 
 @pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
