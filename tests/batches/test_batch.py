@@ -536,14 +536,16 @@ def test_fork_while_another_thread_holds_the_cache() -> None:
 @forks
 def test_forked_process_knows_which_servers_replied(tmp_path: Path) -> None:
     paths = [str(tmp_path / name) for name in ("replied", "silent")]
-    replied, _ = (tej.shared_queue("local:", path, "default") for path in paths)
+    replied, _ = (
+        tej.shared_queue("local:", path, setup_runtime="default") for path in paths
+    )
     replied.setup()
     pid = os.fork()
     if not pid:
         found = []
         try:
             for path in paths:
-                queue = tej.shared_queue("local:", path, "default")
+                queue = tej.shared_queue("local:", path, setup_runtime="default")
                 found.append(queue.connection.reached)
         finally:
             # The child must not continue with the other tests.

@@ -59,19 +59,6 @@ def test_dialect_is_recorded(
 
 
 @pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
-def test_silent_server_moves_no_jobs_to_the_login_node(
-    queue: tej.RemoteQueue, pbs: Path, queue_path: Path
-) -> None:
-    (pbs / "down").touch()
-    words = "PBS .* does not answer: .*--runtime default"
-    with pytest.raises(tej.RemoteCommandFailure, match=words):
-        tej.RemoteQueue("local:", str(queue_path)).setup()
-    (pbs / "down").unlink()
-    tej.RemoteQueue("local:", str(queue_path)).setup()
-    assert "runtime pbs\n" in (queue_path / "version").read_text()
-
-
-@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
 def test_six_jobs_share_two_slots(
     queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate
 ) -> None:

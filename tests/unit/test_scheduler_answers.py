@@ -563,3 +563,30 @@ def test_waiting_job_is_not_submitted_patiently(shell: Shell) -> None:
     sbatch() { echo 'sbatch: error: Socket temporarily unavailable' >&2; return 1; }
     is_wrapper=1 retry_until=$(($(date +%s) + 60)); launch a; echo "$?" """
     assert shell(lines) == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("silent", "answering", "selected"),
+    [
+        ("", "slurm", "slurm"),
+        ("pbs", "slurm", "slurm"),
+        ("slurm", "pbs", "pbs"),
+        ("pbs", "", "quit 20 pbs is down: "),
+        ("", "", "default"),
+    ],
+)
+def test_silent_scheduler_moves_no_jobs_to_the_login_node(
+    shell: Shell, silent: str, answering: str, selected: str
+) -> None:
+    lines = f"""
+    eval "$(sed -n '/^select_runtime() {{/,/^}}/p' "$here/install_queue.sh")"
+    quit() {{ echo "quit $*"; exit; }}
+    notify_of_scheduler() {{ :; }}
+    try_runtime() {{
+        why=''
+        [ "$runtime" != "{silent}" ] || why="$runtime is down"
+        [ "$runtime" = "{answering}" ]
+    }}
+    mkdir scripts; ln -s "$here" scripts/new
+    select_runtime auto new; echo "$runtime" """
+    assert shell(lines).startswith(selected)
