@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from tej import errors
+from tej.cli.destination_argument import explain_destination
 from tej.cli.job_completion import complete_words
 from tej.cli.password_prompt import ask_for_secret
 from tej.cli.profile import find_profile, profile_option, settings_on_command_line
@@ -207,14 +209,20 @@ def _on_queue(
             # Only a command that may create a queue has the option --runtime.
             creates = "runtime" in options
             options.pop("runtime", None)
-            with open_queue(
-                context.obj,
-                needed,
-                accept_new_host_key,
-                creates=creates,
-                connects_early=connects_early,
-            ) as queue:
-                return function(queue, **name_words(arguments, rest), **options)
+            try:
+                with open_queue(
+                    context.obj,
+                    needed,
+                    accept_new_host_key,
+                    creates=creates,
+                    connects_early=connects_early,
+                ) as queue:
+                    return function(queue, **name_words(arguments, rest), **options)
+            except errors.ConnectionFailed as error:
+                why = explain_destination(words, rest) if error.permanent else ""
+                if why:
+                    error.args = (f"{error}\n{why}",)
+                raise
 
         return cast("Function", command)
 

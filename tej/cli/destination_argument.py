@@ -66,6 +66,33 @@ def looks_like_destination(word: str) -> bool:
     return word.find("@") > 0 or word.startswith("ssh://") or word == "local:"
 
 
+def is_path(word: str) -> bool:
+    """Return whether a word is a path, and therefore neither a host nor a job."""
+    if "://" in word or looks_like_destination(word):
+        return False
+    return word in (".", "..") or "/" in word
+
+
+def explain_destination(words: tuple[str, ...], rest: list[str]) -> str:
+    """Return why the first word is the destination, for the error of an unknown host.
+
+    `rest` are the words that are not the destination.  Returns "" if no word is the
+    destination, or if the word is clearly a destination: it has the form of one, or
+    the ssh configuration contains it.
+    """
+    if len(rest) == len(words):
+        return ""
+    word = words[0]
+    if "." in word or looks_like_destination(word) or is_ssh_alias(word):
+        return ""
+    if len(words) > 1:
+        return f"'{word}' was read as the destination, because it is the first word"
+    return (
+        f"'{word}' was read as the destination, because neither a profile nor "
+        "TEJ_DESTINATION sets one"
+    )
+
+
 def split_words(
     words: tuple[str, ...], arguments: tuple[str, ...], context: Context
 ) -> tuple[str | None, list[str]]:
@@ -86,6 +113,11 @@ def split_words(
     else:
         is_first = len(words) > len(arguments)
     destination = words[0] if is_first else None
+    if destination is not None and is_path(destination):
+        raise click.UsageError(
+            f"'{destination}' is a path and not a destination: the destination is the "
+            "first word, before directories, jobs and files"
+        )
     rest = list(words[1:] if is_first else words)
     required = [name for name in arguments if not name.startswith("[")]
     if destination is None and not context.has_default:

@@ -147,8 +147,8 @@ def _split_files(words: list[str], has_job: bool) -> tuple[list[str], list[str]]
     if not files:
         message = "Missing argument 'FILES...': "
         if job:
-            message += f"'{job[0]}' is the job; for a file of the latest job, write "
-            message += f"`@ {shlex.quote(job[0])}`"
+            message += f"'{job[0]}' is the job: add its files, which `tej ls` lists; "
+            message += f"for a file of the latest job, write `@ {shlex.quote(job[0])}`"
         else:
             message += "give files, or set `results` in the profile"
         raise click.UsageError(message)

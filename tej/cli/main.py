@@ -45,6 +45,8 @@ class _Tej(click.Group):
             meant = OTHER_NAMES.get(name) or (close[0] if close else None)
             if name == "help":
                 meant = " ".join([*(word for word in args[1:2] if word in known), "-h"])
+            elif meant is None and args[1:] and args[1] in known:
+                meant = f"{args[1]} {name}"
             way_out = "" if meant is None else f"  Did you mean `tej {meant}`?"
             raise click.UsageError(f"No such command '{name}'.{way_out}", ctx)
         return super().resolve_command(ctx, args)

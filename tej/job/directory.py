@@ -133,7 +133,10 @@ def check_directory(directory: Path) -> None:
     if directory.is_dir():
         return
     if not directory.exists():
-        raise InvalidJobDirectory(f"The job directory '{directory}' does not exist")
+        way_out = ": write a command after `--`" if " " in directory.name else ""
+        raise InvalidJobDirectory(
+            f"The job directory '{directory}' does not exist{way_out}"
+        )
     raise InvalidJobDirectory(
         f"'{directory}' is not a directory: give the directory that contains the "
         "script, and the name of the script with --script"

@@ -157,6 +157,12 @@ def test_status_1_for_invalid_destination(client: Command, destination: str) -> 
     assert "nvalid" in done.stderr
 
 
+def test_job_in_place_of_the_destination_is_explained(client: Command) -> None:
+    done = client("status", "absent_job")
+    assert (done.status, done.stdout) == (1, "")
+    assert "'absent_job' was read as the destination" in done.stderr
+
+
 @pytest.mark.parametrize("job_id", ["", "-rf"])
 @pytest.mark.parametrize("verb", ["status", "kill", "delete"])
 def test_invalid_id_is_refused_without_a_request(
@@ -516,6 +522,7 @@ def test_expanded_tilde_of_a_link_is_noticed(client: Command, queue_path: Path) 
         ("stattus", "status"),
         ("help", "-h"),
         ("help run", "run -h"),
+        ("lab status", "status lab"),
     ],
 )
 def test_unknown_command_names_the_right_one(

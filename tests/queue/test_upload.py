@@ -279,7 +279,12 @@ def test_ignored_socket_is_no_error(queue: tej.RemoteQueue, folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("absent", "does not exist"), ("file", "is not a directory")]
+    ("name", "words"),
+    [
+        ("absent", "does not exist"),
+        ("echo hi", "does not exist: write a command after `--`"),
+        ("file", "is not a directory"),
+    ],
 )
 def test_file_instead_of_directory_is_refused(
     tmp_path: Path, name: str, words: str

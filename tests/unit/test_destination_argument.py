@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 import pytest
 
 from tej.cli import destination_argument
-from tej.cli.destination_argument import Context, split_words
+from tej.cli.destination_argument import Context, explain_destination, split_words
 
 JOBS, FILES, DIRECTORY = ("[jobs...]",), ("[files...]",), ("[directory]",)
 NONE, WITH_DEFAULT = Context(False), Context(True, {"lab": {}})
@@ -73,6 +75,9 @@ def test_first_word_is_recognized_as_destination(
         (DIRECTORY, WITH_DEFAULT, "alias", "or DESTINATION alias for the directory"),
         (DIRECTORY, NONE, "sim", "'DESTINATION'.*'sim' is a directory"),
         (DIRECTORY, NONE, "host sim more", "Unexpected argument 'more': quote"),
+        (DIRECTORY, WITH_DEFAULT, ". sim", r"'\.' is a path and not a destination"),
+        (DIRECTORY, NONE, "runs/a host", "'runs/a' is a path and not a destination"),
+        (JOBS, NONE, "./a", r"'\./a' is a path and not a destination"),
         (JOBS, SELECTED, "host a", "'a' cannot be combined with an option"),
         (JOBS, SELECTED_WITH_DEFAULT, "@", "'@' cannot be combined with an option"),
         (JOBS, NONE, "", "Missing argument 'DESTINATION'"),
@@ -87,3 +92,22 @@ def test_ambiguous_first_word_is_an_error(
 ) -> None:
     with pytest.raises(click.UsageError, match=message):
         split_words(tuple(given.split()), arguments, context)
+
+
+@pytest.mark.parametrize(
+    ("given", "rest", "message"),
+    [
+        ("first", "", "'first' was read as the destination, because neither"),
+        ("sim host", "host", "'sim' was read .* because it is the first word"),
+    ],
+)
+def test_unknown_host_is_explained(given: str, rest: str, message: str) -> None:
+    assert re.match(message, explain_destination(tuple(given.split()), rest.split()))
+
+
+@pytest.mark.parametrize(
+    ("given", "rest"),
+    [("alias", ""), ("host.org", ""), ("me@host", ""), ("job", "job"), ("", "")],
+)
+def test_clear_destination_is_not_explained(given: str, rest: str) -> None:
+    assert explain_destination(tuple(given.split()), rest.split()) == ""
