@@ -91,6 +91,7 @@ begin_wrapper() {
     spec=''
     read_clock
     me
+    own_native="pid $who"
     is_wrapper=1
     get_uptime
     began=$uptime
@@ -98,7 +99,7 @@ begin_wrapper() {
     # Write the heartbeat before `native_id`: once the job has a native id, clients check its
     # heartbeat.
     write_heartbeat
-    if ! put_once native_id "pid $who" || ! reserve; then
+    if ! put_once native_id "$own_native" || ! reserve; then
         # If the disk is full, removing these files frees the space for the fact `lost`.
         rm -f "$job/native_id" "$job/heartbeat" "$job/.finished" "$job/.kill"
         exit 1
@@ -163,49 +164,6 @@ record_end() {
     done
 }
 
-# await_directory: wait until the directory of the job can be read, because the exit status
-# must not be lost if a network file system fails for a while. Exits if the job was removed.
-await_directory() {
-    read_spec
-    until [ -n "$spec" ] || can_list_job; do
-        ! is_removed || exit 1
-        sleep 5
-        read_spec
-    done
-}
-
-# can_list_job: check whether the directory of the job can be listed, so that only `spec` is
-# missing or damaged. The list of a removed directory is empty.
-can_list_job() {
-    case $(ls "$job/" 2>/dev/null) in *stage*) return 0 ;; esac
-    return 1
-}
-
-# is_removed: check whether the job, whose directory cannot be read, was removed. This is
-# certain only if another job has its id, or if a directory can be listed and does not
-# contain the next part of the path: an error of the file system also makes `[ -e ]` false.
-# Enters the directory again if its path can be read (ESTALE).
-is_removed() {
-    native=''
-    { IFS= read -r native <"$jobs/$id/native_id"; } 2>/dev/null
-    case $native in
-        "pid $who")
-            enter_job
-            return 1
-            ;;
-        ?*) return 0 ;;
-    esac
-    path=$jobs/$id
-    while [ -n "$path" ]; do
-        if entries=$(ls -a "${path%/*}/" 2>/dev/null); then
-            case $newline$entries$newline in *"$newline${path##*/}$newline"*) return 1 ;; esac
-            return 0
-        fi
-        path=${path%/*}
-    done
-    return 1
-}
-
 # copy_facts: set $copy to the words TOKEN SUBMITTED STARTED HOST NATIVE_ID end, which are the
 # token of the job and the contents of other facts, for the second line of `finished`. A list
 # of many jobs then opens fewer files (ended_jobs.sh). Sets $copy to '' if the job has not
@@ -218,7 +176,7 @@ copy_facts() {
     read -r submitted _ <"$job/submitted"
     is_number "$submitted" && is_number "$started" && [ -n "$where" ] || return 0
     copy=${spec#*token=}
-    copy="${copy%% *} $submitted $started $where pid $who end"
+    copy="${copy%% *} $submitted $started $where $own_native end"
 }
 
 # report_unstarted: EXIT trap for the shell that starts the wrappers of several jobs. If it

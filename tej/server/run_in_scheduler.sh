@@ -18,6 +18,7 @@ enter_job || exit 0
 is_in_scheduler=1
 own_id=''
 scheduler_own_id
+own_native="$runtime $own_id"
 me
 
 # Signals that a scheduler or its user may send. The runner must survive all of these
@@ -53,8 +54,8 @@ note_native_id() {
     native=''
     [ ! -s "$job/native_id" ] || IFS= read -r native <"$job/native_id"
     case $native in
-        "$runtime $own_id" | "$runtime $own_id;"*) ;;
-        *) put native_id "$runtime $own_id" ;;
+        "$own_native" | "$own_native;"*) ;;
+        *) put native_id "$own_native" ;;
     esac
 }
 
@@ -214,7 +215,10 @@ run_job() {
         run_in_shell
         # The disk may be full now. Therefore the runner has allocated the space of .end
         # in advance, and `1<>` opens .end without truncating the file.
-        printf '%s\n' "$end" 1<>"$job/.end"
+        until { printf '%s\n' "$end" 1<>"$job/.end"; } 2>/dev/null; do
+            await_directory
+            sleep 5
+        done
     } &
     runner=$!
     # A process that gets the pid of a dead runner must not keep the heartbeat alive.
@@ -290,7 +294,8 @@ if [ -e "$job/kill" ]; then
 elif take_inputs; then
     set_submit_directory
     run_job
-    [ -n "$end" ] || exit 1
+    await_directory
+    [ -n "$end" ] || read_outcome || exit 1
     note_memory_kill
 else
     end='none 0'
@@ -310,7 +315,7 @@ set_whose
 left=''
 [ "$whose" = ask ] || end_leftovers
 until put_end "$(date +%s) $end $whose ${left:-0}"; do
-    has_token "$token" || exit 1
+    await_directory
     sleep 5
 done
 [ "$whose" != ask ] || end_leftovers

@@ -31,6 +31,14 @@ class Within(LocalTransport):
         super().__init__(["/bin/sh", "-c", inside])
 
 
+def unprivileged() -> Transport:
+    """Return a transport to this machine on which the modes of files also bind root."""
+    limit = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    return LocalTransport(
+        [*(limit if os.geteuid() == 0 else []), "/bin/sh", "-c", COMMAND]
+    )
+
+
 # The process adopts the orphans of its pid namespace, and does nothing else.
 INIT = """
 import signal, socket, sys

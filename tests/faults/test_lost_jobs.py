@@ -13,7 +13,7 @@ import pytest
 from clocks import set_age
 from facts import set_word, wrapper_of
 from faults.conftest import Victim
-from faults.faulty_servers import Doubles
+from faults.faulty_servers import Doubles, open_queue, unprivileged
 from faults.test_shells_that_die import HOPELESS, PUBLISH, doing, shell_of_the_job
 from jobs import (
     Gate,
@@ -26,8 +26,6 @@ from jobs import (
 
 import tej
 from tej import JobState
-from tej.transport.local import LocalTransport
-from tej.transport.program_start import COMMAND
 
 Make = Callable[..., Path]
 OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
@@ -135,18 +133,6 @@ def test_lost_job_stays_lost_until_it_reports(
     assert queue.status("job").succeeded
 
 
-UNPRIVILEGED = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
-"""Command that makes root subject to the modes of files."""
-
-
-@pytest.fixture
-def unprivileged(queue_path: Path) -> tej.RemoteQueue:
-    """Return a queue whose programs cannot read directories with the mode 0."""
-    words = [*(UNPRIVILEGED if os.geteuid() == 0 else []), "/bin/sh", "-c", COMMAND]
-    transport = LocalTransport(words)
-    return tej.RemoteQueue("local:", queue_path, "default", transport=transport)
-
-
 @contextlib.contextmanager
 def unreadable(directory: Path) -> Iterator[None]:
     directory.chmod(0)
@@ -157,9 +143,9 @@ def unreadable(directory: Path) -> Iterator[None]:
 
 
 def test_unreadable_job_is_neither_lost_nor_missing(
-    unprivileged: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+    queue_path: Path, job: Make, gate: Gate
 ) -> None:
-    queue = unprivileged
+    queue = open_queue(queue_path, unprivileged())
     queue.submit("job", job(gate.wait))
     wait_until_started(queue_path, "job")
     with unreadable(queue_path / "jobs/job"):
@@ -191,9 +177,9 @@ def test_unreadable_job_is_neither_lost_nor_missing(
 
 
 def test_exit_code_survives_unreadable_directory(
-    unprivileged: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+    queue_path: Path, job: Make, gate: Gate
 ) -> None:
-    queue = unprivileged
+    queue = open_queue(queue_path, unprivileged())
     queue.submit("job", job(f"{gate.wait}; exit 7"))
     wait_until_started(queue_path, "job")
     facts = queue_path / "jobs/job"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clocks import set_age
 from facts import scheduler_id_of, script_of, who_ended, words_of
+from faults.faulty_servers import unprivileged
 from jobs import Gate, wait_until
 from schedulers.conftest import empty, forget_listing, output, run, until
 
@@ -268,13 +271,44 @@ def test_requeued_job_does_not_run_twice(
     assert output(queue, "again") == "begun\n"
 
 
-def change_job(pbs: Path, number: str, **changes: str) -> None:
-    """Change what the double of PBS reports about a job, whose processes continue."""
+def change_job(pbs: Path, number: str, **changes: str) -> dict[str, Any]:
+    """Change what the double of PBS reports about a job, whose processes continue.
+
+    Returns what the double reports.
+    """
     with (pbs / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        jobs = json.loads((pbs / "jobs.json").read_text())
+        jobs: dict[str, dict[str, Any]] = json.loads((pbs / "jobs.json").read_text())
         jobs[number] |= changes
         (pbs / "jobs.json").write_text(json.dumps(jobs))
+    return jobs[number]
+
+
+@pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
+def test_exit_code_survives_unreadable_directory(
+    queue: tej.RemoteQueue, pbs: Path, job: Make, gate: Gate, queue_path: Path
+) -> None:
+    # The wrapper lists the directory after it has failed to record the end.
+    tried = pbs / "tried"
+    ls = Path(os.environ["PATH"].partition(":")[0], "ls")
+    ls.write_text(f"#!/bin/sh\n: >'{tried}'\nexec {shutil.which('ls')} \"$@\"\n")
+    ls.chmod(0o755)
+    transport = unprivileged()
+    queue = tej.RemoteQueue("local:", str(queue_path), "pbs", transport=transport)
+    queue.submit("job", job(f"echo begun; {gate.wait}; exit 7"))
+    wait_until(lambda: output(queue, "job") == "begun\n", "the job runs")
+    facts = queue_path / "jobs/job"
+    tried.unlink(missing_ok=True)
+    facts.chmod(0)
+    try:
+        gate.open()
+        wait_until(
+            lambda: tried.exists() or change_job(pbs, "1")["state"] == "F",
+            "the wrapper has tried to record the end",
+        )
+    finally:
+        facts.chmod(0o700)
+    assert queue.job("job").wait(90).exit_code == 7
 
 
 @pytest.mark.parametrize("pbs", ["openpbs with history"], indirect=True)

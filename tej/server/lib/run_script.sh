@@ -10,6 +10,50 @@ enter_job() {
     cd "$jobs/$id" && job=.
 }
 
+# await_directory: wait until the directory of the job can be read, because the exit status
+# must not be lost if a network file system fails for a while. Exits if the job was removed.
+# $own_native is the native id that this wrapper has written.
+await_directory() {
+    read_spec
+    until [ -n "$spec" ] || can_list_job; do
+        ! is_removed || exit 1
+        sleep 5
+        read_spec
+    done
+}
+
+# can_list_job: check whether the directory of the job can be listed, so that only `spec` is
+# missing or damaged. The list of a removed directory is empty.
+can_list_job() {
+    case $(ls "$job/" 2>/dev/null) in *stage*) return 0 ;; esac
+    return 1
+}
+
+# is_removed: check whether the job, whose directory cannot be read, was removed. This is
+# certain only if another job has its id, or if a directory can be listed and does not
+# contain the next part of the path: an error of the file system also makes `[ -e ]` false.
+# Enters the directory again if its path can be read (ESTALE).
+is_removed() {
+    native=''
+    { IFS= read -r native <"$jobs/$id/native_id"; } 2>/dev/null
+    case $native in
+        "$own_native" | "$own_native;"*)
+            enter_job
+            return 1
+            ;;
+        ?*) return 0 ;;
+    esac
+    path=$jobs/$id
+    while [ -n "$path" ]; do
+        if entries=$(ls -a "${path%/*}/" 2>/dev/null); then
+            case $newline$entries$newline in *"$newline${path##*/}$newline"*) return 1 ;; esac
+            return 0
+        fi
+        path=${path%/*}
+    done
+    return 1
+}
+
 # has_not_started: check whether the shell for the script ended without starting the
 # script, although no client requested a kill. In that case, marks the job as lost.
 has_not_started() {
