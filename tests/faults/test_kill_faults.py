@@ -109,7 +109,8 @@ def test_unlisted_processes_do_not_count_as_ended(
     doubles: Doubles,
 ) -> None:
     """The shell cannot run a program if its arguments, the files in /proc, are too long."""
-    queue.submit("leaves", job(f"({gate.wait}) & exit 0"))
+    leaves = job(f"({gate.wait}) & exit 1", name="leaves")
+    queue.ensure(leaves, job_id="leaves")
     queue.submit("orphan", job(f"({gate.wait}) & {gate.wait}"))
     for job_id in ("leaves", "orphan"):
         wait_until_started(queue.queue, job_id)
@@ -124,6 +125,8 @@ def test_unlisted_processes_do_not_count_as_ended(
             queue.status(job_id)
         with pytest.raises(tej.RemoteCommandFailure, match="cannot be listed"):
             queue.delete(job_id)
+    with pytest.raises(tej.Error, match=r"cannot be listed|its processes run"):
+        queue.ensure(leaves, job_id="leaves", retry=True)
     doubles.remove(program)
     assert queue.status("leaves").processes_left
     assert queue.status("orphan").state is JobState.RUNNING

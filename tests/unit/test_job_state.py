@@ -202,7 +202,7 @@ def test_claim_of_a_live_client_is_respected(shell: Shell) -> None:
 def test_only_simple_jobs_are_deleted_in_a_batch(
     shell: Shell, end: str, since: str, claims: bool
 ) -> None:
-    lines = f"""claimed=''; . "$here/lib/bulk_removal.sh"; live_tokens=''
+    lines = f"""claimed=''; . "$here/lib/bulk_removal.sh"; live_tokens=x
     echo '5 h b s 1 1' >"$job/submitted"; echo '9 {end}' >"$job/finished"
     if claim_if_simple a {since}; then echo claimed; fi; [ ! -e "$job/.removal" ] || echo mark
     rm -f "$job/.removal"
@@ -265,8 +265,14 @@ def test_unlisted_processes_count_as_alive(shell: Shell) -> None:
     echo "5 $host $boot $space 1 1" >submitted; echo "5 $host 1 1" >started
     echo "pid $host $boot $space 1 1" >native_id; cd "$queue"
     remove_ended_entries; ls running
-    mv jobs/a attempts/a/1/job; (find_living_attempt a; echo "found $living"); echo "$?" """
-    assert shell(lines, "default").split() == ["a", "20"]
+    (close_queue; ls closing; find_unended); echo "$?"; [ -h closing ] || echo open
+    mv jobs/a attempts/a/1/job; (find_living_attempt a; echo "found $living"); echo "$?"
+    for program in cat tr grep; do
+        (eval "$program() {{ return 126; }}"; has_live_token; echo "found $?"); echo "$?"
+    done"""
+    assert shell(lines, "default").split() == [
+        *("a", "closing", "20", "open", "20", "20", "20", "20"),
+    ]
 
 
 def test_lock_of_another_host_holds_for_5_minutes(shell: Shell) -> None:

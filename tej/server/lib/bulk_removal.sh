@@ -53,7 +53,7 @@ has_ended_cleanly() {
         [ "$1" = "$submitted" ] || return 1
     }
     [ -n "${live_tokens+known}" ] || find_live_tokens
-    [ "$live_tokens" != . ] || return 0
+    [ -n "$live_tokens" ] || return 0
     # The token is in `spec`, which claim_removal of another client may have renamed.
     read_spec
     [ -n "$spec" ] && ! has_sign_of_life

@@ -7,7 +7,9 @@
 # creates `closing` before it searches for jobs. Therefore either the submission finds
 # `closing`, or the removal finds the job.
 close_queue() {
-    take_lock "$queue/closing"
+    take_lock "$queue/closing" || return 1
+    # shellcheck disable=SC2329 # called by run_search
+    search_failed() { keep_queue 20 "$unlisted"; }
 }
 
 # is_closed: check whether a live client is removing the queue. If the client runs on
@@ -65,21 +67,34 @@ has_sign_of_life() {
 }
 
 # has_live_token: check whether a process on this host had the token of the loaded job when
-# the tokens of all processes were read. One search finds the tokens of all jobs.
+# the tokens of all processes were read. One search finds the tokens of all jobs. Returns 0 if
+# a wrapper could not read the tokens.
 has_live_token() {
     [ -n "${live_tokens+known}" ] || find_live_tokens
     mark=${spec#*token=}
-    case $live_tokens in *"TEJ_JOB_TOKEN=${mark%% *}$newline"*) ;; *) return 1 ;; esac
+    case $live_tokens in unknown | *"TEJ_JOB_TOKEN=${mark%% *}$newline"*) ;; *) return 1 ;; esac
 }
 
 # find_live_tokens: set $live_tokens to the job tokens of all processes on this host, one
-# per line.
+# per line. If the processes cannot be listed, calls search_failed and sets $live_tokens to
+# `unknown`.
 find_live_tokens() {
     live_tokens=''
-    [ -z "$proc" ] || live_tokens=$(
-        cat "$proc"/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | grep '^TEJ_JOB_TOKEN='
-        printf .
+    [ -n "$proc" ] || return 0
+    # The last line is the exit status of cat, which is 1 if it cannot read some of the files.
+    live_tokens=$(
+        {
+            cat "$proc"/[0-9]*/environ 2>/dev/null
+            printf '\nTEJ_JOB_TOKEN= %s\n' "$?"
+        } | tr '\0' '\n' | grep '^TEJ_JOB_TOKEN='
     )
+    case $live_tokens in
+        *'TEJ_JOB_TOKEN= '[01]) live_tokens=${live_tokens%TEJ*} ;;
+        *)
+            live_tokens=unknown
+            search_failed
+            ;;
+    esac
 }
 
 newline='
