@@ -83,8 +83,9 @@ carry_over() {
 
 # select_runtime RUNTIME DIGEST: set $runtime to RUNTIME if the server supports it. If
 # RUNTIME is `auto`, set $runtime to the runtime of the server's scheduler, or to
-# `default` if the server has no scheduler. Quits if schedulers are installed, but none of
-# them answers, because the queue would forever run its jobs on the login node.
+# `default` if the server has no scheduler. If schedulers are installed, but none of them
+# answers, `auto` selects `default`, because on many workstations only the programs of a
+# scheduler are installed, and sends a warning, because the server may be a login node.
 select_runtime() {
     runtime=$1 silent=''
     [ "$runtime" != auto ] || {
@@ -98,7 +99,7 @@ select_runtime() {
             [ -z "$why" ] || silent="${silent:+$silent; }$why"
         done
         [ -z "$silent" ] ||
-            quit 20 "$silent: try again later, or choose a runtime, for example --runtime default to run jobs without a scheduler"
+            warn "$silent: the jobs of this queue will run without it, under the runtime 'default'; to use it later, create another queue (--queue PATH)"
         runtime=default
         return
     }

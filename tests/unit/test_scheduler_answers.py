@@ -571,16 +571,16 @@ def test_waiting_job_is_not_submitted_patiently(shell: Shell) -> None:
         ("", "slurm", "slurm"),
         ("pbs", "slurm", "slurm"),
         ("slurm", "pbs", "pbs"),
-        ("pbs", "", "quit 20 pbs is down: "),
+        ("pbs", "", "warning: pbs is down: the jobs of this queue will run without it"),
         ("", "", "default"),
     ],
 )
-def test_silent_scheduler_moves_no_jobs_to_the_login_node(
+def test_warning_names_the_scheduler_that_is_not_used(
     shell: Shell, silent: str, answering: str, selected: str
 ) -> None:
     lines = f"""
     eval "$(sed -n '/^select_runtime() {{/,/^}}/p' "$here/install_queue.sh")"
-    quit() {{ echo "quit $*"; exit; }}
+    warn() {{ echo "warning: $*"; }}
     notify_of_scheduler() {{ :; }}
     try_runtime() {{
         why=''
